@@ -1,0 +1,19 @@
+"""The runtime inside an Axion worker: takes tasks from a pipe, runs them, writes results back.
+
+Standard library only, Python 3.8 and newer. One module per concern:
+
+    entry      the order in which a worker comes to life and ends
+    wire       the byte format (docs/wire-protocol.md), the same as `wire/` on the engine's side
+    channel    the pipes: off fds 0 to 2, frames in, frames out
+    inline     one task at a time in the main thread (CPU workers)
+    threaded   many tasks at a time in threads and one event loop (IO workers)
+    control    the thread that answers while tasks run
+    scripts    loading script files and finding their entry point
+    context    what a task gets as its second argument
+    output     prints, attributed to their task
+    values     JSON, and where in a value it fails
+    failure    every way a task can fail, as text
+
+At start a module imports from the standard library only what a worker needs before its first
+result; asyncio and the like wait until a task asks for them.
+"""

@@ -1,0 +1,49 @@
+"""What a task gets as its second argument."""
+
+from . import wire
+
+_LEVELS = {"debug": 0, "info": 1, "warning": 2, "error": 3}
+
+
+class Context:
+    """The running task's view of itself: who it is, and how to speak to the engine meanwhile."""
+
+    __slots__ = ("worker_id", "attempt", "cancelled", "_seq", "_id", "_channel", "_text", "_cancel")
+
+    def __init__(self, channel, worker_id, seq, attempt, task):
+        self.worker_id = worker_id
+        self.attempt = attempt
+        self.cancelled = False
+        self._seq = seq
+        self._id = task
+        self._channel = channel
+        self._text = None  # unfinished lines by stream: see `output`
+        self._cancel = None  # how to interrupt it beyond the flag: see `threaded.Loop`
+
+    @property
+    def task_id(self):
+        """The task's id, a UUID as text."""
+        digits = self._id.hex()
+        return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+    def progress(self, fraction, message=""):
+        """Reports how far the task is: `fraction` from 0.0 to 1.0, and a word on it."""
+        self._channel.emit("Progress", self._seq, float(fraction), str(message))
+
+    def log(self, message, level="info"):
+        """Writes to the engine's log, attributed to this task. Levels: debug, info, warning, error."""
+        if level not in _LEVELS:
+            raise ValueError("unknown level %r: use one of %s" % (level, ", ".join(_LEVELS)))
+        self._channel.emit("Log", self._seq, _LEVELS[level], str(message))
+
+    def __repr__(self):
+        return "<Context task_id=%s worker_id=%s attempt=%d>" % (self.task_id, self.worker_id, self.attempt)
+
+
+def parse_run(body, start, end):
+    """The fields of a `Run` frame: seq, attempt, task, script, params."""
+    tag, seq, attempt, task, size = wire.RUN_HEAD.unpack_from(body, start)
+    if tag != wire.RUN_TAG:
+        raise wire.WireError("expected Run, found tag %d" % tag)
+    script = start + wire.RUN_HEAD.size
+    return seq, attempt, task, body[script:script + size], body[script + size + 8:end]

@@ -1,0 +1,44 @@
+"""The thread that answers while tasks run.
+
+It blocks on the control socket and holds nothing else. When the socket ends, the engine is gone:
+the process ends at once, whatever its tasks are doing (L7).
+"""
+
+import os
+import sys
+
+from . import wire
+from .failure import stacks
+
+ENGINE_GONE = 95  # exit code
+
+
+def start(channel, server):
+    from _thread import start_new_thread
+
+    start_new_thread(_watch, (channel, server))
+
+
+def _watch(channel, server):
+    try:
+        for body in channel.control_frames():
+            _answer(channel, server, *wire.decode(wire.CONTROL_DOWN, body))
+    except BaseException as error:
+        if not channel.closed:
+            sys.__stderr__.write("axion worker: the control thread failed: %r\n" % error)
+            sys.__stderr__.flush()
+    if not channel.closed:
+        os._exit(ENGINE_GONE)
+
+
+def _answer(channel, server, name, values):
+    if name == "Cancel":
+        channel.answer("Cancelled", values[0], server.cancel(values[0]))
+    elif name == "Revoke":
+        channel.answer("Revoked", server.revoke(values[0]))
+    elif name == "DumpStacks":
+        channel.answer("Stacks", values[0], stacks())
+    elif name == "Ping":
+        channel.answer("Pong", values[0])
+    elif name == "Shutdown":
+        server.stop()

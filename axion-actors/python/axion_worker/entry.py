@@ -1,0 +1,55 @@
+"""The order in which a worker comes to life and ends."""
+
+import os
+import sys
+from mmap import mmap
+from types import ModuleType
+
+from . import control, failure, inline, output, values, wire  # noqa: F401 (loaded while imports are guarded)
+from .channel import Channel
+from .scripts import Scripts
+
+_PAGE = 4096
+
+
+def run(worker_id):
+    channel = Channel()
+    _become_neutral()
+    server = _handshake(channel, worker_id)
+    control.start(channel, server)
+    try:
+        server.serve()
+    finally:
+        if channel.closed:
+            # A copy of this process that user code forked and that came back here.
+            os._exit(0)
+
+
+def _handshake(channel, worker_id):
+    body, start, end = next(channel.frames)
+    name, (protocol, worker, slots, frame_limit) = wire.decode(wire.DOWN, body[start:end])
+    if name != "Configure" or protocol != wire.PROTOCOL or worker != worker_id:
+        raise wire.WireError("the engine began with %s, protocol %s, for worker %s" % (name, protocol, worker))
+    channel.frame_limit = frame_limit
+    page = memoryview(mmap(channel.page, _PAGE)).cast("Q")
+    if slots == 1:
+        server = inline.Inline(channel, page, Scripts(), worker)
+    else:
+        from .threaded import Threaded
+
+        server = Threaded(channel, page, Scripts(), worker, slots)
+    channel.emit("Ready", wire.PROTOCOL, os.getpid(), "%d.%d.%d" % sys.version_info[:3],
+                 os.fsencode(sys.executable or ""))
+    return server
+
+
+def _become_neutral():
+    """User code finds what `python -c` would give it: its own `__main__`, the current folder, no arguments."""
+    sys.argv[:] = [""]
+    main = ModuleType("__main__")
+    main.__builtins__ = __builtins__
+    # The module that started this process stays alive: its functions are still on the stack.
+    failure._started_by = sys.modules.get("__main__")
+    sys.modules["__main__"] = main
+    if not getattr(sys.flags, "safe_path", False) and "" not in sys.path:
+        sys.path.insert(0, "")

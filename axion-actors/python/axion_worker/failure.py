@@ -1,0 +1,131 @@
+"""Every way a task can fail, as text first.
+
+An exception is turned into words here, in the process that raised it: the engine never needs its
+class, so one that cannot be imported, rebuilt or even printed elsewhere hides nothing.
+"""
+
+import os
+import sys
+import traceback
+
+_HERE = os.path.dirname(__file__)
+_MESSAGE, _TRACEBACK, _CAUSES = 8 << 10, 64 << 10, 16
+
+
+class Kind:
+    """The numbers of `FailureKind` on the wire."""
+
+    EXCEPTION = 0
+    SCRIPT_NOT_FOUND = 1
+    SCRIPT_UNREADABLE = 2
+    SCRIPT_SYNTAX = 3
+    ENTRY_MISSING = 4
+    SYSTEM_EXIT = 5
+    KEYBOARD_INTERRUPT = 6
+    MEMORY_ERROR = 7
+    RECURSION_ERROR = 8
+    RESULT_NOT_SERIALIZABLE = 9
+    RESULT_TOO_LARGE = 10
+    PARAMS_INVALID = 11
+    CANCELLED = 12
+
+
+class TaskFailure(Exception):
+    """A failure the runtime itself found, with its kind."""
+
+    def __init__(self, kind, message):
+        super().__init__(message)
+        self.kind = kind
+
+
+# The first match decides.
+_KINDS = (
+    (SystemExit, Kind.SYSTEM_EXIT),
+    (KeyboardInterrupt, Kind.KEYBOARD_INTERRUPT),
+    (MemoryError, Kind.MEMORY_ERROR),
+    (RecursionError, Kind.RECURSION_ERROR),
+)
+
+
+def describe(error):
+    """The values of a wire `Failure`: kind, exception, message, traceback, causes."""
+    if isinstance(error, TaskFailure):
+        cause = error.__cause__
+        return (error.kind, _name(cause) if cause else "", _message(error),
+                _traceback(cause) if cause else "", _causes(cause) if cause else [])
+    kind = Kind.EXCEPTION
+    for base, number in _KINDS:
+        if isinstance(error, base):
+            kind = number
+            break
+    return kind, _name(error), _message(error), _traceback(error), _causes(error)
+
+
+def _name(error):
+    kind = type(error)
+    module = getattr(kind, "__module__", None)
+    name = getattr(kind, "__qualname__", "exception")
+    return name if module in (None, "builtins", "__main__") else "%s.%s" % (module, name)
+
+
+def _message(error):
+    try:
+        text = str(error)
+    except BaseException as inner:
+        text = "<its text cannot be had: __str__ raised %s>" % type(inner).__name__
+    return _cut(text, _MESSAGE)
+
+
+def _causes(error):
+    """What stood behind the exception, nearest first: `raise … from`, else what was being handled."""
+    causes, seen = [], {id(error)}
+    while len(causes) < _CAUSES:
+        nearer = error.__cause__
+        if nearer is None and not error.__suppress_context__:
+            nearer = error.__context__
+        if nearer is None or id(nearer) in seen:
+            break
+        seen.add(id(nearer))
+        causes.append((_name(nearer), _message(nearer)))
+        error = nearer
+    return causes
+
+
+def _traceback(error):
+    try:
+        lines = traceback.format_exception(type(error), error, _strip(error.__traceback__))
+    except BaseException:
+        # An exception whose own text raises spoils the whole listing on some versions.
+        try:
+            lines = ["Traceback (most recent call last):\n"]
+            lines += traceback.format_tb(_strip(error.__traceback__))
+            lines.append("%s: %s\n" % (_name(error), _message(error)))
+        except BaseException:
+            return ""
+    return _cut("".join(lines), _TRACEBACK)
+
+
+def _strip(frames):
+    """The traceback from the first frame on that is not the runtime's."""
+    first = frames
+    while first is not None and first.tb_frame.f_code.co_filename.startswith(_HERE):
+        first = first.tb_next
+    return first
+
+
+def _cut(text, limit):
+    if len(text) <= limit:
+        return text
+    return "%s\n... %d characters left out ...\n%s" % (text[:limit // 2], len(text) - limit, text[-(limit // 2):])
+
+
+def stacks():
+    """Where every thread of this process is, as text."""
+    import threading
+
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    parts = []
+    for ident, frame in sys._current_frames().items():
+        parts.append("Thread %s:\n" % names.get(ident, ident))
+        parts += traceback.format_stack(frame)
+    return _cut("".join(parts), _TRACEBACK)

@@ -1,0 +1,147 @@
+"""One task at a time in the main thread, in the order of their sequence numbers.
+
+The hot path of the runtime: between two no-op tasks stand one `write` and one look at the capture
+pipes. While a task runs, slot 0 of the status page holds its sequence number, which the engine can
+read after the process has died: what had not started is not charged (L5).
+"""
+
+import _signal
+from _thread import allocate_lock
+from select import POLLIN, poll
+from time import monotonic_ns
+from types import CoroutineType
+
+from . import output, wire
+from .context import Context, parse_run
+from .failure import Kind, TaskFailure, describe
+from .values import dumps, loads
+
+
+class Inline:
+    def __init__(self, channel, page, scripts, worker_id):
+        self._channel = channel
+        self._page = page
+        self._scripts = scripts
+        self._worker_id = worker_id
+        self._lock = allocate_lock()
+        self._taken = 0  # the highest sequence number that has been started or dropped
+        self._revoked = set()
+        self._stopped = False
+        self._running = None
+        self._interruptible = False
+        self._loop = None
+        _signal.signal(_signal.SIGINT, self._interrupt)
+        output.install(channel, lambda: self._running)
+
+    # From the control thread.
+
+    def cancel(self, seq):
+        """Asks the running task to stop; False if it is not running."""
+        task = self._running
+        if task is None or task._seq != seq:
+            return False
+        task.cancelled = True
+        if task._cancel is not None:
+            task._cancel()
+        return True
+
+    def revoke(self, seqs):
+        """Takes back tasks that have not started; returns those it really took."""
+        with self._lock:
+            gone = [seq for seq in seqs if seq > self._taken and seq not in self._revoked]
+            self._revoked.update(gone)
+        return gone
+
+    def stop(self):
+        """Starts nothing any more."""
+        with self._lock:
+            self._stopped = True
+
+    # In the main thread.
+
+    def _interrupt(self, _number, _frame):
+        if self._interruptible:
+            raise KeyboardInterrupt
+
+    def serve(self):
+        """Runs tasks until the engine closes the data pipe."""
+        channel, page, lock, scripts = self._channel, self._page, self._lock, self._scripts
+        send, limit = channel.send, channel.frame_limit
+        done, overhead = wire.DONE_HEAD.pack, wire.DONE_OVERHEAD
+        raw = poll()
+        raw.register(channel.raw_out, POLLIN)
+        raw.register(channel.raw_err, POLLIN)
+        look = raw.poll
+        for body, start, end in channel.frames:
+            seq, attempt, task, script, params = parse_run(body, start, end)
+            with lock:
+                self._taken = seq
+                if self._stopped:
+                    continue
+                if seq in self._revoked:
+                    self._revoked.discard(seq)
+                    continue
+            self._running = context = Context(channel, self._worker_id, seq, attempt, task)
+            page[0] = seq
+            begun = monotonic_ns()
+            try:
+                call = scripts.get(script, channel.batch).call
+                params = loads(params)
+                self._interruptible = True
+                value = call(params, context)
+                if type(value) is CoroutineType or hasattr(value, "__await__"):
+                    value = self._await(value, context)
+                self._interruptible = False
+                data = dumps(value)
+                size = len(data)
+                if size + overhead > limit:
+                    raise TaskFailure(Kind.RESULT_TOO_LARGE, too_large(size, limit))
+                nanos = monotonic_ns() - begun
+                frame = done(size + overhead, wire.DONE_TAG, seq, nanos, size) + data
+            except BaseException as error:
+                self._interruptible = False
+                frame = failed(error, seq, monotonic_ns() - begun)
+                error = value = None
+            if context._text is not None:
+                frame = output.unfinished(context) + frame
+            ready = look(0)
+            if ready:
+                frame = output.captured(channel, seq, ready) + frame
+            send(frame)
+            # Only now may the next task start (L2); the page follows the result.
+            self._running = value = None
+            page[0] = 0
+
+    def _await(self, coroutine, context):
+        if self._loop is None:
+            import asyncio
+
+            self._loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self._loop)
+        from .threaded import awaited, cancel_all
+
+        loop = self._loop
+        task = loop.create_task(awaited(coroutine, context))
+        context._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
+        if context.cancelled:
+            task.cancel()
+        try:
+            error, value = loop.run_until_complete(task)
+        finally:
+            cancel_all(loop)
+        if error is not None:
+            raise error
+        return value
+
+
+def failed(error, seq, nanos):
+    """A `Failed` frame; whatever an exception does while it is described, there is one."""
+    try:
+        return wire.encode(wire.UP, "Failed", seq, nanos, describe(error))
+    except BaseException as inner:
+        words = (Kind.EXCEPTION, type(error).__name__, "its description failed with %s" % type(inner).__name__, "", [])
+        return wire.encode(wire.UP, "Failed", seq, nanos, words)
+
+
+def too_large(size, limit):
+    return "the result is %d bytes of JSON, the frame limit is %d: write it to a file and return its path" % (size, limit)

@@ -1,0 +1,224 @@
+"""Many tasks at a time: threads for plain functions, one event loop for coroutines.
+
+The main thread only reads and hands over; a thread is made when a task finds none idle, up to the
+worker's slots. A coroutine leaves its thread at once and lives in the loop.
+"""
+
+import _signal
+import threading
+from _contextvars import ContextVar
+from _queue import SimpleQueue
+from time import monotonic_ns
+
+from . import output, wire
+from .context import Context, parse_run
+from .failure import Kind, TaskFailure, describe
+from .inline import failed, too_large
+from .values import dumps, loads
+
+_current = ContextVar("axion_task", default=None)
+
+
+class Threaded:
+    def __init__(self, channel, page, scripts, worker_id, slots):
+        self._channel = channel
+        self._scripts = scripts
+        self._load_lock = threading.Lock()
+        self._worker_id = worker_id
+        self._slots = slots
+        self._lock = threading.Lock()
+        self._waiting = {}  # seq -> its frame's fields and batch, until a thread takes it
+        self._running = {}  # seq -> Context
+        self._queue = SimpleQueue()
+        self._threads = 0
+        self._idle = 0
+        self._drained = threading.Condition(self._lock)
+        self._page = Page(page)
+        self._loop = None
+        _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+        output.install(channel, _current.get)
+
+    # From the control thread.
+
+    def cancel(self, seq):
+        """Asks a running task to stop; False if it is not running."""
+        with self._lock:
+            task = self._running.get(seq)
+        if task is None:
+            return False
+        task.cancelled = True
+        if task._cancel is not None:
+            task._cancel()
+        return True
+
+    def revoke(self, seqs):
+        """Takes back tasks that have not started; returns those it really took."""
+        with self._lock:
+            return [seq for seq in seqs if self._waiting.pop(seq, None) is not None]
+
+    def stop(self):
+        """Starts nothing any more."""
+        with self._lock:
+            self._waiting.clear()
+            self._slots = 0
+
+    # In the main thread.
+
+    def serve(self):
+        """Hands tasks to threads until the engine closes the data pipe, then waits for them."""
+        for body, start, end in self._channel.frames:
+            seq, *fields = parse_run(body, start, end)
+            with self._lock:
+                if not self._slots:
+                    continue
+                self._waiting[seq] = (fields, self._channel.batch)
+                grow = len(self._waiting) > self._idle and self._threads < self._slots
+                if grow:
+                    self._threads += 1
+            if grow:
+                threading.Thread(target=self._work, name="axion-%d" % self._threads, daemon=True).start()
+            self._queue.put(seq)
+        with self._lock:
+            while self._waiting or self._running:
+                self._drained.wait()
+
+    # In the task threads.
+
+    def _work(self):
+        while True:
+            with self._lock:
+                self._idle += 1
+            seq = self._queue.get()
+            with self._lock:
+                self._idle -= 1
+                taken = self._waiting.pop(seq, None)
+                if taken is None:
+                    self._drained.notify_all()
+                    continue
+                (attempt, task, script, params), batch = taken
+                context = Context(self._channel, self._worker_id, seq, attempt, task)
+                self._running[seq] = context
+                self._page.enter(seq)
+            self._run(context, script, params, batch)
+
+    def _run(self, context, script, params, batch):
+        token = _current.set(context)
+        begun = monotonic_ns()
+        try:
+            with self._load_lock:
+                script = self._scripts.get(script, batch)
+            value = script.call(loads(params), context)
+            if hasattr(value, "__await__"):
+                self._event_loop().run(self, value, context, begun)
+                return
+        except BaseException as error:
+            self._finish(context, begun, error, None)
+        else:
+            self._finish(context, begun, None, value)
+        finally:
+            _current.reset(token)
+
+    def _event_loop(self):
+        with self._load_lock:
+            if self._loop is None:
+                self._loop = Loop()
+            return self._loop
+
+    def _finish(self, context, begun, error, value):
+        seq, limit = context._seq, self._channel.frame_limit
+        try:
+            if error is not None:
+                raise error
+            data = dumps(value)
+            size = len(data)
+            if size + wire.DONE_OVERHEAD > limit:
+                raise TaskFailure(Kind.RESULT_TOO_LARGE, too_large(size, limit))
+            frame = wire.DONE_HEAD.pack(
+                size + wire.DONE_OVERHEAD, wire.DONE_TAG, seq, monotonic_ns() - begun, size) + data
+        except BaseException as problem:
+            frame = failed(problem, seq, monotonic_ns() - begun)
+        self._channel.send(output.unfinished(context) + frame)
+        with self._lock:
+            del self._running[seq]
+            self._page.leave(seq)
+            self._drained.notify_all()
+
+
+class Page:
+    """The status page: each slot holds the sequence number of a running task, or 0 (L5)."""
+
+    def __init__(self, slots):
+        self._slots = slots
+        self._free = list(range(len(slots) - 1, -1, -1))
+        self._used = {}
+
+    def enter(self, seq):
+        if self._free:
+            slot = self._used[seq] = self._free.pop()
+            self._slots[slot] = seq
+
+    def leave(self, seq):
+        slot = self._used.pop(seq, None)
+        if slot is not None:
+            self._slots[slot] = 0
+            self._free.append(slot)
+
+
+class Loop:
+    """The event loop that all coroutine tasks of this worker share, in a thread of its own."""
+
+    def __init__(self):
+        import asyncio
+
+        self._asyncio = asyncio
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._main, name="axion-loop", daemon=True).start()
+
+    def _main(self):
+        self._asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    def run(self, server, coroutine, context, begun):
+        def start():
+            _current.set(context)
+            task = self._loop.create_task(awaited(coroutine, context))
+            context._cancel = lambda: self._loop.call_soon_threadsafe(task.cancel)
+            if context.cancelled:
+                task.cancel()
+            task.add_done_callback(finish)
+
+        def finish(task):
+            if task.cancelled():  # before its first step
+                server._finish(context, begun, TaskFailure(Kind.CANCELLED, "the task was cancelled"), None)
+            else:
+                server._finish(context, begun, *task.result())
+
+        self._loop.call_soon_threadsafe(start)
+
+
+async def awaited(awaitable, context):
+    """Ends in `(error, value)`: no exception of a task reaches the event loop, SystemExit included."""
+    from asyncio import CancelledError
+
+    try:
+        return None, await awaitable
+    except CancelledError as error:
+        if context.cancelled:
+            failure = TaskFailure(Kind.CANCELLED, "the task was cancelled")
+            failure.__cause__ = error
+            return failure, None
+        return error, None
+    except BaseException as error:
+        return error, None
+
+
+def cancel_all(loop):
+    """Ends what a coroutine task left running behind it."""
+    import asyncio
+
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    if left:
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+    loop.run_until_complete(loop.shutdown_asyncgens())

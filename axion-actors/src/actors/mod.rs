@@ -1,0 +1,38 @@
+//! The actors: thin shells that feed events into policies and carry out what comes back (L11).
+//!
+//! ```text
+//!              submissions                 join / leave / unavailable
+//!   handles ───────────────▶ Dispatcher ◀─────────────────────────── Supervisor
+//!      ▲                      │      ▲                                │      ▲
+//!      └── records ───────────┘      │ reports               starts   │      │ ready / down
+//!                       run / revoke │                                ▼      │
+//!                             └──────┴──▶ Worker (one per child) ◀────┴──────┘
+//! ```
+
+mod admission;
+mod dispatcher;
+mod events;
+pub mod messages;
+mod supervisor;
+mod worker;
+
+pub use admission::{Admission, AdmissionClosed, NoRoom};
+pub use dispatcher::Dispatcher;
+pub use events::EventBus;
+pub use supervisor::{Supervisor, WorkerSettings};
+pub use worker::Worker;
+
+/// Held by the actors without which there is no engine: a panic in one of them stops the whole
+/// system, so that everybody who waits is told instead of waiting for ever (L1).
+struct StopOnPanic;
+
+impl Drop for StopOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(system) = actix::System::try_current()
+        {
+            tracing::error!("an actor of the engine panicked; stopping the engine");
+            system.stop_with_code(1);
+        }
+    }
+}

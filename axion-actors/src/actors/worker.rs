@@ -1,0 +1,362 @@
+//! The Worker: owns one child process and what its tasks write.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use bytes::Bytes;
+use rustc_hash::FxHashMap;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::events::EventBus;
+use super::messages::{Order, Reports, Retire, WorkerDown, WorkerReady};
+use crate::model::{
+    CapturedOutput, EventKind, Json, LogLevel, ProcessExit, Seq, Stream, TaskError, TaskId, WorkerDownReason, WorkerRef,
+};
+use crate::policy::scheduler::{Departure, Report, RunTask};
+use crate::process::{Child, ChildEvent, ChildExit, EXIT_TOO_OLD, ExitCause, Launched};
+use crate::wire::{ControlDown, ControlUp, Down, Failure, PROTOCOL, Up};
+
+/// A worker that lived this long is replaced at once when it ends.
+const HEALTHY_AGE: Duration = Duration::from_secs(1);
+
+/// The actor of one child.
+pub struct Worker {
+    me: WorkerRef,
+    state: State,
+    child: Box<dyn Child>,
+    events: Option<mpsc::Receiver<ChildEvent>>,
+    /// What was sent and not answered, by ascending number.
+    in_flight: VecDeque<(Seq, TaskId)>,
+    outputs: FxHashMap<Seq, Box<CapturedOutput>>,
+    settings: Settings,
+    dispatcher: Recipient<Reports>,
+    supervisor: Recipient<WorkerReady>,
+    bus: EventBus,
+    born: Instant,
+    ended: u64,
+    down: DownGuard,
+}
+
+/// What a worker needs to know of the configuration.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    pub(super) start_timeout: Duration,
+    pub(super) stop_grace: Duration,
+    pub(super) output_limit: usize,
+}
+
+/// Whom a worker speaks to.
+#[derive(Clone)]
+pub(super) struct Neighbours {
+    pub(super) dispatcher: Recipient<Reports>,
+    pub(super) ready: Recipient<WorkerReady>,
+    pub(super) down: Recipient<WorkerDown>,
+    pub(super) bus: EventBus,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Until the handshake.
+    Starting,
+    /// Takes tasks.
+    Ready,
+    /// Takes none; the child ends by itself or by the grace period.
+    Retiring,
+    /// The child has been killed, and this is why.
+    Killed(WorkerDownReason),
+}
+
+/// Reports the worker's end in every case: a worker that is dropped without having said how it
+/// ended did so by a panic.
+struct DownGuard {
+    me: WorkerRef,
+    supervisor: Recipient<WorkerDown>,
+    armed: bool,
+}
+
+impl DownGuard {
+    fn report(&mut self, departure: Departure, healthy: bool) {
+        if std::mem::take(&mut self.armed) {
+            self.supervisor.do_send(WorkerDown { worker: self.me, departure, healthy });
+        }
+    }
+}
+
+impl Drop for DownGuard {
+    fn drop(&mut self) {
+        let departure = Departure { reason: WorkerDownReason::ActorPanicked, running: None, outputs: Vec::new() };
+        self.report(departure, true);
+    }
+}
+
+impl Worker {
+    pub(super) fn new(me: WorkerRef, launched: Launched, settings: Settings, neighbours: Neighbours) -> Self {
+        Self {
+            me,
+            state: State::Starting,
+            child: launched.child,
+            events: Some(launched.events),
+            in_flight: VecDeque::new(),
+            outputs: FxHashMap::default(),
+            settings,
+            dispatcher: neighbours.dispatcher,
+            supervisor: neighbours.ready,
+            bus: neighbours.bus,
+            born: Instant::now(),
+            ended: 0,
+            down: DownGuard { me, supervisor: neighbours.down, armed: true },
+        }
+    }
+
+    fn hear(&mut self, messages: Vec<Up>) {
+        if matches!(self.state, State::Killed(WorkerDownReason::Protocol { .. })) {
+            return; // nothing it says is believed any more (L8)
+        }
+        let mut reports = Vec::with_capacity(messages.len());
+        for message in messages {
+            if let Err(violation) = self.hear_one(message, &mut reports) {
+                self.kill(WorkerDownReason::Protocol { violation });
+                break;
+            }
+        }
+        self.report(reports);
+    }
+
+    fn hear_one(&mut self, message: Up, reports: &mut Vec<Report>) -> Result<(), String> {
+        if matches!(self.state, State::Starting) != matches!(message, Up::Ready { .. }) {
+            return Err(format!("an unexpected message while {:?}: {}", self.state, shown(&message)));
+        }
+        match message {
+            Up::Ready { protocol, pid, python, .. } => self.ready(protocol, pid, python)?,
+            Up::Done { seq, nanos, data } => reports.push(self.end(seq, nanos, Ok(Json(data)))?),
+            Up::Failed { seq, nanos, failure } => {
+                reports.push(self.end(seq, nanos, Err(Box::new(into_error(failure))))?);
+            }
+            Up::Output { seq, stream, data } => self.output((seq.0 != 0).then_some(seq), stream, data),
+            Up::Progress { seq, fraction, message } => {
+                if let Some(task) = self.task(seq) {
+                    self.bus.emit(|| EventKind::Progress { task, fraction, message });
+                }
+            }
+            Up::Log { seq, level, message } => {
+                if let Some(task) = self.task(seq) {
+                    self.log(task, level, &message);
+                    self.bus.emit(|| EventKind::Log { task, level, message });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn ready(&mut self, protocol: u32, pid: u32, python: String) -> Result<(), String> {
+        if protocol != PROTOCOL {
+            return Err(format!("protocol version {protocol}, expected {PROTOCOL}"));
+        }
+        tracing::debug!(worker = %self.me, pid, python, "worker ready");
+        self.state = State::Ready;
+        self.supervisor.do_send(WorkerReady { worker: self.me });
+        self.bus.emit(|| EventKind::WorkerReady { worker: self.me, pid, python });
+        Ok(())
+    }
+
+    fn end(&mut self, seq: Seq, nanos: u64, result: Result<Json, Box<TaskError>>) -> Result<Report, String> {
+        let at = self.position(seq).ok_or_else(|| format!("a result of attempt {seq}, which it was not sent"))?;
+        self.in_flight.remove(at);
+        self.ended += 1;
+        Ok(Report::Ended { seq, nanos, result, output: self.outputs.remove(&seq) })
+    }
+
+    fn position(&self, seq: Seq) -> Option<usize> {
+        self.in_flight.binary_search_by_key(&seq, |(seq, _)| *seq).ok()
+    }
+
+    fn task(&self, seq: Seq) -> Option<TaskId> {
+        self.position(seq).map(|at| self.in_flight[at].1)
+    }
+
+    /// Keeps what a task writes with the task; what nobody can be blamed for is only shown.
+    fn output(&mut self, seq: Option<Seq>, stream: Stream, data: Bytes) {
+        let task = seq.and_then(|seq| self.task(seq));
+        if let (Some(seq), Some(_)) = (seq, task) {
+            let captured = self.outputs.entry(seq).or_default();
+            let part = match stream {
+                Stream::Stdout => &mut captured.stdout,
+                Stream::Stderr => &mut captured.stderr,
+            };
+            part.push(&data, self.settings.output_limit);
+        } else {
+            tracing::debug!(worker = %self.me, ?stream, text = %String::from_utf8_lossy(&data), "output outside any task");
+        }
+        self.bus.emit(|| EventKind::Output { task, worker: self.me, stream, data });
+    }
+
+    fn log(&self, task: TaskId, level: LogLevel, message: &str) {
+        let worker = self.me.id;
+        match level {
+            LogLevel::Debug => tracing::debug!(%task, %worker, "{message}"),
+            LogLevel::Info => tracing::info!(%task, %worker, "{message}"),
+            LogLevel::Warning => tracing::warn!(%task, %worker, "{message}"),
+            LogLevel::Error => tracing::error!(%task, %worker, "{message}"),
+        }
+    }
+
+    fn hear_control(&mut self, messages: Vec<ControlUp>) {
+        for message in messages {
+            if let ControlUp::Revoked { seqs } = message {
+                let seqs: Vec<Seq> = seqs.into_iter().filter(|seq| self.forget(*seq)).collect();
+                self.report(vec![Report::Revoked { seqs }]);
+            }
+        }
+    }
+
+    fn forget(&mut self, seq: Seq) -> bool {
+        self.position(seq).and_then(|at| self.in_flight.remove(at)).is_some()
+    }
+
+    fn report(&self, reports: Vec<Report>) {
+        if !reports.is_empty() {
+            self.dispatcher.do_send(Reports { worker: self.me, reports });
+        }
+    }
+
+    fn run(&mut self, tasks: Vec<RunTask>) {
+        // A worker that no longer takes tasks leaves them to its departure, which gives them back.
+        if !matches!(self.state, State::Ready) {
+            return;
+        }
+        self.in_flight.extend(tasks.iter().map(|task| (task.seq, task.id)));
+        let messages: Vec<Down> = tasks.into_iter().map(into_message).collect();
+        self.child.send(&messages);
+    }
+
+    /// Kills the child; the first reason stays.
+    fn kill(&mut self, reason: WorkerDownReason) {
+        if !matches!(self.state, State::Killed(_)) {
+            tracing::warn!(worker = %self.me, ?reason, "killing a worker");
+            self.state = State::Killed(reason);
+        }
+        self.child.kill();
+    }
+
+    fn gone(&mut self, exit: ChildExit) {
+        let reason = match std::mem::replace(&mut self.state, State::Retiring) {
+            State::Killed(reason) => reason,
+            State::Retiring => WorkerDownReason::Retired,
+            State::Starting => start_failure(exit.cause, &exit.stderr_tail),
+            State::Ready => match exit.cause {
+                ExitCause::Exit(exit) => WorkerDownReason::Exited(exit),
+                ExitCause::Protocol { violation } => WorkerDownReason::Protocol { violation },
+                ExitCause::NotStarted(error) => {
+                    WorkerDownReason::StartFailed { message: error.to_string(), definite: error.is_definite() }
+                }
+            },
+        };
+        tracing::debug!(worker = %self.me, ?reason, "worker down");
+        self.bus.emit(|| EventKind::WorkerDown { worker: self.me, reason: reason.clone() });
+        let healthy = self.ended > 0 || !self.in_flight.is_empty() || self.born.elapsed() >= HEALTHY_AGE;
+        let outputs = self.outputs.drain().collect();
+        self.down.report(Departure { reason, running: exit.running, outputs }, healthy);
+    }
+}
+
+/// Why a child ended before its handshake.
+fn start_failure(cause: ExitCause, stderr: &str) -> WorkerDownReason {
+    let words = if stderr.is_empty() { "and wrote nothing to standard error" } else { stderr };
+    let (message, definite) = match cause {
+        ExitCause::NotStarted(error) => (error.to_string(), error.is_definite()),
+        ExitCause::Exit(ProcessExit::Code(EXIT_TOO_OLD)) => (words.to_owned(), true),
+        ExitCause::Exit(exit) => (format!("the interpreter ended before the handshake with {exit}: {words}"), false),
+        ExitCause::Protocol { violation } => (format!("the child broke the protocol at its start: {violation}"), false),
+    };
+    WorkerDownReason::StartFailed { message, definite }
+}
+
+fn into_message(task: RunTask) -> Down {
+    Down::Run {
+        seq: task.seq,
+        attempt: task.attempt,
+        task: *task.id.0.as_bytes(),
+        script: task.script,
+        params: task.params,
+    }
+}
+
+fn into_error(failure: Failure) -> TaskError {
+    let text = |text: String| (!text.is_empty()).then_some(text);
+    TaskError {
+        exception: text(failure.exception),
+        traceback: text(failure.traceback),
+        causes: failure.causes,
+        ..TaskError::new(failure.kind.into(), failure.message)
+    }
+}
+
+/// A message for an error text: its name and the beginning of its fields.
+fn shown(message: &Up) -> String {
+    format!("{message:?}").chars().take(80).collect()
+}
+
+impl Actor for Worker {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if let Some(events) = self.events.take() {
+            ctx.add_stream(ReceiverStream::new(events));
+        }
+        let limit = self.settings.start_timeout;
+        ctx.run_later(limit, move |worker, _| {
+            if matches!(worker.state, State::Starting) {
+                let message = format!("no handshake within {limit:?}");
+                worker.kill(WorkerDownReason::StartFailed { message, definite: false });
+            }
+        });
+    }
+}
+
+impl StreamHandler<ChildEvent> for Worker {
+    fn handle(&mut self, event: ChildEvent, ctx: &mut Self::Context) {
+        match event {
+            ChildEvent::Messages(messages) => self.hear(messages),
+            ChildEvent::Control(messages) => self.hear_control(messages),
+            ChildEvent::Raw { stream, seq, data } => self.output(seq, stream, data),
+            ChildEvent::Exited(exit) => {
+                self.gone(exit);
+                ctx.stop();
+            }
+        }
+    }
+}
+
+impl Handler<Order> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, order: Order, _: &mut Self::Context) {
+        match order {
+            Order::Run(tasks) => self.run(tasks),
+            Order::Revoke(seqs) => self.child.control(&ControlDown::Revoke { seqs }),
+        }
+    }
+}
+
+impl Handler<Retire> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, _: Retire, ctx: &mut Self::Context) {
+        if matches!(self.state, State::Killed(_)) {
+            return;
+        }
+        if matches!(self.state, State::Starting) || !self.in_flight.is_empty() {
+            // Nothing it could finish is wanted any more: the engine has cancelled its tasks.
+            self.kill(WorkerDownReason::Retired);
+            return;
+        }
+        self.state = State::Retiring;
+        self.child.finish();
+        ctx.run_later(self.settings.stop_grace, |worker, _| worker.kill(WorkerDownReason::Retired));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! The engine's settings: typed, with defaults and checks. Reads no files.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A setting out of its range.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key} = {value} is out of range: {allowed}")]
+pub struct ConfigError {
+    /// The setting's name.
+    pub key: &'static str,
+    /// What was given.
+    pub value: String,
+    /// What may be given.
+    pub allowed: &'static str,
+}
+
+/// Settings of an engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Workers of the CPU pool; 0 switches the pool off. Default 1.
+    pub cpu_bound_count: u32,
+    /// Workers of the IO pool; 0 switches the pool off. Default: processors − 1, at least 1.
+    pub io_bound_count: u32,
+    /// Tasks that run at the same time in one CPU worker. Default 1.
+    pub cpu_bound_task_limit: u32,
+    /// Tasks that run at the same time in one IO worker. Default 20.
+    pub io_bound_task_limit: u32,
+    /// Tasks that may wait in the engine; what comes on top is refused. Default 1000.
+    pub input_queue_size: usize,
+    /// Records of finished tasks that are kept; the oldest go first. Default 10000.
+    pub output_queue_size: usize,
+    /// Bytes that kept records may hold together. Default 256 MiB.
+    pub output_queue_bytes: usize,
+    /// The largest frame on a worker's pipe, in bytes: bounds parameters and results. Default 64 MiB.
+    pub frame_limit: usize,
+    /// Bytes kept of each output stream of a task. Default 64 KiB.
+    pub captured_output_limit: usize,
+    /// The interpreter of the workers; `None`: that of the active virtual environment, else
+    /// `python3` on the `PATH`.
+    pub python: Option<PathBuf>,
+    /// How long a worker may take from its launch to its handshake. Default 30 s.
+    pub start_timeout: Duration,
+    /// How long a worker that should end may take before it is killed. Default 2 s.
+    pub stop_grace: Duration,
+    /// The folder in which the engine makes its private one; `None`: the system's folder for
+    /// temporary files.
+    pub runtime_dir: Option<PathBuf>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            cpu_bound_count: 1,
+            io_bound_count: u32::try_from(processors.saturating_sub(1).max(1)).unwrap_or(1),
+            cpu_bound_task_limit: 1,
+            io_bound_task_limit: 20,
+            input_queue_size: 1000,
+            output_queue_size: 10_000,
+            output_queue_bytes: 256 << 20,
+            frame_limit: 64 << 20,
+            captured_output_limit: 64 << 10,
+            python: None,
+            start_timeout: Duration::from_secs(30),
+            stop_grace: Duration::from_secs(2),
+            runtime_dir: None,
+        }
+    }
+}
+
+/// The workers a pool may have at most; a larger number is a slip of the keyboard.
+const MOST_WORKERS: usize = 4096;
+/// What fits into a worker's status page, see `docs/wire-protocol.md`.
+const MOST_SLOTS: usize = 512;
+const SMALLEST_FRAME: usize = 64 << 10;
+
+impl Config {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// The first setting that is out of its range, with the range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let within = |key, value: usize, range: std::ops::RangeInclusive<usize>, allowed| {
+            if range.contains(&value) { Ok(()) } else { Err(ConfigError { key, value: value.to_string(), allowed }) }
+        };
+        within("cpu_bound_count", self.cpu_bound_count as usize, 0..=MOST_WORKERS, "0 to 4096")?;
+        within("io_bound_count", self.io_bound_count as usize, 0..=MOST_WORKERS, "0 to 4096")?;
+        if self.cpu_bound_count == 0 && self.io_bound_count == 0 {
+            let allowed = "at least 1, or cpu_bound_count at least 1: an engine without workers runs nothing";
+            return Err(ConfigError { key: "io_bound_count", value: "0".into(), allowed });
+        }
+        within("cpu_bound_task_limit", self.cpu_bound_task_limit as usize, 1..=MOST_SLOTS, "1 to 512")?;
+        within("io_bound_task_limit", self.io_bound_task_limit as usize, 1..=MOST_SLOTS, "1 to 512")?;
+        within("input_queue_size", self.input_queue_size, 1..=MOST_QUEUED, "1 to 100000000")?;
+        within("output_queue_size", self.output_queue_size, 1..=MOST_QUEUED, "1 to 100000000")?;
+        within("output_queue_bytes", self.output_queue_bytes, 1..=usize::MAX, "at least 1")?;
+        within("frame_limit", self.frame_limit, SMALLEST_FRAME..=1 << 30, "65536 (64 KiB) to 1073741824 (1 GiB)")?;
+        within("captured_output_limit", self.captured_output_limit, 0..=1 << 30, "0 to 1073741824 (1 GiB)")?;
+        if self.start_timeout.is_zero() {
+            return Err(ConfigError { key: "start_timeout", value: "0 s".into(), allowed: "longer than 0 s" });
+        }
+        Ok(())
+    }
+
+    /// Workers of a pool.
+    #[must_use]
+    pub fn workers(&self, pool: crate::model::PoolKind) -> u32 {
+        match pool {
+            crate::model::PoolKind::Cpu => self.cpu_bound_count,
+            crate::model::PoolKind::Io => self.io_bound_count,
+        }
+    }
+
+    /// Slots of each worker of a pool.
+    #[must_use]
+    pub fn slots(&self, pool: crate::model::PoolKind) -> u32 {
+        match pool {
+            crate::model::PoolKind::Cpu => self.cpu_bound_task_limit,
+            crate::model::PoolKind::Io => self.io_bound_task_limit,
+        }
+    }
+}
+
+const MOST_QUEUED: usize = 100_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid_and_those_of_c0_4() {
+        let config = Config::default();
+        assert_eq!(config.validate(), Ok(()));
+        assert_eq!((config.cpu_bound_count, config.cpu_bound_task_limit, config.io_bound_task_limit), (1, 1, 20));
+        assert_eq!((config.input_queue_size, config.output_queue_size), (1000, 10_000));
+        assert!(config.io_bound_count >= 1);
+    }
+
+    #[test]
+    fn a_setting_out_of_range_is_refused_by_name() {
+        type Spoil = fn(&mut Config);
+        let cases: [(&str, Spoil); 7] = [
+            ("input_queue_size", |c| c.input_queue_size = 0),
+            ("output_queue_size", |c| c.output_queue_size = 0),
+            ("cpu_bound_task_limit", |c| c.cpu_bound_task_limit = 0),
+            ("io_bound_task_limit", |c| c.io_bound_task_limit = 513),
+            ("frame_limit", |c| c.frame_limit = 10),
+            ("start_timeout", |c| c.start_timeout = Duration::ZERO),
+            ("io_bound_count", |c| (c.cpu_bound_count, c.io_bound_count) = (0, 0)),
+        ];
+        for (key, spoil) in cases {
+            let mut config = Config::default();
+            spoil(&mut config);
+            let error = config.validate().expect_err(key);
+            assert_eq!(error.key, key);
+            assert!(error.to_string().contains(error.allowed), "{error}");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! How a task ends.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+/// A JSON text as a task returned it. The engine never parses it: numbers keep all their digits.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Json(pub Bytes);
+
+/// A result that cannot be read as asked.
+#[derive(Debug, thiserror::Error)]
+#[error("the task's result cannot be read: {0}")]
+pub struct JsonError(#[from] serde_json::Error);
+
+impl Json {
+    /// The text, unless the worker sent bytes that are not even UTF-8; then a placeholder.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or("\"<not UTF-8>\"")
+    }
+
+    /// The value, as any type that serde can read.
+    ///
+    /// # Errors
+    /// If the value has another shape.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, JsonError> {
+        Ok(serde_json::from_slice(&self.0)?)
+    }
+}
+
+impl fmt::Debug for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue = serde_json::from_slice(&self.0).map_err(serde::ser::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}
+
+/// The one end of a task (L1).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The entry point returned; its value as JSON.
+    Succeeded(Json),
+    /// The task ran and failed, or could not be run.
+    Failed(Box<TaskError>),
+    /// It was ended on request before it could finish.
+    Cancelled(Box<TaskError>),
+    /// Its worker died while it ran.
+    Lost(Box<TaskError>),
+}
+
+impl Outcome {
+    /// Whether the task did what it should.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        matches!(self, Self::Succeeded(_))
+    }
+
+    /// The result, of a success.
+    #[must_use]
+    pub fn data(&self) -> Option<&Json> {
+        match self {
+            Self::Succeeded(data) => Some(data),
+            _ => None,
+        }
+    }
+
+    /// The error, of anything else.
+    #[must_use]
+    pub fn error(&self) -> Option<&TaskError> {
+        match self {
+            Self::Succeeded(_) => None,
+            Self::Failed(error) | Self::Cancelled(error) | Self::Lost(error) => Some(error),
+        }
+    }
+
+    /// The word for it in records, logs and events.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Succeeded(_) => "succeeded",
+            Self::Failed(_) => "failed",
+            Self::Cancelled(_) => "cancelled",
+            Self::Lost(_) => "lost",
+        }
+    }
+}
+
+/// Why a task did not succeed. The `snake_case` names are stable codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// The script raised an exception.
+    Exception,
+    /// There is no file at the script's path.
+    ScriptNotFound,
+    /// The script's file cannot be read.
+    ScriptUnreadable,
+    /// The script is not valid Python.
+    ScriptSyntax,
+    /// The script has neither `main` nor `module`.
+    EntryMissing,
+    /// The script called `sys.exit` or raised `SystemExit`.
+    SystemExit,
+    /// A `KeyboardInterrupt` was raised in the task.
+    KeyboardInterrupt,
+    /// The interpreter ran out of memory.
+    MemoryError,
+    /// The interpreter's recursion limit was reached.
+    RecursionError,
+    /// The result has no JSON form.
+    ResultNotSerializable,
+    /// The result does not fit into a frame.
+    ResultTooLarge,
+    /// The parameters cannot be read by this interpreter.
+    ParamsInvalid,
+    /// The task was cancelled.
+    Cancelled,
+    /// The engine was shut down before the task ended.
+    Shutdown,
+    /// The worker process died while it ran the task.
+    WorkerLost,
+    /// No worker of the task's pool could be started.
+    WorkerStartFailed,
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+/// An exception that stood behind another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    /// The exception's type.
+    pub exception: String,
+    /// Its text.
+    pub message: String,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProcessExit {
+    /// It ended itself with this code.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+}
+
+impl ProcessExit {
+    /// The signal's name, if it is a signal that has one.
+    #[must_use]
+    pub fn signal_name(self) -> Option<&'static str> {
+        let Self::Signal(number) = self else {
+            return None;
+        };
+        SIGNALS.iter().find(|(known, _)| *known == number).map(|(_, name)| *name)
+    }
+}
+
+/// The signals that end processes, as numbered on Linux for x86 and ARM.
+const SIGNALS: [(i32, &str); 18] = [
+    (1, "SIGHUP"),
+    (2, "SIGINT"),
+    (3, "SIGQUIT"),
+    (4, "SIGILL"),
+    (5, "SIGTRAP"),
+    (6, "SIGABRT"),
+    (7, "SIGBUS"),
+    (8, "SIGFPE"),
+    (9, "SIGKILL"),
+    (10, "SIGUSR1"),
+    (11, "SIGSEGV"),
+    (12, "SIGUSR2"),
+    (13, "SIGPIPE"),
+    (14, "SIGALRM"),
+    (15, "SIGTERM"),
+    (24, "SIGXCPU"),
+    (25, "SIGXFSZ"),
+    (31, "SIGSYS"),
+];
+
+impl fmt::Display for ProcessExit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self, self.signal_name()) {
+            (Self::Code(code), _) => write!(f, "exit code {code}"),
+            (Self::Signal(number), Some(name)) => write!(f, "signal {number} ({name})"),
+            (Self::Signal(number), None) => write!(f, "signal {number}"),
+        }
+    }
+}
+
+/// What is known about a task that did not succeed: text first, so that an exception whose class
+/// nobody else can import hides nothing.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TaskError {
+    /// The stable code.
+    pub kind: ErrorKind,
+    /// What happened, where, and what to do about it.
+    pub message: String,
+    /// The exception's type, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exception: Option<String>,
+    /// Python's traceback, without the runtime's own frames.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceback: Option<String>,
+    /// The exceptions behind it, nearest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<Cause>,
+    /// How the worker process ended, if that is why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit: Option<ProcessExit>,
+}
+
+impl TaskError {
+    /// An error that the engine found, without an exception.
+    #[must_use]
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), exception: None, traceback: None, causes: Vec::new(), exit: None }
+    }
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.exception {
+            Some(exception) if self.message.is_empty() => write!(f, "{}: {exception}", self.kind),
+            Some(exception) => write!(f, "{}: {exception}: {}", self.kind, self.message),
+            None => write!(f, "{}: {}", self.kind, self.message),
+        }
+    }
+}
+
+impl std::error::Error for TaskError {}

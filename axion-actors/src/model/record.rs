@@ -1,0 +1,141 @@
+//! What is kept of a finished task.
+
+use jiff::Timestamp;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+
+use super::ids::{Attempt, PoolKind, TaskId, WorkerRef};
+use super::outcome::Outcome;
+use super::task::ScriptPath;
+
+/// When things happened, in wall time. `started` and `finished` of the last attempt; a task that
+/// never started has no `started`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Timings {
+    /// The engine accepted the task.
+    pub submitted: Timestamp,
+    /// Its entry point began to run, as the worker measured it back from its end.
+    pub started: Option<Timestamp>,
+    /// Its outcome was known.
+    pub finished: Timestamp,
+}
+
+impl Timings {
+    /// Seconds the task ran, measured in the worker; 0 if it never started.
+    #[must_use]
+    pub fn run_seconds(&self) -> f64 {
+        self.started.map_or(0.0, |started| seconds(started, self.finished))
+    }
+
+    /// Seconds from submit to start, or to the end if it never started.
+    #[must_use]
+    pub fn wait_seconds(&self) -> f64 {
+        seconds(self.submitted, self.started.unwrap_or(self.finished))
+    }
+}
+
+fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+    to.duration_since(from).as_secs_f64()
+}
+
+/// What a task wrote to one of its streams: the first bytes up to the limit, and how many more
+/// there were.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutputPart {
+    /// The bytes kept.
+    pub bytes: Vec<u8>,
+    /// How many bytes beyond the limit were not kept (L9).
+    pub dropped: u64,
+}
+
+impl OutputPart {
+    /// The text, with invalid UTF-8 replaced.
+    #[must_use]
+    pub fn text(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.bytes)
+    }
+
+    /// Keeps what fits under `limit` bytes and counts the rest.
+    pub fn push(&mut self, data: &[u8], limit: usize) {
+        let room = limit.saturating_sub(self.bytes.len()).min(data.len());
+        self.bytes.extend_from_slice(&data[..room]);
+        self.dropped += (data.len() - room) as u64;
+    }
+}
+
+impl Serialize for OutputPart {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut part = serializer.serialize_struct("OutputPart", 2)?;
+        part.serialize_field("text", &self.text())?;
+        part.serialize_field("dropped_bytes", &self.dropped)?;
+        part.end()
+    }
+}
+
+/// Everything a task wrote: prints, and raw writes to fds 1 and 2 as far as they could be
+/// attributed to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CapturedOutput {
+    /// Standard output.
+    pub stdout: OutputPart,
+    /// Standard error.
+    pub stderr: OutputPart,
+}
+
+/// A finished task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskRecord {
+    /// The task.
+    pub id: TaskId,
+    /// Its script.
+    pub script: ScriptPath,
+    /// The pool it was for.
+    pub pool: PoolKind,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The number of its last attempt; `None` if it was never started.
+    pub attempt: Option<Attempt>,
+    /// The worker of the last attempt.
+    pub worker: Option<WorkerRef>,
+    /// When.
+    pub timings: Timings,
+    /// What it wrote; `None` if nothing.
+    pub output: Option<Box<CapturedOutput>>,
+}
+
+impl TaskRecord {
+    /// About how many bytes of memory the record holds, for the bound on kept results (L9).
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let payload = match &self.outcome {
+            Outcome::Succeeded(data) => data.0.len(),
+            Outcome::Failed(error) | Outcome::Cancelled(error) | Outcome::Lost(error) => {
+                error.message.len()
+                    + error.traceback.as_ref().map_or(0, String::len)
+                    + error.causes.iter().map(|c| c.exception.len() + c.message.len()).sum::<usize>()
+            }
+        };
+        let output = self.output.as_ref().map_or(0, |o| o.stdout.bytes.len() + o.stderr.bytes.len());
+        size_of::<Self>() + payload + output
+    }
+}
+
+impl Serialize for TaskRecord {
+    /// The record of `--output json`: the outcome is flattened into `outcome` and `data` or `error`.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut record = serializer.serialize_struct("TaskRecord", 12)?;
+        record.serialize_field("id", &self.id)?;
+        record.serialize_field("script", &self.script)?;
+        record.serialize_field("pool", &self.pool)?;
+        record.serialize_field("outcome", self.outcome.name())?;
+        record.serialize_field("data", &self.outcome.data())?;
+        record.serialize_field("error", &self.outcome.error())?;
+        record.serialize_field("attempt", &self.attempt)?;
+        record.serialize_field("worker", &self.worker.map(|w| w.id))?;
+        record.serialize_field("timings", &self.timings)?;
+        record.serialize_field("wait_seconds", &self.timings.wait_seconds())?;
+        record.serialize_field("run_seconds", &self.timings.run_seconds())?;
+        record.serialize_field("output", &self.output)?;
+        record.end()
+    }
+}

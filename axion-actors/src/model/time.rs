@@ -1,0 +1,60 @@
+//! Time as the policies see it: a number that is passed in.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+/// Nanoseconds since the engine started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tick(pub u64);
+
+impl Tick {
+    /// The time `span` later.
+    #[must_use]
+    pub fn after(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(span)))
+    }
+
+    /// The time `span` nanoseconds earlier, not before the engine's start.
+    #[must_use]
+    pub fn before(self, span: u64) -> Self {
+        Self(self.0.saturating_sub(span))
+    }
+
+    /// The time that passed since `earlier`; zero if it is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The engine's one clock: monotonic ticks, and the wall time at which they began.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: Instant,
+    epoch: Timestamp,
+}
+
+impl Clock {
+    /// A clock whose tick 0 is now.
+    #[must_use]
+    pub fn start() -> Self {
+        Self { start: Instant::now(), epoch: Timestamp::now() }
+    }
+
+    /// The present tick.
+    #[must_use]
+    pub fn now(&self) -> Tick {
+        Tick(nanos(self.start.elapsed()))
+    }
+
+    /// The wall time of tick 0.
+    #[must_use]
+    pub fn epoch(&self) -> Timestamp {
+        self.epoch
+    }
+}

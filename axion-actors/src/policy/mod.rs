@@ -1,0 +1,9 @@
+//! Every decision of the engine, as plain structs and functions.
+//!
+//! Nothing here knows an actor, a clock, a process or a lock: `now` is an argument, and what should
+//! happen comes back as data. `fitness` in the workspace's tests holds this.
+
+pub mod durations;
+pub mod restart;
+pub mod scheduler;
+pub mod task_table;

@@ -1,0 +1,396 @@
+//! The task table: the only place where a task changes state.
+//!
+//! ```text
+//!            accept              send                 finish
+//!   (none) ─────────▶ Queued ─────────────▶ Sent ──────────────▶ kept record
+//!                       ▲  │                 │                        ▲
+//!                       └──┼── give_back ────┘                        │
+//!                          └──────────────── finish ──────────────────┘
+//! ```
+//!
+//! Anything else is a late or illegal event: it changes nothing and is counted (L3).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustc_hash::FxHashMap;
+use slotmap::SlotMap;
+
+use crate::model::{
+    Attempt, CapturedOutput, Event, EventKind, Outcome, Seq, Task, TaskId, TaskRecord, Tick, Timings, WorkerRef,
+};
+
+slotmap::new_key_type! {
+    /// A live task's place in the table.
+    pub struct TaskKey;
+}
+
+/// Where a live task is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// In its pool's queue.
+    Queued,
+    /// With a worker, started or about to be.
+    Sent {
+        /// Which process.
+        worker: WorkerRef,
+        /// Its name there.
+        seq: Seq,
+    },
+}
+
+#[derive(Debug)]
+struct Entry {
+    task: Task,
+    submitted: Tick,
+    state: State,
+    /// Executions so far, the present one included.
+    attempts: u32,
+}
+
+/// Bounds on the kept records (L9).
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// How many.
+    pub count: usize,
+    /// How many bytes together.
+    pub bytes: usize,
+}
+
+/// How a task ends.
+#[derive(Debug)]
+pub struct End {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// How long it ran, if it did.
+    pub nanos: Option<u64>,
+    /// What it wrote.
+    pub output: Option<Box<CapturedOutput>>,
+}
+
+impl End {
+    /// The end of a task that did not run to it.
+    #[must_use]
+    pub fn without_run(outcome: Outcome) -> Self {
+        Self { outcome, nanos: None, output: None }
+    }
+}
+
+/// What the table knows under an id.
+#[derive(Debug, PartialEq)]
+pub enum Found {
+    /// Waiting or running.
+    Live(TaskKey),
+    /// Finished, its record kept.
+    Finished(Arc<TaskRecord>),
+    /// Never accepted, or its record is gone.
+    Unknown,
+}
+
+/// A task with this id is known already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Duplicate;
+
+#[derive(Debug)]
+enum Place {
+    Live(TaskKey),
+    Kept(Arc<TaskRecord>),
+}
+
+/// All tasks that are live, and the records of those that finished lately.
+#[derive(Debug)]
+pub struct TaskTable {
+    epoch: Timestamp,
+    live: SlotMap<TaskKey, Entry>,
+    places: FxHashMap<TaskId, Place>,
+    kept: VecDeque<TaskId>,
+    kept_bytes: usize,
+    keep: Keep,
+    ignored: u64,
+    evicted: u64,
+    trace: Option<Vec<Event>>,
+}
+
+impl TaskTable {
+    /// An empty table. `epoch` is the wall time of tick 0.
+    #[must_use]
+    pub fn new(epoch: Timestamp, keep: Keep) -> Self {
+        Self {
+            epoch,
+            live: SlotMap::with_key(),
+            places: FxHashMap::default(),
+            kept: VecDeque::new(),
+            kept_bytes: 0,
+            keep,
+            ignored: 0,
+            evicted: 0,
+            trace: None,
+        }
+    }
+
+    /// Switches the recording of events on or off.
+    pub fn record_events(&mut self, on: bool) {
+        if on != self.trace.is_some() {
+            self.trace = on.then(Vec::new);
+        }
+    }
+
+    /// Takes the events since the last call.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        self.trace.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Tasks that have not reached their outcome.
+    #[must_use]
+    pub fn live(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Late or illegal events so far.
+    #[must_use]
+    pub fn ignored(&self) -> u64 {
+        self.ignored
+    }
+
+    /// Records dropped to keep the bounds.
+    #[must_use]
+    pub fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// The keys of all live tasks.
+    pub fn keys(&self) -> impl Iterator<Item = TaskKey> + '_ {
+        self.live.keys()
+    }
+
+    /// A live task.
+    #[must_use]
+    pub fn task(&self, key: TaskKey) -> Option<&Task> {
+        self.live.get(key).map(|entry| &entry.task)
+    }
+
+    /// Where a live task is.
+    #[must_use]
+    pub fn state(&self, key: TaskKey) -> Option<State> {
+        self.live.get(key).map(|entry| entry.state)
+    }
+
+    /// Looks an id up.
+    #[must_use]
+    pub fn find(&self, id: TaskId) -> Found {
+        match self.places.get(&id) {
+            Some(Place::Live(key)) => Found::Live(*key),
+            Some(Place::Kept(record)) => Found::Finished(record.clone()),
+            None => Found::Unknown,
+        }
+    }
+
+    /// Takes a new task in, to wait in its queue.
+    ///
+    /// # Errors
+    /// If a task with the same id is live or its record is kept.
+    pub fn accept(&mut self, task: Task, now: Tick) -> Result<TaskKey, Duplicate> {
+        let (id, pool) = (task.id(), task.pool());
+        if self.places.contains_key(&id) {
+            return Err(Duplicate);
+        }
+        let key = self.live.insert(Entry { task, submitted: now, state: State::Queued, attempts: 0 });
+        self.places.insert(id, Place::Live(key));
+        self.emit(now, || EventKind::TaskAccepted { task: id, pool });
+        Ok(key)
+    }
+
+    /// A queued task goes to a worker. Returns the number of the attempt.
+    pub fn send(&mut self, key: TaskKey, worker: WorkerRef, seq: Seq, now: Tick) -> Option<Attempt> {
+        let Some(entry) = self.live.get_mut(key).filter(|entry| entry.state == State::Queued) else {
+            self.ignored += 1;
+            return None;
+        };
+        entry.state = State::Sent { worker, seq };
+        entry.attempts += 1;
+        let (task, attempt) = (entry.task.id(), Attempt(entry.attempts));
+        self.emit(now, || EventKind::TaskSent { task, worker, attempt });
+        Some(attempt)
+    }
+
+    /// A task that had not started comes back from exactly that worker and sequence number; the
+    /// attempt is not counted (L5).
+    pub fn give_back(&mut self, key: TaskKey, worker: WorkerRef, seq: Seq, now: Tick) -> bool {
+        let sent = State::Sent { worker, seq };
+        let Some(entry) = self.live.get_mut(key).filter(|entry| entry.state == sent) else {
+            self.ignored += 1;
+            return false;
+        };
+        entry.state = State::Queued;
+        entry.attempts -= 1;
+        let task = entry.task.id();
+        self.emit(now, || EventKind::TaskReturned { task, worker });
+        true
+    }
+
+    /// A task reaches its outcome (L1). With `by`, only if it is with exactly that worker and
+    /// sequence number (L3); without, wherever it is.
+    pub fn finish(
+        &mut self,
+        key: TaskKey,
+        by: Option<(WorkerRef, Seq)>,
+        end: End,
+        now: Tick,
+    ) -> Option<Arc<TaskRecord>> {
+        let fenced = |entry: &Entry| match (by, entry.state) {
+            (Some((worker, seq)), state) => state == State::Sent { worker, seq },
+            (None, _) => true,
+        };
+        if !self.live.get(key).is_some_and(fenced) {
+            self.ignored += 1;
+            return None;
+        }
+        let entry = self.live.remove(key)?;
+        let record = Arc::new(self.record(entry, end, now));
+        let (task, outcome) = (record.id, record.outcome.name());
+        self.emit(now, || EventKind::TaskFinished { task, outcome });
+        self.keep(&record);
+        Some(record)
+    }
+
+    /// A late or illegal event, found by the caller.
+    pub fn ignore(&mut self) {
+        self.ignored += 1;
+    }
+
+    fn record(&self, entry: Entry, end: End, now: Tick) -> TaskRecord {
+        let started = end.nanos.map(|nanos| self.wall(now.before(nanos)));
+        let worker = match entry.state {
+            State::Sent { worker, .. } => Some(worker),
+            State::Queued => None,
+        };
+        TaskRecord {
+            id: entry.task.id(),
+            script: entry.task.script_path().clone(),
+            pool: entry.task.pool(),
+            outcome: end.outcome,
+            attempt: (entry.attempts > 0).then_some(Attempt(entry.attempts)),
+            worker,
+            timings: Timings { submitted: self.wall(entry.submitted), started, finished: self.wall(now) },
+            output: end.output,
+        }
+    }
+
+    fn keep(&mut self, record: &Arc<TaskRecord>) {
+        self.places.insert(record.id, Place::Kept(record.clone()));
+        self.kept.push_back(record.id);
+        self.kept_bytes += record.weight();
+        while self.kept.len() > self.keep.count || self.kept_bytes > self.keep.bytes {
+            let Some(oldest) = self.kept.pop_front() else {
+                break;
+            };
+            if let Some(Place::Kept(gone)) = self.places.remove(&oldest) {
+                self.kept_bytes -= gone.weight();
+                self.evicted += 1;
+            }
+        }
+    }
+
+    fn wall(&self, tick: Tick) -> Timestamp {
+        self.epoch.saturating_add(Duration::from_nanos(tick.0)).unwrap_or(self.epoch)
+    }
+
+    fn emit(&mut self, now: Tick, kind: impl FnOnce() -> EventKind) {
+        let at = self.trace.is_some().then(|| self.wall(now));
+        if let (Some(trace), Some(at)) = (&mut self.trace, at) {
+            trace.push(Event { at, kind: kind() });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ErrorKind, Generation, Json, PoolKind, TaskError, WorkerId};
+
+    const KEEP: Keep = Keep { count: 3, bytes: 1 << 20 };
+
+    fn table() -> TaskTable {
+        TaskTable::new(Timestamp::UNIX_EPOCH, KEEP)
+    }
+
+    fn worker(generation: u32) -> WorkerRef {
+        WorkerRef { id: WorkerId { pool: PoolKind::Cpu, index: 0 }, generation: Generation(generation) }
+    }
+
+    fn success() -> End {
+        End { outcome: Outcome::Succeeded(Json("1".into())), nanos: Some(500), output: None }
+    }
+
+    #[test]
+    fn a_task_runs_and_its_record_says_when_and_where() {
+        let mut table = table();
+        let task = Task::script("/a.py");
+        let id = task.id();
+        let key = table.accept(task, Tick(1000)).expect("new");
+        assert_eq!(table.send(key, worker(1), Seq(1), Tick(2000)), Some(Attempt(1)));
+        let record = table.finish(key, Some((worker(1), Seq(1))), success(), Tick(3000)).expect("finishes");
+        assert_eq!((record.attempt, record.worker), (Some(Attempt(1)), Some(worker(1))));
+        assert_eq!(record.timings.started.map(Timestamp::as_nanosecond), Some(2500));
+        assert_eq!(table.find(id), Found::Finished(record));
+        assert_eq!(table.live(), 0);
+    }
+
+    #[test]
+    fn l3_a_stale_result_changes_nothing() {
+        let mut table = table();
+        let key = table.accept(Task::script("/a.py"), Tick(0)).expect("new");
+        assert!(table.finish(key, Some((worker(1), Seq(1))), success(), Tick(1)).is_none(), "never sent");
+        table.send(key, worker(2), Seq(7), Tick(1));
+        for (from, seq) in [(worker(1), Seq(7)), (worker(2), Seq(6)), (worker(3), Seq(7))] {
+            assert!(table.finish(key, Some((from, seq)), success(), Tick(2)).is_none());
+            assert!(!table.give_back(key, from, seq, Tick(2)));
+        }
+        assert_eq!(table.state(key), Some(State::Sent { worker: worker(2), seq: Seq(7) }));
+        assert_eq!(table.ignored(), 7);
+        assert!(table.finish(key, Some((worker(2), Seq(7))), success(), Tick(3)).is_some());
+        assert!(table.finish(key, Some((worker(2), Seq(7))), success(), Tick(4)).is_none(), "L1: only once");
+    }
+
+    #[test]
+    fn l5_what_comes_back_is_not_counted() {
+        let mut table = table();
+        let key = table.accept(Task::script("/a.py"), Tick(0)).expect("new");
+        table.send(key, worker(1), Seq(1), Tick(1));
+        assert!(table.give_back(key, worker(1), Seq(1), Tick(2)));
+        assert_eq!(table.send(key, worker(2), Seq(1), Tick(3)), Some(Attempt(1)));
+    }
+
+    #[test]
+    fn a_second_task_of_the_same_id_is_refused_also_when_the_first_has_finished() {
+        let mut table = table();
+        let task = Task::script("/a.py");
+        let key = table.accept(task.clone(), Tick(0)).expect("new");
+        assert_eq!(table.accept(task.clone(), Tick(1)), Err(Duplicate));
+        let end = End::without_run(Outcome::Cancelled(Box::new(TaskError::new(ErrorKind::Shutdown, ""))));
+        table.finish(key, None, end, Tick(2));
+        assert_eq!(table.accept(task, Tick(3)), Err(Duplicate));
+    }
+
+    #[test]
+    fn l9_kept_records_are_bounded_by_count_and_by_bytes() {
+        let mut table = table();
+        let mut finish = |size: usize| {
+            let task = Task::script("/a.py");
+            let id = task.id();
+            let key = table.accept(task, Tick(0)).expect("new");
+            let end = End::without_run(Outcome::Succeeded(Json(vec![b'1'; size].into())));
+            table.finish(key, None, end, Tick(0));
+            (id, table.kept.len(), table.evicted())
+        };
+        let first = finish(1).0;
+        finish(1);
+        finish(1);
+        assert_eq!((finish(1).1, finish(1).2), (3, 2));
+        assert_eq!(finish(2 << 20).1, 0, "one record above the whole bound is not kept at all");
+        assert_eq!(table.find(first), Found::Unknown);
+        assert_eq!(table.kept_bytes, 0);
+    }
+}

@@ -1,0 +1,178 @@
+//! The private folder through which the runtime's files reach the interpreter.
+//!
+//! One per engine: mode 0700 and a random name, in the system's folder for temporary files. While
+//! the engine lives it holds a lock on a file in it; a folder whose lock is free was left by an
+//! engine that crashed together with its guardian, and the next engine removes it.
+
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+/// The private folder could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot put the worker runtime into {path}: {source}; the setting `runtime_dir` names another folder")]
+pub struct FolderError {
+    /// Where.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+const PREFIX: &str = "axion-";
+const LOCK: &str = "lock";
+const PACKAGE: &str = "_axion_worker_";
+
+macro_rules! runtime_files {
+    ($($name:literal),* $(,)?) => {
+        [$(($name, include_str!(concat!("../../python/axion_worker/", $name)))),*]
+    };
+}
+
+/// The package `axion_worker`, embedded.
+const FILES: [(&str, &str); 12] = runtime_files![
+    "__init__.py",
+    "channel.py",
+    "context.py",
+    "control.py",
+    "entry.py",
+    "failure.py",
+    "inline.py",
+    "output.py",
+    "scripts.py",
+    "threaded.py",
+    "values.py",
+    "wire.py",
+];
+const START: (&str, &str) = ("worker.py", include_str!("../../python/worker.py"));
+
+/// The folder, removed when this is dropped.
+#[derive(Debug)]
+pub struct PrivateFolder {
+    folder: TempDir,
+    package: String,
+    _lock: File,
+}
+
+impl PrivateFolder {
+    /// Removes what crashed engines left, then makes a folder and writes the runtime into it.
+    ///
+    /// # Errors
+    /// If `parent` (or the system's folder for temporary files) cannot be written to.
+    pub fn create(parent: Option<&Path>) -> Result<Self, FolderError> {
+        let parent = parent.map_or_else(std::env::temp_dir, Path::to_owned);
+        sweep(&parent);
+        let at = |path: &Path| {
+            let path = path.to_owned();
+            move |source| FolderError { path, source }
+        };
+        let folder = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .rand_bytes(16)
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(&parent)
+            .map_err(at(&parent))?;
+        let random = folder.path().file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let package = format!("{PACKAGE}{}", random.trim_start_matches(PREFIX));
+        let lock = locked(folder.path()).map_err(at(folder.path()))?;
+        write(folder.path(), &package).map_err(at(folder.path()))?;
+        Ok(Self { folder, package, _lock: lock })
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The script that starts a worker.
+    #[must_use]
+    pub fn start_script(&self) -> PathBuf {
+        self.folder.path().join(START.0)
+    }
+
+    /// The name of the runtime's package.
+    #[must_use]
+    pub fn package(&self) -> &str {
+        &self.package
+    }
+}
+
+/// Makes the lock file under another name first: a folder never shows a lock that is free but fresh.
+fn locked(folder: &Path) -> io::Result<File> {
+    let fresh = folder.join("lock.new");
+    let lock = File::create(&fresh)?;
+    lock.lock()?;
+    std::fs::rename(fresh, folder.join(LOCK))?;
+    Ok(lock)
+}
+
+fn write(folder: &Path, package: &str) -> io::Result<()> {
+    let inner = folder.join(package);
+    std::fs::create_dir(&inner)?;
+    std::fs::write(folder.join(START.0), START.1)?;
+    FILES.iter().try_for_each(|(name, text)| std::fs::write(inner.join(name), text))
+}
+
+/// Removes folders of crashed engines. Failures are left for the next one.
+fn sweep(parent: &Path) {
+    let Ok(entries) = std::fs::read_dir(parent) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
+            && entry.metadata().is_ok_and(|it| it.is_dir() && it.uid() == rustix::process::getuid().as_raw());
+        let is_stale = || File::open(entry.path().join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok());
+        if ours && is_stale() {
+            tracing::debug!(folder = %entry.path().display(), "removing what a crashed engine left");
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_is_private_and_complete_and_goes_away() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let folder = PrivateFolder::create(Some(parent.path())).expect("made");
+        let mode = std::fs::metadata(folder.path()).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/axion_worker");
+        let python = |path: &Path| {
+            let names = std::fs::read_dir(path).expect("listed").flatten().map(|entry| entry.file_name());
+            let mut names: Vec<_> = names.filter(|name| name.to_string_lossy().ends_with(".py")).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(python(&folder.path().join(folder.package())), python(&source), "every module is embedded");
+        let path = folder.path().to_owned();
+        drop(folder);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_a_crashed_engine_left_is_removed_and_a_living_one_is_not() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let living = PrivateFolder::create(Some(parent.path())).expect("made");
+        let crashed = parent.path().join("axion-crashed");
+        std::fs::create_dir(&crashed).expect("made");
+        drop(locked(&crashed).expect("locked"));
+        let foreign = parent.path().join("axion-notes");
+        std::fs::create_dir(&foreign).expect("made");
+        let _next = PrivateFolder::create(Some(parent.path())).expect("made");
+        assert!(!crashed.exists());
+        assert!(living.path().exists() && foreign.exists());
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_a_typed_error_that_names_it() {
+        let error = PrivateFolder::create(Some(Path::new("/proc"))).expect_err("not writable");
+        assert_eq!(error.path, Path::new("/proc"));
+        assert!(error.to_string().contains("runtime_dir"), "{error}");
+    }
+}

@@ -1,0 +1,242 @@
+//! The guardian: a small process that ends the workers when the engine dies by force (L7).
+//!
+//! A worker ends itself when its control socket closes, but not while a C call holds the
+//! interpreter lock, and its subprocesses know nothing of the socket. So one shell per engine holds
+//! the other end of a pipe. It is told the process group of every worker; when the pipe ends,
+//! which a `kill -9` of the engine cannot prevent, it kills the groups that are left and removes
+//! the private folder. It sits in a group of its own, so that Ctrl-C at a terminal passes it by.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::OFlags;
+use rustix::process::{Pid, PidfdFlags};
+
+use super::linux;
+
+/// The guardian could not be started or told something.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {what} the guardian process that ends orphaned workers (/bin/sh): {source}")]
+pub struct GuardianError {
+    what: &'static str,
+    source: io::Error,
+}
+
+/// Lines `+ GROUP` and `- GROUP` until the pipe ends; then the groups that are left are killed.
+const SCRIPT: &str = r#"
+trap '' HUP INT QUIT TERM
+groups=' '
+while read -r what group; do
+    case $what in
+        +) groups="$groups$group " ;;
+        -) case $groups in
+               *" $group "*) groups="${groups%%" $group "*} ${groups#*" $group "}" ;;
+           esac ;;
+    esac
+done
+for group in $groups; do
+    kill -s KILL -- "-$group"
+done
+rm -rf -- "$1"
+"#;
+
+/// The guardian of one engine. Dropping it ends it, after the groups it still knows.
+#[derive(Debug)]
+pub struct Guardian {
+    folder: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    process: Child,
+    pipe: Option<ChildStdin>,
+    groups: BTreeSet<i32>,
+}
+
+impl Guardian {
+    /// Starts the guardian; it will remove `folder` at the end.
+    ///
+    /// # Errors
+    /// If there is no `/bin/sh` or no process can be made.
+    pub fn start(folder: &Path) -> Result<Self, GuardianError> {
+        let (process, pipe) = spawn(folder)?;
+        let state = State { process, pipe: Some(pipe), groups: BTreeSet::new() };
+        Ok(Self { folder: folder.to_owned(), state: Mutex::new(state) })
+    }
+
+    /// Puts a process group under its guard.
+    ///
+    /// # Errors
+    /// If the guardian is gone and cannot be started again.
+    pub fn guard(&self, group: Pid) -> Result<(), GuardianError> {
+        let mut state = self.lock();
+        let group = group.as_raw_pid();
+        state.groups.insert(group);
+        if state.say('+', group).is_err() {
+            return self.restart(&mut state);
+        }
+        Ok(())
+    }
+
+    /// Takes a process group out, before its number can be used again.
+    pub fn forget(&self, group: Pid) {
+        let mut state = self.lock();
+        let group = group.as_raw_pid();
+        state.groups.remove(&group);
+        if state.say('-', group).is_err()
+            && let Err(error) = self.restart(&mut state)
+        {
+            tracing::error!(%error, "workers would outlive a killed engine");
+        }
+    }
+
+    /// Kills and reaps whatever is still under guard: what an engine does that ends by a fault of
+    /// its own, when nobody is left to reap its workers one by one.
+    pub fn end_all(&self) {
+        let groups = std::mem::take(&mut self.lock().groups);
+        for group in groups.into_iter().filter_map(Pid::from_raw) {
+            linux::kill_group(group);
+            let _ = linux::reap(group);
+            self.forget(group);
+        }
+    }
+
+    /// Starts it again whenever somebody kills it. Never returns while it can be watched.
+    ///
+    /// # Errors
+    /// If the system cannot watch it or start it again.
+    pub async fn watch(&self) -> Result<(), GuardianError> {
+        loop {
+            let failed = |source| GuardianError { what: "watch", source };
+            let exit = linux::watch(self.exit_fd().map_err(failed)?).map_err(failed)?;
+            let _ = exit.readable().await.map_err(failed)?;
+            tracing::warn!("the guardian process was killed; starting another");
+            self.restart(&mut self.lock())?;
+        }
+    }
+
+    /// The guardian's process id, for tests that kill it.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.lock().process.id()
+    }
+
+    fn exit_fd(&self) -> io::Result<OwnedFd> {
+        let pid = Pid::from_child(&self.lock().process);
+        Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
+    }
+
+    fn restart(&self, state: &mut State) -> Result<(), GuardianError> {
+        // Killed, not only waited for: one that is stopped or stuck would never end by itself.
+        let _ = state.process.kill();
+        let _ = state.process.wait();
+        let (process, pipe) = spawn(&self.folder)?;
+        (state.process, state.pipe) = (process, Some(pipe));
+        for group in state.groups.clone() {
+            state.say('+', group).map_err(|source| GuardianError { what: "tell", source })?;
+        }
+        Ok(())
+    }
+
+    /// The state is whole after every step, so a panic elsewhere does not spoil it.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn say(&mut self, what: char, group: i32) -> io::Result<()> {
+        let Some(pipe) = &self.pipe else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        // The pipe does not block: one line is far below what it takes at once.
+        rustix::io::write(pipe, format!("{what} {group}\n").as_bytes())?;
+        Ok(())
+    }
+}
+
+impl Drop for Guardian {
+    fn drop(&mut self) {
+        let mut state = self.lock();
+        state.pipe = None;
+        let _ = state.process.wait();
+    }
+}
+
+fn spawn(folder: &Path) -> Result<(Child, ChildStdin), GuardianError> {
+    let failed = |source| GuardianError { what: "start", source };
+    let mut process = Command::new("/bin/sh")
+        .args(["-c", SCRIPT, "axion-guardian"])
+        .arg(folder)
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .map_err(failed)?;
+    let pipe = process.stdin.take().ok_or_else(|| failed(io::ErrorKind::BrokenPipe.into()))?;
+    let flags = rustix::fs::fcntl_getfl(pipe.as_fd()).map_err(|error| failed(error.into()))?;
+    rustix::fs::fcntl_setfl(pipe.as_fd(), flags | OFlags::NONBLOCK).map_err(|error| failed(error.into()))?;
+    Ok((process, pipe))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A process group that lives until it is killed.
+    fn sleeper() -> Child {
+        Command::new("sleep").arg("1000").process_group(0).spawn().expect("sleep starts")
+    }
+
+    fn group(child: &Child) -> Pid {
+        Pid::from_child(child)
+    }
+
+    #[test]
+    fn l7_when_the_pipe_ends_the_guarded_groups_die_and_the_forgotten_ones_do_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let private = folder.path().join("private");
+        std::fs::create_dir(&private).expect("made");
+        let guardian = Guardian::start(&private).expect("started");
+        let mut children = [sleeper(), sleeper(), sleeper()];
+        for child in &children {
+            guardian.guard(group(child)).expect("told");
+        }
+        guardian.forget(group(&children[1]));
+        drop(guardian);
+        for guarded in [0, 2] {
+            let status = children[guarded].wait().expect("reaped");
+            assert!(!status.success(), "{status}");
+        }
+        assert!(children[1].try_wait().expect("asked").is_none(), "forgotten, so it lives");
+        assert!(!private.exists());
+        children[1].kill().expect("killed");
+        children[1].wait().expect("reaped");
+    }
+
+    #[test]
+    fn l7_a_killed_guardian_is_replaced_and_knows_the_old_groups() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let guardian = Guardian::start(folder.path()).expect("started");
+        let mut children = [sleeper(), sleeper()];
+        guardian.guard(group(&children[0])).expect("told");
+        {
+            let mut state = guardian.lock();
+            state.process.kill().expect("killed");
+            state.process.wait().expect("reaped");
+        }
+        guardian.guard(group(&children[1])).expect("told the next one");
+        drop(guardian);
+        for child in &mut children {
+            assert!(!child.wait().expect("reaped").success());
+        }
+    }
+}

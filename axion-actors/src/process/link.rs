@@ -1,0 +1,146 @@
+//! The engine's writing end towards one child: what the handle and the pump of a real child share.
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use rustix::process::Pid;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
+
+use super::linux;
+use super::{Child, ControlDown, Down};
+use crate::wire::encode;
+
+/// Written at once as far as the pipe takes it; the rest waits for the pump.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    pub(super) fd: Option<Rc<AsyncFd<OwnedFd>>>,
+    held: Vec<u8>,
+    /// Close the pipe once `held` has run out.
+    closing: bool,
+}
+
+impl Outgoing {
+    /// Writes what can be written now. What it leaves is bounded by the windows of the policy (L9).
+    pub(super) fn flush(&mut self) {
+        let Some(fd) = &self.fd else { return };
+        let mut written = 0;
+        while written < self.held.len() {
+            match rustix::io::write(fd.get_ref(), &self.held[written..]) {
+                Ok(count) => written += count,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => break,
+                Err(_) => {
+                    // The child is gone; its exit will say how.
+                    written = self.held.len();
+                }
+            }
+        }
+        self.held.drain(..written);
+        if self.closing && self.held.is_empty() {
+            self.fd = None;
+        }
+    }
+
+    /// The descriptor to wait for, if something is left to be written.
+    pub(super) fn waiting(&self) -> Option<Rc<AsyncFd<OwnedFd>>> {
+        if self.held.is_empty() { None } else { self.fd.clone() }
+    }
+}
+
+/// Shared by the handle and the pump, on one thread.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) data: RefCell<Outgoing>,
+    pub(super) control: RefCell<Outgoing>,
+    /// Wakes the pump when it has something to write.
+    pub(super) wake: Notify,
+    /// The leader of the group, from its start until it is about to be reaped.
+    leader: Cell<Option<Pid>>,
+    kill_at_start: Cell<bool>,
+    frame_limit: usize,
+}
+
+impl Link {
+    pub(super) fn new(frame_limit: usize) -> Rc<Self> {
+        Rc::new(Self {
+            data: RefCell::default(),
+            control: RefCell::default(),
+            wake: Notify::new(),
+            leader: Cell::new(None),
+            kill_at_start: Cell::new(false),
+            frame_limit,
+        })
+    }
+
+    /// The process is there.
+    pub(super) fn attach(&self, leader: Pid) {
+        self.leader.set(Some(leader));
+        if self.kill_at_start.get() {
+            linux::kill_group(leader);
+        }
+    }
+
+    /// The process has ended and is about to be reaped: kills what is left of its group, for the
+    /// last time that its number is safe to use (L6).
+    pub(super) fn detach(&self) {
+        if let Some(leader) = self.leader.take() {
+            linux::kill_group(leader);
+        }
+    }
+
+    pub(super) fn kill(&self) {
+        match self.leader.get() {
+            Some(leader) => linux::kill_group(leader),
+            None => self.kill_at_start.set(true),
+        }
+    }
+
+    /// Appends messages and writes what can be written. A message above the frame limit cannot be
+    /// sent; admission keeps such tasks out, so it is a fault of the engine and costs the worker.
+    pub(super) fn push<T: serde::Serialize>(&self, outgoing: &RefCell<Outgoing>, messages: &[T]) {
+        let mut outgoing = outgoing.borrow_mut();
+        for message in messages {
+            if let Err(error) = encode(message, self.frame_limit, &mut outgoing.held) {
+                tracing::error!(%error, "a message to a worker cannot be encoded; ending the worker");
+                self.kill();
+            }
+        }
+        outgoing.flush();
+        if !outgoing.held.is_empty() {
+            self.wake.notify_one();
+        }
+    }
+}
+
+/// The handle of a real child.
+#[derive(Debug)]
+pub(super) struct RealChild(pub(super) Rc<Link>);
+
+impl Child for RealChild {
+    fn send(&mut self, messages: &[Down]) {
+        self.0.push(&self.0.data, messages);
+    }
+
+    fn control(&mut self, message: &ControlDown) {
+        self.0.push(&self.0.control, std::slice::from_ref(message));
+    }
+
+    fn finish(&mut self) {
+        let mut data = self.0.data.borrow_mut();
+        data.closing = true;
+        data.flush();
+        self.0.wake.notify_one();
+    }
+
+    fn kill(&mut self) {
+        self.0.kill();
+    }
+}
+
+impl Drop for RealChild {
+    fn drop(&mut self) {
+        self.0.kill();
+    }
+}

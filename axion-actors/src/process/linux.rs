@@ -1,0 +1,161 @@
+//! What Linux has to give for a child process. The only file with system calls of one platform.
+
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rustix::fs::{MemfdFlags, OFlags};
+use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType};
+use rustix::pipe::PipeFlags;
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+use tokio::io::unix::AsyncFd;
+
+use super::StartError;
+use super::guardian::Guardian;
+use crate::model::{ProcessExit, Seq};
+
+/// A status page holds this many sequence numbers.
+const PAGE: u64 = 4096;
+const SLOTS: usize = 512;
+/// Room for results while the engine is busy elsewhere.
+const PIPE_SIZE: usize = 256 << 10;
+
+/// A started process and the engine's ends of its pipes, all non-blocking.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) pid: Pid,
+    pub(super) exit: OwnedFd,
+    pub(super) data_in: OwnedFd,
+    pub(super) data_out: OwnedFd,
+    pub(super) raw_out: OwnedFd,
+    pub(super) raw_err: OwnedFd,
+    pub(super) control: OwnedFd,
+    pub(super) page: StatusPage,
+}
+
+/// Starts `program` as the leader of its own process group, under guard, with its pipes.
+///
+/// There is no hook between fork and exec, so that the standard library can use `posix_spawn`: fd 0
+/// is one end of the control socket, and the other pipes travel over it.
+pub(super) fn spawn(
+    program: &Path,
+    arguments: &[&std::ffi::OsStr],
+    guardian: &Guardian,
+) -> Result<Process, StartError> {
+    let (data_in_theirs, data_in) = pipe("the task pipe")?;
+    let (data_out, data_out_theirs) = pipe("the result pipe")?;
+    let (raw_out, raw_out_theirs) = pipe("the pipe for standard output")?;
+    let (raw_err, raw_err_theirs) = pipe("the pipe for standard error")?;
+    let (control, control_theirs) =
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+            .map_err(setup("the control socket"))?;
+    let page = StatusPage::new().map_err(setup("the status page"))?;
+    for ours in [&data_in, &data_out, &raw_out, &raw_err, &control] {
+        set_non_blocking(ours.as_fd()).map_err(setup("a pipe"))?;
+    }
+    for data in [&data_in, &data_out] {
+        // Only faster; a user who is at the system's limit for pipes keeps the small ones.
+        let _ = rustix::pipe::fcntl_setpipe_size(data, PIPE_SIZE);
+    }
+    let travelling =
+        [data_in_theirs.as_fd(), data_out_theirs.as_fd(), page.0.as_fd(), raw_out.as_fd(), raw_err.as_fd()];
+    send_fds(control.as_fd(), &travelling).map_err(setup("the control socket"))?;
+
+    let child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::from(control_theirs))
+        .stdout(Stdio::from(raw_out_theirs))
+        .stderr(Stdio::from(raw_err_theirs))
+        .process_group(0)
+        .spawn()
+        .map_err(|source| StartError::Execute { program: program.display().to_string(), source })?;
+    let pid = Pid::from_child(&child);
+    let under_guard = guardian.guard(pid).map_err(StartError::from);
+    let exit = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(setup("a process descriptor"));
+    match (under_guard, exit) {
+        (Ok(()), Ok(exit)) => Ok(Process { pid, exit, data_in, data_out, raw_out, raw_err, control, page }),
+        (Err(error), _) | (_, Err(error)) => {
+            kill_group(pid);
+            guardian.forget(pid);
+            let _ = reap(pid);
+            Err(error)
+        }
+    }
+}
+
+fn pipe(what: &'static str) -> Result<(OwnedFd, OwnedFd), StartError> {
+    rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(setup(what))
+}
+
+/// Makes a descriptor known to the runtime of the current thread.
+#[expect(unsafe_code, reason = "tokio asks for the promise below")]
+pub(super) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` stays the same open descriptor until it is dropped, and the `AsyncFd`
+    // owns it until after it has been taken out of the runtime's poller.
+    Ok(unsafe { AsyncFd::register(fd) }?)
+}
+
+fn setup<E: Into<io::Error>>(what: &'static str) -> impl Fn(E) -> StartError {
+    move |source| StartError::Setup { what, source: source.into() }
+}
+
+fn set_non_blocking(fd: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    rustix::fs::fcntl_setfl(fd, rustix::fs::fcntl_getfl(fd)? | OFlags::NONBLOCK)
+}
+
+fn send_fds(socket: BorrowedFd<'_>, fds: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(5))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(rustix::io::Errno::NOBUFS);
+    }
+    rustix::net::sendmsg(socket, &[IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Kills every process of a group. The caller makes sure that the leader has not been reaped, so
+/// that the number still names this group and no other (L6).
+pub(super) fn kill_group(leader: Pid) {
+    if let Err(error) = rustix::process::kill_process_group(leader, Signal::KILL) {
+        tracing::debug!(pid = leader.as_raw_pid(), %error, "the process group is gone already");
+    }
+}
+
+/// Reaps a process that has ended, or waits until it has.
+pub(super) fn reap(pid: Pid) -> io::Result<ProcessExit> {
+    loop {
+        match rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED) {
+            Ok(status) => {
+                let status = status.ok_or(io::ErrorKind::NotFound)?;
+                let signal = status.terminating_signal().map(ProcessExit::Signal);
+                let code = status.exit_status().map(ProcessExit::Code);
+                return signal.or(code).ok_or_else(|| io::ErrorKind::InvalidData.into());
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The page in which a child notes what it runs, readable also after its death.
+#[derive(Debug)]
+pub(super) struct StatusPage(OwnedFd);
+
+impl StatusPage {
+    fn new() -> rustix::io::Result<Self> {
+        let page = rustix::fs::memfd_create(c"axion-status", MemfdFlags::CLOEXEC)?;
+        rustix::fs::ftruncate(&page, PAGE)?;
+        Ok(Self(page))
+    }
+
+    /// The sequence numbers in the page; `None` if a child has cut the file short.
+    pub(super) fn running(&self) -> Option<Vec<Seq>> {
+        let mut bytes = [0u8; SLOTS * 8];
+        let read = rustix::io::pread(&self.0, &mut bytes[..], 0).ok()?;
+        let numbers = bytes[..read].as_chunks::<8>().0.iter().map(|raw| u64::from_le_bytes(*raw));
+        (read == bytes.len()).then(|| numbers.filter(|seq| *seq != 0).map(Seq).collect())
+    }
+}

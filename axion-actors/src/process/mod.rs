@@ -1,0 +1,152 @@
+//! The port behind which a child process sits, and the real child.
+//!
+//! The laws of the port, which [`crate::testing::FakeLauncher`] keeps as well as the real one:
+//!
+//! * `launch` returns at once; whatever goes wrong later comes as an event.
+//! * Events come in order on one bounded channel: a child that floods it is not read from until
+//!   the channel has room (L9).
+//! * `Exited` comes exactly once, last, after everything the child had written (L2).
+//! * `send`, `control`, `finish` and `kill` never block and never fail: a child that is gone says so
+//!   by its exit.
+//! * Dropping the handle kills the child and everything in its process group.
+
+mod folder;
+mod guardian;
+mod interpreter;
+mod link;
+mod linux;
+mod real;
+
+use tokio::sync::mpsc;
+
+use bytes::Bytes;
+
+pub use folder::{FolderError, PrivateFolder};
+pub use guardian::{Guardian, GuardianError};
+pub use interpreter::{PythonNotFound, find_python};
+pub use real::RealLauncher;
+
+use crate::model::{ProcessExit, Seq, Stream, WorkerId};
+use crate::wire::{ControlDown, ControlUp, Down, Up};
+
+/// What a new child is to be.
+#[derive(Clone, Copy, Debug)]
+pub struct LaunchSpec {
+    /// The worker it serves.
+    pub worker: WorkerId,
+    /// Tasks it may run at one time.
+    pub slots: u32,
+}
+
+/// A child on its way to life.
+pub struct Launched {
+    /// To speak to it.
+    pub child: Box<dyn Child>,
+    /// To hear from it.
+    pub events: mpsc::Receiver<ChildEvent>,
+}
+
+/// Starts children.
+pub trait Launcher {
+    /// Starts one.
+    fn launch(&self, spec: LaunchSpec) -> Launched;
+}
+
+/// A child process, as its worker actor holds it.
+pub trait Child {
+    /// Sends messages down the data pipe.
+    fn send(&mut self, messages: &[Down]);
+    /// Sends a message to the control thread.
+    fn control(&mut self, message: &ControlDown);
+    /// Closes the data pipe behind what was sent: the child finishes that and exits.
+    fn finish(&mut self);
+    /// Kills the child and everything in its process group, now.
+    fn kill(&mut self);
+}
+
+/// What a child says and does.
+#[derive(Debug)]
+pub enum ChildEvent {
+    /// Messages from the data pipe, in order. The first is `Ready`.
+    Messages(Vec<Up>),
+    /// Messages from the control thread, in order.
+    Control(Vec<ControlUp>),
+    /// Bytes written to fd 1 or 2 below Python.
+    Raw {
+        /// Which.
+        stream: Stream,
+        /// The attempt that wrote it, if that is certain.
+        seq: Option<Seq>,
+        /// The bytes.
+        data: Bytes,
+    },
+    /// The process is gone and has been reaped, or never came to be. Nothing follows.
+    Exited(ChildExit),
+}
+
+/// The end of a child.
+#[derive(Debug)]
+pub struct ChildExit {
+    /// How it ended.
+    pub cause: ExitCause,
+    /// The attempts that were running, as the child's status page tells it (L5); `None` if it
+    /// could not be read.
+    pub running: Option<Vec<Seq>>,
+    /// The last that was written to fd 2.
+    pub stderr_tail: String,
+}
+
+/// How a child ended.
+#[derive(Debug)]
+pub enum ExitCause {
+    /// There never was a process.
+    NotStarted(StartError),
+    /// It ended by itself or by a signal.
+    Exit(ProcessExit),
+    /// It was killed because it broke the protocol (L8).
+    Protocol {
+        /// What it did.
+        violation: String,
+    },
+}
+
+/// Why a process could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The interpreter could not be executed.
+    #[error("cannot execute the Python interpreter {program}: {source}")]
+    Execute {
+        /// Which.
+        program: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The system refused something a child needs.
+    #[error("cannot set up a worker process: {what}: {source}")]
+    Setup {
+        /// What.
+        what: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The process that ends orphans could not be told about the new one (L7).
+    #[error(transparent)]
+    Guardian(#[from] GuardianError),
+}
+
+impl StartError {
+    /// Whether another try can only fail the same way.
+    #[must_use]
+    pub fn is_definite(&self) -> bool {
+        use std::io::ErrorKind::{ExecutableFileBusy, Interrupted, OutOfMemory, ResourceBusy, WouldBlock};
+        match self {
+            Self::Execute { source, .. } => {
+                !matches!(source.kind(), WouldBlock | Interrupted | OutOfMemory | ResourceBusy | ExecutableFileBusy)
+            }
+            Self::Setup { .. } | Self::Guardian(_) => false,
+        }
+    }
+}
+
+/// The exit code of `worker.py` when the interpreter is older than 3.8.
+pub const EXIT_TOO_OLD: i32 = 94;

@@ -1,0 +1,382 @@
+//! The real child: a Python process, and the task that pumps its pipes.
+//!
+//! Each child has one pump, a task on the engine's thread that waits for all of its descriptors at
+//! once (L11). The process itself is started on a thread for blocking work.
+
+use std::cell::RefCell;
+use std::ffi::{OsStr, OsString};
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use rustix::buffer::spare_capacity;
+use rustix::process::Pid;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::futures::Notified;
+use tokio::sync::mpsc;
+
+use super::folder::PrivateFolder;
+use super::guardian::Guardian;
+use super::link::{Link, RealChild};
+use super::linux::{self, Process, StatusPage};
+use super::{ChildEvent, ChildExit, ExitCause, LaunchSpec, Launched, Launcher, StartError};
+use crate::model::{ProcessExit, Seq, Stream};
+use crate::wire::{ControlUp, Down, FrameReader, PROTOCOL, Up};
+
+/// Events on their way to the worker actor; a full channel stops the reading (L9).
+const EVENTS: usize = 8;
+/// The most that is read at once.
+const READ: usize = 64 << 10;
+/// How much of what was written last to fd 2 is kept.
+const TAIL: usize = 8 << 10;
+/// The most that is read from each pipe of a process that has died: more than the pipe holds, and
+/// a bound on what an escaped descendant can keep writing.
+const LAST_READS: usize = 64;
+
+/// Starts Python processes.
+pub struct RealLauncher {
+    /// The interpreter: as found first, then the path it gave for itself in its handshake, which
+    /// spares later starts the detour over shims.
+    program: Rc<RefCell<PathBuf>>,
+    folder: Arc<PrivateFolder>,
+    guardian: Arc<Guardian>,
+    frame_limit: usize,
+}
+
+impl RealLauncher {
+    /// A launcher of `program` with the runtime in `folder`.
+    #[must_use]
+    pub fn new(program: PathBuf, folder: Arc<PrivateFolder>, guardian: Arc<Guardian>, frame_limit: usize) -> Self {
+        Self { program: Rc::new(RefCell::new(program)), folder, guardian, frame_limit }
+    }
+}
+
+impl Launcher for RealLauncher {
+    fn launch(&self, spec: LaunchSpec) -> Launched {
+        let (events, receiver) = mpsc::channel(EVENTS);
+        let link = Link::new(self.frame_limit);
+        let start = Start {
+            program: self.program.borrow().clone(),
+            folder: self.folder.clone(),
+            guardian: self.guardian.clone(),
+            worker: spec.worker.to_string(),
+        };
+        let configure = Down::Configure {
+            protocol: PROTOCOL,
+            worker: start.worker.clone(),
+            slots: spec.slots,
+            frame_limit: self.frame_limit as u64,
+        };
+        let (shared, program, frame_limit) = (link.clone(), self.program.clone(), self.frame_limit);
+        actix_rt::spawn(async move {
+            let exit = match start.run().await.and_then(|process| Pump::new(process, shared, frame_limit)) {
+                Ok((mut pump, guardian)) => {
+                    pump.link.push(&pump.link.data, &[configure]);
+                    pump.run(&events, &program).await;
+                    pump.end(&events, &guardian).await
+                }
+                Err(error) => {
+                    ChildExit { cause: ExitCause::NotStarted(error), running: None, stderr_tail: String::new() }
+                }
+            };
+            let _ = events.send(ChildEvent::Exited(exit)).await;
+        });
+        Launched { child: Box::new(RealChild(link)), events: receiver }
+    }
+}
+
+/// What starting a process takes, on a thread where it may block.
+struct Start {
+    program: PathBuf,
+    folder: Arc<PrivateFolder>,
+    guardian: Arc<Guardian>,
+    worker: String,
+}
+
+impl Start {
+    async fn run(self) -> Result<(Process, Arc<Guardian>), StartError> {
+        let spawned = tokio::task::spawn_blocking(move || {
+            let script = self.folder.start_script();
+            let arguments = [script.as_os_str(), OsStr::new(self.folder.package()), OsStr::new(&self.worker)];
+            linux::spawn(&self.program, &arguments, &self.guardian).map(|process| (process, self.guardian))
+        });
+        spawned.await.unwrap_or_else(|error| {
+            Err(StartError::Setup { what: "the thread that starts processes", source: io::Error::other(error) })
+        })
+    }
+}
+
+/// What the pump found when it was woken.
+enum Input {
+    /// Bytes were read from the data pipe into its reader, or it ended.
+    Data,
+    /// The same of the control socket.
+    Control,
+    /// Bytes of fd 1 or 2 are in the scratch buffer, none at the pipe's end; and what the status
+    /// page said just before they were read.
+    Raw(Stream, Option<Vec<Seq>>),
+    /// The process has ended.
+    Exit,
+}
+
+/// One of the pipes from the child.
+struct Source {
+    /// `None` once it has ended.
+    fd: Option<AsyncFd<OwnedFd>>,
+}
+
+impl Source {
+    fn new(fd: OwnedFd) -> Result<Self, StartError> {
+        let fd = linux::watch(fd).map_err(|source| StartError::Setup { what: "watching a pipe", source })?;
+        Ok(Self { fd: Some(fd) })
+    }
+
+    /// Appends what there is to `into`, after a call of `before`. An error of the pipe counts as its end.
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut Vec<u8>, mut before: impl FnMut()) -> Poll<usize> {
+        let Some(fd) = &self.fd else {
+            return Poll::Pending;
+        };
+        let count = loop {
+            let Ok(mut guard) = ready!(fd.poll_read_ready(cx)) else {
+                break 0;
+            };
+            let read = guard.try_io(|fd| {
+                before();
+                Ok(rustix::io::read(fd.get_ref(), spare_capacity(into))?)
+            });
+            match read {
+                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(result) => break result.unwrap_or(0),
+                Err(_would_block) => {}
+            }
+        };
+        if count == 0 {
+            self.fd = None;
+        }
+        Poll::Ready(count)
+    }
+
+    /// Appends what there is to `into` without waiting; false when nothing is left.
+    fn read_now(&mut self, into: &mut Vec<u8>) -> bool {
+        let Some(fd) = &self.fd else { return false };
+        matches!(rustix::io::read(fd.get_ref(), spare_capacity(into)), Ok(count) if count > 0)
+    }
+}
+
+/// Reads everything a child writes and notices its end.
+struct Pump {
+    link: Rc<Link>,
+    pid: Pid,
+    exit: AsyncFd<OwnedFd>,
+    data: Source,
+    control: Source,
+    raw: [(Stream, Source); 2],
+    page: StatusPage,
+    data_frames: FrameReader,
+    control_frames: FrameReader,
+    scratch: Vec<u8>,
+    stderr_tail: Vec<u8>,
+    /// Why it was killed for breaking the protocol.
+    violation: Option<String>,
+}
+
+impl Pump {
+    fn new(
+        (process, guardian): (Process, Arc<Guardian>),
+        link: Rc<Link>,
+        frame_limit: usize,
+    ) -> Result<(Self, Arc<Guardian>), StartError> {
+        let pid = process.pid;
+        link.attach(pid);
+        Self::assemble(process, link.clone(), frame_limit).map(|pump| (pump, guardian.clone())).inspect_err(|_| {
+            link.detach();
+            guardian.forget(pid);
+            let _ = linux::reap(pid);
+        })
+    }
+
+    fn assemble(process: Process, link: Rc<Link>, frame_limit: usize) -> Result<Self, StartError> {
+        let watch = |fd| linux::watch(fd).map_err(|source| StartError::Setup { what: "watching a pipe", source });
+        let control = process.control.try_clone();
+        let control = control.map_err(|source| StartError::Setup { what: "the control socket", source })?;
+        link.data.borrow_mut().fd = Some(Rc::new(watch(process.data_in)?));
+        link.control.borrow_mut().fd = Some(Rc::new(watch(process.control)?));
+        Ok(Self {
+            link,
+            pid: process.pid,
+            exit: watch(process.exit)?,
+            data: Source::new(process.data_out)?,
+            control: Source::new(control)?,
+            raw: [(Stream::Stdout, Source::new(process.raw_out)?), (Stream::Stderr, Source::new(process.raw_err)?)],
+            page: process.page,
+            data_frames: FrameReader::new(frame_limit),
+            control_frames: FrameReader::new(frame_limit),
+            scratch: Vec::new(),
+            stderr_tail: Vec::new(),
+            violation: None,
+        })
+    }
+
+    /// Pumps until the process has ended.
+    async fn run(&mut self, events: &mpsc::Sender<ChildEvent>, program: &RefCell<PathBuf>) {
+        let link = self.link.clone();
+        let mut wake = std::pin::pin!(link.wake.notified());
+        loop {
+            let input = poll_fn(|cx| self.poll(cx, &link, &mut wake)).await;
+            let event = match input {
+                Input::Exit => return,
+                Input::Raw(stream, running) => self.raw_event(stream, running),
+                Input::Data => self.data_event(),
+                Input::Control => self.control_event(),
+            };
+            if let Some(ChildEvent::Messages(messages)) = &event {
+                learn_program(messages, program);
+            }
+            if let Some(event) = event {
+                // Waits while the worker actor has not caught up. If the actor is gone, so is the
+                // handle, and the process has been killed: read on until its end.
+                let _ = events.send(event).await;
+            }
+        }
+    }
+
+    fn poll<'a>(&mut self, cx: &mut Context<'_>, link: &'a Link, wake: &mut Pin<&mut Notified<'a>>) -> Poll<Input> {
+        while wake.as_mut().poll(cx).is_ready() {
+            wake.set(link.wake.notified());
+        }
+        for outgoing in [&link.data, &link.control] {
+            outgoing.borrow_mut().flush();
+            poll_writable(cx, outgoing);
+        }
+        // What was written below Python before a result was sent is read before that result.
+        for (stream, source) in &mut self.raw {
+            self.scratch.clear();
+            self.scratch.reserve(READ);
+            let mut running = None;
+            if source.poll_read(cx, &mut self.scratch, || running = self.page.running()).is_ready() {
+                return Poll::Ready(Input::Raw(*stream, running));
+            }
+        }
+        if self.data.poll_read(cx, self.data_frames.room(READ), || ()).is_ready() {
+            return Poll::Ready(Input::Data);
+        }
+        if self.control.poll_read(cx, self.control_frames.room(READ), || ()).is_ready() {
+            return Poll::Ready(Input::Control);
+        }
+        match self.exit.poll_read_ready(cx) {
+            Poll::Ready(_) => Poll::Ready(Input::Exit),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn data_event(&mut self) -> Option<ChildEvent> {
+        let mut messages: Vec<Up> = Vec::new();
+        if let Err(error) = self.data_frames.drain(&mut messages) {
+            self.violated(error.to_string());
+        }
+        (!messages.is_empty()).then_some(ChildEvent::Messages(messages))
+    }
+
+    fn control_event(&mut self) -> Option<ChildEvent> {
+        let mut messages: Vec<ControlUp> = Vec::new();
+        if let Err(error) = self.control_frames.drain(&mut messages) {
+            self.violated(error.to_string());
+        }
+        (!messages.is_empty()).then_some(ChildEvent::Control(messages))
+    }
+
+    /// Bytes in a capture pipe belong to the task that ran before they were read, if it was the only
+    /// one: a worker that runs one task at a time empties the pipes itself before it ends a task.
+    fn raw_event(&mut self, stream: Stream, running: Option<Vec<Seq>>) -> Option<ChildEvent> {
+        if self.scratch.is_empty() {
+            return None;
+        }
+        if stream == Stream::Stderr {
+            keep_tail(&mut self.stderr_tail, &self.scratch);
+        }
+        let seq = running.filter(|seqs| seqs.len() == 1).map(|seqs| seqs[0]);
+        Some(ChildEvent::Raw { stream, seq, data: Bytes::copy_from_slice(&self.scratch) })
+    }
+
+    /// The child broke the protocol: it is killed and nothing more of its data is believed (L8).
+    fn violated(&mut self, violation: String) {
+        self.violation.get_or_insert(violation);
+        self.data.fd = None;
+        self.control.fd = None;
+        self.link.kill();
+    }
+
+    /// The process has ended: takes what it left in its pipes, ends its group, reaps it (L2, L6).
+    async fn end(&mut self, events: &mpsc::Sender<ChildEvent>, guardian: &Guardian) -> ChildExit {
+        let running = self.page.running();
+        for at in 0..self.raw.len() {
+            for _ in 0..LAST_READS {
+                self.scratch.clear();
+                self.scratch.reserve(READ);
+                if !self.raw[at].1.read_now(&mut self.scratch) {
+                    break;
+                }
+                if let Some(event) = self.raw_event(self.raw[at].0, running.clone()) {
+                    let _ = events.send(event).await;
+                }
+            }
+        }
+        for _ in 0..LAST_READS {
+            if !self.data.read_now(self.data_frames.room(READ)) {
+                break;
+            }
+            if let Some(event) = self.data_event() {
+                let _ = events.send(event).await;
+            }
+        }
+        self.link.detach();
+        guardian.forget(self.pid);
+        let status = linux::reap(self.pid);
+        let cause = match (self.violation.take(), status) {
+            (Some(violation), _) => ExitCause::Protocol { violation },
+            (None, Ok(exit)) => ExitCause::Exit(exit),
+            (None, Err(error)) => {
+                tracing::warn!(pid = self.pid.as_raw_pid(), %error, "somebody else reaped a worker; its exit code is unknown");
+                ExitCause::Exit(ProcessExit::Code(-1))
+            }
+        };
+        ChildExit { cause, running, stderr_tail: String::from_utf8_lossy(&self.stderr_tail).trim().to_owned() }
+    }
+}
+
+/// Registers for the moment the pipe takes more, if something is left to be written.
+fn poll_writable(cx: &mut Context<'_>, outgoing: &RefCell<super::link::Outgoing>) {
+    loop {
+        let waiting = outgoing.borrow().waiting();
+        let Some(fd) = waiting else { return };
+        let Poll::Ready(Ok(mut guard)) = fd.poll_write_ready(cx) else {
+            return;
+        };
+        outgoing.borrow_mut().flush();
+        if outgoing.borrow().waiting().is_some() {
+            guard.clear_ready();
+        }
+    }
+}
+
+fn keep_tail(tail: &mut Vec<u8>, more: &[u8]) {
+    tail.extend_from_slice(more);
+    if tail.len() > TAIL {
+        tail.drain(..tail.len() - TAIL);
+    }
+}
+
+fn learn_program(messages: &[Up], program: &RefCell<PathBuf>) {
+    if let Some(Up::Ready { executable, .. }) = messages.first()
+        && !executable.is_empty()
+    {
+        *program.borrow_mut() = OsString::from_vec(executable.to_vec()).into();
+    }
+}

@@ -1,0 +1,197 @@
+//! A scripted fake of the process port, for tests and benches above it.
+
+use tokio::sync::mpsc;
+
+use crate::model::{ProcessExit, Seq};
+use crate::process::{Child, ChildEvent, ChildExit, ExitCause, LaunchSpec, Launched, Launcher};
+use crate::wire::{ControlDown, ControlUp, Down, PROTOCOL, Up};
+
+/// What a fake child was told.
+#[derive(Debug, PartialEq)]
+pub enum Heard {
+    /// On the data pipe.
+    Data(Down),
+    /// On the control socket.
+    Control(ControlDown),
+    /// The data pipe was closed.
+    Finish,
+    /// It was killed; dropping the handle counts.
+    Kill,
+}
+
+/// Starts fake children and hands their other ends to the test.
+#[derive(Debug)]
+pub struct FakeLauncher {
+    born: mpsc::UnboundedSender<FakeChild>,
+}
+
+impl FakeLauncher {
+    /// A launcher, and where its children appear.
+    #[must_use]
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<FakeChild>) {
+        let (born, children) = mpsc::unbounded_channel();
+        (Self { born }, children)
+    }
+
+    /// A launcher whose children are ready at once and answer every task with the result `1`. All
+    /// messages go through the codec both ways, as they would with a real child.
+    #[must_use]
+    pub fn echo() -> Self {
+        let (launcher, mut children) = Self::new();
+        actix_rt::spawn(async move {
+            while let Some(child) = children.recv().await {
+                actix_rt::spawn(child.echo());
+            }
+        });
+        launcher
+    }
+}
+
+impl Launcher for FakeLauncher {
+    fn launch(&self, spec: LaunchSpec) -> Launched {
+        let (events, receiver) = mpsc::channel(64);
+        let (heard, hears) = mpsc::unbounded_channel();
+        let (trap, trapped) = mpsc::unbounded_channel();
+        let _ = self.born.send(FakeChild { spec, heard: hears, events, trap });
+        Launched { child: Box::new(Handle { heard, trapped }), events: receiver }
+    }
+}
+
+struct Handle {
+    heard: mpsc::UnboundedSender<Heard>,
+    trapped: mpsc::UnboundedReceiver<()>,
+}
+
+impl Child for Handle {
+    fn send(&mut self, messages: &[Down]) {
+        assert!(self.trapped.try_recv().is_err(), "the fake child was told to panic here");
+        for message in messages {
+            let _ = self.heard.send(Heard::Data(message.clone()));
+        }
+    }
+
+    fn control(&mut self, message: &ControlDown) {
+        let _ = self.heard.send(Heard::Control(message.clone()));
+    }
+
+    fn finish(&mut self) {
+        let _ = self.heard.send(Heard::Finish);
+    }
+
+    fn kill(&mut self) {
+        let _ = self.heard.send(Heard::Kill);
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The far side of a fake child, in the hands of a test.
+#[derive(Debug)]
+pub struct FakeChild {
+    /// What it was started as.
+    pub spec: LaunchSpec,
+    heard: mpsc::UnboundedReceiver<Heard>,
+    events: mpsc::Sender<ChildEvent>,
+    trap: mpsc::UnboundedSender<()>,
+}
+
+impl FakeChild {
+    /// The next thing it is told; `None` when its handle is gone and all was heard.
+    pub async fn hears(&mut self) -> Option<Heard> {
+        self.heard.recv().await
+    }
+
+    /// The sequence number of the task it is told to run next.
+    ///
+    /// # Panics
+    /// If it is told something else.
+    pub async fn runs(&mut self) -> Seq {
+        match self.hears().await {
+            Some(Heard::Data(Down::Run { seq, .. })) => seq,
+            other => panic!("expected a task, heard {other:?}"),
+        }
+    }
+
+    /// Sends an event.
+    pub async fn event(&self, event: ChildEvent) {
+        let _ = self.events.send(event).await;
+    }
+
+    /// Says something on the data pipe.
+    pub async fn says(&self, message: Up) {
+        self.event(ChildEvent::Messages(vec![message])).await;
+    }
+
+    /// Says something on the control socket.
+    pub async fn answers(&self, message: ControlUp) {
+        self.event(ChildEvent::Control(vec![message])).await;
+    }
+
+    /// Finishes the handshake.
+    pub async fn ready(&self) {
+        let executable = bytes::Bytes::new();
+        self.says(Up::Ready { protocol: PROTOCOL, pid: 1, python: "3.fake".into(), executable }).await;
+    }
+
+    /// Ends a task with the result `1`, after a millisecond.
+    pub async fn done(&self, seq: Seq) {
+        self.says(done(seq)).await;
+    }
+
+    /// Ends, by this signal or exit code, while these attempts ran.
+    pub async fn exits(&self, exit: ProcessExit, running: &[Seq]) {
+        let exit = ChildExit {
+            cause: ExitCause::Exit(exit),
+            running: Some(running.to_vec()),
+            stderr_tail: "last words".to_owned(),
+        };
+        self.event(ChildEvent::Exited(exit)).await;
+    }
+
+    /// Makes the worker actor panic when it sends the next task.
+    pub fn traps_next_send(&self) {
+        let _ = self.trap.send(());
+    }
+
+    async fn echo(mut self) {
+        self.ready().await;
+        let (mut heard, mut bytes) = (Vec::new(), Vec::new());
+        while self.heard.recv_many(&mut heard, 256).await > 0 {
+            let mut answers = Vec::with_capacity(heard.len());
+            for message in heard.drain(..) {
+                match message {
+                    Heard::Data(message) => answers.extend(echoed(&message, &mut bytes)),
+                    Heard::Control(_) => {}
+                    Heard::Finish | Heard::Kill => {
+                        return self.exits(ProcessExit::Code(0), &[]).await;
+                    }
+                }
+            }
+            self.event(ChildEvent::Messages(answers)).await;
+        }
+    }
+}
+
+fn done(seq: Seq) -> Up {
+    Up::Done { seq, nanos: 1_000_000, data: bytes::Bytes::from_static(b"1") }
+}
+
+/// The answer to a task, after question and answer went through the codec.
+fn echoed(message: &Down, bytes: &mut Vec<u8>) -> Option<Up> {
+    let again = |bytes: &mut Vec<u8>, message: &Down| -> Option<Down> {
+        bytes.clear();
+        crate::wire::encode(message, usize::MAX, bytes).ok()?;
+        crate::wire::decode(&bytes[4..]).ok()
+    };
+    let Some(Down::Run { seq, .. }) = again(bytes, message) else {
+        return None;
+    };
+    bytes.clear();
+    crate::wire::encode(&Up::Done { seq, nanos: 1000, data: bytes::Bytes::from_static(b"1") }, usize::MAX, bytes)
+        .ok()?;
+    crate::wire::decode(&bytes[4..]).ok()
+}

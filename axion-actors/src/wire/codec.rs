@@ -1,0 +1,139 @@
+//! Frames: a `u32` little-endian length, then one message in bincode's fixed-width encoding.
+
+use bincode::Options;
+use serde::Serialize;
+use serde::de::Deserialize;
+
+/// Bytes that do not follow the protocol.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// A frame states a length above the limit.
+    #[error("a frame of {size} bytes is above the limit of {limit} bytes")]
+    TooLarge {
+        /// What it states.
+        size: usize,
+        /// What is allowed.
+        limit: usize,
+    },
+    /// A frame's body is not a message.
+    #[error("a frame of {size} bytes is not a message: {source}")]
+    Malformed {
+        /// The body's length.
+        size: usize,
+        /// What the decoder found.
+        source: bincode::Error,
+    },
+    /// A message cannot be written.
+    #[error("a message cannot be encoded: {0}")]
+    Unwritable(bincode::Error),
+}
+
+const LENGTH: usize = 4;
+
+/// Appends a message to `out` as one frame.
+///
+/// # Errors
+/// If the message is larger than `limit` bytes; `out` is then as it was.
+pub fn encode<T: Serialize>(message: &T, limit: usize, out: &mut Vec<u8>) -> Result<(), WireError> {
+    let start = out.len();
+    out.extend_from_slice(&[0; LENGTH]);
+    let format = bincode::options().with_fixint_encoding().with_no_limit();
+    if let Err(error) = format.serialize_into(&mut *out, message) {
+        out.truncate(start);
+        return Err(WireError::Unwritable(error));
+    }
+    let size = out.len() - start - LENGTH;
+    match u32::try_from(size) {
+        Ok(length) if size <= limit => {
+            out[start..start + LENGTH].copy_from_slice(&length.to_le_bytes());
+            Ok(())
+        }
+        _ => {
+            out.truncate(start);
+            Err(WireError::TooLarge { size, limit })
+        }
+    }
+}
+
+/// Reads the message in one frame's body.
+///
+/// Works on a slice of a frame that is already bounded, so nothing is allocated beyond its size.
+///
+/// # Errors
+/// If the bytes are not exactly one message.
+pub fn decode<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, WireError> {
+    let format = bincode::options().with_fixint_encoding().with_limit(body.len() as u64);
+    format.deserialize(body).map_err(|source| WireError::Malformed { size: body.len(), source })
+}
+
+/// Splits a stream of bytes into frames.
+#[derive(Debug)]
+pub struct FrameReader {
+    held: Vec<u8>,
+    taken: usize,
+    limit: usize,
+}
+
+/// A buffer above this size is given back when it has run empty.
+const KEEP: usize = 1 << 20;
+
+impl FrameReader {
+    /// A reader that refuses frames above `limit` bytes.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self { held: Vec::new(), taken: 0, limit }
+    }
+
+    /// Where to append what was read next, with room for at least `more` bytes.
+    ///
+    /// Memory grows with the bytes that arrive, not with the length a frame states.
+    pub fn room(&mut self, more: usize) -> &mut Vec<u8> {
+        if self.taken == self.held.len() {
+            self.held.clear();
+            if self.held.capacity() > KEEP {
+                self.held = Vec::new();
+            }
+            self.taken = 0;
+        } else if self.taken > self.held.len() / 2 {
+            self.held.drain(..self.taken);
+            self.taken = 0;
+        }
+        self.held.reserve(more);
+        &mut self.held
+    }
+
+    /// The body of the next whole frame, if there is one.
+    ///
+    /// # Errors
+    /// If the next frame states a length above the limit. The stream is then beyond repair.
+    pub fn next_frame(&mut self) -> Result<Option<&[u8]>, WireError> {
+        let held = &self.held[self.taken..];
+        let Some((length, rest)) = held.split_first_chunk::<LENGTH>() else {
+            return Ok(None);
+        };
+        let size = u32::from_le_bytes(*length) as usize;
+        if size > self.limit {
+            return Err(WireError::TooLarge { size, limit: self.limit });
+        }
+        if rest.len() < size {
+            return Ok(None);
+        }
+        let start = self.taken + LENGTH;
+        self.taken = start + size;
+        Ok(Some(&self.held[start..start + size]))
+    }
+
+    /// Takes every whole message that has arrived.
+    ///
+    /// # Errors
+    /// At the first frame that is too large or not a message; those before it stay in `out`.
+    pub fn drain<T: for<'de> Deserialize<'de>>(&mut self, out: &mut Vec<T>) -> Result<(), WireError> {
+        while let Some(body) = self.next_frame()? {
+            out.push(decode(body)?);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,230 @@
+//! Every message of the protocol, grouped by pipe and direction. The order of variants and fields
+//! is the format: changing it needs a new [`PROTOCOL`] number and new golden frames.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Attempt, Cause, ErrorKind, LogLevel, ScriptPath, Seq, Stream};
+
+/// The version that both sides state first.
+pub const PROTOCOL: u32 = 1;
+
+/// Data pipe, engine to child.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Down {
+    /// The first message.
+    Configure {
+        /// [`PROTOCOL`].
+        protocol: u32,
+        /// The worker's id, as the context shows it.
+        worker: String,
+        /// Tasks that may run at one time.
+        slots: u32,
+        /// The largest frame either side may send.
+        frame_limit: u64,
+    },
+    /// A task to run, after those sent before it.
+    Run {
+        /// Names this attempt within this process.
+        seq: Seq,
+        /// Which execution of the task it is.
+        attempt: Attempt,
+        /// The task's UUID.
+        task: [u8; 16],
+        /// The script's path.
+        script: ScriptPath,
+        /// The parameters, JSON.
+        #[serde(with = "payload")]
+        params: Bytes,
+    },
+}
+
+/// Data pipe, child to engine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Up {
+    /// The first message.
+    Ready {
+        /// [`PROTOCOL`].
+        protocol: u32,
+        /// The process.
+        pid: u32,
+        /// The interpreter's version, `3.11.7`.
+        python: String,
+        /// The interpreter's own path, for later starts without a detour over shims.
+        #[serde(with = "payload")]
+        executable: Bytes,
+    },
+    /// An attempt succeeded.
+    Done {
+        /// Which.
+        seq: Seq,
+        /// How long it ran, in nanoseconds.
+        nanos: u64,
+        /// Its result, JSON.
+        #[serde(with = "payload")]
+        data: Bytes,
+    },
+    /// An attempt failed.
+    Failed {
+        /// Which.
+        seq: Seq,
+        /// How long it ran, in nanoseconds.
+        nanos: u64,
+        /// Why.
+        failure: Failure,
+    },
+    /// A task (or, with seq 0, nobody) wrote to a standard stream.
+    Output {
+        /// Which attempt, or 0.
+        seq: Seq,
+        /// Where to.
+        stream: Stream,
+        /// What.
+        #[serde(with = "payload")]
+        data: Bytes,
+    },
+    /// A task said how far it is.
+    Progress {
+        /// Which attempt.
+        seq: Seq,
+        /// From 0 to 1.
+        fraction: f64,
+        /// A word on it.
+        message: String,
+    },
+    /// A task wrote to the log.
+    Log {
+        /// Which attempt.
+        seq: Seq,
+        /// How grave.
+        level: LogLevel,
+        /// The line.
+        message: String,
+    },
+}
+
+/// Control socket, engine to child; answered by the child's control thread while tasks run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ControlDown {
+    /// Asks a running task to stop.
+    Cancel {
+        /// Which attempt.
+        seq: Seq,
+    },
+    /// Takes back attempts that have not started.
+    Revoke {
+        /// Which.
+        seqs: Vec<Seq>,
+    },
+    /// Asks where every thread is.
+    DumpStacks {
+        /// Comes back in the answer.
+        nonce: u64,
+    },
+    /// Asks for a sign of life.
+    Ping {
+        /// Comes back in the answer.
+        nonce: u64,
+    },
+    /// Start nothing any more. The end of the data pipe then ends the process.
+    Shutdown,
+}
+
+/// Control socket, child to engine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ControlUp {
+    /// Answers `Cancel`.
+    Cancelled {
+        /// Which attempt.
+        seq: Seq,
+        /// Whether it was running and has been asked.
+        running: bool,
+    },
+    /// Answers `Revoke`.
+    Revoked {
+        /// Those that were really taken back and will never run here.
+        seqs: Vec<Seq>,
+    },
+    /// Answers `DumpStacks`.
+    Stacks {
+        /// From the question.
+        nonce: u64,
+        /// All threads' stacks.
+        text: String,
+    },
+    /// Answers `Ping`.
+    Pong {
+        /// From the question.
+        nonce: u64,
+    },
+}
+
+/// Why an attempt failed, as the child tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The class of failure.
+    pub kind: FailureKind,
+    /// The exception's type, or empty.
+    pub exception: String,
+    /// Its text.
+    pub message: String,
+    /// Python's traceback, or empty.
+    pub traceback: String,
+    /// The exceptions behind it, nearest first.
+    pub causes: Vec<Cause>,
+}
+
+/// The failures a child can find; the numbers are `Kind` in `axion_worker/failure.py`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "each is the ErrorKind of the same name")]
+pub enum FailureKind {
+    Exception,
+    ScriptNotFound,
+    ScriptUnreadable,
+    ScriptSyntax,
+    EntryMissing,
+    SystemExit,
+    KeyboardInterrupt,
+    MemoryError,
+    RecursionError,
+    ResultNotSerializable,
+    ResultTooLarge,
+    ParamsInvalid,
+    Cancelled,
+}
+
+impl From<FailureKind> for ErrorKind {
+    fn from(kind: FailureKind) -> Self {
+        match kind {
+            FailureKind::Exception => Self::Exception,
+            FailureKind::ScriptNotFound => Self::ScriptNotFound,
+            FailureKind::ScriptUnreadable => Self::ScriptUnreadable,
+            FailureKind::ScriptSyntax => Self::ScriptSyntax,
+            FailureKind::EntryMissing => Self::EntryMissing,
+            FailureKind::SystemExit => Self::SystemExit,
+            FailureKind::KeyboardInterrupt => Self::KeyboardInterrupt,
+            FailureKind::MemoryError => Self::MemoryError,
+            FailureKind::RecursionError => Self::RecursionError,
+            FailureKind::ResultNotSerializable => Self::ResultNotSerializable,
+            FailureKind::ResultTooLarge => Self::ResultTooLarge,
+            FailureKind::ParamsInvalid => Self::ParamsInvalid,
+            FailureKind::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+/// Opaque bytes: written as they are, read into a buffer of their own, so that a small result does
+/// not keep a whole read buffer alive.
+mod payload {
+    use bytes::Bytes;
+    use serde::{Deserializer, Serializer};
+    use serde_bytes::Deserialize;
+
+    pub(super) fn serialize<S: Serializer>(data: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(data)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+        Ok(Bytes::copy_from_slice(<&[u8]>::deserialize(deserializer)?))
+    }
+}

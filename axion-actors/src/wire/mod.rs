@@ -1,0 +1,10 @@
+//! The messages between engine and child, and their bytes (`docs/wire-protocol.md`).
+//!
+//! The only place that knows the byte format. The Python side of it is `axion_worker/wire.py`; the
+//! golden frames in `golden/frames.json` hold the two equal.
+
+mod codec;
+mod message;
+
+pub use codec::{FrameReader, WireError, decode, encode};
+pub use message::{ControlDown, ControlUp, Down, Failure, FailureKind, PROTOCOL, Up};

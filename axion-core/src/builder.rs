@@ -1,0 +1,93 @@
+//! Settings of an engine, one call each.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axion_actors::config::Config;
+use axion_actors::process::{Guardian, Launcher, PrivateFolder, RealLauncher, find_python};
+
+use crate::engine::Engine;
+use crate::error::StartError;
+use crate::runtime::Children;
+
+/// Builds an [`Engine`]. Settings that are not named keep their [`Config`] defaults.
+#[derive(Clone, Debug, Default)]
+pub struct EngineBuilder {
+    config: Config,
+}
+
+impl EngineBuilder {
+    /// Replaces all settings.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Workers of the CPU pool; 0 switches it off.
+    #[must_use]
+    pub fn cpu_workers(mut self, count: u32) -> Self {
+        self.config.cpu_bound_count = count;
+        self
+    }
+
+    /// Workers of the IO pool; 0 switches it off.
+    #[must_use]
+    pub fn io_workers(mut self, count: u32) -> Self {
+        self.config.io_bound_count = count;
+        self
+    }
+
+    /// The interpreter of the workers: a path, or a name on the `PATH`.
+    #[must_use]
+    pub fn python(mut self, path: impl Into<PathBuf>) -> Self {
+        self.config.python = Some(path.into());
+        self
+    }
+
+    /// Tasks that may wait.
+    #[must_use]
+    pub fn input_queue_size(mut self, size: usize) -> Self {
+        self.config.input_queue_size = size;
+        self
+    }
+
+    /// How long a worker may take to start.
+    #[must_use]
+    pub fn start_timeout(mut self, limit: Duration) -> Self {
+        self.config.start_timeout = limit;
+        self
+    }
+
+    /// Starts the engine. Its workers start in the background: tasks can be submitted at once.
+    ///
+    /// # Errors
+    /// If a setting is out of range, there is no interpreter, or the system refuses a thread, a
+    /// process or the private folder.
+    pub fn start(self) -> Result<Engine, StartError> {
+        self.config.validate()?;
+        let program = find_python(self.config.python.as_deref())?;
+        let folder = Arc::new(PrivateFolder::create(self.config.runtime_dir.as_deref())?);
+        let guardian = Arc::new(Guardian::start(folder.path())?);
+        let frame_limit = self.config.frame_limit;
+        let launcher = {
+            let (folder, guardian) = (folder.clone(), guardian.clone());
+            move || Box::new(RealLauncher::new(program, folder, guardian, frame_limit)) as Box<dyn Launcher>
+        };
+        Engine::start(self.config, launcher, Children::Real { guardian, _folder: folder })
+    }
+
+    /// Starts the engine on children of another kind, for tests and benches.
+    ///
+    /// # Errors
+    /// If a setting is out of range or the system refuses a thread.
+    #[cfg(feature = "test-util")]
+    pub fn start_with(
+        self,
+        launcher: impl FnOnce() -> Box<dyn Launcher> + Send + 'static,
+    ) -> Result<Engine, StartError> {
+        self.config.validate()?;
+        Engine::start(self.config, launcher, Children::Fake)
+    }
+}

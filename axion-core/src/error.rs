@@ -1,0 +1,92 @@
+//! What can go wrong with the engine itself. A task that fails is not an error here.
+
+use axion_actors::actors::messages::Refusal;
+use axion_actors::config::ConfigError;
+use axion_actors::model::PoolKind;
+use axion_actors::process::{FolderError, GuardianError, PythonNotFound};
+
+/// The engine cannot be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting is out of its range.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// There is no Python interpreter.
+    #[error(transparent)]
+    Python(#[from] PythonNotFound),
+    /// The worker runtime cannot be written to disk.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The process that ends orphaned workers cannot be started.
+    #[error(transparent)]
+    Guardian(#[from] GuardianError),
+    /// The engine's thread cannot be started.
+    #[error("cannot start the engine's thread: {0}")]
+    Thread(#[from] std::io::Error),
+    /// The engine's thread ended before it was ready.
+    #[error("the engine's thread ended during its start; its log says why")]
+    Runtime,
+}
+
+/// A task was not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// As many tasks wait as may.
+    #[error(
+        "the queue is full: {size} tasks are waiting; use `submit_wait`, submit later, or raise `input_queue_size`"
+    )]
+    QueueFull {
+        /// How many may wait.
+        size: usize,
+    },
+    /// The parameters do not fit into a frame.
+    #[error(
+        "the parameters are {size} bytes, the limit is {limit}: pass a file's path instead, or raise `frame_limit`"
+    )]
+    ParamsTooLarge {
+        /// How large they are.
+        size: usize,
+        /// How large they may be.
+        limit: usize,
+    },
+    /// The task's pool has no workers by configuration.
+    #[error("the {pool} pool is switched off: set `{pool}_bound_count` to at least 1")]
+    PoolDisabled {
+        /// The pool.
+        pool: PoolKind,
+    },
+    /// The engine is shutting down, or has been shut down.
+    #[error("the engine is shutting down and takes no more tasks")]
+    ShuttingDown,
+    /// The engine ended by a fault of its own.
+    #[error("the engine has stopped after an internal error; its log says which")]
+    EngineStopped,
+}
+
+impl SubmitError {
+    /// A stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::QueueFull { .. } => "queue_full",
+            Self::ParamsTooLarge { .. } => "params_too_large",
+            Self::PoolDisabled { .. } => "pool_disabled",
+            Self::ShuttingDown => "shutting_down",
+            Self::EngineStopped => "engine_stopped",
+        }
+    }
+}
+
+/// There will be no record of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// The engine does not know the task, or refused it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The engine ended by a fault of its own, or before it could answer.
+    #[error("the engine has stopped; nothing more will be known of this task")]
+    EngineStopped,
+}

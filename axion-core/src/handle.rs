@@ -1,0 +1,62 @@
+//! Waiting for one task.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axion_actors::actors::messages::Refusal;
+use axion_actors::model::{TaskId, TaskRecord};
+use tokio::sync::oneshot;
+
+use crate::error::WaitError;
+use crate::park;
+
+/// A submitted task. A future of its record; dropping it leaves the task running.
+///
+/// Needs no runtime: it can be awaited in any, and waited for on a plain thread.
+#[derive(Debug)]
+pub struct TaskHandle {
+    id: TaskId,
+    record: oneshot::Receiver<Result<Arc<TaskRecord>, Refusal>>,
+}
+
+impl TaskHandle {
+    pub(crate) fn new(id: TaskId, record: oneshot::Receiver<Result<Arc<TaskRecord>, Refusal>>) -> Self {
+        Self { id, record }
+    }
+
+    /// The task's id.
+    #[must_use]
+    pub fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// Blocks the thread until the task has ended. In async code, await the handle instead.
+    ///
+    /// # Errors
+    /// If the engine does not know the task or has stopped.
+    pub fn wait(self) -> Result<Arc<TaskRecord>, WaitError> {
+        park::wait(self)
+    }
+
+    /// Blocks the thread until the task has ended or `limit` has passed: then `Ok(None)`, and the
+    /// task goes on.
+    ///
+    /// # Errors
+    /// If the engine does not know the task or has stopped.
+    pub fn wait_timeout(&mut self, limit: Duration) -> Result<Option<Arc<TaskRecord>>, WaitError> {
+        park::wait_timeout(self, limit).transpose()
+    }
+}
+
+impl Future for TaskHandle {
+    type Output = Result<Arc<TaskRecord>, WaitError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.record).poll(cx).map(|answer| match answer {
+            Ok(record) => Ok(record?),
+            Err(_) => Err(WaitError::EngineStopped),
+        })
+    }
+}

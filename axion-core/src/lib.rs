@@ -1,0 +1,43 @@
+//! Axion runs Python tasks in supervised child processes.
+//!
+//! ```no_run
+//! use axion_core::{Engine, Task};
+//!
+//! let engine = Engine::builder().cpu_workers(2).start()?;
+//! let handle = engine.submit(Task::script("double.py").params(&serde_json::json!({"value": 21}))?)?;
+//! let record = handle.wait()?;
+//! match record.outcome.data() {
+//!     Some(data) => println!("{}", data.as_str()),
+//!     None => eprintln!("{:?}", record.outcome.error()),
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! An [`Engine`] owns a thread with an actor system, and the worker processes. It is `Send + Sync`
+//! and needs no runtime of its own: handles can be waited for from plain threads
+//! ([`TaskHandle::wait`]) and from any async runtime (`handle.await`). A task's failure is data in
+//! its [`TaskRecord`]; an `Err` always speaks of the engine.
+//!
+//! This crate re-exports what an embedder needs of `axion-actors`.
+
+mod builder;
+mod engine;
+mod error;
+mod handle;
+mod park;
+mod runtime;
+mod watch;
+
+pub use axion_actors::actors::messages::Refusal;
+pub use axion_actors::config::{Config, ConfigError};
+pub use axion_actors::model::{
+    Attempt, CapturedOutput, Cause, ErrorKind, Event, EventKind, Generation, Json, JsonError, LogLevel, Outcome,
+    OutputPart, ParamsError, PoolKind, ProcessExit, ScriptPath, Stream, Task, TaskError, TaskId, TaskRecord, Timings,
+    WorkerDownReason, WorkerId, WorkerRef,
+};
+pub use axion_actors::process::{FolderError, GuardianError, PythonNotFound};
+pub use builder::EngineBuilder;
+pub use engine::{Engine, ShutdownReport};
+pub use error::{StartError, SubmitError, WaitError};
+pub use handle::TaskHandle;
+pub use watch::{Events, Watched};

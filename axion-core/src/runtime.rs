@@ -1,0 +1,100 @@
+//! The thread that hosts the actors.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use actix::{Actor, Addr, System};
+use axion_actors::actors::messages::Submission;
+use axion_actors::actors::{Admission, Dispatcher, EventBus, Supervisor, WorkerSettings};
+use axion_actors::config::Config;
+use axion_actors::model::Clock;
+use axion_actors::policy::scheduler::Scheduler;
+use axion_actors::policy::task_table::{Keep, TaskTable};
+use axion_actors::process::{Guardian, Launcher, PrivateFolder};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::StartError;
+use crate::park;
+
+/// What the children leave to be cleaned up with the thread, in the order of its fields.
+pub(crate) enum Children {
+    Real {
+        guardian: Arc<Guardian>,
+        /// Removed only after the guardian has ended.
+        _folder: Arc<PrivateFolder>,
+    },
+    #[cfg(feature = "test-util")]
+    Fake,
+}
+
+/// The doors into a running thread.
+pub(crate) struct Runtime {
+    pub(crate) dispatcher: Addr<Dispatcher>,
+    pub(crate) supervisor: Addr<Supervisor>,
+    pub(crate) system: System,
+}
+
+/// What the thread is made with.
+pub(crate) struct Parts {
+    pub(crate) config: Config,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) bus: EventBus,
+    pub(crate) submissions: mpsc::UnboundedReceiver<Submission>,
+}
+
+/// Starts the thread and waits until its actors are there.
+pub(crate) fn start(
+    parts: Parts,
+    launcher: impl FnOnce() -> Box<dyn Launcher> + Send + 'static,
+    children: Children,
+) -> Result<(Runtime, JoinHandle<()>), StartError> {
+    let (ready, is_ready) = oneshot::channel();
+    let admission = parts.admission.clone();
+    let thread = std::thread::Builder::new().name("axion-engine".to_owned()).spawn(move || {
+        host(parts, launcher, &children, ready);
+        // However the thread ended: nobody may wait for it any more (L1), no worker outlive it (L7).
+        admission.close();
+        if let Children::Real { guardian, .. } = &children {
+            guardian.end_all();
+        }
+    })?;
+    let runtime = park::wait(is_ready).map_err(|_| StartError::Runtime)?;
+    Ok((runtime, thread))
+}
+
+fn host(
+    parts: Parts,
+    launcher: impl FnOnce() -> Box<dyn Launcher>,
+    children: &Children,
+    ready: oneshot::Sender<Runtime>,
+) {
+    let system = System::new();
+    system.block_on(async {
+        let runtime = populate(parts, launcher());
+        if let Children::Real { guardian, .. } = children {
+            let guardian = guardian.clone();
+            actix_rt::spawn(async move {
+                if let Err(error) = guardian.watch().await {
+                    tracing::error!(%error, "workers would outlive a killed engine");
+                }
+            });
+        }
+        let _ = ready.send(runtime);
+    });
+    match system.run_with_code() {
+        Ok(0) => {}
+        Ok(code) => tracing::error!(code, "the engine stopped after an internal error"),
+        Err(error) => tracing::error!(%error, "the engine's runtime failed"),
+    }
+}
+
+fn populate(parts: Parts, launcher: Box<dyn Launcher>) -> Runtime {
+    let Parts { config, admission, bus, submissions } = parts;
+    let clock = Clock::start();
+    let keep = Keep { count: config.output_queue_size, bytes: config.output_queue_bytes };
+    let scheduler = Scheduler::new(TaskTable::new(clock.epoch(), keep));
+    let dispatcher = Dispatcher::new(scheduler, clock, admission, bus.clone(), submissions).start();
+    let settings = WorkerSettings::from(&config);
+    let supervisor = Supervisor::new(launcher, dispatcher.clone(), bus, settings).start();
+    Runtime { dispatcher, supervisor, system: System::current() }
+}
