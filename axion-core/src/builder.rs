@@ -75,7 +75,7 @@ impl EngineBuilder {
             let (folder, guardian) = (folder.clone(), guardian.clone());
             move || Box::new(RealLauncher::new(program, folder, guardian, frame_limit)) as Box<dyn Launcher>
         };
-        Engine::start(self.config, launcher, Children::Real { guardian, _folder: folder })
+        Engine::start(self.config, launcher, Children { guardian: Some(guardian), _folder: Some(folder) })
     }
 
     /// Starts the engine on children of another kind, for tests and benches.
@@ -88,6 +88,6 @@ impl EngineBuilder {
         launcher: impl FnOnce() -> Box<dyn Launcher> + Send + 'static,
     ) -> Result<Engine, StartError> {
         self.config.validate()?;
-        Engine::start(self.config, launcher, Children::Fake)
+        Engine::start(self.config, launcher, Children::default())
     }
 }

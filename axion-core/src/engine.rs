@@ -5,11 +5,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axion_actors::actors::messages::{Await, CancelAll, Drain, StopWorkers, Submission};
-use axion_actors::actors::{Admission, AdmissionClosed, EventBus, NoRoom};
+use axion_actors::actors::{Admission, AdmissionClosed, EventBus, InboxSender, NoRoom, inbox};
 use axion_actors::config::Config;
 use axion_actors::model::{ErrorKind, PoolKind, Task, TaskError, TaskId, TaskRecord};
 use axion_actors::process::Launcher;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::builder::EngineBuilder;
 use crate::error::{StartError, SubmitError, WaitError};
@@ -28,7 +28,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// `Send + Sync`; share it in an [`Arc`]. Dropping it is [`shutdown`](Self::shutdown) without
 /// patience: what has not ended by then is cancelled.
 pub struct Engine {
-    submissions: mpsc::UnboundedSender<Submission>,
+    submissions: InboxSender,
     admission: Arc<Admission>,
     bus: EventBus,
     runtime: Runtime,
@@ -62,8 +62,7 @@ impl Engine {
     ) -> Result<Self, StartError> {
         let admission = Arc::new(Admission::new(config.input_queue_size));
         let bus = EventBus::default();
-        // Every sender passes the admission, which bounds what this queue can hold (L9).
-        let (submissions, receiver) = mpsc::unbounded_channel();
+        let (submissions, receiver) = inbox()?;
         let parts =
             Parts { config: config.clone(), admission: admission.clone(), bus: bus.clone(), submissions: receiver };
         let (runtime, thread) = runtime::start(parts, launcher, children)?;

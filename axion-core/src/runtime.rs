@@ -4,27 +4,23 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use actix::{Actor, Addr, System};
-use axion_actors::actors::messages::Submission;
-use axion_actors::actors::{Admission, Dispatcher, EventBus, Supervisor, WorkerSettings};
+use axion_actors::actors::{Admission, Dispatcher, EventBus, Inbox, Supervisor, WorkerSettings};
 use axion_actors::config::Config;
 use axion_actors::model::Clock;
 use axion_actors::policy::scheduler::Scheduler;
 use axion_actors::policy::task_table::{Keep, TaskTable};
 use axion_actors::process::{Guardian, Launcher, PrivateFolder};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::error::StartError;
 use crate::park;
 
-/// What the children leave to be cleaned up with the thread, in the order of its fields.
-pub(crate) enum Children {
-    Real {
-        guardian: Arc<Guardian>,
-        /// Removed only after the guardian has ended.
-        _folder: Arc<PrivateFolder>,
-    },
-    #[cfg(feature = "test-util")]
-    Fake,
+/// What real children need as long as the thread lives; fake ones need nothing.
+#[derive(Default)]
+pub(crate) struct Children {
+    /// Dropped first: the folder is removed only after the guardian has ended.
+    pub(crate) guardian: Option<Arc<Guardian>>,
+    pub(crate) _folder: Option<Arc<PrivateFolder>>,
 }
 
 /// The doors into a running thread.
@@ -39,7 +35,7 @@ pub(crate) struct Parts {
     pub(crate) config: Config,
     pub(crate) admission: Arc<Admission>,
     pub(crate) bus: EventBus,
-    pub(crate) submissions: mpsc::UnboundedReceiver<Submission>,
+    pub(crate) submissions: Inbox,
 }
 
 /// Starts the thread and waits until its actors are there.
@@ -54,7 +50,7 @@ pub(crate) fn start(
         host(parts, launcher, &children, ready);
         // However the thread ended: nobody may wait for it any more (L1), no worker outlive it (L7).
         admission.close();
-        if let Children::Real { guardian, .. } = &children {
+        if let Some(guardian) = &children.guardian {
             guardian.end_all();
         }
     })?;
@@ -71,8 +67,7 @@ fn host(
     let system = System::new();
     system.block_on(async {
         let runtime = populate(parts, launcher());
-        if let Children::Real { guardian, .. } = children {
-            let guardian = guardian.clone();
+        if let Some(guardian) = children.guardian.clone() {
             actix_rt::spawn(async move {
                 if let Err(error) = guardian.watch().await {
                     tracing::error!(%error, "workers would outlive a killed engine");

@@ -7,12 +7,14 @@ Standard library only, Python 3.8 and newer. One module per concern:
     channel    the pipes: off fds 0 to 2, frames in, frames out
     inline     one task at a time in the main thread (CPU workers)
     threaded   many tasks at a time in threads and one event loop (IO workers)
+    coroutines what both do with an `async def`
     control    the thread that answers while tasks run
     scripts    loading script files and finding their entry point
     context    what a task gets as its second argument
     output     prints, attributed to their task
     values     JSON, and where in a value it fails
     failure    every way a task can fail, as text
+    library    the standard library, unshadowed
 
 At start a module imports from the standard library only what a worker needs before its first
 result; asyncio and the like wait until a task asks for them.

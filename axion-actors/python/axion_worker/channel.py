@@ -12,6 +12,7 @@ from . import wire
 
 _LENGTH = Struct("<I").unpack_from
 _READ = 1 << 16
+_CONTROL_LIMIT = 1 << 20  # room for a `Revoke` of 130,000 tasks
 
 # What the engine sends along with the first byte on fd 0, in this order.
 _FDS = ("data_in", "data_out", "page", "raw_out", "raw_err")
@@ -122,8 +123,12 @@ class Channel:
         """Yields the body of each control frame until the engine is gone."""
         held = b""
         while True:
-            while len(held) >= 4 and len(held) >= 4 + _LENGTH(held, 0)[0]:
+            while len(held) >= 4:
                 end = 4 + _LENGTH(held, 0)[0]
+                if end > _CONTROL_LIMIT:
+                    raise wire.WireError("a control frame of %d bytes is over the limit" % (end - 4))
+                if end > len(held):
+                    break
                 yield held[4:end]
                 held = held[end:]
             more = os.read(self.control, _READ)

@@ -1,8 +1,10 @@
 """What a task gets as its second argument."""
 
 from . import wire
+from .failure import cut
 
 _LEVELS = {"debug": 0, "info": 1, "warning": 2, "error": 3}
+_MESSAGE = 64 << 10  # characters: a longer one would not fit every frame limit
 
 
 class Context:
@@ -28,13 +30,13 @@ class Context:
 
     def progress(self, fraction, message=""):
         """Reports how far the task is: `fraction` from 0.0 to 1.0, and a word on it."""
-        self._channel.emit("Progress", self._seq, float(fraction), str(message))
+        self._channel.emit("Progress", self._seq, float(fraction), cut(str(message), _MESSAGE))
 
     def log(self, message, level="info"):
         """Writes to the engine's log, attributed to this task. Levels: debug, info, warning, error."""
         if level not in _LEVELS:
             raise ValueError("unknown level %r: use one of %s" % (level, ", ".join(_LEVELS)))
-        self._channel.emit("Log", self._seq, _LEVELS[level], str(message))
+        self._channel.emit("Log", self._seq, _LEVELS[level], cut(str(message), _MESSAGE))
 
     def __repr__(self):
         return "<Context task_id=%s worker_id=%s attempt=%d>" % (self.task_id, self.worker_id, self.attempt)
@@ -46,4 +48,6 @@ def parse_run(body, start, end):
     if tag != wire.RUN_TAG:
         raise wire.WireError("expected Run, found tag %d" % tag)
     script = start + wire.RUN_HEAD.size
+    if script + size + 8 > end:
+        raise wire.WireError("a Run of %d bytes ends within its fields" % (end - start))
     return seq, attempt, task, body[script:script + size], body[script + size + 8:end]

@@ -5,7 +5,6 @@ the process ends at once, whatever its tasks are doing (L7).
 """
 
 import os
-import sys
 
 from . import wire
 from .failure import stacks
@@ -25,8 +24,8 @@ def _watch(channel, server):
             _answer(channel, server, *wire.decode(wire.CONTROL_DOWN, body))
     except BaseException as error:
         if not channel.closed:
-            sys.__stderr__.write("axion worker: the control thread failed: %r\n" % error)
-            sys.__stderr__.flush()
+            # Straight to the capture pipe: the data pipe may be full, or its lock held.
+            os.write(2, ("axion worker: the control thread failed: %r\n" % error).encode())
     if not channel.closed:
         os._exit(ENGINE_GONE)
 

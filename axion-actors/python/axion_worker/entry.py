@@ -5,9 +5,11 @@ import sys
 from mmap import mmap
 from types import ModuleType
 
-from . import control, failure, inline, output, values, wire  # noqa: F401 (loaded while imports are guarded)
+from . import control, failure, wire
 from .channel import Channel
+from .inline import Inline
 from .scripts import Scripts
+from .threaded import Threaded
 
 _PAGE = 4096
 
@@ -26,18 +28,23 @@ def run(worker_id):
 
 
 def _handshake(channel, worker_id):
-    body, start, end = next(channel.frames)
-    name, (protocol, worker, slots, frame_limit) = wire.decode(wire.DOWN, body[start:end])
-    if name != "Configure" or protocol != wire.PROTOCOL or worker != worker_id:
-        raise wire.WireError("the engine began with %s, protocol %s, for worker %s" % (name, protocol, worker))
+    for body, start, end in channel.frames:
+        break
+    else:
+        raise EOFError("the engine closed the data pipe before the handshake")
+    name, values = wire.decode(wire.DOWN, body[start:end])
+    if name != "Configure":
+        raise wire.WireError("the engine began with %s" % name)
+    protocol, worker, slots, frame_limit = values
+    if protocol != wire.PROTOCOL or worker != worker_id:
+        raise wire.WireError("the engine speaks protocol %s to worker %s, this is protocol %s and worker %s"
+                             % (protocol, worker, wire.PROTOCOL, worker_id))
     channel.frame_limit = frame_limit
     page = memoryview(mmap(channel.page, _PAGE)).cast("Q")
     if slots == 1:
-        server = inline.Inline(channel, page, Scripts(), worker)
+        server = Inline(channel, page, Scripts(one_at_a_time=True), worker)
     else:
-        from .threaded import Threaded
-
-        server = Threaded(channel, page, Scripts(), worker, slots)
+        server = Threaded(channel, page, Scripts(one_at_a_time=False), worker, slots)
     channel.emit("Ready", wire.PROTOCOL, os.getpid(), "%d.%d.%d" % sys.version_info[:3],
                  os.fsencode(sys.executable or ""))
     return server

@@ -6,9 +6,12 @@ class, so one that cannot be imported, rebuilt or even printed elsewhere hides n
 
 import os
 import sys
+import threading
 import traceback
 
-_HERE = os.path.dirname(__file__)
+from .library import First
+
+_HERE = os.path.dirname(__file__) + os.sep
 _MESSAGE, _TRACEBACK, _CAUSES = 8 << 10, 64 << 10, 16
 
 
@@ -62,10 +65,16 @@ def describe(error):
 
 
 def _name(error):
-    kind = type(error)
+    return type_name(type(error))
+
+
+def type_name(kind):
+    """A class as people know it: with its module, unless that goes without saying."""
     module = getattr(kind, "__module__", None)
     name = getattr(kind, "__qualname__", "exception")
-    return name if module in (None, "builtins", "__main__") else "%s.%s" % (module, name)
+    if module in (None, "builtins", "__main__"):
+        return name
+    return "%s.%s" % (module.partition("@")[0], name)  # of a script: see `scripts`
 
 
 def _message(error):
@@ -73,7 +82,7 @@ def _message(error):
         text = str(error)
     except BaseException as inner:
         text = "<its text cannot be had: __str__ raised %s>" % type(inner).__name__
-    return _cut(text, _MESSAGE)
+    return cut(text, _MESSAGE)
 
 
 def _causes(error):
@@ -92,17 +101,20 @@ def _causes(error):
 
 
 def _traceback(error):
-    try:
-        lines = traceback.format_exception(type(error), error, _strip(error.__traceback__))
-    except BaseException:
-        # An exception whose own text raises spoils the whole listing on some versions.
+    frames = _strip(error.__traceback__)
+    with First():  # `traceback` imports parts of itself as late as this
         try:
-            lines = ["Traceback (most recent call last):\n"]
-            lines += traceback.format_tb(_strip(error.__traceback__))
-            lines.append("%s: %s\n" % (_name(error), _message(error)))
+            listing = traceback.TracebackException(type(error), error, frames)
+            _clear(listing)
+            lines = list(listing.format())
         except BaseException:
-            return ""
-    return _cut("".join(lines), _TRACEBACK)
+            # An exception whose own text raises spoils the whole listing on some versions.
+            try:
+                lines = ["Traceback (most recent call last):\n"] + traceback.format_tb(frames)
+                lines.append("%s: %s\n" % (_name(error), _message(error)))
+            except BaseException:
+                return ""
+    return cut("".join(lines), _TRACEBACK)
 
 
 def _strip(frames):
@@ -113,7 +125,14 @@ def _strip(frames):
     return first
 
 
-def _cut(text, limit):
+def _clear(listing):
+    """Takes the runtime's frames out of a listing and those of its causes: asyncio can bring them anywhere."""
+    while listing is not None:
+        listing.stack[:] = [frame for frame in listing.stack if not frame.filename.startswith(_HERE)]
+        listing = listing.__cause__ or listing.__context__
+
+
+def cut(text, limit):
     if len(text) <= limit:
         return text
     return "%s\n... %d characters left out ...\n%s" % (text[:limit // 2], len(text) - limit, text[-(limit // 2):])
@@ -121,11 +140,10 @@ def _cut(text, limit):
 
 def stacks():
     """Where every thread of this process is, as text."""
-    import threading
-
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     parts = []
     for ident, frame in sys._current_frames().items():
         parts.append("Thread %s:\n" % names.get(ident, ident))
-        parts += traceback.format_stack(frame)
-    return _cut("".join(parts), _TRACEBACK)
+        with First():
+            parts += traceback.format_stack(frame)
+    return cut("".join(parts), _TRACEBACK)

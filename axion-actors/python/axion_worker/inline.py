@@ -6,13 +6,15 @@ read after the process has died: what had not started is not charged (L5).
 """
 
 import _signal
+import sys
 from _thread import allocate_lock
 from select import POLLIN, poll
 from time import monotonic_ns
 from types import CoroutineType
 
-from . import output, wire
+from . import library, output, wire
 from .context import Context, parse_run
+from .coroutines import awaited, cancel_all
 from .failure import Kind, TaskFailure, describe
 from .values import dumps, loads
 
@@ -31,7 +33,7 @@ class Inline:
         self._interruptible = False
         self._loop = None
         _signal.signal(_signal.SIGINT, self._interrupt)
-        output.install(channel, lambda: self._running)
+        self._streams = output.install(channel, lambda: self._running)
 
     # From the control thread.
 
@@ -72,6 +74,7 @@ class Inline:
         raw.register(channel.raw_out, POLLIN)
         raw.register(channel.raw_err, POLLIN)
         look = raw.poll
+        stdout, stderr = self._streams
         for body, start, end in channel.frames:
             seq, attempt, task, script, params = parse_run(body, start, end)
             with lock:
@@ -102,8 +105,10 @@ class Inline:
                 self._interruptible = False
                 frame = failed(error, seq, monotonic_ns() - begun)
                 error = value = None
+            if sys.stdout is not stdout or sys.stderr is not stderr:
+                output.restore(self._streams)
             if context._text is not None:
-                frame = output.unfinished(context) + frame
+                frame = output.unfinished(channel, context) + frame
             ready = look(0)
             if ready:
                 frame = output.captured(channel, seq, ready) + frame
@@ -113,22 +118,22 @@ class Inline:
             page[0] = 0
 
     def _await(self, coroutine, context):
-        if self._loop is None:
-            import asyncio
-
+        if self._loop is None or self._loop.is_closed():  # a task can close it
+            asyncio = library.asyncio()
             self._loop = asyncio.new_event_loop()
             asyncio.set_event_loop(self._loop)
-        from .threaded import awaited, cancel_all
-
         loop = self._loop
         task = loop.create_task(awaited(coroutine, context))
         context._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
-        if context.cancelled:
-            task.cancel()
         try:
-            error, value = loop.run_until_complete(task)
+            loop.run_until_complete(task)
+        except BaseException:
+            # asyncio lets a SystemExit of what a task started through, which may come after its end.
+            if not task.done():
+                raise
         finally:
             cancel_all(loop)
+        error, value = task.result()
         if error is not None:
             raise error
         return value

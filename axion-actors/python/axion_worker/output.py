@@ -8,6 +8,7 @@ sequence number of the task that printed them. Writes below Python (C code, subp
 import io
 import os
 import sys
+from _thread import get_ident
 
 from .channel import output_frames
 
@@ -37,26 +38,36 @@ class TaskStream(io.TextIOBase):
         task = self._current() or self._idle
         held = task._text
         if held is None:
-            held = task._text = ["", ""]
-        line = held[self._number] + text
+            held = task._text = {}
+        # Threads that print at once, also those of one task, each get whole lines.
+        mine = self._number, get_ident()
+        line = held.pop(mine, "") + text
         if "\n" in text or len(line) > _LINE:
-            held[self._number] = ""
-            self._channel.print(task._seq, self._number, line.encode("utf-8", "backslashreplace"))
-        else:
-            held[self._number] = line
+            self._print(task, line)
+        elif line:
+            held[mine] = line
         return len(text)
 
     def write_bytes(self, data):
+        data = bytes(memoryview(data))
         self.flush()
         task = self._current() or self._idle
-        self._channel.print(task._seq, self._number, bytes(data))
+        self._channel.print(task._seq, self._number, data)
+        return len(data)
 
     def flush(self):
         task = self._current() or self._idle
-        held = task._text
-        if held is not None and held[self._number]:
-            rest, held[self._number] = held[self._number], ""
-            self._channel.print(task._seq, self._number, rest.encode("utf-8", "backslashreplace"))
+        if task._text:
+            line = task._text.pop((self._number, get_ident()), "")
+            if line:
+                self._print(task, line)
+
+    def _print(self, task, text):
+        self._channel.print(task._seq, self._number, text.encode("utf-8", "backslashreplace"))
+
+    def close(self):
+        """Flushes; the next task prints here too."""
+        self.flush()
 
     def fileno(self):
         return self._number + 1
@@ -80,11 +91,12 @@ class _Bytes(io.RawIOBase):
         self.raw = self
 
     def write(self, data):
-        self._stream.write_bytes(data)
-        return len(data)
+        return self._stream.write_bytes(data)
 
     def flush(self):
         self._stream.flush()
+
+    close = flush  # a wrapper around it closes it when it is dropped
 
     def writable(self):
         return True
@@ -101,13 +113,16 @@ class Nobody:
         self._text = None
 
 
-def unfinished(task):
+def unfinished(channel, task):
     """Takes what a task printed last without a newline, as frames."""
-    out = b""
-    for number, text in enumerate(task._text or ()):
-        if text:
-            out += output_frames(task._seq, number, text.encode("utf-8", "backslashreplace"))
+    out, held = b"", task._text or {}
     task._text = None
+    for (number, _), text in list(held.items()):
+        data = text.encode("utf-8", "backslashreplace")
+        if channel.closed:
+            channel.print(task._seq, number, data)
+        else:
+            out += output_frames(task._seq, number, data)
     return out
 
 
@@ -125,6 +140,19 @@ def captured(channel, seq, ready):
 
 
 def install(channel, current):
+    """Sets the streams of `sys` and returns them."""
     idle = Nobody()
-    sys.stdout = TaskStream(channel, STDOUT, current, idle)
-    sys.stderr = TaskStream(channel, STDERR, current, idle)
+    sys.stdout = sys.__stdout__ = TaskStream(channel, STDOUT, current, idle)
+    sys.stderr = sys.__stderr__ = TaskStream(channel, STDERR, current, idle)
+    return sys.stdout, sys.stderr
+
+
+def restore(streams):
+    """Undoes what a task did to the streams, so that the next one's prints are not lost in them."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream not in streams:
+            try:
+                stream.flush()
+            except BaseException:
+                pass
+    sys.stdout, sys.stderr = streams

@@ -5,11 +5,14 @@ read of the data pipe: every task of such a batch was accepted before the look, 
 before a task was submitted is always seen, and a thousand tasks in one read cost one look.
 """
 
+import linecache
 import os
 import sys
+from io import StringIO
 from types import ModuleType
 
 from .failure import Kind, TaskFailure
+from .library import First
 
 _CO_COROUTINE = 0x80
 
@@ -17,24 +20,29 @@ _CO_COROUTINE = 0x80
 class Script:
     """One loaded script. `call(params, context)` runs its entry point."""
 
-    __slots__ = ("path", "stamp", "batch", "module", "call", "is_async")
+    __slots__ = ("path", "folder", "stamp", "batch", "module", "call", "is_async")
 
 
 class Scripts:
     """The scripts this worker knows, by path."""
 
-    def __init__(self):
+    def __init__(self, one_at_a_time):
         self._known = {}
-        self._folders = []
+        # Where one task runs at a time, what it imports late is also from its own script's folder.
+        self._one_at_a_time = one_at_a_time
+        self._folder = None  # the one whose turn it is
+        self._listed = {}  # folder -> its time stamp and the names importable from it
+        self._contested = {}  # folder -> the names that another script's folder has too
+        self._aside = {}  # folder -> {name: module}, put aside while another folder's turn lasts
 
     def get(self, raw, batch):
         """The script at the path `raw` (bytes), loaded if need be."""
         script = self._known.get(raw)
         if script is not None:
-            if script.batch == batch:
-                return script
-            if _stamp(script.path) == script.stamp:
+            if script.batch == batch or _stamp(script.path) == script.stamp:
                 script.batch = batch
+                if script.folder != self._folder and self._one_at_a_time:
+                    self._enter(script.folder)
                 return script
             del self._known[raw]
         script = self._load(os.fsdecode(raw))
@@ -51,10 +59,11 @@ class Scripts:
         _remember_lines(path, source)
         folder, file = os.path.split(path)
         stem = file.rpartition(".")[0] or file
-        # Scripts of one name in two folders are two modules.
-        name = "%s@%x" % (stem, hash(path) & 0xFFFFFFFF)
+        # Scripts of one name in two folders are two modules, each of one name in every worker.
+        name = "%s@%x" % (stem, int.from_bytes(os.fsencode(path), "little") % 0xFFFFFFFB)
         module = ModuleType(name)
         module.__file__ = path
+        self._list(folder)
         self._enter(folder)
         sys.modules[name] = module
         try:
@@ -63,28 +72,51 @@ class Scripts:
             sys.modules.pop(name, None)
             raise
         script = Script()
-        script.path, script.stamp, script.module = path, stamp, module
+        script.path, script.folder, script.stamp, script.module = path, folder, stamp, module
         script.call, script.is_async = _entry(module, path)
         return script
 
+    def _list(self, folder):
+        """Learns which names a script's folder shares with those of other scripts."""
+        sys.path_importer_cache.pop(folder, None)  # a helper may be as new as the script
+        stamp = _stamp(folder)
+        if stamp is not None and self._listed.get(folder, (None,))[0] == stamp:
+            return
+        try:
+            files = os.listdir(folder or ".")
+        except OSError:  # a folder that may be entered but not read
+            files = ()
+        names = {file.partition(".")[0] for file in files if not file.startswith((".", "__"))}
+        self._listed[folder] = stamp, names
+        for other, (_, others) in self._listed.items():
+            both = names & others
+            if both and other != folder:
+                self._contested.setdefault(folder, set()).update(both)
+                self._contested.setdefault(other, set()).update(both)
+
     def _enter(self, folder):
-        """Makes the script's folder importable, in front of those of other scripts."""
+        """Makes the script's folder importable, in front of those of other scripts.
+
+        A helper of a name that this folder has too, loaded for a script in another folder, is put
+        aside until that folder's next turn.
+        """
+        for name in self._contested.get(folder, ()):
+            home = _home(sys.modules.get(name))
+            if home != folder and home in self._listed:
+                aside = self._aside.setdefault(home, {})
+                for loaded in [n for n in sys.modules if n == name or n.startswith(name + ".")]:
+                    aside[loaded] = sys.modules.pop(loaded)
+        sys.modules.update(self._aside.pop(folder, ()))
         if folder in sys.path:
             sys.path.remove(folder)
         sys.path.insert(0, folder)
-        # A helper of the same name that a script in another folder has loaded is not this one's.
-        for other in self._folders:
-            if other != folder:
-                for name, module in list(sys.modules.items()):
-                    home = getattr(module, "__file__", None)
-                    if ("." not in name and "@" not in name and isinstance(home, str)
-                            and os.path.dirname(home) in (other, os.path.join(other, name))
-                            and (os.path.exists(os.path.join(folder, name + ".py"))
-                                 or os.path.isdir(os.path.join(folder, name)))):
-                        for loaded in [n for n in sys.modules if n == name or n.startswith(name + ".")]:
-                            del sys.modules[loaded]
-        if folder not in self._folders:
-            self._folders.append(folder)
+        self._folder = folder
+
+
+def _home(module):
+    """The folder in which `import` found a module; None if it came from no file."""
+    place = next(iter(getattr(module, "__path__", ())), None) or getattr(module, "__file__", None)
+    return os.path.dirname(place) if isinstance(place, str) else None
 
 
 def _stamp(path):
@@ -100,7 +132,7 @@ def _read(path):
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
             return file.read(), (status.st_mtime_ns, status.st_size, status.st_ino)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a null byte in the path
         raise TaskFailure(Kind.SCRIPT_NOT_FOUND, "no script at %s" % path)
     except OSError as error:
         raise TaskFailure(Kind.SCRIPT_UNREADABLE, "cannot read the script %s: %s" % (path, error.strerror))
@@ -108,10 +140,14 @@ def _read(path):
 
 def _remember_lines(path, source):
     """Tracebacks show the lines that ran, also when the file has changed since."""
-    import linecache
+    text = source.decode("utf-8-sig", "replace")
+    if b"coding" in source[:200]:
+        from _frozen_importlib_external import decode_source
 
-    text = source.decode("utf-8", "replace")
-    linecache.cache[path] = (len(source), None, text.splitlines(True), path)
+        with First():
+            text = decode_source(source)
+    # Python ends lines at newlines alone; `splitlines` knows more ends than that.
+    linecache.cache[path] = (len(source), None, list(StringIO(text, None)), path)
 
 
 def _entry(module, path):
@@ -121,11 +157,19 @@ def _entry(module, path):
     make = getattr(module, "module", None)
     if callable(make):
         run = getattr(make, "run", None)  # of the class, if `module` is one
-        return (lambda params, context: make().run(params)), _is_async(run)
-    raise TaskFailure(
-        Kind.ENTRY_MISSING,
-        "no entry point in %s: define main(params, context), or module() that returns an object with run(params)"
-        % path)
+        return (lambda params, context: _runner(make(), path)(params)), _is_async(run)
+    raise TaskFailure(Kind.ENTRY_MISSING, "no entry point in %s: %s" % (path, _ENTRY))
+
+
+_ENTRY = "define main(params, context), or module() that returns an object with run(params)"
+
+
+def _runner(made, path):
+    run = getattr(made, "run", None)
+    if not callable(run):
+        raise TaskFailure(Kind.ENTRY_MISSING, "module() in %s returned %s, which cannot run: %s"
+                          % (path, type(made).__name__, _ENTRY))
+    return run
 
 
 def _is_async(function):

@@ -10,9 +10,10 @@ from _contextvars import ContextVar
 from _queue import SimpleQueue
 from time import monotonic_ns
 
-from . import output, wire
+from . import library, output, wire
 from .context import Context, parse_run
-from .failure import Kind, TaskFailure, describe
+from .coroutines import awaited
+from .failure import Kind, TaskFailure
 from .inline import failed, too_large
 from .values import dumps, loads
 
@@ -35,7 +36,8 @@ class Threaded:
         self._drained = threading.Condition(self._lock)
         self._page = Page(page)
         self._loop = None
-        _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+        # Not SIG_IGN, which subprocesses would inherit.
+        _signal.signal(_signal.SIGINT, lambda _number, _frame: None)
         output.install(channel, _current.get)
 
     # From the control thread.
@@ -137,7 +139,7 @@ class Threaded:
                 size + wire.DONE_OVERHEAD, wire.DONE_TAG, seq, monotonic_ns() - begun, size) + data
         except BaseException as problem:
             frame = failed(problem, seq, monotonic_ns() - begun)
-        self._channel.send(output.unfinished(context) + frame)
+        self._channel.send(output.unfinished(self._channel, context) + frame)
         with self._lock:
             del self._running[seq]
             self._page.leave(seq)
@@ -168,57 +170,24 @@ class Loop:
     """The event loop that all coroutine tasks of this worker share, in a thread of its own."""
 
     def __init__(self):
-        import asyncio
-
-        self._asyncio = asyncio
-        self._loop = asyncio.new_event_loop()
+        self._asyncio = library.asyncio()
+        self._loop = self._asyncio.new_event_loop()
         threading.Thread(target=self._main, name="axion-loop", daemon=True).start()
 
     def _main(self):
         self._asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
+        while True:
+            try:
+                self._loop.run_forever()
+            except BaseException:
+                # A SystemExit in what a task started, which asyncio lets through: no other task's business.
+                pass
 
     def run(self, server, coroutine, context, begun):
         def start():
             _current.set(context)
             task = self._loop.create_task(awaited(coroutine, context))
             context._cancel = lambda: self._loop.call_soon_threadsafe(task.cancel)
-            if context.cancelled:
-                task.cancel()
-            task.add_done_callback(finish)
-
-        def finish(task):
-            if task.cancelled():  # before its first step
-                server._finish(context, begun, TaskFailure(Kind.CANCELLED, "the task was cancelled"), None)
-            else:
-                server._finish(context, begun, *task.result())
+            task.add_done_callback(lambda task: server._finish(context, begun, *task.result()))
 
         self._loop.call_soon_threadsafe(start)
-
-
-async def awaited(awaitable, context):
-    """Ends in `(error, value)`: no exception of a task reaches the event loop, SystemExit included."""
-    from asyncio import CancelledError
-
-    try:
-        return None, await awaitable
-    except CancelledError as error:
-        if context.cancelled:
-            failure = TaskFailure(Kind.CANCELLED, "the task was cancelled")
-            failure.__cause__ = error
-            return failure, None
-        return error, None
-    except BaseException as error:
-        return error, None
-
-
-def cancel_all(loop):
-    """Ends what a coroutine task left running behind it."""
-    import asyncio
-
-    left = asyncio.all_tasks(loop)
-    for task in left:
-        task.cancel()
-    if left:
-        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-    loop.run_until_complete(loop.shutdown_asyncgens())

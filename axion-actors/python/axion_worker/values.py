@@ -4,7 +4,7 @@ The C encoder and scanner of the `json` package are used directly where the inte
 no options to look at per call, and a worker is spared the import of `json` and `re` at its start.
 """
 
-from .failure import Kind, TaskFailure
+from .failure import Kind, TaskFailure, type_name
 
 try:
     from _json import encode_basestring_ascii, make_encoder, make_scanner
@@ -16,19 +16,21 @@ def _refuse(value):
     raise TypeError(type(value).__name__)
 
 
+def _refuse_constant(name):
+    raise ValueError("%s is not JSON" % name)
+
+
 if make_encoder is not None:
 
     class _Options:
         strict = True
         object_hook = object_pairs_hook = None
         parse_float, parse_int = float, int
+        parse_constant = staticmethod(_refuse_constant)
         memo = {}
 
-        @staticmethod
-        def parse_constant(name):
-            raise ValueError("%s is not JSON" % name)
-
     _scan = make_scanner(_Options)
+
     def _new():
         return make_encoder({}, _refuse, encode_basestring_ascii, None, ": ", ", ", False, False, False)
 
@@ -39,8 +41,10 @@ if make_encoder is not None:
         try:
             return "".join(_encode(value, 0))
         except BaseException:
-            _encode = _new()  # the old one still marks the containers it was in
-            raise
+            # The encoder still marks the containers it was in, and marks of another thread's that
+            # returned the same container look like a circle: once more, with marks of its own.
+            _encode = _new()
+            return "".join(_new()(value, 0))
 
     def _loads(text):
         text = text.strip(" \t\r\n")
@@ -53,7 +57,7 @@ else:
     import json
 
     _dumps = json.JSONEncoder(allow_nan=False).encode
-    _loads = json.loads
+    _loads = json.JSONDecoder(parse_constant=_refuse_constant).decode
 
 
 def loads(raw):
@@ -82,45 +86,53 @@ def dumps(value):
                           "the result cannot be written as JSON: %s" % error)
 
 
-_DEEPEST = 100000
-
-
 def _locate(value):
     """Finds the first part of a value that has no JSON form; a sentence, or None if there is none."""
-    # Depth first with a stack of its own; `above` holds the containers on the way to the current
-    # part, so that a value that contains itself is told from one that is only used twice.
-    stack, above = [("result", value, False)], set()
-    while stack and len(stack) < _DEEPEST:
-        where, part, leaving = stack.pop()
-        if leaving:
-            above.discard(id(part))
-        elif isinstance(part, float):
-            if part != part or part in (float("inf"), float("-inf")):
-                return "%s is %r, which JSON has no form for" % (_short(where), float(part))
-        elif part is None or isinstance(part, (str, int)):
-            pass
-        elif isinstance(part, (dict, list, tuple)):
-            if id(part) in above:
-                return "%s contains itself" % _short(where)
-            above.add(id(part))
-            stack.append((where, part, True))
-            if isinstance(part, dict):
-                for key in part:
-                    if not isinstance(key, (str, int, float, bool, type(None))):
-                        return "a key of %s is of type %s: JSON has only text keys" % (_short(where), _type(key))
-                inner = [("%s[%r]" % (where, key), item, False) for key, item in part.items()]
-            else:
-                inner = [("%s[%d]" % (where, at), item, False) for at, item in enumerate(part)]
-            stack.extend(reversed(inner))
+    # Depth first without recursion. `keys` is the way to the current part, through the containers
+    # of `above`: a value that contains itself is told from one that is only used twice.
+    keys, inner, above = [], [], {}
+    part = value
+    while True:
+        wrong = _wrong(part, above)
+        if wrong:
+            return wrong[0] + _place(keys) + wrong[1]
+        if isinstance(part, (dict, list, tuple)):
+            above[id(part)] = part
+            inner.append(iter(part.items() if isinstance(part, dict) else enumerate(part)))
+            keys.append(None)
+        while inner:
+            following = next(inner[-1], None)
+            if following is not None:
+                keys[-1], part = following
+                break
+            inner.pop()
+            keys.pop()
+            above.popitem()
         else:
-            return "%s is of type %s, which JSON has no form for" % (_short(where), _type(part))
+            return None
+
+
+def _wrong(part, above):
+    """What is wrong with this part alone: the words before and after its place; None if nothing is."""
+    if isinstance(part, float):
+        if part != part or part in (float("inf"), float("-inf")):
+            return "", " is %r, which JSON has no form for" % float(part)
+    elif isinstance(part, (dict, list, tuple)):
+        if id(part) in above:
+            return "", " contains itself"
+        for key in part if isinstance(part, dict) else ():
+            if not isinstance(key, (str, int, float, bool, type(None))):
+                return "a key of ", " is of type %s: JSON has only text keys" % type_name(type(key))
+            if key != key or key in (float("inf"), float("-inf")):
+                return "a key of ", " is %r, which JSON has no form for" % key
+    elif part is not None and not isinstance(part, (str, int)):
+        return "", " is of type %s, which JSON has no form for" % type_name(type(part))
     return None
 
 
-def _type(value):
-    kind = type(value)
-    return kind.__qualname__ if kind.__module__ == "builtins" else "%s.%s" % (kind.__module__, kind.__qualname__)
-
-
-def _short(where):
+def _place(keys):
+    """`result['a'][1]`, its middle left out where it is long."""
+    if len(keys) > 40:
+        keys = keys[:20] + [Ellipsis] + keys[-20:]
+    where = "result" + "".join(" ... " if key is Ellipsis else "[%r]" % (key,) for key in keys)
     return where if len(where) <= 300 else where[:140] + " ... " + where[-140:]

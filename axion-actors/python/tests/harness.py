@@ -103,6 +103,7 @@ class Worker:
         self.up, up_write = os.pipe()
         self.raw_out, out_write = os.pipe()
         self.raw_err, err_write = os.pipe()
+        os.set_blocking(self.down, False)
         os.set_blocking(self.raw_out, False)
         os.set_blocking(self.raw_err, False)
         page_fd, page_path = tempfile.mkstemp()
@@ -133,9 +134,16 @@ class Worker:
         self.send_raw(wire.encode(wire.DOWN, name, *values))
 
     def send_raw(self, data):
+        """Writes to the data pipe, and reads meanwhile: a worker that waits for room answers first."""
         data = memoryview(data)
         while data:
-            data = data[os.write(self.down, data):]
+            readable, writable, _ = select.select([self.up], [self.down], [], LIMIT)
+            if writable:
+                data = data[os.write(self.down, data):]
+            elif readable:
+                self._held += os.read(self.up, 1 << 20)
+            else:
+                raise AssertionError("the worker takes nothing off its data pipe")
 
     def frame(self, script, params=None, raw=None, attempt=1, task=None):
         """One task under the next sequence number: the number and its frame."""

@@ -4,7 +4,7 @@ import os
 import unittest
 
 from base import Case
-from harness import INTERPRETER, LIMIT, PACKAGE
+from harness import LIMIT, PACKAGE, wait_until
 from axion_worker.failure import Kind
 
 
@@ -30,7 +30,7 @@ class Failures:
         failure = self.one.fail(script, params)
         self.assertEqual(failure.kind, kind, failure)
         self.assertEqual(self.one.run(self.fine), "fine")
-        self.assertEqual(self.one.running(), [])
+        wait_until(lambda: not self.one.running(), "an empty status page")
         self.assertNotIn(PACKAGE, failure.traceback, "a frame of the runtime")
         return failure
 

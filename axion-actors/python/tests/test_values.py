@@ -80,6 +80,22 @@ class Values(Case):
         self.assertEqual(self.one.fail(script, {"bad": True}).kind, Kind.RESULT_NOT_SERIALIZABLE)
         self.assertEqual(self.one.run(script, {"bad": False}), [{"bad": 1}])
 
+    def test_two_tasks_that_return_the_same_container_at_once(self):
+        script = self.script("shared.py", """
+            import threading
+            both = threading.Barrier(2)
+            class Shared(dict):
+                meet = True
+                def items(self):
+                    if self.meet: both.wait(10)
+                    self.meet = False
+                    return super().items()
+            shared = Shared(a=1)
+            def main(params, context): return [shared]
+        """)
+        worker = self.worker(slots=2)
+        self.assertEqual(worker.results(*worker.submit_together((script, {}), (script, {}))), [[{"a": 1}]] * 2)
+
     def test_a_place_far_into_a_long_result(self):
         self.refused("[0] * 300000 + [{1}]", "result[300000] is of type set")
 

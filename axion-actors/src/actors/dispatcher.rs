@@ -4,15 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use futures_util::StreamExt;
 use rustc_hash::FxHashMap;
 use slotmap::SecondaryMap;
-use tokio::sync::{mpsc, oneshot};
-use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio::sync::oneshot;
 
 use super::StopOnPanic;
 use super::admission::Admission;
 use super::events::EventBus;
+use super::inbox::Inbox;
 use super::messages::{
     Await, CancelAll, Drain, Order, PoolUnavailable, Refusal, Reply, Reports, Submission, WorkerJoined, WorkerLeft,
 };
@@ -20,16 +19,13 @@ use crate::model::{Clock, TaskRecord, Tick, WorkerRef};
 use crate::policy::scheduler::{Action, Scheduler};
 use crate::policy::task_table::{Duplicate, Found, TaskKey};
 
-/// Submissions handled in one turn, before other messages get theirs.
-const BATCH: usize = 512;
-
 /// The actor that every task passes through.
 pub struct Dispatcher {
     scheduler: Scheduler,
     clock: Clock,
     admission: Arc<Admission>,
     bus: EventBus,
-    submissions: Option<mpsc::UnboundedReceiver<Submission>>,
+    submissions: Option<Inbox>,
     workers: FxHashMap<WorkerRef, Recipient<Order>>,
     waiters: SecondaryMap<TaskKey, Reply>,
     more_waiters: SecondaryMap<TaskKey, Vec<Reply>>,
@@ -49,7 +45,7 @@ impl Dispatcher {
         clock: Clock,
         admission: Arc<Admission>,
         bus: EventBus,
-        submissions: mpsc::UnboundedReceiver<Submission>,
+        submissions: Inbox,
     ) -> Self {
         Self {
             scheduler,
@@ -132,8 +128,12 @@ impl Actor for Dispatcher {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        if let Some(submissions) = self.submissions.take() {
-            ctx.add_stream(UnboundedReceiverStream::new(submissions).ready_chunks(BATCH));
+        match self.submissions.take().map(Inbox::into_batches) {
+            Some(Ok(batches)) => {
+                ctx.add_stream(batches);
+            }
+            Some(Err(error)) => panic!("the runtime cannot watch the inbox: {error}"),
+            None => {}
         }
     }
 }

@@ -12,6 +12,7 @@
 mod admission;
 mod dispatcher;
 mod events;
+mod inbox;
 pub mod messages;
 mod supervisor;
 mod worker;
@@ -19,6 +20,7 @@ mod worker;
 pub use admission::{Admission, AdmissionClosed, NoRoom};
 pub use dispatcher::Dispatcher;
 pub use events::EventBus;
+pub use inbox::{Inbox, InboxSender, inbox};
 pub use supervisor::{Supervisor, WorkerSettings};
 pub use worker::Worker;
 

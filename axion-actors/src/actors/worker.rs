@@ -234,7 +234,10 @@ impl Worker {
     /// Kills the child; the first reason stays.
     fn kill(&mut self, reason: WorkerDownReason) {
         if !matches!(self.state, State::Killed(_)) {
-            tracing::warn!(worker = %self.me, ?reason, "killing a worker");
+            match &reason {
+                WorkerDownReason::Retired => tracing::debug!(worker = %self.me, "killing a worker that should end"),
+                reason => tracing::warn!(worker = %self.me, ?reason, "killing a worker"),
+            }
             self.state = State::Killed(reason);
         }
         self.child.kill();
@@ -263,11 +266,11 @@ impl Worker {
 
 /// Why a child ended before its handshake.
 fn start_failure(cause: ExitCause, stderr: &str) -> WorkerDownReason {
-    let words = if stderr.is_empty() { "and wrote nothing to standard error" } else { stderr };
+    let words = if stderr.is_empty() { "(it wrote nothing to standard error)" } else { stderr };
     let (message, definite) = match cause {
         ExitCause::NotStarted(error) => (error.to_string(), error.is_definite()),
         ExitCause::Exit(ProcessExit::Code(EXIT_TOO_OLD)) => (words.to_owned(), true),
-        ExitCause::Exit(exit) => (format!("the interpreter ended before the handshake with {exit}: {words}"), false),
+        ExitCause::Exit(exit) => (format!("the interpreter ended before the handshake, {exit}: {words}"), false),
         ExitCause::Protocol { violation } => (format!("the child broke the protocol at its start: {violation}"), false),
     };
     WorkerDownReason::StartFailed { message, definite }

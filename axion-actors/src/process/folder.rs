@@ -32,14 +32,16 @@ macro_rules! runtime_files {
 }
 
 /// The package `axion_worker`, embedded.
-const FILES: [(&str, &str); 12] = runtime_files![
+const FILES: [(&str, &str); 14] = runtime_files![
     "__init__.py",
     "channel.py",
     "context.py",
     "control.py",
+    "coroutines.py",
     "entry.py",
     "failure.py",
     "inline.py",
+    "library.py",
     "output.py",
     "scripts.py",
     "threaded.py",

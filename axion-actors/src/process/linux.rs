@@ -92,7 +92,7 @@ fn pipe(what: &'static str) -> Result<(OwnedFd, OwnedFd), StartError> {
 
 /// Makes a descriptor known to the runtime of the current thread.
 #[expect(unsafe_code, reason = "tokio asks for the promise below")]
-pub(super) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+pub(crate) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` stays the same open descriptor until it is dropped, and the `AsyncFd`
     // owns it until after it has been taken out of the runtime's poller.
     Ok(unsafe { AsyncFd::register(fd) }?)

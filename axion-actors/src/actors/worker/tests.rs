@@ -1,1 +1,257 @@
-//! x
+//! One worker actor between a scripted child and recorded neighbours.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::model::{Attempt, ErrorKind, Generation, PoolKind, ScriptPath, WorkerId};
+use crate::process::{LaunchSpec, Launcher};
+use crate::testing::{FakeChild, FakeLauncher, Heard};
+use crate::wire::FailureKind;
+
+/// Longer than any wait of a test that passes.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Records what a worker says to its neighbours.
+struct Recorder(mpsc::UnboundedSender<Said>);
+
+#[derive(Debug)]
+enum Said {
+    Ready,
+    Reports(Vec<Report>),
+    Down(WorkerDown),
+}
+
+impl Actor for Recorder {
+    type Context = Context<Self>;
+}
+
+impl Handler<Reports> for Recorder {
+    type Result = ();
+    fn handle(&mut self, message: Reports, _: &mut Self::Context) {
+        let _ = self.0.send(Said::Reports(message.reports));
+    }
+}
+
+impl Handler<WorkerReady> for Recorder {
+    type Result = ();
+    fn handle(&mut self, _: WorkerReady, _: &mut Self::Context) {
+        let _ = self.0.send(Said::Ready);
+    }
+}
+
+impl Handler<WorkerDown> for Recorder {
+    type Result = ();
+    fn handle(&mut self, message: WorkerDown, _: &mut Self::Context) {
+        let _ = self.0.send(Said::Down(message));
+    }
+}
+
+struct Stage {
+    worker: Addr<Worker>,
+    child: FakeChild,
+    said: mpsc::UnboundedReceiver<Said>,
+}
+
+impl Stage {
+    async fn set(start_timeout: Duration) -> Self {
+        let (launcher, mut children) = FakeLauncher::new();
+        let (sender, said) = mpsc::unbounded_channel();
+        let recorder = Recorder(sender).start();
+        let id = WorkerId { pool: PoolKind::Cpu, index: 0 };
+        let me = WorkerRef { id, generation: Generation(3) };
+        let launched = launcher.launch(LaunchSpec { worker: id, slots: 1 });
+        let settings = Settings { start_timeout, stop_grace: Duration::from_millis(20), output_limit: 10 };
+        let neighbours = Neighbours {
+            dispatcher: recorder.clone().recipient(),
+            ready: recorder.clone().recipient(),
+            down: recorder.recipient(),
+            bus: EventBus::default(),
+        };
+        let worker = Worker::new(me, launched, settings, neighbours).start();
+        let child = children.recv().await.expect("launched");
+        Self { worker, child, said }
+    }
+
+    async fn ready() -> Self {
+        let mut stage = Self::set(LIMIT).await;
+        stage.child.ready().await;
+        assert!(matches!(stage.says().await, Said::Ready));
+        stage
+    }
+
+    async fn says(&mut self) -> Said {
+        let said = actix_rt::time::timeout(LIMIT, self.said.recv()).await;
+        said.expect("the worker says something in time").expect("the recorder lives")
+    }
+
+    async fn down(&mut self) -> WorkerDown {
+        match self.says().await {
+            Said::Down(down) => down,
+            other => panic!("expected the worker's end, it said {other:?}"),
+        }
+    }
+
+    /// Nothing follows the worker's end: its actor, which holds the recorder, is gone (L1).
+    async fn falls_silent(mut self) {
+        drop(self.worker);
+        drop(self.child);
+        let more = actix_rt::time::timeout(LIMIT, self.said.recv()).await.expect("in time");
+        assert!(more.is_none(), "{more:?} after the end");
+    }
+
+    fn run(&self, seqs: &[u64]) {
+        let task = |seq: &u64| RunTask {
+            seq: Seq(*seq),
+            attempt: Attempt(1),
+            id: TaskId::generate(),
+            script: ScriptPath::new("/a.py".as_ref()),
+            params: Bytes::from_static(b"{}"),
+        };
+        self.worker.do_send(Order::Run(seqs.iter().map(task).collect()));
+    }
+}
+
+#[actix::test]
+async fn tasks_go_down_in_order_and_results_come_up() {
+    let mut stage = Stage::ready().await;
+    stage.run(&[1, 2]);
+    assert_eq!((stage.child.runs().await, stage.child.runs().await), (Seq(1), Seq(2)));
+    stage.child.done(Seq(1)).await;
+    let Said::Reports(reports) = stage.says().await else { panic!("no report") };
+    assert!(matches!(&reports[..], [Report::Ended { seq: Seq(1), result: Ok(_), .. }]), "{reports:?}");
+}
+
+#[actix::test]
+async fn a_failure_comes_up_as_text() {
+    let mut stage = Stage::ready().await;
+    stage.run(&[1]);
+    let failure = Failure {
+        kind: FailureKind::Exception,
+        exception: "ValueError".into(),
+        message: "bad".into(),
+        traceback: String::new(),
+        causes: Vec::new(),
+    };
+    stage.child.says(Up::Failed { seq: Seq(1), nanos: 5, failure }).await;
+    let Said::Reports(reports) = stage.says().await else { panic!("no report") };
+    let [Report::Ended { result: Err(error), nanos: 5, .. }] = &reports[..] else { panic!("{reports:?}") };
+    assert_eq!((error.kind, error.exception.as_deref()), (ErrorKind::Exception, Some("ValueError")));
+    assert_eq!(error.traceback, None);
+}
+
+#[actix::test]
+async fn l9_output_stays_with_its_task_up_to_the_limit() {
+    let mut stage = Stage::ready().await;
+    stage.run(&[1, 2]);
+    let output = |seq, text: &'static str| Up::Output { seq: Seq(seq), stream: Stream::Stdout, data: text.into() };
+    stage.child.says(output(2, "two")).await;
+    stage.child.says(output(1, "one and more")).await;
+    let raw = ChildEvent::Raw { stream: Stream::Stderr, seq: Some(Seq(1)), data: "raw".into() };
+    stage.child.event(raw).await;
+    stage.child.event(ChildEvent::Raw { stream: Stream::Stderr, seq: None, data: "nobody's".into() }).await;
+    stage.child.done(Seq(1)).await;
+    let Said::Reports(reports) = stage.says().await else { panic!("no report") };
+    let [Report::Ended { output: Some(output), .. }] = &reports[..] else { panic!("{reports:?}") };
+    assert_eq!((output.stdout.text().as_ref(), output.stdout.dropped), ("one and mo", 2));
+    assert_eq!(output.stderr.text(), "raw");
+}
+
+#[actix::test]
+async fn a_revoked_task_is_reported_only_if_the_child_gave_it_back() {
+    let mut stage = Stage::ready().await;
+    stage.run(&[1, 2, 3]);
+    for _ in 0..3 {
+        stage.child.runs().await;
+    }
+    stage.worker.do_send(Order::Revoke(vec![Seq(2), Seq(3)]));
+    let asked = Heard::Control(ControlDown::Revoke { seqs: vec![Seq(2), Seq(3)] });
+    assert_eq!(stage.child.hears().await, Some(asked));
+    // 7 was never sent: it is not believed.
+    stage.child.answers(ControlUp::Revoked { seqs: vec![Seq(3), Seq(7)] }).await;
+    let Said::Reports(reports) = stage.says().await else { panic!("no report") };
+    assert!(matches!(&reports[..], [Report::Revoked { seqs }] if seqs == &[Seq(3)]), "{reports:?}");
+}
+
+#[actix::test]
+async fn a_dead_child_is_reported_once_with_what_it_ran_and_wrote() {
+    let mut stage = Stage::ready().await;
+    stage.run(&[1, 2]);
+    stage.child.says(Up::Output { seq: Seq(1), stream: Stream::Stdout, data: "last".into() }).await;
+    stage.child.exits(ProcessExit::Signal(9), &[Seq(1)]).await;
+    let down = stage.down().await;
+    assert_eq!(down.departure.reason, WorkerDownReason::Exited(ProcessExit::Signal(9)));
+    assert_eq!(down.departure.running, Some(vec![Seq(1)]));
+    assert_eq!(down.departure.outputs[0].1.stdout.text(), "last");
+    assert!(down.healthy, "it died of a task");
+    stage.falls_silent().await;
+}
+
+#[actix::test]
+async fn l1_a_panic_in_the_actor_is_reported_and_the_child_is_killed() {
+    let mut stage = Stage::ready().await;
+    stage.child.traps_next_send();
+    stage.run(&[1]);
+    let down = stage.down().await;
+    assert_eq!(down.departure.reason, WorkerDownReason::ActorPanicked);
+    assert_eq!(stage.child.hears().await, Some(Heard::Kill));
+    stage.falls_silent().await;
+}
+
+#[actix::test]
+async fn l8_a_result_of_a_task_it_was_not_sent_costs_the_worker() {
+    let mut stage = Stage::ready().await;
+    stage.run(&[1]);
+    stage.child.runs().await;
+    stage.child.done(Seq(9)).await;
+    assert_eq!(stage.child.hears().await, Some(Heard::Kill));
+    stage.child.done(Seq(1)).await; // not believed any more
+    stage.child.exits(ProcessExit::Signal(9), &[Seq(1)]).await;
+    let down = stage.down().await;
+    assert!(matches!(down.departure.reason, WorkerDownReason::Protocol { .. }), "{down:?}");
+}
+
+#[actix::test]
+async fn l8_anything_before_the_handshake_and_another_protocol_version_cost_the_worker() {
+    let wrong = Up::Ready { protocol: PROTOCOL + 1, pid: 1, python: "3".into(), executable: Bytes::new() };
+    for first in [Up::Done { seq: Seq(1), nanos: 0, data: Bytes::new() }, wrong] {
+        let mut stage = Stage::set(LIMIT).await;
+        stage.child.says(first).await;
+        assert_eq!(stage.child.hears().await, Some(Heard::Kill));
+        stage.child.exits(ProcessExit::Signal(9), &[]).await;
+        assert!(matches!(stage.down().await.departure.reason, WorkerDownReason::Protocol { .. }));
+    }
+}
+
+#[actix::test]
+async fn a_child_that_does_not_shake_hands_in_time_is_killed() {
+    let mut stage = Stage::set(Duration::from_millis(5)).await;
+    assert_eq!(stage.child.hears().await, Some(Heard::Kill));
+    stage.child.exits(ProcessExit::Signal(9), &[]).await;
+    let reason = stage.down().await.departure.reason;
+    assert!(matches!(&reason, WorkerDownReason::StartFailed { message, .. } if message.contains("5ms")), "{reason:?}");
+}
+
+#[actix::test]
+async fn a_child_that_ends_before_the_handshake_failed_to_start_with_its_last_words() {
+    for (code, is_definite) in [(1, false), (EXIT_TOO_OLD, true)] {
+        let mut stage = Stage::set(LIMIT).await;
+        stage.child.exits(ProcessExit::Code(code), &[]).await;
+        let down = stage.down().await;
+        let WorkerDownReason::StartFailed { message, definite } = &down.departure.reason else { panic!("{down:?}") };
+        assert!(message.contains("last words"), "{message}");
+        assert_eq!((*definite, down.healthy), (is_definite, false));
+    }
+}
+
+#[actix::test]
+async fn retiring_closes_the_pipe_and_kills_after_the_grace_period() {
+    let mut stage = Stage::ready().await;
+    stage.worker.do_send(Retire);
+    assert_eq!(stage.child.hears().await, Some(Heard::Finish));
+    assert_eq!(stage.child.hears().await, Some(Heard::Kill), "it did not end by itself");
+    stage.child.exits(ProcessExit::Signal(9), &[]).await;
+    assert_eq!(stage.down().await.departure.reason, WorkerDownReason::Retired);
+}

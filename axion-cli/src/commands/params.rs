@@ -1,0 +1,66 @@
+//! A task's parameters from the command line.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use serde_json::value::RawValue;
+
+use crate::args::Run;
+use crate::message;
+
+/// The input was wrong, and the person has been told how.
+#[derive(Debug)]
+pub(crate) struct Told;
+
+/// The parameters as JSON text. Numbers keep all their digits: what is not changed is not parsed.
+pub(crate) fn collect(run: &Run) -> Result<String, Told> {
+    let (source, text) = given(run)?;
+    if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&text) {
+        message::json_error(&source, &text, &error);
+        return Err(Told);
+    }
+    if run.param.is_empty() {
+        return Ok(text);
+    }
+    let Ok(mut params) = serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(&text) else {
+        message::error(format_args!("{source} is not a JSON object: -p can only add to an object"));
+        return Err(Told);
+    };
+    for (key, value) in &run.param {
+        params.insert(key.clone(), value_of(value)?);
+    }
+    serde_json::to_string(&params).map_err(told)
+}
+
+fn given(run: &Run) -> Result<(String, String), Told> {
+    if let Some(text) = &run.params {
+        return Ok(("--params".to_owned(), text.clone()));
+    }
+    let Some(path) = &run.params_file else { return Ok(("the parameters".to_owned(), "{}".to_owned())) };
+    let (source, read) = if path.as_os_str() == "-" {
+        let mut text = String::new();
+        ("standard input".to_owned(), std::io::stdin().read_to_string(&mut text).map(|_| text))
+    } else {
+        (path.display().to_string(), std::fs::read_to_string(path))
+    };
+    match read {
+        Ok(text) => Ok((source, text)),
+        Err(error) => {
+            message::error(format_args!("cannot read the parameters from {source}: {error}"));
+            Err(Told)
+        }
+    }
+}
+
+/// JSON if it is, else text.
+fn value_of(text: &str) -> Result<Box<RawValue>, Told> {
+    match RawValue::from_string(text.to_owned()) {
+        Ok(value) => Ok(value),
+        Err(_) => serde_json::value::to_raw_value(text).map_err(told),
+    }
+}
+
+fn told(error: serde_json::Error) -> Told {
+    message::error(error);
+    Told
+}

@@ -1,0 +1,155 @@
+//! `axion run`: one script, one worker, one result.
+
+use std::io::{ErrorKind as IoErrorKind, Write};
+use std::time::Duration;
+
+use axion_core::{
+    Engine, ErrorKind, EventKind, Events, Outcome, PoolKind, StartError, Task, TaskHandle, TaskId, TaskRecord, Watched,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::params::{self, Told};
+use crate::args::{Output, Run};
+use crate::exit::Exit;
+use crate::message;
+
+/// Runs the command.
+pub(crate) fn execute(run: &Run) -> Exit {
+    match prepare(run) {
+        Ok(task) => start(run, task),
+        Err(Told) => Exit::Usage,
+    }
+}
+
+/// Everything that can be wrong with the input, before anything is started.
+fn prepare(run: &Run) -> Result<Task, Told> {
+    let found = std::fs::metadata(&run.script);
+    let wrong = match &found {
+        Ok(file) if file.is_file() => None,
+        Ok(_) => Some("it is not a file".to_owned()),
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(wrong) = wrong {
+        message::error(format_args!("cannot run the script {}: {wrong}", run.script.display()));
+        return Err(Told);
+    }
+    let params = params::collect(run)?;
+    Task::script(&run.script).on(run.pool.into()).params_json(params).map_err(|error| {
+        message::error(error);
+        Told
+    })
+}
+
+fn start(run: &Run, task: Task) -> Exit {
+    let io = matches!(run.pool.into(), PoolKind::Io);
+    let mut builder = Engine::builder().cpu_workers(u32::from(!io)).io_workers(u32::from(io));
+    if let Some(python) = &run.python {
+        builder = builder.python(python);
+    }
+    let engine = match builder.start() {
+        Ok(engine) => engine,
+        Err(error) => return cannot_start(&error),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return engine_failed(&error),
+    };
+    let exit = runtime.block_on(follow(run, &engine, task));
+    // What was wanted is printed; after an interrupt nothing is waited for at all.
+    let patience = if matches!(exit, Exit::Signal(_)) { Duration::ZERO } else { Duration::from_secs(1) };
+    engine.shutdown(patience);
+    exit
+}
+
+fn cannot_start(error: &StartError) -> Exit {
+    message::error(error);
+    Exit::Engine
+}
+
+fn engine_failed(error: &dyn std::fmt::Display) -> Exit {
+    message::error(error);
+    Exit::Engine
+}
+
+/// Submits the task and shows what it writes until it has ended or a signal comes.
+async fn follow(run: &Run, engine: &Engine, task: Task) -> Exit {
+    let (mut interrupt, mut terminate) =
+        match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+            (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
+            (Err(error), _) | (_, Err(error)) => return engine_failed(&error),
+        };
+    let mut events = engine.watch();
+    let handle = match engine.submit(task) {
+        Ok(handle) => handle,
+        Err(error) => return engine_failed(&error),
+    };
+    tokio::select! {
+        exit = finish(run, handle, &mut events) => exit,
+        _ = interrupt.recv() => interrupted(2),
+        _ = terminate.recv() => interrupted(15),
+    }
+}
+
+fn interrupted(number: u8) -> Exit {
+    message::error("interrupted; stopping the task and everything it started");
+    Exit::Signal(number)
+}
+
+async fn finish(run: &Run, handle: TaskHandle, events: &mut Events) -> Exit {
+    show_output(handle.id(), events).await;
+    match handle.await {
+        Ok(record) => report(run, &record),
+        Err(error) => engine_failed(&error),
+    }
+}
+
+/// Copies what the task writes to standard error, up to its end.
+async fn show_output(id: TaskId, events: &mut Events) {
+    while let Some(watched) = events.next().await {
+        match watched {
+            Watched::Event(event) => match event.kind {
+                EventKind::Output { data, .. } => {
+                    let _ = std::io::stderr().lock().write_all(&data);
+                }
+                EventKind::Progress { fraction, message, .. } => {
+                    message::line(format_args!("{:3.0} % {message}", fraction * 100.0));
+                }
+                EventKind::TaskFinished { task, .. } if task == id => return,
+                _ => {}
+            },
+            Watched::Missed(count) => {
+                message::warning(format_args!("the task writes too fast: {count} pieces of its output were dropped"));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn report(run: &Run, record: &TaskRecord) -> Exit {
+    let printed = match (run.output, &record.outcome) {
+        (Output::Data, Outcome::Succeeded(data)) => print(data.as_str()),
+        (Output::Data, _) => Ok(()),
+        (Output::Json, _) => serde_json::to_string(record).map_err(Into::into).and_then(|text| print(&text)),
+    };
+    if let Some(error) = record.outcome.error() {
+        if let Some(traceback) = &error.traceback {
+            message::line(traceback.trim_end());
+        }
+        message::error(format_args!("the task {}: {error}", record.outcome.name()));
+    }
+    match (printed, &record.outcome) {
+        (Err(error), _) => engine_failed(&format_args!("cannot write the result: {error}")),
+        (Ok(()), Outcome::Succeeded(_)) => Exit::Success,
+        (Ok(()), Outcome::Failed(error)) if error.kind == ErrorKind::WorkerStartFailed => Exit::Engine,
+        (Ok(()), _) => Exit::TaskFailed,
+    }
+}
+
+/// Writes one line to standard output. A reader that has seen enough is not an error.
+fn print(line: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == IoErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}

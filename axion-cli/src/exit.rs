@@ -1,0 +1,30 @@
+//! The exit codes, as `--help` and the README list them.
+
+use std::process::ExitCode;
+
+/// How the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// The task succeeded.
+    Success,
+    /// The task failed.
+    TaskFailed,
+    /// Wrong usage or input.
+    Usage,
+    /// The engine could not do its work.
+    Engine,
+    /// Ended by this signal.
+    Signal(u8),
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Success => 0,
+            Exit::TaskFailed => 1,
+            Exit::Usage => 2,
+            Exit::Engine => 3,
+            Exit::Signal(number) => 128 + number,
+        })
+    }
+}

@@ -1,0 +1,43 @@
+//! Messages to the person at the terminal, on standard error.
+
+use std::fmt::Display;
+use std::io::Write;
+
+use anstyle::{AnsiColor, Style};
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+
+/// `error: …`
+pub(crate) fn error(text: impl Display) {
+    let style = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+    line(format_args!("{style}error{style:#}: {text}"));
+}
+
+/// `warning: …`
+pub(crate) fn warning(text: impl Display) {
+    let style = Style::new().bold().fg_color(Some(AnsiColor::Yellow.into()));
+    line(format_args!("{style}warning{style:#}: {text}"));
+}
+
+/// A line as it is.
+pub(crate) fn line(text: impl Display) {
+    // Nobody can be told if standard error itself is gone.
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+/// An error in a JSON text, with a picture of the place.
+pub(crate) fn json_error(source: &str, text: &str, error: &serde_json::Error) {
+    // serde_json counts lines from 1 and bytes within a line from 1; at the end of the text it
+    // points behind the last byte.
+    let before: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+    let at = (before + error.column().saturating_sub(1)).min(text.len());
+    let start = text.floor_char_boundary(at);
+    let end = text.ceil_char_boundary((start + 1).min(text.len()));
+    let words = error.to_string();
+    let what = words.rsplit_once(" at line ").map_or(words.as_str(), |(what, _)| what);
+    let annotation = AnnotationKind::Primary.span(start..end).label(what);
+    let title = format!("{source} is not JSON, at line {} column {}", error.line(), error.column());
+    let group = Level::ERROR
+        .primary_title(title.as_str())
+        .element(Snippet::source(text).path(source).annotation(annotation));
+    line(Renderer::styled().render(&[group]));
+}

@@ -1,0 +1,251 @@
+//! The engine's figures, each beside its baseline from the same run.
+//!
+//! ```text
+//! cargo bench --bench engine                   # everything, about a minute
+//! cargo bench --bench engine -- throughput     # what has this word in its name
+//! cargo bench --bench engine -- --json         # one JSON object at the end, for scripts
+//! AXION_BENCH_PYTHON=/usr/bin/python3 cargo bench --bench engine
+//! ```
+//!
+//! Every figure is the median of several rounds, with the smallest and the largest beside it. On a
+//! shared machine, trust the ratios.
+
+#![allow(clippy::expect_used, clippy::print_stdout, missing_docs, reason = "a program of its own, for developers")]
+
+mod raw;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use axion_actors::testing::FakeLauncher;
+use axion_core::{Engine, PoolKind, Task};
+use hdrhistogram::Histogram;
+use raw::RawChild;
+
+const ROUNDS: usize = 7;
+const TASKS: usize = 60_000;
+const TRIPS: usize = 5_000;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|it| it != "--bench").collect();
+    let json = arguments.iter().any(|it| it == "--json");
+    let wanted: Vec<&String> = arguments.iter().filter(|it| !it.starts_with("--")).collect();
+    let mut report = Report::default();
+    let python = interpreter();
+    println!("interpreter {}, {} processors\n", python.display(), std::thread::available_parallelism().expect("known"));
+    type Section = fn(&Path, &mut Report);
+    let sections: [(&str, Section); 5] = [
+        ("fake", fake),
+        ("throughput", throughput),
+        ("round trip", round_trip),
+        ("start", start),
+        ("idle", idle),
+    ];
+    for (name, section) in sections {
+        if wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str())) {
+            section(&python, &mut report);
+        }
+    }
+    if json {
+        println!("{}", serde_json::Value::Object(report.0));
+    }
+}
+
+/// Figures by name.
+#[derive(Default)]
+struct Report(serde_json::Map<String, serde_json::Value>);
+
+impl Report {
+    /// Prints a figure and keeps its median.
+    fn put(&mut self, name: &str, unit: &str, mut rounds: Vec<f64>) -> f64 {
+        rounds.sort_by(f64::total_cmp);
+        let median = rounds[rounds.len() / 2];
+        let (least, most) = (rounds[0], rounds[rounds.len() - 1]);
+        println!("{name:<58} {median:>12.1} {unit:<8} ({least:.1} to {most:.1})");
+        self.0.insert(name.to_owned(), median.into());
+        median
+    }
+
+    fn ratio(&mut self, name: &str, ratio: f64) {
+        println!("{name:<58} {ratio:>12.2} ×");
+        self.0.insert(name.to_owned(), ratio.into());
+    }
+}
+
+/// The interpreter itself, not a shim in front of it: the baselines must not pay for that.
+fn interpreter() -> PathBuf {
+    let given = std::env::var_os("AXION_BENCH_PYTHON").map_or_else(|| "python3".into(), PathBuf::from);
+    let output = Command::new(&given).args(["-c", "import sys; print(sys.executable)"]).output();
+    String::from_utf8(output.expect("a Python interpreter").stdout).expect("a path").trim().into()
+}
+
+fn noop() -> Task {
+    Task::script(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/engine/noop.py"))
+}
+
+fn succeeded(handle: axion_core::TaskHandle) {
+    let record = handle.wait().expect("a record");
+    assert!(record.outcome.is_success(), "{:?}", record.outcome);
+}
+
+fn engine(python: &Path, cpu: u32) -> Engine {
+    let engine = Engine::builder().cpu_workers(cpu).io_workers(0).python(python).start().expect("starts");
+    let warm = (0..cpu * 200).map(|_| engine.submit_wait(noop()).expect("accepted")).collect::<Vec<_>>();
+    for handle in warm {
+        succeeded(handle);
+    }
+    engine
+}
+
+/// Tasks submitted one by one and awaited; tasks per second.
+fn rate(engine: &Engine, count: usize) -> f64 {
+    let begun = Instant::now();
+    let handles: Vec<_> = (0..count).map(|_| engine.submit_wait(noop()).expect("accepted")).collect();
+    for handle in handles {
+        succeeded(handle);
+    }
+    count as f64 / begun.elapsed().as_secs_f64()
+}
+
+fn fake(_: &Path, report: &mut Report) {
+    let start = || Box::new(FakeLauncher::echo()) as Box<_>;
+    let engine = Engine::builder().cpu_workers(2).io_workers(0).start_with(start).expect("starts");
+    rate(&engine, TASKS);
+    let nanos = (0..ROUNDS).map(|_| 1e9 / rate(&engine, TASKS * 4));
+    report.put("fake: engine side of one task, 2 fake workers", "ns", nanos.collect());
+    let nanos = (0..ROUNDS).map(|_| {
+        let used = cpu_seconds(std::process::id());
+        rate(&engine, TASKS * 4);
+        (cpu_seconds(std::process::id()) - used) * 1e9 / (TASKS * 4) as f64
+    });
+    report.put("fake: processor time of one task, submitter included", "ns", nanos.collect());
+}
+
+fn throughput(python: &Path, report: &mut Report) {
+    let mut child = RawChild::start(python);
+    child.throughput(TASKS);
+    let one = engine(python, 1);
+    let two = engine(python, 2);
+    let (mut raw, mut single, mut double) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        raw.push(child.throughput(TASKS));
+        single.push(rate(&one, TASKS));
+        double.push(rate(&two, TASKS));
+    }
+    let raw = report.put("throughput: raw pipe to one Python child", "/s", raw);
+    let single = report.put("throughput: no-op script tasks, 1 worker", "/s", single);
+    report.put("throughput: no-op script tasks, 2 workers", "/s", double);
+    report.ratio("throughput: 1 worker against the raw pipe", single / raw);
+}
+
+fn round_trip(python: &Path, report: &mut Report) {
+    let mut child = RawChild::start(python);
+    let engine = engine(python, 1);
+    let (mut raw, mut p50, mut p99) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        raw.push(quantiles(|| child.round_trip()).0);
+        let (half, most) = quantiles(|| {
+            let begun = Instant::now();
+            engine.submit(noop()).expect("accepted").wait().expect("a record");
+            begun.elapsed()
+        });
+        p50.push(half);
+        p99.push(most);
+    }
+    let raw = report.put("round trip: raw pipe, p50", "µs", raw);
+    let half = report.put("round trip: engine, p50", "µs", p50);
+    report.put("round trip: engine, p99", "µs", p99);
+    report.ratio("round trip: engine against the raw pipe, p50", half / raw);
+}
+
+/// p50 and p99 in microseconds.
+fn quantiles(mut trip: impl FnMut() -> Duration) -> (f64, f64) {
+    let mut times = Histogram::<u64>::new(3).expect("three digits");
+    for _ in 0..TRIPS {
+        times.record(u64::try_from(trip().as_nanos()).expect("short")).expect("in range");
+    }
+    (times.value_at_quantile(0.5) as f64 / 1e3, times.value_at_quantile(0.99) as f64 / 1e3)
+}
+
+fn start(python: &Path, report: &mut Report) {
+    let bare = || {
+        let begun = Instant::now();
+        assert!(Command::new(python).args(["-c", "pass"]).status().expect("runs").success());
+        begun.elapsed().as_secs_f64() * 1e3
+    };
+    let whole = || {
+        let begun = Instant::now();
+        let engine = Engine::builder().cpu_workers(1).io_workers(0).python(python).start().expect("starts");
+        engine.submit(noop()).expect("accepted").wait().expect("a record");
+        let first = begun.elapsed().as_secs_f64() * 1e3;
+        // A second worker of the same engine: the runtime is compiled by now.
+        (first, replacement(&engine))
+    };
+    bare();
+    let (mut bares, mut firsts, mut replacements) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS * 3 {
+        bares.push(bare());
+        let (first, second) = whole();
+        firsts.push(first);
+        replacements.push(second);
+    }
+    let bare = report.put("start: a bare python -c pass", "ms", bares);
+    let first = report.put("start: engine start to first result", "ms", firsts);
+    let again = report.put("start: worker replacement to its first result", "ms", replacements);
+    report.ratio("start: engine start to first result, in bare Pythons", first / bare);
+    report.ratio("start: worker replacement, in bare Pythons", again / bare);
+}
+
+/// Kills the engine's only worker and measures until its replacement has answered a task.
+fn replacement(engine: &Engine) -> f64 {
+    let record = engine.submit(Task::script(PID).on(PoolKind::Cpu)).expect("accepted").wait().expect("a record");
+    let pid: i32 = record.outcome.data().expect("a pid").parse().expect("a number");
+    let begun = Instant::now();
+    let pid = rustix::process::Pid::from_raw(pid).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
+    // The first task may still have been sent to the dying worker; the next one is not.
+    while !engine.submit(noop()).expect("accepted").wait().expect("a record").outcome.is_success() {}
+    begun.elapsed().as_secs_f64() * 1e3
+}
+
+const PID: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/engine/pid.py");
+
+fn idle(python: &Path, report: &mut Report) {
+    let engine = engine(python, 4);
+    let handles: Vec<_> =
+        (0..64).map(|_| engine.submit_wait(Task::script(PID)).expect("accepted")).collect();
+    let mut workers: Vec<u32> =
+        handles.into_iter().map(|it| it.wait().expect("a record").outcome.data().expect("a pid").parse().expect("pid")).collect();
+    workers.sort_unstable();
+    workers.dedup();
+    let processes: Vec<u32> = workers.iter().copied().chain([std::process::id()]).collect();
+    let measured = Duration::from_secs(5);
+    let used: f64 = processes.iter().map(|pid| cpu_seconds(*pid)).sum();
+    std::thread::sleep(measured);
+    let used = processes.iter().map(|pid| cpu_seconds(*pid)).sum::<f64>() - used;
+    report.put("idle: engine and 4 workers", "% core", vec![used / measured.as_secs_f64() * 100.0]);
+    report.put("idle: resident, engine", "MiB", vec![resident(std::process::id())]);
+    report.put("idle: resident, each worker", "MiB", workers.iter().map(|pid| resident(*pid)).collect());
+    let bare = Command::new(python)
+        .args(["-c", "print([l for l in open('/proc/self/status') if l.startswith('VmRSS')][0].split()[1])"])
+        .output();
+    let bare = String::from_utf8(bare.expect("runs").stdout).expect("a number").trim().parse::<f64>().expect("KiB");
+    report.put("idle: resident, a bare Python", "MiB", vec![bare / 1024.0]);
+}
+
+/// Processor time of a process so far, from its scheduler statistics (nanoseconds).
+fn cpu_seconds(pid: u32) -> f64 {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process lives").flatten();
+    let nanos = threads.filter_map(|thread| {
+        let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<f64>().ok()
+    });
+    nanos.sum::<f64>() / 1e9
+}
+
+fn resident(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
+    let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("resident size");
+    line.split_whitespace().nth(1).expect("a number").parse::<f64>().expect("KiB") / 1024.0
+}

@@ -1,0 +1,5 @@
+"""The task that does nothing."""
+
+
+def main(params, context):
+    return None
