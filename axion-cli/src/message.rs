@@ -3,8 +3,8 @@
 use std::fmt::Display;
 use std::io::Write;
 
-use anstyle::{AnsiColor, Style};
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use anstyle::{AnsiColor, Style};
 
 /// `error: …`
 pub(crate) fn error(text: impl Display) {
@@ -36,8 +36,7 @@ pub(crate) fn json_error(source: &str, text: &str, error: &serde_json::Error) {
     let what = words.rsplit_once(" at line ").map_or(words.as_str(), |(what, _)| what);
     let annotation = AnnotationKind::Primary.span(start..end).label(what);
     let title = format!("{source} is not JSON, at line {} column {}", error.line(), error.column());
-    let group = Level::ERROR
-        .primary_title(title.as_str())
-        .element(Snippet::source(text).path(source).annotation(annotation));
+    let group =
+        Level::ERROR.primary_title(title.as_str()).element(Snippet::source(text).path(source).annotation(annotation));
     line(Renderer::styled().render(&[group]));
 }

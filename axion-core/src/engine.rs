@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use axion_actors::actors::messages::{Await, CancelAll, Drain, StopWorkers, Submission};
+use axion_actors::actors::messages::{Request, StopWorkers};
 use axion_actors::actors::{Admission, AdmissionClosed, EventBus, InboxSender, NoRoom, inbox};
 use axion_actors::config::Config;
 use axion_actors::model::{ErrorKind, PoolKind, Task, TaskError, TaskId, TaskRecord};
@@ -28,7 +28,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// `Send + Sync`; share it in an [`Arc`]. Dropping it is [`shutdown`](Self::shutdown) without
 /// patience: what has not ended by then is cancelled.
 pub struct Engine {
-    submissions: InboxSender,
+    requests: InboxSender,
     admission: Arc<Admission>,
     bus: EventBus,
     runtime: Runtime,
@@ -62,11 +62,10 @@ impl Engine {
     ) -> Result<Self, StartError> {
         let admission = Arc::new(Admission::new(config.input_queue_size));
         let bus = EventBus::default();
-        let (submissions, receiver) = inbox()?;
-        let parts =
-            Parts { config: config.clone(), admission: admission.clone(), bus: bus.clone(), submissions: receiver };
+        let (requests, inbox) = inbox()?;
+        let parts = Parts { config: config.clone(), admission: admission.clone(), bus: bus.clone(), requests: inbox };
         let (runtime, thread) = runtime::start(parts, launcher, children)?;
-        Ok(Self { submissions, admission, bus, runtime, config, ending: Mutex::new(Ending::NotYet(thread)) })
+        Ok(Self { requests, admission, bus, runtime, config, ending: Mutex::new(Ending::NotYet(thread)) })
     }
 
     /// Hands a task in. Returns at once.
@@ -104,7 +103,8 @@ impl Engine {
     #[must_use]
     pub fn handle(&self, id: TaskId) -> TaskHandle {
         let (reply, record) = oneshot::channel();
-        self.runtime.dispatcher.do_send(Await { id, reply });
+        // If the engine is gone, so is the reply, and the handle says so.
+        let _ = self.requests.send(Request::Await { id, reply });
         TaskHandle::new(id, record)
     }
 
@@ -147,13 +147,13 @@ impl Engine {
     }
 
     fn end(&self, thread: JoinHandle<()>, limit: Duration) -> ShutdownReport {
-        let dispatcher = &self.runtime.dispatcher;
         let (reply, drained) = oneshot::channel();
-        dispatcher.do_send(Drain { reply });
-        let drained = park::wait_timeout(drained, limit).is_some();
+        let _ = self.requests.send(Request::Drain { reply });
+        let _ = park::wait_timeout(drained, limit);
         let error = TaskError::new(ErrorKind::Shutdown, "the engine was shut down before the task ended");
-        let cancel = dispatcher.send(CancelAll { error });
-        let cancelled = if drained { Some(Ok(0)) } else { park::wait_timeout(cancel, ANSWER_LIMIT) };
+        let (reply, cancelled) = oneshot::channel();
+        let _ = self.requests.send(Request::CancelAll { error, reply });
+        let cancelled = park::wait_timeout(cancelled, ANSWER_LIMIT);
 
         let (reply, stopped) = oneshot::channel();
         self.runtime.supervisor.do_send(StopWorkers { reply });
@@ -180,7 +180,7 @@ impl Engine {
     fn hand_over(&self, task: Task) -> Result<TaskHandle, SubmitError> {
         let (reply, record) = oneshot::channel();
         let id = task.id();
-        self.submissions.send(Submission { task, reply }).map_err(|_| self.closed())?;
+        self.requests.send(Request::Submit { task, reply }).map_err(|_| self.closed())?;
         Ok(TaskHandle::new(id, record))
     }
 

@@ -35,7 +35,7 @@ pub(crate) struct Parts {
     pub(crate) config: Config,
     pub(crate) admission: Arc<Admission>,
     pub(crate) bus: EventBus,
-    pub(crate) submissions: Inbox,
+    pub(crate) requests: Inbox,
 }
 
 /// Starts the thread and waits until its actors are there.
@@ -84,11 +84,11 @@ fn host(
 }
 
 fn populate(parts: Parts, launcher: Box<dyn Launcher>) -> Runtime {
-    let Parts { config, admission, bus, submissions } = parts;
+    let Parts { config, admission, bus, requests } = parts;
     let clock = Clock::start();
     let keep = Keep { count: config.output_queue_size, bytes: config.output_queue_bytes };
     let scheduler = Scheduler::new(TaskTable::new(clock.epoch(), keep));
-    let dispatcher = Dispatcher::new(scheduler, clock, admission, bus.clone(), submissions).start();
+    let dispatcher = Dispatcher::new(scheduler, clock, admission, bus.clone(), requests).start();
     let settings = WorkerSettings::from(&config);
     let supervisor = Supervisor::new(launcher, dispatcher.clone(), bus, settings).start();
     Runtime { dispatcher, supervisor, system: System::current() }

@@ -35,13 +35,8 @@ fn main() {
     let python = interpreter();
     println!("interpreter {}, {} processors\n", python.display(), std::thread::available_parallelism().expect("known"));
     type Section = fn(&Path, &mut Report);
-    let sections: [(&str, Section); 5] = [
-        ("fake", fake),
-        ("throughput", throughput),
-        ("round trip", round_trip),
-        ("start", start),
-        ("idle", idle),
-    ];
+    let sections: [(&str, Section); 5] =
+        [("fake", fake), ("throughput", throughput), ("round trip", round_trip), ("start", start), ("idle", idle)];
     for (name, section) in sections {
         if wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str())) {
             section(&python, &mut report);
@@ -213,10 +208,11 @@ const PID: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/engine/pid.py");
 
 fn idle(python: &Path, report: &mut Report) {
     let engine = engine(python, 4);
-    let handles: Vec<_> =
-        (0..64).map(|_| engine.submit_wait(Task::script(PID)).expect("accepted")).collect();
-    let mut workers: Vec<u32> =
-        handles.into_iter().map(|it| it.wait().expect("a record").outcome.data().expect("a pid").parse().expect("pid")).collect();
+    let handles: Vec<_> = (0..64).map(|_| engine.submit_wait(Task::script(PID)).expect("accepted")).collect();
+    let mut workers: Vec<u32> = handles
+        .into_iter()
+        .map(|it| it.wait().expect("a record").outcome.data().expect("a pid").parse().expect("pid"))
+        .collect();
     workers.sort_unstable();
     workers.dedup();
     let processes: Vec<u32> = workers.iter().copied().chain([std::process::id()]).collect();

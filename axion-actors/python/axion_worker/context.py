@@ -10,7 +10,7 @@ _MESSAGE = 64 << 10  # characters: a longer one would not fit every frame limit
 class Context:
     """The running task's view of itself: who it is, and how to speak to the engine meanwhile."""
 
-    __slots__ = ("worker_id", "attempt", "cancelled", "_seq", "_id", "_channel", "_text", "_cancel")
+    __slots__ = ("worker_id", "attempt", "cancelled", "_seq", "_id", "_channel", "_cancel")
 
     def __init__(self, channel, worker_id, seq, attempt, task):
         self.worker_id = worker_id
@@ -19,7 +19,6 @@ class Context:
         self._seq = seq
         self._id = task
         self._channel = channel
-        self._text = None  # unfinished lines by stream: see `output`
         self._cancel = None  # how to interrupt it beyond the flag: see `threaded.Loop`
 
     @property

@@ -138,6 +138,23 @@ def cut(text, limit):
     return "%s\n... %d characters left out ...\n%s" % (text[:limit // 2], len(text) - limit, text[-(limit // 2):])
 
 
+def leave(error):
+    """Ends a copy of the worker that user code forked, as Python ends on an exception nobody caught."""
+    code, words = 1, ""
+    if not isinstance(error, SystemExit):
+        words = _traceback(error)
+    elif error.code is None or isinstance(error.code, int):
+        code = error.code or 0
+    else:
+        words = "%s\n" % _message(error)
+    try:
+        sys.stdout.flush()
+        sys.stderr.write(words)
+        sys.stderr.flush()
+    finally:
+        os._exit(code & 0xFF)
+
+
 def stacks():
     """Where every thread of this process is, as text."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}

@@ -15,7 +15,7 @@ from types import CoroutineType
 from . import library, output, wire
 from .context import Context, parse_run
 from .coroutines import awaited, cancel_all
-from .failure import Kind, TaskFailure, describe
+from .failure import Kind, TaskFailure, describe, leave
 from .values import dumps, loads
 
 
@@ -33,7 +33,7 @@ class Inline:
         self._interruptible = False
         self._loop = None
         _signal.signal(_signal.SIGINT, self._interrupt)
-        self._streams = output.install(channel, lambda: self._running)
+        self._streams, self._pending = output.install(channel, lambda: self._running)
 
     # From the control thread.
 
@@ -74,7 +74,7 @@ class Inline:
         raw.register(channel.raw_out, POLLIN)
         raw.register(channel.raw_err, POLLIN)
         look = raw.poll
-        stdout, stderr = self._streams
+        (stdout, stderr), pending = self._streams, self._pending
         for body, start, end in channel.frames:
             seq, attempt, task, script, params = parse_run(body, start, end)
             with lock:
@@ -103,12 +103,12 @@ class Inline:
                 frame = done(size + overhead, wire.DONE_TAG, seq, nanos, size) + data
             except BaseException as error:
                 self._interruptible = False
-                frame = failed(error, seq, monotonic_ns() - begun)
+                frame = failed(channel, error, seq, monotonic_ns() - begun)
                 error = value = None
             if sys.stdout is not stdout or sys.stderr is not stderr:
                 output.restore(self._streams)
-            if context._text is not None:
-                frame = output.unfinished(channel, context) + frame
+            if pending:
+                frame = output.unfinished(channel, pending) + frame
             ready = look(0)
             if ready:
                 frame = output.captured(channel, seq, ready) + frame
@@ -139,8 +139,10 @@ class Inline:
         return value
 
 
-def failed(error, seq, nanos):
+def failed(channel, error, seq, nanos):
     """A `Failed` frame; whatever an exception does while it is described, there is one."""
+    if channel.closed:
+        leave(error)
     try:
         return wire.encode(wire.UP, "Failed", seq, nanos, describe(error))
     except BaseException as inner:

@@ -24,46 +24,41 @@ class TaskStream(io.TextIOBase):
     newlines = None
     mode = "w"
 
-    def __init__(self, channel, number, current, idle):
+    def __init__(self, channel, number, current, pending):
         self._channel = channel
         self._number = number
         self._current = current  # -> the running task's Context, or None
-        self._idle = idle  # holds the unfinished lines of nobody's prints
+        self._pending = pending  # unfinished lines by task, stream and thread
         self.name = "<stdout>" if number == STDOUT else "<stderr>"
         self.buffer = _Bytes(self)
 
     def write(self, text):
         if not isinstance(text, str):
             raise TypeError("write() argument must be str, not %s" % type(text).__name__)
-        task = self._current() or self._idle
-        held = task._text
-        if held is None:
-            held = task._text = {}
-        # Threads that print at once, also those of one task, each get whole lines.
-        mine = self._number, get_ident()
-        line = held.pop(mine, "") + text
+        mine = self._mine()
+        line = self._pending.pop(mine, "") + text
         if "\n" in text or len(line) > _LINE:
-            self._print(task, line)
+            _send(self._channel, mine, line)
         elif line:
-            held[mine] = line
+            self._pending[mine] = line
         return len(text)
 
     def write_bytes(self, data):
         data = bytes(memoryview(data))
         self.flush()
-        task = self._current() or self._idle
-        self._channel.print(task._seq, self._number, data)
+        self._channel.print(self._mine()[0], self._number, data)
         return len(data)
 
     def flush(self):
-        task = self._current() or self._idle
-        if task._text:
-            line = task._text.pop((self._number, get_ident()), "")
-            if line:
-                self._print(task, line)
+        mine = self._mine()
+        line = self._pending.pop(mine, "")
+        if line:
+            _send(self._channel, mine, line)
 
-    def _print(self, task, text):
-        self._channel.print(task._seq, self._number, text.encode("utf-8", "backslashreplace"))
+    def _mine(self):
+        """Whose line this is: threads that print at once, also those of one task, each get whole lines."""
+        task = self._current()
+        return 0 if task is None else task._seq, self._number, get_ident()
 
     def close(self):
         """Flushes; the next task prints here too."""
@@ -105,24 +100,19 @@ class _Bytes(io.RawIOBase):
         return self._stream.fileno()
 
 
-class Nobody:
-    """Stands in for a Context while no task runs: its prints are the worker's."""
-
-    def __init__(self):
-        self._seq = 0
-        self._text = None
+def _send(channel, whose, text):
+    channel.print(whose[0], whose[1], text.encode("utf-8", "backslashreplace"))
 
 
-def unfinished(channel, task):
-    """Takes what a task printed last without a newline, as frames."""
-    out, held = b"", task._text or {}
-    task._text = None
-    for (number, _), text in list(held.items()):
-        data = text.encode("utf-8", "backslashreplace")
+def unfinished(channel, pending, seq=None):
+    """Takes what was printed last without a newline, of one task or of all, as frames."""
+    out = b""
+    for whose in [key for key in list(pending) if seq is None or key[0] == seq]:
+        text = pending.pop(whose, "")
         if channel.closed:
-            channel.print(task._seq, number, data)
+            _send(channel, whose, text)
         else:
-            out += output_frames(task._seq, number, data)
+            out += output_frames(whose[0], whose[1], text.encode("utf-8", "backslashreplace"))
     return out
 
 
@@ -140,11 +130,11 @@ def captured(channel, seq, ready):
 
 
 def install(channel, current):
-    """Sets the streams of `sys` and returns them."""
-    idle = Nobody()
-    sys.stdout = sys.__stdout__ = TaskStream(channel, STDOUT, current, idle)
-    sys.stderr = sys.__stderr__ = TaskStream(channel, STDERR, current, idle)
-    return sys.stdout, sys.stderr
+    """Sets the streams of `sys`; returns them, and the unfinished lines that they hold."""
+    pending = {}
+    sys.stdout = sys.__stdout__ = TaskStream(channel, STDOUT, current, pending)
+    sys.stderr = sys.__stderr__ = TaskStream(channel, STDERR, current, pending)
+    return (sys.stdout, sys.stderr), pending
 
 
 def restore(streams):

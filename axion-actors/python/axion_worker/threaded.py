@@ -38,7 +38,7 @@ class Threaded:
         self._loop = None
         # Not SIG_IGN, which subprocesses would inherit.
         _signal.signal(_signal.SIGINT, lambda _number, _frame: None)
-        output.install(channel, _current.get)
+        _, self._pending = output.install(channel, _current.get)
 
     # From the control thread.
 
@@ -138,8 +138,10 @@ class Threaded:
             frame = wire.DONE_HEAD.pack(
                 size + wire.DONE_OVERHEAD, wire.DONE_TAG, seq, monotonic_ns() - begun, size) + data
         except BaseException as problem:
-            frame = failed(problem, seq, monotonic_ns() - begun)
-        self._channel.send(output.unfinished(self._channel, context) + frame)
+            frame = failed(self._channel, problem, seq, monotonic_ns() - begun)
+        if self._pending:
+            frame = output.unfinished(self._channel, self._pending, seq) + frame
+        self._channel.send(frame)
         with self._lock:
             del self._running[seq]
             self._page.leave(seq)

@@ -5,6 +5,7 @@ no options to look at per call, and a worker is spared the import of `json` and 
 """
 
 from .failure import Kind, TaskFailure, type_name
+from .library import First
 
 try:
     from _json import encode_basestring_ascii, make_encoder, make_scanner
@@ -48,7 +49,13 @@ if make_encoder is not None:
 
     def _loads(text):
         text = text.strip(" \t\r\n")
-        value, end = _scan(text, 0)
+        try:
+            value, end = _scan(text, 0)
+        except SystemError:
+            # The scanner takes its exception from `json.decoder`, if that is loaded.
+            with First():
+                import json.decoder  # noqa: F401
+            value, end = _scan(text, 0)
         if end != len(text):
             raise ValueError("extra data at character %d" % end)
         return value
@@ -68,7 +75,7 @@ def loads(raw):
         raise TaskFailure(Kind.PARAMS_INVALID, "the parameters are nested too deeply for this interpreter")
     except StopIteration as error:
         raise TaskFailure(Kind.PARAMS_INVALID, "the parameters are not JSON: a value is missing at character %s" % error)
-    except ValueError as error:
+    except (ValueError, SystemError, ImportError) as error:
         raise TaskFailure(Kind.PARAMS_INVALID, "the parameters are not JSON: %s" % error)
 
 

@@ -4,6 +4,7 @@ import json
 import unittest
 
 from base import Case
+from harness import LIMIT
 from axion_worker.failure import Kind
 
 DEEP = 100_000
@@ -40,10 +41,9 @@ class Values(Case):
                 self.assertEqual(self.one.run(self.eval, {"code": code}), value)
 
     def test_lone_surrogates_are_escapes(self):
-        seq = self.one.submit(self.eval, {"code": "['\\ud800', chr(0xdfff)]"})
+        self.one.submit(self.eval, {"code": "['\\ud800', chr(0xdfff)]"})
         self.assertEqual(self.one.expect("Done")[2], b'["\\ud800", "\\udfff"]')
-        self.assertEqual(self.one.run(self.eval, {"code": "len('\ud83d')"}), 1)
-        self.assertEqual(seq, 1)
+        self.assertEqual(self.one.run(self.eval, {"code": "[ord(c) for c in params['x']]", "x": "\ud83d"}), [0xd83d])
 
     def test_a_part_without_a_form_is_named_with_its_place(self):
         self.refused("datetime.datetime(2020, 1, 1)", "result is of type datetime.datetime")
@@ -141,7 +141,7 @@ class Values(Case):
         self.assertEqual(len(worker.run(self.eval, {"code": exact})), 10_000 - head - 2)
         failure = worker.fail(self.eval, {"code": exact + " + 'x'"})
         self.assertEqual(failure.kind, Kind.RESULT_TOO_LARGE)
-        self.assertIn("9975 bytes", failure.message)
+        self.assertIn("9973 bytes", failure.message)
         self.assertIn("10000", failure.message)
         self.assertEqual(worker.run(self.eval, {"code": "1"}), 1)
 
@@ -188,8 +188,11 @@ class Values(Case):
     def test_params_over_the_frame_limit_end_the_worker(self):
         # The engine never sends such a frame: it is garbage (L8).
         worker = self.worker(frame_limit=10_000)
-        worker.submit(self.echo(), "x" * 20_000)
-        self.assertEqual(worker.process.wait(10), 1)
+        try:
+            worker.submit(self.echo(), "x" * 200_000)
+        except BrokenPipeError:  # it ended before it had read all
+            pass
+        self.assertEqual(worker.process.wait(LIMIT), 1)
 
     def test_a_frame_that_arrives_byte_by_byte(self):
         seq, frame = self.one.frame(self.echo(), {"a": 1})

@@ -12,10 +12,8 @@ use super::StopOnPanic;
 use super::admission::Admission;
 use super::events::EventBus;
 use super::inbox::Inbox;
-use super::messages::{
-    Await, CancelAll, Drain, Order, PoolUnavailable, Refusal, Reply, Reports, Submission, WorkerJoined, WorkerLeft,
-};
-use crate::model::{Clock, TaskRecord, Tick, WorkerRef};
+use super::messages::{Order, PoolUnavailable, Refusal, Reply, Reports, Request, WorkerJoined, WorkerLeft};
+use crate::model::{Clock, PoolKind, Task, TaskError, TaskId, TaskRecord, Tick, WorkerRef};
 use crate::policy::scheduler::{Action, Scheduler};
 use crate::policy::task_table::{Duplicate, Found, TaskKey};
 
@@ -25,7 +23,7 @@ pub struct Dispatcher {
     clock: Clock,
     admission: Arc<Admission>,
     bus: EventBus,
-    submissions: Option<Inbox>,
+    requests: Option<Inbox>,
     workers: FxHashMap<WorkerRef, Recipient<Order>>,
     waiters: SecondaryMap<TaskKey, Reply>,
     more_waiters: SecondaryMap<TaskKey, Vec<Reply>>,
@@ -38,21 +36,15 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// A dispatcher that takes `submissions`, each of which has passed `admission`.
+    /// A dispatcher that takes `requests`, whose tasks have passed `admission`.
     #[must_use]
-    pub fn new(
-        scheduler: Scheduler,
-        clock: Clock,
-        admission: Arc<Admission>,
-        bus: EventBus,
-        submissions: Inbox,
-    ) -> Self {
+    pub fn new(scheduler: Scheduler, clock: Clock, admission: Arc<Admission>, bus: EventBus, requests: Inbox) -> Self {
         Self {
             scheduler,
             clock,
             admission,
             bus,
-            submissions: Some(submissions),
+            requests: Some(requests),
             workers: FxHashMap::default(),
             waiters: SecondaryMap::new(),
             more_waiters: SecondaryMap::new(),
@@ -64,11 +56,50 @@ impl Dispatcher {
     }
 
     /// Lets the scheduler handle one event and carries out what it decides.
-    fn decide<R>(&mut self, ctx: &mut Context<Self>, event: impl FnOnce(&mut Scheduler, Tick) -> R) -> R {
+    fn decide(&mut self, ctx: &mut Context<Self>, event: impl FnOnce(&mut Scheduler, Tick)) {
         self.scheduler.table_mut().record_events(self.bus.is_watched());
-        let result = event(&mut self.scheduler, self.clock.now());
+        event(&mut self.scheduler, self.clock.now());
         self.settle(ctx);
-        result
+    }
+
+    fn submit(&mut self, task: Task, reply: Reply, now: Tick) {
+        self.places += 1;
+        match self.scheduler.submit(task, now) {
+            Ok(key) => {
+                self.waiters.insert(key, reply);
+            }
+            Err(Duplicate) => {
+                let _ = reply.send(Err(Refusal::DuplicateId));
+            }
+        }
+    }
+
+    fn await_record(&mut self, id: TaskId, reply: Reply) {
+        match self.scheduler.table().find(id) {
+            Found::Live(key) => match self.more_waiters.get_mut(key) {
+                Some(waiters) => {
+                    // Waiters that gave up make room for new ones, so that asking again and again
+                    // with a time limit does not pile up (L9).
+                    waiters.retain(|waiter| !waiter.is_closed());
+                    waiters.push(reply);
+                }
+                None => {
+                    self.more_waiters.insert(key, vec![reply]);
+                }
+            },
+            Found::Finished(record) => {
+                let _ = reply.send(Ok(record));
+            }
+            Found::Unknown => {
+                let _ = reply.send(Err(Refusal::UnknownId));
+            }
+        }
+    }
+
+    fn cancel_all(&mut self, error: &TaskError, reply: oneshot::Sender<usize>, now: Tick) {
+        let live = self.scheduler.table().live();
+        self.scheduler.cancel_all(error, now);
+        let _ = reply.send(live);
     }
 
     fn settle(&mut self, ctx: &mut Context<Self>) {
@@ -128,7 +159,7 @@ impl Actor for Dispatcher {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        match self.submissions.take().map(Inbox::into_batches) {
+        match self.requests.take().map(Inbox::into_batches) {
             Some(Ok(batches)) => {
                 ctx.add_stream(batches);
             }
@@ -138,35 +169,25 @@ impl Actor for Dispatcher {
     }
 }
 
-impl StreamHandler<Vec<Submission>> for Dispatcher {
-    fn handle(&mut self, batch: Vec<Submission>, ctx: &mut Self::Context) {
-        self.places += batch.len();
-        let mut pools = [None; 2];
-        let Self { waiters, .. } = self;
-        let waiters = std::mem::take(waiters);
-        let waiters = self.decide(ctx, |scheduler, now| {
-            let mut waiters = waiters;
-            for Submission { task, reply } in batch {
-                let pool = task.pool();
-                match scheduler.submit(task, now) {
-                    Ok(key) => {
-                        waiters.insert(key, reply);
-                        pools[pool.index()] = Some(pool);
-                    }
-                    Err(Duplicate) => {
-                        let _ = reply.send(Err(Refusal::DuplicateId));
-                    }
-                }
+impl StreamHandler<Vec<Request>> for Dispatcher {
+    fn handle(&mut self, batch: Vec<Request>, ctx: &mut Self::Context) {
+        self.scheduler.table_mut().record_events(self.bus.is_watched());
+        let now = self.clock.now();
+        for request in batch {
+            match request {
+                Request::Submit { task, reply } => self.submit(task, reply, now),
+                Request::Await { id, reply } => self.await_record(id, reply),
+                Request::Drain { reply } => self.drains.push(reply),
+                Request::CancelAll { error, reply } => self.cancel_all(&error, reply, now),
             }
-            for pool in pools.into_iter().flatten() {
-                scheduler.place(pool, now);
-            }
-            waiters
-        });
-        self.waiters = waiters;
+        }
+        for pool in PoolKind::ALL {
+            self.scheduler.place(pool, now);
+        }
+        self.settle(ctx);
     }
 
-    /// All handles are gone; the shutdown comes as a message.
+    /// All senders are gone: the engine has been dropped and will stop the system.
     fn finished(&mut self, _: &mut Self::Context) {}
 }
 
@@ -201,51 +222,6 @@ impl Handler<PoolUnavailable> for Dispatcher {
 
     fn handle(&mut self, unavailable: PoolUnavailable, ctx: &mut Self::Context) {
         self.decide(ctx, |scheduler, now| scheduler.unavailable(unavailable.pool, unavailable.error, now));
-    }
-}
-
-impl Handler<Await> for Dispatcher {
-    type Result = ();
-
-    fn handle(&mut self, Await { id, reply }: Await, _: &mut Self::Context) {
-        match self.scheduler.table().find(id) {
-            Found::Live(key) => match self.more_waiters.get_mut(key) {
-                Some(waiters) => {
-                    // Waiters that gave up make room for new ones, so that asking again and again
-                    // with a time limit does not pile up (L9).
-                    waiters.retain(|waiter| !waiter.is_closed());
-                    waiters.push(reply);
-                }
-                None => {
-                    self.more_waiters.insert(key, vec![reply]);
-                }
-            },
-            Found::Finished(record) => {
-                let _ = reply.send(Ok(record));
-            }
-            Found::Unknown => {
-                let _ = reply.send(Err(Refusal::UnknownId));
-            }
-        }
-    }
-}
-
-impl Handler<Drain> for Dispatcher {
-    type Result = ();
-
-    fn handle(&mut self, Drain { reply }: Drain, ctx: &mut Self::Context) {
-        self.drains.push(reply);
-        self.settle(ctx);
-    }
-}
-
-impl Handler<CancelAll> for Dispatcher {
-    type Result = usize;
-
-    fn handle(&mut self, CancelAll { error }: CancelAll, ctx: &mut Self::Context) -> usize {
-        let live = self.scheduler.table().live();
-        self.decide(ctx, |scheduler, now| scheduler.cancel_all(&error, now));
-        live
     }
 }
 

@@ -1,4 +1,8 @@
-//! The queue through which tasks enter the engine's thread, and its doorbell.
+//! The queue through which requests enter the engine's thread, and its doorbell.
+//!
+//! One queue for all of them keeps their order: who asks for a task after submitting it finds it.
+//! What bounds it (L9): tasks pass the admission first, and whoever asks for anything else waits
+//! for the answer.
 //!
 //! The runtime's own wake-up is an eventfd, after which the kernel likes to wake the sleeping thread
 //! on another, idle processor: tens of microseconds in a virtual machine. A write to a pipe tells
@@ -17,10 +21,10 @@ use rustix::pipe::PipeFlags;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
-use super::messages::Submission;
+use super::messages::Request;
 use crate::process;
 
-/// Submissions handled in one turn, before other messages get theirs.
+/// Requests handled in one turn, before other messages get theirs.
 const BATCH: usize = 512;
 
 #[derive(Debug)]
@@ -30,22 +34,22 @@ struct Bell {
     asleep: AtomicBool,
 }
 
-/// Where submissions are put in, from any thread.
+/// Where requests are put in, from any thread.
 #[derive(Clone, Debug)]
 pub struct InboxSender {
-    queue: mpsc::UnboundedSender<Submission>,
+    queue: mpsc::UnboundedSender<Request>,
     bell: Arc<Bell>,
 }
 
 /// Where they come out, before its runtime is known.
 #[derive(Debug)]
 pub struct Inbox {
-    queue: mpsc::UnboundedReceiver<Submission>,
+    queue: mpsc::UnboundedReceiver<Request>,
     bell: Arc<Bell>,
     pipe: OwnedFd,
 }
 
-/// Makes an inbox. Its bound is the admission that every sender passes first (L9).
+/// Makes an inbox.
 ///
 /// # Errors
 /// If the system has no pipe to give.
@@ -57,12 +61,12 @@ pub fn inbox() -> io::Result<(InboxSender, Inbox)> {
 }
 
 impl InboxSender {
-    /// Puts a submission in; gives it back if the receiver is gone.
+    /// Puts a request in.
     ///
     /// # Errors
-    /// The submission, if the receiver is gone.
-    pub fn send(&self, submission: Submission) -> Result<(), Box<Submission>> {
-        self.queue.send(submission).map_err(|refused| Box::new(refused.0))?;
+    /// The request, if the receiver is gone.
+    pub fn send(&self, request: Request) -> Result<(), Box<Request>> {
+        self.queue.send(request).map_err(|refused| Box::new(refused.0))?;
         if self.bell.asleep.load(Ordering::SeqCst) && self.bell.asleep.swap(false, Ordering::SeqCst) {
             // A full pipe has rung already.
             let _ = rustix::io::write(&self.bell.pipe, &[1]);
@@ -72,7 +76,7 @@ impl InboxSender {
 }
 
 impl Inbox {
-    /// The submissions in batches.
+    /// The requests in batches.
     ///
     /// # Errors
     /// If the runtime of this thread cannot watch the pipe.
@@ -81,27 +85,27 @@ impl Inbox {
     }
 }
 
-/// A stream of the submissions that have come in since the last look.
+/// A stream of the requests that have come in since the last look.
 pub(super) struct Batches {
-    queue: mpsc::UnboundedReceiver<Submission>,
+    queue: mpsc::UnboundedReceiver<Request>,
     bell: Arc<Bell>,
     pipe: AsyncFd<OwnedFd>,
 }
 
 impl Batches {
-    fn take(&mut self) -> Vec<Submission> {
+    fn take(&mut self) -> Vec<Request> {
         let mut batch = Vec::new();
         while batch.len() < BATCH
-            && let Ok(submission) = self.queue.try_recv()
+            && let Ok(request) = self.queue.try_recv()
         {
-            batch.push(submission);
+            batch.push(request);
         }
         batch
     }
 }
 
 impl Stream for Batches {
-    type Item = Vec<Submission>;
+    type Item = Vec<Request>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
@@ -109,7 +113,7 @@ impl Stream for Batches {
             if !batch.is_empty() {
                 return Poll::Ready(Some(batch));
             }
-            // First the mark, then another look: a submission that came between them is either
+            // First the mark, then another look: a request that came between them is either
             // seen by the look or rings.
             if !self.bell.asleep.swap(true, Ordering::SeqCst) {
                 continue;

@@ -8,16 +8,38 @@ use tokio::sync::oneshot;
 use crate::model::{PoolKind, Seq, Task, TaskError, TaskId, TaskRecord, WorkerRef};
 use crate::policy::scheduler::{Departure, Report, RunTask};
 
-// To the Dispatcher.
+// To the Dispatcher, from outside the engine's thread. All of these travel in one queue, in batches,
+// so that they are handled in the order in which they were sent: see `inbox`.
 
-/// A task and who waits for it. Travels in a queue of its own, in batches, not in the mailbox: its
-/// bound is the [`Admission`](super::Admission) that every sender passes first (L9).
+/// Something that is wanted of the engine.
 #[derive(Debug)]
-pub struct Submission {
-    /// The task.
-    pub task: Task,
-    /// Gets its record.
-    pub reply: Reply,
+pub enum Request {
+    /// Run a task. Its sender has passed the [`Admission`](super::Admission) (L9).
+    Submit {
+        /// The task.
+        task: Task,
+        /// Gets its record.
+        reply: Reply,
+    },
+    /// Someone else wants to wait for a task, too.
+    Await {
+        /// Which task.
+        id: TaskId,
+        /// Gets its record.
+        reply: Reply,
+    },
+    /// Answer when no task is live any more.
+    Drain {
+        /// Gets the answer.
+        reply: oneshot::Sender<()>,
+    },
+    /// End every live task as cancelled.
+    CancelAll {
+        /// The reason, for the tasks.
+        error: TaskError,
+        /// Gets the number of tasks.
+        reply: oneshot::Sender<usize>,
+    },
 }
 
 /// Where a record goes. Dropped without an answer only if the engine itself fails.
@@ -33,6 +55,8 @@ pub enum Refusal {
     #[error("no task with this id is known: it was never submitted, or its record has made room for newer ones")]
     UnknownId,
 }
+
+// To the Dispatcher, from other actors.
 
 /// A worker takes tasks from now on. From the Supervisor.
 #[derive(Message)]
@@ -73,32 +97,6 @@ pub struct PoolUnavailable {
     /// Which pool.
     pub pool: PoolKind,
     /// The reason, for its tasks.
-    pub error: TaskError,
-}
-
-/// Someone else wants to wait for a task, too. From a handle.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Await {
-    /// Which task.
-    pub id: TaskId,
-    /// Gets its record.
-    pub reply: Reply,
-}
-
-/// Answer when no task is live any more. From the engine's shutdown.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Drain {
-    /// Gets the answer.
-    pub reply: oneshot::Sender<()>,
-}
-
-/// End every live task as cancelled. From the engine's shutdown.
-#[derive(Debug, Message)]
-#[rtype(result = "usize")]
-pub struct CancelAll {
-    /// The reason, for the tasks.
     pub error: TaskError,
 }
 

@@ -73,11 +73,10 @@ fn engine_failed(error: &dyn std::fmt::Display) -> Exit {
 
 /// Submits the task and shows what it writes until it has ended or a signal comes.
 async fn follow(run: &Run, engine: &Engine, task: Task) -> Exit {
-    let (mut interrupt, mut terminate) =
-        match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-            (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
-            (Err(error), _) | (_, Err(error)) => return engine_failed(&error),
-        };
+    let (mut interrupt, mut terminate) = match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+        (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
+        (Err(error), _) | (_, Err(error)) => return engine_failed(&error),
+    };
     let mut events = engine.watch();
     let handle = match engine.submit(task) {
         Ok(handle) => handle,

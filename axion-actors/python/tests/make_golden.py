@@ -1,0 +1,128 @@
+"""Spells the golden frames out by hand: golden/frames.json holds what this prints.
+
+    python3 make_golden.py > ../../golden/frames.json
+
+It knows nothing of wire.py: each frame is written field by field, from the words of
+docs/wire-protocol.md, with four helpers that put bytes in a row. In "values" a field of kind bytes
+or id is hex, text is text; a nested failure is a list in field order, causes [exception, message].
+"""
+
+import json
+
+U64_MAX = 0xFFFF_FFFF_FFFF_FFFF
+U32_MAX = 0xFFFF_FFFF
+TASK = "018f3a5e00007abc8def0123456789ab"
+
+
+def u32(number):
+    return number.to_bytes(4, "little")
+
+
+def u64(number):
+    return number.to_bytes(8, "little")
+
+
+def raw(data):
+    return u64(len(data)) + data
+
+
+def text(words):
+    return raw(words.encode("utf-8"))
+
+
+def frame(*parts):
+    body = b"".join(parts)
+    return u32(len(body)) + body
+
+
+# IEEE 754 doubles, least significant byte first.
+F64 = {0.0: "0000000000000000", 0.5: "000000000000e03f", 1.0: "000000000000f03f", -2.0: "00000000000000c0",
+       1.7976931348623157e308: "ffffffffffffef7f"}
+
+
+def f64(number):
+    return bytes.fromhex(F64[number])
+
+
+def failure(kind, exception, message, traceback, causes):
+    return (u32(kind) + text(exception) + text(message) + text(traceback) + u64(len(causes))
+            + b"".join(text(name) + text(words) for name, words in causes))
+
+
+_FAILURES = (
+    [0, "", "", "", []],
+    [0, "ValueError", "bad: ü", "Traceback (most recent call last):\n  File \"/s/a.py\", line 2, in main\n",
+     [["KeyError", "'key'"], ["helper.Broken", ""]]],
+    [12, "asyncio.exceptions.CancelledError", "the task was cancelled", "", []],
+    [U32_MAX, "名", "\0", "\U0001f40d", [["", ""]]],
+)
+
+FRAMES = [
+    ("DOWN", "Configure", [1, "cpu-0", 1, 67108864],
+     frame(u32(0), u32(1), text("cpu-0"), u32(1), u64(67108864))),
+    ("DOWN", "Configure", [U32_MAX, "", U32_MAX, U64_MAX],
+     frame(u32(0), u32(U32_MAX), text(""), u32(U32_MAX), u64(U64_MAX))),
+    ("DOWN", "Run", [1, 1, TASK, b"/s/a.py".hex(), b"{}".hex()],
+     frame(u32(1), u64(1), u32(1), bytes.fromhex(TASK), raw(b"/s/a.py"), raw(b"{}"))),
+    ("DOWN", "Run", [0, 0, "00" * 16, "", ""],
+     frame(u32(1), u64(0), u32(0), bytes(16), raw(b""), raw(b""))),
+    ("DOWN", "Run", [U64_MAX, U32_MAX, "ff" * 16, b"/sp\xc3\xa4\xc3\x9f/\xff.py".hex(), b'{"n": [1, "\xc3\xbc"]}'.hex()],
+     frame(u32(1), u64(U64_MAX), u32(U32_MAX), b"\xff" * 16, raw(b"/sp\xc3\xa4\xc3\x9f/\xff.py"),
+           raw(b'{"n": [1, "\xc3\xbc"]}'))),
+    ("UP", "Ready", [1, 4242, "3.11.7", b"/usr/bin/python3".hex()],
+     frame(u32(0), u32(1), u32(4242), text("3.11.7"), raw(b"/usr/bin/python3"))),
+    ("UP", "Ready", [U32_MAX, U32_MAX, "", ""],
+     frame(u32(0), u32(U32_MAX), u32(U32_MAX), text(""), raw(b""))),
+    ("UP", "Done", [1, 12345, b"null".hex()],
+     frame(u32(1), u64(1), u64(12345), raw(b"null"))),
+    ("UP", "Done", [U64_MAX, U64_MAX, ""],
+     frame(u32(1), u64(U64_MAX), u64(U64_MAX), raw(b""))),
+    ("UP", "Done", [258, 0, b'{"a": "\\ud83d\\ude00"}'.hex()],
+     frame(u32(1), u64(258), u64(0), raw(b'{"a": "\\ud83d\\ude00"}'))),
+] + [
+    ("UP", "Failed", [seq, nanos, fields], frame(u32(2), u64(seq), u64(nanos), failure(*fields)))
+    for (seq, nanos), fields in zip([(0, 0), (7, 1000), (8, 2 ** 40), (U64_MAX, U64_MAX)], _FAILURES)
+] + [
+    ("UP", "Output", [3, 0, b"line\n".hex()], frame(u32(3), u64(3), u32(0), raw(b"line\n"))),
+    ("UP", "Output", [0, 1, b"\x00\xff\xc3".hex()], frame(u32(3), u64(0), u32(1), raw(b"\x00\xff\xc3"))),
+    ("UP", "Output", [U64_MAX, U32_MAX, ""], frame(u32(3), u64(U64_MAX), u32(U32_MAX), raw(b""))),
+    ("UP", "Progress", [3, 0.5, "hälf"], frame(u32(4), u64(3), f64(0.5), text("hälf"))),
+    ("UP", "Progress", [0, 0.0, ""], frame(u32(4), u64(0), f64(0.0), text(""))),
+    ("UP", "Progress", [U64_MAX, 1.7976931348623157e308, "最大"],
+     frame(u32(4), u64(U64_MAX), f64(1.7976931348623157e308), text("最大"))),
+    ("UP", "Progress", [4, -2.0, "1.0"], frame(u32(4), u64(4), f64(-2.0), text("1.0"))),
+    ("UP", "Log", [3, 2, "careful"], frame(u32(5), u64(3), u32(2), text("careful"))),
+    ("UP", "Log", [U64_MAX, U32_MAX, "\U0001f40d\n"], frame(u32(5), u64(U64_MAX), u32(U32_MAX), text("\U0001f40d\n"))),
+    ("UP", "Log", [0, 0, ""], frame(u32(5), u64(0), u32(0), text(""))),
+    ("CONTROL_DOWN", "Cancel", [9], frame(u32(0), u64(9))),
+    ("CONTROL_DOWN", "Cancel", [U64_MAX], frame(u32(0), u64(U64_MAX))),
+    ("CONTROL_DOWN", "Revoke", [[]], frame(u32(1), u64(0))),
+    ("CONTROL_DOWN", "Revoke", [[4, 5, 6]], frame(u32(1), u64(3), u64(4), u64(5), u64(6))),
+    ("CONTROL_DOWN", "Revoke", [[U64_MAX, 0]], frame(u32(1), u64(2), u64(U64_MAX), u64(0))),
+    ("CONTROL_DOWN", "DumpStacks", [1], frame(u32(2), u64(1))),
+    ("CONTROL_DOWN", "DumpStacks", [U64_MAX], frame(u32(2), u64(U64_MAX))),
+    ("CONTROL_DOWN", "Ping", [0], frame(u32(3), u64(0))),
+    ("CONTROL_DOWN", "Ping", [0x0102030405060708], frame(u32(3), u64(0x0102030405060708))),
+    ("CONTROL_DOWN", "Shutdown", [], frame(u32(4))),
+    ("CONTROL_UP", "Cancelled", [9, True], frame(u32(0), u64(9), b"\x01")),
+    ("CONTROL_UP", "Cancelled", [U64_MAX, False], frame(u32(0), u64(U64_MAX), b"\x00")),
+    ("CONTROL_UP", "Revoked", [[]], frame(u32(1), u64(0))),
+    ("CONTROL_UP", "Revoked", [[5, U64_MAX]], frame(u32(1), u64(2), u64(5), u64(U64_MAX))),
+    ("CONTROL_UP", "Stacks", [1, "Thread MainThread:\n  ünter\n"], frame(u32(2), u64(1), text("Thread MainThread:\n  ünter\n"))),
+    ("CONTROL_UP", "Stacks", [U64_MAX, ""], frame(u32(2), u64(U64_MAX), text(""))),
+    ("CONTROL_UP", "Pong", [0], frame(u32(3), u64(0))),
+    ("CONTROL_UP", "Pong", [U64_MAX], frame(u32(3), u64(U64_MAX))),
+]
+
+
+def document():
+    """The text of golden/frames.json, one frame a line."""
+    lines = [json.dumps({"table": table, "name": name, "values": values, "hex": data.hex()}, ensure_ascii=False)
+             for table, name, values, data in FRAMES]
+    return "[\n  %s\n]\n" % ",\n  ".join(lines)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.buffer.write(document().encode())

@@ -1,0 +1,189 @@
+"""What user code finds: its own environment, and nothing of the runtime's."""
+
+import os
+import subprocess
+import unittest
+
+from base import Case
+from harness import INTERPRETER, PACKAGE, install
+
+SHADOWS = ("json", "struct", "traceback", "threading", "wire", "asyncio_helper", "linecache", "ast", "tokenize",
+           "contextlib", "selectors", "base64", "mmap", "select", "entry", "queue", "re")
+
+
+class Environment(Case):
+    def run_source(self, source, params=None, **options):
+        worker = self.worker(**options)
+        return worker.run(self.script("scripts/a.py", source), params)
+
+    def test_modules_on_PYTHONPATH(self):
+        self.script("lib/mine.py", "value = 5")
+        source = "import mine\ndef main(p, c): return mine.value"
+        self.assertEqual(self.run_source(source, env={"PYTHONPATH": self.path("lib")}), 5)
+
+    def test_modules_in_the_current_folder(self):
+        self.script("here.py", "value = 6")
+        self.assertEqual(self.run_source("def main(p, c):\n    import here\n    return here.value"), 6)
+
+    def test_the_folder_of_the_script_comes_before_the_current_one(self):
+        self.script("both.py", "value = 'current'")
+        self.script("scripts/both.py", "value = 'script'")
+        self.assertEqual(self.run_source("import both\ndef main(p, c): return both.value"), "script")
+
+    def test_site_packages_of_a_virtual_environment(self):
+        subprocess.run([INTERPRETER, "-m", "venv", "--without-pip", self.path("venv")], check=True)
+        python = self.path("venv/bin/python")
+        where = subprocess.run([python, "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"],
+                               stdout=subprocess.PIPE, check=True).stdout.decode().strip()
+        self.assertTrue(where.startswith(self.folder))
+        self.script(os.path.join(where, "installed.py"), "value = 'installed'")
+        self.assertEqual(self.run_source("""
+            import installed, sys
+            def main(p, c): return [installed.value, sys.prefix, sys.executable]
+        """, interpreter=python), ["installed", self.path("venv"), python])
+
+    def test_sys_path_is_what_python_c_has(self):
+        script = "import sys\ndef main(p, c): return sys.path"
+        plain = subprocess.run([INTERPRETER, "-c", "import sys; print(sys.path)"], stdout=subprocess.PIPE,
+                               env={k: v for k, v in os.environ.items() if not k.startswith("PYTHON")})
+        self.assertEqual(self.run_source(script), [self.path("scripts")] + eval(plain.stdout))
+
+    def test_argv_and_main(self):
+        self.assertEqual(self.run_source("""
+            import sys, __main__
+            def main(p, c):
+                return [sys.argv, __main__.__name__, sorted(n for n in vars(__main__) if not n.startswith("__")),
+                        hasattr(__main__, "__file__"), __name__ == "__main__"]
+        """), [[""], "__main__", [], False, False])
+
+    def test_no_module_of_the_runtime_is_in_the_way(self):
+        self.script("axion_worker/__init__.py", "value = 'the user\\'s'")
+        self.script("worker.py", "value = 'also'")
+        for slots in (1, 4):
+            self.assertEqual(self.run_source("""
+                import axion_worker, worker
+                def main(p, c): return [axion_worker.value, worker.value]
+            """, slots=slots), ["the user's", "also"])
+
+    def test_the_runtime_is_one_name_in_sys_modules(self):
+        names = self.run_source("import sys\ndef main(p, c): return [n for n in sys.modules if 'axion' in n]")
+        self.assertTrue(names and all(name.split(".")[0] == PACKAGE for name in names), names)
+
+    def test_settings_for_byte_code_are_the_users(self):
+        source = "import sys\ndef main(p, c): return [sys.dont_write_bytecode, sys.pycache_prefix]"
+        self.assertEqual(self.run_source(source), [False, None])
+        self.assertEqual(self.run_source(source, env={"PYTHONDONTWRITEBYTECODE": "1"}), [True, None])
+        prefix = self.path("prefix")
+        self.assertEqual(self.run_source(source, env={"PYTHONPYCACHEPREFIX": prefix}), [False, prefix])
+
+
+class Shadows(Case):
+    """User modules that bear the names of the runtime's and of the standard library's."""
+
+    def check(self, slots, **options):
+        script = self.script("scripts/a.py", """
+            import importlib
+            def main(p, c):
+                assert p != "fail"
+                return [importlib.import_module(name).mine for name in p]
+        """)
+        # Some installations import a module or two of these before any user code.
+        loaded = subprocess.run([INTERPRETER, "-c", "import sys; print(*sys.modules)"], stdout=subprocess.PIPE,
+                                cwd="/").stdout.decode().split()
+        names = [name for name in ("json", "struct", "wire", "entry", "queue") if name not in loaded]
+        in_loop = self.script("scripts/b.py", "async def main(p, c):\n    assert p != 'fail'\n    return 'b'")
+        bad = self.script("scripts/c.py", "# coding: latin-1\ndef main(p, c): return ( 1 + {}[2] ) * 2")
+        worker = self.worker(slots=slots, **options)
+        self.assertIn("MainThread", worker.ask("DumpStacks", 1)[1][1])
+        self.assertEqual(worker.run(in_loop), "b")
+        failure = worker.fail(in_loop, "fail")
+        self.assertRegex(failure.traceback, r"line 2, in main\n +assert p != 'fail'")
+        self.assertRegex(worker.fail(bad).traceback, r"line 2, in main\n +def main.*\{\}\[2\]")
+        self.assertIn("not JSON: ", worker.failure(worker.submit(in_loop, raw=b"{")).message)
+        self.assertEqual(worker.ask("Ping", 1), ("Pong", [1]))
+        fresh = self.worker(slots=slots, **options)
+        self.assertEqual(fresh.run(script, names), names)
+        self.assertRegex(fresh.fail(script, "fail").traceback, r"line 4, in main\n +assert p != .fail.")
+        self.assertIn("MainThread", fresh.ask("DumpStacks", 1)[1][1])
+        self.assertEqual(fresh.finish(), 0)
+
+    def write(self, folder):
+        for name in SHADOWS:
+            self.script("%s/%s.py" % (folder, name), "mine = %r" % name)
+
+    def test_in_the_current_folder(self):
+        self.write("cwd")
+        for slots in (1, 4):
+            with self.subTest(slots=slots):
+                self.check(slots, cwd=self.path("cwd"))
+
+    def test_in_the_folder_of_the_script(self):
+        self.write("scripts")
+        for slots in (1, 4):
+            with self.subTest(slots=slots):
+                self.check(slots)
+
+    def test_on_PYTHONPATH(self):
+        # Only names that Python's own start does not import on some version.
+        for name in ("json", "struct", "wire", "entry", "asyncio", "ast", "select", "mmap", "queue", "selectors"):
+            self.script("lib/%s.py" % name, "mine = %r" % name)
+        for slots in (1, 4):
+            with self.subTest(slots=slots):
+                self.check(slots, env={"PYTHONPATH": self.path("lib")})
+
+
+class ByteCode(Case):
+    def setUp(self):
+        super().setUp()
+        os.mkdir(self.path("runtime"))
+        install(self.path("runtime"))
+        self.asyncs = self.script("scripts/a.py", "async def main(p, c): return 1")
+
+    def compiled(self):
+        """The compiled files of the runtime and their times; there may be none elsewhere below the test's folder."""
+        found = {}
+        for folder, _, files in os.walk(self.folder):
+            for file in files:
+                path = os.path.join(folder, file)
+                if file.endswith(".pyc") or PACKAGE in path and "runtime" not in path:
+                    self.assertEqual(folder, self.path("runtime/%s/__pycache__" % PACKAGE))
+                    found[file] = os.stat(path).st_mtime_ns, os.stat(path).st_ino
+        return found
+
+    def start(self, slots, env=None):
+        worker = self.worker(slots=slots, env=env, folder=self.path("runtime"))
+        worker.run(self.asyncs)
+        worker.fail(self.path("none.py"))
+        worker.ask("DumpStacks", 1)
+        self.assertEqual(worker.finish(), 0)
+
+    def check(self, env):
+        self.start(1, env)
+        first = self.compiled()
+        sources = {name for name in os.listdir(self.path("runtime/" + PACKAGE)) if name.endswith(".py")}
+        self.assertEqual({name.partition(".")[0] + ".py" for name in first}, sources, "a module is loaded late")
+        self.start(4, env)
+        self.start(1, env)
+        self.assertEqual(self.compiled(), first, "compiled again")
+
+    def test_it_is_made_once_in_the_private_folder(self):
+        self.check({})
+
+    def test_it_is_made_with_PYTHONDONTWRITEBYTECODE(self):
+        self.check({"PYTHONDONTWRITEBYTECODE": "1"})
+
+    def test_it_is_made_with_PYTHONPYCACHEPREFIX(self):
+        prefix = self.path("prefix")
+        self.check({"PYTHONPYCACHEPREFIX": prefix, "PYTHONDONTWRITEBYTECODE": "1"})
+        self.start(4, {"PYTHONPYCACHEPREFIX": prefix})
+        left = [os.path.join(path, file) for path, _, files in os.walk(prefix) for file in files]
+        left = [path for path in left if PACKAGE in path or "worker" in os.path.basename(path)]
+        self.assertEqual(left, [])
+
+    def test_a_folder_that_cannot_be_written_is_no_hindrance(self):
+        os.mkdir(self.path("runtime/%s/__pycache__" % PACKAGE), 0o500)
+        self.start(1)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,140 @@
+//! Tasks on real Python processes.
+
+use axion_core::{Engine, ErrorKind, Task};
+use serde_json::json;
+
+use crate::support::{ended, engine, entry, on_io, run, script, value};
+
+#[test]
+fn c0_1_a_script_with_main_gets_its_parameters_and_returns_its_data() {
+    let engine = engine(1, 1);
+    for task in [entry("double", json!({"value": 42})), on_io(entry("double", json!({"value": 42})))] {
+        let record = run(&engine, task);
+        assert_eq!(value(&record), json!({"result": 84, "status": "success"}));
+        assert!(record.timings.run_seconds() > 0.0);
+        assert!(record.timings.submitted <= record.timings.finished);
+    }
+}
+
+#[test]
+fn c1_1_a_script_with_module_works_too() {
+    let engine = engine(1, 0);
+    let task = Task::script(script("module_entry.py")).params(&json!({"value": 10})).expect("JSON");
+    assert_eq!(value(&run(&engine, task)), json!({"result": 20, "status": "ok"}));
+}
+
+#[test]
+fn c0_2_the_context_names_task_worker_and_attempt() {
+    let engine = engine(1, 1);
+    for (task, worker) in [(entry("context", json!({})), "cpu-0"), (on_io(entry("context", json!({}))), "io-0")] {
+        let id = task.id().to_string();
+        let record = run(&engine, task);
+        assert_eq!(value(&record), json!([id, worker, 1]));
+        assert_eq!(record.worker.expect("ran").id.to_string(), worker);
+    }
+}
+
+#[test]
+fn c0_3_every_failure_is_typed_and_says_what_and_where() {
+    let engine = engine(1, 0);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        Task::script(path)
+    };
+    let cases = [
+        (file("empty.py", ""), ErrorKind::EntryMissing, "main(params, context)"),
+        (file("syntax.py", "def main(:\n"), ErrorKind::ScriptSyntax, "syntax.py"),
+        (Task::script(folder.path().join("missing.py")), ErrorKind::ScriptNotFound, "missing.py"),
+        (entry("raise", json!({})), ErrorKind::Exception, "the value is bad"),
+        (entry("sys_exit", json!({})), ErrorKind::SystemExit, "3"),
+        (entry("not_json", json!({})), ErrorKind::ResultNotSerializable, "result['rows'][1]['when'] is of type set"),
+    ];
+    for (task, kind, words) in cases {
+        let record = run(&engine, task);
+        let error = record.outcome.error().unwrap_or_else(|| panic!("{kind}: {:?}", record.outcome));
+        assert_eq!(error.kind, kind, "{error}");
+        assert!(error.message.contains(words), "{kind}: {}", error.message);
+    }
+    let record = run(&engine, entry("raise", json!({})));
+    let error = record.outcome.error().expect("failed");
+    assert_eq!(error.exception.as_deref(), Some("ValueError"));
+    assert_eq!(error.causes[0].exception, "KeyError");
+    let traceback = error.traceback.as_deref().expect("a traceback");
+    assert!(traceback.contains("raise ValueError(\"the value is bad\") from error"), "{traceback}");
+    assert!(!traceback.contains("_axion_worker"), "no frames of the runtime: {traceback}");
+}
+
+#[test]
+fn c4_4_coroutines_of_one_worker_run_at_the_same_time() {
+    let engine = engine(0, 1);
+    let meet = |me, other| {
+        let params = json!({"me": me, "other": other});
+        engine.submit(on_io(Task::script(script("meeting.py")).params(&params).expect("JSON"))).expect("accepted")
+    };
+    let both = [meet("a", "b"), meet("b", "a")];
+    assert_eq!(both.map(|handle| value(&ended(handle))), [json!("a"), json!("b")]);
+}
+
+#[test]
+fn output_of_every_kind_stays_with_its_task_also_when_tasks_are_sent_ahead() {
+    let engine = engine(1, 0);
+    let submit = |mark: usize| {
+        let params = json!({"mark": mark, "subprocess": mark % 50 == 0});
+        engine.submit_wait(entry("write_everywhere", params)).expect("accepted")
+    };
+    let handles: Vec<_> = (0..200).map(submit).collect();
+    for (mark, handle) in handles.into_iter().enumerate() {
+        let record = ended(handle);
+        let output = record.output.as_ref().expect("it wrote");
+        let mut lines: Vec<String> = output.stdout.text().lines().map(str::to_owned).collect();
+        lines.sort();
+        let mut expected = vec![format!("fd1 {mark}"), format!("print {mark}")];
+        if mark % 50 == 0 {
+            expected.push(format!("subprocess {mark}"));
+        }
+        assert_eq!(lines, expected);
+        assert_eq!(output.stderr.text(), format!("fd2 {mark}\n"));
+    }
+}
+
+#[test]
+fn large_parameters_and_results_pass_and_larger_ones_are_refused_by_name() {
+    let engine = engine(1, 0);
+    let text = "x".repeat(20 << 20);
+    let record = run(&engine, entry("double", json!({"value": text})));
+    assert_eq!(value(&record)["result"].as_str().expect("text").len(), 40 << 20);
+    let record = run(&engine, entry("big", json!({"size": 65 << 20})));
+    assert_eq!(record.outcome.error().expect("refused").kind, ErrorKind::ResultTooLarge);
+    assert!(run(&engine, entry("double", json!({"value": 1}))).outcome.is_success(), "the worker goes on");
+}
+
+#[test]
+fn numbers_keep_all_their_digits() {
+    let engine = engine(1, 0);
+    let text = r#"{"do": "double", "value": 123456789012345678901234567890}"#;
+    let record = run(&engine, Task::script(script("entry.py")).params_json(text).expect("JSON"));
+    let data = record.outcome.data().expect("a success").as_str();
+    assert!(data.contains("246913578024691357802469135780"), "{data}");
+    assert!(serde_json::to_string(&*record).expect("a record").contains("246913578024691357802469135780"));
+}
+
+#[test]
+fn a_worker_that_does_not_come_up_says_why_and_is_not_tried_for_ever() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let python = folder.path().join("python3");
+    std::fs::write(&python, "#!/bin/sh\necho 'this Python is broken' >&2\nexit 7\n").expect("written");
+    std::fs::set_permissions(&python, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
+    let engine = Engine::builder().cpu_workers(1).io_workers(0).python(&python).start().expect("starts");
+    let record = run(&engine, entry("pid", json!({})));
+    let error = record.outcome.error().expect("failed");
+    assert_eq!(error.kind, ErrorKind::WorkerStartFailed);
+    assert!(error.message.contains("exit code 7") && error.message.contains("this Python is broken"), "{error}");
+
+    std::fs::write(&python, "not a program").expect("written");
+    let engine = Engine::builder().cpu_workers(1).io_workers(0).python(&python).start().expect("starts");
+    let record = run(&engine, entry("pid", json!({})));
+    let error = record.outcome.error().expect("failed");
+    assert!(error.message.contains(&python.display().to_string()), "{error}");
+}

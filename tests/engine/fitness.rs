@@ -1,0 +1,82 @@
+//! Guards the layout: who may name whom.
+
+use std::path::{Path, PathBuf};
+
+fn sources(under: &str) -> Vec<(PathBuf, String)> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+            let path = entry.expect("listed").path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|it| it == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join(under), &mut found);
+    assert!(!found.is_empty(), "no sources under {under}");
+    found.into_iter().map(|path| (path.clone(), std::fs::read_to_string(path).expect("read"))).collect()
+}
+
+/// Panics with every line of code (not of comments) under a folder that has one of the words.
+fn never_names(under: &str, words: &[&str], except: &[&str]) {
+    let mut found = Vec::new();
+    for (path, text) in sources(under) {
+        let shown = path.display().to_string();
+        if except.iter().any(|part| shown.contains(part)) {
+            continue;
+        }
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            if words.iter().any(|word| code.contains(word)) {
+                found.push(format!("{shown}:{}: {}", number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{under} names what it may not ({words:?}):\n{}", found.join("\n"));
+}
+
+#[test]
+fn model_and_policy_know_no_actor_no_runtime_no_clock_and_no_process() {
+    let words = ["actix", "tokio", "std::process", "std::fs", "std::thread", "std::sync::Mutex", "Instant::now"];
+    never_names("axion-actors/src/policy", &words, &[]);
+    never_names("axion-actors/src/model", &words, &["model/time.rs"]);
+}
+
+#[test]
+fn inside_axion_actors_dependencies_point_downwards() {
+    never_names(
+        "axion-actors/src/model",
+        &["crate::config", "crate::policy", "crate::wire", "crate::process", "crate::actors"],
+        &[],
+    );
+    never_names("axion-actors/src/config", &["crate::policy", "crate::wire", "crate::process", "crate::actors"], &[]);
+    never_names("axion-actors/src/policy", &["crate::wire", "crate::process", "crate::actors"], &[]);
+    never_names("axion-actors/src/wire", &["crate::policy", "crate::process", "crate::actors"], &[]);
+    never_names("axion-actors/src/process", &["crate::policy", "crate::actors"], &[]);
+}
+
+#[test]
+fn only_wire_names_bincode() {
+    never_names("axion-actors/src", &["bincode"], &["src/wire/"]);
+    never_names("axion-core/src", &["bincode"], &[]);
+}
+
+#[test]
+fn the_program_names_only_axion_core() {
+    never_names("axion-cli/src", &["axion_actors", "actix"], &[]);
+}
+
+#[test]
+fn l11_no_handler_blocks() {
+    let words = ["thread::sleep", "block_on", "std::fs", ".join()", "recv_timeout", "blocking_", "Mutex", "RwLock"];
+    never_names("axion-actors/src/actors", &words, &["tests.rs"]);
+}
+
+#[test]
+fn l4_no_maps_behind_locks() {
+    for under in ["axion-actors/src", "axion-core/src"] {
+        never_names(under, &["Mutex<HashMap", "Mutex<FxHashMap", "RwLock<", "DashMap"], &[]);
+    }
+}

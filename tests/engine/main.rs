@@ -1,0 +1,10 @@
+//! Tests of the whole engine: on scripted children, and on real Python processes.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
+
+mod api;
+mod children;
+mod faults;
+mod fitness;
+mod laws;
+mod support;
