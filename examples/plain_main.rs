@@ -4,6 +4,8 @@
 //! cargo run --release --example plain_main
 //! ```
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example shows what it does")]
+
 use std::time::Duration;
 
 use axion_core::{Engine, Task};

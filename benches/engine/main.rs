@@ -3,14 +3,17 @@
 //! ```text
 //! cargo bench --bench engine                   # everything, about a minute
 //! cargo bench --bench engine -- throughput     # what has this word in its name
+//! cargo bench --bench engine -- --rounds 1     # fewer rounds than the usual 7
 //! cargo bench --bench engine -- --json         # one JSON object at the end, for scripts
 //! AXION_BENCH_PYTHON=/usr/bin/python3 cargo bench --bench engine
 //! ```
 //!
 //! Every figure is the median of several rounds, with the smallest and the largest beside it. On a
-//! shared machine, trust the ratios.
+//! shared machine, trust the ratios. Round trips are measured twice: as the scheduler places the
+//! threads, and with everything on one processor, which shows the engine's own work without the cost
+//! of waking another processor.
 
-#![allow(clippy::expect_used, clippy::print_stdout, missing_docs, reason = "a program of its own, for developers")]
+#![allow(clippy::expect_used, clippy::print_stdout, reason = "a program of its own, for developers")]
 
 mod raw;
 
@@ -23,15 +26,22 @@ use axion_core::{Engine, PoolKind, Task};
 use hdrhistogram::Histogram;
 use raw::RawChild;
 
-const ROUNDS: usize = 7;
+const ROUNDS: &str = "7";
 const TASKS: usize = 60_000;
 const TRIPS: usize = 5_000;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|it| it != "--bench").collect();
-    let json = arguments.iter().any(|it| it == "--json");
-    let wanted: Vec<&String> = arguments.iter().filter(|it| !it.starts_with("--")).collect();
-    let mut report = Report::default();
+    let (mut json, mut rounds, mut wanted) = (false, ROUNDS.to_owned(), Vec::new());
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--bench" => {}
+            "--json" => json = true,
+            "--rounds" => rounds = arguments.next().expect("--rounds N"),
+            _ => wanted.push(argument),
+        }
+    }
+    let mut report = Report { rounds: rounds.parse().expect("--rounds N"), figures: serde_json::Map::new() };
     let python = interpreter();
     println!("interpreter {}, {} processors\n", python.display(), std::thread::available_parallelism().expect("known"));
     type Section = fn(&Path, &mut Report);
@@ -43,13 +53,16 @@ fn main() {
         }
     }
     if json {
-        println!("{}", serde_json::Value::Object(report.0));
+        println!("{}", serde_json::Value::Object(report.figures));
     }
 }
 
-/// Figures by name.
-#[derive(Default)]
-struct Report(serde_json::Map<String, serde_json::Value>);
+struct Report {
+    /// How often each figure is measured.
+    rounds: usize,
+    /// Medians by name.
+    figures: serde_json::Map<String, serde_json::Value>,
+}
 
 impl Report {
     /// Prints a figure and keeps its median.
@@ -58,13 +71,13 @@ impl Report {
         let median = rounds[rounds.len() / 2];
         let (least, most) = (rounds[0], rounds[rounds.len() - 1]);
         println!("{name:<58} {median:>12.1} {unit:<8} ({least:.1} to {most:.1})");
-        self.0.insert(name.to_owned(), median.into());
+        self.figures.insert(name.to_owned(), median.into());
         median
     }
 
     fn ratio(&mut self, name: &str, ratio: f64) {
         println!("{name:<58} {ratio:>12.2} ×");
-        self.0.insert(name.to_owned(), ratio.into());
+        self.figures.insert(name.to_owned(), ratio.into());
     }
 }
 
@@ -107,14 +120,14 @@ fn fake(_: &Path, report: &mut Report) {
     let start = || Box::new(FakeLauncher::echo()) as Box<_>;
     let engine = Engine::builder().cpu_workers(2).io_workers(0).start_with(start).expect("starts");
     rate(&engine, TASKS);
-    let nanos = (0..ROUNDS).map(|_| 1e9 / rate(&engine, TASKS * 4));
-    report.put("fake: engine side of one task, 2 fake workers", "ns", nanos.collect());
-    let nanos = (0..ROUNDS).map(|_| {
-        let used = cpu_seconds(std::process::id());
-        rate(&engine, TASKS * 4);
-        (cpu_seconds(std::process::id()) - used) * 1e9 / (TASKS * 4) as f64
-    });
-    report.put("fake: processor time of one task, submitter included", "ns", nanos.collect());
+    let (mut whole, mut used) = (Vec::new(), Vec::new());
+    for _ in 0..report.rounds {
+        let before = cpu_seconds(std::process::id());
+        whole.push(1e9 / rate(&engine, TASKS * 4));
+        used.push((cpu_seconds(std::process::id()) - before) * 1e9 / (TASKS * 4) as f64);
+    }
+    report.put("fake: engine side of one task, 2 fake workers", "ns", whole);
+    report.put("fake: processor time of one task, submitter included", "ns", used);
 }
 
 fn throughput(python: &Path, report: &mut Report) {
@@ -123,7 +136,7 @@ fn throughput(python: &Path, report: &mut Report) {
     let one = engine(python, 1);
     let two = engine(python, 2);
     let (mut raw, mut single, mut double) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
+    for _ in 0..report.rounds {
         raw.push(child.throughput(TASKS));
         single.push(rate(&one, TASKS));
         double.push(rate(&two, TASKS));
@@ -135,10 +148,20 @@ fn throughput(python: &Path, report: &mut Report) {
 }
 
 fn round_trip(python: &Path, report: &mut Report) {
+    trips("round trip", python, report);
+    let everywhere = rustix::thread::sched_getaffinity(None).expect("known");
+    let mut one = rustix::thread::CpuSet::new();
+    one.set((0..rustix::thread::CpuSet::MAX_CPU).find(|it| everywhere.is_set(*it)).expect("a processor"));
+    rustix::thread::sched_setaffinity(None, &one).expect("pinned");
+    trips("round trip on one processor", python, report);
+    rustix::thread::sched_setaffinity(None, &everywhere).expect("released");
+}
+
+fn trips(name: &str, python: &Path, report: &mut Report) {
     let mut child = RawChild::start(python);
     let engine = engine(python, 1);
     let (mut raw, mut p50, mut p99) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
+    for _ in 0..report.rounds {
         raw.push(quantiles(|| child.round_trip()).0);
         let (half, most) = quantiles(|| {
             let begun = Instant::now();
@@ -148,10 +171,9 @@ fn round_trip(python: &Path, report: &mut Report) {
         p50.push(half);
         p99.push(most);
     }
-    let raw = report.put("round trip: raw pipe, p50", "µs", raw);
-    let half = report.put("round trip: engine, p50", "µs", p50);
-    report.put("round trip: engine, p99", "µs", p99);
-    report.ratio("round trip: engine against the raw pipe, p50", half / raw);
+    report.put(&format!("{name}: raw pipe, p50"), "µs", raw);
+    report.put(&format!("{name}: engine, p50"), "µs", p50);
+    report.put(&format!("{name}: engine, p99"), "µs", p99);
 }
 
 /// p50 and p99 in microseconds.
@@ -179,7 +201,7 @@ fn start(python: &Path, report: &mut Report) {
     };
     bare();
     let (mut bares, mut firsts, mut replacements) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS * 3 {
+    for _ in 0..report.rounds * 3 {
         bares.push(bare());
         let (first, second) = whole();
         firsts.push(first);

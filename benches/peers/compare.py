@@ -55,7 +55,6 @@ how to read it:
 
 NOTES = [
     "The peers are driven from Python, as they always are; Axion from Rust, by benches/engine.",
-    "Axion's value of a round is the median of the bench's own rounds, so its min and max lie closer together.",
     "The round trip has one worker, the throughput has two.",
 ]
 
@@ -93,7 +92,9 @@ def parse_arguments():
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="how often each is measured (default 5)")
+    parser.add_argument(
+        "--rounds", type=positive, default=5, metavar="N", help="how often each is measured (default 5)"
+    )
     parser.add_argument(
         "--tasks",
         type=positive,
@@ -189,7 +190,7 @@ def prepare_bench(folder):
 
 def measure_axion(bench):
     environment = dict(os.environ, AXION_BENCH_PYTHON=sys.executable)
-    printed = run([bench, "--json", "throughput", "round trip"], environment)
+    printed = run([bench, "--json", "--rounds", "1", "throughput", "round trip"], environment)
     figures = json.loads(printed.splitlines()[-1])
     try:
         return {
@@ -333,7 +334,8 @@ def print_markdown(report):
         print("| %s |" % " | ".join(["`%s`" % row[0]] + row[1:]))
     print()
     facts = ", ".join("%s %s" % fact for fact in report["machine"].items())
-    print("Median of %d rounds, 2 workers, a task that does nothing. %s. %s" % (report["rounds"], facts, " ".join(report["notes"])))
+    notes = " ".join(report["notes"])
+    print("Median of %d rounds, 2 workers, a task that does nothing. %s. %s" % (report["rounds"], facts, notes))
 
 
 if __name__ == "__main__":

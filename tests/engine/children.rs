@@ -81,7 +81,7 @@ fn c4_4_coroutines_of_one_worker_run_at_the_same_time() {
 fn output_of_every_kind_stays_with_its_task_also_when_tasks_are_sent_ahead() {
     let engine = engine(1, 0);
     let submit = |mark: usize| {
-        let params = json!({"mark": mark, "subprocess": mark % 50 == 0});
+        let params = json!({"mark": mark, "subprocess": mark.is_multiple_of(50)});
         engine.submit_wait(entry("write_everywhere", params)).expect("accepted")
     };
     let handles: Vec<_> = (0..200).map(submit).collect();

@@ -6,7 +6,7 @@ import tempfile
 import textwrap
 import unittest
 
-from harness import Worker
+from harness import ROOT, Worker
 
 
 class Gate:
@@ -30,11 +30,39 @@ def gate(path):
         os.close(self._fd)
 
 
+class OneWorker:
+    """One worker, `one`, for all tests of a class: whatever a test did to it, it must be able to go on."""
+
+    one = None
+
+    def setUp(self):
+        super().setUp()
+        self.fine = self.script("fine.py", "def main(p, c): return 'fine'")
+        if self.one is None:
+            type(self).one = Worker(slots=self.slots, cwd="/")
+
+    def tearDown(self):
+        super().tearDown()
+        try:
+            usable = self.one.run(self.fine) == "fine"
+            self.one.outputs.clear()
+        except (AssertionError, OSError):
+            usable = False
+        if not usable:
+            self.tearDownClass()
+
+    @classmethod
+    def tearDownClass(cls):
+        if cls.one is not None:
+            cls.one.close()
+            cls.one = None
+
+
 class Case(unittest.TestCase):
     slots = 1
 
     def setUp(self):
-        self.folder = os.path.realpath(tempfile.mkdtemp(prefix="axion-test-"))
+        self.folder = tempfile.mkdtemp(dir=ROOT)
         self.addCleanup(shutil.rmtree, self.folder)
 
     def path(self, name):

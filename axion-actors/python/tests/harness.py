@@ -44,21 +44,25 @@ def install(folder):
     return folder
 
 
-_shared = None
+# Everything that this run writes to disk, workers included, lies below.
+ROOT = os.path.realpath(tempfile.mkdtemp(prefix="axion-test-"))
+atexit.register(shutil.rmtree, ROOT)
 
 
-def _shared_folder():
-    global _shared
-    if _shared is None:
-        _shared = install(tempfile.mkdtemp(prefix="axion-test-runtime-"))
-        atexit.register(shutil.rmtree, _shared)
-    return _shared
+def runtime_folder():
+    """The folder with the runtime that the workers share."""
+    folder = os.path.join(ROOT, "runtime")
+    if not os.path.exists(folder):
+        os.mkdir(folder)
+        install(folder)
+    return folder
 
 
 def environment(extra=None):
     """The environment of a worker: this process's without its PYTHON settings."""
     env = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     env[MARK] = RUN
+    env["TMPDIR"] = ROOT
     env.update(extra or {})
     return env
 
@@ -95,7 +99,7 @@ class Worker:
 
     def __init__(self, worker_id="cpu-0", slots=1, frame_limit=1 << 26, cwd=None, env=None, configure=True,
                  folder=None, interpreter=INTERPRETER):
-        folder = folder or _shared_folder()
+        folder = folder or runtime_folder()
         self.package = os.path.join(folder, PACKAGE)
         ours, theirs = socket.socketpair()
         self.control = ours
@@ -106,7 +110,7 @@ class Worker:
         os.set_blocking(self.down, False)
         os.set_blocking(self.raw_out, False)
         os.set_blocking(self.raw_err, False)
-        page_fd, page_path = tempfile.mkstemp()
+        page_fd, page_path = tempfile.mkstemp(dir=ROOT)
         os.unlink(page_path)
         os.truncate(page_fd, 4096)
         self.page = memoryview(mmap.mmap(page_fd, 4096)).cast("Q")

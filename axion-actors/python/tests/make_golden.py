@@ -36,8 +36,7 @@ def frame(*parts):
 
 
 # IEEE 754 doubles, least significant byte first.
-F64 = {0.0: "0000000000000000", 0.5: "000000000000e03f", 1.0: "000000000000f03f", -2.0: "00000000000000c0",
-       1.7976931348623157e308: "ffffffffffffef7f"}
+F64 = {0.0: "0000000000000000", 0.5: "000000000000e03f", 1.0: "000000000000f03f", -2.0: "00000000000000c0"}
 
 
 def f64(number):
@@ -88,8 +87,8 @@ FRAMES = [
     ("UP", "Output", [U64_MAX, U32_MAX, ""], frame(u32(3), u64(U64_MAX), u32(U32_MAX), raw(b""))),
     ("UP", "Progress", [3, 0.5, "hälf"], frame(u32(4), u64(3), f64(0.5), text("hälf"))),
     ("UP", "Progress", [0, 0.0, ""], frame(u32(4), u64(0), f64(0.0), text(""))),
-    ("UP", "Progress", [U64_MAX, 1.7976931348623157e308, "最大"],
-     frame(u32(4), u64(U64_MAX), f64(1.7976931348623157e308), text("最大"))),
+    ("UP", "Progress", [U64_MAX, 1.0, "最大"],
+     frame(u32(4), u64(U64_MAX), f64(1.0), text("最大"))),
     ("UP", "Progress", [4, -2.0, "1.0"], frame(u32(4), u64(4), f64(-2.0), text("1.0"))),
     ("UP", "Log", [3, 2, "careful"], frame(u32(5), u64(3), u32(2), text("careful"))),
     ("UP", "Log", [U64_MAX, U32_MAX, "\U0001f40d\n"], frame(u32(5), u64(U64_MAX), u32(U32_MAX), text("\U0001f40d\n"))),

@@ -4,7 +4,7 @@ import os
 import unittest
 import uuid
 
-from base import Case, Gate
+from base import Case, Gate, OneWorker
 from harness import LIMIT, wait_until
 from axion_worker.failure import Kind
 
@@ -21,7 +21,7 @@ def in_thread(p, c):
 """
 
 
-class Control:
+class Control(OneWorker):
     """Run under both kinds of worker."""
 
     def started(self, worker, script, params=None):
@@ -31,7 +31,7 @@ class Control:
 
     def test_ping_is_answered_while_a_task_runs(self):
         gate = self.gate()
-        worker = self.worker()
+        worker = self.one
         seq = self.started(worker, self.gated(), {"gate": gate.path})
         for nonce in (0, 2 ** 64 - 1):
             self.assertEqual(worker.ask("Ping", nonce), ("Pong", [nonce]))
@@ -39,7 +39,7 @@ class Control:
         worker.result(seq)
 
     def test_ping_is_answered_while_python_code_is_busy(self):
-        worker = self.worker()
+        worker = self.one
         seq = self.started(worker, self.script("a.py", """
             def main(p, c):
                 print("begun")
@@ -52,13 +52,13 @@ class Control:
     def test_many_questions_in_one_write(self):
         from harness import wire
 
-        worker = self.worker()
+        worker = self.one
         worker.control.sendall(b"".join(wire.encode(wire.CONTROL_DOWN, "Ping", n) for n in range(5000)))
         self.assertEqual([worker.answer() for _ in range(5000)], [("Pong", [n]) for n in range(5000)])
 
     def test_a_stack_dump_names_the_function_that_runs(self):
         gate = self.gate()
-        worker = self.worker()
+        worker = self.one
         script = self.script("stuck.py", Gate.SOURCE + """
 def the_guilty_function(p):
     print("begun")
@@ -88,13 +88,13 @@ def main(p, c):
         self.assertEqual(worker.run(script), True)
 
     def test_cancel_sets_the_flag_of_the_context(self):
-        worker = self.worker()
+        worker = self.one
         seq = self.started(worker, self.script("a.py", WAITS + "main = in_thread"))
         self.assertEqual(worker.ask("Cancel", seq), ("Cancelled", [seq, True]))
         self.assertEqual(worker.result(seq), "saw it")
 
     def test_cancel_ends_an_async_task(self):
-        worker = self.worker()
+        worker = self.one
         seq = self.started(worker, self.script("a.py", WAITS + "main = in_loop"))
         self.assertEqual(worker.ask("Cancel", seq), ("Cancelled", [seq, True]))
         failure = worker.failure(seq)
@@ -103,7 +103,7 @@ def main(p, c):
         self.assertEqual(worker.run(self.script("b.py", "async def main(p, c): return 'on'")), "on")
 
     def test_an_async_task_can_clean_up_or_refuse_to_be_cancelled(self):
-        worker = self.worker()
+        worker = self.one
         seq = self.started(worker, self.script("a.py", """
             import asyncio
             async def main(p, c):
@@ -118,7 +118,7 @@ def main(p, c):
         self.assertEqual(worker.result(seq), ["cleaned", True])
 
     def test_a_task_that_is_not_running_is_not_cancelled(self):
-        worker = self.worker()
+        worker = self.one
         script = self.script("a.py", "def main(p, c): return c.cancelled")
         seq = worker.submit(script)
         worker.result(seq)
@@ -128,7 +128,7 @@ def main(p, c):
 
     def test_L6_cancel_hits_the_task_it_names_alone(self):
         gate = self.gate()
-        worker = self.worker()
+        worker = self.one
         script = self.script("a.py", Gate.SOURCE + """
 def main(p, c):
     print("begun")
@@ -168,7 +168,7 @@ def main(p, c):
 
     def test_revoke_of_some_leaves_the_others(self):
         gate = self.gate()
-        worker = self.worker()
+        worker = self.one
         script = self.script("a.py", "def main(p, c): return p")
         busy = worker.submit_together(*[(self.gated(), {"gate": gate.path})] * self.slots)
         for seq in busy:
@@ -180,7 +180,7 @@ def main(p, c):
         self.assertEqual(worker.results(*busy, *waiting[1::2])[self.slots:], [1, 3, 5])
 
     def test_revoke_of_finished_and_of_no_tasks(self):
-        worker = self.worker()
+        worker = self.one
         seq = worker.submit(self.script("a.py", "def main(p, c): return 1"))
         worker.result(seq)
         self.assertEqual(worker.ask("Revoke", [seq]), ("Revoked", [[]]))
@@ -195,7 +195,7 @@ def main(p, c):
         for at in range(2000 - 100, 0, -100):
             taken += worker.ask("Revoke", seqs[at:at + 100])[1][0]
         last = worker.submit(script, "last")
-        self.assertEqual(worker.finish(), 0)
+        worker.end()
         ran = []
         message = worker.receive()
         while message is not None:
@@ -203,6 +203,7 @@ def main(p, c):
             ran.append(message[1][0])
             message = worker.receive()
         self.assertEqual(sorted(ran + taken), seqs + [last])
+        self.assertEqual(worker.process.wait(LIMIT), 0)
 
     def test_shutdown_starts_nothing_more(self):
         gate = self.gate()
@@ -225,7 +226,7 @@ def main(p, c):
 class ControlInline(Control, Case):
     def test_L12_tasks_start_in_the_order_they_were_sent(self):
         script = self.script("a.py", "order = []\ndef main(p, c):\n    order.append(p)\n    return order")
-        worker = self.worker()
+        worker = self.one
         seqs = worker.submit_together(*[(script, n) for n in range(100)])
         self.assertEqual(worker.results(*seqs)[-1], list(range(100)))
 
@@ -242,7 +243,7 @@ class ControlInline(Control, Case):
 
     def test_L2_result_can_be_read_while_the_next_task_runs(self):
         gate = self.gate()
-        worker = self.worker()
+        worker = self.one
         fine = self.script("fine.py", "def main(p, c): return p")
         first, second = worker.submit_together((fine, 1), (self.gated(), {"gate": gate.path}))
         self.assertEqual(worker.result(first), 1)
@@ -266,7 +267,7 @@ class ControlThreaded(Control, Case):
         self.assertIsNone(worker.receive())
 
     def test_cancel_of_one_async_task_leaves_the_others(self):
-        worker = self.worker()
+        worker = self.one
         script = self.script("a.py", WAITS + "main = in_loop")
         seqs = worker.submit_together(*[(script, {})] * 8)
         for seq in seqs:
@@ -279,7 +280,7 @@ class ControlThreaded(Control, Case):
     def test_cancel_before_an_async_task_took_its_first_step(self):
         # The loop is held up, so that the second task is still on its way into it.
         gate = self.gate()
-        worker = self.worker()
+        worker = self.one
         holding = self.script("hold.py", Gate.SOURCE + """
 async def main(p, c):
     print("begun")

@@ -3,7 +3,7 @@
 import os
 import unittest
 
-from base import Case
+from base import Case, OneWorker
 from harness import LIMIT, PACKAGE, wait_until
 from axion_worker.failure import Kind
 
@@ -17,13 +17,8 @@ class Kinds(unittest.TestCase):
             "RESULT_NOT_SERIALIZABLE": 9, "RESULT_TOO_LARGE": 10, "PARAMS_INVALID": 11, "CANCELLED": 12})
 
 
-class Failures:
+class Failures(OneWorker):
     """Run under both kinds of worker."""
-
-    def setUp(self):
-        super().setUp()
-        self.fine = self.script("fine.py", "def main(p, c): return 'fine'")
-        self.one = self.worker()
 
     def fails(self, script, params=None, kind=Kind.EXCEPTION):
         """The failure of a script; the worker must be able to go on after it."""

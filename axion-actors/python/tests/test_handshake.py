@@ -51,12 +51,12 @@ class Handshake(Case):
         import socket
         import subprocess
 
-        from harness import PACKAGE, _shared_folder, environment
+        from harness import PACKAGE, runtime_folder, environment
 
         ours, theirs = socket.socketpair()
         with theirs:
             process = subprocess.Popen(
-                [INTERPRETER, os.path.join(_shared_folder(), "worker.py"), PACKAGE, "cpu-0"],
+                [INTERPRETER, os.path.join(runtime_folder(), "worker.py"), PACKAGE, "cpu-0"],
                 stdin=theirs, stderr=subprocess.PIPE, env=environment())
         ours.close()
         with process:

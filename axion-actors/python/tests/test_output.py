@@ -2,15 +2,15 @@
 
 import unittest
 
-from base import Case, Gate
+from base import Case, Gate, OneWorker
 from harness import LIMIT, wait_until
 
 
-class Prints:
+class Prints(OneWorker):
     """Run under both kinds of worker."""
 
     def printed(self, source, stream=0, params=None):
-        worker = self.worker()
+        worker = self.one
         seq = worker.submit(self.script("a.py", source), params)
         worker.result(seq)
         self.assertEqual({key[0] for key in worker.outputs}, {seq})
@@ -18,7 +18,7 @@ class Prints:
 
     def test_lines_come_as_they_are_printed(self):
         gate = self.gate()
-        worker = self.worker()
+        worker = self.one
         seq = worker.submit(self.gated(), {"gate": gate.path})
         worker.wait_for_line(seq, "begun\n")
         gate.open()
@@ -28,14 +28,14 @@ class Prints:
         self.assertEqual(self.printed("def main(p, c): print('a\\nb', end='')"), "a\nb")
 
     def test_a_print_without_newline_comes_before_a_failure(self):
-        worker = self.worker()
+        worker = self.one
         seq = worker.submit(self.script("a.py", "def main(p, c):\n    print('a', end='')\n    raise ValueError"))
         worker.failure(seq)
         self.assertEqual(worker.output(seq), "a")
 
     def test_flush_sends_an_unfinished_line_at_once(self):
         gate = self.gate()
-        worker = self.worker()
+        worker = self.one
         seq = worker.submit(self.script("a.py", Gate.SOURCE + """
 def main(params, context):
     print("50 %", end="", flush=True)
@@ -126,7 +126,7 @@ def main(params, context):
         self.assertEqual(worker.finish(), 0)
 
     def test_redirected_prints_stay_with_the_task(self):
-        worker = self.worker()
+        worker = self.one
         script = self.script("a.py", """
             import contextlib, io
             def main(p, c):
@@ -145,7 +145,7 @@ def main(params, context):
             def lines(name):
                 for n in range(200):
                     print(name, "says", n)
-                print(name, "ends", end="")
+                print(name, "ends")
             def main(p, c):
                 before = sys.getswitchinterval()
                 sys.setswitchinterval(1e-6)
@@ -153,15 +153,19 @@ def main(params, context):
                            for name in ("one", "two", "three")]
                 for thread in threads: thread.start()
                 for thread in threads: thread.join()
+                last = threading.Thread(target=contextvars.copy_context().run, args=(sys.stdout.write, "unfinished"))
+                last.start()
+                last.join()
                 sys.setswitchinterval(before)
         """)
         for name in ("one", "two", "three"):
             lines = [line for line in text.splitlines() if line.startswith(name + " says")]
             self.assertEqual(lines, ["%s says %d" % (name, n) for n in range(200)])
-            self.assertEqual(text.count(name + " ends"), 1)
+            self.assertEqual(text.count(name + " ends\n"), 1)
+        self.assertTrue(text.endswith("\nunfinished"))
 
     def test_logging_goes_where_it_belongs(self):
-        worker = self.worker()
+        worker = self.one
         script = self.script("a.py", """
             import logging
             def main(p, c): logging.warning("careful %d", p["n"])
@@ -184,7 +188,7 @@ class PrintsInline(Prints, Case):
                 subprocess.run(["echo", "subprocess %d" % n])
                 print("unfinished %d" % n, end="")
         """)
-        worker = self.worker()
+        worker = self.one
         seqs = worker.submit_together(*[(script, {"n": n}) for n in range(30)])
         worker.results(*seqs)
         for n, seq in enumerate(seqs):
@@ -197,7 +201,7 @@ class PrintsInline(Prints, Case):
     def test_silent_tasks_between_printing_ones(self):
         loud = self.script("loud.py", "import os\ndef main(p, c): print('p', p); os.write(1, b'raw\\n')")
         silent = self.script("silent.py", "def main(p, c): return p")
-        worker = self.worker()
+        worker = self.one
         seqs = worker.submit_together(*[(loud if n % 10 == 0 else silent, n) for n in range(300)])
         worker.results(*seqs)
         self.assertEqual({seq: worker.output(seq) for seq, _ in worker.outputs},
@@ -205,7 +209,7 @@ class PrintsInline(Prints, Case):
                           for n, seq in enumerate(seqs) if n % 10 == 0})
 
     def test_raw_output_larger_than_the_pipe_blocks_until_the_engine_takes_it(self):
-        worker = self.worker()
+        worker = self.one
         script = self.script("a.py", """
             import os
             def main(p, c):
@@ -268,7 +272,7 @@ class PrintsThreaded(Prints, Case):
                     print("line", end=" ")
                     print(n)
         """)
-        worker = self.worker()
+        worker = self.one
         names = ["a", "b", "c", "d"]
         seqs = worker.submit_together(*[(script, {"name": name}) for name in names])
         worker.results(*seqs)
@@ -288,7 +292,7 @@ class PrintsThreaded(Prints, Case):
                     await asyncio.ensure_future(inner(p["name"], n))
                 await asyncio.get_running_loop().run_in_executor(None, lambda: None)
         """)
-        worker = self.worker()
+        worker = self.one
         names = list("abcdefgh")
         seqs = worker.submit_together(*[(script, {"name": name}) for name in names])
         worker.results(*seqs)
@@ -296,7 +300,7 @@ class PrintsThreaded(Prints, Case):
             self.assertEqual(worker.output(seq), "".join("%s %d\n" % (name, n) for n in range(20)))
 
     def test_raw_output_is_left_to_the_engine(self):
-        worker = self.worker()
+        worker = self.one
         seq = worker.submit(self.script("a.py", "import os\ndef main(p, c): os.write(1, b'raw')"))
         worker.result(seq)
         self.assertEqual(worker.outputs, {})

@@ -3,16 +3,16 @@
 import os
 import unittest
 
-from base import Case, Gate
+from base import Case, Gate, OneWorker
 from harness import wait_until
 
 
-class Entry:
+class Entry(OneWorker):
     """Both ways to write a script, plain and async; run under both kinds of worker."""
 
     def test_main_gets_params_and_context(self):
         script = self.script("a.py", "def main(params, context): return [params, context.attempt]")
-        self.assertEqual(self.worker().run(script, {"a": [1, "é"]}), [{"a": [1, "é"]}, 1])
+        self.assertEqual(self.one.run(script, {"a": [1, "é"]}), [{"a": [1, "é"]}, 1])
 
     def test_async_main(self):
         script = self.script("a.py", """
@@ -21,7 +21,7 @@ class Entry:
                 await asyncio.sleep(0)
                 return [params, context.attempt]
         """)
-        worker = self.worker()
+        worker = self.one
         self.assertEqual(worker.run(script, {"a": 1}), [{"a": 1}, 1])
         self.assertEqual(worker.run(script, {"a": 2}), [{"a": 2}, 1])
 
@@ -31,7 +31,7 @@ class Entry:
                 def run(self, params): return params["n"] + 1
             def module(): return Job()
         """)
-        self.assertEqual(self.worker().run(script, {"n": 1}), 2)
+        self.assertEqual(self.one.run(script, {"n": 1}), 2)
 
     def test_module_as_a_class(self):
         script = self.script("a.py", """
@@ -41,7 +41,7 @@ class Entry:
                     self.uses += 1
                     return params["n"] + self.uses
         """)
-        worker = self.worker()
+        worker = self.one
         self.assertEqual([worker.run(script, {"n": 1}), worker.run(script, {"n": 1})], [2, 2], "one object per task")
 
     def test_module_with_async_run(self):
@@ -54,7 +54,7 @@ class Entry:
                 async def run(self, params): return params["n"] + 2
             def module(): return Job()
         """)
-        worker = self.worker()
+        worker = self.one
         self.assertEqual([worker.run(as_class, {"n": 1}), worker.run(as_function, {"n": 1})], [2, 3])
 
     def test_main_wins_over_module(self):
@@ -62,7 +62,7 @@ class Entry:
             def main(params, context): return "main"
             def module(): raise AssertionError
         """)
-        self.assertEqual(self.worker().run(script), "main")
+        self.assertEqual(self.one.run(script), "main")
 
     def test_any_awaitable_is_awaited(self):
         script = self.script("a.py", """
@@ -73,7 +73,7 @@ class Entry:
                     return "later"
             def main(params, context): return Later()
         """)
-        self.assertEqual(self.worker().run(script), "later")
+        self.assertEqual(self.one.run(script), "later")
 
     def test_what_an_async_task_leaves_running_does_not_stop_the_next(self):
         script = self.script("a.py", """
@@ -84,7 +84,7 @@ class Entry:
                 asyncio.get_running_loop().create_task(forever())
                 return params["n"]
         """)
-        worker = self.worker()
+        worker = self.one
         self.assertEqual([worker.run(script, {"n": n}) for n in range(3)], [0, 1, 2])
 
     def test_the_module_is_there_as_in_any_import(self):
@@ -93,13 +93,13 @@ class Entry:
             def main(params, context):
                 return [__file__, sys.modules[__name__].main is main, __name__ == "__main__"]
         """)
-        self.assertEqual(self.worker().run(script), [script, True, False])
+        self.assertEqual(self.one.run(script), [script, True, False])
 
     def test_a_script_with_an_odd_path(self):
         for name in ("no_extension", "späß ü/ä ö.py", "with'quote\".py", os.fsdecode(b"not\xffutf8.py")):
             with self.subTest(name):
                 script = self.script(name, "def main(params, context): return 7")
-                self.assertEqual(self.worker().run(script), 7)
+                self.assertEqual(self.one.run(script), 7)
 
 
 class EntryInline(Entry, Case):

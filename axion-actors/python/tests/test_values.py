@@ -3,23 +3,20 @@
 import json
 import unittest
 
-from base import Case
+from base import Case, OneWorker
 from harness import LIMIT
 from axion_worker.failure import Kind
 
 DEEP = 100_000
 
 
-class Values(Case):
-    slots = 1
-
+class Values(OneWorker, Case):
     def setUp(self):
         super().setUp()
         self.eval = self.script("eval.py", """
             import collections, datetime, decimal, enum
             def main(params, context): return eval(params["code"])
         """)
-        self.one = self.worker()
 
     def refused(self, code, *words):
         failure = self.one.fail(self.eval, {"code": code})

@@ -120,14 +120,14 @@ class NoFrames(unittest.TestCase):
         outcomes = {True: 0, False: 0}
         for _ in range(20_000):
             table, _, _, data = chance.choice(known)
-            body = bytearray(data[4:] if chance.random() < 0.8 else chance.randbytes(chance.randrange(80)))
+            body = bytearray(data[4:] if chance.random() < 0.8 else _random_bytes(chance, 80))
             for _ in range(chance.randrange(4)):
                 at = chance.randrange(len(body) + 1)
                 what = chance.randrange(4)
                 if what == 0 and at < len(body):
                     body[at] = chance.choice((0, 1, 0x7f, 0x80, 0xff, chance.randrange(256)))
                 elif what == 1:
-                    body[at:at] = chance.randbytes(chance.randrange(10))
+                    body[at:at] = _random_bytes(chance, 10)
                 elif what == 2:
                     del body[at:at + chance.randrange(10)]
                 else:
@@ -148,6 +148,10 @@ class NoFrames(unittest.TestCase):
         # What was read says the same when it is written: one form for each message. (NaN is not equal to itself.)
         self.assertEqual(wire.encode(table, name, *values)[4:], body)
         return True
+
+
+def _random_bytes(chance, limit):
+    return bytes(chance.randrange(256) for _ in range(chance.randrange(limit)))
 
 
 if __name__ == "__main__":

@@ -27,10 +27,13 @@ pub struct GuardianError {
     source: io::Error,
 }
 
-/// Lines `+ GROUP` and `- GROUP` until the pipe ends; then the groups that are left are killed.
+/// Called with the folder and the groups to begin with. Lines `+ GROUP` and `- GROUP` until the pipe
+/// ends; then the groups that are left are killed.
 const SCRIPT: &str = r#"
 trap '' HUP INT QUIT TERM
-groups=' '
+folder=$1
+shift
+groups=" $* "
 while read -r what group; do
     case $what in
         +) groups="$groups$group " ;;
@@ -42,7 +45,7 @@ done
 for group in $groups; do
     kill -s KILL -- "-$group"
 done
-rm -rf -- "$1"
+rm -rf -- "$folder"
 "#;
 
 /// The guardian of one engine. Dropping it ends it, after the groups it still knows.
@@ -65,8 +68,9 @@ impl Guardian {
     /// # Errors
     /// If there is no `/bin/sh` or no process can be made.
     pub fn start(folder: &Path) -> Result<Self, GuardianError> {
-        let (process, pipe) = spawn(folder)?;
-        let state = State { process, pipe: Some(pipe), groups: BTreeSet::new() };
+        let groups = BTreeSet::new();
+        let (process, pipe) = spawn(folder, &groups)?;
+        let state = State { process, pipe: Some(pipe), groups };
         Ok(Self { folder: folder.to_owned(), state: Mutex::new(state) })
     }
 
@@ -136,11 +140,9 @@ impl Guardian {
         // Killed, not only waited for: one that is stopped or stuck would never end by itself.
         let _ = state.process.kill();
         let _ = state.process.wait();
-        let (process, pipe) = spawn(&self.folder)?;
+        // The new one is born with the groups: there is no moment in which it does not know them.
+        let (process, pipe) = spawn(&self.folder, &state.groups)?;
         (state.process, state.pipe) = (process, Some(pipe));
-        for group in state.groups.clone() {
-            state.say('+', group).map_err(|source| GuardianError { what: "tell", source })?;
-        }
         Ok(())
     }
 
@@ -169,11 +171,12 @@ impl Drop for Guardian {
     }
 }
 
-fn spawn(folder: &Path) -> Result<(Child, ChildStdin), GuardianError> {
+fn spawn(folder: &Path, groups: &BTreeSet<i32>) -> Result<(Child, ChildStdin), GuardianError> {
     let failed = |source| GuardianError { what: "start", source };
     let mut process = Command::new("/bin/sh")
         .args(["-c", SCRIPT, "axion-guardian"])
         .arg(folder)
+        .args(groups.iter().map(i32::to_string))
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

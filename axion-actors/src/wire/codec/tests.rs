@@ -58,7 +58,7 @@ fn golden_frames_are_read_and_written_as_they_stand() {
 }
 
 fn hex_shown(shown: &str, text: &str) -> bool {
-    if text.len() % 2 != 0 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+    if !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return false;
     }
     let bytes = hex(text);

@@ -1,0 +1,50 @@
+# The habits. `make` lists them.
+
+CARGO ?= cargo
+PYTHON ?= python3
+PEERS := benches/peers/.venv
+
+.PHONY: help test lint bench bench-peers check deny
+
+help:
+	@echo "make test         everything CI runs for tests"
+	@echo "make lint         formatting, clippy, documentation"
+	@echo "make check        lint and test"
+	@echo "make bench        the engine's figures beside their baselines"
+	@echo "make bench-peers  the same no-op through other task runners"
+	@echo "make deny         licences and advisories of the dependencies"
+
+# nextest kills a test that hangs; without it, cargo's own runner does the same tests.
+test:
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+		$(CARGO) nextest run --workspace --all-targets; \
+	else \
+		echo "cargo-nextest is not installed: a test that hangs will not be killed"; \
+		$(CARGO) test --workspace --all-targets; \
+	fi
+	$(CARGO) test --workspace --doc
+	$(PYTHON) axion-actors/python/tests/all_pythons.py
+	$(CARGO) run --quiet --example plain_main
+	$(CARGO) run --quiet --example async_service
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features --quiet
+
+check: lint test
+
+bench:
+	$(CARGO) bench --bench engine
+
+bench-peers: $(PEERS)/made
+	$(CARGO) build --release --bench engine
+	$(PEERS)/bin/python benches/peers/compare.py
+
+$(PEERS)/made: benches/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --requirement benches/peers/requirements.txt
+	touch $@
+
+deny:
+	$(CARGO) deny check

@@ -1,0 +1,87 @@
+//! What is left when the program is interrupted or killed: nothing (L7).
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::support::{Running, Script, axion, lives, until};
+
+/// Starts a subprocess, prints both pids, and holds the interpreter lock in a C call for ever.
+const HOLDS_THE_LOCK: &str = "\
+import ctypes, os, subprocess
+def main(params, context):
+    process = subprocess.Popen(['sleep', '1000'])
+    print(os.getpid(), process.pid)
+    ctypes.PyDLL(None).sleep(1000)
+";
+
+/// Keeps working in Python.
+const COMPUTES: &str = "\
+import os
+def main(params, context):
+    print(os.getpid())
+    while True:
+        pass
+";
+
+fn started(script: &Script, private: &std::path::Path) -> (Running, Vec<i32>) {
+    let mut running = Running::start(axion().arg("run").arg(script.path()).env("TMPDIR", private));
+    let pids = running.pids();
+    assert!(pids.iter().all(|pid| lives(*pid)), "{pids:?}");
+    (running, pids)
+}
+
+fn entries(folder: &std::path::Path) -> usize {
+    std::fs::read_dir(folder).expect("listed").count()
+}
+
+#[test]
+fn l7_a_killed_engine_leaves_no_process_within_a_second_and_no_file() {
+    for text in [HOLDS_THE_LOCK, COMPUTES] {
+        let private = tempfile::tempdir().expect("a folder");
+        let (mut running, pids) = started(&Script::new(text), private.path());
+        running.0.kill().expect("killed");
+        let took = until("all Python processes are gone", || pids.iter().all(|pid| !lives(*pid)));
+        assert!(took < Duration::from_secs(1), "L7 allows a second, it took {took:?}");
+        running.0.wait().expect("reaped");
+        until("the private folder is gone", || entries(private.path()) == 0);
+    }
+}
+
+#[test]
+fn an_interrupt_ends_the_task_and_everything_it_started() {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let private = tempfile::tempdir().expect("a folder");
+        let (mut running, pids) = started(&Script::new(HOLDS_THE_LOCK), private.path());
+        running.signal(signal);
+        assert_eq!(running.0.wait().expect("ended").code(), Some(code));
+        until("all processes are gone", || pids.iter().all(|pid| !lives(*pid)));
+        assert_eq!(entries(private.path()), 0);
+    }
+}
+
+#[test]
+fn l7_a_killed_guardian_is_replaced_before_it_is_needed() {
+    let private = tempfile::tempdir().expect("a folder");
+    let (mut running, pids) = started(&Script::new(HOLDS_THE_LOCK), private.path());
+    let engine = i32::try_from(running.0.id()).expect("a pid");
+    let guardian = || {
+        let children = std::fs::read_to_string(format!("/proc/{engine}/task/{engine}/children"));
+        let threads = std::fs::read_dir(format!("/proc/{engine}/task")).expect("the engine lives").flatten();
+        let all = threads.filter_map(|it| std::fs::read_to_string(it.path().join("children")).ok());
+        let pids: Vec<i32> = all
+            .chain(children)
+            .flat_map(|it| it.split_whitespace().map(|pid| pid.parse().expect("a pid")).collect::<Vec<i32>>())
+            .collect();
+        pids.into_iter().find(|pid| {
+            std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|it| it.contains("axion-guardian"))
+        })
+    };
+    let first = guardian().expect("a guardian");
+    rustix::process::kill_process(rustix::process::Pid::from_raw(first).expect("a pid"), Signal::KILL).expect("killed");
+    until("there is another guardian", || guardian().is_some_and(|pid| pid != first && lives(pid)));
+    running.0.kill().expect("killed");
+    let took = until("all Python processes are gone", || pids.iter().all(|pid| !lives(*pid)));
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    running.0.wait().expect("reaped");
+}

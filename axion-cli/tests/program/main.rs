@@ -1,0 +1,7 @@
+//! The built program as a user runs it.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
+
+mod death;
+mod run;
+mod support;

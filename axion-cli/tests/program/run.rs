@@ -1,0 +1,167 @@
+//! `axion run`: output, errors, exit codes.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use crate::support::{Script, axion, example, root, run};
+
+fn output_of(text: &str) -> crate::support::Ran {
+    let script = Script::new(text);
+    run(axion().arg("run").arg(script.path()))
+}
+
+#[test]
+fn the_result_is_one_line_of_json_on_standard_output() {
+    let double = example("double.py");
+    for parameters in [&["--params", r#"{"value": 21}"#][..], &["-p", "value=21"], &["--param", "value=21"]] {
+        let ran = run(axion().arg("run").arg(&double).args(parameters));
+        assert_eq!((ran.code, ran.out.as_str()), (Some(0), "{\"result\": 42, \"status\": \"success\"}\n"));
+        assert_eq!(ran.err, "");
+    }
+}
+
+#[test]
+fn parameters_come_from_a_file_from_standard_input_and_on_top_of_both() {
+    let script = Script::new("def main(params, context):\n    return params\n");
+    let file = script.folder().join("params.json");
+    std::fs::write(&file, r#"{"a": 1, "big": 123456789012345678901234567890, "t": "x"}"#).expect("written");
+    let ran =
+        run(axion().arg("run").arg(script.path()).arg("--params-file").arg(&file).args(["-p", "t=y=z", "-p", "l=[1]"]));
+    assert_eq!(ran.out, "{\"a\": 1, \"big\": 123456789012345678901234567890, \"l\": [1], \"t\": \"y=z\"}\n");
+
+    let mut child = axion()
+        .arg("run")
+        .arg(script.path())
+        .args(["--params-file", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("started");
+    child.stdin.take().expect("piped").write_all(b" [1, 2]\n").expect("written");
+    assert_eq!(child.wait_with_output().expect("ended").stdout, b"[1, 2]\n");
+}
+
+#[test]
+fn the_record_has_id_outcome_worker_and_timings() {
+    let ran =
+        run(axion().arg("run").arg(example("double.py")).args(["-p", "value=1", "--output", "json", "--type", "io"]));
+    let record: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
+    assert_eq!(record["outcome"], "succeeded");
+    assert_eq!(record["data"]["result"], 2);
+    assert_eq!((&record["worker"], &record["attempt"]), (&"io-0".into(), &1.into()));
+    assert_eq!(record["id"].as_str().expect("an id").len(), 36);
+    assert!(record["run_seconds"].as_f64().expect("a number") > 0.0);
+    assert!(record["timings"]["finished"].as_str().expect("a time").ends_with('Z'));
+    assert!(record["error"].is_null());
+}
+
+#[test]
+fn everything_a_script_writes_goes_to_standard_error() {
+    let ran = output_of(
+        "import os, subprocess, sys\n\
+         def main(params, context):\n\
+        \x20   print('by print')\n\
+        \x20   print('by print to stderr', file=sys.stderr)\n\
+        \x20   os.write(1, b'by os.write\\n')\n\
+        \x20   subprocess.run(['echo', 'by subprocess'])\n\
+        \x20   context.log('by log')\n\
+        \x20   context.progress(0.5, 'half way')\n\
+        \x20   return 1\n",
+    );
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "1\n"));
+    for text in ["by print\n", "by print to stderr\n", "by os.write\n", "by subprocess\n", "by log", " 50 % half way\n"]
+    {
+        assert!(ran.err.contains(text), "{text:?} is missing from {:?}", ran.err);
+    }
+}
+
+#[test]
+fn a_failed_task_prints_its_traceback_and_exits_with_1() {
+    let ran = output_of("def main(params, context):\n    return 1 / 0\n");
+    assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""));
+    assert!(ran.err.contains("line 2, in main\n    return 1 / 0"), "{}", ran.err);
+    assert!(ran.err.contains("error: the task failed: exception: ZeroDivisionError"), "{}", ran.err);
+
+    let script = Script::new("import os\ndef main(params, context):\n    os.kill(os.getpid(), 9)\n");
+    let ran = run(axion().arg("run").arg(script.path()).args(["--output", "json"]));
+    assert_eq!(ran.code, Some(1));
+    let record: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
+    assert_eq!((&record["outcome"], &record["error"]["kind"]), (&"lost".into(), &"worker_lost".into()));
+    assert!(ran.err.contains("signal 9 (SIGKILL)"), "{}", ran.err);
+}
+
+#[test]
+fn wrong_input_exits_with_2_and_says_what_and_where() {
+    let double = example("double.py");
+    let refused = |arguments: &[&str]| {
+        let ran = run(axion().arg("run").args(arguments));
+        assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{arguments:?}: {}", ran.err);
+        ran.err
+    };
+    let double = double.to_str().expect("text");
+    assert!(refused(&["no/such.py"]).contains("no/such.py"));
+    assert!(refused(&["/"]).contains("not a file"));
+    let bad = refused(&[double, "--params", "{\"value\": 2x}"]);
+    assert!(bad.contains("line 1 column 12") && bad.contains("{\"value\": 2x}"), "{bad}");
+    let bad = refused(&[double, "--params", "{\n  \"täxt\": ö\n}"]);
+    assert!(bad.contains("line 2"), "{bad}");
+    assert!(refused(&[double, "--params", ""]).contains("EOF"));
+    assert!(refused(&[double, "--params-file", "no/such.json"]).contains("no/such.json"));
+    assert!(refused(&[double, "--params", "[1]", "-p", "a=1"]).contains("not a JSON object"));
+    assert!(refused(&[double, "-p", "novalue"]).contains("KEY=VALUE"));
+    assert!(refused(&[double, "--params", "{}", "--params-file", "x"]).contains("cannot be used with"));
+    assert!(refused(&[double, "--type", "gpu"]).contains("cpu, io"));
+}
+
+#[test]
+fn no_usable_python_exits_with_3_and_the_reason() {
+    for (python, words) in [("/no/such/python", "/no/such/python"), ("/bin/false", "exit code 1")] {
+        let ran = run(axion().arg("run").arg(example("double.py")).args(["--python", python]));
+        assert_eq!((ran.code, ran.out.as_str()), (Some(3), ""), "{}", ran.err);
+        assert!(ran.err.contains(words), "{}", ran.err);
+    }
+}
+
+#[test]
+fn a_full_disk_under_the_private_folder_is_a_typed_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mount = std::process::Command::new("unshare")
+        .args(["--mount", "--map-root-user", "sh", "-c"])
+        .arg("mount -t tmpfs -o size=16k none \"$1\" && TMPDIR=\"$1\" exec \"$2\" run \"$3\" -p value=1")
+        .arg("sh")
+        .arg(folder.path())
+        .arg(env!("CARGO_BIN_EXE_axion"))
+        .arg(example("double.py"))
+        .output();
+    let output = match mount {
+        Ok(output) if !String::from_utf8_lossy(&output.stderr).contains("unshare") => output,
+        _ => return eprintln!("SKIPPED: this system lets no user mount a small disk (unshare --mount)"),
+    };
+    let err = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(3), "{err}");
+    assert!(err.contains("No space left on device") && err.contains("runtime_dir"), "{err}");
+}
+
+#[test]
+fn help_teaches() {
+    let ran = run(axion().args(["run", "--help"]));
+    for words in ["Exit codes:", "130", "--params-file", "axion run double.py -p value=21", "AXION_LOG"] {
+        assert!(ran.out.contains(words), "{words} is missing from {}", ran.out);
+    }
+}
+
+#[test]
+fn every_example_script_does_its_work_on_real_input() {
+    let value = |name: &str, arguments: &[&str]| -> serde_json::Value {
+        let ran = run(axion().arg("run").arg(example(name)).args(arguments).current_dir(root()));
+        assert_eq!(ran.code, Some(0), "{name}: {}", ran.err);
+        serde_json::from_str(&ran.out).expect("JSON")
+    };
+    assert_eq!(value("primes.py", &["-p", "limit=1000"])["count"], 168);
+    let words = value("word_frequencies.py", &["-p", "file=README.md", "-p", "top=3"]);
+    assert_eq!(words["frequencies"].as_array().or(words["top"].as_array()).expect("a list").len(), 3, "{words}");
+    let digests = value("sha256_tree.py", &["-p", "folder=examples/scripts"]);
+    assert!(digests.to_string().contains("double.py"), "{digests}");
+    let waits = value("async_waits.py", &["-p", "count=50", "-p", "seconds=0.05"]);
+    assert!(waits.is_object(), "{waits}");
+}

@@ -1,0 +1,114 @@
+//! Running the program and looking at processes.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Longer than anything that works takes.
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+
+pub(crate) fn axion() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_axion"));
+    command.env_remove("AXION_LOG").env_remove("AXION_PYTHON").stdin(Stdio::null());
+    command
+}
+
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
+}
+
+pub(crate) fn example(name: &str) -> PathBuf {
+    root().join("examples/scripts").join(name)
+}
+
+/// A script in a folder of its own.
+pub(crate) struct Script {
+    folder: tempfile::TempDir,
+}
+
+impl Script {
+    pub(crate) fn new(text: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("script.py"), text).expect("written");
+        Self { folder }
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join("script.py")
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// What a run gave.
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+pub(crate) fn run(command: &mut Command) -> Ran {
+    let output = command.output().expect("the program runs");
+    Ran {
+        code: output.status.code(),
+        out: String::from_utf8(output.stdout).expect("text"),
+        err: String::from_utf8(output.stderr).expect("text"),
+    }
+}
+
+/// A started program that is killed when the test ends, however it ends.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Running {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        Self(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts"))
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.0), signal).expect("signalled");
+    }
+
+    /// The next line on standard error that consists of numbers only.
+    pub(crate) fn pids(&mut self) -> Vec<i32> {
+        let mut line = Vec::new();
+        let err = self.0.stderr.as_mut().expect("piped");
+        loop {
+            let mut byte = [0];
+            assert_eq!(std::io::Read::read(err, &mut byte).expect("read"), 1, "no pids: {line:?}");
+            if byte[0] != b'\n' {
+                line.push(byte[0]);
+                continue;
+            }
+            let text = String::from_utf8(std::mem::take(&mut line)).expect("text");
+            let pids: Option<Vec<i32>> = text.split_whitespace().map(|word| word.parse().ok()).collect();
+            if let Some(pids) = pids.filter(|pids| !pids.is_empty()) {
+                return pids;
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Whether a process exists and has not ended.
+pub(crate) fn lives(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit_once(')').expect("a stat line").1.trim_start().starts_with('Z'))
+}
+
+/// Waits until a condition holds and returns how long that took.
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) -> Duration {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < LIMIT, "still not, after {LIMIT:?}: {what}");
+        std::thread::yield_now();
+    }
+    begun.elapsed()
+}
