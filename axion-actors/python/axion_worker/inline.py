@@ -10,13 +10,15 @@ import sys
 from _thread import allocate_lock
 from select import POLLIN, poll
 from time import monotonic_ns
-from types import CoroutineType
 
 from . import library, output, wire
 from .context import Context, parse_run
 from .coroutines import awaited, cancel_all
 from .failure import Kind, TaskFailure, describe, leave
 from .values import dumps, loads
+
+# Spares the usual result the search for an attribute.
+_PLAIN = frozenset((type(None), bool, int, float, str, list, tuple, dict))
 
 
 class Inline:
@@ -74,6 +76,7 @@ class Inline:
         raw.register(channel.raw_out, POLLIN)
         raw.register(channel.raw_err, POLLIN)
         look = raw.poll
+        call = last = batch = None  # the entry point found last, for which script in which read
         (stdout, stderr), pending = self._streams, self._pending
         for body, start, end in channel.frames:
             seq, attempt, task, script, params = parse_run(body, start, end)
@@ -88,11 +91,14 @@ class Inline:
             page[0] = seq
             begun = monotonic_ns()
             try:
-                call = scripts.get(script, channel.batch).call
+                if script != last or batch != channel.batch:
+                    last = None
+                    call = scripts.get(script, channel.batch).call
+                    last, batch = script, channel.batch
                 params = loads(params)
                 self._interruptible = True
                 value = call(params, context)
-                if type(value) is CoroutineType or hasattr(value, "__await__"):
+                if type(value) not in _PLAIN and hasattr(value, "__await__"):
                     value = self._await(value, context)
                 self._interruptible = False
                 data = dumps(value)

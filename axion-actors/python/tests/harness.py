@@ -47,6 +47,8 @@ def install(folder):
 # Everything that this run writes to disk, workers included, lies below.
 ROOT = os.path.realpath(tempfile.mkdtemp(prefix="axion-test-"))
 atexit.register(shutil.rmtree, ROOT)
+# The modules that were imported before the setting above took effect.
+atexit.register(shutil.rmtree, os.path.join(os.path.dirname(os.path.abspath(__file__)), "__pycache__"), True)
 
 
 def runtime_folder():

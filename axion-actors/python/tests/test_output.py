@@ -11,6 +11,7 @@ class Prints(OneWorker):
 
     def printed(self, source, stream=0, params=None):
         worker = self.one
+        worker.outputs.clear()
         seq = worker.submit(self.script("a.py", source), params)
         worker.result(seq)
         self.assertEqual({key[0] for key in worker.outputs}, {seq})
