@@ -8,6 +8,7 @@ use axion_actors::actors::messages::{Request, StopWorkers};
 use axion_actors::actors::{Admission, AdmissionClosed, EventBus, InboxSender, NoRoom, inbox};
 use axion_actors::config::Config;
 use axion_actors::model::{ErrorKind, PoolKind, Task, TaskError, TaskId, TaskRecord};
+use axion_actors::policy::scheduler::CancelAnswer;
 use axion_actors::process::Launcher;
 use tokio::sync::oneshot;
 
@@ -115,6 +116,29 @@ impl Engine {
     /// If the id is unknown or the engine has stopped.
     pub fn result(&self, id: TaskId, limit: Duration) -> Result<Option<Arc<TaskRecord>>, WaitError> {
         self.handle(id).wait_timeout(limit)
+    }
+
+    /// Ends a task before its time and says what becomes of it. Blocks the thread for the answer,
+    /// not for the end: wait for the task's handle for that.
+    ///
+    /// A task that waits is removed. One that runs is asked to stop (its context's `cancelled` turns
+    /// true, a coroutine is cancelled) and, if it has not after `cancel_grace`, killed with
+    /// everything it started; other tasks are not hit.
+    ///
+    /// # Errors
+    /// If the engine has stopped.
+    pub fn cancel(&self, id: TaskId) -> Result<CancelAnswer, WaitError> {
+        park::wait(self.cancel_async(id))
+    }
+
+    /// As [`cancel`](Self::cancel), without blocking.
+    ///
+    /// # Errors
+    /// If the engine has stopped.
+    pub async fn cancel_async(&self, id: TaskId) -> Result<CancelAnswer, WaitError> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.requests.send(Request::Cancel { id, reply });
+        answer.await.map_err(|_| WaitError::EngineStopped)
     }
 
     /// Everything that happens from now on.

@@ -31,10 +31,12 @@ mod watch;
 pub use axion_actors::actors::messages::Refusal;
 pub use axion_actors::config::{Config, ConfigError};
 pub use axion_actors::model::{
-    Attempt, CapturedOutput, Cause, ErrorKind, Event, EventKind, Generation, Json, JsonError, LogLevel, Outcome,
-    OutputPart, ParamsError, PoolKind, ProcessExit, ScriptPath, Stream, Task, TaskError, TaskId, TaskRecord, Timings,
-    WorkerDownReason, WorkerId, WorkerRef,
+    Attempt, AttemptRecord, Backoff, CapturedOutput, Cause, EndedBy, ErrorKind, Event, EventKind, Generation, Json,
+    JsonError, KillReason, LogLevel, Outcome, OutputPart, ParamsError, PoolKind, PostMortem, ProcessExit, RetryPolicy,
+    ScriptPath, Stream, Task, TaskError, TaskId, TaskOptions, TaskRecord, Timings, Usage, WorkerDownReason, WorkerId,
+    WorkerRef,
 };
+pub use axion_actors::policy::scheduler::CancelAnswer;
 pub use axion_actors::process::{FolderError, GuardianError, PythonNotFound};
 pub use builder::EngineBuilder;
 pub use engine::{Engine, ShutdownReport};

@@ -7,7 +7,7 @@ use actix::{Actor, Addr, System};
 use axion_actors::actors::{Admission, Dispatcher, EventBus, Inbox, Supervisor, WorkerSettings};
 use axion_actors::config::Config;
 use axion_actors::model::Clock;
-use axion_actors::policy::scheduler::Scheduler;
+use axion_actors::policy::scheduler::{Scheduler, TimeLimits};
 use axion_actors::policy::task_table::{Keep, TaskTable};
 use axion_actors::process::{Guardian, Launcher, PrivateFolder};
 use tokio::sync::oneshot;
@@ -87,8 +87,12 @@ fn populate(parts: Parts, launcher: Box<dyn Launcher>) -> Runtime {
     let Parts { config, admission, bus, requests } = parts;
     let clock = Clock::start();
     let keep = Keep { count: config.output_queue_size, bytes: config.output_queue_bytes };
-    let scheduler = Scheduler::new(TaskTable::new(clock.epoch(), keep));
-    let dispatcher = Dispatcher::new(scheduler, clock, admission, bus.clone(), requests).start();
+    let limits = [
+        TimeLimits { hard: config.cpu_bound_timeout, soft: config.cpu_bound_soft_timeout },
+        TimeLimits { hard: config.io_bound_timeout, soft: config.io_bound_soft_timeout },
+    ];
+    let scheduler = Scheduler::new(TaskTable::new(clock.epoch(), keep), limits);
+    let dispatcher = Dispatcher::new(scheduler, clock, admission, bus.clone(), requests, config.cancel_grace).start();
     let settings = WorkerSettings::from(&config);
     let supervisor = Supervisor::new(launcher, dispatcher.clone(), bus, settings).start();
     Runtime { dispatcher, supervisor, system: System::current() }

@@ -7,8 +7,9 @@ use axion_core::{Engine, ErrorKind, EventKind, Task, Watched};
 
 use crate::support::{LIMIT, ended, scripted};
 
+/// A task that must not run twice.
 fn noop() -> Task {
-    Task::script("/noop.py")
+    Task::script("/noop.py").max_worker_losses(0)
 }
 
 fn block_on<F: Future>(future: F) -> F::Output {
@@ -37,7 +38,7 @@ fn a_dead_worker_is_replaced_and_the_next_task_runs_on_the_replacement() {
     let lost = ended(doomed);
     assert_eq!(lost.outcome.name(), "lost");
     let error = lost.outcome.error().expect("an error");
-    assert_eq!((error.kind, error.exit), (ErrorKind::WorkerLost, Some(ProcessExit::Signal(11))));
+    assert_eq!((error.kind, error.exit()), (ErrorKind::WorkerLost, Some(ProcessExit::Signal(11))));
     assert!(error.message.contains("SIGSEGV"), "{}", error.message);
     let record = ended(next);
     assert_eq!(record.worker.expect("a worker").generation.0, 2);

@@ -13,13 +13,13 @@ use crate::support::{LIMIT, ended, engine, entry, kill, lives, next_output, on_i
 fn l1_a_killed_child_costs_one_task_which_says_so_and_the_next_one_runs() {
     let engine = engine(1, 0);
     let mut events = engine.watch();
-    let doomed = engine.submit(entry("announce_and_wait", json!({}))).expect("accepted");
+    let doomed = engine.submit(entry("announce_and_wait", json!({})).max_worker_losses(0)).expect("accepted");
     let next = engine.submit(entry("pid", json!({}))).expect("accepted");
     let pid: i32 = next_output(&mut events).trim().parse().expect("a pid");
     kill(pid);
     let record = ended(doomed);
     let Outcome::Lost(error) = &record.outcome else { panic!("{:?}", record.outcome) };
-    assert_eq!(error.exit, Some(ProcessExit::Signal(9)));
+    assert_eq!(error.exit(), Some(ProcessExit::Signal(9)));
     assert!(error.message.contains("signal 9 (SIGKILL)"), "{error}");
     assert_eq!(record.output.as_ref().expect("it printed").stdout.text().trim(), pid.to_string());
     assert_ne!(value(&ended(next)), json!(pid));
@@ -29,9 +29,9 @@ fn l1_a_killed_child_costs_one_task_which_says_so_and_the_next_one_runs() {
 fn l1_every_way_out_of_the_process_is_an_outcome() {
     let engine = engine(1, 0);
     for code in [0, 1, 42] {
-        let record = run(&engine, entry("exit", json!({"code": code})));
+        let record = run(&engine, entry("exit", json!({"code": code})).max_worker_losses(0));
         let error = record.outcome.error().expect("lost");
-        assert_eq!((error.kind, error.exit), (ErrorKind::WorkerLost, Some(ProcessExit::Code(code))));
+        assert_eq!((error.kind, error.exit()), (ErrorKind::WorkerLost, Some(ProcessExit::Code(code))));
     }
     assert_eq!(engine.result(TaskId::generate(), LIMIT), Err(WaitError::Refused(axion_core::Refusal::UnknownId)));
 }
@@ -45,7 +45,7 @@ fn l2_results_before_a_death_are_kept_and_l5_what_had_not_started_is_not_charged
     }
     let submit = |task| engine.submit_wait(task).expect("accepted");
     let before: Vec<_> = (0..40).map(|_| submit(entry("pid", json!({})))).collect();
-    let deadly = submit(entry("die_after_result_of_another", json!({})));
+    let deadly = submit(entry("die_after_result_of_another", json!({})).max_worker_losses(0));
     let after: Vec<_> = (0..40).map(|_| submit(entry("pid", json!({})))).collect();
     for handle in before {
         assert!(ended(handle).outcome.is_success(), "L2");
@@ -87,7 +87,7 @@ fn l7_a_shutdown_leaves_no_process_and_no_file() {
 fn l8_a_child_that_writes_garbage_everywhere_dies_alone() {
     let engine = engine(2, 0);
     let submit = |task| engine.submit_wait(task).expect("accepted");
-    let garbage = submit(entry("garbage", json!({"seed": 7})));
+    let garbage = submit(entry("garbage", json!({"seed": 7})).max_worker_losses(0));
     let tasks: Vec<_> = (0..1000).map(|n| submit(entry("double", json!({"value": n})))).collect();
     for (n, handle) in tasks.into_iter().enumerate() {
         assert_eq!(value(&ended(handle))["result"], json!(n * 2));

@@ -4,6 +4,7 @@
 
 mod api;
 mod children;
+mod ends;
 mod faults;
 mod fitness;
 mod laws;

@@ -15,7 +15,7 @@ _READ = 1 << 16
 _CONTROL_LIMIT = 1 << 20  # room for a `Revoke` of 130,000 tasks
 
 # What the engine sends along with the first byte on fd 0, in this order.
-_FDS = ("data_in", "data_out", "page", "raw_out", "raw_err")
+_FDS = ("data_in", "data_out", "page", "raw_out", "raw_err", "stacks")
 
 
 class Channel:
@@ -52,7 +52,7 @@ class Channel:
     def _forget(self):
         """A process that user code forked must not speak for the worker, nor hold its pipes open."""
         nothing = os.open(os.devnull, os.O_RDWR)
-        for fd in (self.data_in, self.data_out, self.page, self.raw_out, self.raw_err, self.control):
+        for fd in [getattr(self, name) for name in _FDS] + [self.control]:
             try:
                 os.dup2(nothing, fd, False)
             except OSError:

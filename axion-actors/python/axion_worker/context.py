@@ -1,7 +1,7 @@
 """What a task gets as its second argument."""
 
 from . import wire
-from .failure import cut
+from .failure import SoftTimeout, cut
 
 _LEVELS = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 _MESSAGE = 64 << 10  # characters: a longer one would not fit every frame limit
@@ -10,9 +10,12 @@ _MESSAGE = 64 << 10  # characters: a longer one would not fit every frame limit
 class Context:
     """The running task's view of itself: who it is, and how to speak to the engine meanwhile."""
 
-    __slots__ = ("worker_id", "attempt", "cancelled", "_seq", "_id", "_channel", "_cancel")
+    __slots__ = ("worker_id", "attempt", "cancelled", "_seq", "_id", "_channel", "_cancel", "_limit", "_begun", "_soft")
 
-    def __init__(self, channel, worker_id, seq, attempt, task):
+    # What the soft time limit raises, to catch it by: a TimeoutError.
+    SoftTimeout = SoftTimeout
+
+    def __init__(self, channel, worker_id, seq, attempt, task, limit, begun):
         self.worker_id = worker_id
         self.attempt = attempt
         self.cancelled = False
@@ -20,12 +23,20 @@ class Context:
         self._id = task
         self._channel = channel
         self._cancel = None  # how to interrupt it beyond the flag: see `threaded.Loop`
+        self._limit = limit
+        self._begun = begun
+        self._soft = False  # the soft time limit has passed
 
     @property
     def task_id(self):
         """The task's id, a UUID as text."""
         digits = self._id.hex()
         return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+    @property
+    def deadline(self):
+        """When the engine will kill this attempt, on the clock of `time.monotonic()`; None: never."""
+        return (self._begun + self._limit) / 1e9 if self._limit else None
 
     def progress(self, fraction, message=""):
         """Reports how far the task is: `fraction` from 0.0 to 1.0, and a word on it."""
@@ -42,11 +53,11 @@ class Context:
 
 
 def parse_run(body, start, end):
-    """The fields of a `Run` frame: seq, attempt, task, script, params."""
-    tag, seq, attempt, task, size = wire.RUN_HEAD.unpack_from(body, start)
+    """The fields of a `Run` frame: seq, attempt, limit, task, script, params."""
+    tag, seq, attempt, limit, task, size = wire.RUN_HEAD.unpack_from(body, start)
     if tag != wire.RUN_TAG:
         raise wire.WireError("expected Run, found tag %d" % tag)
     script = start + wire.RUN_HEAD.size
     if script + size + 8 > end:
         raise wire.WireError("a Run of %d bytes ends within its fields" % (end - start))
-    return seq, attempt, task, body[script:script + size], body[script + size + 8:end]
+    return seq, attempt, limit, task, body[script:script + size], body[script + size + 8:end]

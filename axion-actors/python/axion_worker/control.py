@@ -4,22 +4,33 @@ It blocks on the control socket and holds nothing else. When the socket ends, th
 the process ends at once, whatever its tasks are doing (L7).
 """
 
+import _signal
+import faulthandler
 import os
 
 from . import wire
 from .failure import stacks
 
 ENGINE_GONE = 95  # exit code
+# Signals that are the runtime's own; `process/linux.rs` sends the first.
+STACKS_SIGNAL = _signal.SIGRTMAX - 2
+INTERRUPT_SIGNAL = _signal.SIGRTMAX - 3
 
 
 def start(channel, server):
     from _thread import start_new_thread
 
+    # In C, without the interpreter lock: it answers also while a C call holds that. And in the control
+    # thread alone: in a thread with user code the signal would end a system call that waits, and a
+    # task would go on as if its wait were over, just when its deadline has passed.
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, [STACKS_SIGNAL])
+    faulthandler.register(STACKS_SIGNAL, file=channel.stacks, all_threads=True, chain=False)
     start_new_thread(_watch, (channel, server))
 
 
 def _watch(channel, server):
     try:
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, [STACKS_SIGNAL])
         for body in channel.control_frames():
             _answer(channel, server, *wire.decode(wire.CONTROL_DOWN, body))
     except BaseException as error:
@@ -39,5 +50,7 @@ def _answer(channel, server, name, values):
         channel.answer("Stacks", values[0], stacks())
     elif name == "Ping":
         channel.answer("Pong", values[0])
+    elif name == "Interrupt":
+        server.interrupt(values[0])
     elif name == "Shutdown":
         server.stop()

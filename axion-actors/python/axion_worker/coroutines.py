@@ -3,7 +3,7 @@
 Only called once `library.asyncio` has loaded the module.
 """
 
-from .failure import Kind, TaskFailure
+from .failure import Kind, SoftTimeout, TaskFailure
 
 
 async def awaited(awaitable, context):
@@ -11,11 +11,15 @@ async def awaited(awaitable, context):
     from asyncio import CancelledError
 
     try:
-        if context.cancelled:  # before its first step
+        if context.cancelled or context._soft:  # before its first step
             getattr(awaitable, "close", bool)()
             raise CancelledError
         return None, await awaitable
     except CancelledError as error:
+        if context._soft:
+            late = SoftTimeout()
+            late.__cause__ = error
+            return late, None
         if context.cancelled:
             failure = TaskFailure(Kind.CANCELLED, "the task was cancelled")
             failure.__cause__ = error

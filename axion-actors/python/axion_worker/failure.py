@@ -31,6 +31,7 @@ class Kind:
     RESULT_TOO_LARGE = 10
     PARAMS_INVALID = 11
     CANCELLED = 12
+    SOFT_TIMEOUT = 13
 
 
 class TaskFailure(Exception):
@@ -41,8 +42,16 @@ class TaskFailure(Exception):
         self.kind = kind
 
 
+class SoftTimeout(TimeoutError):
+    """Raised in a task that has reached its soft time limit."""
+
+    def __init__(self, message="the task has reached its soft time limit"):
+        super().__init__(message)
+
+
 # The first match decides.
 _KINDS = (
+    (SoftTimeout, Kind.SOFT_TIMEOUT),
     (SystemExit, Kind.SYSTEM_EXIT),
     (KeyboardInterrupt, Kind.KEYBOARD_INTERRUPT),
     (MemoryError, Kind.MEMORY_ERROR),

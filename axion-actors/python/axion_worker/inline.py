@@ -7,14 +7,15 @@ read after the process has died: what had not started is not charged (L5).
 
 import _signal
 import sys
-from _thread import allocate_lock
+from _thread import allocate_lock, get_ident
 from select import POLLIN, poll
 from time import monotonic_ns
 
 from . import library, output, wire
 from .context import Context, parse_run
+from .control import INTERRUPT_SIGNAL
 from .coroutines import awaited, cancel_all
-from .failure import Kind, TaskFailure, describe, leave
+from .failure import Kind, SoftTimeout, TaskFailure, describe, leave
 from .values import dumps, loads
 
 # Spares the usual result the search for an attribute.
@@ -34,7 +35,10 @@ class Inline:
         self._running = None
         self._interruptible = False
         self._loop = None
-        _signal.signal(_signal.SIGINT, self._interrupt)
+        self._late = 0  # the task whose soft time limit has passed
+        self._main = get_ident()
+        _signal.signal(_signal.SIGINT, self._on_interrupt)
+        _signal.signal(INTERRUPT_SIGNAL, self._on_late)
         self._streams, self._pending = output.install(channel, lambda: self._running)
 
     # From the control thread.
@@ -56,6 +60,19 @@ class Inline:
             self._revoked.update(gone)
         return gone
 
+    def interrupt(self, seq):
+        """Raises `SoftTimeout` in the running task, or cancels its coroutine."""
+        task = self._running
+        if task is None or task._seq != seq:
+            return
+        if task._cancel is not None:
+            task._soft = True
+            task._cancel()
+        else:
+            # A signal also ends a system call that waits, which an exception set from outside would not.
+            self._late = seq
+            _signal.pthread_kill(self._main, INTERRUPT_SIGNAL)
+
     def stop(self):
         """Starts nothing any more."""
         with self._lock:
@@ -63,9 +80,15 @@ class Inline:
 
     # In the main thread.
 
-    def _interrupt(self, _number, _frame):
+    def _on_interrupt(self, _number, _frame):
         if self._interruptible:
             raise KeyboardInterrupt
+
+    def _on_late(self, _number, _frame):
+        task = self._running
+        if self._interruptible and task is not None and task._seq == self._late and task._cancel is None:
+            self._late = 0
+            raise SoftTimeout
 
     def serve(self):
         """Runs tasks until the engine closes the data pipe."""
@@ -79,7 +102,7 @@ class Inline:
         call = last = batch = None  # the entry point found last, for which script in which read
         (stdout, stderr), pending = self._streams, self._pending
         for body, start, end in channel.frames:
-            seq, attempt, task, script, params = parse_run(body, start, end)
+            seq, attempt, time_limit, task, script, params = parse_run(body, start, end)
             with lock:
                 self._taken = seq
                 if self._stopped:
@@ -87,9 +110,9 @@ class Inline:
                 if seq in self._revoked:
                     self._revoked.discard(seq)
                     continue
-            self._running = context = Context(channel, self._worker_id, seq, attempt, task)
-            page[0] = seq
             begun = monotonic_ns()
+            self._running = context = Context(channel, self._worker_id, seq, attempt, task, time_limit, begun)
+            page[0] = seq
             try:
                 if script != last or batch != channel.batch:
                     last = None

@@ -13,7 +13,7 @@ from time import monotonic_ns
 from . import library, output, wire
 from .context import Context, parse_run
 from .coroutines import awaited
-from .failure import Kind, TaskFailure
+from .failure import Kind, SoftTimeout, TaskFailure
 from .inline import failed, too_large
 from .values import dumps, loads
 
@@ -30,6 +30,7 @@ class Threaded:
         self._lock = threading.Lock()
         self._waiting = {}  # seq -> its frame's fields and batch, until a thread takes it
         self._running = {}  # seq -> Context
+        self._in_thread = {}  # seq -> the thread that runs user code for it at this moment
         self._queue = SimpleQueue()
         self._threads = 0
         self._idle = 0
@@ -57,6 +58,20 @@ class Threaded:
         """Takes back tasks that have not started; returns those it really took."""
         with self._lock:
             return [seq for seq in seqs if self._waiting.pop(seq, None) is not None]
+
+    def interrupt(self, seq):
+        """Raises `SoftTimeout` in a running task's thread, or cancels its coroutine."""
+        set_exception = thread_exception()
+        with self._lock:
+            task = self._running.get(seq)
+            if task is None:
+                return
+            thread = self._in_thread.get(seq)
+            task._soft = True
+            if thread is not None:
+                set_exception(thread, SoftTimeout)
+        if thread is None and task._cancel is not None:
+            task._cancel()
 
     def stop(self):
         """Starts nothing any more."""
@@ -97,28 +112,45 @@ class Threaded:
                 if taken is None:
                     self._drained.notify_all()
                     continue
-                (attempt, task, script, params), batch = taken
-                context = Context(self._channel, self._worker_id, seq, attempt, task)
+                (attempt, limit, task, script, params), batch = taken
+                begun = monotonic_ns()
+                context = Context(self._channel, self._worker_id, seq, attempt, task, limit, begun)
                 self._running[seq] = context
                 self._page.enter(seq)
             self._run(context, script, params, batch)
 
     def _run(self, context, script, params, batch):
         token = _current.set(context)
-        begun = monotonic_ns()
+        error = value = None
         try:
             with self._load_lock:
                 script = self._scripts.get(script, batch)
-            value = script.call(loads(params), context)
-            if hasattr(value, "__await__"):
-                self._event_loop().run(self, value, context, begun)
-                return
-        except BaseException as error:
-            self._finish(context, begun, error, None)
+            params = loads(params)
+            try:
+                self._enter_user_code(context)
+                value = script.call(params, context)
+            finally:
+                self._leave_user_code(context)
+        except BaseException as caught:
+            error = caught
+        if error is None and hasattr(value, "__await__"):
+            self._event_loop().run(self, value, context)
         else:
-            self._finish(context, begun, None, value)
-        finally:
-            _current.reset(token)
+            self._finish(context, error, value)
+        error = value = None
+        _current.reset(token)
+
+    def _enter_user_code(self, context):
+        with self._lock:
+            self._in_thread[context._seq] = threading.get_ident()
+
+    def _leave_user_code(self, context):
+        """From here on no exception can be set in this thread on behalf of this task."""
+        with self._lock:
+            thread = self._in_thread.pop(context._seq, None)
+            if context._soft and thread is not None:
+                # One that was set too late to be raised must not meet the thread's next task.
+                thread_exception()(thread, None)
 
     def _event_loop(self):
         with self._load_lock:
@@ -126,8 +158,8 @@ class Threaded:
                 self._loop = Loop()
             return self._loop
 
-    def _finish(self, context, begun, error, value):
-        seq, limit = context._seq, self._channel.frame_limit
+    def _finish(self, context, error, value):
+        seq, begun, limit = context._seq, context._begun, self._channel.frame_limit
         try:
             if error is not None:
                 raise error
@@ -146,6 +178,23 @@ class Threaded:
             del self._running[seq]
             self._page.leave(seq)
             self._drained.notify_all()
+
+
+def thread_exception():
+    """`PyThreadState_SetAsyncExc`, which takes a thread and an exception class, or None to take it back."""
+    global _set_exception
+    if _set_exception is None:
+        with library.First():
+            import ctypes
+        function = ctypes.pythonapi.PyThreadState_SetAsyncExc
+
+        def _set_exception(thread, exception):
+            function(ctypes.c_ulong(thread), exception and ctypes.py_object(exception))
+
+    return _set_exception
+
+
+_set_exception = None
 
 
 class Page:
@@ -185,11 +234,11 @@ class Loop:
                 # A SystemExit in what a task started, which asyncio lets through: no other task's business.
                 pass
 
-    def run(self, server, coroutine, context, begun):
+    def run(self, server, coroutine, context):
         def start():
             _current.set(context)
             task = self._loop.create_task(awaited(coroutine, context))
             context._cancel = lambda: self._loop.call_soon_threadsafe(task.cancel)
-            task.add_done_callback(lambda task: server._finish(context, begun, *task.result()))
+            task.add_done_callback(lambda task: server._finish(context, *task.result()))
 
         self._loop.call_soon_threadsafe(start)

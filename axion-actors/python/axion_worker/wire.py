@@ -8,7 +8,7 @@ precompiled layouts at the end, which the golden frames hold equal to the tables
 
 from _struct import Struct
 
-PROTOCOL = 1
+PROTOCOL = 2
 
 _NUMBERS = {"u8": Struct("<B"), "u32": Struct("<I"), "u64": Struct("<Q"), "f64": Struct("<d")}
 _U32, _U64 = _NUMBERS["u32"], _NUMBERS["u64"]
@@ -20,7 +20,8 @@ FAILURE = (("kind", "u32"), ("exception", "text"), ("message", "text"), ("traceb
 # Data pipe, engine to child.
 DOWN = (
     ("Configure", (("protocol", "u32"), ("worker", "text"), ("slots", "u32"), ("frame_limit", "u64"))),
-    ("Run", (("seq", "u64"), ("attempt", "u32"), ("task", "id"), ("script", "bytes"), ("params", "bytes"))),
+    ("Run", (("seq", "u64"), ("attempt", "u32"), ("limit", "u64"), ("task", "id"), ("script", "bytes"),
+             ("params", "bytes"))),
 )
 # Data pipe, child to engine.
 UP = (
@@ -38,6 +39,7 @@ CONTROL_DOWN = (
     ("DumpStacks", (("nonce", "u64"),)),
     ("Ping", (("nonce", "u64"),)),
     ("Shutdown", ()),
+    ("Interrupt", (("seq", "u64"),)),
 )
 # Control socket, child to engine.
 CONTROL_UP = (
@@ -141,7 +143,7 @@ def _get(body, at, kind):
 # `Run` up to the length of its script, from its tag on; the script follows, then 8 bytes of length
 # and the parameters, which end the frame.
 RUN_TAG, CONFIGURE_TAG = 1, 0
-RUN_HEAD = Struct("<IQI16sQ")
+RUN_HEAD = Struct("<IQIQ16sQ")
 # `Done` up to its data, with the frame's length in front.
 DONE_HEAD = Struct("<IIQQQ")
 DONE_TAG = 1

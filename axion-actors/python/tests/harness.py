@@ -120,9 +120,10 @@ class Worker:
             [interpreter, os.path.join(folder, "worker.py"), PACKAGE, worker_id],
             stdin=theirs, stdout=out_write, stderr=err_write, cwd=cwd, env=environment(env), start_new_session=True)
         theirs.close()
-        fds = array.array("i", [down_read, up_write, page_fd, self.raw_out, self.raw_err])
+        self.stacks, stacks_write = os.pipe()
+        fds = array.array("i", [down_read, up_write, page_fd, self.raw_out, self.raw_err, stacks_write])
         ours.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
-        for fd in (down_read, up_write, page_fd, out_write, err_write):
+        for fd in (down_read, up_write, page_fd, out_write, err_write, stacks_write):
             os.close(fd)
         self._held = b""
         self._control_held = b""
@@ -151,12 +152,12 @@ class Worker:
             else:
                 raise AssertionError("the worker takes nothing off its data pipe")
 
-    def frame(self, script, params=None, raw=None, attempt=1, task=None):
+    def frame(self, script, params=None, raw=None, attempt=1, task=None, limit=0):
         """One task under the next sequence number: the number and its frame."""
         self._seq += 1
         raw = json.dumps(params if params is not None else {}).encode() if raw is None else raw
         return self._seq, wire.encode(
-            wire.DOWN, "Run", self._seq, attempt, task or uuid.uuid4().bytes, os.fsencode(script), raw)
+            wire.DOWN, "Run", self._seq, attempt, limit, task or uuid.uuid4().bytes, os.fsencode(script), raw)
 
     def submit(self, script, params=None, **options):
         """Sends one task and returns its sequence number."""
@@ -295,7 +296,7 @@ class Worker:
         self.process.wait(LIMIT)
         self.end()
         self.control.close()
-        for fd in (self.up, self.raw_out, self.raw_err):
+        for fd in (self.up, self.raw_out, self.raw_err, self.stacks):
             os.close(fd)
 
     def __enter__(self):

@@ -111,7 +111,7 @@ class End(Case):
 
     def test_garbage_on_the_data_pipe_ends_the_process(self):
         script = os.fsencode(self.script("a.py", "def main(p, c): return 1"))
-        run = wire.encode(wire.DOWN, "Run", 1, 1, bytes(16), script, b"{}")
+        run = wire.encode(wire.DOWN, "Run", 1, 1, 0, bytes(16), script, b"{}")
         garbage = {
             "a huge length": b"\xff" * 64,
             "an unknown tag": b"\x08\0\0\0" + b"\x09\0\0\0" + b"abcd",

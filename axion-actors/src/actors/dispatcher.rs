@@ -30,15 +30,24 @@ pub struct Dispatcher {
     /// Places of the admission that tasks in our queues hold.
     places: usize,
     drains: Vec<oneshot::Sender<()>>,
-    /// A timer for the scheduler's next tick is running.
-    timed: bool,
+    /// How long a cancelled task may take to stop by itself.
+    cancel_grace: Duration,
+    /// The timer for the scheduler's next tick, and when it is due.
+    timer: Option<(Tick, SpawnHandle)>,
     _fatal: StopOnPanic,
 }
 
 impl Dispatcher {
     /// A dispatcher that takes `requests`, whose tasks have passed `admission`.
     #[must_use]
-    pub fn new(scheduler: Scheduler, clock: Clock, admission: Arc<Admission>, bus: EventBus, requests: Inbox) -> Self {
+    pub fn new(
+        scheduler: Scheduler,
+        clock: Clock,
+        admission: Arc<Admission>,
+        bus: EventBus,
+        requests: Inbox,
+        cancel_grace: Duration,
+    ) -> Self {
         Self {
             scheduler,
             clock,
@@ -50,7 +59,8 @@ impl Dispatcher {
             more_waiters: SecondaryMap::new(),
             places: 0,
             drains: Vec::new(),
-            timed: false,
+            cancel_grace,
+            timer: None,
             _fatal: StopOnPanic,
         }
     }
@@ -110,6 +120,9 @@ impl Dispatcher {
             match action {
                 Action::Run { worker, tasks } => self.order(worker, Order::Run(tasks)),
                 Action::Revoke { worker, seqs } => self.order(worker, Order::Revoke(seqs)),
+                Action::Interrupt { worker, seq } => self.order(worker, Order::Interrupt(seq)),
+                Action::Cancel { worker, seq } => self.order(worker, Order::Cancel(seq)),
+                Action::Kill { worker, seq, reason } => self.order(worker, Order::Kill(seq, reason)),
                 Action::Finished { key, record } => self.deliver(key, &record),
             }
         }
@@ -141,17 +154,23 @@ impl Dispatcher {
         }
     }
 
-    /// One timer at a time, and none while nothing is sent ahead (L10).
+    /// One timer at a time, for what is due first, and none while nothing is (L10). A timer that
+    /// turns out too early only looks again.
     fn arm(&mut self, ctx: &mut Context<Self>) {
-        let Some(next) = self.scheduler.next_tick().filter(|_| !self.timed) else {
-            return;
-        };
-        self.timed = true;
-        let delay = next.since(self.clock.now()).max(Duration::from_millis(1));
-        ctx.run_later(delay, |actor, ctx| {
-            actor.timed = false;
+        let Some(next) = self.scheduler.next_tick() else { return };
+        match self.timer {
+            Some((due, _)) if due <= next => return,
+            Some((_, running)) => {
+                ctx.cancel_future(running);
+            }
+            None => {}
+        }
+        let delay = next.since(self.clock.now());
+        let timer = ctx.run_later(delay, |actor, ctx| {
+            actor.timer = None;
             actor.decide(ctx, |scheduler, now| scheduler.tick(now));
         });
+        self.timer = Some((next, timer));
     }
 }
 
@@ -177,6 +196,9 @@ impl StreamHandler<Vec<Request>> for Dispatcher {
             match request {
                 Request::Submit { task, reply } => self.submit(task, reply, now),
                 Request::Await { id, reply } => self.await_record(id, reply),
+                Request::Cancel { id, reply } => {
+                    let _ = reply.send(self.scheduler.cancel(id, self.cancel_grace, now));
+                }
                 Request::Drain { reply } => self.drains.push(reply),
                 Request::CancelAll { error, reply } => self.cancel_all(&error, reply, now),
             }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use actix::{Message, Recipient};
 use tokio::sync::oneshot;
 
-use crate::model::{PoolKind, Seq, Task, TaskError, TaskId, TaskRecord, WorkerRef};
-use crate::policy::scheduler::{Departure, Report, RunTask};
+use crate::model::{KillReason, PoolKind, Seq, Task, TaskError, TaskId, TaskRecord, WorkerRef};
+use crate::policy::scheduler::{CancelAnswer, Departure, Report, RunTask};
 
 // To the Dispatcher, from outside the engine's thread. All of these travel in one queue, in batches,
 // so that they are handled in the order in which they were sent: see `inbox`.
@@ -27,6 +27,13 @@ pub enum Request {
         id: TaskId,
         /// Gets its record.
         reply: Reply,
+    },
+    /// End a task before its time.
+    Cancel {
+        /// Which.
+        id: TaskId,
+        /// Gets what becomes of it.
+        reply: oneshot::Sender<CancelAnswer>,
     },
     /// Answer when no task is live any more.
     Drain {
@@ -110,6 +117,12 @@ pub enum Order {
     Run(Vec<RunTask>),
     /// Take these back if they have not started.
     Revoke(Vec<Seq>),
+    /// Raise the soft time limit's exception in this one.
+    Interrupt(Seq),
+    /// Take this one back if it has not started, else ask it to stop.
+    Cancel(Seq),
+    /// Kill the process of this one, unless it has ended (L6).
+    Kill(Seq, KillReason),
 }
 
 /// Finish what was sent, then end; by force after the grace period. From the Supervisor.

@@ -12,7 +12,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::events::EventBus;
 use super::messages::{Order, Reports, Retire, WorkerDown, WorkerReady};
 use crate::model::{
-    CapturedOutput, EventKind, Json, LogLevel, ProcessExit, Seq, Stream, TaskError, TaskId, WorkerDownReason, WorkerRef,
+    CapturedOutput, EndedBy, EventKind, Json, KillReason, LogLevel, PostMortem, ProcessExit, Seq, Stream, TaskError,
+    TaskId, WorkerDownReason, WorkerRef,
 };
 use crate::policy::scheduler::{Departure, Report, RunTask};
 use crate::process::{Child, ChildEvent, ChildExit, EXIT_TOO_OLD, ExitCause, Launched};
@@ -27,9 +28,13 @@ pub struct Worker {
     state: State,
     child: Box<dyn Child>,
     events: Option<mpsc::Receiver<ChildEvent>>,
+    /// An attempt is being killed, for this reason.
+    killing: Option<KillReason>,
     /// What was sent and not answered, by ascending number.
     in_flight: VecDeque<(Seq, TaskId)>,
     outputs: FxHashMap<Seq, Box<CapturedOutput>>,
+    /// The last of what all its tasks wrote, by stream.
+    tails: [Tail; 2],
     settings: Settings,
     dispatcher: Recipient<Reports>,
     supervisor: Recipient<WorkerReady>,
@@ -86,7 +91,12 @@ impl DownGuard {
 
 impl Drop for DownGuard {
     fn drop(&mut self) {
-        let departure = Departure { reason: WorkerDownReason::ActorPanicked, running: None, outputs: Vec::new() };
+        let departure = Departure {
+            reason: WorkerDownReason::ActorPanicked,
+            running: None,
+            outputs: Vec::new(),
+            post_mortem: None,
+        };
         self.report(departure, true);
     }
 }
@@ -98,8 +108,10 @@ impl Worker {
             state: State::Starting,
             child: launched.child,
             events: Some(launched.events),
+            killing: None,
             in_flight: VecDeque::new(),
             outputs: FxHashMap::default(),
+            tails: Default::default(),
             settings,
             dispatcher: neighbours.dispatcher,
             supervisor: neighbours.ready,
@@ -179,6 +191,7 @@ impl Worker {
     /// Keeps what a task writes with the task; what nobody can be blamed for is only shown.
     fn output(&mut self, seq: Option<Seq>, stream: Stream, data: Bytes) {
         let task = seq.and_then(|seq| self.task(seq));
+        self.tails[stream as usize].push(&data);
         if let (Some(seq), Some(_)) = (seq, task) {
             let captured = self.outputs.entry(seq).or_default();
             let part = match stream {
@@ -215,6 +228,19 @@ impl Worker {
         self.position(seq).and_then(|at| self.in_flight.remove(at)).is_some()
     }
 
+    /// Ends one attempt with its process; its result, if it has one by then, is not lost (L2, L6).
+    fn execute(&mut self, seq: Seq, reason: KillReason) {
+        if matches!(self.state, State::Ready) {
+            self.killing = Some(reason);
+            self.child.kill_attempt(seq);
+        }
+    }
+
+    fn spared(&mut self, seq: Seq) {
+        self.killing = None;
+        self.report(vec![Report::Spared { seq }]);
+    }
+
     fn report(&self, reports: Vec<Report>) {
         if !reports.is_empty() {
             self.dispatcher.do_send(Reports { worker: self.me, reports });
@@ -244,23 +270,75 @@ impl Worker {
     }
 
     fn gone(&mut self, exit: ChildExit) {
+        let ChildExit { cause, running, usage, stderr_tail, stacks } = exit;
+        let code = match &cause {
+            ExitCause::Exit(exit) => Some(*exit),
+            _ => None,
+        };
         let reason = match std::mem::replace(&mut self.state, State::Retiring) {
             State::Killed(reason) => reason,
             State::Retiring => WorkerDownReason::Retired,
-            State::Starting => start_failure(exit.cause, &exit.stderr_tail),
-            State::Ready => match exit.cause {
-                ExitCause::Exit(exit) => WorkerDownReason::Exited(exit),
-                ExitCause::Protocol { violation } => WorkerDownReason::Protocol { violation },
-                ExitCause::NotStarted(error) => {
+            State::Starting => start_failure(cause, &stderr_tail),
+            State::Ready => match (cause, self.killing) {
+                (ExitCause::Exit(ProcessExit::Signal(SIGKILL)), Some(reason)) => WorkerDownReason::Killed(reason),
+                (ExitCause::Exit(exit), _) => WorkerDownReason::Exited(exit),
+                (ExitCause::Protocol { violation }, _) => WorkerDownReason::Protocol { violation },
+                (ExitCause::NotStarted(error), _) => {
                     WorkerDownReason::StartFailed { message: error.to_string(), definite: error.is_definite() }
                 }
             },
         };
         tracing::debug!(worker = %self.me, ?reason, "worker down");
         self.bus.emit(|| EventKind::WorkerDown { worker: self.me, reason: reason.clone() });
+        let [stdout_tail, stderr_tail] = std::mem::take(&mut self.tails).map(Tail::into_text);
+        let post_mortem = PostMortem {
+            ended_by: ended_by(&reason),
+            exit: code,
+            usage,
+            worker_age_seconds: self.born.elapsed().as_secs_f64(),
+            worker_tasks: self.ended,
+            stdout_tail,
+            stderr_tail,
+            stacks,
+        };
         let healthy = self.ended > 0 || !self.in_flight.is_empty() || self.born.elapsed() >= HEALTHY_AGE;
         let outputs = self.outputs.drain().collect();
-        self.down.report(Departure { reason, running: exit.running, outputs }, healthy);
+        self.down.report(Departure { reason, running, outputs, post_mortem: Some(post_mortem) }, healthy);
+    }
+}
+
+const SIGKILL: i32 = 9;
+
+/// Who ended a process, as the worker sees it; for a killed attempt's neighbours the scheduler says so.
+fn ended_by(reason: &WorkerDownReason) -> EndedBy {
+    match reason {
+        WorkerDownReason::Exited(exit) => EndedBy::from_exit(*exit),
+        WorkerDownReason::Killed(KillReason::Deadline) => EndedBy::Deadline,
+        WorkerDownReason::Killed(KillReason::Cancel) => EndedBy::Cancel,
+        WorkerDownReason::Protocol { .. } => EndedBy::Protocol,
+        WorkerDownReason::Retired | WorkerDownReason::StartFailed { .. } | WorkerDownReason::ActorPanicked => {
+            EndedBy::Unknown
+        }
+    }
+}
+
+/// The last bytes of a stream.
+#[derive(Debug, Default)]
+struct Tail(VecDeque<u8>);
+
+/// How many.
+const TAIL: usize = 8 << 10;
+
+impl Tail {
+    fn push(&mut self, data: &[u8]) {
+        let kept = &data[data.len().saturating_sub(TAIL)..];
+        let over = (self.0.len() + kept.len()).saturating_sub(TAIL);
+        self.0.drain(..over);
+        self.0.extend(kept);
+    }
+
+    fn into_text(self) -> String {
+        String::from_utf8_lossy(&Vec::from(self.0)).into_owned()
     }
 }
 
@@ -283,6 +361,7 @@ fn into_message(task: RunTask) -> Down {
         task: *task.id.0.as_bytes(),
         script: task.script,
         params: task.params,
+        limit: task.limit.map_or(0, |limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)),
     }
 }
 
@@ -324,6 +403,7 @@ impl StreamHandler<ChildEvent> for Worker {
             ChildEvent::Messages(messages) => self.hear(messages),
             ChildEvent::Control(messages) => self.hear_control(messages),
             ChildEvent::Raw { stream, seq, data } => self.output(seq, stream, data),
+            ChildEvent::Spared { seq } => self.spared(seq),
             ChildEvent::Exited(exit) => {
                 self.gone(exit);
                 ctx.stop();
@@ -339,6 +419,12 @@ impl Handler<Order> for Worker {
         match order {
             Order::Run(tasks) => self.run(tasks),
             Order::Revoke(seqs) => self.child.control(&ControlDown::Revoke { seqs }),
+            Order::Interrupt(seq) => self.child.control(&ControlDown::Interrupt { seq }),
+            Order::Cancel(seq) => {
+                self.child.control(&ControlDown::Revoke { seqs: vec![seq] });
+                self.child.control(&ControlDown::Cancel { seq });
+            }
+            Order::Kill(seq, reason) => self.execute(seq, reason),
         }
     }
 }

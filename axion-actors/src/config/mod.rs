@@ -39,6 +39,16 @@ pub struct Config {
     /// The interpreter of the workers; `None`: that of the active virtual environment, else
     /// `python3` on the `PATH`.
     pub python: Option<PathBuf>,
+    /// The time limit of a CPU task that states none; `None`: no limit. Default `None`.
+    pub cpu_bound_timeout: Option<Duration>,
+    /// The same of an IO task.
+    pub io_bound_timeout: Option<Duration>,
+    /// The soft time limit of a CPU task that states none; `None`: no limit. Default `None`.
+    pub cpu_bound_soft_timeout: Option<Duration>,
+    /// The same of an IO task.
+    pub io_bound_soft_timeout: Option<Duration>,
+    /// How long a cancelled task may take to stop by itself before it is killed. Default 2 s.
+    pub cancel_grace: Duration,
     /// How long a worker may take from its launch to its handshake. Default 30 s.
     pub start_timeout: Duration,
     /// How long a worker that should end may take before it is killed. Default 2 s.
@@ -61,6 +71,11 @@ impl Default for Config {
             output_queue_bytes: 256 << 20,
             frame_limit: 64 << 20,
             captured_output_limit: 64 << 10,
+            cpu_bound_timeout: None,
+            io_bound_timeout: None,
+            cpu_bound_soft_timeout: None,
+            io_bound_soft_timeout: None,
+            cancel_grace: Duration::from_secs(2),
             python: None,
             start_timeout: Duration::from_secs(30),
             stop_grace: Duration::from_secs(2),

@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::ids::{Attempt, PoolKind, TaskId, WorkerRef};
-use super::outcome::ProcessExit;
+use super::outcome::ErrorKind;
+use super::postmortem::{KillReason, ProcessExit};
 
 /// A standard stream of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +42,7 @@ pub struct Event {
     pub kind: EventKind,
 }
 
-/// What happened. Every change of a task's state is one of the first four.
+/// What happened. Every change of a task's state is one that begins with `Task`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum EventKind {
@@ -60,6 +61,31 @@ pub enum EventKind {
         worker: WorkerRef,
         /// Which execution this will be.
         attempt: Attempt,
+    },
+    /// An attempt failed and the task waits for its retry.
+    TaskRetrying {
+        /// The task.
+        task: TaskId,
+        /// The attempt that failed.
+        attempt: Attempt,
+        /// Why.
+        error: ErrorKind,
+        /// How long it waits, in seconds.
+        wait_seconds: f64,
+    },
+    /// A retry's wait is over: the task is queued again.
+    TaskDue {
+        /// The task.
+        task: TaskId,
+    },
+    /// An attempt's process ended under it and the task is queued again.
+    TaskRerun {
+        /// The task.
+        task: TaskId,
+        /// The attempt.
+        attempt: Attempt,
+        /// Whether the loss counts against the task, or only its neighbour had to be killed.
+        counted: bool,
     },
     /// A task that had not started came back from a worker and waits again, uncounted (L5).
     TaskReturned {
@@ -142,6 +168,8 @@ pub enum WorkerDownReason {
     },
     /// Its process ended by itself or by a foreign hand.
     Exited(ProcessExit),
+    /// The engine killed it to end one attempt.
+    Killed(KillReason),
     /// It broke the protocol and was killed for it (L8).
     Protocol {
         /// What it did.

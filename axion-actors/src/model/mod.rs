@@ -3,13 +3,17 @@
 mod event;
 mod ids;
 mod outcome;
+mod postmortem;
 mod record;
+mod retry;
 mod task;
 mod time;
 
 pub use event::{Event, EventKind, LogLevel, Stream, WorkerDownReason};
 pub use ids::{Attempt, Generation, PoolKind, Seq, TaskId, WorkerId, WorkerRef};
-pub use outcome::{Cause, ErrorKind, Json, JsonError, Outcome, ProcessExit, TaskError};
-pub use record::{CapturedOutput, OutputPart, TaskRecord, Timings};
-pub use task::{ParamsError, ScriptPath, Task};
+pub use outcome::{Cause, ErrorKind, Json, JsonError, Outcome, TaskError};
+pub use postmortem::{EndedBy, KillReason, PostMortem, ProcessExit, Usage};
+pub use record::{AttemptRecord, CapturedOutput, OutputPart, TaskRecord, Timings};
+pub use retry::{Backoff, RetryPolicy};
+pub use task::{ParamsError, ScriptPath, Task, TaskOptions};
 pub use time::{Clock, Tick};

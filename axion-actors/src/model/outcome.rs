@@ -7,6 +7,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use super::postmortem::{PostMortem, ProcessExit};
+
 /// A JSON text as a task returned it. The engine never parses it: numbers keep all their digits.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Json(pub Bytes);
@@ -52,13 +54,26 @@ pub enum Outcome {
     Succeeded(Json),
     /// The task ran and failed, or could not be run.
     Failed(Box<TaskError>),
+    /// It reached its time limit.
+    TimedOut(Box<TaskError>),
     /// It was ended on request before it could finish.
     Cancelled(Box<TaskError>),
-    /// Its worker died while it ran.
+    /// Its workers died while it ran, as often as it may be run again.
     Lost(Box<TaskError>),
 }
 
 impl Outcome {
+    /// The outcome that an error makes.
+    #[must_use]
+    pub fn of_error(error: Box<TaskError>) -> Self {
+        match error.kind {
+            ErrorKind::SoftTimeout | ErrorKind::Timeout => Self::TimedOut(error),
+            ErrorKind::Cancelled | ErrorKind::Shutdown => Self::Cancelled(error),
+            ErrorKind::WorkerLost => Self::Lost(error),
+            _ => Self::Failed(error),
+        }
+    }
+
     /// Whether the task did what it should.
     #[must_use]
     pub fn is_success(&self) -> bool {
@@ -79,7 +94,7 @@ impl Outcome {
     pub fn error(&self) -> Option<&TaskError> {
         match self {
             Self::Succeeded(_) => None,
-            Self::Failed(error) | Self::Cancelled(error) | Self::Lost(error) => Some(error),
+            Self::Failed(error) | Self::TimedOut(error) | Self::Cancelled(error) | Self::Lost(error) => Some(error),
         }
     }
 
@@ -89,6 +104,7 @@ impl Outcome {
         match self {
             Self::Succeeded(_) => "succeeded",
             Self::Failed(_) => "failed",
+            Self::TimedOut(_) => "timed_out",
             Self::Cancelled(_) => "cancelled",
             Self::Lost(_) => "lost",
         }
@@ -123,6 +139,10 @@ pub enum ErrorKind {
     ResultTooLarge,
     /// The parameters cannot be read by this interpreter.
     ParamsInvalid,
+    /// The soft time limit raised its exception in the task, which did not catch it.
+    SoftTimeout,
+    /// The task was still running at its time limit and was killed.
+    Timeout,
     /// The task was cancelled.
     Cancelled,
     /// The engine was shut down before the task ended.
@@ -148,59 +168,6 @@ pub struct Cause {
     pub message: String,
 }
 
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ProcessExit {
-    /// It ended itself with this code.
-    Code(i32),
-    /// This signal ended it.
-    Signal(i32),
-}
-
-impl ProcessExit {
-    /// The signal's name, if it is a signal that has one.
-    #[must_use]
-    pub fn signal_name(self) -> Option<&'static str> {
-        let Self::Signal(number) = self else {
-            return None;
-        };
-        SIGNALS.iter().find(|(known, _)| *known == number).map(|(_, name)| *name)
-    }
-}
-
-/// The signals that end processes, as numbered on Linux for x86 and ARM.
-const SIGNALS: [(i32, &str); 18] = [
-    (1, "SIGHUP"),
-    (2, "SIGINT"),
-    (3, "SIGQUIT"),
-    (4, "SIGILL"),
-    (5, "SIGTRAP"),
-    (6, "SIGABRT"),
-    (7, "SIGBUS"),
-    (8, "SIGFPE"),
-    (9, "SIGKILL"),
-    (10, "SIGUSR1"),
-    (11, "SIGSEGV"),
-    (12, "SIGUSR2"),
-    (13, "SIGPIPE"),
-    (14, "SIGALRM"),
-    (15, "SIGTERM"),
-    (24, "SIGXCPU"),
-    (25, "SIGXFSZ"),
-    (31, "SIGSYS"),
-];
-
-impl fmt::Display for ProcessExit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self, self.signal_name()) {
-            (Self::Code(code), _) => write!(f, "exit code {code}"),
-            (Self::Signal(number), Some(name)) => write!(f, "signal {number} ({name})"),
-            (Self::Signal(number), None) => write!(f, "signal {number}"),
-        }
-    }
-}
-
 /// What is known about a task that did not succeed: text first, so that an exception whose class
 /// nobody else can import hides nothing.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -218,16 +185,34 @@ pub struct TaskError {
     /// The exceptions behind it, nearest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<Cause>,
-    /// How the worker process ended, if that is why.
+    /// What is known of the worker process, if it was ended or died.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub exit: Option<ProcessExit>,
+    pub post_mortem: Option<Box<PostMortem>>,
 }
 
 impl TaskError {
     /// An error that the engine found, without an exception.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), exception: None, traceback: None, causes: Vec::new(), exit: None }
+        Self { kind, message: message.into(), exception: None, traceback: None, causes: Vec::new(), post_mortem: None }
+    }
+
+    /// About how many bytes of memory it holds.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let tails = self
+            .post_mortem
+            .as_ref()
+            .map_or(0, |it| size_of::<PostMortem>() + it.stdout_tail.len() + it.stderr_tail.len() + text(&it.stacks));
+        let causes: usize = self.causes.iter().map(|cause| cause.exception.len() + cause.message.len()).sum();
+        size_of::<Self>() + self.message.len() + text(&self.exception) + text(&self.traceback) + causes + tails
+    }
+
+    /// How the worker process ended, if that is why.
+    #[must_use]
+    pub fn exit(&self) -> Option<ProcessExit> {
+        self.post_mortem.as_ref().and_then(|it| it.exit)
     }
 }
 

@@ -5,7 +5,7 @@ use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
 use super::ids::{Attempt, PoolKind, TaskId, WorkerRef};
-use super::outcome::Outcome;
+use super::outcome::{Outcome, TaskError};
 use super::task::ScriptPath;
 
 /// When things happened, in wall time. `started` and `finished` of the last attempt; a task that
@@ -82,6 +82,26 @@ pub struct CapturedOutput {
     pub stderr: OutputPart,
 }
 
+/// An attempt that did not bring the task to its outcome.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AttemptRecord {
+    /// Which.
+    pub attempt: Attempt,
+    /// Where.
+    #[serde(serialize_with = "worker_id")]
+    pub worker: WorkerRef,
+    /// When it was sent to its worker.
+    pub sent: Timestamp,
+    /// When it ended.
+    pub ended: Timestamp,
+    /// How.
+    pub error: TaskError,
+}
+
+fn worker_id<S: Serializer>(worker: &WorkerRef, serializer: S) -> Result<S::Ok, S::Error> {
+    worker.id.serialize(serializer)
+}
+
 /// A finished task.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TaskRecord {
@@ -99,22 +119,23 @@ pub struct TaskRecord {
     pub worker: Option<WorkerRef>,
     /// When.
     pub timings: Timings,
-    /// What it wrote; `None` if nothing.
+    /// What its last attempt wrote; `None` if nothing.
     pub output: Option<Box<CapturedOutput>>,
+    /// How often it was retried after a failure.
+    pub retries: u32,
+    /// How often its worker died under it.
+    pub worker_losses: u32,
+    /// The attempts before the last one, the latest 16 of them.
+    pub earlier: Vec<AttemptRecord>,
 }
 
 impl TaskRecord {
     /// About how many bytes of memory the record holds, for the bound on kept results (L9).
     #[must_use]
     pub fn weight(&self) -> usize {
-        let payload = match &self.outcome {
-            Outcome::Succeeded(data) => data.0.len(),
-            Outcome::Failed(error) | Outcome::Cancelled(error) | Outcome::Lost(error) => {
-                error.message.len()
-                    + error.traceback.as_ref().map_or(0, String::len)
-                    + error.causes.iter().map(|c| c.exception.len() + c.message.len()).sum::<usize>()
-            }
-        };
+        let data = self.outcome.data().map_or(0, |data| data.0.len());
+        let errors = self.outcome.error().into_iter().chain(self.earlier.iter().map(|attempt| &attempt.error));
+        let payload = data + errors.map(TaskError::weight).sum::<usize>();
         let output = self.output.as_ref().map_or(0, |o| o.stdout.bytes.len() + o.stderr.bytes.len());
         size_of::<Self>() + payload + output
     }
@@ -123,7 +144,7 @@ impl TaskRecord {
 impl Serialize for TaskRecord {
     /// The record of `--output json`: the outcome is flattened into `outcome` and `data` or `error`.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut record = serializer.serialize_struct("TaskRecord", 12)?;
+        let mut record = serializer.serialize_struct("TaskRecord", 15)?;
         record.serialize_field("id", &self.id)?;
         record.serialize_field("script", &self.script)?;
         record.serialize_field("pool", &self.pool)?;
@@ -136,6 +157,9 @@ impl Serialize for TaskRecord {
         record.serialize_field("wait_seconds", &self.timings.wait_seconds())?;
         record.serialize_field("run_seconds", &self.timings.run_seconds())?;
         record.serialize_field("output", &self.output)?;
+        record.serialize_field("retries", &self.retries)?;
+        record.serialize_field("worker_losses", &self.worker_losses)?;
+        record.serialize_field("earlier_attempts", &self.earlier)?;
         record.end()
     }
 }

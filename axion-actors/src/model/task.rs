@@ -4,12 +4,14 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::ids::{PoolKind, TaskId};
+use super::retry::RetryPolicy;
 
 /// The absolute path of a script. Cheap to clone and, unlike a `Path`, cheap to hash.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +60,27 @@ impl<'de> Deserialize<'de> for ScriptPath {
 #[error("the parameters are not valid JSON: {0}")]
 pub struct ParamsError(#[from] serde_json::Error);
 
+/// What a task may ask for beyond being run. Most tasks ask for nothing and share the defaults.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskOptions {
+    /// An attempt that runs so long is killed; `None`: the pool's default.
+    pub timeout: Option<Duration>,
+    /// An attempt that runs so long gets an exception; `None`: the pool's default.
+    pub soft_timeout: Option<Duration>,
+    /// What happens after a failure.
+    pub retry: RetryPolicy,
+    /// How often it is run again after its worker died under it.
+    pub max_worker_losses: u32,
+}
+
+impl Default for TaskOptions {
+    fn default() -> Self {
+        Self { timeout: None, soft_timeout: None, retry: RetryPolicy::default(), max_worker_losses: 2 }
+    }
+}
+
+static NOTHING_SPECIAL: std::sync::LazyLock<Arc<TaskOptions>> = std::sync::LazyLock::new(Arc::default);
+
 /// One unit of work: a script, its parameters, and where it should run.
 ///
 /// ```
@@ -71,6 +94,7 @@ pub struct Task {
     pool: PoolKind,
     script: ScriptPath,
     params: Bytes,
+    options: Arc<TaskOptions>,
 }
 
 impl Task {
@@ -85,6 +109,7 @@ impl Task {
             pool: PoolKind::Cpu,
             script: ScriptPath::new(path.as_ref()),
             params: Bytes::from_static(b"{}"),
+            options: NOTHING_SPECIAL.clone(),
         }
     }
 
@@ -114,6 +139,43 @@ impl Task {
     pub fn on(mut self, pool: PoolKind) -> Self {
         self.pool = pool;
         self
+    }
+
+    /// Kills an attempt that runs longer than `limit`, with everything it started. The deadline is
+    /// the engine's: nothing the task does can move it.
+    #[must_use]
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        Arc::make_mut(&mut self.options).timeout = Some(limit);
+        self
+    }
+
+    /// Raises an exception in an attempt that runs longer than `limit`: `TimeoutError`, or in a
+    /// coroutine a cancellation. A task that catches it may clean up or even go on.
+    #[must_use]
+    pub fn soft_timeout(mut self, limit: Duration) -> Self {
+        Arc::make_mut(&mut self.options).soft_timeout = Some(limit);
+        self
+    }
+
+    /// Runs the task again after failures.
+    #[must_use]
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        Arc::make_mut(&mut self.options).retry = policy;
+        self
+    }
+
+    /// How often the task is run again after its worker died under it; 2 unless said otherwise, 0
+    /// for a task that must not run twice.
+    #[must_use]
+    pub fn max_worker_losses(mut self, count: u32) -> Self {
+        Arc::make_mut(&mut self.options).max_worker_losses = count;
+        self
+    }
+
+    /// What it asks for.
+    #[must_use]
+    pub fn options(&self) -> &TaskOptions {
+        &self.options
     }
 
     /// The task's id.

@@ -5,5 +5,7 @@
 
 pub mod durations;
 pub mod restart;
+pub mod retry;
 pub mod scheduler;
 pub mod task_table;
+pub mod timers;

@@ -8,6 +8,11 @@
 //! fast worker does not wait for the engine between two tasks. The window is sized by the measured
 //! run time of the scripts: at most [`AHEAD`] of work per slot, none when a run time is unknown. If
 //! what was sent ahead still waits after [`STALL`], it is revoked and placed elsewhere.
+//!
+//! An attempt's time limits run from its start: a worker takes its tasks in the order they were
+//! sent, so those in its first slots are the ones that run. When an attempt must be killed, its
+//! worker goes with it; who shared the worker runs again, uncounted. When a worker dies by itself,
+//! all who ran in it are suspects: each runs again alone, so that the guilty one convicts itself.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,12 +21,12 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::durations::Durations;
-#[cfg(test)]
-use super::task_table::State;
-use super::task_table::{Duplicate, End, TaskKey, TaskTable};
+use super::retry;
+use super::task_table::{Duplicate, End, Found, State, TaskKey, TaskTable};
+use super::timers::{TimerId, Timers};
 use crate::model::{
-    Attempt, CapturedOutput, ErrorKind, Json, Outcome, PoolKind, ScriptPath, Seq, Task, TaskError, TaskId, TaskRecord,
-    Tick, WorkerDownReason, WorkerRef,
+    Attempt, CapturedOutput, EndedBy, ErrorKind, Json, KillReason, Outcome, PoolKind, PostMortem, ScriptPath, Seq,
+    Task, TaskError, TaskId, TaskRecord, Tick, WorkerDownReason, WorkerRef,
 };
 
 /// The work that may be in a worker, per slot, when another task is sent ahead.
@@ -51,6 +56,29 @@ pub enum Action {
         /// What.
         seqs: Vec<Seq>,
     },
+    /// Raise the soft time limit's exception in this attempt.
+    Interrupt {
+        /// Where it runs.
+        worker: WorkerRef,
+        /// Which.
+        seq: Seq,
+    },
+    /// Take this attempt back if it has not started, else ask it to stop.
+    Cancel {
+        /// Where it is.
+        worker: WorkerRef,
+        /// Which.
+        seq: Seq,
+    },
+    /// Kill the process of this attempt, unless the attempt has ended (L6).
+    Kill {
+        /// Where it runs.
+        worker: WorkerRef,
+        /// Which.
+        seq: Seq,
+        /// Why.
+        reason: KillReason,
+    },
     /// Tell whoever waits for this task.
     Finished {
         /// Its place in the table, until now.
@@ -73,6 +101,8 @@ pub struct RunTask {
     pub script: ScriptPath,
     /// Its parameters.
     pub params: Bytes,
+    /// After how long it will be killed.
+    pub limit: Option<Duration>,
 }
 
 /// What a worker says of its tasks.
@@ -94,6 +124,36 @@ pub enum Report {
         /// Which.
         seqs: Vec<Seq>,
     },
+    /// This attempt was to be killed, but had ended: the worker goes on.
+    Spared {
+        /// Which.
+        seq: Seq,
+    },
+}
+
+/// What becomes of a cancellation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CancelAnswer {
+    /// It had not started and never will: its outcome is Cancelled.
+    Removed,
+    /// It was sent to a worker: it is taken back, asked to stop, or killed after the grace period.
+    /// If it ends by itself first, that is its outcome.
+    Requested,
+    /// The same was asked before and is under way.
+    AlreadyRequested,
+    /// It had ended, with this outcome.
+    AlreadyFinished(&'static str),
+    /// No task with this id is known.
+    Unknown,
+}
+
+/// Time limits of the tasks that state none, by pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimeLimits {
+    /// For the attempt.
+    pub hard: Option<Duration>,
+    /// For the exception in it.
+    pub soft: Option<Duration>,
 }
 
 /// How a worker left.
@@ -105,6 +165,8 @@ pub struct Departure {
     pub running: Option<Vec<Seq>>,
     /// What those attempts had written.
     pub outputs: Vec<(Seq, Box<CapturedOutput>)>,
+    /// What is known of the end of the process.
+    pub post_mortem: Option<PostMortem>,
 }
 
 #[derive(Debug)]
@@ -114,6 +176,34 @@ struct InFlight {
     bytes: usize,
     /// Expected nanoseconds; more than a window's worth when unknown.
     estimate: u64,
+    /// It is in one of the worker's slots.
+    started: bool,
+    soft: Option<TimerId>,
+    hard: Option<TimerId>,
+    grace: Option<TimerId>,
+    /// It is to be killed.
+    kill: Option<KillReason>,
+}
+
+impl InFlight {
+    fn new(seq: Seq, key: TaskKey, bytes: usize, estimate: u64) -> Self {
+        Self { seq, key, bytes, estimate, started: false, soft: None, hard: None, grace: None, kill: None }
+    }
+
+    fn stop_timers(&self, timers: &mut Timers<Due>) {
+        for timer in [self.soft, self.hard, self.grace].into_iter().flatten() {
+            timers.stop(timer);
+        }
+    }
+}
+
+/// What a timer is for.
+#[derive(Clone, Copy, Debug)]
+enum Due {
+    Soft(WorkerRef, Seq),
+    Hard(WorkerRef, Seq),
+    Grace(WorkerRef, Seq),
+    Retry(TaskKey),
 }
 
 #[derive(Debug)]
@@ -129,6 +219,10 @@ struct Member {
     front_since: Tick,
     /// The front turned out long: nothing is sent ahead until it ended.
     stalled: bool,
+    /// It takes nothing more: one of its attempts is being killed.
+    condemned: bool,
+    /// It takes nothing more until it is empty: what it runs, or will run next, runs alone.
+    alone: bool,
     outbox: Vec<RunTask>,
 }
 
@@ -136,10 +230,14 @@ const AHEAD_NANOS: u64 = AHEAD.as_nanos() as u64;
 const UNKNOWN: u64 = AHEAD_NANOS + 1;
 
 impl Member {
-    fn has_room(&self, estimate: u64, bytes: usize) -> bool {
+    fn has_room(&self, estimate: u64, bytes: usize, now: Tick) -> bool {
         let count = self.in_flight.len();
+        if self.condemned || self.alone {
+            return false;
+        }
         count < self.slots
             || (!self.stalled
+                && now < self.front_since.after(STALL)
                 && count < self.slots + AHEAD_TASKS
                 && self.load + estimate <= AHEAD_NANOS * self.slots as u64
                 && self.bytes + bytes <= AHEAD_BYTES)
@@ -154,8 +252,12 @@ impl Member {
         self.in_flight.push_back(task);
     }
 
+    fn position(&self, seq: Seq) -> Option<usize> {
+        self.in_flight.binary_search_by_key(&seq, |task| task.seq).ok()
+    }
+
     fn take(&mut self, seq: Seq) -> Option<InFlight> {
-        let at = self.in_flight.binary_search_by_key(&seq, |task| task.seq).ok()?;
+        let at = self.position(seq)?;
         let task = self.in_flight.remove(at)?;
         self.load -= task.estimate;
         self.bytes -= task.bytes;
@@ -170,7 +272,12 @@ impl Member {
 
 #[derive(Debug, Default)]
 struct Pool {
+    limits: TimeLimits,
+    /// Keys of tasks that were cancelled meanwhile may be among them; `Scheduler::queued` does not
+    /// count those.
     queue: VecDeque<TaskKey>,
+    /// Tasks that have to run alone; they go first.
+    suspects: VecDeque<TaskKey>,
     /// By worker index; `None` while the slot has no worker that takes tasks.
     members: Vec<Option<Member>>,
     /// Why no task of this pool can run at present.
@@ -184,8 +291,8 @@ impl Pool {
 }
 
 /// The worker with room that has the fewest tasks; ties go to the lowest index.
-fn choose(members: &mut [Option<Member>], estimate: u64, bytes: usize) -> Option<&mut Member> {
-    let with_room = members.iter_mut().flatten().filter(|member| member.has_room(estimate, bytes));
+fn choose(members: &mut [Option<Member>], estimate: u64, bytes: usize, now: Tick) -> Option<&mut Member> {
+    let with_room = members.iter_mut().flatten().filter(|member| member.has_room(estimate, bytes, now));
     with_room.min_by_key(|member| member.in_flight.len())
 }
 
@@ -195,15 +302,23 @@ pub struct Scheduler {
     table: TaskTable,
     pools: [Pool; 2],
     durations: Durations,
+    timers: Timers<Due>,
     actions: Vec<Action>,
     queued: usize,
 }
 
 impl Scheduler {
-    /// A scheduler without workers.
+    /// A scheduler without workers, with the time limits of each pool.
     #[must_use]
-    pub fn new(table: TaskTable) -> Self {
-        Self { table, pools: Default::default(), durations: Durations::default(), actions: Vec::new(), queued: 0 }
+    pub fn new(table: TaskTable, limits: [TimeLimits; 2]) -> Self {
+        Self {
+            table,
+            pools: limits.map(|limits| Pool { limits, ..Pool::default() }),
+            durations: Durations::default(),
+            timers: Timers::default(),
+            actions: Vec::new(),
+            queued: 0,
+        }
     }
 
     /// The task table, to look things up.
@@ -261,6 +376,8 @@ impl Scheduler {
             bytes: 0,
             front_since: now,
             stalled: false,
+            condemned: false,
+            alone: false,
             outbox: Vec::new(),
         });
         self.place(worker.id.pool, now);
@@ -270,40 +387,33 @@ impl Scheduler {
     pub fn reported(&mut self, worker: WorkerRef, reports: Vec<Report>, now: Tick) {
         for report in reports {
             match report {
-                Report::Ended { seq, nanos, result, output } => {
-                    let outcome = match result {
-                        Ok(data) => Outcome::Succeeded(data),
-                        Err(error) if error.kind == ErrorKind::Cancelled => Outcome::Cancelled(error),
-                        Err(error) => Outcome::Failed(error),
-                    };
-                    self.ended(worker, seq, End { outcome, nanos: Some(nanos), output }, now);
-                }
+                Report::Ended { seq, nanos, result, output } => self.ended(worker, seq, nanos, result, output, now),
                 Report::Revoked { seqs } => self.returned(worker, seqs, now),
+                Report::Spared { seq } => self.spared(worker, seq),
             }
         }
         self.place(worker.id.pool, now);
     }
 
-    /// A worker is gone. What it ran is lost; what it had not started goes back to the front (L5).
+    /// A worker is gone. What had not started goes back to the front (L5); what it ran is timed out,
+    /// cancelled, run again or lost.
     pub fn left(&mut self, worker: WorkerRef, departure: Departure, now: Tick) {
         let pool = &mut self.pools[worker.id.pool.index()];
         if pool.member(worker).is_none() {
             self.table.ignore();
             return;
         }
-        let Some(member) = pool.members[worker.id.index as usize].take() else {
-            return;
-        };
-        let Departure { reason, running, mut outputs } = departure;
+        let Some(member) = pool.members[worker.id.index as usize].take() else { return };
+        let Departure { reason, running, mut outputs, post_mortem } = departure;
         let slots = member.slots;
         let started = |at: usize, seq: Seq| running.as_ref().map_or(at < slots, |seqs| seqs.contains(&seq));
         let mut unstarted = Vec::new();
         for (at, task) in member.in_flight.into_iter().enumerate() {
+            task.stop_timers(&mut self.timers);
             if started(at, task.seq) {
                 let found = outputs.iter().position(|(seq, _)| *seq == task.seq);
                 let output = found.map(|at| outputs.swap_remove(at).1);
-                let end = End { outcome: Outcome::Lost(Box::new(lost(worker, &reason))), nanos: None, output };
-                self.finish(task.key, Some((worker, task.seq)), end, now);
+                self.bereft(worker, &task, &reason, post_mortem.clone(), output, now);
             } else {
                 unstarted.push(task);
             }
@@ -312,20 +422,59 @@ impl Scheduler {
         self.place(worker.id.pool, now);
     }
 
-    /// No worker of a pool can be started: its tasks fail with the reason, until one joins.
-    pub fn unavailable(&mut self, pool: PoolKind, error: TaskError, now: Tick) {
-        for key in std::mem::take(&mut self.pools[pool.index()].queue) {
-            self.queued -= 1;
-            self.finish(key, None, End::without_run(Outcome::Failed(Box::new(error.clone()))), now);
+    /// Ends a task before its time, or says why not. A task that runs has `grace` to stop by itself.
+    pub fn cancel(&mut self, id: TaskId, grace: Duration, now: Tick) -> CancelAnswer {
+        let key = match self.table.find(id) {
+            Found::Live(key) => key,
+            Found::Finished(record) => return CancelAnswer::AlreadyFinished(record.outcome.name()),
+            Found::Unknown => return CancelAnswer::Unknown,
+        };
+        match self.table.state(key) {
+            Some(State::Sent { worker, seq, .. }) => {
+                if !self.table.cancel(key) {
+                    return CancelAnswer::AlreadyRequested;
+                }
+                self.actions.push(Action::Cancel { worker, seq });
+                let timer = self.timers.start(now.after(grace), Due::Grace(worker, seq));
+                if let Some(task) = self.in_flight(worker, seq) {
+                    task.grace = Some(timer);
+                }
+                CancelAnswer::Requested
+            }
+            state => {
+                if let Some(State::Waiting { timer }) = state {
+                    self.timers.stop(timer);
+                } else {
+                    self.queued -= 1;
+                }
+                let pool = self.table.task(key).map(Task::pool);
+                self.finish(key, None, End::without_run(Outcome::Cancelled(Box::new(cancelled()))), now);
+                self.sweep(pool);
+                CancelAnswer::Removed
+            }
         }
-        self.pools[pool.index()].unavailable = Some(error);
+    }
+
+    /// No worker of a pool can be started: its tasks fail with the reason, until one joins.
+    pub fn unavailable(&mut self, kind: PoolKind, error: TaskError, now: Tick) {
+        let pool = &mut self.pools[kind.index()];
+        let waiting = std::mem::take(&mut pool.suspects).into_iter().chain(std::mem::take(&mut pool.queue));
+        for key in waiting.collect::<Vec<_>>() {
+            if self.table.task(key).is_some() {
+                self.queued -= 1;
+                self.finish(key, None, End::without_run(Outcome::Failed(Box::new(error.clone()))), now);
+            }
+        }
+        self.pools[kind.index()].unavailable = Some(error);
     }
 
     /// Ends every live task as cancelled.
     pub fn cancel_all(&mut self, error: &TaskError, now: Tick) {
         for pool in &mut self.pools {
             pool.queue.clear();
+            pool.suspects.clear();
         }
+        self.timers = Timers::default();
         self.queued = 0;
         let keys: Vec<TaskKey> = self.table.keys().collect();
         for key in keys {
@@ -333,8 +482,16 @@ impl Scheduler {
         }
     }
 
-    /// Takes back what was sent ahead of a task that turned out long.
+    /// Does what has become due: time limits, retries, and tasks sent ahead that waited too long.
     pub fn tick(&mut self, now: Tick) {
+        while let Some(due) = self.timers.pop(now) {
+            match due {
+                Due::Soft(worker, seq) => self.actions.push(Action::Interrupt { worker, seq }),
+                Due::Hard(worker, seq) => self.kill(worker, seq, KillReason::Deadline),
+                Due::Grace(worker, seq) => self.kill(worker, seq, KillReason::Cancel),
+                Due::Retry(key) => self.again(key, now),
+            }
+        }
         for member in self.pools.iter_mut().flat_map(|pool| pool.members.iter_mut().flatten()) {
             if member.stalls_at().is_some_and(|at| at <= now) {
                 member.stalled = true;
@@ -344,34 +501,29 @@ impl Scheduler {
         }
     }
 
-    /// When [`tick`](Self::tick) has something to do next; `None` while nothing is sent ahead (L10).
+    /// When [`tick`](Self::tick) has something to do next; `None` while nothing is limited, retried
+    /// or sent ahead (L10).
     #[must_use]
     pub fn next_tick(&self) -> Option<Tick> {
-        self.pools.iter().flat_map(|pool| pool.members.iter().flatten()).filter_map(Member::stalls_at).min()
+        let members = self.pools.iter().flat_map(|pool| pool.members.iter().flatten());
+        members.filter_map(Member::stalls_at).chain(self.timers.next()).min()
     }
 
     /// Sends what waits in a pool's queue to the workers that have room.
     pub fn place(&mut self, kind: PoolKind, now: Tick) {
-        let Pool { queue, members, .. } = &mut self.pools[kind.index()];
+        self.place_suspects(kind, now);
+        let Pool { queue, members, limits, .. } = &mut self.pools[kind.index()];
         while let Some(&key) = queue.front() {
             let Some(task) = self.table.task(key) else {
                 queue.pop_front();
                 continue;
             };
-            let (script, params) = (task.script_path().clone(), task.params_text().clone());
-            let (id, bytes) = (task.id(), params.len() + script.as_bytes().len());
-            let estimate = self.durations.estimate(&script).unwrap_or(UNKNOWN).min(UNKNOWN);
-            let Some(member) = choose(members, estimate, bytes) else {
-                break;
-            };
+            let bytes = weight(task);
+            let estimate = self.durations.estimate(task.script_path()).unwrap_or(UNKNOWN).min(UNKNOWN);
+            let Some(member) = choose(members, estimate, bytes, now) else { break };
             queue.pop_front();
             self.queued -= 1;
-            let seq = member.next;
-            if let Some(attempt) = self.table.send(key, member.worker, seq, now) {
-                member.next = seq.next();
-                member.push(InFlight { seq, key, bytes, estimate }, now);
-                member.outbox.push(RunTask { seq, attempt, id, script, params });
-            }
+            dispatch(&mut self.table, &mut self.timers, member, key, estimate, *limits, now);
         }
         for member in members.iter_mut().flatten().filter(|member| !member.outbox.is_empty()) {
             let tasks = std::mem::take(&mut member.outbox);
@@ -379,37 +531,246 @@ impl Scheduler {
         }
     }
 
-    fn ended(&mut self, worker: WorkerRef, seq: Seq, end: End, now: Tick) {
-        let Some(member) = self.pools[worker.id.pool.index()].member(worker) else {
-            return self.table.ignore();
-        };
-        let Some(task) = member.take(seq) else {
-            return self.table.ignore();
-        };
-        member.stalled = false;
-        member.front_since = now;
-        if let (Some(nanos), Some(known)) = (end.nanos, self.table.task(task.key)) {
+    /// A suspect waits for a worker that is empty, and one worker is kept from taking more until it
+    /// is: so suspects are not starved by the tasks behind them.
+    fn place_suspects(&mut self, kind: PoolKind, now: Tick) {
+        let Pool { suspects, members, limits, .. } = &mut self.pools[kind.index()];
+        while let Some(&key) = suspects.front() {
+            if self.table.task(key).is_none() {
+                suspects.pop_front();
+                continue;
+            }
+            let usable = || members.iter().flatten().filter(|member| !member.condemned);
+            if let Some(at) = usable().find(|member| member.in_flight.is_empty()).map(|member| member.worker.id.index) {
+                let Some(member) = members[at as usize].as_mut() else { return };
+                suspects.pop_front();
+                self.queued -= 1;
+                member.alone = true;
+                dispatch(&mut self.table, &mut self.timers, member, key, UNKNOWN, *limits, now);
+            } else {
+                if !usable().any(|member| member.alone)
+                    && let Some(member) =
+                        members.iter_mut().flatten().filter(|it| !it.condemned).min_by_key(|it| it.in_flight.len())
+                {
+                    member.alone = true;
+                }
+                return;
+            }
+        }
+        // A worker that was kept free for a suspect that is gone takes tasks again.
+        for member in members.iter_mut().flatten().filter(|member| member.in_flight.is_empty()) {
+            member.alone = false;
+        }
+    }
+
+    fn ended(
+        &mut self,
+        worker: WorkerRef,
+        seq: Seq,
+        nanos: u64,
+        result: Result<Json, Box<TaskError>>,
+        output: Option<Box<CapturedOutput>>,
+        now: Tick,
+    ) {
+        let Some(task) = self.leave_slot(worker, seq, now) else { return self.table.ignore() };
+        if let Some(known) = self.table.task(task.key) {
             self.durations.record(known.script_path(), nanos);
         }
-        self.finish(task.key, Some((worker, seq)), end, now);
+        match result {
+            Ok(data) => {
+                let end = End { outcome: Outcome::Succeeded(data), nanos: Some(nanos), output };
+                self.finish(task.key, Some((worker, seq)), end, now);
+            }
+            Err(error) => self.failed(task.key, (worker, seq), *error, Some(nanos), output, now),
+        }
+    }
+
+    /// Takes a task out of its worker; the next one there starts.
+    fn leave_slot(&mut self, worker: WorkerRef, seq: Seq, now: Tick) -> Option<InFlight> {
+        let pool = &mut self.pools[worker.id.pool.index()];
+        let limits = pool.limits;
+        let member = pool.member(worker)?;
+        let task = member.take(seq)?;
+        task.stop_timers(&mut self.timers);
+        member.stalled = false;
+        member.front_since = now;
+        if member.in_flight.is_empty() {
+            member.alone = false;
+        }
+        start(&self.table, &mut self.timers, member, limits, now);
+        Some(task)
+    }
+
+    /// An attempt failed: the task is retried if its policy says so, else that is its outcome.
+    fn failed(
+        &mut self,
+        key: TaskKey,
+        by: (WorkerRef, Seq),
+        error: TaskError,
+        nanos: Option<u64>,
+        output: Option<Box<CapturedOutput>>,
+        now: Tick,
+    ) {
+        let lot = self.table.lot(key);
+        let wait = self
+            .table
+            .task(key)
+            .filter(|_| !lot.cancelled)
+            .and_then(|task| retry::wait(&task.options().retry, error.kind, lot.retries, task.id()));
+        if let Some(wait) = wait {
+            let timer = self.timers.start(now.after(wait), Due::Retry(key));
+            if !self.table.retry(key, by, error, (timer, wait), now) {
+                self.timers.stop(timer);
+            }
+        } else {
+            let end = End { outcome: Outcome::of_error(Box::new(error)), nanos, output };
+            self.finish(key, Some(by), end, now);
+        }
+    }
+
+    /// What becomes of an attempt whose process is gone.
+    fn bereft(
+        &mut self,
+        worker: WorkerRef,
+        task: &InFlight,
+        reason: &WorkerDownReason,
+        post_mortem: Option<PostMortem>,
+        output: Option<Box<CapturedOutput>>,
+        now: Tick,
+    ) {
+        let (key, by, lot) = (task.key, (worker, task.seq), self.table.lot(task.key));
+        let examined = |mut error: TaskError, ended_by: Option<EndedBy>| {
+            error.post_mortem = post_mortem.clone().map(|found| {
+                let ended_by = ended_by.unwrap_or(found.ended_by);
+                Box::new(PostMortem { ended_by, ..found })
+            });
+            error
+        };
+        let killed = matches!(reason, WorkerDownReason::Killed(_));
+        match task.kill {
+            Some(KillReason::Deadline) => {
+                let error = examined(self.timed_out(worker, key), Some(EndedBy::Deadline));
+                self.failed(key, by, error, None, output, now);
+            }
+            _ if lot.cancelled => {
+                let ended_by = (task.kill == Some(KillReason::Cancel)).then_some(EndedBy::Cancel);
+                self.failed(key, by, examined(cancelled(), ended_by), None, output, now);
+            }
+            _ if killed => {
+                let error = examined(lost(worker, reason), Some(EndedBy::Neighbour));
+                self.run_again(key, by, error, false, now);
+            }
+            _ => {
+                let error = examined(lost(worker, reason), None);
+                let most = self.table.task(key).map_or(0, |task| task.options().max_worker_losses);
+                if lot.losses < most {
+                    self.run_again(key, by, error, true, now);
+                } else {
+                    let end = End { outcome: Outcome::Lost(Box::new(error)), nanos: None, output };
+                    self.finish(key, Some(by), end, now);
+                }
+            }
+        }
+    }
+
+    fn timed_out(&self, worker: WorkerRef, key: TaskKey) -> TaskError {
+        let limits = self.table.task(key).map(|task| limits_of(task, self.pools[worker.id.pool.index()].limits));
+        let limit = limits.and_then(|limits| limits.hard).unwrap_or_default();
+        TaskError::new(
+            ErrorKind::Timeout,
+            format!("still running on {} after its time limit of {limit:?}; killed", worker.id),
+        )
+    }
+
+    fn run_again(&mut self, key: TaskKey, by: (WorkerRef, Seq), error: TaskError, suspect: bool, now: Tick) {
+        if self.table.rerun(key, by, error, suspect, now) {
+            self.queued += 1;
+            let pool = &mut self.pools[by.0.id.pool.index()];
+            if suspect { pool.suspects.push_back(key) } else { pool.queue.push_front(key) }
+        }
+    }
+
+    /// A retry's wait is over: the task joins the end of its queue.
+    fn again(&mut self, key: TaskKey, now: Tick) {
+        if self.table.due(key, now)
+            && let Some(kind) = self.table.task(key).map(Task::pool)
+        {
+            let suspect = self.table.lot(key).alone;
+            let pool = &mut self.pools[kind.index()];
+            if let Some(error) = pool.unavailable.clone() {
+                self.finish(key, None, End::without_run(Outcome::Failed(Box::new(error))), now);
+                return;
+            }
+            self.queued += 1;
+            if suspect {
+                pool.suspects.push_back(key)
+            } else {
+                pool.queue.push_back(key)
+            }
+            self.place(kind, now);
+        }
+    }
+
+    fn kill(&mut self, worker: WorkerRef, seq: Seq, reason: KillReason) {
+        let Some(member) = self.pools[worker.id.pool.index()].member(worker) else { return };
+        let Some(at) = member.position(seq) else { return };
+        member.in_flight[at].kill.get_or_insert(reason);
+        // One at a time: if the first of them is spared, the next one follows.
+        if !std::mem::replace(&mut member.condemned, true) {
+            self.actions.push(Action::Kill { worker, seq, reason });
+        }
+    }
+
+    fn spared(&mut self, worker: WorkerRef, seq: Seq) {
+        let Some(member) = self.pools[worker.id.pool.index()].member(worker) else { return self.table.ignore() };
+        member.condemned = false;
+        let next = member.in_flight.iter().find_map(|task| Some((task.seq, task.kill?)));
+        if let Some((next, reason)) = next.filter(|(next, _)| *next != seq) {
+            self.kill(worker, next, reason);
+        }
+    }
+
+    fn in_flight(&mut self, worker: WorkerRef, seq: Seq) -> Option<&mut InFlight> {
+        let member = self.pools[worker.id.pool.index()].member(worker)?;
+        let at = member.position(seq)?;
+        member.in_flight.get_mut(at)
     }
 
     fn returned(&mut self, worker: WorkerRef, seqs: Vec<Seq>, now: Tick) {
-        let Some(member) = self.pools[worker.id.pool.index()].member(worker) else {
-            return self.table.ignore();
-        };
+        let Some(member) = self.pools[worker.id.pool.index()].member(worker) else { return self.table.ignore() };
         let mut tasks: Vec<InFlight> = seqs.into_iter().filter_map(|seq| member.take(seq)).collect();
         tasks.sort_unstable_by_key(|task| task.seq);
+        for task in &tasks {
+            task.stop_timers(&mut self.timers);
+        }
         self.requeue(worker, tasks, now);
     }
 
-    /// Puts tasks back to the front of their queue, the first of them foremost (L5, L12).
+    /// Puts tasks back to the front of their queue, the first of them foremost (L5, L12). One whose
+    /// cancellation was asked for is cancelled instead.
     fn requeue(&mut self, worker: WorkerRef, tasks: Vec<InFlight>, now: Tick) {
         for task in tasks.into_iter().rev() {
-            if self.table.give_back(task.key, worker, task.seq, now) {
-                self.pools[worker.id.pool.index()].queue.push_front(task.key);
-                self.queued += 1;
+            let lot = self.table.lot(task.key);
+            if !self.table.give_back(task.key, worker, task.seq, now) {
+                continue;
             }
+            if lot.cancelled {
+                self.finish(task.key, None, End::without_run(Outcome::Cancelled(Box::new(cancelled()))), now);
+                continue;
+            }
+            self.queued += 1;
+            let pool = &mut self.pools[worker.id.pool.index()];
+            if lot.alone { pool.suspects.push_front(task.key) } else { pool.queue.push_front(task.key) }
+        }
+    }
+
+    /// Drops the keys of cancelled tasks from a queue when they are most of it (L9).
+    fn sweep(&mut self, kind: Option<PoolKind>) {
+        let Some(pool) = kind.map(|kind| &mut self.pools[kind.index()]) else { return };
+        if pool.queue.len() + pool.suspects.len() > 2 * self.queued + 64 {
+            let table = &self.table;
+            pool.queue.retain(|key| table.task(*key).is_some());
+            pool.suspects.retain(|key| table.task(*key).is_some());
         }
     }
 
@@ -423,7 +784,7 @@ impl Scheduler {
     #[cfg(test)]
     fn sent_to(&self, worker: WorkerRef) -> Vec<(TaskKey, Seq)> {
         let sent = |key| match self.table.state(key) {
-            Some(State::Sent { worker: with, seq }) if with == worker => Some((key, seq)),
+            Some(State::Sent { worker: with, seq, .. }) if with == worker => Some((key, seq)),
             _ => None,
         };
         let mut sent: Vec<_> = self.table.keys().filter_map(sent).collect();
@@ -432,17 +793,65 @@ impl Scheduler {
     }
 }
 
+/// Puts a task into a worker's outbox.
+fn dispatch(
+    table: &mut TaskTable,
+    timers: &mut Timers<Due>,
+    member: &mut Member,
+    key: TaskKey,
+    estimate: u64,
+    limits: TimeLimits,
+    now: Tick,
+) {
+    let seq = member.next;
+    let Some(attempt) = table.send(key, member.worker, seq, now) else { return };
+    let Some(task) = table.task(key) else { return };
+    member.next = seq.next();
+    let (id, script, params) = (task.id(), task.script_path().clone(), task.params_text().clone());
+    let limit = limits_of(task, limits).hard;
+    member.push(InFlight::new(seq, key, weight(task), estimate), now);
+    member.outbox.push(RunTask { seq, attempt, id, script, params, limit });
+    start(table, timers, member, limits, now);
+}
+
+/// Starts the clocks of the tasks that have come into a worker's slots.
+fn start(table: &TaskTable, timers: &mut Timers<Due>, member: &mut Member, limits: TimeLimits, now: Tick) {
+    let worker = member.worker;
+    for task in member.in_flight.iter_mut().take(member.slots).filter(|task| !task.started) {
+        task.started = true;
+        let Some(known) = table.task(task.key) else { continue };
+        let limits = limits_of(known, limits);
+        task.soft = limits.soft.map(|limit| timers.start(now.after(limit), Due::Soft(worker, task.seq)));
+        task.hard = limits.hard.map(|limit| timers.start(now.after(limit), Due::Hard(worker, task.seq)));
+    }
+}
+
+fn limits_of(task: &Task, defaults: TimeLimits) -> TimeLimits {
+    let options = task.options();
+    TimeLimits { hard: options.timeout.or(defaults.hard), soft: options.soft_timeout.or(defaults.soft) }
+}
+
+/// The bytes of a task that count against a window.
+fn weight(task: &Task) -> usize {
+    task.params_text().len() + task.script_path().as_bytes().len()
+}
+
+fn cancelled() -> TaskError {
+    TaskError::new(ErrorKind::Cancelled, "the task was cancelled")
+}
+
 fn lost(worker: WorkerRef, reason: &WorkerDownReason) -> TaskError {
-    let (what, exit) = match reason {
-        WorkerDownReason::Exited(exit) => (format!("died while it ran this task: {exit}"), Some(*exit)),
+    let what = match reason {
+        WorkerDownReason::Exited(exit) => format!("died while it ran this task: {exit}"),
         WorkerDownReason::Protocol { violation } => {
-            (format!("broke the protocol while it ran this task and was killed: {violation}"), None)
+            format!("broke the protocol while it ran this task and was killed: {violation}")
         }
-        WorkerDownReason::ActorPanicked => ("failed inside the engine while it ran this task".to_owned(), None),
-        WorkerDownReason::Retired => ("was stopped while it ran this task".to_owned(), None),
-        WorkerDownReason::StartFailed { message, .. } => (format!("did not start: {message}"), None),
+        WorkerDownReason::Killed(_) => "was killed because of another task while it ran this one".to_owned(),
+        WorkerDownReason::ActorPanicked => "failed inside the engine while it ran this task".to_owned(),
+        WorkerDownReason::Retired => "was stopped while it ran this task".to_owned(),
+        WorkerDownReason::StartFailed { message, .. } => format!("did not start: {message}"),
     };
-    TaskError { exit, ..TaskError::new(ErrorKind::WorkerLost, format!("worker {} {what}", worker.id)) }
+    TaskError::new(ErrorKind::WorkerLost, format!("worker {} {what}", worker.id))
 }
 
 #[cfg(test)]

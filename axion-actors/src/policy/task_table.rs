@@ -3,8 +3,10 @@
 //! ```text
 //!            accept              send                 finish
 //!   (none) ─────────▶ Queued ─────────────▶ Sent ──────────────▶ kept record
-//!                       ▲  │                 │                        ▲
-//!                       └──┼── give_back ────┘                        │
+//!                      ▲ ▲ │                │ │                       ▲
+//!                      │ └─┼─ give_back ────┘ │ retry                 │
+//!                  due │   │  rerun           ▼                       │
+//!                      └───┼────────────── Waiting                    │
 //!                          └──────────────── finish ──────────────────┘
 //! ```
 //!
@@ -18,8 +20,10 @@ use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 use slotmap::SlotMap;
 
+use super::timers::TimerId;
 use crate::model::{
-    Attempt, CapturedOutput, Event, EventKind, Outcome, Seq, Task, TaskId, TaskRecord, Tick, Timings, WorkerRef,
+    Attempt, AttemptRecord, CapturedOutput, Event, EventKind, Outcome, Seq, Task, TaskError, TaskId, TaskRecord, Tick,
+    Timings, WorkerRef,
 };
 
 slotmap::new_key_type! {
@@ -38,7 +42,20 @@ pub enum State {
         worker: WorkerRef,
         /// Its name there.
         seq: Seq,
+        /// Since when.
+        at: Tick,
     },
+    /// For its retry.
+    Waiting {
+        /// What ends the wait.
+        timer: TimerId,
+    },
+}
+
+impl State {
+    fn is_with(&self, by: (WorkerRef, Seq)) -> bool {
+        matches!(self, Self::Sent { worker, seq, .. } if (*worker, *seq) == by)
+    }
 }
 
 #[derive(Debug)]
@@ -48,7 +65,32 @@ struct Entry {
     state: State,
     /// Executions so far, the present one included.
     attempts: u32,
+    /// Most tasks have none.
+    past: Option<Box<Past>>,
 }
+
+/// What a task has been through.
+#[derive(Debug, Default)]
+struct Past {
+    lot: Lot,
+    earlier: VecDeque<AttemptRecord>,
+}
+
+/// What a task has been through, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lot {
+    /// Retries after failures.
+    pub retries: u32,
+    /// Deaths of a worker under it.
+    pub losses: u32,
+    /// Its cancellation was asked for.
+    pub cancelled: bool,
+    /// It is suspected of killing its worker: it runs alone next time.
+    pub alone: bool,
+}
+
+/// Attempts remembered of one task (L9).
+const EARLIER: usize = 16;
 
 /// Bounds on the kept records (L9).
 #[derive(Clone, Copy, Debug)]
@@ -196,7 +238,7 @@ impl TaskTable {
         if self.places.contains_key(&id) {
             return Err(Duplicate);
         }
-        let key = self.live.insert(Entry { task, submitted: now, state: State::Queued, attempts: 0 });
+        let key = self.live.insert(Entry { task, submitted: now, state: State::Queued, attempts: 0, past: None });
         self.places.insert(id, Place::Live(key));
         self.emit(now, || EventKind::TaskAccepted { task: id, pool });
         Ok(key)
@@ -208,7 +250,7 @@ impl TaskTable {
             self.ignored += 1;
             return None;
         };
-        entry.state = State::Sent { worker, seq };
+        entry.state = State::Sent { worker, seq, at: now };
         entry.attempts += 1;
         let (task, attempt) = (entry.task.id(), Attempt(entry.attempts));
         self.emit(now, || EventKind::TaskSent { task, worker, attempt });
@@ -218,16 +260,78 @@ impl TaskTable {
     /// A task that had not started comes back from exactly that worker and sequence number; the
     /// attempt is not counted (L5).
     pub fn give_back(&mut self, key: TaskKey, worker: WorkerRef, seq: Seq, now: Tick) -> bool {
-        let sent = State::Sent { worker, seq };
-        let Some(entry) = self.live.get_mut(key).filter(|entry| entry.state == sent) else {
-            self.ignored += 1;
-            return false;
-        };
+        let Some(entry) = self.sent(key, (worker, seq)) else { return false };
         entry.state = State::Queued;
         entry.attempts -= 1;
         let task = entry.task.id();
         self.emit(now, || EventKind::TaskReturned { task, worker });
         true
+    }
+
+    /// An attempt failed and the task waits until `timer` is due.
+    pub fn retry(
+        &mut self,
+        key: TaskKey,
+        by: (WorkerRef, Seq),
+        error: TaskError,
+        wait: (TimerId, Duration),
+        now: Tick,
+    ) -> bool {
+        let epoch = self.epoch;
+        let Some(entry) = self.sent(key, by) else { return false };
+        let (task, attempt, kind) = (entry.task.id(), Attempt(entry.attempts), error.kind);
+        entry.remember(error, epoch, now);
+        entry.past().lot.retries += 1;
+        entry.state = State::Waiting { timer: wait.0 };
+        let wait_seconds = wait.1.as_secs_f64();
+        self.emit(now, || EventKind::TaskRetrying { task, attempt, error: kind, wait_seconds });
+        true
+    }
+
+    /// A retry's wait is over.
+    pub fn due(&mut self, key: TaskKey, now: Tick) -> bool {
+        let Some(entry) = self.live.get_mut(key).filter(|entry| matches!(entry.state, State::Waiting { .. })) else {
+            self.ignored += 1;
+            return false;
+        };
+        entry.state = State::Queued;
+        let task = entry.task.id();
+        self.emit(now, || EventKind::TaskDue { task });
+        true
+    }
+
+    /// An attempt's process ended under it and the task is to run again. A loss that is `counted`
+    /// makes it a suspect; otherwise a neighbour had to be killed and it is innocent.
+    pub fn rerun(&mut self, key: TaskKey, by: (WorkerRef, Seq), error: TaskError, counted: bool, now: Tick) -> bool {
+        let epoch = self.epoch;
+        let Some(entry) = self.sent(key, by) else { return false };
+        let (task, attempt) = (entry.task.id(), Attempt(entry.attempts));
+        entry.remember(error, epoch, now);
+        let lot = &mut entry.past().lot;
+        lot.losses += u32::from(counted);
+        lot.alone |= counted;
+        entry.state = State::Queued;
+        self.emit(now, || EventKind::TaskRerun { task, attempt, counted });
+        true
+    }
+
+    /// Notes that a task's cancellation was asked for; false if it was before.
+    pub fn cancel(&mut self, key: TaskKey) -> bool {
+        self.live.get_mut(key).is_some_and(|entry| !std::mem::replace(&mut entry.past().lot.cancelled, true))
+    }
+
+    /// What a live task has been through.
+    #[must_use]
+    pub fn lot(&self, key: TaskKey) -> Lot {
+        self.live.get(key).and_then(|entry| entry.past.as_ref()).map(|past| past.lot).unwrap_or_default()
+    }
+
+    fn sent(&mut self, key: TaskKey, by: (WorkerRef, Seq)) -> Option<&mut Entry> {
+        let found = self.live.get_mut(key).filter(|entry| entry.state.is_with(by));
+        if found.is_none() {
+            self.ignored += 1;
+        }
+        found
     }
 
     /// A task reaches its outcome (L1). With `by`, only if it is with exactly that worker and
@@ -239,10 +343,7 @@ impl TaskTable {
         end: End,
         now: Tick,
     ) -> Option<Arc<TaskRecord>> {
-        let fenced = |entry: &Entry| match (by, entry.state) {
-            (Some((worker, seq)), state) => state == State::Sent { worker, seq },
-            (None, _) => true,
-        };
+        let fenced = |entry: &Entry| by.is_none_or(|by| entry.state.is_with(by));
         if !self.live.get(key).is_some_and(fenced) {
             self.ignored += 1;
             return None;
@@ -264,8 +365,9 @@ impl TaskTable {
         let started = end.nanos.map(|nanos| self.wall(now.before(nanos)));
         let worker = match entry.state {
             State::Sent { worker, .. } => Some(worker),
-            State::Queued => None,
+            State::Queued | State::Waiting { .. } => None,
         };
+        let past = entry.past.map(|past| *past).unwrap_or_default();
         TaskRecord {
             id: entry.task.id(),
             script: entry.task.script_path().clone(),
@@ -275,6 +377,9 @@ impl TaskTable {
             worker,
             timings: Timings { submitted: self.wall(entry.submitted), started, finished: self.wall(now) },
             output: end.output,
+            retries: past.lot.retries,
+            worker_losses: past.lot.losses,
+            earlier: past.earlier.into(),
         }
     }
 
@@ -294,7 +399,7 @@ impl TaskTable {
     }
 
     fn wall(&self, tick: Tick) -> Timestamp {
-        self.epoch.saturating_add(Duration::from_nanos(tick.0)).unwrap_or(self.epoch)
+        wall(self.epoch, tick)
     }
 
     fn emit(&mut self, now: Tick, kind: impl FnOnce() -> EventKind) {
@@ -303,6 +408,28 @@ impl TaskTable {
             trace.push(Event { at, kind: kind() });
         }
     }
+}
+
+impl Entry {
+    fn past(&mut self) -> &mut Past {
+        self.past.get_or_insert_default()
+    }
+
+    /// Keeps how the present attempt ended.
+    fn remember(&mut self, error: TaskError, epoch: Timestamp, now: Tick) {
+        let State::Sent { worker, at, .. } = self.state else { return };
+        let attempt = Attempt(self.attempts);
+        let record = AttemptRecord { attempt, worker, sent: wall(epoch, at), ended: wall(epoch, now), error };
+        let earlier = &mut self.past().earlier;
+        if earlier.len() == EARLIER {
+            earlier.pop_front();
+        }
+        earlier.push_back(record);
+    }
+}
+
+fn wall(epoch: Timestamp, tick: Tick) -> Timestamp {
+    epoch.saturating_add(Duration::from_nanos(tick.0)).unwrap_or(epoch)
 }
 
 #[cfg(test)]
@@ -348,7 +475,7 @@ mod tests {
             assert!(table.finish(key, Some((from, seq)), success(), Tick(2)).is_none());
             assert!(!table.give_back(key, from, seq, Tick(2)));
         }
-        assert_eq!(table.state(key), Some(State::Sent { worker: worker(2), seq: Seq(7) }));
+        assert_eq!(table.state(key), Some(State::Sent { worker: worker(2), seq: Seq(7), at: Tick(1) }));
         assert_eq!(table.ignored(), 7);
         assert!(table.finish(key, Some((worker(2), Seq(7))), success(), Tick(3)).is_some());
         assert!(table.finish(key, Some((worker(2), Seq(7))), success(), Tick(4)).is_none(), "L1: only once");

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::linux;
 use super::{Child, ControlDown, Down};
+use crate::model::Seq;
 use crate::wire::encode;
 
 /// Written at once as far as the pipe takes it; the rest waits for the pump.
@@ -59,6 +60,8 @@ pub(super) struct Link {
     /// The leader of the group, from its start until it is about to be reaped.
     leader: Cell<Option<Pid>>,
     kill_at_start: Cell<bool>,
+    /// The attempt that the pump is to kill.
+    pub(super) condemned: Cell<Option<Seq>>,
     frame_limit: usize,
 }
 
@@ -70,6 +73,7 @@ impl Link {
             wake: Notify::new(),
             leader: Cell::new(None),
             kill_at_start: Cell::new(false),
+            condemned: Cell::new(None),
             frame_limit,
         })
     }
@@ -131,6 +135,11 @@ impl Child for RealChild {
         let mut data = self.0.data.borrow_mut();
         data.closing = true;
         data.flush();
+        self.0.wake.notify_one();
+    }
+
+    fn kill_attempt(&mut self, seq: Seq) {
+        self.0.condemned.set(Some(seq));
         self.0.wake.notify_one();
     }
 

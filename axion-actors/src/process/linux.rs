@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -15,7 +15,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::StartError;
 use super::guardian::Guardian;
-use crate::model::{ProcessExit, Seq};
+use crate::model::{ProcessExit, Seq, Usage};
 
 /// A status page holds this many sequence numbers.
 const PAGE: u64 = 4096;
@@ -33,6 +33,7 @@ pub(super) struct Process {
     pub(super) raw_out: OwnedFd,
     pub(super) raw_err: OwnedFd,
     pub(super) control: OwnedFd,
+    pub(super) stacks: OwnedFd,
     pub(super) page: StatusPage,
 }
 
@@ -52,16 +53,23 @@ pub(super) fn spawn(
     let (control, control_theirs) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
             .map_err(setup("the control socket"))?;
+    let (stacks, stacks_theirs) = pipe("the pipe for stacks")?;
     let page = StatusPage::new().map_err(setup("the status page"))?;
-    for ours in [&data_in, &data_out, &raw_out, &raw_err, &control] {
+    for ours in [&data_in, &data_out, &raw_out, &raw_err, &control, &stacks] {
         set_non_blocking(ours.as_fd()).map_err(setup("a pipe"))?;
     }
     for data in [&data_in, &data_out] {
         // Only faster; a user who is at the system's limit for pipes keeps the small ones.
         let _ = rustix::pipe::fcntl_setpipe_size(data, PIPE_SIZE);
     }
-    let travelling =
-        [data_in_theirs.as_fd(), data_out_theirs.as_fd(), page.0.as_fd(), raw_out.as_fd(), raw_err.as_fd()];
+    let travelling = [
+        data_in_theirs.as_fd(),
+        data_out_theirs.as_fd(),
+        page.0.as_fd(),
+        raw_out.as_fd(),
+        raw_err.as_fd(),
+        stacks_theirs.as_fd(),
+    ];
     send_fds(control.as_fd(), &travelling).map_err(setup("the control socket"))?;
 
     let child = Command::new(program)
@@ -76,7 +84,7 @@ pub(super) fn spawn(
     let under_guard = guardian.guard(pid).map_err(StartError::from);
     let exit = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(setup("a process descriptor"));
     match (under_guard, exit) {
-        (Ok(()), Ok(exit)) => Ok(Process { pid, exit, data_in, data_out, raw_out, raw_err, control, page }),
+        (Ok(()), Ok(exit)) => Ok(Process { pid, exit, data_in, data_out, raw_out, raw_err, control, stacks, page }),
         (Err(error), _) | (_, Err(error)) => {
             kill_group(pid);
             guardian.forget(pid);
@@ -107,7 +115,7 @@ fn set_non_blocking(fd: BorrowedFd<'_>) -> rustix::io::Result<()> {
 }
 
 fn send_fds(socket: BorrowedFd<'_>, fds: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(5))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(6))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(rustix::io::Errno::NOBUFS);
@@ -124,20 +132,60 @@ pub(super) fn kill_group(leader: Pid) {
     }
 }
 
-/// Reaps a process that has ended, or waits until it has.
-pub(super) fn reap(pid: Pid) -> io::Result<ProcessExit> {
+/// Reaps a process that has ended, or waits until it has. Says how it ended and what it used.
+#[expect(unsafe_code, reason = "the only wait call that tells what a process used")]
+pub(super) fn reap(pid: Pid) -> io::Result<(ProcessExit, Usage)> {
+    let (mut status, mut usage) = (0, MaybeUninit::<libc::rusage>::zeroed());
     loop {
-        match rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED) {
-            Ok(status) => {
-                let status = status.ok_or(io::ErrorKind::NotFound)?;
-                let signal = status.terminating_signal().map(ProcessExit::Signal);
-                let code = status.exit_status().map(ProcessExit::Code);
-                return signal.or(code).ok_or_else(|| io::ErrorKind::InvalidData.into());
-            }
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+        // SAFETY: both pointers are valid for writing for the time of the call.
+        let reaped = unsafe { libc::wait4(pid.as_raw_pid(), &raw mut status, 0, usage.as_mut_ptr()) };
+        if reaped == pid.as_raw_pid() {
+            break;
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
         }
     }
+    // SAFETY: every field of an rusage is a number, for which zeroed memory is a value; the call has
+    // filled it in since.
+    let usage = unsafe { usage.assume_init() };
+    let exit = match std::process::ExitStatus::from_raw(status) {
+        status if status.signal().is_some() => ProcessExit::Signal(status.signal().unwrap_or_default()),
+        status => ProcessExit::Code(status.code().unwrap_or(-1)),
+    };
+    Ok((exit, used(&usage)))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds and microseconds of processor time")]
+fn used(usage: &libc::rusage) -> Usage {
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    Usage {
+        peak_memory_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
+        user_seconds: seconds(usage.ru_utime),
+        system_seconds: seconds(usage.ru_stime),
+    }
+}
+
+/// Stops every process of a group, and returns when its leader has stopped, or has ended. Blocks.
+pub(super) fn stop_group(leader: Pid) {
+    if rustix::process::kill_process_group(leader, Signal::STOP).is_ok() {
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let _ = rustix::process::waitid(WaitId::Pid(leader), options);
+    }
+}
+
+/// Lets a stopped group go on.
+pub(super) fn continue_group(leader: Pid) {
+    let _ = rustix::process::kill_process_group(leader, Signal::CONT);
+}
+
+/// Asks the runtime in a child to write down where its threads are. Its handler is in C and needs no
+/// interpreter lock; the number is the one in `axion_worker/control.py`.
+#[expect(unsafe_code, reason = "a real-time signal, which the safe interface does not send")]
+pub(super) fn ask_for_stacks(pid: Pid) -> bool {
+    // SAFETY: sends a signal and touches no memory.
+    unsafe { libc::kill(pid.as_raw_pid(), libc::SIGRTMAX() - 2) == 0 }
 }
 
 /// The page in which a child notes what it runs, readable also after its death.

@@ -27,7 +27,7 @@ pub use interpreter::{PythonNotFound, find_python};
 pub(crate) use linux::watch;
 pub use real::RealLauncher;
 
-use crate::model::{ProcessExit, Seq, Stream, WorkerId};
+use crate::model::{ProcessExit, Seq, Stream, Usage, WorkerId};
 use crate::wire::{ControlDown, ControlUp, Down, Up};
 
 /// What a new child is to be.
@@ -61,6 +61,9 @@ pub trait Child {
     fn control(&mut self, message: &ControlDown);
     /// Closes the data pipe behind what was sent: the child finishes that and exits.
     fn finish(&mut self);
+    /// Kills the child and everything in its process group because of one attempt, after a look at
+    /// where its threads are; unless that attempt has ended, which `Spared` then says (L6).
+    fn kill_attempt(&mut self, seq: Seq);
     /// Kills the child and everything in its process group, now.
     fn kill(&mut self);
 }
@@ -81,6 +84,11 @@ pub enum ChildEvent {
         /// The bytes.
         data: Bytes,
     },
+    /// An attempt that was to be killed had ended. Its result came before.
+    Spared {
+        /// Which.
+        seq: Seq,
+    },
     /// The process is gone and has been reaped, or never came to be. Nothing follows.
     Exited(ChildExit),
 }
@@ -93,8 +101,12 @@ pub struct ChildExit {
     /// The attempts that were running, as the child's status page tells it (L5); `None` if it
     /// could not be read.
     pub running: Option<Vec<Seq>>,
+    /// What it used.
+    pub usage: Option<Usage>,
     /// The last that was written to fd 2.
     pub stderr_tail: String,
+    /// Where its threads were before it was killed, if that was asked for and could be had.
+    pub stacks: Option<String>,
 }
 
 /// How a child ended.

@@ -14,6 +14,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::buffer::spare_capacity;
@@ -39,6 +40,13 @@ const TAIL: usize = 8 << 10;
 /// The most that is read from each pipe of a process that has died: more than the pipe holds, and
 /// a bound on what an escaped descendant can keep writing.
 const LAST_READS: usize = 64;
+/// How long a group may take to stop before an attempt is killed all the same.
+const STOP: Duration = Duration::from_millis(10);
+/// How long to wait for the first of the stacks, and then for more.
+const FIRST_STACKS: Duration = Duration::from_millis(12);
+const MORE_STACKS: Duration = Duration::from_millis(2);
+/// The most that is kept of them.
+const MOST_STACKS: usize = 64 << 10;
 
 /// Starts Python processes.
 pub struct RealLauncher {
@@ -83,7 +91,8 @@ impl Launcher for RealLauncher {
                     pump.end(&events, &guardian).await
                 }
                 Err(error) => {
-                    ChildExit { cause: ExitCause::NotStarted(error), running: None, stderr_tail: String::new() }
+                    let cause = ExitCause::NotStarted(error);
+                    ChildExit { cause, running: None, usage: None, stderr_tail: String::new(), stacks: None }
                 }
             };
             let _ = events.send(ChildEvent::Exited(exit)).await;
@@ -122,6 +131,8 @@ enum Input {
     /// Bytes of fd 1 or 2 are in the scratch buffer, none at the pipe's end; and what the status
     /// page said just before they were read.
     Raw(Stream, Option<Vec<Seq>>),
+    /// An attempt is to be killed.
+    Kill(Seq),
     /// The process has ended.
     Exit,
 }
@@ -179,6 +190,8 @@ struct Pump {
     control: Source,
     raw: [(Stream, Source); 2],
     page: StatusPage,
+    stacks: AsyncFd<OwnedFd>,
+    last_stacks: Option<String>,
     data_frames: FrameReader,
     control_frames: FrameReader,
     scratch: Vec<u8>,
@@ -216,6 +229,8 @@ impl Pump {
             control: Source::new(control)?,
             raw: [(Stream::Stdout, Source::new(process.raw_out)?), (Stream::Stderr, Source::new(process.raw_err)?)],
             page: process.page,
+            stacks: watch(process.stacks)?,
+            last_stacks: None,
             data_frames: FrameReader::new(frame_limit),
             control_frames: FrameReader::new(frame_limit),
             scratch: Vec::new(),
@@ -235,6 +250,7 @@ impl Pump {
                 Input::Raw(stream, running) => self.raw_event(stream, running),
                 Input::Data => self.data_event(),
                 Input::Control => self.control_event(),
+                Input::Kill(seq) => self.kill_attempt(seq, events).await,
             };
             if let Some(ChildEvent::Messages(messages)) = &event {
                 learn_program(messages, program);
@@ -250,6 +266,9 @@ impl Pump {
     fn poll<'a>(&mut self, cx: &mut Context<'_>, link: &'a Link, wake: &mut Pin<&mut Notified<'a>>) -> Poll<Input> {
         while wake.as_mut().poll(cx).is_ready() {
             wake.set(link.wake.notified());
+        }
+        if let Some(seq) = link.condemned.take() {
+            return Poll::Ready(Input::Kill(seq));
         }
         for outgoing in [&link.data, &link.control] {
             outgoing.borrow_mut().flush();
@@ -313,6 +332,55 @@ impl Pump {
         self.link.kill();
     }
 
+    /// Kills the process because of one attempt. In this order there is no race (L6): with the group
+    /// stopped, what is in the pipe is all there is; a result that is not there will never be, since
+    /// the worker has not moved on (L2).
+    async fn kill_attempt(&mut self, seq: Seq, events: &mpsc::Sender<ChildEvent>) -> Option<ChildEvent> {
+        self.last_stacks = self.take_stacks().await;
+        let leader = self.pid;
+        let stopped = tokio::task::spawn_blocking(move || linux::stop_group(leader));
+        let _ = tokio::time::timeout(STOP, stopped).await;
+        let mut ended = false;
+        for _ in 0..LAST_READS {
+            if !self.data.read_now(self.data_frames.room(READ)) {
+                break;
+            }
+            let event = self.data_event();
+            if let Some(ChildEvent::Messages(messages)) = &event {
+                ended |= messages.iter().any(|it| it.ends() == Some(seq));
+            }
+            if let Some(event) = event {
+                let _ = events.send(event).await;
+            }
+        }
+        // It may also have ended before the order to kill it came.
+        if ended || self.page.running().is_some_and(|running| !running.contains(&seq)) {
+            linux::continue_group(leader);
+            return Some(ChildEvent::Spared { seq });
+        }
+        self.link.kill();
+        None
+    }
+
+    /// What the child's fault handler writes when it is asked, within a short time: it may be asked
+    /// in the middle of a C call, but not in a system call that cannot be interrupted.
+    async fn take_stacks(&mut self) -> Option<String> {
+        if !linux::ask_for_stacks(self.pid) {
+            return None;
+        }
+        let (mut text, mut patience) = (Vec::new(), FIRST_STACKS);
+        while text.len() < MOST_STACKS {
+            let Ok(Ok(mut ready)) = tokio::time::timeout(patience, self.stacks.readable()).await else { break };
+            text.reserve(READ);
+            let read = ready.try_io(|fd| Ok(rustix::io::read(fd.get_ref(), spare_capacity(&mut text))?));
+            if matches!(read, Ok(Ok(0) | Err(_))) {
+                break;
+            }
+            patience = MORE_STACKS;
+        }
+        (!text.is_empty()).then(|| String::from_utf8_lossy(&text).into_owned())
+    }
+
     /// The process has ended: takes what it left in its pipes, ends its group, reaps it (L2, L6).
     async fn end(&mut self, events: &mpsc::Sender<ChildEvent>, guardian: &Guardian) -> ChildExit {
         let running = self.page.running();
@@ -339,15 +407,17 @@ impl Pump {
         self.link.detach();
         guardian.forget(self.pid);
         let status = linux::reap(self.pid);
+        let usage = status.as_ref().ok().map(|(_, usage)| *usage);
         let cause = match (self.violation.take(), status) {
             (Some(violation), _) => ExitCause::Protocol { violation },
-            (None, Ok(exit)) => ExitCause::Exit(exit),
+            (None, Ok((exit, _))) => ExitCause::Exit(exit),
             (None, Err(error)) => {
                 tracing::warn!(pid = self.pid.as_raw_pid(), %error, "somebody else reaped a worker; its exit code is unknown");
                 ExitCause::Exit(ProcessExit::Code(-1))
             }
         };
-        ChildExit { cause, running, stderr_tail: String::from_utf8_lossy(&self.stderr_tail).trim().to_owned() }
+        let stderr_tail = String::from_utf8_lossy(&self.stderr_tail).trim().to_owned();
+        ChildExit { cause, running, usage, stderr_tail, stacks: self.last_stacks.take() }
     }
 }
 

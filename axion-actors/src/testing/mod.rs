@@ -15,6 +15,8 @@ pub enum Heard {
     Control(ControlDown),
     /// The data pipe was closed.
     Finish,
+    /// It was to be killed unless this attempt has ended.
+    KillAttempt(Seq),
     /// It was killed; dropping the handle counts.
     Kill,
 }
@@ -76,6 +78,10 @@ impl Child for Handle {
 
     fn finish(&mut self) {
         let _ = self.heard.send(Heard::Finish);
+    }
+
+    fn kill_attempt(&mut self, seq: Seq) {
+        let _ = self.heard.send(Heard::KillAttempt(seq));
     }
 
     fn kill(&mut self) {
@@ -147,7 +153,9 @@ impl FakeChild {
         let exit = ChildExit {
             cause: ExitCause::Exit(exit),
             running: Some(running.to_vec()),
+            usage: None,
             stderr_tail: "last words".to_owned(),
+            stacks: None,
         };
         self.event(ChildEvent::Exited(exit)).await;
     }
@@ -165,7 +173,7 @@ impl FakeChild {
             for message in heard.drain(..) {
                 match message {
                     Heard::Data(message) => answers.extend(echoed(&message, &mut bytes)),
-                    Heard::Control(_) => {}
+                    Heard::Control(_) | Heard::KillAttempt(_) => {}
                     Heard::Finish | Heard::Kill => {
                         return self.exits(ProcessExit::Code(0), &[]).await;
                     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Attempt, Cause, ErrorKind, LogLevel, ScriptPath, Seq, Stream};
 
 /// The version that both sides state first.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// Data pipe, engine to child.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,8 @@ pub enum Down {
         seq: Seq,
         /// Which execution of the task it is.
         attempt: Attempt,
+        /// After how many nanoseconds the engine will kill it; 0: never.
+        limit: u64,
         /// The task's UUID.
         task: [u8; 16],
         /// The script's path.
@@ -103,6 +105,17 @@ pub enum Up {
     },
 }
 
+impl Up {
+    /// The attempt that this message ends, if it does.
+    #[must_use]
+    pub fn ends(&self) -> Option<Seq> {
+        match self {
+            Self::Done { seq, .. } | Self::Failed { seq, .. } => Some(*seq),
+            _ => None,
+        }
+    }
+}
+
 /// Control socket, engine to child; answered by the child's control thread while tasks run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ControlDown {
@@ -128,6 +141,11 @@ pub enum ControlDown {
     },
     /// Start nothing any more. The end of the data pipe then ends the process.
     Shutdown,
+    /// Raise the soft time limit's exception in a running task. Not answered.
+    Interrupt {
+        /// Which attempt.
+        seq: Seq,
+    },
 }
 
 /// Control socket, child to engine.
@@ -191,6 +209,7 @@ pub enum FailureKind {
     ResultTooLarge,
     ParamsInvalid,
     Cancelled,
+    SoftTimeout,
 }
 
 impl From<FailureKind> for ErrorKind {
@@ -209,6 +228,7 @@ impl From<FailureKind> for ErrorKind {
             FailureKind::ResultTooLarge => Self::ResultTooLarge,
             FailureKind::ParamsInvalid => Self::ParamsInvalid,
             FailureKind::Cancelled => Self::Cancelled,
+            FailureKind::SoftTimeout => Self::SoftTimeout,
         }
     }
 }

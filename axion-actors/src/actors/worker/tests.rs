@@ -109,6 +109,7 @@ impl Stage {
             id: TaskId::generate(),
             script: ScriptPath::new("/a.py".as_ref()),
             params: Bytes::from_static(b"{}"),
+            limit: None,
         };
         self.worker.do_send(Order::Run(seqs.iter().map(task).collect()));
     }

@@ -54,7 +54,7 @@ fn golden_frames_are_read_and_written_as_they_stand() {
         }
         seen.insert((table.to_owned(), name.to_owned()));
     }
-    assert_eq!(seen.len(), 2 + 6 + 5 + 4, "every message of every table has a golden frame: {seen:?}");
+    assert_eq!(seen.len(), 2 + 6 + 6 + 4, "every message of every table has a golden frame: {seen:?}");
 }
 
 fn hex_shown(shown: &str, text: &str) -> bool {
@@ -62,7 +62,7 @@ fn hex_shown(shown: &str, text: &str) -> bool {
         return false;
     }
     let bytes = hex(text);
-    let path = String::from_utf8_lossy(&bytes).into_owned();
+    let path = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&bytes);
     shown.contains(&format!("{:?}", Bytes::from(bytes.clone())))
         || shown.contains(&format!("{bytes:?}"))
         || shown.contains(&format!("{path:?}"))
@@ -85,10 +85,11 @@ fn down() -> impl Strategy<Value = Down> {
         (any::<u32>(), text(), any::<u32>(), any::<u64>()).prop_map(|(protocol, worker, slots, frame_limit)| {
             Down::Configure { protocol, worker, slots, frame_limit }
         }),
-        (seq(), any::<u32>(), any::<[u8; 16]>(), "/[a-z/é ]{0,60}", payload()).prop_map(
-            |(seq, attempt, task, script, params)| Down::Run {
+        (seq(), any::<u32>(), any::<u64>(), any::<[u8; 16]>(), "/[a-z/é ]{0,60}", payload()).prop_map(
+            |(seq, attempt, limit, task, script, params)| Down::Run {
                 seq,
                 attempt: Attempt(attempt),
+                limit,
                 task,
                 script: ScriptPath::new(script.as_ref()),
                 params,

@@ -1,0 +1,136 @@
+"""The soft time limit, the deadline, and the stacks that a held interpreter lock cannot hide."""
+
+import os
+import select
+import signal
+import unittest
+
+from base import Case
+from harness import LIMIT, wire
+
+SOFT = 13  # failure.Kind.SOFT_TIMEOUT
+
+
+class SoftLimit(Case):
+    def interrupted(self, text, slots, **options):
+        """A running task of this script, interrupted as soon as it says `ready`."""
+        worker = self.worker(slots=slots)
+        seq = worker.submit(self.script("late.py", text), **options)
+        while b"ready" not in worker.expect("Output")[2]:
+            pass
+        worker.control.sendall(wire.encode(wire.CONTROL_DOWN, "Interrupt", seq))
+        return worker, seq
+
+    def test_a_blocking_call_in_the_main_thread_is_interrupted(self):
+        worker, seq = self.interrupted("""
+            import time
+            def main(params, context):
+                print("ready")
+                time.sleep(1000)
+        """, slots=1)
+        kind, exception, message, traceback, _ = worker.failure(seq)
+        self.assertEqual(kind, SOFT)
+        self.assertIn("soft time limit", message)
+        self.assertIn("time.sleep(1000)", traceback)
+        self.assertTrue(exception.endswith("SoftTimeout"))
+
+    def test_a_loop_in_a_thread_is_interrupted_and_the_thread_goes_on(self):
+        worker, seq = self.interrupted("""
+            def main(params, context):
+                if params.get("done"):
+                    return "next"
+                print("ready")
+                while True:
+                    pass
+        """, slots=2)
+        self.assertEqual(worker.failure(seq)[0], SOFT)
+        for _ in range(20):
+            self.assertEqual(worker.run(self.path("late.py"), {"done": True}), "next")
+
+    def test_a_coroutine_is_cancelled_and_says_why(self):
+        for slots in (1, 2):
+            worker, seq = self.interrupted("""
+                import asyncio
+                async def main(params, context):
+                    print("ready")
+                    await asyncio.sleep(1000)
+            """, slots=slots)
+            self.assertEqual(worker.failure(seq)[0], SOFT)
+
+    def test_it_can_be_caught_by_name_and_the_task_goes_on(self):
+        for slots in (1, 2):
+            worker, seq = self.interrupted("""
+                def main(params, context):
+                    print("ready")
+                    try:
+                        while True:
+                            pass
+                    except context.SoftTimeout as error:
+                        assert isinstance(error, TimeoutError)
+                        return "cleaned up"
+            """, slots=slots)
+            self.assertEqual(worker.result(seq), "cleaned up")
+
+    def test_one_for_a_task_that_has_ended_hits_nobody(self):
+        script = self.script("quick.py", "def main(params, context): return sum(range(1000))")
+        for slots in (1, 2):
+            worker = self.worker(slots=slots)
+            for _ in range(200):
+                seq = worker.submit(script)
+                worker.control.sendall(wire.encode(wire.CONTROL_DOWN, "Interrupt", seq - 1))
+                self.assertEqual(worker.result(seq), 499500)
+
+
+class Deadline(Case):
+    def test_the_context_knows_its_deadline(self):
+        script = self.script("deadline.py", """
+            import time
+            def main(params, context):
+                return context.deadline and context.deadline - time.monotonic()
+        """)
+        worker = self.worker()
+        self.assertIsNone(worker.run(script))
+        left = worker.result(worker.submit(script, limit=5 * 10 ** 9))
+        self.assertTrue(0 < left <= 5, left)
+
+
+class Stacks(Case):
+    def test_they_come_while_a_c_call_holds_the_interpreter_lock(self):
+        for slots in (1, 2):
+            worker = self.worker(slots=slots)
+            worker.submit(self.script("held.py", """
+                import ctypes
+                def stuck_in_c():
+                    ctypes.PyDLL(None).sleep(1000)
+                def main(params, context):
+                    print("ready")
+                    stuck_in_c()
+            """))
+            worker.expect("Output")
+            os.kill(worker.process.pid, signal.SIGRTMAX - 2)
+            found = b""
+            while b"in main" not in found:
+                self.assertTrue(select.select([worker.stacks], [], [], LIMIT)[0], found)
+                found += os.read(worker.stacks, 1 << 16)
+            self.assertIn(b"stuck_in_c", found)
+
+    def test_the_task_does_not_notice(self):
+        # A C call that waits is ended by any signal that its thread handles, and tells so.
+        for slots in (1, 2):
+            worker = self.worker(slots=slots)
+            seq = worker.submit(self.script("undisturbed.py", """
+                import ctypes
+                def main(params, context):
+                    print("ready")
+                    return ctypes.CDLL(None).usleep(200000)
+            """))
+            worker.expect("Output")
+            for _ in range(5):
+                os.kill(worker.process.pid, signal.SIGRTMAX - 2)
+                self.assertTrue(select.select([worker.stacks], [], [], LIMIT)[0])
+                os.read(worker.stacks, 1 << 16)
+            self.assertEqual(worker.result(seq), 0)
+
+
+if __name__ == "__main__":
+    unittest.main()

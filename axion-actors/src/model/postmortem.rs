@@ -1,0 +1,180 @@
+//! What is known about an attempt whose process was ended or died. No guess is stated as a fact.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProcessExit {
+    /// It ended itself with this code.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+}
+
+impl ProcessExit {
+    /// The signal's name, if it is a signal that has one.
+    #[must_use]
+    pub fn signal_name(self) -> Option<&'static str> {
+        let Self::Signal(number) = self else {
+            return None;
+        };
+        SIGNALS.iter().find(|(known, _)| *known == number).map(|(_, name)| *name)
+    }
+}
+
+/// The signals that end processes, as numbered on Linux for x86 and ARM.
+const SIGNALS: [(i32, &str); 18] = [
+    (1, "SIGHUP"),
+    (2, "SIGINT"),
+    (3, "SIGQUIT"),
+    (4, "SIGILL"),
+    (5, "SIGTRAP"),
+    (6, "SIGABRT"),
+    (7, "SIGBUS"),
+    (8, "SIGFPE"),
+    (9, "SIGKILL"),
+    (10, "SIGUSR1"),
+    (11, "SIGSEGV"),
+    (12, "SIGUSR2"),
+    (13, "SIGPIPE"),
+    (14, "SIGALRM"),
+    (15, "SIGTERM"),
+    (24, "SIGXCPU"),
+    (25, "SIGXFSZ"),
+    (31, "SIGSYS"),
+];
+
+impl fmt::Display for ProcessExit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self, self.signal_name()) {
+            (Self::Code(code), _) => write!(f, "exit code {code}"),
+            (Self::Signal(number), Some(name)) => write!(f, "signal {number} ({name})"),
+            (Self::Signal(number), None) => write!(f, "signal {number}"),
+        }
+    }
+}
+
+/// Why the engine kills the process of a running attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KillReason {
+    /// It reached its time limit.
+    Deadline,
+    /// It was cancelled and did not stop within the grace period.
+    Cancel,
+}
+
+/// Who ended the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndedBy {
+    /// The engine, because of the attempt's deadline.
+    Deadline,
+    /// The engine, because the attempt was cancelled.
+    Cancel,
+    /// The engine, because another attempt in the same process had to be killed.
+    Neighbour,
+    /// The engine, because the process broke the protocol.
+    Protocol,
+    /// The process itself, by an exit code.
+    OwnExit,
+    /// A signal that the processor or the process raises against itself: a crash or an abort.
+    Crash,
+    /// A signal that somebody else sent: a person, a service manager, or the kernel for want of
+    /// memory. Who it was cannot be known from here.
+    OutsideForce,
+    /// It could not be learned.
+    Unknown,
+}
+
+impl EndedBy {
+    /// Who ends a process in this way, when the engine did not.
+    #[must_use]
+    pub fn from_exit(exit: ProcessExit) -> Self {
+        match exit {
+            ProcessExit::Code(code) if code >= 0 => Self::OwnExit,
+            ProcessExit::Code(_) => Self::Unknown,
+            // SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS.
+            ProcessExit::Signal(4..=8 | 11 | 31) => Self::Crash,
+            ProcessExit::Signal(_) => Self::OutsideForce,
+        }
+    }
+}
+
+/// What the process used, from the wait call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Usage {
+    /// The most memory it had resident, in bytes.
+    pub peak_memory_bytes: u64,
+    /// Processor time in user code, in seconds.
+    pub user_seconds: f64,
+    /// Processor time in the kernel, in seconds.
+    pub system_seconds: f64,
+}
+
+/// What is known about the end of a process.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PostMortem {
+    /// Who ended it.
+    pub ended_by: EndedBy,
+    /// How.
+    pub exit: Option<ProcessExit>,
+    /// What it used.
+    pub usage: Option<Usage>,
+    /// How long it had lived, in seconds.
+    pub worker_age_seconds: f64,
+    /// How many attempts it had ended before.
+    pub worker_tasks: u64,
+    /// The last it wrote to standard output, up to 8 KiB.
+    pub stdout_tail: String,
+    /// The last it wrote to standard error, up to 8 KiB.
+    pub stderr_tail: String,
+    /// Where its threads were, taken just before it was killed.
+    pub stacks: Option<String>,
+}
+
+impl fmt::Display for PostMortem {
+    /// For people, on several lines.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let who = match self.ended_by {
+            EndedBy::Deadline => "killed by the engine at the deadline",
+            EndedBy::Cancel => "killed by the engine after the cancel's grace period",
+            EndedBy::Neighbour => "killed by the engine because of another task in the same worker",
+            EndedBy::Protocol => "killed by the engine for breaking the protocol",
+            EndedBy::OwnExit => "it ended itself",
+            EndedBy::Crash => "it crashed",
+            EndedBy::OutsideForce => "killed from outside the engine",
+            EndedBy::Unknown => "unknown",
+        };
+        write!(f, "ended by   {who}")?;
+        if let Some(exit) = self.exit {
+            write!(f, ", {exit}")?;
+        }
+        write!(f, "\nworker     {:.1} s old, {} tasks before", self.worker_age_seconds, self.worker_tasks)?;
+        if let Some(usage) = &self.usage {
+            #[expect(clippy::cast_precision_loss, reason = "for people")]
+            let memory = usage.peak_memory_bytes as f64 / f64::from(1 << 20);
+            let (user, system) = (usage.user_seconds, usage.system_seconds);
+            write!(
+                f,
+                "\nused       {memory:.1} MiB at most, {user:.2} s of processor time and {system:.2} s in the kernel"
+            )?;
+        }
+        for (name, text) in [("stdout", &self.stdout_tail), ("stderr", &self.stderr_tail)] {
+            if !text.trim().is_empty() {
+                write!(f, "\nlast {name}\n{}", indented(text))?;
+            }
+        }
+        if let Some(stacks) = &self.stacks {
+            write!(f, "\nstacks\n{}", indented(stacks))?;
+        }
+        Ok(())
+    }
+}
+
+fn indented(text: &str) -> String {
+    text.trim_end().lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,246 @@
+//! Time limits, cancellation, retries and worker losses, on real Python processes.
+
+use std::time::{Duration, Instant};
+
+use axion_core::{
+    Backoff, CancelAnswer, EndedBy, Engine, ErrorKind, PostMortem, RetryPolicy, Task, TaskId, TaskRecord,
+};
+use serde_json::json;
+
+use crate::support::{LIMIT, ended, engine, entry, lives, next_output, on_io, run, script, until, value};
+
+fn bad(action: &str) -> Task {
+    bad_with(action, json!({}))
+}
+
+fn bad_with(action: &str, mut params: serde_json::Value) -> Task {
+    params["do"] = json!(action);
+    Task::script(script("bad.py")).params(&params).expect("JSON")
+}
+
+fn post_mortem(record: &TaskRecord) -> &PostMortem {
+    let error = record.outcome.error().unwrap_or_else(|| panic!("{:?}", record.outcome));
+    error.post_mortem.as_deref().unwrap_or_else(|| panic!("no post-mortem: {error:?}"))
+}
+
+const SOON: Duration = Duration::from_millis(150);
+
+#[test]
+fn l6_a_timeout_ends_the_attempt_whatever_it_does_and_everything_it_started() {
+    let engine = engine(1, 1);
+    for action in ["hold_the_lock", "ignore_signals", "catch_everything", "sleep", "compute"] {
+        for pool in [axion_core::PoolKind::Cpu, axion_core::PoolKind::Io] {
+            let mut events = engine.watch();
+            let handle = engine.submit(bad(action).on(pool).timeout(SOON)).expect("accepted");
+            let pids: Vec<i32> =
+                next_output(&mut events).split_whitespace().map(|pid| pid.parse().expect("a pid")).collect();
+            let record = ended(handle);
+            assert_eq!(record.outcome.name(), "timed_out", "{action}: {:?}", record.outcome);
+            assert_eq!(record.outcome.error().expect("an error").kind, ErrorKind::Timeout);
+            let found = post_mortem(&record);
+            assert_eq!(
+                (found.ended_by, found.exit.expect("reaped").signal_name()),
+                (EndedBy::Deadline, Some("SIGKILL"))
+            );
+            assert!(found.usage.expect("measured").peak_memory_bytes > 1 << 20);
+            let stacks = found.stacks.as_deref().unwrap_or_else(|| panic!("{action}: no stacks"));
+            assert!(stacks.contains(&format!("in do_{action}")), "{action}: {stacks}");
+            assert!(found.stdout_tail.contains(&pids[0].to_string()));
+            until("everything it started is gone", || pids.iter().all(|pid| !lives(*pid)));
+        }
+    }
+    assert!(run(&engine, entry("pid", json!({}))).outcome.is_success(), "the pools go on");
+}
+
+#[test]
+fn a_soft_limit_is_an_exception_which_a_task_may_catch_until_the_hard_one() {
+    let engine = engine(1, 1);
+    let both = [axion_core::PoolKind::Cpu, axion_core::PoolKind::Io];
+    for pool in both {
+        let record = run(&engine, bad("compute").on(pool).soft_timeout(SOON));
+        assert_eq!(record.outcome.error().expect("late").kind, ErrorKind::SoftTimeout, "{:?}", record.outcome);
+        assert_eq!(record.outcome.name(), "timed_out");
+        let record = run(&engine, bad("clean_up").on(pool).soft_timeout(SOON));
+        assert_eq!(value(&record), json!("cleaned up"));
+        let record = run(&engine, bad("catch_everything").on(pool).soft_timeout(SOON / 3).timeout(SOON));
+        assert_eq!(record.outcome.error().expect("late").kind, ErrorKind::Timeout);
+    }
+    for pool in both {
+        let task = Task::script(script("bad_async.py")).on(pool).soft_timeout(SOON);
+        let record = run(&engine, task);
+        assert_eq!(record.outcome.error().expect("late").kind, ErrorKind::SoftTimeout, "{:?}", record.outcome);
+    }
+}
+
+#[test]
+fn pools_have_default_limits() {
+    let config = axion_core::Config { cpu_bound_timeout: Some(SOON), io_bound_count: 0, ..Default::default() };
+    let engine = Engine::builder().config(config).start().expect("starts");
+    assert_eq!(run(&engine, bad("sleep")).outcome.name(), "timed_out");
+    assert!(run(&engine, entry("spin", json!({"seconds": 0.3})).timeout(LIMIT)).outcome.is_success());
+}
+
+#[test]
+fn l6_neighbours_of_a_killed_task_run_again_uncounted() {
+    let engine = engine(0, 1);
+    let folder = tempfile::tempdir().expect("a folder");
+    let fifo = folder.path().join("gate");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().expect("runs").success());
+    let neighbour = engine.submit(on_io(entry("wait_for_file", json!({"fifo": fifo})))).expect("accepted");
+    let late = engine.submit(on_io(bad("sleep").timeout(SOON))).expect("accepted");
+    assert_eq!(ended(late).outcome.name(), "timed_out");
+    // Opens only when the second attempt reads: the first reader is dead.
+    std::fs::write(&fifo, "again").expect("written");
+    let record = ended(neighbour);
+    assert_eq!(value(&record), json!("again"));
+    assert_eq!((record.attempt.expect("ran").0, record.worker_losses, record.retries), (2, 0, 0));
+    let earlier = &record.earlier[0].error;
+    assert_eq!(earlier.post_mortem.as_ref().expect("examined").ended_by, EndedBy::Neighbour);
+}
+
+#[test]
+fn cancelling_ends_exactly_that_attempt() {
+    let config = axion_core::Config {
+        cancel_grace: Duration::from_millis(50),
+        cpu_bound_count: 1,
+        io_bound_count: 1,
+        ..Default::default()
+    };
+    let engine = Engine::builder().config(config).start().expect("starts");
+    let cancel = |id| engine.cancel(id).expect("the engine lives");
+    assert_eq!(cancel(TaskId::generate()), CancelAnswer::Unknown);
+
+    // It looks at its context and stops by itself: that is its result.
+    let mut events = engine.watch();
+    let polite = engine.submit(bad("ask_the_context")).expect("accepted");
+    next_output(&mut events);
+    let behind = engine.submit(entry("pid", json!({}))).expect("accepted");
+    assert_eq!(cancel(behind.id()), CancelAnswer::Removed);
+    assert_eq!(cancel(polite.id()), CancelAnswer::Requested);
+    assert_eq!(value(&ended(polite)), json!("stopped"));
+    assert_eq!(ended(behind).outcome.name(), "cancelled");
+
+    let asynchronous = engine.submit(Task::script(script("bad_async.py"))).expect("accepted");
+    next_output(&mut events);
+    assert_eq!(cancel(asynchronous.id()), CancelAnswer::Requested);
+    assert_eq!(ended(asynchronous).outcome.name(), "cancelled");
+
+    // It does not stop: after the grace period its process goes, and only that.
+    let other = engine.submit(on_io(bad("ask_the_context"))).expect("accepted");
+    next_output(&mut events);
+    let stubborn = engine.submit(bad("hold_the_lock")).expect("accepted");
+    next_output(&mut events);
+    let id = stubborn.id();
+    assert_eq!((cancel(id), cancel(id)), (CancelAnswer::Requested, CancelAnswer::AlreadyRequested));
+    let record = ended(stubborn);
+    assert_eq!((record.outcome.name(), post_mortem(&record).ended_by), ("cancelled", EndedBy::Cancel));
+    assert_eq!(cancel(id), CancelAnswer::AlreadyFinished("cancelled"));
+    assert_eq!(cancel(other.id()), CancelAnswer::Requested);
+    assert_eq!(value(&ended(other)), json!("stopped"));
+}
+
+#[test]
+fn c4_6_a_failing_task_is_retried_and_keeps_its_history() {
+    let engine = engine(1, 0);
+    let folder = tempfile::tempdir().expect("a folder");
+    let policy = |count| RetryPolicy { backoff: Backoff::Fixed(Duration::from_millis(5)), ..RetryPolicy::times(count) };
+    let counter = folder.path().join("runs");
+    let task = |succeeds_at| bad_with("fail_until", json!({"file": counter, "attempt": succeeds_at}));
+    let record = run(&engine, task(3).retry(policy(5)));
+    assert_eq!((value(&record), record.retries), (json!(3), 2));
+    let kinds: Vec<ErrorKind> = record.earlier.iter().map(|attempt| attempt.error.kind).collect();
+    assert_eq!(kinds, [ErrorKind::Exception; 2]);
+
+    std::fs::remove_file(&counter).expect("removed");
+    let record = run(&engine, task(100).retry(policy(5)));
+    assert_eq!((record.outcome.name(), record.retries, record.earlier.len()), ("failed", 5, 5));
+    assert_eq!(std::fs::read_to_string(&counter).expect("counted").len(), 6, "five retries are six executions");
+}
+
+#[test]
+fn a_poison_task_convicts_itself_and_19_neighbours_succeed() {
+    let engine = engine(0, 1);
+    let folder = tempfile::tempdir().expect("a folder");
+    let fifo = folder.path().join("gate");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().expect("runs").success());
+    let mut events = engine.watch();
+    let neighbours: Vec<_> = (0..19)
+        .map(|_| engine.submit(on_io(bad_with("wait_once", json!({"folder": folder.path()})))).expect("accepted"))
+        .collect();
+    for _ in 0..19 {
+        next_output(&mut events);
+    }
+    let poison = engine.submit(on_io(entry("die_after_result_of_another", json!({})))).expect("accepted");
+    let record = ended(poison);
+    assert_eq!((record.outcome.name(), record.worker_losses, record.earlier.len()), ("lost", 2, 2));
+    for attempt in &record.earlier {
+        assert_eq!(attempt.error.post_mortem.as_ref().expect("examined").ended_by, EndedBy::OutsideForce);
+    }
+    for neighbour in neighbours {
+        let record = ended(neighbour);
+        assert!(record.outcome.is_success(), "{:?}", record.outcome);
+        assert_eq!((record.worker_losses, record.retries), (1, 0));
+    }
+}
+
+#[test]
+fn l1_every_way_to_die_is_told_apart() {
+    let engine = engine(1, 0);
+    let cases = [
+        ("exit", json!({"code": 7}), EndedBy::OwnExit, "exit code 7"),
+        ("abort", json!({}), EndedBy::Crash, "SIGABRT"),
+        ("segfault", json!({}), EndedBy::Crash, "SIGSEGV"),
+        ("kill_itself", json!({}), EndedBy::OutsideForce, "SIGKILL"),
+        ("overflow_the_c_stack", json!({}), EndedBy::Crash, "SIGSEGV"),
+        ("close_everything", json!({}), EndedBy::OwnExit, "exit code"),
+    ];
+    for (action, params, ended_by, words) in cases {
+        let record = run(&engine, bad_with(action, params).max_worker_losses(0));
+        assert_eq!(record.outcome.name(), "lost", "{action}: {:?}", record.outcome);
+        assert_eq!(post_mortem(&record).ended_by, ended_by, "{action}");
+        let message = &record.outcome.error().expect("lost").message;
+        assert!(message.contains(words), "{action}: {message}");
+    }
+}
+
+#[test]
+fn what_a_bad_task_leaves_behind_does_not_hurt_the_next_one() {
+    let engine = engine(1, 0);
+    let next = || assert!(run(&engine, entry("double", json!({"value": 1}))).outcome.is_success());
+    for action in ["replace_stdout", "leave_threads", "leave_zombies", "unprintable_exception", "unpicklable_exception"]
+    {
+        let record = run(&engine, bad(action));
+        let failed = action.ends_with("exception");
+        assert_eq!(
+            record.outcome.name(),
+            if failed { "failed" } else { "succeeded" },
+            "{action}: {:?}",
+            record.outcome
+        );
+        assert_eq!(record.attempt.expect("ran").0, 1);
+        next();
+    }
+    let record = run(&engine, bad_with("print_much", json!({"megabytes": 64})));
+    let output = record.output.as_ref().expect("it wrote");
+    assert_eq!(output.stdout.bytes.len() as u64 + output.stdout.dropped, 64 << 20, "L9: counted, not kept");
+    assert!(output.stdout.bytes.len() <= 64 << 10);
+    next();
+}
+
+#[test]
+fn a_deadline_is_kept_within_50_ms_in_the_median() {
+    let engine = engine(1, 0);
+    let limit = Duration::from_millis(100);
+    let mut late: Vec<Duration> = (0..5)
+        .map(|_| {
+            run(&engine, entry("pid", json!({})));
+            let begun = Instant::now();
+            let record = run(&engine, bad("compute").timeout(limit));
+            assert_eq!(record.outcome.name(), "timed_out");
+            begun.elapsed().saturating_sub(limit)
+        })
+        .collect();
+    late.sort_unstable();
+    // Speed belongs into benches; this only tells a timer from none.
+    assert!(late[2] < LIMIT / 10, "{late:?}");
+}

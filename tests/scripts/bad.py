@@ -1,0 +1,163 @@
+"""Tasks that misbehave: {"do": NAME, ...}. Each says first which processes it has."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+
+def main(params, context):
+    return globals()["do_" + params["do"]](params, context)
+
+
+def announce(*more):
+    print(os.getpid(), *more)
+
+
+def do_hold_the_lock(params, context):
+    process = subprocess.Popen(["sleep", "1000"])
+    announce(process.pid)
+    ctypes.PyDLL(None).sleep(1000)
+
+
+def do_ignore_signals(params, context):
+    child = subprocess.Popen(["sh", "-c", "trap '' TERM INT HUP; sleep 1000"])
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+    announce(child.pid)
+    time.sleep(1000)
+
+
+def do_catch_everything(params, context):
+    announce()
+    while True:
+        try:
+            time.sleep(0.01)
+        except BaseException:
+            pass
+
+
+def do_sleep(params, context):
+    announce()
+    time.sleep(1000)
+
+
+def do_compute(params, context):
+    announce()
+    while True:
+        pass
+
+
+def do_clean_up(params, context):
+    try:
+        while True:
+            pass
+    except TimeoutError:
+        return "cleaned up"
+
+
+def do_ask_the_context(params, context):
+    announce()
+    while not context.cancelled:
+        time.sleep(0.001)
+    return "stopped"
+
+
+def do_fail_until(params, context):
+    with open(params["file"], "a") as runs:
+        runs.write("x")
+    if context.attempt < params["attempt"]:
+        raise RuntimeError("attempt %d" % context.attempt)
+    return context.attempt
+
+
+def do_wait_once(params, context):
+    """The first attempt waits for ever, the next one ends."""
+    mark = os.path.join(params["folder"], context.task_id)
+    if os.path.exists(mark):
+        return "second attempt"
+    open(mark, "w").close()
+    announce()
+    threading.Event().wait()
+
+
+def do_exit(params, context):
+    os._exit(params["code"])
+
+
+def do_abort(params, context):
+    os.abort()
+
+
+def do_segfault(params, context):
+    ctypes.string_at(0)
+
+
+def do_kill_itself(params, context):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def do_overflow_the_c_stack(params, context):
+    # A C comparison callback that calls the sort that calls it.
+    libc = ctypes.CDLL(None)
+    kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+    data = (ctypes.c_int * 2)(2, 1)
+    sys.setrecursionlimit(1 << 30)
+
+    def compare(_one, _other):
+        libc.qsort(data, 2, 4, callback)
+        return 0
+
+    callback = kind(compare)
+    libc.qsort(data, 2, 4, callback)
+
+
+def do_close_everything(params, context):
+    os.closerange(0, 256)
+    return "unheard"
+
+
+def do_replace_stdout(params, context):
+    sys.stdout = open(os.devnull, "w")
+    return None
+
+
+def do_leave_threads(params, context):
+    for _ in range(5):
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+    return None
+
+
+def do_leave_zombies(params, context):
+    for _ in range(5):
+        if os.fork() == 0:
+            os._exit(0)
+    return None
+
+
+class Unprintable(Exception):
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+def do_unprintable_exception(params, context):
+    raise Unprintable()
+
+
+def do_unpicklable_exception(params, context):
+    class Local(Exception):
+        def __init__(self, one, two):
+            super().__init__("only one argument")
+
+    raise Local(1, 2)
+
+
+def do_print_much(params, context):
+    line = "x" * 1023
+    for _ in range(params["megabytes"] * 1024):
+        print(line)
+    return None
