@@ -70,10 +70,10 @@ impl EngineBuilder {
         let program = find_python(self.config.python.as_deref())?;
         let folder = Arc::new(PrivateFolder::create(self.config.runtime_dir.as_deref())?);
         let guardian = Arc::new(Guardian::start(folder.path())?);
-        let frame_limit = self.config.frame_limit;
+        let (frame_limit, named) = (self.config.frame_limit, self.config.python.is_some());
         let launcher = {
             let (folder, guardian) = (folder.clone(), guardian.clone());
-            move || Box::new(RealLauncher::new(program, folder, guardian, frame_limit)) as Box<dyn Launcher>
+            move || Box::new(RealLauncher::new(program, named, folder, guardian, frame_limit)) as Box<dyn Launcher>
         };
         Engine::start(self.config, launcher, Children { guardian: Some(guardian), _folder: Some(folder) })
     }

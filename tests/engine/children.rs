@@ -138,3 +138,16 @@ fn a_worker_that_does_not_come_up_says_why_and_is_not_tried_for_ever() {
     let error = record.outcome.error().expect("failed");
     assert!(error.message.contains(&python.display().to_string()), "{error}");
 }
+
+#[test]
+fn a_named_interpreter_is_started_as_it_is_every_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let python = folder.path().join("wrapper");
+    std::fs::write(&python, "#!/bin/sh\nexport FROM_WRAPPER=yes\nexec python3 \"$@\"\n").expect("written");
+    std::fs::set_permissions(&python, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
+    let engine = Engine::builder().cpu_workers(1).io_workers(0).python(&python).start().expect("starts");
+    for _ in 0..2 {
+        assert_eq!(value(&run(&engine, entry("environment", json!({"name": "FROM_WRAPPER"})))), json!("yes"));
+        run(&engine, entry("exit", json!({"code": 1})).max_worker_losses(0));
+    }
+}

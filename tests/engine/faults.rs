@@ -165,3 +165,65 @@ fn what_was_sent_ahead_of_a_long_task_is_revoked_and_runs_elsewhere() {
         }
     });
 }
+
+#[test]
+fn l1_tasks_that_end_within_one_batch_of_requests_all_answer() {
+    let (engine, mut children) = scripted(Engine::builder().cpu_workers(1).io_workers(0));
+    let first = engine.submit(noop()).expect("accepted");
+    block_on(async { children.recv().await.expect("launched").exits(ProcessExit::Code(EXIT_TOO_OLD), &[]).await });
+    assert_eq!(ended(first).outcome.name(), "failed");
+    // Each of them ends as it is accepted, and leaves its place in the table to the next one.
+    let handles: Vec<_> = (0..500).map(|_| engine.submit_wait(noop()).expect("accepted")).collect();
+    for handle in handles {
+        assert_eq!(ended(handle).outcome.error().expect("failed").kind, ErrorKind::WorkerStartFailed);
+    }
+}
+
+#[test]
+fn l1_a_worker_that_dies_before_it_starts_anything_is_not_replaced_for_ever() {
+    let (engine, mut children) = scripted(Engine::builder().cpu_workers(1).io_workers(0));
+    let handle = engine.submit(noop()).expect("accepted");
+    let starts = block_on(async {
+        let mut starts = 0;
+        let mut handle = std::pin::pin!(handle);
+        loop {
+            tokio::select! {
+                record = &mut handle => {
+                    let record = record.expect("a record");
+                    assert_eq!(record.outcome.error().expect("failed").kind, ErrorKind::WorkerStartFailed);
+                    return starts;
+                }
+                child = children.recv() => {
+                    let mut child = child.expect("launched");
+                    starts += 1;
+                    child.ready().await;
+                    child.runs().await;
+                    child.exits(ProcessExit::Code(1), &[]).await;
+                }
+            }
+        }
+    });
+    assert_eq!(starts, 3, "with growing delay, then the task fails with the reason");
+}
+
+#[test]
+fn l1_what_comes_while_the_engine_ends_is_cancelled_too() {
+    let (engine, children) = scripted(Engine::builder().cpu_workers(1).io_workers(0).input_queue_size(100_000));
+    std::thread::scope(|scope| {
+        let submitting = scope.spawn(|| {
+            let mut handles = Vec::new();
+            while let Ok(handle) = engine.submit(noop()) {
+                handles.push(handle);
+            }
+            handles
+        });
+        scope.spawn(|| drop(children));
+        engine.shutdown(std::time::Duration::ZERO);
+        for handle in submitting.join().expect("joined") {
+            match handle.wait() {
+                Ok(record) => assert_eq!(record.outcome.name(), "cancelled"),
+                Err(error) => panic!("no outcome: {error}"),
+            }
+        }
+    });
+}

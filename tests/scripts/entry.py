@@ -68,6 +68,10 @@ def do_garbage(params, context):
     WAITING.wait()
 
 
+def do_environment(params, context):
+    return os.environ.get(params["name"])
+
+
 def do_exit(params, context):
     os._exit(params["code"])
 

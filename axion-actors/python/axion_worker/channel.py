@@ -7,6 +7,7 @@ from whatever the next task does (L2).
 
 import os
 from _struct import Struct, calcsize, unpack
+from _thread import allocate_lock, get_ident
 
 from . import wire
 
@@ -23,7 +24,6 @@ class Channel:
 
     def __init__(self):
         from _socket import CMSG_SPACE, SCM_RIGHTS, SOL_SOCKET, socket
-        from _thread import allocate_lock
 
         hello = socket(fileno=0)
         size = calcsize("i") * len(_FDS)
@@ -47,6 +47,8 @@ class Channel:
         self.closed = False  # true in a process that user code forked off the worker
         self.frames = self._frames()
         self._lock = allocate_lock()
+        self._writer = None  # the thread that holds the lock
+        self._more = []  # frames that the writer's own signal handlers and destructors came up with
         os.register_at_fork(after_in_child=self._forget)
 
     def _forget(self):
@@ -100,8 +102,22 @@ class Channel:
         """Writes whole frames to the data pipe. A forked copy of the worker ends here instead."""
         if self.closed:
             os._exit(0)
+        me = get_ident()
+        if self._writer == me:
+            self._more.append(frame)
+            return
         with self._lock:
-            _write_all(self.data_out, frame)
+            self._writer = me
+            try:
+                _write_all(self.data_out, frame)
+                while self._more:
+                    _write_all(self.data_out, self._more.pop(0))
+            finally:
+                self._writer = None
+
+    def is_writing(self):
+        """Whether this thread is in the middle of a frame, where no exception may be raised."""
+        return self._writer == get_ident()
 
     def emit(self, name, *values):
         """Writes a message that is not a result; nothing in a forked copy of the worker."""

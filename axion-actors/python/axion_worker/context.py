@@ -4,7 +4,7 @@ from . import wire
 from .failure import SoftTimeout, cut
 
 _LEVELS = {"debug": 0, "info": 1, "warning": 2, "error": 3}
-_MESSAGE = 64 << 10  # characters: a longer one would not fit every frame limit
+_MESSAGE = 64 << 10  # characters, so at most 256 KiB: the smallest frame limit is 1 MiB
 
 
 class Context:

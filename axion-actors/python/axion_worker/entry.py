@@ -18,13 +18,16 @@ def run(worker_id):
     channel = Channel()
     _become_neutral()
     server = _handshake(channel, worker_id)
-    control.start(channel, server)
     try:
         server.serve()
-    finally:
-        if channel.closed:
-            # A copy of this process that user code forked and that came back here.
-            os._exit(0)
+    except BaseException:
+        if not channel.closed:
+            # Not by an exception: the interpreter would first wait for threads that tasks have left.
+            os.write(2, failure.traceback.format_exc().encode("utf-8", "backslashreplace"))
+            os._exit(1)
+    if channel.closed:
+        # A copy of this process that user code forked and that came back here.
+        os._exit(0)
 
 
 def _handshake(channel, worker_id):
@@ -45,6 +48,8 @@ def _handshake(channel, worker_id):
         server = Inline(channel, page, Scripts(one_at_a_time=True), worker)
     else:
         server = Threaded(channel, page, Scripts(one_at_a_time=False), worker, slots)
+    # First the thread that answers: a worker that is ready can be asked for its stacks.
+    control.start(channel, server)
     channel.emit("Ready", wire.PROTOCOL, os.getpid(), "%d.%d.%d" % sys.version_info[:3],
                  os.fsencode(sys.executable or ""))
     return server

@@ -81,14 +81,22 @@ class Inline:
     # In the main thread.
 
     def _on_interrupt(self, _number, _frame):
-        if self._interruptible:
+        if self._interruptible and not self._again_later(_signal.SIGINT):
             raise KeyboardInterrupt
 
     def _on_late(self, _number, _frame):
         task = self._running
         if self._interruptible and task is not None and task._seq == self._late and task._cancel is None:
-            self._late = 0
-            raise SoftTimeout
+            if not self._again_later(INTERRUPT_SIGNAL):
+                self._late = 0
+                raise SoftTimeout
+
+    def _again_later(self, number):
+        """Puts a signal off until the frame that is being written is whole."""
+        if self._channel.is_writing():
+            _signal.pthread_kill(self._main, number)
+            return True
+        return False
 
     def serve(self):
         """Runs tasks until the engine closes the data pipe."""

@@ -15,6 +15,7 @@ from .failure import Kind, TaskFailure
 from .library import First
 
 _CO_COROUTINE = 0x80
+_MOST = 256  # scripts a worker keeps; a program that writes a new one for each task must not fill it (L9)
 
 
 class Script:
@@ -48,7 +49,21 @@ class Scripts:
         script = self._load(os.fsdecode(raw))
         script.batch = batch
         self._known[raw] = script
+        if len(self._known) > _MOST:
+            self._forget(next(iter(self._known)))
         return script
+
+    def _forget(self, raw):
+        """Drops the script that was loaded longest ago, and its folder with the last of its scripts."""
+        script = self._known.pop(raw)
+        sys.modules.pop(script.module.__name__, None)
+        linecache.cache.pop(script.path, None)
+        folder = script.folder
+        if folder != self._folder and all(other.folder != folder for other in list(self._known.values())):
+            for known in (self._listed, self._contested, self._aside, sys.path_importer_cache):
+                known.pop(folder, None)
+            if folder in sys.path:
+                sys.path.remove(folder)
 
     def _load(self, path):
         source, stamp = _read(path)

@@ -24,7 +24,10 @@ class Threaded:
     def __init__(self, channel, page, scripts, worker_id, slots):
         self._channel = channel
         self._scripts = scripts
-        self._load_lock = threading.Lock()
+        self._load_locks = {}  # by script: one that takes long to load holds up only its own tasks
+        self._loop_lock = threading.Lock()
+        self._seen = 0  # the highest sequence number that was read
+        self._revoked = set()  # beyond it, still in the pipe
         self._worker_id = worker_id
         self._slots = slots
         self._lock = threading.Lock()
@@ -57,7 +60,9 @@ class Threaded:
     def revoke(self, seqs):
         """Takes back tasks that have not started; returns those it really took."""
         with self._lock:
-            return [seq for seq in seqs if self._waiting.pop(seq, None) is not None]
+            ahead = [seq for seq in seqs if seq > self._seen and seq not in self._revoked]
+            self._revoked.update(ahead)
+            return [seq for seq in seqs if self._waiting.pop(seq, None) is not None] + ahead
 
     def interrupt(self, seq):
         """Raises `SoftTimeout` in a running task's thread, or cancels its coroutine."""
@@ -86,18 +91,31 @@ class Threaded:
         for body, start, end in self._channel.frames:
             seq, *fields = parse_run(body, start, end)
             with self._lock:
+                self._seen = seq
                 if not self._slots:
+                    continue
+                if seq in self._revoked:
+                    self._revoked.discard(seq)
                     continue
                 self._waiting[seq] = (fields, self._channel.batch)
                 grow = len(self._waiting) > self._idle and self._threads < self._slots
                 if grow:
                     self._threads += 1
             if grow:
-                threading.Thread(target=self._work, name="axion-%d" % self._threads, daemon=True).start()
+                self._grow()
             self._queue.put(seq)
         with self._lock:
             while self._waiting or self._running:
                 self._drained.wait()
+
+    def _grow(self):
+        try:
+            threading.Thread(target=self._work, name="axion-%d" % self._threads, daemon=True).start()
+        except RuntimeError:  # the system gives no more threads: those that are there do the work
+            with self._lock:
+                self._threads -= 1
+                if not self._threads:
+                    raise
 
     # In the task threads.
 
@@ -123,7 +141,7 @@ class Threaded:
         token = _current.set(context)
         error = value = None
         try:
-            with self._load_lock:
+            with self._load_locks.setdefault(script, threading.Lock()):
                 script = self._scripts.get(script, batch)
             params = loads(params)
             try:
@@ -153,7 +171,7 @@ class Threaded:
                 thread_exception()(thread, None)
 
     def _event_loop(self):
-        with self._load_lock:
+        with self._loop_lock:
             if self._loop is None:
                 self._loop = Loop()
             return self._loop
@@ -237,8 +255,19 @@ class Loop:
     def run(self, server, coroutine, context):
         def start():
             _current.set(context)
-            task = self._loop.create_task(awaited(coroutine, context))
+            try:
+                task = self._loop.create_task(awaited(coroutine, context))
+            except BaseException as error:  # a task factory that a task has set
+                server._finish(context, error, None)
+                return
             context._cancel = lambda: self._loop.call_soon_threadsafe(task.cancel)
-            task.add_done_callback(lambda task: server._finish(context, *task.result()))
+            task.add_done_callback(finish)
+
+        def finish(task):
+            try:
+                error, value = task.result()
+            except BaseException as cancelled:  # by another task, before its first step
+                error, value = cancelled, None
+            server._finish(context, error, value)
 
         self._loop.call_soon_threadsafe(start)

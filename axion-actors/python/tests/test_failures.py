@@ -14,7 +14,7 @@ class Kinds(unittest.TestCase):
         self.assertEqual(numbers, {
             "EXCEPTION": 0, "SCRIPT_NOT_FOUND": 1, "SCRIPT_UNREADABLE": 2, "SCRIPT_SYNTAX": 3, "ENTRY_MISSING": 4,
             "SYSTEM_EXIT": 5, "KEYBOARD_INTERRUPT": 6, "MEMORY_ERROR": 7, "RECURSION_ERROR": 8,
-            "RESULT_NOT_SERIALIZABLE": 9, "RESULT_TOO_LARGE": 10, "PARAMS_INVALID": 11, "CANCELLED": 12})
+            "RESULT_NOT_SERIALIZABLE": 9, "RESULT_TOO_LARGE": 10, "PARAMS_INVALID": 11, "CANCELLED": 12, "SOFT_TIMEOUT": 13})
 
 
 class Failures(OneWorker):

@@ -119,7 +119,7 @@ class End(Case):
             "an empty frame before a good one": b"\0\0\0\0" + run,
             "text": b"GET / HTTP/1.1\r\n\r\n" * 10,
             "a second Configure": wire.encode(wire.DOWN, "Configure", 1, "cpu-0", 1, 1 << 20),
-            "a Run whose script reaches beyond its frame": run[:40] + b"\xff\xff" + run[42:] + run,
+            "a Run whose script reaches beyond its frame": run[:48] + b"\xff\xff" + run[50:] + run,
             "a Run that is cut short, another behind it": b"\x14\0\0\0" + run[4:24] + run,
         }
         for slots in (1, 4):

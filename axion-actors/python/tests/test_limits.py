@@ -132,5 +132,78 @@ class Stacks(Case):
             self.assertEqual(worker.result(seq), 0)
 
 
+class Wedged(Case):
+    """What user code can do to the runtime's own locks and threads."""
+
+    def test_a_signal_handler_that_prints_while_a_print_is_under_way(self):
+        worker = self.worker()
+        seq = worker.submit(self.script("handler.py", """
+            import signal
+            def handle(number, frame):
+                print("from the handler")
+            def main(params, context):
+                signal.signal(signal.SIGALRM, handle)
+                signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+                for _ in range(20000):
+                    print("x" * 50)
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                return "through"
+        """))
+        self.assertEqual(worker.result(seq), "through")
+        self.assertIn(b"from the handler", worker.outputs[seq, 0])
+
+    def test_a_coroutine_that_another_task_cancels_before_its_first_step_ends(self):
+        script = self.script("cleaner.py", """
+            import asyncio
+            async def main(params, context):
+                for task in asyncio.all_tasks():
+                    if task is not asyncio.current_task():
+                        task.cancel()
+                await asyncio.sleep(0.001)
+                return "done"
+        """)
+        worker = self.worker(slots=10)
+        seqs = set(worker.submit_together(*[(script, {})] * 30))
+        while seqs:
+            name, values = worker.receive()
+            if name != "Output":
+                self.assertIn(name, ("Done", "Failed"))
+                seqs.remove(values[0])
+
+    def test_an_exception_outside_any_task_ends_the_process_at_once(self):
+        worker = self.worker()
+        worker.run(self.script("late_alarm.py", """
+            import signal, threading
+            def handle(number, frame):
+                raise RuntimeError("too late for the task")
+            def main(params, context):
+                threading.Thread(target=threading.Event().wait).start()
+                signal.signal(signal.SIGALRM, handle)
+                signal.setitimer(signal.ITIMER_REAL, 0.05)
+        """))
+        self.assertEqual(worker.process.wait(LIMIT), 1)
+        self.assertIn(b"too late for the task", worker.raw(worker.raw_err))
+
+    def test_a_script_that_takes_long_to_load_holds_up_only_its_own_tasks(self):
+        gate = self.gate()
+        slow = self.script("slow.py", gate.SOURCE + "gate(%r)\ndef main(params, context): return 'slow'" % gate.path)
+        quick = self.script("quick.py", "def main(params, context): return 'quick'")
+        worker = self.worker(slots=4)
+        first = worker.submit(slow)
+        self.assertEqual(worker.run(quick), "quick")
+        gate.open()
+        self.assertEqual(worker.result(first), "slow")
+
+    def test_L9_a_new_script_for_every_task_does_not_fill_the_worker(self):
+        worker = self.worker()
+        count = "import sys\ndef main(p, c): return sum('@' in name for name in sys.modules), len(sys.path)"
+        for number in range(300):
+            folder = self.path("job%d" % number)
+            os.mkdir(folder)
+            modules, entries = worker.run(self.script("job%d/job.py" % number, count))
+        self.assertLessEqual(modules, 257)
+        self.assertLess(entries, 270)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use rustc_hash::FxHashMap;
-use slotmap::SecondaryMap;
 use tokio::sync::oneshot;
 
 use super::StopOnPanic;
@@ -15,7 +14,7 @@ use super::inbox::Inbox;
 use super::messages::{Order, PoolUnavailable, Refusal, Reply, Reports, Request, WorkerJoined, WorkerLeft};
 use crate::model::{Clock, PoolKind, Task, TaskError, TaskId, TaskRecord, Tick, WorkerRef};
 use crate::policy::scheduler::{Action, Scheduler};
-use crate::policy::task_table::{Duplicate, Found, TaskKey};
+use crate::policy::task_table::{Duplicate, Found};
 
 /// The actor that every task passes through.
 pub struct Dispatcher {
@@ -25,8 +24,9 @@ pub struct Dispatcher {
     bus: EventBus,
     requests: Option<Inbox>,
     workers: FxHashMap<WorkerRef, Recipient<Order>>,
-    waiters: SecondaryMap<TaskKey, Reply>,
-    more_waiters: SecondaryMap<TaskKey, Vec<Reply>>,
+    /// By task id: a place in the table can be used again within one batch of requests.
+    waiters: FxHashMap<TaskId, Reply>,
+    more_waiters: FxHashMap<TaskId, Vec<Reply>>,
     /// Places of the admission that tasks in our queues hold.
     places: usize,
     drains: Vec<oneshot::Sender<()>>,
@@ -55,8 +55,8 @@ impl Dispatcher {
             bus,
             requests: Some(requests),
             workers: FxHashMap::default(),
-            waiters: SecondaryMap::new(),
-            more_waiters: SecondaryMap::new(),
+            waiters: FxHashMap::default(),
+            more_waiters: FxHashMap::default(),
             places: 0,
             drains: Vec::new(),
             cancel_grace,
@@ -74,9 +74,10 @@ impl Dispatcher {
 
     fn submit(&mut self, task: Task, reply: Reply, now: Tick) {
         self.places += 1;
+        let id = task.id();
         match self.scheduler.submit(task, now) {
-            Ok(key) => {
-                self.waiters.insert(key, reply);
+            Ok(_) => {
+                self.waiters.insert(id, reply);
             }
             Err(Duplicate) => {
                 let _ = reply.send(Err(Refusal::DuplicateId));
@@ -86,17 +87,13 @@ impl Dispatcher {
 
     fn await_record(&mut self, id: TaskId, reply: Reply) {
         match self.scheduler.table().find(id) {
-            Found::Live(key) => match self.more_waiters.get_mut(key) {
-                Some(waiters) => {
-                    // Waiters that gave up make room for new ones, so that asking again and again
-                    // with a time limit does not pile up (L9).
-                    waiters.retain(|waiter| !waiter.is_closed());
-                    waiters.push(reply);
-                }
-                None => {
-                    self.more_waiters.insert(key, vec![reply]);
-                }
-            },
+            Found::Live(_) => {
+                let waiters = self.more_waiters.entry(id).or_default();
+                // Waiters that gave up make room for new ones, so that asking again and again with a
+                // time limit does not pile up (L9).
+                waiters.retain(|waiter| !waiter.is_closed());
+                waiters.push(reply);
+            }
             Found::Finished(record) => {
                 let _ = reply.send(Ok(record));
             }
@@ -123,7 +120,7 @@ impl Dispatcher {
                 Action::Interrupt { worker, seq } => self.order(worker, Order::Interrupt(seq)),
                 Action::Cancel { worker, seq } => self.order(worker, Order::Cancel(seq)),
                 Action::Kill { worker, seq, reason } => self.order(worker, Order::Kill(seq, reason)),
-                Action::Finished { key, record } => self.deliver(key, &record),
+                Action::Finished { record } => self.deliver(&record),
             }
         }
         let queued = self.scheduler.queued();
@@ -146,10 +143,10 @@ impl Dispatcher {
         }
     }
 
-    fn deliver(&mut self, key: TaskKey, record: &Arc<TaskRecord>) {
-        let more = self.more_waiters.remove(key).unwrap_or_default();
+    fn deliver(&mut self, record: &Arc<TaskRecord>) {
+        let more = self.more_waiters.remove(&record.id).unwrap_or_default();
         // Nobody may be waiting any more; the record is kept all the same.
-        for reply in self.waiters.remove(key).into_iter().chain(more) {
+        for reply in self.waiters.remove(&record.id).into_iter().chain(more) {
             let _ = reply.send(Ok(record.clone()));
         }
     }

@@ -118,6 +118,7 @@ impl Supervisor {
     /// Fails the tasks of a pool if none of its workers is ready and none is worth waiting for.
     fn give_up_hope(&self, pool: PoolKind, reason: &str) {
         let of_pool = || self.slots.iter().filter(|slot| slot.id.pool == pool);
+        // After the departure, so that what it gives back is failed, too.
         let hopeless = |slot: &Slot| slot.starts.hopeless() && !matches!(slot.state, SlotState::Ready(_));
         if of_pool().all(hopeless) {
             let message = format!("no {pool} worker can be started: {reason}");
@@ -172,18 +173,18 @@ impl Handler<WorkerDown> for Supervisor {
             return;
         };
         let was = std::mem::replace(&mut slot.state, SlotState::Waiting);
-        let delay = match &departure.reason {
-            WorkerDownReason::StartFailed { definite, .. } => slot.starts.failed(*definite),
-            _ => slot.starts.ended(healthy),
+        let (delay, failure) = match &departure.reason {
+            WorkerDownReason::StartFailed { definite, message } => (slot.starts.failed(*definite), message.clone()),
+            reason => (slot.starts.ended(healthy), format!("it ended before it had run anything: {reason:?}")),
         };
-        if let WorkerDownReason::StartFailed { message, .. } = &departure.reason
-            && !self.stopping
-        {
-            tracing::warn!(%worker, ?delay, "a worker could not be started: {message}");
-            self.give_up_hope(worker.id.pool, message);
+        if slot.starts.hopeless() && !self.stopping {
+            tracing::warn!(%worker, ?delay, "a worker could not be started: {failure}");
         }
         if matches!(was, SlotState::Ready(_)) {
             self.dispatcher.do_send(WorkerLeft { worker, departure });
+        }
+        if !self.stopping {
+            self.give_up_hope(worker.id.pool, &failure);
         }
         if self.stopping {
             self.all_gone();

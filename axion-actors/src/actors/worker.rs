@@ -280,7 +280,7 @@ impl Worker {
             State::Retiring => WorkerDownReason::Retired,
             State::Starting => start_failure(cause, &stderr_tail),
             State::Ready => match (cause, self.killing) {
-                (ExitCause::Exit(ProcessExit::Signal(SIGKILL)), Some(reason)) => WorkerDownReason::Killed(reason),
+                (ExitCause::Exit(ProcessExit::Signal(_)), Some(reason)) => WorkerDownReason::Killed(reason),
                 (ExitCause::Exit(exit), _) => WorkerDownReason::Exited(exit),
                 (ExitCause::Protocol { violation }, _) => WorkerDownReason::Protocol { violation },
                 (ExitCause::NotStarted(error), _) => {
@@ -301,13 +301,14 @@ impl Worker {
             stderr_tail,
             stacks,
         };
-        let healthy = self.ended > 0 || !self.in_flight.is_empty() || self.born.elapsed() >= HEALTHY_AGE;
+        // A task that it was sent and never started is no sign of health: such a worker would be
+        // replaced without end.
+        let ran = self.ended > 0 || running.as_ref().is_some_and(|running| !running.is_empty());
+        let healthy = ran || self.born.elapsed() >= HEALTHY_AGE;
         let outputs = self.outputs.drain().collect();
         self.down.report(Departure { reason, running, outputs, post_mortem: Some(post_mortem) }, healthy);
     }
 }
-
-const SIGKILL: i32 = 9;
 
 /// Who ended a process, as the worker sees it; for a killed attempt's neighbours the scheduler says so.
 fn ended_by(reason: &WorkerDownReason) -> EndedBy {

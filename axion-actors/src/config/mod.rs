@@ -88,7 +88,8 @@ impl Default for Config {
 const MOST_WORKERS: usize = 4096;
 /// What fits into a worker's status page, see `docs/wire-protocol.md`.
 const MOST_SLOTS: usize = 512;
-const SMALLEST_FRAME: usize = 64 << 10;
+/// Room for the longest failure, log line or piece of output that a child sends.
+const SMALLEST_FRAME: usize = 1 << 20;
 
 impl Config {
     /// Checks every setting.
@@ -110,7 +111,7 @@ impl Config {
         within("input_queue_size", self.input_queue_size, 1..=MOST_QUEUED, "1 to 100000000")?;
         within("output_queue_size", self.output_queue_size, 1..=MOST_QUEUED, "1 to 100000000")?;
         within("output_queue_bytes", self.output_queue_bytes, 1..=usize::MAX, "at least 1")?;
-        within("frame_limit", self.frame_limit, SMALLEST_FRAME..=1 << 30, "65536 (64 KiB) to 1073741824 (1 GiB)")?;
+        within("frame_limit", self.frame_limit, SMALLEST_FRAME..=1 << 30, "1048576 (1 MiB) to 1073741824 (1 GiB)")?;
         within("captured_output_limit", self.captured_output_limit, 0..=1 << 30, "0 to 1073741824 (1 GiB)")?;
         if self.start_timeout.is_zero() {
             return Err(ConfigError { key: "start_timeout", value: "0 s".into(), allowed: "longer than 0 s" });

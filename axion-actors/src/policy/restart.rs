@@ -27,9 +27,7 @@ impl Starts {
             *self = Self::default();
             return Duration::ZERO;
         }
-        let delay = self.failed(false);
-        self.hopeless = false;
-        delay
+        self.failed(false)
     }
 
     /// A start failed; `definite` if another one can only fail the same way. Returns how long to

@@ -81,8 +81,6 @@ pub enum Action {
     },
     /// Tell whoever waits for this task.
     Finished {
-        /// Its place in the table, until now.
-        key: TaskKey,
         /// Its record.
         record: Arc<TaskRecord>,
     },
@@ -238,6 +236,7 @@ impl Member {
         count < self.slots
             || (!self.stalled
                 && now < self.front_since.after(STALL)
+                && estimate <= AHEAD_NANOS
                 && count < self.slots + AHEAD_TASKS
                 && self.load + estimate <= AHEAD_NANOS * self.slots as u64
                 && self.bytes + bytes <= AHEAD_BYTES)
@@ -305,6 +304,8 @@ pub struct Scheduler {
     timers: Timers<Due>,
     actions: Vec<Action>,
     queued: usize,
+    /// The engine is ending, for this reason.
+    closing: Option<TaskError>,
 }
 
 impl Scheduler {
@@ -318,6 +319,7 @@ impl Scheduler {
             timers: Timers::default(),
             actions: Vec::new(),
             queued: 0,
+            closing: None,
         }
     }
 
@@ -350,7 +352,9 @@ impl Scheduler {
     pub fn submit(&mut self, task: Task, now: Tick) -> Result<TaskKey, Duplicate> {
         let pool = task.pool();
         let key = self.table.accept(task, now)?;
-        if let Some(error) = self.pools[pool.index()].unavailable.clone() {
+        if let Some(error) = self.closing.clone() {
+            self.finish(key, None, End::without_run(Outcome::Cancelled(Box::new(error))), now);
+        } else if let Some(error) = self.pools[pool.index()].unavailable.clone() {
             self.finish(key, None, End::without_run(Outcome::Failed(Box::new(error))), now);
         } else {
             self.pools[pool.index()].queue.push_back(key);
@@ -468,7 +472,7 @@ impl Scheduler {
         self.pools[kind.index()].unavailable = Some(error);
     }
 
-    /// Ends every live task as cancelled.
+    /// Ends every live task as cancelled, and every one that still comes.
     pub fn cancel_all(&mut self, error: &TaskError, now: Tick) {
         for pool in &mut self.pools {
             pool.queue.clear();
@@ -476,6 +480,7 @@ impl Scheduler {
         }
         self.timers = Timers::default();
         self.queued = 0;
+        self.closing = Some(error.clone());
         let keys: Vec<TaskKey> = self.table.keys().collect();
         for key in keys {
             self.finish(key, None, End::without_run(Outcome::Cancelled(Box::new(error.clone()))), now);
@@ -776,7 +781,7 @@ impl Scheduler {
 
     fn finish(&mut self, key: TaskKey, by: Option<(WorkerRef, Seq)>, end: End, now: Tick) {
         if let Some(record) = self.table.finish(key, by, end, now) {
-            self.actions.push(Action::Finished { key, record });
+            self.actions.push(Action::Finished { record });
         }
     }
 

@@ -13,6 +13,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustix::process::{Pid, PidfdFlags};
@@ -47,6 +48,9 @@ for group in $groups; do
 done
 rm -rf -- "$folder"
 "#;
+
+/// How long the end of the engine waits for one of its processes.
+const LAST_WAIT: Duration = Duration::from_secs(1);
 
 /// The guardian of one engine. Dropping it ends it, after the groups it still knows.
 #[derive(Debug)]
@@ -106,8 +110,12 @@ impl Guardian {
         let groups = std::mem::take(&mut self.lock().groups);
         for group in groups.into_iter().filter_map(Pid::from_raw) {
             linux::kill_group(group);
-            let _ = linux::reap(group);
             self.forget(group);
+            // One that cannot end now, in the middle of a disk's or a driver's work, is left to the
+            // system: nothing may hold up the end of the engine.
+            if linux::wait_ended(group, LAST_WAIT) {
+                let _ = linux::reap(group);
+            }
         }
     }
 
@@ -167,6 +175,10 @@ impl Drop for Guardian {
     fn drop(&mut self) {
         let mut state = self.lock();
         state.pipe = None;
+        if !linux::wait_ended(Pid::from_child(&state.process), LAST_WAIT) {
+            tracing::warn!("the guardian does not end by itself; killing it");
+            let _ = state.process.kill();
+        }
         let _ = state.process.wait();
     }
 }
@@ -241,5 +253,15 @@ mod tests {
         for child in &mut children {
             assert!(!child.wait().expect("reaped").success());
         }
+    }
+
+    #[test]
+    fn a_guardian_that_somebody_stopped_does_not_hold_up_the_end() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let guardian = Guardian::start(folder.path()).expect("started");
+        let pid = Pid::from_child(&guardian.lock().process);
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("stopped");
+        drop(guardian);
+        assert!(rustix::process::test_kill_process(pid).is_err(), "it is gone and reaped");
     }
 }

@@ -101,6 +101,11 @@ impl Link {
         }
     }
 
+    /// Whether the engine has closed the data pipe, so that the child will close its own.
+    pub(super) fn is_finishing(&self) -> bool {
+        self.data.borrow().closing
+    }
+
     /// Appends messages and writes what can be written. A message above the frame limit cannot be
     /// sent; admission keeps such tasks out, so it is a fault of the engine and costs the worker.
     pub(super) fn push<T: serde::Serialize>(&self, outgoing: &RefCell<Outgoing>, messages: &[T]) {

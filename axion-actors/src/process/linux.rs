@@ -6,7 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{MemfdFlags, OFlags};
 use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
@@ -127,6 +129,8 @@ fn send_fds(socket: BorrowedFd<'_>, fds: &[BorrowedFd<'_>]) -> rustix::io::Resul
 /// Kills every process of a group. The caller makes sure that the leader has not been reaped, so
 /// that the number still names this group and no other (L6).
 pub(super) fn kill_group(leader: Pid) {
+    // By its own number too: it may have moved itself into another group.
+    let _ = rustix::process::kill_process(leader, Signal::KILL);
     if let Err(error) = rustix::process::kill_process_group(leader, Signal::KILL) {
         tracing::debug!(pid = leader.as_raw_pid(), %error, "the process group is gone already");
     }
@@ -167,11 +171,28 @@ fn used(usage: &libc::rusage) -> Usage {
     }
 }
 
-/// Stops every process of a group, and returns when its leader has stopped, or has ended. Blocks.
+/// Stops every process of a group. [`wait_stopped`] tells when its leader has stopped.
 pub(super) fn stop_group(leader: Pid) {
-    if rustix::process::kill_process_group(leader, Signal::STOP).is_ok() {
-        let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        let _ = rustix::process::waitid(WaitId::Pid(leader), options);
+    let _ = rustix::process::kill_process_group(leader, Signal::STOP);
+}
+
+/// Waits until a process has stopped or ended; reaps nothing. Blocks, and sends no signal: it may
+/// still be waiting when nobody wants to know any more.
+pub(super) fn wait_stopped(leader: Pid) {
+    let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    let _ = rustix::process::waitid(WaitId::Pid(leader), options);
+}
+
+/// Waits until a child has ended, for `limit` at most; reaps nothing. Blocks.
+pub(super) fn wait_ended(pid: Pid, limit: Duration) -> bool {
+    let Ok(exit) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { return false };
+    let Ok(limit) = Timespec::try_from(limit) else { return false };
+    let mut watched = [PollFd::new(&exit, PollFlags::IN)];
+    loop {
+        match rustix::event::poll(&mut watched, Some(&limit)) {
+            Err(rustix::io::Errno::INTR) => {}
+            found => return found == Ok(1),
+        }
     }
 }
 

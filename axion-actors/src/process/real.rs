@@ -40,6 +40,8 @@ const TAIL: usize = 8 << 10;
 /// The most that is read from each pipe of a process that has died: more than the pipe holds, and
 /// a bound on what an escaped descendant can keep writing.
 const LAST_READS: usize = 64;
+/// How long a process may live on without its data pipe.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a group may take to stop before an attempt is killed all the same.
 const STOP: Duration = Duration::from_millis(10);
 /// How long to wait for the first of the stacks, and then for more.
@@ -48,21 +50,56 @@ const MORE_STACKS: Duration = Duration::from_millis(2);
 /// The most that is kept of them.
 const MOST_STACKS: usize = 64 << 10;
 
+/// Which interpreter to start.
+struct Program {
+    configured: PathBuf,
+    /// Whether a shim in front of it may be left out: not if somebody named it, who may want it for
+    /// what it does besides.
+    may_learn: bool,
+    /// The path the interpreter gave for itself, which spares later starts the detour.
+    learned: RefCell<Option<PathBuf>>,
+}
+
+impl Program {
+    fn path(&self) -> PathBuf {
+        self.learned.borrow().as_ref().unwrap_or(&self.configured).clone()
+    }
+
+    fn learn(&self, executable: &[u8]) {
+        if self.may_learn && !executable.is_empty() {
+            *self.learned.borrow_mut() = Some(OsString::from_vec(executable.to_vec()).into());
+        }
+    }
+
+    /// It could not be executed: it may have been replaced by an upgrade.
+    fn unlearn(&self, error: &StartError) {
+        if matches!(error, StartError::Execute { .. }) {
+            self.learned.take();
+        }
+    }
+}
+
 /// Starts Python processes.
 pub struct RealLauncher {
-    /// The interpreter: as found first, then the path it gave for itself in its handshake, which
-    /// spares later starts the detour over shims.
-    program: Rc<RefCell<PathBuf>>,
+    program: Rc<Program>,
     folder: Arc<PrivateFolder>,
     guardian: Arc<Guardian>,
     frame_limit: usize,
 }
 
 impl RealLauncher {
-    /// A launcher of `program` with the runtime in `folder`.
+    /// A launcher of `program` with the runtime in `folder`. `named` if a user chose the program, so
+    /// that it is started as it is.
     #[must_use]
-    pub fn new(program: PathBuf, folder: Arc<PrivateFolder>, guardian: Arc<Guardian>, frame_limit: usize) -> Self {
-        Self { program: Rc::new(RefCell::new(program)), folder, guardian, frame_limit }
+    pub fn new(
+        program: PathBuf,
+        named: bool,
+        folder: Arc<PrivateFolder>,
+        guardian: Arc<Guardian>,
+        frame_limit: usize,
+    ) -> Self {
+        let program = Rc::new(Program { configured: program, may_learn: !named, learned: RefCell::default() });
+        Self { program, folder, guardian, frame_limit }
     }
 }
 
@@ -71,7 +108,7 @@ impl Launcher for RealLauncher {
         let (events, receiver) = mpsc::channel(EVENTS);
         let link = Link::new(self.frame_limit);
         let start = Start {
-            program: self.program.borrow().clone(),
+            program: self.program.path(),
             folder: self.folder.clone(),
             guardian: self.guardian.clone(),
             worker: spec.worker.to_string(),
@@ -91,6 +128,7 @@ impl Launcher for RealLauncher {
                     pump.end(&events, &guardian).await
                 }
                 Err(error) => {
+                    program.unlearn(&error);
                     let cause = ExitCause::NotStarted(error);
                     ChildExit { cause, running: None, usage: None, stderr_tail: String::new(), stacks: None }
                 }
@@ -198,6 +236,12 @@ struct Pump {
     stderr_tail: Vec<u8>,
     /// Why it was killed for breaking the protocol.
     violation: Option<String>,
+    /// The process that the handshake came from; a wrapper's child has another one than we started.
+    speaker: Option<u32>,
+    /// The data pipe has ended before the process: how long the process may take to end, too.
+    patience: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// Raw output came last, so that the other pipes have their turn first.
+    raw_last: bool,
 }
 
 impl Pump {
@@ -236,11 +280,14 @@ impl Pump {
             scratch: Vec::new(),
             stderr_tail: Vec::new(),
             violation: None,
+            speaker: None,
+            patience: None,
+            raw_last: false,
         })
     }
 
     /// Pumps until the process has ended.
-    async fn run(&mut self, events: &mpsc::Sender<ChildEvent>, program: &RefCell<PathBuf>) {
+    async fn run(&mut self, events: &mpsc::Sender<ChildEvent>, program: &Program) {
         let link = self.link.clone();
         let mut wake = std::pin::pin!(link.wake.notified());
         loop {
@@ -252,8 +299,11 @@ impl Pump {
                 Input::Control => self.control_event(),
                 Input::Kill(seq) => self.kill_attempt(seq, events).await,
             };
-            if let Some(ChildEvent::Messages(messages)) = &event {
-                learn_program(messages, program);
+            if let Some(ChildEvent::Messages(messages)) = &event
+                && self.speaker.is_none()
+            {
+                self.speaker = Some(0);
+                self.meet(messages, program);
             }
             if let Some(event) = event {
                 // Waits while the worker actor has not caught up. If the actor is gone, so is the
@@ -274,24 +324,57 @@ impl Pump {
             outgoing.borrow_mut().flush();
             poll_writable(cx, outgoing);
         }
-        // What was written below Python before a result was sent is read before that result.
-        for (stream, source) in &mut self.raw {
-            self.scratch.clear();
-            self.scratch.reserve(READ);
-            let mut running = None;
-            if source.poll_read(cx, &mut self.scratch, || running = self.page.running()).is_ready() {
-                return Poll::Ready(Input::Raw(*stream, running));
+        if !self.raw_last {
+            let raw = self.poll_raw(cx);
+            if raw.is_ready() {
+                return raw;
             }
         }
-        if self.data.poll_read(cx, self.data_frames.room(READ), || ()).is_ready() {
+        if let Poll::Ready(count) = self.data.poll_read(cx, self.data_frames.room(READ), || ()) {
+            if count == 0 && !link.is_finishing() {
+                self.patience = Some(Box::pin(tokio::time::sleep(PATIENCE)));
+            }
             return Poll::Ready(Input::Data);
         }
         if self.control.poll_read(cx, self.control_frames.room(READ), || ()).is_ready() {
             return Poll::Ready(Input::Control);
         }
-        match self.exit.poll_read_ready(cx) {
-            Poll::Ready(_) => Poll::Ready(Input::Exit),
-            Poll::Pending => Poll::Pending,
+        if self.exit.poll_read_ready(cx).is_ready() {
+            return Poll::Ready(Input::Exit);
+        }
+        if self.patience.as_mut().is_some_and(|patience| patience.as_mut().poll(cx).is_ready()) {
+            self.patience = None;
+            self.violated("it closed its result pipe and lives on".to_owned());
+        }
+        if std::mem::take(&mut self.raw_last) {
+            return self.poll_raw(cx);
+        }
+        Poll::Pending
+    }
+
+    /// What was written below Python. Read before the results, but never twice in a row before them:
+    /// a flood on fd 1 does not hold them up.
+    fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
+        for (stream, source) in &mut self.raw {
+            self.scratch.clear();
+            self.scratch.reserve(READ);
+            let mut before = None;
+            if source.poll_read(cx, &mut self.scratch, || before = self.page.running()).is_ready() {
+                self.raw_last = true;
+                let after = self.page.running().unwrap_or_default();
+                // Certain only if nothing else has begun meanwhile.
+                let running = before.filter(|before| after.is_empty() || after == *before);
+                return Poll::Ready(Input::Raw(*stream, running));
+            }
+        }
+        Poll::Pending
+    }
+
+    /// The first message of a process comes from the runtime, before any user code.
+    fn meet(&mut self, messages: &[Up], program: &Program) {
+        if let Some(Up::Ready { pid, executable, .. }) = messages.first() {
+            self.speaker = Some(*pid);
+            program.learn(executable);
         }
     }
 
@@ -338,7 +421,8 @@ impl Pump {
     async fn kill_attempt(&mut self, seq: Seq, events: &mpsc::Sender<ChildEvent>) -> Option<ChildEvent> {
         self.last_stacks = self.take_stacks().await;
         let leader = self.pid;
-        let stopped = tokio::task::spawn_blocking(move || linux::stop_group(leader));
+        linux::stop_group(leader);
+        let stopped = tokio::task::spawn_blocking(move || linux::wait_stopped(leader));
         let _ = tokio::time::timeout(STOP, stopped).await;
         let mut ended = false;
         for _ in 0..LAST_READS {
@@ -365,7 +449,9 @@ impl Pump {
     /// What the child's fault handler writes when it is asked, within a short time: it may be asked
     /// in the middle of a C call, but not in a system call that cannot be interrupted.
     async fn take_stacks(&mut self) -> Option<String> {
-        if !linux::ask_for_stacks(self.pid) {
+        // Only the runtime knows this signal; it would end a wrapper around the interpreter.
+        let is_runtime = self.speaker == u32::try_from(self.pid.as_raw_pid()).ok();
+        if !is_runtime || !linux::ask_for_stacks(self.pid) {
             return None;
         }
         let (mut text, mut patience) = (Vec::new(), FIRST_STACKS);
@@ -440,13 +526,5 @@ fn keep_tail(tail: &mut Vec<u8>, more: &[u8]) {
     tail.extend_from_slice(more);
     if tail.len() > TAIL {
         tail.drain(..tail.len() - TAIL);
-    }
-}
-
-fn learn_program(messages: &[Up], program: &RefCell<PathBuf>) {
-    if let Some(Up::Ready { executable, .. }) = messages.first()
-        && !executable.is_empty()
-    {
-        *program.borrow_mut() = OsString::from_vec(executable.to_vec()).into();
     }
 }
