@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use axion_core::PoolKind;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -29,11 +30,14 @@ Exit codes:
     1  the task failed; its traceback is on standard error
     2  wrong usage or input: no such script, bad JSON
     3  the engine could not do its work: no usable Python
+  124  the task reached its time limit
+  125  the task's worker died under it, as often as it may be run again
   130  interrupted (Ctrl-C); 143 after SIGTERM
 
 Examples:
   axion run double.py --params '{\"value\": 21}'
   axion run double.py -p value=21
+  axion run train.py --timeout 10m --retries 3 --retry-wait 5s
   axion run fetch.py --type io --params-file urls.json --output json | jq .run_seconds";
 
 /// Run one script in a worker process and print its result.
@@ -67,9 +71,35 @@ pub(crate) struct Run {
     #[arg(long, value_name = "PATH", env = "AXION_PYTHON")]
     pub(crate) python: Option<PathBuf>,
 
+    /// Kill the task, with everything it started, when it has run so long: 90, 1.5s, 10m, 2h.
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub(crate) timeout: Option<Duration>,
+
+    /// Raise a TimeoutError in the task when it has run so long.
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub(crate) soft_timeout: Option<Duration>,
+
+    /// Run the task again after an exception or a time limit, so many times at most.
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    pub(crate) retries: u32,
+
+    /// Always wait so long before a retry, instead of 0.5 s, doubled each time, 30 s at most.
+    #[arg(long, value_name = "TIME", value_parser = span, requires = "retries")]
+    pub(crate) retry_wait: Option<Duration>,
+
     /// What to print: the result's data, or the whole record with id, outcome, worker and timings.
     #[arg(long, value_enum, default_value_t = Output::Data)]
     pub(crate) output: Output,
+}
+
+/// A time with a unit, or a number of seconds.
+fn span(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is not a time: use a number of seconds, or 500ms, 1.5s, 10m, 2h");
+    let span = match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|_| wrong())?,
+        Err(_) => text.parse::<jiff::SignedDuration>().ok().and_then(|it| it.try_into().ok()).ok_or_else(wrong)?,
+    };
+    if span.is_zero() { Err("must be longer than 0".to_owned()) } else { Ok(span) }
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
@@ -109,5 +139,17 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_read_with_and_without_units() {
+        for (text, millis) in
+            [("2", 2000), ("0.5", 500), ("500ms", 500), ("1.5s", 1500), ("10m", 600_000), ("1h 30m", 5_400_000)]
+        {
+            assert_eq!(span(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "x", "-1", "-5s", "0", "0s", "1e400", "NaN", "5 parsecs"] {
+            assert!(span(text).is_err(), "{text}");
+        }
     }
 }

@@ -13,6 +13,10 @@ pub(crate) enum Exit {
     Usage,
     /// The engine could not do its work.
     Engine,
+    /// The task reached its time limit.
+    TimedOut,
+    /// The task's worker died under it.
+    Lost,
     /// Ended by this signal.
     Signal(u8),
 }
@@ -24,6 +28,8 @@ impl From<Exit> for ExitCode {
             Exit::TaskFailed => 1,
             Exit::Usage => 2,
             Exit::Engine => 3,
+            Exit::TimedOut => 124,
+            Exit::Lost => 125,
             Exit::Signal(number) => 128 + number,
         })
     }

@@ -119,10 +119,12 @@ impl Launcher for RealLauncher {
             slots: spec.slots,
             frame_limit: self.frame_limit as u64,
         };
+        let runtime = self.folder.path().display().to_string();
         let (shared, program, frame_limit) = (link.clone(), self.program.clone(), self.frame_limit);
         actix_rt::spawn(async move {
             let exit = match start.run().await.and_then(|process| Pump::new(process, shared, frame_limit)) {
                 Ok((mut pump, guardian)) => {
+                    pump.runtime = runtime;
                     pump.link.push(&pump.link.data, &[configure]);
                     pump.run(&events, &program).await;
                     pump.end(&events, &guardian).await
@@ -229,6 +231,8 @@ struct Pump {
     raw: [(Stream, Source); 2],
     page: StatusPage,
     stacks: AsyncFd<OwnedFd>,
+    /// The folder of the runtime's files.
+    runtime: String,
     last_stacks: Option<String>,
     data_frames: FrameReader,
     control_frames: FrameReader,
@@ -274,6 +278,7 @@ impl Pump {
             raw: [(Stream::Stdout, Source::new(process.raw_out)?), (Stream::Stderr, Source::new(process.raw_err)?)],
             page: process.page,
             stacks: watch(process.stacks)?,
+            runtime: String::new(),
             last_stacks: None,
             data_frames: FrameReader::new(frame_limit),
             control_frames: FrameReader::new(frame_limit),
@@ -464,7 +469,7 @@ impl Pump {
             }
             patience = MORE_STACKS;
         }
-        (!text.is_empty()).then(|| String::from_utf8_lossy(&text).into_owned())
+        (!text.is_empty()).then(|| without_runtime(&String::from_utf8_lossy(&text), &self.runtime))
     }
 
     /// The process has ended: takes what it left in its pipes, ends its group, reaps it (L2, L6).
@@ -507,6 +512,16 @@ impl Pump {
     }
 }
 
+/// Stacks without the frames of the runtime, whose files are under `runtime`, and without threads
+/// that have no others.
+fn without_runtime(stacks: &str, runtime: &str) -> String {
+    let threads = stacks.split("\n\n").filter_map(|thread| {
+        let lines: Vec<&str> = thread.lines().filter(|line| !line.contains(runtime)).collect();
+        lines.iter().any(|line| line.trim_start().starts_with("File ")).then(|| lines.join("\n"))
+    });
+    threads.collect::<Vec<_>>().join("\n\n")
+}
+
 /// Registers for the moment the pipe takes more, if something is left to be written.
 fn poll_writable(cx: &mut Context<'_>, outgoing: &RefCell<super::link::Outgoing>) {
     loop {
@@ -526,5 +541,19 @@ fn keep_tail(tail: &mut Vec<u8>, more: &[u8]) {
     tail.extend_from_slice(more);
     if tail.len() > TAIL {
         tail.drain(..tail.len() - TAIL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stacks_are_those_of_user_code() {
+        let stacks = "Current thread 0x1 (most recent call first):\n  File \"/tmp/axion-x/p/control.py\", line 1 in _watch\n\n\
+                      Thread 0x2 (most recent call first):\n  File \"/s/a.py\", line 5 in main\n  \
+                      File \"/tmp/axion-x/p/inline.py\", line 9 in serve\n";
+        let shown = without_runtime(stacks, "/tmp/axion-x");
+        assert_eq!(shown, "Thread 0x2 (most recent call first):\n  File \"/s/a.py\", line 5 in main");
     }
 }

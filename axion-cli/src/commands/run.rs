@@ -4,7 +4,8 @@ use std::io::{ErrorKind as IoErrorKind, Write};
 use std::time::Duration;
 
 use axion_core::{
-    Engine, ErrorKind, EventKind, Events, Outcome, PoolKind, StartError, Task, TaskHandle, TaskId, TaskRecord, Watched,
+    Backoff, Engine, ErrorKind, EventKind, Events, Outcome, PoolKind, RetryPolicy, StartError, Task, TaskHandle,
+    TaskId, TaskRecord, Watched,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -34,10 +35,28 @@ fn prepare(run: &Run) -> Result<Task, Told> {
         return Err(Told);
     }
     let params = params::collect(run)?;
-    Task::script(&run.script).on(run.pool.into()).params_json(params).map_err(|error| {
-        message::error(error);
-        Told
-    })
+    let mut task =
+        Task::script(&run.script).on(run.pool.into()).retry(retries(run)).params_json(params).map_err(|error| {
+            message::error(error);
+            Told
+        })?;
+    if let Some(limit) = run.timeout {
+        task = task.timeout(limit);
+    }
+    if let Some(limit) = run.soft_timeout {
+        task = task.soft_timeout(limit);
+    }
+    Ok(task)
+}
+
+/// Who asks for retries on the command line also means time limits.
+fn retries(run: &Run) -> RetryPolicy {
+    let mut policy = RetryPolicy::times(run.retries);
+    policy.on.extend([ErrorKind::Timeout, ErrorKind::SoftTimeout]);
+    if let Some(wait) = run.retry_wait {
+        policy.backoff = Backoff::Fixed(wait);
+    }
+    policy
 }
 
 fn start(run: &Run, task: Task) -> Exit {
@@ -113,6 +132,14 @@ async fn show_output(id: TaskId, events: &mut Events) {
                 EventKind::Progress { fraction, message, .. } => {
                     message::line(format_args!("{:3.0} % {message}", fraction * 100.0));
                 }
+                EventKind::TaskRetrying { attempt, error, wait_seconds, .. } => {
+                    message::warning(format_args!(
+                        "attempt {attempt} failed ({error}); the next one in {wait_seconds:.1} s"
+                    ));
+                }
+                EventKind::TaskRerun { attempt, .. } => {
+                    message::warning(format_args!("the worker died under attempt {attempt}; running the task again"));
+                }
                 EventKind::TaskFinished { task, .. } if task == id => return,
                 _ => {}
             },
@@ -134,13 +161,27 @@ fn report(run: &Run, record: &TaskRecord) -> Exit {
         if let Some(traceback) = &error.traceback {
             message::line(traceback.trim_end());
         }
-        message::error(format_args!("the task {}: {error}", record.outcome.name()));
+        message::error(format_args!("the task {}: {error}", words(&record.outcome)));
+        if let Some(post_mortem) = &error.post_mortem {
+            message::line(post_mortem);
+        }
     }
     match (printed, &record.outcome) {
         (Err(error), _) => engine_failed(&format_args!("cannot write the result: {error}")),
         (Ok(()), Outcome::Succeeded(_)) => Exit::Success,
         (Ok(()), Outcome::Failed(error)) if error.kind == ErrorKind::WorkerStartFailed => Exit::Engine,
+        (Ok(()), Outcome::TimedOut(_)) => Exit::TimedOut,
+        (Ok(()), Outcome::Lost(_)) => Exit::Lost,
         (Ok(()), _) => Exit::TaskFailed,
+    }
+}
+
+fn words(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::TimedOut(_) => "timed out",
+        Outcome::Cancelled(_) => "was cancelled",
+        Outcome::Lost(_) => "was lost",
+        other => other.name(),
     }
 }
 

@@ -84,10 +84,45 @@ fn a_failed_task_prints_its_traceback_and_exits_with_1() {
 
     let script = Script::new("import os\ndef main(params, context):\n    os.kill(os.getpid(), 9)\n");
     let ran = run(axion().arg("run").arg(script.path()).args(["--output", "json"]));
-    assert_eq!(ran.code, Some(1));
+    assert_eq!(ran.code, Some(125));
     let record: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
     assert_eq!((&record["outcome"], &record["error"]["kind"]), (&"lost".into(), &"worker_lost".into()));
-    assert!(ran.err.contains("signal 9 (SIGKILL)"), "{}", ran.err);
+    assert_eq!((&record["worker_losses"], &record["attempt"]), (&2.into(), &3.into()));
+    assert_eq!(record["earlier_attempts"].as_array().expect("a list").len(), 2);
+    assert_eq!(record["error"]["post_mortem"]["ended_by"], "outside_force");
+    assert!(
+        ran.err.contains("signal 9 (SIGKILL)") && ran.err.contains("killed from outside the engine"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn a_time_limit_exits_with_124_and_says_where_the_task_was() {
+    let script = Script::new(
+        "import time\ndef deep():\n    time.sleep(1000)\ndef main(params, context):\n    print('on it')\n    deep()\n",
+    );
+    let ran = run(axion().arg("run").arg(script.path()).args(["--timeout", "300ms"]));
+    assert_eq!((ran.code, ran.out.as_str()), (Some(124), ""), "{}", ran.err);
+    for words in
+        ["the task timed out", "at the deadline", "signal 9 (SIGKILL)", "last stdout\n    on it", "line 3 in deep"]
+    {
+        assert!(ran.err.contains(words), "{words:?} is missing from {}", ran.err);
+    }
+    let ran = run(axion().arg("run").arg(script.path()).args(["--soft-timeout", "0.2"]));
+    assert_eq!(ran.code, Some(124), "{}", ran.err);
+    assert!(ran.err.contains("time.sleep(1000)") && ran.err.contains("soft time limit"), "{}", ran.err);
+}
+
+#[test]
+fn retries_are_told_and_the_last_result_counts() {
+    let script =
+        Script::new("def main(params, context):\n    return context.attempt if context.attempt == 3 else 1 / 0\n");
+    let ran = run(axion().arg("run").arg(script.path()).args(["--retries", "5", "--retry-wait", "10ms"]));
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "3\n"), "{}", ran.err);
+    assert!(ran.err.contains("attempt 2 failed (exception)"), "{}", ran.err);
+    let ran = run(axion().arg("run").arg(script.path()).args(["--retries", "1", "--retry-wait", "10ms"]));
+    assert_eq!(ran.code, Some(1));
 }
 
 #[test]
@@ -111,6 +146,7 @@ fn wrong_input_exits_with_2_and_says_what_and_where() {
     assert!(refused(&[double, "-p", "novalue"]).contains("KEY=VALUE"));
     assert!(refused(&[double, "--params", "{}", "--params-file", "x"]).contains("cannot be used with"));
     assert!(refused(&[double, "--type", "gpu"]).contains("cpu, io"));
+    assert!(refused(&[double, "--timeout", "soon"]).contains("10m"));
 }
 
 #[test]

@@ -18,6 +18,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 struct Recorder(mpsc::UnboundedSender<Said>);
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a handful of them exist")]
 enum Said {
     Ready,
     Reports(Vec<Report>),
