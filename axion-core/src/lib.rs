@@ -37,6 +37,7 @@ pub use axion_actors::model::{
     WorkerRef,
 };
 pub use axion_actors::policy::scheduler::CancelAnswer;
+pub use axion_actors::policy::task_table::ExpiredBy;
 pub use axion_actors::process::{FolderError, GuardianError, PythonNotFound};
 pub use builder::EngineBuilder;
 pub use engine::{Engine, ShutdownReport};

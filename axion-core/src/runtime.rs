@@ -86,7 +86,7 @@ fn host(
 fn populate(parts: Parts, launcher: Box<dyn Launcher>) -> Runtime {
     let Parts { config, admission, bus, requests } = parts;
     let clock = Clock::start();
-    let keep = Keep { count: config.output_queue_size, bytes: config.output_queue_bytes };
+    let keep = Keep { count: config.output_queue_size, bytes: config.output_queue_bytes, age: config.result_ttl };
     let limits = [
         TimeLimits { hard: config.cpu_bound_timeout, soft: config.cpu_bound_soft_timeout },
         TimeLimits { hard: config.io_bound_timeout, soft: config.io_bound_soft_timeout },

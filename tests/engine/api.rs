@@ -51,6 +51,19 @@ fn unknown_and_repeated_ids_are_typed_errors() {
 }
 
 #[test]
+fn l9_a_result_that_was_dropped_says_so() {
+    let config =
+        axion_core::Config { cpu_bound_count: 1, io_bound_count: 0, output_queue_size: 3, ..Default::default() };
+    let launcher = || Box::new(axion_actors::testing::FakeLauncher::echo()) as Box<_>;
+    let engine = Engine::builder().config(config).start_with(launcher).expect("starts");
+    let ids: Vec<TaskId> = (0..5).map(|_| run(&engine, noop()).id).collect();
+    let Err(WaitError::Refused(gone)) = engine.result(ids[0], LIMIT) else { panic!("kept") };
+    assert!(matches!(gone, Refusal::ResultExpired { why: axion_core::ExpiredBy::Count, .. }));
+    assert!(gone.to_string().contains("output_queue_size"), "{gone}");
+    assert!(engine.result(ids[4], LIMIT).expect("kept").is_some());
+}
+
+#[test]
 fn l9_a_full_queue_refuses_and_submit_wait_waits_for_room() {
     let builder = Engine::builder().cpu_workers(1).io_workers(0).input_queue_size(2);
     let (engine, mut children) = scripted(builder);

@@ -14,7 +14,7 @@ use super::inbox::Inbox;
 use super::messages::{Order, PoolUnavailable, Refusal, Reply, Reports, Request, WorkerJoined, WorkerLeft};
 use crate::model::{Clock, PoolKind, Task, TaskError, TaskId, TaskRecord, Tick, WorkerRef};
 use crate::policy::scheduler::{Action, Scheduler};
-use crate::policy::task_table::{Duplicate, Found};
+use crate::policy::task_table::{Duplicate, Expired, Found};
 
 /// The actor that every task passes through.
 pub struct Dispatcher {
@@ -96,6 +96,9 @@ impl Dispatcher {
             }
             Found::Finished(record) => {
                 let _ = reply.send(Ok(record));
+            }
+            Found::Expired(Expired { at, why }) => {
+                let _ = reply.send(Err(Refusal::ResultExpired { at, why }));
             }
             Found::Unknown => {
                 let _ = reply.send(Err(Refusal::UnknownId));

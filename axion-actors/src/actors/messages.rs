@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use actix::{Message, Recipient};
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::model::{KillReason, PoolKind, Seq, Task, TaskError, TaskId, TaskRecord, WorkerRef};
 use crate::policy::scheduler::{CancelAnswer, Departure, Report, RunTask};
+use crate::policy::task_table::ExpiredBy;
 
 // To the Dispatcher, from outside the engine's thread. All of these travel in one queue, in batches,
 // so that they are handled in the order in which they were sent: see `inbox`.
@@ -58,8 +60,23 @@ pub enum Refusal {
     /// A task with this id was submitted before.
     #[error("a task with this id was submitted before")]
     DuplicateId,
+    /// The task finished, but its record is no longer kept.
+    #[error(
+        "the task's result was dropped at {at} ({}); raise that setting, or keep the task's handle",
+        match why {
+            ExpiredBy::Count => "`output_queue_size`: newer results took its place",
+            ExpiredBy::Bytes => "`output_queue_bytes`: the results held too much memory together",
+            ExpiredBy::Age => "`result_ttl`: it had grown too old",
+        }
+    )]
+    ResultExpired {
+        /// When.
+        at: Timestamp,
+        /// Which bound it would have broken.
+        why: ExpiredBy,
+    },
     /// No task with this id is known.
-    #[error("no task with this id is known: it was never submitted, or its record has made room for newer ones")]
+    #[error("no task with this id is known: it was never submitted, or very long ago")]
     UnknownId,
 }
 

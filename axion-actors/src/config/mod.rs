@@ -32,6 +32,8 @@ pub struct Config {
     pub output_queue_size: usize,
     /// Bytes that kept records may hold together. Default 256 MiB.
     pub output_queue_bytes: usize,
+    /// How long a finished task's record is kept; `None`: until newer ones take its place. Default 1 h.
+    pub result_ttl: Option<Duration>,
     /// The largest frame on a worker's pipe, in bytes: bounds parameters and results. Default 64 MiB.
     pub frame_limit: usize,
     /// Bytes kept of each output stream of a task. Default 64 KiB.
@@ -69,6 +71,7 @@ impl Default for Config {
             input_queue_size: 1000,
             output_queue_size: 10_000,
             output_queue_bytes: 256 << 20,
+            result_ttl: Some(Duration::from_secs(3600)),
             frame_limit: 64 << 20,
             captured_output_limit: 64 << 10,
             cpu_bound_timeout: None,

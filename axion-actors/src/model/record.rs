@@ -1,5 +1,7 @@
 //! What is kept of a finished task.
 
+use std::collections::VecDeque;
+
 use jiff::Timestamp;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
@@ -38,28 +40,50 @@ fn seconds(from: Timestamp, to: Timestamp) -> f64 {
     to.duration_since(from).as_secs_f64()
 }
 
-/// What a task wrote to one of its streams: the first bytes up to the limit, and how many more
-/// there were.
+/// What a task wrote to one of its streams: the beginning and the end, each up to half of the limit,
+/// and how many bytes there were between them. The end is where a task says why it stopped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutputPart {
-    /// The bytes kept.
-    pub bytes: Vec<u8>,
-    /// How many bytes beyond the limit were not kept (L9).
+    head: Vec<u8>,
+    tail: VecDeque<u8>,
+    /// How many bytes between beginning and end were not kept (L9).
     pub dropped: u64,
 }
 
 impl OutputPart {
-    /// The text, with invalid UTF-8 replaced.
+    /// The text, with invalid UTF-8 replaced and a line in the place of what was dropped.
     #[must_use]
-    pub fn text(&self) -> std::borrow::Cow<'_, str> {
-        String::from_utf8_lossy(&self.bytes)
+    pub fn text(&self) -> String {
+        let (head, tail) = (String::from_utf8_lossy(&self.head), Vec::from(self.tail.clone()));
+        let tail = String::from_utf8_lossy(&tail);
+        match self.dropped {
+            0 => format!("{head}{tail}"),
+            dropped => format!("{head}\n... {dropped} bytes left out ...\n{tail}"),
+        }
     }
 
-    /// Keeps what fits under `limit` bytes and counts the rest.
+    /// How many bytes are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.head.len() + self.tail.len()
+    }
+
+    /// Whether nothing was written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0 && self.dropped == 0
+    }
+
+    /// Keeps what belongs to the first or the last half of `limit` bytes and counts the rest.
     pub fn push(&mut self, data: &[u8], limit: usize) {
-        let room = limit.saturating_sub(self.bytes.len()).min(data.len());
-        self.bytes.extend_from_slice(&data[..room]);
-        self.dropped += (data.len() - room) as u64;
+        let half = limit / 2;
+        let (begin, rest) = data.split_at((limit - half).saturating_sub(self.head.len()).min(data.len()));
+        self.head.extend_from_slice(begin);
+        let kept = &rest[rest.len().saturating_sub(half)..];
+        let over = (self.tail.len() + kept.len()).saturating_sub(half);
+        self.tail.drain(..over);
+        self.tail.extend(kept);
+        self.dropped += (rest.len() - kept.len() + over) as u64;
     }
 }
 
@@ -136,7 +160,7 @@ impl TaskRecord {
         let data = self.outcome.data().map_or(0, |data| data.0.len());
         let errors = self.outcome.error().into_iter().chain(self.earlier.iter().map(|attempt| &attempt.error));
         let payload = data + errors.map(TaskError::weight).sum::<usize>();
-        let output = self.output.as_ref().map_or(0, |o| o.stdout.bytes.len() + o.stderr.bytes.len());
+        let output = self.output.as_ref().map_or(0, |it| it.stdout.len() + it.stderr.len());
         size_of::<Self>() + payload + output
     }
 }
@@ -161,5 +185,38 @@ impl Serialize for TaskRecord {
         record.serialize_field("worker_losses", &self.worker_losses)?;
         record.serialize_field("earlier_attempts", &self.earlier)?;
         record.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_beginning_and_the_end_are_kept() {
+        let mut part = OutputPart::default();
+        for piece in ["ab", "cdef", "gh", "ijklmnop", "q"] {
+            part.push(piece.as_bytes(), 8);
+        }
+        assert_eq!(part.text(), "abcd\n... 9 bytes left out ...\nnopq");
+    }
+
+    proptest! {
+        #[test]
+        fn l9_every_byte_is_kept_or_counted(pieces in proptest::collection::vec("[a-z]{0,20}", 0..20), limit in 0..40usize) {
+            let (mut part, whole) = (OutputPart::default(), pieces.concat());
+            for piece in &pieces {
+                part.push(piece.as_bytes(), limit);
+            }
+            prop_assert_eq!(part.len() as u64 + part.dropped, whole.len() as u64);
+            prop_assert!(part.len() <= limit);
+            let kept: Vec<u8> = part.head.iter().chain(&part.tail).copied().collect();
+            prop_assert!(whole.as_bytes().starts_with(&part.head));
+            prop_assert!(part.dropped > 0 || kept == whole.as_bytes());
+            let tail = Vec::from(part.tail.clone());
+            prop_assert!(whole.as_bytes().ends_with(&tail));
+        }
     }
 }

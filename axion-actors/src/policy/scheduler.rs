@@ -431,6 +431,7 @@ impl Scheduler {
         let key = match self.table.find(id) {
             Found::Live(key) => key,
             Found::Finished(record) => return CancelAnswer::AlreadyFinished(record.outcome.name()),
+            Found::Expired(_) => return CancelAnswer::AlreadyFinished("expired"),
             Found::Unknown => return CancelAnswer::Unknown,
         };
         match self.table.state(key) {
@@ -489,6 +490,7 @@ impl Scheduler {
 
     /// Does what has become due: time limits, retries, and tasks sent ahead that waited too long.
     pub fn tick(&mut self, now: Tick) {
+        self.table.expire_old(now);
         while let Some(due) = self.timers.pop(now) {
             match due {
                 Due::Soft(worker, seq) => self.actions.push(Action::Interrupt { worker, seq }),
@@ -506,12 +508,12 @@ impl Scheduler {
         }
     }
 
-    /// When [`tick`](Self::tick) has something to do next; `None` while nothing is limited, retried
-    /// or sent ahead (L10).
+    /// When [`tick`](Self::tick) has something to do next; `None` while nothing is limited, retried,
+    /// sent ahead or kept (L10).
     #[must_use]
     pub fn next_tick(&self) -> Option<Tick> {
         let members = self.pools.iter().flat_map(|pool| pool.members.iter().flatten());
-        members.filter_map(Member::stalls_at).chain(self.timers.next()).min()
+        members.filter_map(Member::stalls_at).chain(self.timers.next()).chain(self.table.next_expiry()).min()
     }
 
     /// Sends what waits in a pool's queue to the workers that have room.

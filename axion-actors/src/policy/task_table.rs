@@ -99,6 +99,8 @@ pub struct Keep {
     pub count: usize,
     /// How many bytes together.
     pub bytes: usize,
+    /// How long each.
+    pub age: Option<Duration>,
 }
 
 /// How a task ends.
@@ -127,8 +129,30 @@ pub enum Found {
     Live(TaskKey),
     /// Finished, its record kept.
     Finished(Arc<TaskRecord>),
-    /// Never accepted, or its record is gone.
+    /// Finished, but its record was dropped.
+    Expired(Expired),
+    /// Never accepted, or so long ago that even its expiry is forgotten.
     Unknown,
+}
+
+/// A record that was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expired {
+    /// When.
+    pub at: Timestamp,
+    /// Which bound it would have broken.
+    pub why: ExpiredBy,
+}
+
+/// The bounds on kept records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpiredBy {
+    /// Newer records took its place.
+    Count,
+    /// The records held too many bytes together.
+    Bytes,
+    /// It had grown too old.
+    Age,
 }
 
 /// A task with this id is known already.
@@ -139,6 +163,7 @@ pub struct Duplicate;
 enum Place {
     Live(TaskKey),
     Kept(Arc<TaskRecord>),
+    Expired(Expired),
 }
 
 /// All tasks that are live, and the records of those that finished lately.
@@ -147,7 +172,10 @@ pub struct TaskTable {
     epoch: Timestamp,
     live: SlotMap<TaskKey, Entry>,
     places: FxHashMap<TaskId, Place>,
-    kept: VecDeque<TaskId>,
+    /// By the time they finished.
+    kept: VecDeque<(TaskId, Tick)>,
+    /// As many as may be kept, so that whoever asks late learns what became of a record.
+    expired: VecDeque<TaskId>,
     kept_bytes: usize,
     keep: Keep,
     ignored: u64,
@@ -164,6 +192,7 @@ impl TaskTable {
             live: SlotMap::with_key(),
             places: FxHashMap::default(),
             kept: VecDeque::new(),
+            expired: VecDeque::new(),
             kept_bytes: 0,
             keep,
             ignored: 0,
@@ -225,6 +254,7 @@ impl TaskTable {
         match self.places.get(&id) {
             Some(Place::Live(key)) => Found::Live(*key),
             Some(Place::Kept(record)) => Found::Finished(record.clone()),
+            Some(Place::Expired(expired)) => Found::Expired(*expired),
             None => Found::Unknown,
         }
     }
@@ -352,7 +382,7 @@ impl TaskTable {
         let record = Arc::new(self.record(entry, end, now));
         let (task, outcome) = (record.id, record.outcome.name());
         self.emit(now, || EventKind::TaskFinished { task, outcome });
-        self.keep(&record);
+        self.keep(&record, now);
         Some(record)
     }
 
@@ -383,18 +413,43 @@ impl TaskTable {
         }
     }
 
-    fn keep(&mut self, record: &Arc<TaskRecord>) {
+    fn keep(&mut self, record: &Arc<TaskRecord>, now: Tick) {
         self.places.insert(record.id, Place::Kept(record.clone()));
-        self.kept.push_back(record.id);
+        self.kept.push_back((record.id, now));
         self.kept_bytes += record.weight();
-        while self.kept.len() > self.keep.count || self.kept_bytes > self.keep.bytes {
-            let Some(oldest) = self.kept.pop_front() else {
-                break;
-            };
-            if let Some(Place::Kept(gone)) = self.places.remove(&oldest) {
-                self.kept_bytes -= gone.weight();
-                self.evicted += 1;
-            }
+        while self.kept.len() > self.keep.count {
+            self.expire(ExpiredBy::Count, now);
+        }
+        while self.kept_bytes > self.keep.bytes {
+            self.expire(ExpiredBy::Bytes, now);
+        }
+    }
+
+    /// Drops records that have grown too old.
+    pub fn expire_old(&mut self, now: Tick) {
+        while self.next_expiry().is_some_and(|at| at <= now) {
+            self.expire(ExpiredBy::Age, now);
+        }
+    }
+
+    /// When the oldest record will be too old.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Tick> {
+        Some(self.kept.front()?.1.after(self.keep.age?))
+    }
+
+    fn expire(&mut self, why: ExpiredBy, now: Tick) {
+        let Some((oldest, _)) = self.kept.pop_front() else { return };
+        let expired = Place::Expired(Expired { at: self.wall(now), why });
+        if let Some(Place::Kept(gone)) = self.places.insert(oldest, expired) {
+            self.kept_bytes -= gone.weight();
+            self.evicted += 1;
+        }
+        self.expired.push_back(oldest);
+        if self.expired.len() > self.keep.count
+            && let Some(forgotten) = self.expired.pop_front()
+        {
+            self.places.remove(&forgotten);
         }
     }
 
@@ -437,7 +492,7 @@ mod tests {
     use super::*;
     use crate::model::{ErrorKind, Generation, Json, PoolKind, TaskError, WorkerId};
 
-    const KEEP: Keep = Keep { count: 3, bytes: 1 << 20 };
+    const KEEP: Keep = Keep { count: 3, bytes: 1 << 20, age: Some(Duration::from_secs(1)) };
 
     fn table() -> TaskTable {
         TaskTable::new(Timestamp::UNIX_EPOCH, KEEP)
@@ -502,6 +557,28 @@ mod tests {
     }
 
     #[test]
+    fn an_expired_record_says_when_and_why() {
+        let mut table = table();
+        let ids: Vec<TaskId> = (0..4)
+            .map(|n| {
+                let task = Task::script("/a.py");
+                let id = task.id();
+                let key = table.accept(task, Tick(n)).expect("new");
+                table.finish(key, None, End::without_run(Outcome::Succeeded(Json("1".into()))), Tick(n));
+                id
+            })
+            .collect();
+        assert!(matches!(table.find(ids[0]), Found::Expired(Expired { why: ExpiredBy::Count, .. })));
+        assert_eq!(table.next_expiry(), Some(Tick(1).after(Duration::from_secs(1))));
+        let later = Tick(2).after(Duration::from_secs(1));
+        table.expire_old(later);
+        let Found::Expired(expired) = table.find(ids[2]) else { panic!("kept") };
+        assert_eq!((expired.why, expired.at.as_nanosecond()), (ExpiredBy::Age, 1_000_000_002));
+        assert!(matches!(table.find(ids[3]), Found::Finished(_)));
+        assert_eq!(table.accept(Task::script("/a.py"), later).map(|_| ()), Ok(()));
+    }
+
+    #[test]
     fn l9_kept_records_are_bounded_by_count_and_by_bytes() {
         let mut table = table();
         let mut finish = |size: usize| {
@@ -517,7 +594,7 @@ mod tests {
         finish(1);
         assert_eq!((finish(1).1, finish(1).2), (3, 2));
         assert_eq!(finish(2 << 20).1, 0, "one record above the whole bound is not kept at all");
-        assert_eq!(table.find(first), Found::Unknown);
+        assert_eq!(table.find(first), Found::Unknown, "six ends ago");
         assert_eq!(table.kept_bytes, 0);
     }
 }

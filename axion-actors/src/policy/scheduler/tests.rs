@@ -12,7 +12,7 @@ use crate::policy::task_table::Keep;
 const MS: u64 = 1_000_000;
 
 fn scheduler() -> Scheduler {
-    let mut table = TaskTable::new(Timestamp::UNIX_EPOCH, Keep { count: 1 << 20, bytes: 1 << 30 });
+    let mut table = TaskTable::new(Timestamp::UNIX_EPOCH, Keep { count: 1 << 20, bytes: 1 << 30, age: None });
     table.record_events(true);
     Scheduler::new(table, [TimeLimits::default(); 2])
 }
