@@ -4,10 +4,11 @@ CARGO ?= cargo
 PYTHON ?= python3
 PEERS := benches/peers/.venv
 
-.PHONY: help test lint bench bench-peers check deny
+.PHONY: help test chaos lint bench bench-peers check deny
 
 help:
 	@echo "make test         everything CI runs for tests"
+	@echo "make chaos        five minutes of tasks of all kinds while workers are killed"
 	@echo "make lint         formatting, clippy, documentation"
 	@echo "make check        lint and test"
 	@echo "make bench        the engine's figures beside their baselines"
@@ -26,6 +27,9 @@ test:
 	$(PYTHON) axion-actors/python/tests/all_pythons.py
 	$(CARGO) run --quiet --example plain_main
 	$(CARGO) run --quiet --example async_service
+
+chaos:
+	$(CARGO) test --release --test chaos -- --seconds 300
 
 lint:
 	$(CARGO) fmt --all --check

@@ -1,10 +1,11 @@
 //! Settings of an engine, one call each.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axion_actors::config::Config;
+use axion_actors::config::{Config, ConfigError};
+use axion_actors::model::PoolKind;
 use axion_actors::process::{Guardian, Launcher, PrivateFolder, RealLauncher, find_python};
 
 use crate::engine::Engine;
@@ -70,10 +71,13 @@ impl EngineBuilder {
         let program = find_python(self.config.python.as_deref())?;
         let folder = Arc::new(PrivateFolder::create(self.config.runtime_dir.as_deref())?);
         let guardian = Arc::new(Guardian::start(folder.path())?);
-        let (frame_limit, named) = (self.config.frame_limit, self.config.python.is_some());
+        let config = self.config.clone();
+        for pool in PoolKind::ALL {
+            check_folder(config.worker(pool).cwd.as_deref())?;
+        }
         let launcher = {
             let (folder, guardian) = (folder.clone(), guardian.clone());
-            move || Box::new(RealLauncher::new(program, named, folder, guardian, frame_limit)) as Box<dyn Launcher>
+            move || Box::new(RealLauncher::new(program, &config, folder, guardian)) as Box<dyn Launcher>
         };
         Engine::start(self.config, launcher, Children { guardian: Some(guardian), _folder: Some(folder) })
     }
@@ -89,5 +93,16 @@ impl EngineBuilder {
     ) -> Result<Engine, StartError> {
         self.config.validate()?;
         Engine::start(self.config, launcher, Children::default())
+    }
+}
+
+/// The system reports a missing folder as if the interpreter were missing.
+fn check_folder(cwd: Option<&Path>) -> Result<(), ConfigError> {
+    match cwd {
+        Some(folder) if !folder.is_dir() => {
+            let value = folder.display().to_string();
+            Err(ConfigError { key: "cwd", value, allowed: "a folder that exists" })
+        }
+        _ => Ok(()),
     }
 }

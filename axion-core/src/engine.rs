@@ -61,7 +61,7 @@ impl Engine {
         launcher: impl FnOnce() -> Box<dyn Launcher> + Send + 'static,
         children: Children,
     ) -> Result<Self, StartError> {
-        let admission = Arc::new(Admission::new(config.input_queue_size));
+        let admission = Arc::new(Admission::new(config.input_queue_size, config.input_queue_bytes));
         let bus = EventBus::default();
         let (requests, inbox) = inbox()?;
         let parts = Parts { config: config.clone(), admission: admission.clone(), bus: bus.clone(), requests: inbox };
@@ -75,8 +75,9 @@ impl Engine {
     /// If the task cannot be accepted now; it has not been and will not be run.
     pub fn submit(&self, task: Task) -> Result<TaskHandle, SubmitError> {
         self.check(&task)?;
-        self.admission.try_enter().map_err(|reason| match reason {
-            NoRoom::Full => SubmitError::QueueFull { size: self.admission.size() },
+        self.admission.try_enter(task.weight()).map_err(|reason| match reason {
+            NoRoom::Full => SubmitError::QueueFull { size: self.admission.most().0 },
+            NoRoom::Heavy => SubmitError::QueueBytesFull { bytes: self.admission.most().1 },
             NoRoom::Closed => self.closed(),
         })?;
         self.hand_over(task)
@@ -96,7 +97,7 @@ impl Engine {
     /// As [`submit`](Self::submit), except that it never refuses because of a full queue.
     pub async fn submit_async(&self, task: Task) -> Result<TaskHandle, SubmitError> {
         self.check(&task)?;
-        self.admission.enter().await.map_err(|AdmissionClosed| self.closed())?;
+        self.admission.enter(task.weight()).await.map_err(|AdmissionClosed| self.closed())?;
         self.hand_over(task)
     }
 
@@ -194,7 +195,7 @@ impl Engine {
             return Err(SubmitError::PoolDisabled { pool: task.pool() });
         }
         let limit = self.config.frame_limit - FRAME_OVERHEAD;
-        let size = task.params_text().len() + task.script_path().as_bytes().len();
+        let size = task.weight();
         if size > limit {
             return Err(SubmitError::ParamsTooLarge { size, limit });
         }

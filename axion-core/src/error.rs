@@ -41,6 +41,15 @@ pub enum SubmitError {
         /// How many may wait.
         size: usize,
     },
+    /// The tasks that wait bring along as many bytes as they may.
+    #[error(
+        "the queue is full: {bytes} bytes of parameters are waiting; use `submit_wait`, submit later, or raise \
+         `input_queue_bytes`"
+    )]
+    QueueBytesFull {
+        /// How many bytes may wait.
+        bytes: usize,
+    },
     /// The parameters do not fit into a frame.
     #[error(
         "the parameters are {size} bytes, the limit is {limit}: pass a file's path instead, or raise `frame_limit`"
@@ -71,6 +80,7 @@ impl SubmitError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::QueueFull { .. } => "queue_full",
+            Self::QueueBytesFull { .. } => "queue_bytes_full",
             Self::ParamsTooLarge { .. } => "params_too_large",
             Self::PoolDisabled { .. } => "pool_disabled",
             Self::ShuttingDown => "shutting_down",

@@ -6,8 +6,8 @@ use std::thread::JoinHandle;
 use actix::{Actor, Addr, System};
 use axion_actors::actors::{Admission, Dispatcher, EventBus, Inbox, Supervisor, WorkerSettings};
 use axion_actors::config::Config;
-use axion_actors::model::Clock;
-use axion_actors::policy::scheduler::{Scheduler, TimeLimits};
+use axion_actors::model::{Clock, PoolKind};
+use axion_actors::policy::scheduler::{PoolRules, Scheduler, TimeLimits};
 use axion_actors::policy::task_table::{Keep, TaskTable};
 use axion_actors::process::{Guardian, Launcher, PrivateFolder};
 use tokio::sync::oneshot;
@@ -87,13 +87,24 @@ fn populate(parts: Parts, launcher: Box<dyn Launcher>) -> Runtime {
     let Parts { config, admission, bus, requests } = parts;
     let clock = Clock::start();
     let keep = Keep { count: config.output_queue_size, bytes: config.output_queue_bytes, age: config.result_ttl };
-    let limits = [
-        TimeLimits { hard: config.cpu_bound_timeout, soft: config.cpu_bound_soft_timeout },
-        TimeLimits { hard: config.io_bound_timeout, soft: config.io_bound_soft_timeout },
-    ];
-    let scheduler = Scheduler::new(TaskTable::new(clock.epoch(), keep), limits);
+    let rules = PoolKind::ALL.map(|pool| rules(&config, pool));
+    let scheduler = Scheduler::new(TaskTable::new(clock.epoch(), keep), rules);
     let dispatcher = Dispatcher::new(scheduler, clock, admission, bus.clone(), requests, config.cancel_grace).start();
     let settings = WorkerSettings::from(&config);
-    let supervisor = Supervisor::new(launcher, dispatcher.clone(), bus, settings).start();
+    let supervisor = Supervisor::new(launcher, dispatcher.clone(), bus, clock, settings).start();
     Runtime { dispatcher, supervisor, system: System::current() }
+}
+
+fn rules(config: &Config, pool: PoolKind) -> PoolRules {
+    let limits = match pool {
+        PoolKind::Cpu => TimeLimits { hard: config.cpu_bound_timeout, soft: config.cpu_bound_soft_timeout },
+        PoolKind::Io => TimeLimits { hard: config.io_bound_timeout, soft: config.io_bound_soft_timeout },
+    };
+    let worker = config.worker(pool);
+    PoolRules {
+        limits,
+        task_memory: worker.task_memory_limit,
+        worker_memory: worker.max_worker_memory,
+        worker_tasks: worker.max_tasks_per_worker,
+    }
 }

@@ -94,6 +94,21 @@ fn l9_a_full_queue_refuses_and_submit_wait_waits_for_room() {
 }
 
 #[test]
+fn l9_the_bytes_that_wait_are_bounded_too() {
+    let config = axion_core::Config {
+        cpu_bound_count: 1,
+        io_bound_count: 0,
+        input_queue_bytes: 100 << 10,
+        ..Default::default()
+    };
+    let (engine, _children) = scripted(Engine::builder().config(config));
+    let large = || noop().params(&"x".repeat(60 << 10)).expect("JSON");
+    engine.submit(large()).expect("accepted");
+    assert_eq!(engine.submit(large()).expect_err("too much").code(), "queue_bytes_full");
+    engine.submit(noop()).expect("a small one still fits");
+}
+
+#[test]
 fn what_can_never_run_is_refused_at_the_door() {
     let engine = echoing(1, 0);
     let refused = engine.submit(noop().on(axion_core::PoolKind::Io)).expect_err("no IO workers");

@@ -227,6 +227,112 @@ fn what_a_bad_task_leaves_behind_does_not_hurt_the_next_one() {
     next();
 }
 
+fn with(settings: axion_core::WorkerConfig, cpu: u32, io: u32) -> Engine {
+    let config = axion_core::Config {
+        cpu_bound_count: cpu,
+        io_bound_count: io,
+        cpu_bound_worker: settings.clone(),
+        io_bound_worker: settings,
+        ..Default::default()
+    };
+    Engine::builder().config(config).start().expect("starts")
+}
+
+#[test]
+fn workers_are_recycled_after_so_many_tasks_and_none_is_lost() {
+    let engine = with(axion_core::WorkerConfig { max_tasks_per_worker: Some(10), ..Default::default() }, 1, 0);
+    let handles: Vec<_> =
+        (0..200).map(|_| engine.submit_wait(entry("spin", json!({"seconds": 0.002}))).expect("accepted")).collect();
+    let mut pids: Vec<i64> = Vec::new();
+    for handle in handles {
+        let record = ended(handle);
+        assert_eq!((record.attempt.expect("ran").0, record.worker_losses), (1, 0));
+        pids.push(value(&record).as_i64().expect("a pid"));
+    }
+    pids.dedup();
+    assert!(pids.len() > 2, "it was replaced: {pids:?}");
+    until("the replaced ones are gone", || pids.iter().filter(|pid| lives(**pid as i32)).count() <= 2);
+}
+
+#[test]
+fn a_worker_that_holds_much_memory_is_recycled_and_a_task_that_does_is_ended() {
+    let engine = with(axion_core::WorkerConfig { max_worker_memory: Some(100 << 20), ..Default::default() }, 1, 0);
+    let first = value(&run(&engine, bad_with("leak", json!({"megabytes": 150}))));
+    until("it has been replaced", || value(&run(&engine, entry("pid", json!({})))) != first);
+
+    let engine = with(axion_core::WorkerConfig { task_memory_limit: Some(150 << 20), ..Default::default() }, 1, 1);
+    let record = run(&engine, bad("allocate"));
+    assert_eq!(record.outcome.error().expect("ended").kind, ErrorKind::MemoryLimit, "{:?}", record.outcome);
+    let found = post_mortem(&record);
+    assert_eq!(found.ended_by, EndedBy::MemoryLimit);
+    assert!(found.usage.expect("measured").peak_memory_bytes > 150 << 20);
+    // In a worker that runs several, the guilty one is found by running each alone.
+    let mut events = engine.watch();
+    let folder = tempfile::tempdir().expect("a folder");
+    let waits = bad_with("wait_once", json!({"folder": folder.path()}));
+    let neighbour = engine.submit(on_io(waits)).expect("accepted");
+    next_output(&mut events);
+    let record = run(&engine, on_io(bad("allocate")));
+    assert_eq!(record.outcome.error().expect("ended").kind, ErrorKind::MemoryLimit, "{:?}", record.outcome);
+    let record = ended(neighbour);
+    assert_eq!((value(&record), record.worker_losses), (json!("second attempt"), 1));
+}
+
+#[test]
+fn the_breaker_opens_when_workers_die_too_often_and_heals() {
+    let config = axion_core::Config {
+        cpu_bound_count: 1,
+        io_bound_count: 0,
+        max_restarts: 3,
+        restart_window: LIMIT,
+        ..Default::default()
+    };
+    let engine = Engine::builder().config(config).start().expect("starts");
+    let kinds: Vec<ErrorKind> = (0..5)
+        .map(|_| {
+            let record = run(&engine, entry("exit", json!({"code": 1})).max_worker_losses(0));
+            record.outcome.error().expect("dead").kind
+        })
+        .collect();
+    let lost = ErrorKind::WorkerLost;
+    assert_eq!(kinds, [lost, lost, lost, lost, ErrorKind::WorkerStartFailed]);
+    let record = run(&engine, entry("pid", json!({})));
+    let message = &record.outcome.error().expect("refused").message;
+    assert!(message.contains("max_restarts") && message.contains("unhealthy"), "{message}");
+    until("it has healed", || run(&engine, entry("pid", json!({}))).outcome.is_success());
+}
+
+#[test]
+fn l6_a_descendant_that_left_the_group_goes_with_its_worker() {
+    let engine = engine(1, 0);
+    let mut events = engine.watch();
+    let handle = engine.submit(bad_with("escape", json!({"waits": true})).timeout(SOON * 3)).expect("accepted");
+    let pids: Vec<i32> = next_output(&mut events).split_whitespace().map(|pid| pid.parse().expect("a pid")).collect();
+    assert_eq!(pids.len(), 2);
+    assert!(lives(pids[1]));
+    assert_eq!(ended(handle).outcome.name(), "timed_out");
+    until("both are gone", || pids.iter().all(|pid| !lives(*pid)));
+}
+
+#[test]
+fn a_pool_has_its_own_niceness_environment_and_folder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = axion_core::WorkerConfig {
+        nice: 5,
+        env: [("COLOUR".to_owned(), "blue".to_owned())].into(),
+        cwd: Some(folder.path().to_owned()),
+        ..Default::default()
+    };
+    let engine = with(settings.clone(), 1, 0);
+    assert_eq!(value(&run(&engine, bad("surroundings"))), json!([5, "blue", folder.path()]));
+    let config = axion_core::Config {
+        cpu_bound_worker: axion_core::WorkerConfig { cwd: Some("/no/such".into()), ..settings },
+        ..Default::default()
+    };
+    let error = Engine::builder().config(config).start().expect_err("no such folder");
+    assert!(error.to_string().contains("cwd = /no/such"), "{error}");
+}
+
 #[test]
 fn a_deadline_is_kept_within_50_ms_in_the_median() {
     let engine = engine(1, 0);

@@ -156,6 +156,40 @@ def do_unpicklable_exception(params, context):
     raise Local(1, 2)
 
 
+KEPT = []
+
+
+def do_allocate(params, context):
+    announce()
+    while True:
+        KEPT.append(b"x" * (8 << 20))
+        time.sleep(0.005)
+
+
+def do_leak(params, context):
+    KEPT.append(b"x" * (params["megabytes"] << 20))
+    return os.getpid()
+
+
+def do_escape(params, context):
+    """Leaves a grandchild behind that is in no group and no session of ours."""
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.write(writer, str(os.getpid()).encode())
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            os.execvp("sleep", ["sleep", "1000"])
+        os._exit(0)
+    announce(int(os.read(reader, 20)))
+    if params.get("waits"):
+        time.sleep(1000)
+
+
+def do_surroundings(params, context):
+    return [os.nice(0), os.environ.get("COLOUR"), os.getcwd()]
+
+
 def do_print_much(params, context):
     line = "x" * 1023
     for _ in range(params["megabytes"] * 1024):

@@ -11,7 +11,9 @@ use super::StopOnPanic;
 use super::admission::Admission;
 use super::events::EventBus;
 use super::inbox::Inbox;
-use super::messages::{Order, PoolUnavailable, Refusal, Reply, Reports, Request, WorkerJoined, WorkerLeft};
+use super::messages::{
+    Introduce, Order, PoolUnavailable, Recycle, Refusal, Reply, Reports, Request, WorkerJoined, WorkerLeft,
+};
 use crate::model::{Clock, PoolKind, Task, TaskError, TaskId, TaskRecord, Tick, WorkerRef};
 use crate::policy::scheduler::{Action, Scheduler};
 use crate::policy::task_table::{Duplicate, Expired, Found};
@@ -27,9 +29,11 @@ pub struct Dispatcher {
     /// By task id: a place in the table can be used again within one batch of requests.
     waiters: FxHashMap<TaskId, Reply>,
     more_waiters: FxHashMap<TaskId, Vec<Reply>>,
-    /// Places of the admission that tasks in our queues hold.
-    places: usize,
+    /// What the tasks in our queues hold of the admission: places, and units of bytes.
+    held: (usize, usize),
     drains: Vec<oneshot::Sender<()>>,
+    /// Whom to ask for replacements.
+    supervisor: Option<Recipient<Recycle>>,
     /// How long a cancelled task may take to stop by itself.
     cancel_grace: Duration,
     /// The timer for the scheduler's next tick, and when it is due.
@@ -57,8 +61,9 @@ impl Dispatcher {
             workers: FxHashMap::default(),
             waiters: FxHashMap::default(),
             more_waiters: FxHashMap::default(),
-            places: 0,
+            held: (0, 0),
             drains: Vec::new(),
+            supervisor: None,
             cancel_grace,
             timer: None,
             _fatal: StopOnPanic,
@@ -73,7 +78,8 @@ impl Dispatcher {
     }
 
     fn submit(&mut self, task: Task, reply: Reply, now: Tick) {
-        self.places += 1;
+        self.held.0 += 1;
+        self.held.1 += self.admission.units_of(task.weight()) as usize;
         let id = task.id();
         match self.scheduler.submit(task, now) {
             Ok(_) => {
@@ -123,20 +129,36 @@ impl Dispatcher {
                 Action::Interrupt { worker, seq } => self.order(worker, Order::Interrupt(seq)),
                 Action::Cancel { worker, seq } => self.order(worker, Order::Cancel(seq)),
                 Action::Kill { worker, seq, reason } => self.order(worker, Order::Kill(seq, reason)),
+                Action::Recycle { worker } => {
+                    if let Some(supervisor) = &self.supervisor {
+                        supervisor.do_send(Recycle { worker });
+                    }
+                }
+                Action::Retire { worker } => self.order(worker, Order::Retire),
                 Action::Finished { record } => self.deliver(&record),
             }
         }
-        let queued = self.scheduler.queued();
-        if self.places > queued {
-            self.admission.leave(self.places - queued);
-            self.places = queued;
-        }
+        self.give_room_back();
         if self.scheduler.table().live() == 0 {
             for drained in self.drains.drain(..) {
                 let _ = drained.send(());
             }
         }
         self.arm(ctx);
+    }
+
+    /// Tasks that have left the queues give their room back. What came back to a queue may make it
+    /// longer than its bound for a while; it holds no room twice.
+    fn give_room_back(&mut self) {
+        let (count, bytes) = self.scheduler.table().queued();
+        // Each task's bytes were rounded down, so this is at least what those that wait hold.
+        let needed = (count, (bytes >> 10).min(self.held.1));
+        let places = self.held.0.saturating_sub(needed.0);
+        let units = if count == 0 { self.held.1 } else { self.held.1 - needed.1 };
+        if places > 0 || units > 0 {
+            self.admission.leave(places, units);
+            self.held = (self.held.0 - places, self.held.1 - units);
+        }
     }
 
     /// A worker that is gone gets nothing; its departure is on its way and brings the tasks back.
@@ -211,6 +233,14 @@ impl StreamHandler<Vec<Request>> for Dispatcher {
 
     /// All senders are gone: the engine has been dropped and will stop the system.
     fn finished(&mut self, _: &mut Self::Context) {}
+}
+
+impl Handler<Introduce> for Dispatcher {
+    type Result = ();
+
+    fn handle(&mut self, Introduce { supervisor }: Introduce, _: &mut Self::Context) {
+        self.supervisor = Some(supervisor);
+    }
 }
 
 impl Handler<WorkerJoined> for Dispatcher {

@@ -82,6 +82,14 @@ pub enum Refusal {
 
 // To the Dispatcher, from other actors.
 
+/// Whom to ask for replacements. From the Supervisor, first of all.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Introduce {
+    /// Its mailbox.
+    pub supervisor: Recipient<Recycle>,
+}
+
 /// A worker takes tasks from now on. From the Supervisor.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -140,6 +148,8 @@ pub enum Order {
     Cancel(Seq),
     /// Kill the process of this one, unless it has ended (L6).
     Kill(Seq, KillReason),
+    /// End: the successor is there.
+    Retire,
 }
 
 /// Finish what was sent, then end; by force after the grace period. From the Supervisor.
@@ -148,6 +158,14 @@ pub enum Order {
 pub struct Retire;
 
 // To the Supervisor.
+
+/// Start a successor of this worker; it goes when that is ready. From the Dispatcher.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Recycle {
+    /// Which.
+    pub worker: WorkerRef,
+}
 
 /// A worker finished its handshake. From the worker.
 #[derive(Clone, Copy, Debug, Message)]

@@ -16,7 +16,7 @@ use crate::model::{
     TaskId, WorkerDownReason, WorkerRef,
 };
 use crate::policy::scheduler::{Departure, Report, RunTask};
-use crate::process::{Child, ChildEvent, ChildExit, EXIT_TOO_OLD, ExitCause, Launched};
+use crate::process::{self, Child, ChildEvent, ChildExit, EXIT_TOO_OLD, ExitCause, Launched};
 use crate::wire::{ControlDown, ControlUp, Down, Failure, PROTOCOL, Up};
 
 /// A worker that lived this long is replaced at once when it ends.
@@ -41,6 +41,9 @@ pub struct Worker {
     bus: EventBus,
     born: Instant,
     ended: u64,
+    pid: Option<u32>,
+    measured: Instant,
+    measuring: Option<SpawnHandle>,
     down: DownGuard,
 }
 
@@ -50,6 +53,8 @@ pub(super) struct Settings {
     pub(super) start_timeout: Duration,
     pub(super) stop_grace: Duration,
     pub(super) output_limit: usize,
+    /// How often to look at the child's memory; `None`: never.
+    pub(super) measure_every: Option<Duration>,
 }
 
 /// Whom a worker speaks to.
@@ -118,6 +123,9 @@ impl Worker {
             bus: neighbours.bus,
             born: Instant::now(),
             ended: 0,
+            pid: None,
+            measured: Instant::now(),
+            measuring: None,
             down: DownGuard { me, supervisor: neighbours.down, armed: true },
         }
     }
@@ -168,6 +176,7 @@ impl Worker {
         }
         tracing::debug!(worker = %self.me, pid, python, "worker ready");
         self.state = State::Ready;
+        self.pid = Some(pid);
         self.supervisor.do_send(WorkerReady { worker: self.me });
         self.bus.emit(|| EventKind::WorkerReady { worker: self.me, pid, python });
         Ok(())
@@ -226,6 +235,40 @@ impl Worker {
 
     fn forget(&mut self, seq: Seq) -> bool {
         self.position(seq).and_then(|at| self.in_flight.remove(at)).is_some()
+    }
+
+    /// Lets the child end by itself, for as long as the grace period.
+    fn retire(&mut self, ctx: &mut Context<Self>) {
+        match self.state {
+            State::Killed(_) | State::Retiring => {}
+            State::Ready if self.in_flight.is_empty() => {
+                self.state = State::Retiring;
+                self.child.finish();
+                ctx.run_later(self.settings.stop_grace, |worker, _| worker.kill(WorkerDownReason::Retired));
+            }
+            // Nothing it could finish is wanted any more: the engine has cancelled its tasks.
+            State::Starting | State::Ready => self.kill(WorkerDownReason::Retired),
+        }
+    }
+
+    /// Looks at the child's memory while it works and when it has just stopped to, if somebody set a
+    /// limit for it; never while it is idle (L10).
+    fn measure(&mut self, ctx: &mut Context<Self>) {
+        let Some(every) = self.settings.measure_every else { return };
+        if self.measured.elapsed() >= every
+            && let Some(resident) = self.pid.and_then(process::resident)
+        {
+            self.measured = Instant::now();
+            self.report(vec![Report::Measured { resident }]);
+        }
+        match (self.in_flight.is_empty(), self.measuring) {
+            (false, None) => self.measuring = Some(ctx.run_interval(every, |worker, ctx| worker.measure(ctx))),
+            (true, Some(timer)) => {
+                ctx.cancel_future(timer);
+                self.measuring = None;
+            }
+            _ => {}
+        }
     }
 
     /// Ends one attempt with its process; its result, if it has one by then, is not lost (L2, L6).
@@ -316,6 +359,7 @@ fn ended_by(reason: &WorkerDownReason) -> EndedBy {
         WorkerDownReason::Exited(exit) => EndedBy::from_exit(*exit),
         WorkerDownReason::Killed(KillReason::Deadline) => EndedBy::Deadline,
         WorkerDownReason::Killed(KillReason::Cancel) => EndedBy::Cancel,
+        WorkerDownReason::Killed(KillReason::MemoryLimit) => EndedBy::MemoryLimit,
         WorkerDownReason::Protocol { .. } => EndedBy::Protocol,
         WorkerDownReason::Retired | WorkerDownReason::StartFailed { .. } | WorkerDownReason::ActorPanicked => {
             EndedBy::Unknown
@@ -401,7 +445,10 @@ impl Actor for Worker {
 impl StreamHandler<ChildEvent> for Worker {
     fn handle(&mut self, event: ChildEvent, ctx: &mut Self::Context) {
         match event {
-            ChildEvent::Messages(messages) => self.hear(messages),
+            ChildEvent::Messages(messages) => {
+                self.hear(messages);
+                self.measure(ctx);
+            }
             ChildEvent::Control(messages) => self.hear_control(messages),
             ChildEvent::Raw { stream, seq, data } => self.output(seq, stream, data),
             ChildEvent::Spared { seq } => self.spared(seq),
@@ -416,9 +463,13 @@ impl StreamHandler<ChildEvent> for Worker {
 impl Handler<Order> for Worker {
     type Result = ();
 
-    fn handle(&mut self, order: Order, _: &mut Self::Context) {
+    fn handle(&mut self, order: Order, ctx: &mut Self::Context) {
         match order {
-            Order::Run(tasks) => self.run(tasks),
+            Order::Run(tasks) => {
+                self.run(tasks);
+                self.measure(ctx);
+            }
+            Order::Retire => self.retire(ctx),
             Order::Revoke(seqs) => self.child.control(&ControlDown::Revoke { seqs }),
             Order::Interrupt(seq) => self.child.control(&ControlDown::Interrupt { seq }),
             Order::Cancel(seq) => {
@@ -434,17 +485,7 @@ impl Handler<Retire> for Worker {
     type Result = ();
 
     fn handle(&mut self, _: Retire, ctx: &mut Self::Context) {
-        if matches!(self.state, State::Killed(_)) {
-            return;
-        }
-        if matches!(self.state, State::Starting) || !self.in_flight.is_empty() {
-            // Nothing it could finish is wanted any more: the engine has cancelled its tasks.
-            self.kill(WorkerDownReason::Retired);
-            return;
-        }
-        self.state = State::Retiring;
-        self.child.finish();
-        ctx.run_later(self.settings.stop_grace, |worker, _| worker.kill(WorkerDownReason::Retired));
+        self.retire(ctx);
     }
 }
 

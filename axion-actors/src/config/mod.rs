@@ -1,5 +1,6 @@
 //! The engine's settings: typed, with defaults and checks. Reads no files.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +16,31 @@ pub struct ConfigError {
     pub allowed: &'static str,
 }
 
+/// Settings of the worker processes of one pool.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkerConfig {
+    /// A worker is replaced after so many tasks, between two of them; `None`: never.
+    pub max_tasks_per_worker: Option<u64>,
+    /// A worker that holds more memory (resident, in bytes) is replaced between two tasks.
+    pub max_worker_memory: Option<u64>,
+    /// A task whose worker holds more memory (resident, in bytes) is ended with `memory_limit`.
+    pub task_memory_limit: Option<u64>,
+    /// Added to the workers' nice value, −20 to 19: above 0, they leave the processor to others.
+    pub nice: i32,
+    /// Environment variables on top of the engine's own.
+    pub env: BTreeMap<String, String>,
+    /// The workers' current folder; `None`: the engine's.
+    pub cwd: Option<PathBuf>,
+}
+
+impl WorkerConfig {
+    /// Whether the workers' memory has to be looked at.
+    #[must_use]
+    pub fn measures_memory(&self) -> bool {
+        self.max_worker_memory.is_some() || self.task_memory_limit.is_some()
+    }
+}
+
 /// Settings of an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -28,6 +54,8 @@ pub struct Config {
     pub io_bound_task_limit: u32,
     /// Tasks that may wait in the engine; what comes on top is refused. Default 1000.
     pub input_queue_size: usize,
+    /// Bytes of parameters that may wait in the engine together. Default 256 MiB.
+    pub input_queue_bytes: usize,
     /// Records of finished tasks that are kept; the oldest go first. Default 10000.
     pub output_queue_size: usize,
     /// Bytes that kept records may hold together. Default 256 MiB.
@@ -38,6 +66,16 @@ pub struct Config {
     pub frame_limit: usize,
     /// Bytes kept of each output stream of a task. Default 64 KiB.
     pub captured_output_limit: usize,
+    /// The CPU pool's processes.
+    pub cpu_bound_worker: WorkerConfig,
+    /// The IO pool's processes.
+    pub io_bound_worker: WorkerConfig,
+    /// When more workers of a pool than this die by themselves within `restart_window`, its breaker
+    /// opens: replacements wait, longer each time, and while none is ready the pool's tasks fail with
+    /// the reason. Default 100.
+    pub max_restarts: u32,
+    /// Default 60 s.
+    pub restart_window: Duration,
     /// The interpreter of the workers; `None`: that of the active virtual environment, else
     /// `python3` on the `PATH`.
     pub python: Option<PathBuf>,
@@ -69,6 +107,7 @@ impl Default for Config {
             cpu_bound_task_limit: 1,
             io_bound_task_limit: 20,
             input_queue_size: 1000,
+            input_queue_bytes: 256 << 20,
             output_queue_size: 10_000,
             output_queue_bytes: 256 << 20,
             result_ttl: Some(Duration::from_secs(3600)),
@@ -79,6 +118,10 @@ impl Default for Config {
             cpu_bound_soft_timeout: None,
             io_bound_soft_timeout: None,
             cancel_grace: Duration::from_secs(2),
+            cpu_bound_worker: WorkerConfig::default(),
+            io_bound_worker: WorkerConfig::default(),
+            max_restarts: 100,
+            restart_window: Duration::from_secs(60),
             python: None,
             start_timeout: Duration::from_secs(30),
             stop_grace: Duration::from_secs(2),
@@ -112,10 +155,25 @@ impl Config {
         within("cpu_bound_task_limit", self.cpu_bound_task_limit as usize, 1..=MOST_SLOTS, "1 to 512")?;
         within("io_bound_task_limit", self.io_bound_task_limit as usize, 1..=MOST_SLOTS, "1 to 512")?;
         within("input_queue_size", self.input_queue_size, 1..=MOST_QUEUED, "1 to 100000000")?;
+        within(
+            "input_queue_bytes",
+            self.input_queue_bytes,
+            1 << 10..=1 << 40,
+            "1024 (1 KiB) to 1099511627776 (1 TiB)",
+        )?;
         within("output_queue_size", self.output_queue_size, 1..=MOST_QUEUED, "1 to 100000000")?;
         within("output_queue_bytes", self.output_queue_bytes, 1..=usize::MAX, "at least 1")?;
         within("frame_limit", self.frame_limit, SMALLEST_FRAME..=1 << 30, "1048576 (1 MiB) to 1073741824 (1 GiB)")?;
         within("captured_output_limit", self.captured_output_limit, 0..=1 << 30, "0 to 1073741824 (1 GiB)")?;
+        for worker in [&self.cpu_bound_worker, &self.io_bound_worker] {
+            let most = usize::MAX;
+            let tasks = worker.max_tasks_per_worker.map_or(1, |it| usize::try_from(it).unwrap_or(most));
+            within("max_tasks_per_worker", tasks, 1..=most, "at least 1")?;
+            if !(-20..=19).contains(&worker.nice) {
+                let value = worker.nice.to_string();
+                return Err(ConfigError { key: "nice", value, allowed: "-20 to 19" });
+            }
+        }
         if self.start_timeout.is_zero() {
             return Err(ConfigError { key: "start_timeout", value: "0 s".into(), allowed: "longer than 0 s" });
         }
@@ -128,6 +186,15 @@ impl Config {
         match pool {
             crate::model::PoolKind::Cpu => self.cpu_bound_count,
             crate::model::PoolKind::Io => self.io_bound_count,
+        }
+    }
+
+    /// Settings of a pool's processes.
+    #[must_use]
+    pub fn worker(&self, pool: crate::model::PoolKind) -> &WorkerConfig {
+        match pool {
+            crate::model::PoolKind::Cpu => &self.cpu_bound_worker,
+            crate::model::PoolKind::Io => &self.io_bound_worker,
         }
     }
 

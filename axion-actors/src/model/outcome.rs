@@ -143,6 +143,8 @@ pub enum ErrorKind {
     SoftTimeout,
     /// The task was still running at its time limit and was killed.
     Timeout,
+    /// The task's process held more memory than a task may, and was killed.
+    MemoryLimit,
     /// The task was cancelled.
     Cancelled,
     /// The engine was shut down before the task ended.

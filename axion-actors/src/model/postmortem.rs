@@ -65,6 +65,8 @@ pub enum KillReason {
     Deadline,
     /// It was cancelled and did not stop within the grace period.
     Cancel,
+    /// Its process held more memory than a task may.
+    MemoryLimit,
 }
 
 /// Who ended the process.
@@ -75,6 +77,8 @@ pub enum EndedBy {
     Deadline,
     /// The engine, because the attempt was cancelled.
     Cancel,
+    /// The engine, because its process held more memory than a task may.
+    MemoryLimit,
     /// The engine, because another attempt in the same process had to be killed.
     Neighbour,
     /// The engine, because the process broke the protocol.
@@ -142,6 +146,7 @@ impl fmt::Display for PostMortem {
         let who = match self.ended_by {
             EndedBy::Deadline => "killed by the engine at the deadline",
             EndedBy::Cancel => "killed by the engine after the cancel's grace period",
+            EndedBy::MemoryLimit => "killed by the engine for holding too much memory",
             EndedBy::Neighbour => "killed by the engine because of another task in the same worker",
             EndedBy::Protocol => "killed by the engine for breaking the protocol",
             EndedBy::OwnExit => "it ended itself",

@@ -196,6 +196,12 @@ impl Task {
         &self.script
     }
 
+    /// The bytes it brings along: its parameters and its script's path.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.params.len() + self.script.as_bytes().len()
+    }
+
     /// The parameters as JSON text.
     #[must_use]
     pub fn params_text(&self) -> &Bytes {

@@ -1,6 +1,9 @@
 //! When a worker slot gets its next process, and when a pool is given up for the moment.
 
+use std::collections::VecDeque;
 use std::time::Duration;
+
+use crate::model::Tick;
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
@@ -47,6 +50,47 @@ impl Starts {
     }
 }
 
+/// The breaker of one pool: how often its workers die by themselves.
+#[derive(Clone, Debug)]
+pub struct Breaker {
+    most: usize,
+    window: Duration,
+    deaths: VecDeque<Tick>,
+    /// How often in a row it has opened.
+    opened: u32,
+}
+
+/// The pause when a breaker opens for the first time.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+impl Breaker {
+    /// A breaker that opens at more than `most` deaths within `window`.
+    #[must_use]
+    pub fn new(most: u32, window: Duration) -> Self {
+        Self { most: most as usize, window, deaths: VecDeque::new(), opened: 0 }
+    }
+
+    /// A worker died by itself. If that is one too many, returns how long replacements have to wait:
+    /// 1 s, doubled each time it happens again at once, 30 s at most.
+    pub fn died(&mut self, now: Tick) -> Option<Duration> {
+        let before = self.deaths.len();
+        self.deaths.retain(|death| now.since(*death) <= self.window);
+        if before > 0 && self.deaths.is_empty() {
+            // A quiet window: what comes next is another story.
+            self.opened = 0;
+        }
+        self.deaths.push_back(now);
+        if self.deaths.len() <= self.most {
+            return None;
+        }
+        // Half of the allowance is back after the pause.
+        self.deaths.drain(..self.deaths.len().div_ceil(2));
+        let pause = FIRST_PAUSE * 2u32.pow(self.opened.min(8));
+        self.opened += 1;
+        Some(pause.min(LONGEST_DELAY))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +104,21 @@ mod tests {
         assert_eq!(starts.ended(false), LONGEST_DELAY, "it died as soon as it was ready");
         assert_eq!(starts.ended(true), Duration::ZERO);
         assert_eq!(starts.failed(false), FIRST_DELAY);
+    }
+
+    #[test]
+    fn the_breaker_opens_at_one_death_too_many_and_waits_longer_each_time() {
+        let mut breaker = Breaker::new(4, Duration::from_secs(10));
+        let second = |n: u64| Tick(n * 1_000_000_000);
+        let pauses: Vec<_> = (0..13).map(|n| breaker.died(second(0).after(Duration::from_millis(n)))).collect();
+        let opened: Vec<(usize, u64)> =
+            pauses.iter().enumerate().filter_map(|(at, pause)| Some((at, pause.as_ref()?.as_secs()))).collect();
+        assert_eq!(opened, [(4, 1), (7, 2), (10, 4)]);
+        // Spread out, the same number of deaths is no reason; and a quiet window forgets.
+        assert!((2..20).all(|n| breaker.died(second(n * 11)).is_none()));
+        let pauses: Vec<_> =
+            (0..5).filter_map(|n| breaker.died(second(1000).after(Duration::from_millis(n)))).collect();
+        assert_eq!(pauses, [Duration::from_secs(1)]);
     }
 
     #[test]

@@ -79,6 +79,16 @@ pub enum Action {
         /// Why.
         reason: KillReason,
     },
+    /// Have this worker replaced: its successor is to be ready before it goes.
+    Recycle {
+        /// Which.
+        worker: WorkerRef,
+    },
+    /// Let this worker end: its successor is there and it has nothing left to do.
+    Retire {
+        /// Which.
+        worker: WorkerRef,
+    },
     /// Tell whoever waits for this task.
     Finished {
         /// Its record.
@@ -122,6 +132,11 @@ pub enum Report {
         /// Which.
         seqs: Vec<Seq>,
     },
+    /// So many bytes of the worker's memory are resident.
+    Measured {
+        /// How many.
+        resident: u64,
+    },
     /// This attempt was to be killed, but had ended: the worker goes on.
     Spared {
         /// Which.
@@ -145,13 +160,26 @@ pub enum CancelAnswer {
     Unknown,
 }
 
-/// Time limits of the tasks that state none, by pool.
+/// Time limits of the tasks that state none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TimeLimits {
     /// For the attempt.
     pub hard: Option<Duration>,
     /// For the exception in it.
     pub soft: Option<Duration>,
+}
+
+/// What holds for the tasks and workers of one pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolRules {
+    /// Time limits.
+    pub limits: TimeLimits,
+    /// Resident bytes above which the task that runs is ended.
+    pub task_memory: Option<u64>,
+    /// Resident bytes above which a worker is replaced.
+    pub worker_memory: Option<u64>,
+    /// Tasks after which a worker is replaced.
+    pub worker_tasks: Option<u64>,
 }
 
 /// How a worker left.
@@ -195,6 +223,15 @@ impl InFlight {
     }
 }
 
+/// The end of a worker, as each of its running attempts is told.
+struct Bereft<'a> {
+    worker: WorkerRef,
+    reason: &'a WorkerDownReason,
+    post_mortem: Option<PostMortem>,
+    /// Nothing else ran in it.
+    alone: bool,
+}
+
 /// What a timer is for.
 #[derive(Clone, Copy, Debug)]
 enum Due {
@@ -221,6 +258,10 @@ struct Member {
     condemned: bool,
     /// It takes nothing more until it is empty: what it runs, or will run next, runs alone.
     alone: bool,
+    /// Attempts it has ended.
+    ended: u64,
+    /// Its replacement has been asked for.
+    recycling: bool,
     outbox: Vec<RunTask>,
 }
 
@@ -271,9 +312,10 @@ impl Member {
 
 #[derive(Debug, Default)]
 struct Pool {
-    limits: TimeLimits,
-    /// Keys of tasks that were cancelled meanwhile may be among them; `Scheduler::queued` does not
-    /// count those.
+    rules: PoolRules,
+    /// Workers whose successors have joined: they take nothing more and end when they are empty.
+    leaving: Vec<Member>,
+    /// Keys of tasks that were cancelled meanwhile may be among them.
     queue: VecDeque<TaskKey>,
     /// Tasks that have to run alone; they go first.
     suspects: VecDeque<TaskKey>,
@@ -285,7 +327,16 @@ struct Pool {
 
 impl Pool {
     fn member(&mut self, worker: WorkerRef) -> Option<&mut Member> {
-        self.members.get_mut(worker.id.index as usize)?.as_mut().filter(|member| member.worker == worker)
+        let present = self.members.get_mut(worker.id.index as usize).and_then(Option::as_mut);
+        present.into_iter().chain(&mut self.leaving).find(|member| member.worker == worker)
+    }
+
+    /// Takes a worker out that is gone.
+    fn remove(&mut self, worker: WorkerRef) -> Option<Member> {
+        if let Some(at) = self.leaving.iter().position(|member| member.worker == worker) {
+            return Some(self.leaving.swap_remove(at));
+        }
+        self.members.get_mut(worker.id.index as usize)?.take_if(|member| member.worker == worker)
     }
 }
 
@@ -303,22 +354,20 @@ pub struct Scheduler {
     durations: Durations,
     timers: Timers<Due>,
     actions: Vec<Action>,
-    queued: usize,
     /// The engine is ending, for this reason.
     closing: Option<TaskError>,
 }
 
 impl Scheduler {
-    /// A scheduler without workers, with the time limits of each pool.
+    /// A scheduler without workers, with the rules of each pool.
     #[must_use]
-    pub fn new(table: TaskTable, limits: [TimeLimits; 2]) -> Self {
+    pub fn new(table: TaskTable, rules: [PoolRules; 2]) -> Self {
         Self {
             table,
-            pools: limits.map(|limits| Pool { limits, ..Pool::default() }),
+            pools: rules.map(|rules| Pool { rules, ..Pool::default() }),
             durations: Durations::default(),
             timers: Timers::default(),
             actions: Vec::new(),
-            queued: 0,
             closing: None,
         }
     }
@@ -332,12 +381,6 @@ impl Scheduler {
     /// The task table's recorded events.
     pub fn table_mut(&mut self) -> &mut TaskTable {
         &mut self.table
-    }
-
-    /// Tasks that wait in queues.
-    #[must_use]
-    pub fn queued(&self) -> usize {
-        self.queued
     }
 
     /// Takes what should happen since the last call, in order.
@@ -358,7 +401,6 @@ impl Scheduler {
             self.finish(key, None, End::without_run(Outcome::Failed(Box::new(error))), now);
         } else {
             self.pools[pool.index()].queue.push_back(key);
-            self.queued += 1;
         }
         Ok(key)
     }
@@ -371,6 +413,8 @@ impl Scheduler {
             pool.members.resize_with(index + 1, || None);
         }
         pool.unavailable = None;
+        // A predecessor that is still here has been recycled: it finishes what it has.
+        let predecessor = pool.members[index].take();
         pool.members[index] = Some(Member {
             worker,
             slots,
@@ -382,9 +426,46 @@ impl Scheduler {
             stalled: false,
             condemned: false,
             alone: false,
+            ended: 0,
+            recycling: false,
             outbox: Vec::new(),
         });
+        if let Some(predecessor) = predecessor {
+            let old = predecessor.worker;
+            pool.leaving.push(predecessor);
+            self.retire_if_empty(old);
+        }
         self.place(worker.id.pool, now);
+    }
+
+    fn retire_if_empty(&mut self, worker: WorkerRef) {
+        let leaving = &self.pools[worker.id.pool.index()].leaving;
+        if leaving.iter().any(|member| member.worker == worker && member.in_flight.is_empty()) {
+            self.actions.push(Action::Retire { worker });
+        }
+    }
+
+    /// Has a worker replaced that has done or holds enough.
+    fn recycle_if_due(&mut self, worker: WorkerRef, resident: u64) {
+        let pool = &mut self.pools[worker.id.pool.index()];
+        let rules = pool.rules;
+        let Some(member) = pool.members.iter_mut().flatten().find(|member| member.worker == worker) else { return };
+        let done = rules.worker_tasks.is_some_and(|most| member.ended >= most);
+        let full = rules.worker_memory.is_some_and(|most| resident > most);
+        if (done || full) && !std::mem::replace(&mut member.recycling, true) {
+            self.actions.push(Action::Recycle { worker });
+        }
+    }
+
+    /// The worker holds so much memory. If a task may not and several run, any of them can be the one.
+    fn measured(&mut self, worker: WorkerRef, resident: u64) {
+        let pool = &mut self.pools[worker.id.pool.index()];
+        let too_much = pool.rules.task_memory.is_some_and(|most| resident > most);
+        let first = pool.member(worker).and_then(|member| member.in_flight.front()).map(|task| task.seq);
+        match first {
+            Some(seq) if too_much => self.kill(worker, seq, KillReason::MemoryLimit),
+            _ => self.recycle_if_due(worker, resident),
+        }
     }
 
     /// A worker reports on its tasks.
@@ -394,6 +475,7 @@ impl Scheduler {
                 Report::Ended { seq, nanos, result, output } => self.ended(worker, seq, nanos, result, output, now),
                 Report::Revoked { seqs } => self.returned(worker, seqs, now),
                 Report::Spared { seq } => self.spared(worker, seq),
+                Report::Measured { resident } => self.measured(worker, resident),
             }
         }
         self.place(worker.id.pool, now);
@@ -407,17 +489,19 @@ impl Scheduler {
             self.table.ignore();
             return;
         }
-        let Some(member) = pool.members[worker.id.index as usize].take() else { return };
+        let Some(member) = pool.remove(worker) else { return };
         let Departure { reason, running, mut outputs, post_mortem } = departure;
         let slots = member.slots;
         let started = |at: usize, seq: Seq| running.as_ref().map_or(at < slots, |seqs| seqs.contains(&seq));
+        let count = running.as_ref().map_or(slots.min(member.in_flight.len()), Vec::len);
         let mut unstarted = Vec::new();
         for (at, task) in member.in_flight.into_iter().enumerate() {
             task.stop_timers(&mut self.timers);
             if started(at, task.seq) {
                 let found = outputs.iter().position(|(seq, _)| *seq == task.seq);
                 let output = found.map(|at| outputs.swap_remove(at).1);
-                self.bereft(worker, &task, &reason, post_mortem.clone(), output, now);
+                let end = Bereft { worker, reason: &reason, post_mortem: post_mortem.clone(), alone: count == 1 };
+                self.bereft(&task, end, output, now);
             } else {
                 unstarted.push(task);
             }
@@ -449,8 +533,6 @@ impl Scheduler {
             state => {
                 if let Some(State::Waiting { timer }) = state {
                     self.timers.stop(timer);
-                } else {
-                    self.queued -= 1;
                 }
                 let pool = self.table.task(key).map(Task::pool);
                 self.finish(key, None, End::without_run(Outcome::Cancelled(Box::new(cancelled()))), now);
@@ -466,7 +548,6 @@ impl Scheduler {
         let waiting = std::mem::take(&mut pool.suspects).into_iter().chain(std::mem::take(&mut pool.queue));
         for key in waiting.collect::<Vec<_>>() {
             if self.table.task(key).is_some() {
-                self.queued -= 1;
                 self.finish(key, None, End::without_run(Outcome::Failed(Box::new(error.clone()))), now);
             }
         }
@@ -480,7 +561,6 @@ impl Scheduler {
             pool.suspects.clear();
         }
         self.timers = Timers::default();
-        self.queued = 0;
         self.closing = Some(error.clone());
         let keys: Vec<TaskKey> = self.table.keys().collect();
         for key in keys {
@@ -519,18 +599,17 @@ impl Scheduler {
     /// Sends what waits in a pool's queue to the workers that have room.
     pub fn place(&mut self, kind: PoolKind, now: Tick) {
         self.place_suspects(kind, now);
-        let Pool { queue, members, limits, .. } = &mut self.pools[kind.index()];
+        let Pool { queue, members, rules, .. } = &mut self.pools[kind.index()];
         while let Some(&key) = queue.front() {
             let Some(task) = self.table.task(key) else {
                 queue.pop_front();
                 continue;
             };
-            let bytes = weight(task);
+            let bytes = task.weight();
             let estimate = self.durations.estimate(task.script_path()).unwrap_or(UNKNOWN).min(UNKNOWN);
             let Some(member) = choose(members, estimate, bytes, now) else { break };
             queue.pop_front();
-            self.queued -= 1;
-            dispatch(&mut self.table, &mut self.timers, member, key, estimate, *limits, now);
+            dispatch(&mut self.table, &mut self.timers, member, key, estimate, rules.limits, now);
         }
         for member in members.iter_mut().flatten().filter(|member| !member.outbox.is_empty()) {
             let tasks = std::mem::take(&mut member.outbox);
@@ -541,7 +620,7 @@ impl Scheduler {
     /// A suspect waits for a worker that is empty, and one worker is kept from taking more until it
     /// is: so suspects are not starved by the tasks behind them.
     fn place_suspects(&mut self, kind: PoolKind, now: Tick) {
-        let Pool { suspects, members, limits, .. } = &mut self.pools[kind.index()];
+        let Pool { suspects, members, rules, .. } = &mut self.pools[kind.index()];
         while let Some(&key) = suspects.front() {
             if self.table.task(key).is_none() {
                 suspects.pop_front();
@@ -551,9 +630,8 @@ impl Scheduler {
             if let Some(at) = usable().find(|member| member.in_flight.is_empty()).map(|member| member.worker.id.index) {
                 let Some(member) = members[at as usize].as_mut() else { return };
                 suspects.pop_front();
-                self.queued -= 1;
                 member.alone = true;
-                dispatch(&mut self.table, &mut self.timers, member, key, UNKNOWN, *limits, now);
+                dispatch(&mut self.table, &mut self.timers, member, key, UNKNOWN, rules.limits, now);
             } else {
                 if !usable().any(|member| member.alone)
                     && let Some(member) =
@@ -595,16 +673,19 @@ impl Scheduler {
     /// Takes a task out of its worker; the next one there starts.
     fn leave_slot(&mut self, worker: WorkerRef, seq: Seq, now: Tick) -> Option<InFlight> {
         let pool = &mut self.pools[worker.id.pool.index()];
-        let limits = pool.limits;
+        let limits = pool.rules.limits;
         let member = pool.member(worker)?;
         let task = member.take(seq)?;
         task.stop_timers(&mut self.timers);
         member.stalled = false;
         member.front_since = now;
+        member.ended += 1;
         if member.in_flight.is_empty() {
             member.alone = false;
         }
         start(&self.table, &mut self.timers, member, limits, now);
+        self.recycle_if_due(worker, 0);
+        self.retire_if_empty(worker);
         Some(task)
     }
 
@@ -638,10 +719,8 @@ impl Scheduler {
     /// What becomes of an attempt whose process is gone.
     fn bereft(
         &mut self,
-        worker: WorkerRef,
         task: &InFlight,
-        reason: &WorkerDownReason,
-        post_mortem: Option<PostMortem>,
+        Bereft { worker, reason, post_mortem, alone }: Bereft<'_>,
         output: Option<Box<CapturedOutput>>,
         now: Tick,
     ) {
@@ -663,6 +742,17 @@ impl Scheduler {
                 let ended_by = (task.kill == Some(KillReason::Cancel)).then_some(EndedBy::Cancel);
                 self.failed(key, by, examined(cancelled(), ended_by), None, output, now);
             }
+            Some(KillReason::MemoryLimit) if lot.alone || alone => {
+                let most = self.pools[worker.id.pool.index()].rules.task_memory.unwrap_or_default();
+                let words = format!("the process {} held more than {most} bytes of memory; killed", worker.id);
+                let error = TaskError::new(ErrorKind::MemoryLimit, words);
+                self.failed(key, by, examined(error, Some(EndedBy::MemoryLimit)), None, output, now);
+            }
+            // Each of them can have been the one: each runs again alone.
+            _ if matches!(reason, WorkerDownReason::Killed(KillReason::MemoryLimit)) => {
+                let error = examined(lost(worker, reason), Some(EndedBy::MemoryLimit));
+                self.run_again(key, by, error, true, now);
+            }
             _ if killed => {
                 let error = examined(lost(worker, reason), Some(EndedBy::Neighbour));
                 self.run_again(key, by, error, false, now);
@@ -681,7 +771,7 @@ impl Scheduler {
     }
 
     fn timed_out(&self, worker: WorkerRef, key: TaskKey) -> TaskError {
-        let limits = self.table.task(key).map(|task| limits_of(task, self.pools[worker.id.pool.index()].limits));
+        let limits = self.table.task(key).map(|task| limits_of(task, self.pools[worker.id.pool.index()].rules.limits));
         let limit = limits.and_then(|limits| limits.hard).unwrap_or_default();
         TaskError::new(
             ErrorKind::Timeout,
@@ -691,7 +781,6 @@ impl Scheduler {
 
     fn run_again(&mut self, key: TaskKey, by: (WorkerRef, Seq), error: TaskError, suspect: bool, now: Tick) {
         if self.table.rerun(key, by, error, suspect, now) {
-            self.queued += 1;
             let pool = &mut self.pools[by.0.id.pool.index()];
             if suspect { pool.suspects.push_back(key) } else { pool.queue.push_front(key) }
         }
@@ -708,7 +797,6 @@ impl Scheduler {
                 self.finish(key, None, End::without_run(Outcome::Failed(Box::new(error))), now);
                 return;
             }
-            self.queued += 1;
             if suspect {
                 pool.suspects.push_back(key)
             } else {
@@ -765,7 +853,6 @@ impl Scheduler {
                 self.finish(task.key, None, End::without_run(Outcome::Cancelled(Box::new(cancelled()))), now);
                 continue;
             }
-            self.queued += 1;
             let pool = &mut self.pools[worker.id.pool.index()];
             if lot.alone { pool.suspects.push_front(task.key) } else { pool.queue.push_front(task.key) }
         }
@@ -774,7 +861,7 @@ impl Scheduler {
     /// Drops the keys of cancelled tasks from a queue when they are most of it (L9).
     fn sweep(&mut self, kind: Option<PoolKind>) {
         let Some(pool) = kind.map(|kind| &mut self.pools[kind.index()]) else { return };
-        if pool.queue.len() + pool.suspects.len() > 2 * self.queued + 64 {
+        if pool.queue.len() + pool.suspects.len() > 2 * self.table.queued().0 + 64 {
             let table = &self.table;
             pool.queue.retain(|key| table.task(*key).is_some());
             pool.suspects.retain(|key| table.task(*key).is_some());
@@ -816,7 +903,7 @@ fn dispatch(
     member.next = seq.next();
     let (id, script, params) = (task.id(), task.script_path().clone(), task.params_text().clone());
     let limit = limits_of(task, limits).hard;
-    member.push(InFlight::new(seq, key, weight(task), estimate), now);
+    member.push(InFlight::new(seq, key, task.weight(), estimate), now);
     member.outbox.push(RunTask { seq, attempt, id, script, params, limit });
     start(table, timers, member, limits, now);
 }
@@ -836,11 +923,6 @@ fn start(table: &TaskTable, timers: &mut Timers<Due>, member: &mut Member, limit
 fn limits_of(task: &Task, defaults: TimeLimits) -> TimeLimits {
     let options = task.options();
     TimeLimits { hard: options.timeout.or(defaults.hard), soft: options.soft_timeout.or(defaults.soft) }
-}
-
-/// The bytes of a task that count against a window.
-fn weight(task: &Task) -> usize {
-    task.params_text().len() + task.script_path().as_bytes().len()
 }
 
 fn cancelled() -> TaskError {

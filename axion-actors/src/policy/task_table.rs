@@ -171,6 +171,8 @@ enum Place {
 pub struct TaskTable {
     epoch: Timestamp,
     live: SlotMap<TaskKey, Entry>,
+    /// Tasks in the state `Queued`, and their bytes.
+    queued: (usize, usize),
     places: FxHashMap<TaskId, Place>,
     /// By the time they finished.
     kept: VecDeque<(TaskId, Tick)>,
@@ -190,6 +192,7 @@ impl TaskTable {
         Self {
             epoch,
             live: SlotMap::with_key(),
+            queued: (0, 0),
             places: FxHashMap::default(),
             kept: VecDeque::new(),
             expired: VecDeque::new(),
@@ -217,6 +220,24 @@ impl TaskTable {
     #[must_use]
     pub fn live(&self) -> usize {
         self.live.len()
+    }
+
+    /// How many tasks wait in queues, and the bytes they bring along.
+    #[must_use]
+    pub fn queued(&self) -> (usize, usize) {
+        self.queued
+    }
+
+    /// Every change of a state, so that the count of the queued ones is right.
+    fn become_state(entry: &mut Entry, queued: &mut (usize, usize), state: State) {
+        let weight = entry.task.weight();
+        if entry.state == State::Queued {
+            *queued = (queued.0 - 1, queued.1 - weight);
+        }
+        if state == State::Queued {
+            *queued = (queued.0 + 1, queued.1 + weight);
+        }
+        entry.state = state;
     }
 
     /// Late or illegal events so far.
@@ -268,6 +289,7 @@ impl TaskTable {
         if self.places.contains_key(&id) {
             return Err(Duplicate);
         }
+        self.queued = (self.queued.0 + 1, self.queued.1 + task.weight());
         let key = self.live.insert(Entry { task, submitted: now, state: State::Queued, attempts: 0, past: None });
         self.places.insert(id, Place::Live(key));
         self.emit(now, || EventKind::TaskAccepted { task: id, pool });
@@ -280,7 +302,7 @@ impl TaskTable {
             self.ignored += 1;
             return None;
         };
-        entry.state = State::Sent { worker, seq, at: now };
+        Self::become_state(entry, &mut self.queued, State::Sent { worker, seq, at: now });
         entry.attempts += 1;
         let (task, attempt) = (entry.task.id(), Attempt(entry.attempts));
         self.emit(now, || EventKind::TaskSent { task, worker, attempt });
@@ -290,8 +312,8 @@ impl TaskTable {
     /// A task that had not started comes back from exactly that worker and sequence number; the
     /// attempt is not counted (L5).
     pub fn give_back(&mut self, key: TaskKey, worker: WorkerRef, seq: Seq, now: Tick) -> bool {
-        let Some(entry) = self.sent(key, (worker, seq)) else { return false };
-        entry.state = State::Queued;
+        let Some(entry) = Self::sent(&mut self.live, &mut self.ignored, key, (worker, seq)) else { return false };
+        Self::become_state(entry, &mut self.queued, State::Queued);
         entry.attempts -= 1;
         let task = entry.task.id();
         self.emit(now, || EventKind::TaskReturned { task, worker });
@@ -308,11 +330,11 @@ impl TaskTable {
         now: Tick,
     ) -> bool {
         let epoch = self.epoch;
-        let Some(entry) = self.sent(key, by) else { return false };
+        let Some(entry) = Self::sent(&mut self.live, &mut self.ignored, key, by) else { return false };
         let (task, attempt, kind) = (entry.task.id(), Attempt(entry.attempts), error.kind);
         entry.remember(error, epoch, now);
         entry.past().lot.retries += 1;
-        entry.state = State::Waiting { timer: wait.0 };
+        Self::become_state(entry, &mut self.queued, State::Waiting { timer: wait.0 });
         let wait_seconds = wait.1.as_secs_f64();
         self.emit(now, || EventKind::TaskRetrying { task, attempt, error: kind, wait_seconds });
         true
@@ -324,7 +346,7 @@ impl TaskTable {
             self.ignored += 1;
             return false;
         };
-        entry.state = State::Queued;
+        Self::become_state(entry, &mut self.queued, State::Queued);
         let task = entry.task.id();
         self.emit(now, || EventKind::TaskDue { task });
         true
@@ -334,13 +356,13 @@ impl TaskTable {
     /// makes it a suspect; otherwise a neighbour had to be killed and it is innocent.
     pub fn rerun(&mut self, key: TaskKey, by: (WorkerRef, Seq), error: TaskError, counted: bool, now: Tick) -> bool {
         let epoch = self.epoch;
-        let Some(entry) = self.sent(key, by) else { return false };
+        let Some(entry) = Self::sent(&mut self.live, &mut self.ignored, key, by) else { return false };
         let (task, attempt) = (entry.task.id(), Attempt(entry.attempts));
         entry.remember(error, epoch, now);
         let lot = &mut entry.past().lot;
         lot.losses += u32::from(counted);
         lot.alone |= counted;
-        entry.state = State::Queued;
+        Self::become_state(entry, &mut self.queued, State::Queued);
         self.emit(now, || EventKind::TaskRerun { task, attempt, counted });
         true
     }
@@ -356,10 +378,15 @@ impl TaskTable {
         self.live.get(key).and_then(|entry| entry.past.as_ref()).map(|past| past.lot).unwrap_or_default()
     }
 
-    fn sent(&mut self, key: TaskKey, by: (WorkerRef, Seq)) -> Option<&mut Entry> {
-        let found = self.live.get_mut(key).filter(|entry| entry.state.is_with(by));
+    fn sent<'a>(
+        live: &'a mut SlotMap<TaskKey, Entry>,
+        ignored: &mut u64,
+        key: TaskKey,
+        by: (WorkerRef, Seq),
+    ) -> Option<&'a mut Entry> {
+        let found = live.get_mut(key).filter(|entry| entry.state.is_with(by));
         if found.is_none() {
-            self.ignored += 1;
+            *ignored += 1;
         }
         found
     }
@@ -379,6 +406,9 @@ impl TaskTable {
             return None;
         }
         let entry = self.live.remove(key)?;
+        if entry.state == State::Queued {
+            self.queued = (self.queued.0 - 1, self.queued.1 - entry.task.weight());
+        }
         let record = Arc::new(self.record(entry, end, now));
         let (task, outcome) = (record.id, record.outcome.name());
         self.emit(now, || EventKind::TaskFinished { task, outcome });

@@ -89,6 +89,12 @@ impl PrivateFolder {
         self.folder.path()
     }
 
+    /// What no other engine's folder has in its name.
+    #[must_use]
+    pub fn mark(&self) -> &str {
+        self.package.trim_start_matches(PACKAGE)
+    }
+
     /// The script that starts a worker.
     #[must_use]
     pub fn start_script(&self) -> PathBuf {

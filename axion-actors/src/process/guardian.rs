@@ -29,10 +29,11 @@ pub struct GuardianError {
 }
 
 /// Called with the folder and the groups to begin with. Lines `+ GROUP` and `- GROUP` until the pipe
-/// ends; then the groups that are left are killed.
+/// ends; then the groups that are left are killed, and what has left them but bears the engine's mark.
 const SCRIPT: &str = r#"
 trap '' HUP INT QUIT TERM
 folder=$1
+mark=${folder##*/axion-}
 shift
 groups=" $* "
 while read -r what group; do
@@ -45,6 +46,9 @@ while read -r what group; do
 done
 for group in $groups; do
     kill -s KILL -- "-$group"
+done
+grep -ls "AXION_WORKER=$mark:" /proc/[0-9]*/environ | while IFS=/ read -r _ _ pid _; do
+    kill -s KILL "$pid"
 done
 rm -rf -- "$folder"
 "#;

@@ -17,6 +17,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::StartError;
 use super::guardian::Guardian;
+use crate::config::WorkerConfig;
 use crate::model::{ProcessExit, Seq, Usage};
 
 /// A status page holds this many sequence numbers.
@@ -46,6 +47,8 @@ pub(super) struct Process {
 pub(super) fn spawn(
     program: &Path,
     arguments: &[&std::ffi::OsStr],
+    mark: &str,
+    settings: &WorkerConfig,
     guardian: &Guardian,
 ) -> Result<Process, StartError> {
     let (data_in_theirs, data_in) = pipe("the task pipe")?;
@@ -74,8 +77,14 @@ pub(super) fn spawn(
     ];
     send_fds(control.as_fd(), &travelling).map_err(setup("the control socket"))?;
 
-    let child = Command::new(program)
+    let mut command = Command::new(program);
+    if let Some(folder) = &settings.cwd {
+        command.current_dir(folder);
+    }
+    let child = command
         .args(arguments)
+        .envs(&settings.env)
+        .env(MARK, mark)
         .stdin(Stdio::from(control_theirs))
         .stdout(Stdio::from(raw_out_theirs))
         .stderr(Stdio::from(raw_err_theirs))
@@ -83,7 +92,12 @@ pub(super) fn spawn(
         .spawn()
         .map_err(|source| StartError::Execute { program: program.display().to_string(), source })?;
     let pid = Pid::from_child(&child);
-    let under_guard = guardian.guard(pid).map_err(StartError::from);
+    let under_guard = guardian.guard(pid).map_err(StartError::from).and_then(|()| {
+        if settings.nice == 0 {
+            return Ok(());
+        }
+        rustix::process::setpriority_process(Some(pid), settings.nice).map_err(setup("the nice value"))
+    });
     let exit = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(setup("a process descriptor"));
     match (under_guard, exit) {
         (Ok(()), Ok(exit)) => Ok(Process { pid, exit, data_in, data_out, raw_out, raw_err, control, stacks, page }),
@@ -208,6 +222,35 @@ pub(super) fn ask_for_stacks(pid: Pid) -> bool {
     // SAFETY: sends a signal and touches no memory.
     unsafe { libc::kill(pid.as_raw_pid(), libc::SIGRTMAX() - 2) == 0 }
 }
+
+/// The resident memory of a process, in bytes; `None` if it is gone.
+pub(crate) fn resident(pid: u32) -> Option<u64> {
+    let pages = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = pages.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+/// Kills what a worker has started and what has left its process group since, by the mark that its
+/// environment still bears. Whatever starts with another environment is not found.
+pub(super) fn kill_escaped(mark: &str) {
+    let marked = format!("{MARK}={mark}");
+    let Ok(processes) = std::fs::read_dir("/proc") else { return };
+    for process in processes.flatten() {
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) else {
+            continue;
+        };
+        // Opened before the look: the descriptor names the process that was looked at and no later one.
+        let Ok(descriptor) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { continue };
+        let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
+        if environment.split(|byte| *byte == 0).any(|variable| variable == marked.as_bytes()) {
+            tracing::debug!(pid = pid.as_raw_pid(), "ending a process that had left its worker's group");
+            let _ = rustix::process::pidfd_send_signal(descriptor, Signal::KILL);
+        }
+    }
+}
+
+/// The environment variable that marks a worker and its descendants.
+pub(super) const MARK: &str = "AXION_WORKER";
 
 /// The page in which a child notes what it runs, readable also after its death.
 #[derive(Debug)]

@@ -24,7 +24,7 @@ use bytes::Bytes;
 pub use folder::{FolderError, PrivateFolder};
 pub use guardian::{Guardian, GuardianError};
 pub use interpreter::{PythonNotFound, find_python};
-pub(crate) use linux::watch;
+pub(crate) use linux::{resident, watch};
 pub use real::RealLauncher;
 
 use crate::model::{ProcessExit, Seq, Stream, Usage, WorkerId};

@@ -3,7 +3,7 @@
 //! Each child has one pump, a task on the engine's thread that waits for all of its descriptors at
 //! once (L11). The process itself is started on a thread for blocking work.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{OsStr, OsString};
 use std::future::poll_fn;
 use std::io;
@@ -28,7 +28,8 @@ use super::guardian::Guardian;
 use super::link::{Link, RealChild};
 use super::linux::{self, Process, StatusPage};
 use super::{ChildEvent, ChildExit, ExitCause, LaunchSpec, Launched, Launcher, StartError};
-use crate::model::{ProcessExit, Seq, Stream};
+use crate::config::{Config, WorkerConfig};
+use crate::model::{PoolKind, ProcessExit, Seq, Stream};
 use crate::wire::{ControlUp, Down, FrameReader, PROTOCOL, Up};
 
 /// Events on their way to the worker actor; a full channel stops the reading (L9).
@@ -82,24 +83,23 @@ impl Program {
 /// Starts Python processes.
 pub struct RealLauncher {
     program: Rc<Program>,
+    settings: [Arc<WorkerConfig>; 2],
+    /// Makes each worker's mark its own.
+    started: Cell<u64>,
     folder: Arc<PrivateFolder>,
     guardian: Arc<Guardian>,
     frame_limit: usize,
 }
 
 impl RealLauncher {
-    /// A launcher of `program` with the runtime in `folder`. `named` if a user chose the program, so
-    /// that it is started as it is.
+    /// A launcher of `program` with the runtime in `folder`. If the configuration names a program, it is
+    /// started as it is, every time.
     #[must_use]
-    pub fn new(
-        program: PathBuf,
-        named: bool,
-        folder: Arc<PrivateFolder>,
-        guardian: Arc<Guardian>,
-        frame_limit: usize,
-    ) -> Self {
-        let program = Rc::new(Program { configured: program, may_learn: !named, learned: RefCell::default() });
-        Self { program, folder, guardian, frame_limit }
+    pub fn new(program: PathBuf, config: &Config, folder: Arc<PrivateFolder>, guardian: Arc<Guardian>) -> Self {
+        let may_learn = config.python.is_none();
+        let program = Rc::new(Program { configured: program, may_learn, learned: RefCell::default() });
+        let settings = PoolKind::ALL.map(|pool| Arc::new(config.worker(pool).clone()));
+        Self { program, settings, folder, guardian, frame_limit: config.frame_limit, started: Cell::new(0) }
     }
 }
 
@@ -112,14 +112,17 @@ impl Launcher for RealLauncher {
             folder: self.folder.clone(),
             guardian: self.guardian.clone(),
             worker: spec.worker.to_string(),
+            settings: self.settings[spec.worker.pool.index()].clone(),
+            mark: format!("{}:{}:{}", self.folder.mark(), spec.worker, self.started.get()),
         };
+        self.started.set(self.started.get() + 1);
         let configure = Down::Configure {
             protocol: PROTOCOL,
             worker: start.worker.clone(),
             slots: spec.slots,
             frame_limit: self.frame_limit as u64,
         };
-        let runtime = self.folder.path().display().to_string();
+        let (runtime, mark) = (self.folder.path().display().to_string(), start.mark.clone());
         let (shared, program, frame_limit) = (link.clone(), self.program.clone(), self.frame_limit);
         actix_rt::spawn(async move {
             let exit = match start.run().await.and_then(|process| Pump::new(process, shared, frame_limit)) {
@@ -127,7 +130,9 @@ impl Launcher for RealLauncher {
                     pump.runtime = runtime;
                     pump.link.push(&pump.link.data, &[configure]);
                     pump.run(&events, &program).await;
-                    pump.end(&events, &guardian).await
+                    let exit = pump.end(&events, &guardian).await;
+                    let _ = tokio::task::spawn_blocking(move || linux::kill_escaped(&mark)).await;
+                    exit
                 }
                 Err(error) => {
                     program.unlearn(&error);
@@ -147,6 +152,8 @@ struct Start {
     folder: Arc<PrivateFolder>,
     guardian: Arc<Guardian>,
     worker: String,
+    settings: Arc<WorkerConfig>,
+    mark: String,
 }
 
 impl Start {
@@ -154,7 +161,8 @@ impl Start {
         let spawned = tokio::task::spawn_blocking(move || {
             let script = self.folder.start_script();
             let arguments = [script.as_os_str(), OsStr::new(self.folder.package()), OsStr::new(&self.worker)];
-            linux::spawn(&self.program, &arguments, &self.guardian).map(|process| (process, self.guardian))
+            linux::spawn(&self.program, &arguments, &self.mark, &self.settings, &self.guardian)
+                .map(|process| (process, self.guardian))
         });
         spawned.await.unwrap_or_else(|error| {
             Err(StartError::Setup { what: "the thread that starts processes", source: io::Error::other(error) })

@@ -24,6 +24,21 @@ def main(params, context):
         pass
 ";
 
+/// A grandchild that has left the process group and the session.
+const ESCAPES: &str = "\
+import os, time
+def main(params, context):
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.write(writer, str(os.getpid()).encode())
+            os.execvp('sleep', ['sleep', '1000'])
+        os._exit(0)
+    print(os.getpid(), int(os.read(reader, 20)))
+    time.sleep(1000)
+";
+
 fn started(script: &Script, private: &std::path::Path) -> (Running, Vec<i32>) {
     let mut running = Running::start(axion().arg("run").arg(script.path()).env("TMPDIR", private));
     let pids = running.pids();
@@ -37,7 +52,7 @@ fn entries(folder: &std::path::Path) -> usize {
 
 #[test]
 fn l7_a_killed_engine_leaves_no_process_within_a_second_and_no_file() {
-    for text in [HOLDS_THE_LOCK, COMPUTES] {
+    for text in [HOLDS_THE_LOCK, COMPUTES, ESCAPES] {
         let private = tempfile::tempdir().expect("a folder");
         let (mut running, pids) = started(&Script::new(text), private.path());
         running.0.kill().expect("killed");

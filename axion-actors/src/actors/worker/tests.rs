@@ -64,7 +64,8 @@ impl Stage {
         let id = WorkerId { pool: PoolKind::Cpu, index: 0 };
         let me = WorkerRef { id, generation: Generation(3) };
         let launched = launcher.launch(LaunchSpec { worker: id, slots: 1 });
-        let settings = Settings { start_timeout, stop_grace: Duration::from_millis(20), output_limit: 10 };
+        let settings =
+            Settings { start_timeout, stop_grace: Duration::from_millis(20), output_limit: 10, measure_every: None };
         let neighbours = Neighbours {
             dispatcher: recorder.clone().recipient(),
             ready: recorder.clone().recipient(),

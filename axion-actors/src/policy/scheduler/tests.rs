@@ -14,7 +14,7 @@ const MS: u64 = 1_000_000;
 fn scheduler() -> Scheduler {
     let mut table = TaskTable::new(Timestamp::UNIX_EPOCH, Keep { count: 1 << 20, bytes: 1 << 30, age: None });
     table.record_events(true);
-    Scheduler::new(table, [TimeLimits::default(); 2])
+    Scheduler::new(table, [PoolRules::default(); 2])
 }
 
 fn worker(index: u32, generation: u32) -> WorkerRef {
@@ -278,7 +278,7 @@ fn cancelling_answers_for_every_state_a_task_can_be_in() {
     let queued = submit(&mut scheduler, 1, Tick(0))[0];
     assert_eq!(scheduler.cancel(queued, grace, Tick(0)), CancelAnswer::Removed);
     assert_eq!(scheduler.cancel(queued, grace, Tick(0)), CancelAnswer::AlreadyFinished("cancelled"));
-    assert_eq!(scheduler.queued(), 0);
+    assert_eq!(scheduler.table().queued().0, 0);
 
     scheduler.joined(worker(0, 1), 1, Tick(0));
     let running = submit_as(&mut scheduler, 1, Tick(0), |task| task.retry(crate::model::RetryPolicy::times(5)))[0];
@@ -340,6 +340,63 @@ fn a_poison_task_convicts_itself_and_its_neighbours_succeed() {
             assert_eq!((record.worker_losses, record.attempt), (1, Some(Attempt(2))));
         }
     }
+}
+
+fn ruled(rules: PoolRules) -> Scheduler {
+    let table = TaskTable::new(Timestamp::UNIX_EPOCH, Keep { count: 100, bytes: 1 << 20, age: None });
+    Scheduler::new(table, [rules; 2])
+}
+
+#[test]
+fn a_worker_is_recycled_between_tasks_and_its_successor_is_there_before_it_goes() {
+    let mut scheduler = ruled(PoolRules { worker_tasks: Some(2), ..PoolRules::default() });
+    let (old, new) = (worker(0, 1), worker(0, 2));
+    scheduler.joined(old, 2, Tick(0));
+    submit(&mut scheduler, 5, Tick(0));
+    scheduler.reported(old, vec![done(Seq(1), MS), done(Seq(2), MS)], after(1));
+    let recycled = |actions: &[Action]| actions.iter().filter(|it| matches!(it, Action::Recycle { .. })).count();
+    assert_eq!(recycled(&scheduler.take_actions()), 1);
+    // Until the successor is there, it works on, and is not asked twice.
+    scheduler.reported(old, vec![done(Seq(3), MS)], after(2));
+    assert_eq!(recycled(&scheduler.take_actions()), 0);
+    scheduler.joined(new, 2, after(3));
+    submit(&mut scheduler, 2, after(3));
+    assert_eq!(scheduler.sent_to(new).len(), 2, "the successor takes what comes");
+    assert!(!scheduler.take_actions().iter().any(|it| matches!(it, Action::Retire { .. })), "the old one is busy");
+    let rest: Vec<u64> = scheduler.sent_to(old).iter().map(|(_, seq)| seq.0).collect();
+    for seq in rest {
+        scheduler.reported(old, vec![done(Seq(seq), MS)], after(4));
+    }
+    let actions = scheduler.take_actions();
+    assert!(actions.iter().any(|it| matches!(it, Action::Retire { worker } if *worker == old)), "{actions:?}");
+    scheduler.left(old, Departure { reason: WorkerDownReason::Retired, ..killed(&[]) }, after(5));
+    assert_eq!(scheduler.sent_to(new).len(), 2, "L3: the departure of the old one is not the new one's");
+}
+
+#[test]
+fn a_full_worker_is_recycled_and_a_task_above_its_limit_is_ended() {
+    let rules = PoolRules { worker_memory: Some(100), task_memory: Some(200), ..PoolRules::default() };
+    let mut scheduler = ruled(rules);
+    scheduler.joined(worker(0, 1), 3, Tick(0));
+    scheduler.reported(worker(0, 1), vec![Report::Measured { resident: 100 }], Tick(1));
+    assert!(scheduler.take_actions().is_empty());
+    scheduler.reported(worker(0, 1), vec![Report::Measured { resident: 101 }], Tick(2));
+    assert!(matches!(scheduler.take_actions()[..], [Action::Recycle { .. }]));
+
+    // Three run: nobody knows which one it is. Each runs again alone, and only the guilty one is ended.
+    submit(&mut scheduler, 3, Tick(3));
+    scheduler.take_actions();
+    scheduler.reported(worker(0, 1), vec![Report::Measured { resident: 201 }], Tick(4));
+    assert!(matches!(scheduler.take_actions()[..], [Action::Kill { reason: KillReason::MemoryLimit, .. }]));
+    scheduler.left(worker(0, 1), killed_by(KillReason::MemoryLimit, &[1, 2, 3]), Tick(5));
+    scheduler.joined(worker(0, 2), 3, Tick(6));
+    assert_eq!(scheduler.sent_to(worker(0, 2)).len(), 1, "alone");
+    scheduler.reported(worker(0, 2), vec![Report::Measured { resident: 201 }], Tick(7));
+    scheduler.left(worker(0, 2), killed_by(KillReason::MemoryLimit, &[1]), Tick(8));
+    let records = finished(scheduler.take_actions());
+    let [record] = &records[..] else { panic!("{records:?}") };
+    assert_eq!(record.outcome.error().map(|error| error.kind), Some(ErrorKind::MemoryLimit));
+    assert_eq!(scheduler.table().live(), 2);
 }
 
 /// One step of a random history; numbers pick among what is there.
@@ -525,7 +582,9 @@ impl World {
     fn check(&self) {
         let table = self.scheduler.table();
         let queued = table.keys().filter(|key| table.state(*key) == Some(State::Queued)).count();
-        assert_eq!(queued, self.scheduler.queued());
+        let weight = |key| table.task(key).map_or(0, Task::weight);
+        let bytes = table.keys().filter(|key| table.state(*key) == Some(State::Queued)).map(weight).sum::<usize>();
+        assert_eq!((queued, bytes), table.queued());
         let keys = self.scheduler.pools.iter().flat_map(|pool| pool.queue.iter().chain(&pool.suspects));
         let live: Vec<TaskKey> = keys.copied().filter(|key| table.task(*key).is_some()).collect();
         assert_eq!(live.len(), queued, "L1: every queued task is in a queue");
