@@ -87,6 +87,10 @@ pub(crate) struct Run {
     #[arg(long, value_name = "TIME", value_parser = span, requires = "retries")]
     pub(crate) retry_wait: Option<Duration>,
 
+    /// End the task when its process holds more memory: a number of bytes, or 200M, 1.5G.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) memory_limit: Option<u64>,
+
     /// What to print: the result's data, or the whole record with id, outcome, worker and timings.
     #[arg(long, value_enum, default_value_t = Output::Data)]
     pub(crate) output: Output,
@@ -100,6 +104,22 @@ fn span(text: &str) -> Result<Duration, String> {
         Err(_) => text.parse::<jiff::SignedDuration>().ok().and_then(|it| it.try_into().ok()).ok_or_else(wrong)?,
     };
     if span.is_zero() { Err("must be longer than 0".to_owned()) } else { Ok(span) }
+}
+
+/// A number of bytes, with a unit of 1024 steps if there is one.
+fn size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is not a size: use a number of bytes, or 500K, 200M, 1.5G");
+    let digits = text.trim_end_matches(|it: char| it.is_ascii_alphabetic());
+    let unit = match text[digits.len()..].to_ascii_uppercase().trim_end_matches("IB").trim_end_matches('B') {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        _ => return Err(wrong()),
+    };
+    let bytes = digits.parse::<f64>().map_err(|_| wrong())? * f64::from(1 << unit);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
+    if (1.0..1e18).contains(&bytes) { Ok(bytes as u64) } else { Err(wrong()) }
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
@@ -148,6 +168,10 @@ mod tests {
         {
             assert_eq!(span(text), Ok(Duration::from_millis(millis)), "{text}");
         }
+        for (text, bytes) in [("100", 100), ("1K", 1024), ("200M", 200 << 20), ("1.5GiB", 3 << 29), ("2 kb", 2048)] {
+            assert_eq!(size(&text.replace(' ', "")), Ok(bytes), "{text}");
+        }
+        assert!(["", "x", "-1", "0", "5T", "1e99", "NaN"].iter().all(|text| size(text).is_err()));
         for text in ["", "x", "-1", "-5s", "0", "0s", "1e400", "NaN", "5 parsecs"] {
             assert!(span(text).is_err(), "{text}");
         }

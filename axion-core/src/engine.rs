@@ -1,5 +1,6 @@
 //! The engine as its users see it.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -34,6 +35,8 @@ pub struct Engine {
     bus: EventBus,
     runtime: Runtime,
     config: Config,
+    /// Tasks that shutdowns without patience have cancelled.
+    cancelled: AtomicUsize,
     ending: Mutex<Ending>,
 }
 
@@ -66,7 +69,15 @@ impl Engine {
         let (requests, inbox) = inbox()?;
         let parts = Parts { config: config.clone(), admission: admission.clone(), bus: bus.clone(), requests: inbox };
         let (runtime, thread) = runtime::start(parts, launcher, children)?;
-        Ok(Self { requests, admission, bus, runtime, config, ending: Mutex::new(Ending::NotYet(thread)) })
+        Ok(Self {
+            requests,
+            admission,
+            bus,
+            runtime,
+            config,
+            cancelled: AtomicUsize::new(0),
+            ending: Mutex::new(Ending::NotYet(thread)),
+        })
     }
 
     /// Hands a task in. Returns at once.
@@ -158,10 +169,15 @@ impl Engine {
     /// rest, and returns when no worker process is left.
     ///
     /// Can be called again, also from other threads: every call returns when the first is done, with
-    /// the same report. Blocks the thread; in async code, use a thread for blocking work.
+    /// the same report; one without patience (`Duration::ZERO`) cuts short a first one that still waits
+    /// for tasks. Blocks the thread; in async code, use a thread for blocking work.
     pub fn shutdown(&self, limit: Duration) -> ShutdownReport {
         // Closed before the lock is taken: nobody waits for room that will never come.
         self.admission.close();
+        if limit.is_zero() {
+            // With no task left, whoever waits for them goes on.
+            self.cancelled.fetch_add(self.cancel_all(), Ordering::Relaxed);
+        }
         let mut ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
         let report = match std::mem::replace(&mut *ending, Ending::Done(ShutdownReport::default())) {
             Ending::Done(report) => report,
@@ -175,10 +191,7 @@ impl Engine {
         let (reply, drained) = oneshot::channel();
         let _ = self.requests.send(Request::Drain { reply });
         let _ = park::wait_timeout(drained, limit);
-        let error = TaskError::new(ErrorKind::Shutdown, "the engine was shut down before the task ended");
-        let (reply, cancelled) = oneshot::channel();
-        let _ = self.requests.send(Request::CancelAll { error, reply });
-        let cancelled = park::wait_timeout(cancelled, ANSWER_LIMIT);
+        let cancelled = self.cancel_all() + self.cancelled.load(Ordering::Relaxed);
 
         let (reply, stopped) = oneshot::channel();
         self.runtime.supervisor.do_send(StopWorkers { reply });
@@ -187,7 +200,15 @@ impl Engine {
         if thread.join().is_err() {
             tracing::error!("the engine's thread had panicked");
         }
-        ShutdownReport { cancelled: cancelled.and_then(Result::ok).unwrap_or_default() }
+        ShutdownReport { cancelled }
+    }
+
+    /// Ends every live task as cancelled; returns how many there were.
+    fn cancel_all(&self) -> usize {
+        let error = TaskError::new(ErrorKind::Shutdown, "the engine was shut down before the task ended");
+        let (reply, cancelled) = oneshot::channel();
+        let _ = self.requests.send(Request::CancelAll { error, reply });
+        park::wait_timeout(cancelled, ANSWER_LIMIT).and_then(Result::ok).unwrap_or_default()
     }
 
     fn check(&self, task: &Task) -> Result<(), SubmitError> {

@@ -45,8 +45,16 @@ fn main() {
     let python = interpreter();
     println!("interpreter {}, {} processors\n", python.display(), std::thread::available_parallelism().expect("known"));
     type Section = fn(&Path, &mut Report);
-    let sections: [(&str, Section); 5] =
-        [("fake", fake), ("throughput", throughput), ("round trip", round_trip), ("start", start), ("idle", idle)];
+    let sections: [(&str, Section); 7] = [
+        // First: what the others leave in memory would be measured too.
+        ("idle", idle),
+        ("fake", fake),
+        ("throughput", throughput),
+        ("round trip", round_trip),
+        ("start", start),
+        ("ends", ends),
+        ("recycling", recycling),
+    ];
     for (name, section) in sections {
         if wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str())) {
             section(&python, &mut report);
@@ -178,7 +186,7 @@ fn trips(name: &str, python: &Path, report: &mut Report) {
 
 /// p50 and p99 in microseconds.
 fn quantiles(mut trip: impl FnMut() -> Duration) -> (f64, f64) {
-    let mut times = Histogram::<u64>::new(3).expect("three digits");
+    let mut times = histogram();
     for _ in 0..TRIPS {
         times.record(u64::try_from(trip().as_nanos()).expect("short")).expect("in range");
     }
@@ -224,6 +232,84 @@ fn replacement(engine: &Engine) -> f64 {
     // The first task may still have been sent to the dying worker; the next one is not.
     while !engine.submit(noop()).expect("accepted").wait().expect("a record").outcome.is_success() {}
     begun.elapsed().as_secs_f64() * 1e3
+}
+
+/// How exact time limits are, and how soon a dead worker's task runs again.
+fn ends(python: &Path, report: &mut Report) {
+    let engine = engine(python, 1);
+    let limit = Duration::from_millis(30);
+    let (mut late, mut again) = (Vec::new(), Vec::new());
+    for _ in 0..report.rounds {
+        let (mut lateness, mut restarts) = (histogram(), histogram());
+        for _ in 0..25 {
+            engine.submit(noop()).expect("accepted").wait().expect("a record");
+            let task = Task::script(END).params(&serde_json::json!({"do": "sleep"})).expect("JSON").timeout(limit);
+            let begun = Instant::now();
+            let record = engine.submit(task).expect("accepted").wait().expect("a record");
+            assert_eq!(record.outcome.name(), "timed_out");
+            // The record comes after the process has been reaped.
+            lateness.record(micros(begun.elapsed().saturating_sub(limit))).expect("in range");
+            restarts.record(second_start(&engine)).expect("in range");
+        }
+        late.push(lateness.value_at_quantile(0.99) as f64 / 1e3);
+        again.push(restarts.value_at_quantile(0.99) as f64 / 1e3);
+    }
+    report.put("ends: deadline to reaped process group, p99", "ms", late);
+    report.put("ends: worker death to its task's next start, p99", "ms", again);
+}
+
+/// From the death of a worker to the next start of the task that ran in it, in microseconds.
+fn second_start(engine: &Engine) -> u64 {
+    let folder = std::env::temp_dir().join(format!("axion-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("made");
+    let mark = folder.join("died");
+    let params = serde_json::json!({"do": "die_once", "mark": mark});
+    let task = Task::script(END).params(&params).expect("JSON");
+    let record = engine.submit(task).expect("accepted").wait().expect("a record");
+    std::fs::remove_dir_all(&folder).expect("removed");
+    let seconds: f64 = record.outcome.data().expect("it ran again").parse().expect("a number");
+    micros(Duration::from_secs_f64(seconds))
+}
+
+const END: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/engine/end.py");
+
+fn histogram() -> Histogram<u64> {
+    Histogram::new(3).expect("three digits")
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).expect("short").max(1)
+}
+
+/// What a new worker for every 100 tasks of a millisecond costs.
+fn recycling(python: &Path, report: &mut Report) {
+    let start = |most| {
+        let worker = axion_core::WorkerConfig { max_tasks_per_worker: most, ..Default::default() };
+        let config = axion_core::Config {
+            cpu_bound_count: 2,
+            io_bound_count: 0,
+            cpu_bound_worker: worker,
+            python: Some(python.to_owned()),
+            ..Default::default()
+        };
+        Engine::builder().config(config).start().expect("starts")
+    };
+    let (never, often) = (start(None), start(Some(100)));
+    let millisecond = |engine: &Engine| {
+        let begun = Instant::now();
+        let task = || Task::script(END).params(&serde_json::json!({"do": "work"})).expect("JSON");
+        let handles: Vec<_> = (0..2000).map(|_| engine.submit_wait(task()).expect("accepted")).collect();
+        handles.into_iter().for_each(succeeded);
+        2000.0 / begun.elapsed().as_secs_f64()
+    };
+    let (mut without, mut with) = (Vec::new(), Vec::new());
+    for _ in 0..report.rounds {
+        without.push(millisecond(&never));
+        with.push(millisecond(&often));
+    }
+    let without = report.put("recycling: tasks of 1 ms, never", "/s", without);
+    let with = report.put("recycling: tasks of 1 ms, every 100", "/s", with);
+    report.ratio("recycling: every 100 tasks against never", with / without);
 }
 
 const PID: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/engine/pid.py");

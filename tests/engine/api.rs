@@ -152,6 +152,21 @@ fn shutdown_lets_tasks_end_cancels_the_rest_and_can_be_repeated() {
 }
 
 #[test]
+fn a_second_shutdown_without_patience_cuts_the_first_short() {
+    let (engine, _children) = scripted(Engine::builder().cpu_workers(1).io_workers(0));
+    let stuck = engine.submit(noop()).expect("accepted");
+    std::thread::scope(|scope| {
+        let patient = scope.spawn(|| engine.shutdown(Duration::from_secs(3600)));
+        // Once the doors are closed, the patient one is under way.
+        while engine.submit(noop()).is_ok() {}
+        scope.spawn(|| engine.shutdown(Duration::ZERO));
+        assert_eq!(ended(stuck).outcome.name(), "cancelled");
+        drop(_children);
+        assert!(patient.join().expect("joined").cancelled >= 1);
+    });
+}
+
+#[test]
 fn l1_a_panic_in_the_dispatcher_wakes_everybody_with_a_typed_error() {
     let (engine, _children) = scripted(Engine::builder().cpu_workers(1).io_workers(0));
     let handles: Vec<_> = (0..10).map(|_| engine.submit(noop()).expect("accepted")).collect();

@@ -4,8 +4,8 @@ use std::io::{ErrorKind as IoErrorKind, Write};
 use std::time::Duration;
 
 use axion_core::{
-    Backoff, Engine, ErrorKind, EventKind, Events, Outcome, PoolKind, RetryPolicy, StartError, Task, TaskHandle,
-    TaskId, TaskRecord, Watched,
+    Backoff, Config, Engine, ErrorKind, EventKind, Events, Outcome, PoolKind, RetryPolicy, StartError, Task,
+    TaskHandle, TaskId, TaskRecord, Watched, WorkerConfig,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -61,11 +61,16 @@ fn retries(run: &Run) -> RetryPolicy {
 
 fn start(run: &Run, task: Task) -> Exit {
     let io = matches!(run.pool.into(), PoolKind::Io);
-    let mut builder = Engine::builder().cpu_workers(u32::from(!io)).io_workers(u32::from(io));
-    if let Some(python) = &run.python {
-        builder = builder.python(python);
-    }
-    let engine = match builder.start() {
+    let worker = WorkerConfig { task_memory_limit: run.memory_limit, ..WorkerConfig::default() };
+    let config = Config {
+        cpu_bound_count: u32::from(!io),
+        io_bound_count: u32::from(io),
+        cpu_bound_worker: worker.clone(),
+        io_bound_worker: worker,
+        python: run.python.clone(),
+        ..Config::default()
+    };
+    let engine = match Engine::builder().config(config).start() {
         Ok(engine) => engine,
         Err(error) => return cannot_start(&error),
     };

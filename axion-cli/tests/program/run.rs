@@ -115,6 +115,16 @@ fn a_time_limit_exits_with_124_and_says_where_the_task_was() {
 }
 
 #[test]
+fn a_memory_limit_ends_the_task() {
+    let script = Script::new(
+        "import time\ndef main(params, context):\n    kept = []\n    while True:\n        kept.append(b'x' * (8 << 20))\n        time.sleep(0.005)\n",
+    );
+    let ran = run(axion().arg("run").arg(script.path()).args(["--memory-limit", "150M"]));
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    assert!(ran.err.contains("memory_limit") && ran.err.contains("holding too much memory"), "{}", ran.err);
+}
+
+#[test]
 fn retries_are_told_and_the_last_result_counts() {
     let script =
         Script::new("def main(params, context):\n    return context.attempt if context.attempt == 3 else 1 / 0\n");
