@@ -236,7 +236,14 @@ fn replacement(engine: &Engine) -> f64 {
 
 /// How exact time limits are, and how soon a dead worker's task runs again.
 fn ends(python: &Path, report: &mut Report) {
-    let engine = engine(python, 1);
+    let config = axion_core::Config {
+        cpu_bound_count: 1,
+        io_bound_count: 0,
+        max_restarts: u32::MAX,
+        python: Some(python.to_owned()),
+        ..Default::default()
+    };
+    let engine = Engine::builder().config(config).start().expect("starts");
     let limit = Duration::from_millis(30);
     let (mut late, mut again) = (Vec::new(), Vec::new());
     for _ in 0..report.rounds {
