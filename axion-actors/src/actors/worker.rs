@@ -313,7 +313,7 @@ impl Worker {
     }
 
     fn gone(&mut self, exit: ChildExit) {
-        let ChildExit { cause, running, usage, stderr_tail, stacks } = exit;
+        let ChildExit { cause, running, usage, stderr_tail, stacks, out_of_memory } = exit;
         let code = match &cause {
             ExitCause::Exit(exit) => Some(*exit),
             _ => None,
@@ -335,7 +335,7 @@ impl Worker {
         self.bus.emit(|| EventKind::WorkerDown { worker: self.me, reason: reason.clone() });
         let [stdout_tail, stderr_tail] = std::mem::take(&mut self.tails).map(Tail::into_text);
         let post_mortem = PostMortem {
-            ended_by: ended_by(&reason),
+            ended_by: ended_by(&reason, out_of_memory),
             exit: code,
             usage,
             worker_age_seconds: self.born.elapsed().as_secs_f64(),
@@ -354,8 +354,9 @@ impl Worker {
 }
 
 /// Who ended a process, as the worker sees it; for a killed attempt's neighbours the scheduler says so.
-fn ended_by(reason: &WorkerDownReason) -> EndedBy {
+fn ended_by(reason: &WorkerDownReason, out_of_memory: bool) -> EndedBy {
     match reason {
+        WorkerDownReason::Exited(ProcessExit::Signal(9)) if out_of_memory => EndedBy::OutOfMemory,
         WorkerDownReason::Exited(exit) => EndedBy::from_exit(*exit),
         WorkerDownReason::Killed(KillReason::Deadline) => EndedBy::Deadline,
         WorkerDownReason::Killed(KillReason::Cancel) => EndedBy::Cancel,

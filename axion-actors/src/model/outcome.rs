@@ -58,6 +58,8 @@ pub enum Outcome {
     TimedOut(Box<TaskError>),
     /// It was ended on request before it could finish.
     Cancelled(Box<TaskError>),
+    /// It had not started in time.
+    Expired(Box<TaskError>),
     /// Its workers died while it ran, as often as it may be run again.
     Lost(Box<TaskError>),
 }
@@ -69,6 +71,7 @@ impl Outcome {
         match error.kind {
             ErrorKind::SoftTimeout | ErrorKind::Timeout => Self::TimedOut(error),
             ErrorKind::Cancelled | ErrorKind::Shutdown => Self::Cancelled(error),
+            ErrorKind::Expired => Self::Expired(error),
             ErrorKind::WorkerLost => Self::Lost(error),
             _ => Self::Failed(error),
         }
@@ -94,7 +97,11 @@ impl Outcome {
     pub fn error(&self) -> Option<&TaskError> {
         match self {
             Self::Succeeded(_) => None,
-            Self::Failed(error) | Self::TimedOut(error) | Self::Cancelled(error) | Self::Lost(error) => Some(error),
+            Self::Failed(error)
+            | Self::TimedOut(error)
+            | Self::Cancelled(error)
+            | Self::Expired(error)
+            | Self::Lost(error) => Some(error),
         }
     }
 
@@ -106,6 +113,7 @@ impl Outcome {
             Self::Failed(_) => "failed",
             Self::TimedOut(_) => "timed_out",
             Self::Cancelled(_) => "cancelled",
+            Self::Expired(_) => "expired",
             Self::Lost(_) => "lost",
         }
     }
@@ -147,6 +155,8 @@ pub enum ErrorKind {
     MemoryLimit,
     /// The task was cancelled.
     Cancelled,
+    /// The task had not started when its time to live was over.
+    Expired,
     /// The engine was shut down before the task ended.
     Shutdown,
     /// The worker process died while it ran the task.

@@ -87,8 +87,11 @@ pub enum EndedBy {
     OwnExit,
     /// A signal that the processor or the process raises against itself: a crash or an abort.
     Crash,
-    /// A signal that somebody else sent: a person, a service manager, or the kernel for want of
-    /// memory. Who it was cannot be known from here.
+    /// A SIGKILL that the engine did not send, while the kernel counted a kill for want of memory in
+    /// the engine's control group.
+    OutOfMemory,
+    /// A signal that somebody else sent: a person, a service manager, or the kernel. Who it was cannot
+    /// be known from here.
     OutsideForce,
     /// It could not be learned.
     Unknown,
@@ -151,6 +154,7 @@ impl fmt::Display for PostMortem {
             EndedBy::Protocol => "killed by the engine for breaking the protocol",
             EndedBy::OwnExit => "it ended itself",
             EndedBy::Crash => "it crashed",
+            EndedBy::OutOfMemory => "killed from outside the engine, while the kernel ran out of memory for it",
             EndedBy::OutsideForce => "killed from outside the engine",
             EndedBy::Unknown => "unknown",
         };

@@ -71,11 +71,13 @@ pub struct TaskOptions {
     pub retry: RetryPolicy,
     /// How often it is run again after its worker died under it.
     pub max_worker_losses: u32,
+    /// How long it may wait for its first start; `None`: for ever.
+    pub ttl: Option<Duration>,
 }
 
 impl Default for TaskOptions {
     fn default() -> Self {
-        Self { timeout: None, soft_timeout: None, retry: RetryPolicy::default(), max_worker_losses: 2 }
+        Self { timeout: None, soft_timeout: None, retry: RetryPolicy::default(), max_worker_losses: 2, ttl: None }
     }
 }
 
@@ -169,6 +171,13 @@ impl Task {
     #[must_use]
     pub fn max_worker_losses(mut self, count: u32) -> Self {
         Arc::make_mut(&mut self.options).max_worker_losses = count;
+        self
+    }
+
+    /// Lets the task expire if it has not been sent to a worker for so long after its submission.
+    #[must_use]
+    pub fn ttl(mut self, limit: Duration) -> Self {
+        Arc::make_mut(&mut self.options).ttl = Some(limit);
         self
     }
 

@@ -22,7 +22,7 @@ use bytes::Bytes;
 
 use super::durations::Durations;
 use super::retry;
-use super::task_table::{Duplicate, End, Found, State, TaskKey, TaskTable};
+use super::task_table::{Duplicate, End, Found, Lot, State, TaskKey, TaskTable};
 use super::timers::{TimerId, Timers};
 use crate::model::{
     Attempt, CapturedOutput, EndedBy, ErrorKind, Json, KillReason, Outcome, PoolKind, PostMortem, ScriptPath, Seq,
@@ -239,6 +239,7 @@ enum Due {
     Hard(WorkerRef, Seq),
     Grace(WorkerRef, Seq),
     Retry(TaskKey),
+    Expiry(TaskKey),
 }
 
 #[derive(Debug)]
@@ -401,8 +402,30 @@ impl Scheduler {
             self.finish(key, None, End::without_run(Outcome::Failed(Box::new(error))), now);
         } else {
             self.pools[pool.index()].queue.push_back(key);
+            self.let_expire(key);
         }
         Ok(key)
+    }
+
+    /// Starts the clock of a task that waits for its first start, if it has one.
+    fn let_expire(&mut self, key: TaskKey) {
+        let limit = self.table.task(key).and_then(|task| task.options().ttl);
+        if let (Some(limit), Some(submitted)) = (limit, self.table.submitted(key)) {
+            let timer = self.timers.start(submitted.after(limit), Due::Expiry(key));
+            self.table.set_expiry(key, timer);
+        }
+    }
+
+    fn expired(&mut self, key: TaskKey, now: Tick) {
+        self.table.take_expiry(key);
+        if self.table.state(key) == Some(State::Queued) {
+            let pool = self.table.task(key).map(Task::pool);
+            let limit = self.table.task(key).and_then(|task| task.options().ttl).unwrap_or_default();
+            let words = format!("it had not started {limit:?} after its submission");
+            let error = Box::new(TaskError::new(ErrorKind::Expired, words));
+            self.finish(key, None, End::without_run(Outcome::Expired(error)), now);
+            self.sweep(pool);
+        }
     }
 
     /// A worker takes tasks from now on.
@@ -577,6 +600,7 @@ impl Scheduler {
                 Due::Hard(worker, seq) => self.kill(worker, seq, KillReason::Deadline),
                 Due::Grace(worker, seq) => self.kill(worker, seq, KillReason::Cancel),
                 Due::Retry(key) => self.again(key, now),
+                Due::Expiry(key) => self.expired(key, now),
             }
         }
         for member in self.pools.iter_mut().flat_map(|pool| pool.members.iter_mut().flatten()) {
@@ -854,7 +878,14 @@ impl Scheduler {
                 continue;
             }
             let pool = &mut self.pools[worker.id.pool.index()];
-            if lot.alone { pool.suspects.push_front(task.key) } else { pool.queue.push_front(task.key) }
+            if lot.alone {
+                pool.suspects.push_front(task.key)
+            } else {
+                pool.queue.push_front(task.key)
+            }
+            if lot == Lot::default() {
+                self.let_expire(task.key);
+            }
         }
     }
 
@@ -869,6 +900,9 @@ impl Scheduler {
     }
 
     fn finish(&mut self, key: TaskKey, by: Option<(WorkerRef, Seq)>, end: End, now: Tick) {
+        if let Some(timer) = self.table.take_expiry(key) {
+            self.timers.stop(timer);
+        }
         if let Some(record) = self.table.finish(key, by, end, now) {
             self.actions.push(Action::Finished { record });
         }
@@ -899,6 +933,9 @@ fn dispatch(
 ) {
     let seq = member.next;
     let Some(attempt) = table.send(key, member.worker, seq, now) else { return };
+    if let Some(timer) = table.take_expiry(key) {
+        timers.stop(timer);
+    }
     let Some(task) = table.task(key) else { return };
     member.next = seq.next();
     let (id, script, params) = (task.id(), task.script_path().clone(), task.params_text().clone());

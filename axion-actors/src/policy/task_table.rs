@@ -73,6 +73,8 @@ struct Entry {
 #[derive(Debug, Default)]
 struct Past {
     lot: Lot,
+    /// What lets it expire, while it has not started.
+    expiry: Option<TimerId>,
     earlier: VecDeque<AttemptRecord>,
 }
 
@@ -370,6 +372,24 @@ impl TaskTable {
     /// Notes that a task's cancellation was asked for; false if it was before.
     pub fn cancel(&mut self, key: TaskKey) -> bool {
         self.live.get_mut(key).is_some_and(|entry| !std::mem::replace(&mut entry.past().lot.cancelled, true))
+    }
+
+    /// Notes what lets a task expire.
+    pub fn set_expiry(&mut self, key: TaskKey, timer: TimerId) {
+        if let Some(entry) = self.live.get_mut(key) {
+            entry.past().expiry = Some(timer);
+        }
+    }
+
+    /// Takes what lets a task expire.
+    pub fn take_expiry(&mut self, key: TaskKey) -> Option<TimerId> {
+        self.live.get_mut(key)?.past.as_mut()?.expiry.take()
+    }
+
+    /// When a live task was submitted.
+    #[must_use]
+    pub fn submitted(&self, key: TaskKey) -> Option<Tick> {
+        self.live.get(key).map(|entry| entry.submitted)
     }
 
     /// What a live task has been through.

@@ -223,6 +223,19 @@ pub(super) fn ask_for_stacks(pid: Pid) -> bool {
     unsafe { libc::kill(pid.as_raw_pid(), libc::SIGRTMAX() - 2) == 0 }
 }
 
+/// How many processes of the engine's control group the kernel has killed for want of memory; `None`
+/// where there are no control groups of version 2.
+pub(super) fn out_of_memory_kills() -> Option<u64> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let events = std::fs::read_to_string(format!("/sys/fs/cgroup{path}/memory.events")).ok()?;
+    kills_in(&events)
+}
+
+fn kills_in(events: &str) -> Option<u64> {
+    events.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
+}
+
 /// The resident memory of a process, in bytes; `None` if it is gone.
 pub(crate) fn resident(pid: u32) -> Option<u64> {
     let pages = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
@@ -269,5 +282,17 @@ impl StatusPage {
         let read = rustix::io::pread(&self.0, &mut bytes[..], 0).ok()?;
         let numbers = bytes[..read].as_chunks::<8>().0.iter().map(|raw| u64::from_le_bytes(*raw));
         (read == bytes.len()).then(|| numbers.filter(|seq| *seq != 0).map(Seq).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_count_of_memory_kills_is_read() {
+        let events = "low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 0\n";
+        assert_eq!(kills_in(events), Some(2));
+        assert_eq!(kills_in("low 0\n"), None);
     }
 }

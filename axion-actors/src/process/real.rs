@@ -137,7 +137,14 @@ impl Launcher for RealLauncher {
                 Err(error) => {
                     program.unlearn(&error);
                     let cause = ExitCause::NotStarted(error);
-                    ChildExit { cause, running: None, usage: None, stderr_tail: String::new(), stacks: None }
+                    ChildExit {
+                        cause,
+                        running: None,
+                        usage: None,
+                        stderr_tail: String::new(),
+                        stacks: None,
+                        out_of_memory: false,
+                    }
                 }
             };
             let _ = events.send(ChildEvent::Exited(exit)).await;
@@ -241,6 +248,8 @@ struct Pump {
     stacks: AsyncFd<OwnedFd>,
     /// The folder of the runtime's files.
     runtime: String,
+    /// The kernel's count of memory kills when the process was young.
+    memory_kills: Option<u64>,
     last_stacks: Option<String>,
     data_frames: FrameReader,
     control_frames: FrameReader,
@@ -287,6 +296,7 @@ impl Pump {
             page: process.page,
             stacks: watch(process.stacks)?,
             runtime: String::new(),
+            memory_kills: linux::out_of_memory_kills(),
             last_stacks: None,
             data_frames: FrameReader::new(frame_limit),
             control_frames: FrameReader::new(frame_limit),
@@ -516,7 +526,8 @@ impl Pump {
             }
         };
         let stderr_tail = String::from_utf8_lossy(&self.stderr_tail).trim().to_owned();
-        ChildExit { cause, running, usage, stderr_tail, stacks: self.last_stacks.take() }
+        let out_of_memory = linux::out_of_memory_kills() > self.memory_kills;
+        ChildExit { cause, running, usage, stderr_tail, stacks: self.last_stacks.take(), out_of_memory }
     }
 }
 

@@ -156,6 +156,7 @@ impl FakeChild {
             usage: None,
             stderr_tail: "last words".to_owned(),
             stacks: None,
+            out_of_memory: false,
         };
         self.event(ChildEvent::Exited(exit)).await;
     }

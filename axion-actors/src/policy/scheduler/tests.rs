@@ -342,6 +342,27 @@ fn a_poison_task_convicts_itself_and_its_neighbours_succeed() {
     }
 }
 
+#[test]
+fn a_task_that_has_not_started_in_time_expires_and_one_that_has_does_not() {
+    let mut scheduler = scheduler();
+    let ttl = |task: Task| task.ttl(Duration::from_millis(10));
+    let ids = submit_as(&mut scheduler, 3, Tick(0), ttl);
+    scheduler.joined(worker(0, 1), 1, after(1));
+    scheduler.tick(after(9));
+    assert_eq!(scheduler.table().live(), 3);
+    scheduler.tick(after(10));
+    let records = finished(scheduler.take_actions());
+    assert_eq!(
+        records.iter().map(|it| (it.id, it.outcome.name())).collect::<Vec<_>>(),
+        [(ids[1], "expired"), (ids[2], "expired")]
+    );
+    assert_eq!(scheduler.next_tick(), None, "the clock of the one that runs is stopped");
+    assert_eq!(scheduler.table().queued(), (0, 0));
+    scheduler.left(worker(0, 1), killed(&[]), after(11));
+    scheduler.tick(after(11));
+    assert_eq!(finished(scheduler.take_actions()).len(), 1, "it came back without having started");
+}
+
 fn ruled(rules: PoolRules) -> Scheduler {
     let table = TaskTable::new(Timestamp::UNIX_EPOCH, Keep { count: 100, bytes: 1 << 20, age: None });
     Scheduler::new(table, [rules; 2])
@@ -402,7 +423,7 @@ fn a_full_worker_is_recycled_and_a_task_above_its_limit_is_ended() {
 /// One step of a random history; numbers pick among what is there.
 #[derive(Clone, Debug)]
 enum Step {
-    Submit { count: u8, timeout: Option<u8>, retries: u8, losses: u8 },
+    Submit { count: u8, timeout: Option<u8>, retries: u8, losses: u8, ttl: Option<u8> },
     Join(u8),
     End { worker: u8, pick: u8, micros: u32, fails: bool },
     Stale { worker: u8, seq: u8, generation: u8 },
@@ -416,8 +437,8 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (1..6u8, proptest::option::of(1..40u8), 0..3u8, 0..3u8)
-            .prop_map(|(count, timeout, retries, losses)| Step::Submit { count, timeout, retries, losses }),
+        4 => (1..6u8, proptest::option::of(1..40u8), 0..3u8, 0..3u8, proptest::option::of(1..40u8))
+            .prop_map(|(count, timeout, retries, losses, ttl)| Step::Submit { count, timeout, retries, losses, ttl }),
         2 => (0..3u8).prop_map(Step::Join),
         8 => (0..3u8, any::<u8>(), 1..5000u32, any::<bool>())
             .prop_map(|(worker, pick, micros, fails)| Step::End { worker, pick, micros, fails }),
@@ -458,12 +479,16 @@ impl World {
     fn apply(&mut self, step: Step) {
         self.now = Tick(self.now.0 + 1000);
         match step {
-            Step::Submit { count, timeout, retries, losses } => {
+            Step::Submit { count, timeout, retries, losses, ttl } => {
                 let ids = submit_as(&mut self.scheduler, count.into(), self.now, |task| {
                     let backoff = crate::model::Backoff::Fixed(Duration::from_millis(3));
                     let policy =
                         crate::model::RetryPolicy { backoff, ..crate::model::RetryPolicy::times(retries.into()) };
                     let task = task.retry(policy).max_worker_losses(losses.into());
+                    let task = match ttl {
+                        Some(ms) => task.ttl(Duration::from_millis(ms.into())),
+                        None => task,
+                    };
                     match timeout {
                         Some(ms) => task.timeout(Duration::from_millis(ms.into())),
                         None => task,
@@ -590,6 +615,12 @@ impl World {
         assert_eq!(live.len(), queued, "L1: every queued task is in a queue");
         assert_eq!(live.iter().collect::<BTreeSet<_>>().len(), queued, "once");
         let mut timers = table.keys().filter(|key| matches!(table.state(*key), Some(State::Waiting { .. }))).count();
+        let waits = |key: &TaskKey| table.state(*key) == Some(State::Queued);
+        timers += table
+            .keys()
+            .filter(waits)
+            .filter(|key| table.task(*key).is_some_and(|it| it.options().ttl.is_some()))
+            .count();
         let pools = self.scheduler.pools.iter();
         let suspects = pools.clone().any(|pool| pool.suspects.iter().any(|key| table.task(*key).is_some()));
         for member in pools.flat_map(|pool| pool.members.iter().flatten()) {
