@@ -6,7 +6,11 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{EventKind, Generation, ProcessExit, WorkerId};
+use std::sync::Arc;
+
+use crate::model::{
+    Attempt, ErrorKind, EventKind, Generation, Json, ProcessExit, TaskRecord, WorkerDownReason, WorkerId,
+};
 use crate::policy::task_table::Keep;
 
 const MS: u64 = 1_000_000;

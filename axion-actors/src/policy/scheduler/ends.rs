@@ -1,0 +1,257 @@
+//! How attempts end, and what becomes of their tasks.
+
+use super::Scheduler;
+use super::pool::{Due, InFlight, limits_of, start};
+use super::protocol::Action;
+use crate::model::{
+    CapturedOutput, EndedBy, ErrorKind, Json, KillReason, Outcome, PostMortem, Seq, Task, TaskError, Tick,
+    WorkerDownReason, WorkerRef,
+};
+use crate::policy::retry;
+use crate::policy::task_table::{End, Lot, TaskKey};
+
+/// The end of a worker, as each of its running attempts is told.
+pub(super) struct Bereft<'a> {
+    pub(super) worker: WorkerRef,
+    pub(super) reason: &'a WorkerDownReason,
+    pub(super) post_mortem: Option<PostMortem>,
+    /// Nothing else ran in it.
+    pub(super) alone: bool,
+}
+
+impl Scheduler {
+    pub(super) fn ended(
+        &mut self,
+        worker: WorkerRef,
+        seq: Seq,
+        nanos: u64,
+        result: Result<Json, Box<TaskError>>,
+        output: Option<Box<CapturedOutput>>,
+        now: Tick,
+    ) {
+        let Some(task) = self.leave_slot(worker, seq, now) else { return self.table.ignore() };
+        if let Some(known) = self.table.task(task.key) {
+            self.durations.record(known.script_path(), nanos);
+        }
+        match result {
+            Ok(data) => {
+                let end = End { outcome: Outcome::Succeeded(data), nanos: Some(nanos), output };
+                self.finish(task.key, Some((worker, seq)), end, now);
+            }
+            Err(error) => self.failed(task.key, (worker, seq), *error, Some(nanos), output, now),
+        }
+    }
+
+    /// Takes a task out of its worker; the next one there starts.
+    pub(super) fn leave_slot(&mut self, worker: WorkerRef, seq: Seq, now: Tick) -> Option<InFlight> {
+        let pool = &mut self.pools[worker.id.pool.index()];
+        let limits = pool.rules.limits;
+        let member = pool.member(worker)?;
+        let task = member.take(seq)?;
+        task.stop_timers(&mut self.timers);
+        member.stalled = false;
+        member.front_since = now;
+        member.ended += 1;
+        if member.in_flight.is_empty() {
+            member.alone = false;
+        }
+        start(&self.table, &mut self.timers, member, limits, now);
+        self.recycle_if_due(worker, 0);
+        self.retire_if_empty(worker);
+        Some(task)
+    }
+
+    /// An attempt failed: the task is retried if its policy says so, else that is its outcome.
+    pub(super) fn failed(
+        &mut self,
+        key: TaskKey,
+        by: (WorkerRef, Seq),
+        error: TaskError,
+        nanos: Option<u64>,
+        output: Option<Box<CapturedOutput>>,
+        now: Tick,
+    ) {
+        let lot = self.table.lot(key);
+        let wait = self
+            .table
+            .task(key)
+            .filter(|_| !lot.cancelled)
+            .and_then(|task| retry::wait(&task.options().retry, error.kind, lot.retries, task.id()));
+        if let Some(wait) = wait {
+            let timer = self.timers.start(now.after(wait), Due::Retry(key));
+            if !self.table.retry(key, by, error, (timer, wait), now) {
+                self.timers.stop(timer);
+            }
+        } else {
+            let end = End { outcome: Outcome::of_error(Box::new(error)), nanos, output };
+            self.finish(key, Some(by), end, now);
+        }
+    }
+
+    /// What becomes of an attempt whose process is gone.
+    pub(super) fn bereft(
+        &mut self,
+        task: &InFlight,
+        Bereft { worker, reason, post_mortem, alone }: Bereft<'_>,
+        output: Option<Box<CapturedOutput>>,
+        now: Tick,
+    ) {
+        let (key, by, lot) = (task.key, (worker, task.seq), self.table.lot(task.key));
+        let examined = |mut error: TaskError, ended_by: Option<EndedBy>| {
+            error.post_mortem = post_mortem.clone().map(|found| {
+                let ended_by = ended_by.unwrap_or(found.ended_by);
+                Box::new(PostMortem { ended_by, ..found })
+            });
+            error
+        };
+        let killed = matches!(reason, WorkerDownReason::Killed(_));
+        match task.kill {
+            Some(KillReason::Deadline) => {
+                let error = examined(self.timed_out(worker, key), Some(EndedBy::Deadline));
+                self.failed(key, by, error, None, output, now);
+            }
+            _ if lot.cancelled => {
+                let ended_by = (task.kill == Some(KillReason::Cancel)).then_some(EndedBy::Cancel);
+                self.failed(key, by, examined(cancelled(), ended_by), None, output, now);
+            }
+            Some(KillReason::MemoryLimit) if lot.alone || alone => {
+                let most = self.pools[worker.id.pool.index()].rules.task_memory.unwrap_or_default();
+                let words = format!("the process {} held more than {most} bytes of memory; killed", worker.id);
+                let error = TaskError::new(ErrorKind::MemoryLimit, words);
+                self.failed(key, by, examined(error, Some(EndedBy::MemoryLimit)), None, output, now);
+            }
+            // Each of them can have been the one: each runs again alone.
+            _ if matches!(reason, WorkerDownReason::Killed(KillReason::MemoryLimit)) => {
+                let error = examined(lost(worker, reason), Some(EndedBy::MemoryLimit));
+                self.run_again(key, by, error, true, now);
+            }
+            _ if killed => {
+                let error = examined(lost(worker, reason), Some(EndedBy::Neighbour));
+                self.run_again(key, by, error, false, now);
+            }
+            _ => {
+                let error = examined(lost(worker, reason), None);
+                let most = self.table.task(key).map_or(0, |task| task.options().max_worker_losses);
+                if lot.losses < most {
+                    self.run_again(key, by, error, true, now);
+                } else {
+                    let end = End { outcome: Outcome::Lost(Box::new(error)), nanos: None, output };
+                    self.finish(key, Some(by), end, now);
+                }
+            }
+        }
+    }
+
+    pub(super) fn timed_out(&self, worker: WorkerRef, key: TaskKey) -> TaskError {
+        let limits = self.table.task(key).map(|task| limits_of(task, self.pools[worker.id.pool.index()].rules.limits));
+        let limit = limits.and_then(|limits| limits.hard).unwrap_or_default();
+        TaskError::new(
+            ErrorKind::Timeout,
+            format!("still running on {} after its time limit of {limit:?}; killed", worker.id),
+        )
+    }
+
+    pub(super) fn run_again(&mut self, key: TaskKey, by: (WorkerRef, Seq), error: TaskError, suspect: bool, now: Tick) {
+        if self.table.rerun(key, by, error, suspect, now) {
+            let pool = &mut self.pools[by.0.id.pool.index()];
+            if suspect { pool.suspects.push_back(key) } else { pool.queue.push_front(key) }
+        }
+    }
+
+    /// A retry's wait is over: the task joins the end of its queue.
+    pub(super) fn again(&mut self, key: TaskKey, now: Tick) {
+        if self.table.due(key, now)
+            && let Some(kind) = self.table.task(key).map(Task::pool)
+        {
+            let suspect = self.table.lot(key).alone;
+            let pool = &mut self.pools[kind.index()];
+            if let Some(error) = pool.unavailable.clone() {
+                self.finish(key, None, End::without_run(Outcome::Failed(Box::new(error))), now);
+                return;
+            }
+            if suspect {
+                pool.suspects.push_back(key)
+            } else {
+                pool.queue.push_back(key)
+            }
+            self.place(kind, now);
+        }
+    }
+
+    pub(super) fn kill(&mut self, worker: WorkerRef, seq: Seq, reason: KillReason) {
+        let Some(member) = self.pools[worker.id.pool.index()].member(worker) else { return };
+        let Some(at) = member.position(seq) else { return };
+        member.in_flight[at].kill.get_or_insert(reason);
+        // One at a time: if the first of them is spared, the next one follows.
+        if !std::mem::replace(&mut member.condemned, true) {
+            self.actions.push(Action::Kill { worker, seq, reason });
+        }
+    }
+
+    pub(super) fn spared(&mut self, worker: WorkerRef, seq: Seq) {
+        let Some(member) = self.pools[worker.id.pool.index()].member(worker) else { return self.table.ignore() };
+        member.condemned = false;
+        let next = member.in_flight.iter().find_map(|task| Some((task.seq, task.kill?)));
+        if let Some((next, reason)) = next.filter(|(next, _)| *next != seq) {
+            self.kill(worker, next, reason);
+        }
+    }
+
+    pub(super) fn in_flight(&mut self, worker: WorkerRef, seq: Seq) -> Option<&mut InFlight> {
+        let member = self.pools[worker.id.pool.index()].member(worker)?;
+        let at = member.position(seq)?;
+        member.in_flight.get_mut(at)
+    }
+
+    pub(super) fn returned(&mut self, worker: WorkerRef, seqs: Vec<Seq>, now: Tick) {
+        let Some(member) = self.pools[worker.id.pool.index()].member(worker) else { return self.table.ignore() };
+        let mut tasks: Vec<InFlight> = seqs.into_iter().filter_map(|seq| member.take(seq)).collect();
+        tasks.sort_unstable_by_key(|task| task.seq);
+        for task in &tasks {
+            task.stop_timers(&mut self.timers);
+        }
+        self.requeue(worker, tasks, now);
+    }
+
+    /// Puts tasks back to the front of their queue, the first of them foremost (L5, L12). One whose
+    /// cancellation was asked for is cancelled instead.
+    pub(super) fn requeue(&mut self, worker: WorkerRef, tasks: Vec<InFlight>, now: Tick) {
+        for task in tasks.into_iter().rev() {
+            let lot = self.table.lot(task.key);
+            if !self.table.give_back(task.key, worker, task.seq, now) {
+                continue;
+            }
+            if lot.cancelled {
+                self.finish(task.key, None, End::without_run(Outcome::Cancelled(Box::new(cancelled()))), now);
+                continue;
+            }
+            let pool = &mut self.pools[worker.id.pool.index()];
+            if lot.alone {
+                pool.suspects.push_front(task.key)
+            } else {
+                pool.queue.push_front(task.key)
+            }
+            if lot == Lot::default() {
+                self.let_expire(task.key);
+            }
+        }
+    }
+}
+
+pub(super) fn cancelled() -> TaskError {
+    TaskError::new(ErrorKind::Cancelled, "the task was cancelled")
+}
+
+pub(super) fn lost(worker: WorkerRef, reason: &WorkerDownReason) -> TaskError {
+    let what = match reason {
+        WorkerDownReason::Exited(exit) => format!("died while it ran this task: {exit}"),
+        WorkerDownReason::Protocol { violation } => {
+            format!("broke the protocol while it ran this task and was killed: {violation}")
+        }
+        WorkerDownReason::Killed(_) => "was killed because of another task while it ran this one".to_owned(),
+        WorkerDownReason::ActorPanicked => "failed inside the engine while it ran this task".to_owned(),
+        WorkerDownReason::Retired => "was stopped while it ran this task".to_owned(),
+        WorkerDownReason::StartFailed { message, .. } => format!("did not start: {message}"),
+    };
+    TaskError::new(ErrorKind::WorkerLost, format!("worker {} {what}", worker.id))
+}

@@ -1,0 +1,167 @@
+//! What goes into the scheduler and what comes out: plain data.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::model::{
+    Attempt, CapturedOutput, Json, KillReason, PostMortem, ScriptPath, Seq, TaskError, TaskId, TaskRecord,
+    WorkerDownReason, WorkerRef,
+};
+
+/// What should happen.
+#[derive(Debug)]
+pub enum Action {
+    /// Send these tasks to this worker, in this order.
+    Run {
+        /// To whom.
+        worker: WorkerRef,
+        /// What.
+        tasks: Vec<RunTask>,
+    },
+    /// Ask this worker to give back what it has not started.
+    Revoke {
+        /// Whom.
+        worker: WorkerRef,
+        /// What.
+        seqs: Vec<Seq>,
+    },
+    /// Raise the soft time limit's exception in this attempt.
+    Interrupt {
+        /// Where it runs.
+        worker: WorkerRef,
+        /// Which.
+        seq: Seq,
+    },
+    /// Take this attempt back if it has not started, else ask it to stop.
+    Cancel {
+        /// Where it is.
+        worker: WorkerRef,
+        /// Which.
+        seq: Seq,
+    },
+    /// Kill the process of this attempt, unless the attempt has ended (L6).
+    Kill {
+        /// Where it runs.
+        worker: WorkerRef,
+        /// Which.
+        seq: Seq,
+        /// Why.
+        reason: KillReason,
+    },
+    /// Have this worker replaced: its successor is to be ready before it goes.
+    Recycle {
+        /// Which.
+        worker: WorkerRef,
+    },
+    /// Let this worker end: its successor is there and it has nothing left to do.
+    Retire {
+        /// Which.
+        worker: WorkerRef,
+    },
+    /// Tell whoever waits for this task.
+    Finished {
+        /// Its record.
+        record: Arc<TaskRecord>,
+    },
+}
+
+/// One task on its way to a worker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunTask {
+    /// Its name in that worker.
+    pub seq: Seq,
+    /// Which execution it is.
+    pub attempt: Attempt,
+    /// The task.
+    pub id: TaskId,
+    /// Its script.
+    pub script: ScriptPath,
+    /// Its parameters.
+    pub params: Bytes,
+    /// After how long it will be killed.
+    pub limit: Option<Duration>,
+}
+
+/// What a worker says of its tasks.
+#[derive(Debug)]
+pub enum Report {
+    /// An attempt ended.
+    Ended {
+        /// Which.
+        seq: Seq,
+        /// How long it ran.
+        nanos: u64,
+        /// With what.
+        result: Result<Json, Box<TaskError>>,
+        /// What it wrote.
+        output: Option<Box<CapturedOutput>>,
+    },
+    /// These attempts were taken back and will not run there.
+    Revoked {
+        /// Which.
+        seqs: Vec<Seq>,
+    },
+    /// So many bytes of the worker's memory are resident.
+    Measured {
+        /// How many.
+        resident: u64,
+    },
+    /// This attempt was to be killed, but had ended: the worker goes on.
+    Spared {
+        /// Which.
+        seq: Seq,
+    },
+}
+
+/// What becomes of a cancellation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CancelAnswer {
+    /// It had not started and never will: its outcome is Cancelled.
+    Removed,
+    /// It was sent to a worker: it is taken back, asked to stop, or killed after the grace period.
+    /// If it ends by itself first, that is its outcome.
+    Requested,
+    /// The same was asked before and is under way.
+    AlreadyRequested,
+    /// It had ended, with this outcome.
+    AlreadyFinished(&'static str),
+    /// No task with this id is known.
+    Unknown,
+}
+
+/// Time limits of the tasks that state none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimeLimits {
+    /// For the attempt.
+    pub hard: Option<Duration>,
+    /// For the exception in it.
+    pub soft: Option<Duration>,
+}
+
+/// What holds for the tasks and workers of one pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolRules {
+    /// Time limits.
+    pub limits: TimeLimits,
+    /// Resident bytes above which the task that runs is ended.
+    pub task_memory: Option<u64>,
+    /// Resident bytes above which a worker is replaced.
+    pub worker_memory: Option<u64>,
+    /// Tasks after which a worker is replaced.
+    pub worker_tasks: Option<u64>,
+}
+
+/// How a worker left.
+#[derive(Debug)]
+pub struct Departure {
+    /// Why.
+    pub reason: WorkerDownReason,
+    /// The attempts that had started and not ended; `None` if that could not be learned.
+    pub running: Option<Vec<Seq>>,
+    /// What those attempts had written.
+    pub outputs: Vec<(Seq, Box<CapturedOutput>)>,
+    /// What is known of the end of the process.
+    pub post_mortem: Option<PostMortem>,
+}
