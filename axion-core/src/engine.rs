@@ -1,6 +1,5 @@
 //! The engine as its users see it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -35,8 +34,6 @@ pub struct Engine {
     bus: EventBus,
     runtime: Runtime,
     config: Config,
-    /// Tasks that shutdowns without patience have cancelled.
-    cancelled: AtomicUsize,
     ending: Mutex<Ending>,
 }
 
@@ -69,15 +66,7 @@ impl Engine {
         let (requests, inbox) = inbox()?;
         let parts = Parts { config: config.clone(), admission: admission.clone(), bus: bus.clone(), requests: inbox };
         let (runtime, thread) = runtime::start(parts, launcher, children)?;
-        Ok(Self {
-            requests,
-            admission,
-            bus,
-            runtime,
-            config,
-            cancelled: AtomicUsize::new(0),
-            ending: Mutex::new(Ending::NotYet(thread)),
-        })
+        Ok(Self { requests, admission, bus, runtime, config, ending: Mutex::new(Ending::NotYet(thread)) })
     }
 
     /// Hands a task in. Returns at once.
@@ -176,7 +165,7 @@ impl Engine {
         self.admission.close();
         if limit.is_zero() {
             // With no task left, whoever waits for them goes on.
-            self.cancelled.fetch_add(self.cancel_all(), Ordering::Relaxed);
+            self.cancel_all();
         }
         let mut ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
         let report = match std::mem::replace(&mut *ending, Ending::Done(ShutdownReport::default())) {
@@ -191,7 +180,7 @@ impl Engine {
         let (reply, drained) = oneshot::channel();
         let _ = self.requests.send(Request::Drain { reply });
         let _ = park::wait_timeout(drained, limit);
-        let cancelled = self.cancel_all() + self.cancelled.load(Ordering::Relaxed);
+        let cancelled = self.cancel_all();
 
         let (reply, stopped) = oneshot::channel();
         self.runtime.supervisor.do_send(StopWorkers { reply });
@@ -203,7 +192,7 @@ impl Engine {
         ShutdownReport { cancelled }
     }
 
-    /// Ends every live task as cancelled; returns how many there were.
+    /// Ends every live task as cancelled; returns how many have been, by this and earlier calls.
     fn cancel_all(&self) -> usize {
         let error = TaskError::new(ErrorKind::Shutdown, "the engine was shut down before the task ended");
         let (reply, cancelled) = oneshot::channel();

@@ -47,8 +47,8 @@ class Channel:
         self.closed = False  # true in a process that user code forked off the worker
         self.frames = self._frames()
         self._lock = allocate_lock()
-        self._writer = None  # the thread that holds the lock
-        self._more = []  # frames that the writer's own signal handlers and destructors came up with
+        self._inside = set()  # the threads that are sending
+        self._more = []  # frames that their signal handlers and destructors came up with meanwhile
         os.register_at_fork(after_in_child=self._forget)
 
     def _forget(self):
@@ -103,21 +103,21 @@ class Channel:
         if self.closed:
             os._exit(0)
         me = get_ident()
-        if self._writer == me:
+        if me in self._inside:
             self._more.append(frame)
             return
-        with self._lock:
-            self._writer = me
-            try:
+        self._inside.add(me)
+        try:
+            with self._lock:
                 _write_all(self.data_out, frame)
                 while self._more:
                     _write_all(self.data_out, self._more.pop(0))
-            finally:
-                self._writer = None
+        finally:
+            self._inside.discard(me)
 
     def is_writing(self):
         """Whether this thread is in the middle of a frame, where no exception may be raised."""
-        return self._writer == get_ident()
+        return get_ident() in self._inside
 
     def emit(self, name, *values):
         """Writes a message that is not a result; nothing in a forked copy of the worker."""

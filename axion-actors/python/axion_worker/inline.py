@@ -62,9 +62,12 @@ class Inline:
 
     def interrupt(self, seq):
         """Raises `SoftTimeout` in the running task, or cancels its coroutine."""
-        task = self._running
-        if task is None or task._seq != seq:
-            return
+        with self._lock:
+            task = self._running
+            if task is None or task._seq != seq:
+                if seq >= self._taken:
+                    self._late = seq  # before its start, which looks here
+                return
         if task._cancel is not None:
             task._soft = True
             task._cancel()
@@ -128,6 +131,9 @@ class Inline:
                     last, batch = script, channel.batch
                 params = loads(params)
                 self._interruptible = True
+                if seq == self._late:
+                    self._late = 0
+                    raise SoftTimeout
                 value = call(params, context)
                 if type(value) not in _PLAIN and hasattr(value, "__await__"):
                     value = self._await(value, context)

@@ -27,6 +27,7 @@ class Threaded:
         self._load_locks = {}  # by script: one that takes long to load holds up only its own tasks
         self._loop_lock = threading.Lock()
         self._seen = 0  # the highest sequence number that was read
+        self._early = set()  # their soft time limits have passed before they began
         self._revoked = set()  # beyond it, still in the pipe
         self._worker_id = worker_id
         self._slots = slots
@@ -60,6 +61,7 @@ class Threaded:
     def revoke(self, seqs):
         """Takes back tasks that have not started; returns those it really took."""
         with self._lock:
+            self._early.difference_update(seqs)
             ahead = [seq for seq in seqs if seq > self._seen and seq not in self._revoked]
             self._revoked.update(ahead)
             return [seq for seq in seqs if self._waiting.pop(seq, None) is not None] + ahead
@@ -70,6 +72,8 @@ class Threaded:
         with self._lock:
             task = self._running.get(seq)
             if task is None:
+                if seq > self._seen or seq in self._waiting:
+                    self._early.add(seq)
                 return
             thread = self._in_thread.get(seq)
             task._soft = True
@@ -134,6 +138,8 @@ class Threaded:
                 begun = monotonic_ns()
                 context = Context(self._channel, self._worker_id, seq, attempt, task, limit, begun)
                 self._running[seq] = context
+                context._soft = seq in self._early
+                self._early.discard(seq)
                 self._page.enter(seq)
             self._run(context, script, params, batch)
 
@@ -146,6 +152,8 @@ class Threaded:
             params = loads(params)
             try:
                 self._enter_user_code(context)
+                if context._soft:
+                    raise SoftTimeout
                 value = script.call(params, context)
             finally:
                 self._leave_user_code(context)

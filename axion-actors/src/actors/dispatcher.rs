@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use rustc_hash::FxHashMap;
+use slotmap::SecondaryMap;
 use tokio::sync::oneshot;
 
 use super::StopOnPanic;
@@ -16,7 +17,7 @@ use super::messages::{
 };
 use crate::model::{Clock, PoolKind, Task, TaskError, TaskId, TaskRecord, Tick, WorkerRef};
 use crate::policy::scheduler::{Action, Scheduler};
-use crate::policy::task_table::{Duplicate, Expired, Found};
+use crate::policy::task_table::{Duplicate, Expired, Found, TaskKey};
 
 /// The actor that every task passes through.
 pub struct Dispatcher {
@@ -26,12 +27,14 @@ pub struct Dispatcher {
     bus: EventBus,
     requests: Option<Inbox>,
     workers: FxHashMap<WorkerRef, Recipient<Order>>,
-    /// By task id: a place in the table can be used again within one batch of requests.
-    waiters: FxHashMap<TaskId, Reply>,
+    /// By place in the table. What has finished is delivered before its place is used again.
+    waiters: SecondaryMap<TaskKey, Reply>,
     more_waiters: FxHashMap<TaskId, Vec<Reply>>,
     /// What the tasks in our queues hold of the admission: places, and units of bytes.
     held: (usize, usize),
     drains: Vec<oneshot::Sender<()>>,
+    /// Tasks that the engine's shutdown has cancelled.
+    cancelled: usize,
     /// Whom to ask for replacements.
     supervisor: Option<Recipient<Recycle>>,
     /// How long a cancelled task may take to stop by itself.
@@ -59,10 +62,11 @@ impl Dispatcher {
             bus,
             requests: Some(requests),
             workers: FxHashMap::default(),
-            waiters: FxHashMap::default(),
+            waiters: SecondaryMap::new(),
             more_waiters: FxHashMap::default(),
             held: (0, 0),
             drains: Vec::new(),
+            cancelled: 0,
             supervisor: None,
             cancel_grace,
             timer: None,
@@ -80,10 +84,9 @@ impl Dispatcher {
     fn submit(&mut self, task: Task, reply: Reply, now: Tick) {
         self.held.0 += 1;
         self.held.1 += self.admission.units_of(task.weight()) as usize;
-        let id = task.id();
         match self.scheduler.submit(task, now) {
-            Ok(_) => {
-                self.waiters.insert(id, reply);
+            Ok(key) => {
+                self.waiters.insert(key, reply);
             }
             Err(Duplicate) => {
                 let _ = reply.send(Err(Refusal::DuplicateId));
@@ -113,15 +116,26 @@ impl Dispatcher {
     }
 
     fn cancel_all(&mut self, error: &TaskError, reply: oneshot::Sender<usize>, now: Tick) {
-        let live = self.scheduler.table().live();
+        self.cancelled += self.scheduler.table().live();
         self.scheduler.cancel_all(error, now);
-        let _ = reply.send(live);
+        let _ = reply.send(self.cancelled);
     }
 
     fn settle(&mut self, ctx: &mut Context<Self>) {
         for event in self.scheduler.table_mut().take_events() {
             self.bus.send(event);
         }
+        self.carry_out();
+        self.give_room_back();
+        if self.scheduler.table().live() == 0 {
+            for drained in self.drains.drain(..) {
+                let _ = drained.send(());
+            }
+        }
+        self.arm(ctx);
+    }
+
+    fn carry_out(&mut self) {
         for action in self.scheduler.take_actions() {
             match action {
                 Action::Run { worker, tasks } => self.order(worker, Order::Run(tasks)),
@@ -135,16 +149,9 @@ impl Dispatcher {
                     }
                 }
                 Action::Retire { worker } => self.order(worker, Order::Retire),
-                Action::Finished { record } => self.deliver(&record),
+                Action::Finished { key, record } => self.deliver(key, &record),
             }
         }
-        self.give_room_back();
-        if self.scheduler.table().live() == 0 {
-            for drained in self.drains.drain(..) {
-                let _ = drained.send(());
-            }
-        }
-        self.arm(ctx);
     }
 
     /// Tasks that have left the queues give their room back. What came back to a queue may make it
@@ -168,10 +175,10 @@ impl Dispatcher {
         }
     }
 
-    fn deliver(&mut self, record: &Arc<TaskRecord>) {
+    fn deliver(&mut self, key: TaskKey, record: &Arc<TaskRecord>) {
         let more = self.more_waiters.remove(&record.id).unwrap_or_default();
         // Nobody may be waiting any more; the record is kept all the same.
-        for reply in self.waiters.remove(&record.id).into_iter().chain(more) {
+        for reply in self.waiters.remove(key).into_iter().chain(more) {
             let _ = reply.send(Ok(record.clone()));
         }
     }
@@ -223,6 +230,9 @@ impl StreamHandler<Vec<Request>> for Dispatcher {
                 }
                 Request::Drain { reply } => self.drains.push(reply),
                 Request::CancelAll { error, reply } => self.cancel_all(&error, reply, now),
+            }
+            if self.scheduler.has_actions() {
+                self.carry_out();
             }
         }
         for pool in PoolKind::ALL {

@@ -46,7 +46,7 @@ pub enum Request {
     CancelAll {
         /// The reason, for the tasks.
         error: TaskError,
-        /// Gets the number of tasks.
+        /// Gets the number of tasks so far.
         reply: oneshot::Sender<usize>,
     },
 }

@@ -331,6 +331,12 @@ impl Worker {
                 }
             },
         };
+        // One that broke the protocol is not believed any more, neither its page nor that what it had not
+        // answered had not started: its results may lie behind the garbage (L8).
+        let running = match reason {
+            WorkerDownReason::Protocol { .. } => Some(self.in_flight.iter().map(|(seq, _)| *seq).collect()),
+            _ => running,
+        };
         tracing::debug!(worker = %self.me, ?reason, "worker down");
         self.bus.emit(|| EventKind::WorkerDown { worker: self.me, reason: reason.clone() });
         let [stdout_tail, stderr_tail] = std::mem::take(&mut self.tails).map(Tail::into_text);

@@ -81,7 +81,8 @@ impl Default for TaskOptions {
     }
 }
 
-static NOTHING_SPECIAL: std::sync::LazyLock<Arc<TaskOptions>> = std::sync::LazyLock::new(Arc::default);
+/// Not behind an `Arc` that all tasks would count up and down from different threads.
+static NOTHING_SPECIAL: std::sync::LazyLock<TaskOptions> = std::sync::LazyLock::new(TaskOptions::default);
 
 /// One unit of work: a script, its parameters, and where it should run.
 ///
@@ -96,7 +97,7 @@ pub struct Task {
     pool: PoolKind,
     script: ScriptPath,
     params: Bytes,
-    options: Arc<TaskOptions>,
+    options: Option<Arc<TaskOptions>>,
 }
 
 impl Task {
@@ -111,7 +112,7 @@ impl Task {
             pool: PoolKind::Cpu,
             script: ScriptPath::new(path.as_ref()),
             params: Bytes::from_static(b"{}"),
-            options: NOTHING_SPECIAL.clone(),
+            options: None,
         }
     }
 
@@ -147,7 +148,7 @@ impl Task {
     /// the engine's: nothing the task does can move it.
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
-        Arc::make_mut(&mut self.options).timeout = Some(limit);
+        self.options_mut().timeout = Some(limit);
         self
     }
 
@@ -155,14 +156,14 @@ impl Task {
     /// coroutine a cancellation. A task that catches it may clean up or even go on.
     #[must_use]
     pub fn soft_timeout(mut self, limit: Duration) -> Self {
-        Arc::make_mut(&mut self.options).soft_timeout = Some(limit);
+        self.options_mut().soft_timeout = Some(limit);
         self
     }
 
     /// Runs the task again after failures.
     #[must_use]
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
-        Arc::make_mut(&mut self.options).retry = policy;
+        self.options_mut().retry = policy;
         self
     }
 
@@ -170,21 +171,25 @@ impl Task {
     /// for a task that must not run twice.
     #[must_use]
     pub fn max_worker_losses(mut self, count: u32) -> Self {
-        Arc::make_mut(&mut self.options).max_worker_losses = count;
+        self.options_mut().max_worker_losses = count;
         self
     }
 
     /// Lets the task expire if it has not been sent to a worker for so long after its submission.
     #[must_use]
     pub fn ttl(mut self, limit: Duration) -> Self {
-        Arc::make_mut(&mut self.options).ttl = Some(limit);
+        self.options_mut().ttl = Some(limit);
         self
+    }
+
+    fn options_mut(&mut self) -> &mut TaskOptions {
+        Arc::make_mut(self.options.get_or_insert_default())
     }
 
     /// What it asks for.
     #[must_use]
     pub fn options(&self) -> &TaskOptions {
-        &self.options
+        self.options.as_deref().unwrap_or(&NOTHING_SPECIAL)
     }
 
     /// The task's id.

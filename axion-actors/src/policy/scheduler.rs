@@ -66,6 +66,12 @@ impl Scheduler {
         &mut self.table
     }
 
+    /// Whether something should happen.
+    #[must_use]
+    pub fn has_actions(&self) -> bool {
+        !self.actions.is_empty()
+    }
+
     /// Takes what should happen since the last call, in order.
     pub fn take_actions(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.actions)
@@ -355,7 +361,7 @@ impl Scheduler {
             self.timers.stop(timer);
         }
         if let Some(record) = self.table.finish(key, by, end, now) {
-            self.actions.push(Action::Finished { record });
+            self.actions.push(Action::Finished { key, record });
         }
     }
 

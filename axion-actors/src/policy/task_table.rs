@@ -165,7 +165,6 @@ pub struct Duplicate;
 enum Place {
     Live(TaskKey),
     Kept(Arc<TaskRecord>),
-    Expired(Expired),
 }
 
 /// All tasks that are live, and the records of those that finished lately.
@@ -178,8 +177,9 @@ pub struct TaskTable {
     places: FxHashMap<TaskId, Place>,
     /// By the time they finished.
     kept: VecDeque<(TaskId, Tick)>,
-    /// As many as may be kept, so that whoever asks late learns what became of a record.
-    expired: VecDeque<TaskId>,
+    /// As many as may be kept, so that whoever asks late learns what became of a record. Searched
+    /// from end to end for that, which is rare, so that dropping a record costs next to nothing.
+    expired: VecDeque<(TaskId, Expired)>,
     kept_bytes: usize,
     keep: Keep,
     ignored: u64,
@@ -277,8 +277,7 @@ impl TaskTable {
         match self.places.get(&id) {
             Some(Place::Live(key)) => Found::Live(*key),
             Some(Place::Kept(record)) => Found::Finished(record.clone()),
-            Some(Place::Expired(expired)) => Found::Expired(*expired),
-            None => Found::Unknown,
+            None => self.expired.iter().find(|(it, _)| *it == id).map_or(Found::Unknown, |(_, it)| Found::Expired(*it)),
         }
     }
 
@@ -386,6 +385,12 @@ impl TaskTable {
         self.live.get_mut(key)?.past.as_mut()?.expiry.take()
     }
 
+    /// Whether an attempt of a live task has started before.
+    #[must_use]
+    pub fn has_run(&self, key: TaskKey) -> bool {
+        self.live.get(key).is_some_and(|entry| entry.attempts > 0)
+    }
+
     /// When a live task was submitted.
     #[must_use]
     pub fn submitted(&self, key: TaskKey) -> Option<Tick> {
@@ -490,17 +495,14 @@ impl TaskTable {
 
     fn expire(&mut self, why: ExpiredBy, now: Tick) {
         let Some((oldest, _)) = self.kept.pop_front() else { return };
-        let expired = Place::Expired(Expired { at: self.wall(now), why });
-        if let Some(Place::Kept(gone)) = self.places.insert(oldest, expired) {
+        if let Some(Place::Kept(gone)) = self.places.remove(&oldest) {
             self.kept_bytes -= gone.weight();
             self.evicted += 1;
         }
-        self.expired.push_back(oldest);
-        if self.expired.len() > self.keep.count
-            && let Some(forgotten) = self.expired.pop_front()
-        {
-            self.places.remove(&forgotten);
+        if self.expired.len() == self.keep.count {
+            self.expired.pop_front();
         }
+        self.expired.push_back((oldest, Expired { at: self.wall(now), why }));
     }
 
     fn wall(&self, tick: Tick) -> Timestamp {

@@ -46,8 +46,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a group may take to stop before an attempt is killed all the same.
 const STOP: Duration = Duration::from_millis(10);
 /// How long to wait for the first of the stacks, and then for more.
-const FIRST_STACKS: Duration = Duration::from_millis(12);
-const MORE_STACKS: Duration = Duration::from_millis(2);
+const FIRST_STACKS: Duration = Duration::from_millis(25);
+const MORE_STACKS: Duration = Duration::from_millis(3);
 /// The most that is kept of them.
 const MOST_STACKS: usize = 64 << 10;
 

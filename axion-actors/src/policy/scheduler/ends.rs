@@ -8,7 +8,7 @@ use crate::model::{
     WorkerDownReason, WorkerRef,
 };
 use crate::policy::retry;
-use crate::policy::task_table::{End, Lot, TaskKey};
+use crate::policy::task_table::{End, TaskKey};
 
 /// The end of a worker, as each of its running attempts is told.
 pub(super) struct Bereft<'a> {
@@ -231,7 +231,7 @@ impl Scheduler {
             } else {
                 pool.queue.push_front(task.key)
             }
-            if lot == Lot::default() {
+            if !self.table.has_run(task.key) {
                 self.let_expire(task.key);
             }
         }

@@ -9,6 +9,7 @@ use crate::model::{
     Attempt, CapturedOutput, Json, KillReason, PostMortem, ScriptPath, Seq, TaskError, TaskId, TaskRecord,
     WorkerDownReason, WorkerRef,
 };
+use crate::policy::task_table::TaskKey;
 
 /// What should happen.
 #[derive(Debug)]
@@ -62,6 +63,8 @@ pub enum Action {
     },
     /// Tell whoever waits for this task.
     Finished {
+        /// Its place in the table, until now.
+        key: TaskKey,
         /// Its record.
         record: Arc<TaskRecord>,
     },

@@ -130,7 +130,7 @@ fn l5_a_dead_worker_loses_what_it_ran_and_gives_back_the_rest_in_order() {
     scheduler.take_actions();
     scheduler.left(worker(0, 1), killed(&[2]), Tick(2 * MS));
     let actions = scheduler.take_actions();
-    let [Action::Finished { record }] = &actions[..] else { panic!("{actions:?}") };
+    let [Action::Finished { record, .. }] = &actions[..] else { panic!("{actions:?}") };
     assert_eq!(record.id, ids[1]);
     let error = record.outcome.error().expect("lost");
     assert!(error.message.contains("cpu-0") && error.message.contains("SIGKILL"), "{}", error.message);
@@ -163,7 +163,7 @@ fn a_pool_that_cannot_start_fails_its_tasks_with_the_reason_and_heals() {
     let ends: Vec<_> = scheduler.take_actions().into_iter().collect();
     assert_eq!(ends.len(), 3);
     for end in ends {
-        let Action::Finished { record } = end else { panic!("{end:?}") };
+        let Action::Finished { record, .. } = end else { panic!("{end:?}") };
         assert_eq!(record.outcome.error(), Some(&error));
     }
     scheduler.joined(worker(0, 1), 1, Tick(3));
@@ -177,7 +177,7 @@ fn failing(seq: Seq, kind: ErrorKind) -> Report {
 
 fn finished(actions: Vec<Action>) -> Vec<Arc<TaskRecord>> {
     let records = actions.into_iter().filter_map(|action| match action {
-        Action::Finished { record } => Some(record),
+        Action::Finished { record, .. } => Some(record),
         _ => None,
     });
     records.collect()
@@ -596,7 +596,7 @@ impl World {
     fn take_actions(&mut self) {
         for action in self.scheduler.take_actions() {
             match action {
-                Action::Finished { record } => self.records.push(record),
+                Action::Finished { record, .. } => self.records.push(record),
                 Action::Kill { worker, seq, reason } => {
                     let ordered = &mut self.ordered[worker.id.index as usize];
                     assert!(ordered.is_none(), "one kill at a time");

@@ -1,0 +1,108 @@
+//! What the tasks themselves noted: which attempts really ran, in which order and process.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use axion_core::TaskId;
+
+use crate::round::Ended;
+use crate::trace::Trace;
+
+/// One line of the notes.
+#[derive(Clone, Copy, Debug)]
+struct Note {
+    /// Where it stands in the file.
+    at: u64,
+    begins: bool,
+    attempt: u32,
+    pid: u32,
+}
+
+/// All notes, by the index of their task.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    by_task: HashMap<usize, Vec<Note>>,
+    pub(crate) executions: u64,
+}
+
+impl Notes {
+    /// Lines that are no notes were written by a garbage task that caught the file.
+    pub(crate) fn read(file: &Path) -> Self {
+        // No task has run if there is no file; the records then say so, too.
+        let text = std::fs::read(file).unwrap_or_default();
+        let mut notes = Self::default();
+        let mut at = 0;
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            if let Some((index, note)) = parse(line, at) {
+                notes.executions += u64::from(note.begins);
+                notes.by_task.entry(index).or_default().push(note);
+            }
+            at += line.len() as u64;
+        }
+        notes
+    }
+
+    /// Holds a task's executions against its record, and its events if all were seen.
+    pub(crate) fn check(&self, index: usize, ended: &Ended, trace: Option<&Trace>) -> Result<(), String> {
+        let notes = self.by_task.get(&index).map_or(&[][..], Vec::as_slice);
+        check_order(notes)?;
+        let record = &ended.record;
+        let attempts = record.attempt.map_or(0, |attempt| attempt.0);
+        if let Some(late) = notes.iter().find(|note| note.at >= ended.notes_then) {
+            return Err(format!("attempt {} went on after the task's outcome", late.attempt));
+        }
+        if let Some(beyond) = notes.iter().find(|note| note.attempt > attempts) {
+            return Err(format!("attempt {} ran, but its record says {attempts} attempts", beyond.attempt));
+        }
+        let last = |begins| notes.iter().any(|note| note.attempt == attempts && note.begins == begins);
+        if record.outcome.is_success() && !(last(true) && last(false)) {
+            return Err("it succeeded, but its last attempt did not run to its end".to_owned());
+        }
+        trace.map_or(Ok(()), |trace| check_place(notes, record.id, trace))
+    }
+
+    pub(crate) fn history(&self, index: usize) -> Vec<String> {
+        let notes = self.by_task.get(&index).map_or(&[][..], Vec::as_slice);
+        let shown = |note: &Note| {
+            let what = if note.begins { "begins" } else { "ends" };
+            format!("attempt {} {what} in process {}", note.attempt, note.pid)
+        };
+        notes.iter().map(shown).collect()
+    }
+}
+
+fn parse(line: &[u8], at: u64) -> Option<(usize, Note)> {
+    let mut words = std::str::from_utf8(line).ok()?.strip_suffix('\n')?.split(' ');
+    let begins = match words.next()? {
+        "begin" => true,
+        "end" => false,
+        _ => return None,
+    };
+    let index = words.next()?.parse().ok()?;
+    let (attempt, pid) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    words.next().is_none().then_some((index, Note { at, begins, attempt, pid }))
+}
+
+/// Each attempt begins once, and once one has begun nothing is heard of those before.
+fn check_order(notes: &[Note]) -> Result<(), String> {
+    let (mut present, mut goes_on) = (0, false);
+    for note in notes {
+        let fits = if note.begins { note.attempt > present } else { note.attempt == present && goes_on };
+        if !fits {
+            let what = if note.begins { "begins" } else { "ends" };
+            return Err(format!("attempt {} {what}, but attempt {present} came last", note.attempt));
+        }
+        (present, goes_on) = (note.attempt, note.begins);
+    }
+    Ok(())
+}
+
+fn check_place(notes: &[Note], task: TaskId, trace: &Trace) -> Result<(), String> {
+    for note in notes {
+        let sent = trace.pid_of(task, note.attempt);
+        if sent != Some(note.pid) {
+            return Err(format!("attempt {} ran in process {}, but was sent to {sent:?}", note.attempt, note.pid));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,268 @@
+//! What each task does, which follows from the seed and its index alone, and how it may end.
+
+use std::path::Path;
+use std::time::Duration;
+
+use axion_core::{Backoff, ErrorKind, Outcome, PoolKind, RetryPolicy, Task, TaskRecord};
+use serde_json::{Value, json};
+
+use crate::rng::Rng;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Noop,
+    Compute,
+    Nap,
+    AsyncNap,
+    Print,
+    Big,
+    Fail,
+    FailUntil,
+    SysExit,
+    Polite,
+    Soft,
+    SoftCaught,
+    AsyncSoft,
+    CatchAll,
+    HoldGil,
+    Exit,
+    KillItself,
+    Segfault,
+    Abort,
+    Garbage,
+    Subprocess,
+}
+
+/// Out of 1000. What costs a worker is rare: a new one takes longer to start than most tasks.
+const KINDS: [(Kind, u64); 21] = [
+    (Kind::Noop, 260),
+    (Kind::Compute, 130),
+    (Kind::Nap, 110),
+    (Kind::AsyncNap, 110),
+    (Kind::Print, 90),
+    (Kind::Big, 40),
+    (Kind::Fail, 60),
+    (Kind::FailUntil, 90),
+    (Kind::SysExit, 25),
+    (Kind::Polite, 25),
+    (Kind::Soft, 8),
+    (Kind::SoftCaught, 8),
+    (Kind::AsyncSoft, 8),
+    (Kind::CatchAll, 6),
+    (Kind::HoldGil, 6),
+    (Kind::Exit, 6),
+    (Kind::KillItself, 6),
+    (Kind::Segfault, 3),
+    (Kind::Abort, 3),
+    (Kind::Garbage, 3),
+    (Kind::Subprocess, 3),
+];
+
+impl Kind {
+    /// Its function in the script is `do_` and this.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Noop => "noop",
+            Self::Compute => "compute",
+            Self::Nap => "nap",
+            Self::AsyncNap => "async_nap",
+            Self::Print => "print",
+            Self::Big => "big",
+            Self::Fail => "fail",
+            Self::FailUntil => "fail_until",
+            Self::SysExit => "sys_exit",
+            Self::Polite => "polite",
+            Self::Soft => "soft",
+            Self::SoftCaught => "soft_caught",
+            Self::AsyncSoft => "async_soft",
+            Self::CatchAll => "catch_all",
+            Self::HoldGil => "hold_gil",
+            Self::Exit => "exit",
+            Self::KillItself => "kill_itself",
+            Self::Segfault => "segfault",
+            Self::Abort => "abort",
+            Self::Garbage => "garbage",
+            Self::Subprocess => "subprocess",
+        }
+    }
+
+    /// Always ends its own process.
+    fn is_deadly(self) -> bool {
+        matches!(self, Self::Exit | Self::KillItself | Self::Segfault | Self::Abort | Self::Garbage)
+    }
+
+    /// Usually over in a moment, so that the engine sends it ahead of others.
+    fn is_quick(self) -> bool {
+        matches!(self, Self::Noop | Self::Compute | Self::Print | Self::Fail | Self::SysExit)
+    }
+}
+
+/// One task.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) index: usize,
+    pub(crate) kind: Kind,
+    pub(crate) pool: PoolKind,
+    quick_script: bool,
+    /// Loop rounds, milliseconds, lines, bytes or attempts, as the kind has it.
+    amount: u64,
+    timeout: Option<Duration>,
+    soft_timeout: Option<Duration>,
+    ttl: Option<Duration>,
+    pub(crate) max_retries: u32,
+    pub(crate) max_losses: u32,
+    backoff: Duration,
+}
+
+impl Plan {
+    pub(crate) fn new(seed: u64, index: usize) -> Self {
+        let mut rng = Rng::new(seed, index as u64 + 1000);
+        let kind = rng.weighted(&KINDS);
+        let (low, high) = match kind {
+            Kind::Compute => (100, 10_000),
+            Kind::Nap | Kind::AsyncNap => (1, 9),
+            Kind::Print => (1, 20),
+            Kind::Big => (80_000, 130_000),
+            Kind::FailUntil => (1, 4),
+            Kind::Polite => (5, 60),
+            _ => (0, 0),
+        };
+        let retries = if kind == Kind::FailUntil || rng.chance(10) { rng.within(0, 3) } else { 0 };
+        Self {
+            index,
+            kind,
+            pool: if rng.chance(50) { PoolKind::Cpu } else { PoolKind::Io },
+            // Deadly ones are among the quick ones, too, so that workers die with tasks sent ahead.
+            quick_script: kind.is_quick() || (kind.is_deadly() && rng.chance(50)),
+            amount: rng.within(low, high),
+            timeout: matches!(kind, Kind::CatchAll | Kind::HoldGil).then(|| rng.millis(40, 160)),
+            soft_timeout: matches!(kind, Kind::Soft | Kind::SoftCaught | Kind::AsyncSoft).then(|| rng.millis(20, 60)),
+            max_retries: u32::try_from(retries).unwrap_or(0),
+            max_losses: u32::try_from(rng.within(0, 2)).unwrap_or(0),
+            backoff: rng.millis(0, 20),
+            ttl: rng.chance(10).then(|| rng.millis(10, 400)),
+        }
+    }
+
+    /// The task, from the copies of the script in `folder`: the engine measures run times by path.
+    pub(crate) fn task(&self, folder: &Path) -> Task {
+        let script = folder.join(if self.quick_script { "quick.py" } else { "slow.py" });
+        let task = Task::script(script).params(&self.params()).expect("JSON").on(self.pool);
+        let retry = RetryPolicy { backoff: Backoff::Fixed(self.backoff), ..RetryPolicy::times(self.max_retries) };
+        let task = task.max_worker_losses(self.max_losses).retry(retry);
+        let task = match self.ttl {
+            Some(limit) => task.ttl(limit),
+            None => task,
+        };
+        match (self.timeout, self.soft_timeout) {
+            (Some(limit), _) => task.timeout(limit),
+            (None, Some(limit)) => task.soft_timeout(limit),
+            (None, None) => task,
+        }
+    }
+
+    fn params(&self) -> Value {
+        let mut params = json!({"do": self.kind.name(), "i": self.index});
+        let amount = match self.kind {
+            Kind::Compute => "rounds",
+            Kind::Nap | Kind::AsyncNap | Kind::Polite => "ms",
+            Kind::Print => "lines",
+            Kind::Big => "size",
+            Kind::FailUntil => "until",
+            _ => return params,
+        };
+        params[amount] = json!(self.amount);
+        params
+    }
+
+    /// Whether the task may have ended like this.
+    pub(crate) fn check(&self, record: &TaskRecord, cancelled: bool) -> Result<(), String> {
+        match &record.outcome {
+            Outcome::Succeeded(data) => {
+                self.check_value(&data.parse().map_err(|error| error.to_string())?, record)?;
+                if self.kind == Kind::Print { self.check_output(record) } else { Ok(()) }
+            }
+            Outcome::Failed(error) => self.check_failure(error.kind, record, cancelled),
+            Outcome::TimedOut(error) => {
+                let expected = match self.kind {
+                    Kind::CatchAll | Kind::HoldGil => ErrorKind::Timeout,
+                    Kind::Soft | Kind::SoftCaught | Kind::AsyncSoft => ErrorKind::SoftTimeout,
+                    _ => return Err(format!("it has no time limit: {error}")),
+                };
+                agree("the error", &error.kind, &expected)
+            }
+            Outcome::Cancelled(error) if cancelled => agree("the error", &error.kind, &ErrorKind::Cancelled),
+            Outcome::Cancelled(error) => Err(format!("nobody cancelled it: {error}")),
+            Outcome::Expired(error) if self.ttl.is_some() => {
+                agree("the error", &error.kind, &ErrorKind::Expired)?;
+                agree("the attempts of a task that had not started", &record.attempt, &None)
+            }
+            Outcome::Expired(error) => Err(format!("it may wait for ever: {error}")),
+            Outcome::Lost(_) => agree("the losses of a lost task", &record.worker_losses, &self.max_losses),
+        }
+    }
+
+    fn check_value(&self, value: &Value, record: &TaskRecord) -> Result<(), String> {
+        let expected = match self.kind {
+            Kind::Noop | Kind::Nap | Kind::AsyncNap | Kind::Print | Kind::Subprocess => json!(self.index),
+            Kind::Compute => json!(self.computed()),
+            Kind::Big => json!(self.big()),
+            Kind::Polite if value == "stopped" => return Ok(()),
+            Kind::Polite => json!("in time"),
+            Kind::SoftCaught => json!("cleaned up"),
+            Kind::FailUntil => {
+                let attempt = record.attempt.map_or(0, |attempt| attempt.0);
+                if u64::from(attempt) < self.amount {
+                    return Err(format!("it succeeds from attempt {} on, not at {attempt}", self.amount));
+                }
+                json!(attempt)
+            }
+            _ => return Err(format!("it cannot succeed, but returned {}", short(value))),
+        };
+        if *value == expected {
+            return Ok(());
+        }
+        Err(format!("L2: it returned {} instead of {}", short(value), short(&expected)))
+    }
+
+    fn computed(&self) -> u64 {
+        (0..self.amount).fold(self.index as u64, |value, _| {
+            value.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407)
+        })
+    }
+
+    fn big(&self) -> String {
+        let size = usize::try_from(self.amount).unwrap_or(0);
+        let mut text = format!("{},", self.index).repeat(size / 2 + 1);
+        text.truncate(size);
+        text
+    }
+
+    fn check_output(&self, record: &TaskRecord) -> Result<(), String> {
+        let lines = (0..self.amount).map(|line| format!("task {} line {line}\n", self.index));
+        let found = record.output.as_ref().map(|output| output.stdout.text().to_string()).unwrap_or_default();
+        let expected = lines.collect::<String>();
+        if found == expected { Ok(()) } else { Err(format!("it printed {found:?} instead of {expected:?}")) }
+    }
+
+    fn check_failure(&self, error: ErrorKind, record: &TaskRecord, cancelled: bool) -> Result<(), String> {
+        let expected = match self.kind {
+            Kind::Fail | Kind::FailUntil => ErrorKind::Exception,
+            Kind::SysExit => ErrorKind::SystemExit,
+            _ => return Err(format!("it cannot fail: {:?}", record.outcome)),
+        };
+        agree("the error", &error, &expected)?;
+        if cancelled {
+            return Ok(()); // which ends the retries
+        }
+        agree("the retries of a failed task", &record.retries, &self.max_retries)
+    }
+}
+
+pub(crate) fn agree<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) -> Result<(), String> {
+    if found == expected { Ok(()) } else { Err(format!("{what}: {found:?} instead of {expected:?}")) }
+}
+
+fn short(value: &Value) -> String {
+    value.to_string().chars().take(60).collect()
+}

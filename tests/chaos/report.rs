@@ -1,0 +1,178 @@
+//! What is said at the end of a round.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use axion_core::{Event, EventKind, TaskId};
+
+use crate::leftovers::Held;
+use crate::notes::Notes;
+use crate::plan::Kind;
+use crate::round::Done;
+use crate::trace::{Recorded, Trace, subject};
+
+/// More violations than these tell nothing new.
+const SHOWN: usize = 10;
+/// Events of one task that are shown.
+const EVENTS: usize = 60;
+const OUTCOMES: [&str; 6] = ["succeeded", "failed", "timed_out", "cancelled", "expired", "lost"];
+
+#[derive(Debug)]
+pub(crate) struct Report {
+    seed: u64,
+    time: Duration,
+    submitted: usize,
+    outcomes: BTreeMap<Kind, [u64; OUTCOMES.len()]>,
+    blows: [u64; 3],
+    cancels: BTreeMap<&'static str, u64>,
+    pub(crate) executions: u64,
+    /// What the events say, and what this process holds.
+    words: Vec<String>,
+    violations: Vec<(Option<TaskId>, String)>,
+    /// What is known of the tasks in the violations.
+    stories: Vec<String>,
+}
+
+impl Report {
+    pub(crate) fn new(seed: u64, time: Duration, done: &Done) -> Self {
+        let mut outcomes = BTreeMap::new();
+        for ended in done.ended.values() {
+            let plan = &done.plans[&ended.record.id];
+            let counts: &mut [u64; OUTCOMES.len()] = outcomes.entry(plan.kind).or_default();
+            let name = ended.record.outcome.name();
+            counts[OUTCOMES.iter().position(|known| *known == name).expect("a known outcome")] += 1;
+        }
+        Self {
+            seed,
+            time,
+            submitted: done.plans.len(),
+            outcomes,
+            blows: done.blows,
+            cancels: done.cancels.clone(),
+            executions: 0,
+            words: Vec::new(),
+            violations: done.violations.clone(),
+            stories: Vec::new(),
+        }
+    }
+
+    pub(crate) fn is_clean(&self) -> bool {
+        self.violations.is_empty()
+    }
+
+    pub(crate) fn violated(&mut self, task: Option<TaskId>, what: String) {
+        self.violations.push((task, what));
+    }
+
+    pub(crate) fn violated_all(&mut self, task: Option<TaskId>, what: impl IntoIterator<Item = String>) {
+        self.violations.extend(what.into_iter().map(|what| (task, what)));
+    }
+
+    pub(crate) fn note_trace(&mut self, events: usize, trace: &Trace) {
+        let (ready, down) = trace.workers();
+        self.words.push(format!(
+            "{events} events: {} reruns counted, {} uncounted, {} given back unstarted ({} had been sent to a worker \
+             whose end was not known yet), {} retries; {ready} workers, {down} ended",
+            trace.reruns_counted, trace.reruns_uncounted, trace.returned, trace.late, trace.retries
+        ));
+        if ready != down {
+            self.violated(None, format!("{} workers never went down", ready - down));
+        }
+    }
+
+    pub(crate) fn compare_held(&mut self, base: Held, now: Held, growth: u64) {
+        let mib = |bytes: u64| bytes >> 20;
+        let (before, after) = (base.resident, now.resident);
+        self.words.push(format!(
+            "descriptors {} before, {} after; resident memory {} MiB before, {} MiB after",
+            base.descriptors,
+            now.descriptors,
+            mib(before),
+            mib(after)
+        ));
+        if now.descriptors > base.descriptors {
+            self.violated(None, format!("{} descriptors are left", now.descriptors - base.descriptors));
+        }
+        if after > before + growth {
+            self.violated(None, format!("L9: memory has grown by {} MiB", mib(after - before)));
+        }
+    }
+
+    /// Collects what is known of the tasks that are shown.
+    pub(crate) fn explain(&mut self, done: &Done, recorded: &Recorded, notes: &Notes) {
+        let mut tasks: Vec<TaskId> = self.violations.iter().filter_map(|(task, _)| *task).collect();
+        tasks.dedup();
+        for task in tasks.into_iter().take(SHOWN) {
+            let Some(plan) = done.plans.get(&task) else { continue };
+            self.stories.push(format!("\n{task}: {plan:?}"));
+            if let Some(ended) = done.ended.get(&plan.index) {
+                self.stories.push(format!("  {}", cut(&format!("{:?}", ended.record))));
+            }
+            self.stories.extend(history(task, recorded));
+            self.stories.extend(notes.history(plan.index).into_iter().map(|note| format!("  {note}")));
+        }
+    }
+
+    /// Says what was wrong, and how to see it again.
+    pub(crate) fn fail(&self, tasks: usize) -> ExitCode {
+        let seed = self.seed;
+        eprintln!("chaos: {} violations, seed {seed}", self.violations.len());
+        for (task, what) in self.violations.iter().take(SHOWN) {
+            match task {
+                Some(task) => eprintln!("  task {task}: {}", cut(what)),
+                None => eprintln!("  {}", cut(what)),
+            }
+        }
+        for story in &self.stories {
+            eprintln!("{story}");
+        }
+        let release = if cfg!(debug_assertions) { "" } else { "--release " };
+        eprintln!("\nagain: cargo test {release}--test chaos -- --seed {seed} --tasks {tasks}");
+        ExitCode::FAILURE
+    }
+}
+
+/// The events of a task, and the ends of the workers it was sent to.
+fn history(task: TaskId, recorded: &Recorded) -> Vec<String> {
+    let mut workers = HashSet::new();
+    let mut concerns = |event: &&Event| match &event.kind {
+        EventKind::WorkerDown { worker, .. } => workers.contains(worker),
+        kind => {
+            if let (EventKind::TaskSent { worker, .. }, true) = (kind, subject(kind) == Some(task)) {
+                workers.insert(*worker);
+            }
+            subject(kind) == Some(task)
+        }
+    };
+    let events = recorded.events.iter().filter(|event| concerns(event)).take(EVENTS);
+    events.map(|event| format!("  {} {:?}", event.at, event.kind)).collect()
+}
+
+/// The tails of a post-mortem can be long, and anything.
+fn cut(text: &str) -> String {
+    text.chars().take(1000).collect()
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.time.as_secs_f64();
+        writeln!(f, "seed {}: {} tasks, {} executions, {seconds:.1} s", self.seed, self.submitted, self.executions)?;
+        write!(f, "{:>14}", "")?;
+        for outcome in OUTCOMES {
+            write!(f, "{outcome:>11}")?;
+        }
+        for (kind, counts) in &self.outcomes {
+            write!(f, "\n{:>14}", kind.name())?;
+            for count in counts {
+                write!(f, "{count:>11}")?;
+            }
+        }
+        let [kills, crashes, stops] = self.blows;
+        writeln!(f, "\nworkers hit: {kills} by SIGKILL, {crashes} by SIGSEGV, {stops} by SIGSTOP")?;
+        let cancels: Vec<String> = self.cancels.iter().map(|(name, count)| format!("{count} {name}")).collect();
+        write!(f, "cancellations: {}", cancels.join(", "))?;
+        self.words.iter().try_for_each(|words| write!(f, "\n{words}"))
+    }
+}

@@ -1,0 +1,183 @@
+"""Tasks of the chaos test: {"do": NAME, "i": INDEX, ...}.
+
+Every execution notes its begin and its end in one file beside this script's folder. The notes tell
+the test which attempts really ran, whatever the engine believes. Each is one write to a file opened
+for appending, between two ends of line, so they stay whole whatever else is written there.
+"""
+
+import asyncio
+import ctypes
+import fcntl
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ENDLESS = 30.0  # seconds; whatever waits so long should have been ended from outside
+
+
+def open_notes():
+    """Out of the reach of `do_garbage`, unless it runs in another thread at this very moment."""
+    fd = os.open(os.path.join(os.path.dirname(HERE), "notes"), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 300)
+    os.close(fd)
+    return high
+
+
+NOTES = open_notes()
+
+
+def note(what, params, context):
+    os.write(NOTES, b"\n%s %d %d %d\n" % (what, params["i"], context.attempt, os.getpid()))
+
+
+def main(params, context):
+    do = globals()["do_" + params["do"]]
+    if asyncio.iscoroutinefunction(do):
+        return in_loop(do, params, context)
+    note(b"begin", params, context)
+    try:
+        return do(params, context)
+    finally:
+        note(b"end", params, context)
+
+
+async def in_loop(do, params, context):
+    note(b"begin", params, context)
+    try:
+        return await do(params, context)
+    finally:
+        note(b"end", params, context)
+
+
+def do_noop(params, context):
+    return params["i"]
+
+
+def do_compute(params, context):
+    value = params["i"]
+    for _ in range(params["rounds"]):
+        value = (value * 6364136223846793005 + 1442695040888963407) & 0xFFFFFFFFFFFFFFFF
+    return value
+
+
+def do_nap(params, context):
+    time.sleep(params["ms"] / 1000)
+    return params["i"]
+
+
+async def do_async_nap(params, context):
+    await asyncio.sleep(params["ms"] / 1000)
+    return params["i"]
+
+
+def do_print(params, context):
+    for line in range(params["lines"]):
+        print("task", params["i"], "line", line)
+    return params["i"]
+
+
+def do_big(params, context):
+    piece = "%d," % params["i"]
+    return (piece * params["size"])[:params["size"]]
+
+
+def do_fail(params, context):
+    raise ValueError("task %d" % params["i"])
+
+
+def do_fail_until(params, context):
+    if context.attempt < params["until"]:
+        raise RuntimeError("task %d" % params["i"])
+    return context.attempt
+
+
+def do_sys_exit(params, context):
+    sys.exit(3)
+
+
+def do_polite(params, context):
+    """Stops when it is asked to, or after a while."""
+    end = time.monotonic() + params["ms"] / 1000
+    while time.monotonic() < end:
+        if context.cancelled:
+            return "stopped"
+        time.sleep(0.002)
+    return "in time"
+
+
+def wait_in_small_steps():
+    end = time.monotonic() + ENDLESS
+    while time.monotonic() < end:
+        time.sleep(0.005)
+
+
+def do_soft(params, context):
+    wait_in_small_steps()
+    return "never interrupted"
+
+
+def do_soft_caught(params, context):
+    try:
+        wait_in_small_steps()
+    except TimeoutError:
+        return "cleaned up"
+    return "never interrupted"
+
+
+async def do_async_soft(params, context):
+    await asyncio.sleep(ENDLESS)
+    return "never interrupted"
+
+
+def do_catch_all(params, context):
+    end = time.monotonic() + ENDLESS
+    while time.monotonic() < end:
+        try:
+            time.sleep(0.01)
+        except BaseException:
+            pass
+    return "never killed"
+
+
+def do_hold_gil(params, context):
+    ctypes.PyDLL(None).sleep(int(ENDLESS))
+    return "never killed"
+
+
+def do_exit(params, context):
+    os._exit(7)
+
+
+def do_kill_itself(params, context):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def do_segfault(params, context):
+    ctypes.string_at(0)
+
+
+def do_abort(params, context):
+    os.abort()
+
+
+def do_garbage(params, context):
+    noise = random.Random(params["i"])
+    for fd in range(1, 256):
+        try:
+            os.set_blocking(fd, False)
+            os.write(fd, noise.getrandbits(8 * 5000).to_bytes(5000, "little"))
+        except OSError:
+            pass
+    time.sleep(ENDLESS)
+    return "never killed"
+
+
+def do_subprocess(params, context):
+    """Leaves processes behind, in the worker's group and outside of it, which must go with the worker."""
+    for outside in (False, True):
+        subprocess.Popen(["sh", "-c", "sleep 1000; :", HERE], stdin=subprocess.DEVNULL, start_new_session=outside)
+    return params["i"]

@@ -1,0 +1,350 @@
+//! The engine's events: recorded while it runs, and held against the task state machine afterwards.
+
+use std::collections::HashMap;
+use std::thread::JoinHandle;
+
+use axion_core::{
+    Config, Engine, Event, EventKind, Generation, PoolKind, TaskId, TaskRecord, Watched, WorkerDownReason, WorkerId,
+    WorkerRef,
+};
+use tokio::sync::mpsc;
+
+use crate::plan::agree;
+
+/// The most tasks that the engine sends ahead of those that run, see `policy/scheduler.rs`.
+const AHEAD_TASKS: usize = 128;
+
+/// What the chaos learns of the workers while it goes on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum News {
+    Ready(WorkerRef, u32),
+    Down(WorkerRef),
+}
+
+/// Everything that was seen, but what tasks wrote.
+#[derive(Debug, Default)]
+pub(crate) struct Recorded {
+    pub(crate) events: Vec<Event>,
+    pub(crate) missed: u64,
+}
+
+/// Watches in a thread of its own, which does nothing else, so that it does not fall behind.
+pub(crate) fn record(engine: &Engine) -> (JoinHandle<Recorded>, mpsc::UnboundedReceiver<News>) {
+    let mut events = engine.watch();
+    let (tell, news) = mpsc::unbounded_channel();
+    let thread = std::thread::spawn(move || {
+        let mut recorded = Recorded::default();
+        while let Some(watched) = events.wait_next() {
+            let event = match watched {
+                Watched::Event(event) => event,
+                Watched::Missed(count) => {
+                    recorded.missed += count;
+                    continue;
+                }
+                _ => continue,
+            };
+            // At the end nobody listens any more.
+            match &event.kind {
+                EventKind::WorkerReady { worker, pid, .. } => drop(tell.send(News::Ready(*worker, *pid))),
+                EventKind::WorkerDown { worker, .. } => drop(tell.send(News::Down(*worker))),
+                EventKind::Output { .. } => continue,
+                _ => {}
+            }
+            recorded.events.push(event);
+        }
+        recorded
+    });
+    (thread, news)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Queued,
+    Sent(WorkerRef),
+    Waiting,
+    Finished(&'static str),
+}
+
+/// A task as its events tell it.
+#[derive(Debug)]
+pub(crate) struct TaskStory {
+    pool: PoolKind,
+    state: State,
+    attempts: u32,
+    retries: u32,
+    losses: u32,
+    /// Runs again because a neighbour had to be killed.
+    innocent: u32,
+    /// Sent to a worker that was down: it has to come back.
+    late: bool,
+    /// The process of each attempt, from the first on.
+    pids: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct WorkerStory {
+    pid: u32,
+    down: Option<WorkerDownReason>,
+    in_flight: usize,
+    /// A suspect runs alone in it.
+    alone: bool,
+}
+
+/// The events so far.
+#[derive(Debug)]
+pub(crate) struct Trace {
+    /// Slots of a worker, by pool.
+    slots: [usize; 2],
+    /// Whether the successor of a worker may be there before its end.
+    recycles: bool,
+    tasks: HashMap<TaskId, TaskStory>,
+    workers: HashMap<WorkerRef, WorkerStory>,
+    latest: HashMap<WorkerId, WorkerRef>,
+    pub(crate) reruns_counted: u64,
+    pub(crate) reruns_uncounted: u64,
+    pub(crate) returned: u64,
+    pub(crate) retries: u64,
+    pub(crate) late: u64,
+}
+
+impl Trace {
+    pub(crate) fn new(config: &Config) -> Self {
+        let workers = PoolKind::ALL.map(|pool| config.worker(pool));
+        Self {
+            slots: PoolKind::ALL.map(|pool| config.slots(pool) as usize),
+            recycles: workers.iter().any(|worker| worker.max_tasks_per_worker.is_some()),
+            tasks: HashMap::new(),
+            workers: HashMap::new(),
+            latest: HashMap::new(),
+            reruns_counted: 0,
+            reruns_uncounted: 0,
+            returned: 0,
+            retries: 0,
+            late: 0,
+        }
+    }
+
+    /// Takes the next event; an error if it must not come now.
+    pub(crate) fn apply(&mut self, event: &EventKind) -> Result<(), String> {
+        match event {
+            EventKind::TaskAccepted { task, pool } => self.accepted(*task, *pool),
+            EventKind::TaskSent { task, worker, attempt } => self.sent(*task, *worker, attempt.0),
+            EventKind::TaskReturned { task, worker } => self.came_back(*task, *worker),
+            EventKind::TaskRerun { task, attempt, counted } => self.rerun(*task, attempt.0, *counted),
+            EventKind::TaskRetrying { task, attempt, .. } => self.retrying(*task, attempt.0),
+            EventKind::TaskDue { task } => self.due(*task),
+            EventKind::TaskFinished { task, outcome } => self.finished(*task, outcome),
+            EventKind::WorkerReady { worker, pid, .. } => self.ready(*worker, *pid),
+            EventKind::WorkerDown { worker, reason } => self.down(*worker, reason),
+            EventKind::Output { .. } | EventKind::Progress { .. } | EventKind::Log { .. } => Ok(()),
+        }
+    }
+
+    /// The workers that were ready, those that went down, and those that were never ready.
+    pub(crate) fn workers(&self) -> (usize, usize) {
+        (self.workers.len(), self.workers.values().filter(|worker| worker.down.is_some()).count())
+    }
+
+    /// The process in which an attempt ran last.
+    pub(crate) fn pid_of(&self, task: TaskId, attempt: u32) -> Option<u32> {
+        self.tasks.get(&task)?.pids.get(attempt.checked_sub(1)? as usize).copied()
+    }
+
+    /// Whether the record tells the same as the events.
+    pub(crate) fn check(&self, record: &TaskRecord) -> Result<(), String> {
+        let story = self.tasks.get(&record.id).ok_or("no event was seen of it")?;
+        agree("L1: the state after the last event", &story.state, &State::Finished(record.outcome.name()))?;
+        let attempts = record.attempt.map_or(0, |attempt| attempt.0);
+        agree("the attempts by the record", &attempts, &story.attempts)?;
+        agree("the retries by the record", &record.retries, &story.retries)?;
+        agree("the worker losses by the record", &record.worker_losses, &story.losses)?;
+        // Of those before the last one each has its reason; the last one, if there is one, its worker.
+        let last = u32::from(record.worker.is_some());
+        agree("the attempts", &attempts, &(story.retries + story.losses + story.innocent + last))?;
+        if record.outcome.name() == "lost" {
+            let down = record.worker.and_then(|worker| self.workers.get(&worker)?.down.as_ref());
+            if !down.is_some_and(died_by_itself) {
+                return Err(format!("lost, but its worker's end was {down:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn story(&mut self, task: TaskId) -> Result<&mut TaskStory, String> {
+        self.tasks.get_mut(&task).ok_or_else(|| "an event before it was accepted".to_owned())
+    }
+
+    fn accepted(&mut self, task: TaskId, pool: PoolKind) -> Result<(), String> {
+        let story = TaskStory {
+            pool,
+            state: State::Queued,
+            attempts: 0,
+            retries: 0,
+            losses: 0,
+            innocent: 0,
+            late: false,
+            pids: Vec::new(),
+        };
+        if self.tasks.insert(task, story).is_some() { Err("accepted twice".to_owned()) } else { Ok(()) }
+    }
+
+    fn sent(&mut self, task: TaskId, to: WorkerRef, attempt: u32) -> Result<(), String> {
+        let most = self.slots[to.id.pool.index()] + AHEAD_TASKS;
+        let is_latest = self.latest.get(&to.id) == Some(&to);
+        let worker = self.workers.get_mut(&to).ok_or("sent to a worker that was not ready")?;
+        let late = worker.down.is_some();
+        let (pid, busy, shared) = (worker.pid, worker.in_flight > 0, worker.alone);
+        worker.in_flight += 1;
+        let full = worker.in_flight > most;
+        let story = self.story(task)?;
+        let suspect = story.losses > 0;
+        agree("L3: the state of a task that is sent", &story.state, &State::Queued)?;
+        agree("the pool", &to.id.pool, &story.pool)?;
+        story.state = State::Sent(to);
+        story.attempts += 1;
+        story.late = late;
+        story.pids.truncate(story.attempts as usize - 1);
+        story.pids.push(pid);
+        agree("the attempt's number", &attempt, &story.attempts)?;
+        self.late += u64::from(late);
+        if let Some(worker) = self.workers.get_mut(&to) {
+            worker.alone = suspect;
+        }
+        // A recycled worker takes tasks until the engine has learned that its successor is ready.
+        if !is_latest && (late || !self.recycles) {
+            return Err(format!("sent to {to}, which has been replaced"));
+        }
+        if full {
+            return Err(format!("L9: more than {most} tasks are with {to}"));
+        }
+        if shared || (suspect && busy) {
+            return Err(format!("a suspect does not run alone in {to}"));
+        }
+        Ok(())
+    }
+
+    /// Takes a task out of its worker; an error if it is in none.
+    fn leave(&mut self, task: TaskId) -> Result<(&mut TaskStory, WorkerRef), String> {
+        let State::Sent(with) = self.story(task)?.state else {
+            return Err(format!("L3: it is with no worker, but {:?}", self.story(task)?.state));
+        };
+        if let Some(worker) = self.workers.get_mut(&with) {
+            worker.in_flight -= 1;
+            worker.alone &= worker.in_flight > 0;
+        }
+        Ok((self.story(task)?, with))
+    }
+
+    fn came_back(&mut self, task: TaskId, from: WorkerRef) -> Result<(), String> {
+        self.returned += 1;
+        let (story, with) = self.leave(task)?;
+        story.state = State::Queued;
+        story.attempts -= 1;
+        story.late = false;
+        agree("L3: the worker it came back from", &from, &with)
+    }
+
+    fn rerun(&mut self, task: TaskId, attempt: u32, counted: bool) -> Result<(), String> {
+        if counted {
+            self.reruns_counted += 1
+        } else {
+            self.reruns_uncounted += 1
+        }
+        let (story, with) = self.leave(task)?;
+        story.state = State::Queued;
+        if counted {
+            story.losses += 1
+        } else {
+            story.innocent += 1
+        }
+        agree("L3: the attempt that runs again", &attempt, &story.attempts)?;
+        story.not_late()?;
+        let down = self.workers.get(&with).and_then(|worker| worker.down.as_ref());
+        match down {
+            Some(WorkerDownReason::Killed(_)) if !counted => Ok(()),
+            Some(reason) if counted && died_by_itself(reason) => Ok(()),
+            down => Err(format!("it runs again, counted: {counted}, but the end of {with} was {down:?}")),
+        }
+    }
+
+    fn retrying(&mut self, task: TaskId, attempt: u32) -> Result<(), String> {
+        self.retries += 1;
+        let (story, _) = self.leave(task)?;
+        story.state = State::Waiting;
+        story.retries += 1;
+        agree("L3: the attempt that failed", &attempt, &story.attempts)?;
+        story.not_late()
+    }
+
+    fn due(&mut self, task: TaskId) -> Result<(), String> {
+        let story = self.story(task)?;
+        let was = std::mem::replace(&mut story.state, State::Queued);
+        agree("L3: the state of a task whose wait is over", &was, &State::Waiting)
+    }
+
+    fn finished(&mut self, task: TaskId, outcome: &'static str) -> Result<(), String> {
+        match self.story(task)?.state {
+            State::Finished(before) => return Err(format!("L1: finished twice, {before} and {outcome}")),
+            State::Sent(_) => {
+                self.leave(task)?;
+            }
+            State::Queued | State::Waiting => {}
+        }
+        let story = self.story(task)?;
+        story.state = State::Finished(outcome);
+        story.not_late()
+    }
+
+    fn ready(&mut self, worker: WorkerRef, pid: u32) -> Result<(), String> {
+        let story = WorkerStory { pid, down: None, in_flight: 0, alone: false };
+        if self.workers.insert(worker, story).is_some() {
+            return Err(format!("{worker} is ready twice"));
+        }
+        self.appears(worker)
+    }
+
+    fn down(&mut self, worker: WorkerRef, reason: &WorkerDownReason) -> Result<(), String> {
+        let Some(story) = self.workers.get_mut(&worker) else {
+            return self.appears(worker); // before its handshake
+        };
+        if story.down.replace(reason.clone()).is_some() { Err(format!("{worker} is down twice")) } else { Ok(()) }
+    }
+
+    /// Each worker of a slot is the next one, and the one before is down.
+    fn appears(&mut self, worker: WorkerRef) -> Result<(), String> {
+        let before = self.latest.insert(worker.id, worker);
+        if let Some(before) = before.and_then(|before| self.workers.get(&before))
+            && before.down.is_none()
+            && !self.recycles
+        {
+            return Err(format!("{worker} is there before its predecessor is down"));
+        }
+        let expected = before.map_or(Generation::FIRST, |before| before.generation.next());
+        agree("a worker's generation", &worker.generation, &expected)
+    }
+}
+
+impl TaskStory {
+    /// What a worker that is down was still sent has not run there.
+    fn not_late(&self) -> Result<(), String> {
+        if self.late { Err("it was sent to a worker that was down and did not come back".to_owned()) } else { Ok(()) }
+    }
+}
+
+fn died_by_itself(reason: &WorkerDownReason) -> bool {
+    matches!(reason, WorkerDownReason::Exited(_) | WorkerDownReason::Protocol { .. })
+}
+
+/// The task that an event is about.
+pub(crate) fn subject(event: &EventKind) -> Option<TaskId> {
+    match event {
+        EventKind::TaskAccepted { task, .. }
+        | EventKind::TaskSent { task, .. }
+        | EventKind::TaskReturned { task, .. }
+        | EventKind::TaskRerun { task, .. }
+        | EventKind::TaskRetrying { task, .. }
+        | EventKind::TaskDue { task }
+        | EventKind::TaskFinished { task, .. } => Some(*task),
+        _ => None,
+    }
+}
