@@ -18,10 +18,10 @@ help:
 # nextest kills a test that hangs; without it, cargo's own runner does the same tests.
 test:
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-		$(CARGO) nextest run --workspace --all-targets; \
+		$(CARGO) nextest run --workspace; \
 	else \
 		echo "cargo-nextest is not installed: a test that hangs will not be killed"; \
-		$(CARGO) test --workspace --all-targets; \
+		$(CARGO) test --workspace; \
 	fi
 	$(CARGO) test --workspace --doc
 	$(PYTHON) axion-actors/python/tests/all_pythons.py

@@ -107,7 +107,7 @@ impl Engine {
         let (reply, record) = oneshot::channel();
         // If the engine is gone, so is the reply, and the handle says so.
         let _ = self.requests.send(Request::Await { id, reply });
-        TaskHandle::new(id, record)
+        TaskHandle::new(id, record, self.config.wait_spin)
     }
 
     /// Blocks the thread until a task has ended, or for `limit`: then `Ok(None)`, and the task goes
@@ -216,7 +216,7 @@ impl Engine {
         let (reply, record) = oneshot::channel();
         let id = task.id();
         self.requests.send(Request::Submit { task, reply }).map_err(|_| self.closed())?;
-        Ok(TaskHandle::new(id, record))
+        Ok(TaskHandle::new(id, record, self.config.wait_spin))
     }
 
     /// Why the doors are closed.

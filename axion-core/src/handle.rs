@@ -19,11 +19,13 @@ use crate::park;
 pub struct TaskHandle {
     id: TaskId,
     record: oneshot::Receiver<Result<Arc<TaskRecord>, Refusal>>,
+    /// How long a waiting thread looks before it sleeps.
+    spin: Duration,
 }
 
 impl TaskHandle {
-    pub(crate) fn new(id: TaskId, record: oneshot::Receiver<Result<Arc<TaskRecord>, Refusal>>) -> Self {
-        Self { id, record }
+    pub(crate) fn new(id: TaskId, record: oneshot::Receiver<Result<Arc<TaskRecord>, Refusal>>, spin: Duration) -> Self {
+        Self { id, record, spin }
     }
 
     /// The task's id.
@@ -36,8 +38,9 @@ impl TaskHandle {
     ///
     /// # Errors
     /// If the engine does not know the task or has stopped.
-    pub fn wait(self) -> Result<Arc<TaskRecord>, WaitError> {
-        park::wait(self)
+    pub fn wait(mut self) -> Result<Arc<TaskRecord>, WaitError> {
+        let spin = self.spin;
+        park::look(&mut self, spin).unwrap_or_else(|| park::wait(self))
     }
 
     /// Blocks the thread until the task has ended or `limit` has passed: then `Ok(None)`, and the

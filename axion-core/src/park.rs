@@ -97,6 +97,24 @@ pub(crate) fn wait<F: Future>(future: F) -> F::Output {
     }
 }
 
+/// Looks for the future's output for `spin`, if that is not zero, before anybody goes to sleep for it.
+pub(crate) fn look<F: Future + Unpin>(future: &mut F, spin: Duration) -> Option<F::Output> {
+    if spin.is_zero() {
+        return None;
+    }
+    let begun = Instant::now();
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(output) = std::pin::Pin::new(&mut *future).poll(&mut context) {
+            return Some(output);
+        }
+        if begun.elapsed() >= spin {
+            return None;
+        }
+        std::hint::spin_loop();
+    }
+}
+
 /// Blocks the thread until the future is done; `None` if that takes longer than `limit`.
 pub(crate) fn wait_timeout<F: Future>(future: F, limit: Duration) -> Option<F::Output> {
     // A limit beyond the clock's range is none.
@@ -142,6 +160,13 @@ mod tests {
         assert_eq!(wait_timeout(std::future::pending::<()>(), Duration::from_millis(5)), None);
         assert_eq!(wait_timeout(std::future::ready(1), Duration::ZERO), Some(1));
         assert_eq!(wait_timeout(std::future::ready(1), Duration::MAX), Some(1));
+    }
+
+    #[test]
+    fn a_look_finds_what_is_there_and_gives_up_after_its_time() {
+        assert_eq!(look(&mut std::future::ready(1), Duration::from_micros(1)), Some(1));
+        assert_eq!(look(&mut std::future::pending::<()>(), Duration::from_micros(50)), None);
+        assert_eq!(look(&mut std::future::ready(1), Duration::ZERO), None, "L10: not even a look");
     }
 
     #[test]

@@ -106,7 +106,13 @@ fn succeeded(handle: axion_core::TaskHandle) {
 }
 
 fn engine(python: &Path, cpu: u32) -> Engine {
-    let engine = Engine::builder().cpu_workers(cpu).io_workers(0).python(python).start().expect("starts");
+    warm(axion_core::Config { cpu_bound_count: cpu, io_bound_count: 0, ..Default::default() }, python)
+}
+
+/// An engine whose workers have started and loaded the no-op.
+fn warm(config: axion_core::Config, python: &Path) -> Engine {
+    let cpu = config.cpu_bound_count;
+    let engine = Engine::builder().config(config).python(python).start().expect("starts");
     let warm = (0..cpu * 200).map(|_| engine.submit_wait(noop()).expect("accepted")).collect::<Vec<_>>();
     for handle in warm {
         succeeded(handle);
@@ -156,18 +162,20 @@ fn throughput(python: &Path, report: &mut Report) {
 }
 
 fn round_trip(python: &Path, report: &mut Report) {
-    trips("round trip", python, report);
+    trips("round trip", Duration::ZERO, python, report);
+    trips("round trip with wait_spin 100 µs", Duration::from_micros(100), python, report);
     let everywhere = rustix::thread::sched_getaffinity(None).expect("known");
     let mut one = rustix::thread::CpuSet::new();
     one.set((0..rustix::thread::CpuSet::MAX_CPU).find(|it| everywhere.is_set(*it)).expect("a processor"));
     rustix::thread::sched_setaffinity(None, &one).expect("pinned");
-    trips("round trip on one processor", python, report);
+    trips("round trip on one processor", Duration::ZERO, python, report);
     rustix::thread::sched_setaffinity(None, &everywhere).expect("released");
 }
 
-fn trips(name: &str, python: &Path, report: &mut Report) {
+fn trips(name: &str, wait_spin: Duration, python: &Path, report: &mut Report) {
     let mut child = RawChild::start(python);
-    let engine = engine(python, 1);
+    let engine =
+        warm(axion_core::Config { cpu_bound_count: 1, io_bound_count: 0, wait_spin, ..Default::default() }, python);
     let (mut raw, mut p50, mut p99) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..report.rounds {
         raw.push(quantiles(|| child.round_trip()).0);
