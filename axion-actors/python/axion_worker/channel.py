@@ -48,6 +48,7 @@ class Channel:
         self.frames = self._frames()
         self._lock = allocate_lock()
         self._inside = set()  # the threads that are sending
+        self.put_off = None  # a signal handler that would have raised in the middle of a frame
         self._more = []  # frames that their signal handlers and destructors came up with meanwhile
         os.register_at_fork(after_in_child=self._forget)
 
@@ -114,6 +115,9 @@ class Channel:
                     _write_all(self.data_out, self._more.pop(0))
         finally:
             self._inside.discard(me)
+        if self.put_off is not None:
+            handler, self.put_off = self.put_off, None
+            handler(None, None)
 
     def is_writing(self):
         """Whether this thread is in the middle of a frame, where no exception may be raised."""

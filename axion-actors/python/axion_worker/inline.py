@@ -84,20 +84,20 @@ class Inline:
     # In the main thread.
 
     def _on_interrupt(self, _number, _frame):
-        if self._interruptible and not self._again_later(_signal.SIGINT):
+        if self._interruptible and not self._put_off(self._on_interrupt):
             raise KeyboardInterrupt
 
     def _on_late(self, _number, _frame):
         task = self._running
         if self._interruptible and task is not None and task._seq == self._late and task._cancel is None:
-            if not self._again_later(INTERRUPT_SIGNAL):
+            if not self._put_off(self._on_late):
                 self._late = 0
                 raise SoftTimeout
 
-    def _again_later(self, number):
-        """Puts a signal off until the frame that is being written is whole."""
+    def _put_off(self, handler):
+        """Whether a frame is being written: the handler then runs again when it is whole."""
         if self._channel.is_writing():
-            _signal.pthread_kill(self._main, number)
+            self._channel.put_off = handler
             return True
         return False
 

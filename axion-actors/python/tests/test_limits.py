@@ -61,8 +61,8 @@ class SoftLimit(Case):
         for slots in (1, 2):
             worker, seq = self.interrupted("""
                 def main(params, context):
-                    print("ready")
                     try:
+                        print("ready")
                         while True:
                             pass
                     except context.SoftTimeout as error:
@@ -143,8 +143,8 @@ class Wedged(Case):
                 print("from the handler")
             def main(params, context):
                 signal.signal(signal.SIGALRM, handle)
-                signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
-                for _ in range(20000):
+                signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+                for _ in range(3000):
                     print("x" * 50)
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 return "through"
