@@ -92,6 +92,14 @@ struct Incarnation {
     ready: bool,
 }
 
+/// Why the next worker of a slot is not to be waited for.
+struct Trouble {
+    /// The pool's workers die too often, so that even a slot that could start has to wait.
+    breaker_open: bool,
+    /// For the pool's tasks and the log.
+    words: String,
+}
+
 impl Slot {
     fn new(id: WorkerId) -> Self {
         Self {
@@ -205,7 +213,7 @@ impl Supervisor {
 
     /// How long to wait before the next start after a worker's end, and what to tell the pool's tasks if
     /// that leaves them without any.
-    fn judge(&mut self, down: &WorkerDown) -> (Duration, Option<String>) {
+    fn judge(&mut self, down: &WorkerDown) -> (Duration, Option<Trouble>) {
         let now = self.clock.now();
         let by_itself = matches!(
             down.departure.reason,
@@ -223,23 +231,24 @@ impl Supervisor {
                     "its workers die too often (`max_restarts`, `restart_window`): replacements wait for {pause:?}"
                 );
                 tracing::warn!(pool = %down.worker.id.pool, "the breaker opens: {words}");
-                (pause.max(delay), Some(words))
+                (pause.max(delay), Some(Trouble { breaker_open: true, words }))
             }
             None if slot.starts.hopeless() => {
                 tracing::warn!(worker = %down.worker, ?delay, "a worker could not be started: {failure}");
-                (delay, Some(format!("no worker can be started: {failure}")))
+                let words = format!("no worker can be started: {failure}");
+                (delay, Some(Trouble { breaker_open: false, words }))
             }
             None => (delay, None),
         }
     }
 
     /// Fails the tasks of a pool if none of its workers is ready and none is worth waiting for.
-    fn give_up_hope(&self, pool: PoolKind, breaker_open: bool, reason: &str) {
+    fn give_up_hope(&self, pool: PoolKind, Trouble { breaker_open, words }: &Trouble) {
         let mut of_pool = self.slots.iter().filter(|slot| slot.id.pool == pool);
         let hopeless =
-            |slot: &Slot| !slot.is_ready() && (slot.starts.hopeless() || (breaker_open && slot.present.is_none()));
+            |slot: &Slot| !slot.is_ready() && (slot.starts.hopeless() || (*breaker_open && slot.present.is_none()));
         if of_pool.all(hopeless) {
-            let error = TaskError::new(ErrorKind::WorkerStartFailed, format!("the {pool} pool is unhealthy: {reason}"));
+            let error = TaskError::new(ErrorKind::WorkerStartFailed, format!("the {pool} pool is unhealthy: {words}"));
             self.dispatcher.do_send(PoolUnavailable { pool, error });
         }
     }
@@ -311,9 +320,9 @@ impl Handler<WorkerDown> for Supervisor {
             self.all_gone();
             return;
         }
-        if let Some(reason) = trouble {
+        if let Some(trouble) = trouble {
             // After the departure, so that what it gives back fails, too.
-            self.give_up_hope(worker.id.pool, reason.contains("max_restarts"), &reason);
+            self.give_up_hope(worker.id.pool, &trouble);
         }
         self.start_after(delay, worker.id, ctx);
     }

@@ -144,6 +144,36 @@ fn l5_a_dead_worker_loses_what_it_ran_and_gives_back_the_rest_in_order() {
 }
 
 #[test]
+fn l12_tasks_start_in_the_order_they_were_accepted_also_after_they_came_back() {
+    let mut scheduler = scheduler();
+    scheduler.joined(worker(0, 1), 1, Tick(0));
+    let ids = submit(&mut scheduler, 6, Tick(0));
+    let started = |scheduler: &mut Scheduler| -> Vec<TaskId> {
+        let runs = scheduler.take_actions().into_iter().filter_map(|action| match action {
+            Action::Run { tasks, .. } => Some(tasks),
+            _ => None,
+        });
+        runs.flatten().map(|task| task.id).collect()
+    };
+    assert_eq!(started(&mut scheduler), ids[..1]);
+    scheduler.reported(worker(0, 1), vec![done(Seq(1), MS / 10)], after(1));
+    assert_eq!(started(&mut scheduler), ids[1..]);
+    // The worker dies while it runs the second: the others come back, and later ones stay behind them.
+    let late = submit(&mut scheduler, 1, after(2));
+    assert_eq!(started(&mut scheduler), late, "sent ahead behind them");
+    scheduler.left(worker(0, 1), killed(&[2]), after(3));
+    scheduler.joined(worker(0, 2), 1, after(4));
+    let mut order = started(&mut scheduler);
+    for seq in 1..=6 {
+        scheduler.reported(worker(0, 2), vec![done(Seq(seq), MS / 10)], after(4 + seq));
+        order.extend(started(&mut scheduler));
+    }
+    order.retain(|id| *id != ids[1]); // a suspect goes first, alone
+    let expected: Vec<TaskId> = ids[2..].iter().chain(&late).copied().collect();
+    assert_eq!(order, expected);
+}
+
+#[test]
 fn an_idle_worker_that_dies_with_an_unread_task_does_not_lose_it() {
     let mut scheduler = scheduler();
     scheduler.joined(worker(0, 1), 1, Tick(0));
