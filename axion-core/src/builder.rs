@@ -26,17 +26,29 @@ impl EngineBuilder {
         self
     }
 
-    /// Workers of the CPU pool; 0 switches it off.
+    /// Exactly so many workers of the CPU pool; 0 switches it off.
     #[must_use]
-    pub fn cpu_workers(mut self, count: u32) -> Self {
-        self.config.cpu_bound_count = count;
+    pub fn cpu_workers(self, count: u32) -> Self {
+        self.cpu_workers_between(count, count)
+    }
+
+    /// As many workers of the CPU pool as the autoscaler finds right, within these bounds.
+    #[must_use]
+    pub fn cpu_workers_between(mut self, least: u32, most: u32) -> Self {
+        (self.config.cpu_bound_count, self.config.cpu_bound_max) = (least, Some(most));
         self
     }
 
-    /// Workers of the IO pool; 0 switches it off.
+    /// Exactly so many workers of the IO pool; 0 switches it off.
     #[must_use]
-    pub fn io_workers(mut self, count: u32) -> Self {
-        self.config.io_bound_count = count;
+    pub fn io_workers(self, count: u32) -> Self {
+        self.io_workers_between(count, count)
+    }
+
+    /// As many workers of the IO pool as the autoscaler finds right, within these bounds.
+    #[must_use]
+    pub fn io_workers_between(mut self, least: u32, most: u32) -> Self {
+        (self.config.io_bound_count, self.config.io_bound_max) = (least, Some(most));
         self
     }
 

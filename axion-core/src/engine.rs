@@ -201,7 +201,7 @@ impl Engine {
     }
 
     fn check(&self, task: &Task) -> Result<(), SubmitError> {
-        if self.config.workers(task.pool()) == 0 {
+        if self.config.most_workers(task.pool()) == 0 {
             return Err(SubmitError::PoolDisabled { pool: task.pool() });
         }
         let limit = self.config.frame_limit - FRAME_OVERHEAD;

@@ -61,7 +61,7 @@ pub enum SubmitError {
         limit: usize,
     },
     /// The task's pool has no workers by configuration.
-    #[error("the {pool} pool is switched off: set `{pool}_bound_count` to at least 1")]
+    #[error("the {pool} pool is switched off: set `{pool}_bound_max` to at least 1")]
     PoolDisabled {
         /// The pool.
         pool: PoolKind,

@@ -29,7 +29,7 @@ mod runtime;
 mod watch;
 
 pub use axion_actors::actors::messages::Refusal;
-pub use axion_actors::config::{Config, ConfigError, WorkerConfig};
+pub use axion_actors::config::{Config, ConfigError, EngineKind, LogFilter, ScalingPolicy, WorkerConfig};
 pub use axion_actors::model::{
     Attempt, AttemptRecord, Backoff, CapturedOutput, Cause, EndedBy, ErrorKind, Event, EventKind, Generation, Json,
     JsonError, KillReason, LogLevel, Outcome, OutputPart, ParamsError, PoolKind, PostMortem, ProcessExit, RetryPolicy,
