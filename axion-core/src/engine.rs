@@ -215,7 +215,7 @@ impl Engine {
     fn hand_over(&self, task: Task) -> Result<TaskHandle, SubmitError> {
         let (reply, record) = oneshot::channel();
         let id = task.id();
-        self.requests.send(Request::Submit { task, reply }).map_err(|_| self.closed())?;
+        self.requests.send(Request::Submit { task, reply, accepted: None }).map_err(|_| self.closed())?;
         Ok(TaskHandle::new(id, record, self.config.wait_spin))
     }
 

@@ -136,6 +136,9 @@ impl Trace {
             EventKind::TaskFinished { task, outcome } => self.finished(*task, outcome),
             EventKind::WorkerReady { worker, pid, .. } => self.ready(*worker, *pid),
             EventKind::WorkerDown { worker, reason } => self.down(*worker, reason),
+            EventKind::TaskHeld { task, .. } => {
+                Err(format!("no task of this plan asks for a delay, but {task} was held back"))
+            }
             EventKind::Output { .. } | EventKind::Progress { .. } | EventKind::Log { .. } => Ok(()),
         }
     }

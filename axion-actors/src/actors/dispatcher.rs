@@ -13,11 +13,11 @@ use super::admission::Admission;
 use super::events::EventBus;
 use super::inbox::Inbox;
 use super::messages::{
-    Introduce, Order, PoolUnavailable, Recycle, Refusal, Reply, Reports, Request, WorkerJoined, WorkerLeft,
+    Introduce, Need, Order, PoolUnavailable, Refusal, Reply, Reports, Request, Shrink, WorkerJoined, WorkerLeft,
 };
 use crate::model::{Clock, PoolKind, Task, TaskError, TaskId, TaskRecord, Tick, WorkerRef};
 use crate::policy::scheduler::{Action, Scheduler};
-use crate::policy::task_table::{Duplicate, Expired, Found, TaskKey};
+use crate::policy::task_table::{Expired, Found, Known, TaskKey};
 
 /// The actor that every task passes through.
 pub struct Dispatcher {
@@ -35,8 +35,8 @@ pub struct Dispatcher {
     drains: Vec<oneshot::Sender<()>>,
     /// Tasks that the engine's shutdown has cancelled.
     cancelled: usize,
-    /// Whom to ask for replacements.
-    supervisor: Option<Recipient<Recycle>>,
+    /// Whom to ask for workers.
+    supervisor: Option<Recipient<Need>>,
     /// How long a cancelled task may take to stop by itself.
     cancel_grace: Duration,
     /// The timer for the scheduler's next tick, and when it is due.
@@ -81,16 +81,29 @@ impl Dispatcher {
         self.settle(ctx);
     }
 
-    fn submit(&mut self, task: Task, reply: Reply, now: Tick) {
+    fn submit(&mut self, task: Task, reply: Reply, accepted: Option<oneshot::Sender<TaskId>>, now: Tick) {
         self.held.0 += 1;
         self.held.1 += self.admission.units_of(task.weight()) as usize;
-        match self.scheduler.submit(task, now) {
+        let id = task.id();
+        let runs = match self.scheduler.submit(task, now) {
             Ok(key) => {
                 self.waiters.insert(key, reply);
+                id
             }
-            Err(Duplicate) => {
+            Err(Known::Id) => {
                 let _ = reply.send(Err(Refusal::DuplicateId));
+                id
             }
+            Err(Known::Unique(other)) => {
+                self.await_record(other, reply);
+                other
+            }
+        };
+        if let Some(accepted) = accepted {
+            let _ = accepted.send(runs);
+        }
+        if self.scheduler.has_actions() {
+            self.carry_out();
         }
     }
 
@@ -143,21 +156,19 @@ impl Dispatcher {
                 Action::Interrupt { worker, seq } => self.order(worker, Order::Interrupt(seq)),
                 Action::Cancel { worker, seq } => self.order(worker, Order::Cancel(seq)),
                 Action::Kill { worker, seq, reason } => self.order(worker, Order::Kill(seq, reason)),
-                Action::Recycle { worker } => {
-                    if let Some(supervisor) = &self.supervisor {
-                        supervisor.do_send(Recycle { worker });
-                    }
-                }
+                Action::Recycle { worker } => self.need(Need::Recycle(worker)),
+                Action::Call { pool } => self.need(Need::Worker(pool)),
+                Action::Release { pool, workers } => self.need(Need::Fewer(pool, workers)),
                 Action::Retire { worker } => self.order(worker, Order::Retire),
                 Action::Finished { key, record } => self.deliver(key, &record),
             }
         }
     }
 
-    /// Tasks that have left the queues give their room back. What came back to a queue may make it
-    /// longer than its bound for a while; it holds no room twice.
+    /// Tasks that have gone to workers, or ended, give their room back. What comes back from there may make
+    /// those that wait more than their bound for a while; none holds room twice.
     fn give_room_back(&mut self) {
-        let (count, bytes) = self.scheduler.table().queued();
+        let (count, bytes) = self.scheduler.table().waiting();
         // Each task's bytes were rounded down, so this is at least what those that wait hold.
         let needed = (count, (bytes >> 10).min(self.held.1));
         let places = self.held.0.saturating_sub(needed.0);
@@ -165,6 +176,12 @@ impl Dispatcher {
         if places > 0 || units > 0 {
             self.admission.leave(places, units);
             self.held = (self.held.0 - places, self.held.1 - units);
+        }
+    }
+
+    fn need(&self, need: Need) {
+        if let Some(supervisor) = &self.supervisor {
+            supervisor.do_send(need);
         }
     }
 
@@ -223,7 +240,12 @@ impl StreamHandler<Vec<Request>> for Dispatcher {
         let now = self.clock.now();
         for request in batch {
             match request {
-                Request::Submit { task, reply } => self.submit(task, reply, now),
+                Request::Submit { task, reply, accepted } => self.submit(task, reply, accepted, now),
+                Request::SubmitMany(tasks) => {
+                    for (task, reply) in tasks {
+                        self.submit(task, reply, None, now);
+                    }
+                }
                 Request::Await { id, reply } => self.await_record(id, reply),
                 Request::Cancel { id, reply } => {
                     let _ = reply.send(self.scheduler.cancel(id, self.cancel_grace, now));
@@ -258,7 +280,7 @@ impl Handler<WorkerJoined> for Dispatcher {
 
     fn handle(&mut self, joined: WorkerJoined, ctx: &mut Self::Context) {
         self.workers.insert(joined.worker, joined.orders);
-        self.decide(ctx, |scheduler, now| scheduler.joined(joined.worker, joined.slots as usize, now));
+        self.decide(ctx, |scheduler, now| scheduler.joined(joined.worker, joined.capacity, now));
     }
 }
 
@@ -276,6 +298,14 @@ impl Handler<Reports> for Dispatcher {
 
     fn handle(&mut self, reports: Reports, ctx: &mut Self::Context) {
         self.decide(ctx, |scheduler, now| scheduler.reported(reports.worker, reports.reports, now));
+    }
+}
+
+impl Handler<Shrink> for Dispatcher {
+    type Result = ();
+
+    fn handle(&mut self, Shrink { pool, count }: Shrink, ctx: &mut Self::Context) {
+        self.decide(ctx, |scheduler, now| scheduler.shrink(pool, count, now));
     }
 }
 

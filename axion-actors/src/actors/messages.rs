@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::model::{KillReason, PoolKind, Seq, Task, TaskError, TaskId, TaskRecord, WorkerRef};
-use crate::policy::scheduler::{CancelAnswer, Departure, Report, RunTask};
+use crate::policy::scheduler::{CancelAnswer, Capacity, Departure, Report, RunTask};
 use crate::policy::task_table::ExpiredBy;
 
 // To the Dispatcher, from outside the engine's thread. All of these travel in one queue, in batches,
@@ -22,7 +22,11 @@ pub enum Request {
         task: Task,
         /// Gets its record.
         reply: Reply,
+        /// Gets the id of the task that runs: another one's, if that is live and has the same unique key.
+        accepted: Option<oneshot::Sender<TaskId>>,
     },
+    /// Run these tasks, in this order.
+    SubmitMany(Vec<(Task, Reply)>),
     /// Someone else wants to wait for a task, too.
     Await {
         /// Which task.
@@ -87,7 +91,7 @@ pub enum Refusal {
 #[rtype(result = "()")]
 pub struct Introduce {
     /// Its mailbox.
-    pub supervisor: Recipient<Recycle>,
+    pub supervisor: Recipient<Need>,
 }
 
 /// A worker takes tasks from now on. From the Supervisor.
@@ -97,7 +101,9 @@ pub struct WorkerJoined {
     /// Which.
     pub worker: WorkerRef,
     /// How many at a time.
-    pub slots: u32,
+    pub capacity: Capacity,
+    /// Its process.
+    pub pid: u32,
     /// Its mailbox.
     pub orders: Recipient<Order>,
 }
@@ -132,6 +138,16 @@ pub struct PoolUnavailable {
     pub error: TaskError,
 }
 
+/// A pool is to do with fewer workers: say which go. From the Supervisor.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Shrink {
+    /// Which pool.
+    pub pool: PoolKind,
+    /// How many fewer.
+    pub count: usize,
+}
+
 // To a Worker.
 
 /// From the Dispatcher.
@@ -159,12 +175,27 @@ pub struct Retire;
 
 // To the Supervisor.
 
-/// Start a successor of this worker; it goes when that is ready. From the Dispatcher.
+/// What the tasks need of the workers. From the Dispatcher.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub enum Need {
+    /// Start a successor of this worker; it goes when that is ready.
+    Recycle(WorkerRef),
+    /// Start a worker of this pool: a task waits and there is none.
+    Worker(PoolKind),
+    /// Do not replace these workers of this pool: they go when they have finished what they run. Answers
+    /// [`Shrink`], also if there are none.
+    Fewer(PoolKind, Vec<WorkerRef>),
+}
+
+/// A pool is to have so many workers. From the Autoscaler.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-pub struct Recycle {
-    /// Which.
-    pub worker: WorkerRef,
+pub struct SetTarget {
+    /// Which pool.
+    pub pool: PoolKind,
+    /// How many; brought within the pool's bounds.
+    pub workers: u32,
 }
 
 /// A worker finished its handshake. From the worker.
@@ -173,6 +204,8 @@ pub struct Recycle {
 pub struct WorkerReady {
     /// Which.
     pub worker: WorkerRef,
+    /// Its process.
+    pub pid: u32,
 }
 
 /// A worker is gone: sent exactly once for every worker that was started, after all its reports,

@@ -9,16 +9,15 @@ use super::StopOnPanic;
 use super::dispatcher::Dispatcher;
 use super::events::EventBus;
 use super::messages::{
-    Introduce, PoolUnavailable, Recycle, Retire, StopWorkers, WorkerDown, WorkerJoined, WorkerLeft, WorkerReady,
+    Introduce, Need, PoolUnavailable, Retire, SetTarget, Shrink, StopWorkers, WorkerDown, WorkerJoined, WorkerLeft,
+    WorkerReady,
 };
 use super::worker::{Neighbours, Settings, Worker};
 use crate::config::Config;
 use crate::model::{Clock, ErrorKind, Generation, PoolKind, TaskError, WorkerDownReason, WorkerId, WorkerRef};
 use crate::policy::restart::{Breaker, Starts};
+use crate::policy::scheduler::Capacity;
 use crate::process::{LaunchSpec, Launcher};
-
-/// How often a worker's memory is looked at while it works, if somebody set a limit for it.
-const MEASURE_EVERY: Duration = Duration::from_millis(100);
 
 /// How many workers there are to be, and what they are told.
 #[derive(Clone, Copy, Debug)]
@@ -30,21 +29,23 @@ pub struct WorkerSettings {
 
 #[derive(Clone, Copy, Debug)]
 struct PoolSettings {
-    workers: u32,
-    slots: u32,
+    least: u32,
+    most: u32,
+    capacity: Capacity,
     worker: Settings,
 }
 
 impl From<&Config> for WorkerSettings {
     fn from(config: &Config) -> Self {
         let pool = |pool| PoolSettings {
-            workers: config.workers(pool),
-            slots: config.slots(pool),
+            least: config.workers(pool),
+            most: config.most_workers(pool),
+            capacity: Capacity { slots: config.slots(pool) as usize, coroutines: config.coroutines(pool) as usize },
             worker: Settings {
                 start_timeout: config.start_timeout,
                 stop_grace: config.stop_grace,
                 output_limit: config.captured_output_limit,
-                measure_every: config.worker(pool).measures_memory().then_some(MEASURE_EVERY),
+                measure_every: config.worker(pool).measures_memory().then_some(config.health_check_interval),
             },
         };
         Self {
@@ -61,9 +62,7 @@ pub struct Supervisor {
     dispatcher: Addr<Dispatcher>,
     bus: EventBus,
     clock: Clock,
-    settings: WorkerSettings,
-    breakers: [Breaker; 2],
-    slots: Vec<Slot>,
+    pools: [Pool; 2],
     /// The engine is ending: no worker is started any more.
     stopping: bool,
     /// Get the answer when all workers are gone.
@@ -71,8 +70,22 @@ pub struct Supervisor {
     _fatal: StopOnPanic,
 }
 
+/// The workers of one pool.
+struct Pool {
+    settings: PoolSettings,
+    breaker: Breaker,
+    /// By index. One that is not wanted keeps its place, and its generation, for later.
+    slots: Vec<Slot>,
+    /// How many workers there should be.
+    target: u32,
+    /// The Dispatcher has been asked which workers are to go, and has not answered.
+    shrinking: bool,
+}
+
 struct Slot {
     id: WorkerId,
+    /// There is to be a worker.
+    wanted: bool,
     /// Of the worker that was started last.
     generation: Generation,
     starts: Starts,
@@ -100,10 +113,32 @@ struct Trouble {
     words: String,
 }
 
+impl PoolSettings {
+    fn slots(&self) -> u32 {
+        u32::try_from(self.capacity.slots).unwrap_or(u32::MAX)
+    }
+}
+
+impl Pool {
+    /// The first place without a worker, which is to have one now.
+    fn vacancy(&mut self, kind: PoolKind) -> WorkerId {
+        let free = self.slots.iter_mut().find(|slot| !slot.wanted && slot.is_vacant());
+        if let Some(slot) = free {
+            slot.wanted = true;
+            return slot.id;
+        }
+        let index = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        let id = WorkerId { pool: kind, index };
+        self.slots.push(Slot { wanted: true, ..Slot::new(id) });
+        id
+    }
+}
+
 impl Slot {
     fn new(id: WorkerId) -> Self {
         Self {
             id,
+            wanted: false,
             generation: Generation(0),
             starts: Starts::default(),
             present: None,
@@ -115,11 +150,31 @@ impl Slot {
 
     /// Whether a start is called for: an empty slot, or one whose worker is to be replaced.
     fn wants_start(&self) -> bool {
-        self.successor.is_none() && (self.present.is_none() || self.recycling)
+        self.wanted && self.successor.is_none() && (self.present.is_none() || self.recycling)
+    }
+
+    fn is(&self, generation: Generation) -> bool {
+        self.present.as_ref().is_some_and(|present| present.generation == generation)
     }
 
     fn is_ready(&self) -> bool {
         self.present.as_ref().is_some_and(|present| present.ready)
+    }
+
+    fn is_vacant(&self) -> bool {
+        self.all().next().is_none()
+    }
+
+    /// There is to be no worker any more: who takes tasks finishes them, who does not yet ends now.
+    fn give_up(&mut self) {
+        (self.wanted, self.recycling) = (false, false);
+        let gone = self.successor.take().into_iter().chain(self.present.take());
+        for incarnation in gone {
+            if !incarnation.ready {
+                incarnation.address.do_send(Retire);
+            }
+            self.leaving.push(incarnation);
+        }
     }
 
     fn all(&self) -> impl Iterator<Item = &Incarnation> {
@@ -161,42 +216,65 @@ impl Supervisor {
         clock: Clock,
         settings: WorkerSettings,
     ) -> Self {
-        let ids = PoolKind::ALL
-            .into_iter()
-            .flat_map(|pool| (0..settings.pools[pool.index()].workers).map(move |index| WorkerId { pool, index }));
-        Self {
-            launcher,
-            dispatcher,
-            bus,
-            clock,
-            breakers: PoolKind::ALL.map(|_| Breaker::new(settings.max_restarts, settings.restart_window)),
-            slots: ids.map(Slot::new).collect(),
-            settings,
-            stopping: false,
-            waiting: Vec::new(),
-            _fatal: StopOnPanic,
-        }
+        let pools = PoolKind::ALL.map(|kind| {
+            let pool = settings.pools[kind.index()];
+            Pool {
+                settings: pool,
+                breaker: Breaker::new(settings.max_restarts, settings.restart_window),
+                slots: Vec::new(),
+                target: pool.least,
+                shrinking: false,
+            }
+        });
+        Self { launcher, dispatcher, bus, clock, pools, stopping: false, waiting: Vec::new(), _fatal: StopOnPanic }
     }
 
     fn slot(&mut self, id: WorkerId) -> Option<&mut Slot> {
-        self.slots.iter_mut().find(|slot| slot.id == id)
+        self.pools[id.pool.index()].slots.get_mut(id.index as usize)
+    }
+
+    /// Brings the number of a pool's workers to its target.
+    fn adjust(&mut self, kind: PoolKind, ctx: &mut Context<Self>) {
+        let pool = &mut self.pools[kind.index()];
+        if self.stopping || pool.shrinking {
+            return;
+        }
+        let (wanted, target) = (pool.slots.iter().filter(|slot| slot.wanted).count(), pool.target as usize);
+        for _ in wanted..target {
+            let id = self.pools[kind.index()].vacancy(kind);
+            self.start(id, ctx);
+        }
+        // Those that are not there yet are the first to go; of the others, the Dispatcher knows which.
+        let (pool, mut over) = (&mut self.pools[kind.index()], wanted.saturating_sub(target));
+        for slot in pool.slots.iter_mut().rev().filter(|slot| slot.wanted && !slot.is_ready()) {
+            if over == 0 {
+                break;
+            }
+            slot.give_up();
+            over -= 1;
+        }
+        if over > 0 {
+            pool.shrinking = true;
+            self.dispatcher.do_send(Shrink { pool: kind, count: over });
+        }
     }
 
     fn start(&mut self, id: WorkerId, ctx: &mut Context<Self>) {
-        let settings = self.settings.pools[id.pool.index()];
         let neighbours = Neighbours {
             dispatcher: self.dispatcher.clone().recipient(),
             ready: ctx.address().recipient(),
             down: ctx.address().recipient(),
             bus: self.bus.clone(),
         };
-        let Some(slot) = self.slots.iter_mut().find(|slot| slot.id == id) else { return };
+        let pool = &mut self.pools[id.pool.index()];
+        let settings = pool.settings;
+        let Some(slot) = pool.slots.get_mut(id.index as usize) else { return };
         if self.stopping || !slot.wants_start() {
             return;
         }
         slot.generation = slot.generation.next();
         let me = WorkerRef { id, generation: slot.generation };
-        let launched = self.launcher.launch(LaunchSpec { worker: id, slots: settings.slots });
+        let launched = self.launcher.launch(LaunchSpec { worker: id, slots: settings.slots() });
         let address = Worker::new(me, launched, settings.worker, neighbours).start();
         let incarnation = Incarnation { generation: slot.generation, address, ready: false };
         let place = if slot.present.is_none() { &mut slot.present } else { &mut slot.successor };
@@ -219,9 +297,10 @@ impl Supervisor {
             down.departure.reason,
             WorkerDownReason::Exited(_) | WorkerDownReason::Protocol { .. } | WorkerDownReason::ActorPanicked
         );
-        let pause = if by_itself { self.breakers[down.worker.id.pool.index()].died(now) } else { None };
+        let pause = if by_itself { self.pools[down.worker.id.pool.index()].breaker.died(now) } else { None };
         let Some(slot) = self.slot(down.worker.id) else { return (Duration::ZERO, None) };
         let (delay, failure) = match &down.departure.reason {
+            WorkerDownReason::Retired => return (Duration::ZERO, None),
             WorkerDownReason::StartFailed { definite, message } => (slot.starts.failed(*definite), message.clone()),
             reason => (slot.starts.ended(down.healthy), format!("it ended before it had run anything: {reason:?}")),
         };
@@ -244,17 +323,17 @@ impl Supervisor {
 
     /// Fails the tasks of a pool if none of its workers is ready and none is worth waiting for.
     fn give_up_hope(&self, pool: PoolKind, Trouble { breaker_open, words }: &Trouble) {
-        let mut of_pool = self.slots.iter().filter(|slot| slot.id.pool == pool);
+        let mut wanted = self.pools[pool.index()].slots.iter().filter(|slot| slot.wanted).peekable();
         let hopeless =
             |slot: &Slot| !slot.is_ready() && (slot.starts.hopeless() || (*breaker_open && slot.present.is_none()));
-        if of_pool.all(hopeless) {
+        if wanted.peek().is_some() && wanted.all(hopeless) {
             let error = TaskError::new(ErrorKind::WorkerStartFailed, format!("the {pool} pool is unhealthy: {words}"));
             self.dispatcher.do_send(PoolUnavailable { pool, error });
         }
     }
 
     fn all_gone(&mut self) {
-        if self.slots.iter().all(|slot| slot.all().next().is_none()) {
+        if self.pools.iter().flat_map(|pool| &pool.slots).all(Slot::is_vacant) {
             for reply in self.waiting.drain(..) {
                 let _ = reply.send(());
             }
@@ -267,9 +346,8 @@ impl Actor for Supervisor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.dispatcher.do_send(Introduce { supervisor: ctx.address().recipient() });
-        let ids: Vec<WorkerId> = self.slots.iter().map(|slot| slot.id).collect();
-        for id in ids {
-            self.start(id, ctx);
+        for pool in PoolKind::ALL {
+            self.adjust(pool, ctx);
         }
     }
 }
@@ -277,8 +355,8 @@ impl Actor for Supervisor {
 impl Handler<WorkerReady> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, WorkerReady { worker }: WorkerReady, _: &mut Self::Context) {
-        let slots = self.settings.pools[worker.id.pool.index()].slots;
+    fn handle(&mut self, WorkerReady { worker, pid }: WorkerReady, _: &mut Self::Context) {
+        let capacity = self.pools[worker.id.pool.index()].settings.capacity;
         let stopping = self.stopping;
         let Some(slot) = self.slot(worker.id) else { return };
         if !slot.becomes_ready(worker.generation) || stopping {
@@ -287,20 +365,49 @@ impl Handler<WorkerReady> for Supervisor {
         slot.starts.ready();
         if let Some(present) = &slot.present {
             let orders = present.address.clone().recipient();
-            self.dispatcher.do_send(WorkerJoined { worker, slots, orders });
+            self.dispatcher.do_send(WorkerJoined { worker, capacity, pid, orders });
         }
     }
 }
 
-impl Handler<Recycle> for Supervisor {
+impl Handler<Need> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, Recycle { worker }: Recycle, ctx: &mut Self::Context) {
-        let Some(slot) = self.slot(worker.id) else { return };
-        if slot.present.as_ref().is_some_and(|present| present.generation == worker.generation) {
-            slot.recycling = true;
-            self.start(worker.id, ctx);
+    fn handle(&mut self, need: Need, ctx: &mut Self::Context) {
+        match need {
+            Need::Recycle(worker) => {
+                let Some(slot) = self.slot(worker.id) else { return };
+                if slot.is(worker.generation) {
+                    slot.recycling = true;
+                    self.start(worker.id, ctx);
+                }
+            }
+            Need::Worker(kind) => {
+                let pool = &mut self.pools[kind.index()];
+                pool.target = pool.target.max(1).min(pool.settings.most);
+                self.adjust(kind, ctx);
+            }
+            Need::Fewer(kind, workers) => {
+                self.pools[kind.index()].shrinking = false;
+                for worker in workers {
+                    let slot = self.slot(worker.id).filter(|slot| slot.is(worker.generation));
+                    if let Some(slot) = slot {
+                        slot.give_up();
+                    }
+                }
+                self.adjust(kind, ctx);
+            }
         }
+    }
+}
+
+impl Handler<SetTarget> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, SetTarget { pool: kind, workers }: SetTarget, ctx: &mut Self::Context) {
+        let pool = &mut self.pools[kind.index()];
+        pool.target = workers.clamp(pool.settings.least, pool.settings.most);
+        self.adjust(kind, ctx);
     }
 }
 
@@ -312,6 +419,7 @@ impl Handler<WorkerDown> for Supervisor {
         let WorkerDown { worker, departure, .. } = down;
         let Some(slot) = self.slot(worker.id) else { return };
         slot.loses(worker.generation);
+        let wanted = slot.wanted;
         // One that never joined is unknown there, and ignored.
         if !matches!(departure.reason, WorkerDownReason::StartFailed { .. }) {
             self.dispatcher.do_send(WorkerLeft { worker, departure });
@@ -324,7 +432,11 @@ impl Handler<WorkerDown> for Supervisor {
             // After the departure, so that what it gives back fails, too.
             self.give_up_hope(worker.id.pool, &trouble);
         }
-        self.start_after(delay, worker.id, ctx);
+        if wanted {
+            self.start_after(delay, worker.id, ctx);
+        }
+        // A worker that was to go may have gone by itself.
+        self.adjust(worker.id.pool, ctx);
     }
 }
 
@@ -334,7 +446,7 @@ impl Handler<StopWorkers> for Supervisor {
     fn handle(&mut self, StopWorkers { reply }: StopWorkers, _: &mut Self::Context) {
         self.stopping = true;
         self.waiting.push(reply);
-        for incarnation in self.slots.iter().flat_map(Slot::all) {
+        for incarnation in self.pools.iter().flat_map(|pool| &pool.slots).flat_map(Slot::all) {
             incarnation.address.do_send(Retire);
         }
         self.all_gone();

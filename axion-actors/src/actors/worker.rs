@@ -177,7 +177,7 @@ impl Worker {
         tracing::debug!(worker = %self.me, pid, python, "worker ready");
         self.state = State::Ready;
         self.pid = Some(pid);
-        self.supervisor.do_send(WorkerReady { worker: self.me });
+        self.supervisor.do_send(WorkerReady { worker: self.me, pid });
         self.bus.emit(|| EventKind::WorkerReady { worker: self.me, pid, python });
         Ok(())
     }
@@ -246,7 +246,7 @@ impl Worker {
                 self.child.finish();
                 ctx.run_later(self.settings.stop_grace, |worker, _| worker.kill(WorkerDownReason::Retired));
             }
-            // Nothing it could finish is wanted any more: the engine has cancelled its tasks.
+            // Nothing it could finish is wanted any more: the engine has cancelled its tasks, or it has none.
             State::Starting | State::Ready => self.kill(WorkerDownReason::Retired),
         }
     }

@@ -383,6 +383,16 @@ impl Config {
         }
     }
 
+    /// Coroutine tasks that run at the same time in each worker of a pool, beside its slots.
+    #[must_use]
+    pub fn coroutines(&self, pool: crate::model::PoolKind) -> u32 {
+        match pool {
+            // A worker with one slot does one thing at a time.
+            crate::model::PoolKind::Io if self.io_bound_task_limit > 1 => self.io_bound_async_limit,
+            _ => 0,
+        }
+    }
+
     /// Slots of each worker of a pool.
     #[must_use]
     pub fn slots(&self, pool: crate::model::PoolKind) -> u32 {

@@ -53,6 +53,13 @@ pub enum EventKind {
         /// Its pool.
         pool: PoolKind,
     },
+    /// A task that was accepted is not to start yet.
+    TaskHeld {
+        /// The task.
+        task: TaskId,
+        /// How long it waits, in seconds.
+        wait_seconds: f64,
+    },
     /// A task was sent to a worker.
     TaskSent {
         /// The task.
@@ -73,7 +80,7 @@ pub enum EventKind {
         /// How long it waits, in seconds.
         wait_seconds: f64,
     },
-    /// A retry's wait is over: the task is queued again.
+    /// A wait before a start is over: the task is queued.
     TaskDue {
         /// The task.
         task: TaskId,

@@ -15,5 +15,5 @@ pub use outcome::{Cause, ErrorKind, Json, JsonError, Outcome, TaskError};
 pub use postmortem::{EndedBy, KillReason, PostMortem, ProcessExit, Usage};
 pub use record::{AttemptRecord, CapturedOutput, OutputPart, TaskRecord, Timings};
 pub use retry::{Backoff, RetryPolicy};
-pub use task::{ParamsError, ScriptPath, Task, TaskOptions};
+pub use task::{NotBefore, ParamsError, Priority, PriorityError, ScriptPath, Task, TaskOptions, UniqueKeyError};
 pub use time::{Clock, Tick};

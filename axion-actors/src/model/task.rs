@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -60,6 +61,63 @@ impl<'de> Deserialize<'de> for ScriptPath {
 #[error("the parameters are not valid JSON: {0}")]
 pub struct ParamsError(#[from] serde_json::Error);
 
+/// How urgent a task is: 0, the most urgent, to 9. Those of one priority start in the order in which they
+/// were accepted (L12).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Priority(u8);
+
+/// A priority that is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("priority {0} is out of range: 0, the most urgent, to 9")]
+pub struct PriorityError(pub u8);
+
+impl Priority {
+    /// Before all others.
+    pub const HIGHEST: Self = Self(0);
+    /// After all others.
+    pub const LOWEST: Self = Self(9);
+    /// How many there are.
+    pub const COUNT: usize = 10;
+
+    /// As a number from 0 to 9.
+    #[must_use]
+    pub fn level(self) -> usize {
+        self.0.into()
+    }
+}
+
+impl Default for Priority {
+    fn default() -> Self {
+        Self(5)
+    }
+}
+
+impl TryFrom<u8> for Priority {
+    type Error = PriorityError;
+
+    fn try_from(level: u8) -> Result<Self, PriorityError> {
+        if level <= Self::LOWEST.0 { Ok(Self(level)) } else { Err(PriorityError(level)) }
+    }
+}
+
+/// When a task may start at the earliest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotBefore {
+    /// So long after it was accepted.
+    After(Duration),
+    /// At this time, on the engine's clock: wall time at the engine's start, and steady from there on.
+    At(Timestamp),
+}
+
+/// The longest unique key, in bytes: it is kept in memory with the task (L9).
+const LONGEST_KEY: usize = 512;
+
+/// A unique key that is too long, or empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a unique key of {0} bytes is out of range: 1 to {LONGEST_KEY}")]
+pub struct UniqueKeyError(pub usize);
+
 /// What a task may ask for beyond being run. Most tasks ask for nothing and share the defaults.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TaskOptions {
@@ -73,11 +131,26 @@ pub struct TaskOptions {
     pub max_worker_losses: u32,
     /// How long it may wait for its first start; `None`: for ever.
     pub ttl: Option<Duration>,
+    /// Which of the waiting tasks start first.
+    pub priority: Priority,
+    /// When it may start at the earliest; `None`: at once.
+    pub not_before: Option<NotBefore>,
+    /// While a task with this key is live, another one with it is not accepted beside it.
+    pub unique: Option<Arc<str>>,
 }
 
 impl Default for TaskOptions {
     fn default() -> Self {
-        Self { timeout: None, soft_timeout: None, retry: RetryPolicy::default(), max_worker_losses: 2, ttl: None }
+        Self {
+            timeout: None,
+            soft_timeout: None,
+            retry: RetryPolicy::default(),
+            max_worker_losses: 2,
+            ttl: None,
+            priority: Priority::default(),
+            not_before: None,
+            unique: None,
+        }
     }
 }
 
@@ -180,6 +253,39 @@ impl Task {
     pub fn ttl(mut self, limit: Duration) -> Self {
         self.options_mut().ttl = Some(limit);
         self
+    }
+
+    /// Lets the task start before those of a lower priority that wait in its pool.
+    #[must_use]
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.options_mut().priority = priority;
+        self
+    }
+
+    /// Lets the task start only when so much time has passed since it was accepted.
+    #[must_use]
+    pub fn delay(mut self, time: Duration) -> Self {
+        self.options_mut().not_before = Some(NotBefore::After(time));
+        self
+    }
+
+    /// Lets the task start only at `time` or later.
+    #[must_use]
+    pub fn not_before(mut self, time: Timestamp) -> Self {
+        self.options_mut().not_before = Some(NotBefore::At(time));
+        self
+    }
+
+    /// Makes the task the only live one with this key: submitting another one gives a handle of the first.
+    ///
+    /// # Errors
+    /// If the key is empty or longer than 512 bytes.
+    pub fn unique(mut self, key: &str) -> Result<Self, UniqueKeyError> {
+        if key.is_empty() || key.len() > LONGEST_KEY {
+            return Err(UniqueKeyError(key.len()));
+        }
+        self.options_mut().unique = Some(key.into());
+        Ok(self)
     }
 
     fn options_mut(&mut self) -> &mut TaskOptions {

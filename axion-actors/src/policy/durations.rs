@@ -9,10 +9,17 @@ const WEIGHT: f64 = 0.25;
 /// Scripts remembered. When there are more, all are forgotten and measured anew (L9).
 const MOST: usize = 4096;
 
-/// Exponentially weighted means of measured run times, by script.
+/// What is known of scripts: exponentially weighted means of their measured run times, and how they run.
 #[derive(Debug, Default)]
 pub struct Durations {
-    means: FxHashMap<ScriptPath, f64>,
+    scripts: FxHashMap<ScriptPath, Known>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    /// Nanoseconds.
+    mean: Option<f64>,
+    coroutine: bool,
 }
 
 impl Durations {
@@ -20,21 +27,37 @@ impl Durations {
     pub fn record(&mut self, script: &ScriptPath, nanos: u64) {
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         let measured = nanos as f64;
-        if let Some(mean) = self.means.get_mut(script) {
-            *mean += (measured - *mean) * WEIGHT;
-            return;
+        self.update(script, |known| {
+            known.mean = Some(known.mean.map_or(measured, |mean| mean + (measured - mean) * WEIGHT));
+        });
+    }
+
+    /// A worker has loaded a script and says whether its entry point is a coroutine function.
+    pub fn learn(&mut self, script: &ScriptPath, coroutine: bool) {
+        self.update(script, |known| known.coroutine = coroutine);
+    }
+
+    fn update(&mut self, script: &ScriptPath, update: impl FnOnce(&mut Known)) {
+        if let Some(known) = self.scripts.get_mut(script) {
+            return update(known);
         }
-        if self.means.len() == MOST {
-            self.means.clear();
+        if self.scripts.len() == MOST {
+            self.scripts.clear();
         }
-        self.means.insert(script.clone(), measured);
+        update(self.scripts.entry(script.clone()).or_default());
     }
 
     /// The expected run time in nanoseconds; `None` for a script that never ran.
     #[must_use]
     pub fn estimate(&self, script: &ScriptPath) -> Option<u64> {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a mean of u64 values")]
-        self.means.get(script).map(|mean| *mean as u64)
+        self.scripts.get(script)?.mean.map(|mean| mean as u64)
+    }
+
+    /// Whether the script's tasks run as coroutines; no, as long as nobody has said so.
+    #[must_use]
+    pub fn is_coroutine(&self, script: &ScriptPath) -> bool {
+        self.scripts.get(script).is_some_and(|known| known.coroutine)
     }
 }
 
@@ -50,6 +73,10 @@ mod tests {
         assert_eq!(durations.estimate(&script), Some(1000));
         durations.record(&script, 2000);
         assert_eq!(durations.estimate(&script), Some(1250));
+        assert!(!durations.is_coroutine(&script));
+        durations.learn(&script, true);
+        assert!(durations.is_coroutine(&script));
+        assert_eq!(durations.estimate(&script), Some(1250));
     }
 
     #[test]
@@ -58,6 +85,6 @@ mod tests {
         for n in 0..=MOST {
             durations.record(&ScriptPath::new(format!("/{n}.py").as_ref()), 1);
         }
-        assert_eq!(durations.means.len(), 1);
+        assert_eq!(durations.scripts.len(), 1);
     }
 }

@@ -3,11 +3,14 @@
 //! The scheduler is the Dispatcher without its mailbox: one method per event, and what should
 //! happen is left in a list of [`Action`]s. It owns the task table and the pools' queues (L4).
 //!
-//! Tasks bind late: they wait in their pool's queue (L12) until a worker has room. A worker has room
-//! for as many tasks as it has slots, and beyond them for a *window* of tasks sent ahead, so that a
-//! fast worker does not wait for the engine between two tasks. The window is sized by the measured
+//! Tasks bind late: they wait in their pool's queue, by priority and in their order (L12), until a
+//! worker has room; the least loaded one takes the next ([`placement`](super::placement)). A worker has
+//! room for as many tasks as it has slots, and beyond them for a *window* of tasks sent ahead, so that
+//! a fast worker does not wait for the engine between two tasks. The window is sized by the measured
 //! run time of the scripts: at most [`AHEAD`] of work per slot, none when a run time is unknown. If
-//! what was sent ahead still waits after [`STALL`], it is revoked and placed elsewhere.
+//! what was sent ahead still waits after [`STALL`], it is revoked and placed elsewhere; a worker that
+//! has nothing to do has half of another one's window revoked for it. Coroutines have places of their
+//! own beside the slots, and start as soon as they are there.
 //!
 //! An attempt's time limits run from its start: a worker takes its tasks in the order they were
 //! sent, so those in its first slots are the ones that run. When an attempt must be killed, its
@@ -22,12 +25,15 @@ use std::time::Duration;
 
 use self::ends::{Bereft, cancelled};
 pub use self::pool::{AHEAD, STALL};
-use self::pool::{Due, Member, Pool, UNKNOWN, choose, dispatch};
-pub use self::protocol::{Action, CancelAnswer, Departure, PoolRules, Report, RunTask, TimeLimits};
+use self::pool::{Due, InFlight, Lane, Member, Pool, UNKNOWN, dispatch};
+pub use self::protocol::{Action, CancelAnswer, Capacity, Departure, PoolRules, Report, RunTask, TimeLimits};
 use super::durations::Durations;
-use super::task_table::{Duplicate, End, Found, State, TaskKey, TaskTable};
+use super::run_queue::RunQueue;
+use super::task_table::{End, Found, Known, State, TaskKey, TaskTable};
 use super::timers::Timers;
-use crate::model::{ErrorKind, KillReason, Outcome, PoolKind, Seq, Task, TaskError, TaskId, Tick, WorkerRef};
+use crate::model::{
+    ErrorKind, KillReason, NotBefore, Outcome, PoolKind, Seq, Task, TaskError, TaskId, Tick, WorkerRef,
+};
 
 /// The decisions of the Dispatcher.
 #[derive(Debug)]
@@ -47,7 +53,7 @@ impl Scheduler {
     pub fn new(table: TaskTable, rules: [PoolRules; 2]) -> Self {
         Self {
             table,
-            pools: rules.map(|rules| Pool { rules, ..Pool::default() }),
+            pools: PoolKind::ALL.map(|kind| Pool::new(kind, rules[kind.index()])),
             durations: Durations::default(),
             timers: Timers::default(),
             actions: Vec::new(),
@@ -80,8 +86,8 @@ impl Scheduler {
     /// A task was submitted. Call [`place`](Self::place) when the batch is in.
     ///
     /// # Errors
-    /// If its id is known already.
-    pub fn submit(&mut self, task: Task, now: Tick) -> Result<TaskKey, Duplicate> {
+    /// If its id is known already, or its unique key is taken.
+    pub fn submit(&mut self, task: Task, now: Tick) -> Result<TaskKey, Known> {
         let pool = task.pool();
         let key = self.table.accept(task, now)?;
         if let Some(error) = self.closing.clone() {
@@ -89,10 +95,33 @@ impl Scheduler {
         } else if let Some(error) = self.pools[pool.index()].unavailable.clone() {
             self.finish(key, None, End::without_run(Outcome::Failed(Box::new(error))), now);
         } else {
-            self.pools[pool.index()].queue.push_back(key);
+            if !self.hold_back(key, now) {
+                self.enqueue(key);
+            }
             self.let_expire(key);
         }
         Ok(key)
+    }
+
+    /// Puts a task at the end of its queue.
+    fn enqueue(&mut self, key: TaskKey) {
+        if let Some(task) = self.table.task(key) {
+            self.pools[task.pool().index()].queue.push_back(task.options().priority, key);
+        }
+    }
+
+    /// Lets a task wait for the time that it asked for; false if it may start at once.
+    fn hold_back(&mut self, key: TaskKey, now: Tick) -> bool {
+        let at = match self.table.task(key).and_then(|task| task.options().not_before) {
+            Some(NotBefore::After(time)) => now.after(time),
+            Some(NotBefore::At(time)) => self.table.tick(time),
+            None => return false,
+        };
+        if at <= now {
+            return false;
+        }
+        let timer = self.timers.start(at, Due::Start(key));
+        self.table.hold(key, timer, at, now)
     }
 
     /// Starts the clock of a task that waits for its first start, if it has one.
@@ -106,33 +135,57 @@ impl Scheduler {
 
     fn expired(&mut self, key: TaskKey, now: Tick) {
         self.table.take_expiry(key);
-        if self.table.state(key) == Some(State::Queued) {
-            let pool = self.table.task(key).map(Task::pool);
-            let limit = self.table.task(key).and_then(|task| task.options().ttl).unwrap_or_default();
-            let words = format!("it had not started {limit:?} after its submission");
-            let error = Box::new(TaskError::new(ErrorKind::Expired, words));
-            self.finish(key, None, End::without_run(Outcome::Expired(error)), now);
-            self.sweep(pool);
+        // One that has been sent took its timer along.
+        match self.table.state(key) {
+            Some(State::Waiting { timer }) => self.timers.stop(timer),
+            Some(State::Queued) => {}
+            Some(State::Sent { .. }) | None => return,
         }
+        let pool = self.table.task(key).map(Task::pool);
+        let limit = self.table.task(key).and_then(|task| task.options().ttl).unwrap_or_default();
+        let words = format!("it had not started {limit:?} after its submission");
+        let error = Box::new(TaskError::new(ErrorKind::Expired, words));
+        self.finish(key, None, End::without_run(Outcome::Expired(error)), now);
+        self.sweep(pool);
     }
 
     /// A worker takes tasks from now on.
-    pub fn joined(&mut self, worker: WorkerRef, slots: usize, now: Tick) {
+    pub fn joined(&mut self, worker: WorkerRef, capacity: Capacity, now: Tick) {
         let pool = &mut self.pools[worker.id.pool.index()];
-        let index = worker.id.index as usize;
-        if pool.members.len() <= index {
-            pool.members.resize_with(index + 1, || None);
-        }
-        pool.unavailable = None;
+        (pool.unavailable, pool.called) = (None, false);
         // A predecessor that is still here has been recycled: it finishes what it has.
-        let predecessor = pool.members[index].take();
-        pool.members[index] = Some(Member::new(worker, slots, now));
-        if let Some(predecessor) = predecessor {
-            let old = predecessor.worker;
-            pool.leaving.push(predecessor);
-            self.retire_if_empty(old);
+        if let Some(predecessor) = pool.members.insert(Member::new(worker, capacity, now)) {
+            self.let_leave(predecessor);
         }
         self.place(worker.id.pool, now);
+    }
+
+    /// A worker takes nothing more. What it was sent ahead it gives back, and it ends when it is empty.
+    fn let_leave(&mut self, member: Member) {
+        let (worker, seqs) = (member.worker, member.last_ahead(usize::MAX));
+        if !seqs.is_empty() {
+            self.actions.push(Action::Revoke { worker, seqs });
+        }
+        self.pools[worker.id.pool.index()].leaving.push(member);
+        self.retire_if_empty(worker);
+    }
+
+    /// The pool is to do with `count` workers less: idle ones first. They finish what they run.
+    pub fn shrink(&mut self, kind: PoolKind, count: usize, now: Tick) {
+        let mut workers = Vec::new();
+        for _ in 0..count {
+            let members = &mut self.pools[kind.index()].members;
+            let Some(member) = members.expendable().and_then(|worker| members.remove(worker)) else { break };
+            workers.push(member.worker);
+            self.let_leave(member);
+        }
+        self.actions.push(Action::Release { pool: kind, workers });
+        self.place(kind, now);
+    }
+
+    /// How busy a worker's process is, in cores.
+    pub fn busy(&mut self, worker: WorkerRef, cpu: f32) {
+        self.pools[worker.id.pool.index()].change(worker, |member| member.cpu = cpu);
     }
 
     fn retire_if_empty(&mut self, worker: WorkerRef) {
@@ -146,17 +199,23 @@ impl Scheduler {
     fn recycle_if_due(&mut self, worker: WorkerRef, resident: u64) {
         let pool = &mut self.pools[worker.id.pool.index()];
         let rules = pool.rules;
-        let Some(member) = pool.members.iter_mut().flatten().find(|member| member.worker == worker) else { return };
-        let done = rules.worker_tasks.is_some_and(|most| member.ended >= most);
-        let full = rules.worker_memory.is_some_and(|most| resident > most);
-        if (done || full) && !std::mem::replace(&mut member.recycling, true) {
+        if rules.worker_tasks.is_none() && rules.worker_memory.is_none() {
+            return;
+        }
+        // One that is leaving is not replaced twice.
+        let due = pool.members.change(worker.id.index as usize, |member| {
+            let done = rules.worker_tasks.is_some_and(|most| member.ended >= most);
+            let full = rules.worker_memory.is_some_and(|most| resident > most);
+            member.worker == worker && (done || full) && !std::mem::replace(&mut member.recycling, true)
+        });
+        if due == Some(true) {
             self.actions.push(Action::Recycle { worker });
         }
     }
 
     /// The worker holds so much memory. If a task may not and several run, any of them can be the one.
     fn measured(&mut self, worker: WorkerRef, resident: u64) {
-        let pool = &mut self.pools[worker.id.pool.index()];
+        let pool = &self.pools[worker.id.pool.index()];
         let too_much = pool.rules.task_memory.is_some_and(|most| resident > most);
         let first = pool.member(worker).and_then(|member| member.in_flight.front()).map(|task| task.seq);
         match first {
@@ -181,20 +240,14 @@ impl Scheduler {
     /// A worker is gone. What had not started goes back to the front (L5); what it ran is timed out,
     /// cancelled, run again or lost.
     pub fn left(&mut self, worker: WorkerRef, departure: Departure, now: Tick) {
-        let pool = &mut self.pools[worker.id.pool.index()];
-        if pool.member(worker).is_none() {
-            self.table.ignore();
-            return;
-        }
-        let Some(member) = pool.remove(worker) else { return };
+        let Some(member) = self.pools[worker.id.pool.index()].remove(worker) else { return self.table.ignore() };
         let Departure { reason, running, mut outputs, post_mortem } = departure;
-        let slots = member.slots;
-        let started = |at: usize, seq: Seq| running.as_ref().map_or(at < slots, |seqs| seqs.contains(&seq));
-        let count = running.as_ref().map_or(slots.min(member.in_flight.len()), Vec::len);
+        let started = |task: &InFlight| running.as_ref().map_or(task.started, |seqs| seqs.contains(&task.seq));
+        let count = running.as_ref().map_or(member.running(), Vec::len);
         let mut unstarted = Vec::new();
-        for (at, task) in member.in_flight.into_iter().enumerate() {
+        for task in member.in_flight {
             task.stop_timers(&mut self.timers);
-            if started(at, task.seq) {
+            if started(&task) {
                 let found = outputs.iter().position(|(seq, _)| *seq == task.seq);
                 let output = found.map(|at| outputs.swap_remove(at).1);
                 let end = Bereft { worker, reason: &reason, post_mortem: post_mortem.clone(), alone: count == 1 };
@@ -222,9 +275,7 @@ impl Scheduler {
                 }
                 self.actions.push(Action::Cancel { worker, seq });
                 let timer = self.timers.start(now.after(grace), Due::Grace(worker, seq));
-                if let Some(task) = self.in_flight(worker, seq) {
-                    task.grace = Some(timer);
-                }
+                self.in_flight(worker, seq, |task| task.grace = Some(timer));
                 CancelAnswer::Requested
             }
             state => {
@@ -242,8 +293,8 @@ impl Scheduler {
     /// No worker of a pool can be started: its tasks fail with the reason, until one joins.
     pub fn unavailable(&mut self, kind: PoolKind, error: TaskError, now: Tick) {
         let pool = &mut self.pools[kind.index()];
-        let waiting = std::mem::take(&mut pool.suspects).into_iter().chain(std::mem::take(&mut pool.queue));
-        for key in waiting.collect::<Vec<_>>() {
+        let waiting: Vec<TaskKey> = std::mem::take(&mut pool.suspects).into_iter().chain(pool.queue.drain()).collect();
+        for key in waiting {
             if self.table.task(key).is_some() {
                 self.finish(key, None, End::without_run(Outcome::Failed(Box::new(error.clone()))), now);
             }
@@ -254,7 +305,7 @@ impl Scheduler {
     /// Ends every live task as cancelled, and every one that still comes.
     pub fn cancel_all(&mut self, error: &TaskError, now: Tick) {
         for pool in &mut self.pools {
-            pool.queue.clear();
+            pool.queue = RunQueue::default();
             pool.suspects.clear();
         }
         self.timers = Timers::default();
@@ -273,46 +324,68 @@ impl Scheduler {
                 Due::Soft(worker, seq) => self.actions.push(Action::Interrupt { worker, seq }),
                 Due::Hard(worker, seq) => self.kill(worker, seq, KillReason::Deadline),
                 Due::Grace(worker, seq) => self.kill(worker, seq, KillReason::Cancel),
-                Due::Retry(key) => self.again(key, now),
+                Due::Start(key) => self.may_start(key, now),
                 Due::Expiry(key) => self.expired(key, now),
             }
         }
-        for member in self.pools.iter_mut().flat_map(|pool| pool.members.iter_mut().flatten()) {
-            if member.stalls_at().is_some_and(|at| at <= now) {
-                member.stalled = true;
-                let seqs = member.in_flight.iter().skip(member.slots).map(|task| task.seq).collect();
-                self.actions.push(Action::Revoke { worker: member.worker, seqs });
+        for pool in &mut self.pools {
+            for (worker, seqs) in pool.members.stalled(now) {
+                self.actions.push(Action::Revoke { worker, seqs });
             }
         }
     }
 
     /// When [`tick`](Self::tick) has something to do next; `None` while nothing is limited, retried,
-    /// sent ahead or kept (L10).
+    /// held back, sent ahead or kept (L10).
     #[must_use]
     pub fn next_tick(&self) -> Option<Tick> {
-        let members = self.pools.iter().flat_map(|pool| pool.members.iter().flatten());
-        members.filter_map(Member::stalls_at).chain(self.timers.next()).chain(self.table.next_expiry()).min()
+        let stalls = self.pools.iter().filter_map(|pool| pool.members.next_stall());
+        stalls.chain(self.timers.next()).chain(self.table.next_expiry()).min()
     }
 
     /// Sends what waits in a pool's queue to the workers that have room.
     pub fn place(&mut self, kind: PoolKind, now: Tick) {
         self.place_suspects(kind, now);
         let Pool { queue, members, rules, .. } = &mut self.pools[kind.index()];
-        while let Some(&key) = queue.front() {
+        while let Some(key) = queue.front() {
             let Some(task) = self.table.task(key) else {
                 queue.pop_front();
                 continue;
             };
-            let bytes = task.weight();
-            let estimate = self.durations.estimate(task.script_path()).unwrap_or(UNKNOWN).min(UNKNOWN);
-            let Some(member) = choose(members, estimate, bytes, now) else { break };
+            let (bytes, script) = (task.weight(), task.script_path());
+            // A coroutine takes nothing of the work that may be sent ahead of others.
+            let (lane, estimate) = if self.durations.is_coroutine(script) && kind == PoolKind::Io {
+                (Lane::Coroutine, 0)
+            } else {
+                (Lane::Slot, self.durations.estimate(script).unwrap_or(UNKNOWN).min(UNKNOWN))
+            };
+            let Some(index) = members.choose(lane, estimate, bytes, now) else { break };
             queue.pop_front();
-            dispatch(&mut self.table, &mut self.timers, member, key, estimate, rules.limits, now);
+            members.send(index, |member| {
+                dispatch(&mut self.table, &mut self.timers, member, key, (lane, estimate), rules.limits, now);
+            });
         }
-        for member in members.iter_mut().flatten().filter(|member| !member.outbox.is_empty()) {
-            let tasks = std::mem::take(&mut member.outbox);
-            self.actions.push(Action::Run { worker: member.worker, tasks });
+        self.share_out(kind, now);
+        self.post(kind);
+    }
+
+    /// A worker that has nothing to do gets some of what was sent to others; a pool without workers asks
+    /// for one.
+    fn share_out(&mut self, kind: PoolKind, now: Tick) {
+        let Pool { queue, suspects, members, called, .. } = &mut self.pools[kind.index()];
+        if queue.is_empty() && suspects.is_empty() {
+            if let Some((worker, seqs)) = members.steal(now) {
+                self.actions.push(Action::Revoke { worker, seqs });
+            }
+        } else if members.len() == 0 && !std::mem::replace(called, true) {
+            self.actions.push(Action::Call { pool: kind });
         }
+    }
+
+    /// Hands the workers what is meant for them.
+    fn post(&mut self, kind: PoolKind) {
+        let outboxes = self.pools[kind.index()].members.take_outboxes();
+        self.actions.extend(outboxes.into_iter().map(|(worker, tasks)| Action::Run { worker, tasks }));
     }
 
     /// A suspect waits for a worker that is empty, and one worker is kept from taking more until it
@@ -324,34 +397,25 @@ impl Scheduler {
                 suspects.pop_front();
                 continue;
             }
-            let usable = || members.iter().flatten().filter(|member| !member.condemned);
-            if let Some(at) = usable().find(|member| member.in_flight.is_empty()).map(|member| member.worker.id.index) {
-                let Some(member) = members[at as usize].as_mut() else { return };
+            if let Some(index) = members.first_empty() {
                 suspects.pop_front();
-                member.alone = true;
-                dispatch(&mut self.table, &mut self.timers, member, key, UNKNOWN, rules.limits, now);
+                members.send_alone(index, |member| {
+                    dispatch(&mut self.table, &mut self.timers, member, key, (Lane::Slot, UNKNOWN), rules.limits, now);
+                });
             } else {
-                if !usable().any(|member| member.alone)
-                    && let Some(member) =
-                        members.iter_mut().flatten().filter(|it| !it.condemned).min_by_key(|it| it.in_flight.len())
-                {
-                    member.alone = true;
-                }
+                members.keep_one_free();
                 return;
             }
         }
-        // A worker that was kept free for a suspect that is gone takes tasks again.
-        for member in members.iter_mut().flatten().filter(|member| member.in_flight.is_empty()) {
-            member.alone = false;
-        }
+        members.release_kept();
     }
 
     /// Drops the keys of cancelled tasks from a queue when they are most of it (L9).
     fn sweep(&mut self, kind: Option<PoolKind>) {
         let Some(pool) = kind.map(|kind| &mut self.pools[kind.index()]) else { return };
-        if pool.queue.len() + pool.suspects.len() > 2 * self.table.queued().0 + 64 {
+        if pool.queue.len() + pool.suspects.len() > 2 * self.table.waiting().0 + 64 {
             let table = &self.table;
-            pool.queue.retain(|key| table.task(*key).is_some());
+            pool.queue.retain(|key| table.task(key).is_some());
             pool.suspects.retain(|key| table.task(*key).is_some());
         }
     }

@@ -10,7 +10,8 @@
 //!                          └──────────────── finish ──────────────────┘
 //! ```
 //!
-//! Anything else is a late or illegal event: it changes nothing and is counted (L3).
+//! A task that is not to start yet is put from Queued to Waiting when it is accepted (`hold`). Anything
+//! else is a late or illegal event: it changes nothing and is counted (L3).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,12 +19,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rustc_hash::FxHashMap;
+use serde::Serialize;
 use slotmap::SlotMap;
 
 use super::timers::TimerId;
 use crate::model::{
-    Attempt, AttemptRecord, CapturedOutput, Event, EventKind, Outcome, Seq, Task, TaskError, TaskId, TaskRecord, Tick,
-    Timings, WorkerRef,
+    Attempt, AttemptRecord, CapturedOutput, Event, EventKind, Outcome, PoolKind, Seq, Task, TaskError, TaskId,
+    TaskRecord, Tick, Timings, WorkerRef,
 };
 
 slotmap::new_key_type! {
@@ -45,7 +47,7 @@ pub enum State {
         /// Since when.
         at: Tick,
     },
-    /// For its retry.
+    /// For its retry, or for the time before which it is not to start.
     Waiting {
         /// What ends the wait.
         timer: TimerId,
@@ -157,9 +159,53 @@ pub enum ExpiredBy {
     Age,
 }
 
-/// A task with this id is known already.
+/// Why a task was not taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Duplicate;
+pub enum Known {
+    /// A task with its id is known already.
+    Id,
+    /// This task is live and has the same unique key.
+    Unique(TaskId),
+}
+
+/// Counts of outcomes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Finished {
+    /// Returned.
+    pub succeeded: u64,
+    /// Failed.
+    pub failed: u64,
+    /// Reached their time limits.
+    pub timed_out: u64,
+    /// Were ended on request.
+    pub cancelled: u64,
+    /// Had not started in time.
+    pub expired: u64,
+    /// Lost their workers.
+    pub lost: u64,
+}
+
+impl Finished {
+    fn count(&mut self, outcome: &Outcome) {
+        *match outcome {
+            Outcome::Succeeded(_) => &mut self.succeeded,
+            Outcome::Failed(_) => &mut self.failed,
+            Outcome::TimedOut(_) => &mut self.timed_out,
+            Outcome::Cancelled(_) => &mut self.cancelled,
+            Outcome::Expired(_) => &mut self.expired,
+            Outcome::Lost(_) => &mut self.lost,
+        } += 1;
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.succeeded + self.failed + self.timed_out + self.cancelled + self.expired + self.lost
+    }
+}
+
+/// What a change of a state counts up and down: tasks that wait and their bytes; tasks in queues.
+type Counts<'a> = (&'a mut (usize, usize), &'a mut [usize; 2]);
 
 #[derive(Debug)]
 enum Place {
@@ -172,8 +218,15 @@ enum Place {
 pub struct TaskTable {
     epoch: Timestamp,
     live: SlotMap<TaskKey, Entry>,
-    /// Tasks in the state `Queued`, and their bytes.
-    queued: (usize, usize),
+    /// Tasks that are not with a worker, and their bytes.
+    waiting: (usize, usize),
+    /// Those of them that could start, by pool.
+    queued: [usize; 2],
+    /// Which live task holds a unique key.
+    unique: FxHashMap<Arc<str>, TaskKey>,
+    /// Tasks taken in, and outcomes reached, by name.
+    accepted: u64,
+    finished: Finished,
     places: FxHashMap<TaskId, Place>,
     /// By the time they finished.
     kept: VecDeque<(TaskId, Tick)>,
@@ -194,7 +247,11 @@ impl TaskTable {
         Self {
             epoch,
             live: SlotMap::with_key(),
-            queued: (0, 0),
+            waiting: (0, 0),
+            queued: [0; 2],
+            unique: FxHashMap::default(),
+            accepted: 0,
+            finished: Finished::default(),
             places: FxHashMap::default(),
             kept: VecDeque::new(),
             expired: VecDeque::new(),
@@ -224,22 +281,59 @@ impl TaskTable {
         self.live.len()
     }
 
-    /// How many tasks wait in queues, and the bytes they bring along.
+    /// How many tasks are not with a worker, and the bytes they bring along.
     #[must_use]
-    pub fn queued(&self) -> (usize, usize) {
-        self.queued
+    pub fn waiting(&self) -> (usize, usize) {
+        self.waiting
     }
 
-    /// Every change of a state, so that the count of the queued ones is right.
-    fn become_state(entry: &mut Entry, queued: &mut (usize, usize), state: State) {
-        let weight = entry.task.weight();
-        if entry.state == State::Queued {
-            *queued = (queued.0 - 1, queued.1 - weight);
-        }
-        if state == State::Queued {
-            *queued = (queued.0 + 1, queued.1 + weight);
-        }
+    /// How many tasks of a pool wait for a worker.
+    #[must_use]
+    pub fn queued(&self, pool: PoolKind) -> usize {
+        self.queued[pool.index()]
+    }
+
+    /// How many tasks wait for a time before they may start.
+    #[must_use]
+    pub fn held_back(&self) -> usize {
+        self.waiting.0 - self.queued[0] - self.queued[1]
+    }
+
+    /// Tasks taken in so far.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.accepted
+    }
+
+    /// Outcomes so far.
+    #[must_use]
+    pub fn finished(&self) -> Finished {
+        self.finished
+    }
+
+    /// How many records are kept, and the bytes they hold.
+    #[must_use]
+    pub fn kept(&self) -> (usize, usize) {
+        (self.kept.len(), self.kept_bytes)
+    }
+
+    /// Every change of a state, so that the counts are right.
+    fn become_state(entry: &mut Entry, counts: Counts<'_>, state: State) {
+        Self::count(entry, counts, Some(state));
         entry.state = state;
+    }
+
+    /// Moves a task from its present state's counts to those of `next`; `None` when it leaves.
+    fn count(entry: &Entry, (waiting, queued): Counts<'_>, next: Option<State>) {
+        let (weight, pool) = (entry.task.weight(), entry.task.pool().index());
+        if !matches!(entry.state, State::Sent { .. }) {
+            *waiting = (waiting.0 - 1, waiting.1 - weight);
+            queued[pool] -= usize::from(entry.state == State::Queued);
+        }
+        if let Some(next) = next.filter(|next| !matches!(next, State::Sent { .. })) {
+            *waiting = (waiting.0 + 1, waiting.1 + weight);
+            queued[pool] += usize::from(next == State::Queued);
+        }
     }
 
     /// Late or illegal events so far.
@@ -284,17 +378,38 @@ impl TaskTable {
     /// Takes a new task in, to wait in its queue.
     ///
     /// # Errors
-    /// If a task with the same id is live or its record is kept.
-    pub fn accept(&mut self, task: Task, now: Tick) -> Result<TaskKey, Duplicate> {
+    /// If a task with the same id is live or its record is kept, or one with the same unique key is live.
+    pub fn accept(&mut self, task: Task, now: Tick) -> Result<TaskKey, Known> {
         let (id, pool) = (task.id(), task.pool());
         if self.places.contains_key(&id) {
-            return Err(Duplicate);
+            return Err(Known::Id);
         }
-        self.queued = (self.queued.0 + 1, self.queued.1 + task.weight());
+        let unique = task.options().unique.clone();
+        if let Some(holder) = unique.as_ref().and_then(|unique| self.task(*self.unique.get(unique)?)) {
+            return Err(Known::Unique(holder.id()));
+        }
+        self.waiting = (self.waiting.0 + 1, self.waiting.1 + task.weight());
+        self.queued[pool.index()] += 1;
         let key = self.live.insert(Entry { task, submitted: now, state: State::Queued, attempts: 0, past: None });
         self.places.insert(id, Place::Live(key));
+        self.accepted += 1;
+        if let Some(unique) = unique {
+            self.unique.insert(unique, key);
+        }
         self.emit(now, || EventKind::TaskAccepted { task: id, pool });
         Ok(key)
+    }
+
+    /// A queued task may not start before `timer` is due.
+    pub fn hold(&mut self, key: TaskKey, timer: TimerId, until: Tick, now: Tick) -> bool {
+        let Some(entry) = self.live.get_mut(key).filter(|entry| entry.state == State::Queued) else {
+            self.ignored += 1;
+            return false;
+        };
+        Self::become_state(entry, (&mut self.waiting, &mut self.queued), State::Waiting { timer });
+        let task = entry.task.id();
+        self.emit(now, || EventKind::TaskHeld { task, wait_seconds: until.since(now).as_secs_f64() });
+        true
     }
 
     /// A queued task goes to a worker. Returns the number of the attempt.
@@ -303,7 +418,7 @@ impl TaskTable {
             self.ignored += 1;
             return None;
         };
-        Self::become_state(entry, &mut self.queued, State::Sent { worker, seq, at: now });
+        Self::become_state(entry, (&mut self.waiting, &mut self.queued), State::Sent { worker, seq, at: now });
         entry.attempts += 1;
         let (task, attempt) = (entry.task.id(), Attempt(entry.attempts));
         self.emit(now, || EventKind::TaskSent { task, worker, attempt });
@@ -314,7 +429,7 @@ impl TaskTable {
     /// attempt is not counted (L5).
     pub fn give_back(&mut self, key: TaskKey, worker: WorkerRef, seq: Seq, now: Tick) -> bool {
         let Some(entry) = Self::sent(&mut self.live, &mut self.ignored, key, (worker, seq)) else { return false };
-        Self::become_state(entry, &mut self.queued, State::Queued);
+        Self::become_state(entry, (&mut self.waiting, &mut self.queued), State::Queued);
         entry.attempts -= 1;
         let task = entry.task.id();
         self.emit(now, || EventKind::TaskReturned { task, worker });
@@ -335,19 +450,19 @@ impl TaskTable {
         let (task, attempt, kind) = (entry.task.id(), Attempt(entry.attempts), error.kind);
         entry.remember(error, epoch, now);
         entry.past().lot.retries += 1;
-        Self::become_state(entry, &mut self.queued, State::Waiting { timer: wait.0 });
+        Self::become_state(entry, (&mut self.waiting, &mut self.queued), State::Waiting { timer: wait.0 });
         let wait_seconds = wait.1.as_secs_f64();
         self.emit(now, || EventKind::TaskRetrying { task, attempt, error: kind, wait_seconds });
         true
     }
 
-    /// A retry's wait is over.
+    /// A wait before a start is over.
     pub fn due(&mut self, key: TaskKey, now: Tick) -> bool {
         let Some(entry) = self.live.get_mut(key).filter(|entry| matches!(entry.state, State::Waiting { .. })) else {
             self.ignored += 1;
             return false;
         };
-        Self::become_state(entry, &mut self.queued, State::Queued);
+        Self::become_state(entry, (&mut self.waiting, &mut self.queued), State::Queued);
         let task = entry.task.id();
         self.emit(now, || EventKind::TaskDue { task });
         true
@@ -363,7 +478,7 @@ impl TaskTable {
         let lot = &mut entry.past().lot;
         lot.losses += u32::from(counted);
         lot.alone |= counted;
-        Self::become_state(entry, &mut self.queued, State::Queued);
+        Self::become_state(entry, (&mut self.waiting, &mut self.queued), State::Queued);
         self.emit(now, || EventKind::TaskRerun { task, attempt, counted });
         true
     }
@@ -431,8 +546,10 @@ impl TaskTable {
             return None;
         }
         let entry = self.live.remove(key)?;
-        if entry.state == State::Queued {
-            self.queued = (self.queued.0 - 1, self.queued.1 - entry.task.weight());
+        Self::count(&entry, (&mut self.waiting, &mut self.queued), None);
+        self.finished.count(&end.outcome);
+        if let Some(unique) = &entry.task.options().unique {
+            self.unique.remove(unique);
         }
         let record = Arc::new(self.record(entry, end, now));
         let (task, outcome) = (record.id, record.outcome.name());
@@ -503,6 +620,13 @@ impl TaskTable {
             self.expired.pop_front();
         }
         self.expired.push_back((oldest, Expired { at: self.wall(now), why }));
+    }
+
+    /// A wall time on the engine's clock; one before its start is its start.
+    #[must_use]
+    pub fn tick(&self, time: Timestamp) -> Tick {
+        let since = time.duration_since(self.epoch);
+        Tick(0).after(Duration::try_from(since).unwrap_or_default())
     }
 
     fn wall(&self, tick: Tick) -> Timestamp {
@@ -602,10 +726,10 @@ mod tests {
         let mut table = table();
         let task = Task::script("/a.py");
         let key = table.accept(task.clone(), Tick(0)).expect("new");
-        assert_eq!(table.accept(task.clone(), Tick(1)), Err(Duplicate));
+        assert_eq!(table.accept(task.clone(), Tick(1)), Err(Known::Id));
         let end = End::without_run(Outcome::Cancelled(Box::new(TaskError::new(ErrorKind::Shutdown, ""))));
         table.finish(key, None, end, Tick(2));
-        assert_eq!(table.accept(task, Tick(3)), Err(Duplicate));
+        assert_eq!(table.accept(task, Tick(3)), Err(Known::Id));
     }
 
     #[test]

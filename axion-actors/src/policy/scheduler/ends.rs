@@ -1,7 +1,7 @@
 //! How attempts end, and what becomes of their tasks.
 
 use super::Scheduler;
-use super::pool::{Due, InFlight, limits_of, start};
+use super::pool::{Due, InFlight, limits_of};
 use super::protocol::Action;
 use crate::model::{
     CapturedOutput, EndedBy, ErrorKind, Json, KillReason, Outcome, PostMortem, Seq, Task, TaskError, Tick,
@@ -44,18 +44,15 @@ impl Scheduler {
 
     /// Takes a task out of its worker; the next one there starts.
     pub(super) fn leave_slot(&mut self, worker: WorkerRef, seq: Seq, now: Tick) -> Option<InFlight> {
+        let (table, timers) = (&self.table, &mut self.timers);
         let pool = &mut self.pools[worker.id.pool.index()];
         let limits = pool.rules.limits;
-        let member = pool.member(worker)?;
-        let task = member.take(seq)?;
-        task.stop_timers(&mut self.timers);
-        member.stalled = false;
-        member.front_since = now;
-        member.ended += 1;
-        if member.in_flight.is_empty() {
-            member.alone = false;
-        }
-        start(&self.table, &mut self.timers, member, limits, now);
+        let task = pool.change(worker, |member| {
+            let task = member.take(seq)?;
+            task.stop_timers(timers);
+            member.advance(table, timers, limits, now);
+            Some(task)
+        })??;
         self.recycle_if_due(worker, 0);
         self.retire_if_empty(worker);
         Some(task)
@@ -78,7 +75,7 @@ impl Scheduler {
             .filter(|_| !lot.cancelled)
             .and_then(|task| retry::wait(&task.options().retry, error.kind, lot.retries, task.id()));
         if let Some(wait) = wait {
-            let timer = self.timers.start(now.after(wait), Due::Retry(key));
+            let timer = self.timers.start(now.after(wait), Due::Start(key));
             if !self.table.retry(key, by, error, (timer, wait), now) {
                 self.timers.stop(timer);
             }
@@ -154,63 +151,81 @@ impl Scheduler {
     pub(super) fn run_again(&mut self, key: TaskKey, by: (WorkerRef, Seq), error: TaskError, suspect: bool, now: Tick) {
         if self.table.rerun(key, by, error, suspect, now) {
             let pool = &mut self.pools[by.0.id.pool.index()];
-            if suspect { pool.suspects.push_back(key) } else { pool.queue.push_front(key) }
+            if suspect {
+                pool.suspects.push_back(key);
+            } else if let Some(task) = self.table.task(key) {
+                pool.queue.push_front(task.options().priority, key);
+            }
         }
     }
 
-    /// A retry's wait is over: the task joins the end of its queue.
-    pub(super) fn again(&mut self, key: TaskKey, now: Tick) {
-        if self.table.due(key, now)
-            && let Some(kind) = self.table.task(key).map(Task::pool)
-        {
-            let suspect = self.table.lot(key).alone;
-            let pool = &mut self.pools[kind.index()];
-            if let Some(error) = pool.unavailable.clone() {
-                self.finish(key, None, End::without_run(Outcome::Failed(Box::new(error))), now);
-                return;
-            }
-            if suspect {
-                pool.suspects.push_back(key)
-            } else {
-                pool.queue.push_back(key)
-            }
-            self.place(kind, now);
+    /// A wait is over: the task joins the end of its queue.
+    pub(super) fn may_start(&mut self, key: TaskKey, now: Tick) {
+        if !self.table.due(key, now) {
+            return;
         }
+        let Some(kind) = self.table.task(key).map(Task::pool) else { return };
+        let pool = &mut self.pools[kind.index()];
+        if let Some(error) = pool.unavailable.clone() {
+            self.finish(key, None, End::without_run(Outcome::Failed(Box::new(error))), now);
+            return;
+        }
+        if self.table.lot(key).alone {
+            pool.suspects.push_back(key);
+        } else {
+            self.enqueue(key);
+        }
+        self.place(kind, now);
     }
 
     pub(super) fn kill(&mut self, worker: WorkerRef, seq: Seq, reason: KillReason) {
-        let Some(member) = self.pools[worker.id.pool.index()].member(worker) else { return };
-        let Some(at) = member.position(seq) else { return };
-        member.in_flight[at].kill.get_or_insert(reason);
+        let first = self.pools[worker.id.pool.index()].change(worker, |member| {
+            let at = member.position(seq)?;
+            member.in_flight[at].kill.get_or_insert(reason);
+            Some(!std::mem::replace(&mut member.condemned, true))
+        });
         // One at a time: if the first of them is spared, the next one follows.
-        if !std::mem::replace(&mut member.condemned, true) {
+        if first == Some(Some(true)) {
             self.actions.push(Action::Kill { worker, seq, reason });
         }
     }
 
     pub(super) fn spared(&mut self, worker: WorkerRef, seq: Seq) {
-        let Some(member) = self.pools[worker.id.pool.index()].member(worker) else { return self.table.ignore() };
-        member.condemned = false;
-        let next = member.in_flight.iter().find_map(|task| Some((task.seq, task.kill?)));
+        let next = self.pools[worker.id.pool.index()].change(worker, |member| {
+            member.condemned = false;
+            member.in_flight.iter().find_map(|task| Some((task.seq, task.kill?)))
+        });
+        let Some(next) = next else { return self.table.ignore() };
         if let Some((next, reason)) = next.filter(|(next, _)| *next != seq) {
             self.kill(worker, next, reason);
         }
     }
 
-    pub(super) fn in_flight(&mut self, worker: WorkerRef, seq: Seq) -> Option<&mut InFlight> {
-        let member = self.pools[worker.id.pool.index()].member(worker)?;
-        let at = member.position(seq)?;
-        member.in_flight.get_mut(at)
+    pub(super) fn in_flight(&mut self, worker: WorkerRef, seq: Seq, change: impl FnOnce(&mut InFlight)) {
+        self.pools[worker.id.pool.index()].change(worker, |member| {
+            if let Some(at) = member.position(seq) {
+                change(&mut member.in_flight[at]);
+            }
+        });
     }
 
     pub(super) fn returned(&mut self, worker: WorkerRef, seqs: Vec<Seq>, now: Tick) {
-        let Some(member) = self.pools[worker.id.pool.index()].member(worker) else { return self.table.ignore() };
-        let mut tasks: Vec<InFlight> = seqs.into_iter().filter_map(|seq| member.take(seq)).collect();
-        tasks.sort_unstable_by_key(|task| task.seq);
-        for task in &tasks {
-            task.stop_timers(&mut self.timers);
-        }
+        let (table, timers) = (&self.table, &mut self.timers);
+        let pool = &mut self.pools[worker.id.pool.index()];
+        let limits = pool.rules.limits;
+        let returned = pool.change(worker, |member| {
+            member.revoking = false;
+            let mut tasks: Vec<InFlight> = seqs.into_iter().filter_map(|seq| member.take(seq)).collect();
+            tasks.sort_unstable_by_key(|task| task.seq);
+            for task in &tasks {
+                task.stop_timers(timers);
+            }
+            member.fill_places(table, timers, limits, now);
+            tasks
+        });
+        let Some(tasks) = returned else { return self.table.ignore() };
         self.requeue(worker, tasks, now);
+        self.retire_if_empty(worker);
     }
 
     /// Puts tasks back to the front of their queue, the first of them foremost (L5, L12). One whose
@@ -227,9 +242,9 @@ impl Scheduler {
             }
             let pool = &mut self.pools[worker.id.pool.index()];
             if lot.alone {
-                pool.suspects.push_front(task.key)
-            } else {
-                pool.queue.push_front(task.key)
+                pool.suspects.push_front(task.key);
+            } else if let Some(known) = self.table.task(task.key) {
+                pool.queue.push_front(known.options().priority, task.key);
             }
             if !self.table.has_run(task.key) {
                 self.let_expire(task.key);

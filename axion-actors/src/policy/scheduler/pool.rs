@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::protocol::{PoolRules, RunTask, TimeLimits};
-use crate::model::{KillReason, Seq, Task, TaskError, Tick, WorkerRef};
+use super::protocol::{Capacity, PoolRules, RunTask, TimeLimits};
+use crate::model::{KillReason, PoolKind, Seq, Task, TaskError, Tick, WorkerRef};
+use crate::policy::placement::{self, Hoard, WorkerLoad};
+use crate::policy::run_queue::RunQueue;
 use crate::policy::task_table::{TaskKey, TaskTable};
 use crate::policy::timers::{TimerId, Timers};
 
@@ -18,6 +20,15 @@ const AHEAD_TASKS: usize = 128;
 /// sending never waits.
 const AHEAD_BYTES: usize = 48 << 10;
 
+/// How a task runs in its worker: what it takes a place of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// One of the slots: a thread, or the whole of a one-slot worker.
+    Slot,
+    /// The event loop. Nothing is sent ahead on this lane: a coroutine starts as soon as it is read.
+    Coroutine,
+}
+
 #[derive(Debug)]
 pub(super) struct InFlight {
     pub(super) seq: Seq,
@@ -25,7 +36,8 @@ pub(super) struct InFlight {
     pub(super) bytes: usize,
     /// Expected nanoseconds; more than a window's worth when unknown.
     pub(super) estimate: u64,
-    /// It is in one of the worker's slots.
+    pub(super) lane: Lane,
+    /// It has a place in its lane, so it runs or is about to.
     pub(super) started: bool,
     pub(super) soft: Option<TimerId>,
     pub(super) hard: Option<TimerId>,
@@ -35,10 +47,6 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
-    pub(super) fn new(seq: Seq, key: TaskKey, bytes: usize, estimate: u64) -> Self {
-        Self { seq, key, bytes, estimate, started: false, soft: None, hard: None, grace: None, kill: None }
-    }
-
     pub(super) fn stop_timers(&self, timers: &mut Timers<Due>) {
         for timer in [self.soft, self.hard, self.grace].into_iter().flatten() {
             timers.stop(timer);
@@ -52,16 +60,19 @@ pub(super) enum Due {
     Soft(WorkerRef, Seq),
     Hard(WorkerRef, Seq),
     Grace(WorkerRef, Seq),
-    Retry(TaskKey),
+    /// A wait before a start is over: a retry's, or the one that the task asked for.
+    Start(TaskKey),
     Expiry(TaskKey),
 }
 
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) worker: WorkerRef,
-    pub(super) slots: usize,
+    capacity: Capacity,
     pub(super) next: Seq,
     pub(super) in_flight: VecDeque<InFlight>,
+    /// How many of `in_flight` have started, by lane; the others were sent ahead.
+    running: [usize; 2],
     /// Sums over `in_flight`.
     pub(super) load: u64,
     pub(super) bytes: usize,
@@ -69,6 +80,8 @@ pub(super) struct Member {
     pub(super) front_since: Tick,
     /// The front turned out long: nothing is sent ahead until it ended.
     pub(super) stalled: bool,
+    /// Some of what was sent ahead has been asked back, and the answer is not there.
+    pub(super) revoking: bool,
     /// It takes nothing more: one of its attempts is being killed.
     pub(super) condemned: bool,
     /// It takes nothing more until it is empty: what it runs, or will run next, runs alone.
@@ -77,6 +90,8 @@ pub(super) struct Member {
     pub(super) ended: u64,
     /// Its replacement has been asked for.
     pub(super) recycling: bool,
+    /// How busy its process was when it was last measured, in cores.
+    pub(super) cpu: f32,
     pub(super) outbox: Vec<RunTask>,
 }
 
@@ -84,35 +99,60 @@ pub(super) const AHEAD_NANOS: u64 = AHEAD.as_nanos() as u64;
 pub(super) const UNKNOWN: u64 = AHEAD_NANOS + 1;
 
 impl Member {
-    pub(super) fn new(worker: WorkerRef, slots: usize, now: Tick) -> Self {
+    pub(super) fn new(worker: WorkerRef, capacity: Capacity, now: Tick) -> Self {
         Self {
             worker,
-            slots,
+            capacity,
             next: Seq::FIRST,
             in_flight: VecDeque::new(),
+            running: [0; 2],
             load: 0,
             bytes: 0,
             front_since: now,
             stalled: false,
+            revoking: false,
             condemned: false,
             alone: false,
             ended: 0,
             recycling: false,
+            cpu: 0.0,
             outbox: Vec::new(),
         }
     }
 
-    pub(super) fn has_room(&self, estimate: u64, bytes: usize, now: Tick) -> bool {
-        let count = self.in_flight.len();
-        if self.condemned || self.alone {
-            return false;
+    fn places(&self, lane: Lane) -> usize {
+        match lane {
+            Lane::Slot => self.capacity.slots,
+            Lane::Coroutine => self.capacity.coroutines,
         }
-        count < self.slots
-            || (!self.stalled
+    }
+
+    fn takes(&self) -> bool {
+        !self.condemned && !self.alone
+    }
+
+    pub(super) fn running(&self) -> usize {
+        self.running[0] + self.running[1]
+    }
+
+    /// How many were sent ahead of those that run.
+    pub(super) fn ahead(&self) -> usize {
+        self.in_flight.len() - self.running()
+    }
+
+    pub(super) fn has_free_place(&self, lane: Lane) -> bool {
+        self.takes() && self.has_place(lane)
+    }
+
+    pub(super) fn has_room(&self, lane: Lane, estimate: u64, bytes: usize, now: Tick) -> bool {
+        self.has_free_place(lane)
+            || (lane == Lane::Slot
+                && self.takes()
+                && !self.stalled
                 && now < self.front_since.after(STALL)
                 && estimate <= AHEAD_NANOS
-                && count < self.slots + AHEAD_TASKS
-                && self.load + estimate <= AHEAD_NANOS * self.slots as u64
+                && self.ahead() < AHEAD_TASKS
+                && self.load + estimate <= AHEAD_NANOS * self.capacity.slots as u64
                 && self.bytes + bytes <= AHEAD_BYTES)
     }
 
@@ -134,34 +174,365 @@ impl Member {
         let task = self.in_flight.remove(at)?;
         self.load -= task.estimate;
         self.bytes -= task.bytes;
+        self.running[task.lane as usize] -= usize::from(task.started);
         Some(task)
     }
 
     /// When tasks sent ahead will have waited too long.
     pub(super) fn stalls_at(&self) -> Option<Tick> {
-        (!self.stalled && self.in_flight.len() > self.slots).then(|| self.front_since.after(STALL))
+        (!self.stalled && self.ahead() > 0).then(|| self.front_since.after(STALL))
+    }
+
+    /// Up to `count` of the tasks sent ahead, the last ones.
+    pub(super) fn last_ahead(&self, count: usize) -> Vec<Seq> {
+        let ahead = self.in_flight.iter().rev().filter(|task| !task.started);
+        ahead.take(count).map(|task| task.seq).collect()
+    }
+
+    fn hoard(&self, now: Tick) -> Hoard {
+        if self.revoking {
+            return Hoard { waiting: 0, nanos: 0 };
+        }
+        let ahead = self.in_flight.iter().filter(|task| !task.started);
+        // The task in front may take longer than was expected of it.
+        let waited = u64::try_from(now.since(self.front_since).as_nanos()).unwrap_or(u64::MAX);
+        Hoard { waiting: self.ahead(), nanos: ahead.map(|task| task.estimate).sum::<u64>().max(waited) }
+    }
+
+    /// What its process does.
+    pub(super) fn load(&self) -> WorkerLoad {
+        WorkerLoad { running: self.running(), queued: self.ahead(), cpu: self.cpu }
+    }
+
+    /// Lets the tasks sent ahead come into the places that are free, in their order.
+    pub(super) fn fill_places(&mut self, table: &TaskTable, timers: &mut Timers<Due>, limits: TimeLimits, now: Tick) {
+        let mut left = self.ahead();
+        for at in 0..self.in_flight.len() {
+            if left == 0 || !(self.has_place(Lane::Slot) || self.has_place(Lane::Coroutine)) {
+                return;
+            }
+            let task = &self.in_flight[at];
+            if !task.started {
+                left -= 1;
+                if self.has_place(task.lane) {
+                    self.start(at, table, timers, limits, now);
+                }
+            }
+        }
+    }
+
+    fn has_place(&self, lane: Lane) -> bool {
+        self.running[lane as usize] < self.places(lane)
+    }
+
+    /// A task has come into a place: its clocks start.
+    fn start(&mut self, at: usize, table: &TaskTable, timers: &mut Timers<Due>, limits: TimeLimits, now: Tick) {
+        let (worker, task) = (self.worker, &mut self.in_flight[at]);
+        task.started = true;
+        self.running[task.lane as usize] += 1;
+        let Some(known) = table.task(task.key) else { return };
+        let limits = limits_of(known, limits);
+        task.soft = limits.soft.map(|limit| timers.start(now.after(limit), Due::Soft(worker, task.seq)));
+        task.hard = limits.hard.map(|limit| timers.start(now.after(limit), Due::Hard(worker, task.seq)));
+    }
+
+    /// A task has left: the next one starts.
+    pub(super) fn advance(&mut self, table: &TaskTable, timers: &mut Timers<Due>, limits: TimeLimits, now: Tick) {
+        self.stalled = false;
+        self.front_since = now;
+        self.ended += 1;
+        if self.in_flight.is_empty() {
+            self.alone = false;
+        }
+        self.fill_places(table, timers, limits, now);
     }
 }
 
-#[derive(Debug, Default)]
+/// What of a member goes into the sums of its pool.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    free: [bool; 2],
+    ahead: bool,
+    idle: bool,
+}
+
+/// The workers of a pool that take tasks, and sums over them, so that what is asked for every task does
+/// not look at every worker.
+#[derive(Debug)]
+pub(super) struct Members {
+    kind: PoolKind,
+    /// By worker index; `None` while the slot has no worker that takes tasks.
+    list: Vec<Option<Member>>,
+    /// By worker index; infinite for one that takes nothing.
+    scores: Vec<f32>,
+    shares: Vec<Share>,
+    count: usize,
+    /// Members with a free place, by lane.
+    free: [usize; 2],
+    /// Members that have been sent tasks ahead.
+    ahead: usize,
+    /// Members that have nothing to do.
+    idle: usize,
+    /// One may be kept free for a task that has to run alone.
+    kept: bool,
+    /// Whose outboxes hold something.
+    posting: Vec<usize>,
+}
+
+impl Members {
+    pub(super) fn new(kind: PoolKind) -> Self {
+        Self {
+            kind,
+            list: Vec::new(),
+            scores: Vec::new(),
+            shares: Vec::new(),
+            count: 0,
+            free: [0; 2],
+            ahead: 0,
+            idle: 0,
+            kept: false,
+            posting: Vec::new(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Member> {
+        self.list.iter().flatten()
+    }
+
+    pub(super) fn insert(&mut self, member: Member) -> Option<Member> {
+        let index = member.worker.id.index as usize;
+        if self.list.len() <= index {
+            self.list.resize_with(index + 1, || None);
+            self.scores.resize(index + 1, f32::INFINITY);
+            self.shares.resize(index + 1, Share::default());
+        }
+        let predecessor = self.list[index].replace(member);
+        self.count += usize::from(predecessor.is_none());
+        self.refresh(index);
+        predecessor
+    }
+
+    pub(super) fn remove(&mut self, worker: WorkerRef) -> Option<Member> {
+        let index = worker.id.index as usize;
+        let member = self.list.get_mut(index)?.take_if(|member| member.worker == worker)?;
+        self.count -= 1;
+        self.refresh(index);
+        Some(member)
+    }
+
+    fn refresh(&mut self, index: usize) {
+        let member = self.list[index].as_ref();
+        let taking = member.filter(|member| member.takes());
+        self.scores[index] = taking.map_or(f32::INFINITY, |member| placement::score(self.kind, member.load()));
+        let share =
+            taking.map_or(Share { ahead: member.is_some_and(|it| it.ahead() > 0), ..Share::default() }, |it| Share {
+                free: [it.has_free_place(Lane::Slot), it.has_free_place(Lane::Coroutine)],
+                ahead: it.ahead() > 0,
+                idle: it.in_flight.is_empty(),
+            });
+        let old = std::mem::replace(&mut self.shares[index], share);
+        let shift = |sum: &mut usize, old: bool, new: bool| *sum = *sum + usize::from(new) - usize::from(old);
+        for lane in 0..2 {
+            shift(&mut self.free[lane], old.free[lane], share.free[lane]);
+        }
+        shift(&mut self.ahead, old.ahead, share.ahead);
+        shift(&mut self.idle, old.idle, share.idle);
+    }
+
+    /// The sums are those of the members.
+    #[cfg(test)]
+    pub(super) fn assert_sums(&self) {
+        let count = |is: fn(&Member) -> bool| self.iter().filter(|member| is(member)).count();
+        assert_eq!(self.count, count(|_| true));
+        assert_eq!(self.ahead, count(|member| member.ahead() > 0));
+        assert_eq!(self.idle, count(|member| member.takes() && member.in_flight.is_empty()));
+        assert_eq!(self.free[0], count(|member| member.has_free_place(Lane::Slot)));
+        assert_eq!(self.free[1], count(|member| member.has_free_place(Lane::Coroutine)));
+        for (member, score) in self.list.iter().zip(&self.scores) {
+            let taking = member.as_ref().filter(|member| member.takes());
+            assert_eq!(*score, taking.map_or(f32::INFINITY, |member| placement::score(self.kind, member.load())));
+            let running = member.as_ref().map_or(0, |it| it.in_flight.iter().filter(|task| task.started).count());
+            assert_eq!(running, member.as_ref().map_or(0, Member::running));
+        }
+    }
+
+    /// Changes a member, and the sums with it.
+    pub(super) fn change<T>(&mut self, index: usize, change: impl FnOnce(&mut Member) -> T) -> Option<T> {
+        let changed = change(self.list.get_mut(index)?.as_mut()?);
+        self.refresh(index);
+        Some(changed)
+    }
+
+    /// Gives a member something to send.
+    pub(super) fn send(&mut self, index: usize, dispatch: impl FnOnce(&mut Member)) {
+        self.change(index, dispatch);
+        self.posting.push(index);
+    }
+
+    /// What is to be sent, by worker.
+    pub(super) fn take_outboxes(&mut self) -> Vec<(WorkerRef, Vec<RunTask>)> {
+        let mut outboxes = Vec::with_capacity(self.posting.len().min(self.count));
+        for index in self.posting.drain(..) {
+            if let Some(member) = self.list[index].as_mut().filter(|member| !member.outbox.is_empty()) {
+                outboxes.push((member.worker, std::mem::take(&mut member.outbox)));
+            }
+        }
+        outboxes
+    }
+
+    /// Changes every member for which `change` says so.
+    pub(super) fn change_all(&mut self, mut change: impl FnMut(&mut Member) -> bool) {
+        for index in 0..self.list.len() {
+            if self.list[index].as_mut().is_some_and(&mut change) {
+                self.refresh(index);
+            }
+        }
+    }
+
+    /// The worker with room that is the least loaded; ties go to the lowest index.
+    pub(super) fn choose(&self, lane: Lane, estimate: u64, bytes: usize, now: Tick) -> Option<usize> {
+        if self.free[lane as usize] == 0 && (lane == Lane::Coroutine || estimate > AHEAD_NANOS) {
+            return None;
+        }
+        let has_room =
+            |index: usize| self.list[index].as_ref().is_some_and(|member| member.has_room(lane, estimate, bytes, now));
+        let first = placement::least(&self.scores)?;
+        if has_room(first) {
+            return Some(first);
+        }
+        // The least loaded one has no room for this very task; another one may.
+        let with_room = (0..self.list.len()).filter(|index| has_room(*index));
+        with_room.min_by(|one, other| self.scores[*one].total_cmp(&self.scores[*other]))
+    }
+
+    /// The first member without a task, whether or not it is kept free.
+    pub(super) fn first_empty(&self) -> Option<usize> {
+        let is_empty = |member: &Member| !member.condemned && member.in_flight.is_empty();
+        self.list.iter().position(|member| member.as_ref().is_some_and(is_empty))
+    }
+
+    /// Sends a member a task that has to run alone.
+    pub(super) fn send_alone(&mut self, index: usize, dispatch: impl FnOnce(&mut Member)) {
+        self.send(index, |member| {
+            member.alone = true;
+            dispatch(member);
+        });
+        self.kept = true;
+    }
+
+    /// Keeps one member from taking more, the one that will be empty first, unless one is kept already.
+    pub(super) fn keep_one_free(&mut self) {
+        let usable = || self.iter().filter(|member| !member.condemned);
+        if usable().any(|member| member.alone) {
+            return;
+        }
+        if let Some(first) = usable().min_by_key(|member| member.in_flight.len()).map(|member| member.worker) {
+            self.change(first.id.index as usize, |member| member.alone = true);
+            self.kept = true;
+        }
+    }
+
+    /// A member that was kept free for a task that is gone takes tasks again.
+    pub(super) fn release_kept(&mut self) {
+        if std::mem::take(&mut self.kept) {
+            self.change_all(|member| member.in_flight.is_empty() && std::mem::take(&mut member.alone));
+        }
+    }
+
+    /// Which worker gives what back, because another one has nothing to do.
+    pub(super) fn steal(&mut self, now: Tick) -> Option<(WorkerRef, Vec<Seq>)> {
+        if self.idle == 0 || self.ahead == 0 {
+            return None;
+        }
+        let hoards = self.list.iter().enumerate();
+        let hoards = hoards.filter_map(|(at, member)| Some((at, member.as_ref()?.hoard(now))));
+        let (victim, count) = placement::steal(hoards)?;
+        self.change(victim, |member| {
+            member.revoking = true;
+            (member.worker, member.last_ahead(count))
+        })
+    }
+
+    /// Workers in which what was sent ahead has waited too long, each with what it is to give back.
+    pub(super) fn stalled(&mut self, now: Tick) -> Vec<(WorkerRef, Vec<Seq>)> {
+        let mut stalled = Vec::new();
+        if self.ahead > 0 {
+            self.change_all(|member| {
+                let now_stalled = member.stalls_at().is_some_and(|at| at <= now);
+                if now_stalled {
+                    (member.stalled, member.revoking) = (true, true);
+                    let mut seqs = member.last_ahead(usize::MAX);
+                    seqs.reverse();
+                    stalled.push((member.worker, seqs));
+                }
+                now_stalled
+            });
+        }
+        stalled
+    }
+
+    /// When the next one stalls.
+    pub(super) fn next_stall(&self) -> Option<Tick> {
+        if self.ahead == 0 { None } else { self.iter().filter_map(Member::stalls_at).min() }
+    }
+
+    /// Which worker the pool can do without: one that is idle, else the least loaded; of several the one
+    /// with the highest index.
+    pub(super) fn expendable(&self) -> Option<WorkerRef> {
+        let order =
+            |member: &&Member| (member.recycling, member.in_flight.len(), std::cmp::Reverse(member.worker.id.index));
+        self.iter().min_by_key(order).map(|member| member.worker)
+    }
+}
+
+#[derive(Debug)]
 pub(super) struct Pool {
     pub(super) rules: PoolRules,
-    /// Workers whose successors have joined: they take nothing more and end when they are empty.
+    pub(super) members: Members,
+    /// Workers that have been replaced or are no longer needed: they take nothing more and end when
+    /// they are empty.
     pub(super) leaving: Vec<Member>,
     /// Keys of tasks that were cancelled meanwhile may be among them.
-    pub(super) queue: VecDeque<TaskKey>,
+    pub(super) queue: RunQueue,
     /// Tasks that have to run alone; they go first.
     pub(super) suspects: VecDeque<TaskKey>,
-    /// By worker index; `None` while the slot has no worker that takes tasks.
-    pub(super) members: Vec<Option<Member>>,
+    /// A worker was asked for, because there is none and a task waits.
+    pub(super) called: bool,
     /// Why no task of this pool can run at present.
     pub(super) unavailable: Option<TaskError>,
 }
 
 impl Pool {
-    pub(super) fn member(&mut self, worker: WorkerRef) -> Option<&mut Member> {
-        let present = self.members.get_mut(worker.id.index as usize).and_then(Option::as_mut);
-        present.into_iter().chain(&mut self.leaving).find(|member| member.worker == worker)
+    pub(super) fn new(kind: PoolKind, rules: PoolRules) -> Self {
+        Self {
+            rules,
+            members: Members::new(kind),
+            leaving: Vec::new(),
+            queue: RunQueue::default(),
+            suspects: VecDeque::new(),
+            called: false,
+            unavailable: None,
+        }
+    }
+
+    /// Changes a worker, also one that is leaving; `None` if there is no such worker.
+    pub(super) fn change<T>(&mut self, worker: WorkerRef, change: impl FnOnce(&mut Member) -> T) -> Option<T> {
+        let index = worker.id.index as usize;
+        let is_present = self.members.list.get(index).and_then(Option::as_ref).is_some_and(|it| it.worker == worker);
+        if is_present {
+            return self.members.change(index, change);
+        }
+        self.leaving.iter_mut().find(|member| member.worker == worker).map(change)
+    }
+
+    /// A worker that is here or leaving.
+    pub(super) fn member(&self, worker: WorkerRef) -> Option<&Member> {
+        let present = self.members.list.get(worker.id.index as usize).and_then(Option::as_ref);
+        present.into_iter().chain(&self.leaving).find(|member| member.worker == worker)
     }
 
     /// Takes a worker out that is gone.
@@ -169,14 +540,8 @@ impl Pool {
         if let Some(at) = self.leaving.iter().position(|member| member.worker == worker) {
             return Some(self.leaving.swap_remove(at));
         }
-        self.members.get_mut(worker.id.index as usize)?.take_if(|member| member.worker == worker)
+        self.members.remove(worker)
     }
-}
-
-/// The worker with room that has the fewest tasks; ties go to the lowest index.
-pub(super) fn choose(members: &mut [Option<Member>], estimate: u64, bytes: usize, now: Tick) -> Option<&mut Member> {
-    let with_room = members.iter_mut().flatten().filter(|member| member.has_room(estimate, bytes, now));
-    with_room.min_by_key(|member| member.in_flight.len())
 }
 
 /// Puts a task into a worker's outbox.
@@ -185,7 +550,7 @@ pub(super) fn dispatch(
     timers: &mut Timers<Due>,
     member: &mut Member,
     key: TaskKey,
-    estimate: u64,
+    (lane, estimate): (Lane, u64),
     limits: TimeLimits,
     now: Tick,
 ) {
@@ -197,21 +562,14 @@ pub(super) fn dispatch(
     let Some(task) = table.task(key) else { return };
     member.next = seq.next();
     let (id, script, params) = (task.id(), task.script_path().clone(), task.params_text().clone());
-    let limit = limits_of(task, limits).hard;
-    member.push(InFlight::new(seq, key, task.weight(), estimate), now);
+    let (limit, bytes) = (limits_of(task, limits).hard, task.weight());
+    let sent =
+        InFlight { seq, key, bytes, estimate, lane, started: false, soft: None, hard: None, grace: None, kill: None };
+    member.push(sent, now);
     member.outbox.push(RunTask { seq, attempt, id, script, params, limit });
-    start(table, timers, member, limits, now);
-}
-
-/// Starts the clocks of the tasks that have come into a worker's slots.
-pub(super) fn start(table: &TaskTable, timers: &mut Timers<Due>, member: &mut Member, limits: TimeLimits, now: Tick) {
-    let worker = member.worker;
-    for task in member.in_flight.iter_mut().take(member.slots).filter(|task| !task.started) {
-        task.started = true;
-        let Some(known) = table.task(task.key) else { continue };
-        let limits = limits_of(known, limits);
-        task.soft = limits.soft.map(|limit| timers.start(now.after(limit), Due::Soft(worker, task.seq)));
-        task.hard = limits.hard.map(|limit| timers.start(now.after(limit), Due::Hard(worker, task.seq)));
+    // Whoever was sent before it on a lane with a free place has one.
+    if member.has_place(lane) {
+        member.start(member.in_flight.len() - 1, table, timers, limits, now);
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::model::{
-    Attempt, CapturedOutput, Json, KillReason, PostMortem, ScriptPath, Seq, TaskError, TaskId, TaskRecord,
+    Attempt, CapturedOutput, Json, KillReason, PoolKind, PostMortem, ScriptPath, Seq, TaskError, TaskId, TaskRecord,
     WorkerDownReason, WorkerRef,
 };
 use crate::policy::task_table::TaskKey;
@@ -56,7 +56,20 @@ pub enum Action {
         /// Which.
         worker: WorkerRef,
     },
-    /// Let this worker end: its successor is there and it has nothing left to do.
+    /// This pool has no worker, and a task waits for one.
+    Call {
+        /// Which pool.
+        pool: PoolKind,
+    },
+    /// These workers are no longer needed and take nothing more: they are not to be replaced. Answers
+    /// [`shrink`](super::Scheduler::shrink), also if there is none.
+    Release {
+        /// Of this pool.
+        pool: PoolKind,
+        /// Which.
+        workers: Vec<WorkerRef>,
+    },
+    /// Let this worker end: it takes nothing more and has nothing left to do.
     Retire {
         /// Which.
         worker: WorkerRef,
@@ -68,6 +81,15 @@ pub enum Action {
         /// Its record.
         record: Arc<TaskRecord>,
     },
+}
+
+/// How many tasks a worker runs at one time, by how they run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// In threads of their own, or in the main thread if this is 1.
+    pub slots: usize,
+    /// As coroutines, beside those.
+    pub coroutines: usize,
 }
 
 /// One task on its way to a worker.

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
 use std::sync::Arc;
 
 use crate::model::{
-    Attempt, ErrorKind, EventKind, Generation, Json, ProcessExit, TaskRecord, WorkerDownReason, WorkerId,
+    Attempt, ErrorKind, EventKind, Generation, Json, Priority, ProcessExit, ScriptPath, TaskRecord, WorkerDownReason,
+    WorkerId,
 };
 use crate::policy::task_table::Keep;
 
@@ -19,6 +21,10 @@ fn scheduler() -> Scheduler {
     let mut table = TaskTable::new(Timestamp::UNIX_EPOCH, Keep { count: 1 << 20, bytes: 1 << 30, age: None });
     table.record_events(true);
     Scheduler::new(table, [PoolRules::default(); 2])
+}
+
+fn slots(slots: usize) -> Capacity {
+    Capacity { slots, coroutines: 0 }
 }
 
 fn worker(index: u32, generation: u32) -> WorkerRef {
@@ -69,7 +75,7 @@ fn sent(scheduler: &mut Scheduler, to: WorkerRef) -> Vec<u64> {
 fn c1_5_equal_tasks_over_idle_workers_differ_by_at_most_one() {
     let mut scheduler = scheduler();
     for index in 0..3 {
-        scheduler.joined(worker(index, 1), 4, Tick(0));
+        scheduler.joined(worker(index, 1), slots(4), Tick(0));
     }
     submit(&mut scheduler, 8, Tick(0));
     let counts: Vec<usize> = (0..3).map(|index| scheduler.sent_to(worker(index, 1)).len()).collect();
@@ -79,7 +85,7 @@ fn c1_5_equal_tasks_over_idle_workers_differ_by_at_most_one() {
 #[test]
 fn nothing_is_sent_ahead_of_a_task_whose_run_time_is_unknown_or_long() {
     let mut scheduler = scheduler();
-    scheduler.joined(worker(0, 1), 1, Tick(0));
+    scheduler.joined(worker(0, 1), slots(1), Tick(0));
     submit(&mut scheduler, 5, Tick(0));
     assert_eq!(sent(&mut scheduler, worker(0, 1)), [1]);
     scheduler.reported(worker(0, 1), vec![done(Seq(1), 500 * MS)], Tick(500 * MS));
@@ -89,7 +95,7 @@ fn nothing_is_sent_ahead_of_a_task_whose_run_time_is_unknown_or_long() {
 #[test]
 fn short_tasks_are_sent_ahead_up_to_two_milliseconds_of_work() {
     let mut scheduler = scheduler();
-    scheduler.joined(worker(0, 1), 1, Tick(0));
+    scheduler.joined(worker(0, 1), slots(1), Tick(0));
     submit(&mut scheduler, 50, Tick(0));
     assert_eq!(sent(&mut scheduler, worker(0, 1)), [1]);
     scheduler.reported(worker(0, 1), vec![done(Seq(1), MS / 2)], Tick(MS));
@@ -99,7 +105,7 @@ fn short_tasks_are_sent_ahead_up_to_two_milliseconds_of_work() {
 #[test]
 fn tasks_behind_one_that_turned_out_long_are_revoked_after_20_ms_and_go_elsewhere_in_order() {
     let mut scheduler = scheduler();
-    scheduler.joined(worker(0, 1), 1, Tick(0));
+    scheduler.joined(worker(0, 1), slots(1), Tick(0));
     let ids = submit(&mut scheduler, 5, Tick(0));
     scheduler.reported(worker(0, 1), vec![done(Seq(1), MS / 2)], Tick(MS));
     scheduler.take_actions();
@@ -115,7 +121,7 @@ fn tasks_behind_one_that_turned_out_long_are_revoked_after_20_ms_and_go_elsewher
     // The child had taken 3 in the meantime; 4 and 5 come back and go to a second worker in order.
     scheduler.reported(worker(0, 1), vec![Report::Revoked { seqs: vec![Seq(5), Seq(4)] }], Tick(22 * MS));
     assert!(sent(&mut scheduler, worker(0, 1)).is_empty(), "a stalled worker is sent nothing ahead");
-    scheduler.joined(worker(1, 1), 1, Tick(23 * MS));
+    scheduler.joined(worker(1, 1), slots(1), Tick(23 * MS));
     let actions = scheduler.take_actions();
     let [Action::Run { worker: to, tasks }] = &actions[..] else { panic!("{actions:?}") };
     assert_eq!((*to, tasks[0].id, tasks[0].attempt), (worker(1, 1), ids[3], Attempt(1)));
@@ -124,17 +130,17 @@ fn tasks_behind_one_that_turned_out_long_are_revoked_after_20_ms_and_go_elsewher
 #[test]
 fn l5_a_dead_worker_loses_what_it_ran_and_gives_back_the_rest_in_order() {
     let mut scheduler = scheduler();
-    scheduler.joined(worker(0, 1), 1, Tick(0));
+    scheduler.joined(worker(0, 1), slots(1), Tick(0));
     let ids = submit_as(&mut scheduler, 4, Tick(0), |task| task.max_worker_losses(0));
     scheduler.reported(worker(0, 1), vec![done(Seq(1), MS / 10)], Tick(MS));
     scheduler.take_actions();
     scheduler.left(worker(0, 1), killed(&[2]), Tick(2 * MS));
     let actions = scheduler.take_actions();
-    let [Action::Finished { record, .. }] = &actions[..] else { panic!("{actions:?}") };
+    let [Action::Finished { record, .. }, Action::Call { .. }] = &actions[..] else { panic!("{actions:?}") };
     assert_eq!(record.id, ids[1]);
     let error = record.outcome.error().expect("lost");
     assert!(error.message.contains("cpu-0") && error.message.contains("SIGKILL"), "{}", error.message);
-    scheduler.joined(worker(0, 2), 1, Tick(3 * MS));
+    scheduler.joined(worker(0, 2), slots(1), Tick(3 * MS));
     let actions = scheduler.take_actions();
     let [Action::Run { tasks, .. }] = &actions[..] else { panic!("{actions:?}") };
     assert_eq!(
@@ -146,7 +152,7 @@ fn l5_a_dead_worker_loses_what_it_ran_and_gives_back_the_rest_in_order() {
 #[test]
 fn l12_tasks_start_in_the_order_they_were_accepted_also_after_they_came_back() {
     let mut scheduler = scheduler();
-    scheduler.joined(worker(0, 1), 1, Tick(0));
+    scheduler.joined(worker(0, 1), slots(1), Tick(0));
     let ids = submit(&mut scheduler, 6, Tick(0));
     let started = |scheduler: &mut Scheduler| -> Vec<TaskId> {
         let runs = scheduler.take_actions().into_iter().filter_map(|action| match action {
@@ -162,7 +168,7 @@ fn l12_tasks_start_in_the_order_they_were_accepted_also_after_they_came_back() {
     let late = submit(&mut scheduler, 1, after(2));
     assert_eq!(started(&mut scheduler), late, "sent ahead behind them");
     scheduler.left(worker(0, 1), killed(&[2]), after(3));
-    scheduler.joined(worker(0, 2), 1, after(4));
+    scheduler.joined(worker(0, 2), slots(1), after(4));
     let mut order = started(&mut scheduler);
     for seq in 1..=6 {
         scheduler.reported(worker(0, 2), vec![done(Seq(seq), MS / 10)], after(4 + seq));
@@ -176,10 +182,10 @@ fn l12_tasks_start_in_the_order_they_were_accepted_also_after_they_came_back() {
 #[test]
 fn an_idle_worker_that_dies_with_an_unread_task_does_not_lose_it() {
     let mut scheduler = scheduler();
-    scheduler.joined(worker(0, 1), 1, Tick(0));
+    scheduler.joined(worker(0, 1), slots(1), Tick(0));
     submit(&mut scheduler, 1, Tick(0));
     scheduler.left(worker(0, 1), killed(&[]), Tick(1));
-    scheduler.joined(worker(0, 2), 1, Tick(2));
+    scheduler.joined(worker(0, 2), slots(1), Tick(2));
     assert_eq!(scheduler.sent_to(worker(0, 2)).len(), 1);
 }
 
@@ -190,13 +196,12 @@ fn a_pool_that_cannot_start_fails_its_tasks_with_the_reason_and_heals() {
     let error = TaskError::new(ErrorKind::WorkerStartFailed, "no python3");
     scheduler.unavailable(PoolKind::Cpu, error.clone(), Tick(1));
     submit(&mut scheduler, 1, Tick(2));
-    let ends: Vec<_> = scheduler.take_actions().into_iter().collect();
+    let ends = finished(scheduler.take_actions());
     assert_eq!(ends.len(), 3);
-    for end in ends {
-        let Action::Finished { record, .. } = end else { panic!("{end:?}") };
+    for record in ends {
         assert_eq!(record.outcome.error(), Some(&error));
     }
-    scheduler.joined(worker(0, 1), 1, Tick(3));
+    scheduler.joined(worker(0, 1), slots(1), Tick(3));
     submit(&mut scheduler, 1, Tick(4));
     assert_eq!(scheduler.sent_to(worker(0, 1)).len(), 1);
 }
@@ -224,7 +229,7 @@ fn after(now: u64) -> Tick {
 #[test]
 fn l6_a_deadline_kills_the_attempt_and_its_neighbours_run_again_uncounted() {
     let mut scheduler = scheduler();
-    scheduler.joined(worker(0, 1), 3, Tick(0));
+    scheduler.joined(worker(0, 1), slots(3), Tick(0));
     let limit = Duration::from_millis(50);
     let late = submit_as(&mut scheduler, 1, Tick(0), |task| task.timeout(limit).soft_timeout(limit / 2))[0];
     let others = submit(&mut scheduler, 3, Tick(0));
@@ -241,7 +246,7 @@ fn l6_a_deadline_kills_the_attempt_and_its_neighbours_run_again_uncounted() {
     scheduler.left(worker(0, 1), killed_by(KillReason::Deadline, &[1, 2, 3]), after(60));
     let records = finished(scheduler.take_actions());
     assert_eq!((records.len(), records[0].id, records[0].outcome.name()), (1, late, "timed_out"));
-    scheduler.joined(worker(0, 2), 3, after(70));
+    scheduler.joined(worker(0, 2), slots(3), after(70));
     for seq in 1..=3 {
         scheduler.reported(worker(0, 2), vec![done(Seq(seq), MS)], after(80));
     }
@@ -260,7 +265,7 @@ fn l6_a_deadline_kills_the_attempt_and_its_neighbours_run_again_uncounted() {
 #[test]
 fn a_result_that_came_before_the_kill_counts_and_the_worker_goes_on() {
     let mut scheduler = scheduler();
-    scheduler.joined(worker(0, 1), 1, Tick(0));
+    scheduler.joined(worker(0, 1), slots(1), Tick(0));
     submit_as(&mut scheduler, 1, Tick(0), |task| task.timeout(Duration::from_millis(5)));
     scheduler.tick(after(5));
     scheduler.reported(worker(0, 1), vec![done(Seq(1), MS), Report::Spared { seq: Seq(1) }], after(6));
@@ -273,7 +278,7 @@ fn a_result_that_came_before_the_kill_counts_and_the_worker_goes_on() {
 #[test]
 fn a_time_limit_runs_from_the_start_not_from_the_sending_ahead() {
     let mut scheduler = scheduler();
-    scheduler.joined(worker(0, 1), 1, Tick(0));
+    scheduler.joined(worker(0, 1), slots(1), Tick(0));
     let limit = Duration::from_millis(10);
     submit_as(&mut scheduler, 3, Tick(0), |task| task.timeout(limit));
     scheduler.reported(worker(0, 1), vec![done(Seq(1), 1000)], after(1));
@@ -288,7 +293,7 @@ fn a_time_limit_runs_from_the_start_not_from_the_sending_ahead() {
 #[test]
 fn a_failure_is_retried_after_its_wait_and_the_attempts_are_kept() {
     let mut scheduler = scheduler();
-    scheduler.joined(worker(0, 1), 1, Tick(0));
+    scheduler.joined(worker(0, 1), slots(1), Tick(0));
     let id = submit_as(&mut scheduler, 1, Tick(0), |task| task.retry(crate::model::RetryPolicy::times(2)))[0];
     for (seq, fails_at, due) in [(1, 1, 501), (2, 600, 1600)] {
         assert_eq!(sent(&mut scheduler, worker(0, 1)), [seq]);
@@ -312,9 +317,9 @@ fn cancelling_answers_for_every_state_a_task_can_be_in() {
     let queued = submit(&mut scheduler, 1, Tick(0))[0];
     assert_eq!(scheduler.cancel(queued, grace, Tick(0)), CancelAnswer::Removed);
     assert_eq!(scheduler.cancel(queued, grace, Tick(0)), CancelAnswer::AlreadyFinished("cancelled"));
-    assert_eq!(scheduler.table().queued().0, 0);
+    assert_eq!(scheduler.table().waiting().0, 0);
 
-    scheduler.joined(worker(0, 1), 1, Tick(0));
+    scheduler.joined(worker(0, 1), slots(1), Tick(0));
     let running = submit_as(&mut scheduler, 1, Tick(0), |task| task.retry(crate::model::RetryPolicy::times(5)))[0];
     scheduler.take_actions();
     assert_eq!(scheduler.cancel(running, grace, after(1)), CancelAnswer::Requested);
@@ -326,7 +331,7 @@ fn cancelling_answers_for_every_state_a_task_can_be_in() {
     let records = finished(scheduler.take_actions());
     assert_eq!((records[0].id, records[0].outcome.name()), (running, "cancelled"), "and is not retried");
 
-    scheduler.joined(worker(0, 2), 1, after(110));
+    scheduler.joined(worker(0, 2), slots(1), after(110));
     let waiting = submit_as(&mut scheduler, 1, after(110), |task| task.retry(crate::model::RetryPolicy::times(5)))[0];
     scheduler.reported(worker(0, 2), vec![failing(Seq(1), ErrorKind::Exception)], after(111));
     assert_eq!(scheduler.cancel(waiting, grace, after(112)), CancelAnswer::Removed);
@@ -345,7 +350,7 @@ fn cancelling_answers_for_every_state_a_task_can_be_in() {
 #[test]
 fn a_poison_task_convicts_itself_and_its_neighbours_succeed() {
     let mut scheduler = scheduler();
-    scheduler.joined(worker(0, 1), 20, Tick(0));
+    scheduler.joined(worker(0, 1), slots(20), Tick(0));
     let ids = submit(&mut scheduler, 20, Tick(0));
     let poison = ids[7];
     let (mut generation, mut now, mut records) = (1, 1, Vec::new());
@@ -359,7 +364,7 @@ fn a_poison_task_convicts_itself_and_its_neighbours_succeed() {
             let running: Vec<u64> = sent.iter().map(|(_, seq)| seq.0).collect();
             scheduler.left(me, killed(&running), after(now));
             generation += 1;
-            scheduler.joined(worker(0, generation), 20, after(now));
+            scheduler.joined(worker(0, generation), slots(20), after(now));
         } else {
             let (_, seq) = sent[0];
             scheduler.reported(me, vec![done(seq, MS)], after(now));
@@ -381,7 +386,7 @@ fn a_task_that_has_not_started_in_time_expires_and_one_that_has_does_not() {
     let mut scheduler = scheduler();
     let ttl = |task: Task| task.ttl(Duration::from_millis(10));
     let ids = submit_as(&mut scheduler, 3, Tick(0), ttl);
-    scheduler.joined(worker(0, 1), 1, after(1));
+    scheduler.joined(worker(0, 1), slots(1), after(1));
     scheduler.tick(after(9));
     assert_eq!(scheduler.table().live(), 3);
     scheduler.tick(after(10));
@@ -391,7 +396,7 @@ fn a_task_that_has_not_started_in_time_expires_and_one_that_has_does_not() {
         [(ids[1], "expired"), (ids[2], "expired")]
     );
     assert_eq!(scheduler.next_tick(), None, "the clock of the one that runs is stopped");
-    assert_eq!(scheduler.table().queued(), (0, 0));
+    assert_eq!(scheduler.table().waiting(), (0, 0));
     scheduler.left(worker(0, 1), killed(&[]), after(11));
     scheduler.tick(after(11));
     assert_eq!(finished(scheduler.take_actions()).len(), 1, "it came back without having started");
@@ -406,7 +411,7 @@ fn ruled(rules: PoolRules) -> Scheduler {
 fn a_worker_is_recycled_between_tasks_and_its_successor_is_there_before_it_goes() {
     let mut scheduler = ruled(PoolRules { worker_tasks: Some(2), ..PoolRules::default() });
     let (old, new) = (worker(0, 1), worker(0, 2));
-    scheduler.joined(old, 2, Tick(0));
+    scheduler.joined(old, slots(2), Tick(0));
     submit(&mut scheduler, 5, Tick(0));
     scheduler.reported(old, vec![done(Seq(1), MS), done(Seq(2), MS)], after(1));
     let recycled = |actions: &[Action]| actions.iter().filter(|it| matches!(it, Action::Recycle { .. })).count();
@@ -414,7 +419,7 @@ fn a_worker_is_recycled_between_tasks_and_its_successor_is_there_before_it_goes(
     // Until the successor is there, it works on, and is not asked twice.
     scheduler.reported(old, vec![done(Seq(3), MS)], after(2));
     assert_eq!(recycled(&scheduler.take_actions()), 0);
-    scheduler.joined(new, 2, after(3));
+    scheduler.joined(new, slots(2), after(3));
     submit(&mut scheduler, 2, after(3));
     assert_eq!(scheduler.sent_to(new).len(), 2, "the successor takes what comes");
     assert!(!scheduler.take_actions().iter().any(|it| matches!(it, Action::Retire { .. })), "the old one is busy");
@@ -432,7 +437,7 @@ fn a_worker_is_recycled_between_tasks_and_its_successor_is_there_before_it_goes(
 fn a_full_worker_is_recycled_and_a_task_above_its_limit_is_ended() {
     let rules = PoolRules { worker_memory: Some(100), task_memory: Some(200), ..PoolRules::default() };
     let mut scheduler = ruled(rules);
-    scheduler.joined(worker(0, 1), 3, Tick(0));
+    scheduler.joined(worker(0, 1), slots(3), Tick(0));
     scheduler.reported(worker(0, 1), vec![Report::Measured { resident: 100 }], Tick(1));
     assert!(scheduler.take_actions().is_empty());
     scheduler.reported(worker(0, 1), vec![Report::Measured { resident: 101 }], Tick(2));
@@ -444,7 +449,7 @@ fn a_full_worker_is_recycled_and_a_task_above_its_limit_is_ended() {
     scheduler.reported(worker(0, 1), vec![Report::Measured { resident: 201 }], Tick(4));
     assert!(matches!(scheduler.take_actions()[..], [Action::Kill { reason: KillReason::MemoryLimit, .. }]));
     scheduler.left(worker(0, 1), killed_by(KillReason::MemoryLimit, &[1, 2, 3]), Tick(5));
-    scheduler.joined(worker(0, 2), 3, Tick(6));
+    scheduler.joined(worker(0, 2), slots(3), Tick(6));
     assert_eq!(scheduler.sent_to(worker(0, 2)).len(), 1, "alone");
     scheduler.reported(worker(0, 2), vec![Report::Measured { resident: 201 }], Tick(7));
     scheduler.left(worker(0, 2), killed_by(KillReason::MemoryLimit, &[1]), Tick(8));
@@ -454,10 +459,195 @@ fn a_full_worker_is_recycled_and_a_task_above_its_limit_is_ended() {
     assert_eq!(scheduler.table().live(), 2);
 }
 
+fn ids_sent(actions: &[Action]) -> Vec<TaskId> {
+    let runs = actions.iter().filter_map(|action| match action {
+        Action::Run { tasks, .. } => Some(tasks),
+        _ => None,
+    });
+    runs.flatten().map(|task| task.id).collect()
+}
+
+#[test]
+fn l12_c4_7_the_higher_priority_starts_first_and_what_came_back_keeps_its_place() {
+    let mut scheduler = scheduler();
+    let with = |level: u8| move |task: Task| task.priority(Priority::try_from(level).expect("in range"));
+    let usual = submit(&mut scheduler, 2, Tick(0));
+    let low = submit_as(&mut scheduler, 1, Tick(0), with(9));
+    let high = submit_as(&mut scheduler, 2, Tick(0), with(0));
+    scheduler.take_actions();
+    let mut order = Vec::new();
+    for generation in 1..=5 {
+        scheduler.joined(worker(0, generation), slots(1), Tick(1));
+        order.extend(ids_sent(&scheduler.take_actions()));
+        // One that had not started comes back to the front of its priority.
+        if generation == 2 {
+            scheduler.reported(worker(0, 2), vec![Report::Revoked { seqs: vec![Seq(1)] }], Tick(2));
+            assert_eq!(ids_sent(&scheduler.take_actions()), [high[0]]);
+        }
+        scheduler.left(worker(0, generation), killed(&[]), Tick(3));
+    }
+    assert_eq!(order, [high[0]; 5], "it never starts, so it stays first");
+    scheduler.joined(worker(0, 6), slots(1), Tick(4));
+    let mut order = Vec::new();
+    for seq in 1..=5 {
+        order.extend(ids_sent(&scheduler.take_actions()));
+        scheduler.reported(worker(0, 6), vec![done(Seq(seq), 10 * MS)], Tick(5));
+    }
+    assert_eq!(order, [high[0], high[1], usual[0], usual[1], low[0]]);
+}
+
+#[test]
+fn a_delayed_task_waits_for_its_time_and_counts_as_waiting() {
+    let mut scheduler = scheduler();
+    scheduler.joined(worker(0, 1), slots(1), Tick(0));
+    let late = submit_as(&mut scheduler, 1, Tick(0), |task| task.delay(Duration::from_millis(30)));
+    let at = Timestamp::UNIX_EPOCH + Duration::from_millis(20);
+    let timed = submit_as(&mut scheduler, 1, Tick(0), |task| task.not_before(at));
+    let past = submit_as(&mut scheduler, 1, Tick(0), |task| task.not_before(Timestamp::UNIX_EPOCH));
+    assert_eq!(ids_sent(&scheduler.take_actions()), past);
+    assert_eq!((scheduler.table().waiting().0, scheduler.table().held_back()), (2, 2));
+    scheduler.reported(worker(0, 1), vec![done(Seq(1), MS)], Tick(MS));
+    assert_eq!(scheduler.next_tick(), Some(Tick(20 * MS)), "L10: nothing before that");
+    scheduler.tick(Tick(20 * MS));
+    assert_eq!(ids_sent(&scheduler.take_actions()), timed);
+    scheduler.reported(worker(0, 1), vec![done(Seq(2), MS)], Tick(21 * MS));
+    scheduler.tick(Tick(30 * MS));
+    assert_eq!(ids_sent(&scheduler.take_actions()), late);
+
+    // It can be cancelled, and expire, while it waits.
+    let hour = Duration::from_secs(3600);
+    let ids = submit_as(&mut scheduler, 1, Tick(40 * MS), |task| task.delay(hour));
+    assert_eq!(scheduler.cancel(ids[0], hour, Tick(41 * MS)), CancelAnswer::Removed);
+    submit_as(&mut scheduler, 1, Tick(41 * MS), |task| task.delay(hour).ttl(Duration::from_millis(9)));
+    scheduler.tick(Tick(50 * MS));
+    let outcomes: Vec<_> = finished(scheduler.take_actions()).iter().map(|it| it.outcome.name()).collect();
+    assert_eq!(outcomes, ["cancelled", "expired"]);
+    assert_eq!(scheduler.timers.len(), 0, "L9: no timer is left behind");
+}
+
+#[test]
+fn a_second_task_with_a_unique_key_is_the_first_while_that_is_live() {
+    let mut scheduler = scheduler();
+    scheduler.joined(worker(0, 1), slots(1), Tick(0));
+    let nightly = || Task::script("/a.py").unique("nightly").expect("a key");
+    let first = nightly();
+    let id = first.id();
+    assert!(scheduler.submit(first, Tick(0)).is_ok());
+    assert_eq!(scheduler.submit(nightly(), Tick(1)), Err(Known::Unique(id)));
+    scheduler.place(PoolKind::Cpu, Tick(1));
+    assert_eq!(scheduler.submit(nightly(), Tick(2)), Err(Known::Unique(id)), "also while it runs");
+    scheduler.reported(worker(0, 1), vec![done(Seq(1), MS)], Tick(3));
+    assert!(scheduler.submit(nightly(), Tick(4)).is_ok());
+    assert_eq!(scheduler.table().live(), 1);
+}
+
+#[test]
+fn coroutines_have_places_of_their_own_once_their_script_is_known() {
+    let mut scheduler = scheduler();
+    let io = WorkerRef { id: WorkerId { pool: PoolKind::Io, index: 0 }, generation: Generation(1) };
+    scheduler.joined(io, Capacity { slots: 2, coroutines: 3 }, Tick(0));
+    let submit = |scheduler: &mut Scheduler, count, script: &str| {
+        for _ in 0..count {
+            scheduler.submit(Task::script(script).on(PoolKind::Io), Tick(0)).expect("new");
+        }
+        scheduler.place(PoolKind::Io, Tick(0));
+        ids_sent(&scheduler.take_actions()).len()
+    };
+    assert_eq!(submit(&mut scheduler, 9, "/async.py"), 2, "unknown: as if it took a thread");
+    let script = ScriptPath::new("/async.py".as_ref());
+    scheduler.durations.learn(&script, true);
+    scheduler.place(PoolKind::Io, Tick(0));
+    assert_eq!(ids_sent(&scheduler.take_actions()).len(), 3, "and none is sent ahead");
+    // The slots are free again: they are not for coroutines any more.
+    scheduler.reported(io, vec![done(Seq(1), MS), done(Seq(2), MS)], Tick(MS));
+    assert_eq!(ids_sent(&scheduler.take_actions()).len(), 0);
+    scheduler.reported(io, vec![done(Seq(4), MS)], Tick(MS));
+    assert_eq!(ids_sent(&scheduler.take_actions()).len(), 1);
+}
+
+#[test]
+fn c0_9_an_idle_worker_takes_half_of_what_another_one_was_sent() {
+    let mut scheduler = scheduler();
+    scheduler.joined(worker(0, 1), slots(1), Tick(0));
+    submit(&mut scheduler, 1, Tick(0));
+    scheduler.reported(worker(0, 1), vec![done(Seq(1), MS / 20)], Tick(0));
+    // 40 tasks of 50 µs fill its window: one runs, 39 wait.
+    submit(&mut scheduler, 50, Tick(0));
+    assert_eq!(scheduler.sent_to(worker(0, 1)).len(), 40);
+    scheduler.take_actions();
+    // The queue's other ten go to whoever comes, and then half of what waits in the first one's pipe.
+    scheduler.joined(worker(1, 1), slots(1), Tick(0));
+    let actions = scheduler.take_actions();
+    assert_eq!(ids_sent(&actions).len(), 10);
+    for seq in 1..=10 {
+        scheduler.reported(worker(1, 1), vec![done(Seq(seq), MS / 20)], Tick(MS / 20));
+    }
+    let actions = scheduler.take_actions();
+    let Some(Action::Revoke { worker: victim, seqs }) = actions.last() else { panic!("{actions:?}") };
+    assert_eq!((*victim, seqs.len()), (worker(0, 1), 19));
+    let seqs = seqs.clone();
+    scheduler.place(PoolKind::Cpu, Tick(MS / 20));
+    assert!(scheduler.take_actions().is_empty(), "once");
+    scheduler.reported(worker(0, 1), vec![Report::Revoked { seqs }], Tick(MS / 10));
+    let stolen = scheduler.sent_to(worker(1, 1)).len();
+    assert_eq!((stolen, scheduler.sent_to(worker(0, 1)).len()), (19, 21));
+}
+
+#[test]
+fn a_pool_shrinks_by_its_idle_workers_first_and_loses_nothing() {
+    let mut scheduler = scheduler();
+    for index in 0..3 {
+        scheduler.joined(worker(index, 1), slots(1), Tick(0));
+    }
+    submit(&mut scheduler, 2, Tick(0));
+    scheduler.take_actions();
+    scheduler.shrink(PoolKind::Cpu, 2, Tick(1));
+    let actions = scheduler.take_actions();
+    let [Action::Retire { worker: idle }, Action::Release { workers, .. }] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!((*idle, &workers[..]), (worker(2, 1), &[worker(2, 1), worker(1, 1)][..]));
+    // The busy one that is to go takes nothing more, and goes when it has finished.
+    submit(&mut scheduler, 1, Tick(2));
+    assert_eq!(ids_sent(&scheduler.take_actions()).len(), 0);
+    scheduler.reported(worker(1, 1), vec![done(Seq(1), MS)], Tick(3));
+    let actions = scheduler.take_actions();
+    assert!(actions.iter().any(|action| matches!(action, Action::Retire { worker: it } if *it == worker(1, 1))));
+    assert_eq!(finished(actions).len(), 1);
+    scheduler.shrink(PoolKind::Cpu, 5, Tick(4));
+    let asked = scheduler.take_actions();
+    assert!(
+        matches!(&asked[..], [Action::Release { workers, .. }, Action::Call { .. }] if workers.len() == 1),
+        "{asked:?}"
+    );
+}
+
+#[test]
+fn a_pool_without_workers_calls_for_one_once() {
+    let mut scheduler = scheduler();
+    submit(&mut scheduler, 1, Tick(0));
+    submit(&mut scheduler, 1, Tick(0));
+    assert!(matches!(scheduler.take_actions()[..], [Action::Call { pool: PoolKind::Cpu }]));
+    scheduler.joined(worker(0, 1), slots(1), Tick(1));
+    assert_eq!(ids_sent(&scheduler.take_actions()).len(), 1);
+}
+
+#[test]
+fn c1_5_equal_tasks_over_idle_workers_differ_by_one_at_most() {
+    let mut scheduler = scheduler();
+    for index in 0..4 {
+        scheduler.joined(worker(index, 1), slots(8), Tick(0));
+    }
+    submit(&mut scheduler, 14, Tick(0));
+    let loads: Vec<_> = (0..4).map(|index| scheduler.sent_to(worker(index, 1)).len()).collect();
+    assert_eq!(loads, [4, 4, 3, 3]);
+}
+
 /// One step of a random history; numbers pick among what is there.
 #[derive(Clone, Debug)]
 enum Step {
-    Submit { count: u8, timeout: Option<u8>, retries: u8, losses: u8, ttl: Option<u8> },
+    Submit { count: u8, timeout: Option<u8>, retries: u8, losses: u8, ttl: Option<u8>, priority: u8, delay: u8 },
+    Shrink(u8),
     Join(u8),
     End { worker: u8, pick: u8, micros: u32, fails: bool },
     Stale { worker: u8, seq: u8, generation: u8 },
@@ -471,8 +661,11 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (1..6u8, proptest::option::of(1..40u8), 0..3u8, 0..3u8, proptest::option::of(1..40u8))
-            .prop_map(|(count, timeout, retries, losses, ttl)| Step::Submit { count, timeout, retries, losses, ttl }),
+        4 => (1..6u8, option::of(1..40u8), 0..3u8, 0..3u8, option::of(1..40u8), 0..10u8, 0..20u8).prop_map(
+            |(count, timeout, retries, losses, ttl, priority, delay)| {
+                Step::Submit { count, timeout, retries, losses, ttl, priority, delay }
+            }),
+        1 => (1..3u8).prop_map(Step::Shrink),
         2 => (0..3u8).prop_map(Step::Join),
         8 => (0..3u8, any::<u8>(), 1..5000u32, any::<bool>())
             .prop_map(|(worker, pick, micros, fails)| Step::End { worker, pick, micros, fails }),
@@ -513,12 +706,16 @@ impl World {
     fn apply(&mut self, step: Step) {
         self.now = Tick(self.now.0 + 1000);
         match step {
-            Step::Submit { count, timeout, retries, losses, ttl } => {
+            Step::Submit { count, timeout, retries, losses, ttl, priority, delay } => {
                 let ids = submit_as(&mut self.scheduler, count.into(), self.now, |task| {
                     let backoff = crate::model::Backoff::Fixed(Duration::from_millis(3));
                     let policy =
                         crate::model::RetryPolicy { backoff, ..crate::model::RetryPolicy::times(retries.into()) };
                     let task = task.retry(policy).max_worker_losses(losses.into());
+                    let task = task.priority(Priority::try_from(priority).expect("in range"));
+                    // Most start at once.
+                    let delay = Duration::from_millis(delay.saturating_sub(10).into());
+                    let task = if delay.is_zero() { task } else { task.delay(delay) };
                     let task = match ttl {
                         Some(ms) => task.ttl(Duration::from_millis(ms.into())),
                         None => task,
@@ -534,7 +731,7 @@ impl World {
                 self.generations[usize::from(index)] += 1;
                 self.alive[usize::from(index)] = true;
                 self.ordered[usize::from(index)] = None;
-                self.scheduler.joined(self.worker(index), 1 + usize::from(index), self.now);
+                self.scheduler.joined(self.worker(index), slots(1 + usize::from(index)), self.now);
             }
             Step::End { worker, pick, micros, fails } => {
                 let (from, sent) = (self.worker(worker), self.scheduler.sent_to(self.worker(worker)));
@@ -598,6 +795,7 @@ impl World {
                 let answer = self.scheduler.cancel(id, Duration::from_millis(4), self.now);
                 assert_ne!(answer, CancelAnswer::Unknown);
             }
+            Step::Shrink(count) => self.scheduler.shrink(PoolKind::Cpu, count.into(), self.now),
             Step::Unavailable if !self.alive.contains(&true) => {
                 let error = TaskError::new(ErrorKind::WorkerStartFailed, "none");
                 self.scheduler.unavailable(PoolKind::Cpu, error, self.now);
@@ -624,8 +822,10 @@ impl World {
     }
 
     fn take_actions(&mut self) {
+        let mut retired = Vec::new();
         for action in self.scheduler.take_actions() {
             match action {
+                Action::Retire { worker } if !retired.contains(&worker) => retired.push(worker),
                 Action::Finished { record, .. } => self.records.push(record),
                 Action::Kill { worker, seq, reason } => {
                     let ordered = &mut self.ordered[worker.id.index as usize];
@@ -635,6 +835,12 @@ impl World {
                 _ => {}
             }
         }
+        for worker in retired {
+            assert_eq!(self.scheduler.sent_to(worker), [], "what leaves has finished what it had");
+            self.alive[worker.id.index as usize] = false;
+            let departure = Departure { reason: WorkerDownReason::Retired, ..killed(&[]) };
+            self.scheduler.left(worker, departure, self.now);
+        }
     }
 
     /// What must hold after every step.
@@ -642,29 +848,38 @@ impl World {
         let table = self.scheduler.table();
         let queued = table.keys().filter(|key| table.state(*key) == Some(State::Queued)).count();
         let weight = |key| table.task(key).map_or(0, Task::weight);
-        let bytes = table.keys().filter(|key| table.state(*key) == Some(State::Queued)).map(weight).sum::<usize>();
-        assert_eq!((queued, bytes), table.queued());
-        let keys = self.scheduler.pools.iter().flat_map(|pool| pool.queue.iter().chain(&pool.suspects));
-        let live: Vec<TaskKey> = keys.copied().filter(|key| table.task(*key).is_some()).collect();
+        let here = |key: &TaskKey| !matches!(table.state(*key), Some(State::Sent { .. }));
+        let bytes = table.keys().filter(here).map(weight).sum::<usize>();
+        assert_eq!((table.keys().filter(here).count(), bytes), table.waiting());
+        assert_eq!(queued, table.queued(PoolKind::Cpu));
+        let pools = self.scheduler.pools.iter();
+        let keys = pools.flat_map(|pool| pool.queue.iter().chain(pool.suspects.iter().copied()));
+        let live: Vec<TaskKey> = keys.filter(|key| table.task(*key).is_some()).collect();
         assert_eq!(live.len(), queued, "L1: every queued task is in a queue");
         assert_eq!(live.iter().collect::<BTreeSet<_>>().len(), queued, "once");
         let mut timers = table.keys().filter(|key| matches!(table.state(*key), Some(State::Waiting { .. }))).count();
-        let waits = |key: &TaskKey| table.state(*key) == Some(State::Queued);
         timers += table
             .keys()
-            .filter(waits)
+            .filter(here)
             .filter(|key| table.task(*key).is_some_and(|it| it.options().ttl.is_some()))
             .count();
         let pools = self.scheduler.pools.iter();
         let suspects = pools.clone().any(|pool| pool.suspects.iter().any(|key| table.task(*key).is_some()));
-        for member in pools.flat_map(|pool| pool.members.iter().flatten()) {
+        for pool in pools.clone() {
+            pool.members.assert_sums();
+        }
+        for member in pools.clone().flat_map(|pool| pool.members.iter()) {
             assert_eq!(member.in_flight.len(), self.scheduler.sent_to(member.worker).len());
             assert_eq!(member.load, member.in_flight.iter().map(|task| task.estimate).sum::<u64>());
             assert!(member.outbox.is_empty());
-            let free = member.in_flight.len() < member.slots && !member.alone && !member.condemned;
-            assert!(!free || suspects || queued == 0, "no task waits while a worker is free");
-            timers += member.in_flight.iter().flat_map(|it| [it.soft, it.hard, it.grace]).flatten().count();
+            assert!(
+                !member.has_free_place(Lane::Slot) || suspects || queued == 0,
+                "no task waits while a worker is free"
+            );
         }
+        let members = pools.flat_map(|pool| pool.members.iter().chain(&pool.leaving));
+        let in_flight = members.flat_map(|member| &member.in_flight);
+        timers += in_flight.flat_map(|it| [it.soft, it.hard, it.grace]).flatten().count();
         assert!(self.scheduler.timers.len() <= timers, "L9: no timer is left behind");
     }
 }
@@ -714,6 +929,7 @@ proptest! {
                 EventKind::TaskSent { task, .. } => (task, &[Some("queued")], "sent"),
                 EventKind::TaskReturned { task, .. } | EventKind::TaskRerun { task, .. } => (task, &[Some("sent")], "queued"),
                 EventKind::TaskRetrying { task, .. } => (task, &[Some("sent")], "waiting"),
+                EventKind::TaskHeld { task, .. } => (task, &[Some("queued")], "waiting"),
                 EventKind::TaskDue { task } => (task, &[Some("waiting")], "queued"),
                 EventKind::TaskFinished { task, .. } => (task, &[Some("queued"), Some("sent"), Some("waiting")], "finished"),
                 other => panic!("the table emitted {other:?}"),

@@ -1,0 +1,110 @@
+//! Which of several workers is the least loaded, and which of them gives something away.
+
+use std::time::Duration;
+
+use crate::model::PoolKind;
+
+/// What one worker has to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct WorkerLoad {
+    /// Tasks that run in it.
+    pub running: usize,
+    /// Tasks that were sent to it and wait there.
+    pub queued: usize,
+    /// How busy its process was when it was last measured, in cores: 0 to 1.
+    pub cpu: f32,
+}
+
+/// How loaded a worker is: the lowest takes the next task. The weights are those of the first Axion: a
+/// CPU worker suffers most from what runs in it, an IO worker from what waits for it.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "a few hundred tasks at most")]
+pub fn score(pool: PoolKind, load: WorkerLoad) -> f32 {
+    let (running, queued) = (load.running as f32, load.queued as f32);
+    match pool {
+        PoolKind::Cpu => queued * 0.6 + running * 1.2 + load.cpu * 0.05,
+        PoolKind::Io => queued * 1.0 + running * 0.8 + load.cpu * 0.02,
+    }
+}
+
+/// The place of the lowest score; the first of several. Infinite ones take nothing.
+#[must_use]
+pub fn least(scores: &[f32]) -> Option<usize> {
+    // Two passes that the compiler makes vector code of, for pools of thousands.
+    let least = scores.iter().copied().fold(f32::INFINITY, f32::min);
+    if least == f32::INFINITY { None } else { scores.iter().position(|score| *score == least) }
+}
+
+/// Work that must wait in a worker before an idle one takes part of it: taking it back costs the engine
+/// and the child a message each, about a tenth of this.
+pub const WORTH_STEALING: Duration = Duration::from_millis(1);
+
+/// What waits in a worker's pipe, as a thief sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hoard {
+    /// Tasks that wait there and could be taken back.
+    pub waiting: usize,
+    /// How long they take together, by their estimates.
+    pub nanos: u64,
+}
+
+/// From which worker an idle one takes how many tasks: from the one where most work waits, half of it at
+/// most.
+#[must_use]
+pub fn steal(hoards: impl IntoIterator<Item = (usize, Hoard)>) -> Option<(usize, usize)> {
+    let worth = |hoard: &Hoard| hoard.waiting > 1 && u128::from(hoard.nanos) >= WORTH_STEALING.as_nanos();
+    let (at, most) = hoards
+        .into_iter()
+        .filter(|(_, hoard)| worth(hoard))
+        .max_by_key(|(at, hoard)| (hoard.nanos, usize::MAX - at))?;
+    Some((at, most.waiting / 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn load(running: usize, queued: usize, percent: f32) -> WorkerLoad {
+        WorkerLoad { running, queued, cpu: percent / 100.0 }
+    }
+
+    #[test]
+    fn c0_8_the_scores_of_the_seed() {
+        let cpu = [load(5, 10, 80.0), load(2, 3, 40.0), load(8, 15, 95.0)].map(|load| score(PoolKind::Cpu, load));
+        for (score, expected) in cpu.iter().zip([12.04, 4.22, 18.6475]) {
+            assert!((score - expected).abs() < 1e-4, "{score} is not {expected}");
+        }
+        assert_eq!(least(&cpu), Some(1));
+        let io = score(PoolKind::Io, load(5, 10, 80.0));
+        assert!((io - 14.016).abs() < 1e-4, "{io}");
+    }
+
+    #[test]
+    fn ties_go_to_the_lowest_index_and_who_takes_nothing_gets_nothing() {
+        assert_eq!(least(&[2.0, 1.0, 1.0]), Some(1));
+        assert_eq!(least(&[f32::INFINITY; 3]), None);
+        assert_eq!(least(&[]), None);
+    }
+
+    #[test]
+    fn c0_9_half_of_the_longest_queue_is_stolen_and_only_what_is_worth_it() {
+        let hoard = |waiting, micros: u64| Hoard { waiting, nanos: micros * 1000 };
+        assert_eq!(steal([(0, hoard(50, 50_000)), (2, hoard(9, 9_000))]), Some((0, 25)));
+        assert_eq!(steal([(0, hoard(50, 999))]), None, "less than a message is worth");
+        assert_eq!(steal([(0, hoard(1, 15_000))]), None, "it is about to start");
+        assert_eq!(steal([]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_thief_never_takes_more_than_half(hoards in proptest::collection::vec((0..300usize, 0..5_000_000u64), 0..20)) {
+            let hoards: Vec<_> = hoards.into_iter().map(|(waiting, nanos)| Hoard { waiting, nanos }).collect();
+            if let Some((at, count)) = steal(hoards.iter().copied().enumerate()) {
+                prop_assert!(count >= 1 && count * 2 <= hoards[at].waiting);
+                prop_assert!(hoards.iter().all(|other| other.waiting < 2 || other.nanos <= hoards[at].nanos));
+            }
+        }
+    }
+}
