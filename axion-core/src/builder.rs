@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axion_actors::config::{Config, ConfigError};
+use axion_actors::config::{Config, ConfigError, EngineKind, ScalingPolicy};
 use axion_actors::model::PoolKind;
 use axion_actors::process::{Guardian, Launcher, PrivateFolder, RealLauncher, find_python};
 
@@ -49,6 +49,20 @@ impl EngineBuilder {
     #[must_use]
     pub fn io_workers_between(mut self, least: u32, most: u32) -> Self {
         (self.config.io_bound_count, self.config.io_bound_max) = (least, Some(most));
+        self
+    }
+
+    /// How tasks are run: many at a time, or one after the other in their order.
+    #[must_use]
+    pub fn kind(mut self, kind: EngineKind) -> Self {
+        self.config.engine = kind;
+        self
+    }
+
+    /// What decides how many workers there are between a pool's bounds.
+    #[must_use]
+    pub fn autoscaler(mut self, policy: ScalingPolicy) -> Self {
+        self.config.autoscaler = policy;
         self
     }
 

@@ -1,19 +1,23 @@
 //! The engine as its users see it.
 
+use std::iter::Peekable;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use axion_actors::actors::messages::{Request, StopWorkers};
+use axion_actors::actors::messages::{Refusal, Request, StopWorkers, Submission};
 use axion_actors::actors::{Admission, AdmissionClosed, EventBus, InboxSender, NoRoom, inbox};
-use axion_actors::config::Config;
-use axion_actors::model::{ErrorKind, PoolKind, Task, TaskError, TaskId, TaskRecord};
+use axion_actors::config::{Config, EngineKind};
+use axion_actors::model::{
+    ComponentStatus, ErrorKind, HealthReport, PoolKind, Status, Task, TaskError, TaskId, TaskRecord,
+};
+use axion_actors::policy::health;
 use axion_actors::policy::scheduler::CancelAnswer;
 use axion_actors::process::Launcher;
 use tokio::sync::oneshot;
 
 use crate::builder::EngineBuilder;
-use crate::error::{StartError, SubmitError, WaitError};
+use crate::error::{StartError, StatusError, SubmitError, SubmitManyError, WaitError};
 use crate::handle::TaskHandle;
 use crate::park;
 use crate::runtime::{self, Children, Parts, Runtime};
@@ -21,6 +25,10 @@ use crate::watch::Events;
 
 /// The bytes of a `Run` frame beside script and parameters, rounded up.
 const FRAME_OVERHEAD: usize = 256;
+/// Tasks of a batch that travel together: few enough that the engine's thread does other things meanwhile.
+const PIECE: usize = 256;
+/// The first wait for room in a full queue.
+const FIRST_WAIT: Duration = Duration::from_millis(10);
 /// How long the engine's own actors may take to answer while it ends, beyond the workers' grace.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
@@ -35,6 +43,14 @@ pub struct Engine {
     runtime: Runtime,
     config: Config,
     ending: Mutex<Ending>,
+}
+
+/// A task that is on its way in, as its submitter sees it.
+struct Submitted {
+    id: TaskId,
+    record: oneshot::Receiver<Result<Arc<TaskRecord>, Refusal>>,
+    /// Gets the id of the task that runs, if that may be another one.
+    other: Option<oneshot::Receiver<TaskId>>,
 }
 
 enum Ending {
@@ -61,6 +77,7 @@ impl Engine {
         launcher: impl FnOnce() -> Box<dyn Launcher> + Send + 'static,
         children: Children,
     ) -> Result<Self, StartError> {
+        let config = config.resolved();
         let admission = Arc::new(Admission::new(config.input_queue_size, config.input_queue_bytes));
         let bus = EventBus::default();
         let (requests, inbox) = inbox()?;
@@ -69,36 +86,112 @@ impl Engine {
         Ok(Self { requests, admission, bus, runtime, config, ending: Mutex::new(Ending::NotYet(thread)) })
     }
 
-    /// Hands a task in. Returns at once.
+    /// Hands a task in. Returns at once; if the queue is full, after a wait for room of 70 ms in all
+    /// (`max_queue_full_retries`, `queue_poll_timeout`).
     ///
     /// # Errors
     /// If the task cannot be accepted now; it has not been and will not be run.
     pub fn submit(&self, task: Task) -> Result<TaskHandle, SubmitError> {
-        self.check(&task)?;
-        self.admission.try_enter(task.weight()).map_err(|reason| match reason {
-            NoRoom::Full => SubmitError::QueueFull { size: self.admission.most().0 },
-            NoRoom::Heavy => SubmitError::QueueBytesFull { bytes: self.admission.most().1 },
-            NoRoom::Closed => self.closed(),
-        })?;
-        self.hand_over(task)
+        let task = self.prepare(task)?;
+        self.enter(1, self.units(&task))?;
+        park::wait(self.hand_over(task))
     }
 
-    /// Hands a task in, blocking the thread while the queue is full.
+    /// Hands a task in, blocking the thread while the queue is full or the machine too busy.
     ///
     /// # Errors
-    /// As [`submit`](Self::submit), except that it never refuses because of a full queue.
+    /// As [`submit`](Self::submit), except that it never refuses for want of room.
     pub fn submit_wait(&self, task: Task) -> Result<TaskHandle, SubmitError> {
         park::wait(self.submit_async(task))
     }
 
-    /// Hands a task in, waiting while the queue is full.
+    /// Hands a task in, waiting while the queue is full or the machine too busy.
     ///
     /// # Errors
-    /// As [`submit`](Self::submit), except that it never refuses because of a full queue.
+    /// As [`submit`](Self::submit), except that it never refuses for want of room.
     pub async fn submit_async(&self, task: Task) -> Result<TaskHandle, SubmitError> {
-        self.check(&task)?;
-        self.admission.enter(task.weight()).await.map_err(|AdmissionClosed| self.closed())?;
-        self.hand_over(task)
+        let task = self.prepare(task)?;
+        self.admission.enter(1, self.units(&task)).await.map_err(|AdmissionClosed| self.closed())?;
+        self.hand_over(task).await
+    }
+
+    /// Hands tasks in, all of them or none. They are accepted in their order.
+    ///
+    /// # Errors
+    /// If one of them cannot be accepted now; none has been and none will be run.
+    pub fn submit_many(&self, tasks: impl IntoIterator<Item = Task>) -> Result<Vec<TaskHandle>, SubmitError> {
+        let tasks = tasks.into_iter().map(|task| self.prepare(task)).collect::<Result<Vec<_>, _>>()?;
+        let count = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
+        let units = tasks.iter().fold(0u32, |sum, task| sum.saturating_add(self.units(task)));
+        if count > 0 {
+            self.enter(count, units)?;
+        }
+        let mut handles = Vec::with_capacity(tasks.len());
+        let mut tasks = tasks.into_iter().peekable();
+        while tasks.peek().is_some() {
+            handles.extend(park::wait(self.hand_over_many(tasks.by_ref().take(PIECE).collect()))?);
+        }
+        Ok(handles)
+    }
+
+    /// Hands tasks in, in their order, waiting while the queue is full or the machine too busy: also more of
+    /// them than may wait at one time.
+    ///
+    /// # Errors
+    /// The error of the first that cannot be accepted; with it come the handles of those before it, which
+    /// have been.
+    pub async fn submit_many_async(
+        &self,
+        tasks: impl IntoIterator<Item = Task>,
+    ) -> Result<Vec<TaskHandle>, SubmitManyError> {
+        let mut accepted = Vec::new();
+        let mut tasks = tasks.into_iter().peekable();
+        while tasks.peek().is_some() {
+            let (piece, units, error) = self.next_piece(&mut tasks);
+            let count = u32::try_from(piece.len()).unwrap_or(u32::MAX);
+            let handed = match self.admission.enter(count, units).await {
+                Ok(()) => self.hand_over_many(piece).await,
+                Err(AdmissionClosed) => Err(self.closed()),
+            };
+            match handed {
+                Ok(handles) => accepted.extend(handles),
+                Err(error) => return Err(SubmitManyError { error, accepted }),
+            }
+            if let Some(error) = error {
+                return Err(SubmitManyError { error, accepted });
+            }
+        }
+        Ok(accepted)
+    }
+
+    /// Takes tasks that together need a part of the room: a quarter of the places at most, so that one batch
+    /// does not wait for an empty queue. With them comes the room for their bytes, and why the next one
+    /// cannot be accepted at all.
+    fn next_piece(&self, tasks: &mut Peekable<impl Iterator<Item = Task>>) -> (Vec<Task>, u32, Option<SubmitError>) {
+        let (most, mut units) = (self.admission.units_of(usize::MAX), 0u32);
+        let most_tasks = (self.admission.most().0 / 4).clamp(1, PIECE);
+        let mut piece = Vec::new();
+        let fits = |piece: &Vec<Task>, units: u32, task: &Task| {
+            piece.is_empty() || (piece.len() < most_tasks && units.saturating_add(self.units(task)) <= most)
+        };
+        while let Some(task) = tasks.next_if(|task| fits(&piece, units, task)) {
+            match self.prepare(task) {
+                Ok(task) => {
+                    units += self.units(&task);
+                    piece.push(task);
+                }
+                Err(error) => return (piece, units, Some(error)),
+            }
+        }
+        (piece, units, None)
+    }
+
+    /// As [`submit_many_async`](Self::submit_many_async), blocking the thread.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn submit_many_wait(&self, tasks: impl IntoIterator<Item = Task>) -> Result<Vec<TaskHandle>, SubmitManyError> {
+        park::wait(self.submit_many_async(tasks))
     }
 
     /// A handle of a task that was submitted before. Resolves to an error if the id is unknown.
@@ -140,6 +233,43 @@ impl Engine {
         let (reply, answer) = oneshot::channel();
         let _ = self.requests.send(Request::Cancel { id, reply });
         answer.await.map_err(|_| WaitError::EngineStopped)
+    }
+
+    /// How everything is at this moment: one consistent snapshot. However many threads ask at a time, it is
+    /// made once for all of them.
+    ///
+    /// # Errors
+    /// If the engine has stopped.
+    pub fn status(&self) -> Result<Arc<Status>, WaitError> {
+        park::wait(self.status_async())
+    }
+
+    /// As [`status`](Self::status), without blocking.
+    ///
+    /// # Errors
+    /// If the engine has stopped.
+    pub async fn status_async(&self) -> Result<Arc<Status>, WaitError> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.requests.send(Request::Status { reply });
+        answer.await.map_err(|_| WaitError::EngineStopped)
+    }
+
+    /// How well one part of the engine is, and its figures: `input_queue`, `output_queue`, `cpu_pool`,
+    /// `io_pool` or `process_pool`.
+    ///
+    /// # Errors
+    /// If there is no such part, or the engine has stopped.
+    pub fn component_status(&self, name: &str) -> Result<ComponentStatus, StatusError> {
+        let status = self.status()?;
+        health::component(&status, name).ok_or_else(|| StatusError::UnknownComponent { name: name.to_owned() })
+    }
+
+    /// How well the engine and its parts are; `docs/status.md` says by which rules.
+    ///
+    /// # Errors
+    /// If the engine has stopped.
+    pub fn health(&self) -> Result<HealthReport, WaitError> {
+        Ok(health::report(&*self.status()?))
     }
 
     /// Everything that happens from now on.
@@ -200,7 +330,10 @@ impl Engine {
         park::wait_timeout(cancelled, ANSWER_LIMIT).and_then(Result::ok).unwrap_or_default()
     }
 
-    fn check(&self, task: &Task) -> Result<(), SubmitError> {
+    /// What can be said of a task without asking the engine's thread.
+    fn prepare(&self, task: Task) -> Result<Task, SubmitError> {
+        // A serial engine has one worker for everything.
+        let task = if self.config.engine == EngineKind::Serial { task.on(PoolKind::Cpu) } else { task };
         if self.config.most_workers(task.pool()) == 0 {
             return Err(SubmitError::PoolDisabled { pool: task.pool() });
         }
@@ -209,13 +342,71 @@ impl Engine {
         if size > limit {
             return Err(SubmitError::ParamsTooLarge { size, limit });
         }
-        Ok(())
+        Ok(task)
     }
 
-    fn hand_over(&self, task: Task) -> Result<TaskHandle, SubmitError> {
+    fn units(&self, task: &Task) -> u32 {
+        self.admission.units_of(task.weight())
+    }
+
+    /// Takes room, after some waiting if the queue is full.
+    fn enter(&self, count: u32, units: u32) -> Result<(), SubmitError> {
+        let refused = match self.admission.try_enter(count, units) {
+            Ok(()) => return Ok(()),
+            Err(NoRoom::Full | NoRoom::Heavy) if count as usize <= self.admission.most().0 => {
+                match park::wait_timeout(self.admission.enter(count, units), self.patience()) {
+                    Some(entered) => return entered.map_err(|AdmissionClosed| self.closed()),
+                    None => self.admission.try_enter(count, units).err(),
+                }
+            }
+            Err(refused) => Some(refused),
+        };
+        let Some(refused) = refused else { return Ok(()) };
+        self.admission.count_refusal();
+        Err(match refused {
+            NoRoom::Full => SubmitError::QueueFull { size: self.admission.most().0 },
+            NoRoom::Heavy => SubmitError::QueueBytesFull { bytes: self.admission.most().1 },
+            NoRoom::Overloaded(overload) => SubmitError::Overloaded { why: overload.to_string() },
+            NoRoom::Closed => self.closed(),
+        })
+    }
+
+    /// How long a full queue is waited for: several waits, each twice as long as the one before, which
+    /// nobody has to wake up between.
+    fn patience(&self) -> Duration {
+        let wait = |nth: u32| FIRST_WAIT.saturating_mul(2u32.saturating_pow(nth)).min(self.config.queue_poll_timeout);
+        (0..self.config.max_queue_full_retries).map(wait).sum()
+    }
+
+    fn submission(&self, task: Task) -> (Submission, Submitted) {
         let (reply, record) = oneshot::channel();
         let id = task.id();
-        self.requests.send(Request::Submit { task, reply, accepted: None }).map_err(|_| self.closed())?;
+        // Only the engine knows whether another task has its unique key.
+        let (accepted, other) = task.options().unique.is_some().then(oneshot::channel).unzip();
+        (Submission { task, reply, accepted }, Submitted { id, record, other })
+    }
+
+    async fn hand_over(&self, task: Task) -> Result<TaskHandle, SubmitError> {
+        let (submission, submitted) = self.submission(task);
+        self.requests.send(Request::Submit(submission)).map_err(|_| self.closed())?;
+        self.handle_of(submitted).await
+    }
+
+    async fn hand_over_many(&self, tasks: Vec<Task>) -> Result<Vec<TaskHandle>, SubmitError> {
+        let (submissions, submitted): (_, Vec<_>) = tasks.into_iter().map(|task| self.submission(task)).unzip();
+        self.requests.send(Request::SubmitMany(submissions)).map_err(|_| self.closed())?;
+        let mut handles = Vec::with_capacity(submitted.len());
+        for submitted in submitted {
+            handles.push(self.handle_of(submitted).await?);
+        }
+        Ok(handles)
+    }
+
+    async fn handle_of(&self, Submitted { id, record, other }: Submitted) -> Result<TaskHandle, SubmitError> {
+        let id = match other {
+            Some(other) => other.await.map_err(|_| self.closed())?,
+            None => id,
+        };
         Ok(TaskHandle::new(id, record, self.config.wait_spin))
     }
 
@@ -230,7 +421,7 @@ impl Engine {
         self.runtime.dispatcher.do_send(axion_actors::actors::messages::Panic);
     }
 
-    /// Workers that the configuration asks for.
+    /// Workers that are always there.
     #[must_use]
     pub fn worker_count(&self) -> u32 {
         PoolKind::ALL.iter().map(|pool| self.config.workers(*pool)).sum()

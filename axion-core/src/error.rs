@@ -3,7 +3,10 @@
 use axion_actors::actors::messages::Refusal;
 use axion_actors::config::ConfigError;
 use axion_actors::model::PoolKind;
+use axion_actors::policy::health::COMPONENTS;
 use axion_actors::process::{FolderError, GuardianError, PythonNotFound};
+
+use crate::handle::TaskHandle;
 
 /// The engine cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +53,12 @@ pub enum SubmitError {
         /// How many bytes may wait.
         bytes: usize,
     },
+    /// The machine is too busy.
+    #[error("tasks are refused: {why}; use `submit_wait`, submit later, or raise that setting")]
+    Overloaded {
+        /// Of what there is too much.
+        why: String,
+    },
     /// The parameters do not fit into a frame.
     #[error(
         "the parameters are {size} bytes, the limit is {limit}: pass a file's path instead, or raise `frame_limit`"
@@ -81,12 +90,38 @@ impl SubmitError {
         match self {
             Self::QueueFull { .. } => "queue_full",
             Self::QueueBytesFull { .. } => "queue_bytes_full",
+            Self::Overloaded { .. } => "overloaded",
             Self::ParamsTooLarge { .. } => "params_too_large",
             Self::PoolDisabled { .. } => "pool_disabled",
             Self::ShuttingDown => "shutting_down",
             Self::EngineStopped => "engine_stopped",
         }
     }
+}
+
+/// A batch was accepted in part.
+#[derive(Debug, thiserror::Error)]
+#[error("{error} ({} of the batch have been accepted)", accepted.len())]
+pub struct SubmitManyError {
+    /// Why the next one was not.
+    pub error: SubmitError,
+    /// The handles of those that were, in their order.
+    pub accepted: Vec<TaskHandle>,
+}
+
+/// There is no such status.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StatusError {
+    /// The engine has no part of this name.
+    #[error("there is no component {name:?}: the engine has {}", COMPONENTS.join(", "))]
+    UnknownComponent {
+        /// What was asked for.
+        name: String,
+    },
+    /// The engine has stopped.
+    #[error(transparent)]
+    Stopped(#[from] WaitError),
 }
 
 /// There will be no record of a task.

@@ -31,16 +31,18 @@ mod watch;
 pub use axion_actors::actors::messages::Refusal;
 pub use axion_actors::config::{Config, ConfigError, EngineKind, LogFilter, ScalingPolicy, WorkerConfig};
 pub use axion_actors::model::{
-    Attempt, AttemptRecord, Backoff, CapturedOutput, Cause, EndedBy, ErrorKind, Event, EventKind, Generation, Json,
-    JsonError, KillReason, LogLevel, Outcome, OutputPart, ParamsError, PoolKind, PostMortem, ProcessExit, RetryPolicy,
-    ScriptPath, Stream, Task, TaskError, TaskId, TaskOptions, TaskRecord, Timings, Usage, WorkerDownReason, WorkerId,
-    WorkerRef,
+    Attempt, AttemptRecord, Backoff, CapturedOutput, Cause, ComponentStatus, Components, EndedBy, EngineStatus,
+    ErrorKind, Event, EventKind, Generation, Health, HealthReport, HostLoad, InputQueue, Json, JsonError, KillReason,
+    LogLevel, NotBefore, Outcome, OutcomeCounts, OutputPart, OutputQueue, ParamsError, PoolKind, PoolStatus,
+    PostMortem, Priority, PriorityError, ProcessExit, ProcessPool, RetryPolicy, ScriptPath, Status, Stream, Task,
+    TaskCounts, TaskError, TaskId, TaskOptions, TaskRecord, Timings, UniqueKeyError, Usage, WorkerDownReason, WorkerId,
+    WorkerRef, WorkerStatus,
 };
 pub use axion_actors::policy::scheduler::CancelAnswer;
 pub use axion_actors::policy::task_table::ExpiredBy;
 pub use axion_actors::process::{FolderError, GuardianError, PythonNotFound};
 pub use builder::EngineBuilder;
 pub use engine::{Engine, ShutdownReport};
-pub use error::{StartError, SubmitError, WaitError};
+pub use error::{StartError, StatusError, SubmitError, SubmitManyError, WaitError};
 pub use handle::TaskHandle;
 pub use watch::{Events, Watched};

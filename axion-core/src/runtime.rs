@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use actix::{Actor, Addr, System};
-use axion_actors::actors::{Admission, Dispatcher, EventBus, Inbox, Supervisor, WorkerSettings};
-use axion_actors::config::Config;
+use axion_actors::actors::{Admission, Autoscaler, Dispatcher, EventBus, Inbox, Supervisor, WorkerSettings};
+use axion_actors::config::{Config, ScalingPolicy};
 use axion_actors::model::{Clock, PoolKind};
 use axion_actors::policy::scheduler::{PoolRules, Scheduler, TimeLimits};
 use axion_actors::policy::task_table::{Keep, TaskTable};
-use axion_actors::process::{Guardian, Launcher, PrivateFolder};
+use axion_actors::process::{Guardian, Launcher, Meter, PrivateFolder, RealMeter};
 use tokio::sync::oneshot;
 
 use crate::error::StartError;
@@ -89,10 +89,26 @@ fn populate(parts: Parts, launcher: Box<dyn Launcher>) -> Runtime {
     let keep = Keep { count: config.output_queue_size, bytes: config.output_queue_bytes, age: config.result_ttl };
     let rules = PoolKind::ALL.map(|pool| rules(&config, pool));
     let scheduler = Scheduler::new(TaskTable::new(clock.epoch(), keep), rules);
-    let dispatcher = Dispatcher::new(scheduler, clock, admission, bus.clone(), requests, config.cancel_grace).start();
+    let dispatcher = Dispatcher::new(scheduler, clock, admission, bus.clone(), requests, &config).start();
     let settings = WorkerSettings::from(&config);
     let supervisor = Supervisor::new(launcher, dispatcher.clone(), bus, clock, settings).start();
+    if config.enable_metrics || config.autoscaler != ScalingPolicy::Off {
+        Autoscaler::new(&config, dispatcher.clone(), supervisor.clone(), clock, meter(&config)).start();
+    }
     Runtime { dispatcher, supervisor, system: System::current() }
+}
+
+fn meter(config: &Config) -> Option<Box<dyn Meter>> {
+    if !config.enable_metrics {
+        return None;
+    }
+    match RealMeter::new() {
+        Ok(meter) => Some(Box::new(meter)),
+        Err(error) => {
+            tracing::warn!(%error, "nothing is measured: processor use and memory stay unknown");
+            None
+        }
+    }
 }
 
 fn rules(config: &Config, pool: PoolKind) -> PoolRules {

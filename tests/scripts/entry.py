@@ -19,6 +19,16 @@ def do_double(params, context):
     return {"result": params["value"] * 2, "status": "success"}
 
 
+def do_sleep(params, context):
+    time.sleep(params["seconds"])
+
+
+def do_span(params, context):
+    """When it began and ended."""
+    begun = time.monotonic_ns()
+    return [begun, time.monotonic_ns()]
+
+
 def do_context(params, context):
     return [context.task_id, context.worker_id, context.attempt]
 

@@ -4,15 +4,21 @@
 //! refusal needs no round trip; the Dispatcher gives the room back when the task has left its
 //! queue. These are counts, not a table: the tasks themselves have one owner (L4).
 
-use tokio::sync::{AcquireError, Semaphore, TryAcquireError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio::sync::{AcquireError, Semaphore, TryAcquireError, watch};
+
+use crate::policy::overload::Overload;
 
 /// The engine takes no tasks any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdmissionClosed;
 
 /// Why a task cannot enter now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum NoRoom {
+    /// The machine is too busy for more.
+    Overloaded(Overload),
     /// As many tasks wait as may.
     Full,
     /// The tasks that wait bring as many bytes along as they may.
@@ -30,13 +36,51 @@ pub struct Admission {
     places: Semaphore,
     units: Semaphore,
     most: (usize, usize),
+    /// Why nothing is taken at present.
+    overload: watch::Sender<Option<Overload>>,
+    /// Whether there is such a reason, for a look that costs nothing.
+    overloaded: AtomicBool,
+    closed: AtomicBool,
+    /// Submissions refused so far.
+    refused: AtomicU64,
 }
 
 impl Admission {
     /// Lets `count` tasks wait that bring `bytes` bytes along.
     #[must_use]
     pub fn new(count: usize, bytes: usize) -> Self {
-        Self { places: Semaphore::new(count), units: Semaphore::new(bytes / UNIT), most: (count, bytes) }
+        Self {
+            places: Semaphore::new(count),
+            units: Semaphore::new(bytes / UNIT),
+            most: (count, bytes),
+            overload: watch::Sender::new(None),
+            overloaded: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes no more tasks while there is such a reason.
+    pub fn set_overload(&self, overload: Option<Overload>) {
+        self.overloaded.store(overload.is_some(), Ordering::Release);
+        self.overload.send_if_modified(|now| std::mem::replace(now, overload) != overload);
+    }
+
+    /// Counts a submission that was refused.
+    pub fn count_refusal(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Submissions refused so far.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Whether tasks are taken at all.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.closed.load(Ordering::Acquire)
     }
 
     /// How many may wait, and their bytes.
@@ -45,18 +89,23 @@ impl Admission {
         self.most
     }
 
-    /// Takes room for a task of `bytes` bytes, or says why not.
+    /// Takes room for `count` tasks that bring `units` units of bytes along, or says why not.
     ///
     /// # Errors
-    /// If there is none, or the engine is shutting down.
-    pub fn try_enter(&self, bytes: usize) -> Result<(), NoRoom> {
+    /// If there is none, the machine is too busy, or the engine is shutting down.
+    pub fn try_enter(&self, count: u32, units: u32) -> Result<(), NoRoom> {
         let refused = |error, full| match error {
             TryAcquireError::NoPermits => full,
             TryAcquireError::Closed => NoRoom::Closed,
         };
-        let place = self.places.try_acquire().map_err(|error| refused(error, NoRoom::Full))?;
-        let units = self.units.try_acquire_many(self.units_of(bytes)).map_err(|error| refused(error, NoRoom::Heavy))?;
-        place.forget();
+        if self.overloaded.load(Ordering::Acquire)
+            && let Some(overload) = *self.overload.borrow()
+        {
+            return Err(NoRoom::Overloaded(overload));
+        }
+        let places = self.places.try_acquire_many(count).map_err(|error| refused(error, NoRoom::Full))?;
+        let units = self.units.try_acquire_many(units).map_err(|error| refused(error, NoRoom::Heavy))?;
+        places.forget();
         units.forget();
         Ok(())
     }
@@ -65,12 +114,16 @@ impl Admission {
     ///
     /// # Errors
     /// If the engine is or begins shutting down.
-    pub async fn enter(&self, bytes: usize) -> Result<(), AdmissionClosed> {
+    pub async fn enter(&self, count: u32, units: u32) -> Result<(), AdmissionClosed> {
         let closed = |_: AcquireError| AdmissionClosed;
+        if self.overloaded.load(Ordering::Acquire) {
+            let mut overload = self.overload.subscribe();
+            overload.wait_for(|overload| overload.is_none() || !self.is_open()).await.map_err(|_| AdmissionClosed)?;
+        }
         // Dropped on the way, a permit gives its room back.
-        let place = self.places.acquire().await.map_err(closed)?;
-        let units = self.units.acquire_many(self.units_of(bytes)).await.map_err(closed)?;
-        place.forget();
+        let places = self.places.acquire_many(count).await.map_err(closed)?;
+        let units = self.units.acquire_many(units).await.map_err(closed)?;
+        places.forget();
         units.forget();
         Ok(())
     }
@@ -83,8 +136,11 @@ impl Admission {
 
     /// Refuses everything from now on, and wakes whoever waits for room.
     pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
         self.places.close();
         self.units.close();
+        // Wakes whoever waits for a less busy machine.
+        self.overload.send_modify(|_| ());
     }
 
     /// The units of a task: at most all there are, so that a task larger than the bound still enters,
@@ -102,14 +158,43 @@ mod tests {
     #[test]
     fn l9_tasks_are_bounded_by_number_and_by_bytes() {
         let admission = Admission::new(3, 10 << 10);
-        assert_eq!(admission.try_enter(6 << 10), Ok(()));
-        assert_eq!(admission.try_enter(6 << 10), Err(NoRoom::Heavy));
-        assert_eq!(admission.try_enter(100), Ok(()));
-        assert_eq!(admission.try_enter(4 << 10), Ok(()));
-        assert_eq!(admission.try_enter(100), Err(NoRoom::Full), "a refusal for weight took no place");
+        let enter = |bytes| admission.try_enter(1, admission.units_of(bytes));
+        assert_eq!(enter(6 << 10), Ok(()));
+        assert_eq!(enter(6 << 10), Err(NoRoom::Heavy));
+        assert_eq!(enter(100), Ok(()));
+        assert_eq!(enter(4 << 10), Ok(()));
+        assert_eq!(enter(100), Err(NoRoom::Full), "a refusal for weight took no place");
         admission.leave(2, 10);
-        assert_eq!(admission.try_enter(50 << 10), Ok(()), "one above the bound enters an empty engine");
+        assert_eq!(admission.try_enter(3, 0), Err(NoRoom::Full), "all of them or none");
+        assert_eq!(enter(50 << 10), Ok(()), "one above the bound enters an empty engine");
         admission.close();
-        assert_eq!(admission.try_enter(1), Err(NoRoom::Closed));
+        assert_eq!(enter(1), Err(NoRoom::Closed));
+        assert!(!admission.is_open());
+    }
+
+    #[actix::test]
+    async fn while_the_machine_is_too_busy_tasks_are_refused_and_those_who_wait_are_woken() {
+        let admission = std::sync::Arc::new(Admission::new(3, 10 << 10));
+        let hot = Overload::Cpu { used: 99.0, limit: 90.0 };
+        admission.set_overload(Some(hot));
+        assert_eq!(admission.try_enter(1, 0), Err(NoRoom::Overloaded(hot)));
+        let waiting = {
+            let admission = admission.clone();
+            actix_rt::spawn(async move { admission.enter(1, 0).await })
+        };
+        actix_rt::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        admission.set_overload(None);
+        assert_eq!(waiting.await.expect("it ends"), Ok(()));
+        assert_eq!(admission.try_enter(1, 0), Ok(()));
+        // L1: a shutdown ends the wait, too.
+        admission.set_overload(Some(hot));
+        let waiting = {
+            let admission = admission.clone();
+            actix_rt::spawn(async move { admission.enter(1, 0).await })
+        };
+        actix_rt::task::yield_now().await;
+        admission.close();
+        assert_eq!(waiting.await.expect("it ends"), Err(AdmissionClosed));
     }
 }

@@ -1,5 +1,7 @@
 //! The Dispatcher: owns tasks, queues and waiters; decides with [`Scheduler`].
 
+mod status;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +15,15 @@ use super::admission::Admission;
 use super::events::EventBus;
 use super::inbox::Inbox;
 use super::messages::{
-    Introduce, Need, Order, PoolUnavailable, Refusal, Reply, Reports, Request, Shrink, WorkerJoined, WorkerLeft,
+    Introduce, Loads, LookAtLoads, Measured, Need, Order, PoolChanged, PoolUnavailable, Refusal, Reply, Reports,
+    Request, Shrink, Submission, WorkerJoined, WorkerLeft,
 };
-use crate::model::{Clock, PoolKind, Task, TaskError, TaskId, TaskRecord, Tick, WorkerRef};
+use crate::config::{Config, EngineKind};
+use crate::model::{Clock, HostLoad, PoolKind, PoolStatus, TaskError, TaskId, TaskRecord, Tick, WorkerRef};
+use crate::policy::overload::Gauge;
 use crate::policy::scheduler::{Action, Scheduler};
 use crate::policy::task_table::{Expired, Found, Known, TaskKey};
+use crate::process::ProcessLoad;
 
 /// The actor that every task passes through.
 pub struct Dispatcher {
@@ -26,7 +32,15 @@ pub struct Dispatcher {
     admission: Arc<Admission>,
     bus: EventBus,
     requests: Option<Inbox>,
-    workers: FxHashMap<WorkerRef, Recipient<Order>>,
+    workers: FxHashMap<WorkerRef, Desk>,
+    /// What the Supervisor said of the pools.
+    pools: [PoolStatus; 2],
+    /// The machine, as it was measured last.
+    host: HostLoad,
+    gauge: Gauge,
+    kind: EngineKind,
+    /// Of each worker, by pool.
+    slots: [usize; 2],
     /// By place in the table. What has finished is delivered before its place is used again.
     waiters: SecondaryMap<TaskKey, Reply>,
     more_waiters: FxHashMap<TaskId, Vec<Reply>>,
@@ -44,6 +58,13 @@ pub struct Dispatcher {
     _fatal: StopOnPanic,
 }
 
+/// Where a worker is reached, and what its process used when it was measured last.
+struct Desk {
+    orders: Recipient<Order>,
+    pid: u32,
+    load: ProcessLoad,
+}
+
 impl Dispatcher {
     /// A dispatcher that takes `requests`, whose tasks have passed `admission`.
     #[must_use]
@@ -53,7 +74,7 @@ impl Dispatcher {
         admission: Arc<Admission>,
         bus: EventBus,
         requests: Inbox,
-        cancel_grace: Duration,
+        config: &Config,
     ) -> Self {
         Self {
             scheduler,
@@ -62,13 +83,18 @@ impl Dispatcher {
             bus,
             requests: Some(requests),
             workers: FxHashMap::default(),
+            pools: Default::default(),
+            host: HostLoad::default(),
+            gauge: Gauge::new(config.max_cpu_percent, config.max_memory_percent),
+            kind: config.engine,
+            slots: PoolKind::ALL.map(|kind| config.slots(kind) as usize),
             waiters: SecondaryMap::new(),
             more_waiters: FxHashMap::default(),
             held: (0, 0),
             drains: Vec::new(),
             cancelled: 0,
             supervisor: None,
-            cancel_grace,
+            cancel_grace: config.cancel_grace,
             timer: None,
             _fatal: StopOnPanic,
         }
@@ -81,7 +107,7 @@ impl Dispatcher {
         self.settle(ctx);
     }
 
-    fn submit(&mut self, task: Task, reply: Reply, accepted: Option<oneshot::Sender<TaskId>>, now: Tick) {
+    fn submit(&mut self, Submission { task, reply, accepted }: Submission, now: Tick) {
         self.held.0 += 1;
         self.held.1 += self.admission.units_of(task.weight()) as usize;
         let id = task.id();
@@ -187,8 +213,8 @@ impl Dispatcher {
 
     /// A worker that is gone gets nothing; its departure is on its way and brings the tasks back.
     fn order(&self, worker: WorkerRef, order: Order) {
-        if let Some(orders) = self.workers.get(&worker) {
-            orders.do_send(order);
+        if let Some(desk) = self.workers.get(&worker) {
+            desk.orders.do_send(order);
         }
     }
 
@@ -238,12 +264,15 @@ impl StreamHandler<Vec<Request>> for Dispatcher {
     fn handle(&mut self, batch: Vec<Request>, ctx: &mut Self::Context) {
         self.scheduler.table_mut().record_events(self.bus.is_watched());
         let now = self.clock.now();
+        // However many ask at a time, they get the same answer: what they ask after is what the batch has
+        // come to.
+        let mut curious = Vec::new();
         for request in batch {
             match request {
-                Request::Submit { task, reply, accepted } => self.submit(task, reply, accepted, now),
-                Request::SubmitMany(tasks) => {
-                    for (task, reply) in tasks {
-                        self.submit(task, reply, None, now);
+                Request::Submit(submission) => self.submit(submission, now),
+                Request::SubmitMany(submissions) => {
+                    for submission in submissions {
+                        self.submit(submission, now);
                     }
                 }
                 Request::Await { id, reply } => self.await_record(id, reply),
@@ -251,6 +280,7 @@ impl StreamHandler<Vec<Request>> for Dispatcher {
                     let _ = reply.send(self.scheduler.cancel(id, self.cancel_grace, now));
                 }
                 Request::Drain { reply } => self.drains.push(reply),
+                Request::Status { reply } => curious.push(reply),
                 Request::CancelAll { error, reply } => self.cancel_all(&error, reply, now),
             }
             if self.scheduler.has_actions() {
@@ -261,6 +291,12 @@ impl StreamHandler<Vec<Request>> for Dispatcher {
             self.scheduler.place(pool, now);
         }
         self.settle(ctx);
+        if !curious.is_empty() {
+            let status = Arc::new(self.status(now));
+            for reply in curious {
+                let _ = reply.send(status.clone());
+            }
+        }
     }
 
     /// All senders are gone: the engine has been dropped and will stop the system.
@@ -279,7 +315,8 @@ impl Handler<WorkerJoined> for Dispatcher {
     type Result = ();
 
     fn handle(&mut self, joined: WorkerJoined, ctx: &mut Self::Context) {
-        self.workers.insert(joined.worker, joined.orders);
+        let desk = Desk { orders: joined.orders, pid: joined.pid, load: ProcessLoad::default() };
+        self.workers.insert(joined.worker, desk);
         self.decide(ctx, |scheduler, now| scheduler.joined(joined.worker, joined.capacity, now));
     }
 }
@@ -306,6 +343,44 @@ impl Handler<Shrink> for Dispatcher {
 
     fn handle(&mut self, Shrink { pool, count }: Shrink, ctx: &mut Self::Context) {
         self.decide(ctx, |scheduler, now| scheduler.shrink(pool, count, now));
+    }
+}
+
+impl Handler<PoolChanged> for Dispatcher {
+    type Result = ();
+
+    fn handle(&mut self, PoolChanged { pool, status }: PoolChanged, _: &mut Self::Context) {
+        self.pools[pool.index()] = status;
+    }
+}
+
+impl Handler<Measured> for Dispatcher {
+    type Result = ();
+
+    fn handle(&mut self, Measured { host, workers }: Measured, _: &mut Self::Context) {
+        self.host = host;
+        for (worker, load) in workers {
+            if let Some(desk) = self.workers.get_mut(&worker) {
+                desk.load = load;
+                self.scheduler.busy(worker, load.cpu);
+            }
+        }
+        let before = self.gauge.now();
+        let overload = self.gauge.read(host);
+        match (before, overload) {
+            (None, Some(overload)) => tracing::warn!("tasks are refused: {overload}"),
+            (Some(_), None) => tracing::info!("tasks are taken again: the machine is less busy"),
+            _ => {}
+        }
+        self.admission.set_overload(overload);
+    }
+}
+
+impl Handler<LookAtLoads> for Dispatcher {
+    type Result = Loads;
+
+    fn handle(&mut self, _: LookAtLoads, _: &mut Self::Context) -> Loads {
+        self.loads()
     }
 }
 

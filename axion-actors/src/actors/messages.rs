@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use actix::{Message, Recipient};
+use actix::{Message, MessageResponse, Recipient};
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use crate::model::{KillReason, PoolKind, Seq, Task, TaskError, TaskId, TaskRecord, WorkerRef};
+use crate::model::{
+    HostLoad, KillReason, PoolKind, PoolStatus, Seq, Status, Task, TaskError, TaskId, TaskRecord, WorkerRef,
+};
+use crate::policy::scaling::PoolLoad;
 use crate::policy::scheduler::{CancelAnswer, Capacity, Departure, Report, RunTask};
 use crate::policy::task_table::ExpiredBy;
+use crate::process::ProcessLoad;
 
 // To the Dispatcher, from outside the engine's thread. All of these travel in one queue, in batches,
 // so that they are handled in the order in which they were sent: see `inbox`.
@@ -17,16 +21,9 @@ use crate::policy::task_table::ExpiredBy;
 #[derive(Debug)]
 pub enum Request {
     /// Run a task. Its sender has passed the [`Admission`](super::Admission) (L9).
-    Submit {
-        /// The task.
-        task: Task,
-        /// Gets its record.
-        reply: Reply,
-        /// Gets the id of the task that runs: another one's, if that is live and has the same unique key.
-        accepted: Option<oneshot::Sender<TaskId>>,
-    },
+    Submit(Submission),
     /// Run these tasks, in this order.
-    SubmitMany(Vec<(Task, Reply)>),
+    SubmitMany(Vec<Submission>),
     /// Someone else wants to wait for a task, too.
     Await {
         /// Which task.
@@ -41,6 +38,11 @@ pub enum Request {
         /// Gets what becomes of it.
         reply: oneshot::Sender<CancelAnswer>,
     },
+    /// Say how everything is.
+    Status {
+        /// Gets the answer.
+        reply: oneshot::Sender<Arc<Status>>,
+    },
     /// Answer when no task is live any more.
     Drain {
         /// Gets the answer.
@@ -53,6 +55,17 @@ pub enum Request {
         /// Gets the number of tasks so far.
         reply: oneshot::Sender<usize>,
     },
+}
+
+/// A task on its way in.
+#[derive(Debug)]
+pub struct Submission {
+    /// The task.
+    pub task: Task,
+    /// Gets its record.
+    pub reply: Reply,
+    /// Gets the id of the task that runs: another one's, if that is live and has the same unique key.
+    pub accepted: Option<oneshot::Sender<TaskId>>,
 }
 
 /// Where a record goes. Dropped without an answer only if the engine itself fails.
@@ -126,6 +139,40 @@ pub struct Reports {
     pub worker: WorkerRef,
     /// In the order they happened.
     pub reports: Vec<Report>,
+}
+
+/// The workers of a pool have changed, or are to. From the Supervisor.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct PoolChanged {
+    /// Which pool.
+    pub pool: PoolKind,
+    /// How it is; who is ready and why none can be started, the Dispatcher knows itself.
+    pub status: PoolStatus,
+}
+
+/// How busy everything is. From the Autoscaler.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Measured {
+    /// The machine, or the container.
+    pub host: HostLoad,
+    /// The workers' processes, as far as they were still there.
+    pub workers: Vec<(WorkerRef, ProcessLoad)>,
+}
+
+/// Say what there is to do, and who does it. From the Autoscaler.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Loads")]
+pub struct LookAtLoads;
+
+/// The answer.
+#[derive(Clone, Debug, MessageResponse)]
+pub struct Loads {
+    /// By pool.
+    pub pools: [PoolLoad; 2],
+    /// The workers' processes.
+    pub processes: Vec<(WorkerRef, u32)>,
 }
 
 /// No worker of a pool can be started at present. From the Supervisor.

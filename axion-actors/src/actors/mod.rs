@@ -1,7 +1,9 @@
 //! The actors: thin shells that feed events into policies and carry out what comes back (L11).
 //!
 //! ```text
-//!              submissions                 join / leave / unavailable
+//!                                    loads                  targets
+//!                            ┌──────────────────▶ Autoscaler ─────────┐
+//!              submissions   │             join / leave / unavailable ▼
 //!   handles ───────────────▶ Dispatcher ◀─────────────────────────── Supervisor
 //!      ▲                      │      ▲                                │      ▲
 //!      └── records ───────────┘      │ reports               starts   │      │ ready / down
@@ -10,6 +12,7 @@
 //! ```
 
 mod admission;
+mod autoscaler;
 mod dispatcher;
 mod events;
 mod inbox;
@@ -18,6 +21,7 @@ mod supervisor;
 mod worker;
 
 pub use admission::{Admission, AdmissionClosed, NoRoom};
+pub use autoscaler::Autoscaler;
 pub use dispatcher::Dispatcher;
 pub use events::EventBus;
 pub use inbox::{Inbox, InboxSender, inbox};

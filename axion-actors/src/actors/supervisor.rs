@@ -9,15 +9,20 @@ use super::StopOnPanic;
 use super::dispatcher::Dispatcher;
 use super::events::EventBus;
 use super::messages::{
-    Introduce, Need, PoolUnavailable, Retire, SetTarget, Shrink, StopWorkers, WorkerDown, WorkerJoined, WorkerLeft,
-    WorkerReady,
+    Introduce, Need, PoolChanged, PoolUnavailable, Retire, SetTarget, Shrink, StopWorkers, WorkerDown, WorkerJoined,
+    WorkerLeft, WorkerReady,
 };
 use super::worker::{Neighbours, Settings, Worker};
 use crate::config::Config;
-use crate::model::{Clock, ErrorKind, Generation, PoolKind, TaskError, WorkerDownReason, WorkerId, WorkerRef};
-use crate::policy::restart::{Breaker, Starts};
+use crate::model::{
+    Clock, ErrorKind, Generation, PoolKind, PoolStatus, TaskError, WorkerDownReason, WorkerId, WorkerRef,
+};
+use crate::policy::restart::{Breaker, BreakerState, Starts};
 use crate::policy::scheduler::Capacity;
 use crate::process::{LaunchSpec, Launcher};
+
+/// What an open breaker means.
+const TOO_OFTEN: &str = "its workers die too often (`max_restarts`, `restart_window`)";
 
 /// How many workers there are to be, and what they are told.
 #[derive(Clone, Copy, Debug)]
@@ -257,6 +262,7 @@ impl Supervisor {
             pool.shrinking = true;
             self.dispatcher.do_send(Shrink { pool: kind, count: over });
         }
+        self.publish(kind);
     }
 
     fn start(&mut self, id: WorkerId, ctx: &mut Context<Self>) {
@@ -289,6 +295,23 @@ impl Supervisor {
         }
     }
 
+    /// Tells the Dispatcher how a pool is.
+    fn publish(&self, kind: PoolKind) {
+        let pool = &self.pools[kind.index()];
+        let status = PoolStatus {
+            target: pool.target as usize,
+            starting: pool.slots.iter().filter(|slot| slot.wanted && !slot.is_ready()).count(),
+            least: pool.settings.least as usize,
+            most: pool.settings.most as usize,
+            breaker: match pool.breaker.state() {
+                BreakerState::Closed => None,
+                BreakerState::Open { .. } => Some(TOO_OFTEN.to_owned()),
+            },
+            ..PoolStatus::default()
+        };
+        self.dispatcher.do_send(PoolChanged { pool: kind, status });
+    }
+
     /// How long to wait before the next start after a worker's end, and what to tell the pool's tasks if
     /// that leaves them without any.
     fn judge(&mut self, down: &WorkerDown) -> (Duration, Option<Trouble>) {
@@ -297,7 +320,12 @@ impl Supervisor {
             down.departure.reason,
             WorkerDownReason::Exited(_) | WorkerDownReason::Protocol { .. } | WorkerDownReason::ActorPanicked
         );
-        let pause = if by_itself { self.pools[down.worker.id.pool.index()].breaker.died(now) } else { None };
+        let breaker = &mut self.pools[down.worker.id.pool.index()].breaker;
+        if by_itself && let Some(pause) = breaker.died(now) {
+            tracing::warn!(pool = %down.worker.id.pool, ?pause, "the breaker opens: {TOO_OFTEN}");
+        }
+        // What the engine itself has ended is no sign of ill health and is replaced at once.
+        let pause = Some(breaker.pause_left(now)).filter(|pause| by_itself && !pause.is_zero());
         let Some(slot) = self.slot(down.worker.id) else { return (Duration::ZERO, None) };
         let (delay, failure) = match &down.departure.reason {
             WorkerDownReason::Retired => return (Duration::ZERO, None),
@@ -306,10 +334,7 @@ impl Supervisor {
         };
         match pause {
             Some(pause) => {
-                let words = format!(
-                    "its workers die too often (`max_restarts`, `restart_window`): replacements wait for {pause:?}"
-                );
-                tracing::warn!(pool = %down.worker.id.pool, "the breaker opens: {words}");
+                let words = format!("{TOO_OFTEN}: replacements wait for {pause:?}");
                 (pause.max(delay), Some(Trouble { breaker_open: true, words }))
             }
             None if slot.starts.hopeless() => {
@@ -367,6 +392,10 @@ impl Handler<WorkerReady> for Supervisor {
             let orders = present.address.clone().recipient();
             self.dispatcher.do_send(WorkerJoined { worker, capacity, pid, orders });
         }
+        if self.pools[worker.id.pool.index()].breaker.ready(self.clock.now()) {
+            tracing::info!(pool = %worker.id.pool, "the breaker closes: {worker} is ready");
+        }
+        self.publish(worker.id.pool);
     }
 }
 

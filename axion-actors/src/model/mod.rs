@@ -6,6 +6,7 @@ mod outcome;
 mod postmortem;
 mod record;
 mod retry;
+mod status;
 mod task;
 mod time;
 
@@ -15,5 +16,9 @@ pub use outcome::{Cause, ErrorKind, Json, JsonError, Outcome, TaskError};
 pub use postmortem::{EndedBy, KillReason, PostMortem, ProcessExit, Usage};
 pub use record::{AttemptRecord, CapturedOutput, OutputPart, TaskRecord, Timings};
 pub use retry::{Backoff, RetryPolicy};
+pub use status::{
+    ComponentStatus, Components, EngineStatus, Health, HealthReport, HostLoad, InputQueue, OutcomeCounts, OutputQueue,
+    PoolStatus, ProcessPool, Status, TaskCounts, WorkerStatus,
+};
 pub use task::{NotBefore, ParamsError, Priority, PriorityError, ScriptPath, Task, TaskOptions, UniqueKeyError};
 pub use time::{Clock, Tick};

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use super::ids::{Generation, PoolKind, WorkerId};
+use super::outcome::Outcome;
 
 /// How busy the machine is, or the container the engine lives in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -115,7 +116,7 @@ pub struct OutputQueue {
     pub fullness: f64,
     /// Bytes they hold.
     pub bytes: usize,
-    /// How many they may.
+    /// How many bytes they may.
     pub max_bytes: usize,
     /// Outcomes so far.
     pub total_put: u64,
@@ -194,6 +195,16 @@ pub struct PoolStatus {
 pub struct TaskCounts {
     /// Have not reached their outcome.
     pub live: usize,
+    /// Have.
+    #[serde(flatten)]
+    pub outcomes: OutcomeCounts,
+    /// Late or illegal messages that changed nothing (L3).
+    pub ignored_messages: u64,
+}
+
+/// Outcomes so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct OutcomeCounts {
     /// Returned.
     pub succeeded: u64,
     /// Failed.
@@ -206,14 +217,24 @@ pub struct TaskCounts {
     pub expired: u64,
     /// Lost their workers.
     pub lost: u64,
-    /// Late or illegal messages that changed nothing (L3).
-    pub ignored_messages: u64,
 }
 
-impl TaskCounts {
-    /// All outcomes.
+impl OutcomeCounts {
+    /// One more.
+    pub fn count(&mut self, outcome: &Outcome) {
+        *match outcome {
+            Outcome::Succeeded(_) => &mut self.succeeded,
+            Outcome::Failed(_) => &mut self.failed,
+            Outcome::TimedOut(_) => &mut self.timed_out,
+            Outcome::Cancelled(_) => &mut self.cancelled,
+            Outcome::Expired(_) => &mut self.expired,
+            Outcome::Lost(_) => &mut self.lost,
+        } += 1;
+    }
+
+    /// All of them.
     #[must_use]
-    pub fn finished(&self) -> u64 {
+    pub fn total(&self) -> u64 {
         self.succeeded + self.failed + self.timed_out + self.cancelled + self.expired + self.lost
     }
 }

@@ -4,11 +4,13 @@
 //! happen comes back as data. `fitness` in the workspace's tests holds this.
 
 pub mod durations;
+pub mod health;
 pub mod overload;
 pub mod placement;
 pub mod restart;
 pub mod retry;
 pub mod run_queue;
+pub mod scaling;
 pub mod scheduler;
 pub mod task_table;
 pub mod timers;

@@ -26,7 +26,9 @@ use std::time::Duration;
 use self::ends::{Bereft, cancelled};
 pub use self::pool::{AHEAD, STALL};
 use self::pool::{Due, InFlight, Lane, Member, Pool, UNKNOWN, dispatch};
-pub use self::protocol::{Action, CancelAnswer, Capacity, Departure, PoolRules, Report, RunTask, TimeLimits};
+pub use self::protocol::{
+    Action, CancelAnswer, Capacity, Departure, PoolRules, Report, RunTask, TimeLimits, WorkerView,
+};
 use super::durations::Durations;
 use super::run_queue::RunQueue;
 use super::task_table::{End, Found, Known, State, TaskKey, TaskTable};
@@ -186,6 +188,31 @@ impl Scheduler {
     /// How busy a worker's process is, in cores.
     pub fn busy(&mut self, worker: WorkerRef, cpu: f32) {
         self.pools[worker.id.pool.index()].change(worker, |member| member.cpu = cpu);
+    }
+
+    /// The workers of a pool: those that take tasks, then those that are leaving.
+    pub fn workers(&self, kind: PoolKind) -> impl Iterator<Item = WorkerView> {
+        let pool = &self.pools[kind.index()];
+        let present = pool.members.iter().map(|member| member.view(false));
+        present.chain(pool.leaving.iter().map(|member| member.view(true)))
+    }
+
+    /// Attempts that a pool's workers have ended so far.
+    #[must_use]
+    pub fn attempts_ended(&self, kind: PoolKind) -> u64 {
+        self.pools[kind.index()].ended
+    }
+
+    /// Why no task of a pool can run at present.
+    #[must_use]
+    pub fn why_unavailable(&self, kind: PoolKind) -> Option<&TaskError> {
+        self.pools[kind.index()].unavailable.as_ref()
+    }
+
+    /// Whether tasks are still taken.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.closing.is_none()
     }
 
     fn retire_if_empty(&mut self, worker: WorkerRef) {

@@ -19,13 +19,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rustc_hash::FxHashMap;
-use serde::Serialize;
 use slotmap::SlotMap;
 
 use super::timers::TimerId;
 use crate::model::{
-    Attempt, AttemptRecord, CapturedOutput, Event, EventKind, Outcome, PoolKind, Seq, Task, TaskError, TaskId,
-    TaskRecord, Tick, Timings, WorkerRef,
+    Attempt, AttemptRecord, CapturedOutput, Event, EventKind, Outcome, OutcomeCounts, PoolKind, Seq, Task, TaskError,
+    TaskId, TaskRecord, Tick, Timings, WorkerRef,
 };
 
 slotmap::new_key_type! {
@@ -168,42 +167,6 @@ pub enum Known {
     Unique(TaskId),
 }
 
-/// Counts of outcomes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Finished {
-    /// Returned.
-    pub succeeded: u64,
-    /// Failed.
-    pub failed: u64,
-    /// Reached their time limits.
-    pub timed_out: u64,
-    /// Were ended on request.
-    pub cancelled: u64,
-    /// Had not started in time.
-    pub expired: u64,
-    /// Lost their workers.
-    pub lost: u64,
-}
-
-impl Finished {
-    fn count(&mut self, outcome: &Outcome) {
-        *match outcome {
-            Outcome::Succeeded(_) => &mut self.succeeded,
-            Outcome::Failed(_) => &mut self.failed,
-            Outcome::TimedOut(_) => &mut self.timed_out,
-            Outcome::Cancelled(_) => &mut self.cancelled,
-            Outcome::Expired(_) => &mut self.expired,
-            Outcome::Lost(_) => &mut self.lost,
-        } += 1;
-    }
-
-    /// All of them.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.succeeded + self.failed + self.timed_out + self.cancelled + self.expired + self.lost
-    }
-}
-
 /// What a change of a state counts up and down: tasks that wait and their bytes; tasks in queues.
 type Counts<'a> = (&'a mut (usize, usize), &'a mut [usize; 2]);
 
@@ -226,7 +189,7 @@ pub struct TaskTable {
     unique: FxHashMap<Arc<str>, TaskKey>,
     /// Tasks taken in, and outcomes reached, by name.
     accepted: u64,
-    finished: Finished,
+    finished: OutcomeCounts,
     places: FxHashMap<TaskId, Place>,
     /// By the time they finished.
     kept: VecDeque<(TaskId, Tick)>,
@@ -251,7 +214,7 @@ impl TaskTable {
             queued: [0; 2],
             unique: FxHashMap::default(),
             accepted: 0,
-            finished: Finished::default(),
+            finished: OutcomeCounts::default(),
             places: FxHashMap::default(),
             kept: VecDeque::new(),
             expired: VecDeque::new(),
@@ -307,8 +270,14 @@ impl TaskTable {
 
     /// Outcomes so far.
     #[must_use]
-    pub fn finished(&self) -> Finished {
+    pub fn finished(&self) -> OutcomeCounts {
         self.finished
+    }
+
+    /// The bounds on kept records.
+    #[must_use]
+    pub fn bounds(&self) -> Keep {
+        self.keep
     }
 
     /// How many records are kept, and the bytes they hold.
@@ -629,7 +598,9 @@ impl TaskTable {
         Tick(0).after(Duration::try_from(since).unwrap_or_default())
     }
 
-    fn wall(&self, tick: Tick) -> Timestamp {
+    /// A tick in wall time.
+    #[must_use]
+    pub fn wall(&self, tick: Tick) -> Timestamp {
         wall(self.epoch, tick)
     }
 

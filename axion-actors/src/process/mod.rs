@@ -15,6 +15,7 @@ mod guardian;
 mod interpreter;
 mod link;
 mod linux;
+mod meter;
 mod real;
 
 use tokio::sync::mpsc;
@@ -25,9 +26,10 @@ pub use folder::{FolderError, PrivateFolder};
 pub use guardian::{Guardian, GuardianError};
 pub use interpreter::{PythonNotFound, find_python};
 pub(crate) use linux::{resident, watch};
+pub use meter::RealMeter;
 pub use real::RealLauncher;
 
-use crate::model::{ProcessExit, Seq, Stream, Usage, WorkerId};
+use crate::model::{HostLoad, ProcessExit, Seq, Stream, Usage, WorkerId};
 use crate::wire::{ControlDown, ControlUp, Down, Up};
 
 /// What a new child is to be.
@@ -51,6 +53,31 @@ pub struct Launched {
 pub trait Launcher {
     /// Starts one.
     fn launch(&self, spec: LaunchSpec) -> Launched;
+}
+
+/// Looks at processes and the machine. Its calls take up to a millisecond and touch the disk, so they are
+/// made on a thread of their own (L11).
+pub trait Meter: Send {
+    /// How busy the machine and these processes have been since the last call.
+    fn measure(&mut self, pids: &[u32]) -> Measurement;
+}
+
+/// What a meter found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Measurement {
+    /// The machine, or the container.
+    pub host: HostLoad,
+    /// By place in the question; `None` for a process that is gone.
+    pub processes: Vec<Option<ProcessLoad>>,
+}
+
+/// What one process uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ProcessLoad {
+    /// Processors: 1 is one of them, all the time.
+    pub cpu: f32,
+    /// Resident memory, in bytes.
+    pub resident: u64,
 }
 
 /// A child process, as its worker actor holds it.

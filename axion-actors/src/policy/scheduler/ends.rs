@@ -53,6 +53,7 @@ impl Scheduler {
             member.advance(table, timers, limits, now);
             Some(task)
         })??;
+        pool.ended += 1;
         self.recycle_if_due(worker, 0);
         self.retire_if_empty(worker);
         Some(task)

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::protocol::{Capacity, PoolRules, RunTask, TimeLimits};
+use super::protocol::{Capacity, PoolRules, RunTask, TimeLimits, WorkerView};
 use crate::model::{KillReason, PoolKind, Seq, Task, TaskError, Tick, WorkerRef};
 use crate::policy::placement::{self, Hoard, WorkerLoad};
 use crate::policy::run_queue::RunQueue;
@@ -202,6 +202,10 @@ impl Member {
     /// What its process does.
     pub(super) fn load(&self) -> WorkerLoad {
         WorkerLoad { running: self.running(), queued: self.ahead(), cpu: self.cpu }
+    }
+
+    pub(super) fn view(&self, leaving: bool) -> WorkerView {
+        WorkerView { worker: self.worker, load: self.load(), leaving, ended: self.ended }
     }
 
     /// Lets the tasks sent ahead come into the places that are free, in their order.
@@ -504,6 +508,8 @@ pub(super) struct Pool {
     pub(super) called: bool,
     /// Why no task of this pool can run at present.
     pub(super) unavailable: Option<TaskError>,
+    /// Attempts that its workers have ended.
+    pub(super) ended: u64,
 }
 
 impl Pool {
@@ -516,6 +522,7 @@ impl Pool {
             suspects: VecDeque::new(),
             called: false,
             unavailable: None,
+            ended: 0,
         }
     }
 

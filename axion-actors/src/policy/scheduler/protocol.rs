@@ -9,6 +9,7 @@ use crate::model::{
     Attempt, CapturedOutput, Json, KillReason, PoolKind, PostMortem, ScriptPath, Seq, TaskError, TaskId, TaskRecord,
     WorkerDownReason, WorkerRef,
 };
+use crate::policy::placement::WorkerLoad;
 use crate::policy::task_table::TaskKey;
 
 /// What should happen.
@@ -176,6 +177,19 @@ pub struct PoolRules {
     pub worker_memory: Option<u64>,
     /// Tasks after which a worker is replaced.
     pub worker_tasks: Option<u64>,
+}
+
+/// A worker, as the scheduler sees it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WorkerView {
+    /// Which.
+    pub worker: WorkerRef,
+    /// What it has to do.
+    pub load: WorkerLoad,
+    /// It takes nothing more and ends when it has nothing left to do.
+    pub leaving: bool,
+    /// Attempts it has ended.
+    pub ended: u64,
 }
 
 /// How a worker left.

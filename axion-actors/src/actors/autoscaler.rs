@@ -1,0 +1,111 @@
+//! The Autoscaler: looks at the load once a second and says how many workers there should be.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use super::StopOnPanic;
+use super::dispatcher::Dispatcher;
+use super::messages::{Loads, LookAtLoads, Measured, SetTarget};
+use super::supervisor::Supervisor;
+use crate::config::Config;
+use crate::model::{Clock, PoolKind, Tick, WorkerRef};
+use crate::policy::scaling::{Bounds, Scaler, Verdict};
+use crate::process::{Measurement, Meter};
+
+/// How often the load is looked at and the processes are measured (L10: no more often).
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// The actor that sets the number of workers, and has them measured.
+pub struct Autoscaler {
+    dispatcher: Addr<Dispatcher>,
+    supervisor: Addr<Supervisor>,
+    clock: Clock,
+    scalers: [Scaler; 2],
+    /// When each pool is to be looked at; `None`: not before something else happens.
+    looks: [Option<Tick>; 2],
+    /// Away while it measures; `None` too if nothing is to be measured.
+    meter: Option<Box<dyn Meter>>,
+    _fatal: StopOnPanic,
+}
+
+impl Autoscaler {
+    /// An autoscaler for pools as they are configured; without a meter, nothing is measured.
+    #[must_use]
+    pub fn new(
+        config: &Config,
+        dispatcher: Addr<Dispatcher>,
+        supervisor: Addr<Supervisor>,
+        clock: Clock,
+        meter: Option<Box<dyn Meter>>,
+    ) -> Self {
+        let scaler = |kind| {
+            let bounds = Bounds { least: config.workers(kind), most: config.most_workers(kind) };
+            Scaler::new(kind, config.autoscaler, bounds)
+        };
+        let looks = [Some(Tick::default()); 2];
+        let scalers = PoolKind::ALL.map(scaler);
+        Self { dispatcher, supervisor, clock, scalers, looks, meter, _fatal: StopOnPanic }
+    }
+
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        let loads = self.dispatcher.send(LookAtLoads).into_actor(self);
+        // The Dispatcher may be gone already; then so is the whole system in a moment.
+        ctx.spawn(loads.map(|loads, scaler, ctx| {
+            if let Ok(loads) = loads {
+                scaler.judge(&loads);
+                scaler.measure(loads.processes, ctx);
+            }
+        }));
+    }
+
+    fn judge(&mut self, loads: &Loads) {
+        let now = self.clock.now();
+        for kind in PoolKind::ALL {
+            let load = &loads.pools[kind.index()];
+            let due = self.looks[kind.index()].is_some_and(|at| at <= now);
+            if !due && !(load.is_empty() && load.waiting > 0) {
+                continue;
+            }
+            let decision = self.scalers[kind.index()].decide(load, now);
+            self.looks[kind.index()] = decision.look_again;
+            let total = u32::try_from(load.workers.len() + load.starting).unwrap_or(u32::MAX);
+            let target = match decision.verdict {
+                Verdict::Stay => continue,
+                Verdict::Grow { by, .. } => total.saturating_add(by),
+                Verdict::Shrink { by, .. } => total.saturating_sub(by),
+            };
+            if let Some(line) = decision.line {
+                tracing::info!("{line}");
+            }
+            self.supervisor.do_send(SetTarget { pool: kind, workers: target });
+        }
+    }
+
+    /// Has the processes measured, away from this thread (L11). What takes longer than until the next look
+    /// is waited for, and that one does without.
+    fn measure(&mut self, processes: Vec<(WorkerRef, u32)>, ctx: &mut Context<Self>) {
+        let Some(mut meter) = self.meter.take() else { return };
+        let pids: Vec<u32> = processes.iter().map(|(_, pid)| *pid).collect();
+        let measured = tokio::task::spawn_blocking(move || {
+            let measurement = meter.measure(&pids);
+            (meter, measurement)
+        });
+        ctx.spawn(measured.into_actor(self).map(move |measured, scaler, _| match measured {
+            Ok((meter, Measurement { host, processes: loads })) => {
+                scaler.meter = Some(meter);
+                let workers = processes.into_iter().zip(loads).filter_map(|((worker, _), load)| Some((worker, load?)));
+                scaler.dispatcher.do_send(Measured { host, workers: workers.collect() });
+            }
+            Err(error) => tracing::error!(%error, "the measuring of processes has failed and is given up"),
+        }));
+    }
+}
+
+impl Actor for Autoscaler {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(PERIOD, Self::look);
+    }
+}

@@ -1,0 +1,129 @@
+//! What the Dispatcher says of itself and the workers: for people, and for the Autoscaler.
+
+use std::collections::BTreeMap;
+
+use super::super::messages::Loads;
+use super::Dispatcher;
+use crate::model::{
+    Components, EngineStatus, InputQueue, OutputQueue, PoolKind, PoolStatus, ProcessPool, Status, TaskCounts, Tick,
+    WorkerId, WorkerStatus,
+};
+use crate::policy::health::fullness;
+use crate::policy::scaling::{PoolLoad, WorkerLoad};
+use crate::policy::scheduler::WorkerView;
+
+impl Dispatcher {
+    /// Everything at this moment.
+    pub(super) fn status(&self, now: Tick) -> Status {
+        let table = self.scheduler.table();
+        let input_queue = self.input_queue();
+        let (kept, kept_bytes) = table.kept();
+        let (bounds, outcomes) = (table.bounds(), table.finished());
+        let output_queue = OutputQueue {
+            size: kept,
+            maxsize: bounds.count,
+            fullness: fullness(kept, bounds.count),
+            bytes: kept_bytes,
+            max_bytes: bounds.bytes,
+            total_put: outcomes.total(),
+            total_dropped: table.evicted(),
+        };
+        let engine = EngineStatus {
+            is_running: self.scheduler.is_open() && self.admission.is_open(),
+            kind: self.kind.name(),
+            uptime_seconds: now.since(Tick::default()).as_secs_f64(),
+            host: self.host,
+        };
+        let tasks = TaskCounts { live: table.live(), outcomes, ignored_messages: table.ignored() };
+        let process_pool = self.process_pool();
+        let components = Components { input_queue, output_queue, process_pool, tasks };
+        Status { at: table.wall(now), engine, components }
+    }
+
+    fn input_queue(&self) -> InputQueue {
+        let table = self.scheduler.table();
+        let ((size, bytes), (maxsize, max_bytes)) = (table.waiting(), self.admission.most());
+        InputQueue {
+            size,
+            maxsize,
+            fullness: fullness(size, maxsize),
+            bytes,
+            max_bytes,
+            held_back: table.held_back(),
+            cpu_bound: table.queued(PoolKind::Cpu),
+            io_bound: table.queued(PoolKind::Io),
+            total_put: table.accepted(),
+            total_dropped: self.admission.refused(),
+            overload: self.gauge.now().map(|overload| overload.to_string()),
+        }
+    }
+
+    fn process_pool(&self) -> ProcessPool {
+        let workers = PoolKind::ALL.map(|kind| self.workers_of(kind));
+        let ready = PoolKind::ALL.map(|kind| self.scheduler.workers(kind).filter(|worker| !worker.leaving).count());
+        let active_tasks = workers.iter().flat_map(BTreeMap::values).map(|worker| worker.active_tasks).sum();
+        let [cpu_worker_tasks, io_worker_tasks] = workers;
+        let pools = PoolKind::ALL.map(|kind| PoolStatus {
+            ready: ready[kind.index()],
+            unavailable: self.scheduler.why_unavailable(kind).map(|error| error.message.clone()),
+            ..self.pools[kind.index()].clone()
+        });
+        ProcessPool {
+            cpu_bound_workers: ready[0],
+            io_bound_workers: ready[1],
+            total_workers: ready[0] + ready[1],
+            active_tasks,
+            cpu_worker_tasks,
+            io_worker_tasks,
+            pools,
+        }
+    }
+
+    fn workers_of(&self, kind: PoolKind) -> BTreeMap<WorkerId, WorkerStatus> {
+        // Of a slot's workers, the one that takes tasks is shown; a predecessor that finishes what it has only
+        // while there is no other.
+        let mut workers: Vec<WorkerView> = self.scheduler.workers(kind).collect();
+        workers.sort_unstable_by_key(|view| (view.worker.id, view.worker.generation));
+        workers.iter().map(|view| (view.worker.id, self.worker(view))).collect()
+    }
+
+    fn worker(&self, view: &WorkerView) -> WorkerStatus {
+        let desk = self.workers.get(&view.worker);
+        let load = desk.map(|desk| desk.load).unwrap_or_default();
+        #[expect(clippy::cast_precision_loss, reason = "for people")]
+        WorkerStatus {
+            active_tasks: view.load.running,
+            queue_size: view.load.queued,
+            total_load: view.load.running + view.load.queued,
+            cpu_usage: load.cpu * 100.0,
+            mem_usage: load.resident as f64 / f64::from(1 << 20),
+            pid: desk.map(|desk| desk.pid).unwrap_or_default(),
+            generation: view.worker.generation,
+            leaving: view.leaving,
+            tasks_done: view.ended,
+        }
+    }
+
+    /// What there is to do, for the Autoscaler.
+    pub(super) fn loads(&self) -> Loads {
+        let processors = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+        let pools = PoolKind::ALL.map(|kind| {
+            let present = self.scheduler.workers(kind).filter(|worker| !worker.leaving);
+            let workers = present.map(|worker| WorkerLoad {
+                running: worker.load.running,
+                queued: worker.load.queued,
+                cpu: f64::from(worker.load.cpu),
+            });
+            PoolLoad {
+                waiting: self.scheduler.table().queued(kind),
+                workers: workers.collect(),
+                starting: self.pools[kind.index()].starting,
+                host_cpu: self.host.cpu,
+                processors,
+                slots: self.slots[kind.index()],
+                ended: self.scheduler.attempts_ended(kind),
+            }
+        });
+        Loads { pools, processes: self.workers.iter().map(|(worker, desk)| (*worker, desk.pid)).collect() }
+    }
+}

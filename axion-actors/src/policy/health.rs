@@ -1,0 +1,217 @@
+//! How well the engine is, by what its status says. `docs/status.md` states these rules.
+
+use std::collections::BTreeMap;
+
+use crate::model::{ComponentStatus, Health, HealthReport, InputQueue, OutputQueue, PoolKind, PoolStatus, Status};
+
+/// So full a queue is about to refuse.
+const NEARLY_FULL: f64 = 0.9;
+
+/// Everything that has a health, in the order of the report.
+pub const COMPONENTS: [&str; 5] = ["cpu_pool", "input_queue", "io_pool", "output_queue", "process_pool"];
+
+/// How well each part is, and the engine with them.
+#[must_use]
+pub fn report(status: &Status) -> HealthReport {
+    let components: BTreeMap<_, _> =
+        COMPONENTS.iter().filter_map(|name| Some((*name, component(status, name)?))).collect();
+    let healthy_count = components.values().filter(|part| part.health == Health::Healthy).count();
+    HealthReport {
+        overall_health: components.values().map(|part| part.health).max().unwrap_or(Health::Healthy),
+        healthy_count,
+        unhealthy_count: components.len() - healthy_count,
+        components,
+    }
+}
+
+/// How well one part is; `None` if there is none of this name.
+#[must_use]
+pub fn component(status: &Status, name: &str) -> Option<ComponentStatus> {
+    let parts = &status.components;
+    let name = COMPONENTS.into_iter().find(|known| *known == name)?;
+    let of_pool = |kind: PoolKind| {
+        let pool = &parts.process_pool.pools[kind.index()];
+        let waiting = if kind == PoolKind::Cpu { parts.input_queue.cpu_bound } else { parts.input_queue.io_bound };
+        (pool_health(pool, waiting), serde_json::to_value(pool))
+    };
+    let ((health, why), metrics) = match name {
+        "input_queue" => (input_health(&parts.input_queue), serde_json::to_value(&parts.input_queue)),
+        "output_queue" => (output_health(&parts.output_queue), serde_json::to_value(&parts.output_queue)),
+        "cpu_pool" => of_pool(PoolKind::Cpu),
+        "io_pool" => of_pool(PoolKind::Io),
+        _ => {
+            let worst = PoolKind::ALL.map(|kind| of_pool(kind).0).into_iter().max_by_key(|(health, _)| *health);
+            (worst.unwrap_or((Health::Healthy, None)), serde_json::to_value(&parts.process_pool))
+        }
+    };
+    Some(ComponentStatus { name, health, why, metrics: metrics.unwrap_or_default() })
+}
+
+type Verdict = (Health, Option<String>);
+
+fn pool_health(pool: &PoolStatus, waiting: usize) -> Verdict {
+    let (ready, target) = (pool.ready, pool.target);
+    if let Some(why) = &pool.unavailable {
+        return (Health::Unhealthy, Some(why.clone()));
+    }
+    match &pool.breaker {
+        Some(why) if ready == 0 => return (Health::Unhealthy, Some(why.clone())),
+        Some(why) => return (Health::Degraded, Some(why.clone())),
+        None => {}
+    }
+    if ready == 0 && (target > 0 || waiting > 0) {
+        return (Health::Degraded, Some(format!("none of its {target} workers is ready yet")));
+    }
+    if ready < target {
+        return (Health::Degraded, Some(format!("{ready} of its {target} workers are ready")));
+    }
+    (Health::Healthy, None)
+}
+
+fn input_health(queue: &InputQueue) -> Verdict {
+    if let Some(overload) = &queue.overload {
+        return (Health::Unhealthy, Some(format!("tasks are refused: {overload}")));
+    }
+    let bytes = fullness(queue.bytes, queue.max_bytes);
+    let (fullest, key) =
+        if queue.fullness >= bytes { (queue.fullness, "input_queue_size") } else { (bytes, "input_queue_bytes") };
+    if fullest >= 1.0 {
+        (Health::Unhealthy, Some(format!("it is full: tasks are refused (`{key}`)")))
+    } else if fullest >= NEARLY_FULL {
+        (Health::Degraded, Some(format!("it is {:.0} % full (`{key}`)", fullest * 100.0)))
+    } else {
+        (Health::Healthy, None)
+    }
+}
+
+/// Full is what it is made to be: the oldest records go. What is not well is records that cannot stay for
+/// more than a moment because a few of them fill it.
+fn output_health(queue: &OutputQueue) -> Verdict {
+    if fullness(queue.bytes, queue.max_bytes) >= NEARLY_FULL && queue.fullness < 0.1 {
+        let words = format!("{} records hold all the bytes they may (`output_queue_bytes`)", queue.size);
+        return (Health::Degraded, Some(words));
+    }
+    (Health::Healthy, None)
+}
+
+/// One number by another, 0 if there is nothing to fill.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "a share")]
+pub fn fullness(size: usize, most: usize) -> f64 {
+    if most == 0 { 0.0 } else { size as f64 / most as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::model::{Components, EngineStatus, HostLoad, ProcessPool, TaskCounts};
+
+    fn pool(target: usize, ready: usize) -> PoolStatus {
+        PoolStatus { target, ready, most: 4, ..PoolStatus::default() }
+    }
+
+    fn status(pools: [PoolStatus; 2], waiting: usize) -> Status {
+        let queue = InputQueue {
+            size: waiting,
+            maxsize: 100,
+            fullness: fullness(waiting, 100),
+            bytes: 0,
+            max_bytes: 1000,
+            held_back: 0,
+            cpu_bound: waiting,
+            io_bound: 0,
+            total_put: 7,
+            total_dropped: 0,
+            overload: None,
+        };
+        let records = OutputQueue {
+            size: 0,
+            maxsize: 10,
+            fullness: 0.0,
+            bytes: 0,
+            max_bytes: 10,
+            total_put: 0,
+            total_dropped: 0,
+        };
+        let processes = ProcessPool {
+            cpu_bound_workers: pools[0].ready,
+            io_bound_workers: pools[1].ready,
+            total_workers: pools[0].ready + pools[1].ready,
+            active_tasks: 0,
+            cpu_worker_tasks: BTreeMap::new(),
+            io_worker_tasks: BTreeMap::new(),
+            pools,
+        };
+        Status {
+            at: Timestamp::UNIX_EPOCH,
+            engine: EngineStatus { is_running: true, kind: "parallel", uptime_seconds: 1.0, host: HostLoad::default() },
+            components: Components {
+                input_queue: queue,
+                output_queue: records,
+                process_pool: processes,
+                tasks: TaskCounts::default(),
+            },
+        }
+    }
+
+    #[test]
+    fn c1_3_an_engine_with_all_its_workers_is_healthy() {
+        let report = report(&status([pool(1, 1), pool(0, 0)], 10));
+        assert_eq!((report.overall_health.value(), report.healthy_count, report.unhealthy_count), ("healthy", 5, 0));
+        assert_eq!(report.components["input_queue"].metrics["fullness"], 0.1);
+        assert_eq!(report.components.keys().copied().collect::<Vec<_>>(), COMPONENTS);
+    }
+
+    #[test]
+    fn a_pool_is_as_well_as_the_workers_it_has() {
+        let breaker = || Some("they die too often".to_owned());
+        let cases = [
+            (pool(2, 2), Health::Healthy),
+            (pool(2, 1), Health::Degraded),
+            (pool(2, 0), Health::Degraded),
+            (pool(0, 0), Health::Healthy),
+            (PoolStatus { breaker: breaker(), ..pool(2, 1) }, Health::Degraded),
+            (PoolStatus { breaker: breaker(), ..pool(2, 0) }, Health::Unhealthy),
+            (PoolStatus { unavailable: breaker(), ..pool(2, 0) }, Health::Unhealthy),
+        ];
+        for (cpu, expected) in cases {
+            let status = status([cpu.clone(), pool(1, 1)], 0);
+            let part = component(&status, "cpu_pool").expect("there is one");
+            assert_eq!(part.health, expected, "{cpu:?}");
+            assert_eq!(part.why.is_none(), expected == Health::Healthy);
+            assert_eq!(component(&status, "process_pool").map(|it| it.health), Some(expected));
+            assert_eq!(report(&status).overall_health, expected);
+        }
+        let waits = status([pool(0, 0), pool(1, 1)], 3);
+        assert_eq!(
+            component(&waits, "cpu_pool").map(|it| it.health),
+            Some(Health::Degraded),
+            "its first is on its way"
+        );
+        assert_eq!(component(&waits, "gpu_pool"), None);
+    }
+
+    #[test]
+    fn a_queue_that_refuses_is_not_well_and_one_that_soon_will_says_so() {
+        let of = |status: &Status| component(status, "input_queue").map(|it| (it.health, it.why));
+        for (size, health) in [(89, Health::Healthy), (90, Health::Degraded), (100, Health::Unhealthy)] {
+            let (found, why) = of(&status([pool(1, 1), pool(1, 1)], size)).expect("there is one");
+            assert_eq!(found, health);
+            assert!(why.is_none_or(|why| why.contains("input_queue_size")));
+        }
+        let mut heavy = status([pool(1, 1), pool(1, 1)], 1);
+        heavy.components.input_queue.bytes = 1000;
+        assert!(
+            of(&heavy)
+                .is_some_and(|(health, why)| health == Health::Unhealthy && why.is_some_and(|it| it.contains("bytes")))
+        );
+        let mut busy = status([pool(1, 1), pool(1, 1)], 1);
+        busy.components.input_queue.overload = Some("hot".into());
+        assert!(of(&busy).is_some_and(|(health, _)| health == Health::Unhealthy));
+        let mut fat = status([pool(1, 1), pool(1, 1)], 1);
+        fat.components.output_queue.bytes = 10;
+        assert_eq!(component(&fat, "output_queue").map(|it| it.health), Some(Health::Degraded));
+    }
+}
