@@ -85,7 +85,7 @@ impl EngineBuilder {
         let guardian = Arc::new(Guardian::start(folder.path())?);
         let config = self.config.clone();
         for pool in PoolKind::ALL {
-            check_folder(config.worker(pool).cwd.as_deref())?;
+            check_folder(pool, config.worker(pool).cwd.as_deref())?;
         }
         let launcher = {
             let (folder, guardian) = (folder.clone(), guardian.clone());
@@ -109,11 +109,11 @@ impl EngineBuilder {
 }
 
 /// The system reports a missing folder as if the interpreter were missing.
-fn check_folder(cwd: Option<&Path>) -> Result<(), ConfigError> {
+fn check_folder(pool: PoolKind, cwd: Option<&Path>) -> Result<(), ConfigError> {
     match cwd {
         Some(folder) if !folder.is_dir() => {
-            let value = folder.display().to_string();
-            Err(ConfigError { key: "cwd", value, allowed: "a folder that exists" })
+            let key = format!("{}.cwd", axion_actors::config::section(pool));
+            Err(ConfigError::new(key, folder.display(), "a folder that exists"))
         }
         _ => Ok(()),
     }
