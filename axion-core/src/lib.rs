@@ -26,10 +26,13 @@ mod error;
 mod handle;
 mod park;
 mod runtime;
+mod settings;
 mod watch;
 
 pub use axion_actors::actors::messages::Refusal;
-pub use axion_actors::config::{Config, ConfigError, EngineKind, LogFilter, ScalingPolicy, WorkerConfig};
+pub use axion_actors::config::{
+    Config, ConfigError, EngineKind, Key as ConfigKey, LogFilter, ScalingPolicy, WorkerConfig, parse_size, parse_time,
+};
 pub use axion_actors::model::{
     Attempt, AttemptRecord, Backoff, CapturedOutput, Cause, EndedBy, ErrorKind, Event, EventKind, Generation, Json,
     JsonError, KillReason, LogLevel, Outcome, OutputPart, ParamsError, PoolKind, PostMortem, ProcessExit, RetryPolicy,
@@ -43,4 +46,8 @@ pub use builder::EngineBuilder;
 pub use engine::{Engine, ShutdownReport};
 pub use error::{StartError, SubmitError, WaitError};
 pub use handle::TaskHandle;
+pub use settings::{
+    CONFIG_FILE, ConfigLoader, Invalid, LoadError, LoadedConfig, NamedBy, Origin, Place, Problem, RESERVED_VARIABLES,
+    SourceText, Trouble, config_reference, config_template,
+};
 pub use watch::{Events, Watched};

@@ -158,7 +158,16 @@ impl Key {
     /// What may be given, in words.
     #[must_use]
     pub fn allowed(self) -> String {
-        let kind = self.kind().allowed();
+        self.or_absent(self.kind().allowed())
+    }
+
+    /// The same for readers who know how times and sizes are written.
+    #[must_use]
+    pub fn allowed_briefly(self) -> String {
+        self.or_absent(self.kind().briefly())
+    }
+
+    fn or_absent(self, kind: String) -> String {
         self.absent().map_or_else(|| kind.clone(), |absent| format!("{kind}; or \"{absent}\""))
     }
 

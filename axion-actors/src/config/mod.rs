@@ -133,14 +133,16 @@ settings! {
     log_level: LogFilter = LogFilter::Info, Kind::OneOf(names::<LogFilter>);
     /// Workers of the CPU pool that are always there; with 0, the first is started when a task needs it.
     cpu_bound_count: u32 = 1, WORKERS;
-    /// The same of the IO pool; "auto": one less than the machine has processors, but at least 1.
+    /// Workers of the IO pool that are always there; with 0, the first is started when a task needs it;
+    /// "auto": one less than the machine has processors, but at least 1.
     io_bound_count: u32 = automatic_io_workers(), WORKERS, or "auto";
     /// Workers that the CPU pool may grow to; 0 switches the pool off; "auto": 2 for each processor, 16 at
     /// most, and not below `cpu_bound_count`.
     cpu_bound_max: Option<u32> = None, WORKERS, or "auto";
-    /// The same of the IO pool; "auto": 3 for each processor, 24 at most, and not below `io_bound_count`.
+    /// Workers that the IO pool may grow to; 0 switches the pool off; "auto": 3 for each processor, 24 at
+    /// most, and not below `io_bound_count`.
     io_bound_max: Option<u32> = None, WORKERS, or "auto";
-    /// What decides how many workers there are between those bounds.
+    /// What decides how many workers there are between the count of a pool and its maximum.
     autoscaler: ScalingPolicy = ScalingPolicy::default(), Kind::OneOf(names::<ScalingPolicy>);
     /// Tasks that run at the same time in one CPU worker.
     cpu_bound_task_limit: u32 = 1, SLOTS;
@@ -156,7 +158,7 @@ settings! {
     /// How often a submission that finds the queue full waits for room before it is refused: 10 ms the
     /// first time, doubled each time.
     max_queue_full_retries: u32 = 3, Kind::Whole { least: 0, most: 1000 };
-    /// The longest one of those waits.
+    /// The longest one of the waits of `max_queue_full_retries`.
     queue_poll_timeout: Duration = Duration::from_secs(1), WAIT;
     /// Tasks are refused while the machine's (or the container's) processors are busier than this, in
     /// percent; "none": however busy they are.
@@ -186,19 +188,20 @@ settings! {
     /// opens: replacements wait, longer each time, and while none is ready the pool's tasks fail with
     /// the reason.
     max_restarts: u32 = 100, Kind::Whole { least: 0, most: u32::MAX as i128 };
-    /// The time in which those deaths are counted.
+    /// The time in which the deaths of `max_restarts` are counted.
     restart_window: Duration = Duration::from_secs(60), WAIT;
     /// The interpreter of the workers; "none": that of the active virtual environment, else `python3` on
     /// the `PATH`.
     python: Option<PathBuf> = None, Kind::Program, or "none";
     /// The time limit of a CPU task that states none; "none": no limit.
     cpu_bound_timeout: Option<Duration> = None, LIMIT, or "none";
-    /// The same of an IO task.
+    /// The time limit of an IO task that states none; "none": no limit.
     io_bound_timeout: Option<Duration> = None, LIMIT, or "none";
     /// The soft time limit of a CPU task that states none, at which an exception is raised in it; "none":
     /// no limit.
     cpu_bound_soft_timeout: Option<Duration> = None, LIMIT, or "none";
-    /// The same of an IO task.
+    /// The soft time limit of an IO task that states none, at which an exception is raised in it; "none":
+    /// no limit.
     io_bound_soft_timeout: Option<Duration> = None, LIMIT, or "none";
     /// How long a thread that waits for a result looks for it before it goes to sleep. It saves the
     /// processor's way out of its sleep, at the price of keeping it busy meanwhile; for callers that

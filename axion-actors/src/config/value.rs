@@ -121,7 +121,8 @@ impl Kind {
     }
 
     fn read_plain(self, text: &str) -> Option<Value> {
-        let text = text.trim();
+        // A file's name may begin or end with spaces.
+        let text = if matches!(self, Self::Path | Self::Program) { text } else { text.trim() };
         match self {
             Self::Flag => match text.to_ascii_lowercase().as_str() {
                 "true" | "1" => Some(Value::Flag(true)),
@@ -183,20 +184,30 @@ impl Kind {
     #[must_use]
     pub fn allowed(self) -> String {
         match self {
+            Self::Size { .. } => self.briefly().replacen("a size", "a number of bytes or a text such as \"200M\"", 1),
+            Self::Time { .. } => self.briefly().replacen("a time", "a number of seconds or a text such as \"1.5s\"", 1),
+            _ => self.briefly(),
+        }
+    }
+
+    /// The same for readers who know how times and sizes are written.
+    #[must_use]
+    pub fn briefly(self) -> String {
+        match self {
             Self::Flag => "true or false".to_owned(),
-            Self::Whole { least, most } if most >= i64::MAX.into() => format!("a whole number, at least {least}"),
-            Self::Whole { least, most } => format!("a whole number, {least} to {most}"),
-            Self::Size { least, most } => format!(
-                "bytes as a number or a text such as \"64KiB\", \"200M\", \"1.5G\": {}",
-                range(&size_text(least), (most < i64::MAX as u64).then(|| size_text(most)))
-            ),
-            Self::Time { least, most } => format!(
-                "a number of seconds or a text such as \"500ms\", \"1.5s\", \"10m\": {}",
-                range(&time_text(least), (most < LONGEST).then(|| time_text(most)))
-            ),
+            Self::Whole { least, most } => {
+                format!("a whole number, {}", range(least, (most < i64::MAX.into()).then_some(most)))
+            }
+            Self::Size { least, most } => {
+                format!("a size, {}", range(size_text(least), (most < i64::MAX as u64).then(|| size_text(most))))
+            }
+            Self::Time { least, most } => {
+                format!("a time, {}", range(time_text(least), (most < LONGEST).then(|| time_text(most))))
+            }
             Self::Percent => "a number above 0, up to 100".to_owned(),
             Self::OneOf(names) => {
-                format!("one of {}", names().iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", "))
+                let names: Vec<String> = names().iter().map(|name| format!("\"{name}\"")).collect();
+                format!("one of {}", names.join(", "))
             }
             Self::Path => "a folder's path".to_owned(),
             Self::Program => "a program's path, or a name on the PATH".to_owned(),
@@ -205,7 +216,7 @@ impl Kind {
     }
 }
 
-fn range(least: &str, most: Option<String>) -> String {
+fn range<T: std::fmt::Display>(least: T, most: Option<T>) -> String {
     most.map_or_else(|| format!("{least} or more"), |most| format!("{least} to {most}"))
 }
 
