@@ -12,7 +12,9 @@ use crate::engine::Engine;
 use crate::error::StartError;
 use crate::runtime::Children;
 
-/// Builds an [`Engine`]. Settings that are not named keep their [`Config`] defaults.
+/// Builds an [`Engine`]. Settings that are not named keep their [`Config`] defaults: no file and no
+/// variable is read, unless it begins with [`from_environment`](Self::from_environment) or
+/// [`from_file`](Self::from_file).
 #[derive(Clone, Debug, Default)]
 pub struct EngineBuilder {
     config: Config,

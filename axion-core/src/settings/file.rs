@@ -10,6 +10,7 @@ use axion_actors::model::PoolKind;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use super::origin::{Origin, Place};
 use super::problem::{LoadError, NamedBy, Problem, SourceText, Trouble};
 use super::{Layer, nearest};
 
@@ -40,10 +41,9 @@ pub(super) fn read(source: &SourceText) -> Layer {
     // Where the text could not be understood, what was made of it says nothing.
     let lines: Vec<Range<usize>> =
         errors.iter().map(|error| lines_of(&source.text, &error.span().unwrap_or_default())).collect();
-    reader.layer.problems.retain(|problem| match &problem.place {
-        super::Place::File { span, .. } => !lines.iter().any(|line| line.contains(&span.start)),
-        _ => true,
-    });
+    let clear = |at: usize| !lines.iter().any(|line| line.contains(&at));
+    reader.layer.values.retain(|(_, _, origin)| !matches!(origin, Origin::File { start, .. } if !clear(*start)));
+    reader.layer.problems.retain(|it| !matches!(&it.place, Place::File { span, .. } if !clear(span.start)));
     for error in errors {
         let span = error.span().unwrap_or_default();
         let trouble = Trouble::Syntax { message: error.message().to_owned() };

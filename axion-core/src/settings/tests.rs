@@ -265,7 +265,8 @@ fn what_does_not_fit_together_is_told_where_it_was_set_and_beside_what() {
     assert!(found.starts_with("1:23: `io_bound_async_limit` = 200 does not fit"), "{found}");
     let found = refused("", &[("AXION_ENABLE_METRICS", "false"), ("AXION_MAX_MEMORY_PERCENT", "90")]);
     assert!(found[0].starts_with("environment variable AXION_ENABLE_METRICS: `enable_metrics` = false"), "{found:?}");
-    // One that was refused by itself is not blamed again.
+    // One that was refused by itself, or could not be read, is not blamed again.
+    assert_eq!(refused("io_bound_async_limit = 500 x\n", &[]).len(), 1);
     assert_eq!(refused("io_bound_task_limit = 400\nio_bound_async_limit = 'x'", &[]).len(), 1);
 }
 
