@@ -227,6 +227,7 @@ fn wrong_kinds_and_ranges_are_refused_with_what_is_allowed() {
         ("result_ttl = []", "`result_ttl` cannot be a list: it takes a number of seconds"),
         ("cpu_bound_worker = 3", "1:20: `cpu_bound_worker` cannot be a number: it takes a table: [cpu_bound_worker]"),
         ("[[io_bound_worker]]", "`io_bound_worker` cannot be a list: it takes a table"),
+        ("cpu_bound_worker.env = { \"ü\" = 1 }", "1:32: `cpu_bound_worker.env.ü` cannot be a number"),
         ("[cpu_bound_worker.env]\nA = 1", "2:5: `cpu_bound_worker.env.A` cannot be a number: it takes a text"),
         ("[cpu_bound_worker.env]\n\"A=B\" = '1'", "2:1: `cpu_bound_worker.env.A=B` = \"1\" is out of range"),
         ("max_restarts = 99999999999999999999999", "`max_restarts` = 99999999999999999999999 is out of range"),
@@ -266,7 +267,12 @@ fn what_does_not_fit_together_is_told_where_it_was_set_and_beside_what() {
     let found = refused("", &[("AXION_ENABLE_METRICS", "false"), ("AXION_MAX_MEMORY_PERCENT", "90")]);
     assert!(found[0].starts_with("environment variable AXION_ENABLE_METRICS: `enable_metrics` = false"), "{found:?}");
     // One that was refused by itself, or could not be read, is not blamed again.
-    assert_eq!(refused("io_bound_async_limit = 500 x\n", &[]).len(), 1);
+    for unreadable in
+        ["io_bound_task_limit = 500 x\n", "io_bound_task_limit = 500 500\n", "io_bound_task_limit = 500 = 1\n"]
+    {
+        let found = one_refusal(unreadable);
+        assert!(found.contains("not TOML"), "{found}");
+    }
     assert_eq!(refused("io_bound_task_limit = 400\nio_bound_async_limit = 'x'", &[]).len(), 1);
 }
 
