@@ -18,6 +18,9 @@
 //! ([`TaskHandle::wait`]) and from any async runtime (`handle.await`). A task's failure is data in
 //! its [`TaskRecord`]; an `Err` always speaks of the engine.
 //!
+//! Settings come from code, or from a file and the environment: [`EngineBuilder::from_environment`],
+//! [`ConfigLoader`].
+//!
 //! This crate re-exports what an embedder needs of `axion-actors`.
 
 mod builder;
@@ -31,7 +34,7 @@ mod watch;
 
 pub use axion_actors::actors::messages::Refusal;
 pub use axion_actors::config::{
-    Config, ConfigError, EngineKind, Key as ConfigKey, LogFilter, ScalingPolicy, WorkerConfig, parse_size, parse_time,
+    Config, ConfigError, EngineKind, LogFilter, ScalingPolicy, WorkerConfig, parse_size, parse_time,
 };
 pub use axion_actors::model::{
     Attempt, AttemptRecord, Backoff, CapturedOutput, Cause, EndedBy, ErrorKind, Event, EventKind, Generation, Json,
@@ -51,3 +54,8 @@ pub use settings::{
     SourceText, Trouble, config_reference, config_template,
 };
 pub use watch::{Events, Watched};
+
+/// The settings by name: what each means, takes, and is in a [`Config`].
+pub mod keys {
+    pub use axion_actors::config::{Given, Key, Kind, NotTaken, Value, Wrong, section};
+}
