@@ -14,21 +14,28 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 
     /// Say more on standard error: -v for the engine's steps, -vv for everything. The environment
-    /// variable AXION_LOG sets the level by name (error, warn, info, debug, trace) and goes first.
+    /// variable AXION_LOG sets the level by name (error, warn, info, debug, trace) and goes first; without
+    /// both, `log_level` of the configuration holds.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
+
+    /// The configuration file. Without it: the one that the environment variable AXION_CONFIG names,
+    /// else axion.toml in this folder or the nearest one above, up to a folder with .git in it.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(Run),
+    Config(ConfigArguments),
 }
 
 const EXIT_CODES: &str = "\
 Exit codes:
     0  the task succeeded
     1  the task failed; its traceback is on standard error
-    2  wrong usage or input: no such script, bad JSON
+    2  wrong usage or input: no such script, bad JSON, a wrong configuration
     3  the engine could not do its work: no usable Python
   124  the task reached its time limit
   125  the task's worker died under it, as often as it may be run again
@@ -67,8 +74,9 @@ pub(crate) struct Run {
     #[arg(long = "type", value_name = "TYPE", value_enum, default_value_t = Pool::Cpu)]
     pub(crate) pool: Pool,
 
-    /// The Python interpreter. Without it: the active virtual environment's, else python3.
-    #[arg(long, value_name = "PATH", env = "AXION_PYTHON")]
+    /// The Python interpreter. Without it: that of the environment variable AXION_PYTHON or of the
+    /// configuration, else the active virtual environment's, else python3.
+    #[arg(long, value_name = "PATH")]
     pub(crate) python: Option<PathBuf>,
 
     /// Kill the task, with everything it started, when it has run so long: 90, 1.5s, 10m, 2h.
@@ -96,30 +104,112 @@ pub(crate) struct Run {
     pub(crate) output: Output,
 }
 
-/// A time with a unit, or a number of seconds.
-fn span(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is not a time: use a number of seconds, or 500ms, 1.5s, 10m, 2h");
-    let span = match text.parse::<f64>() {
-        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|_| wrong())?,
-        Err(_) => text.parse::<jiff::SignedDuration>().ok().and_then(|it| it.try_into().ok()).ok_or_else(wrong)?,
-    };
-    if span.is_zero() { Err("must be longer than 0".to_owned()) } else { Ok(span) }
+const CONFIG_EXAMPLES: &str = "\
+What holds, from the weakest to the strongest:
+  1. the defaults
+  2. the file: --config FILE, else the one that AXION_CONFIG names, else axion.toml in this folder
+     or the nearest one above, up to a folder with .git in it
+  3. environment variables: AXION_ and the key in capitals, such as AXION_CPU_BOUND_COUNT=4 or
+     AXION_CPU_BOUND_WORKER_NICE=5; an empty one counts as not set
+  4. options of the command
+
+Examples:
+  axion config init                    # writes axion.toml: every key, explained, with its default
+  axion config check                   # everything that is wrong, with its place
+  axion config show --origin           # what holds, and why
+  AXION_ENGINE=serial axion config show --output json | jq .engine";
+
+/// Show, check or begin a configuration.
+#[derive(Debug, Args)]
+#[command(after_long_help = CONFIG_EXAMPLES, after_help = CONFIG_EXAMPLES)]
+pub(crate) struct ConfigArguments {
+    #[command(subcommand)]
+    pub(crate) command: ConfigCommand,
 }
 
-/// A number of bytes, with a unit of 1024 steps if there is one.
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  axion config show --origin
+  axion config show > axion.toml       # freezes what holds now, this machine's numbers included
+  axion config show --output json --origin | jq '.python.origin'
+
+Exit codes: 0, or 2 if the configuration is wrong.";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  axion config check                   # what `axion run` would use here, variables included
+  axion config check deploy/axion.toml # that file alone
+
+Exit codes: 0 if it is right, 2 if it is wrong or cannot be read.";
+
+const INIT_EXAMPLES: &str = "\
+Examples:
+  axion config init
+  axion config init deploy/axion.toml
+  axion config init - | less
+
+Exit codes: 0, or 2 if there is such a file or it cannot be written.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print the configuration that holds here: defaults, file and environment variables together.
+    ///
+    /// The output is a configuration file again; as JSON, times are seconds, sizes are bytes, and what
+    /// is not set is null.
+    #[command(after_help = SHOW_EXAMPLES, after_long_help = SHOW_EXAMPLES)]
+    Show {
+        /// As a configuration file, or as JSON.
+        #[arg(long, value_enum, default_value_t = ConfigOutput::Toml)]
+        output: ConfigOutput,
+
+        /// Say where each value is from: the default, a line of the file, or a variable.
+        #[arg(long)]
+        origin: bool,
+    },
+
+    /// Say everything that is wrong with a configuration: unknown keys, wrong values, and values that do
+    /// not fit together, each with its place and what is allowed.
+    #[command(after_help = CHECK_EXAMPLES, after_long_help = CHECK_EXAMPLES)]
+    Check {
+        /// Check this file alone, without the environment variables.
+        file: Option<PathBuf>,
+    },
+
+    /// Write a configuration file that has every key with its meaning and default, commented out.
+    #[command(after_help = INIT_EXAMPLES, after_long_help = INIT_EXAMPLES)]
+    Init {
+        /// Where to; `-` for standard output.
+        #[arg(default_value = axion_core::CONFIG_FILE)]
+        file: PathBuf,
+
+        /// Replace the file if there is one.
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ConfigOutput {
+    Toml,
+    Json,
+}
+
+/// A time that can be a limit.
+fn span(text: &str) -> Result<Duration, String> {
+    match axion_core::parse_time(text) {
+        Some(Duration::ZERO) => Err("must be longer than 0".to_owned()),
+        Some(span) => Ok(span),
+        None => Err(format!("{text:?} is not a time: use a number of seconds, or 500ms, 1.5s, 10m, 2h")),
+    }
+}
+
+/// A size that can be a limit.
 fn size(text: &str) -> Result<u64, String> {
-    let wrong = || format!("{text:?} is not a size: use a number of bytes, or 500K, 200M, 1.5G");
-    let digits = text.trim_end_matches(|it: char| it.is_ascii_alphabetic());
-    let unit = match text[digits.len()..].to_ascii_uppercase().trim_end_matches("IB").trim_end_matches('B') {
-        "" => 0,
-        "K" => 10,
-        "M" => 20,
-        "G" => 30,
-        _ => return Err(wrong()),
-    };
-    let bytes = digits.parse::<f64>().map_err(|_| wrong())? * f64::from(1 << unit);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
-    if (1.0..1e18).contains(&bytes) { Ok(bytes as u64) } else { Err(wrong()) }
+    match axion_core::parse_size(text) {
+        Some(0) => Err("must be at least 1".to_owned()),
+        Some(bytes) => Ok(bytes),
+        None => Err(format!("{text:?} is not a size: use a number of bytes, or 500K, 200M, 1.5G")),
+    }
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
@@ -162,18 +252,10 @@ mod tests {
     }
 
     #[test]
-    fn times_are_read_with_and_without_units() {
-        for (text, millis) in
-            [("2", 2000), ("0.5", 500), ("500ms", 500), ("1.5s", 1500), ("10m", 600_000), ("1h 30m", 5_400_000)]
-        {
-            assert_eq!(span(text), Ok(Duration::from_millis(millis)), "{text}");
-        }
-        for (text, bytes) in [("100", 100), ("1K", 1024), ("200M", 200 << 20), ("1.5GiB", 3 << 29), ("2 kb", 2048)] {
-            assert_eq!(size(&text.replace(' ', "")), Ok(bytes), "{text}");
-        }
-        assert!(["", "x", "-1", "0", "5T", "1e99", "NaN"].iter().all(|text| size(text).is_err()));
-        for text in ["", "x", "-1", "-5s", "0", "0s", "1e400", "NaN", "5 parsecs"] {
-            assert!(span(text).is_err(), "{text}");
+    fn limits_are_not_nothing() {
+        assert_eq!((span("1.5s"), size("1K")), (Ok(Duration::from_millis(1500)), Ok(1024)));
+        for text in ["", "x", "-1", "0", "0s", "5 parsecs"] {
+            assert!(span(text).is_err() && size(text).is_err(), "{text}");
         }
     }
 }

@@ -8,25 +8,38 @@ mod message;
 use std::process::ExitCode;
 
 use args::{Arguments, Command};
+use axion_core::LogFilter;
 use clap::Parser;
+use exit::Exit;
+use message::Told;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    start_logging(arguments.verbose);
-    let end = match arguments.command {
-        Command::Run(run) => commands::run::execute(&run),
+    let file = arguments.config.as_deref();
+    let end = match &arguments.command {
+        Command::Run(run) => match commands::config::load(file) {
+            Ok(loaded) => {
+                start_logging(arguments.verbose, loaded.config.log_level);
+                commands::run::execute(run, loaded.config)
+            }
+            Err(Told) => Exit::Usage,
+        },
+        Command::Config(config) => commands::config::execute(&config.command, file),
     };
     end.into()
 }
 
-/// Logs go to standard error; `AXION_LOG` goes before `-v`.
-fn start_logging(verbose: u8) {
-    let level = match verbose {
-        0 => "info",
-        1 => "debug",
+/// Logs go to standard error; `AXION_LOG` goes before `-v`, and that before the configuration.
+fn start_logging(verbose: u8, configured: LogFilter) {
+    let level = match (verbose, configured) {
+        (0, LogFilter::Error) => "error",
+        (0, LogFilter::Warning) => "warn",
+        (0, LogFilter::Info) => "info",
+        (0, LogFilter::Debug) | (1, _) => "debug",
         _ => "trace",
     };
-    let filter = EnvFilter::try_from_env("AXION_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let named = std::env::var("AXION_LOG").ok().filter(|it| !it.is_empty());
+    let filter = named.and_then(|it| EnvFilter::try_new(it).ok()).unwrap_or_else(|| EnvFilter::new(level));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(anstream::stderr).with_target(false).init();
 }

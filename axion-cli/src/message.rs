@@ -5,6 +5,11 @@ use std::io::Write;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use anstyle::{AnsiColor, Style};
+use axion_core::{Invalid, LoadError, Place, Problem, SourceText};
+
+/// Something was wrong, and the person has been told what.
+#[derive(Debug)]
+pub(crate) struct Told;
 
 /// `error: …`
 pub(crate) fn error(text: impl Display) {
@@ -38,5 +43,32 @@ pub(crate) fn json_error(source: &str, text: &str, error: &serde_json::Error) {
     let title = format!("{source} is not JSON, at line {} column {}", error.line(), error.column());
     let group =
         Level::ERROR.primary_title(title.as_str()).element(Snippet::source(text).path(source).annotation(annotation));
+    line(Renderer::styled().render(&[group]));
+}
+
+/// Everything that is wrong with a configuration, with pictures of the places in its file.
+pub(crate) fn config_error(error: &LoadError) {
+    let LoadError::Invalid(Invalid { problems, source }) = error else { return self::error(error) };
+    for problem in problems {
+        match (&problem.place, source) {
+            (Place::File { span, .. }, Some(source)) => config_place(problem, span, source),
+            _ => self::error(problem),
+        }
+    }
+    if let [_, _, ..] = problems[..] {
+        line(format_args!("{} problems in the configuration", problems.len()));
+    }
+}
+
+fn config_place(problem: &Problem, span: &std::ops::Range<usize>, source: &SourceText) {
+    let (path, text) = (source.path.display().to_string(), source.text.as_str());
+    let start = text.floor_char_boundary(span.start.min(text.len()));
+    let end = text.ceil_char_boundary(span.end.max(start + 1).min(text.len()));
+    let annotation = AnnotationKind::Primary.span(start..end).label(problem.trouble.label());
+    let snippet = Snippet::source(text).path(path).annotation(annotation);
+    let mut group = Level::ERROR.primary_title(problem.trouble.title()).element(snippet);
+    if let Some(beside) = problem.trouble.beside() {
+        group = group.element(Level::NOTE.message(beside));
+    }
     line(Renderer::styled().render(&[group]));
 }

@@ -12,7 +12,9 @@ use crate::engine::Engine;
 use crate::error::StartError;
 use crate::runtime::Children;
 
-/// Builds an [`Engine`]. Settings that are not named keep their [`Config`] defaults.
+/// Builds an [`Engine`]. Settings that are not named keep their [`Config`] defaults: no file and no
+/// variable is read, unless it begins with [`from_environment`](Self::from_environment) or
+/// [`from_file`](Self::from_file).
 #[derive(Clone, Debug, Default)]
 pub struct EngineBuilder {
     config: Config,
@@ -99,7 +101,7 @@ impl EngineBuilder {
         let guardian = Arc::new(Guardian::start(folder.path())?);
         let config = self.config.clone();
         for pool in PoolKind::ALL {
-            check_folder(config.worker(pool).cwd.as_deref())?;
+            check_folder(pool, config.worker(pool).cwd.as_deref())?;
         }
         let launcher = {
             let (folder, guardian) = (folder.clone(), guardian.clone());
@@ -123,11 +125,11 @@ impl EngineBuilder {
 }
 
 /// The system reports a missing folder as if the interpreter were missing.
-fn check_folder(cwd: Option<&Path>) -> Result<(), ConfigError> {
+fn check_folder(pool: PoolKind, cwd: Option<&Path>) -> Result<(), ConfigError> {
     match cwd {
         Some(folder) if !folder.is_dir() => {
-            let value = folder.display().to_string();
-            Err(ConfigError { key: "cwd", value, allowed: "a folder that exists" })
+            let key = format!("{}.cwd", axion_actors::config::section(pool));
+            Err(ConfigError::new(key, folder.display(), "a folder that exists"))
         }
         _ => Ok(()),
     }

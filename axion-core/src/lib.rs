@@ -18,6 +18,9 @@
 //! ([`TaskHandle::wait`]) and from any async runtime (`handle.await`). A task's failure is data in
 //! its [`TaskRecord`]; an `Err` always speaks of the engine.
 //!
+//! Settings come from code, or from a file and the environment: [`EngineBuilder::from_environment`],
+//! [`ConfigLoader`].
+//!
 //! This crate re-exports what an embedder needs of `axion-actors`.
 
 mod builder;
@@ -26,10 +29,13 @@ mod error;
 mod handle;
 mod park;
 mod runtime;
+mod settings;
 mod watch;
 
 pub use axion_actors::actors::messages::Refusal;
-pub use axion_actors::config::{Config, ConfigError, EngineKind, LogFilter, ScalingPolicy, WorkerConfig};
+pub use axion_actors::config::{
+    Config, ConfigError, EngineKind, LogFilter, ScalingPolicy, WorkerConfig, parse_size, parse_time,
+};
 pub use axion_actors::model::{
     Attempt, AttemptRecord, Backoff, CapturedOutput, Cause, ComponentStatus, Components, EndedBy, EngineStatus,
     ErrorKind, Event, EventKind, Generation, Health, HealthReport, HostLoad, InputQueue, Json, JsonError, KillReason,
@@ -45,4 +51,13 @@ pub use builder::EngineBuilder;
 pub use engine::{Engine, ShutdownReport};
 pub use error::{StartError, StatusError, SubmitError, SubmitManyError, WaitError};
 pub use handle::TaskHandle;
+pub use settings::{
+    CONFIG_FILE, ConfigLoader, Invalid, LoadError, LoadedConfig, NamedBy, Origin, Place, Problem, RESERVED_VARIABLES,
+    SourceText, Trouble, config_reference, config_template,
+};
 pub use watch::{Events, Watched};
+
+/// The settings by name: what each means, takes, and is in a [`Config`].
+pub mod keys {
+    pub use axion_actors::config::{Given, Key, Kind, NotTaken, Value, Wrong, section};
+}

@@ -45,6 +45,11 @@ fn model_and_policy_know_no_actor_no_runtime_no_clock_and_no_process() {
 }
 
 #[test]
+fn config_reads_no_file_and_no_variable() {
+    never_names("axion-actors/src/config", &["std::fs", "std::env", "std::io", "toml::"], &[]);
+}
+
+#[test]
 fn inside_axion_actors_dependencies_point_downwards() {
     never_names(
         "axion-actors/src/model",

@@ -6,11 +6,7 @@ use std::io::Read;
 use serde_json::value::RawValue;
 
 use crate::args::Run;
-use crate::message;
-
-/// The input was wrong, and the person has been told how.
-#[derive(Debug)]
-pub(crate) struct Told;
+use crate::message::{self, Told};
 
 /// The parameters as JSON text. Numbers keep all their digits: what is not changed is not parsed.
 pub(crate) fn collect(run: &Run) -> Result<String, Told> {

@@ -4,20 +4,20 @@ use std::io::{ErrorKind as IoErrorKind, Write};
 use std::time::Duration;
 
 use axion_core::{
-    Backoff, Config, Engine, ErrorKind, EventKind, Events, Outcome, PoolKind, RetryPolicy, StartError, Task,
-    TaskHandle, TaskId, TaskRecord, Watched, WorkerConfig,
+    Backoff, Config, Engine, EngineKind, ErrorKind, EventKind, Events, Outcome, PoolKind, RetryPolicy, ScalingPolicy,
+    StartError, Task, TaskHandle, TaskId, TaskRecord, Watched,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::params::{self, Told};
+use super::params;
 use crate::args::{Output, Run};
 use crate::exit::Exit;
-use crate::message;
+use crate::message::{self, Told};
 
 /// Runs the command.
-pub(crate) fn execute(run: &Run) -> Exit {
+pub(crate) fn execute(run: &Run, config: Config) -> Exit {
     match prepare(run) {
-        Ok(task) => start(run, task),
+        Ok(task) => start(run, configured(run, config), task),
         Err(Told) => Exit::Usage,
     }
 }
@@ -59,17 +59,22 @@ fn retries(run: &Run) -> RetryPolicy {
     policy
 }
 
-fn start(run: &Run, task: Task) -> Exit {
-    let io = matches!(run.pool.into(), PoolKind::Io);
-    let worker = WorkerConfig { task_memory_limit: run.memory_limit, ..WorkerConfig::default() };
-    let config = Config {
-        cpu_bound_count: u32::from(!io),
-        io_bound_count: u32::from(io),
-        cpu_bound_worker: worker.clone(),
-        io_bound_worker: worker,
-        python: run.python.clone(),
-        ..Config::default()
-    };
+/// One worker for one task: what the configuration says of pools and engines is for many tasks. The
+/// command's own options go on top of the rest.
+fn configured(run: &Run, mut config: Config) -> Config {
+    let io = u32::from(matches!(run.pool.into(), PoolKind::Io));
+    config.engine = EngineKind::Parallel;
+    config.autoscaler = ScalingPolicy::Off;
+    (config.cpu_bound_count, config.cpu_bound_max) = (1 - io, Some(1 - io));
+    (config.io_bound_count, config.io_bound_max) = (io, Some(io));
+    for worker in [&mut config.cpu_bound_worker, &mut config.io_bound_worker] {
+        worker.task_memory_limit = run.memory_limit.or(worker.task_memory_limit);
+    }
+    config.python = run.python.clone().or(config.python);
+    config
+}
+
+fn start(run: &Run, config: Config, task: Task) -> Exit {
     let engine = match Engine::builder().config(config).start() {
         Ok(engine) => engine,
         Err(error) => return cannot_start(&error),

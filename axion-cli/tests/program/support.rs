@@ -9,7 +9,10 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 pub(crate) fn axion() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_axion"));
-    command.env_remove("AXION_LOG").env_remove("AXION_PYTHON").stdin(Stdio::null());
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AXION_")) {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null());
     command
 }
 

@@ -1,0 +1,109 @@
+//! Whether a configuration can be: each setting in its range, and all of them together.
+
+use std::fmt::Display;
+
+use super::keys::Key;
+use super::value::Wrong;
+use super::{Config, MOST_SLOTS, MOST_WORKERS};
+use crate::model::PoolKind;
+
+/// A setting that cannot be what it is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key} = {value} is out of range: {allowed}")]
+pub struct ConfigError {
+    /// The setting's name.
+    pub key: String,
+    /// What was given.
+    pub value: String,
+    /// What may be given.
+    pub allowed: String,
+    /// The other settings that take part, if it is several of them that do not fit together.
+    pub with: Vec<&'static str>,
+}
+
+impl ConfigError {
+    /// A setting that by itself cannot be what it is.
+    pub fn new(key: impl Into<String>, value: impl Display, allowed: impl Into<String>) -> Self {
+        Self { key: key.into(), value: value.to_string(), allowed: allowed.into(), with: Vec::new() }
+    }
+
+    fn with(mut self, keys: impl IntoIterator<Item = &'static str>) -> Self {
+        self.with = keys.into_iter().collect();
+        self
+    }
+}
+
+impl Config {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// The first setting that is out of its range, with the range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.problems().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Everything that is wrong: settings out of their range, and those that do not fit together.
+    #[must_use]
+    pub fn problems(&self) -> Vec<ConfigError> {
+        let mut found: Vec<ConfigError> = Key::all()
+            .filter_map(|key| match key.check(&key.get(self)) {
+                Ok(()) => None,
+                Err(Wrong::Kind(text) | Wrong::Range(text)) => Some(ConfigError::new(key.name(), text, key.allowed())),
+            })
+            .collect();
+        // A setting that is wrong by itself says nothing about others.
+        let together = combinations(self).into_iter().filter(|it| !takes_part(it, &found));
+        let together: Vec<_> = together.collect();
+        found.extend(together);
+        found
+    }
+}
+
+fn takes_part(problem: &ConfigError, found: &[ConfigError]) -> bool {
+    found.iter().any(|it| it.key == problem.key || problem.with.contains(&it.key.as_str()))
+}
+
+/// What each setting allows, but not beside the others.
+fn combinations(config: &Config) -> Vec<ConfigError> {
+    let mut found = Vec::new();
+    let bounds = [
+        ("cpu_bound_max", config.cpu_bound_max, "cpu_bound_count", config.cpu_bound_count),
+        ("io_bound_max", config.io_bound_max, "io_bound_count", config.io_bound_count),
+    ];
+    for (key, most, count, least) in bounds {
+        if let Some(most) = most.filter(|most| *most < least) {
+            let allowed = format!("{least} (`{count}`) to {MOST_WORKERS}");
+            found.push(ConfigError::new(key, most, allowed).with([count]));
+        }
+    }
+    if PoolKind::ALL.iter().all(|pool| config.most_workers(*pool) == 0) {
+        let allowed = "at least 1, or `cpu_bound_max` at least 1: an engine without workers runs nothing";
+        let others = ["cpu_bound_max", "io_bound_count", "cpu_bound_count"];
+        found.push(ConfigError::new("io_bound_max", 0, allowed).with(others));
+    }
+    let room = i128::from(MOST_SLOTS) - i128::from(config.io_bound_task_limit);
+    if i128::from(config.io_bound_async_limit) > room {
+        let allowed = format!("0 to {room}: together with `io_bound_task_limit` at most {MOST_SLOTS}");
+        let error = ConfigError::new("io_bound_async_limit", config.io_bound_async_limit, allowed);
+        found.push(error.with(["io_bound_task_limit"]));
+    }
+    let thresholds = [("max_cpu_percent", config.max_cpu_percent), ("max_memory_percent", config.max_memory_percent)];
+    let thresholds: Vec<_> = thresholds.iter().filter(|(_, it)| it.is_some()).map(|(key, _)| *key).collect();
+    if let ([first, ..], false) = (&thresholds[..], config.enable_metrics) {
+        let allowed = format!("true, when `{first}` is set: it needs what is measured");
+        found.push(ConfigError::new("enable_metrics", false, allowed).with(thresholds));
+    }
+    let limits = [
+        ("cpu_bound_soft_timeout", config.cpu_bound_soft_timeout, "cpu_bound_timeout", config.cpu_bound_timeout),
+        ("io_bound_soft_timeout", config.io_bound_soft_timeout, "io_bound_timeout", config.io_bound_timeout),
+    ];
+    for (key, soft, other, hard) in limits {
+        if let (Some(soft), Some(hard)) = (soft, hard)
+            && soft >= hard
+        {
+            let allowed = format!("shorter than `{other}` ({}), or it never speaks", super::text::time_text(hard));
+            found.push(ConfigError::new(key, super::text::time_text(soft), allowed).with([other]));
+        }
+    }
+    found
+}

@@ -1,0 +1,88 @@
+//! `axion config`: the configuration that holds, what is wrong with one, and a new one.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+use axion_core::{ConfigLoader, LoadedConfig, config_template};
+
+use crate::args::{ConfigCommand, ConfigOutput};
+use crate::exit::Exit;
+use crate::message::{self, Told};
+
+/// Reads the configuration for a command; `file` is the one that was named on the command line.
+pub(crate) fn load(file: Option<&Path>) -> Result<LoadedConfig, Told> {
+    let loader = ConfigLoader::new();
+    read(&file.map_or(loader.clone(), |file| loader.file(file)))
+}
+
+fn read(loader: &ConfigLoader) -> Result<LoadedConfig, Told> {
+    loader.load().map_err(|error| {
+        message::config_error(&error);
+        Told
+    })
+}
+
+/// Runs the command.
+pub(crate) fn execute(command: &ConfigCommand, file: Option<&Path>) -> Exit {
+    let done = match command {
+        ConfigCommand::Show { output, origin } => show(*output, *origin, file),
+        ConfigCommand::Check { file: None } => load(file).map(|loaded| praise(&loaded)),
+        ConfigCommand::Check { file: Some(alone) } => {
+            let nothing: [(&str, &str); 0] = [];
+            read(&ConfigLoader::new().file(alone).variables(nothing)).map(|loaded| praise(&loaded))
+        }
+        ConfigCommand::Init { file, .. } if file.as_os_str() == "-" => print(&config_template()),
+        ConfigCommand::Init { file, force } => init(file, *force),
+    };
+    match done {
+        Ok(()) => Exit::Success,
+        Err(Told) => Exit::Usage,
+    }
+}
+
+fn show(output: ConfigOutput, origin: bool, file: Option<&Path>) -> Result<(), Told> {
+    let loaded = load(file)?;
+    match output {
+        ConfigOutput::Toml => print(&loaded.to_toml(origin)),
+        ConfigOutput::Json => print(&format!("{:#}\n", loaded.to_json(origin))),
+    }
+}
+
+fn praise(loaded: &LoadedConfig) {
+    match &loaded.file {
+        Some(path) => message::line(format_args!("{}: nothing is wrong", path.display())),
+        None => message::line("nothing is wrong; there is no axion.toml here or above"),
+    }
+}
+
+fn init(path: &Path, force: bool) -> Result<(), Told> {
+    let mut options = OpenOptions::new();
+    // Whoever makes the file at the same moment keeps it, too.
+    options.write(true).create_new(!force).create(force).truncate(force);
+    let written = options.open(path).and_then(|mut file| file.write_all(config_template().as_bytes()));
+    match written {
+        Ok(()) => message::line(format_args!("wrote {}", path.display())),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            message::error(format_args!("{} is there already; --force replaces it", path.display()));
+            return Err(Told);
+        }
+        Err(error) => {
+            message::error(format_args!("cannot write {}: {error}", path.display()));
+            return Err(Told);
+        }
+    }
+    Ok(())
+}
+
+/// Writes to standard output. A reader that has seen enough is not an error.
+fn print(text: &str) -> Result<(), Told> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            message::error(format_args!("cannot write to standard output: {error}"));
+            Err(Told)
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,168 @@
+//! The layer of the file.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::ops::Range;
+use std::path::Path;
+
+use axion_actors::config::{Given, Key, Kind, Value, can_be_variable, section};
+use axion_actors::model::PoolKind;
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+use super::origin::{Origin, Place};
+use super::problem::{LoadError, NamedBy, Problem, SourceText, Trouble};
+use super::{Layer, nearest};
+
+/// The largest file that is read (L9).
+const LIMIT: u64 = 1 << 20;
+
+/// Takes a file into memory.
+pub(super) fn open(path: &Path, named_by: NamedBy) -> Result<SourceText, LoadError> {
+    let unreadable = |source| LoadError::Unreadable { path: path.to_owned(), named_by, source };
+    let mut bytes = Vec::new();
+    std::fs::File::open(path).and_then(|file| file.take(LIMIT + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
+    if bytes.len() as u64 > LIMIT {
+        return Err(LoadError::TooLarge { path: path.to_owned(), named_by, limit: LIMIT });
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = before.iter().filter(|it| **it == b'\n').count() + 1;
+        LoadError::NotText { path: path.to_owned(), named_by, line }
+    })?;
+    Ok(SourceText { path: path.to_owned(), text })
+}
+
+/// Reads what a file says.
+pub(super) fn read(source: &SourceText) -> Layer {
+    let (table, errors) = DeTable::parse_recoverable(&source.text);
+    let mut reader = Reader { source, layer: Layer::default() };
+    reader.top(table.get_ref());
+    // Where the text could not be understood, what was made of it says nothing.
+    let lines: Vec<Range<usize>> =
+        errors.iter().map(|error| lines_of(&source.text, &error.span().unwrap_or_default())).collect();
+    let clear = |at: usize| !lines.iter().any(|line| line.contains(&at));
+    reader.layer.values.retain(|(_, _, origin)| !matches!(origin, Origin::File { start, .. } if !clear(*start)));
+    reader.layer.problems.retain(|it| !matches!(&it.place, Place::File { span, .. } if !clear(span.start)));
+    for error in errors {
+        let span = error.span().unwrap_or_default();
+        let trouble = Trouble::Syntax { message: error.message().to_owned() };
+        reader.layer.problems.push(Problem { place: source.place(span), trouble });
+    }
+    reader.layer
+}
+
+/// The whole lines around some bytes.
+fn lines_of(text: &str, span: &Range<usize>) -> Range<usize> {
+    let start = text[..text.floor_char_boundary(span.start)].rfind('\n').map_or(0, |at| at + 1);
+    let end = text.ceil_char_boundary(span.end);
+    start..text[end..].find('\n').map_or(text.len(), |at| end + at) + 1
+}
+
+struct Reader<'a> {
+    source: &'a SourceText,
+    layer: Layer,
+}
+
+impl Reader<'_> {
+    fn top(&mut self, table: &DeTable<'_>) {
+        for (name, value) in table {
+            let pool = PoolKind::ALL.into_iter().find(|pool| section(*pool) == name.get_ref().as_ref());
+            match (pool, value.get_ref()) {
+                (Some(pool), DeValue::Table(table)) => {
+                    for (name, value) in table {
+                        self.entry(Some(section(pool)), name, value);
+                    }
+                }
+                (Some(pool), other) => {
+                    let trouble = Trouble::WrongKind {
+                        key: section(pool).to_owned(),
+                        found: given(other).1.to_owned(),
+                        allowed: format!("a table: [{}]", section(pool)),
+                    };
+                    self.problem(value.span(), trouble);
+                }
+                (None, _) => self.entry(None, name, value),
+            }
+        }
+    }
+
+    fn entry(&mut self, table: Option<&'static str>, name: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>) {
+        let key = Key::all().find(|key| key.section() == table && key.short_name() == name.get_ref().as_ref());
+        let Some(key) = key else {
+            let advice = nearest::advice(name.get_ref(), table);
+            let name_in_full = table.map_or_else(String::new, |table| format!("{table}.")) + name.get_ref();
+            // What it is shown on may obey control characters.
+            let name_in_full = name_in_full.escape_debug().to_string();
+            self.problem(name.span(), Trouble::UnknownKey { name: name_in_full, advice });
+            return;
+        };
+        let read = match (key.kind(), value.get_ref()) {
+            (Kind::Variables, DeValue::Table(table)) => self.texts(key, table).map(Value::Texts),
+            (_, found) => match key.read(given(found).0) {
+                Ok(value) => Some(self.in_folder(key, value)),
+                Err(wrong) => {
+                    self.layer.problems.push(Problem::wrong(self.source.place(value.span()), key, wrong));
+                    None
+                }
+            },
+        };
+        if let Some(read) = read {
+            self.layer.values.push((key, read, self.source.origin(value.span())));
+        }
+    }
+
+    /// The texts of a table, if they all are.
+    fn texts(&mut self, key: Key, table: &DeTable<'_>) -> Option<BTreeMap<String, String>> {
+        let mut texts = BTreeMap::new();
+        for (name, value) in table {
+            let entry = format!("{}.{}", key.name(), name.get_ref());
+            let allowed = "a text, in quotes".to_owned();
+            match value.get_ref() {
+                DeValue::String(text) if can_be_variable(name.get_ref(), text) => {
+                    texts.insert(name.get_ref().to_string(), text.to_string());
+                }
+                DeValue::String(text) => {
+                    let allowed = "a name without \"=\" and a text without null characters".to_owned();
+                    self.problem(name.span(), Trouble::OutOfRange { key: entry, value: format!("{text:?}"), allowed });
+                }
+                other => {
+                    let found = given(other).1.to_owned();
+                    self.problem(value.span(), Trouble::WrongKind { key: entry, found, allowed });
+                }
+            }
+        }
+        (texts.len() == table.len()).then_some(texts)
+    }
+
+    /// What a file says of paths is meant from where the file is.
+    fn in_folder(&self, key: Key, value: Value) -> Value {
+        let on_path = |path: &Path| matches!(key.kind(), Kind::Program) && path.components().count() == 1;
+        match (value, self.source.path.parent()) {
+            (Value::Path(path), Some(folder)) if !on_path(&path) => Value::Path(folder.join(path)),
+            (value, _) => value,
+        }
+    }
+
+    fn problem(&mut self, span: Range<usize>, trouble: Trouble) {
+        self.layer.problems.push(Problem { place: self.source.place(span), trouble });
+    }
+}
+
+/// A value as the keys read it, and its kind by name.
+fn given<'a>(value: &'a DeValue<'_>) -> (Given<'a>, &'static str) {
+    match value {
+        DeValue::String(text) => (Given::Text(text), "a text"),
+        DeValue::Integer(number) => {
+            let whole = i128::from_str_radix(number.as_str(), number.radix());
+            (whole.map_or(Given::Other("a number so large"), Given::Whole), "a number")
+        }
+        DeValue::Float(number) => {
+            (number.as_str().parse().map_or(Given::Other("this number"), Given::Number), "a number")
+        }
+        DeValue::Boolean(flag) => (Given::Flag(*flag), "true or false"),
+        DeValue::Datetime(_) => (Given::Other("a date"), "a date"),
+        DeValue::Array(_) => (Given::Other("a list"), "a list"),
+        DeValue::Table(_) => (Given::Other("a table"), "a table"),
+    }
+}

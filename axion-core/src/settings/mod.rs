@@ -1,0 +1,216 @@
+//! Where settings come from: defaults, then a file, then `AXION_*` environment variables; what the
+//! program sets itself goes on top. Reads the file and the variables, and keeps where each value is
+//! from. What the settings are stands in `axion_actors::config`.
+
+mod environment;
+mod file;
+mod find;
+mod nearest;
+mod origin;
+mod problem;
+mod text;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use axion_actors::config::{Config, Key, Value};
+pub use environment::RESERVED_VARIABLES;
+pub use find::CONFIG_FILE;
+pub use origin::{Origin, Place};
+pub use problem::{Invalid, LoadError, NamedBy, Problem, SourceText, Trouble};
+pub use text::{config_reference, config_template};
+
+use crate::builder::EngineBuilder;
+
+/// The variable that names the file.
+const FILE_VARIABLE: &str = "AXION_CONFIG";
+
+/// Reads the configuration. Without further calls: the file that `AXION_CONFIG` names, else
+/// `axion.toml` in the current folder or the nearest one above it, and the process's `AXION_*`
+/// variables.
+#[derive(Clone, Debug, Default)]
+pub struct ConfigLoader {
+    file: FileChoice,
+    folder: Option<PathBuf>,
+    variables: Option<Vec<(OsString, OsString)>>,
+}
+
+#[derive(Clone, Debug, Default)]
+enum FileChoice {
+    #[default]
+    Search,
+    Named(PathBuf),
+    None,
+}
+
+/// A configuration that was read, and where each of its values is from.
+#[derive(Clone, Debug)]
+pub struct LoadedConfig {
+    /// The settings.
+    pub config: Config,
+    /// The file that was read, if there was one.
+    pub file: Option<PathBuf>,
+    origins: BTreeMap<String, Origin>,
+}
+
+impl LoadedConfig {
+    /// Where the value of a key is from.
+    #[must_use]
+    pub fn origin(&self, key: Key) -> Origin {
+        self.origins.get(&key.name()).cloned().unwrap_or_default()
+    }
+}
+
+/// What one layer says: values by key, where they stand, and what is wrong with the layer.
+#[derive(Debug, Default)]
+struct Layer {
+    values: Vec<(Key, Value, Origin)>,
+    problems: Vec<Problem>,
+}
+
+impl ConfigLoader {
+    /// Reads everything that there is.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads this file, which has to be there.
+    #[must_use]
+    pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.file = FileChoice::Named(path.into());
+        self
+    }
+
+    /// Reads no file.
+    #[must_use]
+    pub fn no_file(mut self) -> Self {
+        self.file = FileChoice::None;
+        self
+    }
+
+    /// Looks for the file in this folder and those above, instead of the current one.
+    #[must_use]
+    pub fn search_from(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
+        self
+    }
+
+    /// Takes these for the environment variables, instead of the process's.
+    #[must_use]
+    pub fn variables<N: Into<OsString>, V: Into<OsString>>(
+        mut self,
+        variables: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        self.variables = Some(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect());
+        self
+    }
+
+    /// Reads, and checks everything.
+    ///
+    /// # Errors
+    /// If a file that was named cannot be read, or with everything that is wrong in file and variables.
+    pub fn load(&self) -> Result<LoadedConfig, LoadError> {
+        let variables = self.variables.clone().unwrap_or_else(|| std::env::vars_os().collect());
+        let file = self.find(&variables);
+        let source = file.as_ref().map(|(path, named_by)| file::open(path, *named_by)).transpose()?;
+        let mut layers = Vec::new();
+        if let Some(source) = &source {
+            layers.push(file::read(source));
+        }
+        layers.push(environment::read(&variables));
+        merge(layers, source)
+    }
+
+    fn find(&self, variables: &[(OsString, OsString)]) -> Option<(PathBuf, NamedBy)> {
+        match &self.file {
+            FileChoice::None => None,
+            FileChoice::Named(path) => Some((path.clone(), NamedBy::Caller)),
+            FileChoice::Search => {
+                let named = variables.iter().find(|(name, value)| name == FILE_VARIABLE && !value.is_empty());
+                if let Some((_, path)) = named {
+                    return Some((path.into(), NamedBy::Variable));
+                }
+                let folder = self.folder.clone().or_else(|| std::env::current_dir().ok())?;
+                find::upwards(&folder).map(|path| (path, NamedBy::Search))
+            }
+        }
+    }
+}
+
+/// Puts layers on top of each other, the last one on top, and checks the whole.
+fn merge(layers: Vec<Layer>, source: Option<SourceText>) -> Result<LoadedConfig, LoadError> {
+    let path = source.as_ref().map(|it| it.path.clone());
+    let mut loaded = LoadedConfig { config: Config::default(), file: path, origins: BTreeMap::new() };
+    let mut problems = Vec::new();
+    for layer in layers {
+        for (key, value, origin) in layer.values {
+            // What `Key::read` gave, the key takes, unless the machine's numbers are too narrow for it.
+            if key.set(&mut loaded.config, value.clone()).is_err() {
+                problems.push(Problem::out_of_range(place(&origin, source.as_ref()), key, key.text(&value)));
+            }
+            loaded.origins.insert(key.name(), origin);
+        }
+        problems.extend(layer.problems);
+    }
+    for error in loaded.config.problems() {
+        let keys: Vec<&str> = std::iter::once(error.key.as_str()).chain(error.with.iter().copied()).collect();
+        // A value that was refused says nothing about how it fits to the others.
+        if problems.iter().any(|it| it.trouble.key().is_some_and(|key| keys.contains(&key))) {
+            continue;
+        }
+        let origin = keys.iter().find_map(|key| loaded.origins.get(*key)).cloned().unwrap_or_default();
+        let others = keys[1..].iter().filter_map(|key| Some((Key::find(key)?, loaded.origins.get(*key)?)));
+        let with = others.map(|(key, origin)| {
+            format!(
+                "{} = {} ({})",
+                key.name(),
+                key.text(&key.get(&loaded.config)),
+                origin.describe(loaded.file.as_deref())
+            )
+        });
+        let trouble = Trouble::Impossible {
+            with: with.collect(),
+            key: error.key.clone(),
+            value: error.value.clone(),
+            allowed: error.allowed.clone(),
+        };
+        problems.push(Problem { place: place(&origin, source.as_ref()), trouble });
+    }
+    if problems.is_empty() {
+        return Ok(loaded);
+    }
+    problems.sort_by(|one, other| one.place.cmp(&other.place));
+    Err(LoadError::Invalid(Invalid { problems, source }))
+}
+
+fn place(origin: &Origin, source: Option<&SourceText>) -> Place {
+    match (origin, source) {
+        (Origin::File { start, end, .. }, Some(source)) => source.place(*start..*end),
+        (Origin::Variable(name), _) => Place::Variable(name.clone()),
+        _ => Place::Defaults,
+    }
+}
+
+impl EngineBuilder {
+    /// Settings from `axion.toml` and the `AXION_*` variables, as [`ConfigLoader::new`] reads them;
+    /// calls on the builder go on top.
+    ///
+    /// # Errors
+    /// As [`ConfigLoader::load`].
+    pub fn from_environment() -> Result<Self, LoadError> {
+        Ok(Self::default().config(ConfigLoader::new().load()?.config))
+    }
+
+    /// Settings from this file and the `AXION_*` variables; calls on the builder go on top.
+    ///
+    /// # Errors
+    /// As [`ConfigLoader::load`].
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, LoadError> {
+        Ok(Self::default().config(ConfigLoader::new().file(path.as_ref()).load()?.config))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,29 @@
+//! What somebody may have meant by a name that does not exist.
+
+use axion_actors::config::{Key, section};
+use axion_actors::model::PoolKind;
+
+/// The name that is the fewest slips of the keyboard away, if they are few for its length.
+pub(super) fn nearest(name: &str, names: impl IntoIterator<Item = String>) -> Option<String> {
+    let wanted = name.to_ascii_lowercase().replace('-', "_");
+    let away = |it: &String| strsim::damerau_levenshtein(&wanted, &it.to_ascii_lowercase());
+    let found = names.into_iter().map(|it| (away(&it), it)).min_by_key(|(away, _)| *away);
+    found.filter(|(away, it)| *away <= 1 + it.len() / 4).map(|(_, it)| it)
+}
+
+/// Advice on a name that is no key of this table of a file.
+pub(super) fn advice(name: &str, table: Option<&str>) -> String {
+    let sections: Vec<&str> = PoolKind::ALL.into_iter().map(section).collect();
+    let elsewhere: Vec<Key> = Key::all().filter(|key| key.short_name() == name && key.section() != table).collect();
+    match (table, elsewhere.first().map(|key| key.section())) {
+        (Some(_), Some(None)) => return format!("`{name}` belongs above the first [section] of the file"),
+        (None, Some(Some(_))) => {
+            return format!("`{name}` is a key of the tables [{}] and [{}]", sections[0], sections[1]);
+        }
+        _ => {}
+    }
+    let here = Key::all().filter(|key| key.section() == table).map(|key| key.short_name().to_owned());
+    let tables = table.is_none().then(|| sections.into_iter().map(str::to_owned)).into_iter().flatten();
+    let near = nearest(name, here.chain(tables));
+    near.map_or_else(|| "`axion config init -` lists all keys".to_owned(), |near| format!("did you mean `{near}`?"))
+}

@@ -1,0 +1,247 @@
+//! What can be wrong with a configuration, told completely.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use axion_actors::config::{Key, Wrong};
+
+use super::origin::{Origin, Place};
+
+/// The configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// There is no reading the file.
+    #[error("cannot read the configuration file {}{named_by}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Who named it.
+        named_by: NamedBy,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is larger than any configuration.
+    #[error("the configuration file {}{named_by} is larger than {limit} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Who named it.
+        named_by: NamedBy,
+        /// How large it may be.
+        limit: u64,
+    },
+    /// The file is not UTF-8.
+    #[error("the configuration file {}{named_by} is not UTF-8 text, at line {line}", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// Who named it.
+        named_by: NamedBy,
+        /// The first line that is not, counted from 1.
+        line: usize,
+    },
+    /// It says what cannot be.
+    #[error(transparent)]
+    Invalid(Invalid),
+}
+
+/// Who said that a file is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamedBy {
+    /// The program, by its path.
+    Caller,
+    /// The environment variable `AXION_CONFIG`.
+    Variable,
+    /// Nobody: it was found.
+    Search,
+}
+
+impl fmt::Display for NamedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Caller | Self::Search => "",
+            Self::Variable => " (named by AXION_CONFIG)",
+        })
+    }
+}
+
+/// Everything that is wrong: first the file from its beginning, then the variables by name.
+#[derive(Debug)]
+pub struct Invalid {
+    /// At least one.
+    pub problems: Vec<Problem>,
+    /// The file's text, if there was a file.
+    pub source: Option<SourceText>,
+}
+
+impl std::error::Error for Invalid {}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, problem) in self.problems.iter().enumerate() {
+            if number > 0 {
+                f.write_str("\n")?;
+            }
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// A file and what stands in it.
+#[derive(Clone, Debug)]
+pub struct SourceText {
+    /// The file.
+    pub path: PathBuf,
+    /// All of it.
+    pub text: String,
+}
+
+impl SourceText {
+    /// Where these bytes are.
+    pub(super) fn place(&self, span: Range<usize>) -> Place {
+        let (line, column) = self.line_and_column(span.start);
+        Place::File { path: self.path.clone(), line, column, span }
+    }
+
+    /// These bytes as the origin of a value.
+    pub(super) fn origin(&self, span: Range<usize>) -> Origin {
+        let (line, column) = self.line_and_column(span.start);
+        Origin::File { line, column, start: span.start, end: span.end }
+    }
+
+    fn line_and_column(&self, at: usize) -> (usize, usize) {
+        let before = &self.text[..self.text.floor_char_boundary(at)];
+        let line = before.rsplit_once('\n').map_or(before, |(_, line)| line);
+        (before.matches('\n').count() + 1, line.chars().count() + 1)
+    }
+}
+
+/// One thing that is wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {trouble}")]
+pub struct Problem {
+    /// Where.
+    pub place: Place,
+    /// What.
+    pub trouble: Trouble,
+}
+
+/// What is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {}{}", self.title(), self.label(), self.beside().map(|it| format!("; {it}")).unwrap_or_default())]
+#[non_exhaustive]
+pub enum Trouble {
+    /// The file is not TOML.
+    Syntax {
+        /// What the parser says.
+        message: String,
+    },
+    /// There is no such setting.
+    UnknownKey {
+        /// What was given.
+        name: String,
+        /// What may have been meant.
+        advice: String,
+    },
+    /// There is no such variable.
+    UnknownVariable {
+        /// What may have been meant.
+        advice: String,
+    },
+    /// A value of another kind than the setting takes.
+    WrongKind {
+        /// The setting.
+        key: String,
+        /// What was given.
+        found: String,
+        /// What may be given.
+        allowed: String,
+    },
+    /// A value that the setting does not reach to.
+    OutOfRange {
+        /// The setting.
+        key: String,
+        /// What was given.
+        value: String,
+        /// What may be given.
+        allowed: String,
+    },
+    /// Values that do not fit together.
+    Impossible {
+        /// The setting.
+        key: String,
+        /// Its value.
+        value: String,
+        /// What it may be beside the others.
+        allowed: String,
+        /// The others that were set, with their values and origins.
+        with: Vec<String>,
+    },
+    /// A value that is not UTF-8.
+    NotText,
+}
+
+impl Trouble {
+    /// The setting, if it is a known one.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Self::WrongKind { key, .. } | Self::OutOfRange { key, .. } | Self::Impossible { key, .. } => Some(key),
+            _ => None,
+        }
+    }
+
+    /// What is wrong, in a few words.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match self {
+            Self::Syntax { .. } => "not TOML".to_owned(),
+            Self::UnknownKey { name, .. } => format!("unknown key `{name}`"),
+            Self::UnknownVariable { .. } => "it sets no key".to_owned(),
+            Self::WrongKind { key, found, .. } => format!("`{key}` cannot be {found}"),
+            Self::OutOfRange { key, value, .. } => format!("`{key}` = {value} is out of range"),
+            Self::Impossible { key, value, .. } => format!("`{key}` = {value} does not fit"),
+            Self::NotText => "the value is not text".to_owned(),
+        }
+    }
+
+    /// What would be right, to stand beside the place.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match self {
+            Self::Syntax { message } => message.clone(),
+            Self::UnknownKey { advice, .. } | Self::UnknownVariable { advice } => advice.clone(),
+            Self::WrongKind { allowed, .. } | Self::OutOfRange { allowed, .. } => format!("it takes {allowed}"),
+            Self::Impossible { key, allowed, .. } => format!("`{key}` has to be {allowed}"),
+            Self::NotText => "it has to be UTF-8".to_owned(),
+        }
+    }
+
+    /// What else was set that takes part.
+    #[must_use]
+    pub fn beside(&self) -> Option<String> {
+        match self {
+            Self::Impossible { with, .. } if !with.is_empty() => Some(format!("beside {}", with.join(", "))),
+            _ => None,
+        }
+    }
+}
+
+impl Problem {
+    pub(super) fn wrong(place: Place, key: Key, wrong: Wrong) -> Self {
+        match wrong {
+            Wrong::Kind(found) => {
+                let (key, allowed) = (key.name(), key.allowed());
+                Self { place, trouble: Trouble::WrongKind { key, found, allowed } }
+            }
+            Wrong::Range(value) => Self::out_of_range(place, key, value),
+        }
+    }
+
+    pub(super) fn out_of_range(place: Place, key: Key, value: String) -> Self {
+        Self { place, trouble: Trouble::OutOfRange { key: key.name(), value, allowed: key.allowed() } }
+    }
+}

@@ -1,0 +1,177 @@
+//! Configurations as text: the one in use, the commented defaults, and the tables of the
+//! documentation.
+
+use std::fmt::Write;
+
+use axion_actors::config::{Config, Key, Kind, Value};
+use serde_json::json;
+
+use super::{LoadedConfig, Origin, RESERVED_VARIABLES};
+
+/// The length of the template's lines.
+const WIDTH: usize = 100;
+
+const TEMPLATE_HEAD: &str = "\
+# The configuration of Axion. Every key stands here with its default, switched off by a `#`: take the
+# `#` away and change the value. Times are seconds or texts such as \"500ms\", \"1.5s\", \"10m\"; sizes are
+# bytes or texts such as \"64KiB\", \"200M\", \"1.5G\". Environment variables go before this file:
+# AXION_CPU_BOUND_COUNT=4, AXION_CPU_BOUND_WORKER_NICE=5. `axion config check` says what is wrong with
+# it, `axion config show --origin` what holds and why.
+";
+
+impl LoadedConfig {
+    /// The settings as a configuration file, if asked for with a comment on where each is from.
+    #[must_use]
+    pub fn to_toml(&self, origins: bool) -> String {
+        let lines: Vec<_> = Key::all()
+            .map(|key| (key, format!("{} = {}", key.short_name(), literal(key, &key.get(&self.config)))))
+            .collect();
+        let width = lines.iter().map(|(_, line)| line.chars().count()).filter(|it| *it <= WIDTH / 2).max();
+        let width = width.unwrap_or_default();
+        let mut text = String::new();
+        let mut section = None;
+        for (key, line) in lines {
+            start_section(&mut text, &mut section, key);
+            let _ = match origins {
+                true => writeln!(text, "{line:width$}  # {}", self.origin(key).describe(self.file.as_deref())),
+                false => writeln!(text, "{line}"),
+            };
+        }
+        text
+    }
+
+    /// The settings as JSON: times in seconds, sizes in bytes, `null` for "none". If asked for, each
+    /// value stands in an object beside its origin.
+    #[must_use]
+    pub fn to_json(&self, origins: bool) -> serde_json::Value {
+        let mut settings = serde_json::Map::new();
+        for key in Key::all() {
+            let value = json_value(key, &key.get(&self.config));
+            let entry = if origins { json!({"value": value, "origin": self.json_origin(key)}) } else { value };
+            let table = match key.section() {
+                None => Some(&mut settings),
+                Some(section) => settings.entry(section).or_insert_with(|| json!({})).as_object_mut(),
+            };
+            if let Some(table) = table {
+                table.insert(key.short_name().to_owned(), entry);
+            }
+        }
+        settings.into()
+    }
+
+    fn json_origin(&self, key: Key) -> serde_json::Value {
+        match self.origin(key) {
+            Origin::Default => json!({"from": "default"}),
+            Origin::File { line, column, .. } => {
+                let path = self.file.as_ref().map(|it| it.display().to_string());
+                json!({"from": "file", "path": path, "line": line, "column": column})
+            }
+            Origin::Variable(name) => json!({"from": "variable", "name": name}),
+        }
+    }
+}
+
+/// A configuration file with every key, its meaning and its default, commented out.
+#[must_use]
+pub fn config_template() -> String {
+    let mut text = TEMPLATE_HEAD.to_owned();
+    let mut section = None;
+    for key in Key::all() {
+        start_section(&mut text, &mut section, key);
+        let sentence = format!("{} Takes {}.", key.meaning(), key.allowed_briefly());
+        let _ =
+            writeln!(text, "\n{}#{} = {}", comment(&sentence), key.short_name(), literal(key, &key.default_value()));
+    }
+    text
+}
+
+fn start_section(text: &mut String, section: &mut Option<&'static str>, key: Key) {
+    if let Some(name) = key.section().filter(|_| key.section() != *section) {
+        let _ = writeln!(text, "\n[{name}]");
+        *section = Some(name);
+    }
+}
+
+fn comment(sentence: &str) -> String {
+    let mut lines = String::new();
+    let mut line = "#".to_owned();
+    for word in sentence.split_whitespace() {
+        if line.chars().count() + word.chars().count() + 1 > WIDTH {
+            lines.push_str(&line);
+            lines.push('\n');
+            line = "#".to_owned();
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    lines + &line + "\n"
+}
+
+/// The tables of `docs/configuration.md`, in Markdown: keys, keys of the sections, reserved variables.
+#[must_use]
+pub fn config_reference() -> String {
+    let row = |key: Key| {
+        let default = literal(key, &key.default_value());
+        format!("| `{}` | `{default}` | {} | {} |\n", key.short_name(), key.allowed_briefly(), key.meaning())
+    };
+    let head = "| key | default | takes | meaning |\n| --- | --- | --- | --- |\n";
+    let mut text = head.to_owned();
+    text.extend(Key::all().filter(|key| key.section().is_none()).map(row));
+    let sections: Vec<&str> = Key::all().filter_map(Key::section).collect();
+    let (first, last) = (sections.first().copied().unwrap_or_default(), sections.last().copied().unwrap_or_default());
+    let _ = writeln!(text, "\nIn the tables `[{first}]` and `[{last}]`:\n");
+    text.push_str(head);
+    text.extend(Key::all().filter(|key| key.section() == Some(first)).map(row));
+    text.push_str("\nVariables that begin with `AXION_` and set no key:\n\n| variable | what for |\n| --- | --- |\n");
+    text.extend(RESERVED_VARIABLES.iter().map(|(name, meaning)| format!("| `{name}` | {meaning} |\n")));
+    text
+}
+
+/// A value as it stands in a file.
+fn literal(key: Key, value: &Value) -> String {
+    let quoted = |text: String| toml::Value::String(text).to_string();
+    match (key.kind(), value) {
+        (Kind::Size { .. }, Value::Whole(_)) => {
+            let text = key.text(value);
+            if text.bytes().all(|it| it.is_ascii_digit()) { text } else { quoted(text) }
+        }
+        (_, Value::Flag(_) | Value::Whole(_) | Value::Number(_)) => key.text(value),
+        (_, Value::Texts(texts)) => {
+            let texts = texts.iter().map(|(name, text)| (name.clone(), toml::Value::String(text.clone())));
+            toml::Value::Table(texts.collect()).to_string()
+        }
+        (_, Value::Absent | Value::Time(_) | Value::Name(_) | Value::Path(_)) => quoted(key.text(value)),
+    }
+}
+
+fn json_value(key: Key, value: &Value) -> serde_json::Value {
+    match value {
+        Value::Absent if key.absent() == Some("auto") => json!("auto"),
+        Value::Absent => serde_json::Value::Null,
+        Value::Flag(flag) => json!(flag),
+        // No setting is wider than 64 bits.
+        Value::Whole(number) => i64::try_from(*number).map_or_else(|_| json!(number.to_string()), |it| json!(it)),
+        Value::Number(number) => json!(number),
+        Value::Time(time) => json!(time.as_secs_f64()),
+        Value::Name(name) => json!(name),
+        Value::Path(path) => json!(path.display().to_string()),
+        Value::Texts(texts) => json!(texts),
+    }
+}
+
+/// Keeps the template honest: what it says without its comment signs are the defaults.
+#[cfg(test)]
+pub(super) fn switched_on(template: &str) -> String {
+    let on = |line: &str| match line.strip_prefix('#') {
+        Some(rest) if rest.starts_with(|it: char| it.is_ascii_lowercase()) => format!("{rest}\n"),
+        _ => format!("{line}\n"),
+    };
+    template.lines().map(on).collect()
+}
+
+/// The settings of a program that reads nothing.
+impl From<Config> for LoadedConfig {
+    fn from(config: Config) -> Self {
+        Self { config, file: None, origins: std::collections::BTreeMap::new() }
+    }
+}
