@@ -105,6 +105,7 @@ impl Scheduler {
             error
         };
         let killed = matches!(reason, WorkerDownReason::Killed(_));
+        let most = self.table.task(key).map_or(0, |task| task.options().max_worker_losses);
         match task.kill {
             Some(KillReason::Deadline) => {
                 let error = examined(self.timed_out(worker, key), Some(EndedBy::Deadline));
@@ -115,10 +116,20 @@ impl Scheduler {
                 self.failed(key, by, examined(cancelled(), ended_by), None, output, now);
             }
             Some(KillReason::MemoryLimit) if lot.alone || alone => {
-                let most = self.pools[worker.id.pool.index()].rules.task_memory.unwrap_or_default();
-                let words = format!("the process {} held more than {most} bytes of memory; killed", worker.id);
+                let limit = self.pools[worker.id.pool.index()].rules.task_memory.unwrap_or_default();
+                let words = format!("the process {} held more than {limit} bytes of memory; killed", worker.id);
                 let error = TaskError::new(ErrorKind::MemoryLimit, words);
                 self.failed(key, by, examined(error, Some(EndedBy::MemoryLimit)), None, output, now);
+            }
+            // One that must not run twice does not, whosever fault the end of its worker was.
+            _ if killed && most == 0 => {
+                let ended_by = match reason {
+                    WorkerDownReason::Killed(KillReason::MemoryLimit) => EndedBy::MemoryLimit,
+                    _ => EndedBy::Neighbour,
+                };
+                let error = examined(lost_with_a_neighbour(worker, ended_by), Some(ended_by));
+                let end = End { outcome: Outcome::Lost(Box::new(error)), nanos: None, output };
+                self.finish(key, Some(by), end, now);
             }
             // Each of them can have been the one: each runs again alone.
             _ if matches!(reason, WorkerDownReason::Killed(KillReason::MemoryLimit)) => {
@@ -129,15 +140,11 @@ impl Scheduler {
                 let error = examined(lost(worker, reason), Some(EndedBy::Neighbour));
                 self.run_again(key, by, error, false, now);
             }
+            _ if lot.losses < most => self.run_again(key, by, examined(lost(worker, reason), None), true, now),
             _ => {
                 let error = examined(lost(worker, reason), None);
-                let most = self.table.task(key).map_or(0, |task| task.options().max_worker_losses);
-                if lot.losses < most {
-                    self.run_again(key, by, error, true, now);
-                } else {
-                    let end = End { outcome: Outcome::Lost(Box::new(error)), nanos: None, output };
-                    self.finish(key, Some(by), end, now);
-                }
+                let end = End { outcome: Outcome::Lost(Box::new(error)), nanos: None, output };
+                self.finish(key, Some(by), end, now);
             }
         }
     }
@@ -254,4 +261,17 @@ pub(super) fn lost(worker: WorkerRef, reason: &WorkerDownReason) -> TaskError {
         WorkerDownReason::StartFailed { message, .. } => format!("did not start: {message}"),
     };
     TaskError::new(ErrorKind::WorkerLost, format!("worker {} {what}", worker.id))
+}
+
+/// The error of a task that may not run again, but whose worker had to be ended because of another.
+fn lost_with_a_neighbour(worker: WorkerRef, ended_by: EndedBy) -> TaskError {
+    let why = match ended_by {
+        EndedBy::MemoryLimit => "the tasks in it together held more memory than one may",
+        _ => "another task in it reached its time limit or was cancelled",
+    };
+    let words = format!(
+        "worker {} had to be ended while it ran this task, because {why}; `max_worker_losses` 0 forbids a second run",
+        worker.id
+    );
+    TaskError::new(ErrorKind::WorkerLost, words)
 }

@@ -1,5 +1,7 @@
 //! Placement, windows and departures as cases; L1, L3, L5 over random histories.
 
+mod ends;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
@@ -496,6 +498,8 @@ struct World {
     ordered: [Option<(Seq, KillReason)>; 3],
     accepted: Vec<TaskId>,
     records: Vec<Arc<TaskRecord>>,
+    /// Must not run twice.
+    once: BTreeSet<TaskId>,
     /// Attempts that a truthful world counts: ended, or running when their process did.
     counted: BTreeMap<TaskId, u32>,
 }
@@ -528,6 +532,9 @@ impl World {
                         None => task,
                     }
                 });
+                if losses == 0 {
+                    self.once.extend(&ids);
+                }
                 self.accepted.extend(ids);
             }
             Step::Join(index) if !self.alive[usize::from(index)] => {
@@ -680,6 +687,7 @@ proptest! {
             ordered: [None; 3],
             accepted: Vec::new(),
             records: Vec::new(),
+            once: BTreeSet::new(),
             counted: BTreeMap::new(),
         };
         for step in steps {
@@ -709,6 +717,9 @@ proptest! {
         // The trace tells the same story.
         let mut states: BTreeMap<TaskId, &str> = BTreeMap::new();
         for event in world.scheduler.table_mut().take_events() {
+            if let EventKind::TaskRerun { task, .. } = &event.kind {
+                prop_assert!(!world.once.contains(task), "one that must not run twice does not");
+            }
             let (task, legal, next): (_, &[Option<&str>], _) = match event.kind {
                 EventKind::TaskAccepted { task, .. } => (task, &[None], "queued"),
                 EventKind::TaskSent { task, .. } => (task, &[Some("queued")], "sent"),
