@@ -307,6 +307,7 @@ impl Config {
         )?;
         within("output_queue_size", self.output_queue_size, 1..=MOST_QUEUED, "1 to 100000000")?;
         within("output_queue_bytes", self.output_queue_bytes, 1..=usize::MAX, "at least 1")?;
+        within("record_limit", self.record_limit, 4 << 10..=1 << 40, "4096 (4 KiB) to 1099511627776 (1 TiB)")?;
         within("frame_limit", self.frame_limit, SMALLEST_FRAME..=1 << 30, "1048576 (1 MiB) to 1073741824 (1 GiB)")?;
         within("captured_output_limit", self.captured_output_limit, 0..=1 << 30, "0 to 1073741824 (1 GiB)")?;
         for (key, percent) in
@@ -411,12 +412,13 @@ mod tests {
     #[test]
     fn a_setting_out_of_range_is_refused_by_name() {
         type Spoil = fn(&mut Config);
-        let cases: [(&str, Spoil); 13] = [
+        let cases: [(&str, Spoil); 14] = [
             ("wait_spin", |c| c.wait_spin = Duration::from_secs(1)),
             ("input_queue_size", |c| c.input_queue_size = 0),
             ("output_queue_size", |c| c.output_queue_size = 0),
             ("cpu_bound_task_limit", |c| c.cpu_bound_task_limit = 0),
             ("io_bound_task_limit", |c| c.io_bound_task_limit = 513),
+            ("record_limit", |c| c.record_limit = 100),
             ("frame_limit", |c| c.frame_limit = 10),
             ("start_timeout", |c| c.start_timeout = Duration::ZERO),
             ("io_bound_max", |c| {

@@ -18,7 +18,8 @@ use crate::policy::task_table::Keep;
 const MS: u64 = 1_000_000;
 
 fn scheduler() -> Scheduler {
-    let mut table = TaskTable::new(Timestamp::UNIX_EPOCH, Keep { count: 1 << 20, bytes: 1 << 30, age: None });
+    let mut table =
+        TaskTable::new(Timestamp::UNIX_EPOCH, Keep { count: 1 << 20, bytes: 1 << 30, each: 1 << 20, age: None });
     table.record_events(true);
     Scheduler::new(table, [PoolRules::default(); 2])
 }
@@ -400,7 +401,7 @@ fn a_task_that_has_not_started_in_time_expires_and_one_that_has_does_not() {
 }
 
 fn ruled(rules: PoolRules) -> Scheduler {
-    let table = TaskTable::new(Timestamp::UNIX_EPOCH, Keep { count: 100, bytes: 1 << 20, age: None });
+    let table = TaskTable::new(Timestamp::UNIX_EPOCH, Keep { count: 100, bytes: 1 << 20, each: 1 << 20, age: None });
     Scheduler::new(table, [rules; 2])
 }
 
