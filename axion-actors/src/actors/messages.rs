@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::model::{KillReason, PoolKind, Seq, Task, TaskError, TaskId, TaskRecord, WorkerRef};
+use crate::policy::restart::BreakerState;
 use crate::policy::scheduler::{CancelAnswer, Departure, Report, RunTask};
 use crate::policy::task_table::ExpiredBy;
 
@@ -194,6 +195,14 @@ pub struct WorkerDown {
 pub struct StopWorkers {
     /// Gets the answer.
     pub reply: oneshot::Sender<()>,
+}
+
+/// Say what the breakers of the pools are. From whoever shows how the engine is.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct AskBreakers {
+    /// Gets the answer, by the pools' indices.
+    pub reply: oneshot::Sender<[BreakerState; 2]>,
 }
 
 /// Panic, to show what becomes of the engine then. From tests, to the Dispatcher.

@@ -9,7 +9,8 @@ use super::StopOnPanic;
 use super::dispatcher::Dispatcher;
 use super::events::EventBus;
 use super::messages::{
-    Introduce, PoolUnavailable, Recycle, Retire, StopWorkers, WorkerDown, WorkerJoined, WorkerLeft, WorkerReady,
+    AskBreakers, Introduce, PoolUnavailable, Recycle, Retire, StopWorkers, WorkerDown, WorkerJoined, WorkerLeft,
+    WorkerReady,
 };
 use super::worker::{Neighbours, Settings, Worker};
 use crate::config::Config;
@@ -219,7 +220,12 @@ impl Supervisor {
             down.departure.reason,
             WorkerDownReason::Exited(_) | WorkerDownReason::Protocol { .. } | WorkerDownReason::ActorPanicked
         );
-        let pause = if by_itself { self.breakers[down.worker.id.pool.index()].died(now) } else { None };
+        let breaker = &mut self.breakers[down.worker.id.pool.index()];
+        if by_itself && let Some(pause) = breaker.died(now) {
+            tracing::warn!(pool = %down.worker.id.pool, ?pause, "the breaker opens: workers die too often");
+        }
+        // What the engine itself has ended is no sign of ill health and is replaced at once.
+        let pause = Some(breaker.pause_left(now)).filter(|pause| by_itself && !pause.is_zero());
         let Some(slot) = self.slot(down.worker.id) else { return (Duration::ZERO, None) };
         let (delay, failure) = match &down.departure.reason {
             WorkerDownReason::StartFailed { definite, message } => (slot.starts.failed(*definite), message.clone()),
@@ -230,7 +236,6 @@ impl Supervisor {
                 let words = format!(
                     "its workers die too often (`max_restarts`, `restart_window`): replacements wait for {pause:?}"
                 );
-                tracing::warn!(pool = %down.worker.id.pool, "the breaker opens: {words}");
                 (pause.max(delay), Some(Trouble { breaker_open: true, words }))
             }
             None if slot.starts.hopeless() => {
@@ -289,6 +294,9 @@ impl Handler<WorkerReady> for Supervisor {
             let orders = present.address.clone().recipient();
             self.dispatcher.do_send(WorkerJoined { worker, slots, orders });
         }
+        if self.breakers[worker.id.pool.index()].ready(self.clock.now()) {
+            tracing::info!(pool = %worker.id.pool, "the breaker closes: {worker} is ready");
+        }
     }
 }
 
@@ -340,3 +348,14 @@ impl Handler<StopWorkers> for Supervisor {
         self.all_gone();
     }
 }
+
+impl Handler<AskBreakers> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, AskBreakers { reply }: AskBreakers, _: &mut Self::Context) {
+        let _ = reply.send(self.breakers.each_ref().map(Breaker::state));
+    }
+}
+
+#[cfg(test)]
+mod tests;

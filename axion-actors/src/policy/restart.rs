@@ -51,6 +51,9 @@ impl Starts {
 }
 
 /// The breaker of one pool: how often its workers die by themselves.
+///
+/// While it is open, workers that die wait for their replacements. Those that live go on and take the
+/// pool's tasks: it is then degraded, and only a pool without any worker refuses its tasks.
 #[derive(Clone, Debug)]
 pub struct Breaker {
     most: usize,
@@ -58,6 +61,22 @@ pub struct Breaker {
     deaths: VecDeque<Tick>,
     /// How often in a row it has opened.
     opened: u32,
+    state: BreakerState,
+}
+
+/// What a breaker is at present.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BreakerState {
+    /// Workers are replaced when they die.
+    #[default]
+    Closed,
+    /// Replacements wait, or have not become ready since.
+    Open {
+        /// Since when.
+        since: Tick,
+        /// When replacements are started again.
+        until: Tick,
+    },
 }
 
 /// The pause when a breaker opens for the first time.
@@ -67,7 +86,7 @@ impl Breaker {
     /// A breaker that opens at more than `most` deaths within `window`.
     #[must_use]
     pub fn new(most: u32, window: Duration) -> Self {
-        Self { most: most as usize, window, deaths: VecDeque::new(), opened: 0 }
+        Self { most: most as usize, window, deaths: VecDeque::new(), opened: 0, state: BreakerState::Closed }
     }
 
     /// A worker died by itself. If that is one too many, returns how long replacements have to wait:
@@ -85,9 +104,38 @@ impl Breaker {
         }
         // Half of the allowance is back after the pause.
         self.deaths.drain(..self.deaths.len().div_ceil(2));
-        let pause = FIRST_PAUSE * 2u32.pow(self.opened.min(8));
+        let pause = (FIRST_PAUSE * 2u32.pow(self.opened.min(8))).min(LONGEST_DELAY);
         self.opened += 1;
-        Some(pause.min(LONGEST_DELAY))
+        let since = match self.state {
+            BreakerState::Open { since, .. } => since,
+            BreakerState::Closed => now,
+        };
+        self.state = BreakerState::Open { since, until: now.after(pause) };
+        Some(pause)
+    }
+
+    /// How long replacements still have to wait; nothing while it is closed.
+    #[must_use]
+    pub fn pause_left(&self, now: Tick) -> Duration {
+        match self.state {
+            BreakerState::Open { until, .. } => until.since(now),
+            BreakerState::Closed => Duration::ZERO,
+        }
+    }
+
+    /// A worker became ready: the first one after the pause closes the breaker. Returns whether it did.
+    pub fn ready(&mut self, now: Tick) -> bool {
+        let closes = self.state != BreakerState::Closed && self.pause_left(now).is_zero();
+        if closes {
+            self.state = BreakerState::Closed;
+        }
+        closes
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn state(&self) -> BreakerState {
+        self.state
     }
 }
 
@@ -119,6 +167,23 @@ mod tests {
         let pauses: Vec<_> =
             (0..5).filter_map(|n| breaker.died(second(1000).after(Duration::from_millis(n)))).collect();
         assert_eq!(pauses, [Duration::from_secs(1)]);
+    }
+
+    #[test]
+    fn an_open_breaker_says_since_when_and_the_first_that_is_ready_after_the_pause_closes_it() {
+        let mut breaker = Breaker::new(1, Duration::from_secs(10));
+        let at = |millis| Tick(0).after(Duration::from_millis(millis));
+        assert_eq!((breaker.died(at(0)), breaker.state()), (None, BreakerState::Closed));
+        assert!(!breaker.ready(at(1)), "it is closed");
+        assert_eq!(breaker.died(at(10)), Some(FIRST_PAUSE));
+        assert_eq!(breaker.state(), BreakerState::Open { since: at(10), until: at(1010) });
+        assert_eq!(breaker.pause_left(at(510)), Duration::from_millis(500));
+        assert!(!breaker.ready(at(1009)), "one that was started before it opened");
+        // Another death while it is open makes the pause longer, not the story younger.
+        assert_eq!(breaker.died(at(1010)), Some(2 * FIRST_PAUSE));
+        assert_eq!(breaker.state(), BreakerState::Open { since: at(10), until: at(3010) });
+        assert!(breaker.ready(at(3010)));
+        assert_eq!((breaker.state(), breaker.pause_left(at(3010))), (BreakerState::Closed, Duration::ZERO));
     }
 
     #[test]
