@@ -171,7 +171,7 @@ impl Scheduler {
             match report {
                 Report::Ended { seq, nanos, result, output } => self.ended(worker, seq, nanos, result, output, now),
                 Report::Revoked { seqs } => self.returned(worker, seqs, now),
-                Report::Spared { seq } => self.spared(worker, seq),
+                Report::Spared { seq } => self.spared(worker, seq, now),
                 Report::Measured { resident } => self.measured(worker, resident),
             }
         }
@@ -190,7 +190,7 @@ impl Scheduler {
         let Departure { reason, running, mut outputs, post_mortem } = departure;
         let slots = member.slots;
         let started = |at: usize, seq: Seq| running.as_ref().map_or(at < slots, |seqs| seqs.contains(&seq));
-        let count = running.as_ref().map_or(slots.min(member.in_flight.len()), Vec::len);
+        let count = member.in_flight.iter().enumerate().filter(|(at, task)| started(*at, task.seq)).count();
         let mut unstarted = Vec::new();
         for (at, task) in member.in_flight.into_iter().enumerate() {
             task.stop_timers(&mut self.timers);
@@ -277,7 +277,7 @@ impl Scheduler {
                 Due::Expiry(key) => self.expired(key, now),
             }
         }
-        for member in self.pools.iter_mut().flat_map(|pool| pool.members.iter_mut().flatten()) {
+        for member in self.pools.iter_mut().flat_map(Pool::all_mut) {
             if member.stalls_at().is_some_and(|at| at <= now) {
                 member.stalled = true;
                 let seqs = member.in_flight.iter().skip(member.slots).map(|task| task.seq).collect();
@@ -290,7 +290,7 @@ impl Scheduler {
     /// sent ahead or kept (L10).
     #[must_use]
     pub fn next_tick(&self) -> Option<Tick> {
-        let members = self.pools.iter().flat_map(|pool| pool.members.iter().flatten());
+        let members = self.pools.iter().flat_map(Pool::all);
         members.filter_map(Member::stalls_at).chain(self.timers.next()).chain(self.table.next_expiry()).min()
     }
 

@@ -62,7 +62,8 @@ pub trait Child {
     /// Closes the data pipe behind what was sent: the child finishes that and exits.
     fn finish(&mut self);
     /// Kills the child and everything in its process group because of one attempt, after a look at
-    /// where its threads are; unless that attempt has ended, which `Spared` then says (L6).
+    /// where its threads are; unless that attempt has ended or not started, which `Spared` then says
+    /// (L6).
     fn kill_attempt(&mut self, seq: Seq);
     /// Kills the child and everything in its process group, now.
     fn kill(&mut self);
@@ -84,7 +85,7 @@ pub enum ChildEvent {
         /// The bytes.
         data: Bytes,
     },
-    /// An attempt that was to be killed had ended. Its result came before.
+    /// An attempt that was to be killed had ended, and its result came before; or it had not started.
     Spared {
         /// Which.
         seq: Seq,

@@ -460,9 +460,11 @@ impl Pump {
                 let _ = events.send(event).await;
             }
         }
-        // It may also have ended before the order to kill it came.
+        // It may also have ended before the order to kill it came, or not have started.
         if ended || self.page.running().is_some_and(|running| !running.contains(&seq)) {
             linux::continue_group(leader);
+            // They are of no kill, and say nothing of a later end.
+            self.last_stacks = None;
             return Some(ChildEvent::Spared { seq });
         }
         self.link.kill();

@@ -1,7 +1,9 @@
 //! How attempts end, and what becomes of their tasks.
 
+use std::time::Duration;
+
 use super::Scheduler;
-use super::pool::{Due, InFlight, limits_of, start};
+use super::pool::{Due, InFlight, Member, limits_of, start};
 use super::protocol::Action;
 use crate::model::{
     CapturedOutput, EndedBy, ErrorKind, Json, KillReason, Outcome, PostMortem, Seq, Task, TaskError, Tick,
@@ -9,6 +11,9 @@ use crate::model::{
 };
 use crate::policy::retry;
 use crate::policy::task_table::{End, TaskKey};
+
+/// When an attempt that could not be killed, because it had not started, is tried again.
+const KILL_AGAIN: Duration = Duration::from_secs(1);
 
 /// The end of a worker, as each of its running attempts is told.
 pub(super) struct Bereft<'a> {
@@ -97,64 +102,61 @@ impl Scheduler {
         now: Tick,
     ) {
         let (key, by, lot) = (task.key, (worker, task.seq), self.table.lot(task.key));
-        let examined = |mut error: TaskError, ended_by: Option<EndedBy>| {
-            error.post_mortem = post_mortem.clone().map(|found| {
-                let ended_by = ended_by.unwrap_or(found.ended_by);
-                Box::new(PostMortem { ended_by, ..found })
-            });
+        // Whom the engine ended it for; nobody, if it ended otherwise, whatever had been ordered by then.
+        let killed = match reason {
+            WorkerDownReason::Killed(why) => Some(match (task.kill, why) {
+                (Some(KillReason::Deadline), _) => EndedBy::Deadline,
+                (Some(KillReason::Cancel), _) => EndedBy::Cancel,
+                (_, KillReason::MemoryLimit) => EndedBy::MemoryLimit,
+                _ => EndedBy::Neighbour,
+            }),
+            _ => None,
+        };
+        let examined = |mut error: TaskError| {
+            error.post_mortem =
+                post_mortem.clone().map(|it| Box::new(PostMortem { ended_by: killed.unwrap_or(it.ended_by), ..it }));
             error
         };
-        let killed = matches!(reason, WorkerDownReason::Killed(_));
         let most = self.table.task(key).map_or(0, |task| task.options().max_worker_losses);
-        match task.kill {
-            Some(KillReason::Deadline) => {
-                let error = examined(self.timed_out(worker, key), Some(EndedBy::Deadline));
+        match (task.kill, killed) {
+            (Some(KillReason::Deadline), _) => {
+                let error = examined(self.timed_out(worker, key, killed.is_some()));
                 self.failed(key, by, error, None, output, now);
             }
-            _ if lot.cancelled => {
-                let ended_by = (task.kill == Some(KillReason::Cancel)).then_some(EndedBy::Cancel);
-                self.failed(key, by, examined(cancelled(), ended_by), None, output, now);
-            }
-            Some(KillReason::MemoryLimit) if lot.alone || alone => {
+            _ if lot.cancelled => self.failed(key, by, examined(cancelled()), None, output, now),
+            (Some(KillReason::MemoryLimit), Some(EndedBy::MemoryLimit)) if lot.alone || alone => {
                 let limit = self.pools[worker.id.pool.index()].rules.task_memory.unwrap_or_default();
                 let words = format!("the process {} held more than {limit} bytes of memory; killed", worker.id);
-                let error = TaskError::new(ErrorKind::MemoryLimit, words);
-                self.failed(key, by, examined(error, Some(EndedBy::MemoryLimit)), None, output, now);
+                let error = examined(TaskError::new(ErrorKind::MemoryLimit, words));
+                self.failed(key, by, error, None, output, now);
             }
             // One that must not run twice does not, whosever fault the end of its worker was.
-            _ if killed && most == 0 => {
-                let ended_by = match reason {
-                    WorkerDownReason::Killed(KillReason::MemoryLimit) => EndedBy::MemoryLimit,
-                    _ => EndedBy::Neighbour,
-                };
-                let error = examined(lost_with_a_neighbour(worker, ended_by), Some(ended_by));
+            (_, Some(ended_by)) if most == 0 => {
+                let error = examined(lost_with_a_neighbour(worker, ended_by));
                 let end = End { outcome: Outcome::Lost(Box::new(error)), nanos: None, output };
                 self.finish(key, Some(by), end, now);
             }
-            // Each of them can have been the one: each runs again alone.
-            _ if matches!(reason, WorkerDownReason::Killed(KillReason::MemoryLimit)) => {
-                let error = examined(lost(worker, reason), Some(EndedBy::MemoryLimit));
-                self.run_again(key, by, error, true, now);
+            // Where memory ran out, each of them can have been the one: each runs again alone.
+            (_, Some(ended_by)) => {
+                let suspect = ended_by == EndedBy::MemoryLimit;
+                self.run_again(key, by, examined(lost(worker, reason)), suspect, now);
             }
-            _ if killed => {
-                let error = examined(lost(worker, reason), Some(EndedBy::Neighbour));
-                self.run_again(key, by, error, false, now);
-            }
-            _ if lot.losses < most => self.run_again(key, by, examined(lost(worker, reason), None), true, now),
+            _ if lot.losses < most => self.run_again(key, by, examined(lost(worker, reason)), true, now),
             _ => {
-                let error = examined(lost(worker, reason), None);
+                let error = examined(lost(worker, reason));
                 let end = End { outcome: Outcome::Lost(Box::new(error)), nanos: None, output };
                 self.finish(key, Some(by), end, now);
             }
         }
     }
 
-    pub(super) fn timed_out(&self, worker: WorkerRef, key: TaskKey) -> TaskError {
+    pub(super) fn timed_out(&self, worker: WorkerRef, key: TaskKey, killed: bool) -> TaskError {
         let limits = self.table.task(key).map(|task| limits_of(task, self.pools[worker.id.pool.index()].rules.limits));
         let limit = limits.and_then(|limits| limits.hard).unwrap_or_default();
+        let end = if killed { "killed" } else { "its process ended before it was killed" };
         TaskError::new(
             ErrorKind::Timeout,
-            format!("still running on {} after its time limit of {limit:?}; killed", worker.id),
+            format!("still running on {} after its time limit of {limit:?}; {end}", worker.id),
         )
     }
 
@@ -186,7 +188,7 @@ impl Scheduler {
     }
 
     pub(super) fn kill(&mut self, worker: WorkerRef, seq: Seq, reason: KillReason) {
-        let Some(member) = self.pools[worker.id.pool.index()].member(worker) else { return };
+        let Some(member) = self.member(worker) else { return };
         let Some(at) = member.position(seq) else { return };
         member.in_flight[at].kill.get_or_insert(reason);
         // One at a time: if the first of them is spared, the next one follows.
@@ -195,27 +197,59 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn spared(&mut self, worker: WorkerRef, seq: Seq) {
-        let Some(member) = self.pools[worker.id.pool.index()].member(worker) else { return self.table.ignore() };
+    /// The process of an attempt that was to be killed goes on. Either the attempt had ended, or it had
+    /// not started, which is known by its being still here: its worker is held up. It is then asked back,
+    /// and if it starts meanwhile after all, it is to be killed as before.
+    pub(super) fn spared(&mut self, worker: WorkerRef, seq: Seq, now: Tick) {
+        let pool = &mut self.pools[worker.id.pool.index()];
+        let limits = pool.rules.limits;
+        let Some(member) = pool.member(worker) else { return self.table.ignore() };
         member.condemned = false;
-        let next = member.in_flight.iter().find_map(|task| Some((task.seq, task.kill?)));
-        if let Some((next, reason)) = next.filter(|(next, _)| *next != seq) {
+        if let Some(task) = member.position(seq).and_then(|at| member.in_flight.get_mut(at)) {
+            // Its time runs from its start, which has not come.
+            let known = self.table.task(task.key);
+            match task.kill.take() {
+                Some(KillReason::Deadline) => {
+                    let limit = known.and_then(|known| limits_of(known, limits).hard).unwrap_or(KILL_AGAIN);
+                    task.hard = Some(self.timers.start(now.after(limit), Due::Hard(worker, seq)));
+                }
+                Some(KillReason::Cancel) => {
+                    task.grace = Some(self.timers.start(now.after(KILL_AGAIN), Due::Grace(worker, seq)));
+                }
+                // It will be measured again.
+                Some(KillReason::MemoryLimit) | None => {}
+            }
+            self.actions.push(Action::Revoke { worker, seqs: vec![seq] });
+        }
+        let next = self.member(worker).and_then(|it| it.in_flight.iter().find_map(|it| Some((it.seq, it.kill?))));
+        if let Some((next, reason)) = next {
             self.kill(worker, next, reason);
         }
     }
 
+    fn member(&mut self, worker: WorkerRef) -> Option<&mut Member> {
+        self.pools[worker.id.pool.index()].member(worker)
+    }
+
     pub(super) fn in_flight(&mut self, worker: WorkerRef, seq: Seq) -> Option<&mut InFlight> {
-        let member = self.pools[worker.id.pool.index()].member(worker)?;
+        let member = self.member(worker)?;
         let at = member.position(seq)?;
         member.in_flight.get_mut(at)
     }
 
     pub(super) fn returned(&mut self, worker: WorkerRef, seqs: Vec<Seq>, now: Tick) {
-        let Some(member) = self.pools[worker.id.pool.index()].member(worker) else { return self.table.ignore() };
+        let pool = &mut self.pools[worker.id.pool.index()];
+        let limits = pool.rules.limits;
+        let Some(member) = pool.member(worker) else { return self.table.ignore() };
         let mut tasks: Vec<InFlight> = seqs.into_iter().filter_map(|seq| member.take(seq)).collect();
         tasks.sort_unstable_by_key(|task| task.seq);
         for task in &tasks {
             task.stop_timers(&mut self.timers);
+        }
+        // What was behind them has moved up.
+        start(&self.table, &mut self.timers, member, limits, now);
+        if !tasks.is_empty() {
+            self.retire_if_empty(worker);
         }
         self.requeue(worker, tasks, now);
     }

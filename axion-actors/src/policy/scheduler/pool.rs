@@ -159,6 +159,15 @@ pub(super) struct Pool {
 }
 
 impl Pool {
+    /// Those that take tasks and those that finish what they have.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().flatten().chain(&self.leaving)
+    }
+
+    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut Member> {
+        self.members.iter_mut().flatten().chain(&mut self.leaving)
+    }
+
     pub(super) fn member(&mut self, worker: WorkerRef) -> Option<&mut Member> {
         let present = self.members.get_mut(worker.id.index as usize).and_then(Option::as_mut);
         present.into_iter().chain(&mut self.leaving).find(|member| member.worker == worker)

@@ -465,7 +465,7 @@ enum Step {
     End { worker: u8, pick: u8, micros: u32, fails: bool },
     Stale { worker: u8, seq: u8, generation: u8 },
     Die { worker: u8, started: u8, unknown: bool },
-    Execute { worker: u8, spared: bool },
+    Execute { worker: u8, spared: bool, started: bool },
     Revoke { worker: u8, picks: Vec<u8> },
     Cancel(u8),
     Unavailable,
@@ -481,7 +481,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(worker, pick, micros, fails)| Step::End { worker, pick, micros, fails }),
         2 => (0..3u8, any::<u8>(), 0..4u8).prop_map(|(worker, seq, generation)| Step::Stale { worker, seq, generation }),
         1 => (0..3u8, 0..3u8, any::<bool>()).prop_map(|(worker, started, unknown)| Step::Die { worker, started, unknown }),
-        2 => (0..3u8, any::<bool>()).prop_map(|(worker, spared)| Step::Execute { worker, spared }),
+        2 => (0..3u8, any::<bool>(), any::<bool>())
+            .prop_map(|(worker, spared, started)| Step::Execute { worker, spared, started }),
         2 => (0..3u8, proptest::collection::vec(any::<u8>(), 0..5)).prop_map(|(worker, picks)| Step::Revoke { worker, picks }),
         1 => any::<u8>().prop_map(Step::Cancel),
         1 => Just(Step::Unavailable),
@@ -577,12 +578,14 @@ impl World {
                     if unknown { Departure { running: None, ..departure } } else { departure }
                 });
             }
-            Step::Execute { worker, spared } if self.alive[usize::from(worker)] => {
+            Step::Execute { worker, spared, started } if self.alive[usize::from(worker)] => {
                 let Some((seq, reason)) = self.ordered[usize::from(worker)].take() else { return };
                 let from = self.worker(worker);
                 let sent = self.scheduler.sent_to(from);
                 let running = sent.iter().take(1 + usize::from(worker)).find(|(_, running)| *running == seq);
                 match running {
+                    // It is in the worker's pipe, or its threads are held up.
+                    Some(_) if !started => self.scheduler.reported(from, vec![Report::Spared { seq }], self.now),
                     // The process dies with it, unless its result was there already.
                     Some(_) if !spared => {
                         self.dies(worker, 1 + usize::from(worker), |running| killed_by(reason, running));
@@ -671,6 +674,13 @@ impl World {
             assert!(member.outbox.is_empty());
             let free = member.in_flight.len() < member.slots && !member.alone && !member.condemned;
             assert!(!free || suspects || queued == 0, "no task waits while a worker is free");
+            for task in member.in_flight.iter().take(member.slots) {
+                let limit = table.task(task.key).and_then(|it| it.options().timeout);
+                assert!(task.started, "what runs has its clock");
+                let mut clocks = [task.hard, task.grace].into_iter().flatten();
+                let runs = clocks.any(|timer| self.scheduler.timers.is_running(timer));
+                assert!(limit.is_none() || task.kill.is_some() || runs, "L1: nobody would end it");
+            }
             timers += member.in_flight.iter().flat_map(|it| [it.soft, it.hard, it.grace]).flatten().count();
         }
         assert!(self.scheduler.timers.len() <= timers, "L9: no timer is left behind");
