@@ -8,4 +8,5 @@ mod ends;
 mod faults;
 mod fitness;
 mod laws;
+mod misbehaviour;
 mod support;
