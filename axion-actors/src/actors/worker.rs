@@ -318,7 +318,7 @@ impl Worker {
     }
 
     fn gone(&mut self, exit: ChildExit) {
-        let ChildExit { cause, running, usage, stderr_tail, stacks, out_of_memory } = exit;
+        let ChildExit { cause, running, usage, stderr_tail, stacks, killed, out_of_memory } = exit;
         let code = match &cause {
             ExitCause::Exit(exit) => Some(*exit),
             _ => None,
@@ -327,7 +327,7 @@ impl Worker {
             State::Killed(reason) => reason,
             State::Retiring => WorkerDownReason::Retired,
             State::Starting => start_failure(cause, &stderr_tail),
-            State::Ready => match (cause, self.killing) {
+            State::Ready => match (cause, self.killing.filter(|_| killed)) {
                 // By another signal it died of its own, before the engine's.
                 (ExitCause::Exit(ProcessExit::Signal(9)), Some(reason)) => WorkerDownReason::Killed(reason),
                 (ExitCause::Exit(exit), _) => WorkerDownReason::Exited(exit),

@@ -197,6 +197,12 @@ pub(super) fn wait_stopped(leader: Pid) {
     let _ = rustix::process::waitid(WaitId::Pid(leader), options);
 }
 
+/// Whether a child has ended; reaps nothing.
+pub(super) fn has_ended(pid: Pid) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    matches!(rustix::process::waitid(WaitId::Pid(pid), options), Ok(Some(_)))
+}
+
 /// Waits until a child has ended, for `limit` at most; reaps nothing. Blocks.
 pub(super) fn wait_ended(pid: Pid, limit: Duration) -> bool {
     let Ok(exit) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { return false };

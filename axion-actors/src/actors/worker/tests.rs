@@ -290,3 +290,16 @@ async fn a_child_that_crashes_before_it_is_killed_has_crashed() {
         assert_eq!(departure.post_mortem.expect("examined").ended_by, EndedBy::from_exit(exit));
     }
 }
+
+#[actix::test]
+async fn a_child_that_somebody_else_kills_before_the_order_comes_through_was_killed_from_outside() {
+    let mut stage = Stage::ready().await;
+    stage.run(&[1]);
+    stage.child.runs().await;
+    // The worker has given the order; the child has not heard it.
+    stage.worker.send(Order::Kill(Seq(1), KillReason::MemoryLimit)).await.expect("the worker lives");
+    stage.child.exits(ProcessExit::Signal(9), &[Seq(1)]).await;
+    let departure = stage.down().await.departure;
+    assert_eq!(departure.reason, WorkerDownReason::Exited(ProcessExit::Signal(9)));
+    assert_eq!(departure.post_mortem.expect("examined").ended_by, EndedBy::OutsideForce);
+}
