@@ -1,6 +1,7 @@
 //! The engine as its users see it.
 
 use std::iter::Peekable;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -43,6 +44,8 @@ pub struct Engine {
     runtime: Runtime,
     config: Config,
     ending: Mutex<Ending>,
+    /// A shutdown was asked for: what ends from now on ends in order.
+    ending_asked: AtomicBool,
 }
 
 /// A task that is on its way in, as its submitter sees it.
@@ -83,7 +86,15 @@ impl Engine {
         let (requests, inbox) = inbox()?;
         let parts = Parts { config: config.clone(), admission: admission.clone(), bus: bus.clone(), requests: inbox };
         let (runtime, thread) = runtime::start(parts, launcher, children)?;
-        Ok(Self { requests, admission, bus, runtime, config, ending: Mutex::new(Ending::NotYet(thread)) })
+        Ok(Self {
+            requests,
+            admission,
+            bus,
+            runtime,
+            config,
+            ending: Mutex::new(Ending::NotYet(thread)),
+            ending_asked: AtomicBool::new(false),
+        })
     }
 
     /// Hands a task in. Returns at once; if the queue is full, after a wait for room of 70 ms in all
@@ -291,6 +302,7 @@ impl Engine {
     /// the same report; one without patience (`Duration::ZERO`) cuts short a first one that still waits
     /// for tasks. Blocks the thread; in async code, use a thread for blocking work.
     pub fn shutdown(&self, limit: Duration) -> ShutdownReport {
+        self.ending_asked.store(true, Ordering::Release);
         // Closed before the lock is taken: nobody waits for room that will never come.
         self.admission.close();
         if limit.is_zero() {
@@ -412,7 +424,8 @@ impl Engine {
 
     /// Why the doors are closed.
     fn closed(&self) -> SubmitError {
-        if self.runtime.dispatcher.connected() { SubmitError::ShuttingDown } else { SubmitError::EngineStopped }
+        let stopped = !self.runtime.dispatcher.connected() && !self.ending_asked.load(Ordering::Acquire);
+        if stopped { SubmitError::EngineStopped } else { SubmitError::ShuttingDown }
     }
 
     /// Makes the Dispatcher panic, to show what becomes of the engine then.

@@ -86,7 +86,12 @@ fn host(
 fn populate(parts: Parts, launcher: Box<dyn Launcher>) -> Runtime {
     let Parts { config, admission, bus, requests } = parts;
     let clock = Clock::start();
-    let keep = Keep { count: config.output_queue_size, bytes: config.output_queue_bytes, age: config.result_ttl };
+    let keep = Keep {
+        count: config.output_queue_size,
+        bytes: config.output_queue_bytes,
+        each: config.record_limit,
+        age: config.result_ttl,
+    };
     let rules = PoolKind::ALL.map(|pool| rules(&config, pool));
     let scheduler = Scheduler::new(TaskTable::new(clock.epoch(), keep), rules);
     let dispatcher = Dispatcher::new(scheduler, clock, admission, bus.clone(), requests, &config).start();

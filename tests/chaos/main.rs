@@ -137,24 +137,27 @@ fn live(order: Order, folder: &Path, config: Config) -> (Done, Recorded, Vec<Str
 
 /// Holds records, events and notes against each other.
 fn compare(report: &mut Report, done: &Done, recorded: &Recorded, config: &Config, file: &Path) {
-    let mut trace = Trace::new(config);
+    let once = done.plans.iter().filter(|(_, plan)| plan.max_losses == 0).map(|(id, _)| *id);
+    let mut trace = Trace::new(config, once.collect());
     if recorded.missed == 0 {
         for event in &recorded.events {
             if let Err(violation) = trace.apply(&event.kind) {
                 report.violated(trace::subject(&event.kind), format!("{violation}: {:?}", event.kind));
             }
         }
-        report.note_trace(recorded.events.len(), &trace);
     } else {
         println!("chaos: {} events were missed, so the trace is not checked", recorded.missed);
     }
-    let trace = (recorded.missed == 0).then_some(&trace);
+    let mut trace = (recorded.missed == 0).then_some(trace);
     let notes = Notes::read(file);
     report.executions = notes.executions;
-    for (index, ended) in &done.ended {
-        let id = Some(ended.record.id);
-        report.violated_all(id, trace.and_then(|trace| trace.check(&ended.record).err()));
-        report.violated_all(id, notes.check(*index, ended, trace).err());
+    for ended in done.ended.values() {
+        let (id, plan) = (Some(ended.record.id), &done.plans[&ended.record.id]);
+        report.violated_all(id, trace.as_mut().and_then(|trace| trace.check(&ended.record).err()));
+        report.violated_all(id, notes.check(plan, ended, trace.as_ref()).err());
+    }
+    if let Some(trace) = &trace {
+        report.note_trace(recorded.events.len(), trace);
     }
     report.explain(done, recorded, &notes);
 }

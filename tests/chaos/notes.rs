@@ -5,6 +5,7 @@ use std::path::Path;
 
 use axion_core::TaskId;
 
+use crate::plan::Plan;
 use crate::round::Ended;
 use crate::trace::Trace;
 
@@ -42,9 +43,9 @@ impl Notes {
         notes
     }
 
-    /// Holds a task's executions against its record, and its events if all were seen.
-    pub(crate) fn check(&self, index: usize, ended: &Ended, trace: Option<&Trace>) -> Result<(), String> {
-        let notes = self.by_task.get(&index).map_or(&[][..], Vec::as_slice);
+    /// Holds a task's executions against its plan and its record, and its events if all were seen.
+    pub(crate) fn check(&self, plan: &Plan, ended: &Ended, trace: Option<&Trace>) -> Result<(), String> {
+        let notes = self.by_task.get(&plan.index).map_or(&[][..], Vec::as_slice);
         check_order(notes)?;
         let record = &ended.record;
         let attempts = record.attempt.map_or(0, |attempt| attempt.0);
@@ -53,6 +54,10 @@ impl Notes {
         }
         if let Some(beyond) = notes.iter().find(|note| note.attempt > attempts) {
             return Err(format!("attempt {} ran, but its record says {attempts} attempts", beyond.attempt));
+        }
+        let begun = notes.iter().filter(|note| note.begins).count();
+        if plan.max_losses == 0 && begun > 1 + record.retries as usize {
+            return Err(format!("it must not run twice, but began {begun} times with {} retries", record.retries));
         }
         let last = |begins| notes.iter().any(|note| note.attempt == attempts && note.begins == begins);
         if record.outcome.is_success() && !(last(true) && last(false)) {

@@ -74,8 +74,8 @@ impl Report {
         let (ready, down) = trace.workers();
         self.words.push(format!(
             "{events} events: {} reruns counted, {} uncounted, {} given back unstarted ({} had been sent to a worker \
-             whose end was not known yet), {} retries; {ready} workers, {down} ended",
-            trace.reruns_counted, trace.reruns_uncounted, trace.returned, trace.late, trace.retries
+             whose end was not known yet), {} retries, {} lost because of a neighbour; {ready} workers, {down} ended",
+            trace.reruns_counted, trace.reruns_uncounted, trace.returned, trace.late, trace.retries, trace.lost_beside
         ));
         if ready != down {
             self.violated(None, format!("{} workers never went down", ready - down));

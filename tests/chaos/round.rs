@@ -16,7 +16,8 @@ use crate::rng::Rng;
 use crate::saboteur::{Saboteur, go_on};
 use crate::trace::News;
 
-/// Longer than any task lives; one that is older hangs.
+/// Longer than any execution takes, with the wait for it in a full queue; a task that takes longer
+/// than all it may need hangs.
 const LIMIT: Duration = Duration::from_secs(40);
 
 /// How a task ended.
@@ -164,7 +165,8 @@ impl Round<'_> {
         match handle {
             Ok(handle) => {
                 self.live.push(id);
-                self.waiting.spawn(outcome(handle, self.folder.join("notes")));
+                let executions = self.done.plans.get(&id).map_or(1, Plan::most_executions);
+                self.waiting.spawn(outcome(handle, self.folder.join("notes"), LIMIT * executions));
             }
             Err(error) => self.violated(Some(id), format!("L1: it was not accepted: {error}")),
         }
@@ -226,12 +228,12 @@ impl Round<'_> {
     }
 }
 
-async fn outcome(handle: TaskHandle, notes: PathBuf) -> (TaskId, Result<Known, String>) {
+async fn outcome(handle: TaskHandle, notes: PathBuf, limit: Duration) -> (TaskId, Result<Known, String>) {
     let id = handle.id();
-    let known = match tokio::time::timeout(LIMIT, handle).await {
+    let known = match tokio::time::timeout(limit, handle).await {
         Ok(Ok(record)) => Ok((record, std::fs::metadata(notes).map_or(0, |notes| notes.len()))),
         Ok(Err(error)) => Err(format!("L1: its handle resolved to an error: {error}")),
-        Err(_) => Err(format!("L1: it has not ended within {LIMIT:?}")),
+        Err(_) => Err(format!("L1: it has not ended within {limit:?}")),
     };
     (id, known)
 }

@@ -1,6 +1,6 @@
 //! The engine's events: recorded while it runs, and held against the task state machine afterwards.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::thread::JoinHandle;
 
 use axion_core::{
@@ -97,6 +97,8 @@ pub(crate) struct Trace {
     slots: [usize; 2],
     /// Whether the successor of a worker may be there before its end.
     recycles: bool,
+    /// Tasks that must not run twice.
+    once: HashSet<TaskId>,
     tasks: HashMap<TaskId, TaskStory>,
     workers: HashMap<WorkerRef, WorkerStory>,
     latest: HashMap<WorkerId, WorkerRef>,
@@ -105,14 +107,17 @@ pub(crate) struct Trace {
     pub(crate) returned: u64,
     pub(crate) retries: u64,
     pub(crate) late: u64,
+    /// Lost because of a neighbour.
+    pub(crate) lost_beside: u64,
 }
 
 impl Trace {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, once: HashSet<TaskId>) -> Self {
         let workers = PoolKind::ALL.map(|pool| config.worker(pool));
         Self {
             slots: PoolKind::ALL.map(|pool| config.slots(pool) as usize),
             recycles: workers.iter().any(|worker| worker.max_tasks_per_worker.is_some()),
+            once,
             tasks: HashMap::new(),
             workers: HashMap::new(),
             latest: HashMap::new(),
@@ -121,6 +126,7 @@ impl Trace {
             returned: 0,
             retries: 0,
             late: 0,
+            lost_beside: 0,
         }
     }
 
@@ -154,7 +160,7 @@ impl Trace {
     }
 
     /// Whether the record tells the same as the events.
-    pub(crate) fn check(&self, record: &TaskRecord) -> Result<(), String> {
+    pub(crate) fn check(&mut self, record: &TaskRecord) -> Result<(), String> {
         let story = self.tasks.get(&record.id).ok_or("no event was seen of it")?;
         agree("L1: the state after the last event", &story.state, &State::Finished(record.outcome.name()))?;
         let attempts = record.attempt.map_or(0, |attempt| attempt.0);
@@ -166,8 +172,11 @@ impl Trace {
         agree("the attempts", &attempts, &(story.retries + story.losses + story.innocent + last))?;
         if record.outcome.name() == "lost" {
             let down = record.worker.and_then(|worker| self.workers.get(&worker)?.down.as_ref());
-            if !down.is_some_and(died_by_itself) {
-                return Err(format!("lost, but its worker's end was {down:?}"));
+            match down {
+                Some(reason) if died_by_itself(reason) => {}
+                // Whoever may run twice does so when a neighbour had to be killed.
+                Some(WorkerDownReason::Killed(_)) if self.once.contains(&record.id) => self.lost_beside += 1,
+                _ => return Err(format!("lost, but its worker's end was {down:?}")),
             }
         }
         Ok(())
@@ -252,6 +261,9 @@ impl Trace {
             self.reruns_counted += 1
         } else {
             self.reruns_uncounted += 1
+        }
+        if self.once.contains(&task) {
+            return Err("it must not run twice".to_owned());
         }
         let (story, with) = self.leave(task)?;
         story.state = State::Queued;

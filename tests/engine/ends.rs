@@ -2,26 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use axion_core::{
-    Backoff, CancelAnswer, EndedBy, Engine, ErrorKind, PostMortem, RetryPolicy, Task, TaskId, TaskRecord,
-};
+use axion_core::{Backoff, CancelAnswer, EndedBy, Engine, ErrorKind, RetryPolicy, Task, TaskId};
 use serde_json::json;
 
-use crate::support::{LIMIT, ended, engine, entry, lives, next_output, on_io, run, script, until, value};
-
-fn bad(action: &str) -> Task {
-    bad_with(action, json!({}))
-}
-
-fn bad_with(action: &str, mut params: serde_json::Value) -> Task {
-    params["do"] = json!(action);
-    Task::script(script("bad.py")).params(&params).expect("JSON")
-}
-
-fn post_mortem(record: &TaskRecord) -> &PostMortem {
-    let error = record.outcome.error().unwrap_or_else(|| panic!("{:?}", record.outcome));
-    error.post_mortem.as_deref().unwrap_or_else(|| panic!("no post-mortem: {error:?}"))
-}
+use crate::support::{
+    LIMIT, bad, bad_with, ended, engine, entry, lives, next_output, on_io, post_mortem, run, script, until, value,
+};
 
 const SOON: Duration = Duration::from_millis(150);
 
@@ -101,6 +87,26 @@ fn l6_neighbours_of_a_killed_task_run_again_uncounted() {
     assert_eq!((record.attempt.expect("ran").0, record.worker_losses, record.retries), (2, 0, 0));
     let earlier = &record.earlier[0].error;
     assert_eq!(earlier.post_mortem.as_ref().expect("examined").ended_by, EndedBy::Neighbour);
+}
+
+#[test]
+fn a_neighbour_of_a_killed_task_that_must_not_run_twice_is_lost_and_has_run_once() {
+    let engine = engine(0, 1);
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut events = engine.watch();
+    let runs = folder.path().join("runs");
+    let once = bad_with("count_and_wait", json!({"file": runs})).max_worker_losses(0);
+    let once = engine.submit(on_io(once)).expect("accepted");
+    next_output(&mut events);
+    let late = engine.submit(on_io(bad("sleep").timeout(SOON))).expect("accepted");
+    assert_eq!(ended(late).outcome.name(), "timed_out");
+    let record = ended(once);
+    assert_eq!((record.outcome.name(), record.attempt.expect("ran").0), ("lost", 1), "{:?}", record.outcome);
+    assert_eq!(post_mortem(&record).ended_by, EndedBy::Neighbour);
+    let message = &record.outcome.error().expect("lost").message;
+    assert!(message.contains("another task") && message.contains("`max_worker_losses` 0"), "{message}");
+    assert!(run(&engine, on_io(entry("pid", json!({})))).outcome.is_success());
+    assert_eq!(std::fs::read_to_string(&runs).expect("counted"), "x");
 }
 
 #[test]
@@ -186,50 +192,6 @@ fn a_poison_task_convicts_itself_and_19_neighbours_succeed() {
         assert!(record.outcome.is_success(), "{:?}", record.outcome);
         assert_eq!((record.worker_losses, record.retries), (1, 0));
     }
-}
-
-#[test]
-fn l1_every_way_to_die_is_told_apart() {
-    let engine = engine(1, 0);
-    let cases = [
-        ("exit", json!({"code": 7}), EndedBy::OwnExit, "exit code 7"),
-        ("abort", json!({}), EndedBy::Crash, "SIGABRT"),
-        ("segfault", json!({}), EndedBy::Crash, "SIGSEGV"),
-        ("kill_itself", json!({}), EndedBy::OutsideForce, "SIGKILL"),
-        ("overflow_the_c_stack", json!({}), EndedBy::Crash, "SIGSEGV"),
-        ("close_everything", json!({}), EndedBy::OwnExit, "exit code"),
-    ];
-    for (action, params, ended_by, words) in cases {
-        let record = run(&engine, bad_with(action, params).max_worker_losses(0));
-        assert_eq!(record.outcome.name(), "lost", "{action}: {:?}", record.outcome);
-        assert_eq!(post_mortem(&record).ended_by, ended_by, "{action}");
-        let message = &record.outcome.error().expect("lost").message;
-        assert!(message.contains(words), "{action}: {message}");
-    }
-}
-
-#[test]
-fn what_a_bad_task_leaves_behind_does_not_hurt_the_next_one() {
-    let engine = engine(1, 0);
-    let next = || assert!(run(&engine, entry("double", json!({"value": 1}))).outcome.is_success());
-    for action in ["replace_stdout", "leave_threads", "leave_zombies", "unprintable_exception", "unpicklable_exception"]
-    {
-        let record = run(&engine, bad(action));
-        let failed = action.ends_with("exception");
-        assert_eq!(
-            record.outcome.name(),
-            if failed { "failed" } else { "succeeded" },
-            "{action}: {:?}",
-            record.outcome
-        );
-        assert_eq!(record.attempt.expect("ran").0, 1);
-        next();
-    }
-    let record = run(&engine, bad_with("print_much", json!({"megabytes": 64})));
-    let output = record.output.as_ref().expect("it wrote");
-    assert_eq!(output.stdout.len() as u64 + output.stdout.dropped, 64 << 20, "L9: counted, not kept");
-    assert!(output.stdout.len() <= 64 << 10);
-    next();
 }
 
 fn with(settings: axion_core::WorkerConfig, cpu: u32, io: u32) -> Engine {

@@ -8,5 +8,6 @@ mod ends;
 mod faults;
 mod fitness;
 mod laws;
+mod misbehaviour;
 mod scheduling;
 mod support;

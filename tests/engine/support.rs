@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axion_actors::testing::{FakeChild, FakeLauncher};
-use axion_core::{Engine, EngineBuilder, EventKind, Events, PoolKind, Task, TaskHandle, TaskRecord, Watched};
+use axion_core::{
+    Engine, EngineBuilder, EventKind, Events, PoolKind, PostMortem, Task, TaskHandle, TaskRecord, Watched,
+};
 use serde_json::{Value, json};
 
 /// Longer than anything that works takes; a test that waits for so long has failed.
@@ -20,6 +22,23 @@ pub(crate) fn entry(action: &str, params: Value) -> Task {
     let mut params = params;
     params["do"] = json!(action);
     Task::script(script("entry.py")).params(&params).expect("JSON")
+}
+
+/// A task of `bad.py`.
+pub(crate) fn bad(action: &str) -> Task {
+    bad_with(action, json!({}))
+}
+
+/// The same, with parameters.
+pub(crate) fn bad_with(action: &str, mut params: Value) -> Task {
+    params["do"] = json!(action);
+    Task::script(script("bad.py")).params(&params).expect("JSON")
+}
+
+/// What is known of the end of a task's process, which must have been ended or died.
+pub(crate) fn post_mortem(record: &TaskRecord) -> &PostMortem {
+    let error = record.outcome.error().unwrap_or_else(|| panic!("{:?}", record.outcome));
+    error.post_mortem.as_deref().unwrap_or_else(|| panic!("no post-mortem: {error:?}"))
 }
 
 /// An engine with so many workers, on real children.

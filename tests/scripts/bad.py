@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -166,6 +167,28 @@ def do_allocate(params, context):
         time.sleep(0.005)
 
 
+def do_allocate_up_to_a_limit(params, context):
+    """Takes all there is, down to the last small object."""
+    pages = int(open("/proc/self/statm").read().split()[0])
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (100 << 20), hard))
+    kept = []
+    for size in (1 << 20, 1 << 12, 1 << 6):
+        try:
+            while True:
+                kept.append(bytearray(size))
+        except MemoryError:
+            if size == 1 << 6:
+                raise
+
+
+def do_count_and_wait(params, context):
+    with open(params["file"], "a") as runs:
+        runs.write("x")
+    announce()
+    threading.Event().wait()
+
+
 def do_leak(params, context):
     KEPT.append(b"x" * (params["megabytes"] << 20))
     return os.getpid()
@@ -191,7 +214,7 @@ def do_surroundings(params, context):
 
 
 def do_print_much(params, context):
-    line = "x" * 1023
-    for _ in range(params["megabytes"] * 1024):
+    line = "x" * 8191
+    for _ in range(params["megabytes"] * 128):
         print(line)
     return None

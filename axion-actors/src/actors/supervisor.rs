@@ -481,3 +481,6 @@ impl Handler<StopWorkers> for Supervisor {
         self.all_gone();
     }
 }
+
+#[cfg(test)]
+mod tests;

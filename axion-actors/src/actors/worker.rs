@@ -273,10 +273,15 @@ impl Worker {
 
     /// Ends one attempt with its process; its result, if it has one by then, is not lost (L2, L6).
     fn execute(&mut self, seq: Seq, reason: KillReason) {
-        if matches!(self.state, State::Ready) {
-            self.killing = Some(reason);
-            self.child.kill_attempt(seq);
+        if !matches!(self.state, State::Ready) {
+            return;
         }
+        // One that has ended is not looked for in the child, whose word may be worth nothing.
+        if self.position(seq).is_none() {
+            return self.spared(seq);
+        }
+        self.killing = Some(reason);
+        self.child.kill_attempt(seq);
     }
 
     fn spared(&mut self, seq: Seq) {
@@ -313,7 +318,7 @@ impl Worker {
     }
 
     fn gone(&mut self, exit: ChildExit) {
-        let ChildExit { cause, running, usage, stderr_tail, stacks, out_of_memory } = exit;
+        let ChildExit { cause, running, usage, stderr_tail, stacks, killed, out_of_memory } = exit;
         let code = match &cause {
             ExitCause::Exit(exit) => Some(*exit),
             _ => None,
@@ -322,8 +327,9 @@ impl Worker {
             State::Killed(reason) => reason,
             State::Retiring => WorkerDownReason::Retired,
             State::Starting => start_failure(cause, &stderr_tail),
-            State::Ready => match (cause, self.killing) {
-                (ExitCause::Exit(ProcessExit::Signal(_)), Some(reason)) => WorkerDownReason::Killed(reason),
+            State::Ready => match (cause, self.killing.filter(|_| killed)) {
+                // By another signal it died of its own, before the engine's.
+                (ExitCause::Exit(ProcessExit::Signal(9)), Some(reason)) => WorkerDownReason::Killed(reason),
                 (ExitCause::Exit(exit), _) => WorkerDownReason::Exited(exit),
                 (ExitCause::Protocol { violation }, _) => WorkerDownReason::Protocol { violation },
                 (ExitCause::NotStarted(error), _) => {

@@ -9,6 +9,7 @@ mod retry;
 mod status;
 mod task;
 mod time;
+mod trim;
 
 pub use event::{Event, EventKind, LogLevel, Stream, WorkerDownReason};
 pub use ids::{Attempt, Generation, PoolKind, Seq, TaskId, WorkerId, WorkerRef};

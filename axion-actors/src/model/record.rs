@@ -85,6 +85,23 @@ impl OutputPart {
         self.tail.extend(kept);
         self.dropped += (rest.len() - kept.len() + over) as u64;
     }
+
+    /// Keeps only `limit` bytes, half of them from the beginning and half from the end, and counts the
+    /// rest.
+    pub(super) fn shrink(&mut self, limit: usize) {
+        if self.len() <= limit {
+            return;
+        }
+        // What was left out before is between the two halves, so it is so still.
+        let mut kept = std::mem::take(&mut self.head);
+        kept.extend(self.tail.drain(..));
+        let (begin, end) = (limit - limit / 2, kept.len() - limit / 2);
+        self.dropped += (end - begin) as u64;
+        self.tail = kept[end..].iter().copied().collect();
+        kept.truncate(begin);
+        kept.shrink_to_fit();
+        self.head = kept;
+    }
 }
 
 impl Serialize for OutputPart {
@@ -122,6 +139,14 @@ pub struct AttemptRecord {
     pub error: TaskError,
 }
 
+impl AttemptRecord {
+    /// About how many bytes of memory it holds.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        size_of::<Self>() - size_of::<TaskError>() + self.error.weight()
+    }
+}
+
 fn worker_id<S: Serializer>(worker: &WorkerRef, serializer: S) -> Result<S::Ok, S::Error> {
     worker.id.serialize(serializer)
 }
@@ -149,8 +174,10 @@ pub struct TaskRecord {
     pub retries: u32,
     /// How often its worker died under it.
     pub worker_losses: u32,
-    /// The attempts before the last one, the latest 16 of them.
+    /// The attempts before the last one, the latest 16 of them at most.
     pub earlier: Vec<AttemptRecord>,
+    /// How many more there were, which were left out for their number or their size (L9).
+    pub earlier_left_out: u32,
 }
 
 impl TaskRecord {
@@ -158,17 +185,17 @@ impl TaskRecord {
     #[must_use]
     pub fn weight(&self) -> usize {
         let data = self.outcome.data().map_or(0, |data| data.0.len());
-        let errors = self.outcome.error().into_iter().chain(self.earlier.iter().map(|attempt| &attempt.error));
-        let payload = data + errors.map(TaskError::weight).sum::<usize>();
+        let error = self.outcome.error().map_or(0, TaskError::weight);
+        let earlier: usize = self.earlier.iter().map(AttemptRecord::weight).sum();
         let output = self.output.as_ref().map_or(0, |it| it.stdout.len() + it.stderr.len());
-        size_of::<Self>() + payload + output
+        size_of::<Self>() + data + error + earlier + output
     }
 }
 
 impl Serialize for TaskRecord {
     /// The record of `--output json`: the outcome is flattened into `outcome` and `data` or `error`.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut record = serializer.serialize_struct("TaskRecord", 15)?;
+        let mut record = serializer.serialize_struct("TaskRecord", 16)?;
         record.serialize_field("id", &self.id)?;
         record.serialize_field("script", &self.script)?;
         record.serialize_field("pool", &self.pool)?;
@@ -184,6 +211,7 @@ impl Serialize for TaskRecord {
         record.serialize_field("retries", &self.retries)?;
         record.serialize_field("worker_losses", &self.worker_losses)?;
         record.serialize_field("earlier_attempts", &self.earlier)?;
+        record.serialize_field("earlier_left_out", &self.earlier_left_out)?;
         record.end()
     }
 }
@@ -212,6 +240,12 @@ mod tests {
             }
             prop_assert_eq!(part.len() as u64 + part.dropped, whole.len() as u64);
             prop_assert!(part.len() <= limit);
+            let mut small = part.clone();
+            small.shrink(limit / 3);
+            prop_assert!(small.len() <= limit / 3);
+            prop_assert_eq!(small.len() as u64 + small.dropped, whole.len() as u64);
+            prop_assert!(whole.as_bytes().starts_with(&small.head));
+            prop_assert!(whole.as_bytes().ends_with(&Vec::from(small.tail)));
             let kept: Vec<u8> = part.head.iter().chain(&part.tail).copied().collect();
             prop_assert!(whole.as_bytes().starts_with(&part.head));
             prop_assert!(part.dropped > 0 || kept == whole.as_bytes());

@@ -241,7 +241,8 @@ impl Task {
     }
 
     /// How often the task is run again after its worker died under it; 2 unless said otherwise, 0
-    /// for a task that must not run twice.
+    /// for a task that must not run twice: it is not run again either when its worker has to be ended
+    /// because of another task.
     #[must_use]
     pub fn max_worker_losses(mut self, count: u32) -> Self {
         self.options_mut().max_worker_losses = count;

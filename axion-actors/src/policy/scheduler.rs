@@ -257,7 +257,7 @@ impl Scheduler {
             match report {
                 Report::Ended { seq, nanos, result, output } => self.ended(worker, seq, nanos, result, output, now),
                 Report::Revoked { seqs } => self.returned(worker, seqs, now),
-                Report::Spared { seq } => self.spared(worker, seq),
+                Report::Spared { seq } => self.spared(worker, seq, now),
                 Report::Measured { resident } => self.measured(worker, resident),
             }
         }
@@ -270,7 +270,7 @@ impl Scheduler {
         let Some(member) = self.pools[worker.id.pool.index()].remove(worker) else { return self.table.ignore() };
         let Departure { reason, running, mut outputs, post_mortem } = departure;
         let started = |task: &InFlight| running.as_ref().map_or(task.started, |seqs| seqs.contains(&task.seq));
-        let count = running.as_ref().map_or(member.running(), Vec::len);
+        let count = member.in_flight.iter().filter(|task| started(task)).count();
         let mut unstarted = Vec::new();
         for task in member.in_flight {
             task.stop_timers(&mut self.timers);

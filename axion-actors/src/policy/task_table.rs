@@ -77,6 +77,9 @@ struct Past {
     /// What lets it expire, while it has not started.
     expiry: Option<TimerId>,
     earlier: VecDeque<AttemptRecord>,
+    /// Of those, how many were left out, and whether one was for its size.
+    left_out: u32,
+    trimmed: bool,
 }
 
 /// What a task has been through, in numbers.
@@ -102,6 +105,8 @@ pub struct Keep {
     pub count: usize,
     /// How many bytes together.
     pub bytes: usize,
+    /// How many bytes each, beside its result.
+    pub each: usize,
     /// How long each.
     pub age: Option<Duration>,
 }
@@ -200,6 +205,7 @@ pub struct TaskTable {
     keep: Keep,
     ignored: u64,
     evicted: u64,
+    trimmed: u64,
     trace: Option<Vec<Event>>,
 }
 
@@ -222,6 +228,7 @@ impl TaskTable {
             keep,
             ignored: 0,
             evicted: 0,
+            trimmed: 0,
             trace: None,
         }
     }
@@ -315,6 +322,12 @@ impl TaskTable {
     #[must_use]
     pub fn evicted(&self) -> u64 {
         self.evicted
+    }
+
+    /// Records of which something was left out to keep their bound.
+    #[must_use]
+    pub fn trimmed(&self) -> u64 {
+        self.trimmed
     }
 
     /// The keys of all live tasks.
@@ -417,7 +430,7 @@ impl TaskTable {
         let epoch = self.epoch;
         let Some(entry) = Self::sent(&mut self.live, &mut self.ignored, key, by) else { return false };
         let (task, attempt, kind) = (entry.task.id(), Attempt(entry.attempts), error.kind);
-        entry.remember(error, epoch, now);
+        entry.remember(error, epoch, self.keep.each, now);
         entry.past().lot.retries += 1;
         Self::become_state(entry, (&mut self.waiting, &mut self.queued), State::Waiting { timer: wait.0 });
         let wait_seconds = wait.1.as_secs_f64();
@@ -443,7 +456,7 @@ impl TaskTable {
         let epoch = self.epoch;
         let Some(entry) = Self::sent(&mut self.live, &mut self.ignored, key, by) else { return false };
         let (task, attempt) = (entry.task.id(), Attempt(entry.attempts));
-        entry.remember(error, epoch, now);
+        entry.remember(error, epoch, self.keep.each, now);
         let lot = &mut entry.past().lot;
         lot.losses += u32::from(counted);
         lot.alone |= counted;
@@ -520,7 +533,10 @@ impl TaskTable {
         if let Some(unique) = &entry.task.options().unique {
             self.unique.remove(unique);
         }
-        let record = Arc::new(self.record(entry, end, now));
+        let trimmed = entry.past.as_ref().is_some_and(|past| past.trimmed);
+        let mut record = self.record(entry, end, now);
+        self.trimmed += u64::from(record.trim(self.keep.each) || trimmed);
+        let record = Arc::new(record);
         let (task, outcome) = (record.id, record.outcome.name());
         self.emit(now, || EventKind::TaskFinished { task, outcome });
         self.keep(&record, now);
@@ -551,6 +567,7 @@ impl TaskTable {
             retries: past.lot.retries,
             worker_losses: past.lot.losses,
             earlier: past.earlier.into(),
+            earlier_left_out: past.left_out,
         }
     }
 
@@ -617,16 +634,21 @@ impl Entry {
         self.past.get_or_insert_default()
     }
 
-    /// Keeps how the present attempt ended.
-    fn remember(&mut self, error: TaskError, epoch: Timestamp, now: Tick) {
+    /// Keeps how the present attempt ended. What a task that lives holds of its past is bounded as its
+    /// record will be (L9).
+    fn remember(&mut self, error: TaskError, epoch: Timestamp, most: usize, now: Tick) {
         let State::Sent { worker, at, .. } = self.state else { return };
         let attempt = Attempt(self.attempts);
         let record = AttemptRecord { attempt, worker, sent: wall(epoch, at), ended: wall(epoch, now), error };
-        let earlier = &mut self.past().earlier;
-        if earlier.len() == EARLIER {
-            earlier.pop_front();
+        let past = self.past();
+        past.earlier.push_back(record);
+        let mut bytes: usize = past.earlier.iter().map(AttemptRecord::weight).sum();
+        while past.earlier.len() > EARLIER || bytes > most {
+            let Some(oldest) = past.earlier.pop_front() else { return };
+            past.trimmed |= past.earlier.len() <= EARLIER;
+            bytes -= oldest.weight();
+            past.left_out += 1;
         }
-        earlier.push_back(record);
     }
 }
 
@@ -639,7 +661,7 @@ mod tests {
     use super::*;
     use crate::model::{ErrorKind, Generation, Json, PoolKind, TaskError, WorkerId};
 
-    const KEEP: Keep = Keep { count: 3, bytes: 1 << 20, age: Some(Duration::from_secs(1)) };
+    const KEEP: Keep = Keep { count: 3, bytes: 1 << 20, each: 4 << 10, age: Some(Duration::from_secs(1)) };
 
     fn table() -> TaskTable {
         TaskTable::new(Timestamp::UNIX_EPOCH, KEEP)
@@ -743,5 +765,39 @@ mod tests {
         assert_eq!(finish(2 << 20).1, 0, "one record above the whole bound is not kept at all");
         assert_eq!(table.find(first), Found::Unknown, "six ends ago");
         assert_eq!(table.kept_bytes, 0);
+    }
+
+    #[test]
+    fn l9_a_record_is_bounded_and_says_what_was_left_out() {
+        let mut table = table();
+        let key = table.accept(Task::script("/a.py"), Tick(0)).expect("new");
+        let failure = |size| TaskError::new(ErrorKind::WorkerLost, "x".repeat(size));
+        for seq in 1..=20 {
+            table.send(key, worker(1), Seq(seq), Tick(seq));
+            assert!(table.rerun(
+                key,
+                (worker(1), Seq(seq)),
+                failure(if seq < 19 { 10 } else { 1200 }),
+                false,
+                Tick(seq)
+            ));
+        }
+        table.send(key, worker(1), Seq(21), Tick(21));
+        let mut output = Box::new(CapturedOutput::default());
+        output.stdout.push(&[b'o'; 2000], 2000);
+        let end = End { output: Some(output), ..success() };
+        let record = table.finish(key, Some((worker(1), Seq(21))), end, Tick(22)).expect("finished");
+        assert!(record.weight_beside_data() <= KEEP.each, "{}", record.weight_beside_data());
+        assert_eq!(record.earlier.len() + record.earlier_left_out as usize, 20);
+        assert_eq!(record.earlier.last().map(|it| it.attempt), Some(Attempt(20)), "the latest stays longest");
+        assert_eq!(table.trimmed(), 1);
+        // A small one is left as it is; one attempt above the bound is not even kept meanwhile.
+        for (count, size) in [(1, 10), (2, 5000)] {
+            let key = table.accept(Task::script("/a.py"), Tick(23)).expect("new");
+            table.send(key, worker(1), Seq(22), Tick(23));
+            table.rerun(key, (worker(1), Seq(22)), failure(size), false, Tick(24));
+            let record = table.finish(key, None, success(), Tick(25)).expect("finished");
+            assert_eq!((table.trimmed(), record.earlier_left_out), (count, count as u32 - 1));
+        }
     }
 }

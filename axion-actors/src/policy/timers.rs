@@ -36,6 +36,12 @@ impl<T> Timers<T> {
         self.due.remove(&id);
     }
 
+    /// Whether a timer is running, for tests.
+    #[cfg(test)]
+    pub(super) fn is_running(&self, id: TimerId) -> bool {
+        self.due.contains_key(&id)
+    }
+
     /// Takes the first timer that is due.
     pub fn pop(&mut self, now: Tick) -> Option<T> {
         let first = self.due.first_entry()?;

@@ -197,6 +197,12 @@ pub(super) fn wait_stopped(leader: Pid) {
     let _ = rustix::process::waitid(WaitId::Pid(leader), options);
 }
 
+/// Whether a child has ended; reaps nothing.
+pub(super) fn has_ended(pid: Pid) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    matches!(rustix::process::waitid(WaitId::Pid(pid), options), Ok(Some(_)))
+}
+
 /// Waits until a child has ended, for `limit` at most; reaps nothing. Blocks.
 pub(super) fn wait_ended(pid: Pid, limit: Duration) -> bool {
     let Ok(exit) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { return false };
@@ -224,12 +230,25 @@ pub(super) fn ask_for_stacks(pid: Pid) -> bool {
 }
 
 /// How many processes of the engine's control group the kernel has killed for want of memory; `None`
-/// where there are no control groups of version 2.
+/// where that cannot be read.
 pub(super) fn out_of_memory_kills() -> Option<u64> {
     let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let events = std::fs::read_to_string(format!("/sys/fs/cgroup{path}/memory.events")).ok()?;
-    kills_in(&events)
+    let counters = groups.lines().filter_map(counter_of);
+    counters.filter_map(|counter| std::fs::read_to_string(counter).ok()).find_map(|text| kills_in(&text))
+}
+
+/// Where the count is kept by a control group, given a line of `/proc/self/cgroup`.
+fn counter_of(line: &str) -> Option<String> {
+    let (_, group) = line.split_once(':')?;
+    let (controllers, path) = group.split_once(':')?;
+    match controllers {
+        "" => Some(format!("/sys/fs/cgroup{path}/memory.events")),
+        // Of version 1, which some systems and containers still have.
+        _ if controllers.split(',').any(|it| it == "memory") => {
+            Some(format!("/sys/fs/cgroup/{controllers}{path}/memory.oom_control"))
+        }
+        _ => None,
+    }
 }
 
 fn kills_in(events: &str) -> Option<u64> {
@@ -294,5 +313,9 @@ mod tests {
         let events = "low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 0\n";
         assert_eq!(kills_in(events), Some(2));
         assert_eq!(kills_in("low 0\n"), None);
+        assert_eq!(kills_in("oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"), Some(1));
+        let files: Vec<_> =
+            ["0::/a/b", "4:memory:/c", "1:cpu:/"].into_iter().map(counter_of).map(Option::unwrap_or_default).collect();
+        assert_eq!(files, ["/sys/fs/cgroup/a/b/memory.events", "/sys/fs/cgroup/memory/c/memory.oom_control", ""]);
     }
 }

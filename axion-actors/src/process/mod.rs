@@ -89,7 +89,8 @@ pub trait Child {
     /// Closes the data pipe behind what was sent: the child finishes that and exits.
     fn finish(&mut self);
     /// Kills the child and everything in its process group because of one attempt, after a look at
-    /// where its threads are; unless that attempt has ended, which `Spared` then says (L6).
+    /// where its threads are; unless that attempt has ended or not started, which `Spared` then says
+    /// (L6).
     fn kill_attempt(&mut self, seq: Seq);
     /// Kills the child and everything in its process group, now.
     fn kill(&mut self);
@@ -111,7 +112,7 @@ pub enum ChildEvent {
         /// The bytes.
         data: Bytes,
     },
-    /// An attempt that was to be killed had ended. Its result came before.
+    /// An attempt that was to be killed had ended, and its result came before; or it had not started.
     Spared {
         /// Which.
         seq: Seq,
@@ -134,6 +135,8 @@ pub struct ChildExit {
     pub stderr_tail: String,
     /// Where its threads were before it was killed, if that was asked for and could be had.
     pub stacks: Option<String>,
+    /// It was killed because of an attempt, by order. An order that came too late changes nothing.
+    pub killed: bool,
     /// The kernel has killed a process of the engine's control group for want of memory meanwhile.
     pub out_of_memory: bool,
 }

@@ -143,6 +143,7 @@ impl Launcher for RealLauncher {
                         usage: None,
                         stderr_tail: String::new(),
                         stacks: None,
+                        killed: false,
                         out_of_memory: false,
                     }
                 }
@@ -255,6 +256,8 @@ struct Pump {
     control_frames: FrameReader,
     scratch: Vec<u8>,
     stderr_tail: Vec<u8>,
+    /// It was killed because of an attempt.
+    killed: bool,
     /// Why it was killed for breaking the protocol.
     violation: Option<String>,
     /// The process that the handshake came from; a wrapper's child has another one than we started.
@@ -302,6 +305,7 @@ impl Pump {
             control_frames: FrameReader::new(frame_limit),
             scratch: Vec::new(),
             stderr_tail: Vec::new(),
+            killed: false,
             violation: None,
             speaker: None,
             patience: None,
@@ -460,11 +464,15 @@ impl Pump {
                 let _ = events.send(event).await;
             }
         }
-        // It may also have ended before the order to kill it came.
+        // It may also have ended before the order to kill it came, or not have started.
         if ended || self.page.running().is_some_and(|running| !running.contains(&seq)) {
             linux::continue_group(leader);
+            // They are of no kill, and say nothing of a later end.
+            self.last_stacks = None;
             return Some(ChildEvent::Spared { seq });
         }
+        // Not if it has ended meanwhile by itself or by another's signal.
+        self.killed = !linux::has_ended(leader);
         self.link.kill();
         None
     }
@@ -527,7 +535,15 @@ impl Pump {
         };
         let stderr_tail = String::from_utf8_lossy(&self.stderr_tail).trim().to_owned();
         let out_of_memory = linux::out_of_memory_kills() > self.memory_kills;
-        ChildExit { cause, running, usage, stderr_tail, stacks: self.last_stacks.take(), out_of_memory }
+        ChildExit {
+            cause,
+            running,
+            usage,
+            stderr_tail,
+            stacks: self.last_stacks.take(),
+            killed: self.killed,
+            out_of_memory,
+        }
     }
 }
 

@@ -54,7 +54,7 @@ impl Launcher for FakeLauncher {
         let (events, receiver) = mpsc::channel(64);
         let (heard, hears) = mpsc::unbounded_channel();
         let (trap, trapped) = mpsc::unbounded_channel();
-        let _ = self.born.send(FakeChild { spec, heard: hears, events, trap });
+        let _ = self.born.send(FakeChild { spec, heard: hears, events, trap, killed: false });
         Launched { child: Box::new(Handle { heard, trapped }), events: receiver }
     }
 }
@@ -103,12 +103,16 @@ pub struct FakeChild {
     heard: mpsc::UnboundedReceiver<Heard>,
     events: mpsc::Sender<ChildEvent>,
     trap: mpsc::UnboundedSender<()>,
+    /// It has heard that it is to be killed because of an attempt.
+    killed: bool,
 }
 
 impl FakeChild {
     /// The next thing it is told; `None` when its handle is gone and all was heard.
     pub async fn hears(&mut self) -> Option<Heard> {
-        self.heard.recv().await
+        let heard = self.heard.recv().await;
+        self.killed |= matches!(heard, Some(Heard::KillAttempt(_)));
+        heard
     }
 
     /// The sequence number of the task it is told to run next.
@@ -156,6 +160,7 @@ impl FakeChild {
             usage: None,
             stderr_tail: "last words".to_owned(),
             stacks: None,
+            killed: self.killed,
             out_of_memory: false,
         };
         self.event(ChildEvent::Exited(exit)).await;

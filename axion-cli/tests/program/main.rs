@@ -4,5 +4,6 @@
 
 mod config;
 mod death;
+mod memory;
 mod run;
 mod support;

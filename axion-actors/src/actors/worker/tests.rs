@@ -259,3 +259,47 @@ async fn retiring_closes_the_pipe_and_kills_after_the_grace_period() {
     stage.child.exits(ProcessExit::Signal(9), &[]).await;
     assert_eq!(stage.down().await.departure.reason, WorkerDownReason::Retired);
 }
+
+#[actix::test]
+async fn l6_a_kill_of_what_has_ended_does_not_reach_the_child() {
+    let mut stage = Stage::ready().await;
+    stage.run(&[1, 2]);
+    assert_eq!((stage.child.runs().await, stage.child.runs().await), (Seq(1), Seq(2)));
+    stage.child.done(Seq(1)).await;
+    assert!(matches!(stage.says().await, Said::Reports(_)));
+    stage.worker.do_send(Order::Kill(Seq(1), KillReason::Deadline));
+    let Said::Reports(reports) = stage.says().await else { panic!("no report") };
+    assert!(matches!(&reports[..], [Report::Spared { seq: Seq(1) }]), "{reports:?}");
+    stage.worker.do_send(Order::Kill(Seq(2), KillReason::Deadline));
+    assert_eq!(stage.child.hears().await, Some(Heard::KillAttempt(Seq(2))));
+    stage.child.exits(ProcessExit::Signal(9), &[Seq(2)]).await;
+    assert_eq!(stage.down().await.departure.reason, WorkerDownReason::Killed(KillReason::Deadline));
+}
+
+#[actix::test]
+async fn a_child_that_crashes_before_it_is_killed_has_crashed() {
+    for exit in [ProcessExit::Signal(11), ProcessExit::Code(3)] {
+        let mut stage = Stage::ready().await;
+        stage.run(&[1]);
+        stage.child.runs().await;
+        stage.worker.do_send(Order::Kill(Seq(1), KillReason::Deadline));
+        assert_eq!(stage.child.hears().await, Some(Heard::KillAttempt(Seq(1))));
+        stage.child.exits(exit, &[Seq(1)]).await;
+        let departure = stage.down().await.departure;
+        assert_eq!(departure.reason, WorkerDownReason::Exited(exit));
+        assert_eq!(departure.post_mortem.expect("examined").ended_by, EndedBy::from_exit(exit));
+    }
+}
+
+#[actix::test]
+async fn a_child_that_somebody_else_kills_before_the_order_comes_through_was_killed_from_outside() {
+    let mut stage = Stage::ready().await;
+    stage.run(&[1]);
+    stage.child.runs().await;
+    // The worker has given the order; the child has not heard it.
+    stage.worker.send(Order::Kill(Seq(1), KillReason::MemoryLimit)).await.expect("the worker lives");
+    stage.child.exits(ProcessExit::Signal(9), &[Seq(1)]).await;
+    let departure = stage.down().await.departure;
+    assert_eq!(departure.reason, WorkerDownReason::Exited(ProcessExit::Signal(9)));
+    assert_eq!(departure.post_mortem.expect("examined").ended_by, EndedBy::OutsideForce);
+}

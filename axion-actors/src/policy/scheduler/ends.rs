@@ -1,5 +1,7 @@
 //! How attempts end, and what becomes of their tasks.
 
+use std::time::Duration;
+
 use super::Scheduler;
 use super::pool::{Due, InFlight, limits_of};
 use super::protocol::Action;
@@ -9,6 +11,9 @@ use crate::model::{
 };
 use crate::policy::retry;
 use crate::policy::task_table::{End, TaskKey};
+
+/// When an attempt that could not be killed, because it had not started, is tried again.
+const KILL_AGAIN: Duration = Duration::from_secs(1);
 
 /// The end of a worker, as each of its running attempts is told.
 pub(super) struct Bereft<'a> {
@@ -95,57 +100,61 @@ impl Scheduler {
         now: Tick,
     ) {
         let (key, by, lot) = (task.key, (worker, task.seq), self.table.lot(task.key));
-        let examined = |mut error: TaskError, ended_by: Option<EndedBy>| {
-            error.post_mortem = post_mortem.clone().map(|found| {
-                let ended_by = ended_by.unwrap_or(found.ended_by);
-                Box::new(PostMortem { ended_by, ..found })
-            });
+        // Whom the engine ended it for; nobody, if it ended otherwise, whatever had been ordered by then.
+        let killed = match reason {
+            WorkerDownReason::Killed(why) => Some(match (task.kill, why) {
+                (Some(KillReason::Deadline), _) => EndedBy::Deadline,
+                (Some(KillReason::Cancel), _) => EndedBy::Cancel,
+                (_, KillReason::MemoryLimit) => EndedBy::MemoryLimit,
+                _ => EndedBy::Neighbour,
+            }),
+            _ => None,
+        };
+        let examined = |mut error: TaskError| {
+            error.post_mortem =
+                post_mortem.clone().map(|it| Box::new(PostMortem { ended_by: killed.unwrap_or(it.ended_by), ..it }));
             error
         };
-        let killed = matches!(reason, WorkerDownReason::Killed(_));
-        match task.kill {
-            Some(KillReason::Deadline) => {
-                let error = examined(self.timed_out(worker, key), Some(EndedBy::Deadline));
+        let most = self.table.task(key).map_or(0, |task| task.options().max_worker_losses);
+        match (task.kill, killed) {
+            (Some(KillReason::Deadline), _) => {
+                let error = examined(self.timed_out(worker, key, killed.is_some()));
                 self.failed(key, by, error, None, output, now);
             }
-            _ if lot.cancelled => {
-                let ended_by = (task.kill == Some(KillReason::Cancel)).then_some(EndedBy::Cancel);
-                self.failed(key, by, examined(cancelled(), ended_by), None, output, now);
+            _ if lot.cancelled => self.failed(key, by, examined(cancelled()), None, output, now),
+            (Some(KillReason::MemoryLimit), Some(EndedBy::MemoryLimit)) if lot.alone || alone => {
+                let limit = self.pools[worker.id.pool.index()].rules.task_memory.unwrap_or_default();
+                let words = format!("the process {} held more than {limit} bytes of memory; killed", worker.id);
+                let error = examined(TaskError::new(ErrorKind::MemoryLimit, words));
+                self.failed(key, by, error, None, output, now);
             }
-            Some(KillReason::MemoryLimit) if lot.alone || alone => {
-                let most = self.pools[worker.id.pool.index()].rules.task_memory.unwrap_or_default();
-                let words = format!("the process {} held more than {most} bytes of memory; killed", worker.id);
-                let error = TaskError::new(ErrorKind::MemoryLimit, words);
-                self.failed(key, by, examined(error, Some(EndedBy::MemoryLimit)), None, output, now);
+            // One that must not run twice does not, whosever fault the end of its worker was.
+            (_, Some(ended_by)) if most == 0 => {
+                let error = examined(lost_with_a_neighbour(worker, ended_by));
+                let end = End { outcome: Outcome::Lost(Box::new(error)), nanos: None, output };
+                self.finish(key, Some(by), end, now);
             }
-            // Each of them can have been the one: each runs again alone.
-            _ if matches!(reason, WorkerDownReason::Killed(KillReason::MemoryLimit)) => {
-                let error = examined(lost(worker, reason), Some(EndedBy::MemoryLimit));
-                self.run_again(key, by, error, true, now);
+            // Where memory ran out, each of them can have been the one: each runs again alone.
+            (_, Some(ended_by)) => {
+                let suspect = ended_by == EndedBy::MemoryLimit;
+                self.run_again(key, by, examined(lost(worker, reason)), suspect, now);
             }
-            _ if killed => {
-                let error = examined(lost(worker, reason), Some(EndedBy::Neighbour));
-                self.run_again(key, by, error, false, now);
-            }
+            _ if lot.losses < most => self.run_again(key, by, examined(lost(worker, reason)), true, now),
             _ => {
-                let error = examined(lost(worker, reason), None);
-                let most = self.table.task(key).map_or(0, |task| task.options().max_worker_losses);
-                if lot.losses < most {
-                    self.run_again(key, by, error, true, now);
-                } else {
-                    let end = End { outcome: Outcome::Lost(Box::new(error)), nanos: None, output };
-                    self.finish(key, Some(by), end, now);
-                }
+                let error = examined(lost(worker, reason));
+                let end = End { outcome: Outcome::Lost(Box::new(error)), nanos: None, output };
+                self.finish(key, Some(by), end, now);
             }
         }
     }
 
-    pub(super) fn timed_out(&self, worker: WorkerRef, key: TaskKey) -> TaskError {
+    pub(super) fn timed_out(&self, worker: WorkerRef, key: TaskKey, killed: bool) -> TaskError {
         let limits = self.table.task(key).map(|task| limits_of(task, self.pools[worker.id.pool.index()].rules.limits));
         let limit = limits.and_then(|limits| limits.hard).unwrap_or_default();
+        let end = if killed { "killed" } else { "its process ended before it was killed" };
         TaskError::new(
             ErrorKind::Timeout,
-            format!("still running on {} after its time limit of {limit:?}; killed", worker.id),
+            format!("still running on {} after its time limit of {limit:?}; {end}", worker.id),
         )
     }
 
@@ -191,13 +200,35 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn spared(&mut self, worker: WorkerRef, seq: Seq) {
-        let next = self.pools[worker.id.pool.index()].change(worker, |member| {
+    /// The process of an attempt that was to be killed goes on. Either the attempt had ended, or it had
+    /// not started, which is known by its being still here: its worker is held up. It is then asked back,
+    /// and if it starts meanwhile after all, it is to be killed as before.
+    pub(super) fn spared(&mut self, worker: WorkerRef, seq: Seq, now: Tick) {
+        let (table, timers, actions) = (&self.table, &mut self.timers, &mut self.actions);
+        let pool = &mut self.pools[worker.id.pool.index()];
+        let limits = pool.rules.limits;
+        let next = pool.change(worker, |member| {
             member.condemned = false;
+            if let Some(task) = member.position(seq).and_then(|at| member.in_flight.get_mut(at)) {
+                // Its time runs from its start, which has not come.
+                let known = table.task(task.key);
+                match task.kill.take() {
+                    Some(KillReason::Deadline) => {
+                        let limit = known.and_then(|known| limits_of(known, limits).hard).unwrap_or(KILL_AGAIN);
+                        task.hard = Some(timers.start(now.after(limit), Due::Hard(worker, seq)));
+                    }
+                    Some(KillReason::Cancel) => {
+                        task.grace = Some(timers.start(now.after(KILL_AGAIN), Due::Grace(worker, seq)));
+                    }
+                    // It will be measured again.
+                    Some(KillReason::MemoryLimit) | None => {}
+                }
+                actions.push(Action::Revoke { worker, seqs: vec![seq] });
+            }
             member.in_flight.iter().find_map(|task| Some((task.seq, task.kill?)))
         });
         let Some(next) = next else { return self.table.ignore() };
-        if let Some((next, reason)) = next.filter(|(next, _)| *next != seq) {
+        if let Some((next, reason)) = next {
             self.kill(worker, next, reason);
         }
     }
@@ -270,4 +301,17 @@ pub(super) fn lost(worker: WorkerRef, reason: &WorkerDownReason) -> TaskError {
         WorkerDownReason::StartFailed { message, .. } => format!("did not start: {message}"),
     };
     TaskError::new(ErrorKind::WorkerLost, format!("worker {} {what}", worker.id))
+}
+
+/// The error of a task that may not run again, but whose worker had to be ended because of another.
+fn lost_with_a_neighbour(worker: WorkerRef, ended_by: EndedBy) -> TaskError {
+    let why = match ended_by {
+        EndedBy::MemoryLimit => "the tasks in it together held more memory than one may",
+        _ => "another task in it reached its time limit or was cancelled",
+    };
+    let words = format!(
+        "worker {} had to be ended while it ran this task, because {why}; `max_worker_losses` 0 forbids a second run",
+        worker.id
+    );
+    TaskError::new(ErrorKind::WorkerLost, words)
 }

@@ -183,10 +183,10 @@ impl Member {
         (!self.stalled && self.ahead() > 0).then(|| self.front_since.after(STALL))
     }
 
-    /// Up to `count` of the tasks sent ahead, the last ones.
+    /// Up to `count` of the tasks sent ahead, the last ones, in their order.
     pub(super) fn last_ahead(&self, count: usize) -> Vec<Seq> {
-        let ahead = self.in_flight.iter().rev().filter(|task| !task.started);
-        ahead.take(count).map(|task| task.seq).collect()
+        let ahead = self.in_flight.iter().filter(|task| !task.started);
+        ahead.skip(self.ahead().saturating_sub(count)).map(|task| task.seq).collect()
     }
 
     fn hoard(&self, now: Tick) -> Hoard {
@@ -469,9 +469,7 @@ impl Members {
                 let now_stalled = member.stalls_at().is_some_and(|at| at <= now);
                 if now_stalled {
                     (member.stalled, member.revoking) = (true, true);
-                    let mut seqs = member.last_ahead(usize::MAX);
-                    seqs.reverse();
-                    stalled.push((member.worker, seqs));
+                    stalled.push((member.worker, member.last_ahead(usize::MAX)));
                 }
                 now_stalled
             });

@@ -134,7 +134,8 @@ pub enum Report {
         /// How many.
         resident: u64,
     },
-    /// This attempt was to be killed, but had ended: the worker goes on.
+    /// This attempt was to be killed, but had ended, which was reported before, or not started: the
+    /// worker goes on.
     Spared {
         /// Which.
         seq: Seq,

@@ -1,5 +1,7 @@
 //! Placement, windows and departures as cases; L1, L3, L5 over random histories.
 
+mod ends;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
@@ -18,7 +20,8 @@ use crate::policy::task_table::Keep;
 const MS: u64 = 1_000_000;
 
 fn scheduler() -> Scheduler {
-    let mut table = TaskTable::new(Timestamp::UNIX_EPOCH, Keep { count: 1 << 20, bytes: 1 << 30, age: None });
+    let mut table =
+        TaskTable::new(Timestamp::UNIX_EPOCH, Keep { count: 1 << 20, bytes: 1 << 30, each: 1 << 20, age: None });
     table.record_events(true);
     Scheduler::new(table, [PoolRules::default(); 2])
 }
@@ -403,7 +406,7 @@ fn a_task_that_has_not_started_in_time_expires_and_one_that_has_does_not() {
 }
 
 fn ruled(rules: PoolRules) -> Scheduler {
-    let table = TaskTable::new(Timestamp::UNIX_EPOCH, Keep { count: 100, bytes: 1 << 20, age: None });
+    let table = TaskTable::new(Timestamp::UNIX_EPOCH, Keep { count: 100, bytes: 1 << 20, each: 1 << 20, age: None });
     Scheduler::new(table, [rules; 2])
 }
 
@@ -652,7 +655,7 @@ enum Step {
     End { worker: u8, pick: u8, micros: u32, fails: bool },
     Stale { worker: u8, seq: u8, generation: u8 },
     Die { worker: u8, started: u8, unknown: bool },
-    Execute { worker: u8, spared: bool },
+    Execute { worker: u8, spared: bool, started: bool },
     Revoke { worker: u8, picks: Vec<u8> },
     Cancel(u8),
     Unavailable,
@@ -671,7 +674,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(worker, pick, micros, fails)| Step::End { worker, pick, micros, fails }),
         2 => (0..3u8, any::<u8>(), 0..4u8).prop_map(|(worker, seq, generation)| Step::Stale { worker, seq, generation }),
         1 => (0..3u8, 0..3u8, any::<bool>()).prop_map(|(worker, started, unknown)| Step::Die { worker, started, unknown }),
-        2 => (0..3u8, any::<bool>()).prop_map(|(worker, spared)| Step::Execute { worker, spared }),
+        2 => (0..3u8, any::<bool>(), any::<bool>())
+            .prop_map(|(worker, spared, started)| Step::Execute { worker, spared, started }),
         2 => (0..3u8, proptest::collection::vec(any::<u8>(), 0..5)).prop_map(|(worker, picks)| Step::Revoke { worker, picks }),
         1 => any::<u8>().prop_map(Step::Cancel),
         1 => Just(Step::Unavailable),
@@ -689,6 +693,8 @@ struct World {
     ordered: [Option<(Seq, KillReason)>; 3],
     accepted: Vec<TaskId>,
     records: Vec<Arc<TaskRecord>>,
+    /// Must not run twice.
+    once: BTreeSet<TaskId>,
     /// Attempts that a truthful world counts: ended, or running when their process did.
     counted: BTreeMap<TaskId, u32>,
 }
@@ -725,6 +731,9 @@ impl World {
                         None => task,
                     }
                 });
+                if losses == 0 {
+                    self.once.extend(&ids);
+                }
                 self.accepted.extend(ids);
             }
             Step::Join(index) if !self.alive[usize::from(index)] => {
@@ -766,12 +775,14 @@ impl World {
                     if unknown { Departure { running: None, ..departure } } else { departure }
                 });
             }
-            Step::Execute { worker, spared } if self.alive[usize::from(worker)] => {
+            Step::Execute { worker, spared, started } if self.alive[usize::from(worker)] => {
                 let Some((seq, reason)) = self.ordered[usize::from(worker)].take() else { return };
                 let from = self.worker(worker);
                 let sent = self.scheduler.sent_to(from);
                 let running = sent.iter().take(1 + usize::from(worker)).find(|(_, running)| *running == seq);
                 match running {
+                    // It is in the worker's pipe, or its threads are held up.
+                    Some(_) if !started => self.scheduler.reported(from, vec![Report::Spared { seq }], self.now),
                     // The process dies with it, unless its result was there already.
                     Some(_) if !spared => {
                         self.dies(worker, 1 + usize::from(worker), |running| killed_by(reason, running));
@@ -876,6 +887,13 @@ impl World {
                 !member.has_free_place(Lane::Slot) || suspects || queued == 0,
                 "no task waits while a worker is free"
             );
+            for task in member.in_flight.iter().take(1 + member.worker.id.index as usize) {
+                let limit = table.task(task.key).and_then(|it| it.options().timeout);
+                assert!(task.started, "what runs has its clock");
+                let mut clocks = [task.hard, task.grace].into_iter().flatten();
+                let runs = clocks.any(|timer| self.scheduler.timers.is_running(timer));
+                assert!(limit.is_none() || task.kill.is_some() || runs, "L1: nobody would end it");
+            }
         }
         let members = pools.flat_map(|pool| pool.members.iter().chain(&pool.leaving));
         let in_flight = members.flat_map(|member| &member.in_flight);
@@ -895,6 +913,7 @@ proptest! {
             ordered: [None; 3],
             accepted: Vec::new(),
             records: Vec::new(),
+            once: BTreeSet::new(),
             counted: BTreeMap::new(),
         };
         for step in steps {
@@ -924,6 +943,9 @@ proptest! {
         // The trace tells the same story.
         let mut states: BTreeMap<TaskId, &str> = BTreeMap::new();
         for event in world.scheduler.table_mut().take_events() {
+            if let EventKind::TaskRerun { task, .. } = &event.kind {
+                prop_assert!(!world.once.contains(task), "one that must not run twice does not");
+            }
             let (task, legal, next): (_, &[Option<&str>], _) = match event.kind {
                 EventKind::TaskAccepted { task, .. } => (task, &[None], "queued"),
                 EventKind::TaskSent { task, .. } => (task, &[Some("queued")], "sent"),

@@ -1,0 +1,165 @@
+//! The Supervisor and the Dispatcher on scripted children.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::*;
+use crate::actors::messages::{Request, Submission};
+use crate::actors::{Admission, InboxSender, inbox};
+use crate::model::{ProcessExit, Task, TaskRecord};
+use crate::policy::restart::BreakerState;
+use crate::policy::scheduler::{PoolRules, Scheduler};
+use crate::policy::task_table::{Keep, TaskTable};
+use crate::testing::{FakeChild, FakeLauncher};
+
+/// Longer than any wait of a test that passes.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Asks for the breakers, by the pools' indices.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct AskBreakers {
+    reply: oneshot::Sender<[BreakerState; 2]>,
+}
+
+impl Handler<AskBreakers> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, AskBreakers { reply }: AskBreakers, _: &mut Self::Context) {
+        let _ = reply.send(self.pools.each_ref().map(|pool| pool.breaker.state()));
+    }
+}
+
+struct Stage {
+    supervisor: Addr<Supervisor>,
+    requests: InboxSender,
+    children: UnboundedReceiver<FakeChild>,
+}
+
+impl Stage {
+    fn set(config: &Config) -> Self {
+        let (launcher, children) = FakeLauncher::new();
+        let (requests, inbox) = inbox().expect("a pipe");
+        let (clock, bus, admission) = (Clock::start(), EventBus::default(), Arc::new(Admission::new(100, 1 << 20)));
+        let keep = Keep { count: 100, bytes: 1 << 20, each: 1 << 20, age: None };
+        let scheduler = Scheduler::new(TaskTable::new(Timestamp::UNIX_EPOCH, keep), [PoolRules::default(); 2]);
+        let dispatcher = Dispatcher::new(scheduler, clock, admission, bus.clone(), inbox, config).start();
+        let supervisor = Supervisor::new(Box::new(launcher), dispatcher, bus, clock, config.into()).start();
+        Self { supervisor, requests, children }
+    }
+
+    async fn child(&mut self) -> FakeChild {
+        let child = actix_rt::time::timeout(LIMIT, self.children.recv()).await;
+        child.expect("a worker is started in time").expect("the launcher lives")
+    }
+
+    /// That of the CPU pool.
+    async fn breaker(&self) -> BreakerState {
+        let (reply, answer) = oneshot::channel();
+        self.supervisor.do_send(AskBreakers { reply });
+        answer.await.expect("the supervisor lives")[0]
+    }
+
+    fn submit(&self) -> oneshot::Receiver<Result<Arc<TaskRecord>, crate::actors::messages::Refusal>> {
+        let (reply, record) = oneshot::channel();
+        // One that its worker's death costs at once.
+        let task = Task::script("/a.py").max_worker_losses(0);
+        self.requests.send(Request::Submit(Submission { task, reply, accepted: None })).expect("the dispatcher lives");
+        record
+    }
+
+    async fn outcome(record: oneshot::Receiver<Result<Arc<TaskRecord>, crate::actors::messages::Refusal>>) -> String {
+        let record = actix_rt::time::timeout(LIMIT, record).await.expect("in time").expect("an answer");
+        let record = record.expect("a record");
+        record.outcome.error().map_or(record.outcome.name().to_owned(), ToString::to_string)
+    }
+}
+
+fn config(max_restarts: u32) -> Config {
+    Config { cpu_bound_count: 2, io_bound_count: 0, max_restarts, restart_window: LIMIT, ..Config::default() }
+}
+
+/// Its worker dies while it runs a task.
+async fn dies_of_a_task(stage: &Stage, child: &mut FakeChild) {
+    let record = stage.submit();
+    let seq = child.runs().await;
+    child.exits(ProcessExit::Signal(11), &[seq]).await;
+    assert!(Stage::outcome(record).await.contains("SIGSEGV"));
+}
+
+async fn succeeds_on(stage: &Stage, child: &mut FakeChild) {
+    let record = stage.submit();
+    let seq = child.runs().await;
+    child.done(seq).await;
+    assert_eq!(Stage::outcome(record).await, "succeeded");
+}
+
+#[actix::test]
+async fn a_pool_whose_breaker_is_open_works_on_with_the_workers_it_has_and_heals() {
+    let mut stage = Stage::set(&config(1));
+    let (mut dying, mut well) = (stage.child().await, stage.child().await);
+    dying.ready().await;
+    dies_of_a_task(&stage, &mut dying).await;
+    let mut dying = stage.child().await;
+    assert_eq!(stage.breaker().await, BreakerState::Closed, "once is no reason");
+    dying.ready().await;
+    dies_of_a_task(&stage, &mut dying).await;
+    // The other one was on its way all the time: it is waited for, and takes the pool's tasks.
+    let opened = stage.breaker().await;
+    let BreakerState::Open { since, until } = opened else { panic!("{opened:?}") };
+    assert_eq!(until.since(since), Duration::from_secs(1));
+    let waits = stage.submit();
+    well.ready().await;
+    let seq = well.runs().await;
+    well.done(seq).await;
+    assert_eq!(Stage::outcome(waits).await, "succeeded");
+    for _ in 0..20 {
+        succeeds_on(&stage, &mut well).await;
+    }
+    assert_eq!(stage.breaker().await, opened, "degraded, not refused");
+    assert!(stage.children.try_recv().is_err(), "the replacement waits");
+    let mut healed = stage.child().await;
+    assert_eq!(stage.breaker().await, opened, "it is only on its way");
+    healed.ready().await;
+    succeeds_on(&stage, &mut healed).await;
+    assert_eq!(stage.breaker().await, BreakerState::Closed);
+}
+
+#[actix::test]
+async fn while_the_breaker_is_open_every_worker_that_dies_waits_and_a_pool_without_any_refuses() {
+    let mut stage = Stage::set(&config(3));
+    let (mut one, mut other) = (stage.child().await, stage.child().await);
+    for death in 1..=4 {
+        one.ready().await;
+        dies_of_a_task(&stage, &mut one).await;
+        assert_eq!(stage.breaker().await == BreakerState::Closed, death < 4);
+        if death < 4 {
+            one = stage.child().await;
+        }
+    }
+    // This death does not open it again; its replacement waits all the same.
+    other.ready().await;
+    dies_of_a_task(&stage, &mut other).await;
+    let refused = Stage::outcome(stage.submit()).await;
+    assert!(refused.contains("unhealthy") && refused.contains("max_restarts"), "{refused}");
+    assert!(stage.children.try_recv().is_err(), "both replacements wait");
+    let mut healed = stage.child().await;
+    healed.ready().await;
+    let answer = loop {
+        // Refused until the word of the worker has come to the dispatcher.
+        let record = stage.submit();
+        let served = async {
+            let seq = healed.runs().await;
+            healed.done(seq).await;
+            std::future::pending::<String>().await
+        };
+        let outcome = futures_util::future::select(Box::pin(Stage::outcome(record)), Box::pin(served)).await;
+        let outcome = outcome.factor_first().0;
+        if !outcome.contains("unhealthy") {
+            break outcome;
+        }
+    };
+    assert_eq!(answer, "succeeded");
+}

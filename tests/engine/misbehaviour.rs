@@ -1,0 +1,125 @@
+//! The list of bad behaviour: each with the outcome that it must have. Those that have to be
+//! killed at a deadline, and descendants that escape, are in `ends`.
+
+use axion_core::{Config, EndedBy, Engine, ErrorKind, PoolKind};
+use serde_json::json;
+
+use crate::support::{bad, bad_with, engine, entry, post_mortem, run};
+
+#[test]
+fn l1_every_way_to_die_is_told_apart() {
+    let engine = engine(1, 0);
+    let cases = [
+        ("exit", json!({"code": 7}), EndedBy::OwnExit, "exit code 7"),
+        ("abort", json!({}), EndedBy::Crash, "SIGABRT"),
+        ("segfault", json!({}), EndedBy::Crash, "SIGSEGV"),
+        ("kill_itself", json!({}), EndedBy::OutsideForce, "SIGKILL"),
+        ("overflow_the_c_stack", json!({}), EndedBy::Crash, "SIGSEGV"),
+        ("close_everything", json!({}), EndedBy::OwnExit, "exit code"),
+    ];
+    for (action, params, ended_by, words) in cases {
+        let record = run(&engine, bad_with(action, params).max_worker_losses(0));
+        assert_eq!(record.outcome.name(), "lost", "{action}: {:?}", record.outcome);
+        assert_eq!(post_mortem(&record).ended_by, ended_by, "{action}");
+        let message = &record.outcome.error().expect("lost").message;
+        assert!(message.contains(words), "{action}: {message}");
+    }
+}
+
+#[test]
+fn what_a_bad_task_leaves_behind_does_not_hurt_the_next_one() {
+    let engine = engine(1, 0);
+    let next = || assert!(run(&engine, entry("double", json!({"value": 1}))).outcome.is_success());
+    for action in ["replace_stdout", "leave_threads", "leave_zombies"] {
+        let record = run(&engine, bad(action));
+        assert_eq!(record.outcome.name(), "succeeded", "{action}: {:?}", record.outcome);
+        assert_eq!(record.attempt.expect("ran").0, 1);
+        next();
+    }
+}
+
+#[test]
+fn an_exception_that_cannot_be_printed_or_rebuilt_is_told_all_the_same() {
+    let engine = engine(1, 1);
+    for pool in [PoolKind::Cpu, PoolKind::Io] {
+        let cases = [
+            ("unprintable_exception", "Unprintable", "__str__ raised RuntimeError"),
+            ("unpicklable_exception", "do_unpicklable_exception.<locals>.Local", "only one argument"),
+        ];
+        for (action, exception, words) in cases {
+            let record = run(&engine, bad(action).on(pool));
+            let error = record.outcome.error().unwrap_or_else(|| panic!("{action}: {:?}", record.outcome));
+            assert_eq!((record.outcome.name(), error.kind), ("failed", ErrorKind::Exception), "{action}: {error}");
+            assert!(error.exception.as_deref().is_some_and(|it| it.ends_with(exception)), "{action}: {error}");
+            assert!(error.message.contains(words), "{action}: {error}");
+            assert!(error.traceback.as_deref().is_some_and(|it| it.contains(&format!("in do_{action}"))), "{error:?}");
+        }
+    }
+}
+
+/// The most memory this process has had resident so far, in bytes.
+fn peak_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("read");
+    let line = status.lines().find(|line| line.starts_with("VmHWM")).expect("told");
+    line.split_whitespace().nth(1).expect("a number").parse::<u64>().expect("a number") << 10
+}
+
+#[test]
+fn l9_a_gigabyte_of_prints_is_counted_and_not_kept() {
+    let engine = engine(1, 0);
+    let before = peak_memory();
+    let record = run(&engine, bad_with("print_much", json!({"megabytes": 1024})));
+    let output = record.output.as_ref().expect("it wrote");
+    assert_eq!(output.stdout.len() as u64 + output.stdout.dropped, 1 << 30);
+    assert!(output.stdout.len() <= 64 << 10);
+    let grown = peak_memory() - before;
+    assert!(grown < 64 << 20, "the engine grew by {grown} bytes");
+    assert!(run(&engine, entry("double", json!({"value": 1}))).outcome.is_success());
+}
+
+#[test]
+fn a_result_of_100_mib_is_refused_by_name_unless_the_frame_limit_lets_it_pass() {
+    let size = 100 << 20;
+    let big = || entry("big", json!({"size": size}));
+    let refusing = engine(1, 1);
+    for pool in [PoolKind::Cpu, PoolKind::Io] {
+        let record = run(&refusing, big().on(pool));
+        let error = record.outcome.error().expect("refused");
+        assert_eq!((record.outcome.name(), error.kind), ("failed", ErrorKind::ResultTooLarge), "{error}");
+        // With its quotation marks, and what may be sent.
+        for number in [size + 2, 64 << 20] {
+            assert!(error.message.contains(&number.to_string()), "{number}: {error}");
+        }
+    }
+    drop(refusing);
+
+    let config = Config { cpu_bound_count: 1, io_bound_count: 1, frame_limit: 256 << 20, ..Config::default() };
+    let engine = Engine::builder().config(config).start().expect("starts");
+    let before = peak_memory();
+    for pool in [PoolKind::Cpu, PoolKind::Io] {
+        let beside = engine.submit(entry("double", json!({"value": 1})).on(pool)).expect("accepted");
+        let record = run(&engine, big().on(pool));
+        let data = record.outcome.data().unwrap_or_else(|| panic!("{:?}", record.outcome.error()));
+        assert_eq!(data.0.len(), size + 2);
+        assert!(crate::support::ended(beside).outcome.is_success());
+        assert_eq!(record.attempt.expect("ran").0, 1);
+        assert!(run(&engine, entry("double", json!({"value": 2})).on(pool)).outcome.is_success(), "the worker goes on");
+    }
+    // 300 MiB were measured: the two results in their kept records, and the buffer for the next frame.
+    let grown = peak_memory() - before;
+    assert!(grown < 450 << 20, "two results of 100 MiB took {grown} bytes");
+}
+
+#[test]
+fn allocating_without_end_under_a_limit_of_the_system_is_a_memory_error() {
+    let engine = engine(1, 1);
+    for pool in [PoolKind::Cpu, PoolKind::Io] {
+        let record = run(&engine, bad("allocate_up_to_a_limit").on(pool));
+        let error = record.outcome.error().unwrap_or_else(|| panic!("{:?}", record.outcome));
+        assert_eq!((record.outcome.name(), error.kind), ("failed", ErrorKind::MemoryError), "{error:?}");
+        assert_eq!(error.exception.as_deref(), Some("MemoryError"));
+        assert!(error.post_mortem.is_none(), "the process lives on: {error:?}");
+        let next = run(&engine, entry("double", json!({"value": 1})).on(pool));
+        assert!(next.outcome.is_success(), "what it held is free again: {:?}", next.outcome);
+    }
+}
