@@ -17,6 +17,10 @@ def do_work(params):
     time.sleep(0.001)
 
 
+def do_nap(params):
+    time.sleep(params["seconds"])
+
+
 def do_die_once(params):
     """The first attempt notes the time and dies, the second says how long ago that was."""
     now = time.clock_gettime(time.CLOCK_MONOTONIC)

@@ -1,7 +1,7 @@
 //! The engine's figures, each beside its baseline from the same run.
 //!
 //! ```text
-//! cargo bench --bench engine                   # everything, about a minute
+//! cargo bench --bench engine                   # everything, about three minutes
 //! cargo bench --bench engine -- throughput     # what has this word in its name
 //! cargo bench --bench engine -- --rounds 1     # fewer rounds than the usual 7
 //! cargo bench --bench engine -- --json         # one JSON object at the end, for scripts
@@ -16,6 +16,7 @@
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "a program of its own, for developers")]
 
 mod raw;
+mod scheduling;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -45,15 +46,18 @@ fn main() {
     let python = interpreter();
     println!("interpreter {}, {} processors\n", python.display(), std::thread::available_parallelism().expect("known"));
     type Section = fn(&Path, &mut Report);
-    let sections: [(&str, Section); 7] = [
+    let sections: [(&str, Section); 10] = [
         // First: what the others leave in memory would be measured too.
         ("idle", idle),
         ("fake", fake),
+        ("backlog", scheduling::backlog),
+        ("crowd", scheduling::crowd),
         ("throughput", throughput),
         ("round trip", round_trip),
         ("start", start),
         ("ends", ends),
         ("recycling", recycling),
+        ("mixed", scheduling::mixed),
     ];
     for (name, section) in sections {
         if wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str())) {
@@ -106,7 +110,18 @@ fn succeeded(handle: axion_core::TaskHandle) {
 }
 
 fn engine(python: &Path, cpu: u32) -> Engine {
-    warm(axion_core::Config { cpu_bound_count: cpu, io_bound_count: 0, ..Default::default() }, python)
+    warm(exactly(cpu), python)
+}
+
+/// So many CPU workers, always.
+fn exactly(cpu: u32) -> axion_core::Config {
+    axion_core::Config {
+        cpu_bound_count: cpu,
+        cpu_bound_max: Some(cpu),
+        io_bound_count: 0,
+        io_bound_max: Some(0),
+        ..Default::default()
+    }
 }
 
 /// An engine whose workers have started and loaded the no-op.
@@ -174,8 +189,7 @@ fn round_trip(python: &Path, report: &mut Report) {
 
 fn trips(name: &str, wait_spin: Duration, python: &Path, report: &mut Report) {
     let mut child = RawChild::start(python);
-    let engine =
-        warm(axion_core::Config { cpu_bound_count: 1, io_bound_count: 0, wait_spin, ..Default::default() }, python);
+    let engine = warm(axion_core::Config { wait_spin, ..exactly(1) }, python);
     let (mut raw, mut p50, mut p99) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..report.rounds {
         raw.push(quantiles(|| child.round_trip()).0);
@@ -244,13 +258,7 @@ fn replacement(engine: &Engine) -> f64 {
 
 /// How exact time limits are, and how soon a dead worker's task runs again.
 fn ends(python: &Path, report: &mut Report) {
-    let config = axion_core::Config {
-        cpu_bound_count: 1,
-        io_bound_count: 0,
-        max_restarts: u32::MAX,
-        python: Some(python.to_owned()),
-        ..Default::default()
-    };
+    let config = axion_core::Config { max_restarts: u32::MAX, python: Some(python.to_owned()), ..exactly(1) };
     let engine = Engine::builder().config(config).start().expect("starts");
     let limit = Duration::from_millis(30);
     let (mut late, mut again) = (Vec::new(), Vec::new());
@@ -300,13 +308,7 @@ fn micros(span: Duration) -> u64 {
 fn recycling(python: &Path, report: &mut Report) {
     let start = |most| {
         let worker = axion_core::WorkerConfig { max_tasks_per_worker: most, ..Default::default() };
-        let config = axion_core::Config {
-            cpu_bound_count: 2,
-            io_bound_count: 0,
-            cpu_bound_worker: worker,
-            python: Some(python.to_owned()),
-            ..Default::default()
-        };
+        let config = axion_core::Config { cpu_bound_worker: worker, python: Some(python.to_owned()), ..exactly(2) };
         Engine::builder().config(config).start().expect("starts")
     };
     let (never, often) = (start(None), start(Some(100)));

@@ -171,7 +171,9 @@ impl FakeChild {
         let _ = self.trap.send(());
     }
 
-    async fn echo(mut self) {
+    /// Finishes the handshake and answers every task with the result `1` until it is told to end. All messages
+    /// go through the codec both ways, as they would with a real child.
+    pub async fn echo(mut self) {
         self.ready().await;
         let (mut heard, mut bytes) = (Vec::new(), Vec::new());
         while self.heard.recv_many(&mut heard, 256).await > 0 {
