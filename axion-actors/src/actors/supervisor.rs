@@ -32,6 +32,7 @@ pub struct WorkerSettings {
 struct PoolSettings {
     workers: u32,
     slots: u32,
+    async_slots: u32,
     worker: Settings,
 }
 
@@ -40,6 +41,7 @@ impl From<&Config> for WorkerSettings {
         let pool = |pool| PoolSettings {
             workers: config.workers(pool),
             slots: config.slots(pool),
+            async_slots: config.async_slots(pool),
             worker: Settings {
                 start_timeout: config.start_timeout,
                 stop_grace: config.stop_grace,
@@ -196,7 +198,8 @@ impl Supervisor {
         }
         slot.generation = slot.generation.next();
         let me = WorkerRef { id, generation: slot.generation };
-        let launched = self.launcher.launch(LaunchSpec { worker: id, slots: settings.slots });
+        let launched =
+            self.launcher.launch(LaunchSpec { worker: id, slots: settings.slots, async_slots: settings.async_slots });
         let address = Worker::new(me, launched, settings.worker, neighbours).start();
         let incarnation = Incarnation { generation: slot.generation, address, ready: false };
         let place = if slot.present.is_none() { &mut slot.present } else { &mut slot.successor };

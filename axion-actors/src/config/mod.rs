@@ -391,6 +391,16 @@ impl Config {
             crate::model::PoolKind::Io => self.io_bound_task_limit,
         }
     }
+
+    /// Coroutine tasks that each worker of a pool may run besides; none where it has one slot, because
+    /// such a worker runs everything in its main thread.
+    #[must_use]
+    pub fn async_slots(&self, pool: crate::model::PoolKind) -> u32 {
+        match pool {
+            crate::model::PoolKind::Io if self.io_bound_task_limit > 1 => self.io_bound_async_limit,
+            _ => 0,
+        }
+    }
 }
 
 const MOST_QUEUED: usize = 100_000_000;
@@ -406,6 +416,15 @@ mod tests {
         assert_eq!((config.cpu_bound_count, config.cpu_bound_task_limit, config.io_bound_task_limit), (1, 1, 20));
         assert_eq!((config.input_queue_size, config.output_queue_size), (1000, 10_000));
         assert!(config.io_bound_count >= 1);
+    }
+
+    #[test]
+    fn coroutines_have_slots_of_their_own_where_workers_have_threads() {
+        use crate::model::PoolKind::{Cpu, Io};
+        let mut config = Config { cpu_bound_task_limit: 4, ..Config::default() };
+        assert_eq!((config.async_slots(Cpu), config.async_slots(Io)), (0, 200));
+        config.io_bound_task_limit = 1;
+        assert_eq!(config.async_slots(Io), 0);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! How long the tasks of a script take: what the window of tasks sent ahead is sized by.
+//! What is known of scripts: how long their tasks take, which sizes the window of tasks sent ahead, and
+//! whether they are coroutines, which need no slot of their own.
 
 use rustc_hash::FxHashMap;
 
@@ -9,10 +10,17 @@ const WEIGHT: f64 = 0.25;
 /// Scripts remembered. When there are more, all are forgotten and measured anew (L9).
 const MOST: usize = 4096;
 
-/// Exponentially weighted means of measured run times, by script.
+/// Exponentially weighted means of measured run times, and what workers told, by script.
 #[derive(Debug, Default)]
 pub struct Durations {
-    means: FxHashMap<ScriptPath, f64>,
+    scripts: FxHashMap<ScriptPath, Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// `None` until one of its tasks has ended.
+    mean: Option<f64>,
+    coroutine: bool,
 }
 
 impl Durations {
@@ -20,21 +28,38 @@ impl Durations {
     pub fn record(&mut self, script: &ScriptPath, nanos: u64) {
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         let measured = nanos as f64;
-        if let Some(mean) = self.means.get_mut(script) {
-            *mean += (measured - *mean) * WEIGHT;
-            return;
+        self.update(script, |known| {
+            known.mean = Some(known.mean.map_or(measured, |mean| mean + (measured - mean) * WEIGHT));
+        });
+    }
+
+    /// A worker has loaded the script and says whether its entry point is a coroutine function. The last
+    /// word counts: a script that changes can change that.
+    pub fn learn(&mut self, script: &ScriptPath, coroutine: bool) {
+        self.update(script, |known| known.coroutine = coroutine);
+    }
+
+    fn update(&mut self, script: &ScriptPath, change: impl FnOnce(&mut Known)) {
+        if let Some(known) = self.scripts.get_mut(script) {
+            return change(known);
         }
-        if self.means.len() == MOST {
-            self.means.clear();
+        if self.scripts.len() == MOST {
+            self.scripts.clear();
         }
-        self.means.insert(script.clone(), measured);
+        change(self.scripts.entry(script.clone()).or_default());
     }
 
     /// The expected run time in nanoseconds; `None` for a script that never ran.
     #[must_use]
     pub fn estimate(&self, script: &ScriptPath) -> Option<u64> {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a mean of u64 values")]
-        self.means.get(script).map(|mean| *mean as u64)
+        self.scripts.get(script)?.mean.map(|mean| mean as u64)
+    }
+
+    /// Whether the script's tasks are coroutines; false while that is unknown.
+    #[must_use]
+    pub fn is_coroutine(&self, script: &ScriptPath) -> bool {
+        self.scripts.get(script).is_some_and(|known| known.coroutine)
     }
 }
 
@@ -53,11 +78,24 @@ mod tests {
     }
 
     #[test]
+    fn a_script_is_no_coroutine_until_a_worker_says_so_and_no_longer_than_that() {
+        let (mut durations, script) = (Durations::default(), ScriptPath::new("/a.py".as_ref()));
+        assert!(!durations.is_coroutine(&script));
+        durations.learn(&script, true);
+        assert!(durations.is_coroutine(&script));
+        assert_eq!(durations.estimate(&script), None, "it was loaded and has not run");
+        durations.record(&script, 1000);
+        assert_eq!((durations.estimate(&script), durations.is_coroutine(&script)), (Some(1000), true));
+        durations.learn(&script, false);
+        assert_eq!((durations.estimate(&script), durations.is_coroutine(&script)), (Some(1000), false));
+    }
+
+    #[test]
     fn l9_the_number_of_scripts_is_bounded() {
         let mut durations = Durations::default();
         for n in 0..=MOST {
             durations.record(&ScriptPath::new(format!("/{n}.py").as_ref()), 1);
         }
-        assert_eq!(durations.means.len(), 1);
+        assert_eq!(durations.scripts.len(), 1);
     }
 }

@@ -172,6 +172,7 @@ impl Scheduler {
                 Report::Ended { seq, nanos, result, output } => self.ended(worker, seq, nanos, result, output, now),
                 Report::Revoked { seqs } => self.returned(worker, seqs, now),
                 Report::Spared { seq } => self.spared(worker, seq),
+                Report::Learned { script, coroutine } => self.durations.learn(&script, coroutine),
                 Report::Measured { resident } => self.measured(worker, resident),
             }
         }
