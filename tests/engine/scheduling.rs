@@ -9,7 +9,7 @@ use axion_core::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{LIMIT, ended, engine, entry, run, scripted, until, value};
+use crate::support::{LIMIT, ended, engine, entry, run, script, scripted, until, value};
 
 fn noop() -> Task {
     Task::script("/noop.py")
@@ -214,4 +214,18 @@ fn c0_10_c1_3_the_status_has_the_fields_of_the_older_engine() {
     assert!(matches!(unknown, StatusError::UnknownComponent { .. }) && unknown.to_string().contains("process_pool"));
     engine.shutdown(LIMIT);
     assert!(engine.status().is_err());
+}
+
+#[test]
+fn coroutines_do_not_take_the_places_of_threads() {
+    let config = Config { io_bound_task_limit: 2, ..Config::default() };
+    let engine = Engine::builder().config(config).cpu_workers(0).io_workers(1).start().expect("starts");
+    let gather = |group: &str, count: usize| {
+        let params = json!({"group": group, "count": count});
+        Task::script(script("gathering.py")).params(&params).expect("JSON").on(PoolKind::Io)
+    };
+    // Its first run tells the engine what the script is.
+    assert_eq!(value(&run(&engine, gather("one", 1))), 1);
+    let handles = engine.submit_many((0..200).map(|_| gather("many", 200))).expect("accepted");
+    assert!(handles.into_iter().map(ended).all(|record| value(&record) == 200), "all were there at one time");
 }

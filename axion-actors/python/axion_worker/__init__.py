@@ -7,6 +7,7 @@ Standard library only, Python 3.8 and newer. One module per concern:
     channel    the pipes: off fds 0 to 2, frames in, frames out
     inline     one task at a time in the main thread (CPU workers)
     threaded   many tasks at a time in threads and one event loop (IO workers)
+    crew       the threads of the latter
     coroutines what both do with an `async def`
     control    the thread that answers while tasks run
     scripts    loading script files and finding their entry point

@@ -7,7 +7,9 @@ from whatever the next task does (L2).
 
 import os
 from _struct import Struct, calcsize, unpack
-from _thread import allocate_lock, get_ident
+from _thread import RLock
+from os import write
+from select import PIPE_BUF
 
 from . import wire
 
@@ -46,10 +48,9 @@ class Channel:
         self.batch = 0  # counts the reads: all frames of one read share a batch
         self.closed = False  # true in a process that user code forked off the worker
         self.frames = self._frames()
-        self._lock = allocate_lock()
-        self._inside = set()  # the threads that are sending
-        self.put_off = None  # a signal handler that would have raised in the middle of a frame
-        self._more = []  # frames that their signal handlers and destructors came up with meanwhile
+        self._lock = RLock()  # taken again by signal handlers and destructors of the thread that has it
+        self._amid = False  # who has the lock is in the middle of a large frame
+        self._more = []  # frames that its signal handlers and destructors came up with meanwhile
         os.register_at_fork(after_in_child=self._forget)
 
     def _forget(self):
@@ -103,25 +104,28 @@ class Channel:
         """Writes whole frames to the data pipe. A forked copy of the worker ends here instead."""
         if self.closed:
             os._exit(0)
-        me = get_ident()
-        if me in self._inside:
+        if self._amid and self._lock._is_owned():
             self._more.append(frame)
             return
-        self._inside.add(me)
-        try:
-            with self._lock:
-                _write_all(self.data_out, frame)
-                while self._more:
-                    _write_all(self.data_out, self._more.pop(0))
-        finally:
-            self._inside.discard(me)
-        if self.put_off is not None:
-            handler, self.put_off = self.put_off, None
-            handler(None, None)
+        with self._lock:
+            if len(frame) <= PIPE_BUF:
+                write(self.data_out, frame)  # all of it or, if a signal handler raises, nothing
+            else:
+                self._send_large(frame)
 
-    def is_writing(self):
-        """Whether this thread is in the middle of a frame, where no exception may be raised."""
-        return get_ident() in self._inside
+    def _send_large(self, frame):
+        raised = None
+        while frame:
+            self._amid = True
+            try:
+                _write_all(self.data_out, frame)
+            except BaseException as error:
+                raised = error
+            finally:
+                self._amid = False
+            frame, self._more = b"".join(self._more), []
+        if raised is not None:
+            raise raised
 
     def emit(self, name, *values):
         """Writes a message that is not a result; nothing in a forked copy of the worker."""
@@ -164,7 +168,18 @@ def output_frames(seq, number, data):
 
 
 def _write_all(fd, data):
-    written = os.write(fd, data)
-    while written < len(data):
-        data = memoryview(data)[written:]
-        written = os.write(fd, data)
+    """Writes everything, whatever a signal handler raises meanwhile: that is raised when all is written."""
+    data, raised = memoryview(data), None
+    # Filled in C: between the end of a call in Python code and the use of its value a handler may raise.
+    written = []
+    while True:
+        try:
+            while sum(written) < len(data):
+                written.extend(map(write, (fd,), (data[sum(written):],)))
+            break
+        except BaseException as error:
+            if isinstance(error, MemoryError) or getattr(error, "errno", None):  # of the write itself
+                raise
+            raised = raised or error
+    if raised is not None:
+        raise raised

@@ -54,10 +54,14 @@ class Context:
 
 def parse_run(body, start, end):
     """The fields of a `Run` frame: seq, attempt, limit, task, script, params."""
-    tag, seq, attempt, limit, task, size = wire.RUN_HEAD.unpack_from(body, start)
-    if tag != wire.RUN_TAG:
+    tag, seq, attempt, limit, task, size = _HEAD(body, start)
+    if tag != _TAG:
         raise wire.WireError("expected Run, found tag %d" % tag)
-    script = start + wire.RUN_HEAD.size
-    if script + size + 8 > end:
+    script = start + _SIZE
+    params = script + size + 8
+    if params > end:
         raise wire.WireError("a Run of %d bytes ends within its fields" % (end - start))
-    return seq, attempt, limit, task, body[script:script + size], body[script + size + 8:end]
+    return seq, attempt, limit, task, body[script:params - 8], body[params:end]
+
+
+_HEAD, _SIZE, _TAG = wire.RUN_HEAD.unpack_from, wire.RUN_HEAD.size, wire.RUN_TAG

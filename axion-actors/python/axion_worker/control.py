@@ -18,19 +18,24 @@ INTERRUPT_SIGNAL = _signal.SIGRTMAX - 3
 
 
 def start(channel, server):
-    from _thread import start_new_thread
+    from _thread import allocate_lock, start_new_thread
 
     # In C, without the interpreter lock: it answers also while a C call holds that. And in the control
     # thread alone: in a thread with user code the signal would end a system call that waits, and a
     # task would go on as if its wait were over, just when its deadline has passed.
     _signal.pthread_sigmask(_signal.SIG_BLOCK, [STACKS_SIGNAL])
     faulthandler.register(STACKS_SIGNAL, file=channel.stacks, all_threads=True, chain=False)
-    start_new_thread(_watch, (channel, server))
+    # Not before that thread takes the signal: the first task may hold the interpreter lock for good.
+    ready = allocate_lock()
+    ready.acquire()
+    start_new_thread(_watch, (channel, server, ready))
+    ready.acquire()
 
 
-def _watch(channel, server):
+def _watch(channel, server, ready):
     try:
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, [STACKS_SIGNAL])
+        ready.release()
         for body in channel.control_frames():
             _answer(channel, server, *wire.decode(wire.CONTROL_DOWN, body))
     except BaseException as error:

@@ -38,7 +38,7 @@ def _handshake(channel, worker_id):
     name, values = wire.decode(wire.DOWN, body[start:end])
     if name != "Configure":
         raise wire.WireError("the engine began with %s" % name)
-    protocol, worker, slots, frame_limit = values
+    protocol, worker, slots, _async_slots, frame_limit = values  # to the latter the engine alone keeps
     if protocol != wire.PROTOCOL or worker != worker_id:
         raise wire.WireError("the engine speaks protocol %s to worker %s, this is protocol %s and worker %s"
                              % (protocol, worker, wire.PROTOCOL, worker_id))

@@ -30,6 +30,7 @@ class Inline:
         self._worker_id = worker_id
         self._lock = allocate_lock()
         self._taken = 0  # the highest sequence number that has been started or dropped
+        self._dropping = False  # some that come may not be started: look under the lock
         self._revoked = set()
         self._stopped = False
         self._running = None
@@ -56,54 +57,57 @@ class Inline:
     def revoke(self, seqs):
         """Takes back tasks that have not started; returns those it really took."""
         with self._lock:
-            gone = [seq for seq in seqs if seq > self._taken and seq not in self._revoked]
+            # Before the look at what is taken, as the main thread takes before it looks here.
+            self._dropping = True
+            taken = self._taken
+            gone = [seq for seq in seqs if seq > taken and seq not in self._revoked]
             self._revoked.update(gone)
+            self._dropping = self._stopped or bool(self._revoked)
         return gone
 
     def interrupt(self, seq):
         """Raises `SoftTimeout` in the running task, or cancels its coroutine."""
-        with self._lock:
-            task = self._running
-            if task is None or task._seq != seq:
-                if seq >= self._taken:
-                    self._late = seq  # before its start, which looks here
-                return
+        # Before the look at what runs, as a task looks here when it runs.
+        self._late = seq
+        task = self._running
+        if task is None or task._seq != seq:
+            return
         if task._cancel is not None:
             task._soft = True
             task._cancel()
         else:
             # A signal also ends a system call that waits, which an exception set from outside would not.
-            self._late = seq
             _signal.pthread_kill(self._main, INTERRUPT_SIGNAL)
 
     def stop(self):
         """Starts nothing any more."""
         with self._lock:
-            self._stopped = True
+            self._stopped = self._dropping = True
 
     # In the main thread.
 
     def _on_interrupt(self, _number, _frame):
-        if self._interruptible and not self._put_off(self._on_interrupt):
+        if self._interruptible:
             raise KeyboardInterrupt
 
     def _on_late(self, _number, _frame):
         task = self._running
         if self._interruptible and task is not None and task._seq == self._late and task._cancel is None:
-            if not self._put_off(self._on_late):
-                self._late = 0
-                raise SoftTimeout
+            self._late = 0
+            raise SoftTimeout
 
-    def _put_off(self, handler):
-        """Whether a frame is being written: the handler then runs again when it is whole."""
-        if self._channel.is_writing():
-            self._channel.put_off = handler
+    def _is_dropped(self, seq):
+        with self._lock:
+            if not self._stopped:
+                if seq not in self._revoked:
+                    return False
+                self._revoked.discard(seq)
+                self._dropping = bool(self._revoked)
             return True
-        return False
 
     def serve(self):
         """Runs tasks until the engine closes the data pipe."""
-        channel, page, lock, scripts = self._channel, self._page, self._lock, self._scripts
+        channel, page, scripts, worker_id = self._channel, self._page, self._scripts, self._worker_id
         send, limit = channel.send, channel.frame_limit
         done, overhead = wire.DONE_HEAD.pack, wire.DONE_OVERHEAD
         raw = poll()
@@ -114,15 +118,11 @@ class Inline:
         (stdout, stderr), pending = self._streams, self._pending
         for body, start, end in channel.frames:
             seq, attempt, time_limit, task, script, params = parse_run(body, start, end)
-            with lock:
-                self._taken = seq
-                if self._stopped:
-                    continue
-                if seq in self._revoked:
-                    self._revoked.discard(seq)
-                    continue
+            self._taken = seq
+            if self._dropping and self._is_dropped(seq):
+                continue
             begun = monotonic_ns()
-            self._running = context = Context(channel, self._worker_id, seq, attempt, task, time_limit, begun)
+            self._running = context = Context(channel, worker_id, seq, attempt, task, time_limit, begun)
             page[0] = seq
             try:
                 if script != last or batch != channel.batch:
@@ -168,6 +168,9 @@ class Inline:
         loop = self._loop
         task = loop.create_task(awaited(coroutine, context))
         context._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
+        if self._late == context._seq:  # its signal came in between
+            self._late = 0
+            context._soft = True
         try:
             loop.run_until_complete(task)
         except BaseException:

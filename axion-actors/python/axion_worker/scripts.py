@@ -19,7 +19,10 @@ _MOST = 256  # scripts a worker keeps; a program that writes a new one for each 
 
 
 class Script:
-    """One loaded script. `call(params, context)` runs its entry point."""
+    """One loaded script. `call(params, context)` runs its entry point.
+
+    `is_async` says whether that is a coroutine function; None until `module()` has been called once.
+    """
 
     __slots__ = ("path", "folder", "stamp", "batch", "module", "call", "is_async")
 
@@ -52,6 +55,25 @@ class Scripts:
         if len(self._known) > _MOST:
             self._forget(next(iter(self._known)))
         return script
+
+    def coroutine(self, raw, batch):
+        """A loaded script whose entry point is a coroutine function and whose file is still the same, or None.
+
+        Loads nothing, so that the thread that reads may call it.
+        """
+        script = self._known.get(raw)
+        if script is None or not script.is_async:
+            return None
+        if script.batch != batch:
+            if _stamp(script.path) != script.stamp:
+                return None
+            script.batch = batch
+        return script
+
+    def is_plain(self, raw):
+        """Whether a script is loaded and known to be no coroutine."""
+        script = self._known.get(raw)
+        return script is not None and script.is_async is False
 
     def _forget(self, raw):
         """Drops the script that was loaded longest ago, and its folder with the last of its scripts."""
@@ -88,7 +110,7 @@ class Scripts:
             raise
         script = Script()
         script.path, script.folder, script.stamp, script.module = path, folder, stamp, module
-        script.call, script.is_async = _entry(module, path)
+        _find_entry(script)
         return script
 
     def _list(self, folder):
@@ -165,15 +187,22 @@ def _remember_lines(path, source):
     linecache.cache[path] = (len(source), None, list(StringIO(text, None)), path)
 
 
-def _entry(module, path):
-    main = getattr(module, "main", None)
+def _find_entry(script):
+    main = getattr(script.module, "main", None)
     if callable(main):
-        return main, _is_async(main)
-    make = getattr(module, "module", None)
-    if callable(make):
-        run = getattr(make, "run", None)  # of the class, if `module` is one
-        return (lambda params, context: _runner(make(), path)(params)), _is_async(run)
-    raise TaskFailure(Kind.ENTRY_MISSING, "no entry point in %s: %s" % (path, _ENTRY))
+        script.call, script.is_async = main, _is_async(main)
+        return
+    make = getattr(script.module, "module", None)
+    if not callable(make):
+        raise TaskFailure(Kind.ENTRY_MISSING, "no entry point in %s: %s" % (script.path, _ENTRY))
+
+    def call(params, _context):
+        run = _runner(make(), script.path)
+        script.is_async = _is_async(run)
+        return run(params)
+
+    run = getattr(make, "run", None)  # of the class, if `module` is one
+    script.call, script.is_async = call, None if run is None else _is_async(run)
 
 
 _ENTRY = "define main(params, context), or module() that returns an object with run(params)"

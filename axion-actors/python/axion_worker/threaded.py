@@ -1,23 +1,28 @@
 """Many tasks at a time: threads for plain functions, one event loop for coroutines.
 
-The main thread only reads and hands over; a thread is made when a task finds none idle, up to the
-worker's slots. A coroutine leaves its thread at once and lives in the loop.
+The main thread only reads and hands over. A task goes to a thread, one of the worker's slots; if it
+turns out to be a coroutine, it leaves the thread at once and lives in the loop. The next of a script
+that is known to be one goes straight to the loop: it needs no thread, however many there are.
 """
 
 import _signal
 import threading
-from _contextvars import ContextVar
-from _queue import SimpleQueue
+from _collections import deque
+from _contextvars import ContextVar, copy_context
 from time import monotonic_ns
 
 from . import library, output, wire
 from .context import Context, parse_run
 from .coroutines import awaited
+from .crew import Crew
 from .failure import Kind, SoftTimeout, TaskFailure
 from .inline import failed, too_large
 from .values import dumps, loads
 
 _current = ContextVar("axion_task", default=None)
+
+_QUICK = 64 << 10  # bytes of parameters that the loop can read without holding up other coroutines
+_MOST_TOLD = 4096  # scripts; when there are more, the engine is told anew (L9)
 
 
 class Threaded:
@@ -25,19 +30,22 @@ class Threaded:
         self._channel = channel
         self._scripts = scripts
         self._load_locks = {}  # by script: one that takes long to load holds up only its own tasks
+        self._told = {}  # script -> whether the engine believes it to be a coroutine
         self._loop_lock = threading.Lock()
         self._seen = 0  # the highest sequence number that was read
         self._early = set()  # their soft time limits have passed before they began
         self._revoked = set()  # beyond it, still in the pipe
         self._worker_id = worker_id
-        self._slots = slots
+        self._stopped = False
         self._lock = threading.Lock()
         self._waiting = {}  # seq -> its frame's fields and batch, until a thread takes it
         self._running = {}  # seq -> Context
         self._in_thread = {}  # seq -> the thread that runs user code for it at this moment
-        self._queue = SimpleQueue()
-        self._threads = 0
-        self._idle = 0
+        self._tasks = Crew("axion", slots)
+        # Loads scripts that may be coroutines while all those threads are busy.
+        self._loaders = Crew("axion-loader", slots)
+        self._ahead = {}  # script -> its tasks that a loader looks at, in their order
+        self._on_their_way = {}  # script -> how many of its tasks wait for a thread or are in one
         self._drained = threading.Condition(self._lock)
         self._page = Page(page)
         self._loop = None
@@ -64,7 +72,13 @@ class Threaded:
             self._early.difference_update(seqs)
             ahead = [seq for seq in seqs if seq > self._seen and seq not in self._revoked]
             self._revoked.update(ahead)
-            return [seq for seq in seqs if self._waiting.pop(seq, None) is not None] + ahead
+            return [seq for seq in seqs if self._withdraw(seq)] + ahead
+
+    def _withdraw(self, seq):
+        taken = self._waiting.pop(seq, None)
+        if taken is not None:
+            self._arrived(taken[3])
+        return taken is not None
 
     def interrupt(self, seq):
         """Raises `SoftTimeout` in a running task's thread, or cancels its coroutine."""
@@ -86,77 +100,125 @@ class Threaded:
         """Starts nothing any more."""
         with self._lock:
             self._waiting.clear()
-            self._slots = 0
+            self._stopped = True
 
     # In the main thread.
 
     def serve(self):
-        """Hands tasks to threads until the engine closes the data pipe, then waits for them."""
-        for body, start, end in self._channel.frames:
-            seq, *fields = parse_run(body, start, end)
+        """Hands tasks over until the engine closes the data pipe, then waits for them."""
+        channel, scripts = self._channel, self._scripts
+        for body, start, end in channel.frames:
+            seq, attempt, limit, task, script, params = parse_run(body, start, end)
+            found = scripts.coroutine(script, channel.batch)
             with self._lock:
                 self._seen = seq
-                if not self._slots:
+                if self._stopped:
                     continue
                 if seq in self._revoked:
                     self._revoked.discard(seq)
                     continue
-                self._waiting[seq] = (fields, self._channel.batch)
-                grow = len(self._waiting) > self._idle and self._threads < self._slots
-                if grow:
-                    self._threads += 1
-            if grow:
-                self._grow()
-            self._queue.put(seq)
+                # Behind those before it, where there are any.
+                direct = (found is not None and script not in self._on_their_way and self._loop is not None
+                          and len(params) <= _QUICK)
+                if direct:
+                    context = self._context(seq, attempt, limit, task)
+                    self._begin(context)
+                else:
+                    self._waiting[seq] = attempt, limit, task, script, params, channel.batch
+                    self._set_out(script)
+                    new = not self._tasks.has_room() and not scripts.is_plain(script) and self._look_ahead(script, seq)
+            if direct:
+                self._loop.start(self, context, found.call, params)
+                continue
+            self._tasks.put(seq, self)
+            if new:
+                self._loaders.put(script, self)
         with self._lock:
             while self._waiting or self._running:
                 self._drained.wait()
 
-    def _grow(self):
-        try:
-            threading.Thread(target=self._work, name="axion-%d" % self._threads, daemon=True).start()
-        except RuntimeError:  # the system gives no more threads: those that are there do the work
-            with self._lock:
-                self._threads -= 1
-                if not self._threads:
-                    raise
+    def _context(self, seq, attempt, limit, task):
+        return Context(self._channel, self._worker_id, seq, attempt, task, limit, monotonic_ns())
+
+    def _begin(self, context):
+        """From here on a task has started, and can be cancelled but not revoked."""
+        seq = context._seq
+        self._running[seq] = context
+        context._soft = seq in self._early
+        self._early.discard(seq)
+        self._page.enter(seq)
+
+    def _set_out(self, script):
+        self._on_their_way[script] = self._on_their_way.get(script, 0) + 1
+
+    def _arrived(self, script):
+        """One of a script's tasks is through its thread: in the loop, ended or revoked."""
+        left = self._on_their_way[script] - 1
+        if left:
+            self._on_their_way[script] = left
+        else:
+            del self._on_their_way[script]
+            self._load_locks.pop(script, None)  # which nobody has or waits for (L9)
+
+    def _look_ahead(self, script, seq):
+        """Has a loader look at a task that waits for a thread; true if none is at this script yet."""
+        ahead = self._ahead.get(script)
+        if ahead is not None:
+            ahead.append(seq)
+            return False
+        self._ahead[script] = deque((seq,))
+        self._set_out(script)
+        return True
 
     # In the task threads.
 
-    def _work(self):
-        while True:
-            with self._lock:
-                self._idle += 1
-            seq = self._queue.get()
-            with self._lock:
-                self._idle -= 1
-                taken = self._waiting.pop(seq, None)
-                if taken is None:
-                    self._drained.notify_all()
-                    continue
-                (attempt, limit, task, script, params), batch = taken
-                begun = monotonic_ns()
-                context = Context(self._channel, self._worker_id, seq, attempt, task, limit, begun)
-                self._running[seq] = context
-                context._soft = seq in self._early
-                self._early.discard(seq)
-                self._page.enter(seq)
-            self._run(context, script, params, batch)
+    def do(self, crew, item):
+        """What a thread of a crew does with one thing out of its queue."""
+        if crew is self._tasks:
+            self._take(item)
+        else:
+            self._load_ahead(item)
 
-    def _run(self, context, script, params, batch):
+    def _take(self, seq):
+        with self._lock:
+            taken = self._waiting.pop(seq, None)
+            if taken is None:  # revoked, or a loader saw that it needs no thread
+                self._drained.notify_all()
+                return
+            attempt, limit, task, script, params, batch = taken
+            context = self._context(seq, attempt, limit, task)
+            self._begin(context)
         token = _current.set(context)
+        try:
+            try:
+                found = self._load(script, batch)
+                self._tell(seq, script, found)
+            except BaseException as error:
+                self._finish(context, error, None)
+            else:
+                self._run(context, found, script, params)
+        finally:
+            _current.reset(token)
+        with self._lock:
+            self._arrived(script)
+
+    def _load(self, script, batch):
+        with self._load_locks.setdefault(script, threading.Lock()):
+            return self._scripts.get(script, batch)
+
+    def _run(self, context, found, script, params):
+        """Runs a task to its end, or hands the coroutine that it is to the loop."""
         error = value = None
         try:
-            with self._load_locks.setdefault(script, threading.Lock()):
-                script = self._scripts.get(script, batch)
             params = loads(params)
             try:
                 self._enter_user_code(context)
                 if context._soft:
                     raise SoftTimeout
-                value = script.call(params, context)
+                value = found.call(params, context)
             finally:
                 self._leave_user_code(context)
+            self._tell(context._seq, script, found)  # of `module()` it is known only now
         except BaseException as caught:
             error = caught
         if error is None and hasattr(value, "__await__"):
@@ -164,7 +226,61 @@ class Threaded:
         else:
             self._finish(context, error, value)
         error = value = None
-        _current.reset(token)
+
+    def _tell(self, seq, script, found):
+        """Tells the engine whether a script is a coroutine, before its result, when that is new."""
+        told = self._told
+        if found.is_async is None or told.get(script) is found.is_async:
+            return
+        if len(told) >= _MOST_TOLD:
+            told.clear()
+        told[script] = found.is_async
+        self._channel.emit("Loaded", seq, found.is_async)
+
+    # In the loaders.
+
+    def _load_ahead(self, script):
+        """Frees those of a script's tasks that are coroutines from waiting for a thread."""
+        ahead = self._ahead[script]
+        while True:
+            with self._lock:
+                if not ahead:
+                    del self._ahead[script]
+                    self._arrived(script)
+                    return
+                seq = ahead.popleft()
+                waiting = self._waiting.get(seq)
+                if waiting is None:
+                    continue
+                attempt, limit, task, _, params, batch = waiting
+                context = self._context(seq, attempt, limit, task)
+                self._page.enter(seq)  # the script's own code runs: it is to blame for what that does (L5)
+            token = _current.set(context)
+            try:
+                self._free(context, script, params, batch)
+            finally:
+                _current.reset(token)
+                with self._lock:
+                    if seq not in self._running:
+                        self._page.leave(seq)
+
+    def _free(self, context, script, params, batch):
+        found = error = None
+        try:
+            found = self._load(script, batch)
+            if not found.is_async:
+                return  # it stays in its place in the queue
+        except BaseException as caught:
+            error = caught
+        with self._lock:
+            if not self._withdraw(context._seq):
+                return  # revoked, or in a thread by now
+            self._begin(context)
+        if error is not None:
+            self._finish(context, error, None)
+        else:
+            self._tell(context._seq, script, found)
+            self._run(context, found, script, params)
 
     def _enter_user_code(self, context):
         with self._lock:
@@ -232,7 +348,7 @@ class Page:
         self._used = {}
 
     def enter(self, seq):
-        if self._free:
+        if self._free and seq not in self._used:
             slot = self._used[seq] = self._free.pop()
             self._slots[slot] = seq
 
@@ -249,6 +365,8 @@ class Loop:
     def __init__(self):
         self._asyncio = library.asyncio()
         self._loop = self._asyncio.new_event_loop()
+        self._ready = deque()  # what is to be done there
+        self._called = False
         threading.Thread(target=self._main, name="axion-loop", daemon=True).start()
 
     def _main(self):
@@ -260,17 +378,46 @@ class Loop:
                 # A SystemExit in what a task started, which asyncio lets through: no other task's business.
                 pass
 
-    def run(self, server, coroutine, context):
+    def start(self, server, context, call, params):
+        """Runs a task whose entry point is a coroutine function: the call itself does nothing yet."""
         def start():
             _current.set(context)
             try:
-                task = self._loop.create_task(awaited(coroutine, context))
-            except BaseException as error:  # a task factory that a task has set
+                if context._soft:
+                    raise SoftTimeout
+                value = call(loads(params), context)
+            except BaseException as error:
                 server._finish(context, error, None)
                 return
-            context._cancel = lambda: self._loop.call_soon_threadsafe(task.cancel)
-            task.add_done_callback(finish)
+            if hasattr(value, "__await__"):
+                self._create(server, value, context)
+            else:  # `module()` gave another object than before
+                server._finish(context, None, value)
 
+        self._soon(start)
+
+    def run(self, server, coroutine, context):
+        """Runs a coroutine that a thread has made."""
+        def start():
+            _current.set(context)
+            self._create(server, coroutine, context)
+
+        self._soon(start)
+
+    def _soon(self, start):
+        """Has the loop do something. What comes while it is busy wakes it once."""
+        self._ready.append((copy_context(), start))
+        if not self._called:
+            self._called = True
+            self._loop.call_soon_threadsafe(self._start_all)
+
+    def _start_all(self):
+        self._called = False  # what comes from here on is seen below or calls again
+        while self._ready:
+            context, start = self._ready.popleft()
+            context.run(start)
+
+    def _create(self, server, coroutine, context):
         def finish(task):
             try:
                 error, value = task.result()
@@ -278,4 +425,10 @@ class Loop:
                 error, value = cancelled, None
             server._finish(context, error, value)
 
-        self._loop.call_soon_threadsafe(start)
+        try:
+            task = self._loop.create_task(awaited(coroutine, context))
+        except BaseException as error:  # a task factory that a task has set
+            server._finish(context, error, None)
+            return
+        context._cancel = lambda: self._loop.call_soon_threadsafe(task.cancel)
+        task.add_done_callback(finish)

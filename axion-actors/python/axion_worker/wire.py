@@ -8,7 +8,7 @@ precompiled layouts at the end, which the golden frames hold equal to the tables
 
 from _struct import Struct
 
-PROTOCOL = 2
+PROTOCOL = 3
 
 _NUMBERS = {"u8": Struct("<B"), "u32": Struct("<I"), "u64": Struct("<Q"), "f64": Struct("<d")}
 _U32, _U64 = _NUMBERS["u32"], _NUMBERS["u64"]
@@ -19,7 +19,8 @@ FAILURE = (("kind", "u32"), ("exception", "text"), ("message", "text"), ("traceb
 
 # Data pipe, engine to child.
 DOWN = (
-    ("Configure", (("protocol", "u32"), ("worker", "text"), ("slots", "u32"), ("frame_limit", "u64"))),
+    ("Configure", (("protocol", "u32"), ("worker", "text"), ("slots", "u32"), ("async_slots", "u32"),
+                   ("frame_limit", "u64"))),
     ("Run", (("seq", "u64"), ("attempt", "u32"), ("limit", "u64"), ("task", "id"), ("script", "bytes"),
              ("params", "bytes"))),
 )
@@ -31,6 +32,7 @@ UP = (
     ("Output", (("seq", "u64"), ("stream", "u32"), ("data", "bytes"))),
     ("Progress", (("seq", "u64"), ("fraction", "f64"), ("message", "text"))),
     ("Log", (("seq", "u64"), ("level", "u32"), ("message", "text"))),
+    ("Loaded", (("seq", "u64"), ("coroutine", "bool"))),
 )
 # Control socket, engine to child.
 CONTROL_DOWN = (

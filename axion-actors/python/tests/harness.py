@@ -99,8 +99,8 @@ def processes_left():
 class Worker:
     """One worker process and the engine's ends of its pipes."""
 
-    def __init__(self, worker_id="cpu-0", slots=1, frame_limit=1 << 26, cwd=None, env=None, configure=True,
-                 folder=None, interpreter=INTERPRETER):
+    def __init__(self, worker_id="cpu-0", slots=1, async_slots=0, frame_limit=1 << 26, cwd=None, env=None,
+                 configure=True, folder=None, interpreter=INTERPRETER):
         folder = folder or runtime_folder()
         self.package = os.path.join(folder, PACKAGE)
         ours, theirs = socket.socketpair()
@@ -128,9 +128,10 @@ class Worker:
         self._held = b""
         self._control_held = b""
         self.outputs = {}
+        self.loaded = []  # what `Loaded` said so far: (seq, coroutine)
         self._seq = 0
         if configure:
-            self.send("Configure", wire.PROTOCOL, worker_id, slots, frame_limit)
+            self.send("Configure", wire.PROTOCOL, worker_id, slots, async_slots, frame_limit)
             try:
                 self.ready = self.expect("Ready")
             except BaseException:
@@ -172,14 +173,18 @@ class Worker:
         return [seq for seq, _ in frames]
 
     def receive(self, limit=LIMIT):
-        """The next message on the data pipe as (name, values); None at its end."""
+        """The next message on the data pipe as (name, values); None at its end. `Loaded` is only noted."""
         deadline = time.monotonic() + limit
         while True:
             if len(self._held) >= 4:
                 size = struct.unpack_from("<I", self._held)[0]
                 if len(self._held) >= 4 + size:
                     body, self._held = self._held[4:4 + size], self._held[4 + size:]
-                    return wire.decode(wire.UP, body)
+                    name, values = wire.decode(wire.UP, body)
+                    if name != "Loaded":
+                        return name, values
+                    self.loaded.append(tuple(values))
+                    continue
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self.up], [], [], left)[0]:
                 raise AssertionError("no message within %s s; stderr: %r" % (limit, self.raw(self.raw_err)))

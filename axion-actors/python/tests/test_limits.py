@@ -6,19 +6,20 @@ import signal
 import unittest
 
 from base import Case
-from harness import LIMIT, wire
+from harness import LIMIT, wait_until, wire
 
 SOFT = 13  # failure.Kind.SOFT_TIMEOUT
 
 
 class SoftLimit(Case):
-    def interrupted(self, text, slots, **options):
-        """A running task of this script, interrupted as soon as it says `ready`."""
+    def interrupted(self, text, slots, at=None, **options):
+        """A running task of this script, interrupted as soon as it says `ready` and is at the line `at`."""
         worker = self.worker(slots=slots)
         seq = worker.submit(self.script("late.py", text), **options)
         while b"ready" not in worker.expect("Output")[2]:
             pass
-        worker.control.sendall(wire.encode(wire.CONTROL_DOWN, "Interrupt", seq))
+        wait_until(lambda: at is None or at in worker.ask("DumpStacks", 1)[1][1], "a task that waits")
+        worker.tell("Interrupt", seq)
         return worker, seq
 
     def test_a_blocking_call_in_the_main_thread_is_interrupted(self):
@@ -27,7 +28,7 @@ class SoftLimit(Case):
             def main(params, context):
                 print("ready")
                 time.sleep(1000)
-        """, slots=1)
+        """, slots=1, at="time.sleep(1000)")
         kind, exception, message, traceback, _ = worker.failure(seq)
         self.assertEqual(kind, SOFT)
         self.assertIn("soft time limit", message)
@@ -137,20 +138,71 @@ class Wedged(Case):
 
     def test_a_signal_handler_that_prints_while_a_print_is_under_way(self):
         worker = self.worker()
-        seq = worker.submit(self.script("handler.py", """
+        script = self.script("handler.py", """
             import signal
             def handle(number, frame):
                 print("from the handler")
             def main(params, context):
                 signal.signal(signal.SIGALRM, handle)
                 signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
-                for _ in range(3000):
-                    print("x" * 50)
+                for _ in range(params["times"]):
+                    print("x" * params["size"])
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 return "through"
+        """)
+        for size, times in ((50, 3000), (300_000, 20)):
+            seq = worker.submit(script, {"size": size, "times": times})
+            self.assertEqual(worker.result(seq), "through")
+            self.assertIn("from the handler", worker.output(seq))
+            self.assertEqual(worker.output(seq).count("x"), size * times)
+
+    def test_a_signal_handler_that_raises_in_the_middle_of_a_large_frame(self):
+        # The pipe holds less than one print, so that most of the signals come while it is being written.
+        worker = self.worker()
+        seq = worker.submit(self.script("raising.py", """
+            import signal
+            class Tick(Exception):
+                pass
+            def handle(number, frame):
+                raise Tick
+            def main(params, context):
+                signal.signal(signal.SIGALRM, handle)
+                ticks, text = 0, "0123456789abcdef" * 8000
+                for turn in range(150):
+                    try:
+                        signal.setitimer(signal.ITIMER_REAL, 0.00002 + turn % 30 * 0.00002)
+                        print(text)
+                        signal.setitimer(signal.ITIMER_REAL, 0)
+                    except Tick:
+                        ticks += 1
+                return ticks
         """))
-        self.assertEqual(worker.result(seq), "through")
-        self.assertIn(b"from the handler", worker.outputs[seq, 0])
+        ticks = worker.result(seq)
+        self.assertGreater(ticks, 50)
+        lines = worker.output(seq).replace("\n", "")
+        self.assertEqual(lines, "0123456789abcdef" * (len(lines) // 16))
+        self.assertGreater(len(lines), 0)
+        self.assertEqual(len(lines) % 128_000, 0, "a print came in part")
+
+    def test_a_soft_limit_in_the_middle_of_large_frames_in_a_thread(self):
+        script = self.script("large.py", """
+            def main(params, context):
+                try:
+                    print("ready")
+                    while True:
+                        print("0123456789abcdef" * 8000)
+                except context.SoftTimeout:
+                    return "stopped"
+        """)
+        for slots in (1, 2):
+            worker = self.worker(slots=slots)
+            for _ in range(10):
+                seq = worker.submit(script)
+                worker.wait_for_line(seq, "ready")
+                worker.tell("Interrupt", seq)
+                self.assertEqual(worker.result(seq), "stopped")
+                lines = worker.output(seq).replace("ready", "").replace("\n", "")
+                self.assertEqual(len(lines) % 128_000, 0, "a print came in part")
 
     def test_a_coroutine_that_another_task_cancels_before_its_first_step_ends(self):
         script = self.script("cleaner.py", """

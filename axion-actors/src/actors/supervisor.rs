@@ -118,10 +118,9 @@ struct Trouble {
     words: String,
 }
 
-impl PoolSettings {
-    fn slots(&self) -> u32 {
-        u32::try_from(self.capacity.slots).unwrap_or(u32::MAX)
-    }
+/// A number of places that the configuration bounds.
+fn small(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 impl Pool {
@@ -280,7 +279,9 @@ impl Supervisor {
         }
         slot.generation = slot.generation.next();
         let me = WorkerRef { id, generation: slot.generation };
-        let launched = self.launcher.launch(LaunchSpec { worker: id, slots: settings.slots() });
+        let Capacity { slots, coroutines } = settings.capacity;
+        let spec = LaunchSpec { worker: id, slots: small(slots), async_slots: small(coroutines) };
+        let launched = self.launcher.launch(spec);
         let address = Worker::new(me, launched, settings.worker, neighbours).start();
         let incarnation = Incarnation { generation: slot.generation, address, ready: false };
         let place = if slot.present.is_none() { &mut slot.present } else { &mut slot.successor };

@@ -12,8 +12,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::events::EventBus;
 use super::messages::{Order, Reports, Retire, WorkerDown, WorkerReady};
 use crate::model::{
-    CapturedOutput, EndedBy, EventKind, Json, KillReason, LogLevel, PostMortem, ProcessExit, Seq, Stream, TaskError,
-    TaskId, WorkerDownReason, WorkerRef,
+    CapturedOutput, EndedBy, EventKind, Json, KillReason, LogLevel, PostMortem, ProcessExit, ScriptPath, Seq, Stream,
+    TaskError, TaskId, WorkerDownReason, WorkerRef,
 };
 use crate::policy::scheduler::{Departure, Report, RunTask};
 use crate::process::{self, Child, ChildEvent, ChildExit, EXIT_TOO_OLD, ExitCause, Launched};
@@ -31,7 +31,7 @@ pub struct Worker {
     /// An attempt is being killed, for this reason.
     killing: Option<KillReason>,
     /// What was sent and not answered, by ascending number.
-    in_flight: VecDeque<(Seq, TaskId)>,
+    in_flight: VecDeque<Sent>,
     outputs: FxHashMap<Seq, Box<CapturedOutput>>,
     /// The last of what all its tasks wrote, by stream.
     tails: [Tail; 2],
@@ -45,6 +45,13 @@ pub struct Worker {
     measured: Instant,
     measuring: Option<SpawnHandle>,
     down: DownGuard,
+}
+
+/// An attempt at the child.
+struct Sent {
+    seq: Seq,
+    task: TaskId,
+    script: ScriptPath,
 }
 
 /// What a worker needs to know of the configuration.
@@ -166,6 +173,7 @@ impl Worker {
                     self.bus.emit(|| EventKind::Log { task, level, message });
                 }
             }
+            Up::Loaded { seq, coroutine } => reports.push(self.learned(seq, coroutine)?),
         }
         Ok(())
     }
@@ -189,12 +197,19 @@ impl Worker {
         Ok(Report::Ended { seq, nanos, result, output: self.outputs.remove(&seq) })
     }
 
+    /// It may only speak of the script of a task that it runs (L8).
+    fn learned(&self, seq: Seq, coroutine: bool) -> Result<Report, String> {
+        let at =
+            self.position(seq).ok_or_else(|| format!("a script loaded for attempt {seq}, which it was not sent"))?;
+        Ok(Report::Learned { script: self.in_flight[at].script.clone(), coroutine })
+    }
+
     fn position(&self, seq: Seq) -> Option<usize> {
-        self.in_flight.binary_search_by_key(&seq, |(seq, _)| *seq).ok()
+        self.in_flight.binary_search_by_key(&seq, |sent| sent.seq).ok()
     }
 
     fn task(&self, seq: Seq) -> Option<TaskId> {
-        self.position(seq).map(|at| self.in_flight[at].1)
+        self.position(seq).map(|at| self.in_flight[at].task)
     }
 
     /// Keeps what a task writes with the task; what nobody can be blamed for is only shown.
@@ -300,7 +315,11 @@ impl Worker {
         if !matches!(self.state, State::Ready) {
             return;
         }
-        self.in_flight.extend(tasks.iter().map(|task| (task.seq, task.id)));
+        self.in_flight.extend(tasks.iter().map(|task| Sent {
+            seq: task.seq,
+            task: task.id,
+            script: task.script.clone(),
+        }));
         let messages: Vec<Down> = tasks.into_iter().map(into_message).collect();
         self.child.send(&messages);
     }
@@ -340,7 +359,7 @@ impl Worker {
         // One that broke the protocol is not believed any more, neither its page nor that what it had not
         // answered had not started: its results may lie behind the garbage (L8).
         let running = match reason {
-            WorkerDownReason::Protocol { .. } => Some(self.in_flight.iter().map(|(seq, _)| *seq).collect()),
+            WorkerDownReason::Protocol { .. } => Some(self.in_flight.iter().map(|sent| sent.seq).collect()),
             _ => running,
         };
         tracing::debug!(worker = %self.me, ?reason, "worker down");

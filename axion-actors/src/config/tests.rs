@@ -137,3 +137,12 @@ fn all_that_is_wrong_is_told_and_nothing_that_follows_from_it() {
     let keys: Vec<String> = config.problems().into_iter().map(|it| it.key).collect();
     assert_eq!(keys, ["cpu_bound_count", "input_queue_size"]);
 }
+
+#[test]
+fn coroutines_have_places_of_their_own_where_workers_have_threads() {
+    use crate::model::PoolKind::{Cpu, Io};
+    let mut config = Config { cpu_bound_task_limit: 4, ..Config::default() };
+    assert_eq!((config.coroutines(Cpu), config.coroutines(Io)), (0, 200));
+    config.io_bound_task_limit = 1;
+    assert_eq!(config.coroutines(Io), 0);
+}

@@ -1,4 +1,5 @@
-//! How long the tasks of a script take: what the window of tasks sent ahead is sized by.
+//! What is known of scripts: how long their tasks take, which sizes the window of tasks sent ahead, and
+//! whether they are coroutines, which need no slot of their own.
 
 use rustc_hash::FxHashMap;
 
@@ -32,19 +33,20 @@ impl Durations {
         });
     }
 
-    /// A worker has loaded a script and says whether its entry point is a coroutine function.
+    /// A worker has loaded the script and says whether its entry point is a coroutine function. The last
+    /// word counts: a script that changes can change that.
     pub fn learn(&mut self, script: &ScriptPath, coroutine: bool) {
         self.update(script, |known| known.coroutine = coroutine);
     }
 
-    fn update(&mut self, script: &ScriptPath, update: impl FnOnce(&mut Known)) {
+    fn update(&mut self, script: &ScriptPath, change: impl FnOnce(&mut Known)) {
         if let Some(known) = self.scripts.get_mut(script) {
-            return update(known);
+            return change(known);
         }
         if self.scripts.len() == MOST {
             self.scripts.clear();
         }
-        update(self.scripts.entry(script.clone()).or_default());
+        change(self.scripts.entry(script.clone()).or_default());
     }
 
     /// The expected run time in nanoseconds; `None` for a script that never ran.
@@ -54,7 +56,7 @@ impl Durations {
         self.scripts.get(script)?.mean.map(|mean| mean as u64)
     }
 
-    /// Whether the script's tasks run as coroutines; no, as long as nobody has said so.
+    /// Whether the script's tasks are coroutines; false while that is unknown.
     #[must_use]
     pub fn is_coroutine(&self, script: &ScriptPath) -> bool {
         self.scripts.get(script).is_some_and(|known| known.coroutine)
@@ -73,10 +75,19 @@ mod tests {
         assert_eq!(durations.estimate(&script), Some(1000));
         durations.record(&script, 2000);
         assert_eq!(durations.estimate(&script), Some(1250));
+    }
+
+    #[test]
+    fn a_script_is_no_coroutine_until_a_worker_says_so_and_no_longer_than_that() {
+        let (mut durations, script) = (Durations::default(), ScriptPath::new("/a.py".as_ref()));
         assert!(!durations.is_coroutine(&script));
         durations.learn(&script, true);
         assert!(durations.is_coroutine(&script));
-        assert_eq!(durations.estimate(&script), Some(1250));
+        assert_eq!(durations.estimate(&script), None, "it was loaded and has not run");
+        durations.record(&script, 1000);
+        assert_eq!((durations.estimate(&script), durations.is_coroutine(&script)), (Some(1000), true));
+        durations.learn(&script, false);
+        assert_eq!((durations.estimate(&script), durations.is_coroutine(&script)), (Some(1000), false));
     }
 
     #[test]

@@ -258,6 +258,7 @@ impl Scheduler {
                 Report::Ended { seq, nanos, result, output } => self.ended(worker, seq, nanos, result, output, now),
                 Report::Revoked { seqs } => self.returned(worker, seqs, now),
                 Report::Spared { seq } => self.spared(worker, seq, now),
+                Report::Learned { script, coroutine } => self.durations.learn(&script, coroutine),
                 Report::Measured { resident } => self.measured(worker, resident),
             }
         }

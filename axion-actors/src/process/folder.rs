@@ -32,12 +32,13 @@ macro_rules! runtime_files {
 }
 
 /// The package `axion_worker`, embedded.
-const FILES: [(&str, &str); 14] = runtime_files![
+const FILES: [(&str, &str); 15] = runtime_files![
     "__init__.py",
     "channel.py",
     "context.py",
     "control.py",
     "coroutines.py",
+    "crew.py",
     "entry.py",
     "failure.py",
     "inline.py",

@@ -39,6 +39,8 @@ pub struct LaunchSpec {
     pub worker: WorkerId,
     /// Tasks it may run at one time.
     pub slots: u32,
+    /// Coroutine tasks it may run besides.
+    pub async_slots: u32,
 }
 
 /// A child on its way to life.

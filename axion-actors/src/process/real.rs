@@ -120,6 +120,7 @@ impl Launcher for RealLauncher {
             protocol: PROTOCOL,
             worker: start.worker.clone(),
             slots: spec.slots,
+            async_slots: spec.async_slots,
             frame_limit: self.frame_limit as u64,
         };
         let (runtime, mark) = (self.folder.path().display().to_string(), start.mark.clone());

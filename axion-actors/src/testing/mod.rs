@@ -192,7 +192,9 @@ impl FakeChild {
     }
 }
 
-fn done(seq: Seq) -> Up {
+/// The result `1` of an attempt that took a millisecond.
+#[must_use]
+pub fn done(seq: Seq) -> Up {
     Up::Done { seq, nanos: 1_000_000, data: bytes::Bytes::from_static(b"1") }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Attempt, Cause, ErrorKind, LogLevel, ScriptPath, Seq, Stream};
 
 /// The version that both sides state first.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// Data pipe, engine to child.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,6 +20,8 @@ pub enum Down {
         worker: String,
         /// Tasks that may run at one time.
         slots: u32,
+        /// Coroutines that may run besides.
+        async_slots: u32,
         /// The largest frame either side may send.
         frame_limit: u64,
     },
@@ -102,6 +104,13 @@ pub enum Up {
         level: LogLevel,
         /// The line.
         message: String,
+    },
+    /// A script was loaded, before its first result, and again when this changes.
+    Loaded {
+        /// An attempt of a task of this script, which runs.
+        seq: Seq,
+        /// Whether its entry point is a coroutine function.
+        coroutine: bool,
     },
 }
 

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::model::{Attempt, ErrorKind, Generation, PoolKind, ScriptPath, WorkerId};
+use crate::model::{Attempt, ErrorKind, Generation, PoolKind, WorkerId};
 use crate::process::{LaunchSpec, Launcher};
-use crate::testing::{FakeChild, FakeLauncher, Heard};
+use crate::testing::{FakeChild, FakeLauncher, Heard, done};
 use crate::wire::FailureKind;
 
 /// Longer than any wait of a test that passes.
@@ -63,7 +63,7 @@ impl Stage {
         let recorder = Recorder(sender).start();
         let id = WorkerId { pool: PoolKind::Cpu, index: 0 };
         let me = WorkerRef { id, generation: Generation(3) };
-        let launched = launcher.launch(LaunchSpec { worker: id, slots: 1 });
+        let launched = launcher.launch(LaunchSpec { worker: id, slots: 1, async_slots: 0 });
         let settings =
             Settings { start_timeout, stop_grace: Duration::from_millis(20), output_limit: 10, measure_every: None };
         let neighbours = Neighbours {
@@ -212,6 +212,31 @@ async fn l8_a_result_of_a_task_it_was_not_sent_costs_the_worker() {
     stage.child.done(Seq(9)).await;
     assert_eq!(stage.child.hears().await, Some(Heard::Kill));
     stage.child.done(Seq(1)).await; // not believed any more
+    stage.child.exits(ProcessExit::Signal(9), &[Seq(1)]).await;
+    let down = stage.down().await;
+    assert!(matches!(down.departure.reason, WorkerDownReason::Protocol { .. }), "{down:?}");
+}
+
+#[actix::test]
+async fn what_the_child_learned_of_a_script_is_reported_before_its_result() {
+    let mut stage = Stage::ready().await;
+    stage.run(&[1, 2]);
+    let loaded = Up::Loaded { seq: Seq(2), coroutine: true };
+    stage.child.event(ChildEvent::Messages(vec![loaded, done(Seq(2))])).await;
+    let Said::Reports(reports) = stage.says().await else { panic!("no report") };
+    let [Report::Learned { script, coroutine: true }, Report::Ended { seq: Seq(2), .. }] = &reports[..] else {
+        panic!("{reports:?}")
+    };
+    assert_eq!(script, &ScriptPath::new("/a.py".as_ref()));
+}
+
+#[actix::test]
+async fn l8_word_of_a_script_it_does_not_run_costs_the_worker() {
+    let mut stage = Stage::ready().await;
+    stage.run(&[1]);
+    stage.child.runs().await;
+    stage.child.says(Up::Loaded { seq: Seq(2), coroutine: true }).await;
+    assert_eq!(stage.child.hears().await, Some(Heard::Kill));
     stage.child.exits(ProcessExit::Signal(9), &[Seq(1)]).await;
     let down = stage.down().await;
     assert!(matches!(down.departure.reason, WorkerDownReason::Protocol { .. }), "{down:?}");

@@ -129,6 +129,13 @@ pub enum Report {
         /// Which.
         seqs: Vec<Seq>,
     },
+    /// The worker has loaded a script.
+    Learned {
+        /// Which.
+        script: ScriptPath,
+        /// Whether its entry point is a coroutine function.
+        coroutine: bool,
+    },
     /// So many bytes of the worker's memory are resident.
     Measured {
         /// How many.

@@ -54,7 +54,7 @@ fn golden_frames_are_read_and_written_as_they_stand() {
         }
         seen.insert((table.to_owned(), name.to_owned()));
     }
-    assert_eq!(seen.len(), 2 + 6 + 6 + 4, "every message of every table has a golden frame: {seen:?}");
+    assert_eq!(seen.len(), 2 + 7 + 6 + 4, "every message of every table has a golden frame: {seen:?}");
 }
 
 fn hex_shown(shown: &str, text: &str) -> bool {
@@ -82,9 +82,15 @@ fn seq() -> impl Strategy<Value = Seq> {
 
 fn down() -> impl Strategy<Value = Down> {
     prop_oneof![
-        (any::<u32>(), text(), any::<u32>(), any::<u64>()).prop_map(|(protocol, worker, slots, frame_limit)| {
-            Down::Configure { protocol, worker, slots, frame_limit }
-        }),
+        (any::<u32>(), text(), any::<u32>(), any::<u32>(), any::<u64>()).prop_map(
+            |(protocol, worker, slots, async_slots, frame_limit)| Down::Configure {
+                protocol,
+                worker,
+                slots,
+                async_slots,
+                frame_limit
+            }
+        ),
         (seq(), any::<u32>(), any::<u64>(), any::<[u8; 16]>(), "/[a-z/é ]{0,60}", payload()).prop_map(
             |(seq, attempt, limit, task, script, params)| Down::Run {
                 seq,
@@ -121,6 +127,7 @@ fn up() -> impl Strategy<Value = Up> {
         (seq(), stream, payload()).prop_map(|(seq, stream, data)| Up::Output { seq, stream, data }),
         (seq(), -1e9..1e9, text()).prop_map(|(seq, fraction, message)| Up::Progress { seq, fraction, message }),
         (seq(), level, text()).prop_map(|(seq, level, message)| Up::Log { seq, level, message }),
+        (seq(), any::<bool>()).prop_map(|(seq, coroutine)| Up::Loaded { seq, coroutine }),
     ]
 }
 
