@@ -182,6 +182,11 @@ def do_allocate_up_to_a_limit(params, context):
                 raise
 
 
+def do_lift_the_limit(params, context):
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+
+
 def do_scribble(params, context):
     """Writes over the runtime's own notes, as one that writes to every descriptor does."""
     for fd in os.listdir("/proc/self/fd"):
