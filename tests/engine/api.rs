@@ -138,7 +138,7 @@ fn shutdown_lets_tasks_end_cancels_the_rest_and_can_be_repeated() {
     for handle in handles {
         assert!(ended(handle).outcome.is_success());
     }
-    assert_eq!(engine.submit(noop()).expect_err("closed").code(), "engine_stopped");
+    assert_eq!(engine.submit(noop()).expect_err("closed").code(), "shutting_down");
 
     let (engine, _children) = scripted(Engine::builder().cpu_workers(1).io_workers(0));
     let stuck = engine.submit(noop()).expect("accepted");

@@ -119,7 +119,24 @@ fn allocating_without_end_under_a_limit_of_the_system_is_a_memory_error() {
         assert_eq!((record.outcome.name(), error.kind), ("failed", ErrorKind::MemoryError), "{error:?}");
         assert_eq!(error.exception.as_deref(), Some("MemoryError"));
         assert!(error.post_mortem.is_none(), "the process lives on: {error:?}");
-        let next = run(&engine, entry("double", json!({"value": 1})).on(pool));
-        assert!(next.outcome.is_success(), "what it held is free again: {:?}", next.outcome);
+        // It goes on, too: a script that is loaded runs, and lifts the limit for the others.
+        let next = run(&engine, bad("lift_the_limit").on(pool));
+        assert!(next.outcome.is_success(), "{:?}", next.outcome);
+        assert!(run(&engine, entry("double", json!({"value": 1})).on(pool)).outcome.is_success());
+    }
+}
+
+#[test]
+fn l1_a_task_that_writes_over_the_status_page_is_ended_and_charged_all_the_same() {
+    let engine = engine(1, 1);
+    for pool in [PoolKind::Cpu, PoolKind::Io] {
+        let dies = bad_with("scribble", json!({"dies": true})).on(pool);
+        let record = run(&engine, dies.max_worker_losses(0));
+        assert_eq!((record.outcome.name(), record.attempt.expect("ran").0), ("lost", 1), "{:?}", record.outcome);
+        let limit = std::time::Duration::from_millis(150);
+        let record = run(&engine, bad_with("scribble", json!({"dies": false})).on(pool).timeout(limit));
+        assert_eq!(record.outcome.name(), "timed_out", "{:?}", record.outcome);
+        assert_eq!(post_mortem(&record).ended_by, EndedBy::Deadline);
+        assert!(run(&engine, entry("double", json!({"value": 1})).on(pool)).outcome.is_success());
     }
 }

@@ -182,6 +182,24 @@ def do_allocate_up_to_a_limit(params, context):
                 raise
 
 
+def do_lift_the_limit(params, context):
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+
+
+def do_scribble(params, context):
+    """Writes over the runtime's own notes, as one that writes to every descriptor does."""
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            if "axion-status" in os.readlink("/proc/self/fd/" + fd):
+                os.pwrite(int(fd), os.urandom(4096), 0)
+        except OSError:
+            pass
+    if params["dies"]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(1000)
+
+
 def do_count_and_wait(params, context):
     with open(params["file"], "a") as runs:
         runs.write("x")

@@ -27,6 +27,10 @@ class Script:
     __slots__ = ("path", "folder", "stamp", "batch", "module", "call", "is_async")
 
 
+# What compiling bad source raises; before Python 3.9, one that is nested too deeply is a MemoryError.
+_NOT_PYTHON = (SyntaxError, ValueError, RecursionError) + ((MemoryError,) if sys.version_info < (3, 9) else ())
+
+
 class Scripts:
     """The scripts this worker knows, by path."""
 
@@ -91,7 +95,7 @@ class Scripts:
         source, stamp = _read(path)
         try:
             code = compile(source, path, "exec", dont_inherit=True)
-        except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        except _NOT_PYTHON as error:
             raise TaskFailure(Kind.SCRIPT_SYNTAX, "%s cannot be compiled: %s" % (path, error)) from error
         _remember_lines(path, source)
         folder, file = os.path.split(path)

@@ -357,10 +357,11 @@ impl Worker {
             },
         };
         // One that broke the protocol is not believed any more, neither its page nor that what it had not
-        // answered had not started: its results may lie behind the garbage (L8).
-        let running = match reason {
-            WorkerDownReason::Protocol { .. } => Some(self.in_flight.iter().map(|sent| sent.seq).collect()),
-            _ => running,
+        // answered had not started: its results may lie behind the garbage (L8). Where the page is spoilt,
+        // so may the pipe be.
+        let running = match (&reason, running) {
+            (WorkerDownReason::Protocol { .. }, _) | (_, None) => self.in_flight.iter().map(|sent| sent.seq).collect(),
+            (_, Some(running)) => running,
         };
         tracing::debug!(worker = %self.me, ?reason, "worker down");
         self.bus.emit(|| EventKind::WorkerDown { worker: self.me, reason: reason.clone() });
@@ -377,10 +378,11 @@ impl Worker {
         };
         // A task that it was sent and never started is no sign of health: such a worker would be
         // replaced without end.
-        let ran = self.ended > 0 || running.as_ref().is_some_and(|running| !running.is_empty());
+        let ran = self.ended > 0 || !running.is_empty();
         let healthy = ran || self.born.elapsed() >= HEALTHY_AGE;
         let outputs = self.outputs.drain().collect();
-        self.down.report(Departure { reason, running, outputs, post_mortem: Some(post_mortem) }, healthy);
+        let departure = Departure { reason, running: Some(running), outputs, post_mortem: Some(post_mortem) };
+        self.down.report(departure, healthy);
     }
 }
 

@@ -122,6 +122,8 @@ pub struct OutputQueue {
     pub total_put: u64,
     /// Records dropped to keep the bounds.
     pub total_dropped: u64,
+    /// Records cut to keep `record_limit`.
+    pub total_trimmed: u64,
 }
 
 /// The workers.

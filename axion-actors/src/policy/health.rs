@@ -134,6 +134,7 @@ mod tests {
             max_bytes: 10,
             total_put: 0,
             total_dropped: 0,
+            total_trimmed: 0,
         };
         let processes = ProcessPool {
             cpu_bound_workers: pools[0].ready,

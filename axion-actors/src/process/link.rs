@@ -62,6 +62,8 @@ pub(super) struct Link {
     kill_at_start: Cell<bool>,
     /// The attempt that the pump is to kill.
     pub(super) condemned: Cell<Option<Seq>>,
+    /// The highest that was sent.
+    last_sent: Cell<Option<Seq>>,
     frame_limit: usize,
 }
 
@@ -74,6 +76,7 @@ impl Link {
             leader: Cell::new(None),
             kill_at_start: Cell::new(false),
             condemned: Cell::new(None),
+            last_sent: Cell::new(None),
             frame_limit,
         })
     }
@@ -99,6 +102,11 @@ impl Link {
             Some(leader) => linux::kill_group(leader),
             None => self.kill_at_start.set(true),
         }
+    }
+
+    /// Whether an attempt of this number was ever sent.
+    pub(super) fn has_sent(&self, seq: Seq) -> bool {
+        self.last_sent.get().is_some_and(|last| seq <= last)
     }
 
     /// Whether the engine has closed the data pipe, so that the child will close its own.
@@ -129,6 +137,9 @@ pub(super) struct RealChild(pub(super) Rc<Link>);
 
 impl Child for RealChild {
     fn send(&mut self, messages: &[Down]) {
+        if let Some(Down::Run { seq, .. }) = messages.last() {
+            self.0.last_sent.set(Some(*seq));
+        }
         self.0.push(&self.0.data, messages);
     }
 

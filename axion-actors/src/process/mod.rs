@@ -129,7 +129,7 @@ pub struct ChildExit {
     /// How it ended.
     pub cause: ExitCause,
     /// The attempts that were running, as the child's status page tells it (L5); `None` if it
-    /// could not be read.
+    /// could not be read or cannot be true.
     pub running: Option<Vec<Seq>>,
     /// What it used.
     pub usage: Option<Usage>,

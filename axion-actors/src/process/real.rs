@@ -443,6 +443,11 @@ impl Pump {
         self.link.kill();
     }
 
+    /// What the page says, unless it cannot be true: a task can write there, too (L8).
+    fn running(&self) -> Option<Vec<Seq>> {
+        self.page.running().filter(|running| running.iter().all(|seq| self.link.has_sent(*seq)))
+    }
+
     /// Kills the process because of one attempt. In this order there is no race (L6): with the group
     /// stopped, what is in the pipe is all there is; a result that is not there will never be, since
     /// the worker has not moved on (L2).
@@ -466,7 +471,7 @@ impl Pump {
             }
         }
         // It may also have ended before the order to kill it came, or not have started.
-        if ended || self.page.running().is_some_and(|running| !running.contains(&seq)) {
+        if ended || self.running().is_some_and(|running| !running.contains(&seq)) {
             linux::continue_group(leader);
             // They are of no kill, and say nothing of a later end.
             self.last_stacks = None;
@@ -501,7 +506,7 @@ impl Pump {
 
     /// The process has ended: takes what it left in its pipes, ends its group, reaps it (L2, L6).
     async fn end(&mut self, events: &mpsc::Sender<ChildEvent>, guardian: &Guardian) -> ChildExit {
-        let running = self.page.running();
+        let running = self.running();
         for at in 0..self.raw.len() {
             for _ in 0..LAST_READS {
                 self.scratch.clear();

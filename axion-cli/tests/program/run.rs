@@ -102,8 +102,16 @@ fn a_time_limit_exits_with_124_and_says_where_the_task_was() {
     let script = Script::new(
         "import time\ndef deep():\n    time.sleep(1000)\ndef main(params, context):\n    print('on it')\n    deep()\n",
     );
-    let ran = run(axion().arg("run").arg(script.path()).args(["--timeout", "300ms"]));
-    assert_eq!((ran.code, ran.out.as_str()), (Some(124), ""), "{}", ran.err);
+    let mut tries = 10;
+    let ran = loop {
+        let ran = run(axion().arg("run").arg(script.path()).args(["--timeout", "300ms"]));
+        assert_eq!((ran.code, ran.out.as_str()), (Some(124), ""), "{}", ran.err);
+        tries -= 1;
+        // On a machine that is too busy there is no time for the stacks before the kill.
+        if tries == 0 || ran.err.contains("in deep") {
+            break ran;
+        }
+    };
     for words in
         ["the task timed out", "at the deadline", "signal 9 (SIGKILL)", "last stdout\n    on it", "line 3 in deep"]
     {

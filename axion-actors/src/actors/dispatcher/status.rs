@@ -27,6 +27,7 @@ impl Dispatcher {
             max_bytes: bounds.bytes,
             total_put: outcomes.total(),
             total_dropped: table.evicted(),
+            total_trimmed: table.trimmed(),
         };
         let engine = EngineStatus {
             is_running: self.scheduler.is_open() && self.admission.is_open(),

@@ -328,3 +328,22 @@ async fn a_child_that_somebody_else_kills_before_the_order_comes_through_was_kil
     assert_eq!(departure.reason, WorkerDownReason::Exited(ProcessExit::Signal(9)));
     assert_eq!(departure.post_mortem.expect("examined").ended_by, EndedBy::OutsideForce);
 }
+
+#[actix::test]
+async fn l8_where_the_page_is_spoilt_everything_it_was_sent_may_have_run() {
+    let mut stage = Stage::ready().await;
+    stage.run(&[1, 2, 3]);
+    stage.child.done(Seq(1)).await;
+    assert!(matches!(stage.says().await, Said::Reports(_)));
+    let exit = ChildExit {
+        cause: ExitCause::Exit(ProcessExit::Code(1)),
+        running: None,
+        usage: None,
+        stderr_tail: String::new(),
+        stacks: None,
+        killed: false,
+        out_of_memory: false,
+    };
+    stage.child.event(ChildEvent::Exited(exit)).await;
+    assert_eq!(stage.down().await.departure.running, Some(vec![Seq(2), Seq(3)]));
+}
