@@ -10,7 +10,9 @@ mod text;
 mod value;
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 pub use check::ConfigError;
@@ -250,7 +252,9 @@ settings! {
 }
 
 fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+    // Asking the system takes as long as ten tasks.
+    static KNOWN: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
+    *KNOWN
 }
 
 fn automatic_io_workers() -> u32 {
