@@ -49,11 +49,13 @@ pub enum ScalingPolicy {
     /// The rules that `docs/autoscaling.md` lists.
     #[default]
     AxionV3,
+    /// As many workers as the work of the next moment needs, by the formula in `docs/autoscaling.md`.
+    Demand,
 }
 
 impl ScalingPolicy {
     /// All there are.
-    pub const ALL: [Self; 2] = [Self::Off, Self::AxionV3];
+    pub const ALL: [Self; 3] = [Self::Off, Self::AxionV3, Self::Demand];
 
     /// Its name in the configuration.
     #[must_use]
@@ -61,6 +63,7 @@ impl ScalingPolicy {
         match self {
             Self::Off => "off",
             Self::AxionV3 => "axion-v3",
+            Self::Demand => "demand",
         }
     }
 }

@@ -6,6 +6,7 @@
 pub mod durations;
 pub mod restart;
 pub mod retry;
+pub mod scaling;
 pub mod scheduler;
 pub mod task_table;
 pub mod timers;

@@ -1,0 +1,243 @@
+//! The policy `axion-v3`: a table of rules, see `docs/autoscaling.md`.
+//!
+//! It keeps the average loads of its last looks and the times of its last steps. The first row that
+//! matches decides; while that row is in its cooldown nothing happens, and later rows are not looked
+//! at.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::{PoolLoad, Room, Verdict, WorkerLoad, on_demand, real, seconds};
+use crate::model::{PoolKind, Tick};
+
+/// Between two looks, and what the velocity is measured in.
+pub(super) const INTERVAL: Duration = Duration::from_secs(2);
+/// To the next look after an emergency step.
+pub(super) const ALERT: Duration = Duration::from_secs(1);
+/// Between two normal steps, growth or not.
+pub(super) const BETWEEN_STEPS: Duration = Duration::from_secs(8);
+/// Between two emergency steps.
+pub(super) const BETWEEN_EMERGENCIES: Duration = Duration::from_secs(3);
+/// From a growth to the next one, of whichever kind: workers warm up.
+pub(super) const WARM_UP: Duration = Duration::from_secs(3);
+/// Average loads remembered.
+const HISTORY: usize = 8;
+/// So many of them are needed to tell a velocity.
+const ENOUGH: usize = 5;
+/// The mean of so many at each end makes the velocity.
+const END: usize = 3;
+
+/// The history of one pool under these rules.
+#[derive(Debug)]
+pub(super) struct AxionV3 {
+    kind: PoolKind,
+    history: VecDeque<f64>,
+    look_at: Tick,
+    stepped: Option<Tick>,
+    emergency: Option<Tick>,
+    grown: Option<Tick>,
+}
+
+/// What a row asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Two workers more, at once.
+    Emergency,
+    /// One more.
+    Out,
+    /// One fewer.
+    In,
+}
+
+impl AxionV3 {
+    pub(super) fn new(kind: PoolKind) -> Self {
+        let history = VecDeque::with_capacity(HISTORY);
+        Self { kind, history, look_at: Tick(0), stepped: None, emergency: None, grown: None }
+    }
+
+    /// The first worker of an empty pool. It counts as a growth, so that even a pool that keeps losing
+    /// its only worker grows no faster than others.
+    pub(super) fn first(&mut self, load: &PoolLoad, now: Tick) -> (Verdict, Option<Tick>) {
+        if !is_over(self.grown, WARM_UP, now) {
+            return (Verdict::Stay, self.grown.map(|at| at.after(WARM_UP)));
+        }
+        self.grown = Some(now);
+        self.look_at = self.look_at.max(now);
+        (on_demand(load), Some(self.look_at))
+    }
+
+    pub(super) fn look(&mut self, load: &PoolLoad, room: Room, now: Tick) -> (Verdict, Option<Tick>) {
+        if now < self.look_at {
+            return (Verdict::Stay, Some(self.look_at));
+        }
+        let figures = Figures::of(load, &mut self.history);
+        let verdict = match self.kind {
+            PoolKind::Cpu => cpu_row(&figures, room),
+            PoolKind::Io => io_row(&figures, room),
+        }
+        .map_or(Verdict::Stay, |(step, why)| self.take(step, why, room, now));
+        let alert = matches!(verdict, Verdict::Grow { emergency: true, .. });
+        self.look_at = now.after(if alert { ALERT } else { INTERVAL });
+        (verdict, Some(self.look_at))
+    }
+
+    /// Takes a step, unless it is in its cooldown or out of bounds.
+    fn take(&mut self, step: Step, why: String, room: Room, now: Tick) -> Verdict {
+        let rested = match step {
+            Step::Emergency => is_over(self.emergency, BETWEEN_EMERGENCIES, now),
+            Step::Out | Step::In => is_over(self.stepped, BETWEEN_STEPS, now),
+        };
+        let warm = step == Step::In || is_over(self.grown, WARM_UP, now);
+        let by = match step {
+            Step::Emergency => room.grow.min(2),
+            Step::Out => room.grow.min(1),
+            Step::In => room.shrink.min(1),
+        };
+        if !rested || !warm || by == 0 {
+            return Verdict::Stay;
+        }
+        let last = if step == Step::Emergency { &mut self.emergency } else { &mut self.stepped };
+        *last = Some(now);
+        if step == Step::In {
+            return Verdict::Shrink { by, why };
+        }
+        self.grown = Some(now);
+        Verdict::Grow { by, emergency: step == Step::Emergency, why }
+    }
+}
+
+fn is_over(last: Option<Tick>, cooldown: Duration, now: Tick) -> bool {
+    last.is_none_or(|last| now >= last.after(cooldown))
+}
+
+/// What the rows compare.
+#[derive(Debug)]
+struct Figures {
+    waiting: usize,
+    /// Running and queued, by worker, sorted.
+    loads: Vec<usize>,
+    mean: f64,
+    max: f64,
+    mean_queue: f64,
+    cpu: f64,
+    pending: f64,
+    velocity: f64,
+}
+
+impl Figures {
+    /// The figures of a load, which enters the history.
+    fn of(load: &PoolLoad, history: &mut VecDeque<f64>) -> Self {
+        let PoolLoad { waiting, workers, .. } = load;
+        // With no worker, the sums are zero, and what waits is over one.
+        let share = real(workers.len().max(1));
+        let mut loads: Vec<usize> = workers.iter().map(|it| it.running + it.queued).collect();
+        loads.sort_unstable();
+        let sum = |of: fn(&WorkerLoad) -> f64| workers.iter().map(of).sum::<f64>();
+        let queued = sum(|it| real(it.queued));
+        let mean = sum(|it| real(it.running + it.queued)) / share;
+        if history.len() == HISTORY {
+            history.pop_front();
+        }
+        history.push_back(mean);
+        Self {
+            waiting: *waiting,
+            mean,
+            max: loads.last().map_or(0.0, |it| real(*it)),
+            loads,
+            mean_queue: queued / share,
+            cpu: sum(|it| it.cpu) / share,
+            pending: (0.5 * real(*waiting) + queued) / share,
+            velocity: velocity(history),
+        }
+    }
+
+    /// `sorted[min(int(n × q), n − 1)]`, with q as a fraction so that no rounding moves it.
+    fn percentile(&self, percent: usize) -> f64 {
+        let n = self.loads.len();
+        self.loads.get((n * percent / 100).min(n.saturating_sub(1))).map_or(0.0, |it| real(*it))
+    }
+}
+
+/// How fast the average load rises, per second; 0 while too little is known.
+pub(super) fn velocity(history: &VecDeque<f64>) -> f64 {
+    let n = history.len();
+    if n < ENOUGH {
+        return 0.0;
+    }
+    let mean = |part: &mut dyn Iterator<Item = &f64>| part.sum::<f64>() / real(END);
+    let (first, last) = (mean(&mut history.iter().take(END)), mean(&mut history.iter().skip(n - END)));
+    (last - first) / (real(n - 1) * seconds(INTERVAL))
+}
+
+/// The rows of a CPU pool.
+fn cpu_row(it: &Figures, room: Room) -> Option<(Step, String)> {
+    let p75 = it.percentile(75);
+    if it.pending >= 100.0 {
+        Some((Step::Emergency, queue_pressure(it)))
+    } else if it.max >= 10.0 && it.cpu >= 0.90 {
+        Some((Step::Emergency, format!("OVERLOAD: max={:.0}, cpu={:.2}", it.max, it.cpu)))
+    } else if it.pending >= 50.0 && it.velocity >= 2.5 {
+        Some((Step::Out, rising_queue(it)))
+    } else if it.velocity >= 5.0 && it.mean >= 3.5 {
+        Some((Step::Out, rising_load(it)))
+    } else if p75 >= 6.0 && it.cpu >= 0.75 {
+        Some((Step::Out, format!("HIGH: p75={p75:.1}, cpu={:.2}", it.cpu)))
+    } else if it.mean >= 3.5 && it.pending >= 20.0 {
+        Some((Step::Out, sustained(it)))
+    } else if it.mean < 1.2
+        && it.max < 1.8
+        && it.cpu < 0.25
+        && it.velocity <= 0.0
+        && it.pending < 5.0
+        && it.waiting < 10
+        && room.shrink > 0
+    {
+        Some((Step::In, format!("SCALE IN: avg={:.1}, cpu={:.2}", it.mean, it.cpu)))
+    } else {
+        None
+    }
+}
+
+/// The rows of an IO pool.
+fn io_row(it: &Figures, room: Room) -> Option<(Step, String)> {
+    let p90 = it.percentile(90);
+    if it.pending >= 200.0 {
+        Some((Step::Emergency, queue_pressure(it)))
+    } else if it.max >= 50.0 || it.mean_queue >= 40.0 {
+        Some((Step::Emergency, format!("OVERLOAD: max={:.0}, queue={:.1}", it.max, it.mean_queue)))
+    } else if it.pending >= 100.0 && it.velocity >= 2.5 {
+        Some((Step::Out, rising_queue(it)))
+    } else if it.velocity >= 5.0 && it.mean >= 20.0 {
+        Some((Step::Out, rising_load(it)))
+    } else if p90 >= 35.0 || it.mean_queue >= 20.0 {
+        Some((Step::Out, format!("HIGH: p90={p90:.1}, queue={:.1}", it.mean_queue)))
+    } else if it.mean >= 20.0 && it.pending >= 50.0 {
+        Some((Step::Out, sustained(it)))
+    } else if it.mean < 8.0
+        && it.mean_queue < 3.0
+        && it.velocity <= 0.0
+        && it.pending < 10.0
+        && it.waiting < 20
+        && room.shrink > 0
+    {
+        Some((Step::In, format!("SCALE IN: avg={:.1}, queue={:.1}", it.mean, it.mean_queue)))
+    } else {
+        None
+    }
+}
+
+fn queue_pressure(it: &Figures) -> String {
+    format!("QUEUE PRESSURE: {:.0} tasks/worker (queue={})", it.pending, it.waiting)
+}
+
+fn rising_queue(it: &Figures) -> String {
+    format!("RISING QUEUE: {:.0} tasks/worker, velocity={:.2}", it.pending, it.velocity)
+}
+
+fn rising_load(it: &Figures) -> String {
+    format!("RISING LOAD: avg={:.1}, velocity={:.2}", it.mean, it.velocity)
+}
+
+fn sustained(it: &Figures) -> String {
+    format!("SUSTAINED: avg={:.1}, {:.0} tasks/worker", it.mean, it.pending)
+}
