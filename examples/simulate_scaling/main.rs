@@ -41,23 +41,40 @@ Examples:
   simulate_scaling --cores 4096 --workers-max 4096 --trace step --policy demand
   simulate_scaling --file tasks.csv --svg chart.svg recorded arrivals, and a chart
 
-A recorded file has a line for every task: arrival,service[,cpu share], in seconds, such as 12.5,0.3 or
-12.5,0.3,0.1 for a task that computes a tenth of its time.
+A recorded file has a line for every task: arrival,service[,cpu share], in seconds, such
+as 12.5,0.3 or 12.5,0.3,0.1 for a task that computes a tenth of its time.
 
-What the columns mean: `longest backlog` is the longest time for which the queue was never empty;
-`worker-s` the seconds of all workers together, from launch to end; `steps` the scaling steps, `turns` how
-often growing and shrinking took turns; a wait is the time from submission to start.";
+Policies: off (always --workers-min), axion-v3 and demand as in docs/autoscaling.md, and
+for comparison fixed-most (always --workers-max).
+
+Traces, as parts of what all processors (cpu) or all slots (io) can carry:
+  step      a tenth, then seven tenths from 20 s to 60 s, then a tenth until 100 s
+  ramp      from a twentieth to nine tenths within 60 s, and back within 40 s
+  bursts    a twentieth, and every 15 s to 25 s two seconds' work of the whole machine at once
+  sawtooth  from a tenth to nine tenths within 30 s and down at once, four times
+  daily     two days of 300 s: a wave between a twentieth and 85 %
+Of 20 tasks, 19 are short and one is ten times as long, each by chance (exponential).
+
+What the columns mean: `longest backlog` is the longest time for which the queue was never
+empty; `worker-s` the seconds of all workers together, from launch to end; `peak` the most
+of them, those being drained included; `steps` the scaling steps, `turns` how often growing
+and shrinking took turns; a wait is the time from submission to start.";
+
+const POLICIES: [&str; 5] = ["off", "axion-v3", "demand", FIXED, "all"];
+const TRACES: [&str; 6] = ["step", "ramp", "bursts", "sawtooth", "daily", "all"];
+/// Not a policy of the engine: a pool that always has its maximum.
+const FIXED: &str = "fixed-most";
 
 /// Compares the autoscaler's policies under virtual time.
 #[derive(Parser, Debug)]
 #[command(name = "simulate_scaling", after_help = EXAMPLES)]
 struct Args {
-    /// Which policy decides; `fixed-most` always has the most workers.
-    #[arg(long, value_enum, default_value_t = Choice::All)]
-    policy: Choice,
-    /// Which pattern the tasks arrive in; all if not given.
-    #[arg(long, value_enum)]
-    trace: Option<Only>,
+    /// Which policy decides.
+    #[arg(long, value_name = "NAME", default_value = "all", value_parser = POLICIES)]
+    policy: String,
+    /// Which pattern the tasks arrive in.
+    #[arg(long, value_name = "NAME", default_value = "all", value_parser = TRACES)]
+    trace: String,
     /// Recorded arrivals instead of a made trace.
     #[arg(long, value_name = "RECORDED.csv", conflicts_with = "trace")]
     file: Option<PathBuf>,
@@ -102,30 +119,10 @@ struct Args {
     csv: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Choice {
-    All,
-    Off,
-    AxionV3,
-    Demand,
-    FixedMost,
-}
-
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Kind {
     Cpu,
     Io,
-}
-
-/// One pattern, or all.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Only {
-    Step,
-    Ramp,
-    Bursts,
-    Sawtooth,
-    Daily,
-    All,
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -190,29 +187,19 @@ impl Args {
         if let Some(file) = &self.file {
             return Ok(vec![Trace::read(file, shape.cpu_share)?]);
         }
-        let patterns = match self.trace {
-            None | Some(Only::All) => Pattern::ALL.to_vec(),
-            Some(Only::Step) => vec![Pattern::Step],
-            Some(Only::Ramp) => vec![Pattern::Ramp],
-            Some(Only::Bursts) => vec![Pattern::Bursts],
-            Some(Only::Sawtooth) => vec![Pattern::Sawtooth],
-            Some(Only::Daily) => vec![Pattern::Daily],
-        };
-        Ok(patterns.into_iter().map(|pattern| Trace::make(pattern, shape, self.seed)).collect())
+        let chosen = |pattern: &Pattern| self.trace == "all" || self.trace == pattern.name();
+        let patterns = Pattern::ALL.into_iter().filter(chosen);
+        Ok(patterns.map(|pattern| Trace::make(pattern, shape, self.seed)).collect())
     }
 
     /// The policies to run, with their names.
     fn settings(&self) -> Vec<(&'static str, Setting)> {
         let setting = self.setting();
         let most = setting.bounds.most;
-        let all = [
-            (Choice::Off, "off", setting),
-            (Choice::AxionV3, "axion-v3", Setting { policy: ScalingPolicy::AxionV3, ..setting }),
-            (Choice::Demand, "demand", Setting { policy: ScalingPolicy::Demand, ..setting }),
-            (Choice::FixedMost, "fixed-most", Setting { bounds: Bounds { least: most, most }, ..setting }),
-        ];
-        let chosen = |choice| self.policy == Choice::All || self.policy == choice;
-        all.into_iter().filter(|(choice, ..)| chosen(*choice)).map(|(_, name, setting)| (name, setting)).collect()
+        let by_policy = ScalingPolicy::ALL.map(|policy| (policy.name(), Setting { policy, ..setting }));
+        let fixed = (FIXED, Setting { bounds: Bounds { least: most, most }, ..setting });
+        let chosen = |name| self.policy == "all" || self.policy == name;
+        by_policy.into_iter().chain([fixed]).filter(|(name, _)| chosen(*name)).collect()
     }
 }
 

@@ -2,10 +2,8 @@
 
 use std::path::Path;
 
-use clap::ValueEnum;
-
 /// A pattern of arrivals.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pattern {
     /// A tenth of the capacity, then seven tenths for 40 s, then a tenth again.
     Step,
@@ -21,6 +19,16 @@ pub(crate) enum Pattern {
 
 impl Pattern {
     pub(crate) const ALL: [Self; 5] = [Self::Step, Self::Ramp, Self::Bursts, Self::Sawtooth, Self::Daily];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Step => "step",
+            Self::Ramp => "ramp",
+            Self::Bursts => "bursts",
+            Self::Sawtooth => "sawtooth",
+            Self::Daily => "daily",
+        }
+    }
 
     /// How long tasks arrive, in seconds.
     fn seconds(self) -> f64 {
@@ -121,8 +129,7 @@ impl Trace {
             }
         }
         arrivals.sort_by_key(|task| task.at);
-        let name = pattern.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
-        Self { name, arrivals, length: nanos(pattern.seconds()) }
+        Self { name: pattern.name().to_owned(), arrivals, length: nanos(pattern.seconds()) }
     }
 
     /// Reads a recorded trace: lines of `arrival,service[,cpu share]` in seconds; a first line without

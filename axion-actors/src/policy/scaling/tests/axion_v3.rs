@@ -69,6 +69,7 @@ fn cpu_rows_without_velocity() {
             ("5 below in p75", 2, load(0, &[(5, 0), (1, 0)], 0.75), "stay"),
             ("5 below in cpu", 2, load(0, &[(6, 0), (1, 0)], 0.74), "stay"),
             ("5 above", 2, load(0, &[(7, 0), (1, 0)], 0.76), "HIGH: p75=7.0, cpu=0.76"),
+            ("5, of four, the last", 4, load(0, &[(6, 0), (1, 0), (1, 0), (1, 0)], 0.8), "HIGH: p75=6.0, cpu=0.80"),
             ("5, of five", 5, load(0, &[(9, 0), (6, 0), (1, 0), (1, 0), (1, 0)], 0.8), "HIGH: p75=6.0, cpu=0.80"),
             ("6 at", 2, load(80, &[(4, 0), (3, 0)], 0.5), "SUSTAINED: avg=3.5, 20 tasks/worker"),
             ("6 below in load", 2, load(80, &[(3, 0), (3, 0)], 0.5), "stay"),
@@ -78,6 +79,7 @@ fn cpu_rows_without_velocity() {
     );
 }
 
+// Tasks are whole: a maximum below 1.8 is 1 at most, and so is the mean.
 #[test]
 fn cpu_row_7_needs_every_one_of_its_conditions() {
     let idle = [(1, 0), (0, 0)];
