@@ -38,8 +38,9 @@ Examples:
   simulate_scaling                                  every policy on every trace, 8 processors
   simulate_scaling --trace bursts --log             and what each policy would log
   simulate_scaling --pool io --trace daily          an IO pool on a two-day wave
+  simulate_scaling --policy axion-v3,demand --trace step,ramp --svg chart.svg
   simulate_scaling --cores 4096 --workers-max 4096 --trace step --policy demand
-  simulate_scaling --file tasks.csv --svg chart.svg recorded arrivals, and a chart
+  simulate_scaling --file tasks.csv                 recorded arrivals
 
 A recorded file has a line for every task: arrival,service[,cpu share], in seconds, such
 as 12.5,0.3 or 12.5,0.3,0.1 for a task that computes a tenth of its time.
@@ -53,6 +54,7 @@ Traces, as parts of what all processors (cpu) or all slots (io) can carry:
   bursts    a twentieth, and every 15 s to 25 s two seconds' work of the whole machine at once
   sawtooth  from a tenth to nine tenths within 30 s and down at once, four times
   daily     two days of 300 s: a wave between a twentieth and 85 %
+  shift     half, by tasks a tenth as long for 30 s, then 20 times as long, then a tenth again
 Of 20 tasks, 19 are short and one is ten times as long, each by chance (exponential).
 
 What the columns mean: `longest backlog` is the longest time for which the queue was never
@@ -61,7 +63,7 @@ of them, those being drained included; `steps` the scaling steps, `turns` how of
 and shrinking took turns; a wait is the time from submission to start.";
 
 const POLICIES: [&str; 5] = ["off", "axion-v3", "demand", FIXED, "all"];
-const TRACES: [&str; 6] = ["step", "ramp", "bursts", "sawtooth", "daily", "all"];
+const TRACES: [&str; 7] = ["step", "ramp", "bursts", "sawtooth", "daily", "shift", "all"];
 /// Not a policy of the engine: a pool that always has its maximum.
 const FIXED: &str = "fixed-most";
 
@@ -69,12 +71,12 @@ const FIXED: &str = "fixed-most";
 #[derive(Parser, Debug)]
 #[command(name = "simulate_scaling", after_help = EXAMPLES)]
 struct Args {
-    /// Which policy decides.
-    #[arg(long, value_name = "NAME", default_value = "all", value_parser = POLICIES)]
-    policy: String,
-    /// Which pattern the tasks arrive in.
-    #[arg(long, value_name = "NAME", default_value = "all", value_parser = TRACES)]
-    trace: String,
+    /// Which policies decide, one run each.
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', default_value = "all", value_parser = POLICIES)]
+    policy: Vec<String>,
+    /// Which patterns the tasks arrive in, one run each.
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', default_value = "all", value_parser = TRACES)]
+    trace: Vec<String>,
     /// Recorded arrivals instead of a made trace.
     #[arg(long, value_name = "RECORDED.csv", conflicts_with = "trace")]
     file: Option<PathBuf>,
@@ -123,6 +125,10 @@ struct Args {
 enum Kind {
     Cpu,
     Io,
+}
+
+fn is_chosen(chosen: &[String], name: &str) -> bool {
+    chosen.iter().any(|it| it == "all" || it == name)
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -187,7 +193,7 @@ impl Args {
         if let Some(file) = &self.file {
             return Ok(vec![Trace::read(file, shape.cpu_share)?]);
         }
-        let chosen = |pattern: &Pattern| self.trace == "all" || self.trace == pattern.name();
+        let chosen = |pattern: &Pattern| is_chosen(&self.trace, pattern.name());
         let patterns = Pattern::ALL.into_iter().filter(chosen);
         Ok(patterns.map(|pattern| Trace::make(pattern, shape, self.seed)).collect())
     }
@@ -198,8 +204,7 @@ impl Args {
         let most = setting.bounds.most;
         let by_policy = ScalingPolicy::ALL.map(|policy| (policy.name(), Setting { policy, ..setting }));
         let fixed = (FIXED, Setting { bounds: Bounds { least: most, most }, ..setting });
-        let chosen = |name| self.policy == "all" || self.policy == name;
-        by_policy.into_iter().chain([fixed]).filter(|(name, _)| chosen(*name)).collect()
+        by_policy.into_iter().chain([fixed]).filter(|(name, _)| is_chosen(&self.policy, name)).collect()
     }
 }
 

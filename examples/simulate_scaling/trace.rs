@@ -15,10 +15,13 @@ pub(crate) enum Pattern {
     Sawtooth,
     /// Two days of 300 s each: a wave between a twentieth and 85 % of the capacity.
     Daily,
+    /// Half the capacity for 90 s, by tasks a tenth as long for 30 s, then 20 times as long, then again
+    /// a tenth.
+    Shift,
 }
 
 impl Pattern {
-    pub(crate) const ALL: [Self; 5] = [Self::Step, Self::Ramp, Self::Bursts, Self::Sawtooth, Self::Daily];
+    pub(crate) const ALL: [Self; 6] = [Self::Step, Self::Ramp, Self::Bursts, Self::Sawtooth, Self::Daily, Self::Shift];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -27,6 +30,7 @@ impl Pattern {
             Self::Bursts => "bursts",
             Self::Sawtooth => "sawtooth",
             Self::Daily => "daily",
+            Self::Shift => "shift",
         }
     }
 
@@ -36,6 +40,7 @@ impl Pattern {
             Self::Step | Self::Ramp => 100.0,
             Self::Bursts | Self::Sawtooth => 120.0,
             Self::Daily => 600.0,
+            Self::Shift => 90.0,
         }
     }
 
@@ -49,6 +54,16 @@ impl Pattern {
             Self::Bursts => 0.05,
             Self::Sawtooth => 0.1 + 0.8 * (at % 30.0) / 30.0,
             Self::Daily => 0.45 - 0.4 * (at / 300.0 * std::f64::consts::TAU).cos(),
+            Self::Shift => 0.5,
+        }
+    }
+
+    /// How long the tasks are, as a multiple of the usual.
+    fn stretch(self, at: f64) -> f64 {
+        match self {
+            Self::Shift if (30.0..60.0).contains(&at) => 20.0,
+            Self::Shift => SHORTEST,
+            _ => 1.0,
         }
     }
 }
@@ -88,6 +103,8 @@ pub(crate) struct Shape {
 }
 
 const SECOND: f64 = 1e9;
+/// What the shifting pattern begins with, when tasks come fastest.
+const SHORTEST: f64 = 0.1;
 /// Of 20 tasks, 19 are short; the others are ten times as long on average.
 const LONG_TASKS: f64 = 0.05;
 const LONG_FACTOR: f64 = 10.0;
@@ -111,12 +128,14 @@ impl Trace {
         let mut at = 0.0;
         loop {
             // The highest rate, thinned down to the present one.
-            at += exponential(&mut rng, 1.0 / rate);
+            at += exponential(&mut rng, pattern.stretch(0.0) / rate);
             if at >= pattern.seconds() {
                 break;
             }
-            if rng.f64() < pattern.level(at) {
-                arrivals.push(shape.task(&mut rng, at));
+            let stretch = pattern.stretch(at);
+            if rng.f64() < pattern.level(at) * pattern.stretch(0.0) / stretch {
+                let service = shape.service * stretch;
+                arrivals.push(Shape { service, ..shape }.task(&mut rng, at));
             }
         }
         if pattern == Pattern::Bursts {

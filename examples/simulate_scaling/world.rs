@@ -150,7 +150,9 @@ impl<'a> World<'a> {
     /// Runs to the end.
     pub(crate) fn run(mut self) -> Outcome {
         let last = self.trace.length + self.setting.tail;
-        while let Some(next) = self.next() {
+        loop {
+            let tick = self.placement.next_tick().map(|at| at.0);
+            let Some(next) = self.next(tick) else { break };
             if self.ended == self.trace.arrivals.len() && next > last {
                 break;
             }
@@ -158,7 +160,7 @@ impl<'a> World<'a> {
             self.arrivals();
             self.alarms_due();
             self.jobs_ended();
-            if self.placement.next_tick().is_some_and(|at| at.0 <= self.now) {
+            if tick.is_some_and(|at| at <= self.now) {
                 self.placement.tick(Tick(self.now));
             }
             self.carry_out();
@@ -168,10 +170,10 @@ impl<'a> World<'a> {
         self.outcome.finish(self.trace.length)
     }
 
-    fn next(&self) -> Option<u64> {
+    /// When something happens next; `tick` is when the scheduler has something to do.
+    fn next(&self, tick: Option<u64>) -> Option<u64> {
         let arrival = self.trace.arrivals.get(self.arrived).map(|task| task.at);
         let alarm = self.alarms.peek().map(|Reverse((at, ..))| *at);
-        let tick = self.placement.next_tick().map(|at| at.0);
         [arrival, alarm, self.machine.next(), tick].into_iter().flatten().min().map(|at| at.max(self.now))
     }
 

@@ -1,7 +1,7 @@
 //! The policy `demand`: as many workers as the work of the next moment keeps busy.
 //!
 //! It measures how long a task holds its slot and how many tasks come a second, and asks how many
-//! slots would be busy on average over the next [`HORIZON`] if every task could start at once: the
+//! slots would be busy on average over the next `HORIZON` if every task could start at once: the
 //! mean of an M/M/∞ queue that starts with what is here now. For short tasks that is the arriving load
 //! (Little's law) and what drains the queue within the horizon; for long ones it is the number of
 //! tasks here. A margin that grows with the square root covers chance. It grows when tasks wait, at
@@ -20,22 +20,22 @@ const HORIZON: f64 = 0.8;
 /// to wait at all in a large pool.
 const MARGIN: f64 = 1.0;
 /// Between two looks at a pool that works: small against the horizon, large against a look's cost.
-pub(super) const LOOK: Duration = Duration::from_millis(250);
+const LOOK: Duration = Duration::from_millis(250);
 /// Between two looks at a pool at its minimum with no task (L10).
-pub(super) const REST: Duration = Duration::from_secs(1);
+const REST: Duration = Duration::from_secs(1);
 /// Looks closer than this tell too little: the earlier one stands.
 const TOO_SOON: Duration = Duration::from_millis(50);
 /// Looks that the arrival rate is measured over: a second. The one with the most arrivals is left out:
 /// tasks that came at once are in the queue, where they are counted already.
 const RATES: usize = 4;
-/// What is kept of the measured run time at each look at which something ran: it follows a change
-/// within some five seconds.
-const KEEP: f64 = 0.95;
+/// What is kept of the measured run time at each look at which something ran: half of it after three
+/// looks. When tasks of 10 ms are followed by tasks of 2 s, that is noticed within some two seconds.
+const KEEP: f64 = 0.8;
 /// The run time expected before anything ran, in seconds. It is forgotten like any measurement.
 const UNKNOWN: f64 = 0.1;
 /// For so long fewer workers must have been enough before some go. A start costs some 45 ms of a
 /// processor, an idle worker nothing but memory.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Tasks must have waited for so long, twice the time between two samples of processor use, before a
 /// CPU pool has more workers than the machine has processors.
 const EVIDENCE: Duration = Duration::from_secs(2);

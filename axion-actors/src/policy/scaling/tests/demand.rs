@@ -1,6 +1,5 @@
 //! The policy `demand`, case by case.
 
-use super::super::demand::{LOOK, PATIENCE, REST};
 use super::*;
 
 fn scaler(kind: PoolKind, least: u32, most: u32) -> Scaler {
@@ -37,6 +36,23 @@ fn short_tasks_get_the_workers_that_drain_the_queue_within_the_horizon() {
     let (mut scaler, now, ended) = settled(PoolKind::Cpu, 1, 25, 64);
     let by = grown(&scaler.decide(&on_eight(160, &[(1, 0)], ended + 25), ms(now)));
     assert!((3..=5).contains(&by), "+{by}");
+}
+
+#[test]
+fn before_anything_ended_a_run_time_of_a_tenth_of_a_second_is_expected() {
+    // 81 tasks of 0.1 s, 0.1 / 0.8 of the horizon each: 10.1 slots, and 3.2 more for chance.
+    assert_eq!(grown(&scaler(PoolKind::Io, 1, 64).decide(&on_eight(80, &[(1, 0)], 0), ms(0))), 13);
+}
+
+#[test]
+fn it_notices_within_seconds_that_tasks_have_become_long() {
+    let (mut scaler, mut now, ended) = settled(PoolKind::Io, 1, 25, 64);
+    for _ in 0..12 {
+        assert_eq!(grown(&scaler.decide(&on_eight(0, &[(1, 0)], ended), ms(now))), 0);
+        now += 250;
+    }
+    let by = grown(&scaler.decide(&on_eight(10, &[(1, 0)], ended), ms(now)));
+    assert!(by >= 2, "+{by}: one worker was enough for ten tasks of 10 ms");
 }
 
 #[test]
@@ -119,14 +135,11 @@ fn coroutines_beyond_the_slots_are_room_too() {
 #[test]
 fn it_shrinks_after_its_patience_and_at_once_to_what_was_needed() {
     let mut scaler = scaler(PoolKind::Cpu, 1, 16);
-    let patience = u64::try_from(PATIENCE.as_millis()).unwrap();
-    let (mut now, look) = (0, u64::try_from(LOOK.as_millis()).unwrap());
     let idle = on_eight(0, &[(0, 0); 6], 0);
-    while now < patience {
+    for now in (0..10_000).step_by(250) {
         assert_eq!(scaler.decide(&idle, ms(now)).verdict, Verdict::Stay, "after {now} ms");
-        now += look;
     }
-    let decision = scaler.decide(&idle, ms(now));
+    let decision = scaler.decide(&idle, ms(10_000));
     assert_eq!(shrunk(&decision), 5, "to the minimum");
     assert_eq!(decision.line.as_deref(), Some("[CPU] Scale IN -5 → 1 workers | QUIET: 0 needed in the last 10 s"));
 }
@@ -155,10 +168,10 @@ fn it_shrinks_to_nothing_where_nothing_must_be_there_and_starts_from_nothing() {
 #[test]
 fn l10_it_looks_often_at_a_pool_that_works_and_seldom_at_one_at_rest() {
     let mut scaler = scaler(PoolKind::Cpu, 1, 16);
-    assert_eq!(scaler.decide(&on_eight(0, &[(0, 0)], 0), ms(0)).look_again, Some(ms(0).after(REST)));
-    assert_eq!(scaler.decide(&on_eight(0, &[(1, 0)], 0), ms(1000)).look_again, Some(ms(1000).after(LOOK)));
+    assert_eq!(scaler.decide(&on_eight(0, &[(0, 0)], 0), ms(0)).look_again, Some(ms(1000)));
+    assert_eq!(scaler.decide(&on_eight(0, &[(1, 0)], 0), ms(1000)).look_again, Some(ms(1250)));
     let idle_above = on_eight(0, &[(0, 0), (0, 0)], 0);
-    assert_eq!(scaler.decide(&idle_above, ms(2000)).look_again, Some(ms(2000).after(LOOK)));
+    assert_eq!(scaler.decide(&idle_above, ms(2000)).look_again, Some(ms(2250)));
 }
 
 #[test]
