@@ -50,10 +50,10 @@ const WAIT: Kind = Kind::Time { least: Duration::ZERO, most: LONGEST };
 pub enum ScalingPolicy {
     /// Nothing: a pool has its configured count, or up to one worker if that is 0.
     Off,
-    /// The rules that `docs/autoscaling.md` lists.
-    #[default]
+    /// The rules of the first Axion, which `docs/autoscaling.md` lists.
     AxionV3,
     /// As many workers as the work of the next moment needs, by the formula in `docs/autoscaling.md`.
+    #[default]
     Demand,
 }
 
