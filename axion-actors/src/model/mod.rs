@@ -8,6 +8,7 @@ mod record;
 mod retry;
 mod task;
 mod time;
+pub mod workflow;
 
 pub use event::{Event, EventKind, LogLevel, Stream, WorkerDownReason};
 pub use ids::{Attempt, Generation, PoolKind, Seq, TaskId, WorkerId, WorkerRef};

@@ -4,6 +4,8 @@
 //! happen comes back as data. `fitness` in the workspace's tests holds this.
 
 pub mod durations;
+pub mod graph;
+pub mod resources;
 pub mod restart;
 pub mod retry;
 pub mod scheduler;
