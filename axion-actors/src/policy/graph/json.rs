@@ -263,11 +263,11 @@ pub(super) fn describe(text: &[u8]) -> String {
             }
             Err(error) => format!("not JSON ({error})"),
         },
-        Some(b'[') => match elements(&Bytes::copy_from_slice(text), 0) {
-            Elements::All(_) => "an empty list".to_owned(),
-            Elements::TooMany(1) => "a list of 1 element".to_owned(),
-            Elements::TooMany(count) => format!("a list of {count} elements"),
-            Elements::NotAList(what) => what,
+        Some(b'[') => match serde_json::Deserializer::from_slice(text).deserialize_seq(AtMost(0)) {
+            Ok((_, 0)) => "an empty list".to_owned(),
+            Ok((_, 1)) => "a list of 1 element".to_owned(),
+            Ok((_, count)) => format!("a list of {count} elements"),
+            Err(error) => format!("not JSON ({error})"),
         },
         Some(b'"') if whole.chars().count() > SHOWN => {
             format!("the text {}…\"", whole.chars().take(SHOWN).collect::<String>())
@@ -353,6 +353,19 @@ mod tests {
         assert_eq!(elements(&text, 2), Elements::TooMany(3));
         assert_eq!(elements(&Bytes::from_static(b"{\"a\":1}"), 9), Elements::NotAList("an object with a".to_owned()));
         assert_eq!(elements(&Bytes::from_static(b"[]"), 0), Elements::All(Vec::new()));
+    }
+
+    #[test]
+    fn what_is_broken_is_described_as_that() {
+        for (text, what) in [
+            ("[1,", "not JSON (EOF while parsing a value at line 1 column 3)"),
+            ("[1 2]", "not JSON (expected `,` or `]` at line 1 column 4)"),
+            ("{\"a\"", "not JSON (EOF while parsing an object at line 1 column 4)"),
+            ("", "nothing"),
+        ] {
+            let text = Bytes::from_static(text.as_bytes());
+            assert_eq!(elements(&text, 9), Elements::NotAList(what.to_owned()));
+        }
     }
 
     #[test]

@@ -89,6 +89,16 @@ fn a_result_nobody_keeps_is_freed_when_the_last_dependent_has_it() {
 }
 
 #[test]
+fn a_result_is_freed_too_when_those_that_waited_for_it_never_run() {
+    let spec = WorkflowSpec::of([step("a").forget_result(), step("b"), step("c").after("a").after("b")]);
+    let mut run = Run::of(spec);
+    run.end("a", ok(json!(1)));
+    assert!(!run.of_step("a").data_dropped);
+    run.end("b", failed("no"));
+    assert!(run.of_step("a").data_dropped);
+}
+
+#[test]
 fn l9_kept_results_are_bounded_by_bytes_and_the_oldest_go_first() {
     let spec = WorkflowSpec::of(["a", "b", "c"].map(step));
     let mut run = Run::of(WorkflowSpec { bounds: Bounds { kept_bytes: 10, ..Bounds::default() }, ..spec });
