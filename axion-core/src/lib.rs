@@ -23,6 +23,7 @@
 mod builder;
 mod engine;
 mod error;
+pub mod flow;
 mod handle;
 mod park;
 mod runtime;
