@@ -16,6 +16,7 @@ fn main() -> ExitCode {
     start_logging(arguments.verbose);
     let end = match arguments.command {
         Command::Run(run) => commands::run::execute(&run),
+        Command::Flow(flow) => commands::flow::execute(&flow),
     };
     end.into()
 }

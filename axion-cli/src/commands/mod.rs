@@ -1,4 +1,5 @@
 //! One file per command.
 
+pub(crate) mod flow;
 pub(crate) mod params;
 pub(crate) mod run;

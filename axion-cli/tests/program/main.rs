@@ -3,5 +3,6 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
 
 mod death;
+mod flow;
 mod run;
 mod support;

@@ -23,7 +23,6 @@ pub(super) struct Converted {
 /// Where the parts of one step stand.
 pub(super) struct Places {
     pub(super) name: Span,
-    pub(super) whole: Span,
     /// The steps it names, with their places.
     pub(super) uses: Vec<(String, Span)>,
     pub(super) resources: Option<Span>,
@@ -146,7 +145,6 @@ fn step(node: &Node, own: Option<&Node>, folder: &Path, problems: &mut Vec<Probl
     }
     let places = Places {
         name: node.get("name").map_or_else(|| node.span.clone(), |it| it.span.clone()),
-        whole: node.span.clone(),
         uses,
         resources: node.get("resources").map(|it| it.span.clone()),
     };

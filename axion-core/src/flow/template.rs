@@ -84,7 +84,8 @@ impl<'a> Params<'a> {
             Some(Err(error)) => self.problems.push(Problem::new(&path.span, error.to_string(), error.what)),
             None => self.problems.push(Problem::new(&path.span, "`path` must be a text", "must be a text")),
         }
-        None
+        // The step is still looked for.
+        Some(Reference::to(name))
     }
 
     fn param(&mut self, node: &Node, writer: &mut TemplateWriter) {

@@ -108,9 +108,9 @@ fn every_key_reaches_the_workflow() {
     let [extract, each, end] = spec.steps.as_slice() else { panic!("three steps") };
     let options = extract.task().options();
     assert_eq!(extract.task().pool(), PoolKind::Io);
-    assert_eq!((options.timeout, options.soft_timeout).map_seconds(), (60, 30));
-    assert_eq!((options.ttl.map(|it| it.as_secs()), options.max_worker_losses), (Some(3600), 0));
-    assert_eq!(options.retry.max_retries, 3);
+    let seconds = [options.timeout, options.soft_timeout, options.ttl].map(|it| it.map(|it| it.as_secs()));
+    assert_eq!(seconds, [Some(60), Some(30), Some(3600)]);
+    assert_eq!((options.max_worker_losses, options.retry.max_retries), (0, 3));
     assert_eq!(options.retry.backoff, Backoff::Fixed(std::time::Duration::from_millis(1500)));
     assert_eq!(&extract.task().params_text()[..], br#"{"file":"a.csv","deep":[{"x":[1,2.5]}]}"#);
     let rate = extract.rules().rate.as_ref().expect("a rate");
@@ -128,16 +128,6 @@ fn every_key_reaches_the_workflow() {
     assert_eq!(when, "all(extract.n > 10, not(each truthy))");
     let names: Vec<String> = end.references().map(ToString::to_string).collect();
     assert_eq!(names, ["extract.rows[0].id", "extract.n", "each"]);
-}
-
-trait Seconds {
-    fn map_seconds(self) -> (u64, u64);
-}
-
-impl Seconds for (Option<std::time::Duration>, Option<std::time::Duration>) {
-    fn map_seconds(self) -> (u64, u64) {
-        (self.0.map_or(0, |it| it.as_secs()), self.1.map_or(0, |it| it.as_secs()))
-    }
 }
 
 #[test]
@@ -175,7 +165,7 @@ when = { ref = "load", op = "<" }
     let found = problems(text);
     let expected = [
         "2:1: the flow has no key `nmae` (did you mean `name`?)",
-        "6:8: `pool` must be one of \"cpu\", \"io\"",
+        "6:8: `pool` must be one of \"cpu\", \"io\" (did you mean `cpu`?)",
         "7:11: `timeout` must be a time above 0: seconds as a number, or \"500ms\", \"1.5s\", \"10m\", \"2h\"",
         "11:15: load waits for the step `extrct`, and there is none (did you mean `extract`?)",
         "11:25: load waits for itself",
@@ -183,7 +173,7 @@ when = { ref = "load", op = "<" }
         "12:44: \"x[\" is not a path, at character 3: a ] is missing after the index; paths look like rows[0].id or [\"odd key\"].x",
         "12:69: the flow has no parameter `input` (add `input` to the flow's `params`)",
         "13:11: `retries` must be a whole number from 0 to 1000000",
-        "15:1: a step needs the key `name` (Its name, its own in the flow, also in lower case.)",
+        "14:1: a step needs the key `name` (Its name, its own in the flow, also in lower case.)",
         "16:29: `<` needs a `value` to compare with",
     ];
     let script = found.iter().find(|it| it.starts_with("5:10: there is no script at ")).expect("the script");
