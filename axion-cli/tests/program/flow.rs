@@ -113,3 +113,17 @@ fn every_example_flow_is_sound_and_can_be_drawn() {
     }
     assert!(flows >= 5, "{flows} flows");
 }
+
+#[test]
+fn the_scripts_of_the_example_flows_give_what_they_say() {
+    let mut python = std::process::Command::new("python3");
+    let ran = run(python.arg("-B").arg(root().join("examples/flows/test_scripts.py")));
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+}
+
+#[test]
+fn a_flow_that_is_drawn_twice_is_the_same_to_the_byte() {
+    for format in ["text", "dot", "mermaid", "svg"] {
+        assert_eq!(drawn(format), drawn(format));
+    }
+}

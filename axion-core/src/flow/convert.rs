@@ -169,7 +169,8 @@ fn script(node: &Node, folder: &Path, problems: &mut Vec<Problem>) -> Task {
 
 /// A file in the same folder that is called nearly the same.
 fn neighbour(path: &Path) -> Option<String> {
-    let files = std::fs::read_dir(path.parent()?).ok()?.take(1000);
+    let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let files = std::fs::read_dir(folder).ok()?.take(1000);
     let names: Vec<String> = files.filter_map(|it| it.ok()?.file_name().into_string().ok()).collect();
     let found = nearest(path.file_name()?.to_str()?, names.iter().map(String::as_str))?;
     Some(format!("did you mean `{found}`?"))
