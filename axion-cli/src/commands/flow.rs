@@ -76,7 +76,10 @@ fn picture(problems: &Problems, problem: &Problem, renderer: &Renderer) -> Strin
         .path(problems.file.as_str())
         .annotation(AnnotationKind::Primary.span(place).label(problem.label.as_str()))
         .annotations(
-            problem.related.iter().map(|(span, label)| AnnotationKind::Context.span(within(span)).label(label.as_str())),
+            problem
+                .related
+                .iter()
+                .map(|(span, label)| AnnotationKind::Context.span(within(span)).label(label.as_str())),
         );
     let mut group = Level::ERROR.primary_title(problem.message.as_str()).element(snippet);
     if let Some(help) = &problem.help {

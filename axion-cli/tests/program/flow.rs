@@ -31,7 +31,8 @@ fn a_sound_flow_is_said_to_be_one() {
     let ran = run(axion().args(["flow", "check"]).arg(&path));
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
     assert_eq!(ran.out, format!("{}: 2 steps, no problems\n", path.display()));
-    let ran = run(axion().args(["flow", "check"]).arg(&path).args(["--params", r#"{"limit": 5}"#, "--set", "second.x=1"]));
+    let ran =
+        run(axion().args(["flow", "check"]).arg(&path).args(["--params", r#"{"limit": 5}"#, "--set", "second.x=1"]));
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
 }
 
@@ -67,7 +68,11 @@ fn what_comes_from_the_command_line_has_no_place_and_is_said_too() {
     command.args(["flow", "check"]).arg(folder.path().join("flow.toml"));
     let ran = run(command.args(["--params", r#"{"limt": 5}"#, "--set", "thrid.x=1"]));
     assert_eq!(ran.code, Some(2));
-    assert!(ran.err.contains("error: --params: the flow has no parameter `limt`\n  help: did you mean `limit`?"), "{}", ran.err);
+    assert!(
+        ran.err.contains("error: --params: the flow has no parameter `limt`\n  help: did you mean `limit`?"),
+        "{}",
+        ran.err
+    );
     assert!(ran.err.contains("error: --set thrid.x=1: the flow has no step `thrid`"), "{}", ran.err);
     let ran = run(axion().args(["flow", "check", "/nowhere/flow.toml"]));
     assert_eq!(ran.code, Some(2));
@@ -87,7 +92,10 @@ fn a_flow_is_drawn_in_four_ways() {
     assert_eq!(drawn("text"), text);
     let dot = drawn("dot");
     assert!(dot.starts_with("digraph \"<pair> & \\\"more\\\"\" {\n") && dot.ends_with("}\n"), "{dot}");
-    assert!(dot.contains("  s1 [label=\"second\\nwork.py\\nio\\nwhen first > 0\"];\n  s0 -> s1 [style=dashed];\n"), "{dot}");
+    assert!(
+        dot.contains("  s1 [label=\"second\\nwork.py\\nio\\nwhen first > 0\"];\n  s0 -> s1 [style=dashed];\n"),
+        "{dot}"
+    );
     let mermaid = drawn("mermaid");
     assert!(mermaid.starts_with("flowchart LR\n  s0[\"first<br>work.py\"]\n"), "{mermaid}");
     assert!(mermaid.contains("when first #62; 0\"]\n  s0 -.-> s1\n"), "{mermaid}");

@@ -98,7 +98,9 @@ fn capacity(limits: &Node) -> Capacity {
 }
 
 fn bounds(limits: &Node) -> Bounds {
-    let size = |key, default| limits.get(key).and_then(Node::count).map_or(default, |it| usize::try_from(it).unwrap_or(default));
+    let size = |key, default| {
+        limits.get(key).and_then(Node::count).map_or(default, |it| usize::try_from(it).unwrap_or(default))
+    };
     let bounds = Bounds::default();
     Bounds { added: size("added_steps", bounds.added), elements: size("elements", bounds.elements), ..bounds }
 }
@@ -266,9 +268,10 @@ fn condition(node: &Node, uses: &mut Vec<(String, Span)>, problems: &mut Vec<Pro
         return condition(part, uses, problems).map(|it| Condition::Not(Box::new(it)));
     }
     let of = reference(node, uses)?;
-    let op = node.get("op").and_then(Node::text).map_or(Some(Op::Truthy), |text| {
-        Op::ALL.into_iter().find(|op| op.symbol() == text)
-    })?;
+    let op = node
+        .get("op")
+        .and_then(Node::text)
+        .map_or(Some(Op::Truthy), |text| Op::ALL.into_iter().find(|op| op.symbol() == text))?;
     let value = node.get("value");
     match (op.takes_value(), value) {
         (true, None) => {

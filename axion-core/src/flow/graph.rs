@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use axion_actors::model::workflow::{Capacity, WorkflowId};
 use axion_actors::model::Tick;
+use axion_actors::model::workflow::{Capacity, WorkflowId};
 use axion_actors::policy::graph::{Graph, GraphError, Known, Outside};
 
 use super::convert::{Converted, Places};

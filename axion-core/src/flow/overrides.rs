@@ -99,12 +99,12 @@ fn set_one(tree: &mut Node, set: &str) -> Result<(), Problem> {
         return Err(wrong("expected STEP.KEY=VALUE".to_owned()));
     }
     let name = name.to_owned();
-    let step = members_mut(tree)
-        .and_then(|members| members.iter_mut().find(|(key, _)| key.text == "steps"))
-        .and_then(|(_, node)| match &mut node.value {
+    let step = members_mut(tree).and_then(|members| members.iter_mut().find(|(key, _)| key.text == "steps")).and_then(
+        |(_, node)| match &mut node.value {
             Value::List(steps) => steps.iter_mut().find(|it| it.get("name").and_then(Node::text) == Some(&name)),
             _ => None,
-        });
+        },
+    );
     let Some(step) = step else { return Err(wrong(format!("the flow has no step `{name}`"))) };
     let span = step.get("name").map_or_else(|| step.span.clone(), |it| it.span.clone());
     let text = || Node { span: span.clone(), value: Value::Text(value.to_owned()) };

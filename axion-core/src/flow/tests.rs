@@ -137,7 +137,8 @@ fn toml_and_json_are_the_same_flow() {
     let json = parse(&text, Format::Json, &Overrides::default()).unwrap_or_else(|found| panic!("{:#?}", shown(&found)));
     let toml = toml(FULL).expect("sound");
     let same = |flow: &Flow| {
-        let steps = flow.spec.steps.iter().map(|it| format!("{:?} {:?} {:?}", it.name(), it.depends_on(), it.rules().when));
+        let steps =
+            flow.spec.steps.iter().map(|it| format!("{:?} {:?} {:?}", it.name(), it.depends_on(), it.rules().when));
         (steps.collect::<Vec<_>>(), flow.spec.capacity, flow.spec.steps[0].rules().clone())
     };
     assert_eq!(same(&json), same(&toml));
@@ -236,7 +237,9 @@ resources = { cpu = 12.6, memory = 34.7 }
 fn texts_that_are_neither_toml_nor_json_say_where() {
     let found = problems("a = \nb = 1 2\n");
     assert!(found.len() >= 2 && found[0].starts_with("1:") && found[1].starts_with("2:"), "{found:?}");
-    for (text, place) in [("{\"steps\": [}", "1:12: this is not JSON: expected value"), ("{\n \"ä\" 1}", "2:6: this is not JSON")] {
+    for (text, place) in
+        [("{\"steps\": [}", "1:12: this is not JSON: expected value"), ("{\n \"ä\" 1}", "2:6: this is not JSON")]
+    {
         let found = parse(text, Format::Json, &Overrides::default()).expect_err("not JSON");
         assert!(shown(&found)[0].starts_with(place), "{:?}", shown(&found));
     }

@@ -80,7 +80,13 @@ pub(super) fn svg(picture: &Picture) -> String {
         let (from, to) = (picture.steps[edge.from].layer, picture.steps[edge.to].layer);
         let middle = |layer: usize, row: usize| grid.heights[layer] + row * ROW + BOX_HEIGHT / 2;
         let (x, wide) = grid.layers[from];
-        put!(out, "<path class=\"edge{}\" d=\"M{} {}", if edge.conditional { " asks" } else { "" }, x + wide, middle(from, layout.rows[edge.from]));
+        put!(
+            out,
+            "<path class=\"edge{}\" d=\"M{} {}",
+            if edge.conditional { " asks" } else { "" },
+            x + wide,
+            middle(from, layout.rows[edge.from])
+        );
         for (layer, row) in &layout.bends[number] {
             let ((x, wide), y) = (grid.layers[*layer], middle(*layer, *row));
             put!(out, " L{x} {y} L{} {y}", x + wide);

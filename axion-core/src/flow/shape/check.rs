@@ -36,7 +36,9 @@ fn check_table(node: &Node, table: &Table, what: &str, problems: &mut Vec<Proble
     for field in table.fields.iter().filter(|field| field.required && node.get(field.name).is_none()) {
         let words = format!("{what} needs the key `{}`", field.name);
         let place = first_line(node);
-        problems.push(Problem::new(&place, words, format!("`{}` is missing", field.name)).help(Some(field.about.to_owned())));
+        problems.push(
+            Problem::new(&place, words, format!("`{}` is missing", field.name)).help(Some(field.about.to_owned())),
+        );
     }
     let given: Vec<_> = members.iter().filter(|(key, _)| table.one_of.contains(&key.text.as_str())).collect();
     match given.as_slice() {

@@ -52,7 +52,9 @@ fn shape(shape: &'static Shape, tables: &mut Map<String, Value>) -> Value {
         Shape::Flag => json!({"type": "boolean"}),
         Shape::Count(least, most) => json!({"type": "integer", "minimum": least, "maximum": most}),
         Shape::Number(least, most) => json!({"type": "number", "minimum": least, "maximum": most}),
-        Shape::Time => json!({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "minLength": 1}]}),
+        Shape::Time => {
+            json!({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "minLength": 1}]})
+        }
         Shape::Memory => json!({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": SIZE}]}),
         Shape::Size => json!({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": SIZE}]}),
         Shape::Rate => json!({"type": "string", "pattern": "^[0-9]+ */ *(s|m|h)$"}),
