@@ -219,16 +219,19 @@ impl Graph {
     fn take_over(&mut self, plan: Plan, now: Tick) {
         let first = self.nodes.len();
         self.nodes.extend(plan.nodes);
-        self.edges.reserve_exact_nodes(self.nodes.len() - first);
-        self.edges.reserve_exact_edges(plan.edges);
-        for _ in first..self.nodes.len() {
-            self.edges.add_node(());
+        let whole = first == 0;
+        if whole {
+            self.edges = plan.graph;
+        } else {
+            (first..self.nodes.len()).for_each(|_| drop(self.edges.add_node(())));
         }
         for at in first..self.nodes.len() {
             let mut open = 0;
             for place in 0..self.nodes[at].deps.len() {
                 let dep = self.nodes[at].deps[place] as usize;
-                self.edges.add_edge(NodeIndex::new(dep), NodeIndex::new(at), ());
+                if !whole {
+                    self.edges.add_edge(NodeIndex::new(dep), NodeIndex::new(at), ());
+                }
                 self.nodes[dep].readers += 1;
                 match self.nodes[dep].state {
                     state if state.is_final() => self.nodes[at].seen.note(state),

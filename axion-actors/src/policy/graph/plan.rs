@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -27,7 +28,7 @@ const NAME: usize = 200;
 #[derive(Debug, Default)]
 pub(super) struct Directory {
     /// By name in lower case; the exact name is in the node.
-    names: FxHashMap<Box<str>, u32>,
+    names: FxHashMap<Arc<str>, u32>,
     pub(super) ids: FxHashMap<TaskId, u32>,
 }
 
@@ -38,8 +39,12 @@ impl Directory {
 
     /// Adds what a plan has added.
     pub(super) fn extend(&mut self, other: Self) {
-        self.names.extend(other.names);
-        self.ids.extend(other.ids);
+        if self.ids.is_empty() {
+            *self = other;
+        } else {
+            self.names.extend(other.names);
+            self.ids.extend(other.ids);
+        }
     }
 }
 
@@ -56,6 +61,8 @@ fn folded(name: &str) -> Cow<'_, str> {
 pub(super) struct Plan {
     pub(super) nodes: Vec<Node>,
     pub(super) directory: Directory,
+    /// The edges among the new nodes, numbered from 0.
+    pub(super) graph: DiGraph<(), ()>,
     /// The new nodes in an order in which each comes after all it waits for.
     pub(super) order: Vec<u32>,
     /// Tasks outside that have ended already.
@@ -117,6 +124,9 @@ impl Planner<'_> {
 
     fn name(&self, steps: &[Step], plan: &mut Plan, errors: &mut Vec<GraphError>) {
         let base = self.nodes.len();
+        plan.nodes.reserve_exact(steps.len());
+        plan.directory.ids.reserve(steps.len());
+        plan.directory.names.reserve(steps.iter().filter(|step| step.name().is_some()).count());
         for (at, step) in steps.iter().enumerate() {
             let (here, id) = (index(base + at), step.task().id());
             plan.nodes.push(Node::new(step.name().cloned(), id));
@@ -131,7 +141,11 @@ impl Planner<'_> {
             let before = self.find(plan, name);
             match before {
                 None => {
-                    plan.directory.names.insert(folded(name).into(), here);
+                    let key = match folded(name) {
+                        Cow::Borrowed(_) => name.clone(),
+                        Cow::Owned(key) => key.into(),
+                    };
+                    plan.directory.names.insert(key, here);
                 }
                 Some(first) if self.node(plan, first).name.as_ref() == Some(name) => {
                     errors.push(GraphError::DuplicateName { at, first: first as usize, name: name.to_string() });
@@ -303,6 +317,7 @@ impl Planner<'_> {
                 path: circle.iter().map(|at| steps[*at].title()).collect(),
             }));
         }
+        plan.graph = graph;
     }
 }
 
