@@ -12,11 +12,13 @@
 //! ([`Params`]); they are never parsed, and freed when neither a step nor the record needs them.
 
 mod condition;
+mod decide;
 mod error;
 mod json;
 mod mapped;
 mod node;
 mod plan;
+mod protocol;
 mod results;
 mod status;
 #[cfg(test)]
@@ -27,104 +29,17 @@ use std::sync::Arc;
 
 use petgraph::graph::{DiGraph, NodeIndex};
 
-use self::condition::Found;
 pub use self::error::GraphError;
 pub use self::json::Params;
 use self::node::{NEVER, Node};
 use self::plan::{Directory, Plan, Planner};
+use self::protocol::Halt;
+pub use self::protocol::{Action, Ended, Known, Outside, Place};
 use crate::model::workflow::{
     Bounds, Capacity, Causes, Counts, OnFailure, OnImpossible, Rules, RunIf, Step, StepError, StepState, UpstreamKeys,
     WorkflowId, WorkflowSpec,
 };
-use crate::model::{Outcome, Task, TaskId, Tick};
-
-/// What the engine knows of a task outside the workflow.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Known {
-    /// Nothing.
-    Unknown,
-    /// It has not ended.
-    Live,
-    /// How it ended.
-    Ended(Outcome),
-}
-
-/// What a workflow is checked against.
-pub struct Outside<'a> {
-    /// What the engine knows of a task.
-    pub known: &'a dyn Fn(TaskId) -> Known,
-    /// What there is in the engine for tasks that run at one time.
-    pub capacity: &'a Capacity,
-}
-
-/// A step, or one instance of a mapped one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
-    /// The step's number in the graph.
-    pub step: u32,
-    /// Which element it is for.
-    pub instance: Option<u32>,
-}
-
-/// What should happen.
-#[derive(Debug)]
-pub enum Action {
-    /// Run this; the rules of the step say what it needs.
-    Submit {
-        /// What it is.
-        place: Place,
-        /// The step's task, with the id it is to have.
-        task: Task,
-        /// The parameters it is to have, instead of those in the task.
-        params: Params,
-    },
-    /// End this as soon as possible, and report how it ended.
-    Cancel(Place),
-    /// Tell who watches that a step is in another state now.
-    Changed {
-        /// The step.
-        step: u32,
-        /// Its state.
-        state: StepState,
-    },
-    /// Every step has ended: take the [record](Graph::record).
-    Finished,
-}
-
-/// How something that was submitted ended.
-#[derive(Debug)]
-pub struct Ended {
-    /// Its outcome.
-    pub outcome: Outcome,
-    /// How many attempts it took.
-    pub attempts: u32,
-    /// When its last attempt started, if it did.
-    pub started: Option<Tick>,
-}
-
-impl From<Outcome> for Ended {
-    fn from(outcome: Outcome) -> Self {
-        Self { outcome, attempts: 1, started: None }
-    }
-}
-
-/// Why no more steps are begun.
-#[derive(Clone, Debug)]
-enum Halt {
-    /// A step failed and the workflow stops then.
-    Stopped(Arc<Causes>),
-    /// The workflow was cancelled.
-    Cancelled,
-}
-
-impl Halt {
-    fn error(&self) -> StepError {
-        match self {
-            Self::Stopped(causes) => StepError::Stopped(causes.clone()),
-            Self::Cancelled => StepError::Cancelled,
-        }
-    }
-}
+use crate::model::{Outcome, TaskId, Tick};
 
 /// One workflow and everything that is known of it.
 #[derive(Debug)]
@@ -223,7 +138,9 @@ impl Graph {
         if whole {
             self.edges = plan.graph;
         } else {
-            (first..self.nodes.len()).for_each(|_| drop(self.edges.add_node(())));
+            for _ in first..self.nodes.len() {
+                self.edges.add_node(());
+            }
         }
         for at in first..self.nodes.len() {
             let mut open = 0;
@@ -435,95 +352,6 @@ impl Graph {
             self.counts.0[before as usize] -= 1;
             self.counts.0[state as usize] += 1;
             self.actions.push(Action::Changed { step: u32::try_from(at).unwrap_or(u32::MAX), state });
-        }
-    }
-
-    /// All dependencies of a step have ended, or one has failed that decides alone.
-    fn decide(&mut self, at: usize, now: Tick) {
-        let (seen, deps) = (self.nodes[at].seen, !self.nodes[at].deps.is_empty());
-        let state = match self.rules(at).run_if {
-            RunIf::AllSucceeded if seen.failed => Some(StepState::DependencyFailed),
-            RunIf::AllSucceeded if seen.skipped => Some(StepState::Skipped),
-            RunIf::AnySucceeded if seen.succeeded || !deps => None,
-            RunIf::AnySucceeded if seen.failed => Some(StepState::DependencyFailed),
-            RunIf::AnySucceeded => Some(StepState::Skipped),
-            RunIf::AnyFailed if !seen.failed => Some(StepState::Skipped),
-            RunIf::AllSucceeded | RunIf::AllDone | RunIf::AnyFailed => None,
-        };
-        let number = u32::try_from(at).unwrap_or(u32::MAX);
-        match state {
-            Some(StepState::DependencyFailed) => {
-                let error = StepError::DependencyFailed(self.causes(at));
-                self.end(number, StepState::DependencyFailed, Some(error), now);
-            }
-            Some(state) => self.end(number, state, None, now),
-            None => self.begin(at, number, now),
-        }
-    }
-
-    /// The steps that failed by themselves, as far as the ended dependencies of this one know.
-    fn causes(&self, at: usize) -> Arc<Causes> {
-        let failed = || {
-            let deps = self.nodes[at].deps.iter().map(|dep| &self.nodes[*dep as usize]);
-            deps.filter(|node| node.state.is_failure())
-        };
-        // Along a chain all share the causes of the first.
-        if let (Some(StepError::DependencyFailed(causes)), 1) =
-            (failed().next().and_then(|node| node.error.as_deref()), failed().take(2).count())
-        {
-            return causes.clone();
-        }
-        let mut all = Causes { steps: Vec::new(), more: 0 };
-        for node in failed() {
-            let passed = match node.error.as_deref() {
-                Some(StepError::DependencyFailed(causes)) => Some(causes),
-                _ => None,
-            };
-            all.more = all.more.max(passed.map_or(0, |causes| causes.more));
-            for blame in passed.map_or_else(|| vec![node.blame()], |causes| causes.steps.clone()) {
-                if all.steps.contains(&blame) {
-                    continue;
-                }
-                if all.steps.len() < Causes::NAMED { all.steps.push(blame) } else { all.more += 1 }
-            }
-        }
-        Arc::new(all)
-    }
-
-    /// A step may run: looks at its condition and hands it over.
-    fn begin(&mut self, at: usize, number: u32, now: Tick) {
-        if let Some(halt) = &self.halt {
-            let error = halt.error();
-            return self.end(number, StepState::Cancelled, Some(error), now);
-        }
-        let wanted = match &self.rules(at).when {
-            None => Ok(true),
-            Some(condition) => condition::holds(condition, &mut |test| match self.look_up(&test.of) {
-                Ok(text) => serde_json::from_slice(&text).map_or_else(
-                    |error| Found::Nothing(results::unresolved(&test.of, &test.of.path, format!("not JSON ({error})"))),
-                    Found::Value,
-                ),
-                Err(error) => Found::Nothing(error),
-            }),
-        };
-        match wanted {
-            Ok(false) => return self.end(number, StepState::Skipped, None, now),
-            Err(error) => return self.end(number, StepState::Failed, Some(error), now),
-            Ok(true) => {}
-        }
-        if self.rules(at).map_over.is_some() {
-            return self.begin_mapped(at, number, now);
-        }
-        match self.params(at) {
-            Ok(params) => {
-                self.nodes[at].ready = now;
-                self.enter(at, StepState::Ready);
-                if let Some(task) = self.nodes[at].task.clone() {
-                    self.actions.push(Action::Submit { place: Place { step: number, instance: None }, task, params });
-                }
-                self.release_deps(at);
-            }
-            Err(error) => self.end(number, StepState::Failed, Some(error), now),
         }
     }
 

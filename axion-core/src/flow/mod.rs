@@ -15,7 +15,7 @@
 //! }
 //! ```
 //!
-//! The keys and what they may hold are tables ([`shape`]), from which the reader checks a file and
+//! The keys and what they may hold are tables (`shape`), from which the reader checks a file and
 //! the JSON Schema in `docs/flow.schema.json` is made, so that the two cannot differ. What steps may
 //! be to each other is checked by the same code that runs them, `policy/graph`.
 

@@ -89,7 +89,7 @@ fn set_one(tree: &mut Node, set: &str) -> Result<(), Problem> {
     let names: Vec<String> = steps(tree).filter_map(|it| it.get("name")?.text().map(str::to_owned)).collect();
     // A step's name may have dots in it: the longest that fits.
     let split = target.match_indices('.').map(|(at, _)| (&target[..at], &target[at + 1..]));
-    let Some((name, key)) = split.filter(|(name, _)| names.iter().any(|it| it == name)).last() else {
+    let Some((name, key)) = split.rev().find(|(name, _)| names.iter().any(|it| it == name)) else {
         let name = target.split('.').next().unwrap_or_default();
         let help = did_you_mean(name, names.iter().map(String::as_str));
         return Err(wrong(format!("the flow has no step `{name}`")).help(help));

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::workflow::{CriticalPath, StepRecord, WorkflowRecord, WorkflowState};
-use crate::model::{ErrorKind, Json, TaskError};
+use crate::model::{ErrorKind, Json, Task, TaskError};
 
 pub(super) fn task() -> Task {
     Task::script("/work.py")
