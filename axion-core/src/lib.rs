@@ -31,12 +31,14 @@ mod watch;
 
 pub use axion_actors::actors::messages::Refusal;
 pub use axion_actors::config::{Config, ConfigError, EngineKind, LogFilter, ScalingPolicy, WorkerConfig};
+pub use axion_actors::model::workflow;
 pub use axion_actors::model::{
     Attempt, AttemptRecord, Backoff, CapturedOutput, Cause, EndedBy, ErrorKind, Event, EventKind, Generation, Json,
     JsonError, KillReason, LogLevel, Outcome, OutputPart, ParamsError, PoolKind, PostMortem, ProcessExit, RetryPolicy,
     ScriptPath, Stream, Task, TaskError, TaskId, TaskOptions, TaskRecord, Timings, Usage, WorkerDownReason, WorkerId,
     WorkerRef,
 };
+pub use axion_actors::policy::graph::GraphError;
 pub use axion_actors::policy::scheduler::CancelAnswer;
 pub use axion_actors::policy::task_table::ExpiredBy;
 pub use axion_actors::process::{FolderError, GuardianError, PythonNotFound};

@@ -74,17 +74,23 @@ pub(super) fn flow(tree: &Node, folder: &Path, problems: &mut Vec<Problem>) -> C
     if let Some(limits) = tree.get("limits") {
         (spec.capacity, spec.bounds) = (capacity(limits), bounds(limits));
     }
-    let own = tree.get("params");
-    let mut places = Vec::new();
-    for node in tree.get("steps").map(Node::list).unwrap_or_default() {
-        let (step, place) = step(node, own, folder, problems);
-        spec.steps.push(step);
-        places.push(place);
-    }
+    let (steps, places) =
+        tree.get("steps").map(|it| self::steps(it, tree.get("params"), folder, problems)).unwrap_or_default();
+    spec.steps = steps;
     if let Some(steps) = tree.get("steps").filter(|it| it.list().is_empty()) {
         problems.push(Problem::new(&steps.span, "a workflow needs at least one step", "no steps"));
     }
     Converted { flow: Flow { spec, description: text(tree, "description") }, places }
+}
+
+/// Makes the steps of a list, with their places.
+pub(super) fn steps(
+    list: &Node,
+    own: Option<&Node>,
+    folder: &Path,
+    problems: &mut Vec<Problem>,
+) -> (Vec<Step>, Vec<Places>) {
+    list.list().iter().map(|node| step(node, own, folder, problems)).unzip()
 }
 
 fn capacity(limits: &Node) -> Capacity {

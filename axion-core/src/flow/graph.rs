@@ -12,6 +12,9 @@ use super::{Problem, Span, did_you_mean};
 /// So many places of a circle are shown.
 const SHOWN: usize = 10;
 
+/// After so many problems, none gets a guess at what was meant: each looks at all names.
+const GUESSES: usize = 100;
+
 /// Adds what is wrong with the graph.
 pub(super) fn check(converted: &Converted, problems: &mut Vec<Problem>) {
     if converted.places.is_empty() {
@@ -26,7 +29,8 @@ pub(super) fn check(converted: &Converted, problems: &mut Vec<Problem>) {
         // A name that is used twice is reported at both places, by the first error.
         let key = (error.at(), error.to_string());
         if said.insert(key) {
-            place(&error, &converted.places, &names, problems);
+            let guesses = if said.len() > GUESSES { &[] } else { names.as_slice() };
+            place(&error, &converted.places, &names, guesses, problems);
         }
     }
 }
@@ -35,7 +39,7 @@ fn uses<'a>(place: &'a Places, name: &'a str) -> impl Iterator<Item = &'a Span> 
     place.uses.iter().filter(move |(it, _)| it == name).map(|(_, span)| span)
 }
 
-fn place(error: &GraphError, places: &[Places], names: &[String], problems: &mut Vec<Problem>) {
+fn place(error: &GraphError, places: &[Places], names: &[String], guesses: &[String], problems: &mut Vec<Problem>) {
     let Some((at, here)) = error.at().and_then(|at| places.get(at).map(|place| (at, place))) else {
         problems.push(Problem::elsewhere(error.to_string(), "here"));
         return;
@@ -44,7 +48,7 @@ fn place(error: &GraphError, places: &[Places], names: &[String], problems: &mut
         GraphError::UnknownStep { missing, step, .. } => {
             for span in uses(here, missing) {
                 let words = format!("{step} waits for the step `{missing}`, and there is none");
-                let help = did_you_mean(missing, names.iter().map(String::as_str));
+                let help = did_you_mean(missing, guesses.iter().map(String::as_str));
                 problems.push(Problem::new(span, words, "no such step").help(help));
             }
         }

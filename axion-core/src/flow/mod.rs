@@ -33,7 +33,7 @@ mod tests;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use axion_actors::model::workflow::WorkflowSpec;
+use axion_actors::model::workflow::{Step, WorkflowSpec};
 
 pub use self::draw::{Drawing, draw};
 pub use self::overrides::Overrides;
@@ -99,17 +99,25 @@ pub struct Problems {
     pub text: String,
     /// The problems.
     pub all: Vec<Problem>,
+    /// Where its lines begin.
+    lines: Vec<usize>,
 }
 
 impl Problems {
+    fn new(file: &str, text: &str, mut all: Vec<Problem>) -> Self {
+        all.sort_by_key(|problem| problem.span.as_ref().map_or(usize::MAX, |span| span.start));
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { file: file.to_owned(), text: text.to_owned(), all, lines }
+    }
+
     /// The line and the column of a problem, counted from 1, columns in characters; `None` if it is
     /// not in the text.
     #[must_use]
     pub fn place(&self, problem: &Problem) -> Option<(usize, usize)> {
         let at = self.text.floor_char_boundary(problem.span.as_ref()?.start);
-        let before = &self.text[..at];
-        let line = before.rfind('\n').map_or(0, |end| end + 1);
-        Some((before.matches('\n').count() + 1, before[line..].chars().count() + 1))
+        let line = self.lines.partition_point(|start| *start <= at);
+        let start = self.lines.get(line.checked_sub(1)?)?;
+        Some((line, self.text[*start..at].chars().count() + 1))
     }
 }
 
@@ -151,8 +159,12 @@ impl Flow {
         }
         let text = std::fs::read_to_string(path).map_err(failed)?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        Self::parse(&path.display().to_string(), &text, Format::of(path), folder, overrides)
-            .map_err(|problems| FlowError::Problems(Box::new(problems)))
+        let mut flow = Self::parse(&path.display().to_string(), &text, Format::of(path), folder, overrides)
+            .map_err(|problems| FlowError::Problems(Box::new(problems)))?;
+        if flow.spec.name.is_empty() {
+            flow.spec.name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        }
+        Ok(flow)
     }
 
     /// Reads a text. Scripts are looked for in `folder`.
@@ -166,12 +178,31 @@ impl Flow {
         folder: &Path,
         overrides: &Overrides,
     ) -> Result<Self, Problems> {
-        let found = read(text, format, folder, overrides);
-        found.map_err(|mut all| {
-            all.sort_by_key(|problem| problem.span.as_ref().map_or(usize::MAX, |span| span.start));
-            Problems { file: file.to_owned(), text: text.to_owned(), all }
-        })
+        read(text, format, folder, overrides).map_err(|all| Problems::new(file, text, all))
     }
+}
+
+/// The steps that a dynamic step's result names: an object with `steps`, a list in the form of a
+/// flow's own. A result without one names none.
+///
+/// What they may be to the steps that are there is for the graph to check.
+///
+/// # Errors
+/// Everything that is wrong with them; the places are in `result`.
+pub fn added_steps(result: &str, folder: &Path) -> Result<Vec<Step>, Problems> {
+    let read = || {
+        let tree = tree::from_json(result)?;
+        let mut problems = Vec::new();
+        let steps = match tree.get("steps") {
+            Some(steps) => {
+                shape::check_steps(steps, &mut problems);
+                convert::steps(steps, None, folder, &mut problems).0
+            }
+            None => Vec::new(),
+        };
+        if problems.is_empty() { Ok(steps) } else { Err(problems) }
+    };
+    read().map_err(|all| Problems::new("the result", result, all))
 }
 
 fn read(text: &str, format: Format, folder: &Path, overrides: &Overrides) -> Result<Flow, Vec<Problem>> {

@@ -5,7 +5,7 @@ mod check;
 mod keys;
 mod schema;
 
-pub(super) use self::check::{check, read_memory, read_rate, read_size, read_time};
+pub(super) use self::check::{check, check_steps, read_memory, read_rate, read_size, read_time};
 pub use self::schema::schema;
 
 /// What a value may be.

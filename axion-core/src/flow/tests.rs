@@ -300,6 +300,43 @@ fn what_cannot_be_replaced_says_so() {
 }
 
 #[test]
+fn a_dynamic_step_names_further_steps_in_its_result() {
+    let folder = folder();
+    let result = r#"{"n": 2, "steps": [{"name": "x", "script": "work.py", "depends_on": ["plan"]}]}"#;
+    let steps = added_steps(result, folder.path()).expect("sound");
+    assert_eq!((steps.len(), steps[0].title().as_str()), (1, "x"));
+    assert!(added_steps(r#"{"n": 2}"#, folder.path()).expect("none").is_empty());
+    let wrong = r#"{"steps": [{"name": "x", "scirpt": "y"}, 7]}"#;
+    let found = shown(&added_steps(wrong, folder.path()).expect_err("wrong"));
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert_eq!(found[1], "1:26: a step has no key `scirpt` (did you mean `script`?)");
+}
+
+#[test]
+fn a_flow_without_a_name_has_that_of_its_file() {
+    let folder = folder();
+    let path = folder.path().join("nightly.toml");
+    std::fs::write(&path, "steps = [{ name = \"a\", script = \"work.py\" }]").expect("written");
+    let flow = Flow::load(&path, &Overrides::default()).expect("sound");
+    assert_eq!(flow.spec.name, "nightly");
+}
+
+#[test]
+fn ten_thousand_steps_and_ten_thousand_mistakes_take_no_square_of_time() {
+    let steps = |dependency: fn(usize) -> usize| {
+        let one =
+            |n: usize| format!("{{\"name\":\"s{n}\",\"script\":\"work.py\",\"depends_on\":[\"s{}\"]}}", dependency(n));
+        let first = "{\"name\":\"s0\",\"script\":\"work.py\"}".to_owned();
+        let all: Vec<String> = std::iter::once(first).chain((1..10_000).map(one)).collect();
+        parse(&format!("{{\"steps\":[{}]}}", all.join(",")), Format::Json, &Overrides::default())
+    };
+    assert_eq!(steps(|n| n - 1).expect("a chain").spec.steps.len(), 10_000);
+    let found = steps(|n| n + 100_000).expect_err("nobody");
+    assert_eq!(found.all.len(), 9_999);
+    assert!(found.all.iter().all(|problem| found.place(problem).is_some()));
+}
+
+#[test]
 fn the_schema_in_the_documentation_is_that_of_the_reader() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/flow.schema.json");
     let made = format!("{}\n", serde_json::to_string_pretty(&schema()).expect("JSON"));

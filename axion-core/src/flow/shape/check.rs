@@ -14,6 +14,13 @@ pub(in crate::flow) fn check(tree: &Node, problems: &mut Vec<Problem>) {
     check_table(tree, &FLOW, "the flow", problems);
 }
 
+/// Checks a list of steps by itself.
+pub(in crate::flow) fn check_steps(list: &Node, problems: &mut Vec<Problem>) {
+    if let Some(steps) = FLOW.fields.iter().find(|field| field.name == "steps") {
+        check_value(list, &steps.shape, "steps", problems);
+    }
+}
+
 fn check_table(node: &Node, table: &Table, what: &str, problems: &mut Vec<Problem>) {
     let Value::Table(members) = &node.value else {
         let words = format!("{what} must be a table, and is {}", node.kind());
