@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::workflow::{Condition, OnFailure, Op, Reference};
+use crate::model::workflow::{Condition, Enough, MapOver, OnFailure, Op, Reference, UpstreamKeys};
 
 /// A step as the test makes it up.
 #[derive(Clone, Debug)]
@@ -193,6 +193,48 @@ proptest! {
             let state = run.state(&format!("s{at}"));
             let allowed = state == free || matches!(state, StepState::Cancelled | StepState::DependencyFailed);
             prop_assert!(allowed, "s{} is {} and would be {}", at, state, free);
+        }
+    }
+}
+
+proptest! {
+    /// A mapped step, whatever its instances do and in whatever order: never too many at one time,
+    /// an end that follows from the rule, and results in the order of the list.
+    #[test]
+    fn a_mapped_step_keeps_its_bound_and_its_rule(
+        ends in proptest::collection::vec(any::<bool>(), 0..30), least in 0..12usize, parallel in 1..6u32,
+        choices in proptest::collection::vec(any::<u16>(), 60)
+    ) {
+        let enough = match least {
+            0 => Enough::All,
+            1 => Enough::Any,
+            least => Enough::AtLeast(least),
+        };
+        let needed = if least == 0 { ends.len() } else { least };
+        let map = MapOver { max_parallel: Some(parallel), enough, ..MapOver::new(Reference::to("list")) };
+        let spec = WorkflowSpec::of([step("list"), step("each").map_over(map), step("sum").after("each")]);
+        let mut run = Run::of(WorkflowSpec { upstream: UpstreamKeys::Names, ..spec });
+        run.end("list", ok(json!(ends)));
+        let mut choices = choices.into_iter().cycle();
+        while run.running.iter().any(|it| it.0.starts_with("each")) {
+            prop_assert!(run.running.len() <= parallel as usize);
+            let chosen = usize::from(choices.next().unwrap_or_default()) % run.running.len();
+            let (name, place, params) = run.running[chosen].clone();
+            let index = place.instance.expect("an instance") as usize;
+            prop_assert_eq!((&params["item"], &params["item_index"]), (&json!(ends[index]), &json!(index)));
+            let outcome = match ends[index] {
+                _ if run.told_to_end.contains(&name) => cancelled(),
+                true => ok(json!(index)),
+                false => failed("no"),
+            };
+            run.end(&name, outcome);
+        }
+        let succeeds = ends.iter().filter(|end| **end).count() >= needed;
+        prop_assert_eq!(run.state("each") == StepState::Succeeded, succeeds);
+        prop_assert_eq!(run.state("sum") == StepState::DependencyFailed, !succeeds);
+        if succeeds {
+            let expected = ends.iter().enumerate().map(|(at, end)| if *end { json!(at) } else { Value::Null });
+            prop_assert_eq!(&run.params("sum")["upstream_results"]["each"], &expected.collect::<Value>());
         }
     }
 }
