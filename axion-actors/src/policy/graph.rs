@@ -133,11 +133,11 @@ impl Graph {
 
     fn take_over(&mut self, plan: Plan, now: Tick) {
         let first = self.nodes.len();
-        self.nodes.extend(plan.nodes);
         let whole = first == 0;
         if whole {
-            self.edges = plan.graph;
+            (self.nodes, self.edges) = (plan.nodes, plan.graph);
         } else {
+            self.nodes.extend(plan.nodes);
             for _ in first..self.nodes.len() {
                 self.edges.add_node(());
             }

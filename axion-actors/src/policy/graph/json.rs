@@ -99,6 +99,13 @@ impl Splicer {
         }
     }
 
+    /// Makes it cheap to clone: what is long so far is shared from here on.
+    pub(super) fn share(&mut self) {
+        if self.text.len() >= SHARE_FROM {
+            self.flush();
+        }
+    }
+
     /// The text.
     pub(super) fn finish(mut self) -> Params {
         self.flush();

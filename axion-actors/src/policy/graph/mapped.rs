@@ -41,9 +41,11 @@ impl Graph {
             Elements::NotAList(found) => return Err(StepError::NotAList { reference: reference(), found }),
         };
         let list = self.directory.by_name(&map.list.step);
+        let mut base = self.open_params(at, list)?;
+        base.share();
         Ok(Mapping {
             instances: vec![Instance::Pending; elements.len()],
-            base: self.open_params(at, list)?,
+            base,
             parameter: map.name.clone(),
             max_parallel: map.max_parallel.map_or(usize::MAX, |it| it as usize),
             needed: match map.enough {

@@ -1,5 +1,9 @@
 //! What is refused, whole, with everything that is wrong.
 
+use petgraph::algo::is_cyclic_directed;
+use petgraph::graph::DiGraph;
+use proptest::prelude::*;
+
 use super::*;
 use crate::model::workflow::{Bounds, Condition, MapOver, Reference};
 
@@ -110,4 +114,35 @@ fn a_chain_of_a_hundred_thousand_neither_recurses_nor_slows_down() {
     assert_eq!((done.state, done.critical_path.steps.len()), (WorkflowState::Succeeded, 1));
     let failed = chain(|| failed("no"));
     assert_eq!(failed.counts.of(StepState::DependencyFailed), 99_999);
+}
+
+proptest! {
+    /// What is refused is refused for a reason that is there, and everything else is taken.
+    #[test]
+    fn a_graph_is_refused_exactly_if_something_waits_for_itself_or_for_nobody(
+        edges in proptest::collection::vec((0..12usize, 0..13usize), 0..16)
+    ) {
+        let mut steps: Vec<Step> = (0..12).map(|n| step(&format!("s{n}"))).collect();
+        for (to, from) in &edges {
+            steps[*to] = steps[*to].clone().after(&*format!("s{from}"));
+        }
+        let real: Vec<(u32, u32)> = edges.iter().filter(|it| it.1 < 12).map(|it| (it.1 as u32, it.0 as u32)).collect();
+        let sound = real.len() == edges.len() && !is_cyclic_directed(&DiGraph::<(), ()>::from_edges(&real));
+        let found = Graph::check(WorkflowId::generate(), WorkflowSpec::of(steps), &outside(), Tick(0));
+        prop_assert_eq!(found.is_ok(), sound);
+        let number = |name: &str| name[1..].parse::<u32>().expect("a number");
+        for error in found.err().into_iter().flatten() {
+            match error {
+                GraphError::Cycle { path, .. } => {
+                    let before = path.iter().cycle().skip(path.len() - 1);
+                    for (name, before) in path.iter().zip(before) {
+                        prop_assert!(real.contains(&(number(before), number(name))), "{before} → {name}");
+                    }
+                }
+                GraphError::SelfReference { at, .. } => prop_assert!(edges.contains(&(at, at))),
+                GraphError::UnknownStep { at, .. } => prop_assert!(edges.contains(&(at, 12))),
+                other => prop_assert!(false, "{other}"),
+            }
+        }
+    }
 }

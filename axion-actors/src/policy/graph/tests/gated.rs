@@ -93,8 +93,8 @@ proptest! {
         steps in proptest::collection::vec((proptest::collection::vec(any::<u16>(), 0..3), 1..=2u32, 0..=1000u64), 1..30),
         choices in proptest::collection::vec(any::<u16>(), 60)
     ) {
-        let mut spec = WorkflowSpec::default();
-        spec.capacity = Capacity { processes: Some(2), cpu: Some(Fixed(1000)), ..Capacity::default() };
+        let capacity = Capacity { processes: Some(2), cpu: Some(Fixed(1000)), ..Capacity::default() };
+        let mut spec = WorkflowSpec { capacity, ..WorkflowSpec::default() };
         for (at, (deps, slots, cpu)) in steps.iter().enumerate() {
             let start = step(&format!("s{at}")).needs(Needs { slots: *slots, cpu: Fixed(*cpu), memory: None });
             let deps = deps.iter().filter(|_| at > 0).map(|dep| usize::from(*dep) % at.max(1));
