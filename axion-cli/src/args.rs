@@ -29,6 +29,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     Run(Run),
     Config(ConfigArguments),
+    #[command(subcommand)]
+    Flow(Flow),
 }
 
 const EXIT_CODES: &str = "\
@@ -102,6 +104,56 @@ pub(crate) struct Run {
     /// What to print: the result's data, or the whole record with id, outcome, worker and timings.
     #[arg(long, value_enum, default_value_t = Output::Data)]
     pub(crate) output: Output,
+}
+
+/// Work with workflows in files (FLOW.toml, FLOW.json).
+#[derive(Debug, Subcommand)]
+pub(crate) enum Flow {
+    Check(FlowCheck),
+    Graph(FlowGraph),
+}
+
+/// A flow and what is changed in it.
+#[derive(Debug, Args)]
+pub(crate) struct FlowFile {
+    /// The flow: JSON if its name ends in .json, else TOML. Scripts are looked for in its folder.
+    pub(crate) flow: PathBuf,
+
+    /// The flow's own parameters, as a JSON object: its members take the place of those in the file.
+    #[arg(long, value_name = "JSON")]
+    pub(crate) params: Option<String>,
+
+    /// One parameter of one step: the value is read as JSON if it is, else taken as text.
+    #[arg(long, value_name = "STEP.KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+/// Check a flow and show everything that is wrong with it, each with its place.
+///
+/// Nothing is run. The exit code is 0 if the flow is sound and 2 if it is not.
+#[derive(Debug, Args)]
+pub(crate) struct FlowCheck {
+    #[command(flatten)]
+    pub(crate) file: FlowFile,
+}
+
+/// Draw a flow on standard output.
+#[derive(Debug, Args)]
+pub(crate) struct FlowGraph {
+    #[command(flatten)]
+    pub(crate) file: FlowFile,
+
+    /// text for the terminal, dot for Graphviz, mermaid for Markdown, svg for browsers.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = GraphFormat::Text)]
+    pub(crate) format: GraphFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    Text,
+    Dot,
+    Mermaid,
+    Svg,
 }
 
 const CONFIG_EXAMPLES: &str = "\

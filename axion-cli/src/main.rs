@@ -26,6 +26,7 @@ fn main() -> ExitCode {
             Err(Told) => Exit::Usage,
         },
         Command::Config(config) => commands::config::execute(&config.command, file),
+        Command::Flow(flow) => commands::flow::execute(flow),
     };
     end.into()
 }

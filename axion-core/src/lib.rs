@@ -26,6 +26,7 @@
 mod builder;
 mod engine;
 mod error;
+pub mod flow;
 mod handle;
 mod park;
 mod runtime;
@@ -36,6 +37,7 @@ pub use axion_actors::actors::messages::Refusal;
 pub use axion_actors::config::{
     Config, ConfigError, EngineKind, LogFilter, ScalingPolicy, WorkerConfig, parse_size, parse_time,
 };
+pub use axion_actors::model::workflow;
 pub use axion_actors::model::{
     Attempt, AttemptRecord, Backoff, CapturedOutput, Cause, ComponentStatus, Components, EndedBy, EngineStatus,
     ErrorKind, Event, EventKind, Generation, Health, HealthReport, HostLoad, InputQueue, Json, JsonError, KillReason,
@@ -44,6 +46,7 @@ pub use axion_actors::model::{
     TaskCounts, TaskError, TaskId, TaskOptions, TaskRecord, Timings, UniqueKeyError, Usage, WorkerDownReason, WorkerId,
     WorkerRef, WorkerStatus,
 };
+pub use axion_actors::policy::graph::GraphError;
 pub use axion_actors::policy::scheduler::CancelAnswer;
 pub use axion_actors::policy::task_table::ExpiredBy;
 pub use axion_actors::process::{FolderError, GuardianError, PythonNotFound};

@@ -10,6 +10,7 @@ mod status;
 mod task;
 mod time;
 mod trim;
+pub mod workflow;
 
 pub use event::{Event, EventKind, LogLevel, Stream, WorkerDownReason};
 pub use ids::{Attempt, Generation, PoolKind, Seq, TaskId, WorkerId, WorkerRef};

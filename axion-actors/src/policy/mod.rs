@@ -7,6 +7,8 @@ pub mod durations;
 pub mod health;
 pub mod overload;
 pub mod placement;
+pub mod graph;
+pub mod resources;
 pub mod restart;
 pub mod retry;
 pub mod run_queue;

@@ -5,5 +5,6 @@
 mod config;
 mod death;
 mod memory;
+mod flow;
 mod run;
 mod support;
