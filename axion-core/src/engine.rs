@@ -343,13 +343,17 @@ impl Engine {
     }
 
     /// What can be said of a task without asking the engine's thread.
-    fn prepare(&self, task: Task) -> Result<Task, SubmitError> {
+    pub(crate) fn prepare(&self, task: Task) -> Result<Task, SubmitError> {
+        Self::prepare_for(&self.config, task)
+    }
+
+    pub(crate) fn prepare_for(config: &Config, task: Task) -> Result<Task, SubmitError> {
         // A serial engine has one worker for everything.
-        let task = if self.config.engine == EngineKind::Serial { task.on(PoolKind::Cpu) } else { task };
-        if self.config.most_workers(task.pool()) == 0 {
+        let task = if config.engine == EngineKind::Serial { task.on(PoolKind::Cpu) } else { task };
+        if config.most_workers(task.pool()) == 0 {
             return Err(SubmitError::PoolDisabled { pool: task.pool() });
         }
-        let limit = self.config.frame_limit - FRAME_OVERHEAD;
+        let limit = config.frame_limit - FRAME_OVERHEAD;
         let size = task.weight();
         if size > limit {
             return Err(SubmitError::ParamsTooLarge { size, limit });
@@ -426,6 +430,10 @@ impl Engine {
     fn closed(&self) -> SubmitError {
         let stopped = !self.runtime.dispatcher.connected() && !self.ending_asked.load(Ordering::Acquire);
         if stopped { SubmitError::EngineStopped } else { SubmitError::ShuttingDown }
+    }
+
+    pub(crate) fn requests(&self) -> &InboxSender {
+        &self.requests
     }
 
     /// Makes the Dispatcher panic, to show what becomes of the engine then.

@@ -32,8 +32,9 @@ mod park;
 mod runtime;
 mod settings;
 mod watch;
+mod workflows;
 
-pub use axion_actors::actors::messages::Refusal;
+pub use axion_actors::actors::messages::{Refusal, WorkflowGone, WorkflowRefusal};
 pub use axion_actors::config::{
     Config, ConfigError, EngineKind, LogFilter, ScalingPolicy, WorkerConfig, parse_size, parse_time,
 };
@@ -59,6 +60,7 @@ pub use settings::{
     SourceText, Trouble, config_reference, config_template,
 };
 pub use watch::{Events, Watched};
+pub use workflows::{WorkflowError, WorkflowHandle, WorkflowWaitError};
 
 /// The settings by name: what each means, takes, and is in a [`Config`].
 pub mod keys {

@@ -366,6 +366,11 @@ impl Step {
         &self.task
     }
 
+    /// Runs another task instead.
+    pub fn set_task(&mut self, task: Task) {
+        self.task = task;
+    }
+
     /// What it was told to wait for. References add to this.
     #[must_use]
     pub fn depends_on(&self) -> &[Dependency] {

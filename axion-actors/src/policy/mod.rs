@@ -4,10 +4,10 @@
 //! happen comes back as data. `fitness` in the workspace's tests holds this.
 
 pub mod durations;
+pub mod graph;
 pub mod health;
 pub mod overload;
 pub mod placement;
-pub mod graph;
 pub mod resources;
 pub mod restart;
 pub mod retry;
@@ -16,3 +16,4 @@ pub mod scaling;
 pub mod scheduler;
 pub mod task_table;
 pub mod timers;
+pub mod workflows;

@@ -347,6 +347,12 @@ impl TaskTable {
         self.live.get(key).map(|entry| entry.state)
     }
 
+    /// Whether a task with this id is live or its record kept.
+    #[must_use]
+    pub fn has(&self, id: TaskId) -> bool {
+        self.places.contains_key(&id)
+    }
+
     /// Looks an id up.
     #[must_use]
     pub fn find(&self, id: TaskId) -> Found {

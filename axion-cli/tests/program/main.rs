@@ -4,7 +4,7 @@
 
 mod config;
 mod death;
-mod memory;
 mod flow;
+mod memory;
 mod run;
 mod support;

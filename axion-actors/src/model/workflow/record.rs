@@ -350,3 +350,19 @@ pub struct WorkflowRecord {
     /// What took longest.
     pub critical_path: CriticalPath,
 }
+
+impl WorkflowRecord {
+    /// About how many bytes of memory it holds, for the bound on kept records (L9).
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let step = |step: &StepRecord| {
+            let data = step.data.as_ref().map_or(0, |data| data.0.len());
+            let error = match &step.error {
+                Some(StepError::Task(error)) => error.weight(),
+                _ => 0,
+            };
+            size_of::<StepRecord>() + data + error
+        };
+        size_of::<Self>() + self.name.len() + self.steps.iter().map(step).sum::<usize>()
+    }
+}

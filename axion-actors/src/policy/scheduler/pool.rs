@@ -571,7 +571,7 @@ pub(super) fn dispatch(
     let sent =
         InFlight { seq, key, bytes, estimate, lane, started: false, soft: None, hard: None, grace: None, kill: None };
     member.push(sent, now);
-    member.outbox.push(RunTask { seq, attempt, id, script, params, limit });
+    member.outbox.push(RunTask { key, seq, attempt, id, script, params, limit });
     // Whoever was sent before it on a lane with a free place has one.
     if member.has_place(lane) {
         member.start(member.in_flight.len() - 1, table, timers, limits, now);

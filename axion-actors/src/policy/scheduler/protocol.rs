@@ -96,6 +96,8 @@ pub struct Capacity {
 /// One task on its way to a worker.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunTask {
+    /// Its place in the table.
+    pub key: TaskKey,
     /// Its name in that worker.
     pub seq: Seq,
     /// Which execution it is.
