@@ -46,7 +46,9 @@ pub struct Dispatcher {
     /// Of each worker, by pool.
     slots: [usize; 2],
     /// By place in the table. What has finished is delivered before its place is used again.
-    waiters: SecondaryMap<TaskKey, Waiter>,
+    waiters: SecondaryMap<TaskKey, Reply>,
+    /// The same for steps of workflows: apart, because most tasks are none.
+    steps: SecondaryMap<TaskKey, StepRef>,
     more_waiters: FxHashMap<TaskId, Vec<Waiter>>,
     /// What to tell the WorkflowManager of its tasks.
     news: Vec<News>,
@@ -116,6 +118,7 @@ impl Dispatcher {
             kind: config.engine,
             slots: PoolKind::ALL.map(|kind| config.slots(kind) as usize),
             waiters: SecondaryMap::new(),
+            steps: SecondaryMap::new(),
             more_waiters: FxHashMap::default(),
             news: Vec::new(),
             manager: None,
@@ -155,7 +158,15 @@ impl Dispatcher {
         self.held.1 += self.admission.units_of(task.weight()) as usize;
         match self.scheduler.submit(task, now) {
             Ok(key) => {
-                self.waiters.insert(key, waiter);
+                match waiter {
+                    Waiter::Handle(reply) => {
+                        self.waiters.insert(key, reply);
+                    }
+                    Waiter::Step(step) => {
+                        self.steps.insert(key, step);
+                    }
+                    Waiter::Workflow(_) => {}
+                }
                 None
             }
             Err(Known::Id) => {
@@ -252,11 +263,8 @@ impl Dispatcher {
     /// Tells workflows that their tasks are with a worker.
     fn note_starts(&mut self, tasks: &[RunTask]) {
         if self.workflows > 0 {
-            let steps = tasks.iter().filter_map(|task| match self.waiters.get(task.key) {
-                Some(Waiter::Step(step)) => Some(News::Started(*step)),
-                _ => None,
-            });
-            self.news.extend(steps);
+            let steps = tasks.iter().filter_map(|task| self.steps.get(task.key));
+            self.news.extend(steps.map(|step| News::Started(*step)));
         }
     }
 
@@ -317,7 +325,9 @@ impl Dispatcher {
 
     fn deliver(&mut self, key: TaskKey, record: &Arc<TaskRecord>) {
         let more = self.more_waiters.remove(&record.id).unwrap_or_default();
-        for waiter in self.waiters.remove(key).into_iter().chain(more) {
+        let handle = self.waiters.remove(key).map(Waiter::Handle);
+        let step = if self.workflows > 0 { self.steps.remove(key).map(Waiter::Step) } else { None };
+        for waiter in handle.into_iter().chain(step).chain(more) {
             self.tell(waiter, record);
         }
     }

@@ -37,10 +37,8 @@ pub struct WorkflowManager {
     admission: Arc<Admission>,
     bus: EventBus,
     clock: Clock,
-    /// Steps that are due and have no room yet, in order. Cancelled ones may be among them.
+    /// Steps that are due and have no room yet, in order.
     backlog: VecDeque<Due>,
-    /// Those of them that are to be submitted.
-    due: FxHashSet<StepRef>,
     /// Room is being waited for.
     feeding: bool,
     waiters: FxHashMap<WorkflowId, Vec<Answer>>,
@@ -87,7 +85,6 @@ impl WorkflowManager {
             bus,
             clock,
             backlog: VecDeque::new(),
-            due: FxHashSet::default(),
             feeding: false,
             waiters: FxHashMap::default(),
             expands: FxHashMap::default(),
@@ -180,13 +177,13 @@ impl WorkflowManager {
             if actions.is_empty() {
                 break;
             }
+            let mut cancels = FxHashMap::default();
             for action in actions {
                 match action {
-                    Action::Submit { step, task, params } => {
-                        self.due.insert(step);
-                        self.backlog.push_back(Due { step, task, params });
+                    Action::Submit { step, task, params } => self.backlog.push_back(Due { step, task, params }),
+                    Action::Cancel { step, task } => {
+                        cancels.insert(step, task);
                     }
-                    Action::Cancel { step, task } => self.cancel(step, task),
                     Action::Changed { workflow, step, state } => {
                         let graph = self.flows.graph(workflow);
                         self.bus.emit(|| {
@@ -197,18 +194,31 @@ impl WorkflowManager {
                     Action::Finished(id) => self.finished(id),
                 }
             }
+            self.cancel(cancels);
         }
         self.feed(ctx);
         self.arm(ctx);
     }
 
-    /// A step that has no room yet is simply dropped.
-    fn cancel(&mut self, step: StepRef, task: TaskId) {
-        if self.due.remove(&step) {
+    /// Ends steps: those that have no room yet are dropped, all of them in one pass.
+    fn cancel(&mut self, mut steps: FxHashMap<StepRef, TaskId>) {
+        if steps.is_empty() {
+            return;
+        }
+        let mut dropped = Vec::new();
+        self.backlog.retain(|due| {
+            let is_cancelled = steps.remove(&due.step).is_some();
+            if is_cancelled {
+                dropped.push(due.step);
+            }
+            !is_cancelled
+        });
+        for step in dropped {
             let words = "the step was cancelled before it was submitted";
             let outcome = Outcome::Cancelled(Box::new(TaskError::new(ErrorKind::Cancelled, words)));
             self.flows.ended(step, outcome.into(), self.clock.now());
-        } else {
+        }
+        for task in steps.into_values() {
             self.dispatcher.do_send(CancelStep(task));
         }
     }
@@ -230,13 +240,13 @@ impl WorkflowManager {
     fn feed(&mut self, ctx: &mut Context<Self>) {
         let mut piece = Vec::new();
         while !self.feeding
-            && let Some(bytes) = self.next_due()
+            && let Some(due) = self.backlog.front()
         {
-            let units = self.admission.units_of(bytes);
+            let units = self.admission.units_of(due.params.len());
             match self.admission.try_enter(1, units) {
                 // A workflow that was accepted goes on while the engine drains.
                 Ok(()) | Err(NoRoom::Closed) => {
-                    piece.extend(self.take_due());
+                    piece.extend(self.backlog.pop_front().map(into_task));
                 }
                 Err(NoRoom::Full | NoRoom::Heavy | NoRoom::Overloaded(_)) => {
                     self.feeding = true;
@@ -244,7 +254,7 @@ impl WorkflowManager {
                     let room = async move { admission.enter(1, units).await };
                     ctx.spawn(room.into_actor(self).map(move |entered, manager, ctx| {
                         manager.feeding = false;
-                        match manager.take_due() {
+                        match manager.backlog.pop_front().map(into_task) {
                             Some(step) => manager.dispatcher.do_send(SubmitSteps(vec![step])),
                             None if entered.is_ok() => manager.admission.leave(1, units as usize),
                             None => {}
@@ -260,21 +270,6 @@ impl WorkflowManager {
         if !piece.is_empty() {
             self.dispatcher.do_send(SubmitSteps(piece));
         }
-    }
-
-    /// The bytes of the next step that is still to be submitted.
-    fn next_due(&mut self) -> Option<usize> {
-        while self.backlog.front().is_some_and(|due| !self.due.contains(&due.step)) {
-            self.backlog.pop_front();
-        }
-        self.backlog.front().map(|due| due.params.len())
-    }
-
-    fn take_due(&mut self) -> Option<(StepRef, Task)> {
-        self.next_due()?;
-        let due = self.backlog.pop_front()?;
-        self.due.remove(&due.step);
-        Some(into_task(due))
     }
 
     /// One timer, for the next start that a rate allows.
