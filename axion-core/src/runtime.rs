@@ -7,7 +7,7 @@ use actix::{Actor, Addr, System};
 use axion_actors::actors::{
     Admission, Autoscaler, Dispatcher, EventBus, Inbox, Supervisor, WorkerSettings, WorkflowManager,
 };
-use axion_actors::config::{Config, ScalingPolicy};
+use axion_actors::config::{Config, EngineKind, ScalingPolicy};
 use axion_actors::model::{Clock, PoolKind};
 use axion_actors::policy::scheduler::{PoolRules, Scheduler, TimeLimits};
 use axion_actors::policy::task_table::{Keep, TaskTable};
@@ -130,5 +130,6 @@ fn rules(config: &Config, pool: PoolKind) -> PoolRules {
         task_memory: worker.task_memory_limit,
         worker_memory: worker.max_worker_memory,
         worker_tasks: worker.max_tasks_per_worker,
+        one_at_a_time: config.engine == EngineKind::Serial,
     }
 }

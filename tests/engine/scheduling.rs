@@ -40,6 +40,20 @@ fn l12_c2_1_a_serial_engine_runs_one_task_at_a_time_in_their_order() {
 }
 
 #[test]
+fn l12_a_serial_engine_runs_one_task_at_a_time_also_while_its_worker_is_replaced() {
+    let mut config = Config::default();
+    config.cpu_bound_worker.max_tasks_per_worker = Some(2);
+    let engine = Engine::builder().config(config).kind(EngineKind::Serial).start().expect("starts");
+    let tasks = (0..12).map(|_| entry("span", json!({"seconds": 0.15})));
+    let records: Vec<_> = engine.submit_many(tasks).expect("accepted").into_iter().map(ended).collect();
+    let spans: Vec<(u64, u64)> =
+        records.iter().map(|it| serde_json::from_value(value(it)).expect("two numbers")).collect();
+    assert!(spans.windows(2).all(|two| two[0].1 <= two[1].0), "one at a time, in order: {spans:?}");
+    let generations = records.iter().filter_map(|it| it.worker).map(|it| it.generation);
+    assert!(generations.collect::<std::collections::BTreeSet<_>>().len() > 2, "it was replaced");
+}
+
+#[test]
 fn c4_7_the_higher_priority_goes_first_and_a_delay_holds_a_task_back() {
     let engine = engine(1, 0);
     run(&engine, entry("double", json!({"value": 1})));

@@ -52,6 +52,7 @@ def do_announce_once(params, context):
 def do_span(params, context):
     """When it began and ended."""
     begun = time.monotonic_ns()
+    time.sleep(params.get("seconds", 0))
     return [begun, time.monotonic_ns()]
 
 

@@ -529,8 +529,13 @@ impl Handler<Shrink> for Dispatcher {
 impl Handler<PoolChanged> for Dispatcher {
     type Result = ();
 
-    fn handle(&mut self, PoolChanged { pool, status }: PoolChanged, _: &mut Self::Context) {
+    fn handle(&mut self, PoolChanged { pool, status }: PoolChanged, ctx: &mut Self::Context) {
+        // Whom a waiting task had called for may have been given up before it was there.
+        let is_emptied = status.target == 0 && status.most > 0;
         self.pools[pool.index()] = status;
+        if is_emptied {
+            self.decide(ctx, |scheduler, now| scheduler.emptied(pool, now));
+        }
     }
 }
 

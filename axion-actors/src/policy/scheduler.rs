@@ -185,6 +185,14 @@ impl Scheduler {
         self.place(kind, now);
     }
 
+    /// The pool is to have no worker, and none is on its way any more: who waits, or comes, has to call for
+    /// one, and whether that can be started shows anew (L1).
+    pub fn emptied(&mut self, kind: PoolKind, now: Tick) {
+        let pool = &mut self.pools[kind.index()];
+        (pool.unavailable, pool.called) = (None, false);
+        self.place(kind, now);
+    }
+
     /// How busy a worker's process is, in cores.
     pub fn busy(&mut self, worker: WorkerRef, cpu: f32) {
         self.pools[worker.id.pool.index()].change(worker, |member| member.cpu = cpu);
@@ -373,6 +381,9 @@ impl Scheduler {
 
     /// Sends what waits in a pool's queue to the workers that have room.
     pub fn place(&mut self, kind: PoolKind, now: Tick) {
+        if self.pools[kind.index()].is_finishing() {
+            return;
+        }
         self.place_suspects(kind, now);
         let Pool { queue, members, rules, .. } = &mut self.pools[kind.index()];
         while let Some(key) = queue.front() {

@@ -421,3 +421,6 @@ fn impossible(shortfall: crate::model::workflow::Shortfall) -> Outcome {
     let words = format!("it can never run: {shortfall}");
     Outcome::Cancelled(Box::new(TaskError::new(ErrorKind::Cancelled, words)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,10 @@
 //! The Supervisor and the Dispatcher on scripted children.
 
+mod world;
+
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -35,19 +38,25 @@ impl Handler<AskBreakers> for Supervisor {
 struct Stage {
     supervisor: Addr<Supervisor>,
     requests: InboxSender,
+    admission: Arc<Admission>,
     children: UnboundedReceiver<FakeChild>,
 }
 
 impl Stage {
     fn set(config: &Config) -> Self {
+        Self::with(config, PoolRules::default(), 100)
+    }
+
+    /// Under these rules, with room for so many tasks.
+    fn with(config: &Config, rules: PoolRules, room: usize) -> Self {
         let (launcher, children) = FakeLauncher::new();
         let (requests, inbox) = inbox().expect("a pipe");
-        let (clock, bus, admission) = (Clock::start(), EventBus::default(), Arc::new(Admission::new(100, 1 << 20)));
+        let (clock, bus, admission) = (Clock::start(), EventBus::default(), Arc::new(Admission::new(room, 1 << 20)));
         let keep = Keep { count: 100, bytes: 1 << 20, each: 1 << 20, age: None };
-        let scheduler = Scheduler::new(TaskTable::new(Timestamp::UNIX_EPOCH, keep), [PoolRules::default(); 2]);
-        let dispatcher = Dispatcher::new(scheduler, clock, admission, bus.clone(), inbox, config).start();
+        let scheduler = Scheduler::new(TaskTable::new(Timestamp::UNIX_EPOCH, keep), [rules; 2]);
+        let dispatcher = Dispatcher::new(scheduler, clock, admission.clone(), bus.clone(), inbox, config).start();
         let supervisor = Supervisor::new(Box::new(launcher), dispatcher, bus, clock, config.into()).start();
-        Self { supervisor, requests, children }
+        Self { supervisor, requests, admission, children }
     }
 
     async fn child(&mut self) -> FakeChild {
@@ -60,6 +69,21 @@ impl Stage {
         let (reply, answer) = oneshot::channel();
         self.supervisor.do_send(AskBreakers { reply });
         answer.await.expect("the supervisor lives")[0]
+    }
+
+    /// Waits until the CPU pool is to have so many workers, has so many, and awaits so many.
+    async fn pool_is(&self, expected: (usize, usize, usize)) {
+        let begun = std::time::Instant::now();
+        loop {
+            let (reply, answer) = oneshot::channel();
+            self.requests.send(Request::Status { reply }).expect("the dispatcher lives");
+            let status = answer.await.expect("the dispatcher lives");
+            let pool = &status.components.process_pool.pools[0];
+            if (pool.target, pool.ready, pool.starting) == expected {
+                return;
+            }
+            assert!(begun.elapsed() < LIMIT, "{pool:?} is not {expected:?}");
+        }
     }
 
     fn submit(&self) -> oneshot::Receiver<Result<Arc<TaskRecord>, crate::actors::messages::Refusal>> {
@@ -162,4 +186,26 @@ async fn while_the_breaker_is_open_every_worker_that_dies_waits_and_a_pool_witho
         }
     };
     assert_eq!(answer, "succeeded");
+}
+
+#[actix::test]
+async fn a_worker_that_is_awaited_counts_as_starting_until_it_is_ready_or_not_wanted_any_more() {
+    let mut stage = Stage::set(&Config { cpu_bound_max: Some(3), ..config(9) });
+    let (mut one, other) = (stage.child().await, stage.child().await);
+    stage.pool_is((2, 0, 2)).await;
+    one.ready().await;
+    other.ready().await;
+    succeeds_on(&stage, &mut one).await;
+    stage.pool_is((2, 2, 0)).await;
+    dies_of_a_task(&stage, &mut one).await; // its replacement is on its way
+    stage.pool_is((2, 1, 1)).await;
+    stage.supervisor.do_send(SetTarget { pool: PoolKind::Cpu, workers: 9 });
+    stage.pool_is((3, 1, 2)).await;
+    stage.supervisor.do_send(SetTarget { pool: PoolKind::Cpu, workers: 0 });
+    stage.pool_is((2, 1, 1)).await;
+    let (_replacement, mut given_up) = (stage.child().await, stage.child().await);
+    assert_eq!(given_up.spec.worker.index, 2);
+    while given_up.hears().now_or_never().is_none_or(|heard| heard != Some(crate::testing::Heard::Kill)) {
+        actix_rt::task::yield_now().await;
+    }
 }

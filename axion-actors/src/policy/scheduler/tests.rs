@@ -1,6 +1,8 @@
 //! Placement, windows and departures as cases; L1, L3, L5 over random histories.
 
 mod ends;
+mod pools;
+mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
 
