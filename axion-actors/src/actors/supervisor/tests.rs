@@ -10,11 +10,12 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::*;
 use crate::actors::messages::{Request, Submission};
-use crate::actors::{Admission, InboxSender, inbox};
-use crate::model::{ProcessExit, Task, TaskRecord};
+use crate::actors::{Admission, Autoscaler, InboxSender, inbox};
+use crate::model::{HostLoad, ProcessExit, Task, TaskRecord};
 use crate::policy::restart::BreakerState;
 use crate::policy::scheduler::{PoolRules, Scheduler};
 use crate::policy::task_table::{Keep, TaskTable};
+use crate::process::{Measurement, Meter};
 use crate::testing::{FakeChild, FakeLauncher};
 
 /// Longer than any wait of a test that passes.
@@ -36,6 +37,7 @@ impl Handler<AskBreakers> for Supervisor {
 }
 
 struct Stage {
+    dispatcher: Addr<Dispatcher>,
     supervisor: Addr<Supervisor>,
     requests: InboxSender,
     admission: Arc<Admission>,
@@ -55,8 +57,8 @@ impl Stage {
         let keep = Keep { count: 100, bytes: 1 << 20, each: 1 << 20, age: None };
         let scheduler = Scheduler::new(TaskTable::new(Timestamp::UNIX_EPOCH, keep), [rules; 2]);
         let dispatcher = Dispatcher::new(scheduler, clock, admission.clone(), bus.clone(), inbox, config).start();
-        let supervisor = Supervisor::new(Box::new(launcher), dispatcher, bus, clock, config.into()).start();
-        Self { supervisor, requests, admission, children }
+        let supervisor = Supervisor::new(Box::new(launcher), dispatcher.clone(), bus, clock, config.into()).start();
+        Self { dispatcher, supervisor, requests, admission, children }
     }
 
     async fn child(&mut self) -> FakeChild {
@@ -207,5 +209,33 @@ async fn a_worker_that_is_awaited_counts_as_starting_until_it_is_ready_or_not_wa
     assert_eq!(given_up.spec.worker.index, 2);
     while given_up.hears().now_or_never().is_none_or(|heard| heard != Some(crate::testing::Heard::Kill)) {
         actix_rt::task::yield_now().await;
+    }
+}
+
+/// Says once that all memory is in use, and fails from then on.
+struct Failing {
+    has_measured: bool,
+}
+
+impl Meter for Failing {
+    fn measure(&mut self, _: &[u32]) -> Measurement {
+        assert!(!std::mem::replace(&mut self.has_measured, true), "asked to, by a test");
+        Measurement { host: HostLoad { cpu: None, memory: Some(1.0) }, processes: Vec::new() }
+    }
+}
+
+#[actix::test]
+async fn a_machine_that_cannot_be_measured_any_more_is_not_taken_for_busy() {
+    let config = Config { max_memory_percent: Some(90.0), ..config(9) };
+    let stage = Stage::set(&config);
+    let meter = Box::new(Failing { has_measured: false });
+    let clock = Clock::start();
+    Autoscaler::new(&config, stage.dispatcher.clone(), stage.supervisor.clone(), clock, Some(meter)).start();
+    let begun = std::time::Instant::now();
+    for refuses in [true, false] {
+        while stage.admission.try_enter(0, 0).is_err() != refuses {
+            assert!(begun.elapsed() < LIMIT, "{refuses}");
+            actix_rt::task::yield_now().await;
+        }
     }
 }
