@@ -369,7 +369,7 @@ impl Engine {
     fn enter(&self, count: u32, units: u32) -> Result<(), SubmitError> {
         let refused = match self.admission.try_enter(count, units) {
             Ok(()) => return Ok(()),
-            Err(NoRoom::Full | NoRoom::Heavy) if count as usize <= self.admission.most().0 => {
+            Err(NoRoom::Full | NoRoom::Heavy) if self.admission.can_ever_take(count, units) => {
                 match park::wait_timeout(self.admission.enter(count, units), self.patience()) {
                     Some(entered) => return entered.map_err(|AdmissionClosed| self.closed()),
                     None => self.admission.try_enter(count, units).err(),

@@ -87,6 +87,31 @@ fn a_task_with_a_unique_key_that_is_live_is_the_same_task() {
 }
 
 #[test]
+fn l9_many_may_wait_for_one_unique_task_and_each_costs_the_same() {
+    let (engine, _children) = full_after(1000, Config::default());
+    let begun = std::time::Instant::now();
+    let handles = engine.submit_many_wait((0..60_000).map(|_| noop().unique("nightly").expect("a key")));
+    let handles = handles.expect("accepted");
+    assert!(handles.iter().all(|handle| handle.id() == handles[0].id()));
+    engine.cancel(handles[0].id()).expect("it lives");
+    assert!(handles.into_iter().map(ended).all(|record| record.outcome.name() == "cancelled"));
+    assert!(begun.elapsed() < LIMIT / 3, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn l9_a_batch_with_more_bytes_than_may_ever_wait_is_refused_at_once_and_holds_nobody_up() {
+    let config = Config { input_queue_bytes: 8 << 10, queue_poll_timeout: LIMIT, ..Config::default() };
+    let config = Config { max_queue_full_retries: 20, ..config };
+    let (engine, _children) = full_after(10, config);
+    let heavy = || noop().params(&"x".repeat(5 << 10)).expect("JSON");
+    let begun = std::time::Instant::now();
+    let refused = engine.submit_many([heavy(), heavy()]).expect_err("together too heavy");
+    assert_eq!(refused.code(), "queue_bytes_full");
+    assert!(begun.elapsed() < LIMIT / 3, "no wait makes room for it");
+    engine.submit(heavy()).expect("one fits");
+}
+
+#[test]
 fn c4_2_c0_5_a_full_queue_refuses_after_its_waits_and_counts_it() {
     let config = Config { max_queue_full_retries: 2, ..Config::default() };
     let (engine, _children) = full_after(2, config);

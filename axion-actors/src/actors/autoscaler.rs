@@ -10,7 +10,7 @@ use super::dispatcher::Dispatcher;
 use super::messages::{Loads, LookAtLoads, Measured, SetTarget};
 use super::supervisor::Supervisor;
 use crate::config::Config;
-use crate::model::{Clock, PoolKind, Tick, WorkerRef};
+use crate::model::{Clock, HostLoad, PoolKind, Tick, WorkerRef};
 use crate::policy::scaling::{Bounds, Scaler, Verdict};
 use crate::process::{Measurement, Meter};
 
@@ -109,7 +109,12 @@ impl Autoscaler {
                 let workers = processes.into_iter().zip(loads).filter_map(|((worker, _), load)| Some((worker, load?)));
                 scaler.dispatcher.do_send(Measured { host, workers: workers.collect() });
             }
-            Err(error) => tracing::error!(%error, "the measuring of processes has failed and is given up"),
+            Err(error) => {
+                tracing::error!(%error, "the measuring of processes has failed and is given up");
+                // What it said last does not hold for ever.
+                let unknown = Measured { host: HostLoad::default(), workers: Vec::new() };
+                scaler.dispatcher.do_send(unknown);
+            }
         }));
     }
 }

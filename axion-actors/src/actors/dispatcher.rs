@@ -190,9 +190,12 @@ impl Dispatcher {
         let answer = match self.scheduler.table().find(id) {
             Found::Live(_) => {
                 let waiters = self.more_waiters.entry(id).or_default();
-                // Waiters that gave up make room for new ones, so that asking again and again with a
-                // time limit does not pile up (L9).
-                waiters.retain(|waiter| !waiter.gave_up());
+                // Waiters that gave up make room for new ones, so that asking again and again with a time limit
+                // does not pile up (L9). They are looked for when as many have come as there were.
+                if waiters.len() == waiters.capacity() {
+                    waiters.retain(|waiter| !waiter.gave_up());
+                    waiters.reserve(waiters.len().max(4));
+                }
                 waiters.push(waiter);
                 return;
             }

@@ -10,12 +10,14 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::*;
 use crate::actors::messages::{Request, Submission};
-use crate::actors::{Admission, InboxSender, inbox};
-use crate::model::{ProcessExit, Task, TaskRecord};
+use crate::actors::{Admission, Autoscaler, InboxSender, inbox};
+use crate::model::{HostLoad, ProcessExit, Status, Task, TaskRecord};
 use crate::policy::restart::BreakerState;
 use crate::policy::scheduler::{PoolRules, Scheduler};
 use crate::policy::task_table::{Keep, TaskTable};
-use crate::testing::{FakeChild, FakeLauncher};
+use crate::process::{Measurement, Meter};
+use crate::testing::{FakeChild, FakeLauncher, Heard};
+use crate::wire::{ControlDown, ControlUp};
 
 /// Longer than any wait of a test that passes.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -36,6 +38,7 @@ impl Handler<AskBreakers> for Supervisor {
 }
 
 struct Stage {
+    dispatcher: Addr<Dispatcher>,
     supervisor: Addr<Supervisor>,
     requests: InboxSender,
     admission: Arc<Admission>,
@@ -55,8 +58,8 @@ impl Stage {
         let keep = Keep { count: 100, bytes: 1 << 20, each: 1 << 20, age: None };
         let scheduler = Scheduler::new(TaskTable::new(Timestamp::UNIX_EPOCH, keep), [rules; 2]);
         let dispatcher = Dispatcher::new(scheduler, clock, admission.clone(), bus.clone(), inbox, config).start();
-        let supervisor = Supervisor::new(Box::new(launcher), dispatcher, bus, clock, config.into()).start();
-        Self { supervisor, requests, admission, children }
+        let supervisor = Supervisor::new(Box::new(launcher), dispatcher.clone(), bus, clock, config.into()).start();
+        Self { dispatcher, supervisor, requests, admission, children }
     }
 
     async fn child(&mut self) -> FakeChild {
@@ -71,13 +74,17 @@ impl Stage {
         answer.await.expect("the supervisor lives")[0]
     }
 
+    async fn status(&self) -> Arc<Status> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Request::Status { reply }).expect("the dispatcher lives");
+        answer.await.expect("the dispatcher lives")
+    }
+
     /// Waits until the CPU pool is to have so many workers, has so many, and awaits so many.
     async fn pool_is(&self, expected: (usize, usize, usize)) {
         let begun = std::time::Instant::now();
         loop {
-            let (reply, answer) = oneshot::channel();
-            self.requests.send(Request::Status { reply }).expect("the dispatcher lives");
-            let status = answer.await.expect("the dispatcher lives");
+            let status = self.status().await;
             let pool = &status.components.process_pool.pools[0];
             if (pool.target, pool.ready, pool.starting) == expected {
                 return;
@@ -205,7 +212,58 @@ async fn a_worker_that_is_awaited_counts_as_starting_until_it_is_ready_or_not_wa
     stage.pool_is((2, 1, 1)).await;
     let (_replacement, mut given_up) = (stage.child().await, stage.child().await);
     assert_eq!(given_up.spec.worker.index, 2);
-    while given_up.hears().now_or_never().is_none_or(|heard| heard != Some(crate::testing::Heard::Kill)) {
+    while given_up.hears().now_or_never().is_none_or(|heard| heard != Some(Heard::Kill)) {
         actix_rt::task::yield_now().await;
+    }
+}
+
+/// Says once that all memory is in use, and fails from then on.
+struct Failing {
+    has_measured: bool,
+}
+
+impl Meter for Failing {
+    fn measure(&mut self, _: &[u32]) -> Measurement {
+        assert!(!std::mem::replace(&mut self.has_measured, true), "asked to, by a test");
+        Measurement { host: HostLoad { cpu: None, memory: Some(1.0) }, processes: Vec::new() }
+    }
+}
+
+#[actix::test]
+async fn a_machine_that_cannot_be_measured_any_more_is_not_taken_for_busy() {
+    let config = Config { max_memory_percent: Some(90.0), ..config(9) };
+    let stage = Stage::set(&config);
+    let meter = Box::new(Failing { has_measured: false });
+    let clock = Clock::start();
+    Autoscaler::new(&config, stage.dispatcher.clone(), stage.supervisor.clone(), clock, Some(meter)).start();
+    let begun = std::time::Instant::now();
+    for refuses in [true, false] {
+        while stage.admission.try_enter(0, 0).is_err() != refuses {
+            assert!(begun.elapsed() < LIMIT, "{refuses}");
+            actix_rt::task::yield_now().await;
+        }
+    }
+}
+
+#[actix::test]
+async fn what_a_replaced_worker_still_runs_is_counted() {
+    let rules = PoolRules { worker_tasks: Some(1), ..PoolRules::default() };
+    let mut stage = Stage::with(&Config { cpu_bound_count: 1, cpu_bound_max: Some(1), ..config(9) }, rules, 100);
+    let mut old = stage.child().await;
+    old.ready().await;
+    succeeds_on(&stage, &mut old).await;
+    let (mut new, records) = (stage.child().await, [stage.submit(), stage.submit()]);
+    let (last, ahead) = (old.runs().await, old.runs().await);
+    new.ready().await;
+    let asked_back = Heard::Control(ControlDown::Revoke { seqs: vec![ahead] });
+    assert_eq!(old.hears().await, Some(asked_back));
+    old.answers(ControlUp::Revoked { seqs: vec![ahead] }).await;
+    let first = new.runs().await;
+    let parts = stage.status().await.components.process_pool.clone();
+    assert_eq!((parts.active_tasks, parts.cpu_bound_workers, parts.cpu_worker_tasks.len()), (2, 1, 1));
+    old.done(last).await;
+    new.done(first).await;
+    for record in records {
+        assert_eq!(Stage::outcome(record).await, "succeeded");
     }
 }

@@ -10,10 +10,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::actors::NoRoom;
 use crate::actors::messages::{Refusal, Reply};
-use crate::model::{Backoff, Priority, RetryPolicy, Seq, Status, TaskId};
+use crate::model::{Backoff, Priority, RetryPolicy, Seq, TaskId};
 use crate::process::ChildEvent;
-use crate::testing::Heard;
-use crate::wire::{ControlDown, ControlUp, Down, Failure, FailureKind, Up};
+use crate::wire::{Down, Failure, FailureKind, Up};
 
 const MOST: u32 = 4;
 /// Tasks that may wait.
@@ -248,9 +247,7 @@ impl World {
     async fn until(&mut self, what: &str, holds: impl Fn(&Status, usize) -> bool) {
         loop {
             self.work().await;
-            let (reply, answer) = oneshot::channel();
-            self.ask(Request::Status { reply });
-            let status = answer.await.expect("the dispatcher lives");
+            let status = self.stage.status().await;
             self.children_come_and_go();
             let children = self.puppets.len();
             if holds(&status, children) {
