@@ -1,29 +1,42 @@
 //! `axion flow`: workflows in files.
 
-use std::io::{ErrorKind, Write};
+mod lines;
+mod run;
+mod summary;
+mod teller;
+mod view;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use axion_core::Config;
 use axion_core::flow::{Drawing, Flow, FlowError, Overrides, Problem, Problems, draw};
 
-use crate::args::{Flow as Command, FlowFile, GraphFormat};
+use super::session;
+use crate::args::{FlowCheck, FlowFile, FlowGraph, FlowRun, GraphFormat};
 use crate::exit::Exit;
 use crate::message;
 
 /// So many problems are shown with a picture; the others get a line each.
 const PICTURES: usize = 100;
 
-/// Runs the command.
-pub(crate) fn execute(command: &Command) -> Exit {
-    let (Command::Check(crate::args::FlowCheck { file }) | Command::Graph(crate::args::FlowGraph { file, .. })) =
-        command;
+/// Says whether a flow is sound.
+pub(crate) fn check(FlowCheck { file }: &FlowCheck) -> Exit {
     let Some(flow) = load(file) else { return Exit::Usage };
-    match command {
-        Command::Check(_) => {
-            let steps = flow.spec.steps.len();
-            let plural = if steps == 1 { "" } else { "s" };
-            print(&format!("{}: {steps} step{plural}, no problems\n", file.flow.display()))
-        }
-        Command::Graph(graph) => print(&draw(&flow.spec, drawing(graph.format))),
+    let steps = flow.spec.steps.len();
+    let plural = if steps == 1 { "" } else { "s" };
+    print(&format!("{}: {steps} step{plural}, no problems\n", file.flow.display()))
+}
+
+/// Draws a flow.
+pub(crate) fn graph(FlowGraph { file, format }: &FlowGraph) -> Exit {
+    let Some(flow) = load(file) else { return Exit::Usage };
+    print(&draw(&flow.spec, drawing(*format)))
+}
+
+/// Runs a flow.
+pub(crate) fn run(run: &FlowRun, config: Config) -> Exit {
+    match load(&run.file) {
+        Some(flow) => run::execute(run, config, flow),
+        None => Exit::Usage,
     }
 }
 
@@ -88,14 +101,10 @@ fn picture(problems: &Problems, problem: &Problem, renderer: &Renderer) -> Strin
     renderer.render(&[group])
 }
 
-/// Writes to standard output. A reader that has seen enough is not an error.
+/// Writes to standard output.
 fn print(text: &str) -> Exit {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            message::error(format_args!("cannot write the result: {error}"));
-            Exit::Engine
-        }
-        _ => Exit::Success,
+    match session::print(text) {
+        Ok(()) => Exit::Success,
+        Err(error) => session::engine_failed(&format_args!("cannot write the result: {error}")),
     }
 }

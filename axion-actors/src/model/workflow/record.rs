@@ -267,8 +267,10 @@ pub struct Instances {
 pub struct StepRecord {
     /// Its name, if it has one.
     pub name: Option<Arc<str>>,
-    /// Its task.
+    /// Its task; if it is mapped over a list, the instances have [tasks of their own](TaskId::instance).
     pub task: TaskId,
+    /// Whether no other step waits for it.
+    pub last: bool,
     /// Where it stands.
     pub state: StepState,
     /// How many attempts there were, those of all instances together.

@@ -1,7 +1,7 @@
 //! Steps with one instance per element of a list.
 
 use super::json::{self, Elements};
-use super::node::{Instance, Mapping, instance_id};
+use super::node::{Instance, Mapping};
 use super::{Action, Ended, Graph, Place};
 use crate::model::workflow::{Enough, StepError, StepState};
 use crate::model::{Json, Outcome, Tick};
@@ -79,7 +79,7 @@ impl Graph {
         let over = mapping.is_over();
         for (index, params) in new {
             if let Some(task) = &self.nodes[at].task {
-                let task = task.instance(instance_id(self.nodes[at].id, index), task.params_text().clone());
+                let task = task.instance(self.nodes[at].id.instance(index), task.params_text().clone());
                 let place = Place { step: number, instance: Some(index) };
                 self.actions.push(Action::Submit { place, task, params });
             }

@@ -80,6 +80,11 @@ impl Graph {
     /// Everything that is known of it. `epoch` is the wall time of tick 0.
     #[must_use]
     pub fn record(&self, epoch: Timestamp) -> WorkflowRecord {
+        let mut waited_for = vec![false; self.nodes.len()];
+        for dep in self.nodes.iter().flat_map(|node| &node.deps) {
+            waited_for[*dep as usize] = true;
+        }
+        let steps = self.nodes.iter().zip(waited_for).filter(|(node, _)| node.is_step());
         WorkflowRecord {
             id: self.id,
             name: self.name.clone(),
@@ -87,7 +92,7 @@ impl Graph {
             submitted: wall(epoch, self.submitted).unwrap_or(epoch),
             finished: wall(epoch, self.finished),
             counts: self.counts,
-            steps: self.nodes.iter().filter(|node| node.is_step()).map(|node| step_record(node, epoch)).collect(),
+            steps: steps.map(|(node, waited_for)| step_record(node, !waited_for, epoch)).collect(),
             critical_path: self.critical_path(),
         }
     }
@@ -128,10 +133,11 @@ fn wall(epoch: Timestamp, tick: Tick) -> Option<Timestamp> {
     (tick != NEVER).then(|| epoch.saturating_add(Duration::from_nanos(tick.0)).unwrap_or(Timestamp::MAX))
 }
 
-fn step_record(node: &Node, epoch: Timestamp) -> StepRecord {
+fn step_record(node: &Node, last: bool, epoch: Timestamp) -> StepRecord {
     StepRecord {
         name: node.name.clone(),
         task: node.id,
+        last,
         state: node.state,
         attempts: node.attempts,
         ready: wall(epoch, node.ready),

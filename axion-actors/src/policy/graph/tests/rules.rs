@@ -403,8 +403,8 @@ fn a_mapped_step_ends_with_its_workflow() {
 #[test]
 fn instances_have_ids_of_their_own_that_are_always_the_same() {
     let step = TaskId::generate();
-    let mut ids: Vec<TaskId> = (0..10_000).map(|index| node::instance_id(step, index)).collect();
-    assert_eq!(node::instance_id(step, 7), ids[7]);
+    let mut ids: Vec<TaskId> = (0..10_000).map(|index| step.instance(index)).collect();
+    assert_eq!(step.instance(7), ids[7]);
     assert!(ids.iter().all(|id| id.0.get_version_num() == 7 && id.0.get_variant() == uuid::Variant::RFC4122));
     ids.push(step);
     ids.sort_unstable();
