@@ -32,17 +32,18 @@ mod runtime;
 mod settings;
 mod watch;
 
-pub use axion_actors::actors::messages::Refusal;
+pub use axion_actors::actors::messages::{Answer, Refusal};
+pub use axion_actors::actors::{Completion, Completions};
 pub use axion_actors::config::{
     Config, ConfigError, EngineKind, LogFilter, ScalingPolicy, WorkerConfig, parse_size, parse_time,
 };
 pub use axion_actors::model::{
-    Attempt, AttemptRecord, Backoff, CapturedOutput, Cause, ComponentStatus, Components, EndedBy, EngineStatus,
-    ErrorKind, Event, EventKind, Generation, Health, HealthReport, HostLoad, InputQueue, Json, JsonError, KillReason,
-    LogLevel, NotBefore, Outcome, OutcomeCounts, OutputPart, OutputQueue, ParamsError, PoolKind, PoolStatus,
-    PostMortem, Priority, PriorityError, ProcessExit, ProcessPool, RetryPolicy, ScriptPath, Status, Stream, Task,
-    TaskCounts, TaskError, TaskId, TaskOptions, TaskRecord, Timings, UniqueKeyError, Usage, WorkerDownReason, WorkerId,
-    WorkerRef, WorkerStatus,
+    Attempt, AttemptRecord, Backoff, CapturedOutput, Cause, ComponentStatus, Components, Data, EndedBy, EngineStatus,
+    ErrorKind, Event, EventKind, Function, FunctionId, FunctionName, Generation, Health, HealthReport, HostLoad,
+    InputQueue, Json, JsonError, KillReason, LogLevel, NotBefore, Outcome, OutcomeCounts, OutputPart, OutputQueue,
+    ParamsError, Pickle, PoolKind, PoolStatus, PostMortem, Priority, PriorityError, ProcessExit, ProcessPool,
+    RetryPolicy, ScriptPath, Status, Stream, Task, TaskCounts, TaskError, TaskId, TaskOptions, TaskRecord, Timings,
+    UniqueKeyError, Usage, Work, WorkName, WorkerDownReason, WorkerId, WorkerRef, WorkerStatus,
 };
 pub use axion_actors::policy::scheduler::CancelAnswer;
 pub use axion_actors::policy::task_table::ExpiredBy;
@@ -53,7 +54,7 @@ pub use error::{StartError, StatusError, SubmitError, SubmitManyError, WaitError
 pub use handle::TaskHandle;
 pub use settings::{
     CONFIG_FILE, ConfigLoader, Invalid, LoadError, LoadedConfig, NamedBy, Origin, Place, Problem, RESERVED_VARIABLES,
-    SourceText, Trouble, config_reference, config_template,
+    SourceText, Trouble, config_reference, config_template, nearest_key,
 };
 pub use watch::{Events, Watched};
 

@@ -117,7 +117,7 @@ impl Dispatcher {
                 id
             }
             Err(Known::Id) => {
-                let _ = reply.send(Err(Refusal::DuplicateId));
+                reply.send(Err(Refusal::DuplicateId));
                 id
             }
             Err(Known::Unique(other)) => {
@@ -143,13 +143,13 @@ impl Dispatcher {
                 waiters.push(reply);
             }
             Found::Finished(record) => {
-                let _ = reply.send(Ok(record));
+                reply.send(Ok(record));
             }
             Found::Expired(Expired { at, why }) => {
-                let _ = reply.send(Err(Refusal::ResultExpired { at, why }));
+                reply.send(Err(Refusal::ResultExpired { at, why }));
             }
             Found::Unknown => {
-                let _ = reply.send(Err(Refusal::UnknownId));
+                reply.send(Err(Refusal::UnknownId));
             }
         }
     }
@@ -222,7 +222,7 @@ impl Dispatcher {
         let more = self.more_waiters.remove(&record.id).unwrap_or_default();
         // Nobody may be waiting any more; the record is kept all the same.
         for reply in self.waiters.remove(key).into_iter().chain(more) {
-            let _ = reply.send(Ok(record.clone()));
+            reply.send(Ok(record.clone()));
         }
     }
 
@@ -278,6 +278,9 @@ impl StreamHandler<Vec<Request>> for Dispatcher {
                 Request::Await { id, reply } => self.await_record(id, reply),
                 Request::Cancel { id, reply } => {
                     let _ = reply.send(self.scheduler.cancel(id, self.cancel_grace, now));
+                }
+                Request::Withdraw { id, reply } => {
+                    let _ = reply.send(self.scheduler.withdraw(id, now));
                 }
                 Request::Drain { reply } => self.drains.push(reply),
                 Request::Status { reply } => curious.push(reply),

@@ -13,6 +13,7 @@
 
 mod admission;
 mod autoscaler;
+mod completions;
 mod dispatcher;
 mod events;
 mod inbox;
@@ -22,6 +23,7 @@ mod worker;
 
 pub use admission::{Admission, AdmissionClosed, NoRoom};
 pub use autoscaler::Autoscaler;
+pub use completions::{Completion, Completions, Ticket};
 pub use dispatcher::Dispatcher;
 pub use events::EventBus;
 pub use inbox::{Inbox, InboxSender, inbox};
