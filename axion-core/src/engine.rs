@@ -245,6 +245,12 @@ impl Engine {
         TaskHandle::new(id, record, self.config.wait_spin)
     }
 
+    /// Has the record of a task that was submitted before go to `completions`, under `number`.
+    pub fn follow(&self, id: TaskId, completions: &Completions, number: u64) {
+        // If the engine is gone, so is the ticket, and says so.
+        let _ = self.requests.send(Request::Await { id, reply: Reply::Many(completions.ticket(number)) });
+    }
+
     /// Blocks the thread until a task has ended, or for `limit`: then `Ok(None)`, and the task goes
     /// on. A finished task's record is found again and again while it is kept.
     ///

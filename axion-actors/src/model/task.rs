@@ -194,6 +194,13 @@ impl Task {
         Self { id: TaskId::generate(), pool: PoolKind::Cpu, work, params, options: None }
     }
 
+    /// Gives the task an id that was made before, by [`TaskId::generate`].
+    #[must_use]
+    pub fn with_id(mut self, id: TaskId) -> Self {
+        self.id = id;
+        self
+    }
+
     /// Sets the parameters.
     ///
     /// # Errors
