@@ -21,7 +21,8 @@ class Executor(concurrent.futures.Executor):
         max_workers: worker processes; None: one for each processor.
         initializer, initargs: called once in each worker, before its first task. If it fails, so do the tasks,
             and the executor is broken.
-        max_tasks_per_child: a worker is replaced after so many tasks; None: never.
+        max_tasks_per_child: a worker is replaced after so many tasks; None: never. It goes when its successor is
+            ready and takes tasks until then, so that none waits.
         kind: "cpu", one task at a time in each worker, or "io": many, in threads.
         config: more settings of the engine, by name.
     """

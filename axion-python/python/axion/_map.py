@@ -88,8 +88,8 @@ class Map:
             self._size = max(1, min(wanted, future._axion_items * _GROWTH, _MOST))
 
     def close(self):
-        """Takes back what has not started."""
-        self._items = iter(())
+        """Ends the iteration, and takes back what has not started."""
+        self._items = self._ready = iter(())
         while self._flying:
             self._flying.popleft().cancel()
         if self._bar is not None:
