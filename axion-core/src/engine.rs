@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axion_actors::actors::messages::{Answer, Reply, Request, StopWorkers, Submission};
-use axion_actors::actors::{Admission, AdmissionClosed, Completions, EventBus, InboxSender, NoRoom, inbox};
+use axion_actors::actors::{Admission, AdmissionClosed, EventBus, InboxSender, NoRoom, inbox};
 use axion_actors::config::{Config, EngineKind};
 use axion_actors::model::{
     ComponentStatus, ErrorKind, HealthReport, PoolKind, Status, Task, TaskError, TaskId, TaskRecord,
@@ -18,6 +18,7 @@ use axion_actors::process::Launcher;
 use tokio::sync::oneshot;
 
 use crate::builder::EngineBuilder;
+use crate::completions::Completions;
 use crate::error::{StartError, StatusError, SubmitError, SubmitManyError, WaitError};
 use crate::handle::TaskHandle;
 use crate::park;

@@ -24,6 +24,7 @@
 //! This crate re-exports what an embedder needs of `axion-actors`.
 
 mod builder;
+mod completions;
 mod engine;
 mod error;
 mod handle;
@@ -32,8 +33,8 @@ mod runtime;
 mod settings;
 mod watch;
 
+pub use axion_actors::actors::Completion;
 pub use axion_actors::actors::messages::{Answer, Refusal};
-pub use axion_actors::actors::{Completion, Completions};
 pub use axion_actors::config::{
     Config, ConfigError, EngineKind, LogFilter, ScalingPolicy, WorkerConfig, parse_size, parse_time,
 };
@@ -49,6 +50,7 @@ pub use axion_actors::policy::scheduler::CancelAnswer;
 pub use axion_actors::policy::task_table::ExpiredBy;
 pub use axion_actors::process::{FolderError, GuardianError, PythonNotFound};
 pub use builder::EngineBuilder;
+pub use completions::Completions;
 pub use engine::{Engine, ShutdownReport};
 pub use error::{StartError, StatusError, SubmitError, SubmitManyError, WaitError};
 pub use handle::TaskHandle;

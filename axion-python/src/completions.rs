@@ -31,9 +31,9 @@ impl Completions {
         self.0.as_fd().as_raw_fd()
     }
 
-    /// Has the next completion make the descriptor readable; true if there is something already.
-    fn arm(&self) -> bool {
-        self.0.arm()
+    /// Has the next completion make the descriptor readable; what has come before is returned as by `take`.
+    fn arm<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        into_list(py, self.0.arm())
     }
 
     /// What has come: a list of `(number, data, record)`. `data` is a function's pickled result or None;

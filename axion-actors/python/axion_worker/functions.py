@@ -14,7 +14,8 @@ from .channel import Segments
 from .context import parse_call
 from .failure import Kind, TaskFailure, type_name
 
-CALL, EACH = 0, 1  # modes: one call with arguments, or one call for each of a list of arguments
+# Modes: one call with arguments, or one for each of a list of argument tuples, or of single arguments.
+CALL, EACH, EACH_OF_ONE = 0, 1, 2
 _CO_COROUTINE = 0x80
 _PROTOCOL = 5
 _OUT_OF_BAND = 64 << 10  # bytes from which a buffer travels beside the pickle
@@ -117,8 +118,8 @@ class Function:
             if python != sys.version_info[:2]:
                 words += " (it is from Python %d.%d, the worker is %d.%d)" % (python + sys.version_info[:2])
             raise TaskFailure(Kind.FUNCTION_NOT_LOADABLE, words) from error
-        if mode == EACH:
-            each = _each_async if is_async(function) else _each
+        if mode != CALL:
+            each = _EACH[mode, is_async(function)]
             self.call = lambda items, _context: each(function, items)
         else:
             self.call = lambda arguments, _context: function(*arguments[0], **arguments[1])
@@ -173,10 +174,24 @@ def _each(function, items):
     return [function(*item) for item in items]
 
 
+def _each_of_one(function, items):
+    return list(map(function, items))
+
+
 async def _each_async(function, items):
     import asyncio
 
     return await asyncio.gather(*[function(*item) for item in items])
+
+
+async def _each_of_one_async(function, items):
+    import asyncio
+
+    return await asyncio.gather(*map(function, items))
+
+
+_EACH = {(EACH, False): _each, (EACH, True): _each_async,
+         (EACH_OF_ONE, False): _each_of_one, (EACH_OF_ONE, True): _each_of_one_async}
 
 
 _initialized = {}  # what prepared this worker, by its code -> None, or the failure it ended in

@@ -83,6 +83,8 @@ class Function(Calls, OneWorker):
         name = self.define(pow, mode=runtime.EACH)
         raw = pickle.dumps([(2, n) for n in range(5)])
         self.assertEqual(self.value(self.call(name, raw=raw)), [1, 2, 4, 8, 16])
+        name = self.define(abs, mode=runtime.EACH_OF_ONE)
+        self.assertEqual(self.value(self.call(name, raw=pickle.dumps([-1, 0, 1]))), [1, 0, 1])
 
     def test_an_exception_comes_as_text_and_as_itself(self):
         failure = self.one.failure(self.call(self.define(pow), 2, "x"))

@@ -5,11 +5,10 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::mpsc;
 
-use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::pipe::PipeFlags;
 
 use super::messages::Answer;
@@ -18,82 +17,63 @@ use super::messages::Answer;
 pub type Completion = (u64, Option<Answer>);
 
 #[derive(Debug)]
-struct Shared {
-    /// As many at most as there are tasks whose reader has not looked yet (L9).
-    done: Mutex<Vec<Completion>>,
+struct Bell {
+    pipe: OwnedFd,
     /// The reader has gone to sleep, or is about to look once more before it does.
     asleep: AtomicBool,
-    bell: OwnedFd,
 }
 
-/// The reader's end.
-#[derive(Debug)]
-pub struct Completions {
-    shared: Arc<Shared>,
-    pipe: OwnedFd,
+impl Bell {
+    fn ring(&self) {
+        // A full pipe has rung already.
+        let _ = rustix::io::write(&self.pipe, &[1]);
+    }
+}
+
+/// Gives out places for tasks, from any thread.
+#[derive(Clone, Debug)]
+pub struct TicketOffice {
+    queue: mpsc::Sender<Completion>,
+    bell: Arc<Bell>,
 }
 
 /// One task's place. Dropped without an answer, it says that there will be none (L1).
 #[derive(Debug)]
 pub struct Ticket {
-    shared: Arc<Shared>,
+    office: TicketOffice,
     number: u64,
     open: bool,
 }
 
-impl Completions {
-    /// A reader's end with nothing in it.
-    ///
-    /// # Errors
-    /// If the system has no pipe to give.
-    pub fn new() -> io::Result<Self> {
-        let (pipe, bell) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        let shared = Shared { done: Mutex::default(), asleep: AtomicBool::new(false), bell };
-        Ok(Self { shared: Arc::new(shared), pipe })
-    }
+/// The reader's end. As many wait in it at most as there are tasks whose reader has not looked yet (L9).
+#[derive(Debug)]
+pub struct CompletionQueue {
+    queue: mpsc::Receiver<Completion>,
+    bell: Arc<Bell>,
+    pipe: OwnedFd,
+}
 
+/// Makes both ends.
+///
+/// # Errors
+/// If the system has no pipe to give.
+pub fn completions() -> io::Result<(TicketOffice, CompletionQueue)> {
+    let (pipe, into) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+    let bell = Arc::new(Bell { pipe: into, asleep: AtomicBool::new(false) });
+    let (sender, queue) = mpsc::channel();
+    Ok((TicketOffice { queue: sender, bell: bell.clone() }, CompletionQueue { queue, bell, pipe }))
+}
+
+impl TicketOffice {
     /// A place for a task; the number comes back with its record.
     #[must_use]
     pub fn ticket(&self, number: u64) -> Ticket {
-        Ticket { shared: self.shared.clone(), number, open: true }
-    }
-
-    /// What has come since the last look. Until [`arm`](Self::arm) is called, nothing rings.
-    #[must_use]
-    pub fn take(&self) -> Vec<Completion> {
-        std::mem::take(&mut *self.shared.done.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Has the next completion ring: the descriptor becomes readable. True if there is something already.
-    #[must_use]
-    pub fn arm(&self) -> bool {
-        while rustix::io::read(&self.pipe, &mut [0; 64][..]).is_ok_and(|count| count > 0) {}
-        // First the mark, then the look: what comes between them is seen or rings.
-        self.shared.asleep.store(true, Ordering::SeqCst);
-        !self.shared.done.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
-    }
-
-    /// Blocks the thread until something has come, somebody calls [`ring`](Self::ring), or `limit` has passed.
-    #[must_use]
-    pub fn wait(&self, limit: Option<Duration>) -> Vec<Completion> {
-        if !self.arm() {
-            let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
-            let _ = rustix::event::poll(&mut [PollFd::new(&self.pipe, PollFlags::IN)], limit.as_ref());
-        }
-        self.shared.asleep.store(false, Ordering::SeqCst);
-        self.take()
+        Ticket { office: self.clone(), number, open: true }
     }
 
     /// Wakes the reader.
     pub fn ring(&self) {
-        // A full pipe has rung already.
-        let _ = rustix::io::write(&self.shared.bell, &[1]);
-    }
-}
-
-impl AsFd for Completions {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.pipe.as_fd()
+        self.bell.ring();
     }
 }
 
@@ -105,9 +85,11 @@ impl Ticket {
     }
 
     fn push(&self, answer: Option<Answer>) {
-        self.shared.done.lock().unwrap_or_else(PoisonError::into_inner).push((self.number, answer));
-        if self.shared.asleep.load(Ordering::SeqCst) && self.shared.asleep.swap(false, Ordering::SeqCst) {
-            let _ = rustix::io::write(&self.shared.bell, &[1]);
+        let TicketOffice { queue, bell } = &self.office;
+        // A reader that is gone wants none.
+        let _ = queue.send((self.number, answer));
+        if bell.asleep.load(Ordering::SeqCst) && bell.asleep.swap(false, Ordering::SeqCst) {
+            bell.ring();
         }
     }
 }
@@ -120,52 +102,25 @@ impl Drop for Ticket {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::actors::messages::Refusal;
-
-    fn numbers(completions: &[Completion]) -> Vec<u64> {
-        completions.iter().map(|it| it.0).collect()
+impl CompletionQueue {
+    /// What has come since the last look. Nothing rings until [`arm`](Self::arm) is called.
+    #[must_use]
+    pub fn take(&self) -> Vec<Completion> {
+        self.queue.try_iter().collect()
     }
 
-    #[test]
-    fn what_has_come_is_taken_in_its_order_and_once() {
-        let completions = Completions::new().expect("a pipe");
-        for number in [3, 1, 2] {
-            completions.ticket(number).answer(Err(Refusal::UnknownId));
-        }
-        assert_eq!(numbers(&completions.wait(None)), [3, 1, 2]);
-        assert_eq!(numbers(&completions.wait(Some(Duration::ZERO))), [0; 0]);
+    /// Has the next completion ring: the descriptor becomes readable. What had come before is returned.
+    #[must_use]
+    pub fn arm(&self) -> Vec<Completion> {
+        while rustix::io::read(&self.pipe, &mut [0; 64][..]).is_ok_and(|count| count > 0) {}
+        // First the mark, then the look: what comes between them is seen or rings.
+        self.bell.asleep.store(true, Ordering::SeqCst);
+        self.take()
     }
+}
 
-    #[test]
-    fn l1_a_ticket_that_is_dropped_says_that_there_will_be_no_record() {
-        let completions = Completions::new().expect("a pipe");
-        drop(completions.ticket(7));
-        let taken = completions.take();
-        assert!(matches!(taken[..], [(7, None)]), "{taken:?}");
-    }
-
-    #[test]
-    fn a_reader_that_sleeps_is_woken_from_another_thread() {
-        let completions = Completions::new().expect("a pipe");
-        std::thread::scope(|scope| {
-            for round in 0..200 {
-                let ticket = completions.ticket(round);
-                scope.spawn(|| ticket.answer(Err(Refusal::UnknownId)));
-                assert_eq!(numbers(&completions.wait(Some(Duration::from_secs(10)))), [round]);
-            }
-        });
-    }
-
-    #[test]
-    fn a_reader_can_be_woken_without_a_completion() {
-        let completions = Completions::new().expect("a pipe");
-        completions.ring();
-        std::thread::scope(|scope| {
-            scope.spawn(|| completions.ring());
-            assert!(completions.wait(Some(Duration::from_secs(10))).is_empty());
-        });
+impl AsFd for CompletionQueue {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
     }
 }

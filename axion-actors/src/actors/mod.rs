@@ -23,7 +23,7 @@ mod worker;
 
 pub use admission::{Admission, AdmissionClosed, NoRoom};
 pub use autoscaler::Autoscaler;
-pub use completions::{Completion, Completions, Ticket};
+pub use completions::{Completion, CompletionQueue, Ticket, TicketOffice, completions};
 pub use dispatcher::Dispatcher;
 pub use events::EventBus;
 pub use inbox::{Inbox, InboxSender, inbox};

@@ -23,8 +23,8 @@ class _LoopInbox:
         self.completions.arm()
 
     def _read(self):
-        while True:
-            for number, data, record in self.completions.take():
+        while found := self.completions.arm():
+            for number, data, record in found:
                 waiter = self.waiting.pop(number, None)
                 if waiter is None or waiter.done():
                     continue
@@ -35,8 +35,6 @@ class _LoopInbox:
                         waiter.set_exception(why(record))
                 except BaseException as error:
                     waiter.set_exception(error)
-            if not self.completions.arm():
-                return
 
 
 def _inbox(engine, loop):

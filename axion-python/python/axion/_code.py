@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 from . import _axion
 from .errors import SubmitError
 
-CALL, EACH = 0, 1
+CALL, EACH, EACH_OF_ONE = 0, 1, 2
 _PROTOCOL = 5
 _OUT_OF_BAND = 64 << 10
 _PLAIN_PICKLE = 0x80

@@ -8,7 +8,7 @@ import threading
 import weakref
 
 from . import _axion
-from ._code import CALL, EACH, Coder, pack
+from ._code import CALL, EACH, EACH_OF_ONE, Coder, pack
 from ._future import Future, Inbox, why
 from ._status import ComponentStatus, Health, HealthReport
 from ._task import Result, Task
@@ -83,6 +83,8 @@ class Options:
         """As `Engine.map`."""
         from ._map import Map
 
+        if len(iterables) == 1:
+            return Map(self._engine, self._native, fn, None, iterables[0], **how)
         return Map(self._engine, self._native, fn, zip(*iterables), **how)
 
     def starmap(self, fn, iterable, **how):
@@ -121,7 +123,7 @@ class Engine:
         self._native = self._inbox = None
         self._closing = self._forked = False
         self._lock = threading.Lock()
-        self._call, self._each = Coder(CALL), Coder(EACH)
+        self._call, self._each, self._each_of_one = Coder(CALL), Coder(EACH), Coder(EACH_OF_ONE)
         self._followed = {}
         self._loops = weakref.WeakKeyDictionary()
 

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from itertools import islice
+from itertools import chain, islice
 from queue import Empty, SimpleQueue
 
 from ._code import pack_value
@@ -16,12 +16,13 @@ _GROWTH = 16  # how much larger a chunk may be than the one before
 class Map:
     """The results of `Engine.map`: an iterator. Work begins at once and stays a few chunks ahead of the reader."""
 
-    def __init__(self, engine, options, fn, items, *, chunksize=None, ordered=True, look_ahead=None, timeout=None,
+    def __init__(self, engine, options, fn, items, single=None, *, chunksize=None, ordered=True, look_ahead=None, timeout=None,
                  progress=False):
         if chunksize is not None and chunksize < 1:
             raise ValueError("chunksize is 1 or more")
         self._engine, self._options, self._fn = engine, options, fn
-        self._items = iter(items)
+        self._coder = engine._each if single is None else engine._each_of_one
+        self._items = iter(items if single is None else single)
         self._size = chunksize or 1
         self._automatic = chunksize is None
         self._ordered = ordered
@@ -29,23 +30,19 @@ class Map:
         self._most = look_ahead or 2 + 2 * _workers(engine)
         self._flying = deque()
         self._ended = SimpleQueue()
-        self._ready = iter(())
-        self._bar = _bar(items, progress)
+        # Of a million values, each is handed out in C.
+        self._values = chain.from_iterable(self._chunks())
+        self._bar = _bar(items if single is None else single, progress)
         self._fill()
 
     def __iter__(self):
-        return self
+        return self._values
 
     def __next__(self):
-        while True:
-            for value in self._ready:
-                if self._bar is not None:
-                    self._bar.update(1)
-                return value
-            if not self._flying:
-                if self._bar is not None:
-                    self._bar.close()
-                raise StopIteration
+        return next(self._values)
+
+    def _chunks(self):
+        while self._flying:
             try:
                 future = self._next()
                 results = future.result()
@@ -53,8 +50,11 @@ class Map:
                 self.close()
                 raise
             self._learn(future)
-            self._ready = iter(results)
             self._fill()
+            if self._bar is not None:
+                self._bar.update(len(results))
+            yield results
+        self.close()
 
     def _next(self):
         left = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
@@ -75,7 +75,7 @@ class Map:
             chunk = list(islice(self._items, self._size))
             if not chunk:
                 return
-            future = self._engine._submit(self._engine._each, self._fn, pack_value(chunk), self._options, _WAIT)
+            future = self._engine._submit(self._coder, self._fn, pack_value(chunk), self._options, _WAIT)
             future._axion_items = len(chunk)
             self._flying.append(future)
             if not self._ordered:
@@ -89,7 +89,7 @@ class Map:
 
     def close(self):
         """Ends the iteration, and takes back what has not started."""
-        self._items = self._ready = iter(())
+        self._items = self._values = iter(())
         while self._flying:
             self._flying.popleft().cancel()
         if self._bar is not None:
