@@ -3,16 +3,20 @@
 CARGO ?= cargo
 PYTHON ?= python3
 PEERS := benches/peers/.venv
+# Where the Python package is built and tested: nothing of it touches the machine's own Python.
+VENV := $(abspath $(or $(CARGO_TARGET_DIR),target))/venv-python
 
-.PHONY: help test chaos lint bench bench-peers check deny
+.PHONY: help test test-python chaos lint bench bench-peers bench-python check deny
 
 help:
 	@echo "make test         everything CI runs for tests"
+	@echo "make test-python  the Python package's own tests, in a virtual environment of its own"
 	@echo "make chaos        five minutes of tasks of all kinds while workers are killed"
 	@echo "make lint         formatting, clippy, documentation"
 	@echo "make check        lint and test"
 	@echo "make bench        the engine's figures beside their baselines"
 	@echo "make bench-peers  the same no-op through other task runners"
+	@echo "make bench-python the Python package beside concurrent.futures, multiprocessing and joblib"
 	@echo "make deny         licences and advisories of the dependencies"
 
 # nextest kills a test that hangs; without it, cargo's own runner does the same tests.
@@ -27,6 +31,17 @@ test:
 	$(PYTHON) axion-actors/python/tests/all_pythons.py
 	$(CARGO) run --quiet --example plain_main
 	$(CARGO) run --quiet --example async_service
+	$(MAKE) test-python
+
+test-python: $(VENV)/made
+	cd axion-python && VIRTUAL_ENV=$(VENV) $(VENV)/bin/maturin develop --quiet
+	$(VENV)/bin/python -m pytest --quiet -c axion-python/pyproject.toml axion-python/tests
+	$(VENV)/bin/python -m mypy.stubtest axion._axion --ignore-missing-stub
+
+$(VENV)/made: axion-python/requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --requirement axion-python/requirements.txt
+	touch $@
 
 chaos:
 	$(CARGO) test --release --test chaos -- --seconds 300
@@ -49,6 +64,10 @@ $(PEERS)/made: benches/peers/requirements.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/pip install --quiet --requirement benches/peers/requirements.txt
 	touch $@
+
+bench-python: $(VENV)/made
+	cd axion-python && VIRTUAL_ENV=$(VENV) $(VENV)/bin/maturin develop --quiet --release
+	$(VENV)/bin/python benches/python/compare.py
 
 deny:
 	$(CARGO) deny check

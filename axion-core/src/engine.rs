@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use axion_actors::actors::messages::{Refusal, Request, StopWorkers, Submission};
+use axion_actors::actors::messages::{Answer, Reply, Request, StopWorkers, Submission};
 use axion_actors::actors::{Admission, AdmissionClosed, EventBus, InboxSender, NoRoom, inbox};
 use axion_actors::config::{Config, EngineKind};
 use axion_actors::model::{
@@ -18,6 +18,7 @@ use axion_actors::process::Launcher;
 use tokio::sync::oneshot;
 
 use crate::builder::EngineBuilder;
+use crate::completions::Completions;
 use crate::error::{StartError, StatusError, SubmitError, SubmitManyError, WaitError};
 use crate::handle::TaskHandle;
 use crate::park;
@@ -51,7 +52,7 @@ pub struct Engine {
 /// A task that is on its way in, as its submitter sees it.
 struct Submitted {
     id: TaskId,
-    record: oneshot::Receiver<Result<Arc<TaskRecord>, Refusal>>,
+    record: oneshot::Receiver<Answer>,
     /// Gets the id of the task that runs, if that may be another one.
     other: Option<oneshot::Receiver<TaskId>>,
 }
@@ -124,6 +125,37 @@ impl Engine {
         let task = self.prepare(task)?;
         self.admission.enter(1, self.units(&task)).await.map_err(|AdmissionClosed| self.closed())?;
         self.hand_over(task).await
+    }
+
+    /// As [`submit`](Self::submit), but the record goes to `completions`, under `number`. Returns the id of
+    /// the task that runs.
+    ///
+    /// # Errors
+    /// The same. What comes to `completions` of a task that was not accepted says nothing.
+    pub fn submit_to(&self, task: Task, completions: &Completions, number: u64) -> Result<TaskId, SubmitError> {
+        let task = self.prepare(task)?;
+        self.enter(1, self.units(&task))?;
+        self.hand_over_to(task, completions, number)
+    }
+
+    /// As [`submit_to`](Self::submit_to), blocking the thread for up to `limit` while the queue is full or the
+    /// machine too busy: then `Ok(None)`, and the task is not accepted.
+    ///
+    /// # Errors
+    /// As [`submit_to`](Self::submit_to), except that it never refuses for want of room.
+    pub fn submit_to_wait(
+        &self,
+        task: Task,
+        completions: &Completions,
+        number: u64,
+        limit: Duration,
+    ) -> Result<Option<TaskId>, SubmitError> {
+        let task = self.prepare(task)?;
+        match park::wait_timeout(self.admission.enter(1, self.units(&task)), limit) {
+            None => Ok(None),
+            Some(Err(AdmissionClosed)) => Err(self.closed()),
+            Some(Ok(())) => self.hand_over_to(task, completions, number).map(Some),
+        }
     }
 
     /// Hands tasks in, all of them or none. They are accepted in their order.
@@ -210,8 +242,14 @@ impl Engine {
     pub fn handle(&self, id: TaskId) -> TaskHandle {
         let (reply, record) = oneshot::channel();
         // If the engine is gone, so is the reply, and the handle says so.
-        let _ = self.requests.send(Request::Await { id, reply });
+        let _ = self.requests.send(Request::Await { id, reply: Reply::One(reply) });
         TaskHandle::new(id, record, self.config.wait_spin)
+    }
+
+    /// Has the record of a task that was submitted before go to `completions`, under `number`.
+    pub fn follow(&self, id: TaskId, completions: &Completions, number: u64) {
+        // If the engine is gone, so is the ticket, and says so.
+        let _ = self.requests.send(Request::Await { id, reply: Reply::Many(completions.ticket(number)) });
     }
 
     /// Blocks the thread until a task has ended, or for `limit`: then `Ok(None)`, and the task goes
@@ -244,6 +282,17 @@ impl Engine {
         let (reply, answer) = oneshot::channel();
         let _ = self.requests.send(Request::Cancel { id, reply });
         answer.await.map_err(|_| WaitError::EngineStopped)
+    }
+
+    /// Ends a task, as cancelled, if it still waits in the engine; one that was sent to a worker is not
+    /// disturbed. Returns whether it has ended it. Blocks the thread for the answer.
+    ///
+    /// # Errors
+    /// If the engine has stopped.
+    pub fn withdraw(&self, id: TaskId) -> Result<bool, WaitError> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.requests.send(Request::Withdraw { id, reply });
+        park::wait(answer).map_err(|_| WaitError::EngineStopped)
     }
 
     /// How everything is at this moment: one consistent snapshot. However many threads ask at a time, it is
@@ -399,7 +448,16 @@ impl Engine {
         let id = task.id();
         // Only the engine knows whether another task has its unique key.
         let (accepted, other) = task.options().unique.is_some().then(oneshot::channel).unzip();
-        (Submission { task, reply, accepted }, Submitted { id, record, other })
+        (Submission { task, reply: Reply::One(reply), accepted }, Submitted { id, record, other })
+    }
+
+    fn hand_over_to(&self, task: Task, completions: &Completions, number: u64) -> Result<TaskId, SubmitError> {
+        let id = task.id();
+        // Only the engine knows whether another task has its unique key.
+        let (accepted, other) = task.options().unique.is_some().then(oneshot::channel).unzip();
+        let submission = Submission { task, reply: Reply::Many(completions.ticket(number)), accepted };
+        self.requests.send(Request::Submit(submission)).map_err(|_| self.closed())?;
+        other.map_or(Ok(id), |other| park::wait(other).map_err(|_| self.closed()))
     }
 
     async fn hand_over(&self, task: Task) -> Result<TaskHandle, SubmitError> {

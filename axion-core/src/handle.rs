@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axion_actors::actors::messages::Refusal;
+use axion_actors::actors::messages::Answer;
 use axion_actors::model::{TaskId, TaskRecord};
 use tokio::sync::oneshot;
 
@@ -18,13 +18,13 @@ use crate::park;
 #[derive(Debug)]
 pub struct TaskHandle {
     id: TaskId,
-    record: oneshot::Receiver<Result<Arc<TaskRecord>, Refusal>>,
+    record: oneshot::Receiver<Answer>,
     /// How long a waiting thread looks before it sleeps.
     spin: Duration,
 }
 
 impl TaskHandle {
-    pub(crate) fn new(id: TaskId, record: oneshot::Receiver<Result<Arc<TaskRecord>, Refusal>>, spin: Duration) -> Self {
+    pub(crate) fn new(id: TaskId, record: oneshot::Receiver<Answer>, spin: Duration) -> Self {
         Self { id, record, spin }
     }
 

@@ -24,6 +24,7 @@
 //! This crate re-exports what an embedder needs of `axion-actors`.
 
 mod builder;
+mod completions;
 mod engine;
 mod error;
 pub mod flow;
@@ -34,30 +35,32 @@ mod settings;
 mod watch;
 mod workflows;
 
-pub use axion_actors::actors::messages::{Refusal, WorkflowGone, WorkflowRefusal};
+pub use axion_actors::actors::Completion;
+pub use axion_actors::actors::messages::{Answer, Refusal, WorkflowGone, WorkflowRefusal};
 pub use axion_actors::config::{
     Config, ConfigError, EngineKind, LogFilter, ScalingPolicy, WorkerConfig, parse_size, parse_time,
 };
 pub use axion_actors::model::workflow;
 pub use axion_actors::model::{
-    Attempt, AttemptRecord, Backoff, CapturedOutput, Cause, ComponentStatus, Components, EndedBy, EngineStatus,
-    ErrorKind, Event, EventKind, Generation, Health, HealthReport, HostLoad, InputQueue, Json, JsonError, KillReason,
-    LogLevel, NotBefore, Outcome, OutcomeCounts, OutputPart, OutputQueue, ParamsError, PoolKind, PoolStatus,
-    PostMortem, Priority, PriorityError, ProcessExit, ProcessPool, RetryPolicy, ScriptPath, Status, Stream, Task,
-    TaskCounts, TaskError, TaskId, TaskOptions, TaskRecord, Timings, UniqueKeyError, Usage, WorkerDownReason, WorkerId,
-    WorkerRef, WorkerStatus,
+    Attempt, AttemptRecord, Backoff, CapturedOutput, Cause, ComponentStatus, Components, Data, EndedBy, EngineStatus,
+    ErrorKind, Event, EventKind, Function, FunctionId, FunctionName, Generation, Health, HealthReport, HostLoad,
+    InputQueue, Json, JsonError, KillReason, LogLevel, NotBefore, Outcome, OutcomeCounts, OutputPart, OutputQueue,
+    ParamsError, Pickle, PoolKind, PoolStatus, PostMortem, Priority, PriorityError, ProcessExit, ProcessPool,
+    RetryPolicy, ScriptPath, Status, Stream, Task, TaskCounts, TaskError, TaskId, TaskOptions, TaskRecord, Timings,
+    UniqueKeyError, Usage, Work, WorkName, WorkerDownReason, WorkerId, WorkerRef, WorkerStatus,
 };
 pub use axion_actors::policy::graph::GraphError;
 pub use axion_actors::policy::scheduler::CancelAnswer;
 pub use axion_actors::policy::task_table::ExpiredBy;
 pub use axion_actors::process::{FolderError, GuardianError, PythonNotFound};
 pub use builder::EngineBuilder;
+pub use completions::Completions;
 pub use engine::{Engine, ShutdownReport};
 pub use error::{StartError, StatusError, SubmitError, SubmitManyError, WaitError};
 pub use handle::TaskHandle;
 pub use settings::{
     CONFIG_FILE, ConfigLoader, Invalid, LoadError, LoadedConfig, NamedBy, Origin, Place, Problem, RESERVED_VARIABLES,
-    SourceText, Trouble, config_reference, config_template,
+    SourceText, Trouble, config_reference, config_template, nearest_key,
 };
 pub use watch::{Events, Watched};
 pub use workflows::{WorkflowError, WorkflowHandle, WorkflowWaitError};

@@ -9,6 +9,7 @@ use std::time::Duration;
 use axion_actors::actors::messages::{
     Expand, Request, WorkflowGone, WorkflowRefusal, WorkflowRequest, WorkflowSubmission,
 };
+use axion_actors::model::Work;
 use axion_actors::model::workflow::{Step, WorkflowId, WorkflowRecord, WorkflowSpec};
 use tokio::sync::oneshot;
 
@@ -28,6 +29,12 @@ pub enum WorkflowError {
         step: String,
         /// Why.
         error: SubmitError,
+    },
+    /// One of its tasks is a function: what steps hand on is JSON.
+    #[error("step {step} runs a function: the steps of a workflow are scripts, which take and return JSON")]
+    NotAScript {
+        /// The step's name, else its task's id.
+        step: String,
     },
     /// It is wrong in itself, or the engine takes no workflows now.
     #[error(transparent)]
@@ -115,6 +122,9 @@ impl Engine {
     ) -> Result<WorkflowHandle, WorkflowError> {
         for step in &mut spec.steps {
             let title = step.title();
+            if !matches!(step.task().work(), Work::Script(_)) {
+                return Err(WorkflowError::NotAScript { step: title });
+            }
             let task = self.prepare(step.task().clone()).map_err(|error| WorkflowError::Task { step: title, error })?;
             step.set_task(task);
         }

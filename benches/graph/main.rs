@@ -66,7 +66,7 @@ fn run(graph: &mut Graph, data: &dyn Fn(Place) -> Bytes) -> usize {
         let Some((place, _task, _params)) = running.pop_front() else { break };
         count += 1;
         graph.started(place, Tick(count));
-        graph.ended(place, Outcome::Succeeded(Json(data(place))).into(), Tick(count + 1));
+        graph.ended(place, Outcome::Succeeded(Json(data(place)).into()).into(), Tick(count + 1));
     }
     assert!(finished && graph.state() == WorkflowState::Succeeded);
     usize::try_from(count).expect("small")

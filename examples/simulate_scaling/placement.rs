@@ -57,7 +57,7 @@ impl Placement {
 
     pub(crate) fn ended(&mut self, worker: WorkerRef, seq: Seq, ran: Duration, now: Tick) {
         let nanos = u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX);
-        let result = Ok(Json("null".into()));
+        let result = Ok(Json("null".into()).into());
         self.scheduler.reported(worker, vec![Report::Ended { seq, nanos, result, output: None }], now);
     }
 

@@ -183,7 +183,8 @@ impl Plan {
     /// Whether the task may have ended like this.
     pub(crate) fn check(&self, record: &TaskRecord, cancelled: bool) -> Result<(), String> {
         match &record.outcome {
-            Outcome::Succeeded(data) => {
+            Outcome::Succeeded(_) => {
+                let data = record.outcome.data().ok_or("its result is not JSON")?;
                 self.check_value(&data.parse().map_err(|error| error.to_string())?, record)?;
                 if self.kind == Kind::Print { self.check_output(record) } else { Ok(()) }
             }

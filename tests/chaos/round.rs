@@ -244,7 +244,7 @@ async fn outcome(handle: TaskHandle, notes: PathBuf, limit: Duration) -> (TaskId
 fn without_payload(record: &TaskRecord) -> TaskRecord {
     let mut record = record.clone();
     if let Outcome::Succeeded(data) = &mut record.outcome {
-        data.0 = Bytes::new();
+        *data = axion_core::Json(Bytes::new()).into();
     }
     record.output = None;
     record.earlier = Vec::new();

@@ -11,6 +11,7 @@ Standard library only, Python 3.8 and newer. One module per concern:
     coroutines what both do with an `async def`
     control    the thread that answers while tasks run
     scripts    loading script files and finding their entry point
+    functions  what the engine was given as a function, and how its values travel
     context    what a task gets as its second argument
     output     prints, attributed to their task
     values     JSON, and where in a value it fails

@@ -90,15 +90,17 @@ class Channel:
             held = held[at:]
 
     def _rest(self, held, size):
-        """Reads on until one large frame is whole."""
-        parts, have = [held], len(held)
-        while have < size:
-            more = os.read(self.data_in, min(size - have, 1 << 20))
-            if not more:
-                break
-            parts.append(more)
-            have += len(more)
-        return b"".join(parts)
+        """Reads on until one large frame is whole, straight into the place where it is used."""
+        whole = bytearray(size)
+        have = len(held)
+        whole[:have] = held
+        with memoryview(whole) as room:
+            while have < size:
+                more = os.readv(self.data_in, (room[have:],))
+                if not more:
+                    return held
+                have += more
+        return whole
 
     def send(self, frame):
         """Writes whole frames to the data pipe. A forked copy of the worker ends here instead."""
@@ -118,7 +120,8 @@ class Channel:
         while frame:
             self._amid = True
             try:
-                _write_all(self.data_out, frame)
+                for part in frame.parts if type(frame) is Segments else (frame,):
+                    _write_all(self.data_out, part)
             except BaseException as error:
                 raised = error
             finally:
@@ -159,6 +162,21 @@ class Channel:
             if not more:
                 return
             held += more
+
+
+class Segments:
+    """Bytes in several pieces that are written one after the other: large ones are never put together."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, parts):
+        self.parts = parts
+
+    def __len__(self):
+        return sum(map(len, self.parts))
+
+    def __radd__(self, head):
+        return Segments([head] + self.parts)
 
 
 def output_frames(seq, number, data):

@@ -10,7 +10,7 @@ _MESSAGE = 64 << 10  # characters, so at most 256 KiB: the smallest frame limit 
 class Context:
     """The running task's view of itself: who it is, and how to speak to the engine meanwhile."""
 
-    __slots__ = ("worker_id", "attempt", "cancelled", "_seq", "_id", "_channel", "_cancel", "_limit", "_begun", "_soft")
+    __slots__ = ("worker_id", "attempt", "cancelled", "_seq", "_id", "_channel", "_cancel", "_limit", "_begun", "_soft", "_work")
 
     # What the soft time limit raises, to catch it by: a TimeoutError.
     SoftTimeout = SoftTimeout
@@ -26,6 +26,7 @@ class Context:
         self._limit = limit
         self._begun = begun
         self._soft = False  # the soft time limit has passed
+        self._work = None  # how a threaded worker reads and writes its values
 
     @property
     def task_id(self):
@@ -61,7 +62,25 @@ def parse_run(body, start, end):
     params = script + size + 8
     if params > end:
         raise wire.WireError("a Run of %d bytes ends within its fields" % (end - start))
-    return seq, attempt, limit, task, body[script:params - 8], body[params:end]
+    path = body[script:params - 8]
+    if type(path) is not bytes:  # of a large frame
+        path = bytes(path)
+    return seq, attempt, limit, task, path, body[params:end]
 
 
+def parse_call(body, start, end):
+    """The fields of a `Call` frame: seq, attempt, limit, task, function, arguments.
+
+    Large arguments are a view of the buffer that they came in: they are never copied.
+    """
+    tag, seq, attempt, limit, task, function, size = _CALL(body, start)
+    at = start + _CALL_SIZE
+    if tag != wire.CALL_TAG or at + size != end:
+        raise wire.WireError("a Call of %d bytes ends within its fields" % (end - start))
+    arguments = body[at:end] if size < _LARGE else memoryview(body)[at:end]
+    return seq, attempt, limit, task, function, arguments
+
+
+_LARGE = 64 << 10
+_CALL, _CALL_SIZE = wire.CALL_HEAD.unpack_from, wire.CALL_HEAD.size
 _HEAD, _SIZE, _TAG = wire.RUN_HEAD.unpack_from, wire.RUN_HEAD.size, wire.RUN_TAG

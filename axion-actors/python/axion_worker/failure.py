@@ -32,6 +32,8 @@ class Kind:
     PARAMS_INVALID = 11
     CANCELLED = 12
     SOFT_TIMEOUT = 13
+    FUNCTION_NOT_LOADABLE = 14
+    INITIALIZER_FAILED = 15
 
 
 class TaskFailure(Exception):

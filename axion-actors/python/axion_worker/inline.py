@@ -16,7 +16,8 @@ from .context import Context, parse_run
 from .control import INTERRUPT_SIGNAL
 from .coroutines import awaited, cancel_all
 from .failure import Kind, SoftTimeout, TaskFailure, describe, leave
-from .values import dumps, loads
+from .functions import Functions, Works
+from .scripts import Script
 
 # Spares the usual result the search for an attribute.
 _PLAIN = frozenset((type(None), bool, int, float, str, list, tuple, dict))
@@ -26,7 +27,8 @@ class Inline:
     def __init__(self, channel, page, scripts, worker_id):
         self._channel = channel
         self._page = page
-        self._scripts = scripts
+        self._works = Works(scripts)
+        self._functions = Functions(lambda: self._running)
         self._worker_id = worker_id
         self._lock = allocate_lock()
         self._taken = 0  # the highest sequence number that has been started or dropped
@@ -107,17 +109,26 @@ class Inline:
 
     def serve(self):
         """Runs tasks until the engine closes the data pipe."""
-        channel, page, scripts, worker_id = self._channel, self._page, self._scripts, self._worker_id
+        channel, page, works, worker_id = self._channel, self._page, self._works, self._worker_id
         send, limit = channel.send, channel.frame_limit
         done, overhead = wire.DONE_HEAD.pack, wire.DONE_OVERHEAD
         raw = poll()
         raw.register(channel.raw_out, POLLIN)
         raw.register(channel.raw_err, POLLIN)
         look = raw.poll
-        call = last = batch = None  # the entry point found last, for which script in which read
+        run, hear = wire.RUN_TAG, self._functions.hear
+        # The entry point found last, for which script or function in which read, and how its values travel.
+        call = last = batch = loads = dumps = None
         (stdout, stderr), pending = self._streams, self._pending
         for body, start, end in channel.frames:
-            seq, attempt, time_limit, task, script, params = parse_run(body, start, end)
+            if body[start] == run:
+                seq, attempt, time_limit, task, script, params = parse_run(body, start, end)
+            else:
+                heard = hear(body, start, end)
+                if heard is None:
+                    continue
+                seq, attempt, time_limit, task, script, params = heard
+                heard = None
             self._taken = seq
             if self._dropping and self._is_dropped(seq):
                 continue
@@ -127,7 +138,8 @@ class Inline:
             try:
                 if script != last or batch != channel.batch:
                     last = None
-                    call = scripts.get(script, channel.batch).call
+                    found = works.get(script, channel.batch)
+                    call, loads, dumps = found.call, found.loads, found.dumps
                     last, batch = script, channel.batch
                 params = loads(params)
                 self._interruptible = True
@@ -146,7 +158,8 @@ class Inline:
                 frame = done(size + overhead, wire.DONE_TAG, seq, nanos, size) + data
             except BaseException as error:
                 self._interruptible = False
-                frame = failed(channel, error, seq, monotonic_ns() - begun)
+                work = Script if type(script) is bytes else script
+                frame = failed(channel, error, seq, monotonic_ns() - begun, work)
                 error = value = None
             if sys.stdout is not stdout or sys.stderr is not stderr:
                 output.restore(self._streams)
@@ -157,7 +170,7 @@ class Inline:
                 frame = output.captured(channel, seq, ready) + frame
             send(frame)
             # Only now may the next task start (L2); the page follows the result.
-            self._running = value = None
+            self._running = value = params = frame = data = None
             page[0] = 0
 
     def _await(self, coroutine, context):
@@ -185,16 +198,16 @@ class Inline:
         return value
 
 
-def failed(channel, error, seq, nanos):
+def failed(channel, error, seq, nanos, work):
     """A `Failed` frame; whatever an exception does while it is described, there is one."""
     if channel.closed:
         leave(error)
     try:
-        return wire.encode(wire.UP, "Failed", seq, nanos, describe(error))
+        return wire.encode(wire.UP, "Failed", seq, nanos, describe(error) + (work.raised(error),))
     except BaseException as inner:
-        words = (Kind.EXCEPTION, type(error).__name__, "its description failed with %s" % type(inner).__name__, "", [])
+        words = (Kind.EXCEPTION, type(error).__name__, "its description failed with %s" % type(inner).__name__, "", [], b"")
         return wire.encode(wire.UP, "Failed", seq, nanos, words)
 
 
 def too_large(size, limit):
-    return "the result is %d bytes of JSON, the frame limit is %d: write it to a file and return its path" % (size, limit)
+    return "the result is %d bytes, the frame limit is %d: write it to a file and return its path" % (size, limit)

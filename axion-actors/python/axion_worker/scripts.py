@@ -13,6 +13,7 @@ from types import ModuleType
 
 from .failure import Kind, TaskFailure
 from .library import First
+from .values import dumps, loads
 
 _CO_COROUTINE = 0x80
 _MOST = 256  # scripts a worker keeps; a program that writes a new one for each task must not fill it (L9)
@@ -25,6 +26,14 @@ class Script:
     """
 
     __slots__ = ("path", "folder", "stamp", "batch", "module", "call", "is_async")
+
+    loads = staticmethod(loads)
+    dumps = staticmethod(dumps)
+
+    @staticmethod
+    def raised(_error):
+        """A script's exception goes to the engine as text alone."""
+        return b""
 
 
 # What compiling bad source raises; before Python 3.9, one that is nested too deeply is a MemoryError.

@@ -16,8 +16,9 @@ from .context import Context, parse_run
 from .coroutines import awaited
 from .crew import Crew
 from .failure import Kind, SoftTimeout, TaskFailure
+from .functions import Functions, Works
 from .inline import failed, too_large
-from .values import dumps, loads
+from .scripts import Script
 
 _current = ContextVar("axion_task", default=None)
 
@@ -28,7 +29,8 @@ _MOST_TOLD = 4096  # scripts; when there are more, the engine is told anew (L9)
 class Threaded:
     def __init__(self, channel, page, scripts, worker_id, slots):
         self._channel = channel
-        self._scripts = scripts
+        self._works = Works(scripts)
+        self._functions = Functions(_current.get)
         self._load_locks = {}  # by script: one that takes long to load holds up only its own tasks
         self._told = {}  # script -> whether the engine believes it to be a coroutine
         self._loop_lock = threading.Lock()
@@ -106,10 +108,16 @@ class Threaded:
 
     def serve(self):
         """Hands tasks over until the engine closes the data pipe, then waits for them."""
-        channel, scripts = self._channel, self._scripts
+        channel, works = self._channel, self._works
         for body, start, end in channel.frames:
-            seq, attempt, limit, task, script, params = parse_run(body, start, end)
-            found = scripts.coroutine(script, channel.batch)
+            if body[start] == wire.RUN_TAG:
+                seq, attempt, limit, task, script, params = parse_run(body, start, end)
+            else:
+                heard = self._functions.hear(body, start, end)
+                if heard is None:
+                    continue
+                seq, attempt, limit, task, script, params = heard
+            found = works.coroutine(script, channel.batch)
             with self._lock:
                 self._seen = seq
                 if self._stopped:
@@ -121,14 +129,14 @@ class Threaded:
                 direct = (found is not None and script not in self._on_their_way and self._loop is not None
                           and len(params) <= _QUICK)
                 if direct:
-                    context = self._context(seq, attempt, limit, task)
+                    context = self._context(seq, attempt, limit, task, script)
                     self._begin(context)
                 else:
                     self._waiting[seq] = attempt, limit, task, script, params, channel.batch
                     self._set_out(script)
-                    new = not self._tasks.has_room() and not scripts.is_plain(script) and self._look_ahead(script, seq)
+                    new = not self._tasks.has_room() and not works.is_plain(script) and self._look_ahead(script, seq)
             if direct:
-                self._loop.start(self, context, found.call, params)
+                self._loop.start(self, context, found, params)
                 continue
             self._tasks.put(seq, self)
             if new:
@@ -137,8 +145,10 @@ class Threaded:
             while self._waiting or self._running:
                 self._drained.wait()
 
-    def _context(self, seq, attempt, limit, task):
-        return Context(self._channel, self._worker_id, seq, attempt, task, limit, monotonic_ns())
+    def _context(self, seq, attempt, limit, task, script):
+        context = Context(self._channel, self._worker_id, seq, attempt, task, limit, monotonic_ns())
+        context._work = Script if type(script) is bytes else script
+        return context
 
     def _begin(self, context):
         """From here on a task has started, and can be cancelled but not revoked."""
@@ -186,7 +196,7 @@ class Threaded:
                 self._drained.notify_all()
                 return
             attempt, limit, task, script, params, batch = taken
-            context = self._context(seq, attempt, limit, task)
+            context = self._context(seq, attempt, limit, task, script)
             self._begin(context)
         token = _current.set(context)
         try:
@@ -204,13 +214,13 @@ class Threaded:
 
     def _load(self, script, batch):
         with self._load_locks.setdefault(script, threading.Lock()):
-            return self._scripts.get(script, batch)
+            return self._works.get(script, batch)
 
     def _run(self, context, found, script, params):
         """Runs a task to its end, or hands the coroutine that it is to the loop."""
         error = value = None
         try:
-            params = loads(params)
+            params = found.loads(params)
             try:
                 self._enter_user_code(context)
                 if context._soft:
@@ -229,12 +239,12 @@ class Threaded:
 
     def _tell(self, seq, script, found):
         """Tells the engine whether a script is a coroutine, before its result, when that is new."""
-        told = self._told
-        if found.is_async is None or told.get(script) is found.is_async:
+        told, key = self._told, script if type(script) is bytes else script.id
+        if found.is_async is None or told.get(key) is found.is_async:
             return
         if len(told) >= _MOST_TOLD:
             told.clear()
-        told[script] = found.is_async
+        told[key] = found.is_async
         self._channel.emit("Loaded", seq, found.is_async)
 
     # In the loaders.
@@ -253,7 +263,7 @@ class Threaded:
                 if waiting is None:
                     continue
                 attempt, limit, task, _, params, batch = waiting
-                context = self._context(seq, attempt, limit, task)
+                context = self._context(seq, attempt, limit, task, script)
                 self._page.enter(seq)  # the script's own code runs: it is to blame for what that does (L5)
             token = _current.set(context)
             try:
@@ -305,14 +315,14 @@ class Threaded:
         try:
             if error is not None:
                 raise error
-            data = dumps(value)
+            data = context._work.dumps(value)
             size = len(data)
             if size + wire.DONE_OVERHEAD > limit:
                 raise TaskFailure(Kind.RESULT_TOO_LARGE, too_large(size, limit))
             frame = wire.DONE_HEAD.pack(
                 size + wire.DONE_OVERHEAD, wire.DONE_TAG, seq, monotonic_ns() - begun, size) + data
         except BaseException as problem:
-            frame = failed(self._channel, problem, seq, monotonic_ns() - begun)
+            frame = failed(self._channel, problem, seq, monotonic_ns() - begun, context._work)
         if self._pending:
             frame = output.unfinished(self._channel, self._pending, seq) + frame
         self._channel.send(frame)
@@ -378,14 +388,14 @@ class Loop:
                 # A SystemExit in what a task started, which asyncio lets through: no other task's business.
                 pass
 
-    def start(self, server, context, call, params):
+    def start(self, server, context, found, params):
         """Runs a task whose entry point is a coroutine function: the call itself does nothing yet."""
         def start():
             _current.set(context)
             try:
                 if context._soft:
                     raise SoftTimeout
-                value = call(loads(params), context)
+                value = found.call(found.loads(params), context)
             except BaseException as error:
                 server._finish(context, error, None)
                 return

@@ -8,14 +8,14 @@ precompiled layouts at the end, which the golden frames hold equal to the tables
 
 from _struct import Struct
 
-PROTOCOL = 3
+PROTOCOL = 4
 
 _NUMBERS = {"u8": Struct("<B"), "u32": Struct("<I"), "u64": Struct("<Q"), "f64": Struct("<d")}
 _U32, _U64 = _NUMBERS["u32"], _NUMBERS["u64"]
 
 CAUSE = (("exception", "text"), ("message", "text"))
 FAILURE = (("kind", "u32"), ("exception", "text"), ("message", "text"), ("traceback", "text"),
-           ("causes", [CAUSE]))
+           ("causes", [CAUSE]), ("raised", "bytes"))
 
 # Data pipe, engine to child.
 DOWN = (
@@ -23,6 +23,10 @@ DOWN = (
                    ("frame_limit", "u64"))),
     ("Run", (("seq", "u64"), ("attempt", "u32"), ("limit", "u64"), ("task", "id"), ("script", "bytes"),
              ("params", "bytes"))),
+    ("Define", (("function", "id"), ("code", "bytes"))),
+    ("Forget", (("function", "id"),)),
+    ("Call", (("seq", "u64"), ("attempt", "u32"), ("limit", "u64"), ("task", "id"), ("function", "id"),
+              ("arguments", "bytes"))),
 )
 # Data pipe, child to engine.
 UP = (
@@ -146,6 +150,9 @@ def _get(body, at, kind):
 # and the parameters, which end the frame.
 RUN_TAG, CONFIGURE_TAG = 1, 0
 RUN_HEAD = Struct("<IQIQ16sQ")
+# `Call` up to its arguments, which end the frame.
+CALL_TAG = 4
+CALL_HEAD = Struct("<IQIQ16s16sQ")
 # `Done` up to its data, with the frame's length in front.
 DONE_HEAD = Struct("<IIQQQ")
 DONE_TAG = 1

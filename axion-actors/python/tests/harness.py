@@ -33,7 +33,7 @@ PACKAGE = "_axion_worker_test"
 MARK = "AXION_TEST_RUN"
 RUN = uuid.uuid4().hex
 
-Failure = collections.namedtuple("Failure", "kind exception message traceback causes")
+Failure = collections.namedtuple("Failure", "kind exception message traceback causes raised")
 
 
 def install(folder):

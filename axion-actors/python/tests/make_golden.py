@@ -43,24 +43,26 @@ def f64(number):
     return bytes.fromhex(F64[number])
 
 
-def failure(kind, exception, message, traceback, causes):
+def failure(kind, exception, message, traceback, causes, raised):
     return (u32(kind) + text(exception) + text(message) + text(traceback) + u64(len(causes))
-            + b"".join(text(name) + text(words) for name, words in causes))
+            + b"".join(text(name) + text(words) for name, words in causes) + raw(bytes.fromhex(raised)))
 
 
 _FAILURES = (
-    [0, "", "", "", []],
+    [0, "", "", "", [], ""],
     [0, "ValueError", "bad: ü", "Traceback (most recent call last):\n  File \"/s/a.py\", line 2, in main\n",
-     [["KeyError", "'key'"], ["helper.Broken", ""]]],
-    [12, "asyncio.exceptions.CancelledError", "the task was cancelled", "", []],
-    [13, "名", "\0", "\U0001f40d", [["", ""]]],
+     [["KeyError", "'key'"], ["helper.Broken", ""]], b"\x80\x05N.".hex()],
+    [12, "asyncio.exceptions.CancelledError", "the task was cancelled", "", [], ""],
+    [13, "名", "\0", "\U0001f40d", [["", ""]], b"\0\xff".hex()],
+    [14, "", "", "", [], ""],
+    [15, "", "", "", [], ""],
 )
 
 FRAMES = [
-    ("DOWN", "Configure", [3, "cpu-0", 1, 0, 67108864],
-     frame(u32(0), u32(3), text("cpu-0"), u32(1), u32(0), u64(67108864))),
-    ("DOWN", "Configure", [3, "io-1", 20, 200, 1048576],
-     frame(u32(0), u32(3), text("io-1"), u32(20), u32(200), u64(1048576))),
+    ("DOWN", "Configure", [4, "cpu-0", 1, 0, 67108864],
+     frame(u32(0), u32(4), text("cpu-0"), u32(1), u32(0), u64(67108864))),
+    ("DOWN", "Configure", [4, "io-1", 20, 200, 1048576],
+     frame(u32(0), u32(4), text("io-1"), u32(20), u32(200), u64(1048576))),
     ("DOWN", "Configure", [U32_MAX, "", U32_MAX, U32_MAX, U64_MAX],
      frame(u32(0), u32(U32_MAX), text(""), u32(U32_MAX), u32(U32_MAX), u64(U64_MAX))),
     ("DOWN", "Run", [1, 1, 0, TASK, b"/s/a.py".hex(), b"{}".hex()],
@@ -70,8 +72,18 @@ FRAMES = [
     ("DOWN", "Run", [U64_MAX, U32_MAX, U64_MAX, "ff" * 16, b"/sp\xc3\xa4\xc3\x9f/\xff.py".hex(), b'{"n": [1, "\xc3\xbc"]}'.hex()],
      frame(u32(1), u64(U64_MAX), u32(U32_MAX), u64(U64_MAX), b"\xff" * 16, raw(b"/sp\xc3\xa4\xc3\x9f/\xff.py"),
            raw(b'{"n": [1, "\xc3\xbc"]}'))),
-    ("UP", "Ready", [3, 4242, "3.11.7", b"/usr/bin/python3".hex()],
-     frame(u32(0), u32(3), u32(4242), text("3.11.7"), raw(b"/usr/bin/python3"))),
+    ("DOWN", "Define", ["00112233445566778899aabbccddeeff", b"\x80\x05code.".hex()],
+     frame(u32(2), bytes.fromhex("00112233445566778899aabbccddeeff"), raw(b"\x80\x05code."))),
+    ("DOWN", "Define", ["00" * 16, ""], frame(u32(2), bytes(16), raw(b""))),
+    ("DOWN", "Forget", ["00112233445566778899aabbccddeeff"],
+     frame(u32(3), bytes.fromhex("00112233445566778899aabbccddeeff"))),
+    ("DOWN", "Call", [1, 1, 0, TASK, "00112233445566778899aabbccddeeff", b"\x80\x05).".hex()],
+     frame(u32(4), u64(1), u32(1), u64(0), bytes.fromhex(TASK), bytes.fromhex("00112233445566778899aabbccddeeff"),
+           raw(b"\x80\x05)."))),
+    ("DOWN", "Call", [U64_MAX, U32_MAX, U64_MAX, "ff" * 16, "ff" * 16, ""],
+     frame(u32(4), u64(U64_MAX), u32(U32_MAX), u64(U64_MAX), b"\xff" * 16, b"\xff" * 16, raw(b""))),
+    ("UP", "Ready", [4, 4242, "3.11.7", b"/usr/bin/python3".hex()],
+     frame(u32(0), u32(4), u32(4242), text("3.11.7"), raw(b"/usr/bin/python3"))),
     ("UP", "Ready", [U32_MAX, U32_MAX, "", ""],
      frame(u32(0), u32(U32_MAX), u32(U32_MAX), text(""), raw(b""))),
     ("UP", "Done", [1, 12345, b"null".hex()],
@@ -82,7 +94,7 @@ FRAMES = [
      frame(u32(1), u64(258), u64(0), raw(b'{"a": "\\ud83d\\ude00"}'))),
 ] + [
     ("UP", "Failed", [seq, nanos, fields], frame(u32(2), u64(seq), u64(nanos), failure(*fields)))
-    for (seq, nanos), fields in zip([(0, 0), (7, 1000), (8, 2 ** 40), (U64_MAX, U64_MAX)], _FAILURES)
+    for (seq, nanos), fields in zip([(0, 0), (7, 1000), (8, 2 ** 40), (U64_MAX, U64_MAX), (9, 1), (10, 1)], _FAILURES)
 ] + [
     ("UP", "Output", [3, 0, b"line\n".hex()], frame(u32(3), u64(3), u32(0), raw(b"line\n"))),
     ("UP", "Output", [0, 1, b"\x00\xff\xc3".hex()], frame(u32(3), u64(0), u32(1), raw(b"\x00\xff\xc3"))),

@@ -29,7 +29,7 @@ class SoftLimit(Case):
                 print("ready")
                 time.sleep(1000)
         """, slots=1, at="time.sleep(1000)")
-        kind, exception, message, traceback, _ = worker.failure(seq)
+        kind, exception, message, traceback, _, _ = worker.failure(seq)
         self.assertEqual(kind, SOFT)
         self.assertIn("soft time limit", message)
         self.assertIn("time.sleep(1000)", traceback)

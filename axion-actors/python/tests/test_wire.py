@@ -8,7 +8,7 @@ import unittest
 
 import make_golden
 from harness import PYTHON_FOLDER, wire
-from axion_worker.context import parse_run
+from axion_worker.context import parse_call, parse_run
 
 GOLDEN = os.path.join(os.path.dirname(PYTHON_FOLDER), "golden", "frames.json")
 TABLES = {"DOWN": wire.DOWN, "UP": wire.UP, "CONTROL_DOWN": wire.CONTROL_DOWN, "CONTROL_UP": wire.CONTROL_UP}
@@ -19,9 +19,16 @@ def frames():
     with open(GOLDEN, encoding="utf-8") as file:
         for entry in json.load(file):
             fields = dict(TABLES[entry["table"]])[entry["name"]]
-            values = [bytes.fromhex(value) if kind in ("bytes", "id") else value
-                      for (_, kind), value in zip(fields, entry["values"])]
+            values = [_read(kind, value) for (_, kind), value in zip(fields, entry["values"])]
             yield entry["table"], entry["name"], values, bytes.fromhex(entry["hex"])
+
+
+def _read(kind, value):
+    if kind in ("bytes", "id"):
+        return bytes.fromhex(value)
+    if isinstance(kind, tuple):
+        return [_read(inner, part) for (_, inner), part in zip(kind, value)]
+    return value
 
 
 class Golden(unittest.TestCase):
@@ -62,16 +69,25 @@ class Golden(unittest.TestCase):
         for values, data in runs:
             # In the midst of other frames, as they lie in one read.
             self.assertEqual(list(parse_run(b"before" + data + b"after", 10, 6 + len(data))), values)
+        calls = [(values, data) for _, name, values, data in frames() if name == "Call"]
+        for values, data in calls:
+            self.assertEqual(list(parse_call(b"before" + data + b"after", 10, 6 + len(data))), values)
         done = [(values, data) for _, name, values, data in frames() if name == "Done"]
         for (seq, nanos, result), data in done:
             head = wire.DONE_HEAD.pack(len(result) + wire.DONE_OVERHEAD, wire.DONE_TAG, seq, nanos, len(result))
             self.assertEqual(head + result, data)
-        self.assertTrue(runs and done)
+        self.assertTrue(runs and calls and done)
 
     def test_the_fast_reader_refuses_what_the_slow_one_refuses(self):
         for table, name, _, data in frames():
             if table == "DOWN" and name != "Run":
                 self.assertRaises(wire.WireError, parse_run, data + bytes(100), 4, len(data))
+            if table == "DOWN" and name != "Call":
+                self.assertRaises(wire.WireError, parse_call, data + bytes(100), 4, len(data))
+            if name == "Call":
+                behind = data + bytes(100)
+                for end in range(4, 4 + wire.CALL_HEAD.size):
+                    self.assertRaises(wire.WireError, parse_call, behind, 4, end)
             if name == "Run":
                 behind = data + bytes(100)
                 for end in range(4, 4 + wire.RUN_HEAD.size + 8):
@@ -133,11 +149,12 @@ class NoFrames(unittest.TestCase):
                 else:
                     body[at:] = b""
             outcomes[self._decodes(TABLES[table], bytes(body))] += 1
-            padded = bytes(4) + bytes(body) + bytes(60)
-            try:
-                parse_run(padded, 4, 4 + len(body))
-            except wire.WireError:
-                pass
+            padded = bytes(4) + bytes(body) + bytes(80)
+            for parse in parse_run, parse_call:
+                try:
+                    parse(padded, 4, 4 + len(body))
+                except wire.WireError:
+                    pass
         self.assertGreater(min(outcomes.values()), 100, "the fuzz is too wild or too tame")
 
     def _decodes(self, table, body):

@@ -172,7 +172,7 @@ impl Dispatcher {
             Err(Known::Id) => {
                 match waiter {
                     Waiter::Handle(reply) => {
-                        let _ = reply.send(Err(Refusal::DuplicateId));
+                        reply.send(Err(Refusal::DuplicateId));
                     }
                     Waiter::Step(step) => self.news.push(News::Refused(step)),
                     Waiter::Workflow(_) => {}
@@ -205,7 +205,7 @@ impl Dispatcher {
         };
         match (waiter, answer) {
             (Waiter::Handle(reply), answer) => {
-                let _ = reply.send(answer);
+                reply.send(answer);
             }
             (waiter, Ok(record)) => self.tell(waiter, &record),
             (Waiter::Step(_) | Waiter::Workflow(_), Err(_)) => {}
@@ -216,7 +216,7 @@ impl Dispatcher {
         match waiter {
             // Nobody may be waiting any more; the record is kept all the same.
             Waiter::Handle(reply) => {
-                let _ = reply.send(Ok(record.clone()));
+                reply.send(Ok(record.clone()));
             }
             Waiter::Step(step) => self.news.push(News::Ended(step, record.clone())),
             Waiter::Workflow(id) => self.news.push(News::External(id, record.clone())),
@@ -387,6 +387,9 @@ impl StreamHandler<Vec<Request>> for Dispatcher {
                 Request::Await { id, reply } => self.await_record(id, Waiter::Handle(reply)),
                 Request::Cancel { id, reply } => {
                     let _ = reply.send(self.scheduler.cancel(id, self.cancel_grace, now));
+                }
+                Request::Withdraw { id, reply } => {
+                    let _ = reply.send(self.scheduler.withdraw(id, now));
                 }
                 Request::Drain { reply } => self.drains.push(reply),
                 Request::Status { reply } => curious.push(reply),

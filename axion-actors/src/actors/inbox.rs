@@ -135,6 +135,7 @@ mod tests {
 
     use super::super::messages::Submission;
     use super::*;
+    use crate::actors::messages::Reply;
     use crate::model::Task;
 
     #[actix::test]
@@ -142,7 +143,7 @@ mod tests {
         let (sender, inbox) = inbox().expect("a pipe");
         let submission = || {
             let (reply, _) = oneshot::channel();
-            Submission { task: Task::script("/a.py"), reply, accepted: None }
+            Submission { task: Task::script("/a.py"), reply: Reply::One(reply), accepted: None }
         };
         for _ in 0..10 {
             let piece = (0..256).map(|_| submission()).collect();

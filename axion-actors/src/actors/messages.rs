@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 
+use super::completions::Ticket;
 use crate::model::workflow::{Step, WorkflowId, WorkflowRecord, WorkflowSpec};
 use crate::model::{
     HostLoad, Json, KillReason, PoolKind, PoolStatus, Seq, Status, Task, TaskError, TaskId, TaskRecord, WorkerRef,
@@ -41,6 +42,13 @@ pub enum Request {
         id: TaskId,
         /// Gets what becomes of it.
         reply: oneshot::Sender<CancelAnswer>,
+    },
+    /// End a task if it has not been sent to a worker.
+    Withdraw {
+        /// Which.
+        id: TaskId,
+        /// Gets whether it has been ended.
+        reply: oneshot::Sender<bool>,
     },
     /// Say how everything is.
     Status {
@@ -154,8 +162,33 @@ pub struct Submission {
     pub accepted: Option<oneshot::Sender<TaskId>>,
 }
 
+/// A record, or why there is none.
+pub type Answer = Result<Arc<TaskRecord>, Refusal>;
+
 /// Where a record goes. Dropped without an answer only if the engine itself fails.
-pub type Reply = oneshot::Sender<Result<Arc<TaskRecord>, Refusal>>;
+#[derive(Debug)]
+pub enum Reply {
+    /// To somebody who waits for this task alone.
+    One(oneshot::Sender<Answer>),
+    /// To somebody who waits for many.
+    Many(Ticket),
+}
+
+impl Reply {
+    /// Hands the answer over.
+    pub fn send(self, answer: Answer) {
+        match self {
+            Self::One(sender) => drop(sender.send(answer)),
+            Self::Many(ticket) => ticket.answer(answer),
+        }
+    }
+
+    /// Nobody waits for it any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::One(sender) if sender.is_closed())
+    }
+}
 
 /// Why there is no record to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -13,6 +13,7 @@
 
 mod admission;
 mod autoscaler;
+mod completions;
 mod dispatcher;
 mod events;
 mod inbox;
@@ -23,6 +24,7 @@ mod workflows;
 
 pub use admission::{Admission, AdmissionClosed, NoRoom};
 pub use autoscaler::Autoscaler;
+pub use completions::{Completion, CompletionQueue, Ticket, TicketOffice, completions};
 pub use dispatcher::Dispatcher;
 pub use events::EventBus;
 pub use inbox::{Inbox, InboxSender, inbox};

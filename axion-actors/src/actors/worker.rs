@@ -12,9 +12,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::events::EventBus;
 use super::messages::{Order, Reports, Retire, WorkerDown, WorkerReady};
 use crate::model::{
-    CapturedOutput, EndedBy, EventKind, Json, KillReason, LogLevel, PostMortem, ProcessExit, ScriptPath, Seq, Stream,
-    TaskError, TaskId, WorkerDownReason, WorkerRef,
+    CapturedOutput, Data, EndedBy, EventKind, Json, KillReason, LogLevel, Pickle, PostMortem, ProcessExit, Seq, Stream,
+    TaskError, TaskId, Work, WorkName, WorkerDownReason, WorkerRef,
 };
+use crate::policy::functions::KnownFunctions;
 use crate::policy::scheduler::{Departure, Report, RunTask};
 use crate::process::{self, Child, ChildEvent, ChildExit, EXIT_TOO_OLD, ExitCause, Launched};
 use crate::wire::{ControlDown, ControlUp, Down, Failure, PROTOCOL, Up};
@@ -32,6 +33,8 @@ pub struct Worker {
     killing: Option<KillReason>,
     /// What was sent and not answered, by ascending number.
     in_flight: VecDeque<Sent>,
+    /// What the child has been sent the code of.
+    functions: KnownFunctions,
     outputs: FxHashMap<Seq, Box<CapturedOutput>>,
     /// The last of what all its tasks wrote, by stream.
     tails: [Tail; 2],
@@ -51,7 +54,7 @@ pub struct Worker {
 struct Sent {
     seq: Seq,
     task: TaskId,
-    script: ScriptPath,
+    work: WorkName,
 }
 
 /// What a worker needs to know of the configuration.
@@ -122,6 +125,7 @@ impl Worker {
             events: Some(launched.events),
             killing: None,
             in_flight: VecDeque::new(),
+            functions: KnownFunctions::default(),
             outputs: FxHashMap::default(),
             tails: Default::default(),
             settings,
@@ -157,7 +161,7 @@ impl Worker {
         }
         match message {
             Up::Ready { protocol, pid, python, .. } => self.ready(protocol, pid, python)?,
-            Up::Done { seq, nanos, data } => reports.push(self.end(seq, nanos, Ok(Json(data)))?),
+            Up::Done { seq, nanos, data } => reports.push(self.end(seq, nanos, Ok(data))?),
             Up::Failed { seq, nanos, failure } => {
                 reports.push(self.end(seq, nanos, Err(Box::new(into_error(failure))))?);
             }
@@ -190,18 +194,23 @@ impl Worker {
         Ok(())
     }
 
-    fn end(&mut self, seq: Seq, nanos: u64, result: Result<Json, Box<TaskError>>) -> Result<Report, String> {
-        let at = self.position(seq).ok_or_else(|| format!("a result of attempt {seq}, which it was not sent"))?;
-        self.in_flight.remove(at);
+    fn end(&mut self, seq: Seq, nanos: u64, result: Result<Bytes, Box<TaskError>>) -> Result<Report, String> {
+        let at = self.position(seq);
+        let sent = at.and_then(|at| self.in_flight.remove(at));
+        let work = sent.ok_or_else(|| format!("a result of attempt {seq}, which it was not sent"))?.work;
         self.ended += 1;
+        let result = result.map(|data| match work {
+            WorkName::Script(_) => Data::Json(Json(data)),
+            WorkName::Function(_) => Data::Pickle(Pickle(data)),
+        });
         Ok(Report::Ended { seq, nanos, result, output: self.outputs.remove(&seq) })
     }
 
-    /// It may only speak of the script of a task that it runs (L8).
+    /// It may only speak of the script or function of a task that it runs (L8).
     fn learned(&self, seq: Seq, coroutine: bool) -> Result<Report, String> {
         let at =
-            self.position(seq).ok_or_else(|| format!("a script loaded for attempt {seq}, which it was not sent"))?;
-        Ok(Report::Learned { script: self.in_flight[at].script.clone(), coroutine })
+            self.position(seq).ok_or_else(|| format!("something loaded for attempt {seq}, which it was not sent"))?;
+        Ok(Report::Learned { work: self.in_flight[at].work.clone(), coroutine })
     }
 
     fn position(&self, seq: Seq) -> Option<usize> {
@@ -315,12 +324,17 @@ impl Worker {
         if !matches!(self.state, State::Ready) {
             return;
         }
-        self.in_flight.extend(tasks.iter().map(|task| Sent {
-            seq: task.seq,
-            task: task.id,
-            script: task.script.clone(),
-        }));
-        let messages: Vec<Down> = tasks.into_iter().map(into_message).collect();
+        self.in_flight.extend(tasks.iter().map(|task| Sent { seq: task.seq, task: task.id, work: task.work.name() }));
+        let mut messages = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            if let Work::Function(function) = &task.work {
+                let forget = |id| messages.push(Down::Forget { function: id });
+                if self.functions.needs(function, forget) {
+                    messages.push(Down::Define { function: function.id(), code: function.code().clone() });
+                }
+            }
+            messages.push(into_message(task));
+        }
         self.child.send(&messages);
     }
 
@@ -434,13 +448,14 @@ fn start_failure(cause: ExitCause, stderr: &str) -> WorkerDownReason {
 }
 
 fn into_message(task: RunTask) -> Down {
-    Down::Run {
-        seq: task.seq,
-        attempt: task.attempt,
-        task: *task.id.0.as_bytes(),
-        script: task.script,
-        params: task.params,
-        limit: task.limit.map_or(0, |limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)),
+    let RunTask { seq, attempt, id, work, params, limit, .. } = task;
+    let (task, limit) =
+        (*id.0.as_bytes(), limit.map_or(0, |limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)));
+    match work {
+        Work::Script(script) => Down::Run { seq, attempt, limit, task, script, params },
+        Work::Function(function) => {
+            Down::Call { seq, attempt, limit, task, function: function.id(), arguments: params }
+        }
     }
 }
 
@@ -450,6 +465,7 @@ fn into_error(failure: Failure) -> TaskError {
         exception: text(failure.exception),
         traceback: text(failure.traceback),
         causes: failure.causes,
+        raised: (!failure.raised.is_empty()).then_some(Pickle(failure.raised)),
         ..TaskError::new(failure.kind.into(), failure.message)
     }
 }

@@ -10,11 +10,12 @@ mod status;
 mod task;
 mod time;
 mod trim;
+mod work;
 pub mod workflow;
 
 pub use event::{Event, EventKind, LogLevel, Stream, WorkerDownReason};
 pub use ids::{Attempt, Generation, PoolKind, Seq, TaskId, WorkerId, WorkerRef};
-pub use outcome::{Cause, ErrorKind, Json, JsonError, Outcome, TaskError};
+pub use outcome::{Cause, Data, ErrorKind, Json, JsonError, Outcome, Pickle, TaskError};
 pub use postmortem::{EndedBy, KillReason, PostMortem, ProcessExit, Usage};
 pub use record::{AttemptRecord, CapturedOutput, OutputPart, TaskRecord, Timings};
 pub use retry::{Backoff, RetryPolicy};
@@ -24,3 +25,4 @@ pub use status::{
 };
 pub use task::{NotBefore, ParamsError, Priority, PriorityError, ScriptPath, Task, TaskOptions, UniqueKeyError};
 pub use time::{Clock, Tick};
+pub use work::{Function, FunctionId, FunctionName, Work, WorkKey, WorkName};

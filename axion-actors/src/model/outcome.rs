@@ -47,11 +47,61 @@ impl Serialize for Json {
     }
 }
 
+/// What a function returned, pickled as `docs/wire-protocol.md` says. The engine never looks into it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pickle(pub Bytes);
+
+impl fmt::Debug for Pickle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<a pickle of {} bytes>", self.0.len())
+    }
+}
+
+/// What a task returned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// A script's result.
+    Json(Json),
+    /// A function's result.
+    Pickle(Pickle),
+}
+
+impl Data {
+    /// Its bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        match self {
+            Self::Json(Json(bytes)) | Self::Pickle(Pickle(bytes)) => bytes,
+        }
+    }
+
+    /// As JSON, if it is that.
+    #[must_use]
+    pub fn into_json(self) -> Option<Json> {
+        match self {
+            Self::Json(json) => Some(json),
+            Self::Pickle(_) => None,
+        }
+    }
+}
+
+impl From<Json> for Data {
+    fn from(json: Json) -> Self {
+        Self::Json(json)
+    }
+}
+
+impl From<Pickle> for Data {
+    fn from(pickle: Pickle) -> Self {
+        Self::Pickle(pickle)
+    }
+}
+
 /// The one end of a task (L1).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// The entry point returned; its value as JSON.
-    Succeeded(Json),
+    /// The script's entry point, or the function, returned; its value.
+    Succeeded(Data),
     /// The task ran and failed, or could not be run.
     Failed(Box<TaskError>),
     /// It reached its time limit.
@@ -83,12 +133,30 @@ impl Outcome {
         matches!(self, Self::Succeeded(_))
     }
 
-    /// The result, of a success.
+    /// The result, of a script that succeeded.
     #[must_use]
     pub fn data(&self) -> Option<&Json> {
         match self {
-            Self::Succeeded(data) => Some(data),
+            Self::Succeeded(Data::Json(data)) => Some(data),
             _ => None,
+        }
+    }
+
+    /// The result, of a function that succeeded.
+    #[must_use]
+    pub fn pickle(&self) -> Option<&Pickle> {
+        match self {
+            Self::Succeeded(Data::Pickle(data)) => Some(data),
+            _ => None,
+        }
+    }
+
+    /// The bytes of the result; 0 of anything but a success.
+    #[must_use]
+    pub fn data_size(&self) -> usize {
+        match self {
+            Self::Succeeded(data) => data.bytes().len(),
+            _ => 0,
         }
     }
 
@@ -147,6 +215,10 @@ pub enum ErrorKind {
     ResultTooLarge,
     /// The parameters cannot be read by this interpreter.
     ParamsInvalid,
+    /// The function cannot be loaded by this interpreter.
+    FunctionNotLoadable,
+    /// What was to prepare the worker for functions failed.
+    InitializerFailed,
     /// The soft time limit raised its exception in the task, which did not catch it.
     SoftTimeout,
     /// The task was still running at its time limit and was killed.
@@ -197,6 +269,9 @@ pub struct TaskError {
     /// The exceptions behind it, nearest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<Cause>,
+    /// The exception of a function, pickled: only Python can read it, and only where its class is known.
+    #[serde(skip)]
+    pub raised: Option<Pickle>,
     /// What is known of the worker process, if it was ended or died.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub post_mortem: Option<Box<PostMortem>>,
@@ -206,7 +281,15 @@ impl TaskError {
     /// An error that the engine found, without an exception.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), exception: None, traceback: None, causes: Vec::new(), post_mortem: None }
+        Self {
+            kind,
+            message: message.into(),
+            exception: None,
+            traceback: None,
+            causes: Vec::new(),
+            raised: None,
+            post_mortem: None,
+        }
     }
 
     /// About how many bytes of memory it holds.
@@ -218,7 +301,8 @@ impl TaskError {
             .as_ref()
             .map_or(0, |it| size_of::<PostMortem>() + it.stdout_tail.len() + it.stderr_tail.len() + text(&it.stacks));
         let causes: usize = self.causes.iter().map(|cause| cause.exception.len() + cause.message.len()).sum();
-        size_of::<Self>() + self.message.len() + text(&self.exception) + text(&self.traceback) + causes + tails
+        let raised = self.raised.as_ref().map_or(0, |it| it.0.len());
+        size_of::<Self>() + self.message.len() + text(&self.exception) + text(&self.traceback) + causes + raised + tails
     }
 
     /// How the worker process ended, if that is why.

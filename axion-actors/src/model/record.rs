@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::ids::{Attempt, PoolKind, TaskId, WorkerRef};
 use super::outcome::{Outcome, TaskError};
-use super::task::ScriptPath;
+use super::work::WorkName;
 
 /// When things happened, in wall time. `started` and `finished` of the last attempt; a task that
 /// never started has no `started`.
@@ -156,8 +156,8 @@ fn worker_id<S: Serializer>(worker: &WorkerRef, serializer: S) -> Result<S::Ok, 
 pub struct TaskRecord {
     /// The task.
     pub id: TaskId,
-    /// Its script.
-    pub script: ScriptPath,
+    /// Its script or function.
+    pub work: WorkName,
     /// The pool it was for.
     pub pool: PoolKind,
     /// How it ended.
@@ -184,7 +184,7 @@ impl TaskRecord {
     /// About how many bytes of memory the record holds, for the bound on kept results (L9).
     #[must_use]
     pub fn weight(&self) -> usize {
-        let data = self.outcome.data().map_or(0, |data| data.0.len());
+        let data = self.outcome.data_size();
         let error = self.outcome.error().map_or(0, TaskError::weight);
         let earlier: usize = self.earlier.iter().map(AttemptRecord::weight).sum();
         let output = self.output.as_ref().map_or(0, |it| it.stdout.len() + it.stderr.len());
@@ -197,7 +197,7 @@ impl Serialize for TaskRecord {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut record = serializer.serialize_struct("TaskRecord", 16)?;
         record.serialize_field("id", &self.id)?;
-        record.serialize_field("script", &self.script)?;
+        record.serialize_field("script", &self.work)?;
         record.serialize_field("pool", &self.pool)?;
         record.serialize_field("outcome", self.outcome.name())?;
         record.serialize_field("data", &self.outcome.data())?;

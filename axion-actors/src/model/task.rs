@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::ids::{PoolKind, TaskId};
 use super::retry::RetryPolicy;
+use super::work::{Function, Work};
 
 /// The absolute path of a script. Cheap to clone and, unlike a `Path`, cheap to hash.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -157,7 +158,7 @@ impl Default for TaskOptions {
 /// Not behind an `Arc` that all tasks would count up and down from different threads.
 static NOTHING_SPECIAL: std::sync::LazyLock<TaskOptions> = std::sync::LazyLock::new(TaskOptions::default);
 
-/// One unit of work: a script, its parameters, and where it should run.
+/// One unit of work: a script or a function, what it is called with, and where it should run.
 ///
 /// ```
 /// # use axion_actors::model::{PoolKind, Task};
@@ -168,7 +169,7 @@ static NOTHING_SPECIAL: std::sync::LazyLock<TaskOptions> = std::sync::LazyLock::
 pub struct Task {
     id: TaskId,
     pool: PoolKind,
-    script: ScriptPath,
+    work: Work,
     params: Bytes,
     options: Option<Arc<TaskOptions>>,
 }
@@ -180,13 +181,24 @@ impl Task {
     /// `run(params)`; either may be `async def`.
     #[must_use]
     pub fn script(path: impl AsRef<Path>) -> Self {
-        Self {
-            id: TaskId::generate(),
-            pool: PoolKind::Cpu,
-            script: ScriptPath::new(path.as_ref()),
-            params: Bytes::from_static(b"{}"),
-            options: None,
-        }
+        Self::of(Work::Script(ScriptPath::new(path.as_ref())), Bytes::from_static(b"{}"))
+    }
+
+    /// A task that calls `function` with `arguments`, pickled as `docs/wire-protocol.md` says, in the CPU pool.
+    #[must_use]
+    pub fn call(function: Function, arguments: impl Into<Bytes>) -> Self {
+        Self::of(Work::Function(function), arguments.into())
+    }
+
+    fn of(work: Work, params: Bytes) -> Self {
+        Self { id: TaskId::generate(), pool: PoolKind::Cpu, work, params, options: None }
+    }
+
+    /// Gives the task an id that was made before, by [`TaskId::generate`].
+    #[must_use]
+    pub fn with_id(mut self, id: TaskId) -> Self {
+        self.id = id;
+        self
     }
 
     /// Sets the parameters.
@@ -317,21 +329,21 @@ impl Task {
         self.pool
     }
 
-    /// The script's absolute path.
+    /// What it runs.
     #[must_use]
-    pub fn script_path(&self) -> &ScriptPath {
-        &self.script
+    pub fn work(&self) -> &Work {
+        &self.work
     }
 
-    /// The bytes it brings along: its parameters and its script's path.
+    /// The bytes it brings along: its parameters, and its script's path or its function's code.
     #[must_use]
     pub fn weight(&self) -> usize {
-        self.params.len() + self.script.as_bytes().len()
+        self.params.len() + self.work.weight()
     }
 
-    /// The parameters as JSON text.
+    /// What it is called with: JSON text for a script, pickled arguments for a function.
     #[must_use]
-    pub fn params_text(&self) -> &Bytes {
+    pub fn params_bytes(&self) -> &Bytes {
         &self.params
     }
 }

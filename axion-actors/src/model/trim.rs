@@ -7,7 +7,7 @@ impl TaskRecord {
     /// How many bytes it holds beside its result.
     #[must_use]
     pub fn weight_beside_data(&self) -> usize {
-        self.weight() - self.outcome.data().map_or(0, |data| data.0.len())
+        self.weight() - self.outcome.data_size()
     }
 
     /// Leaves out what is above `limit` bytes beside the result, and says so in the record: earlier
@@ -62,6 +62,12 @@ impl TaskError {
     /// Leaves out `over` bytes, if it has so many, from the middle of its texts: what says most about
     /// the failure goes last.
     fn shed(&mut self, mut over: usize) {
+        // The rest of the error says in text what it was.
+        if over > 0
+            && let Some(raised) = self.raised.take()
+        {
+            over = over.saturating_sub(raised.0.len());
+        }
         let mut shed = |text: &mut String| {
             let before = text.len();
             cut(text, before.saturating_sub(over));
@@ -102,8 +108,8 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Attempt, AttemptRecord, Cause, EndedBy, ErrorKind, Generation, Json, PoolKind, PostMortem, ScriptPath, TaskId,
-        Timings, WorkerId, WorkerRef,
+        Attempt, AttemptRecord, Cause, EndedBy, ErrorKind, Generation, Json, Pickle, PoolKind, PostMortem, ScriptPath,
+        TaskId, Timings, WorkName, WorkerId, WorkerRef,
     };
 
     fn record(outcome: Outcome, earlier: Vec<TaskError>, output: [usize; 2]) -> TaskRecord {
@@ -114,7 +120,7 @@ mod tests {
         captured.stderr.push(&vec![b'e'; output[1]], 64 << 10);
         TaskRecord {
             id: TaskId::generate(),
-            script: ScriptPath::new("/a.py".as_ref()),
+            work: WorkName::Script(ScriptPath::new("/a.py".as_ref())),
             pool: PoolKind::Cpu,
             outcome,
             attempt: Some(Attempt(1)),
@@ -137,7 +143,7 @@ mod tests {
 
     #[test]
     fn earlier_attempts_go_first_the_oldest_foremost_and_then_output() {
-        let whole = || record(Outcome::Succeeded(Json("1".into())), vec![error(4000); 3], [3000, 1000]);
+        let whole = || record(Outcome::Succeeded(Json("1".into()).into()), vec![error(4000); 3], [3000, 1000]);
         let weight = whole().weight_beside_data();
         let trimmed = |over: usize| {
             let mut record = whole();
@@ -159,7 +165,7 @@ mod tests {
 
     #[test]
     fn the_data_is_not_counted_and_never_touched() {
-        let mut record = record(Outcome::Succeeded(Json(vec![b'1'; 1 << 20].into())), Vec::new(), [10, 0]);
+        let mut record = record(Outcome::Succeeded(Json(vec![b'1'; 1 << 20].into()).into()), Vec::new(), [10, 0]);
         assert!(!record.trim(4 << 10));
         assert_eq!(record.outcome.data().expect("a success").0.len(), 1 << 20);
         assert!(record.weight() > 1 << 20);
@@ -193,13 +199,15 @@ mod tests {
         let cause = (text(), text()).prop_map(|(exception, message)| Cause { exception, message });
         let causes = proptest::collection::vec(cause, 0..4);
         let texts = (text(), proptest::option::of(text()), proptest::option::of(text()));
-        (texts, causes, proptest::option::of(post_mortem)).prop_map(
-            |((message, exception, traceback), causes, post_mortem)| TaskError {
+        let raised = proptest::option::of((0..5000usize).prop_map(|size| Pickle(vec![0; size].into())));
+        (texts, causes, raised, proptest::option::of(post_mortem)).prop_map(
+            |((message, exception, traceback), causes, raised, post_mortem)| TaskError {
                 kind: ErrorKind::Exception,
                 message,
                 exception,
                 traceback,
                 causes,
+                raised,
                 post_mortem,
             },
         )
@@ -214,7 +222,7 @@ mod tests {
             output in [0..100_000usize, 0..100_000usize],
             limit in 4096..60_000usize,
         ) {
-            let outcome = last.map_or(Outcome::Succeeded(Json("1".into())), |it| Outcome::Failed(Box::new(it)));
+            let outcome = last.map_or(Outcome::Succeeded(Json("1".into()).into()), |it| Outcome::Failed(Box::new(it)));
             let whole = record(outcome, earlier, output);
             let mut trimmed = whole.clone();
             let changed = trimmed.trim(limit);

@@ -1,19 +1,20 @@
-//! What is known of scripts: how long their tasks take, which sizes the window of tasks sent ahead, and
+//! What is known of scripts and functions: how long their tasks take, which sizes the window of tasks sent ahead, and
 //! whether they are coroutines, which need no slot of their own.
 
 use rustc_hash::FxHashMap;
 
-use crate::model::ScriptPath;
+use crate::model::{FunctionId, ScriptPath, WorkKey};
 
 /// The weight of a new measurement: after four of them, the estimate is two thirds of the way there.
 const WEIGHT: f64 = 0.25;
-/// Scripts remembered. When there are more, all are forgotten and measured anew (L9).
+/// Scripts, and functions, remembered. When there are more, all are forgotten and measured anew (L9).
 const MOST: usize = 4096;
 
-/// What is known of scripts: exponentially weighted means of their measured run times, and how they run.
+/// What is known of scripts and functions: exponentially weighted means of their measured run times, and how they run.
 #[derive(Debug, Default)]
 pub struct Durations {
     scripts: FxHashMap<ScriptPath, Known>,
+    functions: FxHashMap<FunctionId, Known>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,43 +25,62 @@ struct Known {
 }
 
 impl Durations {
-    /// Takes one measured run time into the script's mean.
-    pub fn record(&mut self, script: &ScriptPath, nanos: u64) {
+    /// Takes one measured run time into the work's mean.
+    pub fn record(&mut self, work: WorkKey<'_>, nanos: u64) {
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         let measured = nanos as f64;
-        self.update(script, |known| {
+        self.update(work, |known| {
             known.mean = Some(known.mean.map_or(measured, |mean| mean + (measured - mean) * WEIGHT));
         });
     }
 
-    /// A worker has loaded the script and says whether its entry point is a coroutine function. The last
-    /// word counts: a script that changes can change that.
-    pub fn learn(&mut self, script: &ScriptPath, coroutine: bool) {
-        self.update(script, |known| known.coroutine = coroutine);
+    /// A worker has loaded it and says whether its entry point is a coroutine function. The last word
+    /// counts: a script that changes can change that.
+    pub fn learn(&mut self, work: WorkKey<'_>, coroutine: bool) {
+        self.update(work, |known| known.coroutine = coroutine);
     }
 
-    fn update(&mut self, script: &ScriptPath, change: impl FnOnce(&mut Known)) {
-        if let Some(known) = self.scripts.get_mut(script) {
-            return change(known);
+    fn known(&self, work: WorkKey<'_>) -> Option<&Known> {
+        match work {
+            WorkKey::Script(path) => self.scripts.get(path),
+            WorkKey::Function(id) => self.functions.get(&id),
         }
-        if self.scripts.len() == MOST {
-            self.scripts.clear();
-        }
-        change(self.scripts.entry(script.clone()).or_default());
     }
 
-    /// The expected run time in nanoseconds; `None` for a script that never ran.
+    fn update(&mut self, work: WorkKey<'_>, change: impl FnOnce(&mut Known)) {
+        match work {
+            // A path is only cloned when it is new.
+            WorkKey::Script(path) => match self.scripts.get_mut(path) {
+                Some(known) => change(known),
+                None => change(room(&mut self.scripts).entry(path.clone()).or_default()),
+            },
+            WorkKey::Function(id) => match self.functions.get_mut(&id) {
+                Some(known) => change(known),
+                None => change(room(&mut self.functions).entry(id).or_default()),
+            },
+        }
+    }
+
+    /// The expected run time in nanoseconds; `None` for what never ran.
     #[must_use]
-    pub fn estimate(&self, script: &ScriptPath) -> Option<u64> {
+    pub fn estimate(&self, work: WorkKey<'_>) -> Option<u64> {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a mean of u64 values")]
-        self.scripts.get(script)?.mean.map(|mean| mean as u64)
+        self.known(work)?.mean.map(|mean| mean as u64)
     }
 
-    /// Whether the script's tasks are coroutines; false while that is unknown.
+    /// Whether its tasks are coroutines; false while that is unknown.
     #[must_use]
-    pub fn is_coroutine(&self, script: &ScriptPath) -> bool {
-        self.scripts.get(script).is_some_and(|known| known.coroutine)
+    pub fn is_coroutine(&self, work: WorkKey<'_>) -> bool {
+        self.known(work).is_some_and(|known| known.coroutine)
     }
+}
+
+/// Makes room for one more.
+fn room<K>(map: &mut FxHashMap<K, Known>) -> &mut FxHashMap<K, Known> {
+    if map.len() == MOST {
+        map.clear();
+    }
+    map
 }
 
 #[cfg(test)]
@@ -70,32 +90,50 @@ mod tests {
     #[test]
     fn the_mean_follows_what_is_measured() {
         let (mut durations, script) = (Durations::default(), ScriptPath::new("/a.py".as_ref()));
-        assert_eq!(durations.estimate(&script), None);
-        durations.record(&script, 1000);
-        assert_eq!(durations.estimate(&script), Some(1000));
-        durations.record(&script, 2000);
-        assert_eq!(durations.estimate(&script), Some(1250));
+        assert_eq!(durations.estimate(WorkKey::Script(&script)), None);
+        durations.record(WorkKey::Script(&script), 1000);
+        assert_eq!(durations.estimate(WorkKey::Script(&script)), Some(1000));
+        durations.record(WorkKey::Script(&script), 2000);
+        assert_eq!(durations.estimate(WorkKey::Script(&script)), Some(1250));
     }
 
     #[test]
     fn a_script_is_no_coroutine_until_a_worker_says_so_and_no_longer_than_that() {
         let (mut durations, script) = (Durations::default(), ScriptPath::new("/a.py".as_ref()));
-        assert!(!durations.is_coroutine(&script));
-        durations.learn(&script, true);
-        assert!(durations.is_coroutine(&script));
-        assert_eq!(durations.estimate(&script), None, "it was loaded and has not run");
-        durations.record(&script, 1000);
-        assert_eq!((durations.estimate(&script), durations.is_coroutine(&script)), (Some(1000), true));
-        durations.learn(&script, false);
-        assert_eq!((durations.estimate(&script), durations.is_coroutine(&script)), (Some(1000), false));
+        assert!(!durations.is_coroutine(WorkKey::Script(&script)));
+        durations.learn(WorkKey::Script(&script), true);
+        assert!(durations.is_coroutine(WorkKey::Script(&script)));
+        assert_eq!(durations.estimate(WorkKey::Script(&script)), None, "it was loaded and has not run");
+        durations.record(WorkKey::Script(&script), 1000);
+        assert_eq!(
+            (durations.estimate(WorkKey::Script(&script)), durations.is_coroutine(WorkKey::Script(&script))),
+            (Some(1000), true)
+        );
+        durations.learn(WorkKey::Script(&script), false);
+        assert_eq!(
+            (durations.estimate(WorkKey::Script(&script)), durations.is_coroutine(WorkKey::Script(&script))),
+            (Some(1000), false)
+        );
+    }
+
+    #[test]
+    fn functions_are_known_each_for_itself() {
+        let mut durations = Durations::default();
+        let [one, other] = [b"one", b"two"].map(|code| WorkKey::Function(FunctionId::of(code)));
+        durations.record(one, 1000);
+        durations.learn(other, true);
+        assert_eq!((durations.estimate(one), durations.is_coroutine(one)), (Some(1000), false));
+        assert_eq!((durations.estimate(other), durations.is_coroutine(other)), (None, true));
     }
 
     #[test]
     fn l9_the_number_of_scripts_is_bounded() {
         let mut durations = Durations::default();
         for n in 0..=MOST {
-            durations.record(&ScriptPath::new(format!("/{n}.py").as_ref()), 1);
+            let script = ScriptPath::new(format!("/{n}.py").as_ref());
+            durations.record(WorkKey::Script(&script), 1);
+            durations.record(WorkKey::Function(FunctionId::of(&n.to_le_bytes())), 1);
         }
-        assert_eq!(durations.scripts.len(), 1);
+        assert_eq!((durations.scripts.len(), durations.functions.len()), (1, 1));
     }
 }

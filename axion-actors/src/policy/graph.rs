@@ -223,7 +223,7 @@ impl Graph {
                 }
                 let (state, error) = match ended.outcome {
                     Outcome::Succeeded(data) => {
-                        node.result = Some(data);
+                        node.result = data.into_json();
                         (StepState::Succeeded, None)
                     }
                     outcome => self.verdict(at, outcome),
@@ -267,7 +267,7 @@ impl Graph {
         }
         let (state, error) = self.verdict(at, outcome.clone());
         if let Outcome::Succeeded(data) = outcome {
-            self.nodes[at].result = Some(data);
+            self.nodes[at].result = data.into_json();
         }
         self.end(node, state, error, now);
     }

@@ -4,6 +4,7 @@
 //! happen comes back as data. `fitness` in the workspace's tests holds this.
 
 pub mod durations;
+pub mod functions;
 pub mod graph;
 pub mod health;
 pub mod overload;

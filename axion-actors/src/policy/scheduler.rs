@@ -266,7 +266,7 @@ impl Scheduler {
                 Report::Ended { seq, nanos, result, output } => self.ended(worker, seq, nanos, result, output, now),
                 Report::Revoked { seqs } => self.returned(worker, seqs, now),
                 Report::Spared { seq } => self.spared(worker, seq, now),
-                Report::Learned { script, coroutine } => self.durations.learn(&script, coroutine),
+                Report::Learned { work, coroutine } => self.durations.learn(work.key(), coroutine),
                 Report::Measured { resident } => self.measured(worker, resident),
             }
         }
@@ -323,6 +323,17 @@ impl Scheduler {
                 self.sweep(pool);
                 CancelAnswer::Removed
             }
+        }
+    }
+
+    /// Ends a task that has not been sent to a worker, as cancelled. False if there is none: then nothing
+    /// has changed.
+    pub fn withdraw(&mut self, id: TaskId, now: Tick) -> bool {
+        match self.table.find(id) {
+            Found::Live(key) if !matches!(self.table.state(key), Some(State::Sent { .. })) => {
+                self.cancel(id, Duration::ZERO, now) == CancelAnswer::Removed
+            }
+            _ => false,
         }
     }
 
@@ -391,12 +402,12 @@ impl Scheduler {
                 queue.pop_front();
                 continue;
             };
-            let (bytes, script) = (task.weight(), task.script_path());
+            let (bytes, work) = (task.weight(), task.work().key());
             // A coroutine takes nothing of the work that may be sent ahead of others.
-            let (lane, estimate) = if self.durations.is_coroutine(script) && kind == PoolKind::Io {
+            let (lane, estimate) = if self.durations.is_coroutine(work) && kind == PoolKind::Io {
                 (Lane::Coroutine, 0)
             } else {
-                (Lane::Slot, self.durations.estimate(script).unwrap_or(UNKNOWN).min(UNKNOWN))
+                (Lane::Slot, self.durations.estimate(work).unwrap_or(UNKNOWN).min(UNKNOWN))
             };
             let Some(index) = members.choose(lane, estimate, bytes, now) else { break };
             queue.pop_front();

@@ -565,7 +565,7 @@ impl TaskTable {
         let past = entry.past.map(|past| *past).unwrap_or_default();
         TaskRecord {
             id: entry.task.id(),
-            script: entry.task.script_path().clone(),
+            work: entry.task.work().name(),
             pool: entry.task.pool(),
             outcome: end.outcome,
             attempt: (entry.attempts > 0).then_some(Attempt(entry.attempts)),
@@ -680,7 +680,7 @@ mod tests {
     }
 
     fn success() -> End {
-        End { outcome: Outcome::Succeeded(Json("1".into())), nanos: Some(500), output: None }
+        End { outcome: Outcome::Succeeded(Json("1".into()).into()), nanos: Some(500), output: None }
     }
 
     #[test]
@@ -741,7 +741,7 @@ mod tests {
                 let task = Task::script("/a.py");
                 let id = task.id();
                 let key = table.accept(task, Tick(n)).expect("new");
-                table.finish(key, None, End::without_run(Outcome::Succeeded(Json("1".into()))), Tick(n));
+                table.finish(key, None, End::without_run(Outcome::Succeeded(Json("1".into()).into())), Tick(n));
                 id
             })
             .collect();
@@ -762,7 +762,7 @@ mod tests {
             let task = Task::script("/a.py");
             let id = task.id();
             let key = table.accept(task, Tick(0)).expect("new");
-            let end = End::without_run(Outcome::Succeeded(Json(vec![b'1'; size].into())));
+            let end = End::without_run(Outcome::Succeeded(Json(vec![b'1'; size].into()).into()));
             table.finish(key, None, end, Tick(0));
             (id, table.kept.len(), table.evicted())
         };

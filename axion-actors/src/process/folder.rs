@@ -32,7 +32,7 @@ macro_rules! runtime_files {
 }
 
 /// The package `axion_worker`, embedded.
-const FILES: [(&str, &str); 15] = runtime_files![
+const FILES: [(&str, &str); 16] = runtime_files![
     "__init__.py",
     "channel.py",
     "context.py",
@@ -41,6 +41,7 @@ const FILES: [(&str, &str); 15] = runtime_files![
     "crew.py",
     "entry.py",
     "failure.py",
+    "functions.py",
     "inline.py",
     "library.py",
     "output.py",

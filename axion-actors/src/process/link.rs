@@ -137,8 +137,8 @@ pub(super) struct RealChild(pub(super) Rc<Link>);
 
 impl Child for RealChild {
     fn send(&mut self, messages: &[Down]) {
-        if let Some(Down::Run { seq, .. }) = messages.last() {
-            self.0.last_sent.set(Some(*seq));
+        if let Some(seq) = messages.last().and_then(Down::begins) {
+            self.0.last_sent.set(Some(seq));
         }
         self.0.push(&self.0.data, messages);
     }

@@ -121,7 +121,7 @@ impl FakeChild {
     /// If it is told something else.
     pub async fn runs(&mut self) -> Seq {
         match self.hears().await {
-            Some(Heard::Data(Down::Run { seq, .. })) => seq,
+            Some(Heard::Data(Down::Run { seq, .. } | Down::Call { seq, .. })) => seq,
             other => panic!("expected a task, heard {other:?}"),
         }
     }
@@ -205,7 +205,7 @@ fn echoed(message: &Down, bytes: &mut Vec<u8>) -> Option<Up> {
         crate::wire::encode(message, usize::MAX, bytes).ok()?;
         crate::wire::decode(&bytes[4..]).ok()
     };
-    let Some(Down::Run { seq, .. }) = again(bytes, message) else {
+    let Some(seq) = again(bytes, message)?.begins() else {
         return None;
     };
     bytes.clear();

@@ -4,10 +4,10 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Attempt, Cause, ErrorKind, LogLevel, ScriptPath, Seq, Stream};
+use crate::model::{Attempt, Cause, ErrorKind, FunctionId, LogLevel, ScriptPath, Seq, Stream};
 
 /// The version that both sides state first.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// Data pipe, engine to child.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,6 +41,46 @@ pub enum Down {
         #[serde(with = "payload")]
         params: Bytes,
     },
+    /// The code of a function, before the first `Call` of it.
+    Define {
+        /// Its name from now on.
+        function: FunctionId,
+        /// What the worker loads at its first call.
+        #[serde(with = "payload")]
+        code: Bytes,
+    },
+    /// No `Call` of this function follows, unless it is defined again.
+    Forget {
+        /// Which.
+        function: FunctionId,
+    },
+    /// A function to call, after what was sent before it.
+    Call {
+        /// Names this attempt within this process.
+        seq: Seq,
+        /// Which execution of the task it is.
+        attempt: Attempt,
+        /// After how many nanoseconds the engine will kill it; 0: never.
+        limit: u64,
+        /// The task's UUID.
+        task: [u8; 16],
+        /// Which function, of those defined.
+        function: FunctionId,
+        /// The arguments, pickled.
+        #[serde(with = "payload")]
+        arguments: Bytes,
+    },
+}
+
+impl Down {
+    /// The attempt that this message begins, if it does.
+    #[must_use]
+    pub fn begins(&self) -> Option<Seq> {
+        match self {
+            Self::Run { seq, .. } | Self::Call { seq, .. } => Some(*seq),
+            Self::Configure { .. } | Self::Define { .. } | Self::Forget { .. } => None,
+        }
+    }
 }
 
 /// Data pipe, child to engine.
@@ -64,7 +104,7 @@ pub enum Up {
         seq: Seq,
         /// How long it ran, in nanoseconds.
         nanos: u64,
-        /// Its result, JSON.
+        /// Its result: JSON of a script, pickled of a function.
         #[serde(with = "payload")]
         data: Bytes,
     },
@@ -105,9 +145,9 @@ pub enum Up {
         /// The line.
         message: String,
     },
-    /// A script was loaded, before its first result, and again when this changes.
+    /// A script or a function was loaded, before its first result, and again when this changes.
     Loaded {
-        /// An attempt of a task of this script, which runs.
+        /// An attempt of a task of it, which runs.
         seq: Seq,
         /// Whether its entry point is a coroutine function.
         coroutine: bool,
@@ -199,6 +239,9 @@ pub struct Failure {
     pub traceback: String,
     /// The exceptions behind it, nearest first.
     pub causes: Vec<Cause>,
+    /// Of a function: the exception, pickled, or empty if it cannot be or is too large.
+    #[serde(with = "payload")]
+    pub raised: Bytes,
 }
 
 /// The failures a child can find; the numbers are `Kind` in `axion_worker/failure.py`.
@@ -219,6 +262,8 @@ pub enum FailureKind {
     ParamsInvalid,
     Cancelled,
     SoftTimeout,
+    FunctionNotLoadable,
+    InitializerFailed,
 }
 
 impl From<FailureKind> for ErrorKind {
@@ -238,6 +283,8 @@ impl From<FailureKind> for ErrorKind {
             FailureKind::ParamsInvalid => Self::ParamsInvalid,
             FailureKind::Cancelled => Self::Cancelled,
             FailureKind::SoftTimeout => Self::SoftTimeout,
+            FailureKind::FunctionNotLoadable => Self::FunctionNotLoadable,
+            FailureKind::InitializerFailed => Self::InitializerFailed,
         }
     }
 }

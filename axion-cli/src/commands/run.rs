@@ -129,8 +129,7 @@ async fn show_output(id: TaskId, events: &mut Events) {
 
 fn report(run: &Run, record: &TaskRecord) -> Exit {
     let printed = match (run.output, &record.outcome) {
-        (Output::Data, Outcome::Succeeded(data)) => print(&format!("{}\n", data.as_str())),
-        (Output::Data, _) => Ok(()),
+        (Output::Data, outcome) => outcome.data().map_or(Ok(()), |data| print(&format!("{}\n", data.as_str()))),
         (Output::Json, _) => {
             serde_json::to_string(record).map_err(Into::into).and_then(|text| print(&format!("{text}\n")))
         }

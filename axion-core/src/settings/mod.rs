@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use axion_actors::config::{Config, Key, Value};
 pub use environment::RESERVED_VARIABLES;
 pub use find::CONFIG_FILE;
+pub use nearest::nearest_key;
 pub use origin::{Origin, Place};
 pub use problem::{Invalid, LoadError, NamedBy, Problem, SourceText, Trouble};
 pub use text::{config_reference, config_template};

@@ -11,6 +11,12 @@ pub(super) fn nearest(name: &str, names: impl IntoIterator<Item = String>) -> Op
     found.filter(|(away, it)| *away <= 1 + it.len() / 4).map(|(_, it)| it)
 }
 
+/// The key that somebody may have meant by a name that is none.
+#[must_use]
+pub fn nearest_key(name: &str) -> Option<String> {
+    nearest(name, Key::all().map(Key::name))
+}
+
 /// Advice on a name that is no key of this table of a file.
 pub(super) fn advice(name: &str, table: Option<&str>) -> String {
     let sections: Vec<&str> = PoolKind::ALL.into_iter().map(section).collect();

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::*;
-use crate::actors::messages::{Request, Submission};
+use crate::actors::messages::{Reply, Request, Submission};
 use crate::actors::{Admission, Autoscaler, InboxSender, inbox};
 use crate::model::{HostLoad, ProcessExit, Status, Task, TaskRecord};
 use crate::policy::restart::BreakerState;
@@ -97,7 +97,9 @@ impl Stage {
         let (reply, record) = oneshot::channel();
         // One that its worker's death costs at once.
         let task = Task::script("/a.py").max_worker_losses(0);
-        self.requests.send(Request::Submit(Submission { task, reply, accepted: None })).expect("the dispatcher lives");
+        self.requests
+            .send(Request::Submit(Submission { task, reply: Reply::One(reply), accepted: None }))
+            .expect("the dispatcher lives");
         record
     }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::model::{Attempt, ErrorKind, Generation, PoolKind, WorkerId};
+use crate::model::{Attempt, ErrorKind, Function, Generation, PoolKind, ScriptPath, WorkerId};
 use crate::policy::task_table::TaskKey;
 use crate::process::{LaunchSpec, Launcher};
 use crate::testing::{FakeChild, FakeLauncher, Heard, done};
@@ -14,6 +14,10 @@ use crate::wire::FailureKind;
 
 /// Longer than any wait of a test that passes.
 const LIMIT: Duration = Duration::from_secs(10);
+
+fn script() -> Work {
+    Work::Script(ScriptPath::new("/a.py".as_ref()))
+}
 
 /// Records what a worker says to its neighbours.
 struct Recorder(mpsc::UnboundedSender<Said>);
@@ -106,12 +110,16 @@ impl Stage {
     }
 
     fn run(&self, seqs: &[u64]) {
+        self.run_work(&script(), seqs);
+    }
+
+    fn run_work(&self, work: &Work, seqs: &[u64]) {
         let task = |seq: &u64| RunTask {
             key: TaskKey::default(),
             seq: Seq(*seq),
             attempt: Attempt(1),
             id: TaskId::generate(),
-            script: ScriptPath::new("/a.py".as_ref()),
+            work: work.clone(),
             params: Bytes::from_static(b"{}"),
             limit: None,
         };
@@ -139,6 +147,7 @@ async fn a_failure_comes_up_as_text() {
         message: "bad".into(),
         traceback: String::new(),
         causes: Vec::new(),
+        raised: Bytes::new(),
     };
     stage.child.says(Up::Failed { seq: Seq(1), nanos: 5, failure }).await;
     let Said::Reports(reports) = stage.says().await else { panic!("no report") };
@@ -226,10 +235,26 @@ async fn what_the_child_learned_of_a_script_is_reported_before_its_result() {
     let loaded = Up::Loaded { seq: Seq(2), coroutine: true };
     stage.child.event(ChildEvent::Messages(vec![loaded, done(Seq(2))])).await;
     let Said::Reports(reports) = stage.says().await else { panic!("no report") };
-    let [Report::Learned { script, coroutine: true }, Report::Ended { seq: Seq(2), .. }] = &reports[..] else {
+    let [Report::Learned { work, coroutine: true }, Report::Ended { seq: Seq(2), .. }] = &reports[..] else {
         panic!("{reports:?}")
     };
-    assert_eq!(script, &ScriptPath::new("/a.py".as_ref()));
+    assert_eq!(work, &script().name());
+}
+
+#[actix::test]
+async fn a_function_is_sent_once_and_its_result_is_a_pickle() {
+    let mut stage = Stage::ready().await;
+    let function = Function::new("f", &b"code"[..]);
+    let work = Work::Function(function.clone());
+    stage.run_work(&work, &[1]);
+    let defined = Down::Define { function: function.id(), code: function.code().clone() };
+    assert_eq!(stage.child.hears().await, Some(Heard::Data(defined)));
+    assert_eq!(stage.child.runs().await, Seq(1));
+    stage.run_work(&work, &[2]);
+    assert_eq!(stage.child.runs().await, Seq(2), "and nothing before it");
+    stage.child.done(Seq(2)).await;
+    let Said::Reports(reports) = stage.says().await else { panic!("no report") };
+    let [Report::Ended { seq: Seq(2), result: Ok(Data::Pickle(_)), .. }] = &reports[..] else { panic!("{reports:?}") };
 }
 
 #[actix::test]

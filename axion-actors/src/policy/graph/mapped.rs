@@ -79,7 +79,7 @@ impl Graph {
         let over = mapping.is_over();
         for (index, params) in new {
             if let Some(task) = &self.nodes[at].task {
-                let task = task.instance(self.nodes[at].id.instance(index), task.params_text().clone());
+                let task = task.instance(self.nodes[at].id.instance(index), task.params_bytes().clone());
                 let place = Place { step: number, instance: Some(index) };
                 self.actions.push(Action::Submit { place, task, params });
             }
@@ -101,7 +101,7 @@ impl Graph {
         mapping.in_flight -= 1;
         match ended.outcome {
             Outcome::Succeeded(data) => {
-                *instance = Instance::Succeeded(data.0);
+                *instance = Instance::Succeeded(data.bytes().clone());
                 mapping.succeeded += 1;
             }
             outcome => {

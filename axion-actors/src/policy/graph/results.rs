@@ -33,7 +33,7 @@ impl Graph {
         let node = &self.nodes[at];
         match &node.task {
             Some(task) if node.deps.is_empty() && self.rules(at).params.is_none() => {
-                Ok(task.params_text().clone().into())
+                Ok(task.params_bytes().clone().into())
             }
             _ => {
                 let mut text = self.open_params(at, None)?;
@@ -59,7 +59,7 @@ impl Graph {
                     }
                 }
             }
-            (None, Some(task)) => text.shared(&without_brace(task.params_text())),
+            (None, Some(task)) => text.shared(&without_brace(task.params_bytes())),
             (None, None) => text.text(b"{"),
         }
         let empty = text.ends_with(b'{');

@@ -32,7 +32,7 @@ pub(super) fn outside() -> Outside<'static> {
 static NO_LIMIT: Capacity = Capacity { processes: None, threads: None, cpu: None, memory: None, machine_memory: None };
 
 pub(super) fn ok(value: Value) -> Outcome {
-    Outcome::Succeeded(Json(value.to_string().into()))
+    Outcome::Succeeded(Json(value.to_string().into()).into())
 }
 
 pub(super) fn failed(message: &str) -> Outcome {

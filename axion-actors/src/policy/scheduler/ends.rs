@@ -6,7 +6,7 @@ use super::Scheduler;
 use super::pool::{Due, InFlight, limits_of};
 use super::protocol::Action;
 use crate::model::{
-    CapturedOutput, EndedBy, ErrorKind, Json, KillReason, Outcome, PostMortem, Seq, Task, TaskError, Tick,
+    CapturedOutput, Data, EndedBy, ErrorKind, KillReason, Outcome, PostMortem, Seq, Task, TaskError, Tick,
     WorkerDownReason, WorkerRef,
 };
 use crate::policy::retry;
@@ -30,13 +30,13 @@ impl Scheduler {
         worker: WorkerRef,
         seq: Seq,
         nanos: u64,
-        result: Result<Json, Box<TaskError>>,
+        result: Result<Data, Box<TaskError>>,
         output: Option<Box<CapturedOutput>>,
         now: Tick,
     ) {
         let Some(task) = self.leave_slot(worker, seq, now) else { return self.table.ignore() };
         if let Some(known) = self.table.task(task.key) {
-            self.durations.record(known.script_path(), nanos);
+            self.durations.record(known.work().key(), nanos);
         }
         match result {
             Ok(data) => {

@@ -585,12 +585,12 @@ pub(super) fn dispatch(
     }
     let Some(task) = table.task(key) else { return };
     member.next = seq.next();
-    let (id, script, params) = (task.id(), task.script_path().clone(), task.params_text().clone());
+    let (id, work, params) = (task.id(), task.work().clone(), task.params_bytes().clone());
     let (limit, bytes) = (limits_of(task, limits).hard, task.weight());
     let sent =
         InFlight { seq, key, bytes, estimate, lane, started: false, soft: None, hard: None, grace: None, kill: None };
     member.push(sent, now);
-    member.outbox.push(RunTask { key, seq, attempt, id, script, params, limit });
+    member.outbox.push(RunTask { key, seq, attempt, id, work, params, limit });
     // Whoever was sent before it on a lane with a free place has one.
     if member.has_place(lane) {
         member.start(member.in_flight.len() - 1, table, timers, limits, now);

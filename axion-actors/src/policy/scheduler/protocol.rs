@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::model::{
-    Attempt, CapturedOutput, Json, KillReason, PoolKind, PostMortem, ScriptPath, Seq, TaskError, TaskId, TaskRecord,
-    WorkerDownReason, WorkerRef,
+    Attempt, CapturedOutput, Data, KillReason, PoolKind, PostMortem, Seq, TaskError, TaskId, TaskRecord, Work,
+    WorkName, WorkerDownReason, WorkerRef,
 };
 use crate::policy::placement::WorkerLoad;
 use crate::policy::task_table::TaskKey;
@@ -104,9 +104,9 @@ pub struct RunTask {
     pub attempt: Attempt,
     /// The task.
     pub id: TaskId,
-    /// Its script.
-    pub script: ScriptPath,
-    /// Its parameters.
+    /// What it runs.
+    pub work: Work,
+    /// What that is called with.
     pub params: Bytes,
     /// After how long it will be killed.
     pub limit: Option<Duration>,
@@ -122,7 +122,7 @@ pub enum Report {
         /// How long it ran.
         nanos: u64,
         /// With what.
-        result: Result<Json, Box<TaskError>>,
+        result: Result<Data, Box<TaskError>>,
         /// What it wrote.
         output: Option<Box<CapturedOutput>>,
     },
@@ -131,10 +131,10 @@ pub enum Report {
         /// Which.
         seqs: Vec<Seq>,
     },
-    /// The worker has loaded a script.
+    /// The worker has loaded a script or a function.
     Learned {
         /// Which.
-        script: ScriptPath,
+        work: WorkName,
         /// Whether its entry point is a coroutine function.
         coroutine: bool,
     },

@@ -14,8 +14,8 @@ use super::*;
 use std::sync::Arc;
 
 use crate::model::{
-    Attempt, ErrorKind, EventKind, Generation, Json, Priority, ProcessExit, ScriptPath, TaskRecord, WorkerDownReason,
-    WorkerId,
+    Attempt, ErrorKind, EventKind, Generation, Json, Priority, ProcessExit, ScriptPath, TaskRecord, WorkKey,
+    WorkerDownReason, WorkerId,
 };
 use crate::policy::task_table::Keep;
 
@@ -54,7 +54,7 @@ fn submit_as(scheduler: &mut Scheduler, count: usize, now: Tick, shape: impl Fn(
 }
 
 fn done(seq: Seq, nanos: u64) -> Report {
-    Report::Ended { seq, nanos, result: Ok(Json("1".into())), output: None }
+    Report::Ended { seq, nanos, result: Ok(Json("1".into()).into()), output: None }
 }
 
 fn killed(running: &[u64]) -> Departure {
@@ -315,6 +315,21 @@ fn a_failure_is_retried_after_its_wait_and_the_attempts_are_kept() {
 }
 
 #[test]
+fn only_a_task_that_waits_can_be_withdrawn() {
+    let mut scheduler = scheduler();
+    let ids = submit(&mut scheduler, 2, Tick(0));
+    assert!(!scheduler.withdraw(TaskId::generate(), Tick(0)));
+    scheduler.joined(worker(0, 1), slots(1), Tick(0));
+    assert_eq!(ids_sent(&scheduler.take_actions()), [ids[0]]);
+    assert!(!scheduler.withdraw(ids[0], Tick(0)), "it runs");
+    assert!(scheduler.take_actions().is_empty(), "and is not disturbed");
+    assert!(scheduler.withdraw(ids[1], Tick(0)));
+    assert!(!scheduler.withdraw(ids[1], Tick(0)), "it has ended");
+    let records = finished(scheduler.take_actions());
+    assert_eq!((records[0].id, records[0].outcome.name()), (ids[1], "cancelled"));
+}
+
+#[test]
 fn cancelling_answers_for_every_state_a_task_can_be_in() {
     let mut scheduler = scheduler();
     let grace = Duration::from_millis(100);
@@ -560,7 +575,7 @@ fn coroutines_have_places_of_their_own_once_their_script_is_known() {
     };
     assert_eq!(submit(&mut scheduler, 9, "/async.py"), 2, "unknown: as if it took a thread");
     let script = ScriptPath::new("/async.py".as_ref());
-    scheduler.durations.learn(&script, true);
+    scheduler.durations.learn(WorkKey::Script(&script), true);
     scheduler.place(PoolKind::Io, Tick(0));
     assert_eq!(ids_sent(&scheduler.take_actions()).len(), 3, "and none is sent ahead");
     // The slots are free again: they are not for coroutines any more.

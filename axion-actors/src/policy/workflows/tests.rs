@@ -28,7 +28,7 @@ fn begin(flows: &mut Workflows, spec: WorkflowSpec) -> WorkflowId {
 }
 
 fn success() -> Ended {
-    Outcome::Succeeded(Json("1".into())).into()
+    Outcome::Succeeded(Json("1".into()).into()).into()
 }
 
 /// What is submitted by the actions so far, and which workflows have ended.

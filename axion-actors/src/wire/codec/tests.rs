@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
-use crate::model::{Attempt, Cause, LogLevel, ScriptPath, Seq, Stream};
+use crate::model::{Attempt, Cause, FunctionId, LogLevel, ScriptPath, Seq, Stream};
 use crate::wire::{ControlDown, ControlUp, Down, Failure, FailureKind, Up};
 
 const LIMIT: usize = 64 << 20;
@@ -54,7 +54,7 @@ fn golden_frames_are_read_and_written_as_they_stand() {
         }
         seen.insert((table.to_owned(), name.to_owned()));
     }
-    assert_eq!(seen.len(), 2 + 7 + 6 + 4, "every message of every table has a golden frame: {seen:?}");
+    assert_eq!(seen.len(), 5 + 7 + 6 + 4, "every message of every table has a golden frame: {seen:?}");
 }
 
 fn hex_shown(shown: &str, text: &str) -> bool {
@@ -101,14 +101,33 @@ fn down() -> impl Strategy<Value = Down> {
                 params,
             }
         ),
+        (any::<[u8; 16]>(), payload()).prop_map(|(id, code)| Down::Define { function: FunctionId(id), code }),
+        any::<[u8; 16]>().prop_map(|id| Down::Forget { function: FunctionId(id) }),
+        (seq(), any::<u32>(), any::<u64>(), any::<[u8; 16]>(), any::<[u8; 16]>(), payload()).prop_map(
+            |(seq, attempt, limit, task, function, arguments)| Down::Call {
+                seq,
+                attempt: Attempt(attempt),
+                limit,
+                task,
+                function: FunctionId(function),
+                arguments,
+            }
+        ),
     ]
 }
 
 fn failure() -> impl Strategy<Value = Failure> {
     let cause = (text(), text()).prop_map(|(exception, message)| Cause { exception, message });
     let kind = prop_oneof![Just(FailureKind::Exception), Just(FailureKind::Cancelled), Just(FailureKind::SystemExit)];
-    (kind, text(), text(), text(), proptest::collection::vec(cause, 0..4)).prop_map(
-        |(kind, exception, message, traceback, causes)| Failure { kind, exception, message, traceback, causes },
+    (kind, text(), text(), text(), proptest::collection::vec(cause, 0..4), payload()).prop_map(
+        |(kind, exception, message, traceback, causes, raised)| Failure {
+            kind,
+            exception,
+            message,
+            traceback,
+            causes,
+            raised,
+        },
     )
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use axion_actors::model::PoolKind;
+use axion_actors::model::Work;
 use axion_actors::model::workflow::{Dependency, RunIf, Step, WorkflowSpec};
 
 /// A step to draw.
@@ -92,8 +93,11 @@ fn shown(step: &Step) -> Shown {
     if rules.dynamic {
         notes.push("adds steps".to_owned());
     }
-    let script = step.task().script_path().as_path().file_name();
-    let script = script.map(|it| it.to_string_lossy().into_owned()).unwrap_or_default();
+    let script = match step.task().work() {
+        Work::Script(path) => path.as_path().file_name().map(|it| it.to_string_lossy().into_owned()),
+        Work::Function(function) => Some(function.name().to_string()),
+    };
+    let script = script.unwrap_or_default();
     Shown { title: step.title(), script, notes, layer: 0 }
 }
 

@@ -92,7 +92,7 @@ impl Puppet {
                     self.dies(ProcessExit::Code(0)).await;
                 }
                 Some(Heard::KillAttempt(_) | Heard::Kill) => self.dies(ProcessExit::Signal(9)).await,
-                Some(Heard::Data(Down::Configure { .. }) | Heard::Control(_)) => {}
+                Some(Heard::Data(_) | Heard::Control(_)) => {}
                 None => self.gone = true,
             }
         }
@@ -112,6 +112,7 @@ impl Puppet {
             message: "bad".to_owned(),
             traceback: String::new(),
             causes: Vec::new(),
+            raised: bytes::Bytes::new(),
         };
         let data = bytes::Bytes::from_static(b"1");
         let end = if fails { Up::Failed { seq, nanos, failure: failure() } } else { Up::Done { seq, nanos, data } };
@@ -178,8 +179,8 @@ impl World {
         }
         if self.stage.admission.try_enter(1, self.stage.admission.units_of(task.weight())).is_ok() {
             self.ids.push(task.id());
-            let (reply, record): (Reply, _) = oneshot::channel();
-            self.ask(Request::Submit(Submission { task, reply, accepted: None }));
+            let (reply, record) = oneshot::channel();
+            self.ask(Request::Submit(Submission { task, reply: Reply::One(reply), accepted: None }));
             self.records.push(record);
         }
     }

@@ -65,7 +65,7 @@ fn a_large_result_is_handed_to_all_its_dependents_without_a_copy() {
     graph.start(Tick(0));
     graph.take_actions();
     let place = Place { step: 0, instance: None };
-    graph.ended(place, Outcome::Succeeded(Json(large.clone())).into(), Tick(1));
+    graph.ended(place, Outcome::Succeeded(Json(large.clone()).into()).into(), Tick(1));
     let mut own = 0;
     for action in graph.take_actions() {
         if let Action::Submit { params, .. } = action {

@@ -44,7 +44,7 @@ fn l10_a_worker_that_gives_nothing_back_is_not_asked_again_until_it_has_ended_so
 #[test]
 fn what_waits_behind_long_tasks_is_taken_back_after_20_ms_whatever_coroutines_do_beside_them() {
     let mut scheduler = scheduler();
-    scheduler.durations.learn(&ScriptPath::new("/async.py".as_ref()), true);
+    scheduler.durations.learn(WorkKey::Script(&ScriptPath::new("/async.py".as_ref())), true);
     scheduler.joined(io(0), Capacity { slots: 2, coroutines: 3 }, Tick(0));
     submit_io(&mut scheduler, "/plain.py", 1, Tick(0));
     scheduler.reported(io(0), vec![done(Seq(1), MS / 10)], Tick(0));

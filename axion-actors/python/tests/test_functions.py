@@ -1,0 +1,226 @@
+"""Functions: sent once, called by name, with pickled values that may be large, in both kinds of worker."""
+
+import asyncio
+import os
+import pickle
+import sys
+import unittest
+import uuid
+
+from base import Case, OneWorker
+
+from axion_worker import functions as runtime
+from axion_worker.failure import Kind
+
+LARGE = 1 << 20
+
+
+def code(function, paths=(), mode=runtime.CALL, initializer=None):
+    """What the engine sends of a function: here one of a module on `paths`, or of the standard library."""
+    python = sys.version_info[:2]
+    return pickle.dumps((python, list(paths), mode, initializer, _named(function)), 4)
+
+
+def _named(function):
+    """The pickle of `module:name`, made by hand: the module need not be there."""
+    if callable(function):
+        return pickle.dumps(function, 4)
+    module, name = function.split(":")
+    return b"c%s\n%s\n." % (module.encode(), name.encode())
+
+
+class Calls:
+    """What every test here does."""
+
+    def define(self, function, **options):
+        name = uuid.uuid4().bytes
+        self.one.send("Define", name, code(function, **options))
+        return name
+
+    def call(self, name, *args, raw=None, **kwargs):
+        self.one._seq += 1
+        raw = pickle.dumps((args, kwargs), 5) if raw is None else raw
+        self.one.send("Call", self.one._seq, 1, 0, uuid.uuid4().bytes, name, raw)
+        return self.one._seq
+
+    def value(self, seq):
+        found, _, data = self.one.expect("Done")
+        self.assertEqual(found, seq)
+        return runtime.unpack(pickle, data)
+
+    def module(self, source):
+        """A module in a folder of its own: its name and that folder."""
+        name = "m" + uuid.uuid4().hex
+        return name, os.path.dirname(self.script(name + "/" + name + ".py", source))
+
+
+class Function(Calls, OneWorker):
+    def test_it_is_defined_once_and_called_by_name(self):
+        name = self.define(pow)
+        self.assertEqual([self.value(self.call(name, 2, 5)), self.value(self.call(name, 2, 5, mod=7))], [32, 4])
+
+    def test_scripts_and_functions_take_turns(self):
+        name = self.define(pow)
+        for n in range(3):
+            self.assertEqual(self.value(self.call(name, 2, n)), 2 ** n)
+            self.assertEqual(self.one.run(self.fine), "fine")
+
+    def test_the_callers_folders_are_importable(self):
+        module, folder = self.module("def double(n): return 2 * n")
+        self.assertEqual(self.value(self.call(self.define(module + ":double", paths=[folder]), 21)), 42)
+
+    def test_a_coroutine_function_is_awaited(self):
+        module, folder = self.module("""
+            import asyncio
+            async def double(n):
+                await asyncio.sleep(0)
+                return 2 * n
+        """)
+        name = self.define(module + ":double", paths=[folder])
+        self.assertEqual([self.value(self.call(name, n)) for n in (1, 2)], [2, 4])
+
+    def test_many_calls_in_one(self):
+        name = self.define(pow, mode=runtime.EACH)
+        raw = pickle.dumps([(2, n) for n in range(5)])
+        self.assertEqual(self.value(self.call(name, raw=raw)), [1, 2, 4, 8, 16])
+        name = self.define(abs, mode=runtime.EACH_OF_ONE)
+        self.assertEqual(self.value(self.call(name, raw=pickle.dumps([-1, 0, 1]))), [1, 0, 1])
+
+    def test_an_exception_comes_as_text_and_as_itself(self):
+        failure = self.one.failure(self.call(self.define(pow), 2, "x"))
+        self.assertEqual((failure.kind, failure.exception), (Kind.EXCEPTION, "TypeError"))
+        self.assertIsInstance(pickle.loads(failure.raised), TypeError)
+
+    def test_a_system_exit_is_only_told(self):
+        failure = self.one.failure(self.call(self.define(sys.exit), 3))
+        self.assertEqual((failure.kind, failure.raised), (Kind.SYSTEM_EXIT, b""))
+
+    def test_an_exception_that_has_no_pickle_or_a_large_one_is_only_told(self):
+        module, folder = self.module("""
+            def fail(extra):
+                class Hidden(Exception): pass
+                raise Hidden("why", extra() if callable(extra) else "x" * extra)
+        """)
+        name = self.define(module + ":fail", paths=[folder])
+        for size in (10, 1 << 20):
+            failure = self.one.failure(self.call(name, size))
+            self.assertIn("Hidden", failure.exception)
+            self.assertLess(len(failure.raised), 300 << 10)
+
+    def test_a_result_that_has_no_pickle_fails_the_task(self):
+        module, folder = self.module("def make():\n    return (n for n in ())")
+        failure = self.one.failure(self.call(self.define(module + ":make", paths=[folder])))
+        self.assertEqual(failure.kind, Kind.RESULT_NOT_SERIALIZABLE)
+        self.assertIn("generator", failure.message)
+        self.assertEqual(self.value(self.call(self.define(pow), 2, 2)), 4)
+
+    def test_what_cannot_be_loaded_says_so(self):
+        failure = self.one.failure(self.call(self.define("no_such_module:f")))
+        self.assertEqual(failure.kind, Kind.FUNCTION_NOT_LOADABLE)
+        self.assertIn("no_such_module", failure.message)
+        failure = self.one.failure(self.call(self.define(pow), raw=b"\x80garbage"))
+        self.assertEqual(failure.kind, Kind.PARAMS_INVALID)
+
+    def test_an_initializer_runs_once_in_a_worker(self):
+        module, folder = self.module("""
+            calls = []
+            def prepare(value): calls.append(value)
+            def seen(): return calls
+        """)
+        prepare = b"(c%s\nprepare\n(I7\ntt." % module.encode()
+        names = [self.define(module + ":seen", paths=[folder], initializer=prepare) for _ in range(2)]
+        self.assertEqual([self.value(self.call(name)) for name in names + names], [[7]] * 4)
+
+    def test_an_initializer_that_fails_fails_the_tasks(self):
+        prepare = b"(cbuiltins\nint\n(S'x'\ntt."
+        for _ in range(2):
+            failure = self.one.failure(self.call(self.define(pow, initializer=prepare), 2, 2))
+            self.assertEqual(failure.kind, Kind.INITIALIZER_FAILED)
+            self.assertIn("invalid literal", failure.message)
+
+    def test_the_current_context_can_be_asked_for(self):
+        module, folder = self.module("""
+            def who():
+                import _axion_task
+                context = _axion_task.current()
+                return context.attempt, context.worker_id
+        """)
+        self.assertEqual(self.value(self.call(self.define(module + ":who", paths=[folder]))), (1, self.one_id))
+
+    def test_large_buffers_travel_beside_the_pickle_and_can_be_written_to(self):
+        name = self.define("builtins:bytearray")
+        buffer = pickle.PickleBuffer(bytearray(b"x" * LARGE))
+        packed = runtime.pack(pickle, ((buffer,), {}))
+        self.assertIs(type(packed), runtime.Segments)
+        self.assertLess(len(packed.parts[0]), 200)
+        data = self.value(self.call(name, raw=b"".join(packed.parts)))
+        self.assertEqual(bytes(data), b"x" * LARGE)
+        module, folder = self.module("""
+            from pickle import PickleBuffer
+            def change(buffer):
+                memoryview(buffer)[0] = 121
+                return PickleBuffer(buffer)
+        """)
+        name = self.define(module + ":change", paths=[folder])
+        changed = self.value(self.call(name, raw=b"".join(packed.parts)))
+        self.assertEqual((bytes(changed[:2]), len(changed)), (b"yx", LARGE))
+        self.assertEqual(self.one.run(self.fine), "fine")
+
+    def test_a_result_above_the_frame_limit_fails_the_task(self):
+        module, folder = self.module("def much(): return bytearray(70 << 20)")
+        failure = self.one.failure(self.call(self.define(module + ":much", paths=[folder])))
+        self.assertEqual(failure.kind, Kind.RESULT_TOO_LARGE)
+
+    def test_a_forgotten_function_still_answers_what_was_sent_before(self):
+        name = self.define(pow)
+        seq = self.call(name, 2, 2)
+        self.one.send("Forget", name)
+        self.assertEqual(self.value(seq), 4)
+
+
+class InInline(Function, Case):
+    one_id = "cpu-0"
+
+
+class InThreaded(Function, Case):
+    slots = 4
+    one_id = "cpu-0"
+
+    def test_the_engine_is_told_of_a_coroutine(self):
+        module, folder = self.module("async def one(): return 1")
+        name = self.define(module + ":one", paths=[folder])
+        seq = self.call(name)
+        self.assertEqual(self.value(seq), 1)
+        self.assertIn((seq, True), self.one.loaded)
+
+
+class Misbehaviour(Calls, Case):
+    def test_a_call_of_what_was_not_defined_ends_the_worker(self):
+        self.one = self.worker()
+        self.call(uuid.uuid4().bytes)
+        self.assertIsNone(self.one.receive())
+
+
+class Asynchronous(unittest.TestCase):
+    def test_what_is_a_coroutine_function(self):
+        import functools
+
+        async def one():
+            pass
+
+        class Callable:
+            async def __call__(self):
+                pass
+
+            async def method(self):
+                pass
+
+        for found in (one, functools.partial(one), Callable(), Callable().method):
+            self.assertTrue(runtime.is_async(found), found)
+        for found in (print, len, lambda: one(), Callable, asyncio.sleep.__name__.upper):
+            self.assertFalse(runtime.is_async(found), found)
+
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,185 @@
+//! What a task runs: a script, or a function that the engine carries without looking into it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize, Serializer};
+use uuid::Uuid;
+
+use super::task::ScriptPath;
+
+/// The identity of a function: a hash of its code, so that a worker that has it is not sent it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct FunctionId(pub [u8; 16]);
+
+/// Of all functions' hashes: no other use of the same hash gives the same ids.
+const FUNCTIONS: Uuid = Uuid::from_u128(0x0a71_0f5e_6b0c_4d1e_9c55_35aa_77ef_2b90);
+
+impl FunctionId {
+    /// The identity of this code.
+    #[must_use]
+    pub fn of(code: &[u8]) -> Self {
+        Self(*Uuid::new_v5(&FUNCTIONS, code).as_bytes())
+    }
+}
+
+impl fmt::Display for FunctionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Uuid::from_bytes(self.0).simple().fmt(f)
+    }
+}
+
+/// A function: opaque code that the worker's side can load, and a name for people. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Function {
+    name: FunctionName,
+    code: Bytes,
+}
+
+impl Function {
+    /// The function that `code` is; `name` is for people and says nothing of its identity.
+    #[must_use]
+    pub fn new(name: &str, code: impl Into<Bytes>) -> Self {
+        let code = code.into();
+        Self { name: FunctionName { id: FunctionId::of(&code), words: name.into() }, code }
+    }
+
+    /// Its identity.
+    #[must_use]
+    pub fn id(&self) -> FunctionId {
+        self.name.id
+    }
+
+    /// Its identity and its name.
+    #[must_use]
+    pub fn name(&self) -> &FunctionName {
+        &self.name
+    }
+
+    /// What a worker loads.
+    #[must_use]
+    pub fn code(&self) -> &Bytes {
+        &self.code
+    }
+}
+
+/// Which function it was, without its code.
+#[derive(Clone, Debug)]
+pub struct FunctionName {
+    id: FunctionId,
+    words: Arc<str>,
+}
+
+impl FunctionName {
+    /// Its identity.
+    #[must_use]
+    pub fn id(&self) -> FunctionId {
+        self.id
+    }
+}
+
+impl PartialEq for FunctionName {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for FunctionName {}
+
+impl fmt::Display for FunctionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words)
+    }
+}
+
+/// What a task runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// A file with an entry point; its parameters and its result are JSON.
+    Script(ScriptPath),
+    /// A function; its arguments and its result are opaque to the engine.
+    Function(Function),
+}
+
+impl Work {
+    /// Which work it is, to look it up by.
+    #[must_use]
+    pub fn key(&self) -> WorkKey<'_> {
+        match self {
+            Self::Script(path) => WorkKey::Script(path),
+            Self::Function(function) => WorkKey::Function(function.id()),
+        }
+    }
+
+    /// Which work it is, to be kept: without the function's code.
+    #[must_use]
+    pub fn name(&self) -> WorkName {
+        match self {
+            Self::Script(path) => WorkName::Script(path.clone()),
+            Self::Function(function) => WorkName::Function(function.name().clone()),
+        }
+    }
+
+    /// The bytes of it that wait with a task.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Script(path) => path.as_bytes().len(),
+            Self::Function(function) => function.code().len(),
+        }
+    }
+}
+
+/// Which work a task was, as it is kept in records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WorkName {
+    /// This script.
+    Script(ScriptPath),
+    /// This function.
+    Function(FunctionName),
+}
+
+impl WorkName {
+    /// To look it up by.
+    #[must_use]
+    pub fn key(&self) -> WorkKey<'_> {
+        match self {
+            Self::Script(path) => WorkKey::Script(path),
+            Self::Function(name) => WorkKey::Function(name.id()),
+        }
+    }
+}
+
+impl Serialize for WorkName {
+    /// The script's path, or the function's name.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Script(path) => path.serialize(serializer),
+            Self::Function(name) => serializer.collect_str(name),
+        }
+    }
+}
+
+/// Some work, by reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkKey<'a> {
+    /// This script.
+    Script(&'a ScriptPath),
+    /// This function.
+    Function(FunctionId),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_is_known_by_its_code_alone() {
+        let function = Function::new("f", &b"code"[..]);
+        assert_eq!(function.id(), Function::new("g", &b"code"[..]).id());
+        assert_ne!(function.id(), Function::new("f", &b"core"[..]).id());
+        assert_eq!(function.id(), FunctionId::of(b"code"));
+        assert_eq!(function.name().to_string(), "f");
+    }
+}

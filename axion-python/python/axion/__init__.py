@@ -1,0 +1,39 @@
+"""Axion runs Python functions and scripts in supervised worker processes.
+
+    import axion
+
+    with axion.Engine() as engine:
+        print(engine.submit(pow, 2, 10).result())
+
+A task that crashes, hangs or eats memory costs itself and nothing else. docs/python.md is the guide.
+"""
+
+import concurrent.futures as _futures
+
+from ._axion import __version__, config_keys
+from ._engine import Engine, EngineConfig
+from ._executor import Executor
+from ._future import Future
+from ._status import ComponentStatus, Health, HealthReport
+from ._task import Result, Task, TaskType
+from ._decorator import task
+from .context import current
+from .errors import (AxionError, ConfigError, EngineError, InitializerFailed, RemoteError, SubmitError, TaskCancelled,
+                     TaskError, TaskExpired, TaskTimeout, WorkerLost)
+
+__all__ = [
+    "AxionError", "ComponentStatus", "ConfigError", "Engine", "EngineConfig", "EngineError", "Executor", "Future",
+    "Health", "HealthReport", "InitializerFailed", "RemoteError", "Result", "SubmitError", "Task", "TaskCancelled",
+    "TaskError", "TaskExpired", "TaskTimeout", "TaskType", "WorkerLost", "__version__", "config_keys", "current",
+    "task", "wait_for_all", "wait_for_any",
+]
+
+
+def wait_for_all(futures, timeout=None):
+    """Waits until all have ended or `timeout` seconds have passed; returns `(done, not_done)`, two sets."""
+    return _futures.wait(futures, timeout, _futures.ALL_COMPLETED)
+
+
+def wait_for_any(futures, timeout=None):
+    """Waits until one has ended or `timeout` seconds have passed; returns `(done, not_done)`, two sets."""
+    return _futures.wait(futures, timeout, _futures.FIRST_COMPLETED)

@@ -1,0 +1,114 @@
+"""The engine in an event loop: one descriptor in the loop says that something has ended."""
+
+import asyncio
+from collections import deque
+from itertools import count
+
+from . import _axion
+from ._code import pack, unpack
+from ._engine import _NOW, _WAIT, native_options
+from ._future import why
+from .errors import SubmitError, refused
+
+
+class _LoopInbox:
+    """What the coroutines of one loop wait for."""
+
+    def __init__(self, loop):
+        self.completions = _axion.Completions()
+        self.waiting = {}
+        self.numbers = count(1)
+        self._loop = loop
+        loop.add_reader(self.completions.fileno(), self._read)
+        self.completions.arm()
+
+    def _read(self):
+        while found := self.completions.arm():
+            for number, data, record in found:
+                waiter = self.waiting.pop(number, None)
+                if waiter is None or waiter.done():
+                    continue
+                try:
+                    if data is not None:
+                        waiter.set_result(unpack(data))
+                    else:
+                        waiter.set_exception(why(record))
+                except BaseException as error:
+                    waiter.set_exception(error)
+
+
+def _inbox(engine, loop):
+    inbox = engine._loops.get(loop)
+    if inbox is None:
+        inbox = engine._loops[loop] = _LoopInbox(loop)
+    return inbox
+
+
+async def run(engine, options, fn, args, kwargs):
+    native, loop = engine._running_native(), asyncio.get_running_loop()
+    if type(options) is not _axion.Options:
+        options = native_options(fn, options)
+    work, payload = engine._call.function(fn), pack(args, kwargs)
+    inbox = _inbox(engine, loop)
+    waiter, number = loop.create_future(), next(inbox.numbers)
+    inbox.waiting[number] = waiter
+    task_id = None
+    try:
+        try:
+            task_id = native.submit(work, payload, options, inbox.completions, number, _NOW)
+        except RuntimeError as error:
+            error = refused(error)
+            if not isinstance(error, SubmitError) or error.code != "queue_full":
+                raise error from None
+            # In a thread, while the queue is full; the loop goes on.
+            wait = (work, payload, options, inbox.completions, number, _WAIT)
+            task_id = await asyncio.to_thread(native.submit, *wait)
+        return await waiter
+    except asyncio.CancelledError:
+        if task_id is not None and number in inbox.waiting:
+            await _cancel(native, task_id)
+        raise
+    finally:
+        inbox.waiting.pop(number, None)
+
+
+async def _cancel(native, task_id):
+    try:
+        native.cancel(task_id)
+    except RuntimeError:
+        pass  # the engine has ended, and the task with it
+
+
+async def amap(engine, options, fn, iterables, ordered=True, look_ahead=None):
+    items = zip(*iterables)
+    most = look_ahead or 2 + 2 * max(engine.config.cpu_bound_count or 0, engine.config.io_bound_count or 0, 1)
+    flying, ended = deque(), asyncio.Queue()
+
+    def fill():
+        while len(flying) < most:
+            for item in items:
+                task = asyncio.ensure_future(run(engine, options, fn, item, {}))
+                flying.append(task)
+                if not ordered:
+                    task.add_done_callback(ended.put_nowait)
+                break
+            else:
+                return
+
+    try:
+        fill()
+        while flying:
+            if ordered:
+                value = await flying[0]
+                flying.popleft()
+            else:
+                task = await ended.get()
+                flying.remove(task)
+                value = task.result()
+            yield value
+            fill()
+    finally:
+        for task in flying:
+            task.cancel()
+        if flying:
+            await asyncio.gather(*flying, return_exceptions=True)

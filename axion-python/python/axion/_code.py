@@ -1,0 +1,134 @@
+"""Functions, arguments and results as bytes: docs/wire-protocol.md, "Functions", is the format."""
+
+import os
+import pickle
+import sys
+from types import BuiltinFunctionType, CodeType, FunctionType
+from weakref import WeakKeyDictionary
+
+from . import _axion
+from .errors import SubmitError
+
+CALL, EACH, EACH_OF_ONE = 0, 1, 2
+_PROTOCOL = 5
+_OUT_OF_BAND = 64 << 10
+_PLAIN_PICKLE = 0x80
+_SCALARS = frozenset((type(None), bool, int, float, str, bytes))
+_PYTHON = sys.version_info[:2]
+
+
+class Coder:
+    """Makes functions into what workers load. One for each way in which they are called."""
+
+    def __init__(self, mode=CALL, initializer=None, initargs=()):
+        self._mode = mode
+        self._initializer = None
+        if initializer is not None:
+            self._initializer = _dumps((initializer, tuple(initargs)), "the initializer")
+        self._paths = None
+        self._given = None
+        self._known = WeakKeyDictionary()
+
+    def function(self, function):
+        """The `_axion.Function` of a callable. What cannot have changed since it was last asked for is kept."""
+        if sys.path != self._given:
+            self._given = list(sys.path)
+            self._paths = [path or os.getcwd() for path in self._given if isinstance(path, str)]
+            self._known.clear()
+        kind = type(function)
+        keep = kind is FunctionType or kind is BuiltinFunctionType
+        if keep:
+            known = self._known.get(function)
+            if known is not None and (known[0] is None or (known[0] is function.__code__ and _is_closed(function))):
+                return known[1]
+        code = _dumps(function, "the function")
+        blob = pickle.dumps((_PYTHON, self._paths, self._mode, self._initializer, code), _PROTOCOL)
+        made = _axion.Function(_name(function), blob)
+        if keep:
+            if _is_importable(function):
+                self._known[function] = None, made
+            elif kind is FunctionType and _is_closed(function):
+                self._known[function] = function.__code__, made
+        return made
+
+
+def _name(function):
+    name = getattr(function, "__qualname__", None) or type(function).__qualname__
+    module = getattr(function, "__module__", None)
+    return "%s.%s" % (module, name) if module not in (None, "__main__") else name
+
+
+def _is_importable(function):
+    """Whether the worker imports it: then only its name travels."""
+    name = getattr(function, "__module__", None)
+    if name is None or name == "__main__":
+        return False
+    found = sys.modules.get(name)
+    for part in function.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is function
+
+
+def _is_closed(function):
+    """Whether its code is all there is to it: nothing that it refers to can have changed."""
+    code = function.__code__
+    if function.__closure__ or function.__defaults__ or function.__kwdefaults__ or function.__dict__:
+        return False
+    names = function.__globals__
+    for name in code.co_names:
+        if name in names:
+            return False
+    return not any(type(part) is CodeType for part in code.co_consts)
+
+
+def pack(args, kwargs):
+    """Arguments, as bytes or, with large buffers in them, as a list of buffers."""
+    if not kwargs:
+        for arg in args:
+            if type(arg) not in _SCALARS:
+                break
+        else:
+            return pickle.dumps((args, kwargs), _PROTOCOL)
+    return pack_value((args, kwargs))
+
+
+def pack_value(value):
+    buffers = []
+
+    def keep(buffer):
+        view = buffer.raw()
+        if len(view) < _OUT_OF_BAND:
+            return True
+        buffers.append(view)
+        return False
+
+    data = _dumps(value, "the arguments", keep)
+    if not buffers:
+        return data
+    parts = [data] + buffers
+    sizes = b"".join([len(part).to_bytes(8, "little") for part in parts])
+    return [b"\1" + len(parts).to_bytes(4, "little") + sizes + data] + buffers
+
+
+def _dumps(value, what, keep=None):
+    import cloudpickle
+
+    try:
+        return cloudpickle.dumps(value, _PROTOCOL, buffer_callback=keep)
+    except Exception as error:
+        words = "%s cannot be pickled: %s: %s" % (what, type(error).__name__, error)
+        raise SubmitError(words, "not_picklable") from error
+
+
+def unpack(data):
+    """A result. Its large buffers stay where they are, in `data`."""
+    if data[0] == _PLAIN_PICKLE:
+        return pickle.loads(data)
+    data = memoryview(data)
+    count = int.from_bytes(data[1:5], "little")
+    at, parts = 5 + 8 * count, []
+    for n in range(count):
+        size = int.from_bytes(data[5 + 8 * n:13 + 8 * n], "little")
+        parts.append(data[at:at + size])
+        at += size
+    return pickle.loads(parts[0], buffers=parts[1:])

@@ -1,0 +1,438 @@
+"""The engine."""
+
+import concurrent.futures
+import json
+import os
+import sys
+import threading
+import weakref
+
+from . import _axion
+from ._code import CALL, EACH, EACH_OF_ONE, Coder, pack
+from ._future import Future, Inbox, why
+from ._status import ComponentStatus, Health, HealthReport
+from ._task import Result, Task
+from .errors import AxionError, ConfigError, EngineError, refused
+
+_NOW, _SHORTLY, _WAIT = 0, 1, 2  # what happens in a full queue
+_PLAIN = _axion.Options()
+_PLAIN_IO = _axion.Options(kind="io")
+_CO_COROUTINE = 0x80
+
+
+class EngineConfig:
+    """Settings of an engine, by name: `axion.config_keys()` lists them, docs/configuration.md says more.
+
+    A time is a number of seconds or a text such as "1.5 s", a size a number of bytes or a text such as "64 MiB";
+    None is what is right for the machine. The workers' interpreter is the one that runs this, unless `python` is
+    given.
+
+    Raises:
+        ConfigError: there is no such setting (it names the nearest), or it takes no such value.
+    """
+
+    def __init__(self, **keys):
+        self._native = self._read(keys)
+        self._keys = keys
+
+    @classmethod
+    def from_environment(cls, file=None, **keys):
+        """Settings from `axion.toml` (or `file`) and the `AXION_*` variables, with `keys` on top."""
+        config = cls.__new__(cls)
+        config._keys = keys
+        config._native = cls._read(keys, True, file)
+        return config
+
+    @staticmethod
+    def _read(keys, environment=False, file=None):
+        try:
+            native = _axion.Config(keys, environment, file)
+            if native.get("python") is None and sys.executable:
+                native = _axion.Config({"python": sys.executable, **keys}, environment, file)
+            return native
+        except KeyError as error:
+            raise ConfigError(error.args[0], "config") from None
+        except (ValueError, TypeError) as error:
+            raise ConfigError(str(error), "config") from None
+
+    def __getattr__(self, name):
+        if name.startswith("_"):
+            raise AttributeError(name)
+        try:
+            return self._native.get(name)
+        except KeyError as error:
+            raise AttributeError(error.args[0]) from None
+
+    def __repr__(self):
+        return "EngineConfig(%s)" % ", ".join("%s=%r" % item for item in self._keys.items())
+
+
+class Options:
+    """An engine with some options for what is submitted through it: see `Engine.options`."""
+
+    def __init__(self, engine, native, wait=_WAIT):
+        self._engine = engine
+        self._native = native
+        self._wait = wait
+
+    def submit(self, fn, /, *args, **kwargs):
+        """As `Engine.submit`."""
+        return self._engine._submit(self._engine._call, fn, pack(args, kwargs), self._native, self._wait)
+
+    def map(self, fn, *iterables, **how):
+        """As `Engine.map`."""
+        from ._map import Map
+
+        if len(iterables) == 1:
+            return Map(self._engine, self._native, fn, None, iterables[0], **how)
+        return Map(self._engine, self._native, fn, zip(*iterables), **how)
+
+    def starmap(self, fn, iterable, **how):
+        """As `Engine.starmap`."""
+        from ._map import Map
+
+        return Map(self._engine, self._native, fn, iterable, **how)
+
+    async def run(self, fn, /, *args, **kwargs):
+        """As `Engine.run`."""
+        from ._aio import run
+
+        return await run(self._engine, self._native, fn, args, kwargs)
+
+    def amap(self, fn, *iterables, **how):
+        """As `Engine.amap`."""
+        from ._aio import amap
+
+        return amap(self._engine, self._native, fn, iterables, **how)
+
+
+class Engine:
+    """Runs functions and scripts in supervised worker processes.
+
+    Use it as a context manager, or call `start` and `shutdown`. Threads may share it. Its methods never leave a
+    task in the dark: what was accepted ends in exactly one result or error, also if a worker dies.
+
+    Args:
+        config: an `EngineConfig`; or give its keys: `Engine(cpu_bound_count=4)`.
+    """
+
+    def __init__(self, config=None, **keys):
+        if config is not None and keys:
+            raise TypeError("give an EngineConfig or its keys, not both")
+        self.config = config if config is not None else EngineConfig(**keys)
+        self._native = self._inbox = None
+        self._closing = self._forked = False
+        self._lock = threading.Lock()
+        self._call, self._each, self._each_of_one = Coder(CALL), Coder(EACH), Coder(EACH_OF_ONE)
+        self._followed = {}
+        self._loops = weakref.WeakKeyDictionary()
+
+    # Its life.
+
+    def start(self):
+        """Starts the engine; its workers start in the background. Returns the engine.
+
+        Raises:
+            EngineError: it was started before (already_started, ENG001), or cannot be (start_failed).
+        """
+        with self._lock:
+            if self._native is not None:
+                raise EngineError("the engine was started before; make another one", "already_started")
+            try:
+                self._native = _axion.Engine(self.config._native)
+            except OSError as error:
+                raise EngineError(str(error), "start_failed") from None
+            self._inbox = Inbox()
+        _running.add(self)
+        return self
+
+    def shutdown(self, wait=True, *, timeout=None):
+        """Takes no more tasks, waits for those it has, for `timeout` seconds at most (None: as long as they take),
+        cancels the rest, and ends the workers. With `wait=False`, cancels all at once. Can be called again.
+
+        Returns:
+            The number of tasks that were cancelled.
+        """
+        if self._native is None or self._forked:
+            return 0
+        self._closing = True
+        if wait:
+            concurrent.futures.wait(list(self._inbox.futures.values()), timeout)
+        cancelled = self._native.shutdown(0.0)
+        self._inbox.close()
+        _running.discard(self)
+        return cancelled
+
+    def __enter__(self):
+        return self.start() if self._native is None else self
+
+    def __exit__(self, kind, error, traceback):
+        self.shutdown(wait=kind is None or not issubclass(kind, (KeyboardInterrupt, SystemExit)))
+
+    def __del__(self):
+        if getattr(self, "_native", None) is not None and not self._forked and not self._closing:
+            self._closing = True
+            self._native.shutdown(0.0)
+            self._inbox.close()
+
+    def __reduce__(self):
+        raise TypeError("an axion.Engine lives in one process and cannot be sent to another: "
+                        "inside a task, use the task's own arguments and results")
+
+    def _running_native(self):
+        native = self._native
+        if native is None:
+            raise EngineError("the engine has not been started: call start(), or use it as a context manager",
+                              "not_started")
+        if self._forked:
+            raise EngineError("this process was forked off the one that has the engine: make another one", "forked")
+        if self._closing:
+            raise EngineError("the engine is shutting down and takes no more tasks", "shutting_down")
+        return native
+
+    # Functions.
+
+    def submit(self, fn, /, *args, **kwargs):
+        """Has `fn(*args, **kwargs)` called in a worker; waits while the queue is full.
+
+        Lambdas, closures, functions of `__main__` and of notebooks can be sent, and `async def` functions, which
+        run in the IO pool unless `options(kind=…)` says otherwise.
+
+        Returns:
+            A `Future`. Its exception is the function's own, with the remote traceback as its cause, or a
+            `RemoteError`.
+        Raises:
+            SubmitError: not_picklable, params_too_large …
+            EngineError: not_started (ENG002), shutting_down …
+        """
+        return self._submit(self._call, fn, pack(args, kwargs), None, _WAIT)
+
+    def options(self, *, wait=True, kind=None, **options):
+        """The engine with options for what is submitted, as in `engine.options(timeout=5, retries=3).submit(fn)`.
+
+        Args:
+            kind: "cpu" or "io", the pool; None: "io" for `async def` functions, "cpu" for all others.
+            timeout: seconds after which an attempt is killed; soft_timeout: after which it gets an exception.
+            retries: how often a failed task is run again; retry_on: the codes that are worth it;
+                retry_delay, retry_factor, retry_max_delay, retry_jitter: the waits between.
+            priority: 0, the most urgent, to 9.
+            ttl: seconds in which it has to start; delay: seconds before which it does not.
+            max_worker_losses: how often it is run again after its worker died (2).
+            unique: a key: while a task with it is live, another one gives that one's result.
+            wait: whether a full queue is waited for, or refused with `SubmitError`.
+        """
+        try:
+            # Without a kind, it is decided for each function; with no other option it costs nothing.
+            native = _Both(options) if kind is None else _axion.Options(kind=kind, **options)
+        except ValueError as error:
+            raise ConfigError(str(error), "config") from None
+        return Options(self, native, _WAIT if wait else _SHORTLY)
+
+    def map(self, fn, *iterables, **how):
+        """Calls `fn` on the items of the iterables, which are taken as they are needed, and gives the results.
+
+        Keywords:
+            chunksize: items that travel together; None: as many as fill some milliseconds, by measured time.
+            ordered: results in the order of the items, or as they come.
+            look_ahead: chunks in work at a time; None: a few for each worker.
+            timeout: seconds in which the next result has to come, from the call of `map`.
+            progress: shows a bar, with tqdm if that is installed.
+        """
+        return Options(self, None).map(fn, *iterables, **how)
+
+    def starmap(self, fn, iterable, **how):
+        """As `map`, but each item is a tuple of arguments."""
+        return Options(self, None).starmap(fn, iterable, **how)
+
+    async def run(self, fn, /, *args, **kwargs):
+        """Awaits `fn(*args, **kwargs)` in a worker. If the awaiting is cancelled, so is the task."""
+        return await Options(self, None).run(fn, *args, **kwargs)
+
+    def amap(self, fn, *iterables, **how):
+        """The results of `map` as an asynchronous iterator. Keywords: `ordered`, `look_ahead`."""
+        return Options(self, None).amap(fn, *iterables, **how)
+
+    def _submit(self, coder, fn, payload, options, wait, future=None):
+        native = self._native if not (self._closing or self._forked) else None
+        if native is None:
+            native = self._running_native()
+        if not callable(fn):
+            raise TypeError("%r is not callable" % (fn,))
+        if type(options) is not _axion.Options:
+            options = native_options(fn, options)
+        return self._enter(native, coder.function(fn), payload, options, wait, future)
+
+    def _enter(self, native, work, payload, options, wait, future=None, task_id=None):
+        inbox = self._inbox
+        future = future or Future(self)
+        number = next(inbox.numbers)
+        inbox.futures[number] = future
+        try:
+            future.task_id = native.submit(work, payload, options, inbox.completions, number, wait, task_id)
+        except BaseException as error:
+            inbox.futures.pop(number, None)
+            if type(error) is RuntimeError:
+                raise refused(error) from None
+            raise
+        return future
+
+    def _withdraw(self, task_id):
+        try:
+            return self._native.withdraw(task_id)
+        except RuntimeError:
+            return False
+
+    # Scripts.
+
+    def submit_task(self, task):
+        """Hands in a script `Task`; returns its id.
+
+        Raises:
+            TaskError: it was not accepted: queue_full (TASK001), overloaded (TASK002) …
+            EngineError: not_started (ENG002), shutting_down …
+        """
+        native = self._running_native()
+        if not isinstance(task, Task):
+            raise TypeError("submit_task takes an axion.Task; for functions there is submit")
+        self._enter(native, os.fspath(task.script_path), task._payload(), task._native, _SHORTLY, None, task.id)
+        return task.id
+
+    def get_result(self, task_id, timeout=None):
+        """The `Result` of a task, or None when `timeout` seconds are over: then the task goes on, and a later call
+        finds it.
+
+        Raises:
+            EngineError: result_unknown: there is no such task, or its result was dropped, and why.
+        """
+        future = self._followed.get(task_id)
+        if future is None:
+            future = self._followed[task_id] = _Record(self)
+            self._follow(task_id, future)
+        try:
+            record = future.result(timeout)
+        except concurrent.futures.TimeoutError:
+            return None
+        finally:
+            if future.done():
+                self._followed.pop(task_id, None)
+        if type(record) is not _axion.Record:
+            raise why(record)
+        return result_of(record)
+
+    def _follow(self, task_id, future):
+        native, inbox = self._running_native() if not self._closing else self._native, self._inbox
+        number = next(inbox.numbers)
+        inbox.futures[number] = future
+        try:
+            native.follow(task_id, inbox.completions, number)
+        except BaseException as error:
+            inbox.futures.pop(number, None)
+            self._followed.pop(task_id, None)
+            if type(error) is RuntimeError:
+                raise refused(error) from None
+            raise
+
+    def cancel(self, task_id):
+        """Ends a task before its time, by force if need be. True if it had not ended."""
+        try:
+            return self._running_native().cancel(task_id)
+        except RuntimeError as error:
+            raise (error if isinstance(error, AxionError) else refused(error)) from None
+
+    # How it is.
+
+    def get_status(self):
+        """How everything is: `engine` with `is_running`, and `components` with the `health` and `metrics` of each
+        (docs/status.md)."""
+        if self._native is None or self._closing or self._forked:
+            return {"engine": {"is_running": False}, "components": {}}
+        try:
+            status, health = json.loads(self._native.status()), json.loads(self._native.health())
+        except RuntimeError as error:
+            raise refused(error) from None
+        status["tasks"] = status["components"].get("tasks")
+        status["components"] = health["components"]
+        return status
+
+    def get_health(self):
+        """How well the engine is: a `HealthReport`."""
+        try:
+            found = json.loads(self._running_native().health())
+        except RuntimeError as error:
+            raise (error if isinstance(error, AxionError) else refused(error)) from None
+        parts = {name: ComponentStatus.of(part) for name, part in found["components"].items()}
+        return HealthReport(Health(found["overall_health"]), found["healthy_count"], found["unhealthy_count"], parts)
+
+    def get_component_status(self, name):
+        """One part of it: a `ComponentStatus`. The names are those of `get_status()["components"]`."""
+        parts = self.get_health().components
+        if name not in parts:
+            raise EngineError("there is no component %r: the engine has %s" % (name, ", ".join(parts)),
+                              "unknown_component")
+        return parts[name]
+
+
+class _Both:
+    """Options whose pool depends on the function."""
+
+    def __init__(self, options):
+        self.cpu, self.io = _axion.Options(**options), _axion.Options(kind="io", **options)
+
+
+def native_options(fn, options):
+    """The native options for a function."""
+    io = is_async(fn)
+    if options is None:
+        return _PLAIN_IO if io else _PLAIN
+    if type(options) is _Both:
+        return options.io if io else options.cpu
+    return options
+
+
+def is_async(fn):
+    """Whether a call gives a coroutine: of a function, method, partial or an object with `__call__`."""
+    while type(fn).__name__ == "partial" and hasattr(fn, "func"):
+        fn = fn.func
+    code = getattr(fn, "__code__", None)
+    if code is None:
+        code = getattr(getattr(type(fn), "__call__", None), "__code__", None)
+    return code is not None and bool(code.co_flags & _CO_COROUTINE)
+
+
+class _Record(Future):
+    """Resolves to the record itself."""
+
+    def _resolve(self, data, record):
+        self.set_result(record)
+
+
+def result_of(record):
+    """The `Result` of a record."""
+    if record.outcome == "succeeded":
+        from ._code import unpack
+
+        text = record.json
+        data = json.loads(text) if text is not None else unpack(record.pickle)
+        return Result(record.task_id, True, data, None, record.duration, record)
+    return Result(record.task_id, False, None, why(record), record.duration, record)
+
+
+_running = weakref.WeakSet()
+
+
+def _at_exit():
+    """Ends what was never shut down: executors finish their work, as the standard ones do; engines do not."""
+    for engine in list(_running):
+        engine.shutdown(wait=getattr(engine, "_finishes_at_exit", False))
+
+
+def _in_forked_child():
+    for engine in list(_running):
+        engine._forked = True
+        engine._inbox.forget_in_child()
+    _running.clear()
+
+
+# Before the interpreter waits for threads; the name is private, but what `concurrent.futures` uses itself.
+getattr(threading, "_register_atexit", lambda call: __import__("atexit").register(call))(_at_exit)
+os.register_at_fork(after_in_child=_in_forked_child)

@@ -1,0 +1,137 @@
+"""A `concurrent.futures.Executor` on an engine of its own."""
+
+import concurrent.futures
+import os
+import time
+from collections import deque
+from itertools import islice
+
+from ._code import CALL, EACH, Coder, pack, pack_value
+from ._engine import _WAIT, Engine, EngineConfig
+from .errors import InitializerFailed
+
+
+class Executor(concurrent.futures.Executor):
+    """Calls functions in worker processes, as `concurrent.futures.ProcessPoolExecutor` does, and:
+
+    a worker that dies costs the task that ran in it and no other; `future.kill()` ends one that runs; lambdas,
+    closures and functions of `__main__` need no guard; a full queue makes `submit` wait instead of growing.
+
+    Args:
+        max_workers: worker processes; None: one for each processor.
+        initializer, initargs: called once in each worker, before its first task. If it fails, so do the tasks,
+            and the executor is broken.
+        max_tasks_per_child: a worker is replaced after so many tasks; None: never. It goes when its successor is
+            ready and takes tasks until then, so that none waits.
+        kind: "cpu", one task at a time in each worker, or "io": many, in threads.
+        config: more settings of the engine, by name.
+    """
+
+    def __init__(self, max_workers=None, mp_context=None, initializer=None, initargs=(), *,
+                 max_tasks_per_child=None, kind="cpu", **config):
+        if max_workers is None:
+            max_workers = _processors()
+        if max_workers <= 0:
+            raise ValueError("max_workers must be greater than 0")
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        if max_tasks_per_child is not None:
+            if not isinstance(max_tasks_per_child, int):
+                raise TypeError("max_tasks_per_child must be an integer")
+            if max_tasks_per_child <= 0:
+                raise ValueError("max_tasks_per_child must be >= 1")
+        if kind not in ("cpu", "io"):
+            raise ValueError("kind is \"cpu\" or \"io\", not %r" % (kind,))
+        other = "io" if kind == "cpu" else "cpu"
+        keys = {kind + "_bound_count": max_workers, kind + "_bound_max": max_workers, other + "_bound_count": 0,
+                other + "_bound_max": 0, "autoscaler": "off", "input_queue_size": 10_000}
+        if max_tasks_per_child is not None:
+            keys[kind + "_bound_worker"] = {"max_tasks_per_worker": max_tasks_per_child}
+        keys.update(config)
+        self._max_workers = max_workers
+        self._engine = Engine(EngineConfig(**keys))
+        self._engine._finishes_at_exit = True
+        self._call = Coder(CALL, initializer, initargs)
+        self._each = Coder(EACH, initializer, initargs)
+        self._has_initializer = initializer is not None
+        self._broken = None
+        self._shut = False
+        self._options = self._engine.options(kind=kind)._native
+        self._engine.start()
+
+    def submit(self, fn, /, *args, **kwargs):
+        """Has `fn(*args, **kwargs)` called in a worker. Returns an `axion.Future`."""
+        return self._enter(self._call, fn, pack(args, kwargs))
+
+    def _enter(self, coder, fn, payload):
+        if self._broken is not None:
+            raise InitializerFailed("the executor is broken: %s" % self._broken, "initializer_failed")
+        if self._shut:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        future = self._engine._submit(coder, fn, payload, self._options, _WAIT)
+        if self._has_initializer:
+            future.add_done_callback(self._look)
+        return future
+
+    def _look(self, future):
+        if not future.cancelled() and isinstance(future.exception(), InitializerFailed):
+            self._broken = future.exception()
+
+    def map(self, fn, *iterables, timeout=None, chunksize=1, buffersize=None):
+        """As `concurrent.futures.Executor.map` of Python 3.14: the results in the order of the items. All items are
+        taken at once unless `buffersize` says how many chunks may be in work. See also `Engine.map`."""
+        if chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        if buffersize is not None and not isinstance(buffersize, int):
+            raise TypeError("buffersize must be an integer or None")
+        if buffersize is not None and buffersize < 1:
+            raise ValueError("buffersize must be None or > 0")
+        end = None if timeout is None else timeout + time.monotonic()
+        items = zip(*iterables)
+
+        def chunks():
+            while chunk := list(islice(items, chunksize)):
+                yield self._enter(self._each, fn, pack_value(chunk))
+
+        source = chunks()
+        flying = deque(source if buffersize is None else islice(source, buffersize))
+
+        def results():
+            try:
+                while flying:
+                    left = None if end is None else end - time.monotonic()
+                    values = flying[0].result(left)
+                    flying.popleft()
+                    if buffersize is not None:
+                        flying.extend(islice(source, 1))
+                    yield from values
+            finally:
+                for future in flying:
+                    future.cancel()
+
+        return results()
+
+    def shutdown(self, wait=True, *, cancel_futures=False):
+        """Takes no more tasks. With `wait`, returns when those it has are done and the workers gone; without, they
+        finish in the background. With `cancel_futures`, those that have not started are cancelled."""
+        self._shut = True
+        engine = self._engine
+        if cancel_futures and engine._inbox is not None and not engine._forked:
+            for future in list(engine._inbox.futures.values()):
+                future.cancel()
+        if wait:
+            engine.shutdown()
+        else:
+            import threading
+
+            threading.Thread(target=engine.shutdown, name="axion-shutdown", daemon=True).start()
+
+    def __reduce__(self):
+        raise TypeError("an axion.Executor lives in one process and cannot be sent to another")
+
+
+def _processors():
+    try:
+        return len(os.sched_getaffinity(0)) or 1
+    except (AttributeError, OSError):
+        return os.cpu_count() or 1

@@ -1,0 +1,129 @@
+"""Futures, and the thread that resolves them."""
+
+import concurrent.futures
+import pickle
+import threading
+from itertools import count
+
+from . import _axion
+from ._code import unpack
+from .errors import EngineError, RemoteTraceback, of_record
+
+
+class Future(concurrent.futures.Future):
+    """A task's result to come: a `concurrent.futures.Future` in every respect, and awaitable.
+
+    `task_id` names the task; `record` is, once it has ended, how: duration, output, attempt, worker.
+    """
+
+    def __init__(self, engine=None):
+        super().__init__()
+        self._engine = engine
+        self.task_id = None
+        self.record = None
+
+    def cancel(self):
+        """Cancels the task if it has not been sent to a worker; True if it is cancelled. See `kill`."""
+        if self.done():
+            return self.cancelled()
+        if self.task_id is None or not self._engine._withdraw(self.task_id):
+            with self._condition:
+                if self._state == "PENDING":
+                    self._state = "RUNNING"
+            return self.cancelled()
+        return super().cancel()
+
+    def kill(self):
+        """Ends the task also if it runs: it is asked to stop and, after `cancel_grace`, killed, and nothing
+        else with it. Returns at once, True if it had not ended; the future is cancelled when it has."""
+        if self.done() or self.task_id is None:
+            return False
+        return self._engine._native.cancel(self.task_id)
+
+    def __await__(self):
+        import asyncio
+
+        return asyncio.wrap_future(self).__await__()
+
+    # From the thread below.
+
+    def _resolve(self, data, record):
+        if type(record) is _axion.Record:
+            self.record = record
+        try:
+            try:
+                if data is not None:
+                    self.set_result(unpack(data))
+                    return
+                error = why(record)
+            except concurrent.futures.InvalidStateError:
+                raise
+            except BaseException as problem:
+                error = problem
+            if isinstance(error, concurrent.futures.CancelledError) and record.outcome == "cancelled":
+                with self._condition:
+                    if self._state == "RUNNING":
+                        self._state = "PENDING"  # of which alone there is a way to CANCELLED
+                super().cancel()
+                self.set_running_or_notify_cancel()
+            else:
+                self.set_exception(error)
+        except concurrent.futures.InvalidStateError:
+            pass  # somebody has resolved it, as after a fork
+
+
+def why(record):
+    """The exception for a record without a result: the task's own, where it can be rebuilt."""
+    if record is None:
+        return EngineError("the engine has stopped; nothing more will be known of this task", "engine_stopped")
+    if type(record) is str:
+        return EngineError(record, "result_unknown")
+    told = of_record(record)
+    raised = record.raised
+    if raised is not None:
+        try:
+            error = pickle.loads(raised)
+        except Exception:
+            return told
+        if isinstance(error, Exception):
+            error.__cause__ = RemoteTraceback("\n\"\"\"\n%s\"\"\"" % (record.traceback or ""))
+            return error
+    return told
+
+
+class Inbox:
+    """What the futures of one engine wait for."""
+
+    def __init__(self):
+        self.completions = _axion.Completions()
+        self.futures = {}
+        self.numbers = count(1)
+        self._closed = False
+        self._thread = threading.Thread(target=self._read, name="axion-results", daemon=True)
+        self._thread.start()
+
+    def _read(self):
+        wait, take = self.completions.wait, self.futures.pop
+        while True:
+            for number, data, record in wait():
+                future = take(number, None)
+                if future is not None:
+                    future._resolve(data, record)
+                future = data = record = None
+            if self._closed and not self.futures:
+                return
+
+    def close(self):
+        """Lets the thread end, when every future that waits has been resolved."""
+        self._closed = True
+        self.completions.ring()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(10)
+
+    def forget_in_child(self):
+        """In a forked process, nothing comes any more."""
+        for future in list(self.futures.values()):
+            future._condition = threading.Condition()
+            if not future.done():
+                future.set_exception(EngineError("the task is of the process that this one was forked off", "forked"))
+        self.futures.clear()

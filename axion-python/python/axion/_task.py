@@ -1,0 +1,64 @@
+"""Script tasks, as the older Axion had them."""
+
+import enum
+import json
+from dataclasses import dataclass, field
+
+from . import _axion
+from .errors import TaskError
+
+
+class TaskType(enum.Enum):
+    """The pool a task is for."""
+
+    CPU_BOUND = "cpu"
+    IO_BOUND = "io"
+
+
+class Task:
+    """A script with its parameters. `main(params, context)`, or `module()` returning an object with
+    `run(params)`, is called in a worker; both may be `async def`.
+
+    Args:
+        script_path: the script's file.
+        params: what it gets: anything with a JSON form.
+        task_type: `TaskType.CPU_BOUND` or `TaskType.IO_BOUND`.
+        dependencies: ids of tasks that have to succeed before: see `Engine.submit_workflow`.
+        options: as of `Engine.options`: timeout, retries, priority, ttl …
+    """
+
+    def __init__(self, script_path, params=None, task_type=TaskType.IO_BOUND, dependencies=(), **options):
+        self.script_path = script_path
+        self.params = {} if params is None else params
+        self.task_type = TaskType(task_type)
+        self.dependencies = list(dependencies)
+        self.options = options
+        self._native = _axion.Options(kind=self.task_type.value, **options)
+        self.id = _axion.new_task_id()
+
+    @classmethod
+    def create(cls, script_path, params=None, task_type=TaskType.IO_BOUND, dependencies=(), **options):
+        """The same as the constructor."""
+        return cls(script_path, params, task_type, dependencies, **options)
+
+    def _payload(self):
+        try:
+            return json.dumps(self.params, allow_nan=False).encode()
+        except (TypeError, ValueError) as error:
+            raise TaskError("the parameters have no JSON form: %s" % error, "params_invalid") from error
+
+    def __repr__(self):
+        return "Task(id=%r, script_path=%r, task_type=%s)" % (self.id, self.script_path, self.task_type)
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a task ended. `data` is what it returned, `error` a `RemoteError` (its text says what happened),
+    `duration` the seconds it ran; `record` has more: output, attempt, worker."""
+
+    task_id: str
+    is_success: bool
+    data: object
+    error: object
+    duration: float
+    record: object = field(repr=False)

@@ -1,0 +1,73 @@
+"""joblib on Axion: scikit-learn and whatever else uses joblib then runs its work in Axion's workers.
+
+    import joblib, axion.joblib
+
+    axion.joblib.register()
+    with joblib.parallel_config(backend="axion", n_jobs=4):
+        joblib.Parallel()(joblib.delayed(abs)(n) for n in range(-9, 0))
+"""
+
+from joblib._parallel_backends import AutoBatchingMixin, ParallelBackendBase
+from joblib.parallel import register_parallel_backend
+
+from ._executor import Executor, _processors
+
+
+class AxionBackend(AutoBatchingMixin, ParallelBackendBase):
+    """Calls batches of joblib's in an `axion.Executor`."""
+
+    supports_retrieve_callback = True
+    supports_inner_max_num_threads = False
+    uses_threads = False
+    supports_sharedmem = False
+
+    def __init__(self, nesting_level=None, inner_max_num_threads=None, **config):
+        super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads)
+        self._config = config
+        self._executor = None
+
+    def effective_n_jobs(self, n_jobs):
+        if n_jobs == 0:
+            raise ValueError("n_jobs == 0 in Parallel has no meaning")
+        if n_jobs is None:
+            return 1
+        return max(_processors() + 1 + n_jobs, 1) if n_jobs < 0 else n_jobs
+
+    def configure(self, n_jobs=1, parallel=None, **_):
+        n_jobs = self.effective_n_jobs(n_jobs)
+        if n_jobs == 1 and not self._config:
+            from joblib.parallel import FallbackToBackend, SequentialBackend
+
+            raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
+        self.parallel = parallel
+        self._executor = Executor(n_jobs, **self._config)
+        return n_jobs
+
+    def submit(self, func, callback=None):
+        future = self._executor.submit(func)
+        if callback is not None:
+            future.add_done_callback(callback)
+        return future
+
+    def retrieve_result_callback(self, future):
+        return future.result()
+
+    def terminate(self):
+        if self._executor is not None:
+            self._executor.shutdown(cancel_futures=True)
+            self._executor = None
+        self.reset_batch_stats()
+
+    def abort_everything(self, ensure_ready=True):
+        """Ends what runs, too: its results are not wanted any more."""
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            workers = executor._max_workers
+            executor._engine.shutdown(wait=False)
+            if ensure_ready:
+                self._executor = Executor(workers, **self._config)
+
+
+def register(make_default=False):
+    """Makes the backend "axion" known to joblib."""
+    register_parallel_backend("axion", AxionBackend, make_default=make_default)

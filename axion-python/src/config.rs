@@ -1,0 +1,114 @@
+//! Settings by name.
+
+use std::collections::BTreeMap;
+
+use axion_core as core;
+use axion_core::keys::{Given, Key, Value, Wrong};
+use pyo3::exceptions::{PyKeyError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyString};
+
+/// The settings of an engine.
+#[pyclass(frozen, module = "axion._axion")]
+pub(crate) struct Config(pub(crate) core::Config);
+
+/// The names of all settings, and what each means and takes.
+#[pyfunction]
+pub(crate) fn config_keys() -> Vec<(String, &'static str, String)> {
+    Key::all().map(|key| (key.name(), key.meaning(), key.allowed())).collect()
+}
+
+#[pymethods]
+impl Config {
+    /// Defaults and, if `environment` is true, a file and the `AXION_*` variables; `values` on top.
+    #[new]
+    #[pyo3(signature = (values, environment=false, file=None))]
+    fn new(values: &Bound<'_, PyDict>, environment: bool, file: Option<std::path::PathBuf>) -> PyResult<Self> {
+        let mut config = match (environment, file) {
+            (_, Some(file)) => core::ConfigLoader::new().file(file).load().map_err(invalid)?.config,
+            (true, None) => core::ConfigLoader::new().load().map_err(invalid)?.config,
+            (false, None) => core::Config::default(),
+        };
+        for (name, value) in values {
+            let name: String = name.extract()?;
+            match (Key::find(&name), value.cast::<PyDict>()) {
+                (Some(key), _) => set(&mut config, key, &value)?,
+                (None, Ok(section)) => {
+                    for (short, value) in section {
+                        set(&mut config, find(&format!("{name}.{}", short.extract::<String>()?))?, &value)?;
+                    }
+                }
+                (None, Err(_)) => return Err(find(&name).err().unwrap_or_else(|| PyKeyError::new_err(name))),
+            }
+        }
+        match config.problems().first() {
+            Some(problem) => Err(invalid(problem)),
+            None => Ok(Self(config)),
+        }
+    }
+
+    /// The value of a setting, None if it is not set.
+    fn get<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        Ok(match find(name)?.get(&self.0) {
+            Value::Absent => py.None().into_bound(py),
+            Value::Flag(flag) => PyBool::new(py, flag).to_owned().into_any(),
+            Value::Whole(number) => number.into_pyobject(py)?.into_any(),
+            Value::Number(number) => PyFloat::new(py, number).into_any(),
+            Value::Time(time) => PyFloat::new(py, time.as_secs_f64()).into_any(),
+            Value::Name(name) => PyString::new(py, &name).into_any(),
+            Value::Path(path) => path.into_pyobject(py)?.into_any(),
+            Value::Texts(texts) => texts.into_pyobject(py)?.into_any(),
+        })
+    }
+}
+
+fn invalid(error: impl std::fmt::Display) -> PyErr {
+    PyValueError::new_err(error.to_string())
+}
+
+fn find(name: &str) -> PyResult<Key> {
+    Key::find(name).ok_or_else(|| {
+        let advice = core::nearest_key(name).map_or_else(
+            || "`axion.config_keys()` lists them all".to_owned(),
+            |near| format!("did you mean `{near}`?"),
+        );
+        PyKeyError::new_err(format!("there is no setting `{name}`: {advice}"))
+    })
+}
+
+fn set(config: &mut core::Config, key: Key, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    let refused = |found: String| {
+        PyValueError::new_err(format!("`{}` cannot be {found}: it takes {}", key.name(), key.allowed()))
+    };
+    let text: String;
+    let given = if value.is_none() {
+        // An older Axion's None: whatever is right for the machine.
+        if key.absent().is_none() {
+            return Err(refused("None".to_owned()));
+        }
+        return key.set(config, Value::Absent).map_err(|_| refused("None".to_owned()));
+    } else if let Ok(flag) = value.cast::<PyBool>() {
+        Given::Flag(flag.is_true())
+    } else if value.is_instance_of::<PyInt>() {
+        Given::Whole(value.extract().map_err(|_| refused(value.to_string()))?)
+    } else if let Ok(number) = value.cast::<PyFloat>() {
+        Given::Number(number.extract()?)
+    } else if let Ok(texts) = value.extract::<BTreeMap<String, String>>() {
+        let texts = Value::Texts(texts);
+        key.check(&texts).map_err(|wrong| refused(words(wrong)))?;
+        return key.set(config, texts).map_err(|_| refused(value.to_string()));
+    } else if let Ok(path) = value.extract::<std::path::PathBuf>() {
+        text = path.into_os_string().into_string().map_err(|path| refused(format!("{}", path.display())))?;
+        Given::Text(&text)
+    } else {
+        return Err(refused(value.get_type().to_string()));
+    };
+    let value = key.read(given).map_err(|wrong| refused(words(wrong)))?;
+    key.set(config, value.clone()).map_err(|_| refused(key.text(&value)))
+}
+
+fn words(wrong: Wrong) -> String {
+    match wrong {
+        Wrong::Kind(found) | Wrong::Range(found) => found,
+    }
+}

@@ -1,0 +1,178 @@
+//! The engine.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axion_core as core;
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+
+use crate::completions::Completions;
+use crate::config::Config;
+use crate::task::{Options, task};
+
+/// A new task id.
+#[pyfunction]
+pub(crate) fn new_task_id() -> String {
+    core::TaskId::generate().to_string()
+}
+
+/// How long a thread that waits for room sleeps before it looks for signals, Ctrl-C among them.
+const SIGNALS: Duration = Duration::from_millis(100);
+
+/// A running engine.
+///
+/// What it refuses comes as a `ValueError` or `RuntimeError` with two arguments: a stable code and words.
+#[pyclass(frozen, module = "axion._axion")]
+pub(crate) struct Engine {
+    inner: Mutex<Option<Arc<core::Engine>>>,
+    /// In another process, forked off this one, there is no engine: its threads are not there.
+    home: u32,
+}
+
+impl Engine {
+    fn here(&self) -> bool {
+        std::process::id() == self.home
+    }
+
+    fn get(&self) -> PyResult<Arc<core::Engine>> {
+        if !self.here() {
+            return Err(refused((
+                "forked",
+                "this process was forked off the one that has the engine: make another one",
+            )));
+        }
+        self.inner
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+            .ok_or_else(|| refused(("shutting_down", "the engine has been shut down")))
+    }
+}
+
+fn refused(words: (&'static str, impl Into<String>)) -> PyErr {
+    PyRuntimeError::new_err((words.0, words.1.into()))
+}
+
+fn not_accepted(error: core::SubmitError) -> PyErr {
+    refused((error.code(), error.to_string()))
+}
+
+fn stopped(error: core::WaitError) -> PyErr {
+    refused(("engine_stopped", error.to_string()))
+}
+
+fn id_of(text: &str) -> PyResult<core::TaskId> {
+    text.parse().map_err(|_| PyValueError::new_err(format!("{text:?} is no task id")))
+}
+
+#[pymethods]
+impl Engine {
+    #[new]
+    fn new(py: Python<'_>, config: &Config) -> PyResult<Self> {
+        let builder = core::Engine::builder().config(config.0.clone());
+        let engine = py.detach(|| builder.start()).map_err(|error| PyOSError::new_err(error.to_string()))?;
+        Ok(Self { inner: Mutex::new(Some(Arc::new(engine))), home: std::process::id() })
+    }
+
+    /// Hands a task in: `work` is a `Function` with packed arguments, or a script's path with JSON. What becomes
+    /// of it goes to `completions` under `number`.
+    /// `wait` says what happens in a full queue: 0 refuse, 1 refuse after a short wait, 2 wait for room. Returns
+    /// the id, which is `id` if that is given.
+    #[pyo3(signature = (work, payload, options, completions, number, wait, id=None))]
+    #[expect(clippy::too_many_arguments, reason = "they are Python's")]
+    fn submit(
+        &self,
+        py: Python<'_>,
+        work: &Bound<'_, PyAny>,
+        payload: &Bound<'_, PyAny>,
+        options: &Options,
+        completions: &Completions,
+        number: u64,
+        wait: u8,
+        id: Option<&str>,
+    ) -> PyResult<String> {
+        let engine = self.get()?;
+        let mut task = task(work, payload, options)?;
+        if let Some(id) = id {
+            task = task.with_id(id_of(id)?);
+        }
+        // While there is room, the lock need not be given up.
+        let first = engine.submit_to_wait(task.clone(), &completions.0, number, Duration::ZERO);
+        if let Some(id) = first.map_err(not_accepted)? {
+            return Ok(id.to_string());
+        }
+        if wait == 0 {
+            return Err(refused(("queue_full", "there is no room for another task at this moment")));
+        }
+        if wait == 1 {
+            let patient = || engine.submit_to(task, &completions.0, number);
+            let id = py.detach(patient).map_err(not_accepted)?;
+            return Ok(id.to_string());
+        }
+        loop {
+            let task = task.clone();
+            let entered = py.detach(|| engine.submit_to_wait(task, &completions.0, number, SIGNALS));
+            if let Some(id) = entered.map_err(not_accepted)? {
+                return Ok(id.to_string());
+            }
+            py.check_signals()?;
+        }
+    }
+
+    /// Has the record of a task that was submitted before go to `completions`, too.
+    fn follow(&self, id: &str, completions: &Completions, number: u64) -> PyResult<()> {
+        self.get()?.follow(id_of(id)?, &completions.0, number);
+        Ok(())
+    }
+
+    /// Ends a task before its time, by force if need be. Returns whether it had not ended.
+    fn cancel(&self, py: Python<'_>, id: &str) -> PyResult<bool> {
+        let (engine, id) = (self.get()?, id_of(id)?);
+        let answer = py.detach(|| engine.cancel(id)).map_err(stopped)?;
+        Ok(!matches!(answer, core::CancelAnswer::AlreadyFinished(_) | core::CancelAnswer::Unknown))
+    }
+
+    /// Ends a task if it waits in the engine. Returns whether it has.
+    fn withdraw(&self, py: Python<'_>, id: &str) -> PyResult<bool> {
+        let (engine, id) = (self.get()?, id_of(id)?);
+        py.detach(|| engine.withdraw(id)).map_err(stopped)
+    }
+
+    /// How everything is, as JSON text.
+    fn status(&self, py: Python<'_>) -> PyResult<String> {
+        let engine = self.get()?;
+        let status = py.detach(|| engine.status()).map_err(stopped)?;
+        serde_json::to_string(&*status).map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
+    /// How well everything is, as JSON text.
+    fn health(&self, py: Python<'_>) -> PyResult<String> {
+        let engine = self.get()?;
+        let report = py.detach(|| engine.health()).map_err(stopped)?;
+        serde_json::to_string(&report).map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
+    /// Takes no more tasks, lets those it has end for up to `limit` seconds, cancels the rest, and ends the
+    /// workers. Returns how many were cancelled.
+    fn shutdown(&self, py: Python<'_>, limit: f64) -> usize {
+        if !self.here() {
+            return 0;
+        }
+        let engine = self.inner.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let limit = Duration::try_from_secs_f64(limit).unwrap_or(Duration::MAX);
+        engine.map_or(0, |engine| py.detach(|| engine.shutdown(limit).cancelled))
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let engine = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if !self.here() {
+            // Its threads are another process's.
+            std::mem::forget(engine);
+        } else if engine.is_some() {
+            Python::attach(|py| py.detach(|| drop(engine)));
+        }
+    }
+}

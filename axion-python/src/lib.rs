@@ -1,0 +1,33 @@
+//! `axion._axion`: the native part of the Python package. It converts and forwards; what a user sees is the
+//! Python code beside it (`python/axion/`).
+//!
+//! No thread of Rust's ever enters the interpreter: what has ended waits in [`completions`], and a thread of
+//! Python's, or its event loop, is woken by a descriptor and takes it.
+
+mod completions;
+mod config;
+mod engine;
+mod record;
+mod task;
+
+/// The module.
+#[pyo3::pymodule]
+mod _axion {
+    #[pymodule_export]
+    use crate::completions::Completions;
+    #[pymodule_export]
+    use crate::config::{Config, config_keys};
+    #[pymodule_export]
+    use crate::engine::{Engine, new_task_id};
+    #[pymodule_export]
+    use crate::record::Record;
+    #[pymodule_export]
+    use crate::task::{Function, Options};
+
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

@@ -1,0 +1,168 @@
+//! What is submitted.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use axion_core as core;
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+
+/// A function's code, which workers are sent once.
+#[pyclass(frozen, module = "axion._axion")]
+pub(crate) struct Function(core::Function);
+
+#[pymethods]
+impl Function {
+    #[new]
+    fn new(name: &str, code: &[u8]) -> Self {
+        Self(core::Function::new(name, code.to_vec()))
+    }
+
+    /// The hash of its code.
+    #[getter]
+    fn id(&self) -> String {
+        self.0.id().to_string()
+    }
+}
+
+/// What a task asks for beyond being run.
+#[pyclass(frozen, module = "axion._axion")]
+#[derive(Clone, Default)]
+pub(crate) struct Options {
+    io: bool,
+    timeout: Option<Duration>,
+    soft_timeout: Option<Duration>,
+    retry: Option<core::RetryPolicy>,
+    priority: Option<core::Priority>,
+    ttl: Option<Duration>,
+    delay: Option<Duration>,
+    max_worker_losses: Option<u32>,
+    unique: Option<String>,
+}
+
+#[pymethods]
+impl Options {
+    #[new]
+    #[pyo3(signature = (*, kind="cpu", timeout=None, soft_timeout=None, retries=None, retry_on=None,
+        retry_delay=None, retry_factor=None, retry_max_delay=None, retry_jitter=None, priority=None, ttl=None,
+        delay=None, max_worker_losses=None, unique=None))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords of Python's")]
+    fn new(
+        kind: &str,
+        timeout: Option<f64>,
+        soft_timeout: Option<f64>,
+        retries: Option<u32>,
+        retry_on: Option<Vec<String>>,
+        retry_delay: Option<f64>,
+        retry_factor: Option<f64>,
+        retry_max_delay: Option<f64>,
+        retry_jitter: Option<f64>,
+        priority: Option<u8>,
+        ttl: Option<f64>,
+        delay: Option<f64>,
+        max_worker_losses: Option<u32>,
+        unique: Option<String>,
+    ) -> PyResult<Self> {
+        let io = match kind {
+            "cpu" => false,
+            "io" => true,
+            other => return Err(PyValueError::new_err(format!("kind is \"cpu\" or \"io\", not {other:?}"))),
+        };
+        let retry = retries.map(|count| -> PyResult<core::RetryPolicy> {
+            let mut policy = core::RetryPolicy::times(count);
+            if let core::Backoff::Exponential { initial, factor, max } = &mut policy.backoff {
+                *initial = time("retry_delay", retry_delay)?.unwrap_or(*initial);
+                *factor = retry_factor.unwrap_or(*factor);
+                *max = time("retry_max_delay", retry_max_delay)?.unwrap_or(*max);
+            }
+            policy.jitter = retry_jitter.unwrap_or(policy.jitter);
+            if let Some(kinds) = retry_on {
+                policy.on = kinds.iter().map(|kind| error_kind(kind)).collect::<PyResult<_>>()?;
+            }
+            Ok(policy)
+        });
+        Ok(Self {
+            io,
+            timeout: time("timeout", timeout)?,
+            soft_timeout: time("soft_timeout", soft_timeout)?,
+            retry: retry.transpose()?,
+            priority: priority
+                .map(core::Priority::try_from)
+                .transpose()
+                .map_err(|error| PyValueError::new_err(error.to_string()))?,
+            ttl: time("ttl", ttl)?,
+            delay: time("delay", delay)?,
+            max_worker_losses,
+            unique,
+        })
+    }
+}
+
+fn time(name: &str, seconds: Option<f64>) -> PyResult<Option<Duration>> {
+    seconds
+        .map(Duration::try_from_secs_f64)
+        .transpose()
+        .map_err(|error| PyValueError::new_err(format!("{name} is a number of seconds, 0 or more: {error}")))
+}
+
+fn error_kind(name: &str) -> PyResult<core::ErrorKind> {
+    serde_json::from_value(serde_json::Value::String(name.to_owned()))
+        .map_err(|_| PyValueError::new_err(format!("retry_on names the codes of failures; {name:?} is none")))
+}
+
+/// The task that a call of Python's describes.
+pub(crate) fn task(work: &Bound<'_, PyAny>, payload: &Bound<'_, PyAny>, options: &Options) -> PyResult<core::Task> {
+    let task = if let Ok(function) = work.cast::<Function>() {
+        core::Task::call(function.get().0.clone(), joined(payload)?)
+    } else {
+        let path: PathBuf = work.extract()?;
+        core::Task::script(path)
+            .params_json(payload.extract::<Vec<u8>>()?)
+            .map_err(|error| PyValueError::new_err(error.to_string()))?
+    };
+    let mut task = task.on(if options.io { core::PoolKind::Io } else { core::PoolKind::Cpu });
+    if let Some(limit) = options.timeout {
+        task = task.timeout(limit);
+    }
+    if let Some(limit) = options.soft_timeout {
+        task = task.soft_timeout(limit);
+    }
+    if let Some(policy) = &options.retry {
+        task = task.retry(policy.clone());
+    }
+    if let Some(priority) = options.priority {
+        task = task.priority(priority);
+    }
+    if let Some(limit) = options.ttl {
+        task = task.ttl(limit);
+    }
+    if let Some(time) = options.delay {
+        task = task.delay(time);
+    }
+    if let Some(count) = options.max_worker_losses {
+        task = task.max_worker_losses(count);
+    }
+    match &options.unique {
+        Some(key) => task.unique(key).map_err(|error| PyValueError::new_err(error.to_string())),
+        None => Ok(task),
+    }
+}
+
+/// Arguments as one piece: bytes, or a list of buffers that are put behind one another.
+fn joined(payload: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+    if let Ok(bytes) = payload.cast::<PyBytes>() {
+        return Ok(bytes.as_bytes().to_vec());
+    }
+    let parts =
+        payload.cast::<PyList>()?.iter().map(|part| PyBuffer::<u8>::get(&part)).collect::<PyResult<Vec<_>>>()?;
+    let mut whole = vec![0; parts.iter().map(|part| part.item_count()).sum()];
+    let mut rest = &mut whole[..];
+    for part in &parts {
+        let (place, behind) = rest.split_at_mut(part.item_count());
+        part.copy_to_slice(payload.py(), place)?;
+        rest = behind;
+    }
+    Ok(whole)
+}

@@ -1,0 +1,56 @@
+"""An engine for the tests that need nothing special, and a look at what is left behind."""
+
+import os
+import sys
+
+import pytest
+
+import axion
+
+sys.path.insert(0, os.path.dirname(__file__))
+
+
+@pytest.fixture(scope="session")
+def engine():
+    with axion.Engine(cpu_bound_count=2, cpu_bound_max=2, io_bound_count=1, io_bound_max=1, cancel_grace=0.2) as engine:
+        yield engine
+
+
+@pytest.fixture
+def executor():
+    with axion.Executor(2, cancel_grace=0.2) as executor:
+        yield executor
+
+
+@pytest.fixture
+def script(tmp_path):
+    def write(source, name="my_script.py"):
+        path = tmp_path / name
+        path.write_text(source)
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def gate(tmp_path):
+    """Where tasks wait: `helpers.at_gate(path)` in the task, `begun()` and then `open()` in the test."""
+    path = str(tmp_path / "gate")
+    os.mkfifo(path)
+    os.mkfifo(path + ".begun")
+    fd, there = os.open(path, os.O_RDWR), os.open(path + ".begun", os.O_RDWR)
+
+    class Gate:
+        def __init__(self):
+            self.path = path
+
+        def begun(self):
+            """Waits until one more task is there."""
+            os.read(there, 1)
+
+        def open(self, times=1):
+            os.write(fd, b"x" * times)
+
+    yield Gate()
+    os.close(fd)
+    os.close(there)

@@ -1,0 +1,95 @@
+"""The engine in an event loop."""
+
+import asyncio
+import time
+
+import helpers
+import pytest
+
+import axion
+
+
+def test_run_gives_results_and_exceptions(engine):
+    async def main():
+        assert await engine.run(helpers.add, 1, b=2) == 3
+        assert await engine.run(helpers.slow_double, 4) == 8
+        with pytest.raises(ZeroDivisionError):
+            await engine.run(divmod, 1, 0)
+        return await asyncio.gather(*[engine.run(helpers.double, n) for n in range(200)])
+
+    assert asyncio.run(main()) == list(range(0, 400, 2))
+
+
+def test_c4_4_two_that_sleep_together_take_as_long_as_one(engine):
+    async def main():
+        await engine.run(helpers.slow_double, 1)
+        begun = time.monotonic()
+        await asyncio.gather(engine.run(helpers.slow_double, 1, 0.5), engine.run(helpers.slow_double, 2, 0.5))
+        return time.monotonic() - begun
+
+    assert 0.5 <= asyncio.run(main()) < 0.95
+
+
+def test_cancelling_the_awaiting_cancels_the_task(engine, gate):
+    async def wait(path):
+        try:
+            with open(path + ".begun", "wb", 0) as file:
+                file.write(b"x")
+            await asyncio.sleep(60)
+        finally:
+            with open(path + ".begun", "wb", 0) as file:
+                file.write(b"y")
+
+    async def main():
+        task = asyncio.ensure_future(engine.run(wait, gate.path))
+        await asyncio.to_thread(gate.begun)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.to_thread(gate.begun)
+
+    asyncio.run(main())
+
+
+def test_a_time_limit_of_the_loop(engine):
+    async def main():
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(engine.run(time.sleep, 60), 0.1)
+        assert await engine.run(helpers.double, 1) == 2
+
+    asyncio.run(main())
+
+
+def test_amap_in_order_and_as_they_come(engine):
+    async def main(ordered):
+        return [value async for value in engine.amap(helpers.slow_double, range(50), ordered=ordered)]
+
+    assert asyncio.run(main(True)) == list(range(0, 100, 2))
+    assert sorted(asyncio.run(main(False))) == list(range(0, 100, 2))
+
+
+def test_a_full_queue_does_not_hold_up_the_loop():
+    async def main(engine):
+        ticks = 0
+
+        async def tick():
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0.01)
+                ticks += 1
+
+        ticking = asyncio.ensure_future(tick())
+        values = await asyncio.gather(*[engine.run(helpers.double, n) for n in range(100)])
+        ticking.cancel()
+        return values
+
+    with axion.Engine(cpu_bound_count=1, cpu_bound_max=1, input_queue_size=2) as engine:
+        assert asyncio.run(main(engine)) == list(range(0, 200, 2))
+
+
+def test_options_hold_there_too(engine):
+    async def main():
+        with pytest.raises(axion.TaskTimeout):
+            await engine.options(timeout=0.1).run(time.sleep, 60)
+
+    asyncio.run(main())

@@ -1,0 +1,160 @@
+"""How the package behaves in its surroundings: interpreter, signals, forks, threads."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import axion
+
+
+def python(source, tmp_path, *, inputs=None, check=True, env=None):
+    path = tmp_path / "program.py"
+    path.write_text(source)
+    done = subprocess.run([sys.executable, "-W", "error", path], capture_output=True, text=True, timeout=50,
+                          input=inputs, env={**os.environ, **(env or {})})
+    if check:
+        assert (done.stderr, done.returncode) == ("", 0), done
+    return done.stdout
+
+
+def test_the_import_says_nothing_and_takes_little(tmp_path):
+    source = """
+import time
+begun = time.perf_counter()
+import axion
+took = time.perf_counter() - begun
+import sys
+print(took, "cloudpickle" in sys.modules, "asyncio" in sys.modules)
+"""
+    python(source, tmp_path)
+    took = []
+    for _ in range(3):
+        out = python(source, tmp_path).split()
+        assert out[1:] == ["False", "False"]
+        took.append(float(out[0]))
+    assert min(took) < 0.06, took
+
+
+def test_an_engine_that_was_never_shut_down_ends_its_children_without_noise(tmp_path):
+    out = python("""
+import axion, os, time
+engine = axion.Engine(cpu_bound_count=2).start()
+print(engine.submit(os.getpid).result(), flush=True)
+forgotten = engine.submit(time.sleep, 60)
+""", tmp_path)
+    assert not _alive(int(out))
+
+
+def test_an_engine_that_is_dropped_ends_its_children(tmp_path):
+    engine = axion.Engine(cpu_bound_count=1).start()
+    pid = engine.submit(os.getpid).result()
+    del engine
+    assert not _alive(pid)
+
+
+def _alive(pid):
+    try:
+        with open("/proc/%d/stat" % pid) as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_ctrl_c_in_a_wait_works_at_once(tmp_path):
+    path = tmp_path / "program.py"
+    path.write_text("""
+import axion, time
+with axion.Engine(cpu_bound_count=1, cancel_grace=0.1) as engine:
+    engine.submit(pow, 1, 1).result()
+    future = engine.submit(time.sleep, 60)
+    print("waiting", flush=True)
+    try:
+        future.result()
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+        raise
+""")
+    program = subprocess.Popen([sys.executable, path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with program:
+        assert program.stdout.readline() == "waiting\n"
+        time.sleep(0.2)  # it is to be in the wait, of which there is no sign
+        begun = time.monotonic()
+        program.send_signal(signal.SIGINT)
+        assert program.stdout.readline() == "interrupted\n"
+        assert time.monotonic() - begun < 1
+        program.communicate(timeout=20)
+    assert time.monotonic() - begun < 10
+
+
+def test_a_forked_process_gets_a_clear_error(tmp_path):
+    out = python("""
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+import axion, os, sys, time
+with axion.Engine(cpu_bound_count=1) as engine:
+    engine.submit(pow, 1, 1).result()
+    waiting = engine.submit(time.sleep, 0.5)
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        for call in (lambda: engine.submit(pow, 2, 2), waiting.result, engine.get_health):
+            try:
+                call()
+            except axion.EngineError as error:
+                print(error.code)
+        with axion.Engine(cpu_bound_count=1) as own:
+            print(own.submit(pow, 2, 3).result())
+        sys.stdout.flush()
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    waiting.result()
+    print("parent", engine.submit(pow, 2, 4).result())
+""", tmp_path)
+    assert out == "forked\nforked\nforked\n8\nparent 16\n"
+
+
+def test_no_guard_is_needed(tmp_path):
+    assert python("""
+import axion
+class Point:
+    def __init__(self, x): self.x = x
+def moved(point): return Point(point.x + 1)
+with axion.Executor(2) as executor:
+    points = list(executor.map(moved, [Point(1), Point(2)]))
+print([type(point) is Point and point.x for point in points])
+""", tmp_path) == "[2, 3]\n"
+
+
+def test_it_works_from_standard_input(tmp_path):
+    done = subprocess.run([sys.executable, "-W", "error", "-"], capture_output=True, text=True, timeout=50, input="""
+import axion
+with axion.Engine(cpu_bound_count=1) as engine:
+    print(engine.submit(lambda n: n + 1, 1).result())
+""")
+    assert (done.stdout, done.stderr) == ("2\n", "")
+
+
+def test_errors_survive_a_pickle():
+    import pickle
+
+    error = axion.WorkerLost("gone", "worker_lost")
+    error.task_id = "7"
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.code, again.task_id) == (axion.WorkerLost, "gone", "worker_lost", "7")
+
+
+def test_an_engine_cannot_be_sent_to_a_task(engine):
+    with pytest.raises(axion.SubmitError, match="lives in one process"):
+        engine.submit(print, engine)
+
+
+def test_a_task_can_have_an_engine_of_its_own(engine):
+    def nested():
+        with axion.Engine(cpu_bound_count=1) as inner:
+            return inner.submit(pow, 2, 5).result()
+
+    assert engine.submit(nested).result() == 32
