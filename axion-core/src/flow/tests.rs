@@ -112,7 +112,7 @@ fn every_key_reaches_the_workflow() {
     assert_eq!(seconds, [Some(60), Some(30), Some(3600)]);
     assert_eq!((options.max_worker_losses, options.retry.max_retries), (0, 3));
     assert_eq!(options.retry.backoff, Backoff::Fixed(std::time::Duration::from_millis(1500)));
-    assert_eq!(&extract.task().params_text()[..], br#"{"file":"a.csv","deep":[{"x":[1,2.5]}]}"#);
+    assert_eq!(&extract.task().params_bytes()[..], br#"{"file":"a.csv","deep":[{"x":[1,2.5]}]}"#);
     let rate = extract.rules().rate.as_ref().expect("a rate");
     assert_eq!((&*rate.key, rate.count, rate.per.as_secs(), rate.burst), ("api", 600, 60, 5));
     assert_eq!(extract.rules().concurrency.as_ref().map(|it| it.max), Some(2));
@@ -269,7 +269,7 @@ params = { file = { "$param" = "input" }, list = [1, 2] }
 "#;
     let set = set.iter().map(|it| (*it).to_owned()).collect();
     match parse(text, Format::Toml, &Overrides { params: params.map(str::to_owned), set }) {
-        Ok(flow) => Ok(String::from_utf8_lossy(flow.spec.steps[0].task().params_text()).into_owned()),
+        Ok(flow) => Ok(String::from_utf8_lossy(flow.spec.steps[0].task().params_bytes()).into_owned()),
         Err(found) => Err(shown(&found)),
     }
 }
