@@ -46,6 +46,8 @@ pub(crate) struct Live {
     multi: MultiProgress,
     bar: ProgressBar,
     lines: Vec<ProgressBar>,
+    /// What is shown.
+    shown: (Vec<String>, String),
 }
 
 impl Live {
@@ -60,7 +62,7 @@ impl Live {
         let (_, width) = size();
         bar.set_style(style(if width < ROOM_FOR_A_BAR { "{wide_msg}" } else { "{bar:24.green} {wide_msg}" }));
         *LIVE.write().unwrap_or_else(PoisonError::into_inner) = Some(multi.clone());
-        Some(Self { multi, bar, lines: Vec::new() })
+        Some(Self { multi, bar, lines: Vec::new(), shown: (Vec::new(), String::new()) })
     }
 
     /// How many lines there is room for above the bar.
@@ -70,7 +72,12 @@ impl Live {
     }
 
     /// Shows these lines above the bar, which is so full.
-    pub(crate) fn show(&mut self, lines: &[String], (done, all): (u64, u64), words: String) {
+    pub(crate) fn show(&mut self, lines: Vec<String>, (done, all): (u64, u64), words: String) {
+        let frame = (lines, words);
+        if frame == self.shown {
+            return;
+        }
+        let (lines, words) = &frame;
         for gone in self.lines.drain(lines.len().min(self.lines.len())..) {
             self.multi.remove(&gone);
         }
@@ -84,7 +91,8 @@ impl Live {
         }
         self.bar.set_length(all);
         self.bar.set_position(done);
-        self.bar.set_message(words);
+        self.bar.set_message(words.clone());
+        self.shown = frame;
     }
 }
 

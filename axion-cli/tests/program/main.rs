@@ -5,6 +5,7 @@
 mod config;
 mod death;
 mod flow;
+mod flow_run;
 mod memory;
 mod run;
 mod support;

@@ -51,6 +51,8 @@ pub(super) fn tell(record: &WorkflowRecord, first_failed: &FirstFailed) {
     let cancelled =
         |step: &&StepRecord| step.state == StepState::Cancelled && !failed_by_itself(step) && !stopped(step);
     list("cancelled", record.steps.iter().filter(cancelled));
+    let without = |step: &&StepRecord| step.last && step.data_dropped;
+    list("succeeded, and their results are not kept", record.steps.iter().filter(without));
     if record.state == WorkflowState::Succeeded {
         message::line(outcome(record));
     } else {
@@ -106,6 +108,16 @@ fn list<'a>(what: &str, steps: impl Iterator<Item = &'a StepRecord>) {
     message::line(format_args!("{what}: {shown}{and}"));
 }
 
+/// A time for people.
+pub(super) fn time(seconds: f64) -> String {
+    match seconds {
+        ..0.01 => format!("{:.1} ms", seconds * 1000.0),
+        ..1.0 => format!("{:.0} ms", seconds * 1000.0),
+        ..100.0 => format!("{seconds:.2} s"),
+        _ => format!("{seconds:.0} s"),
+    }
+}
+
 /// `etl failed after 1.20 s: 3 succeeded, 1 failed`
 fn outcome(record: &WorkflowRecord) -> String {
     let state = match record.state {
@@ -118,7 +130,7 @@ fn outcome(record: &WorkflowRecord) -> String {
     let counts = StepState::ALL.map(|state| (record.counts.of(state), state));
     let counts: Vec<String> =
         counts.iter().filter(|it| it.0 > 0).map(|(count, state)| format!("{count} {state}")).collect();
-    format!("{} {state} after {took:.2} s: {}", record.name, counts.join(", "))
+    format!("{} {state} after {}: {}", record.name, time(took), counts.join(", "))
 }
 
 /// The first and the last steps of the critical path.
@@ -132,5 +144,36 @@ fn critical_path(record: &WorkflowRecord) -> String {
         }
         None => steps.join(" -> "),
     };
-    format!("critical path, {:.2} s: {way}", record.critical_path.seconds)
+    format!("critical path, {}: {way}", time(record.critical_path.seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use axion_core::workflow::{CriticalPath, WorkflowId};
+
+    use super::*;
+
+    #[test]
+    fn times_have_the_unit_that_fits() {
+        assert_eq!([0.0004, 0.25, 2.5, 250.0].map(time), ["0.4 ms", "250 ms", "2.50 s", "250 s"]);
+    }
+
+    #[test]
+    fn a_long_critical_path_is_told_by_its_ends() {
+        let path = |count: usize| CriticalPath { steps: (1..=count).map(|it| it.to_string()).collect(), seconds: 2.0 };
+        let mut record = WorkflowRecord {
+            id: WorkflowId::generate(),
+            name: String::new(),
+            state: WorkflowState::Succeeded,
+            submitted: jiff::Timestamp::UNIX_EPOCH,
+            finished: None,
+            counts: axion_core::workflow::Counts::default(),
+            steps: Vec::new(),
+            critical_path: path(3),
+        };
+        assert_eq!(critical_path(&record), "critical path, 2.00 s: 1 -> 2 -> 3");
+        record.critical_path = path(3000);
+        let words = critical_path(&record);
+        assert!(words.contains(": 1 -> 2 -> 3 -> 4 -> 5 -> (2990 more) -> 2996 -> "), "{words}");
+    }
 }

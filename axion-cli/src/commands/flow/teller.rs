@@ -7,6 +7,7 @@ use axion_core::{Engine, Event, EventKind, Stream, TaskId, Watched};
 use jiff::Timestamp;
 
 use super::lines::Lines;
+use super::summary::time;
 use super::view::{Step, View};
 use crate::message;
 use crate::screen::Live;
@@ -154,7 +155,7 @@ impl<'a> Teller<'a> {
         if failed > 0 {
             let _ = write!(words, ", {failed} did not succeed");
         }
-        live.show(&lines, (ended as u64, all as u64), words);
+        live.show(lines, (ended as u64, all as u64), words);
     }
 
     /// The workflow has ended: takes the live lines away and tells what was held back.
@@ -183,12 +184,12 @@ fn tell(label: &str, lines: impl IntoIterator<Item = String>) {
 fn words(step: &Step, state: StepState, at: Timestamp) -> String {
     let mut words = format!("{}: ", step.name);
     let (instances, _) = step.instances;
-    match (state, step.started) {
-        (StepState::Running, _) if instances > 0 => drop(write!(words, "started, {instances} instances")),
-        (StepState::Running, _) => words.push_str("started"),
-        (_, Some(started)) => drop(write!(words, "{state} after {:.2} s", seconds(started, at))),
-        (_, None) => drop(write!(words, "{state}")),
-    }
+    let _ = match (state, step.started) {
+        (StepState::Running, _) if instances > 0 => write!(words, "started, {instances} instances"),
+        (StepState::Running, _) => write!(words, "started"),
+        (_, Some(started)) => write!(words, "{state} after {}", time(seconds(started, at))),
+        (_, None) => write!(words, "{state}"),
+    };
     if state.is_final() && step.attempts > 1 && !step.mapped {
         let _ = write!(words, ", {} attempts", step.attempts);
     }
