@@ -7,7 +7,8 @@ use crate::model::ScriptPath;
 
 /// The weight of a new measurement: after four of them, the estimate is two thirds of the way there.
 const WEIGHT: f64 = 0.25;
-/// Scripts remembered. When there are more, all are forgotten and measured anew (L9).
+/// Scripts remembered. When there are more, all are forgotten and measured anew (L9), but for the coroutines,
+/// unless they are most of them: a worker says only once what a script is.
 const MOST: usize = 4096;
 
 /// What is known of scripts: exponentially weighted means of their measured run times, and how they run.
@@ -44,7 +45,10 @@ impl Durations {
             return change(known);
         }
         if self.scripts.len() == MOST {
-            self.scripts.clear();
+            self.scripts.retain(|_, known| known.coroutine);
+            if self.scripts.len() > MOST / 2 {
+                self.scripts.clear();
+            }
         }
         change(self.scripts.entry(script.clone()).or_default());
     }
@@ -93,9 +97,16 @@ mod tests {
     #[test]
     fn l9_the_number_of_scripts_is_bounded() {
         let mut durations = Durations::default();
-        for n in 0..=MOST {
-            durations.record(&ScriptPath::new(format!("/{n}.py").as_ref()), 1);
+        let script = |n: usize| ScriptPath::new(format!("/{n}.py").as_ref());
+        durations.learn(&script(0), true);
+        for n in 1..=MOST {
+            durations.record(&script(n), 1);
         }
-        assert_eq!(durations.scripts.len(), 1);
+        assert_eq!(durations.scripts.len(), 2);
+        assert!(durations.is_coroutine(&script(0)), "no worker would say so again");
+        for n in 0..=MOST {
+            durations.learn(&script(n), true);
+        }
+        assert_eq!(durations.scripts.len(), 2, "all were forgotten once more");
     }
 }
