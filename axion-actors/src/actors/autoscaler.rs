@@ -76,7 +76,8 @@ impl Autoscaler {
         for kind in PoolKind::ALL {
             let load = &loads.pools[kind.index()];
             let due = self.looks[kind.index()].is_some_and(|at| at <= now);
-            if !due && !(load.is_empty() && load.waiting > 0) {
+            let needs_first = load.is_empty() && load.waiting > 0;
+            if !due && !needs_first {
                 continue;
             }
             let decision = self.scalers[kind.index()].decide(load, now);

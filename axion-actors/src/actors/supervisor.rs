@@ -244,7 +244,10 @@ impl Supervisor {
             return;
         }
         let (wanted, target) = (pool.slots.iter().filter(|slot| slot.wanted).count(), pool.target as usize);
-        for _ in wanted..target {
+        // Those that finish what they have are processes as well: there may be as many of them again (L9).
+        let finishing = pool.slots.iter().filter(|slot| !slot.wanted && !slot.is_vacant()).count();
+        let room = (2 * pool.settings.most as usize).saturating_sub(wanted + finishing);
+        for _ in 0..target.saturating_sub(wanted).min(room) {
             let id = self.pools[kind.index()].vacancy(kind);
             self.start(id, ctx);
         }
@@ -465,7 +468,7 @@ impl Handler<WorkerDown> for Supervisor {
         if wanted {
             self.start_after(delay, worker.id, ctx);
         }
-        // A worker that was to go may have gone by itself.
+        // A worker that was to go may have gone by itself, and one that was finishing makes room.
         self.adjust(worker.id.pool, ctx);
     }
 }

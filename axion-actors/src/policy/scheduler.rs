@@ -34,7 +34,7 @@ use super::run_queue::RunQueue;
 use super::task_table::{End, Found, Known, State, TaskKey, TaskTable};
 use super::timers::Timers;
 use crate::model::{
-    ErrorKind, KillReason, NotBefore, Outcome, PoolKind, Seq, Task, TaskError, TaskId, Tick, WorkerRef,
+    ErrorKind, KillReason, NotBefore, Outcome, PoolKind, Seq, Task, TaskError, TaskId, Tick, WorkKey, WorkerRef,
 };
 
 /// The decisions of the Dispatcher.
@@ -259,6 +259,20 @@ impl Scheduler {
         }
     }
 
+    /// A worker knows what a script or function is. If its tasks are no coroutines after all, those that were sent there
+    /// as such wait for threads, while others may be free elsewhere: what has not begun comes back.
+    fn learned(&mut self, worker: WorkerRef, work: WorkKey<'_>, coroutine: bool) {
+        self.durations.learn(work, coroutine);
+        let Some(member) = self.pools[worker.id.pool.index()].member(worker).filter(|_| !coroutine) else { return };
+        let waits = |task: &&InFlight| {
+            task.lane == Lane::Coroutine && self.table.task(task.key).is_some_and(|it| it.work().key() == work)
+        };
+        let seqs: Vec<Seq> = member.in_flight.iter().filter(waits).map(|task| task.seq).collect();
+        if !seqs.is_empty() {
+            self.actions.push(Action::Revoke { worker, seqs });
+        }
+    }
+
     /// A worker reports on its tasks.
     pub fn reported(&mut self, worker: WorkerRef, reports: Vec<Report>, now: Tick) {
         for report in reports {
@@ -266,7 +280,7 @@ impl Scheduler {
                 Report::Ended { seq, nanos, result, output } => self.ended(worker, seq, nanos, result, output, now),
                 Report::Revoked { seqs } => self.returned(worker, seqs, now),
                 Report::Spared { seq } => self.spared(worker, seq, now),
-                Report::Learned { work, coroutine } => self.durations.learn(work.key(), coroutine),
+                Report::Learned { work, coroutine } => self.learned(worker, work.key(), coroutine),
                 Report::Measured { resident } => self.measured(worker, resident),
             }
         }

@@ -269,3 +269,33 @@ async fn what_a_replaced_worker_still_runs_is_counted() {
         assert_eq!(Stage::outcome(record).await, "succeeded");
     }
 }
+
+#[actix::test]
+async fn l9_workers_that_finish_long_tasks_are_bounded_too() {
+    let config = Config { cpu_bound_count: 0, cpu_bound_max: Some(1), ..config(9) };
+    let mut stage = Stage::set(&config);
+    let set_target = |stage: &Stage, workers| stage.supervisor.do_send(SetTarget { pool: PoolKind::Cpu, workers });
+    let mut busy = Vec::new();
+    for _ in 0..2 {
+        let record = stage.submit();
+        let mut child = stage.child().await;
+        child.ready().await;
+        let seq = child.runs().await;
+        set_target(&stage, 0);
+        stage.pool_is((0, 0, 0)).await;
+        busy.push((child, seq, record));
+    }
+    let waits = stage.submit();
+    stage.pool_is((1, 0, 0)).await;
+    assert!(stage.children.try_recv().is_err(), "as many again as there may be finish what they have");
+    let (mut child, seq, record) = busy.swap_remove(0);
+    child.done(seq).await;
+    assert_eq!(Stage::outcome(record).await, "succeeded");
+    assert_eq!(child.hears().await, Some(Heard::Finish));
+    child.exits(ProcessExit::Code(0), &[]).await;
+    let mut next = stage.child().await;
+    next.ready().await;
+    let seq = next.runs().await;
+    next.done(seq).await;
+    assert_eq!(Stage::outcome(waits).await, "succeeded");
+}

@@ -285,6 +285,10 @@ impl World {
         (0..10).for_each(|_| self.submit());
         self.until("it works on", |status, _| status.components.tasks.live == 0).await;
         self.until("and keeps its size", as_many).await;
+        self.stops().await;
+    }
+
+    async fn stops(&mut self) {
         let (reply, mut gone) = oneshot::channel();
         self.stage.supervisor.do_send(StopWorkers { reply });
         while gone.try_recv().is_err() {
@@ -293,6 +297,24 @@ impl World {
         }
         self.children_come_and_go();
         assert_eq!(self.puppets.len(), 0, "L7: no child is left");
+    }
+
+    /// The engine is shut down in the middle of it all.
+    async fn is_cut_short(mut self, steps: u32) {
+        for _ in 0..steps {
+            self.step().await;
+        }
+        let error = TaskError::new(ErrorKind::Shutdown, "over");
+        let (reply, _) = oneshot::channel();
+        self.ask(Request::CancelAll { error, reply });
+        self.submit();
+        self.stops().await;
+        for record in std::mem::take(&mut self.records) {
+            record.await.expect("L1: an answer").expect("a record");
+        }
+        let status = self.stage.status().await;
+        let shown = status.components.process_pool.cpu_worker_tasks.len();
+        assert_eq!((status.components.tasks.live, status.components.process_pool.active_tasks, shown), (0, 0, 0));
     }
 }
 
@@ -304,5 +326,9 @@ proptest! {
         seed: u64, steps in 20..400u32,
     ) {
         System::new().block_on(async move { World::new(seed).plays(steps).await });
+    }
+    #[test]
+    fn l1_l7_a_shutdown_in_the_middle_of_it_all_answers_everybody_and_leaves_no_child(seed: u64, steps in 20..200u32) {
+        System::new().block_on(async move { World::new(seed).is_cut_short(steps).await });
     }
 }

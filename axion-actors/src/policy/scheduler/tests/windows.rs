@@ -1,6 +1,7 @@
 //! What is sent ahead and asked back.
 
 use super::*;
+use crate::model::WorkName;
 
 fn io(index: u32) -> WorkerRef {
     WorkerRef { id: WorkerId { pool: PoolKind::Io, index }, generation: Generation(1) }
@@ -64,4 +65,22 @@ fn what_waits_behind_long_tasks_is_taken_back_after_20_ms_whatever_coroutines_do
     submit_io(&mut scheduler, "/async.py", 1, after(22));
     scheduler.reported(io(0), vec![done(Seq(25), MS / 2)], after(23));
     assert_eq!(scheduler.sent_to(io(0)).len(), 2, "a coroutine's end does not make the long ones short");
+}
+
+#[test]
+fn coroutines_that_turn_out_to_be_plain_are_taken_back_where_they_have_not_begun() {
+    let mut scheduler = scheduler();
+    let script = ScriptPath::new("/async.py".as_ref());
+    scheduler.durations.learn(WorkKey::Script(&script), true);
+    scheduler.joined(io(0), Capacity { slots: 2, coroutines: 9 }, Tick(0));
+    submit_io(&mut scheduler, "/async.py", 5, Tick(0));
+    submit_io(&mut scheduler, "/other.py", 1, Tick(0));
+    scheduler.take_actions();
+    // The script has changed: two of its tasks are in threads, three wait for one, and the clocks of all run.
+    scheduler.reported(io(0), vec![Report::Learned { work: WorkName::Script(script), coroutine: false }], after(1));
+    let all = (1..=5).map(Seq).collect();
+    assert_eq!(revokes(&scheduler.take_actions()), [(io(0), all)], "the child knows which have begun");
+    scheduler.reported(io(0), vec![Report::Revoked { seqs: [3, 4, 5].map(Seq).into() }], after(2));
+    let left: Vec<u64> = scheduler.sent_to(io(0)).iter().map(|(_, seq)| seq.0).collect();
+    assert_eq!(left, [1, 2, 6, 7], "one of them comes into the free slot, as a plain task");
 }
