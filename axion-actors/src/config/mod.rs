@@ -249,8 +249,11 @@ settings! {
     cwd: Option<PathBuf> = None, Kind::Path, or "none";
 }
 
+/// Asked for at every submit, and costs a look into the control groups' files: so it is looked up once.
 fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+    static COUNT: std::sync::LazyLock<usize> =
+        std::sync::LazyLock::new(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+    *COUNT
 }
 
 fn automatic_io_workers() -> u32 {
