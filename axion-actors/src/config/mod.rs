@@ -251,6 +251,7 @@ settings! {
     cwd: Option<PathBuf> = None, Kind::Path, or "none";
 }
 
+/// Asked for at every submit, and costs a look into the control groups' files: so it is looked up once.
 fn processors() -> usize {
     // Asking the system takes as long as ten tasks.
     static KNOWN: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));

@@ -1,9 +1,11 @@
 //! The engine's writing end towards one child: what the handle and the pump of a real child share.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use rustix::process::Pid;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
@@ -11,14 +13,18 @@ use tokio::sync::Notify;
 use super::linux;
 use super::{Child, ControlDown, Down};
 use crate::model::Seq;
-use crate::wire::encode;
+use crate::wire::{WireError, encode, encode_before};
 
 /// Written at once as far as the pipe takes it; the rest waits for the pump.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     pub(super) fd: Option<Rc<AsyncFd<OwnedFd>>>,
+    /// Frames, each with its large payload behind it, that come before `held`.
+    large: VecDeque<(Vec<u8>, Bytes)>,
     held: Vec<u8>,
-    /// Close the pipe once `held` has run out.
+    /// So much of the first of these has been written.
+    written: usize,
+    /// Close the pipe once everything has been written.
     closing: bool,
 }
 
@@ -26,27 +32,65 @@ impl Outgoing {
     /// Writes what can be written now. What it leaves is bounded by the windows of the policy (L9).
     pub(super) fn flush(&mut self) {
         let Some(fd) = &self.fd else { return };
-        let mut written = 0;
-        while written < self.held.len() {
-            match rustix::io::write(fd.get_ref(), &self.held[written..]) {
-                Ok(count) => written += count,
+        loop {
+            let piece = match self.large.front() {
+                Some((head, payload)) => match head.get(self.written..) {
+                    Some(rest) if !rest.is_empty() => rest,
+                    _ => &payload[self.written - head.len()..],
+                },
+                None => &self.held[self.written..],
+            };
+            if piece.is_empty() {
+                if self.large.is_empty() {
+                    break;
+                }
+                self.large.pop_front();
+                self.written = 0;
+                continue;
+            }
+            match rustix::io::write(fd.get_ref(), piece) {
+                Ok(count) => self.written += count,
                 Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::AGAIN) => break,
                 Err(_) => {
                     // The child is gone; its exit will say how.
-                    written = self.held.len();
+                    self.large.clear();
+                    self.written = self.held.len();
                 }
             }
         }
-        self.held.drain(..written);
-        if self.closing && self.held.is_empty() {
+        // What is left is only moved when that costs no more than it was to write.
+        if self.large.is_empty() && self.written * 2 >= self.held.len() {
+            self.held.drain(..self.written);
+            self.written = 0;
+        }
+        if self.closing && self.is_empty() {
             self.fd = None;
         }
     }
 
+    fn is_empty(&self) -> bool {
+        self.large.is_empty() && self.held.is_empty()
+    }
+
     /// The descriptor to wait for, if something is left to be written.
     pub(super) fn waiting(&self) -> Option<Rc<AsyncFd<OwnedFd>>> {
-        if self.held.is_empty() { None } else { self.fd.clone() }
+        if self.is_empty() { None } else { self.fd.clone() }
+    }
+
+    /// Puts a frame with its payload behind everything that waits.
+    fn put_large(&mut self, head: &Down, payload: Bytes, frame_limit: usize) -> Result<(), WireError> {
+        let mut frame = std::mem::take(&mut self.held);
+        if self.large.is_empty() {
+            // Of `held`, which is the first piece now.
+            frame.drain(..std::mem::take(&mut self.written));
+        }
+        let put = encode_before(head, payload.len(), frame_limit, &mut frame);
+        match put {
+            Ok(()) => self.large.push_back((frame, payload)),
+            Err(_) => self.held = frame,
+        }
+        put
     }
 }
 
@@ -125,9 +169,24 @@ impl Link {
             }
         }
         outgoing.flush();
-        if !outgoing.held.is_empty() {
+        if !outgoing.is_empty() {
             self.wake.notify_one();
         }
+    }
+
+    /// As [`push`](Self::push); large payloads are written from where they are.
+    fn push_large(&self, messages: &[Down]) {
+        for message in messages {
+            let Some((head, payload)) = message.split() else {
+                self.push(&self.data, std::slice::from_ref(message));
+                continue;
+            };
+            if let Err(error) = self.data.borrow_mut().put_large(&head, payload, self.frame_limit) {
+                tracing::error!(%error, "a message to a worker cannot be encoded; ending the worker");
+                self.kill();
+            }
+        }
+        self.push::<Down>(&self.data, &[]);
     }
 }
 
@@ -140,7 +199,12 @@ impl Child for RealChild {
         if let Some(seq) = messages.last().and_then(Down::begins) {
             self.0.last_sent.set(Some(seq));
         }
-        self.0.push(&self.0.data, messages);
+        // Few are, so the others are not looked at twice.
+        if messages.iter().any(Down::is_large) {
+            self.0.push_large(messages);
+        } else {
+            self.0.push(&self.0.data, messages);
+        }
     }
 
     fn control(&mut self, message: &ControlDown) {

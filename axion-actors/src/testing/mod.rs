@@ -205,9 +205,7 @@ fn echoed(message: &Down, bytes: &mut Vec<u8>) -> Option<Up> {
         crate::wire::encode(message, usize::MAX, bytes).ok()?;
         crate::wire::decode(&bytes[4..]).ok()
     };
-    let Some(seq) = again(bytes, message)?.begins() else {
-        return None;
-    };
+    let seq = again(bytes, message)?.begins()?;
     bytes.clear();
     crate::wire::encode(&Up::Done { seq, nanos: 1000, data: bytes::Bytes::from_static(b"1") }, usize::MAX, bytes)
         .ok()?;

@@ -55,6 +55,35 @@ pub fn encode<T: Serialize>(message: &T, limit: usize, out: &mut Vec<u8>) -> Res
     }
 }
 
+/// Appends the frame of a message whose last field is `payload` bytes long, all but those bytes: they are to
+/// follow as they are, so that a large payload is not copied. `message` has an empty one in their place.
+///
+/// # Errors
+/// As [`encode`], with the payload counted.
+pub fn encode_before<T: Serialize>(
+    message: &T,
+    payload: usize,
+    limit: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), WireError> {
+    let start = out.len();
+    encode(message, limit, out)?;
+    let size = out.len() - start - LENGTH + payload;
+    match u32::try_from(size) {
+        Ok(length) if size <= limit => {
+            out[start..start + LENGTH].copy_from_slice(&length.to_le_bytes());
+            // The payload's own length is the last that was written.
+            let end = out.len();
+            out[end - size_of::<u64>()..].copy_from_slice(&(payload as u64).to_le_bytes());
+            Ok(())
+        }
+        _ => {
+            out.truncate(start);
+            Err(WireError::TooLarge { size, limit })
+        }
+    }
+}
+
 /// Reads the message in one frame's body.
 ///
 /// Works on a slice of a frame that is already bounded, so nothing is allocated beyond its size.

@@ -72,7 +72,38 @@ pub enum Down {
     },
 }
 
+/// Payloads from this size on are written from where they are.
+const LARGE: usize = 64 << 10;
+
 impl Down {
+    /// Whether its payload is large.
+    #[must_use]
+    pub fn is_large(&self) -> bool {
+        match self {
+            Self::Run { params: payload, .. }
+            | Self::Define { code: payload, .. }
+            | Self::Call { arguments: payload, .. } => payload.len() >= LARGE,
+            Self::Configure { .. } | Self::Forget { .. } => false,
+        }
+    }
+
+    /// The message with nothing in place of its payload, and the payload, if that is large. It is the last
+    /// field of the message.
+    #[must_use]
+    pub fn split(&self) -> Option<(Self, Bytes)> {
+        if !self.is_large() {
+            return None;
+        }
+        let mut head = self.clone();
+        let payload = match &mut head {
+            Self::Run { params: payload, .. }
+            | Self::Define { code: payload, .. }
+            | Self::Call { arguments: payload, .. } => std::mem::take(payload),
+            Self::Configure { .. } | Self::Forget { .. } => return None,
+        };
+        Some((head, payload))
+    }
+
     /// The attempt that this message begins, if it does.
     #[must_use]
     pub fn begins(&self) -> Option<Seq> {

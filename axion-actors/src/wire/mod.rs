@@ -6,5 +6,5 @@
 mod codec;
 mod message;
 
-pub use codec::{FrameReader, WireError, decode, encode};
+pub use codec::{FrameReader, WireError, decode, encode, encode_before};
 pub use message::{ControlDown, ControlUp, Down, Failure, FailureKind, PROTOCOL, Up};

@@ -6,7 +6,7 @@ from typing import Any, final
 
 from typing_extensions import Buffer
 
-__all__: list[str]
+__all__ = ["Completions", "Config", "config_keys", "Engine", "new_task_id", "Record", "Function", "Options", "__version__"]
 __version__: str
 
 def config_keys() -> list[tuple[str, str, str]]:

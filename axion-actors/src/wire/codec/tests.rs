@@ -57,6 +57,32 @@ fn golden_frames_are_read_and_written_as_they_stand() {
     assert_eq!(seen.len(), 5 + 7 + 6 + 4, "every message of every table has a golden frame: {seen:?}");
 }
 
+proptest! {
+    #[test]
+    fn a_large_payload_that_follows_its_head_makes_the_same_frame(message in down(), extra in 0..3usize) {
+        let mut message = message;
+        if let Down::Run { params: payload, .. }
+        | Down::Define { code: payload, .. }
+        | Down::Call { arguments: payload, .. } = &mut message
+        {
+            *payload = vec![b'x'; extra * (64 << 10)].into();
+        }
+        let whole = frame(&message);
+        let Some((head, payload)) = message.split() else {
+            prop_assert!(whole.len() < 64 << 10);
+            return Ok(());
+        };
+        let mut parts = vec![7];
+        encode_before(&head, payload.len(), LIMIT, &mut parts).expect("fits");
+        parts.extend_from_slice(&payload);
+        prop_assert_eq!(&parts[1..], &whole[..]);
+        let mut none = vec![7];
+        let refused = encode_before(&head, payload.len(), payload.len(), &mut none);
+        let is_refused = matches!(refused, Err(WireError::TooLarge { .. })) && none == [7];
+        prop_assert!(is_refused, "{refused:?}");
+    }
+}
+
 fn hex_shown(shown: &str, text: &str) -> bool {
     if !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return false;
