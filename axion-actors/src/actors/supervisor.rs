@@ -24,6 +24,10 @@ use crate::process::{LaunchSpec, Launcher};
 /// What an open breaker means.
 const TOO_OFTEN: &str = "its workers die too often (`max_restarts`, `restart_window`)";
 
+/// Workers of one slot that have been replaced and may still have something to finish (L9). While there are so
+/// many, the present one is not replaced.
+const FINISHING: usize = 4;
+
 /// How many workers there are to be, and what they are told.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerSettings {
@@ -154,7 +158,8 @@ impl Slot {
 
     /// Whether a start is called for: an empty slot, or one whose worker is to be replaced.
     fn wants_start(&self) -> bool {
-        self.wanted && self.successor.is_none() && (self.present.is_none() || self.recycling)
+        let replaced = self.recycling && self.leaving.len() < FINISHING;
+        self.wanted && self.successor.is_none() && (self.present.is_none() || replaced)
     }
 
     fn is(&self, generation: Generation) -> bool {

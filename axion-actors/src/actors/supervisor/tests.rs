@@ -299,3 +299,29 @@ async fn l9_workers_that_finish_long_tasks_are_bounded_too() {
     next.done(seq).await;
     assert_eq!(Stage::outcome(waits).await, "succeeded");
 }
+
+#[actix::test]
+async fn l9_a_worker_is_not_replaced_while_too_many_before_it_have_not_finished() {
+    let rules = PoolRules { worker_tasks: Some(1), ..PoolRules::default() };
+    let config = Config { cpu_bound_count: 1, cpu_bound_max: Some(1), cpu_bound_task_limit: 2, ..config(9) };
+    let mut stage = Stage::with(&config, rules, 100);
+    let (mut finishing, mut endless) = (Vec::new(), Vec::new());
+    for _ in 0..=FINISHING {
+        let mut child = stage.child().await;
+        child.ready().await;
+        endless.push(stage.submit());
+        let seq = child.runs().await;
+        // Its second task is one enough.
+        succeeds_on(&stage, &mut child).await;
+        finishing.push((child, seq));
+    }
+    let (mut present, _) = finishing.pop().expect("the last one");
+    succeeds_on(&stage, &mut present).await;
+    assert!(stage.children.try_recv().is_err(), "it goes on until one of them has ended");
+    let (mut first, seq) = finishing.swap_remove(0);
+    first.done(seq).await;
+    assert_eq!(first.hears().await, Some(Heard::Finish));
+    first.exits(ProcessExit::Code(0), &[]).await;
+    stage.child().await.ready().await;
+    assert_eq!(Stage::outcome(endless.swap_remove(0)).await, "succeeded");
+}

@@ -300,7 +300,7 @@ impl World {
     }
 
     /// The engine is shut down in the middle of it all.
-    async fn is_cut_short(mut self, steps: u32) {
+    async fn plays_until_shutdown(mut self, steps: u32) {
         for _ in 0..steps {
             self.step().await;
         }
@@ -329,6 +329,6 @@ proptest! {
     }
     #[test]
     fn l1_l7_a_shutdown_in_the_middle_of_it_all_answers_everybody_and_leaves_no_child(seed: u64, steps in 20..200u32) {
-        System::new().block_on(async move { World::new(seed).is_cut_short(steps).await });
+        System::new().block_on(async move { World::new(seed).plays_until_shutdown(steps).await });
     }
 }
