@@ -249,7 +249,7 @@ impl Engine {
     /// Has the record of a task that was submitted before go to `completions`, under `number`.
     pub fn follow(&self, id: TaskId, completions: &Completions, number: u64) {
         // If the engine is gone, so is the ticket, and says so.
-        let _ = self.requests.send(Request::Await { id, reply: Reply::Many(completions.ticket(number)) });
+        let _ = self.requests.send(Request::Await { id, reply: Reply::Many(Box::new(completions.ticket(number))) });
     }
 
     /// Blocks the thread until a task has ended, or for `limit`: then `Ok(None)`, and the task goes
@@ -455,7 +455,7 @@ impl Engine {
         let id = task.id();
         // Only the engine knows whether another task has its unique key.
         let (accepted, other) = task.options().unique.is_some().then(oneshot::channel).unzip();
-        let submission = Submission { task, reply: Reply::Many(completions.ticket(number)), accepted };
+        let submission = Submission { task, reply: Reply::Many(Box::new(completions.ticket(number))), accepted };
         self.requests.send(Request::Submit(submission)).map_err(|_| self.closed())?;
         other.map_or(Ok(id), |other| park::wait(other).map_err(|_| self.closed()))
     }

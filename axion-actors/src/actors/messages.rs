@@ -171,7 +171,7 @@ pub enum Reply {
     /// To somebody who waits for this task alone.
     One(oneshot::Sender<Answer>),
     /// To somebody who waits for many.
-    Many(Ticket),
+    Many(Box<Ticket>),
 }
 
 impl Reply {

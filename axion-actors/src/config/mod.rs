@@ -251,9 +251,8 @@ settings! {
     cwd: Option<PathBuf> = None, Kind::Path, or "none";
 }
 
-/// Asked for at every submit, and costs a look into the control groups' files: so it is looked up once.
+/// Looked up once: asking the system costs a look into files of the control groups, as long as ten tasks.
 fn processors() -> usize {
-    // Asking the system takes as long as ten tasks.
     static KNOWN: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
     *KNOWN
 }
