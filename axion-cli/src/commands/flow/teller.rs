@@ -23,12 +23,14 @@ pub(super) struct Teller<'a> {
     begun: Timestamp,
     /// Events that came too fast to be told.
     missed: u64,
+    /// What the view says of states may be out of date.
+    stale: bool,
 }
 
 impl<'a> Teller<'a> {
     pub(super) fn new(engine: &'a Engine, id: WorkflowId, view: View) -> Self {
         let (lines, live) = (Lines::new(), Live::begin());
-        Self { engine, id, view, lines, live, begun: Timestamp::now(), missed: 0 }
+        Self { engine, id, view, lines, live, begun: Timestamp::now(), missed: 0, stale: false }
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -43,7 +45,8 @@ impl<'a> Teller<'a> {
                     message::warning("this goes too fast to tell everything: some lines are left out");
                 }
                 self.missed += count;
-                self.learn();
+                // Asked when it matters: who lags behind should not wait for an answer with each piece.
+                self.stale = true;
             }
             _ => {}
         }
@@ -51,6 +54,7 @@ impl<'a> Teller<'a> {
 
     /// Asks where the workflow stands. What it says of a workflow that has just ended comes with its record.
     fn learn(&mut self) {
+        self.stale = false;
         if let Ok(record) = self.engine.workflow(self.id) {
             self.view.learn(&record);
         }
@@ -92,7 +96,9 @@ impl<'a> Teller<'a> {
     }
 
     fn changed(&mut self, name: &str, state: StepState, at: Timestamp) {
-        if self.view.changed(name, state, at).is_none_or(|step| step.mapped && state == StepState::Running) {
+        if self.stale
+            || self.view.changed(name, state, at).is_none_or(|step| step.mapped && state == StepState::Running)
+        {
             self.learn();
         }
         let Some(step) = self.view.changed(name, state, at) else { return };
@@ -140,6 +146,9 @@ impl<'a> Teller<'a> {
 
     /// Draws the live lines again.
     pub(super) fn draw(&mut self) {
+        if self.stale {
+            self.learn();
+        }
         let Some(live) = &mut self.live else { return };
         let now = Timestamp::now();
         let (running, room) = (self.view.running(), Live::room());
