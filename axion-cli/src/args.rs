@@ -130,25 +130,29 @@ pub(crate) struct FlowFile {
 }
 
 const FLOW_RUN: &str = "\
-Standard output carries a JSON object with the result of each step that succeeded and that no other step
-waits for, by name; with --output json, the whole record: every step's state, times, attempts, and result
-or error. Standard error carries the progress (live on a terminal, else a line when a step starts and one
-when it ends), what the steps print, each line after the step's name, and at the end which steps failed
-and why.
+Standard output carries a JSON object with the result of each step that
+succeeded and that no other step waits for, by name; with --output json, the
+whole record: every step's state, times, attempts, and result or error.
+
+Standard error carries the progress (live on a terminal, else a line when a
+step starts and one when it ends), what the steps print, each line after the
+step's name, and at the end which steps failed and why.
+
+A signal cancels the workflow: what runs may stop by itself for
+`cancel_grace`. A second signal ends it at once.
 
 Exit codes:
     0  every step succeeded or was skipped
     1  the workflow failed
-    2  wrong usage or input: a wrong flow, a need that can never be met, a wrong configuration
+    2  wrong usage or input: a wrong flow, a need that can never be met
     3  the engine could not do its work: no usable Python
   124  the workflow reached --timeout
-  130  interrupted (Ctrl-C); 143 after SIGTERM. The workflow is cancelled: what runs may stop by itself
-       for `cancel_grace`; a second signal ends it at once
+  130  interrupted (Ctrl-C); 143 after SIGTERM
 
 Examples:
   axion flow run etl.toml
-  axion flow run etl.toml --params '{\"rows\": 50}'          # the flow's own parameters
-  axion flow run etl.toml --set clean.strict=true           # a parameter of one step
+  axion flow run etl.toml --params '{\"rows\": 50}'  # the flow's own parameters
+  axion flow run etl.toml --set clean.strict=true   # a parameter of one step
   axion flow run etl.toml | jq .report
   axion flow run etl.toml --output json | jq .critical_path";
 

@@ -165,6 +165,15 @@ fn what_steps_print_comes_after_their_names_line_by_line() {
 }
 
 #[test]
+fn l9_a_step_that_prints_too_much_loses_lines_and_nothing_else() {
+    let chatty = "def main(params, context):\n    for n in range(200000):\n        print('line', n)\n    return 1\n";
+    let folder = flow("[[steps]]\nname = \"c\"\nscript = \"chatty.py\"\n", &[("chatty.py", chatty)]);
+    let ran = run(command(folder.path()).args(["--timeout", "60"]));
+    assert_eq!((ran.code, value(&ran)), (Some(0), json!({"c": 1})));
+    assert!(ran.err.contains("c | line 0\n") && ran.err.contains("flow succeeded after"));
+}
+
+#[test]
 fn steps_that_a_step_adds_are_told_of_by_name() {
     let plan = "def main(params, context):\n    return {'steps': [{'name': 'new', 'script': 'says.py'}]}\n";
     let says = "def main(params, context):\n    print('here')\n    return 5\n";

@@ -45,6 +45,7 @@ async fn follow(run: &FlowRun, engine: &Engine, mut signals: Signals, flow: Flow
         tokio::select! {
             biased;
             number = signals.next() => {
+                teller.flush();
                 if matches!(ended_by, Some(Exit::Signal(_))) {
                     drop(teller.end());
                     message::error("interrupted again; ending everything at once");
@@ -65,6 +66,7 @@ async fn follow(run: &FlowRun, engine: &Engine, mut signals: Signals, flow: Flow
             _ = frames.tick(), if teller.is_live() => teller.draw(),
             // All that was told before the record came.
             Some(watched) = events.next() => teller.hear(watched),
+            () = std::future::ready(()), if teller.has_pending() => teller.flush(),
             record = &mut handle => break record,
         }
     };

@@ -12,6 +12,9 @@ use super::view::{Step, View};
 use crate::message;
 use crate::screen::Live;
 
+/// So many bytes are written together.
+const PIECE: usize = 64 << 10;
+
 /// Shows what happens in one workflow.
 #[derive(Debug)]
 pub(super) struct Teller<'a> {
@@ -23,12 +26,16 @@ pub(super) struct Teller<'a> {
     begun: Timestamp,
     /// Events that came too fast to be told.
     missed: u64,
+    /// What the view says of states may be out of date.
+    stale: bool,
+    /// Lines to be written together: there may be very many, and standard error has no buffer.
+    pending: String,
 }
 
 impl<'a> Teller<'a> {
     pub(super) fn new(engine: &'a Engine, id: WorkflowId, view: View) -> Self {
         let (lines, live) = (Lines::new(), Live::begin());
-        Self { engine, id, view, lines, live, begun: Timestamp::now(), missed: 0 }
+        Self { engine, id, view, lines, live, begun: Timestamp::now(), missed: 0, stale: false, pending: String::new() }
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -40,10 +47,12 @@ impl<'a> Teller<'a> {
             Watched::Event(event) => self.event(event),
             Watched::Missed(count) => {
                 if self.missed == 0 {
+                    self.flush();
                     message::warning("this goes too fast to tell everything: some lines are left out");
                 }
                 self.missed += count;
-                self.learn();
+                // Asked when it matters: who lags behind should not wait for an answer with each piece.
+                self.stale = true;
             }
             _ => {}
         }
@@ -51,6 +60,7 @@ impl<'a> Teller<'a> {
 
     /// Asks where the workflow stands. What it says of a workflow that has just ended comes with its record.
     fn learn(&mut self) {
+        self.stale = false;
         if let Ok(record) = self.engine.workflow(self.id) {
             self.view.learn(&record);
         }
@@ -62,15 +72,16 @@ impl<'a> Teller<'a> {
             EventKind::Output { task: Some(task), stream, data, .. } => {
                 let label = self.label(task);
                 let lines = self.lines.add((task, stream == Stream::Stderr), &data);
-                tell(&label, lines);
+                self.tell(&label, lines);
             }
             EventKind::Output { task: None, worker, data, .. } => {
                 let text = String::from_utf8_lossy(&data);
-                tell(&worker.to_string(), text.lines().map(ToOwned::to_owned));
+                self.tell(&worker.to_string(), text.lines().map(ToOwned::to_owned));
             }
             EventKind::Log { task, level, message, .. } => {
                 let level = format!("{level:?}").to_lowercase();
-                tell(&self.label(task), [format!("{level}: {message}")]);
+                let label = self.label(task);
+                self.tell(&label, [format!("{level}: {message}")]);
             }
             EventKind::Progress { task, fraction, message } => self.progressed(task, fraction, message),
             EventKind::TaskSent { task, attempt, .. } => self.view.sent(task, attempt),
@@ -91,8 +102,37 @@ impl<'a> Teller<'a> {
         }
     }
 
+    /// Each line after the name of who wrote it.
+    fn tell(&mut self, label: &str, lines: impl IntoIterator<Item = String>) {
+        for line in lines {
+            self.say(format_args!("{label} | {line}"));
+        }
+    }
+
+    fn say(&mut self, line: std::fmt::Arguments<'_>) {
+        let _ = writeln!(self.pending, "{line}");
+        if self.pending.len() >= PIECE {
+            self.flush();
+        }
+    }
+
+    /// Whether something waits to be [written](Self::flush).
+    pub(super) fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Writes what waits.
+    pub(super) fn flush(&mut self) {
+        if self.has_pending() {
+            message::line(self.pending.trim_end_matches('\n'));
+            self.pending.clear();
+        }
+    }
+
     fn changed(&mut self, name: &str, state: StepState, at: Timestamp) {
-        if self.view.changed(name, state, at).is_none_or(|step| step.mapped && state == StepState::Running) {
+        if self.stale
+            || self.view.changed(name, state, at).is_none_or(|step| step.mapped && state == StepState::Running)
+        {
             self.learn();
         }
         let Some(step) = self.view.changed(name, state, at) else { return };
@@ -102,7 +142,8 @@ impl<'a> Teller<'a> {
             None => state == StepState::Running || state.is_final(),
         };
         if shown {
-            message::line(words(step, state, at));
+            let words = words(step, state, at);
+            self.say(format_args!("{words}"));
         }
     }
 
@@ -116,14 +157,16 @@ impl<'a> Teller<'a> {
 
     fn progressed(&mut self, task: TaskId, fraction: f64, message: String) {
         if !self.is_live() {
-            tell(&self.label(task), [format!("{:3.0} % {message}", fraction * 100.0)]);
+            let label = self.label(task);
+            self.tell(&label, [format!("{:3.0} % {message}", fraction * 100.0)]);
         }
         self.view.progressed(task, fraction, message);
     }
 
     /// Instances are told of at the end of their step only: there may be very many.
-    fn warn(&self, task: TaskId, words: std::fmt::Arguments<'_>) {
+    fn warn(&mut self, task: TaskId, words: std::fmt::Arguments<'_>) {
         if let Some(owner) = self.view.owner(task).filter(|owner| owner.instance.is_none()) {
+            self.flush();
             message::warning(format_args!("{}: {words}", self.view.label(owner)));
         }
     }
@@ -133,13 +176,16 @@ impl<'a> Teller<'a> {
         for stream in [false, true] {
             if let Some(line) = self.lines.end((task, stream)) {
                 let label = self.label(task);
-                tell(&label, [line]);
+                self.tell(&label, [line]);
             }
         }
     }
 
     /// Draws the live lines again.
     pub(super) fn draw(&mut self) {
+        if self.stale {
+            self.learn();
+        }
         let Some(live) = &mut self.live else { return };
         let now = Timestamp::now();
         let (running, room) = (self.view.running(), Live::room());
@@ -163,20 +209,13 @@ impl<'a> Teller<'a> {
         self.live = None;
         for ((task, _), line) in self.lines.end_all() {
             let label = self.label(task);
-            tell(&label, [line]);
+            self.tell(&label, [line]);
         }
+        self.flush();
         if self.missed > 0 {
             message::warning(format_args!("{} events were too fast to be told", self.missed));
         }
         self.view
-    }
-}
-
-/// Each line after the name of who wrote it.
-fn tell(label: &str, lines: impl IntoIterator<Item = String>) {
-    let text: Vec<String> = lines.into_iter().map(|line| format!("{label} | {line}")).collect();
-    if !text.is_empty() {
-        message::line(text.join("\n"));
     }
 }
 
