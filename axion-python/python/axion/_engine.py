@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import threading
+import time
 import weakref
 
 from . import _axion
@@ -18,6 +19,7 @@ _NOW, _SHORTLY, _WAIT = 0, 1, 2  # what happens in a full queue
 _PLAIN = _axion.Options()
 _PLAIN_IO = _axion.Options(kind="io")
 _CO_COROUTINE = 0x80
+_LONG = 1e6  # seconds
 
 
 class EngineConfig:
@@ -156,9 +158,14 @@ class Engine:
         if self._native is None or self._forked:
             return 0
         self._closing = True
+        end = None if timeout is None else time.monotonic() + timeout
+        left = 0.0
         if wait:
+            # Interruptible; what coroutines wait for has no future here, and the engine itself waits for that.
             concurrent.futures.wait(list(self._inbox.futures.values()), timeout)
-        cancelled = self._native.shutdown(0.0)
+            if any(inbox.waiting for inbox in self._loops.values()):
+                left = _LONG if end is None else max(0.0, end - time.monotonic())
+        cancelled = self._native.shutdown(left)
         self._inbox.close()
         _running.discard(self)
         return cancelled
