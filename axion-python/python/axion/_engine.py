@@ -13,7 +13,7 @@ from ._code import CALL, EACH, EACH_OF_ONE, Coder, pack
 from ._future import Future, Inbox, why
 from ._status import ComponentStatus, Health, HealthReport
 from ._task import Result, Task
-from .errors import AxionError, ConfigError, EngineError, refused
+from .errors import AxionError, ConfigError, EngineError, SubmitError, refused
 
 _NOW, _SHORTLY, _WAIT = 0, 1, 2  # what happens in a full queue
 _PLAIN = _axion.Options()
@@ -301,6 +301,9 @@ class Engine:
         native = self._running_native()
         if not isinstance(task, Task):
             raise TypeError("submit_task takes an axion.Task; for functions there is submit")
+        if task.dependencies:
+            raise SubmitError("a task with dependencies is one of a workflow: it cannot be submitted alone",
+                              "has_dependencies")
         self._enter(native, os.fspath(task.script_path), task._payload(), task._native, _SHORTLY, None, task.id)
         return task.id
 
