@@ -36,7 +36,7 @@ test:
 test-python: $(VENV)/made
 	cd axion-python && VIRTUAL_ENV=$(VENV) $(VENV)/bin/maturin develop --quiet
 	$(VENV)/bin/python -m pytest --quiet -c axion-python/pyproject.toml axion-python/tests
-	$(VENV)/bin/python -m mypy.stubtest axion._axion --ignore-missing-stub
+	$(VENV)/bin/python -m mypy.stubtest axion._axion
 
 $(VENV)/made: axion-python/requirements.txt
 	$(PYTHON) -m venv $(VENV)

@@ -1,7 +1,7 @@
 //! `axion._axion`: the native part of the Python package. It converts and forwards; what a user sees is the
 //! Python code beside it (`python/axion/`).
 //!
-//! No thread of Rust's ever enters the interpreter: what has ended waits in [`completions`], and a thread of
+//! No thread of Rust's ever enters the interpreter: what has ended waits in `completions`, and a thread of
 //! Python's, or its event loop, is woken by a descriptor and takes it.
 
 mod completions;

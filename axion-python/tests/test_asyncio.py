@@ -68,6 +68,16 @@ def test_amap_in_order_and_as_they_come(engine):
     assert sorted(asyncio.run(main(False))) == list(range(0, 100, 2))
 
 
+def test_a_shutdown_lets_what_is_awaited_end():
+    async def main():
+        with axion.Engine(cpu_bound_count=1, io_bound_count=1) as engine:
+            waiting = asyncio.ensure_future(engine.run(helpers.slow_double, 4, 0.3))
+            await asyncio.sleep(0)
+        return await waiting
+
+    assert asyncio.run(main()) == 8
+
+
 def test_a_full_queue_does_not_hold_up_the_loop():
     async def main(engine):
         ticks = 0

@@ -268,6 +268,13 @@ def test_c0_5_each_refusal_has_its_code(script, gate):
     assert caught.value.code == "shutting_down"
 
 
+def test_a_task_with_dependencies_is_not_run_without_them(engine, script):
+    task = axion.Task(script("def main(params, context): return 1"), dependencies=[axion._axion.new_task_id()])
+    with pytest.raises(axion.SubmitError) as caught:
+        engine.submit_task(task)
+    assert caught.value.code == "has_dependencies"
+
+
 def test_c0_4_what_is_no_setting_or_no_value_is_refused():
     with pytest.raises(axion.ConfigError, match="did you mean `input_queue_size`"):
         axion.EngineConfig(input_queue_sizes=3)

@@ -69,8 +69,10 @@ fn only_wire_names_bincode() {
 }
 
 #[test]
-fn the_program_names_only_axion_core() {
-    never_names("axion-cli/src", &["axion_actors", "actix"], &[]);
+fn the_program_and_the_python_package_name_only_axion_core() {
+    for under in ["axion-cli/src", "axion-python/src"] {
+        never_names(under, &["axion_actors", "actix"], &[]);
+    }
 }
 
 #[test]

@@ -408,7 +408,7 @@ impl Pump {
 
     fn data_event(&mut self) -> Option<ChildEvent> {
         let mut messages: Vec<Up> = Vec::new();
-        if let Err(error) = self.data_frames.drain(&mut messages) {
+        if let Err(error) = self.data_frames.drain_up(&mut messages) {
             self.violated(error.to_string());
         }
         (!messages.is_empty()).then_some(ChildEvent::Messages(messages))

@@ -1,8 +1,11 @@
 //! Frames: a `u32` little-endian length, then one message in bincode's fixed-width encoding.
 
 use bincode::Options;
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::Deserialize;
+
+use super::message::Up;
 
 /// Bytes that do not follow the protocol.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +106,8 @@ pub struct FrameReader {
     limit: usize,
 }
 
+/// A frame of this size keeps the buffer it was read into.
+const LARGE: usize = 1 << 20;
 /// A buffer above this size is given back when it has run empty.
 const KEEP: usize = 1 << 20;
 
@@ -131,11 +136,36 @@ impl FrameReader {
         &mut self.held
     }
 
-    /// The body of the next whole frame, if there is one.
+    /// As [`drain`](Self::drain), for results: a large one keeps the memory that it was read into.
     ///
     /// # Errors
-    /// If the next frame states a length above the limit. The stream is then beyond repair.
-    pub fn next_frame(&mut self) -> Result<Option<&[u8]>, WireError> {
+    /// The same.
+    pub fn drain_up(&mut self, out: &mut Vec<Up>) -> Result<(), WireError> {
+        while let Some(size) = self.next_size()? {
+            if size >= LARGE {
+                let body = self.take_frame(size);
+                out.push(Up::from_large(body)?);
+            } else {
+                let start = self.taken + LENGTH;
+                self.taken = start + size;
+                out.push(decode(&self.held[start..start + size])?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives away the buffer, with the next frame's body, of `size` bytes; what follows moves to a new one.
+    fn take_frame(&mut self, size: usize) -> Bytes {
+        let start = self.taken + LENGTH;
+        let rest = self.held.split_off(start + size);
+        let mut whole = std::mem::replace(&mut self.held, rest);
+        self.taken = 0;
+        whole.shrink_to_fit();
+        Bytes::from(whole).slice(start..)
+    }
+
+    /// The length of the next frame, if that is whole.
+    fn next_size(&self) -> Result<Option<usize>, WireError> {
         let held = &self.held[self.taken..];
         let Some((length, rest)) = held.split_first_chunk::<LENGTH>() else {
             return Ok(None);
@@ -144,9 +174,15 @@ impl FrameReader {
         if size > self.limit {
             return Err(WireError::TooLarge { size, limit: self.limit });
         }
-        if rest.len() < size {
-            return Ok(None);
-        }
+        Ok((rest.len() >= size).then_some(size))
+    }
+
+    /// The body of the next whole frame, if there is one.
+    ///
+    /// # Errors
+    /// If the next frame states a length above the limit. The stream is then beyond repair.
+    pub fn next_frame(&mut self) -> Result<Option<&[u8]>, WireError> {
+        let Some(size) = self.next_size()? else { return Ok(None) };
         let start = self.taken + LENGTH;
         self.taken = start + size;
         Ok(Some(&self.held[start..start + size]))

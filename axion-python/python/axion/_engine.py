@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import threading
+import time
 import weakref
 
 from . import _axion
@@ -12,12 +13,13 @@ from ._code import CALL, EACH, EACH_OF_ONE, Coder, pack
 from ._future import Future, Inbox, why
 from ._status import ComponentStatus, Health, HealthReport
 from ._task import Result, Task
-from .errors import AxionError, ConfigError, EngineError, refused
+from .errors import AxionError, ConfigError, EngineError, SubmitError, refused
 
 _NOW, _SHORTLY, _WAIT = 0, 1, 2  # what happens in a full queue
 _PLAIN = _axion.Options()
 _PLAIN_IO = _axion.Options(kind="io")
 _CO_COROUTINE = 0x80
+_LONG = 1e6  # seconds
 
 
 class EngineConfig:
@@ -156,9 +158,14 @@ class Engine:
         if self._native is None or self._forked:
             return 0
         self._closing = True
+        end = None if timeout is None else time.monotonic() + timeout
+        left = 0.0
         if wait:
+            # Interruptible; what coroutines wait for has no future here, and the engine itself waits for that.
             concurrent.futures.wait(list(self._inbox.futures.values()), timeout)
-        cancelled = self._native.shutdown(0.0)
+            if any(inbox.waiting for inbox in self._loops.values()):
+                left = _LONG if end is None else max(0.0, end - time.monotonic())
+        cancelled = self._native.shutdown(left)
         self._inbox.close()
         _running.discard(self)
         return cancelled
@@ -294,6 +301,9 @@ class Engine:
         native = self._running_native()
         if not isinstance(task, Task):
             raise TypeError("submit_task takes an axion.Task; for functions there is submit")
+        if task.dependencies:
+            raise SubmitError("a task with dependencies is one of a workflow: it cannot be submitted alone",
+                              "has_dependencies")
         self._enter(native, os.fspath(task.script_path), task._payload(), task._native, _SHORTLY, None, task.id)
         return task.id
 

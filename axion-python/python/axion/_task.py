@@ -23,7 +23,7 @@ class Task:
         script_path: the script's file.
         params: what it gets: anything with a JSON form.
         task_type: `TaskType.CPU_BOUND` or `TaskType.IO_BOUND`.
-        dependencies: ids of tasks that have to succeed before: see `Engine.submit_workflow`.
+        dependencies: ids of tasks that have to succeed before; such a task is submitted with a workflow.
         options: as of `Engine.options`: timeout, retries, priority, ttl …
     """
 

@@ -83,6 +83,27 @@ proptest! {
     }
 }
 
+#[test]
+fn large_results_are_read_as_small_ones_are_wherever_the_stream_is_cut() {
+    let done = |seq, size| Up::Done { seq: Seq(seq), nanos: 5, data: vec![b'r'; size].into() };
+    let log = Up::Log { seq: Seq(2), level: LogLevel::Info, message: "x".repeat(2 << 20) };
+    let messages = [done(1, 3), done(2, 3 << 20), log, done(3, 0), done(4, 1 << 20), done(5, 7)];
+    let bytes: Vec<u8> = messages.iter().flat_map(frame).collect();
+    for step in [bytes.len(), 1 << 20, 70_000] {
+        let (mut reader, mut read) = (FrameReader::new(LIMIT), Vec::new());
+        for piece in bytes.chunks(step) {
+            reader.room(piece.len()).extend_from_slice(piece);
+            reader.drain_up(&mut read).expect("frames");
+        }
+        assert!(read == messages, "cut into pieces of {step}");
+    }
+    let mut wrong = frame(&done(1, 2 << 20));
+    wrong[4 + 20] ^= 1; // the length of its data
+    let (mut reader, mut read) = (FrameReader::new(LIMIT), Vec::new());
+    reader.room(wrong.len()).extend_from_slice(&wrong);
+    assert!(matches!(reader.drain_up(&mut read), Err(WireError::Malformed { .. })), "{}", read.len());
+}
+
 fn hex_shown(shown: &str, text: &str) -> bool {
     if !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return false;

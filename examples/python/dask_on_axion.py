@@ -1,0 +1,14 @@
+"""A dask graph in Axion's workers: pip install dask, then run this."""
+
+import dask
+
+import axion
+
+
+def square(n):
+    return n * n
+
+
+with axion.Executor(2) as executor:
+    total = dask.delayed(sum)([dask.delayed(square)(n) for n in range(10)])
+    print(total.compute(scheduler=executor))
