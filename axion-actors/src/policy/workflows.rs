@@ -300,7 +300,8 @@ impl Workflows {
         if let Some(Flow { graph, gate: Some(gate), sent }) = changed {
             for (mut waiting, ticket) in gate.open(now) {
                 waiting.ticket = Some(ticket);
-                if let Err((waiting, problem)) = share(graph, sent, &mut self.gate, &mut self.actions, waiting) {
+                if let Err(turned_away) = share(graph, sent, &mut self.gate, &mut self.actions, waiting) {
+                    let (waiting, problem) = *turned_away;
                     refused.push((waiting.step, problem));
                     if let Some(ticket) = waiting.ticket {
                         gate.give_back(ticket);
@@ -378,7 +379,7 @@ fn admit(
     waiting: Waiting,
 ) -> Result<(), Outcome> {
     let Some(gate) = &mut flow.gate else {
-        return share(&flow.graph, &mut flow.sent, shared, actions, waiting).map_err(|(_, problem)| problem);
+        return share(&flow.graph, &mut flow.sent, shared, actions, waiting).map_err(|refused| refused.1);
     };
     let (pool, needs) = (waiting.task.pool(), needs_of(&flow.graph, waiting.step.place));
     gate.wait(waiting, pool, &needs, None, None).map_err(|(_, shortfall)| impossible(shortfall))
@@ -391,7 +392,7 @@ fn share(
     gate: &mut Gate<Waiting>,
     actions: &mut Vec<Action>,
     waiting: Waiting,
-) -> Result<(), (Waiting, Outcome)> {
+) -> Result<(), Box<(Waiting, Outcome)>> {
     let special =
         |rules: &&Rules| rules.concurrency.is_some() || rules.rate.is_some() || rules.needs != Needs::default();
     let Some(rules) = graph.rules_of(waiting.step.place).filter(special) else {
@@ -400,7 +401,7 @@ fn share(
     };
     let pool: PoolKind = waiting.task.pool();
     let line = gate.wait(waiting, pool, &rules.needs, rules.concurrency.as_ref(), rules.rate.as_ref());
-    line.map_err(|(waiting, shortfall)| (waiting, impossible(shortfall)))
+    line.map_err(|(waiting, shortfall)| Box::new((waiting, impossible(shortfall))))
 }
 
 fn submit(sent: &mut FxHashMap<Place, Sent>, actions: &mut Vec<Action>, waiting: Waiting, shared: Option<Ticket>) {
