@@ -29,6 +29,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     Run(Run),
     Config(ConfigArguments),
+    #[command(subcommand)]
+    Flow(Flow),
 }
 
 const EXIT_CODES: &str = "\
@@ -102,6 +104,107 @@ pub(crate) struct Run {
     /// What to print: the result's data, or the whole record with id, outcome, worker and timings.
     #[arg(long, value_enum, default_value_t = Output::Data)]
     pub(crate) output: Output,
+}
+
+/// Work with workflows in files (FLOW.toml, FLOW.json).
+#[derive(Debug, Subcommand)]
+pub(crate) enum Flow {
+    Run(FlowRun),
+    Check(FlowCheck),
+    Graph(FlowGraph),
+}
+
+/// A flow and what is changed in it.
+#[derive(Debug, Args)]
+pub(crate) struct FlowFile {
+    /// The flow: JSON if its name ends in .json, else TOML. Scripts are looked for in its folder.
+    pub(crate) flow: PathBuf,
+
+    /// The flow's own parameters, as a JSON object: its members take the place of those in the file.
+    #[arg(long, value_name = "JSON")]
+    pub(crate) params: Option<String>,
+
+    /// One parameter of one step: the value is read as JSON if it is, else taken as text.
+    #[arg(long, value_name = "STEP.KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+const FLOW_RUN: &str = "\
+Standard output carries a JSON object with the result of each step that
+succeeded and that no other step waits for, by name; with --output json, the
+whole record: every step's state, times, attempts, and result or error.
+
+Standard error carries the progress (live on a terminal, else a line when a
+step starts and one when it ends), what the steps print, each line after the
+step's name, and at the end which steps failed and why.
+
+A signal cancels the workflow: what runs may stop by itself for
+`cancel_grace`. A second signal ends it at once.
+
+Exit codes:
+    0  every step succeeded or was skipped
+    1  the workflow failed
+    2  wrong usage or input: a wrong flow, a need that can never be met
+    3  the engine could not do its work: no usable Python
+  124  the workflow reached --timeout
+  130  interrupted (Ctrl-C); 143 after SIGTERM
+
+Examples:
+  axion flow run etl.toml
+  axion flow run etl.toml --params '{\"rows\": 50}'  # the flow's own parameters
+  axion flow run etl.toml --set clean.strict=true   # a parameter of one step
+  axion flow run etl.toml | jq .report
+  axion flow run etl.toml --output json | jq .critical_path";
+
+/// Run a flow and print the results of its last steps.
+///
+/// Pools, limits and the autoscaler are as the configuration says.
+#[derive(Debug, Args)]
+#[command(after_long_help = FLOW_RUN, after_help = FLOW_RUN)]
+pub(crate) struct FlowRun {
+    #[command(flatten)]
+    pub(crate) file: FlowFile,
+
+    /// What to print: the results of the last steps, or the whole record.
+    #[arg(long, value_enum, default_value_t = Output::Data)]
+    pub(crate) output: Output,
+
+    /// Cancel the workflow when it has run so long: 90, 1.5s, 10m, 2h.
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub(crate) timeout: Option<Duration>,
+
+    /// The Python interpreter. Without it: that of the environment variable AXION_PYTHON or of the
+    /// configuration, else the active virtual environment's, else python3.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) python: Option<PathBuf>,
+}
+
+/// Check a flow and show everything that is wrong with it, each with its place.
+///
+/// Nothing is run. The exit code is 0 if the flow is sound and 2 if it is not.
+#[derive(Debug, Args)]
+pub(crate) struct FlowCheck {
+    #[command(flatten)]
+    pub(crate) file: FlowFile,
+}
+
+/// Draw a flow on standard output.
+#[derive(Debug, Args)]
+pub(crate) struct FlowGraph {
+    #[command(flatten)]
+    pub(crate) file: FlowFile,
+
+    /// text for the terminal, dot for Graphviz, mermaid for Markdown, svg for browsers.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = GraphFormat::Text)]
+    pub(crate) format: GraphFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    Text,
+    Dot,
+    Mermaid,
+    Svg,
 }
 
 const CONFIG_EXAMPLES: &str = "\

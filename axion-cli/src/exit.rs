@@ -5,15 +5,15 @@ use std::process::ExitCode;
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// The task succeeded.
+    /// The task, or the workflow, succeeded.
     Success,
-    /// The task failed.
+    /// The task, or the workflow, failed.
     TaskFailed,
     /// Wrong usage or input.
     Usage,
     /// The engine could not do its work.
     Engine,
-    /// The task reached its time limit.
+    /// The task, or the workflow, reached its time limit.
     TimedOut,
     /// The task's worker died under it.
     Lost,

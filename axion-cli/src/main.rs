@@ -4,10 +4,11 @@ mod args;
 mod commands;
 mod exit;
 mod message;
+mod screen;
 
 use std::process::ExitCode;
 
-use args::{Arguments, Command};
+use args::{Arguments, Command, Flow};
 use axion_core::LogFilter;
 use clap::Parser;
 use exit::Exit;
@@ -26,6 +27,15 @@ fn main() -> ExitCode {
             Err(Told) => Exit::Usage,
         },
         Command::Config(config) => commands::config::execute(&config.command, file),
+        Command::Flow(Flow::Run(run)) => match commands::config::load(file) {
+            Ok(loaded) => {
+                start_logging(arguments.verbose, loaded.config.log_level);
+                commands::flow::run(run, loaded.config)
+            }
+            Err(Told) => Exit::Usage,
+        },
+        Command::Flow(Flow::Check(check)) => commands::flow::check(check),
+        Command::Flow(Flow::Graph(graph)) => commands::flow::graph(graph),
     };
     end.into()
 }
@@ -41,5 +51,5 @@ fn start_logging(verbose: u8, configured: LogFilter) {
     };
     let named = std::env::var("AXION_LOG").ok().filter(|it| !it.is_empty());
     let filter = named.and_then(|it| EnvFilter::try_new(it).ok()).unwrap_or_else(|| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(anstream::stderr).with_target(false).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| screen::Log).with_target(false).init();
 }

@@ -7,6 +7,8 @@ use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use anstyle::{AnsiColor, Style};
 use axion_core::{Invalid, LoadError, Place, Problem, SourceText};
 
+use crate::screen;
+
 /// Something was wrong, and the person has been told what.
 #[derive(Debug)]
 pub(crate) struct Told;
@@ -26,7 +28,9 @@ pub(crate) fn warning(text: impl Display) {
 /// A line as it is.
 pub(crate) fn line(text: impl Display) {
     // Nobody can be told if standard error itself is gone.
-    let _ = writeln!(anstream::stderr(), "{text}");
+    // In one piece: standard error has no buffer.
+    let text = format!("{text}\n");
+    let _ = screen::beside(|| anstream::stderr().write_all(text.as_bytes()));
 }
 
 /// An error in a JSON text, with a picture of the place.

@@ -249,7 +249,7 @@ impl Engine {
     /// Has the record of a task that was submitted before go to `completions`, under `number`.
     pub fn follow(&self, id: TaskId, completions: &Completions, number: u64) {
         // If the engine is gone, so is the ticket, and says so.
-        let _ = self.requests.send(Request::Await { id, reply: Reply::Many(completions.ticket(number)) });
+        let _ = self.requests.send(Request::Await { id, reply: Reply::Many(Box::new(completions.ticket(number))) });
     }
 
     /// Blocks the thread until a task has ended, or for `limit`: then `Ok(None)`, and the task goes
@@ -392,13 +392,17 @@ impl Engine {
     }
 
     /// What can be said of a task without asking the engine's thread.
-    fn prepare(&self, task: Task) -> Result<Task, SubmitError> {
+    pub(crate) fn prepare(&self, task: Task) -> Result<Task, SubmitError> {
+        Self::prepare_for(&self.config, task)
+    }
+
+    pub(crate) fn prepare_for(config: &Config, task: Task) -> Result<Task, SubmitError> {
         // A serial engine has one worker for everything.
-        let task = if self.config.engine == EngineKind::Serial { task.on(PoolKind::Cpu) } else { task };
-        if self.config.most_workers(task.pool()) == 0 {
+        let task = if config.engine == EngineKind::Serial { task.on(PoolKind::Cpu) } else { task };
+        if config.most_workers(task.pool()) == 0 {
             return Err(SubmitError::PoolDisabled { pool: task.pool() });
         }
-        let limit = self.config.frame_limit - FRAME_OVERHEAD;
+        let limit = config.frame_limit - FRAME_OVERHEAD;
         let size = task.weight();
         if size > limit {
             return Err(SubmitError::ParamsTooLarge { size, limit });
@@ -414,7 +418,7 @@ impl Engine {
     fn enter(&self, count: u32, units: u32) -> Result<(), SubmitError> {
         let refused = match self.admission.try_enter(count, units) {
             Ok(()) => return Ok(()),
-            Err(NoRoom::Full | NoRoom::Heavy) if count as usize <= self.admission.most().0 => {
+            Err(NoRoom::Full | NoRoom::Heavy) if self.admission.can_ever_take(count, units) => {
                 match park::wait_timeout(self.admission.enter(count, units), self.patience()) {
                     Some(entered) => return entered.map_err(|AdmissionClosed| self.closed()),
                     None => self.admission.try_enter(count, units).err(),
@@ -451,7 +455,7 @@ impl Engine {
         let id = task.id();
         // Only the engine knows whether another task has its unique key.
         let (accepted, other) = task.options().unique.is_some().then(oneshot::channel).unzip();
-        let submission = Submission { task, reply: Reply::Many(completions.ticket(number)), accepted };
+        let submission = Submission { task, reply: Reply::Many(Box::new(completions.ticket(number))), accepted };
         self.requests.send(Request::Submit(submission)).map_err(|_| self.closed())?;
         other.map_or(Ok(id), |other| park::wait(other).map_err(|_| self.closed()))
     }
@@ -484,6 +488,10 @@ impl Engine {
     fn closed(&self) -> SubmitError {
         let stopped = !self.runtime.dispatcher.connected() && !self.ending_asked.load(Ordering::Acquire);
         if stopped { SubmitError::EngineStopped } else { SubmitError::ShuttingDown }
+    }
+
+    pub(crate) fn requests(&self) -> &InboxSender {
+        &self.requests
     }
 
     /// Makes the Dispatcher panic, to show what becomes of the engine then.

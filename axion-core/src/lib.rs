@@ -27,17 +27,20 @@ mod builder;
 mod completions;
 mod engine;
 mod error;
+pub mod flow;
 mod handle;
 mod park;
 mod runtime;
 mod settings;
 mod watch;
+mod workflows;
 
 pub use axion_actors::actors::Completion;
-pub use axion_actors::actors::messages::{Answer, Refusal};
+pub use axion_actors::actors::messages::{Answer, Refusal, WorkflowGone, WorkflowRefusal};
 pub use axion_actors::config::{
     Config, ConfigError, EngineKind, LogFilter, ScalingPolicy, WorkerConfig, parse_size, parse_time,
 };
+pub use axion_actors::model::workflow;
 pub use axion_actors::model::{
     Attempt, AttemptRecord, Backoff, CapturedOutput, Cause, ComponentStatus, Components, Data, EndedBy, EngineStatus,
     ErrorKind, Event, EventKind, Function, FunctionId, FunctionName, Generation, Health, HealthReport, HostLoad,
@@ -46,6 +49,7 @@ pub use axion_actors::model::{
     RetryPolicy, ScriptPath, Status, Stream, Task, TaskCounts, TaskError, TaskId, TaskOptions, TaskRecord, Timings,
     UniqueKeyError, Usage, Work, WorkName, WorkerDownReason, WorkerId, WorkerRef, WorkerStatus,
 };
+pub use axion_actors::policy::graph::GraphError;
 pub use axion_actors::policy::scheduler::CancelAnswer;
 pub use axion_actors::policy::task_table::ExpiredBy;
 pub use axion_actors::process::{FolderError, GuardianError, PythonNotFound};
@@ -59,6 +63,7 @@ pub use settings::{
     SourceText, Trouble, config_reference, config_template, nearest_key,
 };
 pub use watch::{Events, Watched};
+pub use workflows::{WorkflowError, WorkflowHandle, WorkflowWaitError};
 
 /// The settings by name: what each means, takes, and is in a [`Config`].
 pub mod keys {

@@ -122,7 +122,10 @@ pub(crate) fn wait_timeout<F: Future>(future: F, limit: Duration) -> Option<F::O
     sleep_until(pin!(future), Some(deadline))
 }
 
-fn sleep_until<F: Future>(mut future: std::pin::Pin<&mut F>, deadline: Option<Instant>) -> Option<F::Output> {
+fn sleep_until<F: Future>(future: std::pin::Pin<&mut F>, deadline: Option<Instant>) -> Option<F::Output> {
+    // Within a task of a tokio runtime that has used up its budget, everything would be pending, to be woken when
+    // the task yields: which it does not while it waits here, so it would wait for ever.
+    let mut future = pin!(tokio::task::unconstrained(future));
     BED.with(|bed| {
         let bed = bed.get_or_init(Bed::make);
         let mut context = Context::from_waker(&bed.waker);
@@ -153,6 +156,21 @@ mod tests {
     #[test]
     fn a_future_that_is_woken_from_another_thread_is_waited_for() {
         woken_from_another_thread();
+    }
+
+    #[test]
+    fn a_task_that_has_used_up_its_budget_in_tokio_waits_no_longer_than_others() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async {
+            let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
+            (0..1000).for_each(|number| sender.send(number).expect("open"));
+            let mut context = Context::from_waker(Waker::noop());
+            let heard = (0..1000).take_while(|_| events.poll_recv(&mut context).is_ready()).count();
+            assert!(heard < 1000, "the budget was not used up");
+            let (sender, receiver) = tokio::sync::oneshot::channel();
+            assert_eq!(sender.send(7), Ok(()));
+            assert_eq!(wait_timeout(receiver, Duration::from_secs(5)), Some(Ok(7)));
+        });
     }
 
     #[test]

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use actix::{Actor, Addr, System};
-use axion_actors::actors::{Admission, Autoscaler, Dispatcher, EventBus, Inbox, Supervisor, WorkerSettings};
-use axion_actors::config::{Config, ScalingPolicy};
+use axion_actors::actors::{
+    Admission, Autoscaler, Dispatcher, EventBus, Inbox, Supervisor, WorkerSettings, WorkflowManager,
+};
+use axion_actors::config::{Config, EngineKind, ScalingPolicy};
 use axion_actors::model::{Clock, PoolKind};
 use axion_actors::policy::scheduler::{PoolRules, Scheduler, TimeLimits};
 use axion_actors::policy::task_table::{Keep, TaskTable};
@@ -85,7 +87,7 @@ fn host(
 
 fn populate(parts: Parts, launcher: Box<dyn Launcher>) -> Runtime {
     let Parts { config, admission, bus, requests } = parts;
-    let clock = Clock::start();
+    let (clock, manager_admission) = (Clock::start(), admission.clone());
     let keep = Keep {
         count: config.output_queue_size,
         bytes: config.output_queue_bytes,
@@ -95,6 +97,7 @@ fn populate(parts: Parts, launcher: Box<dyn Launcher>) -> Runtime {
     let rules = PoolKind::ALL.map(|pool| rules(&config, pool));
     let scheduler = Scheduler::new(TaskTable::new(clock.epoch(), keep), rules);
     let dispatcher = Dispatcher::new(scheduler, clock, admission, bus.clone(), requests, &config).start();
+    WorkflowManager::new(&config, dispatcher.clone(), manager_admission, bus.clone(), clock).start();
     let settings = WorkerSettings::from(&config);
     let supervisor = Supervisor::new(launcher, dispatcher.clone(), bus, clock, settings).start();
     if config.enable_metrics || config.autoscaler != ScalingPolicy::Off {
@@ -127,5 +130,6 @@ fn rules(config: &Config, pool: PoolKind) -> PoolRules {
         task_memory: worker.task_memory_limit,
         worker_memory: worker.max_worker_memory,
         worker_tasks: worker.max_tasks_per_worker,
+        one_at_a_time: config.engine == EngineKind::Serial,
     }
 }

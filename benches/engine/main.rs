@@ -15,6 +15,7 @@
 
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "a program of its own, for developers")]
 
+mod flows;
 mod raw;
 mod scheduling;
 
@@ -46,7 +47,7 @@ fn main() {
     let python = interpreter();
     println!("interpreter {}, {} processors\n", python.display(), std::thread::available_parallelism().expect("known"));
     type Section = fn(&Path, &mut Report);
-    let sections: [(&str, Section); 10] = [
+    let sections: [(&str, Section); 11] = [
         // First: what the others leave in memory would be measured too.
         ("idle", idle),
         ("fake", fake),
@@ -58,6 +59,7 @@ fn main() {
         ("ends", ends),
         ("recycling", recycling),
         ("mixed", scheduling::mixed),
+        ("workflow", flows::workflows),
     ];
     for (name, section) in sections {
         if wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str())) {

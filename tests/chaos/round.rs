@@ -55,8 +55,11 @@ pub(crate) struct Done {
 pub(crate) fn config(seed: u64, runtime_dir: PathBuf) -> Config {
     let mut rng = Rng::new(seed, 1);
     Config {
-        cpu_bound_count: 2,
-        io_bound_count: 2,
+        // In some rounds the pools grow and shrink.
+        cpu_bound_count: rng.weighted(&[(2, 2), (1, 1)]),
+        cpu_bound_max: Some(2),
+        io_bound_count: rng.weighted(&[(2, 2), (0, 1)]),
+        io_bound_max: Some(2),
         io_bound_task_limit: rng.weighted(&[(2, 1), (8, 1), (20, 2)]),
         input_queue_size: rng.weighted(&[(20, 1), (100, 2), (1000, 1)]),
         output_queue_size: 500,

@@ -145,6 +145,9 @@ impl Trace {
             EventKind::TaskHeld { task, .. } => {
                 Err(format!("no task of this plan asks for a delay, but {task} was held back"))
             }
+            EventKind::StepChanged { workflow, .. } | EventKind::WorkflowFinished { workflow, .. } => {
+                Err(format!("there is no workflow in this plan, but {workflow} goes on"))
+            }
             EventKind::Output { .. } | EventKind::Progress { .. } | EventKind::Log { .. } => Ok(()),
         }
     }

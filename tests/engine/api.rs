@@ -5,7 +5,7 @@ use std::time::Duration;
 use axion_core::{Engine, Refusal, ShutdownReport, StartError, SubmitError, Task, TaskId, WaitError};
 use serde_json::json;
 
-use crate::support::{LIMIT, echoing, ended, run, scripted};
+use crate::support::{LIMIT, echoing, ended, exactly, run, scripted};
 
 fn noop() -> Task {
     Task::script("/noop.py")
@@ -52,8 +52,7 @@ fn unknown_and_repeated_ids_are_typed_errors() {
 
 #[test]
 fn l9_a_result_that_was_dropped_says_so() {
-    let config =
-        axion_core::Config { cpu_bound_count: 1, io_bound_count: 0, output_queue_size: 3, ..Default::default() };
+    let config = axion_core::Config { output_queue_size: 3, ..exactly(1, 0) };
     let launcher = || Box::new(axion_actors::testing::FakeLauncher::echo()) as Box<_>;
     let engine = Engine::builder().config(config).start_with(launcher).expect("starts");
     let ids: Vec<TaskId> = (0..5).map(|_| run(&engine, noop()).id).collect();
@@ -95,12 +94,7 @@ fn l9_a_full_queue_refuses_and_submit_wait_waits_for_room() {
 
 #[test]
 fn l9_the_bytes_that_wait_are_bounded_too() {
-    let config = axion_core::Config {
-        cpu_bound_count: 1,
-        io_bound_count: 0,
-        input_queue_bytes: 100 << 10,
-        ..Default::default()
-    };
+    let config = axion_core::Config { input_queue_bytes: 100 << 10, ..exactly(1, 0) };
     let (engine, _children) = scripted(Engine::builder().config(config));
     let large = || noop().params(&"x".repeat(60 << 10)).expect("JSON");
     engine.submit(large()).expect("accepted");

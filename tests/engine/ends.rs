@@ -6,7 +6,8 @@ use axion_core::{Backoff, CancelAnswer, EndedBy, Engine, ErrorKind, RetryPolicy,
 use serde_json::json;
 
 use crate::support::{
-    LIMIT, bad, bad_with, ended, engine, entry, lives, next_output, on_io, post_mortem, run, script, until, value,
+    LIMIT, bad, bad_with, ended, engine, entry, exactly, lives, next_output, on_io, post_mortem, run, script, until,
+    value,
 };
 
 const SOON: Duration = Duration::from_millis(150);
@@ -111,12 +112,7 @@ fn a_neighbour_of_a_killed_task_that_must_not_run_twice_is_lost_and_has_run_once
 
 #[test]
 fn cancelling_ends_exactly_that_attempt() {
-    let config = axion_core::Config {
-        cancel_grace: Duration::from_millis(50),
-        cpu_bound_count: 1,
-        io_bound_count: 1,
-        ..Default::default()
-    };
+    let config = axion_core::Config { cancel_grace: Duration::from_millis(50), ..exactly(1, 1) };
     let engine = Engine::builder().config(config).start().expect("starts");
     let cancel = |id| engine.cancel(id).expect("the engine lives");
     assert_eq!(cancel(TaskId::generate()), CancelAnswer::Unknown);
@@ -195,13 +191,8 @@ fn a_poison_task_convicts_itself_and_19_neighbours_succeed() {
 }
 
 fn with(settings: axion_core::WorkerConfig, cpu: u32, io: u32) -> Engine {
-    let config = axion_core::Config {
-        cpu_bound_count: cpu,
-        io_bound_count: io,
-        cpu_bound_worker: settings.clone(),
-        io_bound_worker: settings,
-        ..Default::default()
-    };
+    let config =
+        axion_core::Config { cpu_bound_worker: settings.clone(), io_bound_worker: settings, ..exactly(cpu, io) };
     Engine::builder().config(config).start().expect("starts")
 }
 
@@ -247,13 +238,7 @@ fn a_worker_that_holds_much_memory_is_recycled_and_a_task_that_does_is_ended() {
 
 #[test]
 fn the_breaker_opens_when_workers_die_too_often_and_heals() {
-    let config = axion_core::Config {
-        cpu_bound_count: 1,
-        io_bound_count: 0,
-        max_restarts: 3,
-        restart_window: LIMIT,
-        ..Default::default()
-    };
+    let config = axion_core::Config { max_restarts: 3, restart_window: LIMIT, ..exactly(1, 0) };
     let engine = Engine::builder().config(config).start().expect("starts");
     let kinds: Vec<ErrorKind> = (0..5)
         .map(|_| {

@@ -7,7 +7,7 @@ use axion_actors::model::ProcessExit;
 use axion_core::{Engine, ErrorKind, Outcome, TaskId, WaitError};
 use serde_json::json;
 
-use crate::support::{LIMIT, ended, engine, entry, kill, lives, next_output, on_io, run, until, value};
+use crate::support::{LIMIT, ended, engine, entry, exactly, kill, lives, next_output, on_io, run, until, value};
 
 #[test]
 fn l1_a_killed_child_costs_one_task_which_says_so_and_the_next_one_runs() {
@@ -61,12 +61,7 @@ fn l2_results_before_a_death_are_kept_and_l5_what_had_not_started_is_not_charged
 #[test]
 fn l7_a_shutdown_leaves_no_process_and_no_file() {
     let folder = tempfile::tempdir().expect("a folder");
-    let config = axion_core::Config {
-        cpu_bound_count: 1,
-        io_bound_count: 1,
-        runtime_dir: Some(folder.path().to_owned()),
-        ..Default::default()
-    };
+    let config = axion_core::Config { runtime_dir: Some(folder.path().to_owned()), ..exactly(1, 1) };
     let engine = Engine::builder().config(config).start().expect("starts");
     let mut events = engine.watch();
     let idle: i32 = value(&run(&engine, on_io(entry("pid", json!({}))))).as_i64().expect("a pid") as i32;

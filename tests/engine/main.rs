@@ -11,3 +11,4 @@ mod laws;
 mod misbehaviour;
 mod scheduling;
 mod support;
+mod workflows;

@@ -4,7 +4,7 @@
 use axion_core::{Config, EndedBy, Engine, ErrorKind, PoolKind};
 use serde_json::json;
 
-use crate::support::{bad, bad_with, engine, entry, post_mortem, run};
+use crate::support::{bad, bad_with, engine, entry, exactly, post_mortem, run};
 
 #[test]
 fn l1_every_way_to_die_is_told_apart() {
@@ -93,7 +93,7 @@ fn a_result_of_100_mib_is_refused_by_name_unless_the_frame_limit_lets_it_pass() 
     }
     drop(refusing);
 
-    let config = Config { cpu_bound_count: 1, io_bound_count: 1, frame_limit: 256 << 20, ..Config::default() };
+    let config = Config { frame_limit: 256 << 20, ..exactly(1, 1) };
     let engine = Engine::builder().config(config).start().expect("starts");
     let before = peak_memory();
     for pool in [PoolKind::Cpu, PoolKind::Io] {

@@ -40,6 +40,20 @@ fn l12_c2_1_a_serial_engine_runs_one_task_at_a_time_in_their_order() {
 }
 
 #[test]
+fn l12_a_serial_engine_runs_one_task_at_a_time_also_while_its_worker_is_replaced() {
+    let mut config = Config::default();
+    config.cpu_bound_worker.max_tasks_per_worker = Some(2);
+    let engine = Engine::builder().config(config).kind(EngineKind::Serial).start().expect("starts");
+    let tasks = (0..12).map(|_| entry("span", json!({"seconds": 0.15})));
+    let records: Vec<_> = engine.submit_many(tasks).expect("accepted").into_iter().map(ended).collect();
+    let spans: Vec<(u64, u64)> =
+        records.iter().map(|it| serde_json::from_value(value(it)).expect("two numbers")).collect();
+    assert!(spans.windows(2).all(|two| two[0].1 <= two[1].0), "one at a time, in order: {spans:?}");
+    let generations = records.iter().filter_map(|it| it.worker).map(|it| it.generation);
+    assert!(generations.collect::<std::collections::BTreeSet<_>>().len() > 2, "it was replaced");
+}
+
+#[test]
 fn c4_7_the_higher_priority_goes_first_and_a_delay_holds_a_task_back() {
     let engine = engine(1, 0);
     run(&engine, entry("double", json!({"value": 1})));
@@ -70,6 +84,31 @@ fn a_task_with_a_unique_key_that_is_live_is_the_same_task() {
     assert_eq!(ended(again).outcome.name(), "cancelled", "both are told");
     assert_ne!(engine.submit(nightly()).expect("accepted").id(), first.id());
     assert!(noop().unique("").is_err() && noop().unique(&"x".repeat(513)).is_err());
+}
+
+#[test]
+fn l9_many_may_wait_for_one_unique_task_and_each_costs_the_same() {
+    let (engine, _children) = full_after(1000, Config::default());
+    let begun = std::time::Instant::now();
+    let handles = engine.submit_many_wait((0..60_000).map(|_| noop().unique("nightly").expect("a key")));
+    let handles = handles.expect("accepted");
+    assert!(handles.iter().all(|handle| handle.id() == handles[0].id()));
+    engine.cancel(handles[0].id()).expect("it lives");
+    assert!(handles.into_iter().map(ended).all(|record| record.outcome.name() == "cancelled"));
+    assert!(begun.elapsed() < LIMIT / 3, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn l9_a_batch_with_more_bytes_than_may_ever_wait_is_refused_at_once_and_holds_nobody_up() {
+    let config = Config { input_queue_bytes: 8 << 10, queue_poll_timeout: LIMIT, ..Config::default() };
+    let config = Config { max_queue_full_retries: 20, ..config };
+    let (engine, _children) = full_after(10, config);
+    let heavy = || noop().params(&"x".repeat(5 << 10)).expect("JSON");
+    let begun = std::time::Instant::now();
+    let refused = engine.submit_many([heavy(), heavy()]).expect_err("together too heavy");
+    assert_eq!(refused.code(), "queue_bytes_full");
+    assert!(begun.elapsed() < LIMIT / 3, "no wait makes room for it");
+    engine.submit(heavy()).expect("one fits");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use axion_actors::testing::{FakeChild, FakeLauncher};
 use axion_core::{
-    Engine, EngineBuilder, EventKind, Events, PoolKind, PostMortem, Task, TaskHandle, TaskRecord, Watched,
+    Config, Engine, EngineBuilder, EventKind, Events, PoolKind, PostMortem, Task, TaskHandle, TaskRecord, Watched,
 };
 use serde_json::{Value, json};
 
@@ -39,6 +39,17 @@ pub(crate) fn bad_with(action: &str, mut params: Value) -> Task {
 pub(crate) fn post_mortem(record: &TaskRecord) -> &PostMortem {
     let error = record.outcome.error().unwrap_or_else(|| panic!("{:?}", record.outcome));
     error.post_mortem.as_deref().unwrap_or_else(|| panic!("no post-mortem: {error:?}"))
+}
+
+/// So many workers, always.
+pub(crate) fn exactly(cpu: u32, io: u32) -> Config {
+    Config {
+        cpu_bound_count: cpu,
+        cpu_bound_max: Some(cpu),
+        io_bound_count: io,
+        io_bound_max: Some(io),
+        ..Config::default()
+    }
 }
 
 /// An engine with so many workers, on real children.

@@ -23,9 +23,36 @@ def do_sleep(params, context):
     time.sleep(params["seconds"])
 
 
+def do_params(params, context):
+    return params
+
+
+def do_value(params, context):
+    return params["value"]
+
+
+def do_double_item(params, context):
+    return params["item"] * 2
+
+
+def do_span_sleep(params, context):
+    begun = time.monotonic_ns()
+    time.sleep(params["seconds"])
+    return [begun, time.monotonic_ns()]
+
+
+def do_announce_once(params, context):
+    """Prints its pid and waits, but only the first time."""
+    if not os.path.exists(params["mark"]):
+        open(params["mark"], "w").close()
+        print(os.getpid(), flush=True)
+        WAITING.wait()
+
+
 def do_span(params, context):
     """When it began and ended."""
     begun = time.monotonic_ns()
+    time.sleep(params.get("seconds", 0))
     return [begun, time.monotonic_ns()]
 
 

@@ -89,6 +89,13 @@ impl Admission {
         self.most
     }
 
+    /// Whether an empty engine has room for so many tasks and units. Who waits for more waits in vain, and
+    /// holds up whoever comes later.
+    #[must_use]
+    pub fn can_ever_take(&self, count: u32, units: u32) -> bool {
+        count as usize <= self.most.0 && units as usize <= self.most.1 / UNIT
+    }
+
     /// Takes room for `count` tasks that bring `units` units of bytes along, or says why not.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
-//! The Autoscaler: looks at the load once a second and says how many workers there should be.
+//! The Autoscaler: looks at the load, as often as its policy asks for, and says how many workers there
+//! should be. Once a second it has the workers' processes measured.
 
 use std::time::Duration;
 
@@ -9,12 +10,14 @@ use super::dispatcher::Dispatcher;
 use super::messages::{Loads, LookAtLoads, Measured, SetTarget};
 use super::supervisor::Supervisor;
 use crate::config::Config;
-use crate::model::{Clock, PoolKind, Tick, WorkerRef};
+use crate::model::{Clock, HostLoad, PoolKind, Tick, WorkerRef};
 use crate::policy::scaling::{Bounds, Scaler, Verdict};
 use crate::process::{Measurement, Meter};
 
-/// How often the load is looked at and the processes are measured (L10: no more often).
+/// How often the processes are measured, and the load of a pool at rest is looked at (L10).
 const PERIOD: Duration = Duration::from_secs(1);
+/// No policy makes it look more often than this.
+const SHORTEST: Duration = Duration::from_millis(50);
 
 /// The actor that sets the number of workers, and has them measured.
 pub struct Autoscaler {
@@ -26,6 +29,8 @@ pub struct Autoscaler {
     looks: [Option<Tick>; 2],
     /// Away while it measures; `None` too if nothing is to be measured.
     meter: Option<Box<dyn Meter>>,
+    /// When it measures next.
+    measure_at: Tick,
     _fatal: StopOnPanic,
 }
 
@@ -45,17 +50,24 @@ impl Autoscaler {
         };
         let looks = [Some(Tick::default()); 2];
         let scalers = PoolKind::ALL.map(scaler);
-        Self { dispatcher, supervisor, clock, scalers, looks, meter, _fatal: StopOnPanic }
+        let measure_at = Tick::default();
+        Self { dispatcher, supervisor, clock, scalers, looks, meter, measure_at, _fatal: StopOnPanic }
     }
 
     fn look(&mut self, ctx: &mut Context<Self>) {
         let loads = self.dispatcher.send(LookAtLoads).into_actor(self);
-        // The Dispatcher may be gone already; then so is the whole system in a moment.
         ctx.spawn(loads.map(|loads, scaler, ctx| {
-            if let Ok(loads) = loads {
-                scaler.judge(&loads);
+            // The Dispatcher may be gone already; then so is the whole system in a moment.
+            let Ok(loads) = loads else { return };
+            scaler.judge(&loads);
+            let now = scaler.clock.now();
+            if scaler.measure_at <= now {
+                scaler.measure_at = now.after(PERIOD);
                 scaler.measure(loads.processes, ctx);
             }
+            let looks = scaler.looks.into_iter().flatten().chain([scaler.measure_at]);
+            let wait = looks.min().map_or(PERIOD, |at| at.since(now)).max(SHORTEST);
+            ctx.run_later(wait, Self::look);
         }));
     }
 
@@ -64,7 +76,8 @@ impl Autoscaler {
         for kind in PoolKind::ALL {
             let load = &loads.pools[kind.index()];
             let due = self.looks[kind.index()].is_some_and(|at| at <= now);
-            if !due && !(load.is_empty() && load.waiting > 0) {
+            let needs_first = load.is_empty() && load.waiting > 0;
+            if !due && !needs_first {
                 continue;
             }
             let decision = self.scalers[kind.index()].decide(load, now);
@@ -97,7 +110,12 @@ impl Autoscaler {
                 let workers = processes.into_iter().zip(loads).filter_map(|((worker, _), load)| Some((worker, load?)));
                 scaler.dispatcher.do_send(Measured { host, workers: workers.collect() });
             }
-            Err(error) => tracing::error!(%error, "the measuring of processes has failed and is given up"),
+            Err(error) => {
+                tracing::error!(%error, "the measuring of processes has failed and is given up");
+                // What it said last does not hold for ever.
+                let unknown = Measured { host: HostLoad::default(), workers: Vec::new() };
+                scaler.dispatcher.do_send(unknown);
+            }
         }));
     }
 }
@@ -106,6 +124,6 @@ impl Actor for Autoscaler {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(PERIOD, Self::look);
+        self.look(ctx);
     }
 }

@@ -15,14 +15,18 @@ use super::admission::Admission;
 use super::events::EventBus;
 use super::inbox::Inbox;
 use super::messages::{
-    Introduce, Loads, LookAtLoads, Measured, Need, Order, PoolChanged, PoolUnavailable, Refusal, Reply, Reports,
-    Request, Shrink, Submission, WorkerJoined, WorkerLeft,
+    CancelStep, CancelWorkflows, Introduce, IntroduceWorkflows, Loads, LookAtLoads, LookUp, Measured, Need, News,
+    Order, PoolChanged, PoolUnavailable, Refusal, Reply, Reports, Request, Shrink, StepNews, Submission, SubmitSteps,
+    Tasks, WorkerJoined, WorkerLeft, WorkflowOver, WorkflowRequest,
 };
 use crate::config::{Config, EngineKind};
-use crate::model::{Clock, HostLoad, PoolKind, PoolStatus, TaskError, TaskId, TaskRecord, Tick, WorkerRef};
+use crate::model::workflow::WorkflowId;
+use crate::model::{Clock, HostLoad, PoolKind, PoolStatus, Task, TaskError, TaskId, TaskRecord, Tick, WorkerRef};
+use crate::policy::graph;
 use crate::policy::overload::Gauge;
-use crate::policy::scheduler::{Action, Scheduler};
+use crate::policy::scheduler::{Action, RunTask, Scheduler};
 use crate::policy::task_table::{Expired, Found, Known, TaskKey};
+use crate::policy::workflows::StepRef;
 use crate::process::ProcessLoad;
 
 /// The actor that every task passes through.
@@ -43,7 +47,16 @@ pub struct Dispatcher {
     slots: [usize; 2],
     /// By place in the table. What has finished is delivered before its place is used again.
     waiters: SecondaryMap<TaskKey, Reply>,
-    more_waiters: FxHashMap<TaskId, Vec<Reply>>,
+    /// The same for steps of workflows: apart, because most tasks are none.
+    steps: SecondaryMap<TaskKey, StepRef>,
+    more_waiters: FxHashMap<TaskId, Vec<Waiter>>,
+    /// What to tell the WorkflowManager of its tasks.
+    news: Vec<News>,
+    manager: Option<IntroduceWorkflows>,
+    /// What was asked of the WorkflowManager before it was there: in the engine's first moment.
+    early: Vec<WorkflowRequest>,
+    /// Workflows it was given that are not over.
+    workflows: usize,
     /// What the tasks in our queues hold of the admission: places, and units of bytes.
     held: (usize, usize),
     drains: Vec<oneshot::Sender<()>>,
@@ -56,6 +69,22 @@ pub struct Dispatcher {
     /// The timer for the scheduler's next tick, and when it is due.
     timer: Option<(Tick, SpawnHandle)>,
     _fatal: StopOnPanic,
+}
+
+/// Who wants to know how a task ends.
+enum Waiter {
+    /// Whoever submitted it, or asked for it.
+    Handle(Reply),
+    /// A workflow of which it is a step.
+    Step(StepRef),
+    /// A workflow whose steps wait for it.
+    Workflow(WorkflowId),
+}
+
+impl Waiter {
+    fn gave_up(&self) -> bool {
+        matches!(self, Self::Handle(reply) if reply.is_closed())
+    }
 }
 
 /// Where a worker is reached, and what its process used when it was measured last.
@@ -89,7 +118,12 @@ impl Dispatcher {
             kind: config.engine,
             slots: PoolKind::ALL.map(|kind| config.slots(kind) as usize),
             waiters: SecondaryMap::new(),
+            steps: SecondaryMap::new(),
             more_waiters: FxHashMap::default(),
+            news: Vec::new(),
+            manager: None,
+            early: Vec::new(),
+            workflows: 0,
             held: (0, 0),
             drains: Vec::new(),
             cancelled: 0,
@@ -108,23 +142,8 @@ impl Dispatcher {
     }
 
     fn submit(&mut self, Submission { task, reply, accepted }: Submission, now: Tick) {
-        self.held.0 += 1;
-        self.held.1 += self.admission.units_of(task.weight()) as usize;
         let id = task.id();
-        let runs = match self.scheduler.submit(task, now) {
-            Ok(key) => {
-                self.waiters.insert(key, reply);
-                id
-            }
-            Err(Known::Id) => {
-                reply.send(Err(Refusal::DuplicateId));
-                id
-            }
-            Err(Known::Unique(other)) => {
-                self.await_record(other, reply);
-                other
-            }
-        };
+        let runs = self.take_in(task, Waiter::Handle(reply), now).unwrap_or(id);
         if let Some(accepted) = accepted {
             let _ = accepted.send(runs);
         }
@@ -133,31 +152,92 @@ impl Dispatcher {
         }
     }
 
-    fn await_record(&mut self, id: TaskId, reply: Reply) {
-        match self.scheduler.table().find(id) {
+    /// Takes in a task that has passed the admission. Returns the one that runs instead, if there is one.
+    fn take_in(&mut self, task: Task, waiter: Waiter, now: Tick) -> Option<TaskId> {
+        self.held.0 += 1;
+        self.held.1 += self.admission.units_of(task.weight()) as usize;
+        match self.scheduler.submit(task, now) {
+            Ok(key) => {
+                match waiter {
+                    Waiter::Handle(reply) => {
+                        self.waiters.insert(key, reply);
+                    }
+                    Waiter::Step(step) => {
+                        self.steps.insert(key, step);
+                    }
+                    Waiter::Workflow(_) => {}
+                }
+                None
+            }
+            Err(Known::Id) => {
+                match waiter {
+                    Waiter::Handle(reply) => {
+                        reply.send(Err(Refusal::DuplicateId));
+                    }
+                    Waiter::Step(step) => self.news.push(News::Refused(step)),
+                    Waiter::Workflow(_) => {}
+                }
+                None
+            }
+            Err(Known::Unique(other)) => {
+                self.await_record(other, waiter);
+                Some(other)
+            }
+        }
+    }
+
+    fn await_record(&mut self, id: TaskId, waiter: Waiter) {
+        let answer = match self.scheduler.table().find(id) {
             Found::Live(_) => {
                 let waiters = self.more_waiters.entry(id).or_default();
-                // Waiters that gave up make room for new ones, so that asking again and again with a
-                // time limit does not pile up (L9).
-                waiters.retain(|waiter| !waiter.is_closed());
-                waiters.push(reply);
+                // Waiters that gave up make room for new ones, so that asking again and again with a time limit
+                // does not pile up (L9). They are looked for when as many have come as there were.
+                if waiters.len() == waiters.capacity() {
+                    waiters.retain(|waiter| !waiter.gave_up());
+                    waiters.reserve(waiters.len().max(4));
+                }
+                waiters.push(waiter);
+                return;
             }
-            Found::Finished(record) => {
-                reply.send(Ok(record));
+            Found::Finished(record) => Ok(record),
+            Found::Expired(Expired { at, why }) => Err(Refusal::ResultExpired { at, why }),
+            Found::Unknown => Err(Refusal::UnknownId),
+        };
+        match (waiter, answer) {
+            (Waiter::Handle(reply), answer) => {
+                reply.send(answer);
             }
-            Found::Expired(Expired { at, why }) => {
-                reply.send(Err(Refusal::ResultExpired { at, why }));
+            (waiter, Ok(record)) => self.tell(waiter, &record),
+            (Waiter::Step(_) | Waiter::Workflow(_), Err(_)) => {}
+        }
+    }
+
+    fn tell(&mut self, waiter: Waiter, record: &Arc<TaskRecord>) {
+        match waiter {
+            // Nobody may be waiting any more; the record is kept all the same.
+            Waiter::Handle(reply) => {
+                reply.send(Ok(record.clone()));
             }
-            Found::Unknown => {
-                reply.send(Err(Refusal::UnknownId));
-            }
+            Waiter::Step(step) => self.news.push(News::Ended(step, record.clone())),
+            Waiter::Workflow(id) => self.news.push(News::External(id, record.clone())),
         }
     }
 
     fn cancel_all(&mut self, error: &TaskError, reply: oneshot::Sender<usize>, now: Tick) {
         self.cancelled += self.scheduler.table().live();
         self.scheduler.cancel_all(error, now);
-        let _ = reply.send(self.cancelled);
+        let answer = self.cancelled;
+        let Some(manager) = &self.manager else {
+            let _ = reply.send(answer);
+            return;
+        };
+        // The answer comes when the workflows have ended, too.
+        let (done, is_done) = oneshot::channel();
+        manager.cancel.do_send(CancelWorkflows { reply: done });
+        actix_rt::spawn(async move {
+            let _ = is_done.await;
+            let _ = reply.send(answer);
+        });
     }
 
     fn settle(&mut self, ctx: &mut Context<Self>) {
@@ -166,7 +246,8 @@ impl Dispatcher {
         }
         self.carry_out();
         self.give_room_back();
-        if self.scheduler.table().live() == 0 {
+        self.pass_on_news();
+        if self.scheduler.table().live() == 0 && self.workflows == 0 {
             for drained in self.drains.drain(..) {
                 let _ = drained.send(());
             }
@@ -174,10 +255,29 @@ impl Dispatcher {
         self.arm(ctx);
     }
 
+    fn pass_on_news(&mut self) {
+        if !self.news.is_empty()
+            && let Some(manager) = &self.manager
+        {
+            manager.news.do_send(StepNews(std::mem::take(&mut self.news)));
+        }
+    }
+
+    /// Tells workflows that their tasks are with a worker.
+    fn note_starts(&mut self, tasks: &[RunTask]) {
+        if self.workflows > 0 {
+            let steps = tasks.iter().filter_map(|task| self.steps.get(task.key));
+            self.news.extend(steps.map(|step| News::Started(*step)));
+        }
+    }
+
     fn carry_out(&mut self) {
         for action in self.scheduler.take_actions() {
             match action {
-                Action::Run { worker, tasks } => self.order(worker, Order::Run(tasks)),
+                Action::Run { worker, tasks } => {
+                    self.note_starts(&tasks);
+                    self.order(worker, Order::Run(tasks));
+                }
                 Action::Revoke { worker, seqs } => self.order(worker, Order::Revoke(seqs)),
                 Action::Interrupt { worker, seq } => self.order(worker, Order::Interrupt(seq)),
                 Action::Cancel { worker, seq } => self.order(worker, Order::Cancel(seq)),
@@ -205,6 +305,14 @@ impl Dispatcher {
         }
     }
 
+    fn forward(&mut self, request: WorkflowRequest) {
+        self.workflows += usize::from(matches!(request, WorkflowRequest::Submit(_)));
+        match &self.manager {
+            Some(manager) => manager.requests.do_send(request),
+            None => self.early.push(request),
+        }
+    }
+
     fn need(&self, need: Need) {
         if let Some(supervisor) = &self.supervisor {
             supervisor.do_send(need);
@@ -220,9 +328,10 @@ impl Dispatcher {
 
     fn deliver(&mut self, key: TaskKey, record: &Arc<TaskRecord>) {
         let more = self.more_waiters.remove(&record.id).unwrap_or_default();
-        // Nobody may be waiting any more; the record is kept all the same.
-        for reply in self.waiters.remove(key).into_iter().chain(more) {
-            reply.send(Ok(record.clone()));
+        let handle = self.waiters.remove(key).map(Waiter::Handle);
+        let step = if self.workflows > 0 { self.steps.remove(key).map(Waiter::Step) } else { None };
+        for waiter in handle.into_iter().chain(step).chain(more) {
+            self.tell(waiter, record);
         }
     }
 
@@ -275,7 +384,7 @@ impl StreamHandler<Vec<Request>> for Dispatcher {
                         self.submit(submission, now);
                     }
                 }
-                Request::Await { id, reply } => self.await_record(id, reply),
+                Request::Await { id, reply } => self.await_record(id, Waiter::Handle(reply)),
                 Request::Cancel { id, reply } => {
                     let _ = reply.send(self.scheduler.cancel(id, self.cancel_grace, now));
                 }
@@ -284,6 +393,7 @@ impl StreamHandler<Vec<Request>> for Dispatcher {
                 }
                 Request::Drain { reply } => self.drains.push(reply),
                 Request::Status { reply } => curious.push(reply),
+                Request::Workflow(request) => self.forward(request),
                 Request::CancelAll { error, reply } => self.cancel_all(&error, reply, now),
             }
             if self.scheduler.has_actions() {
@@ -311,6 +421,79 @@ impl Handler<Introduce> for Dispatcher {
 
     fn handle(&mut self, Introduce { supervisor }: Introduce, _: &mut Self::Context) {
         self.supervisor = Some(supervisor);
+    }
+}
+
+impl Handler<IntroduceWorkflows> for Dispatcher {
+    type Result = ();
+
+    fn handle(&mut self, manager: IntroduceWorkflows, _: &mut Self::Context) {
+        for request in self.early.drain(..) {
+            manager.requests.do_send(request);
+        }
+        self.manager = Some(manager);
+    }
+}
+
+impl Handler<SubmitSteps> for Dispatcher {
+    type Result = ();
+
+    fn handle(&mut self, SubmitSteps(steps): SubmitSteps, ctx: &mut Self::Context) {
+        self.scheduler.table_mut().record_events(self.bus.is_watched());
+        let now = self.clock.now();
+        for (step, task) in steps {
+            self.take_in(task, Waiter::Step(step), now);
+            if self.scheduler.has_actions() {
+                self.carry_out();
+            }
+        }
+        for pool in PoolKind::ALL {
+            self.scheduler.place(pool, now);
+        }
+        self.settle(ctx);
+    }
+}
+
+impl Handler<CancelStep> for Dispatcher {
+    type Result = ();
+
+    fn handle(&mut self, CancelStep(id): CancelStep, ctx: &mut Self::Context) {
+        let grace = self.cancel_grace;
+        self.decide(ctx, |scheduler, now| {
+            // What it comes to is told by the record.
+            let _ = scheduler.cancel(id, grace, now);
+        });
+    }
+}
+
+impl Handler<LookUp> for Dispatcher {
+    type Result = Tasks;
+
+    fn handle(&mut self, LookUp { workflow, own, others }: LookUp, _: &mut Self::Context) -> Tasks {
+        let table = self.scheduler.table();
+        let mut known: FxHashMap<TaskId, graph::Known> =
+            own.into_iter().filter(|id| table.has(*id)).map(|id| (id, graph::Known::Live)).collect();
+        for id in others {
+            let found = match self.scheduler.table().find(id) {
+                Found::Live(_) => {
+                    self.more_waiters.entry(id).or_default().push(Waiter::Workflow(workflow));
+                    graph::Known::Live
+                }
+                Found::Finished(record) => graph::Known::Ended(record.outcome.clone()),
+                Found::Expired(_) | Found::Unknown => graph::Known::Unknown,
+            };
+            known.insert(id, found);
+        }
+        Tasks(known)
+    }
+}
+
+impl Handler<WorkflowOver> for Dispatcher {
+    type Result = ();
+
+    fn handle(&mut self, _: WorkflowOver, ctx: &mut Self::Context) {
+        self.workflows = self.workflows.saturating_sub(1);
+        self.settle(ctx);
     }
 }
 
@@ -352,8 +535,13 @@ impl Handler<Shrink> for Dispatcher {
 impl Handler<PoolChanged> for Dispatcher {
     type Result = ();
 
-    fn handle(&mut self, PoolChanged { pool, status }: PoolChanged, _: &mut Self::Context) {
+    fn handle(&mut self, PoolChanged { pool, status }: PoolChanged, ctx: &mut Self::Context) {
+        // Whom a waiting task had called for may have been given up before it was there.
+        let is_emptied = status.target == 0 && status.most > 0;
         self.pools[pool.index()] = status;
+        if is_emptied {
+            self.decide(ctx, |scheduler, now| scheduler.emptied(pool, now));
+        }
     }
 }
 

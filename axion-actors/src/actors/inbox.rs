@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use super::messages::Request;
 use crate::process;
 
-/// Requests handled in one turn, before other messages get theirs.
+/// Requests handled in one turn, before other messages get theirs; each task of several counts.
 const BATCH: usize = 512;
 
 #[derive(Debug)]
@@ -94,10 +94,14 @@ pub(super) struct Batches {
 
 impl Batches {
     fn take(&mut self) -> Vec<Request> {
-        let mut batch = Vec::new();
-        while batch.len() < BATCH
+        let (mut batch, mut weight) = (Vec::new(), 0);
+        while weight < BATCH
             && let Ok(request) = self.queue.try_recv()
         {
+            weight += match &request {
+                Request::SubmitMany(submissions) => submissions.len().max(1),
+                _ => 1,
+            };
             batch.push(request);
         }
         batch
@@ -120,6 +124,34 @@ impl Stream for Batches {
             }
             let Ok(mut rung) = ready!(self.pipe.poll_read_ready(cx)) else { return Poll::Ready(None) };
             let _ = rung.try_io(|pipe| Ok(rustix::io::read(pipe.get_ref(), &mut [0; 64][..])?));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+    use tokio::sync::oneshot;
+
+    use super::super::messages::Submission;
+    use super::*;
+    use crate::actors::messages::Reply;
+    use crate::model::Task;
+
+    #[actix::test]
+    async fn one_turn_has_so_many_tasks_however_they_travel() {
+        let (sender, inbox) = inbox().expect("a pipe");
+        let submission = || {
+            let (reply, _) = oneshot::channel();
+            Submission { task: Task::script("/a.py"), reply: Reply::One(reply), accepted: None }
+        };
+        for _ in 0..10 {
+            let piece = (0..256).map(|_| submission()).collect();
+            sender.send(Request::SubmitMany(piece)).expect("it is there");
+        }
+        let mut batches = inbox.into_batches().expect("watched");
+        for _ in 0..5 {
+            assert_eq!(batches.next().await.map(|batch| batch.len()), Some(2));
         }
     }
 }

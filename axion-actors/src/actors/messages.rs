@@ -4,15 +4,19 @@ use std::sync::Arc;
 
 use actix::{Message, MessageResponse, Recipient};
 use jiff::Timestamp;
+use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 
 use super::completions::Ticket;
+use crate::model::workflow::{Step, WorkflowId, WorkflowRecord, WorkflowSpec};
 use crate::model::{
-    HostLoad, KillReason, PoolKind, PoolStatus, Seq, Status, Task, TaskError, TaskId, TaskRecord, WorkerRef,
+    HostLoad, Json, KillReason, PoolKind, PoolStatus, Seq, Status, Task, TaskError, TaskId, TaskRecord, WorkerRef,
 };
+use crate::policy::graph::{GraphError, Known};
 use crate::policy::scaling::PoolLoad;
 use crate::policy::scheduler::{CancelAnswer, Capacity, Departure, Report, RunTask};
 use crate::policy::task_table::ExpiredBy;
+use crate::policy::workflows::StepRef;
 use crate::process::ProcessLoad;
 
 // To the Dispatcher, from outside the engine's thread. All of these travel in one queue, in batches,
@@ -51,7 +55,9 @@ pub enum Request {
         /// Gets the answer.
         reply: oneshot::Sender<Arc<Status>>,
     },
-    /// Answer when no task is live any more.
+    /// Something about workflows, for the WorkflowManager.
+    Workflow(WorkflowRequest),
+    /// Answer when no task and no workflow is live any more.
     Drain {
         /// Gets the answer.
         reply: oneshot::Sender<()>,
@@ -64,6 +70,86 @@ pub enum Request {
         reply: oneshot::Sender<usize>,
     },
 }
+
+/// Something that is wanted of the WorkflowManager. It travels in the same queue, so that it finds the tasks
+/// that were submitted before it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub enum WorkflowRequest {
+    /// Run a workflow.
+    Submit(Box<WorkflowSubmission>),
+    /// Someone else wants to wait for a workflow, too.
+    Await {
+        /// Which.
+        id: WorkflowId,
+        /// Gets its record.
+        reply: oneshot::Sender<Result<Arc<WorkflowRecord>, WorkflowGone>>,
+    },
+    /// Say where a workflow stands.
+    Look {
+        /// Which.
+        id: WorkflowId,
+        /// Gets the record so far.
+        reply: oneshot::Sender<Result<Arc<WorkflowRecord>, WorkflowGone>>,
+    },
+    /// End a workflow before its time.
+    Cancel {
+        /// Which.
+        id: WorkflowId,
+        /// Gets whether it was in flight.
+        reply: oneshot::Sender<bool>,
+    },
+}
+
+impl std::fmt::Debug for WorkflowRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Submit(_) => "Submit",
+            Self::Await { .. } => "Await",
+            Self::Look { .. } => "Look",
+            Self::Cancel { .. } => "Cancel",
+        })
+    }
+}
+
+/// What makes steps of a dynamic step's result, or says what is wrong with it.
+pub type Expand = Box<dyn Fn(&Json) -> Result<Vec<Step>, Vec<String>> + Send>;
+
+/// A workflow on its way in.
+pub struct WorkflowSubmission {
+    /// Its id.
+    pub id: WorkflowId,
+    /// What it is.
+    pub spec: WorkflowSpec,
+    /// For its dynamic steps.
+    pub expand: Expand,
+    /// Gets whether it was accepted, or everything that is wrong with it.
+    pub accepted: oneshot::Sender<Result<(), WorkflowRefusal>>,
+    /// Gets its record.
+    pub reply: oneshot::Sender<Result<Arc<WorkflowRecord>, WorkflowGone>>,
+}
+
+/// Why a workflow is not begun; nothing of it will be run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WorkflowRefusal {
+    /// It is wrong in itself.
+    #[error("the workflow is refused: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Graph(Vec<GraphError>),
+    /// As many workflows as may be are in flight.
+    #[error("{most} workflows are in flight: submit later, or raise `input_queue_size`")]
+    TooMany {
+        /// How many may be.
+        most: usize,
+    },
+    /// The engine takes nothing more.
+    #[error("the engine is shutting down and takes no more workflows")]
+    ShuttingDown,
+}
+
+/// There is no record of a workflow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no workflow with this id is known: it was never submitted, or its record is no longer kept (`result_ttl`)")]
+pub struct WorkflowGone;
 
 /// A task on its way in.
 #[derive(Debug)]
@@ -85,7 +171,7 @@ pub enum Reply {
     /// To somebody who waits for this task alone.
     One(oneshot::Sender<Answer>),
     /// To somebody who waits for many.
-    Many(Ticket),
+    Many(Box<Ticket>),
 }
 
 impl Reply {
@@ -132,12 +218,83 @@ pub enum Refusal {
 
 // To the Dispatcher, from other actors.
 
+/// Run these tasks of workflows; they have passed the admission. From the WorkflowManager.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SubmitSteps(pub Vec<(StepRef, Task)>);
+
+/// End this task of a workflow before its time. From the WorkflowManager.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct CancelStep(pub TaskId);
+
+/// Say what is known of these tasks, and tell of the end of those that are live. From the WorkflowManager.
+#[derive(Debug, Message)]
+#[rtype(result = "Tasks")]
+pub struct LookUp {
+    /// For this workflow.
+    pub workflow: WorkflowId,
+    /// The tasks of its steps, which should not be known.
+    pub own: Vec<TaskId>,
+    /// Tasks that its steps wait for.
+    pub others: Vec<TaskId>,
+}
+
+/// The answer: what is known of each.
+#[derive(Debug, MessageResponse)]
+pub struct Tasks(pub FxHashMap<TaskId, Known>);
+
+/// A workflow has ended, or was not begun. From the WorkflowManager, once for each that it was given.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct WorkflowOver;
+
+// To the WorkflowManager, from the Dispatcher.
+
+/// What became of tasks that workflows wait for, in order.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct StepNews(pub Vec<News>);
+
+/// What became of one.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// It is with a worker.
+    Started(StepRef),
+    /// It has ended.
+    Ended(StepRef, Arc<TaskRecord>),
+    /// It cannot be run: a task with its id is known.
+    Refused(StepRef),
+    /// A task outside the workflow has ended.
+    External(WorkflowId, Arc<TaskRecord>),
+}
+
+/// End every workflow, and begin none.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct CancelWorkflows {
+    /// Gets the answer when that is done.
+    pub reply: oneshot::Sender<()>,
+}
+
 /// Whom to ask for replacements. From the Supervisor, first of all.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Introduce {
     /// Its mailbox.
     pub supervisor: Recipient<Need>,
+}
+
+/// Whom to tell of workflows' tasks. From the WorkflowManager, first of all.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct IntroduceWorkflows {
+    /// Gets what is asked about workflows.
+    pub requests: Recipient<WorkflowRequest>,
+    /// Gets what became of their tasks.
+    pub news: Recipient<StepNews>,
+    /// Gets the end of all of them.
+    pub cancel: Recipient<CancelWorkflows>,
 }
 
 /// A worker takes tasks from now on. From the Supervisor.

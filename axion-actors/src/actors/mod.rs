@@ -20,6 +20,7 @@ mod inbox;
 pub mod messages;
 mod supervisor;
 mod worker;
+mod workflows;
 
 pub use admission::{Admission, AdmissionClosed, NoRoom};
 pub use autoscaler::Autoscaler;
@@ -29,6 +30,7 @@ pub use events::EventBus;
 pub use inbox::{Inbox, InboxSender, inbox};
 pub use supervisor::{Supervisor, WorkerSettings};
 pub use worker::Worker;
+pub use workflows::WorkflowManager;
 
 /// Held by the actors without which there is no engine: a panic in one of them stops the whole
 /// system, so that everybody who waits is told instead of waiting for ever (L1).

@@ -24,6 +24,10 @@ use crate::process::{LaunchSpec, Launcher};
 /// What an open breaker means.
 const TOO_OFTEN: &str = "its workers die too often (`max_restarts`, `restart_window`)";
 
+/// Workers of one slot that have been replaced and may still have something to finish (L9). While there are so
+/// many, the present one is not replaced.
+const FINISHING: usize = 4;
+
 /// How many workers there are to be, and what they are told.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerSettings {
@@ -154,7 +158,8 @@ impl Slot {
 
     /// Whether a start is called for: an empty slot, or one whose worker is to be replaced.
     fn wants_start(&self) -> bool {
-        self.wanted && self.successor.is_none() && (self.present.is_none() || self.recycling)
+        let replaced = self.recycling && self.leaving.len() < FINISHING;
+        self.wanted && self.successor.is_none() && (self.present.is_none() || replaced)
     }
 
     fn is(&self, generation: Generation) -> bool {
@@ -244,7 +249,10 @@ impl Supervisor {
             return;
         }
         let (wanted, target) = (pool.slots.iter().filter(|slot| slot.wanted).count(), pool.target as usize);
-        for _ in wanted..target {
+        // Those that finish what they have are processes as well: there may be as many of them again (L9).
+        let finishing = pool.slots.iter().filter(|slot| !slot.wanted && !slot.is_vacant()).count();
+        let room = (2 * pool.settings.most as usize).saturating_sub(wanted + finishing);
+        for _ in 0..target.saturating_sub(wanted).min(room) {
             let id = self.pools[kind.index()].vacancy(kind);
             self.start(id, ctx);
         }
@@ -465,7 +473,7 @@ impl Handler<WorkerDown> for Supervisor {
         if wanted {
             self.start_after(delay, worker.id, ctx);
         }
-        // A worker that was to go may have gone by itself.
+        // A worker that was to go may have gone by itself, and one that was finishing makes room.
         self.adjust(worker.id.pool, ctx);
     }
 }

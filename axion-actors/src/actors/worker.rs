@@ -448,7 +448,7 @@ fn start_failure(cause: ExitCause, stderr: &str) -> WorkerDownReason {
 }
 
 fn into_message(task: RunTask) -> Down {
-    let RunTask { seq, attempt, id, work, params, limit } = task;
+    let RunTask { seq, attempt, id, work, params, limit, .. } = task;
     let (task, limit) =
         (*id.0.as_bytes(), limit.map_or(0, |limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)));
     match work {

@@ -10,7 +10,9 @@ mod text;
 mod value;
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 pub use check::ConfigError;
@@ -48,10 +50,10 @@ const WAIT: Kind = Kind::Time { least: Duration::ZERO, most: LONGEST };
 pub enum ScalingPolicy {
     /// Nothing: a pool has its configured count, or up to one worker if that is 0.
     Off,
-    /// The rules that `docs/autoscaling.md` lists.
-    #[default]
+    /// The rules of the first Axion, which `docs/autoscaling.md` lists.
     AxionV3,
     /// As many workers as the work of the next moment needs, by the formula in `docs/autoscaling.md`.
+    #[default]
     Demand,
 }
 
@@ -249,11 +251,10 @@ settings! {
     cwd: Option<PathBuf> = None, Kind::Path, or "none";
 }
 
-/// Asked for at every submit, and costs a look into the control groups' files: so it is looked up once.
+/// Looked up once: asking the system costs a look into files of the control groups, as long as ten tasks.
 fn processors() -> usize {
-    static COUNT: std::sync::LazyLock<usize> =
-        std::sync::LazyLock::new(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
-    *COUNT
+    static KNOWN: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
+    *KNOWN
 }
 
 fn automatic_io_workers() -> u32 {

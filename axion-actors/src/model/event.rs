@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::ids::{Attempt, PoolKind, TaskId, WorkerRef};
 use super::outcome::ErrorKind;
 use super::postmortem::{KillReason, ProcessExit};
+use super::workflow::{StepState, WorkflowId, WorkflowState};
 
 /// A standard stream of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +108,22 @@ pub enum EventKind {
         task: TaskId,
         /// The outcome's name.
         outcome: &'static str,
+    },
+    /// A step of a workflow is in another state.
+    StepChanged {
+        /// The workflow.
+        workflow: WorkflowId,
+        /// The step's name, else its task's id.
+        step: String,
+        /// Its state.
+        state: StepState,
+    },
+    /// Every step of a workflow has ended.
+    WorkflowFinished {
+        /// The workflow.
+        workflow: WorkflowId,
+        /// How it ended.
+        state: WorkflowState,
     },
     /// A task, or a worker outside any task, wrote to a standard stream.
     Output {

@@ -59,6 +59,22 @@ impl TaskId {
     pub fn generate() -> Self {
         Self(Uuid::now_v7())
     }
+
+    /// If this is the task of a workflow's step that is mapped over a list: the task of the instance at this
+    /// place of the list. It is the step's own id with other random bits, always the same for the same place,
+    /// so that a replay makes the same ids.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the low half of the id")]
+    pub fn instance(self, index: u32) -> Self {
+        let id = self.0.as_u128();
+        // The finalizer of splitmix64 (Steele, Lea, Flood 2014), a bijection: no two instances share one.
+        let mut z = (id as u64) ^ (u64::from(index) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let random = u128::from((z ^ (z >> 31)) & (u64::MAX >> 2));
+        let variant = id & (0b11 << 62);
+        Self(Uuid::from_u128((id >> 64 << 64) | variant | random))
+    }
 }
 
 impl fmt::Display for TaskId {

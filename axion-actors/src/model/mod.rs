@@ -11,6 +11,7 @@ mod task;
 mod time;
 mod trim;
 mod work;
+pub mod workflow;
 
 pub use event::{Event, EventKind, LogLevel, Stream, WorkerDownReason};
 pub use ids::{Attempt, Generation, PoolKind, Seq, TaskId, WorkerId, WorkerRef};

@@ -74,6 +74,15 @@ impl Data {
             Self::Json(Json(bytes)) | Self::Pickle(Pickle(bytes)) => bytes,
         }
     }
+
+    /// As JSON, if it is that.
+    #[must_use]
+    pub fn into_json(self) -> Option<Json> {
+        match self {
+            Self::Json(json) => Some(json),
+            Self::Pickle(_) => None,
+        }
+    }
 }
 
 impl From<Json> for Data {

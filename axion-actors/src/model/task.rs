@@ -301,6 +301,12 @@ impl Task {
         Ok(self)
     }
 
+    /// The same task under another id and with other parameters, which must be JSON text: one
+    /// instance of a step.
+    pub(crate) fn instance(&self, id: TaskId, params: Bytes) -> Self {
+        Self { id, params, ..self.clone() }
+    }
+
     fn options_mut(&mut self) -> &mut TaskOptions {
         Arc::make_mut(self.options.get_or_insert_default())
     }

@@ -32,7 +32,10 @@ impl fmt::Display for FunctionId {
 
 /// A function: opaque code that the worker's side can load, and a name for people. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Function {
+pub struct Function(Arc<Parts>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Parts {
     name: FunctionName,
     code: Bytes,
 }
@@ -42,25 +45,25 @@ impl Function {
     #[must_use]
     pub fn new(name: &str, code: impl Into<Bytes>) -> Self {
         let code = code.into();
-        Self { name: FunctionName { id: FunctionId::of(&code), words: name.into() }, code }
+        Self(Arc::new(Parts { name: FunctionName { id: FunctionId::of(&code), words: name.into() }, code }))
     }
 
     /// Its identity.
     #[must_use]
     pub fn id(&self) -> FunctionId {
-        self.name.id
+        self.0.name.id
     }
 
     /// Its identity and its name.
     #[must_use]
     pub fn name(&self) -> &FunctionName {
-        &self.name
+        &self.0.name
     }
 
     /// What a worker loads.
     #[must_use]
     pub fn code(&self) -> &Bytes {
-        &self.code
+        &self.0.code
     }
 }
 

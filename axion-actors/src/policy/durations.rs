@@ -7,7 +7,8 @@ use crate::model::{FunctionId, ScriptPath, WorkKey};
 
 /// The weight of a new measurement: after four of them, the estimate is two thirds of the way there.
 const WEIGHT: f64 = 0.25;
-/// Scripts, and functions, remembered. When there are more, all are forgotten and measured anew (L9).
+/// Scripts, and functions, remembered. When there are more, all are forgotten and measured anew (L9), but for the
+/// coroutines, unless they are most of them: a worker says only once what a script is.
 const MOST: usize = 4096;
 
 /// What is known of scripts and functions: exponentially weighted means of their measured run times, and how they run.
@@ -78,7 +79,10 @@ impl Durations {
 /// Makes room for one more.
 fn room<K>(map: &mut FxHashMap<K, Known>) -> &mut FxHashMap<K, Known> {
     if map.len() == MOST {
-        map.clear();
+        map.retain(|_, known| known.coroutine);
+        if map.len() > MOST / 2 {
+            map.clear();
+        }
     }
     map
 }
@@ -129,11 +133,18 @@ mod tests {
     #[test]
     fn l9_the_number_of_scripts_is_bounded() {
         let mut durations = Durations::default();
-        for n in 0..=MOST {
-            let script = ScriptPath::new(format!("/{n}.py").as_ref());
-            durations.record(WorkKey::Script(&script), 1);
+        let script = |n: usize| ScriptPath::new(format!("/{n}.py").as_ref());
+        durations.learn(WorkKey::Script(&script(0)), true);
+        for n in 1..=MOST {
+            durations.record(WorkKey::Script(&script(n)), 1);
             durations.record(WorkKey::Function(FunctionId::of(&n.to_le_bytes())), 1);
         }
-        assert_eq!((durations.scripts.len(), durations.functions.len()), (1, 1));
+        assert_eq!((durations.scripts.len(), durations.functions.len()), (2, MOST));
+        assert!(durations.is_coroutine(WorkKey::Script(&script(0))), "no worker would say so again");
+        durations.record(WorkKey::Function(FunctionId::of(b"one more")), 1);
+        for n in 0..=MOST {
+            durations.learn(WorkKey::Script(&script(n)), true);
+        }
+        assert_eq!((durations.scripts.len(), durations.functions.len()), (2, 1), "all were forgotten once more");
     }
 }

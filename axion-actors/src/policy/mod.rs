@@ -5,9 +5,11 @@
 
 pub mod durations;
 pub mod functions;
+pub mod graph;
 pub mod health;
 pub mod overload;
 pub mod placement;
+pub mod resources;
 pub mod restart;
 pub mod retry;
 pub mod run_queue;
@@ -15,3 +17,4 @@ pub mod scaling;
 pub mod scheduler;
 pub mod task_table;
 pub mod timers;
+pub mod workflows;

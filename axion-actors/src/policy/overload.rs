@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::model::HostLoad;
 
-/// Below a limit by so many percent points, tasks are taken again: a machine that hovers about its limit
-/// does not refuse every other task.
+/// Below a limit by so many percent points, or half of it if that is less, tasks are taken again: a machine
+/// that hovers about its limit does not refuse every other task.
 const BACK: f64 = 5.0;
 
 /// What there is too much of.
@@ -63,7 +63,7 @@ impl Gauge {
     pub fn read(&mut self, host: HostLoad) -> Option<Overload> {
         let over = |used: Option<f64>, limit: Option<f64>, already: bool| {
             let (used, limit) = (used? * 100.0, limit?);
-            (used > if already { limit - BACK } else { limit }).then_some((used, limit))
+            (used > if already { limit - BACK.min(limit / 2.0) } else { limit }).then_some((used, limit))
         };
         let cpu_already = matches!(self.now, Some(Overload::Cpu { .. }));
         let memory_already = matches!(self.now, Some(Overload::Memory { .. }));
@@ -105,6 +105,13 @@ mod tests {
         assert_eq!(verdicts, ["", "cpu", "cpu", "", "memory", "memory", ""]);
         let words = Overload::Cpu { used: 97.4, limit: 90.0 }.to_string();
         assert_eq!(words, "the processors are 97 % busy, `max_cpu_percent` is 90");
+    }
+
+    #[test]
+    fn a_limit_below_the_margin_lets_go_too() {
+        let mut gauge = Gauge::new(Some(4.0), None);
+        let refuses = [5.0, 3.0, 1.9, 3.0].map(|cpu| gauge.read(host(cpu, 50.0)).is_some());
+        assert_eq!(refuses, [true, true, false, false]);
     }
 
     #[test]

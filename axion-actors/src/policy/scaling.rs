@@ -199,7 +199,6 @@ fn real(number: usize) -> f64 {
     number as f64
 }
 
-/// The time in between, or at least so much, whatever the clock did.
 fn seconds(span: Duration) -> f64 {
     span.as_secs_f64()
 }

@@ -34,7 +34,7 @@ use super::run_queue::RunQueue;
 use super::task_table::{End, Found, Known, State, TaskKey, TaskTable};
 use super::timers::Timers;
 use crate::model::{
-    ErrorKind, KillReason, NotBefore, Outcome, PoolKind, Seq, Task, TaskError, TaskId, Tick, WorkerRef,
+    ErrorKind, KillReason, NotBefore, Outcome, PoolKind, Seq, Task, TaskError, TaskId, Tick, WorkKey, WorkerRef,
 };
 
 /// The decisions of the Dispatcher.
@@ -185,6 +185,14 @@ impl Scheduler {
         self.place(kind, now);
     }
 
+    /// The pool is to have no worker, and none is on its way any more: who waits, or comes, has to call for
+    /// one, and whether that can be started shows anew (L1).
+    pub fn emptied(&mut self, kind: PoolKind, now: Tick) {
+        let pool = &mut self.pools[kind.index()];
+        (pool.unavailable, pool.called) = (None, false);
+        self.place(kind, now);
+    }
+
     /// How busy a worker's process is, in cores.
     pub fn busy(&mut self, worker: WorkerRef, cpu: f32) {
         self.pools[worker.id.pool.index()].change(worker, |member| member.cpu = cpu);
@@ -251,6 +259,20 @@ impl Scheduler {
         }
     }
 
+    /// A worker knows what a script or function is. If its tasks are no coroutines after all, those that were sent there
+    /// as such wait for threads, while others may be free elsewhere: what has not begun comes back.
+    fn learned(&mut self, worker: WorkerRef, work: WorkKey<'_>, coroutine: bool) {
+        self.durations.learn(work, coroutine);
+        let Some(member) = self.pools[worker.id.pool.index()].member(worker).filter(|_| !coroutine) else { return };
+        let waits = |task: &&InFlight| {
+            task.lane == Lane::Coroutine && self.table.task(task.key).is_some_and(|it| it.work().key() == work)
+        };
+        let seqs: Vec<Seq> = member.in_flight.iter().filter(waits).map(|task| task.seq).collect();
+        if !seqs.is_empty() {
+            self.actions.push(Action::Revoke { worker, seqs });
+        }
+    }
+
     /// A worker reports on its tasks.
     pub fn reported(&mut self, worker: WorkerRef, reports: Vec<Report>, now: Tick) {
         for report in reports {
@@ -258,7 +280,7 @@ impl Scheduler {
                 Report::Ended { seq, nanos, result, output } => self.ended(worker, seq, nanos, result, output, now),
                 Report::Revoked { seqs } => self.returned(worker, seqs, now),
                 Report::Spared { seq } => self.spared(worker, seq, now),
-                Report::Learned { work, coroutine } => self.durations.learn(work.key(), coroutine),
+                Report::Learned { work, coroutine } => self.learned(worker, work.key(), coroutine),
                 Report::Measured { resident } => self.measured(worker, resident),
             }
         }
@@ -384,6 +406,9 @@ impl Scheduler {
 
     /// Sends what waits in a pool's queue to the workers that have room.
     pub fn place(&mut self, kind: PoolKind, now: Tick) {
+        if self.pools[kind.index()].is_finishing() {
+            return;
+        }
         self.place_suspects(kind, now);
         let Pool { queue, members, rules, .. } = &mut self.pools[kind.index()];
         while let Some(key) = queue.front() {

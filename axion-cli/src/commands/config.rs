@@ -6,6 +6,7 @@ use std::path::Path;
 
 use axion_core::{ConfigLoader, LoadedConfig, config_template};
 
+use super::session;
 use crate::args::{ConfigCommand, ConfigOutput};
 use crate::exit::Exit;
 use crate::message::{self, Told};
@@ -75,14 +76,9 @@ fn init(path: &Path, force: bool) -> Result<(), Told> {
     Ok(())
 }
 
-/// Writes to standard output. A reader that has seen enough is not an error.
 fn print(text: &str) -> Result<(), Told> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            message::error(format_args!("cannot write to standard output: {error}"));
-            Err(Told)
-        }
-        _ => Ok(()),
-    }
+    session::print(text).map_err(|error| {
+        message::error(format_args!("cannot write to standard output: {error}"));
+        Told
+    })
 }

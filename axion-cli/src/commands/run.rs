@@ -1,15 +1,14 @@
 //! `axion run`: one script, one worker, one result.
 
-use std::io::{ErrorKind as IoErrorKind, Write};
-use std::time::Duration;
+use std::io::Write;
 
 use axion_core::{
     Backoff, Config, Engine, EngineKind, ErrorKind, EventKind, Events, Outcome, PoolKind, RetryPolicy, ScalingPolicy,
-    StartError, Task, TaskHandle, TaskId, TaskRecord, Watched,
+    Task, TaskHandle, TaskId, TaskRecord, Watched,
 };
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::params;
+use super::session::{Signals, engine_failed, host, print, task_failed};
 use crate::args::{Output, Run};
 use crate::exit::Exit;
 use crate::message::{self, Told};
@@ -17,7 +16,7 @@ use crate::message::{self, Told};
 /// Runs the command.
 pub(crate) fn execute(run: &Run, config: Config) -> Exit {
     match prepare(run) {
-        Ok(task) => start(run, configured(run, config), task),
+        Ok(task) => host(configured(run, config), async |engine, signals| follow(run, engine, signals, task).await),
         Err(Told) => Exit::Usage,
     }
 }
@@ -74,38 +73,8 @@ fn configured(run: &Run, mut config: Config) -> Config {
     config
 }
 
-fn start(run: &Run, config: Config, task: Task) -> Exit {
-    let engine = match Engine::builder().config(config).start() {
-        Ok(engine) => engine,
-        Err(error) => return cannot_start(&error),
-    };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return engine_failed(&error),
-    };
-    let exit = runtime.block_on(follow(run, &engine, task));
-    // What was wanted is printed; after an interrupt nothing is waited for at all.
-    let patience = if matches!(exit, Exit::Signal(_)) { Duration::ZERO } else { Duration::from_secs(1) };
-    engine.shutdown(patience);
-    exit
-}
-
-fn cannot_start(error: &StartError) -> Exit {
-    message::error(error);
-    Exit::Engine
-}
-
-fn engine_failed(error: &dyn std::fmt::Display) -> Exit {
-    message::error(error);
-    Exit::Engine
-}
-
 /// Submits the task and shows what it writes until it has ended or a signal comes.
-async fn follow(run: &Run, engine: &Engine, task: Task) -> Exit {
-    let (mut interrupt, mut terminate) = match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-        (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
-        (Err(error), _) | (_, Err(error)) => return engine_failed(&error),
-    };
+async fn follow(run: &Run, engine: &Engine, mut signals: Signals, task: Task) -> Exit {
     let mut events = engine.watch();
     let handle = match engine.submit(task) {
         Ok(handle) => handle,
@@ -113,14 +82,11 @@ async fn follow(run: &Run, engine: &Engine, task: Task) -> Exit {
     };
     tokio::select! {
         exit = finish(run, handle, &mut events) => exit,
-        _ = interrupt.recv() => interrupted(2),
-        _ = terminate.recv() => interrupted(15),
+        number = signals.next() => {
+            message::error("interrupted; stopping the task and everything it started");
+            Exit::Signal(number)
+        }
     }
-}
-
-fn interrupted(number: u8) -> Exit {
-    message::error("interrupted; stopping the task and everything it started");
-    Exit::Signal(number)
 }
 
 async fn finish(run: &Run, handle: TaskHandle, events: &mut Events) -> Exit {
@@ -163,17 +129,13 @@ async fn show_output(id: TaskId, events: &mut Events) {
 
 fn report(run: &Run, record: &TaskRecord) -> Exit {
     let printed = match (run.output, &record.outcome) {
-        (Output::Data, outcome) => outcome.data().map_or(Ok(()), |data| print(data.as_str())),
-        (Output::Json, _) => serde_json::to_string(record).map_err(Into::into).and_then(|text| print(&text)),
+        (Output::Data, outcome) => outcome.data().map_or(Ok(()), |data| print(&format!("{}\n", data.as_str()))),
+        (Output::Json, _) => {
+            serde_json::to_string(record).map_err(Into::into).and_then(|text| print(&format!("{text}\n")))
+        }
     };
     if let Some(error) = record.outcome.error() {
-        if let Some(traceback) = &error.traceback {
-            message::line(traceback.trim_end());
-        }
-        message::error(format_args!("the task {}: {error}", words(&record.outcome)));
-        if let Some(post_mortem) = &error.post_mortem {
-            message::line(post_mortem);
-        }
+        task_failed(format_args!("the task {}", words(&record.outcome)), error);
     }
     match (printed, &record.outcome) {
         (Err(error), _) => engine_failed(&format_args!("cannot write the result: {error}")),
@@ -191,14 +153,5 @@ fn words(outcome: &Outcome) -> &'static str {
         Outcome::Cancelled(_) => "was cancelled",
         Outcome::Lost(_) => "was lost",
         other => other.name(),
-    }
-}
-
-/// Writes one line to standard output. A reader that has seen enough is not an error.
-fn print(line: &str) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    match writeln!(out, "{line}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() == IoErrorKind::BrokenPipe => Ok(()),
-        result => result,
     }
 }

@@ -4,6 +4,8 @@
 
 mod config;
 mod death;
+mod flow;
+mod flow_run;
 mod memory;
 mod run;
 mod support;

@@ -62,7 +62,9 @@ impl Dispatcher {
     fn process_pool(&self) -> ProcessPool {
         let workers = PoolKind::ALL.map(|kind| self.workers_of(kind));
         let ready = PoolKind::ALL.map(|kind| self.scheduler.workers(kind).filter(|worker| !worker.leaving).count());
-        let active_tasks = workers.iter().flat_map(BTreeMap::values).map(|worker| worker.active_tasks).sum();
+        // Also of those that are not shown, because their successors are.
+        let all = PoolKind::ALL.into_iter().flat_map(|kind| self.scheduler.workers(kind));
+        let active_tasks = all.map(|worker| worker.load.running).sum();
         let [cpu_worker_tasks, io_worker_tasks] = workers;
         let pools = PoolKind::ALL.map(|kind| PoolStatus {
             ready: ready[kind.index()],

@@ -1,18 +1,23 @@
 //! The Supervisor and the Dispatcher on scripted children.
 
+mod world;
+
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::*;
 use crate::actors::messages::{Reply, Request, Submission};
-use crate::actors::{Admission, InboxSender, inbox};
-use crate::model::{ProcessExit, Task, TaskRecord};
+use crate::actors::{Admission, Autoscaler, InboxSender, inbox};
+use crate::model::{HostLoad, ProcessExit, Status, Task, TaskRecord};
 use crate::policy::restart::BreakerState;
 use crate::policy::scheduler::{PoolRules, Scheduler};
 use crate::policy::task_table::{Keep, TaskTable};
-use crate::testing::{FakeChild, FakeLauncher};
+use crate::process::{Measurement, Meter};
+use crate::testing::{FakeChild, FakeLauncher, Heard};
+use crate::wire::{ControlDown, ControlUp};
 
 /// Longer than any wait of a test that passes.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -33,21 +38,28 @@ impl Handler<AskBreakers> for Supervisor {
 }
 
 struct Stage {
+    dispatcher: Addr<Dispatcher>,
     supervisor: Addr<Supervisor>,
     requests: InboxSender,
+    admission: Arc<Admission>,
     children: UnboundedReceiver<FakeChild>,
 }
 
 impl Stage {
     fn set(config: &Config) -> Self {
+        Self::with(config, PoolRules::default(), 100)
+    }
+
+    /// Under these rules, with room for so many tasks.
+    fn with(config: &Config, rules: PoolRules, room: usize) -> Self {
         let (launcher, children) = FakeLauncher::new();
         let (requests, inbox) = inbox().expect("a pipe");
-        let (clock, bus, admission) = (Clock::start(), EventBus::default(), Arc::new(Admission::new(100, 1 << 20)));
+        let (clock, bus, admission) = (Clock::start(), EventBus::default(), Arc::new(Admission::new(room, 1 << 20)));
         let keep = Keep { count: 100, bytes: 1 << 20, each: 1 << 20, age: None };
-        let scheduler = Scheduler::new(TaskTable::new(Timestamp::UNIX_EPOCH, keep), [PoolRules::default(); 2]);
-        let dispatcher = Dispatcher::new(scheduler, clock, admission, bus.clone(), inbox, config).start();
-        let supervisor = Supervisor::new(Box::new(launcher), dispatcher, bus, clock, config.into()).start();
-        Self { supervisor, requests, children }
+        let scheduler = Scheduler::new(TaskTable::new(Timestamp::UNIX_EPOCH, keep), [rules; 2]);
+        let dispatcher = Dispatcher::new(scheduler, clock, admission.clone(), bus.clone(), inbox, config).start();
+        let supervisor = Supervisor::new(Box::new(launcher), dispatcher.clone(), bus, clock, config.into()).start();
+        Self { dispatcher, supervisor, requests, admission, children }
     }
 
     async fn child(&mut self) -> FakeChild {
@@ -60,6 +72,25 @@ impl Stage {
         let (reply, answer) = oneshot::channel();
         self.supervisor.do_send(AskBreakers { reply });
         answer.await.expect("the supervisor lives")[0]
+    }
+
+    async fn status(&self) -> Arc<Status> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Request::Status { reply }).expect("the dispatcher lives");
+        answer.await.expect("the dispatcher lives")
+    }
+
+    /// Waits until the CPU pool is to have so many workers, has so many, and awaits so many.
+    async fn pool_is(&self, expected: (usize, usize, usize)) {
+        let begun = std::time::Instant::now();
+        loop {
+            let status = self.status().await;
+            let pool = &status.components.process_pool.pools[0];
+            if (pool.target, pool.ready, pool.starting) == expected {
+                return;
+            }
+            assert!(begun.elapsed() < LIMIT, "{pool:?} is not {expected:?}");
+        }
     }
 
     fn submit(&self) -> oneshot::Receiver<Result<Arc<TaskRecord>, crate::actors::messages::Refusal>> {
@@ -164,4 +195,133 @@ async fn while_the_breaker_is_open_every_worker_that_dies_waits_and_a_pool_witho
         }
     };
     assert_eq!(answer, "succeeded");
+}
+
+#[actix::test]
+async fn a_worker_that_is_awaited_counts_as_starting_until_it_is_ready_or_not_wanted_any_more() {
+    let mut stage = Stage::set(&Config { cpu_bound_max: Some(3), ..config(9) });
+    let (mut one, other) = (stage.child().await, stage.child().await);
+    stage.pool_is((2, 0, 2)).await;
+    one.ready().await;
+    other.ready().await;
+    succeeds_on(&stage, &mut one).await;
+    stage.pool_is((2, 2, 0)).await;
+    dies_of_a_task(&stage, &mut one).await; // its replacement is on its way
+    stage.pool_is((2, 1, 1)).await;
+    stage.supervisor.do_send(SetTarget { pool: PoolKind::Cpu, workers: 9 });
+    stage.pool_is((3, 1, 2)).await;
+    stage.supervisor.do_send(SetTarget { pool: PoolKind::Cpu, workers: 0 });
+    stage.pool_is((2, 1, 1)).await;
+    let (_replacement, mut given_up) = (stage.child().await, stage.child().await);
+    assert_eq!(given_up.spec.worker.index, 2);
+    while given_up.hears().now_or_never().is_none_or(|heard| heard != Some(Heard::Kill)) {
+        actix_rt::task::yield_now().await;
+    }
+}
+
+/// Says once that all memory is in use, and fails from then on.
+struct Failing {
+    has_measured: bool,
+}
+
+impl Meter for Failing {
+    fn measure(&mut self, _: &[u32]) -> Measurement {
+        assert!(!std::mem::replace(&mut self.has_measured, true), "asked to, by a test");
+        Measurement { host: HostLoad { cpu: None, memory: Some(1.0) }, processes: Vec::new() }
+    }
+}
+
+#[actix::test]
+async fn a_machine_that_cannot_be_measured_any_more_is_not_taken_for_busy() {
+    let config = Config { max_memory_percent: Some(90.0), ..config(9) };
+    let stage = Stage::set(&config);
+    let meter = Box::new(Failing { has_measured: false });
+    let clock = Clock::start();
+    Autoscaler::new(&config, stage.dispatcher.clone(), stage.supervisor.clone(), clock, Some(meter)).start();
+    let begun = std::time::Instant::now();
+    for refuses in [true, false] {
+        while stage.admission.try_enter(0, 0).is_err() != refuses {
+            assert!(begun.elapsed() < LIMIT, "{refuses}");
+            actix_rt::task::yield_now().await;
+        }
+    }
+}
+
+#[actix::test]
+async fn what_a_replaced_worker_still_runs_is_counted() {
+    let rules = PoolRules { worker_tasks: Some(1), ..PoolRules::default() };
+    let mut stage = Stage::with(&Config { cpu_bound_count: 1, cpu_bound_max: Some(1), ..config(9) }, rules, 100);
+    let mut old = stage.child().await;
+    old.ready().await;
+    succeeds_on(&stage, &mut old).await;
+    let (mut new, records) = (stage.child().await, [stage.submit(), stage.submit()]);
+    let (last, ahead) = (old.runs().await, old.runs().await);
+    new.ready().await;
+    let asked_back = Heard::Control(ControlDown::Revoke { seqs: vec![ahead] });
+    assert_eq!(old.hears().await, Some(asked_back));
+    old.answers(ControlUp::Revoked { seqs: vec![ahead] }).await;
+    let first = new.runs().await;
+    let parts = stage.status().await.components.process_pool.clone();
+    assert_eq!((parts.active_tasks, parts.cpu_bound_workers, parts.cpu_worker_tasks.len()), (2, 1, 1));
+    old.done(last).await;
+    new.done(first).await;
+    for record in records {
+        assert_eq!(Stage::outcome(record).await, "succeeded");
+    }
+}
+
+#[actix::test]
+async fn l9_workers_that_finish_long_tasks_are_bounded_too() {
+    let config = Config { cpu_bound_count: 0, cpu_bound_max: Some(1), ..config(9) };
+    let mut stage = Stage::set(&config);
+    let set_target = |stage: &Stage, workers| stage.supervisor.do_send(SetTarget { pool: PoolKind::Cpu, workers });
+    let mut busy = Vec::new();
+    for _ in 0..2 {
+        let record = stage.submit();
+        let mut child = stage.child().await;
+        child.ready().await;
+        let seq = child.runs().await;
+        set_target(&stage, 0);
+        stage.pool_is((0, 0, 0)).await;
+        busy.push((child, seq, record));
+    }
+    let waits = stage.submit();
+    stage.pool_is((1, 0, 0)).await;
+    assert!(stage.children.try_recv().is_err(), "as many again as there may be finish what they have");
+    let (mut child, seq, record) = busy.swap_remove(0);
+    child.done(seq).await;
+    assert_eq!(Stage::outcome(record).await, "succeeded");
+    assert_eq!(child.hears().await, Some(Heard::Finish));
+    child.exits(ProcessExit::Code(0), &[]).await;
+    let mut next = stage.child().await;
+    next.ready().await;
+    let seq = next.runs().await;
+    next.done(seq).await;
+    assert_eq!(Stage::outcome(waits).await, "succeeded");
+}
+
+#[actix::test]
+async fn l9_a_worker_is_not_replaced_while_too_many_before_it_have_not_finished() {
+    let rules = PoolRules { worker_tasks: Some(1), ..PoolRules::default() };
+    let config = Config { cpu_bound_count: 1, cpu_bound_max: Some(1), cpu_bound_task_limit: 2, ..config(9) };
+    let mut stage = Stage::with(&config, rules, 100);
+    let (mut finishing, mut endless) = (Vec::new(), Vec::new());
+    for _ in 0..=FINISHING {
+        let mut child = stage.child().await;
+        child.ready().await;
+        endless.push(stage.submit());
+        let seq = child.runs().await;
+        // Its second task is one enough.
+        succeeds_on(&stage, &mut child).await;
+        finishing.push((child, seq));
+    }
+    let (mut present, _) = finishing.pop().expect("the last one");
+    succeeds_on(&stage, &mut present).await;
+    assert!(stage.children.try_recv().is_err(), "it goes on until one of them has ended");
+    let (mut first, seq) = finishing.swap_remove(0);
+    first.done(seq).await;
+    assert_eq!(first.hears().await, Some(Heard::Finish));
+    first.exits(ProcessExit::Code(0), &[]).await;
+    stage.child().await.ready().await;
+    assert_eq!(Stage::outcome(endless.swap_remove(0)).await, "succeeded");
 }

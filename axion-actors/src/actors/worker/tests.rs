@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::model::{Attempt, ErrorKind, Function, Generation, PoolKind, ScriptPath, WorkerId};
+use crate::policy::task_table::TaskKey;
 use crate::process::{LaunchSpec, Launcher};
 use crate::testing::{FakeChild, FakeLauncher, Heard, done};
 use crate::wire::FailureKind;
@@ -114,6 +115,7 @@ impl Stage {
 
     fn run_work(&self, work: &Work, seqs: &[u64]) {
         let task = |seq: &u64| RunTask {
+            key: TaskKey::default(),
             seq: Seq(*seq),
             attempt: Attempt(1),
             id: TaskId::generate(),

@@ -11,15 +11,15 @@ use super::{PoolLoad, Room, Verdict, WorkerLoad, on_demand, real, seconds};
 use crate::model::{PoolKind, Tick};
 
 /// Between two looks, and what the velocity is measured in.
-pub(super) const INTERVAL: Duration = Duration::from_secs(2);
+const INTERVAL: Duration = Duration::from_secs(2);
 /// To the next look after an emergency step.
-pub(super) const ALERT: Duration = Duration::from_secs(1);
+const ALERT: Duration = Duration::from_secs(1);
 /// Between two normal steps, growth or not.
-pub(super) const BETWEEN_STEPS: Duration = Duration::from_secs(8);
+const BETWEEN_STEPS: Duration = Duration::from_secs(8);
 /// Between two emergency steps.
-pub(super) const BETWEEN_EMERGENCIES: Duration = Duration::from_secs(3);
+const BETWEEN_EMERGENCIES: Duration = Duration::from_secs(3);
 /// From a growth to the next one, of whichever kind: workers warm up.
-pub(super) const WARM_UP: Duration = Duration::from_secs(3);
+const WARM_UP: Duration = Duration::from_secs(3);
 /// Average loads remembered.
 const HISTORY: usize = 8;
 /// So many of them are needed to tell a velocity.

@@ -1,7 +1,7 @@
 //! The policy `demand`: as many workers as the work of the next moment keeps busy.
 //!
 //! It measures how long a task holds its slot and how many tasks come a second, and asks how many
-//! slots would be busy on average over the next [`HORIZON`] if every task could start at once: the
+//! slots would be busy on average over the next `HORIZON` if every task could start at once: the
 //! mean of an M/M/∞ queue that starts with what is here now. For short tasks that is the arriving load
 //! (Little's law) and what drains the queue within the horizon; for long ones it is the number of
 //! tasks here. A margin that grows with the square root covers chance. It grows when tasks wait, at
@@ -20,27 +20,31 @@ const HORIZON: f64 = 0.8;
 /// to wait at all in a large pool.
 const MARGIN: f64 = 1.0;
 /// Between two looks at a pool that works: small against the horizon, large against a look's cost.
-pub(super) const LOOK: Duration = Duration::from_millis(250);
+const LOOK: Duration = Duration::from_millis(250);
 /// Between two looks at a pool at its minimum with no task (L10).
-pub(super) const REST: Duration = Duration::from_secs(1);
+const REST: Duration = Duration::from_secs(1);
 /// Looks closer than this tell too little: the earlier one stands.
 const TOO_SOON: Duration = Duration::from_millis(50);
 /// Looks that the arrival rate is measured over: a second. The one with the most arrivals is left out:
 /// tasks that came at once are in the queue, where they are counted already.
 const RATES: usize = 4;
-/// What is kept of the measured run time at each look at which something ran: it follows a change
-/// within some five seconds.
-const KEEP: f64 = 0.95;
+/// What is kept of the measured run time at each look at which something ran: half of it after three
+/// looks. When tasks of 10 ms are followed by tasks of 2 s, that is noticed within some two seconds.
+const KEEP: f64 = 0.8;
 /// The run time expected before anything ran, in seconds. It is forgotten like any measurement.
 const UNKNOWN: f64 = 0.1;
 /// For so long fewer workers must have been enough before some go. A start costs some 45 ms of a
 /// processor, an idle worker nothing but memory.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Tasks must have waited for so long, twice the time between two samples of processor use, before a
 /// CPU pool has more workers than the machine has processors.
 const EVIDENCE: Duration = Duration::from_secs(2);
 /// And the machine must be idle to this part at least, or more processes only share what there is.
 const IDLE: f64 = 0.2;
+/// What a worker is taken to use of a core at least, or one division could ask for any number.
+const LEAST_CPU: f64 = 0.05;
+/// A machine that is idle to no more than this part is full.
+const FULL: f64 = 0.05;
 /// A worker with many slots whose process uses this much of its core is full, whatever its slots say.
 const CORE_FULL: f64 = 0.85;
 /// What a full one should come down to.
@@ -174,17 +178,13 @@ impl Demand {
     fn needed(&self, load: &PoolLoad) -> u32 {
         let slots = self.busy_slots(load);
         let by_slots = (slots + MARGIN * slots.sqrt()) / self.capacity.max(real(load.slots.max(1)));
-        let cpu: f64 = load.workers.iter().map(|it| it.cpu).sum();
-        let by_cpu = if load.slots > 1 { cpu / CORE_GOOD } else { 0.0 };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, which is meant")]
-        let needed = by_slots.max(by_cpu).ceil() as u32;
-        needed
+        let by_cpu = if load.slots > 1 { cpu(load) / CORE_GOOD } else { 0.0 };
+        whole(by_slots.max(by_cpu).ceil())
     }
 
     /// How many workers to start now.
     fn growth(&mut self, load: &PoolLoad, needed: u32, room: Room, now: Tick) -> u32 {
-        let mean_cpu = load.workers.iter().map(|it| it.cpu).sum::<f64>() / real(load.workers.len().max(1));
-        let cores_full = load.slots > 1 && mean_cpu >= CORE_FULL;
+        let cores_full = load.slots > 1 && cpu(load) >= CORE_FULL * real(load.workers.len().max(1));
         if load.waiting == 0 && !cores_full {
             return 0;
         }
@@ -199,23 +199,26 @@ impl Demand {
         useful
     }
 
-    /// How many more workers the machine can keep busy. Up to its processors, a CPU pool may always
-    /// have; above, only while its tasks wait although processors are idle: then they do not compute.
+    /// How many more workers the machine can keep busy. Up to its processors, a pool may always have.
+    /// Above, a CPU pool only while its tasks wait although processors are idle: then they do not
+    /// compute; and an IO pool unless its own computing is what fills the machine.
     fn useful(&self, load: &PoolLoad, now: Tick) -> u32 {
-        if self.kind == PoolKind::Io || load.processors == 0 {
-            return u32::MAX;
-        }
-        let below = load.processors.saturating_sub(load.total());
-        let evident = self.waiting_since.is_some_and(|since| now >= since.after(EVIDENCE));
-        match load.host_cpu.map(|cpu| 1.0 - cpu) {
-            Some(idle) if below == 0 && evident && idle >= IDLE => {
-                let cpu: f64 = load.workers.iter().map(|it| it.cpu).sum();
-                let each = (cpu / real(load.workers.len().max(1))).max(0.05);
-                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 or more, and saturates")]
-                let more = (idle * real(load.processors) / each).floor() as u32;
-                more
+        let below = count(load.processors.saturating_sub(load.total()));
+        let (idle, cpu) = (load.host_cpu.map(|cpu| 1.0 - cpu), cpu(load));
+        match self.kind {
+            _ if load.processors == 0 => u32::MAX,
+            PoolKind::Cpu if below > 0 => below,
+            PoolKind::Cpu => {
+                let evident = self.waiting_since.is_some_and(|since| now >= since.after(EVIDENCE));
+                let idle = idle.filter(|idle| evident && *idle >= IDLE).unwrap_or(0.0);
+                // Each would compute as much as those that are there.
+                let each = (cpu / real(load.workers.len().max(1))).max(LEAST_CPU);
+                whole(idle * real(load.processors) / each)
             }
-            _ => count(below),
+            PoolKind::Io => {
+                let full = below == 0 && idle.is_some_and(|idle| idle <= FULL);
+                if full && cpu >= 0.5 * real(load.processors) { 0 } else { u32::MAX }
+            }
         }
     }
 
@@ -250,6 +253,16 @@ impl Demand {
             running(load)
         )
     }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates, which is meant")]
+fn whole(number: f64) -> u32 {
+    number as u32
+}
+
+/// Cores that the workers use together.
+fn cpu(load: &PoolLoad) -> f64 {
+    load.workers.iter().map(|it| it.cpu).sum()
 }
 
 fn running(load: &PoolLoad) -> usize {

@@ -55,7 +55,7 @@ impl Scheduler {
         let task = pool.change(worker, |member| {
             let task = member.take(seq)?;
             task.stop_timers(timers);
-            member.advance(table, timers, limits, now);
+            member.advance(task.lane, table, timers, limits, now);
             Some(task)
         })??;
         pool.ended += 1;
@@ -246,8 +246,8 @@ impl Scheduler {
         let pool = &mut self.pools[worker.id.pool.index()];
         let limits = pool.rules.limits;
         let returned = pool.change(worker, |member| {
-            member.revoking = false;
             let mut tasks: Vec<InFlight> = seqs.into_iter().filter_map(|seq| member.take(seq)).collect();
+            member.refusing |= std::mem::take(&mut member.revoking) && tasks.is_empty();
             tasks.sort_unstable_by_key(|task| task.seq);
             for task in &tasks {
                 task.stop_timers(timers);

@@ -76,12 +76,16 @@ pub(super) struct Member {
     /// Sums over `in_flight`.
     pub(super) load: u64,
     pub(super) bytes: usize,
-    /// When the oldest of `in_flight` came to the front.
+    /// When a task last left a slot, or came while none was taken: since then, what was sent ahead has waited
+    /// behind the same tasks.
     pub(super) front_since: Tick,
     /// The front turned out long: nothing is sent ahead until it ended.
     pub(super) stalled: bool,
     /// Some of what was sent ahead has been asked back, and the answer is not there.
     pub(super) revoking: bool,
+    /// It gave nothing back when it was asked: what it has, it has begun. It is not asked again until one of
+    /// its slots was free (L10).
+    pub(super) refusing: bool,
     /// It takes nothing more: one of its attempts is being killed.
     pub(super) condemned: bool,
     /// It takes nothing more until it is empty: what it runs, or will run next, runs alone.
@@ -111,6 +115,7 @@ impl Member {
             front_since: now,
             stalled: false,
             revoking: false,
+            refusing: false,
             condemned: false,
             alone: false,
             ended: 0,
@@ -157,7 +162,7 @@ impl Member {
     }
 
     pub(super) fn push(&mut self, task: InFlight, now: Tick) {
-        if self.in_flight.is_empty() {
+        if task.lane == Lane::Slot && self.running[Lane::Slot as usize] == 0 {
             self.front_since = now;
         }
         self.load += task.estimate;
@@ -175,6 +180,9 @@ impl Member {
         self.load -= task.estimate;
         self.bytes -= task.bytes;
         self.running[task.lane as usize] -= usize::from(task.started);
+        if self.in_flight.is_empty() {
+            self.alone = false;
+        }
         Some(task)
     }
 
@@ -190,7 +198,7 @@ impl Member {
     }
 
     fn hoard(&self, now: Tick) -> Hoard {
-        if self.revoking {
+        if self.revoking || self.refusing {
             return Hoard { waiting: 0, nanos: 0 };
         }
         let ahead = self.in_flight.iter().filter(|task| !task.started);
@@ -240,14 +248,20 @@ impl Member {
         task.hard = limits.hard.map(|limit| timers.start(now.after(limit), Due::Hard(worker, task.seq)));
     }
 
-    /// A task has left: the next one starts.
-    pub(super) fn advance(&mut self, table: &TaskTable, timers: &mut Timers<Due>, limits: TimeLimits, now: Tick) {
-        self.stalled = false;
-        self.front_since = now;
-        self.ended += 1;
-        if self.in_flight.is_empty() {
-            self.alone = false;
+    /// A task of this lane has left: the next one starts. What was sent ahead waits for slots alone.
+    pub(super) fn advance(
+        &mut self,
+        lane: Lane,
+        table: &TaskTable,
+        timers: &mut Timers<Due>,
+        limits: TimeLimits,
+        now: Tick,
+    ) {
+        if lane == Lane::Slot {
+            (self.stalled, self.refusing) = (false, false);
+            self.front_since = now;
         }
+        self.ended += 1;
         self.fill_places(table, timers, limits, now);
     }
 }
@@ -524,6 +538,11 @@ impl Pool {
         }
     }
 
+    /// Only one task may run at a time, and a worker that has been replaced has not finished its last.
+    pub(super) fn is_finishing(&self) -> bool {
+        self.rules.one_at_a_time && self.leaving.iter().any(|member| !member.in_flight.is_empty())
+    }
+
     /// Changes a worker, also one that is leaving; `None` if there is no such worker.
     pub(super) fn change<T>(&mut self, worker: WorkerRef, change: impl FnOnce(&mut Member) -> T) -> Option<T> {
         let index = worker.id.index as usize;
@@ -571,7 +590,7 @@ pub(super) fn dispatch(
     let sent =
         InFlight { seq, key, bytes, estimate, lane, started: false, soft: None, hard: None, grace: None, kill: None };
     member.push(sent, now);
-    member.outbox.push(RunTask { seq, attempt, id, work, params, limit });
+    member.outbox.push(RunTask { key, seq, attempt, id, work, params, limit });
     // Whoever was sent before it on a lane with a free place has one.
     if member.has_place(lane) {
         member.start(member.in_flight.len() - 1, table, timers, limits, now);

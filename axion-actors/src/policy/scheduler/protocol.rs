@@ -96,6 +96,8 @@ pub struct Capacity {
 /// One task on its way to a worker.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunTask {
+    /// Its place in the table.
+    pub key: TaskKey,
     /// Its name in that worker.
     pub seq: Seq,
     /// Which execution it is.
@@ -185,6 +187,8 @@ pub struct PoolRules {
     pub worker_memory: Option<u64>,
     /// Tasks after which a worker is replaced.
     pub worker_tasks: Option<u64>,
+    /// No task starts while another one runs, also not in the successor of its worker (L12).
+    pub one_at_a_time: bool,
 }
 
 /// A worker, as the scheduler sees it.

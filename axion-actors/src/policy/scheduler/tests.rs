@@ -1,6 +1,8 @@
 //! Placement, windows and departures as cases; L1, L3, L5 over random histories.
 
 mod ends;
+mod pools;
+mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -671,7 +673,7 @@ enum Step {
     Stale { worker: u8, seq: u8, generation: u8 },
     Die { worker: u8, started: u8, unknown: bool },
     Execute { worker: u8, spared: bool, started: bool },
-    Revoke { worker: u8, picks: Vec<u8> },
+    Revoke { worker: u8, picks: Vec<u8>, begun: bool },
     Cancel(u8),
     Unavailable,
     Wait(u32),
@@ -691,7 +693,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..3u8, 0..3u8, any::<bool>()).prop_map(|(worker, started, unknown)| Step::Die { worker, started, unknown }),
         2 => (0..3u8, any::<bool>(), any::<bool>())
             .prop_map(|(worker, spared, started)| Step::Execute { worker, spared, started }),
-        2 => (0..3u8, proptest::collection::vec(any::<u8>(), 0..5)).prop_map(|(worker, picks)| Step::Revoke { worker, picks }),
+        2 => (0..3u8, proptest::collection::vec(any::<u8>(), 0..5), any::<bool>())
+            .prop_map(|(worker, picks, begun)| Step::Revoke { worker, picks, begun }),
         1 => any::<u8>().prop_map(Step::Cancel),
         1 => Just(Step::Unavailable),
         3 => (1..30_000u32).prop_map(Step::Wait),
@@ -809,9 +812,10 @@ impl World {
                     None => self.scheduler.reported(from, vec![Report::Spared { seq }], self.now),
                 }
             }
-            Step::Revoke { worker, picks } => {
+            Step::Revoke { worker, picks, begun } => {
                 let (from, sent) = (self.worker(worker), self.scheduler.sent_to(self.worker(worker)));
-                let ahead = sent.get(1 + usize::from(worker)..).unwrap_or_default();
+                // A worker that is held up has begun nothing, and can give back everything.
+                let ahead = sent.get(if begun { 1 + usize::from(worker) } else { 0 }..).unwrap_or_default();
                 let seqs = picks.iter().filter_map(|pick| ahead.get(usize::from(*pick) % ahead.len().max(1)));
                 let seqs = seqs.map(|(_, seq)| *seq).collect();
                 self.scheduler.reported(from, vec![Report::Revoked { seqs }], self.now);
@@ -820,6 +824,7 @@ impl World {
                 let id = self.accepted[usize::from(pick) % self.accepted.len()];
                 let answer = self.scheduler.cancel(id, Duration::from_millis(4), self.now);
                 assert_ne!(answer, CancelAnswer::Unknown);
+                self.scheduler.place(PoolKind::Cpu, self.now);
             }
             Step::Shrink(count) => self.scheduler.shrink(PoolKind::Cpu, count.into(), self.now),
             Step::Unavailable if !self.alive.contains(&true) => {
@@ -898,6 +903,8 @@ impl World {
             assert_eq!(member.in_flight.len(), self.scheduler.sent_to(member.worker).len());
             assert_eq!(member.load, member.in_flight.iter().map(|task| task.estimate).sum::<u64>());
             assert!(member.outbox.is_empty());
+            let kept_free = member.alone && member.in_flight.is_empty();
+            assert!(!kept_free || suspects, "L1: nobody is kept free for nobody");
             assert!(
                 !member.has_free_place(Lane::Slot) || suspects || queued == 0,
                 "no task waits while a worker is free"

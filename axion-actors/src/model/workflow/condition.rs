@@ -1,0 +1,161 @@
+//! Conditions on the results of other steps.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::template::Reference;
+
+/// What is asked of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Op {
+    /// Equal. Numbers by their value, everything else by its JSON.
+    #[serde(rename = "==")]
+    Eq,
+    /// Not equal.
+    #[serde(rename = "!=")]
+    Ne,
+    /// Less: two numbers, or two texts.
+    #[serde(rename = "<")]
+    Lt,
+    /// Less or equal.
+    #[serde(rename = "<=")]
+    Le,
+    /// Greater.
+    #[serde(rename = ">")]
+    Gt,
+    /// Greater or equal.
+    #[serde(rename = ">=")]
+    Ge,
+    /// Is one of the elements of the given list.
+    #[serde(rename = "in")]
+    In,
+    /// Is there at all.
+    #[serde(rename = "exists")]
+    Exists,
+    /// Is neither null, false, 0, nor empty, as Python sees it.
+    #[serde(rename = "truthy")]
+    Truthy,
+}
+
+impl Op {
+    /// All there are.
+    pub const ALL: [Self; 9] =
+        [Self::Eq, Self::Ne, Self::Lt, Self::Le, Self::Gt, Self::Ge, Self::In, Self::Exists, Self::Truthy];
+
+    /// As it is written.
+    #[must_use]
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Self::Eq => "==",
+            Self::Ne => "!=",
+            Self::Lt => "<",
+            Self::Le => "<=",
+            Self::Gt => ">",
+            Self::Ge => ">=",
+            Self::In => "in",
+            Self::Exists => "exists",
+            Self::Truthy => "truthy",
+        }
+    }
+
+    /// Whether it compares with a given value.
+    #[must_use]
+    pub fn takes_value(self) -> bool {
+        !matches!(self, Self::Exists | Self::Truthy)
+    }
+}
+
+/// One question about one value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Test {
+    /// Whose value.
+    pub of: Reference,
+    /// What is asked.
+    pub op: Op,
+    /// What it is compared with; `Null` where the question takes none.
+    pub value: Value,
+}
+
+/// A condition on the results of other steps.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Condition {
+    /// One question.
+    Test(Test),
+    /// All hold; true of none.
+    All(Vec<Condition>),
+    /// At least one holds; false of none.
+    Any(Vec<Condition>),
+    /// It does not hold.
+    Not(Box<Condition>),
+}
+
+impl Condition {
+    /// A value compared with another.
+    #[must_use]
+    pub fn test(of: Reference, op: Op, value: impl Into<Value>) -> Self {
+        Self::Test(Test { of, op, value: value.into() })
+    }
+
+    /// The value is there and true, as Python sees it.
+    #[must_use]
+    pub fn truthy(of: Reference) -> Self {
+        Self::test(of, Op::Truthy, Value::Null)
+    }
+
+    /// The value is there.
+    #[must_use]
+    pub fn exists(of: Reference) -> Self {
+        Self::test(of, Op::Exists, Value::Null)
+    }
+
+    /// It and the conditions inside it, with how deep each sits, from 1.
+    pub fn parts(&self) -> impl Iterator<Item = (&Self, usize)> {
+        let mut left = vec![(self, 1)];
+        std::iter::from_fn(move || {
+            let (next, depth) = left.pop()?;
+            match next {
+                Self::Test(_) => {}
+                Self::All(parts) | Self::Any(parts) => left.extend(parts.iter().rev().map(|part| (part, depth + 1))),
+                Self::Not(part) => left.push((part, depth + 1)),
+            }
+            Some((next, depth))
+        })
+    }
+
+    /// The references in it.
+    pub fn references(&self) -> impl Iterator<Item = &Reference> {
+        self.parts().filter_map(|(part, _)| match part {
+            Self::Test(test) => Some(&test.of),
+            _ => None,
+        })
+    }
+}
+
+impl fmt::Display for Test {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.op {
+            op if op.takes_value() => write!(f, "{} {} {}", self.of, op.symbol(), self.value),
+            op => write!(f, "{} {}", self.of, op.symbol()),
+        }
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |f: &mut fmt::Formatter<'_>, word: &str, parts: &[Self]| {
+            write!(f, "{word}(")?;
+            for (place, part) in parts.iter().enumerate() {
+                write!(f, "{}{part}", if place == 0 { "" } else { ", " })?;
+            }
+            f.write_str(")")
+        };
+        match self {
+            Self::Test(test) => test.fmt(f),
+            Self::All(parts) => list(f, "all", parts),
+            Self::Any(parts) => list(f, "any", parts),
+            Self::Not(part) => write!(f, "not({part})"),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What steps use while they run, and how much of it there is.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::PoolKind;
+
+/// A number with three places behind the point, so that 60.5 + 39.5 is 100 and not a little more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fixed(pub u64);
+
+impl Fixed {
+    /// The nearest such number; `None` below 0, above 10¹², and for what is no number.
+    #[must_use]
+    pub fn new(number: f64) -> Option<Self> {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
+        (0.0..=1e12).contains(&number).then(|| Self((number * 1000.0).round() as u64))
+    }
+}
+
+impl fmt::Display for Fixed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, part) = (self.0 / 1000, self.0 % 1000);
+        match part {
+            0 => write!(f, "{whole}"),
+            part => write!(f, "{whole}.{}", format!("{part:03}").trim_end_matches('0')),
+        }
+    }
+}
+
+/// An amount of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Memory {
+    /// Per cent of the machine's.
+    Percent(Fixed),
+    /// Bytes.
+    Bytes(u64),
+}
+
+/// What a step or task uses while it runs, as its author estimates it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Needs {
+    /// Slots of its pool.
+    pub slots: u32,
+    /// Per cent of the machine's processors.
+    pub cpu: Fixed,
+    /// Memory.
+    pub memory: Option<Memory>,
+}
+
+impl Default for Needs {
+    fn default() -> Self {
+        Self { slots: 1, cpu: Fixed(0), memory: None }
+    }
+}
+
+/// How much there is for what runs at one time; `None`: no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capacity {
+    /// Slots of the CPU pool.
+    pub processes: Option<u32>,
+    /// Slots of the IO pool.
+    pub threads: Option<u32>,
+    /// Per cent of the machine's processors.
+    pub cpu: Option<Fixed>,
+    /// Memory.
+    pub memory: Option<Memory>,
+    /// The machine's memory in bytes. Needed to hold needs in bytes against a limit in per cent, and
+    /// the other way round; without it, those do not count.
+    pub machine_memory: Option<u64>,
+}
+
+/// By how much a need is more than there can ever be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Shortfall {
+    /// Whose slots.
+    pub pool: PoolKind,
+    /// Slots that are missing.
+    pub slots: u32,
+    /// Per cent of processors.
+    pub cpu: Fixed,
+    /// Per cent of memory.
+    pub memory: Fixed,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+}
+
+impl Shortfall {
+    /// Whether nothing is missing.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.slots == 0 && self.cpu.0 == 0 && self.memory.0 == 0 && self.memory_bytes == 0
+    }
+}
+
+impl fmt::Display for Shortfall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        if self.slots > 0 {
+            let word = match (self.pool, self.slots) {
+                (PoolKind::Cpu, 1) => "process",
+                (PoolKind::Cpu, _) => "processes",
+                (PoolKind::Io, 1) => "thread",
+                (PoolKind::Io, _) => "threads",
+            };
+            parts.push(format!("{} {word}", self.slots));
+        }
+        if self.cpu.0 > 0 {
+            parts.push(format!("{} % CPU", self.cpu));
+        }
+        if self.memory.0 > 0 {
+            parts.push(format!("{} % memory", self.memory));
+        }
+        if self.memory_bytes > 0 {
+            parts.push(format!("{} bytes of memory", self.memory_bytes));
+        }
+        let last = parts.pop().unwrap_or_else(|| "nothing".to_owned());
+        match parts.as_slice() {
+            [] => write!(f, "short of {last}"),
+            more => write!(f, "short of {} and {last}", more.join(", ")),
+        }
+    }
+}
+
+/// At most so many at one time with the same key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Concurrency {
+    /// What is shared, such as `api.example`.
+    pub key: Arc<str>,
+    /// How many, itself included. Tasks that share a key and disagree are each held to their own.
+    pub max: u32,
+}
+
+/// At most so many starts in a time with the same key, with bursts of `burst`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Rate {
+    /// What is shared.
+    pub key: Arc<str>,
+    /// How many starts.
+    pub count: u32,
+    /// In which time.
+    pub per: Duration,
+    /// How many starts may come at once after a pause.
+    pub burst: u32,
+}
+
+impl Rate {
+    /// So many a second, evenly.
+    #[must_use]
+    pub fn per_second(key: impl Into<Arc<str>>, count: u32) -> Self {
+        Self { key: key.into(), count, per: Duration::from_secs(1), burst: 1 }
+    }
+}

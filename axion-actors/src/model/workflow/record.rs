@@ -1,0 +1,370 @@
+//! How steps and workflows end.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use super::WorkflowId;
+use super::needs::Shortfall;
+use super::template::Reference;
+use crate::model::{Json, TaskError, TaskId};
+
+/// Where a step stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepState {
+    /// For its dependencies.
+    #[default]
+    Waiting,
+    /// It is handed over to run, and waits for room.
+    Ready,
+    /// An attempt, or at least one of its instances, has started.
+    Running,
+    /// It did what it should.
+    Succeeded,
+    /// It ran and failed, or could not be run.
+    Failed,
+    /// It reached its time limit.
+    TimedOut,
+    /// It was ended or left out on request, by the rule of the workflow, or because its needs can
+    /// never be met.
+    Cancelled,
+    /// It had not started in time.
+    Expired,
+    /// Its workers died while it ran, as often as it may be run again.
+    Lost,
+    /// Its condition was not met, or it waited for one that was skipped.
+    Skipped,
+    /// A dependency did not succeed.
+    DependencyFailed,
+}
+
+impl StepState {
+    /// All there are, in the order of their indices.
+    pub const ALL: [Self; 11] = [
+        Self::Waiting,
+        Self::Ready,
+        Self::Running,
+        Self::Succeeded,
+        Self::Failed,
+        Self::TimedOut,
+        Self::Cancelled,
+        Self::Expired,
+        Self::Lost,
+        Self::Skipped,
+        Self::DependencyFailed,
+    ];
+
+    /// Whether nothing more will happen to it.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        self >= Self::Succeeded
+    }
+
+    /// Whether it ended otherwise than by success or by being skipped.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        self.is_final() && !matches!(self, Self::Succeeded | Self::Skipped)
+    }
+
+    /// Its stable name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Ready => "ready",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+            Self::Lost => "lost",
+            Self::Skipped => "skipped",
+            Self::DependencyFailed => "dependency_failed",
+        }
+    }
+}
+
+impl fmt::Display for StepState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A step or task that did not succeed by itself, not because of another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Blame {
+    /// Its name, else its task's id.
+    pub step: String,
+    /// Its task.
+    pub task: TaskId,
+    /// How it ended.
+    pub state: StepState,
+}
+
+/// The first causes of a failure that was passed on: the steps that failed by themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Causes {
+    /// Up to [`Causes::NAMED`] of them.
+    pub steps: Vec<Blame>,
+    /// How many more there are at least (L9).
+    pub more: usize,
+}
+
+impl Causes {
+    /// So many are named.
+    pub const NAMED: usize = 8;
+}
+
+impl fmt::Display for Causes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, blame) in self.steps.iter().enumerate() {
+            write!(f, "{}{} ({})", if place == 0 { "" } else { ", " }, blame.step, blame.state)?;
+        }
+        if self.more > 0 {
+            write!(f, " and {} more", self.more)?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a step did not succeed, or did not run.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StepError {
+    /// Its task did not.
+    #[error(transparent)]
+    Task(Box<TaskError>),
+    /// It waited for steps that did not.
+    #[error("not run, because of {0}")]
+    DependencyFailed(Arc<Causes>),
+    /// A reference leads nowhere.
+    #[error("{reference} cannot be resolved: {place} is {found}")]
+    Unresolved {
+        /// The reference.
+        reference: Box<Reference>,
+        /// How far the path led.
+        place: String,
+        /// What was there instead.
+        found: String,
+    },
+    /// A reference to a step that has no result.
+    #[error("{reference} cannot be resolved: the step ended as {state} and has no result")]
+    NoResult {
+        /// The reference.
+        reference: Box<Reference>,
+        /// How that step ended.
+        state: StepState,
+    },
+    /// A condition compares what has no order.
+    #[error("the condition {test} cannot be decided: {found}")]
+    Incomparable {
+        /// The question.
+        test: String,
+        /// What was found.
+        found: String,
+    },
+    /// The step is mapped over something that is not a list.
+    #[error("map_over needs a list, and {reference} is {found}")]
+    NotAList {
+        /// The reference.
+        reference: Box<Reference>,
+        /// What it is.
+        found: String,
+    },
+    /// The step is mapped over too long a list.
+    #[error("map_over takes lists of up to {limit} elements, and {reference} has {count}: map over larger pieces")]
+    TooManyElements {
+        /// The reference.
+        reference: Box<Reference>,
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// Too few instances of a mapped step succeeded.
+    #[error("{succeeded} of {total} instances succeeded and {needed} must; the first that did not is {first}")]
+    NotEnough {
+        /// How many succeeded until that was certain.
+        succeeded: usize,
+        /// How many had to.
+        needed: usize,
+        /// How many there were.
+        total: usize,
+        /// The place of the first that did not, and its error; `none` for an empty list.
+        first: String,
+    },
+    /// Its needs can never be met.
+    #[error("cancelled before anything started: {0}")]
+    Impossible(Shortfall),
+    /// The workflow stops at a failure.
+    #[error("cancelled, because the workflow stops at a failure: {0}")]
+    Stopped(Arc<Causes>),
+    /// The workflow was cancelled.
+    #[error("the workflow was cancelled")]
+    Cancelled,
+    /// The steps it returned cannot be added.
+    #[error("the steps it returned cannot be added: {}", .0.join("; "))]
+    NotAdded(Vec<String>),
+}
+
+impl StepError {
+    /// Its stable code; a task's error has that of its kind.
+    #[must_use]
+    pub fn code(&self) -> String {
+        let code = match self {
+            Self::Task(error) => return error.kind.to_string(),
+            Self::DependencyFailed(_) => "dependency_failed",
+            Self::Unresolved { .. } | Self::NoResult { .. } => "reference_unresolved",
+            Self::Incomparable { .. } => "condition_undecidable",
+            Self::NotAList { .. } => "map_not_a_list",
+            Self::TooManyElements { .. } => "map_too_long",
+            Self::NotEnough { .. } => "map_not_enough",
+            Self::Impossible(_) => "needs_impossible",
+            Self::Stopped(_) => "workflow_stopped",
+            Self::Cancelled => "workflow_cancelled",
+            Self::NotAdded(_) => "steps_not_added",
+        };
+        code.to_owned()
+    }
+}
+
+impl Serialize for StepError {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if let Self::Task(error) = self {
+            return error.serialize(serializer);
+        }
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("kind", &self.code())?;
+        map.serialize_entry("message", &self.to_string())?;
+        if let Self::DependencyFailed(causes) | Self::Stopped(causes) = self {
+            map.serialize_entry("causes", &causes.steps)?;
+            map.serialize_entry("more_causes", &causes.more)?;
+        }
+        map.end()
+    }
+}
+
+/// The instances of a mapped step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Instances {
+    /// How many elements the list has.
+    pub total: usize,
+    /// How many were started or handed over.
+    pub begun: usize,
+    /// How many succeeded.
+    pub succeeded: usize,
+    /// How many ended otherwise.
+    pub failed: usize,
+}
+
+/// A step at its end, or where it stands.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StepRecord {
+    /// Its name, if it has one.
+    pub name: Option<Arc<str>>,
+    /// Its task; if it is mapped over a list, the instances have [tasks of their own](TaskId::instance).
+    pub task: TaskId,
+    /// Whether no other step waits for it.
+    pub last: bool,
+    /// Where it stands.
+    pub state: StepState,
+    /// How many attempts there were, those of all instances together.
+    pub attempts: u32,
+    /// When its dependencies let it run.
+    pub ready: Option<Timestamp>,
+    /// When it started; of a mapped step, its first instance.
+    pub started: Option<Timestamp>,
+    /// When its end was known.
+    pub finished: Option<Timestamp>,
+    /// Its result, if it is kept.
+    pub data: Option<Json>,
+    /// Whether there was a result that is not kept: by its own wish, or for the bound on kept bytes.
+    pub data_dropped: bool,
+    /// Why it did not succeed, or did not run.
+    pub error: Option<StepError>,
+    /// Of a mapped step.
+    pub instances: Option<Instances>,
+}
+
+/// Where a workflow stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkflowState {
+    /// Some step is not at its end.
+    Running,
+    /// Every step succeeded or was skipped.
+    Succeeded,
+    /// At least one step did not.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+}
+
+/// How many steps are in each state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts(pub [usize; StepState::ALL.len()]);
+
+impl Counts {
+    /// How many are in this state.
+    #[must_use]
+    pub fn of(&self, state: StepState) -> usize {
+        self.0[state as usize]
+    }
+}
+
+impl Serialize for Counts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(StepState::ALL.map(|state| (state.name(), self.of(state))))
+    }
+}
+
+/// The chain of dependencies whose steps together ran longest.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct CriticalPath {
+    /// Its steps' names, else their tasks' ids, first to last.
+    pub steps: Vec<String>,
+    /// How long they ran, in seconds.
+    pub seconds: f64,
+}
+
+/// A workflow at its end, or where it stands.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WorkflowRecord {
+    /// Its id.
+    pub id: WorkflowId,
+    /// What people call it.
+    pub name: String,
+    /// Where it stands.
+    pub state: WorkflowState,
+    /// When it was submitted.
+    pub submitted: Timestamp,
+    /// When its last step ended.
+    pub finished: Option<Timestamp>,
+    /// How many steps are in each state.
+    pub counts: Counts,
+    /// Its steps, in the order of the specification, then those added.
+    pub steps: Vec<StepRecord>,
+    /// What took longest.
+    pub critical_path: CriticalPath,
+}
+
+impl WorkflowRecord {
+    /// About how many bytes of memory it holds, for the bound on kept records (L9).
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let step = |step: &StepRecord| {
+            let data = step.data.as_ref().map_or(0, |data| data.0.len());
+            let error = match &step.error {
+                Some(StepError::Task(error)) => error.weight(),
+                _ => 0,
+            };
+            size_of::<StepRecord>() + data + error
+        };
+        size_of::<Self>() + self.name.len() + self.steps.iter().map(step).sum::<usize>()
+    }
+}

@@ -1,0 +1,198 @@
+//! Parameters with holes in them, which the results of other steps fill.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::path::{JsonPath, PathError};
+
+/// A step's result, or a part of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Reference {
+    /// The step's name.
+    pub step: Arc<str>,
+    /// Which part; the empty path is the whole.
+    pub path: JsonPath,
+}
+
+impl Reference {
+    /// The whole result of a step.
+    #[must_use]
+    pub fn to(step: impl Into<Arc<str>>) -> Self {
+        Self { step: step.into(), path: JsonPath::default() }
+    }
+
+    /// A part of it: `Reference::to("extract").at("rows[0].id")`.
+    ///
+    /// # Errors
+    /// If `path` is not a path.
+    pub fn at(mut self, path: &str) -> Result<Self, PathError> {
+        self.path = path.parse()?;
+        Ok(self)
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dot = matches!(self.path.segments().first(), Some(super::path::Segment::Key(_)))
+            && !self.path.to_string().starts_with('[');
+        write!(f, "{}{}{}", self.step, if dot { "." } else { "" }, self.path)
+    }
+}
+
+/// A part of a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// JSON text as it stands.
+    Text(Bytes),
+    /// The place of a step's result.
+    Ref(Reference),
+}
+
+/// A JSON text with references in the place of values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Template {
+    pieces: Vec<Piece>,
+}
+
+/// Parameters that cannot be a template.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// A reference's path is not one.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// An object with `$ref` that is not a reference.
+    #[error("{found} is not a reference: it needs {{\"$ref\": \"STEP\"}}, and may have \"path\": \"rows[0].id\"")]
+    Shape {
+        /// The object.
+        found: String,
+    },
+}
+
+impl Template {
+    /// A template of JSON text without references.
+    #[must_use]
+    pub fn of_text(text: impl Into<Bytes>) -> Self {
+        Self { pieces: vec![Piece::Text(text.into())] }
+    }
+
+    /// Reads `{"$ref": "extract", "path": "rows[0].id"}`, wherever it stands in `params`, as a
+    /// reference.
+    ///
+    /// # Errors
+    /// If an object has `$ref` and is not a reference.
+    pub fn from_json(params: &Value) -> Result<Self, TemplateError> {
+        let mut writer = TemplateWriter::default();
+        writer.value(params)?;
+        Ok(writer.finish())
+    }
+
+    /// The pieces, in order.
+    #[must_use]
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    /// The references in it.
+    pub fn references(&self) -> impl Iterator<Item = &Reference> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Ref(reference) => Some(reference),
+            Piece::Text(_) => None,
+        })
+    }
+}
+
+/// Writes a template from its beginning to its end.
+#[derive(Debug, Default)]
+pub struct TemplateWriter {
+    done: Vec<Piece>,
+    text: String,
+}
+
+impl TemplateWriter {
+    /// Adds JSON text.
+    pub fn text(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
+    /// Adds a reference.
+    pub fn reference(&mut self, reference: Reference) {
+        self.flush();
+        self.done.push(Piece::Ref(reference));
+    }
+
+    fn flush(&mut self) {
+        if !self.text.is_empty() {
+            self.done.push(Piece::Text(std::mem::take(&mut self.text).into()));
+        }
+    }
+
+    /// The template.
+    #[must_use]
+    pub fn finish(mut self) -> Template {
+        self.flush();
+        Template { pieces: self.done }
+    }
+
+    fn value(&mut self, value: &Value) -> Result<(), TemplateError> {
+        match value {
+            Value::Object(members) if members.contains_key("$ref") => self.reference(read(value, members)?),
+            Value::Object(members) => {
+                for (place, (key, member)) in members.iter().enumerate() {
+                    self.text(if place == 0 { "{" } else { "," });
+                    self.text(&Value::from(key.as_str()).to_string());
+                    self.text(":");
+                    self.value(member)?;
+                }
+                self.text(if members.is_empty() { "{}" } else { "}" });
+            }
+            Value::Array(elements) => {
+                for (place, element) in elements.iter().enumerate() {
+                    self.text(if place == 0 { "[" } else { "," });
+                    self.value(element)?;
+                }
+                self.text(if elements.is_empty() { "[]" } else { "]" });
+            }
+            plain => self.text(&plain.to_string()),
+        }
+        Ok(())
+    }
+}
+
+fn read(value: &Value, members: &serde_json::Map<String, Value>) -> Result<Reference, TemplateError> {
+    let shape = || TemplateError::Shape { found: value.to_string() };
+    if members.keys().any(|key| key != "$ref" && key != "path") {
+        return Err(shape());
+    }
+    match (members.get("$ref"), members.get("path")) {
+        (Some(Value::String(step)), None) => Ok(Reference::to(step.as_str())),
+        (Some(Value::String(step)), Some(Value::String(path))) => Ok(Reference::to(step.as_str()).at(path)?),
+        _ => Err(shape()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn references_are_found_at_any_depth_and_the_rest_stays_text() {
+        let params = json!({"a": [1, {"$ref": "x", "path": "rows[0]"}], "b": {}, "c": {"$ref": "y"}});
+        let template = Template::from_json(&params).expect("a template");
+        let names: Vec<String> = template.references().map(ToString::to_string).collect();
+        assert_eq!(names, ["x.rows[0]", "y"]);
+        assert_eq!(template.pieces()[0], Piece::Text(r#"{"a":[1,"#.into()));
+        assert_eq!(template.pieces()[2], Piece::Text(r#"],"b":{},"c":"#.into()));
+    }
+
+    #[test]
+    fn what_looks_like_a_reference_and_is_none_is_refused() {
+        for params in [json!({"$ref": 1}), json!({"$ref": "x", "paht": "a"}), json!([{"$ref": "x", "path": ".a"}])] {
+            assert!(Template::from_json(&params).is_err(), "{params}");
+        }
+    }
+}

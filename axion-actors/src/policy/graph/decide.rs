@@ -1,0 +1,99 @@
+//! What becomes of a step when what it waited for has ended.
+
+use std::sync::Arc;
+
+use super::condition::{self, Found};
+use super::{Action, Graph, Place, results};
+use crate::model::Tick;
+use crate::model::workflow::{Causes, RunIf, StepError, StepState};
+
+impl Graph {
+    /// All dependencies of a step have ended, or one has failed that decides alone.
+    pub(super) fn decide(&mut self, at: usize, now: Tick) {
+        let (seen, deps) = (self.nodes[at].seen, !self.nodes[at].deps.is_empty());
+        let state = match self.rules(at).run_if {
+            RunIf::AllSucceeded if seen.failed => Some(StepState::DependencyFailed),
+            RunIf::AllSucceeded if seen.skipped => Some(StepState::Skipped),
+            RunIf::AnySucceeded if seen.succeeded || !deps => None,
+            RunIf::AnySucceeded if seen.failed => Some(StepState::DependencyFailed),
+            RunIf::AnySucceeded => Some(StepState::Skipped),
+            RunIf::AnyFailed if !seen.failed => Some(StepState::Skipped),
+            RunIf::AllSucceeded | RunIf::AllDone | RunIf::AnyFailed => None,
+        };
+        let number = u32::try_from(at).unwrap_or(u32::MAX);
+        match state {
+            Some(StepState::DependencyFailed) => {
+                let error = StepError::DependencyFailed(self.causes(at));
+                self.end(number, StepState::DependencyFailed, Some(error), now);
+            }
+            Some(state) => self.end(number, state, None, now),
+            None => self.begin(at, number, now),
+        }
+    }
+
+    /// The steps that failed by themselves, as far as the ended dependencies of this one know.
+    fn causes(&self, at: usize) -> Arc<Causes> {
+        let failed = || {
+            let deps = self.nodes[at].deps.iter().map(|dep| &self.nodes[*dep as usize]);
+            deps.filter(|node| node.state.is_failure())
+        };
+        // Along a chain all share the causes of the first.
+        if let (Some(StepError::DependencyFailed(causes)), 1) =
+            (failed().next().and_then(|node| node.error.as_deref()), failed().take(2).count())
+        {
+            return causes.clone();
+        }
+        let mut all = Causes { steps: Vec::new(), more: 0 };
+        for node in failed() {
+            let passed = match node.error.as_deref() {
+                Some(StepError::DependencyFailed(causes)) => Some(causes),
+                _ => None,
+            };
+            all.more = all.more.max(passed.map_or(0, |causes| causes.more));
+            for blame in passed.map_or_else(|| vec![node.blame()], |causes| causes.steps.clone()) {
+                if all.steps.contains(&blame) {
+                    continue;
+                }
+                if all.steps.len() < Causes::NAMED { all.steps.push(blame) } else { all.more += 1 }
+            }
+        }
+        Arc::new(all)
+    }
+
+    /// A step may run: looks at its condition and hands it over.
+    fn begin(&mut self, at: usize, number: u32, now: Tick) {
+        if let Some(halt) = &self.halt {
+            let error = halt.error();
+            return self.end(number, StepState::Cancelled, Some(error), now);
+        }
+        let wanted = match &self.rules(at).when {
+            None => Ok(true),
+            Some(condition) => condition::holds(condition, &mut |test| match self.look_up(&test.of) {
+                Ok(text) => serde_json::from_slice(&text).map_or_else(
+                    |error| Found::Nothing(results::unresolved(&test.of, &test.of.path, format!("not JSON ({error})"))),
+                    Found::Value,
+                ),
+                Err(error) => Found::Nothing(error),
+            }),
+        };
+        match wanted {
+            Ok(false) => return self.end(number, StepState::Skipped, None, now),
+            Err(error) => return self.end(number, StepState::Failed, Some(error), now),
+            Ok(true) => {}
+        }
+        if self.rules(at).map_over.is_some() {
+            return self.begin_mapped(at, number, now);
+        }
+        match self.params(at) {
+            Ok(params) => {
+                self.nodes[at].ready = now;
+                self.enter(at, StepState::Ready);
+                if let Some(task) = self.nodes[at].task.clone() {
+                    self.actions.push(Action::Submit { place: Place { step: number, instance: None }, task, params });
+                }
+                self.release_deps(at);
+            }
+            Err(error) => self.end(number, StepState::Failed, Some(error), now),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Steps with one instance per element of a list.
+
+use super::json::{self, Elements};
+use super::node::{Instance, Mapping};
+use super::{Action, Ended, Graph, Place};
+use crate::model::workflow::{Enough, StepError, StepState};
+use crate::model::{Json, Outcome, Tick};
+
+impl Mapping {
+    pub(super) fn started(&mut self, index: usize) {
+        if let Some(instance @ Instance::Handed) = self.instances.get_mut(index) {
+            *instance = Instance::Running;
+        }
+    }
+}
+
+impl Graph {
+    /// Finds the list and hands over the first instances.
+    pub(super) fn begin_mapped(&mut self, at: usize, number: u32, now: Tick) {
+        match self.mapping(at) {
+            Ok(mapping) => {
+                self.nodes[at].mapping = Some(Box::new(mapping));
+                self.nodes[at].ready = now;
+                self.enter(at, StepState::Ready);
+                self.fill(at, now);
+            }
+            Err(error) => self.end(number, StepState::Failed, Some(error), now),
+        }
+    }
+
+    fn mapping(&self, at: usize) -> Result<Mapping, StepError> {
+        // `begin` looked before it called.
+        let Some(map) = &self.rules(at).map_over else { return Err(StepError::Cancelled) };
+        let (text, limit) = (self.look_up(&map.list)?, self.bounds.elements);
+        let reference = || Box::new(map.list.clone());
+        let elements = match json::elements(&text, limit) {
+            Elements::All(elements) => elements,
+            Elements::TooMany(count) => {
+                return Err(StepError::TooManyElements { reference: reference(), count, limit });
+            }
+            Elements::NotAList(found) => return Err(StepError::NotAList { reference: reference(), found }),
+        };
+        let list = self.directory.by_name(&map.list.step);
+        let mut base = self.open_params(at, list)?;
+        base.share();
+        Ok(Mapping {
+            instances: vec![Instance::Pending; elements.len()],
+            base,
+            parameter: map.name.clone(),
+            max_parallel: map.max_parallel.map_or(usize::MAX, |it| it as usize),
+            needed: match map.enough {
+                Enough::All => elements.len(),
+                Enough::Any => 1,
+                Enough::AtLeast(count) => count,
+            },
+            total: elements.len(),
+            elements,
+            next: 0,
+            in_flight: 0,
+            succeeded: 0,
+            failed: 0,
+            closed: false,
+            lost: false,
+            first: None,
+        })
+    }
+
+    /// Hands over instances while there is room, and ends the step when there are none left.
+    fn fill(&mut self, at: usize, now: Tick) {
+        let number = u32::try_from(at).unwrap_or(u32::MAX);
+        let Some(mapping) = self.nodes[at].mapping.as_mut() else { return };
+        if mapping.is_lost() && self.halt.is_none() {
+            (mapping.closed, mapping.lost) = (true, true);
+        }
+        let mut new = Vec::new();
+        while let Some(next) = mapping.take() {
+            new.push(next);
+        }
+        let over = mapping.is_over();
+        for (index, params) in new {
+            if let Some(task) = &self.nodes[at].task {
+                let task = task.instance(self.nodes[at].id.instance(index), task.params_bytes().clone());
+                let place = Place { step: number, instance: Some(index) };
+                self.actions.push(Action::Submit { place, task, params });
+            }
+        }
+        if over {
+            self.conclude(at, number, now);
+        }
+    }
+
+    pub(super) fn instance_ended(&mut self, at: usize, index: usize, ended: Ended, now: Tick) {
+        let node = &mut self.nodes[at];
+        let Some(mapping) = node.mapping.as_mut() else { return };
+        // Fenced (L3): an instance ends once.
+        let Some(instance @ (Instance::Handed | Instance::Running)) = mapping.instances.get_mut(index) else { return };
+        node.attempts = node.attempts.saturating_add(ended.attempts);
+        if let Some(started) = ended.started {
+            node.started = node.started.min(started);
+        }
+        mapping.in_flight -= 1;
+        match ended.outcome {
+            Outcome::Succeeded(data) => {
+                *instance = Instance::Succeeded(data.bytes().clone());
+                mapping.succeeded += 1;
+            }
+            outcome => {
+                *instance = Instance::Failed;
+                mapping.failed += 1;
+                let why = outcome.error().map_or_else(String::new, ToString::to_string);
+                mapping.first.get_or_insert_with(|| format!("{index} ({why})"));
+            }
+        }
+        if mapping.is_lost() && !mapping.closed {
+            (mapping.closed, mapping.lost) = (true, true);
+            self.tell_instances_to_end(at, true);
+        }
+        self.fill(at, now);
+        self.spread(now);
+    }
+
+    fn tell_instances_to_end(&mut self, at: usize, running_too: bool) {
+        let under_way = self.nodes[at].mapping.as_ref().map(|it| it.under_way(running_too)).unwrap_or_default();
+        for index in under_way {
+            self.tell_to_end(Place { step: u32::try_from(at).unwrap_or(u32::MAX), instance: Some(index) });
+        }
+    }
+
+    /// The workflow stops: no further instances, and those under way are told to end.
+    pub(super) fn halt_mapped(&mut self, at: usize, running_too: bool, now: Tick) {
+        let Some(mapping) = self.nodes[at].mapping.as_mut() else { return };
+        mapping.closed = true;
+        self.tell_instances_to_end(at, running_too);
+        self.fill(at, now);
+    }
+
+    /// The last instance has ended.
+    fn conclude(&mut self, at: usize, number: u32, now: Tick) {
+        let Some(mapping) = self.nodes[at].mapping.as_mut() else { return };
+        let complete = mapping.succeeded + mapping.failed == mapping.total;
+        if complete && mapping.succeeded >= mapping.needed {
+            let list = mapping.results();
+            mapping.free();
+            self.nodes[at].result = Some(Json(list));
+            return self.end(number, StepState::Succeeded, None, now);
+        }
+        mapping.free();
+        let (state, error) = match &self.halt {
+            // Not by its own failures.
+            Some(halt) if !mapping.lost => (StepState::Cancelled, halt.error()),
+            _ => {
+                let first = mapping.first.take().unwrap_or_else(|| "none: the list is too short".to_owned());
+                let (succeeded, needed, total) = (mapping.succeeded, mapping.needed, mapping.total);
+                (StepState::Failed, StepError::NotEnough { succeeded, needed, total, first })
+            }
+        };
+        self.end(number, state, Some(error), now);
+    }
+}

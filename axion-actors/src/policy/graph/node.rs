@@ -1,0 +1,198 @@
+//! One step as the graph holds it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::json::{Params, Splicer};
+use crate::model::workflow::{Blame, Rules, StepError, StepState};
+use crate::model::{Json, Task, TaskId, Tick};
+
+/// No time yet. An `Option` would take twice the room, three times in every step.
+pub(super) const NEVER: Tick = Tick(u64::MAX);
+
+/// Which kinds of ends the dependencies of a step have had.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    pub(super) succeeded: bool,
+    pub(super) failed: bool,
+    pub(super) skipped: bool,
+}
+
+impl Seen {
+    pub(super) fn note(&mut self, state: StepState) {
+        match state {
+            StepState::Succeeded => self.succeeded = true,
+            StepState::Skipped => self.skipped = true,
+            _ => self.failed = true,
+        }
+    }
+}
+
+/// A step, or a task outside the workflow that steps wait for.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) name: Option<Arc<str>>,
+    pub(super) id: TaskId,
+    /// `None`: the task is not the workflow's.
+    pub(super) task: Option<Task>,
+    pub(super) rules: Option<Box<Rules>>,
+    /// What it waits for, in the order in which it was named, each once.
+    pub(super) deps: Box<[u32]>,
+    /// How many of them have not ended.
+    pub(super) open: u32,
+    /// How many steps may still read its result.
+    pub(super) readers: u32,
+    pub(super) seen: Seen,
+    pub(super) state: StepState,
+    /// It was told to end.
+    pub(super) cancelling: bool,
+    /// There was a result that is not kept.
+    pub(super) dropped: bool,
+    /// Its result counts against the bound on kept bytes.
+    pub(super) listed: bool,
+    pub(super) result: Option<Json>,
+    pub(super) error: Option<Box<StepError>>,
+    pub(super) mapping: Option<Box<Mapping>>,
+    pub(super) attempts: u32,
+    pub(super) ready: Tick,
+    pub(super) started: Tick,
+    pub(super) finished: Tick,
+}
+
+impl Node {
+    pub(super) fn new(name: Option<Arc<str>>, id: TaskId) -> Self {
+        Self {
+            name,
+            id,
+            task: None,
+            rules: None,
+            deps: Box::default(),
+            open: 0,
+            readers: 0,
+            seen: Seen::default(),
+            state: StepState::Waiting,
+            cancelling: false,
+            dropped: false,
+            listed: false,
+            result: None,
+            error: None,
+            mapping: None,
+            attempts: 0,
+            ready: NEVER,
+            started: NEVER,
+            finished: NEVER,
+        }
+    }
+
+    /// Whether it is a step of the workflow.
+    pub(super) fn is_step(&self) -> bool {
+        self.task.is_some()
+    }
+
+    pub(super) fn title(&self) -> String {
+        self.name.as_ref().map_or_else(|| self.id.to_string(), ToString::to_string)
+    }
+
+    pub(super) fn blame(&self) -> Blame {
+        Blame { step: self.title(), task: self.id, state: self.state }
+    }
+
+    /// Whether the record is to keep its result.
+    pub(super) fn keeps(&self) -> bool {
+        self.is_step() && self.rules.as_ref().is_none_or(|rules| rules.keep_result)
+    }
+}
+
+/// Where an instance of a mapped step stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Instance {
+    Pending,
+    Handed,
+    Running,
+    Succeeded(Bytes),
+    Failed,
+}
+
+/// The instances of a mapped step.
+#[derive(Debug)]
+pub(super) struct Mapping {
+    pub(super) elements: Vec<Bytes>,
+    pub(super) instances: Vec<Instance>,
+    /// The parameters that all instances share, without the brace at the end.
+    pub(super) base: Splicer,
+    pub(super) parameter: Arc<str>,
+    pub(super) max_parallel: usize,
+    pub(super) total: usize,
+    pub(super) needed: usize,
+    /// The first that has not been handed over.
+    pub(super) next: usize,
+    pub(super) in_flight: usize,
+    pub(super) succeeded: usize,
+    pub(super) failed: usize,
+    /// No more are handed over.
+    pub(super) closed: bool,
+    /// Too many failed by themselves.
+    pub(super) lost: bool,
+    /// The first that failed and why, for the message.
+    pub(super) first: Option<String>,
+}
+
+impl Mapping {
+    /// Takes the next instance to hand over, if there may be one more.
+    pub(super) fn take(&mut self) -> Option<(u32, Params)> {
+        if self.closed || self.in_flight >= self.max_parallel || self.next >= self.elements.len() {
+            return None;
+        }
+        let index = self.next;
+        (self.next, self.in_flight) = (index + 1, self.in_flight + 1);
+        self.instances[index] = Instance::Handed;
+        let mut text = self.base.clone();
+        text.text(b",");
+        text.string(&self.parameter);
+        text.text(b":");
+        text.shared(&std::mem::take(&mut self.elements[index]));
+        text.text(b",");
+        text.string(&format!("{}_index", self.parameter));
+        text.text(format!(":{index}}}").as_bytes());
+        // Lists are bounded far below 2³².
+        Some((u32::try_from(index).unwrap_or(u32::MAX), text.finish()))
+    }
+
+    /// Whether too many have failed for enough to succeed.
+    pub(super) fn is_lost(&self) -> bool {
+        self.total - self.failed < self.needed
+    }
+
+    /// Whether nothing runs and nothing more will.
+    pub(super) fn is_over(&self) -> bool {
+        self.in_flight == 0 && (self.closed || self.next == self.total)
+    }
+
+    /// The instances that are under way and may be told to end.
+    pub(super) fn under_way(&self, running_too: bool) -> Vec<u32> {
+        let told = |it: &Instance| *it == Instance::Handed || running_too && *it == Instance::Running;
+        (0u32..).zip(&self.instances).filter(|(_, instance)| told(instance)).map(|(index, _)| index).collect()
+    }
+
+    /// Lets go of what only running instances need.
+    pub(super) fn free(&mut self) {
+        (self.elements, self.instances, self.base) = (Vec::new(), Vec::new(), Splicer::default());
+    }
+
+    /// The results in the order of the elements, `null` where there is none.
+    pub(super) fn results(&self) -> Bytes {
+        let result = |instance: &Instance| match instance {
+            Instance::Succeeded(data) => data.clone(),
+            _ => Bytes::from_static(b"null"),
+        };
+        let length: usize = self.instances.iter().map(|instance| result(instance).len() + 1).sum();
+        let mut list = Vec::with_capacity(length + 2);
+        for instance in &self.instances {
+            list.push(if list.is_empty() { b'[' } else { b',' });
+            list.extend_from_slice(&result(instance));
+        }
+        list.extend_from_slice(if list.is_empty() { b"[]" } else { b"]" });
+        list.into()
+    }
+}

@@ -1,0 +1,365 @@
+//! From a list of steps to nodes and edges: everything that can be wrong, all at once.
+//!
+//! Nothing is recursive and nothing is quadratic: names and ids are looked up, a step's dependencies
+//! are told apart by a stamp, and circles are looked for only where an order by dependencies fails.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use petgraph::algo::kosaraju_scc;
+use petgraph::graph::{DiGraph, NodeIndex};
+use rustc_hash::FxHashMap;
+
+use super::error::GraphError;
+use super::node::Node;
+use super::{Known, Outside};
+use crate::model::workflow::{Bounds, Dependency, Enough, OnImpossible, Piece, Shortfall, Step};
+use crate::model::{Outcome, TaskId};
+use crate::policy::resources;
+
+/// How deep a condition may be nested: it is evaluated by recursion.
+const CONDITION_DEPTH: usize = 32;
+
+/// The longest name.
+const NAME: usize = 200;
+
+/// The steps' names and ids.
+#[derive(Debug, Default)]
+pub(super) struct Directory {
+    /// By name in lower case; the exact name is in the node.
+    names: FxHashMap<Arc<str>, u32>,
+    pub(super) ids: FxHashMap<TaskId, u32>,
+}
+
+impl Directory {
+    pub(super) fn by_name(&self, name: &str) -> Option<u32> {
+        self.names.get(&*folded(name)).copied()
+    }
+
+    /// Adds what a plan has added.
+    pub(super) fn extend(&mut self, other: Self) {
+        if self.ids.is_empty() {
+            *self = other;
+        } else {
+            self.names.extend(other.names);
+            self.ids.extend(other.ids);
+        }
+    }
+}
+
+fn folded(name: &str) -> Cow<'_, str> {
+    if name.chars().any(|it| !it.is_ascii() || it.is_ascii_uppercase()) {
+        Cow::Owned(name.to_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    }
+}
+
+/// Nodes that are sound, ready to be added.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) nodes: Vec<Node>,
+    pub(super) directory: Directory,
+    /// The edges among the new nodes, numbered from 0.
+    pub(super) graph: DiGraph<(), ()>,
+    /// The new nodes in an order in which each comes after all it waits for.
+    pub(super) order: Vec<u32>,
+    /// Tasks outside that have ended already.
+    pub(super) ended: Vec<(u32, Outcome)>,
+    /// Steps whose needs can never be met, if that only cancels them.
+    pub(super) impossible: Vec<(u32, Shortfall)>,
+    pub(super) edges: usize,
+}
+
+/// What new steps are planned against.
+pub(super) struct Planner<'a> {
+    /// The nodes that are there.
+    pub(super) nodes: &'a [Node],
+    pub(super) directory: &'a Directory,
+    /// The dependencies that are there.
+    pub(super) edges: usize,
+    /// The step that the new ones come below.
+    pub(super) below: Option<u32>,
+    pub(super) bounds: Bounds,
+    pub(super) on_impossible: OnImpossible,
+    pub(super) capacity: &'a crate::model::workflow::Capacity,
+    pub(super) outside: &'a Outside<'a>,
+}
+
+fn index(place: usize) -> u32 {
+    // Steps are bounded by `Bounds`, which `plan` holds below this.
+    u32::try_from(place).unwrap_or(u32::MAX)
+}
+
+impl Planner<'_> {
+    /// Checks the steps and makes their nodes.
+    pub(super) fn plan(&self, steps: Vec<Step>) -> Result<Plan, Vec<GraphError>> {
+        let mut errors = Vec::new();
+        let (count, limit) = (self.nodes.len() + steps.len(), self.bounds.steps.min(u32::MAX as usize / 2));
+        if steps.is_empty() {
+            errors.push(GraphError::Empty);
+        } else if count > limit {
+            errors.push(GraphError::TooManySteps { count, limit });
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let mut plan = Plan::default();
+        self.name(&steps, &mut plan, &mut errors);
+        self.connect(&steps, &mut plan, &mut errors);
+        for (at, step) in steps.iter().enumerate() {
+            self.look_at(at, step, &mut plan, &mut errors);
+        }
+        self.sort(&steps, &mut plan, &mut errors);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        for (node, step) in plan.nodes.iter_mut().zip(steps) {
+            let (_, task, rules) = step.into_parts();
+            (node.task, node.rules) = (Some(task), rules);
+        }
+        Ok(plan)
+    }
+
+    fn name(&self, steps: &[Step], plan: &mut Plan, errors: &mut Vec<GraphError>) {
+        let base = self.nodes.len();
+        plan.nodes.reserve_exact(steps.len());
+        plan.directory.ids.reserve(steps.len());
+        plan.directory.names.reserve(steps.iter().filter(|step| step.name().is_some()).count());
+        for (at, step) in steps.iter().enumerate() {
+            let (here, id) = (index(base + at), step.task().id());
+            plan.nodes.push(Node::new(step.name().cloned(), id));
+            let known = || matches!((self.outside.known)(id), Known::Unknown);
+            if self.directory.ids.contains_key(&id) || plan.directory.ids.insert(id, here).is_some() || !known() {
+                errors.push(GraphError::DuplicateTask { at, step: step.title(), task: id });
+            }
+            let Some(name) = step.name() else { continue };
+            if name.is_empty() || name.chars().count() > NAME || name.chars().any(char::is_control) {
+                errors.push(GraphError::BadName { at, name: name.to_string() });
+            }
+            let before = self.find(plan, name);
+            match before {
+                None => {
+                    let key = match folded(name) {
+                        Cow::Borrowed(_) => name.clone(),
+                        Cow::Owned(key) => key.into(),
+                    };
+                    plan.directory.names.insert(key, here);
+                }
+                Some(first) if self.node(plan, first).name.as_ref() == Some(name) => {
+                    errors.push(GraphError::DuplicateName { at, first: first as usize, name: name.to_string() });
+                }
+                Some(other) => {
+                    let other = self.node(plan, other).title();
+                    errors.push(GraphError::SimilarName { at, name: name.to_string(), other });
+                }
+            }
+        }
+    }
+
+    fn find(&self, plan: &Plan, name: &str) -> Option<u32> {
+        self.directory.by_name(name).or_else(|| plan.directory.by_name(name))
+    }
+
+    fn node<'a>(&'a self, plan: &'a Plan, index: u32) -> &'a Node {
+        let index = index as usize;
+        self.nodes.get(index).unwrap_or_else(|| &plan.nodes[index - self.nodes.len()])
+    }
+
+    /// Finds what each step waits for, each once, in the order in which it was named.
+    fn connect(&self, steps: &[Step], plan: &mut Plan, errors: &mut Vec<GraphError>) {
+        let base = self.nodes.len();
+        let mut stamps = vec![u32::MAX; base + steps.len()];
+        for (at, step) in steps.iter().enumerate() {
+            let here = index(base + at);
+            let mut deps: Vec<u32> = Vec::new();
+            let mut own = false;
+            let named = step.references().map(|reference| Dependency::Step(reference.step.clone()));
+            for dependency in step.depends_on().iter().cloned().chain(named) {
+                match self.target(at, step, &dependency, plan) {
+                    Ok(target) if target == here => {
+                        if !std::mem::replace(&mut own, true) {
+                            errors.push(GraphError::SelfReference { at, step: step.title() });
+                        }
+                    }
+                    Ok(target) => {
+                        stamps.resize(stamps.len().max(target as usize + 1), u32::MAX);
+                        if std::mem::replace(&mut stamps[target as usize], here) != here {
+                            deps.push(target);
+                        }
+                    }
+                    Err(error) if errors.last() != Some(&error) => errors.push(error),
+                    Err(_) => {}
+                }
+            }
+            if let Some(below) = self.below.filter(|below| !deps.contains(below)) {
+                deps.push(below);
+            }
+            plan.edges += deps.len();
+            plan.nodes[at].deps = deps.into();
+        }
+        let (count, limit) = (self.edges + plan.edges, self.bounds.edges);
+        if count > limit {
+            errors.push(GraphError::TooManyEdges { count, limit });
+        }
+    }
+
+    fn target(&self, at: usize, step: &Step, dependency: &Dependency, plan: &mut Plan) -> Result<u32, GraphError> {
+        match dependency {
+            Dependency::Step(name) => {
+                let found = self.find(plan, name);
+                match found.filter(|found| self.node(plan, *found).name.as_ref() == Some(name)) {
+                    Some(found) => Ok(found),
+                    None => Err(GraphError::UnknownStep {
+                        at,
+                        step: step.title(),
+                        missing: name.to_string(),
+                        nearest: found.map(|found| self.node(plan, found).title()),
+                    }),
+                }
+            }
+            Dependency::Task(id) => {
+                if let Some(found) = self.directory.ids.get(id).or_else(|| plan.directory.ids.get(id)) {
+                    return Ok(*found);
+                }
+                let here = index(self.nodes.len() + plan.nodes.len());
+                match (self.outside.known)(*id) {
+                    Known::Unknown => {
+                        return Err(GraphError::UnknownTask { at, step: step.title(), missing: *id });
+                    }
+                    Known::Live => {}
+                    Known::Ended(outcome) => plan.ended.push((here, outcome)),
+                }
+                plan.directory.ids.insert(*id, here);
+                plan.nodes.push(Node::new(None, *id));
+                Ok(here)
+            }
+        }
+    }
+
+    fn look_at(&self, at: usize, step: &Step, plan: &mut Plan, errors: &mut Vec<GraphError>) {
+        let rules = step.rules();
+        let deps = !plan.nodes[at].deps.is_empty();
+        if (deps || rules.params.is_some()) && !is_object(step) {
+            errors.push(GraphError::ParamsNotObject { at, step: step.title() });
+        }
+        if let Some(depth) = rules.when.iter().flat_map(|it| it.parts().map(|(_, depth)| depth)).max()
+            && depth > CONDITION_DEPTH
+        {
+            errors.push(GraphError::ConditionTooDeep { at, step: step.title(), depth, limit: CONDITION_DEPTH });
+        }
+        if rules.run_if == crate::model::workflow::RunIf::AnyFailed && !deps {
+            errors.push(GraphError::NothingCanFail { at, step: step.title() });
+        }
+        let zeros = [
+            ("max_parallel", rules.map_over.as_ref().is_some_and(|it| it.max_parallel == Some(0))),
+            ("at_least", rules.map_over.as_ref().is_some_and(|it| it.enough == Enough::AtLeast(0))),
+            ("the slots", rules.needs.slots == 0),
+            ("the concurrency's max", rules.concurrency.as_ref().is_some_and(|it| it.max == 0)),
+            ("the rate's count", rules.rate.as_ref().is_some_and(|it| it.count == 0)),
+            ("the rate's burst", rules.rate.as_ref().is_some_and(|it| it.burst == 0)),
+            ("the rate's time", rules.rate.as_ref().is_some_and(|it| it.per.is_zero())),
+        ];
+        for (what, _) in zeros.iter().filter(|(_, wrong)| *wrong) {
+            errors.push(GraphError::Zero { at, step: step.title(), what });
+        }
+        let pool = step.task().pool();
+        let missing = [self.capacity, self.outside.capacity]
+            .into_iter()
+            .filter_map(|capacity| resources::shortfall(capacity, pool, &rules.needs))
+            .reduce(resources::worse);
+        match (missing, self.on_impossible) {
+            (None, _) => {}
+            (Some(shortfall), OnImpossible::Cancel) => {
+                plan.impossible.push((index(self.nodes.len() + at), shortfall));
+            }
+            (Some(shortfall), OnImpossible::Refuse) => {
+                errors.push(GraphError::Impossible { at, step: step.title(), shortfall });
+            }
+        }
+    }
+
+    /// Orders the new nodes by their dependencies; what cannot be ordered waits for itself by way of
+    /// others.
+    fn sort(&self, steps: &[Step], plan: &mut Plan, errors: &mut Vec<GraphError>) {
+        let base = self.nodes.len();
+        let mut graph = DiGraph::<(), ()>::with_capacity(plan.nodes.len(), plan.edges);
+        for _ in &plan.nodes {
+            graph.add_node(());
+        }
+        let mut open = vec![0u32; plan.nodes.len()];
+        for (at, node) in plan.nodes.iter().enumerate() {
+            for dep in node.deps.iter().filter_map(|dep| (*dep as usize).checked_sub(base)) {
+                graph.add_edge(NodeIndex::new(dep), NodeIndex::new(at), ());
+                open[at] += 1;
+            }
+        }
+        let mut free: VecDeque<usize> = (0..open.len()).filter(|at| open[*at] == 0).collect();
+        while let Some(at) = free.pop_front() {
+            plan.order.push(index(base + at));
+            for next in graph.neighbors(NodeIndex::new(at)) {
+                open[next.index()] -= 1;
+                if open[next.index()] == 0 {
+                    free.push_back(next.index());
+                }
+            }
+        }
+        if plan.order.len() < plan.nodes.len() {
+            let mut circles: Vec<Vec<usize>> = kosaraju_scc(&graph)
+                .into_iter()
+                .filter(|part| part.len() > 1)
+                .map(|part| circle(&graph, &part.iter().map(|it| it.index()).collect::<Vec<_>>()))
+                .collect();
+            circles.sort_unstable();
+            errors.extend(circles.into_iter().map(|circle| GraphError::Cycle {
+                at: circle[0],
+                path: circle.iter().map(|at| steps[*at].title()).collect(),
+            }));
+        }
+        plan.graph = graph;
+    }
+}
+
+/// The shortest circle through the first step of a strongly connected part.
+fn circle(graph: &DiGraph<(), ()>, part: &[usize]) -> Vec<usize> {
+    let inside: FxHashMap<usize, ()> = part.iter().map(|at| (*at, ())).collect();
+    let start = part.iter().copied().min().unwrap_or_default();
+    let mut came: FxHashMap<usize, usize> = FxHashMap::default();
+    let mut left = VecDeque::from([start]);
+    'search: while let Some(at) = left.pop_front() {
+        for next in graph.neighbors(NodeIndex::new(at)).map(NodeIndex::index) {
+            if inside.contains_key(&next) && !came.contains_key(&next) {
+                came.insert(next, at);
+                if next == start {
+                    break 'search;
+                }
+                left.push_back(next);
+            }
+        }
+    }
+    let mut path = vec![start];
+    let mut at = came.get(&start).copied().unwrap_or(start);
+    while at != start {
+        path.push(at);
+        at = came.get(&at).copied().unwrap_or(start);
+    }
+    path[1..].reverse();
+    path
+}
+
+fn is_object(step: &Step) -> bool {
+    let (first, last) = match &step.rules().params {
+        None => (Some(step.task().params_bytes()), Some(step.task().params_bytes())),
+        Some(template) => (text_of(template.pieces().first()), text_of(template.pieces().last())),
+    };
+    first.is_some_and(|text| text.trim_ascii_start().first() == Some(&b'{'))
+        && last.is_some_and(|text| text.trim_ascii_end().last() == Some(&b'}'))
+}
+
+fn text_of(piece: Option<&Piece>) -> Option<&bytes::Bytes> {
+    match piece {
+        Some(Piece::Text(text)) => Some(text),
+        _ => None,
+    }
+}

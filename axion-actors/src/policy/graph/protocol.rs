@@ -1,0 +1,95 @@
+//! What the graph hears and says.
+
+use std::sync::Arc;
+
+use super::json::Params;
+use crate::model::workflow::{Capacity, Causes, StepError, StepState};
+use crate::model::{Outcome, Task, TaskId, Tick};
+
+/// What the engine knows of a task outside the workflow.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Known {
+    /// Nothing.
+    Unknown,
+    /// It has not ended.
+    Live,
+    /// How it ended.
+    Ended(Outcome),
+}
+
+/// What a workflow is checked against.
+pub struct Outside<'a> {
+    /// What the engine knows of a task.
+    pub known: &'a dyn Fn(TaskId) -> Known,
+    /// What there is in the engine for tasks that run at one time.
+    pub capacity: &'a Capacity,
+}
+
+/// A step, or one instance of a mapped one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// The step's number in the graph.
+    pub step: u32,
+    /// Which element it is for.
+    pub instance: Option<u32>,
+}
+
+/// What should happen.
+#[derive(Debug)]
+pub enum Action {
+    /// Run this; the rules of the step say what it needs.
+    Submit {
+        /// What it is.
+        place: Place,
+        /// The step's task, with the id it is to have.
+        task: Task,
+        /// The parameters it is to have, instead of those in the task.
+        params: Params,
+    },
+    /// End this as soon as possible, and report how it ended.
+    Cancel(Place),
+    /// Tell who watches that a step is in another state now.
+    Changed {
+        /// The step.
+        step: u32,
+        /// Its state.
+        state: StepState,
+    },
+    /// Every step has ended: take the [record](super::Graph::record).
+    Finished,
+}
+
+/// How something that was submitted ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its outcome.
+    pub outcome: Outcome,
+    /// How many attempts it took.
+    pub attempts: u32,
+    /// When its last attempt started, if it did.
+    pub started: Option<Tick>,
+}
+
+impl From<Outcome> for Ended {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, attempts: 1, started: None }
+    }
+}
+
+/// Why no more steps are begun.
+#[derive(Clone, Debug)]
+pub(super) enum Halt {
+    /// A step failed and the workflow stops then.
+    Stopped(Arc<Causes>),
+    /// The workflow was cancelled.
+    Cancelled,
+}
+
+impl Halt {
+    pub(super) fn error(&self) -> StepError {
+        match self {
+            Self::Stopped(causes) => StepError::Stopped(causes.clone()),
+            Self::Cancelled => StepError::Cancelled,
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! What can be asked of a workflow.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::node::{NEVER, Node};
+use super::{Graph, Place};
+use crate::model::workflow::{
+    Capacity, Counts, CriticalPath, Instances, StepRecord, StepState, WorkflowId, WorkflowRecord, WorkflowState,
+};
+use crate::model::{Task, Tick};
+
+impl Graph {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> WorkflowId {
+        self.id
+    }
+
+    /// What its steps may use at one time.
+    #[must_use]
+    pub fn capacity(&self) -> &Capacity {
+        &self.capacity
+    }
+
+    /// How many steps are in each state.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Whether every step has ended.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.unfinished == 0
+    }
+
+    /// Where a step stands.
+    #[must_use]
+    pub fn state_of(&self, step: u32) -> Option<StepState> {
+        self.node_of(step).map(|node| node.state)
+    }
+
+    /// A step's name, else its task's id.
+    #[must_use]
+    pub fn title_of(&self, step: u32) -> Option<String> {
+        self.node_of(step).map(Node::title)
+    }
+
+    /// A step's task.
+    #[must_use]
+    pub fn task_of(&self, place: Place) -> Option<&Task> {
+        self.node_of(place.step).and_then(|node| node.task.as_ref())
+    }
+
+    /// The step of this name.
+    #[must_use]
+    pub fn step_named(&self, name: &str) -> Option<u32> {
+        let found = self.directory.by_name(name)?;
+        self.node_of(found).filter(|node| node.name.as_deref() == Some(name)).map(|_| found)
+    }
+
+    fn node_of(&self, step: u32) -> Option<&Node> {
+        self.nodes.get(step as usize).filter(|node| node.is_step())
+    }
+
+    /// Where the workflow stands.
+    #[must_use]
+    pub fn state(&self) -> WorkflowState {
+        let failed = StepState::ALL.into_iter().filter(|state| state.is_failure()).any(|it| self.counts.of(it) > 0);
+        match (self.unfinished, failed) {
+            (1.., _) => WorkflowState::Running,
+            (0, false) => WorkflowState::Succeeded,
+            (0, true) if self.cancelled => WorkflowState::Cancelled,
+            (0, true) => WorkflowState::Failed,
+        }
+    }
+
+    /// Everything that is known of it. `epoch` is the wall time of tick 0.
+    #[must_use]
+    pub fn record(&self, epoch: Timestamp) -> WorkflowRecord {
+        let mut waited_for = vec![false; self.nodes.len()];
+        for dep in self.nodes.iter().flat_map(|node| &node.deps) {
+            waited_for[*dep as usize] = true;
+        }
+        let steps = self.nodes.iter().zip(waited_for).filter(|(node, _)| node.is_step());
+        WorkflowRecord {
+            id: self.id,
+            name: self.name.clone(),
+            state: self.state(),
+            submitted: wall(epoch, self.submitted).unwrap_or(epoch),
+            finished: wall(epoch, self.finished),
+            counts: self.counts,
+            steps: steps.map(|(node, waited_for)| step_record(node, !waited_for, epoch)).collect(),
+            critical_path: self.critical_path(),
+        }
+    }
+
+    /// The chain of dependencies whose steps together ran longest, in one pass by dependencies.
+    fn critical_path(&self) -> CriticalPath {
+        let mut longest = vec![(Duration::ZERO, None); self.nodes.len()];
+        let mut end = None;
+        for at in self.order.iter().map(|at| *at as usize) {
+            let node = &self.nodes[at];
+            let before = node.deps.iter().map(|dep| (longest[*dep as usize].0, Some(*dep))).max_by_key(|it| it.0);
+            let (before, via) = before.unwrap_or_default();
+            longest[at] = (before + run_time(node), via.filter(|via| self.nodes[*via as usize].is_step()));
+            let best = end.map_or(Duration::ZERO, |end: usize| longest[end].0);
+            if node.is_step() && (end.is_none() || longest[at].0 > best) {
+                end = Some(at);
+            }
+        }
+        let seconds = end.map_or(0.0, |end| longest[end].0.as_secs_f64());
+        let mut steps = Vec::new();
+        while let Some(at) = end {
+            steps.push(self.nodes[at].title());
+            end = longest[at].1.map(|via| via as usize);
+        }
+        steps.reverse();
+        CriticalPath { steps, seconds }
+    }
+}
+
+fn run_time(node: &Node) -> Duration {
+    match (node.is_step(), node.started, node.finished) {
+        (true, started, finished) if started != NEVER && finished != NEVER => finished.since(started),
+        _ => Duration::ZERO,
+    }
+}
+
+fn wall(epoch: Timestamp, tick: Tick) -> Option<Timestamp> {
+    (tick != NEVER).then(|| epoch.saturating_add(Duration::from_nanos(tick.0)).unwrap_or(Timestamp::MAX))
+}
+
+fn step_record(node: &Node, last: bool, epoch: Timestamp) -> StepRecord {
+    StepRecord {
+        name: node.name.clone(),
+        task: node.id,
+        last,
+        state: node.state,
+        attempts: node.attempts,
+        ready: wall(epoch, node.ready),
+        started: wall(epoch, node.started),
+        finished: wall(epoch, node.finished),
+        data: node.result.clone().filter(|_| node.keeps()),
+        data_dropped: node.dropped,
+        error: node.error.as_deref().cloned(),
+        instances: node.mapping.as_ref().map(|mapping| Instances {
+            total: mapping.total,
+            begun: mapping.next,
+            succeeded: mapping.succeeded,
+            failed: mapping.failed,
+        }),
+    }
+}

@@ -1,0 +1,240 @@
+//! The graph against a second, much shorter reading of its rules.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::workflow::{Condition, Enough, MapOver, OnFailure, Op, Reference, UpstreamKeys};
+
+/// A step as the test makes it up.
+#[derive(Clone, Debug)]
+struct Made {
+    deps: Vec<usize>,
+    rule: RunIf,
+    /// Its condition asks for the result of this dependency, and holds if that is this.
+    when: Option<(usize, bool)>,
+    /// Whether it succeeds if it runs, or how it does not.
+    end: End,
+}
+
+/// How a task ends in the abstract; a worker's death is one way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    Succeeds,
+    Fails,
+    TimesOut,
+    /// Its worker dies so often; three times is once too many.
+    WorkerDies(u8),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Made>> {
+    let rule = prop_oneof![
+        4 => Just(RunIf::AllSucceeded),
+        1 => Just(RunIf::AnySucceeded),
+        1 => Just(RunIf::AllDone),
+        1 => Just(RunIf::AnyFailed)
+    ];
+    let end = prop_oneof![
+        6 => Just(End::Succeeds),
+        1 => Just(End::Fails),
+        1 => Just(End::TimesOut),
+        2 => (1..4u8).prop_map(End::WorkerDies)
+    ];
+    let one = (proptest::collection::vec(any::<u16>(), 0..4), rule, any::<Option<bool>>(), end);
+    proptest::collection::vec(one, 1..24).prop_map(|raw| {
+        let make = |(at, (deps, rule, when, end)): (usize, (Vec<u16>, RunIf, Option<bool>, End))| {
+            let mut deps: Vec<usize> = deps.iter().filter(|_| at > 0).map(|it| usize::from(*it) % at.max(1)).collect();
+            deps.sort_unstable();
+            deps.dedup();
+            let when = when.and_then(|holds| deps.first().map(|dep| (*dep, holds)));
+            let rule = if deps.is_empty() { RunIf::AllSucceeded } else { rule };
+            Made { deps, rule, when, end }
+        };
+        raw.into_iter().enumerate().map(make).collect()
+    })
+}
+
+/// What becomes of each step, read off the rules in the order of the list, with no events at all.
+fn interpret(steps: &[Made]) -> Vec<StepState> {
+    let mut states: Vec<StepState> = Vec::new();
+    for step in steps {
+        let ends: Vec<StepState> = step.deps.iter().map(|dep| states[*dep]).collect();
+        let any = |state: StepState| ends.contains(&state);
+        let failed = ends.iter().any(|it| !matches!(it, StepState::Succeeded | StepState::Skipped));
+        let fails = if failed { StepState::DependencyFailed } else { StepState::Skipped };
+        let stays = match step.rule {
+            RunIf::AllSucceeded => ends.iter().any(|it| *it != StepState::Succeeded).then_some(fails),
+            RunIf::AnySucceeded => (!any(StepState::Succeeded)).then_some(fails),
+            RunIf::AnyFailed => (!failed).then_some(StepState::Skipped),
+            RunIf::AllDone => None,
+        };
+        let asked = step.when.map(|(dep, holds)| (states[dep] == StepState::Succeeded, holds));
+        states.push(match (stays, asked, step.end) {
+            (Some(state), ..) => state,
+            (None, Some((false, _)), _) => StepState::Failed,
+            (None, Some((true, false)), _) => StepState::Skipped,
+            (_, _, End::Succeeds | End::WorkerDies(..3)) => StepState::Succeeded,
+            (_, _, End::Fails) => StepState::Failed,
+            (_, _, End::TimesOut) => StepState::TimedOut,
+            (_, _, End::WorkerDies(_)) => StepState::Lost,
+        });
+    }
+    states
+}
+
+fn spec(made: &[Made], order: &[usize]) -> WorkflowSpec {
+    let name = |at: usize| format!("s{at}");
+    WorkflowSpec::of(order.iter().map(|at| {
+        let start = step(&name(*at)).run_if(made[*at].rule);
+        let start = match made[*at].when {
+            Some((dep, holds)) => start.when(Condition::test(Reference::to(name(dep)), Op::Eq, i32::from(!holds))),
+            None => start,
+        };
+        made[*at].deps.iter().fold(start, |it, dep| it.after(&*name(*dep)))
+    }))
+}
+
+fn error(kind: ErrorKind) -> Box<TaskError> {
+    Box::new(TaskError::new(kind, "no"))
+}
+
+/// Lets one running task go on: it starts, its worker dies under it and it starts again, or it ends.
+fn go_on(run: &mut Run, made: &[Made], deaths: &mut [u8], choice: usize) {
+    let choice = choice % run.running.len();
+    let (name, place, _) = run.running[choice].clone();
+    let at: usize = name[1..].parse().expect("a number");
+    run.graph.started(place, run.now);
+    if let End::WorkerDies(times) = made[at].end
+        && deaths[at] < times.min(2)
+    {
+        deaths[at] += 1;
+        return;
+    }
+    let outcome = match made[at].end {
+        End::Succeeds | End::WorkerDies(..3) => ok(json!(0)),
+        End::Fails => failed("no"),
+        End::TimesOut => Outcome::TimedOut(error(ErrorKind::Timeout)),
+        End::WorkerDies(_) => Outcome::Lost(error(ErrorKind::WorkerLost)),
+    };
+    run.end(&name, outcome);
+    // What comes late changes nothing (L3).
+    run.graph.ended(place, failed("late").into(), run.now);
+    run.act();
+}
+
+fn check_finished(run: &Run) -> Result<(), TestCaseError> {
+    let record = run.record();
+    prop_assert!(run.graph.is_finished() && record.finished.is_some());
+    prop_assert!(record.steps.iter().all(|step| step.state.is_final()));
+    for state in StepState::ALL {
+        let counted = record.steps.iter().filter(|step| step.state == state).count();
+        prop_assert_eq!(record.counts.of(state), counted);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn l1_every_step_ends_once_and_as_the_rules_say_whatever_the_order_of_events(
+        made in steps(), shuffle in any::<u64>(), choices in proptest::collection::vec(any::<u16>(), 200)
+    ) {
+        let mut order: Vec<usize> = (0..made.len()).collect();
+        order.sort_by_key(|at| (*at as u64).wrapping_add(1).wrapping_mul(shuffle | 1));
+        let mut run = Run::of(spec(&made, &order));
+        let mut deaths = vec![0; made.len()];
+        let mut choices = choices.into_iter().cycle();
+        while !run.running.is_empty() {
+            go_on(&mut run, &made, &mut deaths, usize::from(choices.next().unwrap_or_default()));
+        }
+        check_finished(&run)?;
+        for (at, state) in interpret(&made).into_iter().enumerate() {
+            prop_assert_eq!(run.state(&format!("s{at}")), state, "s{}", at);
+        }
+    }
+
+    /// With a rule that stops, and with a cancellation in the middle: what began before is as the
+    /// rules say, the rest is cancelled or fails, and nothing begins after.
+    #[test]
+    fn l1_every_step_ends_once_when_the_workflow_is_stopped_in_the_middle(
+        made in steps(), rule in prop_oneof![Just(OnFailure::Stop), Just(OnFailure::StopRunning)],
+        cancel_after in proptest::option::of(0..20usize), choices in proptest::collection::vec(any::<u16>(), 200)
+    ) {
+        let order: Vec<usize> = (0..made.len()).collect();
+        let mut run = Run::of(WorkflowSpec { on_failure: rule, ..spec(&made, &order) });
+        let mut deaths = vec![0; made.len()];
+        let mut choices = choices.into_iter().cycle();
+        let mut stopped = false;
+        let free = interpret(&made);
+        for round in 0.. {
+            if Some(round) == cancel_after {
+                run.graph.cancel(run.now);
+                run.act();
+                stopped = true;
+            }
+            if run.running.is_empty() {
+                break;
+            }
+            let before = run.running.len();
+            let choice = usize::from(choices.next().unwrap_or_default());
+            let chosen = run.running[choice % before].0.clone();
+            if run.told_to_end.contains(&chosen) {
+                run.end(&chosen, cancelled());
+            } else {
+                go_on(&mut run, &made, &mut deaths, choice);
+            }
+            prop_assert!(!stopped || run.running.len() <= before, "something began after the end");
+            stopped |= run.record().steps.iter().any(|step| {
+                step.state.is_failure() && !matches!(step.state, StepState::DependencyFailed)
+            });
+        }
+        check_finished(&run)?;
+        for (at, free) in free.into_iter().enumerate() {
+            let state = run.state(&format!("s{at}"));
+            let allowed = state == free || matches!(state, StepState::Cancelled | StepState::DependencyFailed);
+            prop_assert!(allowed, "s{} is {} and would be {}", at, state, free);
+        }
+    }
+}
+
+proptest! {
+    /// A mapped step, whatever its instances do and in whatever order: never too many at one time,
+    /// an end that follows from the rule, and results in the order of the list.
+    #[test]
+    fn a_mapped_step_keeps_its_bound_and_its_rule(
+        ends in proptest::collection::vec(any::<bool>(), 0..30), least in 0..12usize, parallel in 1..6u32,
+        choices in proptest::collection::vec(any::<u16>(), 60)
+    ) {
+        let enough = match least {
+            0 => Enough::All,
+            1 => Enough::Any,
+            least => Enough::AtLeast(least),
+        };
+        let needed = if least == 0 { ends.len() } else { least };
+        let map = MapOver { max_parallel: Some(parallel), enough, ..MapOver::new(Reference::to("list")) };
+        let spec = WorkflowSpec::of([step("list"), step("each").map_over(map), step("sum").after("each")]);
+        let mut run = Run::of(WorkflowSpec { upstream: UpstreamKeys::Names, ..spec });
+        run.end("list", ok(json!(ends)));
+        let mut choices = choices.into_iter().cycle();
+        while run.running.iter().any(|it| it.0.starts_with("each")) {
+            prop_assert!(run.running.len() <= parallel as usize);
+            let chosen = usize::from(choices.next().unwrap_or_default()) % run.running.len();
+            let (name, place, params) = run.running[chosen].clone();
+            let index = place.instance.expect("an instance") as usize;
+            prop_assert_eq!((&params["item"], &params["item_index"]), (&json!(ends[index]), &json!(index)));
+            let outcome = match ends[index] {
+                _ if run.told_to_end.contains(&name) => cancelled(),
+                true => ok(json!(index)),
+                false => failed("no"),
+            };
+            run.end(&name, outcome);
+        }
+        let succeeds = ends.iter().filter(|end| **end).count() >= needed;
+        prop_assert_eq!(run.state("each") == StepState::Succeeded, succeeds);
+        prop_assert_eq!(run.state("sum") == StepState::DependencyFailed, !succeeds);
+        if succeeds {
+            let expected = ends.iter().enumerate().map(|(at, end)| if *end { json!(at) } else { Value::Null });
+            prop_assert_eq!(&run.params("sum")["upstream_results"]["each"], &expected.collect::<Value>());
+        }
+    }
+}

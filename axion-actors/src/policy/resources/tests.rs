@@ -1,0 +1,214 @@
+//! The gate by itself.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::workflow::{Capacity, Concurrency, Fixed, Memory, Needs, Rate};
+use crate::model::{PoolKind, Tick};
+
+fn percent(number: f64) -> Fixed {
+    Fixed::new(number).expect("a percentage")
+}
+
+fn needs(slots: u32, cpu: f64, memory: f64) -> Needs {
+    Needs { slots, cpu: percent(cpu), memory: (memory > 0.0).then(|| Memory::Percent(percent(memory))) }
+}
+
+fn capacity(processes: u32, cpu: f64, memory: f64) -> Capacity {
+    Capacity {
+        processes: Some(processes),
+        threads: Some(2),
+        cpu: Some(percent(cpu)),
+        memory: Some(Memory::Percent(percent(memory))),
+        machine_memory: None,
+    }
+}
+
+fn enter<T: std::fmt::Debug>(gate: &mut Gate<T>, what: T, needs: Needs) {
+    gate.wait(what, PoolKind::Cpu, &needs, None, None).expect("can be met");
+}
+
+#[test]
+fn c3_2_what_can_never_be_met_is_refused_with_what_is_missing() {
+    let session = capacity(2, 10.0, 25.0);
+    let words = |pool, needs| shortfall(&session, pool, &needs).map(|it| it.to_string());
+    assert_eq!(words(PoolKind::Cpu, needs(3, 0.0, 0.0)).as_deref(), Some("short of 1 process"));
+    assert_eq!(words(PoolKind::Io, needs(4, 0.0, 0.0)).as_deref(), Some("short of 2 threads"));
+    assert_eq!(words(PoolKind::Cpu, needs(1, 12.6, 34.7)).as_deref(), Some("short of 2.6 % CPU and 9.7 % memory"));
+    let all = words(PoolKind::Cpu, needs(3, 12.6, 34.7));
+    assert_eq!(all.as_deref(), Some("short of 1 process, 2.6 % CPU and 9.7 % memory"));
+    assert_eq!(words(PoolKind::Cpu, needs(2, 10.0, 25.0)), None);
+    let (what, _) = Gate::new(session)
+        .wait("p3", PoolKind::Cpu, &needs(3, 0.0, 0.0), None, None)
+        .expect_err("three of two processes");
+    assert_eq!(what, "p3");
+}
+
+#[test]
+fn c3_4_limits_hold_only_among_what_runs_at_the_same_time() {
+    let mut gate = Gate::new(capacity(9, 100.0, 100.0));
+    enter(&mut gate, 1, needs(1, 60.5, 0.0));
+    enter(&mut gate, 2, needs(1, 60.5, 0.0));
+    let (first, ticket) = gate.open(Tick(0)).pop().expect("one runs");
+    assert_eq!((first, gate.len()), (1, 1));
+    gate.give_back(ticket);
+    assert_eq!(gate.open(Tick(0)).pop().map(|(second, _)| second), Some(2));
+
+    let mut gate = Gate::new(capacity(9, 100.0, 100.0));
+    enter(&mut gate, 1, needs(1, 50.0, 0.0));
+    enter(&mut gate, 2, needs(1, 50.0, 0.0));
+    assert_eq!(gate.open(Tick(0)).len(), 2);
+}
+
+#[test]
+fn memory_in_bytes_counts_against_per_cent_where_the_machine_is_known() {
+    let machine =
+        Capacity { memory: Some(Memory::Percent(percent(50.0))), machine_memory: Some(1000), ..Capacity::default() };
+    let needs = |bytes| Needs { memory: Some(Memory::Bytes(bytes)), ..Needs::default() };
+    assert_eq!(shortfall(&machine, PoolKind::Cpu, &needs(500)), None);
+    let missing = shortfall(&machine, PoolKind::Cpu, &needs(501)).expect("too much");
+    assert_eq!(missing.to_string(), "short of 0.1 % memory");
+    let bytes = Capacity { memory: Some(Memory::Bytes(400)), ..machine };
+    let missing = shortfall(&bytes, PoolKind::Cpu, &self::needs(1, 0.0, 50.0)).expect("too much");
+    assert_eq!(missing.to_string(), "short of 100 bytes of memory");
+}
+
+#[test]
+fn l12_what_fits_starts_in_the_order_in_which_it_came() {
+    let mut gate = Gate::new(capacity(9, 100.0, 100.0));
+    for (number, cpu) in [(1, 1.0), (2, 1.0), (3, 2.0), (4, 1.0), (5, 2.0)] {
+        enter(&mut gate, number, needs(1, cpu, 0.0));
+    }
+    let order: Vec<i32> = gate.open(Tick(0)).into_iter().map(|(number, _)| number).collect();
+    assert_eq!(order, [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn a_large_need_is_overtaken_so_often_and_not_once_more() {
+    let mut gate = Gate::new(capacity(2, 100.0, 100.0));
+    enter(&mut gate, 0, needs(1, 0.0, 0.0));
+    let (_, mut running) = gate.open(Tick(0)).pop().expect("runs");
+    enter(&mut gate, 1_000, needs(2, 0.0, 0.0));
+    let mut overtook = 0;
+    for small in 1.. {
+        enter(&mut gate, small, needs(1, 0.0, 0.0));
+        let mut through = gate.open(Tick(0));
+        let Some((_, next)) = through.pop() else { break };
+        overtook += 1;
+        gate.give_back(std::mem::replace(&mut running, next));
+    }
+    assert_eq!(overtook, PATIENCE);
+    gate.give_back(running);
+    assert_eq!(gate.open(Tick(0)).first().map(|(what, _)| *what), Some(1_000));
+}
+
+#[test]
+fn what_uses_nothing_of_what_is_held_passes() {
+    let mut gate = Gate::new(capacity(1, 100.0, 100.0));
+    enter(&mut gate, "runs", needs(1, 0.0, 0.0));
+    let _running = gate.open(Tick(0));
+    enter(&mut gate, "waits", needs(1, 0.0, 5.0));
+    for _ in 0..3 * PATIENCE {
+        gate.wait("thread", PoolKind::Io, &needs(1, 0.0, 0.0), None, None).expect("can be met");
+        for (_, ticket) in gate.open(Tick(0)) {
+            gate.give_back(ticket);
+        }
+    }
+    assert_eq!(gate.len(), 1);
+}
+
+#[test]
+fn at_most_so_many_run_with_one_key() {
+    let mut gate = Gate::new(Capacity::default());
+    let limit = Concurrency { key: "api.example".into(), max: 2 };
+    for number in 0..5 {
+        gate.wait(number, PoolKind::Io, &Needs::default(), Some(&limit), None).expect("can be met");
+    }
+    gate.wait(9, PoolKind::Io, &Needs::default(), None, None).expect("can be met");
+    let mut through = gate.open(Tick(0));
+    assert_eq!(through.iter().map(|(what, _)| *what).collect::<Vec<_>>(), [0, 1, 9]);
+    gate.give_back(through.remove(0).1);
+    assert_eq!(gate.open(Tick(0)).iter().map(|(what, _)| *what).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
+fn so_many_start_in_a_time_with_one_key() {
+    let mut gate = Gate::new(Capacity::default());
+    let rate = Rate { burst: 3, ..Rate::per_second("api", 10) };
+    for number in 0..6 {
+        gate.wait(number, PoolKind::Io, &Needs::default(), None, Some(&rate)).expect("can be met");
+    }
+    let at = |millis: u64| Tick::default().after(Duration::from_millis(millis));
+    assert_eq!(gate.open(at(1000)).len(), 3);
+    assert_eq!(gate.next(), Some(at(1100)));
+    assert_eq!(gate.open(at(1099)).len(), 0);
+    assert_eq!(gate.open(at(1100)).len(), 1);
+    assert_eq!(gate.open(at(1350)).len(), 2);
+    assert_eq!((gate.next(), gate.is_empty()), (None, true));
+}
+
+#[test]
+fn what_is_cancelled_leaves_the_line_and_the_next_moves_up() {
+    let mut gate = Gate::new(capacity(1, 100.0, 100.0));
+    for number in 0..4 {
+        enter(&mut gate, number, needs(1, 0.0, 0.0));
+    }
+    let running = gate.open(Tick(0));
+    assert_eq!(gate.remove(|number| *number % 2 == 1), [1, 3]);
+    assert!(gate.open(Tick(0)).is_empty());
+    running.into_iter().for_each(|(_, ticket)| gate.give_back(ticket));
+    assert_eq!(gate.open(Tick(0)).first().map(|(number, _)| *number), Some(2));
+    assert_eq!(gate.remove(|_| true), Vec::<i32>::new());
+}
+
+proptest! {
+    /// Whatever comes and goes: nothing is ever used beyond what there is, nobody is overtaken more
+    /// than the rule allows by those who came later and use the same, and in the end all have run.
+    #[test]
+    fn nothing_exceeds_its_limit_and_nobody_starves(
+        tasks in proptest::collection::vec((1..=4u32, 0..=100u64, 0..=100u64, 0..4u8), 1..120),
+        choices in proptest::collection::vec(any::<u16>(), 400)
+    ) {
+        let whole = capacity(4, 100.0, 100.0);
+        let limit = Concurrency { key: "k".into(), max: 2 };
+        let mut gate = Gate::new(whole);
+        let mut running: Vec<(usize, Ticket)> = Vec::new();
+        let (mut arrived, mut started) = (0, vec![None; tasks.len()]);
+        let mut starts = Vec::new();
+        let mut choices = choices.into_iter().cycle();
+        for round in 0..10_000 {
+            prop_assert!(round < 9_999, "somebody waits for ever");
+            let choice = usize::from(choices.next().unwrap_or_default());
+            if arrived < tasks.len() && (choice % 3 > 0 || running.is_empty()) {
+                let (slots, cpu, memory, key) = tasks[arrived];
+                #[expect(clippy::cast_precision_loss, reason = "small")]
+                let needs = needs(slots, cpu as f64, memory as f64);
+                let limit = (key == 0).then_some(&limit);
+                gate.wait(arrived, PoolKind::Cpu, &needs, limit, None).map_err(|_| ()).expect("can be met");
+                arrived += 1;
+            } else if !running.is_empty() {
+                let (_, ticket) = running.swap_remove(choice % running.len());
+                gate.give_back(ticket);
+            } else if arrived == tasks.len() && gate.is_empty() {
+                break;
+            }
+            for (what, ticket) in gate.open(Tick(round)) {
+                started[what] = Some(starts.len());
+                starts.push((what, arrived));
+                running.push((what, ticket));
+            }
+            let used = |of: fn(&(u32, u64, u64, u8)) -> u64| running.iter().map(|(it, _)| of(&tasks[*it])).sum::<u64>();
+            prop_assert!(used(|it| it.0.into()) <= 4 && used(|it| it.1) <= 100 && used(|it| it.2) <= 100);
+            prop_assert!(used(|it| u64::from(it.3 == 0)) <= 2);
+        }
+        for (what, started) in started.iter().enumerate() {
+            let started = started.expect("all have run");
+            // Those of its own class came before it one by one; each of them may be overtaken too.
+            let same = tasks[..what].iter().filter(|it| **it == tasks[what] || it.3 == 0).count() as u64;
+            let overtook = starts[..started].iter().filter(|(other, _)| *other > what).count() as u64;
+            prop_assert!(overtook <= PATIENCE * (same + 1), "{what} was overtaken {overtook} times");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What is sent ahead and asked back.
+
+use super::*;
+use crate::model::WorkName;
+
+fn io(index: u32) -> WorkerRef {
+    WorkerRef { id: WorkerId { pool: PoolKind::Io, index }, generation: Generation(1) }
+}
+
+fn submit_io(scheduler: &mut Scheduler, script: &str, count: usize, now: Tick) -> Vec<TaskId> {
+    let tasks = (0..count).map(|_| Task::script(script).on(PoolKind::Io));
+    let ids = tasks.map(|task| (task.id(), scheduler.submit(task, now).expect("new")).0).collect();
+    scheduler.place(PoolKind::Io, now);
+    ids
+}
+
+fn revokes(actions: &[Action]) -> Vec<(WorkerRef, Vec<Seq>)> {
+    let revokes = actions.iter().filter_map(|action| match action {
+        Action::Revoke { worker, seqs } => Some((*worker, seqs.clone())),
+        _ => None,
+    });
+    revokes.collect()
+}
+
+#[test]
+fn l10_a_worker_that_gives_nothing_back_is_not_asked_again_until_it_has_ended_something() {
+    let mut scheduler = scheduler();
+    scheduler.joined(worker(0, 1), slots(1), Tick(0));
+    submit(&mut scheduler, 1, Tick(0));
+    scheduler.reported(worker(0, 1), vec![done(Seq(1), MS / 20)], Tick(0));
+    submit(&mut scheduler, 40, Tick(0));
+    scheduler.take_actions();
+    scheduler.joined(worker(1, 1), slots(1), after(1));
+    assert_eq!(revokes(&scheduler.take_actions()).len(), 1, "an idle worker steals");
+    // It had read them all: what the engine takes for sent ahead has begun there.
+    for now in 2..10 {
+        scheduler.reported(worker(0, 1), vec![Report::Revoked { seqs: Vec::new() }], after(now));
+        scheduler.place(PoolKind::Cpu, after(now));
+        assert_eq!(revokes(&scheduler.take_actions()), [], "it has just been asked");
+    }
+    scheduler.reported(worker(0, 1), vec![done(Seq(2), MS / 20)], after(10));
+    assert_eq!(revokes(&scheduler.take_actions()).len(), 1, "now it may have something again");
+}
+
+#[test]
+fn what_waits_behind_long_tasks_is_taken_back_after_20_ms_whatever_coroutines_do_beside_them() {
+    let mut scheduler = scheduler();
+    scheduler.durations.learn(WorkKey::Script(&ScriptPath::new("/async.py".as_ref())), true);
+    scheduler.joined(io(0), Capacity { slots: 2, coroutines: 3 }, Tick(0));
+    submit_io(&mut scheduler, "/plain.py", 1, Tick(0));
+    scheduler.reported(io(0), vec![done(Seq(1), MS / 10)], Tick(0));
+    submit_io(&mut scheduler, "/plain.py", 4, after(1));
+    assert_eq!(scheduler.sent_to(io(0)).len(), 4, "two run, two are sent ahead");
+    let mut seq = 5;
+    for now in 2..21 {
+        submit_io(&mut scheduler, "/async.py", 1, after(now));
+        seq += 1;
+        scheduler.reported(io(0), vec![done(Seq(seq), MS / 2)], after(now));
+        scheduler.tick(after(now));
+    }
+    assert_eq!(revokes(&scheduler.take_actions()), [], "not yet");
+    scheduler.tick(after(21));
+    assert_eq!(revokes(&scheduler.take_actions()), [(io(0), vec![Seq(4), Seq(5)])]);
+    scheduler.reported(io(0), vec![Report::Revoked { seqs: vec![Seq(4), Seq(5)] }], after(22));
+    submit_io(&mut scheduler, "/async.py", 1, after(22));
+    scheduler.reported(io(0), vec![done(Seq(25), MS / 2)], after(23));
+    assert_eq!(scheduler.sent_to(io(0)).len(), 2, "a coroutine's end does not make the long ones short");
+}
+
+#[test]
+fn coroutines_that_turn_out_to_be_plain_are_taken_back_where_they_have_not_begun() {
+    let mut scheduler = scheduler();
+    let script = ScriptPath::new("/async.py".as_ref());
+    scheduler.durations.learn(WorkKey::Script(&script), true);
+    scheduler.joined(io(0), Capacity { slots: 2, coroutines: 9 }, Tick(0));
+    submit_io(&mut scheduler, "/async.py", 5, Tick(0));
+    submit_io(&mut scheduler, "/other.py", 1, Tick(0));
+    scheduler.take_actions();
+    // The script has changed: two of its tasks are in threads, three wait for one, and the clocks of all run.
+    scheduler.reported(io(0), vec![Report::Learned { work: WorkName::Script(script), coroutine: false }], after(1));
+    let all = (1..=5).map(Seq).collect();
+    assert_eq!(revokes(&scheduler.take_actions()), [(io(0), all)], "the child knows which have begun");
+    scheduler.reported(io(0), vec![Report::Revoked { seqs: [3, 4, 5].map(Seq).into() }], after(2));
+    let left: Vec<u64> = scheduler.sent_to(io(0)).iter().map(|(_, seq)| seq.0).collect();
+    assert_eq!(left, [1, 2, 6, 7], "one of them comes into the free slot, as a plain task");
+}

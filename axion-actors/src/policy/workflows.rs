@@ -1,0 +1,427 @@
+//! All workflows in flight: the WorkflowManager without its mailbox.
+//!
+//! Each workflow is a [`Graph`]. What a graph wants to run passes the gate of its workflow, if that has
+//! limits, and then the engine's, if the step shares a key with others or needs more than a slot. What
+//! is through is submitted like any task.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::graph::{Action as GraphAction, Ended, Graph, GraphError, Known, Outside, Params, Place};
+use super::resources::{Gate, Ticket};
+use super::task_table::Keep;
+use crate::model::workflow::{Capacity, Needs, Rules, Step, StepState, WorkflowId, WorkflowRecord, WorkflowSpec};
+use crate::model::{ErrorKind, Outcome, PoolKind, Task, TaskError, TaskId, Tick};
+
+/// A step of a workflow, or one instance of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StepRef {
+    /// The workflow.
+    pub workflow: WorkflowId,
+    /// Where in it.
+    pub place: Place,
+}
+
+/// What should happen.
+#[derive(Debug)]
+pub enum Action {
+    /// Run this task, with these parameters instead of its own.
+    Submit {
+        /// For whom.
+        step: StepRef,
+        /// The task.
+        task: Task,
+        /// Its parameters.
+        params: Params,
+    },
+    /// End this task as soon as possible; it has been submitted.
+    Cancel {
+        /// Which.
+        step: StepRef,
+        /// Its id.
+        task: TaskId,
+    },
+    /// Tell who watches that a step is in another state.
+    Changed {
+        /// Of this workflow.
+        workflow: WorkflowId,
+        /// The step's number.
+        step: u32,
+        /// Its state.
+        state: StepState,
+    },
+    /// Every step of this workflow has ended: [take](Workflows::take) it.
+    Finished(WorkflowId),
+}
+
+/// What waits at a gate.
+#[derive(Debug)]
+struct Waiting {
+    step: StepRef,
+    task: Task,
+    params: Params,
+    /// Its workflow's ticket, once it has that.
+    ticket: Option<Ticket>,
+}
+
+/// What was submitted and has not ended.
+#[derive(Debug)]
+struct Sent {
+    task: TaskId,
+    /// Of its workflow's gate and of the engine's.
+    tickets: [Option<Ticket>; 2],
+}
+
+#[derive(Debug)]
+struct Flow {
+    graph: Graph,
+    /// If the workflow has limits of its own.
+    gate: Option<Gate<Waiting>>,
+    sent: FxHashMap<Place, Sent>,
+}
+
+/// The workflows that have not ended.
+#[derive(Debug)]
+pub struct Workflows {
+    flows: FxHashMap<WorkflowId, Flow>,
+    /// For steps that share a key or need more than one slot.
+    gate: Gate<Waiting>,
+    capacity: Capacity,
+    actions: Vec<Action>,
+}
+
+impl Workflows {
+    /// No workflows, in an engine that has so much for what runs at one time.
+    #[must_use]
+    pub fn new(capacity: Capacity) -> Self {
+        Self { flows: FxHashMap::default(), gate: Gate::new(capacity), capacity, actions: Vec::new() }
+    }
+
+    /// Checks a workflow and begins it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it; nothing of it is kept then.
+    pub fn submit(
+        &mut self,
+        id: WorkflowId,
+        spec: WorkflowSpec,
+        known: &dyn Fn(TaskId) -> Known,
+        now: Tick,
+    ) -> Result<(), Vec<GraphError>> {
+        let graph = Graph::check(id, spec, &Outside { known, capacity: &self.capacity }, now)?;
+        let limited = *graph.capacity() != Capacity::default();
+        let gate = limited.then(|| Gate::new(*graph.capacity()));
+        self.flows.insert(id, Flow { graph, gate, sent: FxHashMap::default() });
+        self.advance(id, now, |graph| graph.start(now));
+        Ok(())
+    }
+
+    /// The tasks outside a workflow that its steps still wait for.
+    #[must_use]
+    pub fn externals(&self, id: WorkflowId) -> Vec<TaskId> {
+        self.flows.get(&id).map(|flow| flow.graph.externals().collect()).unwrap_or_default()
+    }
+
+    /// A workflow in flight.
+    #[must_use]
+    pub fn graph(&self, id: WorkflowId) -> Option<&Graph> {
+        self.flows.get(&id).map(|flow| &flow.graph)
+    }
+
+    /// How many are in flight.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.flows.is_empty()
+    }
+
+    /// An attempt of a step has started.
+    pub fn started(&mut self, step: StepRef, now: Tick) {
+        self.advance(step.workflow, now, |graph| graph.started(step.place, now));
+    }
+
+    /// What was submitted for a step has ended. One that has ended already, or of a workflow that has, changes
+    /// nothing (L3).
+    pub fn ended(&mut self, step: StepRef, ended: Ended, now: Tick) {
+        if self.has_ended(step) {
+            self.advance(step.workflow, now, |graph| graph.ended(step.place, ended, now));
+        }
+    }
+
+    /// Whether the step's result may name further steps.
+    #[must_use]
+    pub fn is_dynamic(&self, step: StepRef) -> bool {
+        let rules = self.flows.get(&step.workflow).and_then(|flow| flow.graph.rules_of(step.place));
+        rules.is_some_and(|rules| rules.dynamic && rules.map_over.is_none())
+    }
+
+    /// A dynamic step succeeded, and its result names these steps, or is wrong.
+    pub fn ended_with(
+        &mut self,
+        step: StepRef,
+        ended: Ended,
+        steps: Result<Vec<Step>, Vec<String>>,
+        known: &dyn Fn(TaskId) -> Known,
+        now: Tick,
+    ) {
+        if !self.has_ended(step) {
+            return;
+        }
+        let capacity = self.capacity;
+        self.advance(step.workflow, now, |graph| {
+            let added = steps.and_then(|steps| {
+                let outside = Outside { known, capacity: &capacity };
+                let added = graph.add_below(step.place, steps, &outside, now);
+                added.map_err(|problems| problems.iter().map(ToString::to_string).collect())
+            });
+            match added {
+                Ok(()) => graph.ended(step.place, ended, now),
+                Err(problems) => graph.not_added(step.place, problems, &ended, now),
+            }
+        });
+    }
+
+    /// Gives back what a step used; false if it was not submitted.
+    fn has_ended(&mut self, step: StepRef) -> bool {
+        let Some(flow) = self.flows.get_mut(&step.workflow) else { return false };
+        let Some(Sent { tickets: [own, shared], .. }) = flow.sent.remove(&step.place) else { return false };
+        if let (Some(gate), Some(ticket)) = (&mut flow.gate, own) {
+            gate.give_back(ticket);
+        }
+        if let Some(ticket) = shared {
+            self.gate.give_back(ticket);
+        }
+        true
+    }
+
+    /// A task outside a workflow has ended, for which its steps waited.
+    pub fn external_ended(&mut self, id: WorkflowId, task: TaskId, outcome: Outcome, now: Tick) {
+        self.advance(id, now, |graph| graph.external_ended(task, outcome, now));
+    }
+
+    /// Ends a workflow: what has not been submitted never will be. Returns whether there is one.
+    pub fn cancel(&mut self, id: WorkflowId, now: Tick) -> bool {
+        let is_there = self.flows.contains_key(&id);
+        self.advance(id, now, |graph| graph.cancel(now));
+        is_there
+    }
+
+    /// Ends all of them.
+    pub fn cancel_all(&mut self, now: Tick) {
+        let ids: Vec<WorkflowId> = self.flows.keys().copied().collect();
+        for id in ids {
+            self.cancel(id, now);
+        }
+    }
+
+    /// Lets through what a rate has held up.
+    pub fn tick(&mut self, now: Tick) {
+        self.open(None, now);
+    }
+
+    /// When [`tick`](Self::tick) has something to do.
+    #[must_use]
+    pub fn next_tick(&self) -> Option<Tick> {
+        self.gate.next()
+    }
+
+    /// Takes what should happen, in order.
+    pub fn take_actions(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.actions)
+    }
+
+    /// Takes a workflow that has ended out.
+    pub fn take(&mut self, id: WorkflowId) -> Option<Graph> {
+        self.flows.remove(&id).map(|flow| flow.graph)
+    }
+
+    /// Tells a graph of an event, and does what comes of it.
+    fn advance(&mut self, id: WorkflowId, now: Tick, event: impl FnOnce(&mut Graph)) {
+        let Some(flow) = self.flows.get_mut(&id) else { return };
+        event(&mut flow.graph);
+        let mut removed = Vec::new();
+        for action in flow.graph.take_actions() {
+            match action {
+                GraphAction::Submit { place, task, params } => {
+                    let step = StepRef { workflow: id, place };
+                    let waiting = Waiting { step, task, params, ticket: None };
+                    if let Err(problem) = admit(flow, &mut self.gate, &mut self.actions, waiting) {
+                        removed.push((step, problem));
+                    }
+                }
+                GraphAction::Cancel(place) => match flow.sent.get(&place) {
+                    Some(sent) => {
+                        let step = StepRef { workflow: id, place };
+                        self.actions.push(Action::Cancel { step, task: sent.task });
+                    }
+                    // It waits at a gate, from which all such are taken below.
+                    None => removed.push((StepRef { workflow: id, place }, cancelled())),
+                },
+                GraphAction::Changed { step, state } => {
+                    self.actions.push(Action::Changed { workflow: id, step, state });
+                }
+                GraphAction::Finished => self.actions.push(Action::Finished(id)),
+            }
+        }
+        if !removed.is_empty() {
+            self.turn_away(id, removed, now);
+        }
+        self.open(Some(id), now);
+    }
+
+    /// Takes steps out of the gates and ends them.
+    fn turn_away(&mut self, id: WorkflowId, steps: Vec<(StepRef, Outcome)>, now: Tick) {
+        let Some(flow) = self.flows.get_mut(&id) else { return };
+        let gone: std::collections::HashSet<StepRef> = steps.iter().map(|(step, _)| *step).collect();
+        if let Some(gate) = &mut flow.gate {
+            gate.remove(|waiting| gone.contains(&waiting.step));
+        }
+        for waiting in self.gate.remove(|waiting| gone.contains(&waiting.step)) {
+            if let (Some(gate), Some(ticket)) = (&mut flow.gate, waiting.ticket) {
+                gate.give_back(ticket);
+            }
+        }
+        for (step, outcome) in steps {
+            self.advance(id, now, |graph| graph.ended(step.place, outcome.into(), now));
+        }
+    }
+
+    /// Lets through the engine's gate and that of a workflow what fits.
+    fn open(&mut self, changed: Option<WorkflowId>, now: Tick) {
+        let mut refused = Vec::new();
+        let changed = changed.and_then(|id| self.flows.get_mut(&id));
+        if let Some(Flow { graph, gate: Some(gate), sent }) = changed {
+            for (mut waiting, ticket) in gate.open(now) {
+                waiting.ticket = Some(ticket);
+                if let Err(turned_away) = share(graph, sent, &mut self.gate, &mut self.actions, waiting) {
+                    let (waiting, problem) = *turned_away;
+                    refused.push((waiting.step, problem));
+                    if let Some(ticket) = waiting.ticket {
+                        gate.give_back(ticket);
+                    }
+                }
+            }
+        }
+        for (waiting, ticket) in self.gate.open(now) {
+            if let Some(flow) = self.flows.get_mut(&waiting.step.workflow) {
+                submit(&mut flow.sent, &mut self.actions, waiting, Some(ticket));
+            } else {
+                self.gate.give_back(ticket);
+            }
+        }
+        for (step, problem) in refused {
+            self.turn_away(step.workflow, vec![(step, problem)], now);
+        }
+    }
+}
+
+/// Records of workflows that have ended, within bounds (L9): the oldest go first.
+#[derive(Debug)]
+pub struct Kept {
+    records: FxHashMap<WorkflowId, Arc<WorkflowRecord>>,
+    order: VecDeque<(WorkflowId, usize, Tick)>,
+    bytes: usize,
+    keep: Keep,
+}
+
+impl Kept {
+    /// No records, to be kept within these bounds.
+    #[must_use]
+    pub fn new(keep: Keep) -> Self {
+        Self { records: FxHashMap::default(), order: VecDeque::new(), bytes: 0, keep }
+    }
+
+    /// Keeps one more.
+    pub fn push(&mut self, record: Arc<WorkflowRecord>, now: Tick) {
+        let (id, weight) = (record.id, record.weight());
+        self.records.insert(id, record);
+        self.order.push_back((id, weight, now));
+        self.bytes += weight;
+        while self.order.len() > self.keep.count || self.bytes > self.keep.bytes {
+            self.drop_oldest();
+        }
+        self.drop_old(now);
+    }
+
+    /// One of them, if it is still there.
+    pub fn get(&mut self, id: WorkflowId, now: Tick) -> Option<Arc<WorkflowRecord>> {
+        self.drop_old(now);
+        self.records.get(&id).cloned()
+    }
+
+    fn drop_old(&mut self, now: Tick) {
+        let Some(age) = self.keep.age else { return };
+        while self.order.front().is_some_and(|(_, _, at)| at.after(age) <= now) {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some((id, weight, _)) = self.order.pop_front() {
+            self.records.remove(&id);
+            self.bytes -= weight;
+        }
+    }
+}
+
+/// Brings a step to its workflow's gate, or past it.
+fn admit(
+    flow: &mut Flow,
+    shared: &mut Gate<Waiting>,
+    actions: &mut Vec<Action>,
+    waiting: Waiting,
+) -> Result<(), Outcome> {
+    let Some(gate) = &mut flow.gate else {
+        return share(&flow.graph, &mut flow.sent, shared, actions, waiting).map_err(|refused| refused.1);
+    };
+    let (pool, needs) = (waiting.task.pool(), needs_of(&flow.graph, waiting.step.place));
+    gate.wait(waiting, pool, &needs, None, None).map_err(|(_, shortfall)| impossible(shortfall))
+}
+
+/// Brings a step that its workflow lets run to the engine's gate, or past it.
+fn share(
+    graph: &Graph,
+    sent: &mut FxHashMap<Place, Sent>,
+    gate: &mut Gate<Waiting>,
+    actions: &mut Vec<Action>,
+    waiting: Waiting,
+) -> Result<(), Box<(Waiting, Outcome)>> {
+    let special =
+        |rules: &&Rules| rules.concurrency.is_some() || rules.rate.is_some() || rules.needs != Needs::default();
+    let Some(rules) = graph.rules_of(waiting.step.place).filter(special) else {
+        submit(sent, actions, waiting, None);
+        return Ok(());
+    };
+    let pool: PoolKind = waiting.task.pool();
+    let line = gate.wait(waiting, pool, &rules.needs, rules.concurrency.as_ref(), rules.rate.as_ref());
+    line.map_err(|(waiting, shortfall)| Box::new((waiting, impossible(shortfall))))
+}
+
+fn submit(sent: &mut FxHashMap<Place, Sent>, actions: &mut Vec<Action>, waiting: Waiting, shared: Option<Ticket>) {
+    let Waiting { step, task, params, ticket } = waiting;
+    sent.insert(step.place, Sent { task: task.id(), tickets: [ticket, shared] });
+    actions.push(Action::Submit { step, task, params });
+}
+
+fn needs_of(graph: &Graph, place: Place) -> Needs {
+    graph.rules_of(place).map(|rules| rules.needs).unwrap_or_default()
+}
+
+fn cancelled() -> Outcome {
+    Outcome::Cancelled(Box::new(TaskError::new(ErrorKind::Cancelled, "the step was cancelled before it was submitted")))
+}
+
+fn impossible(shortfall: crate::model::workflow::Shortfall) -> Outcome {
+    let words = format!("it can never run: {shortfall}");
+    Outcome::Cancelled(Box::new(TaskError::new(ErrorKind::Cancelled, words)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+//! `axion flow run`: a workflow from a file, its progress, its results.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axion_core::flow::Flow;
+use axion_core::workflow::{StepError, WorkflowRecord, WorkflowState};
+use axion_core::{Config, Engine, ErrorKind, WorkflowError, WorkflowHandle, WorkflowRefusal};
+use tokio::time::MissedTickBehavior;
+
+use super::summary::{self, FirstFailed, Results};
+use super::teller::Teller;
+use super::view::View;
+use crate::args::{FlowRun, Output};
+use crate::commands::session::{Signals, engine_failed, host, print};
+use crate::exit::Exit;
+use crate::message;
+
+/// How often the live lines are drawn.
+const FRAME: Duration = Duration::from_millis(100);
+
+/// Runs the command.
+pub(super) fn execute(run: &FlowRun, mut config: Config, flow: Flow) -> Exit {
+    config.python = run.python.clone().or(config.python);
+    host(config, async |engine, signals| follow(run, engine, signals, flow).await)
+}
+
+async fn follow(run: &FlowRun, engine: &Engine, mut signals: Signals, flow: Flow) -> Exit {
+    let view = View::of(&flow.spec);
+    let folder = run.file.flow.parent().unwrap_or(Path::new(""));
+    let mut events = engine.watch();
+    let mut handle = match engine.submit_workflow_async(flow.spec, folder).await {
+        Ok(handle) => handle,
+        Err(error) => return refused(&error),
+    };
+    let mut teller = Teller::new(engine, handle.id(), view);
+    let mut frames = tokio::time::interval(FRAME);
+    frames.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let limit = tokio::time::sleep(run.timeout.unwrap_or(Duration::MAX));
+    tokio::pin!(limit);
+    // Why the workflow was cancelled, if it was.
+    let mut ended_by = None;
+    let record = loop {
+        tokio::select! {
+            biased;
+            number = signals.next() => {
+                teller.flush();
+                if matches!(ended_by, Some(Exit::Signal(_))) {
+                    drop(teller.end());
+                    message::error("interrupted again; ending everything at once");
+                    return Exit::Signal(number);
+                }
+                let grace = engine.config().cancel_grace.as_secs_f64();
+                message::error(format_args!(
+                    "interrupted; cancelling the workflow: what runs has {grace} s to stop, a second signal ends it at once"
+                ));
+                ended_by = Some(Exit::Signal(number));
+                cancel(engine, &handle);
+            }
+            () = &mut limit, if run.timeout.is_some() && ended_by.is_none() => {
+                message::error("the workflow has reached its time limit; cancelling it");
+                ended_by = Some(Exit::TimedOut);
+                cancel(engine, &handle);
+            }
+            _ = frames.tick(), if teller.is_live() => teller.draw(),
+            // All that was told before the record came.
+            Some(watched) = events.next() => teller.hear(watched),
+            () = std::future::ready(()), if teller.has_pending() => teller.flush(),
+            record = &mut handle => break record,
+        }
+    };
+    let view = teller.end();
+    match record {
+        Ok(record) => {
+            let first_failed = first_failed(engine, &view).await;
+            report(run, &record, &first_failed, ended_by)
+        }
+        Err(error) => engine_failed(&error),
+    }
+}
+
+/// An engine that has stopped says so by the handle.
+fn cancel(engine: &Engine, handle: &WorkflowHandle) {
+    let _ = engine.cancel_workflow(handle.id());
+}
+
+fn refused(error: &WorkflowError) -> Exit {
+    match error {
+        WorkflowError::Refused(WorkflowRefusal::Graph(problems)) => {
+            for problem in problems {
+                message::error(problem);
+            }
+            Exit::Usage
+        }
+        WorkflowError::Task { .. } => {
+            message::error(error);
+            Exit::Usage
+        }
+        _ => engine_failed(error),
+    }
+}
+
+/// The record of a mapped step says in a line what failed first; its task's own record has the traceback.
+async fn first_failed(engine: &Engine, view: &View) -> FirstFailed {
+    let mut records = FirstFailed::new();
+    for (step, task) in view.first_failed() {
+        if let Ok(record) = engine.handle(task).await {
+            records.insert(step.to_owned(), record);
+        }
+    }
+    records
+}
+
+fn report(run: &FlowRun, record: &Arc<WorkflowRecord>, first_failed: &FirstFailed, ended_by: Option<Exit>) -> Exit {
+    let text = match run.output {
+        // After an interrupt the results are not what was asked for.
+        Output::Data if ended_by.is_some() => Ok(String::new()),
+        Output::Data => serde_json::to_string(&Results(record)).map(|text| text + "\n"),
+        Output::Json => serde_json::to_string(record).map(|text| text + "\n"),
+    };
+    let printed = text.map_err(Into::into).and_then(|text| print(&text));
+    summary::tell(record, first_failed);
+    match (printed, ended_by, record.state) {
+        (Err(error), ..) => engine_failed(&format_args!("cannot write the result: {error}")),
+        (Ok(()), Some(exit), _) => exit,
+        (Ok(()), None, WorkflowState::Succeeded) => Exit::Success,
+        (Ok(()), None, _) if no_worker_started(record) => Exit::Engine,
+        (Ok(()), None, _) => Exit::TaskFailed,
+    }
+}
+
+fn no_worker_started(record: &WorkflowRecord) -> bool {
+    record
+        .steps
+        .iter()
+        .any(|step| matches!(&step.error, Some(StepError::Task(error)) if error.kind == ErrorKind::WorkerStartFailed))
+}

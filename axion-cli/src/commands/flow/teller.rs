@@ -1,0 +1,254 @@
+//! Tells on standard error how a workflow goes: live lines on a terminal, else plain ones.
+
+use std::fmt::Write;
+
+use axion_core::workflow::{StepState, WorkflowId};
+use axion_core::{Engine, Event, EventKind, Stream, TaskId, Watched};
+use jiff::Timestamp;
+
+use super::lines::Lines;
+use super::summary::time;
+use super::view::{Step, View};
+use crate::message;
+use crate::screen::Live;
+
+/// So many bytes are written together.
+const PIECE: usize = 64 << 10;
+
+/// Shows what happens in one workflow.
+#[derive(Debug)]
+pub(super) struct Teller<'a> {
+    engine: &'a Engine,
+    id: WorkflowId,
+    pub(super) view: View,
+    lines: Lines<(TaskId, bool)>,
+    live: Option<Live>,
+    begun: Timestamp,
+    /// Events that came too fast to be told.
+    missed: u64,
+    /// What the view says of states may be out of date.
+    stale: bool,
+    /// Lines to be written together: there may be very many, and standard error has no buffer.
+    pending: String,
+}
+
+impl<'a> Teller<'a> {
+    pub(super) fn new(engine: &'a Engine, id: WorkflowId, view: View) -> Self {
+        let (lines, live) = (Lines::new(), Live::begin());
+        Self { engine, id, view, lines, live, begun: Timestamp::now(), missed: 0, stale: false, pending: String::new() }
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.live.is_some()
+    }
+
+    pub(super) fn hear(&mut self, watched: Watched) {
+        match watched {
+            Watched::Event(event) => self.event(event),
+            Watched::Missed(count) => {
+                if self.missed == 0 {
+                    self.flush();
+                    message::warning("this goes too fast to tell everything: some lines are left out");
+                }
+                self.missed += count;
+                // Asked when it matters: who lags behind should not wait for an answer with each piece.
+                self.stale = true;
+            }
+            _ => {}
+        }
+    }
+
+    /// Asks where the workflow stands. What it says of a workflow that has just ended comes with its record.
+    fn learn(&mut self) {
+        self.stale = false;
+        if let Ok(record) = self.engine.workflow(self.id) {
+            self.view.learn(&record);
+        }
+    }
+
+    fn event(&mut self, Event { at, kind }: Event) {
+        match kind {
+            EventKind::StepChanged { workflow, step, state } if workflow == self.id => self.changed(&step, state, at),
+            EventKind::Output { task: Some(task), stream, data, .. } => {
+                let label = self.label(task);
+                let lines = self.lines.add((task, stream == Stream::Stderr), &data);
+                self.tell(&label, lines);
+            }
+            EventKind::Output { task: None, worker, data, .. } => {
+                let text = String::from_utf8_lossy(&data);
+                self.tell(&worker.to_string(), text.lines().map(ToOwned::to_owned));
+            }
+            EventKind::Log { task, level, message, .. } => {
+                let level = format!("{level:?}").to_lowercase();
+                let label = self.label(task);
+                self.tell(&label, [format!("{level}: {message}")]);
+            }
+            EventKind::Progress { task, fraction, message } => self.progressed(task, fraction, message),
+            EventKind::TaskSent { task, attempt, .. } => self.view.sent(task, attempt),
+            EventKind::TaskRetrying { task, attempt, error, wait_seconds } => {
+                self.end_lines(task);
+                let words = format_args!("attempt {attempt} failed ({error}); the next one in {wait_seconds:.1} s");
+                self.warn(task, words);
+            }
+            EventKind::TaskRerun { task, attempt, .. } => {
+                self.end_lines(task);
+                self.warn(task, format_args!("the worker died under attempt {attempt}; running it again"));
+            }
+            EventKind::TaskFinished { task, outcome } => {
+                self.end_lines(task);
+                self.view.task_ended(task, outcome == "succeeded");
+            }
+            _ => {}
+        }
+    }
+
+    /// Each line after the name of who wrote it.
+    fn tell(&mut self, label: &str, lines: impl IntoIterator<Item = String>) {
+        for line in lines {
+            self.say(format_args!("{label} | {line}"));
+        }
+    }
+
+    fn say(&mut self, line: std::fmt::Arguments<'_>) {
+        let _ = writeln!(self.pending, "{line}");
+        if self.pending.len() >= PIECE {
+            self.flush();
+        }
+    }
+
+    /// Whether something waits to be [written](Self::flush).
+    pub(super) fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Writes what waits.
+    pub(super) fn flush(&mut self) {
+        if self.has_pending() {
+            message::line(self.pending.trim_end_matches('\n'));
+            self.pending.clear();
+        }
+    }
+
+    fn changed(&mut self, name: &str, state: StepState, at: Timestamp) {
+        if self.stale
+            || self.view.changed(name, state, at).is_none_or(|step| step.mapped && state == StepState::Running)
+        {
+            self.learn();
+        }
+        let Some(step) = self.view.changed(name, state, at) else { return };
+        // On a terminal the live lines say the rest.
+        let shown = match &self.live {
+            Some(_) => state.is_failure(),
+            None => state == StepState::Running || state.is_final(),
+        };
+        if shown {
+            let words = words(step, state, at);
+            self.say(format_args!("{words}"));
+        }
+    }
+
+    /// The name of the step, with the instance if it is one.
+    fn label(&mut self, task: TaskId) -> String {
+        if self.view.owner(task).is_none() {
+            self.learn();
+        }
+        self.view.owner(task).map_or_else(|| task.to_string(), |owner| self.view.label(owner))
+    }
+
+    fn progressed(&mut self, task: TaskId, fraction: f64, message: String) {
+        if !self.is_live() {
+            let label = self.label(task);
+            self.tell(&label, [format!("{:3.0} % {message}", fraction * 100.0)]);
+        }
+        self.view.progressed(task, fraction, message);
+    }
+
+    /// Instances are told of at the end of their step only: there may be very many.
+    fn warn(&mut self, task: TaskId, words: std::fmt::Arguments<'_>) {
+        if let Some(owner) = self.view.owner(task).filter(|owner| owner.instance.is_none()) {
+            self.flush();
+            message::warning(format_args!("{}: {words}", self.view.label(owner)));
+        }
+    }
+
+    /// What a task has written without ending the line.
+    fn end_lines(&mut self, task: TaskId) {
+        for stream in [false, true] {
+            if let Some(line) = self.lines.end((task, stream)) {
+                let label = self.label(task);
+                self.tell(&label, [line]);
+            }
+        }
+    }
+
+    /// Draws the live lines again.
+    pub(super) fn draw(&mut self) {
+        if self.stale {
+            self.learn();
+        }
+        let Some(live) = &mut self.live else { return };
+        let now = Timestamp::now();
+        let (running, room) = (self.view.running(), Live::room());
+        // One line says how many there is no room for.
+        let shown = if running.len() > room { room.saturating_sub(1) } else { room };
+        let more = running.len().saturating_sub(shown);
+        let mut lines: Vec<String> = running.take(shown).map(|step| standing(step, now)).collect();
+        if more > 0 {
+            lines.push(format!("and {more} more"));
+        }
+        let (ended, failed, all) = self.view.counts();
+        let mut words = format!("{ended}/{all} steps, {:.0} s", seconds(self.begun, now));
+        if failed > 0 {
+            let _ = write!(words, ", {failed} did not succeed");
+        }
+        live.show(lines, (ended as u64, all as u64), words);
+    }
+
+    /// The workflow has ended: takes the live lines away and tells what was held back.
+    pub(super) fn end(mut self) -> View {
+        self.live = None;
+        for ((task, _), line) in self.lines.end_all() {
+            let label = self.label(task);
+            self.tell(&label, [line]);
+        }
+        self.flush();
+        if self.missed > 0 {
+            message::warning(format_args!("{} events were too fast to be told", self.missed));
+        }
+        self.view
+    }
+}
+
+/// A step has started or ended.
+fn words(step: &Step, state: StepState, at: Timestamp) -> String {
+    let mut words = format!("{}: ", step.name);
+    let (instances, _) = step.instances;
+    let _ = match (state, step.started) {
+        (StepState::Running, _) if instances > 0 => write!(words, "started, {instances} instances"),
+        (StepState::Running, _) => write!(words, "started"),
+        (_, Some(started)) => write!(words, "{state} after {}", time(seconds(started, at))),
+        (_, None) => write!(words, "{state}"),
+    };
+    if state.is_final() && step.attempts > 1 && !step.mapped {
+        let _ = write!(words, ", {} attempts", step.attempts);
+    }
+    words
+}
+
+/// Where a step stands that runs.
+fn standing(step: &Step, now: Timestamp) -> String {
+    let mut words = step.name.clone();
+    let (all, ended) = step.instances;
+    if all > 0 {
+        let _ = write!(words, "  {ended}/{all}");
+    }
+    let _ = write!(words, "  {:.0} s", step.started.map_or(0.0, |started| seconds(started, now)));
+    if let Some((fraction, message)) = &step.progress {
+        let _ = write!(words, "  {:.0} % {message}", fraction * 100.0);
+    }
+    words
+}
+
+fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+    to.duration_since(from).as_secs_f64().max(0.0)
+}

@@ -1,0 +1,168 @@
+//! What is known of a workflow while it runs: from its file, its events, and its record now and then.
+
+use std::collections::{BTreeSet, HashMap};
+
+use axion_core::workflow::{StepState, WorkflowRecord, WorkflowSpec};
+use axion_core::{Attempt, TaskId};
+
+/// A step as far as it is known.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) name: String,
+    pub(super) state: StepState,
+    /// It is run once per element of a list.
+    pub(super) mapped: bool,
+    /// When it was seen to start.
+    pub(super) started: Option<jiff::Timestamp>,
+    /// Of a step that is not mapped.
+    pub(super) attempts: u32,
+    /// The last word on how far it is.
+    pub(super) progress: Option<(f64, String)>,
+    /// How many instances there are and how many of them have ended.
+    pub(super) instances: (usize, usize),
+    /// The first instance that did not succeed.
+    pub(super) first_failed: Option<TaskId>,
+}
+
+/// Whose a task is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Owner {
+    pub(super) step: usize,
+    pub(super) instance: Option<u32>,
+}
+
+/// All steps as far as they are known.
+#[derive(Debug, Default)]
+pub(super) struct View {
+    steps: Vec<Step>,
+    by_name: HashMap<String, usize>,
+    by_task: HashMap<TaskId, Owner>,
+    running: BTreeSet<usize>,
+    ended: usize,
+    failed: usize,
+}
+
+impl View {
+    pub(super) fn of(spec: &WorkflowSpec) -> Self {
+        let mut view = Self::default();
+        for step in &spec.steps {
+            view.add(step.title(), step.task().id(), step.rules().map_over.is_some());
+        }
+        view
+    }
+
+    fn add(&mut self, name: String, task: TaskId, mapped: bool) -> usize {
+        let at = self.steps.len();
+        self.by_name.insert(name.clone(), at);
+        self.by_task.insert(task, Owner { step: at, instance: None });
+        self.steps.push(Step {
+            name,
+            state: StepState::Waiting,
+            mapped,
+            started: None,
+            attempts: 0,
+            progress: None,
+            instances: (0, 0),
+            first_failed: None,
+        });
+        at
+    }
+
+    /// Takes over what a record says: steps that were added, instances, and states that were missed.
+    pub(super) fn learn(&mut self, record: &WorkflowRecord) {
+        for it in &record.steps {
+            let at = match self.by_task.get(&it.task) {
+                Some(owner) => owner.step,
+                None => {
+                    let name = it.name.as_ref().map_or_else(|| it.task.to_string(), ToString::to_string);
+                    self.add(name, it.task, it.instances.is_some())
+                }
+            };
+            let total = it.instances.map_or(0, |it| it.total);
+            let Some(step) = self.steps.get_mut(at) else { continue };
+            if total > 0 && step.instances.0 == 0 {
+                step.mapped = true;
+                step.instances.0 = total;
+                for index in 0..u32::try_from(total).unwrap_or(u32::MAX) {
+                    self.by_task.insert(it.task.instance(index), Owner { step: at, instance: Some(index) });
+                }
+            }
+            step.started = step.started.or(it.started);
+            self.set(at, it.state);
+        }
+    }
+
+    /// A step is in another state. `None` if there is no such step yet.
+    pub(super) fn changed(&mut self, name: &str, state: StepState, at: jiff::Timestamp) -> Option<&Step> {
+        let number = *self.by_name.get(name)?;
+        if state == StepState::Running {
+            self.steps.get_mut(number)?.started.get_or_insert(at);
+        }
+        self.set(number, state);
+        self.steps.get(number)
+    }
+
+    /// States go forward only: what a record said may be told by an event once more.
+    fn set(&mut self, at: usize, state: StepState) {
+        let Some(step) = self.steps.get_mut(at).filter(|step| !step.state.is_final()) else { return };
+        step.state = state;
+        if state == StepState::Running {
+            self.running.insert(at);
+        }
+        if state.is_final() {
+            self.running.remove(&at);
+            self.ended += 1;
+            self.failed += usize::from(state.is_failure());
+        }
+    }
+
+    pub(super) fn owner(&self, task: TaskId) -> Option<Owner> {
+        self.by_task.get(&task).copied()
+    }
+
+    pub(super) fn step(&self, owner: Owner) -> Option<&Step> {
+        self.steps.get(owner.step)
+    }
+
+    /// What the lines of a task begin with.
+    pub(super) fn label(&self, owner: Owner) -> String {
+        let name = self.step(owner).map_or("", |step| &step.name);
+        owner.instance.map_or_else(|| name.to_owned(), |index| format!("{name}[{index}]"))
+    }
+
+    pub(super) fn sent(&mut self, task: TaskId, attempt: Attempt) {
+        if let Some(step) = self.owner(task).and_then(|it| self.steps.get_mut(it.step)) {
+            step.attempts = step.attempts.max(attempt.0);
+        }
+    }
+
+    pub(super) fn progressed(&mut self, task: TaskId, fraction: f64, message: String) {
+        if let Some(step) = self.owner(task).and_then(|it| self.steps.get_mut(it.step)) {
+            step.progress = Some((fraction, message));
+        }
+    }
+
+    pub(super) fn task_ended(&mut self, task: TaskId, succeeded: bool) {
+        let Some(owner) = self.owner(task).filter(|it| it.instance.is_some()) else { return };
+        let Some(step) = self.steps.get_mut(owner.step) else { return };
+        step.instances.1 += 1;
+        if !succeeded {
+            step.first_failed.get_or_insert(task);
+        }
+    }
+
+    /// The steps that run, in the order of the workflow.
+    pub(super) fn running(&self) -> impl ExactSizeIterator<Item = &Step> {
+        self.running.iter().map(|at| &self.steps[*at])
+    }
+
+    /// How many steps have ended, how many did not succeed, and how many there are.
+    pub(super) fn counts(&self) -> (usize, usize, usize) {
+        (self.ended, self.failed, self.steps.len())
+    }
+
+    /// The first failed instance of each mapped step, by the step's name.
+    pub(super) fn first_failed(&self) -> impl Iterator<Item = (&str, TaskId)> {
+        self.steps.iter().filter_map(|step| Some((step.name.as_str(), step.first_failed?)))
+    }
+}

@@ -1,0 +1,79 @@
+//! What every command that runs something shares: the engine around it, signals, and how it is printed.
+
+use std::io::{ErrorKind, Write};
+use std::time::Duration;
+
+use axion_core::{Config, Engine, TaskError};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::exit::Exit;
+use crate::message;
+
+/// Runs a job in an engine of its own, and ends the engine.
+pub(crate) fn host(config: Config, job: impl AsyncFnOnce(&Engine, Signals) -> Exit) -> Exit {
+    let engine = match Engine::builder().config(config).start() {
+        Ok(engine) => engine,
+        Err(error) => return engine_failed(&error),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return engine_failed(&error),
+    };
+    let exit = runtime.block_on(async {
+        match Signals::listen() {
+            Ok(signals) => job(&engine, signals).await,
+            Err(error) => engine_failed(&error),
+        }
+    });
+    // What was wanted is printed; after an interrupt nothing is waited for at all.
+    let patience = if matches!(exit, Exit::Signal(_)) { Duration::ZERO } else { Duration::from_secs(1) };
+    engine.shutdown(patience);
+    exit
+}
+
+/// The signals that end the program.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// The number of the next one.
+    pub(crate) async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => 2,
+            _ = self.terminate.recv() => 15,
+        }
+    }
+}
+
+/// Says why the engine could not do its work.
+pub(crate) fn engine_failed(error: &dyn std::fmt::Display) -> Exit {
+    message::error(error);
+    Exit::Engine
+}
+
+/// Says why a task did not succeed, with its traceback above and what is known of its end below.
+pub(crate) fn task_failed(what: impl std::fmt::Display, error: &TaskError) {
+    if let Some(traceback) = &error.traceback {
+        message::line(traceback.trim_end());
+    }
+    message::error(format_args!("{what}: {error}"));
+    if let Some(post_mortem) = &error.post_mortem {
+        message::line(post_mortem);
+    }
+}
+
+/// Writes to standard output. A reader that has seen enough is not an error.
+pub(crate) fn print(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}

@@ -1,0 +1,342 @@
+//! `axion flow run`: results, progress, failures, signals.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{ChildStderr, Command, Stdio};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::{Ran, Running, axion, lives, root, run, until};
+
+/// A folder with scripts and `flow.toml`.
+fn flow(text: &str, scripts: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, script) in scripts.iter().chain([("flow.toml", text)].iter()) {
+        std::fs::write(folder.path().join(name), script).expect("written");
+    }
+    folder
+}
+
+fn command(folder: &Path) -> Command {
+    let mut command = axion();
+    command.args(["flow", "run"]).arg(folder.join("flow.toml"));
+    command
+}
+
+fn example(name: &str, arguments: &[&str]) -> Ran {
+    run(axion().args(["flow", "run"]).arg(root().join("examples/flows").join(name)).args(arguments))
+}
+
+fn value(ran: &Ran) -> Value {
+    serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {:?}\n{}", ran.out, ran.err))
+}
+
+fn assert_said(ran: &Ran, parts: &[&str]) {
+    for part in parts {
+        assert!(ran.err.contains(part), "{part:?} is not in\n{}", ran.err);
+    }
+}
+
+const ECHO: &str =
+    "def main(params, context):\n    return {k: v for k, v in params.items() if k != 'upstream_results'}\n";
+const FAILS: &str = "def main(params, context):\n    return 1 / params.get('by', 0)\n";
+
+/// Prints its process and that of a child of its own, and does not end.
+const HANGS: &str = "\
+import os, subprocess, time
+def main(params, context):
+    process = subprocess.Popen(['sleep', '1000'])
+    print(os.getpid(), process.pid)
+    time.sleep(1000)
+";
+
+const HANGING: &str = "[[steps]]\nname = \"hangs\"\nscript = \"hangs.py\"\n\
+                       [[steps]]\nname = \"later\"\nscript = \"hangs.py\"\ndepends_on = [\"hangs\"]\n";
+
+#[test]
+fn the_example_flows_give_the_results_of_their_last_steps() {
+    let etl = example("etl.toml", &["--params", r#"{"rows": 50}"#]);
+    assert_eq!(etl.code, Some(0), "{}", etl.err);
+    assert!(value(&etl)["report"]["text"].as_str().expect("text").contains("| category | orders | items | turnover |"));
+    assert_said(&etl, &["clean: started, 8 instances\n", "orders by category succeeded after", ": 4 succeeded\n"]);
+    assert_eq!(value(&example("chord.json", &[])), json!({"times": 100, "sum": 29}));
+    assert_eq!(value(&example("session1.toml", &[])), json!({"t4": 45}));
+    let count = example("branch.toml", &[]);
+    assert_eq!(value(&count), json!({"join": {"way": "count", "lines": 361, "exact": true}}));
+    assert_said(&count, &["estimate: skipped\n"]);
+    let estimate = example("branch.toml", &["--params", r#"{"large": 1000}"#]);
+    assert_eq!(value(&estimate)["join"]["way"], "estimate", "{}", estimate.err);
+    let inexact = example("branch.toml", &["--set", "inspect.large=1000"]);
+    assert_eq!(value(&inexact)["join"]["exact"], false, "{}", inexact.err);
+}
+
+#[test]
+fn c3_2_what_cannot_run_does_not_and_the_summary_says_why() {
+    let ran = example("session2.toml", &[]);
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    assert_eq!(value(&ran), json!({"t1": 2.5, "t5": 3.5}), "what succeeded is there");
+    assert_said(
+        &ran,
+        &[
+            "return params[\"value\"] / params[\"by\"]",
+            "error: step p2 failed: exception: ZeroDivisionError: division by zero\n",
+            "error: step p3 was cancelled: cancelled before anything started: short of 1 process\n",
+            "short of 2.6 % CPU and 9.7 % memory\n",
+            "not run, because of others: t2, t3, t4\n",
+            "4 succeeded, 1 failed, 2 cancelled, 3 dependency_failed\n",
+            "critical path, ",
+        ],
+    );
+}
+
+#[test]
+fn the_record_is_json_of_every_step() {
+    let ran = example("chord.json", &["--output", "json"]);
+    let record = value(&ran);
+    assert_eq!((&record["state"], &record["counts"]["succeeded"]), (&json!("succeeded"), &json!(6)));
+    let steps = record["steps"].as_array().expect("a list");
+    let last: Vec<&Value> = steps.iter().filter(|step| step["last"] == true).map(|step| &step["name"]).collect();
+    assert_eq!((steps.len(), last), (6, vec![&json!("times"), &json!("sum")]));
+    assert_eq!((&steps[1]["data"], &steps[1]["attempts"]), (&json!(100), &json!(1)));
+}
+
+#[test]
+fn a_failed_step_is_told_with_its_traceback_and_its_attempts() {
+    let text = "name = \"f\"\n[[steps]]\nname = \"bad\"\nscript = \"fails.py\"\nretries = 1\nretry_wait = 0.01\n\
+                [[steps]]\nname = \"below\"\nscript = \"echo.py\"\ndepends_on = [\"bad\"]\n\
+                [[steps]]\nname = \"beside\"\nscript = \"echo.py\"\nparams = { x = 1 }\n";
+    let folder = flow(text, &[("fails.py", FAILS), ("echo.py", ECHO)]);
+    let ran = run(&mut command(folder.path()));
+    assert_eq!((ran.code, value(&ran)), (Some(1), json!({"beside": {"x": 1}})));
+    assert_said(
+        &ran,
+        &[
+            "bad: started\n",
+            "warning: bad: attempt 1 failed (exception); the next one in 0.0 s\n",
+            ", 2 attempts\n",
+            "below: dependency_failed\n",
+            "line 2, in main\n",
+            "error: step bad failed after 2 attempts: exception: ZeroDivisionError: division by zero\n",
+            "not run, because of others: below\n",
+            "error: f failed after",
+        ],
+    );
+    let ran = run(command(folder.path()).args(["--set", "bad.by=2", "--set", "beside.x=\"y\""]));
+    assert_eq!((ran.code, value(&ran)), (Some(0), json!({"below": {}, "beside": {"x": "y"}})), "{}", ran.err);
+}
+
+#[test]
+fn a_failed_instance_is_told_with_its_traceback() {
+    let text = "[[steps]]\nname = \"list\"\nscript = \"list.py\"\n\
+                [[steps]]\nname = \"each\"\nscript = \"fails.py\"\nmap_over = { ref = \"list\", as = \"by\" }\n";
+    let folder = flow(text, &[("fails.py", FAILS), ("list.py", "def main(params, context):\n    return [1, 2, 0]\n")]);
+    let ran = run(&mut command(folder.path()));
+    assert_eq!((ran.code, ran.out.as_str()), (Some(1), "{}\n"), "{}", ran.err);
+    assert_said(
+        &ran,
+        &[
+            "return 1 / params.get('by', 0)",
+            "error: the first instance of each that did not succeed: exception: ZeroDivisionError",
+            "error: step each failed: 2 of 3 instances succeeded and 3 must",
+        ],
+    );
+}
+
+#[test]
+fn what_steps_print_comes_after_their_names_line_by_line() {
+    let prints = "import os, sys\ndef main(params, context):\n    sys.stdout.write('a\\nb')\n    sys.stdout.flush()\n    \
+                  os.write(1, b'c\\r\\nend')\n    print('oops', file=sys.stderr)\n    context.log('noted')\n    return params['item']\n";
+    let text = "[[steps]]\nname = \"list\"\nscript = \"list.py\"\n\
+                [[steps]]\nname = \"each\"\nscript = \"prints.py\"\nmap_over = { ref = \"list\" }\n";
+    let folder = flow(
+        text,
+        &[("prints.py", prints), ("list.py", "def main(params, context):\n    print('hi')\n    return [7, 8]\n")],
+    );
+    let ran = run(&mut command(folder.path()));
+    assert_eq!((ran.code, value(&ran)), (Some(0), json!({"each": [7, 8]})), "{}", ran.err);
+    assert_said(&ran, &["list | hi\n"]);
+    for instance in ["each[0]", "each[1]"] {
+        for line in ["a", "bc", "end", "oops", "info: noted"] {
+            assert_said(&ran, &[&format!("\n{instance} | {line}\n")]);
+        }
+    }
+    assert_eq!(ran.err.matches("each: ").count(), 2, "a line at its start and one at its end: {}", ran.err);
+}
+
+#[test]
+fn l9_a_step_that_prints_too_much_loses_lines_and_nothing_else() {
+    let chatty = "def main(params, context):\n    for n in range(200000):\n        print('line', n)\n    return 1\n";
+    let folder = flow("[[steps]]\nname = \"c\"\nscript = \"chatty.py\"\n", &[("chatty.py", chatty)]);
+    let ran = run(command(folder.path()).args(["--timeout", "60"]));
+    assert_eq!((ran.code, value(&ran)), (Some(0), json!({"c": 1})));
+    assert!(ran.err.contains("c | line 0\n") && ran.err.contains("flow succeeded after"));
+}
+
+#[test]
+fn steps_that_a_step_adds_are_told_of_by_name() {
+    let plan = "def main(params, context):\n    return {'steps': [{'name': 'new', 'script': 'says.py'}]}\n";
+    let says = "def main(params, context):\n    print('here')\n    return 5\n";
+    let text = "[[steps]]\nname = \"plan\"\nscript = \"plan.py\"\ndynamic = true\n";
+    let folder = flow(text, &[("plan.py", plan), ("says.py", says)]);
+    let ran = run(&mut command(folder.path()));
+    assert_eq!((ran.code, value(&ran)), (Some(0), json!({"new": 5})), "{}", ran.err);
+    assert_said(&ran, &["new: started\n", "new | here\n", "new: succeeded after"]);
+}
+
+#[test]
+fn a_killed_worker_in_the_middle_of_the_reducer_does_not_matter() {
+    let dies = "import os\ndef main(params, context):\n    if context.attempt == 1:\n        os.kill(os.getpid(), 9)\n    \
+                return sum(params['parts'])\n";
+    let text = "[[steps]]\nname = \"list\"\nscript = \"list.py\"\n\
+                [[steps]]\nname = \"sum\"\nscript = \"dies.py\"\nparams = { parts = { \"$ref\" = \"list\" } }\n";
+    let folder = flow(text, &[("dies.py", dies), ("list.py", "def main(params, context):\n    return [1, 2, 3]\n")]);
+    let ran = run(&mut command(folder.path()));
+    assert_eq!((ran.code, value(&ran)), (Some(0), json!({"sum": 6})), "{}", ran.err);
+    assert_said(&ran, &["warning: sum: the worker died under attempt 1; running it again\n", ", 2 attempts\n"]);
+}
+
+#[test]
+fn wrong_flows_and_configurations_exit_with_2_and_nothing_runs() {
+    let folder = flow("[[steps]]\nname = \"a\"\nscript = \"echo.py\"\ndepends_on = [\"b\"]\n", &[("echo.py", ECHO)]);
+    let ran = run(&mut command(folder.path()));
+    assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""));
+    assert_said(&ran, &["flow.toml:4:15", "a waits for the step `b`, and there is none", "has 1 problem\n"]);
+    let io = "[[steps]]\nname = \"a\"\nscript = \"echo.py\"\npool = \"io\"\n";
+    let folder = flow(io, &[("echo.py", ECHO)]);
+    let ran = run(command(folder.path()).env("AXION_IO_BOUND_COUNT", "0").env("AXION_IO_BOUND_MAX", "0"));
+    assert_eq!(ran.code, Some(2), "{}", ran.err);
+    assert_said(&ran, &["error: step a: the io pool is switched off"]);
+    let ran = run(command(folder.path()).env("AXION_IO_BOUND_COUNT", "many"));
+    assert_eq!(ran.code, Some(2), "{}", ran.err);
+    let needy = "[[steps]]\nname = \"a\"\nscript = \"echo.py\"\nresources = { slots = 100000 }\n";
+    let ran = run(&mut command(flow(needy, &[("echo.py", ECHO)]).path()));
+    assert_eq!(ran.code, Some(2), "{}", ran.err);
+    assert_said(&ran, &["a can never run: short of"]);
+}
+
+#[test]
+fn no_usable_python_exits_with_3() {
+    let folder = flow("[[steps]]\nname = \"a\"\nscript = \"echo.py\"\n", &[("echo.py", ECHO)]);
+    let ran = run(command(folder.path()).args(["--python", "/no/such/python"]));
+    assert_eq!((ran.code, ran.out.as_str()), (Some(3), ""), "{}", ran.err);
+    assert_said(&ran, &["/no/such/python"]);
+}
+
+/// Reads standard error up to the line with these words, and gives that line.
+fn line_with(err: &mut BufReader<ChildStderr>, words: &str) -> String {
+    let mut seen = String::new();
+    loop {
+        let begin = seen.len();
+        assert_ne!(err.read_line(&mut seen).expect("read"), 0, "{words:?} was not said:\n{seen}");
+        if seen[begin..].contains(words) {
+            return seen[begin..].to_owned();
+        }
+    }
+}
+
+fn hanging(private: &Path, grace: &str) -> (Running, BufReader<ChildStderr>, Vec<i32>, tempfile::TempDir) {
+    let folder = flow(HANGING, &[("hangs.py", HANGS)]);
+    let mut running = Running::start(command(folder.path()).env("TMPDIR", private).env("AXION_CANCEL_GRACE", grace));
+    let mut err = BufReader::new(running.0.stderr.take().expect("piped"));
+    let line = line_with(&mut err, "hangs | ");
+    let pids = line.trim_start_matches("hangs | ").split_whitespace().map(|pid| pid.parse().expect("a pid")).collect();
+    (running, err, pids, folder)
+}
+
+fn assert_nothing_is_left(pids: &[i32], private: &Path) {
+    until("all processes are gone", || pids.iter().all(|pid| !lives(*pid)));
+    assert_eq!(std::fs::read_dir(private).expect("listed").count(), 0);
+}
+
+#[test]
+fn l7_a_signal_cancels_the_workflow_and_says_which_steps_and_leaves_nothing() {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let private = tempfile::tempdir().expect("a folder");
+        let (mut running, mut err, pids, _folder) = hanging(private.path(), "100ms");
+        running.signal(signal);
+        line_with(&mut err, "interrupted; cancelling the workflow: what runs has 0.1 s to stop");
+        assert_eq!(line_with(&mut err, "cancelled: hangs"), "cancelled: hangs, later\n");
+        line_with(&mut err, "flow was cancelled after");
+        assert_eq!(running.0.wait().expect("ended").code(), Some(code));
+        assert_nothing_is_left(&pids, private.path());
+        let mut out = String::new();
+        running.0.stdout.take().expect("piped").read_to_string(&mut out).expect("read");
+        assert_eq!(out, "");
+    }
+}
+
+#[test]
+fn l7_a_second_interrupt_ends_it_at_once() {
+    let private = tempfile::tempdir().expect("a folder");
+    let (mut running, mut err, pids, _folder) = hanging(private.path(), "1h");
+    running.signal(Signal::INT);
+    line_with(&mut err, "interrupted; cancelling");
+    running.signal(Signal::INT);
+    line_with(&mut err, "interrupted again");
+    assert_eq!(running.0.wait().expect("ended").code(), Some(130));
+    assert_nothing_is_left(&pids, private.path());
+}
+
+#[test]
+fn a_time_limit_cancels_the_workflow_and_exits_with_124() {
+    let folder = flow(HANGING, &[("hangs.py", HANGS)]);
+    let ran = run(command(folder.path()).args(["--timeout", "500ms"]).env("AXION_CANCEL_GRACE", "50ms"));
+    assert_eq!((ran.code, ran.out.as_str()), (Some(124), ""), "{}", ran.err);
+    assert_said(&ran, &["the workflow has reached its time limit", "cancelled: hangs, later\n"]);
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let large = "def main(params, context):\n    return 'x' * 1000000\n";
+    let folder = flow("[[steps]]\nname = \"large\"\nscript = \"large.py\"\n", &[("large.py", large)]);
+    let mut child =
+        command(folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("ended");
+    let err = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(0), "{err}");
+    assert!(!err.contains("error"), "{err}");
+}
+
+/// What a terminal gets.
+fn on_a_terminal(folder: &Path, no_color: bool) -> String {
+    let mut python = Command::new("python3");
+    python.args(["-c", "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)", env!("CARGO_BIN_EXE_axion")]);
+    python.args(["flow", "run"]).arg(folder.join("flow.toml")).env("TERM", "xterm").stdin(Stdio::null());
+    if no_color {
+        python.env("NO_COLOR", "1");
+    }
+    let ran = run(&mut python);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+    ran.out
+}
+
+#[test]
+fn a_terminal_shows_what_runs_and_a_bar_and_no_line_is_mixed_into_them() {
+    let slow = "import time\ndef main(params, context):\n    context.progress(0.5, 'half way')\n    for n in range(8):\n        \
+                print('line', n)\n        time.sleep(0.1)\n    return 1\n";
+    let folder = flow("[[steps]]\nname = \"slow\"\nscript = \"slow.py\"\n", &[("slow.py", slow)]);
+    let shown = on_a_terminal(folder.path(), false);
+    for part in ["  slow  0 s  50 % half way", "0/1 steps, 0 s", "\u{1b}[32m", "{\"slow\":1}"] {
+        assert!(shown.contains(part), "{part:?} is not in {shown:?}");
+    }
+    for n in 0..8 {
+        let before = shown.split_once(&format!("slow | line {n}\r\n")).expect("said").0;
+        let clean = ["\n", "\u{1b}[2K", "\u{1b}[2A", "\u{1b}[1A"].iter().any(|end| before.ends_with(end));
+        assert!(before.is_empty() || clean, "line {n} is mixed into another: {before:?}");
+    }
+    assert!(!shown.contains("slow: started"), "the live lines say it: {shown:?}");
+    assert!(!on_a_terminal(folder.path(), true).contains("\u{1b}[32m"), "no colours were asked for");
+}
+
+#[test]
+fn help_teaches_and_run_comes_first() {
+    let ran = run(axion().args(["flow", "run", "--help"]));
+    for words in ["Exit codes:", "axion flow run etl.toml --set", "--timeout", "cancel_grace", "| jq"] {
+        assert!(ran.out.contains(words), "{words} is missing from {}", ran.out);
+    }
+    let ran = run(axion().args(["flow", "--help"]));
+    let (run, check) = (ran.out.find("  run "), ran.out.find("  check "));
+    assert!(run.is_some() && run < check, "{}", ran.out);
+}

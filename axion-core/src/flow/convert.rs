@@ -1,0 +1,298 @@
+//! From a tree to a workflow. What does not fit has been reported already and is left out here.
+
+use std::path::Path;
+
+use axion_actors::model::workflow::{
+    Bounds, Capacity, Concurrency, Condition, Enough, Fixed, MapOver, Needs, OnFailure, OnImpossible, Op, Piece, Rate,
+    Reference, RunIf, Step, Test, UpstreamKeys, WorkflowSpec,
+};
+use axion_actors::model::{Backoff, ErrorKind, PoolKind, RetryPolicy, Task};
+use serde::de::DeserializeOwned;
+
+use super::shape::{read_memory, read_rate, read_size, read_time};
+use super::template::Params;
+use super::tree::{Node, Value};
+use super::{Flow, Problem, Span, nearest};
+
+/// A workflow, and where its parts stand in the text.
+pub(super) struct Converted {
+    pub(super) flow: Flow,
+    pub(super) places: Vec<Places>,
+}
+
+/// Where the parts of one step stand.
+pub(super) struct Places {
+    pub(super) name: Span,
+    /// The steps it names, with their places.
+    pub(super) uses: Vec<(String, Span)>,
+    pub(super) resources: Option<Span>,
+}
+
+/// One of the words of an enum, which the check has found to be one.
+fn word<T: DeserializeOwned + Default>(node: &Node, key: &str) -> T {
+    let text = node.get(key).and_then(Node::text);
+    text.and_then(|text| serde_json::from_value(text.into()).ok()).unwrap_or_default()
+}
+
+fn flag(node: &Node, key: &str) -> Option<bool> {
+    match node.get(key)?.value {
+        Value::Bool(it) => Some(it),
+        _ => None,
+    }
+}
+
+fn count(node: &Node, key: &str) -> Option<u32> {
+    node.get(key)?.count().and_then(|it| it.try_into().ok())
+}
+
+fn percent(node: &Node, key: &str) -> Option<Fixed> {
+    node.get(key)?.number().and_then(Fixed::new)
+}
+
+fn text(node: &Node, key: &str) -> Option<String> {
+    node.get(key)?.text().map(str::to_owned)
+}
+
+/// Makes the workflow.
+pub(super) fn flow(tree: &Node, folder: &Path, problems: &mut Vec<Problem>) -> Converted {
+    let stop = tree.get("on_failure").and_then(Node::text) == Some("stop");
+    let mut spec = WorkflowSpec {
+        name: text(tree, "name").unwrap_or_default(),
+        on_failure: match (stop, flag(tree, "stop_running").unwrap_or(false)) {
+            (false, _) => OnFailure::Continue,
+            (true, false) => OnFailure::Stop,
+            (true, true) => OnFailure::StopRunning,
+        },
+        on_impossible: word::<OnImpossible>(tree, "impossible"),
+        upstream: if tree.get("upstream").is_some() { word(tree, "upstream") } else { UpstreamKeys::Names },
+        ..WorkflowSpec::default()
+    };
+    if let Some(place) = tree.get("stop_running").filter(|_| !stop) {
+        let words = "`stop_running` says nothing without on_failure = \"stop\"";
+        problems.push(Problem::new(&place.span, words, "without on_failure = \"stop\""));
+    }
+    if let Some(limits) = tree.get("limits") {
+        (spec.capacity, spec.bounds) = (capacity(limits), bounds(limits));
+    }
+    let (steps, places) =
+        tree.get("steps").map(|it| self::steps(it, tree.get("params"), folder, problems)).unwrap_or_default();
+    spec.steps = steps;
+    if let Some(steps) = tree.get("steps").filter(|it| it.list().is_empty()) {
+        problems.push(Problem::new(&steps.span, "a workflow needs at least one step", "no steps"));
+    }
+    Converted { flow: Flow { spec, description: text(tree, "description") }, places }
+}
+
+/// Makes the steps of a list, with their places.
+pub(super) fn steps(
+    list: &Node,
+    own: Option<&Node>,
+    folder: &Path,
+    problems: &mut Vec<Problem>,
+) -> (Vec<Step>, Vec<Places>) {
+    list.list().iter().map(|node| step(node, own, folder, problems)).unzip()
+}
+
+fn capacity(limits: &Node) -> Capacity {
+    Capacity {
+        processes: count(limits, "processes"),
+        threads: count(limits, "threads"),
+        cpu: percent(limits, "cpu"),
+        memory: limits.get("memory").and_then(read_memory),
+        machine_memory: limits.get("machine_memory").and_then(read_size),
+    }
+}
+
+fn bounds(limits: &Node) -> Bounds {
+    let size = |key, default| {
+        limits.get(key).and_then(Node::count).map_or(default, |it| usize::try_from(it).unwrap_or(default))
+    };
+    let bounds = Bounds::default();
+    Bounds { added: size("added_steps", bounds.added), elements: size("elements", bounds.elements), ..bounds }
+}
+
+fn step(node: &Node, own: Option<&Node>, folder: &Path, problems: &mut Vec<Problem>) -> (Step, Places) {
+    let mut uses: Vec<(String, Span)> = Vec::new();
+    let mut task = script(node, folder, problems);
+    task = options(node, task);
+    let mut template = None;
+    if let Some(params) = node.get("params").filter(|it| matches!(it.value, Value::Table(_))) {
+        let found = Params::new(own, &mut uses, problems).template(params);
+        match found.pieces() {
+            [Piece::Text(text)] if found.references().next().is_none() => {
+                // It was just written as JSON.
+                task = task.clone().params_json(text.clone()).unwrap_or(task);
+            }
+            _ => template = Some(found),
+        }
+    }
+    let name = node.get("name").and_then(Node::text).filter(|name| !name.is_empty());
+    let mut step = name.map_or_else(|| Step::unnamed(task.clone()), |name| Step::new(name, task.clone()));
+    for dependency in node.get("depends_on").map(Node::list).unwrap_or_default() {
+        if let Some(name) = dependency.text().filter(|name| !name.is_empty()) {
+            uses.push((name.to_owned(), dependency.span.clone()));
+            step = step.after(name);
+        }
+    }
+    if let Some(template) = template {
+        step = step.params(template);
+    }
+    step = step.run_if(word::<RunIf>(node, "run_if"));
+    if let Some(condition) = node.get("when").and_then(|it| condition(it, &mut uses, problems)) {
+        step = step.when(condition);
+    }
+    if let Some(map) = node.get("map_over").and_then(|it| map_over(it, &mut uses)) {
+        step = step.map_over(map);
+    }
+    step = limits(node, step, name.unwrap_or_default());
+    if flag(node, "dynamic") == Some(true) {
+        step = step.dynamic();
+    }
+    if flag(node, "keep_result") == Some(false) {
+        step = step.forget_result();
+    }
+    let places = Places {
+        name: node.get("name").map_or_else(|| node.span.clone(), |it| it.span.clone()),
+        uses,
+        resources: node.get("resources").map(|it| it.span.clone()),
+    };
+    (step, places)
+}
+
+fn script(node: &Node, folder: &Path, problems: &mut Vec<Problem>) -> Task {
+    let Some(place) = node.get("script") else { return Task::script("") };
+    let Some(script) = place.text().filter(|it| !it.is_empty()) else { return Task::script("") };
+    let path = folder.join(script);
+    let wrong = match std::fs::metadata(&path) {
+        Ok(found) if found.is_file() => None,
+        Ok(_) => Some("it is not a file".to_owned()),
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(wrong) = wrong {
+        let words = format!("there is no script at {}: {wrong}", path.display());
+        problems.push(Problem::new(&place.span, words, "no such script").help(neighbour(&path)));
+    }
+    Task::script(path)
+}
+
+/// A file in the same folder that is called nearly the same.
+fn neighbour(path: &Path) -> Option<String> {
+    let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let files = std::fs::read_dir(folder).ok()?.take(1000);
+    let names: Vec<String> = files.filter_map(|it| it.ok()?.file_name().into_string().ok()).collect();
+    let found = nearest(path.file_name()?.to_str()?, names.iter().map(String::as_str))?;
+    Some(format!("did you mean `{found}`?"))
+}
+
+fn options(node: &Node, mut task: Task) -> Task {
+    task = task.on(word::<PoolKind>(node, "pool"));
+    let time = |key| node.get(key).and_then(read_time);
+    if let Some(limit) = time("timeout") {
+        task = task.timeout(limit);
+    }
+    if let Some(limit) = time("soft_timeout") {
+        task = task.soft_timeout(limit);
+    }
+    if let Some(limit) = time("ttl") {
+        task = task.ttl(limit);
+    }
+    if let Some(losses) = count(node, "max_worker_losses") {
+        task = task.max_worker_losses(losses);
+    }
+    let (retries, wait) = (count(node, "retries"), time("retry_wait"));
+    if retries.is_some() || wait.is_some() {
+        // As on the command line: who asks for retries also means time limits.
+        let mut policy = RetryPolicy::times(retries.unwrap_or(0));
+        policy.on.extend([ErrorKind::Timeout, ErrorKind::SoftTimeout]);
+        if let Some(wait) = wait {
+            policy.backoff = Backoff::Fixed(wait);
+        }
+        task = task.retry(policy);
+    }
+    task
+}
+
+fn limits(node: &Node, mut step: Step, name: &str) -> Step {
+    if let Some(needs) = node.get("resources") {
+        step = step.needs(Needs {
+            slots: count(needs, "slots").unwrap_or(1),
+            cpu: percent(needs, "cpu").unwrap_or_default(),
+            memory: needs.get("memory").and_then(read_memory),
+        });
+    }
+    if let Some(limit) = node.get("concurrency")
+        && let (Some(key), Some(max)) = (text(limit, "key"), count(limit, "max"))
+    {
+        step = step.concurrency(Concurrency { key: key.into(), max });
+    }
+    if let Some(rate) = node.get("rate") {
+        let shared = matches!(rate.value, Value::Table(_));
+        let read = if shared { rate.get("limit").and_then(read_rate) } else { read_rate(rate) };
+        if let Some((count_, per)) = read {
+            let key = text(rate, "key").unwrap_or_else(|| format!("step {name}"));
+            let burst = count(rate, "burst").unwrap_or(1);
+            step = step.rate(Rate { key: key.into(), count: count_, per, burst });
+        }
+    }
+    step
+}
+
+fn reference(node: &Node, uses: &mut Vec<(String, Span)>) -> Option<Reference> {
+    let step = node.get("ref")?;
+    let name = step.text().filter(|name| !name.is_empty())?;
+    uses.push((name.to_owned(), step.span.clone()));
+    Reference::to(name).at(node.get("path").and_then(Node::text).unwrap_or_default()).ok()
+}
+
+fn map_over(node: &Node, uses: &mut Vec<(String, Span)>) -> Option<MapOver> {
+    let succeed = node.get("succeed");
+    Some(MapOver {
+        max_parallel: count(node, "max_parallel"),
+        enough: match (succeed.and_then(Node::text), succeed.and_then(Node::count)) {
+            (Some("any"), _) => Enough::Any,
+            (_, Some(least)) => Enough::AtLeast(usize::try_from(least).unwrap_or(usize::MAX)),
+            _ => Enough::All,
+        },
+        name: text(node, "as").unwrap_or_else(|| "item".to_owned()).into(),
+        ..MapOver::new(reference(node, uses)?)
+    })
+}
+
+/// The depth of trees is bounded, so the recursion is.
+fn condition(node: &Node, uses: &mut Vec<(String, Span)>, problems: &mut Vec<Problem>) -> Option<Condition> {
+    let mut parts = |key: &str| {
+        let list = node.get(key)?.list();
+        Some(list.iter().filter_map(|it| condition(it, uses, problems)).collect())
+    };
+    if let Some(parts) = parts("all") {
+        return Some(Condition::All(parts));
+    }
+    if let Some(parts) = parts("any") {
+        return Some(Condition::Any(parts));
+    }
+    if let Some(part) = node.get("not") {
+        return condition(part, uses, problems).map(|it| Condition::Not(Box::new(it)));
+    }
+    let of = reference(node, uses)?;
+    let op = node
+        .get("op")
+        .and_then(Node::text)
+        .map_or(Some(Op::Truthy), |text| Op::ALL.into_iter().find(|op| op.symbol() == text))?;
+    let value = node.get("value");
+    match (op.takes_value(), value) {
+        (true, None) => {
+            let place = node.get("op").unwrap_or(node);
+            let words = format!("`{}` needs a `value` to compare with", op.symbol());
+            problems.push(Problem::new(&place.span, words, "`value` is missing"));
+        }
+        (false, Some(value)) => {
+            let words = format!("`{}` compares with nothing, so `value` says nothing", op.symbol());
+            problems.push(Problem::new(&value.span, words, "not used").help(Some("add an `op`".to_owned())));
+        }
+        (true, Some(value)) if op == Op::In && !matches!(value.value, Value::List(_)) => {
+            problems.push(Problem::new(&value.span, "`in` needs a list to look in", "must be a list"));
+        }
+        _ => {}
+    }
+    Some(Condition::Test(Test { of, op, value: value.map(Node::to_json).unwrap_or_default() }))
+}

@@ -1,0 +1,207 @@
+//! Pictures of a workflow: as text, for Graphviz, for Mermaid, and as an SVG of our own layout.
+//!
+//! The same workflow always gives the same picture, byte for byte.
+
+mod layout;
+mod plan;
+mod svg;
+
+use std::fmt::Write;
+
+use axion_actors::model::workflow::WorkflowSpec;
+
+use self::plan::Picture;
+
+/// What a picture is drawn as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drawing {
+    /// One line per step, in an order in which each comes after all it waits for.
+    Text,
+    /// The language of Graphviz.
+    Dot,
+    /// A Mermaid flowchart.
+    Mermaid,
+    /// A picture for browsers.
+    Svg,
+}
+
+/// Draws a workflow. It ends with the end of a line.
+#[must_use]
+pub fn draw(spec: &WorkflowSpec, drawing: Drawing) -> String {
+    let picture = Picture::of(spec);
+    match drawing {
+        Drawing::Text => text(&picture),
+        Drawing::Dot => dot(&picture),
+        Drawing::Mermaid => mermaid(&picture),
+        Drawing::Svg => svg::svg(&picture),
+    }
+}
+
+/// Writing into a `String` cannot fail; this says so once.
+macro_rules! put {
+    ($out:expr, $($rest:tt)*) => {{
+        let _ = write!($out, $($rest)*);
+    }};
+}
+use put;
+
+fn text(picture: &Picture) -> String {
+    let width = picture.steps.iter().map(|step| step.title.chars().count().min(40)).max().unwrap_or(0);
+    let mut out = String::new();
+    if !picture.name.is_empty() {
+        put!(out, "{}\n", picture.name.replace(char::is_control, " "));
+    }
+    let mut from: Vec<Vec<&str>> = vec![Vec::new(); picture.steps.len()];
+    for edge in &picture.edges {
+        from[edge.to].push(&picture.steps[edge.from].title);
+    }
+    for at in &picture.order {
+        let step = &picture.steps[*at];
+        put!(out, "{:3}  {:width$}  {}", step.layer + 1, step.title, step.script);
+        if !from[*at].is_empty() {
+            put!(out, "  after {}", from[*at].join(", "));
+        }
+        for note in &step.notes {
+            put!(out, "; {note}");
+        }
+        out.push('\n');
+    }
+    out
+}
+
+fn dot(picture: &Picture) -> String {
+    let quoted = |text: &str| {
+        let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+        text.replace(char::is_control, " ")
+    };
+    let mut out = format!(
+        "digraph \"{}\" {{\n  rankdir=LR;\n  node [shape=box, fontname=\"sans-serif\"];\n",
+        quoted(&picture.name)
+    );
+    for (at, step) in picture.steps.iter().enumerate() {
+        let label =
+            [step.title.as_str(), step.script.as_str()].into_iter().chain(step.notes.iter().map(String::as_str));
+        let label: Vec<String> = label.map(quoted).collect();
+        put!(out, "  s{at} [label=\"{}\"];\n", label.join("\\n"));
+    }
+    for edge in &picture.edges {
+        let style = if edge.conditional { " [style=dashed]" } else { "" };
+        put!(out, "  s{} -> s{}{style};\n", edge.from, edge.to);
+    }
+    out.push_str("}\n");
+    out
+}
+
+fn mermaid(picture: &Picture) -> String {
+    let quoted = |text: &str| {
+        let each = |it: char| match it {
+            '"' | '<' | '>' | '&' | '#' | '`' | ';' | '\\' => format!("#{};", u32::from(it)),
+            it if it.is_control() => " ".to_owned(),
+            it => it.to_string(),
+        };
+        text.chars().map(each).collect::<String>()
+    };
+    let mut out = "flowchart LR\n".to_owned();
+    for (at, step) in picture.steps.iter().enumerate() {
+        let lines =
+            [step.title.as_str(), step.script.as_str()].into_iter().chain(step.notes.iter().map(String::as_str));
+        put!(out, "  s{at}[\"{}\"]\n", lines.map(quoted).collect::<Vec<_>>().join("<br>"));
+    }
+    for edge in &picture.edges {
+        put!(out, "  s{} {} s{}\n", edge.from, if edge.conditional { "-.->" } else { "-->" }, edge.to);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use axion_actors::model::Task;
+    use axion_actors::model::workflow::Step;
+    use proptest::prelude::*;
+
+    use super::layout::{Spot, lay_out};
+    use super::*;
+
+    fn step(name: &str) -> Step {
+        Step::new(name, Task::script("work.py"))
+    }
+
+    #[test]
+    fn a_diamond_has_three_layers_and_a_long_line_gets_a_place_of_its_own() {
+        let spec = WorkflowSpec::of([
+            step("end").after("left").after("right").after("start"),
+            step("left").after("start"),
+            step("right").after("start"),
+            step("start"),
+        ]);
+        let picture = Picture::of(&spec);
+        let layers: Vec<usize> = picture.steps.iter().map(|step| step.layer).collect();
+        assert_eq!(layers, [2, 1, 1, 0]);
+        let layout = lay_out(&picture);
+        assert_eq!(layout.layers.iter().map(Vec::len).collect::<Vec<_>>(), [1, 3, 1]);
+        assert_eq!(layout.bends.iter().filter(|bends| bends.len() == 1).count(), 1);
+    }
+
+    #[test]
+    fn the_order_in_a_layer_keeps_lines_from_crossing() {
+        // In the order of the list, every line would cross every other.
+        let spec = WorkflowSpec::of([
+            step("a"),
+            step("b"),
+            step("c"),
+            step("of_c").after("c"),
+            step("of_b").after("b"),
+            step("of_a").after("a"),
+        ]);
+        let layout = lay_out(&Picture::of(&spec));
+        for (from, to) in [(0, 5), (1, 4), (2, 3)] {
+            assert_eq!(layout.rows[from], layout.rows[to]);
+        }
+    }
+
+    #[test]
+    fn names_cannot_break_out_of_a_picture() {
+        let bad = "</text><script>alert(1)</script>\u{1}\"]; x[\"";
+        let spec = WorkflowSpec { name: bad.to_owned(), ..WorkflowSpec::of([step(bad)]) };
+        let svg = draw(&spec, Drawing::Svg);
+        assert!(!svg.contains("<script") && !svg.contains('\u{1}'), "{svg}");
+        let mermaid = draw(&spec, Drawing::Mermaid);
+        assert_eq!(mermaid.lines().nth(1).map(|line| line.matches('"').count()), Some(2), "{mermaid}");
+        let dot = draw(&spec, Drawing::Dot);
+        assert!(dot.contains("\\\"]; x[\\\""), "{dot}");
+        assert_eq!(dot.lines().count(), 5);
+    }
+
+    #[test]
+    fn a_large_flow_is_drawn_too() {
+        let chain = (0..3000).map(|n| step(&format!("s{n}")));
+        let spec = WorkflowSpec::builder("").chain(chain).build();
+        for drawing in [Drawing::Text, Drawing::Dot, Drawing::Mermaid, Drawing::Svg] {
+            assert!(draw(&spec, drawing).lines().count() >= 3000);
+        }
+    }
+
+    proptest! {
+        /// Every step has a place of its own, to the right of all it waits for.
+        #[test]
+        fn no_two_steps_share_a_place(edges in proptest::collection::vec((0..20usize, 0..20usize), 0..60)) {
+            let mut steps: Vec<Step> = (0..20).map(|n| step(&format!("s{n}"))).collect();
+            for (one, other) in edges.iter().filter(|(one, other)| one != other) {
+                let (from, to) = (one.min(other), one.max(other));
+                steps[*to] = steps[*to].clone().after(&*format!("s{from}"));
+            }
+            let picture = Picture::of(&WorkflowSpec::of(steps));
+            let layout = lay_out(&picture);
+            for edge in &picture.edges {
+                prop_assert!(picture.steps[edge.from].layer < picture.steps[edge.to].layer);
+            }
+            for (layer, spots) in layout.layers.iter().enumerate() {
+                for (row, spot) in spots.iter().enumerate() {
+                    if let Spot::Step(at) = spot {
+                        prop_assert_eq!((layout.rows[*at], picture.steps[*at].layer), (row, layer));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Places for boxes and lines, after Sugiyama: layers by the longest way, an order in each layer
+//! that keeps lines from crossing, then coordinates.
+
+use super::plan::Picture;
+
+/// A line over several layers goes through a place in each. If there would be more of them than
+/// this, lines are drawn straight.
+const PLACES: usize = 50_000;
+
+/// So often the layers are put in order, to and fro.
+const SWEEPS: usize = 8;
+
+/// One place in a layer: a step, or a point on a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spot {
+    /// The step of this number.
+    Step(usize),
+    /// A point on the edge of this number.
+    Bend(usize),
+}
+
+/// Where everything goes, in units of rows and layers.
+#[derive(Debug)]
+pub(super) struct Layout {
+    /// Each layer from top to bottom.
+    pub(super) layers: Vec<Vec<Spot>>,
+    /// The row of each step.
+    pub(super) rows: Vec<usize>,
+    /// For each edge, the layers and rows it goes through between its ends.
+    pub(super) bends: Vec<Vec<(usize, usize)>>,
+}
+
+/// Lays a picture out.
+pub(super) fn lay_out(picture: &Picture) -> Layout {
+    let depth = picture.steps.iter().map(|step| step.layer + 1).max().unwrap_or(0);
+    let mut layers: Vec<Vec<usize>> = vec![Vec::new(); depth];
+    let mut spots: Vec<Spot> = Vec::new();
+    let mut neighbours: Vec<[Vec<usize>; 2]> = Vec::new();
+    let mut add = |spot: Spot, layer: usize, spots: &mut Vec<Spot>, neighbours: &mut Vec<[Vec<usize>; 2]>| {
+        spots.push(spot);
+        neighbours.push(<[Vec<usize>; 2]>::default());
+        layers[layer].push(spots.len() - 1);
+        spots.len() - 1
+    };
+    for (at, step) in picture.steps.iter().enumerate() {
+        add(Spot::Step(at), step.layer, &mut spots, &mut neighbours);
+    }
+    let length = |edge: &super::plan::Edge| picture.steps[edge.to].layer.saturating_sub(picture.steps[edge.from].layer);
+    let bent = picture.edges.iter().map(|edge| length(edge).saturating_sub(1)).sum::<usize>() <= PLACES;
+    for (number, edge) in picture.edges.iter().enumerate() {
+        let mut last = edge.from;
+        if bent {
+            for layer in picture.steps[edge.from].layer + 1..picture.steps[edge.to].layer {
+                let here = add(Spot::Bend(number), layer, &mut spots, &mut neighbours);
+                neighbours[last][1].push(here);
+                neighbours[here][0].push(last);
+                last = here;
+            }
+        }
+        neighbours[last][1].push(edge.to);
+        neighbours[edge.to][0].push(last);
+    }
+    let mut rows = vec![0usize; spots.len()];
+    number(&layers, &mut rows);
+    for sweep in 0..SWEEPS {
+        let down = sweep % 2 == 0;
+        for step in 0..depth {
+            let layer = if down { step } else { depth - 1 - step };
+            order(&mut layers[layer], &neighbours, usize::from(!down), &rows);
+            for (row, spot) in layers[layer].iter().enumerate() {
+                rows[*spot] = row;
+            }
+        }
+    }
+    let mut bends = vec![Vec::new(); picture.edges.len()];
+    for (layer, members) in layers.iter().enumerate() {
+        for spot in members {
+            if let Spot::Bend(edge) = spots[*spot] {
+                bends[edge].push((layer, rows[*spot]));
+            }
+        }
+    }
+    let layers = layers.iter().map(|layer| layer.iter().map(|spot| spots[*spot]).collect()).collect();
+    Layout { layers, rows: rows[..picture.steps.len()].to_vec(), bends }
+}
+
+fn number(layers: &[Vec<usize>], rows: &mut [usize]) {
+    for layer in layers {
+        for (row, spot) in layer.iter().enumerate() {
+            rows[*spot] = row;
+        }
+    }
+}
+
+/// Sorts a layer by the mean row of each spot's neighbours on one side; those without stay.
+#[expect(clippy::cast_precision_loss, reason = "rows are few")]
+fn order(layer: &mut [usize], neighbours: &[[Vec<usize>; 2]], side: usize, rows: &[usize]) {
+    let mean = |spot: &usize| {
+        let near = &neighbours[*spot][side];
+        match near.len() {
+            0 => rows[*spot] as f64,
+            count => near.iter().map(|it| rows[*it] as f64).sum::<f64>() / count as f64,
+        }
+    };
+    let mut keyed: Vec<(f64, usize)> = layer.iter().map(|spot| (mean(spot), *spot)).collect();
+    keyed.sort_by(|one, other| one.0.total_cmp(&other.0));
+    for (place, (_, spot)) in layer.iter_mut().zip(keyed) {
+        *place = spot;
+    }
+}

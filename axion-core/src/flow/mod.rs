@@ -1,0 +1,245 @@
+//! Workflows in files: `FLOW.toml` or `FLOW.json`, one schema, every problem with its place.
+//!
+//! ```no_run
+//! use axion_core::flow::{Flow, FlowError, Overrides};
+//!
+//! match Flow::load("etl.toml".as_ref(), &Overrides::default()) {
+//!     Ok(flow) => println!("{} steps", flow.spec.steps.len()),
+//!     Err(FlowError::Problems(problems)) => {
+//!         for problem in &problems.all {
+//!             let (line, column) = problems.place(problem).unwrap_or((0, 0));
+//!             eprintln!("{}:{line}:{column}: {}", problems.file, problem.message);
+//!         }
+//!     }
+//!     Err(error) => eprintln!("{error}"),
+//! }
+//! ```
+//!
+//! The keys and what they may hold are tables (`shape`), from which the reader checks a file and
+//! the JSON Schema in `docs/flow.schema.json` is made, so that the two cannot differ. What steps may
+//! be to each other is checked by the same code that runs them, `policy/graph`.
+
+mod convert;
+mod draw;
+mod graph;
+mod overrides;
+mod shape;
+mod template;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use axion_actors::model::workflow::{Step, WorkflowSpec};
+
+pub use self::draw::{Drawing, draw};
+pub use self::overrides::Overrides;
+pub use self::shape::schema;
+
+/// The largest file that is read.
+pub const SIZE_LIMIT: u64 = 16 << 20;
+
+/// How a flow is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// TOML.
+    Toml,
+    /// JSON.
+    Json,
+}
+
+impl Format {
+    /// JSON for names that end in `.json`, else TOML.
+    #[must_use]
+    pub fn of(path: &Path) -> Self {
+        match path.extension() {
+            Some(end) if end.eq_ignore_ascii_case("json") => Self::Json,
+            _ => Self::Toml,
+        }
+    }
+}
+
+/// A workflow from a file.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    /// The workflow.
+    pub spec: WorkflowSpec,
+    /// What it is for.
+    pub description: Option<String>,
+}
+
+/// A part of a file's text.
+pub type Span = Range<usize>;
+
+/// Something that is wrong with a flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where, as bytes of the text; `None` if it comes from the command line.
+    pub span: Option<Span>,
+    /// What, where and what to do.
+    pub message: String,
+    /// A few words for the place itself.
+    pub label: String,
+    /// What was probably meant, or what is possible.
+    pub help: Option<String>,
+    /// Other places that belong to it.
+    pub related: Vec<(Span, String)>,
+}
+
+/// Everything that is wrong with a flow, in the order of its text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file} has {} problem{}", .all.len(), if .all.len() == 1 { "" } else { "s" })]
+pub struct Problems {
+    /// What the text is called: the file's path.
+    pub file: String,
+    /// The text.
+    pub text: String,
+    /// The problems.
+    pub all: Vec<Problem>,
+    /// Where its lines begin.
+    lines: Vec<usize>,
+}
+
+impl Problems {
+    fn new(file: &str, text: &str, mut all: Vec<Problem>) -> Self {
+        all.sort_by_key(|problem| problem.span.as_ref().map_or(usize::MAX, |span| span.start));
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { file: file.to_owned(), text: text.to_owned(), all, lines }
+    }
+
+    /// The line and the column of a problem, counted from 1, columns in characters; `None` if it is
+    /// not in the text.
+    #[must_use]
+    pub fn place(&self, problem: &Problem) -> Option<(usize, usize)> {
+        let at = self.text.floor_char_boundary(problem.span.as_ref()?.start);
+        let line = self.lines.partition_point(|start| *start <= at);
+        let start = self.lines.get(line.checked_sub(1)?)?;
+        Some((line, self.text[*start..at].chars().count() + 1))
+    }
+}
+
+/// A flow cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FlowError {
+    /// The file cannot be read.
+    #[error("cannot read the flow {}: {source}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is too large.
+    #[error("the flow {} has {size} bytes; {SIZE_LIMIT} is the limit", .path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// How large it is.
+        size: u64,
+    },
+    /// What it says is wrong.
+    #[error(transparent)]
+    Problems(Box<Problems>),
+}
+
+impl Flow {
+    /// Reads a file. Scripts are looked for in its folder.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or with everything that is wrong with it.
+    pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, FlowError> {
+        let failed = |source| FlowError::Read { path: path.to_owned(), source };
+        let size = std::fs::metadata(path).map_err(failed)?.len();
+        if size > SIZE_LIMIT {
+            return Err(FlowError::TooLarge { path: path.to_owned(), size });
+        }
+        let text = std::fs::read_to_string(path).map_err(failed)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let mut flow = Self::parse(&path.display().to_string(), &text, Format::of(path), folder, overrides)
+            .map_err(|problems| FlowError::Problems(Box::new(problems)))?;
+        if flow.spec.name.is_empty() {
+            flow.spec.name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        }
+        Ok(flow)
+    }
+
+    /// Reads a text. Scripts are looked for in `folder`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(
+        file: &str,
+        text: &str,
+        format: Format,
+        folder: &Path,
+        overrides: &Overrides,
+    ) -> Result<Self, Problems> {
+        read(text, format, folder, overrides).map_err(|all| Problems::new(file, text, all))
+    }
+}
+
+/// The steps that a dynamic step's result names: an object with `steps`, a list in the form of a
+/// flow's own. A result without one names none.
+///
+/// What they may be to the steps that are there is for the graph to check.
+///
+/// # Errors
+/// Everything that is wrong with them; the places are in `result`.
+pub fn added_steps(result: &str, folder: &Path) -> Result<Vec<Step>, Problems> {
+    let read = || {
+        let tree = tree::from_json(result)?;
+        let mut problems = Vec::new();
+        let steps = match tree.get("steps") {
+            Some(steps) => {
+                shape::check_steps(steps, &mut problems);
+                convert::steps(steps, None, folder, &mut problems).0
+            }
+            None => Vec::new(),
+        };
+        if problems.is_empty() { Ok(steps) } else { Err(problems) }
+    };
+    read().map_err(|all| Problems::new("the result", result, all))
+}
+
+fn read(text: &str, format: Format, folder: &Path, overrides: &Overrides) -> Result<Flow, Vec<Problem>> {
+    let mut tree = match format {
+        Format::Toml => tree::from_toml(text)?,
+        Format::Json => tree::from_json(text)?,
+    };
+    let mut problems = Vec::new();
+    shape::check(&tree, &mut problems);
+    overrides.apply(&mut tree, &mut problems);
+    let converted = convert::flow(&tree, folder, &mut problems);
+    graph::check(&converted, &mut problems);
+    if problems.is_empty() { Ok(converted.flow) } else { Err(problems) }
+}
+
+impl Problem {
+    fn new(span: &Span, message: impl Into<String>, label: impl Into<String>) -> Self {
+        Self { span: Some(span.clone()), ..Self::elsewhere(message, label) }
+    }
+
+    fn elsewhere(message: impl Into<String>, label: impl Into<String>) -> Self {
+        Self { span: None, message: message.into(), label: label.into(), help: None, related: Vec::new() }
+    }
+
+    fn help(mut self, help: Option<String>) -> Self {
+        self.help = help;
+        self
+    }
+}
+
+/// The candidate that is most like `word`, if one is like it at all.
+fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    let rated = candidates.into_iter().map(|it| (strsim::damerau_levenshtein(&word, &it.to_lowercase()), it));
+    rated.filter(|(far, it)| *far <= (it.chars().count() / 3).max(1)).min_by_key(|(far, _)| *far).map(|(_, it)| it)
+}
+
+fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    nearest(word, candidates).map(|it| format!("did you mean `{it}`?"))
+}

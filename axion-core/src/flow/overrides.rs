@@ -1,0 +1,140 @@
+//! What the command line changes in a flow before it is read.
+
+use axion_actors::model::workflow::{JsonPath, Segment};
+
+use super::tree::{Key, Node, Value, from_json};
+use super::{Problem, Span, did_you_mean};
+
+/// Changes to a flow's parameters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// A JSON object whose members take the place of the flow's own parameters.
+    pub params: Option<String>,
+    /// `STEP.KEY=VALUE` each: a parameter of a step. The value is read as JSON if it is, else taken
+    /// as text.
+    pub set: Vec<String>,
+}
+
+impl Overrides {
+    /// Changes the tree; what cannot be changed is a problem without a place.
+    pub(super) fn apply(&self, tree: &mut Node, problems: &mut Vec<Problem>) {
+        if let Some(text) = &self.params {
+            match from_json(text) {
+                Ok(given) => replace(tree, &given, problems),
+                Err(found) => problems.extend(
+                    found.into_iter().map(|it| Problem { span: None, related: Vec::new(), ..it }).map(|mut it| {
+                        it.message = format!("--params: {}", it.message);
+                        it
+                    }),
+                ),
+            }
+        }
+        for set in &self.set {
+            if let Err(mut problem) = set_one(tree, set) {
+                problem.message = format!("--set {set}: {}", problem.message);
+                problems.push(problem);
+            }
+        }
+    }
+}
+
+/// Gives a value that is not in the text the place of what it stands for.
+fn moved(mut node: Node, span: &Span) -> Node {
+    node.span = span.clone();
+    node.value = match node.value {
+        Value::List(elements) => Value::List(elements.into_iter().map(|it| moved(it, span)).collect()),
+        Value::Table(members) => {
+            let each = |(key, it): (Key, Node)| (Key { span: span.clone(), ..key }, moved(it, span));
+            Value::Table(members.into_iter().map(each).collect())
+        }
+        plain => plain,
+    };
+    node
+}
+
+fn replace(tree: &mut Node, given: &Node, problems: &mut Vec<Problem>) {
+    if !matches!(given.value, Value::Table(_)) {
+        let words = format!("--params must be a JSON object, and is {}", given.kind());
+        problems.push(Problem::elsewhere(words, "must be an object"));
+        return;
+    }
+    let mut none = Vec::new();
+    let own = members_mut(tree).and_then(|members| members.iter_mut().find(|(key, _)| key.text == "params"));
+    let own = own.and_then(|(_, node)| members_mut(node)).unwrap_or(&mut none);
+    for (key, value) in given.members() {
+        match own.iter_mut().find(|(it, _)| it.text == key.text) {
+            Some((_, node)) => *node = moved(value.clone(), &node.span.clone()),
+            None => {
+                let help = did_you_mean(&key.text, own.iter().map(|(it, _)| it.text.as_str()))
+                    .unwrap_or_else(|| "the flow's `params` name what may be given".to_owned());
+                let words = format!("--params: the flow has no parameter `{}`", key.text);
+                problems.push(Problem::elsewhere(words, "unknown").help(Some(help)));
+            }
+        }
+    }
+}
+
+fn members_mut(node: &mut Node) -> Option<&mut Vec<(Key, Node)>> {
+    match &mut node.value {
+        Value::Table(members) => Some(members),
+        _ => None,
+    }
+}
+
+fn set_one(tree: &mut Node, set: &str) -> Result<(), Problem> {
+    let wrong = |words: String| Problem::elsewhere(words, "not set");
+    let Some((target, value)) = set.split_once('=') else {
+        return Err(wrong("expected STEP.KEY=VALUE".to_owned()));
+    };
+    let names: Vec<String> = steps(tree).filter_map(|it| it.get("name")?.text().map(str::to_owned)).collect();
+    // A step's name may have dots in it: the longest that fits.
+    let split = target.match_indices('.').map(|(at, _)| (&target[..at], &target[at + 1..]));
+    let Some((name, key)) = split.rev().find(|(name, _)| names.iter().any(|it| it == name)) else {
+        let name = target.split('.').next().unwrap_or_default();
+        let help = did_you_mean(name, names.iter().map(String::as_str));
+        return Err(wrong(format!("the flow has no step `{name}`")).help(help));
+    };
+    let path: JsonPath = key.parse().map_err(|error| wrong(format!("{error}")))?;
+    if path.segments().is_empty() {
+        return Err(wrong("expected STEP.KEY=VALUE".to_owned()));
+    }
+    let name = name.to_owned();
+    let step = members_mut(tree).and_then(|members| members.iter_mut().find(|(key, _)| key.text == "steps")).and_then(
+        |(_, node)| match &mut node.value {
+            Value::List(steps) => steps.iter_mut().find(|it| it.get("name").and_then(Node::text) == Some(&name)),
+            _ => None,
+        },
+    );
+    let Some(step) = step else { return Err(wrong(format!("the flow has no step `{name}`"))) };
+    let span = step.get("name").map_or_else(|| step.span.clone(), |it| it.span.clone());
+    let text = || Node { span: span.clone(), value: Value::Text(value.to_owned()) };
+    let value = from_json(value).map_or_else(|_| text(), |node| moved(node, &span));
+    let mut here = member_or_new(step, "params", &span).ok_or_else(|| wrong("`params` is not a table".to_owned()))?;
+    for segment in path.segments() {
+        let kind = here.kind();
+        let next = match segment {
+            Segment::Key(key) => member_or_new(here, key, &span),
+            Segment::Index(index) => match &mut here.value {
+                Value::List(elements) => elements.get_mut(*index),
+                _ => None,
+            },
+        };
+        here = next.ok_or_else(|| wrong(format!("`{path}` leads nowhere: on the way there is {kind}")))?;
+    }
+    *here = value;
+    Ok(())
+}
+
+fn steps(tree: &Node) -> impl Iterator<Item = &Node> {
+    tree.get("steps").map(Node::list).unwrap_or_default().iter()
+}
+
+fn member_or_new<'a>(node: &'a mut Node, key: &str, span: &Span) -> Option<&'a mut Node> {
+    let members = members_mut(node)?;
+    let at = members.iter().position(|(it, _)| it.text == key).unwrap_or_else(|| {
+        let value = Node { span: span.clone(), value: Value::Table(Vec::new()) };
+        members.push((Key { text: key.to_owned(), span: span.clone() }, value));
+        members.len() - 1
+    });
+    members.get_mut(at).map(|(_, node)| node)
+}

@@ -1,0 +1,66 @@
+//! The keys of a flow and what they may hold, as tables: the one source of the reader's checks and
+//! of the JSON Schema.
+
+mod check;
+mod keys;
+mod schema;
+
+pub(super) use self::check::{check, check_steps, read_memory, read_rate, read_size, read_time};
+pub use self::schema::schema;
+
+/// What a value may be.
+#[derive(Debug)]
+pub(super) enum Shape {
+    /// Any text that is not empty.
+    Text,
+    /// One of these texts.
+    Choice(&'static [&'static str]),
+    /// True or false.
+    Flag,
+    /// A whole number between these.
+    Count(u64, u64),
+    /// A number between these.
+    Number(f64, f64),
+    /// Seconds, or a text such as `1.5s` or `10m`.
+    Time,
+    /// Per cent as a number, or bytes as a text such as `200M`.
+    Memory,
+    /// Bytes as a whole number, or a text such as `200M`.
+    Size,
+    /// A text such as `10/s`.
+    Rate,
+    /// Text that is a path into a JSON value.
+    Path,
+    /// Anything.
+    Any,
+    /// A table with any keys, in which `{"$ref": …}` and `{"$param": …}` may stand for values.
+    Params,
+    /// A list of these.
+    List(&'static Shape),
+    /// A table with known keys.
+    Table(&'static Table),
+    /// The one or the other.
+    Either(&'static Shape, &'static Shape),
+}
+
+/// A table with known keys.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// Its name in the schema.
+    pub(super) name: &'static str,
+    /// What it is.
+    pub(super) about: &'static str,
+    /// Its keys.
+    pub(super) fields: &'static [Field],
+    /// Exactly one of these keys is there; none of them: no such rule.
+    pub(super) one_of: &'static [&'static str],
+}
+
+/// A key.
+#[derive(Debug)]
+pub(super) struct Field {
+    pub(super) name: &'static str,
+    pub(super) shape: Shape,
+    pub(super) required: bool,
+    pub(super) about: &'static str,
+}

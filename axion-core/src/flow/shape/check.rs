@@ -1,0 +1,209 @@
+//! A tree held against the keys: everything that does not fit, with its place.
+
+use std::time::Duration;
+
+use axion_actors::model::workflow::{Fixed, JsonPath, Memory};
+
+use super::keys::FLOW;
+use super::{Shape, Table};
+use crate::flow::tree::{Node, Value};
+use crate::flow::{Problem, did_you_mean, nearest};
+
+/// Checks a whole flow.
+pub(in crate::flow) fn check(tree: &Node, problems: &mut Vec<Problem>) {
+    check_table(tree, &FLOW, "the flow", problems);
+}
+
+/// Checks a list of steps by itself.
+pub(in crate::flow) fn check_steps(list: &Node, problems: &mut Vec<Problem>) {
+    if let Some(steps) = FLOW.fields.iter().find(|field| field.name == "steps") {
+        check_value(list, &steps.shape, "steps", problems);
+    }
+}
+
+fn check_table(node: &Node, table: &Table, what: &str, problems: &mut Vec<Problem>) {
+    let Value::Table(members) = &node.value else {
+        let words = format!("{what} must be a table, and is {}", node.kind());
+        problems.push(Problem::new(&node.span, words, "must be a table"));
+        return;
+    };
+    for (key, value) in members {
+        match table.fields.iter().find(|field| field.name == key.text) {
+            Some(field) => check_value(value, &field.shape, &key.text, problems),
+            None if key.text == "$schema" && std::ptr::eq(table, &FLOW) => {}
+            None => {
+                let names = || table.fields.iter().map(|field| field.name);
+                let words = format!("{what} has no key `{}`", key.text);
+                let all = format!("the keys are {}", names().collect::<Vec<_>>().join(", "));
+                let help = nearest(&key.text, names()).map_or(all, |name| format!("did you mean `{name}`?"));
+                problems.push(Problem::new(&key.span, words, "unknown key").help(Some(help)));
+            }
+        }
+    }
+    for field in table.fields.iter().filter(|field| field.required && node.get(field.name).is_none()) {
+        let words = format!("{what} needs the key `{}`", field.name);
+        let place = first_line(node);
+        problems.push(
+            Problem::new(&place, words, format!("`{}` is missing", field.name)).help(Some(field.about.to_owned())),
+        );
+    }
+    let given: Vec<_> = members.iter().filter(|(key, _)| table.one_of.contains(&key.text.as_str())).collect();
+    match given.as_slice() {
+        [] if table.one_of.is_empty() => {}
+        [_] => {}
+        [] => {
+            let words = format!("{what} needs one of {}", table.one_of.join(", "));
+            problems.push(Problem::new(&node.span, words, "none of them is here"));
+        }
+        [(first, _), (second, _), ..] => {
+            let words = format!("{what} may have only one of {}", table.one_of.join(", "));
+            let mut problem = Problem::new(&second.span, words, "and this");
+            problem.related.push((first.span.clone(), "this".to_owned()));
+            problems.push(problem);
+        }
+    }
+}
+
+/// The place of a table, short: of a table over many lines the beginning.
+fn first_line(node: &Node) -> super::super::Span {
+    match &node.value {
+        Value::Table(members) => match members.iter().map(|(key, _)| key.span.clone()).min_by_key(|span| span.start) {
+            Some(first) if first.start >= node.span.start && first.end <= node.span.end => first,
+            _ => node.span.clone(),
+        },
+        _ => node.span.clone(),
+    }
+}
+
+fn check_value(node: &Node, shape: &Shape, key: &str, problems: &mut Vec<Problem>) {
+    let mut wrong = |must: String, help: Option<String>| {
+        let words = format!("`{key}` must be {must}");
+        problems.push(Problem::new(&node.span, words, format!("must be {must}")).help(help));
+    };
+    match shape {
+        Shape::Any => {}
+        Shape::Params if matches!(node.value, Value::Table(_)) => {}
+        Shape::Params => wrong(format!("a table, and is {}", node.kind()), None),
+        Shape::Table(table) => check_table(node, table, &format!("`{key}`"), problems),
+        Shape::List(inner) => match &node.value {
+            Value::List(elements) => {
+                let each = if key == "steps" { "a step" } else { key };
+                for element in elements {
+                    match inner {
+                        Shape::Table(table) if key == "steps" => check_table(element, table, each, problems),
+                        _ => check_value(element, inner, each, problems),
+                    }
+                }
+            }
+            _ => wrong(format!("a list, and is {}", node.kind()), None),
+        },
+        Shape::Either(one, other) => {
+            if matches!(other, Shape::Table(_)) && matches!(node.value, Value::Table(_)) {
+                check_value(node, other, key, problems);
+            } else if !fits(node, one) && !fits(node, other) {
+                wrong(format!("{} or {}", words(one), words(other)), None);
+            }
+        }
+        Shape::Choice(choices) if !fits(node, shape) => {
+            let help = node.text().and_then(|text| did_you_mean(text, choices.iter().copied()));
+            wrong(words(shape), help);
+        }
+        Shape::Path => match node.text().map(str::parse::<JsonPath>) {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => problems.push(Problem::new(&node.span, error.to_string(), error.what)),
+            None => wrong(words(shape), None),
+        },
+        plain if !fits(node, plain) => wrong(words(plain), None),
+        _ => {}
+    }
+}
+
+/// Whether a value has a shape that has no parts.
+fn fits(node: &Node, shape: &Shape) -> bool {
+    match shape {
+        Shape::Text => node.text().is_some_and(|text| !text.is_empty()),
+        Shape::Choice(choices) => node.text().is_some_and(|text| choices.contains(&text)),
+        Shape::Flag => matches!(node.value, Value::Bool(_)),
+        Shape::Count(least, most) => node.count().is_some_and(|count| (*least..=*most).contains(&count)),
+        Shape::Number(least, most) => node.number().is_some_and(|number| (*least..=*most).contains(&number)),
+        Shape::Time => read_time(node).is_some(),
+        Shape::Memory => read_memory(node).is_some(),
+        Shape::Size => read_size(node).is_some(),
+        Shape::Rate => read_rate(node).is_some(),
+        Shape::Path => node.text().is_some_and(|text| text.parse::<JsonPath>().is_ok()),
+        Shape::Any => true,
+        Shape::Params | Shape::Table(_) => matches!(node.value, Value::Table(_)),
+        Shape::List(_) => matches!(node.value, Value::List(_)),
+        Shape::Either(one, other) => fits(node, one) || fits(node, other),
+    }
+}
+
+fn words(shape: &Shape) -> String {
+    match shape {
+        Shape::Text => "a text that is not empty".to_owned(),
+        Shape::Choice(choices) => {
+            format!("one of {}", choices.iter().map(|it| format!("\"{it}\"")).collect::<Vec<_>>().join(", "))
+        }
+        Shape::Flag => "true or false".to_owned(),
+        Shape::Count(least, most) => format!("a whole number from {least} to {most}"),
+        Shape::Number(least, most) => format!("a number from {least} to {most}"),
+        Shape::Time => "a time above 0: seconds as a number, or \"500ms\", \"1.5s\", \"10m\", \"2h\"".to_owned(),
+        Shape::Memory => "per cent as a number, or bytes as a text such as \"200M\" or \"1.5G\"".to_owned(),
+        Shape::Size => "a number of bytes, or a text such as \"200M\" or \"1.5G\"".to_owned(),
+        Shape::Rate => "a text such as \"10/s\", \"600/m\" or \"5/h\"".to_owned(),
+        Shape::Path => "a path such as rows[0].id".to_owned(),
+        Shape::Any => "anything".to_owned(),
+        Shape::Params | Shape::Table(_) => "a table".to_owned(),
+        Shape::List(_) => "a list".to_owned(),
+        Shape::Either(one, other) => format!("{} or {}", words(one), words(other)),
+    }
+}
+
+/// A time: seconds, or a text with units.
+pub(in crate::flow) fn read_time(node: &Node) -> Option<Duration> {
+    let time = match (node.number(), node.text()) {
+        (Some(seconds), _) => Duration::try_from_secs_f64(seconds).ok(),
+        (None, Some(text)) => text.parse::<jiff::SignedDuration>().ok().and_then(|it| it.try_into().ok()),
+        _ => None,
+    };
+    time.filter(|time| !time.is_zero())
+}
+
+/// Bytes: a number, or a text with a unit of 1024 steps.
+pub(in crate::flow) fn read_size(node: &Node) -> Option<u64> {
+    let Some(text) = node.text() else { return node.count().filter(|bytes| *bytes > 0) };
+    let digits = text.trim_end_matches(|it: char| it.is_ascii_alphabetic());
+    let steps = match text[digits.len()..].to_ascii_uppercase().trim_end_matches("IB").trim_end_matches('B') {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return None,
+    };
+    #[expect(clippy::cast_precision_loss, reason = "a power of two")]
+    let bytes = digits.trim_end().parse::<f64>().ok()? * (1u64 << steps) as f64;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
+    (1.0..1e18).contains(&bytes).then_some(bytes as u64)
+}
+
+/// Per cent, or bytes.
+pub(in crate::flow) fn read_memory(node: &Node) -> Option<Memory> {
+    match node.number() {
+        Some(percent) => Fixed::new(percent).map(Memory::Percent),
+        None => node.text().and_then(|_| read_size(node)).map(Memory::Bytes),
+    }
+}
+
+/// How many in which time.
+pub(in crate::flow) fn read_rate(node: &Node) -> Option<(u32, Duration)> {
+    let (count, unit) = node.text()?.split_once('/')?;
+    let per = match unit.trim() {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return None,
+    };
+    let count: u32 = count.trim().parse().ok()?;
+    (count > 0).then_some((count, Duration::from_secs(per)))
+}

@@ -1,0 +1,77 @@
+//! The JSON Schema of a flow.
+
+use serde_json::{Map, Value, json};
+
+use super::keys::FLOW;
+use super::{Shape, Table};
+
+/// The JSON Schema (draft 2020-12) of flow files, as `docs/flow.schema.json` has it.
+#[must_use]
+pub fn schema() -> Value {
+    let mut tables = Map::new();
+    let mut whole = table(&FLOW, &mut tables);
+    whole["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+    whole["title"] = json!("Axion flow");
+    whole["$defs"] = Value::Object(tables);
+    whole
+}
+
+/// A table's schema; the tables in it are added to the definitions.
+fn table(table: &'static Table, tables: &mut Map<String, Value>) -> Value {
+    let mut properties = Map::new();
+    for field in table.fields {
+        let mut schema = shape(&field.shape, tables);
+        schema["description"] = json!(field.about);
+        properties.insert(field.name.to_owned(), schema);
+    }
+    if std::ptr::eq(table, &FLOW) {
+        // Editors find the schema by it.
+        properties.insert("$schema".to_owned(), json!({"type": "string"}));
+    }
+    let required: Vec<&str> = table.fields.iter().filter(|it| it.required).map(|it| it.name).collect();
+    let mut schema = json!({
+        "description": table.about,
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": false,
+    });
+    if !required.is_empty() {
+        schema["required"] = json!(required);
+    }
+    if !table.one_of.is_empty() {
+        schema["oneOf"] = table.one_of.iter().map(|key| json!({"required": [key]})).collect();
+    }
+    schema
+}
+
+fn shape(shape: &'static Shape, tables: &mut Map<String, Value>) -> Value {
+    match shape {
+        Shape::Text => json!({"type": "string", "minLength": 1}),
+        Shape::Path => json!({"type": "string"}),
+        Shape::Choice(words) => json!({"enum": words}),
+        Shape::Flag => json!({"type": "boolean"}),
+        Shape::Count(least, most) => json!({"type": "integer", "minimum": least, "maximum": most}),
+        Shape::Number(least, most) => json!({"type": "number", "minimum": least, "maximum": most}),
+        Shape::Time => {
+            json!({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "minLength": 1}]})
+        }
+        Shape::Memory => json!({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": SIZE}]}),
+        Shape::Size => json!({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": SIZE}]}),
+        Shape::Rate => json!({"type": "string", "pattern": "^[0-9]+ */ *(s|m|h)$"}),
+        Shape::Any => json!({}),
+        Shape::Params => json!({"type": "object"}),
+        Shape::List(inner) => json!({"type": "array", "items": self::shape(inner, tables)}),
+        Shape::Either(one, other) => json!({"anyOf": [self::shape(one, tables), self::shape(other, tables)]}),
+        Shape::Table(inner) => {
+            if !tables.contains_key(inner.name) {
+                // Before its own: a condition has conditions in it.
+                tables.insert(inner.name.to_owned(), Value::Null);
+                let schema = table(inner, tables);
+                tables.insert(inner.name.to_owned(), schema);
+            }
+            json!({"$ref": format!("#/$defs/{}", inner.name)})
+        }
+    }
+}
+
+const SIZE: &str = "^[0-9]+(\\.[0-9]+)? *([kKmMgGtT]([iI]?[bB])?|[bB])?$";

@@ -1,0 +1,118 @@
+//! Parameters in a flow: JSON text with references in it.
+
+use axion_actors::model::workflow::{Reference, Template, TemplateWriter};
+use serde_json::Value as Json;
+
+use super::tree::{Node, Value};
+use super::{Problem, Span, did_you_mean};
+
+/// Reads parameters and collects the steps they refer to.
+pub(super) struct Params<'a> {
+    /// The flow's own.
+    pub(super) own: Option<&'a Node>,
+    /// Every reference with its place.
+    pub(super) references: &'a mut Vec<(String, Span)>,
+    pub(super) problems: &'a mut Vec<Problem>,
+    /// Inside of the flow's own.
+    inside: bool,
+}
+
+impl<'a> Params<'a> {
+    pub(super) fn new(
+        own: Option<&'a Node>,
+        references: &'a mut Vec<(String, Span)>,
+        problems: &'a mut Vec<Problem>,
+    ) -> Self {
+        Self { own, references, problems, inside: false }
+    }
+
+    /// The template that a table of parameters is.
+    pub(super) fn template(&mut self, node: &Node) -> Template {
+        let mut writer = TemplateWriter::default();
+        self.write(node, &mut writer);
+        writer.finish()
+    }
+
+    /// The depth of trees is bounded, so the recursion is.
+    fn write(&mut self, node: &Node, writer: &mut TemplateWriter) {
+        match &node.value {
+            Value::Null => writer.text("null"),
+            Value::Bool(it) => writer.text(if *it { "true" } else { "false" }),
+            Value::Number(text) => writer.text(text),
+            Value::Text(text) => writer.text(&Json::from(text.as_str()).to_string()),
+            Value::List(elements) => {
+                writer.text("[");
+                for (place, element) in elements.iter().enumerate() {
+                    writer.text(if place == 0 { "" } else { "," });
+                    self.write(element, writer);
+                }
+                writer.text("]");
+            }
+            Value::Table(_) if node.get("$ref").is_some() => match self.reference(node) {
+                Some(reference) => writer.reference(reference),
+                None => writer.text("null"),
+            },
+            Value::Table(_) if node.get("$param").is_some() => self.param(node, writer),
+            Value::Table(members) => {
+                writer.text("{");
+                for (place, (key, member)) in members.iter().enumerate() {
+                    writer.text(if place == 0 { "" } else { "," });
+                    writer.text(&Json::from(key.text.as_str()).to_string());
+                    writer.text(":");
+                    self.write(member, writer);
+                }
+                writer.text("}");
+            }
+        }
+    }
+
+    fn reference(&mut self, node: &Node) -> Option<Reference> {
+        for (key, _) in node.members().iter().filter(|(key, _)| key.text != "$ref" && key.text != "path") {
+            let words = format!("a reference has no key `{}`", key.text);
+            let help = did_you_mean(&key.text, ["$ref", "path"]);
+            self.problems.push(Problem::new(&key.span, words, "unknown key").help(help));
+        }
+        let step = node.get("$ref")?;
+        let Some(name) = step.text() else {
+            self.problems.push(Problem::new(&step.span, "`$ref` must be the name of a step", "must be a text"));
+            return None;
+        };
+        self.references.push((name.to_owned(), step.span.clone()));
+        let Some(path) = node.get("path") else { return Some(Reference::to(name)) };
+        match path.text().map(|text| Reference::to(name).at(text)) {
+            Some(Ok(reference)) => return Some(reference),
+            Some(Err(error)) => self.problems.push(Problem::new(&path.span, error.to_string(), error.what)),
+            None => self.problems.push(Problem::new(&path.span, "`path` must be a text", "must be a text")),
+        }
+        // The step is still looked for.
+        Some(Reference::to(name))
+    }
+
+    fn param(&mut self, node: &Node, writer: &mut TemplateWriter) {
+        let wanted = node.get("$param").unwrap_or(node);
+        let mut wrong = |words: String, help| {
+            self.problems.push(Problem::new(&wanted.span, words, "not a parameter of the flow").help(help));
+            writer.text("null");
+        };
+        let Some(name) = wanted.text().filter(|_| node.members().len() == 1 && !self.inside) else {
+            let words = if self.inside {
+                "the flow's own parameters cannot refer to each other".to_owned()
+            } else {
+                "{\"$param\": \"NAME\"} needs the name of a parameter of the flow, and nothing else".to_owned()
+            };
+            return wrong(words, None);
+        };
+        match self.own.and_then(|own| own.get(name)) {
+            Some(value) => {
+                self.inside = true;
+                self.write(value, writer);
+                self.inside = false;
+            }
+            None => {
+                let names = self.own.map(Node::members).unwrap_or_default().iter().map(|(key, _)| key.text.as_str());
+                let help = did_you_mean(name, names).unwrap_or_else(|| format!("add `{name}` to the flow's `params`"));
+                wrong(format!("the flow has no parameter `{name}`"), Some(help));
+            }
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! Flow files: what they give, and everything that is wrong with them.
+
+use std::path::Path;
+
+use axion_actors::model::workflow::{Enough, Memory, OnFailure, OnImpossible, UpstreamKeys};
+use axion_actors::model::{Backoff, PoolKind};
+use proptest::prelude::*;
+
+use super::*;
+
+/// A folder with some scripts in it.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["work.py", "extract.py"] {
+        std::fs::write(folder.path().join(name), "def main(params, context):\n    return 1\n").expect("written");
+    }
+    folder
+}
+
+fn parse(text: &str, format: Format, overrides: &Overrides) -> Result<Flow, Problems> {
+    let folder = folder();
+    Flow::parse("flow", text, format, folder.path(), overrides)
+}
+
+fn toml(text: &str) -> Result<Flow, Problems> {
+    parse(text, Format::Toml, &Overrides::default())
+}
+
+/// Every problem as `line:column: message (help)`.
+fn problems(text: &str) -> Vec<String> {
+    let found = toml(text).expect_err("it is wrong");
+    shown(&found)
+}
+
+fn shown(found: &Problems) -> Vec<String> {
+    let one = |it: &Problem| {
+        let place = found.place(it).map_or_else(String::new, |(line, column)| format!("{line}:{column}: "));
+        let help = it.help.as_ref().map_or_else(String::new, |help| format!(" ({help})"));
+        format!("{place}{}{help}", it.message)
+    };
+    found.all.iter().map(one).collect()
+}
+
+const FULL: &str = r#"
+name = "nightly"
+description = "everything at once"
+on_failure = "stop"
+stop_running = true
+impossible = "cancel"
+upstream = "both"
+
+[limits]
+processes = 2
+threads = 4
+cpu = 150.5
+memory = "2G"
+machine_memory = 8589934592
+added_steps = 7
+elements = 9
+
+[params]
+input = "a.csv"
+many = [1, 2.50]
+
+[[steps]]
+name = "extract"
+script = "extract.py"
+pool = "io"
+timeout = "1m"
+soft_timeout = 30
+ttl = 3600
+retries = 3
+retry_wait = "1.5s"
+max_worker_losses = 0
+keep_result = false
+rate = { key = "api", limit = "600/m", burst = 5 }
+concurrency = { key = "api", max = 2 }
+params = { file = { "$param" = "input" }, deep = [{ x = { "$param" = "many" } }] }
+
+[[steps]]
+name = "each"
+script = "work.py"
+dynamic = false
+rate = "10/s"
+resources = { slots = 2, cpu = 12.6, memory = 34.7 }
+map_over = { ref = "extract", path = "rows", as = "row", max_parallel = 4, succeed = 3 }
+
+[[steps]]
+name = "end"
+script = "work.py"
+depends_on = ["each"]
+run_if = "all_done"
+when = { all = [{ ref = "extract", path = "n", op = ">", value = 10 }, { not = { ref = "each" } }] }
+params = { first = { "$ref" = "extract", path = "rows[0].id" } }
+"#;
+
+#[test]
+fn every_key_reaches_the_workflow() {
+    let flow = toml(FULL).unwrap_or_else(|found| panic!("{:#?}", shown(&found)));
+    let spec = &flow.spec;
+    assert_eq!((spec.name.as_str(), flow.description.as_deref()), ("nightly", Some("everything at once")));
+    assert_eq!((spec.on_failure, spec.on_impossible), (OnFailure::StopRunning, OnImpossible::Cancel));
+    assert_eq!((spec.upstream, spec.bounds.added, spec.bounds.elements), (UpstreamKeys::Both, 7, 9));
+    assert_eq!((spec.capacity.processes, spec.capacity.threads), (Some(2), Some(4)));
+    assert_eq!(spec.capacity.memory, Some(Memory::Bytes(2 << 30)));
+    assert_eq!(spec.capacity.cpu.map(|it| it.to_string()).as_deref(), Some("150.5"));
+
+    let [extract, each, end] = spec.steps.as_slice() else { panic!("three steps") };
+    let options = extract.task().options();
+    assert_eq!(extract.task().pool(), PoolKind::Io);
+    let seconds = [options.timeout, options.soft_timeout, options.ttl].map(|it| it.map(|it| it.as_secs()));
+    assert_eq!(seconds, [Some(60), Some(30), Some(3600)]);
+    assert_eq!((options.max_worker_losses, options.retry.max_retries), (0, 3));
+    assert_eq!(options.retry.backoff, Backoff::Fixed(std::time::Duration::from_millis(1500)));
+    assert_eq!(&extract.task().params_bytes()[..], br#"{"file":"a.csv","deep":[{"x":[1,2.5]}]}"#);
+    let rate = extract.rules().rate.as_ref().expect("a rate");
+    assert_eq!((&*rate.key, rate.count, rate.per.as_secs(), rate.burst), ("api", 600, 60, 5));
+    assert_eq!(extract.rules().concurrency.as_ref().map(|it| it.max), Some(2));
+    assert!(!extract.rules().keep_result);
+
+    let map = each.rules().map_over.as_ref().expect("mapped");
+    assert_eq!((map.list.to_string().as_str(), &*map.name), ("extract.rows", "row"));
+    assert_eq!((map.max_parallel, map.enough), (Some(4), Enough::AtLeast(3)));
+    assert_eq!((each.rules().needs.slots, each.rules().needs.cpu.0), (2, 12_600));
+    assert_eq!(each.rules().rate.as_ref().map(|it| &*it.key), Some("step each"));
+
+    let when = end.rules().when.as_ref().expect("a condition").to_string();
+    assert_eq!(when, "all(extract.n > 10, not(each truthy))");
+    let names: Vec<String> = end.references().map(ToString::to_string).collect();
+    assert_eq!(names, ["extract.rows[0].id", "extract.n", "each"]);
+}
+
+#[test]
+fn toml_and_json_are_the_same_flow() {
+    let value: toml::Table = toml::from_str(FULL).expect("TOML");
+    let text = serde_json::to_string_pretty(&value).expect("JSON");
+    let json = parse(&text, Format::Json, &Overrides::default()).unwrap_or_else(|found| panic!("{:#?}", shown(&found)));
+    let toml = toml(FULL).expect("sound");
+    let same = |flow: &Flow| {
+        let steps =
+            flow.spec.steps.iter().map(|it| format!("{:?} {:?} {:?}", it.name(), it.depends_on(), it.rules().when));
+        (steps.collect::<Vec<_>>(), flow.spec.capacity, flow.spec.steps[0].rules().clone())
+    };
+    assert_eq!(same(&json), same(&toml));
+}
+
+#[test]
+fn all_problems_come_at_once_each_with_its_place() {
+    let text = r#"
+nmae = "x"
+[[steps]]
+name = "extract"
+script = "extarct.py"
+pool = "gpu"
+timeout = "soon"
+[[steps]]
+name = "load"
+script = "work.py"
+depends_on = ["extrct", "load"]
+params = { a = { "$ref" = "nobody", path = "x[" }, b = { "$param" = "input" } }
+retries = -1
+[[steps]]
+script = "work.py"
+when = { ref = "load", op = "<" }
+"#;
+    let found = problems(text);
+    let expected = [
+        "2:1: the flow has no key `nmae` (did you mean `name`?)",
+        "6:8: `pool` must be one of \"cpu\", \"io\" (did you mean `cpu`?)",
+        "7:11: `timeout` must be a time above 0: seconds as a number, or \"500ms\", \"1.5s\", \"10m\", \"2h\"",
+        "11:15: load waits for the step `extrct`, and there is none (did you mean `extract`?)",
+        "11:25: load waits for itself",
+        "12:27: load waits for the step `nobody`, and there is none",
+        "12:44: \"x[\" is not a path, at character 3: a ] is missing after the index; paths look like rows[0].id or [\"odd key\"].x",
+        "12:69: the flow has no parameter `input` (add `input` to the flow's `params`)",
+        "13:11: `retries` must be a whole number from 0 to 1000000",
+        "14:1: a step needs the key `name` (Its name, its own in the flow, also in lower case.)",
+        "16:29: `<` needs a `value` to compare with",
+    ];
+    let script = found.iter().find(|it| it.starts_with("5:10: there is no script at ")).expect("the script");
+    assert!(script.ends_with("(did you mean `extract.py`?)"), "{script}");
+    let rest: Vec<&String> = found.iter().filter(|it| *it != script).collect();
+    assert_eq!(rest, expected);
+}
+
+#[test]
+fn circles_and_names_that_clash_show_all_their_places() {
+    let text = r#"
+steps = [
+  { name = "a", script = "work.py", depends_on = ["c"] },
+  { name = "b", script = "work.py", depends_on = ["a"] },
+  { name = "c", script = "work.py", depends_on = ["b"] },
+  { name = "B", script = "work.py" },
+  { name = "a", script = "work.py" },
+]
+"#;
+    let found = toml(text).expect_err("a circle");
+    assert_eq!(
+        shown(&found),
+        [
+            "3:51: 3 steps wait for each other: a → b → c → a",
+            "6:12: the steps b and B differ in upper and lower case only: that is too easily confused",
+            "7:12: two steps are called `a`",
+        ]
+    );
+    let related: Vec<&str> = found.all[0].related.iter().map(|(_, label)| label.as_str()).collect();
+    assert_eq!((found.all[0].label.as_str(), related), ("a waits for c", vec!["b waits for a", "c waits for b"]));
+    assert_eq!(&text[found.all[2].related[0].0.clone()], "\"a\"");
+}
+
+#[test]
+fn c3_2_needs_beyond_the_limits_are_shown_where_they_stand() {
+    let text = r#"
+[limits]
+processes = 2
+cpu = 10
+memory = 25
+[[steps]]
+name = "p3"
+script = "work.py"
+resources = { slots = 3 }
+[[steps]]
+name = "p4"
+script = "work.py"
+resources = { cpu = 12.6, memory = 34.7 }
+"#;
+    let help = "(lower `resources`, raise the flow's `limits`, or set impossible = \"cancel\")";
+    let expected = [
+        format!("9:13: p3 can never run: short of 1 process {help}"),
+        format!("13:13: p4 can never run: short of 2.6 % CPU and 9.7 % memory {help}"),
+    ];
+    assert_eq!(problems(text), expected);
+    toml(&format!("impossible = \"cancel\"\n{text}")).expect("they are cancelled");
+}
+
+#[test]
+fn texts_that_are_neither_toml_nor_json_say_where() {
+    let found = problems("a = \nb = 1 2\n");
+    assert!(found.len() >= 2 && found[0].starts_with("1:") && found[1].starts_with("2:"), "{found:?}");
+    for (text, place) in
+        [("{\"steps\": [}", "1:12: this is not JSON: expected value"), ("{\n \"ä\" 1}", "2:6: this is not JSON")]
+    {
+        let found = parse(text, Format::Json, &Overrides::default()).expect_err("not JSON");
+        assert!(shown(&found)[0].starts_with(place), "{:?}", shown(&found));
+    }
+    let twice = parse(r#"{"steps": [], "steps": []}"#, Format::Json, &Overrides::default()).expect_err("twice");
+    assert!(shown(&twice)[0].starts_with("1:15: the key `steps` stands here twice"), "{:?}", shown(&twice));
+    let deep = format!("{{\"steps\": {}1{}}}", "[".repeat(100), "]".repeat(100));
+    let deep = parse(&deep, Format::Json, &Overrides::default()).expect_err("too deep");
+    assert!(shown(&deep)[0].contains("nested more than 64 deep"));
+}
+
+#[test]
+fn no_steps_and_a_flow_that_is_none_are_refused() {
+    assert_eq!(problems("steps = []"), ["1:9: a workflow needs at least one step"]);
+    assert_eq!(problems("name = \"x\""), ["1:1: the flow needs the key `steps` (The steps, in any order.)"]);
+    let list = parse("[1]", Format::Json, &Overrides::default()).expect_err("a list");
+    assert_eq!(shown(&list), ["1:1: the flow must be a table, and is a list"]);
+}
+
+fn with(params: Option<&str>, set: &[&str]) -> Result<String, Vec<String>> {
+    let text = r#"
+[params]
+input = "a"
+[[steps]]
+name = "one.two"
+script = "work.py"
+params = { file = { "$param" = "input" }, list = [1, 2] }
+"#;
+    let set = set.iter().map(|it| (*it).to_owned()).collect();
+    match parse(text, Format::Toml, &Overrides { params: params.map(str::to_owned), set }) {
+        Ok(flow) => Ok(String::from_utf8_lossy(flow.spec.steps[0].task().params_bytes()).into_owned()),
+        Err(found) => Err(shown(&found)),
+    }
+}
+
+#[test]
+fn parameters_are_replaced_from_outside() {
+    assert_eq!(with(None, &[]).as_deref(), Ok(r#"{"file":"a","list":[1,2]}"#));
+    let big = r#"{"input": 123456789012345678901234567890}"#;
+    assert_eq!(with(Some(big), &[]).as_deref(), Ok(r#"{"file":123456789012345678901234567890,"list":[1,2]}"#));
+    let set = ["one.two.file=plain text", "one.two.list[1]={\"x\": null}", "one.two.new.deep=true"];
+    assert_eq!(with(None, &set).as_deref(), Ok(r#"{"file":"plain text","list":[1,{"x":null}],"new":{"deep":true}}"#));
+}
+
+#[test]
+fn what_cannot_be_replaced_says_so() {
+    for (params, set, message) in [
+        (Some("[]"), &[][..], "--params must be a JSON object, and is a list"),
+        (Some("{"), &[], "--params: this is not JSON: EOF while parsing an object"),
+        (Some("{\"inptu\": 1}"), &[], "--params: the flow has no parameter `inptu` (did you mean `input`?)"),
+        (None, &["x"], "--set x: expected STEP.KEY=VALUE"),
+        (None, &["one.tow.x=1"], "--set one.tow.x=1: the flow has no step `one`"),
+        (None, &["one.two.list.x=1"], "--set one.two.list.x=1: `list.x` leads nowhere: on the way there is a list"),
+    ] {
+        assert_eq!(with(params, set), Err(vec![message.to_owned()]));
+    }
+    let moved = with(Some(r#"{"input": {"$ref": "nobody"}}"#), &[]).expect_err("unknown");
+    assert_eq!(moved, ["3:9: one.two waits for the step `nobody`, and there is none"]);
+}
+
+#[test]
+fn a_dynamic_step_names_further_steps_in_its_result() {
+    let folder = folder();
+    let result = r#"{"n": 2, "steps": [{"name": "x", "script": "work.py", "depends_on": ["plan"]}]}"#;
+    let steps = added_steps(result, folder.path()).expect("sound");
+    assert_eq!((steps.len(), steps[0].title().as_str()), (1, "x"));
+    assert!(added_steps(r#"{"n": 2}"#, folder.path()).expect("none").is_empty());
+    let wrong = r#"{"steps": [{"name": "x", "scirpt": "y"}, 7]}"#;
+    let found = shown(&added_steps(wrong, folder.path()).expect_err("wrong"));
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert_eq!(found[1], "1:26: a step has no key `scirpt` (did you mean `script`?)");
+}
+
+#[test]
+fn a_flow_without_a_name_has_that_of_its_file() {
+    let folder = folder();
+    let path = folder.path().join("nightly.toml");
+    std::fs::write(&path, "steps = [{ name = \"a\", script = \"work.py\" }]").expect("written");
+    let flow = Flow::load(&path, &Overrides::default()).expect("sound");
+    assert_eq!(flow.spec.name, "nightly");
+}
+
+#[test]
+fn ten_thousand_steps_and_ten_thousand_mistakes_take_no_square_of_time() {
+    let steps = |dependency: fn(usize) -> usize| {
+        let one =
+            |n: usize| format!("{{\"name\":\"s{n}\",\"script\":\"work.py\",\"depends_on\":[\"s{}\"]}}", dependency(n));
+        let first = "{\"name\":\"s0\",\"script\":\"work.py\"}".to_owned();
+        let all: Vec<String> = std::iter::once(first).chain((1..10_000).map(one)).collect();
+        parse(&format!("{{\"steps\":[{}]}}", all.join(",")), Format::Json, &Overrides::default())
+    };
+    assert_eq!(steps(|n| n - 1).expect("a chain").spec.steps.len(), 10_000);
+    let found = steps(|n| n + 100_000).expect_err("nobody");
+    assert_eq!(found.all.len(), 9_999);
+    assert!(found.all.iter().all(|problem| found.place(problem).is_some()));
+}
+
+#[test]
+fn the_schema_in_the_documentation_is_that_of_the_reader() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/flow.schema.json");
+    let made = format!("{}\n", serde_json::to_string_pretty(&schema()).expect("JSON"));
+    if std::env::var_os("AXION_WRITE_SCHEMA").is_some() {
+        std::fs::write(&path, &made).expect("written");
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(kept == made, "run this test with AXION_WRITE_SCHEMA=1 and commit {}", path.display());
+}
+
+#[test]
+fn the_documentation_names_every_key() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/flows.md");
+    let text = std::fs::read_to_string(path).expect("read");
+    let mut left = vec![schema()];
+    while let Some(table) = left.pop() {
+        for key in table["properties"].as_object().into_iter().flatten().map(|(key, _)| key) {
+            assert!(text.contains(&format!("`{key}`")), "docs/flows.md does not name `{key}`");
+        }
+        left.extend(table["$defs"].as_object().into_iter().flatten().map(|(_, table)| table.clone()));
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic(text in any::<String>(), json in any::<bool>()) {
+        let format = if json { Format::Json } else { Format::Toml };
+        let _ = Flow::parse("x", &text, format, Path::new(""), &Overrides::default());
+    }
+
+    /// A sound flow with one part replaced by something else.
+    #[test]
+    fn no_damaged_flow_makes_the_reader_panic(at in 0..FULL.len(), cut in 0..40usize, new in "[\\[\\]{}\"=a-z0-9.\n$]{0,6}") {
+        let (from, to) = (FULL.floor_char_boundary(at), FULL.ceil_char_boundary((at + cut).min(FULL.len())));
+        let text = format!("{}{new}{}", &FULL[..from], &FULL[to..]);
+        if let Err(found) = Flow::parse("x", &text, Format::Toml, Path::new(""), &Overrides::default()) {
+            prop_assert!(!found.all.is_empty());
+            for problem in &found.all {
+                if let Some(span) = &problem.span {
+                    prop_assert!(text.get(span.clone()).is_some(), "{problem:?}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! One tree for TOML and JSON, in which every key and value knows its place in the text.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{Deserializer as _, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use toml::de::{DeTable, DeValue};
+
+use super::{Problem, Span};
+
+/// How deep values may be nested: the tree is walked by recursion.
+const DEPTH: usize = 64;
+
+/// A value and its place.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Node {
+    pub(super) span: Span,
+    pub(super) value: Value,
+}
+
+/// A value.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Value {
+    Null,
+    Bool(bool),
+    /// As JSON writes it, with all its digits.
+    Number(String),
+    Text(String),
+    List(Vec<Node>),
+    Table(Vec<(Key, Node)>),
+}
+
+/// A key and its place.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Key {
+    pub(super) text: String,
+    pub(super) span: Span,
+}
+
+impl Node {
+    /// The value of a key, of a table.
+    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+        match &self.value {
+            Value::Table(members) => members.iter().find(|(it, _)| it.text == key).map(|(_, node)| node),
+            _ => None,
+        }
+    }
+
+    /// The text it is.
+    pub(super) fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The number it is.
+    pub(super) fn number(&self) -> Option<f64> {
+        match &self.value {
+            Value::Number(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// The whole number from 0 it is.
+    pub(super) fn count(&self) -> Option<u64> {
+        match &self.value {
+            Value::Number(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// Its elements, of a list.
+    pub(super) fn list(&self) -> &[Self] {
+        match &self.value {
+            Value::List(elements) => elements,
+            _ => &[],
+        }
+    }
+
+    /// Its members, of a table.
+    pub(super) fn members(&self) -> &[(Key, Self)] {
+        match &self.value {
+            Value::Table(members) => members,
+            _ => &[],
+        }
+    }
+
+    /// What it is, in few words.
+    pub(super) fn kind(&self) -> &'static str {
+        match &self.value {
+            Value::Null => "null",
+            Value::Bool(_) => "true or false",
+            Value::Number(_) => "a number",
+            Value::Text(_) => "a text",
+            Value::List(_) => "a list",
+            Value::Table(_) => "a table",
+        }
+    }
+
+    /// As a value of `serde_json`.
+    pub(super) fn to_json(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Null => serde_json::Value::Null,
+            Value::Bool(it) => (*it).into(),
+            Value::Number(text) => serde_json::from_str(text).unwrap_or_default(),
+            Value::Text(text) => text.as_str().into(),
+            Value::List(elements) => elements.iter().map(Self::to_json).collect(),
+            Value::Table(members) => {
+                serde_json::Value::Object(members.iter().map(|(key, it)| (key.text.clone(), it.to_json())).collect())
+            }
+        }
+    }
+}
+
+fn too_deep(span: &Span) -> Problem {
+    Problem::new(span, format!("values are nested more than {DEPTH} deep"), "too deep")
+}
+
+/// Reads TOML; all syntax errors at once.
+pub(super) fn from_toml(text: &str) -> Result<Node, Vec<Problem>> {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let mut problems: Vec<Problem> = errors
+        .iter()
+        .map(|error| {
+            let words = error.message().trim_end();
+            let (first, help) = words.split_once('\n').map_or((words, None), |(first, rest)| (first, Some(rest)));
+            let span = error.span().unwrap_or(0..0);
+            Problem::new(&span, format!("this is not TOML: {first}"), first).help(help.map(str::to_owned))
+        })
+        .collect();
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let span = table.span();
+    let node = toml_table(span, table.into_inner(), 1, &mut problems);
+    if problems.is_empty() { Ok(node) } else { Err(problems) }
+}
+
+fn toml_table(span: Span, table: DeTable<'_>, depth: usize, problems: &mut Vec<Problem>) -> Node {
+    let mut members: Vec<(Key, Node)> = table
+        .into_iter()
+        .map(|(key, value)| {
+            let (place, at) = (key.span(), value.span());
+            let key = Key { text: key.into_inner().into_owned(), span: place };
+            (key, toml_value(at, value.into_inner(), depth + 1, problems))
+        })
+        .collect();
+    // A table is sorted by its keys; people wrote it in another order.
+    members.sort_by_key(|(key, _)| key.span.start);
+    Node { span, value: Value::Table(members) }
+}
+
+fn toml_value(span: Span, value: DeValue<'_>, depth: usize, problems: &mut Vec<Problem>) -> Node {
+    if depth > DEPTH {
+        problems.push(too_deep(&span));
+        return Node { span, value: Value::Null };
+    }
+    let value = match value {
+        DeValue::String(text) => Value::Text(Cow::into_owned(text)),
+        DeValue::Boolean(it) => Value::Bool(it),
+        DeValue::Datetime(it) => Value::Text(it.to_string()),
+        DeValue::Integer(it) => match i128::from_str_radix(it.as_str(), it.radix()) {
+            Ok(number) => Value::Number(number.to_string()),
+            Err(_) => {
+                problems.push(Problem::new(&span, "this whole number is too large", "too large"));
+                Value::Null
+            }
+        },
+        DeValue::Float(it) => match it.as_str().parse().ok().and_then(serde_json::Number::from_f64) {
+            Some(number) => Value::Number(number.to_string()),
+            None => {
+                problems.push(Problem::new(&span, "this number has no form in JSON", "must be finite"));
+                Value::Null
+            }
+        },
+        DeValue::Array(elements) => {
+            let each = elements.into_iter().map(|it| toml_value(it.span(), it.into_inner(), depth + 1, problems));
+            Value::List(each.collect())
+        }
+        DeValue::Table(table) => return toml_table(span, table, depth, problems),
+    };
+    Node { span, value }
+}
+
+/// Reads JSON.
+pub(super) fn from_json(text: &str) -> Result<Node, Vec<Problem>> {
+    let whole: &RawValue = serde_json::from_str(text).map_err(|error| vec![json_problem(text, &error)])?;
+    let mut reader = Reader { text, problems: Vec::new() };
+    let node = reader.value(whole.get(), 1);
+    if reader.problems.is_empty() { Ok(node) } else { Err(reader.problems) }
+}
+
+/// `serde_json` counts lines from 1 and bytes in a line from 1; at the end of the text it points
+/// behind the last byte.
+fn json_problem(text: &str, error: &serde_json::Error) -> Problem {
+    let before: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+    let at = text.floor_char_boundary((before + error.column().saturating_sub(1)).min(text.len()));
+    let end = text.ceil_char_boundary((at + 1).min(text.len()));
+    let words = error.to_string();
+    let what = words.rsplit_once(" at line ").map_or(words.as_str(), |(what, _)| what);
+    Problem::new(&(at..end), format!("this is not JSON: {what}"), what)
+}
+
+/// Walks a JSON text by raw values: each is a slice of the text, and so knows its place.
+struct Reader<'t> {
+    text: &'t str,
+    problems: Vec<Problem>,
+}
+
+impl<'t> Reader<'t> {
+    fn span(&self, part: &str) -> Span {
+        let start = (part.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
+        start..start + part.len()
+    }
+
+    fn value(&mut self, raw: &'t str, depth: usize) -> Node {
+        let span = self.span(raw);
+        if depth > DEPTH {
+            self.problems.push(too_deep(&span));
+            return Node { span, value: Value::Null };
+        }
+        let mut parts = serde_json::Deserializer::from_str(raw);
+        let value = match raw.as_bytes().first() {
+            Some(b'{') => {
+                let members = parts.deserialize_map(Members).unwrap_or_default();
+                let mut table: Vec<(Key, Node)> = Vec::with_capacity(members.len());
+                let mut seen: BTreeMap<String, Span> = BTreeMap::new();
+                for (key, value) in members {
+                    let text = serde_json::from_str(key.get()).unwrap_or_default();
+                    let key = Key { text, span: self.span(key.get()) };
+                    if let Some(first) = seen.insert(key.text.clone(), key.span.clone()) {
+                        let words = format!("the key `{}` stands here twice", key.text);
+                        let mut problem = Problem::new(&key.span, words, "again");
+                        problem.related.push((first, "first".to_owned()));
+                        self.problems.push(problem);
+                    }
+                    let value = self.value(value.get(), depth + 1);
+                    table.push((key, value));
+                }
+                Value::Table(table)
+            }
+            Some(b'[') => {
+                let elements = parts.deserialize_seq(Elements).unwrap_or_default();
+                Value::List(elements.into_iter().map(|it| self.value(it.get(), depth + 1)).collect())
+            }
+            Some(b'"') => Value::Text(serde_json::from_str(raw).unwrap_or_default()),
+            Some(b't') => Value::Bool(true),
+            Some(b'f') => Value::Bool(false),
+            Some(b'n') => Value::Null,
+            _ => Value::Number(raw.to_owned()),
+        };
+        Node { span, value }
+    }
+}
+
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Vec<(&'de RawValue, &'de RawValue)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        Ok(members)
+    }
+}
+
+struct Elements;
+
+impl<'de> Visitor<'de> for Elements {
+    type Value = Vec<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut elements = Vec::new();
+        while let Some(element) = list.next_element()? {
+            elements.push(element);
+        }
+        Ok(elements)
+    }
+}

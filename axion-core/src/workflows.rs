@@ -1,0 +1,195 @@
+//! Workflows, as the engine's users see them.
+
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axion_actors::actors::messages::{
+    Expand, Request, WorkflowGone, WorkflowRefusal, WorkflowRequest, WorkflowSubmission,
+};
+use axion_actors::model::Work;
+use axion_actors::model::workflow::{Step, WorkflowId, WorkflowRecord, WorkflowSpec};
+use tokio::sync::oneshot;
+
+use crate::engine::Engine;
+use crate::error::SubmitError;
+use crate::flow::added_steps;
+use crate::park;
+
+/// A workflow was not accepted; nothing of it has been or will be run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkflowError {
+    /// One of its tasks cannot be run in this engine.
+    #[error("step {step}: {error}")]
+    Task {
+        /// The step's name, else its task's id.
+        step: String,
+        /// Why.
+        error: SubmitError,
+    },
+    /// One of its tasks is a function: what steps hand on is JSON.
+    #[error("step {step} runs a function: the steps of a workflow are scripts, which take and return JSON")]
+    NotAScript {
+        /// The step's name, else its task's id.
+        step: String,
+    },
+    /// It is wrong in itself, or the engine takes no workflows now.
+    #[error(transparent)]
+    Refused(#[from] WorkflowRefusal),
+    /// The engine has stopped.
+    #[error("the engine has stopped; nothing more will be known of this workflow")]
+    EngineStopped,
+}
+
+/// There is nothing more to be known of a workflow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkflowWaitError {
+    /// No such workflow is known.
+    #[error(transparent)]
+    Gone(#[from] WorkflowGone),
+    /// The engine has stopped.
+    #[error("the engine has stopped; nothing more will be known of this workflow")]
+    EngineStopped,
+}
+
+/// A submitted workflow. A future of its record; dropping it leaves the workflow running.
+#[derive(Debug)]
+pub struct WorkflowHandle {
+    id: WorkflowId,
+    record: oneshot::Receiver<Result<Arc<WorkflowRecord>, WorkflowGone>>,
+}
+
+impl WorkflowHandle {
+    /// The workflow's id.
+    #[must_use]
+    pub fn id(&self) -> WorkflowId {
+        self.id
+    }
+
+    /// Blocks the thread until every step has ended. In async code, await the handle instead.
+    ///
+    /// # Errors
+    /// If the engine has stopped.
+    pub fn wait(self) -> Result<Arc<WorkflowRecord>, WorkflowWaitError> {
+        park::wait(self)
+    }
+
+    /// Blocks the thread until every step has ended or `limit` has passed: then `Ok(None)`, and the workflow
+    /// goes on.
+    ///
+    /// # Errors
+    /// If the engine has stopped.
+    pub fn wait_timeout(&mut self, limit: Duration) -> Result<Option<Arc<WorkflowRecord>>, WorkflowWaitError> {
+        park::wait_timeout(self, limit).transpose()
+    }
+}
+
+impl Future for WorkflowHandle {
+    type Output = Result<Arc<WorkflowRecord>, WorkflowWaitError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.record).poll(cx).map(|answer| match answer {
+            Ok(record) => Ok(record?),
+            Err(_) => Err(WorkflowWaitError::EngineStopped),
+        })
+    }
+}
+
+impl Engine {
+    /// Hands a workflow in, all of it or nothing. Blocks the thread for the check, not for the end.
+    ///
+    /// Steps that a dynamic step adds name scripts from the current folder.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, or why the engine takes none now.
+    pub fn submit_workflow(&self, spec: WorkflowSpec) -> Result<WorkflowHandle, WorkflowError> {
+        park::wait(self.submit_workflow_async(spec, Path::new("")))
+    }
+
+    /// As [`submit_workflow`](Self::submit_workflow), without blocking. Steps that a dynamic step adds name
+    /// scripts from `folder`.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn submit_workflow_async(
+        &self,
+        mut spec: WorkflowSpec,
+        folder: &Path,
+    ) -> Result<WorkflowHandle, WorkflowError> {
+        for step in &mut spec.steps {
+            let title = step.title();
+            if !matches!(step.task().work(), Work::Script(_)) {
+                return Err(WorkflowError::NotAScript { step: title });
+            }
+            let task = self.prepare(step.task().clone()).map_err(|error| WorkflowError::Task { step: title, error })?;
+            step.set_task(task);
+        }
+        let id = WorkflowId::generate();
+        let (accepted, is_accepted) = oneshot::channel();
+        let (reply, record) = oneshot::channel();
+        let submission = WorkflowSubmission { id, spec, expand: self.expand(folder.to_owned()), accepted, reply };
+        self.ask(WorkflowRequest::Submit(Box::new(submission)));
+        match is_accepted.await {
+            Ok(Ok(())) => Ok(WorkflowHandle { id, record }),
+            Ok(Err(refusal)) => Err(refusal.into()),
+            Err(_) => Err(WorkflowError::EngineStopped),
+        }
+    }
+
+    /// A handle of a workflow that was submitted before. Resolves to an error if the id is unknown.
+    #[must_use]
+    pub fn workflow_handle(&self, id: WorkflowId) -> WorkflowHandle {
+        let (reply, record) = oneshot::channel();
+        self.ask(WorkflowRequest::Await { id, reply });
+        WorkflowHandle { id, record }
+    }
+
+    /// Where a workflow stands, step by step: its record so far.
+    ///
+    /// # Errors
+    /// If no such workflow is known or the engine has stopped.
+    pub fn workflow(&self, id: WorkflowId) -> Result<Arc<WorkflowRecord>, WorkflowWaitError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(WorkflowRequest::Look { id, reply });
+        Ok(park::wait(answer).map_err(|_| WorkflowWaitError::EngineStopped)??)
+    }
+
+    /// Ends a workflow before its time: what has not started never will, what runs is cancelled like any
+    /// task. Returns whether it was in flight. Blocks the thread for the answer, not for the end.
+    ///
+    /// # Errors
+    /// If the engine has stopped.
+    pub fn cancel_workflow(&self, id: WorkflowId) -> Result<bool, WorkflowWaitError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(WorkflowRequest::Cancel { id, reply });
+        park::wait(answer).map_err(|_| WorkflowWaitError::EngineStopped)
+    }
+
+    fn ask(&self, request: WorkflowRequest) {
+        // If the engine is gone, so is the reply, and whoever waits for it is told.
+        let _ = self.requests().send(Request::Workflow(request));
+    }
+
+    /// What makes steps of a dynamic step's result, under the same rules as those that were submitted.
+    fn expand(&self, folder: PathBuf) -> Expand {
+        let config = self.config().clone();
+        Box::new(move |result| {
+            let steps = added_steps(result.as_str(), &folder)
+                .map_err(|problems| problems.all.into_iter().map(|problem| problem.message).collect::<Vec<_>>())?;
+            let prepared = |mut step: Step| {
+                let title = step.title();
+                let task =
+                    Self::prepare_for(&config, step.task().clone()).map_err(|error| format!("{title}: {error}"))?;
+                step.set_task(task);
+                Ok(step)
+            };
+            let (ready, wrong): (Vec<_>, Vec<_>) = steps.into_iter().map(prepared).partition(Result::is_ok);
+            let wrong: Vec<String> = wrong.into_iter().filter_map(Result::err).collect();
+            if wrong.is_empty() { Ok(ready.into_iter().filter_map(Result::ok).collect()) } else { Err(wrong) }
+        })
+    }
+}

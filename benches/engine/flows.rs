@@ -1,0 +1,57 @@
+//! Workflows through the whole engine: wide ones and chains, on fake children and on real ones.
+
+use std::path::Path;
+use std::time::Instant;
+
+use axion_actors::testing::FakeLauncher;
+use axion_core::Engine;
+use axion_core::workflow::{Step, StepState, UpstreamKeys, WorkflowSpec};
+
+use crate::{Report, engine, noop, rate};
+
+/// Steps of the graphs on fake children.
+const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
+
+/// One step, many that wait for it, and one that waits for all of them.
+fn wide(middle: usize) -> WorkflowSpec {
+    let steps = (0..middle).map(|_| Step::unnamed(noop()));
+    // By id alone: a name of its own for each would be measured too.
+    let spec = WorkflowSpec::builder("wide").step(Step::new("split", noop())).then();
+    WorkflowSpec { upstream: UpstreamKeys::Ids, ..spec.chord(steps, Step::new("join", noop())).build() }
+}
+
+fn chain(steps: usize) -> WorkflowSpec {
+    WorkflowSpec::builder("chain").chain((0..steps).map(|_| Step::unnamed(noop()))).build()
+}
+
+/// Steps per second, from the submission to the record.
+fn steps_rate(engine: &Engine, spec: WorkflowSpec) -> f64 {
+    let (count, begun) = (spec.steps.len(), Instant::now());
+    let record = engine.submit_workflow(spec).expect("accepted").wait().expect("a record");
+    assert_eq!(record.counts.of(StepState::Succeeded), count);
+    count as f64 / begun.elapsed().as_secs_f64()
+}
+
+pub(crate) fn workflows(python: &Path, report: &mut Report) {
+    let start = || Box::new(FakeLauncher::echo()) as Box<_>;
+    let fake = Engine::builder().cpu_workers(2).io_workers(0).start_with(start).expect("starts");
+    rate(&fake, 20_000);
+    for (name, spec) in [("wide", wide as fn(usize) -> WorkflowSpec), ("chain", chain)] {
+        for size in SIZES {
+            let rounds = (0..report.rounds).map(|_| steps_rate(&fake, spec(size))).collect();
+            report.put(&format!("workflow: {name} of {size} steps, fake workers"), "/s", rounds);
+        }
+    }
+    drop(fake);
+    let real = engine(python, 2);
+    let (mut chains, mut fans, mut plain) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..report.rounds {
+        chains.push(steps_rate(&real, chain(3_000)));
+        plain.push(rate(&real, 10_002));
+        fans.push(steps_rate(&real, wide(10_000)));
+    }
+    report.put("workflow: chain of 3,000 no-op steps", "/s", chains);
+    let fan = report.put("workflow: 1 to 10,000 to 1 no-op steps", "/s", fans);
+    let plain = report.put("workflow: as many plain no-op tasks", "/s", plain);
+    report.ratio("workflow: steps against plain tasks", fan / plain);
+}

@@ -1,0 +1,5 @@
+"""Multiplies a number."""
+
+
+def main(params, context):
+    return params["value"] * params["by"]

@@ -1,0 +1,5 @@
+"""Adds numbers."""
+
+
+def main(params, context):
+    return sum(params["values"])
