@@ -329,6 +329,7 @@ impl Handler<WorkflowRequest> for WorkflowManager {
     type Result = ();
 
     fn handle(&mut self, request: WorkflowRequest, ctx: &mut Self::Context) {
+        self.flows.watch(self.bus.is_watched());
         match request {
             WorkflowRequest::Submit(submission) => self.submit(*submission, ctx),
             WorkflowRequest::Await { id, reply } => match self.flows.graph(id) {
@@ -356,6 +357,7 @@ impl Handler<StepNews> for WorkflowManager {
     type Result = ();
 
     fn handle(&mut self, StepNews(news): StepNews, ctx: &mut Self::Context) {
+        self.flows.watch(self.bus.is_watched());
         for news in news {
             self.hear(news);
         }

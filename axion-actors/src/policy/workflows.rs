@@ -90,13 +90,15 @@ pub struct Workflows {
     gate: Gate<Waiting>,
     capacity: Capacity,
     actions: Vec<Action>,
+    /// Somebody wants to know of every change.
+    watched: bool,
 }
 
 impl Workflows {
     /// No workflows, in an engine that has so much for what runs at one time.
     #[must_use]
     pub fn new(capacity: Capacity) -> Self {
-        Self { flows: FxHashMap::default(), gate: Gate::new(capacity), capacity, actions: Vec::new() }
+        Self { flows: FxHashMap::default(), gate: Gate::new(capacity), capacity, actions: Vec::new(), watched: false }
     }
 
     /// Checks a workflow and begins it.
@@ -128,6 +130,11 @@ impl Workflows {
     #[must_use]
     pub fn graph(&self, id: WorkflowId) -> Option<&Graph> {
         self.flows.get(&id).map(|flow| &flow.graph)
+    }
+
+    /// Whether every change of a step is wanted as an action.
+    pub fn watch(&mut self, watched: bool) {
+        self.watched = watched;
     }
 
     /// How many are in flight.
@@ -229,7 +236,7 @@ impl Workflows {
     /// When [`tick`](Self::tick) has something to do.
     #[must_use]
     pub fn next_tick(&self) -> Option<Tick> {
-        self.gate.next()
+        if self.gate.is_empty() { None } else { self.gate.next() }
     }
 
     /// Takes what should happen, in order.
@@ -264,9 +271,10 @@ impl Workflows {
                     // It waits at a gate, from which all such are taken below.
                     None => removed.push((StepRef { workflow: id, place }, cancelled())),
                 },
-                GraphAction::Changed { step, state } => {
+                GraphAction::Changed { step, state } if self.watched => {
                     self.actions.push(Action::Changed { workflow: id, step, state });
                 }
+                GraphAction::Changed { .. } => {}
                 GraphAction::Finished => self.actions.push(Action::Finished(id)),
             }
         }
@@ -309,7 +317,9 @@ impl Workflows {
                 }
             }
         }
-        for (waiting, ticket) in self.gate.open(now) {
+        // Mostly nothing waits there at all.
+        let through = if self.gate.is_empty() { Vec::new() } else { self.gate.open(now) };
+        for (waiting, ticket) in through {
             if let Some(flow) = self.flows.get_mut(&waiting.step.workflow) {
                 submit(&mut flow.sent, &mut self.actions, waiting, Some(ticket));
             } else {

@@ -101,6 +101,12 @@ fn a_rate_says_when_the_next_start_may_be() {
     assert_eq!(submitted(&mut flows).0.len(), 0);
     flows.tick(next);
     assert_eq!((submitted(&mut flows).0.len(), flows.next_tick()), (1, None), "L10");
+    // One that is cancelled while it waits for its rate leaves no timer behind.
+    let last = begin(&mut flows, WorkflowSpec::of([step("c").rate(rate.clone())]));
+    flows.tick(next);
+    assert!(flows.next_tick().is_some());
+    flows.cancel(last, next);
+    assert_eq!(flows.next_tick(), None, "L10");
 }
 
 #[test]
