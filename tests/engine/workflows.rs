@@ -261,9 +261,9 @@ fn a_drain_lets_workflows_end_and_a_shutdown_without_patience_cancels_them() {
     let refused = engine.submit_workflow(chain(1)).expect_err("it is over");
     assert!(matches!(refused, WorkflowError::EngineStopped | WorkflowError::Refused(_)));
 
-    let (engine, children) = scripted(Engine::builder().cpu_workers(1).io_workers(0));
-    let handle = engine.submit_workflow(chain(3)).expect("accepted");
-    drop(children);
+    let engine = self::engine(1, 0);
+    let sleeps = (0..3).map(|n| Step::new(format!("s{n}"), entry("sleep", json!({"seconds": 60}))));
+    let handle = engine.submit_workflow(WorkflowSpec::builder("sleeps").chain(sleeps).build()).expect("accepted");
     engine.shutdown(Duration::ZERO);
     let record = ended_flow(handle);
     assert_eq!((record.state, record.counts.of(StepState::Cancelled)), (WorkflowState::Cancelled, 3), "{record:?}");
