@@ -292,6 +292,29 @@ fn l9_wide_workflows_wait_for_room_like_everybody_else() {
 }
 
 #[test]
+fn l9_steps_give_back_exactly_the_room_they_took() {
+    let config = Config { input_queue_bytes: 10 << 10, max_queue_full_retries: 0, ..Config::default() };
+    let launcher = || Box::new(FakeLauncher::echo()) as Box<_>;
+    let engine = Engine::builder().config(config).cpu_workers(2).io_workers(0).start_with(launcher).expect("starts");
+    // With its script's path, each weighs a little more than a kibibyte.
+    let task = || Task::script("/".to_owned() + &"a".repeat(60)).params(&"x".repeat(1000)).expect("JSON");
+    let wide = WorkflowSpec::of((0..200).map(|_| Step::unnamed(task())));
+    let handle = engine.submit_workflow(wide).expect("accepted");
+    assert_eq!(ended_flow(handle).state, WorkflowState::Succeeded);
+    // One that is cancelled while it waits for its room leaves that to others.
+    let held = || task().delay(Duration::from_secs(3600));
+    let waiting: Vec<_> = (0..9).map(|_| engine.submit(held()).expect("there is room").id()).collect();
+    let two = engine.submit_workflow(WorkflowSpec::of((0..2).map(|_| Step::unnamed(held())))).expect("accepted");
+    until("one of them waits", || engine.status().expect("it lives").components.input_queue.size == 10);
+    engine.cancel_workflow(two.id()).expect("it lives");
+    assert_eq!(ended_flow(two).state, WorkflowState::Cancelled);
+    until("its room is free", || engine.status().expect("it lives").components.input_queue.size == 9);
+    engine.submit(held()).expect("the tenth");
+    assert_eq!(engine.submit(held()).expect_err("no room for an eleventh").code(), "queue_bytes_full");
+    drop(waiting);
+}
+
+#[test]
 fn the_example_flows_run() {
     let engine = engine(2, 2);
     let run = |name: &str| {

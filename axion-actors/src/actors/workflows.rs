@@ -39,8 +39,10 @@ pub struct WorkflowManager {
     clock: Clock,
     /// Steps that are due and have no room yet, in order.
     backlog: VecDeque<Due>,
-    /// Room is being waited for.
-    feeding: bool,
+    /// Waits for its room.
+    next: Option<(StepRef, Task)>,
+    /// It has been cancelled meanwhile.
+    dropped: bool,
     waiters: FxHashMap<WorkflowId, Vec<Answer>>,
     expands: FxHashMap<WorkflowId, Expand>,
     kept: Kept,
@@ -85,7 +87,8 @@ impl WorkflowManager {
             bus,
             clock,
             backlog: VecDeque::new(),
-            feeding: false,
+            next: None,
+            dropped: false,
             waiters: FxHashMap::default(),
             expands: FxHashMap::default(),
             kept: Kept::new(keep),
@@ -213,6 +216,12 @@ impl WorkflowManager {
             }
             !is_cancelled
         });
+        if let Some((step, _)) = &self.next
+            && steps.remove(step).is_some()
+        {
+            self.dropped = true;
+            dropped.push(*step);
+        }
         for step in dropped {
             let words = "the step was cancelled before it was submitted";
             let outcome = Outcome::Cancelled(Box::new(TaskError::new(ErrorKind::Cancelled, words)));
@@ -239,29 +248,15 @@ impl WorkflowManager {
     /// Hands steps to the Dispatcher as far as there is room (L9), and waits for room for the next one.
     fn feed(&mut self, ctx: &mut Context<Self>) {
         let mut piece = Vec::new();
-        while !self.feeding
-            && let Some(due) = self.backlog.front()
+        while self.next.is_none()
+            && let Some(due) = self.backlog.pop_front()
         {
-            let units = self.admission.units_of(due.params.len());
+            let (step, task) = into_task(due);
+            let units = self.admission.units_of(task.weight());
             match self.admission.try_enter(1, units) {
                 // A workflow that was accepted goes on while the engine drains.
-                Ok(()) | Err(NoRoom::Closed) => {
-                    piece.extend(self.backlog.pop_front().map(into_task));
-                }
-                Err(NoRoom::Full | NoRoom::Heavy | NoRoom::Overloaded(_)) => {
-                    self.feeding = true;
-                    let admission = self.admission.clone();
-                    let room = async move { admission.enter(1, units).await };
-                    ctx.spawn(room.into_actor(self).map(move |entered, manager, ctx| {
-                        manager.feeding = false;
-                        match manager.backlog.pop_front().map(into_task) {
-                            Some(step) => manager.dispatcher.do_send(SubmitSteps(vec![step])),
-                            None if entered.is_ok() => manager.admission.leave(1, units as usize),
-                            None => {}
-                        }
-                        manager.feed(ctx);
-                    }));
-                }
+                Ok(()) | Err(NoRoom::Closed) => piece.push((step, task)),
+                Err(NoRoom::Full | NoRoom::Heavy | NoRoom::Overloaded(_)) => self.wait_for_room(step, task, units, ctx),
             }
             if piece.len() == PIECE {
                 self.dispatcher.do_send(SubmitSteps(std::mem::take(&mut piece)));
@@ -270,6 +265,22 @@ impl WorkflowManager {
         if !piece.is_empty() {
             self.dispatcher.do_send(SubmitSteps(piece));
         }
+    }
+
+    fn wait_for_room(&mut self, step: StepRef, task: Task, units: u32, ctx: &mut Context<Self>) {
+        self.next = Some((step, task));
+        let admission = self.admission.clone();
+        let room = async move { admission.enter(1, units).await };
+        ctx.spawn(room.into_actor(self).map(move |entered, manager, ctx| {
+            match manager.next.take() {
+                Some(next) if !manager.dropped => manager.dispatcher.do_send(SubmitSteps(vec![next])),
+                // It was cancelled meanwhile: its room is somebody else's.
+                _ if entered.is_ok() => manager.admission.leave(1, units as usize),
+                _ => {}
+            }
+            manager.dropped = false;
+            manager.feed(ctx);
+        }));
     }
 
     /// One timer, for the next start that a rate allows.
