@@ -474,7 +474,9 @@ impl Handler<LookUp> for Dispatcher {
         let mut known: FxHashMap<TaskId, graph::Known> =
             own.into_iter().filter(|id| table.has(*id)).map(|id| (id, graph::Known::Live)).collect();
         for id in others {
-            let found = match self.scheduler.table().find(id) {
+            let table = self.scheduler.table();
+            // What is unknown is not searched for among the expired: a wrong list may name many such (L11).
+            let found = match if table.has(id) { table.find(id) } else { Found::Unknown } {
                 Found::Live(_) => {
                     self.more_waiters.entry(id).or_default().push(Waiter::Workflow(workflow));
                     graph::Known::Live

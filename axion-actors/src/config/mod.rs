@@ -251,8 +251,9 @@ settings! {
     cwd: Option<PathBuf> = None, Kind::Path, or "none";
 }
 
-/// Looked up once: asking the system costs a look into files of the control groups, as long as ten tasks.
-fn processors() -> usize {
+/// Processors that the machine or the container has. Looked up once: asking the system costs a look into files
+/// of the control groups, as long as ten tasks.
+pub(crate) fn processors() -> usize {
     static KNOWN: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
     *KNOWN
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::messages::Loads;
 use super::Dispatcher;
+use crate::config;
 use crate::model::{
     Components, EngineStatus, InputQueue, OutputQueue, PoolKind, PoolStatus, ProcessPool, Status, TaskCounts, Tick,
     WorkerId, WorkerStatus,
@@ -109,7 +110,7 @@ impl Dispatcher {
 
     /// What there is to do, for the Autoscaler.
     pub(super) fn loads(&self) -> Loads {
-        let processors = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+        let processors = config::processors();
         let pools = PoolKind::ALL.map(|kind| {
             let present = self.scheduler.workers(kind).filter(|worker| !worker.leaving);
             let workers = present.map(|worker| WorkerLoad {
