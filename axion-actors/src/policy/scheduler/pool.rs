@@ -216,20 +216,15 @@ impl Member {
         WorkerView { worker: self.worker, load: self.load(), leaving, ended: self.ended }
     }
 
-    /// Lets the tasks sent ahead come into the places that are free, in their order.
+    /// Lets the tasks sent ahead come into the slots that are free, in their order. A coroutine has its place
+    /// from the first, so all that waits here waits for a slot.
     pub(super) fn fill_places(&mut self, table: &TaskTable, timers: &mut Timers<Due>, limits: TimeLimits, now: Tick) {
-        let mut left = self.ahead();
-        for at in 0..self.in_flight.len() {
-            if left == 0 || !(self.has_place(Lane::Slot) || self.has_place(Lane::Coroutine)) {
-                return;
+        let mut at = 0;
+        while self.ahead() > 0 && self.has_place(Lane::Slot) && at < self.in_flight.len() {
+            if !self.in_flight[at].started {
+                self.start(at, table, timers, limits, now);
             }
-            let task = &self.in_flight[at];
-            if !task.started {
-                left -= 1;
-                if self.has_place(task.lane) {
-                    self.start(at, table, timers, limits, now);
-                }
-            }
+            at += 1;
         }
     }
 
@@ -370,6 +365,8 @@ impl Members {
         assert_eq!(self.idle, count(|member| member.takes() && member.in_flight.is_empty()));
         assert_eq!(self.free[0], count(|member| member.has_free_place(Lane::Slot)));
         assert_eq!(self.free[1], count(|member| member.has_free_place(Lane::Coroutine)));
+        let ahead = self.iter().flat_map(|member| &member.in_flight).filter(|task| !task.started);
+        assert!(ahead.into_iter().all(|task| task.lane == Lane::Slot), "no coroutine is sent ahead");
         for (member, score) in self.list.iter().zip(&self.scores) {
             let taking = member.as_ref().filter(|member| member.takes());
             assert_eq!(*score, taking.map_or(f32::INFINITY, |member| placement::score(self.kind, member.load())));
