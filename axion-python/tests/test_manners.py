@@ -117,6 +117,59 @@ with axion.Engine(cpu_bound_count=1) as engine:
     assert out == "forked\nforked\nforked\n8\nparent 16\n"
 
 
+FORKS = """
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+import axion, multiprocessing, os, subprocess, sys, time
+
+def main():
+    engine = axion.Engine(cpu_bound_count=1, io_bound_count=1).start()
+    pids = [engine.options(kind=kind).submit(os.getpid).result() for kind in ("cpu", "io")]
+    read, write = os.pipe()
+    os.set_inheritable(write, True)
+    engine.submit(sleeps_and_tells, os.getpid(), write)
+    pids += [int(os.read(read, 20))]
+    if sys.argv[1] == "fork":
+        copy = os.fork()
+        if copy == 0:
+            time.sleep(1000)
+    else:
+        process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(1000,))
+        process.start()
+        copy = process.pid
+    print(copy, *pids, flush=True)
+    time.sleep(1000)
+
+def sleeps_and_tells(program, fd):
+    import ctypes
+    process = subprocess.Popen(["sleep", "1000"])
+    with open("/proc/%d/fd/%d" % (program, fd), "wb", 0) as pipe:
+        pipe.write(b"%d" % process.pid)
+    ctypes.PyDLL(None).sleep(1000)  # holds the interpreter lock
+
+main()
+"""
+
+
+@pytest.mark.parametrize("how", ["fork", "multiprocessing"])
+def test_l7_a_killed_program_leaves_no_worker_also_if_a_copy_of_it_lives_on(tmp_path, how):
+    path = tmp_path / "program.py"
+    path.write_text(FORKS)
+    with subprocess.Popen([sys.executable, path, how], stdout=subprocess.PIPE, text=True) as program:
+        copy, *pids = map(int, program.stdout.readline().split())
+        assert len(pids) == 3 and all(map(_alive, pids))
+        try:
+            program.kill()
+            begun = time.monotonic()
+            program.wait()
+            while any(map(_alive, pids)):
+                assert time.monotonic() - begun < 1, "L7 allows a second"
+                time.sleep(0.002)
+            assert _alive(copy)
+        finally:
+            os.kill(copy, signal.SIGKILL)
+
+
 def test_no_guard_is_needed(tmp_path):
     assert python("""
 import axion
