@@ -37,6 +37,7 @@ test-python: $(VENV)/made
 	cd axion-python && VIRTUAL_ENV=$(VENV) $(VENV)/bin/maturin develop --quiet
 	$(VENV)/bin/python -m pytest --quiet -c axion-python/pyproject.toml axion-python/tests
 	$(VENV)/bin/python -m mypy.stubtest axion._axion
+	AXION_TEST_PROGRAM=$(VENV)/bin/axion $(CARGO) test --quiet --package axion-cli --test program
 
 $(VENV)/made: axion-python/requirements.txt
 	$(PYTHON) -m venv $(VENV)

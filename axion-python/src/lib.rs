@@ -7,6 +7,7 @@
 mod completions;
 mod config;
 mod engine;
+mod program;
 mod record;
 mod task;
 
@@ -19,6 +20,8 @@ mod _axion {
     use crate::config::{Config, config_keys};
     #[pymodule_export]
     use crate::engine::{Engine, new_task_id};
+    #[pymodule_export]
+    use crate::program::program;
     #[pymodule_export]
     use crate::record::Record;
     #[pymodule_export]

@@ -6,7 +6,7 @@ from typing import Any, final
 
 from typing_extensions import Buffer
 
-__all__ = ["Completions", "Config", "config_keys", "Engine", "new_task_id", "Record", "Function", "Options", "__version__"]
+__all__ = ["Completions", "Config", "config_keys", "Engine", "new_task_id", "program", "Record", "Function", "Options", "__version__"]
 __version__: str
 
 def config_keys() -> list[tuple[str, str, str]]:
@@ -14,6 +14,9 @@ def config_keys() -> list[tuple[str, str, str]]:
 
 def new_task_id() -> str:
     """A new task id: a UUID of version 7."""
+
+def program(arguments: list[str], python: str | PathLike[str] | None) -> int:
+    """Runs the program `axion`; returns its exit code."""
 
 @final
 class Config:
