@@ -118,6 +118,8 @@ class Engine:
         config: an `EngineConfig`; or give its keys: `Engine(cpu_bound_count=4)`.
     """
 
+    _finishes_at_exit = False
+
     def __init__(self, config=None, **keys):
         if config is not None and keys:
             raise TypeError("give an EngineConfig or its keys, not both")
@@ -433,7 +435,7 @@ _running = weakref.WeakSet()
 def _at_exit():
     """Ends what was never shut down: executors finish their work, as the standard ones do; engines do not."""
     for engine in list(_running):
-        engine.shutdown(wait=getattr(engine, "_finishes_at_exit", False))
+        engine.shutdown(wait=engine._finishes_at_exit)
 
 
 def _in_forked_child():
