@@ -211,3 +211,79 @@ def test_a_task_can_have_an_engine_of_its_own(engine):
             return inner.submit(pow, 2, 5).result()
 
     assert engine.submit(nested).result() == 32
+
+
+LOGS = """
+import axion, logging, os, sys, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+if sys.argv[1:]:
+    logging.basicConfig(level=sys.argv[1], format="%(levelname)s %(name)s %(message)s", stream=sys.stdout)
+
+def say(n):
+    for level in ("debug", "info", "warning", "error"):
+        axion.current().log("%s of %%d %d" % (level, n), level=level)
+
+with axion.Engine(cpu_bound_count=1, log_level=sys.argv[2] if sys.argv[2:] else "INFO") as engine:
+    engine.submit(say, 1).result()
+"""
+
+
+@pytest.mark.parametrize("given, said", [
+    ([], []),
+    (["WARNING"], ["warning", "error"]),
+    (["INFO"], ["info", "warning", "error"]),
+    (["DEBUG", "DEBUG"], ["debug", "info", "warning", "error"]),
+    (["DEBUG", "ERROR"], ["error"])])
+def test_the_engines_log_is_pythons(tmp_path, given, said):
+    path = tmp_path / "program.py"
+    path.write_text(LOGS)
+    done = subprocess.run([sys.executable, "-W", "error", path, *given], capture_output=True, text=True, timeout=50)
+    assert (done.stderr, done.returncode) == ("", 0)
+    lines = [line for line in done.stdout.splitlines() if " of %d 1 task=" in line]
+    assert said[:1] == ["debug"] or lines == done.stdout.splitlines()
+    assert [line.split()[:3] for line in lines] == [[level.upper(), "axion", level] for level in said]
+    assert all(line.endswith(" worker=cpu-0") for line in lines)
+
+
+def test_a_forked_process_has_a_log_of_its_own(tmp_path):
+    out = python(LOGS.replace("sys.argv[1:]", "True").replace("sys.argv[1]", "'INFO'") + """
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        with axion.Engine(cpu_bound_count=1) as own:
+            own.submit(say, 2).result()
+        sys.stdout.flush()
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    engine.submit(say, 3).result()
+""", tmp_path)
+    found = [line.split(" task=")[0] for line in out.splitlines()]
+    assert found == ["%s axion %s of %%d %d" % (level.upper(), level, n)
+                     for n in (1, 2, 3) for level in ("info", "warning", "error")]
+
+
+def test_a_log_that_nobody_can_follow_holds_up_nothing_and_says_what_is_missing(tmp_path):
+    out = python("""
+import axion, logging, sys, threading
+go_on, lines = threading.Event(), []
+class Slow(logging.Handler):
+    def emit(self, record):
+        go_on.wait()
+        lines.append(record.getMessage())
+logging.getLogger("axion").addHandler(Slow())
+logging.getLogger("axion").setLevel("INFO")
+
+def say(count, word="many words"):
+    for n in range(count):
+        axion.current().log("%d %s" % (n, 40 * word))
+
+with axion.Engine(cpu_bound_count=1, autoscaler="off") as engine:
+    engine.submit(say, 1000).result()
+    go_on.set()
+    while len(lines) < 2: pass
+    engine.submit(say, 1, "at last").result()
+    engine.submit(say, 1, 10_000 * "x").result()
+dropped = [line for line in lines if line.endswith("lines of the log were dropped")]
+print(len(lines) < 1000, len(lines) - len(dropped) + sum(int(line.split()[0]) for line in dropped), max(map(len, lines)))
+""", tmp_path)
+    assert out == "True 1002 4093\n"

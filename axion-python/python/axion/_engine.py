@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 
-from . import _axion
+from . import _axion, _log
 from ._code import CALL, EACH, EACH_OF_ONE, Coder, pack
 from ._future import Future, Inbox, why
 from ._status import ComponentStatus, Health, HealthReport
@@ -142,6 +142,7 @@ class Engine:
         with self._lock:
             if self._native is not None:
                 raise EngineError("the engine was started before; make another one", "already_started")
+            _log.start(self.config._native)
             try:
                 self._native = _axion.Engine(self.config._native)
             except OSError as error:
@@ -169,6 +170,7 @@ class Engine:
                 left = _LONG if end is None else max(0.0, end - time.monotonic())
         cancelled = self._native.shutdown(left)
         self._inbox.close()
+        _log.flush()
         _running.discard(self)
         return cancelled
 
@@ -439,6 +441,7 @@ def _at_exit():
 
 
 def _in_forked_child():
+    _log.in_forked_child()
     for engine in list(_running):
         engine._forked = True
         engine._inbox.forget_in_child()
