@@ -83,17 +83,17 @@ class Options:
 
     def map(self, fn, *iterables, **how):
         """As `Engine.map`."""
-        from ._map import Map
+        from ._map import Map, length
 
         if len(iterables) == 1:
             return Map(self._engine, self._native, fn, None, iterables[0], **how)
-        return Map(self._engine, self._native, fn, zip(*iterables), **how)
+        return Map(self._engine, self._native, fn, zip(*iterables), total=length(iterables), **how)
 
     def starmap(self, fn, iterable, **how):
         """As `Engine.starmap`."""
-        from ._map import Map
+        from ._map import Map, length
 
-        return Map(self._engine, self._native, fn, iterable, **how)
+        return Map(self._engine, self._native, fn, iterable, total=length([iterable]), **how)
 
     async def run(self, fn, /, *args, **kwargs):
         """As `Engine.run`."""
@@ -118,7 +118,7 @@ class Engine:
         config: an `EngineConfig`; or give its keys: `Engine(cpu_bound_count=4)`.
     """
 
-    _finishes_at_exit = False
+    _finishes_at_exit = _shows_output = False
 
     def __init__(self, config=None, **keys):
         if config is not None and keys:
@@ -147,7 +147,7 @@ class Engine:
                 self._native = _axion.Engine(self.config._native)
             except OSError as error:
                 raise EngineError(str(error), "start_failed") from None
-            self._inbox = Inbox()
+            self._inbox = Inbox(self._shows_output)
         _running.add(self)
         return self
 
