@@ -24,9 +24,9 @@ def python(source, tmp_path, *, inputs=None, check=True, env=None):
 def test_the_import_says_nothing_and_takes_little(tmp_path):
     source = """
 import time
-begun = time.perf_counter()
+begun = time.process_time()  # the wall's clock knows what else the machine does: `make bench-python` looks at it
 import axion
-took = time.perf_counter() - begun
+took = time.process_time() - begun
 import sys
 print(took, "cloudpickle" in sys.modules, "asyncio" in sys.modules)
 """

@@ -9,6 +9,7 @@ import concurrent.futures
 import multiprocessing
 import os
 import statistics
+import subprocess
 import sys
 import time
 
@@ -34,6 +35,13 @@ def round_trip(submit, count=500):
         submit(nothing).result()
         took.append(time.perf_counter() - begun)
     return statistics.median(took) * 1e6
+
+
+def imported(*modules):
+    """Milliseconds that the import takes in a new interpreter."""
+    source = "import time; begun = time.perf_counter(); import %s; print(time.perf_counter() - begun)"
+    done = subprocess.run([sys.executable, "-c", source % ", ".join(modules)], check=True, capture_output=True)
+    return float(done.stdout) * 1000
 
 
 def seconds(call):
@@ -85,6 +93,8 @@ def main():
     list(executor.map(nothing, range(10)))
     numpy = _numpy()
     for _ in range(rounds):
+        note("import, ms", "axion", imported("axion"))
+        note("import, ms", "concurrent.futures.process", imported("concurrent.futures.process"))
         note("submit one by one, /s", "axion engine", one_by_one(engine.submit, 20_000))
         note("submit one by one, /s", "axion executor", one_by_one(executor.submit, 20_000))
         note("submit one by one, /s", "ProcessPoolExecutor", one_by_one(standard.submit, 5_000))
