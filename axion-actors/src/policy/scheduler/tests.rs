@@ -25,7 +25,7 @@ fn scheduler() -> Scheduler {
     let mut table =
         TaskTable::new(Timestamp::UNIX_EPOCH, Keep { count: 1 << 20, bytes: 1 << 30, each: 1 << 20, age: None });
     table.record_events(true);
-    Scheduler::new(table, [PoolRules::default(); 2])
+    Scheduler::new(table, [PoolRules::default(); 2], model::Capacity::default())
 }
 
 fn slots(slots: usize) -> Capacity {
@@ -424,7 +424,7 @@ fn a_task_that_has_not_started_in_time_expires_and_one_that_has_does_not() {
 
 fn ruled(rules: PoolRules) -> Scheduler {
     let table = TaskTable::new(Timestamp::UNIX_EPOCH, Keep { count: 100, bytes: 1 << 20, each: 1 << 20, age: None });
-    Scheduler::new(table, [rules; 2])
+    Scheduler::new(table, [rules; 2], model::Capacity::default())
 }
 
 #[test]
@@ -648,7 +648,7 @@ fn a_pool_without_workers_calls_for_one_once() {
     let mut scheduler = scheduler();
     submit(&mut scheduler, 1, Tick(0));
     submit(&mut scheduler, 1, Tick(0));
-    assert!(matches!(scheduler.take_actions()[..], [Action::Call { pool: PoolKind::Cpu }]));
+    assert!(matches!(scheduler.take_actions()[..], [Action::Call { pool: PoolKind::Cpu, workers: 1 }]));
     scheduler.joined(worker(0, 1), slots(1), Tick(1));
     assert_eq!(ids_sent(&scheduler.take_actions()).len(), 1);
 }
