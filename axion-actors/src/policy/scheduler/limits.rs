@@ -154,6 +154,12 @@ impl Limiter {
         self.holds.iter().filter(|(_, hold)| matches!(hold, Hold::Waits(_))).map(|(key, _)| *key).collect()
     }
 
+    /// How many keys stand at the gate, with those of ended tasks, for tests.
+    #[cfg(test)]
+    pub(super) fn at_gate_with_ended(&self) -> usize {
+        self.gate.len()
+    }
+
     /// Who holds a ticket or slots, and what slots, for tests.
     #[cfg(test)]
     pub(super) fn held(&self) -> Vec<(TaskKey, bool, &[Claim])> {
