@@ -145,7 +145,32 @@ pub struct Rate {
     pub burst: u32,
 }
 
+/// A rate that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a rate is a number of starts in a time, such as \"10/s\", \"600/m\" or \"1000/h\", not {0:?}")]
+pub struct RateError(pub String);
+
 impl Rate {
+    /// So many starts in a time, evenly, as in `"10/s"`, `"600/m"` or `"1000/h"`.
+    ///
+    /// # Errors
+    /// If `text` is none, or allows none.
+    pub fn parse(key: impl Into<Arc<str>>, text: &str) -> Result<Self, RateError> {
+        let read = || {
+            let (count, unit) = text.split_once('/')?;
+            let seconds = match unit.trim() {
+                "s" => 1,
+                "m" => 60,
+                "h" => 3600,
+                _ => return None,
+            };
+            let count = count.trim().parse().ok().filter(|count| *count > 0)?;
+            Some((count, Duration::from_secs(seconds)))
+        };
+        let (count, per) = read().ok_or_else(|| RateError(text.to_owned()))?;
+        Ok(Self { key: key.into(), count, per, burst: 1 })
+    }
+
     /// So many a second, evenly.
     #[must_use]
     pub fn per_second(key: impl Into<Arc<str>>, count: u32) -> Self {
