@@ -27,7 +27,7 @@ pub use folder::{FolderError, PrivateFolder};
 pub use guardian::{Guardian, GuardianError};
 pub use interpreter::{PythonNotFound, find_python};
 pub(crate) use linux::{resident, watch};
-pub use meter::RealMeter;
+pub use meter::{RealMeter, machine_memory};
 pub use real::RealLauncher;
 
 use crate::model::{HostLoad, ProcessExit, Seq, Stream, Usage, WorkerId};

@@ -53,7 +53,9 @@ class Options:
                 retry_factor: float | None = None, retry_max_delay: float | None = None,
                 retry_jitter: float | None = None, priority: int | None = None, ttl: float | None = None,
                 delay: float | None = None, max_worker_losses: int | None = None,
-                unique: str | None = None) -> Options: ...
+                unique: str | None = None, slots: int | None = None, cpu: float | None = None,
+                memory: float | str | None = None, concurrency: tuple[str, int] | None = None,
+                rate: str | tuple[str, str] | None = None) -> Options: ...
 
 @final
 class Completions:

@@ -230,6 +230,11 @@ class Engine:
             ttl: seconds in which it has to start; delay: seconds before which it does not.
             max_worker_losses: how often it is run again after its worker died (2).
             unique: a key: while a task with it is live, another one gives that one's result.
+            slots: the slots of its pool that it takes (1): it runs in one, the others are kept idle for it.
+            cpu, memory: per cent of the machine that it needs by your estimate; memory also as "500 MiB".
+            concurrency: ("api.example", 2): at most 2 tasks with this key run at one time.
+            rate: "10/s" (or /m, /h): so many starts of this function, or of `concurrency`'s key; or
+                ("api.example", "10/s"), of all with that key.
             wait: whether a full queue is waited for, or refused with `SubmitError`.
         """
         try:
