@@ -577,9 +577,9 @@ impl Scheduler {
                 continue;
             };
             let slots = slots_of(task);
-            if large.first.is_none_or(|first| first.key != key) {
-                large.first = Some(First { key, priority: task.options().priority, slots, overtaken: 0 });
-            }
+            let overtaken = large.first.filter(|first| first.key == key).map_or(0, |first| first.overtaken);
+            let (priority, can_fit) = (task.options().priority, members.slots() >= slots);
+            large.first = Some(First { key, priority, slots, overtaken, can_fit });
             let Some((home, claims)) = members.reserve(slots, false) else { return };
             let (lane, estimate) = lane_of(&self.durations, task);
             large.queue.pop_front();
@@ -649,8 +649,9 @@ impl Scheduler {
                     members.release_kept();
                     match members.reserve(slots, true) {
                         Some(reserved) => reserved,
-                        // What runs ends, and nothing else starts: so there will be room.
-                        None => return false,
+                        // What runs ends, and nothing else starts: so there will be room, if the workers that are
+                        // here have so many slots at all.
+                        None => return members.slots() < slots,
                     }
                 }
             };

@@ -104,12 +104,13 @@ impl Workflows {
     pub fn submit(
         &mut self,
         id: WorkflowId,
-        spec: WorkflowSpec,
+        mut spec: WorkflowSpec,
         known: &dyn Fn(TaskId) -> Known,
         now: Tick,
     ) -> Result<(), Vec<GraphError>> {
+        let limited = spec.capacity != Capacity::default();
+        spec.capacity.machine_memory = spec.capacity.machine_memory.or(self.capacity.machine_memory);
         let graph = Graph::check(id, spec, &Outside { known, capacity: &self.capacity }, now)?;
-        let limited = *graph.capacity() != Capacity::default();
         let gate = limited.then(|| Gate::new(*graph.capacity()));
         self.flows.insert(id, Flow { graph, gate, sent: FxHashMap::default() });
         self.advance(id, now, |graph| graph.start(now));

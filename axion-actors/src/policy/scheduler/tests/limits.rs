@@ -254,13 +254,16 @@ fn a_claimed_worker_that_dies_stays_claimed() {
     scheduler.left(worker(1, 1), killed(&[]), Tick(1));
     scheduler.joined(worker(1, 2), slots(1), Tick(2));
     assert_eq!(ids_sent(&scheduler.take_actions()), []);
-    // Its own worker dies: it is a suspect now, and needs both again.
+    // Its own worker dies: it is a suspect now, and needs both again. There is only one at present.
     scheduler.left(worker(0, 1), killed(&[1]), Tick(3));
-    assert_eq!(ids_sent(&scheduler.take_actions()), [], "nothing starts before a suspect that needs all");
-    scheduler.joined(worker(0, 2), slots(1), Tick(4));
-    assert_eq!(ids_sent(&scheduler.take_actions()), [large]);
-    scheduler.reported(worker(0, 2), vec![done(Seq(1), MS)], Tick(5));
     assert_eq!(ids_sent(&scheduler.take_actions()), [plain]);
+    let behind = submit(&mut scheduler, 1, Tick(3))[0];
+    scheduler.joined(worker(0, 2), slots(1), Tick(4));
+    assert_eq!(ids_sent(&scheduler.take_actions()), [], "nothing starts before a suspect that needs all");
+    scheduler.reported(worker(1, 2), vec![done(Seq(1), 9 * MS)], Tick(5));
+    assert_eq!(ids_sent(&scheduler.take_actions()), [large]);
+    scheduler.reported(worker(0, 2), vec![done(Seq(1), 9 * MS)], Tick(6));
+    assert_eq!(ids_sent(&scheduler.take_actions()), [behind]);
     assert!(scheduler.limiter.is_whole());
 }
 
@@ -322,6 +325,27 @@ fn l1_a_pool_that_is_too_small_at_present_is_asked_to_grow_and_again_when_it_shr
     scheduler.joined(worker(1, 2), slots(1), Tick(5));
     scheduler.joined(worker(2, 1), slots(1), Tick(5));
     assert_eq!(running(&scheduler), 1);
+}
+
+#[test]
+fn l1_a_task_whose_workers_do_not_start_does_not_hold_up_the_others() {
+    let mut scheduler = limited_scheduler();
+    scheduler.joined(worker(0, 1), slots(1), Tick(0));
+    let large = submit_as(&mut scheduler, 1, Tick(0), needing(2))[0];
+    let others = 3 * PATIENCE;
+    submit(&mut scheduler, usize::try_from(others).expect("small"), Tick(0));
+    for seq in 1..=others {
+        scheduler.reported(worker(0, 1), vec![done(Seq(seq), 10 * MS)], after(seq));
+    }
+    let actions = scheduler.take_actions();
+    assert!(!ids_sent(&actions).contains(&large));
+    assert_eq!(finished(actions).len() as u64, others);
+    // It runs into the second one's start that fails, in vain; then that starts after all.
+    submit(&mut scheduler, 2, after(200));
+    scheduler.joined(worker(1, 1), slots(1), after(201));
+    scheduler.reported(worker(0, 1), vec![done(Seq(others + 1), 10 * MS)], after(202));
+    assert_eq!(scheduler.sent_to(worker(0, 1)).len() + scheduler.sent_to(worker(1, 1)).len(), 1);
+    assert!(ids_sent(&scheduler.take_actions()).contains(&large), "its patience had ended long ago");
 }
 
 #[test]
