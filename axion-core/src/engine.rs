@@ -12,8 +12,8 @@ use axion_actors::config::{Config, EngineKind};
 use axion_actors::model::{
     ComponentStatus, ErrorKind, HealthReport, PoolKind, Status, Task, TaskError, TaskId, TaskRecord,
 };
-use axion_actors::policy::{health, resources};
 use axion_actors::policy::scheduler::CancelAnswer;
+use axion_actors::policy::{health, resources};
 use axion_actors::process::{Launcher, machine_memory};
 use tokio::sync::oneshot;
 

@@ -30,8 +30,8 @@ mod protocol;
 use std::time::Duration;
 
 use self::ends::{Bereft, cancelled};
-pub use self::pool::{AHEAD, STALL};
 use self::limits::Limiter;
+pub use self::pool::{AHEAD, STALL};
 use self::pool::{Due, First, InFlight, Lane, Member, Pool, UNKNOWN, dispatch};
 pub use self::protocol::{
     Action, CancelAnswer, Capacity, Departure, PoolRules, Report, RunTask, TimeLimits, WorkerView,
@@ -40,7 +40,8 @@ use super::durations::Durations;
 use super::task_table::{End, Found, Known, State, TaskKey, TaskTable};
 use super::timers::Timers;
 use crate::model::{
-    self, ErrorKind, KillReason, Limits, NotBefore, Outcome, PoolKind, Seq, Shortfall, Task, TaskError, TaskId, Tick, WorkKey, WorkerRef,
+    self, ErrorKind, KillReason, Limits, NotBefore, Outcome, PoolKind, Seq, Shortfall, Task, TaskError, TaskId, Tick,
+    WorkKey, WorkerRef,
 };
 
 /// The decisions of the Dispatcher.
@@ -494,7 +495,9 @@ impl Scheduler {
     /// the pool as yet.
     fn bring_in(&mut self, kind: PoolKind, key: TaskKey, now: Tick) -> bool {
         let pool = &mut self.pools[kind.index()];
-        let Some((task, limits)) = self.table.task(key).and_then(|task| Some((task, task.limits()?))) else { return true };
+        let Some((task, limits)) = self.table.task(key).and_then(|task| Some((task, task.limits()?))) else {
+            return true;
+        };
         let (priority, slots) = (task.options().priority, limits.needs.slots);
         // Late binding: there is nothing to ask for before there is room.
         let has_free = pool.members.has_free(lane_of(&self.durations, task).0);
