@@ -10,5 +10,6 @@ mod fitness;
 mod laws;
 mod misbehaviour;
 mod scheduling;
+mod steps;
 mod support;
 mod workflows;

@@ -99,6 +99,28 @@ pub enum WorkflowRequest {
         /// Gets whether it was in flight.
         reply: oneshot::Sender<bool>,
     },
+    /// Someone waits for a task that the Dispatcher does not know: for a step that has not been submitted, or
+    /// never was.
+    AwaitTask {
+        /// Which.
+        id: TaskId,
+        /// Gets its record.
+        reply: Reply,
+    },
+    /// End such a task before its time.
+    CancelTask {
+        /// Which.
+        id: TaskId,
+        /// Gets what becomes of it.
+        reply: oneshot::Sender<CancelAnswer>,
+    },
+    /// End such a task if it has not been sent to a worker.
+    WithdrawTask {
+        /// Which.
+        id: TaskId,
+        /// Gets whether it has been ended.
+        reply: oneshot::Sender<bool>,
+    },
 }
 
 impl std::fmt::Debug for WorkflowRequest {
@@ -108,6 +130,9 @@ impl std::fmt::Debug for WorkflowRequest {
             Self::Await { .. } => "Await",
             Self::Look { .. } => "Look",
             Self::Cancel { .. } => "Cancel",
+            Self::AwaitTask { .. } => "AwaitTask",
+            Self::CancelTask { .. } => "CancelTask",
+            Self::WithdrawTask { .. } => "WithdrawTask",
         })
     }
 }
@@ -203,6 +228,7 @@ pub enum Refusal {
             ExpiredBy::Count => "`output_queue_size`: newer results took its place",
             ExpiredBy::Bytes => "`output_queue_bytes`: the results held too much memory together",
             ExpiredBy::Age => "`result_ttl`: it had grown too old",
+            ExpiredBy::Unkept => "its workflow does not keep it: by the step's own wish, or for its bound on kept results",
         }
     )]
     ResultExpired {

@@ -46,3 +46,13 @@ impl Drop for StopOnPanic {
         }
     }
 }
+
+/// Adds one who waits. Those that gave up make room for new ones, so that asking again and again with a time
+/// limit does not pile up (L9); they are looked for when as many have come as there were.
+fn add_waiter<W>(waiters: &mut Vec<W>, waiter: W, gave_up: impl Fn(&W) -> bool) {
+    if waiters.len() == waiters.capacity() {
+        waiters.retain(|waiter| !gave_up(waiter));
+        waiters.reserve(waiters.len().max(4));
+    }
+    waiters.push(waiter);
+}

@@ -10,19 +10,20 @@ use actix::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::oneshot;
 
-use super::StopOnPanic;
 use super::admission::{Admission, NoRoom};
 use super::dispatcher::Dispatcher;
 use super::events::EventBus;
 use super::messages::{
-    CancelStep, CancelWorkflows, Expand, IntroduceWorkflows, LookUp, News, StepNews, SubmitSteps, Tasks, WorkflowGone,
-    WorkflowOver, WorkflowRefusal, WorkflowRequest, WorkflowSubmission,
+    CancelStep, CancelWorkflows, Expand, IntroduceWorkflows, LookUp, News, Refusal, Reply, StepNews, SubmitSteps,
+    Tasks, WorkflowGone, WorkflowOver, WorkflowRefusal, WorkflowRequest, WorkflowSubmission,
 };
+use super::{StopOnPanic, add_waiter};
 use crate::config::Config;
-use crate::model::workflow::{Capacity, Dependency, WorkflowId, WorkflowRecord, WorkflowSpec};
+use crate::model::workflow::{Capacity, Dependency, StepEnd, WorkflowId, WorkflowRecord, WorkflowSpec};
 use crate::model::{Clock, ErrorKind, EventKind, Outcome, PoolKind, Task, TaskError, TaskId, TaskRecord, Tick};
-use crate::policy::graph::{Ended, Known, Params};
-use crate::policy::task_table::Keep;
+use crate::policy::graph::{Ended, Known, Params, Standing};
+use crate::policy::scheduler::CancelAnswer;
+use crate::policy::task_table::{ExpiredBy, Keep};
 use crate::policy::workflows::{Action, Kept, StepRef, Workflows};
 
 /// Steps that travel to the Dispatcher together.
@@ -44,6 +45,8 @@ pub struct WorkflowManager {
     /// It has been cancelled meanwhile.
     dropped: bool,
     waiters: FxHashMap<WorkflowId, Vec<Answer>>,
+    /// Who waits for a step, by its task.
+    step_waiters: FxHashMap<TaskId, Vec<Reply>>,
     expands: FxHashMap<WorkflowId, Expand>,
     kept: Kept,
     /// Workflows that may be in flight.
@@ -90,6 +93,7 @@ impl WorkflowManager {
             next: None,
             dropped: false,
             waiters: FxHashMap::default(),
+            step_waiters: FxHashMap::default(),
             expands: FxHashMap::default(),
             kept: Kept::new(keep),
             most: config.input_queue_size,
@@ -118,14 +122,15 @@ impl WorkflowManager {
         // Waited for, so that what was asked after this finds it.
         ctx.wait(known.map(|known, manager, ctx| {
             let Tasks(known) = known.unwrap_or_else(|_| Tasks(FxHashMap::default()));
-            manager.begin(submission, &known, ctx);
+            manager.begin(submission, known, ctx);
         }));
     }
 
-    fn begin(&mut self, submission: WorkflowSubmission, known: &FxHashMap<TaskId, Known>, ctx: &mut Context<Self>) {
+    fn begin(&mut self, submission: WorkflowSubmission, mut known: FxHashMap<TaskId, Known>, ctx: &mut Context<Self>) {
         let WorkflowSubmission { id, spec, expand, accepted, reply } = submission;
-        let known = |task: TaskId| known.get(&task).cloned().unwrap_or(Known::Unknown);
-        match self.flows.submit(id, spec, &known, self.clock.now()) {
+        let now = self.clock.now();
+        self.kept.look_up(&mut known, now);
+        match self.flows.submit(id, spec, known, now) {
             Ok(()) => {
                 let _ = accepted.send(Ok(()));
                 self.waiters.entry(id).or_default().push(reply);
@@ -153,7 +158,8 @@ impl WorkflowManager {
         }
     }
 
-    fn ended(&mut self, step: StepRef, record: &TaskRecord, now: Tick) {
+    fn ended(&mut self, step: StepRef, record: &Arc<TaskRecord>, now: Tick) {
+        self.answer_with(step, record);
         let since_start = |started: jiff::Timestamp| {
             let since = started.duration_since(self.clock.epoch());
             Tick::default().after(since.try_into().unwrap_or_default())
@@ -194,6 +200,7 @@ impl WorkflowManager {
                             EventKind::StepChanged { workflow, step, state }
                         });
                     }
+                    Action::Ended { step, task, end } => self.step_ended(step, task, end),
                     Action::Finished(id) => self.finished(id),
                 }
             }
@@ -301,6 +308,84 @@ impl WorkflowManager {
         self.timer = Some((next, timer));
     }
 
+    /// A step's task has ended: whoever waits for it gets its record.
+    fn answer_with(&mut self, step: StepRef, record: &Arc<TaskRecord>) {
+        if self.step_waiters.is_empty() || step.place.instance.is_some() {
+            return;
+        }
+        let task = self.flows.graph(step.workflow).and_then(|graph| graph.task_of(step.place)).map(Task::id);
+        for reply in task.and_then(|task| self.step_waiters.remove(&task)).unwrap_or_default() {
+            reply.send(Ok(record.clone()));
+        }
+    }
+
+    /// A step has ended, also without having been submitted (L1).
+    fn step_ended(&mut self, step: StepRef, task: TaskId, end: StepEnd) {
+        let Some(waiting) = self.step_waiters.remove(&task) else { return };
+        let answer = self.record_of(step, end);
+        for reply in waiting {
+            reply.send(answer.clone());
+        }
+    }
+
+    fn record_of(&self, step: StepRef, end: StepEnd) -> Result<Arc<TaskRecord>, Refusal> {
+        let graph = self.flows.graph(step.workflow);
+        let record = graph.and_then(|graph| graph.record_of(step.place.step, end, self.clock.epoch()));
+        record.map(Arc::new).ok_or_else(|| self.unkept())
+    }
+
+    /// There was a result.
+    fn unkept(&self) -> Refusal {
+        let since = std::time::Duration::from_nanos(self.clock.now().0);
+        let at = self.clock.epoch().saturating_add(since).unwrap_or(jiff::Timestamp::MAX);
+        Refusal::ResultExpired { at, why: ExpiredBy::Unkept }
+    }
+
+    /// Somebody waits for a task that the Dispatcher does not know.
+    fn await_task(&mut self, id: TaskId, reply: Reply) {
+        let Some(step) = self.flows.step_of(id) else {
+            let kept = self.kept.step(id, self.clock.now()).map(|(step, at)| step.clone().into_task_record(at));
+            return reply.send(match kept {
+                Some(record) => record.map(Arc::new).ok_or_else(|| self.unkept()),
+                None => Err(Refusal::UnknownId),
+            });
+        };
+        match self.flows.standing(step) {
+            Some(Standing::Live) => {
+                self.flows.want(step);
+                add_waiter(self.step_waiters.entry(id).or_default(), reply, Reply::is_closed);
+            }
+            Some(Standing::Ended(end)) => reply.send(self.record_of(step, end)),
+            Some(Standing::Dropped) | None => reply.send(Err(self.unkept())),
+        }
+    }
+
+    fn cancel_task(&mut self, id: TaskId) -> CancelAnswer {
+        let now = self.clock.now();
+        match self.flows.step_of(id) {
+            Some(step) if self.holds(step) => {
+                self.flows.cancel_step(step, now);
+                CancelAnswer::Removed
+            }
+            Some(step) => self.flows.cancel_step(step, now),
+            None => self
+                .kept
+                .step(id, now)
+                .map_or(CancelAnswer::Unknown, |(step, _)| CancelAnswer::AlreadyFinished(step.state.outcome_name())),
+        }
+    }
+
+    fn withdraw_task(&mut self, id: TaskId) -> bool {
+        let step = self.flows.step_of(id).filter(|step| self.flows.waits(*step) || self.holds(*step));
+        step.is_some_and(|step| self.flows.cancel_step(step, self.clock.now()) != CancelAnswer::Unknown)
+    }
+
+    /// Whether a step is due and still here.
+    fn holds(&self, step: StepRef) -> bool {
+        let next = self.next.as_ref().filter(|_| !self.dropped).map(|(next, _)| *next);
+        self.backlog.iter().map(|due| due.step).chain(next).any(|due| due == step)
+    }
+
     fn look(&mut self, id: WorkflowId) -> Result<Arc<WorkflowRecord>, WorkflowGone> {
         match self.flows.graph(id) {
             Some(graph) => Ok(Arc::new(graph.record(self.clock.epoch()))),
@@ -358,6 +443,15 @@ impl Handler<WorkflowRequest> for WorkflowManager {
             }
             WorkflowRequest::Cancel { id, reply } => {
                 let _ = reply.send(self.flows.cancel(id, self.clock.now()));
+                self.carry_out(ctx);
+            }
+            WorkflowRequest::AwaitTask { id, reply } => self.await_task(id, reply),
+            WorkflowRequest::CancelTask { id, reply } => {
+                let _ = reply.send(self.cancel_task(id));
+                self.carry_out(ctx);
+            }
+            WorkflowRequest::WithdrawTask { id, reply } => {
+                let _ = reply.send(self.withdraw_task(id));
                 self.carry_out(ctx);
             }
         }

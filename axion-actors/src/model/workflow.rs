@@ -22,7 +22,8 @@ pub use self::condition::{Condition, Op, Test};
 pub use self::needs::{Capacity, Concurrency, Fixed, Memory, Needs, Rate, Shortfall};
 pub use self::path::{JsonPath, PathError, Segment};
 pub use self::record::{
-    Blame, Causes, Counts, CriticalPath, Instances, StepError, StepRecord, StepState, WorkflowRecord, WorkflowState,
+    Blame, Causes, Counts, CriticalPath, Instances, StepEnd, StepError, StepRecord, StepState, WorkflowRecord,
+    WorkflowState,
 };
 pub use self::template::{Piece, Reference, Template, TemplateError, TemplateWriter};
 use super::ids::TaskId;

@@ -5,7 +5,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::Json;
-use crate::model::workflow::{Concurrency, Fixed, Rate, WorkflowState};
+use crate::model::workflow::{
+    Concurrency, Condition, Dependency, Fixed, MapOver, OnFailure, Op, Rate, Reference, RunIf, WorkflowState,
+};
+
+mod across;
 
 const ROOM: Capacity = Capacity { processes: Some(4), threads: Some(4), cpu: None, memory: None, machine_memory: None };
 
@@ -23,8 +27,19 @@ fn keyed(name: &str, max: u32) -> Step {
 
 fn begin(flows: &mut Workflows, spec: WorkflowSpec) -> WorkflowId {
     let id = WorkflowId::generate();
-    flows.submit(id, spec, &|_| Known::Unknown, Tick(0)).expect("sound");
+    let known = named(&spec);
+    flows.submit(id, spec, known, Tick(0)).expect("sound");
     id
+}
+
+/// What a workflow names outside itself, all of it unknown to everybody else.
+fn named(spec: &WorkflowSpec) -> FxHashMap<TaskId, Known> {
+    let own: Vec<TaskId> = spec.steps.iter().map(|step| step.task().id()).collect();
+    let named = spec.steps.iter().flat_map(Step::depends_on).filter_map(|dependency| match dependency {
+        Dependency::Task(id) if !own.contains(id) => Some((*id, Known::Unknown)),
+        _ => None,
+    });
+    named.collect()
 }
 
 fn success() -> Ended {
@@ -38,7 +53,7 @@ fn submitted(flows: &mut Workflows) -> (Vec<StepRef>, Vec<WorkflowId>) {
         match action {
             Action::Submit { step, .. } => steps.push(step),
             Action::Finished(id) => over.push(id),
-            Action::Cancel { .. } | Action::Changed { .. } => {}
+            Action::Cancel { .. } | Action::Changed { .. } | Action::Ended { .. } => {}
         }
     }
     (steps, over)
