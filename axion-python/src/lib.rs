@@ -9,6 +9,7 @@ mod config;
 mod engine;
 mod record;
 mod task;
+mod workflow;
 
 /// The module.
 #[pyo3::pymodule]
@@ -23,6 +24,8 @@ mod _axion {
     use crate::record::Record;
     #[pymodule_export]
     use crate::task::{Function, Options};
+    #[pymodule_export]
+    use crate::workflow::{Rules, WorkflowRecord};
 
     use pyo3::prelude::*;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axion_core::workflow::{Condition, MapOver, Op, Reference, Step, StepState, WorkflowSpec, WorkflowState};
-use axion_core::{CancelAnswer, Completions, Engine, Refusal, Task, TaskId, TaskRecord, WaitError};
+use axion_core::{CancelAnswer, Completed, Completions, Engine, Refusal, Task, TaskId, TaskRecord, WaitError};
 use serde_json::json;
 
 use crate::support::{LIMIT, echoing, ended, engine, entry, scripted, value};
@@ -44,7 +44,7 @@ fn a_step_can_be_waited_for_by_its_task_before_it_is_submitted() {
     assert_eq!(ended(other), record);
     assert_eq!(workflow.wait().expect("it lives").state, WorkflowState::Succeeded);
     let taken = completions.wait(Some(LIMIT));
-    assert!(matches!(&taken[..], [(7, Some(Ok(it)))] if *it == record), "{taken:?}");
+    assert!(matches!(&taken[..], [(7, Some(Completed::Task(Ok(it))))] if *it == record), "{taken:?}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 
-use super::completions::Ticket;
+use super::completions::{Completed, Ticket};
 use crate::model::workflow::{Step, WorkflowId, WorkflowRecord, WorkflowSpec};
 use crate::model::{
     HostLoad, Json, KillReason, PoolKind, PoolStatus, Seq, Status, Task, TaskError, TaskId, TaskRecord, WorkerRef,
@@ -83,14 +83,14 @@ pub enum WorkflowRequest {
         /// Which.
         id: WorkflowId,
         /// Gets its record.
-        reply: oneshot::Sender<Result<Arc<WorkflowRecord>, WorkflowGone>>,
+        reply: Reply<WorkflowAnswer>,
     },
     /// Say where a workflow stands.
     Look {
         /// Which.
         id: WorkflowId,
         /// Gets the record so far.
-        reply: oneshot::Sender<Result<Arc<WorkflowRecord>, WorkflowGone>>,
+        reply: oneshot::Sender<WorkflowAnswer>,
     },
     /// End a workflow before its time.
     Cancel {
@@ -151,7 +151,7 @@ pub struct WorkflowSubmission {
     /// Gets whether it was accepted, or everything that is wrong with it.
     pub accepted: oneshot::Sender<Result<(), WorkflowRefusal>>,
     /// Gets its record.
-    pub reply: oneshot::Sender<Result<Arc<WorkflowRecord>, WorkflowGone>>,
+    pub reply: Reply<WorkflowAnswer>,
 }
 
 /// Why a workflow is not begun; nothing of it will be run.
@@ -190,18 +190,21 @@ pub struct Submission {
 /// A record, or why there is none.
 pub type Answer = Result<Arc<TaskRecord>, Refusal>;
 
+/// The same for a workflow.
+pub type WorkflowAnswer = Result<Arc<WorkflowRecord>, WorkflowGone>;
+
 /// Where a record goes. Dropped without an answer only if the engine itself fails.
 #[derive(Debug)]
-pub enum Reply {
-    /// To somebody who waits for this task alone.
-    One(oneshot::Sender<Answer>),
+pub enum Reply<A = Answer> {
+    /// To somebody who waits for this task or workflow alone.
+    One(oneshot::Sender<A>),
     /// To somebody who waits for many.
     Many(Box<Ticket>),
 }
 
-impl Reply {
+impl<A: Into<Completed>> Reply<A> {
     /// Hands the answer over.
-    pub fn send(self, answer: Answer) {
+    pub fn send(self, answer: A) {
         match self {
             Self::One(sender) => drop(sender.send(answer)),
             Self::Many(ticket) => ticket.answer(answer),

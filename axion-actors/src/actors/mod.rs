@@ -24,7 +24,7 @@ mod workflows;
 
 pub use admission::{Admission, AdmissionClosed, NoRoom};
 pub use autoscaler::Autoscaler;
-pub use completions::{Completion, CompletionQueue, Ticket, TicketOffice, completions};
+pub use completions::{Completed, Completion, CompletionQueue, Ticket, TicketOffice, completions};
 pub use dispatcher::Dispatcher;
 pub use events::EventBus;
 pub use inbox::{Inbox, InboxSender, inbox};

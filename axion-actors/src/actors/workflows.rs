@@ -15,11 +15,11 @@ use super::dispatcher::Dispatcher;
 use super::events::EventBus;
 use super::messages::{
     CancelStep, CancelWorkflows, Expand, IntroduceWorkflows, LookUp, News, Refusal, Reply, StepNews, SubmitSteps,
-    Tasks, WorkflowGone, WorkflowOver, WorkflowRefusal, WorkflowRequest, WorkflowSubmission,
+    Tasks, WorkflowAnswer, WorkflowGone, WorkflowOver, WorkflowRefusal, WorkflowRequest, WorkflowSubmission,
 };
 use super::{StopOnPanic, add_waiter};
 use crate::config::Config;
-use crate::model::workflow::{Capacity, Dependency, StepEnd, WorkflowId, WorkflowRecord, WorkflowSpec};
+use crate::model::workflow::{Capacity, Dependency, StepEnd, WorkflowId, WorkflowSpec};
 use crate::model::{Clock, ErrorKind, EventKind, Outcome, PoolKind, Task, TaskError, TaskId, TaskRecord, Tick};
 use crate::policy::graph::{Ended, Known, Params, Standing};
 use crate::policy::scheduler::CancelAnswer;
@@ -28,8 +28,6 @@ use crate::policy::workflows::{Action, Kept, StepRef, Workflows};
 
 /// Steps that travel to the Dispatcher together.
 const PIECE: usize = 256;
-
-type Answer = oneshot::Sender<Result<Arc<WorkflowRecord>, WorkflowGone>>;
 
 /// The actor that every workflow passes through.
 pub struct WorkflowManager {
@@ -44,7 +42,7 @@ pub struct WorkflowManager {
     next: Option<(StepRef, Task)>,
     /// It has been cancelled meanwhile.
     dropped: bool,
-    waiters: FxHashMap<WorkflowId, Vec<Answer>>,
+    waiters: FxHashMap<WorkflowId, Vec<Reply<WorkflowAnswer>>>,
     /// Who waits for a step, by its task.
     step_waiters: FxHashMap<TaskId, Vec<Reply>>,
     expands: FxHashMap<WorkflowId, Expand>,
@@ -244,7 +242,7 @@ impl WorkflowManager {
         let record = Arc::new(graph.record(self.clock.epoch()));
         self.expands.remove(&id);
         for reply in self.waiters.remove(&id).unwrap_or_default() {
-            let _ = reply.send(Ok(record.clone()));
+            reply.send(Ok(record.clone()));
         }
         let state = record.state;
         self.kept.push(record, self.clock.now());
@@ -386,7 +384,7 @@ impl WorkflowManager {
         self.backlog.iter().map(|due| due.step).chain(next).any(|due| due == step)
     }
 
-    fn look(&mut self, id: WorkflowId) -> Result<Arc<WorkflowRecord>, WorkflowGone> {
+    fn look(&mut self, id: WorkflowId) -> WorkflowAnswer {
         match self.flows.graph(id) {
             Some(graph) => Ok(Arc::new(graph.record(self.clock.epoch()))),
             None => self.kept.get(id, self.clock.now()).ok_or(WorkflowGone),
@@ -429,14 +427,8 @@ impl Handler<WorkflowRequest> for WorkflowManager {
         match request {
             WorkflowRequest::Submit(submission) => self.submit(*submission, ctx),
             WorkflowRequest::Await { id, reply } => match self.flows.graph(id) {
-                Some(_) => {
-                    let waiters = self.waiters.entry(id).or_default();
-                    waiters.retain(|waiter| !waiter.is_closed());
-                    waiters.push(reply);
-                }
-                None => {
-                    let _ = reply.send(self.look(id));
-                }
+                Some(_) => add_waiter(self.waiters.entry(id).or_default(), reply, Reply::is_closed),
+                None => reply.send(self.look(id)),
             },
             WorkflowRequest::Look { id, reply } => {
                 let _ = reply.send(self.look(id));

@@ -345,6 +345,13 @@ impl Step {
         self
     }
 
+    /// Sets all it asks for beyond its task and its dependencies.
+    #[must_use]
+    pub fn with_rules(mut self, rules: Rules) -> Self {
+        self.rules = (rules != Rules::default()).then(|| Box::new(rules));
+        self
+    }
+
     fn rules_mut(&mut self) -> &mut Rules {
         self.rules.get_or_insert_default()
     }

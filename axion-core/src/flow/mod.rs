@@ -33,11 +33,12 @@ mod tests;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use axion_actors::model::workflow::{Step, WorkflowSpec};
+use axion_actors::model::workflow::{Rules, Step, WorkflowSpec};
 
 pub use self::draw::{Drawing, draw};
 pub use self::overrides::Overrides;
 pub use self::shape::schema;
+use self::tree::Node;
 
 /// The largest file that is read.
 pub const SIZE_LIMIT: u64 = 16 << 20;
@@ -203,6 +204,35 @@ pub fn added_steps(result: &str, folder: &Path) -> Result<Vec<Step>, Problems> {
         if problems.is_empty() { Ok(steps) } else { Err(problems) }
     };
     read().map_err(|all| Problems::new("the result", result, all))
+}
+
+/// What a step asks for beside its task, from a JSON object with the keys of a flow's steps: `run_if`, `when`,
+/// `map_over`, `dynamic`, `resources`, `concurrency`, `rate`, `keep_result`, and `params` with references in them.
+/// `name` is that of the step, if it has one.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn step_rules(text: &str, name: &str) -> Result<Rules, Problems> {
+    part(text, shape::Part::Step, |tree, problems| convert::bare_step(tree, name, problems).rules().clone())
+}
+
+/// A workflow without steps, from a JSON object with the keys of a flow: `name`, `on_failure`, `stop_running`,
+/// `impossible`, `upstream`, `limits`.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn settings(text: &str) -> Result<WorkflowSpec, Problems> {
+    part(text, shape::Part::Flow, |tree, problems| convert::flow(tree, Path::new(""), problems).flow.spec)
+}
+
+fn part<T>(text: &str, part: shape::Part, make: impl Fn(&Node, &mut Vec<Problem>) -> T) -> Result<T, Problems> {
+    let read = || {
+        let (tree, mut problems) = (tree::from_json(text)?, Vec::new());
+        shape::check_part(&tree, part, &mut problems);
+        let made = make(&tree, &mut problems);
+        if problems.is_empty() { Ok(made) } else { Err(problems) }
+    };
+    read().map_err(|all| Problems::new("the options", text, all))
 }
 
 fn read(text: &str, format: Format, folder: &Path, overrides: &Overrides) -> Result<Flow, Vec<Problem>> {
