@@ -27,6 +27,8 @@ pub enum WorkflowError {
     /// One of its tasks cannot be run in this engine.
     #[error("step {step}: {error}")]
     Task {
+        /// Its place in the list of steps.
+        at: usize,
         /// The step's name, else its task's id.
         step: String,
         /// Why.
@@ -164,12 +166,13 @@ impl Engine {
         folder: &Path,
         reply: Reply<WorkflowAnswer>,
     ) -> Result<WorkflowId, WorkflowError> {
-        for step in &mut spec.steps {
+        for (at, step) in spec.steps.iter_mut().enumerate() {
             let title = step.title();
             if !matches!(step.task().work(), Work::Script(_)) {
                 return Err(WorkflowError::NotAScript { step: title });
             }
-            let task = self.prepare(step.task().clone()).map_err(|error| WorkflowError::Task { step: title, error })?;
+            let task =
+                self.prepare(step.task().clone()).map_err(|error| WorkflowError::Task { at, step: title, error })?;
             step.set_task(task);
         }
         let id = WorkflowId::generate();

@@ -21,11 +21,13 @@ pub(super) struct Converted {
 }
 
 /// Where the parts of one step stand.
+#[derive(Debug)]
 pub(super) struct Places {
     pub(super) name: Span,
     /// The steps it names, with their places.
     pub(super) uses: Vec<(String, Span)>,
     pub(super) resources: Option<Span>,
+    pub(super) pool: Option<Span>,
 }
 
 /// One of the words of an enum, which the check has found to be one.
@@ -80,7 +82,7 @@ pub(super) fn flow(tree: &Node, folder: &Path, problems: &mut Vec<Problem>) -> C
     if let Some(steps) = tree.get("steps").filter(|it| it.list().is_empty()) {
         problems.push(Problem::new(&steps.span, "a workflow needs at least one step", "no steps"));
     }
-    Converted { flow: Flow { spec, description: text(tree, "description") }, places }
+    Converted { flow: Flow { spec, description: text(tree, "description"), source: None }, places }
 }
 
 /// Makes the steps of a list, with their places.
@@ -142,6 +144,7 @@ fn step(node: &Node, own: Option<&Node>, folder: &Path, problems: &mut Vec<Probl
         name: node.get("name").map_or_else(|| node.span.clone(), |it| it.span.clone()),
         uses,
         resources: node.get("resources").map(|it| it.span.clone()),
+        pool: node.get("pool").map(|it| it.span.clone()),
     };
     (step, places)
 }

@@ -32,13 +32,17 @@ mod tests;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use axion_actors::actors::messages::WorkflowRefusal;
 use axion_actors::model::workflow::{Rules, Step, WorkflowSpec};
 
 pub use self::draw::{Drawing, draw};
 pub use self::overrides::Overrides;
 pub use self::shape::schema;
 use self::tree::Node;
+use crate::error::SubmitError;
+use crate::workflows::WorkflowError;
 
 /// The largest file that is read.
 pub const SIZE_LIMIT: u64 = 16 << 20;
@@ -70,6 +74,17 @@ pub struct Flow {
     pub spec: WorkflowSpec,
     /// What it is for.
     pub description: Option<String>,
+    source: Option<Arc<Source>>,
+}
+
+/// The text that a flow was read from.
+#[derive(Debug)]
+struct Source {
+    file: String,
+    text: String,
+    places: Vec<convert::Places>,
+    /// The steps' names.
+    names: Vec<String>,
 }
 
 /// A part of a file's text.
@@ -179,7 +194,35 @@ impl Flow {
         folder: &Path,
         overrides: &Overrides,
     ) -> Result<Self, Problems> {
-        read(text, format, folder, overrides).map_err(|all| Problems::new(file, text, all))
+        let (flow, places) = read(text, format, folder, overrides).map_err(|all| Problems::new(file, text, all))?;
+        let names = graph::names_in(&flow.spec);
+        let source = Source { file: file.to_owned(), text: text.to_owned(), places, names };
+        Ok(Self { source: Some(Arc::new(source)), ..flow })
+    }
+
+    /// What an engine has against it, at its places in the text; `None` if that is not about its steps.
+    #[must_use]
+    pub fn explain(&self, refused: &WorkflowError) -> Option<Problems> {
+        let source = self.source.as_deref()?;
+        let mut problems = Vec::new();
+        match refused {
+            WorkflowError::Refused(WorkflowRefusal::Graph(errors)) => {
+                graph::tell(errors, graph::Limits::OfTheEngine, (&source.places, &source.names), &mut problems);
+            }
+            WorkflowError::Task { at, error, .. } => {
+                let place = source.places.get(*at)?;
+                let (span, label) = match error {
+                    SubmitError::PoolDisabled { .. } => {
+                        (place.pool.as_ref().unwrap_or(&place.name), "no workers of this pool")
+                    }
+                    SubmitError::ParamsTooLarge { .. } => (&place.name, "too large"),
+                    _ => return None,
+                };
+                problems.push(Problem::new(span, refused.to_string(), label));
+            }
+            _ => return None,
+        }
+        Some(Problems::new(&source.file, &source.text, problems))
     }
 }
 
@@ -235,7 +278,12 @@ fn part<T>(text: &str, part: shape::Part, make: impl Fn(&Node, &mut Vec<Problem>
     read().map_err(|all| Problems::new("the options", text, all))
 }
 
-fn read(text: &str, format: Format, folder: &Path, overrides: &Overrides) -> Result<Flow, Vec<Problem>> {
+fn read(
+    text: &str,
+    format: Format,
+    folder: &Path,
+    overrides: &Overrides,
+) -> Result<(Flow, Vec<convert::Places>), Vec<Problem>> {
     let mut tree = match format {
         Format::Toml => tree::from_toml(text)?,
         Format::Json => tree::from_json(text)?,
@@ -245,7 +293,7 @@ fn read(text: &str, format: Format, folder: &Path, overrides: &Overrides) -> Res
     overrides.apply(&mut tree, &mut problems);
     let converted = convert::flow(&tree, folder, &mut problems);
     graph::check(&converted, &mut problems);
-    if problems.is_empty() { Ok(converted.flow) } else { Err(problems) }
+    if problems.is_empty() { Ok((converted.flow, converted.places)) } else { Err(problems) }
 }
 
 impl Problem {
