@@ -22,8 +22,8 @@ pub(crate) struct Rules(core::workflow::Rules);
 impl Rules {
     /// From JSON text with the keys of a flow's steps.
     #[new]
-    fn new(options: &str, name: &str) -> PyResult<Self> {
-        flow::step_rules(options, name).map(Self).map_err(|problems| PyValueError::new_err(words(&problems)))
+    fn new(options: &str) -> PyResult<Self> {
+        flow::step_rules(options).map(Self).map_err(|problems| PyValueError::new_err(words(&problems)))
     }
 }
 

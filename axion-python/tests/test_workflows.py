@@ -149,7 +149,7 @@ def test_c0_6_what_is_wrong_is_refused_whole_with_its_code(engine, add):
 
 def test_wrong_options_of_a_step_are_named(engine, add):
     for options, words in (({"run_if": "sometimes"}, "run_if"), ({"map_over": {"as": "x"}}, "ref"),
-                           ({"rate": "fast"}, "rate"), ({"concurrency": {"key": "k"}}, "max")):
+                           ({"when": {"ref": "x", "op": "~"}}, "op"), ({"dynamic": 1}, "dynamic")):
         with pytest.raises(axion.SubmitError, match=words) as caught:
             engine.submit_workflow([add(**options, name="wrong")])
         assert caught.value.code == "step_options" and "wrong" in str(caught.value)
@@ -248,15 +248,15 @@ def main(params, context):
 
 def test_c3_limits_hold_among_what_runs_at_one_time(engine, script):
     span = script("import time\ndef main(params, context):\n    a = time.time(); time.sleep(0.1); return [a, time.time()]")
-    half = [Task(span, task_type=TaskType.CPU_BOUND, resources={"cpu": 60.5}, name="s%d" % n) for n in range(2)]
+    half = [Task(span, task_type=TaskType.CPU_BOUND, cpu=60.5, name="s%d" % n) for n in range(2)]
     spans = sorted(engine.submit_workflow(half, limits={"cpu": 100}).result(30).values())
     assert spans[0][1] <= spans[1][0], "60.5 % and 60.5 % never overlap"
-    too_much = Task(span, resources={"cpu": 100.1}, name="p4")
+    too_much = Task(span, cpu=100.1, name="p4")
     with pytest.raises(axion.WorkflowRefused, match="short of 0.1 % CPU") as caught:
         engine.submit_workflow([too_much], limits={"cpu": 100})
     assert caught.value.code == "needs_impossible"
     fine = Task(script(ECHO), name="fine")
-    workflow = engine.submit_workflow([Task(span, resources={"cpu": 100.1}, name="p4"), fine], limits={"cpu": 100},
+    workflow = engine.submit_workflow([Task(span, cpu=100.1, name="p4"), fine], limits={"cpu": 100},
                                       impossible="cancel")
     assert workflow.wait(30)
     assert engine.get_result(workflow["p4"], 30).error.code == "needs_impossible"

@@ -139,7 +139,8 @@ fn step(node: &Node, own: Option<&Node>, folder: &Path, problems: &mut Vec<Probl
     if let Some(template) = template {
         step = step.params(template);
     }
-    step = rules(node, step, name.unwrap_or_default(), &mut uses, problems);
+    step = rules(node, step, &mut uses, problems);
+    step = limits(node, step, name.unwrap_or_default());
     let places = Places {
         name: node.get("name").map_or_else(|| node.span.clone(), |it| it.span.clone()),
         uses,
@@ -150,7 +151,7 @@ fn step(node: &Node, own: Option<&Node>, folder: &Path, problems: &mut Vec<Probl
 }
 
 /// What a step asks for beside its task, its parameters and what it waits for.
-fn rules(node: &Node, mut step: Step, name: &str, uses: &mut Vec<(String, Span)>, problems: &mut Vec<Problem>) -> Step {
+fn rules(node: &Node, mut step: Step, uses: &mut Vec<(String, Span)>, problems: &mut Vec<Problem>) -> Step {
     step = step.run_if(word::<RunIf>(node, "run_if"));
     if let Some(condition) = node.get("when").and_then(|it| condition(it, uses, problems)) {
         step = step.when(condition);
@@ -158,7 +159,6 @@ fn rules(node: &Node, mut step: Step, name: &str, uses: &mut Vec<(String, Span)>
     if let Some(map) = node.get("map_over").and_then(|it| map_over(it, uses)) {
         step = step.map_over(map);
     }
-    step = limits(node, step, name);
     if flag(node, "dynamic") == Some(true) {
         step = step.dynamic();
     }
@@ -169,13 +169,13 @@ fn rules(node: &Node, mut step: Step, name: &str, uses: &mut Vec<(String, Span)>
 }
 
 /// A step without a task of its own, for what a table says of it: references in `params` too.
-pub(super) fn bare_step(node: &Node, name: &str, problems: &mut Vec<Problem>) -> Step {
+pub(super) fn bare_step(node: &Node, problems: &mut Vec<Problem>) -> Step {
     let mut uses = Vec::new();
     let mut step = Step::unnamed(Task::script(""));
     if let Some(params) = node.get("params") {
         step = step.params(Params::new(None, &mut uses, problems).template(params));
     }
-    rules(node, step, name, &mut uses, problems)
+    rules(node, step, &mut uses, problems)
 }
 
 fn script(node: &Node, folder: &Path, problems: &mut Vec<Problem>) -> Task {

@@ -250,13 +250,12 @@ pub fn added_steps(result: &str, folder: &Path) -> Result<Vec<Step>, Problems> {
 }
 
 /// What a step asks for beside its task, from a JSON object with the keys of a flow's steps: `run_if`, `when`,
-/// `map_over`, `dynamic`, `resources`, `concurrency`, `rate`, `keep_result`, and `params` with references in them.
-/// `name` is that of the step, if it has one.
+/// `map_over`, `dynamic`, `keep_result`, and `params` with references in them.
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn step_rules(text: &str, name: &str) -> Result<Rules, Problems> {
-    part(text, shape::Part::Step, |tree, problems| convert::bare_step(tree, name, problems).rules().clone())
+pub fn step_rules(text: &str) -> Result<Rules, Problems> {
+    part(text, shape::Part::Step, |tree, problems| convert::bare_step(tree, problems).rules().clone())
 }
 
 /// A workflow without steps, from a JSON object with the keys of a flow: `name`, `on_failure`, `stop_running`,

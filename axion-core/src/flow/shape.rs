@@ -22,9 +22,7 @@ impl Part {
     pub(super) fn keys(self) -> &'static [&'static str] {
         match self {
             Self::Flow => &["name", "on_failure", "stop_running", "impossible", "upstream", "limits"],
-            Self::Step => {
-                &["params", "run_if", "when", "map_over", "dynamic", "resources", "concurrency", "rate", "keep_result"]
-            }
+            Self::Step => &["params", "run_if", "when", "map_over", "dynamic", "keep_result"],
         }
     }
 }

@@ -28,7 +28,7 @@ class Task:
             in `params["upstream_results"]`, by id and by name.
         name: its name as a step of a workflow.
         options: as of `Engine.options`: timeout, retries, priority, ttl …; and those of a step (docs/flows.md): run_if,
-            when, map_over, dynamic, resources, concurrency, rate, keep_result.
+            when, map_over, dynamic, keep_result.
     """
 
     def __init__(self, script_path, params=None, task_type=TaskType.IO_BOUND, dependencies=(), *, name=None, **options):

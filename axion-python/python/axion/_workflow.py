@@ -9,7 +9,7 @@ from ._future import Future, why
 from .errors import (EngineError, FlowError, SubmitError, TaskCancelled, TaskError, WorkflowFailed, refused,
                      refused_workflow)
 
-_STEP = frozenset(("run_if", "when", "map_over", "dynamic", "resources", "concurrency", "rate", "keep_result"))
+_STEP = frozenset(("run_if", "when", "map_over", "dynamic", "keep_result"))
 
 
 _NAMED = 5  # failures named in the words of an error
@@ -81,7 +81,7 @@ def native_rules(task):
     if not asked:
         return None
     try:
-        return _axion.Rules(json.dumps(asked, default=_default, allow_nan=False), task.name or task.id)
+        return _axion.Rules(json.dumps(asked, default=_default, allow_nan=False))
     except (ValueError, TypeError) as error:
         raise SubmitError("%s: %s" % (task.name or task.id, error), "step_options") from None
 

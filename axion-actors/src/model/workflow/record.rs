@@ -8,9 +8,10 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::WorkflowId;
-use super::needs::Shortfall;
 use super::template::Reference;
-use crate::model::{Attempt, ErrorKind, Json, Outcome, PoolKind, TaskError, TaskId, TaskRecord, Timings, WorkName};
+use crate::model::{
+    Attempt, ErrorKind, Json, Outcome, PoolKind, Shortfall, TaskError, TaskId, TaskRecord, Timings, WorkName,
+};
 
 /// Where a step stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
