@@ -23,6 +23,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::futures::Notified;
 use tokio::sync::mpsc;
 
+use super::aside::{aside, aside_or_here};
 use super::folder::PrivateFolder;
 use super::guardian::Guardian;
 use super::link::{Link, RealChild};
@@ -132,7 +133,7 @@ impl Launcher for RealLauncher {
                     pump.link.push(&pump.link.data, &[configure]);
                     pump.run(&events, &program).await;
                     let exit = pump.end(&events, &guardian).await;
-                    let _ = tokio::task::spawn_blocking(move || linux::kill_escaped(&mark)).await;
+                    aside_or_here(move || linux::kill_escaped(&mark)).await;
                     exit
                 }
                 Err(error) => {
@@ -167,14 +168,15 @@ struct Start {
 
 impl Start {
     async fn run(self) -> Result<(Process, Arc<Guardian>), StartError> {
-        let spawned = tokio::task::spawn_blocking(move || {
+        let spawned = aside_or_here(move || {
             let script = self.folder.start_script();
             let arguments = [script.as_os_str(), OsStr::new(self.folder.package()), OsStr::new(&self.worker)];
             linux::spawn(&self.program, &arguments, &self.mark, &self.settings, &self.guardian)
                 .map(|process| (process, self.guardian))
         });
-        spawned.await.unwrap_or_else(|error| {
-            Err(StartError::Setup { what: "the thread that starts processes", source: io::Error::other(error) })
+        spawned.await.unwrap_or_else(|| {
+            let source = io::Error::other("it panicked");
+            Err(StartError::Setup { what: "the thread that starts processes", source })
         })
     }
 }
@@ -455,8 +457,11 @@ impl Pump {
         self.last_stacks = self.take_stacks().await;
         let leader = self.pid;
         linux::stop_group(leader);
-        let stopped = tokio::task::spawn_blocking(move || linux::wait_stopped(leader));
-        let _ = tokio::time::timeout(STOP, stopped).await;
+        match aside(move || linux::wait_stopped(leader)) {
+            Ok(stopped) => drop(tokio::time::timeout(STOP, stopped).await),
+            // Without a thread to be told by, it has all the time there is.
+            Err(_) => tokio::time::sleep(STOP).await,
+        }
         let mut ended = false;
         for _ in 0..LAST_READS {
             if !self.data.read_now(self.data_frames.room(READ)) {

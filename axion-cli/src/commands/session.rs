@@ -17,12 +17,12 @@ pub(crate) fn host(config: Config, job: impl AsyncFnOnce(&Engine, Signals) -> Ex
     };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return engine_failed(&error),
+        Err(error) => return engine_failed(&format_args!("cannot start the program's own runtime: {error}")),
     };
     let exit = runtime.block_on(async {
         match Signals::listen() {
             Ok(signals) => job(&engine, signals).await,
-            Err(error) => engine_failed(&error),
+            Err(error) => engine_failed(&format_args!("cannot listen for signals: {error}")),
         }
     });
     // What was wanted is printed; after an interrupt nothing is waited for at all.
