@@ -97,7 +97,7 @@ pub(super) fn spawn(
         if settings.nice == 0 {
             return Ok(());
         }
-        rustix::process::setpriority_process(Some(pid), settings.nice).map_err(setup("the nice value"))
+        add_nice(pid, settings.nice).map_err(setup("the nice value (setting `nice`)"))
     });
     let exit = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(setup("a process descriptor"));
     match (under_guard, exit) {
@@ -109,6 +109,12 @@ pub(super) fn spawn(
             Err(error)
         }
     }
+}
+
+/// Adds to what a process has got from the engine; the system cuts off what is out of its range.
+fn add_nice(pid: Pid, more: i32) -> rustix::io::Result<()> {
+    let own = rustix::process::getpriority_process(Some(pid))?;
+    rustix::process::setpriority_process(Some(pid), own.saturating_add(more))
 }
 
 fn pipe(what: &'static str) -> Result<(OwnedFd, OwnedFd), StartError> {
