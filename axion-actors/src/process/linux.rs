@@ -1,5 +1,6 @@
 //! What Linux has to give for a child process. The only file with system calls of one platform.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -244,6 +245,26 @@ pub(super) fn out_of_memory_kills() -> Option<u64> {
     counters.filter_map(|counter| std::fs::read_to_string(counter).ok()).find_map(|text| kills_in(&text))
 }
 
+/// Which deaths of workers the kernel's count of memory kills explains: each kill one of them at most.
+/// Without that, one kill would explain the death of every worker that had been alive then.
+#[derive(Debug, Default)]
+pub(super) struct MemoryKills {
+    explained: Cell<u64>,
+}
+
+impl MemoryKills {
+    /// Whether the kernel has killed a process since there were `before`, for which no other worker's
+    /// death stands; `None` where it could not be read says nothing.
+    pub(super) fn explain_one(&self, before: Option<u64>, now: Option<u64>) -> bool {
+        let (Some(before), Some(now)) = (before, now) else { return false };
+        let known = before.max(self.explained.get());
+        if now > known {
+            self.explained.set(known + 1);
+        }
+        now > known
+    }
+}
+
 /// Where the count is kept by a control group, given a line of `/proc/self/cgroup`.
 fn counter_of(line: &str) -> Option<String> {
     let (_, group) = line.split_once(':')?;
@@ -331,6 +352,18 @@ mod tests {
         assert_eq!(page.running(), Some(Vec::new()));
         rustix::io::pwrite(&page.0, &[0; PAGE], 0).expect("written");
         assert_eq!(page.running(), None, "nobody but a task writes zeros over all of it");
+    }
+
+    #[test]
+    fn a_memory_kill_explains_one_death_and_what_cannot_be_read_none() {
+        let kills = MemoryKills::default();
+        assert!(!kills.explain_one(Some(3), Some(3)));
+        assert!(kills.explain_one(Some(3), Some(5)));
+        assert!(kills.explain_one(Some(3), Some(5)), "the second of them");
+        assert!(!kills.explain_one(Some(3), Some(5)), "that was another hand");
+        assert!(kills.explain_one(Some(2), Some(6)));
+        assert!(!kills.explain_one(None, Some(7)), "no descriptor was left for a look");
+        assert!(!kills.explain_one(Some(1), None));
     }
 
     #[test]

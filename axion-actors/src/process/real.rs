@@ -27,7 +27,7 @@ use super::aside::{aside, aside_or_here};
 use super::folder::PrivateFolder;
 use super::guardian::Guardian;
 use super::link::{Link, RealChild};
-use super::linux::{self, Process, StatusPage};
+use super::linux::{self, MemoryKills, Process, StatusPage};
 use super::{ChildEvent, ChildExit, ExitCause, LaunchSpec, Launched, Launcher, StartError};
 use crate::config::{Config, WorkerConfig};
 use crate::model::{PoolKind, ProcessExit, Seq, Stream};
@@ -90,6 +90,7 @@ pub struct RealLauncher {
     folder: Arc<PrivateFolder>,
     guardian: Arc<Guardian>,
     frame_limit: usize,
+    memory_kills: Rc<MemoryKills>,
 }
 
 impl RealLauncher {
@@ -100,7 +101,15 @@ impl RealLauncher {
         let may_learn = config.python.is_none();
         let program = Rc::new(Program { configured: program, may_learn, learned: RefCell::default() });
         let settings = PoolKind::ALL.map(|pool| Arc::new(config.worker(pool).clone()));
-        Self { program, settings, folder, guardian, frame_limit: config.frame_limit, started: Cell::new(0) }
+        Self {
+            program,
+            settings,
+            folder,
+            guardian,
+            frame_limit: config.frame_limit,
+            started: Cell::new(0),
+            memory_kills: Rc::default(),
+        }
     }
 }
 
@@ -126,10 +135,11 @@ impl Launcher for RealLauncher {
         };
         let (runtime, mark) = (self.folder.path().display().to_string(), start.mark.clone());
         let (shared, program, frame_limit) = (link.clone(), self.program.clone(), self.frame_limit);
+        let memory_kills = self.memory_kills.clone();
         actix_rt::spawn(async move {
             let exit = match start.run().await.and_then(|process| Pump::new(process, shared, frame_limit)) {
                 Ok((mut pump, guardian)) => {
-                    pump.runtime = runtime;
+                    (pump.runtime, pump.explained) = (runtime, memory_kills);
                     pump.link.push(&pump.link.data, &[configure]);
                     pump.run(&events, &program).await;
                     let exit = pump.end(&events, &guardian).await;
@@ -254,6 +264,7 @@ struct Pump {
     runtime: String,
     /// The kernel's count of memory kills when the process was young.
     memory_kills: Option<u64>,
+    explained: Rc<MemoryKills>,
     last_stacks: Option<String>,
     data_frames: FrameReader,
     control_frames: FrameReader,
@@ -303,6 +314,7 @@ impl Pump {
             stacks: watch(process.stacks)?,
             runtime: String::new(),
             memory_kills: linux::out_of_memory_kills(),
+            explained: Rc::default(),
             last_stacks: None,
             data_frames: FrameReader::new(frame_limit),
             control_frames: FrameReader::new(frame_limit),
@@ -545,7 +557,8 @@ impl Pump {
             }
         };
         let stderr_tail = String::from_utf8_lossy(&self.stderr_tail).trim().to_owned();
-        let out_of_memory = linux::out_of_memory_kills() > self.memory_kills;
+        let by_kill = matches!(cause, ExitCause::Exit(ProcessExit::Signal(9))) && !self.killed;
+        let out_of_memory = by_kill && self.explained.explain_one(self.memory_kills, linux::out_of_memory_kills());
         ChildExit {
             cause,
             running,
