@@ -125,7 +125,8 @@ impl Engine {
             if !matches!(step.task().work(), Work::Script(_)) {
                 return Err(WorkflowError::NotAScript { step: title });
             }
-            let task = self.prepare(step.task().clone()).map_err(|error| WorkflowError::Task { step: title, error })?;
+            let task = Self::prepare_for(self.config(), step.task().clone())
+                .map_err(|error| WorkflowError::Task { step: title, error })?;
             step.set_task(task);
         }
         let id = WorkflowId::generate();

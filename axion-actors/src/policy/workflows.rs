@@ -1,8 +1,8 @@
 //! All workflows in flight: the WorkflowManager without its mailbox.
 //!
 //! Each workflow is a [`Graph`]. What a graph wants to run passes the gate of its workflow, if that has
-//! limits, and then the engine's, if the step shares a key with others or needs more than a slot. What
-//! is through is submitted like any task.
+//! limits of its own, and is submitted like any task. What the engine allows of its slots, of the machine
+//! and by key holds for steps as for all tasks: the scheduler sees to that.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use rustc_hash::FxHashMap;
 use super::graph::{Action as GraphAction, Ended, Graph, GraphError, Known, Outside, Params, Place};
 use super::resources::{Gate, Ticket};
 use super::task_table::Keep;
-use crate::model::workflow::{Capacity, Needs, Rules, Step, StepState, WorkflowId, WorkflowRecord, WorkflowSpec};
-use crate::model::{ErrorKind, Outcome, PoolKind, Task, TaskError, TaskId, Tick};
+use crate::model::workflow::{Step, StepState, WorkflowId, WorkflowRecord, WorkflowSpec};
+use crate::model::{Capacity, ErrorKind, Limits, Outcome, Shortfall, Task, TaskError, TaskId, Tick};
 
 /// A step of a workflow, or one instance of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,16 +62,14 @@ struct Waiting {
     step: StepRef,
     task: Task,
     params: Params,
-    /// Its workflow's ticket, once it has that.
-    ticket: Option<Ticket>,
 }
 
 /// What was submitted and has not ended.
 #[derive(Debug)]
 struct Sent {
     task: TaskId,
-    /// Of its workflow's gate and of the engine's.
-    tickets: [Option<Ticket>; 2],
+    /// Of its workflow's gate, if that has one.
+    ticket: Option<Ticket>,
 }
 
 #[derive(Debug)]
@@ -86,8 +84,6 @@ struct Flow {
 #[derive(Debug)]
 pub struct Workflows {
     flows: FxHashMap<WorkflowId, Flow>,
-    /// For steps that share a key or need more than one slot.
-    gate: Gate<Waiting>,
     capacity: Capacity,
     actions: Vec<Action>,
     /// Somebody wants to know of every change.
@@ -98,7 +94,7 @@ impl Workflows {
     /// No workflows, in an engine that has so much for what runs at one time.
     #[must_use]
     pub fn new(capacity: Capacity) -> Self {
-        Self { flows: FxHashMap::default(), gate: Gate::new(capacity), capacity, actions: Vec::new(), watched: false }
+        Self { flows: FxHashMap::default(), capacity, actions: Vec::new(), watched: false }
     }
 
     /// Checks a workflow and begins it.
@@ -198,12 +194,9 @@ impl Workflows {
     /// Gives back what a step used; false if it was not submitted.
     fn has_ended(&mut self, step: StepRef) -> bool {
         let Some(flow) = self.flows.get_mut(&step.workflow) else { return false };
-        let Some(Sent { tickets: [own, shared], .. }) = flow.sent.remove(&step.place) else { return false };
-        if let (Some(gate), Some(ticket)) = (&mut flow.gate, own) {
+        let Some(Sent { ticket, .. }) = flow.sent.remove(&step.place) else { return false };
+        if let (Some(gate), Some(ticket)) = (&mut flow.gate, ticket) {
             gate.give_back(ticket);
-        }
-        if let Some(ticket) = shared {
-            self.gate.give_back(ticket);
         }
         true
     }
@@ -228,17 +221,6 @@ impl Workflows {
         }
     }
 
-    /// Lets through what a rate has held up.
-    pub fn tick(&mut self, now: Tick) {
-        self.open(None, now);
-    }
-
-    /// When [`tick`](Self::tick) has something to do.
-    #[must_use]
-    pub fn next_tick(&self) -> Option<Tick> {
-        if self.gate.is_empty() { None } else { self.gate.next() }
-    }
-
     /// Takes what should happen, in order.
     pub fn take_actions(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.actions)
@@ -258,8 +240,8 @@ impl Workflows {
             match action {
                 GraphAction::Submit { place, task, params } => {
                     let step = StepRef { workflow: id, place };
-                    let waiting = Waiting { step, task, params, ticket: None };
-                    if let Err(problem) = admit(flow, &mut self.gate, &mut self.actions, waiting) {
+                    let waiting = Waiting { step, task, params };
+                    if let Err(problem) = admit(flow, &mut self.actions, waiting) {
                         removed.push((step, problem));
                     }
                 }
@@ -268,7 +250,7 @@ impl Workflows {
                         let step = StepRef { workflow: id, place };
                         self.actions.push(Action::Cancel { step, task: sent.task });
                     }
-                    // It waits at a gate, from which all such are taken below.
+                    // It waits at its workflow's gate, from which all such are taken below.
                     None => removed.push((StepRef { workflow: id, place }, cancelled())),
                 },
                 GraphAction::Changed { step, state } if self.watched => {
@@ -281,53 +263,27 @@ impl Workflows {
         if !removed.is_empty() {
             self.turn_away(id, removed, now);
         }
-        self.open(Some(id), now);
+        self.open(id, now);
     }
 
-    /// Takes steps out of the gates and ends them.
+    /// Takes steps out of their workflow's gate and ends them.
     fn turn_away(&mut self, id: WorkflowId, steps: Vec<(StepRef, Outcome)>, now: Tick) {
         let Some(flow) = self.flows.get_mut(&id) else { return };
-        let gone: std::collections::HashSet<StepRef> = steps.iter().map(|(step, _)| *step).collect();
         if let Some(gate) = &mut flow.gate {
+            let gone: std::collections::HashSet<StepRef> = steps.iter().map(|(step, _)| *step).collect();
             gate.remove(|waiting| gone.contains(&waiting.step));
-        }
-        for waiting in self.gate.remove(|waiting| gone.contains(&waiting.step)) {
-            if let (Some(gate), Some(ticket)) = (&mut flow.gate, waiting.ticket) {
-                gate.give_back(ticket);
-            }
         }
         for (step, outcome) in steps {
             self.advance(id, now, |graph| graph.ended(step.place, outcome.into(), now));
         }
     }
 
-    /// Lets through the engine's gate and that of a workflow what fits.
-    fn open(&mut self, changed: Option<WorkflowId>, now: Tick) {
-        let mut refused = Vec::new();
-        let changed = changed.and_then(|id| self.flows.get_mut(&id));
-        if let Some(Flow { graph, gate: Some(gate), sent }) = changed {
-            for (mut waiting, ticket) in gate.open(now) {
-                waiting.ticket = Some(ticket);
-                if let Err(turned_away) = share(graph, sent, &mut self.gate, &mut self.actions, waiting) {
-                    let (waiting, problem) = *turned_away;
-                    refused.push((waiting.step, problem));
-                    if let Some(ticket) = waiting.ticket {
-                        gate.give_back(ticket);
-                    }
-                }
+    /// Lets through the gate of a workflow what fits.
+    fn open(&mut self, id: WorkflowId, now: Tick) {
+        if let Some(Flow { gate: Some(gate), sent, .. }) = self.flows.get_mut(&id) {
+            for (waiting, ticket) in gate.open(now) {
+                submit(sent, &mut self.actions, waiting, Some(ticket));
             }
-        }
-        // Mostly nothing waits there at all.
-        let through = if self.gate.is_empty() { Vec::new() } else { self.gate.open(now) };
-        for (waiting, ticket) in through {
-            if let Some(flow) = self.flows.get_mut(&waiting.step.workflow) {
-                submit(&mut flow.sent, &mut self.actions, waiting, Some(ticket));
-            } else {
-                self.gate.give_back(ticket);
-            }
-        }
-        for (step, problem) in refused {
-            self.turn_away(step.workflow, vec![(step, problem)], now);
         }
     }
 }
@@ -381,54 +337,30 @@ impl Kept {
     }
 }
 
-/// Brings a step to its workflow's gate, or past it.
-fn admit(
-    flow: &mut Flow,
-    shared: &mut Gate<Waiting>,
-    actions: &mut Vec<Action>,
-    waiting: Waiting,
-) -> Result<(), Outcome> {
+/// Brings a step to its workflow's gate, or submits it if there is none.
+fn admit(flow: &mut Flow, actions: &mut Vec<Action>, waiting: Waiting) -> Result<(), Outcome> {
     let Some(gate) = &mut flow.gate else {
-        return share(&flow.graph, &mut flow.sent, shared, actions, waiting).map_err(|refused| refused.1);
-    };
-    let (pool, needs) = (waiting.task.pool(), needs_of(&flow.graph, waiting.step.place));
-    gate.wait(waiting, pool, &needs, None, None).map_err(|(_, shortfall)| impossible(shortfall))
-}
-
-/// Brings a step that its workflow lets run to the engine's gate, or past it.
-fn share(
-    graph: &Graph,
-    sent: &mut FxHashMap<Place, Sent>,
-    gate: &mut Gate<Waiting>,
-    actions: &mut Vec<Action>,
-    waiting: Waiting,
-) -> Result<(), Box<(Waiting, Outcome)>> {
-    let special =
-        |rules: &&Rules| rules.concurrency.is_some() || rules.rate.is_some() || rules.needs != Needs::default();
-    let Some(rules) = graph.rules_of(waiting.step.place).filter(special) else {
-        submit(sent, actions, waiting, None);
+        submit(&mut flow.sent, actions, waiting, None);
         return Ok(());
     };
-    let pool: PoolKind = waiting.task.pool();
-    let line = gate.wait(waiting, pool, &rules.needs, rules.concurrency.as_ref(), rules.rate.as_ref());
-    line.map_err(|(waiting, shortfall)| Box::new((waiting, impossible(shortfall))))
+    // Keys and rates are the engine's business: they are shared with what is not of this workflow.
+    let (pool, priority) = (waiting.task.pool(), waiting.task.options().priority);
+    let needs = waiting.task.limits().map(|limits| limits.needs).unwrap_or_default();
+    let limits = Limits { needs, ..Limits::default() };
+    gate.wait(waiting, pool, priority, &limits).map_err(|(_, shortfall)| impossible(shortfall))
 }
 
-fn submit(sent: &mut FxHashMap<Place, Sent>, actions: &mut Vec<Action>, waiting: Waiting, shared: Option<Ticket>) {
-    let Waiting { step, task, params, ticket } = waiting;
-    sent.insert(step.place, Sent { task: task.id(), tickets: [ticket, shared] });
+fn submit(sent: &mut FxHashMap<Place, Sent>, actions: &mut Vec<Action>, waiting: Waiting, ticket: Option<Ticket>) {
+    let Waiting { step, task, params } = waiting;
+    sent.insert(step.place, Sent { task: task.id(), ticket });
     actions.push(Action::Submit { step, task, params });
-}
-
-fn needs_of(graph: &Graph, place: Place) -> Needs {
-    graph.rules_of(place).map(|rules| rules.needs).unwrap_or_default()
 }
 
 fn cancelled() -> Outcome {
     Outcome::Cancelled(Box::new(TaskError::new(ErrorKind::Cancelled, "the step was cancelled before it was submitted")))
 }
 
-fn impossible(shortfall: crate::model::workflow::Shortfall) -> Outcome {
+fn impossible(shortfall: Shortfall) -> Outcome {
     let words = format!("it can never run: {shortfall}");
     Outcome::Cancelled(Box::new(TaskError::new(ErrorKind::Cancelled, words)))
 }
