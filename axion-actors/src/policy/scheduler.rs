@@ -30,8 +30,8 @@ mod protocol;
 use std::time::Duration;
 
 use self::ends::{Bereft, cancelled};
-pub use self::pool::{AHEAD, STALL};
 use self::limits::Limiter;
+pub use self::pool::{AHEAD, STALL};
 use self::pool::{Due, First, InFlight, Lane, Member, Pool, UNKNOWN, dispatch};
 pub use self::protocol::{
     Action, CancelAnswer, Capacity, Departure, PoolRules, Report, RunTask, TimeLimits, WorkerView,
@@ -40,7 +40,8 @@ use super::durations::Durations;
 use super::task_table::{End, Found, Known, State, TaskKey, TaskTable};
 use super::timers::Timers;
 use crate::model::{
-    self, ErrorKind, KillReason, Limits, NotBefore, Outcome, PoolKind, Seq, Shortfall, Task, TaskError, TaskId, Tick, WorkKey, WorkerRef,
+    self, ErrorKind, KillReason, Limits, NotBefore, Outcome, PoolKind, Seq, Shortfall, Task, TaskError, TaskId, Tick,
+    WorkKey, WorkerRef,
 };
 
 /// The decisions of the Dispatcher.
@@ -337,7 +338,7 @@ impl Scheduler {
         let key = match self.table.find(id) {
             Found::Live(key) => key,
             Found::Finished(record) => return CancelAnswer::AlreadyFinished(record.outcome.name()),
-            Found::Expired(_) => return CancelAnswer::AlreadyFinished("expired"),
+            Found::Expired(expired) => return CancelAnswer::AlreadyFinished(expired.outcome),
             Found::Unknown => return CancelAnswer::Unknown,
         };
         match self.table.state(key) {
@@ -494,7 +495,9 @@ impl Scheduler {
     /// the pool as yet.
     fn bring_in(&mut self, kind: PoolKind, key: TaskKey, now: Tick) -> bool {
         let pool = &mut self.pools[kind.index()];
-        let Some((task, limits)) = self.table.task(key).and_then(|task| Some((task, task.limits()?))) else { return true };
+        let Some((task, limits)) = self.table.task(key).and_then(|task| Some((task, task.limits()?))) else {
+            return true;
+        };
         let (priority, slots) = (task.options().priority, limits.needs.slots);
         // Late binding: there is nothing to ask for before there is room.
         let has_free = pool.members.has_free(lane_of(&self.durations, task).0);
@@ -577,9 +580,9 @@ impl Scheduler {
                 continue;
             };
             let slots = slots_of(task);
-            if large.first.is_none_or(|first| first.key != key) {
-                large.first = Some(First { key, priority: task.options().priority, slots, overtaken: 0 });
-            }
+            let overtaken = large.first.filter(|first| first.key == key).map_or(0, |first| first.overtaken);
+            let (priority, can_fit) = (task.options().priority, members.slots() >= slots);
+            large.first = Some(First { key, priority, slots, overtaken, can_fit });
             let Some((home, claims)) = members.reserve(slots, false) else { return };
             let (lane, estimate) = lane_of(&self.durations, task);
             large.queue.pop_front();
@@ -649,8 +652,9 @@ impl Scheduler {
                     members.release_kept();
                     match members.reserve(slots, true) {
                         Some(reserved) => reserved,
-                        // What runs ends, and nothing else starts: so there will be room.
-                        None => return false,
+                        // What runs ends, and nothing else starts: so there will be room, if the workers that are
+                        // here have so many slots at all.
+                        None => return members.slots() < slots,
                     }
                 }
             };

@@ -33,7 +33,9 @@ impl Gated {
                 let limits = task.limits().cloned().unwrap_or_default();
                 let params = serde_json::from_slice(&params.into_bytes()).expect("JSON");
                 let priority = task.options().priority;
-                self.gate.wait((name, place, params, limits.needs), task.pool(), priority, &limits).expect("checked before");
+                self.gate
+                    .wait((name, place, params, limits.needs), task.pool(), priority, &limits)
+                    .expect("checked before");
             }
         }
         for ((name, place, params, needs), ticket) in self.gate.open(Tick(0)) {
