@@ -16,7 +16,7 @@ async def load(url: str) -> bytes:
     return url.encode()
 
 
-@axion.task(timeout=5, retries=2)
+@axion.task(timeout=5, retries=2, slots=2, concurrency=("api", 2))
 def length(text: str) -> int:
     return len(text)
 
@@ -30,6 +30,7 @@ def functions(engine: axion.Engine) -> None:
     assert_type(engine.submit(area, 2.0, height=3.0), axion.Future[float])
     assert_type(engine.submit(load, "a").result(1), bytes)
     assert_type(engine.options(timeout=5, kind="io").submit(area, 2.0), axion.Future[float])
+    assert_type(engine.options(cpu=50, memory="1 GiB", rate="10/s").submit(area, 2.0), axion.Future[float])
     assert_type(engine.map(area, [1.0, 2.0], chunksize=2), Iterator[float])
     assert_type(engine.options(retries=1).starmap(area, [(1.0, 2.0)]), Iterator[float])
     assert_type(length("four"), int)

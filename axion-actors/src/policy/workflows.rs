@@ -127,10 +127,12 @@ impl Workflows {
     pub fn submit(
         &mut self,
         id: WorkflowId,
-        spec: WorkflowSpec,
+        mut spec: WorkflowSpec,
         mut known: FxHashMap<TaskId, Known>,
         now: Tick,
     ) -> Result<(), Vec<GraphError>> {
+        let limited = spec.capacity != Capacity::default();
+        spec.capacity.machine_memory = spec.capacity.machine_memory.or(self.capacity.machine_memory);
         let elsewhere = self.look_elsewhere(&spec, &mut known);
         let known = |task: TaskId| known.get(&task).cloned().unwrap_or(Known::Unknown);
         let graph = Graph::check(id, spec, &Outside { known: &known, capacity: &self.capacity }, now)?;
@@ -140,7 +142,6 @@ impl Workflows {
                 self.wanted.entry(task).or_default().push(id);
             }
         }
-        let limited = *graph.capacity() != Capacity::default();
         let gate = limited.then(|| Gate::new(*graph.capacity()));
         self.flows.insert(id, Flow { graph, gate, sent: FxHashMap::default() });
         self.advance(id, now, |graph| graph.start(now));
