@@ -193,7 +193,7 @@ impl Dispatcher {
                 return;
             }
             Found::Finished(record) => Ok(record),
-            Found::Expired(Expired { at, why }) => Err(Refusal::ResultExpired { at, why }),
+            Found::Expired(Expired { at, why, .. }) => Err(Refusal::ResultExpired { at, why }),
             Found::Unknown => Err(Refusal::UnknownId),
         };
         match (waiter, answer) {

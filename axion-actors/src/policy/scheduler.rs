@@ -338,7 +338,7 @@ impl Scheduler {
         let key = match self.table.find(id) {
             Found::Live(key) => key,
             Found::Finished(record) => return CancelAnswer::AlreadyFinished(record.outcome.name()),
-            Found::Expired(_) => return CancelAnswer::AlreadyFinished("expired"),
+            Found::Expired(expired) => return CancelAnswer::AlreadyFinished(expired.outcome),
             Found::Unknown => return CancelAnswer::Unknown,
         };
         match self.table.state(key) {

@@ -369,6 +369,23 @@ fn cancelling_answers_for_every_state_a_task_can_be_in() {
 }
 
 #[test]
+fn cancelling_a_task_whose_record_was_dropped_still_tells_its_outcome() {
+    let keep = Keep { count: 1, bytes: 1 << 20, each: 1 << 20, age: None };
+    let mut scheduler = Scheduler::new(
+        TaskTable::new(Timestamp::UNIX_EPOCH, keep),
+        [PoolRules::default(); 2],
+        model::Capacity::default(),
+    );
+    scheduler.joined(worker(0, 1), slots(1), Tick(0));
+    let ids = submit(&mut scheduler, 2, Tick(0));
+    for seq in [1, 2] {
+        scheduler.reported(worker(0, 1), vec![done(Seq(seq), 1000)], Tick(seq));
+    }
+    assert!(matches!(scheduler.table().find(ids[0]), Found::Expired(_)));
+    assert_eq!(scheduler.cancel(ids[0], Duration::ZERO, Tick(9)), CancelAnswer::AlreadyFinished("succeeded"));
+}
+
+#[test]
 fn a_poison_task_convicts_itself_and_its_neighbours_succeed() {
     let mut scheduler = scheduler();
     scheduler.joined(worker(0, 1), slots(20), Tick(0));
