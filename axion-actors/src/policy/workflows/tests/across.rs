@@ -226,15 +226,17 @@ fn what_is_not_there_any_more_or_is_there_already_is_refused() {
 #[test]
 fn one_step_can_be_cancelled_wherever_it_stands() {
     let mut engine = Engine::new();
-    let first = WorkflowSpec::of([
+    let half = |name: &str| step(name).needs(Needs { cpu: Fixed(60_000), ..Needs::default() });
+    let mut first = WorkflowSpec::of([
         step("a"),
         step("waits").after("a"),
         step("below").after("waits"),
-        keyed("holds", 1),
-        keyed("at_the_gate", 1),
+        half("holds"),
+        half("at_the_gate"),
         step("list"),
         step("each").map_over(MapOver::new(Reference::to("list"))),
     ]);
+    first.capacity.cpu = Some(Fixed(100_000));
     let [a, waits, _, holds, gate, list, each] = [0, 1, 2, 3, 4, 5, 6].map(|at| id_of(&first, at));
     let first = engine.submit(first);
     let cancel = |engine: &mut Engine, task: TaskId| {
