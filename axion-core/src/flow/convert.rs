@@ -23,7 +23,7 @@ pub(super) struct Converted {
 /// Where the parts of one step stand.
 pub(super) struct Places {
     pub(super) name: Span,
-    /// The steps it names, with their places.
+    /// The steps it names, with their places, in the order of the names.
     pub(super) uses: Vec<(String, Span)>,
     pub(super) resources: Option<Span>,
 }
@@ -151,6 +151,7 @@ fn step(node: &Node, own: Option<&Node>, folder: &Path, problems: &mut Vec<Probl
     if flag(node, "keep_result") == Some(false) {
         step = step.forget_result();
     }
+    uses.sort_by(|one, other| one.0.cmp(&other.0));
     let places = Places {
         name: node.get("name").map_or_else(|| node.span.clone(), |it| it.span.clone()),
         uses,

@@ -233,11 +233,13 @@ impl Problem {
     }
 }
 
-/// The candidate that is most like `word`, if one is like it at all.
+/// The candidate that is most like `word`, if one is like it at all: of a short word, something must
+/// be left.
 fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let rated = candidates.into_iter().map(|it| (strsim::damerau_levenshtein(&word, &it.to_lowercase()), it));
-    rated.filter(|(far, it)| *far <= (it.chars().count() / 3).max(1)).min_by_key(|(far, _)| *far).map(|(_, it)| it)
+    let like = |far: usize, length: usize| far <= (length / 3).max(1) && far < length;
+    rated.filter(|(far, it)| like(*far, it.chars().count())).min_by_key(|(far, _)| *far).map(|(_, it)| it)
 }
 
 fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {

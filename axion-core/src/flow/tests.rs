@@ -209,6 +209,40 @@ steps = [
 }
 
 #[test]
+fn a_step_without_a_name_moves_no_other_picture() {
+    let text = r#"
+steps = [
+  { script = "work.py" },
+  { name = "first", script = "work.py" },
+  { name = "x", script = "work.py", depends_on = ["y"] },
+  { name = "y", script = "work.py", depends_on = ["x"] },
+  { name = "Y", script = "work.py" },
+]
+"#;
+    let found = toml(text).expect_err("a circle");
+    let circle = found.all.iter().find(|it| it.message.contains("wait for each other")).expect("the circle");
+    assert_eq!((&text[circle.span.clone().expect("a place")], circle.label.as_str()), ("\"y\"", "x waits for y"));
+    assert_eq!((&text[circle.related[0].0.clone()], circle.related[0].1.as_str()), ("\"x\"", "y waits for x"));
+    let similar = found.all.iter().find(|it| it.message.contains("differ in upper")).expect("the name");
+    assert_eq!(&text[similar.related[0].0.clone()], "\"y\"");
+}
+
+#[test]
+fn a_step_is_no_guess_at_what_it_waits_for_and_one_letter_is_not_like_another() {
+    let text = r#"
+steps = [
+  { name = "load", script = "work.py", depends_on = ["loda"] },
+  { name = "a", script = "work.py", depends_on = ["b"] },
+]
+"#;
+    let expected = [
+        "3:54: load waits for the step `loda`, and there is none",
+        "4:51: a waits for the step `b`, and there is none",
+    ];
+    assert_eq!(problems(text), expected);
+}
+
+#[test]
 fn c3_2_needs_beyond_the_limits_are_shown_where_they_stand() {
     let text = r#"
 [limits]
@@ -334,6 +368,9 @@ fn ten_thousand_steps_and_ten_thousand_mistakes_take_no_square_of_time() {
     let found = steps(|n| n + 100_000).expect_err("nobody");
     assert_eq!(found.all.len(), 9_999);
     assert!(found.all.iter().all(|problem| found.place(problem).is_some()));
+    let names: Vec<String> = (0..10_000).map(|n| format!("\"nobody {n}\"")).collect();
+    let one = format!("steps = [{{ name = \"s\", script = \"work.py\", depends_on = [{}] }}]", names.join(","));
+    assert_eq!(toml(&one).expect_err("nobody").all.len(), 10_000);
 }
 
 #[test]
