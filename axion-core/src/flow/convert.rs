@@ -45,6 +45,11 @@ fn count(node: &Node, key: &str) -> Option<u32> {
     node.get(key)?.count().and_then(|it| it.try_into().ok())
 }
 
+/// One that is not to be 0. If it is, that has been reported, and nothing follows from it.
+fn positive(node: &Node, key: &str) -> Option<u32> {
+    count(node, key).filter(|it| *it > 0)
+}
+
 fn percent(node: &Node, key: &str) -> Option<Fixed> {
     node.get(key)?.number().and_then(Fixed::new)
 }
@@ -77,7 +82,7 @@ pub(super) fn flow(tree: &Node, folder: &Path, problems: &mut Vec<Problem>) -> C
     let (steps, places) =
         tree.get("steps").map(|it| self::steps(it, tree.get("params"), folder, problems)).unwrap_or_default();
     spec.steps = steps;
-    if let Some(steps) = tree.get("steps").filter(|it| it.list().is_empty()) {
+    if let Some(steps) = tree.get("steps").filter(|it| matches!(&it.value, Value::List(list) if list.is_empty())) {
         problems.push(Problem::new(&steps.span, "a workflow needs at least one step", "no steps"));
     }
     Converted { flow: Flow { spec, description: text(tree, "description") }, places }
@@ -95,8 +100,8 @@ pub(super) fn steps(
 
 fn capacity(limits: &Node) -> Capacity {
     Capacity {
-        processes: count(limits, "processes"),
-        threads: count(limits, "threads"),
+        processes: positive(limits, "processes"),
+        threads: positive(limits, "threads"),
         cpu: percent(limits, "cpu"),
         memory: limits.get("memory").and_then(read_memory),
         machine_memory: limits.get("machine_memory").and_then(read_size),
@@ -216,13 +221,13 @@ fn options(node: &Node, mut task: Task) -> Task {
 fn limits(node: &Node, mut step: Step, name: &str) -> Step {
     if let Some(needs) = node.get("resources") {
         step = step.needs(Needs {
-            slots: count(needs, "slots").unwrap_or(1),
+            slots: positive(needs, "slots").unwrap_or(1),
             cpu: percent(needs, "cpu").unwrap_or_default(),
             memory: needs.get("memory").and_then(read_memory),
         });
     }
     if let Some(limit) = node.get("concurrency")
-        && let (Some(key), Some(max)) = (text(limit, "key"), count(limit, "max"))
+        && let (Some(key), Some(max)) = (text(limit, "key"), positive(limit, "max"))
     {
         step = step.concurrency(Concurrency { key: key.into(), max });
     }
@@ -231,7 +236,7 @@ fn limits(node: &Node, mut step: Step, name: &str) -> Step {
         let read = if shared { rate.get("limit").and_then(read_rate) } else { read_rate(rate) };
         if let Some((count_, per)) = read {
             let key = text(rate, "key").unwrap_or_else(|| format!("step {name}"));
-            let burst = count(rate, "burst").unwrap_or(1);
+            let burst = positive(rate, "burst").unwrap_or(1);
             step = step.rate(Rate { key: key.into(), count: count_, per, burst });
         }
     }
@@ -248,10 +253,10 @@ fn reference(node: &Node, uses: &mut Vec<(String, Span)>) -> Option<Reference> {
 fn map_over(node: &Node, uses: &mut Vec<(String, Span)>) -> Option<MapOver> {
     let succeed = node.get("succeed");
     Some(MapOver {
-        max_parallel: count(node, "max_parallel"),
+        max_parallel: positive(node, "max_parallel"),
         enough: match (succeed.and_then(Node::text), succeed.and_then(Node::count)) {
             (Some("any"), _) => Enough::Any,
-            (_, Some(least)) => Enough::AtLeast(usize::try_from(least).unwrap_or(usize::MAX)),
+            (_, Some(least @ 1..)) => Enough::AtLeast(usize::try_from(least).unwrap_or(usize::MAX)),
             _ => Enough::All,
         },
         name: text(node, "as").unwrap_or_else(|| "item".to_owned()).into(),

@@ -7,13 +7,10 @@ use axion_actors::model::workflow::{Capacity, WorkflowId};
 use axion_actors::policy::graph::{Graph, GraphError, Known, Outside};
 
 use super::convert::{Converted, Places};
-use super::{Problem, Span, did_you_mean};
+use super::{GUESSES, Problem, Span, did_you_mean};
 
 /// So many places of a circle are shown.
 const SHOWN: usize = 10;
-
-/// After so many problems, none gets a guess at what was meant: each looks at all names.
-const GUESSES: usize = 100;
 
 /// Adds what is wrong with the graph.
 pub(super) fn check(converted: &Converted, problems: &mut Vec<Problem>) {

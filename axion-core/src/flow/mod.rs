@@ -30,6 +30,9 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -41,6 +44,9 @@ pub use self::shape::schema;
 
 /// The largest file that is read.
 pub const SIZE_LIMIT: u64 = 16 << 20;
+
+/// After so many problems, none gets a guess at what was meant: each looks at all names.
+const GUESSES: usize = 100;
 
 /// How a flow is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,12 +140,18 @@ pub enum FlowError {
         source: std::io::Error,
     },
     /// The file is too large.
-    #[error("the flow {} has {size} bytes; {SIZE_LIMIT} is the limit", .path.display())]
+    #[error("the flow {} has more than {SIZE_LIMIT} bytes, which is the limit", .path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// How large it is.
-        size: u64,
+    },
+    /// The file is no text.
+    #[error("the flow {} is not UTF-8 text: see its line {line}, and save it as UTF-8", .path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// The line with the first byte that is wrong.
+        line: usize,
     },
     /// What it says is wrong.
     #[error(transparent)]
@@ -153,11 +165,17 @@ impl Flow {
     /// If the file cannot be read, or with everything that is wrong with it.
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, FlowError> {
         let failed = |source| FlowError::Read { path: path.to_owned(), source };
-        let size = std::fs::metadata(path).map_err(failed)?.len();
-        if size > SIZE_LIMIT {
-            return Err(FlowError::TooLarge { path: path.to_owned(), size });
+        let mut bytes = Vec::new();
+        // A pipe or a device says nothing of its size (L9).
+        File::open(path).map_err(failed)?.take(SIZE_LIMIT + 1).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() as u64 > SIZE_LIMIT {
+            return Err(FlowError::TooLarge { path: path.to_owned() });
         }
-        let text = std::fs::read_to_string(path).map_err(failed)?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let sound = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = sound.iter().filter(|byte| **byte == b'\n').count() + 1;
+            FlowError::NotText { path: path.to_owned(), line }
+        })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let mut flow = Self::parse(&path.display().to_string(), &text, Format::of(path), folder, overrides)
             .map_err(|problems| FlowError::Problems(Box::new(problems)))?;
@@ -178,6 +196,8 @@ impl Flow {
         folder: &Path,
         overrides: &Overrides,
     ) -> Result<Self, Problems> {
+        // Some editors put a mark before the text.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         read(text, format, folder, overrides).map_err(|all| Problems::new(file, text, all))
     }
 }
@@ -190,31 +210,33 @@ impl Flow {
 /// # Errors
 /// Everything that is wrong with them; the places are in `result`.
 pub fn added_steps(result: &str, folder: &Path) -> Result<Vec<Step>, Problems> {
-    let read = || {
-        let tree = tree::from_json(result)?;
-        let mut problems = Vec::new();
-        let steps = match tree.get("steps") {
-            Some(steps) => {
-                shape::check_steps(steps, &mut problems);
-                convert::steps(steps, None, folder, &mut problems).0
-            }
-            None => Vec::new(),
-        };
-        if problems.is_empty() { Ok(steps) } else { Err(problems) }
+    let mut problems = Vec::new();
+    let tree = tree::from_json(result, &mut problems);
+    let steps = match tree.as_ref().and_then(|tree| tree.get("steps")) {
+        Some(steps) => {
+            shape::check_steps(steps, &mut problems);
+            convert::steps(steps, None, folder, &mut problems).0
+        }
+        None => Vec::new(),
     };
-    read().map_err(|all| Problems::new("the result", result, all))
+    if problems.is_empty() { Ok(steps) } else { Err(Problems::new("the result", result, problems)) }
 }
 
 fn read(text: &str, format: Format, folder: &Path, overrides: &Overrides) -> Result<Flow, Vec<Problem>> {
-    let mut tree = match format {
-        Format::Toml => tree::from_toml(text)?,
-        Format::Json => tree::from_json(text)?,
-    };
     let mut problems = Vec::new();
-    shape::check(&tree, &mut problems);
-    overrides.apply(&mut tree, &mut problems);
-    let converted = convert::flow(&tree, folder, &mut problems);
-    graph::check(&converted, &mut problems);
+    let tree = match format {
+        Format::Toml => tree::from_toml(text, &mut problems),
+        Format::Json => tree::from_json(text, &mut problems),
+    };
+    let Some(mut tree) = tree else { return Err(problems) };
+    let broken: HashSet<Option<Span>> = problems.iter().map(|it| it.span.clone()).collect();
+    let mut others = Vec::new();
+    shape::check(&tree, &mut others);
+    overrides.apply(&mut tree, &mut others);
+    let converted = convert::flow(&tree, folder, &mut others);
+    graph::check(&converted, &mut others);
+    // What is no value at all is said once.
+    problems.extend(others.into_iter().filter(|it| !broken.contains(&it.span)));
     if problems.is_empty() { Ok(converted.flow) } else { Err(problems) }
 }
 

@@ -4,7 +4,7 @@ use axion_actors::model::workflow::{Reference, Template, TemplateWriter};
 use serde_json::Value as Json;
 
 use super::tree::{Node, Value};
-use super::{Problem, Span, did_you_mean};
+use super::{GUESSES, Problem, Span, did_you_mean};
 
 /// Reads parameters and collects the steps they refer to.
 pub(super) struct Params<'a> {
@@ -90,6 +90,7 @@ impl<'a> Params<'a> {
 
     fn param(&mut self, node: &Node, writer: &mut TemplateWriter) {
         let wanted = node.get("$param").unwrap_or(node);
+        let guess = self.problems.len() <= GUESSES;
         let mut wrong = |words: String, help| {
             self.problems.push(Problem::new(&wanted.span, words, "not a parameter of the flow").help(help));
             writer.text("null");
@@ -109,7 +110,8 @@ impl<'a> Params<'a> {
                 self.inside = false;
             }
             None => {
-                let names = self.own.map(Node::members).unwrap_or_default().iter().map(|(key, _)| key.text.as_str());
+                let own = self.own.filter(|_| guess).map(Node::members).unwrap_or_default();
+                let names = own.iter().map(|(key, _)| key.text.as_str());
                 let help = did_you_mean(name, names).unwrap_or_else(|| format!("add `{name}` to the flow's `params`"));
                 wrong(format!("the flow has no parameter `{name}`"), Some(help));
             }

@@ -278,10 +278,62 @@ fn texts_that_are_neither_toml_nor_json_say_where() {
         assert!(shown(&found)[0].starts_with(place), "{:?}", shown(&found));
     }
     let twice = parse(r#"{"steps": [], "steps": []}"#, Format::Json, &Overrides::default()).expect_err("twice");
-    assert!(shown(&twice)[0].starts_with("1:15: the key `steps` stands here twice"), "{:?}", shown(&twice));
+    let words = ["1:11: a workflow needs at least one step", "1:15: the key `steps` stands here twice"];
+    assert_eq!(shown(&twice), words);
     let deep = format!("{{\"steps\": {}1{}}}", "[".repeat(100), "]".repeat(100));
     let deep = parse(&deep, Format::Json, &Overrides::default()).expect_err("too deep");
-    assert!(shown(&deep)[0].contains("nested more than 64 deep"));
+    assert!(shown(&deep).iter().any(|it| it.contains("nested more than 64 deep")), "{:?}", shown(&deep));
+}
+
+#[test]
+fn one_value_that_is_none_hides_no_other_problem_and_nothing_is_said_twice() {
+    let text = r#"
+limits = { processes = 0 }
+[[steps]]
+name = "a"
+script = "work.py"
+resources = { slots = 0, cpu = nan }
+depends_on = "b"
+map_over = { ref = "c", succeed = 0, max_parallel = 0 }
+"#;
+    let expected = [
+        "2:24: `processes` must be a whole number from 1 to 4294967295",
+        "6:23: `slots` must be a whole number from 1 to 4294967295",
+        "6:32: this number has no form in JSON",
+        "7:14: `depends_on` must be a list, and is a text (write [\"b\"])",
+        "8:20: a waits for the step `c`, and there is none",
+        "8:35: `succeed` must be one of \"all\", \"any\" or a whole number from 1 to 1000000",
+        "8:53: `max_parallel` must be a whole number from 1 to 4294967295",
+    ];
+    assert_eq!(problems(text), expected);
+    let help = "(in TOML each begins with [[steps]], in JSON they stand in [])";
+    assert_eq!(problems("[steps]\nname = \"a\"\n"), [format!("1:1: `steps` must be a list, and is a table {help}")]);
+    let twice = r#"{"name": "x", "name": "y", "steps": [{"name": "a", "script": "work.py", "depends_on": ["b"]}]}"#;
+    let found = parse(twice, Format::Json, &Overrides::default()).expect_err("two mistakes");
+    assert_eq!(
+        shown(&found),
+        ["1:15: the key `name` stands here twice", "1:88: a waits for the step `b`, and there is none"]
+    );
+}
+
+#[test]
+fn a_mark_before_the_text_is_none_of_it() {
+    for (text, format) in [("\u{feff}name = 1", Format::Toml), ("\u{feff}{\"name\": 1}", Format::Json)] {
+        let found = parse(text, format, &Overrides::default()).expect_err("no name");
+        let column = if format == Format::Toml { 8 } else { 10 };
+        let words = format!("1:{column}: `name` must be a text that is not empty");
+        assert!(shown(&found).contains(&words), "{:?}", shown(&found));
+    }
+}
+
+#[test]
+fn l9_what_is_no_text_or_never_ends_is_refused() {
+    let folder = folder();
+    let path = folder.path().join("flow.toml");
+    std::fs::write(&path, b"name = \"x\"\ndescription = \"\xe9\"\n").expect("written");
+    let words = |path: &Path| Flow::load(path, &Overrides::default()).expect_err("no flow").to_string();
+    assert!(words(&path).ends_with("is not UTF-8 text: see its line 2, and save it as UTF-8"), "{}", words(&path));
+    assert_eq!(words(Path::new("/dev/zero")), "the flow /dev/zero has more than 16777216 bytes, which is the limit");
 }
 
 #[test]
