@@ -112,7 +112,12 @@ fn set_one(tree: &mut Node, set: &str) -> Result<(), Problem> {
         return Err(wrong(first.message));
     }
     let mut here = member_or_new(step, "params", &span).ok_or_else(|| wrong("`params` is not a table".to_owned()))?;
-    for segment in path.segments() {
+    for (depth, segment) in path.segments().iter().enumerate() {
+        // What stands for a value has no parts yet, in which something could be set.
+        if let Some(stands_for) = here.get("$param").or_else(|| here.get("$ref")).and_then(Node::text) {
+            let place = path.first(depth);
+            return Err(wrong(format!("`{place}` stands for `{stands_for}`: set the whole of it, or use --params")));
+        }
         let kind = here.kind();
         let next = match segment {
             Segment::Key(key) => member_or_new(here, key, &span),

@@ -377,6 +377,12 @@ fn what_cannot_be_replaced_says_so() {
         (Some("{\"inptu\": 1}"), &[], "--params: the flow has no parameter `inptu` (did you mean `input`?)"),
         (None, &["x"], "--set x: expected STEP.KEY=VALUE"),
         (None, &["one.tow.x=1"], "--set one.tow.x=1: the flow has no step `one`"),
+        (
+            None,
+            &["one.two.file.x=1"],
+            "--set one.two.file.x=1: `file` stands for `input`: set the whole of it, or use --params",
+        ),
+        (None, &["one.two.x={\"y\":1,\"y\":2}"], "--set one.two.x={\"y\":1,\"y\":2}: the key `y` stands here twice"),
         (None, &["one.two.list.x=1"], "--set one.two.list.x=1: `list.x` leads nowhere: on the way there is a list"),
     ] {
         assert_eq!(with(params, set), Err(vec![message.to_owned()]));
