@@ -131,6 +131,7 @@ fn step(node: &Node, own: Option<&Node>, folder: &Path, problems: &mut Vec<Probl
             _ => template = Some(found),
         }
     }
+    says_nothing(node, problems);
     let name = node.get("name").and_then(Node::text).filter(|name| !name.is_empty());
     let mut step = name.map_or_else(|| Step::unnamed(task.clone()), |name| Step::new(name, task.clone()));
     for dependency in node.get("depends_on").map(Node::list).unwrap_or_default() {
@@ -163,6 +164,26 @@ fn step(node: &Node, own: Option<&Node>, folder: &Path, problems: &mut Vec<Probl
         resources: node.get("resources").map(|it| it.span.clone()),
     };
     (step, places)
+}
+
+/// Keys that change nothing beside others: whoever wrote them meant something.
+fn says_nothing(node: &Node, problems: &mut Vec<Problem>) {
+    let mut wrong = |key: &str, why: &str| {
+        if let Some((place, _)) = node.members().iter().find(|(it, _)| it.text == key) {
+            problems.push(Problem::new(&place.span, format!("`{key}` says nothing {why}"), why));
+        }
+    };
+    if node.get("map_over").is_some() && flag(node, "dynamic") == Some(true) {
+        wrong("dynamic", "beside `map_over`: instances add no steps");
+    }
+    if node.get("retries").is_none() {
+        wrong("retry_wait", "without `retries`");
+    }
+    if let Some(of) = ["all", "any", "not"].into_iter().find(|key| node.get(key).is_some()) {
+        for key in ["path", "op", "value"] {
+            wrong(key, &format!("beside `{of}`: it belongs to a `ref`"));
+        }
+    }
 }
 
 fn script(node: &Node, folder: &Path, problems: &mut Vec<Problem>) -> Task {
@@ -266,6 +287,7 @@ fn map_over(node: &Node, uses: &mut Vec<(String, Span)>) -> Option<MapOver> {
 
 /// The depth of trees is bounded, so the recursion is.
 fn condition(node: &Node, uses: &mut Vec<(String, Span)>, problems: &mut Vec<Problem>) -> Option<Condition> {
+    says_nothing(node, problems);
     let mut parts = |key: &str| {
         let list = node.get(key)?.list();
         Some(list.iter().filter_map(|it| condition(it, uses, problems)).collect())

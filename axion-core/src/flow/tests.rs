@@ -317,6 +317,30 @@ map_over = { ref = "c", succeed = 0, max_parallel = 0 }
 }
 
 #[test]
+fn keys_that_say_nothing_where_they_stand_are_refused() {
+    let text = r#"
+[[steps]]
+name = "a"
+script = "work.py"
+retry_wait = 2
+[[steps]]
+name = "b"
+script = "work.py"
+when = { any = [{ ref = "a" }, { not = { ref = "a" }, path = "x" }], op = "==", value = 3 }
+dynamic = true
+map_over = { ref = "a" }
+"#;
+    let expected = [
+        "5:1: `retry_wait` says nothing without `retries`",
+        "9:55: `path` says nothing beside `not`: it belongs to a `ref`",
+        "9:70: `op` says nothing beside `any`: it belongs to a `ref`",
+        "9:81: `value` says nothing beside `any`: it belongs to a `ref`",
+        "10:1: `dynamic` says nothing beside `map_over`: instances add no steps",
+    ];
+    assert_eq!(problems(text), expected);
+}
+
+#[test]
 fn a_mark_before_the_text_is_none_of_it() {
     for (text, format) in [("\u{feff}name = 1", Format::Toml), ("\u{feff}{\"name\": 1}", Format::Json)] {
         let found = parse(text, format, &Overrides::default()).expect_err("no name");
