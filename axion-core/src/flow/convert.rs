@@ -10,7 +10,7 @@ use axion_actors::model::{Backoff, ErrorKind, PoolKind, RetryPolicy, Task};
 use serde::de::DeserializeOwned;
 
 use super::shape::{read_memory, read_rate, read_size, read_time};
-use super::template::Params;
+use super::template::{Own, Params};
 use super::tree::{Node, Value};
 use super::{Flow, Problem, Span, nearest};
 
@@ -79,8 +79,8 @@ pub(super) fn flow(tree: &Node, folder: &Path, problems: &mut Vec<Problem>) -> C
     if let Some(limits) = tree.get("limits") {
         (spec.capacity, spec.bounds) = (capacity(limits), bounds(limits));
     }
-    let (steps, places) =
-        tree.get("steps").map(|it| self::steps(it, tree.get("params"), folder, problems)).unwrap_or_default();
+    let mut own = Own::of(tree.get("params"));
+    let (steps, places) = tree.get("steps").map(|it| self::steps(it, &mut own, folder, problems)).unwrap_or_default();
     spec.steps = steps;
     if let Some(steps) = tree.get("steps").filter(|it| matches!(&it.value, Value::List(list) if list.is_empty())) {
         problems.push(Problem::new(&steps.span, "a workflow needs at least one step", "no steps"));
@@ -91,7 +91,7 @@ pub(super) fn flow(tree: &Node, folder: &Path, problems: &mut Vec<Problem>) -> C
 /// Makes the steps of a list, with their places.
 pub(super) fn steps(
     list: &Node,
-    own: Option<&Node>,
+    own: &mut Own<'_>,
     folder: &Path,
     problems: &mut Vec<Problem>,
 ) -> (Vec<Step>, Vec<Places>) {
@@ -116,7 +116,7 @@ fn bounds(limits: &Node) -> Bounds {
     Bounds { added: size("added_steps", bounds.added), elements: size("elements", bounds.elements), ..bounds }
 }
 
-fn step(node: &Node, own: Option<&Node>, folder: &Path, problems: &mut Vec<Problem>) -> (Step, Places) {
+fn step(node: &Node, own: &mut Own<'_>, folder: &Path, problems: &mut Vec<Problem>) -> (Step, Places) {
     let mut uses: Vec<(String, Span)> = Vec::new();
     let mut task = script(node, folder, problems);
     task = options(node, task);

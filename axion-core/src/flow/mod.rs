@@ -215,7 +215,7 @@ pub fn added_steps(result: &str, folder: &Path) -> Result<Vec<Step>, Problems> {
     let steps = match tree.as_ref().and_then(|tree| tree.get("steps")) {
         Some(steps) => {
             shape::check_steps(steps, &mut problems);
-            convert::steps(steps, None, folder, &mut problems).0
+            convert::steps(steps, &mut template::Own::of(None), folder, &mut problems).0
         }
         None => Vec::new(),
     };

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use axion_actors::model::workflow::{Enough, Memory, OnFailure, OnImpossible, UpstreamKeys};
+use axion_actors::model::workflow::{Enough, Memory, OnFailure, OnImpossible, Piece, UpstreamKeys};
 use axion_actors::model::{Backoff, PoolKind};
 use proptest::prelude::*;
 
@@ -391,6 +391,29 @@ fn parameters_are_replaced_from_outside() {
     assert_eq!(with(Some(big), &[]).as_deref(), Ok(r#"{"file":123456789012345678901234567890,"list":[1,2]}"#));
     let set = ["one.two.file=plain text", "one.two.list[1]={\"x\": null}", "one.two.new.deep=true"];
     assert_eq!(with(None, &set).as_deref(), Ok(r#"{"file":"plain text","list":[1,{"x":null}],"new":{"deep":true}}"#));
+}
+
+#[test]
+fn l9_a_large_parameter_of_the_flow_is_there_once_however_many_steps_take_it() {
+    let steps: String = (0..100)
+        .map(|n| {
+            format!("[[steps]]\nname = \"s{n}\"\nscript = \"work.py\"\nparams = {{ x = {{ \"$param\" = \"big\" }} }}\n")
+        })
+        .collect();
+    let text = format!("[params]\nbig = [\"{}\", {{ \"$ref\" = \"s0\", pth = 1 }}]\n{steps}", "x".repeat(10_000));
+    // What is wrong with it is said once, too.
+    let found = problems(&text);
+    assert_eq!(found.iter().filter(|it| it.contains("a reference has no key `pth`")).count(), 1, "{found:?}");
+    let flow = toml(&text.replace(", { \"$ref\" = \"s0\", pth = 1 }", "")).expect("sound");
+    let long = |step: &Step| {
+        let pieces = step.rules().params.iter().flat_map(|it| it.pieces()).map(|piece| match piece {
+            Piece::Text(text) => text.clone(),
+            Piece::Ref(_) => panic!("no reference"),
+        });
+        pieces.max_by_key(|text| text.len()).expect("a text")
+    };
+    assert_eq!(long(&flow.spec.steps[0]).len(), 10_004);
+    assert_eq!(long(&flow.spec.steps[0]).as_ptr(), long(&flow.spec.steps[99]).as_ptr());
 }
 
 #[test]
