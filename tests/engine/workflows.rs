@@ -239,7 +239,11 @@ fn a_workflow_can_be_watched_looked_at_and_cancelled() {
     let mut changes = Vec::new();
     while let Some(Watched::Event(event)) = events.wait_next() {
         match event.kind {
-            EventKind::StepChanged { step, state, .. } => changes.push((step, state.name())),
+            EventKind::StepChanged { step, task, state, instances, .. } => {
+                assert!(record.steps.iter().any(|it| it.task == task && it.name.as_deref() == Some(&step)));
+                assert_eq!(instances, None);
+                changes.push((step, state.name()));
+            }
             EventKind::WorkflowFinished { state, .. } => {
                 assert_eq!(state, WorkflowState::Cancelled);
                 break;

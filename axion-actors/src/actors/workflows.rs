@@ -188,11 +188,14 @@ impl WorkflowManager {
                         cancels.insert(step, task);
                     }
                     Action::Changed { workflow, step, state } => {
-                        let graph = self.flows.graph(workflow);
-                        self.bus.emit(|| {
-                            let step = graph.and_then(|graph| graph.title_of(step)).unwrap_or_default();
-                            EventKind::StepChanged { workflow, step, state }
-                        });
+                        if let Some(graph) = self.flows.graph(workflow)
+                            && let Some((task, instances)) = graph.tasks_of(step)
+                        {
+                            self.bus.emit(|| {
+                                let step = graph.title_of(step).unwrap_or_default();
+                                EventKind::StepChanged { workflow, step, task, state, instances }
+                            });
+                        }
                     }
                     Action::Finished(id) => self.finished(id),
                 }
