@@ -12,9 +12,9 @@ use axion_actors::config::{Config, EngineKind};
 use axion_actors::model::{
     ComponentStatus, ErrorKind, HealthReport, PoolKind, Status, Task, TaskError, TaskId, TaskRecord,
 };
-use axion_actors::policy::health;
 use axion_actors::policy::scheduler::CancelAnswer;
-use axion_actors::process::Launcher;
+use axion_actors::policy::{health, resources};
+use axion_actors::process::{Launcher, machine_memory};
 use tokio::sync::oneshot;
 
 use crate::builder::EngineBuilder;
@@ -237,7 +237,8 @@ impl Engine {
         park::wait(self.submit_many_async(tasks))
     }
 
-    /// A handle of a task that was submitted before. Resolves to an error if the id is unknown.
+    /// A handle of a task that was submitted before, alone or as a step of a workflow: also one that has not started
+    /// yet, or never did. Resolves to an error if the id is unknown.
     #[must_use]
     pub fn handle(&self, id: TaskId) -> TaskHandle {
         let (reply, record) = oneshot::channel();
@@ -266,7 +267,8 @@ impl Engine {
     ///
     /// A task that waits is removed. One that runs is asked to stop (its context's `cancelled` turns
     /// true, a coroutine is cancelled) and, if it has not after `cancel_grace`, killed with
-    /// everything it started; other tasks are not hit.
+    /// everything it started; other tasks are not hit. The same goes for the task of a workflow's step; what
+    /// becomes of the steps that wait for it is said by their rules.
     ///
     /// # Errors
     /// If the engine has stopped.
@@ -392,10 +394,19 @@ impl Engine {
     }
 
     /// What can be said of a task without asking the engine's thread.
-    pub(crate) fn prepare(&self, task: Task) -> Result<Task, SubmitError> {
-        Self::prepare_for(&self.config, task)
+    fn prepare(&self, task: Task) -> Result<Task, SubmitError> {
+        let task = Self::prepare_for(&self.config, task)?;
+        let Some(limits) = task.limits() else { return Ok(task) };
+        if let Some(what) = limits.zero() {
+            return Err(SubmitError::LimitsInvalid { what });
+        }
+        match resources::shortfall(&self.config.capacity(machine_memory()), task.pool(), &limits.needs) {
+            Some(shortfall) => Err(SubmitError::NeedsImpossible { shortfall }),
+            None => Ok(task),
+        }
     }
 
+    /// The same for steps, whose needs are looked at with their whole workflow.
     pub(crate) fn prepare_for(config: &Config, task: Task) -> Result<Task, SubmitError> {
         // A serial engine has one worker for everything.
         let task = if config.engine == EngineKind::Serial { task.on(PoolKind::Cpu) } else { task };

@@ -11,7 +11,7 @@ use axion_actors::config::{Config, EngineKind, ScalingPolicy};
 use axion_actors::model::{Clock, PoolKind};
 use axion_actors::policy::scheduler::{PoolRules, Scheduler, TimeLimits};
 use axion_actors::policy::task_table::{Keep, TaskTable};
-use axion_actors::process::{Guardian, Launcher, Meter, PrivateFolder, RealMeter};
+use axion_actors::process::{Guardian, Launcher, Meter, PrivateFolder, RealMeter, machine_memory};
 use tokio::sync::oneshot;
 
 use crate::error::StartError;
@@ -48,8 +48,10 @@ pub(crate) fn start(
 ) -> Result<(Runtime, JoinHandle<()>), StartError> {
     let (ready, is_ready) = oneshot::channel();
     let admission = parts.admission.clone();
+    // Made here: actix's own way panics where the system has no descriptors left.
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let thread = std::thread::Builder::new().name("axion-engine".to_owned()).spawn(move || {
-        host(parts, launcher, &children, ready);
+        host(tokio, parts, launcher, &children, ready);
         // However the thread ended: nobody may wait for it any more (L1), no worker outlive it (L7).
         admission.close();
         if let Some(guardian) = &children.guardian {
@@ -61,12 +63,13 @@ pub(crate) fn start(
 }
 
 fn host(
+    tokio: tokio::runtime::Runtime,
     parts: Parts,
     launcher: impl FnOnce() -> Box<dyn Launcher>,
     children: &Children,
     ready: oneshot::Sender<Runtime>,
 ) {
-    let system = System::new();
+    let system = System::with_tokio_rt(|| tokio);
     system.block_on(async {
         let runtime = populate(parts, launcher());
         if let Some(guardian) = children.guardian.clone() {
@@ -95,7 +98,7 @@ fn populate(parts: Parts, launcher: Box<dyn Launcher>) -> Runtime {
         age: config.result_ttl,
     };
     let rules = PoolKind::ALL.map(|pool| rules(&config, pool));
-    let scheduler = Scheduler::new(TaskTable::new(clock.epoch(), keep), rules);
+    let scheduler = Scheduler::new(TaskTable::new(clock.epoch(), keep), rules, config.capacity(machine_memory()));
     let dispatcher = Dispatcher::new(scheduler, clock, admission, bus.clone(), requests, &config).start();
     WorkflowManager::new(&config, dispatcher.clone(), manager_admission, bus.clone(), clock).start();
     let settings = WorkerSettings::from(&config);

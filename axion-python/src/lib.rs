@@ -7,8 +7,11 @@
 mod completions;
 mod config;
 mod engine;
+mod log;
+mod program;
 mod record;
 mod task;
+mod workflow;
 
 /// The module.
 #[pyo3::pymodule]
@@ -20,9 +23,15 @@ mod _axion {
     #[pymodule_export]
     use crate::engine::{Engine, new_task_id};
     #[pymodule_export]
+    use crate::log::{log_as, mark_log, open_log};
+    #[pymodule_export]
+    use crate::program::program;
+    #[pymodule_export]
     use crate::record::Record;
     #[pymodule_export]
     use crate::task::{Function, Options};
+    #[pymodule_export]
+    use crate::workflow::{Rules, WorkflowRecord};
 
     use pyo3::prelude::*;
 

@@ -339,7 +339,7 @@ impl Supervisor {
         let (delay, failure) = match &down.departure.reason {
             WorkerDownReason::Retired => return (Duration::ZERO, None),
             WorkerDownReason::StartFailed { definite, message } => (slot.starts.failed(*definite), message.clone()),
-            reason => (slot.starts.ended(down.healthy), format!("it ended before it had run anything: {reason:?}")),
+            reason => (slot.starts.ended(down.healthy), format!("it ended before it had run anything: {reason}")),
         };
         match pause {
             Some(pause) => {
@@ -420,9 +420,9 @@ impl Handler<Need> for Supervisor {
                     self.start(worker.id, ctx);
                 }
             }
-            Need::Worker(kind) => {
+            Need::Workers(kind, count) => {
                 let pool = &mut self.pools[kind.index()];
-                pool.target = pool.target.max(1).min(pool.settings.most);
+                pool.target = pool.target.max(small(count)).min(pool.settings.most);
                 self.adjust(kind, ctx);
             }
             Need::Fewer(kind, workers) => {

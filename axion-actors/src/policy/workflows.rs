@@ -1,19 +1,21 @@
 //! All workflows in flight: the WorkflowManager without its mailbox.
 //!
 //! Each workflow is a [`Graph`]. What a graph wants to run passes the gate of its workflow, if that has
-//! limits, and then the engine's, if the step shares a key with others or needs more than a slot. What
-//! is through is submitted like any task.
+//! limits of its own, and is submitted like any task. What the engine allows of its slots, of the machine
+//! and by key holds for steps as for all tasks: the scheduler sees to that.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use jiff::Timestamp;
+use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::graph::{Action as GraphAction, Ended, Graph, GraphError, Known, Outside, Params, Place};
+use super::graph::{Action as GraphAction, Ended, Graph, GraphError, Known, Outside, Params, Place, Standing};
 use super::resources::{Gate, Ticket};
+use super::scheduler::CancelAnswer;
 use super::task_table::Keep;
-use crate::model::workflow::{Capacity, Needs, Rules, Step, StepState, WorkflowId, WorkflowRecord, WorkflowSpec};
-use crate::model::{ErrorKind, Outcome, PoolKind, Task, TaskError, TaskId, Tick};
+use crate::model::workflow::{Step, StepEnd, StepRecord, StepState, WorkflowId, WorkflowRecord, WorkflowSpec};
+use crate::model::{Capacity, ErrorKind, Limits, Outcome, Shortfall, Task, TaskError, TaskId, Tick};
 
 /// A step of a workflow, or one instance of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +54,15 @@ pub enum Action {
         /// Its state.
         state: StepState,
     },
+    /// A step that is [wanted](Workflows::want) has ended.
+    Ended {
+        /// Which.
+        step: StepRef,
+        /// Its task.
+        task: TaskId,
+        /// How.
+        end: StepEnd,
+    },
     /// Every step of this workflow has ended: [take](Workflows::take) it.
     Finished(WorkflowId),
 }
@@ -62,16 +73,14 @@ struct Waiting {
     step: StepRef,
     task: Task,
     params: Params,
-    /// Its workflow's ticket, once it has that.
-    ticket: Option<Ticket>,
 }
 
 /// What was submitted and has not ended.
 #[derive(Debug)]
 struct Sent {
     task: TaskId,
-    /// Of its workflow's gate and of the engine's.
-    tickets: [Option<Ticket>; 2],
+    /// Of its workflow's gate, if that has one.
+    ticket: Option<Ticket>,
 }
 
 #[derive(Debug)]
@@ -86,9 +95,11 @@ struct Flow {
 #[derive(Debug)]
 pub struct Workflows {
     flows: FxHashMap<WorkflowId, Flow>,
-    /// For steps that share a key or need more than one slot.
-    gate: Gate<Waiting>,
     capacity: Capacity,
+    /// Which workflows wait for a step of another one, by that step's task. A step that ends leaves this.
+    wanted: FxHashMap<TaskId, Vec<WorkflowId>>,
+    /// Ends of such steps that the workflows that wait for them have not heard of.
+    heard: VecDeque<(WorkflowId, TaskId, StepEnd)>,
     actions: Vec<Action>,
     /// Somebody wants to know of every change.
     watched: bool,
@@ -98,26 +109,114 @@ impl Workflows {
     /// No workflows, in an engine that has so much for what runs at one time.
     #[must_use]
     pub fn new(capacity: Capacity) -> Self {
-        Self { flows: FxHashMap::default(), gate: Gate::new(capacity), capacity, actions: Vec::new(), watched: false }
+        Self {
+            flows: FxHashMap::default(),
+            capacity,
+            wanted: FxHashMap::default(),
+            heard: VecDeque::new(),
+            actions: Vec::new(),
+            watched: false,
+        }
     }
 
-    /// Checks a workflow and begins it.
+    /// Checks a workflow and begins it. `known` has every task that it names and that is not one of its own, and
+    /// those of its own that should not be known: what is known of them outside the workflows in flight.
     ///
     /// # Errors
     /// Everything that is wrong with it; nothing of it is kept then.
     pub fn submit(
         &mut self,
         id: WorkflowId,
-        spec: WorkflowSpec,
-        known: &dyn Fn(TaskId) -> Known,
+        mut spec: WorkflowSpec,
+        mut known: FxHashMap<TaskId, Known>,
         now: Tick,
     ) -> Result<(), Vec<GraphError>> {
-        let graph = Graph::check(id, spec, &Outside { known, capacity: &self.capacity }, now)?;
-        let limited = *graph.capacity() != Capacity::default();
+        let limited = spec.capacity != Capacity::default();
+        spec.capacity.machine_memory = spec.capacity.machine_memory.or(self.capacity.machine_memory);
+        let elsewhere = self.look_elsewhere(&spec, &mut known);
+        let known = |task: TaskId| known.get(&task).cloned().unwrap_or(Known::Unknown);
+        let graph = Graph::check(id, spec, &Outside { known: &known, capacity: &self.capacity }, now)?;
+        for (task, StepRef { workflow, place }) in elsewhere {
+            if let Some(flow) = self.flows.get_mut(&workflow) {
+                flow.graph.want(place.step);
+                self.wanted.entry(task).or_default().push(id);
+            }
+        }
         let gate = limited.then(|| Gate::new(*graph.capacity()));
         self.flows.insert(id, Flow { graph, gate, sent: FxHashMap::default() });
         self.advance(id, now, |graph| graph.start(now));
         Ok(())
+    }
+
+    /// Looks for the tasks that nobody else knows among the steps in flight, and for its own, which should not be
+    /// there: in one pass over the workflows. Says which of the named ones have not ended.
+    fn look_elsewhere(&self, spec: &WorkflowSpec, known: &mut FxHashMap<TaskId, Known>) -> Vec<(TaskId, StepRef)> {
+        let unknown: FxHashSet<TaskId> =
+            known.iter().filter(|(_, known)| **known == Known::Unknown).map(|(task, _)| *task).collect();
+        let ids = || spec.steps.iter().map(|step| step.task().id());
+        let span = ids().min().zip(ids().max());
+        let overlaps = |flow: &&Flow| {
+            let (low, high) = flow.graph.span();
+            span.is_some_and(|(first, last)| first <= high && low <= last)
+        };
+        // Ids sort by time: of workflows that were not made at the same time, one look suffices.
+        let own: FxHashSet<TaskId> =
+            if self.flows.values().any(|flow| overlaps(&flow)) { ids().collect() } else { FxHashSet::default() };
+        let mut live = Vec::new();
+        for (workflow, flow) in &self.flows {
+            for (task, step) in flow.graph.steps_among(&unknown) {
+                let standing = flow.graph.standing(step).map_or(Known::Unknown, Known::from);
+                if standing == Known::Live {
+                    live.push((task, StepRef { workflow: *workflow, place: Place { step, instance: None } }));
+                }
+                known.insert(task, standing);
+            }
+            known.extend(flow.graph.steps_among(&own).into_iter().map(|(task, _)| (task, Known::Live)));
+        }
+        live
+    }
+
+    /// The step in flight whose task this is. Instances of mapped steps are not among them.
+    #[must_use]
+    pub fn step_of(&self, task: TaskId) -> Option<StepRef> {
+        let found = |(workflow, flow): (&WorkflowId, &Flow)| {
+            let place = Place { step: flow.graph.step_of(task)?, instance: None };
+            Some(StepRef { workflow: *workflow, place })
+        };
+        self.flows.iter().find_map(found)
+    }
+
+    /// Where a step stands, for those outside its workflow.
+    #[must_use]
+    pub fn standing(&self, step: StepRef) -> Option<Standing> {
+        self.graph(step.workflow)?.standing(step.place.step)
+    }
+
+    /// Has the end of a step be an [action](Action::Ended).
+    pub fn want(&mut self, step: StepRef) {
+        if let Some(flow) = self.flows.get_mut(&step.workflow) {
+            flow.graph.want(step.place.step);
+        }
+    }
+
+    /// Whether a step waits, for others or at a gate: nothing of it has been submitted.
+    #[must_use]
+    pub fn waits(&self, step: StepRef) -> bool {
+        let Some(flow) = self.flows.get(&step.workflow) else { return false };
+        let mapped = flow.graph.rules_of(step.place).is_some_and(|rules| rules.map_over.is_some());
+        match flow.graph.state_of(step.place.step) {
+            Some(StepState::Waiting) => true,
+            Some(StepState::Ready) => !mapped && !flow.sent.contains_key(&step.place),
+            _ => false,
+        }
+    }
+
+    /// Ends one step on request, and says what becomes of it: what has not been submitted never will be.
+    pub fn cancel_step(&mut self, step: StepRef, now: Tick) -> CancelAnswer {
+        let waits = self.waits(step);
+        let mut answer = CancelAnswer::Unknown;
+        self.advance(step.workflow, now, |graph| answer = graph.cancel_step(step.place.step, now));
+        if waits { CancelAnswer::Removed } else { answer }
     }
 
     /// The tasks outside a workflow that its steps still wait for.
@@ -198,19 +297,16 @@ impl Workflows {
     /// Gives back what a step used; false if it was not submitted.
     fn has_ended(&mut self, step: StepRef) -> bool {
         let Some(flow) = self.flows.get_mut(&step.workflow) else { return false };
-        let Some(Sent { tickets: [own, shared], .. }) = flow.sent.remove(&step.place) else { return false };
-        if let (Some(gate), Some(ticket)) = (&mut flow.gate, own) {
+        let Some(Sent { ticket, .. }) = flow.sent.remove(&step.place) else { return false };
+        if let (Some(gate), Some(ticket)) = (&mut flow.gate, ticket) {
             gate.give_back(ticket);
-        }
-        if let Some(ticket) = shared {
-            self.gate.give_back(ticket);
         }
         true
     }
 
     /// A task outside a workflow has ended, for which its steps waited.
-    pub fn external_ended(&mut self, id: WorkflowId, task: TaskId, outcome: Outcome, now: Tick) {
-        self.advance(id, now, |graph| graph.external_ended(task, outcome, now));
+    pub fn external_ended(&mut self, id: WorkflowId, task: TaskId, end: impl Into<StepEnd>, now: Tick) {
+        self.advance(id, now, |graph| graph.external_ended(task, end.into(), now));
     }
 
     /// Ends a workflow: what has not been submitted never will be. Returns whether there is one.
@@ -228,17 +324,6 @@ impl Workflows {
         }
     }
 
-    /// Lets through what a rate has held up.
-    pub fn tick(&mut self, now: Tick) {
-        self.open(None, now);
-    }
-
-    /// When [`tick`](Self::tick) has something to do.
-    #[must_use]
-    pub fn next_tick(&self) -> Option<Tick> {
-        if self.gate.is_empty() { None } else { self.gate.next() }
-    }
-
     /// Takes what should happen, in order.
     pub fn take_actions(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.actions)
@@ -249,8 +334,20 @@ impl Workflows {
         self.flows.remove(&id).map(|flow| flow.graph)
     }
 
-    /// Tells a graph of an event, and does what comes of it.
+    /// Tells a graph of an event, and does what comes of it, also in workflows that wait for its steps.
     fn advance(&mut self, id: WorkflowId, now: Tick, event: impl FnOnce(&mut Graph)) {
+        self.tell(id, now, event);
+        self.pass_on(now);
+    }
+
+    /// By a work list, not by recursion: workflows may wait for each other in a long row.
+    fn pass_on(&mut self, now: Tick) {
+        while let Some((id, task, end)) = self.heard.pop_front() {
+            self.tell(id, now, |graph| graph.external_ended(task, end, now));
+        }
+    }
+
+    fn tell(&mut self, id: WorkflowId, now: Tick, event: impl FnOnce(&mut Graph)) {
         let Some(flow) = self.flows.get_mut(&id) else { return };
         event(&mut flow.graph);
         let mut removed = Vec::new();
@@ -258,8 +355,8 @@ impl Workflows {
             match action {
                 GraphAction::Submit { place, task, params } => {
                     let step = StepRef { workflow: id, place };
-                    let waiting = Waiting { step, task, params, ticket: None };
-                    if let Err(problem) = admit(flow, &mut self.gate, &mut self.actions, waiting) {
+                    let waiting = Waiting { step, task, params };
+                    if let Err(problem) = admit(flow, &mut self.actions, waiting) {
                         removed.push((step, problem));
                     }
                 }
@@ -268,74 +365,61 @@ impl Workflows {
                         let step = StepRef { workflow: id, place };
                         self.actions.push(Action::Cancel { step, task: sent.task });
                     }
-                    // It waits at a gate, from which all such are taken below.
+                    // It waits at its workflow's gate, from which all such are taken below.
                     None => removed.push((StepRef { workflow: id, place }, cancelled())),
                 },
                 GraphAction::Changed { step, state } if self.watched => {
                     self.actions.push(Action::Changed { workflow: id, step, state });
                 }
                 GraphAction::Changed { .. } => {}
+                GraphAction::Ended { step, task, end } => {
+                    let waiting = self.wanted.remove(&task).unwrap_or_default();
+                    self.heard.extend(waiting.into_iter().map(|other| (other, task, end.clone())));
+                    let step = StepRef { workflow: id, place: Place { step, instance: None } };
+                    self.actions.push(Action::Ended { step, task, end });
+                }
                 GraphAction::Finished => self.actions.push(Action::Finished(id)),
             }
         }
         if !removed.is_empty() {
             self.turn_away(id, removed, now);
         }
-        self.open(Some(id), now);
+        self.open(id, now);
     }
 
-    /// Takes steps out of the gates and ends them.
+    /// Takes steps out of their workflow's gate and ends them.
     fn turn_away(&mut self, id: WorkflowId, steps: Vec<(StepRef, Outcome)>, now: Tick) {
         let Some(flow) = self.flows.get_mut(&id) else { return };
-        let gone: std::collections::HashSet<StepRef> = steps.iter().map(|(step, _)| *step).collect();
         if let Some(gate) = &mut flow.gate {
+            let gone: std::collections::HashSet<StepRef> = steps.iter().map(|(step, _)| *step).collect();
             gate.remove(|waiting| gone.contains(&waiting.step));
         }
-        for waiting in self.gate.remove(|waiting| gone.contains(&waiting.step)) {
-            if let (Some(gate), Some(ticket)) = (&mut flow.gate, waiting.ticket) {
-                gate.give_back(ticket);
-            }
-        }
         for (step, outcome) in steps {
-            self.advance(id, now, |graph| graph.ended(step.place, outcome.into(), now));
+            self.tell(id, now, |graph| graph.ended(step.place, outcome.into(), now));
         }
     }
 
-    /// Lets through the engine's gate and that of a workflow what fits.
-    fn open(&mut self, changed: Option<WorkflowId>, now: Tick) {
-        let mut refused = Vec::new();
-        let changed = changed.and_then(|id| self.flows.get_mut(&id));
-        if let Some(Flow { graph, gate: Some(gate), sent }) = changed {
-            for (mut waiting, ticket) in gate.open(now) {
-                waiting.ticket = Some(ticket);
-                if let Err(turned_away) = share(graph, sent, &mut self.gate, &mut self.actions, waiting) {
-                    let (waiting, problem) = *turned_away;
-                    refused.push((waiting.step, problem));
-                    if let Some(ticket) = waiting.ticket {
-                        gate.give_back(ticket);
-                    }
-                }
+    /// Lets through the gate of a workflow what fits.
+    fn open(&mut self, id: WorkflowId, now: Tick) {
+        if let Some(Flow { gate: Some(gate), sent, .. }) = self.flows.get_mut(&id) {
+            for (waiting, ticket) in gate.open(now) {
+                submit(sent, &mut self.actions, waiting, Some(ticket));
             }
-        }
-        // Mostly nothing waits there at all.
-        let through = if self.gate.is_empty() { Vec::new() } else { self.gate.open(now) };
-        for (waiting, ticket) in through {
-            if let Some(flow) = self.flows.get_mut(&waiting.step.workflow) {
-                submit(&mut flow.sent, &mut self.actions, waiting, Some(ticket));
-            } else {
-                self.gate.give_back(ticket);
-            }
-        }
-        for (step, problem) in refused {
-            self.turn_away(step.workflow, vec![(step, problem)], now);
         }
     }
+}
+
+#[derive(Debug)]
+struct Finished {
+    record: Arc<WorkflowRecord>,
+    /// The lowest and the highest id of its steps' tasks, as a [`Graph::span`].
+    span: (TaskId, TaskId),
 }
 
 /// Records of workflows that have ended, within bounds (L9): the oldest go first.
 #[derive(Debug)]
 pub struct Kept {
-    records: FxHashMap<WorkflowId, Arc<WorkflowRecord>>,
+    records: FxHashMap<WorkflowId, Finished>,
     order: VecDeque<(WorkflowId, usize, Tick)>,
     bytes: usize,
     keep: Keep,
@@ -351,7 +435,10 @@ impl Kept {
     /// Keeps one more.
     pub fn push(&mut self, record: Arc<WorkflowRecord>, now: Tick) {
         let (id, weight) = (record.id, record.weight());
-        self.records.insert(id, record);
+        let ids = || record.steps.iter().map(|step| step.task);
+        if let Some(span) = ids().min().zip(ids().max()) {
+            self.records.insert(id, Finished { record, span });
+        }
         self.order.push_back((id, weight, now));
         self.bytes += weight;
         while self.order.len() > self.keep.count || self.bytes > self.keep.bytes {
@@ -363,7 +450,35 @@ impl Kept {
     /// One of them, if it is still there.
     pub fn get(&mut self, id: WorkflowId, now: Tick) -> Option<Arc<WorkflowRecord>> {
         self.drop_old(now);
-        self.records.get(&id).cloned()
+        self.records.get(&id).map(|kept| kept.record.clone())
+    }
+
+    /// The record of a step, by its task, and when its workflow was submitted.
+    pub fn step(&mut self, task: TaskId, now: Tick) -> Option<(&StepRecord, Timestamp)> {
+        self.drop_old(now);
+        let may_have = |kept: &&Finished| (kept.span.0..=kept.span.1).contains(&task);
+        let find = |kept: &'_ Finished| kept.record.steps.iter().position(|step| step.task == task);
+        let (kept, at) = self.records.values().filter(may_have).find_map(|kept| Some((kept, find(kept)?)))?;
+        Some((kept.record.steps.get(at)?, kept.record.submitted))
+    }
+
+    /// Looks for the tasks that nobody else knows among the steps that have ended: in one pass over the records.
+    pub fn look_up(&mut self, known: &mut FxHashMap<TaskId, Known>, now: Tick) {
+        self.drop_old(now);
+        let mut unknown: Vec<TaskId> =
+            known.iter().filter(|(_, known)| **known == Known::Unknown).map(|(task, _)| *task).collect();
+        unknown.sort_unstable();
+        for Finished { record, span: (low, high) } in self.records.values() {
+            let from = unknown.partition_point(|task| task < low);
+            if unknown.get(from).is_none_or(|task| task > high) {
+                continue;
+            }
+            for step in &record.steps {
+                if let Some(place @ Known::Unknown) = known.get_mut(&step.task) {
+                    *place = Standing::from(step).into();
+                }
+            }
+        }
     }
 
     fn drop_old(&mut self, now: Tick) {
@@ -381,54 +496,30 @@ impl Kept {
     }
 }
 
-/// Brings a step to its workflow's gate, or past it.
-fn admit(
-    flow: &mut Flow,
-    shared: &mut Gate<Waiting>,
-    actions: &mut Vec<Action>,
-    waiting: Waiting,
-) -> Result<(), Outcome> {
+/// Brings a step to its workflow's gate, or submits it if there is none.
+fn admit(flow: &mut Flow, actions: &mut Vec<Action>, waiting: Waiting) -> Result<(), Outcome> {
     let Some(gate) = &mut flow.gate else {
-        return share(&flow.graph, &mut flow.sent, shared, actions, waiting).map_err(|refused| refused.1);
-    };
-    let (pool, needs) = (waiting.task.pool(), needs_of(&flow.graph, waiting.step.place));
-    gate.wait(waiting, pool, &needs, None, None).map_err(|(_, shortfall)| impossible(shortfall))
-}
-
-/// Brings a step that its workflow lets run to the engine's gate, or past it.
-fn share(
-    graph: &Graph,
-    sent: &mut FxHashMap<Place, Sent>,
-    gate: &mut Gate<Waiting>,
-    actions: &mut Vec<Action>,
-    waiting: Waiting,
-) -> Result<(), Box<(Waiting, Outcome)>> {
-    let special =
-        |rules: &&Rules| rules.concurrency.is_some() || rules.rate.is_some() || rules.needs != Needs::default();
-    let Some(rules) = graph.rules_of(waiting.step.place).filter(special) else {
-        submit(sent, actions, waiting, None);
+        submit(&mut flow.sent, actions, waiting, None);
         return Ok(());
     };
-    let pool: PoolKind = waiting.task.pool();
-    let line = gate.wait(waiting, pool, &rules.needs, rules.concurrency.as_ref(), rules.rate.as_ref());
-    line.map_err(|(waiting, shortfall)| Box::new((waiting, impossible(shortfall))))
+    // Keys and rates are the engine's business: they are shared with what is not of this workflow.
+    let (pool, priority) = (waiting.task.pool(), waiting.task.options().priority);
+    let needs = waiting.task.limits().map(|limits| limits.needs).unwrap_or_default();
+    let limits = Limits { needs, ..Limits::default() };
+    gate.wait(waiting, pool, priority, &limits).map_err(|(_, shortfall)| impossible(shortfall))
 }
 
-fn submit(sent: &mut FxHashMap<Place, Sent>, actions: &mut Vec<Action>, waiting: Waiting, shared: Option<Ticket>) {
-    let Waiting { step, task, params, ticket } = waiting;
-    sent.insert(step.place, Sent { task: task.id(), tickets: [ticket, shared] });
+fn submit(sent: &mut FxHashMap<Place, Sent>, actions: &mut Vec<Action>, waiting: Waiting, ticket: Option<Ticket>) {
+    let Waiting { step, task, params } = waiting;
+    sent.insert(step.place, Sent { task: task.id(), ticket });
     actions.push(Action::Submit { step, task, params });
-}
-
-fn needs_of(graph: &Graph, place: Place) -> Needs {
-    graph.rules_of(place).map(|rules| rules.needs).unwrap_or_default()
 }
 
 fn cancelled() -> Outcome {
     Outcome::Cancelled(Box::new(TaskError::new(ErrorKind::Cancelled, "the step was cancelled before it was submitted")))
 }
 
-fn impossible(shortfall: crate::model::workflow::Shortfall) -> Outcome {
+fn impossible(shortfall: Shortfall) -> Outcome {
     let words = format!("it can never run: {shortfall}");
     Outcome::Cancelled(Box::new(TaskError::new(ErrorKind::Cancelled, words)))
 }

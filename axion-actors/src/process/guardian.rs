@@ -8,16 +8,18 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::fs::OFlags;
+use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags};
 
+use super::forks::{self, PrivateFd};
 use super::linux;
 
 /// The guardian could not be started or told something.
@@ -66,8 +68,10 @@ pub struct Guardian {
 #[derive(Debug)]
 struct State {
     process: Child,
-    pipe: Option<ChildStdin>,
+    pipe: Option<PrivateFd>,
     groups: BTreeSet<i32>,
+    /// The engine has ended: a process that is started only now does not live.
+    ended: bool,
 }
 
 impl Guardian {
@@ -78,16 +82,19 @@ impl Guardian {
     pub fn start(folder: &Path) -> Result<Self, GuardianError> {
         let groups = BTreeSet::new();
         let (process, pipe) = spawn(folder, &groups)?;
-        let state = State { process, pipe: Some(pipe), groups };
+        let state = State { process, pipe: Some(pipe), groups, ended: false };
         Ok(Self { folder: folder.to_owned(), state: Mutex::new(state) })
     }
 
     /// Puts a process group under its guard.
     ///
     /// # Errors
-    /// If the guardian is gone and cannot be started again.
+    /// If the guardian is gone and cannot be started again, or the engine has ended ([`end_all`](Self::end_all)).
     pub fn guard(&self, group: Pid) -> Result<(), GuardianError> {
         let mut state = self.lock();
+        if state.ended {
+            return Err(GuardianError { what: "tell", source: io::Error::other("the engine has ended") });
+        }
         let group = group.as_raw_pid();
         state.groups.insert(group);
         if state.say('+', group).is_err() {
@@ -109,9 +116,13 @@ impl Guardian {
     }
 
     /// Kills and reaps whatever is still under guard: what an engine does that ends by a fault of
-    /// its own, when nobody is left to reap its workers one by one.
+    /// its own, when nobody is left to reap its workers one by one. A start that is still under way fails.
     pub fn end_all(&self) {
-        let groups = std::mem::take(&mut self.lock().groups);
+        let groups = {
+            let mut state = self.lock();
+            state.ended = true;
+            std::mem::take(&mut state.groups)
+        };
         for group in groups.into_iter().filter_map(Pid::from_raw) {
             linux::kill_group(group);
             self.forget(group);
@@ -187,22 +198,26 @@ impl Drop for Guardian {
     }
 }
 
-fn spawn(folder: &Path, groups: &BTreeSet<i32>) -> Result<(Child, ChildStdin), GuardianError> {
+fn spawn(folder: &Path, groups: &BTreeSet<i32>) -> Result<(Child, PrivateFd), GuardianError> {
     let failed = |source| GuardianError { what: "start", source };
-    let mut process = Command::new("/bin/sh")
+    // Our end is ours alone: a forked copy of this process that kept it would hold back the guardian (L7).
+    let ([pipe], theirs) = forks::private(|| {
+        let (theirs, ours) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+        rustix::fs::fcntl_setfl(&ours, OFlags::WRONLY | OFlags::NONBLOCK)?;
+        Ok(([ours], theirs))
+    })
+    .map_err(failed)?;
+    let process = Command::new("/bin/sh")
         .args(["-c", SCRIPT, "axion-guardian"])
         .arg(folder)
         .args(groups.iter().map(i32::to_string))
         .current_dir("/")
-        .stdin(Stdio::piped())
+        .stdin(Stdio::from(theirs))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .process_group(0)
         .spawn()
         .map_err(failed)?;
-    let pipe = process.stdin.take().ok_or_else(|| failed(io::ErrorKind::BrokenPipe.into()))?;
-    let flags = rustix::fs::fcntl_getfl(pipe.as_fd()).map_err(|error| failed(error.into()))?;
-    rustix::fs::fcntl_setfl(pipe.as_fd(), flags | OFlags::NONBLOCK).map_err(|error| failed(error.into()))?;
     Ok((process, pipe))
 }
 
@@ -257,6 +272,18 @@ mod tests {
         for child in &mut children {
             assert!(!child.wait().expect("reaped").success());
         }
+    }
+
+    #[test]
+    fn l7_what_is_started_when_the_engine_has_ended_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let guardian = Guardian::start(folder.path()).expect("started");
+        guardian.end_all();
+        let mut child = sleeper();
+        let error = guardian.guard(group(&child)).expect_err("refused");
+        assert!(error.to_string().contains("the engine has ended"), "{error}");
+        child.kill().expect("killed");
+        child.wait().expect("reaped");
     }
 
     #[test]

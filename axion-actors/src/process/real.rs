@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::ffi::{OsStr, OsString};
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -23,10 +23,12 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::futures::Notified;
 use tokio::sync::mpsc;
 
+use super::aside::{aside, aside_or_here};
 use super::folder::PrivateFolder;
+use super::forks::{self, PrivateFd};
 use super::guardian::Guardian;
 use super::link::{Link, RealChild};
-use super::linux::{self, Process, StatusPage};
+use super::linux::{self, MemoryKills, Process, StatusPage};
 use super::{ChildEvent, ChildExit, ExitCause, LaunchSpec, Launched, Launcher, StartError};
 use crate::config::{Config, WorkerConfig};
 use crate::model::{PoolKind, ProcessExit, Seq, Stream};
@@ -89,6 +91,7 @@ pub struct RealLauncher {
     folder: Arc<PrivateFolder>,
     guardian: Arc<Guardian>,
     frame_limit: usize,
+    memory_kills: Rc<MemoryKills>,
 }
 
 impl RealLauncher {
@@ -99,7 +102,15 @@ impl RealLauncher {
         let may_learn = config.python.is_none();
         let program = Rc::new(Program { configured: program, may_learn, learned: RefCell::default() });
         let settings = PoolKind::ALL.map(|pool| Arc::new(config.worker(pool).clone()));
-        Self { program, settings, folder, guardian, frame_limit: config.frame_limit, started: Cell::new(0) }
+        Self {
+            program,
+            settings,
+            folder,
+            guardian,
+            frame_limit: config.frame_limit,
+            started: Cell::new(0),
+            memory_kills: Rc::default(),
+        }
     }
 }
 
@@ -125,14 +136,15 @@ impl Launcher for RealLauncher {
         };
         let (runtime, mark) = (self.folder.path().display().to_string(), start.mark.clone());
         let (shared, program, frame_limit) = (link.clone(), self.program.clone(), self.frame_limit);
+        let memory_kills = self.memory_kills.clone();
         actix_rt::spawn(async move {
             let exit = match start.run().await.and_then(|process| Pump::new(process, shared, frame_limit)) {
                 Ok((mut pump, guardian)) => {
-                    pump.runtime = runtime;
+                    (pump.runtime, pump.explained) = (runtime, memory_kills);
                     pump.link.push(&pump.link.data, &[configure]);
                     pump.run(&events, &program).await;
                     let exit = pump.end(&events, &guardian).await;
-                    let _ = tokio::task::spawn_blocking(move || linux::kill_escaped(&mark)).await;
+                    aside_or_here(move || linux::kill_escaped(&mark)).await;
                     exit
                 }
                 Err(error) => {
@@ -167,14 +179,15 @@ struct Start {
 
 impl Start {
     async fn run(self) -> Result<(Process, Arc<Guardian>), StartError> {
-        let spawned = tokio::task::spawn_blocking(move || {
+        let spawned = aside_or_here(move || {
             let script = self.folder.start_script();
             let arguments = [script.as_os_str(), OsStr::new(self.folder.package()), OsStr::new(&self.worker)];
             linux::spawn(&self.program, &arguments, &self.mark, &self.settings, &self.guardian)
                 .map(|process| (process, self.guardian))
         });
-        spawned.await.unwrap_or_else(|error| {
-            Err(StartError::Setup { what: "the thread that starts processes", source: io::Error::other(error) })
+        spawned.await.unwrap_or_else(|| {
+            let source = io::Error::other("it panicked");
+            Err(StartError::Setup { what: "the thread that starts processes", source })
         })
     }
 }
@@ -197,11 +210,11 @@ enum Input {
 /// One of the pipes from the child.
 struct Source {
     /// `None` once it has ended.
-    fd: Option<AsyncFd<OwnedFd>>,
+    fd: Option<AsyncFd<PrivateFd>>,
 }
 
 impl Source {
-    fn new(fd: OwnedFd) -> Result<Self, StartError> {
+    fn new(fd: PrivateFd) -> Result<Self, StartError> {
         let fd = linux::watch(fd).map_err(|source| StartError::Setup { what: "watching a pipe", source })?;
         Ok(Self { fd: Some(fd) })
     }
@@ -247,11 +260,12 @@ struct Pump {
     control: Source,
     raw: [(Stream, Source); 2],
     page: StatusPage,
-    stacks: AsyncFd<OwnedFd>,
+    stacks: AsyncFd<PrivateFd>,
     /// The folder of the runtime's files.
     runtime: String,
     /// The kernel's count of memory kills when the process was young.
     memory_kills: Option<u64>,
+    explained: Rc<MemoryKills>,
     last_stacks: Option<String>,
     data_frames: FrameReader,
     control_frames: FrameReader,
@@ -286,14 +300,15 @@ impl Pump {
 
     fn assemble(process: Process, link: Rc<Link>, frame_limit: usize) -> Result<Self, StartError> {
         let watch = |fd| linux::watch(fd).map_err(|source| StartError::Setup { what: "watching a pipe", source });
-        let control = process.control.try_clone();
-        let control = control.map_err(|source| StartError::Setup { what: "the control socket", source })?;
+        let ([control], ()) = forks::private(|| Ok(([process.control.as_fd().try_clone_to_owned()?], ())))
+            .map_err(|source: io::Error| StartError::Setup { what: "the control socket", source })?;
         link.data.borrow_mut().fd = Some(Rc::new(watch(process.data_in)?));
         link.control.borrow_mut().fd = Some(Rc::new(watch(process.control)?));
         Ok(Self {
             link,
             pid: process.pid,
-            exit: watch(process.exit)?,
+            exit: linux::watch(process.exit)
+                .map_err(|source| StartError::Setup { what: "watching a process", source })?,
             data: Source::new(process.data_out)?,
             control: Source::new(control)?,
             raw: [(Stream::Stdout, Source::new(process.raw_out)?), (Stream::Stderr, Source::new(process.raw_err)?)],
@@ -301,6 +316,7 @@ impl Pump {
             stacks: watch(process.stacks)?,
             runtime: String::new(),
             memory_kills: linux::out_of_memory_kills(),
+            explained: Rc::default(),
             last_stacks: None,
             data_frames: FrameReader::new(frame_limit),
             control_frames: FrameReader::new(frame_limit),
@@ -455,8 +471,11 @@ impl Pump {
         self.last_stacks = self.take_stacks().await;
         let leader = self.pid;
         linux::stop_group(leader);
-        let stopped = tokio::task::spawn_blocking(move || linux::wait_stopped(leader));
-        let _ = tokio::time::timeout(STOP, stopped).await;
+        match aside(move || linux::wait_stopped(leader)) {
+            Ok(stopped) => drop(tokio::time::timeout(STOP, stopped).await),
+            // Without a thread to be told by, it has all the time there is.
+            Err(_) => tokio::time::sleep(STOP).await,
+        }
         let mut ended = false;
         for _ in 0..LAST_READS {
             if !self.data.read_now(self.data_frames.room(READ)) {
@@ -540,7 +559,8 @@ impl Pump {
             }
         };
         let stderr_tail = String::from_utf8_lossy(&self.stderr_tail).trim().to_owned();
-        let out_of_memory = linux::out_of_memory_kills() > self.memory_kills;
+        let by_kill = matches!(cause, ExitCause::Exit(ProcessExit::Signal(9))) && !self.killed;
+        let out_of_memory = by_kill && self.explained.explain_one(self.memory_kills, linux::out_of_memory_kills());
         ChildExit {
             cause,
             running,

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 /// Longer than anything that works takes.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
+/// The program; another one if the variable names it: the Python package's is to do the same.
 pub(crate) fn axion() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_axion"));
+    let named = std::env::var_os("AXION_TEST_PROGRAM");
+    let mut command = Command::new(named.unwrap_or_else(|| env!("CARGO_BIN_EXE_axion").into()));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AXION_")) {
         command.env_remove(name);
     }
@@ -71,6 +73,18 @@ impl Running {
 
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.0), signal).expect("signalled");
+    }
+
+    /// Waits for its end; says its exit code and what is on standard output. Reads no standard error.
+    pub(crate) fn ends(&mut self) -> (Option<i32>, String) {
+        let mut status = None;
+        until("the program ends", || {
+            status = self.0.try_wait().expect("waited for");
+            status.is_some()
+        });
+        let mut out = String::new();
+        std::io::Read::read_to_string(self.0.stdout.as_mut().expect("piped"), &mut out).expect("text");
+        (status.and_then(|status| status.code()), out)
     }
 
     /// The next line on standard error that consists of numbers only.

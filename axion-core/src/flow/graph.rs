@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use axion_actors::model::Tick;
-use axion_actors::model::workflow::{Capacity, WorkflowId};
+use axion_actors::model::workflow::{Capacity, WorkflowId, WorkflowSpec};
 use axion_actors::policy::graph::{Graph, GraphError, Known, Outside};
 
 use super::convert::{Converted, Places};
@@ -19,14 +19,40 @@ pub(super) fn check(converted: &Converted, problems: &mut Vec<Problem>) {
     }
     let outside = Outside { known: &|_| Known::Unknown, capacity: &Capacity::default() };
     let spec = converted.flow.spec.clone();
-    let Err(errors) = Graph::check(WorkflowId::generate(), spec, &outside, Tick(0)) else { return };
-    let steps = Steps::of(converted);
+    let names = names_in(&spec);
+    if let Err(errors) = Graph::check(WorkflowId::generate(), spec, &outside, Tick(0)) {
+        tell(&errors, Limits::OfTheFlow, (&converted.places, &names), problems);
+    }
+}
+
+/// The steps' names, in their order. One may have none because that is wrong.
+pub(super) fn names_in(spec: &WorkflowSpec) -> Vec<Option<String>> {
+    spec.steps.iter().map(|it| it.name().map(ToString::to_string)).collect()
+}
+
+/// Whose limits a step's needs were held against.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Limits {
+    /// Those in the file.
+    OfTheFlow,
+    /// What an engine has.
+    OfTheEngine,
+}
+
+/// What is wrong, each once, at its place.
+pub(super) fn tell(
+    errors: &[GraphError],
+    whose: Limits,
+    (places, names): (&[Places], &[Option<String>]),
+    problems: &mut Vec<Problem>,
+) {
+    let steps = Steps::of(places, names);
     let mut said = BTreeSet::new();
     for error in errors {
         // A name that is used twice is reported at both places, by the first error.
         let key = (error.at(), error.to_string());
         if said.insert(key) {
-            place(&error, &steps, said.len() <= GUESSES, problems);
+            place((error, whose), &steps, said.len() <= GUESSES, problems);
         }
     }
 }
@@ -40,8 +66,8 @@ struct Steps<'a> {
 }
 
 impl<'a> Steps<'a> {
-    fn of(Converted { flow, places }: &'a Converted) -> Self {
-        let given = || flow.spec.steps.iter().enumerate().filter_map(|(at, step)| Some((&**step.name()?, at)));
+    fn of(places: &'a [Places], names: &'a [Option<String>]) -> Self {
+        let given = || names.iter().enumerate().filter_map(|(at, name)| Some((name.as_deref()?, at)));
         // From the back, so that the first one stays.
         let named = given().collect::<Vec<_>>().into_iter().rev().collect();
         Self { places, names: given().map(|(name, _)| name).collect(), named }
@@ -62,7 +88,7 @@ fn uses<'a>(place: &'a Places, name: &'a str) -> impl Iterator<Item = &'a Span> 
     place.uses[first..].iter().take_while(move |(it, _)| it == name).map(|(_, span)| span)
 }
 
-fn place(error: &GraphError, steps: &Steps<'_>, guess: bool, problems: &mut Vec<Problem>) {
+fn place((error, whose): (&GraphError, Limits), steps: &Steps<'_>, guess: bool, problems: &mut Vec<Problem>) {
     let Some(here) = error.at().and_then(|at| steps.places.get(at)) else {
         problems.push(Problem::elsewhere(error.to_string(), "here"));
         return;
@@ -95,8 +121,17 @@ fn place(error: &GraphError, steps: &Steps<'_>, guess: bool, problems: &mut Vec<
         GraphError::Cycle { path, .. } => problems.push(circle(here, path, steps, error)),
         GraphError::Impossible { .. } => {
             let span = here.resources.as_ref().unwrap_or(&here.name);
-            let help = "lower `resources`, raise the flow's `limits`, or set impossible = \"cancel\"";
-            problems.push(Problem::new(span, error.to_string(), "more than the limits").help(Some(help.to_owned())));
+            let (label, help) = match whose {
+                Limits::OfTheFlow => (
+                    "more than the limits",
+                    "lower `resources`, raise the flow's `limits`, or set impossible = \"cancel\"",
+                ),
+                Limits::OfTheEngine => (
+                    "more than the engine has",
+                    "lower `resources`, give the engine more workers (`cpu_bound_max`, `io_bound_max`), or set impossible = \"cancel\"",
+                ),
+            };
+            problems.push(Problem::new(span, error.to_string(), label).help(Some(help.to_owned())));
         }
         _ => problems.push(Problem::new(&here.name, error.to_string(), "this step")),
     }
