@@ -256,6 +256,19 @@ fn a_workflow_can_be_watched_looked_at_and_cancelled() {
 }
 
 #[test]
+fn l9_the_record_of_a_workflow_is_given_up_when_it_has_grown_too_old_though_nobody_asks() {
+    let config = Config { result_ttl: Some(Duration::from_millis(50)), ..Config::default() };
+    let (engine, children) = scripted(Engine::builder().config(config).cpu_workers(1).io_workers(0));
+    for name in ["one", "another"] {
+        let handle = engine.submit_workflow(WorkflowSpec::of([echo(name)])).expect("accepted");
+        assert_eq!(engine.cancel_workflow(handle.id()), Ok(true));
+        let record = ended_flow(handle);
+        until("nobody else has the record", || Arc::strong_count(&record) == 1);
+    }
+    drop(children);
+}
+
+#[test]
 fn a_drain_lets_workflows_end_and_a_shutdown_without_patience_cancels_them() {
     let engine = echoing(2, 0);
     let chain = |count: usize| WorkflowSpec::builder("chain").chain((0..count).map(|n| echo(&format!("s{n}")))).build();
