@@ -58,12 +58,14 @@ fn run(graph: &mut Graph, data: &dyn Fn(Place) -> Bytes) -> usize {
     loop {
         for action in graph.take_actions() {
             match action {
-                Action::Submit { place, task, params } => running.push_back((place, task, params.into_bytes())),
+                Action::Submit(place) => running.push_back(place),
                 Action::Finished => finished = true,
                 Action::Changed { .. } | Action::Cancel(_) => {}
             }
         }
-        let Some((place, _task, _params)) = running.pop_front() else { break };
+        let Some(place) = running.pop_front() else { break };
+        let (_task, params) = graph.hand_over(place).expect("it is to run");
+        let _text = params.into_bytes();
         count += 1;
         graph.started(place, Tick(count));
         graph.ended(place, Outcome::Succeeded(Json(data(place)).into()).into(), Tick(count + 1));

@@ -21,7 +21,7 @@ use super::messages::{
 use crate::config::Config;
 use crate::model::workflow::{Capacity, Dependency, WorkflowId, WorkflowRecord, WorkflowSpec};
 use crate::model::{Clock, ErrorKind, EventKind, Outcome, PoolKind, Task, TaskError, TaskId, TaskRecord, Tick};
-use crate::policy::graph::{Ended, Known, Params};
+use crate::policy::graph::{Ended, Known};
 use crate::policy::task_table::Keep;
 use crate::policy::workflows::{Action, Kept, StepRef, Workflows};
 
@@ -38,7 +38,7 @@ pub struct WorkflowManager {
     bus: EventBus,
     clock: Clock,
     /// Steps that are due and have no room yet, in order.
-    backlog: VecDeque<Due>,
+    backlog: VecDeque<StepRef>,
     /// Waits for its room.
     next: Option<(StepRef, Task)>,
     /// It has been cancelled meanwhile.
@@ -52,13 +52,6 @@ pub struct WorkflowManager {
     closing: bool,
     timer: Option<(Tick, SpawnHandle)>,
     _fatal: StopOnPanic,
-}
-
-/// A step that is due.
-struct Due {
-    step: StepRef,
-    task: Task,
-    params: Params,
 }
 
 impl WorkflowManager {
@@ -183,7 +176,7 @@ impl WorkflowManager {
             let mut cancels = FxHashMap::default();
             for action in actions {
                 match action {
-                    Action::Submit { step, task, params } => self.backlog.push_back(Due { step, task, params }),
+                    Action::Submit(step) => self.backlog.push_back(step),
                     Action::Cancel { step, task } => {
                         cancels.insert(step, task);
                     }
@@ -199,7 +192,7 @@ impl WorkflowManager {
             }
             self.cancel(cancels);
         }
-        self.feed(ctx);
+        self.feed(Vec::new(), ctx);
         self.arm(ctx);
     }
 
@@ -209,10 +202,10 @@ impl WorkflowManager {
             return;
         }
         let mut dropped = Vec::new();
-        self.backlog.retain(|due| {
-            let is_cancelled = steps.remove(&due.step).is_some();
+        self.backlog.retain(|step| {
+            let is_cancelled = steps.remove(step).is_some();
             if is_cancelled {
-                dropped.push(due.step);
+                dropped.push(*step);
             }
             !is_cancelled
         });
@@ -245,13 +238,16 @@ impl WorkflowManager {
         self.dispatcher.do_send(WorkflowOver);
     }
 
-    /// Hands steps to the Dispatcher as far as there is room (L9), and waits for room for the next one.
-    fn feed(&mut self, ctx: &mut Context<Self>) {
-        let mut piece = Vec::new();
+    /// Hands steps to the Dispatcher as far as there is room (L9), behind those of `piece`, which have theirs, and
+    /// waits for room for the next one. A task is made only here: of what waits, next to nothing is kept in memory, and
+    /// what goes on is still in the processor's caches when it is sent, and mostly when it ends.
+    fn feed(&mut self, mut piece: Vec<(StepRef, Task)>, ctx: &mut Context<Self>) {
         while self.next.is_none()
-            && let Some(due) = self.backlog.pop_front()
+            && let Some(step) = self.backlog.pop_front()
         {
-            let (step, task) = into_task(due);
+            let Some((task, params)) = self.flows.hand_over(step) else { continue };
+            // Here, as late as can be, large results are copied.
+            let task = task.with_params(params.into_bytes());
             let units = self.admission.units_of(task.weight());
             match self.admission.try_enter(1, units) {
                 // A workflow that was accepted goes on while the engine drains.
@@ -272,14 +268,15 @@ impl WorkflowManager {
         let admission = self.admission.clone();
         let room = async move { admission.enter(1, units).await };
         ctx.spawn(room.into_actor(self).map(move |entered, manager, ctx| {
+            let mut piece = Vec::new();
             match manager.next.take() {
-                Some(next) if !manager.dropped => manager.dispatcher.do_send(SubmitSteps(vec![next])),
+                Some(next) if !manager.dropped => piece.push(next),
                 // It was cancelled meanwhile: its room is somebody else's.
                 _ if entered.is_ok() => manager.admission.leave(1, units as usize),
                 _ => {}
             }
             manager.dropped = false;
-            manager.feed(ctx);
+            manager.feed(piece, ctx);
         }));
     }
 
@@ -307,11 +304,6 @@ impl WorkflowManager {
             None => self.kept.get(id, self.clock.now()).ok_or(WorkflowGone),
         }
     }
-}
-
-/// The task with the parameters that the step has come to: here, as late as can be, large results are copied.
-fn into_task(Due { step, task, params }: Due) -> (StepRef, Task) {
-    (step, task.instance(task.id(), params.into_bytes()))
 }
 
 /// The tasks of a workflow's steps, and those outside it that they wait for.

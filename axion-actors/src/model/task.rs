@@ -307,6 +307,12 @@ impl Task {
         Self { id, params, ..self.clone() }
     }
 
+    /// The same task with other parameters, which must be JSON text.
+    #[must_use]
+    pub(crate) fn with_params(self, params: Bytes) -> Self {
+        Self { params, ..self }
+    }
+
     fn options_mut(&mut self) -> &mut TaskOptions {
         Arc::make_mut(self.options.get_or_insert_default())
     }

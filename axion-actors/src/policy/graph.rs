@@ -8,7 +8,8 @@
 //! end is passed down the graph by a work list, never by recursion, and each dependency is looked at
 //! once: a chain of 100,000 costs as much a step as one of ten.
 //!
-//! Results are handed on as parts of a JSON text that share their bytes with the result itself
+//! A step that is due is only named; its task and its parameters are put together when it is handed
+//! over. Results are handed on as parts of a JSON text that share their bytes with the result itself
 //! ([`Params`]); they are never parsed, and freed when neither a step nor the record needs them.
 
 mod condition;
@@ -28,9 +29,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use petgraph::graph::{DiGraph, NodeIndex};
+use rustc_hash::FxHashMap;
 
 pub use self::error::GraphError;
 pub use self::json::Params;
+use self::json::Splicer;
 use self::node::{NEVER, Node};
 use self::plan::{Directory, Plan, Planner};
 use self::protocol::Halt;
@@ -69,6 +72,8 @@ pub struct Graph {
     cancelled: bool,
     /// Ended nodes whose dependents have not heard of it.
     news: VecDeque<u32>,
+    /// What the templates of steps have come to that are ready and not handed over.
+    filled_in: FxHashMap<u32, Splicer>,
     /// Steps whose result only the record needs, the oldest first.
     kept: VecDeque<u32>,
     kept_bytes: usize,
@@ -107,6 +112,7 @@ impl Graph {
             sweep: None,
             cancelled: false,
             news: VecDeque::new(),
+            filled_in: FxHashMap::default(),
             kept: VecDeque::new(),
             kept_bytes: 0,
             submitted: now,
@@ -359,12 +365,13 @@ impl Graph {
     fn end(&mut self, number: u32, state: StepState, error: Option<StepError>, now: Tick) {
         let at = number as usize;
         // A step that was handed over has read its dependencies' results already.
-        let reads = self.nodes[at].state == StepState::Waiting || self.nodes[at].mapping.is_some();
+        let reads = !self.nodes[at].handed_over;
         self.enter(at, state);
         let node = &mut self.nodes[at];
         node.finished = now;
         node.error = error.map(Box::new);
         if reads {
+            self.filled_in.remove(&number);
             self.release_deps(at);
         }
         if self.nodes[at].readers == 0 {

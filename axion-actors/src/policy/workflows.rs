@@ -27,15 +27,8 @@ pub struct StepRef {
 /// What should happen.
 #[derive(Debug)]
 pub enum Action {
-    /// Run this task, with these parameters instead of its own.
-    Submit {
-        /// For whom.
-        step: StepRef,
-        /// The task.
-        task: Task,
-        /// Its parameters.
-        params: Params,
-    },
+    /// Run this step when there is room for it: [`hand_over`](Workflows::hand_over) gives its task then.
+    Submit(StepRef),
     /// End this task as soon as possible; it has been submitted.
     Cancel {
         /// Which.
@@ -60,26 +53,27 @@ pub enum Action {
 #[derive(Debug)]
 struct Waiting {
     step: StepRef,
-    task: Task,
-    params: Params,
     /// Its workflow's ticket, once it has that.
     ticket: Option<Ticket>,
 }
 
-/// What was submitted and has not ended.
-#[derive(Debug)]
-struct Sent {
-    task: TaskId,
-    /// Of its workflow's gate and of the engine's.
-    tickets: [Option<Ticket>; 2],
-}
+/// What a step uses that was submitted and has not ended: of its workflow's gate and of the engine's.
+type Tickets = [Option<Ticket>; 2];
 
 #[derive(Debug)]
 struct Flow {
     graph: Graph,
     /// If the workflow has limits of its own.
     gate: Option<Gate<Waiting>>,
-    sent: FxHashMap<Place, Sent>,
+    /// Of what has passed a gate; most steps meet none.
+    sent: FxHashMap<Place, Tickets>,
+}
+
+impl Flow {
+    /// Whether a step has been submitted, of those that are to run: none of them waits but at a gate.
+    fn is_sent(&self, place: Place) -> bool {
+        self.sent.contains_key(&place) || (self.gate.is_none() && special(&self.graph, place).is_none())
+    }
 }
 
 /// The workflows that have not ended.
@@ -198,7 +192,10 @@ impl Workflows {
     /// Gives back what a step used; false if it was not submitted.
     fn has_ended(&mut self, step: StepRef) -> bool {
         let Some(flow) = self.flows.get_mut(&step.workflow) else { return false };
-        let Some(Sent { tickets: [own, shared], .. }) = flow.sent.remove(&step.place) else { return false };
+        if !flow.is_sent(step.place) {
+            return false;
+        }
+        let [own, shared] = flow.sent.remove(&step.place).unwrap_or_default();
         if let (Some(gate), Some(ticket)) = (&mut flow.gate, own) {
             gate.give_back(ticket);
         }
@@ -244,6 +241,12 @@ impl Workflows {
         std::mem::take(&mut self.actions)
     }
 
+    /// The task of a step that was submitted, and the parameters it is to have instead of its own. Asked for once;
+    /// nothing if the step has ended meanwhile.
+    pub fn hand_over(&mut self, step: StepRef) -> Option<(Task, Params)> {
+        self.flows.get_mut(&step.workflow)?.graph.hand_over(step.place)
+    }
+
     /// Takes a workflow that has ended out.
     pub fn take(&mut self, id: WorkflowId) -> Option<Graph> {
         self.flows.remove(&id).map(|flow| flow.graph)
@@ -256,17 +259,17 @@ impl Workflows {
         let mut removed = Vec::new();
         for action in flow.graph.take_actions() {
             match action {
-                GraphAction::Submit { place, task, params } => {
+                GraphAction::Submit(place) => {
                     let step = StepRef { workflow: id, place };
-                    let waiting = Waiting { step, task, params, ticket: None };
+                    let waiting = Waiting { step, ticket: None };
                     if let Err(problem) = admit(flow, &mut self.gate, &mut self.actions, waiting) {
                         removed.push((step, problem));
                     }
                 }
-                GraphAction::Cancel(place) => match flow.sent.get(&place) {
-                    Some(sent) => {
+                GraphAction::Cancel(place) => match flow.graph.id_of(place).filter(|_| flow.is_sent(place)) {
+                    Some(task) => {
                         let step = StepRef { workflow: id, place };
-                        self.actions.push(Action::Cancel { step, task: sent.task });
+                        self.actions.push(Action::Cancel { step, task });
                     }
                     // It waits at a gate, from which all such are taken below.
                     None => removed.push((StepRef { workflow: id, place }, cancelled())),
@@ -391,33 +394,44 @@ fn admit(
     let Some(gate) = &mut flow.gate else {
         return share(&flow.graph, &mut flow.sent, shared, actions, waiting).map_err(|refused| refused.1);
     };
-    let (pool, needs) = (waiting.task.pool(), needs_of(&flow.graph, waiting.step.place));
+    let (pool, needs) = (pool_of(&flow.graph, waiting.step.place), needs_of(&flow.graph, waiting.step.place));
     gate.wait(waiting, pool, &needs, None, None).map_err(|(_, shortfall)| impossible(shortfall))
 }
 
 /// Brings a step that its workflow lets run to the engine's gate, or past it.
 fn share(
     graph: &Graph,
-    sent: &mut FxHashMap<Place, Sent>,
+    sent: &mut FxHashMap<Place, Tickets>,
     gate: &mut Gate<Waiting>,
     actions: &mut Vec<Action>,
     waiting: Waiting,
 ) -> Result<(), Box<(Waiting, Outcome)>> {
-    let special =
-        |rules: &&Rules| rules.concurrency.is_some() || rules.rate.is_some() || rules.needs != Needs::default();
-    let Some(rules) = graph.rules_of(waiting.step.place).filter(special) else {
+    let Some(rules) = special(graph, waiting.step.place) else {
         submit(sent, actions, waiting, None);
         return Ok(());
     };
-    let pool: PoolKind = waiting.task.pool();
+    let pool = pool_of(graph, waiting.step.place);
     let line = gate.wait(waiting, pool, &rules.needs, rules.concurrency.as_ref(), rules.rate.as_ref());
     line.map_err(|(waiting, shortfall)| Box::new((waiting, impossible(shortfall))))
 }
 
-fn submit(sent: &mut FxHashMap<Place, Sent>, actions: &mut Vec<Action>, waiting: Waiting, shared: Option<Ticket>) {
-    let Waiting { step, task, params, ticket } = waiting;
-    sent.insert(step.place, Sent { task: task.id(), tickets: [ticket, shared] });
-    actions.push(Action::Submit { step, task, params });
+fn submit(sent: &mut FxHashMap<Place, Tickets>, actions: &mut Vec<Action>, waiting: Waiting, shared: Option<Ticket>) {
+    let Waiting { step, ticket } = waiting;
+    if ticket.is_some() || shared.is_some() {
+        sent.insert(step.place, [ticket, shared]);
+    }
+    actions.push(Action::Submit(step));
+}
+
+/// The rules of a step that has to pass the engine's gate.
+fn special(graph: &Graph, place: Place) -> Option<&Rules> {
+    let special =
+        |rules: &&Rules| rules.concurrency.is_some() || rules.rate.is_some() || rules.needs != Needs::default();
+    graph.rules_of(place).filter(special)
+}
+
+fn pool_of(graph: &Graph, place: Place) -> PoolKind {
+    graph.task_of(place).map(Task::pool).unwrap_or_default()
 }
 
 fn needs_of(graph: &Graph, place: Place) -> Needs {

@@ -84,14 +84,14 @@ impl Graph {
         if self.rules(at).map_over.is_some() {
             return self.begin_mapped(at, number, now);
         }
-        match self.params(at) {
-            Ok(params) => {
+        // What a template refers to is there now, or the step fails now; all else can wait until it is handed over.
+        let template = self.rules(at).params.clone();
+        match template.map(|template| self.fill_in(&template)).transpose() {
+            Ok(text) => {
+                self.filled_in.extend(text.map(|text| (number, text)));
                 self.nodes[at].ready = now;
                 self.enter(at, StepState::Ready);
-                if let Some(task) = self.nodes[at].task.clone() {
-                    self.actions.push(Action::Submit { place: Place { step: number, instance: None }, task, params });
-                }
-                self.release_deps(at);
+                self.actions.push(Action::Submit(Place { step: number, instance: None }));
             }
             Err(error) => self.end(number, StepState::Failed, Some(error), now),
         }

@@ -34,8 +34,12 @@ impl Seen {
 pub(super) struct Node {
     pub(super) name: Option<Arc<str>>,
     pub(super) id: TaskId,
-    /// `None`: the task is not the workflow's.
+    /// Until it is handed over; a mapped step's stays. `None`, too, of a task that is not the workflow's.
     pub(super) task: Option<Task>,
+    /// It is a step of the workflow.
+    pub(super) step: bool,
+    /// Its task has left, with what it reads of its dependencies.
+    pub(super) handed_over: bool,
     pub(super) rules: Option<Box<Rules>>,
     /// What it waits for, in the order in which it was named, each once.
     pub(super) deps: Box<[u32]>,
@@ -66,6 +70,8 @@ impl Node {
             name,
             id,
             task: None,
+            step: false,
+            handed_over: false,
             rules: None,
             deps: Box::default(),
             open: 0,
@@ -87,7 +93,7 @@ impl Node {
 
     /// Whether it is a step of the workflow.
     pub(super) fn is_step(&self) -> bool {
-        self.task.is_some()
+        self.step
     }
 
     pub(super) fn title(&self) -> String {
@@ -139,14 +145,23 @@ pub(super) struct Mapping {
 }
 
 impl Mapping {
-    /// Takes the next instance to hand over, if there may be one more.
-    pub(super) fn take(&mut self) -> Option<(u32, Params)> {
+    /// Takes the next instance that is to run, if there may be one more.
+    pub(super) fn take(&mut self) -> Option<u32> {
         if self.closed || self.in_flight >= self.max_parallel || self.next >= self.elements.len() {
             return None;
         }
         let index = self.next;
         (self.next, self.in_flight) = (index + 1, self.in_flight + 1);
         self.instances[index] = Instance::Handed;
+        // Lists are bounded far below 2³².
+        Some(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
+    /// The parameters of an instance that runs now.
+    pub(super) fn params(&mut self, index: usize) -> Option<Params> {
+        if self.instances.get(index) != Some(&Instance::Handed) {
+            return None;
+        }
         let mut text = self.base.clone();
         text.text(b",");
         text.string(&self.parameter);
@@ -155,8 +170,7 @@ impl Mapping {
         text.text(b",");
         text.string(&format!("{}_index", self.parameter));
         text.text(format!(":{index}}}").as_bytes());
-        // Lists are bounded far below 2³².
-        Some((u32::try_from(index).unwrap_or(u32::MAX), text.finish()))
+        Some(text.finish())
     }
 
     /// Whether too many have failed for enough to succeed.

@@ -117,7 +117,7 @@ impl Planner<'_> {
         }
         for (node, step) in plan.nodes.iter_mut().zip(steps) {
             let (_, task, rules) = step.into_parts();
-            (node.task, node.rules) = (Some(task), rules);
+            (node.task, node.step, node.rules) = (Some(task), true, rules);
         }
         Ok(plan)
     }

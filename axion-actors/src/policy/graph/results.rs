@@ -1,9 +1,11 @@
 //! Results on their way from step to step, and how long they are kept.
 
-use super::Graph;
-use super::json::{self, Params, Splicer};
-use crate::model::workflow::{JsonPath, Piece, Reference, StepError, StepState, UpstreamKeys};
 use bytes::Bytes;
+
+use super::json::{self, Params, Splicer};
+use super::{Graph, Place};
+use crate::model::Task;
+use crate::model::workflow::{JsonPath, Piece, Reference, StepError, StepState, Template, UpstreamKeys};
 
 /// The error of a reference that leads nowhere.
 pub(super) fn unresolved(reference: &Reference, found: &JsonPath, what: String) -> StepError {
@@ -28,40 +30,76 @@ impl Graph {
         }
     }
 
-    /// The parameters of a step that is about to be handed over.
-    pub(super) fn params(&self, at: usize) -> Result<Params, StepError> {
-        let node = &self.nodes[at];
-        match &node.task {
-            Some(task) if node.deps.is_empty() && self.rules(at).params.is_none() => {
-                Ok(task.params_bytes().clone().into())
+    /// The task of something that is to run, and the parameters that it is to have instead of its own. Asked for once,
+    /// and as late as can be: what is due and has no room holds neither of them.
+    pub fn hand_over(&mut self, place: Place) -> Option<(Task, Params)> {
+        let at = place.step as usize;
+        let node = self.nodes.get_mut(at)?;
+        if !matches!(node.state, StepState::Ready | StepState::Running) {
+            return None;
+        }
+        match (place.instance, &mut node.mapping) {
+            (Some(index), Some(mapping)) => {
+                let params = mapping.params(index as usize)?;
+                let task = node.task.as_ref()?;
+                Some((task.instance(node.id.instance(index), task.params_bytes().clone()), params))
             }
-            _ => {
-                let mut text = self.open_params(at, None)?;
+            (None, None) => {
+                let params = self.params(place.step);
+                let node = &mut self.nodes[at];
+                let task = node.task.take()?;
+                node.handed_over = true;
+                self.release_deps(at);
+                Some((task, params))
+            }
+            _ => None,
+        }
+    }
+
+    /// The parameters of a step that is about to be handed over.
+    fn params(&mut self, number: u32) -> Params {
+        let at = number as usize;
+        let filled_in = if self.filled_in.is_empty() { None } else { self.filled_in.remove(&number) };
+        let node = &self.nodes[at];
+        match (&node.task, filled_in) {
+            (Some(task), None) if node.deps.is_empty() => task.params_bytes().clone().into(),
+            (_, text) => {
+                let text = text.unwrap_or_else(|| self.own_params(at));
+                let mut text = self.with_upstream(at, text, None);
                 text.text(b"}");
-                Ok(text.finish())
+                text.finish()
             }
         }
     }
 
-    /// The same without the brace at the end; `leave_out` is a dependency whose result is not
-    /// wanted.
-    pub(super) fn open_params(&self, at: usize, leave_out: Option<u32>) -> Result<Splicer, StepError> {
-        let node = &self.nodes[at];
+    /// What a template comes to, without the brace at the end.
+    pub(super) fn fill_in(&self, template: &Template) -> Result<Splicer, StepError> {
         let mut text = Splicer::default();
-        match (&self.rules(at).params, &node.task) {
-            (Some(template), _) => {
-                let last = template.pieces().len().saturating_sub(1);
-                for (place, piece) in template.pieces().iter().enumerate() {
-                    match piece {
-                        Piece::Text(piece) if place == last => text.shared(&without_brace(piece)),
-                        Piece::Text(piece) => text.shared(piece),
-                        Piece::Ref(reference) => text.shared(&self.look_up(reference)?),
-                    }
-                }
+        let last = template.pieces().len().saturating_sub(1);
+        for (place, piece) in template.pieces().iter().enumerate() {
+            match piece {
+                Piece::Text(piece) if place == last => text.shared(&without_brace(piece)),
+                Piece::Text(piece) => text.shared(piece),
+                Piece::Ref(reference) => text.shared(&self.look_up(reference)?),
             }
-            (None, Some(task)) => text.shared(&without_brace(task.params_bytes())),
-            (None, None) => text.text(b"{"),
         }
+        Ok(text)
+    }
+
+    /// The parameters of a step's task, without the brace at the end.
+    pub(super) fn own_params(&self, at: usize) -> Splicer {
+        let mut text = Splicer::default();
+        match &self.nodes[at].task {
+            Some(task) => text.shared(&without_brace(task.params_bytes())),
+            None => text.text(b"{"),
+        }
+        text
+    }
+
+    /// Adds what a step finds of its dependencies; `leave_out` is one whose result is not wanted. The brace at the end
+    /// is still missing then.
+    pub(super) fn with_upstream(&self, at: usize, mut text: Splicer, leave_out: Option<u32>) -> Splicer {
+        let node = &self.nodes[at];
         let empty = text.ends_with(b'{');
         text.text(if empty { b"\"upstream_results\":{" } else { b",\"upstream_results\":{" });
         let deps = || node.deps.iter().filter(|dep| Some(**dep) != leave_out).map(|dep| &self.nodes[*dep as usize]);
@@ -95,7 +133,7 @@ impl Graph {
             }
             text.text(b"}");
         }
-        Ok(text)
+        text
     }
 
     /// Under which names a dependent finds what it got from this node.

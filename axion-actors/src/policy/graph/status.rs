@@ -9,7 +9,7 @@ use super::{Graph, Place};
 use crate::model::workflow::{
     Capacity, Counts, CriticalPath, Instances, StepRecord, StepState, WorkflowId, WorkflowRecord, WorkflowState,
 };
-use crate::model::{Task, Tick};
+use crate::model::{Task, TaskId, Tick};
 
 impl Graph {
     /// Its id.
@@ -48,10 +48,17 @@ impl Graph {
         self.node_of(step).map(Node::title)
     }
 
-    /// A step's task.
+    /// A step's task, until it is handed over.
     #[must_use]
     pub fn task_of(&self, place: Place) -> Option<&Task> {
         self.node_of(place.step).and_then(|node| node.task.as_ref())
+    }
+
+    /// The id of the task that something runs as.
+    #[must_use]
+    pub fn id_of(&self, place: Place) -> Option<TaskId> {
+        let id = self.node_of(place.step)?.id;
+        Some(place.instance.map_or(id, |index| id.instance(index)))
     }
 
     /// The step of this name.

@@ -36,7 +36,7 @@ fn submitted(flows: &mut Workflows) -> (Vec<StepRef>, Vec<WorkflowId>) {
     let (mut steps, mut over) = (Vec::new(), Vec::new());
     for action in flows.take_actions() {
         match action {
-            Action::Submit { step, .. } => steps.push(step),
+            Action::Submit(step) => steps.push(step),
             Action::Finished(id) => over.push(id),
             Action::Cancel { .. } | Action::Changed { .. } => {}
         }
