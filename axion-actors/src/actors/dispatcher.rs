@@ -469,22 +469,25 @@ impl Handler<CancelStep> for Dispatcher {
 impl Handler<LookUp> for Dispatcher {
     type Result = Tasks;
 
-    fn handle(&mut self, LookUp { workflow, own, others }: LookUp, _: &mut Self::Context) -> Tasks {
+    fn handle(&mut self, LookUp { workflow, own, named }: LookUp, _: &mut Self::Context) -> Tasks {
         let table = self.scheduler.table();
         let mut known: FxHashMap<TaskId, graph::Known> =
             own.into_iter().filter(|id| table.has(*id)).map(|id| (id, graph::Known::Live)).collect();
-        for id in others {
-            let table = self.scheduler.table();
+        for id in named {
             // What is unknown is not searched for among the expired: a wrong list may name many such (L11).
-            let found = match if table.has(id) { table.find(id) } else { Found::Unknown } {
+            if !table.has(id) || known.contains_key(&id) {
+                continue;
+            }
+            match table.find(id) {
                 Found::Live(_) => {
                     self.more_waiters.entry(id).or_default().push(Waiter::Workflow(workflow));
-                    graph::Known::Live
+                    known.insert(id, graph::Known::Live);
                 }
-                Found::Finished(record) => graph::Known::Ended(record.outcome.clone()),
-                Found::Expired(_) | Found::Unknown => graph::Known::Unknown,
-            };
-            known.insert(id, found);
+                Found::Finished(record) => {
+                    known.insert(id, graph::Known::Ended(record.outcome.clone()));
+                }
+                Found::Expired(_) | Found::Unknown => {}
+            }
         }
         Tasks(known)
     }

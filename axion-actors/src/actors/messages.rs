@@ -236,11 +236,11 @@ pub struct LookUp {
     pub workflow: WorkflowId,
     /// The tasks of its steps, which should not be known.
     pub own: Vec<TaskId>,
-    /// Tasks that its steps wait for.
-    pub others: Vec<TaskId>,
+    /// Tasks that its steps name, once or more often: what they wait for outside it is among them.
+    pub named: Vec<TaskId>,
 }
 
-/// The answer: what is known of each.
+/// The answer: what is known of each of which anything is.
 #[derive(Debug, MessageResponse)]
 pub struct Tasks(pub FxHashMap<TaskId, Known>);
 

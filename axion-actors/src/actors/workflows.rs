@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use actix::prelude::*;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 
 use super::StopOnPanic;
@@ -106,8 +106,8 @@ impl WorkflowManager {
             self.dispatcher.do_send(WorkflowOver);
             return;
         }
-        let (own, others) = tasks_of(&submission.spec);
-        let known = self.dispatcher.send(LookUp { workflow: submission.id, own, others }).into_actor(self);
+        let (own, named) = tasks_of(&submission.spec);
+        let known = self.dispatcher.send(LookUp { workflow: submission.id, own, named }).into_actor(self);
         // Waited for, so that what was asked after this finds it.
         ctx.wait(known.map(|known, manager, ctx| {
             let Tasks(known) = known.unwrap_or_else(|_| Tasks(FxHashMap::default()));
@@ -306,16 +306,14 @@ impl WorkflowManager {
     }
 }
 
-/// The tasks of a workflow's steps, and those outside it that they wait for.
+/// The tasks of a workflow's steps, and those that they name; their own are among these.
 fn tasks_of(spec: &WorkflowSpec) -> (Vec<TaskId>, Vec<TaskId>) {
-    let own: Vec<TaskId> = spec.steps.iter().map(|step| step.task().id()).collect();
-    let set: FxHashSet<TaskId> = own.iter().copied().collect();
+    let own = spec.steps.iter().map(|step| step.task().id());
     let named = spec.steps.iter().flat_map(|step| step.depends_on()).filter_map(|dependency| match dependency {
-        Dependency::Task(id) if !set.contains(id) => Some(*id),
-        _ => None,
+        Dependency::Task(id) => Some(*id),
+        Dependency::Step(_) => None,
     });
-    let others: FxHashSet<TaskId> = named.collect();
-    (own, others.into_iter().collect())
+    (own.collect(), named.collect())
 }
 
 impl Actor for WorkflowManager {
