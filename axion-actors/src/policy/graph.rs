@@ -340,6 +340,11 @@ impl Graph {
         std::mem::take(&mut self.actions)
     }
 
+    /// The same, for a list that has been worked off, whose memory is used again.
+    pub(super) fn swap_actions(&mut self, empty: &mut Vec<Action>) {
+        std::mem::swap(&mut self.actions, empty);
+    }
+
     /// What a step asks for.
     #[must_use]
     pub fn rules_of(&self, place: Place) -> Option<&Rules> {

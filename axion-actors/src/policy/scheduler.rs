@@ -418,7 +418,7 @@ impl Scheduler {
             };
             let (bytes, work) = (task.weight(), task.work().key());
             // A coroutine takes nothing of the work that may be sent ahead of others.
-            let (lane, estimate) = if self.durations.is_coroutine(work) && kind == PoolKind::Io {
+            let (lane, estimate) = if kind == PoolKind::Io && self.durations.is_coroutine(work) {
                 (Lane::Coroutine, 0)
             } else {
                 (Lane::Slot, self.durations.estimate(work).unwrap_or(UNKNOWN).min(UNKNOWN))

@@ -84,6 +84,8 @@ pub struct Workflows {
     gate: Gate<Waiting>,
     capacity: Capacity,
     actions: Vec<Action>,
+    /// An empty list, kept for its memory.
+    heard: Vec<GraphAction>,
     /// Somebody wants to know of every change.
     watched: bool,
 }
@@ -92,7 +94,14 @@ impl Workflows {
     /// No workflows, in an engine that has so much for what runs at one time.
     #[must_use]
     pub fn new(capacity: Capacity) -> Self {
-        Self { flows: FxHashMap::default(), gate: Gate::new(capacity), capacity, actions: Vec::new(), watched: false }
+        Self {
+            flows: FxHashMap::default(),
+            gate: Gate::new(capacity),
+            capacity,
+            actions: Vec::new(),
+            heard: Vec::new(),
+            watched: false,
+        }
     }
 
     /// Checks a workflow and begins it.
@@ -257,7 +266,9 @@ impl Workflows {
         let Some(flow) = self.flows.get_mut(&id) else { return };
         event(&mut flow.graph);
         let mut removed = Vec::new();
-        for action in flow.graph.take_actions() {
+        let mut heard = std::mem::take(&mut self.heard);
+        flow.graph.swap_actions(&mut heard);
+        for action in heard.drain(..) {
             match action {
                 GraphAction::Submit(place) => {
                     let step = StepRef { workflow: id, place };
@@ -281,6 +292,9 @@ impl Workflows {
                 GraphAction::Finished => self.actions.push(Action::Finished(id)),
             }
         }
+        // A wide graph begins many steps at one time, and then hardly any.
+        heard.shrink_to(1024);
+        self.heard = heard;
         if !removed.is_empty() {
             self.turn_away(id, removed, now);
         }

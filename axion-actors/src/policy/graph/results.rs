@@ -3,9 +3,10 @@
 use bytes::Bytes;
 
 use super::json::{self, Params, Splicer};
+use super::node::Node;
 use super::{Graph, Place};
-use crate::model::Task;
 use crate::model::workflow::{JsonPath, Piece, Reference, StepError, StepState, Template, UpstreamKeys};
+use crate::model::{Task, TaskId};
 
 /// The error of a reference that leads nowhere.
 pub(super) fn unresolved(reference: &Reference, found: &JsonPath, what: String) -> StepError {
@@ -90,7 +91,11 @@ impl Graph {
     pub(super) fn own_params(&self, at: usize) -> Splicer {
         let mut text = Splicer::default();
         match &self.nodes[at].task {
-            Some(task) => text.shared(&without_brace(task.params_bytes())),
+            Some(task) => {
+                // With what is added for its dependencies, if their results are short.
+                text.reserve(task.params_bytes().len().min(4096) + 32 + 64 * self.nodes[at].deps.len().min(64));
+                text.shared(&without_brace(task.params_bytes()));
+            }
             None => text.text(b"{"),
         }
         text
@@ -107,7 +112,7 @@ impl Graph {
         for (dep, data) in deps().filter_map(|dep| dep.result.as_ref().map(|data| (dep, data))) {
             for key in self.keys(dep).into_iter().flatten() {
                 text.text(if std::mem::take(&mut first) { b"" } else { b"," });
-                text.string(&key);
+                key.write(&mut text);
                 text.text(b":");
                 text.shared(&data.0);
             }
@@ -121,7 +126,7 @@ impl Graph {
                     dep.error.as_ref().map_or_else(Default::default, |error| (error.code(), error.to_string()));
                 for key in self.keys(dep).into_iter().flatten() {
                     text.text(if std::mem::take(&mut first) { b"" } else { b"," });
-                    text.string(&key);
+                    key.write(&mut text);
                     text.text(b":{\"state\":");
                     text.string(dep.state.name());
                     text.text(b",\"kind\":");
@@ -137,12 +142,12 @@ impl Graph {
     }
 
     /// Under which names a dependent finds what it got from this node.
-    fn keys(&self, dep: &super::node::Node) -> [Option<String>; 2] {
-        let id = || Some(dep.id.to_string());
+    fn keys<'a>(&self, dep: &'a Node) -> [Option<Key<'a>>; 2] {
+        let id = || Some(Key::Id(dep.id));
         match (&dep.name, self.upstream) {
             (None, _) | (_, UpstreamKeys::Ids) => [id(), None],
-            (Some(name), UpstreamKeys::Names) => [Some(name.to_string()), None],
-            (Some(name), UpstreamKeys::Both) => [id(), Some(name.to_string())],
+            (Some(name), UpstreamKeys::Names) => [Some(Key::Name(name)), None],
+            (Some(name), UpstreamKeys::Both) => [id(), Some(Key::Name(name))],
         }
     }
 
@@ -178,6 +183,20 @@ impl Graph {
             if node.readers == 0 {
                 (node.result, node.dropped) = (None, true);
             }
+        }
+    }
+}
+
+enum Key<'a> {
+    Id(TaskId),
+    Name(&'a str),
+}
+
+impl Key<'_> {
+    fn write(self, text: &mut Splicer) {
+        match self {
+            Self::Id(id) => text.id(id),
+            Self::Name(name) => text.string(name),
         }
     }
 }

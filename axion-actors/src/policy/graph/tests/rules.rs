@@ -70,7 +70,7 @@ fn a_large_result_is_handed_to_all_its_dependents_without_a_copy() {
     for action in graph.take_actions() {
         if let Action::Submit(place) = action {
             let (_, params) = graph.hand_over(place).expect("it is to run");
-            assert!(params.parts().iter().any(|part| part.as_ptr() == large.as_ptr()));
+            assert!(params.parts().any(|part| part.as_ptr() == large.as_ptr()));
             own += params.len() - large.len();
         }
     }
