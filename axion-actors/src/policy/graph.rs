@@ -55,6 +55,8 @@ pub struct Graph {
     capacity: Capacity,
     bounds: Bounds,
     nodes: Vec<Node>,
+    /// What the steps wait for, in the order in which it was named, each once; in the order of the steps.
+    deps: Vec<u32>,
     /// The nodes' numbers are its indices: nothing is ever removed. An edge leads from a step to one
     /// that waits for it.
     edges: DiGraph<(), ()>,
@@ -102,6 +104,7 @@ impl Graph {
             capacity: spec.capacity,
             bounds: spec.bounds,
             nodes: Vec::new(),
+            deps: Vec::new(),
             edges: DiGraph::new(),
             directory: Directory::default(),
             order: Vec::new(),
@@ -128,7 +131,7 @@ impl Graph {
         Planner {
             nodes: &self.nodes,
             directory: &self.directory,
-            edges: self.edges.edge_count(),
+            edges: self.deps.len(),
             below,
             bounds: self.bounds,
             on_impossible: self.on_impossible,
@@ -140,33 +143,33 @@ impl Graph {
     fn take_over(&mut self, plan: Plan, now: Tick) {
         let first = self.nodes.len();
         let whole = first == 0;
+        let deps = self.deps.len();
         if whole {
-            (self.nodes, self.edges) = (plan.nodes, plan.graph);
+            (self.nodes, self.deps, self.edges) = (plan.nodes, plan.deps, plan.graph);
         } else {
             self.nodes.extend(plan.nodes);
+            self.deps.extend(plan.deps);
             for _ in first..self.nodes.len() {
                 self.edges.add_node(());
             }
-        }
-        for at in first..self.nodes.len() {
-            let mut open = 0;
-            for place in 0..self.nodes[at].deps.len() {
-                let dep = self.nodes[at].deps[place] as usize;
-                if !whole {
+            for at in first..self.nodes.len() {
+                for place in self.nodes[at].deps.range() {
+                    let dep = self.deps[place] as usize;
                     self.edges.add_edge(NodeIndex::new(dep), NodeIndex::new(at), ());
+                    let state = self.nodes[dep].state;
+                    if state.is_final() {
+                        self.nodes[at].seen.note(state);
+                        self.nodes[at].open -= 1;
+                    }
                 }
-                self.nodes[dep].readers += 1;
-                match self.nodes[dep].state {
-                    state if state.is_final() => self.nodes[at].seen.note(state),
-                    _ => open += 1,
-                }
-            }
-            self.nodes[at].open = open;
-            if self.nodes[at].is_step() {
-                self.unfinished += 1;
-                self.counts.0[StepState::Waiting as usize] += 1;
             }
         }
+        for dep in &self.deps[deps..] {
+            self.nodes[*dep as usize].readers += 1;
+        }
+        let steps = self.nodes[first..].iter().filter(|node| node.is_step()).count();
+        self.unfinished += steps;
+        self.counts.0[StepState::Waiting as usize] += steps;
         self.directory.extend(plan.directory);
         self.order.extend(plan.order);
         for (node, outcome) in plan.ended {
@@ -259,7 +262,7 @@ impl Graph {
 
     /// A task outside the workflow ended.
     pub fn external_ended(&mut self, task: TaskId, outcome: Outcome, now: Tick) {
-        let found = self.directory.ids.get(&task).copied();
+        let found = self.directory.ids.get(task).copied();
         if let Some(node) = found.filter(|node| !self.nodes[*node as usize].is_step()) {
             self.external(node, outcome, now);
             self.spread(now);
@@ -349,6 +352,10 @@ impl Graph {
     #[must_use]
     pub fn rules_of(&self, place: Place) -> Option<&Rules> {
         self.nodes.get(place.step as usize).map(|_| self.rules(place.step as usize))
+    }
+
+    fn deps_of(&self, at: usize) -> &[u32] {
+        &self.deps[self.nodes[at].deps.range()]
     }
 
     fn rules(&self, at: usize) -> &Rules {

@@ -74,6 +74,21 @@ impl<V> TaskIds<V> {
         Some(hint)
     }
 
+    /// Whether none is known.
+    pub(super) fn is_empty(&self) -> bool {
+        self.line.is_empty() && self.late.is_empty()
+    }
+
+    /// Makes room for so many more.
+    pub(super) fn reserve(&mut self, count: usize) {
+        self.line.reserve(count);
+    }
+
+    /// All of them.
+    pub(super) fn into_entries(self) -> impl Iterator<Item = (TaskId, V)> {
+        self.line.into_iter().filter_map(|(id, value)| Some((id, value?))).chain(self.late)
+    }
+
     /// What is known under an id.
     pub(super) fn get(&self, id: TaskId) -> Option<&V> {
         match self.search(id) {

@@ -1,11 +1,12 @@
 //! One step as the graph holds it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::json::{Params, Splicer};
-use crate::model::workflow::{Blame, Rules, StepError, StepState};
+use crate::model::workflow::{Blame, Rules, Step, StepError, StepState};
 use crate::model::{Json, Task, TaskId, Tick};
 
 /// No time yet. An `Option` would take twice the room, three times in every step.
@@ -29,6 +30,19 @@ impl Seen {
     }
 }
 
+/// A piece of the list of all dependencies.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Span {
+    pub(super) start: u32,
+    pub(super) count: u32,
+}
+
+impl Span {
+    pub(super) fn range(self) -> Range<usize> {
+        self.start as usize..(self.start + self.count) as usize
+    }
+}
+
 /// A step, or a task outside the workflow that steps wait for.
 #[derive(Debug)]
 pub(super) struct Node {
@@ -42,7 +56,7 @@ pub(super) struct Node {
     pub(super) handed_over: bool,
     pub(super) rules: Option<Box<Rules>>,
     /// What it waits for, in the order in which it was named, each once.
-    pub(super) deps: Box<[u32]>,
+    pub(super) deps: Span,
     /// How many of them have not ended.
     pub(super) open: u32,
     /// How many steps may still read its result.
@@ -65,15 +79,23 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn new(name: Option<Arc<str>>, id: TaskId) -> Self {
+    /// A step that waits for those of `deps`, none of which has ended.
+    pub(super) fn step(step: Step, deps: Span) -> Self {
+        let (name, task, rules) = step.into_parts();
+        let id = task.id();
+        Self { name, task: Some(task), step: true, rules, deps, open: deps.count, ..Self::outside(id) }
+    }
+
+    /// A task that is not the workflow's.
+    pub(super) fn outside(id: TaskId) -> Self {
         Self {
-            name,
+            name: None,
             id,
             task: None,
             step: false,
             handed_over: false,
             rules: None,
-            deps: Box::default(),
+            deps: Span::default(),
             open: 0,
             readers: 0,
             seen: Seen::default(),

@@ -63,7 +63,7 @@ impl Graph {
         let filled_in = if self.filled_in.is_empty() { None } else { self.filled_in.remove(&number) };
         let node = &self.nodes[at];
         match (&node.task, filled_in) {
-            (Some(task), None) if node.deps.is_empty() => task.params_bytes().clone().into(),
+            (Some(task), None) if node.deps.count == 0 => task.params_bytes().clone().into(),
             (_, text) => {
                 let text = text.unwrap_or_else(|| self.own_params(at));
                 let mut text = self.with_upstream(at, text, None);
@@ -93,7 +93,9 @@ impl Graph {
         match &self.nodes[at].task {
             Some(task) => {
                 // With what is added for its dependencies, if their results are short.
-                text.reserve(task.params_bytes().len().min(4096) + 32 + 64 * self.nodes[at].deps.len().min(64));
+                text.reserve(
+                    task.params_bytes().len().min(4096) + 32 + 64 * (self.nodes[at].deps.count as usize).min(64),
+                );
                 text.shared(&without_brace(task.params_bytes()));
             }
             None => text.text(b"{"),
@@ -104,10 +106,10 @@ impl Graph {
     /// Adds what a step finds of its dependencies; `leave_out` is one whose result is not wanted. The brace at the end
     /// is still missing then.
     pub(super) fn with_upstream(&self, at: usize, mut text: Splicer, leave_out: Option<u32>) -> Splicer {
-        let node = &self.nodes[at];
         let empty = text.ends_with(b'{');
         text.text(if empty { b"\"upstream_results\":{" } else { b",\"upstream_results\":{" });
-        let deps = || node.deps.iter().filter(|dep| Some(**dep) != leave_out).map(|dep| &self.nodes[*dep as usize]);
+        let deps =
+            || self.deps_of(at).iter().filter(|dep| Some(**dep) != leave_out).map(|dep| &self.nodes[*dep as usize]);
         let mut first = true;
         for (dep, data) in deps().filter_map(|dep| dep.result.as_ref().map(|data| (dep, data))) {
             for key in self.keys(dep).into_iter().flatten() {
@@ -153,8 +155,8 @@ impl Graph {
 
     /// A step has read what it reads of its dependencies.
     pub(super) fn release_deps(&mut self, at: usize) {
-        for place in 0..self.nodes[at].deps.len() {
-            let dep = self.nodes[at].deps[place] as usize;
+        for place in self.nodes[at].deps.range() {
+            let dep = self.deps[place] as usize;
             let node = &mut self.nodes[dep];
             node.readers = node.readers.saturating_sub(1);
             if node.readers == 0 && node.state.is_final() {

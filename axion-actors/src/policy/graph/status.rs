@@ -88,10 +88,12 @@ impl Graph {
     #[must_use]
     pub fn record(&self, epoch: Timestamp) -> WorkflowRecord {
         let mut waited_for = vec![false; self.nodes.len()];
-        for dep in self.nodes.iter().flat_map(|node| &node.deps) {
+        for dep in &self.deps {
             waited_for[*dep as usize] = true;
         }
-        let steps = self.nodes.iter().zip(waited_for).filter(|(node, _)| node.is_step());
+        let mut steps = Vec::with_capacity(self.nodes.len());
+        let of_steps = self.nodes.iter().zip(waited_for).filter(|(node, _)| node.is_step());
+        steps.extend(of_steps.map(|(node, waited_for)| step_record(node, !waited_for, epoch)));
         WorkflowRecord {
             id: self.id,
             name: self.name.clone(),
@@ -99,7 +101,7 @@ impl Graph {
             submitted: wall(epoch, self.submitted).unwrap_or(epoch),
             finished: wall(epoch, self.finished),
             counts: self.counts,
-            steps: steps.map(|(node, waited_for)| step_record(node, !waited_for, epoch)).collect(),
+            steps,
             critical_path: self.critical_path(),
         }
     }
@@ -110,7 +112,8 @@ impl Graph {
         let mut end = None;
         for at in self.order.iter().map(|at| *at as usize) {
             let node = &self.nodes[at];
-            let before = node.deps.iter().map(|dep| (longest[*dep as usize].0, Some(*dep))).max_by_key(|it| it.0);
+            let before =
+                self.deps_of(at).iter().map(|dep| (longest[*dep as usize].0, Some(*dep))).max_by_key(|it| it.0);
             let (before, via) = before.unwrap_or_default();
             longest[at] = (before + run_time(node), via.filter(|via| self.nodes[*via as usize].is_step()));
             let best = end.map_or(Duration::ZERO, |end: usize| longest[end].0);
