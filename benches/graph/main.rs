@@ -108,7 +108,7 @@ fn main() {
                 let begun = Instant::now();
                 let mut graph = check(spec);
                 run(&mut graph, &|_| Bytes::from_static(b"1"));
-                let record = graph.record(Default::default());
+                let record = graph.into_record(Default::default());
                 let seconds = begun.elapsed().as_secs_f64();
                 assert!(record.finished.is_some());
                 seconds

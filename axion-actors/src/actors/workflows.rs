@@ -227,7 +227,7 @@ impl WorkflowManager {
 
     fn finished(&mut self, id: WorkflowId) {
         let Some(graph) = self.flows.take(id) else { return };
-        let record = Arc::new(graph.record(self.clock.epoch()));
+        let record = Arc::new(graph.into_record(self.clock.epoch()));
         self.expands.remove(&id);
         for reply in self.waiters.remove(&id).unwrap_or_default() {
             let _ = reply.send(Ok(record.clone()));

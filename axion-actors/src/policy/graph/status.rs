@@ -1,5 +1,6 @@
 //! What can be asked of a workflow.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -7,9 +8,10 @@ use jiff::Timestamp;
 use super::node::{NEVER, Node};
 use super::{Graph, Place};
 use crate::model::workflow::{
-    Capacity, Counts, CriticalPath, Instances, StepRecord, StepState, WorkflowId, WorkflowRecord, WorkflowState,
+    Capacity, Counts, CriticalPath, Instances, StepError, StepRecord, StepState, WorkflowId, WorkflowRecord,
+    WorkflowState,
 };
-use crate::model::{Task, TaskId, Tick};
+use crate::model::{Json, Task, TaskId, Tick};
 
 impl Graph {
     /// Its id.
@@ -87,13 +89,35 @@ impl Graph {
     /// Everything that is known of it. `epoch` is the wall time of tick 0.
     #[must_use]
     pub fn record(&self, epoch: Timestamp) -> WorkflowRecord {
-        let mut waited_for = vec![false; self.nodes.len()];
-        for dep in &self.deps {
-            waited_for[*dep as usize] = true;
-        }
-        let mut steps = Vec::with_capacity(self.nodes.len());
-        let of_steps = self.nodes.iter().zip(waited_for).filter(|(node, _)| node.is_step());
-        steps.extend(of_steps.map(|(node, waited_for)| step_record(node, !waited_for, epoch)));
+        let mut record = self.record_without_steps(epoch);
+        let of_steps = self.nodes.iter().zip(self.waited_for()).filter(|(node, _)| node.is_step());
+        record.steps.extend(of_steps.map(|(node, waited_for)| {
+            let what = What {
+                name: node.name.clone(),
+                data: node.result.clone().filter(|_| node.keeps()),
+                error: node.error.as_deref().cloned(),
+            };
+            step_record(node, what, !waited_for, epoch)
+        }));
+        record
+    }
+
+    /// The same of a workflow that has ended: what it knows goes over to the record.
+    #[must_use]
+    pub fn into_record(mut self, epoch: Timestamp) -> WorkflowRecord {
+        let mut record = self.record_without_steps(epoch);
+        let waited_for = self.waited_for();
+        let nodes = std::mem::take(&mut self.nodes);
+        let of_steps = nodes.into_iter().zip(waited_for).filter(|(node, _)| node.is_step());
+        record.steps.extend(of_steps.map(|(mut node, waited_for)| {
+            let data = node.result.take().filter(|_| node.keeps());
+            let what = What { name: node.name.take(), data, error: node.error.take().map(|error| *error) };
+            step_record(&node, what, !waited_for, epoch)
+        }));
+        record
+    }
+
+    fn record_without_steps(&self, epoch: Timestamp) -> WorkflowRecord {
         WorkflowRecord {
             id: self.id,
             name: self.name.clone(),
@@ -101,9 +125,18 @@ impl Graph {
             submitted: wall(epoch, self.submitted).unwrap_or(epoch),
             finished: wall(epoch, self.finished),
             counts: self.counts,
-            steps,
+            steps: Vec::with_capacity(self.nodes.len()),
             critical_path: self.critical_path(),
         }
+    }
+
+    /// Which nodes a step waits for, or waited.
+    fn waited_for(&self) -> Vec<bool> {
+        let mut waited_for = vec![false; self.nodes.len()];
+        for dep in &self.deps {
+            waited_for[*dep as usize] = true;
+        }
+        waited_for
     }
 
     /// The chain of dependencies whose steps together ran longest, in one pass by dependencies.
@@ -143,9 +176,16 @@ fn wall(epoch: Timestamp, tick: Tick) -> Option<Timestamp> {
     (tick != NEVER).then(|| epoch.saturating_add(Duration::from_nanos(tick.0)).unwrap_or(Timestamp::MAX))
 }
 
-fn step_record(node: &Node, last: bool, epoch: Timestamp) -> StepRecord {
+/// What a node holds that is not just copied.
+struct What {
+    name: Option<Arc<str>>,
+    data: Option<Json>,
+    error: Option<StepError>,
+}
+
+fn step_record(node: &Node, What { name, data, error }: What, last: bool, epoch: Timestamp) -> StepRecord {
     StepRecord {
-        name: node.name.clone(),
+        name,
         task: node.id,
         last,
         state: node.state,
@@ -153,9 +193,9 @@ fn step_record(node: &Node, last: bool, epoch: Timestamp) -> StepRecord {
         ready: wall(epoch, node.ready),
         started: wall(epoch, node.started),
         finished: wall(epoch, node.finished),
-        data: node.result.clone().filter(|_| node.keeps()),
+        data,
         data_dropped: node.dropped,
-        error: node.error.as_deref().cloned(),
+        error,
         instances: node.mapping.as_ref().map(|mapping| Instances {
             total: mapping.total,
             begun: mapping.next,

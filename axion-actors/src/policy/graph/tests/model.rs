@@ -151,6 +151,8 @@ proptest! {
         for (at, state) in interpret(&made).into_iter().enumerate() {
             prop_assert_eq!(run.state(&format!("s{at}")), state, "s{}", at);
         }
+        let record = run.record();
+        prop_assert_eq!(run.graph.into_record(jiff::Timestamp::UNIX_EPOCH), record);
     }
 
     /// With a rule that stops, and with a cancellation in the middle: what began before is as the
@@ -194,6 +196,8 @@ proptest! {
             let allowed = state == free || matches!(state, StepState::Cancelled | StepState::DependencyFailed);
             prop_assert!(allowed, "s{} is {} and would be {}", at, state, free);
         }
+        let record = run.record();
+        prop_assert_eq!(run.graph.into_record(jiff::Timestamp::UNIX_EPOCH), record);
     }
 }
 

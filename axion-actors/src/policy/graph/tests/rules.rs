@@ -78,6 +78,24 @@ fn a_large_result_is_handed_to_all_its_dependents_without_a_copy() {
 }
 
 #[test]
+fn l9_a_step_that_ends_before_it_is_handed_over_lets_go_of_what_it_would_have_read() {
+    let params = Template::from_json(&json!({"a": {"$ref": "a"}})).expect("a template");
+    let spec = WorkflowSpec::of([step("a").forget_result(), step("b").after("a"), step("c").params(params)]);
+    let mut graph = Graph::check(WorkflowId::generate(), spec, &outside(), Tick(0)).expect("sound");
+    let place = |step| Place { step, instance: None };
+    graph.start(Tick(0));
+    assert!(graph.hand_over(place(0)).is_some() && graph.hand_over(place(1)).is_none(), "one is due, the other not");
+    graph.ended(place(0), ok(json!(1)).into(), Tick(1));
+    let dropped = |graph: &Graph| graph.record(jiff::Timestamp::UNIX_EPOCH).steps[0].data_dropped;
+    for late in [1, 2] {
+        assert!(!dropped(&graph), "step {late} may still be handed over");
+        graph.ended(place(late), cancelled().into(), Tick(2));
+        assert!(graph.hand_over(place(late)).is_none());
+    }
+    assert!(dropped(&graph) && graph.is_finished());
+}
+
+#[test]
 fn a_result_nobody_keeps_is_freed_when_the_last_dependent_has_it() {
     let spec = WorkflowSpec::of([step("a").forget_result(), step("b").after("a"), step("c").after("a").after("b")]);
     let mut run = Run::of(spec);
