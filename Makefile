@@ -36,7 +36,9 @@ test:
 test-python: $(VENV)/made
 	cd axion-python && VIRTUAL_ENV=$(VENV) $(VENV)/bin/maturin develop --quiet
 	$(VENV)/bin/python -m pytest --quiet -c axion-python/pyproject.toml axion-python/tests
-	$(VENV)/bin/python -m mypy.stubtest axion._axion
+	cd axion-python && $(VENV)/bin/python -m mypy.stubtest --mypy-config-file pyproject.toml axion
+	cd axion-python && $(VENV)/bin/basedpyright --pythonpath $(VENV)/bin/python
+	AXION_TEST_PROGRAM=$(VENV)/bin/axion $(CARGO) test --quiet --package axion-cli --test program
 
 $(VENV)/made: axion-python/requirements.txt
 	$(PYTHON) -m venv $(VENV)

@@ -1,7 +1,5 @@
 //! The exit codes, as `--help` and the README list them.
 
-use std::process::ExitCode;
-
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -21,16 +19,17 @@ pub(crate) enum Exit {
     Signal(u8),
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Success => 0,
-            Exit::TaskFailed => 1,
-            Exit::Usage => 2,
-            Exit::Engine => 3,
-            Exit::TimedOut => 124,
-            Exit::Lost => 125,
-            Exit::Signal(number) => 128 + number,
-        })
+impl Exit {
+    /// The program's exit code.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::TaskFailed => 1,
+            Self::Usage => 2,
+            Self::Engine => 3,
+            Self::TimedOut => 124,
+            Self::Lost => 125,
+            Self::Signal(number) => 128 + number,
+        }
     }
 }

@@ -13,9 +13,9 @@ use axion_actors::model::workflow::Step;
 use axion_actors::model::{
     ComponentStatus, ErrorKind, HealthReport, PoolKind, Status, Task, TaskError, TaskId, TaskRecord,
 };
-use axion_actors::policy::health;
 use axion_actors::policy::scheduler::CancelAnswer;
-use axion_actors::process::Launcher;
+use axion_actors::policy::{health, resources};
+use axion_actors::process::{Launcher, machine_memory};
 use tokio::sync::oneshot;
 
 use crate::builder::EngineBuilder;
@@ -393,8 +393,16 @@ impl Engine {
     }
 
     /// What can be said of a task without asking the engine's thread.
-    pub(crate) fn prepare(&self, task: Task) -> Result<Task, SubmitError> {
-        Self::prepare_for(&self.config, task)
+    fn prepare(&self, task: Task) -> Result<Task, SubmitError> {
+        let task = Self::prepare_for(&self.config, task)?;
+        let Some(limits) = task.limits() else { return Ok(task) };
+        if let Some(what) = limits.zero() {
+            return Err(SubmitError::LimitsInvalid { what });
+        }
+        match resources::shortfall(&self.config.capacity(machine_memory()), task.pool(), &limits.needs) {
+            Some(shortfall) => Err(SubmitError::NeedsImpossible { shortfall }),
+            None => Ok(task),
+        }
     }
 
     fn prepare_for(config: &Config, task: Task) -> Result<Task, SubmitError> {

@@ -2,7 +2,7 @@
 
 use axion_actors::actors::messages::Refusal;
 use axion_actors::config::ConfigError;
-use axion_actors::model::PoolKind;
+use axion_actors::model::{PoolKind, Shortfall};
 use axion_actors::policy::health::COMPONENTS;
 use axion_actors::process::{FolderError, GuardianError, PythonNotFound};
 
@@ -75,6 +75,22 @@ pub enum SubmitError {
         /// The pool.
         pool: PoolKind,
     },
+    /// The task needs more than there can ever be.
+    #[error(
+        "the task can never run: {shortfall}; it should need less, or raise the limit: `cpu_bound_max`, \
+         `io_bound_max` and the pools' task limits for slots, `max_estimated_cpu_percent`, \
+         `max_estimated_memory_percent`"
+    )]
+    NeedsImpossible {
+        /// What is missing.
+        shortfall: Shortfall,
+    },
+    /// A number in the task's limits is 0.
+    #[error("{what} of the task must be at least 1")]
+    LimitsInvalid {
+        /// Which.
+        what: &'static str,
+    },
     /// The engine is shutting down, or has been shut down.
     #[error("the engine is shutting down and takes no more tasks")]
     ShuttingDown,
@@ -93,6 +109,8 @@ impl SubmitError {
             Self::Overloaded { .. } => "overloaded",
             Self::ParamsTooLarge { .. } => "params_too_large",
             Self::PoolDisabled { .. } => "pool_disabled",
+            Self::NeedsImpossible { .. } => "needs_impossible",
+            Self::LimitsInvalid { .. } => "limits_invalid",
             Self::ShuttingDown => "shutting_down",
             Self::EngineStopped => "engine_stopped",
         }

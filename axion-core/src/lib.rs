@@ -42,12 +42,13 @@ pub use axion_actors::config::{
 };
 pub use axion_actors::model::workflow;
 pub use axion_actors::model::{
-    Attempt, AttemptRecord, Backoff, CapturedOutput, Cause, ComponentStatus, Components, Data, EndedBy, EngineStatus,
-    ErrorKind, Event, EventKind, Function, FunctionId, FunctionName, Generation, Health, HealthReport, HostLoad,
-    InputQueue, Json, JsonError, KillReason, LogLevel, NotBefore, Outcome, OutcomeCounts, OutputPart, OutputQueue,
-    ParamsError, Pickle, PoolKind, PoolStatus, PostMortem, Priority, PriorityError, ProcessExit, ProcessPool,
-    RetryPolicy, ScriptPath, Status, Stream, Task, TaskCounts, TaskError, TaskId, TaskOptions, TaskRecord, Timings,
-    UniqueKeyError, Usage, Work, WorkName, WorkerDownReason, WorkerId, WorkerRef, WorkerStatus,
+    Attempt, AttemptRecord, Backoff, Capacity, CapturedOutput, Cause, ComponentStatus, Components, Concurrency, Data,
+    EndedBy, EngineStatus, ErrorKind, Event, EventKind, Fixed, Function, FunctionId, FunctionName, Generation, Health,
+    HealthReport, HostLoad, InputQueue, Json, JsonError, KillReason, Limits, LogLevel, Memory, Needs, NotBefore,
+    Outcome, OutcomeCounts, OutputPart, OutputQueue, ParamsError, Pickle, PoolKind, PoolStatus, PostMortem, Priority,
+    PriorityError, ProcessExit, ProcessPool, Rate, RateError, RetryPolicy, ScriptPath, Shortfall, Status, Stream, Task,
+    TaskCounts, TaskError, TaskId, TaskOptions, TaskRecord, Timings, UniqueKeyError, Usage, Work, WorkName,
+    WorkerDownReason, WorkerId, WorkerRef, WorkerStatus,
 };
 pub use axion_actors::policy::graph::GraphError;
 pub use axion_actors::policy::scheduler::CancelAnswer;

@@ -11,7 +11,7 @@ use axion_actors::config::{Config, EngineKind, ScalingPolicy};
 use axion_actors::model::{Clock, PoolKind};
 use axion_actors::policy::scheduler::{PoolRules, Scheduler, TimeLimits};
 use axion_actors::policy::task_table::{Keep, TaskTable};
-use axion_actors::process::{Guardian, Launcher, Meter, PrivateFolder, RealMeter};
+use axion_actors::process::{Guardian, Launcher, Meter, PrivateFolder, RealMeter, machine_memory};
 use tokio::sync::oneshot;
 
 use crate::error::StartError;
@@ -95,7 +95,7 @@ fn populate(parts: Parts, launcher: Box<dyn Launcher>) -> Runtime {
         age: config.result_ttl,
     };
     let rules = PoolKind::ALL.map(|pool| rules(&config, pool));
-    let scheduler = Scheduler::new(TaskTable::new(clock.epoch(), keep), rules);
+    let scheduler = Scheduler::new(TaskTable::new(clock.epoch(), keep), rules, config.capacity(machine_memory()));
     let dispatcher = Dispatcher::new(scheduler, clock, admission, bus.clone(), requests, &config).start();
     WorkflowManager::new(&config, dispatcher.clone(), manager_admission, bus.clone(), clock).start();
     let settings = WorkerSettings::from(&config);

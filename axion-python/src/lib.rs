@@ -7,6 +7,8 @@
 mod completions;
 mod config;
 mod engine;
+mod log;
+mod program;
 mod record;
 mod task;
 
@@ -19,6 +21,10 @@ mod _axion {
     use crate::config::{Config, config_keys};
     #[pymodule_export]
     use crate::engine::{Engine, new_task_id};
+    #[pymodule_export]
+    use crate::log::{log_as, mark_log, open_log};
+    #[pymodule_export]
+    use crate::program::program;
     #[pymodule_export]
     use crate::record::Record;
     #[pymodule_export]

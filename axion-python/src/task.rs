@@ -40,6 +40,80 @@ pub(crate) struct Options {
     delay: Option<Duration>,
     max_worker_losses: Option<u32>,
     unique: Option<String>,
+    limits: Option<Box<Limits>>,
+}
+
+/// What holds a task back. Most have none.
+#[derive(Clone)]
+struct Limits {
+    needs: core::Needs,
+    concurrency: Option<core::Concurrency>,
+    /// Without a key, it is that of what the task runs.
+    rate: Option<core::Rate>,
+}
+
+/// Memory as Python gives it: per cent of the machine's, or a size such as "500 MiB".
+#[derive(FromPyObject)]
+pub(crate) enum Memory {
+    Percent(f64),
+    Size(String),
+}
+
+/// A rate as Python gives it: "10/s", or with the key that it is shared by.
+#[derive(FromPyObject)]
+pub(crate) enum Rate {
+    Own(String),
+    Shared(String, String),
+}
+
+impl Limits {
+    fn new(
+        slots: Option<u32>,
+        cpu: Option<f64>,
+        memory: Option<Memory>,
+        concurrency: Option<(String, u32)>,
+        rate: Option<Rate>,
+    ) -> PyResult<Option<Box<Self>>> {
+        if slots.is_none() && cpu.is_none() && memory.is_none() && concurrency.is_none() && rate.is_none() {
+            return Ok(None);
+        }
+        let wrong = |words: String| PyValueError::new_err(words);
+        let percent = |name: &str, number: f64| {
+            core::Fixed::new(number).ok_or_else(|| wrong(format!("{name} is a percentage, 0 or more, not {number}")))
+        };
+        let memory = memory.map(|memory| match memory {
+            Memory::Percent(number) => percent("memory", number).map(core::Memory::Percent),
+            Memory::Size(text) => core::parse_size(&text)
+                .map(core::Memory::Bytes)
+                .ok_or_else(|| wrong(format!("memory is a percentage or a size such as \"500 MiB\", not {text:?}"))),
+        });
+        let rate = rate.map(|rate| {
+            let (key, text) = match rate {
+                Rate::Own(text) => (concurrency.as_ref().map(|(key, _)| key.clone()).unwrap_or_default(), text),
+                Rate::Shared(key, text) => (key, text),
+            };
+            core::Rate::parse(key, &text).map_err(|error| wrong(error.to_string()))
+        });
+        let needs = core::Needs {
+            slots: slots.unwrap_or(1),
+            cpu: cpu.map(|number| percent("cpu", number)).transpose()?.unwrap_or_default(),
+            memory: memory.transpose()?,
+        };
+        let concurrency = concurrency.map(|(key, max)| core::Concurrency { key: key.into(), max });
+        Ok(Some(Box::new(Self { needs, concurrency, rate: rate.transpose()? })))
+    }
+
+    fn hold(&self, task: core::Task) -> core::Task {
+        let mut task = task.needs(self.needs);
+        if let Some(limit) = &self.concurrency {
+            task = task.concurrency(limit.clone());
+        }
+        if let Some(rate) = &self.rate {
+            let own = rate.key.is_empty().then(|| task.work().name().to_string().into());
+            task = task.rate(core::Rate { key: own.unwrap_or_else(|| rate.key.clone()), ..rate.clone() });
+        }
+        task
+    }
 }
 
 #[pymethods]
@@ -47,7 +121,8 @@ impl Options {
     #[new]
     #[pyo3(signature = (*, kind="cpu", timeout=None, soft_timeout=None, retries=None, retry_on=None,
         retry_delay=None, retry_factor=None, retry_max_delay=None, retry_jitter=None, priority=None, ttl=None,
-        delay=None, max_worker_losses=None, unique=None))]
+        delay=None, max_worker_losses=None, unique=None, slots=None, cpu=None, memory=None, concurrency=None,
+        rate=None))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords of Python's")]
     fn new(
         kind: &str,
@@ -64,6 +139,11 @@ impl Options {
         delay: Option<f64>,
         max_worker_losses: Option<u32>,
         unique: Option<String>,
+        slots: Option<u32>,
+        cpu: Option<f64>,
+        memory: Option<Memory>,
+        concurrency: Option<(String, u32)>,
+        rate: Option<Rate>,
     ) -> PyResult<Self> {
         let io = match kind {
             "cpu" => false,
@@ -96,6 +176,7 @@ impl Options {
             delay: time("delay", delay)?,
             max_worker_losses,
             unique,
+            limits: Limits::new(slots, cpu, memory, concurrency, rate)?,
         })
     }
 }
@@ -143,6 +224,9 @@ pub(crate) fn task(work: &Bound<'_, PyAny>, payload: &Bound<'_, PyAny>, options:
     }
     if let Some(count) = options.max_worker_losses {
         task = task.max_worker_losses(count);
+    }
+    if let Some(limits) = &options.limits {
+        task = limits.hold(task);
     }
     match &options.unique {
         Some(key) => task.unique(key).map_err(|error| PyValueError::new_err(error.to_string())),

@@ -209,3 +209,58 @@ futures[-1].add_done_callback(lambda future: print("last", future.result()))
                           timeout=50)
     assert (done.stdout, done.stderr, done.returncode) == ("last 90\n", "", 0)
     assert os.path.exists(helper)
+
+
+def test_what_tasks_print_is_shown_unless_not_wanted(capfd):
+    def say(word, bad=False):
+        print("out", word)
+        print("err", word, file=sys.stderr)
+        os.system("echo below " + word)
+        if bad:
+            raise ValueError(word)
+
+    with axion.Executor(1) as executor:
+        executor.submit(say, "one").result()
+        seen = capfd.readouterr()
+        assert (sorted(seen.out.split("\n")), seen.err) == (["", "below one", "out one"], "err one\n")
+        failed = executor.submit(say, "two", bad=True)
+        assert failed.exception() is not None
+        seen = capfd.readouterr()
+        assert "out two" in seen.out and seen.err == "err two\n" and "out two" in failed.record.stdout
+    with axion.Executor(1, show_output=False) as executor:
+        future = executor.submit(say, "three")
+        future.result()
+        assert "out three" in future.record.stdout
+    seen = capfd.readouterr()
+    assert (seen.out, seen.err) == ("", "")
+
+
+def test_a_value_of_map_is_its_readers_alone(executor):
+    import weakref
+
+    for value in executor.map(helpers.Counter, range(6), chunksize=3):
+        seen = weakref.ref(value)
+        del value
+        assert seen() is None
+
+
+@pytest.mark.parametrize("ends", ["", "executor.shutdown(wait=False)"])
+def test_the_end_of_the_interpreter_waits_for_what_was_submitted(tmp_path, ends):
+    program = tmp_path / "main.py"
+    program.write_text("""
+import atexit, axion, time
+def last():
+    try:
+        executor.submit(id, None)
+    except RuntimeError as error:
+        print(error)
+atexit.register(last)
+def say():
+    time.sleep(0.2)
+    print("said")
+executor = axion.Executor(2)
+executor.submit(say)
+%s
+""" % ends)
+    done = subprocess.run([sys.executable, "-W", "error", program], capture_output=True, text=True, timeout=50)
+    assert (done.stdout, done.stderr) == ("said\ncannot schedule new futures after shutdown\n", "")

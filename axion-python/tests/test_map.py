@@ -69,3 +69,14 @@ def test_progress_is_shown_on_standard_error(engine, capsys, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "tqdm.auto", None)
     assert list(engine.map(helpers.double, range(5), progress=True)) == [0, 2, 4, 6, 8]
     assert "5 done" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("call, total", [
+    (lambda engine: engine.map(helpers.double, range(50), progress=True), "50/50"),
+    (lambda engine: engine.map(helpers.add, range(70), range(60), progress=True), "60/60"),
+    (lambda engine: engine.starmap(helpers.add, [(1, 2)] * 8, progress=True), "8/8"),
+    (lambda engine: engine.map(helpers.double, (n for n in range(9)), progress=True), "9it")])
+def test_progress_is_shown_by_tqdm_where_it_is(engine, capsys, call, total):
+    pytest.importorskip("tqdm")
+    list(call(engine))
+    assert total in capsys.readouterr().err

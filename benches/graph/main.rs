@@ -16,7 +16,7 @@ use std::time::Instant;
 use axion_actors::model::workflow::{
     Capacity, Fixed, MapOver, Needs, Reference, Step, StepState, WorkflowId, WorkflowSpec, WorkflowState,
 };
-use axion_actors::model::{Json, Outcome, PoolKind, Task, Tick};
+use axion_actors::model::{Json, Limits, Outcome, PoolKind, Priority, Task, Tick};
 use axion_actors::policy::graph::{Action, Graph, Known, Outside, Place};
 use axion_actors::policy::resources::Gate;
 use bytes::Bytes;
@@ -146,7 +146,8 @@ fn gate() {
         let begun = Instant::now();
         for n in 0..u32::try_from(count).expect("small") {
             let needs = Needs { slots: 1 + n % 3, cpu: percent(n % 20), memory: None };
-            gate.wait(n, PoolKind::Cpu, &needs, None, None).expect("can be met");
+            let limits = Limits { needs, ..Limits::default() };
+            gate.wait(n, PoolKind::Cpu, Priority::default(), &limits).expect("can be met");
         }
         let (mut running, mut done) = (VecDeque::new(), 0);
         loop {

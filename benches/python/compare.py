@@ -9,6 +9,7 @@ import concurrent.futures
 import multiprocessing
 import os
 import statistics
+import subprocess
 import sys
 import time
 
@@ -34,6 +35,12 @@ def round_trip(submit, count=500):
         submit(nothing).result()
         took.append(time.perf_counter() - begun)
     return statistics.median(took) * 1e6
+
+
+def import_time():
+    """Of the package, in a fresh process, in milliseconds."""
+    source = "import time; begun = time.perf_counter(); import axion; print(time.perf_counter() - begun)"
+    return float(subprocess.run([sys.executable, "-c", source], capture_output=True, check=True).stdout) * 1e3
 
 
 def seconds(call):
@@ -85,6 +92,7 @@ def main():
     list(executor.map(nothing, range(10)))
     numpy = _numpy()
     for _ in range(rounds):
+        note("import, ms", "axion", import_time())
         note("submit one by one, /s", "axion engine", one_by_one(engine.submit, 20_000))
         note("submit one by one, /s", "axion executor", one_by_one(executor.submit, 20_000))
         note("submit one by one, /s", "ProcessPoolExecutor", one_by_one(standard.submit, 5_000))

@@ -1,6 +1,6 @@
 """A dask graph in Axion's workers: pip install dask, then run this."""
 
-import dask
+from dask.delayed import delayed
 
 import axion
 
@@ -10,5 +10,5 @@ def square(n):
 
 
 with axion.Executor(2) as executor:
-    total = dask.delayed(sum)([dask.delayed(square)(n) for n in range(10)])
+    total = delayed(sum)([delayed(square)(n) for n in range(10)])
     print(total.compute(scheduler=executor))

@@ -29,7 +29,7 @@ pub(crate) struct Placement {
 impl Placement {
     pub(crate) fn new(kind: PoolKind, slots: usize) -> Self {
         let table = TaskTable::new(Timestamp::UNIX_EPOCH, Keep { count: 1, bytes: 1 << 20, each: 1 << 20, age: None });
-        let scheduler = Scheduler::new(table, [PoolRules::default(); 2]);
+        let scheduler = Scheduler::new(table, [PoolRules::default(); 2], axion_actors::model::Capacity::default());
         Self { scheduler, kind, slots }
     }
 

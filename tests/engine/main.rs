@@ -8,6 +8,7 @@ mod ends;
 mod faults;
 mod fitness;
 mod laws;
+mod limits;
 mod misbehaviour;
 mod scheduling;
 mod support;

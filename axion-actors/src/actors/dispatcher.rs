@@ -283,7 +283,7 @@ impl Dispatcher {
                 Action::Cancel { worker, seq } => self.order(worker, Order::Cancel(seq)),
                 Action::Kill { worker, seq, reason } => self.order(worker, Order::Kill(seq, reason)),
                 Action::Recycle { worker } => self.need(Need::Recycle(worker)),
-                Action::Call { pool } => self.need(Need::Worker(pool)),
+                Action::Call { pool, workers } => self.need(Need::Workers(pool, workers)),
                 Action::Release { pool, workers } => self.need(Need::Fewer(pool, workers)),
                 Action::Retire { worker } => self.order(worker, Order::Retire),
                 Action::Finished { key, record } => self.deliver(key, &record),
@@ -541,12 +541,10 @@ impl Handler<PoolChanged> for Dispatcher {
     type Result = ();
 
     fn handle(&mut self, PoolChanged { pool, status }: PoolChanged, ctx: &mut Self::Context) {
-        // Whom a waiting task had called for may have been given up before it was there.
-        let is_emptied = status.target == 0 && status.most > 0;
+        let (target, most) = (status.target, status.most);
         self.pools[pool.index()] = status;
-        if is_emptied {
-            self.decide(ctx, |scheduler, now| scheduler.emptied(pool, now));
-        }
+        // Whom a waiting task had called for may have been given up before it was there.
+        self.decide(ctx, |scheduler, now| scheduler.resized(pool, target, most, now));
     }
 }
 

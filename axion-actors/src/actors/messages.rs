@@ -418,8 +418,8 @@ pub struct Retire;
 pub enum Need {
     /// Start a successor of this worker; it goes when that is ready.
     Recycle(WorkerRef),
-    /// Start a worker of this pool: a task waits and there is none.
-    Worker(PoolKind),
+    /// Have so many workers of this pool at least: a task waits that cannot run with fewer.
+    Workers(PoolKind, usize),
     /// Do not replace these workers of this pool: they go when they have finished what they run. Answers
     /// [`Shrink`], also if there are none.
     Fewer(PoolKind, Vec<WorkerRef>),

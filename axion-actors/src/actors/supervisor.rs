@@ -420,9 +420,9 @@ impl Handler<Need> for Supervisor {
                     self.start(worker.id, ctx);
                 }
             }
-            Need::Worker(kind) => {
+            Need::Workers(kind, count) => {
                 let pool = &mut self.pools[kind.index()];
-                pool.target = pool.target.max(1).min(pool.settings.most);
+                pool.target = pool.target.max(small(count)).min(pool.settings.most);
                 self.adjust(kind, ctx);
             }
             Need::Fewer(kind, workers) => {

@@ -19,8 +19,8 @@ use super::messages::{
     WorkflowOver, WorkflowRefusal, WorkflowRequest, WorkflowSubmission,
 };
 use crate::config::Config;
-use crate::model::workflow::{Capacity, Dependency, WorkflowId, WorkflowRecord, WorkflowSpec};
-use crate::model::{Clock, ErrorKind, EventKind, Outcome, PoolKind, Task, TaskError, TaskId, TaskRecord, Tick};
+use crate::model::workflow::{Dependency, WorkflowId, WorkflowRecord, WorkflowSpec};
+use crate::model::{Clock, ErrorKind, EventKind, Outcome, Task, TaskError, TaskId, TaskRecord, Tick};
 use crate::policy::graph::{Ended, Known};
 use crate::policy::task_table::Keep;
 use crate::policy::workflows::{Action, Kept, StepRef, Workflows};
@@ -50,7 +50,6 @@ pub struct WorkflowManager {
     most: usize,
     /// The engine is ending: what is in flight is cancelled, and nothing begins.
     closing: bool,
-    timer: Option<(Tick, SpawnHandle)>,
     _fatal: StopOnPanic,
 }
 
@@ -64,9 +63,6 @@ impl WorkflowManager {
         bus: EventBus,
         clock: Clock,
     ) -> Self {
-        let slots = |pool| Some(config.most_workers(pool).saturating_mul(config.slots(pool)));
-        let capacity =
-            Capacity { processes: slots(PoolKind::Cpu), threads: slots(PoolKind::Io), ..Capacity::default() };
         let keep = Keep {
             count: config.output_queue_size,
             bytes: config.output_queue_bytes,
@@ -74,7 +70,7 @@ impl WorkflowManager {
             age: config.result_ttl,
         };
         Self {
-            flows: Workflows::new(capacity),
+            flows: Workflows::new(config.capacity(crate::process::machine_memory())),
             dispatcher,
             admission,
             bus,
@@ -87,7 +83,6 @@ impl WorkflowManager {
             kept: Kept::new(keep),
             most: config.input_queue_size,
             closing: false,
-            timer: None,
             _fatal: StopOnPanic,
         }
     }
@@ -193,7 +188,6 @@ impl WorkflowManager {
             self.cancel(cancels);
         }
         self.feed(Vec::new(), ctx);
-        self.arm(ctx);
     }
 
     /// Ends steps: those that have no room yet are dropped, all of them in one pass.
@@ -278,24 +272,6 @@ impl WorkflowManager {
             manager.dropped = false;
             manager.feed(piece, ctx);
         }));
-    }
-
-    /// One timer, for the next start that a rate allows.
-    fn arm(&mut self, ctx: &mut Context<Self>) {
-        let Some(next) = self.flows.next_tick() else { return };
-        match self.timer {
-            Some((due, _)) if due <= next => return,
-            Some((_, running)) => {
-                ctx.cancel_future(running);
-            }
-            None => {}
-        }
-        let timer = ctx.run_later(next.since(self.clock.now()), |manager, ctx| {
-            manager.timer = None;
-            manager.flows.tick(manager.clock.now());
-            manager.carry_out(ctx);
-        });
-        self.timer = Some((next, timer));
     }
 
     fn look(&mut self, id: WorkflowId) -> Result<Arc<WorkflowRecord>, WorkflowGone> {

@@ -22,7 +22,7 @@ pub use text::{parse_size, parse_time, size_text, time_text};
 pub use value::{Given, Kind, Value, Wrong, can_be_variable};
 use value::{LONGEST, names};
 
-use crate::model::PoolKind;
+use crate::model::{Capacity, Fixed, Memory, PoolKind};
 
 /// The workers a pool may have at most; a larger number is a slip of the keyboard.
 const MOST_WORKERS: u32 = 4096;
@@ -171,6 +171,12 @@ settings! {
     /// Tasks are refused while more of the machine's (or the container's) memory is in use, in percent;
     /// "none": however much is.
     max_memory_percent: Option<f64> = None, Kind::Percent, or "none";
+    /// What the tasks that run at one time may need together of the machine's processors, as their needs
+    /// estimate it, in percent; "none": any amount.
+    max_estimated_cpu_percent: Option<f64> = Some(100.0), Kind::Percent, or "none";
+    /// What the tasks that run at one time may need together of the machine's (or the container's) memory,
+    /// as their needs estimate it, in percent; "none": any amount.
+    max_estimated_memory_percent: Option<f64> = Some(100.0), Kind::Percent, or "none";
     /// Whether processor use and memory are measured, once a second.
     enable_metrics: bool = true, Kind::Flag;
     /// How often the memory of a worker that works is looked at, if it has a limit.
@@ -290,6 +296,20 @@ impl Config {
             PoolKind::Io => (self.io_bound_max, processors.saturating_mul(3).min(24)),
         };
         given.unwrap_or_else(|| automatic.max(self.workers(pool)))
+    }
+
+    /// How much there is for the tasks that run at one time, on a machine (or in a container) with so many
+    /// bytes of memory.
+    #[must_use]
+    pub fn capacity(&self, machine_memory: Option<u64>) -> Capacity {
+        let slots = |pool| Some(self.most_workers(pool).saturating_mul(self.slots(pool)));
+        Capacity {
+            processes: slots(PoolKind::Cpu),
+            threads: slots(PoolKind::Io),
+            cpu: self.max_estimated_cpu_percent.and_then(Fixed::new),
+            memory: self.max_estimated_memory_percent.and_then(Fixed::new).map(Memory::Percent),
+            machine_memory,
+        }
     }
 
     /// Workers of a pool that are always there.

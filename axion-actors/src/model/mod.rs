@@ -2,6 +2,7 @@
 
 mod event;
 mod ids;
+mod limits;
 mod outcome;
 mod postmortem;
 mod record;
@@ -15,6 +16,7 @@ pub mod workflow;
 
 pub use event::{Event, EventKind, LogLevel, Stream, WorkerDownReason};
 pub use ids::{Attempt, Generation, PoolKind, Seq, TaskId, WorkerId, WorkerRef};
+pub use limits::{Capacity, Concurrency, Fixed, Limits, Memory, Needs, Rate, RateError, Shortfall};
 pub use outcome::{Cause, Data, ErrorKind, Json, JsonError, Outcome, Pickle, TaskError};
 pub use postmortem::{EndedBy, KillReason, PostMortem, ProcessExit, Usage};
 pub use record::{AttemptRecord, CapturedOutput, OutputPart, TaskRecord, Timings};

@@ -12,6 +12,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::ids::{PoolKind, TaskId};
+use super::limits::{Concurrency, Limits, Needs, Rate};
 use super::retry::RetryPolicy;
 use super::work::{Function, Work};
 
@@ -146,6 +147,8 @@ pub struct TaskOptions {
     pub not_before: Option<NotBefore>,
     /// While a task with this key is live, another one with it is not accepted beside it.
     pub unique: Option<Arc<str>>,
+    /// What it uses while it runs, and what it shares with others; `None`: one slot of its pool, as every task.
+    pub limits: Option<Arc<Limits>>,
 }
 
 impl Default for TaskOptions {
@@ -159,6 +162,7 @@ impl Default for TaskOptions {
             priority: Priority::default(),
             not_before: None,
             unique: None,
+            limits: None,
         }
     }
 }
@@ -309,6 +313,28 @@ impl Task {
         Ok(self)
     }
 
+    /// Says what the task uses while it runs. It starts when there is so much of everything, and is refused if
+    /// there never can be: slots of its pool, and shares of the machine, as estimated by whoever wrote it.
+    #[must_use]
+    pub fn needs(mut self, needs: Needs) -> Self {
+        self.limits_mut().needs = needs;
+        self
+    }
+
+    /// Limits how many tasks run at one time with the same key, in both pools and in workflows.
+    #[must_use]
+    pub fn concurrency(mut self, limit: Concurrency) -> Self {
+        self.limits_mut().concurrency = Some(limit);
+        self
+    }
+
+    /// Limits how many tasks start in a time with the same key. Every attempt is a start.
+    #[must_use]
+    pub fn rate(mut self, limit: Rate) -> Self {
+        self.limits_mut().rate = Some(limit);
+        self
+    }
+
     /// The same task under another id and with other parameters, which must be JSON text: one
     /// instance of a step.
     pub(crate) fn instance(&self, id: TaskId, params: Bytes) -> Self {
@@ -323,6 +349,16 @@ impl Task {
 
     fn options_mut(&mut self) -> &mut TaskOptions {
         Arc::make_mut(self.options.get_or_insert_default())
+    }
+
+    fn limits_mut(&mut self) -> &mut Limits {
+        Arc::make_mut(self.options_mut().limits.get_or_insert_default())
+    }
+
+    /// What holds it back beyond the one slot that every task takes.
+    #[must_use]
+    pub fn limits(&self) -> Option<&Limits> {
+        self.options.as_ref()?.limits.as_deref()
     }
 
     /// What it asks for.

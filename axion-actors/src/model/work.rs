@@ -154,6 +154,16 @@ impl WorkName {
     }
 }
 
+impl fmt::Display for WorkName {
+    /// As it is serialized.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Script(path) => path.as_path().display().fmt(f),
+            Self::Function(name) => name.fmt(f),
+        }
+    }
+}
+
 impl Serialize for WorkName {
     /// The script's path, or the function's name.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,12 +1,11 @@
 //! Workflows as data: steps, what they wait for, what they need, and how they may end.
 //!
 //! A workflow is a graph of tasks. A [`Step`] is a task with its place in that graph; what a step
-//! does when its dependencies end, and what it may use while it runs, are its [`Rules`]. How a graph
+//! does when its dependencies end is said by its [`Rules`]; what it may use while it runs, its task says. How a graph
 //! is checked and walked is the business of `policy/graph`.
 
 mod build;
 mod condition;
-mod needs;
 mod path;
 mod record;
 mod template;
@@ -19,13 +18,13 @@ use uuid::Uuid;
 
 pub use self::build::WorkflowBuilder;
 pub use self::condition::{Condition, Op, Test};
-pub use self::needs::{Capacity, Concurrency, Fixed, Memory, Needs, Rate, Shortfall};
 pub use self::path::{JsonPath, PathError, Segment};
 pub use self::record::{
     Blame, Causes, Counts, CriticalPath, Instances, StepError, StepRecord, StepState, WorkflowRecord, WorkflowState,
 };
 pub use self::template::{Piece, Reference, Template, TemplateError, TemplateWriter};
 use super::ids::TaskId;
+pub use super::limits::{Capacity, Concurrency, Fixed, Memory, Needs, Rate, Shortfall};
 use super::task::Task;
 
 /// A workflow's identity: a UUID of version 7, made by whoever submits it.
@@ -218,12 +217,6 @@ pub struct Rules {
     pub params: Option<Arc<Template>>,
     /// Whether its result may name further steps to add below it.
     pub dynamic: bool,
-    /// What it uses while it runs.
-    pub needs: Needs,
-    /// At most so many at one time with the same key.
-    pub concurrency: Option<Concurrency>,
-    /// At most so many starts in a time with the same key.
-    pub rate: Option<Rate>,
     /// Whether the record keeps its result.
     pub keep_result: bool,
 }
@@ -236,9 +229,6 @@ impl Default for Rules {
             map_over: None,
             params: None,
             dynamic: false,
-            needs: Needs::default(),
-            concurrency: None,
-            rate: None,
             keep_result: true,
         }
     }
@@ -316,24 +306,24 @@ impl Step {
         self
     }
 
-    /// Sets what it uses while it runs.
+    /// Sets what its task uses while it runs.
     #[must_use]
     pub fn needs(mut self, needs: Needs) -> Self {
-        self.rules_mut().needs = needs;
+        self.task = self.task.needs(needs);
         self
     }
 
-    /// Limits how many run at one time with the same key.
+    /// Limits how many tasks run at one time with the same key.
     #[must_use]
     pub fn concurrency(mut self, limit: Concurrency) -> Self {
-        self.rules_mut().concurrency = Some(limit);
+        self.task = self.task.concurrency(limit);
         self
     }
 
-    /// Limits how many start in a time with the same key.
+    /// Limits how many tasks start in a time with the same key.
     #[must_use]
     pub fn rate(mut self, limit: Rate) -> Self {
-        self.rules_mut().rate = Some(limit);
+        self.task = self.task.rate(limit);
         self
     }
 

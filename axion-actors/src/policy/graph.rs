@@ -82,6 +82,8 @@ pub struct Graph {
     submitted: Tick,
     finished: Tick,
     actions: Vec<Action>,
+    /// Whether changes of its steps are told.
+    watched: bool,
 }
 
 impl Graph {
@@ -121,6 +123,7 @@ impl Graph {
             submitted: now,
             finished: NEVER,
             actions: Vec::new(),
+            watched: true,
         };
         let plan = graph.planner(None, outside).plan(spec.steps)?;
         graph.take_over(plan, now);
@@ -343,6 +346,11 @@ impl Graph {
         std::mem::take(&mut self.actions)
     }
 
+    /// Whether changes of its steps are told from now on.
+    pub(super) fn watch(&mut self, watched: bool) {
+        self.watched = watched;
+    }
+
     /// The same, for a list that has been worked off, whose memory is used again.
     pub(super) fn swap_actions(&mut self, empty: &mut Vec<Action>) {
         std::mem::swap(&mut self.actions, empty);
@@ -369,7 +377,9 @@ impl Graph {
         if node.is_step() {
             self.counts.0[before as usize] -= 1;
             self.counts.0[state as usize] += 1;
-            self.actions.push(Action::Changed { step: u32::try_from(at).unwrap_or(u32::MAX), state });
+            if self.watched {
+                self.actions.push(Action::Changed { step: u32::try_from(at).unwrap_or(u32::MAX), state });
+            }
         }
     }
 

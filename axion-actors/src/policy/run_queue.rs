@@ -79,7 +79,7 @@ impl RunQueue {
     }
 
     /// Takes all of them, the next one first.
-    pub fn drain(&mut self) -> impl Iterator<Item = TaskKey> {
+    pub fn drain(&mut self) -> impl Iterator<Item = TaskKey> + use<> {
         std::mem::take(self).levels.into_iter().flatten()
     }
 }

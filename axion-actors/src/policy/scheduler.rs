@@ -16,25 +16,32 @@
 //! sent, so those in its first slots are the ones that run. When an attempt must be killed, its
 //! worker goes with it; who shared the worker runs again, uncounted. When a worker dies by itself,
 //! all who ran in it are suspects: each runs again alone, so that the guilty one convicts itself.
+//!
+//! Tasks with limits come to one gate for the whole engine when they are the next of their pool and a
+//! worker has room ([`resources`](super::resources)). They are not sent ahead: what is in use, is in use
+//! by something that runs. A task that needs several slots waits until so many are free at one time; the
+//! tasks behind it may overtake it [`PATIENCE`](super::resources::PATIENCE) times.
 
 mod ends;
+mod limits;
 mod pool;
 mod protocol;
 
 use std::time::Duration;
 
 use self::ends::{Bereft, cancelled};
+use self::limits::Limiter;
 pub use self::pool::{AHEAD, STALL};
-use self::pool::{Due, InFlight, Lane, Member, Pool, UNKNOWN, dispatch};
+use self::pool::{Due, First, InFlight, Lane, Member, Pool, UNKNOWN, dispatch};
 pub use self::protocol::{
     Action, CancelAnswer, Capacity, Departure, PoolRules, Report, RunTask, TimeLimits, WorkerView,
 };
 use super::durations::Durations;
-use super::run_queue::RunQueue;
 use super::task_table::{End, Found, Known, State, TaskKey, TaskTable};
 use super::timers::Timers;
 use crate::model::{
-    ErrorKind, KillReason, NotBefore, Outcome, PoolKind, Seq, Task, TaskError, TaskId, Tick, WorkKey, WorkerRef,
+    self, ErrorKind, KillReason, Limits, NotBefore, Outcome, PoolKind, Seq, Shortfall, Task, TaskError, TaskId, Tick,
+    WorkKey, WorkerRef,
 };
 
 /// The decisions of the Dispatcher.
@@ -45,20 +52,26 @@ pub struct Scheduler {
     durations: Durations,
     timers: Timers<Due>,
     actions: Vec<Action>,
+    limiter: Limiter,
+    /// Pools in which something may be placed that could not before.
+    woken: [bool; 2],
     /// The engine is ending, for this reason.
     closing: Option<TaskError>,
 }
 
 impl Scheduler {
-    /// A scheduler without workers, with the rules of each pool.
+    /// A scheduler without workers, with the rules of each pool, in an engine that has so much for what runs at
+    /// one time.
     #[must_use]
-    pub fn new(table: TaskTable, rules: [PoolRules; 2]) -> Self {
+    pub fn new(table: TaskTable, rules: [PoolRules; 2], capacity: model::Capacity) -> Self {
         Self {
             table,
             pools: PoolKind::ALL.map(|kind| Pool::new(kind, rules[kind.index()])),
             durations: Durations::default(),
             timers: Timers::default(),
             actions: Vec::new(),
+            limiter: Limiter::new(capacity),
+            woken: [false; 2],
             closing: None,
         }
     }
@@ -90,12 +103,14 @@ impl Scheduler {
     /// # Errors
     /// If its id is known already, or its unique key is taken.
     pub fn submit(&mut self, task: Task, now: Tick) -> Result<TaskKey, Known> {
-        let pool = task.pool();
+        let (pool, shortfall) = (task.pool(), self.limiter.shortfall(&task));
         let key = self.table.accept(task, now)?;
         if let Some(error) = self.closing.clone() {
             self.finish(key, None, End::without_run(Outcome::Cancelled(Box::new(error))), now);
         } else if let Some(error) = self.pools[pool.index()].unavailable.clone() {
             self.finish(key, None, End::without_run(Outcome::Failed(Box::new(error))), now);
+        } else if let Some(shortfall) = shortfall {
+            self.finish(key, None, End::without_run(impossible(shortfall)), now);
         } else {
             if !self.hold_back(key, now) {
                 self.enqueue(key);
@@ -143,7 +158,7 @@ impl Scheduler {
             Some(State::Queued) => {}
             Some(State::Sent { .. }) | None => return,
         }
-        let pool = self.table.task(key).map(Task::pool);
+        let pool = self.pool_of(key);
         let limit = self.table.task(key).and_then(|task| task.options().ttl).unwrap_or_default();
         let words = format!("it had not started {limit:?} after its submission");
         let error = Box::new(TaskError::new(ErrorKind::Expired, words));
@@ -154,7 +169,7 @@ impl Scheduler {
     /// A worker takes tasks from now on.
     pub fn joined(&mut self, worker: WorkerRef, capacity: Capacity, now: Tick) {
         let pool = &mut self.pools[worker.id.pool.index()];
-        (pool.unavailable, pool.called) = (None, false);
+        (pool.unavailable, pool.called) = (None, 0);
         // A predecessor that is still here has been recycled: it finishes what it has.
         if let Some(predecessor) = pool.members.insert(Member::new(worker, capacity, now)) {
             self.let_leave(predecessor);
@@ -182,14 +197,22 @@ impl Scheduler {
             self.let_leave(member);
         }
         self.actions.push(Action::Release { pool: kind, workers });
+        // Who needs more than are left has to say so again (L1).
+        self.pools[kind.index()].called = 0;
         self.place(kind, now);
     }
 
-    /// The pool is to have no worker, and none is on its way any more: who waits, or comes, has to call for
-    /// one, and whether that can be started shows anew (L1).
-    pub fn emptied(&mut self, kind: PoolKind, now: Tick) {
+    /// The pool is to have so many workers of `most`, those on their way included. If that is less than a waiting
+    /// task has called for, it has to call again; if it is none, whether one can be started shows anew (L1).
+    pub fn resized(&mut self, kind: PoolKind, target: usize, most: usize, now: Tick) {
         let pool = &mut self.pools[kind.index()];
-        (pool.unavailable, pool.called) = (None, false);
+        if most == 0 || target >= pool.called.min(most).max(1) {
+            return;
+        }
+        pool.called = 0;
+        if target == 0 {
+            pool.unavailable = None;
+        }
         self.place(kind, now);
     }
 
@@ -332,9 +355,10 @@ impl Scheduler {
                 if let Some(State::Waiting { timer }) = state {
                     self.timers.stop(timer);
                 }
-                let pool = self.table.task(key).map(Task::pool);
+                let pool = self.pool_of(key);
                 self.finish(key, None, End::without_run(Outcome::Cancelled(Box::new(cancelled()))), now);
                 self.sweep(pool);
+                self.go_on(now);
                 CancelAnswer::Removed
             }
         }
@@ -353,21 +377,21 @@ impl Scheduler {
 
     /// No worker of a pool can be started: its tasks fail with the reason, until one joins.
     pub fn unavailable(&mut self, kind: PoolKind, error: TaskError, now: Tick) {
-        let pool = &mut self.pools[kind.index()];
-        let waiting: Vec<TaskKey> = std::mem::take(&mut pool.suspects).into_iter().chain(pool.queue.drain()).collect();
-        for key in waiting {
+        let waiting = self.pools[kind.index()].drain();
+        for key in waiting.into_iter().chain(self.limiter.turn_away(kind)) {
             if self.table.task(key).is_some() {
                 self.finish(key, None, End::without_run(Outcome::Failed(Box::new(error.clone()))), now);
             }
         }
         self.pools[kind.index()].unavailable = Some(error);
+        self.go_on(now);
     }
 
     /// Ends every live task as cancelled, and every one that still comes.
     pub fn cancel_all(&mut self, error: &TaskError, now: Tick) {
-        for pool in &mut self.pools {
-            pool.queue = RunQueue::default();
-            pool.suspects.clear();
+        for kind in PoolKind::ALL {
+            self.pools[kind.index()].drain();
+            self.limiter.turn_away(kind);
         }
         self.timers = Timers::default();
         self.closing = Some(error.clone());
@@ -394,6 +418,7 @@ impl Scheduler {
                 self.actions.push(Action::Revoke { worker, seqs });
             }
         }
+        self.go_on(now);
     }
 
     /// When [`tick`](Self::tick) has something to do next; `None` while nothing is limited, retried,
@@ -401,48 +426,193 @@ impl Scheduler {
     #[must_use]
     pub fn next_tick(&self) -> Option<Tick> {
         let stalls = self.pools.iter().filter_map(|pool| pool.members.next_stall());
-        stalls.chain(self.timers.next()).chain(self.table.next_expiry()).min()
+        stalls.chain(self.timers.next()).chain(self.table.next_expiry()).chain(self.limiter.next()).min()
     }
 
     /// Sends what waits in a pool's queue to the workers that have room.
     pub fn place(&mut self, kind: PoolKind, now: Tick) {
-        if self.pools[kind.index()].is_finishing() {
-            return;
+        self.woken[kind.index()] = true;
+        self.go_on(now);
+    }
+
+    /// Sends what may go on since something was given back or taken away.
+    fn go_on(&mut self, now: Tick) {
+        loop {
+            if self.limiter.is_due(now) {
+                self.open_gate(now);
+            }
+            let Some(kind) = PoolKind::ALL.into_iter().find(|kind| self.woken[kind.index()]) else { return };
+            self.woken[kind.index()] = false;
+            if !self.pools[kind.index()].is_finishing() {
+                self.place_in(kind, now);
+            }
         }
-        self.place_suspects(kind, now);
-        let Pool { queue, members, rules, .. } = &mut self.pools[kind.index()];
-        while let Some(key) = queue.front() {
-            let Some(task) = self.table.task(key) else {
-                queue.pop_front();
-                continue;
-            };
-            let (bytes, work) = (task.weight(), task.work().key());
-            // A coroutine takes nothing of the work that may be sent ahead of others.
-            let (lane, estimate) = if kind == PoolKind::Io && self.durations.is_coroutine(work) {
-                (Lane::Coroutine, 0)
-            } else {
-                (Lane::Slot, self.durations.estimate(work).unwrap_or(UNKNOWN).min(UNKNOWN))
-            };
-            let Some(index) = members.choose(lane, estimate, bytes, now) else { break };
-            queue.pop_front();
-            members.send(index, |member| {
-                dispatch(&mut self.table, &mut self.timers, member, key, (lane, estimate), rules.limits, now);
-            });
+    }
+
+    fn place_in(&mut self, kind: PoolKind, now: Tick) {
+        if self.place_suspects(kind, now) {
+            self.place_large(kind, now);
+            if self.place_cleared(kind, now) {
+                self.place_queue(kind, now);
+            }
         }
         self.share_out(kind, now);
         self.post(kind);
     }
 
-    /// A worker that has nothing to do gets some of what was sent to others; a pool without workers asks
-    /// for one.
+    fn place_queue(&mut self, kind: PoolKind, now: Tick) {
+        loop {
+            let Pool { queue, members, rules, large, .. } = &mut self.pools[kind.index()];
+            let Some(key) = queue.front() else { return };
+            let Some(task) = self.table.task(key) else {
+                queue.pop_front();
+                continue;
+            };
+            if task.limits().is_some() {
+                if self.bring_in(kind, key, now) {
+                    continue;
+                }
+                return;
+            }
+            let (lane, estimate) = lane_of(&self.durations, task);
+            if let Some(first) = &mut large.first
+                && !first.lets_pass(task.options().priority)
+            {
+                return;
+            }
+            let Some(index) = members.choose(lane, estimate, task.weight(), now) else { return };
+            if let Some(first) = &mut large.first {
+                first.is_overtaken_by(task.options().priority);
+            }
+            queue.pop_front();
+            members.send(index, |member| {
+                dispatch(&mut self.table, &mut self.timers, member, key, (lane, estimate), rules.limits, now);
+            });
+        }
+    }
+
+    /// The next of a pool's queue has limits: it goes to where it waits for them. False if nothing starts in
+    /// the pool as yet.
+    fn bring_in(&mut self, kind: PoolKind, key: TaskKey, now: Tick) -> bool {
+        let pool = &mut self.pools[kind.index()];
+        let Some((task, limits)) = self.table.task(key).and_then(|task| Some((task, task.limits()?))) else {
+            return true;
+        };
+        let (priority, slots) = (task.options().priority, limits.needs.slots);
+        // Late binding: there is nothing to ask for before there is room.
+        let has_free = pool.members.has_free(lane_of(&self.durations, task).0);
+        if !has_free || pool.large.first.is_some_and(|first| !first.lets_pass(priority)) {
+            return false;
+        }
+        pool.queue.pop_front();
+        if limits.is_shared() {
+            self.enter_gate(key, now);
+        } else if slots > 1 {
+            pool.large.queue.push_back(priority, key);
+        } else {
+            pool.cleared.push_back(key);
+        }
+        self.place_large(kind, now);
+        self.place_cleared(kind, now)
+    }
+
+    fn enter_gate(&mut self, key: TaskKey, now: Tick) {
+        let entered = self.table.task(key).map(|task| self.limiter.enter(key, task));
+        if let Some(Err(shortfall)) = entered {
+            self.finish(key, None, End::without_run(impossible(shortfall)), now);
+        }
+        self.open_gate(now);
+    }
+
+    /// Lets through what its limits allow.
+    fn open_gate(&mut self, now: Tick) {
+        for key in self.limiter.open(&self.table, now) {
+            let Some(task) = self.table.task(key) else { continue };
+            let pool = &mut self.pools[task.pool().index()];
+            self.woken[task.pool().index()] = true;
+            if self.table.lot(key).alone {
+                pool.suspects.push_front(key);
+            } else if slots_of(task) > 1 {
+                pool.large.queue.push_back(task.options().priority, key);
+            } else {
+                pool.cleared.push_back(key);
+            }
+        }
+    }
+
+    /// Sends what its limits have let through. It holds its part of them, so nothing goes before it; false if
+    /// there is no room for it.
+    fn place_cleared(&mut self, kind: PoolKind, now: Tick) -> bool {
+        let Pool { cleared, members, rules, large, .. } = &mut self.pools[kind.index()];
+        while let Some(&key) = cleared.front() {
+            let Some(task) = self.table.task(key) else {
+                cleared.pop_front();
+                continue;
+            };
+            let (lane, estimate) = lane_of(&self.durations, task);
+            let priority = task.options().priority;
+            if large.first.is_some_and(|first| !first.lets_pass(priority)) {
+                return false;
+            }
+            // To a free place, not ahead.
+            let Some(index) = members.choose(lane, UNKNOWN, task.weight(), now) else { return false };
+            if let Some(first) = &mut large.first {
+                first.is_overtaken_by(priority);
+            }
+            cleared.pop_front();
+            members.send(index, |member| {
+                dispatch(&mut self.table, &mut self.timers, member, key, (lane, estimate), rules.limits, now);
+            });
+        }
+        true
+    }
+
+    /// Sends the first of the tasks that need several slots, if so many are free at this moment.
+    fn place_large(&mut self, kind: PoolKind, now: Tick) {
+        loop {
+            let Pool { members, rules, large, .. } = &mut self.pools[kind.index()];
+            let Some(key) = large.queue.front() else {
+                large.first = None;
+                return;
+            };
+            let Some(task) = self.table.task(key) else {
+                large.queue.pop_front();
+                continue;
+            };
+            let slots = slots_of(task);
+            if large.first.is_none_or(|first| first.key != key) {
+                large.first = Some(First { key, priority: task.options().priority, slots, overtaken: 0 });
+            }
+            let Some((home, claims)) = members.reserve(slots, false) else { return };
+            let (lane, estimate) = lane_of(&self.durations, task);
+            large.queue.pop_front();
+            large.first = None;
+            members.send(home, |member| {
+                dispatch(&mut self.table, &mut self.timers, member, key, (lane, estimate), rules.limits, now);
+            });
+            members.claim(&claims);
+            self.limiter.claimed(key, kind, claims);
+        }
+    }
+
+    /// A worker that has nothing to do gets some of what was sent to others; a pool with too few workers for
+    /// what waits asks for more.
     fn share_out(&mut self, kind: PoolKind, now: Tick) {
-        let Pool { queue, suspects, members, called, .. } = &mut self.pools[kind.index()];
-        if queue.is_empty() && suspects.is_empty() {
-            if let Some((worker, seqs)) = members.steal(now) {
+        let pool = &mut self.pools[kind.index()];
+        if pool.is_idle() {
+            if let Some((worker, seqs)) = pool.members.steal(now) {
                 self.actions.push(Action::Revoke { worker, seqs });
             }
-        } else if members.len() == 0 && !std::mem::replace(called, true) {
-            self.actions.push(Action::Call { pool: kind });
+            return;
+        }
+        let alone = pool.suspects.front().and_then(|key| self.table.task(*key)).map(slots_of);
+        let slots = alone.into_iter().chain(pool.large.first.map(|first| first.slots)).max().unwrap_or(1);
+        // How many slots a worker has is known when there is one.
+        let workers = slots.div_ceil(pool.members.slots_each().max(1));
+        let workers = if pool.members.len() == 0 { 1 } else { workers };
+        if pool.members.len() < workers && pool.called < workers {
+            pool.called = workers;
+            self.actions.push(Action::Call { pool: kind, workers });
         }
     }
 
@@ -453,34 +623,79 @@ impl Scheduler {
     }
 
     /// A suspect waits for a worker that is empty, and one worker is kept from taking more until it
-    /// is: so suspects are not starved by the tasks behind them.
-    fn place_suspects(&mut self, kind: PoolKind, now: Tick) {
-        let Pool { suspects, members, rules, .. } = &mut self.pools[kind.index()];
-        while let Some(&key) = suspects.front() {
-            if self.table.task(key).is_none() {
+    /// is: so suspects are not starved by the tasks behind them. False if nothing else may start in the pool.
+    fn place_suspects(&mut self, kind: PoolKind, now: Tick) -> bool {
+        loop {
+            let Pool { suspects, members, rules, .. } = &mut self.pools[kind.index()];
+            let Some(&key) = suspects.front() else {
+                members.release_kept();
+                return true;
+            };
+            let Some(task) = self.table.task(key) else {
                 suspects.pop_front();
                 continue;
-            }
-            if let Some(index) = members.first_empty() {
+            };
+            if task.limits().is_some_and(Limits::is_shared) && !self.limiter.has_ticket(key) {
                 suspects.pop_front();
-                members.send_alone(index, |member| {
-                    dispatch(&mut self.table, &mut self.timers, member, key, (Lane::Slot, UNKNOWN), rules.limits, now);
-                });
-            } else {
-                members.keep_one_free();
-                return;
+                self.enter_gate(key, now);
+                continue;
+            }
+            let (home, claims) = match slots_of(task) {
+                1 => match members.first_empty() {
+                    Some(empty) => (empty, Vec::new()),
+                    None => {
+                        members.keep_one_free();
+                        return true;
+                    }
+                },
+                slots => {
+                    members.release_kept();
+                    match members.reserve(slots, true) {
+                        Some(reserved) => reserved,
+                        // What runs ends, and nothing else starts: so there will be room.
+                        None => return false,
+                    }
+                }
+            };
+            suspects.pop_front();
+            members.send_alone(home, |member| {
+                dispatch(&mut self.table, &mut self.timers, member, key, (Lane::Slot, UNKNOWN), rules.limits, now);
+            });
+            if !claims.is_empty() {
+                members.claim(&claims);
+                self.limiter.claimed(key, kind, claims);
             }
         }
-        members.release_kept();
     }
 
-    /// Drops the keys of cancelled tasks from a queue when they are most of it (L9).
+    fn pool_of(&self, key: TaskKey) -> Option<PoolKind> {
+        self.table.task(key).map(Task::pool)
+    }
+
+    /// Drops the keys of cancelled tasks from a queue when they are most of it (L9), and looks again at a pool
+    /// in which others may have waited for one of them.
     fn sweep(&mut self, kind: Option<PoolKind>) {
-        let Some(pool) = kind.map(|kind| &mut self.pools[kind.index()]) else { return };
-        if pool.queue.len() + pool.suspects.len() > 2 * self.table.waiting().0 + 64 {
+        let Some(kind) = kind else { return };
+        let pool = &mut self.pools[kind.index()];
+        if pool.keys() > 2 * self.table.waiting().0 + 64 {
             let table = &self.table;
-            pool.queue.retain(|key| table.task(key).is_some());
-            pool.suspects.retain(|key| table.task(*key).is_some());
+            pool.retain(|key| table.task(key).is_some());
+        }
+        let first = pool.large.first.map(|first| first.key);
+        self.woken[kind.index()] |= first.is_some_and(|key| self.table.task(key).is_none());
+    }
+
+    /// How many of a pool's queued tasks no worker would let start sooner: their limits hold them back.
+    #[must_use]
+    pub fn held_by_limits(&self, kind: PoolKind) -> usize {
+        self.limiter.waiting(kind)
+    }
+
+    /// An attempt of a task is over: what it held of its limits is there for others.
+    fn release(&mut self, key: TaskKey) {
+        if let Some((kind, claims)) = self.limiter.release(key) {
+            self.pools[kind.index()].members.unclaim(&claims);
+            self.woken[kind.index()] = true;
         }
     }
 
@@ -489,6 +704,7 @@ impl Scheduler {
             self.timers.stop(timer);
         }
         if let Some(record) = self.table.finish(key, by, end, now) {
+            self.release(key);
             self.actions.push(Action::Finished { key, record });
         }
     }
@@ -504,6 +720,27 @@ impl Scheduler {
         sent.sort_unstable_by_key(|(_, seq)| *seq);
         sent
     }
+}
+
+/// How a task runs, and how many nanoseconds it is expected to take.
+fn lane_of(durations: &Durations, task: &Task) -> (Lane, u64) {
+    let work = task.work().key();
+    // A coroutine takes nothing of the work that may be sent ahead of others. One that needs several slots is
+    // counted in one of them.
+    if task.pool() == PoolKind::Io && durations.is_coroutine(work) && slots_of(task) == 1 {
+        (Lane::Coroutine, 0)
+    } else {
+        (Lane::Slot, durations.estimate(work).unwrap_or(UNKNOWN).min(UNKNOWN))
+    }
+}
+
+fn slots_of(task: &Task) -> usize {
+    task.limits().map_or(1, |limits| limits.needs.slots.max(1) as usize)
+}
+
+/// What becomes of a task that was not looked at before it was submitted.
+fn impossible(shortfall: Shortfall) -> Outcome {
+    Outcome::Cancelled(Box::new(TaskError::new(ErrorKind::Cancelled, format!("it can never run: {shortfall}"))))
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! All workflows in flight: the WorkflowManager without its mailbox.
 //!
 //! Each workflow is a [`Graph`]. What a graph wants to run passes the gate of its workflow, if that has
-//! limits, and then the engine's, if the step shares a key with others or needs more than a slot. What
-//! is through is submitted like any task.
+//! limits of its own, and is submitted like any task. What the engine allows of its slots, of the machine
+//! and by key holds for steps as for all tasks: the scheduler sees to that.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use rustc_hash::FxHashMap;
 use super::graph::{Action as GraphAction, Ended, Graph, GraphError, Known, Outside, Params, Place};
 use super::resources::{Gate, Ticket};
 use super::task_table::Keep;
-use crate::model::workflow::{Capacity, Needs, Rules, Step, StepState, WorkflowId, WorkflowRecord, WorkflowSpec};
-use crate::model::{ErrorKind, Outcome, PoolKind, Task, TaskError, TaskId, Tick};
+use crate::model::workflow::{Step, StepState, WorkflowId, WorkflowRecord, WorkflowSpec};
+use crate::model::{Capacity, ErrorKind, Limits, Outcome, Shortfall, Task, TaskError, TaskId, Tick};
 
 /// A step of a workflow, or one instance of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,30 +49,19 @@ pub enum Action {
     Finished(WorkflowId),
 }
 
-/// What waits at a gate.
-#[derive(Debug)]
-struct Waiting {
-    step: StepRef,
-    /// Its workflow's ticket, once it has that.
-    ticket: Option<Ticket>,
-}
-
-/// What a step uses that was submitted and has not ended: of its workflow's gate and of the engine's.
-type Tickets = [Option<Ticket>; 2];
-
 #[derive(Debug)]
 struct Flow {
     graph: Graph,
     /// If the workflow has limits of its own.
-    gate: Option<Gate<Waiting>>,
-    /// Of what has passed a gate; most steps meet none.
-    sent: FxHashMap<Place, Tickets>,
+    gate: Option<Gate<StepRef>>,
+    /// Of the steps that have passed it and have not ended.
+    tickets: FxHashMap<Place, Ticket>,
 }
 
 impl Flow {
-    /// Whether a step has been submitted, of those that are to run: none of them waits but at a gate.
+    /// Whether a step that is to run has been submitted: if not, it waits at the gate.
     fn is_sent(&self, place: Place) -> bool {
-        self.sent.contains_key(&place) || (self.gate.is_none() && special(&self.graph, place).is_none())
+        self.gate.is_none() || self.tickets.contains_key(&place)
     }
 }
 
@@ -80,8 +69,6 @@ impl Flow {
 #[derive(Debug)]
 pub struct Workflows {
     flows: FxHashMap<WorkflowId, Flow>,
-    /// For steps that share a key or need more than one slot.
-    gate: Gate<Waiting>,
     capacity: Capacity,
     actions: Vec<Action>,
     /// An empty list, kept for its memory.
@@ -94,14 +81,7 @@ impl Workflows {
     /// No workflows, in an engine that has so much for what runs at one time.
     #[must_use]
     pub fn new(capacity: Capacity) -> Self {
-        Self {
-            flows: FxHashMap::default(),
-            gate: Gate::new(capacity),
-            capacity,
-            actions: Vec::new(),
-            heard: Vec::new(),
-            watched: false,
-        }
+        Self { flows: FxHashMap::default(), capacity, actions: Vec::new(), heard: Vec::new(), watched: false }
     }
 
     /// Checks a workflow and begins it.
@@ -118,7 +98,7 @@ impl Workflows {
         let graph = Graph::check(id, spec, &Outside { known, capacity: &self.capacity }, now)?;
         let limited = *graph.capacity() != Capacity::default();
         let gate = limited.then(|| Gate::new(*graph.capacity()));
-        self.flows.insert(id, Flow { graph, gate, sent: FxHashMap::default() });
+        self.flows.insert(id, Flow { graph, gate, tickets: FxHashMap::default() });
         self.advance(id, now, |graph| graph.start(now));
         Ok(())
     }
@@ -201,16 +181,9 @@ impl Workflows {
     /// Gives back what a step used; false if it was not submitted.
     fn has_ended(&mut self, step: StepRef) -> bool {
         let Some(flow) = self.flows.get_mut(&step.workflow) else { return false };
-        if !flow.is_sent(step.place) {
-            return false;
-        }
-        let [own, shared] = flow.sent.remove(&step.place).unwrap_or_default();
-        if let (Some(gate), Some(ticket)) = (&mut flow.gate, own) {
-            gate.give_back(ticket);
-        }
-        if let Some(ticket) = shared {
-            self.gate.give_back(ticket);
-        }
+        let Some(gate) = &mut flow.gate else { return true };
+        let Some(ticket) = flow.tickets.remove(&step.place) else { return false };
+        gate.give_back(ticket);
         true
     }
 
@@ -234,17 +207,6 @@ impl Workflows {
         }
     }
 
-    /// Lets through what a rate has held up.
-    pub fn tick(&mut self, now: Tick) {
-        self.open(None, now);
-    }
-
-    /// When [`tick`](Self::tick) has something to do.
-    #[must_use]
-    pub fn next_tick(&self) -> Option<Tick> {
-        if self.gate.is_empty() { None } else { self.gate.next() }
-    }
-
     /// Takes what should happen, in order.
     pub fn take_actions(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.actions)
@@ -264,6 +226,7 @@ impl Workflows {
     /// Tells a graph of an event, and does what comes of it.
     fn advance(&mut self, id: WorkflowId, now: Tick, event: impl FnOnce(&mut Graph)) {
         let Some(flow) = self.flows.get_mut(&id) else { return };
+        flow.graph.watch(self.watched);
         event(&mut flow.graph);
         let mut removed = Vec::new();
         let mut heard = std::mem::take(&mut self.heard);
@@ -272,8 +235,7 @@ impl Workflows {
             match action {
                 GraphAction::Submit(place) => {
                     let step = StepRef { workflow: id, place };
-                    let waiting = Waiting { step, ticket: None };
-                    if let Err(problem) = admit(flow, &mut self.gate, &mut self.actions, waiting) {
+                    if let Err(problem) = admit(flow, &mut self.actions, step) {
                         removed.push((step, problem));
                     }
                 }
@@ -282,7 +244,7 @@ impl Workflows {
                         let step = StepRef { workflow: id, place };
                         self.actions.push(Action::Cancel { step, task });
                     }
-                    // It waits at a gate, from which all such are taken below.
+                    // It waits at its workflow's gate, from which all such are taken below.
                     None => removed.push((StepRef { workflow: id, place }, cancelled())),
                 },
                 GraphAction::Changed { step, state } if self.watched => {
@@ -298,53 +260,28 @@ impl Workflows {
         if !removed.is_empty() {
             self.turn_away(id, removed, now);
         }
-        self.open(Some(id), now);
+        self.open(id, now);
     }
 
-    /// Takes steps out of the gates and ends them.
+    /// Takes steps out of their workflow's gate and ends them.
     fn turn_away(&mut self, id: WorkflowId, steps: Vec<(StepRef, Outcome)>, now: Tick) {
         let Some(flow) = self.flows.get_mut(&id) else { return };
-        let gone: std::collections::HashSet<StepRef> = steps.iter().map(|(step, _)| *step).collect();
         if let Some(gate) = &mut flow.gate {
-            gate.remove(|waiting| gone.contains(&waiting.step));
-        }
-        for waiting in self.gate.remove(|waiting| gone.contains(&waiting.step)) {
-            if let (Some(gate), Some(ticket)) = (&mut flow.gate, waiting.ticket) {
-                gate.give_back(ticket);
-            }
+            let gone: std::collections::HashSet<StepRef> = steps.iter().map(|(step, _)| *step).collect();
+            gate.remove(|step| gone.contains(step));
         }
         for (step, outcome) in steps {
             self.advance(id, now, |graph| graph.ended(step.place, outcome.into(), now));
         }
     }
 
-    /// Lets through the engine's gate and that of a workflow what fits.
-    fn open(&mut self, changed: Option<WorkflowId>, now: Tick) {
-        let mut refused = Vec::new();
-        let changed = changed.and_then(|id| self.flows.get_mut(&id));
-        if let Some(Flow { graph, gate: Some(gate), sent }) = changed {
-            for (mut waiting, ticket) in gate.open(now) {
-                waiting.ticket = Some(ticket);
-                if let Err(turned_away) = share(graph, sent, &mut self.gate, &mut self.actions, waiting) {
-                    let (waiting, problem) = *turned_away;
-                    refused.push((waiting.step, problem));
-                    if let Some(ticket) = waiting.ticket {
-                        gate.give_back(ticket);
-                    }
-                }
+    /// Lets through the gate of a workflow what fits.
+    fn open(&mut self, id: WorkflowId, now: Tick) {
+        if let Some(Flow { gate: Some(gate), tickets, .. }) = self.flows.get_mut(&id) {
+            for (step, ticket) in gate.open(now) {
+                tickets.insert(step.place, ticket);
+                self.actions.push(Action::Submit(step));
             }
-        }
-        // Mostly nothing waits there at all.
-        let through = if self.gate.is_empty() { Vec::new() } else { self.gate.open(now) };
-        for (waiting, ticket) in through {
-            if let Some(flow) = self.flows.get_mut(&waiting.step.workflow) {
-                submit(&mut flow.sent, &mut self.actions, waiting, Some(ticket));
-            } else {
-                self.gate.give_back(ticket);
-            }
-        }
-        for (step, problem) in refused {
-            self.turn_away(step.workflow, vec![(step, problem)], now);
         }
     }
 }
@@ -398,65 +335,24 @@ impl Kept {
     }
 }
 
-/// Brings a step to its workflow's gate, or past it.
-fn admit(
-    flow: &mut Flow,
-    shared: &mut Gate<Waiting>,
-    actions: &mut Vec<Action>,
-    waiting: Waiting,
-) -> Result<(), Outcome> {
-    let Some(gate) = &mut flow.gate else {
-        return share(&flow.graph, &mut flow.sent, shared, actions, waiting).map_err(|refused| refused.1);
-    };
-    let (pool, needs) = (pool_of(&flow.graph, waiting.step.place), needs_of(&flow.graph, waiting.step.place));
-    gate.wait(waiting, pool, &needs, None, None).map_err(|(_, shortfall)| impossible(shortfall))
-}
-
-/// Brings a step that its workflow lets run to the engine's gate, or past it.
-fn share(
-    graph: &Graph,
-    sent: &mut FxHashMap<Place, Tickets>,
-    gate: &mut Gate<Waiting>,
-    actions: &mut Vec<Action>,
-    waiting: Waiting,
-) -> Result<(), Box<(Waiting, Outcome)>> {
-    let Some(rules) = special(graph, waiting.step.place) else {
-        submit(sent, actions, waiting, None);
+/// Brings a step to its workflow's gate, or submits it if there is none.
+fn admit(flow: &mut Flow, actions: &mut Vec<Action>, step: StepRef) -> Result<(), Outcome> {
+    let (Some(gate), Some(task)) = (&mut flow.gate, flow.graph.task_of(step.place)) else {
+        actions.push(Action::Submit(step));
         return Ok(());
     };
-    let pool = pool_of(graph, waiting.step.place);
-    let line = gate.wait(waiting, pool, &rules.needs, rules.concurrency.as_ref(), rules.rate.as_ref());
-    line.map_err(|(waiting, shortfall)| Box::new((waiting, impossible(shortfall))))
-}
-
-fn submit(sent: &mut FxHashMap<Place, Tickets>, actions: &mut Vec<Action>, waiting: Waiting, shared: Option<Ticket>) {
-    let Waiting { step, ticket } = waiting;
-    if ticket.is_some() || shared.is_some() {
-        sent.insert(step.place, [ticket, shared]);
-    }
-    actions.push(Action::Submit(step));
-}
-
-/// The rules of a step that has to pass the engine's gate.
-fn special(graph: &Graph, place: Place) -> Option<&Rules> {
-    let special =
-        |rules: &&Rules| rules.concurrency.is_some() || rules.rate.is_some() || rules.needs != Needs::default();
-    graph.rules_of(place).filter(special)
-}
-
-fn pool_of(graph: &Graph, place: Place) -> PoolKind {
-    graph.task_of(place).map(Task::pool).unwrap_or_default()
-}
-
-fn needs_of(graph: &Graph, place: Place) -> Needs {
-    graph.rules_of(place).map(|rules| rules.needs).unwrap_or_default()
+    // Keys and rates are the engine's business: they are shared with what is not of this workflow.
+    let needs = task.limits().map(|limits| limits.needs).unwrap_or_default();
+    let limits = Limits { needs, ..Limits::default() };
+    let line = gate.wait(step, task.pool(), task.options().priority, &limits);
+    line.map_err(|(_, shortfall)| impossible(shortfall))
 }
 
 fn cancelled() -> Outcome {
     Outcome::Cancelled(Box::new(TaskError::new(ErrorKind::Cancelled, "the step was cancelled before it was submitted")))
 }
 
-fn impossible(shortfall: crate::model::workflow::Shortfall) -> Outcome {
+fn impossible(shortfall: Shortfall) -> Outcome {
     let words = format!("it can never run: {shortfall}");
     Outcome::Cancelled(Box::new(TaskError::new(ErrorKind::Cancelled, words)))
 }

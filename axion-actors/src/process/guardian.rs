@@ -8,16 +8,18 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::fs::OFlags;
+use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags};
 
+use super::forks::{self, PrivateFd};
 use super::linux;
 
 /// The guardian could not be started or told something.
@@ -66,7 +68,7 @@ pub struct Guardian {
 #[derive(Debug)]
 struct State {
     process: Child,
-    pipe: Option<ChildStdin>,
+    pipe: Option<PrivateFd>,
     groups: BTreeSet<i32>,
 }
 
@@ -187,22 +189,26 @@ impl Drop for Guardian {
     }
 }
 
-fn spawn(folder: &Path, groups: &BTreeSet<i32>) -> Result<(Child, ChildStdin), GuardianError> {
+fn spawn(folder: &Path, groups: &BTreeSet<i32>) -> Result<(Child, PrivateFd), GuardianError> {
     let failed = |source| GuardianError { what: "start", source };
-    let mut process = Command::new("/bin/sh")
+    // Our end is ours alone: a forked copy of this process that kept it would hold back the guardian (L7).
+    let ([pipe], theirs) = forks::private(|| {
+        let (theirs, ours) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+        rustix::fs::fcntl_setfl(&ours, OFlags::WRONLY | OFlags::NONBLOCK)?;
+        Ok(([ours], theirs))
+    })
+    .map_err(failed)?;
+    let process = Command::new("/bin/sh")
         .args(["-c", SCRIPT, "axion-guardian"])
         .arg(folder)
         .args(groups.iter().map(i32::to_string))
         .current_dir("/")
-        .stdin(Stdio::piped())
+        .stdin(Stdio::from(theirs))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .process_group(0)
         .spawn()
         .map_err(failed)?;
-    let pipe = process.stdin.take().ok_or_else(|| failed(io::ErrorKind::BrokenPipe.into()))?;
-    let flags = rustix::fs::fcntl_getfl(pipe.as_fd()).map_err(|error| failed(error.into()))?;
-    rustix::fs::fcntl_setfl(pipe.as_fd(), flags | OFlags::NONBLOCK).map_err(|error| failed(error.into()))?;
     Ok((process, pipe))
 }
 

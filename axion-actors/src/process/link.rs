@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -10,6 +9,7 @@ use rustix::process::Pid;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
+use super::forks::PrivateFd;
 use super::linux;
 use super::{Child, ControlDown, Down};
 use crate::model::Seq;
@@ -18,7 +18,7 @@ use crate::wire::{WireError, encode, encode_before};
 /// Written at once as far as the pipe takes it; the rest waits for the pump.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
-    pub(super) fd: Option<Rc<AsyncFd<OwnedFd>>>,
+    pub(super) fd: Option<Rc<AsyncFd<PrivateFd>>>,
     /// Frames, each with its large payload behind it, that come before `held`.
     large: VecDeque<(Vec<u8>, Bytes)>,
     held: Vec<u8>,
@@ -74,7 +74,7 @@ impl Outgoing {
     }
 
     /// The descriptor to wait for, if something is left to be written.
-    pub(super) fn waiting(&self) -> Option<Rc<AsyncFd<OwnedFd>>> {
+    pub(super) fn waiting(&self) -> Option<Rc<AsyncFd<PrivateFd>>> {
         if self.is_empty() { None } else { self.fd.clone() }
     }
 

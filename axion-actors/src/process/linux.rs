@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -16,6 +16,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use tokio::io::unix::AsyncFd;
 
 use super::StartError;
+use super::forks::{self, PrivateFd};
 use super::guardian::Guardian;
 use crate::config::WorkerConfig;
 use crate::model::{ProcessExit, Seq, Usage};
@@ -31,12 +32,12 @@ const PIPE_SIZE: usize = 256 << 10;
 pub(super) struct Process {
     pub(super) pid: Pid,
     pub(super) exit: OwnedFd,
-    pub(super) data_in: OwnedFd,
-    pub(super) data_out: OwnedFd,
-    pub(super) raw_out: OwnedFd,
-    pub(super) raw_err: OwnedFd,
-    pub(super) control: OwnedFd,
-    pub(super) stacks: OwnedFd,
+    pub(super) data_in: PrivateFd,
+    pub(super) data_out: PrivateFd,
+    pub(super) raw_out: PrivateFd,
+    pub(super) raw_err: PrivateFd,
+    pub(super) control: PrivateFd,
+    pub(super) stacks: PrivateFd,
     pub(super) page: StatusPage,
 }
 
@@ -51,14 +52,8 @@ pub(super) fn spawn(
     settings: &WorkerConfig,
     guardian: &Guardian,
 ) -> Result<Process, StartError> {
-    let (data_in_theirs, data_in) = pipe("the task pipe")?;
-    let (data_out, data_out_theirs) = pipe("the result pipe")?;
-    let (raw_out, raw_out_theirs) = pipe("the pipe for standard output")?;
-    let (raw_err, raw_err_theirs) = pipe("the pipe for standard error")?;
-    let (control, control_theirs) =
-        rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-            .map_err(setup("the control socket"))?;
-    let (stacks, stacks_theirs) = pipe("the pipe for stacks")?;
+    let ([data_in, data_out, raw_out, raw_err, control, stacks], theirs) = forks::private(pipes)?;
+    let [data_in_theirs, data_out_theirs, raw_out_theirs, raw_err_theirs, control_theirs, stacks_theirs] = theirs;
     let page = StatusPage::new().map_err(setup("the status page"))?;
     for ours in [&data_in, &data_out, &raw_out, &raw_err, &control, &stacks] {
         set_non_blocking(ours.as_fd()).map_err(setup("a pipe"))?;
@@ -110,14 +105,35 @@ pub(super) fn spawn(
     }
 }
 
+/// The engine's ends of a process's pipes, and the other ones: tasks, results, fd 1, fd 2, control, stacks.
+fn pipes() -> Result<([OwnedFd; 6], [OwnedFd; 6]), StartError> {
+    let (data_in_theirs, data_in) = pipe("the task pipe")?;
+    let (data_out, data_out_theirs) = pipe("the result pipe")?;
+    let (raw_out, raw_out_theirs) = pipe("the pipe for standard output")?;
+    let (raw_err, raw_err_theirs) = pipe("the pipe for standard error")?;
+    let (control, control_theirs) =
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+            .map_err(setup("the control socket"))?;
+    let (stacks, stacks_theirs) = pipe("the pipe for stacks")?;
+    let ours = [data_in, data_out, raw_out, raw_err, control, stacks];
+    let theirs = [data_in_theirs, data_out_theirs, raw_out_theirs, raw_err_theirs, control_theirs, stacks_theirs];
+    Ok((ours, theirs))
+}
+
 fn pipe(what: &'static str) -> Result<(OwnedFd, OwnedFd), StartError> {
     rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(setup(what))
 }
 
+/// What owns a descriptor, which stays the same and open until it is dropped.
+pub(crate) trait Owner: AsRawFd {}
+
+impl Owner for OwnedFd {}
+impl Owner for PrivateFd {}
+
 /// Makes a descriptor known to the runtime of the current thread.
 #[expect(unsafe_code, reason = "tokio asks for the promise below")]
-pub(crate) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an `OwnedFd` stays the same open descriptor until it is dropped, and the `AsyncFd`
+pub(crate) fn watch<T: Owner + std::fmt::Debug + Send + Sync + 'static>(fd: T) -> io::Result<AsyncFd<T>> {
+    // SAFETY: an `Owner` stays the same open descriptor until it is dropped, and the `AsyncFd`
     // owns it until after it has been taken out of the runtime's poller.
     Ok(unsafe { AsyncFd::register(fd) }?)
 }

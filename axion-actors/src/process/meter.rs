@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use sysinfo::{MemoryRefreshKind, Pid, ProcessRefreshKind, ProcessesToUpdate, RefreshKind, System};
@@ -13,6 +14,25 @@ use super::{Measurement, Meter, ProcessLoad};
 use crate::model::HostLoad;
 
 const GROUPS: &str = "/sys/fs/cgroup";
+
+/// The memory of the machine, or of the container if that has less, in bytes; `None` where it cannot be known.
+/// Looked up once.
+pub fn machine_memory() -> Option<u64> {
+    static KNOWN: LazyLock<Option<u64>> = LazyLock::new(|| {
+        let ram = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
+        let machine = System::new_with_specifics(ram).ok().map(|system| system.total_memory()).filter(|it| *it > 0);
+        let own = fs::read_to_string("/proc/self/cgroup").ok();
+        let groups =
+            own.as_deref().and_then(own_group).map(|group| groups_of(Path::new(GROUPS), group)).unwrap_or_default();
+        machine.into_iter().chain(groups.iter().filter_map(|group| limit_of(group))).min()
+    });
+    *KNOWN
+}
+
+/// The bytes of memory that a group may hold, if that is limited.
+fn limit_of(group: &Path) -> Option<u64> {
+    fs::read_to_string(group.join("memory.max")).ok()?.trim().parse().ok()
+}
 
 /// Measures real processes. What it says of processors is the mean since it was asked last.
 #[derive(Debug)]
@@ -90,7 +110,7 @@ fn of_group(group: &Path, used: &mut Option<(u64, Instant)>) -> HostLoad {
         let spent = micros.saturating_sub(before) as f64 / 1e6;
         Some(spent / (now - since).as_secs_f64().max(1e-3) / processors)
     });
-    let memory = read("memory.max").and_then(|text| text.trim().parse::<u64>().ok()).and_then(|most| {
+    let memory = limit_of(group).and_then(|most| {
         let current: u64 = read("memory.current")?.trim().parse().ok()?;
         // The kernel gives up cached files before it refuses memory.
         let cached = read("memory.stat").as_deref().and_then(|text| field(text, "inactive_file")).unwrap_or(0);

@@ -11,6 +11,7 @@
 //! * Dropping the handle kills the child and everything in its process group.
 
 mod folder;
+mod forks;
 mod guardian;
 mod interpreter;
 mod link;
@@ -26,7 +27,7 @@ pub use folder::{FolderError, PrivateFolder};
 pub use guardian::{Guardian, GuardianError};
 pub use interpreter::{PythonNotFound, find_python};
 pub(crate) use linux::{resident, watch};
-pub use meter::RealMeter;
+pub use meter::{RealMeter, machine_memory};
 pub use real::RealLauncher;
 
 use crate::model::{HostLoad, ProcessExit, Seq, Stream, Usage, WorkerId};
@@ -176,6 +177,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The system would not have descriptors kept from forked processes (L7).
+    #[error("cannot set up a worker process: keeping its pipes from forked processes: {0}")]
+    Forks(#[from] std::io::Error),
     /// The process that ends orphans could not be told about the new one (L7).
     #[error(transparent)]
     Guardian(#[from] GuardianError),
@@ -190,7 +194,7 @@ impl StartError {
             Self::Execute { source, .. } => {
                 !matches!(source.kind(), WouldBlock | Interrupted | OutOfMemory | ResourceBusy | ExecutableFileBusy)
             }
-            Self::Setup { .. } | Self::Guardian(_) => false,
+            Self::Setup { .. } | Self::Forks(_) | Self::Guardian(_) => false,
         }
     }
 }

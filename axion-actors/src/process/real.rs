@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::ffi::{OsStr, OsString};
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -24,6 +24,7 @@ use tokio::sync::futures::Notified;
 use tokio::sync::mpsc;
 
 use super::folder::PrivateFolder;
+use super::forks::{self, PrivateFd};
 use super::guardian::Guardian;
 use super::link::{Link, RealChild};
 use super::linux::{self, Process, StatusPage};
@@ -197,11 +198,11 @@ enum Input {
 /// One of the pipes from the child.
 struct Source {
     /// `None` once it has ended.
-    fd: Option<AsyncFd<OwnedFd>>,
+    fd: Option<AsyncFd<PrivateFd>>,
 }
 
 impl Source {
-    fn new(fd: OwnedFd) -> Result<Self, StartError> {
+    fn new(fd: PrivateFd) -> Result<Self, StartError> {
         let fd = linux::watch(fd).map_err(|source| StartError::Setup { what: "watching a pipe", source })?;
         Ok(Self { fd: Some(fd) })
     }
@@ -247,7 +248,7 @@ struct Pump {
     control: Source,
     raw: [(Stream, Source); 2],
     page: StatusPage,
-    stacks: AsyncFd<OwnedFd>,
+    stacks: AsyncFd<PrivateFd>,
     /// The folder of the runtime's files.
     runtime: String,
     /// The kernel's count of memory kills when the process was young.
@@ -286,14 +287,15 @@ impl Pump {
 
     fn assemble(process: Process, link: Rc<Link>, frame_limit: usize) -> Result<Self, StartError> {
         let watch = |fd| linux::watch(fd).map_err(|source| StartError::Setup { what: "watching a pipe", source });
-        let control = process.control.try_clone();
-        let control = control.map_err(|source| StartError::Setup { what: "the control socket", source })?;
+        let ([control], ()) = forks::private(|| Ok(([process.control.as_fd().try_clone_to_owned()?], ())))
+            .map_err(|source: io::Error| StartError::Setup { what: "the control socket", source })?;
         link.data.borrow_mut().fd = Some(Rc::new(watch(process.data_in)?));
         link.control.borrow_mut().fd = Some(Rc::new(watch(process.control)?));
         Ok(Self {
             link,
             pid: process.pid,
-            exit: watch(process.exit)?,
+            exit: linux::watch(process.exit)
+                .map_err(|source| StartError::Setup { what: "watching a process", source })?,
             data: Source::new(process.data_out)?,
             control: Source::new(control)?,
             raw: [(Stream::Stdout, Source::new(process.raw_out)?), (Stream::Stderr, Source::new(process.raw_err)?)],

@@ -113,16 +113,17 @@ fn every_key_reaches_the_workflow() {
     assert_eq!((options.max_worker_losses, options.retry.max_retries), (0, 3));
     assert_eq!(options.retry.backoff, Backoff::Fixed(std::time::Duration::from_millis(1500)));
     assert_eq!(&extract.task().params_bytes()[..], br#"{"file":"a.csv","deep":[{"x":[1,2.5]}]}"#);
-    let rate = extract.rules().rate.as_ref().expect("a rate");
+    let rate = extract.task().limits().and_then(|it| it.rate.as_ref()).expect("a rate");
     assert_eq!((&*rate.key, rate.count, rate.per.as_secs(), rate.burst), ("api", 600, 60, 5));
-    assert_eq!(extract.rules().concurrency.as_ref().map(|it| it.max), Some(2));
+    assert_eq!(extract.task().limits().and_then(|it| it.concurrency.as_ref()).map(|it| it.max), Some(2));
     assert!(!extract.rules().keep_result);
 
     let map = each.rules().map_over.as_ref().expect("mapped");
     assert_eq!((map.list.to_string().as_str(), &*map.name), ("extract.rows", "row"));
     assert_eq!((map.max_parallel, map.enough), (Some(4), Enough::AtLeast(3)));
-    assert_eq!((each.rules().needs.slots, each.rules().needs.cpu.0), (2, 12_600));
-    assert_eq!(each.rules().rate.as_ref().map(|it| &*it.key), Some("step each"));
+    let limits = each.task().limits().expect("limits");
+    assert_eq!((limits.needs.slots, limits.needs.cpu.0), (2, 12_600));
+    assert_eq!(limits.rate.as_ref().map(|it| &*it.key), Some("step each"));
 
     let when = end.rules().when.as_ref().expect("a condition").to_string();
     assert_eq!(when, "all(extract.n > 10, not(each truthy))");

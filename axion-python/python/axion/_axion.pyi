@@ -6,7 +6,7 @@ from typing import Any, final
 
 from typing_extensions import Buffer
 
-__all__ = ["Completions", "Config", "config_keys", "Engine", "new_task_id", "Record", "Function", "Options", "__version__"]
+__all__ = ["Completions", "Config", "config_keys", "Engine", "log_as", "mark_log", "new_task_id", "open_log", "program", "Record", "Function", "Options", "__version__"]
 __version__: str
 
 def config_keys() -> list[tuple[str, str, str]]:
@@ -14,6 +14,18 @@ def config_keys() -> list[tuple[str, str, str]]:
 
 def new_task_id() -> str:
     """A new task id: a UUID of version 7."""
+
+def program(arguments: list[str], python: str | PathLike[str] | None) -> int:
+    """Runs the program `axion`; returns its exit code."""
+
+def open_log() -> int | None:
+    """Opens the log of this process; returns the descriptor from which its lines are read."""
+
+def log_as(config: Config) -> None:
+    """Has as much written as these settings ask for."""
+
+def mark_log() -> bool:
+    """Writes a mark behind all lines so far."""
 
 @final
 class Config:
@@ -41,7 +53,9 @@ class Options:
                 retry_factor: float | None = None, retry_max_delay: float | None = None,
                 retry_jitter: float | None = None, priority: int | None = None, ttl: float | None = None,
                 delay: float | None = None, max_worker_losses: int | None = None,
-                unique: str | None = None) -> Options: ...
+                unique: str | None = None, slots: int | None = None, cpu: float | None = None,
+                memory: float | str | None = None, concurrency: tuple[str, int] | None = None,
+                rate: str | tuple[str, str] | None = None) -> Options: ...
 
 @final
 class Completions:

@@ -14,6 +14,7 @@ class TaskFunction:
 
     def __init__(self, fn, options):
         functools.update_wrapper(self, fn)
+        self.__wrapped__ = fn
         self._options = options
 
     def __call__(self, *args, **kwargs):

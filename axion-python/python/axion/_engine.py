@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 
-from . import _axion
+from . import _axion, _log
 from ._code import CALL, EACH, EACH_OF_ONE, Coder, pack
 from ._future import Future, Inbox, why
 from ._status import ComponentStatus, Health, HealthReport
@@ -83,17 +83,17 @@ class Options:
 
     def map(self, fn, *iterables, **how):
         """As `Engine.map`."""
-        from ._map import Map
+        from ._map import Map, length
 
         if len(iterables) == 1:
             return Map(self._engine, self._native, fn, None, iterables[0], **how)
-        return Map(self._engine, self._native, fn, zip(*iterables), **how)
+        return Map(self._engine, self._native, fn, zip(*iterables), total=length(iterables), **how)
 
     def starmap(self, fn, iterable, **how):
         """As `Engine.starmap`."""
-        from ._map import Map
+        from ._map import Map, length
 
-        return Map(self._engine, self._native, fn, iterable, **how)
+        return Map(self._engine, self._native, fn, iterable, total=length([iterable]), **how)
 
     async def run(self, fn, /, *args, **kwargs):
         """As `Engine.run`."""
@@ -118,6 +118,8 @@ class Engine:
         config: an `EngineConfig`; or give its keys: `Engine(cpu_bound_count=4)`.
     """
 
+    _finishes_at_exit = _shows_output = False
+
     def __init__(self, config=None, **keys):
         if config is not None and keys:
             raise TypeError("give an EngineConfig or its keys, not both")
@@ -140,11 +142,12 @@ class Engine:
         with self._lock:
             if self._native is not None:
                 raise EngineError("the engine was started before; make another one", "already_started")
+            _log.start(self.config._native)
             try:
                 self._native = _axion.Engine(self.config._native)
             except OSError as error:
                 raise EngineError(str(error), "start_failed") from None
-            self._inbox = Inbox()
+            self._inbox = Inbox(self._shows_output)
         _running.add(self)
         return self
 
@@ -167,6 +170,7 @@ class Engine:
                 left = _LONG if end is None else max(0.0, end - time.monotonic())
         cancelled = self._native.shutdown(left)
         self._inbox.close()
+        _log.flush()
         _running.discard(self)
         return cancelled
 
@@ -226,6 +230,11 @@ class Engine:
             ttl: seconds in which it has to start; delay: seconds before which it does not.
             max_worker_losses: how often it is run again after its worker died (2).
             unique: a key: while a task with it is live, another one gives that one's result.
+            slots: the slots of its pool that it takes (1): it runs in one, the others are kept idle for it.
+            cpu, memory: per cent of the machine that it needs by your estimate; memory also as "500 MiB".
+            concurrency: ("api.example", 2): at most 2 tasks with this key run at one time.
+            rate: "10/s" (or /m, /h): so many starts of this function, or of `concurrency`'s key; or
+                ("api.example", "10/s"), of all with that key.
             wait: whether a full queue is waited for, or refused with `SubmitError`.
         """
         try:
@@ -433,10 +442,11 @@ _running = weakref.WeakSet()
 def _at_exit():
     """Ends what was never shut down: executors finish their work, as the standard ones do; engines do not."""
     for engine in list(_running):
-        engine.shutdown(wait=getattr(engine, "_finishes_at_exit", False))
+        engine.shutdown(wait=engine._finishes_at_exit)
 
 
 def _in_forked_child():
+    _log.in_forked_child()
     for engine in list(_running):
         engine._forked = True
         engine._inbox.forget_in_child()

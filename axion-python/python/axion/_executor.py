@@ -24,11 +24,13 @@ class Executor(concurrent.futures.Executor):
         max_tasks_per_child: a worker is replaced after so many tasks; None: never. It goes when its successor is
             ready and takes tasks until then, so that none waits.
         kind: "cpu", one task at a time in each worker, or "io": many, in threads.
+        show_output: whether what a task prints is shown by this process when the task has ended; `future.record` has
+            it in any case.
         config: more settings of the engine, by name.
     """
 
     def __init__(self, max_workers=None, mp_context=None, initializer=None, initargs=(), *,
-                 max_tasks_per_child=None, kind="cpu", **config):
+                 max_tasks_per_child=None, kind="cpu", show_output=True, **config):
         if max_workers is None:
             max_workers = _processors()
         if max_workers <= 0:
@@ -51,6 +53,7 @@ class Executor(concurrent.futures.Executor):
         self._max_workers = max_workers
         self._engine = Engine(EngineConfig(**keys))
         self._engine._finishes_at_exit = True
+        self._engine._shows_output = show_output
         self._call = Coder(CALL, initializer, initargs)
         self._each = Coder(EACH, initializer, initargs)
         self._has_initializer = initializer is not None
@@ -66,7 +69,7 @@ class Executor(concurrent.futures.Executor):
     def _enter(self, coder, fn, payload):
         if self._broken is not None:
             raise InitializerFailed("the executor is broken: %s" % self._broken, "initializer_failed")
-        if self._shut:
+        if self._shut or self._engine._closing:
             raise RuntimeError("cannot schedule new futures after shutdown")
         future = self._engine._submit(coder, fn, payload, self._options, _WAIT)
         if self._has_initializer:
@@ -104,7 +107,10 @@ class Executor(concurrent.futures.Executor):
                     flying.popleft()
                     if buffersize is not None:
                         flying.extend(islice(source, 1))
-                    yield from values
+                    # Each is the reader's alone as soon as it is handed out.
+                    values.reverse()
+                    while values:
+                        yield values.pop()
             finally:
                 for future in flying:
                     future.cancel()

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import pickle
+import sys
 import threading
 from itertools import count
 
@@ -91,11 +92,23 @@ def why(record):
     return told
 
 
+def show_output(record):
+    """Prints what a task has printed."""
+    for text, stream in ((record.stdout, sys.stdout), (record.stderr, sys.stderr)):
+        if text and stream is not None:
+            try:
+                stream.write(text)
+                stream.flush()
+            except Exception:
+                pass  # closed, or a replacement of the program's own that fails
+
+
 class Inbox:
     """What the futures of one engine wait for."""
 
-    def __init__(self):
+    def __init__(self, shows_output=False):
         self.completions = _axion.Completions()
+        self._shows_output = shows_output
         self.futures = {}
         self.numbers = count(1)
         self._closed = False
@@ -106,6 +119,8 @@ class Inbox:
         wait, take = self.completions.wait, self.futures.pop
         while True:
             for number, data, record in wait():
+                if self._shows_output and type(record) is _axion.Record:
+                    show_output(record)
                 future = take(number, None)
                 if future is not None:
                     future._resolve(data, record)

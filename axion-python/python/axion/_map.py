@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from itertools import chain, islice
+from operator import length_hint
 from queue import Empty, SimpleQueue
 
 from ._code import pack_value
@@ -16,8 +17,8 @@ _GROWTH = 16  # how much larger a chunk may be than the one before
 class Map:
     """The results of `Engine.map`: an iterator. Work begins at once and stays a few chunks ahead of the reader."""
 
-    def __init__(self, engine, options, fn, items, single=None, *, chunksize=None, ordered=True, look_ahead=None, timeout=None,
-                 progress=False):
+    def __init__(self, engine, options, fn, items, single=None, *, chunksize=None, ordered=True, look_ahead=None,
+                 timeout=None, progress=False, total=None):
         if chunksize is not None and chunksize < 1:
             raise ValueError("chunksize is 1 or more")
         self._engine, self._options, self._fn = engine, options, fn
@@ -32,7 +33,7 @@ class Map:
         self._ended = SimpleQueue()
         # Of a million values, each is handed out in C.
         self._values = chain.from_iterable(self._chunks())
-        self._bar = _bar(items if single is None else single, progress)
+        self._bar = _bar(total if single is None else length([single])) if progress else None
         self._fill()
 
     def __iter__(self):
@@ -122,11 +123,15 @@ class _Plain:
             self._out = None
 
 
-def _bar(items, progress):
-    if not progress:
-        return None
+def length(iterables):
+    """How many items there are to be, if that can be known."""
+    lengths = [length_hint(items, -1) for items in iterables]
+    return None if -1 in lengths else min(lengths, default=None)
+
+
+def _bar(total):
     try:
         from tqdm.auto import tqdm
     except ImportError:
         return _Plain()
-    return tqdm(total=items.__length_hint__() if hasattr(items, "__length_hint__") else None)
+    return tqdm(total=total)

@@ -54,7 +54,7 @@ class TaskError(AxionError):
 
 class SubmitError(TaskError, RuntimeError):
     """The task was not accepted. Codes: queue_full, queue_bytes_full, overloaded, params_too_large,
-    pool_disabled, not_picklable."""
+    pool_disabled, needs_impossible, limits_invalid, not_picklable."""
 
 
 class RemoteError(TaskError):

@@ -7,6 +7,9 @@
         joblib.Parallel()(joblib.delayed(abs)(n) for n in range(-9, 0))
 """
 
+# joblib's own classes have no types, and those that are guessed from them are too narrow.
+# pyright: reportIncompatibleMethodOverride=false
+
 from joblib._parallel_backends import AutoBatchingMixin, ParallelBackendBase
 from joblib.parallel import register_parallel_backend
 

@@ -79,7 +79,7 @@ def scheduled_task(kind, name, target, args=(), kwargs=None, *, continual=False,
         processes, threads: how many of the limit it takes up while it runs.
         system_processor, system_memory: what it is estimated to need, in percent.
     """
-    kind = {"Process": "process", "Thread": "thread"}.get(getattr(kind, "__name__", None), kind)
+    kind = {"Process": "process", "Thread": "thread"}.get(getattr(kind, "__name__", ""), kind)
     if kind not in ("process", "thread"):
         raise ValueError("kind is \"process\" or \"thread\", not %r" % (kind,))
     units = processes if kind == "process" else threads

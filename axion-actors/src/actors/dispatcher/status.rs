@@ -114,12 +114,14 @@ impl Dispatcher {
         let pools = PoolKind::ALL.map(|kind| {
             let present = self.scheduler.workers(kind).filter(|worker| !worker.leaving);
             let workers = present.map(|worker| WorkerLoad {
-                running: worker.load.running,
+                // Slots that are kept idle for a task are as good as taken.
+                running: worker.load.running + worker.claimed,
                 queued: worker.load.queued,
                 cpu: f64::from(worker.load.cpu),
             });
             PoolLoad {
-                waiting: self.scheduler.table().queued(kind),
+                // More workers would not let those start sooner that their limits hold back.
+                waiting: self.scheduler.table().queued(kind).saturating_sub(self.scheduler.held_by_limits(kind)),
                 workers: workers.collect(),
                 starting: self.pools[kind.index()].starting,
                 host_cpu: self.host.cpu,

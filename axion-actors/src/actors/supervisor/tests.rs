@@ -56,7 +56,7 @@ impl Stage {
         let (requests, inbox) = inbox().expect("a pipe");
         let (clock, bus, admission) = (Clock::start(), EventBus::default(), Arc::new(Admission::new(room, 1 << 20)));
         let keep = Keep { count: 100, bytes: 1 << 20, each: 1 << 20, age: None };
-        let scheduler = Scheduler::new(TaskTable::new(Timestamp::UNIX_EPOCH, keep), [rules; 2]);
+        let scheduler = Scheduler::new(TaskTable::new(Timestamp::UNIX_EPOCH, keep), [rules; 2], config.capacity(None));
         let dispatcher = Dispatcher::new(scheduler, clock, admission.clone(), bus.clone(), inbox, config).start();
         let supervisor = Supervisor::new(Box::new(launcher), dispatcher.clone(), bus, clock, config.into()).start();
         Self { dispatcher, supervisor, requests, admission, children }

@@ -8,9 +8,8 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::WorkflowId;
-use super::needs::Shortfall;
 use super::template::Reference;
-use crate::model::{Json, TaskError, TaskId};
+use crate::model::{Json, Shortfall, TaskError, TaskId};
 
 /// Where a step stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

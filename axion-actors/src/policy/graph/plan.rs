@@ -15,7 +15,7 @@ use super::error::GraphError;
 use super::node::{Node, Span};
 use super::{Known, Outside};
 use crate::model::workflow::{Bounds, Dependency, Enough, OnImpossible, Piece, Shortfall, Step};
-use crate::model::{Outcome, TaskId};
+use crate::model::{Limits, Needs, Outcome, TaskId};
 use crate::policy::resources;
 use crate::policy::task_ids::TaskIds;
 
@@ -305,19 +305,16 @@ impl Planner<'_> {
         let zeros = [
             ("max_parallel", rules.map_over.as_ref().is_some_and(|it| it.max_parallel == Some(0))),
             ("at_least", rules.map_over.as_ref().is_some_and(|it| it.enough == Enough::AtLeast(0))),
-            ("the slots", rules.needs.slots == 0),
-            ("the concurrency's max", rules.concurrency.as_ref().is_some_and(|it| it.max == 0)),
-            ("the rate's count", rules.rate.as_ref().is_some_and(|it| it.count == 0)),
-            ("the rate's burst", rules.rate.as_ref().is_some_and(|it| it.burst == 0)),
-            ("the rate's time", rules.rate.as_ref().is_some_and(|it| it.per.is_zero())),
         ];
-        for (what, _) in zeros.iter().filter(|(_, wrong)| *wrong) {
+        let limits = step.task().limits();
+        let zeros = zeros.into_iter().filter(|(_, wrong)| *wrong).map(|(what, _)| what);
+        for what in zeros.chain(limits.and_then(Limits::zero)) {
             errors.push(GraphError::Zero { at, step: step.title(), what });
         }
-        let pool = step.task().pool();
+        let (pool, needs) = (step.task().pool(), limits.map_or_else(Needs::default, |it| it.needs));
         let missing = [self.capacity, self.outside.capacity]
             .into_iter()
-            .filter_map(|capacity| resources::shortfall(capacity, pool, &rules.needs))
+            .filter_map(|capacity| resources::shortfall(capacity, pool, &needs))
             .reduce(resources::worse);
         match (missing, self.on_impossible) {
             (None, _) => {}

@@ -1,7 +1,6 @@
 //! Needs and capacities on one scale.
 
-use crate::model::PoolKind;
-use crate::model::workflow::{Capacity, Fixed, Memory, Needs, Shortfall};
+use crate::model::{Capacity, Fixed, Memory, Needs, PoolKind, Shortfall};
 
 /// One need in the units in which capacities are counted: slots of both pools, thousandths of a per
 /// cent of the processors and of the memory, bytes.

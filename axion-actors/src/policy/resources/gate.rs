@@ -8,8 +8,7 @@ use rustc_hash::FxHashMap;
 
 use super::demand::Demand;
 use super::rate::Bucket;
-use crate::model::workflow::{Capacity, Concurrency, Needs, Rate, Shortfall};
-use crate::model::{PoolKind, Tick};
+use crate::model::{Capacity, Concurrency, Limits, PoolKind, Priority, Rate, Shortfall, Tick};
 
 /// How often others may overtake what does not fit.
 pub const PATIENCE: u64 = 32;
@@ -26,9 +25,13 @@ pub struct Ticket {
     key: Option<Arc<str>>,
 }
 
+/// The order of all that wait: the more urgent first, and of those that are equally urgent the one that came first.
+type Place = (Priority, u64);
+
 /// What stands in one line has all of this in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Class {
+    priority: Priority,
     demand: Demand,
     concurrency: Option<Concurrency>,
     rate: Option<Rate>,
@@ -42,8 +45,8 @@ impl Class {
 
 #[derive(Debug)]
 struct Line<T> {
-    /// When each came, by number, and what it is.
-    waiting: VecDeque<(u64, T)>,
+    /// The place of each in the order of all that wait, and what it is.
+    waiting: VecDeque<(Place, T)>,
     /// The number of starts when its head was first found to have to wait.
     since: Option<u64>,
 }
@@ -83,8 +86,10 @@ pub struct Gate<T> {
     capacity: Capacity,
     free: Demand,
     lines: FxHashMap<Arc<Class>, Line<T>>,
-    /// The lines by the arrival of their heads.
-    order: BTreeMap<u64, Arc<Class>>,
+    /// The lines by the places of their heads.
+    order: BTreeMap<Place, Arc<Class>>,
+    /// How many wait.
+    waiting: usize,
     /// How many run with each key.
     running: FxHashMap<Arc<str>, u32>,
     buckets: FxHashMap<Arc<str>, Bucket>,
@@ -104,6 +109,7 @@ impl<T> Gate<T> {
             capacity,
             lines: FxHashMap::default(),
             order: BTreeMap::new(),
+            waiting: 0,
             running: FxHashMap::default(),
             buckets: FxHashMap::default(),
             buckets_at: 64,
@@ -113,55 +119,59 @@ impl<T> Gate<T> {
         }
     }
 
-    /// Puts something in line. [`open`](Self::open) says when it may start.
+    /// Puts a task of this pool in line. [`open`](Self::open) says when it may start.
     ///
     /// # Errors
     /// If its needs can never be met; it comes back with what is missing.
-    pub fn wait(
-        &mut self,
-        what: T,
-        pool: PoolKind,
-        needs: &Needs,
-        concurrency: Option<&Concurrency>,
-        rate: Option<&Rate>,
-    ) -> Result<(), (T, Shortfall)> {
-        if let Some(shortfall) = super::shortfall(&self.capacity, pool, needs) {
+    pub fn wait(&mut self, what: T, pool: PoolKind, priority: Priority, limits: &Limits) -> Result<(), (T, Shortfall)> {
+        if let Some(shortfall) = super::shortfall(&self.capacity, pool, &limits.needs) {
             return Err((what, shortfall));
         }
-        let demand = Demand::of(&self.capacity, pool, needs);
-        let class = Arc::new(Class { demand, concurrency: concurrency.cloned(), rate: rate.cloned() });
-        let number = self.arrivals;
+        let demand = Demand::of(&self.capacity, pool, &limits.needs);
+        let (concurrency, rate) = (limits.concurrency.clone(), limits.rate.clone());
+        let class = Arc::new(Class { priority, demand, concurrency, rate });
+        let place = (priority, self.arrivals);
         self.arrivals += 1;
+        self.waiting += 1;
         let line = self.lines.entry(class.clone()).or_insert_with(|| Line { waiting: VecDeque::new(), since: None });
         if line.waiting.is_empty() {
-            self.order.insert(number, class);
+            self.order.insert(place, class);
         }
-        line.waiting.push_back((number, what));
+        line.waiting.push_back((place, what));
         Ok(())
     }
 
     /// Takes everything that may start now, in order. Give the ticket [back](Self::give_back) when
     /// it has ended.
     pub fn open(&mut self, now: Tick) -> Vec<(T, Ticket)> {
+        self.open_to(|_| true, now)
+    }
+
+    /// The same, and drops the heads of lines that are not `wanted` any more.
+    pub fn open_to(&mut self, wanted: impl Fn(&T) -> bool, now: Tick) -> Vec<(T, Ticket)> {
         let mut through = Vec::new();
-        while self.pass(now, &mut through) {}
+        while self.pass(&wanted, now, &mut through) {}
         through
     }
 
-    /// Looks at the heads of the lines in the order in which they came and lets through what fits.
-    /// Returns whether somebody has lost patience on the way, so that it has to look again.
-    fn pass(&mut self, now: Tick, through: &mut Vec<(T, Ticket)>) -> bool {
+    /// Looks at the heads of the lines in their order and lets through what fits. Returns whether somebody
+    /// has lost patience on the way, so that it has to look again.
+    fn pass(&mut self, wanted: &impl Fn(&T) -> bool, now: Tick, through: &mut Vec<(T, Ticket)>) -> bool {
         self.next = None;
         let mut held = Held::default();
         let mut patience = u64::MAX;
         let (mut after, mut waiting) = (Bound::Unbounded, 0);
         while waiting < LINES {
-            let Some((number, class)) = self.order.range((after, Bound::Unbounded)).next() else { break };
-            let (number, class) = (*number, class.clone());
-            after = Bound::Excluded(number);
+            let Some((place, class)) = self.order.range((after, Bound::Unbounded)).next() else { break };
+            let (place, class) = (*place, class.clone());
+            after = Bound::Excluded(place);
+            // The next one of its line stands behind this place.
+            if self.drop_unwanted(&class, place, wanted) {
+                continue;
+            }
             match self.verdict(&class, &held, now) {
                 Verdict::Start => {
-                    self.start(&class, number, now, through);
+                    self.start(&class, place, now, through);
                     if self.starts >= patience {
                         return true;
                     }
@@ -194,24 +204,45 @@ impl<T> Gate<T> {
         }
         let fits = class.demand.0.iter().zip(self.free.0).all(|(need, free)| *need <= free);
         let running = |limit: &Concurrency| self.running.get(&limit.key).copied().unwrap_or(0);
-        let room = class.concurrency.as_ref().is_none_or(|limit| running(limit) < limit.max);
+        let room = class.concurrency.as_ref().is_none_or(|limit| running(limit) < limit.max.max(1));
         if fits && room && !held.bars(class) { Verdict::Start } else { Verdict::Wait }
     }
 
-    /// Lets the head of a line through.
-    fn start(&mut self, class: &Arc<Class>, number: u64, now: Tick, through: &mut Vec<(T, Ticket)>) {
-        self.order.remove(&number);
+    /// Lets the head of a line go if it is not wanted any more, with those like it behind it.
+    fn drop_unwanted(&mut self, class: &Arc<Class>, place: Place, wanted: &impl Fn(&T) -> bool) -> bool {
+        let Some(line) = self.lines.get_mut(class) else { return false };
+        let before = line.waiting.len();
+        while line.waiting.front().is_some_and(|(_, what)| !wanted(what)) {
+            line.waiting.pop_front();
+        }
+        let dropped = before - line.waiting.len();
+        if dropped > 0 {
+            self.waiting -= dropped;
+            self.has_new_head(class, place);
+        }
+        dropped > 0
+    }
+
+    /// The head of a line, which stood at this place, has gone.
+    fn has_new_head(&mut self, class: &Arc<Class>, place: Place) {
+        self.order.remove(&place);
         let Some(line) = self.lines.get_mut(class) else { return };
-        let Some((_, what)) = line.waiting.pop_front() else { return };
         line.since = None;
         match line.waiting.front() {
-            Some((number, _)) => {
-                self.order.insert(*number, class.clone());
+            Some((place, _)) => {
+                self.order.insert(*place, class.clone());
             }
             None => {
                 self.lines.remove(class);
             }
         }
+    }
+
+    /// Lets the head of a line through.
+    fn start(&mut self, class: &Arc<Class>, place: Place, now: Tick, through: &mut Vec<(T, Ticket)>) {
+        let Some((_, what)) = self.lines.get_mut(class).and_then(|line| line.waiting.pop_front()) else { return };
+        self.waiting -= 1;
+        self.has_new_head(class, place);
         self.starts += 1;
         for (free, need) in self.free.0.iter_mut().zip(class.demand.0).filter(|(free, _)| **free != u64::MAX) {
             *free -= need;
@@ -251,24 +282,23 @@ impl<T> Gate<T> {
     /// Takes out of the lines what `unwanted` says, such as cancelled tasks.
     pub fn remove(&mut self, mut unwanted: impl FnMut(&T) -> bool) -> Vec<T> {
         let mut removed = Vec::new();
+        let mut headless = Vec::new();
         for (class, line) in &mut self.lines {
-            let head = line.waiting.front().map(|(number, _)| *number);
+            let head = line.waiting.front().map(|(place, _)| *place);
             let mut kept = VecDeque::with_capacity(line.waiting.len());
-            for (number, what) in line.waiting.drain(..) {
-                if unwanted(&what) { removed.push((number, what)) } else { kept.push_back((number, what)) }
+            for (place, what) in line.waiting.drain(..) {
+                if unwanted(&what) { removed.push((place, what)) } else { kept.push_back((place, what)) }
             }
             line.waiting = kept;
-            let new = line.waiting.front().map(|(number, _)| *number);
-            if let Some(head) = head.filter(|head| Some(*head) != new) {
-                self.order.remove(&head);
-                line.since = None;
-                if let Some(new) = new {
-                    self.order.insert(new, class.clone());
-                }
+            if let Some(head) = head.filter(|head| line.waiting.front().is_none_or(|(place, _)| place != head)) {
+                headless.push((class.clone(), head));
             }
         }
-        self.lines.retain(|_, line| !line.waiting.is_empty());
-        removed.sort_unstable_by_key(|(number, _)| *number);
+        for (class, head) in headless {
+            self.has_new_head(&class, head);
+        }
+        self.waiting -= removed.len();
+        removed.sort_unstable_by_key(|(place, _)| *place);
         removed.into_iter().map(|(_, what)| what).collect()
     }
 
@@ -281,12 +311,18 @@ impl<T> Gate<T> {
     /// How many wait.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.lines.values().map(|line| line.waiting.len()).sum()
+        self.waiting
     }
 
     /// Whether nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.lines.is_empty()
+        self.waiting == 0
+    }
+
+    /// Whether nothing is in use, for tests.
+    #[cfg(test)]
+    pub(in crate::policy) fn is_whole(&self) -> bool {
+        self.free == Demand::all(&self.capacity) && self.running.is_empty()
     }
 }

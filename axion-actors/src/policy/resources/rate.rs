@@ -1,7 +1,6 @@
 //! Starts in a time, by key: a bucket of tokens that fills evenly.
 
-use crate::model::Tick;
-use crate::model::workflow::Rate;
+use crate::model::{Rate, Tick};
 
 /// A bucket. It is kept as the time at which it would be full (the generic cell rate algorithm), so
 /// that no fraction of a token is ever lost to rounding.

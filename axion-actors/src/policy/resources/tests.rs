@@ -5,8 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::workflow::{Capacity, Concurrency, Fixed, Memory, Needs, Rate};
-use crate::model::{PoolKind, Tick};
+use crate::model::{Capacity, Concurrency, Fixed, Limits, Memory, Needs, PoolKind, Priority, Rate, Tick};
 
 fn percent(number: f64) -> Fixed {
     Fixed::new(number).expect("a percentage")
@@ -27,7 +26,11 @@ fn capacity(processes: u32, cpu: f64, memory: f64) -> Capacity {
 }
 
 fn enter<T: std::fmt::Debug>(gate: &mut Gate<T>, what: T, needs: Needs) {
-    gate.wait(what, PoolKind::Cpu, &needs, None, None).expect("can be met");
+    enter_as(gate, what, PoolKind::Cpu, &Limits { needs, ..Limits::default() });
+}
+
+fn enter_as<T: std::fmt::Debug>(gate: &mut Gate<T>, what: T, pool: PoolKind, limits: &Limits) {
+    gate.wait(what, pool, Priority::default(), limits).expect("can be met");
 }
 
 #[test]
@@ -41,7 +44,7 @@ fn c3_2_what_can_never_be_met_is_refused_with_what_is_missing() {
     assert_eq!(all.as_deref(), Some("short of 1 process, 2.6 % CPU and 9.7 % memory"));
     assert_eq!(words(PoolKind::Cpu, needs(2, 10.0, 25.0)), None);
     let (what, _) = Gate::new(session)
-        .wait("p3", PoolKind::Cpu, &needs(3, 0.0, 0.0), None, None)
+        .wait("p3", PoolKind::Cpu, Priority::default(), &Limits { needs: needs(3, 0.0, 0.0), ..Limits::default() })
         .expect_err("three of two processes");
     assert_eq!(what, "p3");
 }
@@ -111,7 +114,7 @@ fn what_uses_nothing_of_what_is_held_passes() {
     let _running = gate.open(Tick(0));
     enter(&mut gate, "waits", needs(1, 0.0, 5.0));
     for _ in 0..3 * PATIENCE {
-        gate.wait("thread", PoolKind::Io, &needs(1, 0.0, 0.0), None, None).expect("can be met");
+        enter_as(&mut gate, "thread", PoolKind::Io, &Limits::default());
         for (_, ticket) in gate.open(Tick(0)) {
             gate.give_back(ticket);
         }
@@ -124,9 +127,10 @@ fn at_most_so_many_run_with_one_key() {
     let mut gate = Gate::new(Capacity::default());
     let limit = Concurrency { key: "api.example".into(), max: 2 };
     for number in 0..5 {
-        gate.wait(number, PoolKind::Io, &Needs::default(), Some(&limit), None).expect("can be met");
+        let limits = Limits { concurrency: Some(limit.clone()), ..Limits::default() };
+        enter_as(&mut gate, number, PoolKind::Io, &limits);
     }
-    gate.wait(9, PoolKind::Io, &Needs::default(), None, None).expect("can be met");
+    enter_as(&mut gate, 9, PoolKind::Io, &Limits::default());
     let mut through = gate.open(Tick(0));
     assert_eq!(through.iter().map(|(what, _)| *what).collect::<Vec<_>>(), [0, 1, 9]);
     gate.give_back(through.remove(0).1);
@@ -138,7 +142,7 @@ fn so_many_start_in_a_time_with_one_key() {
     let mut gate = Gate::new(Capacity::default());
     let rate = Rate { burst: 3, ..Rate::per_second("api", 10) };
     for number in 0..6 {
-        gate.wait(number, PoolKind::Io, &Needs::default(), None, Some(&rate)).expect("can be met");
+        enter_as(&mut gate, number, PoolKind::Io, &Limits { rate: Some(rate.clone()), ..Limits::default() });
     }
     let at = |millis: u64| Tick::default().after(Duration::from_millis(millis));
     assert_eq!(gate.open(at(1000)).len(), 3);
@@ -163,6 +167,48 @@ fn what_is_cancelled_leaves_the_line_and_the_next_moves_up() {
     assert_eq!(gate.remove(|_| true), Vec::<i32>::new());
 }
 
+#[test]
+fn l12_the_more_urgent_goes_first_also_when_it_came_later_and_another_has_lost_patience() {
+    let mut gate = Gate::new(capacity(2, 100.0, 100.0));
+    let urgent = |gate: &mut Gate<i32>, what, slots| {
+        let limits = Limits { needs: needs(slots, 0.0, 0.0), ..Limits::default() };
+        gate.wait(what, PoolKind::Cpu, Priority::HIGHEST, &limits).expect("can be met");
+    };
+    enter(&mut gate, 0, needs(1, 0.0, 0.0));
+    let (_, mut running) = gate.open(Tick(0)).pop().expect("runs");
+    enter(&mut gate, 1000, needs(2, 0.0, 0.0));
+    for small in 1..=i32::try_from(2 * PATIENCE).expect("small") {
+        urgent(&mut gate, small, 1);
+        let (_, next) = gate.open(Tick(0)).pop().expect("it is more urgent than the one that waits");
+        gate.give_back(std::mem::replace(&mut running, next));
+    }
+    enter(&mut gate, -1, needs(1, 0.0, 0.0));
+    urgent(&mut gate, -2, 2);
+    assert!(gate.open(Tick(0)).is_empty(), "an equal stays behind it");
+    gate.give_back(running);
+    let order = [0; 3].map(|_| {
+        let (what, ticket) = gate.open(Tick(0)).swap_remove(0);
+        gate.give_back(ticket);
+        what
+    });
+    assert_eq!(order, [-2, 1000, -1]);
+    assert!(gate.is_whole() && gate.is_empty());
+}
+
+#[test]
+fn what_is_not_wanted_any_more_takes_nothing_and_holds_nobody_up() {
+    let mut gate = Gate::new(Capacity::default());
+    let rate = Rate::per_second("api", 1);
+    for number in 0..5 {
+        enter_as(&mut gate, number, PoolKind::Io, &Limits { rate: Some(rate.clone()), ..Limits::default() });
+    }
+    let through = gate.open_to(|number| *number >= 3, Tick(0));
+    assert_eq!(through.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [3], "the first of its rate");
+    assert_eq!(gate.len(), 1);
+    assert!(gate.open_to(|_| false, Tick(1)).is_empty());
+    assert!(gate.is_empty());
+}
+
 proptest! {
     /// Whatever comes and goes: nothing is ever used beyond what there is, nobody is overtaken more
     /// than the rule allows by those who came later and use the same, and in the end all have run.
@@ -185,8 +231,8 @@ proptest! {
                 let (slots, cpu, memory, key) = tasks[arrived];
                 #[expect(clippy::cast_precision_loss, reason = "small")]
                 let needs = needs(slots, cpu as f64, memory as f64);
-                let limit = (key == 0).then_some(&limit);
-                gate.wait(arrived, PoolKind::Cpu, &needs, limit, None).map_err(|_| ()).expect("can be met");
+                let concurrency = (key == 0).then(|| limit.clone());
+                enter_as(&mut gate, arrived, PoolKind::Cpu, &Limits { needs, concurrency, rate: None });
                 arrived += 1;
             } else if !running.is_empty() {
                 let (_, ticket) = running.swap_remove(choice % running.len());

@@ -82,7 +82,9 @@ impl Scheduler {
             .and_then(|task| retry::wait(&task.options().retry, error.kind, lot.retries, task.id()));
         if let Some(wait) = wait {
             let timer = self.timers.start(now.after(wait), Due::Start(key));
-            if !self.table.retry(key, by, error, (timer, wait), now) {
+            if self.table.retry(key, by, error, (timer, wait), now) {
+                self.release(key);
+            } else {
                 self.timers.stop(timer);
             }
         } else {
@@ -160,6 +162,7 @@ impl Scheduler {
 
     pub(super) fn run_again(&mut self, key: TaskKey, by: (WorkerRef, Seq), error: TaskError, suspect: bool, now: Tick) {
         if self.table.rerun(key, by, error, suspect, now) {
+            self.release(key);
             let pool = &mut self.pools[by.0.id.pool.index()];
             if suspect {
                 pool.suspects.push_back(key);
@@ -268,6 +271,7 @@ impl Scheduler {
             if !self.table.give_back(task.key, worker, task.seq, now) {
                 continue;
             }
+            self.release(task.key);
             if lot.cancelled {
                 self.finish(task.key, None, End::without_run(Outcome::Cancelled(Box::new(cancelled()))), now);
                 continue;

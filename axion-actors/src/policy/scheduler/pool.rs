@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::protocol::{Capacity, PoolRules, RunTask, TimeLimits, WorkerView};
-use crate::model::{KillReason, PoolKind, Seq, Task, TaskError, Tick, WorkerRef};
+use crate::model::{KillReason, PoolKind, Priority, Seq, Task, TaskError, Tick, WorkerRef};
 use crate::policy::placement::{self, Hoard, WorkerLoad};
+use crate::policy::resources::PATIENCE;
 use crate::policy::run_queue::RunQueue;
 use crate::policy::task_table::{TaskKey, TaskTable};
 use crate::policy::timers::{TimerId, Timers};
@@ -92,6 +93,8 @@ pub(super) struct Member {
     pub(super) alone: bool,
     /// Attempts it has ended.
     pub(super) ended: u64,
+    /// Slots that are kept idle for tasks that need several.
+    claimed: usize,
     /// Its replacement has been asked for.
     pub(super) recycling: bool,
     /// How busy its process was when it was last measured, in cores.
@@ -119,6 +122,7 @@ impl Member {
             condemned: false,
             alone: false,
             ended: 0,
+            claimed: 0,
             recycling: false,
             cpu: 0.0,
             outbox: Vec::new(),
@@ -127,13 +131,27 @@ impl Member {
 
     fn places(&self, lane: Lane) -> usize {
         match lane {
-            Lane::Slot => self.capacity.slots,
+            Lane::Slot => self.capacity.slots.saturating_sub(self.claimed),
             Lane::Coroutine => self.capacity.coroutines,
         }
     }
 
     fn takes(&self) -> bool {
         !self.condemned && !self.alone
+    }
+
+    /// Whether it has anything to offer at all.
+    fn may_take(&self) -> bool {
+        self.takes() && (self.claimed == 0 || self.places(Lane::Slot) + self.capacity.coroutines > 0)
+    }
+
+    fn score(&self, kind: PoolKind) -> f32 {
+        placement::score(kind, self.load())
+    }
+
+    /// Whether it could do something.
+    fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && self.claimed == 0
     }
 
     pub(super) fn running(&self) -> usize {
@@ -149,11 +167,22 @@ impl Member {
         self.takes() && self.has_place(lane)
     }
 
+    /// Slots that a task may claim. Behind what was sent ahead there are none.
+    fn free_slots(&self) -> usize {
+        if self.takes() && self.ahead() == 0 {
+            self.places(Lane::Slot).saturating_sub(self.running[Lane::Slot as usize])
+        } else {
+            0
+        }
+    }
+
     pub(super) fn has_room(&self, lane: Lane, estimate: u64, bytes: usize, now: Tick) -> bool {
         self.has_free_place(lane)
             || (lane == Lane::Slot
                 && self.takes()
                 && !self.stalled
+                // The process knows nothing of claims: what is sent ahead there would start in them.
+                && self.claimed == 0
                 && now < self.front_since.after(STALL)
                 && estimate <= AHEAD_NANOS
                 && self.ahead() < AHEAD_TASKS
@@ -217,7 +246,7 @@ impl Member {
     }
 
     pub(super) fn view(&self, leaving: bool) -> WorkerView {
-        WorkerView { worker: self.worker, load: self.load(), leaving, ended: self.ended }
+        WorkerView { worker: self.worker, load: self.load(), claimed: self.claimed, leaving, ended: self.ended }
     }
 
     /// Lets the tasks sent ahead come into the slots that are free, in their order. A coroutine has its place
@@ -265,6 +294,15 @@ impl Member {
     }
 }
 
+/// Slots of one worker that are kept idle for a task that runs elsewhere, or in another slot there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Claim {
+    /// The worker's place. A claim outlives a worker that dies, and holds for its successor.
+    pub(super) index: usize,
+    /// How many slots.
+    pub(super) slots: usize,
+}
+
 /// What of a member goes into the sums of its pool.
 #[derive(Clone, Copy, Debug, Default)]
 struct Share {
@@ -283,6 +321,8 @@ pub(super) struct Members {
     /// By worker index; infinite for one that takes nothing.
     scores: Vec<f32>,
     shares: Vec<Share>,
+    /// By worker index, also where there is no worker: its slots that are claimed.
+    claims: Vec<usize>,
     count: usize,
     /// Members with a free place, by lane.
     free: [usize; 2],
@@ -303,6 +343,7 @@ impl Members {
             list: Vec::new(),
             scores: Vec::new(),
             shares: Vec::new(),
+            claims: Vec::new(),
             count: 0,
             free: [0; 2],
             ahead: 0,
@@ -320,13 +361,15 @@ impl Members {
         self.list.iter().flatten()
     }
 
-    pub(super) fn insert(&mut self, member: Member) -> Option<Member> {
+    pub(super) fn insert(&mut self, mut member: Member) -> Option<Member> {
         let index = member.worker.id.index as usize;
         if self.list.len() <= index {
             self.list.resize_with(index + 1, || None);
             self.scores.resize(index + 1, f32::INFINITY);
             self.shares.resize(index + 1, Share::default());
+            self.claims.resize(index + 1, 0);
         }
+        member.claimed = self.claims[index];
         let predecessor = self.list[index].replace(member);
         self.count += usize::from(predecessor.is_none());
         self.refresh(index);
@@ -344,12 +387,12 @@ impl Members {
     fn refresh(&mut self, index: usize) {
         let member = self.list[index].as_ref();
         let taking = member.filter(|member| member.takes());
-        self.scores[index] = taking.map_or(f32::INFINITY, |member| placement::score(self.kind, member.load()));
+        self.scores[index] = member.filter(|member| member.may_take()).map_or(f32::INFINITY, |it| it.score(self.kind));
         let share =
             taking.map_or(Share { ahead: member.is_some_and(|it| it.ahead() > 0), ..Share::default() }, |it| Share {
                 free: [it.has_free_place(Lane::Slot), it.has_free_place(Lane::Coroutine)],
                 ahead: it.ahead() > 0,
-                idle: it.in_flight.is_empty(),
+                idle: it.is_idle(),
             });
         let old = std::mem::replace(&mut self.shares[index], share);
         let shift = |sum: &mut usize, old: bool, new: bool| *sum = *sum + usize::from(new) - usize::from(old);
@@ -366,16 +409,20 @@ impl Members {
         let count = |is: fn(&Member) -> bool| self.iter().filter(|member| is(member)).count();
         assert_eq!(self.count, count(|_| true));
         assert_eq!(self.ahead, count(|member| member.ahead() > 0));
-        assert_eq!(self.idle, count(|member| member.takes() && member.in_flight.is_empty()));
+        assert_eq!(self.idle, count(|member| member.takes() && member.is_idle()));
         assert_eq!(self.free[0], count(|member| member.has_free_place(Lane::Slot)));
         assert_eq!(self.free[1], count(|member| member.has_free_place(Lane::Coroutine)));
         let ahead = self.iter().flat_map(|member| &member.in_flight).filter(|task| !task.started);
         assert!(ahead.into_iter().all(|task| task.lane == Lane::Slot), "no coroutine is sent ahead");
         for (member, score) in self.list.iter().zip(&self.scores) {
-            let taking = member.as_ref().filter(|member| member.takes());
-            assert_eq!(*score, taking.map_or(f32::INFINITY, |member| placement::score(self.kind, member.load())));
+            let taking = member.as_ref().filter(|member| member.may_take());
+            assert_eq!(*score, taking.map_or(f32::INFINITY, |member| member.score(self.kind)));
             let running = member.as_ref().map_or(0, |it| it.in_flight.iter().filter(|task| task.started).count());
             assert_eq!(running, member.as_ref().map_or(0, Member::running));
+        }
+        for member in self.iter() {
+            assert_eq!(member.claimed, self.claims[member.worker.id.index as usize]);
+            assert!(member.claimed == 0 || member.ahead() == 0, "nothing may start in claimed slots");
         }
     }
 
@@ -428,9 +475,73 @@ impl Members {
         with_room.min_by(|one, other| self.scores[*one].total_cmp(&self.scores[*other]))
     }
 
+    /// Whether somebody has a free place.
+    pub(super) fn has_free(&self, lane: Lane) -> bool {
+        self.free[lane as usize] > 0
+    }
+
+    /// The most slots that one of the members has.
+    pub(super) fn slots_each(&self) -> usize {
+        self.iter().map(|member| member.capacity.slots).max().unwrap_or(0)
+    }
+
+    /// Where a task that takes so many slots runs, and the slots that it claims beside its own, in as few
+    /// workers as possible. `alone`: nothing else runs in its own worker.
+    pub(super) fn reserve(&self, slots: usize, alone: bool) -> Option<(usize, Vec<Claim>)> {
+        let offers = self.list.iter().enumerate().filter_map(|(at, member)| Some((member.as_ref()?.free_slots(), at)));
+        let mut offers: Vec<(usize, usize)> = offers.filter(|(free, _)| *free > 0).collect();
+        if alone {
+            let empty = self.first_empty()?;
+            // It may be kept free for this very task.
+            let own = self.list[empty].as_ref().map_or(0, |member| member.places(Lane::Slot));
+            offers.retain(|(_, at)| *at != empty);
+            offers.push((own, empty));
+        }
+        if offers.iter().map(|(free, _)| free).sum::<usize>() < slots {
+            return None;
+        }
+        let last = offers.len().saturating_sub(usize::from(alone));
+        offers[..last].sort_by(|(free, at), (other, than)| {
+            other.cmp(free).then(self.scores[*at].total_cmp(&self.scores[*than])).then(at.cmp(than))
+        });
+        if alone {
+            offers.rotate_right(1);
+        }
+        let home = offers.first()?.1;
+        let (mut left, mut claims) = (slots, Vec::new());
+        for (free, index) in offers {
+            let taken = free.min(left);
+            left -= taken;
+            let claimed = taken - usize::from(index == home);
+            if claimed > 0 {
+                claims.push(Claim { index, slots: claimed });
+            }
+        }
+        Some((home, claims))
+    }
+
+    /// Keeps slots idle.
+    pub(super) fn claim(&mut self, claims: &[Claim]) {
+        self.change_claims(claims, |claimed, slots| claimed + slots);
+    }
+
+    /// Gives slots back to those that come.
+    pub(super) fn unclaim(&mut self, claims: &[Claim]) {
+        self.change_claims(claims, usize::saturating_sub);
+    }
+
+    fn change_claims(&mut self, claims: &[Claim], change: fn(usize, usize) -> usize) {
+        for Claim { index, slots } in claims {
+            let claimed = change(self.claims[*index], *slots);
+            self.claims[*index] = claimed;
+            self.change(*index, |member| member.claimed = claimed);
+        }
+    }
+
     /// The first member without a task, whether or not it is kept free.
     pub(super) fn first_empty(&self) -> Option<usize> {
-        let is_empty = |member: &Member| !member.condemned && member.in_flight.is_empty();
+        let is_empty =
+            |member: &Member| !member.condemned && member.in_flight.is_empty() && member.places(Lane::Slot) > 0;
         self.list.iter().position(|member| member.as_ref().is_some_and(is_empty))
     }
 
@@ -445,7 +556,7 @@ impl Members {
 
     /// Keeps one member from taking more, the one that will be empty first, unless one is kept already.
     pub(super) fn keep_one_free(&mut self) {
-        let usable = || self.iter().filter(|member| !member.condemned);
+        let usable = || self.iter().filter(|member| !member.condemned && member.places(Lane::Slot) > 0);
         if usable().any(|member| member.alone) {
             return;
         }
@@ -500,9 +611,41 @@ impl Members {
     /// Which worker the pool can do without: one that is idle, else the least loaded; of several the one
     /// with the highest index.
     pub(super) fn expendable(&self) -> Option<WorkerRef> {
-        let order =
-            |member: &&Member| (member.recycling, member.in_flight.len(), std::cmp::Reverse(member.worker.id.index));
+        let order = |member: &&Member| {
+            let busy = member.in_flight.len() + member.claimed;
+            (member.recycling, busy, std::cmp::Reverse(member.worker.id.index))
+        };
         self.iter().min_by_key(order).map(|member| member.worker)
+    }
+}
+
+/// Tasks that need several slots, when they are the next of their pool. One whose slots are not free may be overtaken
+/// [`PATIENCE`] times; from then on nothing that is not more urgent starts in the pool until it fits.
+#[derive(Debug, Default)]
+pub(super) struct Large {
+    pub(super) queue: RunQueue,
+    /// The first of them, how urgent it is, how many slots it needs, and how often it has been overtaken since
+    /// it is the first.
+    pub(super) first: Option<First>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct First {
+    pub(super) key: TaskKey,
+    pub(super) priority: Priority,
+    pub(super) slots: usize,
+    pub(super) overtaken: u64,
+}
+
+impl First {
+    /// Whether a task of this priority may be placed before this one.
+    pub(super) fn lets_pass(&self, priority: Priority) -> bool {
+        self.overtaken < PATIENCE || priority < self.priority
+    }
+
+    /// A task of this priority has been placed. One that is more urgent goes before it anyway.
+    pub(super) fn is_overtaken_by(&mut self, priority: Priority) {
+        self.overtaken += u64::from(priority >= self.priority);
     }
 }
 
@@ -517,8 +660,12 @@ pub(super) struct Pool {
     pub(super) queue: RunQueue,
     /// Tasks that have to run alone; they go first.
     pub(super) suspects: VecDeque<TaskKey>,
-    /// A worker was asked for, because there is none and a task waits.
-    pub(super) called: bool,
+    /// Tasks that have passed the gate of their limits and need one slot; they go before the queue.
+    pub(super) cleared: VecDeque<TaskKey>,
+    /// Tasks that need several slots.
+    pub(super) large: Large,
+    /// So many workers were asked for, because a task waits that cannot run with fewer.
+    pub(super) called: usize,
     /// Why no task of this pool can run at present.
     pub(super) unavailable: Option<TaskError>,
     /// Attempts that its workers have ended.
@@ -533,10 +680,37 @@ impl Pool {
             leaving: Vec::new(),
             queue: RunQueue::default(),
             suspects: VecDeque::new(),
-            called: false,
+            cleared: VecDeque::new(),
+            large: Large::default(),
+            called: 0,
             unavailable: None,
             ended: 0,
         }
+    }
+
+    /// Whether nothing waits for a worker.
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.suspects.is_empty() && self.cleared.is_empty() && self.large.queue.is_empty()
+    }
+
+    /// How many keys wait, with those of ended tasks.
+    pub(super) fn keys(&self) -> usize {
+        self.queue.len() + self.suspects.len() + self.cleared.len() + self.large.queue.len()
+    }
+
+    /// Drops the keys that `keep` does not want.
+    pub(super) fn retain(&mut self, keep: impl Fn(TaskKey) -> bool) {
+        self.queue.retain(&keep);
+        self.large.queue.retain(&keep);
+        self.suspects.retain(|key| keep(*key));
+        self.cleared.retain(|key| keep(*key));
+    }
+
+    /// Takes everything that waits, the next one first.
+    pub(super) fn drain(&mut self) -> Vec<TaskKey> {
+        let first = std::mem::take(&mut self.suspects).into_iter().chain(std::mem::take(&mut self.cleared));
+        let mut large = std::mem::take(&mut self.large).queue;
+        first.chain(large.drain()).chain(self.queue.drain()).collect()
     }
 
     /// Only one task may run at a time, and a worker that has been replaced has not finished its last.

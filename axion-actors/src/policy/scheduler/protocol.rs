@@ -57,10 +57,12 @@ pub enum Action {
         /// Which.
         worker: WorkerRef,
     },
-    /// This pool has no worker, and a task waits for one.
+    /// A task of this pool waits that cannot run with fewer workers than this.
     Call {
         /// Which pool.
         pool: PoolKind,
+        /// How many workers there have to be; 1, unless the task needs the slots of several.
+        workers: usize,
     },
     /// These workers are no longer needed and take nothing more: they are not to be replaced. Answers
     /// [`shrink`](super::Scheduler::shrink), also if there is none.
@@ -198,6 +200,8 @@ pub struct WorkerView {
     pub worker: WorkerRef,
     /// What it has to do.
     pub load: WorkerLoad,
+    /// Slots that are kept idle for tasks that need several.
+    pub claimed: usize,
     /// It takes nothing more and ends when it has nothing left to do.
     pub leaving: bool,
     /// Attempts it has ended.

@@ -1,6 +1,7 @@
 //! Placement, windows and departures as cases; L1, L3, L5 over random histories.
 
 mod ends;
+mod limits;
 mod pools;
 mod windows;
 
@@ -25,7 +26,7 @@ fn scheduler() -> Scheduler {
     let mut table =
         TaskTable::new(Timestamp::UNIX_EPOCH, Keep { count: 1 << 20, bytes: 1 << 30, each: 1 << 20, age: None });
     table.record_events(true);
-    Scheduler::new(table, [PoolRules::default(); 2])
+    Scheduler::new(table, [PoolRules::default(); 2], model::Capacity::default())
 }
 
 fn slots(slots: usize) -> Capacity {
@@ -424,7 +425,7 @@ fn a_task_that_has_not_started_in_time_expires_and_one_that_has_does_not() {
 
 fn ruled(rules: PoolRules) -> Scheduler {
     let table = TaskTable::new(Timestamp::UNIX_EPOCH, Keep { count: 100, bytes: 1 << 20, each: 1 << 20, age: None });
-    Scheduler::new(table, [rules; 2])
+    Scheduler::new(table, [rules; 2], model::Capacity::default())
 }
 
 #[test]
@@ -648,7 +649,7 @@ fn a_pool_without_workers_calls_for_one_once() {
     let mut scheduler = scheduler();
     submit(&mut scheduler, 1, Tick(0));
     submit(&mut scheduler, 1, Tick(0));
-    assert!(matches!(scheduler.take_actions()[..], [Action::Call { pool: PoolKind::Cpu }]));
+    assert!(matches!(scheduler.take_actions()[..], [Action::Call { pool: PoolKind::Cpu, workers: 1 }]));
     scheduler.joined(worker(0, 1), slots(1), Tick(1));
     assert_eq!(ids_sent(&scheduler.take_actions()).len(), 1);
 }
@@ -667,14 +668,54 @@ fn c1_5_equal_tasks_over_idle_workers_differ_by_one_at_most() {
 /// One step of a random history; numbers pick among what is there.
 #[derive(Clone, Debug)]
 enum Step {
-    Submit { count: u8, timeout: Option<u8>, retries: u8, losses: u8, ttl: Option<u8>, priority: u8, delay: u8 },
+    Submit {
+        count: u8,
+        timeout: Option<u8>,
+        retries: u8,
+        losses: u8,
+        ttl: Option<u8>,
+        priority: u8,
+        delay: u8,
+    },
+    /// Tasks with limits: see `limits::limited`.
+    SubmitLimited {
+        slots: u8,
+        cpu: u8,
+        key: u8,
+        rate: bool,
+        retries: u8,
+        losses: u8,
+        ttl: Option<u8>,
+        priority: u8,
+    },
     Shrink(u8),
     Join(u8),
-    End { worker: u8, pick: u8, micros: u32, fails: bool },
-    Stale { worker: u8, seq: u8, generation: u8 },
-    Die { worker: u8, started: u8, unknown: bool },
-    Execute { worker: u8, spared: bool, started: bool },
-    Revoke { worker: u8, picks: Vec<u8>, begun: bool },
+    End {
+        worker: u8,
+        pick: u8,
+        micros: u32,
+        fails: bool,
+    },
+    Stale {
+        worker: u8,
+        seq: u8,
+        generation: u8,
+    },
+    Die {
+        worker: u8,
+        started: u8,
+        unknown: bool,
+    },
+    Execute {
+        worker: u8,
+        spared: bool,
+        started: bool,
+    },
+    Revoke {
+        worker: u8,
+        picks: Vec<u8>,
+        begun: bool,
+    },
     Cancel(u8),
     Unavailable,
     Wait(u32),
@@ -705,6 +746,8 @@ fn step() -> impl Strategy<Value = Step> {
 /// A history: the scheduler, the workers that live, and what a truthful world would say.
 struct World {
     scheduler: Scheduler,
+    /// There are tasks with limits.
+    limited: bool,
     now: Tick,
     generations: [u32; 3],
     alive: [bool; 3],
@@ -719,6 +762,21 @@ struct World {
 }
 
 impl World {
+    fn new(scheduler: Scheduler, limited: bool) -> Self {
+        Self {
+            scheduler,
+            limited,
+            now: Tick(0),
+            generations: [0; 3],
+            alive: [false; 3],
+            ordered: [None; 3],
+            accepted: Vec::new(),
+            records: Vec::new(),
+            once: BTreeSet::new(),
+            counted: BTreeMap::new(),
+        }
+    }
+
     fn worker(&self, index: u8) -> WorkerRef {
         worker(u32::from(index), self.generations[usize::from(index)])
     }
@@ -749,6 +807,21 @@ impl World {
                         Some(ms) => task.timeout(Duration::from_millis(ms.into())),
                         None => task,
                     }
+                });
+                if losses == 0 {
+                    self.once.extend(&ids);
+                }
+                self.accepted.extend(ids);
+            }
+            Step::SubmitLimited { slots, cpu, key, rate, retries, losses, ttl, priority } => {
+                let ids = submit_as(&mut self.scheduler, 1, self.now, |task| {
+                    let backoff = crate::model::Backoff::Fixed(Duration::from_millis(3));
+                    let policy =
+                        crate::model::RetryPolicy { backoff, ..crate::model::RetryPolicy::times(retries.into()) };
+                    let task = task.retry(policy).max_worker_losses(losses.into());
+                    let task = task.priority(Priority::try_from(priority).expect("in range"));
+                    let task = ttl.map(|ms| task.clone().ttl(Duration::from_millis(ms.into()))).unwrap_or(task);
+                    limits::limited(task, slots, cpu, key, rate)
                 });
                 if losses == 0 {
                     self.once.extend(&ids);
@@ -825,7 +898,9 @@ impl World {
                 let id = self.accepted[usize::from(pick) % self.accepted.len()];
                 let answer = self.scheduler.cancel(id, Duration::from_millis(4), self.now);
                 assert_ne!(answer, CancelAnswer::Unknown);
-                self.scheduler.place(PoolKind::Cpu, self.now);
+                if !self.limited {
+                    self.scheduler.place(PoolKind::Cpu, self.now);
+                }
             }
             Step::Shrink(count) => self.scheduler.shrink(PoolKind::Cpu, count.into(), self.now),
             Step::Unavailable if !self.alive.contains(&true) => {
@@ -885,7 +960,11 @@ impl World {
         assert_eq!((table.keys().filter(here).count(), bytes), table.waiting());
         assert_eq!(queued, table.queued(PoolKind::Cpu));
         let pools = self.scheduler.pools.iter();
-        let keys = pools.flat_map(|pool| pool.queue.iter().chain(pool.suspects.iter().copied()));
+        let others = |pool: &Pool| -> Vec<TaskKey> {
+            pool.suspects.iter().chain(&pool.cleared).copied().chain(pool.large.queue.iter()).collect()
+        };
+        let keys = pools.flat_map(|pool| pool.queue.iter().chain(others(pool)));
+        let keys = keys.chain(self.scheduler.limiter.at_gate());
         let live: Vec<TaskKey> = keys.filter(|key| table.task(*key).is_some()).collect();
         assert_eq!(live.len(), queued, "L1: every queued task is in a queue");
         assert_eq!(live.iter().collect::<BTreeSet<_>>().len(), queued, "once");
@@ -907,7 +986,7 @@ impl World {
             let kept_free = member.alone && member.in_flight.is_empty();
             assert!(!kept_free || suspects, "L1: nobody is kept free for nobody");
             assert!(
-                !member.has_free_place(Lane::Slot) || suspects || queued == 0,
+                self.limited || !member.has_free_place(Lane::Slot) || suspects || queued == 0,
                 "no task waits while a worker is free"
             );
             for task in member.in_flight.iter().take(1 + member.worker.id.index as usize) {
@@ -917,6 +996,9 @@ impl World {
                 let runs = clocks.any(|timer| self.scheduler.timers.is_running(timer));
                 assert!(limit.is_none() || task.kill.is_some() || runs, "L1: nobody would end it");
             }
+        }
+        if self.limited {
+            self.check_limits();
         }
         let members = pools.flat_map(|pool| pool.members.iter().chain(&pool.leaving));
         let in_flight = members.flat_map(|member| &member.in_flight);
@@ -928,17 +1010,7 @@ impl World {
 proptest! {
     #[test]
     fn l1_l3_l5_hold_over_random_histories(steps in proptest::collection::vec(step(), 1..150)) {
-        let mut world = World {
-            scheduler: scheduler(),
-            now: Tick(0),
-            generations: [0; 3],
-            alive: [false; 3],
-            ordered: [None; 3],
-            accepted: Vec::new(),
-            records: Vec::new(),
-            once: BTreeSet::new(),
-            counted: BTreeMap::new(),
-        };
+        let mut world = World::new(scheduler(), false);
         for step in steps {
             world.apply(step);
         }

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::Json;
-use crate::model::workflow::{Concurrency, Fixed, Rate, WorkflowState};
+use crate::model::workflow::WorkflowState;
+use crate::model::{Concurrency, Fixed, Json, Needs, Rate};
 
 const ROOM: Capacity = Capacity { processes: Some(4), threads: Some(4), cpu: None, memory: None, machine_memory: None };
 
@@ -45,68 +45,31 @@ fn submitted(flows: &mut Workflows) -> (Vec<StepRef>, Vec<WorkflowId>) {
 }
 
 #[test]
-fn a_key_is_shared_between_workflows() {
-    let mut flows = Workflows::new(ROOM);
-    let first = begin(&mut flows, WorkflowSpec::of([keyed("a", 1), keyed("b", 1)]));
-    let second = begin(&mut flows, WorkflowSpec::of([keyed("a", 1), step("free")]));
-    let mut seen = Vec::new();
-    let (mut running, _) = submitted(&mut flows);
-    assert_eq!(running.len(), 2, "one with the key, and the one without");
-    while let Some(next) = running.pop() {
-        seen.push(next);
-        flows.ended(next, success(), Tick(1));
-        let (more, over) = submitted(&mut flows);
-        running.extend(more);
-        over.into_iter().for_each(|id| drop(flows.take(id)));
-    }
-    assert_eq!(seen.iter().filter(|step| step.workflow == first).count(), 2);
-    assert_eq!(seen.iter().filter(|step| step.workflow == second).count(), 2);
-    assert!(flows.is_empty());
-}
-
-#[test]
-fn a_cancelled_step_leaves_both_gates_and_gives_back_what_it_held() {
+fn a_cancelled_step_leaves_the_gate_of_its_workflow_and_gives_back_what_it_held() {
     let mut flows = Workflows::new(ROOM);
     let capacity = Capacity { processes: Some(2), ..Capacity::default() };
-    let limited = |steps: Vec<Step>| WorkflowSpec { capacity, ..WorkflowSpec::of(steps) };
-    // It holds the key; the next workflow's step passes its own gate and waits for the key with a ticket.
-    let holder = begin(&mut flows, WorkflowSpec::of([keyed("holder", 1)]));
-    let (held, _) = submitted(&mut flows);
-    let waiting = begin(&mut flows, limited(vec![keyed("waits", 1), step("behind").needs(slots(2))]));
-    assert_eq!(submitted(&mut flows).0, [], "one waits for the key, the other for the slot that it holds");
-    assert!(flows.cancel(waiting, Tick(1)));
-    let (_, over) = submitted(&mut flows);
-    assert_eq!(over, [waiting]);
-    assert_eq!(
-        flows.take(waiting).map(|graph| graph.record(Timestamp::UNIX_EPOCH).state),
-        Some(WorkflowState::Cancelled)
-    );
-    flows.ended(held[0], success(), Tick(2));
-    assert_eq!(submitted(&mut flows).1, [holder]);
-    flows.take(holder);
-    assert!(flows.gate.is_empty() && !flows.cancel(waiting, Tick(3)));
-    let again = begin(&mut flows, WorkflowSpec::of([keyed("again", 1), step("rest").needs(slots(3))]));
-    assert_eq!(submitted(&mut flows).0.len(), 2, "nothing is still in use");
-    assert_eq!((flows.len(), flows.graph(again).is_some()), (1, true));
+    let steps = [step("runs"), step("waits").needs(slots(2)), step("behind").after("runs").needs(slots(2))];
+    let id = begin(&mut flows, WorkflowSpec { capacity, ..WorkflowSpec::of(steps) });
+    let (running, _) = submitted(&mut flows);
+    assert_eq!(running.len(), 1, "the other one waits for the slot that it holds");
+    assert!(flows.cancel(id, Tick(1)));
+    assert_eq!(submitted(&mut flows).1, []);
+    flows.ended(running[0], success(), Tick(2));
+    assert_eq!(submitted(&mut flows), (vec![], vec![id]));
+    assert!(flows.graph(id).is_some() && flows.flows[&id].gate.as_ref().is_some_and(Gate::is_empty));
+    assert_eq!(flows.take(id).map(|graph| graph.record(Timestamp::UNIX_EPOCH).state), Some(WorkflowState::Cancelled));
+    assert!(!flows.cancel(id, Tick(3)));
 }
 
 #[test]
-fn a_rate_says_when_the_next_start_may_be() {
+fn a_step_takes_its_limits_along_with_its_task() {
     let mut flows = Workflows::new(ROOM);
-    let rate = Rate { key: "calls".into(), count: 1, per: Duration::from_secs(1), burst: 1 };
-    begin(&mut flows, WorkflowSpec::of(["a", "b"].map(|name| step(name).rate(rate.clone()))));
-    assert_eq!(submitted(&mut flows).0.len(), 1);
-    let next = flows.next_tick().expect("the other one waits");
-    flows.tick(Tick(next.0 - 1));
-    assert_eq!(submitted(&mut flows).0.len(), 0);
-    flows.tick(next);
-    assert_eq!((submitted(&mut flows).0.len(), flows.next_tick()), (1, None), "L10");
-    // One that is cancelled while it waits for its rate leaves no timer behind.
-    let last = begin(&mut flows, WorkflowSpec::of([step("c").rate(rate.clone())]));
-    flows.tick(next);
-    assert!(flows.next_tick().is_some());
-    flows.cancel(last, next);
-    assert_eq!(flows.next_tick(), None, "L10");
+    let rate = Rate::per_second("calls", 1);
+    begin(&mut flows, WorkflowSpec::of(["a", "b"].map(|name| keyed(name, 1).rate(rate.clone()).needs(slots(3)))));
+    let limits = submitted(&mut flows).0.into_iter().filter_map(|step| flows.hand_over(step)?.0.limits().cloned());
+    let concurrency = Some(Concurrency { key: "api".into(), max: 1 });
+    let expected = Limits { needs: slots(3), concurrency, rate: Some(rate) };
+    assert_eq!(limits.collect::<Vec<_>>(), [expected.clone(), expected], "who comes first is the scheduler's business");
 }
 
 #[test]
@@ -142,11 +105,11 @@ fn l9_records_are_kept_within_bounds() {
 }
 
 proptest! {
-    /// Random workflows with random needs and keys, ended and cancelled at random: what runs stays within the
-    /// limits, every workflow ends, and nothing is in use afterwards.
+    /// Random workflows with random needs and limits of their own, ended and cancelled at random: what runs of each
+    /// stays within them, every workflow ends, and nothing is in use afterwards.
     #[test]
-    fn l1_every_workflow_ends_within_the_limits(
-        flows_of in proptest::collection::vec(proptest::collection::vec((1..=4u32, 0..3u32, any::<bool>()), 1..6), 1..6),
+    fn l1_every_workflow_ends_within_its_own_limits(
+        flows_of in proptest::collection::vec(proptest::collection::vec((1..=4u32, any::<bool>()), 1..6), 1..6),
         choices in proptest::collection::vec((any::<u16>(), 0..10u8), 120)
     ) {
         let mut flows = Workflows::new(ROOM);
@@ -156,11 +119,8 @@ proptest! {
             if number % 2 == 0 {
                 spec.capacity = Capacity { processes: Some(4), cpu: Fixed::new(100.0), ..Capacity::default() };
             }
-            for (at, (need, key, after)) in steps.iter().enumerate() {
+            for (at, (need, after)) in steps.iter().enumerate() {
                 let mut next = step(&format!("s{at}")).needs(slots(*need));
-                if *key > 0 {
-                    next = next.concurrency(Concurrency { key: format!("k{key}").into(), max: *key });
-                }
                 if *after && at > 0 {
                     next = next.after(&*format!("s{}", at - 1));
                 }
@@ -168,22 +128,26 @@ proptest! {
             }
             left.push(begin(&mut flows, spec));
         }
-        let mut running: Vec<StepRef> = Vec::new();
+        let mut running: Vec<(StepRef, u32)> = Vec::new();
         let mut choices = choices.into_iter().cycle();
         for _ in 0..2000 {
-            let (more, over) = submitted(&mut flows);
-            running.extend(more);
-            for id in over {
-                prop_assert!(flows.take(id).is_some(), "L1: it ends once");
-                left.retain(|other| *other != id);
+            for action in flows.take_actions() {
+                match action {
+                    Action::Submit(step) => {
+                        let (task, _) = flows.hand_over(step).expect("it has not ended");
+                        running.push((step, task.limits().map_or(1, |limits| limits.needs.slots)));
+                    }
+                    Action::Finished(id) => {
+                        prop_assert!(flows.flows[&id].gate.as_ref().is_none_or(Gate::is_whole), "nothing is still in use");
+                        prop_assert!(flows.take(id).is_some(), "L1: it ends once");
+                        left.retain(|other| *other != id);
+                    }
+                    Action::Cancel { .. } | Action::Changed { .. } => {}
+                }
             }
-            let rules = |step: &StepRef| flows.graph(step.workflow).and_then(|graph| graph.rules_of(step.place)).cloned();
-            let rules: Vec<Rules> = running.iter().filter_map(rules).collect();
-            let special: u32 = rules.iter().filter(|it| **it != Rules::default()).map(|it| it.needs.slots).filter(|slots| *slots > 1).sum();
-            prop_assert!(special <= 4, "{special} slots of 4");
-            for key in [1, 2] {
-                let with = |it: &&Rules| it.concurrency.as_ref().is_some_and(|limit| *limit.key == *format!("k{key}"));
-                prop_assert!(rules.iter().filter(with).count() <= key as usize);
+            for (id, flow) in &flows.flows {
+                let used: u32 = running.iter().filter(|(step, _)| step.workflow == *id).map(|(_, slots)| slots).sum();
+                prop_assert!(flow.gate.is_none() || used <= 4, "{used} slots of 4");
             }
             if left.is_empty() {
                 break;
@@ -192,13 +156,10 @@ proptest! {
             if what == 0 {
                 flows.cancel(left[usize::from(pick) % left.len()], Tick(1));
             } else if !running.is_empty() {
-                let next = running.remove(usize::from(pick) % running.len());
+                let (next, _) = running.remove(usize::from(pick) % running.len());
                 flows.ended(next, success(), Tick(1));
             }
         }
         prop_assert!(left.is_empty(), "L1: {} did not end", left.len());
-        prop_assert!(flows.gate.is_empty());
-        let all = begin(&mut flows, WorkflowSpec::of([step("all").needs(slots(4)), keyed("k", 1)]));
-        prop_assert!(submitted(&mut flows).0.iter().any(|step| step.workflow == all), "nothing is still in use");
     }
 }

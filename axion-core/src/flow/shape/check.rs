@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axion_actors::model::workflow::{Fixed, JsonPath, Memory};
+use axion_actors::model::workflow::{Fixed, JsonPath, Memory, Rate};
 
 use super::keys::FLOW;
 use super::{Shape, Table};
@@ -197,13 +197,5 @@ pub(in crate::flow) fn read_memory(node: &Node) -> Option<Memory> {
 
 /// How many in which time.
 pub(in crate::flow) fn read_rate(node: &Node) -> Option<(u32, Duration)> {
-    let (count, unit) = node.text()?.split_once('/')?;
-    let per = match unit.trim() {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        _ => return None,
-    };
-    let count: u32 = count.trim().parse().ok()?;
-    (count > 0).then_some((count, Duration::from_secs(per)))
+    Rate::parse("", node.text()?).ok().map(|rate| (rate.count, rate.per))
 }

@@ -10,8 +10,8 @@ use crate::policy::resources::{Gate, Ticket};
 /// A workflow whose steps run when the gate lets them.
 struct Gated {
     graph: Graph,
-    gate: Gate<(String, Place, Value)>,
-    running: Vec<(String, Place, Value, Ticket)>,
+    gate: Gate<(String, Place, Value, Needs)>,
+    running: Vec<(String, Place, Value, Needs, Ticket)>,
     /// The names, in the order of their starts.
     started: Vec<String>,
 }
@@ -31,25 +31,25 @@ impl Gated {
             if let Action::Submit(place) = action {
                 let (task, params) = self.graph.hand_over(place).expect("it is to run");
                 let name = self.graph.title_of(place.step).expect("a step");
-                let rules = self.graph.rules_of(place).expect("a step");
+                let limits = task.limits().cloned().unwrap_or_default();
                 let params = serde_json::from_slice(&params.into_bytes()).expect("JSON");
-                let (concurrency, rate) = (rules.concurrency.as_ref(), rules.rate.as_ref());
+                let priority = task.options().priority;
                 self.gate
-                    .wait((name, place, params), task.pool(), &rules.needs, concurrency, rate)
+                    .wait((name, place, params, limits.needs), task.pool(), priority, &limits)
                     .expect("checked before");
             }
         }
-        for ((name, place, params), ticket) in self.gate.open(Tick(0)) {
+        for ((name, place, params, needs), ticket) in self.gate.open(Tick(0)) {
             self.graph.started(place, Tick(0));
             self.started.push(name.clone());
-            self.running.push((name, place, params, ticket));
+            self.running.push((name, place, params, needs, ticket));
         }
         self.graph.take_actions();
     }
 
     fn end(&mut self, name: &str, outcome: Outcome) -> Value {
         let at = self.running.iter().position(|it| it.0 == name).unwrap_or_else(|| panic!("{name} does not run"));
-        let (_, place, params, ticket) = self.running.remove(at);
+        let (_, place, params, _, ticket) = self.running.remove(at);
         self.gate.give_back(ticket);
         self.graph.ended(place, outcome.into(), Tick(1));
         self.act();
@@ -104,7 +104,7 @@ proptest! {
         let mut run = Gated::of(spec);
         let mut choices = choices.into_iter().cycle();
         while !run.running.is_empty() {
-            let needs = run.running.iter().filter_map(|it| run.graph.rules_of(it.1)).map(|rules| rules.needs);
+            let needs = run.running.iter().map(|it| it.3);
             let (slots, cpu) = needs.fold((0, 0), |sum, needs| (sum.0 + needs.slots, sum.1 + needs.cpu.0));
             prop_assert!(slots <= 2 && cpu <= 1000, "{} slots, {} of the processors", slots, cpu);
             let chosen = usize::from(choices.next().unwrap_or_default()) % run.running.len();

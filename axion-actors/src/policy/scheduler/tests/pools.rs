@@ -53,11 +53,11 @@ fn l1_a_pool_that_is_to_have_no_worker_is_called_for_one_again_and_is_not_refuse
     };
     assert_eq!(calls(&mut scheduler), 1);
     // The one that was on its way is given up.
-    scheduler.emptied(PoolKind::Cpu, Tick(1));
+    scheduler.resized(PoolKind::Cpu, 0, 1, Tick(1));
     assert_eq!(calls(&mut scheduler), 1);
     let error = TaskError::new(ErrorKind::WorkerStartFailed, "no python3");
     scheduler.unavailable(PoolKind::Cpu, error, Tick(2));
-    scheduler.emptied(PoolKind::Cpu, Tick(3));
+    scheduler.resized(PoolKind::Cpu, 0, 1, Tick(3));
     assert_eq!(calls(&mut scheduler), 0, "nobody waits");
     submit(&mut scheduler, 1, Tick(4));
     assert_eq!((calls(&mut scheduler), scheduler.table().live()), (1, 1), "nobody tries any more: it has to call");

@@ -1,10 +1,10 @@
-//! What steps use while they run, and how much of it there is.
+//! What tasks use while they run, what they share, and how much of it there is.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::PoolKind;
+use super::ids::PoolKind;
 
 /// A number with three places behind the point, so that 60.5 + 39.5 is 100 and not a little more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,10 +38,10 @@ pub enum Memory {
     Bytes(u64),
 }
 
-/// What a step or task uses while it runs, as its author estimates it.
+/// What a task uses while it runs, as its author estimates it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Needs {
-    /// Slots of its pool.
+    /// Slots of its pool. It runs in one of them; the others are kept idle for what it does besides.
     pub slots: u32,
     /// Per cent of the machine's processors.
     pub cpu: Fixed,
@@ -145,10 +145,71 @@ pub struct Rate {
     pub burst: u32,
 }
 
+/// A rate that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a rate is a number of starts in a time, such as \"10/s\", \"600/m\" or \"1000/h\", not {0:?}")]
+pub struct RateError(pub String);
+
 impl Rate {
+    /// So many starts in a time, evenly, as in `"10/s"`, `"600/m"` or `"1000/h"`.
+    ///
+    /// # Errors
+    /// If `text` is none, or allows none.
+    pub fn parse(key: impl Into<Arc<str>>, text: &str) -> Result<Self, RateError> {
+        let read = || {
+            let (count, unit) = text.split_once('/')?;
+            let seconds = match unit.trim() {
+                "s" => 1,
+                "m" => 60,
+                "h" => 3600,
+                _ => return None,
+            };
+            let count = count.trim().parse().ok().filter(|count| *count > 0)?;
+            Some((count, Duration::from_secs(seconds)))
+        };
+        let (count, per) = read().ok_or_else(|| RateError(text.to_owned()))?;
+        Ok(Self { key: key.into(), count, per, burst: 1 })
+    }
+
     /// So many a second, evenly.
     #[must_use]
     pub fn per_second(key: impl Into<Arc<str>>, count: u32) -> Self {
         Self { key: key.into(), count, per: Duration::from_secs(1), burst: 1 }
+    }
+}
+
+/// What holds a task back until there is enough of everything that it uses, and how often it may start. Most tasks
+/// have none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Limits {
+    /// What it uses while it runs.
+    pub needs: Needs,
+    /// At most so many at one time with the same key.
+    pub concurrency: Option<Concurrency>,
+    /// At most so many starts in a time with the same key.
+    pub rate: Option<Rate>,
+}
+
+impl Limits {
+    /// A number of which there are none, though it must be 1 at least: what it is called.
+    #[must_use]
+    pub fn zero(&self) -> Option<&'static str> {
+        let (concurrency, rate) = (self.concurrency.as_ref(), self.rate.as_ref());
+        let zeros = [
+            ("the slots", self.needs.slots == 0),
+            ("the concurrency's max", concurrency.is_some_and(|it| it.max == 0)),
+            ("the rate's count", rate.is_some_and(|it| it.count == 0)),
+            ("the rate's burst", rate.is_some_and(|it| it.burst == 0)),
+            ("the rate's time", rate.is_some_and(|it| it.per.is_zero())),
+        ];
+        zeros.into_iter().find(|(_, wrong)| *wrong).map(|(what, _)| what)
+    }
+
+    /// Whether tasks of other pools, or a clock, have a say in when it may start: it is limited by more than the
+    /// slots of its pool.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        let Needs { cpu, memory, .. } = self.needs;
+        cpu.0 > 0 || memory.is_some() || self.concurrency.is_some() || self.rate.is_some()
     }
 }

@@ -1,0 +1,178 @@
+//! Tasks with limits: what they wait for before they may be placed, and what their attempts hold.
+//!
+//! There is one gate for the whole engine: shares of the machine, keys and rates are common to both
+//! pools. A task comes to it when it is the next of its pool and a worker has room (late binding), and
+//! goes ahead of its pool's queue when it is through. Slots are the pools' own business: a task that
+//! needs several runs in one of them and *claims* the others, which are kept idle for it.
+//!
+//! What is held belongs to an attempt. There is one place where it is given back,
+//! [`release`](Limiter::release), and the scheduler comes by it wherever an attempt can end.
+
+use rustc_hash::FxHashMap;
+
+use super::pool::Claim;
+use crate::model::{self, PoolKind, Shortfall, Task, Tick};
+use crate::policy::resources::{self, Gate, Ticket};
+use crate::policy::task_table::{TaskKey, TaskTable};
+
+/// What a task with limits is about.
+#[derive(Debug)]
+enum Hold {
+    /// It waits at the gate, for a slot of this pool.
+    Waits(PoolKind),
+    /// It may be placed in this pool, or has been.
+    Has { pool: PoolKind, ticket: Option<Ticket>, claims: Vec<Claim> },
+}
+
+/// The limits that tasks of both pools share.
+#[derive(Debug)]
+pub(super) struct Limiter {
+    capacity: model::Capacity,
+    /// Keys of tasks that have ended meanwhile may be among them.
+    gate: Gate<TaskKey>,
+    holds: FxHashMap<TaskKey, Hold>,
+    /// How many live tasks of each pool wait at the gate.
+    waiting: [usize; 2],
+    /// Something has come, gone or been given back since the gate was opened last.
+    changed: bool,
+}
+
+impl Limiter {
+    /// Limits for an engine that has so much.
+    pub(super) fn new(capacity: model::Capacity) -> Self {
+        // Their slots are counted in the pools.
+        let shared = model::Capacity { processes: None, threads: None, ..capacity };
+        Self { capacity, gate: Gate::new(shared), holds: FxHashMap::default(), waiting: [0; 2], changed: false }
+    }
+
+    /// By how much a task needs more than there can ever be.
+    pub(super) fn shortfall(&self, task: &Task) -> Option<Shortfall> {
+        resources::shortfall(&self.capacity, task.pool(), &task.limits()?.needs)
+    }
+
+    /// A task comes to the gate.
+    ///
+    /// # Errors
+    /// If its needs can never be met: it was not looked at when it was accepted.
+    pub(super) fn enter(&mut self, key: TaskKey, task: &Task) -> Result<(), Shortfall> {
+        let Some(limits) = task.limits() else { return Ok(()) };
+        let kind = task.pool();
+        self.gate.wait(key, kind, task.options().priority, limits).map_err(|(_, shortfall)| shortfall)?;
+        self.waiting[kind.index()] += 1;
+        self.holds.insert(key, Hold::Waits(kind));
+        self.changed = true;
+        Ok(())
+    }
+
+    /// Whether opening the gate may let something through.
+    pub(super) fn is_due(&self, now: Tick) -> bool {
+        self.changed || self.next().is_some_and(|at| at <= now)
+    }
+
+    /// Lets through what may go now, in order.
+    pub(super) fn open(&mut self, table: &TaskTable, now: Tick) -> Vec<TaskKey> {
+        self.changed = false;
+        let through = self.gate.open_to(|key| table.task(*key).is_some(), now);
+        let keys = through.into_iter().map(|(key, ticket)| {
+            // Only who waits can come through.
+            if let Some(Hold::Waits(pool)) = self.holds.get(&key) {
+                let pool = *pool;
+                self.waiting[pool.index()] -= 1;
+                self.holds.insert(key, Hold::Has { pool, ticket: Some(ticket), claims: Vec::new() });
+            }
+            key
+        });
+        keys.collect()
+    }
+
+    /// A task that needs several slots of a pool has been placed.
+    pub(super) fn claimed(&mut self, key: TaskKey, pool: PoolKind, new: Vec<Claim>) {
+        let hold = self.holds.entry(key).or_insert(Hold::Has { pool, ticket: None, claims: Vec::new() });
+        if let Hold::Has { claims, .. } = hold {
+            claims.extend(new);
+        }
+    }
+
+    /// Whether a task has passed the gate.
+    pub(super) fn has_ticket(&self, key: TaskKey) -> bool {
+        matches!(self.holds.get(&key), Some(Hold::Has { ticket: Some(_), .. }))
+    }
+
+    /// The attempt of a task is over, or never began: its ticket is given back, and its claims are to be.
+    pub(super) fn release(&mut self, key: TaskKey) -> Option<(PoolKind, Vec<Claim>)> {
+        // Most tasks have no limits, and mostly none has.
+        if self.holds.is_empty() {
+            return None;
+        }
+        match self.holds.remove(&key)? {
+            Hold::Waits(pool) => {
+                self.waiting[pool.index()] -= 1;
+                self.changed = true;
+                self.sweep();
+                None
+            }
+            Hold::Has { pool, ticket, claims } => {
+                if let Some(ticket) = ticket {
+                    self.gate.give_back(ticket);
+                    self.changed = true;
+                }
+                Some((pool, claims))
+            }
+        }
+    }
+
+    /// Drops the keys of ended tasks when they are most of what stands at the gate (L9).
+    fn sweep(&mut self) {
+        if self.gate.len() > 2 * (self.waiting[0] + self.waiting[1]) + 64 {
+            let holds = &self.holds;
+            self.gate.remove(|key| !matches!(holds.get(key), Some(Hold::Waits(_))));
+        }
+    }
+
+    /// Takes out what waits for a slot of this pool.
+    pub(super) fn turn_away(&mut self, kind: PoolKind) -> Vec<TaskKey> {
+        if self.waiting[kind.index()] == 0 {
+            return Vec::new();
+        }
+        let holds = &self.holds;
+        self.gate.remove(|key| matches!(holds.get(key), Some(Hold::Waits(pool)) if *pool == kind))
+    }
+
+    /// How many live tasks of a pool wait at the gate.
+    pub(super) fn waiting(&self, kind: PoolKind) -> usize {
+        self.waiting[kind.index()]
+    }
+
+    /// When a rate lets the next one through.
+    pub(super) fn next(&self) -> Option<Tick> {
+        if self.gate.is_empty() { None } else { self.gate.next() }
+    }
+
+    /// The keys of those that stand at the gate, for tests.
+    #[cfg(test)]
+    pub(super) fn at_gate(&self) -> Vec<TaskKey> {
+        self.holds.iter().filter(|(_, hold)| matches!(hold, Hold::Waits(_))).map(|(key, _)| *key).collect()
+    }
+
+    /// How many keys stand at the gate, with those of ended tasks, for tests.
+    #[cfg(test)]
+    pub(super) fn at_gate_with_ended(&self) -> usize {
+        self.gate.len()
+    }
+
+    /// Who holds a ticket or slots, and what slots, for tests.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> Vec<(TaskKey, bool, &[Claim])> {
+        let held = self.holds.iter().filter_map(|(key, hold)| match hold {
+            Hold::Has { ticket, claims, .. } => Some((*key, ticket.is_some(), &claims[..])),
+            Hold::Waits(_) => None,
+        });
+        held.collect()
+    }
+
+    /// Nothing waits and nothing is held, for tests.
+    #[cfg(test)]
+    pub(super) fn is_whole(&self) -> bool {
+        self.holds.is_empty() && self.waiting == [0; 2] && self.gate.is_whole()
+    }
+}

@@ -1,0 +1,392 @@
+//! Needs, keys and rates: who waits for what, and that nothing is in use that nobody uses.
+
+use super::*;
+use crate::model::{Concurrency, Fixed, Needs, Rate};
+use crate::policy::resources::PATIENCE;
+
+const IO: WorkerRef = WorkerRef { id: WorkerId { pool: PoolKind::Io, index: 0 }, generation: Generation(1) };
+
+/// What the world of the tests has: six slots, and one machine.
+fn machine() -> model::Capacity {
+    model::Capacity { processes: Some(6), threads: Some(6), cpu: Fixed::new(100.0), ..model::Capacity::default() }
+}
+
+fn limited_scheduler() -> Scheduler {
+    let mut table =
+        TaskTable::new(Timestamp::UNIX_EPOCH, Keep { count: 1 << 20, bytes: 1 << 30, each: 1 << 20, age: None });
+    table.record_events(true);
+    Scheduler::new(table, [PoolRules::default(); 2], machine())
+}
+
+fn needing(slots: u32) -> impl Fn(Task) -> Task {
+    move |task| task.needs(Needs { slots, ..Needs::default() })
+}
+
+fn keyed(max: u32) -> impl Fn(Task) -> Task {
+    move |task| task.concurrency(Concurrency { key: "api".into(), max })
+}
+
+/// A task of the random histories: `key` 1 and 2 are shared by as many, 0 is none.
+pub(super) fn limited(task: Task, slots: u8, cpu: u8, key: u8, rate: bool) -> Task {
+    let cpu = Fixed::new(f64::from(cpu)).expect("a percentage");
+    let mut task = task.needs(Needs { slots: slots.into(), cpu, memory: None });
+    if key > 0 {
+        task = task.concurrency(Concurrency { key: format!("key {key}").into(), max: key.into() });
+    }
+    if rate {
+        task = task.rate(Rate { burst: 2, per: Duration::from_millis(10), ..Rate::per_second("rate", 4) });
+    }
+    task
+}
+
+fn limited_step() -> impl Strategy<Value = Step> {
+    let submit = (1..=6u8, 0..=100u8, 0..3u8, any::<bool>(), 0..3u8, 0..3u8, option::of(1..40u8), 0..10u8).prop_map(
+        |(slots, cpu, key, rate, retries, losses, ttl, priority)| {
+            // Half of them need more than a slot, half some of the machine.
+            let (slots, cpu) = (slots.saturating_sub(2).max(1), cpu.saturating_sub(50));
+            Step::SubmitLimited { slots, cpu, key, rate, retries, losses, ttl, priority }
+        },
+    );
+    prop_oneof![1 => submit, 4 => step()]
+}
+
+impl World {
+    /// Nothing is in use beyond its limit, and what is held is held by somebody.
+    pub(super) fn check_limits(&self) {
+        let table = self.scheduler.table();
+        let is_sent = |key: TaskKey| matches!(table.state(key), Some(State::Sent { .. }));
+        let running: Vec<&Limits> =
+            table.keys().filter(|key| is_sent(*key)).filter_map(|key| table.task(key)?.limits()).collect();
+        let cpu: u64 = running.iter().map(|limits| limits.needs.cpu.0).sum();
+        assert!(cpu <= 100_000, "{cpu} thousandths of a per cent of the machine");
+        for max in 1..3 {
+            let with = |limits: &&&Limits| limits.concurrency.as_ref().is_some_and(|it| it.max == max);
+            assert!(running.iter().filter(with).count() <= max as usize, "key {max}");
+        }
+        let held = self.scheduler.limiter.held();
+        let pool = &self.scheduler.pools[PoolKind::Cpu.index()];
+        for (key, ticket, claims) in &held {
+            let limits = table.task(*key).and_then(Task::limits).expect("only what lives holds something");
+            assert_eq!(*ticket, limits.is_shared());
+            let claimed: usize = claims.iter().map(|claim| claim.slots).sum();
+            if is_sent(*key) {
+                assert_eq!(claimed + 1, limits.needs.slots as usize);
+            } else {
+                let waits = pool.cleared.iter().chain(&pool.suspects).copied().chain(pool.large.queue.iter());
+                assert!(claimed == 0 && waits.into_iter().any(|it| it == *key), "it is about to be placed");
+            }
+        }
+        let holders = held.iter().filter(|(key, ..)| is_sent(*key)).count();
+        let holding = |limits: &&Limits| limits.is_shared() || limits.needs.slots > 1;
+        assert_eq!(holders, running.into_iter().filter(holding).count(), "who runs holds what it uses");
+        // Slots: those that are claimed and those in which something runs are never more than there are.
+        for member in pool.members.iter() {
+            let index = member.worker.id.index as usize;
+            let claims = held.iter().flat_map(|(.., claims)| claims.iter());
+            let claimed: usize = claims.filter(|claim| claim.index == index).map(|claim| claim.slots).sum();
+            assert_eq!(member.view(false).claimed, claimed);
+            assert!(member.running() + claimed <= index + 1, "{} slots of {}", member.running() + claimed, index + 1);
+        }
+    }
+
+    /// Everything ends well from now on.
+    fn calm_down(&mut self) {
+        for round in 0..5000 {
+            if self.scheduler.table().live() == 0 {
+                return;
+            }
+            for index in 0..3 {
+                self.apply(Step::Join(index));
+                self.apply(Step::Execute { worker: index, spared: true, started: true });
+                self.apply(Step::End { worker: index, pick: round as u8, micros: 100, fails: false });
+            }
+            self.apply(Step::Wait(1000));
+        }
+        let table = self.scheduler.table();
+        let left: Vec<_> = table.keys().map(|key| (table.state(key), table.task(key).and_then(Task::limits))).collect();
+        panic!("L1: these wait for ever: {left:?}");
+    }
+}
+
+proptest! {
+    /// Random histories with limits: nothing is ever used beyond them, nothing that has been held is forgotten,
+    /// and nothing waits for ever.
+    #[test]
+    fn l1_limits_hold_and_let_everything_through_over_random_histories(
+        steps in proptest::collection::vec(limited_step(), 1..120)
+    ) {
+        let mut world = World::new(limited_scheduler(), true);
+        for step in steps {
+            world.apply(step);
+        }
+        world.calm_down();
+        prop_assert!(world.scheduler.limiter.is_whole(), "everything was given back");
+        prop_assert_eq!(world.scheduler.timers.len(), 0);
+        let ended: BTreeSet<TaskId> = world.records.iter().map(|record| record.id).collect();
+        prop_assert_eq!(ended.len(), world.records.len(), "L1: exactly once");
+        prop_assert_eq!(ended, world.accepted.iter().copied().collect::<BTreeSet<_>>(), "L1: every task ends");
+    }
+
+    /// Whenever the engine ends, nothing is held afterwards.
+    #[test]
+    fn l1_the_end_of_the_engine_gives_everything_back(steps in proptest::collection::vec(limited_step(), 1..60)) {
+        let mut world = World::new(limited_scheduler(), true);
+        for step in steps {
+            world.apply(step);
+        }
+        world.scheduler.cancel_all(&TaskError::new(ErrorKind::Shutdown, "over"), world.now);
+        prop_assert_eq!(world.scheduler.table().live(), 0);
+        prop_assert!(world.scheduler.limiter.is_whole());
+    }
+}
+
+fn running(scheduler: &Scheduler) -> usize {
+    scheduler.workers(PoolKind::Cpu).map(|worker| worker.load.running).sum()
+}
+
+#[test]
+fn a_key_is_shared_by_both_pools() {
+    let mut scheduler = limited_scheduler();
+    scheduler.joined(worker(0, 1), slots(3), Tick(0));
+    scheduler.joined(IO, slots(3), Tick(0));
+    submit_as(&mut scheduler, 2, Tick(0), keyed(2));
+    let third = keyed(2)(Task::script("/a.py").on(PoolKind::Io));
+    let id = third.id();
+    scheduler.submit(third, Tick(0)).expect("new");
+    scheduler.place(PoolKind::Io, Tick(0));
+    let plain = submit(&mut scheduler, 1, Tick(0));
+    assert_eq!(scheduler.sent_to(IO).len(), 0);
+    assert!(ids_sent(&scheduler.take_actions()).contains(&plain[0]), "who has no limits goes on");
+    assert_eq!((scheduler.table().queued(PoolKind::Io), scheduler.held_by_limits(PoolKind::Io)), (1, 1));
+    scheduler.reported(worker(0, 1), vec![done(Seq(1), MS)], Tick(1));
+    assert_eq!(ids_sent(&scheduler.take_actions()), [id]);
+}
+
+#[test]
+fn l10_a_rate_says_when_the_next_start_may_be() {
+    let mut scheduler = limited_scheduler();
+    scheduler.joined(worker(0, 1), slots(3), Tick(0));
+    let second = submit_as(&mut scheduler, 3, Tick(0), |task| task.rate(Rate::per_second("api", 1)));
+    assert_eq!(ids_sent(&scheduler.take_actions()), second[..1]);
+    let next = scheduler.next_tick().expect("the others wait");
+    assert_eq!(next, Tick(1000 * MS));
+    scheduler.tick(Tick(next.0 - 1));
+    assert!(scheduler.take_actions().is_empty());
+    scheduler.tick(next);
+    assert_eq!(ids_sent(&scheduler.take_actions()), second[1..2]);
+    // One that is cancelled while it waits leaves no timer behind.
+    assert_eq!(scheduler.cancel(second[2], Duration::ZERO, next), CancelAnswer::Removed);
+    assert_eq!(scheduler.next_tick(), None);
+}
+
+#[test]
+fn a_retry_waits_for_its_key_anew_and_holds_nothing_meanwhile() {
+    let mut scheduler = limited_scheduler();
+    scheduler.joined(worker(0, 1), slots(3), Tick(0));
+    let backoff = crate::model::Backoff::Fixed(Duration::from_millis(10));
+    let policy = crate::model::RetryPolicy { backoff, ..crate::model::RetryPolicy::times(1) };
+    let retried = submit_as(&mut scheduler, 1, Tick(0), |task| keyed(1)(task).retry(policy.clone()))[0];
+    let other = submit_as(&mut scheduler, 1, Tick(0), keyed(1))[0];
+    assert_eq!(ids_sent(&scheduler.take_actions()), [retried]);
+    scheduler.reported(worker(0, 1), vec![failing(Seq(1), ErrorKind::Exception)], after(1));
+    assert_eq!(ids_sent(&scheduler.take_actions()), [other]);
+    scheduler.tick(after(30));
+    assert_eq!(ids_sent(&scheduler.take_actions()), []);
+    scheduler.reported(worker(0, 1), vec![done(Seq(2), MS)], after(31));
+    assert_eq!(ids_sent(&scheduler.take_actions()), [retried]);
+}
+
+#[test]
+fn l12_what_waits_for_a_key_goes_by_its_priority() {
+    let mut scheduler = limited_scheduler();
+    scheduler.joined(worker(0, 1), slots(3), Tick(0));
+    let with = |level: u8| move |task: Task| keyed(1)(task).priority(Priority::try_from(level).expect("in range"));
+    let first = submit_as(&mut scheduler, 1, Tick(0), with(5));
+    let low = submit_as(&mut scheduler, 1, Tick(0), with(9));
+    let usual = submit_as(&mut scheduler, 2, Tick(0), with(5));
+    let high = submit_as(&mut scheduler, 1, Tick(0), with(0));
+    let mut order = ids_sent(&scheduler.take_actions());
+    for seq in 1..5 {
+        scheduler.reported(worker(0, 1), vec![done(Seq(seq), MS)], Tick(seq));
+        order.extend(ids_sent(&scheduler.take_actions()));
+    }
+    assert_eq!(order, [first[0], high[0], usual[0], usual[1], low[0]]);
+}
+
+#[test]
+fn tasks_with_limits_are_not_sent_ahead() {
+    let mut scheduler = limited_scheduler();
+    scheduler.joined(worker(0, 1), slots(1), Tick(0));
+    submit_as(&mut scheduler, 4, Tick(0), keyed(4));
+    scheduler.reported(worker(0, 1), vec![done(Seq(1), MS / 10)], Tick(1));
+    assert_eq!(scheduler.sent_to(worker(0, 1)).len(), 1, "what is in use is used by what runs");
+    // Plain tasks behind one that may go do not keep the worker from getting free.
+    submit(&mut scheduler, 10, Tick(1));
+    assert_eq!(scheduler.sent_to(worker(0, 1)).len(), 1);
+}
+
+#[test]
+fn a_task_of_several_slots_keeps_them_idle_in_as_few_workers_as_can_be() {
+    let mut scheduler = limited_scheduler();
+    for (index, count) in [(0, 1), (1, 3), (2, 2)] {
+        scheduler.joined(worker(index, 1), slots(count), Tick(0));
+    }
+    submit_as(&mut scheduler, 1, Tick(0), needing(4));
+    let claimed = |scheduler: &Scheduler| -> Vec<(usize, usize)> {
+        scheduler.workers(PoolKind::Cpu).map(|worker| (worker.load.running, worker.claimed)).collect()
+    };
+    assert_eq!(claimed(&scheduler), [(0, 0), (1, 2), (0, 1)]);
+    submit(&mut scheduler, 5, Tick(0));
+    assert_eq!(claimed(&scheduler), [(1, 0), (1, 2), (1, 1)], "two of six slots were left");
+    scheduler.reported(worker(1, 1), vec![done(Seq(1), 9 * MS)], Tick(1));
+    assert_eq!(claimed(&scheduler), [(1, 0), (2, 0), (2, 0)], "the three that waited are shared out");
+    assert!(scheduler.limiter.is_whole());
+}
+
+#[test]
+fn a_claimed_worker_that_dies_stays_claimed() {
+    let mut scheduler = limited_scheduler();
+    scheduler.joined(worker(0, 1), slots(1), Tick(0));
+    scheduler.joined(worker(1, 1), slots(1), Tick(0));
+    let large = submit_as(&mut scheduler, 1, Tick(0), needing(2))[0];
+    let plain = submit(&mut scheduler, 1, Tick(0))[0];
+    assert_eq!(ids_sent(&scheduler.take_actions()), [large]);
+    scheduler.left(worker(1, 1), killed(&[]), Tick(1));
+    scheduler.joined(worker(1, 2), slots(1), Tick(2));
+    assert_eq!(ids_sent(&scheduler.take_actions()), []);
+    // Its own worker dies: it is a suspect now, and needs both again.
+    scheduler.left(worker(0, 1), killed(&[1]), Tick(3));
+    assert_eq!(ids_sent(&scheduler.take_actions()), [], "nothing starts before a suspect that needs all");
+    scheduler.joined(worker(0, 2), slots(1), Tick(4));
+    assert_eq!(ids_sent(&scheduler.take_actions()), [large]);
+    scheduler.reported(worker(0, 2), vec![done(Seq(1), MS)], Tick(5));
+    assert_eq!(ids_sent(&scheduler.take_actions()), [plain]);
+    assert!(scheduler.limiter.is_whole());
+}
+
+#[test]
+fn l1_a_task_of_several_slots_is_overtaken_so_often_and_not_once_more() {
+    let mut scheduler = limited_scheduler();
+    scheduler.joined(worker(0, 1), slots(2), Tick(0));
+    submit(&mut scheduler, 2, Tick(0));
+    scheduler.take_actions();
+    let large = submit_as(&mut scheduler, 1, Tick(0), needing(2))[0];
+    submit(&mut scheduler, 200, Tick(0));
+    let mut overtook = 0;
+    for seq in 1..200 {
+        // One of two ends at a time, so there is never room for it.
+        scheduler.reported(worker(0, 1), vec![done(Seq(seq), 10 * MS)], after(seq));
+        let started = ids_sent(&scheduler.take_actions());
+        if started.is_empty() {
+            break;
+        }
+        assert!(!started.contains(&large));
+        overtook += started.len() as u64;
+    }
+    assert_eq!((overtook, running(&scheduler)), (PATIENCE, 1));
+    // What is more urgent goes before it all the same (L12), and takes nothing of its patience.
+    let urgent = submit_as(&mut scheduler, 1, after(300), |task| task.priority(Priority::HIGHEST))[0];
+    assert_eq!(ids_sent(&scheduler.take_actions()), [urgent]);
+    for (seq, _) in
+        (1..=2).filter_map(|_| scheduler.sent_to(worker(0, 1)).first().map(|it| (it.1, ()))).collect::<Vec<_>>()
+    {
+        scheduler.reported(worker(0, 1), vec![done(seq, 10 * MS)], after(301));
+    }
+    let last = scheduler.sent_to(worker(0, 1));
+    if let Some((_, seq)) = last.first() {
+        scheduler.reported(worker(0, 1), vec![done(*seq, 10 * MS)], after(302));
+    }
+    assert_eq!(ids_sent(&scheduler.take_actions()), [large]);
+}
+
+#[test]
+fn l1_a_pool_that_is_too_small_at_present_is_asked_to_grow_and_again_when_it_shrinks() {
+    let mut scheduler = limited_scheduler();
+    submit_as(&mut scheduler, 1, Tick(0), needing(3));
+    let called = |scheduler: &mut Scheduler| -> Vec<usize> {
+        let calls = scheduler.take_actions().into_iter().filter_map(|action| match action {
+            Action::Call { workers, .. } => Some(workers),
+            _ => None,
+        });
+        calls.collect()
+    };
+    assert_eq!(called(&mut scheduler), [1], "how many slots a worker has is not known yet");
+    scheduler.joined(worker(0, 1), slots(1), Tick(1));
+    assert_eq!(called(&mut scheduler), [3]);
+    scheduler.resized(PoolKind::Cpu, 3, 6, Tick(2));
+    assert_eq!(called(&mut scheduler), [0; 0], "they are on their way");
+    scheduler.resized(PoolKind::Cpu, 2, 6, Tick(2));
+    assert_eq!(called(&mut scheduler), [3], "one of them was given up");
+    scheduler.joined(worker(1, 1), slots(1), Tick(3));
+    assert_eq!(called(&mut scheduler), [3]);
+    scheduler.shrink(PoolKind::Cpu, 1, Tick(4));
+    assert_eq!(called(&mut scheduler), [3]);
+    scheduler.joined(worker(1, 2), slots(1), Tick(5));
+    scheduler.joined(worker(2, 1), slots(1), Tick(5));
+    assert_eq!(running(&scheduler), 1);
+}
+
+#[test]
+fn c3_2_what_can_never_be_met_ends_at_once_also_if_nobody_looked_before() {
+    let mut scheduler = limited_scheduler();
+    submit_as(&mut scheduler, 1, Tick(0), needing(7));
+    let records = finished(scheduler.take_actions());
+    let error = records[0].outcome.error().expect("cancelled");
+    assert_eq!(error.message, "it can never run: short of 1 process");
+    assert!(scheduler.limiter.is_whole());
+}
+
+#[test]
+fn l1_a_pool_that_cannot_start_fails_what_waits_for_limits_too_and_the_other_pool_goes_on() {
+    let mut scheduler = limited_scheduler();
+    scheduler.joined(worker(0, 1), slots(2), Tick(0));
+    scheduler.joined(IO, slots(2), Tick(0));
+    // The first holds the key; of the next, one waits for it in each pool, and one for slots with the key's second.
+    submit_as(&mut scheduler, 1, Tick(0), keyed(1));
+    submit_as(&mut scheduler, 1, Tick(0), keyed(1));
+    let other = keyed(1)(Task::script("/a.py").on(PoolKind::Io));
+    let id = other.id();
+    scheduler.submit(other, Tick(0)).expect("new");
+    scheduler.place(PoolKind::Io, Tick(0));
+    submit_as(&mut scheduler, 1, Tick(0), needing(2));
+    scheduler.take_actions();
+    scheduler.left(worker(0, 1), killed(&[1]), Tick(1));
+    let error = TaskError::new(ErrorKind::WorkerStartFailed, "no python3");
+    scheduler.unavailable(PoolKind::Cpu, error, Tick(2));
+    let actions = scheduler.take_actions();
+    assert_eq!(ids_sent(&actions), [id]);
+    assert_eq!(finished(actions).len(), 3);
+    scheduler.reported(IO, vec![done(Seq(1), MS)], Tick(3));
+    assert!(scheduler.limiter.is_whole());
+}
+
+#[test]
+fn a_worker_whose_slots_are_claimed_takes_nothing_from_others() {
+    let mut scheduler = limited_scheduler();
+    scheduler.joined(worker(0, 1), slots(1), Tick(0));
+    scheduler.joined(worker(1, 1), slots(1), Tick(0));
+    scheduler.joined(worker(2, 1), slots(1), Tick(0));
+    submit(&mut scheduler, 1, Tick(0));
+    scheduler.reported(worker(0, 1), vec![done(Seq(1), MS / 10)], Tick(1));
+    submit_as(&mut scheduler, 1, Tick(1), needing(2));
+    scheduler.take_actions();
+    submit(&mut scheduler, 20, Tick(1));
+    let actions = scheduler.take_actions();
+    assert_eq!(ids_sent(&actions).len(), 20, "sent ahead to the third");
+    assert!(!actions.iter().any(|action| matches!(action, Action::Revoke { .. })), "{actions:?}");
+    for pool in &scheduler.pools {
+        pool.members.assert_sums();
+    }
+}
+
+#[test]
+fn l9_the_keys_of_cancelled_tasks_do_not_pile_up_at_the_gate() {
+    let mut scheduler = limited_scheduler();
+    scheduler.joined(worker(0, 1), slots(2), Tick(0));
+    submit_as(&mut scheduler, 1, Tick(0), keyed(1));
+    for _ in 0..1000 {
+        let id = submit_as(&mut scheduler, 1, Tick(1), keyed(1))[0];
+        assert_eq!(scheduler.cancel(id, Duration::ZERO, Tick(1)), CancelAnswer::Removed);
+    }
+    assert!(scheduler.limiter.at_gate_with_ended() <= 66);
+}

@@ -1,0 +1,164 @@
+"""The types of `axion`; what everything means is said beside the code."""
+
+import concurrent.futures
+from collections.abc import (AsyncIterator, Awaitable, Callable, Collection, Coroutine, Generator, Iterable, Iterator,
+                             Mapping)
+from dataclasses import dataclass
+from enum import Enum
+from os import PathLike
+from typing import Any, Generic, Literal, ParamSpec, Self, TypeAlias, TypeVar, overload
+
+from ._axion import Record as _Record, __version__ as __version__, config_keys as config_keys
+from ._task import Result as Result, Task as Task, TaskType as TaskType
+from .context import current as current
+from .errors import (AxionError as AxionError, ConfigError as ConfigError, EngineError as EngineError,
+                     InitializerFailed as InitializerFailed, RemoteError as RemoteError, SubmitError as SubmitError,
+                     TaskCancelled as TaskCancelled, TaskError as TaskError, TaskExpired as TaskExpired,
+                     TaskTimeout as TaskTimeout, WorkerLost as WorkerLost)
+
+__all__ = [
+    "AxionError", "ComponentStatus", "ConfigError", "Engine", "EngineConfig", "EngineError", "Executor", "Future",
+    "Health", "HealthReport", "InitializerFailed", "RemoteError", "Result", "SubmitError", "Task", "TaskCancelled",
+    "TaskError", "TaskExpired", "TaskTimeout", "TaskType", "WorkerLost", "__version__", "config_keys", "current",
+    "task", "wait_for_all", "wait_for_any",
+]
+
+_T = TypeVar("_T")
+_T_co = TypeVar("_T_co", covariant=True)
+_P = ParamSpec("_P")
+_Kind: TypeAlias = Literal["cpu", "io"]
+_Futures: TypeAlias = concurrent.futures._base.DoneAndNotDoneFutures[_T]
+
+class Future(concurrent.futures.Future[_T]):
+    task_id: str | None
+    record: _Record | None
+    def __init__(self, engine: Engine | None = None) -> None: ...
+    def kill(self) -> bool: ...
+    def __await__(self) -> Generator[Any, None, _T]: ...
+
+class EngineConfig:
+    def __init__(self, **keys: Any) -> None: ...
+    @classmethod
+    def from_environment(cls, file: str | PathLike[str] | None = None, **keys: Any) -> Self: ...
+    def __getattr__(self, name: str) -> Any: ...
+
+class _Submits:
+    """What an engine and its options have in common."""
+
+    @overload
+    def submit(self, fn: Callable[_P, Coroutine[Any, Any, _T]], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]: ...
+    @overload
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]: ...
+    @overload
+    async def run(self, fn: Callable[_P, Coroutine[Any, Any, _T]], /, *args: _P.args, **kwargs: _P.kwargs) -> _T: ...
+    @overload
+    async def run(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T: ...
+    @overload
+    def map(self, fn: Callable[..., Coroutine[Any, Any, _T]], *iterables: Iterable[Any], chunksize: int | None = None,
+            ordered: bool = True, look_ahead: int | None = None, timeout: float | None = None,
+            progress: bool = False) -> Iterator[_T]: ...
+    @overload
+    def map(self, fn: Callable[..., _T], *iterables: Iterable[Any], chunksize: int | None = None,
+            ordered: bool = True, look_ahead: int | None = None, timeout: float | None = None,
+            progress: bool = False) -> Iterator[_T]: ...
+    @overload
+    def starmap(self, fn: Callable[..., Coroutine[Any, Any, _T]], iterable: Iterable[tuple[Any, ...]], *,
+                chunksize: int | None = None, ordered: bool = True, look_ahead: int | None = None,
+                timeout: float | None = None, progress: bool = False) -> Iterator[_T]: ...
+    @overload
+    def starmap(self, fn: Callable[..., _T], iterable: Iterable[tuple[Any, ...]], *, chunksize: int | None = None,
+                ordered: bool = True, look_ahead: int | None = None, timeout: float | None = None,
+                progress: bool = False) -> Iterator[_T]: ...
+    @overload
+    def amap(self, fn: Callable[..., Coroutine[Any, Any, _T]], *iterables: Iterable[Any], ordered: bool = True,
+             look_ahead: int | None = None) -> AsyncIterator[_T]: ...
+    @overload
+    def amap(self, fn: Callable[..., _T], *iterables: Iterable[Any], ordered: bool = True,
+             look_ahead: int | None = None) -> AsyncIterator[_T]: ...
+
+class _Options(_Submits): ...
+
+class Engine(_Submits):
+    config: EngineConfig
+    def __init__(self, config: EngineConfig | None = None, **keys: Any) -> None: ...
+    def start(self) -> Self: ...
+    def shutdown(self, wait: bool = True, *, timeout: float | None = None) -> int: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None: ...
+    def __del__(self) -> None: ...
+    def options(self, *, wait: bool = True, kind: _Kind | None = None, timeout: float | None = None,
+                soft_timeout: float | None = None, retries: int | None = None, retry_on: list[str] | None = None,
+                retry_delay: float | None = None, retry_factor: float | None = None,
+                retry_max_delay: float | None = None, retry_jitter: float | None = None, priority: int | None = None,
+                ttl: float | None = None, delay: float | None = None, max_worker_losses: int | None = None,
+                unique: str | None = None) -> _Options: ...
+    def submit_task(self, task: Task) -> str: ...
+    def get_result(self, task_id: str, timeout: float | None = None) -> Result | None: ...
+    def cancel(self, task_id: str) -> bool: ...
+    def get_status(self) -> dict[str, Any]: ...
+    def get_health(self) -> HealthReport: ...
+    def get_component_status(self, name: str) -> ComponentStatus: ...
+
+class Executor(concurrent.futures.Executor):
+    def __init__(self, max_workers: int | None = None, mp_context: object = None,
+                 initializer: Callable[..., object] | None = None, initargs: Iterable[Any] = (), *,
+                 max_tasks_per_child: int | None = None, kind: _Kind = "cpu", show_output: bool = True, **config: Any) -> None: ...
+    @overload
+    def submit(self, fn: Callable[_P, Coroutine[Any, Any, _T]], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]: ...
+    @overload
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]: ...
+    def map(self, fn: Callable[..., _T], *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1,
+            buffersize: int | None = None) -> Iterator[_T]: ...
+
+class Health(Enum):
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    UNHEALTHY = "unhealthy"
+
+@dataclass(frozen=True)
+class ComponentStatus:
+    name: str
+    health: Health
+    why: Any
+    metrics: dict[str, Any]
+    @classmethod
+    def of(cls, found: Mapping[str, Any]) -> Self: ...
+
+@dataclass(frozen=True)
+class HealthReport:
+    overall_health: Health
+    healthy_count: int
+    unhealthy_count: int
+    components: dict[str, ComponentStatus]
+
+class _TaskFunction(Generic[_P, _T_co]):
+    """A function with options."""
+
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _T_co: ...
+    @overload
+    def submit(self: _TaskFunction[_P, Coroutine[Any, Any, _T]], engine: Engine, /, *args: _P.args,
+               **kwargs: _P.kwargs) -> Future[_T]: ...
+    @overload
+    def submit(self: _TaskFunction[_P, _T], engine: Engine, /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]: ...
+    @overload
+    async def run(self: _TaskFunction[_P, Coroutine[Any, Any, _T]], engine: Engine, /, *args: _P.args,
+                  **kwargs: _P.kwargs) -> _T: ...
+    @overload
+    async def run(self: _TaskFunction[_P, _T], engine: Engine, /, *args: _P.args, **kwargs: _P.kwargs) -> _T: ...
+    @overload
+    def map(self: _TaskFunction[..., Coroutine[Any, Any, _T]], engine: Engine, /, *iterables: Iterable[Any],
+            **how: Any) -> Iterator[_T]: ...
+    @overload
+    def map(self: _TaskFunction[..., _T], engine: Engine, /, *iterables: Iterable[Any], **how: Any) -> Iterator[_T]: ...
+
+@overload
+def task(fn: Callable[_P, _T], /) -> _TaskFunction[_P, _T]: ...
+@overload
+def task(fn: None = None, /, *, wait: bool = True, kind: _Kind | None = None, timeout: float | None = None,
+         soft_timeout: float | None = None, retries: int | None = None, retry_on: list[str] | None = None,
+         retry_delay: float | None = None, retry_factor: float | None = None, retry_max_delay: float | None = None,
+         retry_jitter: float | None = None, priority: int | None = None, ttl: float | None = None,
+         delay: float | None = None, max_worker_losses: int | None = None,
+         unique: str | None = None) -> Callable[[Callable[_P, _T]], _TaskFunction[_P, _T]]: ...
+def wait_for_all(futures: Iterable[concurrent.futures.Future[_T]], timeout: float | None = None) -> _Futures[_T]: ...
+def wait_for_any(futures: Iterable[concurrent.futures.Future[_T]], timeout: float | None = None) -> _Futures[_T]: ...

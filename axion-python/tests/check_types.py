@@ -1,0 +1,79 @@
+"""What type checkers know of the package: nothing here is run, `make test-python` has it checked."""
+
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Executor
+from typing import assert_type
+
+import axion
+from axion.scheduler import SchedulerResult, scheduled_task, task_scheduler
+
+
+def area(width: float, height: float = 1.0) -> float:
+    return width * height
+
+
+async def load(url: str) -> bytes:
+    return url.encode()
+
+
+@axion.task(timeout=5, retries=2)
+def length(text: str) -> int:
+    return len(text)
+
+
+@axion.task
+async def loaded(url: str) -> bytes:
+    return await load(url)
+
+
+def functions(engine: axion.Engine) -> None:
+    assert_type(engine.submit(area, 2.0, height=3.0), axion.Future[float])
+    assert_type(engine.submit(load, "a").result(1), bytes)
+    assert_type(engine.options(timeout=5, kind="io").submit(area, 2.0), axion.Future[float])
+    assert_type(engine.map(area, [1.0, 2.0], chunksize=2), Iterator[float])
+    assert_type(engine.options(retries=1).starmap(area, [(1.0, 2.0)]), Iterator[float])
+    assert_type(length("four"), int)
+    assert_type(length.submit(engine, "four"), axion.Future[int])
+    assert_type(loaded.submit(engine, "a").result(), bytes)
+    done, _ = axion.wait_for_all([engine.submit(area, 2.0)], timeout=1)
+    assert_type({future.result() for future in done}, set[float])
+    engine.submit(area, "2")  # pyright: ignore[reportArgumentType, reportCallIssue]
+    length.submit(engine, 4)  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+async def coroutines(engine: axion.Engine) -> None:
+    assert_type(await engine.run(area, 2.0), float)
+    assert_type(await engine.run(load, "a"), bytes)
+    assert_type(await engine.submit(area, 2.0), float)
+    assert_type(await loaded.run(engine, "a"), bytes)
+    assert_type(engine.amap(load, ["a"]), AsyncIterator[bytes])
+
+
+def executors() -> None:
+    with axion.Executor(2, initializer=print, max_tasks_per_child=3, nice=5) as executor:
+        standard: Executor = executor
+        assert_type(standard.submit(area, 2.0).result(), float)
+        assert_type(executor.submit(area, 2.0), axion.Future[float])
+        assert_type(executor.map(area, [2.0], timeout=1, buffersize=4), Iterator[float])
+
+
+def scripts(engine: axion.Engine) -> None:
+    task = axion.Task.create("script.py", {"value": 1}, axion.TaskType.IO_BOUND, timeout=5)
+    result = engine.get_result(engine.submit_task(task), timeout=1)
+    if result is not None:
+        assert_type(result.is_success, bool)
+        assert_type(result.duration, float)
+    assert_type(engine.get_health().overall_health, axion.Health)
+
+
+def of_the_task() -> None:
+    context = axion.current()
+    if context is not None:
+        context.progress(0.5, "half")
+        assert_type(context.attempt, int)
+
+
+def scheduled() -> None:
+    one = scheduled_task("process", "one", pow, (2, 5), continual=True)
+    two = scheduled_task("thread", "two", print, (one.return_value,))
+    assert_type(task_scheduler((one, two), processes=2), SchedulerResult)
