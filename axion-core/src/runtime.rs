@@ -48,8 +48,10 @@ pub(crate) fn start(
 ) -> Result<(Runtime, JoinHandle<()>), StartError> {
     let (ready, is_ready) = oneshot::channel();
     let admission = parts.admission.clone();
+    // Made here: actix's own way panics where the system has no descriptors left.
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let thread = std::thread::Builder::new().name("axion-engine".to_owned()).spawn(move || {
-        host(parts, launcher, &children, ready);
+        host(tokio, parts, launcher, &children, ready);
         // However the thread ended: nobody may wait for it any more (L1), no worker outlive it (L7).
         admission.close();
         if let Some(guardian) = &children.guardian {
@@ -61,12 +63,13 @@ pub(crate) fn start(
 }
 
 fn host(
+    tokio: tokio::runtime::Runtime,
     parts: Parts,
     launcher: impl FnOnce() -> Box<dyn Launcher>,
     children: &Children,
     ready: oneshot::Sender<Runtime>,
 ) {
-    let system = System::new();
+    let system = System::with_tokio_rt(|| tokio);
     system.block_on(async {
         let runtime = populate(parts, launcher());
         if let Some(guardian) = children.guardian.clone() {

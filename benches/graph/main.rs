@@ -60,7 +60,7 @@ fn run(graph: &mut Graph, data: &dyn Fn(Place) -> Bytes) -> usize {
             match action {
                 Action::Submit(place) => running.push_back(place),
                 Action::Finished => finished = true,
-                Action::Changed { .. } | Action::Cancel(_) => {}
+                Action::Changed { .. } | Action::Cancel(_) | Action::Ended { .. } => {}
             }
         }
         let Some(place) = running.pop_front() else { break };

@@ -129,12 +129,13 @@ fn allocating_without_end_under_a_limit_of_the_system_is_a_memory_error() {
 #[test]
 fn l1_a_task_that_writes_over_the_status_page_is_ended_and_charged_all_the_same() {
     let engine = engine(1, 1);
-    for pool in [PoolKind::Cpu, PoolKind::Io] {
-        let dies = bad_with("scribble", json!({"dies": true})).on(pool);
+    for (pool, zeros) in [PoolKind::Cpu, PoolKind::Io].into_iter().flat_map(|pool| [(pool, false), (pool, true)]) {
+        let dies = bad_with("scribble", json!({"dies": true, "zeros": zeros})).on(pool);
         let record = run(&engine, dies.max_worker_losses(0));
         assert_eq!((record.outcome.name(), record.attempt.expect("ran").0), ("lost", 1), "{:?}", record.outcome);
         let limit = std::time::Duration::from_millis(150);
-        let record = run(&engine, bad_with("scribble", json!({"dies": false})).on(pool).timeout(limit));
+        let stays = bad_with("scribble", json!({"dies": false, "zeros": zeros})).on(pool);
+        let record = run(&engine, stays.timeout(limit));
         assert_eq!(record.outcome.name(), "timed_out", "{:?}", record.outcome);
         assert_eq!(post_mortem(&record).ended_by, EndedBy::Deadline);
         assert!(run(&engine, entry("double", json!({"value": 1})).on(pool)).outcome.is_success());

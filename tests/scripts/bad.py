@@ -192,7 +192,7 @@ def do_scribble(params, context):
     for fd in os.listdir("/proc/self/fd"):
         try:
             if "axion-status" in os.readlink("/proc/self/fd/" + fd):
-                os.pwrite(int(fd), os.urandom(4096), 0)
+                os.pwrite(int(fd), bytes(4096) if params.get("zeros") else os.urandom(4096), 0)
         except OSError:
             pass
     if params["dies"]:

@@ -11,7 +11,7 @@ from .inline import Inline
 from .scripts import Scripts
 from .threaded import Threaded
 
-_PAGE = 4096
+_PAGE = 8 + 8 * 512  # the engine's mark, then the slots
 
 
 def run(worker_id):
@@ -43,7 +43,7 @@ def _handshake(channel, worker_id):
         raise wire.WireError("the engine speaks protocol %s to worker %s, this is protocol %s and worker %s"
                              % (protocol, worker, wire.PROTOCOL, worker_id))
     channel.frame_limit = frame_limit
-    page = memoryview(mmap(channel.page, _PAGE)).cast("Q")
+    page = memoryview(mmap(channel.page, _PAGE)).cast("Q")[1:]
     if slots == 1:
         server = Inline(channel, page, Scripts(one_at_a_time=True), worker)
     else:

@@ -114,8 +114,8 @@ class Worker:
         os.set_blocking(self.raw_err, False)
         page_fd, page_path = tempfile.mkstemp(dir=ROOT)
         os.unlink(page_path)
-        os.truncate(page_fd, 4096)
-        self.page = memoryview(mmap.mmap(page_fd, 4096)).cast("Q")
+        os.truncate(page_fd, 8 + 4096)
+        self.page = memoryview(mmap.mmap(page_fd, 8 + 4096)).cast("Q")[1:]  # behind the mark
         self.process = subprocess.Popen(
             [interpreter, os.path.join(folder, "worker.py"), PACKAGE, worker_id],
             stdin=theirs, stdout=out_write, stderr=err_write, cwd=cwd, env=environment(env), start_new_session=True)

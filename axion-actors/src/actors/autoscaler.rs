@@ -12,7 +12,7 @@ use super::supervisor::Supervisor;
 use crate::config::Config;
 use crate::model::{Clock, HostLoad, PoolKind, Tick, WorkerRef};
 use crate::policy::scaling::{Bounds, Scaler, Verdict};
-use crate::process::{Measurement, Meter};
+use crate::process::{Measurement, Meter, aside_or_here};
 
 /// How often the processes are measured, and the load of a pool at rest is looked at (L10).
 const PERIOD: Duration = Duration::from_secs(1);
@@ -100,18 +100,18 @@ impl Autoscaler {
     fn measure(&mut self, processes: Vec<(WorkerRef, u32)>, ctx: &mut Context<Self>) {
         let Some(mut meter) = self.meter.take() else { return };
         let pids: Vec<u32> = processes.iter().map(|(_, pid)| *pid).collect();
-        let measured = tokio::task::spawn_blocking(move || {
+        let measured = aside_or_here(move || {
             let measurement = meter.measure(&pids);
             (meter, measurement)
         });
         ctx.spawn(measured.into_actor(self).map(move |measured, scaler, _| match measured {
-            Ok((meter, Measurement { host, processes: loads })) => {
+            Some((meter, Measurement { host, processes: loads })) => {
                 scaler.meter = Some(meter);
                 let workers = processes.into_iter().zip(loads).filter_map(|((worker, _), load)| Some((worker, load?)));
                 scaler.dispatcher.do_send(Measured { host, workers: workers.collect() });
             }
-            Err(error) => {
-                tracing::error!(%error, "the measuring of processes has failed and is given up");
+            None => {
+                tracing::error!("the measuring of processes has failed and is given up");
                 // What it said last does not hold for ever.
                 let unknown = Measured { host: HostLoad::default(), workers: Vec::new() };
                 scaler.dispatcher.do_send(unknown);

@@ -339,7 +339,7 @@ impl Supervisor {
         let (delay, failure) = match &down.departure.reason {
             WorkerDownReason::Retired => return (Duration::ZERO, None),
             WorkerDownReason::StartFailed { definite, message } => (slot.starts.failed(*definite), message.clone()),
-            reason => (slot.starts.ended(down.healthy), format!("it ended before it had run anything: {reason:?}")),
+            reason => (slot.starts.ended(down.healthy), format!("it ended before it had run anything: {reason}")),
         };
         match pause {
             Some(pause) => {

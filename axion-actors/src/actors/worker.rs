@@ -156,7 +156,10 @@ impl Worker {
     }
 
     fn hear_one(&mut self, message: Up, reports: &mut Vec<Report>) -> Result<(), String> {
-        if matches!(self.state, State::Starting) != matches!(message, Up::Ready { .. }) {
+        let is_first_word = matches!(message, Up::Ready { .. });
+        // What it prints before it is ready are its last words: the interpreter fails to start.
+        let is_last_word = matches!(message, Up::Output { .. });
+        if matches!(self.state, State::Starting) != is_first_word && !is_last_word {
             return Err(format!("an unexpected message while {:?}: {}", self.state, shown(&message)));
         }
         match message {
@@ -347,7 +350,7 @@ impl Worker {
         if !matches!(self.state, State::Killed(_)) {
             match &reason {
                 WorkerDownReason::Retired => tracing::debug!(worker = %self.me, "killing a worker that should end"),
-                reason => tracing::warn!(worker = %self.me, ?reason, "killing a worker"),
+                reason => tracing::warn!(worker = %self.me, %reason, "killing a worker"),
             }
             self.state = State::Killed(reason);
         }
@@ -363,7 +366,10 @@ impl Worker {
         let reason = match std::mem::replace(&mut self.state, State::Retiring) {
             State::Killed(reason) => reason,
             State::Retiring => WorkerDownReason::Retired,
-            State::Starting => start_failure(cause, &stderr_tail),
+            State::Starting => {
+                let printed = std::mem::take(&mut self.tails[Stream::Stderr as usize]).into_text();
+                start_failure(cause, if printed.trim().is_empty() { &stderr_tail } else { printed.trim() })
+            }
             State::Ready => match (cause, self.killing.filter(|_| killed)) {
                 // By another signal it died of its own, before the engine's.
                 (ExitCause::Exit(ProcessExit::Signal(9)), Some(reason)) => WorkerDownReason::Killed(reason),

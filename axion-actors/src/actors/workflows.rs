@@ -7,28 +7,27 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use actix::prelude::*;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::oneshot;
 
-use super::StopOnPanic;
 use super::admission::{Admission, NoRoom};
 use super::dispatcher::Dispatcher;
 use super::events::EventBus;
 use super::messages::{
-    CancelStep, CancelWorkflows, Expand, IntroduceWorkflows, LookUp, News, StepNews, SubmitSteps, Tasks, WorkflowGone,
-    WorkflowOver, WorkflowRefusal, WorkflowRequest, WorkflowSubmission,
+    CancelStep, CancelWorkflows, Expand, IntroduceWorkflows, LookUp, News, Refusal, Reply, StepNews, SubmitSteps,
+    Tasks, WorkflowAnswer, WorkflowGone, WorkflowOver, WorkflowRefusal, WorkflowRequest, WorkflowSubmission,
 };
+use super::{StopOnPanic, add_waiter};
 use crate::config::Config;
-use crate::model::workflow::{Dependency, WorkflowId, WorkflowRecord, WorkflowSpec};
+use crate::model::workflow::{Dependency, StepEnd, WorkflowId, WorkflowSpec};
 use crate::model::{Clock, ErrorKind, EventKind, Outcome, Task, TaskError, TaskId, TaskRecord, Tick};
-use crate::policy::graph::{Ended, Known};
-use crate::policy::task_table::Keep;
+use crate::policy::graph::{Ended, Known, Standing};
+use crate::policy::scheduler::CancelAnswer;
+use crate::policy::task_table::{ExpiredBy, Keep};
 use crate::policy::workflows::{Action, Kept, StepRef, Workflows};
 
 /// Steps that travel to the Dispatcher together.
 const PIECE: usize = 256;
-
-type Answer = oneshot::Sender<Result<Arc<WorkflowRecord>, WorkflowGone>>;
 
 /// The actor that every workflow passes through.
 pub struct WorkflowManager {
@@ -43,7 +42,9 @@ pub struct WorkflowManager {
     next: Option<(StepRef, Task)>,
     /// It has been cancelled meanwhile.
     dropped: bool,
-    waiters: FxHashMap<WorkflowId, Vec<Answer>>,
+    waiters: FxHashMap<WorkflowId, Vec<Reply<WorkflowAnswer>>>,
+    /// Who waits for a step, by its task.
+    step_waiters: FxHashMap<TaskId, Vec<Reply>>,
     expands: FxHashMap<WorkflowId, Expand>,
     kept: Kept,
     /// Workflows that may be in flight.
@@ -79,6 +80,7 @@ impl WorkflowManager {
             next: None,
             dropped: false,
             waiters: FxHashMap::default(),
+            step_waiters: FxHashMap::default(),
             expands: FxHashMap::default(),
             kept: Kept::new(keep),
             most: config.input_queue_size,
@@ -101,19 +103,20 @@ impl WorkflowManager {
             self.dispatcher.do_send(WorkflowOver);
             return;
         }
-        let (own, named) = tasks_of(&submission.spec);
-        let known = self.dispatcher.send(LookUp { workflow: submission.id, own, named }).into_actor(self);
+        let (own, others) = tasks_of(&submission.spec);
+        let known = self.dispatcher.send(LookUp { workflow: submission.id, own, others }).into_actor(self);
         // Waited for, so that what was asked after this finds it.
         ctx.wait(known.map(|known, manager, ctx| {
             let Tasks(known) = known.unwrap_or_else(|_| Tasks(FxHashMap::default()));
-            manager.begin(submission, &known, ctx);
+            manager.begin(submission, known, ctx);
         }));
     }
 
-    fn begin(&mut self, submission: WorkflowSubmission, known: &FxHashMap<TaskId, Known>, ctx: &mut Context<Self>) {
+    fn begin(&mut self, submission: WorkflowSubmission, mut known: FxHashMap<TaskId, Known>, ctx: &mut Context<Self>) {
         let WorkflowSubmission { id, spec, expand, accepted, reply } = submission;
-        let known = |task: TaskId| known.get(&task).cloned().unwrap_or(Known::Unknown);
-        match self.flows.submit(id, spec, &known, self.clock.now()) {
+        let now = self.clock.now();
+        self.kept.look_up(&mut known, now);
+        match self.flows.submit(id, spec, known, now) {
             Ok(()) => {
                 let _ = accepted.send(Ok(()));
                 self.waiters.entry(id).or_default().push(reply);
@@ -141,7 +144,8 @@ impl WorkflowManager {
         }
     }
 
-    fn ended(&mut self, step: StepRef, record: &TaskRecord, now: Tick) {
+    fn ended(&mut self, step: StepRef, record: &Arc<TaskRecord>, now: Tick) {
+        self.answer_with(step, record);
         let since_start = |started: jiff::Timestamp| {
             let since = started.duration_since(self.clock.epoch());
             Tick::default().after(since.try_into().unwrap_or_default())
@@ -182,6 +186,7 @@ impl WorkflowManager {
                             EventKind::StepChanged { workflow, step, state }
                         });
                     }
+                    Action::Ended { step, task, end } => self.step_ended(step, task, end),
                     Action::Finished(id) => self.finished(id),
                 }
             }
@@ -221,13 +226,14 @@ impl WorkflowManager {
 
     fn finished(&mut self, id: WorkflowId) {
         let Some(graph) = self.flows.take(id) else { return };
+        let span = graph.span();
         let record = Arc::new(graph.into_record(self.clock.epoch()));
         self.expands.remove(&id);
         for reply in self.waiters.remove(&id).unwrap_or_default() {
-            let _ = reply.send(Ok(record.clone()));
+            reply.send(Ok(record.clone()));
         }
         let state = record.state;
-        self.kept.push(record, self.clock.now());
+        self.kept.push(record, span, self.clock.now());
         self.bus.emit(|| EventKind::WorkflowFinished { workflow: id, state });
         self.dispatcher.do_send(WorkflowOver);
     }
@@ -274,7 +280,85 @@ impl WorkflowManager {
         }));
     }
 
-    fn look(&mut self, id: WorkflowId) -> Result<Arc<WorkflowRecord>, WorkflowGone> {
+    /// A step's task has ended: whoever waits for it gets its record.
+    fn answer_with(&mut self, step: StepRef, record: &Arc<TaskRecord>) {
+        if self.step_waiters.is_empty() || step.place.instance.is_some() {
+            return;
+        }
+        let task = self.flows.graph(step.workflow).and_then(|graph| graph.id_of(step.place));
+        for reply in task.and_then(|task| self.step_waiters.remove(&task)).unwrap_or_default() {
+            reply.send(Ok(record.clone()));
+        }
+    }
+
+    /// A step has ended, also without having been submitted (L1).
+    fn step_ended(&mut self, step: StepRef, task: TaskId, end: StepEnd) {
+        let Some(waiting) = self.step_waiters.remove(&task) else { return };
+        let answer = self.record_of(step, end);
+        for reply in waiting {
+            reply.send(answer.clone());
+        }
+    }
+
+    fn record_of(&self, step: StepRef, end: StepEnd) -> Result<Arc<TaskRecord>, Refusal> {
+        let graph = self.flows.graph(step.workflow);
+        let record = graph.and_then(|graph| graph.record_of(step.place.step, end, self.clock.epoch()));
+        record.map(Arc::new).ok_or_else(|| self.unkept())
+    }
+
+    /// There was a result.
+    fn unkept(&self) -> Refusal {
+        let since = std::time::Duration::from_nanos(self.clock.now().0);
+        let at = self.clock.epoch().saturating_add(since).unwrap_or(jiff::Timestamp::MAX);
+        Refusal::ResultExpired { at, why: ExpiredBy::Unkept }
+    }
+
+    /// Somebody waits for a task that the Dispatcher does not know.
+    fn await_task(&mut self, id: TaskId, reply: Reply) {
+        let Some(step) = self.flows.step_of(id) else {
+            let kept = self.kept.step(id, self.clock.now()).map(|(step, at)| step.clone().into_task_record(at));
+            return reply.send(match kept {
+                Some(record) => record.map(Arc::new).ok_or_else(|| self.unkept()),
+                None => Err(Refusal::UnknownId),
+            });
+        };
+        match self.flows.standing(step) {
+            Some(Standing::Live) => {
+                self.flows.want(step);
+                add_waiter(self.step_waiters.entry(id).or_default(), reply, Reply::is_closed);
+            }
+            Some(Standing::Ended(end)) => reply.send(self.record_of(step, end)),
+            Some(Standing::Dropped) | None => reply.send(Err(self.unkept())),
+        }
+    }
+
+    fn cancel_task(&mut self, id: TaskId) -> CancelAnswer {
+        let now = self.clock.now();
+        match self.flows.step_of(id) {
+            Some(step) if self.holds(step) => {
+                self.flows.cancel_step(step, now);
+                CancelAnswer::Removed
+            }
+            Some(step) => self.flows.cancel_step(step, now),
+            None => self
+                .kept
+                .step(id, now)
+                .map_or(CancelAnswer::Unknown, |(step, _)| CancelAnswer::AlreadyFinished(step.state.outcome_name())),
+        }
+    }
+
+    fn withdraw_task(&mut self, id: TaskId) -> bool {
+        let step = self.flows.step_of(id).filter(|step| self.flows.waits(*step) || self.holds(*step));
+        step.is_some_and(|step| self.flows.cancel_step(step, self.clock.now()) != CancelAnswer::Unknown)
+    }
+
+    /// Whether a step is due and still here.
+    fn holds(&self, step: StepRef) -> bool {
+        let next = self.next.as_ref().filter(|_| !self.dropped).map(|(next, _)| *next);
+        self.backlog.iter().copied().chain(next).any(|due| due == step)
+    }
+
+    fn look(&mut self, id: WorkflowId) -> WorkflowAnswer {
         match self.flows.graph(id) {
             Some(graph) => Ok(Arc::new(graph.record(self.clock.epoch()))),
             None => self.kept.get(id, self.clock.now()).ok_or(WorkflowGone),
@@ -282,14 +366,30 @@ impl WorkflowManager {
     }
 }
 
-/// The tasks of a workflow's steps, and those that they name; their own are among these.
+/// The tasks of a workflow's steps, and those outside it that they wait for.
 fn tasks_of(spec: &WorkflowSpec) -> (Vec<TaskId>, Vec<TaskId>) {
-    let own = spec.steps.iter().map(|step| step.task().id());
+    let own: Vec<TaskId> = spec.steps.iter().map(|step| step.task().id()).collect();
     let named = spec.steps.iter().flat_map(|step| step.depends_on()).filter_map(|dependency| match dependency {
         Dependency::Task(id) => Some(*id),
         Dependency::Step(_) => None,
     });
-    (own.collect(), named.collect())
+    // Mostly the same step is named again, or the one behind it: then nothing is looked up.
+    let mut last = 0;
+    let mut others: FxHashSet<TaskId> = FxHashSet::default();
+    for id in named {
+        match [last, last + 1].into_iter().find(|at| own.get(*at) == Some(&id)) {
+            Some(at) => last = at,
+            None => {
+                others.insert(id);
+            }
+        }
+    }
+    if !others.is_empty() {
+        own.iter().for_each(|id| {
+            others.remove(id);
+        });
+    }
+    (own, others.into_iter().collect())
 }
 
 impl Actor for WorkflowManager {
@@ -310,20 +410,23 @@ impl Handler<WorkflowRequest> for WorkflowManager {
         match request {
             WorkflowRequest::Submit(submission) => self.submit(*submission, ctx),
             WorkflowRequest::Await { id, reply } => match self.flows.graph(id) {
-                Some(_) => {
-                    let waiters = self.waiters.entry(id).or_default();
-                    waiters.retain(|waiter| !waiter.is_closed());
-                    waiters.push(reply);
-                }
-                None => {
-                    let _ = reply.send(self.look(id));
-                }
+                Some(_) => add_waiter(self.waiters.entry(id).or_default(), reply, Reply::is_closed),
+                None => reply.send(self.look(id)),
             },
             WorkflowRequest::Look { id, reply } => {
                 let _ = reply.send(self.look(id));
             }
             WorkflowRequest::Cancel { id, reply } => {
                 let _ = reply.send(self.flows.cancel(id, self.clock.now()));
+                self.carry_out(ctx);
+            }
+            WorkflowRequest::AwaitTask { id, reply } => self.await_task(id, reply),
+            WorkflowRequest::CancelTask { id, reply } => {
+                let _ = reply.send(self.cancel_task(id));
+                self.carry_out(ctx);
+            }
+            WorkflowRequest::WithdrawTask { id, reply } => {
+                let _ = reply.send(self.withdraw_task(id));
                 self.carry_out(ctx);
             }
         }

@@ -1,5 +1,7 @@
 //! What happens in the engine, as one type that can be watched, recorded and checked.
 
+use std::fmt;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
@@ -201,4 +203,17 @@ pub enum WorkerDownReason {
     },
     /// Its actor panicked and took the process along.
     ActorPanicked,
+}
+
+impl fmt::Display for WorkerDownReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Retired => f.write_str("the engine asked it to end"),
+            Self::StartFailed { message, .. } => f.write_str(message),
+            Self::Exited(exit) => write!(f, "{exit}"),
+            Self::Killed(_) => f.write_str("the engine killed it to end one attempt"),
+            Self::Protocol { violation } => write!(f, "it broke the protocol: {violation}"),
+            Self::ActorPanicked => f.write_str("its actor in the engine failed"),
+        }
+    }
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::ids::{PoolKind, TaskId};
 use super::limits::{Concurrency, Limits, Needs, Rate};
 use super::retry::RetryPolicy;
-use super::work::{Function, Work};
+use super::work::{Function, Work, WorkName};
 
 /// The absolute path of a script. Cheap to clone and, unlike a `Path`, cheap to hash.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -339,6 +339,14 @@ impl Task {
     /// instance of a step.
     pub(crate) fn instance(&self, id: TaskId, params: Bytes) -> Self {
         Self { id, params, ..self.clone() }
+    }
+
+    /// Which work it was, of a task that is not needed any more.
+    pub(crate) fn into_work_name(self) -> WorkName {
+        match self.work {
+            Work::Script(path) => WorkName::Script(path),
+            work @ Work::Function(_) => work.name(),
+        }
     }
 
     /// The same task with other parameters, which must be JSON text.

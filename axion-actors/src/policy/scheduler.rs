@@ -338,7 +338,7 @@ impl Scheduler {
         let key = match self.table.find(id) {
             Found::Live(key) => key,
             Found::Finished(record) => return CancelAnswer::AlreadyFinished(record.outcome.name()),
-            Found::Expired(_) => return CancelAnswer::AlreadyFinished("expired"),
+            Found::Expired(expired) => return CancelAnswer::AlreadyFinished(expired.outcome),
             Found::Unknown => return CancelAnswer::Unknown,
         };
         match self.table.state(key) {
@@ -580,9 +580,9 @@ impl Scheduler {
                 continue;
             };
             let slots = slots_of(task);
-            if large.first.is_none_or(|first| first.key != key) {
-                large.first = Some(First { key, priority: task.options().priority, slots, overtaken: 0 });
-            }
+            let overtaken = large.first.filter(|first| first.key == key).map_or(0, |first| first.overtaken);
+            let (priority, can_fit) = (task.options().priority, members.slots() >= slots);
+            large.first = Some(First { key, priority, slots, overtaken, can_fit });
             let Some((home, claims)) = members.reserve(slots, false) else { return };
             let (lane, estimate) = lane_of(&self.durations, task);
             large.queue.pop_front();
@@ -652,8 +652,9 @@ impl Scheduler {
                     members.release_kept();
                     match members.reserve(slots, true) {
                         Some(reserved) => reserved,
-                        // What runs ends, and nothing else starts: so there will be room.
-                        None => return false,
+                        // What runs ends, and nothing else starts: so there will be room, if the workers that are
+                        // here have so many slots at all.
+                        None => return members.slots() < slots,
                     }
                 }
             };

@@ -84,6 +84,12 @@ impl<V> TaskIds<V> {
         self.line.reserve(count);
     }
 
+    /// All of them, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (TaskId, &V)> {
+        let line = self.line.iter().filter_map(|(id, value)| Some((*id, value.as_ref()?)));
+        line.chain(self.late.iter().map(|(id, value)| (*id, value)))
+    }
+
     /// All of them.
     pub(super) fn into_entries(self) -> impl Iterator<Item = (TaskId, V)> {
         self.line.into_iter().filter_map(|(id, value)| Some((id, value?))).chain(self.late)

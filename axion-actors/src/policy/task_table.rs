@@ -153,6 +153,8 @@ pub struct Expired {
     pub at: Timestamp,
     /// Which bound it would have broken.
     pub why: ExpiredBy,
+    /// The name of the outcome that it had.
+    pub outcome: &'static str,
 }
 
 /// The bounds on kept records.
@@ -164,6 +166,8 @@ pub enum ExpiredBy {
     Bytes,
     /// It had grown too old.
     Age,
+    /// It is a step's, whose workflow did not keep it.
+    Unkept,
 }
 
 /// Why a task was not taken in.
@@ -609,14 +613,13 @@ impl TaskTable {
 
     fn expire(&mut self, why: ExpiredBy, now: Tick) {
         let Some((oldest, hint, _)) = self.kept.pop_front() else { return };
-        if let Some(Place::Kept(gone)) = self.places.remove(oldest, hint) {
-            self.kept_bytes -= gone.weight();
-            self.evicted += 1;
-        }
+        let Some(Place::Kept(gone)) = self.places.remove(oldest, hint) else { return };
+        self.kept_bytes -= gone.weight();
+        self.evicted += 1;
         if self.expired.len() == self.keep.count {
             self.expired.pop_front();
         }
-        self.expired.push_back((oldest, Expired { at: self.wall(now), why }));
+        self.expired.push_back((oldest, Expired { at: self.wall(now), why, outcome: gone.outcome.name() }));
     }
 
     /// A wall time on the engine's clock; one before its start is its start.

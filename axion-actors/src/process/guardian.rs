@@ -70,6 +70,8 @@ struct State {
     process: Child,
     pipe: Option<PrivateFd>,
     groups: BTreeSet<i32>,
+    /// The engine has ended: a process that is started only now does not live.
+    ended: bool,
 }
 
 impl Guardian {
@@ -80,16 +82,19 @@ impl Guardian {
     pub fn start(folder: &Path) -> Result<Self, GuardianError> {
         let groups = BTreeSet::new();
         let (process, pipe) = spawn(folder, &groups)?;
-        let state = State { process, pipe: Some(pipe), groups };
+        let state = State { process, pipe: Some(pipe), groups, ended: false };
         Ok(Self { folder: folder.to_owned(), state: Mutex::new(state) })
     }
 
     /// Puts a process group under its guard.
     ///
     /// # Errors
-    /// If the guardian is gone and cannot be started again.
+    /// If the guardian is gone and cannot be started again, or the engine has ended ([`end_all`](Self::end_all)).
     pub fn guard(&self, group: Pid) -> Result<(), GuardianError> {
         let mut state = self.lock();
+        if state.ended {
+            return Err(GuardianError { what: "tell", source: io::Error::other("the engine has ended") });
+        }
         let group = group.as_raw_pid();
         state.groups.insert(group);
         if state.say('+', group).is_err() {
@@ -111,9 +116,13 @@ impl Guardian {
     }
 
     /// Kills and reaps whatever is still under guard: what an engine does that ends by a fault of
-    /// its own, when nobody is left to reap its workers one by one.
+    /// its own, when nobody is left to reap its workers one by one. A start that is still under way fails.
     pub fn end_all(&self) {
-        let groups = std::mem::take(&mut self.lock().groups);
+        let groups = {
+            let mut state = self.lock();
+            state.ended = true;
+            std::mem::take(&mut state.groups)
+        };
         for group in groups.into_iter().filter_map(Pid::from_raw) {
             linux::kill_group(group);
             self.forget(group);
@@ -263,6 +272,18 @@ mod tests {
         for child in &mut children {
             assert!(!child.wait().expect("reaped").success());
         }
+    }
+
+    #[test]
+    fn l7_what_is_started_when_the_engine_has_ended_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let guardian = Guardian::start(folder.path()).expect("started");
+        guardian.end_all();
+        let mut child = sleeper();
+        let error = guardian.guard(group(&child)).expect_err("refused");
+        assert!(error.to_string().contains("the engine has ended"), "{error}");
+        child.kill().expect("killed");
+        child.wait().expect("reaped");
     }
 
     #[test]

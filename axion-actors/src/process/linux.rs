@@ -1,5 +1,6 @@
 //! What Linux has to give for a child process. The only file with system calls of one platform.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -21,9 +22,10 @@ use super::guardian::Guardian;
 use crate::config::WorkerConfig;
 use crate::model::{ProcessExit, Seq, Usage};
 
-/// A status page holds this many sequence numbers.
-const PAGE: u64 = 4096;
+/// A status page holds this many sequence numbers, behind a mark that only the engine writes.
 const SLOTS: usize = 512;
+const PAGE: usize = 8 + SLOTS * 8;
+const PAGE_MARK: [u8; 8] = *b"axion \0\x01";
 /// Room for results while the engine is busy elsewhere.
 const PIPE_SIZE: usize = 256 << 10;
 
@@ -91,7 +93,7 @@ pub(super) fn spawn(
         if settings.nice == 0 {
             return Ok(());
         }
-        rustix::process::setpriority_process(Some(pid), settings.nice).map_err(setup("the nice value"))
+        add_nice(pid, settings.nice).map_err(setup("the nice value (setting `nice`)"))
     });
     let exit = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(setup("a process descriptor"));
     match (under_guard, exit) {
@@ -103,6 +105,12 @@ pub(super) fn spawn(
             Err(error)
         }
     }
+}
+
+/// Adds to what a process has got from the engine; the system cuts off what is out of its range.
+fn add_nice(pid: Pid, more: i32) -> rustix::io::Result<()> {
+    let own = rustix::process::getpriority_process(Some(pid))?;
+    rustix::process::setpriority_process(Some(pid), own.saturating_add(more))
 }
 
 /// The engine's ends of a process's pipes, and the other ones: tasks, results, fd 1, fd 2, control, stacks.
@@ -253,6 +261,26 @@ pub(super) fn out_of_memory_kills() -> Option<u64> {
     counters.filter_map(|counter| std::fs::read_to_string(counter).ok()).find_map(|text| kills_in(&text))
 }
 
+/// Which deaths of workers the kernel's count of memory kills explains: each kill one of them at most.
+/// Without that, one kill would explain the death of every worker that had been alive then.
+#[derive(Debug, Default)]
+pub(super) struct MemoryKills {
+    explained: Cell<u64>,
+}
+
+impl MemoryKills {
+    /// Whether the kernel has killed a process since there were `before`, for which no other worker's
+    /// death stands; `None` where it could not be read says nothing.
+    pub(super) fn explain_one(&self, before: Option<u64>, now: Option<u64>) -> bool {
+        let (Some(before), Some(now)) = (before, now) else { return false };
+        let known = before.max(self.explained.get());
+        if now > known {
+            self.explained.set(known + 1);
+        }
+        now > known
+    }
+}
+
 /// Where the count is kept by a control group, given a line of `/proc/self/cgroup`.
 fn counter_of(line: &str) -> Option<String> {
     let (_, group) = line.split_once(':')?;
@@ -307,22 +335,52 @@ pub(super) struct StatusPage(OwnedFd);
 impl StatusPage {
     fn new() -> rustix::io::Result<Self> {
         let page = rustix::fs::memfd_create(c"axion-status", MemfdFlags::CLOEXEC)?;
-        rustix::fs::ftruncate(&page, PAGE)?;
+        rustix::fs::ftruncate(&page, PAGE as u64)?;
+        rustix::io::pwrite(&page, &PAGE_MARK, 0)?;
         Ok(Self(page))
     }
 
-    /// The sequence numbers in the page; `None` if a child has cut the file short.
+    /// The sequence numbers in the page; `None` if a child has cut the file short or wiped it: then an
+    /// empty page does not say that nothing runs.
     pub(super) fn running(&self) -> Option<Vec<Seq>> {
-        let mut bytes = [0u8; SLOTS * 8];
+        let mut bytes = [0u8; PAGE];
         let read = rustix::io::pread(&self.0, &mut bytes[..], 0).ok()?;
-        let numbers = bytes[..read].as_chunks::<8>().0.iter().map(|raw| u64::from_le_bytes(*raw));
-        (read == bytes.len()).then(|| numbers.filter(|seq| *seq != 0).map(Seq).collect())
+        let (mark, numbers) = bytes.as_chunks::<8>().0.split_first()?;
+        let whole = read == PAGE && *mark == PAGE_MARK;
+        let numbers = numbers.iter().map(|raw| u64::from_le_bytes(*raw));
+        whole.then(|| numbers.filter(|seq| *seq != 0).map(Seq).collect())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn l5_a_page_that_was_wiped_or_cut_short_says_nothing() {
+        let page = StatusPage::new().expect("a page");
+        assert_eq!(page.running(), Some(Vec::new()));
+        rustix::io::pwrite(&page.0, &7u64.to_le_bytes(), (PAGE - 8) as u64).expect("written");
+        assert_eq!(page.running(), Some(vec![Seq(7)]));
+        rustix::fs::ftruncate(&page.0, 4096).expect("cut");
+        assert_eq!(page.running(), None);
+        rustix::fs::ftruncate(&page.0, PAGE as u64).expect("as long as it was");
+        assert_eq!(page.running(), Some(Vec::new()));
+        rustix::io::pwrite(&page.0, &[0; PAGE], 0).expect("written");
+        assert_eq!(page.running(), None, "nobody but a task writes zeros over all of it");
+    }
+
+    #[test]
+    fn a_memory_kill_explains_one_death_and_what_cannot_be_read_none() {
+        let kills = MemoryKills::default();
+        assert!(!kills.explain_one(Some(3), Some(3)));
+        assert!(kills.explain_one(Some(3), Some(5)));
+        assert!(kills.explain_one(Some(3), Some(5)), "the second of them");
+        assert!(!kills.explain_one(Some(3), Some(5)), "that was another hand");
+        assert!(kills.explain_one(Some(2), Some(6)));
+        assert!(!kills.explain_one(None, Some(7)), "no descriptor was left for a look");
+        assert!(!kills.explain_one(Some(1), None));
+    }
 
     #[test]
     fn the_kernels_count_of_memory_kills_is_read() {

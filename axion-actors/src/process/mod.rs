@@ -10,6 +10,7 @@
 //!   by its exit.
 //! * Dropping the handle kills the child and everything in its process group.
 
+mod aside;
 mod folder;
 mod forks;
 mod guardian;
@@ -23,6 +24,7 @@ use tokio::sync::mpsc;
 
 use bytes::Bytes;
 
+pub(crate) use aside::aside_or_here;
 pub use folder::{FolderError, PrivateFolder};
 pub use guardian::{Guardian, GuardianError};
 pub use interpreter::{PythonNotFound, find_python};

@@ -23,11 +23,12 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::futures::Notified;
 use tokio::sync::mpsc;
 
+use super::aside::{aside, aside_or_here};
 use super::folder::PrivateFolder;
 use super::forks::{self, PrivateFd};
 use super::guardian::Guardian;
 use super::link::{Link, RealChild};
-use super::linux::{self, Process, StatusPage};
+use super::linux::{self, MemoryKills, Process, StatusPage};
 use super::{ChildEvent, ChildExit, ExitCause, LaunchSpec, Launched, Launcher, StartError};
 use crate::config::{Config, WorkerConfig};
 use crate::model::{PoolKind, ProcessExit, Seq, Stream};
@@ -90,6 +91,7 @@ pub struct RealLauncher {
     folder: Arc<PrivateFolder>,
     guardian: Arc<Guardian>,
     frame_limit: usize,
+    memory_kills: Rc<MemoryKills>,
 }
 
 impl RealLauncher {
@@ -100,7 +102,15 @@ impl RealLauncher {
         let may_learn = config.python.is_none();
         let program = Rc::new(Program { configured: program, may_learn, learned: RefCell::default() });
         let settings = PoolKind::ALL.map(|pool| Arc::new(config.worker(pool).clone()));
-        Self { program, settings, folder, guardian, frame_limit: config.frame_limit, started: Cell::new(0) }
+        Self {
+            program,
+            settings,
+            folder,
+            guardian,
+            frame_limit: config.frame_limit,
+            started: Cell::new(0),
+            memory_kills: Rc::default(),
+        }
     }
 }
 
@@ -126,14 +136,15 @@ impl Launcher for RealLauncher {
         };
         let (runtime, mark) = (self.folder.path().display().to_string(), start.mark.clone());
         let (shared, program, frame_limit) = (link.clone(), self.program.clone(), self.frame_limit);
+        let memory_kills = self.memory_kills.clone();
         actix_rt::spawn(async move {
             let exit = match start.run().await.and_then(|process| Pump::new(process, shared, frame_limit)) {
                 Ok((mut pump, guardian)) => {
-                    pump.runtime = runtime;
+                    (pump.runtime, pump.explained) = (runtime, memory_kills);
                     pump.link.push(&pump.link.data, &[configure]);
                     pump.run(&events, &program).await;
                     let exit = pump.end(&events, &guardian).await;
-                    let _ = tokio::task::spawn_blocking(move || linux::kill_escaped(&mark)).await;
+                    aside_or_here(move || linux::kill_escaped(&mark)).await;
                     exit
                 }
                 Err(error) => {
@@ -168,14 +179,15 @@ struct Start {
 
 impl Start {
     async fn run(self) -> Result<(Process, Arc<Guardian>), StartError> {
-        let spawned = tokio::task::spawn_blocking(move || {
+        let spawned = aside_or_here(move || {
             let script = self.folder.start_script();
             let arguments = [script.as_os_str(), OsStr::new(self.folder.package()), OsStr::new(&self.worker)];
             linux::spawn(&self.program, &arguments, &self.mark, &self.settings, &self.guardian)
                 .map(|process| (process, self.guardian))
         });
-        spawned.await.unwrap_or_else(|error| {
-            Err(StartError::Setup { what: "the thread that starts processes", source: io::Error::other(error) })
+        spawned.await.unwrap_or_else(|| {
+            let source = io::Error::other("it panicked");
+            Err(StartError::Setup { what: "the thread that starts processes", source })
         })
     }
 }
@@ -253,6 +265,7 @@ struct Pump {
     runtime: String,
     /// The kernel's count of memory kills when the process was young.
     memory_kills: Option<u64>,
+    explained: Rc<MemoryKills>,
     last_stacks: Option<String>,
     data_frames: FrameReader,
     control_frames: FrameReader,
@@ -303,6 +316,7 @@ impl Pump {
             stacks: watch(process.stacks)?,
             runtime: String::new(),
             memory_kills: linux::out_of_memory_kills(),
+            explained: Rc::default(),
             last_stacks: None,
             data_frames: FrameReader::new(frame_limit),
             control_frames: FrameReader::new(frame_limit),
@@ -457,8 +471,11 @@ impl Pump {
         self.last_stacks = self.take_stacks().await;
         let leader = self.pid;
         linux::stop_group(leader);
-        let stopped = tokio::task::spawn_blocking(move || linux::wait_stopped(leader));
-        let _ = tokio::time::timeout(STOP, stopped).await;
+        match aside(move || linux::wait_stopped(leader)) {
+            Ok(stopped) => drop(tokio::time::timeout(STOP, stopped).await),
+            // Without a thread to be told by, it has all the time there is.
+            Err(_) => tokio::time::sleep(STOP).await,
+        }
         let mut ended = false;
         for _ in 0..LAST_READS {
             if !self.data.read_now(self.data_frames.room(READ)) {
@@ -542,7 +559,8 @@ impl Pump {
             }
         };
         let stderr_tail = String::from_utf8_lossy(&self.stderr_tail).trim().to_owned();
-        let out_of_memory = linux::out_of_memory_kills() > self.memory_kills;
+        let by_kill = matches!(cause, ExitCause::Exit(ProcessExit::Signal(9))) && !self.killed;
+        let out_of_memory = by_kill && self.explained.explain_one(self.memory_kills, linux::out_of_memory_kills());
         ChildExit {
             cause,
             running,

@@ -73,17 +73,27 @@ fn configured(run: &Run, mut config: Config) -> Config {
     config
 }
 
-/// Submits the task and shows what it writes until it has ended or a signal comes.
+/// Submits the task and shows what it writes until it has ended. A signal cancels it, a second one ends it.
 async fn follow(run: &Run, engine: &Engine, mut signals: Signals, task: Task) -> Exit {
     let mut events = engine.watch();
     let handle = match engine.submit(task) {
         Ok(handle) => handle,
         Err(error) => return engine_failed(&error),
     };
+    let id = handle.id();
+    let mut finish = std::pin::pin!(finish(run, handle, &mut events));
+    let number = tokio::select! {
+        exit = &mut finish => return exit,
+        number = signals.next() => number,
+    };
+    let grace = engine.config().cancel_grace.as_secs_f64();
+    message::error(format_args!("interrupted; the task has {grace} s to stop, a second signal ends it at once"));
+    // An engine that has stopped says so by the handle.
+    let _ = engine.cancel_async(id).await;
     tokio::select! {
-        exit = finish(run, handle, &mut events) => exit,
+        _ = finish => Exit::Signal(number),
         number = signals.next() => {
-            message::error("interrupted; stopping the task and everything it started");
+            message::error("interrupted again; ending everything at once");
             Exit::Signal(number)
         }
     }

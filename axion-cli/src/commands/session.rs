@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axion_core::{Config, Engine, TaskError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 
 use crate::exit::Exit;
 use crate::message;
@@ -17,12 +18,12 @@ pub(crate) fn host(config: Config, job: impl AsyncFnOnce(&Engine, Signals) -> Ex
     };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return engine_failed(&error),
+        Err(error) => return engine_failed(&format_args!("cannot start the program's own runtime: {error}")),
     };
     let exit = runtime.block_on(async {
         match Signals::listen() {
             Ok(signals) => job(&engine, signals).await,
-            Err(error) => engine_failed(&error),
+            Err(error) => engine_failed(&format_args!("cannot listen for signals: {error}")),
         }
     });
     // What was wanted is printed; after an interrupt nothing is waited for at all.
@@ -31,25 +32,52 @@ pub(crate) fn host(config: Config, job: impl AsyncFnOnce(&Engine, Signals) -> Ex
     exit
 }
 
-/// The signals that end the program.
+/// The signals that end the program: the first asks for it, the second insists.
 #[derive(Debug)]
-pub(crate) struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
+pub(crate) struct Signals(mpsc::UnboundedReceiver<u8>);
+
+/// How long the program may take to end after the second signal. The third one it does not outlive at all.
+const LAST_PATIENCE: Duration = Duration::from_secs(3);
 
 impl Signals {
+    /// Listens on a thread of its own: that of the command may be writing to somebody who does not read.
     fn listen() -> std::io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (interrupt, terminate) = {
+            let _within = runtime.enter();
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+        };
+        std::thread::Builder::new().name("axion-signals".to_owned()).spawn(move || {
+            let number = runtime.block_on(insist(sender, interrupt, terminate));
+            // The guardian ends what the engine leaves behind (L7).
+            std::process::exit(128 + i32::from(number));
+        })?;
+        Ok(Self(receiver))
     }
 
     /// The number of the next one.
     pub(crate) async fn next(&mut self) -> u8 {
-        tokio::select! {
-            _ = self.interrupt.recv() => 2,
-            _ = self.terminate.recv() => 15,
+        match self.0.recv().await {
+            Some(number) => number,
+            None => std::future::pending().await,
         }
     }
+}
+
+/// Passes signals on; returns when the program has to end, whatever it does.
+async fn insist(sender: mpsc::UnboundedSender<u8>, mut interrupt: Signal, mut terminate: Signal) -> u8 {
+    let mut next = async || {
+        let number = tokio::select! {
+            _ = interrupt.recv() => 2,
+            _ = terminate.recv() => 15,
+        };
+        let _ = sender.send(number);
+        number
+    };
+    next().await;
+    let second = next().await;
+    tokio::time::timeout(LAST_PATIENCE, next()).await.unwrap_or(second)
 }
 
 /// Says why the engine could not do its work.

@@ -75,6 +75,53 @@ fn an_interrupt_ends_the_task_and_everything_it_started() {
     }
 }
 
+/// Stops when it is asked to, and says so.
+const COOPERATES: &str = "\
+import os, time
+def main(params, context):
+    print(os.getpid())
+    while not context.cancelled:
+        time.sleep(0.01)
+    return 'tidied up'
+";
+
+/// Writes more to standard error than anybody reads.
+const FLOODS: &str = "\
+import os
+def main(params, context):
+    print(os.getpid())
+    while True:
+        print('x' * 65535)
+";
+
+#[test]
+fn the_first_signal_lets_the_task_tidy_up() {
+    let private = tempfile::tempdir().expect("a folder");
+    let (mut running, pids) = started(&Script::new(COOPERATES), private.path());
+    running.signal(Signal::TERM);
+    let (code, out) = running.ends();
+    assert_eq!((code, out.trim()), (Some(143), "\"tidied up\""));
+    until("the worker is gone", || pids.iter().all(|pid| !lives(*pid)));
+}
+
+#[test]
+fn l1_the_second_signal_ends_a_task_that_does_not_stop_and_a_program_that_nobody_reads_from() {
+    for (text, patient) in [(HOLDS_THE_LOCK, "1000"), (FLOODS, "0")] {
+        let private = tempfile::tempdir().expect("a folder");
+        let script = Script::new(text);
+        let mut command = axion();
+        command.arg("run").arg(script.path()).env("TMPDIR", private.path()).env("AXION_CANCEL_GRACE", patient);
+        let mut running = Running::start(&mut command);
+        let pids = running.pids();
+        running.signal(Signal::INT);
+        running.signal(Signal::TERM);
+        let (code, _) = running.ends();
+        assert!(matches!(code, Some(130 | 143)), "{code:?}");
+        until("all processes are gone", || pids.iter().all(|pid| !lives(*pid)));
+        until("the private folder is gone", || entries(private.path()) == 0);
+    }
+}
+
 #[test]
 fn l7_a_killed_guardian_is_replaced_before_it_is_needed() {
     let private = tempfile::tempdir().expect("a folder");

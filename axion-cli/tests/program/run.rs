@@ -197,6 +197,31 @@ fn a_full_disk_under_the_private_folder_is_a_typed_error() {
 }
 
 #[test]
+fn the_setting_nice_is_added_to_the_programs_own() {
+    let script = Script::new("import os\n\ndef main(params, context):\n    return os.nice(0)\n");
+    let mut command = std::process::Command::new("nice");
+    command.args(["-n", "3"]).arg(env!("CARGO_BIN_EXE_axion")).arg("run").arg(script.path());
+    let niceness = |command: &mut std::process::Command| -> i32 {
+        let ran = run(command);
+        ran.out.trim().parse().unwrap_or_else(|_| panic!("no number: {} {}", ran.out, ran.err))
+    };
+    let own = niceness(&mut command);
+    command.env("AXION_CPU_BOUND_WORKER_NICE", "2");
+    assert_eq!(niceness(&mut command), (own + 2).min(19));
+}
+
+#[test]
+fn where_there_are_no_descriptors_it_says_so_and_does_not_panic() {
+    for most in [5, 8, 20, 28] {
+        let mut command = std::process::Command::new("sh");
+        command.arg("-c").arg(format!("ulimit -n {most} && exec \"$0\" run \"$1\""));
+        let ran = run(command.arg(env!("CARGO_BIN_EXE_axion")).arg(example("double.py")));
+        assert_eq!(ran.code, Some(3), "{most}: {}", ran.err);
+        assert!(ran.err.contains("Too many open files") && !ran.err.contains("panicked"), "{most}: {}", ran.err);
+    }
+}
+
+#[test]
 fn help_teaches() {
     let ran = run(axion().args(["run", "--help"]));
     for words in ["Exit codes:", "130", "--params-file", "axion run double.py -p value=21", "AXION_LOG"] {

@@ -75,6 +75,18 @@ impl Running {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.0), signal).expect("signalled");
     }
 
+    /// Waits for its end; says its exit code and what is on standard output. Reads no standard error.
+    pub(crate) fn ends(&mut self) -> (Option<i32>, String) {
+        let mut status = None;
+        until("the program ends", || {
+            status = self.0.try_wait().expect("waited for");
+            status.is_some()
+        });
+        let mut out = String::new();
+        std::io::Read::read_to_string(self.0.stdout.as_mut().expect("piped"), &mut out).expect("text");
+        (status.and_then(|status| status.code()), out)
+    }
+
     /// The next line on standard error that consists of numbers only.
     pub(crate) fn pids(&mut self) -> Vec<i32> {
         let mut line = Vec::new();

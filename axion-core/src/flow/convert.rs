@@ -21,11 +21,13 @@ pub(super) struct Converted {
 }
 
 /// Where the parts of one step stand.
+#[derive(Debug)]
 pub(super) struct Places {
     pub(super) name: Span,
     /// The steps it names, with their places.
     pub(super) uses: Vec<(String, Span)>,
     pub(super) resources: Option<Span>,
+    pub(super) pool: Option<Span>,
 }
 
 /// One of the words of an enum, which the check has found to be one.
@@ -80,7 +82,7 @@ pub(super) fn flow(tree: &Node, folder: &Path, problems: &mut Vec<Problem>) -> C
     if let Some(steps) = tree.get("steps").filter(|it| it.list().is_empty()) {
         problems.push(Problem::new(&steps.span, "a workflow needs at least one step", "no steps"));
     }
-    Converted { flow: Flow { spec, description: text(tree, "description") }, places }
+    Converted { flow: Flow { spec, description: text(tree, "description"), source: None }, places }
 }
 
 /// Makes the steps of a list, with their places.
@@ -137,26 +139,43 @@ fn step(node: &Node, own: Option<&Node>, folder: &Path, problems: &mut Vec<Probl
     if let Some(template) = template {
         step = step.params(template);
     }
+    step = rules(node, step, &mut uses, problems);
+    step = limits(node, step, name.unwrap_or_default());
+    let places = Places {
+        name: node.get("name").map_or_else(|| node.span.clone(), |it| it.span.clone()),
+        uses,
+        resources: node.get("resources").map(|it| it.span.clone()),
+        pool: node.get("pool").map(|it| it.span.clone()),
+    };
+    (step, places)
+}
+
+/// What a step asks for beside its task, its parameters and what it waits for.
+fn rules(node: &Node, mut step: Step, uses: &mut Vec<(String, Span)>, problems: &mut Vec<Problem>) -> Step {
     step = step.run_if(word::<RunIf>(node, "run_if"));
-    if let Some(condition) = node.get("when").and_then(|it| condition(it, &mut uses, problems)) {
+    if let Some(condition) = node.get("when").and_then(|it| condition(it, uses, problems)) {
         step = step.when(condition);
     }
-    if let Some(map) = node.get("map_over").and_then(|it| map_over(it, &mut uses)) {
+    if let Some(map) = node.get("map_over").and_then(|it| map_over(it, uses)) {
         step = step.map_over(map);
     }
-    step = limits(node, step, name.unwrap_or_default());
     if flag(node, "dynamic") == Some(true) {
         step = step.dynamic();
     }
     if flag(node, "keep_result") == Some(false) {
         step = step.forget_result();
     }
-    let places = Places {
-        name: node.get("name").map_or_else(|| node.span.clone(), |it| it.span.clone()),
-        uses,
-        resources: node.get("resources").map(|it| it.span.clone()),
-    };
-    (step, places)
+    step
+}
+
+/// A step without a task of its own, for what a table says of it: references in `params` too.
+pub(super) fn bare_step(node: &Node, problems: &mut Vec<Problem>) -> Step {
+    let mut uses = Vec::new();
+    let mut step = Step::unnamed(Task::script(""));
+    if let Some(params) = node.get("params") {
+        step = step.params(Params::new(None, &mut uses, problems).template(params));
+    }
+    rules(node, step, &mut uses, problems)
 }
 
 fn script(node: &Node, folder: &Path, problems: &mut Vec<Problem>) -> Task {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use axion_actors::model::Tick;
-use axion_actors::model::workflow::{Capacity, WorkflowId};
+use axion_actors::model::workflow::{Capacity, WorkflowId, WorkflowSpec};
 use axion_actors::policy::graph::{Graph, GraphError, Known, Outside};
 
 use super::convert::{Converted, Places};
@@ -22,15 +22,40 @@ pub(super) fn check(converted: &Converted, problems: &mut Vec<Problem>) {
     }
     let outside = Outside { known: &|_| Known::Unknown, capacity: &Capacity::default() };
     let spec = converted.flow.spec.clone();
-    let names: Vec<String> = spec.steps.iter().filter_map(|it| it.name().map(ToString::to_string)).collect();
-    let Err(errors) = Graph::check(WorkflowId::generate(), spec, &outside, Tick(0)) else { return };
+    let names = names_in(&spec);
+    if let Err(errors) = Graph::check(WorkflowId::generate(), spec, &outside, Tick(0)) {
+        tell(&errors, Limits::OfTheFlow, (&converted.places, &names), problems);
+    }
+}
+
+/// The steps' names, in their order: in a file each has one.
+pub(super) fn names_in(spec: &WorkflowSpec) -> Vec<String> {
+    spec.steps.iter().filter_map(|it| it.name().map(ToString::to_string)).collect()
+}
+
+/// Whose limits a step's needs were held against.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Limits {
+    /// Those in the file.
+    OfTheFlow,
+    /// What an engine has.
+    OfTheEngine,
+}
+
+/// What is wrong, each once, at its place.
+pub(super) fn tell(
+    errors: &[GraphError],
+    whose: Limits,
+    (places, names): (&[Places], &[String]),
+    problems: &mut Vec<Problem>,
+) {
     let mut said = BTreeSet::new();
     for error in errors {
         // A name that is used twice is reported at both places, by the first error.
         let key = (error.at(), error.to_string());
         if said.insert(key) {
-            let guesses = if said.len() > GUESSES { &[] } else { names.as_slice() };
-            place(&error, &converted.places, &names, guesses, problems);
+            let guesses = if said.len() > GUESSES { &[] } else { names };
+            place((error, whose), places, names, guesses, problems);
         }
     }
 }
@@ -39,7 +64,13 @@ fn uses<'a>(place: &'a Places, name: &'a str) -> impl Iterator<Item = &'a Span> 
     place.uses.iter().filter(move |(it, _)| it == name).map(|(_, span)| span)
 }
 
-fn place(error: &GraphError, places: &[Places], names: &[String], guesses: &[String], problems: &mut Vec<Problem>) {
+fn place(
+    (error, whose): (&GraphError, Limits),
+    places: &[Places],
+    names: &[String],
+    guesses: &[String],
+    problems: &mut Vec<Problem>,
+) {
     let Some((at, here)) = error.at().and_then(|at| places.get(at).map(|place| (at, place))) else {
         problems.push(Problem::elsewhere(error.to_string(), "here"));
         return;
@@ -72,8 +103,17 @@ fn place(error: &GraphError, places: &[Places], names: &[String], guesses: &[Str
         GraphError::Cycle { path, .. } => problems.push(circle(at, path, places, names, error)),
         GraphError::Impossible { .. } => {
             let span = here.resources.as_ref().unwrap_or(&here.name);
-            let help = "lower `resources`, raise the flow's `limits`, or set impossible = \"cancel\"";
-            problems.push(Problem::new(span, error.to_string(), "more than the limits").help(Some(help.to_owned())));
+            let (label, help) = match whose {
+                Limits::OfTheFlow => (
+                    "more than the limits",
+                    "lower `resources`, raise the flow's `limits`, or set impossible = \"cancel\"",
+                ),
+                Limits::OfTheEngine => (
+                    "more than the engine has",
+                    "lower `resources`, give the engine more workers (`cpu_bound_max`, `io_bound_max`), or set impossible = \"cancel\"",
+                ),
+            };
+            problems.push(Problem::new(span, error.to_string(), label).help(Some(help.to_owned())));
         }
         _ => problems.push(Problem::new(&here.name, error.to_string(), "this step")),
     }

@@ -32,12 +32,17 @@ mod tests;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use axion_actors::model::workflow::{Step, WorkflowSpec};
+use axion_actors::actors::messages::WorkflowRefusal;
+use axion_actors::model::workflow::{Rules, Step, WorkflowSpec};
 
 pub use self::draw::{Drawing, draw};
 pub use self::overrides::Overrides;
 pub use self::shape::schema;
+use self::tree::Node;
+use crate::error::SubmitError;
+use crate::workflows::WorkflowError;
 
 /// The largest file that is read.
 pub const SIZE_LIMIT: u64 = 16 << 20;
@@ -69,6 +74,17 @@ pub struct Flow {
     pub spec: WorkflowSpec,
     /// What it is for.
     pub description: Option<String>,
+    source: Option<Arc<Source>>,
+}
+
+/// The text that a flow was read from.
+#[derive(Debug)]
+struct Source {
+    file: String,
+    text: String,
+    places: Vec<convert::Places>,
+    /// The steps' names.
+    names: Vec<String>,
 }
 
 /// A part of a file's text.
@@ -178,7 +194,35 @@ impl Flow {
         folder: &Path,
         overrides: &Overrides,
     ) -> Result<Self, Problems> {
-        read(text, format, folder, overrides).map_err(|all| Problems::new(file, text, all))
+        let (flow, places) = read(text, format, folder, overrides).map_err(|all| Problems::new(file, text, all))?;
+        let names = graph::names_in(&flow.spec);
+        let source = Source { file: file.to_owned(), text: text.to_owned(), places, names };
+        Ok(Self { source: Some(Arc::new(source)), ..flow })
+    }
+
+    /// What an engine has against it, at its places in the text; `None` if that is not about its steps.
+    #[must_use]
+    pub fn explain(&self, refused: &WorkflowError) -> Option<Problems> {
+        let source = self.source.as_deref()?;
+        let mut problems = Vec::new();
+        match refused {
+            WorkflowError::Refused(WorkflowRefusal::Graph(errors)) => {
+                graph::tell(errors, graph::Limits::OfTheEngine, (&source.places, &source.names), &mut problems);
+            }
+            WorkflowError::Task { at, error, .. } => {
+                let place = source.places.get(*at)?;
+                let (span, label) = match error {
+                    SubmitError::PoolDisabled { .. } => {
+                        (place.pool.as_ref().unwrap_or(&place.name), "no workers of this pool")
+                    }
+                    SubmitError::ParamsTooLarge { .. } => (&place.name, "too large"),
+                    _ => return None,
+                };
+                problems.push(Problem::new(span, refused.to_string(), label));
+            }
+            _ => return None,
+        }
+        Some(Problems::new(&source.file, &source.text, problems))
     }
 }
 
@@ -205,7 +249,40 @@ pub fn added_steps(result: &str, folder: &Path) -> Result<Vec<Step>, Problems> {
     read().map_err(|all| Problems::new("the result", result, all))
 }
 
-fn read(text: &str, format: Format, folder: &Path, overrides: &Overrides) -> Result<Flow, Vec<Problem>> {
+/// What a step asks for beside its task, from a JSON object with the keys of a flow's steps: `run_if`, `when`,
+/// `map_over`, `dynamic`, `keep_result`, and `params` with references in them.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn step_rules(text: &str) -> Result<Rules, Problems> {
+    part(text, shape::Part::Step, |tree, problems| convert::bare_step(tree, problems).rules().clone())
+}
+
+/// A workflow without steps, from a JSON object with the keys of a flow: `name`, `on_failure`, `stop_running`,
+/// `impossible`, `upstream`, `limits`.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn settings(text: &str) -> Result<WorkflowSpec, Problems> {
+    part(text, shape::Part::Flow, |tree, problems| convert::flow(tree, Path::new(""), problems).flow.spec)
+}
+
+fn part<T>(text: &str, part: shape::Part, make: impl Fn(&Node, &mut Vec<Problem>) -> T) -> Result<T, Problems> {
+    let read = || {
+        let (tree, mut problems) = (tree::from_json(text)?, Vec::new());
+        shape::check_part(&tree, part, &mut problems);
+        let made = make(&tree, &mut problems);
+        if problems.is_empty() { Ok(made) } else { Err(problems) }
+    };
+    read().map_err(|all| Problems::new("the options", text, all))
+}
+
+fn read(
+    text: &str,
+    format: Format,
+    folder: &Path,
+    overrides: &Overrides,
+) -> Result<(Flow, Vec<convert::Places>), Vec<Problem>> {
     let mut tree = match format {
         Format::Toml => tree::from_toml(text)?,
         Format::Json => tree::from_json(text)?,
@@ -215,7 +292,7 @@ fn read(text: &str, format: Format, folder: &Path, overrides: &Overrides) -> Res
     overrides.apply(&mut tree, &mut problems);
     let converted = convert::flow(&tree, folder, &mut problems);
     graph::check(&converted, &mut problems);
-    if problems.is_empty() { Ok(converted.flow) } else { Err(problems) }
+    if problems.is_empty() { Ok((converted.flow, converted.places)) } else { Err(problems) }
 }
 
 impl Problem {

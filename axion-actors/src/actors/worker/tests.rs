@@ -303,6 +303,17 @@ async fn a_child_that_ends_before_the_handshake_failed_to_start_with_its_last_wo
 }
 
 #[actix::test]
+async fn what_a_child_prints_before_the_handshake_says_why_it_failed_to_start() {
+    let mut stage = Stage::set(LIMIT).await;
+    let data = Bytes::from_static(b"RuntimeError: can't start new thread\n");
+    stage.child.says(Up::Output { seq: Seq(0), stream: Stream::Stderr, data }).await;
+    stage.child.exits(ProcessExit::Code(1), &[]).await;
+    let reason = stage.down().await.departure.reason;
+    let WorkerDownReason::StartFailed { message, definite: false } = &reason else { panic!("{reason:?}") };
+    assert!(message.contains("exit code 1: RuntimeError: can't start new thread"), "{message}");
+}
+
+#[actix::test]
 async fn retiring_closes_the_pipe_and_kills_after_the_grace_period() {
     let mut stage = Stage::ready().await;
     stage.worker.do_send(Retire);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::json::{Params, Splicer};
-use crate::model::workflow::{Blame, Rules, Step, StepError, StepState};
+use crate::model::workflow::{Blame, Rules, Step, StepEnd, StepError, StepState};
 use crate::model::{Json, Task, TaskId, Tick};
 
 /// No time yet. An `Option` would take twice the room, three times in every step.
@@ -48,10 +48,8 @@ impl Span {
 pub(super) struct Node {
     pub(super) name: Option<Arc<str>>,
     pub(super) id: TaskId,
-    /// Until it is handed over; a mapped step's stays. `None`, too, of a task that is not the workflow's.
+    /// `None`: the task is not the workflow's.
     pub(super) task: Option<Task>,
-    /// It is a step of the workflow.
-    pub(super) step: bool,
     /// Its task has left, with what it reads of its dependencies.
     pub(super) handed_over: bool,
     pub(super) rules: Option<Box<Rules>>,
@@ -65,6 +63,8 @@ pub(super) struct Node {
     pub(super) state: StepState,
     /// It was told to end.
     pub(super) cancelling: bool,
+    /// Somebody outside the workflow waits for its end.
+    pub(super) wanted: bool,
     /// There was a result that is not kept.
     pub(super) dropped: bool,
     /// Its result counts against the bound on kept bytes.
@@ -83,7 +83,7 @@ impl Node {
     pub(super) fn step(step: Step, deps: Span) -> Self {
         let (name, task, rules) = step.into_parts();
         let id = task.id();
-        Self { name, task: Some(task), step: true, rules, deps, open: deps.count, ..Self::outside(id) }
+        Self { name, task: Some(task), rules, deps, open: deps.count, ..Self::outside(id) }
     }
 
     /// A task that is not the workflow's.
@@ -92,7 +92,6 @@ impl Node {
             name: None,
             id,
             task: None,
-            step: false,
             handed_over: false,
             rules: None,
             deps: Span::default(),
@@ -101,6 +100,7 @@ impl Node {
             seen: Seen::default(),
             state: StepState::Waiting,
             cancelling: false,
+            wanted: false,
             dropped: false,
             listed: false,
             result: None,
@@ -115,7 +115,7 @@ impl Node {
 
     /// Whether it is a step of the workflow.
     pub(super) fn is_step(&self) -> bool {
-        self.step
+        self.task.is_some()
     }
 
     pub(super) fn title(&self) -> String {
@@ -124,6 +124,11 @@ impl Node {
 
     pub(super) fn blame(&self) -> Blame {
         Blame { step: self.title(), task: self.id, state: self.state }
+    }
+
+    /// How it ended, with its result if that is still there.
+    pub(super) fn end(&self) -> StepEnd {
+        StepEnd { state: self.state, data: self.result.clone(), error: self.error.as_deref().cloned() }
     }
 
     /// Whether the record is to keep its result.
@@ -162,6 +167,8 @@ pub(super) struct Mapping {
     pub(super) closed: bool,
     /// Too many failed by themselves.
     pub(super) lost: bool,
+    /// The step was cancelled on request.
+    pub(super) cancelled: bool,
     /// The first that failed and why, for the message.
     pub(super) first: Option<String>,
 }

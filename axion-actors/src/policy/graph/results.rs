@@ -46,10 +46,9 @@ impl Graph {
                 Some((task.instance(node.id.instance(index), task.params_bytes().clone()), params))
             }
             (None, None) => {
+                let task = node.task.as_ref().filter(|_| !node.handed_over)?.clone();
                 let params = self.params(place.step);
-                let node = &mut self.nodes[at];
-                let task = node.task.take()?;
-                node.handed_over = true;
+                self.nodes[at].handed_over = true;
                 self.release_deps(at);
                 Some((task, params))
             }

@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use super::node::{NEVER, Node};
 use super::{Graph, Place};
 use crate::model::workflow::{
-    Capacity, Counts, CriticalPath, Instances, StepError, StepRecord, StepState, WorkflowId, WorkflowRecord,
+    Capacity, Counts, CriticalPath, Instances, StepEnd, StepError, StepRecord, StepState, WorkflowId, WorkflowRecord,
     WorkflowState,
 };
-use crate::model::{Json, Task, TaskId, Tick};
+use crate::model::{Json, Task, TaskId, TaskRecord, Tick};
 
 impl Graph {
     /// Its id.
@@ -50,7 +50,7 @@ impl Graph {
         self.node_of(step).map(Node::title)
     }
 
-    /// A step's task, until it is handed over.
+    /// A step's task.
     #[must_use]
     pub fn task_of(&self, place: Place) -> Option<&Task> {
         self.node_of(place.step).and_then(|node| node.task.as_ref())
@@ -90,14 +90,14 @@ impl Graph {
     #[must_use]
     pub fn record(&self, epoch: Timestamp) -> WorkflowRecord {
         let mut record = self.record_without_steps(epoch);
-        let of_steps = self.nodes.iter().zip(self.waited_for()).filter(|(node, _)| node.is_step());
-        record.steps.extend(of_steps.map(|(node, waited_for)| {
+        record.steps.extend(self.nodes.iter().zip(self.waited_for()).filter_map(|(node, waited_for)| {
             let what = What {
                 name: node.name.clone(),
+                task: node.task.clone()?,
                 data: node.result.clone().filter(|_| node.keeps()),
                 error: node.error.as_deref().cloned(),
             };
-            step_record(node, what, !waited_for, epoch)
+            Some(step_record(node, what, !waited_for, epoch))
         }));
         record
     }
@@ -108,11 +108,11 @@ impl Graph {
         let mut record = self.record_without_steps(epoch);
         let waited_for = self.waited_for();
         let nodes = std::mem::take(&mut self.nodes);
-        let of_steps = nodes.into_iter().zip(waited_for).filter(|(node, _)| node.is_step());
-        record.steps.extend(of_steps.map(|(mut node, waited_for)| {
+        record.steps.extend(nodes.into_iter().zip(waited_for).filter_map(|(mut node, waited_for)| {
             let data = node.result.take().filter(|_| node.keeps());
-            let what = What { name: node.name.take(), data, error: node.error.take().map(|error| *error) };
-            step_record(&node, what, !waited_for, epoch)
+            let error = node.error.take().map(|error| *error);
+            let what = What { name: node.name.take(), task: node.task.take()?, data, error };
+            Some(step_record(&node, what, !waited_for, epoch))
         }));
         record
     }
@@ -128,6 +128,16 @@ impl Graph {
             steps: Vec::with_capacity(self.nodes.len()),
             critical_path: self.critical_path(),
         }
+    }
+
+    /// A step's record with another view of its end: as those outside are told of it.
+    #[must_use]
+    pub fn record_of(&self, step: u32, end: StepEnd, epoch: Timestamp) -> Option<TaskRecord> {
+        let node = self.node_of(step)?;
+        let StepEnd { state, data, error } = end;
+        let what = What { name: node.name.clone(), task: node.task.clone()?, data, error };
+        let submitted = wall(epoch, self.submitted).unwrap_or(epoch);
+        StepRecord { state, ..step_record(node, what, false, epoch) }.into_task_record(submitted)
     }
 
     /// Which nodes a step waits for, or waited.
@@ -179,14 +189,17 @@ fn wall(epoch: Timestamp, tick: Tick) -> Option<Timestamp> {
 /// What a node holds that is not just copied.
 struct What {
     name: Option<Arc<str>>,
+    task: Task,
     data: Option<Json>,
     error: Option<StepError>,
 }
 
-fn step_record(node: &Node, What { name, data, error }: What, last: bool, epoch: Timestamp) -> StepRecord {
+fn step_record(node: &Node, What { name, task, data, error }: What, last: bool, epoch: Timestamp) -> StepRecord {
     StepRecord {
         name,
         task: node.id,
+        pool: task.pool(),
+        work: task.into_work_name(),
         last,
         state: node.state,
         attempts: node.attempts,

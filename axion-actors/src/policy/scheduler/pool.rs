@@ -91,6 +91,8 @@ pub(super) struct Member {
     pub(super) condemned: bool,
     /// It takes nothing more until it is empty: what it runs, or will run next, runs alone.
     pub(super) alone: bool,
+    /// What runs alone in it is a suspect; else it is only kept from taking more, for one.
+    suspect: bool,
     /// Attempts it has ended.
     pub(super) ended: u64,
     /// Slots that are kept idle for tasks that need several.
@@ -121,6 +123,7 @@ impl Member {
             refusing: false,
             condemned: false,
             alone: false,
+            suspect: false,
             ended: 0,
             claimed: 0,
             recycling: false,
@@ -214,7 +217,7 @@ impl Member {
         self.bytes -= task.bytes;
         self.running[task.lane as usize] -= usize::from(task.started);
         if self.in_flight.is_empty() {
-            self.alone = false;
+            (self.alone, self.suspect) = (false, false);
         }
         Some(task)
     }
@@ -480,6 +483,11 @@ impl Members {
         self.free[lane as usize] > 0
     }
 
+    /// All slots of the members.
+    pub(super) fn slots(&self) -> usize {
+        self.iter().map(|member| member.capacity.slots).sum()
+    }
+
     /// The most slots that one of the members has.
     pub(super) fn slots_each(&self) -> usize {
         self.iter().map(|member| member.capacity.slots).max().unwrap_or(0)
@@ -548,19 +556,25 @@ impl Members {
     /// Sends a member a task that has to run alone.
     pub(super) fn send_alone(&mut self, index: usize, dispatch: impl FnOnce(&mut Member)) {
         self.send(index, |member| {
-            member.alone = true;
+            (member.alone, member.suspect) = (true, true);
             dispatch(member);
         });
         self.kept = true;
     }
 
-    /// Keeps one member from taking more, the one that will be empty first, unless one is kept already.
+    /// Keeps one member from taking more, the one that will be empty first, unless one is kept already. Where
+    /// a worker runs many tasks at a time, suspects get half of the workers at most, one at least: what they
+    /// would keep idle is left to the others. A worker with one slot they take from nobody.
     pub(super) fn keep_one_free(&mut self) {
         let usable = || self.iter().filter(|member| !member.condemned && member.places(Lane::Slot) > 0);
-        if usable().any(|member| member.alone) {
+        if usable().any(|member| member.alone && !member.suspect) {
             return;
         }
-        if let Some(first) = usable().min_by_key(|member| member.in_flight.len()).map(|member| member.worker) {
+        let (count, trying) = (usable().count(), usable().filter(|member| member.alone).count());
+        let others = usable().filter(|member| !member.alone);
+        let most = if self.slots_each() > 1 { (count / 2).max(1) } else { count };
+        let first = others.min_by_key(|member| member.in_flight.len()).filter(|_| trying < most);
+        if let Some(first) = first.map(|member| member.worker) {
             self.change(first.id.index as usize, |member| member.alone = true);
             self.kept = true;
         }
@@ -569,7 +583,9 @@ impl Members {
     /// A member that was kept free for a task that is gone takes tasks again.
     pub(super) fn release_kept(&mut self) {
         if std::mem::take(&mut self.kept) {
-            self.change_all(|member| member.in_flight.is_empty() && std::mem::take(&mut member.alone));
+            self.change_all(|member| {
+                (!member.suspect || member.in_flight.is_empty()) && std::mem::take(&mut member.alone)
+            });
         }
     }
 
@@ -624,23 +640,27 @@ impl Members {
 #[derive(Debug, Default)]
 pub(super) struct Large {
     pub(super) queue: RunQueue,
-    /// The first of them, how urgent it is, how many slots it needs, and how often it has been overtaken since
-    /// it is the first.
+    /// The first of them.
     pub(super) first: Option<First>,
 }
 
+/// The first of the tasks that need several slots.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct First {
     pub(super) key: TaskKey,
     pub(super) priority: Priority,
     pub(super) slots: usize,
+    /// How often, since it is the first.
     pub(super) overtaken: u64,
+    /// The workers that are here have so many slots. While they have not, it gains nothing if others wait, and more
+    /// workers are called for.
+    pub(super) can_fit: bool,
 }
 
 impl First {
     /// Whether a task of this priority may be placed before this one.
     pub(super) fn lets_pass(&self, priority: Priority) -> bool {
-        self.overtaken < PATIENCE || priority < self.priority
+        self.overtaken < PATIENCE || priority < self.priority || !self.can_fit
     }
 
     /// A task of this priority has been placed. One that is more urgent goes before it anyway.

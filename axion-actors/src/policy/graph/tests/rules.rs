@@ -286,8 +286,8 @@ fn l3_what_comes_late_or_twice_changes_nothing() {
 fn a_dependency_outside_the_workflow_counts_whether_it_runs_or_has_ended() {
     let (done, live, bad) = (TaskId::generate(), TaskId::generate(), TaskId::generate());
     let known = |id| match id {
-        id if id == done => Known::Ended(ok(json!("old"))),
-        id if id == bad => Known::Ended(failed("old")),
+        id if id == done => Known::Ended(ok(json!("old")).into()),
+        id if id == bad => Known::Ended(failed("old").into()),
         id if id == live => Known::Live,
         _ => Known::Unknown,
     };
@@ -302,8 +302,8 @@ fn a_dependency_outside_the_workflow_counts_whether_it_runs_or_has_ended() {
     assert_eq!(run.params("a")["upstream_results"][done.to_string()], "old");
     assert_eq!(run.error("c"), format!("not run, because of {bad} (failed)"));
     assert_eq!(run.graph.externals().collect::<Vec<_>>(), [live]);
-    run.graph.external_ended(live, ok(json!("new")), Tick(1));
-    run.graph.external_ended(live, failed("late"), Tick(1));
+    run.graph.external_ended(live, ok(json!("new")).into(), Tick(1));
+    run.graph.external_ended(live, failed("late").into(), Tick(1));
     run.act();
     assert_eq!(run.params("b")["upstream_results"], json!({live.to_string(): "new", done.to_string(): "old"}));
     assert_eq!(run.record().steps.len(), 4);

@@ -20,6 +20,53 @@ fn l1_a_worker_kept_free_for_a_suspect_that_is_cancelled_takes_tasks_again() {
     assert_eq!(scheduler.sent_to(worker(0, 1)).len(), 1, "nobody else would run it");
 }
 
+/// Two workers die under one task each, while `others` more of so many slots are busy: the suspects.
+fn two_suspects(each: usize, others: u32) -> (Scheduler, Vec<TaskId>) {
+    let mut scheduler = scheduler();
+    let mut begun = Vec::new();
+    for index in 0..2 + others {
+        scheduler.joined(worker(index, 1), slots(each), Tick(0));
+        begun.extend(submit(&mut scheduler, 1, Tick(0)));
+    }
+    // More than there is room for: no worker becomes empty by itself.
+    submit(&mut scheduler, 32 * each, Tick(0));
+    for index in [0, 1] {
+        scheduler.left(worker(index, 1), killed(&[1]), Tick(1));
+    }
+    scheduler.take_actions();
+    begun.truncate(2);
+    (scheduler, begun)
+}
+
+/// Each busy worker ends what it runs, one task after the other; says which suspects run then, each alone.
+fn turn_over(scheduler: &mut Scheduler, suspects: &[TaskId], workers: std::ops::Range<u32>) -> Vec<TaskId> {
+    let mut trying = Vec::new();
+    for at in 0..12 {
+        for worker in workers.clone().map(|index| worker(index, 1)) {
+            let held = scheduler.sent_to(worker);
+            let first = scheduler.table().task(held[0].0).map(Task::id).filter(|id| suspects.contains(id));
+            if first.is_none() {
+                scheduler.reported(worker, vec![done(held[0].1, 50 * MS)], after(50 + at));
+                trying.extend(ids_sent(&scheduler.take_actions()).into_iter().filter(|id| suspects.contains(id)));
+            }
+        }
+    }
+    trying
+}
+
+#[test]
+fn a_suspect_that_runs_long_does_not_hold_up_the_next_one() {
+    let (mut scheduler, suspects) = two_suspects(4, 4);
+    assert_eq!(turn_over(&mut scheduler, &suspects, 2..6), suspects);
+}
+
+#[test]
+fn suspects_leave_half_of_the_workers_with_many_slots_to_the_others() {
+    let (mut scheduler, suspects) = two_suspects(4, 2);
+    assert_eq!(turn_over(&mut scheduler, &suspects, 2..4), suspects[..1]);
+    assert_eq!(turn_over(&mut scheduler, &suspects, 2..4), []);
+}
+
 #[test]
 fn l12_where_one_task_runs_at_a_time_a_successor_waits_for_its_predecessor() {
     let mut scheduler = ruled(PoolRules { worker_tasks: Some(1), one_at_a_time: true, ..PoolRules::default() });
