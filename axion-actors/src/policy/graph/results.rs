@@ -105,6 +105,9 @@ impl Graph {
     /// Adds what a step finds of its dependencies; `leave_out` is one whose result is not wanted. The brace at the end
     /// is still missing then.
     pub(super) fn with_upstream(&self, at: usize, mut text: Splicer, leave_out: Option<u32>) -> Splicer {
+        if self.nodes[at].deps.count == 0 {
+            return text;
+        }
         let empty = text.ends_with(b'{');
         text.text(if empty { b"\"upstream_results\":{" } else { b",\"upstream_results\":{" });
         let deps =

@@ -50,6 +50,12 @@ impl Graph {
         self.node_of(step).map(Node::title)
     }
 
+    /// The id of a step's task, and how many instances a mapped one has, once its list is known.
+    #[must_use]
+    pub fn tasks_of(&self, step: u32) -> Option<(TaskId, Option<usize>)> {
+        self.node_of(step).map(|node| (node.id, node.mapping.as_ref().map(|mapping| mapping.total)))
+    }
+
     /// A step's task.
     #[must_use]
     pub fn task_of(&self, place: Place) -> Option<&Task> {
