@@ -167,16 +167,14 @@ impl Engine {
         reply: Reply<WorkflowAnswer>,
     ) -> Result<WorkflowId, WorkflowError> {
         for (at, step) in spec.steps.iter_mut().enumerate() {
-            let title = step.title();
             if !matches!(step.task().work(), Work::Script(_)) {
-                return Err(WorkflowError::NotAScript { step: title });
+                return Err(WorkflowError::NotAScript { step: step.title() });
             }
-            let task = Self::prepare_for(self.config(), step.task().clone()).map_err(|error| WorkflowError::Task {
+            Self::prepare_step(self.config(), step).map_err(|error| WorkflowError::Task {
                 at,
-                step: title,
+                step: step.title(),
                 error,
             })?;
-            step.set_task(task);
         }
         let id = WorkflowId::generate();
         let (accepted, is_accepted) = oneshot::channel();
@@ -230,10 +228,7 @@ impl Engine {
             let steps = added_steps(result.as_str(), &folder)
                 .map_err(|problems| problems.all.into_iter().map(|problem| problem.message).collect::<Vec<_>>())?;
             let prepared = |mut step: Step| {
-                let title = step.title();
-                let task =
-                    Self::prepare_for(&config, step.task().clone()).map_err(|error| format!("{title}: {error}"))?;
-                step.set_task(task);
+                Self::prepare_step(&config, &mut step).map_err(|error| format!("{}: {error}", step.title()))?;
                 Ok(step)
             };
             let (ready, wrong): (Vec<_>, Vec<_>) = steps.into_iter().map(prepared).partition(Result::is_ok);

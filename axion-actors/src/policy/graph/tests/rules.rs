@@ -74,12 +74,31 @@ fn a_large_result_is_handed_to_all_its_dependents_without_a_copy() {
     graph.ended(place, Outcome::Succeeded(Json(large.clone()).into()).into(), Tick(1));
     let mut own = 0;
     for action in graph.take_actions() {
-        if let Action::Submit { params, .. } = action {
-            assert!(params.parts().iter().any(|part| part.as_ptr() == large.as_ptr()));
+        if let Action::Submit(place) = action {
+            let (_, params) = graph.hand_over(place).expect("it is to run");
+            assert!(params.parts().any(|part| part.as_ptr() == large.as_ptr()));
             own += params.len() - large.len();
         }
     }
     assert!(own > 0 && own < 100 * 64, "{own} bytes of their own");
+}
+
+#[test]
+fn l9_a_step_that_ends_before_it_is_handed_over_lets_go_of_what_it_would_have_read() {
+    let params = Template::from_json(&json!({"a": {"$ref": "a"}})).expect("a template");
+    let spec = WorkflowSpec::of([step("a").forget_result(), step("b").after("a"), step("c").params(params)]);
+    let mut graph = Graph::check(WorkflowId::generate(), spec, &outside(), Tick(0)).expect("sound");
+    let place = |step| Place { step, instance: None };
+    graph.start(Tick(0));
+    assert!(graph.hand_over(place(0)).is_some() && graph.hand_over(place(1)).is_none(), "one is due, the other not");
+    graph.ended(place(0), ok(json!(1)).into(), Tick(1));
+    let dropped = |graph: &Graph| graph.record(jiff::Timestamp::UNIX_EPOCH).steps[0].data_dropped;
+    for late in [1, 2] {
+        assert!(!dropped(&graph), "step {late} may still be handed over");
+        graph.ended(place(late), cancelled().into(), Tick(2));
+        assert!(graph.hand_over(place(late)).is_none());
+    }
+    assert!(dropped(&graph) && graph.is_finished());
 }
 
 #[test]
