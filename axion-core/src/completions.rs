@@ -79,7 +79,7 @@ impl AsFd for Completions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Refusal;
+    use crate::{Answer, Refusal};
 
     fn numbers(completions: &[Completion]) -> Vec<u64> {
         completions.iter().map(|it| it.0).collect()
@@ -89,7 +89,7 @@ mod tests {
     fn what_has_come_is_taken_in_its_order_and_once() {
         let completions = Completions::new().expect("a pipe");
         for number in [3, 1, 2] {
-            completions.ticket(number).answer(Err(Refusal::UnknownId));
+            completions.ticket(number).answer(Answer::Err(Refusal::UnknownId));
         }
         assert_eq!(numbers(&completions.wait(None)), [3, 1, 2]);
         assert_eq!(numbers(&completions.wait(Some(Duration::ZERO))), [0; 0]);
@@ -109,7 +109,7 @@ mod tests {
         std::thread::scope(|scope| {
             for round in 0..200 {
                 let ticket = completions.ticket(round);
-                scope.spawn(|| ticket.answer(Err(Refusal::UnknownId)));
+                scope.spawn(|| ticket.answer(Answer::Err(Refusal::UnknownId)));
                 assert_eq!(numbers(&completions.wait(Some(Duration::from_secs(10)))), [round]);
             }
         });

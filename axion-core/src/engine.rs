@@ -237,7 +237,8 @@ impl Engine {
         park::wait(self.submit_many_async(tasks))
     }
 
-    /// A handle of a task that was submitted before. Resolves to an error if the id is unknown.
+    /// A handle of a task that was submitted before, alone or as a step of a workflow: also one that has not started
+    /// yet, or never did. Resolves to an error if the id is unknown.
     #[must_use]
     pub fn handle(&self, id: TaskId) -> TaskHandle {
         let (reply, record) = oneshot::channel();
@@ -266,7 +267,8 @@ impl Engine {
     ///
     /// A task that waits is removed. One that runs is asked to stop (its context's `cancelled` turns
     /// true, a coroutine is cancelled) and, if it has not after `cancel_grace`, killed with
-    /// everything it started; other tasks are not hit.
+    /// everything it started; other tasks are not hit. The same goes for the task of a workflow's step; what
+    /// becomes of the steps that wait for it is said by their rules.
     ///
     /// # Errors
     /// If the engine has stopped.

@@ -35,8 +35,8 @@ mod settings;
 mod watch;
 mod workflows;
 
-pub use axion_actors::actors::Completion;
 pub use axion_actors::actors::messages::{Answer, Refusal, WorkflowGone, WorkflowRefusal};
+pub use axion_actors::actors::{Completed, Completion};
 pub use axion_actors::config::{
     Config, ConfigError, EngineKind, LogFilter, ScalingPolicy, WorkerConfig, parse_size, parse_time,
 };

@@ -7,12 +7,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axion_actors::actors::messages::{
-    Expand, Request, WorkflowGone, WorkflowRefusal, WorkflowRequest, WorkflowSubmission,
+    Expand, Reply, Request, WorkflowAnswer, WorkflowGone, WorkflowRefusal, WorkflowRequest, WorkflowSubmission,
 };
 use axion_actors::model::Work;
 use axion_actors::model::workflow::{Step, WorkflowId, WorkflowRecord, WorkflowSpec};
+use axion_actors::policy::graph::GraphError;
 use tokio::sync::oneshot;
 
+use crate::completions::Completions;
 use crate::engine::Engine;
 use crate::error::SubmitError;
 use crate::flow::added_steps;
@@ -25,6 +27,8 @@ pub enum WorkflowError {
     /// One of its tasks cannot be run in this engine.
     #[error("step {step}: {error}")]
     Task {
+        /// Its place in the list of steps.
+        at: usize,
         /// The step's name, else its task's id.
         step: String,
         /// Why.
@@ -44,6 +48,21 @@ pub enum WorkflowError {
     EngineStopped,
 }
 
+impl WorkflowError {
+    /// A stable code: of the first problem, if there are several.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Task { error, .. } => error.code(),
+            Self::NotAScript { .. } => "not_a_script",
+            Self::Refused(WorkflowRefusal::Graph(problems)) => problems.first().map_or("refused", GraphError::code),
+            Self::Refused(WorkflowRefusal::TooMany { .. }) => "too_many_workflows",
+            Self::Refused(WorkflowRefusal::ShuttingDown) => "shutting_down",
+            Self::EngineStopped => "engine_stopped",
+        }
+    }
+}
+
 /// There is nothing more to be known of a workflow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -60,7 +79,7 @@ pub enum WorkflowWaitError {
 #[derive(Debug)]
 pub struct WorkflowHandle {
     id: WorkflowId,
-    record: oneshot::Receiver<Result<Arc<WorkflowRecord>, WorkflowGone>>,
+    record: oneshot::Receiver<WorkflowAnswer>,
 }
 
 impl WorkflowHandle {
@@ -117,25 +136,54 @@ impl Engine {
     /// The same.
     pub async fn submit_workflow_async(
         &self,
-        mut spec: WorkflowSpec,
+        spec: WorkflowSpec,
         folder: &Path,
     ) -> Result<WorkflowHandle, WorkflowError> {
-        for step in &mut spec.steps {
+        let (reply, record) = oneshot::channel();
+        let id = self.hand_workflow_over(spec, folder, Reply::One(reply)).await?;
+        Ok(WorkflowHandle { id, record })
+    }
+
+    /// As [`submit_workflow`](Self::submit_workflow), but the record goes to `completions`, under `number`. Steps
+    /// that a dynamic step adds name scripts from `folder`.
+    ///
+    /// # Errors
+    /// The same. What comes to `completions` of a workflow that was not accepted says nothing.
+    pub fn submit_workflow_to(
+        &self,
+        spec: WorkflowSpec,
+        folder: &Path,
+        completions: &Completions,
+        number: u64,
+    ) -> Result<WorkflowId, WorkflowError> {
+        let reply = Reply::Many(Box::new(completions.ticket(number)));
+        park::wait(self.hand_workflow_over(spec, folder, reply))
+    }
+
+    async fn hand_workflow_over(
+        &self,
+        mut spec: WorkflowSpec,
+        folder: &Path,
+        reply: Reply<WorkflowAnswer>,
+    ) -> Result<WorkflowId, WorkflowError> {
+        for (at, step) in spec.steps.iter_mut().enumerate() {
             let title = step.title();
             if !matches!(step.task().work(), Work::Script(_)) {
                 return Err(WorkflowError::NotAScript { step: title });
             }
-            let task = Self::prepare_for(self.config(), step.task().clone())
-                .map_err(|error| WorkflowError::Task { step: title, error })?;
+            let task = Self::prepare_for(self.config(), step.task().clone()).map_err(|error| WorkflowError::Task {
+                at,
+                step: title,
+                error,
+            })?;
             step.set_task(task);
         }
         let id = WorkflowId::generate();
         let (accepted, is_accepted) = oneshot::channel();
-        let (reply, record) = oneshot::channel();
         let submission = WorkflowSubmission { id, spec, expand: self.expand(folder.to_owned()), accepted, reply };
         self.ask(WorkflowRequest::Submit(Box::new(submission)));
         match is_accepted.await {
-            Ok(Ok(())) => Ok(WorkflowHandle { id, record }),
+            Ok(Ok(())) => Ok(id),
             Ok(Err(refusal)) => Err(refusal.into()),
             Err(_) => Err(WorkflowError::EngineStopped),
         }
@@ -145,7 +193,7 @@ impl Engine {
     #[must_use]
     pub fn workflow_handle(&self, id: WorkflowId) -> WorkflowHandle {
         let (reply, record) = oneshot::channel();
-        self.ask(WorkflowRequest::Await { id, reply });
+        self.ask(WorkflowRequest::Await { id, reply: Reply::One(reply) });
         WorkflowHandle { id, record }
     }
 

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axion_core as core;
+use axion_core::Completed;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyList, PyTuple};
 
 use crate::record::Record;
+use crate::workflow::WorkflowRecord;
 
 /// Results above this size are handed over in memory that may be written to.
 const LARGE: usize = 64 << 10;
@@ -37,7 +39,7 @@ impl Completions {
     }
 
     /// What has come: a list of `(number, data, record)`. `data` is a function's pickled result or None;
-    /// `record` is text if there is no record, and None if the engine has failed.
+    /// `record` is a task's or a workflow's, text if there is none, and None if the engine has failed.
     fn take<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         into_list(py, self.0.take())
     }
@@ -68,13 +70,15 @@ fn into_list(py: Python<'_>, taken: Vec<core::Completion>) -> PyResult<Bound<'_,
     Ok(list)
 }
 
-fn into_tuple(py: Python<'_>, number: u64, answer: Option<core::Answer>) -> PyResult<Bound<'_, PyTuple>> {
+fn into_tuple(py: Python<'_>, number: u64, answer: Option<core::Completed>) -> PyResult<Bound<'_, PyTuple>> {
     match answer {
-        Some(Ok(record)) => {
+        Some(Completed::Task(Ok(record))) => {
             let data = record.outcome.pickle().map(|it| bytes(py, &it.0));
             (number, data, Record(record)).into_pyobject(py)
         }
-        Some(Err(refusal)) => (number, py.None(), refusal.to_string()).into_pyobject(py),
+        Some(Completed::Task(Err(refusal))) => (number, py.None(), refusal.to_string()).into_pyobject(py),
+        Some(Completed::Workflow(Ok(record))) => (number, py.None(), WorkflowRecord(record)).into_pyobject(py),
+        Some(Completed::Workflow(Err(gone))) => (number, py.None(), gone.to_string()).into_pyobject(py),
         None => (number, py.None(), py.None()).into_pyobject(py),
     }
 }

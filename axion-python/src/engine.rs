@@ -1,15 +1,20 @@
 //! The engine.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axion_core as core;
+use axion_core::flow::Overrides;
+use axion_core::workflow::WorkflowId;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 
 use crate::completions::Completions;
 use crate::config::Config;
 use crate::task::{Options, task};
+use crate::workflow::{self, WorkflowRecord};
 
 /// A new task id.
 #[pyfunction]
@@ -62,8 +67,8 @@ fn stopped(error: core::WaitError) -> PyErr {
     refused(("engine_stopped", error.to_string()))
 }
 
-fn id_of(text: &str) -> PyResult<core::TaskId> {
-    text.parse().map_err(|_| PyValueError::new_err(format!("{text:?} is no task id")))
+pub(crate) fn id_of(text: &str) -> PyResult<core::TaskId> {
+    text.parse().map_err(|_| PyValueError::new_err(format!("{text:?} is no id")))
 }
 
 #[pymethods]
@@ -137,6 +142,53 @@ impl Engine {
     fn withdraw(&self, py: Python<'_>, id: &str) -> PyResult<bool> {
         let (engine, id) = (self.get()?, id_of(id)?);
         py.detach(|| engine.withdraw(id)).map_err(stopped)
+    }
+
+    /// Hands a workflow in: `settings` is JSON text with the keys of a flow, each step a tuple of id, name, script,
+    /// parameters, options, rules and dependencies (ids and names). Its record goes to `completions` under
+    /// `number`. Returns its id.
+    fn submit_workflow(
+        &self,
+        py: Python<'_>,
+        steps: &Bound<'_, PyList>,
+        settings: &str,
+        completions: &Completions,
+        number: u64,
+    ) -> PyResult<String> {
+        let engine = self.get()?;
+        workflow::submit(&engine, py, steps, settings, (completions, number))
+    }
+
+    /// Hands a workflow from a file in, with other values for its parameters (a JSON object) and those of steps
+    /// (`STEP.KEY=VALUE`). Returns its id, and the name and the id of each step.
+    fn submit_flow(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        params: Option<String>,
+        changes: Vec<String>,
+        completions: &Completions,
+        number: u64,
+    ) -> PyResult<(String, Vec<(String, String)>)> {
+        let (engine, overrides) = (self.get()?, Overrides { params, set: changes });
+        workflow::submit_flow(&engine, py, &path, &overrides, (completions, number))
+    }
+
+    /// Where a workflow stands; None if it is not known.
+    fn workflow(&self, py: Python<'_>, id: &str) -> PyResult<Option<WorkflowRecord>> {
+        let (engine, id) = (self.get()?, WorkflowId(id_of(id)?.0));
+        match py.detach(|| engine.workflow(id)) {
+            Ok(record) => Ok(Some(WorkflowRecord(record))),
+            Err(core::WorkflowWaitError::Gone(_)) => Ok(None),
+            Err(error) => Err(refused(("engine_stopped", error.to_string()))),
+        }
+    }
+
+    /// Ends a workflow before its time. Returns whether it was in flight.
+    fn cancel_workflow(&self, py: Python<'_>, id: &str) -> PyResult<bool> {
+        let (engine, id) = (self.get()?, WorkflowId(id_of(id)?.0));
+        let answer = py.detach(|| engine.cancel_workflow(id));
+        answer.map_err(|error| refused(("engine_stopped", error.to_string())))
     }
 
     /// How everything is, as JSON text.

@@ -11,6 +11,7 @@ mod log;
 mod program;
 mod record;
 mod task;
+mod workflow;
 
 /// The module.
 #[pyo3::pymodule]
@@ -29,6 +30,8 @@ mod _axion {
     use crate::record::Record;
     #[pymodule_export]
     use crate::task::{Function, Options};
+    #[pymodule_export]
+    use crate::workflow::{Rules, WorkflowRecord};
 
     use pyo3::prelude::*;
 

@@ -1,8 +1,8 @@
 """What type checkers know of the package: nothing here is run, `make test-python` has it checked."""
 
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import Executor
-from typing import assert_type
+from concurrent.futures import Executor, Future
+from typing import Any, assert_type
 
 import axion
 from axion.scheduler import SchedulerResult, scheduled_task, task_scheduler
@@ -16,7 +16,7 @@ async def load(url: str) -> bytes:
     return url.encode()
 
 
-@axion.task(timeout=5, retries=2)
+@axion.task(timeout=5, retries=2, slots=2, concurrency=("api", 2))
 def length(text: str) -> int:
     return len(text)
 
@@ -30,6 +30,7 @@ def functions(engine: axion.Engine) -> None:
     assert_type(engine.submit(area, 2.0, height=3.0), axion.Future[float])
     assert_type(engine.submit(load, "a").result(1), bytes)
     assert_type(engine.options(timeout=5, kind="io").submit(area, 2.0), axion.Future[float])
+    assert_type(engine.options(cpu=50, memory="1 GiB", rate="10/s").submit(area, 2.0), axion.Future[float])
     assert_type(engine.map(area, [1.0, 2.0], chunksize=2), Iterator[float])
     assert_type(engine.options(retries=1).starmap(area, [(1.0, 2.0)]), Iterator[float])
     assert_type(length("four"), int)
@@ -64,6 +65,20 @@ def scripts(engine: axion.Engine) -> None:
         assert_type(result.is_success, bool)
         assert_type(result.duration, float)
     assert_type(engine.get_health().overall_health, axion.Health)
+
+
+async def workflows(engine: axion.Engine) -> None:
+    first = axion.Task("first.py", name="first")
+    second = axion.Task("second.py", {"it": axion.Ref(first, "rows[0]")}, dependencies=[first, "named"], run_if="all_done")
+    workflow = engine.submit_workflow(axion.chain(first, [second]), on_failure="stop")
+    assert_type(workflow.result(), dict[str, Any])
+    assert_type(await workflow, dict[str, Any])
+    assert_type([engine.get_result(task_id) for task_id in workflow], list[axion.Result | None])
+    assert_type((workflow["first"], workflow[0], workflow[:1]), tuple[str, str, list[str]])
+    assert_type(axion.wait_for_any([workflow]).done, set[Future[dict[str, Any]]])
+    assert_type(await engine.run_workflow([first]), dict[str, Any])
+    engine.submit_flow("flow.toml", {"n": 1}).wait(1)
+    engine.submit_workflow([first], on_failure="stopp")  # pyright: ignore[reportArgumentType]
 
 
 def of_the_task() -> None:

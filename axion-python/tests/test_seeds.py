@@ -272,7 +272,7 @@ def test_a_task_with_dependencies_is_not_run_without_them(engine, script):
     task = axion.Task(script("def main(params, context): return 1"), dependencies=[axion._axion.new_task_id()])
     with pytest.raises(axion.SubmitError) as caught:
         engine.submit_task(task)
-    assert caught.value.code == "has_dependencies"
+    assert caught.value.code == "unknown_dependency"
 
 
 def test_c0_4_what_is_no_setting_or_no_value_is_refused():

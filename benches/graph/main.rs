@@ -60,7 +60,7 @@ fn run(graph: &mut Graph, data: &dyn Fn(Place) -> Bytes) -> usize {
             match action {
                 Action::Submit { place, task, params } => running.push_back((place, task, params.into_bytes())),
                 Action::Finished => finished = true,
-                Action::Changed { .. } | Action::Cancel(_) => {}
+                Action::Changed { .. } | Action::Cancel(_) | Action::Ended { .. } => {}
             }
         }
         let Some((place, _task, _params)) = running.pop_front() else { break };

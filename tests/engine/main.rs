@@ -11,5 +11,6 @@ mod laws;
 mod limits;
 mod misbehaviour;
 mod scheduling;
+mod steps;
 mod support;
 mod workflows;

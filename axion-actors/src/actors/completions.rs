@@ -11,10 +11,31 @@ use std::sync::mpsc;
 
 use rustix::pipe::PipeFlags;
 
-use super::messages::Answer;
+use super::messages::{Answer, WorkflowAnswer};
 
-/// What a reader takes: the number it gave the task, and its record, or `None` if the engine failed.
-pub type Completion = (u64, Option<Answer>);
+/// What became of what a reader waits for.
+#[derive(Clone, Debug)]
+pub enum Completed {
+    /// A task's record, or why there is none.
+    Task(Answer),
+    /// A workflow's.
+    Workflow(WorkflowAnswer),
+}
+
+impl From<Answer> for Completed {
+    fn from(answer: Answer) -> Self {
+        Self::Task(answer)
+    }
+}
+
+impl From<WorkflowAnswer> for Completed {
+    fn from(answer: WorkflowAnswer) -> Self {
+        Self::Workflow(answer)
+    }
+}
+
+/// What a reader takes: the number it gave the task or workflow, and its record, or `None` if the engine failed.
+pub type Completion = (u64, Option<Completed>);
 
 #[derive(Debug)]
 struct Bell {
@@ -79,12 +100,12 @@ impl TicketOffice {
 
 impl Ticket {
     /// Hands the answer in.
-    pub fn answer(mut self, answer: Answer) {
+    pub fn answer(mut self, answer: impl Into<Completed>) {
         self.open = false;
-        self.push(Some(answer));
+        self.push(Some(answer.into()));
     }
 
-    fn push(&self, answer: Option<Answer>) {
+    fn push(&self, answer: Option<Completed>) {
         let TicketOffice { queue, bell } = &self.office;
         // A reader that is gone wants none.
         let _ = queue.send((self.number, answer));

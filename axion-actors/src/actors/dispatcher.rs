@@ -10,7 +10,6 @@ use rustc_hash::FxHashMap;
 use slotmap::SecondaryMap;
 use tokio::sync::oneshot;
 
-use super::StopOnPanic;
 use super::admission::Admission;
 use super::events::EventBus;
 use super::inbox::Inbox;
@@ -19,12 +18,13 @@ use super::messages::{
     Order, PoolChanged, PoolUnavailable, Refusal, Reply, Reports, Request, Shrink, StepNews, Submission, SubmitSteps,
     Tasks, WorkerJoined, WorkerLeft, WorkflowOver, WorkflowRequest,
 };
+use super::{StopOnPanic, add_waiter};
 use crate::config::{Config, EngineKind};
 use crate::model::workflow::WorkflowId;
 use crate::model::{Clock, HostLoad, PoolKind, PoolStatus, Task, TaskError, TaskId, TaskRecord, Tick, WorkerRef};
 use crate::policy::graph;
 use crate::policy::overload::Gauge;
-use crate::policy::scheduler::{Action, RunTask, Scheduler};
+use crate::policy::scheduler::{Action, CancelAnswer, RunTask, Scheduler};
 use crate::policy::task_table::{Expired, Found, Known, TaskKey};
 use crate::policy::workflows::StepRef;
 use crate::process::ProcessLoad;
@@ -189,14 +189,7 @@ impl Dispatcher {
     fn await_record(&mut self, id: TaskId, waiter: Waiter) {
         let answer = match self.scheduler.table().find(id) {
             Found::Live(_) => {
-                let waiters = self.more_waiters.entry(id).or_default();
-                // Waiters that gave up make room for new ones, so that asking again and again with a time limit
-                // does not pile up (L9). They are looked for when as many have come as there were.
-                if waiters.len() == waiters.capacity() {
-                    waiters.retain(|waiter| !waiter.gave_up());
-                    waiters.reserve(waiters.len().max(4));
-                }
-                waiters.push(waiter);
+                add_waiter(self.more_waiters.entry(id).or_default(), waiter, Waiter::gave_up);
                 return;
             }
             Found::Finished(record) => Ok(record),
@@ -204,6 +197,8 @@ impl Dispatcher {
             Found::Unknown => Err(Refusal::UnknownId),
         };
         match (waiter, answer) {
+            // It may be a step's that has not been submitted.
+            (Waiter::Handle(reply), Err(Refusal::UnknownId)) => self.forward(WorkflowRequest::AwaitTask { id, reply }),
             (Waiter::Handle(reply), answer) => {
                 reply.send(answer);
             }
@@ -385,11 +380,16 @@ impl StreamHandler<Vec<Request>> for Dispatcher {
                     }
                 }
                 Request::Await { id, reply } => self.await_record(id, Waiter::Handle(reply)),
-                Request::Cancel { id, reply } => {
-                    let _ = reply.send(self.scheduler.cancel(id, self.cancel_grace, now));
-                }
+                Request::Cancel { id, reply } => match self.scheduler.cancel(id, self.cancel_grace, now) {
+                    CancelAnswer::Unknown => self.forward(WorkflowRequest::CancelTask { id, reply }),
+                    answer => drop(reply.send(answer)),
+                },
                 Request::Withdraw { id, reply } => {
-                    let _ = reply.send(self.scheduler.withdraw(id, now));
+                    if self.scheduler.table().has(id) {
+                        let _ = reply.send(self.scheduler.withdraw(id, now));
+                    } else {
+                        self.forward(WorkflowRequest::WithdrawTask { id, reply });
+                    }
                 }
                 Request::Drain { reply } => self.drains.push(reply),
                 Request::Status { reply } => curious.push(reply),
@@ -481,7 +481,7 @@ impl Handler<LookUp> for Dispatcher {
                     self.more_waiters.entry(id).or_default().push(Waiter::Workflow(workflow));
                     graph::Known::Live
                 }
-                Found::Finished(record) => graph::Known::Ended(record.outcome.clone()),
+                Found::Finished(record) => graph::Known::Ended(record.outcome.clone().into()),
                 Found::Expired(_) | Found::Unknown => graph::Known::Unknown,
             };
             known.insert(id, found);

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 
-use super::completions::Ticket;
+use super::completions::{Completed, Ticket};
 use crate::model::workflow::{Step, WorkflowId, WorkflowRecord, WorkflowSpec};
 use crate::model::{
     HostLoad, Json, KillReason, PoolKind, PoolStatus, Seq, Status, Task, TaskError, TaskId, TaskRecord, WorkerRef,
@@ -83,20 +83,42 @@ pub enum WorkflowRequest {
         /// Which.
         id: WorkflowId,
         /// Gets its record.
-        reply: oneshot::Sender<Result<Arc<WorkflowRecord>, WorkflowGone>>,
+        reply: Reply<WorkflowAnswer>,
     },
     /// Say where a workflow stands.
     Look {
         /// Which.
         id: WorkflowId,
         /// Gets the record so far.
-        reply: oneshot::Sender<Result<Arc<WorkflowRecord>, WorkflowGone>>,
+        reply: oneshot::Sender<WorkflowAnswer>,
     },
     /// End a workflow before its time.
     Cancel {
         /// Which.
         id: WorkflowId,
         /// Gets whether it was in flight.
+        reply: oneshot::Sender<bool>,
+    },
+    /// Someone waits for a task that the Dispatcher does not know: for a step that has not been submitted, or
+    /// never was.
+    AwaitTask {
+        /// Which.
+        id: TaskId,
+        /// Gets its record.
+        reply: Reply,
+    },
+    /// End such a task before its time.
+    CancelTask {
+        /// Which.
+        id: TaskId,
+        /// Gets what becomes of it.
+        reply: oneshot::Sender<CancelAnswer>,
+    },
+    /// End such a task if it has not been sent to a worker.
+    WithdrawTask {
+        /// Which.
+        id: TaskId,
+        /// Gets whether it has been ended.
         reply: oneshot::Sender<bool>,
     },
 }
@@ -108,6 +130,9 @@ impl std::fmt::Debug for WorkflowRequest {
             Self::Await { .. } => "Await",
             Self::Look { .. } => "Look",
             Self::Cancel { .. } => "Cancel",
+            Self::AwaitTask { .. } => "AwaitTask",
+            Self::CancelTask { .. } => "CancelTask",
+            Self::WithdrawTask { .. } => "WithdrawTask",
         })
     }
 }
@@ -126,7 +151,7 @@ pub struct WorkflowSubmission {
     /// Gets whether it was accepted, or everything that is wrong with it.
     pub accepted: oneshot::Sender<Result<(), WorkflowRefusal>>,
     /// Gets its record.
-    pub reply: oneshot::Sender<Result<Arc<WorkflowRecord>, WorkflowGone>>,
+    pub reply: Reply<WorkflowAnswer>,
 }
 
 /// Why a workflow is not begun; nothing of it will be run.
@@ -165,18 +190,21 @@ pub struct Submission {
 /// A record, or why there is none.
 pub type Answer = Result<Arc<TaskRecord>, Refusal>;
 
+/// The same for a workflow.
+pub type WorkflowAnswer = Result<Arc<WorkflowRecord>, WorkflowGone>;
+
 /// Where a record goes. Dropped without an answer only if the engine itself fails.
 #[derive(Debug)]
-pub enum Reply {
-    /// To somebody who waits for this task alone.
-    One(oneshot::Sender<Answer>),
+pub enum Reply<A = Answer> {
+    /// To somebody who waits for this task or workflow alone.
+    One(oneshot::Sender<A>),
     /// To somebody who waits for many.
     Many(Box<Ticket>),
 }
 
-impl Reply {
+impl<A: Into<Completed>> Reply<A> {
     /// Hands the answer over.
-    pub fn send(self, answer: Answer) {
+    pub fn send(self, answer: A) {
         match self {
             Self::One(sender) => drop(sender.send(answer)),
             Self::Many(ticket) => ticket.answer(answer),
@@ -203,6 +231,7 @@ pub enum Refusal {
             ExpiredBy::Count => "`output_queue_size`: newer results took its place",
             ExpiredBy::Bytes => "`output_queue_bytes`: the results held too much memory together",
             ExpiredBy::Age => "`result_ttl`: it had grown too old",
+            ExpiredBy::Unkept => "its workflow does not keep it: by the step's own wish, or for its bound on kept results",
         }
     )]
     ResultExpired {

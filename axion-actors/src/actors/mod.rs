@@ -24,7 +24,7 @@ mod workflows;
 
 pub use admission::{Admission, AdmissionClosed, NoRoom};
 pub use autoscaler::Autoscaler;
-pub use completions::{Completion, CompletionQueue, Ticket, TicketOffice, completions};
+pub use completions::{Completed, Completion, CompletionQueue, Ticket, TicketOffice, completions};
 pub use dispatcher::Dispatcher;
 pub use events::EventBus;
 pub use inbox::{Inbox, InboxSender, inbox};
@@ -45,4 +45,14 @@ impl Drop for StopOnPanic {
             system.stop_with_code(1);
         }
     }
+}
+
+/// Adds one who waits. Those that gave up make room for new ones, so that asking again and again with a time
+/// limit does not pile up (L9); they are looked for when as many have come as there were.
+fn add_waiter<W>(waiters: &mut Vec<W>, waiter: W, gave_up: impl Fn(&W) -> bool) {
+    if waiters.len() == waiters.capacity() {
+        waiters.retain(|waiter| !gave_up(waiter));
+        waiters.reserve(waiters.len().max(4));
+    }
+    waiters.push(waiter);
 }

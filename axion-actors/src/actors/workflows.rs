@@ -10,25 +10,24 @@ use actix::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::oneshot;
 
-use super::StopOnPanic;
 use super::admission::{Admission, NoRoom};
 use super::dispatcher::Dispatcher;
 use super::events::EventBus;
 use super::messages::{
-    CancelStep, CancelWorkflows, Expand, IntroduceWorkflows, LookUp, News, StepNews, SubmitSteps, Tasks, WorkflowGone,
-    WorkflowOver, WorkflowRefusal, WorkflowRequest, WorkflowSubmission,
+    CancelStep, CancelWorkflows, Expand, IntroduceWorkflows, LookUp, News, Refusal, Reply, StepNews, SubmitSteps,
+    Tasks, WorkflowAnswer, WorkflowGone, WorkflowOver, WorkflowRefusal, WorkflowRequest, WorkflowSubmission,
 };
+use super::{StopOnPanic, add_waiter};
 use crate::config::Config;
-use crate::model::workflow::{Dependency, WorkflowId, WorkflowRecord, WorkflowSpec};
+use crate::model::workflow::{Dependency, StepEnd, WorkflowId, WorkflowSpec};
 use crate::model::{Clock, ErrorKind, EventKind, Outcome, Task, TaskError, TaskId, TaskRecord, Tick};
-use crate::policy::graph::{Ended, Known, Params};
-use crate::policy::task_table::Keep;
+use crate::policy::graph::{Ended, Known, Params, Standing};
+use crate::policy::scheduler::CancelAnswer;
+use crate::policy::task_table::{ExpiredBy, Keep};
 use crate::policy::workflows::{Action, Kept, StepRef, Workflows};
 
 /// Steps that travel to the Dispatcher together.
 const PIECE: usize = 256;
-
-type Answer = oneshot::Sender<Result<Arc<WorkflowRecord>, WorkflowGone>>;
 
 /// The actor that every workflow passes through.
 pub struct WorkflowManager {
@@ -43,9 +42,13 @@ pub struct WorkflowManager {
     next: Option<(StepRef, Task)>,
     /// It has been cancelled meanwhile.
     dropped: bool,
-    waiters: FxHashMap<WorkflowId, Vec<Answer>>,
+    waiters: FxHashMap<WorkflowId, Vec<Reply<WorkflowAnswer>>>,
+    /// Who waits for a step, by its task.
+    step_waiters: FxHashMap<TaskId, Vec<Reply>>,
     expands: FxHashMap<WorkflowId, Expand>,
     kept: Kept,
+    /// A timer for the age of the oldest record is set.
+    watches_age: bool,
     /// Workflows that may be in flight.
     most: usize,
     /// The engine is ending: what is in flight is cancelled, and nothing begins.
@@ -86,8 +89,10 @@ impl WorkflowManager {
             next: None,
             dropped: false,
             waiters: FxHashMap::default(),
+            step_waiters: FxHashMap::default(),
             expands: FxHashMap::default(),
             kept: Kept::new(keep),
+            watches_age: false,
             most: config.input_queue_size,
             closing: false,
             _fatal: StopOnPanic,
@@ -113,14 +118,15 @@ impl WorkflowManager {
         // Waited for, so that what was asked after this finds it.
         ctx.wait(known.map(|known, manager, ctx| {
             let Tasks(known) = known.unwrap_or_else(|_| Tasks(FxHashMap::default()));
-            manager.begin(submission, &known, ctx);
+            manager.begin(submission, known, ctx);
         }));
     }
 
-    fn begin(&mut self, submission: WorkflowSubmission, known: &FxHashMap<TaskId, Known>, ctx: &mut Context<Self>) {
+    fn begin(&mut self, submission: WorkflowSubmission, mut known: FxHashMap<TaskId, Known>, ctx: &mut Context<Self>) {
         let WorkflowSubmission { id, spec, expand, accepted, reply } = submission;
-        let known = |task: TaskId| known.get(&task).cloned().unwrap_or(Known::Unknown);
-        match self.flows.submit(id, spec, &known, self.clock.now()) {
+        let now = self.clock.now();
+        self.kept.look_up(&mut known, now);
+        match self.flows.submit(id, spec, known, now) {
             Ok(()) => {
                 let _ = accepted.send(Ok(()));
                 self.waiters.entry(id).or_default().push(reply);
@@ -148,7 +154,8 @@ impl WorkflowManager {
         }
     }
 
-    fn ended(&mut self, step: StepRef, record: &TaskRecord, now: Tick) {
+    fn ended(&mut self, step: StepRef, record: &Arc<TaskRecord>, now: Tick) {
+        self.answer_with(step, record);
         let since_start = |started: jiff::Timestamp| {
             let since = started.duration_since(self.clock.epoch());
             Tick::default().after(since.try_into().unwrap_or_default())
@@ -183,18 +190,34 @@ impl WorkflowManager {
                         cancels.insert(step, task);
                     }
                     Action::Changed { workflow, step, state } => {
-                        let graph = self.flows.graph(workflow);
-                        self.bus.emit(|| {
-                            let step = graph.and_then(|graph| graph.title_of(step)).unwrap_or_default();
-                            EventKind::StepChanged { workflow, step, state }
-                        });
+                        if let Some(graph) = self.flows.graph(workflow)
+                            && let Some((task, instances)) = graph.tasks_of(step)
+                        {
+                            self.bus.emit(|| {
+                                let step = graph.title_of(step).unwrap_or_default();
+                                EventKind::StepChanged { workflow, step, task, state, instances }
+                            });
+                        }
                     }
+                    Action::Ended { step, task, end } => self.step_ended(step, task, end),
                     Action::Finished(id) => self.finished(id),
                 }
             }
             self.cancel(cancels);
         }
         self.feed(ctx);
+        self.watch_age(ctx);
+    }
+
+    /// Records that have grown too old are given up though nobody asks for them: one timer, for the oldest.
+    fn watch_age(&mut self, ctx: &mut Context<Self>) {
+        let Some(next) = self.kept.next_to_go().filter(|_| !self.watches_age) else { return };
+        self.watches_age = true;
+        ctx.run_later(next.since(self.clock.now()), |manager, ctx| {
+            manager.watches_age = false;
+            manager.kept.drop_old(manager.clock.now());
+            manager.watch_age(ctx);
+        });
     }
 
     /// Ends steps: those that have no room yet are dropped, all of them in one pass.
@@ -231,7 +254,7 @@ impl WorkflowManager {
         let record = Arc::new(graph.record(self.clock.epoch()));
         self.expands.remove(&id);
         for reply in self.waiters.remove(&id).unwrap_or_default() {
-            let _ = reply.send(Ok(record.clone()));
+            reply.send(Ok(record.clone()));
         }
         let state = record.state;
         self.kept.push(record, self.clock.now());
@@ -277,7 +300,85 @@ impl WorkflowManager {
         }));
     }
 
-    fn look(&mut self, id: WorkflowId) -> Result<Arc<WorkflowRecord>, WorkflowGone> {
+    /// A step's task has ended: whoever waits for it gets its record.
+    fn answer_with(&mut self, step: StepRef, record: &Arc<TaskRecord>) {
+        if self.step_waiters.is_empty() || step.place.instance.is_some() {
+            return;
+        }
+        let task = self.flows.graph(step.workflow).and_then(|graph| graph.task_of(step.place)).map(Task::id);
+        for reply in task.and_then(|task| self.step_waiters.remove(&task)).unwrap_or_default() {
+            reply.send(Ok(record.clone()));
+        }
+    }
+
+    /// A step has ended, also without having been submitted (L1).
+    fn step_ended(&mut self, step: StepRef, task: TaskId, end: StepEnd) {
+        let Some(waiting) = self.step_waiters.remove(&task) else { return };
+        let answer = self.record_of(step, end);
+        for reply in waiting {
+            reply.send(answer.clone());
+        }
+    }
+
+    fn record_of(&self, step: StepRef, end: StepEnd) -> Result<Arc<TaskRecord>, Refusal> {
+        let graph = self.flows.graph(step.workflow);
+        let record = graph.and_then(|graph| graph.record_of(step.place.step, end, self.clock.epoch()));
+        record.map(Arc::new).ok_or_else(|| self.unkept())
+    }
+
+    /// There was a result.
+    fn unkept(&self) -> Refusal {
+        let since = std::time::Duration::from_nanos(self.clock.now().0);
+        let at = self.clock.epoch().saturating_add(since).unwrap_or(jiff::Timestamp::MAX);
+        Refusal::ResultExpired { at, why: ExpiredBy::Unkept }
+    }
+
+    /// Somebody waits for a task that the Dispatcher does not know.
+    fn await_task(&mut self, id: TaskId, reply: Reply) {
+        let Some(step) = self.flows.step_of(id) else {
+            let kept = self.kept.step(id, self.clock.now()).map(|(step, at)| step.clone().into_task_record(at));
+            return reply.send(match kept {
+                Some(record) => record.map(Arc::new).ok_or_else(|| self.unkept()),
+                None => Err(Refusal::UnknownId),
+            });
+        };
+        match self.flows.standing(step) {
+            Some(Standing::Live) => {
+                self.flows.want(step);
+                add_waiter(self.step_waiters.entry(id).or_default(), reply, Reply::is_closed);
+            }
+            Some(Standing::Ended(end)) => reply.send(self.record_of(step, end)),
+            Some(Standing::Dropped) | None => reply.send(Err(self.unkept())),
+        }
+    }
+
+    fn cancel_task(&mut self, id: TaskId) -> CancelAnswer {
+        let now = self.clock.now();
+        match self.flows.step_of(id) {
+            Some(step) if self.holds(step) => {
+                self.flows.cancel_step(step, now);
+                CancelAnswer::Removed
+            }
+            Some(step) => self.flows.cancel_step(step, now),
+            None => self
+                .kept
+                .step(id, now)
+                .map_or(CancelAnswer::Unknown, |(step, _)| CancelAnswer::AlreadyFinished(step.state.outcome_name())),
+        }
+    }
+
+    fn withdraw_task(&mut self, id: TaskId) -> bool {
+        let step = self.flows.step_of(id).filter(|step| self.flows.waits(*step) || self.holds(*step));
+        step.is_some_and(|step| self.flows.cancel_step(step, self.clock.now()) != CancelAnswer::Unknown)
+    }
+
+    /// Whether a step is due and still here.
+    fn holds(&self, step: StepRef) -> bool {
+        let next = self.next.as_ref().filter(|_| !self.dropped).map(|(next, _)| *next);
+        self.backlog.iter().map(|due| due.step).chain(next).any(|due| due == step)
+    }
+
+    fn look(&mut self, id: WorkflowId) -> WorkflowAnswer {
         match self.flows.graph(id) {
             Some(graph) => Ok(Arc::new(graph.record(self.clock.epoch()))),
             None => self.kept.get(id, self.clock.now()).ok_or(WorkflowGone),
@@ -320,20 +421,23 @@ impl Handler<WorkflowRequest> for WorkflowManager {
         match request {
             WorkflowRequest::Submit(submission) => self.submit(*submission, ctx),
             WorkflowRequest::Await { id, reply } => match self.flows.graph(id) {
-                Some(_) => {
-                    let waiters = self.waiters.entry(id).or_default();
-                    waiters.retain(|waiter| !waiter.is_closed());
-                    waiters.push(reply);
-                }
-                None => {
-                    let _ = reply.send(self.look(id));
-                }
+                Some(_) => add_waiter(self.waiters.entry(id).or_default(), reply, Reply::is_closed),
+                None => reply.send(self.look(id)),
             },
             WorkflowRequest::Look { id, reply } => {
                 let _ = reply.send(self.look(id));
             }
             WorkflowRequest::Cancel { id, reply } => {
                 let _ = reply.send(self.flows.cancel(id, self.clock.now()));
+                self.carry_out(ctx);
+            }
+            WorkflowRequest::AwaitTask { id, reply } => self.await_task(id, reply),
+            WorkflowRequest::CancelTask { id, reply } => {
+                let _ = reply.send(self.cancel_task(id));
+                self.carry_out(ctx);
+            }
+            WorkflowRequest::WithdrawTask { id, reply } => {
+                let _ = reply.send(self.withdraw_task(id));
                 self.carry_out(ctx);
             }
         }

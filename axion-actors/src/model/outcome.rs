@@ -120,7 +120,12 @@ impl Outcome {
     pub fn of_error(error: Box<TaskError>) -> Self {
         match error.kind {
             ErrorKind::SoftTimeout | ErrorKind::Timeout => Self::TimedOut(error),
-            ErrorKind::Cancelled | ErrorKind::Shutdown => Self::Cancelled(error),
+            ErrorKind::Cancelled
+            | ErrorKind::Shutdown
+            | ErrorKind::Skipped
+            | ErrorKind::NeedsImpossible
+            | ErrorKind::WorkflowStopped
+            | ErrorKind::WorkflowCancelled => Self::Cancelled(error),
             ErrorKind::Expired => Self::Expired(error),
             ErrorKind::WorkerLost => Self::Lost(error),
             _ => Self::Failed(error),
@@ -235,6 +240,28 @@ pub enum ErrorKind {
     WorkerLost,
     /// No worker of the task's pool could be started.
     WorkerStartFailed,
+    /// A step's condition was not met, or it waited for a step that was skipped.
+    Skipped,
+    /// A step waited for others that did not succeed.
+    DependencyFailed,
+    /// A step's reference to a result leads nowhere.
+    ReferenceUnresolved,
+    /// A step's condition compares what has no order.
+    ConditionUndecidable,
+    /// A step is mapped over something that is not a list.
+    MapNotAList,
+    /// A step is mapped over too long a list.
+    MapTooLong,
+    /// Too few instances of a mapped step succeeded.
+    MapNotEnough,
+    /// The steps that a step returned cannot be added.
+    StepsNotAdded,
+    /// A step's needs can never be met.
+    NeedsImpossible,
+    /// The step's workflow stops at a failure.
+    WorkflowStopped,
+    /// The step's workflow was cancelled.
+    WorkflowCancelled,
 }
 
 impl fmt::Display for ErrorKind {

@@ -20,7 +20,8 @@ pub use self::build::WorkflowBuilder;
 pub use self::condition::{Condition, Op, Test};
 pub use self::path::{JsonPath, PathError, Segment};
 pub use self::record::{
-    Blame, Causes, Counts, CriticalPath, Instances, StepError, StepRecord, StepState, WorkflowRecord, WorkflowState,
+    Blame, Causes, Counts, CriticalPath, Instances, StepEnd, StepError, StepRecord, StepState, WorkflowRecord,
+    WorkflowState,
 };
 pub use self::template::{Piece, Reference, Template, TemplateError, TemplateWriter};
 use super::ids::TaskId;
@@ -331,6 +332,13 @@ impl Step {
     #[must_use]
     pub fn forget_result(mut self) -> Self {
         self.rules_mut().keep_result = false;
+        self
+    }
+
+    /// Sets all it asks for beyond its task and its dependencies.
+    #[must_use]
+    pub fn with_rules(mut self, rules: Rules) -> Self {
+        self.rules = (rules != Rules::default()).then(|| Box::new(rules));
         self
     }
 

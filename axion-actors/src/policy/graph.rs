@@ -28,18 +28,21 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use petgraph::graph::{DiGraph, NodeIndex};
+use rustc_hash::FxHashSet;
+use uuid::Uuid;
 
 pub use self::error::GraphError;
 pub use self::json::Params;
 use self::node::{NEVER, Node};
 use self::plan::{Directory, Plan, Planner};
 use self::protocol::Halt;
-pub use self::protocol::{Action, Ended, Known, Outside, Place};
+pub use self::protocol::{Action, Ended, Known, Outside, Place, Standing};
 use crate::model::workflow::{
-    Bounds, Capacity, Causes, Counts, OnFailure, OnImpossible, Rules, RunIf, Step, StepError, StepState, UpstreamKeys,
-    WorkflowId, WorkflowSpec,
+    Bounds, Capacity, Causes, Counts, OnFailure, OnImpossible, Rules, RunIf, Step, StepEnd, StepError, StepState,
+    UpstreamKeys, WorkflowId, WorkflowSpec,
 };
-use crate::model::{Outcome, TaskId, Tick};
+use crate::model::{ErrorKind, Outcome, TaskError, TaskId, Tick};
+use crate::policy::scheduler::CancelAnswer;
 
 /// One workflow and everything that is known of it.
 #[derive(Debug)]
@@ -56,6 +59,9 @@ pub struct Graph {
     /// that waits for it.
     edges: DiGraph<(), ()>,
     directory: Directory,
+    /// The lowest and the highest id of its steps' tasks. Ids sort by time, so mostly this tells already that
+    /// a task is not among them.
+    span: (TaskId, TaskId),
     /// Nodes in an order by dependencies, for the critical path.
     order: Vec<u32>,
     counts: Counts,
@@ -99,6 +105,7 @@ impl Graph {
             nodes: Vec::new(),
             edges: DiGraph::new(),
             directory: Directory::default(),
+            span: (TaskId(Uuid::max()), TaskId(Uuid::nil())),
             order: Vec::new(),
             counts: Counts::default(),
             unfinished: 0,
@@ -157,14 +164,16 @@ impl Graph {
             }
             self.nodes[at].open = open;
             if self.nodes[at].is_step() {
+                let id = self.nodes[at].id;
+                self.span = (self.span.0.min(id), self.span.1.max(id));
                 self.unfinished += 1;
                 self.counts.0[StepState::Waiting as usize] += 1;
             }
         }
         self.directory.extend(plan.directory);
         self.order.extend(plan.order);
-        for (node, outcome) in plan.ended {
-            self.external(node, outcome, now);
+        for (node, end) in plan.ended {
+            self.external(node, end, now);
         }
         for (node, shortfall) in plan.impossible {
             self.end(node, StepState::Cancelled, Some(StepError::Impossible(shortfall)), now);
@@ -221,13 +230,8 @@ impl Graph {
                 if let Some(started) = ended.started {
                     node.started = started;
                 }
-                let (state, error) = match ended.outcome {
-                    Outcome::Succeeded(data) => {
-                        node.result = data.into_json();
-                        (StepState::Succeeded, None)
-                    }
-                    outcome => self.verdict(at, outcome),
-                };
+                let StepEnd { state, data, error } = self.verdict(at, ended.outcome);
+                self.nodes[at].result = data;
                 self.end(place.step, state, error, now);
                 self.spread(now);
             }
@@ -236,40 +240,33 @@ impl Graph {
         }
     }
 
-    /// What the outcome of a task that did not succeed makes of its step.
-    fn verdict(&self, at: usize, outcome: Outcome) -> (StepState, Option<StepError>) {
-        match outcome {
-            Outcome::Succeeded(_) => (StepState::Succeeded, None),
-            Outcome::Cancelled(_) if self.nodes[at].cancelling && self.halt.is_some() => {
-                (StepState::Cancelled, self.halt.as_ref().map(Halt::error))
-            }
-            Outcome::Failed(error) => (StepState::Failed, Some(StepError::Task(error))),
-            Outcome::TimedOut(error) => (StepState::TimedOut, Some(StepError::Task(error))),
-            Outcome::Cancelled(error) => (StepState::Cancelled, Some(StepError::Task(error))),
-            Outcome::Expired(error) => (StepState::Expired, Some(StepError::Task(error))),
-            Outcome::Lost(error) => (StepState::Lost, Some(StepError::Task(error))),
+    /// What the outcome of a task makes of its step.
+    fn verdict(&self, at: usize, outcome: Outcome) -> StepEnd {
+        let mut end = StepEnd::from(outcome);
+        if end.state == StepState::Cancelled
+            && self.nodes[at].cancelling
+            && let Some(halt) = &self.halt
+        {
+            end.error = Some(halt.error());
         }
+        end
     }
 
     /// A task outside the workflow ended.
-    pub fn external_ended(&mut self, task: TaskId, outcome: Outcome, now: Tick) {
+    pub fn external_ended(&mut self, task: TaskId, end: StepEnd, now: Tick) {
         let found = self.directory.ids.get(&task).copied();
         if let Some(node) = found.filter(|node| !self.nodes[*node as usize].is_step()) {
-            self.external(node, outcome, now);
+            self.external(node, end, now);
             self.spread(now);
         }
     }
 
-    fn external(&mut self, node: u32, outcome: Outcome, now: Tick) {
+    fn external(&mut self, node: u32, StepEnd { state, data, error }: StepEnd, now: Tick) {
         let at = node as usize;
-        if self.nodes[at].state.is_final() {
-            return;
+        if !self.nodes[at].state.is_final() {
+            self.nodes[at].result = data;
+            self.end(node, state, error, now);
         }
-        let (state, error) = self.verdict(at, outcome.clone());
-        if let Outcome::Succeeded(data) = outcome {
-            self.nodes[at].result = data.into_json();
-        }
-        self.end(node, state, error, now);
     }
 
     /// The tasks outside the workflow that steps still wait for.
@@ -329,6 +326,82 @@ impl Graph {
         }
     }
 
+    /// Ends one step on request, and says what becomes of it: it never runs, or is told to end.
+    pub fn cancel_step(&mut self, step: u32, now: Tick) -> CancelAnswer {
+        let at = step as usize;
+        let Some(node) = self.nodes.get(at).filter(|node| node.is_step()) else { return CancelAnswer::Unknown };
+        match (node.state, &node.mapping) {
+            (StepState::Waiting, _) => {
+                self.end(step, StepState::Cancelled, Some(on_request()), now);
+                self.spread(now);
+                CancelAnswer::Removed
+            }
+            (StepState::Ready | StepState::Running, Some(mapping)) => {
+                if mapping.cancelled {
+                    return CancelAnswer::AlreadyRequested;
+                }
+                self.cancel_mapped(at, now);
+                self.spread(now);
+                CancelAnswer::Requested
+            }
+            (StepState::Ready | StepState::Running, None) if node.cancelling => CancelAnswer::AlreadyRequested,
+            (StepState::Ready | StepState::Running, None) => {
+                self.tell_to_end(Place { step, instance: None });
+                CancelAnswer::Requested
+            }
+            (state, _) => CancelAnswer::AlreadyFinished(state.outcome_name()),
+        }
+    }
+
+    /// The step whose task this is. Instances of mapped steps are not among them.
+    #[must_use]
+    pub fn step_of(&self, task: TaskId) -> Option<u32> {
+        let found = self.may_have(task).then(|| self.directory.ids.get(&task).copied()).flatten();
+        found.filter(|node| self.nodes[*node as usize].is_step())
+    }
+
+    fn may_have(&self, task: TaskId) -> bool {
+        (self.span.0..=self.span.1).contains(&task)
+    }
+
+    /// Which of these tasks are its steps', in a time that follows the smaller number of both.
+    #[must_use]
+    pub fn steps_among(&self, tasks: &FxHashSet<TaskId>) -> Vec<(TaskId, u32)> {
+        if tasks.len() <= self.nodes.len() {
+            tasks.iter().filter_map(|task| Some((*task, self.step_of(*task)?))).collect()
+        } else {
+            let ids = self.directory.ids.iter().filter(|(id, _)| tasks.contains(id));
+            ids.map(|(id, node)| (*id, *node)).filter(|(_, node)| self.nodes[*node as usize].is_step()).collect()
+        }
+    }
+
+    /// The lowest and the highest id of its steps' tasks.
+    #[must_use]
+    pub fn span(&self) -> (TaskId, TaskId) {
+        self.span
+    }
+
+    /// Where a step stands, for those outside.
+    #[must_use]
+    pub fn standing(&self, step: u32) -> Option<Standing> {
+        let node = self.nodes.get(step as usize).filter(|node| node.is_step())?;
+        Some(match node.state {
+            state if !state.is_final() => Standing::Live,
+            StepState::Succeeded if node.result.is_none() => Standing::Dropped,
+            _ => Standing::Ended(node.end()),
+        })
+    }
+
+    /// Has the end of a step be an [action](Action::Ended), with its result: it is kept until then.
+    pub fn want(&mut self, step: u32) {
+        let node = self.nodes.get_mut(step as usize).filter(|node| node.is_step() && !node.state.is_final());
+        if let Some(node) = node
+            && !std::mem::replace(&mut node.wanted, true)
+        {
+            node.readers += 1;
+        }
+    }
+
     /// Takes what should happen since the last call, in order.
     pub fn take_actions(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.actions)
@@ -364,6 +437,10 @@ impl Graph {
         let node = &mut self.nodes[at];
         node.finished = now;
         node.error = error.map(Box::new);
+        if std::mem::take(&mut node.wanted) {
+            node.readers -= 1;
+            self.actions.push(Action::Ended { step: number, task: node.id, end: node.end() });
+        }
         if reads {
             self.release_deps(at);
         }
@@ -442,4 +519,9 @@ impl Graph {
             self.actions.push(Action::Cancel(place));
         }
     }
+}
+
+/// The error of a step that was cancelled by itself.
+fn on_request() -> StepError {
+    StepError::Task(Box::new(TaskError::new(ErrorKind::Cancelled, "the step was cancelled on request")))
 }

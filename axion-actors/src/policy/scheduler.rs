@@ -580,9 +580,9 @@ impl Scheduler {
                 continue;
             };
             let slots = slots_of(task);
-            if large.first.is_none_or(|first| first.key != key) {
-                large.first = Some(First { key, priority: task.options().priority, slots, overtaken: 0 });
-            }
+            let overtaken = large.first.filter(|first| first.key == key).map_or(0, |first| first.overtaken);
+            let (priority, can_fit) = (task.options().priority, members.slots() >= slots);
+            large.first = Some(First { key, priority, slots, overtaken, can_fit });
             let Some((home, claims)) = members.reserve(slots, false) else { return };
             let (lane, estimate) = lane_of(&self.durations, task);
             large.queue.pop_front();
@@ -652,8 +652,9 @@ impl Scheduler {
                     members.release_kept();
                     match members.reserve(slots, true) {
                         Some(reserved) => reserved,
-                        // What runs ends, and nothing else starts: so there will be room.
-                        None => return false,
+                        // What runs ends, and nothing else starts: so there will be room, if the workers that are
+                        // here have so many slots at all.
+                        None => return members.slots() < slots,
                     }
                 }
             };
@@ -681,8 +682,8 @@ impl Scheduler {
             let table = &self.table;
             pool.retain(|key| table.task(key).is_some());
         }
-        let first = pool.large.first.map(|first| first.key);
-        self.woken[kind.index()] |= first.is_some_and(|key| self.table.task(key).is_none());
+        let firsts = [pool.large.first.map(|first| first.key), pool.suspects.front().copied()];
+        self.woken[kind.index()] |= firsts.into_iter().flatten().any(|key| self.table.task(key).is_none());
     }
 
     /// How many of a pool's queued tasks no worker would let start sooner: their limits hold them back.

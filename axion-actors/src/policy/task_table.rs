@@ -163,6 +163,8 @@ pub enum ExpiredBy {
     Bytes,
     /// It had grown too old.
     Age,
+    /// It is a step's, whose workflow did not keep it.
+    Unkept,
 }
 
 /// Why a task was not taken in.

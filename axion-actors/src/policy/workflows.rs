@@ -7,12 +7,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use jiff::Timestamp;
+use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::graph::{Action as GraphAction, Ended, Graph, GraphError, Known, Outside, Params, Place};
+use super::graph::{Action as GraphAction, Ended, Graph, GraphError, Known, Outside, Params, Place, Standing};
 use super::resources::{Gate, Ticket};
+use super::scheduler::CancelAnswer;
 use super::task_table::Keep;
-use crate::model::workflow::{Step, StepState, WorkflowId, WorkflowRecord, WorkflowSpec};
+use crate::model::workflow::{Step, StepEnd, StepRecord, StepState, WorkflowId, WorkflowRecord, WorkflowSpec};
 use crate::model::{Capacity, ErrorKind, Limits, Outcome, Shortfall, Task, TaskError, TaskId, Tick};
 
 /// A step of a workflow, or one instance of it.
@@ -52,6 +54,15 @@ pub enum Action {
         /// Its state.
         state: StepState,
     },
+    /// A step that is [wanted](Workflows::want) has ended.
+    Ended {
+        /// Which.
+        step: StepRef,
+        /// Its task.
+        task: TaskId,
+        /// How.
+        end: StepEnd,
+    },
     /// Every step of this workflow has ended: [take](Workflows::take) it.
     Finished(WorkflowId),
 }
@@ -85,6 +96,10 @@ struct Flow {
 pub struct Workflows {
     flows: FxHashMap<WorkflowId, Flow>,
     capacity: Capacity,
+    /// Which workflows wait for a step of another one, by that step's task. A step that ends leaves this.
+    wanted: FxHashMap<TaskId, Vec<WorkflowId>>,
+    /// Ends of such steps that the workflows that wait for them have not heard of.
+    heard: VecDeque<(WorkflowId, TaskId, StepEnd)>,
     actions: Vec<Action>,
     /// Somebody wants to know of every change.
     watched: bool,
@@ -94,26 +109,114 @@ impl Workflows {
     /// No workflows, in an engine that has so much for what runs at one time.
     #[must_use]
     pub fn new(capacity: Capacity) -> Self {
-        Self { flows: FxHashMap::default(), capacity, actions: Vec::new(), watched: false }
+        Self {
+            flows: FxHashMap::default(),
+            capacity,
+            wanted: FxHashMap::default(),
+            heard: VecDeque::new(),
+            actions: Vec::new(),
+            watched: false,
+        }
     }
 
-    /// Checks a workflow and begins it.
+    /// Checks a workflow and begins it. `known` has every task that it names and that is not one of its own, and
+    /// those of its own that should not be known: what is known of them outside the workflows in flight.
     ///
     /// # Errors
     /// Everything that is wrong with it; nothing of it is kept then.
     pub fn submit(
         &mut self,
         id: WorkflowId,
-        spec: WorkflowSpec,
-        known: &dyn Fn(TaskId) -> Known,
+        mut spec: WorkflowSpec,
+        mut known: FxHashMap<TaskId, Known>,
         now: Tick,
     ) -> Result<(), Vec<GraphError>> {
-        let graph = Graph::check(id, spec, &Outside { known, capacity: &self.capacity }, now)?;
-        let limited = *graph.capacity() != Capacity::default();
+        let limited = spec.capacity != Capacity::default();
+        spec.capacity.machine_memory = spec.capacity.machine_memory.or(self.capacity.machine_memory);
+        let elsewhere = self.look_elsewhere(&spec, &mut known);
+        let known = |task: TaskId| known.get(&task).cloned().unwrap_or(Known::Unknown);
+        let graph = Graph::check(id, spec, &Outside { known: &known, capacity: &self.capacity }, now)?;
+        for (task, StepRef { workflow, place }) in elsewhere {
+            if let Some(flow) = self.flows.get_mut(&workflow) {
+                flow.graph.want(place.step);
+                self.wanted.entry(task).or_default().push(id);
+            }
+        }
         let gate = limited.then(|| Gate::new(*graph.capacity()));
         self.flows.insert(id, Flow { graph, gate, sent: FxHashMap::default() });
         self.advance(id, now, |graph| graph.start(now));
         Ok(())
+    }
+
+    /// Looks for the tasks that nobody else knows among the steps in flight, and for its own, which should not be
+    /// there: in one pass over the workflows. Says which of the named ones have not ended.
+    fn look_elsewhere(&self, spec: &WorkflowSpec, known: &mut FxHashMap<TaskId, Known>) -> Vec<(TaskId, StepRef)> {
+        let unknown: FxHashSet<TaskId> =
+            known.iter().filter(|(_, known)| **known == Known::Unknown).map(|(task, _)| *task).collect();
+        let ids = || spec.steps.iter().map(|step| step.task().id());
+        let span = ids().min().zip(ids().max());
+        let overlaps = |flow: &&Flow| {
+            let (low, high) = flow.graph.span();
+            span.is_some_and(|(first, last)| first <= high && low <= last)
+        };
+        // Ids sort by time: of workflows that were not made at the same time, one look suffices.
+        let own: FxHashSet<TaskId> =
+            if self.flows.values().any(|flow| overlaps(&flow)) { ids().collect() } else { FxHashSet::default() };
+        let mut live = Vec::new();
+        for (workflow, flow) in &self.flows {
+            for (task, step) in flow.graph.steps_among(&unknown) {
+                let standing = flow.graph.standing(step).map_or(Known::Unknown, Known::from);
+                if standing == Known::Live {
+                    live.push((task, StepRef { workflow: *workflow, place: Place { step, instance: None } }));
+                }
+                known.insert(task, standing);
+            }
+            known.extend(flow.graph.steps_among(&own).into_iter().map(|(task, _)| (task, Known::Live)));
+        }
+        live
+    }
+
+    /// The step in flight whose task this is. Instances of mapped steps are not among them.
+    #[must_use]
+    pub fn step_of(&self, task: TaskId) -> Option<StepRef> {
+        let found = |(workflow, flow): (&WorkflowId, &Flow)| {
+            let place = Place { step: flow.graph.step_of(task)?, instance: None };
+            Some(StepRef { workflow: *workflow, place })
+        };
+        self.flows.iter().find_map(found)
+    }
+
+    /// Where a step stands, for those outside its workflow.
+    #[must_use]
+    pub fn standing(&self, step: StepRef) -> Option<Standing> {
+        self.graph(step.workflow)?.standing(step.place.step)
+    }
+
+    /// Has the end of a step be an [action](Action::Ended).
+    pub fn want(&mut self, step: StepRef) {
+        if let Some(flow) = self.flows.get_mut(&step.workflow) {
+            flow.graph.want(step.place.step);
+        }
+    }
+
+    /// Whether a step waits, for others or at a gate: nothing of it has been submitted.
+    #[must_use]
+    pub fn waits(&self, step: StepRef) -> bool {
+        let Some(flow) = self.flows.get(&step.workflow) else { return false };
+        let mapped = flow.graph.rules_of(step.place).is_some_and(|rules| rules.map_over.is_some());
+        match flow.graph.state_of(step.place.step) {
+            Some(StepState::Waiting) => true,
+            Some(StepState::Ready) => !mapped && !flow.sent.contains_key(&step.place),
+            _ => false,
+        }
+    }
+
+    /// Ends one step on request, and says what becomes of it: what has not been submitted never will be.
+    pub fn cancel_step(&mut self, step: StepRef, now: Tick) -> CancelAnswer {
+        let waits = self.waits(step);
+        let mut answer = CancelAnswer::Unknown;
+        self.advance(step.workflow, now, |graph| answer = graph.cancel_step(step.place.step, now));
+        if waits { CancelAnswer::Removed } else { answer }
     }
 
     /// The tasks outside a workflow that its steps still wait for.
@@ -202,8 +305,8 @@ impl Workflows {
     }
 
     /// A task outside a workflow has ended, for which its steps waited.
-    pub fn external_ended(&mut self, id: WorkflowId, task: TaskId, outcome: Outcome, now: Tick) {
-        self.advance(id, now, |graph| graph.external_ended(task, outcome, now));
+    pub fn external_ended(&mut self, id: WorkflowId, task: TaskId, end: impl Into<StepEnd>, now: Tick) {
+        self.advance(id, now, |graph| graph.external_ended(task, end.into(), now));
     }
 
     /// Ends a workflow: what has not been submitted never will be. Returns whether there is one.
@@ -231,8 +334,20 @@ impl Workflows {
         self.flows.remove(&id).map(|flow| flow.graph)
     }
 
-    /// Tells a graph of an event, and does what comes of it.
+    /// Tells a graph of an event, and does what comes of it, also in workflows that wait for its steps.
     fn advance(&mut self, id: WorkflowId, now: Tick, event: impl FnOnce(&mut Graph)) {
+        self.tell(id, now, event);
+        self.pass_on(now);
+    }
+
+    /// By a work list, not by recursion: workflows may wait for each other in a long row.
+    fn pass_on(&mut self, now: Tick) {
+        while let Some((id, task, end)) = self.heard.pop_front() {
+            self.tell(id, now, |graph| graph.external_ended(task, end, now));
+        }
+    }
+
+    fn tell(&mut self, id: WorkflowId, now: Tick, event: impl FnOnce(&mut Graph)) {
         let Some(flow) = self.flows.get_mut(&id) else { return };
         event(&mut flow.graph);
         let mut removed = Vec::new();
@@ -257,6 +372,12 @@ impl Workflows {
                     self.actions.push(Action::Changed { workflow: id, step, state });
                 }
                 GraphAction::Changed { .. } => {}
+                GraphAction::Ended { step, task, end } => {
+                    let waiting = self.wanted.remove(&task).unwrap_or_default();
+                    self.heard.extend(waiting.into_iter().map(|other| (other, task, end.clone())));
+                    let step = StepRef { workflow: id, place: Place { step, instance: None } };
+                    self.actions.push(Action::Ended { step, task, end });
+                }
                 GraphAction::Finished => self.actions.push(Action::Finished(id)),
             }
         }
@@ -274,7 +395,7 @@ impl Workflows {
             gate.remove(|waiting| gone.contains(&waiting.step));
         }
         for (step, outcome) in steps {
-            self.advance(id, now, |graph| graph.ended(step.place, outcome.into(), now));
+            self.tell(id, now, |graph| graph.ended(step.place, outcome.into(), now));
         }
     }
 
@@ -288,10 +409,17 @@ impl Workflows {
     }
 }
 
+#[derive(Debug)]
+struct Finished {
+    record: Arc<WorkflowRecord>,
+    /// The lowest and the highest id of its steps' tasks, as a [`Graph::span`].
+    span: (TaskId, TaskId),
+}
+
 /// Records of workflows that have ended, within bounds (L9): the oldest go first.
 #[derive(Debug)]
 pub struct Kept {
-    records: FxHashMap<WorkflowId, Arc<WorkflowRecord>>,
+    records: FxHashMap<WorkflowId, Finished>,
     order: VecDeque<(WorkflowId, usize, Tick)>,
     bytes: usize,
     keep: Keep,
@@ -307,7 +435,10 @@ impl Kept {
     /// Keeps one more.
     pub fn push(&mut self, record: Arc<WorkflowRecord>, now: Tick) {
         let (id, weight) = (record.id, record.weight());
-        self.records.insert(id, record);
+        let ids = || record.steps.iter().map(|step| step.task);
+        if let Some(span) = ids().min().zip(ids().max()) {
+            self.records.insert(id, Finished { record, span });
+        }
         self.order.push_back((id, weight, now));
         self.bytes += weight;
         while self.order.len() > self.keep.count || self.bytes > self.keep.bytes {
@@ -319,10 +450,45 @@ impl Kept {
     /// One of them, if it is still there.
     pub fn get(&mut self, id: WorkflowId, now: Tick) -> Option<Arc<WorkflowRecord>> {
         self.drop_old(now);
-        self.records.get(&id).cloned()
+        self.records.get(&id).map(|kept| kept.record.clone())
     }
 
-    fn drop_old(&mut self, now: Tick) {
+    /// The record of a step, by its task, and when its workflow was submitted.
+    pub fn step(&mut self, task: TaskId, now: Tick) -> Option<(&StepRecord, Timestamp)> {
+        self.drop_old(now);
+        let may_have = |kept: &&Finished| (kept.span.0..=kept.span.1).contains(&task);
+        let find = |kept: &'_ Finished| kept.record.steps.iter().position(|step| step.task == task);
+        let (kept, at) = self.records.values().filter(may_have).find_map(|kept| Some((kept, find(kept)?)))?;
+        Some((kept.record.steps.get(at)?, kept.record.submitted))
+    }
+
+    /// Looks for the tasks that nobody else knows among the steps that have ended: in one pass over the records.
+    pub fn look_up(&mut self, known: &mut FxHashMap<TaskId, Known>, now: Tick) {
+        self.drop_old(now);
+        let mut unknown: Vec<TaskId> =
+            known.iter().filter(|(_, known)| **known == Known::Unknown).map(|(task, _)| *task).collect();
+        unknown.sort_unstable();
+        for Finished { record, span: (low, high) } in self.records.values() {
+            let from = unknown.partition_point(|task| task < low);
+            if unknown.get(from).is_none_or(|task| task > high) {
+                continue;
+            }
+            for step in &record.steps {
+                if let Some(place @ Known::Unknown) = known.get_mut(&step.task) {
+                    *place = Standing::from(step).into();
+                }
+            }
+        }
+    }
+
+    /// When the oldest has grown too old.
+    #[must_use]
+    pub fn next_to_go(&self) -> Option<Tick> {
+        Some(self.order.front()?.2.after(self.keep.age?))
+    }
+
+    /// Forgets those that have grown too old.
+    pub fn drop_old(&mut self, now: Tick) {
         let Some(age) = self.keep.age else { return };
         while self.order.front().is_some_and(|(_, _, at)| at.after(age) <= now) {
             self.drop_oldest();

@@ -207,13 +207,19 @@ fn wrong_flows_and_configurations_exit_with_2_and_nothing_runs() {
     let folder = flow(io, &[("echo.py", ECHO)]);
     let ran = run(command(folder.path()).env("AXION_IO_BOUND_COUNT", "0").env("AXION_IO_BOUND_MAX", "0"));
     assert_eq!(ran.code, Some(2), "{}", ran.err);
-    assert_said(&ran, &["error: step a: the io pool is switched off"]);
+    assert_said(
+        &ran,
+        &["step a: the io pool is switched off", "flow.toml:4:8", "no workers of this pool", "1 problem\n"],
+    );
     let ran = run(command(folder.path()).env("AXION_IO_BOUND_COUNT", "many"));
     assert_eq!(ran.code, Some(2), "{}", ran.err);
     let needy = "[[steps]]\nname = \"a\"\nscript = \"echo.py\"\nresources = { slots = 100000 }\n";
     let ran = run(&mut command(flow(needy, &[("echo.py", ECHO)]).path()));
     assert_eq!(ran.code, Some(2), "{}", ran.err);
-    assert_said(&ran, &["a can never run: short of"]);
+    assert_said(
+        &ran,
+        &["a can never run: short of", "flow.toml:4:13", "more than the engine has", "help: lower `resources`"],
+    );
 }
 
 #[test]

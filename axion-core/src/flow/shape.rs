@@ -5,8 +5,27 @@ mod check;
 mod keys;
 mod schema;
 
-pub(super) use self::check::{check, check_steps, read_memory, read_rate, read_size, read_time};
+pub(super) use self::check::{check, check_part, check_steps, read_memory, read_rate, read_size, read_time};
 pub use self::schema::schema;
+
+/// What can be said of a workflow or a step that is not in a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Part {
+    /// The workflow.
+    Flow,
+    /// A step, beside its task.
+    Step,
+}
+
+impl Part {
+    /// The keys that say it.
+    pub(super) fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Flow => &["name", "on_failure", "stop_running", "impossible", "upstream", "limits"],
+            Self::Step => &["params", "run_if", "when", "map_over", "dynamic", "keep_result"],
+        }
+    }
+}
 
 /// What a value may be.
 #[derive(Debug)]

@@ -16,16 +16,19 @@ from ._executor import Executor
 from ._future import Future
 from ._status import ComponentStatus, Health, HealthReport
 from ._task import Result, Task, TaskType
+from ._workflow import Ref, Workflow, chain
 from ._decorator import task
 from .context import current
-from .errors import (AxionError, ConfigError, EngineError, InitializerFailed, RemoteError, SubmitError, TaskCancelled,
-                     TaskError, TaskExpired, TaskTimeout, WorkerLost)
+from .errors import (AxionError, CircularDependency, ConfigError, DependencyFailed, EngineError, FlowError,
+                     InitializerFailed, RemoteError, SubmitError, TaskCancelled, TaskError, TaskExpired, TaskTimeout,
+                     UnknownDependency, WorkerLost, WorkflowFailed, WorkflowRefused)
 
 __all__ = [
-    "AxionError", "ComponentStatus", "ConfigError", "Engine", "EngineConfig", "EngineError", "Executor", "Future",
-    "Health", "HealthReport", "InitializerFailed", "RemoteError", "Result", "SubmitError", "Task", "TaskCancelled",
-    "TaskError", "TaskExpired", "TaskTimeout", "TaskType", "WorkerLost", "__version__", "config_keys", "current",
-    "task", "wait_for_all", "wait_for_any",
+    "AxionError", "CircularDependency", "ComponentStatus", "ConfigError", "DependencyFailed", "Engine", "EngineConfig",
+    "EngineError", "Executor", "FlowError", "Future", "Health", "HealthReport", "InitializerFailed", "Ref", "RemoteError",
+    "Result", "SubmitError", "Task", "TaskCancelled", "TaskError", "TaskExpired", "TaskTimeout", "TaskType",
+    "UnknownDependency", "WorkerLost", "Workflow", "WorkflowFailed", "WorkflowRefused", "__version__", "chain",
+    "config_keys", "current", "task", "wait_for_all", "wait_for_any",
 ]
 
 

@@ -2,31 +2,37 @@
 
 import concurrent.futures
 from collections.abc import (AsyncIterator, Awaitable, Callable, Collection, Coroutine, Generator, Iterable, Iterator,
-                             Mapping)
+                             Mapping, Sequence)
 from dataclasses import dataclass
 from enum import Enum
 from os import PathLike
 from typing import Any, Generic, Literal, ParamSpec, Self, TypeAlias, TypeVar, overload
 
-from ._axion import Record as _Record, __version__ as __version__, config_keys as config_keys
+from ._axion import Record as _Record, WorkflowRecord as _WorkflowRecord, __version__ as __version__, config_keys as config_keys
 from ._task import Result as Result, Task as Task, TaskType as TaskType
 from .context import current as current
-from .errors import (AxionError as AxionError, ConfigError as ConfigError, EngineError as EngineError,
+from .errors import (AxionError as AxionError, CircularDependency as CircularDependency, ConfigError as ConfigError,
+                     DependencyFailed as DependencyFailed, EngineError as EngineError, FlowError as FlowError,
                      InitializerFailed as InitializerFailed, RemoteError as RemoteError, SubmitError as SubmitError,
                      TaskCancelled as TaskCancelled, TaskError as TaskError, TaskExpired as TaskExpired,
-                     TaskTimeout as TaskTimeout, WorkerLost as WorkerLost)
+                     TaskTimeout as TaskTimeout, UnknownDependency as UnknownDependency, WorkerLost as WorkerLost,
+                     WorkflowFailed as WorkflowFailed, WorkflowRefused as WorkflowRefused)
 
 __all__ = [
-    "AxionError", "ComponentStatus", "ConfigError", "Engine", "EngineConfig", "EngineError", "Executor", "Future",
-    "Health", "HealthReport", "InitializerFailed", "RemoteError", "Result", "SubmitError", "Task", "TaskCancelled",
-    "TaskError", "TaskExpired", "TaskTimeout", "TaskType", "WorkerLost", "__version__", "config_keys", "current",
-    "task", "wait_for_all", "wait_for_any",
+    "AxionError", "CircularDependency", "ComponentStatus", "ConfigError", "DependencyFailed", "Engine", "EngineConfig",
+    "EngineError", "Executor", "FlowError", "Future", "Health", "HealthReport", "InitializerFailed", "Ref", "RemoteError",
+    "Result", "SubmitError", "Task", "TaskCancelled", "TaskError", "TaskExpired", "TaskTimeout", "TaskType",
+    "UnknownDependency", "WorkerLost", "Workflow", "WorkflowFailed", "WorkflowRefused", "__version__", "chain",
+    "config_keys", "current", "task", "wait_for_all", "wait_for_any",
 ]
 
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
 _P = ParamSpec("_P")
 _Kind: TypeAlias = Literal["cpu", "io"]
+_OnFailure: TypeAlias = Literal["continue", "stop"]
+_Impossible: TypeAlias = Literal["refuse", "cancel"]
+_Upstream: TypeAlias = Literal["both", "names", "ids"]
 _Futures: TypeAlias = concurrent.futures._base.DoneAndNotDoneFutures[_T]
 
 class Future(concurrent.futures.Future[_T]):
@@ -35,6 +41,30 @@ class Future(concurrent.futures.Future[_T]):
     def __init__(self, engine: Engine | None = None) -> None: ...
     def kill(self) -> bool: ...
     def __await__(self) -> Generator[Any, None, _T]: ...
+
+class Workflow(concurrent.futures.Future[dict[str, Any]]):
+    task_id: None
+    id: str | None
+    record: _WorkflowRecord | None
+    def __init__(self, engine: Engine, titles: Sequence[tuple[str | None, str]] = ()) -> None: ...
+    def __iter__(self) -> Iterator[str]: ...
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, key: str | int) -> str: ...
+    @overload
+    def __getitem__(self, key: slice) -> list[str]: ...
+    def __contains__(self, key: object) -> bool: ...
+    def wait(self, timeout: float | None = None) -> bool: ...
+    def kill(self) -> bool: ...
+    def status(self) -> dict[str, Any]: ...
+    def __await__(self) -> Generator[Any, None, dict[str, Any]]: ...
+
+class Ref:
+    step: str
+    path: str
+    def __init__(self, step: str | Task, path: str = "") -> None: ...
+
+def chain(*blocks: Task | Sequence[Task]) -> list[Task]: ...
 
 class EngineConfig:
     def __init__(self, **keys: Any) -> None: ...
@@ -91,8 +121,19 @@ class Engine(_Submits):
                 retry_delay: float | None = None, retry_factor: float | None = None,
                 retry_max_delay: float | None = None, retry_jitter: float | None = None, priority: int | None = None,
                 ttl: float | None = None, delay: float | None = None, max_worker_losses: int | None = None,
-                unique: str | None = None) -> _Options: ...
+                unique: str | None = None, slots: int | None = None, cpu: float | None = None,
+                memory: float | str | None = None, concurrency: tuple[str, int] | None = None,
+                rate: str | tuple[str, str] | None = None) -> _Options: ...
     def submit_task(self, task: Task) -> str: ...
+    def submit_workflow(self, tasks: Iterable[Task], *, name: str | None = None, on_failure: _OnFailure | None = None,
+                        stop_running: bool | None = None, impossible: _Impossible | None = None,
+                        upstream: _Upstream | None = None, limits: Mapping[str, Any] | None = None) -> Workflow: ...
+    def submit_flow(self, path: str | PathLike[str], params: Mapping[str, Any] | None = None,
+                    changes: Mapping[str, Any] | None = None) -> Workflow: ...
+    async def run_workflow(self, tasks: Iterable[Task], *, name: str | None = None,
+                           on_failure: _OnFailure | None = None, stop_running: bool | None = None,
+                           impossible: _Impossible | None = None, upstream: _Upstream | None = None,
+                           limits: Mapping[str, Any] | None = None) -> dict[str, Any]: ...
     def get_result(self, task_id: str, timeout: float | None = None) -> Result | None: ...
     def cancel(self, task_id: str) -> bool: ...
     def get_status(self) -> dict[str, Any]: ...
@@ -158,7 +199,9 @@ def task(fn: None = None, /, *, wait: bool = True, kind: _Kind | None = None, ti
          soft_timeout: float | None = None, retries: int | None = None, retry_on: list[str] | None = None,
          retry_delay: float | None = None, retry_factor: float | None = None, retry_max_delay: float | None = None,
          retry_jitter: float | None = None, priority: int | None = None, ttl: float | None = None,
-         delay: float | None = None, max_worker_losses: int | None = None,
-         unique: str | None = None) -> Callable[[Callable[_P, _T]], _TaskFunction[_P, _T]]: ...
+         delay: float | None = None, max_worker_losses: int | None = None, unique: str | None = None,
+         slots: int | None = None, cpu: float | None = None, memory: float | str | None = None,
+         concurrency: tuple[str, int] | None = None,
+         rate: str | tuple[str, str] | None = None) -> Callable[[Callable[_P, _T]], _TaskFunction[_P, _T]]: ...
 def wait_for_all(futures: Iterable[concurrent.futures.Future[_T]], timeout: float | None = None) -> _Futures[_T]: ...
 def wait_for_any(futures: Iterable[concurrent.futures.Future[_T]], timeout: float | None = None) -> _Futures[_T]: ...

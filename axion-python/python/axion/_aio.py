@@ -31,6 +31,8 @@ class _LoopInbox:
                 try:
                     if data is not None:
                         waiter.set_result(unpack(data))
+                    elif type(record) is _axion.WorkflowRecord:
+                        waiter.set_result(record)
                     else:
                         waiter.set_exception(why(record))
                 except BaseException as error:
@@ -77,6 +79,31 @@ async def _cancel(native, task_id):
         native.cancel(task_id)
     except RuntimeError:
         pass  # the engine has ended, and the task with it
+
+
+class _Submitted:
+    id = None
+
+
+async def run_workflow(engine, tasks, options):
+    from ._workflow import results_of, submit
+
+    native, loop, workflow = engine._running_native(), asyncio.get_running_loop(), _Submitted()
+    inbox = _inbox(engine, loop)
+    waiter, number = loop.create_future(), next(inbox.numbers)
+    inbox.waiting[number] = waiter
+    try:
+        submit(engine, native, workflow, tasks, options, inbox.completions, number)
+        return results_of(await waiter)
+    except asyncio.CancelledError:
+        if number in inbox.waiting:
+            try:
+                native.cancel_workflow(workflow.id)
+            except RuntimeError:
+                pass  # the engine has ended, and the workflow with it
+        raise
+    finally:
+        inbox.waiting.pop(number, None)
 
 
 async def amap(engine, options, fn, iterables, ordered=True, look_ahead=None):

@@ -1,6 +1,7 @@
 """The engine."""
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import sys
@@ -8,12 +9,12 @@ import threading
 import time
 import weakref
 
-from . import _axion, _log
+from . import _axion, _future, _log
 from ._code import CALL, EACH, EACH_OF_ONE, Coder, pack
 from ._future import Future, Inbox, why
 from ._status import ComponentStatus, Health, HealthReport
 from ._task import Result, Task
-from .errors import AxionError, ConfigError, EngineError, SubmitError, refused
+from .errors import AxionError, ConfigError, EngineError, refused
 
 _NOW, _SHORTLY, _WAIT = 0, 1, 2  # what happens in a full queue
 _PLAIN = _axion.Options()
@@ -301,7 +302,8 @@ class Engine:
     # Scripts.
 
     def submit_task(self, task):
-        """Hands in a script `Task`; returns its id.
+        """Hands in a script `Task`; returns its id. One with dependencies, on tasks that the engine knows, starts when
+        those have succeeded.
 
         Raises:
             TaskError: it was not accepted: queue_full (TASK001), overloaded (TASK002) …
@@ -310,15 +312,83 @@ class Engine:
         native = self._running_native()
         if not isinstance(task, Task):
             raise TypeError("submit_task takes an axion.Task; for functions there is submit")
-        if task.dependencies:
-            raise SubmitError("a task with dependencies is one of a workflow: it cannot be submitted alone",
-                              "has_dependencies")
+        if task.dependencies or task._rules:
+            self.submit_workflow([task])
+            return task.id
         self._enter(native, os.fspath(task.script_path), task._payload(), task._native, _SHORTLY, None, task.id)
         return task.id
 
+    def submit_workflow(self, tasks, *, name=None, on_failure=None, stop_running=None, impossible=None, upstream=None,
+                        limits=None):
+        """Hands in tasks that wait for each other, in any order: all of them or none.
+
+        Args:
+            name: what people call it.
+            on_failure: "continue" (the default): what still can runs; or "stop": what has not started is cancelled,
+                with stop_running=True what runs, too.
+            impossible: a task that needs more than there is: "refuse" the workflow (the default), or "cancel" the task.
+            upstream: the keys of `params["upstream_results"]`: "both" (the default), "names" or "ids".
+            limits: what may run at one time, as in a flow: {"processes": 2, "cpu": 50.0}.
+
+        Returns:
+            A `Workflow`: a future of its results, and a list of the tasks' ids.
+        Raises:
+            WorkflowRefused: it is wrong: CircularDependency, UnknownDependency …, with all that is.
+            EngineError: not_started (ENG002), shutting_down …
+        """
+        from ._workflow import Workflow, submit
+
+        native, tasks = self._running_native(), list(tasks)
+        options = {"name": name, "on_failure": on_failure, "stop_running": stop_running, "impossible": impossible,
+                   "upstream": upstream, "limits": limits}
+        workflow = Workflow(self, [(getattr(task, "name", None), getattr(task, "id", None)) for task in tasks])
+        with self._expected(workflow) as number:
+            submit(self, native, workflow, tasks, options, self._inbox.completions, number)
+        return workflow
+
+    def submit_flow(self, path, params=None, changes=None):
+        """Hands in a flow's file (docs/flows.md).
+
+        Args:
+            params: other values for the flow's own parameters.
+            changes: other values for parameters of steps: {"STEP.KEY": value}.
+
+        Returns:
+            A `Workflow`.
+        Raises:
+            FlowError: the file cannot be read, or is wrong: it has the place of each problem.
+            WorkflowRefused: it asks for what this engine does not have.
+        """
+        from ._workflow import Workflow, submit_flow
+
+        native, workflow = self._running_native(), Workflow(self)
+        with self._expected(workflow) as number:
+            submit_flow(native, workflow, path, params, changes, self._inbox.completions, number)
+        return workflow
+
+    async def run_workflow(self, tasks, *, name=None, on_failure=None, stop_running=None, impossible=None, upstream=None,
+                           limits=None):
+        """Awaits the results of a workflow: as `submit_workflow(…).result()`. If the awaiting is cancelled, so is it."""
+        from ._aio import run_workflow
+
+        options = {"name": name, "on_failure": on_failure, "stop_running": stop_running, "impossible": impossible,
+                   "upstream": upstream, "limits": limits}
+        return await run_workflow(self, list(tasks), options)
+
+    @contextlib.contextmanager
+    def _expected(self, future):
+        """A number under which a future hears of what is being submitted."""
+        number = next(self._inbox.numbers)
+        self._inbox.futures[number] = future
+        try:
+            yield number
+        except BaseException:
+            self._inbox.futures.pop(number, None)
+            raise
+
     def get_result(self, task_id, timeout=None):
-        """The `Result` of a task, or None when `timeout` seconds are over: then the task goes on, and a later call
-        finds it.
+        """The `Result` of a task, or of a step of a workflow, also one that never runs; or None when `timeout` seconds
+        are over: then the task goes on, and a later call finds it.
 
         Raises:
             EngineError: result_unknown: there is no such task, or its result was dropped, and why.
@@ -422,7 +492,7 @@ class _Record(Future):
     """Resolves to the record itself."""
 
     def _resolve(self, data, record):
-        self.set_result(record)
+        self._finish(record, None)
 
 
 def result_of(record):
@@ -447,6 +517,7 @@ def _at_exit():
 
 def _in_forked_child():
     _log.in_forked_child()
+    _future.in_forked_child()
     for engine in list(_running):
         engine._forked = True
         engine._inbox.forget_in_child()

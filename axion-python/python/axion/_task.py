@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass, field
 
 from . import _axion
+from ._workflow import split_options
 from .errors import TaskError
 
 
@@ -23,23 +24,28 @@ class Task:
         script_path: the script's file.
         params: what it gets: anything with a JSON form.
         task_type: `TaskType.CPU_BOUND` or `TaskType.IO_BOUND`.
-        dependencies: ids of tasks that have to succeed before; such a task is submitted with a workflow.
-        options: as of `Engine.options`: timeout, retries, priority, ttl …
+        dependencies: what it waits for: ids of tasks, tasks, or names of steps of its workflow. It finds their results
+            in `params["upstream_results"]`, by id and by name.
+        name: its name as a step of a workflow.
+        options: as of `Engine.options`: timeout, retries, priority, ttl …; and those of a step (docs/flows.md): run_if,
+            when, map_over, dynamic, keep_result.
     """
 
-    def __init__(self, script_path, params=None, task_type=TaskType.IO_BOUND, dependencies=(), **options):
+    def __init__(self, script_path, params=None, task_type=TaskType.IO_BOUND, dependencies=(), *, name=None, **options):
         self.script_path = script_path
         self.params = {} if params is None else params
         self.task_type = TaskType(task_type)
-        self.dependencies = list(dependencies)
+        self.dependencies = [dependencies] if isinstance(dependencies, (str, Task)) else list(dependencies)
+        self.name = name
         self.options = options
-        self._native = _axion.Options(kind=self.task_type.value, **options)
+        self._rules, own = split_options(options)
+        self._native = _axion.Options(kind=self.task_type.value, **own)
         self.id = _axion.new_task_id()
 
     @classmethod
-    def create(cls, script_path, params=None, task_type=TaskType.IO_BOUND, dependencies=(), **options):
+    def create(cls, script_path, params=None, task_type=TaskType.IO_BOUND, dependencies=(), *, name=None, **options):
         """The same as the constructor."""
-        return cls(script_path, params, task_type, dependencies, **options)
+        return cls(script_path, params, task_type, dependencies, name=name, **options)
 
     def _payload(self):
         try:

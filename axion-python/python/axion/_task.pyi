@@ -15,16 +15,20 @@ class Task:
     script_path: str | PathLike[str]
     params: Any
     task_type: TaskType
-    dependencies: list[str]
+    dependencies: list[str | Task]
+    name: str | None
     options: dict[str, Any]
     # For the modules beside.
     _native: Any
+    _rules: dict[str, Any]
     def _payload(self) -> bytes: ...
     def __init__(self, script_path: str | PathLike[str], params: Any = None, task_type: TaskType = ...,
-                 dependencies: Iterable[str] = (), **options: Any) -> None: ...
+                 dependencies: str | Task | Iterable[str | Task] = (), *, name: str | None = None,
+                 **options: Any) -> None: ...
     @classmethod
     def create(cls, script_path: str | PathLike[str], params: Any = None, task_type: TaskType = ...,
-               dependencies: Iterable[str] = (), **options: Any) -> Self: ...
+               dependencies: str | Task | Iterable[str | Task] = (), *, name: str | None = None,
+               **options: Any) -> Self: ...
 
 @dataclass(frozen=True)
 class Result:

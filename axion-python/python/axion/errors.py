@@ -3,10 +3,13 @@
     AxionError
     ├── EngineError         the engine: not started, started twice, shut down, in a forked process
     ├── ConfigError         a setting (also a ValueError)
+    ├── FlowError           a flow's file (also a ValueError)
     └── TaskError           a task
         ├── SubmitError     it was not accepted: queue full, overload, too large, not picklable
+        │   └── WorkflowRefused, of which are CircularDependency and UnknownDependency
+        ├── WorkflowFailed  a workflow that was accepted and did not succeed
         └── RemoteError     it was accepted and did not succeed
-            ├── TaskTimeout (also a TimeoutError), TaskCancelled, TaskExpired, WorkerLost
+            ├── TaskTimeout (also a TimeoutError), TaskCancelled, TaskExpired, WorkerLost, DependencyFailed
             └── InitializerFailed (also a BrokenExecutor)
 """
 
@@ -57,6 +60,43 @@ class SubmitError(TaskError, RuntimeError):
     pool_disabled, needs_impossible, limits_invalid, not_picklable."""
 
 
+class WorkflowRefused(SubmitError):
+    """A workflow was not accepted; nothing of it has been or will be run.
+
+    `problems` has the code and the words of everything that is wrong with it; `code` is the first one's. Codes:
+    circular_dependency, unknown_dependency, duplicate_task, duplicate_name, bad_name, empty_workflow, too_many_steps,
+    too_many_dependencies, too_many_workflows, params_not_an_object, condition_too_deep, out_of_range, never_runs,
+    needs_impossible, and those of `SubmitError`.
+    """
+
+    problems = ()
+
+
+class CircularDependency(WorkflowRefused):
+    """Steps wait for each other, or one for itself. Code: circular_dependency."""
+
+
+class UnknownDependency(WorkflowRefused):
+    """A step waits for what is neither a step nor a task that the engine knows. Code: unknown_dependency."""
+
+
+class FlowError(AxionError, ValueError):
+    """A flow's file cannot be read, or is wrong. `problems` has line, column and words of each. Code: flow."""
+
+    def __init__(self, message, problems=()):
+        super().__init__(message, "flow")
+        self.problems = tuple(problems)
+
+
+class WorkflowFailed(TaskError):
+    """A step did not succeed. `failures` has each that failed by itself: name or id, state, code, words. Code:
+    workflow_failed."""
+
+    def __init__(self, message, failures=()):
+        super().__init__("the workflow failed: %s" % message, "workflow_failed")
+        self.failures = failures
+
+
 class RemoteError(TaskError):
     """A task that did not succeed, and everything that is known of it, as text.
 
@@ -74,7 +114,13 @@ class TaskTimeout(RemoteError, TimeoutError):
 
 
 class TaskCancelled(RemoteError, CancelledError):
-    """It was cancelled, or the engine was shut down first. Codes: cancelled, shutdown."""
+    """It was cancelled, or the engine was shut down first; a step also if it was skipped, or its workflow was stopped or
+    cancelled. Codes: cancelled, shutdown, skipped, needs_impossible, workflow_stopped, workflow_cancelled."""
+
+
+class DependencyFailed(RemoteError):
+    """A step was not run, because of others that did not succeed; it names those that failed by themselves. Code:
+    dependency_failed."""
 
 
 class TaskExpired(RemoteError):
@@ -91,7 +137,9 @@ class InitializerFailed(RemoteError, BrokenExecutor):
 
 _ENGINE = frozenset(("not_started", "already_started", "shutting_down", "engine_stopped", "forked"))
 _REMOTE = {"timeout": TaskTimeout, "soft_timeout": TaskTimeout, "cancelled": TaskCancelled, "shutdown": TaskCancelled,
-           "expired": TaskExpired, "worker_lost": WorkerLost, "initializer_failed": InitializerFailed}
+           "skipped": TaskCancelled, "needs_impossible": TaskCancelled, "workflow_stopped": TaskCancelled,
+           "workflow_cancelled": TaskCancelled, "dependency_failed": DependencyFailed, "expired": TaskExpired,
+           "worker_lost": WorkerLost, "initializer_failed": InitializerFailed}
 
 
 def refused(error):
@@ -100,6 +148,24 @@ def refused(error):
         return error
     code, words = error.args
     return (EngineError if code in _ENGINE else SubmitError)(words, code)
+
+
+_WORKFLOW = {"circular_dependency": CircularDependency, "unknown_dependency": UnknownDependency}
+
+
+def refused_workflow(error):
+    """The exception for a workflow that the native engine refuses with `(code, words, problems)`."""
+    if len(error.args) != 3:
+        return refused(error)
+    code, words, problems = error.args
+    if code in _ENGINE:
+        return EngineError(words, code)
+    kinds = [_WORKFLOW[code] for code, _ in problems if code in _WORKFLOW]
+    made = (kinds[0] if kinds else WorkflowRefused)(words, problems[0][0] if problems else code)
+    if kinds:
+        made.code = next(code for code, _ in problems if code in _WORKFLOW)
+    made.problems = tuple(problems)
+    return made
 
 
 class RemoteTraceback(Exception):

@@ -9,7 +9,9 @@ use serde::{Serialize, Serializer};
 
 use super::WorkflowId;
 use super::template::Reference;
-use crate::model::{Json, Shortfall, TaskError, TaskId};
+use crate::model::{
+    Attempt, ErrorKind, Json, Outcome, PoolKind, Shortfall, TaskError, TaskId, TaskRecord, Timings, WorkName,
+};
 
 /// Where a step stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -67,6 +69,16 @@ impl StepState {
     #[must_use]
     pub fn is_failure(self) -> bool {
         self.is_final() && !matches!(self, Self::Succeeded | Self::Skipped)
+    }
+
+    /// The word for the outcome of a task that ended so, as [`StepEnd::into_outcome`] has it.
+    #[must_use]
+    pub fn outcome_name(self) -> &'static str {
+        match self {
+            Self::DependencyFailed => Self::Failed.name(),
+            Self::Skipped => Self::Cancelled.name(),
+            other => other.name(),
+        }
     }
 
     /// Its stable name.
@@ -212,23 +224,88 @@ pub enum StepError {
 }
 
 impl StepError {
-    /// Its stable code; a task's error has that of its kind.
+    /// Its kind; a task's error has its own.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Task(error) => error.kind,
+            Self::DependencyFailed(_) => ErrorKind::DependencyFailed,
+            Self::Unresolved { .. } | Self::NoResult { .. } => ErrorKind::ReferenceUnresolved,
+            Self::Incomparable { .. } => ErrorKind::ConditionUndecidable,
+            Self::NotAList { .. } => ErrorKind::MapNotAList,
+            Self::TooManyElements { .. } => ErrorKind::MapTooLong,
+            Self::NotEnough { .. } => ErrorKind::MapNotEnough,
+            Self::Impossible(_) => ErrorKind::NeedsImpossible,
+            Self::Stopped(_) => ErrorKind::WorkflowStopped,
+            Self::Cancelled => ErrorKind::WorkflowCancelled,
+            Self::NotAdded(_) => ErrorKind::StepsNotAdded,
+        }
+    }
+
+    /// Its stable code.
     #[must_use]
     pub fn code(&self) -> String {
-        let code = match self {
-            Self::Task(error) => return error.kind.to_string(),
-            Self::DependencyFailed(_) => "dependency_failed",
-            Self::Unresolved { .. } | Self::NoResult { .. } => "reference_unresolved",
-            Self::Incomparable { .. } => "condition_undecidable",
-            Self::NotAList { .. } => "map_not_a_list",
-            Self::TooManyElements { .. } => "map_too_long",
-            Self::NotEnough { .. } => "map_not_enough",
-            Self::Impossible(_) => "needs_impossible",
-            Self::Stopped(_) => "workflow_stopped",
-            Self::Cancelled => "workflow_cancelled",
-            Self::NotAdded(_) => "steps_not_added",
+        self.kind().to_string()
+    }
+}
+
+impl From<StepError> for Box<TaskError> {
+    fn from(error: StepError) -> Self {
+        match error {
+            StepError::Task(error) => error,
+            other => Self::new(TaskError::new(other.kind(), other.to_string())),
+        }
+    }
+}
+
+/// How a step or a task ended, for what waits for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepEnd {
+    /// How.
+    pub state: StepState,
+    /// Its result, if it succeeded and that is JSON which is still there.
+    pub data: Option<Json>,
+    /// Why it did not succeed, or did not run.
+    pub error: Option<StepError>,
+}
+
+impl From<Outcome> for StepEnd {
+    fn from(outcome: Outcome) -> Self {
+        let (state, error) = match outcome {
+            Outcome::Succeeded(data) => {
+                return Self { state: StepState::Succeeded, data: data.into_json(), error: None };
+            }
+            Outcome::Failed(error) => (StepState::Failed, error),
+            Outcome::TimedOut(error) => (StepState::TimedOut, error),
+            Outcome::Cancelled(error) => (StepState::Cancelled, error),
+            Outcome::Expired(error) => (StepState::Expired, error),
+            Outcome::Lost(error) => (StepState::Lost, error),
         };
-        code.to_owned()
+        Self { state, data: None, error: Some(StepError::Task(error)) }
+    }
+}
+
+impl StepEnd {
+    /// As the outcome of a task: what was skipped is cancelled, and what failed because of another has failed.
+    /// `None` if it succeeded and its result is not there any more, or has not ended.
+    #[must_use]
+    pub fn into_outcome(self) -> Option<Outcome> {
+        let error = match self.error {
+            Some(error) => error.into(),
+            None => Box::new(TaskError::new(
+                ErrorKind::Skipped,
+                "skipped: its condition was not met, or it waited for a step that was skipped",
+            )),
+        };
+        match self.state {
+            StepState::Waiting | StepState::Ready | StepState::Running => None,
+            StepState::Succeeded => self.data.map(|data| Outcome::Succeeded(data.into())),
+            StepState::Failed | StepState::DependencyFailed => Some(Outcome::Failed(error)),
+            StepState::TimedOut => Some(Outcome::TimedOut(error)),
+            StepState::Cancelled | StepState::Skipped => Some(Outcome::Cancelled(error)),
+            StepState::Expired => Some(Outcome::Expired(error)),
+            StepState::Lost => Some(Outcome::Lost(error)),
+        }
     }
 }
 
@@ -268,6 +345,11 @@ pub struct StepRecord {
     pub name: Option<Arc<str>>,
     /// Its task; if it is mapped over a list, the instances have [tasks of their own](TaskId::instance).
     pub task: TaskId,
+    /// The task's script.
+    #[serde(rename = "script")]
+    pub work: WorkName,
+    /// The pool it is for.
+    pub pool: PoolKind,
     /// Whether no other step waits for it.
     pub last: bool,
     /// Where it stands.
@@ -288,6 +370,36 @@ pub struct StepRecord {
     pub error: Option<StepError>,
     /// Of a mapped step.
     pub instances: Option<Instances>,
+}
+
+impl StepRecord {
+    /// How it ended, for what waits for it; `None` if it has not.
+    #[must_use]
+    pub fn end(&self) -> Option<StepEnd> {
+        let end = || StepEnd { state: self.state, data: self.data.clone(), error: self.error.clone() };
+        self.state.is_final().then(end)
+    }
+
+    /// As the record of a task that ended like this, in a workflow that was submitted then. `None` as
+    /// [`StepEnd::into_outcome`] says.
+    #[must_use]
+    pub fn into_task_record(self, submitted: Timestamp) -> Option<TaskRecord> {
+        let outcome = StepEnd { state: self.state, data: self.data, error: self.error }.into_outcome()?;
+        Some(TaskRecord {
+            id: self.task,
+            work: self.work,
+            pool: self.pool,
+            outcome,
+            attempt: (self.attempts > 0).then_some(Attempt(self.attempts)),
+            worker: None,
+            timings: Timings { submitted, started: self.started, finished: self.finished? },
+            output: None,
+            retries: 0,
+            worker_losses: 0,
+            earlier: Vec::new(),
+            earlier_left_out: 0,
+        })
+    }
 }
 
 /// Where a workflow stands.

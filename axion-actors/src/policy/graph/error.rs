@@ -170,6 +170,26 @@ fn circle(path: &[String]) -> String {
 }
 
 impl GraphError {
+    /// A stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Empty => "empty_workflow",
+            Self::TooManySteps { .. } | Self::TooManyAdded { .. } => "too_many_steps",
+            Self::TooManyEdges { .. } => "too_many_dependencies",
+            Self::BadName { .. } => "bad_name",
+            Self::DuplicateName { .. } | Self::SimilarName { .. } => "duplicate_name",
+            Self::DuplicateTask { .. } => "duplicate_task",
+            Self::UnknownStep { .. } | Self::UnknownTask { .. } => "unknown_dependency",
+            Self::SelfReference { .. } | Self::Cycle { .. } => "circular_dependency",
+            Self::ParamsNotObject { .. } => "params_not_an_object",
+            Self::ConditionTooDeep { .. } => "condition_too_deep",
+            Self::Zero { .. } => "out_of_range",
+            Self::NothingCanFail { .. } => "never_runs",
+            Self::Impossible { .. } => "needs_impossible",
+        }
+    }
+
     /// The step it speaks of, by its place in the list.
     #[must_use]
     pub fn at(&self) -> Option<usize> {

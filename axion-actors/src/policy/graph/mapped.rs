@@ -2,7 +2,7 @@
 
 use super::json::{self, Elements};
 use super::node::{Instance, Mapping};
-use super::{Action, Ended, Graph, Place};
+use super::{Action, Ended, Graph, Place, on_request};
 use crate::model::workflow::{Enough, StepError, StepState};
 use crate::model::{Json, Outcome, Tick};
 
@@ -61,6 +61,7 @@ impl Graph {
             failed: 0,
             closed: false,
             lost: false,
+            cancelled: false,
             first: None,
         })
     }
@@ -69,7 +70,7 @@ impl Graph {
     fn fill(&mut self, at: usize, now: Tick) {
         let number = u32::try_from(at).unwrap_or(u32::MAX);
         let Some(mapping) = self.nodes[at].mapping.as_mut() else { return };
-        if mapping.is_lost() && self.halt.is_none() {
+        if mapping.is_lost() && self.halt.is_none() && !mapping.cancelled {
             (mapping.closed, mapping.lost) = (true, true);
         }
         let mut new = Vec::new();
@@ -134,6 +135,14 @@ impl Graph {
         self.fill(at, now);
     }
 
+    /// The step is cancelled on request: no further instances, and those under way are told to end.
+    pub(super) fn cancel_mapped(&mut self, at: usize, now: Tick) {
+        if let Some(mapping) = self.nodes[at].mapping.as_mut() {
+            mapping.cancelled = true;
+            self.halt_mapped(at, true, now);
+        }
+    }
+
     /// The last instance has ended.
     fn conclude(&mut self, at: usize, number: u32, now: Tick) {
         let Some(mapping) = self.nodes[at].mapping.as_mut() else { return };
@@ -148,6 +157,7 @@ impl Graph {
         let (state, error) = match &self.halt {
             // Not by its own failures.
             Some(halt) if !mapping.lost => (StepState::Cancelled, halt.error()),
+            _ if mapping.cancelled && !mapping.lost => (StepState::Cancelled, on_request()),
             _ => {
                 let first = mapping.first.take().unwrap_or_else(|| "none: the list is too short".to_owned());
                 let (succeeded, needed, total) = (mapping.succeeded, mapping.needed, mapping.total);

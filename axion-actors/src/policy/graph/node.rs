@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::json::{Params, Splicer};
-use crate::model::workflow::{Blame, Rules, StepError, StepState};
+use crate::model::workflow::{Blame, Rules, StepEnd, StepError, StepState};
 use crate::model::{Json, Task, TaskId, Tick};
 
 /// No time yet. An `Option` would take twice the room, three times in every step.
@@ -47,6 +47,8 @@ pub(super) struct Node {
     pub(super) state: StepState,
     /// It was told to end.
     pub(super) cancelling: bool,
+    /// Somebody outside the workflow waits for its end.
+    pub(super) wanted: bool,
     /// There was a result that is not kept.
     pub(super) dropped: bool,
     /// Its result counts against the bound on kept bytes.
@@ -73,6 +75,7 @@ impl Node {
             seen: Seen::default(),
             state: StepState::Waiting,
             cancelling: false,
+            wanted: false,
             dropped: false,
             listed: false,
             result: None,
@@ -96,6 +99,11 @@ impl Node {
 
     pub(super) fn blame(&self) -> Blame {
         Blame { step: self.title(), task: self.id, state: self.state }
+    }
+
+    /// How it ended, with its result if that is still there.
+    pub(super) fn end(&self) -> StepEnd {
+        StepEnd { state: self.state, data: self.result.clone(), error: self.error.as_deref().cloned() }
     }
 
     /// Whether the record is to keep its result.
@@ -134,6 +142,8 @@ pub(super) struct Mapping {
     pub(super) closed: bool,
     /// Too many failed by themselves.
     pub(super) lost: bool,
+    /// The step was cancelled on request.
+    pub(super) cancelled: bool,
     /// The first that failed and why, for the message.
     pub(super) first: Option<String>,
 }

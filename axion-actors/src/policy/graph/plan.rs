@@ -14,8 +14,8 @@ use rustc_hash::FxHashMap;
 use super::error::GraphError;
 use super::node::Node;
 use super::{Known, Outside};
-use crate::model::workflow::{Bounds, Dependency, Enough, OnImpossible, Piece, Shortfall, Step};
-use crate::model::{Limits, Needs, Outcome, TaskId};
+use crate::model::workflow::{Bounds, Dependency, Enough, OnImpossible, Piece, Shortfall, Step, StepEnd};
+use crate::model::{Limits, Needs, TaskId};
 use crate::policy::resources;
 
 /// How deep a condition may be nested: it is evaluated by recursion.
@@ -66,7 +66,7 @@ pub(super) struct Plan {
     /// The new nodes in an order in which each comes after all it waits for.
     pub(super) order: Vec<u32>,
     /// Tasks outside that have ended already.
-    pub(super) ended: Vec<(u32, Outcome)>,
+    pub(super) ended: Vec<(u32, StepEnd)>,
     /// Steps whose needs can never be met, if that only cancels them.
     pub(super) impossible: Vec<(u32, Shortfall)>,
     pub(super) edges: usize,
@@ -229,7 +229,7 @@ impl Planner<'_> {
                         return Err(GraphError::UnknownTask { at, step: step.title(), missing: *id });
                     }
                     Known::Live => {}
-                    Known::Ended(outcome) => plan.ended.push((here, outcome)),
+                    Known::Ended(end) => plan.ended.push((here, end)),
                 }
                 plan.directory.ids.insert(*id, here);
                 plan.nodes.push(Node::new(None, *id));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::json::Params;
-use crate::model::workflow::{Capacity, Causes, StepError, StepState};
+use crate::model::workflow::{Capacity, Causes, StepEnd, StepError, StepRecord, StepState};
 use crate::model::{Outcome, Task, TaskId, Tick};
 
 /// What the engine knows of a task outside the workflow.
@@ -14,7 +14,39 @@ pub enum Known {
     /// It has not ended.
     Live,
     /// How it ended.
-    Ended(Outcome),
+    Ended(StepEnd),
+}
+
+/// Where a step stands, for those outside its workflow who name its task.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standing {
+    /// It has not ended.
+    Live,
+    /// How it ended.
+    Ended(StepEnd),
+    /// It succeeded, and its result is not kept.
+    Dropped,
+}
+
+impl From<&StepRecord> for Standing {
+    fn from(step: &StepRecord) -> Self {
+        match step.end() {
+            None => Self::Live,
+            Some(StepEnd { state: StepState::Succeeded, data: None, .. }) => Self::Dropped,
+            Some(end) => Self::Ended(end),
+        }
+    }
+}
+
+impl From<Standing> for Known {
+    /// A result that is gone cannot be handed on.
+    fn from(standing: Standing) -> Self {
+        match standing {
+            Standing::Live => Self::Live,
+            Standing::Ended(end) => Self::Ended(end),
+            Standing::Dropped => Self::Unknown,
+        }
+    }
 }
 
 /// What a workflow is checked against.
@@ -54,6 +86,15 @@ pub enum Action {
         step: u32,
         /// Its state.
         state: StepState,
+    },
+    /// A step that is [wanted](super::Graph::want) has ended.
+    Ended {
+        /// The step.
+        step: u32,
+        /// Its task.
+        task: TaskId,
+        /// How.
+        end: StepEnd,
     },
     /// Every step has ended: take the [record](super::Graph::record).
     Finished,

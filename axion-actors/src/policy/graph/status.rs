@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use super::node::{NEVER, Node};
 use super::{Graph, Place};
 use crate::model::workflow::{
-    Capacity, Counts, CriticalPath, Instances, StepRecord, StepState, WorkflowId, WorkflowRecord, WorkflowState,
+    Capacity, Counts, CriticalPath, Instances, StepEnd, StepRecord, StepState, WorkflowId, WorkflowRecord,
+    WorkflowState,
 };
-use crate::model::{Task, Tick};
+use crate::model::{Task, TaskId, TaskRecord, Tick};
 
 impl Graph {
     /// Its id.
@@ -46,6 +47,12 @@ impl Graph {
     #[must_use]
     pub fn title_of(&self, step: u32) -> Option<String> {
         self.node_of(step).map(Node::title)
+    }
+
+    /// The id of a step's task, and how many instances a mapped one has, once its list is known.
+    #[must_use]
+    pub fn tasks_of(&self, step: u32) -> Option<(TaskId, Option<usize>)> {
+        self.node_of(step).map(|node| (node.id, node.mapping.as_ref().map(|mapping| mapping.total)))
     }
 
     /// A step's task.
@@ -92,9 +99,18 @@ impl Graph {
             submitted: wall(epoch, self.submitted).unwrap_or(epoch),
             finished: wall(epoch, self.finished),
             counts: self.counts,
-            steps: steps.map(|(node, waited_for)| step_record(node, !waited_for, epoch)).collect(),
+            steps: steps.filter_map(|(node, waited_for)| step_record(node, !waited_for, epoch)).collect(),
             critical_path: self.critical_path(),
         }
+    }
+
+    /// A step's record with another view of its end: as those outside are told of it.
+    #[must_use]
+    pub fn record_of(&self, step: u32, end: StepEnd, epoch: Timestamp) -> Option<TaskRecord> {
+        let record = step_record(self.nodes.get(step as usize)?, false, epoch)?;
+        let StepEnd { state, data, error } = end;
+        let submitted = wall(epoch, self.submitted).unwrap_or(epoch);
+        StepRecord { state, data, error, ..record }.into_task_record(submitted)
     }
 
     /// The chain of dependencies whose steps together ran longest, in one pass by dependencies.
@@ -133,10 +149,14 @@ fn wall(epoch: Timestamp, tick: Tick) -> Option<Timestamp> {
     (tick != NEVER).then(|| epoch.saturating_add(Duration::from_nanos(tick.0)).unwrap_or(Timestamp::MAX))
 }
 
-fn step_record(node: &Node, last: bool, epoch: Timestamp) -> StepRecord {
-    StepRecord {
+/// `None` if it is no step.
+fn step_record(node: &Node, last: bool, epoch: Timestamp) -> Option<StepRecord> {
+    let task = node.task.as_ref()?;
+    Some(StepRecord {
         name: node.name.clone(),
         task: node.id,
+        work: task.work().name(),
+        pool: task.pool(),
         last,
         state: node.state,
         attempts: node.attempts,
@@ -152,5 +172,5 @@ fn step_record(node: &Node, last: bool, epoch: Timestamp) -> StepRecord {
             succeeded: mapping.succeeded,
             failed: mapping.failed,
         }),
-    }
+    })
 }

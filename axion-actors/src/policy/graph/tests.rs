@@ -80,7 +80,7 @@ impl Run {
                     self.running.push_back((self.label(place), place, params));
                 }
                 Action::Cancel(place) => self.told_to_end.push(self.label(place)),
-                Action::Changed { .. } => {}
+                Action::Changed { .. } | Action::Ended { .. } => {}
                 Action::Finished => self.finished += 1,
             }
         }

@@ -479,6 +479,11 @@ impl Members {
         self.free[lane as usize] > 0
     }
 
+    /// All slots of the members.
+    pub(super) fn slots(&self) -> usize {
+        self.iter().map(|member| member.capacity.slots).sum()
+    }
+
     /// The most slots that one of the members has.
     pub(super) fn slots_each(&self) -> usize {
         self.iter().map(|member| member.capacity.slots).max().unwrap_or(0)
@@ -631,23 +636,27 @@ impl Members {
 #[derive(Debug, Default)]
 pub(super) struct Large {
     pub(super) queue: RunQueue,
-    /// The first of them, how urgent it is, how many slots it needs, and how often it has been overtaken since
-    /// it is the first.
+    /// The first of them.
     pub(super) first: Option<First>,
 }
 
+/// The first of the tasks that need several slots.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct First {
     pub(super) key: TaskKey,
     pub(super) priority: Priority,
     pub(super) slots: usize,
+    /// How often, since it is the first.
     pub(super) overtaken: u64,
+    /// The workers that are here have so many slots. While they have not, it gains nothing if others wait, and more
+    /// workers are called for.
+    pub(super) can_fit: bool,
 }
 
 impl First {
     /// Whether a task of this priority may be placed before this one.
     pub(super) fn lets_pass(&self, priority: Priority) -> bool {
-        self.overtaken < PATIENCE || priority < self.priority
+        self.overtaken < PATIENCE || priority < self.priority || !self.can_fit
     }
 
     /// A task of this priority has been placed. One that is more urgent goes before it anyway.

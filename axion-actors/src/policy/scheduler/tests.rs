@@ -685,54 +685,15 @@ fn c1_5_equal_tasks_over_idle_workers_differ_by_one_at_most() {
 /// One step of a random history; numbers pick among what is there.
 #[derive(Clone, Debug)]
 enum Step {
-    Submit {
-        count: u8,
-        timeout: Option<u8>,
-        retries: u8,
-        losses: u8,
-        ttl: Option<u8>,
-        priority: u8,
-        delay: u8,
-    },
-    /// Tasks with limits: see `limits::limited`.
-    SubmitLimited {
-        slots: u8,
-        cpu: u8,
-        key: u8,
-        rate: bool,
-        retries: u8,
-        losses: u8,
-        ttl: Option<u8>,
-        priority: u8,
-    },
+    Submit { count: u8, timeout: Option<u8>, retries: u8, losses: u8, ttl: Option<u8>, priority: u8, delay: u8 },
+    SubmitLimited { wanted: limits::Wanted, retries: u8, losses: u8, ttl: Option<u8>, priority: u8 },
     Shrink(u8),
     Join(u8),
-    End {
-        worker: u8,
-        pick: u8,
-        micros: u32,
-        fails: bool,
-    },
-    Stale {
-        worker: u8,
-        seq: u8,
-        generation: u8,
-    },
-    Die {
-        worker: u8,
-        started: u8,
-        unknown: bool,
-    },
-    Execute {
-        worker: u8,
-        spared: bool,
-        started: bool,
-    },
-    Revoke {
-        worker: u8,
-        picks: Vec<u8>,
-        begun: bool,
-    },
+    End { worker: u8, pick: u8, micros: u32, fails: bool },
+    Stale { worker: u8, seq: u8, generation: u8 },
+    Die { worker: u8, started: u8, unknown: bool },
+    Execute { worker: u8, spared: bool, started: bool },
+    Revoke { worker: u8, picks: Vec<u8>, begun: bool },
     Cancel(u8),
     Unavailable,
     Wait(u32),
@@ -830,7 +791,7 @@ impl World {
                 }
                 self.accepted.extend(ids);
             }
-            Step::SubmitLimited { slots, cpu, key, rate, retries, losses, ttl, priority } => {
+            Step::SubmitLimited { wanted, retries, losses, ttl, priority } => {
                 let ids = submit_as(&mut self.scheduler, 1, self.now, |task| {
                     let backoff = crate::model::Backoff::Fixed(Duration::from_millis(3));
                     let policy =
@@ -838,7 +799,7 @@ impl World {
                     let task = task.retry(policy).max_worker_losses(losses.into());
                     let task = task.priority(Priority::try_from(priority).expect("in range"));
                     let task = ttl.map(|ms| task.clone().ttl(Duration::from_millis(ms.into()))).unwrap_or(task);
-                    limits::limited(task, slots, cpu, key, rate)
+                    wanted.of(task)
                 });
                 if losses == 0 {
                     self.once.extend(&ids);

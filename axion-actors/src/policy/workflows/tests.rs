@@ -4,8 +4,10 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::workflow::WorkflowState;
+use crate::model::workflow::{Condition, Dependency, MapOver, OnFailure, Op, Reference, RunIf, WorkflowState};
 use crate::model::{Concurrency, Fixed, Json, Needs, Rate};
+
+mod across;
 
 const ROOM: Capacity = Capacity { processes: Some(4), threads: Some(4), cpu: None, memory: None, machine_memory: None };
 
@@ -23,8 +25,19 @@ fn keyed(name: &str, max: u32) -> Step {
 
 fn begin(flows: &mut Workflows, spec: WorkflowSpec) -> WorkflowId {
     let id = WorkflowId::generate();
-    flows.submit(id, spec, &|_| Known::Unknown, Tick(0)).expect("sound");
+    let known = named(&spec);
+    flows.submit(id, spec, known, Tick(0)).expect("sound");
     id
+}
+
+/// What a workflow names outside itself, all of it unknown to everybody else.
+fn named(spec: &WorkflowSpec) -> FxHashMap<TaskId, Known> {
+    let own: Vec<TaskId> = spec.steps.iter().map(|step| step.task().id()).collect();
+    let named = spec.steps.iter().flat_map(Step::depends_on).filter_map(|dependency| match dependency {
+        Dependency::Task(id) if !own.contains(id) => Some((*id, Known::Unknown)),
+        _ => None,
+    });
+    named.collect()
 }
 
 fn success() -> Ended {
@@ -38,7 +51,7 @@ fn submitted(flows: &mut Workflows) -> (Vec<StepRef>, Vec<WorkflowId>) {
         match action {
             Action::Submit { step, .. } => steps.push(step),
             Action::Finished(id) => over.push(id),
-            Action::Cancel { .. } | Action::Changed { .. } => {}
+            Action::Cancel { .. } | Action::Changed { .. } | Action::Ended { .. } => {}
         }
     }
     (steps, over)
@@ -144,7 +157,7 @@ proptest! {
                         prop_assert!(flows.take(id).is_some(), "L1: it ends once");
                         left.retain(|other| *other != id);
                     }
-                    Action::Cancel { .. } | Action::Changed { .. } => {}
+                    Action::Cancel { .. } | Action::Changed { .. } | Action::Ended { .. } => {}
                 }
             }
             for (id, flow) in &flows.flows {

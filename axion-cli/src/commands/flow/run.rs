@@ -9,6 +9,7 @@ use axion_core::workflow::{StepError, WorkflowRecord, WorkflowState};
 use axion_core::{Config, Engine, ErrorKind, WorkflowError, WorkflowHandle, WorkflowRefusal};
 use tokio::time::MissedTickBehavior;
 
+use super::show;
 use super::summary::{self, FirstFailed, Results};
 use super::teller::Teller;
 use super::view::View;
@@ -26,13 +27,13 @@ pub(super) fn execute(run: &FlowRun, mut config: Config, flow: Flow) -> Exit {
     host(config, async |engine, signals| follow(run, engine, signals, flow).await)
 }
 
-async fn follow(run: &FlowRun, engine: &Engine, mut signals: Signals, flow: Flow) -> Exit {
+async fn follow(run: &FlowRun, engine: &Engine, mut signals: Signals, mut flow: Flow) -> Exit {
     let view = View::of(&flow.spec);
     let folder = run.file.flow.parent().unwrap_or(Path::new(""));
     let mut events = engine.watch();
-    let mut handle = match engine.submit_workflow_async(flow.spec, folder).await {
+    let mut handle = match engine.submit_workflow_async(std::mem::take(&mut flow.spec), folder).await {
         Ok(handle) => handle,
-        Err(error) => return refused(&error),
+        Err(error) => return refused(&flow, &error),
     };
     let mut teller = Teller::new(engine, handle.id(), view);
     let mut frames = tokio::time::interval(FRAME);
@@ -85,20 +86,14 @@ fn cancel(engine: &Engine, handle: &WorkflowHandle) {
     let _ = engine.cancel_workflow(handle.id());
 }
 
-fn refused(error: &WorkflowError) -> Exit {
-    match error {
-        WorkflowError::Refused(WorkflowRefusal::Graph(problems)) => {
-            for problem in problems {
-                message::error(problem);
-            }
-            Exit::Usage
-        }
-        WorkflowError::Task { .. } => {
-            message::error(error);
-            Exit::Usage
-        }
-        _ => engine_failed(error),
+/// What the engine has against a flow is told as what is wrong with its file.
+fn refused(flow: &Flow, error: &WorkflowError) -> Exit {
+    match (flow.explain(error), error) {
+        (Some(problems), _) => show(&problems),
+        (None, WorkflowError::Refused(WorkflowRefusal::Graph(_)) | WorkflowError::Task { .. }) => message::error(error),
+        _ => return engine_failed(error),
     }
+    Exit::Usage
 }
 
 /// The record of a mapped step says in a line what failed first; its task's own record has the traceback.

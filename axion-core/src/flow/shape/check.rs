@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axion_actors::model::workflow::{Fixed, JsonPath, Memory, Rate};
 
-use super::keys::FLOW;
-use super::{Shape, Table};
+use super::keys::{FLOW, STEP};
+use super::{Part, Shape, Table};
 use crate::flow::tree::{Node, Value};
 use crate::flow::{Problem, did_you_mean, nearest};
 
@@ -18,6 +18,25 @@ pub(in crate::flow) fn check(tree: &Node, problems: &mut Vec<Problem>) {
 pub(in crate::flow) fn check_steps(list: &Node, problems: &mut Vec<Problem>) {
     if let Some(steps) = FLOW.fields.iter().find(|field| field.name == "steps") {
         check_value(list, &steps.shape, "steps", problems);
+    }
+}
+
+/// Checks a table that has some keys of a table of the flow's only: of a step's, or of its own.
+pub(in crate::flow) fn check_part(node: &Node, of: Part, problems: &mut Vec<Problem>) {
+    let (table, what): (&Table, _) = match of {
+        Part::Flow => (&FLOW, "a workflow"),
+        Part::Step => (&STEP, "a step"),
+    };
+    for (key, value) in node.members() {
+        match table.fields.iter().find(|field| field.name == key.text && of.keys().contains(&field.name)) {
+            Some(field) => check_value(value, &field.shape, &key.text, problems),
+            None => {
+                let words = format!("{what} has no option `{}`", key.text);
+                let all = || format!("the options are {}", of.keys().join(", "));
+                let help = did_you_mean(&key.text, of.keys().iter().copied()).unwrap_or_else(all);
+                problems.push(Problem::new(&key.span, words, "unknown").help(Some(help)));
+            }
+        }
     }
 }
 
@@ -95,7 +114,7 @@ fn check_value(node: &Node, shape: &Shape, key: &str, problems: &mut Vec<Problem
                     }
                 }
             }
-            _ => wrong(format!("a list, and is {}", node.kind()), None),
+            _ => wrong(format!("a list, and is {}", node.kind()), as_list(node, inner, key)),
         },
         Shape::Either(one, other) => {
             if matches!(other, Shape::Table(_)) && matches!(node.value, Value::Table(_)) {
@@ -115,6 +134,17 @@ fn check_value(node: &Node, shape: &Shape, key: &str, problems: &mut Vec<Problem
         },
         plain if !fits(node, plain) => wrong(words(plain), None),
         _ => {}
+    }
+}
+
+/// How what stands alone would be a list.
+fn as_list(node: &Node, inner: &Shape, key: &str) -> Option<String> {
+    match (&node.value, inner) {
+        (Value::Text(text), Shape::Text) => Some(format!("write [\"{text}\"]")),
+        (Value::Table(_), Shape::Table(_)) => {
+            Some(format!("in TOML each begins with [[{key}]], in JSON they stand in []"))
+        }
+        _ => None,
     }
 }
 

@@ -67,7 +67,7 @@ static LIMITS: Table = Table {
     ],
 };
 
-static STEP: Table = Table {
+pub(super) static STEP: Table = Table {
     name: "step",
     about: "A script with its place in the workflow.",
     one_of: &[],

@@ -40,6 +40,12 @@ fn a_reference_that_leads_nowhere_fails_its_step_with_the_path_and_what_was_ther
 }
 
 #[test]
+fn a_template_without_references_is_all_that_a_step_gets_that_waits_for_none() {
+    let run = Run::of(WorkflowSpec::of([step("a").params(Template::of_text("{\"x\": 1 } "))]));
+    assert_eq!(run.params("a"), &json!({"x": 1}));
+}
+
+#[test]
 fn upstream_results_have_the_keys_that_were_asked_for() {
     let of = |upstream| {
         let spec = WorkflowSpec::builder("").chain(["a", "b"].map(step)).upstream(upstream).build();
@@ -267,8 +273,8 @@ fn l3_what_comes_late_or_twice_changes_nothing() {
 fn a_dependency_outside_the_workflow_counts_whether_it_runs_or_has_ended() {
     let (done, live, bad) = (TaskId::generate(), TaskId::generate(), TaskId::generate());
     let known = |id| match id {
-        id if id == done => Known::Ended(ok(json!("old"))),
-        id if id == bad => Known::Ended(failed("old")),
+        id if id == done => Known::Ended(ok(json!("old")).into()),
+        id if id == bad => Known::Ended(failed("old").into()),
         id if id == live => Known::Live,
         _ => Known::Unknown,
     };
@@ -283,8 +289,8 @@ fn a_dependency_outside_the_workflow_counts_whether_it_runs_or_has_ended() {
     assert_eq!(run.params("a")["upstream_results"][done.to_string()], "old");
     assert_eq!(run.error("c"), format!("not run, because of {bad} (failed)"));
     assert_eq!(run.graph.externals().collect::<Vec<_>>(), [live]);
-    run.graph.external_ended(live, ok(json!("new")), Tick(1));
-    run.graph.external_ended(live, failed("late"), Tick(1));
+    run.graph.external_ended(live, ok(json!("new")).into(), Tick(1));
+    run.graph.external_ended(live, failed("late").into(), Tick(1));
     run.act();
     assert_eq!(run.params("b")["upstream_results"], json!({live.to_string(): "new", done.to_string(): "old"}));
     assert_eq!(run.record().steps.len(), 4);

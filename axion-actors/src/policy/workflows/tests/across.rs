@@ -1,0 +1,383 @@
+//! Steps that wait for steps of other workflows.
+
+use super::*;
+
+fn id_of(spec: &WorkflowSpec, at: usize) -> TaskId {
+    spec.steps[at].task().id()
+}
+
+fn failure() -> Ended {
+    Outcome::Failed(Box::new(TaskError::new(ErrorKind::Exception, "no"))).into()
+}
+
+/// An engine that runs whatever is submitted until it is told how that ends.
+struct Engine {
+    flows: Workflows,
+    kept: Kept,
+    running: Vec<(StepRef, TaskId, Vec<u8>)>,
+    /// The steps that were wanted, as they were told to have ended.
+    told: Vec<(TaskId, StepEnd)>,
+    records: FxHashMap<WorkflowId, Arc<WorkflowRecord>>,
+}
+
+impl Engine {
+    fn new() -> Self {
+        let keep = Keep { count: 100, bytes: 1 << 30, each: 0, age: None };
+        Self {
+            flows: Workflows::new(ROOM),
+            kept: Kept::new(keep),
+            running: Vec::new(),
+            told: Vec::new(),
+            records: FxHashMap::default(),
+        }
+    }
+
+    fn try_submit(&mut self, spec: WorkflowSpec) -> Result<WorkflowId, Vec<GraphError>> {
+        let (id, mut known) = (WorkflowId::generate(), named(&spec));
+        self.kept.look_up(&mut known, Tick(0));
+        self.flows.submit(id, spec, known, Tick(0))?;
+        self.act();
+        Ok(id)
+    }
+
+    fn submit(&mut self, spec: WorkflowSpec) -> WorkflowId {
+        self.try_submit(spec).expect("sound")
+    }
+
+    fn act(&mut self) {
+        loop {
+            let actions = self.flows.take_actions();
+            if actions.is_empty() {
+                break;
+            }
+            for action in actions {
+                match action {
+                    Action::Submit { step, task, params } => {
+                        self.running.push((step, task.id(), params.into_bytes().to_vec()));
+                    }
+                    Action::Cancel { step, .. } => {
+                        self.running.retain(|running| running.0 != step);
+                        self.flows.ended(step, cancelled().into(), Tick(1));
+                    }
+                    Action::Changed { .. } => {}
+                    Action::Ended { task, end, .. } => self.told.push((task, end)),
+                    Action::Finished(id) => {
+                        let graph = self.flows.take(id).expect("L1: it ends once");
+                        let record = Arc::new(graph.record(Timestamp::UNIX_EPOCH));
+                        self.kept.push(record.clone(), Tick(1));
+                        self.records.insert(id, record);
+                    }
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, task: TaskId, ended: Ended) {
+        let at = self.running.iter().position(|running| running.1 == task).expect("it runs");
+        let (step, ..) = self.running.remove(at);
+        self.flows.ended(step, ended, Tick(1));
+        self.act();
+    }
+
+    fn runs(&self, task: TaskId) -> bool {
+        self.running.iter().any(|running| running.1 == task)
+    }
+
+    fn params(&self, task: TaskId) -> serde_json::Value {
+        let found = self.running.iter().find(|running| running.1 == task).expect("it runs");
+        serde_json::from_slice(&found.2).expect("JSON")
+    }
+
+    fn states(&self, id: WorkflowId) -> Vec<&'static str> {
+        self.records[&id].steps.iter().map(|step| step.state.name()).collect()
+    }
+}
+
+fn waits_for(task: TaskId) -> WorkflowSpec {
+    WorkflowSpec::of([step("waits").after(task)])
+}
+
+#[test]
+fn a_step_that_still_waits_in_another_workflow_counts_and_its_result_is_handed_on() {
+    let mut engine = Engine::new();
+    let first = WorkflowSpec::of([step("a"), step("b").after("a").forget_result()]);
+    let (a, b) = (id_of(&first, 0), id_of(&first, 1));
+    let first = engine.submit(first);
+    let second = waits_for(b);
+    let waiting = id_of(&second, 0);
+    let second = engine.submit(second);
+    engine.end(a, success());
+    assert!(!engine.runs(waiting));
+    engine.end(b, Outcome::Succeeded(Json("7".into()).into()).into());
+    // The other workflow has gone by now, and did not keep the result for its own record.
+    assert_eq!((engine.states(first), engine.flows.len()), (vec!["succeeded"; 2], 1));
+    assert_eq!(engine.params(waiting)["upstream_results"][b.to_string()], 7);
+    engine.end(waiting, success());
+    assert_eq!(engine.states(second), ["succeeded"]);
+    assert!(engine.flows.is_empty() && engine.flows.wanted.is_empty());
+}
+
+#[test]
+fn a_step_that_never_runs_ends_what_waits_for_it_in_other_workflows() {
+    let mut engine = Engine::new();
+    let first = WorkflowSpec::of([
+        step("a"),
+        step("skipped").when(Condition::test(Reference::to("a"), Op::Eq, 2)),
+        step("breaks").after("a"),
+        step("below").after("breaks"),
+    ]);
+    let [a, skipped, breaks, below] = [0, 1, 2, 3].map(|at| id_of(&first, at));
+    engine.submit(first);
+    let second = engine.submit(waits_for(skipped));
+    let third = engine.submit(waits_for(below));
+    let fourth = WorkflowSpec::of([step("alarm").after(below).run_if(RunIf::AnyFailed)]);
+    let alarm = id_of(&fourth, 0);
+    engine.submit(fourth);
+    engine.end(a, success());
+    assert_eq!(engine.states(second), ["skipped"]);
+    engine.end(breaks, failure());
+    assert_eq!(engine.states(third), ["dependency_failed"]);
+    let error = engine.records[&third].steps[0].error.as_ref().expect("a reason").to_string();
+    assert_eq!(error, "not run, because of breaks (failed)");
+    assert!(engine.params(alarm)["upstream_errors"][below.to_string()]["message"].as_str().is_some());
+    // Also when its workflow is gone.
+    let late = engine.submit(waits_for(skipped));
+    assert_eq!(engine.states(late), ["skipped"]);
+    let late = engine.submit(waits_for(below));
+    assert_eq!(engine.states(late), ["dependency_failed"]);
+}
+
+#[test]
+fn a_workflow_that_is_cancelled_or_stops_ends_what_waits_for_its_steps() {
+    let mut engine = Engine::new();
+    let first = WorkflowSpec::of([step("a"), step("b").after("a")]);
+    let (a, b) = (id_of(&first, 0), id_of(&first, 1));
+    let first = engine.submit(first);
+    let (on_a, on_b) = (engine.submit(waits_for(a)), engine.submit(waits_for(b)));
+    let row = {
+        let link = waits_for(b);
+        let last = id_of(&link, 0);
+        engine.submit(link);
+        engine.submit(waits_for(last))
+    };
+    assert!(engine.flows.cancel(first, Tick(1)));
+    engine.act();
+    for id in [on_a, on_b, row] {
+        assert_eq!(engine.states(id), ["dependency_failed"]);
+    }
+    assert!(engine.flows.is_empty() && engine.flows.wanted.is_empty());
+
+    let stops = WorkflowSpec {
+        on_failure: OnFailure::Stop,
+        ..WorkflowSpec::of([step("breaks"), step("slow"), step("never").after("slow")])
+    };
+    let [breaks, slow, never] = [0, 1, 2].map(|at| id_of(&stops, at));
+    engine.submit(stops);
+    engine.running.retain(|running| running.1 != slow);
+    let waiting = engine.submit(waits_for(never));
+    engine.end(breaks, failure());
+    assert_eq!(engine.states(waiting), ["dependency_failed"]);
+}
+
+#[test]
+fn a_mapped_step_and_one_that_was_added_count_too() {
+    let mut engine = Engine::new();
+    let map = step("each").map_over(MapOver::new(Reference::to("list")));
+    let first = WorkflowSpec::of([step("list"), map, step("adds").dynamic()]);
+    let [list, each, adds] = [0, 1, 2].map(|at| id_of(&first, at));
+    engine.submit(first);
+    let second = waits_for(each);
+    let waiting = id_of(&second, 0);
+    engine.submit(second);
+    engine.end(list, Outcome::Succeeded(Json("[1,2]".into()).into()).into());
+    for index in [0, 1] {
+        assert!(!engine.runs(waiting));
+        engine.end(each.instance(index), success());
+    }
+    assert_eq!(engine.params(waiting)["upstream_results"][each.to_string()], serde_json::json!([1, 1]));
+
+    let added = step("added");
+    let task = added.task().id();
+    let place = engine.running.iter().find(|running| running.1 == adds).expect("it runs").0;
+    assert!(engine.try_submit(waits_for(task)).is_err(), "it is not there yet");
+    engine.running.retain(|running| running.1 != adds);
+    engine.flows.ended_with(place, success(), Ok(vec![added]), &|_| Known::Unknown, Tick(1));
+    engine.act();
+    let third = waits_for(task);
+    let waiting = id_of(&third, 0);
+    engine.submit(third);
+    engine.end(task, success());
+    assert!(engine.runs(waiting));
+}
+
+#[test]
+fn what_is_not_there_any_more_or_is_there_already_is_refused() {
+    let mut engine = Engine::new();
+    let first = WorkflowSpec::of([step("a").forget_result(), step("b").after("a")]);
+    let (a, same) = (id_of(&first, 0), first.steps[1].task().clone());
+    engine.submit(first);
+    engine.end(a, success());
+    let refused = engine.try_submit(waits_for(a)).expect_err("its result is gone");
+    assert!(matches!(refused[..], [GraphError::UnknownTask { missing, .. }] if missing == a), "{refused:?}");
+    let refused = engine.try_submit(WorkflowSpec::of([Step::new("again", same)])).expect_err("it waits already");
+    assert!(matches!(refused[..], [GraphError::DuplicateTask { .. }]), "{refused:?}");
+}
+
+#[test]
+fn one_step_can_be_cancelled_wherever_it_stands() {
+    let mut engine = Engine::new();
+    let first = WorkflowSpec::of([
+        step("a"),
+        step("waits").after("a"),
+        step("below").after("waits"),
+        step("list"),
+        step("each").map_over(MapOver::new(Reference::to("list"))),
+    ]);
+    let [a, waits, _, list, each] = [0, 1, 2, 3, 4].map(|at| id_of(&first, at));
+    let first = engine.submit(first);
+    let cancel = |engine: &mut Engine, task: TaskId| {
+        let step = engine.flows.step_of(task).expect("in flight");
+        engine.flows.want(step);
+        let answer = engine.flows.cancel_step(step, Tick(1));
+        engine.act();
+        answer
+    };
+    assert_eq!(cancel(&mut engine, waits), CancelAnswer::Removed);
+    assert_eq!(cancel(&mut engine, waits), CancelAnswer::AlreadyFinished("cancelled"));
+    engine.end(list, Outcome::Succeeded(Json("[1,2,3]".into()).into()).into());
+    engine.end(each.instance(1), success());
+    assert_eq!(cancel(&mut engine, each), CancelAnswer::Requested);
+    engine.end(a, success());
+    let expected = ["succeeded", "cancelled", "dependency_failed", "succeeded", "cancelled"];
+    assert_eq!(engine.states(first), expected);
+    let told: Vec<(TaskId, StepState)> = engine.told.iter().map(|(task, end)| (*task, end.state)).collect();
+    assert_eq!(told, [waits, each].map(|task| (task, StepState::Cancelled)));
+    let (record, at) = engine.kept.step(waits, Tick(2)).expect("kept");
+    let record = record.clone().into_task_record(at).expect("an outcome");
+    assert_eq!((record.id, record.outcome.name(), record.attempt), (waits, "cancelled", None));
+
+    // Where the workflow has a gate of its own.
+    let capacity = Capacity { processes: Some(1), ..Capacity::default() };
+    let gated = WorkflowSpec { capacity, ..WorkflowSpec::of(["runs", "at_the_gate", "next"].map(step)) };
+    let [runs, gate, next] = [0, 1, 2].map(|at| id_of(&gated, at));
+    let gated = engine.submit(gated);
+    assert_eq!(cancel(&mut engine, gate), CancelAnswer::Removed);
+    assert_eq!(cancel(&mut engine, runs), CancelAnswer::Requested);
+    engine.end(next, success());
+    assert_eq!(engine.states(gated), ["cancelled", "cancelled", "succeeded"]);
+}
+
+/// What a rule makes of a step whose dependencies ended so; `None` if it runs.
+fn follows(rule: RunIf, ends: &[StepState]) -> Option<StepState> {
+    let failed = ends.iter().any(|end| end.is_failure());
+    let fails = if failed { StepState::DependencyFailed } else { StepState::Skipped };
+    match rule {
+        RunIf::AllSucceeded => ends.iter().any(|end| *end != StepState::Succeeded).then_some(fails),
+        RunIf::AnySucceeded if ends.is_empty() => None,
+        RunIf::AnySucceeded => (!ends.contains(&StepState::Succeeded)).then_some(fails),
+        RunIf::AnyFailed => (!failed).then_some(StepState::Skipped),
+        RunIf::AllDone => None,
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Made {
+    deps: Vec<u16>,
+    rule: RunIf,
+    /// Without a result to wait for: its condition never holds.
+    skipped: bool,
+    succeeds: bool,
+}
+
+fn made() -> impl Strategy<Value = Vec<Vec<Made>>> {
+    let rule = prop_oneof![
+        4 => Just(RunIf::AllSucceeded),
+        1 => Just(RunIf::AnySucceeded),
+        1 => Just(RunIf::AllDone),
+        1 => Just(RunIf::AnyFailed)
+    ];
+    let one = (proptest::collection::vec(any::<u16>(), 0..4), rule, 0..8u8, 0..4u8);
+    let one = one.prop_map(|(deps, rule, skipped, fails)| Made {
+        rule: if deps.is_empty() { RunIf::AllSucceeded } else { rule },
+        deps,
+        skipped: skipped == 0,
+        succeeds: fails != 0,
+    });
+    proptest::collection::vec(proptest::collection::vec(one, 1..6), 1..8)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+
+    /// Workflows whose steps wait for any steps that came before, of whatever workflow, waiting, running, ended or
+    /// gone; submitted, ended and cancelled at random. Every one ends (L1), no step starts before what it waits
+    /// for has ended, and each ends as its rule says of how those did.
+    #[test]
+    fn l1_steps_that_wait_for_other_workflows_end_as_their_rules_say(
+        flows_of in made(), choices in proptest::collection::vec((any::<u16>(), 0..12u8), 300)
+    ) {
+        let mut engine = Engine::new();
+        let mut all: Vec<(TaskId, WorkflowId, Made, Vec<TaskId>)> = Vec::new();
+        let (mut submitted, mut cancelled_flows) = (Vec::new(), Vec::new());
+        let mut left = flows_of.into_iter();
+        let mut choices = choices.into_iter().cycle();
+        loop {
+            let (pick, what) = choices.next().unwrap_or_default();
+            let pick = usize::from(pick);
+            if what < 3 && let Some(steps) = left.next() {
+                let mut spec = WorkflowSpec::default();
+                let first = all.len();
+                for (at, made) in steps.into_iter().enumerate() {
+                    let mut next = step(&format!("s{at}"));
+                    if made.skipped {
+                        // Over a step of its own that is there for this alone.
+                        next = next.when(Condition::Not(Box::new(Condition::All(Vec::new()))));
+                    }
+                    let mut deps: Vec<TaskId> =
+                        made.deps.iter().filter(|_| !all.is_empty()).map(|dep| all[usize::from(*dep) % all.len()].0).collect();
+                    deps.sort_unstable();
+                    deps.dedup();
+                    if deps.is_empty() && made.rule == RunIf::AnyFailed {
+                        continue;
+                    }
+                    next = deps.iter().fold(next.run_if(made.rule), |step, dep| step.after(*dep));
+                    all.push((next.task().id(), WorkflowId::generate(), made, deps));
+                    spec.steps.push(next);
+                }
+                if !spec.steps.is_empty() {
+                    let id = engine.submit(spec);
+                    all[first..].iter_mut().for_each(|step| step.1 = id);
+                    submitted.push(id);
+                }
+            } else if what == 3 && !submitted.is_empty() {
+                let id = submitted[pick % submitted.len()];
+                if engine.flows.cancel(id, Tick(1)) {
+                    cancelled_flows.push(id);
+                }
+                engine.act();
+            } else if let Some((_, task, _)) = engine.running.get(pick % engine.running.len().max(1)).cloned() {
+                let (.., made, deps) = all.iter().find(|step| step.0 == task).expect("one of ours");
+                for dep in deps {
+                    prop_assert!(!engine.runs(*dep), "it runs beside what it waits for");
+                }
+                let ended = if made.succeeds { success() } else { failure() };
+                engine.end(task, ended);
+            } else if left.len() == 0 {
+                break;
+            }
+        }
+        prop_assert!(engine.flows.is_empty(), "L1: {} have not ended", engine.flows.len());
+        prop_assert!(engine.flows.wanted.is_empty() && engine.flows.heard.is_empty());
+        let states: FxHashMap<TaskId, StepState> =
+            engine.records.values().flat_map(|record| &record.steps).map(|step| (step.task, step.state)).collect();
+        for (task, id, made, deps) in all {
+            let ends: Vec<StepState> = deps.iter().map(|dep| states[dep]).collect();
+            let runs = if made.succeeds { StepState::Succeeded } else { StepState::Failed };
+            let runs = if made.skipped { StepState::Skipped } else { runs };
+            let expected = follows(made.rule, &ends).unwrap_or(runs);
+            let state = states[&task];
+            let allowed = state == expected || (cancelled_flows.contains(&id) && state == StepState::Cancelled);
+            prop_assert!(allowed, "{} is {} and its rule says {}, after {:?}", task, state, expected, ends);
+        }
+    }
+}

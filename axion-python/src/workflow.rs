@@ -1,0 +1,162 @@
+//! Workflows.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axion_core as core;
+use axion_core::flow::{self, Flow, FlowError, Overrides, Problems};
+use axion_core::workflow::{Dependency, Step, StepState, WorkflowSpec};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple};
+
+use crate::completions::Completions;
+use crate::engine::id_of;
+use crate::task::{Options, task};
+
+/// What a step asks for beside its task.
+#[pyclass(frozen, module = "axion._axion")]
+pub(crate) struct Rules(core::workflow::Rules);
+
+#[pymethods]
+impl Rules {
+    /// From JSON text with the keys of a flow's steps.
+    #[new]
+    fn new(options: &str) -> PyResult<Self> {
+        flow::step_rules(options).map(Self).map_err(|problems| PyValueError::new_err(words(&problems)))
+    }
+}
+
+/// Everything that is wrong, in a line.
+fn words(problems: &Problems) -> String {
+    let one = |problem: &flow::Problem| match &problem.help {
+        Some(help) => format!("{}: {help}", problem.message),
+        None => problem.message.clone(),
+    };
+    problems.all.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+/// A workflow at its end, or where it stands.
+#[pyclass(frozen, module = "axion._axion")]
+pub(crate) struct WorkflowRecord(pub(crate) Arc<core::workflow::WorkflowRecord>);
+
+#[pymethods]
+impl WorkflowRecord {
+    /// Its id.
+    #[getter]
+    fn id(&self) -> String {
+        self.0.id.to_string()
+    }
+
+    /// `running`, `succeeded`, `failed` or `cancelled`.
+    #[getter]
+    fn state(&self) -> String {
+        serde_json::to_value(self.0.state).ok().and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default()
+    }
+
+    /// The results that are kept of the steps that no other step waits for: name or id, and JSON text.
+    fn results(&self) -> Vec<(String, String)> {
+        let last = self.0.steps.iter().filter(|step| step.last);
+        last.filter_map(|step| Some((title(step), step.data.as_ref()?.as_str().to_owned()))).collect()
+    }
+
+    /// The steps that failed by themselves: name or id, state, code and words of the error.
+    fn failures(&self) -> Vec<(String, &'static str, String, String)> {
+        let failed =
+            |step: &&core::workflow::StepRecord| step.state.is_failure() && step.state != StepState::DependencyFailed;
+        let tell = |step: &core::workflow::StepRecord| {
+            let (code, words) = step.error.as_ref().map(|it| (it.code(), it.to_string())).unwrap_or_default();
+            (title(step), step.state.name(), code, words)
+        };
+        self.0.steps.iter().filter(failed).map(tell).collect()
+    }
+
+    /// Everything, as JSON text.
+    fn to_json(&self) -> PyResult<String> {
+        serde_json::to_string(&*self.0).map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+}
+
+fn title(step: &core::workflow::StepRecord) -> String {
+    step.name.as_ref().map_or_else(|| step.task.to_string(), ToString::to_string)
+}
+
+/// With a code, words, and each problem's code and words.
+fn not_accepted(error: &core::WorkflowError) -> PyErr {
+    let problems: Vec<(&str, String)> = match error {
+        core::WorkflowError::Refused(core::WorkflowRefusal::Graph(problems)) => {
+            problems.iter().map(|problem| (problem.code(), problem.to_string())).collect()
+        }
+        other => vec![(other.code(), other.to_string())],
+    };
+    PyRuntimeError::new_err((error.code(), error.to_string(), problems))
+}
+
+/// A step from `(id, name, script, parameters, options, rules, dependencies)`.
+fn step(given: &Bound<'_, PyTuple>) -> PyResult<Step> {
+    let id: String = given.get_item(0)?.extract()?;
+    let name: Option<String> = given.get_item(1)?.extract()?;
+    let options = given.get_item(4)?;
+    let task = task(&given.get_item(2)?, &given.get_item(3)?, options.cast::<Options>()?.get())?.with_id(id_of(&id)?);
+    let step = name.map_or_else(|| Step::unnamed(task.clone()), |name| Step::new(name, task.clone()));
+    let rules: Option<Bound<'_, Rules>> = given.get_item(5)?.extract()?;
+    let step = rules.map_or(step.clone(), |rules| step.with_rules(rules.get().0.clone()));
+    let dependencies: Vec<String> = given.get_item(6)?.extract()?;
+    Ok(dependencies.into_iter().fold(step, |step, dependency| match dependency.parse::<core::TaskId>() {
+        Ok(task) => step.after(task),
+        Err(_) => step.after(Dependency::from(&*dependency)),
+    }))
+}
+
+/// `Engine.submit_workflow`.
+pub(crate) fn submit(
+    engine: &core::Engine,
+    py: Python<'_>,
+    steps: &Bound<'_, PyList>,
+    settings: &str,
+    (completions, number): (&Completions, u64),
+) -> PyResult<String> {
+    let settings = flow::settings(settings).map_err(|problems| PyValueError::new_err(words(&problems)))?;
+    let steps = steps.iter().map(|given| step(given.cast::<PyTuple>()?)).collect::<PyResult<_>>()?;
+    let spec = WorkflowSpec { steps, ..settings };
+    let submit = || engine.submit_workflow_to(spec, Path::new(""), &completions.0, number);
+    py.detach(submit).map(|id| id.to_string()).map_err(|error| not_accepted(&error))
+}
+
+/// `Engine.submit_flow`.
+pub(crate) fn submit_flow(
+    engine: &core::Engine,
+    py: Python<'_>,
+    path: &Path,
+    overrides: &Overrides,
+    (completions, number): (&Completions, u64),
+) -> PyResult<(String, Vec<(String, String)>)> {
+    let flow = py.detach(|| Flow::load(path, overrides)).map_err(wrong_flow)?;
+    let titles = flow.spec.steps.iter().map(|step| (step.title(), step.task().id().to_string())).collect();
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let submit = || engine.submit_workflow_to(flow.spec, folder, &completions.0, number);
+    let id = py.detach(submit).map_err(|error| not_accepted(&error))?;
+    Ok((id.to_string(), titles))
+}
+
+/// A ValueError with words, and the place and words of each problem.
+fn wrong_flow(error: FlowError) -> PyErr {
+    let FlowError::Problems(problems) = &error else { return PyValueError::new_err(error.to_string()) };
+    let place = |problem: &flow::Problem| problems.place(problem).unwrap_or_default();
+    let all: Vec<_> = problems
+        .all
+        .iter()
+        .map(|problem| {
+            let ((line, column), help) = (place(problem), problem.help.clone());
+            (line, column, help.map_or_else(|| problem.message.clone(), |help| format!("{}: {help}", problem.message)))
+        })
+        .collect();
+    let lines: Vec<String> = all
+        .iter()
+        .map(|(line, column, words)| match line {
+            0 => format!("{}: {words}", problems.file),
+            line => format!("{}:{line}:{column}: {words}", problems.file),
+        })
+        .collect();
+    PyValueError::new_err((lines.join("\n"), all))
+}
