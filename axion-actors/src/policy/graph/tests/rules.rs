@@ -203,6 +203,27 @@ fn causes_are_the_steps_that_failed_by_themselves_each_named_once() {
 }
 
 #[test]
+fn what_can_never_run_and_what_others_have_ended_stop_no_workflow() {
+    let elsewhere = TaskId::generate();
+    let known = |id| if id == elsewhere { Known::Ended(failed("elsewhere")) } else { Known::Unknown };
+    let spec = WorkflowSpec::of([
+        step("huge").needs(Needs { slots: 9, ..Needs::default() }),
+        step("below").after("huge"),
+        step("because").after(elsewhere),
+        step("other"),
+        step("later").after("other"),
+    ]);
+    let capacity = Capacity { processes: Some(2), ..Capacity::default() };
+    let spec = WorkflowSpec { on_failure: OnFailure::StopRunning, on_impossible: OnImpossible::Cancel, capacity, ..spec };
+    let mut run = Run::beside(spec, &Outside { known: &known, capacity: &NO_LIMIT });
+    assert_eq!((run.state("huge"), run.state("below")), (StepState::Cancelled, StepState::DependencyFailed));
+    assert_eq!(run.state("because"), StepState::DependencyFailed);
+    run.end("other", ok(json!(1)));
+    run.end("later", ok(json!(2)));
+    assert_eq!(run.state("later"), StepState::Succeeded);
+}
+
+#[test]
 fn stop_cancels_what_has_not_started_and_if_asked_what_runs() {
     for rule in [OnFailure::Continue, OnFailure::Stop, OnFailure::StopRunning] {
         let spec = WorkflowSpec::of([
