@@ -1,5 +1,7 @@
 //! The graph against a second, much shorter reading of its rules.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -14,6 +16,10 @@ struct Made {
     when: Option<(usize, bool)>,
     /// Whether it succeeds if it runs, or how it does not.
     end: End,
+    /// The step whose result adds it; none: it is there from the start.
+    added_by: Option<usize>,
+    /// If it succeeds, its result names a step that cannot be added: then none is, and it has failed.
+    adds_nonsense: bool,
 }
 
 /// How a task ends in the abstract; a worker's death is one way.
@@ -39,25 +45,68 @@ fn steps() -> impl Strategy<Value = Vec<Made>> {
         1 => Just(End::TimesOut),
         2 => (1..4u8).prop_map(End::WorkerDies)
     ];
-    let one = (proptest::collection::vec(any::<u16>(), 0..4), rule, any::<Option<bool>>(), end);
-    proptest::collection::vec(one, 1..24).prop_map(|raw| {
-        let make = |(at, (deps, rule, when, end)): (usize, (Vec<u16>, RunIf, Option<bool>, End))| {
-            let mut deps: Vec<usize> = deps.iter().filter(|_| at > 0).map(|it| usize::from(*it) % at.max(1)).collect();
-            deps.sort_unstable();
-            deps.dedup();
-            let when = when.and_then(|holds| deps.first().map(|dep| (*dep, holds)));
-            let rule = if deps.is_empty() { RunIf::AllSucceeded } else { rule };
-            Made { deps, rule, when, end }
-        };
-        raw.into_iter().enumerate().map(make).collect()
+    let one = (proptest::collection::vec(any::<u16>(), 0..4), rule, any::<Option<bool>>(), end, 0..12u8);
+    let first = proptest::collection::vec(one.clone(), 1..24);
+    let added = proptest::collection::vec((any::<u16>(), one), 0..12);
+    (first, added).prop_map(|(first, added)| {
+        let mut steps: Vec<Made> = Vec::new();
+        for raw in first {
+            let made = make(&steps, None, raw);
+            steps.push(made);
+        }
+        for (owner, raw) in added {
+            // Any step may add some, added ones too.
+            let made = make(&steps, Some(usize::from(owner) % steps.len()), raw);
+            steps.push(made);
+        }
+        steps
     })
 }
 
-/// What becomes of each step, read off the rules in the order of the list, with no events at all.
-fn interpret(steps: &[Made]) -> Vec<StepState> {
-    let mut states: Vec<StepState> = Vec::new();
+type Raw = (Vec<u16>, RunIf, Option<bool>, End, u8);
+
+fn make(before: &[Made], added_by: Option<usize>, (deps, rule, when, end, nonsense): Raw) -> Made {
+    let known: Vec<usize> = (0..before.len()).filter(|at| is_there(before, *at, added_by)).collect();
+    let picked = deps.iter().filter(|_| !known.is_empty()).map(|it| known[usize::from(*it) % known.len().max(1)]);
+    let mut deps: Vec<usize> = picked.filter(|dep| Some(*dep) != added_by).collect();
+    deps.sort_unstable();
+    deps.dedup();
+    let when = when.and_then(|holds| deps.first().map(|dep| (*dep, holds)));
+    let rule = if deps.is_empty() && added_by.is_none() { RunIf::AllSucceeded } else { rule };
+    Made { deps, rule, when, end, added_by, adds_nonsense: nonsense == 0 }
+}
+
+/// Whether a step is certain to be there when those of this owner are added: it was from the start, or came with
+/// them, or with their owner.
+fn is_there(steps: &[Made], at: usize, mut owner: Option<usize>) -> bool {
+    loop {
+        match owner {
+            _ if steps[at].added_by == owner => return true,
+            Some(above) => owner = steps[above].added_by,
+            None => return false,
+        }
+    }
+}
+
+/// The steps that this one adds.
+fn added_below(steps: &[Made], owner: usize) -> Vec<usize> {
+    (0..steps.len()).filter(|at| steps[*at].added_by == Some(owner)).collect()
+}
+
+fn is_dynamic(steps: &[Made], at: usize) -> bool {
+    steps[at].adds_nonsense || !added_below(steps, at).is_empty()
+}
+
+/// What becomes of each step, read off the rules in the order of the list, with no events at all; `None` for one that
+/// is never added.
+fn interpret(steps: &[Made]) -> Vec<Option<StepState>> {
+    let mut states: Vec<Option<StepState>> = Vec::new();
     for step in steps {
-        let ends: Vec<StepState> = step.deps.iter().map(|dep| states[*dep]).collect();
+        if step.added_by.is_some_and(|owner| states[owner] != Some(StepState::Succeeded)) {
+            states.push(None);
+            continue;
+        }
+        let ends: Vec<StepState> = step.deps.iter().chain(&step.added_by).filter_map(|dep| states[*dep]).collect();
         let any = |state: StepState| ends.contains(&state);
         let failed = ends.iter().any(|it| !matches!(it, StepState::Succeeded | StepState::Skipped));
         let fails = if failed { StepState::DependencyFailed } else { StepState::Skipped };
@@ -67,30 +116,42 @@ fn interpret(steps: &[Made]) -> Vec<StepState> {
             RunIf::AnyFailed => (!failed).then_some(StepState::Skipped),
             RunIf::AllDone => None,
         };
-        let asked = step.when.map(|(dep, holds)| (states[dep] == StepState::Succeeded, holds));
-        states.push(match (stays, asked, step.end) {
+        let asked = step.when.map(|(dep, holds)| (states[dep] == Some(StepState::Succeeded), holds));
+        states.push(Some(match (stays, asked, step.end) {
             (Some(state), ..) => state,
             (None, Some((false, _)), _) => StepState::Failed,
             (None, Some((true, false)), _) => StepState::Skipped,
+            (_, _, End::Succeeds | End::WorkerDies(..3)) if step.adds_nonsense => StepState::Failed,
             (_, _, End::Succeeds | End::WorkerDies(..3)) => StepState::Succeeded,
             (_, _, End::Fails) => StepState::Failed,
             (_, _, End::TimesOut) => StepState::TimedOut,
             (_, _, End::WorkerDies(_)) => StepState::Lost,
-        });
+        }));
     }
     states
 }
 
+fn name(at: usize) -> String {
+    format!("s{at}")
+}
+
+fn built(made: &[Made], at: usize) -> Step {
+    let start = step(&name(at)).run_if(made[at].rule);
+    let start = match made[at].when {
+        Some((dep, holds)) => start.when(Condition::test(Reference::to(name(dep)), Op::Eq, i32::from(!holds))),
+        None => start,
+    };
+    let start = if is_dynamic(made, at) { start.dynamic() } else { start };
+    made[at].deps.iter().fold(start, |it, dep| it.after(&*name(*dep)))
+}
+
 fn spec(made: &[Made], order: &[usize]) -> WorkflowSpec {
-    let name = |at: usize| format!("s{at}");
-    WorkflowSpec::of(order.iter().map(|at| {
-        let start = step(&name(*at)).run_if(made[*at].rule);
-        let start = match made[*at].when {
-            Some((dep, holds)) => start.when(Condition::test(Reference::to(name(dep)), Op::Eq, i32::from(!holds))),
-            None => start,
-        };
-        made[*at].deps.iter().fold(start, |it, dep| it.after(&*name(*dep)))
-    }))
+    WorkflowSpec::of(order.iter().map(|at| built(made, *at)))
+}
+
+/// The steps that are there from the start.
+fn first(made: &[Made]) -> Vec<usize> {
+    (0..made.len()).filter(|at| made[*at].added_by.is_none()).collect()
 }
 
 fn error(kind: ErrorKind) -> Box<TaskError> {
@@ -98,7 +159,7 @@ fn error(kind: ErrorKind) -> Box<TaskError> {
 }
 
 /// Lets one running task go on: it starts, its worker dies under it and it starts again, or it ends.
-fn go_on(run: &mut Run, made: &[Made], deaths: &mut [u8], choice: usize) {
+fn go_on(run: &mut Run, made: &[Made], deaths: &mut [u8], choice: usize) -> Result<(), TestCaseError> {
     let choice = choice % run.running.len();
     let (name, place, _) = run.running[choice].clone();
     let at: usize = name[1..].parse().expect("a number");
@@ -107,7 +168,7 @@ fn go_on(run: &mut Run, made: &[Made], deaths: &mut [u8], choice: usize) {
         && deaths[at] < times.min(2)
     {
         deaths[at] += 1;
-        return;
+        return Ok(());
     }
     let outcome = match made[at].end {
         End::Succeeds | End::WorkerDies(..3) => ok(json!(0)),
@@ -115,10 +176,40 @@ fn go_on(run: &mut Run, made: &[Made], deaths: &mut [u8], choice: usize) {
         End::TimesOut => Outcome::TimedOut(error(ErrorKind::Timeout)),
         End::WorkerDies(_) => Outcome::Lost(error(ErrorKind::WorkerLost)),
     };
-    run.end(&name, outcome);
+    if outcome.is_success() && is_dynamic(made, at) {
+        grow(run, made, at, place);
+    } else {
+        run.end(&name, outcome);
+    }
     // What comes late changes nothing (L3).
     run.graph.ended(place, failed("late").into(), run.now);
+    prop_assert!(run.graph.add_below(place, vec![step("late")], &outside(), run.now).is_ok());
     run.act();
+    Ok(())
+}
+
+/// A dynamic step succeeds, and what its result names is added below it, or cannot be.
+fn grow(run: &mut Run, made: &[Made], at: usize, place: Place) {
+    run.now = Tick(run.now.0 + 1_000_000_000);
+    run.running.retain(|running| running.1 != place);
+    // In another order than that of their dependencies.
+    let mut steps: Vec<Step> = added_below(made, at).into_iter().rev().map(|below| built(made, below)).collect();
+    if made[at].adds_nonsense {
+        steps.push(step(&name(at)));
+    }
+    match run.graph.add_below(place, steps, &outside(), run.now) {
+        Ok(()) => run.graph.ended(place, ok(json!(0)).into(), run.now),
+        Err(problems) => {
+            let problems = problems.iter().map(ToString::to_string).collect();
+            run.graph.not_added(place, problems, &ok(json!(0)).into(), run.now);
+        }
+    }
+    run.act();
+}
+
+fn states(run: &Run) -> BTreeMap<String, StepState> {
+    let named = |step: StepRecord| Some((step.name?.to_string(), step.state));
+    run.record().steps.into_iter().filter_map(named).collect()
 }
 
 fn check_finished(run: &Run) -> Result<(), TestCaseError> {
@@ -139,18 +230,20 @@ proptest! {
     fn l1_every_step_ends_once_and_as_the_rules_say_whatever_the_order_of_events(
         made in steps(), shuffle in any::<u64>(), choices in proptest::collection::vec(any::<u16>(), 200)
     ) {
-        let mut order: Vec<usize> = (0..made.len()).collect();
+        let mut order = first(&made);
         order.sort_by_key(|at| (*at as u64).wrapping_add(1).wrapping_mul(shuffle | 1));
         let mut run = Run::of(spec(&made, &order));
         let mut deaths = vec![0; made.len()];
         let mut choices = choices.into_iter().cycle();
         while !run.running.is_empty() {
-            go_on(&mut run, &made, &mut deaths, usize::from(choices.next().unwrap_or_default()));
+            go_on(&mut run, &made, &mut deaths, usize::from(choices.next().unwrap_or_default()))?;
         }
         check_finished(&run)?;
+        let states = states(&run);
         for (at, state) in interpret(&made).into_iter().enumerate() {
-            prop_assert_eq!(run.state(&format!("s{at}")), state, "s{}", at);
+            prop_assert_eq!(states.get(&name(at)).copied(), state, "s{}", at);
         }
+        prop_assert_eq!(states.len(), interpret(&made).iter().flatten().count());
     }
 
     /// With a rule that stops, and with a cancellation in the middle: what began before is as the
@@ -160,8 +253,7 @@ proptest! {
         made in steps(), rule in prop_oneof![Just(OnFailure::Stop), Just(OnFailure::StopRunning)],
         cancel_after in proptest::option::of(0..20usize), choices in proptest::collection::vec(any::<u16>(), 200)
     ) {
-        let order: Vec<usize> = (0..made.len()).collect();
-        let mut run = Run::of(WorkflowSpec { on_failure: rule, ..spec(&made, &order) });
+        let mut run = Run::of(WorkflowSpec { on_failure: rule, ..spec(&made, &first(&made)) });
         let mut deaths = vec![0; made.len()];
         let mut choices = choices.into_iter().cycle();
         let mut stopped = false;
@@ -181,7 +273,7 @@ proptest! {
             if run.told_to_end.contains(&chosen) {
                 run.end(&chosen, cancelled());
             } else {
-                go_on(&mut run, &made, &mut deaths, choice);
+                go_on(&mut run, &made, &mut deaths, choice)?;
             }
             prop_assert!(!stopped || run.running.len() <= before, "something began after the end");
             stopped |= run.record().steps.iter().any(|step| {
@@ -189,10 +281,15 @@ proptest! {
             });
         }
         check_finished(&run)?;
+        let states = states(&run);
         for (at, free) in free.into_iter().enumerate() {
-            let state = run.state(&format!("s{at}"));
-            let allowed = state == free || matches!(state, StepState::Cancelled | StepState::DependencyFailed);
-            prop_assert!(allowed, "s{} is {} and would be {}", at, state, free);
+            let state = states.get(&name(at)).copied();
+            let stopped = matches!(state, Some(StepState::Cancelled | StepState::DependencyFailed));
+            // What was not added before the end never is, nor is it looked at.
+            let unseen = made[at].adds_nonsense && state == Some(StepState::Succeeded);
+            let unknown = made[at].added_by.is_some() && state.is_none();
+            let allowed = state == free || stopped || unseen || unknown;
+            prop_assert!(allowed, "s{} is {:?} and would be {:?}", at, state, free);
         }
     }
 }

@@ -5,7 +5,8 @@ use serde_json::json;
 
 use super::*;
 use crate::model::workflow::{
-    Bounds, Condition, Enough, MapOver, OnFailure, Op, Reference, Template, UpstreamKeys, WorkflowState,
+    Bounds, Condition, Enough, MapOver, Needs, OnFailure, OnImpossible, Op, Reference, Template, UpstreamKeys,
+    WorkflowState,
 };
 
 fn reference(step: &str, path: &str) -> Reference {
@@ -205,7 +206,7 @@ fn causes_are_the_steps_that_failed_by_themselves_each_named_once() {
 #[test]
 fn what_can_never_run_and_what_others_have_ended_stop_no_workflow() {
     let elsewhere = TaskId::generate();
-    let known = |id| if id == elsewhere { Known::Ended(failed("elsewhere")) } else { Known::Unknown };
+    let known = |id| if id == elsewhere { Known::Ended(failed("elsewhere").into()) } else { Known::Unknown };
     let spec = WorkflowSpec::of([
         step("huge").needs(Needs { slots: 9, ..Needs::default() }),
         step("below").after("huge"),
@@ -214,7 +215,8 @@ fn what_can_never_run_and_what_others_have_ended_stop_no_workflow() {
         step("later").after("other"),
     ]);
     let capacity = Capacity { processes: Some(2), ..Capacity::default() };
-    let spec = WorkflowSpec { on_failure: OnFailure::StopRunning, on_impossible: OnImpossible::Cancel, capacity, ..spec };
+    let spec =
+        WorkflowSpec { on_failure: OnFailure::StopRunning, on_impossible: OnImpossible::Cancel, capacity, ..spec };
     let mut run = Run::beside(spec, &Outside { known: &known, capacity: &NO_LIMIT });
     assert_eq!((run.state("huge"), run.state("below")), (StepState::Cancelled, StepState::DependencyFailed));
     assert_eq!(run.state("because"), StepState::DependencyFailed);

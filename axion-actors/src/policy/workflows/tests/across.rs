@@ -230,12 +230,10 @@ fn one_step_can_be_cancelled_wherever_it_stands() {
         step("a"),
         step("waits").after("a"),
         step("below").after("waits"),
-        keyed("holds", 1),
-        keyed("at_the_gate", 1),
         step("list"),
         step("each").map_over(MapOver::new(Reference::to("list"))),
     ]);
-    let [a, waits, _, holds, gate, list, each] = [0, 1, 2, 3, 4, 5, 6].map(|at| id_of(&first, at));
+    let [a, waits, _, list, each] = [0, 1, 2, 3, 4].map(|at| id_of(&first, at));
     let first = engine.submit(first);
     let cancel = |engine: &mut Engine, task: TaskId| {
         let step = engine.flows.step_of(task).expect("in flight");
@@ -245,20 +243,28 @@ fn one_step_can_be_cancelled_wherever_it_stands() {
         answer
     };
     assert_eq!(cancel(&mut engine, waits), CancelAnswer::Removed);
-    assert_eq!(cancel(&mut engine, gate), CancelAnswer::Removed);
-    assert_eq!(cancel(&mut engine, holds), CancelAnswer::Requested);
     assert_eq!(cancel(&mut engine, waits), CancelAnswer::AlreadyFinished("cancelled"));
     engine.end(list, Outcome::Succeeded(Json("[1,2,3]".into()).into()).into());
     engine.end(each.instance(1), success());
     assert_eq!(cancel(&mut engine, each), CancelAnswer::Requested);
     engine.end(a, success());
-    let expected = ["succeeded", "cancelled", "dependency_failed", "cancelled", "cancelled", "succeeded", "cancelled"];
+    let expected = ["succeeded", "cancelled", "dependency_failed", "succeeded", "cancelled"];
     assert_eq!(engine.states(first), expected);
     let told: Vec<(TaskId, StepState)> = engine.told.iter().map(|(task, end)| (*task, end.state)).collect();
-    assert_eq!(told, [waits, gate, holds, each].map(|task| (task, StepState::Cancelled)));
+    assert_eq!(told, [waits, each].map(|task| (task, StepState::Cancelled)));
     let (record, at) = engine.kept.step(waits, Tick(2)).expect("kept");
     let record = record.clone().into_task_record(at).expect("an outcome");
     assert_eq!((record.id, record.outcome.name(), record.attempt), (waits, "cancelled", None));
+
+    // Where the workflow has a gate of its own.
+    let capacity = Capacity { processes: Some(1), ..Capacity::default() };
+    let gated = WorkflowSpec { capacity, ..WorkflowSpec::of(["runs", "at_the_gate", "next"].map(step)) };
+    let [runs, gate, next] = [0, 1, 2].map(|at| id_of(&gated, at));
+    let gated = engine.submit(gated);
+    assert_eq!(cancel(&mut engine, gate), CancelAnswer::Removed);
+    assert_eq!(cancel(&mut engine, runs), CancelAnswer::Requested);
+    engine.end(next, success());
+    assert_eq!(engine.states(gated), ["cancelled", "cancelled", "succeeded"]);
 }
 
 /// What a rule makes of a step whose dependencies ended so; `None` if it runs.
