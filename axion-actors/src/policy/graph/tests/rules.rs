@@ -5,7 +5,8 @@ use serde_json::json;
 
 use super::*;
 use crate::model::workflow::{
-    Bounds, Condition, Enough, MapOver, OnFailure, Op, Reference, Template, UpstreamKeys, WorkflowState,
+    Bounds, Condition, Enough, MapOver, Needs, OnFailure, OnImpossible, Op, Reference, Template, UpstreamKeys,
+    WorkflowState,
 };
 
 fn reference(step: &str, path: &str) -> Reference {
@@ -219,6 +220,28 @@ fn causes_are_the_steps_that_failed_by_themselves_each_named_once() {
     let Some(StepError::DependencyFailed(causes)) = run.of_step("end").error else { panic!("no causes") };
     assert_eq!((causes.steps.len(), causes.more), (8, 4));
     assert!(causes.to_string().ends_with("s7 (failed) and 4 more"), "{causes}");
+}
+
+#[test]
+fn what_can_never_run_and_what_others_have_ended_stop_no_workflow() {
+    let elsewhere = TaskId::generate();
+    let known = |id| if id == elsewhere { Known::Ended(failed("elsewhere").into()) } else { Known::Unknown };
+    let spec = WorkflowSpec::of([
+        step("huge").needs(Needs { slots: 9, ..Needs::default() }),
+        step("below").after("huge"),
+        step("because").after(elsewhere),
+        step("other"),
+        step("later").after("other"),
+    ]);
+    let capacity = Capacity { processes: Some(2), ..Capacity::default() };
+    let spec =
+        WorkflowSpec { on_failure: OnFailure::StopRunning, on_impossible: OnImpossible::Cancel, capacity, ..spec };
+    let mut run = Run::beside(spec, &Outside { known: &known, capacity: &NO_LIMIT });
+    assert_eq!((run.state("huge"), run.state("below")), (StepState::Cancelled, StepState::DependencyFailed));
+    assert_eq!(run.state("because"), StepState::DependencyFailed);
+    run.end("other", ok(json!(1)));
+    run.end("later", ok(json!(2)));
+    assert_eq!(run.state("later"), StepState::Succeeded);
 }
 
 #[test]
