@@ -264,3 +264,24 @@ executor.submit(say)
 """ % ends)
     done = subprocess.run([sys.executable, "-W", "error", program], capture_output=True, text=True, timeout=50)
     assert (done.stdout, done.stderr) == ("said\ncannot schedule new futures after shutdown\n", "")
+
+
+def test_a_future_that_ends_while_many_look_at_it(executor):
+    """Its condition is made by whoever looks first, while it may just be ending."""
+    told, waited = [], []
+
+    def wait(future):
+        waited.append(future.result(20))
+
+    for n in range(300):
+        future = executor.submit(helpers.double, n)
+        threads = [threading.Thread(target=wait, args=(future,)),
+                   threading.Thread(target=future.add_done_callback, args=(told.append,))]
+        for thread in threads:
+            thread.start()
+        assert concurrent.futures.wait([future], 20).done == {future}
+        for thread in threads:
+            thread.join()
+        assert future.done() and future.exception() is None and future.result() == 2 * n
+    executor.shutdown()
+    assert (waited, len(told)) == (list(range(0, 600, 2)), 300)

@@ -41,3 +41,34 @@ def test_an_exception_is_raised_and_the_next_call_works():
 def test_a_worker_that_dies_is_told():
     with pytest.raises(axion.WorkerLost):
         joblib.Parallel()(joblib.delayed(helpers.die)() for _ in range(2))
+
+
+def test_the_threads_of_libraries_are_bounded(monkeypatch):
+    import os
+
+    def threads():
+        return os.environ.get("OMP_NUM_THREADS")
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    each = str(max(joblib.cpu_count() // 2, 1))
+    assert joblib.Parallel()(joblib.delayed(threads)() for _ in range(2)) == [each] * 2
+    with joblib.parallel_config(backend="axion", n_jobs=2, inner_max_num_threads=3):
+        assert joblib.Parallel()(joblib.delayed(threads)() for _ in range(2)) == ["3"] * 2
+    own = {"nice": 1, "env": {"OMP_NUM_THREADS": "7"}}
+    with joblib.parallel_config(backend="axion", n_jobs=2, cpu_bound_worker=own):
+        assert joblib.Parallel()(joblib.delayed(threads)() for _ in range(2)) == ["7"] * 2
+
+
+def test_parallel_calls_within_parallel_calls():
+    def outer(count):
+        return sum(joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(-n) for n in range(count)))
+
+    assert joblib.Parallel()(joblib.delayed(outer)(count) for count in range(5)) == [0, 0, 1, 3, 6]
+
+
+def test_no_result_in_time():
+    import time
+    from multiprocessing import TimeoutError
+
+    with pytest.raises((TimeoutError, axion.TaskTimeout)):
+        joblib.Parallel(timeout=0.2)(joblib.delayed(time.sleep)(5) for _ in range(2))

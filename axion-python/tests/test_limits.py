@@ -67,3 +67,17 @@ def test_what_can_never_be_met_is_refused_with_what_is_missing(engine):
 def test_what_cannot_be_read_says_what_is_expected(engine, wrong):
     with pytest.raises(axion.ConfigError, match=next(iter(wrong))):
         engine.options(**wrong)
+
+
+def test_the_steps_of_a_workflow_share_keys_with_tasks_and_need_slots(engine, script):
+    path = script("import time\ndef main(params, context):\n b = time.monotonic(); time.sleep(0.05)\n"
+                  " return [b, time.monotonic()]")
+    keyed = {"concurrency": ("api.example", 1)}
+    steps = [axion.Task(path, **keyed), axion.Task(path, task_type=axion.TaskType.CPU_BOUND, slots=2, **keyed)]
+    futures = [engine.options(**keyed).submit(span) for _ in range(2)]
+    engine.submit_workflow(steps)
+    spans = [tuple(engine.get_result(step.id, timeout=30).data) for step in steps]
+    assert most_at_once(spans + [future.result() for future in futures]) == 1
+    with pytest.raises(axion.WorkflowRefused, match="short of 1 process") as refused:
+        engine.submit_workflow([axion.Task(path, task_type=axion.TaskType.CPU_BOUND, slots=3)])
+    assert refused.value.code == "needs_impossible"

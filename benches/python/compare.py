@@ -37,10 +37,11 @@ def round_trip(submit, count=500):
     return statistics.median(took) * 1e6
 
 
-def import_time():
-    """Of the package, in a fresh process, in milliseconds."""
-    source = "import time; begun = time.perf_counter(); import axion; print(time.perf_counter() - begun)"
-    return float(subprocess.run([sys.executable, "-c", source], capture_output=True, check=True).stdout) * 1e3
+def imported(*modules):
+    """Milliseconds that the import takes in a new interpreter."""
+    source = "import time; begun = time.perf_counter(); import %s; print(time.perf_counter() - begun)"
+    done = subprocess.run([sys.executable, "-c", source % ", ".join(modules)], check=True, capture_output=True)
+    return float(done.stdout) * 1000
 
 
 def seconds(call):
@@ -92,7 +93,8 @@ def main():
     list(executor.map(nothing, range(10)))
     numpy = _numpy()
     for _ in range(rounds):
-        note("import, ms", "axion", import_time())
+        note("import, ms", "axion", imported("axion"))
+        note("import, ms", "concurrent.futures.process", imported("concurrent.futures.process"))
         note("submit one by one, /s", "axion engine", one_by_one(engine.submit, 20_000))
         note("submit one by one, /s", "axion executor", one_by_one(executor.submit, 20_000))
         note("submit one by one, /s", "ProcessPoolExecutor", one_by_one(standard.submit, 5_000))

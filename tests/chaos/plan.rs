@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use axion_core::{Backoff, ErrorKind, Outcome, PoolKind, RetryPolicy, Task, TaskRecord};
+use axion_core::{
+    Backoff, Concurrency, ErrorKind, Limits, Needs, Outcome, PoolKind, Rate, RetryPolicy, Task, TaskRecord,
+};
 use serde_json::{Value, json};
 
 use crate::rng::Rng;
@@ -112,6 +114,20 @@ pub(crate) struct Plan {
     pub(crate) max_retries: u32,
     pub(crate) max_losses: u32,
     backoff: Duration,
+    limits: Limits,
+}
+
+/// What some tasks need of the engine beside a slot.
+fn limits(rng: &mut Rng, pool: PoolKind) -> Limits {
+    // Two CPU workers with one slot each, or two IO workers with two at least.
+    let slots = match pool {
+        PoolKind::Cpu => 2,
+        PoolKind::Io => u32::try_from(rng.within(2, 4)).unwrap_or(2),
+    };
+    let needs = Needs { slots: if rng.chance(5) { slots } else { 1 }, ..Needs::default() };
+    let max = u32::try_from(rng.within(1, 3)).unwrap_or(1);
+    let concurrency = rng.chance(8).then(|| Concurrency { key: format!("at most {max}").into(), max });
+    Limits { needs, concurrency, rate: rng.chance(3).then(|| Rate::per_second("starts", 200)) }
 }
 
 impl Plan {
@@ -128,10 +144,11 @@ impl Plan {
             _ => (0, 0),
         };
         let retries = if kind == Kind::FailUntil || rng.chance(10) { rng.within(0, 3) } else { 0 };
+        let pool = if rng.chance(50) { PoolKind::Cpu } else { PoolKind::Io };
         Self {
             index,
             kind,
-            pool: if rng.chance(50) { PoolKind::Cpu } else { PoolKind::Io },
+            pool,
             // Deadly ones are among the quick ones, too, so that workers die with tasks sent ahead.
             quick_script: kind.is_quick() || (kind.is_deadly() && rng.chance(50)),
             amount: rng.within(low, high),
@@ -141,6 +158,7 @@ impl Plan {
             max_losses: u32::try_from(rng.within(0, 2)).unwrap_or(0),
             backoff: rng.millis(0, 20),
             ttl: rng.chance(10).then(|| rng.millis(10, 400)),
+            limits: limits(&mut rng, pool),
         }
     }
 
@@ -154,7 +172,7 @@ impl Plan {
         let script = folder.join(if self.quick_script { "quick.py" } else { "slow.py" });
         let task = Task::script(script).params(&self.params()).expect("JSON").on(self.pool);
         let retry = RetryPolicy { backoff: Backoff::Fixed(self.backoff), ..RetryPolicy::times(self.max_retries) };
-        let task = task.max_worker_losses(self.max_losses).retry(retry);
+        let task = self.limited(task.max_worker_losses(self.max_losses).retry(retry));
         let task = match self.ttl {
             Some(limit) => task.ttl(limit),
             None => task,
@@ -163,6 +181,18 @@ impl Plan {
             (Some(limit), _) => task.timeout(limit),
             (None, Some(limit)) => task.soft_timeout(limit),
             (None, None) => task,
+        }
+    }
+
+    fn limited(&self, task: Task) -> Task {
+        let task = if self.limits.needs == Needs::default() { task } else { task.needs(self.limits.needs) };
+        let task = match &self.limits.concurrency {
+            Some(limit) => task.concurrency(limit.clone()),
+            None => task,
+        };
+        match &self.limits.rate {
+            Some(rate) => task.rate(rate.clone()),
+            None => task,
         }
     }
 

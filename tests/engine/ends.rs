@@ -199,15 +199,20 @@ fn with(settings: axion_core::WorkerConfig, cpu: u32, io: u32) -> Engine {
 #[test]
 fn workers_are_recycled_after_so_many_tasks_and_none_is_lost() {
     let engine = with(axion_core::WorkerConfig { max_tasks_per_worker: Some(10), ..Default::default() }, 1, 0);
-    let handles: Vec<_> =
-        (0..200).map(|_| engine.submit_wait(entry("spin", json!({"seconds": 0.002}))).expect("accepted")).collect();
     let mut pids: Vec<i64> = Vec::new();
-    for handle in handles {
-        let record = ended(handle);
-        assert_eq!((record.attempt.expect("ran").0, record.worker_losses), (1, 0));
-        pids.push(value(&record).as_i64().expect("a pid"));
+    // How long a successor takes to be ready is the machine's business: tasks come until two of them have been.
+    for _ in 0..200 {
+        let spin = || engine.submit_wait(entry("spin", json!({"seconds": 0.002}))).expect("accepted");
+        for handle in (0..50).map(|_| spin()).collect::<Vec<_>>() {
+            let record = ended(handle);
+            assert_eq!((record.attempt.expect("ran").0, record.worker_losses), (1, 0));
+            pids.push(value(&record).as_i64().expect("a pid"));
+        }
+        pids.dedup();
+        if pids.len() > 2 {
+            break;
+        }
     }
-    pids.dedup();
     assert!(pids.len() > 2, "it was replaced: {pids:?}");
     until("the replaced ones are gone", || pids.iter().filter(|pid| lives(**pid as i32)).count() <= 2);
 }

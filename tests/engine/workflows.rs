@@ -242,7 +242,11 @@ fn a_workflow_can_be_watched_looked_at_and_cancelled() {
     let mut changes = Vec::new();
     while let Some(Watched::Event(event)) = events.wait_next() {
         match event.kind {
-            EventKind::StepChanged { step, state, .. } => changes.push((step, state.name())),
+            EventKind::StepChanged { step, task, state, instances, .. } => {
+                assert!(record.steps.iter().any(|it| it.task == task && it.name.as_deref() == Some(&step)));
+                assert_eq!(instances, None);
+                changes.push((step, state.name()));
+            }
             EventKind::WorkflowFinished { state, .. } => {
                 assert_eq!(state, WorkflowState::Cancelled);
                 break;
@@ -251,6 +255,19 @@ fn a_workflow_can_be_watched_looked_at_and_cancelled() {
         }
     }
     assert_eq!(changes.first(), Some(&("first".to_owned(), "ready")));
+    drop(children);
+}
+
+#[test]
+fn l9_the_record_of_a_workflow_is_given_up_when_it_has_grown_too_old_though_nobody_asks() {
+    let config = Config { result_ttl: Some(Duration::from_millis(50)), ..Config::default() };
+    let (engine, children) = scripted(Engine::builder().config(config).cpu_workers(1).io_workers(0));
+    for name in ["one", "another"] {
+        let handle = engine.submit_workflow(WorkflowSpec::of([echo(name)])).expect("accepted");
+        assert_eq!(engine.cancel_workflow(handle.id()), Ok(true));
+        let record = ended_flow(handle);
+        until("nobody else has the record", || Arc::strong_count(&record) == 1);
+    }
     drop(children);
 }
 

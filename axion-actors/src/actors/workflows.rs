@@ -47,6 +47,8 @@ pub struct WorkflowManager {
     step_waiters: FxHashMap<TaskId, Vec<Reply>>,
     expands: FxHashMap<WorkflowId, Expand>,
     kept: Kept,
+    /// A timer for the age of the oldest record is set.
+    watches_age: bool,
     /// Workflows that may be in flight.
     most: usize,
     /// The engine is ending: what is in flight is cancelled, and nothing begins.
@@ -90,6 +92,7 @@ impl WorkflowManager {
             step_waiters: FxHashMap::default(),
             expands: FxHashMap::default(),
             kept: Kept::new(keep),
+            watches_age: false,
             most: config.input_queue_size,
             closing: false,
             _fatal: StopOnPanic,
@@ -187,11 +190,14 @@ impl WorkflowManager {
                         cancels.insert(step, task);
                     }
                     Action::Changed { workflow, step, state } => {
-                        let graph = self.flows.graph(workflow);
-                        self.bus.emit(|| {
-                            let step = graph.and_then(|graph| graph.title_of(step)).unwrap_or_default();
-                            EventKind::StepChanged { workflow, step, state }
-                        });
+                        if let Some(graph) = self.flows.graph(workflow)
+                            && let Some((task, instances)) = graph.tasks_of(step)
+                        {
+                            self.bus.emit(|| {
+                                let step = graph.title_of(step).unwrap_or_default();
+                                EventKind::StepChanged { workflow, step, task, state, instances }
+                            });
+                        }
                     }
                     Action::Ended { step, task, end } => self.step_ended(step, task, end),
                     Action::Finished(id) => self.finished(id),
@@ -200,6 +206,18 @@ impl WorkflowManager {
             self.cancel(cancels);
         }
         self.feed(ctx);
+        self.watch_age(ctx);
+    }
+
+    /// Records that have grown too old are given up though nobody asks for them: one timer, for the oldest.
+    fn watch_age(&mut self, ctx: &mut Context<Self>) {
+        let Some(next) = self.kept.next_to_go().filter(|_| !self.watches_age) else { return };
+        self.watches_age = true;
+        ctx.run_later(next.since(self.clock.now()), |manager, ctx| {
+            manager.watches_age = false;
+            manager.kept.drop_old(manager.clock.now());
+            manager.watch_age(ctx);
+        });
     }
 
     /// Ends steps: those that have no room yet are dropped, all of them in one pass.

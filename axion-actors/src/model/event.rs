@@ -117,8 +117,12 @@ pub enum EventKind {
         workflow: WorkflowId,
         /// The step's name, else its task's id.
         step: String,
+        /// Its task; that of a mapped step never runs itself.
+        task: TaskId,
         /// Its state.
         state: StepState,
+        /// How many instances it has, if it is mapped and its list is known.
+        instances: Option<usize>,
     },
     /// Every step of a workflow has ended.
     WorkflowFinished {

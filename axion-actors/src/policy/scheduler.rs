@@ -682,8 +682,8 @@ impl Scheduler {
             let table = &self.table;
             pool.retain(|key| table.task(key).is_some());
         }
-        let first = pool.large.first.map(|first| first.key);
-        self.woken[kind.index()] |= first.is_some_and(|key| self.table.task(key).is_none());
+        let firsts = [pool.large.first.map(|first| first.key), pool.suspects.front().copied()];
+        self.woken[kind.index()] |= firsts.into_iter().flatten().any(|key| self.table.task(key).is_none());
     }
 
     /// How many of a pool's queued tasks no worker would let start sooner: their limits hold them back.

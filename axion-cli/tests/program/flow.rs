@@ -38,8 +38,8 @@ fn a_sound_flow_is_said_to_be_one() {
 
 #[test]
 fn every_problem_is_shown_with_file_line_column_and_a_picture() {
-    let text = "[[steps]]\nname = \"a\"\nscirpt = \"work.py\"\nscript = \"wrok.py\"\n\n[[steps]]\nname = \"b\"\n\
-                script = \"work.py\"\ndepends_on = [\"b\", \"aa\"]\n";
+    let text = "[[steps]]\nname = \"alpha\"\nscirpt = \"work.py\"\nscript = \"wrok.py\"\n\n[[steps]]\nname = \"b\"\n\
+                script = \"work.py\"\ndepends_on = [\"b\", \"alpah\"]\n";
     let folder = flow(text);
     let ran = run(axion().current_dir(folder.path()).args(["flow", "check", "flow.toml"]));
     assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""));
@@ -53,7 +53,7 @@ fn every_problem_is_shown_with_file_line_column_and_a_picture() {
         "flow.toml:9:15",
         "b waits for itself",
         "flow.toml:9:20",
-        "did you mean `a`?",
+        "did you mean `alpha`?",
         "error: flow.toml has 4 problems",
     ] {
         assert!(ran.err.contains(part), "{part:?} is not in\n{}", ran.err);

@@ -10,7 +10,7 @@ use axion_actors::model::{Backoff, ErrorKind, PoolKind, RetryPolicy, Task};
 use serde::de::DeserializeOwned;
 
 use super::shape::{read_memory, read_rate, read_size, read_time};
-use super::template::Params;
+use super::template::{Own, Params};
 use super::tree::{Node, Value};
 use super::{Flow, Problem, Span, nearest};
 
@@ -24,7 +24,7 @@ pub(super) struct Converted {
 #[derive(Debug)]
 pub(super) struct Places {
     pub(super) name: Span,
-    /// The steps it names, with their places.
+    /// The steps it names, with their places, in the order of the names.
     pub(super) uses: Vec<(String, Span)>,
     pub(super) resources: Option<Span>,
     pub(super) pool: Option<Span>,
@@ -45,6 +45,11 @@ fn flag(node: &Node, key: &str) -> Option<bool> {
 
 fn count(node: &Node, key: &str) -> Option<u32> {
     node.get(key)?.count().and_then(|it| it.try_into().ok())
+}
+
+/// One that is not to be 0. If it is, that has been reported, and nothing follows from it.
+fn positive(node: &Node, key: &str) -> Option<u32> {
+    count(node, key).filter(|it| *it > 0)
 }
 
 fn percent(node: &Node, key: &str) -> Option<Fixed> {
@@ -76,10 +81,10 @@ pub(super) fn flow(tree: &Node, folder: &Path, problems: &mut Vec<Problem>) -> C
     if let Some(limits) = tree.get("limits") {
         (spec.capacity, spec.bounds) = (capacity(limits), bounds(limits));
     }
-    let (steps, places) =
-        tree.get("steps").map(|it| self::steps(it, tree.get("params"), folder, problems)).unwrap_or_default();
+    let mut own = Own::of(tree.get("params"));
+    let (steps, places) = tree.get("steps").map(|it| self::steps(it, &mut own, folder, problems)).unwrap_or_default();
     spec.steps = steps;
-    if let Some(steps) = tree.get("steps").filter(|it| it.list().is_empty()) {
+    if let Some(steps) = tree.get("steps").filter(|it| matches!(&it.value, Value::List(list) if list.is_empty())) {
         problems.push(Problem::new(&steps.span, "a workflow needs at least one step", "no steps"));
     }
     Converted { flow: Flow { spec, description: text(tree, "description"), source: None }, places }
@@ -88,7 +93,7 @@ pub(super) fn flow(tree: &Node, folder: &Path, problems: &mut Vec<Problem>) -> C
 /// Makes the steps of a list, with their places.
 pub(super) fn steps(
     list: &Node,
-    own: Option<&Node>,
+    own: &mut Own<'_>,
     folder: &Path,
     problems: &mut Vec<Problem>,
 ) -> (Vec<Step>, Vec<Places>) {
@@ -97,8 +102,8 @@ pub(super) fn steps(
 
 fn capacity(limits: &Node) -> Capacity {
     Capacity {
-        processes: count(limits, "processes"),
-        threads: count(limits, "threads"),
+        processes: positive(limits, "processes"),
+        threads: positive(limits, "threads"),
         cpu: percent(limits, "cpu"),
         memory: limits.get("memory").and_then(read_memory),
         machine_memory: limits.get("machine_memory").and_then(read_size),
@@ -113,7 +118,7 @@ fn bounds(limits: &Node) -> Bounds {
     Bounds { added: size("added_steps", bounds.added), elements: size("elements", bounds.elements), ..bounds }
 }
 
-fn step(node: &Node, own: Option<&Node>, folder: &Path, problems: &mut Vec<Problem>) -> (Step, Places) {
+fn step(node: &Node, own: &mut Own<'_>, folder: &Path, problems: &mut Vec<Problem>) -> (Step, Places) {
     let mut uses: Vec<(String, Span)> = Vec::new();
     let mut task = script(node, folder, problems);
     task = options(node, task);
@@ -128,6 +133,7 @@ fn step(node: &Node, own: Option<&Node>, folder: &Path, problems: &mut Vec<Probl
             _ => template = Some(found),
         }
     }
+    says_nothing(node, problems);
     let name = node.get("name").and_then(Node::text).filter(|name| !name.is_empty());
     let mut step = name.map_or_else(|| Step::unnamed(task.clone()), |name| Step::new(name, task.clone()));
     for dependency in node.get("depends_on").map(Node::list).unwrap_or_default() {
@@ -141,6 +147,7 @@ fn step(node: &Node, own: Option<&Node>, folder: &Path, problems: &mut Vec<Probl
     }
     step = rules(node, step, &mut uses, problems);
     step = limits(node, step, name.unwrap_or_default());
+    uses.sort_by(|one, other| one.0.cmp(&other.0));
     let places = Places {
         name: node.get("name").map_or_else(|| node.span.clone(), |it| it.span.clone()),
         uses,
@@ -173,9 +180,29 @@ pub(super) fn bare_step(node: &Node, problems: &mut Vec<Problem>) -> Step {
     let mut uses = Vec::new();
     let mut step = Step::unnamed(Task::script(""));
     if let Some(params) = node.get("params") {
-        step = step.params(Params::new(None, &mut uses, problems).template(params));
+        step = step.params(Params::new(&mut Own::of(None), &mut uses, problems).template(params));
     }
     rules(node, step, &mut uses, problems)
+}
+
+/// Keys that change nothing beside others: whoever wrote them meant something.
+fn says_nothing(node: &Node, problems: &mut Vec<Problem>) {
+    let mut wrong = |key: &str, why: &str| {
+        if let Some((place, _)) = node.members().iter().find(|(it, _)| it.text == key) {
+            problems.push(Problem::new(&place.span, format!("`{key}` says nothing {why}"), why));
+        }
+    };
+    if node.get("map_over").is_some() && flag(node, "dynamic") == Some(true) {
+        wrong("dynamic", "beside `map_over`: instances add no steps");
+    }
+    if node.get("retries").is_none() {
+        wrong("retry_wait", "without `retries`");
+    }
+    if let Some(of) = ["all", "any", "not"].into_iter().find(|key| node.get(key).is_some()) {
+        for key in ["path", "op", "value"] {
+            wrong(key, &format!("beside `{of}`: it belongs to a `ref`"));
+        }
+    }
 }
 
 fn script(node: &Node, folder: &Path, problems: &mut Vec<Problem>) -> Task {
@@ -234,13 +261,13 @@ fn options(node: &Node, mut task: Task) -> Task {
 fn limits(node: &Node, mut step: Step, name: &str) -> Step {
     if let Some(needs) = node.get("resources") {
         step = step.needs(Needs {
-            slots: count(needs, "slots").unwrap_or(1),
+            slots: positive(needs, "slots").unwrap_or(1),
             cpu: percent(needs, "cpu").unwrap_or_default(),
             memory: needs.get("memory").and_then(read_memory),
         });
     }
     if let Some(limit) = node.get("concurrency")
-        && let (Some(key), Some(max)) = (text(limit, "key"), count(limit, "max"))
+        && let (Some(key), Some(max)) = (text(limit, "key"), positive(limit, "max"))
     {
         step = step.concurrency(Concurrency { key: key.into(), max });
     }
@@ -249,7 +276,7 @@ fn limits(node: &Node, mut step: Step, name: &str) -> Step {
         let read = if shared { rate.get("limit").and_then(read_rate) } else { read_rate(rate) };
         if let Some((count_, per)) = read {
             let key = text(rate, "key").unwrap_or_else(|| format!("step {name}"));
-            let burst = count(rate, "burst").unwrap_or(1);
+            let burst = positive(rate, "burst").unwrap_or(1);
             step = step.rate(Rate { key: key.into(), count: count_, per, burst });
         }
     }
@@ -266,10 +293,10 @@ fn reference(node: &Node, uses: &mut Vec<(String, Span)>) -> Option<Reference> {
 fn map_over(node: &Node, uses: &mut Vec<(String, Span)>) -> Option<MapOver> {
     let succeed = node.get("succeed");
     Some(MapOver {
-        max_parallel: count(node, "max_parallel"),
+        max_parallel: positive(node, "max_parallel"),
         enough: match (succeed.and_then(Node::text), succeed.and_then(Node::count)) {
             (Some("any"), _) => Enough::Any,
-            (_, Some(least)) => Enough::AtLeast(usize::try_from(least).unwrap_or(usize::MAX)),
+            (_, Some(least @ 1..)) => Enough::AtLeast(usize::try_from(least).unwrap_or(usize::MAX)),
             _ => Enough::All,
         },
         name: text(node, "as").unwrap_or_else(|| "item".to_owned()).into(),
@@ -279,6 +306,7 @@ fn map_over(node: &Node, uses: &mut Vec<(String, Span)>) -> Option<MapOver> {
 
 /// The depth of trees is bounded, so the recursion is.
 fn condition(node: &Node, uses: &mut Vec<(String, Span)>, problems: &mut Vec<Problem>) -> Option<Condition> {
+    says_nothing(node, problems);
     let mut parts = |key: &str| {
         let list = node.get(key)?.list();
         Some(list.iter().filter_map(|it| condition(it, uses, problems)).collect())

@@ -1,19 +1,16 @@
 //! What steps are to each other, checked by the code that will run them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use axion_actors::model::Tick;
 use axion_actors::model::workflow::{Capacity, WorkflowId, WorkflowSpec};
 use axion_actors::policy::graph::{Graph, GraphError, Known, Outside};
 
 use super::convert::{Converted, Places};
-use super::{Problem, Span, did_you_mean};
+use super::{GUESSES, Problem, Span, did_you_mean};
 
 /// So many places of a circle are shown.
 const SHOWN: usize = 10;
-
-/// After so many problems, none gets a guess at what was meant: each looks at all names.
-const GUESSES: usize = 100;
 
 /// Adds what is wrong with the graph.
 pub(super) fn check(converted: &Converted, problems: &mut Vec<Problem>) {
@@ -28,9 +25,9 @@ pub(super) fn check(converted: &Converted, problems: &mut Vec<Problem>) {
     }
 }
 
-/// The steps' names, in their order: in a file each has one.
-pub(super) fn names_in(spec: &WorkflowSpec) -> Vec<String> {
-    spec.steps.iter().filter_map(|it| it.name().map(ToString::to_string)).collect()
+/// The steps' names, in their order. One may have none because that is wrong.
+pub(super) fn names_in(spec: &WorkflowSpec) -> Vec<Option<String>> {
+    spec.steps.iter().map(|it| it.name().map(ToString::to_string)).collect()
 }
 
 /// Whose limits a step's needs were held against.
@@ -46,41 +43,62 @@ pub(super) enum Limits {
 pub(super) fn tell(
     errors: &[GraphError],
     whose: Limits,
-    (places, names): (&[Places], &[String]),
+    (places, names): (&[Places], &[Option<String>]),
     problems: &mut Vec<Problem>,
 ) {
+    let steps = Steps::of(places, names);
     let mut said = BTreeSet::new();
     for error in errors {
         // A name that is used twice is reported at both places, by the first error.
         let key = (error.at(), error.to_string());
         if said.insert(key) {
-            let guesses = if said.len() > GUESSES { &[] } else { names };
-            place((error, whose), places, names, guesses, problems);
+            place((error, whose), &steps, said.len() <= GUESSES, problems);
         }
     }
 }
 
-fn uses<'a>(place: &'a Places, name: &'a str) -> impl Iterator<Item = &'a Span> {
-    place.uses.iter().filter(move |(it, _)| it == name).map(|(_, span)| span)
+/// The steps' names, where a step may have none because that is wrong, and their places.
+struct Steps<'a> {
+    places: &'a [Places],
+    names: Vec<&'a str>,
+    /// The first step of each name.
+    named: HashMap<&'a str, usize>,
 }
 
-fn place(
-    (error, whose): (&GraphError, Limits),
-    places: &[Places],
-    names: &[String],
-    guesses: &[String],
-    problems: &mut Vec<Problem>,
-) {
-    let Some((at, here)) = error.at().and_then(|at| places.get(at).map(|place| (at, place))) else {
+impl<'a> Steps<'a> {
+    fn of(places: &'a [Places], names: &'a [Option<String>]) -> Self {
+        let given = || names.iter().enumerate().filter_map(|(at, name)| Some((name.as_deref()?, at)));
+        // From the back, so that the first one stays.
+        let named = given().collect::<Vec<_>>().into_iter().rev().collect();
+        Self { places, names: given().map(|(name, _)| name).collect(), named }
+    }
+
+    fn named(&self, name: &str) -> Option<&'a Places> {
+        self.places.get(*self.named.get(name)?)
+    }
+
+    /// A name like `wanted` that the step itself does not have.
+    fn like(&self, wanted: &str, step: &str) -> Option<String> {
+        did_you_mean(wanted, self.names.iter().copied().filter(|name| *name != step))
+    }
+}
+
+fn uses<'a>(place: &'a Places, name: &'a str) -> impl Iterator<Item = &'a Span> {
+    let first = place.uses.partition_point(|(it, _)| it.as_str() < name);
+    place.uses[first..].iter().take_while(move |(it, _)| it == name).map(|(_, span)| span)
+}
+
+fn place((error, whose): (&GraphError, Limits), steps: &Steps<'_>, guess: bool, problems: &mut Vec<Problem>) {
+    let Some(here) = error.at().and_then(|at| steps.places.get(at)) else {
         problems.push(Problem::elsewhere(error.to_string(), "here"));
         return;
     };
     match error {
         GraphError::UnknownStep { missing, step, .. } => {
+            let help = if guess { steps.like(missing, step) } else { None };
             for span in uses(here, missing) {
                 let words = format!("{step} waits for the step `{missing}`, and there is none");
-                let help = did_you_mean(missing, guesses.iter().map(String::as_str));
-                problems.push(Problem::new(span, words, "no such step").help(help));
+                problems.push(Problem::new(span, words, "no such step").help(help.clone()));
             }
         }
         GraphError::SelfReference { step, .. } => {
@@ -91,16 +109,16 @@ fn place(
         GraphError::DuplicateName { first, .. } => {
             let mut problem = Problem::new(&here.name, error.to_string(), "again");
             problem.message = format!("two steps are called `{}`", names_of(error));
-            problem.related.extend(places.get(*first).map(|place| (place.name.clone(), "first".to_owned())));
+            problem.related.extend(steps.places.get(*first).map(|place| (place.name.clone(), "first".to_owned())));
             problems.push(problem);
         }
         GraphError::SimilarName { other, .. } => {
             let mut problem = Problem::new(&here.name, error.to_string(), "too like the other");
-            let first = names.iter().position(|name| name == other).and_then(|at| places.get(at));
-            problem.related.extend(first.map(|place| (place.name.clone(), "the other".to_owned())));
+            let other = steps.named(other);
+            problem.related.extend(other.map(|place| (place.name.clone(), "the other".to_owned())));
             problems.push(problem);
         }
-        GraphError::Cycle { path, .. } => problems.push(circle(at, path, places, names, error)),
+        GraphError::Cycle { path, .. } => problems.push(circle(here, path, steps, error)),
         GraphError::Impossible { .. } => {
             let span = here.resources.as_ref().unwrap_or(&here.name);
             let (label, help) = match whose {
@@ -127,14 +145,13 @@ fn names_of(error: &GraphError) -> &str {
 }
 
 /// Each step of the path waits for the one before: the places where they say so.
-fn circle(at: usize, path: &[String], places: &[Places], names: &[String], error: &GraphError) -> Problem {
+fn circle(here: &Places, path: &[String], steps: &Steps<'_>, error: &GraphError) -> Problem {
     let before = path.iter().cycle().skip(path.len() - 1);
     let mut spots = path.iter().zip(before).filter_map(|(name, before)| {
-        let step = names.iter().position(|it| it == name)?;
-        let span = uses(places.get(step)?, before).next()?;
+        let span = uses(steps.named(name)?, before).next()?;
         Some((span.clone(), format!("{name} waits for {before}")))
     });
-    let (span, label) = spots.next().unwrap_or_else(|| (places[at].name.clone(), "this step".to_owned()));
+    let (span, label) = spots.next().unwrap_or_else(|| (here.name.clone(), "this step".to_owned()));
     let mut problem = Problem::new(&span, error.to_string(), label);
     problem.related.extend(spots.take(SHOWN - 1));
     problem

@@ -30,6 +30,9 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,6 +49,9 @@ use crate::workflows::WorkflowError;
 
 /// The largest file that is read.
 pub const SIZE_LIMIT: u64 = 16 << 20;
+
+/// After so many problems, none gets a guess at what was meant: each looks at all names.
+const GUESSES: usize = 100;
 
 /// How a flow is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +90,7 @@ struct Source {
     text: String,
     places: Vec<convert::Places>,
     /// The steps' names.
-    names: Vec<String>,
+    names: Vec<Option<String>>,
 }
 
 /// A part of a file's text.
@@ -150,12 +156,18 @@ pub enum FlowError {
         source: std::io::Error,
     },
     /// The file is too large.
-    #[error("the flow {} has {size} bytes; {SIZE_LIMIT} is the limit", .path.display())]
+    #[error("the flow {} has more than {SIZE_LIMIT} bytes, which is the limit", .path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// How large it is.
-        size: u64,
+    },
+    /// The file is no text.
+    #[error("the flow {} is not UTF-8 text: see its line {line}, and save it as UTF-8", .path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// The line with the first byte that is wrong.
+        line: usize,
     },
     /// What it says is wrong.
     #[error(transparent)]
@@ -169,11 +181,17 @@ impl Flow {
     /// If the file cannot be read, or with everything that is wrong with it.
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, FlowError> {
         let failed = |source| FlowError::Read { path: path.to_owned(), source };
-        let size = std::fs::metadata(path).map_err(failed)?.len();
-        if size > SIZE_LIMIT {
-            return Err(FlowError::TooLarge { path: path.to_owned(), size });
+        let mut bytes = Vec::new();
+        // A pipe or a device says nothing of its size (L9).
+        File::open(path).map_err(failed)?.take(SIZE_LIMIT + 1).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() as u64 > SIZE_LIMIT {
+            return Err(FlowError::TooLarge { path: path.to_owned() });
         }
-        let text = std::fs::read_to_string(path).map_err(failed)?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let sound = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = sound.iter().filter(|byte| **byte == b'\n').count() + 1;
+            FlowError::NotText { path: path.to_owned(), line }
+        })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let mut flow = Self::parse(&path.display().to_string(), &text, Format::of(path), folder, overrides)
             .map_err(|problems| FlowError::Problems(Box::new(problems)))?;
@@ -194,6 +212,8 @@ impl Flow {
         folder: &Path,
         overrides: &Overrides,
     ) -> Result<Self, Problems> {
+        // Some editors put a mark before the text.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let (flow, places) = read(text, format, folder, overrides).map_err(|all| Problems::new(file, text, all))?;
         let names = graph::names_in(&flow.spec);
         let source = Source { file: file.to_owned(), text: text.to_owned(), places, names };
@@ -235,19 +255,16 @@ impl Flow {
 /// # Errors
 /// Everything that is wrong with them; the places are in `result`.
 pub fn added_steps(result: &str, folder: &Path) -> Result<Vec<Step>, Problems> {
-    let read = || {
-        let tree = tree::from_json(result)?;
-        let mut problems = Vec::new();
-        let steps = match tree.get("steps") {
-            Some(steps) => {
-                shape::check_steps(steps, &mut problems);
-                convert::steps(steps, None, folder, &mut problems).0
-            }
-            None => Vec::new(),
-        };
-        if problems.is_empty() { Ok(steps) } else { Err(problems) }
+    let mut problems = Vec::new();
+    let tree = tree::from_json(result, &mut problems);
+    let steps = match tree.as_ref().and_then(|tree| tree.get("steps")) {
+        Some(steps) => {
+            shape::check_steps(steps, &mut problems);
+            convert::steps(steps, &mut template::Own::of(None), folder, &mut problems).0
+        }
+        None => Vec::new(),
     };
-    read().map_err(|all| Problems::new("the result", result, all))
+    if problems.is_empty() { Ok(steps) } else { Err(Problems::new("the result", result, problems)) }
 }
 
 /// What a step asks for beside its task, from a JSON object with the keys of a flow's steps: `run_if`, `when`,
@@ -269,13 +286,15 @@ pub fn settings(text: &str) -> Result<WorkflowSpec, Problems> {
 }
 
 fn part<T>(text: &str, part: shape::Part, make: impl Fn(&Node, &mut Vec<Problem>) -> T) -> Result<T, Problems> {
-    let read = || {
-        let (tree, mut problems) = (tree::from_json(text)?, Vec::new());
+    let mut problems = Vec::new();
+    let made = tree::from_json(text, &mut problems).map(|tree| {
         shape::check_part(&tree, part, &mut problems);
-        let made = make(&tree, &mut problems);
-        if problems.is_empty() { Ok(made) } else { Err(problems) }
-    };
-    read().map_err(|all| Problems::new("the options", text, all))
+        make(&tree, &mut problems)
+    });
+    match made {
+        Some(made) if problems.is_empty() => Ok(made),
+        _ => Err(Problems::new("the options", text, problems)),
+    }
 }
 
 fn read(
@@ -284,15 +303,20 @@ fn read(
     folder: &Path,
     overrides: &Overrides,
 ) -> Result<(Flow, Vec<convert::Places>), Vec<Problem>> {
-    let mut tree = match format {
-        Format::Toml => tree::from_toml(text)?,
-        Format::Json => tree::from_json(text)?,
-    };
     let mut problems = Vec::new();
-    shape::check(&tree, &mut problems);
-    overrides.apply(&mut tree, &mut problems);
-    let converted = convert::flow(&tree, folder, &mut problems);
-    graph::check(&converted, &mut problems);
+    let tree = match format {
+        Format::Toml => tree::from_toml(text, &mut problems),
+        Format::Json => tree::from_json(text, &mut problems),
+    };
+    let Some(mut tree) = tree else { return Err(problems) };
+    let broken: HashSet<Option<Span>> = problems.iter().map(|it| it.span.clone()).collect();
+    let mut others = Vec::new();
+    shape::check(&tree, &mut others);
+    overrides.apply(&mut tree, &mut others);
+    let converted = convert::flow(&tree, folder, &mut others);
+    graph::check(&converted, &mut others);
+    // What is no value at all is said once.
+    problems.extend(others.into_iter().filter(|it| !broken.contains(&it.span)));
     if problems.is_empty() { Ok((converted.flow, converted.places)) } else { Err(problems) }
 }
 
@@ -311,11 +335,13 @@ impl Problem {
     }
 }
 
-/// The candidate that is most like `word`, if one is like it at all.
+/// The candidate that is most like `word`, if one is like it at all: of a short word, something must
+/// be left.
 fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let rated = candidates.into_iter().map(|it| (strsim::damerau_levenshtein(&word, &it.to_lowercase()), it));
-    rated.filter(|(far, it)| *far <= (it.chars().count() / 3).max(1)).min_by_key(|(far, _)| *far).map(|(_, it)| it)
+    let like = |far: usize, length: usize| far <= (length / 3).max(1) && far < length;
+    rated.filter(|(far, it)| like(*far, it.chars().count())).min_by_key(|(far, _)| *far).map(|(_, it)| it)
 }
 
 fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {

@@ -19,13 +19,11 @@ impl Overrides {
     /// Changes the tree; what cannot be changed is a problem without a place.
     pub(super) fn apply(&self, tree: &mut Node, problems: &mut Vec<Problem>) {
         if let Some(text) = &self.params {
-            match from_json(text) {
-                Ok(given) => replace(tree, &given, problems),
-                Err(found) => problems.extend(
-                    found.into_iter().map(|it| Problem { span: None, related: Vec::new(), ..it }).map(|mut it| {
-                        it.message = format!("--params: {}", it.message);
-                        it
-                    }),
+            let mut found = Vec::new();
+            match from_json(text, &mut found) {
+                Some(given) if found.is_empty() => replace(tree, &given, problems),
+                _ => problems.extend(
+                    found.into_iter().map(|it| Problem::elsewhere(format!("--params: {}", it.message), it.label)),
                 ),
             }
         }
@@ -108,9 +106,18 @@ fn set_one(tree: &mut Node, set: &str) -> Result<(), Problem> {
     let Some(step) = step else { return Err(wrong(format!("the flow has no step `{name}`"))) };
     let span = step.get("name").map_or_else(|| step.span.clone(), |it| it.span.clone());
     let text = || Node { span: span.clone(), value: Value::Text(value.to_owned()) };
-    let value = from_json(value).map_or_else(|_| text(), |node| moved(node, &span));
+    let mut found = Vec::new();
+    let value = from_json(value, &mut found).map_or_else(text, |node| moved(node, &span));
+    if let (Value::List(_) | Value::Table(_), Some(first)) = (&value.value, found.into_iter().next()) {
+        return Err(wrong(first.message));
+    }
     let mut here = member_or_new(step, "params", &span).ok_or_else(|| wrong("`params` is not a table".to_owned()))?;
-    for segment in path.segments() {
+    for (depth, segment) in path.segments().iter().enumerate() {
+        // What stands for a value has no parts yet, in which something could be set.
+        if let Some(stands_for) = here.get("$param").or_else(|| here.get("$ref")).and_then(Node::text) {
+            let place = path.first(depth);
+            return Err(wrong(format!("`{place}` stands for `{stands_for}`: set the whole of it, or use --params")));
+        }
         let kind = here.kind();
         let next = match segment {
             Segment::Key(key) => member_or_new(here, key, &span),

@@ -1,25 +1,65 @@
 //! Parameters in a flow: JSON text with references in it.
 
+use std::collections::HashMap;
+use std::rc::Rc;
+
 use axion_actors::model::workflow::{Reference, Template, TemplateWriter};
 use serde_json::Value as Json;
 
-use super::tree::{Node, Value};
-use super::{Problem, Span, did_you_mean};
+use super::tree::{Key, Node, Value};
+use super::{GUESSES, Problem, Span, did_you_mean};
+
+/// The flow's own parameters. Many steps may take the same one, and it may be large: each is written once.
+pub(super) struct Own<'a> {
+    members: &'a [(Key, Node)],
+    places: HashMap<&'a str, usize>,
+    written: HashMap<usize, Rc<Written>>,
+}
+
+/// One of them as a template, and the steps it refers to.
+#[derive(Default)]
+struct Written {
+    template: Template,
+    references: Vec<(String, Span)>,
+}
+
+impl<'a> Own<'a> {
+    pub(super) fn of(params: Option<&'a Node>) -> Self {
+        let members = params.map(Node::members).unwrap_or_default();
+        let places = members.iter().enumerate().map(|(at, (key, _))| (key.text.as_str(), at)).collect();
+        Self { members, places, written: HashMap::new() }
+    }
+
+    /// What a parameter comes to; what is wrong with it is said once.
+    fn get(&mut self, name: &str, problems: &mut Vec<Problem>) -> Option<Rc<Written>> {
+        let at = *self.places.get(name)?;
+        if let Some(written) = self.written.get(&at) {
+            return Some(written.clone());
+        }
+        let mut references = Vec::new();
+        let mut none = Own::of(None);
+        let mut inside = Params { own: &mut none, references: &mut references, problems, inside: true };
+        let template = inside.template(&self.members.get(at)?.1);
+        let written = Rc::new(Written { template, references });
+        self.written.insert(at, written.clone());
+        Some(written)
+    }
+}
 
 /// Reads parameters and collects the steps they refer to.
-pub(super) struct Params<'a> {
+pub(super) struct Params<'a, 'o> {
     /// The flow's own.
-    pub(super) own: Option<&'a Node>,
+    own: &'a mut Own<'o>,
     /// Every reference with its place.
-    pub(super) references: &'a mut Vec<(String, Span)>,
-    pub(super) problems: &'a mut Vec<Problem>,
+    references: &'a mut Vec<(String, Span)>,
+    problems: &'a mut Vec<Problem>,
     /// Inside of the flow's own.
     inside: bool,
 }
 
-impl<'a> Params<'a> {
+impl<'a, 'o> Params<'a, 'o> {
     pub(super) fn new(
-        own: Option<&'a Node>,
+        own: &'a mut Own<'o>,
         references: &'a mut Vec<(String, Span)>,
         problems: &'a mut Vec<Problem>,
     ) -> Self {
@@ -90,28 +130,32 @@ impl<'a> Params<'a> {
 
     fn param(&mut self, node: &Node, writer: &mut TemplateWriter) {
         let wanted = node.get("$param").unwrap_or(node);
-        let mut wrong = |words: String, help| {
-            self.problems.push(Problem::new(&wanted.span, words, "not a parameter of the flow").help(help));
-            writer.text("null");
-        };
+        let guess = self.problems.len() <= GUESSES;
         let Some(name) = wanted.text().filter(|_| node.members().len() == 1 && !self.inside) else {
             let words = if self.inside {
                 "the flow's own parameters cannot refer to each other".to_owned()
             } else {
                 "{\"$param\": \"NAME\"} needs the name of a parameter of the flow, and nothing else".to_owned()
             };
-            return wrong(words, None);
+            self.problems.push(Problem::new(&wanted.span, words, "not a parameter of the flow"));
+            return writer.text("null");
         };
-        match self.own.and_then(|own| own.get(name)) {
-            Some(value) => {
-                self.inside = true;
-                self.write(value, writer);
-                self.inside = false;
+        match self.own.get(name, self.problems) {
+            Some(written) => {
+                writer.template(&written.template);
+                self.references.extend(written.references.iter().cloned());
             }
             None => {
-                let names = self.own.map(Node::members).unwrap_or_default().iter().map(|(key, _)| key.text.as_str());
+                let own = if guess { self.own.members } else { &[] };
+                let names = own.iter().map(|(key, _)| key.text.as_str());
                 let help = did_you_mean(name, names).unwrap_or_else(|| format!("add `{name}` to the flow's `params`"));
-                wrong(format!("the flow has no parameter `{name}`"), Some(help));
+                let problem = Problem::new(
+                    &wanted.span,
+                    format!("the flow has no parameter `{name}`"),
+                    "not a parameter of the flow",
+                );
+                self.problems.push(problem.help(Some(help)));
+                writer.text("null");
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use axion_actors::model::workflow::{Enough, Memory, OnFailure, OnImpossible, UpstreamKeys};
+use axion_actors::model::workflow::{Enough, Memory, OnFailure, OnImpossible, Piece, UpstreamKeys};
 use axion_actors::model::{Backoff, PoolKind};
 use proptest::prelude::*;
 
@@ -210,6 +210,40 @@ steps = [
 }
 
 #[test]
+fn a_step_without_a_name_moves_no_other_picture() {
+    let text = r#"
+steps = [
+  { script = "work.py" },
+  { name = "first", script = "work.py" },
+  { name = "x", script = "work.py", depends_on = ["y"] },
+  { name = "y", script = "work.py", depends_on = ["x"] },
+  { name = "Y", script = "work.py" },
+]
+"#;
+    let found = toml(text).expect_err("a circle");
+    let circle = found.all.iter().find(|it| it.message.contains("wait for each other")).expect("the circle");
+    assert_eq!((&text[circle.span.clone().expect("a place")], circle.label.as_str()), ("\"y\"", "x waits for y"));
+    assert_eq!((&text[circle.related[0].0.clone()], circle.related[0].1.as_str()), ("\"x\"", "y waits for x"));
+    let similar = found.all.iter().find(|it| it.message.contains("differ in upper")).expect("the name");
+    assert_eq!(&text[similar.related[0].0.clone()], "\"y\"");
+}
+
+#[test]
+fn a_step_is_no_guess_at_what_it_waits_for_and_one_letter_is_not_like_another() {
+    let text = r#"
+steps = [
+  { name = "load", script = "work.py", depends_on = ["loda"] },
+  { name = "a", script = "work.py", depends_on = ["b"] },
+]
+"#;
+    let expected = [
+        "3:54: load waits for the step `loda`, and there is none",
+        "4:51: a waits for the step `b`, and there is none",
+    ];
+    assert_eq!(problems(text), expected);
+}
+
+#[test]
 fn c3_2_needs_beyond_the_limits_are_shown_where_they_stand() {
     let text = r#"
 [limits]
@@ -245,10 +279,86 @@ fn texts_that_are_neither_toml_nor_json_say_where() {
         assert!(shown(&found)[0].starts_with(place), "{:?}", shown(&found));
     }
     let twice = parse(r#"{"steps": [], "steps": []}"#, Format::Json, &Overrides::default()).expect_err("twice");
-    assert!(shown(&twice)[0].starts_with("1:15: the key `steps` stands here twice"), "{:?}", shown(&twice));
+    let words = ["1:11: a workflow needs at least one step", "1:15: the key `steps` stands here twice"];
+    assert_eq!(shown(&twice), words);
     let deep = format!("{{\"steps\": {}1{}}}", "[".repeat(100), "]".repeat(100));
     let deep = parse(&deep, Format::Json, &Overrides::default()).expect_err("too deep");
-    assert!(shown(&deep)[0].contains("nested more than 64 deep"));
+    assert!(shown(&deep).iter().any(|it| it.contains("nested more than 64 deep")), "{:?}", shown(&deep));
+}
+
+#[test]
+fn one_value_that_is_none_hides_no_other_problem_and_nothing_is_said_twice() {
+    let text = r#"
+limits = { processes = 0 }
+[[steps]]
+name = "a"
+script = "work.py"
+resources = { slots = 0, cpu = nan }
+depends_on = "b"
+map_over = { ref = "c", succeed = 0, max_parallel = 0 }
+"#;
+    let expected = [
+        "2:24: `processes` must be a whole number from 1 to 4294967295",
+        "6:23: `slots` must be a whole number from 1 to 4294967295",
+        "6:32: this number has no form in JSON",
+        "7:14: `depends_on` must be a list, and is a text (write [\"b\"])",
+        "8:20: a waits for the step `c`, and there is none",
+        "8:35: `succeed` must be one of \"all\", \"any\" or a whole number from 1 to 1000000",
+        "8:53: `max_parallel` must be a whole number from 1 to 4294967295",
+    ];
+    assert_eq!(problems(text), expected);
+    let help = "(in TOML each begins with [[steps]], in JSON they stand in [])";
+    assert_eq!(problems("[steps]\nname = \"a\"\n"), [format!("1:1: `steps` must be a list, and is a table {help}")]);
+    let twice = r#"{"name": "x", "name": "y", "steps": [{"name": "a", "script": "work.py", "depends_on": ["b"]}]}"#;
+    let found = parse(twice, Format::Json, &Overrides::default()).expect_err("two mistakes");
+    assert_eq!(
+        shown(&found),
+        ["1:15: the key `name` stands here twice", "1:88: a waits for the step `b`, and there is none"]
+    );
+}
+
+#[test]
+fn keys_that_say_nothing_where_they_stand_are_refused() {
+    let text = r#"
+[[steps]]
+name = "a"
+script = "work.py"
+retry_wait = 2
+[[steps]]
+name = "b"
+script = "work.py"
+when = { any = [{ ref = "a" }, { not = { ref = "a" }, path = "x" }], op = "==", value = 3 }
+dynamic = true
+map_over = { ref = "a" }
+"#;
+    let expected = [
+        "5:1: `retry_wait` says nothing without `retries`",
+        "9:55: `path` says nothing beside `not`: it belongs to a `ref`",
+        "9:70: `op` says nothing beside `any`: it belongs to a `ref`",
+        "9:81: `value` says nothing beside `any`: it belongs to a `ref`",
+        "10:1: `dynamic` says nothing beside `map_over`: instances add no steps",
+    ];
+    assert_eq!(problems(text), expected);
+}
+
+#[test]
+fn a_mark_before_the_text_is_none_of_it() {
+    for (text, format) in [("\u{feff}name = 1", Format::Toml), ("\u{feff}{\"name\": 1}", Format::Json)] {
+        let found = parse(text, format, &Overrides::default()).expect_err("no name");
+        let column = if format == Format::Toml { 8 } else { 10 };
+        let words = format!("1:{column}: `name` must be a text that is not empty");
+        assert!(shown(&found).contains(&words), "{:?}", shown(&found));
+    }
+}
+
+#[test]
+fn l9_what_is_no_text_or_never_ends_is_refused() {
+    let folder = folder();
+    let path = folder.path().join("flow.toml");
+    std::fs::write(&path, b"name = \"x\"\ndescription = \"\xe9\"\n").expect("written");
+    let words = |path: &Path| Flow::load(path, &Overrides::default()).expect_err("no flow").to_string();
+    assert!(words(&path).ends_with("is not UTF-8 text: see its line 2, and save it as UTF-8"), "{}", words(&path));
+    assert_eq!(words(Path::new("/dev/zero")), "the flow /dev/zero has more than 16777216 bytes, which is the limit");
 }
 
 #[test]
@@ -285,6 +395,29 @@ fn parameters_are_replaced_from_outside() {
 }
 
 #[test]
+fn l9_a_large_parameter_of_the_flow_is_there_once_however_many_steps_take_it() {
+    let steps: String = (0..100)
+        .map(|n| {
+            format!("[[steps]]\nname = \"s{n}\"\nscript = \"work.py\"\nparams = {{ x = {{ \"$param\" = \"big\" }} }}\n")
+        })
+        .collect();
+    let text = format!("[params]\nbig = [\"{}\", {{ \"$ref\" = \"s0\", pth = 1 }}]\n{steps}", "x".repeat(10_000));
+    // What is wrong with it is said once, too.
+    let found = problems(&text);
+    assert_eq!(found.iter().filter(|it| it.contains("a reference has no key `pth`")).count(), 1, "{found:?}");
+    let flow = toml(&text.replace(", { \"$ref\" = \"s0\", pth = 1 }", "")).expect("sound");
+    let long = |step: &Step| {
+        let pieces = step.rules().params.iter().flat_map(|it| it.pieces()).map(|piece| match piece {
+            Piece::Text(text) => text.clone(),
+            Piece::Ref(_) => panic!("no reference"),
+        });
+        pieces.max_by_key(|text| text.len()).expect("a text")
+    };
+    assert_eq!(long(&flow.spec.steps[0]).len(), 10_004);
+    assert_eq!(long(&flow.spec.steps[0]).as_ptr(), long(&flow.spec.steps[99]).as_ptr());
+}
+
+#[test]
 fn what_cannot_be_replaced_says_so() {
     for (params, set, message) in [
         (Some("[]"), &[][..], "--params must be a JSON object, and is a list"),
@@ -292,6 +425,12 @@ fn what_cannot_be_replaced_says_so() {
         (Some("{\"inptu\": 1}"), &[], "--params: the flow has no parameter `inptu` (did you mean `input`?)"),
         (None, &["x"], "--set x: expected STEP.KEY=VALUE"),
         (None, &["one.tow.x=1"], "--set one.tow.x=1: the flow has no step `one`"),
+        (
+            None,
+            &["one.two.file.x=1"],
+            "--set one.two.file.x=1: `file` stands for `input`: set the whole of it, or use --params",
+        ),
+        (None, &["one.two.x={\"y\":1,\"y\":2}"], "--set one.two.x={\"y\":1,\"y\":2}: the key `y` stands here twice"),
         (None, &["one.two.list.x=1"], "--set one.two.list.x=1: `list.x` leads nowhere: on the way there is a list"),
     ] {
         assert_eq!(with(params, set), Err(vec![message.to_owned()]));
@@ -335,6 +474,9 @@ fn ten_thousand_steps_and_ten_thousand_mistakes_take_no_square_of_time() {
     let found = steps(|n| n + 100_000).expect_err("nobody");
     assert_eq!(found.all.len(), 9_999);
     assert!(found.all.iter().all(|problem| found.place(problem).is_some()));
+    let names: Vec<String> = (0..10_000).map(|n| format!("\"nobody {n}\"")).collect();
+    let one = format!("steps = [{{ name = \"s\", script = \"work.py\", depends_on = [{}] }}]", names.join(","));
+    assert_eq!(toml(&one).expect_err("nobody").all.len(), 10_000);
 }
 
 #[test]

@@ -119,24 +119,17 @@ fn too_deep(span: &Span) -> Problem {
     Problem::new(span, format!("values are nested more than {DEPTH} deep"), "too deep")
 }
 
-/// Reads TOML; all syntax errors at once.
-pub(super) fn from_toml(text: &str) -> Result<Node, Vec<Problem>> {
+/// Reads TOML; all syntax errors at once. Without any there is a tree, in which single values may be wrong.
+pub(super) fn from_toml(text: &str, problems: &mut Vec<Problem>) -> Option<Node> {
     let (table, errors) = DeTable::parse_recoverable(text);
-    let mut problems: Vec<Problem> = errors
-        .iter()
-        .map(|error| {
-            let words = error.message().trim_end();
-            let (first, help) = words.split_once('\n').map_or((words, None), |(first, rest)| (first, Some(rest)));
-            let span = error.span().unwrap_or(0..0);
-            Problem::new(&span, format!("this is not TOML: {first}"), first).help(help.map(str::to_owned))
-        })
-        .collect();
-    if !problems.is_empty() {
-        return Err(problems);
-    }
+    problems.extend(errors.iter().map(|error| {
+        let words = error.message().trim_end();
+        let (first, help) = words.split_once('\n').map_or((words, None), |(first, rest)| (first, Some(rest)));
+        let span = error.span().unwrap_or(0..0);
+        Problem::new(&span, format!("this is not TOML: {first}"), first).help(help.map(str::to_owned))
+    }));
     let span = table.span();
-    let node = toml_table(span, table.into_inner(), 1, &mut problems);
-    if problems.is_empty() { Ok(node) } else { Err(problems) }
+    errors.is_empty().then(|| toml_table(span, table.into_inner(), 1, problems))
 }
 
 fn toml_table(span: Span, table: DeTable<'_>, depth: usize, problems: &mut Vec<Problem>) -> Node {
@@ -185,12 +178,15 @@ fn toml_value(span: Span, value: DeValue<'_>, depth: usize, problems: &mut Vec<P
     Node { span, value }
 }
 
-/// Reads JSON.
-pub(super) fn from_json(text: &str) -> Result<Node, Vec<Problem>> {
-    let whole: &RawValue = serde_json::from_str(text).map_err(|error| vec![json_problem(text, &error)])?;
-    let mut reader = Reader { text, problems: Vec::new() };
-    let node = reader.value(whole.get(), 1);
-    if reader.problems.is_empty() { Ok(node) } else { Err(reader.problems) }
+/// Reads JSON. If it is some, there is a tree, in which single values may be wrong.
+pub(super) fn from_json(text: &str, problems: &mut Vec<Problem>) -> Option<Node> {
+    match serde_json::from_str::<&RawValue>(text) {
+        Ok(whole) => Some(Reader { text, problems }.value(whole.get(), 1)),
+        Err(error) => {
+            problems.push(json_problem(text, &error));
+            None
+        }
+    }
 }
 
 /// `serde_json` counts lines from 1 and bytes in a line from 1; at the end of the text it points
@@ -205,12 +201,12 @@ fn json_problem(text: &str, error: &serde_json::Error) -> Problem {
 }
 
 /// Walks a JSON text by raw values: each is a slice of the text, and so knows its place.
-struct Reader<'t> {
+struct Reader<'t, 'p> {
     text: &'t str,
-    problems: Vec<Problem>,
+    problems: &'p mut Vec<Problem>,
 }
 
-impl<'t> Reader<'t> {
+impl<'t> Reader<'t, '_> {
     fn span(&self, part: &str) -> Span {
         let start = (part.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
         start..start + part.len()

@@ -14,6 +14,7 @@ _PROTOCOL = 5
 _OUT_OF_BAND = 64 << 10
 _PLAIN_PICKLE = 0x80
 _SCALARS = frozenset((type(None), bool, int, float, str, bytes))
+_NOTHING = pickle.dumps(((), {}), _PROTOCOL)
 _PYTHON = sys.version_info[:2]
 
 
@@ -84,6 +85,8 @@ def _is_closed(function):
 def pack(args, kwargs):
     """Arguments, as bytes or, with large buffers in them, as a list of buffers."""
     if not kwargs:
+        if not args:
+            return _NOTHING
         for arg in args:
             if type(arg) not in _SCALARS:
                 break

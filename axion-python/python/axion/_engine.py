@@ -9,7 +9,7 @@ import threading
 import time
 import weakref
 
-from . import _axion, _log
+from . import _axion, _future, _log
 from ._code import CALL, EACH, EACH_OF_ONE, Coder, pack
 from ._future import Future, Inbox, why
 from ._status import ComponentStatus, Health, HealthReport
@@ -492,7 +492,7 @@ class _Record(Future):
     """Resolves to the record itself."""
 
     def _resolve(self, data, record):
-        self.set_result(record)
+        self._finish(record, None)
 
 
 def result_of(record):
@@ -517,6 +517,7 @@ def _at_exit():
 
 def _in_forked_child():
     _log.in_forked_child()
+    _future.in_forked_child()
     for engine in list(_running):
         engine._forked = True
         engine._inbox.forget_in_child()

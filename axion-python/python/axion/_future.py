@@ -10,18 +10,60 @@ from . import _axion
 from ._code import unpack
 from .errors import EngineError, RemoteTraceback, of_record
 
+_making = threading.Lock()
+_DONE = frozenset(("CANCELLED", "CANCELLED_AND_NOTIFIED", "FINISHED"))
+
 
 class Future(concurrent.futures.Future):
     """A task's result to come: a `concurrent.futures.Future` in every respect, and awaitable.
 
     `task_id` names the task; `record` is, once it has ended, how: duration, output, attempt, worker.
+
+    Most futures end before anybody waits for them, and many thousands may be on their way. So what the base class
+    makes for each is made when it is first needed: the condition, with its lock, and two lists.
     """
 
+    # What it has while nobody has looked. The base class changes these only with the condition held.
+    _state = "PENDING"
+    _result = _exception = _own_condition = None
+    _waiters = _done_callbacks = ()  # pyright: ignore[reportAssignmentType]
+    task_id = record = None
+
     def __init__(self, engine=None):
-        super().__init__()
         self._engine = engine
-        self.task_id = None
-        self.record = None
+
+    @property
+    def _condition(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        condition = self._own_condition
+        if condition is None:
+            with _making:
+                condition = self._own_condition
+                if condition is None:
+                    self._waiters, self._done_callbacks = [], []
+                    condition = self._own_condition = threading.Condition()
+        return condition
+
+    def done(self):
+        return self._state in _DONE
+
+    def result(self, timeout=None):
+        # It is set before the state; nothing changes any more.
+        if self._state == "FINISHED" and self._exception is None:
+            return self._result
+        return super().result(timeout)
+
+    def _finish(self, result, exception):
+        """As `set_result` or `set_exception`, and cheap if nobody has looked."""
+        if self._own_condition is None:
+            # Whoever makes the condition meanwhile finds the state set.
+            with _making:
+                if self._own_condition is None:
+                    self._result, self._exception, self._state = result, exception, "FINISHED"
+                    return
+        if exception is None:
+            self.set_result(result)
+        else:
+            self.set_exception(exception)
 
     def cancel(self):
         """Cancels the task if it has not been sent to a worker; True if it is cancelled. See `kill`."""
@@ -54,7 +96,7 @@ class Future(concurrent.futures.Future):
         try:
             try:
                 if data is not None:
-                    self.set_result(unpack(data))
+                    self._finish(unpack(data), None)
                     return
                 error = why(record)
             except concurrent.futures.InvalidStateError:
@@ -68,7 +110,7 @@ class Future(concurrent.futures.Future):
                 super().cancel()
                 self.set_running_or_notify_cancel()
             else:
-                self.set_exception(error)
+                self._finish(None, error)
         except concurrent.futures.InvalidStateError:
             pass  # somebody has resolved it, as after a fork
 
@@ -101,6 +143,12 @@ def show_output(record):
                 stream.flush()
             except Exception:
                 pass  # closed, or a replacement of the program's own that fails
+
+
+def in_forked_child():
+    """Another thread may have held it."""
+    global _making
+    _making = threading.Lock()
 
 
 class Inbox:
@@ -138,7 +186,8 @@ class Inbox:
     def forget_in_child(self):
         """In a forked process, nothing comes any more."""
         for future in list(self.futures.values()):
-            future._condition = threading.Condition()
+            if future._own_condition is not None:
+                future._own_condition = threading.Condition()
             if not future.done():
                 future.set_exception(EngineError("the task is of the process that this one was forked off", "forked"))
         self.futures.clear()

@@ -20,7 +20,7 @@ class AxionBackend(AutoBatchingMixin, ParallelBackendBase):
     """Calls batches of joblib's in an `axion.Executor`."""
 
     supports_retrieve_callback = True
-    supports_inner_max_num_threads = False
+    supports_inner_max_num_threads = True
     uses_threads = False
     supports_sharedmem = False
 
@@ -43,8 +43,16 @@ class AxionBackend(AutoBatchingMixin, ParallelBackendBase):
 
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         self.parallel = parallel
-        self._executor = Executor(n_jobs, **self._config)
+        self._executor = self._start(n_jobs)
         return n_jobs
+
+    def _start(self, workers):
+        # What libraries compute in threads of their own is bounded, so that the workers together have as many as
+        # there are processors; variables that the program gives the workers itself go first.
+        key = self._config.get("kind", "cpu") + "_bound_worker"
+        given = self._config.get(key, {})
+        env = {**self._prepare_worker_env(workers), **given.get("env", {})}
+        return Executor(workers, **{**self._config, key: {**given, "env": env}})
 
     def submit(self, func, callback=None):
         future = self._executor.submit(func)
@@ -68,7 +76,7 @@ class AxionBackend(AutoBatchingMixin, ParallelBackendBase):
             workers = executor._max_workers
             executor._engine.shutdown(wait=False)
             if ensure_ready:
-                self._executor = Executor(workers, **self._config)
+                self._executor = self._start(workers)
 
 
 def register(make_default=False):

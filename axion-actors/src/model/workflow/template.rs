@@ -42,6 +42,9 @@ impl fmt::Display for Reference {
     }
 }
 
+/// Texts that are shorter are copied: a piece of its own costs more.
+const SHARE_FROM: usize = 512;
+
 /// A part of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
@@ -115,6 +118,19 @@ impl TemplateWriter {
     /// Adds JSON text.
     pub fn text(&mut self, text: &str) {
         self.text.push_str(text);
+    }
+
+    /// Adds another template. Its long texts are shared, not copied.
+    pub fn template(&mut self, other: &Template) {
+        for piece in &other.pieces {
+            match piece {
+                Piece::Text(text) if text.len() < SHARE_FROM => self.text.push_str(&String::from_utf8_lossy(text)),
+                piece => {
+                    self.flush();
+                    self.done.push(piece.clone());
+                }
+            }
+        }
     }
 
     /// Adds a reference.

@@ -62,6 +62,9 @@ impl Graph {
             (None, Some(task)) => text.shared(&without_brace(task.params_bytes())),
             (None, None) => text.text(b"{"),
         }
+        if node.deps.is_empty() {
+            return Ok(text);
+        }
         let empty = text.ends_with(b'{');
         text.text(if empty { b"\"upstream_results\":{" } else { b",\"upstream_results\":{" });
         let deps = || node.deps.iter().filter(|dep| Some(**dep) != leave_out).map(|dep| &self.nodes[*dep as usize]);

@@ -10,7 +10,7 @@ use crate::model::workflow::{
     Capacity, Counts, CriticalPath, Instances, StepEnd, StepRecord, StepState, WorkflowId, WorkflowRecord,
     WorkflowState,
 };
-use crate::model::{Task, TaskRecord, Tick};
+use crate::model::{Task, TaskId, TaskRecord, Tick};
 
 impl Graph {
     /// Its id.
@@ -47,6 +47,12 @@ impl Graph {
     #[must_use]
     pub fn title_of(&self, step: u32) -> Option<String> {
         self.node_of(step).map(Node::title)
+    }
+
+    /// The id of a step's task, and how many instances a mapped one has, once its list is known.
+    #[must_use]
+    pub fn tasks_of(&self, step: u32) -> Option<(TaskId, Option<usize>)> {
+        self.node_of(step).map(|node| (node.id, node.mapping.as_ref().map(|mapping| mapping.total)))
     }
 
     /// A step's task.

@@ -83,7 +83,14 @@ impl Kept {
         }
     }
 
-    fn drop_old(&mut self, now: Tick) {
+    /// When the oldest has grown too old.
+    #[must_use]
+    pub fn next_to_go(&self) -> Option<Tick> {
+        Some(self.order.front()?.2.after(self.keep.age?))
+    }
+
+    /// Forgets those that have grown too old.
+    pub fn drop_old(&mut self, now: Tick) {
         let Some(age) = self.keep.age else { return };
         while self.order.front().is_some_and(|(_, _, at)| at.after(age) <= now) {
             self.drop_oldest();

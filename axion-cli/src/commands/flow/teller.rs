@@ -1,19 +1,27 @@
 //! Tells on standard error how a workflow goes: live lines on a terminal, else plain ones.
 
 use std::fmt::Write;
+use std::time::Instant;
 
 use axion_core::workflow::{StepState, WorkflowId};
 use axion_core::{Engine, Event, EventKind, Stream, TaskId, Watched};
+use console::truncate_str;
 use jiff::Timestamp;
 
 use super::lines::Lines;
 use super::summary::time;
-use super::view::{Step, View};
+use super::view::{Change, Step, View};
 use crate::message;
 use crate::screen::Live;
 
 /// So many bytes are written together.
 const PIECE: usize = 64 << 10;
+
+/// A live line has so much of a step's name, so that there is room for where it stands.
+const NAME: usize = 32;
+
+/// After a question about all steps comes a pause of so many times what it took.
+const PAUSE: u32 = 20;
 
 /// Shows what happens in one workflow.
 #[derive(Debug)]
@@ -28,6 +36,8 @@ pub(super) struct Teller<'a> {
     missed: u64,
     /// What the view says of states may be out of date.
     stale: bool,
+    /// Not to be asked again before.
+    learn_after: Option<Instant>,
     /// Lines to be written together: there may be very many, and standard error has no buffer.
     pending: String,
 }
@@ -35,7 +45,18 @@ pub(super) struct Teller<'a> {
 impl<'a> Teller<'a> {
     pub(super) fn new(engine: &'a Engine, id: WorkflowId, view: View) -> Self {
         let (lines, live) = (Lines::new(), Live::begin());
-        Self { engine, id, view, lines, live, begun: Timestamp::now(), missed: 0, stale: false, pending: String::new() }
+        Self {
+            engine,
+            id,
+            view,
+            lines,
+            live,
+            begun: Timestamp::now(),
+            missed: 0,
+            stale: false,
+            learn_after: None,
+            pending: String::new(),
+        }
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -59,16 +80,25 @@ impl<'a> Teller<'a> {
     }
 
     /// Asks where the workflow stands. What it says of a workflow that has just ended comes with its record.
+    ///
+    /// An answer tells of every step: who asks often while he lags behind lags more, and so does the engine.
     fn learn(&mut self) {
+        let begun = Instant::now();
+        if self.learn_after.is_some_and(|after| begun < after) {
+            return;
+        }
         self.stale = false;
         if let Ok(record) = self.engine.workflow(self.id) {
             self.view.learn(&record);
         }
+        self.learn_after = Some(Instant::now() + begun.elapsed() * PAUSE);
     }
 
     fn event(&mut self, Event { at, kind }: Event) {
         match kind {
-            EventKind::StepChanged { workflow, step, state } if workflow == self.id => self.changed(&step, state, at),
+            EventKind::StepChanged { workflow, step: name, task, state, instances } if workflow == self.id => {
+                self.changed(Change { name, task, state, instances }, at);
+            }
             EventKind::Output { task: Some(task), stream, data, .. } => {
                 let label = self.label(task);
                 let lines = self.lines.add((task, stream == Stream::Stderr), &data);
@@ -80,8 +110,8 @@ impl<'a> Teller<'a> {
             }
             EventKind::Log { task, level, message, .. } => {
                 let level = format!("{level:?}").to_lowercase();
-                let label = self.label(task);
-                self.tell(&label, [format!("{level}: {message}")]);
+                let (label, text) = (self.label(task), format!("{level}: {message}"));
+                self.tell(&label, text.lines().map(ToOwned::to_owned));
             }
             EventKind::Progress { task, fraction, message } => self.progressed(task, fraction, message),
             EventKind::TaskSent { task, attempt, .. } => self.view.sent(task, attempt),
@@ -129,13 +159,9 @@ impl<'a> Teller<'a> {
         }
     }
 
-    fn changed(&mut self, name: &str, state: StepState, at: Timestamp) {
-        if self.stale
-            || self.view.changed(name, state, at).is_none_or(|step| step.mapped && state == StepState::Running)
-        {
-            self.learn();
-        }
-        let Some(step) = self.view.changed(name, state, at) else { return };
+    fn changed(&mut self, change: Change, at: Timestamp) {
+        let state = change.state;
+        let Some(step) = self.view.changed(change, at) else { return };
         // On a terminal the live lines say the rest.
         let shown = match &self.live {
             Some(_) => state.is_failure(),
@@ -157,8 +183,8 @@ impl<'a> Teller<'a> {
 
     fn progressed(&mut self, task: TaskId, fraction: f64, message: String) {
         if !self.is_live() {
-            let label = self.label(task);
-            self.tell(&label, [format!("{:3.0} % {message}", fraction * 100.0)]);
+            let (label, text) = (self.label(task), format!("{:3.0} % {message}", fraction * 100.0));
+            self.tell(&label, text.lines().map(ToOwned::to_owned));
         }
         self.view.progressed(task, fraction, message);
     }
@@ -237,7 +263,7 @@ fn words(step: &Step, state: StepState, at: Timestamp) -> String {
 
 /// Where a step stands that runs.
 fn standing(step: &Step, now: Timestamp) -> String {
-    let mut words = step.name.clone();
+    let mut words = truncate_str(&step.name, NAME, "…").into_owned();
     let (all, ended) = step.instances;
     if all > 0 {
         let _ = write!(words, "  {ended}/{all}");

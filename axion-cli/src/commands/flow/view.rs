@@ -31,11 +31,19 @@ pub(super) struct Owner {
     pub(super) instance: Option<u32>,
 }
 
+/// What an event says of a step.
+#[derive(Debug)]
+pub(super) struct Change {
+    pub(super) name: String,
+    pub(super) task: TaskId,
+    pub(super) state: StepState,
+    pub(super) instances: Option<usize>,
+}
+
 /// All steps as far as they are known.
 #[derive(Debug, Default)]
 pub(super) struct View {
     steps: Vec<Step>,
-    by_name: HashMap<String, usize>,
     by_task: HashMap<TaskId, Owner>,
     running: BTreeSet<usize>,
     ended: usize,
@@ -53,7 +61,6 @@ impl View {
 
     fn add(&mut self, name: String, task: TaskId, mapped: bool) -> usize {
         let at = self.steps.len();
-        self.by_name.insert(name.clone(), at);
         self.by_task.insert(task, Owner { step: at, instance: None });
         self.steps.push(Step {
             name,
@@ -78,23 +85,33 @@ impl View {
                     self.add(name, it.task, it.instances.is_some())
                 }
             };
-            let total = it.instances.map_or(0, |it| it.total);
+            self.mapped(at, it.task, it.instances.map(|it| it.total));
             let Some(step) = self.steps.get_mut(at) else { continue };
-            if total > 0 && step.instances.0 == 0 {
-                step.mapped = true;
-                step.instances.0 = total;
-                for index in 0..u32::try_from(total).unwrap_or(u32::MAX) {
-                    self.by_task.insert(it.task.instance(index), Owner { step: at, instance: Some(index) });
-                }
-            }
             step.started = step.started.or(it.started);
             self.set(at, it.state);
         }
     }
 
-    /// A step is in another state. `None` if there is no such step yet.
-    pub(super) fn changed(&mut self, name: &str, state: StepState, at: jiff::Timestamp) -> Option<&Step> {
-        let number = *self.by_name.get(name)?;
+    /// The tasks of a mapped step's instances, once it is known how many there are.
+    fn mapped(&mut self, at: usize, task: TaskId, instances: Option<usize>) {
+        let (Some(total), Some(step)) = (instances, self.steps.get_mut(at)) else { return };
+        step.mapped = true;
+        if step.instances.0 == 0 {
+            step.instances.0 = total;
+            for index in 0..u32::try_from(total).unwrap_or(u32::MAX) {
+                self.by_task.insert(task.instance(index), Owner { step: at, instance: Some(index) });
+            }
+        }
+    }
+
+    /// A step is in another state; one that was not known has been added by another.
+    pub(super) fn changed(&mut self, change: Change, at: jiff::Timestamp) -> Option<&Step> {
+        let Change { name, task, state, instances } = change;
+        let number = match self.by_task.get(&task) {
+            Some(owner) => owner.step,
+            None => self.add(name, task, instances.is_some()),
+        };
+        self.mapped(number, task, instances);
         if state == StepState::Running {
             self.steps.get_mut(number)?.started.get_or_insert(at);
         }
@@ -164,5 +181,35 @@ impl View {
     /// The first failed instance of each mapped step, by the step's name.
     pub(super) fn first_failed(&self) -> impl Iterator<Item = (&str, TaskId)> {
         self.steps.iter().filter_map(|step| Some((step.name.as_str(), step.first_failed?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axion_core::Task;
+    use axion_core::workflow::Step as Made;
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn change(name: &str, task: TaskId, state: StepState, instances: Option<usize>) -> Change {
+        Change { name: name.to_owned(), task, state, instances }
+    }
+
+    #[test]
+    fn events_alone_tell_of_steps_that_were_added_and_of_instances() {
+        let mut view = View::of(&WorkflowSpec::of([Made::new("first", Task::script("/work.py"))]));
+        let (added, mapped) = (TaskId::generate(), TaskId::generate());
+        let now = Timestamp::UNIX_EPOCH;
+        view.changed(change("added", added, StepState::Ready, None), now);
+        view.changed(change("added", added, StepState::Running, None), now);
+        view.changed(change("each", mapped, StepState::Ready, Some(3)), now);
+        view.changed(change("each", mapped, StepState::Running, Some(3)), now);
+        assert_eq!(view.counts(), (0, 0, 3));
+        let label = |task| view.owner(task).map(|owner| view.label(owner));
+        assert_eq!(label(added).as_deref(), Some("added"));
+        assert_eq!(label(mapped.instance(2)).as_deref(), Some("each[2]"));
+        assert_eq!(label(mapped.instance(3)), None);
+        assert_eq!(view.running().map(|step| step.name.as_str()).collect::<Vec<_>>(), ["added", "each"]);
     }
 }

@@ -114,7 +114,7 @@ fn check_value(node: &Node, shape: &Shape, key: &str, problems: &mut Vec<Problem
                     }
                 }
             }
-            _ => wrong(format!("a list, and is {}", node.kind()), None),
+            _ => wrong(format!("a list, and is {}", node.kind()), as_list(node, inner, key)),
         },
         Shape::Either(one, other) => {
             if matches!(other, Shape::Table(_)) && matches!(node.value, Value::Table(_)) {
@@ -134,6 +134,17 @@ fn check_value(node: &Node, shape: &Shape, key: &str, problems: &mut Vec<Problem
         },
         plain if !fits(node, plain) => wrong(words(plain), None),
         _ => {}
+    }
+}
+
+/// How what stands alone would be a list.
+fn as_list(node: &Node, inner: &Shape, key: &str) -> Option<String> {
+    match (&node.value, inner) {
+        (Value::Text(text), Shape::Text) => Some(format!("write [\"{text}\"]")),
+        (Value::Table(_), Shape::Table(_)) => {
+            Some(format!("in TOML each begins with [[{key}]], in JSON they stand in []"))
+        }
+        _ => None,
     }
 }
 

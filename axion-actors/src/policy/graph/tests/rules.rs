@@ -40,6 +40,12 @@ fn a_reference_that_leads_nowhere_fails_its_step_with_the_path_and_what_was_ther
 }
 
 #[test]
+fn a_template_without_references_is_all_that_a_step_gets_that_waits_for_none() {
+    let run = Run::of(WorkflowSpec::of([step("a").params(Template::of_text("{\"x\": 1 } "))]));
+    assert_eq!(run.params("a"), &json!({"x": 1}));
+}
+
+#[test]
 fn upstream_results_have_the_keys_that_were_asked_for() {
     let of = |upstream| {
         let spec = WorkflowSpec::builder("").chain(["a", "b"].map(step)).upstream(upstream).build();
