@@ -176,9 +176,8 @@ impl Engine {
             if !matches!(step.task().work(), Work::Script(_)) {
                 return Err(WorkflowError::NotAScript { step: step.title() });
             }
-            match Self::prepare_for(self.config(), step.task().clone()) {
-                Ok(task) => step.set_task(task),
-                Err(error) => wrong.push(WrongTask { at, step: step.title(), error }),
+            if let Err(error) = Self::prepare_step(self.config(), step) {
+                wrong.push(WrongTask { at, step: step.title(), error });
             }
         }
         if !wrong.is_empty() {
@@ -236,10 +235,7 @@ impl Engine {
             let steps = added_steps(result.as_str(), &folder)
                 .map_err(|problems| problems.all.into_iter().map(|problem| problem.message).collect::<Vec<_>>())?;
             let prepared = |mut step: Step| {
-                let title = step.title();
-                let task =
-                    Self::prepare_for(&config, step.task().clone()).map_err(|error| format!("{title}: {error}"))?;
-                step.set_task(task);
+                Self::prepare_step(&config, &mut step).map_err(|error| format!("{}: {error}", step.title()))?;
                 Ok(step)
             };
             let (ready, wrong): (Vec<_>, Vec<_>) = steps.into_iter().map(prepared).partition(Result::is_ok);

@@ -38,7 +38,7 @@ impl Graph {
     /// The step whose task this is. Instances of mapped steps are not among them.
     #[must_use]
     pub fn step_of(&self, task: TaskId) -> Option<u32> {
-        let found = self.may_have(task).then(|| self.directory.ids.get(&task).copied()).flatten();
+        let found = self.may_have(task).then(|| self.directory.ids.get(task).copied()).flatten();
         found.filter(|node| self.nodes[*node as usize].is_step())
     }
 
@@ -53,7 +53,7 @@ impl Graph {
             tasks.iter().filter_map(|task| Some((*task, self.step_of(*task)?))).collect()
         } else {
             let ids = self.directory.ids.iter().filter(|(id, _)| tasks.contains(id));
-            ids.map(|(id, node)| (*id, *node)).filter(|(_, node)| self.nodes[*node as usize].is_step()).collect()
+            ids.map(|(id, node)| (id, *node)).filter(|(_, node)| self.nodes[*node as usize].is_step()).collect()
         }
     }
 

@@ -34,13 +34,10 @@ impl Kept {
         Self { records: FxHashMap::default(), order: VecDeque::new(), bytes: 0, keep }
     }
 
-    /// Keeps one more.
-    pub fn push(&mut self, record: Arc<WorkflowRecord>, now: Tick) {
+    /// Keeps one more, whose steps' tasks have ids in this [`span`](crate::policy::graph::Graph::span).
+    pub fn push(&mut self, record: Arc<WorkflowRecord>, span: (TaskId, TaskId), now: Tick) {
         let (id, weight) = (record.id, record.weight());
-        let ids = || record.steps.iter().map(|step| step.task);
-        if let Some(span) = ids().min().zip(ids().max()) {
-            self.records.insert(id, Finished { record, span });
-        }
+        self.records.insert(id, Finished { record, span });
         self.order.push_back((id, weight, now));
         self.bytes += weight;
         while self.order.len() > self.keep.count || self.bytes > self.keep.bytes {
