@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -6,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::workflow::{Condition, Dependency, MapOver, OnFailure, Op, Reference, RunIf, WorkflowState};
 use crate::model::{Concurrency, Fixed, Json, Needs, Rate};
+use crate::policy::task_table::Keep;
 
 mod across;
 
