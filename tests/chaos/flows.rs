@@ -146,7 +146,6 @@ impl StepPlan {
     pub(crate) fn hears_of(&self) -> Vec<usize> {
         let named = self.depends_on.iter().copied();
         let mut all: Vec<usize> = named.chain(self.when.map(|(dep, _)| dep)).chain(self.refers_to).collect();
-        all.extend(self.added_by);
         // The instances do not get the list.
         all.retain(|dep| self.map.is_none_or(|map| map.over != *dep));
         all.sort_unstable();
