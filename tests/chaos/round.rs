@@ -132,7 +132,8 @@ pub(crate) async fn run(engine: &Arc<Engine>, folder: &Path, mut news: Unbounded
         engine,
         folder,
         order,
-        ahead: rng.weighted(&[(40, 1), (200, 2), (600, 1)]),
+        // The more wait, the longer the steps of workflows take.
+        ahead: rng.weighted(&[(40, 2), (200, 2), (600, 1)]),
         submitted: 0,
         entering: JoinSet::new(),
         waiting: JoinSet::new(),

@@ -425,7 +425,8 @@ fn a_list_that_is_none_or_too_long_fails_the_step_before_anything_of_it_runs() {
         (json!({"a": 1}), "map_over needs a list, and split.rows is an object with a"),
         (
             json!(vec![0; 1_000_000]),
-            "map_over takes lists of up to 1000 elements, and split.rows has 1000000: map over larger pieces",
+            "map_over takes lists of up to 1000 elements, and split.rows has 1000000: map over larger pieces, or raise \
+             `limits.elements` of the workflow (`Bounds::elements` in Rust)",
         ),
     ] {
         let mut run = Run::of(mapped(Enough::All, None));
