@@ -14,9 +14,10 @@
 
 mod demand;
 mod gate;
+mod parked;
 mod rate;
 #[cfg(test)]
 mod tests;
 
 pub use self::demand::{Demand, shortfall, worse};
-pub use self::gate::{Gate, PATIENCE, Ticket};
+pub use self::gate::{Gate, PATIENCE, Ticket, Waiting};

@@ -513,7 +513,8 @@ fn admit(flow: &mut Flow, actions: &mut Vec<Action>, waiting: Waiting) -> Result
     let (pool, priority) = (waiting.task.pool(), waiting.task.options().priority);
     let needs = waiting.task.limits().map(|limits| limits.needs).unwrap_or_default();
     let limits = Limits { needs, ..Limits::default() };
-    gate.wait(waiting, pool, priority, &limits).map_err(|(_, shortfall)| impossible(shortfall))
+    let place = gate.wait(waiting, pool, priority, &limits);
+    place.map(|_| ()).map_err(|(_, shortfall)| impossible(shortfall))
 }
 
 fn submit(sent: &mut FxHashMap<Place, Sent>, actions: &mut Vec<Action>, waiting: Waiting, ticket: Option<Ticket>) {
