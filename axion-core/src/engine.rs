@@ -9,6 +9,7 @@ use std::time::Duration;
 use axion_actors::actors::messages::{Answer, Reply, Request, StopWorkers, Submission};
 use axion_actors::actors::{Admission, AdmissionClosed, EventBus, InboxSender, NoRoom, inbox};
 use axion_actors::config::{Config, EngineKind};
+use axion_actors::model::workflow::Step;
 use axion_actors::model::{
     ComponentStatus, ErrorKind, HealthReport, PoolKind, Status, Task, TaskError, TaskId, TaskRecord,
 };
@@ -406,19 +407,32 @@ impl Engine {
         }
     }
 
-    /// The same for steps, whose needs are looked at with their whole workflow.
-    pub(crate) fn prepare_for(config: &Config, task: Task) -> Result<Task, SubmitError> {
-        // A serial engine has one worker for everything.
-        let task = if config.engine == EngineKind::Serial { task.on(PoolKind::Cpu) } else { task };
-        if config.most_workers(task.pool()) == 0 {
-            return Err(SubmitError::PoolDisabled { pool: task.pool() });
+    fn prepare_for(config: &Config, task: Task) -> Result<Task, SubmitError> {
+        let pool = Self::check(config, &task)?;
+        Ok(if pool == task.pool() { task } else { task.on(pool) })
+    }
+
+    /// As [`prepare`](Self::prepare), for a step of a workflow. There may be very many, and most are left as they are.
+    pub(crate) fn prepare_step(config: &Config, step: &mut Step) -> Result<(), SubmitError> {
+        let pool = Self::check(config, step.task())?;
+        if pool != step.task().pool() {
+            step.set_task(step.task().clone().on(pool));
         }
-        let limit = config.frame_limit - FRAME_OVERHEAD;
-        let size = task.weight();
+        Ok(())
+    }
+
+    /// The pool that a task is for here, or why it cannot be run.
+    fn check(config: &Config, task: &Task) -> Result<PoolKind, SubmitError> {
+        // A serial engine has one worker for everything.
+        let pool = if config.engine == EngineKind::Serial { PoolKind::Cpu } else { task.pool() };
+        if config.most_workers(pool) == 0 {
+            return Err(SubmitError::PoolDisabled { pool });
+        }
+        let (limit, size) = (config.frame_limit - FRAME_OVERHEAD, task.weight());
         if size > limit {
             return Err(SubmitError::ParamsTooLarge { size, limit });
         }
-        Ok(task)
+        Ok(pool)
     }
 
     fn units(&self, task: &Task) -> u32 {

@@ -7,7 +7,7 @@ use axion_actors::testing::FakeLauncher;
 use axion_core::Engine;
 use axion_core::workflow::{Step, StepState, UpstreamKeys, WorkflowSpec};
 
-use crate::{Report, engine, noop, rate};
+use crate::{Report, engine, engine_seconds, noop, rate};
 
 /// Steps of the graphs on fake children.
 const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
@@ -32,17 +32,32 @@ fn steps_rate(engine: &Engine, spec: WorkflowSpec) -> f64 {
     count as f64 / begun.elapsed().as_secs_f64()
 }
 
-pub(crate) fn workflows(python: &Path, report: &mut Report) {
+pub(crate) fn wides(_: &Path, report: &mut Report) {
+    on_fakes("wide", wide, report);
+}
+
+pub(crate) fn chains(_: &Path, report: &mut Report) {
+    on_fakes("chain", chain, report);
+}
+
+fn on_fakes(name: &str, spec: fn(usize) -> WorkflowSpec, report: &mut Report) {
     let start = || Box::new(FakeLauncher::echo()) as Box<_>;
     let fake = Engine::builder().cpu_workers(2).io_workers(0).start_with(start).expect("starts");
     rate(&fake, 20_000);
-    for (name, spec) in [("wide", wide as fn(usize) -> WorkflowSpec), ("chain", chain)] {
-        for size in SIZES {
-            let rounds = (0..report.rounds).map(|_| steps_rate(&fake, spec(size))).collect();
-            report.put(&format!("workflow: {name} of {size} steps, fake workers"), "/s", rounds);
+    for size in SIZES {
+        let (mut rounds, mut used) = (Vec::new(), Vec::new());
+        for _ in 0..report.rounds {
+            let before = engine_seconds();
+            rounds.push(steps_rate(&fake, spec(size)));
+            used.push((engine_seconds() - before) * 1e9 / size as f64);
         }
+        report.put(&format!("workflow: {name} of {size} steps, fake workers"), "/s", rounds);
+        report.put(&format!("workflow: {name} of {size} steps, engine's thread, a step"), "ns", used);
     }
-    drop(fake);
+}
+
+/// Steps through real workers, beside plain tasks.
+pub(crate) fn steps(python: &Path, report: &mut Report) {
     let real = engine(python, 2);
     let (mut chains, mut fans, mut plain) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..report.rounds {

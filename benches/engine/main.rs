@@ -47,7 +47,7 @@ fn main() {
     let python = interpreter();
     println!("interpreter {}, {} processors\n", python.display(), std::thread::available_parallelism().expect("known"));
     type Section = fn(&Path, &mut Report);
-    let sections: [(&str, Section); 11] = [
+    let sections: [(&str, Section); 13] = [
         // First: what the others leave in memory would be measured too.
         ("idle", idle),
         ("fake", fake),
@@ -59,7 +59,9 @@ fn main() {
         ("ends", ends),
         ("recycling", recycling),
         ("mixed", scheduling::mixed),
-        ("workflow", flows::workflows),
+        ("workflow, wide", flows::wides),
+        ("workflow, chain", flows::chains),
+        ("workflow, real", flows::steps),
     ];
     for (name, section) in sections {
         if wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str())) {
@@ -151,13 +153,15 @@ fn fake(_: &Path, report: &mut Report) {
     let start = || Box::new(FakeLauncher::echo()) as Box<_>;
     let engine = Engine::builder().cpu_workers(2).io_workers(0).start_with(start).expect("starts");
     rate(&engine, TASKS);
-    let (mut whole, mut used) = (Vec::new(), Vec::new());
+    let (mut whole, mut own, mut used) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..report.rounds {
-        let before = cpu_seconds(std::process::id());
+        let before = (engine_seconds(), cpu_seconds(std::process::id()));
         whole.push(1e9 / rate(&engine, TASKS * 4));
-        used.push((cpu_seconds(std::process::id()) - before) * 1e9 / (TASKS * 4) as f64);
+        own.push((engine_seconds() - before.0) * 1e9 / (TASKS * 4) as f64);
+        used.push((cpu_seconds(std::process::id()) - before.1) * 1e9 / (TASKS * 4) as f64);
     }
     report.put("fake: engine side of one task, 2 fake workers", "ns", whole);
+    report.put("fake: processor time of the engine's thread, fakes included", "ns", own);
     report.put("fake: processor time of one task, submitter included", "ns", used);
 }
 
@@ -360,11 +364,19 @@ fn idle(python: &Path, report: &mut Report) {
 /// Processor time of a process so far, from its scheduler statistics (nanoseconds).
 fn cpu_seconds(pid: u32) -> f64 {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process lives").flatten();
-    let nanos = threads.filter_map(|thread| {
-        let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
-        text.split(' ').next()?.parse::<f64>().ok()
-    });
-    nanos.sum::<f64>() / 1e9
+    threads.filter_map(|thread| thread_seconds(&thread.path())).sum::<f64>()
+}
+
+/// Processor time of this process's engine threads that live. There is one, mostly.
+fn engine_seconds() -> f64 {
+    let threads = std::fs::read_dir("/proc/self/task").expect("the process lives").flatten();
+    let is_engine = |path: &Path| std::fs::read_to_string(path.join("comm")).is_ok_and(|it| it == "axion-engine\n");
+    threads.map(|it| it.path()).filter(|it| is_engine(it)).filter_map(|it| thread_seconds(&it)).sum()
+}
+
+fn thread_seconds(thread: &Path) -> Option<f64> {
+    let text = std::fs::read_to_string(thread.join("schedstat")).ok()?;
+    Some(text.split(' ').next()?.parse::<f64>().ok()? / 1e9)
 }
 
 fn resident(pid: u32) -> f64 {

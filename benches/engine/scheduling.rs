@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axion_actors::testing::{FakeChild, FakeLauncher};
 use axion_core::{Config, Engine, PoolKind, ScalingPolicy, Task, TaskHandle, TaskRecord};
 
-use crate::{END, Report, cpu_seconds, noop, rate, resident, succeeded};
+use crate::{END, Report, cpu_seconds, engine_seconds, noop, rate, resident, succeeded};
 
 /// Tasks that are queued at one time, and how often that is measured in one round.
 const BACKLOGS: [(usize, usize); 3] = [(1_000, 40), (30_000, 3), (1_000_000, 1)];
@@ -15,14 +15,15 @@ const BACKLOGS: [(usize, usize); 3] = [(1_000, 40), (30_000, 3), (1_000_000, 1)]
 /// The engine's side of a task out of a short queue and out of a very long one, and what a queued task
 /// holds of memory.
 pub(crate) fn backlog(_: &Path, report: &mut Report) {
-    let mut times = BACKLOGS.map(|_| Vec::new());
+    let (mut times, mut own) = (BACKLOGS.map(|_| Vec::new()), BACKLOGS.map(|_| Vec::new()));
     let mut bytes = Vec::new();
     for _ in 0..report.rounds.min(3) {
-        for (times, (count, repeats)) in times.iter_mut().zip(BACKLOGS) {
-            let measured: Vec<(f64, f64)> = (0..repeats).map(|_| drain(count)).collect();
-            times.push(measured.iter().map(|(nanos, _)| nanos).sum::<f64>() / repeats as f64);
+        for ((times, own), (count, repeats)) in times.iter_mut().zip(&mut own).zip(BACKLOGS) {
+            let measured: Vec<Drained> = (0..repeats).map(|_| drain(count)).collect();
+            times.push(measured.iter().map(|it| it.nanos).sum::<f64>() / repeats as f64);
+            own.push(measured.iter().map(|it| it.own).sum::<f64>() / repeats as f64);
             if count == 1_000_000 {
-                bytes.push(measured[0].1);
+                bytes.push(measured[0].held);
             }
         }
     }
@@ -32,12 +33,24 @@ pub(crate) fn backlog(_: &Path, report: &mut Report) {
         .map(|(times, (count, _))| report.put(&format!("backlog: a task out of {count} queued ones"), "ns", times))
         .collect();
     report.ratio("backlog: 1,000,000 queued against 1,000", medians[2] / medians[0]);
+    for (own, (count, _)) in own.into_iter().zip(BACKLOGS) {
+        report.put(&format!("backlog: of that the engine's thread, {count} queued"), "ns", own);
+    }
     report.put("backlog: memory of a queued no-op task", "bytes", bytes);
 }
 
-/// Queues so many tasks while no worker is there, lets two fake ones loose on them, and returns nanoseconds
-/// and bytes for each.
-fn drain(count: usize) -> (f64, f64) {
+/// What each task of a backlog took.
+struct Drained {
+    /// Nanoseconds from the first worker to the last result.
+    nanos: f64,
+    /// Nanoseconds of the engine's thread.
+    own: f64,
+    /// Bytes while it was queued.
+    held: f64,
+}
+
+/// Queues so many tasks while no worker is there, and lets two fake ones loose on them.
+fn drain(count: usize) -> Drained {
     let (launcher, mut children) = FakeLauncher::new();
     let config = Config { input_queue_size: count, autoscaler: ScalingPolicy::Off, ..Config::default() };
     let builder = Engine::builder().config(config).cpu_workers(2).io_workers(0);
@@ -47,7 +60,7 @@ fn drain(count: usize) -> (f64, f64) {
     let last = handles.into_iter().next_back().expect("some");
     let held = (resident(std::process::id()) - before) * f64::from(1 << 20) / count as f64;
     let fakes: Vec<FakeChild> = (0..2).map(|_| children.blocking_recv().expect("launched")).collect();
-    let begun = Instant::now();
+    let (begun, before) = (Instant::now(), engine_seconds());
     let worker = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(async {
@@ -57,12 +70,15 @@ fn drain(count: usize) -> (f64, f64) {
     });
     succeeded(last);
     let nanos = begun.elapsed().as_nanos() as f64 / count as f64;
+    let own = (engine_seconds() - before) * 1e9 / count as f64;
     engine.shutdown(Duration::from_secs(10));
     worker.join().expect("it ends with the engine");
-    (nanos, held)
+    Drained { nanos, own, held }
 }
 
-/// What one core's worth of dispatcher makes of 64 workers.
+/// What one core's worth of dispatcher makes of 64 workers: with the fakes on the engine's thread, and with a thread of
+/// their own, where the engine's thread has the dispatcher and the workers' actors to itself. Of that, its processor
+/// time is what counts: there may be less than three processors for submitter, engine and fakes.
 pub(crate) fn crowd(_: &Path, report: &mut Report) {
     let start = || Box::new(FakeLauncher::echo()) as Box<_>;
     let engine = Engine::builder().cpu_workers(64).io_workers(0).start_with(start).expect("starts");
@@ -75,6 +91,35 @@ pub(crate) fn crowd(_: &Path, report: &mut Report) {
     }
     report.put("crowd: tasks through 64 fake workers", "/s", rates);
     report.put("crowd: processor time of one task, submitter and fakes included", "ns", used);
+    drop(engine);
+
+    let (launcher, mut children) = FakeLauncher::new();
+    let builder = Engine::builder().cpu_workers(64).io_workers(0);
+    let engine = builder.start_with(move || Box::new(launcher)).expect("starts");
+    let fakes = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let mut living = Vec::new();
+            while let Some(fake) = children.recv().await {
+                living.push(tokio::task::spawn_local(fake.echo()));
+            }
+            for fake in living {
+                fake.await.expect("it ends with the engine");
+            }
+        });
+    });
+    rate(&engine, 60_000);
+    let (mut rates, mut alone) = (Vec::new(), Vec::new());
+    for _ in 0..report.rounds {
+        let before = engine_seconds();
+        rates.push(rate(&engine, 240_000));
+        alone.push(240_000.0 / (engine_seconds() - before));
+    }
+    report.put("crowd: the same, fakes on a thread of their own", "/s", rates);
+    report.put("crowd: tasks per second of the engine's thread alone", "/s", alone);
+    engine.shutdown(Duration::from_secs(10));
+    drop(engine);
+    fakes.join().expect("it ends with the engine");
 }
 
 const SHORT: f64 = 0.001;

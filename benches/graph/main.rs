@@ -59,12 +59,14 @@ fn run(graph: &mut Graph, data: &dyn Fn(Place) -> Bytes) -> usize {
     loop {
         for action in graph.take_actions() {
             match action {
-                Action::Submit { place, task, params } => running.push_back((place, task, params.into_bytes())),
+                Action::Submit(place) => running.push_back(place),
                 Action::Finished => finished = true,
                 Action::Changed { .. } | Action::Cancel(_) | Action::Ended { .. } => {}
             }
         }
-        let Some((place, _task, _params)) = running.pop_front() else { break };
+        let Some(place) = running.pop_front() else { break };
+        let (_task, params) = graph.hand_over(place).expect("it is to run");
+        let _text = params.into_bytes();
         count += 1;
         graph.started(place, Tick(count));
         graph.ended(place, Outcome::Succeeded(Json(data(place)).into()).into(), Tick(count + 1));
@@ -107,7 +109,7 @@ fn main() {
                 let begun = Instant::now();
                 let mut graph = check(spec);
                 run(&mut graph, &|_| Bytes::from_static(b"1"));
-                let record = graph.record(Default::default());
+                let record = graph.into_record(Default::default());
                 let seconds = begun.elapsed().as_secs_f64();
                 assert!(record.finished.is_some());
                 seconds

@@ -19,7 +19,7 @@ fn l6_a_timeout_ends_the_attempt_whatever_it_does_and_everything_it_started() {
     for action in ["hold_the_lock", "ignore_signals", "catch_everything", "sleep", "compute"] {
         for pool in [axion_core::PoolKind::Cpu, axion_core::PoolKind::Io] {
             let mut events = engine.watch();
-            let handle = engine.submit(bad(action).on(pool).timeout(SOON)).expect("accepted");
+            let handle = engine.submit(bad(action).on(pool).timeout(SOON * 3)).expect("accepted");
             let pids: Vec<i32> =
                 next_output(&mut events).split_whitespace().map(|pid| pid.parse().expect("a pid")).collect();
             let record = ended(handle);

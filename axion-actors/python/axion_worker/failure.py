@@ -47,6 +47,9 @@ class TaskFailure(Exception):
 class SoftTimeout(TimeoutError):
     """Raised in a task that has reached its soft time limit."""
 
+    # The runtime's own modules have another name in each engine, which is nobody's business.
+    __module__ = "builtins"
+
     def __init__(self, message="the task has reached its soft time limit"):
         super().__init__(message)
 

@@ -199,7 +199,7 @@ class Worker:
             message = self.receive()
             if message is not None and message[0] == "Output" and name != "Output":
                 seq, stream, data = message[1]
-                self.outputs[seq, stream] = self.outputs.get((seq, stream), b"") + data
+                self.outputs.setdefault((seq, stream), bytearray()).extend(data)
                 continue
             if message is None or message[0] != name:
                 raise AssertionError("expected %s, got %r; stderr: %r" % (name, message, self.raw(self.raw_err)))
@@ -240,7 +240,7 @@ class Worker:
         """Reads on until a task has printed this; its result must not come before."""
         while line not in self.output(seq, stream):
             found, number, data = self.expect("Output")
-            self.outputs[found, number] = self.outputs.get((found, number), b"") + data
+            self.outputs.setdefault((found, number), bytearray()).extend(data)
 
     def running(self):
         """The sequence numbers on the status page."""

@@ -94,7 +94,7 @@ pub(super) struct Batches {
 
 impl Batches {
     fn take(&mut self) -> Vec<Request> {
-        let (mut batch, mut weight) = (Vec::new(), 0);
+        let (mut batch, mut weight) = (Vec::with_capacity(self.queue.len().min(BATCH)), 0);
         while weight < BATCH
             && let Ok(request) = self.queue.try_recv()
         {

@@ -217,6 +217,10 @@ impl Worker {
     }
 
     fn position(&self, seq: Seq) -> Option<usize> {
+        // Mostly it is the first.
+        if self.in_flight.front().is_some_and(|sent| sent.seq == seq) {
+            return Some(0);
+        }
         self.in_flight.binary_search_by_key(&seq, |sent| sent.seq).ok()
     }
 

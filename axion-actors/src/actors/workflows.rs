@@ -21,7 +21,7 @@ use super::{StopOnPanic, add_waiter};
 use crate::config::Config;
 use crate::model::workflow::{Dependency, StepEnd, WorkflowId, WorkflowSpec};
 use crate::model::{Clock, ErrorKind, EventKind, Outcome, Task, TaskError, TaskId, TaskRecord, Tick};
-use crate::policy::graph::{Ended, Known, Params, Standing};
+use crate::policy::graph::{Ended, Known, Standing};
 use crate::policy::scheduler::CancelAnswer;
 use crate::policy::task_table::{ExpiredBy, Keep};
 use crate::policy::workflows::{Action, Kept, StepRef, Workflows};
@@ -37,7 +37,7 @@ pub struct WorkflowManager {
     bus: EventBus,
     clock: Clock,
     /// Steps that are due and have no room yet, in order.
-    backlog: VecDeque<Due>,
+    backlog: VecDeque<StepRef>,
     /// Waits for its room.
     next: Option<(StepRef, Task)>,
     /// It has been cancelled meanwhile.
@@ -54,13 +54,6 @@ pub struct WorkflowManager {
     /// The engine is ending: what is in flight is cancelled, and nothing begins.
     closing: bool,
     _fatal: StopOnPanic,
-}
-
-/// A step that is due.
-struct Due {
-    step: StepRef,
-    task: Task,
-    params: Params,
 }
 
 impl WorkflowManager {
@@ -185,7 +178,7 @@ impl WorkflowManager {
             let mut cancels = FxHashMap::default();
             for action in actions {
                 match action {
-                    Action::Submit { step, task, params } => self.backlog.push_back(Due { step, task, params }),
+                    Action::Submit(step) => self.backlog.push_back(step),
                     Action::Cancel { step, task } => {
                         cancels.insert(step, task);
                     }
@@ -205,7 +198,7 @@ impl WorkflowManager {
             }
             self.cancel(cancels);
         }
-        self.feed(ctx);
+        self.feed(Vec::new(), ctx);
         self.watch_age(ctx);
     }
 
@@ -226,10 +219,10 @@ impl WorkflowManager {
             return;
         }
         let mut dropped = Vec::new();
-        self.backlog.retain(|due| {
-            let is_cancelled = steps.remove(&due.step).is_some();
+        self.backlog.retain(|step| {
+            let is_cancelled = steps.remove(step).is_some();
             if is_cancelled {
-                dropped.push(due.step);
+                dropped.push(*step);
             }
             !is_cancelled
         });
@@ -251,24 +244,28 @@ impl WorkflowManager {
 
     fn finished(&mut self, id: WorkflowId) {
         let Some(graph) = self.flows.take(id) else { return };
-        let record = Arc::new(graph.record(self.clock.epoch()));
+        let span = graph.span();
+        let record = Arc::new(graph.into_record(self.clock.epoch()));
         self.expands.remove(&id);
         for reply in self.waiters.remove(&id).unwrap_or_default() {
             reply.send(Ok(record.clone()));
         }
         let state = record.state;
-        self.kept.push(record, self.clock.now());
+        self.kept.push(record, span, self.clock.now());
         self.bus.emit(|| EventKind::WorkflowFinished { workflow: id, state });
         self.dispatcher.do_send(WorkflowOver);
     }
 
-    /// Hands steps to the Dispatcher as far as there is room (L9), and waits for room for the next one.
-    fn feed(&mut self, ctx: &mut Context<Self>) {
-        let mut piece = Vec::new();
+    /// Hands steps to the Dispatcher as far as there is room (L9), behind those of `piece`, which have theirs, and
+    /// waits for room for the next one. A task is made only here: of what waits, next to nothing is kept in memory, and
+    /// what goes on is still in the processor's caches when it is sent, and mostly when it ends.
+    fn feed(&mut self, mut piece: Vec<(StepRef, Task)>, ctx: &mut Context<Self>) {
         while self.next.is_none()
-            && let Some(due) = self.backlog.pop_front()
+            && let Some(step) = self.backlog.pop_front()
         {
-            let (step, task) = into_task(due);
+            let Some((task, params)) = self.flows.hand_over(step) else { continue };
+            // Here, as late as can be, large results are copied.
+            let task = task.with_params(params.into_bytes());
             let units = self.admission.units_of(task.weight());
             match self.admission.try_enter(1, units) {
                 // A workflow that was accepted goes on while the engine drains.
@@ -289,14 +286,15 @@ impl WorkflowManager {
         let admission = self.admission.clone();
         let room = async move { admission.enter(1, units).await };
         ctx.spawn(room.into_actor(self).map(move |entered, manager, ctx| {
+            let mut piece = Vec::new();
             match manager.next.take() {
-                Some(next) if !manager.dropped => manager.dispatcher.do_send(SubmitSteps(vec![next])),
+                Some(next) if !manager.dropped => piece.push(next),
                 // It was cancelled meanwhile: its room is somebody else's.
                 _ if entered.is_ok() => manager.admission.leave(1, units as usize),
                 _ => {}
             }
             manager.dropped = false;
-            manager.feed(ctx);
+            manager.feed(piece, ctx);
         }));
     }
 
@@ -305,7 +303,7 @@ impl WorkflowManager {
         if self.step_waiters.is_empty() || step.place.instance.is_some() {
             return;
         }
-        let task = self.flows.graph(step.workflow).and_then(|graph| graph.task_of(step.place)).map(Task::id);
+        let task = self.flows.graph(step.workflow).and_then(|graph| graph.id_of(step.place));
         for reply in task.and_then(|task| self.step_waiters.remove(&task)).unwrap_or_default() {
             reply.send(Ok(record.clone()));
         }
@@ -375,7 +373,7 @@ impl WorkflowManager {
     /// Whether a step is due and still here.
     fn holds(&self, step: StepRef) -> bool {
         let next = self.next.as_ref().filter(|_| !self.dropped).map(|(next, _)| *next);
-        self.backlog.iter().map(|due| due.step).chain(next).any(|due| due == step)
+        self.backlog.iter().copied().chain(next).any(|due| due == step)
     }
 
     fn look(&mut self, id: WorkflowId) -> WorkflowAnswer {
@@ -386,20 +384,29 @@ impl WorkflowManager {
     }
 }
 
-/// The task with the parameters that the step has come to: here, as late as can be, large results are copied.
-fn into_task(Due { step, task, params }: Due) -> (StepRef, Task) {
-    (step, task.instance(task.id(), params.into_bytes()))
-}
-
 /// The tasks of a workflow's steps, and those outside it that they wait for.
 fn tasks_of(spec: &WorkflowSpec) -> (Vec<TaskId>, Vec<TaskId>) {
     let own: Vec<TaskId> = spec.steps.iter().map(|step| step.task().id()).collect();
-    let set: FxHashSet<TaskId> = own.iter().copied().collect();
     let named = spec.steps.iter().flat_map(|step| step.depends_on()).filter_map(|dependency| match dependency {
-        Dependency::Task(id) if !set.contains(id) => Some(*id),
-        _ => None,
+        Dependency::Task(id) => Some(*id),
+        Dependency::Step(_) => None,
     });
-    let others: FxHashSet<TaskId> = named.collect();
+    // Mostly the same step is named again, or the one behind it: then nothing is looked up.
+    let mut last = 0;
+    let mut others: FxHashSet<TaskId> = FxHashSet::default();
+    for id in named {
+        match [last, last + 1].into_iter().find(|at| own.get(*at) == Some(&id)) {
+            Some(at) => last = at,
+            None => {
+                others.insert(id);
+            }
+        }
+    }
+    if !others.is_empty() {
+        own.iter().for_each(|id| {
+            others.remove(id);
+        });
+    }
     (own, others.into_iter().collect())
 }
 

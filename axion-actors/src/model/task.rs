@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::ids::{PoolKind, TaskId};
 use super::limits::{Concurrency, Limits, Needs, Rate};
 use super::retry::RetryPolicy;
-use super::work::{Function, Work};
+use super::work::{Function, Work, WorkName};
 
 /// The absolute path of a script. Cheap to clone and, unlike a `Path`, cheap to hash.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,6 +24,9 @@ impl ScriptPath {
     /// `path`, made absolute against the current folder; links are not followed.
     #[must_use]
     pub fn new(path: &Path) -> Self {
+        if is_plain(path.as_os_str().as_bytes()) {
+            return Self(path.as_os_str().into());
+        }
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         Self(absolute.into_os_string().into())
     }
@@ -39,6 +42,11 @@ impl ScriptPath {
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
+}
+
+/// Whether a path is as it would come out of being made absolute, which takes it apart and costs far more than this look.
+fn is_plain(path: &[u8]) -> bool {
+    path.first() == Some(&b'/') && path[1..].split(|byte| *byte == b'/').all(|part| !part.is_empty() && part != b".")
 }
 
 impl Serialize for ScriptPath {
@@ -333,6 +341,20 @@ impl Task {
         Self { id, params, ..self.clone() }
     }
 
+    /// Which work it was, of a task that is not needed any more.
+    pub(crate) fn into_work_name(self) -> WorkName {
+        match self.work {
+            Work::Script(path) => WorkName::Script(path),
+            work @ Work::Function(_) => work.name(),
+        }
+    }
+
+    /// The same task with other parameters, which must be JSON text.
+    #[must_use]
+    pub(crate) fn with_params(self, params: Bytes) -> Self {
+        Self { params, ..self }
+    }
+
     fn options_mut(&mut self) -> &mut TaskOptions {
         Arc::make_mut(self.options.get_or_insert_default())
     }
@@ -381,5 +403,21 @@ impl Task {
     #[must_use]
     pub fn params_bytes(&self) -> &Bytes {
         &self.params
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_plain_path_is_absolute_as_it_stands(path in "/?[a./]{0,12}") {
+            let absolute = std::path::absolute(&path).unwrap_or_else(|_| path.clone().into());
+            let script = ScriptPath::new(path.as_ref());
+            prop_assert_eq!(script.as_path().as_os_str(), absolute.as_os_str());
+        }
     }
 }

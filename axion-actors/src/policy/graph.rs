@@ -8,7 +8,8 @@
 //! end is passed down the graph by a work list, never by recursion, and each dependency is looked at
 //! once: a chain of 100,000 costs as much a step as one of ten.
 //!
-//! Results are handed on as parts of a JSON text that share their bytes with the result itself
+//! A step that is due is only named; its task and its parameters are put together when it is handed
+//! over. Results are handed on as parts of a JSON text that share their bytes with the result itself
 //! ([`Params`]); they are never parsed, and freed when neither a step nor the record needs them.
 
 mod condition;
@@ -17,6 +18,7 @@ mod error;
 mod json;
 mod mapped;
 mod node;
+mod others;
 mod plan;
 mod protocol;
 mod results;
@@ -28,11 +30,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use petgraph::graph::{DiGraph, NodeIndex};
-use rustc_hash::FxHashSet;
+use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
 pub use self::error::GraphError;
 pub use self::json::Params;
+use self::json::Splicer;
 use self::node::{NEVER, Node};
 use self::plan::{Directory, Plan, Planner};
 use self::protocol::Halt;
@@ -41,8 +44,7 @@ use crate::model::workflow::{
     Bounds, Capacity, Causes, Counts, OnFailure, OnImpossible, Rules, RunIf, Step, StepEnd, StepError, StepState,
     UpstreamKeys, WorkflowId, WorkflowSpec,
 };
-use crate::model::{ErrorKind, Outcome, TaskError, TaskId, Tick};
-use crate::policy::scheduler::CancelAnswer;
+use crate::model::{Outcome, TaskId, Tick};
 
 /// One workflow and everything that is known of it.
 #[derive(Debug)]
@@ -55,6 +57,8 @@ pub struct Graph {
     capacity: Capacity,
     bounds: Bounds,
     nodes: Vec<Node>,
+    /// What the steps wait for, in the order in which it was named, each once; in the order of the steps.
+    deps: Vec<u32>,
     /// The nodes' numbers are its indices: nothing is ever removed. An edge leads from a step to one
     /// that waits for it.
     edges: DiGraph<(), ()>,
@@ -75,12 +79,16 @@ pub struct Graph {
     cancelled: bool,
     /// Ended nodes whose dependents have not heard of it.
     news: VecDeque<u32>,
+    /// What the templates of steps have come to that are ready and not handed over.
+    filled_in: FxHashMap<u32, Splicer>,
     /// Steps whose result only the record needs, the oldest first.
     kept: VecDeque<u32>,
     kept_bytes: usize,
     submitted: Tick,
     finished: Tick,
     actions: Vec<Action>,
+    /// Whether changes of its steps are told.
+    watched: bool,
 }
 
 impl Graph {
@@ -103,6 +111,7 @@ impl Graph {
             capacity: spec.capacity,
             bounds: spec.bounds,
             nodes: Vec::new(),
+            deps: Vec::new(),
             edges: DiGraph::new(),
             directory: Directory::default(),
             span: (TaskId(Uuid::max()), TaskId(Uuid::nil())),
@@ -114,11 +123,13 @@ impl Graph {
             sweep: None,
             cancelled: false,
             news: VecDeque::new(),
+            filled_in: FxHashMap::default(),
             kept: VecDeque::new(),
             kept_bytes: 0,
             submitted: now,
             finished: NEVER,
             actions: Vec::new(),
+            watched: true,
         };
         let plan = graph.planner(None, outside).plan(spec.steps)?;
         graph.take_over(plan, now);
@@ -129,7 +140,7 @@ impl Graph {
         Planner {
             nodes: &self.nodes,
             directory: &self.directory,
-            edges: self.edges.edge_count(),
+            edges: self.deps.len(),
             below,
             bounds: self.bounds,
             on_impossible: self.on_impossible,
@@ -141,35 +152,37 @@ impl Graph {
     fn take_over(&mut self, plan: Plan, now: Tick) {
         let first = self.nodes.len();
         let whole = first == 0;
+        let deps = self.deps.len();
         if whole {
-            (self.nodes, self.edges) = (plan.nodes, plan.graph);
+            (self.nodes, self.deps, self.edges) = (plan.nodes, plan.deps, plan.graph);
         } else {
             self.nodes.extend(plan.nodes);
+            self.deps.extend(plan.deps);
             for _ in first..self.nodes.len() {
                 self.edges.add_node(());
             }
-        }
-        for at in first..self.nodes.len() {
-            let mut open = 0;
-            for place in 0..self.nodes[at].deps.len() {
-                let dep = self.nodes[at].deps[place] as usize;
-                if !whole {
+            for at in first..self.nodes.len() {
+                for place in self.nodes[at].deps.range() {
+                    let dep = self.deps[place] as usize;
                     self.edges.add_edge(NodeIndex::new(dep), NodeIndex::new(at), ());
+                    let state = self.nodes[dep].state;
+                    if state.is_final() {
+                        self.nodes[at].seen.note(state);
+                        self.nodes[at].open -= 1;
+                    }
                 }
-                self.nodes[dep].readers += 1;
-                match self.nodes[dep].state {
-                    state if state.is_final() => self.nodes[at].seen.note(state),
-                    _ => open += 1,
-                }
-            }
-            self.nodes[at].open = open;
-            if self.nodes[at].is_step() {
-                let id = self.nodes[at].id;
-                self.span = (self.span.0.min(id), self.span.1.max(id));
-                self.unfinished += 1;
-                self.counts.0[StepState::Waiting as usize] += 1;
             }
         }
+        for dep in &self.deps[deps..] {
+            self.nodes[*dep as usize].readers += 1;
+        }
+        let mut steps = 0;
+        for node in self.nodes[first..].iter().filter(|node| node.is_step()) {
+            steps += 1;
+            self.span = (self.span.0.min(node.id), self.span.1.max(node.id));
+        }
+        self.unfinished += steps;
+        self.counts.0[StepState::Waiting as usize] += steps;
         self.directory.extend(plan.directory);
         self.order.extend(plan.order);
         for (node, end) in plan.ended {
@@ -254,7 +267,7 @@ impl Graph {
 
     /// A task outside the workflow ended.
     pub fn external_ended(&mut self, task: TaskId, end: StepEnd, now: Tick) {
-        let found = self.directory.ids.get(&task).copied();
+        let found = self.directory.ids.get(task).copied();
         if let Some(node) = found.filter(|node| !self.nodes[*node as usize].is_step()) {
             self.external(node, end, now);
             self.spread(now);
@@ -326,91 +339,29 @@ impl Graph {
         }
     }
 
-    /// Ends one step on request, and says what becomes of it: it never runs, or is told to end.
-    pub fn cancel_step(&mut self, step: u32, now: Tick) -> CancelAnswer {
-        let at = step as usize;
-        let Some(node) = self.nodes.get(at).filter(|node| node.is_step()) else { return CancelAnswer::Unknown };
-        match (node.state, &node.mapping) {
-            (StepState::Waiting, _) => {
-                self.end(step, StepState::Cancelled, Some(on_request()), now);
-                self.spread(now);
-                CancelAnswer::Removed
-            }
-            (StepState::Ready | StepState::Running, Some(mapping)) => {
-                if mapping.cancelled {
-                    return CancelAnswer::AlreadyRequested;
-                }
-                self.cancel_mapped(at, now);
-                self.spread(now);
-                CancelAnswer::Requested
-            }
-            (StepState::Ready | StepState::Running, None) if node.cancelling => CancelAnswer::AlreadyRequested,
-            (StepState::Ready | StepState::Running, None) => {
-                self.tell_to_end(Place { step, instance: None });
-                CancelAnswer::Requested
-            }
-            (state, _) => CancelAnswer::AlreadyFinished(state.outcome_name()),
-        }
-    }
-
-    /// The step whose task this is. Instances of mapped steps are not among them.
-    #[must_use]
-    pub fn step_of(&self, task: TaskId) -> Option<u32> {
-        let found = self.may_have(task).then(|| self.directory.ids.get(&task).copied()).flatten();
-        found.filter(|node| self.nodes[*node as usize].is_step())
-    }
-
-    fn may_have(&self, task: TaskId) -> bool {
-        (self.span.0..=self.span.1).contains(&task)
-    }
-
-    /// Which of these tasks are its steps', in a time that follows the smaller number of both.
-    #[must_use]
-    pub fn steps_among(&self, tasks: &FxHashSet<TaskId>) -> Vec<(TaskId, u32)> {
-        if tasks.len() <= self.nodes.len() {
-            tasks.iter().filter_map(|task| Some((*task, self.step_of(*task)?))).collect()
-        } else {
-            let ids = self.directory.ids.iter().filter(|(id, _)| tasks.contains(id));
-            ids.map(|(id, node)| (*id, *node)).filter(|(_, node)| self.nodes[*node as usize].is_step()).collect()
-        }
-    }
-
-    /// The lowest and the highest id of its steps' tasks.
-    #[must_use]
-    pub fn span(&self) -> (TaskId, TaskId) {
-        self.span
-    }
-
-    /// Where a step stands, for those outside.
-    #[must_use]
-    pub fn standing(&self, step: u32) -> Option<Standing> {
-        let node = self.nodes.get(step as usize).filter(|node| node.is_step())?;
-        Some(match node.state {
-            state if !state.is_final() => Standing::Live,
-            StepState::Succeeded if node.result.is_none() => Standing::Dropped,
-            _ => Standing::Ended(node.end()),
-        })
-    }
-
-    /// Has the end of a step be an [action](Action::Ended), with its result: it is kept until then.
-    pub fn want(&mut self, step: u32) {
-        let node = self.nodes.get_mut(step as usize).filter(|node| node.is_step() && !node.state.is_final());
-        if let Some(node) = node
-            && !std::mem::replace(&mut node.wanted, true)
-        {
-            node.readers += 1;
-        }
-    }
-
     /// Takes what should happen since the last call, in order.
     pub fn take_actions(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.actions)
+    }
+
+    /// Whether changes of its steps are told from now on.
+    pub(super) fn watch(&mut self, watched: bool) {
+        self.watched = watched;
+    }
+
+    /// The same, for a list that has been worked off, whose memory is used again.
+    pub(super) fn swap_actions(&mut self, empty: &mut Vec<Action>) {
+        std::mem::swap(&mut self.actions, empty);
     }
 
     /// What a step asks for.
     #[must_use]
     pub fn rules_of(&self, place: Place) -> Option<&Rules> {
         self.nodes.get(place.step as usize).map(|_| self.rules(place.step as usize))
+    }
+
+    fn deps_of(&self, at: usize) -> &[u32] {
+        &self.deps[self.nodes[at].deps.range()]
     }
 
     fn rules(&self, at: usize) -> &Rules {
@@ -424,7 +375,9 @@ impl Graph {
         if node.is_step() {
             self.counts.0[before as usize] -= 1;
             self.counts.0[state as usize] += 1;
-            self.actions.push(Action::Changed { step: u32::try_from(at).unwrap_or(u32::MAX), state });
+            if self.watched {
+                self.actions.push(Action::Changed { step: u32::try_from(at).unwrap_or(u32::MAX), state });
+            }
         }
     }
 
@@ -432,7 +385,7 @@ impl Graph {
     fn end(&mut self, number: u32, state: StepState, error: Option<StepError>, now: Tick) {
         let at = number as usize;
         // A step that was handed over has read its dependencies' results already.
-        let reads = self.nodes[at].state == StepState::Waiting || self.nodes[at].mapping.is_some();
+        let reads = !self.nodes[at].handed_over;
         self.enter(at, state);
         let node = &mut self.nodes[at];
         node.finished = now;
@@ -442,6 +395,7 @@ impl Graph {
             self.actions.push(Action::Ended { step: number, task: node.id, end: node.end() });
         }
         if reads {
+            self.filled_in.remove(&number);
             self.release_deps(at);
         }
         if self.nodes[at].readers == 0 {
@@ -519,9 +473,4 @@ impl Graph {
             self.actions.push(Action::Cancel(place));
         }
     }
-}
-
-/// The error of a step that was cancelled by itself.
-fn on_request() -> StepError {
-    StepError::Task(Box::new(TaskError::new(ErrorKind::Cancelled, "the step was cancelled on request")))
 }

@@ -15,6 +15,7 @@ pub mod retry;
 pub mod run_queue;
 pub mod scaling;
 pub mod scheduler;
+mod task_ids;
 pub mod task_table;
 pub mod timers;
 pub mod workflows;

@@ -13,7 +13,7 @@
 //! A task that is not to start yet is put from Queued to Waiting when it is accepted (`hold`). Anything
 //! else is a late or illegal event: it changes nothing and is counted (L3).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 use slotmap::SlotMap;
 
+use super::task_ids::{Hint, TaskIds};
 use super::timers::TimerId;
 use crate::model::{
     Attempt, AttemptRecord, CapturedOutput, Event, EventKind, Outcome, OutcomeCounts, PoolKind, Seq, Task, TaskError,
@@ -62,6 +63,8 @@ impl State {
 #[derive(Debug)]
 struct Entry {
     task: Task,
+    /// Where its id stands.
+    hint: Hint,
     submitted: Tick,
     state: State,
     /// Executions so far, the present one included.
@@ -199,11 +202,9 @@ pub struct TaskTable {
     /// Tasks taken in, and outcomes reached, by name.
     accepted: u64,
     finished: OutcomeCounts,
-    /// In order, not by hash: ids sort by time, so tasks of one time lie together. With a million of them
-    /// queued, a task costs hardly more than with a thousand.
-    places: BTreeMap<TaskId, Place>,
+    places: TaskIds<Place>,
     /// By the time they finished.
-    kept: VecDeque<(TaskId, Tick)>,
+    kept: VecDeque<(TaskId, Hint, Tick)>,
     /// As many as may be kept, so that whoever asks late learns what became of a record. Searched
     /// from end to end for that, which is rare, so that dropping a record costs next to nothing.
     expired: VecDeque<(TaskId, Expired)>,
@@ -227,7 +228,7 @@ impl TaskTable {
             unique: FxHashMap::default(),
             accepted: 0,
             finished: OutcomeCounts::default(),
-            places: BTreeMap::new(),
+            places: TaskIds::default(),
             kept: VecDeque::new(),
             expired: VecDeque::new(),
             kept_bytes: 0,
@@ -356,13 +357,13 @@ impl TaskTable {
     /// Whether a task with this id is live or its record kept.
     #[must_use]
     pub fn has(&self, id: TaskId) -> bool {
-        self.places.contains_key(&id)
+        self.places.get(id).is_some()
     }
 
     /// Looks an id up.
     #[must_use]
     pub fn find(&self, id: TaskId) -> Found {
-        match self.places.get(&id) {
+        match self.places.get(id) {
             Some(Place::Live(key)) => Found::Live(*key),
             Some(Place::Kept(record)) => Found::Finished(record.clone()),
             None => self.expired.iter().find(|(it, _)| *it == id).map_or(Found::Unknown, |(_, it)| Found::Expired(*it)),
@@ -374,18 +375,18 @@ impl TaskTable {
     /// # Errors
     /// If a task with the same id is live or its record is kept, or one with the same unique key is live.
     pub fn accept(&mut self, task: Task, now: Tick) -> Result<TaskKey, Known> {
-        let (id, pool) = (task.id(), task.pool());
-        if self.places.contains_key(&id) {
-            return Err(Known::Id);
-        }
+        let (id, pool, weight) = (task.id(), task.pool(), task.weight());
         let unique = task.options().unique.clone();
         if let Some(holder) = unique.as_ref().and_then(|unique| self.task(*self.unique.get(unique)?)) {
-            return Err(Known::Unique(holder.id()));
+            return Err(if self.has(id) { Known::Id } else { Known::Unique(holder.id()) });
         }
-        self.waiting = (self.waiting.0 + 1, self.waiting.1 + task.weight());
+        let places = &mut self.places;
+        let key = self.live.try_insert_with_key(|key| {
+            let hint = places.insert(id, Place::Live(key)).ok_or(Known::Id)?;
+            Ok(Entry { task, hint, submitted: now, state: State::Queued, attempts: 0, past: None })
+        })?;
+        self.waiting = (self.waiting.0 + 1, self.waiting.1 + weight);
         self.queued[pool.index()] += 1;
-        let key = self.live.insert(Entry { task, submitted: now, state: State::Queued, attempts: 0, past: None });
-        self.places.insert(id, Place::Live(key));
         self.accepted += 1;
         if let Some(unique) = unique {
             self.unique.insert(unique, key);
@@ -545,13 +546,13 @@ impl TaskTable {
         if let Some(unique) = &entry.task.options().unique {
             self.unique.remove(unique);
         }
-        let trimmed = entry.past.as_ref().is_some_and(|past| past.trimmed);
+        let (hint, trimmed) = (entry.hint, entry.past.as_ref().is_some_and(|past| past.trimmed));
         let mut record = self.record(entry, end, now);
         self.trimmed += u64::from(record.trim(self.keep.each) || trimmed);
         let record = Arc::new(record);
         let (task, outcome) = (record.id, record.outcome.name());
         self.emit(now, || EventKind::TaskFinished { task, outcome });
-        self.keep(&record, now);
+        self.keep(&record, hint, now);
         Some(record)
     }
 
@@ -583,9 +584,11 @@ impl TaskTable {
         }
     }
 
-    fn keep(&mut self, record: &Arc<TaskRecord>, now: Tick) {
-        self.places.insert(record.id, Place::Kept(record.clone()));
-        self.kept.push_back((record.id, now));
+    fn keep(&mut self, record: &Arc<TaskRecord>, hint: Hint, now: Tick) {
+        if let Some(place) = self.places.get_mut(record.id, hint) {
+            *place = Place::Kept(record.clone());
+        }
+        self.kept.push_back((record.id, hint, now));
         self.kept_bytes += record.weight();
         while self.kept.len() > self.keep.count {
             self.expire(ExpiredBy::Count, now);
@@ -605,12 +608,12 @@ impl TaskTable {
     /// When the oldest record will be too old.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Tick> {
-        Some(self.kept.front()?.1.after(self.keep.age?))
+        Some(self.kept.front()?.2.after(self.keep.age?))
     }
 
     fn expire(&mut self, why: ExpiredBy, now: Tick) {
-        let Some((oldest, _)) = self.kept.pop_front() else { return };
-        let Some(Place::Kept(gone)) = self.places.remove(&oldest) else { return };
+        let Some((oldest, hint, _)) = self.kept.pop_front() else { return };
+        let Some(Place::Kept(gone)) = self.places.remove(oldest, hint) else { return };
         self.kept_bytes -= gone.weight();
         self.evicted += 1;
         if self.expired.len() == self.keep.count {

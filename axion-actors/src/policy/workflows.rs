@@ -4,17 +4,17 @@
 //! limits of its own, and is submitted like any task. What the engine allows of its slots, of the machine
 //! and by key holds for steps as for all tasks: the scheduler sees to that.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+mod kept;
 
-use jiff::Timestamp;
+use std::collections::VecDeque;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
+pub use self::kept::Kept;
 use super::graph::{Action as GraphAction, Ended, Graph, GraphError, Known, Outside, Params, Place, Standing};
 use super::resources::{Gate, Ticket};
 use super::scheduler::CancelAnswer;
-use super::task_table::Keep;
-use crate::model::workflow::{Step, StepEnd, StepRecord, StepState, WorkflowId, WorkflowRecord, WorkflowSpec};
+use crate::model::workflow::{Step, StepEnd, StepState, WorkflowId, WorkflowSpec};
 use crate::model::{Capacity, ErrorKind, Limits, Outcome, Shortfall, Task, TaskError, TaskId, Tick};
 
 /// A step of a workflow, or one instance of it.
@@ -29,15 +29,8 @@ pub struct StepRef {
 /// What should happen.
 #[derive(Debug)]
 pub enum Action {
-    /// Run this task, with these parameters instead of its own.
-    Submit {
-        /// For whom.
-        step: StepRef,
-        /// The task.
-        task: Task,
-        /// Its parameters.
-        params: Params,
-    },
+    /// Run this step when there is room for it: [`hand_over`](Workflows::hand_over) gives its task then.
+    Submit(StepRef),
     /// End this task as soon as possible; it has been submitted.
     Cancel {
         /// Which.
@@ -67,28 +60,20 @@ pub enum Action {
     Finished(WorkflowId),
 }
 
-/// What waits at a gate.
-#[derive(Debug)]
-struct Waiting {
-    step: StepRef,
-    task: Task,
-    params: Params,
-}
-
-/// What was submitted and has not ended.
-#[derive(Debug)]
-struct Sent {
-    task: TaskId,
-    /// Of its workflow's gate, if that has one.
-    ticket: Option<Ticket>,
-}
-
 #[derive(Debug)]
 struct Flow {
     graph: Graph,
     /// If the workflow has limits of its own.
-    gate: Option<Gate<Waiting>>,
-    sent: FxHashMap<Place, Sent>,
+    gate: Option<Gate<StepRef>>,
+    /// Of the steps that have passed it and have not ended.
+    tickets: FxHashMap<Place, Ticket>,
+}
+
+impl Flow {
+    /// Whether a step that is to run has been submitted: if not, it waits at the gate.
+    fn is_sent(&self, place: Place) -> bool {
+        self.gate.is_none() || self.tickets.contains_key(&place)
+    }
 }
 
 /// The workflows that have not ended.
@@ -101,6 +86,8 @@ pub struct Workflows {
     /// Ends of such steps that the workflows that wait for them have not heard of.
     heard: VecDeque<(WorkflowId, TaskId, StepEnd)>,
     actions: Vec<Action>,
+    /// An empty list, kept for its memory.
+    empty: Vec<GraphAction>,
     /// Somebody wants to know of every change.
     watched: bool,
 }
@@ -115,6 +102,7 @@ impl Workflows {
             wanted: FxHashMap::default(),
             heard: VecDeque::new(),
             actions: Vec::new(),
+            empty: Vec::new(),
             watched: false,
         }
     }
@@ -143,7 +131,7 @@ impl Workflows {
             }
         }
         let gate = limited.then(|| Gate::new(*graph.capacity()));
-        self.flows.insert(id, Flow { graph, gate, sent: FxHashMap::default() });
+        self.flows.insert(id, Flow { graph, gate, tickets: FxHashMap::default() });
         self.advance(id, now, |graph| graph.start(now));
         Ok(())
     }
@@ -154,7 +142,7 @@ impl Workflows {
         let unknown: FxHashSet<TaskId> =
             known.iter().filter(|(_, known)| **known == Known::Unknown).map(|(task, _)| *task).collect();
         let ids = || spec.steps.iter().map(|step| step.task().id());
-        let span = ids().min().zip(ids().max());
+        let span = if self.flows.is_empty() { None } else { ids().min().zip(ids().max()) };
         let overlaps = |flow: &&Flow| {
             let (low, high) = flow.graph.span();
             span.is_some_and(|(first, last)| first <= high && low <= last)
@@ -206,7 +194,7 @@ impl Workflows {
         let mapped = flow.graph.rules_of(step.place).is_some_and(|rules| rules.map_over.is_some());
         match flow.graph.state_of(step.place.step) {
             Some(StepState::Waiting) => true,
-            Some(StepState::Ready) => !mapped && !flow.sent.contains_key(&step.place),
+            Some(StepState::Ready) => !mapped && !flow.is_sent(step.place),
             _ => false,
         }
     }
@@ -297,10 +285,9 @@ impl Workflows {
     /// Gives back what a step used; false if it was not submitted.
     fn has_ended(&mut self, step: StepRef) -> bool {
         let Some(flow) = self.flows.get_mut(&step.workflow) else { return false };
-        let Some(Sent { ticket, .. }) = flow.sent.remove(&step.place) else { return false };
-        if let (Some(gate), Some(ticket)) = (&mut flow.gate, ticket) {
-            gate.give_back(ticket);
-        }
+        let Some(gate) = &mut flow.gate else { return true };
+        let Some(ticket) = flow.tickets.remove(&step.place) else { return false };
+        gate.give_back(ticket);
         true
     }
 
@@ -329,6 +316,12 @@ impl Workflows {
         std::mem::take(&mut self.actions)
     }
 
+    /// The task of a step that was submitted, and the parameters it is to have instead of its own. Asked for once;
+    /// nothing if the step has ended meanwhile.
+    pub fn hand_over(&mut self, step: StepRef) -> Option<(Task, Params)> {
+        self.flows.get_mut(&step.workflow)?.graph.hand_over(step.place)
+    }
+
     /// Takes a workflow that has ended out.
     pub fn take(&mut self, id: WorkflowId) -> Option<Graph> {
         self.flows.remove(&id).map(|flow| flow.graph)
@@ -349,21 +342,23 @@ impl Workflows {
 
     fn tell(&mut self, id: WorkflowId, now: Tick, event: impl FnOnce(&mut Graph)) {
         let Some(flow) = self.flows.get_mut(&id) else { return };
+        flow.graph.watch(self.watched);
         event(&mut flow.graph);
         let mut removed = Vec::new();
-        for action in flow.graph.take_actions() {
+        let mut told = std::mem::take(&mut self.empty);
+        flow.graph.swap_actions(&mut told);
+        for action in told.drain(..) {
             match action {
-                GraphAction::Submit { place, task, params } => {
+                GraphAction::Submit(place) => {
                     let step = StepRef { workflow: id, place };
-                    let waiting = Waiting { step, task, params };
-                    if let Err(problem) = admit(flow, &mut self.actions, waiting) {
+                    if let Err(problem) = admit(flow, &mut self.actions, step) {
                         removed.push((step, problem));
                     }
                 }
-                GraphAction::Cancel(place) => match flow.sent.get(&place) {
-                    Some(sent) => {
+                GraphAction::Cancel(place) => match flow.graph.id_of(place).filter(|_| flow.is_sent(place)) {
+                    Some(task) => {
                         let step = StepRef { workflow: id, place };
-                        self.actions.push(Action::Cancel { step, task: sent.task });
+                        self.actions.push(Action::Cancel { step, task });
                     }
                     // It waits at its workflow's gate, from which all such are taken below.
                     None => removed.push((StepRef { workflow: id, place }, cancelled())),
@@ -381,6 +376,9 @@ impl Workflows {
                 GraphAction::Finished => self.actions.push(Action::Finished(id)),
             }
         }
+        // A wide graph begins many steps at one time, and then hardly any.
+        told.shrink_to(1024);
+        self.empty = told;
         if !removed.is_empty() {
             self.turn_away(id, removed, now);
         }
@@ -392,7 +390,7 @@ impl Workflows {
         let Some(flow) = self.flows.get_mut(&id) else { return };
         if let Some(gate) = &mut flow.gate {
             let gone: std::collections::HashSet<StepRef> = steps.iter().map(|(step, _)| *step).collect();
-            gate.remove(|waiting| gone.contains(&waiting.step));
+            gate.remove(|step| gone.contains(step));
         }
         for (step, outcome) in steps {
             self.tell(id, now, |graph| graph.ended(step.place, outcome.into(), now));
@@ -401,126 +399,26 @@ impl Workflows {
 
     /// Lets through the gate of a workflow what fits.
     fn open(&mut self, id: WorkflowId, now: Tick) {
-        if let Some(Flow { gate: Some(gate), sent, .. }) = self.flows.get_mut(&id) {
-            for (waiting, ticket) in gate.open(now) {
-                submit(sent, &mut self.actions, waiting, Some(ticket));
+        if let Some(Flow { gate: Some(gate), tickets, .. }) = self.flows.get_mut(&id) {
+            for (step, ticket) in gate.open(now) {
+                tickets.insert(step.place, ticket);
+                self.actions.push(Action::Submit(step));
             }
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Finished {
-    record: Arc<WorkflowRecord>,
-    /// The lowest and the highest id of its steps' tasks, as a [`Graph::span`].
-    span: (TaskId, TaskId),
-}
-
-/// Records of workflows that have ended, within bounds (L9): the oldest go first.
-#[derive(Debug)]
-pub struct Kept {
-    records: FxHashMap<WorkflowId, Finished>,
-    order: VecDeque<(WorkflowId, usize, Tick)>,
-    bytes: usize,
-    keep: Keep,
-}
-
-impl Kept {
-    /// No records, to be kept within these bounds.
-    #[must_use]
-    pub fn new(keep: Keep) -> Self {
-        Self { records: FxHashMap::default(), order: VecDeque::new(), bytes: 0, keep }
-    }
-
-    /// Keeps one more.
-    pub fn push(&mut self, record: Arc<WorkflowRecord>, now: Tick) {
-        let (id, weight) = (record.id, record.weight());
-        let ids = || record.steps.iter().map(|step| step.task);
-        if let Some(span) = ids().min().zip(ids().max()) {
-            self.records.insert(id, Finished { record, span });
-        }
-        self.order.push_back((id, weight, now));
-        self.bytes += weight;
-        while self.order.len() > self.keep.count || self.bytes > self.keep.bytes {
-            self.drop_oldest();
-        }
-        self.drop_old(now);
-    }
-
-    /// One of them, if it is still there.
-    pub fn get(&mut self, id: WorkflowId, now: Tick) -> Option<Arc<WorkflowRecord>> {
-        self.drop_old(now);
-        self.records.get(&id).map(|kept| kept.record.clone())
-    }
-
-    /// The record of a step, by its task, and when its workflow was submitted.
-    pub fn step(&mut self, task: TaskId, now: Tick) -> Option<(&StepRecord, Timestamp)> {
-        self.drop_old(now);
-        let may_have = |kept: &&Finished| (kept.span.0..=kept.span.1).contains(&task);
-        let find = |kept: &'_ Finished| kept.record.steps.iter().position(|step| step.task == task);
-        let (kept, at) = self.records.values().filter(may_have).find_map(|kept| Some((kept, find(kept)?)))?;
-        Some((kept.record.steps.get(at)?, kept.record.submitted))
-    }
-
-    /// Looks for the tasks that nobody else knows among the steps that have ended: in one pass over the records.
-    pub fn look_up(&mut self, known: &mut FxHashMap<TaskId, Known>, now: Tick) {
-        self.drop_old(now);
-        let mut unknown: Vec<TaskId> =
-            known.iter().filter(|(_, known)| **known == Known::Unknown).map(|(task, _)| *task).collect();
-        unknown.sort_unstable();
-        for Finished { record, span: (low, high) } in self.records.values() {
-            let from = unknown.partition_point(|task| task < low);
-            if unknown.get(from).is_none_or(|task| task > high) {
-                continue;
-            }
-            for step in &record.steps {
-                if let Some(place @ Known::Unknown) = known.get_mut(&step.task) {
-                    *place = Standing::from(step).into();
-                }
-            }
-        }
-    }
-
-    /// When the oldest has grown too old.
-    #[must_use]
-    pub fn next_to_go(&self) -> Option<Tick> {
-        Some(self.order.front()?.2.after(self.keep.age?))
-    }
-
-    /// Forgets those that have grown too old.
-    pub fn drop_old(&mut self, now: Tick) {
-        let Some(age) = self.keep.age else { return };
-        while self.order.front().is_some_and(|(_, _, at)| at.after(age) <= now) {
-            self.drop_oldest();
-        }
-    }
-
-    fn drop_oldest(&mut self) {
-        if let Some((id, weight, _)) = self.order.pop_front() {
-            self.records.remove(&id);
-            self.bytes -= weight;
         }
     }
 }
 
 /// Brings a step to its workflow's gate, or submits it if there is none.
-fn admit(flow: &mut Flow, actions: &mut Vec<Action>, waiting: Waiting) -> Result<(), Outcome> {
-    let Some(gate) = &mut flow.gate else {
-        submit(&mut flow.sent, actions, waiting, None);
+fn admit(flow: &mut Flow, actions: &mut Vec<Action>, step: StepRef) -> Result<(), Outcome> {
+    let (Some(gate), Some(task)) = (&mut flow.gate, flow.graph.task_of(step.place)) else {
+        actions.push(Action::Submit(step));
         return Ok(());
     };
     // Keys and rates are the engine's business: they are shared with what is not of this workflow.
-    let (pool, priority) = (waiting.task.pool(), waiting.task.options().priority);
-    let needs = waiting.task.limits().map(|limits| limits.needs).unwrap_or_default();
+    let needs = task.limits().map(|limits| limits.needs).unwrap_or_default();
     let limits = Limits { needs, ..Limits::default() };
-    let place = gate.wait(waiting, pool, priority, &limits);
-    place.map(|_| ()).map_err(|(_, shortfall)| impossible(shortfall))
-}
-
-fn submit(sent: &mut FxHashMap<Place, Sent>, actions: &mut Vec<Action>, waiting: Waiting, ticket: Option<Ticket>) {
-    let Waiting { step, task, params } = waiting;
-    sent.insert(step.place, Sent { task: task.id(), ticket });
-    actions.push(Action::Submit { step, task, params });
+    let line = gate.wait(step, task.pool(), task.options().priority, &limits);
+    line.map(|_| ()).map_err(|(_, shortfall)| impossible(shortfall))
 }
 
 fn cancelled() -> Outcome {

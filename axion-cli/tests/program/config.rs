@@ -185,7 +185,7 @@ fn run_uses_the_configuration_below_its_own_options() {
     );
     let script = script.path().display().to_string();
     let project = Project::new(
-        "engine = 'serial'\ncpu_bound_count = 7\nio_bound_max = 9\nmax_memory_percent = 100\nio_bound_timeout = '300ms'\n\
+        "engine = 'serial'\ncpu_bound_count = 7\nio_bound_max = 9\nmax_memory_percent = 100\nio_bound_timeout = '2s'\n\
          [io_bound_worker]\nnice = 4\ncwd = '.'\nenv = { COLOUR = 'blue' }\n",
     );
     let ran = project.run(&["run", &script, "--type", "io"]);
@@ -195,7 +195,7 @@ fn run_uses_the_configuration_below_its_own_options() {
     let ran = run(project.command(&["run", &script]).env("AXION_CPU_BOUND_WORKER_ENV", "{\"COLOUR\": \"red\"}"));
     assert!(ran.out.contains("\"red\"") && ran.out.contains("cpu-0"), "{} {}", ran.out, ran.err);
 
-    let late = ["run", &script, "--type", "io", "-p", "seconds=1"];
+    let late = ["run", &script, "--type", "io", "-p", "seconds=3"];
     assert_eq!(project.run(&late).code, Some(124), "the time limit of the configuration");
     let ran = project.run(&[&late[..], &["--timeout", "20s"]].concat());
     assert_eq!(ran.code, Some(0), "{}", ran.err);

@@ -45,11 +45,17 @@ macro_rules! put {
 }
 use put;
 
+/// How many columns a text takes, nearly: from Hangul on, most characters are as wide as two, signs and arrows apart.
+fn columns(text: &str) -> usize {
+    text.chars().map(|it| 1 + usize::from(('\u{1100}'..'\u{2000}').contains(&it) || it >= '\u{2e80}')).sum()
+}
+
 fn text(picture: &Picture) -> String {
-    let width = picture.steps.iter().map(|step| step.title.chars().count().min(40)).max().unwrap_or(0);
+    let width = picture.steps.iter().map(|step| columns(&step.title).min(40)).max().unwrap_or(0);
+    let plain = |text: &str| text.replace(char::is_control, " ");
     let mut out = String::new();
     if !picture.name.is_empty() {
-        put!(out, "{}\n", picture.name.replace(char::is_control, " "));
+        put!(out, "{}\n", plain(&picture.name));
     }
     let mut from: Vec<Vec<&str>> = vec![Vec::new(); picture.steps.len()];
     for edge in &picture.edges {
@@ -57,12 +63,13 @@ fn text(picture: &Picture) -> String {
     }
     for at in &picture.order {
         let step = &picture.steps[*at];
-        put!(out, "{:3}  {:width$}  {}", step.layer + 1, step.title, step.script);
+        let rest = width.saturating_sub(columns(&step.title));
+        put!(out, "{:3}  {}{:rest$}  {}", step.layer + 1, plain(&step.title), "", plain(&step.script));
         if !from[*at].is_empty() {
             put!(out, "  after {}", from[*at].join(", "));
         }
         for note in &step.notes {
-            put!(out, "; {note}");
+            put!(out, "; {}", plain(note));
         }
         out.push('\n');
     }
@@ -116,7 +123,7 @@ fn mermaid(picture: &Picture) -> String {
 #[cfg(test)]
 mod tests {
     use axion_actors::model::Task;
-    use axion_actors::model::workflow::Step;
+    use axion_actors::model::workflow::{MapOver, Reference, Step};
     use proptest::prelude::*;
 
     use super::layout::{Spot, lay_out};
@@ -170,6 +177,18 @@ mod tests {
         let dot = draw(&spec, Drawing::Dot);
         assert!(dot.contains("\\\"]; x[\\\""), "{dot}");
         assert_eq!(dot.lines().count(), 5);
+    }
+
+    #[test]
+    fn wide_names_keep_their_columns_and_their_boxes_and_a_note_its_line() {
+        let list = Reference::to("plain");
+        let map = MapOver { name: "a\nb".into(), ..MapOver::new(list) };
+        let spec = WorkflowSpec::of([step("plain"), step("日本語").map_over(map)]);
+        let text = draw(&spec, Drawing::Text);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines, ["  1  plain   work.py", "  2  日本語  work.py  after plain; for each a b in plain"]);
+        let svg = draw(&WorkflowSpec::of([step("日本語日本語")]), Drawing::Svg);
+        assert!(svg.contains("width=\"120\" height=\"42\""), "{svg}");
     }
 
     #[test]

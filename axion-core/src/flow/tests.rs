@@ -342,6 +342,28 @@ map_over = { ref = "a" }
 }
 
 #[test]
+fn sizes_and_counts_are_read_as_the_schema_says() {
+    let read = |memory: &str, slots: &str| {
+        let step = format!(
+            "{{\"name\":\"a\",\"script\":\"work.py\",\"resources\":{{\"slots\":{slots},\"memory\":{memory}}}}}"
+        );
+        let flow = parse(&format!("{{\"steps\":[{step}]}}"), Format::Json, &Overrides::default()).ok()?;
+        let needs = flow.spec.steps[0].task().limits()?.needs;
+        let Some(Memory::Bytes(bytes)) = needs.memory else { return None };
+        Some((bytes, needs.slots))
+    };
+    for (memory, bytes) in [("10", 10), ("5B", 5), ("5 KiB", 5 << 10), ("1.5g", 3 << 29), ("2MB", 2 << 20)] {
+        assert_eq!(read(&format!("\"{memory}\""), "1"), Some((bytes, 1)), "{memory}");
+    }
+    for memory in ["0", "0G", ".5G", "1.G", "1e3", "+1G", "5iB", "5KBB", "5KIBIB", " 5G", "G", ""] {
+        assert_eq!(read(&format!("\"{memory}\""), "1"), None, "{memory}");
+    }
+    for (slots, count) in [("20", Some(20)), ("2.0", Some(2)), ("2.5", None), ("0.0", None), ("2e0", None)] {
+        assert_eq!(read("\"1G\"", slots), count.map(|count| (1 << 30, count)), "{slots}");
+    }
+}
+
+#[test]
 fn a_mark_before_the_text_is_none_of_it() {
     for (text, format) in [("\u{feff}name = 1", Format::Toml), ("\u{feff}{\"name\": 1}", Format::Json)] {
         let found = parse(text, format, &Overrides::default()).expect_err("no name");

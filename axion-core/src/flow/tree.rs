@@ -64,10 +64,10 @@ impl Node {
         }
     }
 
-    /// The whole number from 0 it is.
+    /// The whole number from 0 it is, also written as 2.0.
     pub(super) fn count(&self) -> Option<u64> {
         match &self.value {
-            Value::Number(text) => text.parse().ok(),
+            Value::Number(text) => text.trim_end_matches('0').strip_suffix('.').unwrap_or(text).parse().ok(),
             _ => None,
         }
     }

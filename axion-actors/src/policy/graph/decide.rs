@@ -10,7 +10,7 @@ use crate::model::workflow::{Causes, RunIf, StepError, StepState};
 impl Graph {
     /// All dependencies of a step have ended, or one has failed that decides alone.
     pub(super) fn decide(&mut self, at: usize, now: Tick) {
-        let (seen, deps) = (self.nodes[at].seen, !self.nodes[at].deps.is_empty());
+        let (seen, deps) = (self.nodes[at].seen, self.nodes[at].deps.count > 0);
         let state = match self.rules(at).run_if {
             RunIf::AllSucceeded if seen.failed => Some(StepState::DependencyFailed),
             RunIf::AllSucceeded if seen.skipped => Some(StepState::Skipped),
@@ -34,7 +34,7 @@ impl Graph {
     /// The steps that failed by themselves, as far as the ended dependencies of this one know.
     fn causes(&self, at: usize) -> Arc<Causes> {
         let failed = || {
-            let deps = self.nodes[at].deps.iter().map(|dep| &self.nodes[*dep as usize]);
+            let deps = self.deps_of(at).iter().map(|dep| &self.nodes[*dep as usize]);
             deps.filter(|node| node.state.is_failure())
         };
         // Along a chain all share the causes of the first.
@@ -84,14 +84,14 @@ impl Graph {
         if self.rules(at).map_over.is_some() {
             return self.begin_mapped(at, number, now);
         }
-        match self.params(at) {
-            Ok(params) => {
+        // What a template refers to is there now, or the step fails now; all else can wait until it is handed over.
+        let template = self.rules(at).params.clone();
+        match template.map(|template| self.fill_in(&template)).transpose() {
+            Ok(text) => {
+                self.filled_in.extend(text.map(|text| (number, text)));
                 self.nodes[at].ready = now;
                 self.enter(at, StepState::Ready);
-                if let Some(task) = self.nodes[at].task.clone() {
-                    self.actions.push(Action::Submit { place: Place { step: number, instance: None }, task, params });
-                }
-                self.release_deps(at);
+                self.actions.push(Action::Submit(Place { step: number, instance: None }));
             }
             Err(error) => self.end(number, StepState::Failed, Some(error), now),
         }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::model::TaskId;
 use crate::model::workflow::{JsonPath, Segment};
 
 /// Parts that are shorter are copied: a part of its own costs more.
@@ -20,20 +21,21 @@ const SHOWN: usize = 40;
 /// A JSON text in parts, most of which belong to somebody else too.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Params {
-    parts: Vec<Bytes>,
+    first: Bytes,
+    /// Mostly none.
+    rest: Vec<Bytes>,
 }
 
 impl Params {
     /// The parts, in order.
-    #[must_use]
-    pub fn parts(&self) -> &[Bytes] {
-        &self.parts
+    pub fn parts(&self) -> impl Iterator<Item = &Bytes> {
+        std::iter::once(&self.first).chain(&self.rest)
     }
 
     /// How many bytes it has.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.parts.iter().map(Bytes::len).sum()
+        self.parts().map(Bytes::len).sum()
     }
 
     /// Whether it has none.
@@ -44,17 +46,19 @@ impl Params {
 
     /// The text in one piece: copied, if there is more than one part.
     #[must_use]
-    pub fn into_bytes(mut self) -> Bytes {
-        match self.parts.len() {
-            1 => self.parts.remove(0),
-            _ => self.parts.concat().into(),
+    pub fn into_bytes(self) -> Bytes {
+        if self.rest.is_empty() {
+            return self.first;
         }
+        let mut text = Vec::with_capacity(self.len());
+        self.parts().for_each(|part| text.extend_from_slice(part));
+        text.into()
     }
 }
 
 impl From<Bytes> for Params {
     fn from(text: Bytes) -> Self {
-        Self { parts: vec![text] }
+        Self { first: text, rest: Vec::new() }
     }
 }
 
@@ -66,6 +70,11 @@ pub(super) struct Splicer {
 }
 
 impl Splicer {
+    /// Makes room for so many bytes that will be copied.
+    pub(super) fn reserve(&mut self, bytes: usize) {
+        self.text.reserve(bytes);
+    }
+
     /// Adds text.
     pub(super) fn text(&mut self, text: &[u8]) {
         self.text.extend_from_slice(text);
@@ -85,6 +94,13 @@ impl Splicer {
     pub(super) fn string(&mut self, text: &str) {
         // Writing into memory cannot fail, and a text always has a JSON form.
         let _ = serde_json::to_writer(&mut self.text, text);
+    }
+
+    /// Adds an id as a JSON string.
+    pub(super) fn id(&mut self, id: TaskId) {
+        let mut text = [b'"'; uuid::fmt::Hyphenated::LENGTH + 2];
+        id.0.hyphenated().encode_lower(&mut text[1..]);
+        self.text(&text);
     }
 
     /// Whether this is the last byte so far.
@@ -108,8 +124,12 @@ impl Splicer {
 
     /// The text.
     pub(super) fn finish(mut self) -> Params {
+        if self.done.is_empty() {
+            return Bytes::from(self.text).into();
+        }
         self.flush();
-        Params { parts: self.done }
+        let mut parts = self.done.into_iter();
+        Params { first: parts.next().unwrap_or_default(), rest: parts.collect() }
     }
 }
 
@@ -385,8 +405,8 @@ mod tests {
         splicer.shared(&Bytes::from_static(b"2"));
         splicer.text(b"]");
         let params = splicer.finish();
-        assert_eq!(params.parts().len(), 3);
-        assert_eq!(params.parts()[1].as_ptr(), large.as_ptr());
+        assert_eq!(params.parts().count(), 3);
+        assert_eq!(params.parts().nth(1).map(|it| it.as_ptr()), Some(large.as_ptr()));
         assert_eq!((params.len(), params.clone().into_bytes().len()), (SHARE_FROM + 4, SHARE_FROM + 4));
     }
 

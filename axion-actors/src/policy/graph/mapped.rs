@@ -2,7 +2,8 @@
 
 use super::json::{self, Elements};
 use super::node::{Instance, Mapping};
-use super::{Action, Ended, Graph, Place, on_request};
+use super::others::on_request;
+use super::{Action, Ended, Graph, Place};
 use crate::model::workflow::{Enough, StepError, StepState};
 use crate::model::{Json, Outcome, Tick};
 
@@ -41,7 +42,11 @@ impl Graph {
             Elements::NotAList(found) => return Err(StepError::NotAList { reference: reference(), found }),
         };
         let list = self.directory.by_name(&map.list.step);
-        let mut base = self.open_params(at, list)?;
+        let text = match &self.rules(at).params {
+            Some(template) => self.fill_in(template)?,
+            None => self.own_params(at),
+        };
+        let mut base = self.with_upstream(at, text, list);
         base.share();
         Ok(Mapping {
             instances: vec![Instance::Pending; elements.len()],
@@ -78,12 +83,8 @@ impl Graph {
             new.push(next);
         }
         let over = mapping.is_over();
-        for (index, params) in new {
-            if let Some(task) = &self.nodes[at].task {
-                let task = task.instance(self.nodes[at].id.instance(index), task.params_bytes().clone());
-                let place = Place { step: number, instance: Some(index) };
-                self.actions.push(Action::Submit { place, task, params });
-            }
+        for index in new {
+            self.actions.push(Action::Submit(Place { step: number, instance: Some(index) }));
         }
         if over {
             self.conclude(at, number, now);

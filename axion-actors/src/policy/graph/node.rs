@@ -1,11 +1,12 @@
 //! One step as the graph holds it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::json::{Params, Splicer};
-use crate::model::workflow::{Blame, Rules, StepEnd, StepError, StepState};
+use crate::model::workflow::{Blame, Rules, Step, StepEnd, StepError, StepState};
 use crate::model::{Json, Task, TaskId, Tick};
 
 /// No time yet. An `Option` would take twice the room, three times in every step.
@@ -29,6 +30,19 @@ impl Seen {
     }
 }
 
+/// A piece of the list of all dependencies.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Span {
+    pub(super) start: u32,
+    pub(super) count: u32,
+}
+
+impl Span {
+    pub(super) fn range(self) -> Range<usize> {
+        self.start as usize..(self.start + self.count) as usize
+    }
+}
+
 /// A step, or a task outside the workflow that steps wait for.
 #[derive(Debug)]
 pub(super) struct Node {
@@ -36,9 +50,11 @@ pub(super) struct Node {
     pub(super) id: TaskId,
     /// `None`: the task is not the workflow's.
     pub(super) task: Option<Task>,
+    /// Its task has left, with what it reads of its dependencies.
+    pub(super) handed_over: bool,
     pub(super) rules: Option<Box<Rules>>,
     /// What it waits for, in the order in which it was named, each once.
-    pub(super) deps: Box<[u32]>,
+    pub(super) deps: Span,
     /// How many of them have not ended.
     pub(super) open: u32,
     /// How many steps may still read its result.
@@ -63,13 +79,22 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn new(name: Option<Arc<str>>, id: TaskId) -> Self {
+    /// A step that waits for those of `deps`, none of which has ended.
+    pub(super) fn step(step: Step, deps: Span) -> Self {
+        let (name, task, rules) = step.into_parts();
+        let id = task.id();
+        Self { name, task: Some(task), rules, deps, open: deps.count, ..Self::outside(id) }
+    }
+
+    /// A task that is not the workflow's.
+    pub(super) fn outside(id: TaskId) -> Self {
         Self {
-            name,
+            name: None,
             id,
             task: None,
+            handed_over: false,
             rules: None,
-            deps: Box::default(),
+            deps: Span::default(),
             open: 0,
             readers: 0,
             seen: Seen::default(),
@@ -149,14 +174,23 @@ pub(super) struct Mapping {
 }
 
 impl Mapping {
-    /// Takes the next instance to hand over, if there may be one more.
-    pub(super) fn take(&mut self) -> Option<(u32, Params)> {
+    /// Takes the next instance that is to run, if there may be one more.
+    pub(super) fn take(&mut self) -> Option<u32> {
         if self.closed || self.in_flight >= self.max_parallel || self.next >= self.elements.len() {
             return None;
         }
         let index = self.next;
         (self.next, self.in_flight) = (index + 1, self.in_flight + 1);
         self.instances[index] = Instance::Handed;
+        // Lists are bounded far below 2³².
+        Some(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
+    /// The parameters of an instance that runs now.
+    pub(super) fn params(&mut self, index: usize) -> Option<Params> {
+        if self.instances.get(index) != Some(&Instance::Handed) {
+            return None;
+        }
         let mut text = self.base.clone();
         text.text(b",");
         text.string(&self.parameter);
@@ -165,8 +199,7 @@ impl Mapping {
         text.text(b",");
         text.string(&format!("{}_index", self.parameter));
         text.text(format!(":{index}}}").as_bytes());
-        // Lists are bounded far below 2³².
-        Some((u32::try_from(index).unwrap_or(u32::MAX), text.finish()))
+        Some(text.finish())
     }
 
     /// Whether too many have failed for enough to succeed.

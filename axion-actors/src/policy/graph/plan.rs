@@ -12,11 +12,12 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use rustc_hash::FxHashMap;
 
 use super::error::GraphError;
-use super::node::Node;
+use super::node::{Node, Span};
 use super::{Known, Outside};
 use crate::model::workflow::{Bounds, Dependency, Enough, OnImpossible, Piece, Shortfall, Step, StepEnd};
 use crate::model::{Limits, Needs, TaskId};
 use crate::policy::resources;
+use crate::policy::task_ids::TaskIds;
 
 /// How deep a condition may be nested: it is evaluated by recursion.
 const CONDITION_DEPTH: usize = 32;
@@ -29,7 +30,7 @@ const NAME: usize = 200;
 pub(super) struct Directory {
     /// By name in lower case; the exact name is in the node.
     names: FxHashMap<Arc<str>, u32>,
-    pub(super) ids: FxHashMap<TaskId, u32>,
+    pub(super) ids: TaskIds<u32>,
 }
 
 impl Directory {
@@ -43,7 +44,9 @@ impl Directory {
             *self = other;
         } else {
             self.names.extend(other.names);
-            self.ids.extend(other.ids);
+            for (id, node) in other.ids.into_entries() {
+                self.ids.insert(id, node);
+            }
         }
     }
 }
@@ -59,8 +62,15 @@ fn folded(name: &str) -> Cow<'_, str> {
 /// Nodes that are sound, ready to be added.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
+    /// The steps, and behind them the tasks outside that they wait for.
     pub(super) nodes: Vec<Node>,
+    /// What the steps wait for, one after the other.
+    pub(super) deps: Vec<u32>,
     pub(super) directory: Directory,
+    /// The tasks outside.
+    outside: Vec<TaskId>,
+    /// Where in `deps` those of each step are.
+    spans: Vec<Span>,
     /// The edges among the new nodes, numbered from 0.
     pub(super) graph: DiGraph<(), ()>,
     /// The new nodes in an order in which each comes after all it waits for.
@@ -69,7 +79,13 @@ pub(super) struct Plan {
     pub(super) ended: Vec<(u32, StepEnd)>,
     /// Steps whose needs can never be met, if that only cancels them.
     pub(super) impossible: Vec<(u32, Shortfall)>,
-    pub(super) edges: usize,
+}
+
+/// What a step waits for, as it says so.
+#[derive(Clone, Copy)]
+enum Named<'a> {
+    Step(&'a Arc<str>),
+    Task(TaskId),
 }
 
 /// What new steps are planned against.
@@ -115,23 +131,23 @@ impl Planner<'_> {
         if !errors.is_empty() {
             return Err(errors);
         }
-        for (node, step) in plan.nodes.iter_mut().zip(steps) {
-            let (_, task, rules) = step.into_parts();
-            (node.task, node.rules) = (Some(task), rules);
+        plan.nodes.reserve_exact(steps.len() + plan.outside.len());
+        for (step, span) in steps.into_iter().zip(&plan.spans) {
+            // Where in all there are.
+            plan.nodes.push(Node::step(step, Span { start: span.start + index(self.edges), ..*span }));
         }
+        plan.nodes.extend(plan.outside.drain(..).map(Node::outside));
         Ok(plan)
     }
 
     fn name(&self, steps: &[Step], plan: &mut Plan, errors: &mut Vec<GraphError>) {
         let base = self.nodes.len();
-        plan.nodes.reserve_exact(steps.len());
         plan.directory.ids.reserve(steps.len());
         plan.directory.names.reserve(steps.iter().filter(|step| step.name().is_some()).count());
         for (at, step) in steps.iter().enumerate() {
             let (here, id) = (index(base + at), step.task().id());
-            plan.nodes.push(Node::new(step.name().cloned(), id));
             let known = || matches!((self.outside.known)(id), Known::Unknown);
-            if self.directory.ids.contains_key(&id) || plan.directory.ids.insert(id, here).is_some() || !known() {
+            if self.directory.ids.get(id).is_some() || plan.directory.ids.insert(id, here).is_none() || !known() {
                 errors.push(GraphError::DuplicateTask { at, step: step.title(), task: id });
             }
             let Some(name) = step.name() else { continue };
@@ -147,11 +163,11 @@ impl Planner<'_> {
                     };
                     plan.directory.names.insert(key, here);
                 }
-                Some(first) if self.node(plan, first).name.as_ref() == Some(name) => {
+                Some(first) if self.name_of(steps, first) == Some(name) => {
                     errors.push(GraphError::DuplicateName { at, first: first as usize, name: name.to_string() });
                 }
                 Some(other) => {
-                    let other = self.node(plan, other).title();
+                    let other = self.title_of(steps, other);
                     errors.push(GraphError::SimilarName { at, name: name.to_string(), other });
                 }
             }
@@ -162,22 +178,33 @@ impl Planner<'_> {
         self.directory.by_name(name).or_else(|| plan.directory.by_name(name))
     }
 
-    fn node<'a>(&'a self, plan: &'a Plan, index: u32) -> &'a Node {
-        let index = index as usize;
-        self.nodes.get(index).unwrap_or_else(|| &plan.nodes[index - self.nodes.len()])
+    fn name_of<'a>(&'a self, steps: &'a [Step], index: u32) -> Option<&'a Arc<str>> {
+        match self.nodes.get(index as usize) {
+            Some(node) => node.name.as_ref(),
+            None => steps.get(index as usize - self.nodes.len())?.name(),
+        }
+    }
+
+    fn title_of(&self, steps: &[Step], index: u32) -> String {
+        self.name_of(steps, index).map_or_else(String::new, ToString::to_string)
     }
 
     /// Finds what each step waits for, each once, in the order in which it was named.
     fn connect(&self, steps: &[Step], plan: &mut Plan, errors: &mut Vec<GraphError>) {
         let base = self.nodes.len();
         let mut stamps = vec![u32::MAX; base + steps.len()];
+        let mut last = 0;
+        plan.spans.reserve_exact(steps.len());
         for (at, step) in steps.iter().enumerate() {
-            let here = index(base + at);
-            let mut deps: Vec<u32> = Vec::new();
+            let (here, first) = (index(base + at), plan.deps.len());
             let mut own = false;
-            let named = step.references().map(|reference| Dependency::Step(reference.step.clone()));
-            for dependency in step.depends_on().iter().cloned().chain(named) {
-                match self.target(at, step, &dependency, plan) {
+            let named = step.depends_on().iter().map(|dependency| match dependency {
+                Dependency::Step(name) => Named::Step(name),
+                Dependency::Task(id) => Named::Task(*id),
+            });
+            let referred_to = step.references().map(|reference| Named::Step(&reference.step));
+            for dependency in named.chain(referred_to) {
+                match self.target(at, steps, dependency, &mut last, plan) {
                     Ok(target) if target == here => {
                         if !std::mem::replace(&mut own, true) {
                             errors.push(GraphError::SelfReference { at, step: step.title() });
@@ -186,61 +213,84 @@ impl Planner<'_> {
                     Ok(target) => {
                         stamps.resize(stamps.len().max(target as usize + 1), u32::MAX);
                         if std::mem::replace(&mut stamps[target as usize], here) != here {
-                            deps.push(target);
+                            plan.deps.push(target);
                         }
                     }
                     Err(error) if errors.last() != Some(&error) => errors.push(error),
                     Err(_) => {}
                 }
             }
-            if let Some(below) = self.below.filter(|below| !deps.contains(below)) {
-                deps.push(below);
+            if let Some(below) = self.below.filter(|below| !plan.deps[first..].contains(below)) {
+                plan.deps.push(below);
             }
-            plan.edges += deps.len();
-            plan.nodes[at].deps = deps.into();
+            plan.spans.push(Span { start: index(first), count: index(plan.deps.len() - first) });
         }
-        let (count, limit) = (self.edges + plan.edges, self.bounds.edges);
+        let (count, limit) = (self.edges + plan.deps.len(), self.bounds.edges.min(u32::MAX as usize / 2));
         if count > limit {
             errors.push(GraphError::TooManyEdges { count, limit });
         }
     }
 
-    fn target(&self, at: usize, step: &Step, dependency: &Dependency, plan: &mut Plan) -> Result<u32, GraphError> {
-        match dependency {
-            Dependency::Step(name) => {
-                let found = self.find(plan, name);
-                match found.filter(|found| self.node(plan, *found).name.as_ref() == Some(name)) {
-                    Some(found) => Ok(found),
-                    None => Err(GraphError::UnknownStep {
-                        at,
-                        step: step.title(),
-                        missing: name.to_string(),
-                        nearest: found.map(|found| self.node(plan, found).title()),
-                    }),
-                }
-            }
-            Dependency::Task(id) => {
-                if let Some(found) = self.directory.ids.get(id).or_else(|| plan.directory.ids.get(id)) {
-                    return Ok(*found);
-                }
-                let here = index(self.nodes.len() + plan.nodes.len());
-                match (self.outside.known)(*id) {
-                    Known::Unknown => {
-                        return Err(GraphError::UnknownTask { at, step: step.title(), missing: *id });
-                    }
-                    Known::Live => {}
-                    Known::Ended(end) => plan.ended.push((here, end)),
-                }
-                plan.directory.ids.insert(*id, here);
-                plan.nodes.push(Node::new(None, *id));
-                Ok(here)
+    /// The node that a step waits for. `last` is the place of the one that was found last: mostly the same is named
+    /// again, or the one behind it, and then nothing is looked up.
+    fn target(
+        &self,
+        at: usize,
+        steps: &[Step],
+        dependency: Named<'_>,
+        last: &mut usize,
+        plan: &mut Plan,
+    ) -> Result<u32, GraphError> {
+        let base = self.nodes.len();
+        for near in [*last, *last + 1] {
+            let is_it = steps.get(near).is_some_and(|step| match dependency {
+                Named::Step(name) => step.name() == Some(name),
+                Named::Task(id) => step.task().id() == id,
+            });
+            if is_it {
+                *last = near;
+                return Ok(index(base + near));
             }
         }
+        let found = match dependency {
+            Named::Step(name) => {
+                let found = self.find(plan, name);
+                found.filter(|found| self.name_of(steps, *found) == Some(name)).ok_or_else(|| {
+                    GraphError::UnknownStep {
+                        at,
+                        step: steps[at].title(),
+                        missing: name.to_string(),
+                        nearest: found.map(|found| self.title_of(steps, found)),
+                    }
+                })?
+            }
+            Named::Task(id) => {
+                let known = self.directory.ids.get(id).or_else(|| plan.directory.ids.get(id)).copied();
+                match known {
+                    Some(known) => known,
+                    None => self.task_outside(at, steps, id, plan)?,
+                }
+            }
+        };
+        *last = (found as usize).saturating_sub(base);
+        Ok(found)
+    }
+
+    fn task_outside(&self, at: usize, steps: &[Step], id: TaskId, plan: &mut Plan) -> Result<u32, GraphError> {
+        let here = index(self.nodes.len() + steps.len() + plan.outside.len());
+        match (self.outside.known)(id) {
+            Known::Unknown => return Err(GraphError::UnknownTask { at, step: steps[at].title(), missing: id }),
+            Known::Live => {}
+            Known::Ended(outcome) => plan.ended.push((here, outcome)),
+        }
+        plan.directory.ids.insert(id, here);
+        plan.outside.push(id);
+        Ok(here)
     }
 
     fn look_at(&self, at: usize, step: &Step, plan: &mut Plan, errors: &mut Vec<GraphError>) {
         let rules = step.rules();
-        let deps = !plan.nodes[at].deps.is_empty();
+        let deps = plan.spans[at].count > 0;
         if (deps || rules.params.is_some()) && !is_object(step) {
             errors.push(GraphError::ParamsNotObject { at, step: step.title() });
         }
@@ -281,17 +331,19 @@ impl Planner<'_> {
     /// others.
     fn sort(&self, steps: &[Step], plan: &mut Plan, errors: &mut Vec<GraphError>) {
         let base = self.nodes.len();
-        let mut graph = DiGraph::<(), ()>::with_capacity(plan.nodes.len(), plan.edges);
-        for _ in &plan.nodes {
+        let count = steps.len() + plan.outside.len();
+        let mut graph = DiGraph::<(), ()>::with_capacity(count, plan.deps.len());
+        for _ in 0..count {
             graph.add_node(());
         }
-        let mut open = vec![0u32; plan.nodes.len()];
-        for (at, node) in plan.nodes.iter().enumerate() {
-            for dep in node.deps.iter().filter_map(|dep| (*dep as usize).checked_sub(base)) {
+        let mut open = vec![0u32; count];
+        for (at, span) in plan.spans.iter().enumerate() {
+            for dep in plan.deps[span.range()].iter().filter_map(|dep| (*dep as usize).checked_sub(base)) {
                 graph.add_edge(NodeIndex::new(dep), NodeIndex::new(at), ());
                 open[at] += 1;
             }
         }
+        plan.order.reserve_exact(count);
         let mut free: VecDeque<usize> = (0..open.len()).filter(|at| open[*at] == 0).collect();
         while let Some(at) = free.pop_front() {
             plan.order.push(index(base + at));
@@ -302,7 +354,7 @@ impl Planner<'_> {
                 }
             }
         }
-        if plan.order.len() < plan.nodes.len() {
+        if plan.order.len() < count {
             let mut circles: Vec<Vec<usize>> = kosaraju_scc(&graph)
                 .into_iter()
                 .filter(|part| part.len() > 1)

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use super::json::Params;
 use crate::model::workflow::{Capacity, Causes, StepEnd, StepError, StepRecord, StepState};
-use crate::model::{Outcome, Task, TaskId, Tick};
+use crate::model::{Outcome, TaskId, Tick};
 
 /// What the engine knows of a task outside the workflow.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,15 +68,9 @@ pub struct Place {
 /// What should happen.
 #[derive(Debug)]
 pub enum Action {
-    /// Run this; the rules of the step say what it needs.
-    Submit {
-        /// What it is.
-        place: Place,
-        /// The step's task, with the id it is to have.
-        task: Task,
-        /// The parameters it is to have, instead of those in the task.
-        params: Params,
-    },
+    /// Run this when there is room for it; the rules of the step say what it needs. Its task is
+    /// [handed over](super::Graph::hand_over) then.
+    Submit(Place),
     /// End this as soon as possible, and report how it ended.
     Cancel(Place),
     /// Tell who watches that a step is in another state now.

@@ -1,9 +1,12 @@
 //! Results on their way from step to step, and how long they are kept.
 
-use super::Graph;
-use super::json::{self, Params, Splicer};
-use crate::model::workflow::{JsonPath, Piece, Reference, StepError, StepState, UpstreamKeys};
 use bytes::Bytes;
+
+use super::json::{self, Params, Splicer};
+use super::node::Node;
+use super::{Graph, Place};
+use crate::model::workflow::{JsonPath, Piece, Reference, StepError, StepState, Template, UpstreamKeys};
+use crate::model::{Task, TaskId};
 
 /// The error of a reference that leads nowhere.
 pub(super) fn unresolved(reference: &Reference, found: &JsonPath, what: String) -> StepError {
@@ -28,51 +31,92 @@ impl Graph {
         }
     }
 
-    /// The parameters of a step that is about to be handed over.
-    pub(super) fn params(&self, at: usize) -> Result<Params, StepError> {
-        let node = &self.nodes[at];
-        match &node.task {
-            Some(task) if node.deps.is_empty() && self.rules(at).params.is_none() => {
-                Ok(task.params_bytes().clone().into())
+    /// The task of something that is to run, and the parameters that it is to have instead of its own. Asked for once,
+    /// and as late as can be: what is due and has no room holds neither of them.
+    pub fn hand_over(&mut self, place: Place) -> Option<(Task, Params)> {
+        let at = place.step as usize;
+        let node = self.nodes.get_mut(at)?;
+        if !matches!(node.state, StepState::Ready | StepState::Running) {
+            return None;
+        }
+        match (place.instance, &mut node.mapping) {
+            (Some(index), Some(mapping)) => {
+                let params = mapping.params(index as usize)?;
+                let task = node.task.as_ref()?;
+                Some((task.instance(node.id.instance(index), task.params_bytes().clone()), params))
             }
-            _ => {
-                let mut text = self.open_params(at, None)?;
+            (None, None) => {
+                let task = node.task.as_ref().filter(|_| !node.handed_over)?.clone();
+                let params = self.params(place.step);
+                self.nodes[at].handed_over = true;
+                self.release_deps(at);
+                Some((task, params))
+            }
+            _ => None,
+        }
+    }
+
+    /// The parameters of a step that is about to be handed over.
+    fn params(&mut self, number: u32) -> Params {
+        let at = number as usize;
+        let filled_in = if self.filled_in.is_empty() { None } else { self.filled_in.remove(&number) };
+        let node = &self.nodes[at];
+        match (&node.task, filled_in) {
+            (Some(task), None) if node.deps.count == 0 => task.params_bytes().clone().into(),
+            (_, text) => {
+                let text = text.unwrap_or_else(|| self.own_params(at));
+                let mut text = self.with_upstream(at, text, None);
                 text.text(b"}");
-                Ok(text.finish())
+                text.finish()
             }
         }
     }
 
-    /// The same without the brace at the end; `leave_out` is a dependency whose result is not
-    /// wanted.
-    pub(super) fn open_params(&self, at: usize, leave_out: Option<u32>) -> Result<Splicer, StepError> {
-        let node = &self.nodes[at];
+    /// What a template comes to, without the brace at the end.
+    pub(super) fn fill_in(&self, template: &Template) -> Result<Splicer, StepError> {
         let mut text = Splicer::default();
-        match (&self.rules(at).params, &node.task) {
-            (Some(template), _) => {
-                let last = template.pieces().len().saturating_sub(1);
-                for (place, piece) in template.pieces().iter().enumerate() {
-                    match piece {
-                        Piece::Text(piece) if place == last => text.shared(&without_brace(piece)),
-                        Piece::Text(piece) => text.shared(piece),
-                        Piece::Ref(reference) => text.shared(&self.look_up(reference)?),
-                    }
-                }
+        let last = template.pieces().len().saturating_sub(1);
+        for (place, piece) in template.pieces().iter().enumerate() {
+            match piece {
+                Piece::Text(piece) if place == last => text.shared(&without_brace(piece)),
+                Piece::Text(piece) => text.shared(piece),
+                Piece::Ref(reference) => text.shared(&self.look_up(reference)?),
             }
-            (None, Some(task)) => text.shared(&without_brace(task.params_bytes())),
-            (None, None) => text.text(b"{"),
         }
-        if node.deps.is_empty() {
-            return Ok(text);
+        Ok(text)
+    }
+
+    /// The parameters of a step's task, without the brace at the end.
+    pub(super) fn own_params(&self, at: usize) -> Splicer {
+        let mut text = Splicer::default();
+        match &self.nodes[at].task {
+            Some(task) => {
+                // With what is added for its dependencies, if their results are short.
+                text.reserve(
+                    task.params_bytes().len().min(4096) + 32 + 64 * (self.nodes[at].deps.count as usize).min(64),
+                );
+                text.shared(&without_brace(task.params_bytes()));
+            }
+            None => text.text(b"{"),
+        }
+        text
+    }
+
+    /// Adds what a step finds of its dependencies; `leave_out` is one whose result is not wanted. The brace at the end
+    /// is still missing then.
+    pub(super) fn with_upstream(&self, at: usize, mut text: Splicer, leave_out: Option<u32>) -> Splicer {
+        if self.nodes[at].deps.count == 0 {
+            return text;
         }
         let empty = text.ends_with(b'{');
         text.text(if empty { b"\"upstream_results\":{" } else { b",\"upstream_results\":{" });
-        let deps = || node.deps.iter().filter(|dep| Some(**dep) != leave_out).map(|dep| &self.nodes[*dep as usize]);
+        let deps =
+            || self.deps_of(at).iter().filter(|dep| Some(**dep) != leave_out).map(|dep| &self.nodes[*dep as usize]);
         let mut first = true;
         for (dep, data) in deps().filter_map(|dep| dep.result.as_ref().map(|data| (dep, data))) {
             for key in self.keys(dep).into_iter().flatten() {
                 text.text(if std::mem::take(&mut first) { b"" } else { b"," });
-                text.string(&key);
+                key.write(&mut text);
                 text.text(b":");
                 text.shared(&data.0);
             }
@@ -86,7 +130,7 @@ impl Graph {
                     dep.error.as_ref().map_or_else(Default::default, |error| (error.code(), error.to_string()));
                 for key in self.keys(dep).into_iter().flatten() {
                     text.text(if std::mem::take(&mut first) { b"" } else { b"," });
-                    text.string(&key);
+                    key.write(&mut text);
                     text.text(b":{\"state\":");
                     text.string(dep.state.name());
                     text.text(b",\"kind\":");
@@ -98,23 +142,23 @@ impl Graph {
             }
             text.text(b"}");
         }
-        Ok(text)
+        text
     }
 
     /// Under which names a dependent finds what it got from this node.
-    fn keys(&self, dep: &super::node::Node) -> [Option<String>; 2] {
-        let id = || Some(dep.id.to_string());
+    fn keys<'a>(&self, dep: &'a Node) -> [Option<Key<'a>>; 2] {
+        let id = || Some(Key::Id(dep.id));
         match (&dep.name, self.upstream) {
             (None, _) | (_, UpstreamKeys::Ids) => [id(), None],
-            (Some(name), UpstreamKeys::Names) => [Some(name.to_string()), None],
-            (Some(name), UpstreamKeys::Both) => [id(), Some(name.to_string())],
+            (Some(name), UpstreamKeys::Names) => [Some(Key::Name(name)), None],
+            (Some(name), UpstreamKeys::Both) => [id(), Some(Key::Name(name))],
         }
     }
 
     /// A step has read what it reads of its dependencies.
     pub(super) fn release_deps(&mut self, at: usize) {
-        for place in 0..self.nodes[at].deps.len() {
-            let dep = self.nodes[at].deps[place] as usize;
+        for place in self.nodes[at].deps.range() {
+            let dep = self.deps[place] as usize;
             let node = &mut self.nodes[dep];
             node.readers = node.readers.saturating_sub(1);
             if node.readers == 0 && node.state.is_final() {
@@ -143,6 +187,20 @@ impl Graph {
             if node.readers == 0 {
                 (node.result, node.dropped) = (None, true);
             }
+        }
+    }
+}
+
+enum Key<'a> {
+    Id(TaskId),
+    Name(&'a str),
+}
+
+impl Key<'_> {
+    fn write(self, text: &mut Splicer) {
+        match self {
+            Self::Id(id) => text.id(id),
+            Self::Name(name) => text.string(name),
         }
     }
 }

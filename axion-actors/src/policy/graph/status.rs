@@ -1,5 +1,6 @@
 //! What can be asked of a workflow.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -7,10 +8,10 @@ use jiff::Timestamp;
 use super::node::{NEVER, Node};
 use super::{Graph, Place};
 use crate::model::workflow::{
-    Capacity, Counts, CriticalPath, Instances, StepEnd, StepRecord, StepState, WorkflowId, WorkflowRecord,
+    Capacity, Counts, CriticalPath, Instances, StepEnd, StepError, StepRecord, StepState, WorkflowId, WorkflowRecord,
     WorkflowState,
 };
-use crate::model::{Task, TaskId, TaskRecord, Tick};
+use crate::model::{Json, Task, TaskId, TaskRecord, Tick};
 
 impl Graph {
     /// Its id.
@@ -61,6 +62,13 @@ impl Graph {
         self.node_of(place.step).and_then(|node| node.task.as_ref())
     }
 
+    /// The id of the task that something runs as.
+    #[must_use]
+    pub fn id_of(&self, place: Place) -> Option<TaskId> {
+        let id = self.node_of(place.step)?.id;
+        Some(place.instance.map_or(id, |index| id.instance(index)))
+    }
+
     /// The step of this name.
     #[must_use]
     pub fn step_named(&self, name: &str) -> Option<u32> {
@@ -87,11 +95,35 @@ impl Graph {
     /// Everything that is known of it. `epoch` is the wall time of tick 0.
     #[must_use]
     pub fn record(&self, epoch: Timestamp) -> WorkflowRecord {
-        let mut waited_for = vec![false; self.nodes.len()];
-        for dep in self.nodes.iter().flat_map(|node| &node.deps) {
-            waited_for[*dep as usize] = true;
-        }
-        let steps = self.nodes.iter().zip(waited_for).filter(|(node, _)| node.is_step());
+        let mut record = self.record_without_steps(epoch);
+        record.steps.extend(self.nodes.iter().zip(self.waited_for()).filter_map(|(node, waited_for)| {
+            let what = What {
+                name: node.name.clone(),
+                task: node.task.clone()?,
+                data: node.result.clone().filter(|_| node.keeps()),
+                error: node.error.as_deref().cloned(),
+            };
+            Some(step_record(node, what, !waited_for, epoch))
+        }));
+        record
+    }
+
+    /// The same of a workflow that has ended: what it knows goes over to the record.
+    #[must_use]
+    pub fn into_record(mut self, epoch: Timestamp) -> WorkflowRecord {
+        let mut record = self.record_without_steps(epoch);
+        let waited_for = self.waited_for();
+        let nodes = std::mem::take(&mut self.nodes);
+        record.steps.extend(nodes.into_iter().zip(waited_for).filter_map(|(mut node, waited_for)| {
+            let data = node.result.take().filter(|_| node.keeps());
+            let error = node.error.take().map(|error| *error);
+            let what = What { name: node.name.take(), task: node.task.take()?, data, error };
+            Some(step_record(&node, what, !waited_for, epoch))
+        }));
+        record
+    }
+
+    fn record_without_steps(&self, epoch: Timestamp) -> WorkflowRecord {
         WorkflowRecord {
             id: self.id,
             name: self.name.clone(),
@@ -99,7 +131,7 @@ impl Graph {
             submitted: wall(epoch, self.submitted).unwrap_or(epoch),
             finished: wall(epoch, self.finished),
             counts: self.counts,
-            steps: steps.filter_map(|(node, waited_for)| step_record(node, !waited_for, epoch)).collect(),
+            steps: Vec::with_capacity(self.nodes.len()),
             critical_path: self.critical_path(),
         }
     }
@@ -107,10 +139,20 @@ impl Graph {
     /// A step's record with another view of its end: as those outside are told of it.
     #[must_use]
     pub fn record_of(&self, step: u32, end: StepEnd, epoch: Timestamp) -> Option<TaskRecord> {
-        let record = step_record(self.nodes.get(step as usize)?, false, epoch)?;
+        let node = self.node_of(step)?;
         let StepEnd { state, data, error } = end;
+        let what = What { name: node.name.clone(), task: node.task.clone()?, data, error };
         let submitted = wall(epoch, self.submitted).unwrap_or(epoch);
-        StepRecord { state, data, error, ..record }.into_task_record(submitted)
+        StepRecord { state, ..step_record(node, what, false, epoch) }.into_task_record(submitted)
+    }
+
+    /// Which nodes a step waits for, or waited.
+    fn waited_for(&self) -> Vec<bool> {
+        let mut waited_for = vec![false; self.nodes.len()];
+        for dep in &self.deps {
+            waited_for[*dep as usize] = true;
+        }
+        waited_for
     }
 
     /// The chain of dependencies whose steps together ran longest, in one pass by dependencies.
@@ -119,7 +161,8 @@ impl Graph {
         let mut end = None;
         for at in self.order.iter().map(|at| *at as usize) {
             let node = &self.nodes[at];
-            let before = node.deps.iter().map(|dep| (longest[*dep as usize].0, Some(*dep))).max_by_key(|it| it.0);
+            let before =
+                self.deps_of(at).iter().map(|dep| (longest[*dep as usize].0, Some(*dep))).max_by_key(|it| it.0);
             let (before, via) = before.unwrap_or_default();
             longest[at] = (before + run_time(node), via.filter(|via| self.nodes[*via as usize].is_step()));
             let best = end.map_or(Duration::ZERO, |end: usize| longest[end].0);
@@ -149,28 +192,34 @@ fn wall(epoch: Timestamp, tick: Tick) -> Option<Timestamp> {
     (tick != NEVER).then(|| epoch.saturating_add(Duration::from_nanos(tick.0)).unwrap_or(Timestamp::MAX))
 }
 
-/// `None` if it is no step.
-fn step_record(node: &Node, last: bool, epoch: Timestamp) -> Option<StepRecord> {
-    let task = node.task.as_ref()?;
-    Some(StepRecord {
-        name: node.name.clone(),
+/// What a node holds that is not just copied.
+struct What {
+    name: Option<Arc<str>>,
+    task: Task,
+    data: Option<Json>,
+    error: Option<StepError>,
+}
+
+fn step_record(node: &Node, What { name, task, data, error }: What, last: bool, epoch: Timestamp) -> StepRecord {
+    StepRecord {
+        name,
         task: node.id,
-        work: task.work().name(),
         pool: task.pool(),
+        work: task.into_work_name(),
         last,
         state: node.state,
         attempts: node.attempts,
         ready: wall(epoch, node.ready),
         started: wall(epoch, node.started),
         finished: wall(epoch, node.finished),
-        data: node.result.clone().filter(|_| node.keeps()),
+        data,
         data_dropped: node.dropped,
-        error: node.error.as_deref().cloned(),
+        error,
         instances: node.mapping.as_ref().map(|mapping| Instances {
             total: mapping.total,
             begun: mapping.next,
             succeeded: mapping.succeeded,
             failed: mapping.failed,
         }),
-    })
+    }
 }

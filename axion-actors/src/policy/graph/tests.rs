@@ -74,8 +74,10 @@ impl Run {
     pub(super) fn act(&mut self) {
         for action in self.graph.take_actions() {
             match action {
-                Action::Submit { place, params, task } => {
-                    assert_eq!(place.instance.is_none(), self.graph.task_of(place).map(Task::id) == Some(task.id()));
+                Action::Submit(place) => {
+                    let (task, params) = self.graph.hand_over(place).expect("it is to run");
+                    assert_eq!(self.graph.id_of(place), Some(task.id()));
+                    assert!(place.instance.is_some() || self.graph.hand_over(place).is_none(), "once");
                     let params = serde_json::from_slice(&params.into_bytes()).expect("JSON");
                     self.running.push_back((self.label(place), place, params));
                 }

@@ -203,6 +203,10 @@ impl Member {
     }
 
     pub(super) fn position(&self, seq: Seq) -> Option<usize> {
+        // Mostly it is the first.
+        if self.in_flight.front().is_some_and(|task| task.seq == seq) {
+            return Some(0);
+        }
         self.in_flight.binary_search_by_key(&seq, |task| task.seq).ok()
     }
 

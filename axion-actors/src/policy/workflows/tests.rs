@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -6,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::workflow::{Condition, Dependency, MapOver, OnFailure, Op, Reference, RunIf, WorkflowState};
 use crate::model::{Concurrency, Fixed, Json, Needs, Rate};
+use crate::policy::task_table::Keep;
 
 mod across;
 
@@ -49,7 +51,7 @@ fn submitted(flows: &mut Workflows) -> (Vec<StepRef>, Vec<WorkflowId>) {
     let (mut steps, mut over) = (Vec::new(), Vec::new());
     for action in flows.take_actions() {
         match action {
-            Action::Submit { step, .. } => steps.push(step),
+            Action::Submit(step) => steps.push(step),
             Action::Finished(id) => over.push(id),
             Action::Cancel { .. } | Action::Changed { .. } | Action::Ended { .. } => {}
         }
@@ -79,10 +81,7 @@ fn a_step_takes_its_limits_along_with_its_task() {
     let mut flows = Workflows::new(ROOM);
     let rate = Rate::per_second("calls", 1);
     begin(&mut flows, WorkflowSpec::of(["a", "b"].map(|name| keyed(name, 1).rate(rate.clone()).needs(slots(3)))));
-    let limits = flows.take_actions().into_iter().filter_map(|action| match action {
-        Action::Submit { task, .. } => task.limits().cloned(),
-        _ => None,
-    });
+    let limits = submitted(&mut flows).0.into_iter().filter_map(|step| flows.hand_over(step)?.0.limits().cloned());
     let concurrency = Some(Concurrency { key: "api".into(), max: 1 });
     let expected = Limits { needs: slots(3), concurrency, rate: Some(rate) };
     assert_eq!(limits.collect::<Vec<_>>(), [expected.clone(), expected], "who comes first is the scheduler's business");
@@ -113,7 +112,8 @@ fn l9_records_are_kept_within_bounds() {
     for id in &ids {
         flows.cancel(*id, Tick(0));
         let graph = flows.take(*id).expect("in flight");
-        kept.push(Arc::new(graph.record(Timestamp::UNIX_EPOCH)), Tick(0));
+        let span = graph.span();
+        kept.push(Arc::new(graph.into_record(Timestamp::UNIX_EPOCH)), span, Tick(0));
     }
     assert!(kept.get(ids[0], Tick(1)).is_none() && kept.get(ids[2], Tick(1)).is_some());
     assert!(kept.get(ids[2], Tick(1_000_000_000)).is_none(), "it has grown too old");
@@ -149,7 +149,8 @@ proptest! {
         for _ in 0..2000 {
             for action in flows.take_actions() {
                 match action {
-                    Action::Submit { step, task, .. } => {
+                    Action::Submit(step) => {
+                        let (task, _) = flows.hand_over(step).expect("it has not ended");
                         running.push((step, task.limits().map_or(1, |limits| limits.needs.slots)));
                     }
                     Action::Finished(id) => {

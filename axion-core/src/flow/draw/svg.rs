@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::layout::{Layout, Spot, lay_out};
 use super::plan::Picture;
-use super::put;
+use super::{columns, put};
 
 const MARGIN: usize = 20;
 const BOX_HEIGHT: usize = 42;
@@ -14,10 +14,13 @@ const CHARACTER: usize = 8;
 /// So many characters of a text fit into the widest box.
 const SHOWN: usize = 30;
 
+fn shortened(text: &str, most: usize) -> String {
+    let long = text.chars().count() > most;
+    text.chars().take(if long { most - 1 } else { most }).chain(long.then_some('…')).collect()
+}
+
 /// Text for XML: escaped, without what XML cannot carry, and shortened.
 fn escaped(text: &str, most: usize) -> String {
-    let long = text.chars().count() > most;
-    let kept = text.chars().take(if long { most - 1 } else { most }).chain(long.then_some('…'));
     let each = |it: char| match it {
         '&' => "&amp;".to_owned(),
         '<' => "&lt;".to_owned(),
@@ -26,7 +29,7 @@ fn escaped(text: &str, most: usize) -> String {
         it if it.is_control() || matches!(it, '\u{fffe}' | '\u{ffff}') => "\u{fffd}".to_owned(),
         it => it.to_string(),
     };
-    kept.map(each).collect()
+    shortened(text, most).chars().map(each).collect()
 }
 
 /// Where the layers begin and how wide they are, and the height of the whole.
@@ -38,7 +41,7 @@ struct Grid {
 }
 
 fn grid(picture: &Picture, layout: &Layout) -> Grid {
-    let length = |text: &str| text.chars().count().min(SHOWN);
+    let length = |text: &str| columns(&shortened(text, SHOWN));
     let width = |spot: &Spot| match spot {
         Spot::Step(at) => {
             let step = &picture.steps[*at];

@@ -202,17 +202,23 @@ pub(in crate::flow) fn read_time(node: &Node) -> Option<Duration> {
 /// Bytes: a number, or a text with a unit of 1024 steps.
 pub(in crate::flow) fn read_size(node: &Node) -> Option<u64> {
     let Some(text) = node.text() else { return node.count().filter(|bytes| *bytes > 0) };
+    // As the schema has it: no exponent, and digits on both sides of a point.
     let digits = text.trim_end_matches(|it: char| it.is_ascii_alphabetic());
-    let steps = match text[digits.len()..].to_ascii_uppercase().trim_end_matches("IB").trim_end_matches('B') {
-        "" => 0,
-        "K" => 10,
-        "M" => 20,
-        "G" => 30,
-        "T" => 40,
+    let steps = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" | "B" => 0,
+        "K" | "KB" | "KIB" => 10,
+        "M" | "MB" | "MIB" => 20,
+        "G" | "GB" | "GIB" => 30,
+        "T" | "TB" | "TIB" => 40,
         _ => return None,
     };
+    let digits = digits.trim_end_matches(' ');
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, "0"));
+    if [whole, part].iter().any(|it| it.is_empty() || !it.bytes().all(|byte| byte.is_ascii_digit())) {
+        return None;
+    }
     #[expect(clippy::cast_precision_loss, reason = "a power of two")]
-    let bytes = digits.trim_end().parse::<f64>().ok()? * (1u64 << steps) as f64;
+    let bytes = digits.parse::<f64>().ok()? * (1u64 << steps) as f64;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
     (1.0..1e18).contains(&bytes).then_some(bytes as u64)
 }

@@ -22,6 +22,9 @@ fn table(table: &'static Table, tables: &mut Map<String, Value>) -> Value {
     for field in table.fields {
         let mut schema = shape(&field.shape, tables);
         schema["description"] = json!(field.about);
+        if field.name == "steps" {
+            schema["minItems"] = json!(1);
+        }
         properties.insert(field.name.to_owned(), schema);
     }
     if std::ptr::eq(table, &FLOW) {
@@ -57,7 +60,7 @@ fn shape(shape: &'static Shape, tables: &mut Map<String, Value>) -> Value {
         }
         Shape::Memory => json!({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": SIZE}]}),
         Shape::Size => json!({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": SIZE}]}),
-        Shape::Rate => json!({"type": "string", "pattern": "^[0-9]+ */ *(s|m|h)$"}),
+        Shape::Rate => json!({"type": "string", "pattern": r"^\s*\+?0*[1-9][0-9]*\s*/\s*(s|m|h)\s*$"}),
         Shape::Any => json!({}),
         Shape::Params => json!({"type": "object"}),
         Shape::List(inner) => json!({"type": "array", "items": self::shape(inner, tables)}),
@@ -74,4 +77,4 @@ fn shape(shape: &'static Shape, tables: &mut Map<String, Value>) -> Value {
     }
 }
 
-const SIZE: &str = "^[0-9]+(\\.[0-9]+)? *([kKmMgGtT]([iI]?[bB])?|[bB])?$";
+const SIZE: &str = r"^(?=.*[1-9])[0-9]+(\.[0-9]+)? *([kKmMgGtT]([iI]?[bB])?|[bB])?$";

@@ -28,7 +28,8 @@ impl Gated {
 
     fn act(&mut self) {
         for action in self.graph.take_actions() {
-            if let Action::Submit { place, task, params } = action {
+            if let Action::Submit(place) = action {
+                let (task, params) = self.graph.hand_over(place).expect("it is to run");
                 let name = self.graph.title_of(place.step).expect("a step");
                 let limits = task.limits().cloned().unwrap_or_default();
                 let params = serde_json::from_slice(&params.into_bytes()).expect("JSON");

@@ -244,6 +244,8 @@ proptest! {
             prop_assert_eq!(states.get(&name(at)).copied(), state, "s{}", at);
         }
         prop_assert_eq!(states.len(), interpret(&made).iter().flatten().count());
+        let record = run.record();
+        prop_assert_eq!(run.graph.into_record(jiff::Timestamp::UNIX_EPOCH), record);
     }
 
     /// With a rule that stops, and with a cancellation in the middle: what began before is as the
@@ -291,6 +293,8 @@ proptest! {
             let allowed = state == free || stopped || unseen || unknown;
             prop_assert!(allowed, "s{} is {:?} and would be {:?}", at, state, free);
         }
+        let record = run.record();
+        prop_assert_eq!(run.graph.into_record(jiff::Timestamp::UNIX_EPOCH), record);
     }
 }
 

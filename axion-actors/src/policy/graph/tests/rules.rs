@@ -5,7 +5,8 @@ use serde_json::json;
 
 use super::*;
 use crate::model::workflow::{
-    Bounds, Condition, Enough, MapOver, OnFailure, Op, Reference, Template, UpstreamKeys, WorkflowState,
+    Bounds, Condition, Enough, MapOver, Needs, OnFailure, OnImpossible, Op, Reference, Template, UpstreamKeys,
+    WorkflowState,
 };
 
 fn reference(step: &str, path: &str) -> Reference {
@@ -74,12 +75,31 @@ fn a_large_result_is_handed_to_all_its_dependents_without_a_copy() {
     graph.ended(place, Outcome::Succeeded(Json(large.clone()).into()).into(), Tick(1));
     let mut own = 0;
     for action in graph.take_actions() {
-        if let Action::Submit { params, .. } = action {
-            assert!(params.parts().iter().any(|part| part.as_ptr() == large.as_ptr()));
+        if let Action::Submit(place) = action {
+            let (_, params) = graph.hand_over(place).expect("it is to run");
+            assert!(params.parts().any(|part| part.as_ptr() == large.as_ptr()));
             own += params.len() - large.len();
         }
     }
     assert!(own > 0 && own < 100 * 64, "{own} bytes of their own");
+}
+
+#[test]
+fn l9_a_step_that_ends_before_it_is_handed_over_lets_go_of_what_it_would_have_read() {
+    let params = Template::from_json(&json!({"a": {"$ref": "a"}})).expect("a template");
+    let spec = WorkflowSpec::of([step("a").forget_result(), step("b").after("a"), step("c").params(params)]);
+    let mut graph = Graph::check(WorkflowId::generate(), spec, &outside(), Tick(0)).expect("sound");
+    let place = |step| Place { step, instance: None };
+    graph.start(Tick(0));
+    assert!(graph.hand_over(place(0)).is_some() && graph.hand_over(place(1)).is_none(), "one is due, the other not");
+    graph.ended(place(0), ok(json!(1)).into(), Tick(1));
+    let dropped = |graph: &Graph| graph.record(jiff::Timestamp::UNIX_EPOCH).steps[0].data_dropped;
+    for late in [1, 2] {
+        assert!(!dropped(&graph), "step {late} may still be handed over");
+        graph.ended(place(late), cancelled().into(), Tick(2));
+        assert!(graph.hand_over(place(late)).is_none());
+    }
+    assert!(dropped(&graph) && graph.is_finished());
 }
 
 #[test]
@@ -200,6 +220,28 @@ fn causes_are_the_steps_that_failed_by_themselves_each_named_once() {
     let Some(StepError::DependencyFailed(causes)) = run.of_step("end").error else { panic!("no causes") };
     assert_eq!((causes.steps.len(), causes.more), (8, 4));
     assert!(causes.to_string().ends_with("s7 (failed) and 4 more"), "{causes}");
+}
+
+#[test]
+fn what_can_never_run_and_what_others_have_ended_stop_no_workflow() {
+    let elsewhere = TaskId::generate();
+    let known = |id| if id == elsewhere { Known::Ended(failed("elsewhere").into()) } else { Known::Unknown };
+    let spec = WorkflowSpec::of([
+        step("huge").needs(Needs { slots: 9, ..Needs::default() }),
+        step("below").after("huge"),
+        step("because").after(elsewhere),
+        step("other"),
+        step("later").after("other"),
+    ]);
+    let capacity = Capacity { processes: Some(2), ..Capacity::default() };
+    let spec =
+        WorkflowSpec { on_failure: OnFailure::StopRunning, on_impossible: OnImpossible::Cancel, capacity, ..spec };
+    let mut run = Run::beside(spec, &Outside { known: &known, capacity: &NO_LIMIT });
+    assert_eq!((run.state("huge"), run.state("below")), (StepState::Cancelled, StepState::DependencyFailed));
+    assert_eq!(run.state("because"), StepState::DependencyFailed);
+    run.end("other", ok(json!(1)));
+    run.end("later", ok(json!(2)));
+    assert_eq!(run.state("later"), StepState::Succeeded);
 }
 
 #[test]

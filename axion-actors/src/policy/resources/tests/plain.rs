@@ -192,7 +192,8 @@ fn events(most: u8) -> impl Strategy<Value = Vec<Event>> {
 fn compare(events: Vec<Event>, capacity: Capacity) -> Result<(), TestCaseError> {
     let (mut gate, mut plain) = (Gate::new(capacity), Plain::new(capacity));
     let (mut now, mut comers) = (0, 0);
-    let (mut waiting, mut running): (Vec<(usize, Waiting)>, Vec<(usize, Ticket)>) = Default::default();
+    let mut waiting: Vec<(usize, Waiting)> = Vec::new();
+    let mut running: Vec<(usize, Ticket)> = Vec::new();
     let mut events = VecDeque::from(events);
     for round in 0..=100_000 {
         prop_assert!(round < 100_000, "somebody waits for ever");

@@ -1,6 +1,7 @@
 //! Steps that wait for steps of other workflows.
 
 use super::*;
+use crate::model::workflow::WorkflowRecord;
 
 fn id_of(spec: &WorkflowSpec, at: usize) -> TaskId {
     spec.steps[at].task().id()
@@ -52,7 +53,8 @@ impl Engine {
             }
             for action in actions {
                 match action {
-                    Action::Submit { step, task, params } => {
+                    Action::Submit(step) => {
+                        let (task, params) = self.flows.hand_over(step).expect("it has not ended");
                         self.running.push((step, task.id(), params.into_bytes().to_vec()));
                     }
                     Action::Cancel { step, .. } => {
@@ -63,8 +65,9 @@ impl Engine {
                     Action::Ended { task, end, .. } => self.told.push((task, end)),
                     Action::Finished(id) => {
                         let graph = self.flows.take(id).expect("L1: it ends once");
-                        let record = Arc::new(graph.record(Timestamp::UNIX_EPOCH));
-                        self.kept.push(record.clone(), Tick(1));
+                        let span = graph.span();
+                        let record = Arc::new(graph.into_record(Timestamp::UNIX_EPOCH));
+                        self.kept.push(record.clone(), span, Tick(1));
                         self.records.insert(id, record);
                     }
                 }
