@@ -418,7 +418,7 @@ fn admit(flow: &mut Flow, actions: &mut Vec<Action>, step: StepRef) -> Result<()
     let needs = task.limits().map(|limits| limits.needs).unwrap_or_default();
     let limits = Limits { needs, ..Limits::default() };
     let line = gate.wait(step, task.pool(), task.options().priority, &limits);
-    line.map_err(|(_, shortfall)| impossible(shortfall))
+    line.map(|_| ()).map_err(|(_, shortfall)| impossible(shortfall))
 }
 
 fn cancelled() -> Outcome {
