@@ -150,6 +150,10 @@ impl FlowEnd {
                 }
             }
         }
+        if let Some(trace) = trace {
+            let attempts = self.tasks().filter(|(_, of, _)| *of == at).map(|(task, ..)| trace.attempts_of(task));
+            agree("the attempts by the record", &step.attempts, &attempts.sum())?;
+        }
         let halts = [Some(ErrorKind::WorkflowCancelled), Some(ErrorKind::WorkflowStopped)];
         if step.state == StepState::Cancelled && halts.contains(&kind) {
             let by_request = kind == Some(ErrorKind::WorkflowCancelled);
@@ -162,21 +166,11 @@ impl FlowEnd {
                 agree("the attempts of a step that does not run", &step.attempts, &0)
             }
             None if plan.map.is_some() => self.check_mapped(at, plan, step, kind, trace),
-            None => self.check_run(at, plan, step, kind, trace),
+            None => self.check_run(at, plan, step, kind),
         }
     }
 
-    fn check_run(
-        &self,
-        at: usize,
-        plan: &StepPlan,
-        step: &StepRecord,
-        kind: Option<ErrorKind>,
-        trace: Option<&Trace>,
-    ) -> Result<(), String> {
-        if let Some(trace) = trace {
-            agree("the attempts by the record", &step.attempts, &trace.attempts_of(step.task))?;
-        }
+    fn check_run(&self, at: usize, plan: &StepPlan, step: &StepRecord, kind: Option<ErrorKind>) -> Result<(), String> {
         if step.state == StepState::Succeeded {
             if plan.adds_nonsense && !self.halted() {
                 return Err("it succeeded with steps that cannot be added".to_owned());
@@ -223,8 +217,6 @@ impl FlowEnd {
             let tasks = || (0..u32::try_from(list.len()).unwrap_or(0)).map(|index| step.task.instance(index));
             let ended_well = tasks().filter(|task| trace.end_of(*task) == Some("succeeded")).count();
             agree("its instances that succeeded", &instances.succeeded, &ended_well)?;
-            let attempts = tasks().map(|task| trace.attempts_of(task)).sum::<u32>();
-            agree("the attempts of its instances", &step.attempts, &attempts)?;
         }
         if instances.succeeded < needed || step.state != StepState::Succeeded {
             let expected = (StepState::Failed, Some(ErrorKind::MapNotEnough));

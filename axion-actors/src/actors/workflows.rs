@@ -235,7 +235,7 @@ impl WorkflowManager {
         for step in dropped {
             let words = "the step was cancelled before it was submitted";
             let outcome = Outcome::Cancelled(Box::new(TaskError::new(ErrorKind::Cancelled, words)));
-            self.flows.ended(step, outcome.into(), self.clock.now());
+            self.flows.ended(step, Ended::unbegun(outcome), self.clock.now());
         }
         for task in steps.into_values() {
             self.dispatcher.do_send(CancelStep(task));
