@@ -152,7 +152,6 @@ impl Graph {
     fn take_over(&mut self, plan: Plan, now: Tick) {
         let first = self.nodes.len();
         let whole = first == 0;
-        let deps = self.deps.len();
         if whole {
             (self.nodes, self.deps, self.edges) = (plan.nodes, plan.deps, plan.graph);
         } else {
@@ -173,8 +172,10 @@ impl Graph {
                 }
             }
         }
-        for dep in &self.deps[deps..] {
-            self.nodes[*dep as usize].readers += 1;
+        for at in first..self.nodes.len() {
+            for place in self.nodes[at].deps.heard() {
+                self.nodes[self.deps[place] as usize].readers += 1;
+            }
         }
         let mut steps = 0;
         for node in self.nodes[first..].iter().filter(|node| node.is_step()) {
@@ -288,7 +289,8 @@ impl Graph {
     }
 
     /// Adds steps below one that is dynamic and about to end; call [`ended`](Self::ended) for it
-    /// next. All of them wait for it, and they may wait for each other and for any other step.
+    /// next. All of them wait for it, and those that name it get its result; they may wait for each other and for any
+    /// other step.
     ///
     /// # Errors
     /// Everything that is wrong with them; none is added then. The step should be reported as

@@ -393,7 +393,7 @@ impl Workflows {
             gate.remove(|step| gone.contains(step));
         }
         for (step, outcome) in steps {
-            self.tell(id, now, |graph| graph.ended(step.place, outcome.into(), now));
+            self.tell(id, now, |graph| graph.ended(step.place, Ended::unbegun(outcome), now));
         }
     }
 
