@@ -8,7 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use slotmap::SlotMap;
 
 use super::demand::Demand;
-use super::parked::{Cause, Earlies, Fulls, Holders, Lacking, Ordered, next};
+use super::parked::{Cause, Earlies, Fulls, GroupKey, Holders, Lacking, Ordered, next};
 use super::rate::Bucket;
 use crate::model::{Capacity, Concurrency, Limits, PoolKind, Priority, Rate, Shortfall, Tick};
 
@@ -107,7 +107,7 @@ enum Source {
     /// They wait for this, and it may have changed.
     Opened(Cause),
     /// They need this of what all share.
-    Needing { demand: Demand, wanted: Wanted, after: Option<Place> },
+    Needing { group: GroupKey, wanted: Wanted, after: Option<Place> },
 }
 
 /// Which of the lines with one demand are worth a look.
@@ -147,6 +147,7 @@ pub struct Gate<T> {
     buckets_at: usize,
     arrivals: u64,
     starts: u64,
+    passes: u64,
     /// How often a line was looked at, for tests.
     #[cfg(test)]
     pub(super) looks: u64,
@@ -176,6 +177,7 @@ impl<T> Gate<T> {
             buckets_at: 64,
             arrivals: 0,
             starts: 0,
+            passes: 0,
             #[cfg(test)]
             looks: 0,
         }
@@ -235,11 +237,13 @@ impl<T> Gate<T> {
     /// Looks in their order at the lines whose turn may have come, and lets through what fits. Returns whether
     /// somebody has lost patience on the way, so that it has to look again.
     fn pass(&mut self, now: Tick, through: &mut Vec<(T, Ticket)>) -> bool {
-        let (mut sources, end) = self.sources();
+        self.passes += 1;
+        let mut sources: Vec<Source> = self.opened.drain().map(Source::Opened).collect();
         let firsts = sources.iter().enumerate();
         let mut nexts: BinaryHeap<_> =
             firsts.filter_map(|(at, it)| Some(Reverse((self.next_of(it, now)?, at)))).collect();
         let mut held = [false; Demand::KINDS];
+        let (mut demands, mut cursor, mut joined) = (0, None, None);
         let (mut stayed, mut again) = (0, false);
         while stayed < LOOKS && !again {
             let fresh = next(&self.fresh, None);
@@ -247,13 +251,33 @@ impl<T> Gate<T> {
                 (Some((place, line)), None) => (place, line, None),
                 (Some((place, line)), Some(Reverse(((other, _), _)))) if place < *other => (place, line, None),
                 (_, Some(Reverse(((place, line), at)))) => (*place, *line, Some(*at)),
-                (None, None) => break,
+                (None, None) => match self.lacking.next(joined, None) {
+                    Some((place, _)) => (place, LineKey::default(), None),
+                    None => break,
+                },
             };
-            if end.is_some_and(|end| place >= end) {
-                break;
+            // The demands join in when their turn has come.
+            if let Some((first, group)) = self.lacking.next(joined, Some(place)) {
+                joined = Some(first);
+                if let Some(demand) = self.lacking.visit(group, self.passes).filter(|it| !self.is_done(it, held)) {
+                    if demands == LOOKS {
+                        break;
+                    }
+                    demands += 1;
+                    let wanted = if demand.fits(&self.free) { Wanted::All } else { Wanted::Impatient };
+                    let source = Source::Needing { group, wanted, after: cursor };
+                    nexts.extend(self.next_of(&source, now).map(|next| Reverse((next, sources.len()))));
+                    sources.push(source);
+                }
+                continue;
             }
             if let Some(at) = source {
                 nexts.pop();
+                if let Source::Needing { .. } = sources[at]
+                    && self.is_done(&self.lines[line].class.demand, held)
+                {
+                    continue;
+                }
                 // Meanwhile this line may have been found to wait for something else.
                 let actual = self.next_of(&sources[at], now);
                 if actual != Some((place, line)) {
@@ -261,6 +285,7 @@ impl<T> Gate<T> {
                     continue;
                 }
             }
+            cursor = Some(place);
             let verdict = self.look(line, held, now);
             match verdict {
                 Verdict::Start => again = self.start(line, now, through),
@@ -297,15 +322,10 @@ impl<T> Gate<T> {
         again
     }
 
-    /// What is to be looked at, and the place from which on nothing is.
-    fn sources(&mut self) -> (Vec<Source>, Option<Place>) {
-        let mut sources: Vec<Source> = self.opened.drain().map(Source::Opened).collect();
-        let mut demands = self.lacking.in_order();
-        sources.extend(demands.by_ref().take(LOOKS).map(|(_, demand)| {
-            let wanted = if demand.fits(&self.free) { Wanted::All } else { Wanted::Impatient };
-            Source::Needing { demand, wanted, after: None }
-        }));
-        (sources, demands.next().map(|(place, _)| place))
+    /// Whether nothing with this demand may start any more, and nothing is held for it that is not held already.
+    fn is_done(&self, demand: &Demand, held: [bool; Demand::KINDS]) -> bool {
+        let needs = || (0..Demand::KINDS).filter(|kind| demand.0[*kind] > 0 && !self.endless[*kind]);
+        needs().next().is_some() && needs().all(|kind| held[kind])
     }
 
     /// The line of a source that is next. All that are looked at for an open cause find another place.
@@ -313,8 +333,8 @@ impl<T> Gate<T> {
         match source {
             Source::Opened(cause) if self.is_open(cause, now) => next(self.waiting_for(cause)?, None),
             Source::Opened(_) => None,
-            Source::Needing { demand, wanted, after } => {
-                let needing = self.lacking.get(demand)?;
+            Source::Needing { group, wanted, after } => {
+                let needing = self.lacking.get(*group)?;
                 match wanted {
                     Wanted::All => next(&needing.lines, *after),
                     Wanted::Impatient => next(&needing.impatient, *after),
@@ -423,7 +443,7 @@ impl<T> Gate<T> {
             *own = spot;
             match &class.concurrency {
                 Some(limit) if spot == Spot::Full => self.fulls.insert(limit, *place, line),
-                _ => self.lacking.insert(class.demand, *place, line),
+                _ => self.lacking.insert(class.demand, *place, line, self.passes),
             }
             if self.lines[line].is_impatient(self.starts) {
                 self.lose_patience(line);

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
 
 use rustc_hash::FxHashMap;
+use slotmap::SlotMap;
 
 use super::demand::Demand;
 use super::gate::{LineKey, Place};
@@ -144,75 +145,96 @@ impl Fulls {
     }
 }
 
+slotmap::new_key_type! {
+    /// The lines with one demand.
+    pub(super) struct GroupKey;
+}
+
 /// Lines that need the same of what all share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Needing {
+    demand: Demand,
     pub(super) lines: Ordered,
     /// Those that have waited so long that what they use is held for them.
     pub(super) impatient: Ordered,
+    /// The pass that came by last.
+    visited: u64,
 }
 
 /// The lines that wait for what all share, or for what is held for others, by what they need.
 #[derive(Debug, Default)]
 pub(super) struct Lacking {
-    by_demand: FxHashMap<Demand, Needing>,
+    groups: SlotMap<GroupKey, Needing>,
+    by_demand: FxHashMap<Demand, GroupKey>,
     /// The demands by the places of their first lines.
-    order: BTreeMap<Place, Demand>,
+    order: BTreeMap<Place, GroupKey>,
 }
 
 impl Lacking {
     /// Nothing is kept, for tests.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.by_demand.is_empty() && self.order.is_empty()
+        self.groups.is_empty() && self.by_demand.is_empty() && self.order.is_empty()
     }
 
-    pub(super) fn insert(&mut self, demand: Demand, place: Place, line: LineKey) {
-        self.change(demand, |needing| {
-            needing.lines.insert(place, line);
+    /// A line that this pass found to lack something joins those that need the same.
+    pub(super) fn insert(&mut self, demand: Demand, place: Place, line: LineKey, pass: u64) {
+        let Self { groups, by_demand, order } = self;
+        let group = *by_demand.entry(demand).or_insert_with(|| {
+            groups.insert(Needing { demand, lines: Ordered::new(), impatient: Ordered::new(), visited: pass })
         });
+        let lines = &mut groups[group].lines;
+        let first = lines.first_key_value().map(|(place, _)| *place);
+        lines.insert(place, line);
+        if first.is_none_or(|first| place < first) {
+            if let Some(first) = first {
+                order.remove(&first);
+            }
+            order.insert(place, group);
+        }
     }
 
     pub(super) fn remove(&mut self, demand: Demand, place: Place) {
-        self.change(demand, |needing| {
-            needing.lines.remove(&place);
-            needing.impatient.remove(&place);
-        });
-    }
-
-    /// One of them has lost patience.
-    pub(super) fn hold(&mut self, demand: Demand, place: Place, line: LineKey) {
-        if let Some(needing) = self.by_demand.get_mut(&demand) {
-            needing.impatient.insert(place, line);
+        let Some(&group) = self.by_demand.get(&demand) else { return };
+        let Some(needing) = self.groups.get_mut(group) else { return };
+        needing.lines.remove(&place);
+        needing.impatient.remove(&place);
+        let first = needing.lines.first_key_value().map(|(place, _)| *place);
+        if let Some(first) = first.filter(|first| *first < place) {
+            debug_assert!(self.order.contains_key(&first));
+            return;
         }
-    }
-
-    fn change(&mut self, demand: Demand, change: impl FnOnce(&mut Needing)) {
-        let needing = self.by_demand.entry(demand).or_default();
-        let first = |needing: &Needing| needing.lines.first_key_value().map(|(place, _)| *place);
-        let before = first(needing);
-        change(needing);
-        let after = first(needing);
-        if before != after {
-            if let Some(place) = before {
-                self.order.remove(&place);
-            }
-            if let Some(place) = after {
-                self.order.insert(place, demand);
-            }
-        }
-        if after.is_none() {
+        self.order.remove(&place);
+        if let Some(first) = first {
+            self.order.insert(first, group);
+        } else {
+            self.groups.remove(group);
             self.by_demand.remove(&demand);
         }
     }
 
-    pub(super) fn get(&self, demand: &Demand) -> Option<&Needing> {
-        self.by_demand.get(demand)
+    /// One of them has lost patience.
+    pub(super) fn hold(&mut self, demand: Demand, place: Place, line: LineKey) {
+        if let Some(group) = self.by_demand.get(&demand).and_then(|group| self.groups.get_mut(*group)) {
+            group.impatient.insert(place, line);
+        }
     }
 
-    /// The demands in their order, each with the place of its first line.
-    pub(super) fn in_order(&self) -> impl Iterator<Item = (Place, Demand)> {
-        self.order.iter().map(|(place, demand)| (*place, *demand))
+    pub(super) fn get(&self, group: GroupKey) -> Option<&Needing> {
+        self.groups.get(group)
+    }
+
+    /// The demand whose first line is the first one behind a place, and not behind another one.
+    pub(super) fn next(&self, after: Option<Place>, to: Option<Place>) -> Option<(Place, GroupKey)> {
+        let from = after.map_or(Unbounded, Excluded);
+        let (place, group) = self.order.range((from, Unbounded)).next()?;
+        to.is_none_or(|to| *place <= to).then_some((*place, *group))
+    }
+
+    /// What those of a group need, if this pass has not come by before.
+    pub(super) fn visit(&mut self, group: GroupKey, pass: u64) -> Option<Demand> {
+        let needing = self.groups.get_mut(group)?;
+        (std::mem::replace(&mut needing.visited, pass) != pass).then_some(needing.demand)
     }
 }
 
