@@ -11,7 +11,7 @@ VENV := $(abspath $(or $(CARGO_TARGET_DIR),target))/venv-python
 help:
 	@echo "make test         everything CI runs for tests"
 	@echo "make test-python  the Python package's own tests, in a virtual environment of its own"
-	@echo "make chaos        five minutes of tasks of all kinds while workers are killed"
+	@echo "make chaos        five minutes of tasks and workflows of all kinds while workers are killed"
 	@echo "make lint         formatting, clippy, documentation"
 	@echo "make check        lint and test"
 	@echo "make bench        the engine's figures beside their baselines"

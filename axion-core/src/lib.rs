@@ -64,7 +64,7 @@ pub use settings::{
     SourceText, Trouble, config_reference, config_template, nearest_key,
 };
 pub use watch::{Events, Watched};
-pub use workflows::{WorkflowError, WorkflowHandle, WorkflowWaitError};
+pub use workflows::{WorkflowError, WorkflowHandle, WorkflowWaitError, WrongTask};
 
 /// The settings by name: what each means, takes, and is in a [`Config`].
 pub mod keys {

@@ -20,20 +20,25 @@ use crate::error::SubmitError;
 use crate::flow::added_steps;
 use crate::park;
 
+/// A step whose task cannot be run in this engine.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("step {step}: {error}")]
+pub struct WrongTask {
+    /// Its place in the list of steps.
+    pub at: usize,
+    /// Its name, else its task's id.
+    pub step: String,
+    /// Why.
+    pub error: SubmitError,
+}
+
 /// A workflow was not accepted; nothing of it has been or will be run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkflowError {
-    /// One of its tasks cannot be run in this engine.
-    #[error("step {step}: {error}")]
-    Task {
-        /// Its place in the list of steps.
-        at: usize,
-        /// The step's name, else its task's id.
-        step: String,
-        /// Why.
-        error: SubmitError,
-    },
+    /// Tasks of it cannot be run in this engine.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Tasks(Vec<WrongTask>),
     /// One of its tasks is a function: what steps hand on is JSON.
     #[error("step {step} runs a function: the steps of a workflow are scripts, which take and return JSON")]
     NotAScript {
@@ -53,7 +58,7 @@ impl WorkflowError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Task { error, .. } => error.code(),
+            Self::Tasks(wrong) => wrong.first().map_or("refused", |wrong| wrong.error.code()),
             Self::NotAScript { .. } => "not_a_script",
             Self::Refused(WorkflowRefusal::Graph(problems)) => problems.first().map_or("refused", GraphError::code),
             Self::Refused(WorkflowRefusal::TooMany { .. }) => "too_many_workflows",
@@ -166,15 +171,17 @@ impl Engine {
         folder: &Path,
         reply: Reply<WorkflowAnswer>,
     ) -> Result<WorkflowId, WorkflowError> {
+        let mut wrong = Vec::new();
         for (at, step) in spec.steps.iter_mut().enumerate() {
             if !matches!(step.task().work(), Work::Script(_)) {
                 return Err(WorkflowError::NotAScript { step: step.title() });
             }
-            Self::prepare_step(self.config(), step).map_err(|error| WorkflowError::Task {
-                at,
-                step: step.title(),
-                error,
-            })?;
+            if let Err(error) = Self::prepare_step(self.config(), step) {
+                wrong.push(WrongTask { at, step: step.title(), error });
+            }
+        }
+        if !wrong.is_empty() {
+            return Err(WorkflowError::Tasks(wrong));
         }
         let id = WorkflowId::generate();
         let (accepted, is_accepted) = oneshot::channel();

@@ -128,18 +128,18 @@ impl Options {
         kind: &str,
         timeout: Option<f64>,
         soft_timeout: Option<f64>,
-        retries: Option<u32>,
+        retries: Option<i64>,
         retry_on: Option<Vec<String>>,
         retry_delay: Option<f64>,
         retry_factor: Option<f64>,
         retry_max_delay: Option<f64>,
         retry_jitter: Option<f64>,
-        priority: Option<u8>,
+        priority: Option<i64>,
         ttl: Option<f64>,
         delay: Option<f64>,
-        max_worker_losses: Option<u32>,
+        max_worker_losses: Option<i64>,
         unique: Option<String>,
-        slots: Option<u32>,
+        slots: Option<i64>,
         cpu: Option<f64>,
         memory: Option<Memory>,
         concurrency: Option<(String, u32)>,
@@ -150,7 +150,7 @@ impl Options {
             "io" => true,
             other => return Err(PyValueError::new_err(format!("kind is \"cpu\" or \"io\", not {other:?}"))),
         };
-        let retry = retries.map(|count| -> PyResult<core::RetryPolicy> {
+        let retry = count("retries", retries)?.map(|count| -> PyResult<core::RetryPolicy> {
             let mut policy = core::RetryPolicy::times(count);
             if let core::Backoff::Exponential { initial, factor, max } = &mut policy.backoff {
                 *initial = time("retry_delay", retry_delay)?.unwrap_or(*initial);
@@ -168,17 +168,24 @@ impl Options {
             timeout: time("timeout", timeout)?,
             soft_timeout: time("soft_timeout", soft_timeout)?,
             retry: retry.transpose()?,
-            priority: priority
+            priority: count::<u8>("priority", priority)?
                 .map(core::Priority::try_from)
                 .transpose()
                 .map_err(|error| PyValueError::new_err(error.to_string()))?,
             ttl: time("ttl", ttl)?,
             delay: time("delay", delay)?,
-            max_worker_losses,
+            max_worker_losses: count("max_worker_losses", max_worker_losses)?,
             unique,
-            limits: Limits::new(slots, cpu, memory, concurrency, rate)?,
+            limits: Limits::new(count("slots", slots)?, cpu, memory, concurrency, rate)?,
         })
     }
+}
+
+/// A whole number in the type that it is to have.
+fn count<T: TryFrom<i64>>(name: &str, value: Option<i64>) -> PyResult<Option<T>> {
+    let wrong =
+        |value| PyValueError::new_err(format!("{name} is a whole number, 0 or more, and not so large: {value}"));
+    value.map(|value| T::try_from(value).map_err(|_| wrong(value))).transpose()
 }
 
 fn time(name: &str, seconds: Option<f64>) -> PyResult<Option<Duration>> {

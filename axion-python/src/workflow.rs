@@ -87,6 +87,7 @@ fn not_accepted(error: &core::WorkflowError) -> PyErr {
         core::WorkflowError::Refused(core::WorkflowRefusal::Graph(problems)) => {
             problems.iter().map(|problem| (problem.code(), problem.to_string())).collect()
         }
+        core::WorkflowError::Tasks(wrong) => wrong.iter().map(|it| (it.error.code(), it.to_string())).collect(),
         other => vec![(other.code(), other.to_string())],
     };
     PyRuntimeError::new_err((error.code(), error.to_string(), problems))

@@ -194,6 +194,9 @@ def test_options(engine, tmp_path):
         engine.options(priority=11)
     with pytest.raises(axion.ConfigError, match="kind is"):
         engine.options(kind="gpu")
+    for name in ("priority", "retries", "max_worker_losses", "slots"):
+        with pytest.raises(axion.ConfigError, match=name + " is a whole number, 0 or more.*: -1"):
+            engine.options(**{name: -1})
 
 
 def test_c4_6_five_retries_are_six_executions(engine, tmp_path):

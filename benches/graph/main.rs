@@ -11,12 +11,13 @@
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "a program of its own, for developers")]
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use axion_actors::model::workflow::{
     Capacity, Fixed, MapOver, Needs, Reference, Step, StepState, WorkflowId, WorkflowSpec, WorkflowState,
 };
-use axion_actors::model::{Json, Limits, Outcome, PoolKind, Priority, Task, Tick};
+use axion_actors::model::{Concurrency, Json, Limits, Outcome, PoolKind, Priority, Rate, Task, Tick};
 use axion_actors::policy::graph::{Action, Graph, Known, Outside, Place};
 use axion_actors::policy::resources::Gate;
 use bytes::Bytes;
@@ -118,6 +119,7 @@ fn main() {
     }
     mapped();
     gate();
+    gate_of_hosts();
 }
 
 /// One step mapped over a list, and a step that takes the list of results.
@@ -160,4 +162,38 @@ fn gate() {
         begun.elapsed().as_secs_f64()
     });
     println!("gate     {count:7} tasks of 60 kinds: {figure:9.0} tasks/s");
+}
+
+/// Tasks with ten thousand keys, of which one may run at a time with each, or start in a second.
+fn gate_of_hosts() {
+    let (hosts, each) = (10_000u32, 10u32);
+    let keys: Vec<Arc<str>> = (0..hosts).map(|host| format!("host{host}").into()).collect();
+    let concurrency = |host: usize| Limits {
+        concurrency: Some(Concurrency { key: keys[host].clone(), max: 1 }),
+        ..Limits::default()
+    };
+    let rate = |host: usize| Limits { rate: Some(Rate::per_second(keys[host].clone(), 1)), ..Limits::default() };
+    for (name, limits) in [("keys", &concurrency as &dyn Fn(usize) -> Limits), ("rates", &rate)] {
+        let count = (hosts * each) as usize;
+        let figure = per_second(count, || {
+            let mut gate = Gate::new(Capacity::default());
+            let begun = Instant::now();
+            for n in 0..count {
+                gate.wait(n, PoolKind::Io, Priority::default(), &limits(n % keys.len())).expect("can be met");
+            }
+            let (mut running, mut done, mut now) = (VecDeque::new(), 0, Tick(0));
+            while done < count {
+                running.extend(gate.open(now));
+                match running.pop_front() {
+                    Some((_, ticket)) => {
+                        gate.give_back(ticket);
+                        done += 1;
+                    }
+                    None => now = gate.next().expect("the next one's time"),
+                }
+            }
+            begun.elapsed().as_secs_f64()
+        });
+        println!("gate     {count:7} tasks with {hosts} {name}: {figure:9.0} tasks/s");
+    }
 }

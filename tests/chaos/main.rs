@@ -1,4 +1,5 @@
-//! Chaos: thousands of tasks of all kinds, while workers are killed and stopped and tasks cancelled.
+//! Chaos: thousands of tasks of all kinds, alone and as steps of workflows, while workers are killed and stopped and
+//! tasks and workflows cancelled.
 //!
 //! ```text
 //! cargo test --test chaos                              # the short one, with a new seed
@@ -16,6 +17,7 @@
     reason = "a program of its own, for developers"
 )]
 
+mod flows;
 mod leftovers;
 mod notes;
 mod options;
@@ -25,6 +27,7 @@ mod rng;
 mod round;
 mod saboteur;
 mod trace;
+mod verdict;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -38,6 +41,7 @@ use options::{Options, Wish};
 use report::Report;
 use round::{Done, Order};
 use trace::{Recorded, Trace};
+use verdict::FlowEnd;
 
 /// Enough to make everything that is made once and kept.
 const WARM_UP_TASKS: usize = 60;
@@ -138,6 +142,7 @@ fn live(order: Order, folder: &Path, config: Config) -> (Done, Recorded, Vec<Str
 /// Holds records, events and notes against each other.
 fn compare(report: &mut Report, done: &Done, recorded: &Recorded, config: &Config, file: &Path) {
     let once = done.plans.iter().filter(|(_, plan)| plan.max_losses == 0).map(|(id, _)| *id);
+    let once = once.chain(done.flows.iter().flat_map(FlowEnd::once));
     let mut trace = Trace::new(config, once.collect());
     if recorded.missed == 0 {
         for event in &recorded.events {
@@ -154,7 +159,18 @@ fn compare(report: &mut Report, done: &Done, recorded: &Recorded, config: &Confi
     for ended in done.ended.values() {
         let (id, plan) = (Some(ended.record.id), &done.plans[&ended.record.id]);
         report.violated_all(id, trace.as_mut().and_then(|trace| trace.check(&ended.record).err()));
-        report.violated_all(id, notes.check(plan, ended, trace.as_ref()).err());
+        report.violated_all(id, notes.check(&ended.claim(plan), trace.as_ref()).err());
+    }
+    for flow in &done.flows {
+        for (task, what) in flow.check(trace.as_ref(), &notes) {
+            report.violated(task, what);
+        }
+    }
+    if done.violations.is_empty() {
+        // Of tasks that no record told of, too.
+        for task in trace.iter().flat_map(Trace::unfinished) {
+            report.violated(Some(task), "L1: it was accepted and never ended".to_owned());
+        }
     }
     if let Some(trace) = &trace {
         report.note_trace(recorded.events.len(), trace);

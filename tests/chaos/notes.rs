@@ -5,8 +5,6 @@ use std::path::Path;
 
 use axion_core::TaskId;
 
-use crate::plan::Plan;
-use crate::round::Ended;
 use crate::trace::Trace;
 
 /// One line of the notes.
@@ -17,6 +15,19 @@ struct Note {
     begins: bool,
     attempt: u32,
     pid: u32,
+}
+
+/// What is known of a task beside its notes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim {
+    pub(crate) index: usize,
+    pub(crate) task: TaskId,
+    pub(crate) attempts: u32,
+    pub(crate) retries: u32,
+    pub(crate) max_losses: u32,
+    pub(crate) succeeded: bool,
+    /// The length of the notes when its outcome was known.
+    pub(crate) notes_then: u64,
 }
 
 /// All notes, by the index of their task.
@@ -43,27 +54,26 @@ impl Notes {
         notes
     }
 
-    /// Holds a task's executions against its plan and its record, and its events if all were seen.
-    pub(crate) fn check(&self, plan: &Plan, ended: &Ended, trace: Option<&Trace>) -> Result<(), String> {
-        let notes = self.by_task.get(&plan.index).map_or(&[][..], Vec::as_slice);
+    /// Holds a task's executions against what is claimed of it, and its events if all were seen.
+    pub(crate) fn check(&self, claim: &Claim, trace: Option<&Trace>) -> Result<(), String> {
+        let notes = self.by_task.get(&claim.index).map_or(&[][..], Vec::as_slice);
         check_order(notes)?;
-        let record = &ended.record;
-        let attempts = record.attempt.map_or(0, |attempt| attempt.0);
-        if let Some(late) = notes.iter().find(|note| note.at >= ended.notes_then) {
+        let attempts = claim.attempts;
+        if let Some(late) = notes.iter().find(|note| note.at >= claim.notes_then) {
             return Err(format!("attempt {} went on after the task's outcome", late.attempt));
         }
         if let Some(beyond) = notes.iter().find(|note| note.attempt > attempts) {
             return Err(format!("attempt {} ran, but its record says {attempts} attempts", beyond.attempt));
         }
         let begun = notes.iter().filter(|note| note.begins).count();
-        if plan.max_losses == 0 && begun > 1 + record.retries as usize {
-            return Err(format!("it must not run twice, but began {begun} times with {} retries", record.retries));
+        if claim.max_losses == 0 && begun > 1 + claim.retries as usize {
+            return Err(format!("it must not run twice, but began {begun} times with {} retries", claim.retries));
         }
         let last = |begins| notes.iter().any(|note| note.attempt == attempts && note.begins == begins);
-        if record.outcome.is_success() && !(last(true) && last(false)) {
+        if claim.succeeded && !(last(true) && last(false)) {
             return Err("it succeeded, but its last attempt did not run to its end".to_owned());
         }
-        trace.map_or(Ok(()), |trace| check_place(notes, record.id, trace))
+        trace.map_or(Ok(()), |trace| check_place(notes, claim.task, trace))
     }
 
     pub(crate) fn history(&self, index: usize) -> Vec<String> {

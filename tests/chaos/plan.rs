@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     Abort,
     Garbage,
     Subprocess,
+    /// Of mapped steps only: fails for some elements.
+    Picky,
 }
 
 /// Out of 1000. What costs a worker is rare: a new one takes longer to start than most tasks.
@@ -85,6 +87,19 @@ impl Kind {
             Self::Abort => "abort",
             Self::Garbage => "garbage",
             Self::Subprocess => "subprocess",
+            Self::Picky => "picky",
+        }
+    }
+
+    /// The parameter that says how much of it, if it takes one.
+    pub(crate) fn amount(self) -> Option<&'static str> {
+        match self {
+            Self::Compute => Some("rounds"),
+            Self::Nap | Self::AsyncNap | Self::Polite => Some("ms"),
+            Self::Print => Some("lines"),
+            Self::Big => Some("size"),
+            Self::FailUntil => Some("until"),
+            _ => None,
         }
     }
 
@@ -198,15 +213,9 @@ impl Plan {
 
     fn params(&self) -> Value {
         let mut params = json!({"do": self.kind.name(), "i": self.index});
-        let amount = match self.kind {
-            Kind::Compute => "rounds",
-            Kind::Nap | Kind::AsyncNap | Kind::Polite => "ms",
-            Kind::Print => "lines",
-            Kind::Big => "size",
-            Kind::FailUntil => "until",
-            _ => return params,
-        };
-        params[amount] = json!(self.amount);
+        if let Some(amount) = self.kind.amount() {
+            params[amount] = json!(self.amount);
+        }
         params
     }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use axion_core::workflow::{StepState, WorkflowState};
 use axion_core::{Event, EventKind, TaskId};
 
 use crate::leftovers::Held;
@@ -52,7 +53,7 @@ impl Report {
             blows: done.blows,
             cancels: done.cancels.clone(),
             executions: 0,
-            words: Vec::new(),
+            words: vec![flows(done)],
             violations: done.violations.clone(),
             stories: Vec::new(),
         }
@@ -105,7 +106,12 @@ impl Report {
         let mut tasks: Vec<TaskId> = self.violations.iter().filter_map(|(task, _)| *task).collect();
         tasks.dedup();
         for task in tasks.into_iter().take(SHOWN) {
-            let Some(plan) = done.plans.get(&task) else { continue };
+            self.stories.extend(done.flows.iter().find_map(|flow| flow.story(task)));
+            let Some(plan) = done.plans.get(&task) else {
+                self.stories.push(format!("\n{task}:"));
+                self.stories.extend(history(task, recorded));
+                continue;
+            };
             self.stories.push(format!("\n{task}: {plan:?}"));
             if let Some(ended) = done.ended.get(&plan.index) {
                 self.stories.push(format!("  {}", cut(&format!("{:?}", ended.record))));
@@ -132,6 +138,21 @@ impl Report {
         eprintln!("\nagain: cargo test {release}--test chaos -- --seed {seed} --tasks {tasks}");
         ExitCode::FAILURE
     }
+}
+
+/// How the workflows and their steps ended.
+fn flows(done: &Done) -> String {
+    let of = |wanted| done.flows.iter().filter(|flow| flow.record.state == wanted).count();
+    let [succeeded, failed, cancelled] =
+        [WorkflowState::Succeeded, WorkflowState::Failed, WorkflowState::Cancelled].map(of);
+    let count = |state| done.flows.iter().map(|flow| flow.record.counts.of(state)).sum::<usize>();
+    let steps = StepState::ALL.into_iter().filter(|state| state.is_final());
+    let steps: Vec<String> = steps.map(|state| format!("{} {state}", count(state))).collect();
+    format!(
+        "{} workflows: {succeeded} succeeded, {failed} failed, {cancelled} cancelled; their steps: {}",
+        done.flows.len(),
+        steps.join(", ")
+    )
 }
 
 /// The events of a task, and the ends of the workers it was sent to.

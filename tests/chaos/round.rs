@@ -11,14 +11,24 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use crate::flows::FlowPlan;
+use crate::notes::Claim;
 use crate::plan::{Plan, agree};
 use crate::rng::Rng;
 use crate::saboteur::{Saboteur, go_on};
 use crate::trace::News;
+use crate::verdict::FlowEnd;
 
 /// Longer than any execution takes, with the wait for it in a full queue; a task that takes longer
 /// than all it may need hangs.
 const LIMIT: Duration = Duration::from_secs(40);
+
+/// The same for a workflow, whose steps wait for each other.
+const FLOW_LIMIT: Duration = Duration::from_secs(150);
+/// So many tasks to a workflow.
+const FLOW_EVERY: usize = 50;
+/// So many are in flight at one time; the engine takes no more than its queue has places.
+const FLOWS: usize = 16;
 
 /// How a task ended.
 #[derive(Debug)]
@@ -27,6 +37,20 @@ pub(crate) struct Ended {
     pub(crate) record: TaskRecord,
     /// The length of the notes when its outcome was known.
     pub(crate) notes_then: u64,
+}
+
+impl Ended {
+    pub(crate) fn claim(&self, plan: &Plan) -> Claim {
+        Claim {
+            index: plan.index,
+            task: self.record.id,
+            attempts: self.record.attempt.map_or(0, |attempt| attempt.0),
+            retries: self.record.retries,
+            max_losses: plan.max_losses,
+            succeeded: self.record.outcome.is_success(),
+            notes_then: self.notes_then,
+        }
+    }
 }
 
 /// A record, and the length of the notes when it came.
@@ -46,6 +70,7 @@ pub(crate) struct Order {
 pub(crate) struct Done {
     pub(crate) plans: HashMap<TaskId, Plan>,
     pub(crate) ended: BTreeMap<usize, Ended>,
+    pub(crate) flows: Vec<FlowEnd>,
     pub(crate) cancels: BTreeMap<&'static str, u64>,
     pub(crate) blows: [u64; 3],
     pub(crate) violations: Vec<(Option<TaskId>, String)>,
@@ -90,6 +115,8 @@ struct Round<'a> {
     entering: JoinSet<(TaskId, Result<TaskHandle, SubmitError>)>,
     /// Accepted.
     waiting: JoinSet<(TaskId, Result<Known, String>)>,
+    flows_submitted: usize,
+    flows: JoinSet<Result<FlowEnd, String>>,
     live: Vec<TaskId>,
     answers: HashMap<TaskId, CancelAnswer>,
     resumes: JoinSet<()>,
@@ -105,10 +132,13 @@ pub(crate) async fn run(engine: &Arc<Engine>, folder: &Path, mut news: Unbounded
         engine,
         folder,
         order,
-        ahead: rng.weighted(&[(40, 1), (200, 2), (600, 1)]),
+        // The more wait, the longer the steps of workflows take.
+        ahead: rng.weighted(&[(40, 2), (200, 2), (600, 1)]),
         submitted: 0,
         entering: JoinSet::new(),
         waiting: JoinSet::new(),
+        flows_submitted: 0,
+        flows: JoinSet::new(),
         live: Vec::new(),
         answers: HashMap::new(),
         resumes: JoinSet::new(),
@@ -119,7 +149,7 @@ pub(crate) async fn run(engine: &Arc<Engine>, folder: &Path, mut news: Unbounded
     let (mut blow, mut cancel) = (Instant::now() + round.saboteur.pause(), Instant::now());
     loop {
         round.submit();
-        if round.entering.is_empty() && round.waiting.is_empty() {
+        if round.entering.is_empty() && round.waiting.is_empty() && round.flows.is_empty() {
             break;
         }
         tokio::select! {
@@ -130,6 +160,13 @@ pub(crate) async fn run(engine: &Arc<Engine>, folder: &Path, mut news: Unbounded
                     break;
                 }
             }
+            Some(ended) = round.flows.join_next() => match ended.expect("no panic") {
+                Ok(ended) => round.done.flows.push(ended),
+                Err(error) => {
+                    round.violated(None, error);
+                    break;
+                }
+            },
             () = sleep_until(blow) => {
                 let (stopped, after) = round.saboteur.strike();
                 for process in stopped {
@@ -161,6 +198,11 @@ impl Round<'_> {
             self.done.plans.insert(id, plan);
             let engine = self.engine.clone();
             self.entering.spawn(async move { (id, engine.submit_async(task).await) });
+        }
+        while in_time && self.flows.len() < FLOWS && self.flows_submitted * FLOW_EVERY < self.submitted {
+            let plan = FlowPlan::new(self.order.seed, self.flows_submitted);
+            self.flows_submitted += 1;
+            self.flows.spawn(workflow(self.engine.clone(), plan, self.folder.to_owned()));
         }
     }
 
@@ -229,6 +271,31 @@ impl Round<'_> {
     fn violated(&mut self, task: Option<TaskId>, what: String) {
         self.done.violations.push((task, what));
     }
+}
+
+/// One workflow from start to end.
+async fn workflow(engine: Arc<Engine>, plan: FlowPlan, folder: PathBuf) -> Result<FlowEnd, String> {
+    let number = plan.number;
+    let scripts = folder.join("scripts");
+    let handle = engine.submit_workflow_async(plan.spec(&scripts), &scripts).await;
+    let mut handle = handle.map_err(|error| format!("L1: workflow {number} was not accepted: {error}"))?;
+    let (id, mut cancelled, mut known) = (handle.id(), false, None);
+    if let Some(after) = plan.cancel_after {
+        known = tokio::time::timeout(after, &mut handle).await.ok();
+        if known.is_none() {
+            let asked = tokio::task::spawn_blocking(move || engine.cancel_workflow(id)).await.expect("no panic");
+            cancelled = asked.map_err(|error| format!("workflow {number} could not be cancelled: {error}"))?;
+        }
+    }
+    let known = match known {
+        Some(known) => known,
+        None => tokio::time::timeout(FLOW_LIMIT, handle)
+            .await
+            .map_err(|_| format!("L1: workflow {number} has not ended within {FLOW_LIMIT:?}: {}", plan.json()))?,
+    };
+    let record = known.map_err(|error| format!("L1: workflow {number} has no record: {error}"))?;
+    let notes_then = std::fs::metadata(folder.join("notes")).map_or(0, |notes| notes.len());
+    Ok(FlowEnd { id, plan, cancelled, record, notes_then })
 }
 
 async fn outcome(handle: TaskHandle, notes: PathBuf, limit: Duration) -> (TaskId, Result<Known, String>) {

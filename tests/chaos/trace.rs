@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::thread::JoinHandle;
 
+use axion_core::workflow::{StepState, WorkflowId, WorkflowState};
 use axion_core::{
     Config, Engine, Event, EventKind, Generation, PoolKind, TaskId, TaskRecord, Watched, WorkerDownReason, WorkerId,
     WorkerRef,
@@ -81,6 +82,13 @@ pub(crate) struct TaskStory {
     pids: Vec<u32>,
 }
 
+/// A workflow as its events tell it.
+#[derive(Debug, Default)]
+struct FlowStory {
+    steps: HashMap<TaskId, StepState>,
+    finished: Option<WorkflowState>,
+}
+
 #[derive(Debug)]
 struct WorkerStory {
     pid: u32,
@@ -100,6 +108,7 @@ pub(crate) struct Trace {
     /// Tasks that must not run twice.
     once: HashSet<TaskId>,
     tasks: HashMap<TaskId, TaskStory>,
+    flows: HashMap<WorkflowId, FlowStory>,
     workers: HashMap<WorkerRef, WorkerStory>,
     latest: HashMap<WorkerId, WorkerRef>,
     pub(crate) reruns_counted: u64,
@@ -119,6 +128,7 @@ impl Trace {
             recycles: workers.iter().any(|worker| worker.max_tasks_per_worker.is_some()),
             once,
             tasks: HashMap::new(),
+            flows: HashMap::new(),
             workers: HashMap::new(),
             latest: HashMap::new(),
             reruns_counted: 0,
@@ -145,8 +155,11 @@ impl Trace {
             EventKind::TaskHeld { task, .. } => {
                 Err(format!("no task of this plan asks for a delay, but {task} was held back"))
             }
-            EventKind::StepChanged { workflow, .. } | EventKind::WorkflowFinished { workflow, .. } => {
-                Err(format!("there is no workflow in this plan, but {workflow} goes on"))
+            EventKind::StepChanged { workflow, task, state, .. } => self.step_changed(*workflow, *task, *state),
+            EventKind::WorkflowFinished { workflow, state } => {
+                let flow = self.flows.entry(*workflow).or_default();
+                let before = flow.finished.replace(*state);
+                before.map_or(Ok(()), |before| Err(format!("L1: a workflow finished twice, {before:?} and {state:?}")))
             }
             EventKind::Output { .. } | EventKind::Progress { .. } | EventKind::Log { .. } => Ok(()),
         }
@@ -160,6 +173,76 @@ impl Trace {
     /// The process in which an attempt ran last.
     pub(crate) fn pid_of(&self, task: TaskId, attempt: u32) -> Option<u32> {
         self.tasks.get(&task)?.pids.get(attempt.checked_sub(1)? as usize).copied()
+    }
+
+    /// How a task ended, if it was one and did.
+    pub(crate) fn end_of(&self, task: TaskId) -> Option<&'static str> {
+        match self.tasks.get(&task)?.state {
+            State::Finished(end) => Some(end),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn attempts_of(&self, task: TaskId) -> u32 {
+        self.tasks.get(&task).map_or(0, |story| story.attempts)
+    }
+
+    pub(crate) fn retries_of(&self, task: TaskId) -> u32 {
+        self.tasks.get(&task).map_or(0, |story| story.retries)
+    }
+
+    /// Tasks whose events end in the middle.
+    pub(crate) fn unfinished(&self) -> impl Iterator<Item = TaskId> {
+        let ended = |story: &TaskStory| matches!(story.state, State::Finished(_));
+        self.tasks.iter().filter(move |(_, story)| !ended(story)).map(|(id, _)| *id)
+    }
+
+    /// How the task of a step ended, if it was ever one; an error if it may not have ended so. A cancellation may have
+    /// cut its retries short.
+    pub(crate) fn check_step(
+        &self,
+        task: TaskId,
+        max_losses: u32,
+        max_retries: u32,
+        cut_short: bool,
+    ) -> Result<Option<&'static str>, String> {
+        let Some(story) = self.tasks.get(&task) else { return Ok(None) };
+        let State::Finished(end) = story.state else { return Err(format!("L1: it is {:?} at the end", story.state)) };
+        if story.retries > max_retries || story.losses > max_losses {
+            return Err(format!("it had {} retries and {} losses", story.retries, story.losses));
+        }
+        match end {
+            "lost" => agree("the losses of a lost task", &story.losses, &max_losses)?,
+            "failed" | "timed_out" if !cut_short => {
+                agree("the retries of a failed task", &story.retries, &max_retries)?;
+            }
+            _ => {}
+        }
+        Ok(Some(end))
+    }
+
+    fn step_changed(&mut self, workflow: WorkflowId, task: TaskId, state: StepState) -> Result<(), String> {
+        let flow = self.flows.entry(workflow).or_default();
+        if flow.finished.is_some() {
+            return Err(format!("L1: a step became {state} after its workflow had finished"));
+        }
+        let before = flow.steps.insert(task, state).unwrap_or(StepState::Waiting);
+        if before.is_final() || state <= before {
+            return Err(format!("L1: a step became {state}, and was {before}"));
+        }
+        Ok(())
+    }
+
+    /// Whether the record of a workflow tells the same as the events.
+    pub(crate) fn check_flow(
+        &self,
+        id: WorkflowId,
+        state: WorkflowState,
+        steps: &HashMap<TaskId, StepState>,
+    ) -> Result<(), String> {
+        let flow = self.flows.get(&id).ok_or("no event was seen of it")?;
+        agree("L1: its end", &flow.finished, &Some(state))?;
+        agree("L1: the states after the last events", &flow.steps, steps)
     }
 
     /// Whether the record tells the same as the events.
@@ -362,7 +445,8 @@ pub(crate) fn subject(event: &EventKind) -> Option<TaskId> {
         | EventKind::TaskRerun { task, .. }
         | EventKind::TaskRetrying { task, .. }
         | EventKind::TaskDue { task }
-        | EventKind::TaskFinished { task, .. } => Some(*task),
+        | EventKind::TaskFinished { task, .. }
+        | EventKind::StepChanged { task, .. } => Some(*task),
         _ => None,
     }
 }

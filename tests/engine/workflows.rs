@@ -101,8 +101,11 @@ fn l1_what_is_wrong_is_refused_whole_and_nothing_runs() {
     let refused = engine.submit_workflow(circle).expect_err("a circle");
     assert!(refused.to_string().contains("a") && refused.to_string().contains("b"), "{refused}");
     assert!(matches!(engine.submit_workflow(WorkflowSpec::default()), Err(WorkflowError::Refused(_))));
-    let no_pool = WorkflowSpec::of([Step::new("io", entry("params", json!({})).on(PoolKind::Io))]);
-    assert!(matches!(engine.submit_workflow(no_pool), Err(WorkflowError::Task { .. })));
+    let io = |name: &str| Step::new(name, entry("params", json!({})).on(PoolKind::Io));
+    match engine.submit_workflow(WorkflowSpec::of([io("one"), echo("fine"), io("other")])) {
+        Err(WorkflowError::Tasks(wrong)) => assert_eq!(wrong.iter().map(|it| it.at).collect::<Vec<_>>(), [0, 2]),
+        other => panic!("{other:?}"),
+    }
     let task = entry("double", json!({"value": 1}));
     engine.submit(task.clone()).expect("accepted").wait().expect("a record");
     let again = engine.submit_workflow(WorkflowSpec::of([Step::new("again", task)])).expect_err("known");

@@ -40,8 +40,11 @@ class Context:
         return (self._begun + self._limit) / 1e9 if self._limit else None
 
     def progress(self, fraction, message=""):
-        """Reports how far the task is: `fraction` from 0.0 to 1.0, and a word on it."""
-        self._channel.emit("Progress", self._seq, float(fraction), cut(str(message), _MESSAGE))
+        """Reports how far the task is: `fraction` from 0.0 to 1.0, what is beyond counts as the end, and a word on it."""
+        fraction = float(fraction)
+        if fraction != fraction:
+            raise ValueError("fraction is not a number")
+        self._channel.emit("Progress", self._seq, min(max(fraction, 0.0), 1.0), cut(str(message), _MESSAGE))
 
     def log(self, message, level="info"):
         """Writes to the engine's log, attributed to this task. Levels: debug, info, warning, error."""

@@ -375,10 +375,17 @@ class Contexts(Case):
 def main(p, c):
     c.progress(0.25)
     c.progress(1, "hälf")
+    c.progress(-7)
+    c.progress(float("inf"))
+    try: c.progress(float("nan"))
+    except ValueError as error: c.progress(0.5, str(error))
     gate(p["gate"])
 """), {"gate": gate.path})
         self.assertEqual(worker.expect("Progress"), [seq, 0.25, ""])
         self.assertEqual(worker.expect("Progress"), [seq, 1.0, "hälf"])
+        self.assertEqual(worker.expect("Progress"), [seq, 0.0, ""])
+        self.assertEqual(worker.expect("Progress"), [seq, 1.0, ""])
+        self.assertEqual(worker.expect("Progress"), [seq, 0.5, "fraction is not a number"])
         gate.open()
         worker.result(seq)
 

@@ -141,7 +141,7 @@ impl WorkflowManager {
             News::Refused(step) => {
                 let words = "a task with this id was submitted meanwhile: make a new one";
                 let error = TaskError::new(ErrorKind::Cancelled, words);
-                self.flows.ended(step, Outcome::Cancelled(Box::new(error)).into(), now);
+                self.flows.ended(step, Ended::unbegun(Outcome::Cancelled(Box::new(error))), now);
             }
             News::External(id, record) => self.flows.external_ended(id, record.id, record.outcome.clone(), now),
         }

@@ -9,7 +9,7 @@ use crate::model::PoolKind;
 
 /// A setting that cannot be what it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{key} = {value} is out of range: {allowed}")]
+#[error("{key} = {value} cannot be: it takes {allowed}")]
 pub struct ConfigError {
     /// The setting's name.
     pub key: String,

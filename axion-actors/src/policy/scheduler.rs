@@ -526,7 +526,7 @@ impl Scheduler {
 
     /// Lets through what its limits allow.
     fn open_gate(&mut self, now: Tick) {
-        for key in self.limiter.open(&self.table, now) {
+        for key in self.limiter.open(now) {
             let Some(task) = self.table.task(key) else { continue };
             let pool = &mut self.pools[task.pool().index()];
             self.woken[task.pool().index()] = true;

@@ -4,17 +4,17 @@
 //! limits of its own, and is submitted like any task. What the engine allows of its slots, of the machine
 //! and by key holds for steps as for all tasks: the scheduler sees to that.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+mod kept;
 
-use jiff::Timestamp;
+use std::collections::VecDeque;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
+pub use self::kept::Kept;
 use super::graph::{Action as GraphAction, Ended, Graph, GraphError, Known, Outside, Params, Place, Standing};
 use super::resources::{Gate, Ticket};
 use super::scheduler::CancelAnswer;
-use super::task_table::Keep;
-use crate::model::workflow::{Step, StepEnd, StepRecord, StepState, WorkflowId, WorkflowRecord, WorkflowSpec};
+use crate::model::workflow::{Step, StepEnd, StepState, WorkflowId, WorkflowSpec};
 use crate::model::{Capacity, ErrorKind, Limits, Outcome, Shortfall, Task, TaskError, TaskId, Tick};
 
 /// A step of a workflow, or one instance of it.
@@ -393,7 +393,7 @@ impl Workflows {
             gate.remove(|step| gone.contains(step));
         }
         for (step, outcome) in steps {
-            self.tell(id, now, |graph| graph.ended(step.place, outcome.into(), now));
+            self.tell(id, now, |graph| graph.ended(step.place, Ended::unbegun(outcome), now));
         }
     }
 
@@ -408,97 +408,6 @@ impl Workflows {
     }
 }
 
-#[derive(Debug)]
-struct Finished {
-    record: Arc<WorkflowRecord>,
-    /// The lowest and the highest id of its steps' tasks, as a [`Graph::span`].
-    span: (TaskId, TaskId),
-}
-
-/// Records of workflows that have ended, within bounds (L9): the oldest go first.
-#[derive(Debug)]
-pub struct Kept {
-    records: FxHashMap<WorkflowId, Finished>,
-    order: VecDeque<(WorkflowId, usize, Tick)>,
-    bytes: usize,
-    keep: Keep,
-}
-
-impl Kept {
-    /// No records, to be kept within these bounds.
-    #[must_use]
-    pub fn new(keep: Keep) -> Self {
-        Self { records: FxHashMap::default(), order: VecDeque::new(), bytes: 0, keep }
-    }
-
-    /// Keeps one more, whose steps' tasks have ids in this [`span`](Graph::span).
-    pub fn push(&mut self, record: Arc<WorkflowRecord>, span: (TaskId, TaskId), now: Tick) {
-        let (id, weight) = (record.id, record.weight());
-        self.records.insert(id, Finished { record, span });
-        self.order.push_back((id, weight, now));
-        self.bytes += weight;
-        while self.order.len() > self.keep.count || self.bytes > self.keep.bytes {
-            self.drop_oldest();
-        }
-        self.drop_old(now);
-    }
-
-    /// One of them, if it is still there.
-    pub fn get(&mut self, id: WorkflowId, now: Tick) -> Option<Arc<WorkflowRecord>> {
-        self.drop_old(now);
-        self.records.get(&id).map(|kept| kept.record.clone())
-    }
-
-    /// The record of a step, by its task, and when its workflow was submitted.
-    pub fn step(&mut self, task: TaskId, now: Tick) -> Option<(&StepRecord, Timestamp)> {
-        self.drop_old(now);
-        let may_have = |kept: &&Finished| (kept.span.0..=kept.span.1).contains(&task);
-        let find = |kept: &'_ Finished| kept.record.steps.iter().position(|step| step.task == task);
-        let (kept, at) = self.records.values().filter(may_have).find_map(|kept| Some((kept, find(kept)?)))?;
-        Some((kept.record.steps.get(at)?, kept.record.submitted))
-    }
-
-    /// Looks for the tasks that nobody else knows among the steps that have ended: in one pass over the records.
-    pub fn look_up(&mut self, known: &mut FxHashMap<TaskId, Known>, now: Tick) {
-        self.drop_old(now);
-        let mut unknown: Vec<TaskId> =
-            known.iter().filter(|(_, known)| **known == Known::Unknown).map(|(task, _)| *task).collect();
-        unknown.sort_unstable();
-        for Finished { record, span: (low, high) } in self.records.values() {
-            let from = unknown.partition_point(|task| task < low);
-            if unknown.get(from).is_none_or(|task| task > high) {
-                continue;
-            }
-            for step in &record.steps {
-                if let Some(place @ Known::Unknown) = known.get_mut(&step.task) {
-                    *place = Standing::from(step).into();
-                }
-            }
-        }
-    }
-
-    /// When the oldest has grown too old.
-    #[must_use]
-    pub fn next_to_go(&self) -> Option<Tick> {
-        Some(self.order.front()?.2.after(self.keep.age?))
-    }
-
-    /// Forgets those that have grown too old.
-    pub fn drop_old(&mut self, now: Tick) {
-        let Some(age) = self.keep.age else { return };
-        while self.order.front().is_some_and(|(_, _, at)| at.after(age) <= now) {
-            self.drop_oldest();
-        }
-    }
-
-    fn drop_oldest(&mut self) {
-        if let Some((id, weight, _)) = self.order.pop_front() {
-            self.records.remove(&id);
-            self.bytes -= weight;
-        }
-    }
-}
-
 /// Brings a step to its workflow's gate, or submits it if there is none.
 fn admit(flow: &mut Flow, actions: &mut Vec<Action>, step: StepRef) -> Result<(), Outcome> {
     let (Some(gate), Some(task)) = (&mut flow.gate, flow.graph.task_of(step.place)) else {
@@ -509,7 +418,7 @@ fn admit(flow: &mut Flow, actions: &mut Vec<Action>, step: StepRef) -> Result<()
     let needs = task.limits().map(|limits| limits.needs).unwrap_or_default();
     let limits = Limits { needs, ..Limits::default() };
     let line = gate.wait(step, task.pool(), task.options().priority, &limits);
-    line.map_err(|(_, shortfall)| impossible(shortfall))
+    line.map(|_| ()).map_err(|(_, shortfall)| impossible(shortfall))
 }
 
 fn cancelled() -> Outcome {

@@ -20,12 +20,11 @@ pub(crate) fn host(config: Config, job: impl AsyncFnOnce(&Engine, Signals) -> Ex
         Ok(runtime) => runtime,
         Err(error) => return engine_failed(&format_args!("cannot start the program's own runtime: {error}")),
     };
-    let exit = runtime.block_on(async {
-        match Signals::listen() {
-            Ok(signals) => job(&engine, signals).await,
-            Err(error) => engine_failed(&format_args!("cannot listen for signals: {error}")),
-        }
-    });
+    // Not within the runtime: one that cannot listen drops its own, which must not be done there.
+    let exit = match Signals::listen() {
+        Ok(signals) => runtime.block_on(job(&engine, signals)),
+        Err(error) => engine_failed(&format_args!("cannot listen for signals: {error}")),
+    };
     // What was wanted is printed; after an interrupt nothing is waited for at all.
     let patience = if matches!(exit, Exit::Signal(_)) { Duration::ZERO } else { Duration::from_secs(1) };
     engine.shutdown(patience);

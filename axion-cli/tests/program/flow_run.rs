@@ -203,13 +203,20 @@ fn wrong_flows_and_configurations_exit_with_2_and_nothing_runs() {
     let ran = run(&mut command(folder.path()));
     assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""));
     assert_said(&ran, &["flow.toml:4:15", "a waits for the step `b`, and there is none", "has 1 problem\n"]);
-    let io = "[[steps]]\nname = \"a\"\nscript = \"echo.py\"\npool = \"io\"\n";
+    let io = "[[steps]]\nname = \"a\"\nscript = \"echo.py\"\npool = \"io\"\n\
+              [[steps]]\nname = \"b\"\nscript = \"echo.py\"\npool = \"io\"\n";
     let folder = flow(io, &[("echo.py", ECHO)]);
     let ran = run(command(folder.path()).env("AXION_IO_BOUND_COUNT", "0").env("AXION_IO_BOUND_MAX", "0"));
     assert_eq!(ran.code, Some(2), "{}", ran.err);
     assert_said(
         &ran,
-        &["step a: the io pool is switched off", "flow.toml:4:8", "no workers of this pool", "1 problem\n"],
+        &[
+            "step a: the io pool is switched off",
+            "flow.toml:4:8",
+            "no workers of this pool",
+            "flow.toml:8:8",
+            "2 problems\n",
+        ],
     );
     let ran = run(command(folder.path()).env("AXION_IO_BOUND_COUNT", "many"));
     assert_eq!(ran.code, Some(2), "{}", ran.err);

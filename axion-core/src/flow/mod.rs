@@ -229,16 +229,17 @@ impl Flow {
             WorkflowError::Refused(WorkflowRefusal::Graph(errors)) => {
                 graph::tell(errors, graph::Limits::OfTheEngine, (&source.places, &source.names), &mut problems);
             }
-            WorkflowError::Task { at, error, .. } => {
-                let place = source.places.get(*at)?;
-                let (span, label) = match error {
-                    SubmitError::PoolDisabled { .. } => {
-                        (place.pool.as_ref().unwrap_or(&place.name), "no workers of this pool")
-                    }
-                    SubmitError::ParamsTooLarge { .. } => (&place.name, "too large"),
-                    _ => return None,
-                };
-                problems.push(Problem::new(span, refused.to_string(), label));
+            WorkflowError::Tasks(wrong) => {
+                for wrong in wrong {
+                    let place = source.places.get(wrong.at)?;
+                    let (span, label) = match wrong.error {
+                        SubmitError::PoolDisabled { .. } => {
+                            (place.pool.as_ref().unwrap_or(&place.name), "no workers of this pool")
+                        }
+                        _ => (&place.name, "this step"),
+                    };
+                    problems.push(Problem::new(span, wrong.to_string(), label));
+                }
             }
             _ => return None,
         }

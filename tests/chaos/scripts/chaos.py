@@ -1,5 +1,8 @@
 """Tasks of the chaos test: {"do": NAME, "i": INDEX, ...}.
 
+One that is a step of a workflow ("step": true) returns what it was given, too: a digest of each result before it,
+so that a wrong or a lost one shows.
+
 Every execution notes its begin and its end in one file beside this script's folder. The notes tell
 the test which attempts really ran, whatever the engine believes. Each is one write to a file opened
 for appending, between two ends of line, so they stay whole whatever else is written there.
@@ -8,6 +11,7 @@ for appending, between two ends of line, so they stay whole whatever else is wri
 import asyncio
 import ctypes
 import fcntl
+import json
 import os
 import random
 import signal
@@ -36,11 +40,12 @@ def note(what, params, context):
 
 def main(params, context):
     do = globals()["do_" + params["do"]]
+    params["i"] += params.get("item_index", 0)
     if asyncio.iscoroutinefunction(do):
         return in_loop(do, params, context)
     note(b"begin", params, context)
     try:
-        return do(params, context)
+        return told(do(params, context), params, context)
     finally:
         note(b"end", params, context)
 
@@ -48,9 +53,39 @@ def main(params, context):
 async def in_loop(do, params, context):
     note(b"begin", params, context)
     try:
-        return await do(params, context)
+        return told(await do(params, context), params, context)
     finally:
         note(b"end", params, context)
+
+
+def digest(value):
+    """FNV-1a over the JSON text with sorted keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    mixed = 0xCBF29CE484222325
+    for byte in text.encode():
+        mixed = ((mixed ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
+    return "%016x" % mixed
+
+
+def told(value, params, context):
+    """The result of a step."""
+    if "step" not in params:
+        return value
+    errors = params.get("upstream_errors", {})
+    result = {
+        "i": params["i"],
+        "is": value,
+        "attempt": context.attempt,
+        "saw": {name: digest(before) for name, before in params.get("upstream_results", {}).items()},
+        "errors": {name: [error["state"], error["kind"]] for name, error in errors.items()},
+        "got": params.get("got"),
+        "item": params.get("item"),
+        "place": params.get("item_index"),
+        "list": params["list"],
+    }
+    if "grow" in params:
+        result["steps"] = json.loads(params["grow"])
+    return result
 
 
 def do_noop(params, context):
@@ -87,6 +122,12 @@ def do_big(params, context):
 
 def do_fail(params, context):
     raise ValueError("task %d" % params["i"])
+
+
+def do_picky(params, context):
+    if params["item"] == 0:
+        raise ValueError("task %d" % params["i"])
+    return params["i"]
 
 
 def do_fail_until(params, context):

@@ -188,7 +188,10 @@ pub enum StepError {
         found: String,
     },
     /// The step is mapped over too long a list.
-    #[error("map_over takes lists of up to {limit} elements, and {reference} has {count}: map over larger pieces")]
+    #[error(
+        "map_over takes lists of up to {limit} elements, and {reference} has {count}: map over larger pieces, or raise \
+         `limits.elements` of the workflow (`Bounds::elements` in Rust)"
+    )]
     TooManyElements {
         /// The reference.
         reference: Box<Reference>,

@@ -2,7 +2,8 @@
 
 use super::json::{self, Elements};
 use super::node::{Instance, Mapping};
-use super::{Action, Ended, Graph, Place, on_request};
+use super::others::on_request;
+use super::{Action, Ended, Graph, Place};
 use crate::model::workflow::{Enough, StepError, StepState};
 use crate::model::{Json, Outcome, Tick};
 

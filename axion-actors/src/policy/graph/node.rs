@@ -35,11 +35,19 @@ impl Seen {
 pub(super) struct Span {
     pub(super) start: u32,
     pub(super) count: u32,
+    /// The last one hands nothing on: it is only waited for.
+    pub(super) last_is_silent: bool,
 }
 
 impl Span {
     pub(super) fn range(self) -> Range<usize> {
         self.start as usize..(self.start + self.count) as usize
+    }
+
+    /// Without the one that hands nothing on.
+    pub(super) fn heard(self) -> Range<usize> {
+        let all = self.range();
+        all.start..all.end - usize::from(self.last_is_silent)
     }
 }
 

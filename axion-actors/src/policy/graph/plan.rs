@@ -220,10 +220,12 @@ impl Planner<'_> {
                     Err(_) => {}
                 }
             }
-            if let Some(below) = self.below.filter(|below| !plan.deps[first..].contains(below)) {
-                plan.deps.push(below);
-            }
-            plan.spans.push(Span { start: index(first), count: index(plan.deps.len() - first) });
+            // The step that adds this one and that it does not name: with its result it would get the list of all that
+            // is added, and so would each of them.
+            let unnamed = self.below.filter(|below| !plan.deps[first..].contains(below));
+            plan.deps.extend(unnamed);
+            let (start, count) = (index(first), index(plan.deps.len() - first));
+            plan.spans.push(Span { start, count, last_is_silent: unnamed.is_some() });
         }
         let (count, limit) = (self.edges + plan.deps.len(), self.bounds.edges.min(u32::MAX as usize / 2));
         if count > limit {

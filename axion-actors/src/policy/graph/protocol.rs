@@ -104,6 +104,15 @@ pub struct Ended {
     pub started: Option<Tick>,
 }
 
+impl Ended {
+    /// Of something that was taken back before any attempt.
+    #[must_use]
+    pub fn unbegun(outcome: Outcome) -> Self {
+        Self { outcome, attempts: 0, started: None }
+    }
+}
+
+/// After one attempt.
 impl From<Outcome> for Ended {
     fn from(outcome: Outcome) -> Self {
         Self { outcome, attempts: 1, started: None }

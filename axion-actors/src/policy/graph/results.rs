@@ -110,8 +110,8 @@ impl Graph {
         }
         let empty = text.ends_with(b'{');
         text.text(if empty { b"\"upstream_results\":{" } else { b",\"upstream_results\":{" });
-        let deps =
-            || self.deps_of(at).iter().filter(|dep| Some(**dep) != leave_out).map(|dep| &self.nodes[*dep as usize]);
+        let heard = &self.deps[self.nodes[at].deps.heard()];
+        let deps = || heard.iter().filter(|dep| Some(**dep) != leave_out).map(|dep| &self.nodes[*dep as usize]);
         let mut first = true;
         for (dep, data) in deps().filter_map(|dep| dep.result.as_ref().map(|data| (dep, data))) {
             for key in self.keys(dep).into_iter().flatten() {
@@ -157,7 +157,7 @@ impl Graph {
 
     /// A step has read what it reads of its dependencies.
     pub(super) fn release_deps(&mut self, at: usize) {
-        for place in self.nodes[at].deps.range() {
+        for place in self.nodes[at].deps.heard() {
             let dep = self.deps[place] as usize;
             let node = &mut self.nodes[dep];
             node.readers = node.readers.saturating_sub(1);

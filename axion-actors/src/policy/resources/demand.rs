@@ -19,6 +19,11 @@ impl Demand {
         Self([slots(PoolKind::Cpu), slots(PoolKind::Io), needs.cpu.0, memory[0], memory[1]])
     }
 
+    /// Whether there is so much.
+    pub(super) fn fits(&self, free: &Self) -> bool {
+        self.0.iter().zip(free.0).all(|(need, free)| *need <= free)
+    }
+
     /// All there is, with `u64::MAX` where there is no limit.
     pub(super) fn all(capacity: &Capacity) -> Self {
         let slots = |count: Option<u32>| count.map_or(u64::MAX, u64::from);

@@ -1,21 +1,29 @@
 //! The gate: lines of what waits, and what is in use.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
+use slotmap::SlotMap;
 
 use super::demand::Demand;
+use super::parked::{Cause, Earlies, Fulls, GroupKey, Holders, Lacking, Ordered, next};
 use super::rate::Bucket;
 use crate::model::{Capacity, Concurrency, Limits, PoolKind, Priority, Rate, Shortfall, Tick};
 
 /// How often others may overtake what does not fit.
 pub const PATIENCE: u64 = 32;
 
-/// So many lines are looked at, the longest-waiting ones first; those behind them have to wait until
-/// one of these moves.
-const LINES: usize = 256;
+/// So many different demands that cannot be met are looked at, the longest-waiting ones first, and as many lines
+/// that could have what they need if it were not held for others; what is behind them has to wait until one of
+/// these moves.
+const LOOKS: usize = 256;
+
+slotmap::new_key_type! {
+    /// A line.
+    pub(super) struct LineKey;
+}
 
 /// What went through the gate, to give back what it used.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,8 +33,15 @@ pub struct Ticket {
     key: Option<Arc<str>>,
 }
 
+/// Where something waits, to [take it out](Gate::leave) again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    line: LineKey,
+    arrival: u64,
+}
+
 /// The order of all that wait: the more urgent first, and of those that are equally urgent the one that came first.
-type Place = (Priority, u64);
+pub(super) type Place = (Priority, u64);
 
 /// What stands in one line has all of this in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,41 +58,65 @@ impl Class {
     }
 }
 
+/// What the head of a line waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spot {
+    /// To be looked at.
+    Fresh,
+    /// Its rate.
+    Early,
+    /// Its key.
+    Full,
+    /// What all share, or what is held for others.
+    Lacking,
+}
+
 #[derive(Debug)]
 struct Line<T> {
-    /// The place of each in the order of all that wait, and what it is.
-    waiting: VecDeque<(Place, T)>,
+    class: Arc<Class>,
+    /// What waits, by its arrival.
+    waiting: BTreeMap<u64, T>,
+    /// The place of its head.
+    place: Place,
+    spot: Spot,
     /// The number of starts when its head was first found to have to wait.
     since: Option<u64>,
+}
+
+impl<T> Line<T> {
+    fn is_impatient(&self, starts: u64) -> bool {
+        self.since.is_some_and(|since| since.saturating_add(PATIENCE) <= starts)
+    }
 }
 
 /// What becomes of the head of a line.
 enum Verdict {
     Start,
-    Wait,
     /// Its rate allows it then.
     TooEarly(Tick),
+    /// As many run as may with its key.
+    Full,
+    /// What it needs is in use.
+    Lacks,
+    /// What it needs is free, but held for one before it.
+    Barred,
 }
 
-/// What is held for those who have waited long enough.
-#[derive(Default)]
-struct Held {
-    kinds: [bool; Demand::KINDS],
-    keys: Vec<Arc<str>>,
+/// Lines that are looked at in one pass, beside the fresh ones.
+enum Source {
+    /// They wait for this, and it may have changed.
+    Opened(Cause),
+    /// They need this of what all share.
+    Needing { group: GroupKey, wanted: Wanted, after: Option<Place> },
 }
 
-impl Held {
-    fn add(&mut self, class: &Class) {
-        for (held, need) in self.kinds.iter_mut().zip(class.demand.0) {
-            *held |= need > 0;
-        }
-        self.keys.extend(class.keys().cloned());
-    }
-
-    fn bars(&self, class: &Class) -> bool {
-        class.demand.0.iter().zip(self.kinds).any(|(need, held)| held && *need > 0)
-            || class.keys().any(|key| self.keys.contains(key))
-    }
+/// Which of the lines with one demand are worth a look.
+enum Wanted {
+    All,
+    /// None can have what it needs: only who has lost patience matters, since that is held for it.
+    Impatient,
+    /// All that they need is held already.
+    None,
 }
 
 /// Lets through what fits. `T` is what waits.
@@ -85,9 +124,20 @@ impl Held {
 pub struct Gate<T> {
     capacity: Capacity,
     free: Demand,
-    lines: FxHashMap<Arc<Class>, Line<T>>,
-    /// The lines by the places of their heads.
-    order: BTreeMap<Place, Arc<Class>>,
+    /// The kinds of which there is no end: nobody waits for them.
+    endless: [bool; Demand::KINDS],
+    lines: SlotMap<LineKey, Line<T>>,
+    by_class: FxHashMap<Arc<Class>, LineKey>,
+    /// Lines with new heads.
+    fresh: Ordered,
+    earlies: Earlies,
+    fulls: Fulls,
+    lacking: Lacking,
+    /// What may have changed since it was found to hold lines up.
+    opened: FxHashSet<Cause>,
+    /// Those that have to wait and have patience, by the starts when they were found to.
+    patience: BTreeMap<(u64, Place), LineKey>,
+    holders: Holders,
     /// How many wait.
     waiting: usize,
     /// How many run with each key.
@@ -97,25 +147,39 @@ pub struct Gate<T> {
     buckets_at: usize,
     arrivals: u64,
     starts: u64,
-    next: Option<Tick>,
+    passes: u64,
+    /// How often a line was looked at, for tests.
+    #[cfg(test)]
+    pub(super) looks: u64,
 }
 
 impl<T> Gate<T> {
     /// A gate to so much.
     #[must_use]
     pub fn new(capacity: Capacity) -> Self {
+        let free = Demand::all(&capacity);
         Self {
-            free: Demand::all(&capacity),
             capacity,
-            lines: FxHashMap::default(),
-            order: BTreeMap::new(),
+            free,
+            endless: free.0.map(|all| all == u64::MAX),
+            lines: SlotMap::with_key(),
+            by_class: FxHashMap::default(),
+            fresh: Ordered::new(),
+            earlies: Earlies::default(),
+            fulls: Fulls::default(),
+            lacking: Lacking::default(),
+            opened: FxHashSet::default(),
+            patience: BTreeMap::new(),
+            holders: Holders::default(),
             waiting: 0,
             running: FxHashMap::default(),
             buckets: FxHashMap::default(),
             buckets_at: 64,
             arrivals: 0,
             starts: 0,
-            next: None,
+            passes: 0,
+            #[cfg(test)]
+            looks: 0,
         }
     }
 
@@ -123,129 +187,333 @@ impl<T> Gate<T> {
     ///
     /// # Errors
     /// If its needs can never be met; it comes back with what is missing.
-    pub fn wait(&mut self, what: T, pool: PoolKind, priority: Priority, limits: &Limits) -> Result<(), (T, Shortfall)> {
+    pub fn wait(
+        &mut self,
+        what: T,
+        pool: PoolKind,
+        priority: Priority,
+        limits: &Limits,
+    ) -> Result<Waiting, (T, Shortfall)> {
         if let Some(shortfall) = super::shortfall(&self.capacity, pool, &limits.needs) {
             return Err((what, shortfall));
         }
         let demand = Demand::of(&self.capacity, pool, &limits.needs);
         let (concurrency, rate) = (limits.concurrency.clone(), limits.rate.clone());
-        let class = Arc::new(Class { priority, demand, concurrency, rate });
-        let place = (priority, self.arrivals);
+        let class = Class { priority, demand, concurrency, rate };
+        let arrival = self.arrivals;
         self.arrivals += 1;
         self.waiting += 1;
-        let line = self.lines.entry(class.clone()).or_insert_with(|| Line { waiting: VecDeque::new(), since: None });
-        if line.waiting.is_empty() {
-            self.order.insert(place, class);
+        if let Some(&line) = self.by_class.get(&class) {
+            self.lines[line].waiting.insert(arrival, what);
+            return Ok(Waiting { line, arrival });
         }
-        line.waiting.push_back((place, what));
-        Ok(())
+        let (class, place) = (Arc::new(class), (priority, arrival));
+        let waiting = [(arrival, what)].into();
+        let line = self.lines.insert(Line { class: class.clone(), waiting, place, spot: Spot::Fresh, since: None });
+        self.by_class.insert(class, line);
+        self.fresh.insert(place, line);
+        Ok(Waiting { line, arrival })
     }
 
     /// Takes everything that may start now, in order. Give the ticket [back](Self::give_back) when
     /// it has ended.
     pub fn open(&mut self, now: Tick) -> Vec<(T, Ticket)> {
-        self.open_to(|_| true, now)
-    }
-
-    /// The same, and drops the heads of lines that are not `wanted` any more.
-    pub fn open_to(&mut self, wanted: impl Fn(&T) -> bool, now: Tick) -> Vec<(T, Ticket)> {
         let mut through = Vec::new();
-        while self.pass(&wanted, now, &mut through) {}
+        while let Some(rate) = self.earlies.pop_due(now) {
+            self.opened.insert(Cause::Early(rate));
+        }
+        while self.pass(now, &mut through) {}
+        // Starts of others with the same key may have put it off.
+        while let Some((at, rate)) = self.earlies.first() {
+            let (allowed, rate) = (self.allowed(rate), rate.clone());
+            if allowed <= at {
+                break;
+            }
+            self.earlies.put_off(&rate, allowed);
+        }
         through
     }
 
-    /// Looks at the heads of the lines in their order and lets through what fits. Returns whether somebody
-    /// has lost patience on the way, so that it has to look again.
-    fn pass(&mut self, wanted: &impl Fn(&T) -> bool, now: Tick, through: &mut Vec<(T, Ticket)>) -> bool {
-        self.next = None;
-        let mut held = Held::default();
-        let mut patience = u64::MAX;
-        let (mut after, mut waiting) = (Bound::Unbounded, 0);
-        while waiting < LINES {
-            let Some((place, class)) = self.order.range((after, Bound::Unbounded)).next() else { break };
-            let (place, class) = (*place, class.clone());
-            after = Bound::Excluded(place);
-            // The next one of its line stands behind this place.
-            if self.drop_unwanted(&class, place, wanted) {
+    /// Looks in their order at the lines whose turn may have come, and lets through what fits. Returns whether
+    /// somebody has lost patience on the way, so that it has to look again.
+    fn pass(&mut self, now: Tick, through: &mut Vec<(T, Ticket)>) -> bool {
+        self.passes += 1;
+        let mut sources: Vec<Source> = self.opened.drain().map(Source::Opened).collect();
+        let firsts = sources.iter().enumerate();
+        let mut nexts: BinaryHeap<_> =
+            firsts.filter_map(|(at, it)| Some(Reverse((self.next_of(it, now)?, at)))).collect();
+        let mut held = [false; Demand::KINDS];
+        let (mut demands, mut cursor, mut joined) = (0, None, None);
+        let (mut stayed, mut again) = (0, false);
+        while stayed < LOOKS && !again {
+            let fresh = next(&self.fresh, None);
+            let (place, line, source) = match (fresh, nexts.peek()) {
+                (Some((place, line)), None) => (place, line, None),
+                (Some((place, line)), Some(Reverse(((other, _), _)))) if place < *other => (place, line, None),
+                (_, Some(Reverse(((place, line), at)))) => (*place, *line, Some(*at)),
+                (None, None) => match self.lacking.next(joined, None) {
+                    Some((place, _)) => (place, LineKey::default(), None),
+                    None => break,
+                },
+            };
+            // The demands join in when their turn has come.
+            if let Some((first, group)) = self.lacking.next(joined, Some(place)) {
+                joined = Some(first);
+                if let Some(demand) = self.lacking.visit(group, self.passes).filter(|it| !self.is_done(it, held)) {
+                    if demands == LOOKS {
+                        break;
+                    }
+                    demands += 1;
+                    let wanted = if demand.fits(&self.free) { Wanted::All } else { Wanted::Impatient };
+                    let source = Source::Needing { group, wanted, after: cursor };
+                    nexts.extend(self.next_of(&source, now).map(|next| Reverse((next, sources.len()))));
+                    sources.push(source);
+                }
                 continue;
             }
-            match self.verdict(&class, &held, now) {
-                Verdict::Start => {
-                    self.start(&class, place, now, through);
-                    if self.starts >= patience {
-                        return true;
-                    }
+            if let Some(at) = source {
+                nexts.pop();
+                if let Source::Needing { .. } = sources[at]
+                    && self.is_done(&self.lines[line].class.demand, held)
+                {
+                    continue;
                 }
-                Verdict::TooEarly(at) => {
-                    self.next = Some(self.next.map_or(at, |next| next.min(at)));
-                    waiting += 1;
-                }
-                Verdict::Wait => {
-                    let Some(line) = self.lines.get_mut(&class) else { continue };
-                    let end = line.since.get_or_insert(self.starts).saturating_add(PATIENCE);
-                    if end <= self.starts {
-                        held.add(&class);
-                    } else {
-                        patience = patience.min(end);
-                    }
-                    waiting += 1;
+                // Meanwhile this line may have been found to wait for something else.
+                let actual = self.next_of(&sources[at], now);
+                if actual != Some((place, line)) {
+                    nexts.extend(actual.map(|actual| Reverse((actual, at))));
+                    continue;
                 }
             }
+            cursor = Some(place);
+            let verdict = self.look(line, held, now);
+            match verdict {
+                Verdict::Start => again = self.start(line, now, through),
+                Verdict::TooEarly(at) => self.put_early(line, at),
+                Verdict::Full => {
+                    self.put_waiting(line, Spot::Full);
+                }
+                Verdict::Lacks | Verdict::Barred => {
+                    let impatient = self.put_waiting(line, Spot::Lacking);
+                    if impatient {
+                        self.hold(line, &mut held);
+                    }
+                    if let Some(Source::Needing { wanted, .. }) = source.and_then(|at| sources.get_mut(at)) {
+                        match verdict {
+                            Verdict::Lacks if impatient => *wanted = Wanted::None,
+                            Verdict::Lacks => *wanted = Wanted::Impatient,
+                            _ => stayed += 1,
+                        }
+                    }
+                }
+            }
+            if let Some(at) = source {
+                if let Source::Needing { after, .. } = &mut sources[at] {
+                    *after = Some(place);
+                }
+                nexts.extend(self.next_of(&sources[at], now).map(|next| Reverse((next, at))));
+            }
+        }
+        for source in sources {
+            if let Source::Opened(cause) = source {
+                self.close(cause, now);
+            }
+        }
+        again
+    }
+
+    /// Whether nothing with this demand may start any more, and nothing is held for it that is not held already.
+    fn is_done(&self, demand: &Demand, held: [bool; Demand::KINDS]) -> bool {
+        let needs = || (0..Demand::KINDS).filter(|kind| demand.0[*kind] > 0 && !self.endless[*kind]);
+        needs().next().is_some() && needs().all(|kind| held[kind])
+    }
+
+    /// The line of a source that is next. All that are looked at for an open cause find another place.
+    fn next_of(&self, source: &Source, now: Tick) -> Option<(Place, LineKey)> {
+        match source {
+            Source::Opened(cause) if self.is_open(cause, now) => next(self.waiting_for(cause)?, None),
+            Source::Opened(_) => None,
+            Source::Needing { group, wanted, after } => {
+                let needing = self.lacking.get(*group)?;
+                match wanted {
+                    Wanted::All => next(&needing.lines, *after),
+                    Wanted::Impatient => next(&needing.impatient, *after),
+                    Wanted::None => None,
+                }
+            }
+        }
+    }
+
+    fn waiting_for(&self, cause: &Cause) -> Option<&Ordered> {
+        match cause {
+            Cause::Early(rate) => self.earlies.lines(rate),
+            Cause::Full(limit) => self.fulls.lines(limit),
+        }
+    }
+
+    fn is_open(&self, cause: &Cause, now: Tick) -> bool {
+        match cause {
+            Cause::Early(rate) => self.allowed(rate) <= now,
+            Cause::Full(limit) => self.has_room(limit),
+        }
+    }
+
+    /// A pass is over: who still waits for this is looked at when it changes, or in the next pass if there was no
+    /// time for it.
+    fn close(&mut self, cause: Cause, now: Tick) {
+        if self.waiting_for(&cause).is_none() {
+            return;
+        }
+        match &cause {
+            _ if self.is_open(&cause, now) => {
+                self.opened.insert(cause);
+            }
+            Cause::Early(rate) => {
+                let at = self.allowed(rate);
+                self.earlies.put_off(rate, at);
+            }
+            Cause::Full(_) => {}
+        }
+    }
+
+    fn allowed(&self, rate: &Rate) -> Tick {
+        self.buckets.get(&rate.key).copied().unwrap_or_default().allowed(rate)
+    }
+
+    fn has_room(&self, limit: &Concurrency) -> bool {
+        self.running.get(&limit.key).copied().unwrap_or(0) < limit.max.max(1)
+    }
+
+    /// What becomes of the head of a line while these kinds are held for those before it.
+    fn look(&mut self, line: LineKey, held: [bool; Demand::KINDS], now: Tick) -> Verdict {
+        #[cfg(test)]
+        {
+            self.looks += 1;
+        }
+        let Line { class, place, .. } = &self.lines[line];
+        let (class, place) = (class.clone(), *place);
+        if let Some(allowed) = class.rate.as_ref().map(|rate| self.allowed(rate)).filter(|allowed| *allowed > now) {
+            return Verdict::TooEarly(allowed);
+        }
+        if class.concurrency.as_ref().is_some_and(|limit| !self.has_room(limit)) {
+            return Verdict::Full;
+        }
+        if !class.demand.fits(&self.free) || class.demand.0.iter().zip(held).any(|(need, held)| held && *need > 0) {
+            return Verdict::Lacks;
+        }
+        if class.keys().any(|key| self.is_held(key, place, now)) {
+            return Verdict::Barred;
+        }
+        Verdict::Start
+    }
+
+    /// Whether a line before this place holds a key.
+    fn is_held(&mut self, key: &str, place: Place, now: Tick) -> bool {
+        while let Some((_, line)) = self.holders.first(key, place) {
+            let allowed = self.lines[line].class.rate.as_ref().map(|rate| self.allowed(rate));
+            // A more urgent start may have put it off: then it holds nothing.
+            let Some(at) = allowed.filter(|allowed| *allowed > now) else { return true };
+            self.put_early(line, at);
         }
         false
     }
 
-    fn verdict(&self, class: &Class, held: &Held, now: Tick) -> Verdict {
+    /// Holds what a line needs and what there is an end of.
+    fn hold(&self, line: LineKey, held: &mut [bool; Demand::KINDS]) {
+        for ((held, need), endless) in held.iter_mut().zip(self.lines[line].class.demand.0).zip(self.endless) {
+            *held |= need > 0 && !endless;
+        }
+    }
+
+    /// A line waits for its rate: it holds nothing.
+    fn put_early(&mut self, line: LineKey, at: Tick) {
+        self.detach(line);
+        let Line { class, place, spot, .. } = &mut self.lines[line];
         if let Some(rate) = &class.rate {
-            let allowed = self.buckets.get(&rate.key).copied().unwrap_or_default().allowed(rate);
-            if allowed > now {
-                return Verdict::TooEarly(allowed);
-            }
-        }
-        let fits = class.demand.0.iter().zip(self.free.0).all(|(need, free)| *need <= free);
-        let running = |limit: &Concurrency| self.running.get(&limit.key).copied().unwrap_or(0);
-        let room = class.concurrency.as_ref().is_none_or(|limit| running(limit) < limit.max.max(1));
-        if fits && room && !held.bars(class) { Verdict::Start } else { Verdict::Wait }
-    }
-
-    /// Lets the head of a line go if it is not wanted any more, with those like it behind it.
-    fn drop_unwanted(&mut self, class: &Arc<Class>, place: Place, wanted: &impl Fn(&T) -> bool) -> bool {
-        let Some(line) = self.lines.get_mut(class) else { return false };
-        let before = line.waiting.len();
-        while line.waiting.front().is_some_and(|(_, what)| !wanted(what)) {
-            line.waiting.pop_front();
-        }
-        let dropped = before - line.waiting.len();
-        if dropped > 0 {
-            self.waiting -= dropped;
-            self.has_new_head(class, place);
-        }
-        dropped > 0
-    }
-
-    /// The head of a line, which stood at this place, has gone.
-    fn has_new_head(&mut self, class: &Arc<Class>, place: Place) {
-        self.order.remove(&place);
-        let Some(line) = self.lines.get_mut(class) else { return };
-        line.since = None;
-        match line.waiting.front() {
-            Some((place, _)) => {
-                self.order.insert(*place, class.clone());
-            }
-            None => {
-                self.lines.remove(class);
-            }
+            *spot = Spot::Early;
+            self.earlies.insert(rate, at, *place, line);
         }
     }
 
-    /// Lets the head of a line through.
-    fn start(&mut self, class: &Arc<Class>, place: Place, now: Tick, through: &mut Vec<(T, Ticket)>) {
-        let Some((_, what)) = self.lines.get_mut(class).and_then(|line| line.waiting.pop_front()) else { return };
+    /// A line waits for its key or for what all share. Returns whether it has done so for long enough.
+    fn put_waiting(&mut self, line: LineKey, spot: Spot) -> bool {
+        if self.lines[line].spot != spot {
+            self.detach(line);
+            let Line { class, place, spot: own, .. } = &mut self.lines[line];
+            *own = spot;
+            match &class.concurrency {
+                Some(limit) if spot == Spot::Full => self.fulls.insert(limit, *place, line),
+                _ => self.lacking.insert(class.demand, *place, line, self.passes),
+            }
+            if self.lines[line].is_impatient(self.starts) {
+                self.lose_patience(line);
+            }
+        }
+        let Line { place, since, .. } = &mut self.lines[line];
+        if since.is_none() {
+            *since = Some(self.starts);
+            self.patience.insert((self.starts, *place), line);
+        }
+        self.lines[line].is_impatient(self.starts)
+    }
+
+    /// A line holds its keys, and what it needs of what all share if that is what it waits for. Returns whether it is.
+    fn lose_patience(&mut self, line: LineKey) -> bool {
+        let Some(Line { class, place, spot, .. }) = self.lines.get(line) else { return false };
+        if matches!(spot, Spot::Full | Spot::Lacking) {
+            for key in class.keys() {
+                self.holders.insert(key, *place, line);
+            }
+        }
+        if *spot == Spot::Lacking {
+            self.lacking.hold(class.demand, *place, line);
+        }
+        *spot == Spot::Lacking
+    }
+
+    /// Takes a line from where it waits.
+    fn detach(&mut self, line: LineKey) {
+        let starts = self.starts;
+        let Line { class, place, spot, .. } = &self.lines[line];
+        match (spot, &class.rate, &class.concurrency) {
+            (Spot::Early, Some(rate), _) => self.earlies.remove(rate, *place),
+            (Spot::Full, _, Some(limit)) => self.fulls.remove(limit, *place),
+            (Spot::Lacking, ..) => self.lacking.remove(class.demand, *place),
+            _ => {
+                self.fresh.remove(place);
+            }
+        }
+        if self.lines[line].is_impatient(starts) {
+            for key in class.keys() {
+                self.holders.remove(key, *place, line);
+            }
+        }
+    }
+
+    /// The head of a line has gone.
+    fn has_new_head(&mut self, line: LineKey) {
+        self.detach(line);
+        let head = &mut self.lines[line];
+        if let Some(since) = head.since.take() {
+            self.patience.remove(&(since, head.place));
+        }
+        if let Some((arrival, _)) = head.waiting.first_key_value() {
+            head.place.1 = *arrival;
+            head.spot = Spot::Fresh;
+            self.fresh.insert(head.place, line);
+        } else if let Some(gone) = self.lines.remove(line) {
+            self.by_class.remove(&gone.class);
+        }
+    }
+
+    /// Lets the head of a line through. Returns whether one that waits for what all share has lost patience by that.
+    fn start(&mut self, line: LineKey, now: Tick, through: &mut Vec<(T, Ticket)>) -> bool {
+        let class = self.lines[line].class.clone();
+        let Some((_, what)) = self.lines[line].waiting.pop_first() else { return false };
         self.waiting -= 1;
-        self.has_new_head(class, place);
-        self.starts += 1;
-        for (free, need) in self.free.0.iter_mut().zip(class.demand.0).filter(|(free, _)| **free != u64::MAX) {
-            *free -= need;
+        self.has_new_head(line);
+        for ((free, need), endless) in self.free.0.iter_mut().zip(class.demand.0).zip(self.endless) {
+            *free -= if endless { 0 } else { need };
         }
         let key = class.concurrency.as_ref().map(|limit| limit.key.clone());
         if let Some(key) = &key {
@@ -259,43 +527,60 @@ impl<T> Gate<T> {
             self.buckets.entry(rate.key.clone()).or_default().take(rate, now);
         }
         through.push((what, Ticket { demand: class.demand, key }));
+        self.starts += 1;
+        let mut lost = false;
+        while let Some(entry) = self.patience.first_entry() {
+            if entry.key().0.saturating_add(PATIENCE) > self.starts {
+                break;
+            }
+            let line = entry.remove();
+            lost |= self.lose_patience(line);
+        }
+        lost
     }
 
     /// Something that went through has ended. Call [`open`](Self::open) next.
     pub fn give_back(&mut self, ticket: Ticket) {
-        let all = Demand::all(&self.capacity);
-        for ((free, need), all) in self.free.0.iter_mut().zip(ticket.demand.0).zip(all.0) {
-            if all != u64::MAX {
-                *free += need;
-            }
+        for ((free, need), endless) in self.free.0.iter_mut().zip(ticket.demand.0).zip(self.endless) {
+            *free += if endless { 0 } else { need };
         }
-        if let Some(key) = ticket.key
-            && let Some(count) = self.running.get_mut(&key)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.running.remove(&key);
-            }
+        let Some(key) = ticket.key else { return };
+        let Some(count) = self.running.get_mut(&key) else { return };
+        *count -= 1;
+        let count = *count;
+        if count == 0 {
+            self.running.remove(&key);
         }
+        let open = self.fulls.maxima(&key).filter(|max| count < (*max).max(1));
+        self.opened.extend(open.map(|max| Cause::Full(Concurrency { key: key.clone(), max })));
     }
 
-    /// Takes out of the lines what `unwanted` says, such as cancelled tasks.
+    /// Takes one out of its line, such as a cancelled task; `None` if it has gone through. Call
+    /// [`open`](Self::open) next: others may have waited for it.
+    pub fn leave(&mut self, place: Waiting) -> Option<T> {
+        let line = self.lines.get_mut(place.line)?;
+        let what = line.waiting.remove(&place.arrival)?;
+        self.waiting -= 1;
+        if line.place.1 == place.arrival {
+            self.has_new_head(place.line);
+        }
+        Some(what)
+    }
+
+    /// Takes all out of the lines for which `unwanted` says so. It asks of everything that waits.
     pub fn remove(&mut self, mut unwanted: impl FnMut(&T) -> bool) -> Vec<T> {
         let mut removed = Vec::new();
         let mut headless = Vec::new();
-        for (class, line) in &mut self.lines {
-            let head = line.waiting.front().map(|(place, _)| *place);
-            let mut kept = VecDeque::with_capacity(line.waiting.len());
-            for (place, what) in line.waiting.drain(..) {
-                if unwanted(&what) { removed.push((place, what)) } else { kept.push_back((place, what)) }
-            }
-            line.waiting = kept;
-            if let Some(head) = head.filter(|head| line.waiting.front().is_none_or(|(place, _)| place != head)) {
-                headless.push((class.clone(), head));
+        for (key, line) in &mut self.lines {
+            let gone = line.waiting.extract_if(.., |_, what| unwanted(what));
+            let before = removed.len();
+            removed.extend(gone.map(|(arrival, what)| ((line.class.priority, arrival), what)));
+            if removed[before..].first().is_some_and(|(place, _)| *place == line.place) {
+                headless.push(key);
             }
         }
-        for (class, head) in headless {
-            self.has_new_head(&class, head);
+        for line in headless {
+            self.has_new_head(line);
         }
         self.waiting -= removed.len();
         removed.sort_unstable_by_key(|(place, _)| *place);
@@ -305,7 +590,7 @@ impl<T> Gate<T> {
     /// When a rate allows the next start of something that waits; call [`open`](Self::open) then.
     #[must_use]
     pub fn next(&self) -> Option<Tick> {
-        self.next
+        self.earlies.first().map(|(at, _)| at)
     }
 
     /// How many wait.
@@ -324,5 +609,14 @@ impl<T> Gate<T> {
     #[cfg(test)]
     pub(in crate::policy) fn is_whole(&self) -> bool {
         self.free == Demand::all(&self.capacity) && self.running.is_empty()
+    }
+
+    /// Nothing is kept of lines that are gone, for tests (L9).
+    #[cfg(test)]
+    pub(super) fn assert_empty(&self) {
+        assert!(self.lines.is_empty() && self.by_class.is_empty() && self.fresh.is_empty());
+        assert!(self.earlies.is_empty() && self.fulls.is_empty() && self.lacking.is_empty());
+        assert!(self.opened.is_empty() && self.patience.is_empty() && self.holders.is_empty());
+        assert!(self.buckets.len() <= self.buckets_at);
     }
 }

@@ -1,5 +1,8 @@
 //! The gate by itself.
 
+mod many;
+mod plain;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -196,17 +199,23 @@ fn l12_the_more_urgent_goes_first_also_when_it_came_later_and_another_has_lost_p
 }
 
 #[test]
-fn what_is_not_wanted_any_more_takes_nothing_and_holds_nobody_up() {
+fn one_that_leaves_takes_nothing_and_holds_nobody_up() {
     let mut gate = Gate::new(Capacity::default());
     let rate = Rate::per_second("api", 1);
-    for number in 0..5 {
-        enter_as(&mut gate, number, PoolKind::Io, &Limits { rate: Some(rate.clone()), ..Limits::default() });
+    let limits = Limits { rate: Some(rate), ..Limits::default() };
+    let wait =
+        |gate: &mut Gate<i32>, what| gate.wait(what, PoolKind::Io, Priority::default(), &limits).expect("can be met");
+    let places: Vec<Waiting> = (0..5).map(|number| wait(&mut gate, number)).collect();
+    for at in [1, 0, 2] {
+        assert!(gate.leave(places[at]).is_some());
     }
-    let through = gate.open_to(|number| *number >= 3, Tick(0));
+    assert_eq!(gate.leave(places[1]), None, "it has left");
+    let through = gate.open(Tick(0));
     assert_eq!(through.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [3], "the first of its rate");
-    assert_eq!(gate.len(), 1);
-    assert!(gate.open_to(|_| false, Tick(1)).is_empty());
-    assert!(gate.is_empty());
+    assert_eq!((gate.leave(places[3]), gate.len()), (None, 1));
+    assert_eq!(gate.leave(places[4]), Some(4));
+    assert_eq!((gate.next(), gate.is_empty()), (None, true));
+    assert!(gate.open(Tick(1)).is_empty());
 }
 
 proptest! {

@@ -12,14 +12,14 @@ use rustc_hash::FxHashMap;
 
 use super::pool::Claim;
 use crate::model::{self, PoolKind, Shortfall, Task, Tick};
-use crate::policy::resources::{self, Gate, Ticket};
-use crate::policy::task_table::{TaskKey, TaskTable};
+use crate::policy::resources::{self, Gate, Ticket, Waiting};
+use crate::policy::task_table::TaskKey;
 
 /// What a task with limits is about.
 #[derive(Debug)]
 enum Hold {
-    /// It waits at the gate, for a slot of this pool.
-    Waits(PoolKind),
+    /// It waits at the gate, there, for a slot of this pool.
+    Waits(PoolKind, Waiting),
     /// It may be placed in this pool, or has been.
     Has { pool: PoolKind, ticket: Option<Ticket>, claims: Vec<Claim> },
 }
@@ -28,7 +28,6 @@ enum Hold {
 #[derive(Debug)]
 pub(super) struct Limiter {
     capacity: model::Capacity,
-    /// Keys of tasks that have ended meanwhile may be among them.
     gate: Gate<TaskKey>,
     holds: FxHashMap<TaskKey, Hold>,
     /// How many live tasks of each pool wait at the gate.
@@ -57,9 +56,9 @@ impl Limiter {
     pub(super) fn enter(&mut self, key: TaskKey, task: &Task) -> Result<(), Shortfall> {
         let Some(limits) = task.limits() else { return Ok(()) };
         let kind = task.pool();
-        self.gate.wait(key, kind, task.options().priority, limits).map_err(|(_, shortfall)| shortfall)?;
+        let place = self.gate.wait(key, kind, task.options().priority, limits).map_err(|(_, shortfall)| shortfall)?;
         self.waiting[kind.index()] += 1;
-        self.holds.insert(key, Hold::Waits(kind));
+        self.holds.insert(key, Hold::Waits(kind, place));
         self.changed = true;
         Ok(())
     }
@@ -70,12 +69,12 @@ impl Limiter {
     }
 
     /// Lets through what may go now, in order.
-    pub(super) fn open(&mut self, table: &TaskTable, now: Tick) -> Vec<TaskKey> {
+    pub(super) fn open(&mut self, now: Tick) -> Vec<TaskKey> {
         self.changed = false;
-        let through = self.gate.open_to(|key| table.task(*key).is_some(), now);
+        let through = self.gate.open(now);
         let keys = through.into_iter().map(|(key, ticket)| {
             // Only who waits can come through.
-            if let Some(Hold::Waits(pool)) = self.holds.get(&key) {
+            if let Some(Hold::Waits(pool, _)) = self.holds.get(&key) {
                 let pool = *pool;
                 self.waiting[pool.index()] -= 1;
                 self.holds.insert(key, Hold::Has { pool, ticket: Some(ticket), claims: Vec::new() });
@@ -105,10 +104,10 @@ impl Limiter {
             return None;
         }
         match self.holds.remove(&key)? {
-            Hold::Waits(pool) => {
+            Hold::Waits(pool, place) => {
+                self.gate.leave(place);
                 self.waiting[pool.index()] -= 1;
                 self.changed = true;
-                self.sweep();
                 None
             }
             Hold::Has { pool, ticket, claims } => {
@@ -121,21 +120,13 @@ impl Limiter {
         }
     }
 
-    /// Drops the keys of ended tasks when they are most of what stands at the gate (L9).
-    fn sweep(&mut self) {
-        if self.gate.len() > 2 * (self.waiting[0] + self.waiting[1]) + 64 {
-            let holds = &self.holds;
-            self.gate.remove(|key| !matches!(holds.get(key), Some(Hold::Waits(_))));
-        }
-    }
-
     /// Takes out what waits for a slot of this pool.
     pub(super) fn turn_away(&mut self, kind: PoolKind) -> Vec<TaskKey> {
         if self.waiting[kind.index()] == 0 {
             return Vec::new();
         }
         let holds = &self.holds;
-        self.gate.remove(|key| matches!(holds.get(key), Some(Hold::Waits(pool)) if *pool == kind))
+        self.gate.remove(|key| matches!(holds.get(key), Some(Hold::Waits(pool, _)) if *pool == kind))
     }
 
     /// How many live tasks of a pool wait at the gate.
@@ -151,12 +142,12 @@ impl Limiter {
     /// The keys of those that stand at the gate, for tests.
     #[cfg(test)]
     pub(super) fn at_gate(&self) -> Vec<TaskKey> {
-        self.holds.iter().filter(|(_, hold)| matches!(hold, Hold::Waits(_))).map(|(key, _)| *key).collect()
+        self.holds.iter().filter(|(_, hold)| matches!(hold, Hold::Waits(..))).map(|(key, _)| *key).collect()
     }
 
-    /// How many keys stand at the gate, with those of ended tasks, for tests.
+    /// How many stand at the gate, for tests.
     #[cfg(test)]
-    pub(super) fn at_gate_with_ended(&self) -> usize {
+    pub(super) fn gate_len(&self) -> usize {
         self.gate.len()
     }
 
@@ -165,7 +156,7 @@ impl Limiter {
     pub(super) fn held(&self) -> Vec<(TaskKey, bool, &[Claim])> {
         let held = self.holds.iter().filter_map(|(key, hold)| match hold {
             Hold::Has { ticket, claims, .. } => Some((*key, ticket.is_some(), &claims[..])),
-            Hold::Waits(_) => None,
+            Hold::Waits(..) => None,
         });
         held.collect()
     }

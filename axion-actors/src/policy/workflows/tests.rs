@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -6,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::workflow::{Condition, Dependency, MapOver, OnFailure, Op, Reference, RunIf, WorkflowState};
 use crate::model::{Concurrency, Fixed, Json, Needs, Rate};
+use crate::policy::task_table::Keep;
 
 mod across;
 
@@ -70,7 +72,10 @@ fn a_cancelled_step_leaves_the_gate_of_its_workflow_and_gives_back_what_it_held(
     flows.ended(running[0], success(), Tick(2));
     assert_eq!(submitted(&mut flows), (vec![], vec![id]));
     assert!(flows.graph(id).is_some() && flows.flows[&id].gate.as_ref().is_some_and(Gate::is_empty));
-    assert_eq!(flows.take(id).map(|graph| graph.record(Timestamp::UNIX_EPOCH).state), Some(WorkflowState::Cancelled));
+    let record = flows.take(id).expect("in flight").record(Timestamp::UNIX_EPOCH);
+    assert_eq!(record.state, WorkflowState::Cancelled);
+    let attempts: Vec<u32> = record.steps.iter().map(|step| step.attempts).collect();
+    assert_eq!(attempts, [1, 0, 0], "what never left the gate has begun nothing");
     assert!(!flows.cancel(id, Tick(3)));
 }
 

@@ -90,7 +90,7 @@ fn cancel(engine: &Engine, handle: &WorkflowHandle) {
 fn refused(flow: &Flow, error: &WorkflowError) -> Exit {
     match (flow.explain(error), error) {
         (Some(problems), _) => show(&problems),
-        (None, WorkflowError::Refused(WorkflowRefusal::Graph(_)) | WorkflowError::Task { .. }) => message::error(error),
+        (None, WorkflowError::Refused(WorkflowRefusal::Graph(_)) | WorkflowError::Tasks(_)) => message::error(error),
         _ => return engine_failed(error),
     }
     Exit::Usage

@@ -425,7 +425,8 @@ fn a_list_that_is_none_or_too_long_fails_the_step_before_anything_of_it_runs() {
         (json!({"a": 1}), "map_over needs a list, and split.rows is an object with a"),
         (
             json!(vec![0; 1_000_000]),
-            "map_over takes lists of up to 1000 elements, and split.rows has 1000000: map over larger pieces",
+            "map_over takes lists of up to 1000 elements, and split.rows has 1000000: map over larger pieces, or raise \
+             `limits.elements` of the workflow (`Bounds::elements` in Rust)",
         ),
     ] {
         let mut run = Run::of(mapped(Enough::All, None));
@@ -469,12 +470,51 @@ fn a_dynamic_step_adds_steps_below_itself() {
     run.act();
     assert_eq!(run.names(), ["plan", "other"], "they wait for it");
     run.end("plan", ok(json!({"n": 1})));
-    assert_eq!(run.params("x")["upstream_results"]["plan"]["n"], 1);
+    assert_eq!(run.params("x")["upstream_results"], json!({}), "it does not name it");
     run.end("x", ok(json!(2)));
     run.end("other", ok(json!(3)));
     assert_eq!(run.params("y")["upstream_results"]["other"], 3);
     run.end("y", ok(json!(4)));
     assert_eq!((run.record().steps.len(), run.record().state), (4, WorkflowState::Succeeded));
+}
+
+#[test]
+fn an_added_step_gets_the_result_of_the_one_that_added_it_only_if_it_names_it() {
+    let spec = WorkflowSpec::of([step("plan").dynamic().forget_result()]);
+    let mut run = Run::of(WorkflowSpec { upstream: UpstreamKeys::Names, ..spec });
+    let (place, id) = (run.running[0].1, run.of_step("plan").task);
+    let new = vec![
+        step("by name").after("plan"),
+        step("by id").after(id),
+        step("by reference").params(Template::from_json(&json!({"n": {"$ref": "plan", "path": "n"}})).expect("sound")),
+        step("by condition").when(Condition::truthy(reference("plan", "n"))),
+        step("not"),
+        step("each").map_over(MapOver::new(reference("plan", "list"))),
+    ];
+    run.graph.add_below(place, new, &outside(), Tick(1)).expect("sound");
+    run.end("plan", ok(json!({"n": 1, "list": [7]})));
+    for name in ["by name", "by id", "by reference", "by condition"] {
+        assert_eq!(run.params(name)["upstream_results"]["plan"]["n"], 1, "{name}");
+    }
+    assert_eq!(run.params("by reference")["n"], 1);
+    assert_eq!(run.params("not")["upstream_results"], json!({}));
+    assert_eq!((&run.params("each[0]")["upstream_results"], &run.params("each[0]")["item"]), (&json!({}), &json!(7)));
+    run.end("each[0]", ok(json!(8)));
+    assert!(run.of_step("plan").data_dropped, "those that named it have it, and the other one holds nothing");
+}
+
+/// The result of the step that adds them names all of them: each would carry it.
+#[test]
+fn l9_what_added_steps_carry_grows_with_their_number_and_not_with_its_square() {
+    let carried = |count: usize| {
+        let mut run = Run::of(WorkflowSpec::of([step("plan").dynamic()]));
+        let place = run.running[0].1;
+        let names: Vec<String> = (0..count).map(|at| format!("added {at}")).collect();
+        run.graph.add_below(place, names.iter().map(|name| step(name)).collect(), &outside(), Tick(1)).expect("sound");
+        run.end("plan", ok(json!({"steps": names})));
+        names.iter().map(|name| run.params(name).to_string().len()).sum::<usize>()
+    };
+    assert_eq!(carried(400), 10 * carried(40));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Steps that wait for steps of other workflows.
 
 use super::*;
+use crate::model::workflow::WorkflowRecord;
 
 fn id_of(spec: &WorkflowSpec, at: usize) -> TaskId {
     spec.steps[at].task().id()

@@ -1,0 +1,91 @@
+//! Steps as those outside the workflow know them: by their tasks.
+
+use rustc_hash::FxHashSet;
+
+use super::{Graph, Place, Standing};
+use crate::model::workflow::{StepError, StepState};
+use crate::model::{ErrorKind, TaskError, TaskId, Tick};
+use crate::policy::scheduler::CancelAnswer;
+
+impl Graph {
+    /// Ends one step on request, and says what becomes of it: it never runs, or is told to end.
+    pub fn cancel_step(&mut self, step: u32, now: Tick) -> CancelAnswer {
+        let at = step as usize;
+        let Some(node) = self.nodes.get(at).filter(|node| node.is_step()) else { return CancelAnswer::Unknown };
+        match (node.state, &node.mapping) {
+            (StepState::Waiting, _) => {
+                self.end(step, StepState::Cancelled, Some(on_request()), now);
+                self.spread(now);
+                CancelAnswer::Removed
+            }
+            (StepState::Ready | StepState::Running, Some(mapping)) => {
+                if mapping.cancelled {
+                    return CancelAnswer::AlreadyRequested;
+                }
+                self.cancel_mapped(at, now);
+                self.spread(now);
+                CancelAnswer::Requested
+            }
+            (StepState::Ready | StepState::Running, None) if node.cancelling => CancelAnswer::AlreadyRequested,
+            (StepState::Ready | StepState::Running, None) => {
+                self.tell_to_end(Place { step, instance: None });
+                CancelAnswer::Requested
+            }
+            (state, _) => CancelAnswer::AlreadyFinished(state.outcome_name()),
+        }
+    }
+
+    /// The step whose task this is. Instances of mapped steps are not among them.
+    #[must_use]
+    pub fn step_of(&self, task: TaskId) -> Option<u32> {
+        let found = self.may_have(task).then(|| self.directory.ids.get(task).copied()).flatten();
+        found.filter(|node| self.nodes[*node as usize].is_step())
+    }
+
+    fn may_have(&self, task: TaskId) -> bool {
+        (self.span.0..=self.span.1).contains(&task)
+    }
+
+    /// Which of these tasks are its steps', in a time that follows the smaller number of both.
+    #[must_use]
+    pub fn steps_among(&self, tasks: &FxHashSet<TaskId>) -> Vec<(TaskId, u32)> {
+        if tasks.len() <= self.nodes.len() {
+            tasks.iter().filter_map(|task| Some((*task, self.step_of(*task)?))).collect()
+        } else {
+            let ids = self.directory.ids.iter().filter(|(id, _)| tasks.contains(id));
+            ids.map(|(id, node)| (id, *node)).filter(|(_, node)| self.nodes[*node as usize].is_step()).collect()
+        }
+    }
+
+    /// The lowest and the highest id of its steps' tasks.
+    #[must_use]
+    pub fn span(&self) -> (TaskId, TaskId) {
+        self.span
+    }
+
+    /// Where a step stands, for those outside.
+    #[must_use]
+    pub fn standing(&self, step: u32) -> Option<Standing> {
+        let node = self.nodes.get(step as usize).filter(|node| node.is_step())?;
+        Some(match node.state {
+            state if !state.is_final() => Standing::Live,
+            StepState::Succeeded if node.result.is_none() => Standing::Dropped,
+            _ => Standing::Ended(node.end()),
+        })
+    }
+
+    /// Has the end of a step be an [action](super::Action::Ended), with its result: it is kept until then.
+    pub fn want(&mut self, step: u32) {
+        let node = self.nodes.get_mut(step as usize).filter(|node| node.is_step() && !node.state.is_final());
+        if let Some(node) = node
+            && !std::mem::replace(&mut node.wanted, true)
+        {
+            node.readers += 1;
+        }
+    }
+}
+
+/// The error of a step that was cancelled by itself.
+pub(super) fn on_request() -> StepError {
+    StepError::Task(Box::new(TaskError::new(ErrorKind::Cancelled, "the step was cancelled on request")))
+}
