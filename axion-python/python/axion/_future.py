@@ -29,7 +29,7 @@ class Future(concurrent.futures.Future):
     _result = _exception = _own_condition = None
     _waiters = _done_callbacks = ()  # pyright: ignore[reportAssignmentType]
     task_id = record = None
-    _number = None  # under which its engine's inbox has it, if it may be waited for without the inbox's thread
+    _number: int | None = None  # under which its engine's inbox has it, if it may be waited for without the inbox's thread
 
     def __init__(self, engine=None):
         self._engine = engine
