@@ -55,7 +55,7 @@ pub use axion_actors::policy::scheduler::CancelAnswer;
 pub use axion_actors::policy::task_table::ExpiredBy;
 pub use axion_actors::process::{FolderError, GuardianError, PythonNotFound};
 pub use builder::EngineBuilder;
-pub use completions::Completions;
+pub use completions::{Completions, StandIn, Waited};
 pub use engine::{Engine, ShutdownReport};
 pub use error::{StartError, StatusError, SubmitError, SubmitManyError, WaitError};
 pub use handle::TaskHandle;

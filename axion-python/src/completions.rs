@@ -56,10 +56,53 @@ impl Completions {
         into_list(py, taken)
     }
 
+    /// Waits for this one alone, in place of a thread that sleeps in `wait`, and calls `deliver(data, record)`.
+    /// False if it did not come in this way, or `deliver` was not true: then that thread has it, or will.
+    ///
+    /// `awaited()` is called in between, once this thread has that place: what that thread has delivered before it
+    /// slept will not come again.
+    #[pyo3(signature = (number, awaited, deliver, limit=None))]
+    fn wait_for(
+        &self,
+        py: Python<'_>,
+        number: u64,
+        awaited: &Bound<'_, PyAny>,
+        deliver: &Bound<'_, PyAny>,
+        limit: Option<f64>,
+    ) -> PyResult<bool> {
+        let Some(place) = self.0.stand_in(number) else { return Ok(false) };
+        if !awaited.call0()?.is_truthy()? {
+            return Ok(false);
+        }
+        let limit = limit.map(|limit| Duration::try_from_secs_f64(limit).unwrap_or_default());
+        match py.detach(|| place.wait(limit)) {
+            core::Waited::Come(completion) => {
+                let delivered = deliver_to(py, deliver, completion.clone());
+                if !matches!(delivered, Ok(true)) {
+                    // Also if a signal's handler has raised in the middle of it (L1).
+                    self.0.give_back(completion);
+                }
+                delivered
+            }
+            core::Waited::Interrupted => py.check_signals().map(|()| false),
+            core::Waited::Not => Ok(false),
+        }
+    }
+
+    /// Ends a `wait_for` of this number.
+    fn dismiss(&self, number: u64) {
+        self.0.dismiss(number);
+    }
+
     /// Wakes whoever waits.
     fn ring(&self) {
         self.0.ring();
     }
+}
+
+fn deliver_to(py: Python<'_>, deliver: &Bound<'_, PyAny>, (number, answer): core::Completion) -> PyResult<bool> {
+    let completion = into_tuple(py, number, answer)?;
+    deliver.call1((completion.get_item(1)?, completion.get_item(2)?))?.is_truthy()
 }
 
 fn into_list(py: Python<'_>, taken: Vec<core::Completion>) -> PyResult<Bound<'_, PyList>> {

@@ -1,12 +1,13 @@
 //! Where the records of many tasks come together, for one reader that waits for all of them at a time.
 //!
 //! A waiter of its own for each task costs two wake-ups a task. Here a reader is rung once, by a pipe that it
-//! can also watch beside other descriptors, and takes whatever has come until then.
+//! can also watch beside other descriptors, and takes whatever has come until then. A thread that waits for one
+//! task alone may stand in for a reader that sleeps: it is rung in its place, which spares the second wake-up.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc;
 
 use rustix::pipe::PipeFlags;
@@ -37,25 +38,45 @@ impl From<WorkflowAnswer> for Completed {
 /// What a reader takes: the number it gave the task or workflow, and its record, or `None` if the engine failed.
 pub type Completion = (u64, Option<Completed>);
 
+/// Whom the next completion rings.
+const NOBODY: u8 = 0;
+const READER: u8 = 1;
+const STAND_IN: u8 = 2;
+
 #[derive(Debug)]
-struct Bell {
-    pipe: OwnedFd,
-    /// The reader has gone to sleep, or is about to look once more before it does.
-    asleep: AtomicBool,
+struct Bells {
+    /// One who has gone to sleep, or is about to look once more before it does.
+    next: AtomicU8,
+    reader: OwnedFd,
+    stand_in: OwnedFd,
 }
 
-impl Bell {
-    fn ring(&self) {
-        // A full pipe has rung already.
-        let _ = rustix::io::write(&self.pipe, &[1]);
+impl Bells {
+    fn ring_next(&self) {
+        if self.next.load(Ordering::SeqCst) != NOBODY {
+            match self.next.swap(NOBODY, Ordering::SeqCst) {
+                READER => ring(&self.reader),
+                STAND_IN => ring(&self.stand_in),
+                _ => {}
+            }
+        }
     }
+}
+
+fn ring(pipe: &OwnedFd) {
+    // A full pipe has rung already.
+    let _ = rustix::io::write(pipe, &[1]);
+}
+
+fn silence(pipe: &OwnedFd) {
+    while rustix::io::read(pipe, &mut [0; 64][..]).is_ok_and(|count| count > 0) {}
 }
 
 /// Gives out places for tasks, from any thread.
 #[derive(Clone, Debug)]
 pub struct TicketOffice {
     queue: mpsc::Sender<Completion>,
-    bell: Arc<Bell>,
+    bells: Arc<Bells>,
 }
 
 /// One task's place. Dropped without an answer, it says that there will be none (L1).
@@ -70,19 +91,22 @@ pub struct Ticket {
 #[derive(Debug)]
 pub struct CompletionQueue {
     queue: mpsc::Receiver<Completion>,
-    bell: Arc<Bell>,
+    bells: Arc<Bells>,
     pipe: OwnedFd,
+    stand_in_pipe: OwnedFd,
 }
 
 /// Makes both ends.
 ///
 /// # Errors
-/// If the system has no pipe to give.
+/// If the system has no pipes to give.
 pub fn completions() -> io::Result<(TicketOffice, CompletionQueue)> {
-    let (pipe, into) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-    let bell = Arc::new(Bell { pipe: into, asleep: AtomicBool::new(false) });
+    let (pipe, reader) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+    let (stand_in_pipe, stand_in) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+    let bells = Arc::new(Bells { next: AtomicU8::new(NOBODY), reader, stand_in });
     let (sender, queue) = mpsc::channel();
-    Ok((TicketOffice { queue: sender, bell: bell.clone() }, CompletionQueue { queue, bell, pipe }))
+    let office = TicketOffice { queue: sender, bells: bells.clone() };
+    Ok((office, CompletionQueue { queue, bells, pipe, stand_in_pipe }))
 }
 
 impl TicketOffice {
@@ -94,7 +118,12 @@ impl TicketOffice {
 
     /// Wakes the reader.
     pub fn ring(&self) {
-        self.bell.ring();
+        ring(&self.bells.reader);
+    }
+
+    /// Wakes who stands in for it.
+    pub fn ring_stand_in(&self) {
+        ring(&self.bells.stand_in);
     }
 }
 
@@ -106,12 +135,10 @@ impl Ticket {
     }
 
     fn push(&self, answer: Option<Completed>) {
-        let TicketOffice { queue, bell } = &self.office;
+        let TicketOffice { queue, bells } = &self.office;
         // A reader that is gone wants none.
         let _ = queue.send((self.number, answer));
-        if bell.asleep.load(Ordering::SeqCst) && bell.asleep.swap(false, Ordering::SeqCst) {
-            bell.ring();
-        }
+        bells.ring_next();
     }
 }
 
@@ -133,10 +160,37 @@ impl CompletionQueue {
     /// Has the next completion ring: the descriptor becomes readable. What had come before is returned.
     #[must_use]
     pub fn arm(&self) -> Vec<Completion> {
-        while rustix::io::read(&self.pipe, &mut [0; 64][..]).is_ok_and(|count| count > 0) {}
+        self.silence();
         // First the mark, then the look: what comes between them is seen or rings.
-        self.bell.asleep.store(true, Ordering::SeqCst);
+        self.bells.next.store(READER, Ordering::SeqCst);
         self.take()
+    }
+
+    /// Makes the descriptor unreadable, whoever is rung next.
+    pub fn silence(&self) {
+        silence(&self.pipe);
+    }
+
+    /// As [`arm`](Self::arm), for who stands in for the reader: `stand_in_pipe` becomes readable.
+    #[must_use]
+    pub fn arm_stand_in(&self) -> Vec<Completion> {
+        silence(&self.stand_in_pipe);
+        self.bells.next.store(STAND_IN, Ordering::SeqCst);
+        self.take()
+    }
+
+    /// Ends the standing in: the reader is rung again. What has come before is returned.
+    #[must_use]
+    pub fn disarm_stand_in(&self) -> Vec<Completion> {
+        // In this order, too: what the reader is not rung for is seen.
+        self.bells.next.store(READER, Ordering::SeqCst);
+        self.take()
+    }
+
+    /// What becomes readable for who stands in.
+    #[must_use]
+    pub fn stand_in_pipe(&self) -> BorrowedFd<'_> {
+        self.stand_in_pipe.as_fd()
     }
 }
 

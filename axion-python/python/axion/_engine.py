@@ -285,6 +285,7 @@ class Engine:
         number = next(inbox.numbers)
         inbox.futures[number] = future
         try:
+            future._number = number
             future.task_id = native.submit(work, payload, options, inbox.completions, number, wait, task_id)
         except BaseException as error:
             inbox.futures.pop(number, None)

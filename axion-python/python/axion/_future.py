@@ -4,13 +4,14 @@ import concurrent.futures
 import pickle
 import sys
 import threading
+import time
 from itertools import count
 
 from . import _axion
 from ._code import unpack
 from .errors import EngineError, RemoteTraceback, of_record
 
-_making = threading.Lock()
+_making = threading.RLock()  # a signal's handler may look at futures, too
 _DONE = frozenset(("CANCELLED", "CANCELLED_AND_NOTIFIED", "FINISHED"))
 
 
@@ -28,20 +29,23 @@ class Future(concurrent.futures.Future):
     _result = _exception = _own_condition = None
     _waiters = _done_callbacks = ()  # pyright: ignore[reportAssignmentType]
     task_id = record = None
+    _number: int | None = None  # under which its engine's inbox has it, if it may be waited for without the inbox's thread
 
     def __init__(self, engine=None):
         self._engine = engine
 
     @property
     def _condition(self):  # pyright: ignore[reportIncompatibleVariableOverride]
-        condition = self._own_condition
-        if condition is None:
+        if self._own_condition is None:
             with _making:
-                condition = self._own_condition
-                if condition is None:
+                condition = threading.Condition()  # first: a signal's handler that runs in it may have made one
+                if self._own_condition is None:
                     self._waiters, self._done_callbacks = [], []
-                    condition = self._own_condition = threading.Condition()
-        return condition
+                    self._own_condition = condition
+                    if self._number is not None and self._state == "PENDING" and not self._engine._forked:
+                        # Who waits without it would not hear of what is set by others.
+                        self._engine._inbox.completions.dismiss(self._number)
+        return self._own_condition
 
     def done(self):
         return self._state in _DONE
@@ -50,7 +54,28 @@ class Future(concurrent.futures.Future):
         # It is set before the state; nothing changes any more.
         if self._state == "FINISHED" and self._exception is None:
             return self._result
+        if self._number is not None and self._is_untouched():
+            timeout = self._engine._inbox.wait_for(self, timeout)
+            if self._state == "FINISHED" and self._exception is None:
+                return self._result
         return super().result(timeout)
+
+    def _is_untouched(self):
+        """Nothing is known of it, and nobody else has looked."""
+        return self._own_condition is None and self._state == "PENDING"
+
+    def _take(self, data, record):
+        """Its result, in the thread that waits for it; False if somebody else is to hear of it, too.
+
+        Whatever is raised may come from a signal's handler, and is not the future's."""
+        if self._is_untouched():
+            result = unpack(data)
+            with _making:
+                if self._is_untouched():
+                    self.record = record
+                    self._result, self._state = result, "FINISHED"
+                    return True
+        return False
 
     def _finish(self, result, exception):
         """As `set_result` or `set_exception`, and cheap if nobody has looked."""
@@ -93,6 +118,8 @@ class Future(concurrent.futures.Future):
     def _resolve(self, data, record):
         if type(record) is _axion.Record:
             self.record = record
+        if self._state == "FINISHED":
+            return  # taken by who waited for it, or set by somebody
         try:
             try:
                 if data is not None:
@@ -148,7 +175,7 @@ def show_output(record):
 def in_forked_child():
     """Another thread may have held it."""
     global _making
-    _making = threading.Lock()
+    _making = threading.RLock()
 
 
 class Inbox:
@@ -175,6 +202,26 @@ class Inbox:
                 future = data = record = None
             if self._closed and not self.futures:
                 return
+
+    def wait_for(self, future, timeout):
+        """Waits for the only future on its way in place of the thread, as long as nobody else looks at it. That spares
+        one of two wake-ups. Returns what is left of the time."""
+        number = future._number
+        if len(self.futures) != 1 or self._closed or (timeout is not None and not timeout > 0):
+            return timeout
+
+        def deliver(data, record):
+            # What is printed or fails is left to the thread; so are callbacks, which others have set.
+            if data is None or self._shows_output and (record.stdout or record.stderr) or not future._take(data, record):
+                return False
+            self.futures.pop(number, None)
+            if self._closed:
+                self.completions.ring()  # The thread may have seen the future as the last one that it waits for.
+            return True
+
+        end = None if timeout is None else time.monotonic() + timeout
+        self.completions.wait_for(number, future._is_untouched, deliver, timeout)
+        return None if end is None else max(0.0, end - time.monotonic())
 
     def close(self):
         """Lets the thread end, when every future that waits has been resolved."""
