@@ -1,6 +1,7 @@
 """An engine for the tests that need nothing special, and a look at what is left behind."""
 
 import os
+import signal
 import sys
 
 import pytest
@@ -8,6 +9,8 @@ import pytest
 import axion
 
 sys.path.insert(0, os.path.dirname(__file__))
+# What a shell starts in the background ignores it, and so would every program that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
