@@ -150,6 +150,16 @@ impl Options {
             "io" => true,
             other => return Err(PyValueError::new_err(format!("kind is \"cpu\" or \"io\", not {other:?}"))),
         };
+        let waits = [
+            ("retry_on", retry_on.is_some()),
+            ("retry_delay", retry_delay.is_some()),
+            ("retry_factor", retry_factor.is_some()),
+            ("retry_max_delay", retry_max_delay.is_some()),
+            ("retry_jitter", retry_jitter.is_some()),
+        ];
+        if let (None, Some((name, _))) = (retries, waits.iter().find(|(_, given)| *given)) {
+            return Err(PyValueError::new_err(format!("{name} says nothing without retries: give their number, too")));
+        }
         let retry = count("retries", retries)?.map(|count| -> PyResult<core::RetryPolicy> {
             let mut policy = core::RetryPolicy::times(count);
             if let core::Backoff::Exponential { initial, factor, max } = &mut policy.backoff {

@@ -194,6 +194,8 @@ def test_options(engine, tmp_path):
         engine.options(priority=11)
     with pytest.raises(axion.ConfigError, match="kind is"):
         engine.options(kind="gpu")
+    with pytest.raises(axion.ConfigError, match="retry_delay says nothing without retries"):
+        engine.options(retry_delay=1)
     for name in ("priority", "retries", "max_worker_losses", "slots"):
         with pytest.raises(axion.ConfigError, match=name + " is a whole number, 0 or more.*: -1"):
             engine.options(**{name: -1})
