@@ -165,6 +165,33 @@ fn a_step_that_waits_in_another_workflow_can_be_waited_for() {
 }
 
 #[test]
+fn what_waits_for_a_step_of_another_workflow_waits_for_the_step_and_not_for_its_task() {
+    let (engine, mut children) = scripted(Engine::builder().cpu_workers(1).io_workers(0));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let mut child = children.blocking_recv().expect("launched");
+    let grows = double(1);
+    let first = WorkflowSpec::of([named("grows", &grows).dynamic()]);
+    let first = engine.submit_workflow(first).expect("accepted");
+    let seq = runtime.block_on(async {
+        child.ready().await;
+        child.runs().await
+    });
+    let follow = || engine.submit_workflow(WorkflowSpec::of([named("after", &double(2)).after(grows.id())]));
+    let during = follow().expect("it runs");
+    // Its task succeeds, but what that returns cannot be added: so the step has failed.
+    let data = json!({"steps": [{"name": "grows", "script": "again.py"}]}).to_string().into();
+    runtime.block_on(child.says(axion_actors::wire::Up::Done { seq, nanos: 1, data }));
+    assert_eq!(first.wait().expect("it lives").steps[0].state, StepState::Failed);
+    let after = follow().expect("it is kept");
+    for handle in [during, after] {
+        let record = handle.wait().expect("it lives");
+        assert_eq!(record.steps[0].state, StepState::DependencyFailed);
+        let error = record.steps[0].error.as_ref().expect("a reason").to_string();
+        assert!(error.contains("(failed)"), "{error}");
+    }
+}
+
+#[test]
 fn a_step_that_is_too_large_with_what_others_returned_fails_by_name_and_costs_no_worker() {
     let config = Config { frame_limit: 1 << 20, ..exactly(1, 0) };
     let engine = Engine::builder().config(config).start().expect("starts");
