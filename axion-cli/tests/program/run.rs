@@ -24,7 +24,9 @@ fn the_result_is_one_line_of_json_on_standard_output() {
 fn parameters_come_from_a_file_from_standard_input_and_on_top_of_both() {
     let script = Script::new("def main(params, context):\n    return params\n");
     let file = script.folder().join("params.json");
-    std::fs::write(&file, r#"{"a": 1, "big": 123456789012345678901234567890, "t": "x"}"#).expect("written");
+    // Some editors begin a file so.
+    std::fs::write(&file, "\u{feff}".to_owned() + r#"{"a": 1, "big": 123456789012345678901234567890, "t": "x"}"#)
+        .expect("written");
     let ran =
         run(axion().arg("run").arg(script.path()).arg("--params-file").arg(&file).args(["-p", "t=y=z", "-p", "l=[1]"]));
     assert_eq!(ran.out, "{\"a\": 1, \"big\": 123456789012345678901234567890, \"l\": [1], \"t\": \"y=z\"}\n");
@@ -165,6 +167,24 @@ fn wrong_input_exits_with_2_and_says_what_and_where() {
     assert!(refused(&[double, "--params", "{}", "--params-file", "x"]).contains("cannot be used with"));
     assert!(refused(&[double, "--type", "gpu"]).contains("cpu, io"));
     assert!(refused(&[double, "--timeout", "soon"]).contains("10m"));
+    for (option, value) in [("--timeout", "-1"), ("--retries", "-2"), ("--memory-limit", "-3")] {
+        let words = refused(&[double, option, value]);
+        assert!(words.contains(&format!("invalid value '{value}' for '{option}")), "{words}");
+    }
+    assert!(refused(&[double, "--timeout", "2", "--soft-timeout", "2"]).contains("shorter than --timeout"));
+}
+
+#[test]
+fn parameters_above_the_limit_are_wrong_input() {
+    let params = format!("{{\"x\": \"{}\"}}", "x".repeat(1 << 20));
+    let mut command = axion();
+    command.env("AXION_FRAME_LIMIT", "1MiB").arg("run").arg(example("double.py")).args(["--params-file", "-"]);
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
+    child.stdin.take().expect("piped").write_all(params.as_bytes()).expect("written");
+    let ended = child.wait_with_output().expect("ended");
+    let err = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(2), "{err}");
+    assert!(err.contains("the limit is 1048320") && err.contains("`frame_limit`"), "{err}");
 }
 
 #[test]
