@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axion_actors::wire::Up;
 use axion_core::{Engine, Refusal, ShutdownReport, StartError, SubmitError, Task, TaskId, WaitError};
 use serde_json::json;
 
@@ -80,10 +81,12 @@ fn l9_a_full_queue_refuses_and_submit_wait_waits_for_room() {
     std::thread::scope(|scope| {
         let late = scope.spawn(|| engine.submit_wait(noop()).expect("room in the end"));
         runtime.block_on(async {
-            child.done(first).await;
+            // Slow ones, so that none is sent ahead.
+            let slow = |seq| Up::Done { seq, nanos: 1_000_000_000, data: "1".into() };
+            child.says(slow(first)).await;
             for _ in 0..3 {
                 let seq = child.runs().await;
-                child.done(seq).await;
+                child.says(slow(seq)).await;
             }
         });
         for handle in waiting.into_iter().chain([busy, late.join().expect("joined")]) {
