@@ -33,7 +33,7 @@ impl FlowEnd {
     fn tasks(&self) -> impl Iterator<Item = (TaskId, usize, Option<u32>)> {
         let places = (0..self.plan.steps.len()).filter_map(|at| Some((at, self.find(at)?)));
         places.flat_map(|(at, step)| {
-            let instances = step.instances.map_or(0, |instances| u32::try_from(instances.total).unwrap_or(0));
+            let instances = step.instances.as_ref().map_or(0, |instances| u32::try_from(instances.total).unwrap_or(0));
             let of_list = (0..instances).map(move |index| (step.task.instance(index), at, Some(index)));
             let own = self.plan.steps[at].map.is_none().then_some((step.task, at, None));
             own.into_iter().chain(of_list)
@@ -137,11 +137,11 @@ impl FlowEnd {
     }
 
     fn check_step(&self, at: usize, plan: &StepPlan, step: &StepRecord, trace: Option<&Trace>) -> Result<(), String> {
-        let kind = step.error.as_ref().map(StepError::kind);
+        let kind = step.error.as_deref().map(StepError::kind);
         if plan.added_by.is_some_and(|owner| self.state(owner) != Some(StepState::Succeeded)) {
             return Err("it was added by a step that did not succeed".to_owned());
         }
-        if let Some(StepError::DependencyFailed(causes) | StepError::Stopped(causes)) = &step.error {
+        if let Some(StepError::DependencyFailed(causes) | StepError::Stopped(causes)) = step.error.as_deref() {
             for blame in &causes.steps {
                 let found = self.record.steps.iter().find(|step| step.task == blame.task).map(|step| step.state);
                 agree("the state of the step it blames", &found, &Some(blame.state))?;
@@ -203,7 +203,7 @@ impl FlowEnd {
         kind: Option<ErrorKind>,
         trace: Option<&Trace>,
     ) -> Result<(), String> {
-        let (Some(map), Some(instances)) = (plan.map, step.instances) else {
+        let (Some(map), Some(instances)) = (plan.map, step.instances.as_deref()) else {
             return Err("L1: nothing is known of its instances".to_owned());
         };
         let list = &self.plan.steps[map.over].list;
@@ -285,7 +285,7 @@ impl FlowEnd {
             let ran = matches!(step.state, StepState::Succeeded | StepState::TimedOut | StepState::Lost);
             return if ran && instance.is_none() { Err("L1: it never ran".to_owned()) } else { Ok(()) };
         };
-        let not_added = matches!(step.error, Some(StepError::NotAdded(_)));
+        let not_added = matches!(step.error.as_deref(), Some(StepError::NotAdded(_)));
         if instance.is_none() {
             let expected = if not_added { "succeeded" } else { step.state.name() };
             agree("the end of its task", &end, &expected)?;
