@@ -62,7 +62,7 @@ class AxionBackend(ParallelBackendBase):
     def submit(self, func, callback=None):
         # The batch is an argument: as a function, each would be new to the workers.
         future = self._executor.submit(operator.call, func)
-        future._axion_items = len(func)
+        future._axion_items = len(func)  # pyright: ignore[reportAttributeAccessIssue]
         if callback is not None:
             future.add_done_callback(callback)
         return future
