@@ -18,6 +18,8 @@ from joblib.parallel import register_parallel_backend
 from ._executor import Executor, _processors
 from ._map import next_size
 
+_GROWTH = 4  # quick calls say little of those that follow: a straggler of thousands would hold up all
+
 
 class AxionBackend(ParallelBackendBase):
     """Calls batches of joblib's in an `axion.Executor`. How many calls are put together follows the time that they take
@@ -69,7 +71,7 @@ class AxionBackend(ParallelBackendBase):
 
     def retrieve_result_callback(self, future):
         if future.record is not None:
-            self._size = next_size(future._axion_items, future.record.duration)
+            self._size = next_size(future._axion_items, future.record.duration, _GROWTH)
         return future.result()
 
     def compute_batch_size(self):
