@@ -94,6 +94,24 @@ def test_a_full_queue_does_not_hold_up_the_loop(gate):
         assert asyncio.run(main(engine)) == ("through", list(range(0, 200, 2)))
 
 
+def test_cancelling_who_waits_for_room_in_the_queue_leaves_no_task(gate):
+    async def main(engine):
+        first = asyncio.ensure_future(engine.run(helpers.at_gate, gate.path, "through"))
+        others = [asyncio.ensure_future(engine.run(helpers.at_gate, gate.path, n)) for n in range(20)]
+        await asyncio.to_thread(gate.begun)
+        # One is in the queue, one in a thread; the others wait for that. No other thread is taken.
+        for task in others:
+            task.cancel()
+        assert await asyncio.gather(*others, return_exceptions=True) and all(task.cancelled() for task in others)
+        gate.open()
+        # Nobody else stays at the gate, which is closed again.
+        return await first, await engine.run(helpers.double, 4)
+
+    with axion.Engine(cpu_bound_count=1, cpu_bound_max=1, io_bound_count=0, input_queue_size=1,
+                      cancel_grace=0) as engine:
+        assert asyncio.run(main(engine)) == ("through", 8)
+
+
 def test_options_hold_there_too(engine):
     async def main():
         with pytest.raises(axion.TaskTimeout):

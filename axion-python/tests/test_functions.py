@@ -187,9 +187,33 @@ def test_options(engine, tmp_path):
         engine.options(kind="gpu")
     with pytest.raises(axion.ConfigError, match="retry_delay says nothing without retries"):
         engine.options(retry_delay=1)
-    for name in ("priority", "retries", "max_worker_losses", "slots"):
+    for name in ("priority", "retries", "max_worker_losses"):
         with pytest.raises(axion.ConfigError, match=name + " is a whole number, 0 or more.*: -1"):
             engine.options(**{name: -1})
+
+
+@pytest.mark.parametrize("name", ["timeout", "soft_timeout", "ttl"])
+def test_a_limit_of_nothing_is_refused_as_everywhere(engine, name):
+    for seconds in (0, 0.0, -1, -0.5, 1e-12, float("nan"), float("inf")):
+        with pytest.raises(axion.ConfigError, match="`%s` must be a time above 0: seconds as a number, not" % name):
+            engine.options(**{name: seconds})
+        with pytest.raises(axion.ConfigError, match="`%s` must be a time above 0" % name):
+            axion.Task("script.py", **{name: seconds})
+    assert engine.options(**{name: 1000}).submit(helpers.double, 4).result(helpers.LONG) == 8
+
+
+def test_numbers_that_make_no_sense_are_refused(engine):
+    for slots in (0, -1, 1 << 40):
+        with pytest.raises(axion.ConfigError, match="`slots` must be a whole number from 1 to 4294967295, not"):
+            engine.options(slots=slots)
+    for name, values in (("retry_factor", (-1, float("nan"))), ("retry_jitter", (-0.1, 1.1, float("nan")))):
+        for value in values:
+            with pytest.raises(axion.ConfigError, match="`%s` is a number, 0 .*, not" % name):
+                engine.options(retries=1, **{name: value})
+    for name in ("delay", "retry_delay", "retry_max_delay"):
+        with pytest.raises(axion.ConfigError, match=name + " is a number of seconds, 0 or more"):
+            engine.options(retries=1, **{name: -1})
+    assert engine.options(retries=1, retry_delay=0, delay=0).submit(helpers.double, 4).result(helpers.LONG) == 8
 
 
 def test_c4_6_five_retries_are_six_executions(engine, tmp_path):

@@ -68,6 +68,12 @@ def test_a_result_is_taken_by_the_thread_that_waits_for_it(waiting, gate):
     thread.join()
 
 
+def test_who_asks_for_the_exception_takes_the_result_too(waiting, gate):
+    future, thread, _ = waiting(opening(gate))
+    assert future.exception(LONG) is None and future.result() == threading.current_thread().name
+    thread.join()
+
+
 def test_a_failure_and_what_others_look_at_are_delivered_by_the_inboxs_thread(alone, waiting, gate):
     names, called = [], threading.Event()
 
@@ -85,6 +91,10 @@ def test_a_failure_and_what_others_look_at_are_delivered_by_the_inboxs_thread(al
     thread.join()
     with pytest.raises(ValueError, match="no"):
         alone.submit(fail_with, ValueError("no")).result(LONG)
+    assert isinstance(alone.submit(fail_with, ValueError("no")).exception(LONG), ValueError)
+    with pytest.raises(TimeoutError):
+        alone.submit(at_gate, gate.path).exception(0.01)
+    gate.open()
     with pytest.raises(axion.RemoteError):
         alone.submit(os._exit, 3).result(LONG)
     assert alone.submit(add, 1, 2).result(LONG) == 3

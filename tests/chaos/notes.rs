@@ -78,7 +78,11 @@ impl Notes {
 
     /// That a task which was refused has not run.
     pub(crate) fn check_none(&self, index: usize) -> Result<(), String> {
-        if self.by_task.contains_key(&index) { Err(format!("L1: task {index} was refused, and has run")) } else { Ok(()) }
+        if self.by_task.contains_key(&index) {
+            Err(format!("L1: task {index} was refused, and has run"))
+        } else {
+            Ok(())
+        }
     }
 
     pub(crate) fn history(&self, index: usize) -> Vec<String> {

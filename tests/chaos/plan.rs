@@ -232,11 +232,6 @@ impl Plan {
         }
     }
 
-    /// How often it may begin, but for those because of a neighbour.
-    pub(crate) fn most_executions(&self) -> u32 {
-        1 + self.max_retries + self.max_losses
-    }
-
     /// The task, from the copies of the script in `folder`: the engine measures run times by path.
     pub(crate) fn task(&self, folder: &Path) -> Task {
         let script = folder.join(if self.quick_script { "quick.py" } else { "slow.py" });

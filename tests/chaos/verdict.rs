@@ -197,7 +197,11 @@ impl FlowEnd {
         }
         let kept = step.state == StepState::Succeeded && plan.keep_result;
         let dropped = step.state == StepState::Succeeded && !plan.keep_result;
-        agree("whether its result is kept, or was dropped", &(step.data.is_some(), step.data_dropped), &(kept, dropped))?;
+        agree(
+            "whether its result is kept, or was dropped",
+            &(step.data.is_some(), step.data_dropped),
+            &(kept, dropped),
+        )?;
         if step.state == StepState::Cancelled {
             return self.check_cancelled(at, step, kind);
         }

@@ -9,7 +9,7 @@ use axion_core::workflow::{
 use axion_core::{CancelAnswer, Completed, Completions, Config, Engine, Refusal, Task, TaskId, TaskRecord, WaitError};
 use serde_json::json;
 
-use crate::support::{LIMIT, echoing, ended, engine, entry, exactly, scripted, value};
+use crate::support::{Gate, LIMIT, echoing, ended, engine, entry, exactly, scripted, value};
 
 fn double(number: i32) -> Task {
     entry("double", json!({"value": number}))
@@ -34,13 +34,15 @@ fn kind(record: &TaskRecord) -> (&'static str, String) {
 #[test]
 fn a_step_can_be_waited_for_by_its_task_before_it_is_submitted() {
     let engine = engine(1, 0);
-    let (first, second) = (entry("sleep", json!({"seconds": 0.1})), double(21));
+    let gate = Gate::new();
+    let (first, second) = (gate.task(), double(21));
     let spec = WorkflowSpec::of([named("first", &first), named("second", &second).after("first")]);
     let workflow = engine.submit_workflow(spec).expect("accepted");
     let completions = Completions::new().expect("a pipe");
     engine.follow(second.id(), &completions, 7);
     let (one, other) = (engine.handle(second.id()), engine.handle(second.id()));
     assert_eq!(engine.result(second.id(), Duration::ZERO), Ok(None), "it has not ended");
+    gate.open("");
     let record = ended(one);
     assert_eq!((value(&record)["result"].clone(), record.attempt.is_some()), (json!(42), true));
     assert_eq!(ended(other), record);
@@ -140,7 +142,8 @@ fn l1_whoever_waits_for_a_step_is_woken_when_its_workflow_is_cancelled_or_the_en
 #[test]
 fn a_step_that_waits_in_another_workflow_can_be_waited_for() {
     let engine = engine(1, 0);
-    let (first, second, skipped) = (entry("sleep", json!({"seconds": 0.1})), double(21), double(1));
+    let gate = Gate::new();
+    let (first, second, skipped) = (gate.task(), double(21), double(1));
     let spec = WorkflowSpec::of([
         named("first", &first),
         named("second", &second).after("first"),
@@ -154,6 +157,7 @@ fn a_step_that_waits_in_another_workflow_can_be_waited_for() {
             named("never", &never).after(skipped.id()),
         ]))
         .expect("what waits in another workflow is known");
+    gate.open("");
     let record = other.wait().expect("it lives");
     assert_eq!(record.steps.iter().map(|step| step.state.name()).collect::<Vec<_>>(), ["succeeded", "skipped"]);
     let upstream = value(&result(&engine, after.id()))["upstream_results"].clone();

@@ -149,6 +149,41 @@ class Failures(OneWorker):
         self.assertIn('raise ValueError("the line that ran")', failure.traceback)
         self.assertNotIn("not this", failure.traceback)
 
+    def test_the_traceback_of_user_code_shows_the_lines_that_ran_too(self):
+        script = self.script("own.py", """
+            def main(p, c):
+                with open(__file__, "w") as file:
+                    file.write("# not this\\n" * 20)
+                import traceback
+                try:
+                    raise ValueError("the line that ran")
+                except ValueError:
+                    return traceback.format_exc()
+        """)
+        text = self.worker().run(script)
+        self.assertIn('raise ValueError("the line that ran")', text)
+        self.assertNotIn("not this", text)
+
+    def test_the_traceback_and_the_stacks_where_no_descriptor_is_left(self):
+        script = self.script("full.py", """
+            import os, resource
+            def fill():
+                while True:
+                    os.dup(0)
+            def main(p, c):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+                fill()
+        """)
+        worker = self.worker()
+        failure = worker.fail(script)
+        self.assertEqual(failure.exception, "OSError")
+        path = self.path("full.py")
+        lines = [line.strip() for line in failure.traceback.splitlines() if "^" not in line]
+        self.assertEqual(lines, [
+            "Traceback (most recent call last):", 'File "%s", line 8, in main' % path, "fill()",
+            'File "%s", line 5, in fill' % path, "os.dup(0)", "OSError: " + failure.message])
+        self.assertIn("MainThread", worker.ask("DumpStacks", 1)[1][1])
+
     def test_the_traceback_counts_lines_as_python_does(self):
         # A form feed, a line separator in a string and CRLF: one line each for Python.
         failure = self.source(

@@ -37,12 +37,10 @@ impl FlowEnd {
             Answer::Cancel(CancelAnswer::Removed) | Answer::Withdrawn(true) => {
                 end == Some("cancelled") || (asked.instance.is_some() && end.is_none())
             }
-            Answer::Cancel(CancelAnswer::Requested) => !before.iter().any(|it| {
-                it.task == asked.task && matches!(it.answer, Answer::Cancel(CancelAnswer::Requested))
-            }),
-            Answer::Cancel(CancelAnswer::AlreadyRequested) => {
-                taken_before || self.halted() || asked.instance.is_some()
-            }
+            Answer::Cancel(CancelAnswer::Requested) => !before
+                .iter()
+                .any(|it| it.task == asked.task && matches!(it.answer, Answer::Cancel(CancelAnswer::Requested))),
+            Answer::Cancel(CancelAnswer::AlreadyRequested) => taken_before || self.halted() || asked.instance.is_some(),
             // Its task may have ended otherwise than the step, which depends on what it returned.
             Answer::Cancel(CancelAnswer::AlreadyFinished(name)) => [end, end_of].contains(&Some(*name)),
             // An instance is known once it is submitted.
@@ -54,9 +52,8 @@ impl FlowEnd {
 
     fn check_heard(&self, heard: &Heard, world: &World<'_>) -> Result<(), String> {
         let Some(step) = self.find(heard.at) else { return Err("of a step that is not in the record".to_owned()) };
-        let answer = heard.answer.as_ref().ok_or("nothing (L1)")?;
         let end_of = world.trace.and_then(|trace| trace.end_of(heard.task));
-        match (answer, heard.instance) {
+        match (&heard.answer, heard.instance) {
             (Ok((record, _)), Some(_)) => {
                 agree("of its end", &Some(record.outcome.name()), &end_of.or(Some(record.outcome.name())))
             }
@@ -67,14 +64,18 @@ impl FlowEnd {
                 }
                 agree("of its end", &record.outcome.name(), &step.state.outcome_name())?;
                 match (world.digests(heard.task), digest) {
-                    (Seen::One(known), Some(digest)) if step.state == StepState::Succeeded && !known.contains(digest) => {
+                    (Seen::One(known), Some(digest))
+                        if step.state == StepState::Succeeded && !known.contains(digest) =>
+                    {
                         Err(format!("of the result {digest} instead of {known:?}"))
                     }
                     _ => Ok(()),
                 }
             }
             (Err(WaitError::Refused(Refusal::UnknownId)), Some(_)) => Ok(()),
-            (Err(WaitError::Refused(Refusal::ResultExpired { .. })), _) if self.may_have_expired(step, heard, world) => {
+            (Err(WaitError::Refused(Refusal::ResultExpired { .. })), _)
+                if self.may_have_expired(step, heard, world) =>
+            {
                 Ok(())
             }
             (Err(WaitError::EngineStopped), _) if world.drained => Ok(()),

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::{FlowEnd, digest};
 use crate::flows::{StepPlan, name};
+use crate::life::Ended;
 use crate::plan::{Kind, agree};
-use crate::round::Ended;
 use crate::trace::Trace;
 
 /// The ends of all tasks and steps of an engine.
@@ -75,7 +75,8 @@ impl<'a> World<'a> {
 
     /// Whether the engine may say that it knows nothing of this task any more.
     pub(super) fn may_be_forgotten(&self, task: TaskId) -> bool {
-        let record_is_gone = || self.trace.is_none_or(|trace| trace.ended_after(task).is_some_and(|it| it >= self.keeps));
+        let record_is_gone =
+            || self.trace.is_none_or(|trace| trace.ended_after(task).is_some_and(|it| it >= self.keeps));
         match self.steps.get(&task) {
             Some((flow, at)) => self.flows[*flow].find(*at).is_some_and(|step| step.data_dropped),
             None => !self.tasks.contains_key(&task) || record_is_gone(),
@@ -173,7 +174,8 @@ impl<'a> World<'a> {
             hear(name(dep), step.task, Told::of(step), flow.may_be_gone(plan, dep));
         }
         for link in flow.links.iter().filter(|link| link.at == at) {
-            let told = self.told(link.task).ok_or_else(|| format!("nobody knows {}, for which it waited", link.task))?;
+            let told =
+                self.told(link.task).ok_or_else(|| format!("nobody knows {}, for which it waited", link.task))?;
             hear(link.task.to_string(), link.task, told, false);
         }
         let got = plan.refers_to.map(|dep| flow.plan.steps[dep].index);
