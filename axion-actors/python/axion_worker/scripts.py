@@ -9,13 +9,13 @@ import os
 import sys
 from io import StringIO
 from time import time_ns
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 from .failure import Kind, TaskFailure
 from .library import First, forget_lines, remember_lines
 from .values import dumps, loads
 
-_CO_COROUTINE = 0x80
+_CO_VARARGS, _CO_COROUTINE = 0x04, 0x80
 _MOST = 256  # scripts a worker keeps; a program that writes a new one for each task must not fill it (L9)
 
 
@@ -230,6 +230,7 @@ def _remember_lines(path, source):
 def _find_entry(script):
     main = getattr(script.module, "main", None)
     if callable(main):
+        _check_parameters(main, script.path)
         script.call, script.is_async = main, _is_async(main)
         return
     make = getattr(script.module, "module", None)
@@ -243,6 +244,17 @@ def _find_entry(script):
 
     run = getattr(make, "run", None)  # of the class, if `module` is one
     script.call, script.is_async = call, None if run is None else _is_async(run)
+
+
+def _check_parameters(main, path):
+    """What can be known to fail is told with what to write instead."""
+    if type(main) is not FunctionType:
+        return
+    code = main.__code__
+    least = code.co_argcount - len(main.__defaults__ or ())
+    if least > 2 or (code.co_argcount < 2 and not code.co_flags & _CO_VARARGS):
+        raise TaskFailure(Kind.ENTRY_MISSING, "main in %s is not for two arguments (it takes %d): %s"
+                          % (path, code.co_argcount, _ENTRY))
 
 
 _ENTRY = "define main(params, context), or module() that returns an object with run(params)"
