@@ -71,6 +71,10 @@ async fn follow(run: &FlowRun, engine: &Engine, mut signals: Signals, mut flow: 
             record = &mut handle => break record,
         }
     };
+    // What was told between the last look at the events and the record.
+    while let Some(watched) = events.try_next() {
+        teller.hear(watched);
+    }
     let view = teller.end();
     match record {
         Ok(record) => {
@@ -129,5 +133,5 @@ fn no_worker_started(record: &WorkflowRecord) -> bool {
     record
         .steps
         .iter()
-        .any(|step| matches!(&step.error, Some(StepError::Task(error)) if error.kind == ErrorKind::WorkerStartFailed))
+        .any(|step| matches!(step.error.as_deref(), Some(StepError::Task(error)) if error.kind == ErrorKind::WorkerStartFailed))
 }
