@@ -40,6 +40,21 @@ fn l6_a_timeout_ends_the_attempt_whatever_it_does_and_everything_it_started() {
     assert!(run(&engine, entry("pid", json!({}))).outcome.is_success(), "the pools go on");
 }
 
+#[test]
+fn l6_a_process_that_dies_of_our_look_at_its_stacks_was_ended_by_the_limit() {
+    let engine = engine(1, 1);
+    for pool in [axion_core::PoolKind::Cpu, axion_core::PoolKind::Io] {
+        // A limit that is too short for it to come so far ends it by a kill.
+        with_growing_limits(|limit| {
+            let record = run(&engine, bad("crash_when_asked_for_stacks").on(pool).timeout(limit));
+            assert_eq!(record.outcome.name(), "timed_out", "{:?}", record.outcome);
+            let found = post_mortem(&record);
+            assert_eq!(found.ended_by, EndedBy::Deadline);
+            (found.exit.expect("reaped").signal_name() == Some("SIGSEGV")).then_some(())
+        });
+    }
+}
+
 fn pids_in(printed: &str) -> Vec<i32> {
     printed.split_whitespace().map(|pid| pid.parse().expect("a pid")).collect()
 }

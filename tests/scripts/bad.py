@@ -24,6 +24,14 @@ def do_hold_the_lock(params, context):
     ctypes.PyDLL(None).sleep(1000)
 
 
+def do_crash_when_asked_for_stacks(params, context):
+    handler = ctypes.CDLL(None).signal
+    handler.argtypes = ctypes.c_int, ctypes.c_void_p
+    handler(signal.SIGRTMAX - 2, 8)
+    announce()
+    ctypes.PyDLL(None).sleep(1000)
+
+
 def do_ignore_signals(params, context):
     child = subprocess.Popen(["sh", "-c", "trap '' TERM INT HUP; sleep 1000"])
     if threading.current_thread() is threading.main_thread():

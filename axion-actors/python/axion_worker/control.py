@@ -9,7 +9,6 @@ import faulthandler
 import os
 
 from . import wire
-from .failure import stacks
 
 ENGINE_GONE = 95  # exit code
 # Signals that are the runtime's own; `process/linux.rs` sends the first.
@@ -56,7 +55,7 @@ def _answer(channel, server, name, values):
     elif name == "Revoke":
         channel.answer("Revoked", server.revoke(values[0]))
     elif name == "DumpStacks":
-        channel.answer("Stacks", values[0], stacks())
+        faulthandler.dump_traceback(channel.stacks)
     elif name == "Ping":
         channel.answer("Pong", values[0])
     elif name == "Interrupt":

@@ -6,11 +6,9 @@ class, so one that cannot be imported, rebuilt or even printed elsewhere hides n
 
 import os
 import sys
-from _thread import get_ident
 
 from . import library
 
-_MAIN = get_ident()
 _HERE = os.path.dirname(__file__) + os.sep
 _MESSAGE, _TRACEBACK, _CAUSES = 8 << 10, 64 << 10, 16
 
@@ -145,26 +143,19 @@ def listing(error, frames, clear=None):
 
 
 def _plain(error, frames):
-    places = []
-    while frames is not None:
-        places.append((frames.tb_frame, frames.tb_lineno))
-        frames = frames.tb_next
-    try:
-        return "Traceback (most recent call last):\n%s%s: %s\n" % (_plain_places(places), _name(error), _message(error))
-    except BaseException:
-        return ""
-
-
-def _plain_places(places):
     """Frames with their lines, the latter where they are those of scripts."""
-    parts = []
-    for frame, number in places:
-        code = frame.f_code
+    parts = ["Traceback (most recent call last):\n"]
+    while frames is not None:
+        code, number = frames.tb_frame.f_code, frames.tb_lineno
         parts.append('  File "%s", line %d, in %s\n' % (code.co_filename, number, code.co_name))
         lines = library.lines_of(code.co_filename)
         if 0 < number <= len(lines):
             parts.append("    %s\n" % lines[number - 1].strip())
-    return "".join(parts)
+        frames = frames.tb_next
+    try:
+        return "%s%s: %s\n" % ("".join(parts), _name(error), _message(error))
+    except BaseException:
+        return ""
 
 
 def _strip(frames):
@@ -203,28 +194,3 @@ def leave(error):
         sys.stderr.flush()
     finally:
         os._exit(code & 0xFF)
-
-
-def stacks():
-    """Where every thread of this process is, as text."""
-    names = {_MAIN: "MainThread"}
-    # Not imported here, where it would take this thread for the main one.
-    enumerate_threads = getattr(sys.modules.get("threading"), "enumerate", tuple)
-    names.update((thread.ident, thread.name) for thread in enumerate_threads())
-    parts = []
-    for ident, frame in sys._current_frames().items():
-        parts.append("Thread %s:\n" % names.get(ident, ident))
-        parts.append(_stack(frame))
-    return cut("".join(parts), _TRACEBACK)
-
-
-def _stack(frame):
-    try:
-        with library.First():
-            return "".join(library.traceback().format_stack(frame))
-    except Exception:  # as in `listing`
-        places = []
-        while frame is not None:
-            places.insert(0, (frame, frame.f_lineno))
-            frame = frame.f_back
-        return _plain_places(places)

@@ -42,7 +42,7 @@ UP = (
 CONTROL_DOWN = (
     ("Cancel", (("seq", "u64"),)),
     ("Revoke", (("seqs", ["u64"]),)),
-    ("DumpStacks", (("nonce", "u64"),)),
+    ("DumpStacks", ()),
     ("Ping", (("nonce", "u64"),)),
     ("Shutdown", ()),
     ("Interrupt", (("seq", "u64"),)),
@@ -51,7 +51,6 @@ CONTROL_DOWN = (
 CONTROL_UP = (
     ("Cancelled", (("seq", "u64"), ("running", "bool"))),
     ("Revoked", (("seqs", ["u64"]),)),
-    ("Stacks", (("nonce", "u64"), ("text", "text"))),
     ("Pong", (("nonce", "u64"),)),
 )
 

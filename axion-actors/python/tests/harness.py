@@ -260,6 +260,12 @@ class Worker:
         self.tell(name, *values)
         return self.answer()
 
+    def dump(self):
+        """Where the worker's threads are, as it tells with the interpreter lock in hand."""
+        self.tell("DumpStacks")
+        self.ask("Ping", 0)  # answered after it
+        return os.read(self.stacks, 1 << 16).decode()
+
     def tell(self, name, *values):
         self.tell_raw(wire.encode(wire.CONTROL_DOWN, name, *values))
 

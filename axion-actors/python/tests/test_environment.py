@@ -101,7 +101,7 @@ class Shadows(Case):
         in_loop = self.script("scripts/b.py", "async def main(p, c):\n    assert p != 'fail'\n    return 'b'")
         bad = self.script("scripts/c.py", "# coding: latin-1\ndef main(p, c): return ( 1 + {}[2] ) * 2")
         worker = self.worker(slots=slots, **options)
-        self.assertIn("MainThread", worker.ask("DumpStacks", 1)[1][1])
+        self.assertIn("entry.py", worker.dump())
         self.assertEqual(worker.run(in_loop), "b")
         failure = worker.fail(in_loop, "fail")
         self.assertRegex(failure.traceback, r"line 2, in main\n +assert p != 'fail'")
@@ -111,7 +111,7 @@ class Shadows(Case):
         fresh = self.worker(slots=slots, **options)
         self.assertEqual(fresh.run(script, names), names)
         self.assertRegex(fresh.fail(script, "fail").traceback, r"line 4, in main\n +assert p != .fail.")
-        self.assertIn("MainThread", fresh.ask("DumpStacks", 1)[1][1])
+        self.assertIn("entry.py", fresh.dump())
         self.assertEqual(fresh.finish(), 0)
 
     def write(self, folder):
@@ -161,7 +161,7 @@ class ByteCode(Case):
         worker = self.worker(slots=slots, env=env, folder=self.path("runtime"))
         worker.run(self.asyncs)
         worker.fail(self.path("none.py"))
-        worker.ask("DumpStacks", 1)
+        worker.dump()
         self.assertEqual(worker.finish(), 0)
 
     def check(self, env):

@@ -197,7 +197,7 @@ class Failures(OneWorker):
         self.assertEqual(lines, [
             "Traceback (most recent call last):", 'File "%s", line 8, in main' % path, "fill()",
             'File "%s", line 5, in fill' % path, "os.dup(0)", "OSError: " + failure.message])
-        self.assertIn("MainThread", worker.ask("DumpStacks", 1)[1][1])
+        self.assertIn("entry.py", worker.dump())
 
     def test_the_traceback_counts_lines_as_python_does(self):
         # A form feed, a line separator in a string and CRLF: one line each for Python.

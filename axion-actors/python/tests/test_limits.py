@@ -6,19 +6,20 @@ import signal
 import unittest
 
 from base import Case, Gate
-from harness import LIMIT, wait_until, wire
+from harness import LIMIT, wire
 
 SOFT = 13  # failure.Kind.SOFT_TIMEOUT
 
 
 class SoftLimit(Case):
-    def interrupted(self, text, slots, at=None, **options):
-        """A running task of this script, interrupted as soon as it says `ready` and is at the line `at`."""
+    def interrupted(self, text, slots, asleep=False, **options):
+        """A running task of this script, interrupted as soon as it says `ready`, and sleeps if it is to."""
         worker = self.worker(slots=slots)
         seq = worker.submit(self.script("late.py", text), **options)
         while b"ready" not in worker.expect("Output")[2]:
             pass
-        wait_until(lambda: at is None or at in worker.ask("DumpStacks", 1)[1][1], "a task that waits")
+        if asleep:
+            worker.fall_asleep()
         worker.tell("Interrupt", seq)
         return worker, seq
 
@@ -28,7 +29,7 @@ class SoftLimit(Case):
             def main(params, context):
                 print("ready")
                 time.sleep(1000)
-        """, slots=1, at="time.sleep(1000)")
+        """, slots=1, asleep=True)
         kind, exception, message, traceback, _, _ = worker.failure(seq)
         self.assertEqual(kind, SOFT)
         self.assertIn("soft time limit", message)
@@ -111,23 +112,51 @@ class Deadline(Case):
 
 
 class Stacks(Case):
+    def forced(self, worker, expected):
+        """Reads what the signal has written, up to where `expected` is."""
+        os.kill(worker.process.pid, signal.SIGRTMAX - 2)
+        found = b""
+        while expected not in found:
+            self.assertTrue(select.select([worker.stacks], [], [], LIMIT)[0], found)
+            more = os.read(worker.stacks, 1 << 16)
+            self.assertTrue(more, "the worker has ended")
+            found += more
+
     def test_they_come_while_a_c_call_holds_the_interpreter_lock(self):
         for slots in (1, 2):
             worker = self.worker(slots=slots)
             worker.submit(self.script("held.py", """
                 import ctypes
                 def stuck_in_c():
-                    ctypes.PyDLL(None).sleep(1000)
+                    ctypes.PyDLL(None).system(b"echo begun; exec sleep 1000")
                 def main(params, context):
-                    print("ready")
                     stuck_in_c()
             """))
-            worker.expect("Output")
-            found = b""
-            while b"stuck_in_c" not in found:  # the first may come before the call
-                os.kill(worker.process.pid, signal.SIGRTMAX - 2)
-                self.assertTrue(select.select([worker.stacks], [], [], LIMIT)[0], found)
-                found += os.read(worker.stacks, 1 << 16)
+            self.assertTrue(select.select([worker.raw_out], [], [], LIMIT)[0])
+            worker.tell("DumpStacks")
+            self.assertFalse(select.select([worker.stacks], [], [], 0)[0], "the lock is held")
+            self.forced(worker, b"stuck_in_c")
+
+    def test_they_are_taken_from_running_code_without_harm(self):
+        # By the signal, some hundreds would end the process: it reads frames that are just changing.
+        script = self.script("busy.py", """
+            def count(depth):
+                return count(depth - 1) + 1 if depth else 0
+            def main(params, context):
+                print("ready")
+                while not context.cancelled:
+                    count(30)
+                    exec("def inner(): return [each for each in range(3)]\\ninner()", {})
+                return "through"
+        """)
+        for slots in (1, 2):
+            worker = self.worker(slots=slots)
+            seq = worker.submit(script)
+            worker.wait_for_line(seq, "ready")
+            for _ in range(100):
+                self.assertIn("busy.py", worker.dump())
+            worker.tell("Cancel", seq)
+            self.assertEqual(worker.result(seq), "through")
 
     def test_the_task_does_not_notice(self):
         # This C call is ended by any signal that its thread handles, and tells so by -1.
@@ -145,11 +174,7 @@ class Stacks(Case):
             worker.wait_for_line(seq, "ready")
             worker.fall_asleep()
             for _ in range(5):
-                os.kill(worker.process.pid, signal.SIGRTMAX - 2)
-                found = b""
-                while b"undisturbed.py" not in found:
-                    self.assertTrue(select.select([worker.stacks], [], [], LIMIT)[0], found)
-                    found += os.read(worker.stacks, 1 << 16)
+                self.forced(worker, b"undisturbed.py")
                 worker.fall_asleep()
             gate.open()
             self.assertEqual(worker.result(seq), 1)

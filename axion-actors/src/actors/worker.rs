@@ -371,8 +371,7 @@ impl Worker {
                 start_failure(cause, if printed.trim().is_empty() { &stderr_tail } else { printed.trim() })
             }
             State::Ready => match (cause, self.killing.filter(|_| killed)) {
-                // By another signal it died of its own, before the engine's.
-                (ExitCause::Exit(ProcessExit::Signal(9)), Some(reason)) => WorkerDownReason::Killed(reason),
+                (ExitCause::Exit(_), Some(reason)) => WorkerDownReason::Killed(reason),
                 (ExitCause::Exit(exit), _) => WorkerDownReason::Exited(exit),
                 (ExitCause::Protocol { violation }, _) => WorkerDownReason::Protocol { violation },
                 (ExitCause::NotStarted(error), _) => {

@@ -122,7 +122,9 @@ fn pipes() -> Result<([OwnedFd; 6], [OwnedFd; 6]), StartError> {
     let (control, control_theirs) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
             .map_err(setup("the control socket"))?;
-    let (stacks, stacks_theirs) = pipe("the pipe for stacks")?;
+    // Its writing end never waits either: who writes may hold the interpreter lock.
+    let (stacks, stacks_theirs) =
+        rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).map_err(setup("the pipe for stacks"))?;
     let ours = [data_in, data_out, raw_out, raw_err, control, stacks];
     let theirs = [data_in_theirs, data_out_theirs, raw_out_theirs, raw_err_theirs, control_theirs, stacks_theirs];
     Ok((ours, theirs))
@@ -245,10 +247,11 @@ pub(super) fn continue_group(leader: Pid) {
     let _ = rustix::process::kill_process_group(leader, Signal::CONT);
 }
 
-/// Asks the runtime in a child to write down where its threads are. Its handler is in C and needs no
-/// interpreter lock; the number is the one in `axion_worker/control.py`.
+/// Has the runtime in a child write down where its threads are. Its handler is in C and needs no
+/// interpreter lock; the number is the one in `axion_worker/control.py`. It may read a frame that is
+/// just changing, and end the process.
 #[expect(unsafe_code, reason = "a real-time signal, which the safe interface does not send")]
-pub(super) fn ask_for_stacks(pid: Pid) -> bool {
+pub(super) fn force_stacks(pid: Pid) -> bool {
     // SAFETY: sends a signal and touches no memory.
     unsafe { libc::kill(pid.as_raw_pid(), libc::SIGRTMAX() - 2) == 0 }
 }

@@ -32,7 +32,7 @@ use super::linux::{self, MemoryKills, Process, StatusPage};
 use super::{ChildEvent, ChildExit, ExitCause, LaunchSpec, Launched, Launcher, StartError};
 use crate::config::{Config, WorkerConfig};
 use crate::model::{PoolKind, ProcessExit, Seq, Stream};
-use crate::wire::{ControlUp, Down, FrameReader, PROTOCOL, Up};
+use crate::wire::{ControlDown, ControlUp, Down, FrameReader, PROTOCOL, Up};
 
 /// Events on their way to the worker actor; a full channel stops the reading (L9).
 const EVENTS: usize = 8;
@@ -47,8 +47,10 @@ const LAST_READS: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a group may take to stop before an attempt is killed all the same.
 const STOP: Duration = Duration::from_millis(10);
-/// How long to wait for the first of the stacks, and then for more.
-const FIRST_STACKS: Duration = Duration::from_millis(25);
+/// How long to wait for the first of the stacks: from a thread that has to have the interpreter lock first, which
+/// Python hands on every 5 ms, and from the signal handler that does without. And then for more.
+const LOCKED_STACKS: Duration = Duration::from_millis(12);
+const FORCED_STACKS: Duration = Duration::from_millis(20);
 const MORE_STACKS: Duration = Duration::from_millis(3);
 /// The most that is kept of them.
 const MOST_STACKS: usize = 64 << 10;
@@ -267,6 +269,8 @@ struct Pump {
     memory_kills: Option<u64>,
     explained: Rc<MemoryKills>,
     last_stacks: Option<String>,
+    /// They were taken by force, which can end the process.
+    forced: bool,
     data_frames: FrameReader,
     control_frames: FrameReader,
     scratch: Vec<u8>,
@@ -318,6 +322,7 @@ impl Pump {
             memory_kills: linux::out_of_memory_kills(),
             explained: Rc::default(),
             last_stacks: None,
+            forced: false,
             data_frames: FrameReader::new(frame_limit),
             control_frames: FrameReader::new(frame_limit),
             scratch: Vec::new(),
@@ -494,6 +499,7 @@ impl Pump {
             linux::continue_group(leader);
             // They are of no kill, and say nothing of a later end.
             self.last_stacks = None;
+            self.forced = false;
             return Some(ChildEvent::Spared { seq });
         }
         // Not if it has ended meanwhile by itself or by another's signal.
@@ -502,16 +508,23 @@ impl Pump {
         None
     }
 
-    /// What the child's fault handler writes when it is asked, within a short time: it may be asked
-    /// in the middle of a C call, but not in a system call that cannot be interrupted.
+    /// Where the child's threads are, if it tells within a short time: also in the middle of a C call, but not in a
+    /// system call that cannot be interrupted.
     async fn take_stacks(&mut self) -> Option<String> {
+        self.drop_late_stacks();
+        self.link.push(&self.link.control, &[ControlDown::DumpStacks]);
+        let mut text = self.read_stacks(LOCKED_STACKS).await;
         // Only the runtime knows this signal; it would end a wrapper around the interpreter.
         let is_runtime = self.speaker == u32::try_from(self.pid.as_raw_pid()).ok();
-        self.drop_late_stacks();
-        if !is_runtime || !linux::ask_for_stacks(self.pid) {
-            return None;
+        if text.is_empty() && is_runtime && linux::force_stacks(self.pid) {
+            self.forced = true;
+            text = self.read_stacks(FORCED_STACKS).await;
         }
-        let (mut text, mut patience) = (Vec::new(), FIRST_STACKS);
+        (!text.is_empty()).then(|| without_runtime(&String::from_utf8_lossy(&text), &self.runtime))
+    }
+
+    async fn read_stacks(&mut self, mut patience: Duration) -> Vec<u8> {
+        let mut text = Vec::new();
         while text.len() < MOST_STACKS {
             let Ok(Ok(mut ready)) = tokio::time::timeout(patience, self.stacks.readable()).await else { break };
             text.reserve(READ);
@@ -523,7 +536,7 @@ impl Pump {
                 Err(_would_block) => {}
             }
         }
-        (!text.is_empty()).then(|| without_runtime(&String::from_utf8_lossy(&text), &self.runtime))
+        text
     }
 
     /// What came too late for a kill that did not happen says nothing of the next one.
@@ -573,17 +586,15 @@ impl Pump {
             }
         };
         let stderr_tail = String::from_utf8_lossy(&self.stderr_tail).trim().to_owned();
-        let by_kill = matches!(cause, ExitCause::Exit(ProcessExit::Signal(9))) && !self.killed;
+        let killed = match &cause {
+            // By another signal it died of its own, before the engine's; or of having its stacks taken.
+            ExitCause::Exit(ProcessExit::Signal(9)) => self.killed,
+            ExitCause::Exit(ProcessExit::Signal(libc::SIGSEGV | libc::SIGBUS)) => self.forced,
+            _ => false,
+        };
+        let by_kill = matches!(cause, ExitCause::Exit(ProcessExit::Signal(9))) && !killed;
         let out_of_memory = by_kill && self.explained.explain_one(self.memory_kills, linux::out_of_memory_kills());
-        ChildExit {
-            cause,
-            running,
-            usage,
-            stderr_tail,
-            stacks: self.last_stacks.take(),
-            killed: self.killed,
-            out_of_memory,
-        }
+        ChildExit { cause, running, usage, stderr_tail, stacks: self.last_stacks.take(), killed, out_of_memory }
     }
 }
 

@@ -233,11 +233,8 @@ pub enum ControlDown {
         /// Which.
         seqs: Vec<Seq>,
     },
-    /// Asks where every thread is.
-    DumpStacks {
-        /// Comes back in the answer.
-        nonce: u64,
-    },
+    /// Write where every thread is into the pipe for stacks. Not answered.
+    DumpStacks,
     /// Asks for a sign of life.
     Ping {
         /// Comes back in the answer.
@@ -266,13 +263,6 @@ pub enum ControlUp {
     Revoked {
         /// Those that were really taken back and will never run here.
         seqs: Vec<Seq>,
-    },
-    /// Answers `DumpStacks`.
-    Stacks {
-        /// From the question.
-        nonce: u64,
-        /// All threads' stacks.
-        text: String,
     },
     /// Answers `Ping`.
     Pong {
