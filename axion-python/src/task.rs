@@ -174,10 +174,15 @@ impl Options {
             }
             Ok(policy)
         });
+        let (timeout, soft_timeout) = (limit("timeout", timeout)?, limit("soft_timeout", soft_timeout)?);
+        if timeout.is_some() && soft_timeout >= timeout {
+            let words = "`soft_timeout` says nothing beside a `timeout` that is not longer";
+            return Err(PyValueError::new_err(words));
+        }
         Ok(Self {
             io,
-            timeout: limit("timeout", timeout)?,
-            soft_timeout: limit("soft_timeout", soft_timeout)?,
+            timeout,
+            soft_timeout,
             retry: retry.transpose()?,
             priority: count::<u8>("priority", priority)?
                 .map(core::Priority::try_from)

@@ -202,6 +202,13 @@ def test_a_limit_of_nothing_is_refused_as_everywhere(engine, name):
     assert engine.options(**{name: 1000}).submit(helpers.double, 4).result(helpers.LONG) == 8
 
 
+def test_a_soft_limit_that_would_never_speak_is_refused(engine):
+    for soft in (5, 6):
+        with pytest.raises(axion.ConfigError, match="`soft_timeout` says nothing beside a `timeout` that is not longer"):
+            engine.options(timeout=5, soft_timeout=soft)
+    assert engine.options(timeout=1000, soft_timeout=999).submit(helpers.double, 4).result(helpers.LONG) == 8
+
+
 def test_numbers_that_make_no_sense_are_refused(engine):
     for slots in (0, -1, 1 << 40):
         with pytest.raises(axion.ConfigError, match="`slots` must be a whole number from 1 to 4294967295, not"):
