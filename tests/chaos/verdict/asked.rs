@@ -58,7 +58,7 @@ impl FlowEnd {
                 agree("of its end", &Some(record.outcome.name()), &end_of.or(Some(record.outcome.name())))
             }
             (Ok((record, digest)), None) => {
-                let not_added = matches!(step.error, Some(StepError::NotAdded(_)));
+                let not_added = matches!(step.error.as_deref(), Some(StepError::NotAdded(_)));
                 if record.outcome.name() == "succeeded" && not_added {
                     return Ok(()); // as its task did
                 }

@@ -228,7 +228,7 @@ impl<'a> World<'a> {
 
 impl Told {
     fn of(step: &StepRecord) -> Self {
-        Self { state: step.state, kind: step.error.as_ref().map(StepError::kind) }
+        Self { state: step.state, kind: step.error.as_deref().map(StepError::kind) }
     }
 }
 

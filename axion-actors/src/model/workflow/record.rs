@@ -370,16 +370,16 @@ pub struct StepRecord {
     /// Whether there was a result that is not kept: by its own wish, or for the bound on kept bytes.
     pub data_dropped: bool,
     /// Why it did not succeed, or did not run.
-    pub error: Option<StepError>,
+    pub error: Option<Box<StepError>>,
     /// Of a mapped step.
-    pub instances: Option<Instances>,
+    pub instances: Option<Box<Instances>>,
 }
 
 impl StepRecord {
     /// How it ended, for what waits for it; `None` if it has not.
     #[must_use]
     pub fn end(&self) -> Option<StepEnd> {
-        let end = || StepEnd { state: self.state, data: self.data.clone(), error: self.error.clone() };
+        let end = || StepEnd { state: self.state, data: self.data.clone(), error: self.error.as_deref().cloned() };
         self.state.is_final().then(end)
     }
 
@@ -387,7 +387,8 @@ impl StepRecord {
     /// [`StepEnd::into_outcome`] says.
     #[must_use]
     pub fn into_task_record(self, submitted: Timestamp) -> Option<TaskRecord> {
-        let outcome = StepEnd { state: self.state, data: self.data, error: self.error }.into_outcome()?;
+        let outcome =
+            StepEnd { state: self.state, data: self.data, error: self.error.map(|error| *error) }.into_outcome()?;
         Some(TaskRecord {
             id: self.task,
             work: self.work,
@@ -473,11 +474,12 @@ impl WorkflowRecord {
     pub fn weight(&self) -> usize {
         let step = |step: &StepRecord| {
             let data = step.data.as_ref().map_or(0, |data| data.0.len());
-            let error = match &step.error {
-                Some(StepError::Task(error)) => error.weight(),
-                _ => 0,
-            };
-            size_of::<StepRecord>() + data + error
+            let error = step.error.as_deref().map_or(0, |error| {
+                let task = if let StepError::Task(error) = error { error.weight() } else { 0 };
+                size_of::<StepError>() + task
+            });
+            let instances = step.instances.as_ref().map_or(0, |_| size_of::<Instances>());
+            size_of::<StepRecord>() + data + error + instances
         };
         size_of::<Self>() + self.name.len() + self.steps.iter().map(step).sum::<usize>()
     }

@@ -1,11 +1,13 @@
 //! Steps with one instance per element of a list.
 
+use bytes::Bytes;
+
 use super::json::{self, Elements};
 use super::node::{Instance, Mapping};
 use super::others::on_request;
 use super::{Action, Ended, Graph, Place};
 use crate::model::workflow::{Enough, StepError, StepState};
-use crate::model::{Json, Outcome, Tick};
+use crate::model::{Json, Outcome, Task, Tick};
 
 impl Mapping {
     pub(super) fn started(&mut self, index: usize) {
@@ -44,7 +46,10 @@ impl Graph {
         let list = self.directory.by_name(&map.list.step);
         let text = match &self.rules(at).params {
             Some(template) => self.fill_in(template)?,
-            None => self.own_params(at),
+            None => {
+                let own = self.nodes[at].task.as_ref().map(Task::params_bytes);
+                self.open_params(at, own.unwrap_or(&Bytes::new()))
+            }
         };
         let mut base = self.with_upstream(at, text, list);
         base.share();

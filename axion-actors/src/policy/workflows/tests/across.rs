@@ -62,7 +62,7 @@ impl Engine {
                         self.flows.ended(step, cancelled().into(), Tick(1));
                     }
                     Action::Changed { .. } => {}
-                    Action::Ended { task, end, .. } => self.told.push((task, end)),
+                    Action::Ended { task, end, .. } => self.told.push((task, *end)),
                     Action::Finished(id) => {
                         let graph = self.flows.take(id).expect("L1: it ends once");
                         let span = graph.span();
