@@ -8,6 +8,7 @@ before a task was submitted is always seen, and a thousand tasks in one read cos
 import os
 import sys
 from io import StringIO
+from time import time_ns
 from types import FunctionType, ModuleType
 
 from .failure import Kind, TaskFailure
@@ -24,7 +25,7 @@ class Script:
     `is_async` says whether that is a coroutine function; None until `module()` has been called once.
     """
 
-    __slots__ = ("path", "folder", "stamp", "batch", "module", "call", "is_async")
+    __slots__ = ("path", "folder", "stamp", "young", "batch", "module", "call", "is_async")
 
     loads = staticmethod(loads)
     dumps = staticmethod(dumps)
@@ -55,7 +56,7 @@ class Scripts:
         """The script at the path `raw` (bytes), loaded if need be."""
         script = self._known.get(raw)
         if script is not None:
-            if script.batch == batch or _stamp(script.path) == script.stamp:
+            if script.batch == batch or _is_same(script):
                 script.batch = batch
                 if script.folder != self._folder and self._one_at_a_time:
                     self._enter(script.folder)
@@ -77,7 +78,7 @@ class Scripts:
         if script is None or not script.is_async:
             return None
         if script.batch != batch:
-            if _stamp(script.path) != script.stamp:
+            if not _is_same(script):
                 return None
             script.batch = batch
         return script
@@ -100,6 +101,7 @@ class Scripts:
                 sys.path.remove(folder)
 
     def _load(self, path):
+        now = time_ns()
         source, stamp = _read(path)
         try:
             code = compile(source, path, "exec", dont_inherit=True)
@@ -122,6 +124,7 @@ class Scripts:
             raise
         script = Script()
         script.path, script.folder, script.stamp, script.module = path, folder, stamp, module
+        script.young = hash(source) if _is_young(stamp, now) else None
         _find_entry(script)
         return script
 
@@ -174,6 +177,31 @@ def _stamp(path):
     except OSError:
         return None
     return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _is_same(script):
+    """Whether the file is still what was loaded."""
+    if _stamp(script.path) != script.stamp:
+        return False
+    if script.young is not None:
+        now = time_ns()
+        try:
+            source, stamp = _read(script.path)
+        except TaskFailure:
+            return False
+        if stamp != script.stamp or hash(source) != script.young:
+            return False
+        if not _is_young(stamp, now):
+            script.young = None
+    return True
+
+
+def _is_young(stamp, now):
+    """Whether a file that was read after `now` may have changed since without a new stamp.
+
+    The times of files are as coarse as 10 ms on many systems, and 2 s on some file systems.
+    """
+    return now - stamp[0] < 2_100_000_000
 
 
 def _read(path):
