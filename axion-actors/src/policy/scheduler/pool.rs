@@ -193,6 +193,8 @@ impl Member {
             || (lane == Lane::Slot
                 && self.takes()
                 && !self.stalled
+                // What comes back goes before what is sent only now (L12).
+                && !self.revoking
                 // The process knows nothing of claims: what is sent ahead there would start in them.
                 && self.claimed == 0
                 && now < self.front_since.after(STALL)

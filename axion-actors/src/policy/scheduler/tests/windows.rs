@@ -68,6 +68,32 @@ fn what_waits_behind_long_tasks_is_taken_back_after_20_ms_whatever_coroutines_do
 }
 
 #[test]
+fn l12_nothing_overtakes_what_was_asked_back_and_is_still_on_its_way() {
+    let mut scheduler = scheduler();
+    scheduler.joined(worker(0, 1), slots(1), Tick(0));
+    submit(&mut scheduler, 1, Tick(0));
+    scheduler.reported(worker(0, 1), vec![done(Seq(1), MS / 20)], Tick(0));
+    let mut expected = submit(&mut scheduler, 3, after(1)).split_off(1);
+    scheduler.tick(after(21));
+    assert_eq!(revokes(&scheduler.take_actions()), [(worker(0, 1), vec![Seq(3), Seq(4)])]);
+    expected.extend(submit(&mut scheduler, 1, after(21)));
+    // It ends, and has not been long but late; the word of it passes that of what has been given back.
+    scheduler.reported(worker(0, 1), vec![done(Seq(2), MS / 20)], after(22));
+    assert_eq!(sent(&mut scheduler, worker(0, 1)), [0; 0]);
+    scheduler.reported(worker(0, 1), vec![Report::Revoked { seqs: vec![Seq(3), Seq(4)] }], after(22));
+    let mut started = Vec::new();
+    for (seq, now) in (5..).zip(23..26) {
+        let runs = scheduler.take_actions().into_iter().filter_map(|action| match action {
+            Action::Run { tasks, .. } => Some(tasks),
+            _ => None,
+        });
+        started.extend(runs.flatten().map(|task| task.id));
+        scheduler.reported(worker(0, 1), vec![done(Seq(seq), MS / 20)], after(now));
+    }
+    assert_eq!(started, expected);
+}
+
+#[test]
 fn coroutines_that_turn_out_to_be_plain_are_taken_back_where_they_have_not_begun() {
     let mut scheduler = scheduler();
     let script = ScriptPath::new("/async.py".as_ref());
