@@ -19,7 +19,7 @@ use super::messages::{
 };
 use super::{StopOnPanic, add_waiter};
 use crate::config::Config;
-use crate::model::workflow::{Dependency, StepEnd, WorkflowId, WorkflowSpec};
+use crate::model::workflow::{Dependency, Reference, StepEnd, WorkflowId, WorkflowSpec};
 use crate::model::{Clock, ErrorKind, EventKind, Outcome, Task, TaskError, TaskId, TaskRecord, Tick};
 use crate::policy::graph::{Ended, Known, Standing};
 use crate::policy::scheduler::CancelAnswer;
@@ -51,6 +51,8 @@ pub struct WorkflowManager {
     watches_age: bool,
     /// Workflows that may be in flight.
     most: usize,
+    /// The bytes that a task may bring along.
+    heaviest: usize,
     /// The engine is ending: what is in flight is cancelled, and nothing begins.
     closing: bool,
     _fatal: StopOnPanic,
@@ -87,6 +89,7 @@ impl WorkflowManager {
             kept: Kept::new(keep),
             watches_age: false,
             most: config.input_queue_size,
+            heaviest: config.heaviest_task(),
             closing: false,
             _fatal: StopOnPanic,
         }
@@ -159,9 +162,13 @@ impl WorkflowManager {
             started: record.timings.started.map(since_start),
         };
         let expand = self.expands.get(&step.workflow).filter(|_| self.flows.is_dynamic(step));
-        match (expand, ended.outcome.data()) {
+        let data = match &ended.outcome {
+            Outcome::Succeeded(data) if expand.is_some() => data.json().ok(),
+            _ => None,
+        };
+        match (expand, data) {
             (Some(expand), Some(data)) => {
-                let steps = expand(data);
+                let steps = expand(&data);
                 // What a step adds can wait for steps of its own workflow, not for other tasks.
                 self.flows.ended_with(step, ended, steps, &|_| Known::Unknown, now);
             }
@@ -170,6 +177,16 @@ impl WorkflowManager {
     }
 
     fn carry_out(&mut self, ctx: &mut Context<Self>) {
+        loop {
+            self.act();
+            if !self.feed(Vec::new(), ctx) {
+                break;
+            }
+        }
+        self.watch_age(ctx);
+    }
+
+    fn act(&mut self) {
         loop {
             let actions = self.flows.take_actions();
             if actions.is_empty() {
@@ -198,8 +215,6 @@ impl WorkflowManager {
             }
             self.cancel(cancels);
         }
-        self.feed(Vec::new(), ctx);
-        self.watch_age(ctx);
     }
 
     /// Records that have grown too old are given up though nobody asks for them: one timer, for the oldest.
@@ -258,14 +273,20 @@ impl WorkflowManager {
 
     /// Hands steps to the Dispatcher as far as there is room (L9), behind those of `piece`, which have theirs, and
     /// waits for room for the next one. A task is made only here: of what waits, next to nothing is kept in memory, and
-    /// what goes on is still in the processor's caches when it is sent, and mostly when it ends.
-    fn feed(&mut self, mut piece: Vec<(StepRef, Task)>, ctx: &mut Context<Self>) {
+    /// what goes on is still in the processor's caches when it is sent, and mostly when it ends. True if there is more
+    /// to be carried out: steps have ended instead.
+    fn feed(&mut self, mut piece: Vec<(StepRef, Task)>, ctx: &mut Context<Self>) -> bool {
+        let mut too_heavy = Vec::new();
         while self.next.is_none()
             && let Some(step) = self.backlog.pop_front()
         {
             let Some((task, params)) = self.flows.hand_over(step) else { continue };
             // Here, as late as can be, large results are copied.
             let task = task.with_params(params.into_bytes());
+            if task.weight() > self.heaviest {
+                too_heavy.push((step, task.weight()));
+                continue;
+            }
             let units = self.admission.units_of(task.weight());
             match self.admission.try_enter(1, units) {
                 // A workflow that was accepted goes on while the engine drains.
@@ -279,6 +300,17 @@ impl WorkflowManager {
         if !piece.is_empty() {
             self.dispatcher.do_send(SubmitSteps(piece));
         }
+        let more = !too_heavy.is_empty();
+        for (step, size) in too_heavy {
+            let words = format!(
+                "what it takes, with the results of others, is {size} bytes, the limit is {}: hand on paths of files \
+                 instead, or raise `frame_limit`",
+                self.heaviest
+            );
+            let error = TaskError::new(ErrorKind::ParamsTooLarge, words);
+            self.flows.ended(step, Ended::unbegun(Outcome::Failed(Box::new(error))), self.clock.now());
+        }
+        more
     }
 
     fn wait_for_room(&mut self, step: StepRef, task: Task, units: u32, ctx: &mut Context<Self>) {
@@ -294,7 +326,9 @@ impl WorkflowManager {
                 _ => {}
             }
             manager.dropped = false;
-            manager.feed(piece, ctx);
+            if manager.feed(piece, ctx) {
+                manager.carry_out(ctx);
+            }
         }));
     }
 
@@ -391,10 +425,11 @@ fn tasks_of(spec: &WorkflowSpec) -> (Vec<TaskId>, Vec<TaskId>) {
         Dependency::Task(id) => Some(*id),
         Dependency::Step(_) => None,
     });
+    let referred_to = spec.steps.iter().flat_map(|step| step.references()).filter_map(Reference::task);
     // Mostly the same step is named again, or the one behind it: then nothing is looked up.
     let mut last = 0;
     let mut others: FxHashSet<TaskId> = FxHashSet::default();
-    for id in named {
+    for id in named.chain(referred_to) {
         match [last, last + 1].into_iter().find(|at| own.get(*at) == Some(&id)) {
             Some(at) => last = at,
             None => {

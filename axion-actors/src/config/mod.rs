@@ -28,6 +28,8 @@ use crate::model::{Capacity, Fixed, Memory, PoolKind};
 const MOST_WORKERS: u32 = 4096;
 /// What fits into a worker's status page, see `docs/wire-protocol.md`.
 const MOST_SLOTS: u32 = 512;
+/// The bytes of a `Run` or a `Call` beside its script and parameters, rounded up.
+const RUN_OVERHEAD: usize = 256;
 /// Tasks that may wait, or be kept.
 const MOST_TASKS: i128 = 100_000_000;
 
@@ -285,6 +287,12 @@ impl Config {
             (self.io_bound_count, self.io_bound_max) = (0, Some(0));
         }
         self
+    }
+
+    /// The bytes that a task may bring along, to fit into a frame.
+    #[must_use]
+    pub fn heaviest_task(&self) -> usize {
+        self.frame_limit.saturating_sub(RUN_OVERHEAD)
     }
 
     /// The most workers of a pool; 0 if it is switched off.

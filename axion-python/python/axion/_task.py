@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass, field
 
 from . import _axion
-from ._workflow import split_options
+from ._step import Node, split_options
 from .errors import TaskError
 
 
@@ -16,7 +16,7 @@ class TaskType(enum.Enum):
     IO_BOUND = "io"
 
 
-class Task:
+class Task(Node):
     """A script with its parameters. `main(params, context)`, or `module()` returning an object with
     `run(params)`, is called in a worker; both may be `async def`.
 

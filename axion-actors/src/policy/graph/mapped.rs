@@ -1,11 +1,12 @@
 //! Steps with one instance per element of a list.
 
+use super::call::Prepared;
 use super::json::{self, Elements};
 use super::node::{Instance, Mapping};
 use super::others::on_request;
 use super::{Action, Ended, Graph, Place};
-use crate::model::workflow::{Enough, StepError, StepState};
-use crate::model::{Json, Outcome, Tick};
+use crate::model::workflow::{Enough, MapOver, StepError, StepState};
+use crate::model::{Outcome, Tick};
 
 impl Mapping {
     pub(super) fn started(&mut self, index: usize) {
@@ -41,13 +42,7 @@ impl Graph {
             }
             Elements::NotAList(found) => return Err(StepError::NotAList { reference: reference(), found }),
         };
-        let list = self.directory.by_name(&map.list.step);
-        let text = match &self.rules(at).params {
-            Some(template) => self.fill_in(template)?,
-            None => self.own_params(at),
-        };
-        let mut base = self.with_upstream(at, text, list);
-        base.share();
+        let base = if self.is_function(at) { Prepared::Call(self.call(at)?) } else { self.base(at, map)? };
         Ok(Mapping {
             instances: vec![Instance::Pending; elements.len()],
             base,
@@ -69,6 +64,18 @@ impl Graph {
             cancelled: false,
             first: None,
         })
+    }
+
+    /// The parameters that all instances of a script share.
+    fn base(&self, at: usize, map: &MapOver) -> Result<Prepared, StepError> {
+        let list = self.directory.find(&map.list.step);
+        let text = match self.prepare(at)? {
+            Some(Prepared::Text(text)) => text,
+            _ => self.own_params(at),
+        };
+        let mut base = self.with_upstream(at, text, list);
+        base.share();
+        Ok(Prepared::Text(base))
     }
 
     /// Hands over instances while there is room, and ends the step when there are none left.
@@ -103,7 +110,7 @@ impl Graph {
         mapping.in_flight -= 1;
         match ended.outcome {
             Outcome::Succeeded(data) => {
-                *instance = Instance::Succeeded(data.bytes().clone());
+                *instance = Instance::Succeeded(data);
                 mapping.succeeded += 1;
             }
             outcome => {
@@ -151,7 +158,7 @@ impl Graph {
         if complete && mapping.succeeded >= mapping.needed {
             let list = mapping.results();
             mapping.free();
-            self.nodes[at].result = Some(Json(list));
+            self.take_result(at, Some(list));
             return self.end(number, StepState::Succeeded, None, now);
         }
         mapping.free();

@@ -11,7 +11,7 @@ use crate::model::workflow::{
     Capacity, Counts, CriticalPath, Instances, StepEnd, StepError, StepRecord, StepState, WorkflowId, WorkflowRecord,
     WorkflowState,
 };
-use crate::model::{Json, Task, TaskId, TaskRecord, Tick};
+use crate::model::{Data, Task, TaskId, TaskRecord, Tick};
 
 impl Graph {
     /// Its id.
@@ -196,11 +196,16 @@ fn wall(epoch: Timestamp, tick: Tick) -> Option<Timestamp> {
 struct What {
     name: Option<Arc<str>>,
     task: Task,
-    data: Option<Json>,
+    data: Option<Data>,
     error: Option<StepError>,
 }
 
 fn step_record(node: &Node, What { name, task, data, error }: What, last: bool, epoch: Timestamp) -> StepRecord {
+    let (data, pickle) = match data {
+        Some(Data::Json(json)) => (Some(json), None),
+        Some(Data::Pickle(pickle)) => (pickle.json().ok(), Some(pickle)),
+        None => (None, None),
+    };
     StepRecord {
         name,
         task: node.id,
@@ -213,6 +218,7 @@ fn step_record(node: &Node, What { name, task, data, error }: What, last: bool, 
         started: wall(epoch, node.started),
         finished: wall(epoch, node.finished),
         data,
+        pickle,
         data_dropped: node.dropped,
         error,
         instances: node.mapping.as_ref().map(|mapping| Instances {
