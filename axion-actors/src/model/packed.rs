@@ -52,6 +52,12 @@ impl Pickle {
         }
     }
 
+    /// Whether anything is said of it: of what a step returned.
+    #[must_use]
+    pub fn is_described(&self) -> bool {
+        self.parts().is_some()
+    }
+
     /// The value alone.
     #[must_use]
     pub fn packed(&self) -> Bytes {

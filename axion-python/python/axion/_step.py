@@ -1,6 +1,7 @@
 """What a workflow is made of: steps that are functions, references to results, and blocks of steps."""
 
 import operator
+from typing import Any
 
 from . import _axion
 from ._future import Future
@@ -109,7 +110,7 @@ class Step(Node):
         self._asked, self._native = own, native
         return self
 
-    def call(self):
+    def _call(self):
         """Its arguments, with the element of a mapped step among them."""
         mapped = self._rules.get("map_over")
         if mapped is None:
@@ -118,16 +119,16 @@ class Step(Node):
             return self.args, {**self.kwargs, mapped["as"]: Element()}
         return (Element(), *self.args), self.kwargs
 
-    def function_name(self):
+    def _function_name(self):
         """What it is called if nobody says otherwise."""
-        fn = self.fn
+        fn: Any = self.fn
         while hasattr(fn, "func"):
             fn = fn.func
         name = getattr(fn, "__name__", type(fn).__name__)
         return "lambda" if name == "<lambda>" else name
 
     def __repr__(self):
-        return "<Step %s of %s>" % (self.name or self.id, self.function_name())
+        return "<Step %s of %s>" % (self.name or self.id, self._function_name())
 
 
 class Holes:

@@ -35,7 +35,7 @@ class Task(Node):
         self.script_path = script_path
         self.params = {} if params is None else params
         self.task_type = TaskType(task_type)
-        self.dependencies = [dependencies] if isinstance(dependencies, (str, Task)) else list(dependencies)
+        self.dependencies = [dependencies] if isinstance(dependencies, (str, Node)) else list(dependencies)
         self.name = name
         self.options = options
         self._rules, own = split_options(options)

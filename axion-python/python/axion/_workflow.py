@@ -38,9 +38,9 @@ class Plan:
         if isinstance(node, Step):
             holes = Holes()
             try:
-                work, payload = self._engine._step.function(node.fn), pack_with_holes(node.call(), holes)
+                work, payload = self._engine._step.function(node.fn), pack_with_holes(node._call(), holes)
             except SubmitError as error:
-                words = "%s: %s" % (node.name or node.function_name(), error)
+                words = "%s: %s" % (node.name or node._function_name(), error)
                 raise SubmitError(words, error.code) from error.__cause__
             self._calls[node.id] = work, payload, holes.references
             found += [reference._of for reference in holes.references]
@@ -57,7 +57,7 @@ class Plan:
         return [self._step(node) for node in self.nodes]
 
     def _step(self, node):
-        name, inputs = self._names.get(node.id), ()
+        name, inputs = self._names.get(node.id), []
         rules = {key: self._rule(node._rules[key]) for key in node._rules}
         if isinstance(node, Step):
             work, payload, references = self._calls[node.id]
@@ -70,16 +70,18 @@ class Plan:
                 rules["params"] = node.params
             else:
                 payload = node._payload()
+        native = None
         try:
-            native = _axion.Rules(json.dumps(rules, default=self._json, allow_nan=False), inputs) if rules or inputs else None
+            if rules or inputs:
+                native = _axion.Rules(json.dumps(rules, default=self._json, allow_nan=False), inputs)
         except (ValueError, TypeError) as error:
             raise SubmitError("%s: %s" % (name or node.id, error), "step_options") from None
         depends = [self._dependency(node, other) for other in node.dependencies]
         return node.id, name, work, payload, node._native, native, depends
 
-    def _title(self, of):
+    def _title(self, of) -> str:
         """By what a reference names a step: its name in this workflow, else its id."""
-        return of if isinstance(of, str) else self._names.get(id_of(of)) or id_of(of)
+        return of if isinstance(of, str) else self._names.get(id_of(of)) or str(id_of(of))
 
     def _json(self, value):
         """What a reference is in the parameters of a script."""
@@ -137,7 +139,7 @@ def _names(nodes):
     for node in nodes:
         name = node.name
         if not name and isinstance(node, Step):
-            base = name = "".join(filter(str.isprintable, node.function_name()))[:_LONGEST] or "step"
+            base = name = "".join(filter(str.isprintable, node._function_name()))[:_LONGEST] or "step"
             number = 1
             while name.lower() in taken:
                 number += 1

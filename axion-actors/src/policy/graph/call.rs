@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::Graph;
 use super::json::{Params, Splicer};
-use crate::model::packed;
 use crate::model::workflow::{Reference, StepError};
+use crate::model::{Data, Work, packed};
 
 /// Arguments and values, which share their bytes with the results that they are.
 #[derive(Clone, Debug)]
@@ -61,19 +61,23 @@ impl Graph {
     /// What a reference stands for in a call: a whole result as it is, a part of one as JSON.
     fn value(&self, reference: &Reference) -> Result<Bytes, StepError> {
         if reference.path.segments().is_empty() {
-            return self.result_of(reference).map(crate::model::Data::whole);
+            return self.result_of(reference).map(Data::whole);
         }
         self.look_up(reference)
     }
 
-    /// A script gets the results of all it waits for: each has to have a JSON form.
+    /// A script gets the results of all it waits for: each has to have a JSON form. What was submitted alone, and not as
+    /// a step, is only waited for.
     fn readable(&self, at: usize) -> Result<(), StepError> {
         if !self.has_pickles {
             return Ok(());
         }
         for dep in &self.deps[self.nodes[at].deps.heard()] {
             let node = &self.nodes[*dep as usize];
-            if let Some(Err(found)) = node.result.as_ref().map(crate::model::Data::json) {
+            if let Some(Data::Pickle(pickle)) = &node.result
+                && pickle.is_described()
+                && let Err(found) = pickle.json()
+            {
                 return Err(StepError::NotPlain { reference: node.title(), found });
             }
         }
@@ -82,6 +86,6 @@ impl Graph {
 
     pub(super) fn is_function(&self, at: usize) -> bool {
         let task = self.nodes[at].task.as_ref();
-        task.is_some_and(|task| matches!(task.work(), crate::model::Work::Function(_)))
+        task.is_some_and(|task| matches!(task.work(), Work::Function(_)))
     }
 }

@@ -7,7 +7,7 @@ use super::json::{self, Params, Splicer};
 use super::node::Node;
 use super::{Graph, Place};
 use crate::model::workflow::{JsonPath, Piece, Reference, StepError, StepState, Template, UpstreamKeys};
-use crate::model::{Data, Json, Task, TaskId};
+use crate::model::{Data, Task, TaskId};
 
 /// The error of a reference that leads nowhere.
 pub(super) fn unresolved(reference: &Reference, found: &JsonPath, what: String) -> StepError {
@@ -128,10 +128,13 @@ impl Graph {
         let deps = || heard.iter().filter(|dep| Some(**dep) != leave_out).map(|dep| &self.nodes[*dep as usize]);
         let mut first = true;
         for (dep, data) in deps().filter_map(|dep| dep.result.as_ref().map(|data| (dep, data))) {
-            // What has no JSON form fails the step before this.
             let json = match data {
                 Data::Json(json) => json,
-                Data::Pickle(pickle) => &pickle.json().unwrap_or_else(|_| Json(Bytes::from_static(b"null"))),
+                // A step's has failed this one before, if it has no JSON form.
+                Data::Pickle(pickle) => match pickle.json() {
+                    Ok(json) => &json.clone(),
+                    Err(_) => continue,
+                },
             };
             for key in self.keys(dep).into_iter().flatten() {
                 text.text(if std::mem::take(&mut first) { b"" } else { b"," });
