@@ -426,7 +426,7 @@ impl Engine {
         if config.most_workers(pool) == 0 {
             return Err(SubmitError::PoolDisabled { pool });
         }
-        let (limit, size) = (config.heaviest_task(), task.weight());
+        let (limit, size) = (config.task_limit(), task.weight());
         if size > limit {
             return Err(SubmitError::ParamsTooLarge { size, limit });
         }

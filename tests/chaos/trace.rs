@@ -1,14 +1,22 @@
 //! The engine's events: recorded while it runs, and held against the task state machine afterwards.
 
-use std::collections::{HashMap, HashSet};
-use std::thread::JoinHandle;
+mod flow;
+mod line;
 
-use axion_core::workflow::{StepState, WorkflowId, WorkflowState};
+use std::collections::HashMap;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use axion_core::workflow::WorkflowId;
 use axion_core::{
-    Config, Engine, Event, EventKind, Generation, PoolKind, TaskId, TaskRecord, Watched, WorkerDownReason, WorkerId,
-    WorkerRef,
+    Config, Engine, Event, EventKind, Generation, PoolKind, Priority, TaskId, TaskRecord, Watched, WorkerDownReason,
+    WorkerId, WorkerRef,
 };
+use jiff::Timestamp;
 use tokio::sync::mpsc;
+
+pub(crate) use self::flow::FlowStory;
+use self::line::{Deadlines, Line};
 
 use crate::plan::agree;
 
@@ -58,11 +66,32 @@ pub(crate) fn record(engine: &Engine) -> (JoinHandle<Recorded>, mpsc::UnboundedR
     (thread, news)
 }
 
+/// What is known of a task beside its events.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Traits {
+    pub(crate) priority: Priority,
+    /// It has limits, so that it waits elsewhere than in its pool's queue.
+    pub(crate) limited: bool,
+    pub(crate) delay: Option<Duration>,
+    pub(crate) ttl: Option<Duration>,
+    /// It must not run twice.
+    pub(crate) once: bool,
+}
+
+/// How often the task of a step may have been run again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ran {
+    pub(crate) max_losses: u32,
+    pub(crate) max_retries: u32,
+    /// A cancellation may have kept it from being run again.
+    pub(crate) cut_short: bool,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Queued,
     Sent(WorkerRef),
-    Waiting,
+    Waiting(Timestamp),
     Finished(&'static str),
 }
 
@@ -70,7 +99,15 @@ enum State {
 #[derive(Debug)]
 pub(crate) struct TaskStory {
     pool: PoolKind,
+    traits: Traits,
+    /// Its number among the accepted ones, and among those that ended.
+    accepted: usize,
+    ended: usize,
     state: State,
+    /// It waits since it was accepted, so it has a place in the admission.
+    fresh: bool,
+    /// It was held back, as it asked for.
+    held: bool,
     attempts: u32,
     retries: u32,
     losses: u32,
@@ -80,13 +117,6 @@ pub(crate) struct TaskStory {
     late: bool,
     /// The process of each attempt, from the first on.
     pids: Vec<u32>,
-}
-
-/// A workflow as its events tell it.
-#[derive(Debug, Default)]
-struct FlowStory {
-    steps: HashMap<TaskId, StepState>,
-    finished: Option<WorkflowState>,
 }
 
 #[derive(Debug)]
@@ -105,8 +135,14 @@ pub(crate) struct Trace {
     slots: [usize; 2],
     /// Whether the successor of a worker may be there before its end.
     recycles: bool,
-    /// Tasks that must not run twice.
-    once: HashSet<TaskId>,
+    /// How many may wait; none: the engine was drained, and workflows go on then without asking for room.
+    room: Option<usize>,
+    traits: HashMap<TaskId, Traits>,
+    lines: [Line; 2],
+    deadlines: Deadlines,
+    fresh: usize,
+    accepted: usize,
+    ended: usize,
     tasks: HashMap<TaskId, TaskStory>,
     flows: HashMap<WorkflowId, FlowStory>,
     workers: HashMap<WorkerRef, WorkerStory>,
@@ -118,15 +154,24 @@ pub(crate) struct Trace {
     pub(crate) late: u64,
     /// Lost because of a neighbour.
     pub(crate) lost_beside: u64,
+    /// Cancelled while they waited in a queue, waited for a time, were with a worker.
+    pub(crate) cancelled: [u64; 3],
+    pub(crate) held: u64,
 }
 
 impl Trace {
-    pub(crate) fn new(config: &Config, once: HashSet<TaskId>) -> Self {
+    pub(crate) fn new(config: &Config, traits: HashMap<TaskId, Traits>, drained: bool) -> Self {
         let workers = PoolKind::ALL.map(|pool| config.worker(pool));
         Self {
             slots: PoolKind::ALL.map(|pool| config.slots(pool) as usize),
             recycles: workers.iter().any(|worker| worker.max_tasks_per_worker.is_some()),
-            once,
+            room: (!drained).then_some(config.input_queue_size),
+            traits,
+            lines: Default::default(),
+            deadlines: Deadlines::default(),
+            fresh: 0,
+            accepted: 0,
+            ended: 0,
             tasks: HashMap::new(),
             flows: HashMap::new(),
             workers: HashMap::new(),
@@ -137,29 +182,32 @@ impl Trace {
             retries: 0,
             late: 0,
             lost_beside: 0,
+            cancelled: [0; 3],
+            held: 0,
         }
     }
 
     /// Takes the next event; an error if it must not come now.
-    pub(crate) fn apply(&mut self, event: &EventKind) -> Result<(), String> {
-        match event {
-            EventKind::TaskAccepted { task, pool } => self.accepted(*task, *pool),
+    pub(crate) fn apply(&mut self, event: &Event) -> Result<(), String> {
+        let at = event.at;
+        match &event.kind {
+            EventKind::TaskAccepted { task, pool } => self.accept(*task, *pool, at),
+            EventKind::TaskHeld { task, wait_seconds } => self.hold(*task, *wait_seconds, at),
             EventKind::TaskSent { task, worker, attempt } => self.sent(*task, *worker, attempt.0),
             EventKind::TaskReturned { task, worker } => self.came_back(*task, *worker),
             EventKind::TaskRerun { task, attempt, counted } => self.rerun(*task, attempt.0, *counted),
-            EventKind::TaskRetrying { task, attempt, .. } => self.retrying(*task, attempt.0),
-            EventKind::TaskDue { task } => self.due(*task),
-            EventKind::TaskFinished { task, outcome } => self.finished(*task, outcome),
+            EventKind::TaskRetrying { task, attempt, wait_seconds, .. } => {
+                self.retrying(*task, attempt.0, after(at, *wait_seconds))
+            }
+            EventKind::TaskDue { task } => self.due(*task, at),
+            EventKind::TaskFinished { task, outcome } => self.finished(*task, outcome, at),
             EventKind::WorkerReady { worker, pid, .. } => self.ready(*worker, *pid),
             EventKind::WorkerDown { worker, reason } => self.down(*worker, reason),
-            EventKind::TaskHeld { task, .. } => {
-                Err(format!("no task of this plan asks for a delay, but {task} was held back"))
+            EventKind::StepChanged { workflow, task, state, .. } => {
+                self.flows.entry(*workflow).or_default().changed(*task, *state)
             }
-            EventKind::StepChanged { workflow, task, state, .. } => self.step_changed(*workflow, *task, *state),
             EventKind::WorkflowFinished { workflow, state } => {
-                let flow = self.flows.entry(*workflow).or_default();
-                let before = flow.finished.replace(*state);
-                before.map_or(Ok(()), |before| Err(format!("L1: a workflow finished twice, {before:?} and {state:?}")))
+                self.flows.entry(*workflow).or_default().finished(*state)
             }
             EventKind::Output { .. } | EventKind::Progress { .. } | EventKind::Log { .. } => Ok(()),
         }
@@ -202,9 +250,7 @@ impl Trace {
     pub(crate) fn check_step(
         &self,
         task: TaskId,
-        max_losses: u32,
-        max_retries: u32,
-        cut_short: bool,
+        Ran { max_losses, max_retries, cut_short }: Ran,
     ) -> Result<Option<&'static str>, String> {
         let Some(story) = self.tasks.get(&task) else { return Ok(None) };
         let State::Finished(end) = story.state else { return Err(format!("L1: it is {:?} at the end", story.state)) };
@@ -221,28 +267,35 @@ impl Trace {
         Ok(Some(end))
     }
 
-    fn step_changed(&mut self, workflow: WorkflowId, task: TaskId, state: StepState) -> Result<(), String> {
-        let flow = self.flows.entry(workflow).or_default();
-        if flow.finished.is_some() {
-            return Err(format!("L1: a step became {state} after its workflow had finished"));
-        }
-        let before = flow.steps.insert(task, state).unwrap_or(StepState::Waiting);
-        if before.is_final() || state <= before {
-            return Err(format!("L1: a step became {state}, and was {before}"));
-        }
-        Ok(())
+    /// A workflow as its events tell it.
+    pub(crate) fn flow(&self, id: WorkflowId) -> Result<&FlowStory, String> {
+        self.flows.get(&id).ok_or_else(|| "no event was seen of it".to_owned())
     }
 
-    /// Whether the record of a workflow tells the same as the events.
-    pub(crate) fn check_flow(
-        &self,
-        id: WorkflowId,
-        state: WorkflowState,
-        steps: &HashMap<TaskId, StepState>,
-    ) -> Result<(), String> {
-        let flow = self.flows.get(&id).ok_or("no event was seen of it")?;
-        agree("L1: its end", &flow.finished, &Some(state))?;
-        agree("L1: the states after the last events", &flow.steps, steps)
+    /// Workflows of which there were events.
+    pub(crate) fn flow_ids(&self) -> impl Iterator<Item = WorkflowId> {
+        self.flows.keys().copied()
+    }
+
+    /// Whether tasks were accepted in this order, or not at all.
+    pub(crate) fn check_order(&self, tasks: &[TaskId]) -> Result<(), String> {
+        let numbers: Vec<usize> = tasks.iter().filter_map(|task| Some(self.tasks.get(task)?.accepted)).collect();
+        if numbers.is_sorted() {
+            Ok(())
+        } else {
+            Err(format!("L12: a batch was accepted in another order: {numbers:?}"))
+        }
+    }
+
+    /// Whether nothing was ever heard of a task.
+    pub(crate) fn is_unheard_of(&self, task: TaskId) -> bool {
+        !self.tasks.contains_key(&task)
+    }
+
+    /// How many tasks ended after this one, if it did.
+    pub(crate) fn ended_after(&self, task: TaskId) -> Option<usize> {
+        let story = self.tasks.get(&task)?;
+        matches!(story.state, State::Finished(_)).then(|| self.ended - story.ended)
     }
 
     /// Whether the record tells the same as the events.
@@ -261,7 +314,7 @@ impl Trace {
             match down {
                 Some(reason) if died_by_itself(reason) => {}
                 // Whoever may run twice does so when a neighbour had to be killed.
-                Some(WorkerDownReason::Killed(_)) if self.once.contains(&record.id) => self.lost_beside += 1,
+                Some(WorkerDownReason::Killed(_)) if story.traits.once => self.lost_beside += 1,
                 _ => return Err(format!("lost, but its worker's end was {down:?}")),
             }
         }
@@ -272,10 +325,18 @@ impl Trace {
         self.tasks.get_mut(&task).ok_or_else(|| "an event before it was accepted".to_owned())
     }
 
-    fn accepted(&mut self, task: TaskId, pool: PoolKind) -> Result<(), String> {
+    fn accept(&mut self, task: TaskId, pool: PoolKind, at: Timestamp) -> Result<(), String> {
+        let traits = self.traits.get(&task).copied();
+        self.accepted += 1;
+        self.fresh += 1;
         let story = TaskStory {
             pool,
+            traits: traits.unwrap_or_default(),
+            accepted: self.accepted,
+            ended: 0,
             state: State::Queued,
+            fresh: true,
+            held: false,
             attempts: 0,
             retries: 0,
             losses: 0,
@@ -283,7 +344,49 @@ impl Trace {
             late: false,
             pids: Vec::new(),
         };
-        if self.tasks.insert(task, story).is_some() { Err("accepted twice".to_owned()) } else { Ok(()) }
+        self.deadlines.accepted(task, traits.unwrap_or_default().ttl, at);
+        if self.tasks.insert(task, story).is_some() {
+            return Err("accepted twice".to_owned());
+        }
+        self.line_up(task, false);
+        if self.room.is_some_and(|room| self.fresh > room) {
+            return Err(format!("L9: {} tasks wait that were let in as {:?}", self.fresh, self.room));
+        }
+        // Of those that were refused, too.
+        traits.map(|_| ()).ok_or_else(|| "it was accepted, but none was to be".to_owned())
+    }
+
+    fn hold(&mut self, task: TaskId, seconds: f64, at: Timestamp) -> Result<(), String> {
+        self.held += 1;
+        self.leave_line(task);
+        let story = self.story(task)?;
+        agree("L3: the state of a task that is held back", &story.state, &State::Queued)?;
+        (story.state, story.held) = (State::Waiting(after(at, seconds)), true);
+        let asked = story.traits.delay.ok_or("it asked for no delay")?.as_secs_f64();
+        if (asked - seconds).abs() < 1e-6 { Ok(()) } else { Err(format!("held for {seconds} s instead of {asked} s")) }
+    }
+
+    /// Puts a task into its pool's queue, if it waits there: before or behind those of its priority.
+    fn line_up(&mut self, task: TaskId, first: bool) {
+        if let Some(story) = self.tasks.get(&task)
+            && !story.traits.limited
+            && story.losses == 0
+        {
+            self.lines[story.pool.index()].push(task, story.traits.priority, first);
+        }
+    }
+
+    fn leave_line(&mut self, task: TaskId) {
+        for line in &mut self.lines {
+            let _ = line.remove(task);
+        }
+    }
+
+    /// It waits no more with the place that it had been given.
+    fn give_up_place(&mut self, task: TaskId) {
+        if let Some(story) = self.tasks.get_mut(&task) {
+            self.fresh -= usize::from(std::mem::take(&mut story.fresh));
+        }
     }
 
     fn sent(&mut self, task: TaskId, to: WorkerRef, attempt: u32) -> Result<(), String> {
@@ -294,6 +397,9 @@ impl Trace {
         let (pid, busy, shared) = (worker.pid, worker.in_flight > 0, worker.alone);
         worker.in_flight += 1;
         let full = worker.in_flight > most;
+        self.give_up_place(task);
+        self.deadlines.remove(task);
+        let overtaken = self.lines[to.id.pool.index()].remove(task);
         let story = self.story(task)?;
         let suspect = story.losses > 0;
         agree("L3: the state of a task that is sent", &story.state, &State::Queued)?;
@@ -304,6 +410,7 @@ impl Trace {
         story.pids.truncate(story.attempts as usize - 1);
         story.pids.push(pid);
         agree("the attempt's number", &attempt, &story.attempts)?;
+        agree("whether it was held back", &story.held, &story.traits.delay.is_some())?;
         self.late += u64::from(late);
         if let Some(worker) = self.workers.get_mut(&to) {
             worker.alone = suspect;
@@ -318,7 +425,7 @@ impl Trace {
         if shared || (suspect && busy) {
             return Err(format!("a suspect does not run alone in {to}"));
         }
-        Ok(())
+        overtaken.map_or(Ok(()), |other| Err(format!("L12: it was sent before {other}, which was before it")))
     }
 
     /// Takes a task out of its worker; an error if it is in none.
@@ -339,6 +446,11 @@ impl Trace {
         story.state = State::Queued;
         story.attempts -= 1;
         story.late = false;
+        let unstarted = story.attempts == 0;
+        self.line_up(task, true);
+        if unstarted {
+            self.deadlines.restore(task);
+        }
         agree("L3: the worker it came back from", &from, &with)
     }
 
@@ -348,11 +460,11 @@ impl Trace {
         } else {
             self.reruns_uncounted += 1
         }
-        if self.once.contains(&task) {
-            return Err("it must not run twice".to_owned());
-        }
         let (story, with) = self.leave(task)?;
         story.state = State::Queued;
+        if story.traits.once {
+            return Err("it must not run twice".to_owned());
+        }
         if counted {
             story.losses += 1
         } else {
@@ -360,6 +472,7 @@ impl Trace {
         }
         agree("L3: the attempt that runs again", &attempt, &story.attempts)?;
         story.not_late()?;
+        self.line_up(task, true);
         let down = self.workers.get(&with).and_then(|worker| worker.down.as_ref());
         match down {
             Some(WorkerDownReason::Killed(_)) if !counted => Ok(()),
@@ -368,32 +481,54 @@ impl Trace {
         }
     }
 
-    fn retrying(&mut self, task: TaskId, attempt: u32) -> Result<(), String> {
+    fn retrying(&mut self, task: TaskId, attempt: u32, until: Timestamp) -> Result<(), String> {
         self.retries += 1;
         let (story, _) = self.leave(task)?;
-        story.state = State::Waiting;
+        story.state = State::Waiting(until);
         story.retries += 1;
         agree("L3: the attempt that failed", &attempt, &story.attempts)?;
         story.not_late()
     }
 
-    fn due(&mut self, task: TaskId) -> Result<(), String> {
+    fn due(&mut self, task: TaskId, at: Timestamp) -> Result<(), String> {
         let story = self.story(task)?;
         let was = std::mem::replace(&mut story.state, State::Queued);
-        agree("L3: the state of a task whose wait is over", &was, &State::Waiting)
+        self.line_up(task, false);
+        match was {
+            State::Waiting(until) if at >= until => Ok(()),
+            State::Waiting(until) => Err(format!("its wait was over at {at}, not at {until}")),
+            was => Err(format!("L3: its wait was over, but it was {was:?}")),
+        }
     }
 
-    fn finished(&mut self, task: TaskId, outcome: &'static str) -> Result<(), String> {
-        match self.story(task)?.state {
+    fn finished(&mut self, task: TaskId, outcome: &'static str, at: Timestamp) -> Result<(), String> {
+        self.ended += 1;
+        self.give_up_place(task);
+        self.leave_line(task);
+        let (number, expired) = (self.ended, outcome == "expired");
+        let in_turn = if expired { self.deadlines.expired(task, at) } else { Ok(()) };
+        self.deadlines.remove(task);
+        let before = self.story(task)?.state;
+        let place = match before {
             State::Finished(before) => return Err(format!("L1: finished twice, {before} and {outcome}")),
             State::Sent(_) => {
                 self.leave(task)?;
+                2
             }
-            State::Queued | State::Waiting => {}
-        }
+            State::Waiting(_) => 1,
+            State::Queued => 0,
+        };
         let story = self.story(task)?;
-        story.state = State::Finished(outcome);
-        story.not_late()
+        (story.state, story.ended) = (State::Finished(outcome), number);
+        let attempts = story.attempts;
+        story.not_late()?;
+        if outcome == "cancelled" {
+            self.cancelled[place] += 1;
+        }
+        if expired {
+            agree("the attempts of a task that had not started", &attempts, &0)?;
+        }
+        in_turn
     }
 
     fn ready(&mut self, worker: WorkerRef, pid: u32) -> Result<(), String> {
@@ -432,6 +567,12 @@ impl TaskStory {
     }
 }
 
+fn after(at: Timestamp, seconds: f64) -> Timestamp {
+    // The figure is rounded.
+    let wait = Duration::from_secs_f64(seconds.max(0.0)).saturating_sub(Duration::from_micros(1));
+    at.saturating_add(wait).unwrap_or(Timestamp::MAX)
+}
+
 fn died_by_itself(reason: &WorkerDownReason) -> bool {
     matches!(reason, WorkerDownReason::Exited(_) | WorkerDownReason::Protocol { .. })
 }
@@ -440,6 +581,7 @@ fn died_by_itself(reason: &WorkerDownReason) -> bool {
 pub(crate) fn subject(event: &EventKind) -> Option<TaskId> {
     match event {
         EventKind::TaskAccepted { task, .. }
+        | EventKind::TaskHeld { task, .. }
         | EventKind::TaskSent { task, .. }
         | EventKind::TaskReturned { task, .. }
         | EventKind::TaskRerun { task, .. }

@@ -78,7 +78,8 @@ def do_hold_the_lock(params, context):
 
 
 def do_wait_for_file(params, context):
-    """Ends when the fifo is opened for writing."""
+    """Prints its pid, and ends when the fifo is opened for writing."""
+    print(os.getpid(), flush=True)
     with open(params["fifo"]) as fifo:
         return fifo.read()
 

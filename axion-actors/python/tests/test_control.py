@@ -53,7 +53,7 @@ class Control(OneWorker):
         from harness import wire
 
         worker = self.one
-        worker.control.sendall(b"".join(wire.encode(wire.CONTROL_DOWN, "Ping", n) for n in range(5000)))
+        worker.tell_raw(b"".join(wire.encode(wire.CONTROL_DOWN, "Ping", n) for n in range(5000)))
         self.assertEqual([worker.answer() for _ in range(5000)], [("Pong", [n]) for n in range(5000)])
 
     def test_a_stack_dump_names_the_function_that_runs(self):

@@ -5,7 +5,7 @@ import subprocess
 import unittest
 
 from base import Case
-from harness import INTERPRETER, PACKAGE, install
+from harness import INTERPRETER, PACKAGE, environment, install
 
 SHADOWS = ("json", "struct", "traceback", "threading", "wire", "asyncio_helper", "linecache", "ast", "tokenize",
            "contextlib", "selectors", "base64", "mmap", "select", "entry", "queue", "re")
@@ -45,7 +45,7 @@ class Environment(Case):
     def test_sys_path_is_what_python_c_has(self):
         script = "import sys\ndef main(p, c): return sys.path"
         plain = subprocess.run([INTERPRETER, "-c", "import sys; print(sys.path)"], stdout=subprocess.PIPE,
-                               env={k: v for k, v in os.environ.items() if not k.startswith("PYTHON")})
+                               env=environment())
         self.assertEqual(self.run_source(script), [self.path("scripts")] + eval(plain.stdout))
 
     def test_argv_and_main(self):
@@ -89,7 +89,7 @@ class Shadows(Case):
         """)
         # Some installations import a module or two of these before any user code.
         loaded = subprocess.run([INTERPRETER, "-c", "import sys; print(*sys.modules)"], stdout=subprocess.PIPE,
-                                cwd="/").stdout.decode().split()
+                                cwd="/", env=environment()).stdout.decode().split()
         names = [name for name in ("json", "struct", "wire", "entry", "queue") if name not in loaded]
         in_loop = self.script("scripts/b.py", "async def main(p, c):\n    assert p != 'fail'\n    return 'b'")
         bad = self.script("scripts/c.py", "# coding: latin-1\ndef main(p, c): return ( 1 + {}[2] ) * 2")

@@ -51,8 +51,8 @@ pub struct WorkflowManager {
     watches_age: bool,
     /// Workflows that may be in flight.
     most: usize,
-    /// The bytes that a task may bring along.
-    heaviest: usize,
+    /// Bytes that a task may weigh.
+    task_limit: usize,
     /// The engine is ending: what is in flight is cancelled, and nothing begins.
     closing: bool,
     _fatal: StopOnPanic,
@@ -89,7 +89,7 @@ impl WorkflowManager {
             kept: Kept::new(keep),
             watches_age: false,
             most: config.input_queue_size,
-            heaviest: config.heaviest_task(),
+            task_limit: config.task_limit(),
             closing: false,
             _fatal: StopOnPanic,
         }
@@ -177,11 +177,9 @@ impl WorkflowManager {
     }
 
     fn carry_out(&mut self, ctx: &mut Context<Self>) {
-        loop {
+        self.act();
+        while self.feed(Vec::new(), ctx) {
             self.act();
-            if !self.feed(Vec::new(), ctx) {
-                break;
-            }
         }
         self.watch_age(ctx);
     }
@@ -273,18 +271,20 @@ impl WorkflowManager {
 
     /// Hands steps to the Dispatcher as far as there is room (L9), behind those of `piece`, which have theirs, and
     /// waits for room for the next one. A task is made only here: of what waits, next to nothing is kept in memory, and
-    /// what goes on is still in the processor's caches when it is sent, and mostly when it ends. True if there is more
-    /// to be carried out: steps have ended instead.
+    /// what goes on is still in the processor's caches when it is sent, and mostly when it ends. Says whether a step has
+    /// ended instead.
+    #[must_use]
     fn feed(&mut self, mut piece: Vec<(StepRef, Task)>, ctx: &mut Context<Self>) -> bool {
-        let mut too_heavy = Vec::new();
+        let mut ended = false;
         while self.next.is_none()
             && let Some(step) = self.backlog.pop_front()
         {
             let Some((task, params)) = self.flows.hand_over(step) else { continue };
             // Here, as late as can be, large results are copied.
             let task = task.with_params(params.into_bytes());
-            if task.weight() > self.heaviest {
-                too_heavy.push((step, task.weight()));
+            if task.weight() > self.task_limit {
+                self.flows.ended(step, too_large(task.weight(), self.task_limit), self.clock.now());
+                ended = true;
                 continue;
             }
             let units = self.admission.units_of(task.weight());
@@ -300,17 +300,7 @@ impl WorkflowManager {
         if !piece.is_empty() {
             self.dispatcher.do_send(SubmitSteps(piece));
         }
-        let more = !too_heavy.is_empty();
-        for (step, size) in too_heavy {
-            let words = format!(
-                "what it takes, with the results of others, is {size} bytes, the limit is {}: hand on paths of files \
-                 instead, or raise `frame_limit`",
-                self.heaviest
-            );
-            let error = TaskError::new(ErrorKind::ParamsTooLarge, words);
-            self.flows.ended(step, Ended::unbegun(Outcome::Failed(Box::new(error))), self.clock.now());
-        }
-        more
+        ended
     }
 
     fn wait_for_room(&mut self, step: StepRef, task: Task, units: u32, ctx: &mut Context<Self>) {
@@ -416,6 +406,15 @@ impl WorkflowManager {
             None => self.kept.get(id, self.clock.now()).ok_or(WorkflowGone),
         }
     }
+}
+
+/// What other steps returned is known only when the step is due.
+fn too_large(size: usize, limit: usize) -> Ended {
+    let words = format!(
+        "the parameters, with what other steps returned, are {size} bytes, the limit is {limit}: pass a file's path from \
+         step to step instead, or raise `frame_limit`"
+    );
+    Ended::unbegun(Outcome::Failed(Box::new(TaskError::new(ErrorKind::ParamsTooLarge, words))))
 }
 
 /// The tasks of a workflow's steps, and those outside it that they wait for.

@@ -28,8 +28,6 @@ use crate::model::{Capacity, Fixed, Memory, PoolKind};
 const MOST_WORKERS: u32 = 4096;
 /// What fits into a worker's status page, see `docs/wire-protocol.md`.
 const MOST_SLOTS: u32 = 512;
-/// The bytes of a `Run` or a `Call` beside its script and parameters, rounded up.
-const RUN_OVERHEAD: usize = 256;
 /// Tasks that may wait, or be kept.
 const MOST_TASKS: i128 = 100_000_000;
 
@@ -289,12 +287,6 @@ impl Config {
         self
     }
 
-    /// The bytes that a task may bring along, to fit into a frame.
-    #[must_use]
-    pub fn heaviest_task(&self) -> usize {
-        self.frame_limit.saturating_sub(RUN_OVERHEAD)
-    }
-
     /// The most workers of a pool; 0 if it is switched off.
     #[must_use]
     pub fn most_workers(&self, pool: PoolKind) -> u32 {
@@ -304,6 +296,14 @@ impl Config {
             PoolKind::Io => (self.io_bound_max, processors.saturating_mul(3).min(24)),
         };
         given.unwrap_or_else(|| automatic.max(self.workers(pool)))
+    }
+
+    /// The most bytes that a task may [weigh](crate::model::Task::weight).
+    #[must_use]
+    pub fn task_limit(&self) -> usize {
+        /// The bytes of a `Run` frame beside script and parameters, rounded up.
+        const BESIDE: usize = 256;
+        self.frame_limit.saturating_sub(BESIDE)
     }
 
     /// How much there is for the tasks that run at one time, on a machine (or in a container) with so many

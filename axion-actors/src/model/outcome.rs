@@ -232,7 +232,7 @@ pub enum ErrorKind {
     ResultTooLarge,
     /// The parameters cannot be read by this interpreter.
     ParamsInvalid,
-    /// What a step takes does not fit into a frame, with the results of others.
+    /// A step's parameters, with what other steps returned, do not fit into a frame.
     ParamsTooLarge,
     /// The function cannot be loaded by this interpreter.
     FunctionNotLoadable,
