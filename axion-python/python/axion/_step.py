@@ -1,7 +1,6 @@
 """What a workflow is made of: steps that are functions, references to results, and blocks of steps."""
 
 import operator
-from typing import Any
 
 from . import _axion
 from ._future import Future
@@ -121,9 +120,9 @@ class Step(Node):
 
     def _function_name(self):
         """What it is called if nobody says otherwise."""
-        fn: Any = self.fn
-        while hasattr(fn, "func"):
-            fn = fn.func
+        fn = self.fn
+        while hasattr(fn, "func"):  # of a partial
+            fn = getattr(fn, "func")
         name = getattr(fn, "__name__", type(fn).__name__)
         return "lambda" if name == "<lambda>" else name
 
