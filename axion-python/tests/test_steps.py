@@ -70,6 +70,9 @@ def test_c4_5_chain_group_and_chord_of_functions(engine):
     nested = chain(step(add, 1, 1), [chain(step(double), step(double)), step(str)], step(list))
     assert engine.submit_workflow(nested).result(30) == {"list": [8, "2"]}
     assert engine.submit_workflow(step(len, group(step(add, 1, 1), [step(add, 1, 2)]))).result(30) == {"len": 2}
+    parts = [chain(step(add, 1, 1), step(double)), step(add, 2, 3)]
+    assert engine.submit_workflow(chord(parts, step(list))).result(30) == {"list": [4, 5]}
+    assert engine.submit_workflow(step(list, group([step(add, 1, 1), step(add, 2, 2)]))).result(30) == {"list": [2, 4]}
     first = step(add, 1, 2)
     explicit = chain(first, step(add, 10, first))
     assert engine.submit_workflow(explicit).result(30) == {"add-2": 13}, "it is among its arguments already"
@@ -352,6 +355,9 @@ def test_a_serial_engine_runs_steps_in_their_order():
         steps = [step(helpers.worker_pid) for _ in range(3)]
         pids = engine.submit_workflow([*steps, step(set, steps)]).result(30)["set"]
         assert len(pids) == 1
+    with axion.Engine(engine="serial") as other:
+        again = other.submit_workflow([step(len, steps)])
+        assert again.result(30) == {"len": 3} and len(again) == 4, "another engine knows nothing of them"
 
 
 def test_a_long_chain(engine):

@@ -4,6 +4,8 @@ The Python package has this very file as `axion._packing`. It imports nothing of
 and how JSON is read, is handed in.
 """
 
+from io import BytesIO
+
 PROTOCOL = 5
 # What the code of a function says: one call with arguments, or one for each of a list of argument tuples, or of single
 # arguments; or the call of a step, whose arguments may have holes and whose result says what it is.
@@ -68,14 +70,26 @@ def fill(raw, pickle, read):
     if parts[0][0] == _BUFFERS:
         parts = _parts(parts[0])
         buffers = parts[1:]
+    filler = _filler(pickle)(BytesIO(parts[0]), buffers=buffers)
+    filler.values = values
+    return filler.load()
 
-    class Filler(pickle.Unpickler):
-        def persistent_load(self, hole):
-            return values[hole]
 
-    from io import BytesIO
+def _filler(pickle):
+    """The class that fills holes. `pickle` is imported late, and is one."""
+    global _Filler
+    if _Filler is None:
+        class Filler(pickle.Unpickler):
+            values = ()
 
-    return Filler(BytesIO(parts[0]), buffers=buffers).load()
+            def persistent_load(self, hole):
+                return self.values[hole]
+
+        _Filler = Filler
+    return _Filler
+
+
+_Filler = None
 
 
 def is_exact(value):

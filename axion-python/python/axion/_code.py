@@ -1,5 +1,6 @@
 """Functions, arguments and results as bytes, in the format of `_packing`."""
 
+import functools
 import io
 import json
 import os
@@ -114,21 +115,32 @@ def unpicklable(what, error):
 
 def pack_with_holes(value, hole):
     """Arguments of a step: `hole(part)` is the number of the hole that a part of them is, or None."""
-    import cloudpickle
-
-    class Pickler(cloudpickle.Pickler):
-        def persistent_id(self, part):
-            return hole(part)
+    make = _pickler()
 
     def dumps(value, keep):
         with io.BytesIO() as file:
-            Pickler(file, PROTOCOL, buffer_callback=keep).dump(value)
+            pickler = make(file, PROTOCOL, buffer_callback=keep)
+            pickler.hole = hole
+            pickler.dump(value)
             return file.getvalue()
 
     try:
         return _packing.pack(value, dumps)
     except Exception as error:
         raise unpicklable("the arguments", error) from error
+
+
+@functools.cache
+def _pickler():
+    import cloudpickle
+
+    class Pickler(cloudpickle.Pickler):
+        hole = staticmethod(lambda part: None)
+
+        def persistent_id(self, part):
+            return self.hole(part)
+
+    return Pickler
 
 
 def unpack(data):

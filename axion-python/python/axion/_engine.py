@@ -306,7 +306,7 @@ class Engine:
     # Scripts.
 
     def submit_task(self, task):
-        """Hands in a script `Task`; returns its id. One with dependencies, on tasks that the engine knows, starts when
+        """Hands in a script `Task`, or a `step`; returns its id. One with dependencies, on tasks that the engine knows, starts when
         those have succeeded.
 
         Raises:

@@ -24,7 +24,7 @@ class Node:
     name: str | None
     dependencies: list
     _rules: dict
-    _submitted = False
+    _submitted = None  # a weak reference to the engine that knows it
 
 
 class Ref:
@@ -188,17 +188,20 @@ def _block(block):
     if isinstance(block, Node):
         return Steps([block], [block], [block], block)
     if isinstance(block, (list, tuple)):
-        return group(*block)
+        return _group(block)
     raise TypeError("steps of a workflow are axion.steps and axion.Tasks: %r is neither" % (block,))
 
 
 def group(*blocks):
-    """Steps that run side by side. As an argument, or in a chain, it stands for the list of their results.
+    """Steps that run side by side, one by one or from an iterable. As an argument, or in a chain, it stands for the list
+    of their results.
 
         group(step(resize, name) for name in names)
     """
-    if len(blocks) == 1 and not isinstance(blocks[0], (Node, list, tuple)):
-        blocks = tuple(blocks[0])
+    return _group(blocks[0] if len(blocks) == 1 and not isinstance(blocks[0], (Node, Steps)) else blocks)
+
+
+def _group(blocks):
     parts = [_block(block) for block in blocks]
     steps, first, last = ([step for part in parts for step in found(part)]
                           for found in (list, lambda part: part._first, lambda part: part._last))
@@ -231,7 +234,7 @@ def chain(*blocks):
 
 def chord(header, body):
     """A group, and what runs when all of it is done: as `chain(group(…), body)`."""
-    return chain(group(*_block(header if isinstance(header, (list, tuple)) else list(header))), body)
+    return chain(header if isinstance(header, Steps) else group(header), body)
 
 
 def _follow(node, before):

@@ -3,6 +3,7 @@
 import concurrent.futures
 import json
 import os
+import weakref
 
 from . import _axion
 from ._code import pack_with_holes, unpack
@@ -26,10 +27,13 @@ class Plan:
             for other in self._parents(node):
                 # A function brings what it takes along, and a script the functions that it waits for.
                 along = isinstance(other, Step) or isinstance(other, Node) and isinstance(node, Step)
-                if along and other.id not in known and not other._submitted:
+                if along and other.id not in known and not self._knows(other):
                     known.add(other.id)
                     self.nodes.append(other)
         self._names = {node.id: name for node, name in zip(self.nodes, _names(self.nodes)) if name is not None}
+
+    def _knows(self, node):
+        return node._submitted is not None and node._submitted() is self._engine
 
     def _parents(self, node):
         """The objects that a step refers to."""
@@ -111,7 +115,7 @@ class Plan:
     def submitted(self):
         """The steps are known to the engine from here on."""
         for node in self.nodes:
-            node._submitted = True
+            node._submitted = weakref.ref(self._engine)
             node.name = self._names.get(node.id)
 
 
@@ -186,6 +190,7 @@ class Workflow(Future):
 
     def _name(self, titles):
         self._ids = [task_id for _, task_id in titles]
+        self._known = frozenset(self._ids)
         self._names = {name: task_id for name, task_id in titles if name is not None}
 
     # The ids of its tasks.
@@ -215,7 +220,7 @@ class Workflow(Future):
             KeyError: it is not of this workflow.
         """
         task_id = id_of(step) or (self._ids[step] if isinstance(step, int) else self._names.get(step, step))
-        if task_id not in self._ids:
+        if task_id not in self._known:
             raise KeyError("%r is not a step of this workflow" % (step,))
         future = Future(self._engine)
         future.task_id = task_id
