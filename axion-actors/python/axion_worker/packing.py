@@ -70,9 +70,7 @@ def fill(raw, pickle, read):
     if parts[0][0] == _BUFFERS:
         parts = _parts(parts[0])
         buffers = parts[1:]
-    filler = _filler(pickle)(BytesIO(parts[0]), buffers=buffers)
-    filler.values = values
-    return filler.load()
+    return _filler(pickle)(BytesIO(parts[0]), buffers, values).load()
 
 
 def _filler(pickle):
@@ -80,10 +78,12 @@ def _filler(pickle):
     global _Filler
     if _Filler is None:
         class Filler(pickle.Unpickler):
-            values = ()
+            def __init__(self, data, buffers, values):
+                super().__init__(data, buffers=buffers)
+                self._values = values
 
             def persistent_load(self, hole):
-                return self.values[hole]
+                return self._values[hole]
 
         _Filler = Filler
     return _Filler
