@@ -15,26 +15,19 @@ TOO_OLD = 94  # exit code; `process/real.rs` reads it
 
 
 def _start():
-    here = __file__.rpartition("/")[0]
-    package = sys.argv[1]
+    import os
+
+    here = os.path.dirname(__file__)
     if sys.path and sys.path[0] == here:
         del sys.path[0]
-    seen = sys.path[:]
-    # The runtime imports from the standard library alone: a `json.py` in the current folder or on
-    # PYTHONPATH is the user's business. Its byte code goes beside its source, inside the private
-    # folder, and is made once per engine, whatever the user's settings for byte code are.
-    library = __import__("os").__file__.rpartition("/")[0]
-    writes, prefix = sys.dont_write_bytecode, sys.pycache_prefix
-    sys.path[:] = [here] + [p for p in seen if p == library or p.startswith(library + "/lib-dynload")
-                            or (p.endswith(".zip") and p.startswith(sys.base_prefix))]
-    sys.dont_write_bytecode, sys.pycache_prefix = False, None
+    settings = sys.path[:], sys.dont_write_bytecode, sys.pycache_prefix
+    sys.path[:], sys.dont_write_bytecode, sys.pycache_prefix = [here], False, None
     try:
-        entry = __import__(package + ".entry", fromlist=["run"])
+        # As little as possible here: it is compiled anew in each worker.
+        start = __import__(sys.argv[1] + ".start", fromlist=["start"])
     finally:
-        sys.path[:] = seen
-        sys.dont_write_bytecode, sys.pycache_prefix = writes, prefix
-        sys.path_importer_cache.pop(here, None)
-    entry.run(sys.argv[2])
+        sys.path[:], sys.dont_write_bytecode, sys.pycache_prefix = settings
+    start.start(here, *sys.argv[1:])
 
 
 if __name__ == "__main__":

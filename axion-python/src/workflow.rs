@@ -71,7 +71,7 @@ impl WorkflowRecord {
 
     /// The exception of the first step that raised one which has a pickle, and its traceback.
     fn raised<'py>(&self, py: Python<'py>) -> (Option<Bound<'py, PyBytes>>, Option<&str>) {
-        let error = self.0.steps.iter().find_map(|step| match step.error.as_ref()? {
+        let error = self.0.steps.iter().find_map(|step| match step.error.as_deref()? {
             StepError::Task(error) if error.raised.is_some() => Some(error),
             _ => None,
         });

@@ -5,16 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axion_core::workflow::{WorkflowRecord, WorkflowSpec};
-use axion_core::{CancelAnswer, Engine, TaskId, TaskRecord, WaitError, WorkflowError, WorkflowHandle};
+use axion_core::{CancelAnswer, Engine, TaskHandle, TaskId, TaskRecord, WaitError, WorkflowError, WorkflowHandle};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::flows::{Deed, FlowPlan, Link, Outside, What, name};
-use crate::round::digest_of;
+use crate::life::digest_of;
 use crate::verdict::FlowEnd;
 
-/// Longer than the steps of one take, and of those that they wait for.
-const LIMIT: Duration = Duration::from_secs(150);
 /// Of all workflows, those that wait for one of another workflow have numbers from here on.
 const FOLLOWERS: usize = 50_000;
 /// Out of so many tasks that were accepted last, those are chosen that others wait for.
@@ -47,6 +45,7 @@ pub(crate) struct Asked {
     pub(crate) task: TaskId,
     pub(crate) at: usize,
     pub(crate) instance: Option<u32>,
+    pub(crate) when: Instant,
     pub(crate) answer: Answer,
 }
 
@@ -69,8 +68,8 @@ pub(crate) struct Heard {
     pub(crate) task: TaskId,
     pub(crate) at: usize,
     pub(crate) instance: Option<u32>,
-    /// With a digest of the result; none: nothing was said.
-    pub(crate) answer: Option<Result<(Arc<TaskRecord>, Option<String>), WaitError>>,
+    /// With a digest of the result.
+    pub(crate) answer: Result<(Arc<TaskRecord>, Option<String>), WaitError>,
 }
 
 /// A workflow that was not accepted.
@@ -222,20 +221,23 @@ impl Flight<'_> {
                 cancelled = asked.unwrap_or(false);
             }
         }
-        if known.is_none() {
-            known = self.look(Instant::now() + LIMIT).await?;
-        }
-        let number = self.plan.number;
-        let late = || format!("L1: workflow {number} has not ended within {LIMIT:?}: {}", self.plan.json());
-        let (record, notes_then) = known.ok_or_else(late)?;
+        let (record, notes_then) = match known {
+            Some(known) => known,
+            None => self.end().await?,
+        };
         Ok(Known { record, notes_then, cancelled })
     }
 
     /// Waits for its end, but not beyond this.
     async fn look(&mut self, until: Instant) -> Result<Option<(Arc<WorkflowRecord>, u64)>, String> {
-        let Ok(known) = timeout_at(until, &mut self.handle).await else { return Ok(None) };
+        timeout_at(until, self.end()).await.ok().transpose()
+    }
+
+    /// Its record, and the length of the notes.
+    async fn end(&mut self) -> Result<(Arc<WorkflowRecord>, u64), String> {
+        let known = (&mut self.handle).await;
         let record = known.map_err(|error| format!("L1: workflow {} has no record: {error}", self.plan.number))?;
-        Ok(Some((record, self.field.notes_now())))
+        Ok((record, self.field.notes_now()))
     }
 
     async fn perform(&mut self, deed: Deed) {
@@ -245,7 +247,7 @@ impl Flight<'_> {
         let instance = (self.plan.steps[at].map.is_some() && (deed.choice >> 20).is_multiple_of(2))
             .then_some(u32::try_from((deed.choice >> 32) % 6).unwrap_or(0));
         let task = instance.map_or(step, |instance| step.instance(instance));
-        let engine = self.field.engine.clone();
+        let (engine, when) = (self.field.engine.clone(), Instant::now());
         let answer = match deed.what {
             What::Cancel => engine.cancel_async(task).await.map(Answer::Cancel),
             What::Withdraw => {
@@ -255,24 +257,22 @@ impl Flight<'_> {
         };
         // If the engine has been drained, there is no answer.
         if let Ok(answer) = answer {
-            self.asked.push(Asked { task, at, instance, answer });
+            self.asked.push(Asked { task, at, instance, when, answer });
         }
     }
 
     /// Some wait for the same.
     fn listen(&mut self, task: TaskId, at: usize, instance: Option<u32>, deed: Deed) {
-        let gives_up = deed.what == What::GiveUp;
-        let patience = if gives_up { Duration::from_millis(deed.choice % 50) } else { LIMIT };
+        let patience = (deed.what == What::GiveUp).then_some(Duration::from_millis(deed.choice % 50));
         for _ in 0..=(deed.choice >> 8) % 3 {
             let handle = self.field.engine.handle(task);
             self.heard.spawn(async move {
-                let answer = timeout(patience, handle).await.ok();
+                let answer = wait(handle, patience).await?;
                 let with_digest = |record: Arc<TaskRecord>| {
                     let digest = digest_of(&record);
                     (record, digest)
                 };
-                let answer = answer.map(|answer| answer.map(with_digest));
-                (answer.is_some() || !gives_up).then_some(Heard { task, at, instance, answer })
+                Some(Heard { task, at, instance, answer: answer.map(with_digest) })
             });
         }
     }
@@ -291,20 +291,24 @@ impl Flight<'_> {
         let Self { field, plan, links, handle, asked, mut heard, .. } = self;
         let (id, number) = (handle.id(), plan.number);
         // Somebody who asks later hears the same.
-        let second = timeout(LIMIT, field.engine.workflow_handle(id)).await;
-        let second = second.map_err(|_| format!("L1: nothing is said of workflow {number}, which has ended"))?;
+        let second = field.engine.workflow_handle(id).await;
         if second.is_ok_and(|second| second != record) {
             return Err(format!("L1: workflow {number} has two records"));
         }
         let mut all = Vec::new();
-        while let Some(heard) = timeout(LIMIT, heard.join_next()).await.unwrap_or(None) {
+        while let Some(heard) = heard.join_next().await {
             all.extend(heard.expect("no panic"));
-        }
-        if !heard.is_empty() {
-            return Err(format!("L1: workflow {number} has ended, and somebody waits for a step of it still"));
         }
         let end = FlowEnd { id, plan, links, cancelled, shut_down: false, asked, heard: all, record, notes_then };
         Ok(Landed::Ended(Box::new(end)))
+    }
+}
+
+/// What a handle says, unless whoever waits gives up before.
+pub(crate) async fn wait(handle: TaskHandle, patience: Option<Duration>) -> Option<Result<Arc<TaskRecord>, WaitError>> {
+    match patience {
+        Some(patience) => timeout(patience, handle).await.ok(),
+        None => Some(handle.await),
     }
 }
 

@@ -22,6 +22,7 @@ mod batches;
 mod flight;
 mod flows;
 mod leftovers;
+mod life;
 mod notes;
 mod options;
 mod plan;
@@ -40,10 +41,10 @@ use std::time::{Duration, Instant};
 
 use axion_core::{Config, Engine, ErrorKind, Refusal, TaskId, WaitError};
 use leftovers::Held;
+use life::{Done, Drain, Ended, Heard, Order, Progress, is_shut_down};
 use notes::Notes;
 use options::{Options, Wish};
 use report::Report;
-use round::{Done, Drain, Ended, Heard, Order, Progress, is_shut_down};
 use trace::{Recorded, Trace, Traits};
 use verdict::{FlowEnd, World};
 
@@ -101,7 +102,7 @@ fn round(mut order: Order, base: Option<Held>) -> Report {
     let folder = tempfile::Builder::new().prefix("chaos-").tempdir().expect("a folder");
     let runtime_dir = folder.path().join("engine");
     prepare(folder.path());
-    let config = round::config(order.seed, runtime_dir.clone());
+    let config = life::config(order.seed, runtime_dir.clone());
     let mut report = Report::new(order.seed);
     let mut lives = Vec::new();
     loop {
@@ -148,6 +149,10 @@ fn live(order: Order, folder: &Path, config: Config) -> (Done, Recorded, Vec<Str
     drop(runtime);
     let mut wrong = Vec::new();
     let begun = Instant::now();
+    if !done.violations.is_empty() {
+        // Something may hang, and a shutdown wait for it.
+        engine.shutdown(Duration::ZERO);
+    }
     let cancelled = engine.shutdown(SHUTDOWN).cancelled;
     let hasty = done.drained.is_some_and(|(drain, _)| !drain.is_patient());
     if cancelled > 0 && done.violations.is_empty() && !hasty {
@@ -164,7 +169,11 @@ fn live(order: Order, folder: &Path, config: Config) -> (Done, Recorded, Vec<Str
 /// Holds records, events and notes against each other.
 fn compare(report: &mut Report, done: &mut Done, recorded: &Recorded, config: &Config, notes: &Notes) {
     let hasty = done.drained.is_some_and(|(drain, _)| !drain.is_patient());
-    done.flows.iter_mut().for_each(|flow| flow.shut_down = hasty);
+    let asked = std::mem::take(&mut done.asked);
+    for flow in &mut done.flows {
+        flow.shut_down = hasty;
+        flow.was_asked(&asked);
+    }
     let mut trace = Trace::new(config, traits(done), done.drained.is_some());
     if recorded.missed == 0 {
         for event in &recorded.events {
@@ -241,12 +250,11 @@ fn check_heard(done: &Done, heard: &Heard, trace: Option<&Trace>, config: &Confi
     let keeps = config.output_queue_size;
     let ended = done.plans.get(&heard.task).and_then(|plan| done.ended.get(&plan.index));
     match (&heard.answer, ended) {
-        (None, _) => Err("L1: who waited for it was told nothing".to_owned()),
-        (Some(Ok((record, digest))), Some(ended)) if *record == ended.record && *digest == ended.digest => Ok(()),
-        (Some(Ok((record, _))), ended) => Err(format!("L1: who waited was told {record:?} instead of {ended:?}")),
-        (Some(Err(WaitError::Refused(Refusal::ResultExpired { .. }))), _) if after(keeps) => Ok(()),
-        (Some(Err(WaitError::Refused(Refusal::UnknownId))), _) if after(2 * keeps) => Ok(()),
-        (Some(Err(WaitError::EngineStopped)), _) if done.drained.is_some() => Ok(()),
-        (Some(Err(error)), _) => Err(format!("L1: who waited for it was told that {error}")),
+        (Ok((record, digest)), Some(ended)) if *record == ended.record && *digest == ended.digest => Ok(()),
+        (Ok((record, _)), ended) => Err(format!("L1: who waited was told {record:?} instead of {ended:?}")),
+        (Err(WaitError::Refused(Refusal::ResultExpired { .. })), _) if after(keeps) => Ok(()),
+        (Err(WaitError::Refused(Refusal::UnknownId)), _) if after(2 * keeps) => Ok(()),
+        (Err(WaitError::EngineStopped), _) if done.drained.is_some() => Ok(()),
+        (Err(error), _) => Err(format!("L1: who waited for it was told that {error}")),
     }
 }

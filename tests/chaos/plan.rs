@@ -81,8 +81,8 @@ impl Kind {
             Self::Polite => "polite",
             Self::Soft => "soft",
             Self::SoftCaught => "soft_caught",
-            // Without its limit, it does not end.
-            Self::AsyncSoft | Self::Endless => "async_soft",
+            Self::AsyncSoft => "async_soft",
+            Self::Endless => "endless",
             Self::CatchAll => "catch_all",
             Self::HoldGil => "hold_gil",
             Self::Exit => "exit",
@@ -230,11 +230,6 @@ impl Plan {
             ttl: self.ttl,
             once: self.max_losses == 0,
         }
-    }
-
-    /// How often it may begin, but for those because of a neighbour.
-    pub(crate) fn most_executions(&self) -> u32 {
-        1 + self.max_retries + self.max_losses
     }
 
     /// The task, from the copies of the script in `folder`: the engine measures run times by path.

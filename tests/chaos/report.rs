@@ -9,9 +9,9 @@ use axion_core::workflow::{StepState, WorkflowState};
 use axion_core::{Event, EventKind, TaskId};
 
 use crate::leftovers::Held;
+use crate::life::Done;
 use crate::notes::Notes;
 use crate::plan::Kind;
-use crate::round::Done;
 use crate::trace::{Recorded, Trace, subject};
 
 /// More violations than these tell nothing new.

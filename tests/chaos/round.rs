@@ -1,173 +1,36 @@
 //! One engine and its tasks, from start to end.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axion_core::{
-    CancelAnswer, Config, Engine, ErrorKind, Outcome, ShutdownReport, TaskHandle, TaskId, TaskRecord, WaitError,
-    WorkerConfig,
-};
-use bytes::Bytes;
+use axion_core::{CancelAnswer, Engine, ShutdownReport, TaskHandle, TaskId, TaskRecord, WaitError};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::batches::{self, Batch, Entered};
-use crate::flight::{Field, Landed, Refused, Targets, flight, notes_length};
+use crate::batches::{self, Entered};
+use crate::flight::{Field, Landed, Targets, flight, notes_length, wait};
 use crate::flows::FlowPlan;
-use crate::notes::Claim;
+use crate::life::{Done, Ended, Heard, Order, Progress, digest_of, without_payload};
 use crate::plan::{Ending, Plan, agree};
 use crate::rng::Rng;
 use crate::saboteur::{Saboteur, go_on};
 use crate::trace::News;
-use crate::verdict::{FlowEnd, digest};
 
-/// Longer than any execution takes, with the wait for it in a full queue; a task that takes longer
-/// than all it may need hangs.
-pub(crate) const LIMIT: Duration = Duration::from_secs(40);
+/// Something ends within this time, however slow the machine is; if nothing does, what is left hangs.
+const LIMIT: Duration = Duration::from_secs(90);
 /// So many tasks to a workflow.
-const FLOW_EVERY: usize = 50;
+const FLOW_EVERY: usize = 25;
 /// So many are in flight at one time; the engine takes no more than its queue has places.
 const FLOWS: usize = 16;
 
 /// So many blows are left out while nothing ends.
-const PATIENCE: u32 = 20;
-
-/// How a task ended.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    /// Without what it returned, wrote and went through before, which was checked at once.
-    pub(crate) record: TaskRecord,
-    /// Of what it returned.
-    pub(crate) digest: Option<String>,
-    /// The length of the notes when its outcome was known.
-    pub(crate) notes_then: u64,
-}
-
-impl Ended {
-    pub(crate) fn claim(&self, plan: &Plan) -> Claim {
-        Claim {
-            index: plan.index,
-            task: self.record.id,
-            attempts: self.record.attempt.map_or(0, |attempt| attempt.0),
-            retries: self.record.retries,
-            max_losses: plan.max_losses,
-            succeeded: self.record.outcome.is_success(),
-            // A shutdown without patience ends its tasks first, and then what runs.
-            notes_then: if is_shut_down(&self.record.outcome) { u64::MAX } else { self.notes_then },
-        }
-    }
-}
-
-pub(crate) fn is_shut_down(outcome: &Outcome) -> bool {
-    outcome.error().is_some_and(|error| error.kind == ErrorKind::Shutdown)
-}
+const PATIENCE: u32 = 100;
 
 /// A record, and the length of the notes when it came.
 type Known = (Arc<TaskRecord>, u64);
-
-/// What is to be done.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Order {
-    pub(crate) seed: u64,
-    pub(crate) tasks: usize,
-    /// No task is submitted after this.
-    pub(crate) until: Option<Instant>,
-    /// What an engine before this one has done of it.
-    pub(crate) done: Progress,
-    /// The engine ends in the middle.
-    pub(crate) drain: Option<Drain>,
-}
-
-/// The tasks and workflows that have been submitted, or tried to.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Progress {
-    pub(crate) tasks: usize,
-    pub(crate) flows: usize,
-}
-
-/// An engine is shut down after so many tasks have ended, and lets those that it has end for so long.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Drain {
-    pub(crate) after: usize,
-    pub(crate) patience: Duration,
-}
-
-impl Drain {
-    /// Longer than everything takes that is in flight.
-    const PATIENCE: Duration = Duration::from_secs(140);
-
-    pub(crate) fn of(seed: u64, tasks: usize) -> Option<Self> {
-        let mut rng = Rng::new(seed, 5);
-        let hasty = rng.chance(50);
-        let patience = if hasty { rng.millis(0, 400) } else { Self::PATIENCE };
-        let after = tasks / 5 + rng.index(tasks / 2 + 1);
-        rng.chance(50).then_some(Self { after, patience })
-    }
-
-    pub(crate) fn is_patient(self) -> bool {
-        self.patience == Self::PATIENCE
-    }
-}
-
-/// What happened, as the chaos saw it.
-#[derive(Debug, Default)]
-pub(crate) struct Done {
-    pub(crate) progress: Progress,
-    pub(crate) plans: HashMap<TaskId, Plan>,
-    pub(crate) ended: BTreeMap<usize, Ended>,
-    pub(crate) flows: Vec<FlowEnd>,
-    pub(crate) refused_flows: Vec<Refused>,
-    pub(crate) batches: Vec<Batch>,
-    pub(crate) heard: Vec<Heard>,
-    /// The engine was shut down in the middle.
-    pub(crate) drained: Option<(Drain, ShutdownReport)>,
-    /// Tasks whose cancellation the engine has taken upon itself.
-    pub(crate) cancelled: HashSet<TaskId>,
-    /// Tasks that it gave back.
-    pub(crate) withdrawn: HashSet<TaskId>,
-    pub(crate) cancels: BTreeMap<&'static str, u64>,
-    pub(crate) blows: [u64; 3],
-    pub(crate) violations: Vec<(Option<TaskId>, String)>,
-}
-
-/// What somebody was told who waited for a task, beside whoever had submitted it.
-#[derive(Debug)]
-pub(crate) struct Heard {
-    pub(crate) task: TaskId,
-    /// None: nothing was said.
-    pub(crate) answer: Option<Result<(TaskRecord, Option<String>), WaitError>>,
-}
-
-/// Settings under which much happens: few places, short patience.
-pub(crate) fn config(seed: u64, runtime_dir: PathBuf) -> Config {
-    let mut rng = Rng::new(seed, 1);
-    Config {
-        // In some rounds the pools grow and shrink.
-        cpu_bound_count: rng.weighted(&[(2, 2), (1, 1)]),
-        cpu_bound_max: Some(2),
-        io_bound_count: rng.weighted(&[(2, 2), (0, 1)]),
-        io_bound_max: Some(2),
-        io_bound_task_limit: rng.weighted(&[(2, 1), (8, 1), (20, 2)]),
-        input_queue_size: rng.weighted(&[(20, 1), (100, 2), (1000, 1)]),
-        output_queue_size: 500,
-        cancel_grace: Duration::from_millis(100),
-        stop_grace: Duration::from_millis(300),
-        cpu_bound_worker: recycled(&mut rng),
-        io_bound_worker: recycled(&mut rng),
-        // Here workers die all the time, and are to be replaced all the same.
-        max_restarts: u32::MAX,
-        runtime_dir: Some(runtime_dir),
-        ..Config::default()
-    }
-}
-
-/// Half of the pools replace their workers now and then.
-fn recycled(rng: &mut Rng) -> WorkerConfig {
-    WorkerConfig { max_tasks_per_worker: rng.chance(50).then(|| rng.within(20, 200)), ..WorkerConfig::default() }
-}
 
 /// Everything that goes on at once, owned by one loop.
 struct Round<'a> {
@@ -181,9 +44,15 @@ struct Round<'a> {
     /// Accepted.
     waiting: JoinSet<(TaskId, Result<Known, String>)>,
     flows_submitted: usize,
-    flows: JoinSet<Result<Vec<Landed>, String>>,
+    flows: JoinSet<(usize, Result<Vec<Landed>, String>)>,
+    /// Their numbers.
+    flying: BTreeSet<usize>,
+    /// When something was accepted or ended last.
+    moved: Instant,
     targets: Arc<Mutex<Targets>>,
     live: Vec<TaskId>,
+    /// Tasks and steps that are with a worker, or wait for a retry.
+    hot: BTreeSet<TaskId>,
     answers: HashMap<TaskId, CancelAnswer>,
     /// The engine was asked to give them back if they wait.
     asked_back: HashSet<TaskId>,
@@ -215,8 +84,11 @@ pub(crate) async fn run(engine: &Arc<Engine>, folder: &Path, mut news: Unbounded
         waiting: JoinSet::new(),
         flows_submitted: order.done.flows,
         flows: JoinSet::new(),
+        flying: BTreeSet::new(),
+        moved: Instant::now(),
         targets: Arc::default(),
         live: Vec::new(),
+        hot: BTreeSet::new(),
         answers: HashMap::new(),
         asked_back: HashSet::new(),
         withdrawn: JoinSet::new(),
@@ -241,7 +113,7 @@ pub(crate) async fn run(engine: &Arc<Engine>, folder: &Path, mut news: Unbounded
             continue;
         }
         tokio::select! {
-            Some(news) = news.recv() => round.saboteur.hear(news),
+            Some(news) = news.recv() => round.hear(news),
             Some(entered) = round.entering.join_next() => round.entered(entered.expect("no panic")),
             Some(ended) = round.waiting.join_next() => {
                 if !round.ended(ended.expect("no panic")) {
@@ -256,6 +128,10 @@ pub(crate) async fn run(engine: &Arc<Engine>, folder: &Path, mut news: Unbounded
             Some(heard) = round.heard.join_next() => round.done.heard.extend(heard.expect("no panic")),
             Some(withdrawn) = round.withdrawn.join_next() => round.has_withdrawn(withdrawn.expect("no panic")),
             report = ending(&mut round.closing) => round.closed(report),
+            () = sleep_until(round.moved + LIMIT) => {
+                round.hangs();
+                break;
+            }
             () = sleep_until(blow) => {
                 if round.goes_on() {
                     let (stopped, after) = round.saboteur.strike();
@@ -287,6 +163,18 @@ async fn ending(closing: &mut Option<JoinHandle<ShutdownReport>>) -> ShutdownRep
 }
 
 impl Round<'_> {
+    fn hear(&mut self, news: News) {
+        match news {
+            News::Hot(task) => {
+                self.hot.insert(task);
+            }
+            News::Cold(task) => {
+                self.hot.remove(&task);
+            }
+            news => self.saboteur.hear(news),
+        }
+    }
+
     fn is_idle(&self) -> bool {
         let tasks = self.entering.is_empty() && self.waiting.is_empty() && self.withdrawn.is_empty();
         tasks && self.flows.is_empty() && self.heard.is_empty() && self.closing.is_none()
@@ -322,7 +210,8 @@ impl Round<'_> {
                 targets: self.targets.clone(),
                 seed: self.order.seed,
             };
-            self.flows.spawn(flight(field, plan));
+            self.flying.insert(plan.number);
+            self.flows.spawn(async move { (plan.number, flight(field, plan).await) });
         }
         let drain = self.order.drain.filter(|drain| open && self.done.ended.len() >= drain.after);
         if let Some(drain) = drain {
@@ -356,22 +245,22 @@ impl Round<'_> {
             self.violated(None, violation);
         }
         let count = self.engine.config().input_queue_size;
-        let plans: Vec<Plan> = (0..count).map(|at| Plan::plain(batches::FILLERS + self.submitted + at)).collect();
-        let submitted = self.submitted;
+        // Each engine of a round has its own.
+        let first = batches::FILLERS * (1 + usize::from(self.order.done.tasks > 0));
+        let plans: Vec<Plan> = (0..count).map(|at| Plan::plain(first + at)).collect();
         let tasks: Vec<_> = plans.iter().map(|plan| plan.task(&self.folder.join("scripts"))).collect();
         self.done.plans.extend(tasks.iter().map(axion_core::Task::id).zip(plans));
         batches::fill(&mut self.entering, self.engine.clone(), tasks);
-        self.submitted = submitted;
     }
 
     fn entered(&mut self, entered: Entered) {
         let Entered { batch, handles } = entered;
+        self.moved = Instant::now();
         for handle in handles {
             let id = handle.id();
             self.live.push(id);
             self.targets.lock().unwrap_or_else(PoisonError::into_inner).tasks.push(id);
-            let executions = self.done.plans.get(&id).map_or(1, Plan::most_executions);
-            self.waiting.spawn(outcome(handle, self.folder.to_owned(), LIMIT * executions));
+            self.waiting.spawn(outcome(handle, self.folder.to_owned()));
         }
         let closing = self.closing.is_some() || self.done.drained.is_some();
         let fits = batch.check(self.engine.config().input_queue_size, closing);
@@ -381,8 +270,9 @@ impl Round<'_> {
         self.done.batches.push(batch);
     }
 
-    /// False if a task hangs: there is no use in waiting for the others.
+    /// False if there is no use in waiting for the others.
     fn ended(&mut self, (id, known): (TaskId, Result<Known, String>)) -> bool {
+        self.moved = Instant::now();
         self.live.retain(|live| *live != id);
         let (record, notes_then) = match known {
             Ok(known) => known,
@@ -411,8 +301,10 @@ impl Round<'_> {
         true
     }
 
-    /// False if a workflow hangs.
-    fn landed(&mut self, landed: Result<Vec<Landed>, String>) -> bool {
+    /// The same for a workflow.
+    fn landed(&mut self, (number, landed): (usize, Result<Vec<Landed>, String>)) -> bool {
+        self.moved = Instant::now();
+        self.flying.remove(&number);
         match landed {
             Ok(landed) => {
                 for landed in landed {
@@ -430,6 +322,21 @@ impl Round<'_> {
         }
     }
 
+    /// Nothing ends any more (L1).
+    fn hangs(&mut self) {
+        let waits = [self.entering.len(), self.waiting.len(), self.flows.len(), self.heard.len()];
+        let what =
+            format!("L1: nothing has ended for {LIMIT:?}: {waits:?} submit or wait for tasks, workflows, others");
+        self.violated(None, what);
+        for task in self.live.clone() {
+            self.violated(Some(task), "L1: it has not ended".to_owned());
+        }
+        for number in self.flying.clone() {
+            let plan = FlowPlan::new(self.order.seed, number);
+            self.violated(None, format!("L1: workflow {number} has not ended: {}", plan.json()));
+        }
+    }
+
     fn closed(&mut self, report: ShutdownReport) {
         self.closing = None;
         self.done.drained = self.order.drain.map(|drain| (drain, report));
@@ -437,35 +344,56 @@ impl Round<'_> {
 
     /// Cancels a task, takes it back, or waits for it.
     async fn meddle(&mut self) {
-        if self.live.is_empty() || self.done.drained.is_some() {
+        if self.done.drained.is_some() {
             return;
         }
-        let id = self.live[self.rng.index(self.live.len())];
+        let hot = !self.hot.is_empty() && self.rng.chance(50);
+        let id = match (hot, self.live.is_empty()) {
+            (true, _) => self.hot.iter().nth(self.rng.index(self.hot.len())).copied(),
+            (false, false) => Some(self.live[self.rng.index(self.live.len())]),
+            (false, true) => None,
+        };
+        let Some(id) = id else { return };
         // Most tasks are to run, also on a busy machine.
         let ended: u64 = self.done.cancels.values().sum::<u64>() * 6;
         let spare = ended > 60 + self.done.ended.len() as u64;
         match self.rng.within(0, 9) {
             0..6 if spare => {}
+            0..6 if !self.done.plans.contains_key(&id) => self.cancel_step(id).await,
             0..5 => self.cancel(id).await,
             5 => {
                 let engine = self.engine.clone();
                 self.asked_back.insert(id);
                 self.withdrawn.spawn_blocking(move || (id, engine.withdraw(id)));
             }
-            _ => self.listen(id),
+            _ if self.done.plans.contains_key(&id) => self.listen(id),
+            _ => {}
+        }
+    }
+
+    /// One of a workflow that is in flight, or has been.
+    async fn cancel_step(&mut self, task: TaskId) {
+        let when = Instant::now();
+        match self.engine.cancel_async(task).await {
+            Ok(answer) => {
+                *self.done.cancels.entry("steps").or_default() += 1;
+                self.done.asked.push((task, when, answer));
+            }
+            Err(error) if self.closing.is_none() => {
+                self.violated(Some(task), format!("a cancellation was answered with {error}"));
+            }
+            Err(_) => {}
         }
     }
 
     /// Several wait for one task, and some of them not to its end.
     fn listen(&mut self, task: TaskId) {
         for _ in 0..self.rng.within(1, 4) {
-            let gives_up = self.rng.chance(20);
-            let patience = if gives_up { self.rng.millis(0, 20) } else { LIMIT * 10 };
+            let patience = self.rng.chance(20).then(|| self.rng.millis(0, 20));
             let handle = self.engine.handle(task);
             self.heard.spawn(async move {
-                let answer = timeout(patience, handle).await.ok();
-                let answer = answer.map(|it| it.map(|record| (without_payload(&record), digest_of(&record))));
-                (answer.is_some() || !gives_up).then_some(Heard { task, answer })
+                let answer = wait(handle, patience).await?;
+                Some(Heard { task, answer: answer.map(|record| (without_payload(&record), digest_of(&record))) })
             });
         }
     }
@@ -507,27 +435,11 @@ impl Round<'_> {
     }
 }
 
-async fn outcome(handle: TaskHandle, folder: PathBuf, limit: Duration) -> (TaskId, Result<Known, String>) {
+async fn outcome(handle: TaskHandle, folder: PathBuf) -> (TaskId, Result<Known, String>) {
     let id = handle.id();
-    let known = match timeout(limit, handle).await {
-        Ok(Ok(record)) => Ok((record, notes_length(&folder))),
-        Ok(Err(error)) => Err(format!("L1: its handle resolved to an error: {error}")),
-        Err(_) => Err(format!("L1: it has not ended within {limit:?}")),
+    let known = match handle.await {
+        Ok(record) => Ok((record, notes_length(&folder))),
+        Err(error) => Err(format!("L1: its handle resolved to an error: {error}")),
     };
     (id, known)
-}
-
-/// Of what a task returned, as a step that waits for it tells it.
-pub(crate) fn digest_of(record: &TaskRecord) -> Option<String> {
-    record.outcome.data().and_then(|data| data.parse().ok()).map(|value: serde_json::Value| digest(&value))
-}
-
-fn without_payload(record: &TaskRecord) -> TaskRecord {
-    let mut record = record.clone();
-    if let Outcome::Succeeded(data) = &mut record.outcome {
-        *data = axion_core::Json(Bytes::new()).into();
-    }
-    record.output = None;
-    record.earlier = Vec::new();
-    record
 }

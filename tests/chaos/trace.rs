@@ -2,131 +2,27 @@
 
 mod flow;
 mod line;
+mod record;
+mod story;
 
 use std::collections::HashMap;
-use std::thread::JoinHandle;
-use std::time::Duration;
 
 use axion_core::workflow::WorkflowId;
 use axion_core::{
-    Config, Engine, Event, EventKind, Generation, PoolKind, Priority, TaskId, TaskRecord, Watched, WorkerDownReason,
-    WorkerId, WorkerRef,
+    Config, Event, EventKind, Generation, PoolKind, TaskId, TaskRecord, WorkerDownReason, WorkerId, WorkerRef,
 };
 use jiff::Timestamp;
-use tokio::sync::mpsc;
 
 pub(crate) use self::flow::FlowStory;
 use self::line::{Deadlines, Line};
+pub(crate) use self::record::{News, Recorded, record};
+pub(crate) use self::story::{Ran, Traits};
+use self::story::{State, TaskStory, WorkerStory, after, died_by_itself};
 
 use crate::plan::agree;
 
 /// The most tasks that the engine sends ahead of those that run, see `policy/scheduler.rs`.
 const AHEAD_TASKS: usize = 128;
-
-/// What the chaos learns of the workers while it goes on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum News {
-    Ready(WorkerRef, u32),
-    Down(WorkerRef),
-}
-
-/// Everything that was seen, but what tasks wrote.
-#[derive(Debug, Default)]
-pub(crate) struct Recorded {
-    pub(crate) events: Vec<Event>,
-    pub(crate) missed: u64,
-}
-
-/// Watches in a thread of its own, which does nothing else, so that it does not fall behind.
-pub(crate) fn record(engine: &Engine) -> (JoinHandle<Recorded>, mpsc::UnboundedReceiver<News>) {
-    let mut events = engine.watch();
-    let (tell, news) = mpsc::unbounded_channel();
-    let thread = std::thread::spawn(move || {
-        let mut recorded = Recorded::default();
-        while let Some(watched) = events.wait_next() {
-            let event = match watched {
-                Watched::Event(event) => event,
-                Watched::Missed(count) => {
-                    recorded.missed += count;
-                    continue;
-                }
-                _ => continue,
-            };
-            // At the end nobody listens any more.
-            match &event.kind {
-                EventKind::WorkerReady { worker, pid, .. } => drop(tell.send(News::Ready(*worker, *pid))),
-                EventKind::WorkerDown { worker, .. } => drop(tell.send(News::Down(*worker))),
-                EventKind::Output { .. } => continue,
-                _ => {}
-            }
-            recorded.events.push(event);
-        }
-        recorded
-    });
-    (thread, news)
-}
-
-/// What is known of a task beside its events.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Traits {
-    pub(crate) priority: Priority,
-    /// It has limits, so that it waits elsewhere than in its pool's queue.
-    pub(crate) limited: bool,
-    pub(crate) delay: Option<Duration>,
-    pub(crate) ttl: Option<Duration>,
-    /// It must not run twice.
-    pub(crate) once: bool,
-}
-
-/// How often the task of a step may have been run again.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ran {
-    pub(crate) max_losses: u32,
-    pub(crate) max_retries: u32,
-    /// A cancellation may have kept it from being run again.
-    pub(crate) cut_short: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Queued,
-    Sent(WorkerRef),
-    Waiting(Timestamp),
-    Finished(&'static str),
-}
-
-/// A task as its events tell it.
-#[derive(Debug)]
-pub(crate) struct TaskStory {
-    pool: PoolKind,
-    traits: Traits,
-    /// Its number among the accepted ones, and among those that ended.
-    accepted: usize,
-    ended: usize,
-    state: State,
-    /// It waits since it was accepted, so it has a place in the admission.
-    fresh: bool,
-    /// It was held back, as it asked for.
-    held: bool,
-    attempts: u32,
-    retries: u32,
-    losses: u32,
-    /// Runs again because a neighbour had to be killed.
-    innocent: u32,
-    /// Sent to a worker that was down: it has to come back.
-    late: bool,
-    /// The process of each attempt, from the first on.
-    pids: Vec<u32>,
-}
-
-#[derive(Debug)]
-struct WorkerStory {
-    pid: u32,
-    down: Option<WorkerDownReason>,
-    in_flight: usize,
-    /// A suspect runs alone in it.
-    alone: bool,
-}
 
 /// The events so far.
 #[derive(Debug)]
@@ -520,8 +416,10 @@ impl Trace {
         };
         let story = self.story(task)?;
         (story.state, story.ended) = (State::Finished(outcome), number);
-        let attempts = story.attempts;
-        story.not_late()?;
+        let (attempts, not_late) = (story.attempts, story.not_late());
+        if self.room.is_some() {
+            not_late?; // a shutdown ends what it finds, wherever it is
+        }
         if outcome == "cancelled" {
             self.cancelled[place] += 1;
         }
@@ -558,23 +456,6 @@ impl Trace {
         let expected = before.map_or(Generation::FIRST, |before| before.generation.next());
         agree("a worker's generation", &worker.generation, &expected)
     }
-}
-
-impl TaskStory {
-    /// What a worker that is down was still sent has not run there.
-    fn not_late(&self) -> Result<(), String> {
-        if self.late { Err("it was sent to a worker that was down and did not come back".to_owned()) } else { Ok(()) }
-    }
-}
-
-fn after(at: Timestamp, seconds: f64) -> Timestamp {
-    // The figure is rounded.
-    let wait = Duration::from_secs_f64(seconds.max(0.0)).saturating_sub(Duration::from_micros(1));
-    at.saturating_add(wait).unwrap_or(Timestamp::MAX)
-}
-
-fn died_by_itself(reason: &WorkerDownReason) -> bool {
-    matches!(reason, WorkerDownReason::Exited(_) | WorkerDownReason::Protocol { .. })
 }
 
 /// The task that an event is about.

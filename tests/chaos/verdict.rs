@@ -43,7 +43,7 @@ impl FlowEnd {
     /// The tasks that its steps ran, with the place of each step and of the instance.
     fn tasks(&self) -> impl Iterator<Item = (TaskId, usize, Option<u32>)> {
         self.found().flat_map(|(at, step)| {
-            let instances = step.instances.map_or(0, |instances| u32::try_from(instances.total).unwrap_or(0));
+            let instances = step.instances.as_ref().map_or(0, |instances| u32::try_from(instances.total).unwrap_or(0));
             let of_list = (0..instances).map(move |index| (step.task.instance(index), at, Some(index)));
             let own = self.plan.steps[at].map.is_none().then_some((step.task, at, None));
             own.into_iter().chain(of_list)
@@ -101,7 +101,7 @@ impl FlowEnd {
         let story = trace.flow(self.id)?;
         story.check(self.record.state, &known)?;
         let step_of = |task: TaskId| self.record.steps.iter().find(|step| step.task == task);
-        let kind_of = |step: &StepRecord| step.error.as_ref().map(StepError::kind);
+        let kind_of = |step: &StepRecord| step.error.as_deref().map(StepError::kind);
         let cancelled = Some(ErrorKind::WorkflowCancelled);
         story.check_halt(|task| step_of(task).is_some_and(|step| kind_of(step) == cancelled))?;
         if !self.plan.stops {
@@ -109,7 +109,8 @@ impl FlowEnd {
         }
         let ran = story.check_halt(|task| step_of(task).is_some_and(fails_by_itself))?;
         let may_go_on = |step: &&StepRecord| !self.plan.stops_running && step.instances.is_none();
-        let stopped = |step: &&StepRecord| kind_of(step) == Some(ErrorKind::WorkflowStopped);
+        let asked = |task: TaskId| self.asked.iter().any(|asked| asked.task == task);
+        let stopped = |step: &&StepRecord| kind_of(step) == Some(ErrorKind::WorkflowStopped) && !asked(step.task);
         match ran.into_iter().filter_map(step_of).filter(may_go_on).find(stopped) {
             Some(step) => Err(format!("{} ran when the workflow was stopped, and was ended", step.task)),
             None => Ok(()),
@@ -175,14 +176,14 @@ impl FlowEnd {
     }
 
     fn check_step(&self, at: usize, plan: &StepPlan, step: &StepRecord, world: &World<'_>) -> Result<(), String> {
-        let kind = step.error.as_ref().map(StepError::kind);
+        let kind = step.error.as_deref().map(StepError::kind);
         if plan.added_by.is_some_and(|owner| self.state(owner) != Some(StepState::Succeeded)) {
             return Err("it was added by a step that did not succeed".to_owned());
         }
         if let Some(link) = self.links.iter().find(|link| link.at == at && world.told(link.task).is_none()) {
             return Err(format!("L1: it was to wait for {}, which nobody knows", link.task));
         }
-        if let Some(StepError::DependencyFailed(causes) | StepError::Stopped(causes)) = &step.error {
+        if let Some(StepError::DependencyFailed(causes) | StepError::Stopped(causes)) = step.error.as_deref() {
             for blame in &causes.steps {
                 let told = world.told(blame.task);
                 agree("the state of the step it blames", &told.map(|told| told.state), &Some(blame.state))?;
@@ -282,7 +283,7 @@ impl FlowEnd {
         kind: Option<ErrorKind>,
         world: &World<'_>,
     ) -> Result<(), String> {
-        let (Some(map), Some(instances)) = (plan.map, step.instances) else {
+        let (Some(map), Some(instances)) = (plan.map, step.instances.as_deref()) else {
             return Err("L1: nothing is known of its instances".to_owned());
         };
         let list = &self.plan.steps[map.over].list;
@@ -332,7 +333,7 @@ impl FlowEnd {
                 || step.state == StepState::Expired;
             return if ran && instance.is_none() { Err("L1: it never ran".to_owned()) } else { Ok(()) };
         };
-        let not_added = matches!(step.error, Some(StepError::NotAdded(_)));
+        let not_added = matches!(step.error.as_deref(), Some(StepError::NotAdded(_)));
         if instance.is_none() {
             let expected = if not_added { "succeeded" } else { step.state.name() };
             agree("the end of its task", &end, &expected)?;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axion_actors::wire::Up;
 use axion_core::{Engine, Refusal, ShutdownReport, StartError, SubmitError, Task, TaskId, WaitError};
 use serde_json::json;
 
@@ -20,7 +21,7 @@ fn a_task_is_submitted_and_its_record_found_by_handle_and_by_id() {
     assert_eq!(handle.id(), id);
     let record = ended(handle);
     assert_eq!(record.outcome.data().expect("a success").as_str(), "1");
-    let again = engine.result(id, LIMIT).expect("known").expect("finished");
+    let again = engine.result(id, Duration::ZERO).expect("known").expect("finished");
     assert_eq!(again, record);
 }
 
@@ -43,7 +44,9 @@ fn a_wait_with_a_limit_gives_up_and_the_task_goes_on() {
 #[test]
 fn unknown_and_repeated_ids_are_typed_errors() {
     let engine = echoing(1, 0);
-    assert_eq!(engine.result(TaskId::generate(), LIMIT), Err(WaitError::Refused(Refusal::UnknownId)));
+    for limit in [Duration::ZERO, LIMIT] {
+        assert_eq!(engine.result(TaskId::generate(), limit), Err(WaitError::Refused(Refusal::UnknownId)));
+    }
     let task = noop();
     run(&engine, task.clone());
     let again = engine.submit(task).expect("accepted at the door");
@@ -80,10 +83,12 @@ fn l9_a_full_queue_refuses_and_submit_wait_waits_for_room() {
     std::thread::scope(|scope| {
         let late = scope.spawn(|| engine.submit_wait(noop()).expect("room in the end"));
         runtime.block_on(async {
-            child.done(first).await;
+            // Slow ones, so that none is sent ahead.
+            let slow = |seq| Up::Done { seq, nanos: 1_000_000_000, data: "1".into() };
+            child.says(slow(first)).await;
             for _ in 0..3 {
                 let seq = child.runs().await;
-                child.done(seq).await;
+                child.says(slow(seq)).await;
             }
         });
         for handle in waiting.into_iter().chain([busy, late.join().expect("joined")]) {

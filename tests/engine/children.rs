@@ -1,9 +1,9 @@
 //! Tasks on real Python processes.
 
-use axion_core::{Engine, ErrorKind, Task};
+use axion_core::{Engine, ErrorKind, Event, EventKind, PoolKind, Task, Watched};
 use serde_json::json;
 
-use crate::support::{ended, engine, entry, executable, on_io, run, script, until, value};
+use crate::support::{Gate, ended, engine, entry, executable, on_io, run, script, until, value};
 
 #[test]
 fn c0_1_a_script_with_main_gets_its_parameters_and_returns_its_data() {
@@ -75,6 +75,33 @@ fn c4_4_coroutines_of_one_worker_run_at_the_same_time() {
     };
     let both = [meet("a", "b"), meet("b", "a")];
     assert_eq!(both.map(|handle| value(&ended(handle))), [json!("a"), json!("b")]);
+}
+
+#[test]
+fn what_is_written_below_python_belongs_to_the_task_that_runs_while_it_is_read() {
+    let engine = engine(1, 1);
+    for pool in [PoolKind::Cpu, PoolKind::Io] {
+        let (mut events, gate) = (engine.watch(), Gate::new());
+        let task = entry("write_and_wait", json!({"fifo": gate.fifo()})).on(pool);
+        let id = task.id();
+        let handle = engine.submit(task).expect("accepted");
+        let mut heard = [String::new(), String::new()];
+        while heard.iter().any(|it| !it.ends_with('\n')) {
+            match events.wait_next().expect("the engine lives") {
+                Watched::Event(Event { kind: EventKind::Output { task, stream, data, .. }, .. }) => {
+                    assert_eq!(task, Some(id), "{stream:?}: {data:?}");
+                    heard[stream as usize].push_str(std::str::from_utf8(&data).expect("text"));
+                }
+                Watched::Event(_) => {}
+                other => panic!("missed events: {other:?}"),
+            }
+        }
+        assert_eq!(heard, ["below on 1\n", "below on 2\n"]);
+        gate.open("");
+        let record = ended(handle);
+        let output = record.output.as_ref().expect("it wrote");
+        assert_eq!((output.stdout.text(), output.stderr.text()), ("below on 1\n".into(), "below on 2\n".into()));
+    }
 }
 
 #[test]

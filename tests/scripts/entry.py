@@ -94,6 +94,13 @@ def do_write_everywhere(params, context):
     return mark
 
 
+def do_write_and_wait(params, context):
+    """Writes below Python, and ends when the fifo is opened for writing."""
+    os.write(1, b"below on 1\n")
+    os.write(2, b"below on 2\n")
+    open(params["fifo"]).close()
+
+
 def do_garbage(params, context):
     """Writes random bytes to every descriptor it can find."""
     noise = random.Random(params["seed"])

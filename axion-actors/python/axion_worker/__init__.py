@@ -2,6 +2,7 @@
 
 Standard library only, Python 3.8 and newer. One module per concern:
 
+    start      how these modules come into the interpreter
     entry      the order in which a worker comes to life and ends
     wire       the byte format (docs/wire-protocol.md), the same as `wire/` on the engine's side
     channel    the pipes: off fds 0 to 2, frames in, frames out
@@ -20,5 +21,5 @@ Standard library only, Python 3.8 and newer. One module per concern:
     library    the standard library, unshadowed
 
 At start a module imports from the standard library only what a worker needs before its first
-result; asyncio and the like wait until a task asks for them.
+result; asyncio, `traceback` and the like wait until a task asks for them or fails.
 """

@@ -80,10 +80,8 @@ def main(p, c):
         worker = self.worker()
         worker.ask("DumpStacks", 1)
         script = self.script("a.py", """
-            import os, sys, threading
-            def main(p, c):
-                ident = threading.main_thread().ident
-                return sys._current_frames()[ident].f_back is not None or threading.current_thread().ident == ident
+            import os, threading
+            def main(p, c): return threading.main_thread().native_id == os.getpid()
         """)
         self.assertEqual(worker.run(script), True)
 

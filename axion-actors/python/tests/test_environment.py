@@ -65,6 +65,13 @@ class Environment(Case):
                 def main(p, c): return [axion_worker.value, worker.value]
             """, slots=slots), ["the user's", "also"])
 
+    def test_what_a_worker_may_never_need_is_not_imported(self):
+        bare = subprocess.run([INTERPRETER, "-c", "import sys; print(*sys.modules)"], stdout=subprocess.PIPE,
+                              env=environment()).stdout.decode().split()
+        there = self.run_source("import sys\nnames = list(sys.modules)\ndef main(p, c): return names")
+        large = {"asyncio", "ctypes", "json", "linecache", "pickle", "re", "threading", "tokenize", "traceback"}
+        self.assertEqual(large & (set(there) - set(bare)), set())
+
     def test_the_runtime_is_one_name_in_sys_modules(self):
         names = self.run_source("import sys\ndef main(p, c): return [n for n in sys.modules if 'axion' in n]")
         self.assertTrue(names and all(name.split(".")[0] == PACKAGE for name in names), names)
@@ -158,16 +165,30 @@ class ByteCode(Case):
         self.assertEqual(worker.finish(), 0)
 
     def check(self, env):
+        sources = {name for name in os.listdir(self.path("runtime/" + PACKAGE)) if name.endswith(".py")}
         self.start(1, env)
         first = self.compiled()
-        sources = {name for name in os.listdir(self.path("runtime/" + PACKAGE)) if name.endswith(".py")}
-        self.assertEqual({name.partition(".")[0] + ".py" for name in first}, sources, "a module is loaded late")
+        self.assertEqual({name.partition(".")[0] + ".py" for name in first}, sources - {"crew.py", "threaded.py"})
         self.start(4, env)
+        both = self.compiled()
+        self.assertEqual({name.partition(".")[0] + ".py" for name in both}, sources, "a module is loaded late")
         self.start(1, env)
-        self.assertEqual(self.compiled(), first, "compiled again")
+        self.assertEqual(self.compiled(), both, "compiled again")
+        self.assertEqual({name: both[name] for name in first}, first, "compiled again")
 
     def test_it_is_made_once_in_the_private_folder(self):
         self.check({})
+
+    def test_it_is_made_in_another_process_whose_memory_is_free_again(self):
+        script = self.script("scripts/children.py", """
+            import resource
+            def main(p, c): return resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt > 0
+        """)
+        for slots in (1, 4):
+            for first in (True, False):
+                with self.subTest(slots=slots, first=first):
+                    worker = self.worker(slots=slots, folder=self.path("runtime"))
+                    self.assertEqual(worker.run(script), first)
 
     def test_it_is_made_with_PYTHONDONTWRITEBYTECODE(self):
         self.check({"PYTHONDONTWRITEBYTECODE": "1"})

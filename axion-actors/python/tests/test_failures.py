@@ -79,6 +79,21 @@ class Failures(OneWorker):
                 for word in ("main(params, context)", "module()", self.path("failing.py")):
                     self.assertIn(word, failure.message)
 
+    def test_a_main_that_cannot_be_called_with_two_arguments(self):
+        for source in ("def main(): pass", "def main(params): pass", "async def main(): pass", "def main(a, b, c): pass"):
+            with self.subTest(source):
+                failure = self.source(source, Kind.ENTRY_MISSING)
+                for word in ("two arguments", "main(params, context)", self.path("failing.py")):
+                    self.assertIn(word, failure.message)
+
+    def test_a_class_of_the_script_is_named_as_there(self):
+        source = ("class Mine(Exception): pass\n\ndef main(params, context):\n"
+                  "    try:\n        raise Mine('inner')\n    except Mine as inner:\n        raise Mine('outer') from inner\n")
+        for failure in (self.source(source), self.source("class Mine(Exception): pass\nraise Mine('outer')\n")):
+            self.assertEqual(failure.exception, "failing.Mine")
+            self.assertIn("\nfailing.Mine: outer\n", failure.traceback)
+            self.assertNotIn("@", failure.traceback)
+
     def test_a_module_function_whose_object_cannot_run(self):
         for source in ("def module(): return object()", "class module: run = None", "def module(): pass"):
             with self.subTest(source):
@@ -148,6 +163,41 @@ class Failures(OneWorker):
         failure = self.one.fail(script)
         self.assertIn('raise ValueError("the line that ran")', failure.traceback)
         self.assertNotIn("not this", failure.traceback)
+
+    def test_the_traceback_of_user_code_shows_the_lines_that_ran_too(self):
+        script = self.script("own.py", """
+            def main(p, c):
+                with open(__file__, "w") as file:
+                    file.write("# not this\\n" * 20)
+                import traceback
+                try:
+                    raise ValueError("the line that ran")
+                except ValueError:
+                    return traceback.format_exc()
+        """)
+        text = self.worker().run(script)
+        self.assertIn('raise ValueError("the line that ran")', text)
+        self.assertNotIn("not this", text)
+
+    def test_the_traceback_and_the_stacks_where_no_descriptor_is_left(self):
+        script = self.script("full.py", """
+            import os, resource
+            def fill():
+                while True:
+                    os.dup(0)
+            def main(p, c):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+                fill()
+        """)
+        worker = self.worker()
+        failure = worker.fail(script)
+        self.assertEqual(failure.exception, "OSError")
+        path = self.path("full.py")
+        lines = [line.strip() for line in failure.traceback.splitlines() if "^" not in line]
+        self.assertEqual(lines, [
+            "Traceback (most recent call last):", 'File "%s", line 8, in main' % path, "fill()",
+            'File "%s", line 5, in fill' % path, "os.dup(0)", "OSError: " + failure.message])
+        self.assertIn("MainThread", worker.ask("DumpStacks", 1)[1][1])
 
     def test_the_traceback_counts_lines_as_python_does(self):
         # A form feed, a line separator in a string and CRLF: one line each for Python.
@@ -309,7 +359,8 @@ class Failures(OneWorker):
         self.assertIn("Previous line repeated", failure.traceback)
 
     def test_a_wrong_signature(self):
-        self.assertIn("positional argument", self.source("def main(): pass").message)
+        # What shows only at the call; see above for the others.
+        self.assertIn("keyword-only argument", self.source("def main(p, c, *, more): pass").message)
 
     def test_the_event_loop_closed_by_a_task(self):
         script = self.script("closing.py", '''

@@ -207,7 +207,7 @@ impl WorkflowManager {
                             });
                         }
                     }
-                    Action::Ended { step, task, end } => self.step_ended(step, task, end),
+                    Action::Ended { step, task, end } => self.step_ended(step, task, *end),
                     Action::Finished(id) => self.finished(id),
                 }
             }

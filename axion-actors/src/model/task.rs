@@ -335,10 +335,21 @@ impl Task {
         self
     }
 
-    /// The same task under another id and with other parameters, which must be JSON text: one
-    /// instance of a step.
-    pub(crate) fn instance(&self, id: TaskId, params: Bytes) -> Self {
-        Self { id, params, ..self.clone() }
+    /// The same task under another id: one instance of a step.
+    pub(crate) fn instance(&self, id: TaskId) -> Self {
+        Self { id, ..self.clone() }
+    }
+
+    /// Takes the parameters out.
+    pub(crate) fn take_params(&mut self) -> Bytes {
+        std::mem::take(&mut self.params)
+    }
+
+    /// Lets go of its own copy of what it runs, if the other one runs the same.
+    pub(crate) fn share_work_of(&mut self, other: &Self) {
+        if self.work.key() == other.work.key() {
+            self.work = other.work.clone();
+        }
     }
 
     /// Which work it was, of a task that is not needed any more.

@@ -375,6 +375,11 @@ impl Step {
         &self.task
     }
 
+    /// Lets go of its own copy of what its task runs, if the other one runs the same.
+    pub(crate) fn share_work_of(&mut self, other: &Task) {
+        self.task.share_work_of(other);
+    }
+
     /// Runs another task instead.
     pub fn set_task(&mut self, task: Task) {
         self.task = task;

@@ -68,7 +68,7 @@ pub struct Graph {
     /// The lowest and the highest id of its steps' tasks. Ids sort by time, so mostly this tells already that
     /// a task is not among them.
     span: (TaskId, TaskId),
-    /// Nodes in an order by dependencies, for the critical path.
+    /// Nodes in an order by dependencies; at its start those of the specification that wait for nothing.
     order: Vec<u32>,
     counts: Counts,
     /// Steps that have not ended.
@@ -166,6 +166,10 @@ impl Graph {
                 self.edges.add_node(());
             }
             for at in first..self.nodes.len() {
+                for place in self.nodes[at].deps.heard() {
+                    let dep = self.deps[place] as usize;
+                    self.nodes[dep].readers += u32::from(dep < first);
+                }
                 for place in self.nodes[at].deps.range() {
                     let dep = self.deps[place] as usize;
                     self.edges.add_edge(NodeIndex::new(dep), NodeIndex::new(at), ());
@@ -177,16 +181,10 @@ impl Graph {
                 }
             }
         }
-        for at in first..self.nodes.len() {
-            for place in self.nodes[at].deps.heard() {
-                self.nodes[self.deps[place] as usize].readers += 1;
-            }
+        if let Some((low, high)) = plan.ids {
+            self.span = (self.span.0.min(low), self.span.1.max(high));
         }
-        let mut steps = 0;
-        for node in self.nodes[first..].iter().filter(|node| node.is_step()) {
-            steps += 1;
-            self.span = (self.span.0.min(node.id), self.span.1.max(node.id));
-        }
+        let steps = self.nodes.len() - first - plan.outside.len();
         self.unfinished += steps;
         self.counts.0[StepState::Waiting as usize] += steps;
         self.directory.extend(plan.directory);
@@ -199,14 +197,15 @@ impl Graph {
         }
     }
 
-    /// Begins: whatever waits for nothing is handed over.
+    /// Begins: whatever waits for nothing is handed over. What waited only for tasks outside that have ended has heard
+    /// of them then.
     pub fn start(&mut self, now: Tick) {
-        self.begin_from(0, now);
-    }
-
-    fn begin_from(&mut self, first: usize, now: Tick) {
         self.spread(now);
-        for at in first..self.nodes.len() {
+        for place in 0..self.order.len() {
+            let at = self.order[place] as usize;
+            if self.nodes[at].deps.count > 0 {
+                break;
+            }
             self.decide_if_due(at, now);
         }
         self.spread(now);
@@ -247,7 +246,9 @@ impl Graph {
             (None, false) => {
                 node.attempts = ended.attempts;
                 if let Some(started) = ended.started {
-                    node.started = started;
+                    // That of its last attempt. Of an only one it is exact; the first of several was noted when it was
+                    // sent, and what lies between is part of what the step took.
+                    node.started = if ended.attempts > 1 { node.started.min(started) } else { started };
                 }
                 let StepEnd { state, data, error } = self.verdict(at, ended.outcome);
                 self.take_result(at, data);
@@ -327,7 +328,11 @@ impl Graph {
         self.added = count;
         let first = self.nodes.len();
         self.take_over(plan, now);
-        self.begin_from(first, now);
+        self.spread(now);
+        for at in first..self.nodes.len() {
+            self.decide_if_due(at, now);
+        }
+        self.spread(now);
         Ok(())
     }
 
@@ -404,7 +409,7 @@ impl Graph {
         node.error = error.map(Box::new);
         if std::mem::take(&mut node.wanted) {
             node.readers -= 1;
-            self.actions.push(Action::Ended { step: number, task: node.id, end: node.end() });
+            self.actions.push(Action::Ended { step: number, task: node.id, end: Box::new(node.end()) });
         }
         if reads {
             self.prepared.remove(&number);

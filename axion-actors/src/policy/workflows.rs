@@ -54,7 +54,7 @@ pub enum Action {
         /// Its task.
         task: TaskId,
         /// How.
-        end: StepEnd,
+        end: Box<StepEnd>,
     },
     /// Every step of this workflow has ended: [take](Workflows::take) it.
     Finished(WorkflowId),
@@ -371,7 +371,7 @@ impl Workflows {
                 GraphAction::Changed { .. } => {}
                 GraphAction::Ended { step, task, end } => {
                     let waiting = self.wanted.remove(&task).unwrap_or_default();
-                    self.heard.extend(waiting.into_iter().map(|other| (other, task, end.clone())));
+                    self.heard.extend(waiting.into_iter().map(|other| (other, task, StepEnd::clone(&end))));
                     let step = StepRef { workflow: id, place: Place { step, instance: None } };
                     self.actions.push(Action::Ended { step, task, end });
                 }

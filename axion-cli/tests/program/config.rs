@@ -186,7 +186,7 @@ fn run_uses_the_configuration_below_its_own_options() {
     let script = script.path().display().to_string();
     let project = Project::new(
         "engine = 'serial'\ncpu_bound_count = 7\nio_bound_max = 9\nmax_memory_percent = 100\nio_bound_timeout = '2s'\n\
-         [io_bound_worker]\nnice = 4\ncwd = '.'\nenv = { COLOUR = 'blue' }\n",
+         [io_bound_worker]\nnice = 1\ncwd = '.'\nenv = { COLOUR = 'blue' }\n",
     );
     let ran = project.run(&["run", &script, "--type", "io"]);
     let value: serde_json::Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{}", ran.err));
@@ -194,7 +194,7 @@ fn run_uses_the_configuration_below_its_own_options() {
     // It is added to the test run's own.
     let own = std::process::Command::new("nice").output().expect("niceness");
     let own: i32 = String::from_utf8_lossy(&own.stdout).trim().parse().expect("a number");
-    assert_eq!(value, serde_json::json!(["blue", (own + 4).min(19), folder, "io-0"]));
+    assert_eq!(value, serde_json::json!(["blue", (own + 1).min(19), folder, "io-0"]));
     let ran = run(project.command(&["run", &script]).env("AXION_CPU_BOUND_WORKER_ENV", "{\"COLOUR\": \"red\"}"));
     assert!(ran.out.contains("\"red\"") && ran.out.contains("cpu-0"), "{} {}", ran.out, ran.err);
 

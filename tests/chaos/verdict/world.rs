@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::{FlowEnd, digest};
 use crate::flows::{StepPlan, name};
+use crate::life::Ended;
 use crate::plan::{Kind, agree};
-use crate::round::Ended;
 use crate::trace::Trace;
 
 /// The ends of all tasks and steps of an engine.
@@ -228,7 +228,7 @@ impl<'a> World<'a> {
 
 impl Told {
     fn of(step: &StepRecord) -> Self {
-        Self { state: step.state, kind: step.error.as_ref().map(StepError::kind) }
+        Self { state: step.state, kind: step.error.as_deref().map(StepError::kind) }
     }
 }
 

@@ -75,6 +75,7 @@ impl WorkflowBuilder {
         let follow = std::mem::take(&mut self.follow);
         for mut step in steps {
             if follow {
+                step.depends_on.reserve_exact(before.len());
                 step.depends_on.extend(before.iter().cloned());
             }
             self.ends.push(handle(&step));

@@ -371,7 +371,7 @@ pub struct StepRecord {
     pub attempts: u32,
     /// When its dependencies let it run.
     pub ready: Option<Timestamp>,
-    /// When it started; of a mapped step, its first instance.
+    /// When its first attempt started; of a mapped step, that of its first instance.
     pub started: Option<Timestamp>,
     /// When its end was known.
     pub finished: Option<Timestamp>,
@@ -379,29 +379,31 @@ pub struct StepRecord {
     pub data: Option<Json>,
     /// The result of a function, if it is kept and more than plain data.
     #[serde(skip)]
-    pub pickle: Option<Pickle>,
+    pub pickle: Option<Box<Pickle>>,
     /// Whether there was a result that is not kept: by its own wish, or for the bound on kept bytes.
     pub data_dropped: bool,
     /// Why it did not succeed, or did not run.
-    pub error: Option<StepError>,
+    pub error: Option<Box<StepError>>,
     /// Of a mapped step.
-    pub instances: Option<Instances>,
+    pub instances: Option<Box<Instances>>,
 }
 
 impl StepRecord {
     /// How it ended, for what waits for it; `None` if it has not.
     #[must_use]
     pub fn end(&self) -> Option<StepEnd> {
-        let data = || self.pickle.clone().map(Data::from).or_else(|| self.data.clone().map(Data::from));
-        self.state.is_final().then(|| StepEnd { state: self.state, data: data(), error: self.error.clone() })
+        let data = || self.pickle.as_deref().cloned().map(Data::from).or_else(|| self.data.clone().map(Data::from));
+        let end = || StepEnd { state: self.state, data: data(), error: self.error.as_deref().cloned() };
+        self.state.is_final().then(end)
     }
 
     /// As the record of a task that ended like this, in a workflow that was submitted then. `None` as
     /// [`StepEnd::into_outcome`] says.
     #[must_use]
     pub fn into_task_record(self, submitted: Timestamp) -> Option<TaskRecord> {
-        let data = self.pickle.map(Data::from).or_else(|| self.data.map(Data::from));
-        let outcome = StepEnd { state: self.state, data, error: self.error }.into_outcome()?;
+        let data = self.pickle.map(|pickle| Data::from(*pickle)).or_else(|| self.data.map(Data::from));
+        let error = self.error.map(|error| *error);
+        let outcome = StepEnd { state: self.state, data, error }.into_outcome()?;
         Some(TaskRecord {
             id: self.task,
             work: self.work,
@@ -488,12 +490,13 @@ impl WorkflowRecord {
         let step = |step: &StepRecord| {
             let json = || step.data.as_ref().map_or(0, |data| data.0.len());
             // The JSON form of a pickle is a part of it.
-            let data = step.pickle.as_ref().map_or_else(json, |pickle| pickle.0.len());
-            let error = match &step.error {
-                Some(StepError::Task(error)) => error.weight(),
-                _ => 0,
-            };
-            size_of::<StepRecord>() + data + error
+            let data = step.pickle.as_ref().map_or_else(json, |pickle| size_of::<Pickle>() + pickle.0.len());
+            let error = step.error.as_deref().map_or(0, |error| {
+                let task = if let StepError::Task(error) = error { error.weight() } else { 0 };
+                size_of::<StepError>() + task
+            });
+            let instances = step.instances.as_ref().map_or(0, |_| size_of::<Instances>());
+            size_of::<StepRecord>() + data + error + instances
         };
         size_of::<Self>() + self.name.len() + self.steps.iter().map(step).sum::<usize>()
     }

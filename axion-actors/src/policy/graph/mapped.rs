@@ -1,12 +1,14 @@
 //! Steps with one instance per element of a list.
 
+use bytes::Bytes;
+
 use super::call::Prepared;
 use super::json::{self, Elements};
 use super::node::{Instance, Mapping};
 use super::others::on_request;
 use super::{Action, Ended, Graph, Place};
 use crate::model::workflow::{Enough, MapOver, StepError, StepState};
-use crate::model::{Outcome, Tick};
+use crate::model::{Outcome, Task, Tick};
 
 impl Mapping {
     pub(super) fn started(&mut self, index: usize) {
@@ -71,7 +73,10 @@ impl Graph {
         let list = self.directory.find(&map.list.step);
         let text = match self.prepare(at)? {
             Some(Prepared::Text(text)) => text,
-            _ => self.own_params(at),
+            _ => {
+                let own = self.nodes[at].task.as_ref().map(Task::params_bytes);
+                self.open_params(at, own.unwrap_or(&Bytes::new()))
+            }
         };
         let mut base = self.with_upstream(at, text, list);
         base.share();

@@ -90,14 +90,14 @@ pub(super) struct Node {
 
 impl Node {
     /// A step that waits for those of `deps`, none of which has ended.
-    pub(super) fn step(step: Step, deps: Span) -> Self {
+    pub(super) fn step(step: Step, deps: Span, readers: u32) -> Self {
         let (name, task, rules) = step.into_parts();
         let id = task.id();
-        Self { name, task: Some(task), rules, deps, open: deps.count, ..Self::outside(id) }
+        Self { name, task: Some(task), rules, deps, open: deps.count, ..Self::outside(id, readers) }
     }
 
     /// A task that is not the workflow's.
-    pub(super) fn outside(id: TaskId) -> Self {
+    pub(super) fn outside(id: TaskId, readers: u32) -> Self {
         Self {
             name: None,
             id,
@@ -106,7 +106,7 @@ impl Node {
             rules: None,
             deps: Span::default(),
             open: 0,
-            readers: 0,
+            readers,
             seen: Seen::default(),
             state: StepState::Waiting,
             cancelling: false,

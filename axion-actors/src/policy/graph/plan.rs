@@ -73,12 +73,17 @@ pub(super) struct Plan {
     pub(super) deps: Vec<u32>,
     pub(super) directory: Directory,
     /// The tasks outside.
-    outside: Vec<TaskId>,
+    pub(super) outside: Vec<TaskId>,
     /// Where in `deps` those of each step are.
     spans: Vec<Span>,
+    /// How many of the new steps read the result of each new node.
+    readers: Vec<u32>,
+    /// The lowest and the highest id of the steps' tasks.
+    pub(super) ids: Option<(TaskId, TaskId)>,
     /// The edges among the new nodes, numbered from 0.
     pub(super) graph: DiGraph<(), ()>,
-    /// The new nodes in an order in which each comes after all it waits for.
+    /// The new nodes in an order in which each comes after all it waits for; those that wait for nothing first, as they
+    /// were named.
     pub(super) order: Vec<u32>,
     /// Tasks outside that have ended already.
     pub(super) ended: Vec<(u32, StepEnd)>,
@@ -137,11 +142,17 @@ impl Planner<'_> {
             return Err(errors);
         }
         plan.nodes.reserve_exact(steps.len() + plan.outside.len());
-        for (step, span) in steps.into_iter().zip(&plan.spans) {
+        let mut readers = plan.readers.iter().copied();
+        for (mut step, span) in steps.into_iter().zip(&plan.spans) {
+            // Mostly many steps in a row run the same: one copy of its name then stays in the processor's caches.
+            if let Some(before) = plan.nodes.last().and_then(|node| node.task.as_ref()) {
+                step.share_work_of(before);
+            }
             // Where in all there are.
-            plan.nodes.push(Node::step(step, Span { start: span.start + index(self.edges), ..*span }));
+            let span = Span { start: span.start + index(self.edges), ..*span };
+            plan.nodes.push(Node::step(step, span, readers.next().unwrap_or_default()));
         }
-        plan.nodes.extend(plan.outside.drain(..).map(Node::outside));
+        plan.nodes.extend(plan.outside.iter().zip(readers).map(|(id, readers)| Node::outside(*id, readers)));
         Ok(plan)
     }
 
@@ -151,6 +162,7 @@ impl Planner<'_> {
         plan.directory.names.reserve(steps.iter().filter(|step| step.name().is_some()).count());
         for (at, step) in steps.iter().enumerate() {
             let (here, id) = (index(base + at), step.task().id());
+            plan.ids = plan.ids.map(|(low, high)| (low.min(id), high.max(id))).or(Some((id, id)));
             let known = || matches!((self.outside.known)(id), Known::Unknown);
             if self.directory.ids.get(id).is_some() || plan.directory.ids.insert(id, here).is_none() || !known() {
                 errors.push(GraphError::DuplicateTask { at, step: step.title(), task: id });
@@ -349,10 +361,12 @@ impl Planner<'_> {
             graph.add_node(());
         }
         let mut open = vec![0u32; count];
+        plan.readers.resize(count, 0);
         for (at, span) in plan.spans.iter().enumerate() {
             for dep in plan.deps[span.range()].iter().filter_map(|dep| (*dep as usize).checked_sub(base)) {
                 graph.add_edge(NodeIndex::new(dep), NodeIndex::new(at), ());
                 open[at] += 1;
+                plan.readers[dep] += 1;
             }
         }
         plan.order.reserve_exact(count);

@@ -87,8 +87,8 @@ pub enum Action {
         step: u32,
         /// Its task.
         task: TaskId,
-        /// How.
-        end: StepEnd,
+        /// How. Hardly ever there: in its own piece of memory, it does not widen all the others.
+        end: Box<StepEnd>,
     },
     /// Every step has ended: take the [record](super::Graph::record).
     Finished,

@@ -55,31 +55,32 @@ impl Graph {
             (Some(index), Some(mapping)) => {
                 let params = mapping.params(index as usize)?;
                 let task = node.task.as_ref()?;
-                Some((task.instance(node.id.instance(index), task.params_bytes().clone()), params))
+                Some((task.instance(node.id.instance(index)), params))
             }
             (None, None) => {
-                let task = node.task.as_ref().filter(|_| !node.handed_over)?.clone();
+                if node.handed_over {
+                    return None;
+                }
                 let params = self.params(place.step);
-                self.nodes[at].handed_over = true;
                 self.release_deps(at);
-                Some((task, params))
+                let node = &mut self.nodes[at];
+                node.handed_over = true;
+                Some((node.task.clone()?, params))
             }
             _ => None,
         }
     }
 
-    /// The parameters of a step that is about to be handed over.
+    /// The parameters of a step that is about to be handed over, into which its own have gone.
     fn params(&mut self, number: u32) -> Params {
         let at = number as usize;
         let prepared = if self.prepared.is_empty() { None } else { self.prepared.remove(&number) };
-        let node = &self.nodes[at];
-        let text = match (&node.task, prepared) {
-            (_, Some(Prepared::Call(call))) => return call.finish(None),
-            (Some(task), None) if node.deps.count == 0 || self.is_function(at) => {
-                return task.params_bytes().clone().into();
-            }
-            (_, Some(Prepared::Text(text))) => text,
-            (_, None) => self.own_params(at),
+        let own = self.nodes[at].task.as_mut().map(Task::take_params).unwrap_or_default();
+        let text = match prepared {
+            Some(Prepared::Call(call)) => return call.finish(None),
+            None if self.nodes[at].deps.count == 0 || self.is_function(at) => return own.into(),
+            Some(Prepared::Text(text)) => text,
+            None => self.open_params(at, &own),
         };
         let mut text = self.with_upstream(at, text, None);
         text.text(b"}");
@@ -101,18 +102,11 @@ impl Graph {
     }
 
     /// The parameters of a step's task, without the brace at the end.
-    pub(super) fn own_params(&self, at: usize) -> Splicer {
+    pub(super) fn open_params(&self, at: usize, own: &Bytes) -> Splicer {
         let mut text = Splicer::default();
-        match &self.nodes[at].task {
-            Some(task) => {
-                // With what is added for its dependencies, if their results are short.
-                text.reserve(
-                    task.params_bytes().len().min(4096) + 32 + 64 * (self.nodes[at].deps.count as usize).min(64),
-                );
-                text.shared(&without_brace(task.params_bytes()));
-            }
-            None => text.text(b"{"),
-        }
+        // With what is added for its dependencies, if their results are short.
+        text.reserve(own.len().min(4096) + 32 + 64 * (self.nodes[at].deps.count as usize).min(64));
+        text.shared(&without_brace(own));
         text
     }
 

@@ -13,6 +13,9 @@ use crate::model::workflow::{
 };
 use crate::model::{Data, Task, TaskId, TaskRecord, Tick};
 
+/// `collect` writes the steps of a record into the memory of the nodes then, instead of into as much again.
+const _: () = assert!(size_of::<StepRecord>() <= size_of::<Node>());
+
 impl Graph {
     /// Its id.
     #[must_use]
@@ -96,30 +99,32 @@ impl Graph {
     #[must_use]
     pub fn record(&self, epoch: Timestamp) -> WorkflowRecord {
         let mut record = self.record_without_steps(epoch);
-        record.steps.extend(self.nodes.iter().zip(self.waited_for()).filter_map(|(node, waited_for)| {
+        let steps = self.nodes.iter().zip(self.waited_for()).filter_map(|(node, waited_for)| {
             let what = What {
                 name: node.name.clone(),
                 task: node.task.clone()?,
                 data: node.result.clone().filter(|_| node.keeps()),
-                error: node.error.as_deref().cloned(),
+                error: node.error.clone(),
             };
             Some(step_record(node, what, !waited_for, epoch))
-        }));
+        });
+        record.steps = steps.collect();
         record
     }
 
-    /// The same of a workflow that has ended: what it knows goes over to the record.
+    /// The same of a workflow that has ended: what it knows goes over to the record, whose steps take the place of the
+    /// nodes.
     #[must_use]
     pub fn into_record(mut self, epoch: Timestamp) -> WorkflowRecord {
         let mut record = self.record_without_steps(epoch);
         let waited_for = self.waited_for();
         let nodes = std::mem::take(&mut self.nodes);
-        record.steps.extend(nodes.into_iter().zip(waited_for).filter_map(|(mut node, waited_for)| {
+        let steps = nodes.into_iter().zip(waited_for).filter_map(|(mut node, waited_for)| {
             let data = node.result.take().filter(|_| node.keeps());
-            let error = node.error.take().map(|error| *error);
-            let what = What { name: node.name.take(), task: node.task.take()?, data, error };
+            let what = What { name: node.name.take(), task: node.task.take()?, data, error: node.error.take() };
             Some(step_record(&node, what, !waited_for, epoch))
-        }));
+        });
+        record.steps = steps.collect();
         record
     }
 
@@ -131,7 +136,7 @@ impl Graph {
             submitted: wall(epoch, self.submitted).unwrap_or(epoch),
             finished: wall(epoch, self.finished),
             counts: self.counts,
-            steps: Vec::with_capacity(self.nodes.len()),
+            steps: Vec::new(),
             critical_path: self.critical_path(),
         }
     }
@@ -141,7 +146,7 @@ impl Graph {
     pub fn record_of(&self, step: u32, end: StepEnd, epoch: Timestamp) -> Option<TaskRecord> {
         let node = self.node_of(step)?;
         let StepEnd { state, data, error } = end;
-        let what = What { name: node.name.clone(), task: node.task.clone()?, data, error };
+        let what = What { name: node.name.clone(), task: node.task.clone()?, data, error: error.map(Box::new) };
         let submitted = wall(epoch, self.submitted).unwrap_or(epoch);
         StepRecord { state, ..step_record(node, what, false, epoch) }.into_task_record(submitted)
     }
@@ -197,13 +202,13 @@ struct What {
     name: Option<Arc<str>>,
     task: Task,
     data: Option<Data>,
-    error: Option<StepError>,
+    error: Option<Box<StepError>>,
 }
 
 fn step_record(node: &Node, What { name, task, data, error }: What, last: bool, epoch: Timestamp) -> StepRecord {
     let (data, pickle) = match data {
         Some(Data::Json(json)) => (Some(json), None),
-        Some(Data::Pickle(pickle)) => (pickle.json().ok(), Some(pickle)),
+        Some(Data::Pickle(pickle)) => (pickle.json().ok(), Some(Box::new(pickle))),
         None => (None, None),
     };
     StepRecord {
@@ -221,11 +226,13 @@ fn step_record(node: &Node, What { name, task, data, error }: What, last: bool, 
         pickle,
         data_dropped: node.dropped,
         error,
-        instances: node.mapping.as_ref().map(|mapping| Instances {
-            total: mapping.total,
-            begun: mapping.next,
-            succeeded: mapping.succeeded,
-            failed: mapping.failed,
+        instances: node.mapping.as_ref().map(|mapping| {
+            Box::new(Instances {
+                total: mapping.total,
+                begun: mapping.next,
+                succeeded: mapping.succeeded,
+                failed: mapping.failed,
+            })
         }),
     }
 }

@@ -133,5 +133,5 @@ fn no_worker_started(record: &WorkflowRecord) -> bool {
     record
         .steps
         .iter()
-        .any(|step| matches!(&step.error, Some(StepError::Task(error)) if error.kind == ErrorKind::WorkerStartFailed))
+        .any(|step| matches!(step.error.as_deref(), Some(StepError::Task(error)) if error.kind == ErrorKind::WorkerStartFailed))
 }

@@ -46,7 +46,7 @@ pub(super) fn tell(record: &WorkflowRecord, first_failed: &FirstFailed) {
     }
     let because = record.steps.iter().filter(|step| step.state == StepState::DependencyFailed);
     list("not run, because of others", because);
-    let stopped = |step: &&StepRecord| matches!(step.error, Some(StepError::Stopped(_)));
+    let stopped = |step: &&StepRecord| matches!(step.error.as_deref(), Some(StepError::Stopped(_)));
     list("cancelled, because the workflow stops at a failure", record.steps.iter().filter(stopped));
     let cancelled =
         |step: &&StepRecord| step.state == StepState::Cancelled && !failed_by_itself(step) && !stopped(step);
@@ -67,7 +67,7 @@ pub(super) fn tell(record: &WorkflowRecord, first_failed: &FirstFailed) {
 fn failed_by_itself(step: &StepRecord) -> bool {
     match step.state {
         StepState::Failed | StepState::TimedOut | StepState::Lost | StepState::Expired => true,
-        StepState::Cancelled => matches!(step.error, Some(StepError::Impossible(_))),
+        StepState::Cancelled => matches!(step.error.as_deref(), Some(StepError::Impossible(_))),
         _ => false,
     }
 }
@@ -77,7 +77,7 @@ fn tell_failure(step: &StepRecord, first_failed: &FirstFailed) {
     if let Some(error) = first_failed.get(&name).and_then(|record| record.outcome.error()) {
         task_failed(format_args!("the first instance of {name} that did not succeed"), error);
     }
-    match &step.error {
+    match step.error.as_deref() {
         Some(StepError::Task(error)) if step.attempts > 1 => {
             task_failed(format_args!("step {name} {state} after {} attempts", step.attempts), error);
         }

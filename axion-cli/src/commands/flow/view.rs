@@ -85,7 +85,7 @@ impl View {
                     self.add(name, it.task, it.instances.is_some())
                 }
             };
-            self.mapped(at, it.task, it.instances.map(|it| it.total));
+            self.mapped(at, it.task, it.instances.as_ref().map(|it| it.total));
             let Some(step) = self.steps.get_mut(at) else { continue };
             step.started = step.started.or(it.started);
             self.set(at, it.state);

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::*;
+use crate::model::WorkName;
 use crate::model::workflow::{
     Bounds, Condition, Enough, MapOver, Needs, OnFailure, OnImpossible, Op, Reference, Template, UpstreamKeys,
     WorkflowState,
@@ -217,7 +218,8 @@ fn causes_are_the_steps_that_failed_by_themselves_each_named_once() {
     for n in 0..12 {
         run.end(&format!("s{n}"), failed("no"));
     }
-    let Some(StepError::DependencyFailed(causes)) = run.of_step("end").error else { panic!("no causes") };
+    let error = run.of_step("end").error.expect("not run");
+    let StepError::DependencyFailed(causes) = *error else { panic!("no causes: {error}") };
     assert_eq!((causes.steps.len(), causes.more), (8, 4));
     assert!(causes.to_string().ends_with("s7 (failed) and 4 more"), "{causes}");
 }
@@ -558,4 +560,17 @@ fn l12_dependents_start_in_the_order_of_the_list() {
         Run::of(WorkflowSpec::builder("").step(step("a")).then().group(names.iter().map(|it| step(it))).build());
     run.end("a", ok(json!(1)));
     assert_eq!(run.names(), names);
+}
+
+#[test]
+fn steps_in_a_row_that_run_the_same_hold_one_copy_of_its_name() {
+    let other = Step::new("other", Task::script("/other.py"));
+    let steps = [step("one"), step("two"), other.after("two"), step("three")];
+    let record = Run::of(WorkflowSpec::of(steps)).record();
+    let path = |at: usize| match &record.steps[at].work {
+        WorkName::Script(path) => path.as_bytes(),
+        WorkName::Function(_) => panic!("a script"),
+    };
+    assert_eq!(path(0).as_ptr(), path(1).as_ptr());
+    assert_eq!([path(0), path(2), path(3)], [b"/work.py".as_slice(), b"/other.py", b"/work.py"]);
 }
