@@ -9,7 +9,6 @@ use std::time::Duration;
 use axion_actors::actors::messages::{
     Expand, Reply, Request, WorkflowAnswer, WorkflowGone, WorkflowRefusal, WorkflowRequest, WorkflowSubmission,
 };
-use axion_actors::model::Work;
 use axion_actors::model::workflow::{Step, WorkflowId, WorkflowRecord, WorkflowSpec};
 use axion_actors::policy::graph::GraphError;
 use tokio::sync::oneshot;
@@ -39,12 +38,6 @@ pub enum WorkflowError {
     /// Tasks of it cannot be run in this engine.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Tasks(Vec<WrongTask>),
-    /// One of its tasks is a function: what steps hand on is JSON.
-    #[error("step {step} runs a function: the steps of a workflow are scripts, which take and return JSON")]
-    NotAScript {
-        /// The step's name, else its task's id.
-        step: String,
-    },
     /// It is wrong in itself, or the engine takes no workflows now.
     #[error(transparent)]
     Refused(#[from] WorkflowRefusal),
@@ -59,7 +52,6 @@ impl WorkflowError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Tasks(wrong) => wrong.first().map_or("refused", |wrong| wrong.error.code()),
-            Self::NotAScript { .. } => "not_a_script",
             Self::Refused(WorkflowRefusal::Graph(problems)) => problems.first().map_or("refused", GraphError::code),
             Self::Refused(WorkflowRefusal::TooMany { .. }) => "too_many_workflows",
             Self::Refused(WorkflowRefusal::ShuttingDown) => "shutting_down",
@@ -173,9 +165,6 @@ impl Engine {
     ) -> Result<WorkflowId, WorkflowError> {
         let mut wrong = Vec::new();
         for (at, step) in spec.steps.iter_mut().enumerate() {
-            if !matches!(step.task().work(), Work::Script(_)) {
-                return Err(WorkflowError::NotAScript { step: step.title() });
-            }
             if let Err(error) = Self::prepare_step(self.config(), step) {
                 wrong.push(WrongTask { at, step: step.title(), error });
             }

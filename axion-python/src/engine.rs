@@ -144,8 +144,8 @@ impl Engine {
         py.detach(|| engine.withdraw(id)).map_err(stopped)
     }
 
-    /// Hands a workflow in: `settings` is JSON text with the keys of a flow, each step a tuple of id, name, script,
-    /// parameters, options, rules and dependencies (ids and names). Its record goes to `completions` under
+    /// Hands a workflow in: `settings` is JSON text with the keys of a flow, each step a tuple of id, name, script
+    /// or `Function`, parameters or arguments, options, rules and dependencies (ids and names). Its record goes to `completions` under
     /// `number`. Returns its id.
     fn submit_workflow(
         &self,

@@ -30,13 +30,13 @@ impl Record {
         self.0.outcome.name()
     }
 
-    /// A script's result, as JSON text.
+    /// The result of a script, or plain data of a step's function, as JSON text.
     #[getter]
     fn json(&self) -> Option<&str> {
         self.0.outcome.data().map(core::Json::as_str)
     }
 
-    /// A function's result, pickled.
+    /// Another function's result, pickled.
     #[getter]
     fn pickle<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         self.0.outcome.pickle().map(|it| crate::completions::bytes(py, &it.0))

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use axion_core as core;
 use axion_core::flow::{self, Flow, FlowError, Overrides, Problems};
-use axion_core::workflow::{Dependency, Step, StepState, WorkflowSpec};
+use axion_core::workflow::{Dependency, Reference, Step, StepError, StepState, WorkflowSpec};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyTuple};
 
-use crate::completions::Completions;
+use crate::completions::{Completions, bytes};
 use crate::engine::id_of;
 use crate::task::{Options, task};
 
@@ -20,10 +20,15 @@ pub(crate) struct Rules(core::workflow::Rules);
 
 #[pymethods]
 impl Rules {
-    /// From JSON text with the keys of a flow's steps.
+    /// From JSON text with the keys of a flow's steps, and what fills the holes in a function's arguments: steps, by
+    /// name or id, and paths.
     #[new]
-    fn new(options: &str) -> PyResult<Self> {
-        flow::step_rules(options).map(Self).map_err(|problems| PyValueError::new_err(words(&problems)))
+    fn new(options: &str, inputs: Vec<(String, String)>) -> PyResult<Self> {
+        let rules = flow::step_rules(options).map_err(|problems| PyValueError::new_err(words(&problems)))?;
+        let reference = |(step, path): &(String, String)| Reference::to(step.as_str()).at(path);
+        let inputs = inputs.iter().map(reference).collect::<Result<_, _>>();
+        let inputs = inputs.map_err(|error| PyValueError::new_err(error.to_string()))?;
+        Ok(Self(core::workflow::Rules { inputs, ..rules }))
     }
 }
 
@@ -54,10 +59,24 @@ impl WorkflowRecord {
         serde_json::to_value(self.0.state).ok().and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default()
     }
 
-    /// The results that are kept of the steps that no other step waits for: name or id, and JSON text.
-    fn results(&self) -> Vec<(String, String)> {
-        let last = self.0.steps.iter().filter(|step| step.last);
-        last.filter_map(|step| Some((title(step), step.data.as_ref()?.as_str().to_owned()))).collect()
+    /// The results that are kept of the steps that no other step waits for: name or id, and JSON text or a pickle.
+    fn results<'py>(&self, py: Python<'py>) -> Vec<(String, Option<String>, Option<Bound<'py, PyAny>>)> {
+        let last = self.0.steps.iter().filter(|step| step.last && (step.data.is_some() || step.pickle.is_some()));
+        let result = |step: &core::workflow::StepRecord| match (&step.data, &step.pickle) {
+            (_, Some(pickle)) => (title(step), None, Some(bytes(py, &pickle.0))),
+            (data, None) => (title(step), data.as_ref().map(|data| data.as_str().to_owned()), None),
+        };
+        last.map(result).collect()
+    }
+
+    /// The exception of the first step that raised one which has a pickle, and its traceback.
+    fn raised<'py>(&self, py: Python<'py>) -> (Option<Bound<'py, PyBytes>>, Option<&str>) {
+        let error = self.0.steps.iter().find_map(|step| match step.error.as_deref()? {
+            StepError::Task(error) if error.raised.is_some() => Some(error),
+            _ => None,
+        });
+        let raised = error.and_then(|error| error.raised.as_ref()).map(|it| PyBytes::new(py, &it.0));
+        (raised, error.and_then(|error| error.traceback.as_deref()))
     }
 
     /// The steps that failed by themselves: name or id, state, code and words of the error.
@@ -93,7 +112,7 @@ fn not_accepted(error: &core::WorkflowError) -> PyErr {
     PyRuntimeError::new_err((error.code(), error.to_string(), problems))
 }
 
-/// A step from `(id, name, script, parameters, options, rules, dependencies)`.
+/// A step from `(id, name, script or function, parameters or arguments, options, rules, dependencies)`.
 fn step(given: &Bound<'_, PyTuple>) -> PyResult<Step> {
     let id: String = given.get_item(0)?.extract()?;
     let name: Option<String> = given.get_item(1)?.extract()?;

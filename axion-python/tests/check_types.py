@@ -81,6 +81,24 @@ async def workflows(engine: axion.Engine) -> None:
     engine.submit_workflow([first], on_failure="stopp")  # pyright: ignore[reportArgumentType]
 
 
+async def function_steps(engine: axion.Engine) -> None:
+    script = axion.Task("first.py", name="first")
+    first = axion.step(area, script, height=3.0)
+    second = axion.step(load, first).options(name="second", retries=2, run_if="all_done", map_over=axion.Ref(first, "a"))
+    assert_type(first, axion.Step[float])
+    assert_type(second, axion.Step[bytes])
+    assert_type((length.step(first), loaded.step("a")), tuple[axion.Step[int], axion.Step[bytes]])
+    workflow = engine.submit_workflow(axion.chain(first, axion.group(second, script), [script]))
+    assert_type(workflow.future(first), axion.Future[float])
+    assert_type(await workflow.future("first"), Any)
+    assert_type(engine.submit_task(second), str)
+    numbers = axion.group(axion.step(area, n) for n in range(3))
+    assert_type(await engine.run_workflow(axion.chord(numbers, axion.step(sum))), dict[str, Any])
+    assert_type(engine.submit_workflow(first, name="one").result(), dict[str, Any])
+    axion.step(area, 1.0).options(run_if="never")  # pyright: ignore[reportArgumentType]
+    axion.step(area, 1.0).options(retires=1)  # pyright: ignore[reportCallIssue]
+
+
 def of_the_task() -> None:
     context = axion.current()
     if context is not None:

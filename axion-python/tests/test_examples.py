@@ -13,7 +13,8 @@ FOLDER = os.path.join(os.path.dirname(__file__), "..", "..", "examples", "python
 
 @pytest.mark.parametrize("name, needs, word", [("sklearn_on_axion", "sklearn", "mean score 0."),
                                                ("dask_on_axion", "dask", "285"), ("pages", "asyncio", "page 19"),
-                                               ("orders", "axion", "# Turnover in data/orders.csv")])
+                                               ("orders", "axion", "# Turnover in data/orders.csv"),
+                                               ("pipeline", "axion", "and 25 primes")])
 def test_an_example(name, needs, word):
     if importlib.util.find_spec(needs) is None:
         pytest.skip("%s is not installed" % needs)

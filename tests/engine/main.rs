@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
 
 mod api;
+mod calls;
 mod children;
 mod ends;
 mod faults;

@@ -13,15 +13,11 @@ from . import library, wire
 from .channel import Segments
 from .context import parse_call
 from .failure import Kind, TaskFailure, type_name
+from .packing import CALL, EACH, EACH_OF_ONE, PROTOCOL, SCALARS, STEP, describe, fill, is_exact, pack, unpack
+from .values import loads as read_json, view
 
-# Modes: one call with arguments, or one for each of a list of argument tuples, or of single arguments.
-CALL, EACH, EACH_OF_ONE = 0, 1, 2
 _CO_COROUTINE = 0x80
-_PROTOCOL = 5
-_OUT_OF_BAND = 64 << 10  # bytes from which a buffer travels beside the pickle
 _RAISED = 256 << 10  # bytes of the largest exception that is sent as more than text
-_PLAIN_PICKLE = 0x80  # the first byte of every pickle
-_SCALARS = frozenset((type(None), bool, int, float, str, bytes))
 CURRENT = "_axion_task"  # the module by which `axion.current()` finds the running task
 
 
@@ -86,12 +82,13 @@ class Works:
 class Function:
     """One function. `call(arguments, context)` calls it, once it is loaded; `is_async` is None until then."""
 
-    __slots__ = ("id", "is_async", "call", "_functions", "_code", "_lock")
+    __slots__ = ("id", "is_async", "call", "_functions", "_code", "_lock", "_is_step")
 
     def __init__(self, functions, name, code):
         self.id = name
         self.is_async = None
         self.call = None
+        self._is_step = False
         self._functions = functions
         self._code = code
         self._lock = RLock()
@@ -118,7 +115,8 @@ class Function:
             if python != sys.version_info[:2]:
                 words += " (it is from Python %d.%d, the worker is %d.%d)" % (python + sys.version_info[:2])
             raise TaskFailure(Kind.FUNCTION_NOT_LOADABLE, words) from error
-        if mode != CALL:
+        self._is_step = mode == STEP
+        if mode in (EACH, EACH_OF_ONE):
             each = _EACH[mode, is_async(function)]
             self.call = lambda items, _context: each(function, items)
         else:
@@ -130,16 +128,19 @@ class Function:
 
     def loads(self, raw):
         """The arguments: `(args, kwargs)`, or a list of argument tuples."""
+        pickle = self._functions.pickle()
         try:
-            return unpack(self._functions.pickle(), raw)
+            return fill(raw, pickle, read_json) if self._is_step else unpack(raw, pickle.loads, read_json)
         except Exception as error:
             words = "the arguments cannot be loaded in this worker: %s: %s" % (type_name(type(error)), error)
             raise TaskFailure(Kind.PARAMS_INVALID, words) from error
 
     def dumps(self, value):
         """The result, as bytes or, with large buffers in it, as `Segments`."""
+        pickle = self._functions.pickle()
         try:
-            return pack(self._functions.pickle(), value)
+            packed = _step_result(pickle, value) if self._is_step else _packed(pickle, value)
+            return Segments(packed) if type(packed) is list else packed
         except MemoryError:
             raise
         except Exception as error:
@@ -217,39 +218,18 @@ def _initialize(pickle, code):
         raise TaskFailure(Kind.INITIALIZER_FAILED, words) from failure
 
 
-def unpack(pickle, raw):
-    """A value out of what `pack` makes. Its large buffers stay where they are, in `raw`."""
-    if raw[0] == _PLAIN_PICKLE:
-        return pickle.loads(raw)
-    raw = memoryview(raw)
-    count = int.from_bytes(raw[1:5], "little")
-    at, parts = 5 + 8 * count, []
-    for n in range(count):
-        size = int.from_bytes(raw[5 + 8 * n:13 + 8 * n], "little")
-        parts.append(raw[at:at + size])
-        at += size
-    return pickle.loads(parts[0], buffers=parts[1:])
+def _packed(pickle, value):
+    if type(value) in SCALARS:
+        return pickle.dumps(value, PROTOCOL)
+    return pack(value, lambda value, keep: _dumps(pickle, value, keep))
 
 
-def pack(pickle, value):
-    """A pickle; or, if there are large buffers, 1, a `u32` count, the `u64` sizes, the pickle and the buffers."""
-    if type(value) in _SCALARS:
-        return pickle.dumps(value, _PROTOCOL)
-    buffers = []
-
-    def keep(buffer):
-        view = buffer.raw()
-        if len(view) < _OUT_OF_BAND:
-            return True
-        buffers.append(view)
-        return False
-
-    data = _dumps(pickle, value, keep)
-    if not buffers:
-        return data
-    sizes = b"".join(len(part).to_bytes(8, "little") for part in [data] + buffers)
-    head = b"\1" + (1 + len(buffers)).to_bytes(4, "little") + sizes
-    return Segments([head + data] + buffers)
+def _step_result(pickle, value):
+    """What others can read, as JSON; what JSON would change or has no form for, as a pickle that says what it is."""
+    json, words = view(value)
+    if json is not None and is_exact(value):
+        return json
+    return describe(_packed(pickle, value), json, words)
 
 
 def _dumps(pickle, value, keep):
@@ -257,7 +237,7 @@ def _dumps(pickle, value, keep):
     cloudpickle = sys.modules.get("cloudpickle")
     if cloudpickle is None:
         try:
-            return pickle.dumps(value, _PROTOCOL, buffer_callback=keep)
+            return pickle.dumps(value, PROTOCOL, buffer_callback=keep)
         except (pickle.PicklingError, AttributeError, TypeError):
             try:
                 import cloudpickle
@@ -265,4 +245,4 @@ def _dumps(pickle, value, keep):
                 cloudpickle = None
             if cloudpickle is None:
                 raise
-    return cloudpickle.dumps(value, _PROTOCOL, buffer_callback=keep)
+    return cloudpickle.dumps(value, PROTOCOL, buffer_callback=keep)

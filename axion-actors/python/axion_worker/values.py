@@ -14,7 +14,11 @@ except ImportError:  # an interpreter without the C part
 
 
 def _refuse(value):
-    raise TypeError(type(value).__name__)
+    raise _NoForm(type_name(type(value)))
+
+
+class _NoForm(TypeError):
+    """Says which type it was."""
 
 
 def _refuse_constant(name):
@@ -63,7 +67,7 @@ if make_encoder is not None:
 else:
     import json
 
-    _dumps = json.JSONEncoder(allow_nan=False).encode
+    _dumps = json.JSONEncoder(allow_nan=False, default=_refuse).encode
     _loads = json.JSONDecoder(parse_constant=_refuse_constant).decode
 
 
@@ -91,6 +95,20 @@ def dumps(value):
     except (TypeError, ValueError, OverflowError) as error:
         raise TaskFailure(Kind.RESULT_NOT_SERIALIZABLE, _locate(value) or
                           "the result cannot be written as JSON: %s" % error)
+
+
+def view(value):
+    """A value's JSON form, or None, and what the value is, in words: where it sits is not looked for."""
+    what = "a %s" % type_name(type(value))
+    try:
+        return _dumps(value).encode("ascii"), what
+    except MemoryError:
+        raise
+    except _NoForm as error:
+        within = isinstance(value, (dict, list, tuple))
+        return None, "%s with a %s in it" % (what, error) if within else what
+    except (RecursionError, TypeError, ValueError, OverflowError) as error:
+        return None, "%s without a JSON form (%s)" % (what, error)
 
 
 def _locate(value):

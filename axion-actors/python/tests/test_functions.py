@@ -1,6 +1,7 @@
 """Functions: sent once, called by name, with pickled values that may be large, in both kinds of worker."""
 
 import asyncio
+import io
 import os
 import pickle
 import sys
@@ -9,13 +10,13 @@ import uuid
 
 from base import Case, OneWorker
 
-from axion_worker import functions as runtime
+from axion_worker import functions as runtime, packing, values
 from axion_worker.failure import Kind
 
 LARGE = 1 << 20
 
 
-def code(function, paths=(), mode=runtime.CALL, initializer=None):
+def code(function, paths=(), mode=packing.CALL, initializer=None):
     """What the engine sends of a function: here one of a module on `paths`, or of the standard library."""
     python = sys.version_info[:2]
     return pickle.dumps((python, list(paths), mode, initializer, _named(function)), 4)
@@ -27,6 +28,37 @@ def _named(function):
         return pickle.dumps(function, 4)
     module, name = function.split(":")
     return b"c%s\n%s\n." % (module.encode(), name.encode())
+
+
+def plainly(value, keep):
+    return pickle.dumps(value, 5, buffer_callback=keep)
+
+
+class Hole:
+    """In arguments: the value of this number."""
+
+    def __init__(self, number):
+        self.number = number
+
+
+def filled(args, *values):
+    """The arguments of a step, as the engine puts them together."""
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, part):
+            return part.number if isinstance(part, Hole) else None
+
+    def dumps(value, keep):
+        file = io.BytesIO()
+        Pickler(file, 5, buffer_callback=keep).dump(value)
+        return file.getvalue()
+
+    own = packing.pack((args, {}), dumps)
+    return listed(4, own if type(own) is bytes else b"".join(own), *values)
+
+
+def listed(tag, *parts):
+    sizes = b"".join(len(part).to_bytes(8, "little") for part in parts)
+    return bytes((tag,)) + len(parts).to_bytes(4, "little") + sizes + b"".join(parts)
 
 
 class Calls:
@@ -46,7 +78,7 @@ class Calls:
     def value(self, seq):
         found, _, data = self.one.expect("Done")
         self.assertEqual(found, seq)
-        return runtime.unpack(pickle, data)
+        return packing.unpack(data, pickle.loads, values.loads)
 
     def module(self, source):
         """A module in a folder of its own: its name and that folder."""
@@ -80,10 +112,10 @@ class Function(Calls, OneWorker):
         self.assertEqual([self.value(self.call(name, n)) for n in (1, 2)], [2, 4])
 
     def test_many_calls_in_one(self):
-        name = self.define(pow, mode=runtime.EACH)
+        name = self.define(pow, mode=packing.EACH)
         raw = pickle.dumps([(2, n) for n in range(5)])
         self.assertEqual(self.value(self.call(name, raw=raw)), [1, 2, 4, 8, 16])
-        name = self.define(abs, mode=runtime.EACH_OF_ONE)
+        name = self.define(abs, mode=packing.EACH_OF_ONE)
         self.assertEqual(self.value(self.call(name, raw=pickle.dumps([-1, 0, 1]))), [1, 0, 1])
 
     def test_an_exception_comes_as_text_and_as_itself(self):
@@ -150,10 +182,10 @@ class Function(Calls, OneWorker):
     def test_large_buffers_travel_beside_the_pickle_and_can_be_written_to(self):
         name = self.define("builtins:bytearray")
         buffer = pickle.PickleBuffer(bytearray(b"x" * LARGE))
-        packed = runtime.pack(pickle, ((buffer,), {}))
-        self.assertIs(type(packed), runtime.Segments)
-        self.assertLess(len(packed.parts[0]), 200)
-        data = self.value(self.call(name, raw=b"".join(packed.parts)))
+        packed = packing.pack(((buffer,), {}), plainly)
+        self.assertIs(type(packed), list)
+        self.assertLess(len(packed[0]), 200)
+        data = self.value(self.call(name, raw=b"".join(packed)))
         self.assertEqual(bytes(data), b"x" * LARGE)
         module, folder = self.module("""
             from pickle import PickleBuffer
@@ -162,9 +194,88 @@ class Function(Calls, OneWorker):
                 return PickleBuffer(buffer)
         """)
         name = self.define(module + ":change", paths=[folder])
-        changed = self.value(self.call(name, raw=b"".join(packed.parts)))
+        changed = self.value(self.call(name, raw=b"".join(packed)))
         self.assertEqual((bytes(changed[:2]), len(changed)), (b"yx", LARGE))
         self.assertEqual(self.one.run(self.fine), "fine")
+
+    def raw(self, seq):
+        """The bytes of a result."""
+        found, _, data = self.one.expect("Done")
+        self.assertEqual(found, seq)
+        return data
+
+    def same(self):
+        """A step that returns what it gets."""
+        module, folder = self.module("def same(*values): return values[0] if len(values) == 1 else list(values)")
+        return self.define(module + ":same", paths=[folder], mode=packing.STEP)
+
+    def test_a_step_returns_plain_data_as_json(self):
+        same = self.same()
+        for value in (None, True, 1 << 70, -0.5, "a\ud800\n", [], {}, [1, [2.5, {"a": [None, "b"]}], "c"]):
+            data = self.raw(self.call(same, value))
+            self.assertIn(data[:1], [b"{", b"[", b'"', b"-", b"t", b"f", b"n"] + [b"%d" % n for n in range(10)])
+            self.assertEqual((values.loads(data), type(values.loads(data))), (value, type(value)))
+
+    def test_a_step_returns_what_json_would_change_whole_with_its_json_form(self):
+        import collections
+        same = self.same()
+        cases = [((1, 2), b"[1, 2]"), ([(1,)], b"[[1]]"), ({1: "a"}, b'{"1": "a"}'), ({"a": (None,)}, b'{"a": [null]}'),
+                 (collections.OrderedDict(a=1), b'{"a": 1}'), ([[collections.OrderedDict()]], b"[[{}]]")]
+        for value, json in cases:
+            data = self.raw(self.call(same, value))
+            self.assertEqual(data[:10], b"\2\1" + len(json).to_bytes(8, "little"))
+            self.assertEqual(data[10:10 + len(json)], json)
+            back = packing.unpack(data, pickle.loads, values.loads)
+            self.assertEqual((back, type(back)), (value, type(value)))
+
+    def test_a_step_says_what_it_returns_that_has_no_json_form(self):
+        same, endless = self.same(), []
+        endless.append(endless)
+        cases = [(b"x", "a bytes"), ({"a": [1, {2}]}, "a dict with a set in it"), (3j, "a complex"),
+                 ([float("inf")], "a list without a JSON form"), ({(1,): 2}, "a dict without a JSON form"),
+                 (endless, "a list without a JSON form")]
+        for value, words in cases:
+            data = self.raw(self.call(same, value))
+            end = 10 + int.from_bytes(data[2:10], "little")
+            self.assertEqual((data[:2], data[10:end].decode()[:len(words)]), (b"\2\0", words))
+            back = packing.unpack(data, pickle.loads, values.loads)
+            self.assertEqual(repr(back), repr(value))
+        module, folder = self.module("def make():\n    return [n for n in (1, (n for n in ()))]")
+        name = self.define(module + ":make", paths=[folder], mode=packing.STEP)
+        self.assertEqual(self.one.failure(self.call(name)).kind, Kind.RESULT_NOT_SERIALIZABLE)
+
+    def test_the_holes_in_the_arguments_of_a_step_are_filled(self):
+        same = self.same()
+        packed = pickle.dumps({3j}, 5)
+        raw = filled((Hole(0), [Hole(1), {"k": (Hole(0),)}], Hole(packing.ELEMENT)),
+                     b'{"a": [1.5]}', packing.describe(packed, None, "a set"), listed(3, b"1", packed))
+        found = packing.unpack(self.raw(self.call(same, raw=raw)), pickle.loads, values.loads)
+        self.assertEqual(found, [{"a": [1.5]}, [{3j}, {"k": ({"a": [1.5]},)}], [1, {3j}]])
+        self.assertIs(found[0], found[1][1]["k"][0], "each value is made once")
+        self.assertEqual(self.value(self.call(same, raw=filled((4,)))), 4)
+
+    def test_large_buffers_of_a_steps_arguments_and_results_are_not_copied(self):
+        module, folder = self.module("""
+            from pickle import PickleBuffer
+            def change(own, other):
+                memoryview(own)[0] = memoryview(other)[0] = 121
+                return PickleBuffer(other)
+        """)
+        name = self.define(module + ":change", paths=[folder], mode=packing.STEP)
+        buffer = pickle.PickleBuffer(bytearray(b"x" * LARGE))
+        other = b"".join(packing.describe(packing.pack(buffer, plainly), None, "a buffer"))
+        data = self.raw(self.call(name, raw=filled((buffer, Hole(0)), other)))
+        self.assertEqual(data[:2], b"\2\0")
+        found = packing.unpack(data, pickle.loads, values.loads)
+        self.assertEqual((bytes(found[:2]), len(found)), (b"yx", LARGE))
+
+    def test_values_that_cannot_be_read_fail_the_step(self):
+        same = self.same()
+        for value in (b"\x80garbage", b"{", listed(3, b"\x80")):
+            failure = self.one.failure(self.call(same, raw=filled((Hole(0),), value)))
+            self.assertEqual(failure.kind, Kind.PARAMS_INVALID)
+        failure = self.one.failure(self.call(same, raw=filled((Hole(1),), b"1")))
+        self.assertEqual(failure.kind, Kind.PARAMS_INVALID)
 
     def test_a_result_above_the_frame_limit_fails_the_task(self):
         module, folder = self.module("def much(): return bytearray(70 << 20)")

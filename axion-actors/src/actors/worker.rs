@@ -204,7 +204,7 @@ impl Worker {
         self.ended += 1;
         let result = result.map(|data| match work {
             WorkName::Script(_) => Data::Json(Json(data)),
-            WorkName::Function(_) => Data::Pickle(Pickle(data)),
+            WorkName::Function(_) => Data::of_function(data),
         });
         Ok(Report::Ended { seq, nanos, result, output: self.outputs.remove(&seq) })
     }

@@ -19,7 +19,7 @@ use super::messages::{
 };
 use super::{StopOnPanic, add_waiter};
 use crate::config::Config;
-use crate::model::workflow::{Dependency, StepEnd, WorkflowId, WorkflowSpec};
+use crate::model::workflow::{Dependency, Reference, StepEnd, WorkflowId, WorkflowSpec};
 use crate::model::{Clock, ErrorKind, EventKind, Outcome, Task, TaskError, TaskId, TaskRecord, Tick};
 use crate::policy::graph::{Ended, Known, Standing};
 use crate::policy::scheduler::CancelAnswer;
@@ -162,9 +162,13 @@ impl WorkflowManager {
             started: record.timings.started.map(since_start),
         };
         let expand = self.expands.get(&step.workflow).filter(|_| self.flows.is_dynamic(step));
-        match (expand, ended.outcome.data()) {
+        let data = match &ended.outcome {
+            Outcome::Succeeded(data) if expand.is_some() => data.json().ok(),
+            _ => None,
+        };
+        match (expand, data) {
             (Some(expand), Some(data)) => {
-                let steps = expand(data);
+                let steps = expand(&data);
                 // What a step adds can wait for steps of its own workflow, not for other tasks.
                 self.flows.ended_with(step, ended, steps, &|_| Known::Unknown, now);
             }
@@ -420,10 +424,11 @@ fn tasks_of(spec: &WorkflowSpec) -> (Vec<TaskId>, Vec<TaskId>) {
         Dependency::Task(id) => Some(*id),
         Dependency::Step(_) => None,
     });
+    let referred_to = spec.steps.iter().flat_map(|step| step.references()).filter_map(Reference::task);
     // Mostly the same step is named again, or the one behind it: then nothing is looked up.
     let mut last = 0;
     let mut others: FxHashSet<TaskId> = FxHashSet::default();
-    for id in named {
+    for id in named.chain(referred_to) {
         match [last, last + 1].into_iter().find(|at| own.get(*at) == Some(&id)) {
             Some(at) => last = at,
             None => {

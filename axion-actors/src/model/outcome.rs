@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use super::packed::Pickle;
 use super::postmortem::{PostMortem, ProcessExit};
 
 /// A JSON text as a task returned it. The engine never parses it: numbers keep all their digits.
@@ -47,26 +48,26 @@ impl Serialize for Json {
     }
 }
 
-/// What a function returned, pickled as `docs/wire-protocol.md` says. The engine never looks into it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Pickle(pub Bytes);
-
-impl fmt::Debug for Pickle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "<a pickle of {} bytes>", self.0.len())
-    }
-}
-
 /// What a task returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Data {
-    /// A script's result.
+    /// A script's result, or plain data that a step's function returned.
     Json(Json),
     /// A function's result.
     Pickle(Pickle),
 }
 
 impl Data {
+    /// What a function returned: a step's plain data is JSON, everything else is a pickle, which never begins as JSON
+    /// does.
+    #[must_use]
+    pub fn of_function(data: Bytes) -> Self {
+        match data.first() {
+            Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n') => Self::Json(Json(data)),
+            _ => Self::Pickle(Pickle(data)),
+        }
+    }
+
     /// Its bytes.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
@@ -75,12 +76,23 @@ impl Data {
         }
     }
 
-    /// As JSON, if it is that.
-    #[must_use]
-    pub fn into_json(self) -> Option<Json> {
+    /// As JSON.
+    ///
+    /// # Errors
+    /// In words what it is, if it has no such form.
+    pub fn json(&self) -> Result<Json, String> {
         match self {
-            Self::Json(json) => Some(json),
-            Self::Pickle(_) => None,
+            Self::Json(json) => Ok(json.clone()),
+            Self::Pickle(pickle) => pickle.json(),
+        }
+    }
+
+    /// As a function takes it: whole.
+    #[must_use]
+    pub fn whole(&self) -> Bytes {
+        match self {
+            Self::Json(json) => json.0.clone(),
+            Self::Pickle(pickle) => pickle.packed(),
         }
     }
 }
@@ -138,7 +150,7 @@ impl Outcome {
         matches!(self, Self::Succeeded(_))
     }
 
-    /// The result, of a script that succeeded.
+    /// The result, of a script that succeeded, or of a step's function if it is plain data.
     #[must_use]
     pub fn data(&self) -> Option<&Json> {
         match self {
@@ -147,7 +159,7 @@ impl Outcome {
         }
     }
 
-    /// The result, of a function that succeeded.
+    /// The result, of any other function that succeeded.
     #[must_use]
     pub fn pickle(&self) -> Option<&Pickle> {
         match self {
@@ -256,6 +268,8 @@ pub enum ErrorKind {
     MapTooLong,
     /// Too few instances of a mapped step succeeded.
     MapNotEnough,
+    /// A step reads a result that has no JSON form.
+    ResultNotPlain,
     /// The steps that a step returned cannot be added.
     StepsNotAdded,
     /// A step's needs can never be met.

@@ -216,6 +216,8 @@ pub struct Rules {
     pub map_over: Option<MapOver>,
     /// Parameters with references in them; they take the place of the task's own.
     pub params: Option<Arc<Template>>,
+    /// Of a function: what fills the holes in its arguments, in their order.
+    pub inputs: Vec<Reference>,
     /// Whether its result may name further steps to add below it.
     pub dynamic: bool,
     /// Whether the record keeps its result.
@@ -229,6 +231,7 @@ impl Default for Rules {
             when: None,
             map_over: None,
             params: None,
+            inputs: Vec::new(),
             dynamic: false,
             keep_result: true,
         }
@@ -297,6 +300,14 @@ impl Step {
     #[must_use]
     pub fn params(mut self, template: Template) -> Self {
         self.rules_mut().params = Some(Arc::new(template));
+        self
+    }
+
+    /// Sets what fills the holes in the arguments of a function, in their order; the steps they name become
+    /// dependencies. `docs/wire-protocol.md`, "Functions", says what a hole is.
+    #[must_use]
+    pub fn inputs(mut self, inputs: Vec<Reference>) -> Self {
+        self.rules_mut().inputs = inputs;
         self
     }
 
@@ -386,12 +397,12 @@ impl Step {
         self.rules.as_deref().unwrap_or(&NOTHING_SPECIAL)
     }
 
-    /// All references it makes: in its parameters, its condition, and the list it is mapped over.
+    /// All references it makes: in its parameters or arguments, its condition, and the list it is mapped over.
     pub fn references(&self) -> impl Iterator<Item = &Reference> {
         let rules = self.rules();
         let params = rules.params.iter().flat_map(|template| template.references());
         let when = rules.when.iter().flat_map(|condition| condition.references());
-        params.chain(when).chain(rules.map_over.iter().map(|map| &map.list))
+        params.chain(&rules.inputs).chain(when).chain(rules.map_over.iter().map(|map| &map.list))
     }
 
     /// Its parts, for the graph that takes them over.

@@ -10,8 +10,10 @@
 //!
 //! A step that is due is only named; its task and its parameters are put together when it is handed
 //! over. Results are handed on as parts of a JSON text that share their bytes with the result itself
-//! ([`Params`]); they are never parsed, and freed when neither a step nor the record needs them.
+//! ([`Params`]); they are never parsed, and freed when neither a step nor the record needs them. A function gets them
+//! as they are, also those that have no JSON form.
 
+mod call;
 mod condition;
 mod decide;
 mod error;
@@ -33,9 +35,9 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
+use self::call::Prepared;
 pub use self::error::GraphError;
 pub use self::json::Params;
-use self::json::Splicer;
 use self::node::{NEVER, Node};
 use self::plan::{Directory, Plan, Planner};
 use self::protocol::Halt;
@@ -44,7 +46,7 @@ use crate::model::workflow::{
     Bounds, Capacity, Causes, Counts, OnFailure, OnImpossible, Rules, RunIf, Step, StepEnd, StepError, StepState,
     UpstreamKeys, WorkflowId, WorkflowSpec,
 };
-use crate::model::{Outcome, TaskId, Tick};
+use crate::model::{Data, Outcome, TaskId, Tick};
 
 /// One workflow and everything that is known of it.
 #[derive(Debug)]
@@ -79,8 +81,10 @@ pub struct Graph {
     cancelled: bool,
     /// Ended nodes whose dependents have not heard of it.
     news: VecDeque<u32>,
-    /// What the templates of steps have come to that are ready and not handed over.
-    filled_in: FxHashMap<u32, Splicer>,
+    /// What the references of steps have come to that are ready and not handed over.
+    prepared: FxHashMap<u32, Prepared>,
+    /// Some result was not plain JSON.
+    has_pickles: bool,
     /// Steps whose result only the record needs, the oldest first.
     kept: VecDeque<u32>,
     kept_bytes: usize,
@@ -123,7 +127,8 @@ impl Graph {
             sweep: None,
             cancelled: false,
             news: VecDeque::new(),
-            filled_in: FxHashMap::default(),
+            prepared: FxHashMap::default(),
+            has_pickles: false,
             kept: VecDeque::new(),
             kept_bytes: 0,
             submitted: now,
@@ -246,7 +251,7 @@ impl Graph {
                     node.started = if ended.attempts > 1 { node.started.min(started) } else { started };
                 }
                 let StepEnd { state, data, error } = self.verdict(at, ended.outcome);
-                self.nodes[at].result = data;
+                self.take_result(at, data);
                 self.end(place.step, state, error, now);
                 self.spread(now);
             }
@@ -267,6 +272,11 @@ impl Graph {
         end
     }
 
+    fn take_result(&mut self, at: usize, data: Option<Data>) {
+        self.has_pickles |= matches!(data, Some(Data::Pickle(_)));
+        self.nodes[at].result = data;
+    }
+
     /// A task outside the workflow ended.
     pub fn external_ended(&mut self, task: TaskId, end: StepEnd, now: Tick) {
         let found = self.directory.ids.get(task).copied();
@@ -279,7 +289,7 @@ impl Graph {
     fn external(&mut self, node: u32, StepEnd { state, data, error }: StepEnd, now: Tick) {
         let at = node as usize;
         if !self.nodes[at].state.is_final() {
-            self.nodes[at].result = data;
+            self.take_result(at, data);
             self.end(node, state, error, now);
         }
     }
@@ -402,7 +412,7 @@ impl Graph {
             self.actions.push(Action::Ended { step: number, task: node.id, end: Box::new(node.end()) });
         }
         if reads {
-            self.filled_in.remove(&number);
+            self.prepared.remove(&number);
             self.release_deps(at);
         }
         if self.nodes[at].readers == 0 {

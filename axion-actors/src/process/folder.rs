@@ -32,7 +32,7 @@ macro_rules! runtime_files {
 }
 
 /// The package `axion_worker`, embedded.
-const FILES: [(&str, &str); 17] = runtime_files![
+const FILES: [(&str, &str); 18] = runtime_files![
     "__init__.py",
     "channel.py",
     "context.py",
@@ -45,6 +45,7 @@ const FILES: [(&str, &str); 17] = runtime_files![
     "inline.py",
     "library.py",
     "output.py",
+    "packing.py",
     "scripts.py",
     "start.py",
     "threaded.py",

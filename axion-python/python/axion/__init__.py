@@ -16,7 +16,8 @@ from ._executor import Executor
 from ._future import Future
 from ._status import ComponentStatus, Health, HealthReport
 from ._task import Result, Task, TaskType
-from ._workflow import Ref, Workflow, chain
+from ._step import Ref, Step, chain, chord, group, step
+from ._workflow import Workflow
 from ._decorator import task
 from .context import current
 from .errors import (AxionError, CircularDependency, ConfigError, DependencyFailed, EngineError, FlowError,
@@ -26,9 +27,9 @@ from .errors import (AxionError, CircularDependency, ConfigError, DependencyFail
 __all__ = [
     "AxionError", "CircularDependency", "ComponentStatus", "ConfigError", "DependencyFailed", "Engine", "EngineConfig",
     "EngineError", "Executor", "FlowError", "Future", "Health", "HealthReport", "InitializerFailed", "Ref", "RemoteError",
-    "Result", "SubmitError", "Task", "TaskCancelled", "TaskError", "TaskExpired", "TaskTimeout", "TaskType",
+    "Result", "Step", "SubmitError", "Task", "TaskCancelled", "TaskError", "TaskExpired", "TaskTimeout", "TaskType",
     "UnknownDependency", "WorkerLost", "Workflow", "WorkflowFailed", "WorkflowRefused", "__version__", "chain",
-    "config_keys", "current", "task", "wait_for_all", "wait_for_any",
+    "chord", "config_keys", "current", "group", "step", "task", "wait_for_all", "wait_for_any",
 ]
 
 

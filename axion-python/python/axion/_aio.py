@@ -115,6 +115,9 @@ def _cancel(native, task_id):
 class _Submitted:
     id = None
 
+    def _name(self, titles):
+        pass
+
 
 async def run_workflow(engine, tasks, options):
     from ._workflow import results_of, submit

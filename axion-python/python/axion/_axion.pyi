@@ -1,6 +1,6 @@
 """The native part of axion: it converts and forwards. Use the names of `axion` itself."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any, final
 
@@ -113,9 +113,10 @@ class Record:
 
 @final
 class Rules:
-    """What a step asks for beside its task, from JSON text with the keys of a flow's steps."""
+    """What a step asks for beside its task, from JSON text with the keys of a flow's steps, and what fills the holes in
+    a function's arguments: steps and paths."""
 
-    def __new__(cls, options: str) -> Rules: ...
+    def __new__(cls, options: str, inputs: Sequence[tuple[str, str]]) -> Rules: ...
 
 @final
 class WorkflowRecord:
@@ -125,11 +126,12 @@ class WorkflowRecord:
     def id(self) -> str: ...
     @property
     def state(self) -> str: ...
-    def results(self) -> list[tuple[str, str]]: ...
+    def results(self) -> list[tuple[str, str | None, bytes | bytearray | None]]: ...
+    def raised(self) -> tuple[bytes | None, str | None]: ...
     def failures(self) -> list[tuple[str, str, str, str]]: ...
     def to_json(self) -> str: ...
 
-_Step = tuple[str, str | None, str, bytes, Options, Rules | None, list[str]]
+_Step = tuple[str, str | None, Function | str, bytes | list[Buffer], Options, Rules | None, list[str]]
 
 @final
 class Engine:

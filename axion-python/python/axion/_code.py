@@ -1,20 +1,20 @@
-"""Functions, arguments and results as bytes: docs/wire-protocol.md, "Functions", is the format."""
+"""Functions, arguments and results as bytes, in the format of `_packing`."""
 
+import functools
+import io
+import json
 import os
 import pickle
 import sys
 from types import BuiltinFunctionType, CodeType, FunctionType
 from weakref import WeakKeyDictionary
 
-from . import _axion
+from . import _axion, _packing
+from ._packing import CALL, PROTOCOL, SCALARS
 from .errors import SubmitError
 
-CALL, EACH, EACH_OF_ONE = 0, 1, 2
-_PROTOCOL = 5
-_OUT_OF_BAND = 64 << 10
 _PLAIN_PICKLE = 0x80
-_SCALARS = frozenset((type(None), bool, int, float, str, bytes))
-_NOTHING = pickle.dumps(((), {}), _PROTOCOL)
+_NOTHING = pickle.dumps(((), {}), PROTOCOL)
 _PYTHON = sys.version_info[:2]
 
 
@@ -43,7 +43,7 @@ class Coder:
             if known is not None and (known[0] is None or (known[0] is function.__code__ and _is_closed(function))):
                 return known[1]
         code = _dumps(function, "the function")
-        blob = pickle.dumps((_PYTHON, self._paths, self._mode, self._initializer, code), _PROTOCOL)
+        blob = pickle.dumps((_PYTHON, self._paths, self._mode, self._initializer, code), PROTOCOL)
         made = _axion.Function(_name(function), blob)
         if keep:
             if _is_importable(function):
@@ -88,50 +88,63 @@ def pack(args, kwargs):
         if not args:
             return _NOTHING
         for arg in args:
-            if type(arg) not in _SCALARS:
+            if type(arg) not in SCALARS:
                 break
         else:
-            return pickle.dumps((args, kwargs), _PROTOCOL)
+            return pickle.dumps((args, kwargs), PROTOCOL)
     return pack_value((args, kwargs))
 
 
 def pack_value(value):
-    buffers = []
-
-    def keep(buffer):
-        view = buffer.raw()
-        if len(view) < _OUT_OF_BAND:
-            return True
-        buffers.append(view)
-        return False
-
-    data = _dumps(value, "the arguments", keep)
-    if not buffers:
-        return data
-    parts = [data] + buffers
-    sizes = b"".join([len(part).to_bytes(8, "little") for part in parts])
-    return [b"\1" + len(parts).to_bytes(4, "little") + sizes + data] + buffers
+    return _packing.pack(value, lambda value, keep: _dumps(value, "the arguments", keep))
 
 
 def _dumps(value, what, keep=None):
     import cloudpickle
 
     try:
-        return cloudpickle.dumps(value, _PROTOCOL, buffer_callback=keep)
+        return cloudpickle.dumps(value, PROTOCOL, buffer_callback=keep)
     except Exception as error:
-        words = "%s cannot be pickled: %s: %s" % (what, type(error).__name__, error)
-        raise SubmitError(words, "not_picklable") from error
+        raise unpicklable(what, error) from error
+
+
+def unpicklable(what, error):
+    words = "%s cannot be pickled: %s: %s" % (what, type(error).__name__, error)
+    return SubmitError(words, "not_picklable")
+
+
+def pack_with_holes(value, hole):
+    """Arguments of a step: `hole(part)` is the number of the hole that a part of them is, or None."""
+    make = _pickler()
+
+    def dumps(value, keep):
+        with io.BytesIO() as file:
+            pickler = make(file, PROTOCOL, buffer_callback=keep)
+            pickler.hole = hole
+            pickler.dump(value)
+            return file.getvalue()
+
+    try:
+        return _packing.pack(value, dumps)
+    except Exception as error:
+        raise unpicklable("the arguments", error) from error
+
+
+@functools.cache
+def _pickler():
+    import cloudpickle
+
+    class Pickler(cloudpickle.Pickler):
+        hole = staticmethod(lambda part: None)
+
+        def persistent_id(self, part):
+            return self.hole(part)
+
+    return Pickler
 
 
 def unpack(data):
     """A result. Its large buffers stay where they are, in `data`."""
     if data[0] == _PLAIN_PICKLE:
         return pickle.loads(data)
-    data = memoryview(data)
-    count = int.from_bytes(data[1:5], "little")
-    at, parts = 5 + 8 * count, []
-    for n in range(count):
-        size = int.from_bytes(data[5 + 8 * n:13 + 8 * n], "little")
-        parts.append(data[at:at + size])
-        at += size
-    return pickle.loads(parts[0], buffers=parts[1:])
+    return _packing.unpack(data, pickle.loads, json.loads)

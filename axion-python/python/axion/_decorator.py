@@ -2,9 +2,12 @@
 
 import functools
 
+from ._step import step
+
 
 class TaskFunction:
-    """A function with options: called, it is the function; `submit` and `run` send it to an engine.
+    """A function with options: called, it is the function; `submit` and `run` send it to an engine, `step` makes it a
+    step of a workflow.
 
         @axion.task(timeout=5, retries=2)
         def load(url): ...
@@ -27,6 +30,10 @@ class TaskFunction:
     async def run(self, engine, /, *args, **kwargs):
         """As `await engine.options(…).run(function, …)`."""
         return await engine.options(**self._options).run(self, *args, **kwargs)
+
+    def step(self, /, *args, **kwargs):
+        """As `axion.step(function, …)`, with these options."""
+        return step(self, *args, **kwargs)
 
     def map(self, engine, /, *iterables, **how):
         """As `engine.options(…).map(function, …)`."""

@@ -10,8 +10,10 @@ import time
 import weakref
 
 from . import _axion, _future, _log
-from ._code import CALL, EACH, EACH_OF_ONE, Coder, pack
+from ._code import Coder, pack
 from ._future import Future, Inbox, why
+from ._packing import CALL, EACH, EACH_OF_ONE, STEP
+from ._step import Step
 from ._status import ComponentStatus, Health, HealthReport
 from ._task import Result, Task
 from .errors import AxionError, ConfigError, EngineError, refused
@@ -129,6 +131,7 @@ class Engine:
         self._closing = self._forked = False
         self._lock = threading.Lock()
         self._call, self._each, self._each_of_one = Coder(CALL), Coder(EACH), Coder(EACH_OF_ONE)
+        self._step = Coder(STEP)
         self._followed = {}
         self._loops = weakref.WeakKeyDictionary()
 
@@ -303,7 +306,7 @@ class Engine:
     # Scripts.
 
     def submit_task(self, task):
-        """Hands in a script `Task`; returns its id. One with dependencies, on tasks that the engine knows, starts when
+        """Hands in a script `Task`, or a `step`; returns its id. One with dependencies, on tasks that the engine knows, starts when
         those have succeeded.
 
         Raises:
@@ -311,8 +314,11 @@ class Engine:
             EngineError: not_started (ENG002), shutting_down …
         """
         native = self._running_native()
+        if isinstance(task, Step):
+            self.submit_workflow([task])
+            return task.id
         if not isinstance(task, Task):
-            raise TypeError("submit_task takes an axion.Task; for functions there is submit")
+            raise TypeError("submit_task takes an axion.Task or an axion.step; for functions there is submit")
         if task.dependencies or task._rules:
             self.submit_workflow([task])
             return task.id
@@ -321,28 +327,30 @@ class Engine:
 
     def submit_workflow(self, tasks, *, name=None, on_failure=None, stop_running=None, impossible=None, upstream=None,
                         limits=None):
-        """Hands in tasks that wait for each other, in any order: all of them or none.
+        """Hands in steps that wait for each other, in any order: all of them or none. They are scripts (`Task`) and
+        functions (`step`); the steps that a function takes the results of come along, if they have not been submitted.
 
         Args:
             name: what people call it.
             on_failure: "continue" (the default): what still can runs; or "stop": what has not started is cancelled,
                 with stop_running=True what runs, too.
             impossible: a task that needs more than there is: "refuse" the workflow (the default), or "cancel" the task.
-            upstream: the keys of `params["upstream_results"]`: "both" (the default), "names" or "ids".
+            upstream: the keys of `params["upstream_results"]` of a script: "both" (the default), "names" or "ids".
             limits: what may run at one time, as in a flow: {"processes": 2, "cpu": 50.0}.
 
         Returns:
             A `Workflow`: a future of its results, and a list of the tasks' ids.
         Raises:
+            SubmitError: not_picklable, by the name of the step.
             WorkflowRefused: it is wrong: CircularDependency, UnknownDependency …, with all that is.
             EngineError: not_started (ENG002), shutting_down …
         """
         from ._workflow import Workflow, submit
 
-        native, tasks = self._running_native(), list(tasks)
+        native = self._running_native()
         options = {"name": name, "on_failure": on_failure, "stop_running": stop_running, "impossible": impossible,
                    "upstream": upstream, "limits": limits}
-        workflow = Workflow(self, [(getattr(task, "name", None), getattr(task, "id", None)) for task in tasks])
+        workflow = Workflow(self)
         with self._expected(workflow) as number:
             submit(self, native, workflow, tasks, options, self._inbox.completions, number)
         return workflow
@@ -374,7 +382,7 @@ class Engine:
 
         options = {"name": name, "on_failure": on_failure, "stop_running": stop_running, "impossible": impossible,
                    "upstream": upstream, "limits": limits}
-        return await run_workflow(self, list(tasks), options)
+        return await run_workflow(self, tasks, options)
 
     @contextlib.contextmanager
     def _expected(self, future):

@@ -6,9 +6,10 @@ import time
 from collections import deque
 from itertools import islice
 
-from ._code import CALL, EACH, Coder, pack, pack_value
+from ._code import Coder, pack, pack_value
 from ._engine import _WAIT, Engine, EngineConfig
 from ._future import Future
+from ._packing import CALL, EACH
 from .errors import InitializerFailed
 
 

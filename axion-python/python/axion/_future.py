@@ -1,6 +1,7 @@
 """Futures, and the thread that resolves them."""
 
 import concurrent.futures
+import json
 import pickle
 import sys
 import threading
@@ -132,6 +133,9 @@ class Future(concurrent.futures.Future):
                 if data is not None:
                     self._finish(unpack(data), None)
                     return
+                if type(record) is _axion.Record and record.json is not None:  # plain data of a step
+                    self._finish(json.loads(record.json), None)
+                    return
                 error = why(record)
             except concurrent.futures.InvalidStateError:
                 raise
@@ -155,17 +159,21 @@ def why(record):
         return EngineError("the engine has stopped; nothing more will be known of this task", "engine_stopped")
     if type(record) is str:
         return EngineError(record, "result_unknown")
-    told = of_record(record)
-    raised = record.raised
-    if raised is not None:
-        try:
-            error = pickle.loads(raised)
-        except Exception:
-            return told
-        if isinstance(error, Exception):
-            error.__cause__ = RemoteTraceback("\n\"\"\"\n%s\"\"\"" % (record.traceback or ""))
-            return error
-    return told
+    return exception_of(record.raised, record.traceback) or of_record(record)
+
+
+def exception_of(raised, traceback):
+    """An exception out of its pickle, with the remote traceback as its cause; None if it cannot be rebuilt."""
+    if raised is None:
+        return None
+    try:
+        error = pickle.loads(raised)
+    except Exception:
+        return None
+    if not isinstance(error, Exception):
+        return None
+    error.__cause__ = RemoteTraceback("\n\"\"\"\n%s\"\"\"" % (traceback or ""))
+    return error
 
 
 def show_output(record):

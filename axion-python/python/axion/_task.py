@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass, field
 
 from . import _axion
-from ._workflow import split_options
+from ._step import Node, split_options
 from .errors import ConfigError, TaskError
 
 
@@ -16,7 +16,7 @@ class TaskType(enum.Enum):
     IO_BOUND = "io"
 
 
-class Task:
+class Task(Node):
     """A script with its parameters. `main(params, context)`, or `module()` returning an object with
     `run(params)`, is called in a worker; both may be `async def`.
 
@@ -35,7 +35,7 @@ class Task:
         self.script_path = script_path
         self.params = {} if params is None else params
         self.task_type = TaskType(task_type)
-        self.dependencies = [dependencies] if isinstance(dependencies, (str, Task)) else list(dependencies)
+        self.dependencies = [dependencies] if isinstance(dependencies, (str, Node)) else list(dependencies)
         self.name = name
         self.options = options
         self._rules, own = split_options(options)

@@ -5,17 +5,18 @@ from os import PathLike
 from typing import Any, Self
 
 from ._axion import Record
+from ._step import Node
 
 class TaskType(Enum):
     CPU_BOUND = "cpu"
     IO_BOUND = "io"
 
-class Task:
+class Task(Node):
     id: str
     script_path: str | PathLike[str]
     params: Any
     task_type: TaskType
-    dependencies: list[str | Task]
+    dependencies: list[Any]
     name: str | None
     options: dict[str, Any]
     # For the modules beside.
@@ -23,11 +24,11 @@ class Task:
     _rules: dict[str, Any]
     def _payload(self) -> bytes: ...
     def __init__(self, script_path: str | PathLike[str], params: Any = None, task_type: TaskType = ...,
-                 dependencies: str | Task | Iterable[str | Task] = (), *, name: str | None = None,
+                 dependencies: str | Node | Iterable[str | Node] = (), *, name: str | None = None,
                  **options: Any) -> None: ...
     @classmethod
     def create(cls, script_path: str | PathLike[str], params: Any = None, task_type: TaskType = ...,
-               dependencies: str | Task | Iterable[str | Task] = (), *, name: str | None = None,
+               dependencies: str | Node | Iterable[str | Node] = (), *, name: str | None = None,
                **options: Any) -> Self: ...
 
 @dataclass(frozen=True)

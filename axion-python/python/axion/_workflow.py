@@ -3,105 +3,167 @@
 import concurrent.futures
 import json
 import os
+import weakref
 
 from . import _axion
-from ._future import Future, why
-from .errors import (EngineError, FlowError, SubmitError, TaskCancelled, TaskError, WorkflowFailed, refused,
+from ._code import pack_with_holes, unpack
+from ._future import Future, exception_of, why
+from ._step import Holes, Node, Ref, Step, id_of
+from .errors import (EngineError, FlowError, SubmitError, TaskCancelled, WorkflowFailed, refused,
                      refused_workflow)
 
-_STEP = frozenset(("run_if", "when", "map_over", "dynamic", "keep_result"))
-
-
 _NAMED = 5  # failures named in the words of an error
+_LONGEST = 180  # characters of a name that is made
 
 
-class Ref:
-    """In the parameters of a task of a workflow: the result of the step of this name, or the part of it that `path`
-    leads to, such as `rows[0].id`. The task waits for that step. Beside a Ref, `{"$ref": "STEP"}` is one, too.
+class Plan:
+    """Steps as the native engine takes them: those that are given, and those that they take along."""
 
-        Task.create("load.py", params={"first": Ref("extract", "rows[0]")}, name="load")
-    """
+    def __init__(self, engine, given):
+        self._engine = engine
+        self.nodes, self._calls = _flat(given), {}
+        known = {node.id for node in self.nodes}
+        for node in self.nodes:  # which grows meanwhile
+            for other in self._parents(node):
+                # A function brings what it takes along, and a script the functions that it waits for.
+                along = isinstance(other, Step) or isinstance(other, Node) and isinstance(node, Step)
+                if along and other.id not in known and not self._knows(other):
+                    known.add(other.id)
+                    self.nodes.append(other)
+        self._names = {node.id: name for node, name in zip(self.nodes, _names(self.nodes)) if name is not None}
 
-    __slots__ = ("step", "path")
+    def _knows(self, node):
+        return node._submitted is not None and node._submitted() is self._engine
 
-    def __init__(self, step, path=""):
-        self.step = getattr(step, "name", None) or step
-        self.path = path
-        if not isinstance(self.step, str):
-            raise TypeError("a Ref names a step: %r has no name" % (step,))
+    def _parents(self, node):
+        """The objects that a step refers to."""
+        found = [*node.dependencies]
+        _objects(node._rules, found)
+        if isinstance(node, Step):
+            holes = Holes()
+            try:
+                work, payload = self._engine._step.function(node.fn), pack_with_holes(node._call(), holes)
+            except SubmitError as error:
+                words = "%s: %s" % (node.name or node._function_name(), error)
+                raise SubmitError(words, error.code) from error.__cause__
+            self._calls[node.id] = work, payload, holes.references
+            found += [reference._of for reference in holes.references]
+        else:
+            _objects(node.params, found)
+        return found
 
-    def __repr__(self):
-        return "Ref(%r, %r)" % (self.step, self.path)
+    def titles(self):
+        """The name of each step, if it has one, and its id."""
+        return [(self._names.get(node.id), node.id) for node in self.nodes]
 
-    def _as_json(self):
-        return {"$ref": self.step, "path": self.path} if self.path else {"$ref": self.step}
+    def steps(self):
+        """The tuples that the native engine takes."""
+        return [self._step(node) for node in self.nodes]
+
+    def _step(self, node):
+        name, inputs = self._names.get(node.id), []
+        rules = {key: self._rule(node._rules[key]) for key in node._rules}
+        if isinstance(node, Step):
+            work, payload, references = self._calls[node.id]
+            inputs = [(self._title(reference._of), reference.path) for reference in references]
+        else:
+            work, payload = os.fspath(node.script_path), b"{}"
+            found = []
+            _objects(node.params, found)
+            if found and isinstance(node.params, dict):
+                rules["params"] = node.params
+            else:
+                payload = node._payload()
+        native = None
+        try:
+            if rules or inputs:
+                native = _axion.Rules(json.dumps(rules, default=self._json, allow_nan=False), inputs)
+        except (ValueError, TypeError) as error:
+            raise SubmitError("%s: %s" % (name or node.id, error), "step_options") from None
+        depends = [self._dependency(node, other) for other in node.dependencies]
+        return node.id, name, work, payload, node._native, native, depends
+
+    def _title(self, of) -> str:
+        """By what a reference names a step: its name in this workflow, else its id."""
+        return of if isinstance(of, str) else self._names.get(id_of(of)) or str(id_of(of))
+
+    def _json(self, value):
+        """What a reference is in the parameters of a script."""
+        if isinstance(value, (Ref, Node)):
+            value = value if isinstance(value, Ref) else Ref(value)
+            return {"$ref": self._title(value._of), **({"path": value.path} if value.path else {})}
+        raise TypeError("Object of type %s is not JSON serializable" % type(value).__name__)
+
+    def _rule(self, value):
+        """A rule with the names of steps in the place of steps."""
+        if isinstance(value, Node):
+            return {"ref": self._title(value)}
+        if isinstance(value, Ref):
+            return {"ref": self._title(value._of), **({"path": value.path} if value.path else {})}
+        if isinstance(value, dict):
+            return {key: self._title(part) if key == "ref" and isinstance(part, Node) else self._rule(part)
+                    for key, part in value.items()}
+        return [self._rule(part) for part in value] if isinstance(value, (list, tuple)) else value
+
+    def _dependency(self, node, other):
+        found = other if isinstance(other, str) else id_of(other)
+        if not isinstance(found, str):
+            raise SubmitError("%s: a dependency is a task, its id, or the name of a step, not %r" %
+                              (self._names.get(node.id) or node.id, other), "unknown_dependency")
+        return found
+
+    def submitted(self):
+        """The steps are known to the engine from here on."""
+        for node in self.nodes:
+            node._submitted = weakref.ref(self._engine)
+            node.name = self._names.get(node.id)
 
 
-def chain(*blocks):
-    """Tasks one after the other, each waiting for the one before; a list among them is a group, which runs side by side.
-    Returns the tasks, for `submit_workflow`.
+def _flat(given):
+    """The steps of lists in lists."""
+    nodes, left = [], [iter([given] if isinstance(given, Node) else given)]
+    while left:
+        for found in left[-1]:
+            if isinstance(found, Node):
+                nodes.append(found)
+            elif isinstance(found, (list, tuple)):
+                left.append(iter(found))
+                break
+            else:
+                raise TypeError("the steps of a workflow are axion.Tasks, which run scripts, and functions as "
+                                "axion.step(function, ...) has them: %r is neither" % (found,))
+        else:
+            left.pop()
+    return nodes
 
-        chain(extract, [clean, count], report)
-    """
-    tasks, before = [], ()
-    for block in blocks:
-        group = list(block) if isinstance(block, (list, tuple)) else [block]
-        for task in group:
-            task.dependencies.extend(other.id for other in before if other.id not in task.dependencies)
-        tasks += group
-        before = group or before
-    return tasks
+
+def _names(nodes):
+    """A name for each step: its own, or that of its function, with a number if there are several."""
+    taken = {node.name.lower() for node in nodes if node.name}
+    for node in nodes:
+        name = node.name
+        if not name and isinstance(node, Step):
+            base = name = "".join(filter(str.isprintable, node._function_name()))[:_LONGEST] or "step"
+            number = 1
+            while name.lower() in taken:
+                number += 1
+                name = "%s-%d" % (base, number)
+            taken.add(name.lower())
+        yield name
 
 
-def _default(value):
+def _objects(value, found):
+    """The steps in rules or parameters."""
     if isinstance(value, Ref):
-        return value._as_json()
-    raise TypeError("Object of type %s is not JSON serializable" % type(value).__name__)
-
-
-def _has_ref(value):
-    if isinstance(value, Ref):
-        return True
-    if isinstance(value, dict):
-        return any(map(_has_ref, value.values()))
-    return isinstance(value, (list, tuple)) and any(map(_has_ref, value))
-
-
-def split_options(options):
-    """The options of a step, and those of its task."""
-    rules = {key: options[key] for key in options if key in _STEP}
-    return rules, {key: options[key] for key in options if key not in _STEP}
-
-
-def native_rules(task):
-    """What a task asks for as a step; None if nothing."""
-    asked = dict(task._rules)
-    if isinstance(task.params, dict) and _has_ref(task.params):
-        asked["params"] = task.params
-    if not asked:
-        return None
-    try:
-        return _axion.Rules(json.dumps(asked, default=_default, allow_nan=False))
-    except (ValueError, TypeError) as error:
-        raise SubmitError("%s: %s" % (task.name or task.id, error), "step_options") from None
-
-
-def steps_of(tasks):
-    """The tasks as the native engine takes them."""
-    return [(task.id, task.name, os.fspath(task.script_path), _payload(task), task._native, native_rules(task),
-             [_dependency(task, other) for other in task.dependencies]) for task in tasks]
-
-
-def _payload(task):
-    return b"{}" if isinstance(task.params, dict) and _has_ref(task.params) else task._payload()
-
-
-def _dependency(task, other):
-    found = other if isinstance(other, str) else getattr(other, "task_id", None) or getattr(other, "id", None)
-    if not isinstance(found, str):
-        raise SubmitError("%s: a dependency is a task, its id, or the name of a step, not %r" %
-                          (task.name or task.id, other), "unknown_dependency")
-    return found
+        found.append(value._of)
+    elif isinstance(value, Node):
+        found.append(value)
+    elif isinstance(value, dict):
+        for part in value.values():
+            _objects(part, found)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            _objects(part, found)
 
 
 def settings(options):
@@ -117,8 +179,8 @@ class Workflow(Future):
     """A submitted workflow: a future of its results, and a list of its tasks' ids.
 
     `result()` gives the results of the steps that no other step waits for, by name or id, or raises `WorkflowFailed`, or
-    `CancelledError` if it was cancelled. `engine.get_result(id)` gives that of each step, as of any task;
-    `workflow["name"]` is the id of a named one. `record` is, once all have ended, how; `status()` is where they stand.
+    `CancelledError` if it was cancelled. `future(step)` is that of one of them, and `engine.get_result(id)` gives its
+    result as of any task; `workflow["name"]` is the id of a named one. `record` is, once all have ended, how; `status()` is where they stand.
     """
 
     def __init__(self, engine, titles=()):
@@ -128,6 +190,7 @@ class Workflow(Future):
 
     def _name(self, titles):
         self._ids = [task_id for _, task_id in titles]
+        self._known = frozenset(self._ids)
         self._names = {name: task_id for name, task_id in titles if name is not None}
 
     # The ids of its tasks.
@@ -148,6 +211,21 @@ class Workflow(Future):
         return "<Workflow %s, %d steps, %s>" % (self.id, len(self._ids), self._state.lower())
 
     # What becomes of it.
+
+    def future(self, step):
+        """A future of the result of one step, given by itself, its name, its place or its id: its exception is the
+        function's own, or a `RemoteError`, as of `Engine.submit`.
+
+        Raises:
+            KeyError: it is not of this workflow.
+        """
+        task_id = id_of(step) or (self._ids[step] if isinstance(step, int) else self._names.get(step, step))
+        if task_id not in self._known:
+            raise KeyError("%r is not a step of this workflow" % (step,))
+        future = Future(self._engine)
+        future.task_id = task_id
+        self._engine._follow(task_id, future)
+        return future
 
     def wait(self, timeout=None):
         """Waits until every step has ended, or for `timeout` seconds; True if they have. Raises nothing."""
@@ -191,7 +269,7 @@ class Workflow(Future):
                 return
             try:
                 results = results_of(record)
-            except TaskError as error:
+            except Exception as error:  # also of a result that cannot be unpickled here
                 self.set_exception(error)
             else:
                 self.set_result(results)
@@ -202,27 +280,27 @@ class Workflow(Future):
 def results_of(record):
     """The results of a workflow that has ended; raises if it did not succeed."""
     if record.state == "succeeded":
-        return {title: json.loads(text) for title, text in record.results()}
+        return {title: json.loads(text) if data is None else unpack(data) for title, text, data in record.results()}
     if record.state == "cancelled":
         raise TaskCancelled("the workflow was cancelled", "workflow_cancelled")
     failures = record.failures()
     words = "; ".join("%s %s: %s" % (title, state, words) for title, state, _, words in failures[:_NAMED])
     if len(failures) > _NAMED:
         words += "; and %d more" % (len(failures) - _NAMED)
-    raise WorkflowFailed(words, tuple(failures))
+    raise WorkflowFailed(words, tuple(failures)) from exception_of(*record.raised())
 
 
-def submit(engine, native, workflow, tasks, options, completions, number):
-    """Hands tasks in as a workflow; `workflow` is to have its id."""
-    for task in tasks:
-        if not hasattr(task, "_rules"):
-            raise TypeError("the steps of a workflow are axion.Tasks, which run scripts: %r is none" % (task,))
+def submit(engine, native, workflow, given, options, completions, number):
+    """Hands steps in as a workflow, which is to have their names and its id."""
+    plan = Plan(engine, given)
+    workflow._name(plan.titles())
     try:
-        workflow.id = native.submit_workflow(steps_of(tasks), settings(options), completions, number)
+        workflow.id = native.submit_workflow(plan.steps(), settings(options), completions, number)
     except ValueError as error:
         raise SubmitError(str(error), "workflow_options") from None
     except RuntimeError as error:
         raise refused_workflow(error) from None
+    plan.submitted()
 
 
 def submit_flow(native, workflow, path, params, changes, completions, number):

@@ -242,7 +242,7 @@ async fn what_the_child_learned_of_a_script_is_reported_before_its_result() {
 }
 
 #[actix::test]
-async fn a_function_is_sent_once_and_its_result_is_a_pickle() {
+async fn a_function_is_sent_once_and_its_result_is_a_pickle_or_the_plain_data_of_a_step() {
     let mut stage = Stage::ready().await;
     let function = Function::new("f", &b"code"[..]);
     let work = Work::Function(function.clone());
@@ -252,9 +252,18 @@ async fn a_function_is_sent_once_and_its_result_is_a_pickle() {
     assert_eq!(stage.child.runs().await, Seq(1));
     stage.run_work(&work, &[2]);
     assert_eq!(stage.child.runs().await, Seq(2), "and nothing before it");
-    stage.child.done(Seq(2)).await;
-    let Said::Reports(reports) = stage.says().await else { panic!("no report") };
-    let [Report::Ended { seq: Seq(2), result: Ok(Data::Pickle(_)), .. }] = &reports[..] else { panic!("{reports:?}") };
+    for (seq, data) in [(1, "\u{2}…"), (2, "[1]")] {
+        stage.child.says(Up::Done { seq: Seq(seq), nanos: 1, data: data.into() }).await;
+    }
+    let mut results = Vec::new();
+    while results.len() < 2 {
+        let Said::Reports(reports) = stage.says().await else { panic!("no report") };
+        results.extend(reports.into_iter().map(|report| match report {
+            Report::Ended { result: Ok(data), .. } => data,
+            other => panic!("{other:?}"),
+        }));
+    }
+    assert!(matches!(&results[..], [Data::Pickle(_), Data::Json(_)]), "{results:?}");
 }
 
 #[actix::test]

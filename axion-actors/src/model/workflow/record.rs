@@ -10,7 +10,8 @@ use serde::{Serialize, Serializer};
 use super::WorkflowId;
 use super::template::Reference;
 use crate::model::{
-    Attempt, ErrorKind, Json, Outcome, PoolKind, Shortfall, TaskError, TaskId, TaskRecord, Timings, WorkName,
+    Attempt, Data, ErrorKind, Json, Outcome, Pickle, PoolKind, Shortfall, TaskError, TaskId, TaskRecord, Timings,
+    WorkName,
 };
 
 /// Where a step stands.
@@ -171,6 +172,14 @@ pub enum StepError {
         /// How that step ended.
         state: StepState,
     },
+    /// It reads a result that has no JSON form.
+    #[error("{reference} cannot be read: the result is {found}, which only a function can take, and only whole")]
+    NotPlain {
+        /// The reference, or the step that a script waits for.
+        reference: String,
+        /// What the result is.
+        found: String,
+    },
     /// A condition compares what has no order.
     #[error("the condition {test} cannot be decided: {found}")]
     Incomparable {
@@ -234,6 +243,7 @@ impl StepError {
             Self::Task(error) => error.kind,
             Self::DependencyFailed(_) => ErrorKind::DependencyFailed,
             Self::Unresolved { .. } | Self::NoResult { .. } => ErrorKind::ReferenceUnresolved,
+            Self::NotPlain { .. } => ErrorKind::ResultNotPlain,
             Self::Incomparable { .. } => ErrorKind::ConditionUndecidable,
             Self::NotAList { .. } => ErrorKind::MapNotAList,
             Self::TooManyElements { .. } => ErrorKind::MapTooLong,
@@ -266,8 +276,8 @@ impl From<StepError> for Box<TaskError> {
 pub struct StepEnd {
     /// How.
     pub state: StepState,
-    /// Its result, if it succeeded and that is JSON which is still there.
-    pub data: Option<Json>,
+    /// Its result, if it succeeded and that is still there.
+    pub data: Option<Data>,
     /// Why it did not succeed, or did not run.
     pub error: Option<StepError>,
 }
@@ -276,7 +286,7 @@ impl From<Outcome> for StepEnd {
     fn from(outcome: Outcome) -> Self {
         let (state, error) = match outcome {
             Outcome::Succeeded(data) => {
-                return Self { state: StepState::Succeeded, data: data.into_json(), error: None };
+                return Self { state: StepState::Succeeded, data: Some(data), error: None };
             }
             Outcome::Failed(error) => (StepState::Failed, error),
             Outcome::TimedOut(error) => (StepState::TimedOut, error),
@@ -302,7 +312,7 @@ impl StepEnd {
         };
         match self.state {
             StepState::Waiting | StepState::Ready | StepState::Running => None,
-            StepState::Succeeded => self.data.map(|data| Outcome::Succeeded(data.into())),
+            StepState::Succeeded => self.data.map(Outcome::Succeeded),
             StepState::Failed | StepState::DependencyFailed => Some(Outcome::Failed(error)),
             StepState::TimedOut => Some(Outcome::TimedOut(error)),
             StepState::Cancelled | StepState::Skipped => Some(Outcome::Cancelled(error)),
@@ -348,7 +358,7 @@ pub struct StepRecord {
     pub name: Option<Arc<str>>,
     /// Its task; if it is mapped over a list, the instances have [tasks of their own](TaskId::instance).
     pub task: TaskId,
-    /// The task's script.
+    /// The task's script or function.
     #[serde(rename = "script")]
     pub work: WorkName,
     /// The pool it is for.
@@ -365,8 +375,11 @@ pub struct StepRecord {
     pub started: Option<Timestamp>,
     /// When its end was known.
     pub finished: Option<Timestamp>,
-    /// Its result, if it is kept.
+    /// Its result, if it is kept and has a JSON form.
     pub data: Option<Json>,
+    /// The result of a function, if it is kept and more than plain data.
+    #[serde(skip)]
+    pub pickle: Option<Box<Pickle>>,
     /// Whether there was a result that is not kept: by its own wish, or for the bound on kept bytes.
     pub data_dropped: bool,
     /// Why it did not succeed, or did not run.
@@ -379,7 +392,8 @@ impl StepRecord {
     /// How it ended, for what waits for it; `None` if it has not.
     #[must_use]
     pub fn end(&self) -> Option<StepEnd> {
-        let end = || StepEnd { state: self.state, data: self.data.clone(), error: self.error.as_deref().cloned() };
+        let data = || self.pickle.as_deref().cloned().map(Data::from).or_else(|| self.data.clone().map(Data::from));
+        let end = || StepEnd { state: self.state, data: data(), error: self.error.as_deref().cloned() };
         self.state.is_final().then(end)
     }
 
@@ -387,8 +401,9 @@ impl StepRecord {
     /// [`StepEnd::into_outcome`] says.
     #[must_use]
     pub fn into_task_record(self, submitted: Timestamp) -> Option<TaskRecord> {
-        let outcome =
-            StepEnd { state: self.state, data: self.data, error: self.error.map(|error| *error) }.into_outcome()?;
+        let data = self.pickle.map(|pickle| Data::from(*pickle)).or_else(|| self.data.map(Data::from));
+        let error = self.error.map(|error| *error);
+        let outcome = StepEnd { state: self.state, data, error }.into_outcome()?;
         Some(TaskRecord {
             id: self.task,
             work: self.work,
@@ -473,7 +488,9 @@ impl WorkflowRecord {
     #[must_use]
     pub fn weight(&self) -> usize {
         let step = |step: &StepRecord| {
-            let data = step.data.as_ref().map_or(0, |data| data.0.len());
+            let json = || step.data.as_ref().map_or(0, |data| data.0.len());
+            // The JSON form of a pickle is a part of it.
+            let data = step.pickle.as_ref().map_or_else(json, |pickle| size_of::<Pickle>() + pickle.0.len());
             let error = step.error.as_deref().map_or(0, |error| {
                 let task = if let StepError::Task(error) = error { error.weight() } else { 0 };
                 size_of::<StepError>() + task

@@ -7,11 +7,12 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::path::{JsonPath, PathError};
+use crate::model::TaskId;
 
 /// A step's result, or a part of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reference {
-    /// The step's name.
+    /// The step's name, or the id of a task: of a step, or of any task that the step waits for.
     pub step: Arc<str>,
     /// Which part; the empty path is the whole.
     pub path: JsonPath,
@@ -31,6 +32,12 @@ impl Reference {
     pub fn at(mut self, path: &str) -> Result<Self, PathError> {
         self.path = path.parse()?;
         Ok(self)
+    }
+
+    /// The task that it names, if it is an id that it names the step by.
+    #[must_use]
+    pub fn task(&self) -> Option<TaskId> {
+        self.step.parse().ok()
     }
 }
 

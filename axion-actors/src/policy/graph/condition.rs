@@ -42,6 +42,8 @@ pub(super) fn holds(condition: &Condition, find: &mut dyn FnMut(&Test) -> Found)
 
 fn decide(test: &Test, found: Found) -> Result<bool, StepError> {
     let value = match (found, test.op) {
+        // It is there, and cannot be looked into.
+        (Found::Nothing(error @ StepError::NotPlain { .. }), _) => return Err(error),
         (Found::Nothing(_), Op::Exists) => return Ok(false),
         (Found::Nothing(error), _) => return Err(error),
         (Found::Value(value), _) => value,

@@ -84,11 +84,10 @@ impl Graph {
         if self.rules(at).map_over.is_some() {
             return self.begin_mapped(at, number, now);
         }
-        // What a template refers to is there now, or the step fails now; all else can wait until it is handed over.
-        let template = self.rules(at).params.clone();
-        match template.map(|template| self.fill_in(&template)).transpose() {
-            Ok(text) => {
-                self.filled_in.extend(text.map(|text| (number, text)));
+        // What it refers to is there now, or the step fails now; all else can wait until it is handed over.
+        match self.prepare(at) {
+            Ok(prepared) => {
+                self.prepared.extend(prepared.map(|prepared| (number, prepared)));
                 self.nodes[at].ready = now;
                 self.enter(at, StepState::Ready);
                 self.actions.push(Action::Submit(Place { step: number, instance: None }));

@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 
+use super::call::Prepared;
 use super::json::{self, Elements};
 use super::node::{Instance, Mapping};
 use super::others::on_request;
 use super::{Action, Ended, Graph, Place};
-use crate::model::workflow::{Enough, StepError, StepState};
-use crate::model::{Json, Outcome, Task, Tick};
+use crate::model::workflow::{Enough, MapOver, StepError, StepState};
+use crate::model::{Outcome, Task, Tick};
 
 impl Mapping {
     pub(super) fn started(&mut self, index: usize) {
@@ -43,16 +44,7 @@ impl Graph {
             }
             Elements::NotAList(found) => return Err(StepError::NotAList { reference: reference(), found }),
         };
-        let list = self.directory.by_name(&map.list.step);
-        let text = match &self.rules(at).params {
-            Some(template) => self.fill_in(template)?,
-            None => {
-                let own = self.nodes[at].task.as_ref().map(Task::params_bytes);
-                self.open_params(at, own.unwrap_or(&Bytes::new()))
-            }
-        };
-        let mut base = self.with_upstream(at, text, list);
-        base.share();
+        let base = if self.is_function(at) { Prepared::Call(self.call(at)?) } else { self.base(at, map)? };
         Ok(Mapping {
             instances: vec![Instance::Pending; elements.len()],
             base,
@@ -74,6 +66,21 @@ impl Graph {
             cancelled: false,
             first: None,
         })
+    }
+
+    /// The parameters that all instances of a script share.
+    fn base(&self, at: usize, map: &MapOver) -> Result<Prepared, StepError> {
+        let list = self.directory.find(&map.list.step);
+        let text = match self.prepare(at)? {
+            Some(Prepared::Text(text)) => text,
+            _ => {
+                let own = self.nodes[at].task.as_ref().map(Task::params_bytes);
+                self.open_params(at, own.unwrap_or(&Bytes::new()))
+            }
+        };
+        let mut base = self.with_upstream(at, text, list);
+        base.share();
+        Ok(Prepared::Text(base))
     }
 
     /// Hands over instances while there is room, and ends the step when there are none left.
@@ -108,7 +115,7 @@ impl Graph {
         mapping.in_flight -= 1;
         match ended.outcome {
             Outcome::Succeeded(data) => {
-                *instance = Instance::Succeeded(data.bytes().clone());
+                *instance = Instance::Succeeded(data);
                 mapping.succeeded += 1;
             }
             outcome => {
@@ -156,7 +163,7 @@ impl Graph {
         if complete && mapping.succeeded >= mapping.needed {
             let list = mapping.results();
             mapping.free();
-            self.nodes[at].result = Some(Json(list));
+            self.take_result(at, Some(list));
             return self.end(number, StepState::Succeeded, None, now);
         }
         mapping.free();

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::json::{Params, Splicer};
+use super::call::Prepared;
+use super::json::Params;
+use crate::model::packed::{self, Pickle};
 use crate::model::workflow::{Blame, Rules, Step, StepEnd, StepError, StepState};
-use crate::model::{Json, Task, TaskId, Tick};
+use crate::model::{Data, Json, Task, TaskId, Tick};
 
 /// No time yet. An `Option` would take twice the room, three times in every step.
 pub(super) const NEVER: Tick = Tick(u64::MAX);
@@ -77,7 +79,7 @@ pub(super) struct Node {
     pub(super) dropped: bool,
     /// Its result counts against the bound on kept bytes.
     pub(super) listed: bool,
-    pub(super) result: Option<Json>,
+    pub(super) result: Option<Data>,
     pub(super) error: Option<Box<StepError>>,
     pub(super) mapping: Option<Box<Mapping>>,
     pub(super) attempts: u32,
@@ -151,17 +153,20 @@ pub(super) enum Instance {
     Pending,
     Handed,
     Running,
-    Succeeded(Bytes),
+    Succeeded(Data),
     Failed,
 }
+
+/// What an instance without a result counts as.
+const NULL: Bytes = Bytes::from_static(b"null");
 
 /// The instances of a mapped step.
 #[derive(Debug)]
 pub(super) struct Mapping {
     pub(super) elements: Vec<Bytes>,
     pub(super) instances: Vec<Instance>,
-    /// The parameters that all instances share, without the brace at the end.
-    pub(super) base: Splicer,
+    /// What all instances share.
+    pub(super) base: Prepared,
     pub(super) parameter: Arc<str>,
     pub(super) max_parallel: usize,
     pub(super) total: usize,
@@ -199,11 +204,15 @@ impl Mapping {
         if self.instances.get(index) != Some(&Instance::Handed) {
             return None;
         }
-        let mut text = self.base.clone();
+        let element = std::mem::take(&mut self.elements[index]);
+        let mut text = match self.base.clone() {
+            Prepared::Call(call) => return Some(call.finish(Some(element))),
+            Prepared::Text(text) => text,
+        };
         text.text(b",");
         text.string(&self.parameter);
         text.text(b":");
-        text.shared(&std::mem::take(&mut self.elements[index]));
+        text.shared(&element);
         text.text(b",");
         text.string(&format!("{}_index", self.parameter));
         text.text(format!(":{index}}}").as_bytes());
@@ -228,22 +237,41 @@ impl Mapping {
 
     /// Lets go of what only running instances need.
     pub(super) fn free(&mut self) {
-        (self.elements, self.instances, self.base) = (Vec::new(), Vec::new(), Splicer::default());
+        (self.elements, self.instances, self.base) = (Vec::new(), Vec::new(), Prepared::default());
     }
 
-    /// The results in the order of the elements, `null` where there is none.
-    pub(super) fn results(&self) -> Bytes {
-        let result = |instance: &Instance| match instance {
-            Instance::Succeeded(data) => data.clone(),
-            _ => Bytes::from_static(b"null"),
+    /// The results in the order of the elements, `null` where there is none: JSON if each is, else a pickle of a list
+    /// with its JSON form, or the first of them that has none.
+    pub(super) fn results(&self) -> Data {
+        let is_plain = |instance: &Instance| !matches!(instance, Instance::Succeeded(Data::Pickle(_)));
+        let json = self.json_results();
+        if self.instances.iter().all(is_plain)
+            && let Ok(json) = json
+        {
+            return Data::Json(json);
+        }
+        let value = |instance: &Instance| match instance {
+            Instance::Succeeded(data) => data.whole(),
+            _ => NULL,
         };
-        let length: usize = self.instances.iter().map(|instance| result(instance).len() + 1).sum();
-        let mut list = Vec::with_capacity(length + 2);
-        for instance in &self.instances {
+        let list = packed::list(&self.instances.iter().map(value).collect::<Vec<_>>());
+        Pickle::described(json.as_ref().map_err(String::as_str), &list).into()
+    }
+
+    fn json_results(&self) -> Result<Json, String> {
+        let result = |(index, instance): (usize, &Instance)| match instance {
+            Instance::Succeeded(data) => {
+                data.json().map(|it| it.0).map_err(|it| format!("a list with {it} at [{index}]"))
+            }
+            _ => Ok(NULL),
+        };
+        let results = self.instances.iter().enumerate().map(result).collect::<Result<Vec<_>, _>>()?;
+        let mut list = Vec::with_capacity(results.iter().map(|result| result.len() + 1).sum::<usize>() + 2);
+        for result in &results {
             list.push(if list.is_empty() { b'[' } else { b',' });
-            list.extend_from_slice(&result(instance));
+            list.extend_from_slice(result);
         }
         list.extend_from_slice(if list.is_empty() { b"[]" } else { b"]" });
-        list.into()
+        Ok(Json(list.into()))
     }
 }

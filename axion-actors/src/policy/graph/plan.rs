@@ -15,7 +15,7 @@ use super::error::GraphError;
 use super::node::{Node, Span};
 use super::{Known, Outside};
 use crate::model::workflow::{Bounds, Dependency, Enough, OnImpossible, Piece, Shortfall, Step, StepEnd};
-use crate::model::{Limits, Needs, TaskId};
+use crate::model::{Limits, Needs, TaskId, Work};
 use crate::policy::resources;
 use crate::policy::task_ids::TaskIds;
 
@@ -36,6 +36,11 @@ pub(super) struct Directory {
 impl Directory {
     pub(super) fn by_name(&self, name: &str) -> Option<u32> {
         self.names.get(&*folded(name)).copied()
+    }
+
+    /// By name, else by the id of its task.
+    pub(super) fn find(&self, step: &str) -> Option<u32> {
+        self.by_name(step).or_else(|| self.ids.get(step.parse().ok()?).copied())
     }
 
     /// Adds what a plan has added.
@@ -267,27 +272,27 @@ impl Planner<'_> {
             }
         }
         let found = match dependency {
-            Named::Step(name) => {
-                let found = self.find(plan, name);
-                found.filter(|found| self.name_of(steps, *found) == Some(name)).ok_or_else(|| {
-                    GraphError::UnknownStep {
-                        at,
-                        step: steps[at].title(),
-                        missing: name.to_string(),
-                        nearest: found.map(|found| self.title_of(steps, found)),
-                    }
-                })?
-            }
-            Named::Task(id) => {
-                let known = self.directory.ids.get(id).or_else(|| plan.directory.ids.get(id)).copied();
-                match known {
-                    Some(known) => known,
-                    None => self.task_outside(at, steps, id, plan)?,
+            Named::Step(name) => match (self.find(plan, name), name.parse()) {
+                (Some(found), _) if self.name_of(steps, found) == Some(name) => found,
+                (None, Ok(id)) => self.task(at, steps, id, plan)?,
+                (found, _) => {
+                    let nearest = found.map(|found| self.title_of(steps, found));
+                    let (step, missing) = (steps[at].title(), name.to_string());
+                    return Err(GraphError::UnknownStep { at, step, missing, nearest });
                 }
-            }
+            },
+            Named::Task(id) => self.task(at, steps, id, plan)?,
         };
         *last = (found as usize).saturating_sub(base);
         Ok(found)
+    }
+
+    /// A task by its id, here or elsewhere.
+    fn task(&self, at: usize, steps: &[Step], id: TaskId, plan: &mut Plan) -> Result<u32, GraphError> {
+        match self.directory.ids.get(id).or_else(|| plan.directory.ids.get(id)).copied() {
+            Some(known) => Ok(known),
+            None => self.task_outside(at, steps, id, plan),
+        }
     }
 
     fn task_outside(&self, at: usize, steps: &[Step], id: TaskId, plan: &mut Plan) -> Result<u32, GraphError> {
@@ -305,7 +310,12 @@ impl Planner<'_> {
     fn look_at(&self, at: usize, step: &Step, plan: &mut Plan, errors: &mut Vec<GraphError>) {
         let rules = step.rules();
         let deps = plan.spans[at].count > 0;
-        if (deps || rules.params.is_some()) && !is_object(step) {
+        let wants_object = match step.task().work() {
+            Work::Script(_) => (deps || rules.params.is_some()) && !is_object(step),
+            // Its arguments are not JSON.
+            Work::Function(_) => rules.params.is_some(),
+        };
+        if wants_object {
             errors.push(GraphError::ParamsNotObject { at, step: step.title() });
         }
         if let Some(depth) = rules.when.iter().flat_map(|it| it.parts().map(|(_, depth)| depth)).max()

@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 
+use super::call::Prepared;
 use super::json::{self, Params, Splicer};
 use super::node::Node;
 use super::{Graph, Place};
 use crate::model::workflow::{JsonPath, Piece, Reference, StepError, StepState, Template, UpstreamKeys};
-use crate::model::{Task, TaskId};
+use crate::model::{Data, Task, TaskId};
 
 /// The error of a reference that leads nowhere.
 pub(super) fn unresolved(reference: &Reference, found: &JsonPath, what: String) -> StepError {
@@ -17,10 +18,21 @@ pub(super) fn unresolved(reference: &Reference, found: &JsonPath, what: String) 
 impl Graph {
     /// The JSON text a reference leads to: a slice of the step's result.
     pub(super) fn look_up(&self, reference: &Reference) -> Result<Bytes, StepError> {
-        let node = self.directory.by_name(&reference.step).map(|node| &self.nodes[node as usize]);
+        let json = match self.result_of(reference)? {
+            Data::Json(json) => json,
+            Data::Pickle(pickle) => {
+                &pickle.json().map_err(|found| StepError::NotPlain { reference: reference.to_string(), found })?
+            }
+        };
+        json::resolve(&json.0, &reference.path)
+            .map_err(|missing| unresolved(reference, &reference.path.first(missing.found), missing.what))
+    }
+
+    /// The result of the step that a reference names.
+    pub(super) fn result_of(&self, reference: &Reference) -> Result<&Data, StepError> {
+        let node = self.directory.find(&reference.step).map(|node| &self.nodes[node as usize]);
         match node.map(|node| (node, &node.result)) {
-            Some((_, Some(data))) => json::resolve(&data.0, &reference.path)
-                .map_err(|missing| unresolved(reference, &reference.path.first(missing.found), missing.what)),
+            Some((_, Some(data))) => Ok(data),
             Some((node, None)) if node.dropped => {
                 Err(unresolved(reference, &JsonPath::default(), "a result that is not kept".to_owned()))
             }
@@ -62,12 +74,14 @@ impl Graph {
     /// The parameters of a step that is about to be handed over, into which its own have gone.
     fn params(&mut self, number: u32) -> Params {
         let at = number as usize;
-        let filled_in = if self.filled_in.is_empty() { None } else { self.filled_in.remove(&number) };
+        let prepared = if self.prepared.is_empty() { None } else { self.prepared.remove(&number) };
         let own = self.nodes[at].task.as_mut().map(Task::take_params).unwrap_or_default();
-        if filled_in.is_none() && self.nodes[at].deps.count == 0 {
-            return own.into();
-        }
-        let text = filled_in.unwrap_or_else(|| self.open_params(at, &own));
+        let text = match prepared {
+            Some(Prepared::Call(call)) => return call.finish(None),
+            None if self.nodes[at].deps.count == 0 || self.is_function(at) => return own.into(),
+            Some(Prepared::Text(text)) => text,
+            None => self.open_params(at, &own),
+        };
         let mut text = self.with_upstream(at, text, None);
         text.text(b"}");
         text.finish()
@@ -108,11 +122,19 @@ impl Graph {
         let deps = || heard.iter().filter(|dep| Some(**dep) != leave_out).map(|dep| &self.nodes[*dep as usize]);
         let mut first = true;
         for (dep, data) in deps().filter_map(|dep| dep.result.as_ref().map(|data| (dep, data))) {
+            let json = match data {
+                Data::Json(json) => json,
+                // A step's has failed this one before, if it has no JSON form.
+                Data::Pickle(pickle) => match pickle.json() {
+                    Ok(json) => &json.clone(),
+                    Err(_) => continue,
+                },
+            };
             for key in self.keys(dep).into_iter().flatten() {
                 text.text(if std::mem::take(&mut first) { b"" } else { b"," });
                 key.write(&mut text);
                 text.text(b":");
-                text.shared(&data.0);
+                text.shared(&json.0);
             }
         }
         text.text(b"}");
@@ -164,7 +186,7 @@ impl Graph {
     /// No step waits for this result any more: only the record may keep it, within its bound (L9).
     pub(super) fn unread(&mut self, at: usize) {
         let (keeps, node) = (self.nodes[at].keeps(), &mut self.nodes[at]);
-        let Some(length) = node.result.as_ref().map(|data| data.0.len()) else { return };
+        let Some(length) = node.result.as_ref().map(|data| data.bytes().len()) else { return };
         if !keeps {
             (node.result, node.dropped) = (None, true);
         } else if !std::mem::replace(&mut node.listed, true) {
@@ -176,7 +198,7 @@ impl Graph {
         {
             let node = &mut self.nodes[oldest as usize];
             node.listed = false;
-            self.kept_bytes -= node.result.as_ref().map_or(0, |data| data.0.len());
+            self.kept_bytes -= node.result.as_ref().map_or(0, |data| data.bytes().len());
             // Steps that were added since may wait for it again; they list it anew.
             if node.readers == 0 {
                 (node.result, node.dropped) = (None, true);

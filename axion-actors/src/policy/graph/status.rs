@@ -11,7 +11,7 @@ use crate::model::workflow::{
     Capacity, Counts, CriticalPath, Instances, StepEnd, StepError, StepRecord, StepState, WorkflowId, WorkflowRecord,
     WorkflowState,
 };
-use crate::model::{Json, Task, TaskId, TaskRecord, Tick};
+use crate::model::{Data, Task, TaskId, TaskRecord, Tick};
 
 /// `collect` writes the steps of a record into the memory of the nodes then, instead of into as much again.
 const _: () = assert!(size_of::<StepRecord>() <= size_of::<Node>());
@@ -201,11 +201,16 @@ fn wall(epoch: Timestamp, tick: Tick) -> Option<Timestamp> {
 struct What {
     name: Option<Arc<str>>,
     task: Task,
-    data: Option<Json>,
+    data: Option<Data>,
     error: Option<Box<StepError>>,
 }
 
 fn step_record(node: &Node, What { name, task, data, error }: What, last: bool, epoch: Timestamp) -> StepRecord {
+    let (data, pickle) = match data {
+        Some(Data::Json(json)) => (Some(json), None),
+        Some(Data::Pickle(pickle)) => (pickle.json().ok(), Some(Box::new(pickle))),
+        None => (None, None),
+    };
     StepRecord {
         name,
         task: node.id,
@@ -218,6 +223,7 @@ fn step_record(node: &Node, What { name, task, data, error }: What, last: bool, 
         started: wall(epoch, node.started),
         finished: wall(epoch, node.finished),
         data,
+        pickle,
         data_dropped: node.dropped,
         error,
         instances: node.mapping.as_ref().map(|mapping| {

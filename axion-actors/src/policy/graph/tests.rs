@@ -1,6 +1,7 @@
 //! The graph by itself: each rule, then all of them at random against a second reading of them.
 
 mod bad;
+mod calls;
 mod gated;
 mod model;
 mod rules;

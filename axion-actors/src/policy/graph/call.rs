@@ -1,0 +1,91 @@
+//! What the function of a step is called with: its own arguments, and the values that fill the holes in them.
+
+use bytes::Bytes;
+
+use super::Graph;
+use super::json::{Params, Splicer};
+use crate::model::workflow::{Reference, StepError};
+use crate::model::{Data, Work, packed};
+
+/// Arguments and values, which share their bytes with the results that they are.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    /// The arguments, then the values of the holes.
+    parts: Vec<Bytes>,
+}
+
+impl Call {
+    /// As bytes; with an element of a list, which then is the last value.
+    pub(super) fn finish(mut self, element: Option<Bytes>) -> Params {
+        self.parts.extend(element);
+        let mut whole = Splicer::default();
+        whole.text(&packed::filled(&self.parts));
+        self.parts.iter().for_each(|part| whole.shared(part));
+        whole.finish()
+    }
+}
+
+/// What a step is run with, as far as it is known before it is handed over.
+#[derive(Clone, Debug)]
+pub(super) enum Prepared {
+    /// A script's parameters, without the brace at the end.
+    Text(Splicer),
+    /// A function's arguments.
+    Call(Call),
+}
+
+impl Default for Prepared {
+    fn default() -> Self {
+        Self::Text(Splicer::default())
+    }
+}
+
+impl Graph {
+    /// What a step asks of the results of others, put together if there is anything.
+    pub(super) fn prepare(&self, at: usize) -> Result<Option<Prepared>, StepError> {
+        let rules = self.rules(at);
+        if !self.is_function(at) {
+            self.readable(at)?;
+            return rules.params.as_ref().map(|template| self.fill_in(template).map(Prepared::Text)).transpose();
+        }
+        if rules.inputs.is_empty() { Ok(None) } else { self.call(at).map(Prepared::Call).map(Some) }
+    }
+
+    /// What a function is called with.
+    pub(super) fn call(&self, at: usize) -> Result<Call, StepError> {
+        let own = self.nodes[at].task.iter().map(|task| Ok(task.params_bytes().clone()));
+        let parts = own.chain(self.rules(at).inputs.iter().map(|input| self.value(input))).collect::<Result<_, _>>()?;
+        Ok(Call { parts })
+    }
+
+    /// What a reference stands for in a call: a whole result as it is, a part of one as JSON.
+    fn value(&self, reference: &Reference) -> Result<Bytes, StepError> {
+        if reference.path.segments().is_empty() {
+            return self.result_of(reference).map(Data::whole);
+        }
+        self.look_up(reference)
+    }
+
+    /// A script gets the results of all it waits for: each has to have a JSON form. What was submitted alone, and not as
+    /// a step, is only waited for.
+    fn readable(&self, at: usize) -> Result<(), StepError> {
+        if !self.has_pickles {
+            return Ok(());
+        }
+        for dep in &self.deps[self.nodes[at].deps.heard()] {
+            let node = &self.nodes[*dep as usize];
+            if let Some(Data::Pickle(pickle)) = &node.result
+                && pickle.is_described()
+                && let Err(found) = pickle.json()
+            {
+                return Err(StepError::NotPlain { reference: node.title(), found });
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_function(&self, at: usize) -> bool {
+        let task = self.nodes[at].task.as_ref();
+        task.is_some_and(|task| matches!(task.work(), Work::Function(_)))
+    }
+}

@@ -1,0 +1,35 @@
+"""Functions as steps of a workflow, with a script among them: the words of texts are counted side by side, and the
+counts are put together. What a function returns, a `Counter` here, reaches the next one as it is."""
+
+import os
+from collections import Counter
+
+import axion
+from axion import Ref, Task, chord, group, step
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TEXTS = ["pages.py", "orders.py", "dask_on_axion.py"]
+
+
+def words(name):
+    with open(os.path.join(HERE, name)) as file:
+        return Counter(word for word in file.read().split() if word.isalpha())
+
+
+@axion.task(retries=1)
+def together(counts):
+    return sum(counts, Counter())
+
+
+def told(all_words, primes):
+    return "%d words, the most frequent is %r; and %d primes" % (len(all_words), all_words.most_common(1)[0][0], primes)
+
+
+counted = chord(group(step(words, name) for name in TEXTS), together.step())
+primes = Task(os.path.join(HERE, os.pardir, "scripts", "primes.py"), {"limit": 100}, name="primes")
+report = step(told, counted, Ref(primes, "count")).options(name="report")
+
+with axion.Engine(cpu_bound_count=2) as engine:
+    workflow = engine.submit_workflow(report, name="words")  # what it takes comes along
+    print(workflow.result(timeout=40)["report"])
+    print("%d words are in %s" % (len(workflow.future("words").result()), TEXTS[0]))
