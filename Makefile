@@ -5,6 +5,11 @@ PYTHON ?= python3
 PEERS := benches/peers/.venv
 # Where the Python package is built and tested: nothing of it touches the machine's own Python.
 VENV := $(abspath $(or $(CARGO_TARGET_DIR),target))/venv-python
+MATURIN := cd axion-python && env -u CONDA_PREFIX VIRTUAL_ENV=$(VENV) $(VENV)/bin/maturin develop --quiet
+ifdef CARGO_TARGET_DIR
+# maturin does not work in this folder.
+export CARGO_TARGET_DIR := $(abspath $(CARGO_TARGET_DIR))
+endif
 
 .PHONY: help test test-python chaos lint bench bench-peers bench-python check deny
 
@@ -34,13 +39,13 @@ test:
 	$(MAKE) test-python
 
 test-python: $(VENV)/made
-	cd axion-python && VIRTUAL_ENV=$(VENV) $(VENV)/bin/maturin develop --quiet
+	$(MATURIN)
 	$(VENV)/bin/python -m pytest --quiet -c axion-python/pyproject.toml axion-python/tests
 	cd axion-python && $(VENV)/bin/python -m mypy.stubtest --mypy-config-file pyproject.toml axion
 	cd axion-python && $(VENV)/bin/basedpyright --pythonpath $(VENV)/bin/python
 	AXION_TEST_PROGRAM=$(VENV)/bin/axion $(CARGO) test --quiet --package axion-cli --test program
 
-$(VENV)/made: axion-python/requirements.txt
+$(VENV)/made: axion-python/requirements.txt axion-python/constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --requirement axion-python/requirements.txt
 	touch $@
@@ -68,7 +73,7 @@ $(PEERS)/made: benches/peers/requirements.txt
 	touch $@
 
 bench-python: $(VENV)/made
-	cd axion-python && VIRTUAL_ENV=$(VENV) $(VENV)/bin/maturin develop --quiet --release
+	$(MATURIN) --release
 	$(VENV)/bin/python benches/python/compare.py
 
 deny:

@@ -6,9 +6,17 @@ use std::time::Duration;
 use axion_core::PoolKind;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+const FIRST_STEPS: &str = "\
+Examples:
+  axion run hello.py -p name=World     # hello.py defines main(params, context); prints what it returns
+  axion flow run etl.toml              # scripts that wait for each other
+  axion config init                    # writes axion.toml, in which every setting is explained
+
+`axion run --help`, `axion flow run --help` and so on say more, with the exit codes.";
+
 /// Run Python tasks in supervised worker processes.
 #[derive(Debug, Parser)]
-#[command(name = "axion", version, max_term_width = 100)]
+#[command(name = "axion", version, max_term_width = 100, after_help = FIRST_STEPS, after_long_help = FIRST_STEPS)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -82,23 +90,23 @@ pub(crate) struct Run {
     pub(crate) python: Option<PathBuf>,
 
     /// Kill the task, with everything it started, when it has run so long: 90, 1.5s, 10m, 2h.
-    #[arg(long, value_name = "TIME", value_parser = span)]
+    #[arg(long, value_name = "TIME", value_parser = span, allow_negative_numbers = true)]
     pub(crate) timeout: Option<Duration>,
 
-    /// Raise a TimeoutError in the task when it has run so long.
-    #[arg(long, value_name = "TIME", value_parser = span)]
+    /// Raise a TimeoutError in the task when it has run so long; shorter than --timeout.
+    #[arg(long, value_name = "TIME", value_parser = span, allow_negative_numbers = true)]
     pub(crate) soft_timeout: Option<Duration>,
 
     /// Run the task again after an exception or a time limit, so many times at most.
-    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    #[arg(long, value_name = "COUNT", default_value_t = 0, allow_negative_numbers = true)]
     pub(crate) retries: u32,
 
     /// Always wait so long before a retry, instead of 0.5 s, doubled each time, 30 s at most.
-    #[arg(long, value_name = "TIME", value_parser = span, requires = "retries")]
+    #[arg(long, value_name = "TIME", value_parser = span, requires = "retries", allow_negative_numbers = true)]
     pub(crate) retry_wait: Option<Duration>,
 
     /// End the task when its process holds more memory: a number of bytes, or 200M, 1.5G.
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = size, allow_negative_numbers = true)]
     pub(crate) memory_limit: Option<u64>,
 
     /// What to print: the result's data, or the whole record with id, outcome, worker and timings.
@@ -170,7 +178,7 @@ pub(crate) struct FlowRun {
     pub(crate) output: Output,
 
     /// Cancel the workflow when it has run so long: 90, 1.5s, 10m, 2h.
-    #[arg(long, value_name = "TIME", value_parser = span)]
+    #[arg(long, value_name = "TIME", value_parser = span, allow_negative_numbers = true)]
     pub(crate) timeout: Option<Duration>,
 
     /// The Python interpreter. Without it: that of the environment variable AXION_PYTHON or of the
@@ -179,17 +187,35 @@ pub(crate) struct FlowRun {
     pub(crate) python: Option<PathBuf>,
 }
 
+const FLOW_CHECK: &str = "\
+Examples:
+  axion flow check etl.toml
+  axion flow check etl.toml --params '{\"rows\": 50}' --set clean.strict=true
+
+Exit codes: 0 if the flow is sound, 2 if it is not or cannot be read.";
+
 /// Check a flow and show everything that is wrong with it, each with its place.
 ///
-/// Nothing is run. The exit code is 0 if the flow is sound and 2 if it is not.
+/// Nothing is run. The configuration is not looked at: a need that no engine of this configuration can meet is told
+/// by `axion flow run`.
 #[derive(Debug, Args)]
+#[command(after_long_help = FLOW_CHECK, after_help = FLOW_CHECK)]
 pub(crate) struct FlowCheck {
     #[command(flatten)]
     pub(crate) file: FlowFile,
 }
 
+const FLOW_GRAPH: &str = "\
+Examples:
+  axion flow graph etl.toml
+  axion flow graph etl.toml --format svg > etl.svg
+  axion flow graph etl.toml --format dot | dot -Tpng > etl.png
+
+Exit codes: 0, or 2 if the flow is not sound or cannot be read.";
+
 /// Draw a flow on standard output.
 #[derive(Debug, Args)]
+#[command(after_long_help = FLOW_GRAPH, after_help = FLOW_GRAPH)]
 pub(crate) struct FlowGraph {
     #[command(flatten)]
     pub(crate) file: FlowFile,

@@ -6,6 +6,7 @@ mod args;
 mod commands;
 mod exit;
 mod message;
+mod picture;
 mod screen;
 
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ use clap::Parser;
 use exit::Exit;
 use message::Told;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// Runs the program; returns its exit code. Takes over SIGINT and SIGTERM as soon as a task runs.
 ///
@@ -53,6 +55,16 @@ fn execute(arguments: &Arguments, python: Option<&Path>) -> Exit {
     }
 }
 
+/// What `AXION_LOG` names: a level, or levels of single modules (`axion_core=debug`).
+fn log_filter(text: &str) -> Option<EnvFilter> {
+    let is_known = |part: &str| part.contains('=') || part.trim().parse::<LevelFilter>().is_ok();
+    let filter = text.split(',').all(is_known).then(|| EnvFilter::try_new(text).ok()).flatten();
+    if filter.is_none() {
+        message::warning(format_args!("AXION_LOG={text} names no level: use error, warn, info, debug, trace or off"));
+    }
+    filter
+}
+
 /// Logs go to standard error; `AXION_LOG` goes before `-v`, and that before the configuration.
 fn start_logging(verbose: u8, configured: LogFilter) {
     let level = match (verbose, configured) {
@@ -63,7 +75,7 @@ fn start_logging(verbose: u8, configured: LogFilter) {
         _ => "trace",
     };
     let named = std::env::var("AXION_LOG").ok().filter(|it| !it.is_empty());
-    let filter = named.and_then(|it| EnvFilter::try_new(it).ok()).unwrap_or_else(|| EnvFilter::new(level));
+    let filter = named.and_then(|it| log_filter(&it)).unwrap_or_else(|| EnvFilter::new(level));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| screen::Log).with_target(false);
     // In a program that has set up its log itself, that holds.
     let _ = log.try_init();

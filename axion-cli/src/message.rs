@@ -2,11 +2,13 @@
 
 use std::fmt::Display;
 use std::io::Write;
+use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Level, Renderer};
 use anstyle::{AnsiColor, Style};
 use axion_core::{Invalid, LoadError, Place, Problem, SourceText};
 
+use crate::picture::{Lines, PICTURES};
 use crate::screen;
 
 /// Something was wrong, and the person has been told what.
@@ -39,23 +41,24 @@ pub(crate) fn json_error(source: &str, text: &str, error: &serde_json::Error) {
     // points behind the last byte.
     let before: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
     let at = (before + error.column().saturating_sub(1)).min(text.len());
-    let start = text.floor_char_boundary(at);
-    let end = text.ceil_char_boundary((start + 1).min(text.len()));
+    let place = at..(at + 1).min(text.len());
+    let lines = Lines::around(text, (&place, error.line()), []);
     let words = error.to_string();
     let what = words.rsplit_once(" at line ").map_or(words.as_str(), |(what, _)| what);
-    let annotation = AnnotationKind::Primary.span(start..end).label(what);
+    let annotation = AnnotationKind::Primary.span(lines.place(&place)).label(what);
     let title = format!("{source} is not JSON, at line {} column {}", error.line(), error.column());
-    let group =
-        Level::ERROR.primary_title(title.as_str()).element(Snippet::source(text).path(source).annotation(annotation));
+    let group = Level::ERROR.primary_title(title.as_str()).element(lines.snippet(source).annotation(annotation));
     line(Renderer::styled().render(&[group]));
 }
 
 /// Everything that is wrong with a configuration, with pictures of the places in its file.
 pub(crate) fn config_error(error: &LoadError) {
     let LoadError::Invalid(Invalid { problems, source }) = error else { return self::error(error) };
-    for problem in problems {
+    for (number, problem) in problems.iter().enumerate() {
         match (&problem.place, source) {
-            (Place::File { span, .. }, Some(source)) => config_place(problem, span, source),
+            (Place::File { span, line, .. }, Some(source)) if number < PICTURES => {
+                config_place(problem, (span, *line), source);
+            }
             _ => self::error(problem),
         }
     }
@@ -64,12 +67,12 @@ pub(crate) fn config_error(error: &LoadError) {
     }
 }
 
-fn config_place(problem: &Problem, span: &std::ops::Range<usize>, source: &SourceText) {
-    let (path, text) = (source.path.display().to_string(), source.text.as_str());
-    let start = text.floor_char_boundary(span.start.min(text.len()));
-    let end = text.ceil_char_boundary(span.end.max(start + 1).min(text.len()));
-    let annotation = AnnotationKind::Primary.span(start..end).label(problem.trouble.label());
-    let snippet = Snippet::source(text).path(path).annotation(annotation);
+fn config_place(problem: &Problem, (span, number): (&Range<usize>, usize), source: &SourceText) {
+    let path = source.path.display().to_string();
+    let span = span.start..span.end.max(span.start + 1);
+    let lines = Lines::around(&source.text, (&span, number), []);
+    let annotation = AnnotationKind::Primary.span(lines.place(&span)).label(problem.trouble.label());
+    let snippet = lines.snippet(&path).annotation(annotation);
     let mut group = Level::ERROR.primary_title(problem.trouble.title()).element(snippet);
     if let Some(beside) = problem.trouble.beside() {
         group = group.element(Level::NOTE.message(beside));

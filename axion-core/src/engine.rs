@@ -26,8 +26,6 @@ use crate::park;
 use crate::runtime::{self, Children, Parts, Runtime};
 use crate::watch::Events;
 
-/// The bytes of a `Run` frame beside script and parameters, rounded up.
-const FRAME_OVERHEAD: usize = 256;
 /// Tasks of a batch that travel together: few enough that the engine's thread does other things meanwhile.
 const PIECE: usize = 256;
 /// The first wait for room in a full queue.
@@ -428,7 +426,7 @@ impl Engine {
         if config.most_workers(pool) == 0 {
             return Err(SubmitError::PoolDisabled { pool });
         }
-        let (limit, size) = (config.frame_limit - FRAME_OVERHEAD, task.weight());
+        let (limit, size) = (config.task_limit(), task.weight());
         if size > limit {
             return Err(SubmitError::ParamsTooLarge { size, limit });
         }

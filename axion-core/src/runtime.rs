@@ -1,5 +1,6 @@
 //! The thread that hosts the actors.
 
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -49,7 +50,7 @@ pub(crate) fn start(
     let (ready, is_ready) = oneshot::channel();
     let admission = parts.admission.clone();
     // Made here: actix's own way panics where the system has no descriptors left.
-    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let tokio = tokio_runtime()?;
     let thread = std::thread::Builder::new().name("axion-engine".to_owned()).spawn(move || {
         host(tokio, parts, launcher, &children, ready);
         // However the thread ended: nobody may wait for it any more (L1), no worker outlive it (L7).
@@ -60,6 +61,18 @@ pub(crate) fn start(
     })?;
     let runtime = park::wait(is_ready).map_err(|_| StartError::Runtime)?;
     Ok((runtime, thread))
+}
+
+/// Its poll and what wakes it; and, where any crate of the program has tokio's signals built in, their two sockets
+/// and a copy of one.
+const RUNTIME_SOCKETS: usize = 6;
+
+/// For the sockets of its signals, which all runtimes of a process share, tokio panics instead of returning an
+/// error. So there is a look first whether the system gives that many.
+fn tokio_runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let room: Vec<_> = (0..RUNTIME_SOCKETS / 2).map(|_| UnixStream::pair()).collect::<Result<_, _>>()?;
+    drop(room);
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 fn host(

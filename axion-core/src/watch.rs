@@ -2,7 +2,7 @@
 
 use axion_actors::model::Event;
 use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use crate::park;
 
@@ -27,6 +27,15 @@ impl Events {
             Ok(event) => Some(Watched::Event(event)),
             Err(RecvError::Lagged(missed)) => Some(Watched::Missed(missed)),
             Err(RecvError::Closed) => None,
+        }
+    }
+
+    /// The next event, if there is one already. When the record of a workflow is there, all events of its steps are.
+    pub fn try_next(&mut self) -> Option<Watched> {
+        match self.0.try_recv() {
+            Ok(event) => Some(Watched::Event(event)),
+            Err(TryRecvError::Lagged(missed)) => Some(Watched::Missed(missed)),
+            Err(TryRecvError::Empty | TryRecvError::Closed) => None,
         }
     }
 

@@ -164,10 +164,11 @@ impl Options {
             let mut policy = core::RetryPolicy::times(count);
             if let core::Backoff::Exponential { initial, factor, max } = &mut policy.backoff {
                 *initial = time("retry_delay", retry_delay)?.unwrap_or(*initial);
-                *factor = retry_factor.unwrap_or(*factor);
+                *factor = number("retry_factor", "0 or more", |it| it >= 0.0, retry_factor)?.unwrap_or(*factor);
                 *max = time("retry_max_delay", retry_max_delay)?.unwrap_or(*max);
             }
-            policy.jitter = retry_jitter.unwrap_or(policy.jitter);
+            let share = |it: f64| (0.0..=1.0).contains(&it);
+            policy.jitter = number("retry_jitter", "0 to 1", share, retry_jitter)?.unwrap_or(policy.jitter);
             if let Some(kinds) = retry_on {
                 policy.on = kinds.iter().map(|kind| error_kind(kind)).collect::<PyResult<_>>()?;
             }
@@ -175,18 +176,18 @@ impl Options {
         });
         Ok(Self {
             io,
-            timeout: time("timeout", timeout)?,
-            soft_timeout: time("soft_timeout", soft_timeout)?,
+            timeout: limit("timeout", timeout)?,
+            soft_timeout: limit("soft_timeout", soft_timeout)?,
             retry: retry.transpose()?,
             priority: count::<u8>("priority", priority)?
                 .map(core::Priority::try_from)
                 .transpose()
                 .map_err(|error| PyValueError::new_err(error.to_string()))?,
-            ttl: time("ttl", ttl)?,
+            ttl: limit("ttl", ttl)?,
             delay: time("delay", delay)?,
             max_worker_losses: count("max_worker_losses", max_worker_losses)?,
             unique,
-            limits: Limits::new(count("slots", slots)?, cpu, memory, concurrency, rate)?,
+            limits: Limits::new(positive("slots", slots)?, cpu, memory, concurrency, rate)?,
         })
     }
 }
@@ -196,6 +197,29 @@ fn count<T: TryFrom<i64>>(name: &str, value: Option<i64>) -> PyResult<Option<T>>
     let wrong =
         |value| PyValueError::new_err(format!("{name} is a whole number, 0 or more, and not so large: {value}"));
     value.map(|value| T::try_from(value).map_err(|_| wrong(value))).transpose()
+}
+
+/// As `count`, where none would never run.
+fn positive(name: &str, value: Option<i64>) -> PyResult<Option<u32>> {
+    let wrong =
+        |given| PyValueError::new_err(format!("`{name}` must be a whole number from 1 to {}, not {given}", u32::MAX));
+    let read = |given: i64| u32::try_from(given).ok().filter(|it| *it > 0);
+    value.map(|given| read(given).ok_or_else(|| wrong(given))).transpose()
+}
+
+/// A number that `is` one of those that are `allowed`.
+fn number(name: &str, allowed: &str, is: impl Fn(f64) -> bool, value: Option<f64>) -> PyResult<Option<f64>> {
+    let wrong = |given: f64| PyValueError::new_err(format!("`{name}` is a number, {allowed}, not {given}"));
+    value.map(|given| if is(given) { Ok(given) } else { Err(wrong(given)) }).transpose()
+}
+
+/// A time in which something has to have happened. As in flows and on the command line, none at all is none.
+fn limit(name: &str, seconds: Option<f64>) -> PyResult<Option<Duration>> {
+    let wrong = |given: f64| {
+        PyValueError::new_err(format!("`{name}` must be a time above 0: seconds as a number, not {given}"))
+    };
+    let read = |given: f64| Duration::try_from_secs_f64(given).ok().filter(|it| !it.is_zero());
+    seconds.map(|given| read(given).ok_or_else(|| wrong(given))).transpose()
 }
 
 fn time(name: &str, seconds: Option<f64>) -> PyResult<Option<Duration>> {

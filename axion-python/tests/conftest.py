@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 
 import pytest
 
@@ -29,10 +30,30 @@ def executor():
 def script(tmp_path):
     def write(source, name="my_script.py"):
         path = tmp_path / name
-        path.write_text(source)
+        path.write_text(source, encoding="utf-8")
         return str(path)
 
     return write
+
+
+@pytest.fixture
+def ctrl_c():
+    """Interrupts the main thread, again until it has heard: what comes just before it sleeps does not wake it."""
+    heard, main = threading.Event(), threading.main_thread().ident
+
+    def handler(*_):
+        if not heard.is_set():
+            heard.set()
+            raise KeyboardInterrupt
+
+    def press():
+        while not heard.is_set():
+            signal.pthread_kill(main, signal.SIGINT)
+            heard.wait(0.05)
+
+    before = signal.signal(signal.SIGINT, handler)
+    yield press
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
@@ -55,5 +76,5 @@ def gate(tmp_path):
             os.write(fd, b"x" * times)
 
     yield Gate()
-    os.close(fd)
-    os.close(there)
+    # Whoever comes when the test is over finds it open, as long as these are.
+    os.write(fd, b"x" * 1000)

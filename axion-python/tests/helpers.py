@@ -3,6 +3,9 @@
 import asyncio
 import os
 import threading
+import time
+
+LONG = 100  # seconds: more than anything that works takes; a test is killed after 150
 
 
 def add(a, b):
@@ -28,6 +31,21 @@ def worker_pid(_=None):
 async def slow_double(n, seconds=0.0):
     await asyncio.sleep(seconds)
     return 2 * n
+
+
+_waiting = []
+
+
+async def meet(count, value=None):
+    """Ends when so many calls of it wait in one event loop at the same time."""
+    come = asyncio.Event()
+    _waiting.append(come)
+    if len(_waiting) == count:
+        for each in _waiting:
+            each.set()
+        _waiting.clear()
+    await come.wait()
+    return value
 
 
 class Stubborn(Exception):
@@ -58,6 +76,22 @@ def what_was_prepared():
 
 def die():
     os.kill(os.getpid(), 9)
+
+
+def alive(pid):
+    """Whether there is a process that has not ended; who is to reap it may be in no hurry."""
+    try:
+        with open("/proc/%d/stat" % pid) as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_for_the_end(*pids):
+    """Of processes that are somebody else's children, which no call waits for."""
+    for pid in pids:
+        while alive(pid):
+            time.sleep(0.002)
 
 
 class Counter:

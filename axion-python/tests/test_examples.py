@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from helpers import LONG
 
 FOLDER = os.path.join(os.path.dirname(__file__), "..", "..", "examples", "python")
 
@@ -17,5 +18,5 @@ def test_an_example(name, needs, word):
     if importlib.util.find_spec(needs) is None:
         pytest.skip("%s is not installed" % needs)
     done = subprocess.run([sys.executable, os.path.join(FOLDER, name + ".py")], capture_output=True, text=True,
-                          timeout=50)
+                          timeout=LONG)
     assert word in done.stdout and (done.stderr, done.returncode) == ("", 0), done

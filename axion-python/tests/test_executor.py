@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import os
+import queue
 import subprocess
 import sys
 import threading
@@ -22,19 +23,19 @@ def test_c4_1_a_pool_of_eight_maps_in_order():
 def test_it_is_an_executor_and_its_futures_are_futures(executor):
     assert isinstance(executor, concurrent.futures.Executor)
     future = executor.submit(helpers.add, 1, b=2)
-    assert isinstance(future, concurrent.futures.Future) and future.result(20) == 3
+    assert isinstance(future, concurrent.futures.Future) and future.result(helpers.LONG) == 3
     assert future.exception() is None and future.done() and not future.cancelled()
 
 
 def test_as_completed_wait_and_callbacks(executor):
     futures = [executor.submit(helpers.double, n) for n in range(20)]
-    seen = []
+    seen = queue.SimpleQueue()
     for future in futures:
-        future.add_done_callback(seen.append)
-    assert {future.result() for future in concurrent.futures.as_completed(futures, 20)} == set(range(0, 40, 2))
+        future.add_done_callback(seen.put)
+    assert {future.result() for future in concurrent.futures.as_completed(futures, helpers.LONG)} == set(range(0, 40, 2))
     done, not_done = concurrent.futures.wait(futures)
     assert (done, not_done) == (set(futures), set())
-    assert set(seen) == set(futures)
+    assert {seen.get(timeout=helpers.LONG) for _ in futures} == set(futures) and seen.empty()
 
 
 def test_map_with_chunks_gives_the_same(executor):
@@ -52,9 +53,12 @@ def test_map_raises_the_exception_where_it_is(executor):
         next(results)
 
 
-def test_map_in_time_or_not(executor):
+def test_map_in_time_or_not(executor, gate):
+    results = executor.map(helpers.at_gate, [gate.path], timeout=0.1)
     with pytest.raises(concurrent.futures.TimeoutError):
-        list(executor.map(time.sleep, [0, 0.8], timeout=0.3))
+        next(results)
+    gate.open()
+    assert list(executor.map(helpers.double, [1, 2], timeout=helpers.LONG)) == [2, 4]
 
 
 def test_map_with_a_buffer_takes_no_more_than_it_says(executor):
@@ -96,7 +100,7 @@ def test_shutdown_without_waiting_finishes_in_the_background(gate):
     with pytest.raises(RuntimeError):
         executor.submit(helpers.double, 1)
     gate.open()
-    assert future.result(20) == "done"
+    assert future.result(helpers.LONG) == "done"
 
 
 def test_shutdown_cancels_what_has_not_started(gate):
@@ -105,7 +109,7 @@ def test_shutdown_cancels_what_has_not_started(gate):
     gate.begun()
     executor.shutdown(wait=False, cancel_futures=True)
     gate.open()
-    assert futures[0].result(20) == 0
+    assert futures[0].result(helpers.LONG) == 0
     assert all(future.cancelled() for future in futures[1:])
 
 
@@ -118,8 +122,8 @@ def test_a_future_can_be_cancelled_until_it_runs(gate):
         with pytest.raises(concurrent.futures.CancelledError):
             waiting.result()
         gate.open()
-        assert running.result(20) is None
-        assert concurrent.futures.wait([waiting], 20).done == {waiting}
+        assert running.result(helpers.LONG) is None
+        assert concurrent.futures.wait([waiting], helpers.LONG).done == {waiting}
 
 
 def test_the_initializer_runs_in_each_worker_before_its_tasks():
@@ -133,6 +137,27 @@ def test_an_initializer_that_fails_breaks_the_executor():
             executor.submit(helpers.double, 1).result()
         with pytest.raises(concurrent.futures.BrokenExecutor):
             executor.submit(helpers.double, 1)
+
+
+def test_an_executor_is_broken_before_anybody_hears_of_it(gate):
+    def fail(path):
+        helpers.at_gate(path)
+        helpers.fail_stubbornly()
+
+    class Waiter:
+        def add_exception(self, future):
+            with pytest.raises(concurrent.futures.BrokenExecutor, match="the executor is broken"):
+                executor.submit(helpers.double, 1)
+            heard.append(future)
+
+    heard = []
+    with axion.Executor(1, initializer=fail, initargs=(gate.path,)) as executor:
+        future = executor.submit(helpers.double, 1)
+        gate.begun()
+        with future._condition:
+            future._waiters.append(Waiter())
+        gate.open()
+        assert isinstance(future.exception(helpers.LONG), axion.InitializerFailed) and heard == [future]
 
 
 def test_workers_are_replaced_after_their_tasks_and_no_task_waits_for_that():
@@ -206,7 +231,7 @@ futures[-1].add_done_callback(lambda future: print("last", future.result()))
     helper.write_text("import time\ndef slow_ten(n):\n    time.sleep(0.02)\n    return 10 * n\n")
     (tmp_path / "main.py").write_text(source)
     done = subprocess.run([sys.executable, "-W", "error", tmp_path / "main.py"], capture_output=True, text=True,
-                          timeout=50)
+                          timeout=helpers.LONG)
     assert (done.stdout, done.stderr, done.returncode) == ("last 90\n", "", 0)
     assert os.path.exists(helper)
 
@@ -262,7 +287,7 @@ executor = axion.Executor(2)
 executor.submit(say)
 %s
 """ % ends)
-    done = subprocess.run([sys.executable, "-W", "error", program], capture_output=True, text=True, timeout=50)
+    done = subprocess.run([sys.executable, "-W", "error", program], capture_output=True, text=True, timeout=helpers.LONG)
     assert (done.stdout, done.stderr) == ("said\ncannot schedule new futures after shutdown\n", "")
 
 
@@ -271,7 +296,7 @@ def test_a_future_that_ends_while_many_look_at_it(executor):
     told, waited = [], []
 
     def wait(future):
-        waited.append(future.result(20))
+        waited.append(future.result(helpers.LONG))
 
     for n in range(300):
         future = executor.submit(helpers.double, n)
@@ -279,7 +304,7 @@ def test_a_future_that_ends_while_many_look_at_it(executor):
                    threading.Thread(target=future.add_done_callback, args=(told.append,))]
         for thread in threads:
             thread.start()
-        assert concurrent.futures.wait([future], 20).done == {future}
+        assert concurrent.futures.wait([future], helpers.LONG).done == {future}
         for thread in threads:
             thread.join()
         assert future.done() and future.exception() is None and future.result() == 2 * n

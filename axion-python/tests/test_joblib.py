@@ -7,6 +7,7 @@ joblib = pytest.importorskip("joblib")
 import helpers  # noqa: E402
 
 import axion.joblib  # noqa: E402
+from axion._map import next_size  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -18,6 +19,19 @@ def backend():
 
 def test_parallel_gives_the_results_in_order():
     assert joblib.Parallel()(joblib.delayed(helpers.double)(n) for n in range(500)) == list(range(0, 1000, 2))
+
+
+def test_calls_are_put_together_by_the_time_that_they_take(monkeypatch):
+    import time
+
+    with joblib.Parallel() as parallel:
+        assert parallel(joblib.delayed(time.sleep)(0.05) for _ in range(12)) == [None] * 12
+        assert parallel.n_dispatched_batches == 12
+    # Of a microsecond each, whatever this machine takes; joblib itself makes twenty of what is left at the end.
+    monkeypatch.setattr(axion.joblib, "next_size", lambda items, _: next_size(items, items / 1e6))
+    with joblib.Parallel() as parallel:
+        assert parallel(joblib.delayed(abs)(-n) for n in range(10_000)) == list(range(10_000))
+        assert parallel.n_dispatched_batches < 100
 
 
 def test_lambdas_and_large_arrays():
@@ -66,9 +80,8 @@ def test_parallel_calls_within_parallel_calls():
     assert joblib.Parallel()(joblib.delayed(outer)(count) for count in range(5)) == [0, 0, 1, 3, 6]
 
 
-def test_no_result_in_time():
-    import time
+def test_no_result_in_time(gate):
     from multiprocessing import TimeoutError
 
     with pytest.raises((TimeoutError, axion.TaskTimeout)):
-        joblib.Parallel(timeout=0.2)(joblib.delayed(time.sleep)(5) for _ in range(2))
+        joblib.Parallel(timeout=0.2)(joblib.delayed(helpers.at_gate)(gate.path) for _ in range(2))

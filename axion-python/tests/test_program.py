@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from helpers import LONG
 
 import axion
 
@@ -16,7 +17,7 @@ WAYS = pytest.mark.parametrize("way", [[PROGRAM], [sys.executable, "-m", "axion"
 
 def run(command, **environment):
     kept = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=50, env={**kept, **environment})
+    return subprocess.run(command, capture_output=True, text=True, timeout=LONG, env={**kept, **environment})
 
 
 @WAYS
@@ -54,5 +55,5 @@ def test_a_signal_ends_it_with_the_signals_code(way, script):
         with subprocess.Popen(way + ["run", path], stderr=subprocess.PIPE, text=True) as program:
             assert program.stderr.readline() == "begun\n"
             program.send_signal(number)
-            assert program.wait(20) == code
+            assert program.wait(LONG) == code
             assert "Traceback" not in program.stderr.read()

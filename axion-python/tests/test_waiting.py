@@ -9,11 +9,9 @@ import time
 from concurrent.futures import FIRST_COMPLETED, CancelledError, TimeoutError, wait
 
 import pytest
-from helpers import Pickled, add, at_gate, fail_with, same, unpickled_in
+from helpers import LONG, Pickled, add, at_gate, fail_with, same, unpickled_in
 
 import axion
-
-LONG = 50
 
 
 @pytest.fixture
@@ -70,6 +68,12 @@ def test_a_result_is_taken_by_the_thread_that_waits_for_it(waiting, gate):
     thread.join()
 
 
+def test_who_asks_for_the_exception_takes_the_result_too(waiting, gate):
+    future, thread, _ = waiting(opening(gate))
+    assert future.exception(LONG) is None and future.result() == threading.current_thread().name
+    thread.join()
+
+
 def test_a_failure_and_what_others_look_at_are_delivered_by_the_inboxs_thread(alone, waiting, gate):
     names, called = [], threading.Event()
 
@@ -87,6 +91,10 @@ def test_a_failure_and_what_others_look_at_are_delivered_by_the_inboxs_thread(al
     thread.join()
     with pytest.raises(ValueError, match="no"):
         alone.submit(fail_with, ValueError("no")).result(LONG)
+    assert isinstance(alone.submit(fail_with, ValueError("no")).exception(LONG), ValueError)
+    with pytest.raises(TimeoutError):
+        alone.submit(at_gate, gate.path).exception(0.01)
+    gate.open()
     with pytest.raises(axion.RemoteError):
         alone.submit(os._exit, 3).result(LONG)
     assert alone.submit(add, 1, 2).result(LONG) == 3
@@ -135,10 +143,10 @@ def test_l1_what_the_inboxs_thread_delivers_just_before_is_not_waited_for(alone,
     inbox.completions = Late
     begun = time.monotonic()
     try:
-        assert future.result(10) == "early"
+        assert future.result(LONG) == "early"
     finally:
         inbox.completions = completions
-    assert time.monotonic() - begun < 10 and asked == [False]
+    assert time.monotonic() - begun < LONG and asked == [False]
 
 
 def test_others_that_come_meanwhile_are_delivered_at_once(alone, waiting, gate):
@@ -178,34 +186,17 @@ def test_the_time_is_over_and_the_result_comes_later(alone, gate):
         begun = time.monotonic()
         with pytest.raises(TimeoutError):
             future.result(timeout)
-        assert timeout <= time.monotonic() - begun < 5
+        assert timeout <= time.monotonic() - begun
     gate.open()
     assert future.result(LONG) == "late"
     assert wait([future], LONG, FIRST_COMPLETED).done == {future}
 
 
-def test_ctrl_c_ends_the_wait_at_once_and_loses_nothing(waiting, gate):
-    main = threading.main_thread().ident
-
-    def interrupt(future):
-        while not heard.is_set():
-            signal.pthread_kill(main, signal.SIGINT)
-            heard.wait(0.05)  # It may have come before the sleep; a lock has the same gap.
-
-    def handler(*_):
-        if not heard.is_set():
-            heard.set()
-            raise KeyboardInterrupt
-
-    heard = threading.Event()
-    before = signal.signal(signal.SIGINT, handler)
-    try:
-        future, thread, _ = waiting(interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            future.result()
-        thread.join()
-    finally:
-        signal.signal(signal.SIGINT, before)
+def test_ctrl_c_ends_the_wait_and_loses_nothing(waiting, gate, ctrl_c):
+    future, thread, _ = waiting(lambda future: ctrl_c())
+    with pytest.raises(KeyboardInterrupt):
+        future.result()
+    thread.join()
     assert not future.done()
     gate.open()
     assert future.result(LONG)
@@ -233,6 +224,7 @@ def test_a_signal_while_the_result_is_taken_loses_nothing(waiting, gate, monkeyp
     thread.join()
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_fork_while_somebody_waits(waiting, gate):
     def fork(future):
         pid = os.fork()
@@ -248,9 +240,10 @@ def test_a_fork_while_somebody_waits(waiting, gate):
 
 
 MANY = """
-import axion, faulthandler, random, signal, sys, threading, time
+import axion, faulthandler, random, signal, sys, threading
 from concurrent.futures import CancelledError, TimeoutError, as_completed
-faulthandler.dump_traceback_later(40, exit=True)
+from itertools import count
+faulthandler.dump_traceback_later(90, exit=True)
 
 def double(n):
     return 2 * n
@@ -300,7 +293,9 @@ def main(threads):
                 signal.pthread_kill(main, signal.SIGUSR1)
         thread = threading.Thread(target=signals)
         thread.start()
-        for n in range(1000):
+        for n in count():
+            if n >= 1000 and interrupted >= 20:
+                break
             future = engine.submit(double, n)
             try:
                 armed.append(True)
@@ -312,10 +307,8 @@ def main(threads):
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         ends.set()
         thread.join()
-        begun = time.monotonic()
     assert set(heard) <= {"axion-results", "MainThread"} | {it.name for it in others}
-    assert interrupted, "no signal came in between"
-    assert time.monotonic() - begun < 8, "the shutdown took long"
+    assert not engine._inbox._thread.is_alive(), "the shutdown has given it up"
 
 if __name__ == "__main__":
     main(int(sys.argv[1]))

@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use axion_core::PoolKind;
 use axion_core::flow::{Flow, Format, Overrides};
 use axion_core::workflow::{RunIf, WorkflowSpec};
+use axion_core::{PoolKind, Priority, TaskId};
 use serde_json::{Value, json};
 
-use crate::plan::Kind;
+use crate::plan::{Kind, priority};
 use crate::rng::Rng;
+use crate::trace::Traits;
 
 /// Above those of all plain tasks.
 const FIRST_INDEX: usize = 1_000_000_000;
@@ -56,7 +57,7 @@ pub(crate) struct Map {
 pub(crate) struct StepPlan {
     pub(crate) index: usize,
     pub(crate) kind: Kind,
-    amount: u64,
+    pub(crate) amount: u64,
     pool: PoolKind,
     quick_script: bool,
     depends_on: Vec<usize>,
@@ -76,7 +77,45 @@ pub(crate) struct StepPlan {
     soft_timeout: Option<Duration>,
     pub(crate) max_retries: u32,
     pub(crate) max_losses: u32,
+    /// Some wait long enough for their retry to be cancelled meanwhile.
+    retry_wait: Duration,
     at_most: Option<u64>,
+    pub(crate) keep_result: bool,
+    pub(crate) ttl: Option<Duration>,
+    priority: Priority,
+    /// It waits for some task outside the workflow, too.
+    pub(crate) outside: Option<Outside>,
+}
+
+/// A task that a step waits for and that is none of its workflow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Outside {
+    /// A step of a workflow that was accepted before. The number chooses among those.
+    Step(u64),
+    /// A task that was accepted alone.
+    Task(u64),
+    /// Of one that is submitted later, if at all.
+    Nobody,
+}
+
+/// What is done to a workflow while it is in flight, after so long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deed {
+    pub(crate) after: Duration,
+    /// Chooses among its steps, and among the instances of a mapped one.
+    pub(crate) choice: u64,
+    pub(crate) what: What,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    Cancel,
+    /// Ends the step only if it has not been sent to a worker.
+    Withdraw,
+    /// Waits for the step, beside others.
+    Wait,
+    /// The same, and does not wait to the end.
+    GiveUp,
 }
 
 impl StepPlan {
@@ -125,15 +164,32 @@ impl StepPlan {
             soft_timeout: matches!(kind, Kind::Soft | Kind::AsyncSoft).then(|| rng.millis(20, 60)),
             max_retries: u32::try_from(retries).unwrap_or(0),
             max_losses: u32::try_from(rng.within(0, 3)).unwrap_or(0),
+            retry_wait: rng.weighted(&[(Duration::from_millis(10), 3), (Duration::from_millis(400), 1)]),
             at_most: rng.chance(8).then(|| rng.within(1, 3)),
+            keep_result: !rng.chance(15),
+            ttl: rng.chance(10).then(|| rng.millis(5, 600)),
+            // The result of a step that adds others has no such thing.
+            priority: if added_by.is_none() { priority(rng) } else { Priority::default() },
+            outside: (added_by.is_none() && rng.chance(8)).then(|| outside(rng)),
         };
-        if step.waits_for().is_empty() {
+        if step.waits_for().is_empty() && step.outside.is_none() {
             step.run_if = RunIf::AllSucceeded; // another rule would make no sense, or is refused
         }
         step
     }
 
-    /// All that it waits for.
+    /// What the events of its tasks are held against.
+    pub(crate) fn traits(&self) -> Traits {
+        Traits {
+            priority: self.priority,
+            limited: self.at_most.is_some(),
+            delay: None,
+            ttl: self.ttl,
+            once: self.max_losses == 0,
+        }
+    }
+
+    /// All steps that it waits for.
     pub(crate) fn waits_for(&self) -> Vec<usize> {
         let mut all = self.hears_of();
         all.extend(self.map.map(|map| map.over).into_iter().chain(self.added_by));
@@ -154,6 +210,12 @@ impl StepPlan {
     }
 }
 
+fn outside(rng: &mut Rng) -> Outside {
+    let choice = rng.next();
+    // A workflow that waits for nobody is refused as a whole.
+    rng.weighted(&[(Outside::Step(choice), 24), (Outside::Task(choice), 10), (Outside::Nobody, 1)])
+}
+
 /// Whether a step is certain to be there when those of this owner are added: it was from the start, or came with
 /// them, or with their owner.
 fn is_there(steps: &[StepPlan], at: usize, mut owner: Option<usize>) -> bool {
@@ -166,6 +228,26 @@ fn is_there(steps: &[StepPlan], at: usize, mut owner: Option<usize>) -> bool {
     }
 }
 
+/// A step waits for a task that is none of its workflow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Link {
+    pub(crate) at: usize,
+    pub(crate) task: TaskId,
+}
+
+fn deeds(rng: &mut Rng) -> Vec<Deed> {
+    let latest = rng.weighted(&[(50, 1), (500, 2), (4000, 1)]);
+    let deed = |rng: &mut Rng| Deed {
+        after: rng.millis(0, latest),
+        choice: rng.next(),
+        what: rng.weighted(&[(What::Cancel, 4), (What::Withdraw, 1), (What::Wait, 6), (What::GiveUp, 1)]),
+    };
+    let count = if rng.chance(60) { rng.within(1, 8) } else { 0 };
+    let mut deeds: Vec<Deed> = (0..count).map(|_| deed(rng)).collect();
+    deeds.sort_by_key(|deed| deed.after);
+    deeds
+}
+
 pub(crate) fn name(at: usize) -> String {
     format!("s{at}")
 }
@@ -176,14 +258,19 @@ pub(crate) struct FlowPlan {
     pub(crate) number: usize,
     pub(crate) steps: Vec<StepPlan>,
     pub(crate) stops: bool,
-    stops_running: bool,
+    pub(crate) stops_running: bool,
     processes: Option<u64>,
     pub(crate) cancel_after: Option<Duration>,
+    /// In the order of their times.
+    pub(crate) deeds: Vec<Deed>,
 }
 
 impl FlowPlan {
     pub(crate) fn new(seed: u64, number: usize) -> Self {
         let mut rng = Rng::new(seed, number as u64 + (1 << 40));
+        if rng.chance(6) {
+            return Self::stopper(&mut rng, number);
+        }
         let first_index = FIRST_INDEX + number * INDICES;
         let mut steps: Vec<StepPlan> = Vec::new();
         for _ in 0..rng.within(2, 24) {
@@ -202,14 +289,60 @@ impl FlowPlan {
         let stops = rng.chance(20);
         // Before most of it has started, or in the middle.
         let latest = rng.weighted(&[(300, 1), (5000, 1)]);
+        let stops_running = stops && rng.chance(50);
+        let processes = rng.chance(20).then(|| rng.within(1, 2));
+        let cancel_after = rng.chance(15).then(|| rng.millis(0, latest));
+        Self { number, steps, stops, stops_running, processes, cancel_after, deeds: deeds(&mut rng) }
+    }
+
+    /// One step that waits for another workflow's, in a workflow of its own.
+    pub(crate) fn follower(seed: u64, number: usize) -> Self {
+        let mut rng = Rng::new(seed, number as u64 + (1 << 40));
+        let mut step = StepPlan::new(&mut rng, &[], FIRST_INDEX + number * INDICES, None);
+        step.outside = Some(Outside::Nobody);
+        step.run_if = RunIf::AllDone;
+        Self::of(number, vec![step])
+    }
+
+    /// Steps that never end, and one whose failure has to end them.
+    fn stopper(rng: &mut Rng, number: usize) -> Self {
+        let mut steps: Vec<StepPlan> = Vec::new();
+        for at in 0..rng.within(2, 4) {
+            let mut step = StepPlan::new(rng, &[], FIRST_INDEX + number * INDICES, None);
+            step.index += steps.len() * OF_A_STEP;
+            // Coroutines take no place from the one that fails.
+            (step.kind, step.pool) = if at == 0 { (Kind::Fail, PoolKind::Cpu) } else { (Kind::Endless, PoolKind::Io) };
+            (step.timeout, step.soft_timeout, step.adds_nonsense) = (None, None, false);
+            (step.at_most, step.outside) = (None, None);
+            steps.push(step);
+        }
+        Self { stops: true, stops_running: true, deeds: deeds(rng), ..Self::of(number, steps) }
+    }
+
+    fn of(number: usize, steps: Vec<StepPlan>) -> Self {
         Self {
             number,
             steps,
-            stops,
-            stops_running: stops && rng.chance(50),
-            processes: rng.chance(20).then(|| rng.within(1, 2)),
-            cancel_after: rng.chance(15).then(|| rng.millis(0, latest)),
+            stops: false,
+            stops_running: false,
+            processes: None,
+            cancel_after: None,
+            deeds: Vec::new(),
         }
+    }
+
+    /// There is nothing outside that this step could wait for.
+    pub(crate) fn unlink(&mut self, at: usize) {
+        let step = &mut self.steps[at];
+        step.outside = None;
+        if step.waits_for().is_empty() {
+            step.run_if = RunIf::AllSucceeded;
+        }
+    }
+
+    /// The steps that are there from the start, in the order of the file.
+    pub(crate) fn first(&self) -> impl Iterator<Item = usize> {
+        (0..self.steps.len()).filter(|at| self.steps[*at].added_by.is_none())
     }
 
     /// The steps that this one adds.
@@ -217,16 +350,11 @@ impl FlowPlan {
         (0..self.steps.len()).filter(move |at| self.steps[*at].added_by == Some(owner))
     }
 
-    pub(crate) fn is_dynamic(&self, at: usize) -> bool {
-        self.steps[at].adds_nonsense || self.added_below(at).next().is_some()
-    }
-
     /// The flow as it would stand in a file.
     pub(crate) fn json(&self) -> Value {
-        let first = (0..self.steps.len()).filter(|at| self.steps[*at].added_by.is_none());
         let mut flow = json!({
             "name": format!("workflow {}", self.number),
-            "steps": first.map(|at| self.step(at)).collect::<Value>(),
+            "steps": self.first().map(|at| self.step(at)).collect::<Value>(),
         });
         if self.stops {
             flow["on_failure"] = json!("stop");
@@ -246,12 +374,16 @@ impl FlowPlan {
             "params": self.params(at),
             "pool": plan.pool.name(),
             "depends_on": plan.depends_on.iter().map(|dep| name(*dep)).collect::<Value>(),
-            "run_if": plan.run_if,
+            // What a step waits for outside does not stand in the file.
+            "run_if": if plan.waits_for().is_empty() { RunIf::AllSucceeded } else { plan.run_if },
             "max_worker_losses": plan.max_losses,
         });
         if plan.max_retries > 0 {
             step["retries"] = json!(plan.max_retries);
-            step["retry_wait"] = json!(0.01);
+            step["retry_wait"] = json!(plan.retry_wait.as_secs_f64());
+        }
+        if !plan.keep_result {
+            step["keep_result"] = json!(false);
         }
         if let Some((dep, holds)) = plan.when {
             let value = self.steps[dep].index + usize::from(!holds);
@@ -267,10 +399,10 @@ impl FlowPlan {
             step["map_over"] =
                 json!({"ref": name(map.over), "path": "list", "max_parallel": parallel, "succeed": succeed});
         }
-        if self.is_dynamic(at) {
+        if self.grown(at).is_some() {
             step["dynamic"] = json!(true);
         }
-        for (key, limit) in [("timeout", plan.timeout), ("soft_timeout", plan.soft_timeout)] {
+        for (key, limit) in [("timeout", plan.timeout), ("soft_timeout", plan.soft_timeout), ("ttl", plan.ttl)] {
             if let Some(limit) = limit {
                 step[key] = json!(limit.as_secs_f64());
             }
@@ -290,22 +422,34 @@ impl FlowPlan {
         if let Some(dep) = plan.refers_to {
             params["got"] = json!({"$ref": name(dep), "path": "i"});
         }
-        if self.is_dynamic(at) {
-            let mut below: Vec<Value> = self.added_below(at).map(|below| self.step(below)).collect();
-            if plan.adds_nonsense {
-                below.push(json!({"name": name(at), "script": "quick.py"}));
-            }
+        if let Some(below) = self.grown(at) {
             // As text: the references in it are not this step's own.
-            params["grow"] = json!(Value::from(below).to_string());
+            params["grow"] = json!(below.to_string());
         }
         params
     }
 
-    /// The workflow, with its scripts in `folder`.
-    pub(crate) fn spec(&self, folder: &Path) -> WorkflowSpec {
+    /// The steps that a dynamic step's result names.
+    pub(crate) fn grown(&self, at: usize) -> Option<Value> {
+        let mut below: Vec<Value> = self.added_below(at).map(|below| self.step(below)).collect();
+        if self.steps[at].adds_nonsense {
+            below.push(json!({"name": name(at), "script": "quick.py"}));
+        }
+        (!below.is_empty()).then(|| Value::from(below))
+    }
+
+    /// The workflow, with its scripts in `folder`, and for some of its steps a task outside that they wait for.
+    pub(crate) fn spec(&self, folder: &Path, links: &[Link]) -> WorkflowSpec {
         let text = self.json().to_string();
         let flow = Flow::parse("chaos", &text, Format::Json, folder, &Overrides::default());
-        flow.expect("a sound workflow").spec
+        let mut spec = flow.expect("a sound workflow").spec;
+        for (at, step) in self.first().zip(&mut spec.steps) {
+            step.set_task(step.task().clone().priority(self.steps[at].priority));
+            for link in links.iter().filter(|link| link.at == at) {
+                *step = step.clone().after(link.task).run_if(self.steps[at].run_if);
+            }
+        }
+        spec
     }
 
     /// Whether a step succeeds in this attempt, if its worker lives, nobody cancels it, and its list, if it has one,

@@ -76,6 +76,15 @@ impl Notes {
         trace.map_or(Ok(()), |trace| check_place(notes, claim.task, trace))
     }
 
+    /// That a task which was refused has not run.
+    pub(crate) fn check_none(&self, index: usize) -> Result<(), String> {
+        if self.by_task.contains_key(&index) {
+            Err(format!("L1: task {index} was refused, and has run"))
+        } else {
+            Ok(())
+        }
+    }
+
     pub(crate) fn history(&self, index: usize) -> Vec<String> {
         let notes = self.by_task.get(&index).map_or(&[][..], Vec::as_slice);
         let shown = |note: &Note| {

@@ -4,11 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use axion_core::{
-    Backoff, Concurrency, ErrorKind, Limits, Needs, Outcome, PoolKind, Rate, RetryPolicy, Task, TaskRecord,
+    Backoff, Concurrency, ErrorKind, Limits, Needs, Outcome, PoolKind, Priority, Rate, RetryPolicy, Task, TaskRecord,
 };
 use serde_json::{Value, json};
 
 use crate::rng::Rng;
+use crate::trace::Traits;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
@@ -35,6 +36,8 @@ pub(crate) enum Kind {
     Subprocess,
     /// Of mapped steps only: fails for some elements.
     Picky,
+    /// Of steps only: somebody has to end it.
+    Endless,
 }
 
 /// Out of 1000. What costs a worker is rare: a new one takes longer to start than most tasks.
@@ -78,7 +81,8 @@ impl Kind {
             Self::Polite => "polite",
             Self::Soft => "soft",
             Self::SoftCaught => "soft_caught",
-            Self::AsyncSoft => "async_soft",
+            // Without its limit, it does not end.
+            Self::AsyncSoft | Self::Endless => "async_soft",
             Self::CatchAll => "catch_all",
             Self::HoldGil => "hold_gil",
             Self::Exit => "exit",
@@ -130,6 +134,24 @@ pub(crate) struct Plan {
     pub(crate) max_losses: u32,
     backoff: Duration,
     limits: Limits,
+    priority: Priority,
+    /// It is not to start before so long after its submission.
+    delay: Option<Duration>,
+}
+
+/// Why a task may have ended otherwise than by itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ending {
+    /// Its cancellation was asked for.
+    pub(crate) cancelled: bool,
+    /// Its engine was shut down without patience.
+    pub(crate) shut_down: bool,
+}
+
+/// Most have the usual one.
+pub(crate) fn priority(rng: &mut Rng) -> Priority {
+    let level = if rng.chance(20) { rng.within(0, 9) } else { 5 };
+    u8::try_from(level).ok().and_then(|level| Priority::try_from(level).ok()).unwrap_or_default()
 }
 
 /// What some tasks need of the engine beside a slot.
@@ -174,12 +196,40 @@ impl Plan {
             backoff: rng.millis(0, 20),
             ttl: rng.chance(10).then(|| rng.millis(10, 400)),
             limits: limits(&mut rng, pool),
+            priority: priority(&mut rng),
+            delay: rng.chance(8).then(|| rng.millis(1, 300)),
         }
     }
 
-    /// How often it may begin, but for those because of a neighbour.
-    pub(crate) fn most_executions(&self) -> u32 {
-        1 + self.max_retries + self.max_losses
+    /// One that does nothing, and asks for nothing.
+    pub(crate) fn plain(index: usize) -> Self {
+        Self {
+            index,
+            kind: Kind::Noop,
+            pool: if index.is_multiple_of(2) { PoolKind::Cpu } else { PoolKind::Io },
+            quick_script: true,
+            amount: 0,
+            timeout: None,
+            soft_timeout: None,
+            ttl: None,
+            max_retries: 0,
+            max_losses: 2,
+            backoff: Duration::ZERO,
+            limits: Limits::default(),
+            priority: Priority::default(),
+            delay: None,
+        }
+    }
+
+    /// What its events are held against.
+    pub(crate) fn traits(&self) -> Traits {
+        Traits {
+            priority: self.priority,
+            limited: self.limits != Limits::default(),
+            delay: self.delay,
+            ttl: self.ttl,
+            once: self.max_losses == 0,
+        }
     }
 
     /// The task, from the copies of the script in `folder`: the engine measures run times by path.
@@ -187,9 +237,13 @@ impl Plan {
         let script = folder.join(if self.quick_script { "quick.py" } else { "slow.py" });
         let task = Task::script(script).params(&self.params()).expect("JSON").on(self.pool);
         let retry = RetryPolicy { backoff: Backoff::Fixed(self.backoff), ..RetryPolicy::times(self.max_retries) };
-        let task = self.limited(task.max_worker_losses(self.max_losses).retry(retry));
+        let task = self.limited(task.max_worker_losses(self.max_losses).retry(retry)).priority(self.priority);
         let task = match self.ttl {
             Some(limit) => task.ttl(limit),
+            None => task,
+        };
+        let task = match self.delay {
+            Some(time) => task.delay(time),
             None => task,
         };
         match (self.timeout, self.soft_timeout) {
@@ -220,7 +274,15 @@ impl Plan {
     }
 
     /// Whether the task may have ended like this.
-    pub(crate) fn check(&self, record: &TaskRecord, cancelled: bool) -> Result<(), String> {
+    pub(crate) fn check(&self, record: &TaskRecord, ending: Ending) -> Result<(), String> {
+        let cancelled = ending.cancelled;
+        if let (Some(delay), Some(started)) = (self.delay, record.timings.started) {
+            let waited = started.duration_since(record.timings.submitted);
+            // Of the last attempt; none starts sooner.
+            if waited < jiff::SignedDuration::try_from(delay).unwrap_or_default() {
+                return Err(format!("it started after {waited:?}, which is too soon"));
+            }
+        }
         match &record.outcome {
             Outcome::Succeeded(_) => {
                 let data = record.outcome.data().ok_or("its result is not JSON")?;
@@ -236,6 +298,7 @@ impl Plan {
                 };
                 agree("the error", &error.kind, &expected)
             }
+            Outcome::Cancelled(error) if ending.shut_down && error.kind == ErrorKind::Shutdown => Ok(()),
             Outcome::Cancelled(error) if cancelled => agree("the error", &error.kind, &ErrorKind::Cancelled),
             Outcome::Cancelled(error) => Err(format!("nobody cancelled it: {error}")),
             Outcome::Expired(error) if self.ttl.is_some() => {

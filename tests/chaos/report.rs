@@ -9,9 +9,9 @@ use axion_core::workflow::{StepState, WorkflowState};
 use axion_core::{Event, EventKind, TaskId};
 
 use crate::leftovers::Held;
+use crate::life::Done;
 use crate::notes::Notes;
 use crate::plan::Kind;
-use crate::round::Done;
 use crate::trace::{Recorded, Trace, subject};
 
 /// More violations than these tell nothing new.
@@ -23,7 +23,7 @@ const OUTCOMES: [&str; 6] = ["succeeded", "failed", "timed_out", "cancelled", "e
 #[derive(Debug)]
 pub(crate) struct Report {
     seed: u64,
-    time: Duration,
+    pub(crate) time: Duration,
     submitted: usize,
     outcomes: BTreeMap<Kind, [u64; OUTCOMES.len()]>,
     blows: [u64; 3],
@@ -37,26 +37,49 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(seed: u64, time: Duration, done: &Done) -> Self {
-        let mut outcomes = BTreeMap::new();
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            time: Duration::ZERO,
+            submitted: 0,
+            outcomes: BTreeMap::new(),
+            blows: [0; 3],
+            cancels: BTreeMap::new(),
+            executions: 0,
+            words: Vec::new(),
+            violations: Vec::new(),
+            stories: Vec::new(),
+        }
+    }
+
+    /// What one engine has done of the round.
+    pub(crate) fn add(&mut self, done: &Done) {
         for ended in done.ended.values() {
             let plan = &done.plans[&ended.record.id];
-            let counts: &mut [u64; OUTCOMES.len()] = outcomes.entry(plan.kind).or_default();
+            let counts: &mut [u64; OUTCOMES.len()] = self.outcomes.entry(plan.kind).or_default();
             let name = ended.record.outcome.name();
             counts[OUTCOMES.iter().position(|known| *known == name).expect("a known outcome")] += 1;
         }
-        Self {
-            seed,
-            time,
-            submitted: done.plans.len(),
-            outcomes,
-            blows: done.blows,
-            cancels: done.cancels.clone(),
-            executions: 0,
-            words: vec![flows(done)],
-            violations: done.violations.clone(),
-            stories: Vec::new(),
+        self.submitted += done.plans.len();
+        for (sum, blows) in self.blows.iter_mut().zip(done.blows) {
+            *sum += blows;
         }
+        for (name, count) in &done.cancels {
+            *self.cancels.entry(name).or_default() += count;
+        }
+        if let Some((drain, report)) = done.drained {
+            self.words.push(format!(
+                "shut down after {} tasks, with {:?} of patience: {} cancelled",
+                drain.after, drain.patience, report.cancelled
+            ));
+        }
+        self.words.push(flows(done));
+        self.words.push(asked(done));
+        self.violations.extend(done.violations.iter().cloned());
+    }
+
+    pub(crate) fn note_results(&mut self, (worked_out, unknown): (usize, usize)) {
+        self.words.push(format!("results that were not kept: {worked_out} worked out, {unknown} not"));
     }
 
     pub(crate) fn is_clean(&self) -> bool {
@@ -77,6 +100,11 @@ impl Report {
             "{events} events: {} reruns counted, {} uncounted, {} given back unstarted ({} had been sent to a worker \
              whose end was not known yet), {} retries, {} lost because of a neighbour; {ready} workers, {down} ended",
             trace.reruns_counted, trace.reruns_uncounted, trace.returned, trace.late, trace.retries, trace.lost_beside
+        ));
+        let [queued, waiting, sent] = trace.cancelled;
+        self.words.push(format!(
+            "cancelled: {queued} in a queue, {waiting} waiting for a time, {sent} with a worker; {} held back",
+            trace.held
         ));
         if ready != down {
             self.violated(None, format!("{} workers never went down", ready - down));
@@ -152,6 +180,25 @@ fn flows(done: &Done) -> String {
         "{} workflows: {succeeded} succeeded, {failed} failed, {cancelled} cancelled; their steps: {}",
         done.flows.len(),
         steps.join(", ")
+    )
+}
+
+/// What was asked of steps and how it was answered, and of batches and refusals.
+fn asked(done: &Done) -> String {
+    let mut answers: BTreeMap<String, usize> = BTreeMap::new();
+    for asked in done.flows.iter().flat_map(|flow| &flow.asked) {
+        *answers.entry(format!("{:?}", asked.answer)).or_default() += 1;
+    }
+    let answers: Vec<String> = answers.iter().map(|(answer, count)| format!("{count} {answer}")).collect();
+    let links: usize = done.flows.iter().map(|flow| flow.links.len()).sum();
+    let waiters: usize = done.heard.len() + done.flows.iter().map(|flow| flow.heard.len()).sum::<usize>();
+    let refused = done.batches.iter().filter(|batch| !batch.refused().is_empty()).count();
+    format!(
+        "{} submissions, {refused} refused; {} workflows refused; {links} steps waited for other workflows or tasks; \
+         {waiters} answers to others who waited; steps asked to end: {}",
+        done.batches.len(),
+        done.refused_flows.len(),
+        answers.join(", ")
     )
 }
 

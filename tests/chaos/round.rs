@@ -1,108 +1,36 @@
 //! One engine and its tasks, from start to end.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axion_core::{CancelAnswer, Config, Engine, Outcome, SubmitError, TaskHandle, TaskId, TaskRecord, WorkerConfig};
-use bytes::Bytes;
+use axion_core::{CancelAnswer, Engine, ShutdownReport, TaskHandle, TaskId, TaskRecord, WaitError};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
+use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::batches::{self, Entered};
+use crate::flight::{Field, Landed, Targets, flight, notes_length, wait};
 use crate::flows::FlowPlan;
-use crate::notes::Claim;
-use crate::plan::{Plan, agree};
+use crate::life::{Done, Ended, Heard, Order, Progress, digest_of, without_payload};
+use crate::plan::{Ending, Plan, agree};
 use crate::rng::Rng;
 use crate::saboteur::{Saboteur, go_on};
 use crate::trace::News;
-use crate::verdict::FlowEnd;
 
-/// Longer than any execution takes, with the wait for it in a full queue; a task that takes longer
-/// than all it may need hangs.
-const LIMIT: Duration = Duration::from_secs(40);
-
-/// The same for a workflow, whose steps wait for each other.
-const FLOW_LIMIT: Duration = Duration::from_secs(150);
+/// Something ends within this time, however slow the machine is; if nothing does, what is left hangs.
+const LIMIT: Duration = Duration::from_secs(90);
 /// So many tasks to a workflow.
-const FLOW_EVERY: usize = 50;
+const FLOW_EVERY: usize = 25;
 /// So many are in flight at one time; the engine takes no more than its queue has places.
 const FLOWS: usize = 16;
 
-/// How a task ended.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    /// Without what it returned, wrote and went through before, which was checked at once.
-    pub(crate) record: TaskRecord,
-    /// The length of the notes when its outcome was known.
-    pub(crate) notes_then: u64,
-}
-
-impl Ended {
-    pub(crate) fn claim(&self, plan: &Plan) -> Claim {
-        Claim {
-            index: plan.index,
-            task: self.record.id,
-            attempts: self.record.attempt.map_or(0, |attempt| attempt.0),
-            retries: self.record.retries,
-            max_losses: plan.max_losses,
-            succeeded: self.record.outcome.is_success(),
-            notes_then: self.notes_then,
-        }
-    }
-}
+/// So many blows are left out while nothing ends.
+const PATIENCE: u32 = 100;
 
 /// A record, and the length of the notes when it came.
 type Known = (Arc<TaskRecord>, u64);
-
-/// What is to be done.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Order {
-    pub(crate) seed: u64,
-    pub(crate) tasks: usize,
-    /// No task is submitted after this.
-    pub(crate) until: Option<Instant>,
-}
-
-/// What happened, as the chaos saw it.
-#[derive(Debug, Default)]
-pub(crate) struct Done {
-    pub(crate) plans: HashMap<TaskId, Plan>,
-    pub(crate) ended: BTreeMap<usize, Ended>,
-    pub(crate) flows: Vec<FlowEnd>,
-    pub(crate) cancels: BTreeMap<&'static str, u64>,
-    pub(crate) blows: [u64; 3],
-    pub(crate) violations: Vec<(Option<TaskId>, String)>,
-}
-
-/// Settings under which much happens: few places, short patience.
-pub(crate) fn config(seed: u64, runtime_dir: PathBuf) -> Config {
-    let mut rng = Rng::new(seed, 1);
-    Config {
-        // In some rounds the pools grow and shrink.
-        cpu_bound_count: rng.weighted(&[(2, 2), (1, 1)]),
-        cpu_bound_max: Some(2),
-        io_bound_count: rng.weighted(&[(2, 2), (0, 1)]),
-        io_bound_max: Some(2),
-        io_bound_task_limit: rng.weighted(&[(2, 1), (8, 1), (20, 2)]),
-        input_queue_size: rng.weighted(&[(20, 1), (100, 2), (1000, 1)]),
-        output_queue_size: 500,
-        cancel_grace: Duration::from_millis(100),
-        stop_grace: Duration::from_millis(300),
-        cpu_bound_worker: recycled(&mut rng),
-        io_bound_worker: recycled(&mut rng),
-        // Here workers die all the time, and are to be replaced all the same.
-        max_restarts: u32::MAX,
-        runtime_dir: Some(runtime_dir),
-        ..Config::default()
-    }
-}
-
-/// Half of the pools replace their workers now and then.
-fn recycled(rng: &mut Rng) -> WorkerConfig {
-    WorkerConfig { max_tasks_per_worker: rng.chance(50).then(|| rng.within(20, 200)), ..WorkerConfig::default() }
-}
 
 /// Everything that goes on at once, owned by one loop.
 struct Round<'a> {
@@ -112,14 +40,28 @@ struct Round<'a> {
     ahead: usize,
     submitted: usize,
     /// Waiting for a place in the engine.
-    entering: JoinSet<(TaskId, Result<TaskHandle, SubmitError>)>,
+    entering: JoinSet<Entered>,
     /// Accepted.
     waiting: JoinSet<(TaskId, Result<Known, String>)>,
     flows_submitted: usize,
-    flows: JoinSet<Result<FlowEnd, String>>,
+    flows: JoinSet<(usize, Result<Vec<Landed>, String>)>,
+    /// Their numbers.
+    flying: BTreeSet<usize>,
+    /// When something was accepted or ended last.
+    moved: Instant,
+    targets: Arc<Mutex<Targets>>,
     live: Vec<TaskId>,
     answers: HashMap<TaskId, CancelAnswer>,
+    /// The engine was asked to give them back if they wait.
+    asked_back: HashSet<TaskId>,
+    withdrawn: JoinSet<(TaskId, Result<bool, WaitError>)>,
+    heard: JoinSet<Option<Heard>>,
+    closing: Option<JoinHandle<ShutdownReport>>,
+    /// It has been seen that all room was given back.
+    filled: bool,
     resumes: JoinSet<()>,
+    /// What had ended at the last blow, and how many may be left out if nothing more does.
+    struck: (usize, u32),
     rng: Rng,
     saboteur: Saboteur,
     done: Done,
@@ -127,30 +69,45 @@ struct Round<'a> {
 
 /// Submits all tasks, hurts workers and cancels tasks meanwhile, and waits for all outcomes.
 pub(crate) async fn run(engine: &Arc<Engine>, folder: &Path, mut news: UnboundedReceiver<News>, order: Order) -> Done {
-    let mut rng = Rng::new(order.seed, 2);
+    let life = order.done.tasks as u64;
+    let mut rng = Rng::new(order.seed ^ life, 2);
     let mut round = Round {
         engine,
         folder,
         order,
         // The more wait, the longer the steps of workflows take.
         ahead: rng.weighted(&[(40, 2), (200, 2), (600, 1)]),
-        submitted: 0,
+        submitted: order.done.tasks,
         entering: JoinSet::new(),
         waiting: JoinSet::new(),
-        flows_submitted: 0,
+        flows_submitted: order.done.flows,
         flows: JoinSet::new(),
+        flying: BTreeSet::new(),
+        moved: Instant::now(),
+        targets: Arc::default(),
         live: Vec::new(),
         answers: HashMap::new(),
+        asked_back: HashSet::new(),
+        withdrawn: JoinSet::new(),
+        heard: JoinSet::new(),
+        closing: None,
+        filled: false,
         resumes: JoinSet::new(),
+        struck: (0, PATIENCE),
         rng,
-        saboteur: Saboteur::new(Rng::new(order.seed, 3), folder.to_owned()),
+        saboteur: Saboteur::new(Rng::new(order.seed ^ life, 3), folder.to_owned()),
         done: Done::default(),
     };
-    let (mut blow, mut cancel) = (Instant::now() + round.saboteur.pause(), Instant::now());
+    let (mut blow, mut meddle) = (Instant::now() + round.saboteur.pause(), Instant::now());
     loop {
         round.submit();
-        if round.entering.is_empty() && round.waiting.is_empty() && round.flows.is_empty() {
-            break;
+        if round.is_idle() {
+            let at_its_end = round.done.drained.is_some() || std::mem::replace(&mut round.filled, true);
+            if at_its_end {
+                break;
+            }
+            round.fill().await;
+            continue;
         }
         tokio::select! {
             Some(news) = news.recv() => round.saboteur.hear(news),
@@ -160,23 +117,30 @@ pub(crate) async fn run(engine: &Arc<Engine>, folder: &Path, mut news: Unbounded
                     break;
                 }
             }
-            Some(ended) = round.flows.join_next() => match ended.expect("no panic") {
-                Ok(ended) => round.done.flows.push(ended),
-                Err(error) => {
-                    round.violated(None, error);
+            Some(landed) = round.flows.join_next() => {
+                if !round.landed(landed.expect("no panic")) {
                     break;
                 }
-            },
+            }
+            Some(heard) = round.heard.join_next() => round.done.heard.extend(heard.expect("no panic")),
+            Some(withdrawn) = round.withdrawn.join_next() => round.has_withdrawn(withdrawn.expect("no panic")),
+            report = ending(&mut round.closing) => round.closed(report),
+            () = sleep_until(round.moved + LIMIT) => {
+                round.hangs();
+                break;
+            }
             () = sleep_until(blow) => {
-                let (stopped, after) = round.saboteur.strike();
-                for process in stopped {
-                    round.resumes.spawn(go_on(process, after));
+                if round.goes_on() {
+                    let (stopped, after) = round.saboteur.strike();
+                    for process in stopped {
+                        round.resumes.spawn(go_on(process, after));
+                    }
                 }
                 blow = Instant::now() + round.saboteur.pause();
             }
-            () = sleep_until(cancel) => {
-                round.cancel().await;
-                cancel = Instant::now() + round.rng.millis(5, 60);
+            () = sleep_until(meddle) => {
+                round.meddle().await;
+                meddle = Instant::now() + round.rng.millis(3, 40);
             }
         }
     }
@@ -184,41 +148,116 @@ pub(crate) async fn run(engine: &Arc<Engine>, folder: &Path, mut news: Unbounded
     round.resumes.abort_all();
     let saboteur = &round.saboteur;
     round.done.blows = [saboteur.kills, saboteur.crashes, saboteur.stops];
+    round.done.progress = Progress { tasks: round.submitted, flows: round.flows_submitted };
     round.done
 }
 
+async fn ending(closing: &mut Option<JoinHandle<ShutdownReport>>) -> ShutdownReport {
+    match closing {
+        Some(closing) => closing.await.expect("no panic"),
+        None => std::future::pending().await,
+    }
+}
+
 impl Round<'_> {
+    fn is_idle(&self) -> bool {
+        let tasks = self.entering.is_empty() && self.waiting.is_empty() && self.withdrawn.is_empty();
+        tasks && self.flows.is_empty() && self.heard.is_empty() && self.closing.is_none()
+    }
+
+    /// Whether something has ended since the last blow. On a busy machine a worker takes longer to start than the
+    /// saboteur to strike; what hangs is struck all the same, after a while.
+    fn goes_on(&mut self) -> bool {
+        let ended = self.done.ended.len() + self.done.flows.len();
+        let (before, patience) = self.struck;
+        let goes_on = ended > before || patience == 0;
+        self.struck = if goes_on { (ended, PATIENCE) } else { (before, patience - 1) };
+        goes_on
+    }
+
     fn submit(&mut self) {
         let in_time = self.order.until.is_none_or(|until| Instant::now() < until);
-        while in_time && self.submitted < self.order.tasks && self.entering.len() + self.waiting.len() < self.ahead {
-            let plan = Plan::new(self.order.seed, self.submitted);
-            let task = plan.task(&self.folder.join("scripts"));
-            let id = task.id();
-            self.submitted += 1;
-            self.done.plans.insert(id, plan);
-            let engine = self.engine.clone();
-            self.entering.spawn(async move { (id, engine.submit_async(task).await) });
+        let open = in_time && self.closing.is_none() && self.done.drained.is_none();
+        while open && self.submitted < self.order.tasks && self.entering.len() + self.waiting.len() < self.ahead {
+            let count = batches::count(&mut self.rng, self.engine.config().input_queue_size);
+            let count = count.min(self.order.tasks - self.submitted).max(1);
+            let plans = (self.submitted..self.submitted + count).map(|index| Plan::new(self.order.seed, index));
+            let plans: Vec<Plan> = plans.collect();
+            self.enter(plans);
         }
-        while in_time && self.flows.len() < FLOWS && self.flows_submitted * FLOW_EVERY < self.submitted {
+        let most = FLOWS.min(self.engine.config().input_queue_size / 2 - 1);
+        while open && self.flows.len() < most && self.flows_submitted * FLOW_EVERY < self.submitted {
             let plan = FlowPlan::new(self.order.seed, self.flows_submitted);
             self.flows_submitted += 1;
-            self.flows.spawn(workflow(self.engine.clone(), plan, self.folder.to_owned()));
+            let field = Field {
+                engine: self.engine.clone(),
+                folder: self.folder.to_owned(),
+                targets: self.targets.clone(),
+                seed: self.order.seed,
+            };
+            self.flying.insert(plan.number);
+            self.flows.spawn(async move { (plan.number, flight(field, plan).await) });
+        }
+        let drain = self.order.drain.filter(|drain| open && self.done.ended.len() >= drain.after);
+        if let Some(drain) = drain {
+            let engine = self.engine.clone();
+            self.closing = Some(spawn_blocking(move || engine.shutdown(drain.patience)));
         }
     }
 
-    fn entered(&mut self, (id, handle): (TaskId, Result<TaskHandle, SubmitError>)) {
-        match handle {
-            Ok(handle) => {
-                self.live.push(id);
-                let executions = self.done.plans.get(&id).map_or(1, Plan::most_executions);
-                self.waiting.spawn(outcome(handle, self.folder.join("notes"), LIMIT * executions));
-            }
-            Err(error) => self.violated(Some(id), format!("L1: it was not accepted: {error}")),
-        }
+    /// Submits tasks: one, or a batch.
+    fn enter(&mut self, plans: Vec<Plan>) {
+        self.submitted += plans.len();
+        let scripts = self.folder.join("scripts");
+        let tasks: Vec<_> = plans.iter().map(|plan| plan.task(&scripts)).collect();
+        let ids = tasks.iter().map(axion_core::Task::id);
+        self.done.plans.extend(ids.zip(plans));
+        let way = self.rng.next();
+        batches::enter(&mut self.entering, self.engine.clone(), tasks, way);
     }
 
-    /// False if a task hangs: there is no use in waiting for the others.
+    /// Nothing waits any more: as many tasks as may wait are taken at one time.
+    async fn fill(&mut self) {
+        // What is heard of the last task's end is said before its room is given back; this is answered after it.
+        let status = match self.engine.status_async().await {
+            Ok(status) => status,
+            Err(error) => return self.violated(None, format!("no status is known: {error}")),
+        };
+        let refused = self.done.batches.iter().filter(|batch| batch.is_counted()).count() as u64;
+        let components = &status.components;
+        let counted = (components.tasks.live, components.input_queue.size, components.input_queue.total_dropped);
+        if let Err(violation) = agree("L9: live, waiting and refused tasks", &counted, &(0, 0, refused)) {
+            self.violated(None, violation);
+        }
+        let count = self.engine.config().input_queue_size;
+        let plans: Vec<Plan> = (0..count).map(|at| Plan::plain(batches::FILLERS + self.submitted + at)).collect();
+        let submitted = self.submitted;
+        let tasks: Vec<_> = plans.iter().map(|plan| plan.task(&self.folder.join("scripts"))).collect();
+        self.done.plans.extend(tasks.iter().map(axion_core::Task::id).zip(plans));
+        batches::fill(&mut self.entering, self.engine.clone(), tasks);
+        self.submitted = submitted;
+    }
+
+    fn entered(&mut self, entered: Entered) {
+        let Entered { batch, handles } = entered;
+        self.moved = Instant::now();
+        for handle in handles {
+            let id = handle.id();
+            self.live.push(id);
+            self.targets.lock().unwrap_or_else(PoisonError::into_inner).tasks.push(id);
+            self.waiting.spawn(outcome(handle, self.folder.to_owned()));
+        }
+        let closing = self.closing.is_some() || self.done.drained.is_some();
+        let fits = batch.check(self.engine.config().input_queue_size, closing);
+        if let Err(violation) = fits {
+            self.violated(batch.tasks.first().copied(), violation);
+        }
+        self.done.batches.push(batch);
+    }
+
+    /// False if there is no use in waiting for the others.
     fn ended(&mut self, (id, known): (TaskId, Result<Known, String>)) -> bool {
+        self.moved = Instant::now();
         self.live.retain(|live| *live != id);
         let (record, notes_then) = match known {
             Ok(known) => known,
@@ -236,20 +275,95 @@ impl Round<'_> {
             Some(CancelAnswer::AlreadyFinished(name)) => agree("the outcome", &record.outcome.name(), name),
             _ => Ok(()),
         };
-        for violation in [plan.check(&record, cancelled), fits].into_iter().filter_map(Result::err) {
+        // Whether it was taken back is known later.
+        let cancelled = cancelled || self.asked_back.contains(&id);
+        let ending = Ending { cancelled, shut_down: self.closing.is_some() || self.done.drained.is_some() };
+        for violation in [plan.check(&record, ending), fits].into_iter().filter_map(Result::err) {
             self.violated(Some(id), violation);
         }
-        self.done.ended.insert(index, Ended { record: without_payload(&record), notes_then });
+        let ended = Ended { digest: digest_of(&record), record: without_payload(&record), notes_then };
+        self.done.ended.insert(index, ended);
         true
     }
 
-    async fn cancel(&mut self) {
-        if self.live.is_empty() {
+    /// The same for a workflow.
+    fn landed(&mut self, (number, landed): (usize, Result<Vec<Landed>, String>)) -> bool {
+        self.moved = Instant::now();
+        self.flying.remove(&number);
+        match landed {
+            Ok(landed) => {
+                for landed in landed {
+                    match landed {
+                        Landed::Ended(end) => self.done.flows.push(*end),
+                        Landed::Refused(refused) => self.done.refused_flows.push(*refused),
+                    }
+                }
+                true
+            }
+            Err(error) => {
+                self.violated(None, error);
+                false
+            }
+        }
+    }
+
+    /// Nothing ends any more (L1).
+    fn hangs(&mut self) {
+        let waits = [self.entering.len(), self.waiting.len(), self.flows.len(), self.heard.len()];
+        let what =
+            format!("L1: nothing has ended for {LIMIT:?}: {waits:?} submit or wait for tasks, workflows, others");
+        self.violated(None, what);
+        for task in self.live.clone() {
+            self.violated(Some(task), "L1: it has not ended".to_owned());
+        }
+        for number in self.flying.clone() {
+            let plan = FlowPlan::new(self.order.seed, number);
+            self.violated(None, format!("L1: workflow {number} has not ended: {}", plan.json()));
+        }
+    }
+
+    fn closed(&mut self, report: ShutdownReport) {
+        self.closing = None;
+        self.done.drained = self.order.drain.map(|drain| (drain, report));
+    }
+
+    /// Cancels a task, takes it back, or waits for it.
+    async fn meddle(&mut self) {
+        if self.live.is_empty() || self.done.drained.is_some() {
             return;
         }
         let id = self.live[self.rng.index(self.live.len())];
-        let answer = match tokio::time::timeout(LIMIT, self.engine.cancel_async(id)).await {
+        // Most tasks are to run, also on a busy machine.
+        let ended: u64 = self.done.cancels.values().sum::<u64>() * 6;
+        let spare = ended > 60 + self.done.ended.len() as u64;
+        match self.rng.within(0, 9) {
+            0..6 if spare => {}
+            0..5 => self.cancel(id).await,
+            5 => {
+                let engine = self.engine.clone();
+                self.asked_back.insert(id);
+                self.withdrawn.spawn_blocking(move || (id, engine.withdraw(id)));
+            }
+            _ => self.listen(id),
+        }
+    }
+
+    /// Several wait for one task, and some of them not to its end.
+    fn listen(&mut self, task: TaskId) {
+        for _ in 0..self.rng.within(1, 4) {
+            let patience = self.rng.chance(20).then(|| self.rng.millis(0, 20));
+            let handle = self.engine.handle(task);
+            self.heard.spawn(async move {
+                let answer = wait(handle, patience).await?;
+                Some(Heard { task, answer: answer.map(|record| (without_payload(&record), digest_of(&record))) })
+            });
+        }
+    }
+
+    async fn cancel(&mut self, id: TaskId) {
+        let answer = match timeout(LIMIT, self.engine.cancel_async(id)).await {
             Ok(Ok(answer)) => answer,
+            Ok(Err(WaitError::EngineStopped)) if self.closing.is_some() => return,
             other => return self.violated(Some(id), format!("a cancellation was answered with {other:?}")),
         };
         let before = self.answers.get(&id);
@@ -265,7 +379,17 @@ impl Round<'_> {
         if !fits {
             self.violated(Some(id), format!("a cancellation was answered with {answer:?} after {before:?}"));
         }
+        if !matches!(answer, CancelAnswer::AlreadyFinished(_)) {
+            self.done.cancelled.insert(id);
+        }
         self.answers.entry(id).or_insert(answer);
+    }
+
+    fn has_withdrawn(&mut self, (id, withdrawn): (TaskId, Result<bool, WaitError>)) {
+        if let Ok(true) = withdrawn {
+            *self.done.cancels.entry("withdrawn").or_default() += 1;
+            self.done.withdrawn.insert(id);
+        }
     }
 
     fn violated(&mut self, task: Option<TaskId>, what: String) {
@@ -273,47 +397,11 @@ impl Round<'_> {
     }
 }
 
-/// One workflow from start to end.
-async fn workflow(engine: Arc<Engine>, plan: FlowPlan, folder: PathBuf) -> Result<FlowEnd, String> {
-    let number = plan.number;
-    let scripts = folder.join("scripts");
-    let handle = engine.submit_workflow_async(plan.spec(&scripts), &scripts).await;
-    let mut handle = handle.map_err(|error| format!("L1: workflow {number} was not accepted: {error}"))?;
-    let (id, mut cancelled, mut known) = (handle.id(), false, None);
-    if let Some(after) = plan.cancel_after {
-        known = tokio::time::timeout(after, &mut handle).await.ok();
-        if known.is_none() {
-            let asked = tokio::task::spawn_blocking(move || engine.cancel_workflow(id)).await.expect("no panic");
-            cancelled = asked.map_err(|error| format!("workflow {number} could not be cancelled: {error}"))?;
-        }
-    }
-    let known = match known {
-        Some(known) => known,
-        None => tokio::time::timeout(FLOW_LIMIT, handle)
-            .await
-            .map_err(|_| format!("L1: workflow {number} has not ended within {FLOW_LIMIT:?}: {}", plan.json()))?,
-    };
-    let record = known.map_err(|error| format!("L1: workflow {number} has no record: {error}"))?;
-    let notes_then = std::fs::metadata(folder.join("notes")).map_or(0, |notes| notes.len());
-    Ok(FlowEnd { id, plan, cancelled, record, notes_then })
-}
-
-async fn outcome(handle: TaskHandle, notes: PathBuf, limit: Duration) -> (TaskId, Result<Known, String>) {
+async fn outcome(handle: TaskHandle, folder: PathBuf) -> (TaskId, Result<Known, String>) {
     let id = handle.id();
-    let known = match tokio::time::timeout(limit, handle).await {
-        Ok(Ok(record)) => Ok((record, std::fs::metadata(notes).map_or(0, |notes| notes.len()))),
-        Ok(Err(error)) => Err(format!("L1: its handle resolved to an error: {error}")),
-        Err(_) => Err(format!("L1: it has not ended within {limit:?}")),
+    let known = match handle.await {
+        Ok(record) => Ok((record, notes_length(&folder))),
+        Err(error) => Err(format!("L1: its handle resolved to an error: {error}")),
     };
     (id, known)
-}
-
-fn without_payload(record: &TaskRecord) -> TaskRecord {
-    let mut record = record.clone();
-    if let Outcome::Succeeded(data) = &mut record.outcome {
-        *data = axion_core::Json(Bytes::new()).into();
-    }
-    record.output = None;
-    record.earlier = Vec::new();
-    record
 }

@@ -1,102 +1,28 @@
 //! The engine's events: recorded while it runs, and held against the task state machine afterwards.
 
-use std::collections::{HashMap, HashSet};
-use std::thread::JoinHandle;
+mod flow;
+mod line;
+mod record;
+mod story;
 
-use axion_core::workflow::{StepState, WorkflowId, WorkflowState};
+use std::collections::HashMap;
+
+use axion_core::workflow::WorkflowId;
 use axion_core::{
-    Config, Engine, Event, EventKind, Generation, PoolKind, TaskId, TaskRecord, Watched, WorkerDownReason, WorkerId,
-    WorkerRef,
+    Config, Event, EventKind, Generation, PoolKind, TaskId, TaskRecord, WorkerDownReason, WorkerId, WorkerRef,
 };
-use tokio::sync::mpsc;
+use jiff::Timestamp;
+
+pub(crate) use self::flow::FlowStory;
+use self::line::{Deadlines, Line};
+pub(crate) use self::record::{News, Recorded, record};
+pub(crate) use self::story::{Ran, Traits};
+use self::story::{State, TaskStory, WorkerStory, after, died_by_itself};
 
 use crate::plan::agree;
 
 /// The most tasks that the engine sends ahead of those that run, see `policy/scheduler.rs`.
 const AHEAD_TASKS: usize = 128;
-
-/// What the chaos learns of the workers while it goes on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum News {
-    Ready(WorkerRef, u32),
-    Down(WorkerRef),
-}
-
-/// Everything that was seen, but what tasks wrote.
-#[derive(Debug, Default)]
-pub(crate) struct Recorded {
-    pub(crate) events: Vec<Event>,
-    pub(crate) missed: u64,
-}
-
-/// Watches in a thread of its own, which does nothing else, so that it does not fall behind.
-pub(crate) fn record(engine: &Engine) -> (JoinHandle<Recorded>, mpsc::UnboundedReceiver<News>) {
-    let mut events = engine.watch();
-    let (tell, news) = mpsc::unbounded_channel();
-    let thread = std::thread::spawn(move || {
-        let mut recorded = Recorded::default();
-        while let Some(watched) = events.wait_next() {
-            let event = match watched {
-                Watched::Event(event) => event,
-                Watched::Missed(count) => {
-                    recorded.missed += count;
-                    continue;
-                }
-                _ => continue,
-            };
-            // At the end nobody listens any more.
-            match &event.kind {
-                EventKind::WorkerReady { worker, pid, .. } => drop(tell.send(News::Ready(*worker, *pid))),
-                EventKind::WorkerDown { worker, .. } => drop(tell.send(News::Down(*worker))),
-                EventKind::Output { .. } => continue,
-                _ => {}
-            }
-            recorded.events.push(event);
-        }
-        recorded
-    });
-    (thread, news)
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Queued,
-    Sent(WorkerRef),
-    Waiting,
-    Finished(&'static str),
-}
-
-/// A task as its events tell it.
-#[derive(Debug)]
-pub(crate) struct TaskStory {
-    pool: PoolKind,
-    state: State,
-    attempts: u32,
-    retries: u32,
-    losses: u32,
-    /// Runs again because a neighbour had to be killed.
-    innocent: u32,
-    /// Sent to a worker that was down: it has to come back.
-    late: bool,
-    /// The process of each attempt, from the first on.
-    pids: Vec<u32>,
-}
-
-/// A workflow as its events tell it.
-#[derive(Debug, Default)]
-struct FlowStory {
-    steps: HashMap<TaskId, StepState>,
-    finished: Option<WorkflowState>,
-}
-
-#[derive(Debug)]
-struct WorkerStory {
-    pid: u32,
-    down: Option<WorkerDownReason>,
-    in_flight: usize,
-    /// A suspect runs alone in it.
-    alone: bool,
-}
 
 /// The events so far.
 #[derive(Debug)]
@@ -105,8 +31,14 @@ pub(crate) struct Trace {
     slots: [usize; 2],
     /// Whether the successor of a worker may be there before its end.
     recycles: bool,
-    /// Tasks that must not run twice.
-    once: HashSet<TaskId>,
+    /// How many may wait; none: the engine was drained, and workflows go on then without asking for room.
+    room: Option<usize>,
+    traits: HashMap<TaskId, Traits>,
+    lines: [Line; 2],
+    deadlines: Deadlines,
+    fresh: usize,
+    accepted: usize,
+    ended: usize,
     tasks: HashMap<TaskId, TaskStory>,
     flows: HashMap<WorkflowId, FlowStory>,
     workers: HashMap<WorkerRef, WorkerStory>,
@@ -118,15 +50,24 @@ pub(crate) struct Trace {
     pub(crate) late: u64,
     /// Lost because of a neighbour.
     pub(crate) lost_beside: u64,
+    /// Cancelled while they waited in a queue, waited for a time, were with a worker.
+    pub(crate) cancelled: [u64; 3],
+    pub(crate) held: u64,
 }
 
 impl Trace {
-    pub(crate) fn new(config: &Config, once: HashSet<TaskId>) -> Self {
+    pub(crate) fn new(config: &Config, traits: HashMap<TaskId, Traits>, drained: bool) -> Self {
         let workers = PoolKind::ALL.map(|pool| config.worker(pool));
         Self {
             slots: PoolKind::ALL.map(|pool| config.slots(pool) as usize),
             recycles: workers.iter().any(|worker| worker.max_tasks_per_worker.is_some()),
-            once,
+            room: (!drained).then_some(config.input_queue_size),
+            traits,
+            lines: Default::default(),
+            deadlines: Deadlines::default(),
+            fresh: 0,
+            accepted: 0,
+            ended: 0,
             tasks: HashMap::new(),
             flows: HashMap::new(),
             workers: HashMap::new(),
@@ -137,29 +78,32 @@ impl Trace {
             retries: 0,
             late: 0,
             lost_beside: 0,
+            cancelled: [0; 3],
+            held: 0,
         }
     }
 
     /// Takes the next event; an error if it must not come now.
-    pub(crate) fn apply(&mut self, event: &EventKind) -> Result<(), String> {
-        match event {
-            EventKind::TaskAccepted { task, pool } => self.accepted(*task, *pool),
+    pub(crate) fn apply(&mut self, event: &Event) -> Result<(), String> {
+        let at = event.at;
+        match &event.kind {
+            EventKind::TaskAccepted { task, pool } => self.accept(*task, *pool, at),
+            EventKind::TaskHeld { task, wait_seconds } => self.hold(*task, *wait_seconds, at),
             EventKind::TaskSent { task, worker, attempt } => self.sent(*task, *worker, attempt.0),
             EventKind::TaskReturned { task, worker } => self.came_back(*task, *worker),
             EventKind::TaskRerun { task, attempt, counted } => self.rerun(*task, attempt.0, *counted),
-            EventKind::TaskRetrying { task, attempt, .. } => self.retrying(*task, attempt.0),
-            EventKind::TaskDue { task } => self.due(*task),
-            EventKind::TaskFinished { task, outcome } => self.finished(*task, outcome),
+            EventKind::TaskRetrying { task, attempt, wait_seconds, .. } => {
+                self.retrying(*task, attempt.0, after(at, *wait_seconds))
+            }
+            EventKind::TaskDue { task } => self.due(*task, at),
+            EventKind::TaskFinished { task, outcome } => self.finished(*task, outcome, at),
             EventKind::WorkerReady { worker, pid, .. } => self.ready(*worker, *pid),
             EventKind::WorkerDown { worker, reason } => self.down(*worker, reason),
-            EventKind::TaskHeld { task, .. } => {
-                Err(format!("no task of this plan asks for a delay, but {task} was held back"))
+            EventKind::StepChanged { workflow, task, state, .. } => {
+                self.flows.entry(*workflow).or_default().changed(*task, *state)
             }
-            EventKind::StepChanged { workflow, task, state, .. } => self.step_changed(*workflow, *task, *state),
             EventKind::WorkflowFinished { workflow, state } => {
-                let flow = self.flows.entry(*workflow).or_default();
-                let before = flow.finished.replace(*state);
-                before.map_or(Ok(()), |before| Err(format!("L1: a workflow finished twice, {before:?} and {state:?}")))
+                self.flows.entry(*workflow).or_default().finished(*state)
             }
             EventKind::Output { .. } | EventKind::Progress { .. } | EventKind::Log { .. } => Ok(()),
         }
@@ -202,9 +146,7 @@ impl Trace {
     pub(crate) fn check_step(
         &self,
         task: TaskId,
-        max_losses: u32,
-        max_retries: u32,
-        cut_short: bool,
+        Ran { max_losses, max_retries, cut_short }: Ran,
     ) -> Result<Option<&'static str>, String> {
         let Some(story) = self.tasks.get(&task) else { return Ok(None) };
         let State::Finished(end) = story.state else { return Err(format!("L1: it is {:?} at the end", story.state)) };
@@ -221,28 +163,35 @@ impl Trace {
         Ok(Some(end))
     }
 
-    fn step_changed(&mut self, workflow: WorkflowId, task: TaskId, state: StepState) -> Result<(), String> {
-        let flow = self.flows.entry(workflow).or_default();
-        if flow.finished.is_some() {
-            return Err(format!("L1: a step became {state} after its workflow had finished"));
-        }
-        let before = flow.steps.insert(task, state).unwrap_or(StepState::Waiting);
-        if before.is_final() || state <= before {
-            return Err(format!("L1: a step became {state}, and was {before}"));
-        }
-        Ok(())
+    /// A workflow as its events tell it.
+    pub(crate) fn flow(&self, id: WorkflowId) -> Result<&FlowStory, String> {
+        self.flows.get(&id).ok_or_else(|| "no event was seen of it".to_owned())
     }
 
-    /// Whether the record of a workflow tells the same as the events.
-    pub(crate) fn check_flow(
-        &self,
-        id: WorkflowId,
-        state: WorkflowState,
-        steps: &HashMap<TaskId, StepState>,
-    ) -> Result<(), String> {
-        let flow = self.flows.get(&id).ok_or("no event was seen of it")?;
-        agree("L1: its end", &flow.finished, &Some(state))?;
-        agree("L1: the states after the last events", &flow.steps, steps)
+    /// Workflows of which there were events.
+    pub(crate) fn flow_ids(&self) -> impl Iterator<Item = WorkflowId> {
+        self.flows.keys().copied()
+    }
+
+    /// Whether tasks were accepted in this order, or not at all.
+    pub(crate) fn check_order(&self, tasks: &[TaskId]) -> Result<(), String> {
+        let numbers: Vec<usize> = tasks.iter().filter_map(|task| Some(self.tasks.get(task)?.accepted)).collect();
+        if numbers.is_sorted() {
+            Ok(())
+        } else {
+            Err(format!("L12: a batch was accepted in another order: {numbers:?}"))
+        }
+    }
+
+    /// Whether nothing was ever heard of a task.
+    pub(crate) fn is_unheard_of(&self, task: TaskId) -> bool {
+        !self.tasks.contains_key(&task)
+    }
+
+    /// How many tasks ended after this one, if it did.
+    pub(crate) fn ended_after(&self, task: TaskId) -> Option<usize> {
+        let story = self.tasks.get(&task)?;
+        matches!(story.state, State::Finished(_)).then(|| self.ended - story.ended)
     }
 
     /// Whether the record tells the same as the events.
@@ -261,7 +210,7 @@ impl Trace {
             match down {
                 Some(reason) if died_by_itself(reason) => {}
                 // Whoever may run twice does so when a neighbour had to be killed.
-                Some(WorkerDownReason::Killed(_)) if self.once.contains(&record.id) => self.lost_beside += 1,
+                Some(WorkerDownReason::Killed(_)) if story.traits.once => self.lost_beside += 1,
                 _ => return Err(format!("lost, but its worker's end was {down:?}")),
             }
         }
@@ -272,10 +221,18 @@ impl Trace {
         self.tasks.get_mut(&task).ok_or_else(|| "an event before it was accepted".to_owned())
     }
 
-    fn accepted(&mut self, task: TaskId, pool: PoolKind) -> Result<(), String> {
+    fn accept(&mut self, task: TaskId, pool: PoolKind, at: Timestamp) -> Result<(), String> {
+        let traits = self.traits.get(&task).copied();
+        self.accepted += 1;
+        self.fresh += 1;
         let story = TaskStory {
             pool,
+            traits: traits.unwrap_or_default(),
+            accepted: self.accepted,
+            ended: 0,
             state: State::Queued,
+            fresh: true,
+            held: false,
             attempts: 0,
             retries: 0,
             losses: 0,
@@ -283,7 +240,49 @@ impl Trace {
             late: false,
             pids: Vec::new(),
         };
-        if self.tasks.insert(task, story).is_some() { Err("accepted twice".to_owned()) } else { Ok(()) }
+        self.deadlines.accepted(task, traits.unwrap_or_default().ttl, at);
+        if self.tasks.insert(task, story).is_some() {
+            return Err("accepted twice".to_owned());
+        }
+        self.line_up(task, false);
+        if self.room.is_some_and(|room| self.fresh > room) {
+            return Err(format!("L9: {} tasks wait that were let in as {:?}", self.fresh, self.room));
+        }
+        // Of those that were refused, too.
+        traits.map(|_| ()).ok_or_else(|| "it was accepted, but none was to be".to_owned())
+    }
+
+    fn hold(&mut self, task: TaskId, seconds: f64, at: Timestamp) -> Result<(), String> {
+        self.held += 1;
+        self.leave_line(task);
+        let story = self.story(task)?;
+        agree("L3: the state of a task that is held back", &story.state, &State::Queued)?;
+        (story.state, story.held) = (State::Waiting(after(at, seconds)), true);
+        let asked = story.traits.delay.ok_or("it asked for no delay")?.as_secs_f64();
+        if (asked - seconds).abs() < 1e-6 { Ok(()) } else { Err(format!("held for {seconds} s instead of {asked} s")) }
+    }
+
+    /// Puts a task into its pool's queue, if it waits there: before or behind those of its priority.
+    fn line_up(&mut self, task: TaskId, first: bool) {
+        if let Some(story) = self.tasks.get(&task)
+            && !story.traits.limited
+            && story.losses == 0
+        {
+            self.lines[story.pool.index()].push(task, story.traits.priority, first);
+        }
+    }
+
+    fn leave_line(&mut self, task: TaskId) {
+        for line in &mut self.lines {
+            let _ = line.remove(task);
+        }
+    }
+
+    /// It waits no more with the place that it had been given.
+    fn give_up_place(&mut self, task: TaskId) {
+        if let Some(story) = self.tasks.get_mut(&task) {
+            self.fresh -= usize::from(std::mem::take(&mut story.fresh));
+        }
     }
 
     fn sent(&mut self, task: TaskId, to: WorkerRef, attempt: u32) -> Result<(), String> {
@@ -294,6 +293,9 @@ impl Trace {
         let (pid, busy, shared) = (worker.pid, worker.in_flight > 0, worker.alone);
         worker.in_flight += 1;
         let full = worker.in_flight > most;
+        self.give_up_place(task);
+        self.deadlines.remove(task);
+        let overtaken = self.lines[to.id.pool.index()].remove(task);
         let story = self.story(task)?;
         let suspect = story.losses > 0;
         agree("L3: the state of a task that is sent", &story.state, &State::Queued)?;
@@ -304,6 +306,7 @@ impl Trace {
         story.pids.truncate(story.attempts as usize - 1);
         story.pids.push(pid);
         agree("the attempt's number", &attempt, &story.attempts)?;
+        agree("whether it was held back", &story.held, &story.traits.delay.is_some())?;
         self.late += u64::from(late);
         if let Some(worker) = self.workers.get_mut(&to) {
             worker.alone = suspect;
@@ -318,7 +321,7 @@ impl Trace {
         if shared || (suspect && busy) {
             return Err(format!("a suspect does not run alone in {to}"));
         }
-        Ok(())
+        overtaken.map_or(Ok(()), |other| Err(format!("L12: it was sent before {other}, which was before it")))
     }
 
     /// Takes a task out of its worker; an error if it is in none.
@@ -339,6 +342,11 @@ impl Trace {
         story.state = State::Queued;
         story.attempts -= 1;
         story.late = false;
+        let unstarted = story.attempts == 0;
+        self.line_up(task, true);
+        if unstarted {
+            self.deadlines.restore(task);
+        }
         agree("L3: the worker it came back from", &from, &with)
     }
 
@@ -348,11 +356,11 @@ impl Trace {
         } else {
             self.reruns_uncounted += 1
         }
-        if self.once.contains(&task) {
-            return Err("it must not run twice".to_owned());
-        }
         let (story, with) = self.leave(task)?;
         story.state = State::Queued;
+        if story.traits.once {
+            return Err("it must not run twice".to_owned());
+        }
         if counted {
             story.losses += 1
         } else {
@@ -360,6 +368,7 @@ impl Trace {
         }
         agree("L3: the attempt that runs again", &attempt, &story.attempts)?;
         story.not_late()?;
+        self.line_up(task, true);
         let down = self.workers.get(&with).and_then(|worker| worker.down.as_ref());
         match down {
             Some(WorkerDownReason::Killed(_)) if !counted => Ok(()),
@@ -368,32 +377,54 @@ impl Trace {
         }
     }
 
-    fn retrying(&mut self, task: TaskId, attempt: u32) -> Result<(), String> {
+    fn retrying(&mut self, task: TaskId, attempt: u32, until: Timestamp) -> Result<(), String> {
         self.retries += 1;
         let (story, _) = self.leave(task)?;
-        story.state = State::Waiting;
+        story.state = State::Waiting(until);
         story.retries += 1;
         agree("L3: the attempt that failed", &attempt, &story.attempts)?;
         story.not_late()
     }
 
-    fn due(&mut self, task: TaskId) -> Result<(), String> {
+    fn due(&mut self, task: TaskId, at: Timestamp) -> Result<(), String> {
         let story = self.story(task)?;
         let was = std::mem::replace(&mut story.state, State::Queued);
-        agree("L3: the state of a task whose wait is over", &was, &State::Waiting)
+        self.line_up(task, false);
+        match was {
+            State::Waiting(until) if at >= until => Ok(()),
+            State::Waiting(until) => Err(format!("its wait was over at {at}, not at {until}")),
+            was => Err(format!("L3: its wait was over, but it was {was:?}")),
+        }
     }
 
-    fn finished(&mut self, task: TaskId, outcome: &'static str) -> Result<(), String> {
-        match self.story(task)?.state {
+    fn finished(&mut self, task: TaskId, outcome: &'static str, at: Timestamp) -> Result<(), String> {
+        self.ended += 1;
+        self.give_up_place(task);
+        self.leave_line(task);
+        let (number, expired) = (self.ended, outcome == "expired");
+        let in_turn = if expired { self.deadlines.expired(task, at) } else { Ok(()) };
+        self.deadlines.remove(task);
+        let before = self.story(task)?.state;
+        let place = match before {
             State::Finished(before) => return Err(format!("L1: finished twice, {before} and {outcome}")),
             State::Sent(_) => {
                 self.leave(task)?;
+                2
             }
-            State::Queued | State::Waiting => {}
-        }
+            State::Waiting(_) => 1,
+            State::Queued => 0,
+        };
         let story = self.story(task)?;
-        story.state = State::Finished(outcome);
-        story.not_late()
+        (story.state, story.ended) = (State::Finished(outcome), number);
+        let attempts = story.attempts;
+        story.not_late()?;
+        if outcome == "cancelled" {
+            self.cancelled[place] += 1;
+        }
+        if expired {
+            agree("the attempts of a task that had not started", &attempts, &0)?;
+        }
+        in_turn
     }
 
     fn ready(&mut self, worker: WorkerRef, pid: u32) -> Result<(), String> {
@@ -425,21 +456,11 @@ impl Trace {
     }
 }
 
-impl TaskStory {
-    /// What a worker that is down was still sent has not run there.
-    fn not_late(&self) -> Result<(), String> {
-        if self.late { Err("it was sent to a worker that was down and did not come back".to_owned()) } else { Ok(()) }
-    }
-}
-
-fn died_by_itself(reason: &WorkerDownReason) -> bool {
-    matches!(reason, WorkerDownReason::Exited(_) | WorkerDownReason::Protocol { .. })
-}
-
 /// The task that an event is about.
 pub(crate) fn subject(event: &EventKind) -> Option<TaskId> {
     match event {
         EventKind::TaskAccepted { task, .. }
+        | EventKind::TaskHeld { task, .. }
         | EventKind::TaskSent { task, .. }
         | EventKind::TaskReturned { task, .. }
         | EventKind::TaskRerun { task, .. }

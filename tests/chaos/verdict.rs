@@ -1,25 +1,36 @@
 //! Holds a workflow's record against its plan: the rules of graphs, read a second time, from the ends of the steps
 //! that ran.
 
+mod asked;
+mod world;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use axion_core::workflow::{RunIf, StepError, StepRecord, StepState, WorkflowId, WorkflowRecord, WorkflowState};
 use axion_core::{ErrorKind, TaskId};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
-use crate::flows::{Enough, FlowPlan, StepPlan, name};
+use self::asked::BY_ITSELF;
+pub(crate) use self::world::World;
+use crate::flight::{Asked, Heard};
+use crate::flows::{Enough, FlowPlan, Link, StepPlan, name};
 use crate::notes::{Claim, Notes};
 use crate::plan::{Kind, agree};
-use crate::trace::Trace;
+use crate::trace::{Ran, Trace, Traits};
 
 /// A workflow that has ended.
 #[derive(Debug)]
 pub(crate) struct FlowEnd {
     pub(crate) id: WorkflowId,
     pub(crate) plan: FlowPlan,
+    pub(crate) links: Vec<Link>,
     /// Somebody asked for its end while it was in flight.
     pub(crate) cancelled: bool,
+    /// The engine may have been shut down under it.
+    pub(crate) shut_down: bool,
+    pub(crate) asked: Vec<Asked>,
+    pub(crate) heard: Vec<Heard>,
     pub(crate) record: Arc<WorkflowRecord>,
     /// The length of the notes when its end was known.
     pub(crate) notes_then: u64,
@@ -31,8 +42,7 @@ type Wrong = (Option<TaskId>, String);
 impl FlowEnd {
     /// The tasks that its steps ran, with the place of each step and of the instance.
     fn tasks(&self) -> impl Iterator<Item = (TaskId, usize, Option<u32>)> {
-        let places = (0..self.plan.steps.len()).filter_map(|at| Some((at, self.find(at)?)));
-        places.flat_map(|(at, step)| {
+        self.found().flat_map(|(at, step)| {
             let instances = step.instances.as_ref().map_or(0, |instances| u32::try_from(instances.total).unwrap_or(0));
             let of_list = (0..instances).map(move |index| (step.task.instance(index), at, Some(index)));
             let own = self.plan.steps[at].map.is_none().then_some((step.task, at, None));
@@ -40,9 +50,14 @@ impl FlowEnd {
         })
     }
 
-    /// Those that must not run twice.
-    pub(crate) fn once(&self) -> impl Iterator<Item = TaskId> {
-        self.tasks().filter(|(_, at, _)| self.plan.steps[*at].max_losses == 0).map(|(id, ..)| id)
+    /// The steps that are in the record, by their places in the plan.
+    fn found(&self) -> impl Iterator<Item = (usize, &StepRecord)> {
+        (0..self.plan.steps.len()).filter_map(|at| Some((at, self.find(at)?)))
+    }
+
+    /// What the events of its tasks are held against.
+    pub(crate) fn traits(&self) -> impl Iterator<Item = (TaskId, Traits)> {
+        self.tasks().map(|(id, at, _)| (id, self.plan.steps[at].traits()))
     }
 
     fn find(&self, at: usize) -> Option<&StepRecord> {
@@ -56,30 +71,49 @@ impl FlowEnd {
 
     /// Whether anything stopped it in the middle.
     fn halted(&self) -> bool {
-        let own_failure = |step: &StepRecord| step.state.is_failure() && step.state != StepState::DependencyFailed;
-        self.cancelled || (self.plan.stops && self.record.steps.iter().any(own_failure))
+        self.cancelled || self.shut_down || (self.plan.stops && self.record.steps.iter().any(fails_by_itself))
     }
 
     /// Everything that does not follow from the plan, the rules, the events and the notes.
-    pub(crate) fn check(&self, trace: Option<&Trace>, notes: &Notes) -> Vec<Wrong> {
+    pub(crate) fn check(&self, world: &World<'_>, notes: &Notes) -> Vec<Wrong> {
         let mut wrong: Vec<Wrong> = self.check_whole().err().map(|what| (None, what)).into_iter().collect();
         for (at, plan) in self.plan.steps.iter().enumerate() {
             let found = self.find(at);
             let task = found.map(|step| step.task);
             let checked = match found {
-                Some(step) => self.check_step(at, plan, step, trace),
+                Some(step) => self.check_step(at, plan, step, world),
                 None => self.check_absent(plan),
             };
             wrong.extend(checked.err().map(|what| (task, format!("step {}: {what}", name(at)))));
         }
         for (task, at, instance) in self.tasks() {
-            let checked = trace.map_or(Ok(()), |trace| self.check_task(task, at, instance, trace, notes));
+            let checked = world.trace.map_or(Ok(()), |trace| self.check_task(task, at, instance, trace, notes));
             wrong.extend(checked.err().map(|what| (Some(task), format!("step {}: {what}", name(at)))));
         }
-        let known: HashMap<TaskId, StepState> = self.record.steps.iter().map(|it| (it.task, it.state)).collect();
-        let told = trace.map_or(Ok(()), |trace| trace.check_flow(self.id, self.record.state, &known));
+        wrong.extend(self.check_answers(world));
+        let told = world.trace.map_or(Ok(()), |trace| self.check_events(trace));
         wrong.extend(told.err().map(|what| (None, what)));
         wrong.into_iter().map(|(task, what)| (task, format!("workflow {}: {what}", self.plan.number))).collect()
+    }
+
+    fn check_events(&self, trace: &Trace) -> Result<(), String> {
+        let known: HashMap<TaskId, StepState> = self.record.steps.iter().map(|it| (it.task, it.state)).collect();
+        let story = trace.flow(self.id)?;
+        story.check(self.record.state, &known)?;
+        let step_of = |task: TaskId| self.record.steps.iter().find(|step| step.task == task);
+        let kind_of = |step: &StepRecord| step.error.as_deref().map(StepError::kind);
+        let cancelled = Some(ErrorKind::WorkflowCancelled);
+        story.check_halt(|task| step_of(task).is_some_and(|step| kind_of(step) == cancelled))?;
+        if !self.plan.stops {
+            return Ok(());
+        }
+        let ran = story.check_halt(|task| step_of(task).is_some_and(fails_by_itself))?;
+        let may_go_on = |step: &&StepRecord| !self.plan.stops_running && step.instances.is_none();
+        let stopped = |step: &&StepRecord| kind_of(step) == Some(ErrorKind::WorkflowStopped);
+        match ran.into_iter().filter_map(step_of).filter(may_go_on).find(stopped) {
+            Some(step) => Err(format!("{} ran when the workflow was stopped, and was ended", step.task)),
+            None => Ok(()),
+        }
     }
 
     fn check_whole(&self) -> Result<(), String> {
@@ -93,6 +127,7 @@ impl FlowEnd {
         }
         let expected = match steps.iter().all(|step| !step.state.is_failure()) {
             true => WorkflowState::Succeeded,
+            false if self.shut_down && self.record.state == WorkflowState::Cancelled => WorkflowState::Cancelled,
             false if self.cancelled => WorkflowState::Cancelled,
             false => WorkflowState::Failed,
         };
@@ -110,8 +145,11 @@ impl FlowEnd {
     }
 
     /// What the rules make of a step that does not run, from the ends of those it waits for.
-    fn stays(&self, plan: &StepPlan) -> Option<(StepState, Option<ErrorKind>)> {
-        let ends: Vec<StepState> = plan.waits_for().iter().filter_map(|dep| self.state(*dep)).collect();
+    fn stays(&self, at: usize, plan: &StepPlan, world: &World<'_>) -> Option<(StepState, Option<ErrorKind>)> {
+        let links = self.links.iter().filter(|link| link.at == at);
+        let outside = links.filter_map(|link| world.told(link.task)).map(|told| told.state);
+        let own = plan.waits_for().into_iter().filter_map(|dep| self.state(dep));
+        let ends: Vec<StepState> = own.chain(outside).collect();
         let any = |state| ends.contains(&state);
         let failed = ends.iter().any(|end| end.is_failure());
         let down = match failed {
@@ -136,48 +174,85 @@ impl FlowEnd {
         }
     }
 
-    fn check_step(&self, at: usize, plan: &StepPlan, step: &StepRecord, trace: Option<&Trace>) -> Result<(), String> {
+    fn check_step(&self, at: usize, plan: &StepPlan, step: &StepRecord, world: &World<'_>) -> Result<(), String> {
         let kind = step.error.as_deref().map(StepError::kind);
         if plan.added_by.is_some_and(|owner| self.state(owner) != Some(StepState::Succeeded)) {
             return Err("it was added by a step that did not succeed".to_owned());
         }
+        if let Some(link) = self.links.iter().find(|link| link.at == at && world.told(link.task).is_none()) {
+            return Err(format!("L1: it was to wait for {}, which nobody knows", link.task));
+        }
         if let Some(StepError::DependencyFailed(causes) | StepError::Stopped(causes)) = step.error.as_deref() {
             for blame in &causes.steps {
-                let found = self.record.steps.iter().find(|step| step.task == blame.task).map(|step| step.state);
-                agree("the state of the step it blames", &found, &Some(blame.state))?;
+                let told = world.told(blame.task);
+                agree("the state of the step it blames", &told.map(|told| told.state), &Some(blame.state))?;
                 if !blame.state.is_failure() || blame.state == StepState::DependencyFailed {
                     return Err(format!("it blames {}, which is {}", blame.step, blame.state));
                 }
             }
         }
-        if let Some(trace) = trace {
+        if let Some(trace) = world.trace {
             let attempts = self.tasks().filter(|(_, of, _)| *of == at).map(|(task, ..)| trace.attempts_of(task));
             agree("the attempts by the record", &step.attempts, &attempts.sum())?;
         }
-        let halts = [Some(ErrorKind::WorkflowCancelled), Some(ErrorKind::WorkflowStopped)];
-        if step.state == StepState::Cancelled && halts.contains(&kind) {
-            let by_request = kind == Some(ErrorKind::WorkflowCancelled);
-            let may_be = if by_request { self.cancelled } else { self.plan.stops && self.halted() };
-            return if may_be { Ok(()) } else { Err(format!("nothing cancelled it: {:?}", step.error)) };
+        let kept = step.state == StepState::Succeeded && plan.keep_result;
+        let dropped = step.state == StepState::Succeeded && !plan.keep_result;
+        agree(
+            "whether its result is kept, or was dropped",
+            &(step.data.is_some(), step.data_dropped),
+            &(kept, dropped),
+        )?;
+        if step.state == StepState::Cancelled {
+            return self.check_cancelled(at, step, kind);
         }
-        match self.stays(plan) {
+        match self.stays(at, plan, world) {
             Some((state, because)) => {
                 agree("its state by the rules", &(step.state, kind), &(state, because))?;
                 agree("the attempts of a step that does not run", &step.attempts, &0)
             }
-            None if plan.map.is_some() => self.check_mapped(at, plan, step, kind, trace),
-            None => self.check_run(at, plan, step, kind),
+            // What it refers to may be gone.
+            None if kind == Some(ErrorKind::ReferenceUnresolved) && self.refers_to_what_may_be_gone(plan) => {
+                agree("its end", &(step.state, step.attempts), &(StepState::Failed, 0))
+            }
+            None if plan.map.is_some() => self.check_mapped(at, plan, step, kind, world),
+            None => self.check_run(at, plan, step, kind, world),
         }
     }
 
-    fn check_run(&self, at: usize, plan: &StepPlan, step: &StepRecord, kind: Option<ErrorKind>) -> Result<(), String> {
+    fn refers_to_what_may_be_gone(&self, plan: &StepPlan) -> bool {
+        let when = plan.when.map(|(dep, _)| dep);
+        let refers = when.into_iter().chain(plan.refers_to).chain(plan.map.map(|map| map.over));
+        refers.into_iter().any(|dep| self.may_be_gone(plan, dep))
+    }
+
+    /// Somebody wanted its end, or that of the workflow, or the workflow stops at a failure.
+    fn check_cancelled(&self, at: usize, step: &StepRecord, kind: Option<ErrorKind>) -> Result<(), String> {
+        let may_be = match kind {
+            BY_ITSELF => self.is_asked_to_end(at, None),
+            Some(ErrorKind::WorkflowCancelled) => self.cancelled || self.shut_down,
+            Some(ErrorKind::WorkflowStopped) => self.plan.stops && self.halted(),
+            Some(ErrorKind::Shutdown) => self.shut_down,
+            _ => false,
+        };
+        if may_be { Ok(()) } else { Err(format!("nothing cancelled it: {:?}", step.error)) }
+    }
+
+    fn check_run(
+        &self,
+        at: usize,
+        plan: &StepPlan,
+        step: &StepRecord,
+        kind: Option<ErrorKind>,
+        world: &World<'_>,
+    ) -> Result<(), String> {
         if step.state == StepState::Succeeded {
             if plan.adds_nonsense && !self.halted() {
                 return Err("it succeeded with steps that cannot be added".to_owned());
             }
-            let data = step.data.as_ref().ok_or("L2: its result is not there")?;
+            // That it is kept if it is to be, has been seen.
+            let Some(data) = &step.data else { return Ok(()) };
             let value = data.parse().map_err(|error| error.to_string())?;
-            return self.check_result(at, &value, None);
+            return world.check_result(self, at, &value, None);
         }
         if kind == Some(ErrorKind::StepsNotAdded) && plan.adds_nonsense {
             return agree("its state", &step.state, &StepState::Failed);
@@ -185,6 +260,10 @@ impl FlowEnd {
         let may_fail = |attempt| !self.plan.succeeds(at, attempt, None);
         let expected = match (step.state, plan.kind) {
             (StepState::Lost, _) => return Ok(()), // which the events say more of
+            (StepState::Expired, _) if plan.ttl.is_some() => {
+                agree("the attempts of a step that had not started", &step.attempts, &0)?;
+                (StepState::Expired, ErrorKind::Expired)
+            }
             (_, Kind::Fail) => (StepState::Failed, ErrorKind::Exception),
             (_, Kind::FailUntil) if may_fail(step.attempts) => (StepState::Failed, ErrorKind::Exception),
             (_, Kind::SysExit) => (StepState::Failed, ErrorKind::SystemExit),
@@ -201,7 +280,7 @@ impl FlowEnd {
         plan: &StepPlan,
         step: &StepRecord,
         kind: Option<ErrorKind>,
-        trace: Option<&Trace>,
+        world: &World<'_>,
     ) -> Result<(), String> {
         let (Some(map), Some(instances)) = (plan.map, step.instances.as_deref()) else {
             return Err("L1: nothing is known of its instances".to_owned());
@@ -213,7 +292,7 @@ impl FlowEnd {
             Enough::Any => 1,
             Enough::AtLeast(count) => count,
         };
-        if let Some(trace) = trace {
+        if let Some(trace) = world.trace {
             let tasks = || (0..u32::try_from(list.len()).unwrap_or(0)).map(|index| step.task.instance(index));
             let ended_well = tasks().filter(|task| trace.end_of(*task) == Some("succeeded")).count();
             agree("its instances that succeeded", &instances.succeeded, &ended_well)?;
@@ -223,48 +302,13 @@ impl FlowEnd {
             agree("its end", &(step.state, kind), &expected)?;
             return if instances.succeeded < needed { Ok(()) } else { Err("enough succeeded".to_owned()) };
         }
-        let data = step.data.as_ref().ok_or("L2: its result is not there")?;
+        let Some(data) = &step.data else { return Ok(()) };
         let value: Value = data.parse().map_err(|error| error.to_string())?;
         let results = value.as_array().ok_or("its result is not a list")?;
         agree("the length of its result", &results.len(), &list.len())?;
         agree("its results", &results.iter().filter(|it| !it.is_null()).count(), &instances.succeeded)?;
-        let results = results.iter().enumerate().filter(|(_, result)| !result.is_null());
-        results.into_iter().try_for_each(|(index, result)| self.check_result(at, result, Some((index, list[index]))))
-    }
-
-    /// A result says what the step was given: what those before it returned.
-    fn check_result(&self, at: usize, value: &Value, element: Option<(usize, u64)>) -> Result<(), String> {
-        let plan = &self.plan.steps[at];
-        let (mut saw, mut errors) = (Map::new(), Map::new());
-        for dep in plan.hears_of() {
-            let Some(step) = self.find(dep) else { return Err(format!("{} is not there", name(dep))) };
-            if let (StepState::Succeeded, Some(data)) = (step.state, &step.data) {
-                let value = data.parse().map_err(|error| error.to_string())?;
-                saw.insert(name(dep), json!(digest(&value)));
-            } else if step.state.is_failure() {
-                let kind = step.error.as_ref().map(|error| error.kind().to_string());
-                errors.insert(name(dep), json!([step.state, kind]));
-            }
-        }
-        let index = plan.index + element.map_or(0, |(index, _)| index);
-        let got = plan.refers_to.map(|dep| self.plan.steps[dep].index);
-        let (item, place) = element.map(|(index, item)| (item, index)).unzip();
-        let attempt = u32::try_from(value["attempt"].as_u64().unwrap_or(0)).unwrap_or(0);
-        if !self.plan.succeeds(at, attempt, item) {
-            return Err(format!("a {} step cannot succeed in attempt {attempt}", plan.kind.name()));
-        }
-        for (key, expected) in [
-            ("i", json!(index)),
-            ("saw", Value::from(saw)),
-            ("errors", Value::from(errors)),
-            ("got", json!(got)),
-            ("item", json!(item)),
-            ("place", json!(place)),
-            ("list", json!(plan.list)),
-        ] {
-            agree(&format!("L2: what its result says of {key:?}"), &value[key], &expected)?;
-        }
-        Ok(())
+        let mut results = results.iter().enumerate().filter(|(_, result)| !result.is_null());
+        results.try_for_each(|(index, result)| world.check_result(self, at, result, Some((index, list[index]))))
     }
 
     /// One task of a step: whether events, notes, and the step's end tell the same.
@@ -278,18 +322,21 @@ impl FlowEnd {
     ) -> Result<(), String> {
         let plan = &self.plan.steps[at];
         let Some(step) = self.find(at) else { return Ok(()) };
+        let asked = self.is_asked_to_end(at, None) || self.is_asked_to_end(at, instance);
         // The first failure of an instance may end the others.
-        let cut_short = self.halted() || instance.is_some();
-        let Some(end) = trace.check_step(task, plan.max_losses, plan.max_retries, cut_short)? else {
+        let cut_short = self.halted() || asked || instance.is_some();
+        let ran = Ran { max_losses: plan.max_losses, max_retries: plan.max_retries, cut_short };
+        let Some(end) = trace.check_step(task, ran)? else {
             // It was never submitted.
-            let ran = matches!(step.state, StepState::Succeeded | StepState::TimedOut | StepState::Lost);
+            let ran = matches!(step.state, StepState::Succeeded | StepState::TimedOut | StepState::Lost)
+                || step.state == StepState::Expired;
             return if ran && instance.is_none() { Err("L1: it never ran".to_owned()) } else { Ok(()) };
         };
         let not_added = matches!(step.error.as_deref(), Some(StepError::NotAdded(_)));
         if instance.is_none() {
             let expected = if not_added { "succeeded" } else { step.state.name() };
             agree("the end of its task", &end, &expected)?;
-        } else if end == "cancelled" && !self.halted() && step.state != StepState::Failed {
+        } else if end == "cancelled" && !self.halted() && !asked && step.state != StepState::Failed {
             return Err("nothing cancelled this instance".to_owned());
         }
         let claim = Claim {
@@ -299,7 +346,8 @@ impl FlowEnd {
             retries: trace.retries_of(task),
             max_losses: plan.max_losses,
             succeeded: end == "succeeded",
-            notes_then: self.notes_then,
+            // A shutdown without patience ends its tasks first, and then what runs.
+            notes_then: if self.shut_down { u64::MAX } else { self.notes_then },
         };
         notes.check(&claim, Some(trace))
     }
@@ -317,13 +365,20 @@ impl FlowEnd {
                 )
             };
             let steps: String = self.record.steps.iter().map(line).collect();
-            format!("\nworkflow {}, cancelled: {}\n{}\n{steps}", self.plan.number, self.cancelled, self.plan.json())
+            let (number, json) = (self.plan.number, self.plan.json());
+            let (links, asked) = (&self.links, &self.asked);
+            format!("\nworkflow {number}, cancelled: {}\n{json}\n{links:?}\n{asked:?}\n{steps}", self.cancelled)
         })
     }
 }
 
+/// Whether a step did not succeed, and not because of another.
+fn fails_by_itself(step: &StepRecord) -> bool {
+    step.state.is_failure() && step.state != StepState::DependencyFailed
+}
+
 /// FNV-1a over the JSON text with sorted keys, as the script has it.
-fn digest(value: &Value) -> String {
+pub(crate) fn digest(value: &Value) -> String {
     let text = value.to_string();
     let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     format!("{:016x}", text.bytes().fold(0xcbf2_9ce4_8422_2325, mix))

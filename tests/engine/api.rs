@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use axion_actors::wire::Up;
 use axion_core::{Engine, Refusal, ShutdownReport, StartError, SubmitError, Task, TaskId, WaitError};
 use serde_json::json;
 
-use crate::support::{LIMIT, echoing, ended, exactly, run, scripted};
+use crate::support::{LIMIT, echoing, ended, exactly, run, scripted, until};
 
 fn noop() -> Task {
     Task::script("/noop.py")
@@ -80,10 +81,12 @@ fn l9_a_full_queue_refuses_and_submit_wait_waits_for_room() {
     std::thread::scope(|scope| {
         let late = scope.spawn(|| engine.submit_wait(noop()).expect("room in the end"));
         runtime.block_on(async {
-            child.done(first).await;
+            // Slow ones, so that none is sent ahead.
+            let slow = |seq| Up::Done { seq, nanos: 1_000_000_000, data: "1".into() };
+            child.says(slow(first)).await;
             for _ in 0..3 {
                 let seq = child.runs().await;
-                child.done(seq).await;
+                child.says(slow(seq)).await;
             }
         });
         for handle in waiting.into_iter().chain([busy, late.join().expect("joined")]) {
@@ -147,12 +150,13 @@ fn shutdown_lets_tasks_end_cancels_the_rest_and_can_be_repeated() {
 
 #[test]
 fn a_second_shutdown_without_patience_cuts_the_first_short() {
-    let (engine, _children) = scripted(Engine::builder().cpu_workers(1).io_workers(0));
+    let config = axion_core::Config { max_queue_full_retries: 0, ..exactly(1, 0) };
+    let (engine, _children) = scripted(Engine::builder().config(config));
     let stuck = engine.submit(noop()).expect("accepted");
     std::thread::scope(|scope| {
         let patient = scope.spawn(|| engine.shutdown(Duration::from_secs(3600)));
         // Once the doors are closed, the patient one is under way.
-        while engine.submit(noop()).is_ok() {}
+        until("the doors are closed", || engine.submit(noop()).is_err_and(|error| error.code() == "shutting_down"));
         scope.spawn(|| engine.shutdown(Duration::ZERO));
         assert_eq!(ended(stuck).outcome.name(), "cancelled");
         drop(_children);

@@ -6,8 +6,8 @@ use axion_core::{Backoff, CancelAnswer, EndedBy, Engine, ErrorKind, RetryPolicy,
 use serde_json::json;
 
 use crate::support::{
-    LIMIT, bad, bad_with, ended, engine, entry, exactly, lives, next_output, on_io, post_mortem, run, script, until,
-    value,
+    Gate, LIMIT, bad, bad_with, ended, engine, entry, exactly, executable, lives, next_output, on_io, post_mortem, run,
+    script, until, value, with_growing_limits,
 };
 
 const SOON: Duration = Duration::from_millis(150);
@@ -15,52 +15,62 @@ const SOON: Duration = Duration::from_millis(150);
 #[test]
 fn l6_a_timeout_ends_the_attempt_whatever_it_does_and_everything_it_started() {
     let engine = engine(1, 1);
-    let mut with_stacks = 0;
     for action in ["hold_the_lock", "ignore_signals", "catch_everything", "sleep", "compute"] {
         for pool in [axion_core::PoolKind::Cpu, axion_core::PoolKind::Io] {
-            let mut events = engine.watch();
-            let handle = engine.submit(bad(action).on(pool).timeout(SOON * 3)).expect("accepted");
-            let pids: Vec<i32> =
-                next_output(&mut events).split_whitespace().map(|pid| pid.parse().expect("a pid")).collect();
-            let record = ended(handle);
-            assert_eq!(record.outcome.name(), "timed_out", "{action}: {:?}", record.outcome);
-            assert_eq!(record.outcome.error().expect("an error").kind, ErrorKind::Timeout);
-            let found = post_mortem(&record);
-            assert_eq!(
-                (found.ended_by, found.exit.expect("reaped").signal_name()),
-                (EndedBy::Deadline, Some("SIGKILL"))
-            );
-            assert!(found.usage.expect("measured").peak_memory_bytes > 1 << 20);
-            // On a machine that is too busy there is no time for them before the kill.
-            if let Some(stacks) = &found.stacks {
-                assert!(stacks.contains(&format!("in do_{action}")), "{action}: {stacks}");
-                with_stacks += 1;
-            }
-            assert!(found.stdout_tail.contains(&pids[0].to_string()));
+            // How far it comes before the limit, and whether there is time for the stacks before the kill, is the
+            // machine's business: some limit is long enough for both.
+            let pids = with_growing_limits(|limit| {
+                let record = run(&engine, bad(action).on(pool).timeout(limit));
+                assert_eq!(record.outcome.name(), "timed_out", "{action}: {:?}", record.outcome);
+                assert_eq!(record.outcome.error().expect("an error").kind, ErrorKind::Timeout);
+                let found = post_mortem(&record);
+                assert_eq!(
+                    (found.ended_by, found.exit.expect("reaped").signal_name()),
+                    (EndedBy::Deadline, Some("SIGKILL"))
+                );
+                assert!(found.usage.expect("measured").peak_memory_bytes > 1 << 20);
+                let printed = record.output.as_ref()?.stdout.text();
+                assert!(found.stdout_tail.contains(printed.trim()), "{printed:?}: {}", found.stdout_tail);
+                let has_begun = found.stacks.as_ref()?.contains(&format!("in do_{action}"));
+                Some(pids_in(&printed)).filter(|pids| has_begun && !pids.is_empty())
+            });
             until("everything it started is gone", || pids.iter().all(|pid| !lives(*pid)));
         }
     }
-    assert!(with_stacks >= 5, "{with_stacks} of 10");
     assert!(run(&engine, entry("pid", json!({}))).outcome.is_success(), "the pools go on");
+}
+
+fn pids_in(printed: &str) -> Vec<i32> {
+    printed.split_whitespace().map(|pid| pid.parse().expect("a pid")).collect()
 }
 
 #[test]
 fn a_soft_limit_is_an_exception_which_a_task_may_catch_until_the_hard_one() {
     let engine = engine(1, 1);
     let both = [axion_core::PoolKind::Cpu, axion_core::PoolKind::Io];
+    let is_soft = |record: &axion_core::TaskRecord| {
+        record.outcome.error().is_some_and(|error| error.kind == ErrorKind::SoftTimeout)
+    };
     for pool in both {
         let record = run(&engine, bad("compute").on(pool).soft_timeout(SOON));
-        assert_eq!(record.outcome.error().expect("late").kind, ErrorKind::SoftTimeout, "{:?}", record.outcome);
+        assert!(is_soft(&record), "{:?}", record.outcome);
         assert_eq!(record.outcome.name(), "timed_out");
-        let record = run(&engine, bad("clean_up").on(pool).soft_timeout(SOON));
+        // Where a limit is so short that the exception comes before the `try`, a longer one is tried.
+        let record = with_growing_limits(|limit| {
+            let record = run(&engine, bad("clean_up").on(pool).soft_timeout(limit));
+            (!is_soft(&record)).then_some(record)
+        });
         assert_eq!(value(&record), json!("cleaned up"));
-        let record = run(&engine, bad("catch_everything").on(pool).soft_timeout(SOON / 3).timeout(SOON));
+        let record = with_growing_limits(|limit| {
+            let record = run(&engine, bad("catch_everything").on(pool).soft_timeout(limit / 3).timeout(limit));
+            (!is_soft(&record)).then_some(record)
+        });
         assert_eq!(record.outcome.error().expect("late").kind, ErrorKind::Timeout);
     }
     for pool in both {
         let task = Task::script(script("bad_async.py")).on(pool).soft_timeout(SOON);
         let record = run(&engine, task);
-        assert_eq!(record.outcome.error().expect("late").kind, ErrorKind::SoftTimeout, "{:?}", record.outcome);
+        assert!(is_soft(&record), "{:?}", record.outcome);
     }
 }
 
@@ -75,14 +85,14 @@ fn pools_have_default_limits() {
 #[test]
 fn l6_neighbours_of_a_killed_task_run_again_uncounted() {
     let engine = engine(0, 1);
-    let folder = tempfile::tempdir().expect("a folder");
-    let fifo = folder.path().join("gate");
-    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().expect("runs").success());
-    let neighbour = engine.submit(on_io(entry("wait_for_file", json!({"fifo": fifo})))).expect("accepted");
+    let gate = Gate::new();
+    let mut events = engine.watch();
+    let neighbour = engine.submit(on_io(gate.task())).expect("accepted");
+    next_output(&mut events);
     let late = engine.submit(on_io(bad("sleep").timeout(SOON))).expect("accepted");
     assert_eq!(ended(late).outcome.name(), "timed_out");
-    // Opens only when the second attempt reads: the first reader is dead.
-    std::fs::write(&fifo, "again").expect("written");
+    // Only the second attempt reads: the first reader is dead.
+    gate.open("again");
     let record = ended(neighbour);
     assert_eq!(value(&record), json!("again"));
     assert_eq!((record.attempt.expect("ran").0, record.worker_losses, record.retries), (2, 0, 0));
@@ -110,14 +120,19 @@ fn a_neighbour_of_a_killed_task_that_must_not_run_twice_is_lost_and_has_run_once
     assert_eq!(std::fs::read_to_string(&runs).expect("counted"), "x");
 }
 
+/// An engine with one worker of each kind, in which a task has so long to stop when it is cancelled.
+fn with_grace(cancel_grace: Duration) -> Engine {
+    let config = axion_core::Config { cancel_grace, ..exactly(1, 1) };
+    Engine::builder().config(config).start().expect("starts")
+}
+
 #[test]
-fn cancelling_ends_exactly_that_attempt() {
-    let config = axion_core::Config { cancel_grace: Duration::from_millis(50), ..exactly(1, 1) };
-    let engine = Engine::builder().config(config).start().expect("starts");
+fn a_cancelled_task_that_looks_at_its_context_stops_by_itself() {
+    let engine = with_grace(LIMIT);
     let cancel = |id| engine.cancel(id).expect("the engine lives");
     assert_eq!(cancel(TaskId::generate()), CancelAnswer::Unknown);
 
-    // It looks at its context and stops by itself: that is its result.
+    // That is its result.
     let mut events = engine.watch();
     let polite = engine.submit(bad("ask_the_context")).expect("accepted");
     next_output(&mut events);
@@ -132,18 +147,29 @@ fn cancelling_ends_exactly_that_attempt() {
     assert_eq!(cancel(asynchronous.id()), CancelAnswer::Requested);
     assert_eq!(ended(asynchronous).outcome.name(), "cancelled");
 
-    // It does not stop: after the grace period its process goes, and only that.
-    let other = engine.submit(on_io(bad("ask_the_context"))).expect("accepted");
-    next_output(&mut events);
     let stubborn = engine.submit(bad("hold_the_lock")).expect("accepted");
     next_output(&mut events);
     let id = stubborn.id();
     assert_eq!((cancel(id), cancel(id)), (CancelAnswer::Requested, CancelAnswer::AlreadyRequested));
+}
+
+#[test]
+fn l6_a_cancelled_task_that_does_not_stop_is_killed_after_the_grace_period_and_only_that() {
+    let engine = with_grace(Duration::from_millis(50));
+    let cancel = |id| engine.cancel(id).expect("the engine lives");
+    let (mut events, gate) = (engine.watch(), Gate::new());
+    let other = engine.submit(on_io(gate.task())).expect("accepted");
+    next_output(&mut events);
+    let stubborn = engine.submit(bad("hold_the_lock")).expect("accepted");
+    next_output(&mut events);
+    let id = stubborn.id();
+    assert_eq!(cancel(id), CancelAnswer::Requested);
     let record = ended(stubborn);
     assert_eq!((record.outcome.name(), post_mortem(&record).ended_by), ("cancelled", EndedBy::Cancel));
     assert_eq!(cancel(id), CancelAnswer::AlreadyFinished("cancelled"));
-    assert_eq!(cancel(other.id()), CancelAnswer::Requested);
-    assert_eq!(value(&ended(other)), json!("stopped"));
+    gate.open("unhurt");
+    let record = ended(other);
+    assert_eq!((value(&record), record.attempt.expect("ran").0), (json!("unhurt"), 1));
 }
 
 #[test]
@@ -168,8 +194,6 @@ fn c4_6_a_failing_task_is_retried_and_keeps_its_history() {
 fn a_poison_task_convicts_itself_and_19_neighbours_succeed() {
     let engine = engine(0, 1);
     let folder = tempfile::tempdir().expect("a folder");
-    let fifo = folder.path().join("gate");
-    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().expect("runs").success());
     let mut events = engine.watch();
     let neighbours: Vec<_> = (0..19)
         .map(|_| engine.submit(on_io(bad_with("wait_once", json!({"folder": folder.path()})))).expect("accepted"))
@@ -243,31 +267,44 @@ fn a_worker_that_holds_much_memory_is_recycled_and_a_task_that_does_is_ended() {
 
 #[test]
 fn the_breaker_opens_when_workers_die_too_often_and_heals() {
-    let config = axion_core::Config { max_restarts: 3, restart_window: LIMIT, ..exactly(1, 0) };
+    let folder = tempfile::tempdir().expect("a folder");
+    let (python, held) = (folder.path().join("python"), folder.path().join("held"));
+    let gate = Gate::new();
+    // Once the file is there, an interpreter waits at the gate before it becomes Python: the pool heals only then.
+    let text = format!(
+        "#!/bin/sh\nif [ -e {} ]; then read -r _ < {}; fi\nexec python3 \"$@\"\n",
+        held.display(),
+        gate.fifo().display()
+    );
+    executable(&python, &text);
+    let config = axion_core::Config { max_restarts: 3, restart_window: LIMIT, python: Some(python), ..exactly(1, 0) };
     let engine = Engine::builder().config(config).start().expect("starts");
-    let kinds: Vec<ErrorKind> = (0..5)
-        .map(|_| {
-            let record = run(&engine, entry("exit", json!({"code": 1})).max_worker_losses(0));
-            record.outcome.error().expect("dead").kind
-        })
-        .collect();
-    let lost = ErrorKind::WorkerLost;
-    assert_eq!(kinds, [lost, lost, lost, lost, ErrorKind::WorkerStartFailed]);
-    let record = run(&engine, entry("pid", json!({})));
-    let message = &record.outcome.error().expect("refused").message;
-    assert!(message.contains("max_restarts") && message.contains("unhealthy"), "{message}");
+    let exits = |last: bool| {
+        let task = bad_with("touch_and_exit", json!({"file": held, "touches": last})).max_worker_losses(0);
+        run(&engine, task).outcome.error().expect("dead").kind
+    };
+    assert_eq!([false, false, false, true].map(exits), [ErrorKind::WorkerLost; 4]);
+    for _ in 0..2 {
+        let record = run(&engine, entry("pid", json!({})));
+        let error = record.outcome.error().expect("refused");
+        assert_eq!(error.kind, ErrorKind::WorkerStartFailed);
+        assert!(error.message.contains("max_restarts") && error.message.contains("unhealthy"), "{error}");
+    }
+    let _wide = gate.open_wide();
     until("it has healed", || run(&engine, entry("pid", json!({}))).outcome.is_success());
 }
 
 #[test]
 fn l6_a_descendant_that_left_the_group_goes_with_its_worker() {
-    let engine = engine(1, 0);
+    let engine = with_grace(Duration::from_millis(50));
     let mut events = engine.watch();
-    let handle = engine.submit(bad_with("escape", json!({"waits": true})).timeout(SOON * 3)).expect("accepted");
-    let pids: Vec<i32> = next_output(&mut events).split_whitespace().map(|pid| pid.parse().expect("a pid")).collect();
+    let handle = engine.submit(bad_with("escape", json!({"waits": true}))).expect("accepted");
+    let pids = pids_in(&next_output(&mut events));
     assert_eq!(pids.len(), 2);
-    assert!(lives(pids[1]));
-    assert_eq!(ended(handle).outcome.name(), "timed_out");
+    assert!(pids.iter().all(|pid| lives(*pid)));
+    engine.cancel(handle.id()).expect("the engine lives");
+    let record = ended(handle);
+    assert_eq!((record.outcome.name(), post_mortem(&record).ended_by), ("cancelled", EndedBy::Cancel));
     until("both are gone", || pids.iter().all(|pid| !lives(*pid)));
 }
 
@@ -275,7 +312,8 @@ fn l6_a_descendant_that_left_the_group_goes_with_its_worker() {
 fn a_pool_has_its_own_niceness_environment_and_folder() {
     let folder = tempfile::tempdir().expect("a folder");
     let settings = axion_core::WorkerConfig {
-        nice: 5,
+        // More than this, and what else the machine does holds it up for very long.
+        nice: 1,
         env: [("COLOUR".to_owned(), "blue".to_owned())].into(),
         cwd: Some(folder.path().to_owned()),
         ..Default::default()
@@ -283,7 +321,7 @@ fn a_pool_has_its_own_niceness_environment_and_folder() {
     let engine = with(settings.clone(), 1, 0);
     // Added to the engine's own, which whoever runs the tests may have lowered or raised.
     let own = rustix::process::getpriority_process(None).expect("told");
-    assert_eq!(value(&run(&engine, bad("surroundings"))), json!([(own + 5).min(19), "blue", folder.path()]));
+    assert_eq!(value(&run(&engine, bad("surroundings"))), json!([(own + 1).min(19), "blue", folder.path()]));
     let config = axion_core::Config {
         cpu_bound_worker: axion_core::WorkerConfig { cwd: Some("/no/such".into()), ..settings },
         ..Default::default()

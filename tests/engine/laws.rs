@@ -1,13 +1,15 @@
 //! The laws, on real Python processes.
 
-use std::io::Write;
 use std::time::Duration;
 
 use axion_actors::model::ProcessExit;
 use axion_core::{Engine, ErrorKind, Outcome, TaskId, WaitError};
 use serde_json::json;
 
-use crate::support::{LIMIT, ended, engine, entry, exactly, kill, lives, next_output, on_io, run, until, value};
+use crate::support::{
+    Gate, LIMIT, ended, engine, entry, exactly, executable, is_alone, kill, lives, next_output, on_io, run, until,
+    value,
+};
 
 #[test]
 fn l1_a_killed_child_costs_one_task_which_says_so_and_the_next_one_runs() {
@@ -93,6 +95,9 @@ fn l8_a_child_that_writes_garbage_everywhere_dies_alone() {
 
 #[test]
 fn l10_an_idle_engine_and_its_workers_are_not_woken() {
+    if !is_alone("laws::l10_an_idle_engine_and_its_workers_are_not_woken") {
+        return;
+    }
     let engine = engine(2, 1);
     let mut pids: Vec<i64> = (0..20)
         .map(|n| {
@@ -134,18 +139,14 @@ fn switches(task: &std::path::Path) -> u64 {
 #[test]
 fn l11_the_engine_answers_while_a_worker_takes_its_time_to_start() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (python, gate) = (folder.path().join("python3"), folder.path().join("gate"));
-    let made = std::process::Command::new("mkfifo").arg(&gate).status().expect("mkfifo runs");
-    assert!(made.success());
+    let (python, gate) = (folder.path().join("python3"), Gate::new());
     // An interpreter that waits at a gate before it becomes Python.
-    let text = format!("#!/bin/sh\nread -r _ < {}\nexec python3 \"$@\"\n", gate.display());
-    std::fs::write(&python, text).expect("written");
-    std::fs::set_permissions(&python, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
+    executable(&python, &format!("#!/bin/sh\nread -r _ < {}\nexec python3 \"$@\"\n", gate.fifo().display()));
     let engine = Engine::builder().cpu_workers(1).io_workers(0).python(&python).start().expect("starts");
     let mut waiting = engine.submit(entry("double", json!({"value": 1}))).expect("accepted");
     assert_eq!(waiting.wait_timeout(Duration::ZERO), Ok(None));
     // An answer of the Dispatcher, while the start is under way.
     assert!(engine.result(TaskId::generate(), LIMIT).is_err());
-    std::fs::OpenOptions::new().write(true).open(&gate).expect("opened").write_all(b"\n").expect("written");
+    gate.open("\n");
     assert!(ended(waiting).outcome.is_success());
 }

@@ -9,7 +9,7 @@ use axion_core::{
 };
 use serde_json::json;
 
-use crate::support::{LIMIT, bad_with, ended, engine, entry, exactly, run, until, value};
+use crate::support::{Gate, LIMIT, bad_with, ended, engine, entry, exactly, next_output, run, script, until, value};
 
 type Span = (u64, u64);
 
@@ -58,7 +58,14 @@ fn a_key_holds_in_both_pools_and_in_workflows() {
     let mut records = all(handles);
     records.extend(ids.into_iter().map(|id| engine.result(id, LIMIT).expect("known").expect("ended")));
     let weighed: Vec<(Span, u64)> = spans(&records).into_iter().map(|span| (span, 1)).collect();
-    assert_eq!((weighed.len(), most_at_once(&weighed)), (12, 2));
+    assert!(weighed.len() == 12 && most_at_once(&weighed) <= 2, "{weighed:?}");
+    // Two do run at one time: these can only end together.
+    let meet = |me: &str, other: &str| {
+        let task = Task::script(script("meeting.py")).params(&json!({"me": me, "other": other})).expect("JSON");
+        task.on(PoolKind::Io).concurrency(limit.clone())
+    };
+    let both = all(engine.submit_many([meet("a", "b"), meet("b", "a")]).expect("accepted"));
+    assert!(both.iter().all(|record| record.outcome.is_success()), "{both:?}");
 }
 
 #[test]
@@ -88,23 +95,28 @@ fn l1_a_pool_grows_for_a_task_that_needs_more_workers_than_there_are() {
     for least in [0, 1] {
         let config = Config { cpu_bound_count: least, cpu_bound_max: Some(3), ..exactly(0, 0) };
         let engine = Engine::builder().config(config).start().expect("starts");
-        let records = all(engine.submit_many([1, 3, 1].map(|n| span().needs(slots(n)))).expect("accepted"));
-        assert!(records.iter().all(|record| record.outcome.is_success()));
+        let (mut events, gate) = (engine.watch(), Gate::new());
+        let tasks = [span().needs(slots(1)), gate.task().needs(slots(3)), span().needs(slots(1))];
+        let handles = engine.submit_many(tasks).expect("accepted");
+        next_output(&mut events);
         assert_eq!(engine.status().expect("it lives").components.process_pool.cpu_bound_workers, 3);
+        gate.open("");
+        assert!(all(handles).iter().all(|record| record.outcome.is_success()));
     }
 }
 
 #[test]
 fn so_many_start_in_a_time() {
     let engine = engine(2, 0);
-    run(&engine, span());
+    let (_, before) = spans(&[run(&engine, span())])[0];
     let tasks = (0..5).map(|_| entry("span", json!({"seconds": 0})).rate(Rate::per_second("api", 20)));
     let mut starts: Vec<u64> =
         spans(&all(engine.submit_many(tasks).expect("accepted"))).into_iter().map(|span| span.0).collect();
     starts.sort_unstable();
-    let passed = Duration::from_nanos(starts[4] - starts[0]);
-    // The first one's way to its start may take longer than the last one's.
-    assert!(passed >= Duration::from_millis(180), "{passed:?} for four more at 20 a second");
+    // How long the way to its start takes is each one's own; none is before its turn.
+    let passed: Vec<_> = starts.iter().map(|start| Duration::from_nanos(start - before)).collect();
+    let in_turn = (0..5u32).all(|n| passed[n as usize] >= Duration::from_millis(50) * n);
+    assert!(in_turn, "{passed:?} for five at 20 a second");
 }
 
 #[test]

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axion_core::workflow::{Condition, MapOver, Op, Reference, Step, StepState, WorkflowSpec, WorkflowState};
-use axion_core::{CancelAnswer, Completed, Completions, Engine, Refusal, Task, TaskId, TaskRecord, WaitError};
+use axion_core::workflow::{
+    Condition, MapOver, Op, Reference, RunIf, Step, StepState, Template, WorkflowSpec, WorkflowState,
+};
+use axion_core::{CancelAnswer, Completed, Completions, Config, Engine, Refusal, Task, TaskId, TaskRecord, WaitError};
 use serde_json::json;
 
-use crate::support::{LIMIT, echoing, ended, engine, entry, scripted, value};
+use crate::support::{Gate, LIMIT, echoing, ended, engine, entry, exactly, scripted, value};
 
 fn double(number: i32) -> Task {
     entry("double", json!({"value": number}))
@@ -32,13 +34,15 @@ fn kind(record: &TaskRecord) -> (&'static str, String) {
 #[test]
 fn a_step_can_be_waited_for_by_its_task_before_it_is_submitted() {
     let engine = engine(1, 0);
-    let (first, second) = (entry("sleep", json!({"seconds": 0.1})), double(21));
+    let gate = Gate::new();
+    let (first, second) = (gate.task(), double(21));
     let spec = WorkflowSpec::of([named("first", &first), named("second", &second).after("first")]);
     let workflow = engine.submit_workflow(spec).expect("accepted");
     let completions = Completions::new().expect("a pipe");
     engine.follow(second.id(), &completions, 7);
     let (one, other) = (engine.handle(second.id()), engine.handle(second.id()));
     assert_eq!(engine.result(second.id(), Duration::ZERO), Ok(None), "it has not ended");
+    gate.open("");
     let record = ended(one);
     assert_eq!((value(&record)["result"].clone(), record.attempt.is_some()), (json!(42), true));
     assert_eq!(ended(other), record);
@@ -138,7 +142,8 @@ fn l1_whoever_waits_for_a_step_is_woken_when_its_workflow_is_cancelled_or_the_en
 #[test]
 fn a_step_that_waits_in_another_workflow_can_be_waited_for() {
     let engine = engine(1, 0);
-    let (first, second, skipped) = (entry("sleep", json!({"seconds": 0.1})), double(21), double(1));
+    let gate = Gate::new();
+    let (first, second, skipped) = (gate.task(), double(21), double(1));
     let spec = WorkflowSpec::of([
         named("first", &first),
         named("second", &second).after("first"),
@@ -152,6 +157,7 @@ fn a_step_that_waits_in_another_workflow_can_be_waited_for() {
             named("never", &never).after(skipped.id()),
         ]))
         .expect("what waits in another workflow is known");
+    gate.open("");
     let record = other.wait().expect("it lives");
     assert_eq!(record.steps.iter().map(|step| step.state.name()).collect::<Vec<_>>(), ["succeeded", "skipped"]);
     let upstream = value(&result(&engine, after.id()))["upstream_results"].clone();
@@ -160,4 +166,68 @@ fn a_step_that_waits_in_another_workflow_can_be_waited_for() {
     let late = engine.submit_workflow(WorkflowSpec::of([named("late", &double(3)).after(skipped.id())]));
     let record = late.expect("it is kept").wait().expect("it lives");
     assert_eq!(record.steps[0].state, StepState::Skipped);
+}
+
+#[test]
+fn what_waits_for_a_step_of_another_workflow_waits_for_the_step_and_not_for_its_task() {
+    let (engine, mut children) = scripted(Engine::builder().cpu_workers(1).io_workers(0));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let mut child = children.blocking_recv().expect("launched");
+    let grows = double(1);
+    let first = WorkflowSpec::of([named("grows", &grows).dynamic()]);
+    let first = engine.submit_workflow(first).expect("accepted");
+    let seq = runtime.block_on(async {
+        child.ready().await;
+        child.runs().await
+    });
+    let follow = || engine.submit_workflow(WorkflowSpec::of([named("after", &double(2)).after(grows.id())]));
+    let during = follow().expect("it runs");
+    // Its task succeeds, but what that returns cannot be added: so the step has failed.
+    let data = json!({"steps": [{"name": "grows", "script": "again.py"}]}).to_string().into();
+    runtime.block_on(child.says(axion_actors::wire::Up::Done { seq, nanos: 1, data }));
+    assert_eq!(first.wait().expect("it lives").steps[0].state, StepState::Failed);
+    let after = follow().expect("it is kept");
+    for handle in [during, after] {
+        let record = handle.wait().expect("it lives");
+        assert_eq!(record.steps[0].state, StepState::DependencyFailed);
+        let error = record.steps[0].error.as_ref().expect("a reason").to_string();
+        assert!(error.contains("(failed)"), "{error}");
+    }
+}
+
+#[test]
+fn a_step_that_is_too_large_with_what_others_returned_fails_by_name_and_costs_no_worker() {
+    let config = Config { frame_limit: 1 << 20, ..exactly(1, 0) };
+    let engine = Engine::builder().config(config).start().expect("starts");
+    let piece = "x".repeat(400 << 10);
+    let spec = WorkflowSpec::of([
+        named("list", &entry("value", json!({"value": [1, 2]}))),
+        named("large", &entry("value", json!({"value": piece}))),
+        // By its name and its id, as here, it fits; a reference has it there once more.
+        named("once", &entry("double", json!({"value": 1}))).after("large"),
+        named("twice", &entry("double", json!({"value": 1})))
+            .params(Template::from_json(&json!({"do": "double", "value": {"$ref": "large"}})).expect("sound")),
+        named("each", &entry("double_item", json!({})))
+            .map_over(MapOver::new(Reference::to("list")))
+            .params(Template::from_json(&json!({"do": "double_item", "x": {"$ref": "large"}})).expect("sound")),
+        named("after", &entry("double", json!({"value": 2}))).after("twice").run_if(RunIf::AllDone),
+    ]);
+    let record = engine.submit_workflow(spec).expect("accepted").wait().expect("it lives");
+    let told: Vec<_> = record
+        .steps
+        .iter()
+        .map(|step| (step.state, step.attempts, step.error.as_ref().map(ToString::to_string).unwrap_or_default()))
+        .collect();
+    for at in [3, 4] {
+        let (state, _, error) = &told[at];
+        assert_eq!(*state, StepState::Failed, "{told:?}");
+        assert!(error.contains("params_too_large") && error.contains("`frame_limit`"), "{error}");
+    }
+    for at in [0, 1, 2, 5] {
+        assert_eq!((told[at].0, told[at].1), (StepState::Succeeded, 1), "{told:?}");
+    }
+    assert_eq!(told[3].1, 0, "it was never sent");
+    let status = engine.status().expect("it lives");
+    let workers = &status.components.process_pool.cpu_worker_tasks;
+    assert!(workers.values().all(|worker| worker.generation.0 == 1), "{workers:?}");
 }

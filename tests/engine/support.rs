@@ -11,7 +11,7 @@ use axion_core::{
 use serde_json::{Value, json};
 
 /// Longer than anything that works takes; a test that waits for so long has failed.
-pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts").join(name)
@@ -117,6 +117,68 @@ pub(crate) fn lives(pid: i32) -> bool {
 pub(crate) fn kill(pid: i32) {
     let pid = rustix::process::Pid::from_raw(pid).expect("a pid");
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
+}
+
+/// Tries with longer and longer time limits until what has to happen before the limit did, which is the machine's
+/// business.
+pub(crate) fn with_growing_limits<T>(mut attempt: impl FnMut(Duration) -> Option<T>) -> T {
+    let limits = std::iter::successors(Some(Duration::from_millis(150)), |limit| Some(*limit * 2));
+    let mut found = limits.take_while(|limit| *limit < LIMIT).filter_map(&mut attempt);
+    found.next().expect("no limit was long enough")
+}
+
+/// Where tasks wait until the test lets them go on, one at a time.
+pub(crate) struct Gate(tempfile::TempDir);
+
+impl Gate {
+    pub(crate) fn new() -> Self {
+        let gate = Self(tempfile::tempdir().expect("a folder"));
+        assert!(std::process::Command::new("mkfifo").arg(gate.fifo()).status().expect("mkfifo runs").success());
+        gate
+    }
+
+    pub(crate) fn fifo(&self) -> PathBuf {
+        self.0.path().join("gate")
+    }
+
+    /// A task that prints its pid and waits at the gate; its result is what it is let go on with.
+    pub(crate) fn task(&self) -> Task {
+        entry("wait_for_file", json!({"fifo": self.fifo()}))
+    }
+
+    /// As long as this is open, nobody waits at the gate.
+    pub(crate) fn open_wide(&self) -> std::fs::File {
+        let mut both_ends = std::fs::OpenOptions::new().read(true).write(true).open(self.fifo()).expect("opened");
+        std::io::Write::write_all(&mut both_ends, &[b'\n'; 1000]).expect("written");
+        both_ends
+    }
+
+    /// Lets the task go on that waits there, or will.
+    pub(crate) fn open(&self, word: &str) {
+        std::fs::write(self.fifo(), word).expect("written");
+    }
+}
+
+/// Makes a program of a script. Another process writes it: one that this process had open for writing could not be
+/// started while a copy of the descriptor is in a child that another thread is just making.
+pub(crate) fn executable(path: &Path, text: &str) {
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "printf %s \"$2\" > \"$1\" && chmod 755 \"$1\"", "sh"]).arg(path).arg(text);
+    assert!(shell.status().expect("sh runs").success());
+}
+
+/// Has a test done in a process of its own, where no other test's threads, memory and processes are: `name` is its
+/// path. True there.
+pub(crate) fn is_alone(name: &str) -> bool {
+    if std::env::var_os("AXION_TEST_ALONE").is_some() {
+        return true;
+    }
+    let mut alone = std::process::Command::new(std::env::current_exe().expect("known"));
+    alone.args(["--exact", name, "--nocapture"]).env("AXION_TEST_ALONE", "1");
+    let output = alone.output().expect("it runs");
+    let shown = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && shown.contains("1 passed"), "{shown}");
+    false
 }
 
 pub(crate) fn on_io(task: Task) -> Task {

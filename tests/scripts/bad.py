@@ -90,6 +90,12 @@ def do_exit(params, context):
     os._exit(params["code"])
 
 
+def do_touch_and_exit(params, context):
+    if params["touches"]:
+        open(params["file"], "w").close()
+    os._exit(1)
+
+
 def do_abort(params, context):
     os.abort()
 
@@ -103,6 +109,9 @@ def do_kill_itself(params, context):
 
 
 def do_overflow_the_c_stack(params, context):
+    # Also where there is no limit for stacks, which would let this take all memory.
+    hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
+    resource.setrlimit(resource.RLIMIT_STACK, (8 << 20, hard))
     # A C comparison callback that calls the sort that calls it.
     libc = ctypes.CDLL(None)
     kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)

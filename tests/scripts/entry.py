@@ -78,7 +78,8 @@ def do_hold_the_lock(params, context):
 
 
 def do_wait_for_file(params, context):
-    """Ends when the fifo is opened for writing."""
+    """Prints its pid, and ends when the fifo is opened for writing."""
+    print(os.getpid(), flush=True)
     with open(params["fifo"]) as fifo:
         return fifo.read()
 
@@ -91,6 +92,13 @@ def do_write_everywhere(params, context):
     if params.get("subprocess"):
         subprocess.run(["echo", "subprocess", mark], check=True)
     return mark
+
+
+def do_write_and_wait(params, context):
+    """Writes below Python, and ends when the fifo is opened for writing."""
+    os.write(1, b"below on 1\n")
+    os.write(2, b"below on 2\n")
+    open(params["fifo"]).close()
 
 
 def do_garbage(params, context):

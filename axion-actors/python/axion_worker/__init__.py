@@ -19,5 +19,5 @@ Standard library only, Python 3.8 and newer. One module per concern:
     library    the standard library, unshadowed
 
 At start a module imports from the standard library only what a worker needs before its first
-result; asyncio and the like wait until a task asks for them.
+result; asyncio, `traceback` and the like wait until a task asks for them or fails.
 """

@@ -9,7 +9,7 @@ import os
 from _struct import Struct, calcsize, unpack
 from _thread import RLock
 from os import write
-from select import PIPE_BUF
+from select import PIPE_BUF, POLLIN, poll
 
 from . import wire
 
@@ -146,9 +146,14 @@ class Channel:
         """Writes one frame on the control socket; only the control thread does."""
         _write_all(self.control, wire.encode(wire.CONTROL_UP, name, *values))
 
-    def control_frames(self):
-        """Yields the body of each control frame until the engine is gone."""
+    def control_frames(self, server):
+        """Yields the body of each control frame until the engine is gone.
+
+        While `server.pause` is not None, the server may insist after as many milliseconds without one.
+        """
         held = b""
+        look = poll()
+        look.register(self.control, POLLIN)
         while True:
             while len(held) >= 4:
                 end = 4 + _LENGTH(held, 0)[0]
@@ -158,6 +163,8 @@ class Channel:
                     break
                 yield held[4:end]
                 held = held[end:]
+            while server.pause is not None and not look.poll(server.pause):
+                server.insist()
             more = os.read(self.control, _READ)
             if not more:
                 return

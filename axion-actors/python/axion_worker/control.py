@@ -15,6 +15,8 @@ ENGINE_GONE = 95  # exit code
 # Signals that are the runtime's own; `process/linux.rs` sends the first.
 STACKS_SIGNAL = _signal.SIGRTMAX - 2
 INTERRUPT_SIGNAL = _signal.SIGRTMAX - 3
+# What a thread does to itself; to be blocked would be the end of the process without a word.
+_OWN_FAULTS = {_signal.SIGSEGV, _signal.SIGBUS, _signal.SIGFPE, _signal.SIGILL, _signal.SIGABRT, _signal.SIGTRAP}
 
 
 def start(channel, server):
@@ -34,9 +36,11 @@ def start(channel, server):
 
 def _watch(channel, server, ready):
     try:
-        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, [STACKS_SIGNAL])
+        # A signal to the process is user code's: here it would end no system call of the main thread,
+        # and one that user code blocks, to wait for it, would still end the process.
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, _signal.valid_signals() - _OWN_FAULTS - {STACKS_SIGNAL})
         ready.release()
-        for body in channel.control_frames():
+        for body in channel.control_frames(server):
             _answer(channel, server, *wire.decode(wire.CONTROL_DOWN, body))
     except BaseException as error:
         if not channel.closed:

@@ -9,28 +9,27 @@ from . import control, failure, wire
 from .channel import Channel
 from .inline import Inline
 from .scripts import Scripts
-from .threaded import Threaded
 
 _PAGE = 8 + 8 * 512  # the engine's mark, then the slots
 
 
-def run(worker_id):
+def run(worker_id, load):
     channel = Channel()
     _become_neutral()
-    server = _handshake(channel, worker_id)
+    server = _handshake(channel, worker_id, load)
     try:
         server.serve()
-    except BaseException:
+    except BaseException as error:
         if not channel.closed:
             # Not by an exception: the interpreter would first wait for threads that tasks have left.
-            os.write(2, failure.traceback.format_exc().encode("utf-8", "backslashreplace"))
+            os.write(2, failure.listing(error, error.__traceback__).encode("utf-8", "backslashreplace"))
             os._exit(1)
     if channel.closed:
         # A copy of this process that user code forked and that came back here.
         os._exit(0)
 
 
-def _handshake(channel, worker_id):
+def _handshake(channel, worker_id, load):
     for body, start, end in channel.frames:
         break
     else:
@@ -47,7 +46,7 @@ def _handshake(channel, worker_id):
     if slots == 1:
         server = Inline(channel, page, Scripts(one_at_a_time=True), worker)
     else:
-        server = Threaded(channel, page, Scripts(one_at_a_time=False), worker, slots)
+        server = load("threaded").Threaded(channel, page, Scripts(one_at_a_time=False), worker, slots)
     # First the thread that answers: a worker that is ready can be asked for its stacks.
     control.start(channel, server)
     channel.emit("Ready", wire.PROTOCOL, os.getpid(), "%d.%d.%d" % sys.version_info[:3],

@@ -6,11 +6,11 @@ class, so one that cannot be imported, rebuilt or even printed elsewhere hides n
 
 import os
 import sys
-import threading
-import traceback
+from _thread import get_ident
 
-from .library import First
+from . import library
 
+_MAIN = get_ident()
 _HERE = os.path.dirname(__file__) + os.sep
 _MESSAGE, _TRACEBACK, _CAUSES = 8 << 10, 64 << 10, 16
 
@@ -115,20 +115,45 @@ def _causes(error):
 
 
 def _traceback(error):
-    frames = _strip(error.__traceback__)
-    with First():  # `traceback` imports parts of itself as late as this
-        try:
-            listing = traceback.TracebackException(type(error), error, frames)
-            _clear(listing)
-            lines = list(listing.format())
-        except BaseException:
-            # An exception whose own text raises spoils the whole listing on some versions.
-            try:
-                lines = ["Traceback (most recent call last):\n"] + traceback.format_tb(frames)
-                lines.append("%s: %s\n" % (_name(error), _message(error)))
-            except BaseException:
-                return ""
-    return cut("".join(lines), _TRACEBACK)
+    return cut(listing(error, _strip(error.__traceback__), _clear), _TRACEBACK)
+
+
+def listing(error, frames, clear=None):
+    """A traceback as Python writes it; a plain one if that cannot be had."""
+    try:
+        with library.First():
+            traceback = library.traceback()
+            found = traceback.TracebackException(type(error), error, frames)
+            if clear is not None:
+                clear(found)
+            return "".join(found.format())
+    except BaseException:
+        # An exception whose own text raises spoils it on some versions; or the module cannot be
+        # imported: no descriptor is left, or the user has a module of the name of one it needs.
+        return _plain(error, frames)
+
+
+def _plain(error, frames):
+    places = []
+    while frames is not None:
+        places.append((frames.tb_frame, frames.tb_lineno))
+        frames = frames.tb_next
+    try:
+        return "Traceback (most recent call last):\n%s%s: %s\n" % (_plain_places(places), _name(error), _message(error))
+    except BaseException:
+        return ""
+
+
+def _plain_places(places):
+    """Frames with their lines, the latter where they are those of scripts."""
+    parts = []
+    for frame, number in places:
+        code = frame.f_code
+        parts.append('  File "%s", line %d, in %s\n' % (code.co_filename, number, code.co_name))
+        lines = library.lines_of(code.co_filename)
+        if 0 < number <= len(lines):
+            parts.append("    %s\n" % lines[number - 1].strip())
+    return "".join(parts)
 
 
 def _strip(frames):
@@ -171,10 +196,24 @@ def leave(error):
 
 def stacks():
     """Where every thread of this process is, as text."""
-    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    names = {_MAIN: "MainThread"}
+    # Not imported here, where it would take this thread for the main one.
+    enumerate_threads = getattr(sys.modules.get("threading"), "enumerate", tuple)
+    names.update((thread.ident, thread.name) for thread in enumerate_threads())
     parts = []
     for ident, frame in sys._current_frames().items():
         parts.append("Thread %s:\n" % names.get(ident, ident))
-        with First():
-            parts += traceback.format_stack(frame)
+        parts.append(_stack(frame))
     return cut("".join(parts), _TRACEBACK)
+
+
+def _stack(frame):
+    try:
+        with library.First():
+            return "".join(library.traceback().format_stack(frame))
+    except Exception:  # as in `listing`
+        places = []
+        while frame is not None:
+            places.insert(0, (frame, frame.f_lineno))
+            frame = frame.f_back
+        return _plain_places(places)

@@ -19,6 +19,9 @@ from .failure import Kind, SoftTimeout, TaskFailure, describe, leave
 from .functions import Functions, Works
 from .scripts import Script
 
+# Milliseconds until a soft limit's signal is sent again, at first and, after doubling each time, at last.
+_FIRST_PAUSE, _LAST_PAUSE = 4, 1024
+
 # Spares the usual result the search for an attribute.
 _PLAIN = frozenset((type(None), bool, int, float, str, list, tuple, dict))
 
@@ -39,6 +42,7 @@ class Inline:
         self._interruptible = False
         self._loop = None
         self._late = 0  # the task whose soft time limit has passed
+        self.pause = None  # milliseconds until its signal is sent again
         self._main = get_ident()
         _signal.signal(_signal.SIGINT, self._on_interrupt)
         _signal.signal(INTERRUPT_SIGNAL, self._on_late)
@@ -79,7 +83,20 @@ class Inline:
             task._cancel()
         else:
             # A signal also ends a system call that waits, which an exception set from outside would not.
+            self.pause = _FIRST_PAUSE
             _signal.pthread_kill(self._main, INTERRUPT_SIGNAL)
+
+    def insist(self):
+        """Sends the signal again while its handler has not run.
+
+        One that came just before a system call did not end it, and the handler would wait for its end.
+        """
+        task = self._running
+        if self.pause > _LAST_PAUSE or task is None or task._seq != self._late or task._cancel is not None:
+            self.pause = None
+            return
+        self.pause *= 2
+        _signal.pthread_kill(self._main, INTERRUPT_SIGNAL)
 
     def stop(self):
         """Starts nothing any more."""

@@ -5,14 +5,13 @@ read of the data pipe: every task of such a batch was accepted before the look, 
 before a task was submitted is always seen, and a thousand tasks in one read cost one look.
 """
 
-import linecache
 import os
 import sys
 from io import StringIO
 from types import ModuleType
 
 from .failure import Kind, TaskFailure
-from .library import First
+from .library import First, forget_lines, remember_lines
 from .values import dumps, loads
 
 _CO_COROUTINE = 0x80
@@ -92,7 +91,7 @@ class Scripts:
         """Drops the script that was loaded longest ago, and its folder with the last of its scripts."""
         script = self._known.pop(raw)
         sys.modules.pop(script.module.__name__, None)
-        linecache.cache.pop(script.path, None)
+        forget_lines(script.path)
         folder = script.folder
         if folder != self._folder and all(other.folder != folder for other in list(self._known.values())):
             for known in (self._listed, self._contested, self._aside, sys.path_importer_cache):
@@ -197,7 +196,7 @@ def _remember_lines(path, source):
         with First():
             text = decode_source(source)
     # Python ends lines at newlines alone; `splitlines` knows more ends than that.
-    linecache.cache[path] = (len(source), None, list(StringIO(text, None)), path)
+    remember_lines(path, list(StringIO(text, None)), len(source))
 
 
 def _find_entry(script):

@@ -6,6 +6,7 @@ that is known to be one goes straight to the loop: it needs no thread, however m
 """
 
 import _signal
+import os
 import threading
 from _collections import deque
 from _contextvars import ContextVar, copy_context
@@ -27,6 +28,8 @@ _MOST_TOLD = 4096  # scripts; when there are more, the engine is told anew (L9)
 
 
 class Threaded:
+    pause = None  # an exception that was set in a thread stays until it is raised: see `Inline.insist`
+
     def __init__(self, channel, page, scripts, worker_id, slots):
         self._channel = channel
         self._works = Works(scripts)
@@ -54,6 +57,7 @@ class Threaded:
         # Not SIG_IGN, which subprocesses would inherit.
         _signal.signal(_signal.SIGINT, lambda _number, _frame: None)
         _, self._pending = output.install(channel, _current.get)
+        os.register_at_fork(after_in_child=self._forked)
 
     # From the control thread.
 
@@ -180,6 +184,10 @@ class Threaded:
         self._set_out(script)
         return True
 
+    def _forked(self):
+        """In a process that user code forked: whoever held the lock is not there to release it."""
+        self._lock = threading.Lock()
+
     # In the task threads.
 
     def do(self, crew, item):
@@ -212,9 +220,21 @@ class Threaded:
         with self._lock:
             self._arrived(script)
 
-    def _load(self, script, batch):
+    def _load(self, script, batch, ahead=None):
+        """What is to be called; None for a task that a loader looks at, `ahead`, if it is known to be plain by now."""
         with self._load_locks.setdefault(script, threading.Lock()):
-            return self._works.get(script, batch)
+            if ahead is None:
+                return self._works.get(script, batch)
+            if self._works.is_plain(script):
+                return None
+            with self._lock:
+                self._page.enter(ahead)  # the script's own code runs: it is to blame for what that does (L5)
+            try:
+                return self._works.get(script, batch)
+            finally:
+                with self._lock:
+                    if ahead not in self._running:  # a thread may have it by now
+                        self._page.leave(ahead)
 
     def _run(self, context, found, script, params):
         """Runs a task to its end, or hands the coroutine that it is to the loop."""
@@ -264,21 +284,17 @@ class Threaded:
                     continue
                 attempt, limit, task, _, params, batch = waiting
                 context = self._context(seq, attempt, limit, task, script)
-                self._page.enter(seq)  # the script's own code runs: it is to blame for what that does (L5)
             token = _current.set(context)
             try:
                 self._free(context, script, params, batch)
             finally:
                 _current.reset(token)
-                with self._lock:
-                    if seq not in self._running:
-                        self._page.leave(seq)
 
     def _free(self, context, script, params, batch):
         found = error = None
         try:
-            found = self._load(script, batch)
-            if not found.is_async:
+            found = self._load(script, batch, context._seq)
+            if found is None or not found.is_async:
                 return  # it stays in its place in the queue
         except BaseException as caught:
             error = caught

@@ -36,7 +36,7 @@ def look(python):
     """The version of a CPython, or None for what is none (a pyenv shim without its version, PyPy)."""
     code = "import sys, platform; print(platform.python_implementation(), '%d %d' % sys.version_info[:2])"
     try:
-        said = subprocess.run([python, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=20)
+        said = subprocess.run([python, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
         return None
     match = re.match(rb"CPython (\d+) (\d+)$", said.stdout.strip())

@@ -12,6 +12,7 @@ import mmap
 import os
 import select
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -22,11 +23,16 @@ import uuid
 
 PYTHON_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 INTERPRETER = os.environ.get("AXION_TEST_PYTHON", sys.executable)
-LIMIT = float(os.environ.get("AXION_TEST_LIMIT", "20"))  # seconds any single wait may take
+LIMIT = float(os.environ.get("AXION_TEST_LIMIT", "60"))  # seconds any single wait may take
 
 sys.dont_write_bytecode = True  # the runtime's folder is embedded in the engine: leave nothing in it
 sys.path.insert(0, PYTHON_FOLDER)
 from axion_worker import wire  # noqa: E402
+
+# Workers start with what the engine gives them, whatever this process was started with.
+signal.pthread_sigmask(signal.SIG_SETMASK, ())
+for _number in (signal.SIGCHLD, signal.SIGALRM, signal.SIGUSR1):
+    signal.signal(_number, signal.SIG_DFL)
 
 PACKAGE = "_axion_worker_test"
 # Every process of this run carries it, so that what is left of the run can be found.
@@ -149,7 +155,10 @@ class Worker:
             if writable:
                 data = data[os.write(self.down, data):]
             elif readable:
-                self._held += os.read(self.up, 1 << 20)
+                more = os.read(self.up, 1 << 20)
+                if not more:
+                    raise BrokenPipeError("the worker has closed its data pipe")
+                self._held += more
             else:
                 raise AssertionError("the worker takes nothing off its data pipe")
 
@@ -252,7 +261,19 @@ class Worker:
         return self.answer()
 
     def tell(self, name, *values):
-        self.control.sendall(wire.encode(wire.CONTROL_DOWN, name, *values))
+        self.tell_raw(wire.encode(wire.CONTROL_DOWN, name, *values))
+
+    def tell_raw(self, data):
+        """Writes to the control socket, and reads meanwhile: its buffers may be small."""
+        data = memoryview(data)
+        while data:
+            readable, writable, _ = select.select([self.control], [self.control], [], LIMIT)
+            if readable:
+                self._control_held += self.control.recv(1 << 16)
+            if writable:
+                data = data[self.control.send(data, socket.MSG_DONTWAIT):]
+            elif not readable:
+                raise AssertionError("the worker takes nothing off its control socket")
 
     def answer(self, limit=LIMIT):
         deadline = time.monotonic() + limit
@@ -269,6 +290,34 @@ class Worker:
             more = self.control.recv(1 << 16)
             assert more, "the control socket ended"
             self._control_held += more
+
+    def fall_asleep(self):
+        """Waits until all threads of the worker sleep at once; returns how often they were switched so far.
+
+        From then on nothing but a message, a signal or a timer wakes one.
+        """
+        before = [self._threads()]
+
+        def asleep():
+            before.append(self._threads())
+            # Who sleeps and was not switched since the look before has slept all the while.
+            return before[-1] == before[-2] and all(state == "S" for state, _ in before[-1].values())
+
+        wait_until(asleep, "a worker whose threads sleep")
+        return sum(switches for _, switches in before[-1].values())
+
+    def _threads(self):
+        """Of each thread: its state, and how often it was switched."""
+        folder, found = "/proc/%d/task" % self.process.pid, {}
+        for thread in os.listdir(folder):
+            try:
+                with open("%s/%s/status" % (folder, thread)) as file:
+                    lines = dict(line.split(":", 1) for line in file)
+            except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+                continue
+            found[thread] = lines["State"].split()[0], sum(
+                int(lines[kind]) for kind in ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"))
+        return found
 
     def raw(self, fd):
         """What lies in a capture pipe."""

@@ -5,7 +5,7 @@ import subprocess
 import unittest
 
 from base import Case
-from harness import INTERPRETER, PACKAGE, install
+from harness import INTERPRETER, PACKAGE, environment, install
 
 SHADOWS = ("json", "struct", "traceback", "threading", "wire", "asyncio_helper", "linecache", "ast", "tokenize",
            "contextlib", "selectors", "base64", "mmap", "select", "entry", "queue", "re")
@@ -45,7 +45,7 @@ class Environment(Case):
     def test_sys_path_is_what_python_c_has(self):
         script = "import sys\ndef main(p, c): return sys.path"
         plain = subprocess.run([INTERPRETER, "-c", "import sys; print(sys.path)"], stdout=subprocess.PIPE,
-                               env={k: v for k, v in os.environ.items() if not k.startswith("PYTHON")})
+                               env=environment())
         self.assertEqual(self.run_source(script), [self.path("scripts")] + eval(plain.stdout))
 
     def test_argv_and_main(self):
@@ -64,6 +64,13 @@ class Environment(Case):
                 import axion_worker, worker
                 def main(p, c): return [axion_worker.value, worker.value]
             """, slots=slots), ["the user's", "also"])
+
+    def test_what_a_worker_may_never_need_is_not_imported(self):
+        bare = subprocess.run([INTERPRETER, "-c", "import sys; print(*sys.modules)"], stdout=subprocess.PIPE,
+                              env=environment()).stdout.decode().split()
+        there = self.run_source("import sys\nnames = list(sys.modules)\ndef main(p, c): return names")
+        large = {"asyncio", "ctypes", "json", "linecache", "pickle", "re", "threading", "tokenize", "traceback"}
+        self.assertEqual(large & (set(there) - set(bare)), set())
 
     def test_the_runtime_is_one_name_in_sys_modules(self):
         names = self.run_source("import sys\ndef main(p, c): return [n for n in sys.modules if 'axion' in n]")
@@ -89,7 +96,7 @@ class Shadows(Case):
         """)
         # Some installations import a module or two of these before any user code.
         loaded = subprocess.run([INTERPRETER, "-c", "import sys; print(*sys.modules)"], stdout=subprocess.PIPE,
-                                cwd="/").stdout.decode().split()
+                                cwd="/", env=environment()).stdout.decode().split()
         names = [name for name in ("json", "struct", "wire", "entry", "queue") if name not in loaded]
         in_loop = self.script("scripts/b.py", "async def main(p, c):\n    assert p != 'fail'\n    return 'b'")
         bad = self.script("scripts/c.py", "# coding: latin-1\ndef main(p, c): return ( 1 + {}[2] ) * 2")
@@ -158,16 +165,30 @@ class ByteCode(Case):
         self.assertEqual(worker.finish(), 0)
 
     def check(self, env):
+        sources = {name for name in os.listdir(self.path("runtime/" + PACKAGE)) if name.endswith(".py")}
         self.start(1, env)
         first = self.compiled()
-        sources = {name for name in os.listdir(self.path("runtime/" + PACKAGE)) if name.endswith(".py")}
-        self.assertEqual({name.partition(".")[0] + ".py" for name in first}, sources, "a module is loaded late")
+        self.assertEqual({name.partition(".")[0] + ".py" for name in first}, sources - {"crew.py", "threaded.py"})
         self.start(4, env)
+        both = self.compiled()
+        self.assertEqual({name.partition(".")[0] + ".py" for name in both}, sources, "a module is loaded late")
         self.start(1, env)
-        self.assertEqual(self.compiled(), first, "compiled again")
+        self.assertEqual(self.compiled(), both, "compiled again")
+        self.assertEqual({name: both[name] for name in first}, first, "compiled again")
 
     def test_it_is_made_once_in_the_private_folder(self):
         self.check({})
+
+    def test_it_is_made_in_another_process_whose_memory_is_free_again(self):
+        script = self.script("scripts/children.py", """
+            import resource
+            def main(p, c): return resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt > 0
+        """)
+        for slots in (1, 4):
+            for first in (True, False):
+                with self.subTest(slots=slots, first=first):
+                    worker = self.worker(slots=slots, folder=self.path("runtime"))
+                    self.assertEqual(worker.run(script), first)
 
     def test_it_is_made_with_PYTHONDONTWRITEBYTECODE(self):
         self.check({"PYTHONDONTWRITEBYTECODE": "1"})

@@ -90,8 +90,8 @@ class Processes:
         worker = self.worker()
         worker.run(script, {"gate": gate.path})
         self.assertEqual(worker.finish(), 0)
-        self.assertIsNone(worker.receive(5))
-        worker.control.settimeout(5)
+        self.assertIsNone(worker.receive())
+        worker.control.settimeout(LIMIT)
         self.assertEqual(worker.control.recv(1), b"")
         gate.open()
 
@@ -164,7 +164,7 @@ class Processes:
         script = self.script("a.py", """
             import subprocess, sys
             def main(p, c):
-                return subprocess.run(["cat"], stdout=subprocess.PIPE, timeout=10).stdout.decode()
+                return subprocess.run(["cat"], stdout=subprocess.PIPE).stdout.decode()
         """)
         self.assertEqual(self.worker().run(script), "")
 
@@ -191,6 +191,22 @@ class ProcessesInline(Processes, Case):
 
 class ProcessesThreaded(Processes, Case):
     slots = 4
+
+    def test_a_fork_while_another_thread_has_the_lock_of_the_runtime(self):
+        script = self.script("a.py", """
+            import gc, os
+            def main(p, c):
+                lock, = [it._lock for it in gc.get_objects() if type(it).__name__ == "Threaded"]
+                lock.acquire()
+                pid = os.fork()
+                if pid == 0:
+                    return "the copy"
+                lock.release()
+                return ["the worker", os.waitpid(pid, 0)[1]]
+        """)
+        worker = self.worker()
+        seq = worker.submit(script)
+        self.assertEqual(self.exactly_one(worker, seq), ["the worker", 0])
 
 
 if __name__ == "__main__":

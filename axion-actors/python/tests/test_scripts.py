@@ -118,13 +118,14 @@ class Overlap(Case):
         script = self.script("a.py", """
             import asyncio
             met = {}
+            def event(name):
+                return met.setdefault(name, asyncio.Event())
             async def main(params, context):
-                mine, other = params["mine"], params["other"]
-                met.setdefault(mine, asyncio.Event()).set()
+                event(params["mine"]).set()
                 print("begun")
-                await asyncio.wait_for(met.setdefault(other, asyncio.Event()).wait(), 20)
-                await asyncio.sleep(0.3)
-                return mine
+                await event(params["other"]).wait()
+                await event("leave").wait()
+                return params["mine"]
         """)
         worker = self.worker()
         one = worker.submit(script, {"mine": "a", "other": "b"})
@@ -132,7 +133,8 @@ class Overlap(Case):
         self.assertEqual(worker.running(), [one])
         two = worker.submit(script, {"mine": "b", "other": "a"})
         wait_until(lambda: worker.running() == [one, two], "both tasks running at once")
-        self.assertEqual(worker.results(one, two), ["a", "b"])
+        third = worker.submit(script, {"mine": "leave", "other": "leave"})
+        self.assertEqual(worker.results(one, two, third), ["a", "b", "leave"])
 
     def test_async_tasks_do_not_hold_threads(self):
         script = self.script("a.py", """
@@ -142,7 +144,7 @@ class Overlap(Case):
                 if not all_begun: all_begun.append(asyncio.Event())
                 begun.append(1)
                 if len(begun) == params["of"]: all_begun[0].set()
-                await asyncio.wait_for(all_begun[0].wait(), 20)
+                await all_begun[0].wait()
         """)
         worker = self.worker()
         seqs = worker.submit_together(*[(script, {"of": 40})] * 40)
@@ -153,7 +155,7 @@ class Overlap(Case):
             import threading
             barrier = threading.Barrier(4)
             def main(params, context):
-                barrier.wait(20)
+                barrier.wait()
                 return threading.current_thread().name
         """)
         worker = self.worker()
@@ -164,13 +166,29 @@ class Overlap(Case):
     def test_no_more_tasks_start_than_slots(self):
         gate, script = self.gate(), self.gated()
         worker = self.worker(slots=2)
-        seqs = worker.submit_together(*[(script, {"gate": gate.path})] * 3)
-        wait_until(lambda: len(worker.running()) == 2, "two tasks running")
+        seqs = worker.submit_together(*[(script, {"gate": gate.path})] * 4)
         worker.wait_for_line(seqs[0], "begun")
         worker.wait_for_line(seqs[1], "begun")
         self.assertEqual(worker.running(), seqs[:2])
+        self.assertEqual(worker.ask("Revoke", seqs[:3]), ("Revoked", [seqs[2:3]]), "it has not started")
         gate.open(3)
-        worker.results(*seqs)
+        worker.results(*seqs[:2], seqs[3])
+
+    def test_L5_a_task_that_waits_for_a_script_which_another_one_loads_has_not_started(self):
+        held, gate = self.gate("held"), self.gate()
+        loading = self.script("loading.py", Gate.SOURCE + "print('loading')\ngate(%r)\ndef main(p, c): return p"
+                              % gate.path)
+        worker = self.worker(slots=2)
+        first = worker.submit(self.gated(), {"gate": held.path})
+        worker.wait_for_line(first, "begun")
+        second, third = worker.submit_together((loading, 2), (loading, 3))
+        worker.wait_for_line(second, "loading")
+        worker.fall_asleep()
+        self.assertEqual(worker.running(), [first, second])
+        gate.open()
+        self.assertEqual(worker.results(second, third), [2, 3])
+        held.open()
+        worker.result(first)
 
 
 class Reload(Case):

@@ -1,6 +1,7 @@
 """Results and parameters as JSON: what passes, and how what does not is named."""
 
 import json
+import time
 import unittest
 
 from base import Case, OneWorker
@@ -84,7 +85,7 @@ class Values(OneWorker, Case):
             class Shared(dict):
                 meet = True
                 def items(self):
-                    if self.meet: both.wait(10)
+                    if self.meet: both.wait()
                     self.meet = False
                     return super().items()
             shared = Shared(a=1)
@@ -201,10 +202,11 @@ class Values(OneWorker, Case):
         script = self.script("slow.py", "import time\ndef main(p, c): time.sleep(0.02)")
         for slots in (1, 4):
             worker = self.worker(slots=slots)
+            begun = time.monotonic_ns()
             worker.submit(script)
             nanos = worker.expect("Done")[1]
             self.assertGreater(nanos, 19_000_000)
-            self.assertLess(nanos, 5_000_000_000)
+            self.assertLess(nanos, time.monotonic_ns() - begun)
 
 
 class ValuesWithoutTheCPart(Case):

@@ -9,7 +9,7 @@ import harness
 class NothingLeft(unittest.TestCase):
     def test_no_process(self):
         left = [harness.processes_left()]
-        harness.wait_until(lambda: not left[-1] or left.append(harness.processes_left()), "no process: %r" % left, 5)
+        harness.wait_until(lambda: not left[-1] or left.append(harness.processes_left()), "no process: %r" % left)
 
     def test_no_file(self):
         # The runtime's folder goes when this process ends.

@@ -477,6 +477,10 @@ impl Handler<LookUp> for Dispatcher {
             let table = self.scheduler.table();
             // What is unknown is not searched for among the expired: a wrong list may name many such (L11).
             let found = match if table.has(id) { table.find(id) } else { Found::Unknown } {
+                // The WorkflowManager knows it, and how the step ends. Of an instance, it does not.
+                Found::Live(key) if self.steps.get(key).is_some_and(|step| step.place.instance.is_none()) => {
+                    graph::Known::Unknown
+                }
                 Found::Live(_) => {
                     self.more_waiters.entry(id).or_default().push(Waiter::Workflow(workflow));
                     graph::Known::Live

@@ -51,6 +51,8 @@ pub struct WorkflowManager {
     watches_age: bool,
     /// Workflows that may be in flight.
     most: usize,
+    /// Bytes that a task may weigh.
+    task_limit: usize,
     /// The engine is ending: what is in flight is cancelled, and nothing begins.
     closing: bool,
     _fatal: StopOnPanic,
@@ -87,6 +89,7 @@ impl WorkflowManager {
             kept: Kept::new(keep),
             watches_age: false,
             most: config.input_queue_size,
+            task_limit: config.task_limit(),
             closing: false,
             _fatal: StopOnPanic,
         }
@@ -170,6 +173,14 @@ impl WorkflowManager {
     }
 
     fn carry_out(&mut self, ctx: &mut Context<Self>) {
+        self.act();
+        while self.feed(Vec::new(), ctx) {
+            self.act();
+        }
+        self.watch_age(ctx);
+    }
+
+    fn act(&mut self) {
         loop {
             let actions = self.flows.take_actions();
             if actions.is_empty() {
@@ -198,8 +209,6 @@ impl WorkflowManager {
             }
             self.cancel(cancels);
         }
-        self.feed(Vec::new(), ctx);
-        self.watch_age(ctx);
     }
 
     /// Records that have grown too old are given up though nobody asks for them: one timer, for the oldest.
@@ -258,14 +267,22 @@ impl WorkflowManager {
 
     /// Hands steps to the Dispatcher as far as there is room (L9), behind those of `piece`, which have theirs, and
     /// waits for room for the next one. A task is made only here: of what waits, next to nothing is kept in memory, and
-    /// what goes on is still in the processor's caches when it is sent, and mostly when it ends.
-    fn feed(&mut self, mut piece: Vec<(StepRef, Task)>, ctx: &mut Context<Self>) {
+    /// what goes on is still in the processor's caches when it is sent, and mostly when it ends. Says whether a step has
+    /// ended instead.
+    #[must_use]
+    fn feed(&mut self, mut piece: Vec<(StepRef, Task)>, ctx: &mut Context<Self>) -> bool {
+        let mut ended = false;
         while self.next.is_none()
             && let Some(step) = self.backlog.pop_front()
         {
             let Some((task, params)) = self.flows.hand_over(step) else { continue };
             // Here, as late as can be, large results are copied.
             let task = task.with_params(params.into_bytes());
+            if task.weight() > self.task_limit {
+                self.flows.ended(step, too_large(task.weight(), self.task_limit), self.clock.now());
+                ended = true;
+                continue;
+            }
             let units = self.admission.units_of(task.weight());
             match self.admission.try_enter(1, units) {
                 // A workflow that was accepted goes on while the engine drains.
@@ -279,6 +296,7 @@ impl WorkflowManager {
         if !piece.is_empty() {
             self.dispatcher.do_send(SubmitSteps(piece));
         }
+        ended
     }
 
     fn wait_for_room(&mut self, step: StepRef, task: Task, units: u32, ctx: &mut Context<Self>) {
@@ -294,7 +312,9 @@ impl WorkflowManager {
                 _ => {}
             }
             manager.dropped = false;
-            manager.feed(piece, ctx);
+            if manager.feed(piece, ctx) {
+                manager.carry_out(ctx);
+            }
         }));
     }
 
@@ -382,6 +402,15 @@ impl WorkflowManager {
             None => self.kept.get(id, self.clock.now()).ok_or(WorkflowGone),
         }
     }
+}
+
+/// What other steps returned is known only when the step is due.
+fn too_large(size: usize, limit: usize) -> Ended {
+    let words = format!(
+        "the parameters, with what other steps returned, are {size} bytes, the limit is {limit}: pass a file's path from \
+         step to step instead, or raise `frame_limit`"
+    );
+    Ended::unbegun(Outcome::Failed(Box::new(TaskError::new(ErrorKind::ParamsTooLarge, words))))
 }
 
 /// The tasks of a workflow's steps, and those outside it that they wait for.

@@ -298,6 +298,14 @@ impl Config {
         given.unwrap_or_else(|| automatic.max(self.workers(pool)))
     }
 
+    /// The most bytes that a task may [weigh](crate::model::Task::weight).
+    #[must_use]
+    pub fn task_limit(&self) -> usize {
+        /// The bytes of a `Run` frame beside script and parameters, rounded up.
+        const BESIDE: usize = 256;
+        self.frame_limit.saturating_sub(BESIDE)
+    }
+
     /// How much there is for the tasks that run at one time, on a machine (or in a container) with so many
     /// bytes of memory.
     #[must_use]

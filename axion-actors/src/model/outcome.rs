@@ -220,6 +220,8 @@ pub enum ErrorKind {
     ResultTooLarge,
     /// The parameters cannot be read by this interpreter.
     ParamsInvalid,
+    /// A step's parameters, with what other steps returned, do not fit into a frame.
+    ParamsTooLarge,
     /// The function cannot be loaded by this interpreter.
     FunctionNotLoadable,
     /// What was to prepare the worker for functions failed.

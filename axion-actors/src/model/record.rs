@@ -16,14 +16,15 @@ use super::work::WorkName;
 pub struct Timings {
     /// The engine accepted the task.
     pub submitted: Timestamp,
-    /// Its entry point began to run, as the worker measured it back from its end.
+    /// Its entry point began to run, as the worker measured it back from its end; of an attempt that ended with its
+    /// process, when it came into a slot of its worker.
     pub started: Option<Timestamp>,
     /// Its outcome was known.
     pub finished: Timestamp,
 }
 
 impl Timings {
-    /// Seconds the task ran, measured in the worker; 0 if it never started.
+    /// Seconds the task ran; 0 if it never started.
     #[must_use]
     pub fn run_seconds(&self) -> f64 {
         self.started.map_or(0.0, |started| seconds(started, self.finished))

@@ -241,7 +241,9 @@ impl Graph {
             (None, false) => {
                 node.attempts = ended.attempts;
                 if let Some(started) = ended.started {
-                    node.started = started;
+                    // That of its last attempt. Of an only one it is exact; the first of several was noted when it was
+                    // sent, and what lies between is part of what the step took.
+                    node.started = if ended.attempts > 1 { node.started.min(started) } else { started };
                 }
                 let StepEnd { state, data, error } = self.verdict(at, ended.outcome);
                 self.nodes[at].result = data;

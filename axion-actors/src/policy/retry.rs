@@ -21,7 +21,8 @@ pub fn wait(policy: &RetryPolicy, kind: ErrorKind, retries: u32, task: TaskId) -
             Duration::try_from_secs_f64(seconds).unwrap_or(max).min(max)
         }
     };
-    let share = 1.0 - policy.jitter.clamp(0.0, 1.0) * chance(task, retries);
+    let jitter = if policy.jitter.is_nan() { 0.0 } else { policy.jitter.clamp(0.0, 1.0) };
+    let share = 1.0 - jitter * chance(task, retries);
     Some(whole.mul_f64(share))
 }
 
@@ -68,6 +69,15 @@ mod tests {
         let patient = RetryPolicy { on: vec![ErrorKind::Timeout], ..policy };
         assert!(wait(&patient, ErrorKind::Timeout, 0, id).is_some());
         assert_eq!(wait(&RetryPolicy::default(), ErrorKind::Exception, 0, id), None);
+    }
+
+    #[test]
+    fn numbers_that_are_none_hurt_nobody() {
+        let backoff =
+            Backoff::Exponential { initial: Duration::from_secs(1), factor: f64::NAN, max: Duration::from_secs(3) };
+        let policy = RetryPolicy { jitter: f64::NAN, backoff, ..RetryPolicy::times(5) };
+        let waited = wait(&policy, ErrorKind::Exception, 1, TaskId::generate());
+        assert_eq!(waited, Some(Duration::from_secs(3)));
     }
 
     proptest! {

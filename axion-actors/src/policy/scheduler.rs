@@ -319,7 +319,7 @@ impl Scheduler {
     pub fn left(&mut self, worker: WorkerRef, departure: Departure, now: Tick) {
         let Some(member) = self.pools[worker.id.pool.index()].remove(worker) else { return self.table.ignore() };
         let Departure { reason, running, mut outputs, post_mortem } = departure;
-        let started = |task: &InFlight| running.as_ref().map_or(task.started, |seqs| seqs.contains(&task.seq));
+        let started = |task: &InFlight| running.as_ref().map_or(task.started(), |seqs| seqs.contains(&task.seq));
         let count = member.in_flight.iter().filter(|task| started(task)).count();
         let mut unstarted = Vec::new();
         for task in member.in_flight {

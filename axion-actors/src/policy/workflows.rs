@@ -136,11 +136,11 @@ impl Workflows {
         Ok(())
     }
 
-    /// Looks for the tasks that nobody else knows among the steps in flight, and for its own, which should not be
-    /// there: in one pass over the workflows. Says which of the named ones have not ended.
+    /// Looks for the tasks that others do not know to be in flight among the steps here, and for its own, which should
+    /// not be there: in one pass over the workflows. Says which of the named ones have not ended.
     fn look_elsewhere(&self, spec: &WorkflowSpec, known: &mut FxHashMap<TaskId, Known>) -> Vec<(TaskId, StepRef)> {
-        let unknown: FxHashSet<TaskId> =
-            known.iter().filter(|(_, known)| **known == Known::Unknown).map(|(task, _)| *task).collect();
+        let named: FxHashSet<TaskId> =
+            known.iter().filter(|(_, known)| **known != Known::Live).map(|(task, _)| *task).collect();
         let ids = || spec.steps.iter().map(|step| step.task().id());
         let span = if self.flows.is_empty() { None } else { ids().min().zip(ids().max()) };
         let overlaps = |flow: &&Flow| {
@@ -152,12 +152,14 @@ impl Workflows {
             if self.flows.values().any(|flow| overlaps(&flow)) { ids().collect() } else { FxHashSet::default() };
         let mut live = Vec::new();
         for (workflow, flow) in &self.flows {
-            for (task, step) in flow.graph.steps_among(&unknown) {
-                let standing = flow.graph.standing(step).map_or(Known::Unknown, Known::from);
-                if standing == Known::Live {
+            for (task, step) in flow.graph.steps_among(&named) {
+                let standing = flow.graph.standing(step);
+                if standing == Some(Standing::Live) {
                     live.push((task, StepRef { workflow: *workflow, place: Place { step, instance: None } }));
                 }
-                known.insert(task, standing);
+                if let (Some(known), Some(standing)) = (known.get_mut(&task), standing) {
+                    known.correct(standing);
+                }
             }
             known.extend(flow.graph.steps_among(&own).into_iter().map(|(task, _)| (task, Known::Live)));
         }

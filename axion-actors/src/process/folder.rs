@@ -174,8 +174,9 @@ mod tests {
         drop(locked(&crashed).expect("locked"));
         let foreign = parent.path().join("axion-notes");
         std::fs::create_dir(&foreign).expect("made");
-        let _next = PrivateFolder::create(Some(parent.path())).expect("made");
-        assert!(!crashed.exists());
+        // Not the first one, if a process that another thread is just making has a copy of the lock.
+        let is_gone = || PrivateFolder::create(Some(parent.path())).is_ok_and(|_| !crashed.exists());
+        assert!((0..1000).any(|_| is_gone()));
         assert!(living.path().exists() && foreign.exists());
     }
 

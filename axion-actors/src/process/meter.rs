@@ -163,9 +163,9 @@ mod tests {
             HostLoad { cpu: None, memory: Some(0.5) },
             "the first look is the mark"
         );
-        write("cpu.stat", "usage_usec 9000000\n");
+        write("cpu.stat", "usage_usec 9000000000\n");
         let cpu = of_group(folder.path(), &mut used).cpu.expect("measured");
-        assert!(cpu > 1.0, "four seconds of two processors in no time: {cpu}");
+        assert!(cpu > 1.0, "hours of two processors in no time: {cpu}");
         write("memory.max", "max\n");
         write("cpu.max", "max 100000\n");
         assert_eq!(of_group(folder.path(), &mut used), HostLoad::default());

@@ -507,6 +507,7 @@ impl Pump {
     async fn take_stacks(&mut self) -> Option<String> {
         // Only the runtime knows this signal; it would end a wrapper around the interpreter.
         let is_runtime = self.speaker == u32::try_from(self.pid.as_raw_pid()).ok();
+        self.drop_late_stacks();
         if !is_runtime || !linux::ask_for_stacks(self.pid) {
             return None;
         }
@@ -515,12 +516,25 @@ impl Pump {
             let Ok(Ok(mut ready)) = tokio::time::timeout(patience, self.stacks.readable()).await else { break };
             text.reserve(READ);
             let read = ready.try_io(|fd| Ok(rustix::io::read(fd.get_ref(), spare_capacity(&mut text))?));
-            if matches!(read, Ok(Ok(0) | Err(_))) {
-                break;
+            match read {
+                Ok(Ok(0) | Err(_)) => break,
+                Ok(Ok(_)) => patience = MORE_STACKS,
+                // It was ready with what has been dropped.
+                Err(_would_block) => {}
             }
-            patience = MORE_STACKS;
         }
         (!text.is_empty()).then(|| without_runtime(&String::from_utf8_lossy(&text), &self.runtime))
+    }
+
+    /// What came too late for a kill that did not happen says nothing of the next one.
+    fn drop_late_stacks(&self) {
+        let mut late = [0; 4096];
+        let mut is_more = || matches!(rustix::io::read(self.stacks.get_ref(), &mut late), Ok(count) if count > 0);
+        for _ in 0..LAST_READS {
+            if !is_more() {
+                break;
+            }
+        }
     }
 
     /// The process has ended: takes what it left in its pipes, ends its group, reaps it (L2, L6).

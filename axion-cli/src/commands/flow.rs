@@ -6,7 +6,9 @@ mod summary;
 mod teller;
 mod view;
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Level, Renderer};
 use axion_core::Config;
 use axion_core::flow::{Drawing, Flow, FlowError, Overrides, Problem, Problems, draw};
 
@@ -14,9 +16,7 @@ use super::session;
 use crate::args::{FlowCheck, FlowFile, FlowGraph, FlowRun, GraphFormat};
 use crate::exit::Exit;
 use crate::message;
-
-/// So many problems are shown with a picture; the others get a line each.
-const PICTURES: usize = 100;
+use crate::picture::{Lines, PICTURES};
 
 /// Says whether a flow is sound.
 pub(crate) fn check(FlowCheck { file }: &FlowCheck) -> Exit {
@@ -64,7 +64,9 @@ fn show(problems: &Problems) {
     let renderer = Renderer::styled();
     for (number, problem) in problems.all.iter().enumerate() {
         match (&problem.span, problems.place(problem)) {
-            (Some(_), Some(_)) if number < PICTURES => message::line(picture(problems, problem, &renderer)),
+            (Some(span), Some((line, _))) if number < PICTURES => {
+                message::line(picture(problems, problem, (span, line), &renderer));
+            }
             (_, Some((line, column))) => {
                 message::error(format_args!("{}:{line}:{column}: {}", problems.file, problem.message));
             }
@@ -79,21 +81,16 @@ fn show(problems: &Problems) {
     message::error(problems);
 }
 
-fn picture(problems: &Problems, problem: &Problem, renderer: &Renderer) -> String {
-    let within = |span: &std::ops::Range<usize>| {
-        let end = problems.text.ceil_char_boundary(span.end.min(problems.text.len()));
-        problems.text.floor_char_boundary(span.start.min(end))..end
-    };
-    let place = problem.span.as_ref().map(within).unwrap_or_default();
-    let snippet = Snippet::source(problems.text.as_str())
-        .path(problems.file.as_str())
-        .annotation(AnnotationKind::Primary.span(place).label(problem.label.as_str()))
-        .annotations(
-            problem
-                .related
-                .iter()
-                .map(|(span, label)| AnnotationKind::Context.span(within(span)).label(label.as_str())),
-        );
+fn picture(problems: &Problems, problem: &Problem, place: (&Range<usize>, usize), renderer: &Renderer) -> String {
+    let lines = Lines::around(&problems.text, place, problem.related.iter().map(|(span, _)| span));
+    let related = problem
+        .related
+        .iter()
+        .map(|(span, label)| AnnotationKind::Context.span(lines.place(span)).label(label.as_str()));
+    let snippet = lines
+        .snippet(&problems.file)
+        .annotation(AnnotationKind::Primary.span(lines.place(place.0)).label(problem.label.as_str()))
+        .annotations(related);
     let mut group = Level::ERROR.primary_title(problem.message.as_str()).element(snippet);
     if let Some(help) = &problem.help {
         group = group.element(Level::HELP.message(help.as_str()));

@@ -40,7 +40,8 @@ fn given(run: &Run) -> Result<(String, String), Told> {
         (path.display().to_string(), std::fs::read_to_string(path))
     };
     match read {
-        Ok(text) => Ok((source, text)),
+        // Some editors begin a file with a mark that is not JSON.
+        Ok(text) => Ok((source, text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))),
         Err(error) => {
             message::error(format_args!("cannot read the parameters from {source}: {error}"));
             Err(Told)

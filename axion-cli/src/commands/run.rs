@@ -4,7 +4,7 @@ use std::io::Write;
 
 use axion_core::{
     Backoff, Config, Engine, EngineKind, ErrorKind, EventKind, Events, Outcome, PoolKind, RetryPolicy, ScalingPolicy,
-    Task, TaskHandle, TaskId, TaskRecord, Watched,
+    SubmitError, Task, TaskHandle, TaskId, TaskRecord, Watched,
 };
 
 use super::params;
@@ -31,6 +31,12 @@ fn prepare(run: &Run) -> Result<Task, Told> {
     };
     if let Some(wrong) = wrong {
         message::error(format_args!("cannot run the script {}: {wrong}", run.script.display()));
+        return Err(Told);
+    }
+    if let (Some(soft), Some(hard)) = (run.soft_timeout, run.timeout)
+        && soft >= hard
+    {
+        message::error("--soft-timeout has to be shorter than --timeout: the task would be killed first");
         return Err(Told);
     }
     let params = params::collect(run)?;
@@ -78,6 +84,10 @@ async fn follow(run: &Run, engine: &Engine, mut signals: Signals, task: Task) ->
     let mut events = engine.watch();
     let handle = match engine.submit(task) {
         Ok(handle) => handle,
+        Err(error @ SubmitError::ParamsTooLarge { .. }) => {
+            message::error(error);
+            return Exit::Usage;
+        }
         Err(error) => return engine_failed(&error),
     };
     let id = handle.id();

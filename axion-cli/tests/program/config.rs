@@ -186,7 +186,7 @@ fn run_uses_the_configuration_below_its_own_options() {
     let script = script.path().display().to_string();
     let project = Project::new(
         "engine = 'serial'\ncpu_bound_count = 7\nio_bound_max = 9\nmax_memory_percent = 100\nio_bound_timeout = '2s'\n\
-         [io_bound_worker]\nnice = 4\ncwd = '.'\nenv = { COLOUR = 'blue' }\n",
+         [io_bound_worker]\nnice = 1\ncwd = '.'\nenv = { COLOUR = 'blue' }\n",
     );
     let ran = project.run(&["run", &script, "--type", "io"]);
     let value: serde_json::Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{}", ran.err));
@@ -194,7 +194,7 @@ fn run_uses_the_configuration_below_its_own_options() {
     // It is added to the test run's own.
     let own = std::process::Command::new("nice").output().expect("niceness");
     let own: i32 = String::from_utf8_lossy(&own.stdout).trim().parse().expect("a number");
-    assert_eq!(value, serde_json::json!(["blue", (own + 4).min(19), folder, "io-0"]));
+    assert_eq!(value, serde_json::json!(["blue", (own + 1).min(19), folder, "io-0"]));
     let ran = run(project.command(&["run", &script]).env("AXION_CPU_BOUND_WORKER_ENV", "{\"COLOUR\": \"red\"}"));
     assert!(ran.out.contains("\"red\"") && ran.out.contains("cpu-0"), "{} {}", ran.out, ran.err);
 
@@ -234,6 +234,21 @@ fn the_log_level_is_that_of_the_variable_the_option_the_configuration_in_this_or
     assert!(says("log_level = 'ERROR'", &["-v"], ""));
     assert!(!says("log_level = 'DEBUG'", &["-v"], "error"));
     assert!(says("log_level = 'ERROR'", &[], "debug"));
+    assert!(says("log_level = 'ERROR'", &[], "axion_actors=debug,warn"));
+    assert!(says("log_level = 'DEBUG'", &[], "debgu"), "what names no level says nothing");
+    let mistaken = Project::empty();
+    let ran = run(mistaken.command(&["run", &double, "-p", "value=1"]).env("AXION_LOG", "debgu"));
+    assert!(ran.err.contains("AXION_LOG=debgu names no level: use error, warn, info"), "{}", ran.err);
+}
+
+#[test]
+fn very_many_mistakes_get_a_line_each_after_the_first_hundred() {
+    let text: String = (0..150).map(|at| format!("wrong{at} = 1\n")).collect();
+    let ran = Project::new(&text).run(&["config", "check", "axion.toml"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.err.contains("100 | wrong99 = 1\n") && !ran.err.contains("101 | wrong100"), "{}", ran.err);
+    assert!(ran.err.contains("error: axion.toml:150:1: unknown key `wrong149`"), "{}", ran.err);
+    assert!(ran.err.contains("150 problems in the configuration"), "{}", ran.err);
 }
 
 #[test]
@@ -247,6 +262,9 @@ fn help_teaches_by_example() {
         (&["config", "check", "--help"], &["axion config check deploy/axion.toml", "Exit codes"]),
         (&["config", "init", "--help"], &["--force", "axion config init - | less"]),
         (&["run", "--help"], &["--config <FILE>", "AXION_CONFIG"]),
+        (&["--help"], &["axion run hello.py", "axion flow run etl.toml", "axion config init"]),
+        (&["flow", "check", "--help"], &["axion flow check etl.toml", "Exit codes"]),
+        (&["flow", "graph", "--help"], &["--format svg > etl.svg", "Exit codes"]),
     ] {
         let ran = run(axion().args(arguments));
         assert_eq!(ran.code, Some(0));

@@ -63,6 +63,14 @@ pub(crate) fn run(command: &mut Command) -> Ran {
     }
 }
 
+/// Tries with longer and longer time limits until what has to happen before the limit did.
+pub(crate) fn with_growing_limits<T>(mut attempt: impl FnMut(&str) -> Option<T>) -> T {
+    let limits = std::iter::successors(Some(Duration::from_millis(200)), |limit| Some(*limit * 2));
+    let mut found =
+        limits.take_while(|limit| *limit < LIMIT).filter_map(|it| attempt(&format!("{}ms", it.as_millis())));
+    found.next().expect("no limit was long enough")
+}
+
 /// A started program that is killed when the test ends, however it ends.
 pub(crate) struct Running(pub(crate) Child);
 

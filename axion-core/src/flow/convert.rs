@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::shape::{read_memory, read_rate, read_size, read_time};
 use super::template::{Own, Params};
 use super::tree::{Node, Value};
-use super::{Flow, Problem, Span, nearest};
+use super::{Flow, GUESSES, Problem, Span, nearest};
 
 /// A workflow, and where its parts stand in the text.
 pub(super) struct Converted {
@@ -198,6 +198,10 @@ fn says_nothing(node: &Node, problems: &mut Vec<Problem>) {
     if node.get("retries").is_none() {
         wrong("retry_wait", "without `retries`");
     }
+    let time = |key| node.get(key).and_then(read_time);
+    if time("timeout").is_some_and(|hard| time("soft_timeout").is_some_and(|soft| soft >= hard)) {
+        wrong("soft_timeout", "beside a `timeout` that is not longer");
+    }
     if let Some(of) = ["all", "any", "not"].into_iter().find(|key| node.get(key).is_some()) {
         for key in ["path", "op", "value"] {
             wrong(key, &format!("beside `{of}`: it belongs to a `ref`"));
@@ -216,7 +220,9 @@ fn script(node: &Node, folder: &Path, problems: &mut Vec<Problem>) -> Task {
     };
     if let Some(wrong) = wrong {
         let words = format!("there is no script at {}: {wrong}", path.display());
-        problems.push(Problem::new(&place.span, words, "no such script").help(neighbour(&path)));
+        // Each guess reads the folder.
+        let help = if problems.len() <= GUESSES { neighbour(&path) } else { None };
+        problems.push(Problem::new(&place.span, words, "no such script").help(help));
     }
     Task::script(path)
 }
@@ -225,8 +231,10 @@ fn script(node: &Node, folder: &Path, problems: &mut Vec<Problem>) -> Task {
 fn neighbour(path: &Path) -> Option<String> {
     let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let files = std::fs::read_dir(folder).ok()?.take(1000);
-    let names: Vec<String> = files.filter_map(|it| it.ok()?.file_name().into_string().ok()).collect();
-    let found = nearest(path.file_name()?.to_str()?, names.iter().map(String::as_str))?;
+    let file = |it: std::fs::DirEntry| (!it.file_type().ok()?.is_dir()).then(|| it.file_name().into_string().ok())?;
+    let word = path.file_name()?.to_str()?;
+    let names: Vec<String> = files.filter_map(|it| file(it.ok()?)).filter(|name| name != word).collect();
+    let found = nearest(word, names.iter().map(String::as_str))?;
     Some(format!("did you mean `{found}`?"))
 }
 

@@ -81,8 +81,10 @@ fn members_mut(node: &mut Node) -> Option<&mut Vec<(Key, Node)>> {
 
 fn set_one(tree: &mut Node, set: &str) -> Result<(), Problem> {
     let wrong = |words: String| Problem::elsewhere(words, "not set");
-    let Some((target, value)) = set.split_once('=') else {
-        return Err(wrong("expected STEP.KEY=VALUE".to_owned()));
+    let expected = || wrong("expected STEP.KEY=VALUE".to_owned());
+    let Some((target, value)) = set.split_once('=').filter(|(target, _)| target.trim_start_matches('.').contains('.'))
+    else {
+        return Err(expected());
     };
     let names: Vec<String> = steps(tree).filter_map(|it| it.get("name")?.text().map(str::to_owned)).collect();
     // A step's name may have dots in it: the longest that fits.
@@ -94,7 +96,7 @@ fn set_one(tree: &mut Node, set: &str) -> Result<(), Problem> {
     };
     let path: JsonPath = key.parse().map_err(|error| wrong(format!("{error}")))?;
     if path.segments().is_empty() {
-        return Err(wrong("expected STEP.KEY=VALUE".to_owned()));
+        return Err(expected());
     }
     let name = name.to_owned();
     let step = members_mut(tree).and_then(|members| members.iter_mut().find(|(key, _)| key.text == "steps")).and_then(

@@ -324,6 +324,8 @@ fn keys_that_say_nothing_where_they_stand_are_refused() {
 name = "a"
 script = "work.py"
 retry_wait = 2
+timeout = "2s"
+soft_timeout = 2
 [[steps]]
 name = "b"
 script = "work.py"
@@ -333,10 +335,11 @@ map_over = { ref = "a" }
 "#;
     let expected = [
         "5:1: `retry_wait` says nothing without `retries`",
-        "9:55: `path` says nothing beside `not`: it belongs to a `ref`",
-        "9:70: `op` says nothing beside `any`: it belongs to a `ref`",
-        "9:81: `value` says nothing beside `any`: it belongs to a `ref`",
-        "10:1: `dynamic` says nothing beside `map_over`: instances add no steps",
+        "7:1: `soft_timeout` says nothing beside a `timeout` that is not longer",
+        "11:55: `path` says nothing beside `not`: it belongs to a `ref`",
+        "11:70: `op` says nothing beside `any`: it belongs to a `ref`",
+        "11:81: `value` says nothing beside `any`: it belongs to a `ref`",
+        "12:1: `dynamic` says nothing beside `map_over`: instances add no steps",
     ];
     assert_eq!(problems(text), expected);
 }
@@ -446,6 +449,8 @@ fn what_cannot_be_replaced_says_so() {
         (Some("{"), &[], "--params: this is not JSON: EOF while parsing an object"),
         (Some("{\"inptu\": 1}"), &[], "--params: the flow has no parameter `inptu` (did you mean `input`?)"),
         (None, &["x"], "--set x: expected STEP.KEY=VALUE"),
+        (None, &["x=1"], "--set x=1: expected STEP.KEY=VALUE"),
+        (None, &[".x=1"], "--set .x=1: expected STEP.KEY=VALUE"),
         (None, &["one.tow.x=1"], "--set one.tow.x=1: the flow has no step `one`"),
         (
             None,
@@ -499,6 +504,21 @@ fn ten_thousand_steps_and_ten_thousand_mistakes_take_no_square_of_time() {
     let names: Vec<String> = (0..10_000).map(|n| format!("\"nobody {n}\"")).collect();
     let one = format!("steps = [{{ name = \"s\", script = \"work.py\", depends_on = [{}] }}]", names.join(","));
     assert_eq!(toml(&one).expect_err("nobody").all.len(), 10_000);
+    // Each guess at a script reads its folder.
+    let scripts: String = (0..200).map(|n| format!("[[steps]]\nname = \"s{n}\"\nscript = \"wrok.py\"\n")).collect();
+    let found = toml(&scripts).expect_err("no such script").all;
+    assert!(found[0].help.is_some() && found[199].help.is_none());
+}
+
+#[test]
+fn what_is_no_script_is_no_guess_at_itself() {
+    let folder = folder();
+    for name in ["here", "her"] {
+        std::fs::create_dir(folder.path().join(name)).expect("made");
+    }
+    let text = "[[steps]]\nname = \"s\"\nscript = \"here\"\n";
+    let found = Flow::parse("flow", text, Format::Toml, folder.path(), &Overrides::default()).expect_err("a folder");
+    assert!(found.all[0].message.ends_with("it is not a file") && found.all[0].help.is_none(), "{:?}", found.all);
 }
 
 #[test]

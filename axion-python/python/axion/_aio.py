@@ -18,6 +18,7 @@ class _LoopInbox:
         self.completions = _axion.Completions()
         self.waiting = {}
         self.numbers = count(1)
+        self.entering = asyncio.Lock()
         self._loop = loop
         loop.add_reader(self.completions.fileno(), self._read)
         self.completions.arm()
@@ -54,27 +55,57 @@ async def run(engine, options, fn, args, kwargs):
     inbox = _inbox(engine, loop)
     waiter, number = loop.create_future(), next(inbox.numbers)
     inbox.waiting[number] = waiter
+    call = work, payload, options, inbox.completions, number
     task_id = None
     try:
-        try:
-            task_id = native.submit(work, payload, options, inbox.completions, number, _NOW)
-        except RuntimeError as error:
-            error = refused(error)
-            if not isinstance(error, SubmitError) or error.code != "queue_full":
-                raise error from None
-            # In a thread, while the queue is full; the loop goes on.
-            wait = (work, payload, options, inbox.completions, number, _WAIT)
-            task_id = await asyncio.to_thread(native.submit, *wait)
+        if not inbox.entering.locked():
+            task_id = _enter(native, call)
+        if task_id is None:
+            async with inbox.entering:
+                task_id = await _enter_when_there_is_room(native, call)
         return await waiter
     except asyncio.CancelledError:
         if task_id is not None and number in inbox.waiting:
-            await _cancel(native, task_id)
+            _cancel(native, task_id)
         raise
     finally:
         inbox.waiting.pop(number, None)
 
 
-async def _cancel(native, task_id):
+def _enter(native, call):
+    """The task's id; None if the queue is full."""
+    try:
+        return native.submit(*call, _NOW)
+    except RuntimeError as error:
+        error = refused(error)
+        if not isinstance(error, SubmitError) or error.code != "queue_full":
+            raise error from None
+        return None
+
+
+async def _enter_when_there_is_room(native, call):
+    """In a thread: the loop goes on, and as one enters after the other, it has its other threads for itself."""
+    entered, given_up = [], []
+
+    def enter():
+        entered.append(native.submit(*call, _WAIT))
+        if given_up:
+            _cancel(native, entered[0])
+        return entered[0]
+
+    try:
+        return await asyncio.to_thread(enter)
+    except RuntimeError as error:
+        raise refused(error) from None
+    except asyncio.CancelledError:
+        # The thread goes on; whoever of the two is the later one sees what the other has left.
+        given_up.append(True)
+        if entered:
+            _cancel(native, entered[0])
+        raise
+
+
+def _cancel(native, task_id):
     try:
         native.cancel(task_id)
     except RuntimeError:

@@ -8,6 +8,7 @@ from itertools import islice
 
 from ._code import CALL, EACH, Coder, pack, pack_value
 from ._engine import _WAIT, Engine, EngineConfig
+from ._future import Future
 from .errors import InitializerFailed
 
 
@@ -71,14 +72,8 @@ class Executor(concurrent.futures.Executor):
             raise InitializerFailed("the executor is broken: %s" % self._broken, "initializer_failed")
         if self._shut or self._engine._closing:
             raise RuntimeError("cannot schedule new futures after shutdown")
-        future = self._engine._submit(coder, fn, payload, self._options, _WAIT)
-        if self._has_initializer:
-            future.add_done_callback(self._look)
-        return future
-
-    def _look(self, future):
-        if not future.cancelled() and isinstance(future.exception(), InitializerFailed):
-            self._broken = future.exception()
+        future = _Prepared(self) if self._has_initializer else None
+        return self._engine._submit(coder, fn, payload, self._options, _WAIT, future)
 
     def map(self, fn, *iterables, timeout=None, chunksize=1, buffersize=None):
         """As `concurrent.futures.Executor.map` of Python 3.14: the results in the order of the items. All items are
@@ -134,6 +129,19 @@ class Executor(concurrent.futures.Executor):
 
     def __reduce__(self):
         raise TypeError("an axion.Executor lives in one process and cannot be sent to another")
+
+
+class _Prepared(Future):
+    """Where workers have an initializer: the executor knows that it has failed before anybody else does."""
+
+    def __init__(self, executor):
+        super().__init__(executor._engine)
+        self._executor = executor
+
+    def _finish(self, result, exception):
+        if isinstance(exception, InitializerFailed):
+            self._executor._broken = exception
+        super()._finish(result, exception)
 
 
 def _processors():

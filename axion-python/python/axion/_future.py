@@ -60,6 +60,13 @@ class Future(concurrent.futures.Future):
                 return self._result
         return super().result(timeout)
 
+    def exception(self, timeout=None):
+        if self._number is not None and self._is_untouched():
+            timeout = self._engine._inbox.wait_for(self, timeout)
+        if self._state == "FINISHED":
+            return self._exception
+        return super().exception(timeout)
+
     def _is_untouched(self):
         """Nothing is known of it, and nobody else has looked."""
         return self._own_condition is None and self._state == "PENDING"

@@ -84,9 +84,7 @@ class Map:
 
     def _learn(self, future):
         if self._automatic and future.record is not None:
-            each = future.record.duration / future._axion_items
-            wanted = int(_FILL / each) if each > 0 else _MOST
-            self._size = max(1, min(wanted, future._axion_items * _GROWTH, _MOST))
+            self._size = next_size(future._axion_items, future.record.duration)
 
     def close(self):
         """Ends the iteration, and takes back what has not started."""
@@ -95,6 +93,12 @@ class Map:
             self._flying.popleft().cancel()
         if self._bar is not None:
             self._bar.close()
+
+
+def next_size(items, seconds):
+    """How many items to put together, after so many took so long."""
+    wanted = int(_FILL * items / seconds) if seconds > 0 else _MOST
+    return max(1, min(wanted, items * _GROWTH, _MOST))
 
 
 def _workers(engine):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from . import _axion
 from ._workflow import split_options
-from .errors import TaskError
+from .errors import ConfigError, TaskError
 
 
 class TaskType(enum.Enum):
@@ -39,7 +39,10 @@ class Task:
         self.name = name
         self.options = options
         self._rules, own = split_options(options)
-        self._native = _axion.Options(kind=self.task_type.value, **own)
+        try:
+            self._native = _axion.Options(kind=self.task_type.value, **own)
+        except ValueError as error:
+            raise ConfigError(str(error), "config") from None
         self.id = _axion.new_task_id()
 
     @classmethod

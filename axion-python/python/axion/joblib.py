@@ -10,14 +10,18 @@
 # joblib's own classes have no types, and those that are guessed from them are too narrow.
 # pyright: reportIncompatibleMethodOverride=false
 
-from joblib._parallel_backends import AutoBatchingMixin, ParallelBackendBase
+import operator
+
+from joblib._parallel_backends import ParallelBackendBase
 from joblib.parallel import register_parallel_backend
 
 from ._executor import Executor, _processors
+from ._map import next_size
 
 
-class AxionBackend(AutoBatchingMixin, ParallelBackendBase):
-    """Calls batches of joblib's in an `axion.Executor`."""
+class AxionBackend(ParallelBackendBase):
+    """Calls batches of joblib's in an `axion.Executor`. How many calls are put together follows the time that they take
+    in the workers, which the engine measures; joblib's own way counts the time that batches wait, too."""
 
     supports_retrieve_callback = True
     supports_inner_max_num_threads = True
@@ -28,6 +32,7 @@ class AxionBackend(AutoBatchingMixin, ParallelBackendBase):
         super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads)
         self._config = config
         self._executor = None
+        self._size = 1
 
     def effective_n_jobs(self, n_jobs):
         if n_jobs == 0:
@@ -55,19 +60,26 @@ class AxionBackend(AutoBatchingMixin, ParallelBackendBase):
         return Executor(workers, **{**self._config, key: {**given, "env": env}})
 
     def submit(self, func, callback=None):
-        future = self._executor.submit(func)
+        # The batch is an argument: as a function, each would be new to the workers.
+        future = self._executor.submit(operator.call, func)
+        future._axion_items = len(func)
         if callback is not None:
             future.add_done_callback(callback)
         return future
 
     def retrieve_result_callback(self, future):
+        if future.record is not None:
+            self._size = next_size(future._axion_items, future.record.duration)
         return future.result()
+
+    def compute_batch_size(self):
+        return self._size
 
     def terminate(self):
         if self._executor is not None:
             self._executor.shutdown(cancel_futures=True)
             self._executor = None
-        self.reset_batch_stats()
+        self._size = 1
 
     def abort_everything(self, ensure_ready=True):
         """Ends what runs, too: its results are not wanted any more."""

@@ -13,7 +13,7 @@ use crate::testing::{FakeChild, FakeLauncher, Heard, done};
 use crate::wire::FailureKind;
 
 /// Longer than any wait of a test that passes.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(30);
 
 fn script() -> Work {
     Work::Script(ScriptPath::new("/a.py".as_ref()))

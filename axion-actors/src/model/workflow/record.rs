@@ -361,7 +361,7 @@ pub struct StepRecord {
     pub attempts: u32,
     /// When its dependencies let it run.
     pub ready: Option<Timestamp>,
-    /// When it started; of a mapped step, its first instance.
+    /// When its first attempt started; of a mapped step, that of its first instance.
     pub started: Option<Timestamp>,
     /// When its end was known.
     pub finished: Option<Timestamp>,

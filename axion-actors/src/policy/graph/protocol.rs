@@ -37,13 +37,14 @@ impl From<&StepRecord> for Standing {
     }
 }
 
-impl From<Standing> for Known {
-    /// A result that is gone cannot be handed on.
-    fn from(standing: Standing) -> Self {
+impl Known {
+    /// The task is a step's that stands so: what waits for it waits for the step, which may end otherwise than its
+    /// task. A result that is gone here may still be known elsewhere.
+    pub fn correct(&mut self, standing: Standing) {
         match standing {
-            Standing::Live => Self::Live,
-            Standing::Ended(end) => Self::Ended(end),
-            Standing::Dropped => Self::Unknown,
+            Standing::Live => *self = Self::Live,
+            Standing::Ended(end) => *self = Self::Ended(end),
+            Standing::Dropped => {}
         }
     }
 }

@@ -276,6 +276,22 @@ fn the_critical_path_is_the_chain_that_ran_longest() {
 }
 
 #[test]
+fn what_a_step_took_begins_with_its_first_attempt() {
+    let second = |number: u64| Tick(number * 1_000_000_000);
+    let run_of = |attempts| {
+        let mut run = Run::of(WorkflowSpec::of([step("a")]));
+        let (_, place, _) = run.running.pop_front().expect("it runs");
+        run.graph.started(place, second(1));
+        let ended = Ended { outcome: ok(json!(1)), attempts, started: Some(second(7)) };
+        run.graph.ended(place, ended, second(8));
+        run.act();
+        run.record().critical_path.seconds
+    };
+    // Sent at 1; the only attempt began at 7, or the last of three did.
+    assert_eq!((run_of(1), run_of(3)), (1.0, 7.0));
+}
+
+#[test]
 fn the_record_is_json_with_states_counts_and_reasons() {
     let mut run = Run::of(WorkflowSpec::builder("nightly").chain(["a", "b"].map(step)).build());
     run.end("a", failed("no"));

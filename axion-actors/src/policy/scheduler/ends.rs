@@ -102,6 +102,7 @@ impl Scheduler {
         now: Tick,
     ) {
         let (key, by, lot) = (task.key, (worker, task.seq), self.table.lot(task.key));
+        let ran = Some(task.ran(now));
         // Whom the engine ended it for; nobody, if it ended otherwise, whatever had been ordered by then.
         let killed = match reason {
             WorkerDownReason::Killed(why) => Some(match (task.kill, why) {
@@ -121,19 +122,19 @@ impl Scheduler {
         match (task.kill, killed) {
             (Some(KillReason::Deadline), _) => {
                 let error = examined(self.timed_out(worker, key, killed.is_some()));
-                self.failed(key, by, error, None, output, now);
+                self.failed(key, by, error, ran, output, now);
             }
-            _ if lot.cancelled => self.failed(key, by, examined(cancelled()), None, output, now),
+            _ if lot.cancelled => self.failed(key, by, examined(cancelled()), ran, output, now),
             (Some(KillReason::MemoryLimit), Some(EndedBy::MemoryLimit)) if lot.alone || alone => {
                 let limit = self.pools[worker.id.pool.index()].rules.task_memory.unwrap_or_default();
                 let words = format!("the process {} held more than {limit} bytes of memory; killed", worker.id);
                 let error = examined(TaskError::new(ErrorKind::MemoryLimit, words));
-                self.failed(key, by, error, None, output, now);
+                self.failed(key, by, error, ran, output, now);
             }
             // One that must not run twice does not, whosever fault the end of its worker was.
             (_, Some(ended_by)) if most == 0 => {
                 let error = examined(lost_with_a_neighbour(worker, ended_by));
-                let end = End { outcome: Outcome::Lost(Box::new(error)), nanos: None, output };
+                let end = End { outcome: Outcome::Lost(Box::new(error)), nanos: ran, output };
                 self.finish(key, Some(by), end, now);
             }
             // Where memory ran out, each of them can have been the one: each runs again alone.
@@ -144,7 +145,7 @@ impl Scheduler {
             _ if lot.losses < most => self.run_again(key, by, examined(lost(worker, reason)), true, now),
             _ => {
                 let error = examined(lost(worker, reason));
-                let end = End { outcome: Outcome::Lost(Box::new(error)), nanos: None, output };
+                let end = End { outcome: Outcome::Lost(Box::new(error)), nanos: ran, output };
                 self.finish(key, Some(by), end, now);
             }
         }

@@ -36,8 +36,8 @@ pub(super) struct InFlight {
     /// Expected nanoseconds; more than a window's worth when unknown.
     pub(super) estimate: u64,
     pub(super) lane: Lane,
-    /// It has a place in its lane, so it runs or is about to.
-    pub(super) started: bool,
+    /// Since when it has had a place in its lane, so it runs or is about to.
+    pub(super) since: Option<Tick>,
     pub(super) soft: Option<TimerId>,
     pub(super) hard: Option<TimerId>,
     pub(super) grace: Option<TimerId>,
@@ -46,6 +46,15 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
+    pub(super) fn started(&self) -> bool {
+        self.since.is_some()
+    }
+
+    /// Nanoseconds from its start, as far as that is known here: one that was sent ahead may have begun unseen.
+    pub(super) fn ran(&self, now: Tick) -> u64 {
+        self.since.map_or(0, |since| now.0.saturating_sub(since.0))
+    }
+
     pub(super) fn stop_timers(&self, timers: &mut Timers<Due>) {
         for timer in [self.soft, self.hard, self.grace].into_iter().flatten() {
             timers.stop(timer);
@@ -213,7 +222,7 @@ impl Member {
         let task = self.in_flight.remove(at)?;
         self.load -= task.estimate;
         self.bytes -= task.bytes;
-        self.running[task.lane as usize] -= usize::from(task.started);
+        self.running[task.lane as usize] -= usize::from(task.started());
         if self.in_flight.is_empty() {
             (self.alone, self.suspect) = (false, false);
         }
@@ -227,7 +236,7 @@ impl Member {
 
     /// Up to `count` of the tasks sent ahead, the last ones, in their order.
     pub(super) fn last_ahead(&self, count: usize) -> Vec<Seq> {
-        let ahead = self.in_flight.iter().filter(|task| !task.started);
+        let ahead = self.in_flight.iter().filter(|task| !task.started());
         ahead.skip(self.ahead().saturating_sub(count)).map(|task| task.seq).collect()
     }
 
@@ -235,7 +244,7 @@ impl Member {
         if self.revoking || self.refusing {
             return Hoard { waiting: 0, nanos: 0 };
         }
-        let ahead = self.in_flight.iter().filter(|task| !task.started);
+        let ahead = self.in_flight.iter().filter(|task| !task.started());
         // The task in front may take longer than was expected of it.
         let waited = u64::try_from(now.since(self.front_since).as_nanos()).unwrap_or(u64::MAX);
         Hoard { waiting: self.ahead(), nanos: ahead.map(|task| task.estimate).sum::<u64>().max(waited) }
@@ -255,7 +264,7 @@ impl Member {
     pub(super) fn fill_places(&mut self, table: &TaskTable, timers: &mut Timers<Due>, limits: TimeLimits, now: Tick) {
         let mut at = 0;
         while self.ahead() > 0 && self.has_place(Lane::Slot) && at < self.in_flight.len() {
-            if !self.in_flight[at].started {
+            if !self.in_flight[at].started() {
                 self.start(at, table, timers, limits, now);
             }
             at += 1;
@@ -269,7 +278,7 @@ impl Member {
     /// A task has come into a place: its clocks start.
     fn start(&mut self, at: usize, table: &TaskTable, timers: &mut Timers<Due>, limits: TimeLimits, now: Tick) {
         let (worker, task) = (self.worker, &mut self.in_flight[at]);
-        task.started = true;
+        task.since = Some(now);
         self.running[task.lane as usize] += 1;
         let Some(known) = table.task(task.key) else { return };
         let limits = limits_of(known, limits);
@@ -315,7 +324,7 @@ pub(super) fn dispatch(
     let (id, work, params) = (task.id(), task.work().clone(), task.params_bytes().clone());
     let (limit, bytes) = (limits_of(task, limits).hard, task.weight());
     let sent =
-        InFlight { seq, key, bytes, estimate, lane, started: false, soft: None, hard: None, grace: None, kill: None };
+        InFlight { seq, key, bytes, estimate, lane, since: None, soft: None, hard: None, grace: None, kill: None };
     member.push(sent, now);
     member.outbox.push(RunTask { key, seq, attempt, id, work, params, limit });
     // Whoever was sent before it on a lane with a free place has one.

@@ -129,12 +129,12 @@ impl Members {
         assert_eq!(self.idle, count(|member| member.takes() && member.is_idle()));
         assert_eq!(self.free[0], count(|member| member.has_free_place(Lane::Slot)));
         assert_eq!(self.free[1], count(|member| member.has_free_place(Lane::Coroutine)));
-        let ahead = self.iter().flat_map(|member| &member.in_flight).filter(|task| !task.started);
+        let ahead = self.iter().flat_map(|member| &member.in_flight).filter(|task| !task.started());
         assert!(ahead.into_iter().all(|task| task.lane == Lane::Slot), "no coroutine is sent ahead");
         for (member, score) in self.list.iter().zip(&self.scores) {
             let taking = member.as_ref().filter(|member| member.may_take());
             assert_eq!(*score, taking.map_or(f32::INFINITY, |member| member.score(self.kind)));
-            let running = member.as_ref().map_or(0, |it| it.in_flight.iter().filter(|task| task.started).count());
+            let running = member.as_ref().map_or(0, |it| it.in_flight.iter().filter(|task| task.started()).count());
             assert_eq!(running, member.as_ref().map_or(0, Member::running));
         }
         for member in self.iter() {

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 use crate::model::workflow::{StepRecord, WorkflowId, WorkflowRecord};
 use crate::model::{TaskId, Tick};
-use crate::policy::graph::{Known, Standing};
+use crate::policy::graph::Known;
 use crate::policy::task_table::Keep;
 
 #[derive(Debug)]
@@ -61,20 +61,21 @@ impl Kept {
         Some((kept.record.steps.get(at)?, kept.record.submitted))
     }
 
-    /// Looks for the tasks that nobody else knows among the steps that have ended: in one pass over the records.
+    /// Looks for the tasks that others do not know to be in flight among the steps that have ended: in one pass over
+    /// the records.
     pub fn look_up(&mut self, known: &mut FxHashMap<TaskId, Known>, now: Tick) {
         self.drop_old(now);
-        let mut unknown: Vec<TaskId> =
-            known.iter().filter(|(_, known)| **known == Known::Unknown).map(|(task, _)| *task).collect();
-        unknown.sort_unstable();
+        let mut named: Vec<TaskId> =
+            known.iter().filter(|(_, known)| **known != Known::Live).map(|(task, _)| *task).collect();
+        named.sort_unstable();
         for Finished { record, span: (low, high) } in self.records.values() {
-            let from = unknown.partition_point(|task| task < low);
-            if unknown.get(from).is_none_or(|task| task > high) {
+            let from = named.partition_point(|task| task < low);
+            if named.get(from).is_none_or(|task| task > high) {
                 continue;
             }
             for step in &record.steps {
-                if let Some(place @ Known::Unknown) = known.get_mut(&step.task) {
-                    *place = Standing::from(step).into();
+                if let Some(known) = known.get_mut(&step.task).filter(|known| **known != Known::Live) {
+                    known.correct(step.into());
                 }
             }
         }

@@ -71,6 +71,10 @@ async fn follow(run: &FlowRun, engine: &Engine, mut signals: Signals, mut flow: 
             record = &mut handle => break record,
         }
     };
+    // What was told between the last look at the events and the record.
+    while let Some(watched) = events.try_next() {
+        teller.hear(watched);
+    }
     let view = teller.end();
     match record {
         Ok(record) => {

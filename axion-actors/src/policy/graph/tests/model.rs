@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::workflow::{Condition, Enough, MapOver, OnFailure, Op, Reference, UpstreamKeys};
+use crate::policy::scheduler::CancelAnswer;
 
 /// A step as the test makes it up.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ enum End {
     Succeeds,
     Fails,
     TimesOut,
+    /// It has not started in time.
+    Expires,
     /// Its worker dies so often; three times is once too many.
     WorkerDies(u8),
 }
@@ -43,6 +46,7 @@ fn steps() -> impl Strategy<Value = Vec<Made>> {
         6 => Just(End::Succeeds),
         1 => Just(End::Fails),
         1 => Just(End::TimesOut),
+        1 => Just(End::Expires),
         2 => (1..4u8).prop_map(End::WorkerDies)
     ];
     let one = (proptest::collection::vec(any::<u16>(), 0..4), rule, any::<Option<bool>>(), end, 0..12u8);
@@ -98,12 +102,16 @@ fn is_dynamic(steps: &[Made], at: usize) -> bool {
 }
 
 /// What becomes of each step, read off the rules in the order of the list, with no events at all; `None` for one that
-/// is never added.
-fn interpret(steps: &[Made]) -> Vec<Option<StepState>> {
+/// is never added. Some were cancelled in time.
+fn interpret(steps: &[Made], cancelled: &[bool]) -> Vec<Option<StepState>> {
     let mut states: Vec<Option<StepState>> = Vec::new();
-    for step in steps {
+    for (step, cancelled) in steps.iter().zip(cancelled) {
         if step.added_by.is_some_and(|owner| states[owner] != Some(StepState::Succeeded)) {
             states.push(None);
+            continue;
+        }
+        if *cancelled {
+            states.push(Some(StepState::Cancelled));
             continue;
         }
         let ends: Vec<StepState> = step.deps.iter().chain(&step.added_by).filter_map(|dep| states[*dep]).collect();
@@ -125,6 +133,7 @@ fn interpret(steps: &[Made]) -> Vec<Option<StepState>> {
             (_, _, End::Succeeds | End::WorkerDies(..3)) => StepState::Succeeded,
             (_, _, End::Fails) => StepState::Failed,
             (_, _, End::TimesOut) => StepState::TimedOut,
+            (_, _, End::Expires) => StepState::Expired,
             (_, _, End::WorkerDies(_)) => StepState::Lost,
         }));
     }
@@ -162,8 +171,10 @@ fn error(kind: ErrorKind) -> Box<TaskError> {
 fn go_on(run: &mut Run, made: &[Made], deaths: &mut [u8], choice: usize) -> Result<(), TestCaseError> {
     let choice = choice % run.running.len();
     let (name, place, _) = run.running[choice].clone();
-    let at: usize = name[1..].parse().expect("a number");
-    run.graph.started(place, run.now);
+    let at = number(&name);
+    if made[at].end != End::Expires {
+        run.graph.started(place, run.now);
+    }
     if let End::WorkerDies(times) = made[at].end
         && deaths[at] < times.min(2)
     {
@@ -174,6 +185,7 @@ fn go_on(run: &mut Run, made: &[Made], deaths: &mut [u8], choice: usize) -> Resu
         End::Succeeds | End::WorkerDies(..3) => ok(json!(0)),
         End::Fails => failed("no"),
         End::TimesOut => Outcome::TimedOut(error(ErrorKind::Timeout)),
+        End::Expires => Outcome::Expired(error(ErrorKind::Expired)),
         End::WorkerDies(_) => Outcome::Lost(error(ErrorKind::WorkerLost)),
     };
     if outcome.is_success() && is_dynamic(made, at) {
@@ -205,6 +217,28 @@ fn grow(run: &mut Run, made: &[Made], at: usize, place: Place) {
         }
     }
     run.act();
+}
+
+fn number(name: &str) -> usize {
+    name[1..].parse().expect("a number")
+}
+
+/// Cancels one step, if it is there by now, and looks at the answer.
+fn cancel_one(run: &mut Run, at: usize, cancelled: &mut [bool]) -> Result<(), TestCaseError> {
+    let Some(step) = run.graph.step_named(&name(at)) else { return Ok(()) };
+    let before = run.graph.state_of(step).expect("a step");
+    let asked = run.told_to_end.contains(&name(at));
+    let expected = match before {
+        StepState::Waiting => CancelAnswer::Removed,
+        StepState::Ready | StepState::Running if asked => CancelAnswer::AlreadyRequested,
+        StepState::Ready | StepState::Running => CancelAnswer::Requested,
+        ended => CancelAnswer::AlreadyFinished(ended.outcome_name()),
+    };
+    let answer = run.graph.cancel_step(step, run.now);
+    run.act();
+    cancelled[at] |= answer == CancelAnswer::Removed;
+    prop_assert_eq!(answer, expected, "s{} was {}", at, before);
+    Ok(())
 }
 
 fn states(run: &Run) -> BTreeMap<String, StepState> {
@@ -239,13 +273,48 @@ proptest! {
             go_on(&mut run, &made, &mut deaths, usize::from(choices.next().unwrap_or_default()))?;
         }
         check_finished(&run)?;
-        let states = states(&run);
-        for (at, state) in interpret(&made).into_iter().enumerate() {
+        let (states, none) = (states(&run), vec![false; made.len()]);
+        for (at, state) in interpret(&made, &none).into_iter().enumerate() {
             prop_assert_eq!(states.get(&name(at)).copied(), state, "s{}", at);
         }
-        prop_assert_eq!(states.len(), interpret(&made).iter().flatten().count());
+        prop_assert_eq!(states.len(), interpret(&made, &none).iter().flatten().count());
         let record = run.record();
         prop_assert_eq!(run.graph.into_record(jiff::Timestamp::UNIX_EPOCH), record);
+    }
+
+    /// With steps that are cancelled one by one, wherever they stand: what waited never runs, what ran ends so unless
+    /// it ends by itself first, and everything below follows from that.
+    #[test]
+    fn l1_every_step_ends_once_when_single_steps_are_cancelled(
+        made in steps(), cancels in proptest::collection::vec((0..30usize, any::<u16>()), 1..8),
+        choices in proptest::collection::vec(any::<u16>(), 200)
+    ) {
+        let mut run = Run::of(spec(&made, &first(&made)));
+        let (mut deaths, mut cancelled_by) = (vec![0; made.len()], vec![false; made.len()]);
+        let mut choices = choices.into_iter().cycle();
+        for round in 0.. {
+            for (_, which) in cancels.iter().filter(|(at, _)| *at == round) {
+                cancel_one(&mut run, usize::from(*which) % made.len(), &mut cancelled_by)?;
+            }
+            if run.running.is_empty() {
+                break;
+            }
+            let choice = usize::from(choices.next().unwrap_or_default());
+            let chosen = run.running[choice % run.running.len()].0.clone();
+            // Some that were told to end are done before they hear of it.
+            if run.told_to_end.contains(&chosen) && !choice.is_multiple_of(3) {
+                cancelled_by[number(&chosen)] = true;
+                run.end(&chosen, cancelled());
+            } else {
+                go_on(&mut run, &made, &mut deaths, choice)?;
+            }
+        }
+        check_finished(&run)?;
+        let (states, expected) = (states(&run), interpret(&made, &cancelled_by));
+        for (at, state) in expected.iter().enumerate() {
+            prop_assert_eq!(states.get(&name(at)).copied(), *state, "s{}", at);
+        }
+        prop_assert_eq!(states.len(), expected.iter().flatten().count());
     }
 
     /// With a rule that stops, and with a cancellation in the middle: what began before is as the
@@ -259,7 +328,7 @@ proptest! {
         let mut deaths = vec![0; made.len()];
         let mut choices = choices.into_iter().cycle();
         let mut stopped = false;
-        let free = interpret(&made);
+        let free = interpret(&made, &vec![false; made.len()]);
         for round in 0.. {
             if Some(round) == cancel_after {
                 run.graph.cancel(run.now);

@@ -83,6 +83,28 @@ fn a_task_that_moves_up_because_another_was_taken_back_has_its_time_limit() {
 }
 
 #[test]
+fn an_attempt_that_ended_with_its_process_ran_from_its_start_to_that_end() {
+    let limit = Duration::from_millis(50);
+    for (reason, outcome) in [(Some(KillReason::Deadline), "timed_out"), (None, "lost")] {
+        let mut scheduler = scheduler();
+        scheduler.joined(worker(0, 1), slots(1), Tick(0));
+        // The second comes into the slot when the first has left it.
+        submit_as(&mut scheduler, 2, Tick(0), |task| task.timeout(limit).max_worker_losses(0));
+        scheduler.reported(worker(0, 1), vec![done(Seq(1), MS / 2)], after(4));
+        if reason.is_some() {
+            scheduler.tick(after(54));
+        }
+        scheduler.take_actions();
+        let departure = reason.map_or_else(|| killed(&[2]), |reason| killed_by(reason, &[2]));
+        scheduler.left(worker(0, 1), departure, after(60));
+        let records = finished(scheduler.take_actions());
+        let [record] = &records[..] else { panic!("{records:?}") };
+        assert_eq!(record.outcome.name(), outcome);
+        assert_eq!((record.timings.wait_seconds(), record.timings.run_seconds()), (0.004, 0.056), "{outcome}");
+    }
+}
+
+#[test]
 fn a_task_that_had_not_started_when_it_was_to_be_killed_has_its_limit_anew() {
     let mut scheduler = scheduler();
     scheduler.joined(worker(0, 1), slots(1), Tick(0));

@@ -294,7 +294,7 @@ impl World {
             );
             for task in member.in_flight.iter().take(1 + member.worker.id.index as usize) {
                 let limit = table.task(task.key).and_then(|it| it.options().timeout);
-                assert!(task.started, "what runs has its clock");
+                assert!(task.started(), "what runs has its clock");
                 let mut clocks = [task.hard, task.grace].into_iter().flatten();
                 let runs = clocks.any(|timer| self.scheduler.timers.is_running(timer));
                 assert!(limit.is_none() || task.kill.is_some() || runs, "L1: nobody would end it");

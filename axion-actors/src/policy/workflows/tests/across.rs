@@ -289,7 +289,17 @@ struct Made {
     rule: RunIf,
     /// Without a result to wait for: its condition never holds.
     skipped: bool,
-    succeeds: bool,
+    /// Its end, if it runs.
+    end: StepState,
+}
+
+fn ended_as(state: StepState) -> Ended {
+    let error = |kind| Box::new(TaskError::new(kind, "no"));
+    match state {
+        StepState::Expired => Ended::unbegun(Outcome::Expired(error(ErrorKind::Expired))),
+        StepState::Failed => failure(),
+        _ => success(),
+    }
 }
 
 fn made() -> impl Strategy<Value = Vec<Vec<Made>>> {
@@ -299,12 +309,12 @@ fn made() -> impl Strategy<Value = Vec<Vec<Made>>> {
         1 => Just(RunIf::AllDone),
         1 => Just(RunIf::AnyFailed)
     ];
-    let one = (proptest::collection::vec(any::<u16>(), 0..4), rule, 0..8u8, 0..4u8);
+    let one = (proptest::collection::vec(any::<u16>(), 0..4), rule, 0..8u8, 0..8u8);
     let one = one.prop_map(|(deps, rule, skipped, fails)| Made {
         rule: if deps.is_empty() { RunIf::AllSucceeded } else { rule },
         deps,
         skipped: skipped == 0,
-        succeeds: fails != 0,
+        end: [StepState::Failed, StepState::Expired].get(usize::from(fails)).copied().unwrap_or(StepState::Succeeded),
     });
     proptest::collection::vec(proptest::collection::vec(one, 1..6), 1..8)
 }
@@ -313,7 +323,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     /// Workflows whose steps wait for any steps that came before, of whatever workflow, waiting, running, ended or
-    /// gone; submitted, ended and cancelled at random. Every one ends (L1), no step starts before what it waits
+    /// gone; submitted, ended and cancelled at random, whole or step by step. Every one ends (L1), no step starts before what it waits
     /// for has ended, and each ends as its rule says of how those did.
     #[test]
     fn l1_steps_that_wait_for_other_workflows_end_as_their_rules_say(
@@ -321,7 +331,7 @@ proptest! {
     ) {
         let mut engine = Engine::new();
         let mut all: Vec<(TaskId, WorkflowId, Made, Vec<TaskId>)> = Vec::new();
-        let (mut submitted, mut cancelled_flows) = (Vec::new(), Vec::new());
+        let (mut submitted, mut cancelled_flows, mut cancelled_steps) = (Vec::new(), Vec::new(), FxHashSet::default());
         let mut left = flows_of.into_iter();
         let mut choices = choices.into_iter().cycle();
         loop {
@@ -358,12 +368,21 @@ proptest! {
                     cancelled_flows.push(id);
                 }
                 engine.act();
+            } else if what == 4 && !all.is_empty() {
+                let task = all[pick % all.len()].0;
+                if let Some(step) = engine.flows.step_of(task) {
+                    let answer = engine.flows.cancel_step(step, Tick(1));
+                    engine.act();
+                    if matches!(answer, CancelAnswer::Removed | CancelAnswer::Requested) {
+                        cancelled_steps.insert(task);
+                    }
+                }
             } else if let Some((_, task, _)) = engine.running.get(pick % engine.running.len().max(1)).cloned() {
                 let (.., made, deps) = all.iter().find(|step| step.0 == task).expect("one of ours");
                 for dep in deps {
                     prop_assert!(!engine.runs(*dep), "it runs beside what it waits for");
                 }
-                let ended = if made.succeeds { success() } else { failure() };
+                let ended = ended_as(made.end);
                 engine.end(task, ended);
             } else if left.len() == 0 {
                 break;
@@ -375,9 +394,9 @@ proptest! {
             engine.records.values().flat_map(|record| &record.steps).map(|step| (step.task, step.state)).collect();
         for (task, id, made, deps) in all {
             let ends: Vec<StepState> = deps.iter().map(|dep| states[dep]).collect();
-            let runs = if made.succeeds { StepState::Succeeded } else { StepState::Failed };
-            let runs = if made.skipped { StepState::Skipped } else { runs };
-            let expected = follows(made.rule, &ends).unwrap_or(runs);
+            let runs = if made.skipped { StepState::Skipped } else { made.end };
+            let by_rule = follows(made.rule, &ends).unwrap_or(runs);
+            let expected = if cancelled_steps.contains(&task) { StepState::Cancelled } else { by_rule };
             let state = states[&task];
             let allowed = state == expected || (cancelled_flows.contains(&id) && state == StepState::Cancelled);
             prop_assert!(allowed, "{} is {} and its rule says {}, after {:?}", task, state, expected, ends);

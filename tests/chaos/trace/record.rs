@@ -1,0 +1,49 @@
+//! Watches the engine's events while it runs.
+
+use std::thread::JoinHandle;
+
+use axion_core::{Engine, Event, EventKind, Watched, WorkerRef};
+use tokio::sync::mpsc;
+
+/// What the chaos learns of the workers while it goes on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum News {
+    Ready(WorkerRef, u32),
+    Down(WorkerRef),
+}
+
+/// Everything that was seen, but what tasks wrote.
+#[derive(Debug, Default)]
+pub(crate) struct Recorded {
+    pub(crate) events: Vec<Event>,
+    pub(crate) missed: u64,
+}
+
+/// Watches in a thread of its own, which does nothing else, so that it does not fall behind.
+pub(crate) fn record(engine: &Engine) -> (JoinHandle<Recorded>, mpsc::UnboundedReceiver<News>) {
+    let mut events = engine.watch();
+    let (tell, news) = mpsc::unbounded_channel();
+    let thread = std::thread::spawn(move || {
+        let mut recorded = Recorded::default();
+        while let Some(watched) = events.wait_next() {
+            let event = match watched {
+                Watched::Event(event) => event,
+                Watched::Missed(count) => {
+                    recorded.missed += count;
+                    continue;
+                }
+                _ => continue,
+            };
+            // At the end nobody listens any more.
+            match &event.kind {
+                EventKind::WorkerReady { worker, pid, .. } => drop(tell.send(News::Ready(*worker, *pid))),
+                EventKind::WorkerDown { worker, .. } => drop(tell.send(News::Down(*worker))),
+                EventKind::Output { .. } => continue,
+                _ => {}
+            }
+            recorded.events.push(event);
+        }
+        recorded
+    });
+    (thread, news)
+}

@@ -1,0 +1,111 @@
+//! What was asked while a workflow was in flight: whether the answers fit its end.
+
+use axion_core::workflow::{StepError, StepRecord, StepState};
+use axion_core::{CancelAnswer, ErrorKind, Refusal, TaskId, WaitError};
+
+use super::world::{Seen, World};
+use super::{FlowEnd, Wrong};
+use crate::flight::{Answer, Asked, Heard, Refused};
+use crate::plan::agree;
+
+impl FlowEnd {
+    /// Whether the engine said that it would end this step, or this instance.
+    pub(super) fn is_asked_to_end(&self, at: usize, instance: Option<u32>) -> bool {
+        self.asked.iter().any(|it| it.at == at && it.instance == instance && it.answer.is_taken())
+    }
+
+    pub(super) fn check_answers(&self, world: &World<'_>) -> Vec<Wrong> {
+        let mut wrong = Vec::new();
+        for (number, asked) in self.asked.iter().enumerate() {
+            let fits = self.check_asked(asked, &self.asked[..number], world);
+            wrong.extend(fits.err().map(|what| (Some(asked.task), format!("{what}: {:?}", asked.answer))));
+        }
+        for heard in &self.heard {
+            let fits = self.check_heard(heard, world);
+            wrong.extend(fits.err().map(|what| (Some(heard.task), format!("who waited for it was told {what}"))));
+        }
+        wrong
+    }
+
+    fn check_asked(&self, asked: &Asked, before: &[Asked], world: &World<'_>) -> Result<(), String> {
+        let Some(step) = self.find(asked.at) else { return Err("it is not in the record".to_owned()) };
+        let end_of = world.trace.and_then(|trace| trace.end_of(asked.task));
+        // Of an instance, the events alone tell.
+        let end = if asked.instance.is_none() { Some(step.state.outcome_name()) } else { end_of };
+        let taken_before = before.iter().any(|it| it.at == asked.at && it.answer.is_taken());
+        let may_be = match &asked.answer {
+            Answer::Cancel(CancelAnswer::Removed) | Answer::Withdrawn(true) => {
+                end == Some("cancelled") || (asked.instance.is_some() && end.is_none())
+            }
+            Answer::Cancel(CancelAnswer::Requested) => !before
+                .iter()
+                .any(|it| it.task == asked.task && matches!(it.answer, Answer::Cancel(CancelAnswer::Requested))),
+            Answer::Cancel(CancelAnswer::AlreadyRequested) => taken_before || self.halted() || asked.instance.is_some(),
+            // Its task may have ended otherwise than the step, which depends on what it returned.
+            Answer::Cancel(CancelAnswer::AlreadyFinished(name)) => [end, end_of].contains(&Some(*name)),
+            // An instance is known once it is submitted.
+            Answer::Cancel(CancelAnswer::Unknown) => asked.instance.is_some(),
+            Answer::Withdrawn(false) => true,
+        };
+        if may_be { Ok(()) } else { Err(format!("it is {} ({end_of:?}), and was answered with", step.state)) }
+    }
+
+    fn check_heard(&self, heard: &Heard, world: &World<'_>) -> Result<(), String> {
+        let Some(step) = self.find(heard.at) else { return Err("of a step that is not in the record".to_owned()) };
+        let end_of = world.trace.and_then(|trace| trace.end_of(heard.task));
+        match (&heard.answer, heard.instance) {
+            (Ok((record, _)), Some(_)) => {
+                agree("of its end", &Some(record.outcome.name()), &end_of.or(Some(record.outcome.name())))
+            }
+            (Ok((record, digest)), None) => {
+                let not_added = matches!(step.error.as_deref(), Some(StepError::NotAdded(_)));
+                if record.outcome.name() == "succeeded" && not_added {
+                    return Ok(()); // as its task did
+                }
+                agree("of its end", &record.outcome.name(), &step.state.outcome_name())?;
+                match (world.digests(heard.task), digest) {
+                    (Seen::One(known), Some(digest))
+                        if step.state == StepState::Succeeded && !known.contains(digest) =>
+                    {
+                        Err(format!("of the result {digest} instead of {known:?}"))
+                    }
+                    _ => Ok(()),
+                }
+            }
+            (Err(WaitError::Refused(Refusal::UnknownId)), Some(_)) => Ok(()),
+            (Err(WaitError::Refused(Refusal::ResultExpired { .. })), _)
+                if self.may_have_expired(step, heard, world) =>
+            {
+                Ok(())
+            }
+            (Err(WaitError::EngineStopped), _) if world.drained => Ok(()),
+            (Err(error), _) => Err(format!("that {error}")),
+        }
+    }
+
+    /// Its result was not to be kept, or newer records took the place of its.
+    fn may_have_expired(&self, step: &StepRecord, heard: &Heard, world: &World<'_>) -> bool {
+        let unkept = step.state == StepState::Succeeded && step.data_dropped;
+        let after = world.trace.map(|trace| trace.ended_after(heard.task));
+        unkept || after.is_none_or(|after| after.is_some_and(|after| after >= world.keeps))
+    }
+}
+
+impl Refused {
+    /// Whether it may have been refused, and nothing of it was run.
+    pub(crate) fn check(&self, world: &World<'_>) -> Vec<Wrong> {
+        let why = format!("workflow {} was refused: {}", self.plan.number, self.code);
+        let may_be = match self.code {
+            "unknown_dependency" => self.early || self.links.iter().any(|link| world.may_be_forgotten(link.task)),
+            "shutting_down" | "engine_stopped" => world.drained,
+            _ => false,
+        };
+        let heard_of = |task: &&TaskId| world.trace.is_some_and(|trace| !trace.is_unheard_of(**task));
+        let run = self.tasks.iter().find(heard_of);
+        let wrong = (!may_be).then(|| (None, format!("{why}, for {:?}", self.links)));
+        wrong.into_iter().chain(run.map(|task| (Some(*task), format!("L1: {why}, but this was run")))).collect()
+    }
+}
+
+/// The kind of a cancellation's error that somebody asked for by this step alone.
+pub(super) const BY_ITSELF: Option<ErrorKind> = Some(ErrorKind::Cancelled);

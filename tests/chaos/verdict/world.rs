@@ -1,0 +1,241 @@
+//! All that ended in one engine: what steps that wait for others must have been told of them.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use axion_core::workflow::{StepEnd, StepError, StepRecord, StepState};
+use axion_core::{ErrorKind, TaskId};
+use serde_json::{Map, Value, json};
+
+use super::{FlowEnd, digest};
+use crate::flows::{StepPlan, name};
+use crate::life::Ended;
+use crate::plan::{Kind, agree};
+use crate::trace::Trace;
+
+/// The ends of all tasks and steps of an engine.
+pub(crate) struct World<'a> {
+    flows: &'a [FlowEnd],
+    steps: HashMap<TaskId, (usize, usize)>,
+    tasks: HashMap<TaskId, &'a Ended>,
+    pub(super) trace: Option<&'a Trace>,
+    /// Records that the engine keeps.
+    pub(super) keeps: usize,
+    pub(super) drained: bool,
+    /// Of results that were not kept, once they have been worked out.
+    digests: RefCell<HashMap<TaskId, Seen>>,
+}
+
+/// What a step can have seen of a result.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Seen {
+    /// One of these digests.
+    One(Vec<String>),
+    /// It cannot be worked out.
+    Something,
+}
+
+/// The end of a step or a task as others are told of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    pub(super) state: StepState,
+    pub(super) kind: Option<ErrorKind>,
+}
+
+/// What the result of a step must say.
+pub(super) struct Expected {
+    fields: Vec<(&'static str, Value)>,
+    /// By the keys under which it finds them. What is optional may be gone.
+    saw: Vec<(String, Seen, bool)>,
+}
+
+impl<'a> World<'a> {
+    pub(crate) fn new(
+        flows: &'a [FlowEnd],
+        ended: impl Iterator<Item = &'a Ended>,
+        trace: Option<&'a Trace>,
+        keeps: usize,
+        drained: bool,
+    ) -> Self {
+        let mut steps = HashMap::new();
+        for (number, flow) in flows.iter().enumerate() {
+            steps.extend(flow.found().map(|(at, step)| (step.task, (number, at))));
+        }
+        let tasks = ended.map(|ended| (ended.record.id, ended)).collect();
+        Self { flows, steps, tasks, trace, keeps, drained, digests: RefCell::default() }
+    }
+
+    pub(super) fn told(&self, task: TaskId) -> Option<Told> {
+        if let Some((flow, at)) = self.steps.get(&task) {
+            return self.flows[*flow].find(*at).map(Told::of);
+        }
+        let end = StepEnd::from(self.tasks.get(&task)?.record.outcome.clone());
+        Some(Told { state: end.state, kind: end.error.as_ref().map(StepError::kind) })
+    }
+
+    /// Whether the engine may say that it knows nothing of this task any more.
+    pub(super) fn may_be_forgotten(&self, task: TaskId) -> bool {
+        let record_is_gone =
+            || self.trace.is_none_or(|trace| trace.ended_after(task).is_some_and(|it| it >= self.keeps));
+        match self.steps.get(&task) {
+            Some((flow, at)) => self.flows[*flow].find(*at).is_some_and(|step| step.data_dropped),
+            None => !self.tasks.contains_key(&task) || record_is_gone(),
+        }
+    }
+
+    pub(super) fn digests(&self, task: TaskId) -> Seen {
+        if let Some(ended) = self.tasks.get(&task) {
+            return Seen::One(ended.digest.iter().cloned().collect());
+        }
+        if let Some(known) = self.digests.borrow().get(&task) {
+            return known.clone();
+        }
+        let values = self.steps.get(&task).and_then(|(flow, at)| self.values(&self.flows[*flow], *at));
+        let seen = values.map_or(Seen::Something, |values| Seen::One(values.iter().map(digest).collect()));
+        self.digests.borrow_mut().insert(task, seen.clone());
+        seen
+    }
+
+    /// How many results that no record has could be worked out, and how many could not.
+    pub(crate) fn worked_out(&self) -> (usize, usize) {
+        let digests = self.digests.borrow();
+        let unknown = digests.values().filter(|seen| **seen == Seen::Something).count();
+        (digests.len() - unknown, unknown)
+    }
+
+    /// What a step can have returned.
+    fn values(&self, flow: &FlowEnd, at: usize) -> Option<Vec<Value>> {
+        let (step, plan) = (flow.find(at)?, &flow.plan.steps[at]);
+        if let Some(data) = &step.data {
+            return data.parse().ok().map(|value| vec![value]);
+        }
+        let Some(map) = plan.map else { return self.one(flow, at, None, step.attempts) };
+        let (trace, list) = (self.trace?, &flow.plan.steps[map.over].list);
+        let mut results = Vec::new();
+        for (index, item) in list.iter().enumerate() {
+            let task = step.task.instance(u32::try_from(index).ok()?);
+            results.push(match trace.end_of(task) {
+                Some("succeeded") => {
+                    let mut values = self.one(flow, at, Some((index, *item)), trace.attempts_of(task))?;
+                    values.pop().filter(|_| values.is_empty())?
+                }
+                _ => Value::Null,
+            });
+        }
+        Some(vec![Value::from(results)])
+    }
+
+    /// The same of one task.
+    fn one(&self, flow: &FlowEnd, at: usize, element: Option<(usize, u64)>, attempt: u32) -> Option<Vec<Value>> {
+        let plan = &flow.plan.steps[at];
+        let expected = self.expected(flow, at, element).ok()?;
+        let mut value: Map<String, Value> =
+            expected.fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let mut saw = Map::new();
+        for (key, seen, optional) in expected.saw {
+            match seen {
+                Seen::One(digests) if digests.len() == 1 && !optional => saw.insert(key, json!(digests[0])),
+                _ => return None,
+            };
+        }
+        value.insert("saw".to_owned(), saw.into());
+        value.insert("attempt".to_owned(), json!(attempt));
+        if let Some(steps) = flow.plan.grown(at) {
+            value.insert("steps".to_owned(), steps);
+        }
+        let index = plan.index + element.map_or(0, |(index, _)| index);
+        let results = match plan.kind {
+            Kind::Noop | Kind::Nap | Kind::AsyncNap | Kind::Picky => vec![json!(index)],
+            Kind::FailUntil => vec![json!(attempt)],
+            Kind::Polite => vec![json!("in time"), json!("stopped")],
+            _ => return None,
+        };
+        let with = |result| {
+            let mut value = value.clone();
+            value.insert("is".to_owned(), result);
+            Value::from(value)
+        };
+        Some(results.into_iter().map(with).collect())
+    }
+
+    /// What the result of a step, or of one of its instances, must say of what it was given.
+    fn expected(&self, flow: &FlowEnd, at: usize, element: Option<(usize, u64)>) -> Result<Expected, String> {
+        let plan = &flow.plan.steps[at];
+        let (mut saw, mut errors) = (Vec::new(), Map::new());
+        let mut hear = |key: String, task: TaskId, told: Told, optional: bool| {
+            if told.state == StepState::Succeeded {
+                saw.push((key, self.digests(task), optional));
+            } else if told.state.is_failure() {
+                errors.insert(key, json!([told.state, told.kind.map(|kind| kind.to_string())]));
+            }
+        };
+        for dep in plan.hears_of() {
+            let Some(step) = flow.find(dep) else { return Err(format!("{} is not there", name(dep))) };
+            hear(name(dep), step.task, Told::of(step), flow.may_be_gone(plan, dep));
+        }
+        for link in flow.links.iter().filter(|link| link.at == at) {
+            let told =
+                self.told(link.task).ok_or_else(|| format!("nobody knows {}, for which it waited", link.task))?;
+            hear(link.task.to_string(), link.task, told, false);
+        }
+        let got = plan.refers_to.map(|dep| flow.plan.steps[dep].index);
+        let (item, place) = element.map(|(index, item)| (item, index)).unzip();
+        let fields = vec![
+            ("i", json!(plan.index + place.unwrap_or(0))),
+            ("errors", Value::from(errors)),
+            ("got", json!(got)),
+            ("item", json!(item)),
+            ("place", json!(place)),
+            ("list", json!(plan.list)),
+        ];
+        Ok(Expected { fields, saw })
+    }
+
+    /// A result says what the step was given: what those before it returned.
+    pub(super) fn check_result(
+        &self,
+        flow: &FlowEnd,
+        at: usize,
+        value: &Value,
+        element: Option<(usize, u64)>,
+    ) -> Result<(), String> {
+        let kind = flow.plan.steps[at].kind;
+        let attempt = u32::try_from(value["attempt"].as_u64().unwrap_or(0)).unwrap_or(0);
+        if !flow.plan.succeeds(at, attempt, element.map(|(_, item)| item)) {
+            return Err(format!("a {} step cannot succeed in attempt {attempt}", kind.name()));
+        }
+        let Expected { fields, saw } = self.expected(flow, at, element)?;
+        for (key, expected) in fields {
+            agree(&format!("L2: what its result says of {key:?}"), &value[key], &expected)?;
+        }
+        let found = value["saw"].as_object().ok_or("it says nothing of what it saw")?;
+        if let Some(key) = found.keys().find(|key| !saw.iter().any(|(known, ..)| known == *key)) {
+            return Err(format!("L2: it saw a result of {key}"));
+        }
+        for (key, seen, optional) in saw {
+            match (found.get(&key).and_then(Value::as_str), seen) {
+                (None, _) if optional => {}
+                (None, _) => return Err(format!("L2: it saw no result of {key}")),
+                (Some(digest), Seen::One(digests)) if !digests.iter().any(|it| it == digest) => {
+                    return Err(format!("L2: of {key} it saw {digest} instead of {digests:?}"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Told {
+    fn of(step: &StepRecord) -> Self {
+        Self { state: step.state, kind: step.error.as_deref().map(StepError::kind) }
+    }
+}
+
+impl FlowEnd {
+    /// A step that was added later may find a result gone that was not to be kept.
+    pub(super) fn may_be_gone(&self, plan: &StepPlan, dep: usize) -> bool {
+        let of = &self.plan.steps[dep];
+        plan.added_by.is_some() && !of.keep_result && of.added_by != plan.added_by && plan.added_by != Some(dep)
+    }
+}
