@@ -9,7 +9,7 @@ use std::time::Duration;
 use axion_actors::actors::messages::{Answer, Reply, Request, StopWorkers, Submission};
 use axion_actors::actors::{Admission, AdmissionClosed, EventBus, InboxSender, NoRoom, inbox};
 use axion_actors::config::{Config, EngineKind};
-use axion_actors::model::workflow::Step;
+use axion_actors::model::workflow::{Step, WorkflowId};
 use axion_actors::model::{
     ComponentStatus, ErrorKind, HealthReport, PoolKind, Status, Task, TaskError, TaskId, TaskRecord,
 };
@@ -253,12 +253,20 @@ impl Engine {
     }
 
     /// Blocks the thread until a task has ended, or for `limit`: then `Ok(None)`, and the task goes
-    /// on. A finished task's record is found again and again while it is kept.
+    /// on. A finished task's record is found again and again while it is kept, also with a limit of 0.
     ///
     /// # Errors
     /// If the id is unknown or the engine has stopped.
     pub fn result(&self, id: TaskId, limit: Duration) -> Result<Option<Arc<TaskRecord>>, WaitError> {
-        self.handle(id).wait_timeout(limit)
+        let mut handle = self.handle(id);
+        let found = handle.wait_timeout(limit)?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        // The limit may be over before the engine has looked: what is asked now is answered after that, wherever the
+        // task is known.
+        let _ = self.workflow(WorkflowId::generate());
+        handle.wait_timeout(Duration::ZERO)
     }
 
     /// Ends a task before its time and says what becomes of it. Blocks the thread for the answer,

@@ -53,6 +53,7 @@ def ctrl_c():
 
     before = signal.signal(signal.SIGINT, handler)
     yield press
+    heard.set()
     signal.signal(signal.SIGINT, before)
 
 

@@ -82,7 +82,7 @@ def test_a_full_queue_does_not_hold_up_the_loop(gate):
         first = asyncio.ensure_future(engine.run(helpers.at_gate, gate.path, "through"))
         others = [asyncio.ensure_future(engine.run(helpers.double, n)) for n in range(100)]
         loop, begun = asyncio.get_running_loop(), asyncio.Event()
-        watching = threading.Thread(target=lambda: (gate.begun(), loop.call_soon_threadsafe(begun.set)))
+        watching = threading.Thread(target=lambda: (gate.begun(), loop.call_soon_threadsafe(begun.set)), daemon=True)
         watching.start()
         await begun.wait()
         assert not any(task.done() for task in [first, *others])

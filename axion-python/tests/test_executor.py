@@ -32,7 +32,8 @@ def test_as_completed_wait_and_callbacks(executor):
     seen = queue.SimpleQueue()
     for future in futures:
         future.add_done_callback(seen.put)
-    assert {future.result() for future in concurrent.futures.as_completed(futures, helpers.LONG)} == set(range(0, 40, 2))
+    ended = concurrent.futures.as_completed(futures, helpers.LONG)
+    assert {future.result() for future in ended} == set(range(0, 40, 2))
     done, not_done = concurrent.futures.wait(futures)
     assert (done, not_done) == (set(futures), set())
     assert {seen.get(timeout=helpers.LONG) for _ in futures} == set(futures) and seen.empty()
@@ -287,7 +288,8 @@ executor = axion.Executor(2)
 executor.submit(say)
 %s
 """ % ends)
-    done = subprocess.run([sys.executable, "-W", "error", program], capture_output=True, text=True, timeout=helpers.LONG)
+    done = subprocess.run([sys.executable, "-W", "error", program], capture_output=True, text=True,
+                          timeout=helpers.LONG)
     assert (done.stdout, done.stderr) == ("said\ncannot schedule new futures after shutdown\n", "")
 
 

@@ -207,6 +207,7 @@ def test_a_task_can_have_an_engine_of_its_own(engine):
 LOGS = """
 import axion, logging, os, sys, warnings
 warnings.simplefilter("ignore", DeprecationWarning)
+axion._log._PATIENCE = 50  # the handlers are quick, whatever this machine is
 if sys.argv[1:]:
     logging.basicConfig(level=sys.argv[1], format="%(levelname)s %(name)s %(message)s", stream=sys.stdout)
 

@@ -101,7 +101,7 @@ def test_c3_4_limits_hold_among_those_that_run_at_one_time(engine, gate):
     engine.submit(span).result()
     spans = sorted(task_scheduler(tasks(60.5, span), threads=2, engine=engine).return_value.values())
     assert spans[0][1] <= spans[1][0]
-    opens = Thread(target=lambda: (gate.begun(), gate.begun(), gate.open(2)))
+    opens = Thread(target=lambda: (gate.begun(), gate.begun(), gate.open(2)), daemon=True)
     opens.start()
     values = task_scheduler(tasks(50, helpers.at_gate, gate.path, "met"), threads=2, engine=engine).return_value
     opens.join()

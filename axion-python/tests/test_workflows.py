@@ -311,7 +311,7 @@ def test_await(engine, add, waits, gate):
 def test_ctrl_c_ends_a_wait(engine, waits, gate, ctrl_c):
     workflow = engine.submit_workflow([waits()])
     gate.begun()
-    interrupt = threading.Thread(target=ctrl_c)
+    interrupt = threading.Thread(target=ctrl_c, daemon=True)
     with pytest.raises(KeyboardInterrupt):
         interrupt.start()
         workflow.result()

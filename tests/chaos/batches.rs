@@ -8,7 +8,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use crate::rng::Rng;
 
 /// The tasks that fill the queue at the end have numbers from here on.
-pub(crate) const FILLERS: usize = 500_000_000;
+pub(crate) const FILLERS: usize = 300_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {

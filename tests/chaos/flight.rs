@@ -45,6 +45,7 @@ pub(crate) struct Asked {
     pub(crate) task: TaskId,
     pub(crate) at: usize,
     pub(crate) instance: Option<u32>,
+    pub(crate) when: Instant,
     pub(crate) answer: Answer,
 }
 
@@ -246,7 +247,7 @@ impl Flight<'_> {
         let instance = (self.plan.steps[at].map.is_some() && (deed.choice >> 20).is_multiple_of(2))
             .then_some(u32::try_from((deed.choice >> 32) % 6).unwrap_or(0));
         let task = instance.map_or(step, |instance| step.instance(instance));
-        let engine = self.field.engine.clone();
+        let (engine, when) = (self.field.engine.clone(), Instant::now());
         let answer = match deed.what {
             What::Cancel => engine.cancel_async(task).await.map(Answer::Cancel),
             What::Withdraw => {
@@ -256,7 +257,7 @@ impl Flight<'_> {
         };
         // If the engine has been drained, there is no answer.
         if let Ok(answer) = answer {
-            self.asked.push(Asked { task, at, instance, answer });
+            self.asked.push(Asked { task, at, instance, when, answer });
         }
     }
 

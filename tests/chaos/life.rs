@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use axion_core::{Config, ErrorKind, Outcome, ShutdownReport, TaskId, TaskRecord, WaitError, WorkerConfig};
+use axion_core::{
+    CancelAnswer, Config, ErrorKind, Outcome, ShutdownReport, TaskId, TaskRecord, WaitError, WorkerConfig,
+};
 use bytes::Bytes;
 use tokio::time::Instant;
 
@@ -99,6 +101,8 @@ pub(crate) struct Done {
     pub(crate) refused_flows: Vec<Refused>,
     pub(crate) batches: Vec<Batch>,
     pub(crate) heard: Vec<Heard>,
+    /// Steps that were cancelled when they were with a worker or waited for a retry, and what the engine said.
+    pub(crate) asked: Vec<(TaskId, Instant, CancelAnswer)>,
     /// The engine was shut down in the middle.
     pub(crate) drained: Option<(Drain, ShutdownReport)>,
     /// Tasks whose cancellation the engine has taken upon itself.

@@ -169,7 +169,11 @@ fn live(order: Order, folder: &Path, config: Config) -> (Done, Recorded, Vec<Str
 /// Holds records, events and notes against each other.
 fn compare(report: &mut Report, done: &mut Done, recorded: &Recorded, config: &Config, notes: &Notes) {
     let hasty = done.drained.is_some_and(|(drain, _)| !drain.is_patient());
-    done.flows.iter_mut().for_each(|flow| flow.shut_down = hasty);
+    let asked = std::mem::take(&mut done.asked);
+    for flow in &mut done.flows {
+        flow.shut_down = hasty;
+        flow.was_asked(&asked);
+    }
     let mut trace = Trace::new(config, traits(done), done.drained.is_some());
     if recorded.missed == 0 {
         for event in &recorded.events {

@@ -81,8 +81,8 @@ impl Kind {
             Self::Polite => "polite",
             Self::Soft => "soft",
             Self::SoftCaught => "soft_caught",
-            // Without its limit, it does not end.
-            Self::AsyncSoft | Self::Endless => "async_soft",
+            Self::AsyncSoft => "async_soft",
+            Self::Endless => "endless",
             Self::CatchAll => "catch_all",
             Self::HoldGil => "hold_gil",
             Self::Exit => "exit",

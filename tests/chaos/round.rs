@@ -51,6 +51,8 @@ struct Round<'a> {
     moved: Instant,
     targets: Arc<Mutex<Targets>>,
     live: Vec<TaskId>,
+    /// Tasks and steps that are with a worker, or wait for a retry.
+    hot: BTreeSet<TaskId>,
     answers: HashMap<TaskId, CancelAnswer>,
     /// The engine was asked to give them back if they wait.
     asked_back: HashSet<TaskId>,
@@ -86,6 +88,7 @@ pub(crate) async fn run(engine: &Arc<Engine>, folder: &Path, mut news: Unbounded
         moved: Instant::now(),
         targets: Arc::default(),
         live: Vec::new(),
+        hot: BTreeSet::new(),
         answers: HashMap::new(),
         asked_back: HashSet::new(),
         withdrawn: JoinSet::new(),
@@ -110,7 +113,7 @@ pub(crate) async fn run(engine: &Arc<Engine>, folder: &Path, mut news: Unbounded
             continue;
         }
         tokio::select! {
-            Some(news) = news.recv() => round.saboteur.hear(news),
+            Some(news) = news.recv() => round.hear(news),
             Some(entered) = round.entering.join_next() => round.entered(entered.expect("no panic")),
             Some(ended) = round.waiting.join_next() => {
                 if !round.ended(ended.expect("no panic")) {
@@ -160,6 +163,18 @@ async fn ending(closing: &mut Option<JoinHandle<ShutdownReport>>) -> ShutdownRep
 }
 
 impl Round<'_> {
+    fn hear(&mut self, news: News) {
+        match news {
+            News::Hot(task) => {
+                self.hot.insert(task);
+            }
+            News::Cold(task) => {
+                self.hot.remove(&task);
+            }
+            news => self.saboteur.hear(news),
+        }
+    }
+
     fn is_idle(&self) -> bool {
         let tasks = self.entering.is_empty() && self.waiting.is_empty() && self.withdrawn.is_empty();
         tasks && self.flows.is_empty() && self.heard.is_empty() && self.closing.is_none()
@@ -230,12 +245,12 @@ impl Round<'_> {
             self.violated(None, violation);
         }
         let count = self.engine.config().input_queue_size;
-        let plans: Vec<Plan> = (0..count).map(|at| Plan::plain(batches::FILLERS + self.submitted + at)).collect();
-        let submitted = self.submitted;
+        // Each engine of a round has its own.
+        let first = batches::FILLERS * (1 + usize::from(self.order.done.tasks > 0));
+        let plans: Vec<Plan> = (0..count).map(|at| Plan::plain(first + at)).collect();
         let tasks: Vec<_> = plans.iter().map(|plan| plan.task(&self.folder.join("scripts"))).collect();
         self.done.plans.extend(tasks.iter().map(axion_core::Task::id).zip(plans));
         batches::fill(&mut self.entering, self.engine.clone(), tasks);
-        self.submitted = submitted;
     }
 
     fn entered(&mut self, entered: Entered) {
@@ -329,22 +344,45 @@ impl Round<'_> {
 
     /// Cancels a task, takes it back, or waits for it.
     async fn meddle(&mut self) {
-        if self.live.is_empty() || self.done.drained.is_some() {
+        if self.done.drained.is_some() {
             return;
         }
-        let id = self.live[self.rng.index(self.live.len())];
+        let hot = !self.hot.is_empty() && self.rng.chance(50);
+        let id = match (hot, self.live.is_empty()) {
+            (true, _) => self.hot.iter().nth(self.rng.index(self.hot.len())).copied(),
+            (false, false) => Some(self.live[self.rng.index(self.live.len())]),
+            (false, true) => None,
+        };
+        let Some(id) = id else { return };
         // Most tasks are to run, also on a busy machine.
         let ended: u64 = self.done.cancels.values().sum::<u64>() * 6;
         let spare = ended > 60 + self.done.ended.len() as u64;
         match self.rng.within(0, 9) {
             0..6 if spare => {}
+            0..6 if !self.done.plans.contains_key(&id) => self.cancel_step(id).await,
             0..5 => self.cancel(id).await,
             5 => {
                 let engine = self.engine.clone();
                 self.asked_back.insert(id);
                 self.withdrawn.spawn_blocking(move || (id, engine.withdraw(id)));
             }
-            _ => self.listen(id),
+            _ if self.done.plans.contains_key(&id) => self.listen(id),
+            _ => {}
+        }
+    }
+
+    /// One of a workflow that is in flight, or has been.
+    async fn cancel_step(&mut self, task: TaskId) {
+        let when = Instant::now();
+        match self.engine.cancel_async(task).await {
+            Ok(answer) => {
+                *self.done.cancels.entry("steps").or_default() += 1;
+                self.done.asked.push((task, when, answer));
+            }
+            Err(error) if self.closing.is_none() => {
+                self.violated(Some(task), format!("a cancellation was answered with {error}"));
+            }
+            Err(_) => {}
         }
     }
 

@@ -49,6 +49,7 @@ impl Saboteur {
                 }
             }
             News::Down(worker) => drop(self.workers.remove(&worker)),
+            News::Hot(_) | News::Cold(_) => {}
         }
     }
 

@@ -109,7 +109,8 @@ impl FlowEnd {
         }
         let ran = story.check_halt(|task| step_of(task).is_some_and(fails_by_itself))?;
         let may_go_on = |step: &&StepRecord| !self.plan.stops_running && step.instances.is_none();
-        let stopped = |step: &&StepRecord| kind_of(step) == Some(ErrorKind::WorkflowStopped);
+        let asked = |task: TaskId| self.asked.iter().any(|asked| asked.task == task);
+        let stopped = |step: &&StepRecord| kind_of(step) == Some(ErrorKind::WorkflowStopped) && !asked(step.task);
         match ran.into_iter().filter_map(step_of).filter(may_go_on).find(stopped) {
             Some(step) => Err(format!("{} ran when the workflow was stopped, and was ended", step.task)),
             None => Ok(()),

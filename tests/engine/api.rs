@@ -21,7 +21,7 @@ fn a_task_is_submitted_and_its_record_found_by_handle_and_by_id() {
     assert_eq!(handle.id(), id);
     let record = ended(handle);
     assert_eq!(record.outcome.data().expect("a success").as_str(), "1");
-    let again = engine.result(id, LIMIT).expect("known").expect("finished");
+    let again = engine.result(id, Duration::ZERO).expect("known").expect("finished");
     assert_eq!(again, record);
 }
 
@@ -44,7 +44,9 @@ fn a_wait_with_a_limit_gives_up_and_the_task_goes_on() {
 #[test]
 fn unknown_and_repeated_ids_are_typed_errors() {
     let engine = echoing(1, 0);
-    assert_eq!(engine.result(TaskId::generate(), LIMIT), Err(WaitError::Refused(Refusal::UnknownId)));
+    for limit in [Duration::ZERO, LIMIT] {
+        assert_eq!(engine.result(TaskId::generate(), limit), Err(WaitError::Refused(Refusal::UnknownId)));
+    }
     let task = noop();
     run(&engine, task.clone());
     let again = engine.submit(task).expect("accepted at the door");

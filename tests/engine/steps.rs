@@ -76,6 +76,8 @@ fn a_step_that_never_runs_has_an_outcome_all_the_same() {
     // And again, from what is kept of the workflow.
     for before in [skip, fail, map] {
         assert_eq!(result(&engine, before.id).outcome, before.outcome);
+        let found = engine.result(before.id, Duration::ZERO).expect("known").expect("ended");
+        assert_eq!(found.outcome, before.outcome, "also by a look");
     }
     assert_eq!(engine.cancel(skipped.id()), Ok(CancelAnswer::AlreadyFinished("cancelled")));
     assert_eq!(engine.withdraw(skipped.id()), Ok(false));

@@ -115,7 +115,18 @@ def _causes(error):
 
 
 def _traceback(error):
-    return cut(listing(error, _strip(error.__traceback__), _clear), _TRACEBACK)
+    text = listing(error, _strip(error.__traceback__), _clear)
+    if "@" in text:
+        text = _without_paths(text, type(error).__module__)
+    return cut(text, _TRACEBACK)
+
+
+def _without_paths(text, *modules):
+    """With the names of scripts as people know them: see `scripts`."""
+    for module in set(modules).union(name for name in list(sys.modules) if "@" in name):
+        if isinstance(module, str) and "@" in module:
+            text = text.replace(module + ".", module.partition("@")[0] + ".")
+    return text
 
 
 def listing(error, frames, clear=None):

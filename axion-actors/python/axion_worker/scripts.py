@@ -8,13 +8,14 @@ before a task was submitted is always seen, and a thousand tasks in one read cos
 import os
 import sys
 from io import StringIO
-from types import ModuleType
+from time import time_ns
+from types import FunctionType, ModuleType
 
 from .failure import Kind, TaskFailure
 from .library import First, forget_lines, remember_lines
 from .values import dumps, loads
 
-_CO_COROUTINE = 0x80
+_CO_VARARGS, _CO_COROUTINE = 0x04, 0x80
 _MOST = 256  # scripts a worker keeps; a program that writes a new one for each task must not fill it (L9)
 
 
@@ -24,7 +25,7 @@ class Script:
     `is_async` says whether that is a coroutine function; None until `module()` has been called once.
     """
 
-    __slots__ = ("path", "folder", "stamp", "batch", "module", "call", "is_async")
+    __slots__ = ("path", "folder", "stamp", "young", "batch", "module", "call", "is_async")
 
     loads = staticmethod(loads)
     dumps = staticmethod(dumps)
@@ -55,7 +56,7 @@ class Scripts:
         """The script at the path `raw` (bytes), loaded if need be."""
         script = self._known.get(raw)
         if script is not None:
-            if script.batch == batch or _stamp(script.path) == script.stamp:
+            if script.batch == batch or _is_same(script):
                 script.batch = batch
                 if script.folder != self._folder and self._one_at_a_time:
                     self._enter(script.folder)
@@ -77,7 +78,7 @@ class Scripts:
         if script is None or not script.is_async:
             return None
         if script.batch != batch:
-            if _stamp(script.path) != script.stamp:
+            if not _is_same(script):
                 return None
             script.batch = batch
         return script
@@ -100,6 +101,7 @@ class Scripts:
                 sys.path.remove(folder)
 
     def _load(self, path):
+        now = time_ns()
         source, stamp = _read(path)
         try:
             code = compile(source, path, "exec", dont_inherit=True)
@@ -122,6 +124,7 @@ class Scripts:
             raise
         script = Script()
         script.path, script.folder, script.stamp, script.module = path, folder, stamp, module
+        script.young = hash(source) if _is_young(stamp, now) else None
         _find_entry(script)
         return script
 
@@ -176,6 +179,31 @@ def _stamp(path):
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
+def _is_same(script):
+    """Whether the file is still what was loaded."""
+    if _stamp(script.path) != script.stamp:
+        return False
+    if script.young is not None:
+        now = time_ns()
+        try:
+            source, stamp = _read(script.path)
+        except TaskFailure:
+            return False
+        if stamp != script.stamp or hash(source) != script.young:
+            return False
+        if not _is_young(stamp, now):
+            script.young = None
+    return True
+
+
+def _is_young(stamp, now):
+    """Whether a file that was read after `now` may have changed since without a new stamp.
+
+    The times of files are as coarse as 10 ms on many systems, and 2 s on some file systems.
+    """
+    return now - stamp[0] < 2_100_000_000
+
+
 def _read(path):
     try:
         with open(path, "rb") as file:
@@ -202,6 +230,7 @@ def _remember_lines(path, source):
 def _find_entry(script):
     main = getattr(script.module, "main", None)
     if callable(main):
+        _check_parameters(main, script.path)
         script.call, script.is_async = main, _is_async(main)
         return
     make = getattr(script.module, "module", None)
@@ -215,6 +244,17 @@ def _find_entry(script):
 
     run = getattr(make, "run", None)  # of the class, if `module` is one
     script.call, script.is_async = call, None if run is None else _is_async(run)
+
+
+def _check_parameters(main, path):
+    """What can be known to fail is told with what to write instead."""
+    if type(main) is not FunctionType:
+        return
+    code = main.__code__
+    least = code.co_argcount - len(main.__defaults__ or ())
+    if least > 2 or (code.co_argcount < 2 and not code.co_flags & _CO_VARARGS):
+        raise TaskFailure(Kind.ENTRY_MISSING, "main in %s is not for two arguments (it takes %d): %s"
+                          % (path, code.co_argcount, _ENTRY))
 
 
 _ENTRY = "define main(params, context), or module() that returns an object with run(params)"

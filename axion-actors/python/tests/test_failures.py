@@ -79,6 +79,21 @@ class Failures(OneWorker):
                 for word in ("main(params, context)", "module()", self.path("failing.py")):
                     self.assertIn(word, failure.message)
 
+    def test_a_main_that_cannot_be_called_with_two_arguments(self):
+        for source in ("def main(): pass", "def main(params): pass", "async def main(): pass", "def main(a, b, c): pass"):
+            with self.subTest(source):
+                failure = self.source(source, Kind.ENTRY_MISSING)
+                for word in ("two arguments", "main(params, context)", self.path("failing.py")):
+                    self.assertIn(word, failure.message)
+
+    def test_a_class_of_the_script_is_named_as_there(self):
+        source = ("class Mine(Exception): pass\n\ndef main(params, context):\n"
+                  "    try:\n        raise Mine('inner')\n    except Mine as inner:\n        raise Mine('outer') from inner\n")
+        for failure in (self.source(source), self.source("class Mine(Exception): pass\nraise Mine('outer')\n")):
+            self.assertEqual(failure.exception, "failing.Mine")
+            self.assertIn("\nfailing.Mine: outer\n", failure.traceback)
+            self.assertNotIn("@", failure.traceback)
+
     def test_a_module_function_whose_object_cannot_run(self):
         for source in ("def module(): return object()", "class module: run = None", "def module(): pass"):
             with self.subTest(source):
@@ -344,7 +359,8 @@ class Failures(OneWorker):
         self.assertIn("Previous line repeated", failure.traceback)
 
     def test_a_wrong_signature(self):
-        self.assertIn("positional argument", self.source("def main(): pass").message)
+        # What shows only at the call; see above for the others.
+        self.assertIn("keyword-only argument", self.source("def main(p, c, *, more): pass").message)
 
     def test_the_event_loop_closed_by_a_task(self):
         script = self.script("closing.py", '''

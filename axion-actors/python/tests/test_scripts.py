@@ -221,6 +221,15 @@ class Reload(Case):
                 os.replace(other, script)
                 self.assertEqual(worker.run(script), "other")
 
+    def test_a_change_that_leaves_size_and_time_as_they_were_is_seen_in_a_young_file(self):
+        for slots, kind in ((1, ""), (4, ""), (4, "async ")):
+            with self.subTest(slots=slots, kind=kind):
+                worker = self.worker(slots=slots)
+                for n in range(3):
+                    script = self.script("a.py", "%sdef main(params, context): return %d" % (kind, n))
+                    os.utime(script, (2 ** 32, 2 ** 32))  # as young as can be, however slow the machine
+                    self.assertEqual([worker.run(script), worker.run(script)], [n, n])
+
     def test_a_change_is_seen_by_the_tasks_sent_after_it(self):
         worker, gate, gated = self.worker(), self.gate(), self.gated()
         script = self.script("a.py", "def main(params, context): return 1")

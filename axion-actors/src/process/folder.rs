@@ -32,7 +32,7 @@ macro_rules! runtime_files {
 }
 
 /// The package `axion_worker`, embedded.
-const FILES: [(&str, &str); 16] = runtime_files![
+const FILES: [(&str, &str); 17] = runtime_files![
     "__init__.py",
     "channel.py",
     "context.py",
@@ -46,6 +46,7 @@ const FILES: [(&str, &str); 16] = runtime_files![
     "library.py",
     "output.py",
     "scripts.py",
+    "start.py",
     "threaded.py",
     "values.py",
     "wire.py",

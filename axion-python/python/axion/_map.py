@@ -95,10 +95,10 @@ class Map:
             self._bar.close()
 
 
-def next_size(items, seconds):
-    """How many items to put together, after so many took so long."""
+def next_size(items, seconds, growth=_GROWTH):
+    """How many items to put together, after so many took so long; at most `growth` times as many."""
     wanted = int(_FILL * items / seconds) if seconds > 0 else _MOST
-    return max(1, min(wanted, items * _GROWTH, _MOST))
+    return max(1, min(wanted, items * growth, _MOST))
 
 
 def _workers(engine):

@@ -18,6 +18,8 @@ from joblib.parallel import register_parallel_backend
 from ._executor import Executor, _processors
 from ._map import next_size
 
+_GROWTH = 4  # quick calls say little of those that follow: a straggler of thousands would hold up all
+
 
 class AxionBackend(ParallelBackendBase):
     """Calls batches of joblib's in an `axion.Executor`. How many calls are put together follows the time that they take
@@ -62,14 +64,14 @@ class AxionBackend(ParallelBackendBase):
     def submit(self, func, callback=None):
         # The batch is an argument: as a function, each would be new to the workers.
         future = self._executor.submit(operator.call, func)
-        future._axion_items = len(func)
+        future._axion_items = len(func)  # pyright: ignore[reportAttributeAccessIssue]
         if callback is not None:
             future.add_done_callback(callback)
         return future
 
     def retrieve_result_callback(self, future):
         if future.record is not None:
-            self._size = next_size(future._axion_items, future.record.duration)
+            self._size = next_size(future._axion_items, future.record.duration, _GROWTH)
         return future.result()
 
     def compute_batch_size(self):

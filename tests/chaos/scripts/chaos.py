@@ -174,6 +174,11 @@ async def do_async_soft(params, context):
     return "never interrupted"
 
 
+async def do_endless(params, context):
+    await asyncio.sleep(10 * 3600)  # on the slowest machine, somebody has ended it before
+    return "never ended"
+
+
 def do_catch_all(params, context):
     end = time.monotonic() + ENDLESS
     while time.monotonic() < end:

@@ -39,14 +39,16 @@ impl FlowStory {
         agree("L1: the states after the last events", &self.steps, steps)
     }
 
-    /// Once one of these steps has ended, nothing begins any more, and what ran by then is not cancelled: that is told
-    /// by the steps that were running, which are returned.
+    /// Once one of these steps has ended, nothing begins any more: what has become ready in the same moment never runs.
+    /// Returns the steps that ran by then.
     pub(crate) fn check_halt(&self, halts: impl Fn(TaskId) -> bool) -> Result<Vec<TaskId>, String> {
         let halt = self.changes.iter().position(|(task, state)| state.is_final() && halts(*task));
         let Some(halt) = halt else { return Ok(Vec::new()) };
         let (before, after) = self.changes.split_at(halt);
-        if let Some((task, _)) = after.iter().find(|(_, state)| *state == StepState::Ready) {
-            return Err(format!("{task} became ready, but {} had stopped the workflow", self.changes[halt].0));
+        let ready = |task: TaskId| after.contains(&(task, StepState::Ready));
+        let begins = |(task, state): &&(TaskId, StepState)| *state == StepState::Running && ready(*task);
+        if let Some((task, _)) = after.iter().find(begins) {
+            return Err(format!("{task} began, but {} had stopped the workflow", self.changes[halt].0));
         }
         let ran = before.iter().filter(|(_, state)| *state == StepState::Running).map(|(task, _)| *task);
         Ok(ran.collect())

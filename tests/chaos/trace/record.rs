@@ -2,7 +2,7 @@
 
 use std::thread::JoinHandle;
 
-use axion_core::{Engine, Event, EventKind, Watched, WorkerRef};
+use axion_core::{Engine, Event, EventKind, TaskId, Watched, WorkerRef};
 use tokio::sync::mpsc;
 
 /// What the chaos learns of the workers while it goes on.
@@ -10,6 +10,10 @@ use tokio::sync::mpsc;
 pub(crate) enum News {
     Ready(WorkerRef, u32),
     Down(WorkerRef),
+    /// A task is with a worker, or waits for its retry.
+    Hot(TaskId),
+    /// It is not any more.
+    Cold(TaskId),
 }
 
 /// Everything that was seen, but what tasks wrote.
@@ -23,6 +27,10 @@ pub(crate) struct Recorded {
 pub(crate) fn record(engine: &Engine) -> (JoinHandle<Recorded>, mpsc::UnboundedReceiver<News>) {
     let mut events = engine.watch();
     let (tell, news) = mpsc::unbounded_channel();
+    // At the end nobody listens any more.
+    let say = move |news| {
+        let _ = tell.send(news);
+    };
     let thread = std::thread::spawn(move || {
         let mut recorded = Recorded::default();
         while let Some(watched) = events.wait_next() {
@@ -34,10 +42,16 @@ pub(crate) fn record(engine: &Engine) -> (JoinHandle<Recorded>, mpsc::UnboundedR
                 }
                 _ => continue,
             };
-            // At the end nobody listens any more.
             match &event.kind {
-                EventKind::WorkerReady { worker, pid, .. } => drop(tell.send(News::Ready(*worker, *pid))),
-                EventKind::WorkerDown { worker, .. } => drop(tell.send(News::Down(*worker))),
+                EventKind::WorkerReady { worker, pid, .. } => say(News::Ready(*worker, *pid)),
+                EventKind::WorkerDown { worker, .. } => say(News::Down(*worker)),
+                EventKind::TaskSent { task, .. } | EventKind::TaskRetrying { task, .. } => {
+                    say(News::Hot(*task));
+                }
+                EventKind::TaskReturned { task, .. }
+                | EventKind::TaskRerun { task, .. }
+                | EventKind::TaskDue { task }
+                | EventKind::TaskFinished { task, .. } => say(News::Cold(*task)),
                 EventKind::Output { .. } => continue,
                 _ => {}
             }

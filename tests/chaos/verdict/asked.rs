@@ -1,7 +1,11 @@
 //! What was asked while a workflow was in flight: whether the answers fit its end.
 
+use std::collections::HashMap;
+
 use axion_core::workflow::{StepError, StepRecord, StepState};
 use axion_core::{CancelAnswer, ErrorKind, Refusal, TaskId, WaitError};
+
+use tokio::time::Instant;
 
 use super::world::{Seen, World};
 use super::{FlowEnd, Wrong};
@@ -9,6 +13,18 @@ use crate::flight::{Answer, Asked, Heard, Refused};
 use crate::plan::agree;
 
 impl FlowEnd {
+    /// Some of its steps were cancelled from elsewhere.
+    pub(crate) fn was_asked(&mut self, all: &[(TaskId, Instant, CancelAnswer)]) {
+        let places: HashMap<TaskId, (usize, Option<u32>)> =
+            self.tasks().map(|(task, at, instance)| (task, (at, instance))).collect();
+        let asked = all.iter().filter_map(|(task, when, answer)| {
+            let (at, instance) = *places.get(task)?;
+            Some(Asked { task: *task, at, instance, when: *when, answer: Answer::Cancel(answer.clone()) })
+        });
+        self.asked.extend(asked);
+        self.asked.sort_by_key(|asked| asked.when);
+    }
+
     /// Whether the engine said that it would end this step, or this instance.
     pub(super) fn is_asked_to_end(&self, at: usize, instance: Option<u32>) -> bool {
         self.asked.iter().any(|it| it.at == at && it.instance == instance && it.answer.is_taken())

@@ -227,6 +227,33 @@ fn what_is_not_there_any_more_or_is_there_already_is_refused() {
 }
 
 #[test]
+fn what_waits_for_a_step_is_told_how_the_step_ended_and_not_how_its_task_did() {
+    let mut engine = Engine::new();
+    let first = WorkflowSpec::of([step("grows").dynamic()]);
+    let grows = id_of(&first, 0);
+    engine.submit(first);
+    // Others know that its task has succeeded.
+    let follow = |engine: &mut Engine| {
+        let (id, spec) = (WorkflowId::generate(), waits_for(grows));
+        let mut known = FxHashMap::from_iter([(grows, Known::Ended(success().outcome.into()))]);
+        engine.kept.look_up(&mut known, Tick(0));
+        engine.flows.submit(id, spec, known, Tick(0)).expect("sound");
+        engine.act();
+        id
+    };
+    let during = follow(&mut engine);
+    let place = engine.running.iter().find(|running| running.1 == grows).expect("it runs").0;
+    engine.running.retain(|running| running.1 != grows);
+    let cannot_be_added = Err(vec!["no".to_owned()]);
+    engine.flows.ended_with(place, success(), cannot_be_added, &|_| Known::Unknown, Tick(1));
+    engine.act();
+    let after = follow(&mut engine);
+    for id in [during, after] {
+        assert_eq!(engine.states(id), ["dependency_failed"]);
+    }
+}
+
+#[test]
 fn one_step_can_be_cancelled_wherever_it_stands() {
     let mut engine = Engine::new();
     let first = WorkflowSpec::of([

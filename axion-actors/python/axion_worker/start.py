@@ -1,0 +1,70 @@
+"""How the runtime's modules come into the interpreter, before any user code runs.
+
+They import from the standard library alone: a `json.py` in the current folder or on PYTHONPATH is
+the user's business. Their byte code goes beside their source, inside the private folder, and is made
+once per engine, whatever the user's settings for byte code are.
+"""
+
+import os
+import sys
+
+# What only workers with several slots load.
+_LATE = ("crew.py", "threaded.py")
+
+
+def start(here, package, worker_id):
+    library = os.path.dirname(os.__file__)
+
+    def load(name):
+        """A module of the runtime."""
+        settings = sys.path[:], sys.dont_write_bytecode, sys.pycache_prefix
+        sys.path[:] = [here] + [p for p in settings[0] if p == library or p.startswith(library + "/lib-dynload")
+                                or (p.endswith(".zip") and p.startswith(sys.base_prefix))]
+        sys.dont_write_bytecode, sys.pycache_prefix = False, None
+        try:
+            _compile(here, package, worker_id.startswith("io-") or name + ".py" in _LATE)
+            return __import__(package + "." + name, fromlist=[name])
+        finally:
+            sys.path[:], sys.dont_write_bytecode, sys.pycache_prefix = settings
+            sys.path_importer_cache.pop(here, None)
+
+    load("entry").run(worker_id, load)
+
+
+def _compile(here, package, late):
+    """Makes the byte code, in a process of its own: what compiling takes would stay with the worker.
+
+    One worker does it for all that start at one time. If it cannot be done, each import compiles.
+    """
+    machinery = sys.modules["_frozen_importlib_external"]
+    folder = here + "/" + package + "/"
+    sources = [source for source in sorted(os.listdir(folder)) if source.endswith(".py") and source not in _LATE]
+    if late:
+        sources += _LATE
+    last = machinery.cache_from_source(folder + sources[-1])
+    if os.path.exists(last):
+        return
+    try:
+        if len(os.listdir("/proc/self/task")) > 1:  # the user's `sitecustomize` has started threads
+            return
+        lock = os.open(here + "/worker.py", os.O_RDWR)
+    except OSError:
+        return
+    try:
+        os.lockf(lock, os.F_LOCK, 0)
+        if os.path.exists(last):
+            return
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+            return
+    except OSError:
+        return
+    finally:
+        os.close(lock)
+    try:
+        __import__("gc").disable()  # it would copy what it looks at
+        for source in sources:
+            machinery.SourceFileLoader(package, folder + source).get_code(package)
+    finally:
+        os._exit(0)
