@@ -24,6 +24,9 @@
 
 mod ends;
 mod limits;
+mod member;
+mod members;
+mod place;
 mod pool;
 mod protocol;
 
@@ -31,8 +34,9 @@ use std::time::Duration;
 
 use self::ends::{Bereft, cancelled};
 use self::limits::Limiter;
-pub use self::pool::{AHEAD, STALL};
-use self::pool::{Due, First, InFlight, Lane, Member, Pool, UNKNOWN, dispatch};
+pub use self::member::{AHEAD, STALL};
+use self::member::{Due, InFlight, Lane, Member};
+use self::pool::Pool;
 pub use self::protocol::{
     Action, CancelAnswer, Capacity, Departure, PoolRules, Report, RunTask, TimeLimits, WorkerView,
 };
@@ -40,8 +44,8 @@ use super::durations::Durations;
 use super::task_table::{End, Found, Known, State, TaskKey, TaskTable};
 use super::timers::Timers;
 use crate::model::{
-    self, ErrorKind, KillReason, Limits, NotBefore, Outcome, PoolKind, Seq, Shortfall, Task, TaskError, TaskId, Tick,
-    WorkKey, WorkerRef,
+    self, ErrorKind, KillReason, NotBefore, Outcome, PoolKind, Seq, Shortfall, Task, TaskError, TaskId, Tick, WorkKey,
+    WorkerRef,
 };
 
 /// The decisions of the Dispatcher.
@@ -429,246 +433,6 @@ impl Scheduler {
         stalls.chain(self.timers.next()).chain(self.table.next_expiry()).chain(self.limiter.next()).min()
     }
 
-    /// Sends what waits in a pool's queue to the workers that have room.
-    pub fn place(&mut self, kind: PoolKind, now: Tick) {
-        self.woken[kind.index()] = true;
-        self.go_on(now);
-    }
-
-    /// Sends what may go on since something was given back or taken away.
-    fn go_on(&mut self, now: Tick) {
-        loop {
-            if self.limiter.is_due(now) {
-                self.open_gate(now);
-            }
-            let Some(kind) = PoolKind::ALL.into_iter().find(|kind| self.woken[kind.index()]) else { return };
-            self.woken[kind.index()] = false;
-            if !self.pools[kind.index()].is_finishing() {
-                self.place_in(kind, now);
-            }
-        }
-    }
-
-    fn place_in(&mut self, kind: PoolKind, now: Tick) {
-        if self.place_suspects(kind, now) {
-            self.place_large(kind, now);
-            if self.place_cleared(kind, now) {
-                self.place_queue(kind, now);
-            }
-        }
-        self.share_out(kind, now);
-        self.post(kind);
-    }
-
-    fn place_queue(&mut self, kind: PoolKind, now: Tick) {
-        loop {
-            let Pool { queue, members, rules, large, .. } = &mut self.pools[kind.index()];
-            let Some(key) = queue.front() else { return };
-            let Some(task) = self.table.task(key) else {
-                queue.pop_front();
-                continue;
-            };
-            if task.limits().is_some() {
-                if self.bring_in(kind, key, now) {
-                    continue;
-                }
-                return;
-            }
-            let (lane, estimate) = lane_of(&self.durations, task);
-            if let Some(first) = &mut large.first
-                && !first.lets_pass(task.options().priority)
-            {
-                return;
-            }
-            let Some(index) = members.choose(lane, estimate, task.weight(), now) else { return };
-            if let Some(first) = &mut large.first {
-                first.is_overtaken_by(task.options().priority);
-            }
-            queue.pop_front();
-            members.send(index, |member| {
-                dispatch(&mut self.table, &mut self.timers, member, key, (lane, estimate), rules.limits, now);
-            });
-        }
-    }
-
-    /// The next of a pool's queue has limits: it goes to where it waits for them. False if nothing starts in
-    /// the pool as yet.
-    fn bring_in(&mut self, kind: PoolKind, key: TaskKey, now: Tick) -> bool {
-        let pool = &mut self.pools[kind.index()];
-        let Some((task, limits)) = self.table.task(key).and_then(|task| Some((task, task.limits()?))) else {
-            return true;
-        };
-        let (priority, slots) = (task.options().priority, limits.needs.slots);
-        // Late binding: there is nothing to ask for before there is room.
-        let has_free = pool.members.has_free(lane_of(&self.durations, task).0);
-        if !has_free || pool.large.first.is_some_and(|first| !first.lets_pass(priority)) {
-            return false;
-        }
-        pool.queue.pop_front();
-        if limits.is_shared() {
-            self.enter_gate(key, now);
-        } else if slots > 1 {
-            pool.large.queue.push_back(priority, key);
-        } else {
-            pool.cleared.push_back(key);
-        }
-        self.place_large(kind, now);
-        self.place_cleared(kind, now)
-    }
-
-    fn enter_gate(&mut self, key: TaskKey, now: Tick) {
-        let entered = self.table.task(key).map(|task| self.limiter.enter(key, task));
-        if let Some(Err(shortfall)) = entered {
-            self.finish(key, None, End::without_run(impossible(shortfall)), now);
-        }
-        self.open_gate(now);
-    }
-
-    /// Lets through what its limits allow.
-    fn open_gate(&mut self, now: Tick) {
-        for key in self.limiter.open(now) {
-            let Some(task) = self.table.task(key) else { continue };
-            let pool = &mut self.pools[task.pool().index()];
-            self.woken[task.pool().index()] = true;
-            if self.table.lot(key).alone {
-                pool.suspects.push_front(key);
-            } else if slots_of(task) > 1 {
-                pool.large.queue.push_back(task.options().priority, key);
-            } else {
-                pool.cleared.push_back(key);
-            }
-        }
-    }
-
-    /// Sends what its limits have let through. It holds its part of them, so nothing goes before it; false if
-    /// there is no room for it.
-    fn place_cleared(&mut self, kind: PoolKind, now: Tick) -> bool {
-        let Pool { cleared, members, rules, large, .. } = &mut self.pools[kind.index()];
-        while let Some(&key) = cleared.front() {
-            let Some(task) = self.table.task(key) else {
-                cleared.pop_front();
-                continue;
-            };
-            let (lane, estimate) = lane_of(&self.durations, task);
-            let priority = task.options().priority;
-            if large.first.is_some_and(|first| !first.lets_pass(priority)) {
-                return false;
-            }
-            // To a free place, not ahead.
-            let Some(index) = members.choose(lane, UNKNOWN, task.weight(), now) else { return false };
-            if let Some(first) = &mut large.first {
-                first.is_overtaken_by(priority);
-            }
-            cleared.pop_front();
-            members.send(index, |member| {
-                dispatch(&mut self.table, &mut self.timers, member, key, (lane, estimate), rules.limits, now);
-            });
-        }
-        true
-    }
-
-    /// Sends the first of the tasks that need several slots, if so many are free at this moment.
-    fn place_large(&mut self, kind: PoolKind, now: Tick) {
-        loop {
-            let Pool { members, rules, large, .. } = &mut self.pools[kind.index()];
-            let Some(key) = large.queue.front() else {
-                large.first = None;
-                return;
-            };
-            let Some(task) = self.table.task(key) else {
-                large.queue.pop_front();
-                continue;
-            };
-            let slots = slots_of(task);
-            let overtaken = large.first.filter(|first| first.key == key).map_or(0, |first| first.overtaken);
-            let (priority, can_fit) = (task.options().priority, members.slots() >= slots);
-            large.first = Some(First { key, priority, slots, overtaken, can_fit });
-            let Some((home, claims)) = members.reserve(slots, false) else { return };
-            let (lane, estimate) = lane_of(&self.durations, task);
-            large.queue.pop_front();
-            large.first = None;
-            members.send(home, |member| {
-                dispatch(&mut self.table, &mut self.timers, member, key, (lane, estimate), rules.limits, now);
-            });
-            members.claim(&claims);
-            self.limiter.claimed(key, kind, claims);
-        }
-    }
-
-    /// A worker that has nothing to do gets some of what was sent to others; a pool with too few workers for
-    /// what waits asks for more.
-    fn share_out(&mut self, kind: PoolKind, now: Tick) {
-        let pool = &mut self.pools[kind.index()];
-        if pool.is_idle() {
-            if let Some((worker, seqs)) = pool.members.steal(now) {
-                self.actions.push(Action::Revoke { worker, seqs });
-            }
-            return;
-        }
-        let alone = pool.suspects.front().and_then(|key| self.table.task(*key)).map(slots_of);
-        let slots = alone.into_iter().chain(pool.large.first.map(|first| first.slots)).max().unwrap_or(1);
-        // How many slots a worker has is known when there is one.
-        let workers = slots.div_ceil(pool.members.slots_each().max(1));
-        let workers = if pool.members.len() == 0 { 1 } else { workers };
-        if pool.members.len() < workers && pool.called < workers {
-            pool.called = workers;
-            self.actions.push(Action::Call { pool: kind, workers });
-        }
-    }
-
-    /// Hands the workers what is meant for them.
-    fn post(&mut self, kind: PoolKind) {
-        let outboxes = self.pools[kind.index()].members.take_outboxes();
-        self.actions.extend(outboxes.into_iter().map(|(worker, tasks)| Action::Run { worker, tasks }));
-    }
-
-    /// A suspect waits for a worker that is empty, and one worker is kept from taking more until it
-    /// is: so suspects are not starved by the tasks behind them. False if nothing else may start in the pool.
-    fn place_suspects(&mut self, kind: PoolKind, now: Tick) -> bool {
-        loop {
-            let Pool { suspects, members, rules, .. } = &mut self.pools[kind.index()];
-            let Some(&key) = suspects.front() else {
-                members.release_kept();
-                return true;
-            };
-            let Some(task) = self.table.task(key) else {
-                suspects.pop_front();
-                continue;
-            };
-            if task.limits().is_some_and(Limits::is_shared) && !self.limiter.has_ticket(key) {
-                suspects.pop_front();
-                self.enter_gate(key, now);
-                continue;
-            }
-            let (home, claims) = match slots_of(task) {
-                1 => match members.first_empty() {
-                    Some(empty) => (empty, Vec::new()),
-                    None => {
-                        members.keep_one_free();
-                        return true;
-                    }
-                },
-                slots => {
-                    members.release_kept();
-                    match members.reserve(slots, true) {
-                        Some(reserved) => reserved,
-                        // What runs ends, and nothing else starts: so there will be room, if the workers that are
-                        // here have so many slots at all.
-                        None => return members.slots() < slots,
-                    }
-                }
-            };
-            suspects.pop_front();
-            members.send_alone(home, |member| {
-                dispatch(&mut self.table, &mut self.timers, member, key, (Lane::Slot, UNKNOWN), rules.limits, now);
-            });
-            if !claims.is_empty() {
-                members.claim(&claims);
-                self.limiter.claimed(key, kind, claims);
-            }
-        }
-    }
-
     fn pool_of(&self, key: TaskKey) -> Option<PoolKind> {
         self.table.task(key).map(Task::pool)
     }
@@ -721,22 +485,6 @@ impl Scheduler {
         sent.sort_unstable_by_key(|(_, seq)| *seq);
         sent
     }
-}
-
-/// How a task runs, and how many nanoseconds it is expected to take.
-fn lane_of(durations: &Durations, task: &Task) -> (Lane, u64) {
-    let work = task.work().key();
-    // A coroutine takes nothing of the work that may be sent ahead of others. One that needs several slots is
-    // counted in one of them.
-    if task.pool() == PoolKind::Io && durations.is_coroutine(work) && slots_of(task) == 1 {
-        (Lane::Coroutine, 0)
-    } else {
-        (Lane::Slot, durations.estimate(work).unwrap_or(UNKNOWN).min(UNKNOWN))
-    }
-}
-
-fn slots_of(task: &Task) -> usize {
-    task.limits().map_or(1, |limits| limits.needs.slots.max(1) as usize)
 }
 
 /// What becomes of a task that was not looked at before it was submitted.

@@ -1,24 +1,20 @@
 //! The gate: lines of what waits, and what is in use.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+mod walk;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use slotmap::SlotMap;
 
 use super::demand::Demand;
-use super::parked::{Cause, Earlies, Fulls, GroupKey, Holders, Lacking, Ordered, next};
+use super::parked::{Cause, Earlies, Fulls, Holders, Lacking, Ordered};
 use super::rate::Bucket;
 use crate::model::{Capacity, Concurrency, Limits, PoolKind, Priority, Rate, Shortfall, Tick};
 
 /// How often others may overtake what does not fit.
 pub const PATIENCE: u64 = 32;
-
-/// So many different demands that cannot be met are looked at, the longest-waiting ones first, and as many lines
-/// that could have what they need if it were not held for others; what is behind them has to wait until one of
-/// these moves.
-const LOOKS: usize = 256;
 
 slotmap::new_key_type! {
     /// A line.
@@ -100,23 +96,6 @@ enum Verdict {
     Lacks,
     /// What it needs is free, but held for one before it.
     Barred,
-}
-
-/// Lines that are looked at in one pass, beside the fresh ones.
-enum Source {
-    /// They wait for this, and it may have changed.
-    Opened(Cause),
-    /// They need this of what all share.
-    Needing { group: GroupKey, wanted: Wanted, after: Option<Place> },
-}
-
-/// Which of the lines with one demand are worth a look.
-enum Wanted {
-    All,
-    /// None can have what it needs: only who has lost patience matters, since that is held for it.
-    Impatient,
-    /// All that they need is held already.
-    None,
 }
 
 /// Lets through what fits. `T` is what waits.
@@ -232,148 +211,6 @@ impl<T> Gate<T> {
             self.earlies.put_off(&rate, allowed);
         }
         through
-    }
-
-    /// Looks in their order at the lines whose turn may have come, and lets through what fits. Returns whether
-    /// somebody has lost patience on the way, so that it has to look again.
-    fn pass(&mut self, now: Tick, through: &mut Vec<(T, Ticket)>) -> bool {
-        self.passes += 1;
-        let mut sources: Vec<Source> = self.opened.drain().map(Source::Opened).collect();
-        let firsts = sources.iter().enumerate();
-        let mut nexts: BinaryHeap<_> =
-            firsts.filter_map(|(at, it)| Some(Reverse((self.next_of(it, now)?, at)))).collect();
-        let mut held = [false; Demand::KINDS];
-        let (mut demands, mut cursor, mut joined) = (0, None, None);
-        let (mut stayed, mut again) = (0, false);
-        while stayed < LOOKS && !again {
-            let fresh = next(&self.fresh, None);
-            let (place, line, source) = match (fresh, nexts.peek()) {
-                (Some((place, line)), None) => (place, line, None),
-                (Some((place, line)), Some(Reverse(((other, _), _)))) if place < *other => (place, line, None),
-                (_, Some(Reverse(((place, line), at)))) => (*place, *line, Some(*at)),
-                (None, None) => match self.lacking.next(joined, None) {
-                    Some((place, _)) => (place, LineKey::default(), None),
-                    None => break,
-                },
-            };
-            // The demands join in when their turn has come.
-            if let Some((first, group)) = self.lacking.next(joined, Some(place)) {
-                joined = Some(first);
-                if let Some(demand) = self.lacking.visit(group, self.passes).filter(|it| !self.is_done(it, held)) {
-                    if demands == LOOKS {
-                        break;
-                    }
-                    demands += 1;
-                    let wanted = if demand.fits(&self.free) { Wanted::All } else { Wanted::Impatient };
-                    let source = Source::Needing { group, wanted, after: cursor };
-                    nexts.extend(self.next_of(&source, now).map(|next| Reverse((next, sources.len()))));
-                    sources.push(source);
-                }
-                continue;
-            }
-            if let Some(at) = source {
-                nexts.pop();
-                if let Source::Needing { .. } = sources[at]
-                    && self.is_done(&self.lines[line].class.demand, held)
-                {
-                    continue;
-                }
-                // Meanwhile this line may have been found to wait for something else.
-                let actual = self.next_of(&sources[at], now);
-                if actual != Some((place, line)) {
-                    nexts.extend(actual.map(|actual| Reverse((actual, at))));
-                    continue;
-                }
-            }
-            cursor = Some(place);
-            let verdict = self.look(line, held, now);
-            match verdict {
-                Verdict::Start => again = self.start(line, now, through),
-                Verdict::TooEarly(at) => self.put_early(line, at),
-                Verdict::Full => {
-                    self.put_waiting(line, Spot::Full);
-                }
-                Verdict::Lacks | Verdict::Barred => {
-                    let impatient = self.put_waiting(line, Spot::Lacking);
-                    if impatient {
-                        self.hold(line, &mut held);
-                    }
-                    if let Some(Source::Needing { wanted, .. }) = source.and_then(|at| sources.get_mut(at)) {
-                        match verdict {
-                            Verdict::Lacks if impatient => *wanted = Wanted::None,
-                            Verdict::Lacks => *wanted = Wanted::Impatient,
-                            _ => stayed += 1,
-                        }
-                    }
-                }
-            }
-            if let Some(at) = source {
-                if let Source::Needing { after, .. } = &mut sources[at] {
-                    *after = Some(place);
-                }
-                nexts.extend(self.next_of(&sources[at], now).map(|next| Reverse((next, at))));
-            }
-        }
-        for source in sources {
-            if let Source::Opened(cause) = source {
-                self.close(cause, now);
-            }
-        }
-        again
-    }
-
-    /// Whether nothing with this demand may start any more, and nothing is held for it that is not held already.
-    fn is_done(&self, demand: &Demand, held: [bool; Demand::KINDS]) -> bool {
-        let needs = || (0..Demand::KINDS).filter(|kind| demand.0[*kind] > 0 && !self.endless[*kind]);
-        needs().next().is_some() && needs().all(|kind| held[kind])
-    }
-
-    /// The line of a source that is next. All that are looked at for an open cause find another place.
-    fn next_of(&self, source: &Source, now: Tick) -> Option<(Place, LineKey)> {
-        match source {
-            Source::Opened(cause) if self.is_open(cause, now) => next(self.waiting_for(cause)?, None),
-            Source::Opened(_) => None,
-            Source::Needing { group, wanted, after } => {
-                let needing = self.lacking.get(*group)?;
-                match wanted {
-                    Wanted::All => next(&needing.lines, *after),
-                    Wanted::Impatient => next(&needing.impatient, *after),
-                    Wanted::None => None,
-                }
-            }
-        }
-    }
-
-    fn waiting_for(&self, cause: &Cause) -> Option<&Ordered> {
-        match cause {
-            Cause::Early(rate) => self.earlies.lines(rate),
-            Cause::Full(limit) => self.fulls.lines(limit),
-        }
-    }
-
-    fn is_open(&self, cause: &Cause, now: Tick) -> bool {
-        match cause {
-            Cause::Early(rate) => self.allowed(rate) <= now,
-            Cause::Full(limit) => self.has_room(limit),
-        }
-    }
-
-    /// A pass is over: who still waits for this is looked at when it changes, or in the next pass if there was no
-    /// time for it.
-    fn close(&mut self, cause: Cause, now: Tick) {
-        if self.waiting_for(&cause).is_none() {
-            return;
-        }
-        match &cause {
-            _ if self.is_open(&cause, now) => {
-                self.opened.insert(cause);
-            }
-            Cause::Early(rate) => {
-                let at = self.allowed(rate);
-                self.earlies.put_off(rate, at);
-            }
-            Cause::Full(_) => {}
-        }
     }
 
     fn allowed(&self, rate: &Rate) -> Tick {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Scheduler;
-use super::pool::{Due, InFlight, limits_of};
+use super::member::{Due, InFlight, limits_of};
 use super::protocol::Action;
 use crate::model::{
     CapturedOutput, Data, EndedBy, ErrorKind, KillReason, Outcome, PostMortem, Seq, Task, TaskError, Tick,

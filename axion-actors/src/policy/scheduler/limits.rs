@@ -10,7 +10,7 @@
 
 use rustc_hash::FxHashMap;
 
-use super::pool::Claim;
+use super::members::Claim;
 use crate::model::{self, PoolKind, Shortfall, Task, Tick};
 use crate::policy::resources::{self, Gate, Ticket, Waiting};
 use crate::policy::task_table::TaskKey;

@@ -1,7 +1,13 @@
 //! Needs, keys and rates: who waits for what, and that nothing is in use that nobody uses.
 
+use std::collections::BTreeSet;
+
+use proptest::option;
+use proptest::prelude::*;
+
+use super::histories::{Step, World, step};
 use super::*;
-use crate::model::{Concurrency, Fixed, Needs, Rate};
+use crate::model::{Concurrency, Fixed, Limits, Needs, Rate};
 use crate::policy::resources::PATIENCE;
 
 const IO: WorkerRef = WorkerRef { id: WorkerId { pool: PoolKind::Io, index: 0 }, generation: Generation(1) };

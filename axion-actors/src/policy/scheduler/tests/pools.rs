@@ -109,3 +109,154 @@ fn l1_a_pool_that_is_to_have_no_worker_is_called_for_one_again_and_is_not_refuse
     submit(&mut scheduler, 1, Tick(4));
     assert_eq!((calls(&mut scheduler), scheduler.table().live()), (1, 1), "nobody tries any more: it has to call");
 }
+
+#[test]
+fn c1_5_equal_tasks_over_idle_workers_differ_by_at_most_one() {
+    let mut scheduler = scheduler();
+    for index in 0..3 {
+        scheduler.joined(worker(index, 1), slots(4), Tick(0));
+    }
+    submit(&mut scheduler, 8, Tick(0));
+    let counts: Vec<usize> = (0..3).map(|index| scheduler.sent_to(worker(index, 1)).len()).collect();
+    assert_eq!(counts, [3, 3, 2]);
+}
+
+#[test]
+fn l5_a_dead_worker_loses_what_it_ran_and_gives_back_the_rest_in_order() {
+    let mut scheduler = scheduler();
+    scheduler.joined(worker(0, 1), slots(1), Tick(0));
+    let ids = submit_as(&mut scheduler, 4, Tick(0), |task| task.max_worker_losses(0));
+    scheduler.reported(worker(0, 1), vec![done(Seq(1), MS / 10)], Tick(MS));
+    scheduler.take_actions();
+    scheduler.left(worker(0, 1), killed(&[2]), Tick(2 * MS));
+    let actions = scheduler.take_actions();
+    let [Action::Finished { record, .. }, Action::Call { .. }] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!(record.id, ids[1]);
+    let error = record.outcome.error().expect("lost");
+    assert!(error.message.contains("cpu-0") && error.message.contains("SIGKILL"), "{}", error.message);
+    scheduler.joined(worker(0, 2), slots(1), Tick(3 * MS));
+    let actions = scheduler.take_actions();
+    let [Action::Run { tasks, .. }] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!(
+        tasks.iter().map(|t| (t.id, t.attempt)).collect::<Vec<_>>(),
+        [(ids[2], Attempt(1)), (ids[3], Attempt(1))]
+    );
+}
+
+#[test]
+fn an_idle_worker_that_dies_with_an_unread_task_does_not_lose_it() {
+    let mut scheduler = scheduler();
+    scheduler.joined(worker(0, 1), slots(1), Tick(0));
+    submit(&mut scheduler, 1, Tick(0));
+    scheduler.left(worker(0, 1), killed(&[]), Tick(1));
+    scheduler.joined(worker(0, 2), slots(1), Tick(2));
+    assert_eq!(scheduler.sent_to(worker(0, 2)).len(), 1);
+}
+
+#[test]
+fn a_pool_that_cannot_start_fails_its_tasks_with_the_reason_and_heals() {
+    let mut scheduler = scheduler();
+    submit(&mut scheduler, 2, Tick(0));
+    let error = TaskError::new(ErrorKind::WorkerStartFailed, "no python3");
+    scheduler.unavailable(PoolKind::Cpu, error.clone(), Tick(1));
+    submit(&mut scheduler, 1, Tick(2));
+    let ends = finished(scheduler.take_actions());
+    assert_eq!(ends.len(), 3);
+    for record in ends {
+        assert_eq!(record.outcome.error(), Some(&error));
+    }
+    scheduler.joined(worker(0, 1), slots(1), Tick(3));
+    submit(&mut scheduler, 1, Tick(4));
+    assert_eq!(scheduler.sent_to(worker(0, 1)).len(), 1);
+}
+
+#[test]
+fn a_worker_is_recycled_between_tasks_and_its_successor_is_there_before_it_goes() {
+    let mut scheduler = ruled(PoolRules { worker_tasks: Some(2), ..PoolRules::default() });
+    let (old, new) = (worker(0, 1), worker(0, 2));
+    scheduler.joined(old, slots(2), Tick(0));
+    submit(&mut scheduler, 5, Tick(0));
+    scheduler.reported(old, vec![done(Seq(1), MS), done(Seq(2), MS)], after(1));
+    let recycled = |actions: &[Action]| actions.iter().filter(|it| matches!(it, Action::Recycle { .. })).count();
+    assert_eq!(recycled(&scheduler.take_actions()), 1);
+    // Until the successor is there, it works on, and is not asked twice.
+    scheduler.reported(old, vec![done(Seq(3), MS)], after(2));
+    assert_eq!(recycled(&scheduler.take_actions()), 0);
+    scheduler.joined(new, slots(2), after(3));
+    submit(&mut scheduler, 2, after(3));
+    assert_eq!(scheduler.sent_to(new).len(), 2, "the successor takes what comes");
+    assert!(!scheduler.take_actions().iter().any(|it| matches!(it, Action::Retire { .. })), "the old one is busy");
+    let rest: Vec<u64> = scheduler.sent_to(old).iter().map(|(_, seq)| seq.0).collect();
+    for seq in rest {
+        scheduler.reported(old, vec![done(Seq(seq), MS)], after(4));
+    }
+    let actions = scheduler.take_actions();
+    assert!(actions.iter().any(|it| matches!(it, Action::Retire { worker } if *worker == old)), "{actions:?}");
+    scheduler.left(old, Departure { reason: WorkerDownReason::Retired, ..killed(&[]) }, after(5));
+    assert_eq!(scheduler.sent_to(new).len(), 2, "L3: the departure of the old one is not the new one's");
+}
+
+#[test]
+fn a_full_worker_is_recycled_and_a_task_above_its_limit_is_ended() {
+    let rules = PoolRules { worker_memory: Some(100), task_memory: Some(200), ..PoolRules::default() };
+    let mut scheduler = ruled(rules);
+    scheduler.joined(worker(0, 1), slots(3), Tick(0));
+    scheduler.reported(worker(0, 1), vec![Report::Measured { resident: 100 }], Tick(1));
+    assert!(scheduler.take_actions().is_empty());
+    scheduler.reported(worker(0, 1), vec![Report::Measured { resident: 101 }], Tick(2));
+    assert!(matches!(scheduler.take_actions()[..], [Action::Recycle { .. }]));
+
+    // Three run: nobody knows which one it is. Each runs again alone, and only the guilty one is ended.
+    submit(&mut scheduler, 3, Tick(3));
+    scheduler.take_actions();
+    scheduler.reported(worker(0, 1), vec![Report::Measured { resident: 201 }], Tick(4));
+    assert!(matches!(scheduler.take_actions()[..], [Action::Kill { reason: KillReason::MemoryLimit, .. }]));
+    scheduler.left(worker(0, 1), killed_by(KillReason::MemoryLimit, &[1, 2, 3]), Tick(5));
+    scheduler.joined(worker(0, 2), slots(3), Tick(6));
+    assert_eq!(scheduler.sent_to(worker(0, 2)).len(), 1, "alone");
+    scheduler.reported(worker(0, 2), vec![Report::Measured { resident: 201 }], Tick(7));
+    scheduler.left(worker(0, 2), killed_by(KillReason::MemoryLimit, &[1]), Tick(8));
+    let records = finished(scheduler.take_actions());
+    let [record] = &records[..] else { panic!("{records:?}") };
+    assert_eq!(record.outcome.error().map(|error| error.kind), Some(ErrorKind::MemoryLimit));
+    assert_eq!(scheduler.table().live(), 2);
+}
+
+#[test]
+fn a_pool_shrinks_by_its_idle_workers_first_and_loses_nothing() {
+    let mut scheduler = scheduler();
+    for index in 0..3 {
+        scheduler.joined(worker(index, 1), slots(1), Tick(0));
+    }
+    submit(&mut scheduler, 2, Tick(0));
+    scheduler.take_actions();
+    scheduler.shrink(PoolKind::Cpu, 2, Tick(1));
+    let actions = scheduler.take_actions();
+    let [Action::Retire { worker: idle }, Action::Release { workers, .. }] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!((*idle, &workers[..]), (worker(2, 1), &[worker(2, 1), worker(1, 1)][..]));
+    // The busy one that is to go takes nothing more, and goes when it has finished.
+    submit(&mut scheduler, 1, Tick(2));
+    assert_eq!(ids_sent(&scheduler.take_actions()).len(), 0);
+    scheduler.reported(worker(1, 1), vec![done(Seq(1), MS)], Tick(3));
+    let actions = scheduler.take_actions();
+    assert!(actions.iter().any(|action| matches!(action, Action::Retire { worker: it } if *it == worker(1, 1))));
+    assert_eq!(finished(actions).len(), 1);
+    scheduler.shrink(PoolKind::Cpu, 5, Tick(4));
+    let asked = scheduler.take_actions();
+    assert!(
+        matches!(&asked[..], [Action::Release { workers, .. }, Action::Call { .. }] if workers.len() == 1),
+        "{asked:?}"
+    );
+}
+
+#[test]
+fn a_pool_without_workers_calls_for_one_once() {
+    let mut scheduler = scheduler();
+    submit(&mut scheduler, 1, Tick(0));
+    submit(&mut scheduler, 1, Tick(0));
+    assert!(matches!(scheduler.take_actions()[..], [Action::Call { pool: PoolKind::Cpu, workers: 1 }]));
+    scheduler.joined(worker(0, 1), slots(1), Tick(1));
+    assert_eq!(ids_sent(&scheduler.take_actions()).len(), 1);
+}

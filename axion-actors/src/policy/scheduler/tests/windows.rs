@@ -110,3 +110,101 @@ fn coroutines_that_turn_out_to_be_plain_are_taken_back_where_they_have_not_begun
     let left: Vec<u64> = scheduler.sent_to(io(0)).iter().map(|(_, seq)| seq.0).collect();
     assert_eq!(left, [1, 2, 6, 7], "one of them comes into the free slot, as a plain task");
 }
+
+#[test]
+fn nothing_is_sent_ahead_of_a_task_whose_run_time_is_unknown_or_long() {
+    let mut scheduler = scheduler();
+    scheduler.joined(worker(0, 1), slots(1), Tick(0));
+    submit(&mut scheduler, 5, Tick(0));
+    assert_eq!(sent(&mut scheduler, worker(0, 1)), [1]);
+    scheduler.reported(worker(0, 1), vec![done(Seq(1), 500 * MS)], Tick(500 * MS));
+    assert_eq!(sent(&mut scheduler, worker(0, 1)), [2]);
+}
+
+#[test]
+fn short_tasks_are_sent_ahead_up_to_two_milliseconds_of_work() {
+    let mut scheduler = scheduler();
+    scheduler.joined(worker(0, 1), slots(1), Tick(0));
+    submit(&mut scheduler, 50, Tick(0));
+    assert_eq!(sent(&mut scheduler, worker(0, 1)), [1]);
+    scheduler.reported(worker(0, 1), vec![done(Seq(1), MS / 2)], Tick(MS));
+    assert_eq!(sent(&mut scheduler, worker(0, 1)), [2, 3, 4, 5]);
+}
+
+#[test]
+fn tasks_behind_one_that_turned_out_long_are_revoked_after_20_ms_and_go_elsewhere_in_order() {
+    let mut scheduler = scheduler();
+    scheduler.joined(worker(0, 1), slots(1), Tick(0));
+    let ids = submit(&mut scheduler, 5, Tick(0));
+    scheduler.reported(worker(0, 1), vec![done(Seq(1), MS / 2)], Tick(MS));
+    scheduler.take_actions();
+    assert_eq!(scheduler.next_tick(), Some(Tick(21 * MS)));
+    scheduler.tick(Tick(20 * MS));
+    assert!(scheduler.take_actions().is_empty(), "not yet");
+    scheduler.tick(Tick(21 * MS));
+    let actions = scheduler.take_actions();
+    let [Action::Revoke { seqs, .. }] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!(seqs, &[Seq(3), Seq(4), Seq(5)]);
+    assert_eq!(scheduler.next_tick(), None, "L10: asked once");
+
+    // The child had taken 3 in the meantime; 4 and 5 come back and go to a second worker in order.
+    scheduler.reported(worker(0, 1), vec![Report::Revoked { seqs: vec![Seq(5), Seq(4)] }], Tick(22 * MS));
+    assert!(sent(&mut scheduler, worker(0, 1)).is_empty(), "a stalled worker is sent nothing ahead");
+    scheduler.joined(worker(1, 1), slots(1), Tick(23 * MS));
+    let actions = scheduler.take_actions();
+    let [Action::Run { worker: to, tasks }] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!((*to, tasks[0].id, tasks[0].attempt), (worker(1, 1), ids[3], Attempt(1)));
+}
+
+#[test]
+fn coroutines_have_places_of_their_own_once_their_script_is_known() {
+    let mut scheduler = scheduler();
+    let io = WorkerRef { id: WorkerId { pool: PoolKind::Io, index: 0 }, generation: Generation(1) };
+    scheduler.joined(io, Capacity { slots: 2, coroutines: 3 }, Tick(0));
+    let submit = |scheduler: &mut Scheduler, count, script: &str| {
+        for _ in 0..count {
+            scheduler.submit(Task::script(script).on(PoolKind::Io), Tick(0)).expect("new");
+        }
+        scheduler.place(PoolKind::Io, Tick(0));
+        ids_sent(&scheduler.take_actions()).len()
+    };
+    assert_eq!(submit(&mut scheduler, 9, "/async.py"), 2, "unknown: as if it took a thread");
+    let script = ScriptPath::new("/async.py".as_ref());
+    scheduler.durations.learn(WorkKey::Script(&script), true);
+    scheduler.place(PoolKind::Io, Tick(0));
+    assert_eq!(ids_sent(&scheduler.take_actions()).len(), 3, "and none is sent ahead");
+    // The slots are free again: they are not for coroutines any more.
+    scheduler.reported(io, vec![done(Seq(1), MS), done(Seq(2), MS)], Tick(MS));
+    assert_eq!(ids_sent(&scheduler.take_actions()).len(), 0);
+    scheduler.reported(io, vec![done(Seq(4), MS)], Tick(MS));
+    assert_eq!(ids_sent(&scheduler.take_actions()).len(), 1);
+    scheduler.pools[PoolKind::Io.index()].members.assert_sums();
+}
+
+#[test]
+fn c0_9_an_idle_worker_takes_half_of_what_another_one_was_sent() {
+    let mut scheduler = scheduler();
+    scheduler.joined(worker(0, 1), slots(1), Tick(0));
+    submit(&mut scheduler, 1, Tick(0));
+    scheduler.reported(worker(0, 1), vec![done(Seq(1), MS / 20)], Tick(0));
+    // 40 tasks of 50 µs fill its window: one runs, 39 wait.
+    submit(&mut scheduler, 50, Tick(0));
+    assert_eq!(scheduler.sent_to(worker(0, 1)).len(), 40);
+    scheduler.take_actions();
+    // The queue's other ten go to whoever comes, and then half of what waits in the first one's pipe.
+    scheduler.joined(worker(1, 1), slots(1), Tick(0));
+    let actions = scheduler.take_actions();
+    assert_eq!(ids_sent(&actions).len(), 10);
+    for seq in 1..=10 {
+        scheduler.reported(worker(1, 1), vec![done(Seq(seq), MS / 20)], Tick(MS / 20));
+    }
+    let actions = scheduler.take_actions();
+    let Some(Action::Revoke { worker: victim, seqs }) = actions.last() else { panic!("{actions:?}") };
+    assert_eq!((*victim, seqs.len()), (worker(0, 1), 19));
+    let seqs = seqs.clone();
+    scheduler.place(PoolKind::Cpu, Tick(MS / 20));
+    assert!(scheduler.take_actions().is_empty(), "once");
+    scheduler.reported(worker(0, 1), vec![Report::Revoked { seqs }], Tick(MS / 10));
+    let stolen = scheduler.sent_to(worker(1, 1)).len();
+    assert_eq!((stolen, scheduler.sent_to(worker(0, 1)).len()), (19, 21));
+}

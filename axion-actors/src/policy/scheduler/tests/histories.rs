@@ -1,0 +1,363 @@
+//! L1, L3 and L5 over random histories.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::option;
+use proptest::prelude::*;
+
+use super::*;
+
+/// One step of a random history; numbers pick among what is there.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    Submit { count: u8, timeout: Option<u8>, retries: u8, losses: u8, ttl: Option<u8>, priority: u8, delay: u8 },
+    SubmitLimited { wanted: limits::Wanted, retries: u8, losses: u8, ttl: Option<u8>, priority: u8 },
+    Shrink(u8),
+    Join(u8),
+    End { worker: u8, pick: u8, micros: u32, fails: bool },
+    Stale { worker: u8, seq: u8, generation: u8 },
+    Die { worker: u8, started: u8, unknown: bool },
+    Execute { worker: u8, spared: bool, started: bool },
+    Revoke { worker: u8, picks: Vec<u8>, begun: bool },
+    Cancel(u8),
+    Unavailable,
+    Wait(u32),
+}
+
+pub(super) fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (1..6u8, option::of(1..40u8), 0..3u8, 0..3u8, option::of(1..40u8), 0..10u8, 0..20u8).prop_map(
+            |(count, timeout, retries, losses, ttl, priority, delay)| {
+                Step::Submit { count, timeout, retries, losses, ttl, priority, delay }
+            }),
+        1 => (1..3u8).prop_map(Step::Shrink),
+        2 => (0..3u8).prop_map(Step::Join),
+        8 => (0..3u8, any::<u8>(), 1..5000u32, any::<bool>())
+            .prop_map(|(worker, pick, micros, fails)| Step::End { worker, pick, micros, fails }),
+        2 => (0..3u8, any::<u8>(), 0..4u8).prop_map(|(worker, seq, generation)| Step::Stale { worker, seq, generation }),
+        1 => (0..3u8, 0..3u8, any::<bool>()).prop_map(|(worker, started, unknown)| Step::Die { worker, started, unknown }),
+        2 => (0..3u8, any::<bool>(), any::<bool>())
+            .prop_map(|(worker, spared, started)| Step::Execute { worker, spared, started }),
+        2 => (0..3u8, proptest::collection::vec(any::<u8>(), 0..5), any::<bool>())
+            .prop_map(|(worker, picks, begun)| Step::Revoke { worker, picks, begun }),
+        1 => any::<u8>().prop_map(Step::Cancel),
+        1 => Just(Step::Unavailable),
+        3 => (1..30_000u32).prop_map(Step::Wait),
+    ]
+}
+
+/// A history: the scheduler, the workers that live, and what a truthful world would say.
+pub(super) struct World {
+    pub(super) scheduler: Scheduler,
+    /// There are tasks with limits.
+    pub(super) limited: bool,
+    pub(super) now: Tick,
+    pub(super) generations: [u32; 3],
+    pub(super) alive: [bool; 3],
+    /// The attempt that each worker was ordered to kill.
+    pub(super) ordered: [Option<(Seq, KillReason)>; 3],
+    pub(super) accepted: Vec<TaskId>,
+    pub(super) records: Vec<Arc<TaskRecord>>,
+    /// Must not run twice.
+    pub(super) once: BTreeSet<TaskId>,
+    /// Attempts that a truthful world counts: ended, or running when their process did.
+    pub(super) counted: BTreeMap<TaskId, u32>,
+}
+
+impl World {
+    pub(super) fn new(scheduler: Scheduler, limited: bool) -> Self {
+        Self {
+            scheduler,
+            limited,
+            now: Tick(0),
+            generations: [0; 3],
+            alive: [false; 3],
+            ordered: [None; 3],
+            accepted: Vec::new(),
+            records: Vec::new(),
+            once: BTreeSet::new(),
+            counted: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn worker(&self, index: u8) -> WorkerRef {
+        worker(u32::from(index), self.generations[usize::from(index)])
+    }
+
+    pub(super) fn count(&mut self, key: TaskKey) {
+        let id = self.scheduler.table().task(key).expect("live").id();
+        *self.counted.entry(id).or_default() += 1;
+    }
+
+    pub(super) fn apply(&mut self, step: Step) {
+        self.now = Tick(self.now.0 + 1000);
+        match step {
+            Step::Submit { count, timeout, retries, losses, ttl, priority, delay } => {
+                let ids = submit_as(&mut self.scheduler, count.into(), self.now, |task| {
+                    let backoff = crate::model::Backoff::Fixed(Duration::from_millis(3));
+                    let policy =
+                        crate::model::RetryPolicy { backoff, ..crate::model::RetryPolicy::times(retries.into()) };
+                    let task = task.retry(policy).max_worker_losses(losses.into());
+                    let task = task.priority(Priority::try_from(priority).expect("in range"));
+                    // Most start at once.
+                    let delay = Duration::from_millis(delay.saturating_sub(10).into());
+                    let task = if delay.is_zero() { task } else { task.delay(delay) };
+                    let task = match ttl {
+                        Some(ms) => task.ttl(Duration::from_millis(ms.into())),
+                        None => task,
+                    };
+                    match timeout {
+                        Some(ms) => task.timeout(Duration::from_millis(ms.into())),
+                        None => task,
+                    }
+                });
+                if losses == 0 {
+                    self.once.extend(&ids);
+                }
+                self.accepted.extend(ids);
+            }
+            Step::SubmitLimited { wanted, retries, losses, ttl, priority } => {
+                let ids = submit_as(&mut self.scheduler, 1, self.now, |task| {
+                    let backoff = crate::model::Backoff::Fixed(Duration::from_millis(3));
+                    let policy =
+                        crate::model::RetryPolicy { backoff, ..crate::model::RetryPolicy::times(retries.into()) };
+                    let task = task.retry(policy).max_worker_losses(losses.into());
+                    let task = task.priority(Priority::try_from(priority).expect("in range"));
+                    let task = ttl.map(|ms| task.clone().ttl(Duration::from_millis(ms.into()))).unwrap_or(task);
+                    wanted.of(task)
+                });
+                if losses == 0 {
+                    self.once.extend(&ids);
+                }
+                self.accepted.extend(ids);
+            }
+            Step::Join(index) if !self.alive[usize::from(index)] => {
+                self.generations[usize::from(index)] += 1;
+                self.alive[usize::from(index)] = true;
+                self.ordered[usize::from(index)] = None;
+                self.scheduler.joined(self.worker(index), slots(1 + usize::from(index)), self.now);
+            }
+            Step::End { worker, pick, micros, fails } => {
+                let (from, sent) = (self.worker(worker), self.scheduler.sent_to(self.worker(worker)));
+                // Only what is in a slot can end.
+                let running = sent.len().min(1 + usize::from(worker));
+                if let Some(&(key, seq)) = sent.get(usize::from(pick) % running.max(1)) {
+                    self.count(key);
+                    let report =
+                        || if fails { failing(seq, ErrorKind::Exception) } else { done(seq, u64::from(micros) * 1000) };
+                    self.scheduler.reported(from, vec![report()], self.now);
+                    let before = self.scheduler.table().ignored();
+                    self.scheduler.reported(from, vec![report()], self.now);
+                    assert_eq!(self.scheduler.table().ignored(), before + 1, "L1: a result counts once");
+                }
+            }
+            Step::Stale { worker: index, seq, generation } => {
+                let stale = worker(index.into(), generation.into());
+                if stale.generation.0 < self.generations[usize::from(index)] {
+                    let live = self.scheduler.table().live();
+                    let seq = Seq(seq.into());
+                    let reports = vec![done(seq, 1), Report::Revoked { seqs: vec![seq] }, Report::Spared { seq }];
+                    self.scheduler.reported(stale, reports, self.now);
+                    self.scheduler.left(stale, killed(&[seq.0]), self.now);
+                    assert_eq!(self.scheduler.table().live(), live, "L3: a stale message changes nothing");
+                }
+            }
+            Step::Die { worker, started, unknown } if self.alive[usize::from(worker)] => {
+                let slots = 1 + usize::from(worker);
+                let count = if unknown { slots } else { usize::from(started).min(slots) };
+                self.dies(worker, count, |running| {
+                    let departure = killed(running);
+                    if unknown { Departure { running: None, ..departure } } else { departure }
+                });
+            }
+            Step::Execute { worker, spared, started } if self.alive[usize::from(worker)] => {
+                let Some((seq, reason)) = self.ordered[usize::from(worker)].take() else { return };
+                let from = self.worker(worker);
+                let sent = self.scheduler.sent_to(from);
+                let running = sent.iter().take(1 + usize::from(worker)).find(|(_, running)| *running == seq);
+                match running {
+                    // It is in the worker's pipe, or its threads are held up.
+                    Some(_) if !started => self.scheduler.reported(from, vec![Report::Spared { seq }], self.now),
+                    // The process dies with it, unless its result was there already.
+                    Some(_) if !spared => {
+                        self.dies(worker, 1 + usize::from(worker), |running| killed_by(reason, running));
+                    }
+                    Some(&(key, _)) => {
+                        self.count(key);
+                        self.scheduler.reported(from, vec![done(seq, MS), Report::Spared { seq }], self.now);
+                    }
+                    None => self.scheduler.reported(from, vec![Report::Spared { seq }], self.now),
+                }
+            }
+            Step::Revoke { worker, picks, begun } => {
+                let (from, sent) = (self.worker(worker), self.scheduler.sent_to(self.worker(worker)));
+                // A worker that is held up has begun nothing, and can give back everything.
+                let ahead = sent.get(if begun { 1 + usize::from(worker) } else { 0 }..).unwrap_or_default();
+                let seqs = picks.iter().filter_map(|pick| ahead.get(usize::from(*pick) % ahead.len().max(1)));
+                let seqs = seqs.map(|(_, seq)| *seq).collect();
+                self.scheduler.reported(from, vec![Report::Revoked { seqs }], self.now);
+            }
+            Step::Cancel(pick) if !self.accepted.is_empty() => {
+                let id = self.accepted[usize::from(pick) % self.accepted.len()];
+                let answer = self.scheduler.cancel(id, Duration::from_millis(4), self.now);
+                assert_ne!(answer, CancelAnswer::Unknown);
+                if !self.limited {
+                    self.scheduler.place(PoolKind::Cpu, self.now);
+                }
+            }
+            Step::Shrink(count) => self.scheduler.shrink(PoolKind::Cpu, count.into(), self.now),
+            Step::Unavailable if !self.alive.contains(&true) => {
+                let error = TaskError::new(ErrorKind::WorkerStartFailed, "none");
+                self.scheduler.unavailable(PoolKind::Cpu, error, self.now);
+            }
+            Step::Wait(micros) => {
+                self.now = Tick(self.now.0 + u64::from(micros) * 1000);
+                self.scheduler.tick(self.now);
+                assert!(self.scheduler.next_tick().is_none_or(|at| at > self.now));
+            }
+            _ => {}
+        }
+        self.take_actions();
+        self.check();
+    }
+
+    pub(super) fn dies(&mut self, index: u8, running: usize, departure: impl Fn(&[u64]) -> Departure) {
+        self.alive[usize::from(index)] = false;
+        let (from, sent) = (self.worker(index), self.scheduler.sent_to(self.worker(index)));
+        for &(key, _) in sent.iter().take(running) {
+            self.count(key);
+        }
+        let running: Vec<u64> = sent.iter().take(running).map(|(_, seq)| seq.0).collect();
+        self.scheduler.left(from, departure(&running), self.now);
+    }
+
+    pub(super) fn take_actions(&mut self) {
+        let mut retired = Vec::new();
+        for action in self.scheduler.take_actions() {
+            match action {
+                Action::Retire { worker } if !retired.contains(&worker) => retired.push(worker),
+                Action::Finished { record, .. } => self.records.push(record),
+                Action::Kill { worker, seq, reason } => {
+                    let ordered = &mut self.ordered[worker.id.index as usize];
+                    assert!(ordered.is_none(), "one kill at a time");
+                    *ordered = Some((seq, reason));
+                }
+                _ => {}
+            }
+        }
+        for worker in retired {
+            assert_eq!(self.scheduler.sent_to(worker), [], "what leaves has finished what it had");
+            self.alive[worker.id.index as usize] = false;
+            let departure = Departure { reason: WorkerDownReason::Retired, ..killed(&[]) };
+            self.scheduler.left(worker, departure, self.now);
+        }
+    }
+
+    /// What must hold after every step.
+    pub(super) fn check(&self) {
+        let table = self.scheduler.table();
+        let queued = table.keys().filter(|key| table.state(*key) == Some(State::Queued)).count();
+        let weight = |key| table.task(key).map_or(0, Task::weight);
+        let here = |key: &TaskKey| !matches!(table.state(*key), Some(State::Sent { .. }));
+        let bytes = table.keys().filter(here).map(weight).sum::<usize>();
+        assert_eq!((table.keys().filter(here).count(), bytes), table.waiting());
+        assert_eq!(queued, table.queued(PoolKind::Cpu));
+        let pools = self.scheduler.pools.iter();
+        let others = |pool: &Pool| -> Vec<TaskKey> {
+            pool.suspects.iter().chain(&pool.cleared).copied().chain(pool.large.queue.iter()).collect()
+        };
+        let keys = pools.flat_map(|pool| pool.queue.iter().chain(others(pool)));
+        let keys = keys.chain(self.scheduler.limiter.at_gate());
+        let live: Vec<TaskKey> = keys.filter(|key| table.task(*key).is_some()).collect();
+        assert_eq!(live.len(), queued, "L1: every queued task is in a queue");
+        assert_eq!(live.iter().collect::<BTreeSet<_>>().len(), queued, "once");
+        let mut timers = table.keys().filter(|key| matches!(table.state(*key), Some(State::Waiting { .. }))).count();
+        timers += table
+            .keys()
+            .filter(here)
+            .filter(|key| table.task(*key).is_some_and(|it| it.options().ttl.is_some()))
+            .count();
+        let pools = self.scheduler.pools.iter();
+        let suspects = pools.clone().any(|pool| pool.suspects.iter().any(|key| table.task(*key).is_some()));
+        for pool in pools.clone() {
+            pool.members.assert_sums();
+        }
+        for member in pools.clone().flat_map(|pool| pool.members.iter()) {
+            assert_eq!(member.in_flight.len(), self.scheduler.sent_to(member.worker).len());
+            assert_eq!(member.load, member.in_flight.iter().map(|task| task.estimate).sum::<u64>());
+            assert!(member.outbox.is_empty());
+            let kept_free = member.alone && member.in_flight.is_empty();
+            assert!(!kept_free || suspects, "L1: nobody is kept free for nobody");
+            assert!(
+                self.limited || !member.has_free_place(Lane::Slot) || suspects || queued == 0,
+                "no task waits while a worker is free"
+            );
+            for task in member.in_flight.iter().take(1 + member.worker.id.index as usize) {
+                let limit = table.task(task.key).and_then(|it| it.options().timeout);
+                assert!(task.started(), "what runs has its clock");
+                let mut clocks = [task.hard, task.grace].into_iter().flatten();
+                let runs = clocks.any(|timer| self.scheduler.timers.is_running(timer));
+                assert!(limit.is_none() || task.kill.is_some() || runs, "L1: nobody would end it");
+            }
+        }
+        if self.limited {
+            self.check_limits();
+        }
+        let members = pools.flat_map(|pool| pool.members.iter().chain(&pool.leaving));
+        let in_flight = members.flat_map(|member| &member.in_flight);
+        timers += in_flight.flat_map(|it| [it.soft, it.hard, it.grace]).flatten().count();
+        assert!(self.scheduler.timers.len() <= timers, "L9: no timer is left behind");
+    }
+}
+
+proptest! {
+    #[test]
+    fn l1_l3_l5_hold_over_random_histories(steps in proptest::collection::vec(step(), 1..150)) {
+        let mut world = World::new(scheduler(), false);
+        for step in steps {
+            world.apply(step);
+        }
+        // What is with a worker at the end is in its next attempt.
+        let table = world.scheduler.table();
+        let sent = table.keys().filter(|key| matches!(table.state(*key), Some(State::Sent { .. })));
+        for id in sent.filter_map(|key| table.task(key).map(Task::id)).collect::<Vec<_>>() {
+            *world.counted.entry(id).or_default() += 1;
+        }
+        world.scheduler.cancel_all(&TaskError::new(ErrorKind::Shutdown, "over"), world.now);
+        world.take_actions();
+        prop_assert_eq!(world.scheduler.table().live(), 0);
+
+        let mut finished = BTreeMap::<TaskId, u32>::new();
+        for record in &world.records {
+            *finished.entry(record.id).or_default() += 1;
+            let counted = world.counted.get(&record.id).copied().unwrap_or_default();
+            prop_assert_eq!(record.attempt.map_or(0, |attempt| attempt.0), counted, "L5: only what started is counted");
+            prop_assert!(record.worker_losses <= 2 && record.retries <= 2);
+        }
+        let accepted: BTreeSet<TaskId> = world.accepted.iter().copied().collect();
+        prop_assert_eq!(finished.keys().copied().collect::<BTreeSet<_>>(), accepted, "L1: every task ends");
+        prop_assert!(finished.values().all(|count| *count == 1), "L1: exactly once");
+
+        // The trace tells the same story.
+        let mut states: BTreeMap<TaskId, &str> = BTreeMap::new();
+        for event in world.scheduler.table_mut().take_events() {
+            if let EventKind::TaskRerun { task, .. } = &event.kind {
+                prop_assert!(!world.once.contains(task), "one that must not run twice does not");
+            }
+            let (task, legal, next): (_, &[Option<&str>], _) = match event.kind {
+                EventKind::TaskAccepted { task, .. } => (task, &[None], "queued"),
+                EventKind::TaskSent { task, .. } => (task, &[Some("queued")], "sent"),
+                EventKind::TaskReturned { task, .. } | EventKind::TaskRerun { task, .. } => (task, &[Some("sent")], "queued"),
+                EventKind::TaskRetrying { task, .. } => (task, &[Some("sent")], "waiting"),
+                EventKind::TaskHeld { task, .. } => (task, &[Some("queued")], "waiting"),
+                EventKind::TaskDue { task } => (task, &[Some("waiting")], "queued"),
+                EventKind::TaskFinished { task, .. } => (task, &[Some("queued"), Some("sent"), Some("waiting")], "finished"),
+                other => panic!("the table emitted {other:?}"),
+            };
+            let before = states.get(&task).copied();
+            prop_assert!(legal.contains(&before), "{} after {:?}", next, before);
+            states.insert(task, next);
+        }
+        prop_assert!(states.values().all(|state| *state == "finished"));
+    }
+}
