@@ -314,6 +314,7 @@ impl FlowPlan {
             (step.kind, step.pool) = if at == 0 { (Kind::Fail, PoolKind::Cpu) } else { (Kind::Endless, PoolKind::Io) };
             (step.timeout, step.soft_timeout, step.adds_nonsense) = (None, None, false);
             (step.at_most, step.outside) = (None, None);
+            step.run_if = RunIf::AllSucceeded;
             steps.push(step);
         }
         Self { stops: true, stops_running: true, deeds: deeds(rng), ..Self::of(number, steps) }

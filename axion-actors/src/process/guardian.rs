@@ -190,11 +190,18 @@ impl Drop for Guardian {
     fn drop(&mut self) {
         let mut state = self.lock();
         state.pipe = None;
-        if !linux::wait_ended(Pid::from_child(&state.process), LAST_WAIT) {
+        let process = Pid::from_child(&state.process);
+        let in_time = linux::wait_ended(process, LAST_WAIT);
+        if !in_time {
             tracing::warn!("the guardian does not end by itself; killing it");
-            let _ = state.process.kill();
+            // With what it has started: on a busy machine it takes long to look through all processes.
+            linux::kill_group(process);
         }
         let _ = state.process.wait();
+        // Its last work. The groups have been ended before.
+        if !in_time && let Err(error) = std::fs::remove_dir_all(&self.folder) {
+            tracing::debug!(folder = %self.folder.display(), %error, "the folder is not removed, or was before");
+        }
     }
 }
 
@@ -294,5 +301,20 @@ mod tests {
         rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("stopped");
         drop(guardian);
         assert!(rustix::process::test_kill_process(pid).is_err(), "it is gone and reaped");
+    }
+
+    #[test]
+    fn l7_a_guardian_that_does_not_end_in_time_leaves_neither_processes_nor_the_folder() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let private = folder.path().join("private");
+        std::fs::create_dir(&private).expect("made");
+        let guardian = Guardian::start(&private).expect("started");
+        // What it has started is in its group.
+        let leader = Pid::from_child(&guardian.lock().process);
+        let mut started = Command::new("sleep").arg("1000").process_group(leader.as_raw_pid()).spawn().expect("sleep");
+        rustix::process::kill_process(leader, rustix::process::Signal::STOP).expect("stopped");
+        drop(guardian);
+        assert!(!private.exists());
+        assert!(!started.wait().expect("reaped").success());
     }
 }
