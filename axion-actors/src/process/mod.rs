@@ -140,7 +140,8 @@ pub struct ChildExit {
     pub stderr_tail: String,
     /// Where its threads were before it was killed, if that was asked for and could be had.
     pub stacks: Option<String>,
-    /// It was killed because of an attempt, by order. An order that came too late changes nothing.
+    /// It was killed because of an attempt, by order, or died of the look at its stacks before that. An order that came
+    /// too late changes nothing.
     pub killed: bool,
     /// The kernel has killed a process of the engine's control group for want of memory meanwhile.
     pub out_of_memory: bool,

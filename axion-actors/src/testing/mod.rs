@@ -154,13 +154,14 @@ impl FakeChild {
 
     /// Ends, by this signal or exit code, while these attempts ran.
     pub async fn exits(&self, exit: ProcessExit, running: &[Seq]) {
+        let killed = self.killed && exit == ProcessExit::Signal(9);
         let exit = ChildExit {
             cause: ExitCause::Exit(exit),
             running: Some(running.to_vec()),
             usage: None,
             stderr_tail: "last words".to_owned(),
             stacks: None,
-            killed: self.killed,
+            killed,
             out_of_memory: false,
         };
         self.event(ChildEvent::Exited(exit)).await;
