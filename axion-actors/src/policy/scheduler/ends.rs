@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Scheduler;
-use super::member::{Due, InFlight, limits_of};
+use super::member::{Due, InFlight, Revoking, limits_of};
 use super::protocol::Action;
 use crate::model::{
     CapturedOutput, Data, EndedBy, ErrorKind, KillReason, Outcome, PostMortem, Seq, Task, TaskError, Tick,
@@ -251,7 +251,7 @@ impl Scheduler {
         let limits = pool.rules.limits;
         let returned = pool.change(worker, |member| {
             let mut tasks: Vec<InFlight> = seqs.into_iter().filter_map(|seq| member.take(seq)).collect();
-            member.refusing |= std::mem::take(&mut member.revoking) && tasks.is_empty();
+            member.refusing |= std::mem::take(&mut member.revoking) != Revoking::Nothing && tasks.is_empty();
             tasks.sort_unstable_by_key(|task| task.seq);
             for task in &tasks {
                 task.stop_timers(timers);

@@ -62,6 +62,17 @@ impl InFlight {
     }
 }
 
+/// What has been asked back of what was sent ahead, while the answer is not there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Revoking {
+    #[default]
+    Nothing,
+    /// A part, for another worker.
+    Part,
+    /// All of it.
+    All,
+}
+
 /// What a timer is for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Due {
@@ -89,8 +100,7 @@ pub(super) struct Member {
     pub(super) front_since: Tick,
     /// The front turned out long: nothing is sent ahead until it ended.
     pub(super) stalled: bool,
-    /// Some of what was sent ahead has been asked back, and the answer is not there.
-    pub(super) revoking: bool,
+    pub(super) revoking: Revoking,
     /// It gave nothing back when it was asked: what it has, it has begun. It is not asked again until one of
     /// its slots was free (L10).
     pub(super) refusing: bool,
@@ -126,7 +136,7 @@ impl Member {
             bytes: 0,
             front_since: now,
             stalled: false,
-            revoking: false,
+            revoking: Revoking::Nothing,
             refusing: false,
             condemned: false,
             alone: false,
@@ -192,7 +202,7 @@ impl Member {
                 && self.takes()
                 && !self.stalled
                 // What comes back goes before what is sent only now (L12).
-                && !self.revoking
+                && self.revoking != Revoking::All
                 // The process knows nothing of claims: what is sent ahead there would start in them.
                 && self.claimed == 0
                 && now < self.front_since.after(STALL)
@@ -243,7 +253,7 @@ impl Member {
     }
 
     pub(super) fn hoard(&self, now: Tick) -> Hoard {
-        if self.revoking || self.refusing {
+        if self.revoking != Revoking::Nothing || self.refusing {
             return Hoard { waiting: 0, nanos: 0 };
         }
         let ahead = self.in_flight.iter().filter(|task| !task.started());

@@ -1,6 +1,6 @@
 //! The workers of a pool that take tasks: who has room, whose slots are claimed, who gives back.
 
-use super::member::{AHEAD_NANOS, Lane, Member};
+use super::member::{AHEAD_NANOS, Lane, Member, Revoking};
 use super::protocol::RunTask;
 use crate::model::{PoolKind, Seq, Tick, WorkerRef};
 use crate::policy::placement;
@@ -312,7 +312,7 @@ impl Members {
         let hoards = hoards.filter_map(|(at, member)| Some((at, member.as_ref()?.hoard(now))));
         let (victim, count) = placement::steal(hoards)?;
         self.change(victim, |member| {
-            member.revoking = true;
+            member.revoking = Revoking::Part;
             (member.worker, member.last_ahead(count))
         })
     }
@@ -324,7 +324,7 @@ impl Members {
             self.change_all(|member| {
                 let now_stalled = member.stalls_at().is_some_and(|at| at <= now);
                 if now_stalled {
-                    (member.stalled, member.revoking) = (true, true);
+                    (member.stalled, member.revoking) = (true, Revoking::All);
                     stalled.push((member.worker, member.last_ahead(usize::MAX)));
                 }
                 now_stalled
