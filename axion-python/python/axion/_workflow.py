@@ -121,10 +121,15 @@ class Plan:
 
 def _flat(given):
     """The steps of lists in lists."""
-    nodes, left = [], [iter([given] if isinstance(given, Node) else given)]
+    nodes, left, seen = [], [iter([given] if isinstance(given, Node) else given)], set()
     while left:
         for found in left[-1]:
-            if isinstance(found, Node):
+            if isinstance(found, Step):
+                # One that begins several chains is in each of them.
+                if found not in seen:
+                    seen.add(found)
+                    nodes.append(found)
+            elif isinstance(found, Node):
                 nodes.append(found)
             elif isinstance(found, (list, tuple)):
                 left.append(iter(found))
@@ -140,15 +145,17 @@ def _flat(given):
 def _names(nodes):
     """A name for each step: its own, or that of its function, with a number if there are several."""
     taken = {node.name.lower() for node in nodes if node.name}
+    numbers = {}  # the last that was given after each name: of many steps of one function, none is looked for twice
     for node in nodes:
         name = node.name
         if not name and isinstance(node, Step):
             base = name = "".join(filter(str.isprintable, node._function_name()))[:_LONGEST] or "step"
-            number = 1
+            number = numbers.get(base, 1)
             while name.lower() in taken:
                 number += 1
                 name = "%s-%d" % (base, number)
             taken.add(name.lower())
+            numbers[base] = number
         yield name
 
 
@@ -292,15 +299,16 @@ def results_of(record):
 
 def submit(engine, native, workflow, given, options, completions, number):
     """Hands steps in as a workflow, which is to have their names and its id."""
-    plan = Plan(engine, given)
-    workflow._name(plan.titles())
-    try:
-        workflow.id = native.submit_workflow(plan.steps(), settings(options), completions, number)
-    except ValueError as error:
-        raise SubmitError(str(error), "workflow_options") from None
-    except RuntimeError as error:
-        raise refused_workflow(error) from None
-    plan.submitted()
+    with engine._planning:
+        plan = Plan(engine, given)
+        workflow._name(plan.titles())
+        try:
+            workflow.id = native.submit_workflow(plan.steps(), settings(options), completions, number)
+        except ValueError as error:
+            raise SubmitError(str(error), "workflow_options") from None
+        except RuntimeError as error:
+            raise refused_workflow(error) from None
+        plan.submitted()
 
 
 def submit_flow(native, workflow, path, params, changes, completions, number):
