@@ -148,7 +148,8 @@ def test_threads_may_bring_the_same_step_along(engine, monkeypatch):
     turns, shared = Turns(), step(add, 1, 1)
     monkeypatch.setattr(engine, "_planning", turns)
     other = Submits(lambda: engine.submit_workflow([step(double, shared)]), turns.asked)
-    assert engine.submit_workflow([step(add, shared, other)]).result(30) == {"add": 2}
+    # The first takes the shared one along, the second is pickled after that.
+    assert engine.submit_workflow([step(str, shared), step(double, other)]).result(30) == {"str": "2", "double": 0}
     assert other.result() == {"double": 4}
 
 
@@ -377,8 +378,10 @@ def test_steps_are_called_as_their_functions_unless_they_have_names(engine):
     assert [node.name for node in steps] == ["add", "ADD-2", "add-3", "lambda"]
     assert workflow.result(30) == {"add": 2, "ADD-2": 3, "add-3": 4, "lambda": 0}
     assert list(workflow) == [node.id for node in steps] and workflow["add-3"] == steps[2].id
-    with pytest.raises(KeyError):
-        workflow.future("nobody")
+    for nobody in ("nobody", 4, -5, step(add, 1, 1)):
+        with pytest.raises(KeyError):
+            workflow.future(nobody)
+    assert workflow.future(-1).result(30) == 0
     with pytest.raises(axion.WorkflowRefused) as caught:
         engine.submit_workflow([step(add, 1, 1).options(name="x"), step(add, 1, 1).options(name="X")])
     assert caught.value.code == "duplicate_name"
@@ -447,6 +450,8 @@ def test_a_step_or_a_future_where_it_stands_for_nothing_is_refused_in_words(engi
             submit()
     with pytest.raises(axion.SubmitError, match="a function can be sent its result"):
         engine.submit(double, engine.submit(double, 1))
+    with pytest.raises(axion.SubmitError, match="give its steps"):
+        engine.submit_workflow([step(double, engine.submit_workflow([made]))])
     with pytest.raises(TypeError, match="name of a step is text"):
         made.options(name=5)
 

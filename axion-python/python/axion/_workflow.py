@@ -214,6 +214,9 @@ class Workflow(Future):
     def __contains__(self, key):
         return key in self._names or key in self._ids
 
+    def __reduce__(self):
+        raise TypeError("an axion.Workflow lives in one process: to use its results in another, give its steps")
+
     def __repr__(self):
         return "<Workflow %s, %d steps, %s>" % (self.id, len(self._ids), self._state.lower())
 
@@ -226,7 +229,10 @@ class Workflow(Future):
         Raises:
             KeyError: it is not of this workflow.
         """
-        task_id = id_of(step) or (self._ids[step] if isinstance(step, int) else self._names.get(step, step))
+        if isinstance(step, int):
+            task_id = self._ids[step] if -len(self._ids) <= step < len(self._ids) else None
+        else:
+            task_id = id_of(step) or self._names.get(step, step)
         if task_id not in self._known:
             raise KeyError("%r is not a step of this workflow" % (step,))
         future = Future(self._engine)
