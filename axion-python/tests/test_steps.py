@@ -13,6 +13,7 @@ import axion
 import helpers
 import pytest
 from axion import Ref, Task, chain, chord, group, step
+from axion._workflow import _names
 from helpers import add, double
 
 UPSTREAM = "def main(params, context):\n    return params"
@@ -310,6 +311,15 @@ def test_steps_are_called_as_their_functions_unless_they_have_names(engine):
     with pytest.raises(axion.WorkflowRefused) as caught:
         engine.submit_workflow([step(add, 1, 1).options(name="x"), step(add, 1, 1).options(name="X")])
     assert caught.value.code == "duplicate_name"
+
+
+def test_very_many_steps_of_one_function():
+    # To look at each name for each other one would take longer than a test may.
+    steps = [step(add, 1, 1) for _ in range(100_000)]
+    end = step(double)
+    chain(steps, end)
+    assert list(_names(steps))[-1] == "add-100000"
+    assert end.dependencies == steps
 
 
 @axion.task(retries=1, retry_delay=0.001, wait=False)
