@@ -145,8 +145,8 @@ impl Engine {
     }
 
     /// Hands a workflow in: `settings` is JSON text with the keys of a flow, each step a tuple of id, name, script
-    /// or `Function`, parameters or arguments, options, rules and dependencies (ids and names). Its record goes to `completions` under
-    /// `number`. Returns its id.
+    /// or `Function`, parameters or arguments, options, rules and dependencies (ids and names). Its record goes to
+    /// `completions` under `number`. Returns its id.
     fn submit_workflow(
         &self,
         py: Python<'_>,

@@ -112,6 +112,36 @@ def test_cancelling_who_waits_for_room_in_the_queue_leaves_no_task(gate):
         assert asyncio.run(main(engine)) == ("through", 8)
 
 
+def test_who_gives_up_waiting_for_room_takes_no_more_threads_than_one(gate):
+    def threads():
+        return sum(thread.name.startswith("asyncio") for thread in threading.enumerate())
+
+    async def give_up(engine):
+        waiting = asyncio.ensure_future(engine.run(helpers.double, 1))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert waiting.cancelled()
+
+    async def main(engine):
+        first = asyncio.ensure_future(engine.run(helpers.at_gate, gate.path, "through"))
+        await asyncio.to_thread(gate.begun)
+        queued = asyncio.ensure_future(engine.run(helpers.double, 2))
+        await asyncio.sleep(0)
+        await give_up(engine)
+        taken = threads()
+        for _ in range(3):
+            await give_up(engine)
+        assert threads() == taken
+        gate.open()
+        return await first, await queued, await engine.run(helpers.double, 4)
+
+    with axion.Engine(cpu_bound_count=1, cpu_bound_max=1, io_bound_count=0, input_queue_size=1,
+                      cancel_grace=0) as engine:
+        assert asyncio.run(main(engine)) == ("through", 4, 8)
+
+
 def test_options_hold_there_too(engine):
     async def main():
         with pytest.raises(axion.TaskTimeout):

@@ -32,6 +32,9 @@ def test_calls_are_put_together_by_the_time_that_they_take(monkeypatch):
     with joblib.Parallel() as parallel:
         assert parallel(joblib.delayed(abs)(-n) for n in range(10_000)) == list(range(10_000))
         assert parallel.n_dispatched_batches < 200
+        monkeypatch.undo()
+        parallel(joblib.delayed(time.sleep)(0.05) for _ in range(40))
+        assert parallel.n_dispatched_batches == 40, "what was quick says nothing of the next call"
 
 
 def test_lambdas_and_large_arrays():

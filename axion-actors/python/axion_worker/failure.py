@@ -121,7 +121,7 @@ def _traceback(error):
 
 def _without_paths(text, *modules):
     """With the names of scripts as people know them: see `scripts`."""
-    for module in set(modules).union(name for name in list(sys.modules) if "@" in name):
+    for module in (*modules, *list(sys.modules)):
         if isinstance(module, str) and "@" in module:
             text = text.replace(module + ".", module.partition("@")[0] + ".")
     return text

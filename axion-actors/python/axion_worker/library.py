@@ -11,21 +11,20 @@ from _thread import get_ident
 _FOLDERS = sys.path[1:]
 
 
+_first = set()  # the threads within `First`
+
+
 class First:
     """`with First():` what this thread imports comes from the standard library first."""
 
     def __enter__(self):
         self._thread = get_ident()
-        self._search = sys.modules["_frozen_importlib_external"].PathFinder.find_spec
-        sys.meta_path.insert(0, self)
+        self._is_outer = self._thread not in _first
+        _first.add(self._thread)
 
     def __exit__(self, *_):
-        sys.meta_path.remove(self)
-
-    def find_spec(self, name, path=None, _target=None):
-        if path is None and get_ident() == self._thread:
-            return self._search(name, _FOLDERS)
-        return None
+        if self._is_outer:
+            _first.discard(self._thread)
 
 
 def traceback():
@@ -70,27 +69,42 @@ def _cache(linecache):
     return cache if type(cache) is dict else {}
 
 
-class _Linecache:
-    """Hands the lines over when user code imports `linecache`, mostly by `traceback` or `logging`."""
+class _Finder:
+    """Stays where it is: whoever takes a finder out of the list hides the one behind it from the thread that is
+    just going through them.
+    """
+
+    _looks_for_lines = False
 
     def find_spec(self, name, path=None, target=None):
-        if name != "linecache":
-            return None
-        sys.meta_path.remove(self)
-        spec = sys.modules["_frozen_importlib"]._find_spec(name, path, target)
+        if path is None and get_ident() in _first:
+            spec = sys.modules["_frozen_importlib_external"].PathFinder.find_spec(name, _FOLDERS)
+            if spec is not None:
+                return spec
+        # Mostly by `traceback` or `logging`, which user code imports.
+        if name == "linecache" and not self._looks_for_lines and name not in sys.modules:
+            return self._find_linecache(name, path, target)
+        return None
+
+    def _find_linecache(self, name, path, target):
+        """Has the lines handed over as soon as the module is there."""
+        self._looks_for_lines = True
+        try:
+            spec = sys.modules["_frozen_importlib"]._find_spec(name, path, target)
+        finally:
+            self._looks_for_lines = False
         if spec is not None and hasattr(spec.loader, "exec_module"):
             execute = spec.loader.exec_module
 
             def execute_and_hand_over(module):
                 execute(module)
-                _hand_over(module)
+                _hand_over(sys.modules.get(name))
 
             spec.loader.exec_module = execute_and_hand_over
         return spec
 
 
-if "linecache" not in sys.modules:
-    sys.meta_path.insert(0, _Linecache())
+sys.meta_path.insert(0, _Finder())
 
 
 def asyncio():

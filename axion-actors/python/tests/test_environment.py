@@ -4,7 +4,7 @@ import os
 import subprocess
 import unittest
 
-from base import Case
+from base import Case, Gate
 from harness import INTERPRETER, PACKAGE, environment, install
 
 SHADOWS = ("json", "struct", "traceback", "threading", "wire", "asyncio_helper", "linecache", "ast", "tokenize",
@@ -47,6 +47,42 @@ class Environment(Case):
         plain = subprocess.run([INTERPRETER, "-c", "import sys; print(sys.path)"], stdout=subprocess.PIPE,
                                env=environment())
         self.assertEqual(self.run_source(script), [self.path("scripts")] + eval(plain.stdout))
+
+    def test_a_thread_that_imports_finds_its_module_whatever_fails_meanwhile(self):
+        described, found = self.gate("described"), self.gate("found")
+        self.script("late.py", "value = 7")
+        script = self.script("a.py", Gate.SOURCE + """
+import sys
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "late":
+            print("looking")
+            gate(%r)
+sys.meta_path.insert(len(sys.meta_path) - 1, Slow())
+class Mine(Exception):
+    asked = 0
+    def __str__(self):
+        self.asked += 1
+        if self.asked == 2:
+            print("describing")
+            gate(%r)
+        return "mine"
+def main(fails, context):
+    if fails: raise Mine
+    import late
+    return late.value
+""" % (found.path, described.path))
+        worker = self.worker(slots=4)
+        described.open()
+        worker.fail(script, True)  # what the first failure imports is there now
+        failing = worker.submit(script, True)
+        worker.wait_for_line(failing, "describing")
+        importing = worker.submit(script, False)
+        worker.wait_for_line(importing, "looking")
+        described.open()
+        self.assertEqual(worker.failure(failing).message, "mine")
+        found.open()
+        self.assertEqual(worker.result(importing), 7)
 
     def test_argv_and_main(self):
         self.assertEqual(self.run_source("""

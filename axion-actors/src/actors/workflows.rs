@@ -280,13 +280,15 @@ impl WorkflowManager {
             && let Some(step) = self.backlog.pop_front()
         {
             let Some((task, params)) = self.flows.hand_over(step) else { continue };
-            // Here, as late as can be, large results are copied.
-            let task = task.with_params(params.into_bytes());
-            if task.weight() > self.task_limit {
-                self.flows.ended(step, too_large(task.weight(), self.task_limit), self.clock.now());
+            // Before anything is copied: one result may stand in many places (L9).
+            let weight = task.weight() - task.params_bytes().len() + params.len();
+            if weight > self.task_limit {
+                self.flows.ended(step, too_large(weight, self.task_limit), self.clock.now());
                 ended = true;
                 continue;
             }
+            // Here, as late as can be, large results are copied.
+            let task = task.with_params(params.into_bytes());
             let units = self.admission.units_of(task.weight());
             match self.admission.try_enter(1, units) {
                 // A workflow that was accepted goes on while the engine drains.

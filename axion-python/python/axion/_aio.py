@@ -61,8 +61,7 @@ async def run(engine, options, fn, args, kwargs):
         if not inbox.entering.locked():
             task_id = _enter(native, call)
         if task_id is None:
-            async with inbox.entering:
-                task_id = await _enter_when_there_is_room(native, call)
+            task_id = await _enter_when_there_is_room(native, call, inbox.entering)
         return await waiter
     except asyncio.CancelledError:
         if task_id is not None and number in inbox.waiting:
@@ -83,22 +82,33 @@ def _enter(native, call):
         return None
 
 
-async def _enter_when_there_is_room(native, call):
-    """In a thread: the loop goes on, and as one enters after the other, it has its other threads for itself."""
+async def _enter_when_there_is_room(native, call, entering):
+    """In a thread: the loop goes on. It has its other threads for itself: one enters after the other, and who is
+    cancelled leaves its turn to the next one only when its thread is back.
+    """
     entered, given_up = [], []
 
     def enter():
+        if given_up:
+            return None
         entered.append(native.submit(*call, _WAIT))
         if given_up:
             _cancel(native, entered[0])
         return entered[0]
 
+    await entering.acquire()
     try:
-        return await asyncio.to_thread(enter)
+        thread = asyncio.get_running_loop().run_in_executor(None, enter)
+    except BaseException:
+        entering.release()
+        raise
+    thread.add_done_callback(lambda _: entering.release())
+    try:
+        return await asyncio.shield(thread)
     except RuntimeError as error:
         raise refused(error) from None
     except asyncio.CancelledError:
-        # The thread goes on; whoever of the two is the later one sees what the other has left.
+        # Whoever of the two is the later one sees what the other has left.
         given_up.append(True)
         if entered:
             _cancel(native, entered[0])

@@ -308,8 +308,8 @@ class Engine:
     # Scripts.
 
     def submit_task(self, task):
-        """Hands in a script `Task`, or a `step`; returns its id. One with dependencies, on tasks that the engine knows, starts when
-        those have succeeded.
+        """Hands in a script `Task`, or a `step`; returns its id. One with dependencies, on tasks that the engine knows,
+        starts when those have succeeded.
 
         Raises:
             TaskError: it was not accepted: queue_full (TASK001), overloaded (TASK002) …

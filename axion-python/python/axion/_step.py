@@ -257,9 +257,12 @@ def _follow(node, before):
         mapped = Ref(mapped) if isinstance(mapped, str) else mapped
         if not _stands_in((node.args, node.kwargs, mapped), before._last):
             node.args = (before._value, *node.args)
-        node.dependencies.extend(other for other in before._last if other not in node.dependencies)
+        held = {other.id for other in node.dependencies if isinstance(other, Node)}
+        new = {other.id: other for other in before._last if other.id not in held}.values()
     else:
-        node.dependencies.extend(other.id for other in before._last if other.id not in node.dependencies)
+        held = {other for other in node.dependencies if isinstance(other, str)}
+        new = dict.fromkeys(other.id for other in before._last if other.id not in held)
+    node.dependencies.extend(new)
 
 
 def _stands_in(value, nodes):

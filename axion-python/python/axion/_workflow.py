@@ -145,7 +145,7 @@ def _flat(given):
 def _names(nodes):
     """A name for each step: its own, or that of its function, with a number if there are several."""
     taken = {node.name.lower() for node in nodes if node.name}
-    numbers = {}  # the last that was given after each name: of many steps of one function, none is looked for twice
+    numbers = {}  # the last that was given to each name
     for node in nodes:
         name = node.name
         if not name and isinstance(node, Step):
@@ -154,8 +154,8 @@ def _names(nodes):
             while name.lower() in taken:
                 number += 1
                 name = "%s-%d" % (base, number)
-            taken.add(name.lower())
             numbers[base] = number
+            taken.add(name.lower())
         yield name
 
 
@@ -187,7 +187,8 @@ class Workflow(Future):
 
     `result()` gives the results of the steps that no other step waits for, by name or id, or raises `WorkflowFailed`, or
     `CancelledError` if it was cancelled. `future(step)` is that of one of them, and `engine.get_result(id)` gives its
-    result as of any task; `workflow["name"]` is the id of a named one. `record` is, once all have ended, how; `status()` is where they stand.
+    result as of any task; `workflow["name"]` is the id of a named one. `record` is, once all have ended, how; `status()`
+    is where they stand.
     """
 
     def __init__(self, engine, titles=()):

@@ -61,6 +61,9 @@ class AxionBackend(ParallelBackendBase):
         env = {**self._prepare_worker_env(workers), **given.get("env", {})}
         return Executor(workers, **{**self._config, key: {**given, "env": env}})
 
+    def start_call(self):
+        self._size = 1
+
     def submit(self, func, callback=None):
         # The batch is an argument: as a function, each would be new to the workers.
         future = self._executor.submit(operator.call, func)
@@ -81,7 +84,6 @@ class AxionBackend(ParallelBackendBase):
         if self._executor is not None:
             self._executor.shutdown(cancel_futures=True)
             self._executor = None
-        self._size = 1
 
     def abort_everything(self, ensure_ready=True):
         """Ends what runs, too: its results are not wanted any more."""
