@@ -11,7 +11,7 @@ runtime's modules can neither be shadowed by, nor shadow, a module of the user's
 
 import sys
 
-TOO_OLD = 94  # exit code; `process/real.rs` reads it
+TOO_OLD = 94  # exit code; the engine knows it as `EXIT_TOO_OLD`
 
 
 def _start():

@@ -1,32 +1,33 @@
 //! The Dispatcher: owns tasks, queues and waiters; decides with [`Scheduler`].
 
+mod room;
 mod status;
+mod waiters;
+mod workflows;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
 use rustc_hash::FxHashMap;
-use slotmap::SecondaryMap;
 use tokio::sync::oneshot;
 
+use self::room::Room;
+use self::waiters::{Waiter, Waiters};
+use self::workflows::Workflows;
+use super::StopOnPanic;
 use super::admission::Admission;
 use super::events::EventBus;
 use super::inbox::Inbox;
 use super::messages::{
-    CancelStep, CancelWorkflows, Introduce, IntroduceWorkflows, Loads, LookAtLoads, LookUp, Measured, Need, News,
-    Order, PoolChanged, PoolUnavailable, Refusal, Reply, Reports, Request, Shrink, StepNews, Submission, SubmitSteps,
-    Tasks, WorkerJoined, WorkerLeft, WorkflowOver, WorkflowRequest,
+    Introduce, Loads, LookAtLoads, Measured, Need, News, Order, PoolChanged, PoolUnavailable, Refusal, Reports,
+    Request, Shrink, Submission, WorkerJoined, WorkerLeft, WorkflowRequest,
 };
-use super::{StopOnPanic, add_waiter};
 use crate::config::{Config, EngineKind};
-use crate::model::workflow::WorkflowId;
 use crate::model::{Clock, HostLoad, PoolKind, PoolStatus, Task, TaskError, TaskId, TaskRecord, Tick, WorkerRef};
-use crate::policy::graph;
 use crate::policy::overload::Gauge;
 use crate::policy::scheduler::{Action, CancelAnswer, RunTask, Scheduler};
 use crate::policy::task_table::{Expired, Found, Known, TaskKey};
-use crate::policy::workflows::StepRef;
 use crate::process::ProcessLoad;
 
 /// The actor that every task passes through.
@@ -45,20 +46,10 @@ pub struct Dispatcher {
     kind: EngineKind,
     /// Of each worker, by pool.
     slots: [usize; 2],
-    /// By place in the table. What has finished is delivered before its place is used again.
-    waiters: SecondaryMap<TaskKey, Reply>,
-    /// The same for steps of workflows: apart, because most tasks are none.
-    steps: SecondaryMap<TaskKey, StepRef>,
-    more_waiters: FxHashMap<TaskId, Vec<Waiter>>,
-    /// What to tell the WorkflowManager of its tasks.
-    news: Vec<News>,
-    manager: Option<IntroduceWorkflows>,
-    /// What was asked of the WorkflowManager before it was there: in the engine's first moment.
-    early: Vec<WorkflowRequest>,
-    /// Workflows it was given that are not over.
-    workflows: usize,
-    /// What the tasks in our queues hold of the admission: places, and units of bytes.
-    held: (usize, usize),
+    waiters: Waiters,
+    workflows: Workflows,
+    /// What the tasks in our queues hold of the admission.
+    room: Room,
     drains: Vec<oneshot::Sender<()>>,
     /// Tasks that the engine's shutdown has cancelled.
     cancelled: usize,
@@ -69,22 +60,6 @@ pub struct Dispatcher {
     /// The timer for the scheduler's next tick, and when it is due.
     timer: Option<(Tick, SpawnHandle)>,
     _fatal: StopOnPanic,
-}
-
-/// Who wants to know how a task ends.
-enum Waiter {
-    /// Whoever submitted it, or asked for it.
-    Handle(Reply),
-    /// A workflow of which it is a step.
-    Step(StepRef),
-    /// A workflow whose steps wait for it.
-    Workflow(WorkflowId),
-}
-
-impl Waiter {
-    fn gave_up(&self) -> bool {
-        matches!(self, Self::Handle(reply) if reply.is_closed())
-    }
 }
 
 /// Where a worker is reached, and what its process used when it was measured last.
@@ -117,14 +92,9 @@ impl Dispatcher {
             gauge: Gauge::new(config.max_cpu_percent, config.max_memory_percent),
             kind: config.engine,
             slots: PoolKind::ALL.map(|kind| config.slots(kind) as usize),
-            waiters: SecondaryMap::new(),
-            steps: SecondaryMap::new(),
-            more_waiters: FxHashMap::default(),
-            news: Vec::new(),
-            manager: None,
-            early: Vec::new(),
-            workflows: 0,
-            held: (0, 0),
+            waiters: Waiters::default(),
+            workflows: Workflows::default(),
+            room: Room::default(),
             drains: Vec::new(),
             cancelled: 0,
             supervisor: None,
@@ -136,8 +106,22 @@ impl Dispatcher {
 
     /// Lets the scheduler handle one event and carries out what it decides.
     fn decide(&mut self, ctx: &mut Context<Self>, event: impl FnOnce(&mut Scheduler, Tick)) {
+        let now = self.begin();
+        event(&mut self.scheduler, now);
+        self.settle(ctx);
+    }
+
+    /// Before anything happens to a task: events are recorded only while somebody watches.
+    fn begin(&mut self) -> Tick {
         self.scheduler.table_mut().record_events(self.bus.is_watched());
-        event(&mut self.scheduler, self.clock.now());
+        self.clock.now()
+    }
+
+    /// All tasks of a batch have been taken in: places them.
+    fn place(&mut self, ctx: &mut Context<Self>, now: Tick) {
+        for pool in PoolKind::ALL {
+            self.scheduler.place(pool, now);
+        }
         self.settle(ctx);
     }
 
@@ -154,29 +138,14 @@ impl Dispatcher {
 
     /// Takes in a task that has passed the admission. Returns the one that runs instead, if there is one.
     fn take_in(&mut self, task: Task, waiter: Waiter, now: Tick) -> Option<TaskId> {
-        self.held.0 += 1;
-        self.held.1 += self.admission.units_of(task.weight()) as usize;
+        self.room.enter(self.admission.units_of(task.weight()));
         match self.scheduler.submit(task, now) {
             Ok(key) => {
-                match waiter {
-                    Waiter::Handle(reply) => {
-                        self.waiters.insert(key, reply);
-                    }
-                    Waiter::Step(step) => {
-                        self.steps.insert(key, step);
-                    }
-                    Waiter::Workflow(_) => {}
-                }
+                self.waiters.submitted(key, waiter);
                 None
             }
             Err(Known::Id) => {
-                match waiter {
-                    Waiter::Handle(reply) => {
-                        reply.send(Err(Refusal::DuplicateId));
-                    }
-                    Waiter::Step(step) => self.news.push(News::Refused(step)),
-                    Waiter::Workflow(_) => {}
-                }
+                waiter.refuse(Refusal::DuplicateId, &mut self.workflows);
                 None
             }
             Err(Known::Unique(other)) => {
@@ -189,7 +158,7 @@ impl Dispatcher {
     fn await_record(&mut self, id: TaskId, waiter: Waiter) {
         let answer = match self.scheduler.table().find(id) {
             Found::Live(_) => {
-                add_waiter(self.more_waiters.entry(id).or_default(), waiter, Waiter::gave_up);
+                self.waiters.add(id, waiter);
                 return;
             }
             Found::Finished(record) => Ok(record),
@@ -198,23 +167,14 @@ impl Dispatcher {
         };
         match (waiter, answer) {
             // It may be a step's that has not been submitted.
-            (Waiter::Handle(reply), Err(Refusal::UnknownId)) => self.forward(WorkflowRequest::AwaitTask { id, reply }),
+            (Waiter::Handle(reply), Err(Refusal::UnknownId)) => {
+                self.workflows.forward(WorkflowRequest::AwaitTask { id, reply })
+            }
             (Waiter::Handle(reply), answer) => {
                 reply.send(answer);
             }
-            (waiter, Ok(record)) => self.tell(waiter, &record),
+            (waiter, Ok(record)) => waiter.tell(&record, &mut self.workflows),
             (Waiter::Step(_) | Waiter::Workflow(_), Err(_)) => {}
-        }
-    }
-
-    fn tell(&mut self, waiter: Waiter, record: &Arc<TaskRecord>) {
-        match waiter {
-            // Nobody may be waiting any more; the record is kept all the same.
-            Waiter::Handle(reply) => {
-                reply.send(Ok(record.clone()));
-            }
-            Waiter::Step(step) => self.news.push(News::Ended(step, record.clone())),
-            Waiter::Workflow(id) => self.news.push(News::External(id, record.clone())),
         }
     }
 
@@ -222,13 +182,11 @@ impl Dispatcher {
         self.cancelled += self.scheduler.table().live();
         self.scheduler.cancel_all(error, now);
         let answer = self.cancelled;
-        let Some(manager) = &self.manager else {
+        let Some(is_done) = self.workflows.cancel_all() else {
             let _ = reply.send(answer);
             return;
         };
         // The answer comes when the workflows have ended, too.
-        let (done, is_done) = oneshot::channel();
-        manager.cancel.do_send(CancelWorkflows { reply: done });
         actix_rt::spawn(async move {
             let _ = is_done.await;
             let _ = reply.send(answer);
@@ -241,8 +199,8 @@ impl Dispatcher {
         }
         self.carry_out();
         self.give_room_back();
-        self.pass_on_news();
-        if self.scheduler.table().live() == 0 && self.workflows == 0 {
+        self.workflows.pass_on_news();
+        if self.scheduler.table().live() == 0 && !self.workflows.are_any() {
             for drained in self.drains.drain(..) {
                 let _ = drained.send(());
             }
@@ -250,19 +208,12 @@ impl Dispatcher {
         self.arm(ctx);
     }
 
-    fn pass_on_news(&mut self) {
-        if !self.news.is_empty()
-            && let Some(manager) = &self.manager
-        {
-            manager.news.do_send(StepNews(std::mem::take(&mut self.news)));
-        }
-    }
-
     /// Tells workflows that their tasks are with a worker.
     fn note_starts(&mut self, tasks: &[RunTask]) {
-        if self.workflows > 0 {
-            let steps = tasks.iter().filter_map(|task| self.steps.get(task.key));
-            self.news.extend(steps.map(|step| News::Started(*step)));
+        if self.workflows.are_any() {
+            for step in tasks.iter().filter_map(|task| self.waiters.step(task.key)) {
+                self.workflows.tell(News::Started(step));
+            }
         }
     }
 
@@ -286,25 +237,11 @@ impl Dispatcher {
         }
     }
 
-    /// Tasks that have gone to workers, or ended, give their room back. What comes back from there may make
-    /// those that wait more than their bound for a while; none holds room twice.
+    /// Tasks that have gone to workers, or ended, give their room back.
     fn give_room_back(&mut self) {
-        let (count, bytes) = self.scheduler.table().waiting();
-        // Each task's bytes were rounded down, so this is at least what those that wait hold.
-        let needed = (count, (bytes >> 10).min(self.held.1));
-        let places = self.held.0.saturating_sub(needed.0);
-        let units = if count == 0 { self.held.1 } else { self.held.1 - needed.1 };
+        let (places, units) = self.room.spare(self.scheduler.table().waiting());
         if places > 0 || units > 0 {
             self.admission.leave(places, units);
-            self.held = (self.held.0 - places, self.held.1 - units);
-        }
-    }
-
-    fn forward(&mut self, request: WorkflowRequest) {
-        self.workflows += usize::from(matches!(request, WorkflowRequest::Submit(_)));
-        match &self.manager {
-            Some(manager) => manager.requests.do_send(request),
-            None => self.early.push(request),
         }
     }
 
@@ -322,11 +259,8 @@ impl Dispatcher {
     }
 
     fn deliver(&mut self, key: TaskKey, record: &Arc<TaskRecord>) {
-        let more = self.more_waiters.remove(&record.id).unwrap_or_default();
-        let handle = self.waiters.remove(key).map(Waiter::Handle);
-        let step = if self.workflows > 0 { self.steps.remove(key).map(Waiter::Step) } else { None };
-        for waiter in handle.into_iter().chain(step).chain(more) {
-            self.tell(waiter, record);
+        for waiter in self.waiters.take(key, record.id, self.workflows.are_any()) {
+            waiter.tell(record, &mut self.workflows);
         }
     }
 
@@ -366,8 +300,7 @@ impl Actor for Dispatcher {
 
 impl StreamHandler<Vec<Request>> for Dispatcher {
     fn handle(&mut self, batch: Vec<Request>, ctx: &mut Self::Context) {
-        self.scheduler.table_mut().record_events(self.bus.is_watched());
-        let now = self.clock.now();
+        let now = self.begin();
         // However many ask at a time, they get the same answer: what they ask after is what the batch has
         // come to.
         let mut curious = Vec::new();
@@ -381,29 +314,26 @@ impl StreamHandler<Vec<Request>> for Dispatcher {
                 }
                 Request::Await { id, reply } => self.await_record(id, Waiter::Handle(reply)),
                 Request::Cancel { id, reply } => match self.scheduler.cancel(id, self.cancel_grace, now) {
-                    CancelAnswer::Unknown => self.forward(WorkflowRequest::CancelTask { id, reply }),
+                    CancelAnswer::Unknown => self.workflows.forward(WorkflowRequest::CancelTask { id, reply }),
                     answer => drop(reply.send(answer)),
                 },
                 Request::Withdraw { id, reply } => {
                     if self.scheduler.table().has(id) {
                         let _ = reply.send(self.scheduler.withdraw(id, now));
                     } else {
-                        self.forward(WorkflowRequest::WithdrawTask { id, reply });
+                        self.workflows.forward(WorkflowRequest::WithdrawTask { id, reply });
                     }
                 }
                 Request::Drain { reply } => self.drains.push(reply),
                 Request::Status { reply } => curious.push(reply),
-                Request::Workflow(request) => self.forward(request),
+                Request::Workflow(request) => self.workflows.forward(request),
                 Request::CancelAll { error, reply } => self.cancel_all(&error, reply, now),
             }
             if self.scheduler.has_actions() {
                 self.carry_out();
             }
         }
-        for pool in PoolKind::ALL {
-            self.scheduler.place(pool, now);
-        }
-        self.settle(ctx);
+        self.place(ctx, now);
         if !curious.is_empty() {
             let status = Arc::new(self.status(now));
             for reply in curious {
@@ -421,85 +351,6 @@ impl Handler<Introduce> for Dispatcher {
 
     fn handle(&mut self, Introduce { supervisor }: Introduce, _: &mut Self::Context) {
         self.supervisor = Some(supervisor);
-    }
-}
-
-impl Handler<IntroduceWorkflows> for Dispatcher {
-    type Result = ();
-
-    fn handle(&mut self, manager: IntroduceWorkflows, _: &mut Self::Context) {
-        for request in self.early.drain(..) {
-            manager.requests.do_send(request);
-        }
-        self.manager = Some(manager);
-    }
-}
-
-impl Handler<SubmitSteps> for Dispatcher {
-    type Result = ();
-
-    fn handle(&mut self, SubmitSteps(steps): SubmitSteps, ctx: &mut Self::Context) {
-        self.scheduler.table_mut().record_events(self.bus.is_watched());
-        let now = self.clock.now();
-        for (step, task) in steps {
-            self.take_in(task, Waiter::Step(step), now);
-            if self.scheduler.has_actions() {
-                self.carry_out();
-            }
-        }
-        for pool in PoolKind::ALL {
-            self.scheduler.place(pool, now);
-        }
-        self.settle(ctx);
-    }
-}
-
-impl Handler<CancelStep> for Dispatcher {
-    type Result = ();
-
-    fn handle(&mut self, CancelStep(id): CancelStep, ctx: &mut Self::Context) {
-        let grace = self.cancel_grace;
-        self.decide(ctx, |scheduler, now| {
-            // What it comes to is told by the record.
-            let _ = scheduler.cancel(id, grace, now);
-        });
-    }
-}
-
-impl Handler<LookUp> for Dispatcher {
-    type Result = Tasks;
-
-    fn handle(&mut self, LookUp { workflow, own, others }: LookUp, _: &mut Self::Context) -> Tasks {
-        let table = self.scheduler.table();
-        let mut known: FxHashMap<TaskId, graph::Known> =
-            own.into_iter().filter(|id| table.has(*id)).map(|id| (id, graph::Known::Live)).collect();
-        for id in others {
-            let table = self.scheduler.table();
-            // What is unknown is not searched for among the expired: a wrong list may name many such (L11).
-            let found = match if table.has(id) { table.find(id) } else { Found::Unknown } {
-                // The WorkflowManager knows it, and how the step ends. Of an instance, it does not.
-                Found::Live(key) if self.steps.get(key).is_some_and(|step| step.place.instance.is_none()) => {
-                    graph::Known::Unknown
-                }
-                Found::Live(_) => {
-                    self.more_waiters.entry(id).or_default().push(Waiter::Workflow(workflow));
-                    graph::Known::Live
-                }
-                Found::Finished(record) => graph::Known::Ended(record.outcome.clone().into()),
-                Found::Expired(_) | Found::Unknown => graph::Known::Unknown,
-            };
-            known.insert(id, found);
-        }
-        Tasks(known)
-    }
-}
-
-impl Handler<WorkflowOver> for Dispatcher {
-    type Result = ();
-
-    fn handle(&mut self, _: WorkflowOver, ctx: &mut Self::Context) {
-        self.workflows = self.workflows.saturating_sub(1);
-        self.settle(ctx);
     }
 }
 

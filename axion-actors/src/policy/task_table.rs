@@ -13,7 +13,11 @@
 //! A task that is not to start yet is put from Queued to Waiting when it is accepted (`hold`). Anything
 //! else is a late or illegal event: it changes nothing and is counted (L3).
 
-use std::collections::VecDeque;
+mod entry;
+mod kept;
+mod past;
+mod waiting;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,97 +25,22 @@ use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 use slotmap::SlotMap;
 
-use super::task_ids::{Hint, TaskIds};
+use self::entry::Entry;
+pub use self::entry::State;
+use self::kept::Kept;
+pub use self::kept::{Expired, ExpiredBy, Keep};
+pub use self::past::Lot;
+use self::waiting::Waiting;
+use super::task_ids::TaskIds;
 use super::timers::TimerId;
 use crate::model::{
-    Attempt, AttemptRecord, CapturedOutput, Event, EventKind, Outcome, OutcomeCounts, PoolKind, Seq, Task, TaskError,
-    TaskId, TaskRecord, Tick, Timings, WorkerRef,
+    Attempt, CapturedOutput, Event, EventKind, Outcome, OutcomeCounts, PoolKind, Seq, Task, TaskError, TaskId,
+    TaskRecord, Tick, WorkerRef,
 };
 
 slotmap::new_key_type! {
     /// A live task's place in the table.
     pub struct TaskKey;
-}
-
-/// Where a live task is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// In its pool's queue.
-    Queued,
-    /// With a worker, started or about to be.
-    Sent {
-        /// Which process.
-        worker: WorkerRef,
-        /// Its name there.
-        seq: Seq,
-        /// Since when.
-        at: Tick,
-    },
-    /// For its retry, or for the time before which it is not to start.
-    Waiting {
-        /// What ends the wait.
-        timer: TimerId,
-    },
-}
-
-impl State {
-    fn is_with(&self, by: (WorkerRef, Seq)) -> bool {
-        matches!(self, Self::Sent { worker, seq, .. } if (*worker, *seq) == by)
-    }
-}
-
-#[derive(Debug)]
-struct Entry {
-    task: Task,
-    /// Where its id stands.
-    hint: Hint,
-    submitted: Tick,
-    state: State,
-    /// Executions so far, the present one included.
-    attempts: u32,
-    /// Most tasks have none.
-    past: Option<Box<Past>>,
-}
-
-/// What a task has been through.
-#[derive(Debug, Default)]
-struct Past {
-    lot: Lot,
-    /// What lets it expire, while it has not started.
-    expiry: Option<TimerId>,
-    earlier: VecDeque<AttemptRecord>,
-    /// Of those, how many were left out, and whether one was for its size.
-    left_out: u32,
-    trimmed: bool,
-}
-
-/// What a task has been through, in numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lot {
-    /// Retries after failures.
-    pub retries: u32,
-    /// Deaths of a worker under it.
-    pub losses: u32,
-    /// Its cancellation was asked for.
-    pub cancelled: bool,
-    /// It is suspected of killing its worker: it runs alone next time.
-    pub alone: bool,
-}
-
-/// Attempts remembered of one task (L9).
-const EARLIER: usize = 16;
-
-/// Bounds on the kept records (L9).
-#[derive(Clone, Copy, Debug)]
-pub struct Keep {
-    /// How many.
-    pub count: usize,
-    /// How many bytes together.
-    pub bytes: usize,
-    /// How many bytes each, beside its result.
-    pub each: usize,
-    /// How long each.
-    pub age: Option<Duration>,
 }
 
 /// How a task ends.
@@ -146,30 +75,6 @@ pub enum Found {
     Unknown,
 }
 
-/// A record that was dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Expired {
-    /// When.
-    pub at: Timestamp,
-    /// Which bound it would have broken.
-    pub why: ExpiredBy,
-    /// The name of the outcome that it had.
-    pub outcome: &'static str,
-}
-
-/// The bounds on kept records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExpiredBy {
-    /// Newer records took its place.
-    Count,
-    /// The records held too many bytes together.
-    Bytes,
-    /// It had grown too old.
-    Age,
-    /// It is a step's, whose workflow did not keep it.
-    Unkept,
-}
-
 /// Why a task was not taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
@@ -178,9 +83,6 @@ pub enum Known {
     /// This task is live and has the same unique key.
     Unique(TaskId),
 }
-
-/// What a change of a state counts up and down: tasks that wait and their bytes; tasks in queues.
-type Counts<'a> = (&'a mut (usize, usize), &'a mut [usize; 2]);
 
 #[derive(Debug)]
 enum Place {
@@ -193,26 +95,15 @@ enum Place {
 pub struct TaskTable {
     epoch: Timestamp,
     live: SlotMap<TaskKey, Entry>,
-    /// Tasks that are not with a worker, and their bytes.
-    waiting: (usize, usize),
-    /// Those of them that could start, by pool.
-    queued: [usize; 2],
+    waiting: Waiting,
     /// Which live task holds a unique key.
     unique: FxHashMap<Arc<str>, TaskKey>,
     /// Tasks taken in, and outcomes reached, by name.
     accepted: u64,
     finished: OutcomeCounts,
     places: TaskIds<Place>,
-    /// By the time they finished.
-    kept: VecDeque<(TaskId, Hint, Tick)>,
-    /// As many as may be kept, so that whoever asks late learns what became of a record. Searched
-    /// from end to end for that, which is rare, so that dropping a record costs next to nothing.
-    expired: VecDeque<(TaskId, Expired)>,
-    kept_bytes: usize,
-    keep: Keep,
+    kept: Kept,
     ignored: u64,
-    evicted: u64,
-    trimmed: u64,
     trace: Option<Vec<Event>>,
 }
 
@@ -223,19 +114,13 @@ impl TaskTable {
         Self {
             epoch,
             live: SlotMap::with_key(),
-            waiting: (0, 0),
-            queued: [0; 2],
+            waiting: Waiting::default(),
             unique: FxHashMap::default(),
             accepted: 0,
             finished: OutcomeCounts::default(),
             places: TaskIds::default(),
-            kept: VecDeque::new(),
-            expired: VecDeque::new(),
-            kept_bytes: 0,
-            keep,
+            kept: Kept::new(keep),
             ignored: 0,
-            evicted: 0,
-            trimmed: 0,
             trace: None,
         }
     }
@@ -261,19 +146,19 @@ impl TaskTable {
     /// How many tasks are not with a worker, and the bytes they bring along.
     #[must_use]
     pub fn waiting(&self) -> (usize, usize) {
-        self.waiting
+        self.waiting.all()
     }
 
     /// How many tasks of a pool wait for a worker.
     #[must_use]
     pub fn queued(&self, pool: PoolKind) -> usize {
-        self.queued[pool.index()]
+        self.waiting.queued(pool)
     }
 
     /// How many tasks wait for a time before they may start.
     #[must_use]
     pub fn held_back(&self) -> usize {
-        self.waiting.0 - self.queued[0] - self.queued[1]
+        self.waiting.held_back()
     }
 
     /// Tasks taken in so far.
@@ -291,32 +176,13 @@ impl TaskTable {
     /// The bounds on kept records.
     #[must_use]
     pub fn bounds(&self) -> Keep {
-        self.keep
+        self.kept.bounds()
     }
 
     /// How many records are kept, and the bytes they hold.
     #[must_use]
     pub fn kept(&self) -> (usize, usize) {
-        (self.kept.len(), self.kept_bytes)
-    }
-
-    /// Every change of a state, so that the counts are right.
-    fn become_state(entry: &mut Entry, counts: Counts<'_>, state: State) {
-        Self::count(entry, counts, Some(state));
-        entry.state = state;
-    }
-
-    /// Moves a task from its present state's counts to those of `next`; `None` when it leaves.
-    fn count(entry: &Entry, (waiting, queued): Counts<'_>, next: Option<State>) {
-        let (weight, pool) = (entry.task.weight(), entry.task.pool().index());
-        if !matches!(entry.state, State::Sent { .. }) {
-            *waiting = (waiting.0 - 1, waiting.1 - weight);
-            queued[pool] -= usize::from(entry.state == State::Queued);
-        }
-        if let Some(next) = next.filter(|next| !matches!(next, State::Sent { .. })) {
-            *waiting = (waiting.0 + 1, waiting.1 + weight);
-            queued[pool] += usize::from(next == State::Queued);
-        }
+        self.kept.held()
     }
 
     /// Late or illegal events so far.
@@ -328,13 +194,13 @@ impl TaskTable {
     /// Records dropped to keep the bounds.
     #[must_use]
     pub fn evicted(&self) -> u64 {
-        self.evicted
+        self.kept.evicted()
     }
 
     /// Records of which something was left out to keep their bound.
     #[must_use]
     pub fn trimmed(&self) -> u64 {
-        self.trimmed
+        self.kept.trimmed()
     }
 
     /// The keys of all live tasks.
@@ -351,7 +217,7 @@ impl TaskTable {
     /// Where a live task is.
     #[must_use]
     pub fn state(&self, key: TaskKey) -> Option<State> {
-        self.live.get(key).map(|entry| entry.state)
+        self.live.get(key).map(|entry| entry.state())
     }
 
     /// Whether a task with this id is live or its record kept.
@@ -366,7 +232,7 @@ impl TaskTable {
         match self.places.get(id) {
             Some(Place::Live(key)) => Found::Live(*key),
             Some(Place::Kept(record)) => Found::Finished(record.clone()),
-            None => self.expired.iter().find(|(it, _)| *it == id).map_or(Found::Unknown, |(_, it)| Found::Expired(*it)),
+            None => self.kept.expired(id).map_or(Found::Unknown, Found::Expired),
         }
     }
 
@@ -375,18 +241,17 @@ impl TaskTable {
     /// # Errors
     /// If a task with the same id is live or its record is kept, or one with the same unique key is live.
     pub fn accept(&mut self, task: Task, now: Tick) -> Result<TaskKey, Known> {
-        let (id, pool, weight) = (task.id(), task.pool(), task.weight());
+        let (id, pool) = (task.id(), task.pool());
         let unique = task.options().unique.clone();
         if let Some(holder) = unique.as_ref().and_then(|unique| self.task(*self.unique.get(unique)?)) {
             return Err(if self.has(id) { Known::Id } else { Known::Unique(holder.id()) });
         }
-        let places = &mut self.places;
+        let (places, waiting) = (&mut self.places, &mut self.waiting);
         let key = self.live.try_insert_with_key(|key| {
             let hint = places.insert(id, Place::Live(key)).ok_or(Known::Id)?;
-            Ok(Entry { task, hint, submitted: now, state: State::Queued, attempts: 0, past: None })
+            waiting.enters(&task, State::Queued);
+            Ok(Entry::new(task, hint, now))
         })?;
-        self.waiting = (self.waiting.0 + 1, self.waiting.1 + weight);
-        self.queued[pool.index()] += 1;
         self.accepted += 1;
         if let Some(unique) = unique {
             self.unique.insert(unique, key);
@@ -397,11 +262,11 @@ impl TaskTable {
 
     /// A queued task may not start before `timer` is due.
     pub fn hold(&mut self, key: TaskKey, timer: TimerId, until: Tick, now: Tick) -> bool {
-        let Some(entry) = self.live.get_mut(key).filter(|entry| entry.state == State::Queued) else {
+        let Some(entry) = self.live.get_mut(key).filter(|entry| entry.state() == State::Queued) else {
             self.ignored += 1;
             return false;
         };
-        Self::become_state(entry, (&mut self.waiting, &mut self.queued), State::Waiting { timer });
+        entry.become_state(&mut self.waiting, State::Waiting { timer });
         let task = entry.task.id();
         self.emit(now, || EventKind::TaskHeld { task, wait_seconds: until.since(now).as_secs_f64() });
         true
@@ -409,11 +274,11 @@ impl TaskTable {
 
     /// A queued task goes to a worker. Returns the number of the attempt.
     pub fn send(&mut self, key: TaskKey, worker: WorkerRef, seq: Seq, now: Tick) -> Option<Attempt> {
-        let Some(entry) = self.live.get_mut(key).filter(|entry| entry.state == State::Queued) else {
+        let Some(entry) = self.live.get_mut(key).filter(|entry| entry.state() == State::Queued) else {
             self.ignored += 1;
             return None;
         };
-        Self::become_state(entry, (&mut self.waiting, &mut self.queued), State::Sent { worker, seq, at: now });
+        entry.become_state(&mut self.waiting, State::Sent { worker, seq, at: now });
         entry.attempts += 1;
         let (task, attempt) = (entry.task.id(), Attempt(entry.attempts));
         self.emit(now, || EventKind::TaskSent { task, worker, attempt });
@@ -424,7 +289,7 @@ impl TaskTable {
     /// attempt is not counted (L5).
     pub fn give_back(&mut self, key: TaskKey, worker: WorkerRef, seq: Seq, now: Tick) -> bool {
         let Some(entry) = Self::sent(&mut self.live, &mut self.ignored, key, (worker, seq)) else { return false };
-        Self::become_state(entry, (&mut self.waiting, &mut self.queued), State::Queued);
+        entry.become_state(&mut self.waiting, State::Queued);
         entry.attempts -= 1;
         let task = entry.task.id();
         self.emit(now, || EventKind::TaskReturned { task, worker });
@@ -443,9 +308,9 @@ impl TaskTable {
         let epoch = self.epoch;
         let Some(entry) = Self::sent(&mut self.live, &mut self.ignored, key, by) else { return false };
         let (task, attempt, kind) = (entry.task.id(), Attempt(entry.attempts), error.kind);
-        entry.remember(error, epoch, self.keep.each, now);
-        entry.past().lot.retries += 1;
-        Self::become_state(entry, (&mut self.waiting, &mut self.queued), State::Waiting { timer: wait.0 });
+        entry.remember(error, epoch, self.kept.bounds().each, now);
+        entry.past_mut().lot.retries += 1;
+        entry.become_state(&mut self.waiting, State::Waiting { timer: wait.0 });
         let wait_seconds = wait.1.as_secs_f64();
         self.emit(now, || EventKind::TaskRetrying { task, attempt, error: kind, wait_seconds });
         true
@@ -453,11 +318,11 @@ impl TaskTable {
 
     /// A wait before a start is over.
     pub fn due(&mut self, key: TaskKey, now: Tick) -> bool {
-        let Some(entry) = self.live.get_mut(key).filter(|entry| matches!(entry.state, State::Waiting { .. })) else {
+        let Some(entry) = self.live.get_mut(key).filter(|entry| matches!(entry.state(), State::Waiting { .. })) else {
             self.ignored += 1;
             return false;
         };
-        Self::become_state(entry, (&mut self.waiting, &mut self.queued), State::Queued);
+        entry.become_state(&mut self.waiting, State::Queued);
         let task = entry.task.id();
         self.emit(now, || EventKind::TaskDue { task });
         true
@@ -469,24 +334,24 @@ impl TaskTable {
         let epoch = self.epoch;
         let Some(entry) = Self::sent(&mut self.live, &mut self.ignored, key, by) else { return false };
         let (task, attempt) = (entry.task.id(), Attempt(entry.attempts));
-        entry.remember(error, epoch, self.keep.each, now);
-        let lot = &mut entry.past().lot;
+        entry.remember(error, epoch, self.kept.bounds().each, now);
+        let lot = &mut entry.past_mut().lot;
         lot.losses += u32::from(counted);
         lot.alone |= counted;
-        Self::become_state(entry, (&mut self.waiting, &mut self.queued), State::Queued);
+        entry.become_state(&mut self.waiting, State::Queued);
         self.emit(now, || EventKind::TaskRerun { task, attempt, counted });
         true
     }
 
     /// Notes that a task's cancellation was asked for; false if it was before.
     pub fn cancel(&mut self, key: TaskKey) -> bool {
-        self.live.get_mut(key).is_some_and(|entry| !std::mem::replace(&mut entry.past().lot.cancelled, true))
+        self.live.get_mut(key).is_some_and(|entry| !std::mem::replace(&mut entry.past_mut().lot.cancelled, true))
     }
 
     /// Notes what lets a task expire.
     pub fn set_expiry(&mut self, key: TaskKey, timer: TimerId) {
         if let Some(entry) = self.live.get_mut(key) {
-            entry.past().expiry = Some(timer);
+            entry.past_mut().expiry = Some(timer);
         }
     }
 
@@ -519,7 +384,7 @@ impl TaskTable {
         key: TaskKey,
         by: (WorkerRef, Seq),
     ) -> Option<&'a mut Entry> {
-        let found = live.get_mut(key).filter(|entry| entry.state.is_with(by));
+        let found = live.get_mut(key).filter(|entry| entry.state().is_with(by));
         if found.is_none() {
             *ignored += 1;
         }
@@ -535,24 +400,22 @@ impl TaskTable {
         end: End,
         now: Tick,
     ) -> Option<Arc<TaskRecord>> {
-        let fenced = |entry: &Entry| by.is_none_or(|by| entry.state.is_with(by));
+        let fenced = |entry: &Entry| by.is_none_or(|by| entry.state().is_with(by));
         if !self.live.get(key).is_some_and(fenced) {
             self.ignored += 1;
             return None;
         }
         let entry = self.live.remove(key)?;
-        Self::count(&entry, (&mut self.waiting, &mut self.queued), None);
+        self.waiting.leaves(&entry.task, entry.state());
         self.finished.count(&end.outcome);
         if let Some(unique) = &entry.task.options().unique {
             self.unique.remove(unique);
         }
-        let (hint, trimmed) = (entry.hint, entry.past.as_ref().is_some_and(|past| past.trimmed));
-        let mut record = self.record(entry, end, now);
-        self.trimmed += u64::from(record.trim(self.keep.each) || trimmed);
-        let record = Arc::new(record);
+        let (hint, is_trimmed) = (entry.hint, entry.past.as_ref().is_some_and(|past| past.is_trimmed()));
+        let record = self.kept.bound(entry.into_record(end, self.epoch, now), is_trimmed);
         let (task, outcome) = (record.id, record.outcome.name());
         self.emit(now, || EventKind::TaskFinished { task, outcome });
-        self.keep(&record, hint, now);
+        self.kept.push(&record, hint, &mut self.places, self.epoch, now);
         Some(record)
     }
 
@@ -561,65 +424,15 @@ impl TaskTable {
         self.ignored += 1;
     }
 
-    fn record(&self, entry: Entry, end: End, now: Tick) -> TaskRecord {
-        let started = end.nanos.map(|nanos| self.wall(now.before(nanos)));
-        let worker = match entry.state {
-            State::Sent { worker, .. } => Some(worker),
-            State::Queued | State::Waiting { .. } => None,
-        };
-        let past = entry.past.map(|past| *past).unwrap_or_default();
-        TaskRecord {
-            id: entry.task.id(),
-            work: entry.task.work().name(),
-            pool: entry.task.pool(),
-            outcome: end.outcome,
-            attempt: (entry.attempts > 0).then_some(Attempt(entry.attempts)),
-            worker,
-            timings: Timings { submitted: self.wall(entry.submitted), started, finished: self.wall(now) },
-            output: end.output,
-            retries: past.lot.retries,
-            worker_losses: past.lot.losses,
-            earlier: past.earlier.into(),
-            earlier_left_out: past.left_out,
-        }
-    }
-
-    fn keep(&mut self, record: &Arc<TaskRecord>, hint: Hint, now: Tick) {
-        if let Some(place) = self.places.get_mut(record.id, hint) {
-            *place = Place::Kept(record.clone());
-        }
-        self.kept.push_back((record.id, hint, now));
-        self.kept_bytes += record.weight();
-        while self.kept.len() > self.keep.count {
-            self.expire(ExpiredBy::Count, now);
-        }
-        while self.kept_bytes > self.keep.bytes {
-            self.expire(ExpiredBy::Bytes, now);
-        }
-    }
-
     /// Drops records that have grown too old.
     pub fn expire_old(&mut self, now: Tick) {
-        while self.next_expiry().is_some_and(|at| at <= now) {
-            self.expire(ExpiredBy::Age, now);
-        }
+        self.kept.expire_old(&mut self.places, self.epoch, now);
     }
 
     /// When the oldest record will be too old.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Tick> {
-        Some(self.kept.front()?.2.after(self.keep.age?))
-    }
-
-    fn expire(&mut self, why: ExpiredBy, now: Tick) {
-        let Some((oldest, hint, _)) = self.kept.pop_front() else { return };
-        let Some(Place::Kept(gone)) = self.places.remove(oldest, hint) else { return };
-        self.kept_bytes -= gone.weight();
-        self.evicted += 1;
-        if self.expired.len() == self.keep.count {
-            self.expired.pop_front();
-        }
-        self.expired.push_back((oldest, Expired { at: self.wall(now), why, outcome: gone.outcome.name() }));
+        self.kept.next_expiry()
     }
 
     /// A wall time on the engine's clock; one before its start is its start.
@@ -639,29 +452,6 @@ impl TaskTable {
         let at = self.trace.is_some().then(|| self.wall(now));
         if let (Some(trace), Some(at)) = (&mut self.trace, at) {
             trace.push(Event { at, kind: kind() });
-        }
-    }
-}
-
-impl Entry {
-    fn past(&mut self) -> &mut Past {
-        self.past.get_or_insert_default()
-    }
-
-    /// Keeps how the present attempt ended. What a task that lives holds of its past is bounded as its
-    /// record will be (L9).
-    fn remember(&mut self, error: TaskError, epoch: Timestamp, most: usize, now: Tick) {
-        let State::Sent { worker, at, .. } = self.state else { return };
-        let attempt = Attempt(self.attempts);
-        let record = AttemptRecord { attempt, worker, sent: wall(epoch, at), ended: wall(epoch, now), error };
-        let past = self.past();
-        past.earlier.push_back(record);
-        let mut bytes: usize = past.earlier.iter().map(AttemptRecord::weight).sum();
-        while past.earlier.len() > EARLIER || bytes > most {
-            let Some(oldest) = past.earlier.pop_front() else { return };
-            past.trimmed |= past.earlier.len() <= EARLIER;
-            bytes -= oldest.weight();
-            past.left_out += 1;
         }
     }
 }

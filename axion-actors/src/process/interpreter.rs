@@ -1,8 +1,13 @@
 //! Which Python runs the workers.
 
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
+
+use super::StartError;
 
 /// There is no interpreter where one was looked for.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +34,7 @@ pub fn find_python(configured: Option<&Path>) -> Result<PathBuf, PythonNotFound>
 fn find(
     configured: Option<&Path>,
     environment: Option<PathBuf>,
-    path: Option<std::ffi::OsString>,
+    path: Option<OsString>,
 ) -> Result<PathBuf, PythonNotFound> {
     let on_path = |name: &Path| -> Vec<PathBuf> {
         path.iter().flat_map(std::env::split_paths).map(|folder| folder.join(name)).collect()
@@ -44,6 +49,40 @@ fn find(
     // Absolute, but with links left alone: a virtual environment is known by its link's place.
     let absolute = found.and_then(|path| std::path::absolute(path).ok());
     absolute.ok_or(PythonNotFound { searched: candidates })
+}
+
+/// Which interpreter to start.
+pub(super) struct Program {
+    configured: PathBuf,
+    /// Whether a shim in front of it may be left out: not if somebody named it, who may want it for
+    /// what it does besides.
+    may_learn: bool,
+    /// The path the interpreter gave for itself, which spares later starts the detour.
+    learned: RefCell<Option<PathBuf>>,
+}
+
+impl Program {
+    /// The configuration names `configured`, or it was found.
+    pub(super) fn new(configured: PathBuf, is_named: bool) -> Self {
+        Self { configured, may_learn: !is_named, learned: RefCell::default() }
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.learned.borrow().as_ref().unwrap_or(&self.configured).clone()
+    }
+
+    pub(super) fn learn(&self, executable: &[u8]) {
+        if self.may_learn && !executable.is_empty() {
+            *self.learned.borrow_mut() = Some(OsString::from_vec(executable.to_vec()).into());
+        }
+    }
+
+    /// It could not be executed: it may have been replaced by an upgrade.
+    pub(super) fn unlearn(&self, error: &StartError) {
+        if matches!(error, StartError::Execute { .. }) {
+            self.learned.take();
+        }
+    }
 }
 
 #[cfg(test)]

@@ -148,7 +148,7 @@ pub(crate) fn watch<T: Owner + std::fmt::Debug + Send + Sync + 'static>(fd: T) -
     Ok(unsafe { AsyncFd::register(fd) }?)
 }
 
-fn setup<E: Into<io::Error>>(what: &'static str) -> impl Fn(E) -> StartError {
+pub(super) fn setup<E: Into<io::Error>>(what: &'static str) -> impl Fn(E) -> StartError {
     move |source| StartError::Setup { what, source: source.into() }
 }
 

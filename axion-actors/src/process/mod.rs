@@ -18,6 +18,7 @@ mod interpreter;
 mod link;
 mod linux;
 mod meter;
+mod pump;
 mod real;
 
 use tokio::sync::mpsc;

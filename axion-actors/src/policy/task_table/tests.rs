@@ -98,7 +98,7 @@ fn l9_kept_records_are_bounded_by_count_and_by_bytes() {
         let key = table.accept(task, Tick(0)).expect("new");
         let end = End::without_run(Outcome::Succeeded(Json(vec![b'1'; size].into()).into()));
         table.finish(key, None, end, Tick(0));
-        (id, table.kept.len(), table.evicted())
+        (id, table.kept().0, table.evicted())
     };
     let first = finish(1).0;
     finish(1);
@@ -106,7 +106,7 @@ fn l9_kept_records_are_bounded_by_count_and_by_bytes() {
     assert_eq!((finish(1).1, finish(1).2), (3, 2));
     assert_eq!(finish(2 << 20).1, 0, "one record above the whole bound is not kept at all");
     assert_eq!(table.find(first), Found::Unknown, "six ends ago");
-    assert_eq!(table.kept_bytes, 0);
+    assert_eq!(table.kept(), (0, 0));
 }
 
 #[test]

@@ -1,0 +1,108 @@
+//! A live task and the state it is in, which changes only together with the counts of those that wait.
+
+use jiff::Timestamp;
+
+use super::past::Past;
+use super::waiting::Waiting;
+use super::{End, wall};
+use crate::model::{Attempt, AttemptRecord, Seq, Task, TaskError, TaskRecord, Tick, Timings, WorkerRef};
+use crate::policy::task_ids::Hint;
+use crate::policy::timers::TimerId;
+
+/// Where a live task is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// In its pool's queue.
+    Queued,
+    /// With a worker, started or about to be.
+    Sent {
+        /// Which process.
+        worker: WorkerRef,
+        /// Its name there.
+        seq: Seq,
+        /// Since when.
+        at: Tick,
+    },
+    /// For its retry, or for the time before which it is not to start.
+    Waiting {
+        /// What ends the wait.
+        timer: TimerId,
+    },
+}
+
+impl State {
+    pub(super) fn is_with(&self, by: (WorkerRef, Seq)) -> bool {
+        matches!(self, Self::Sent { worker, seq, .. } if (*worker, *seq) == by)
+    }
+}
+
+/// A live task.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) task: Task,
+    /// Where its id stands.
+    pub(super) hint: Hint,
+    pub(super) submitted: Tick,
+    state: State,
+    /// Executions so far, the present one included.
+    pub(super) attempts: u32,
+    /// Most tasks have none.
+    pub(super) past: Option<Box<Past>>,
+}
+
+impl Entry {
+    /// One that has just been taken in, to wait in its queue.
+    pub(super) fn new(task: Task, hint: Hint, now: Tick) -> Self {
+        Self { task, hint, submitted: now, state: State::Queued, attempts: 0, past: None }
+    }
+
+    /// Where it is.
+    pub(super) fn state(&self) -> State {
+        self.state
+    }
+
+    /// What it has been through, to add to.
+    pub(super) fn past_mut(&mut self) -> &mut Past {
+        self.past.get_or_insert_default()
+    }
+
+    /// Every change of a state, so that the counts are right.
+    pub(super) fn become_state(&mut self, waiting: &mut Waiting, state: State) {
+        waiting.leaves(&self.task, self.state);
+        waiting.enters(&self.task, state);
+        self.state = state;
+    }
+
+    /// Keeps how the present attempt ended.
+    pub(super) fn remember(&mut self, error: TaskError, epoch: Timestamp, most: usize, now: Tick) {
+        let State::Sent { worker, at, .. } = self.state else { return };
+        let attempt = Attempt(self.attempts);
+        let record = AttemptRecord { attempt, worker, sent: wall(epoch, at), ended: wall(epoch, now), error };
+        self.past_mut().remember(record, most);
+    }
+
+    /// Its record, now that it has reached its end.
+    pub(super) fn into_record(self, end: End, epoch: Timestamp, now: Tick) -> TaskRecord {
+        let started = end.nanos.map(|nanos| wall(epoch, now.before(nanos)));
+        let worker = match self.state {
+            State::Sent { worker, .. } => Some(worker),
+            State::Queued | State::Waiting { .. } => None,
+        };
+        let lot = self.past.as_ref().map(|past| past.lot).unwrap_or_default();
+        let (earlier, earlier_left_out) = self.past.map(|past| past.into_earlier()).unwrap_or_default();
+        TaskRecord {
+            id: self.task.id(),
+            work: self.task.work().name(),
+            pool: self.task.pool(),
+            outcome: end.outcome,
+            attempt: (self.attempts > 0).then_some(Attempt(self.attempts)),
+            worker,
+            timings: Timings { submitted: wall(epoch, self.submitted), started, finished: wall(epoch, now) },
+            output: end.output,
+            retries: lot.retries,
+            worker_losses: lot.losses,
+            earlier,
+            earlier_left_out,
+        }
+    }
+}

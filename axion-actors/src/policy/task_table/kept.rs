@@ -1,0 +1,146 @@
+//! Records of the tasks that finished lately, within bounds (L9): the oldest go first.
+//!
+//! * A record is known under its id exactly as long as it stands in the order here.
+//! * What is dropped, or of which something is left out, is counted, and for a while it is known why it was dropped.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Place, wall};
+use crate::model::{TaskId, TaskRecord, Tick};
+use crate::policy::task_ids::{Hint, TaskIds};
+
+/// Bounds on the kept records (L9).
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// How many.
+    pub count: usize,
+    /// How many bytes together.
+    pub bytes: usize,
+    /// How many bytes each, beside its result.
+    pub each: usize,
+    /// How long each.
+    pub age: Option<Duration>,
+}
+
+/// A record that was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expired {
+    /// When.
+    pub at: Timestamp,
+    /// Which bound it would have broken.
+    pub why: ExpiredBy,
+    /// The name of the outcome that it had.
+    pub outcome: &'static str,
+}
+
+/// The bounds on kept records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpiredBy {
+    /// Newer records took its place.
+    Count,
+    /// The records held too many bytes together.
+    Bytes,
+    /// It had grown too old.
+    Age,
+    /// It is a step's, whose workflow did not keep it.
+    Unkept,
+}
+
+/// Which records are kept. They themselves stand under their ids, with the live tasks.
+#[derive(Debug)]
+pub(super) struct Kept {
+    bounds: Keep,
+    /// By the time they finished.
+    order: VecDeque<(TaskId, Hint, Tick)>,
+    bytes: usize,
+    /// As many as may be kept, so that whoever asks late learns what became of a record. Searched
+    /// from end to end for that, which is rare, so that dropping a record costs next to nothing.
+    expired: VecDeque<(TaskId, Expired)>,
+    evicted: u64,
+    trimmed: u64,
+}
+
+impl Kept {
+    pub(super) fn new(bounds: Keep) -> Self {
+        Self { bounds, order: VecDeque::new(), bytes: 0, expired: VecDeque::new(), evicted: 0, trimmed: 0 }
+    }
+
+    pub(super) fn bounds(&self) -> Keep {
+        self.bounds
+    }
+
+    /// How many records are kept, and the bytes they hold.
+    pub(super) fn held(&self) -> (usize, usize) {
+        (self.order.len(), self.bytes)
+    }
+
+    /// Records dropped so far.
+    pub(super) fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Records so far of which something was left out.
+    pub(super) fn trimmed(&self) -> u64 {
+        self.trimmed
+    }
+
+    /// What became of a record, if it was dropped lately.
+    pub(super) fn expired(&self, id: TaskId) -> Option<Expired> {
+        self.expired.iter().find(|(it, _)| *it == id).map(|(_, it)| *it)
+    }
+
+    /// Brings a record within its own bound, of which something may have been left out before.
+    pub(super) fn bound(&mut self, mut record: TaskRecord, is_trimmed: bool) -> Arc<TaskRecord> {
+        self.trimmed += u64::from(record.trim(self.bounds.each) || is_trimmed);
+        Arc::new(record)
+    }
+
+    /// Keeps one more, of a task that was live until now.
+    pub(super) fn push(
+        &mut self,
+        record: &Arc<TaskRecord>,
+        hint: Hint,
+        places: &mut TaskIds<Place>,
+        epoch: Timestamp,
+        now: Tick,
+    ) {
+        if let Some(place) = places.get_mut(record.id, hint) {
+            *place = Place::Kept(record.clone());
+        }
+        self.order.push_back((record.id, hint, now));
+        self.bytes += record.weight();
+        while self.order.len() > self.bounds.count {
+            self.expire(ExpiredBy::Count, places, wall(epoch, now));
+        }
+        while self.bytes > self.bounds.bytes {
+            self.expire(ExpiredBy::Bytes, places, wall(epoch, now));
+        }
+    }
+
+    /// Drops those that have grown too old.
+    pub(super) fn expire_old(&mut self, places: &mut TaskIds<Place>, epoch: Timestamp, now: Tick) {
+        while self.next_expiry().is_some_and(|at| at <= now) {
+            self.expire(ExpiredBy::Age, places, wall(epoch, now));
+        }
+    }
+
+    /// When the oldest will be too old.
+    pub(super) fn next_expiry(&self) -> Option<Tick> {
+        Some(self.order.front()?.2.after(self.bounds.age?))
+    }
+
+    fn expire(&mut self, why: ExpiredBy, places: &mut TaskIds<Place>, at: Timestamp) {
+        let Some((oldest, hint, _)) = self.order.pop_front() else { return };
+        let Some(Place::Kept(gone)) = places.remove(oldest, hint) else { return };
+        self.bytes -= gone.weight();
+        self.evicted += 1;
+        if self.expired.len() == self.bounds.count {
+            self.expired.pop_front();
+        }
+        self.expired.push_back((oldest, Expired { at, why, outcome: gone.outcome.name() }));
+    }
+}

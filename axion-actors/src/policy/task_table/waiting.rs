@@ -1,0 +1,48 @@
+//! How many live tasks are not with a worker: every change of a task's state passes here.
+
+use super::State;
+use crate::model::{PoolKind, Task};
+
+/// Counts of the tasks that wait.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    count: usize,
+    bytes: usize,
+    /// Those of them that could start, by pool.
+    queued: [usize; 2],
+}
+
+impl Waiting {
+    /// A task comes into this state.
+    pub(super) fn enters(&mut self, task: &Task, state: State) {
+        if !matches!(state, State::Sent { .. }) {
+            self.count += 1;
+            self.bytes += task.weight();
+            self.queued[task.pool().index()] += usize::from(state == State::Queued);
+        }
+    }
+
+    /// A task leaves this state.
+    pub(super) fn leaves(&mut self, task: &Task, state: State) {
+        if !matches!(state, State::Sent { .. }) {
+            self.count -= 1;
+            self.bytes -= task.weight();
+            self.queued[task.pool().index()] -= usize::from(state == State::Queued);
+        }
+    }
+
+    /// All of them, and their bytes.
+    pub(super) fn all(&self) -> (usize, usize) {
+        (self.count, self.bytes)
+    }
+
+    /// Those of a pool that could start.
+    pub(super) fn queued(&self, pool: PoolKind) -> usize {
+        self.queued[pool.index()]
+    }
+
+    /// Those that wait for a time.
+    pub(super) fn held_back(&self) -> usize {
+        self.count - self.queued[0] - self.queued[1]
+    }
+}

@@ -1,0 +1,387 @@
+//! The pump of a real child: reads everything it writes, kills an attempt in it, and notices its end.
+//!
+//! Each child has one, a task on the engine's thread that waits for all of its descriptors at once (L11).
+
+mod source;
+mod stacks;
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustix::process::Pid;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::futures::Notified;
+use tokio::sync::mpsc;
+
+use self::source::{LAST_READS, READ, Source};
+use self::stacks::Stacks;
+use super::aside::aside;
+use super::forks;
+use super::guardian::Guardian;
+use super::interpreter::Program;
+use super::link::{Link, Outgoing};
+use super::linux::{self, MemoryKills, Process, StatusPage, setup};
+use super::{ChildEvent, ChildExit, ExitCause, StartError};
+use crate::model::{ProcessExit, Seq, Stream};
+use crate::wire::{ControlUp, Down, FrameReader, Up};
+
+/// How much of what was written last to fd 2 is kept.
+const TAIL: usize = 8 << 10;
+/// How long a process may live on without its data pipe.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a group may take to stop before an attempt is killed all the same.
+const STOP: Duration = Duration::from_millis(10);
+
+/// What the pump found when it was woken.
+enum Input {
+    /// Bytes were read from the data pipe into its reader, or it ended.
+    Data,
+    /// The same of the control socket.
+    Control,
+    /// Bytes of fd 1 or 2 are in the scratch buffer, none at the pipe's end; and what the status
+    /// page said just before they were read.
+    Raw(Stream, Option<Vec<Seq>>),
+    /// An attempt is to be killed.
+    Kill(Seq),
+    /// The process has ended.
+    Exit,
+}
+
+/// Reads everything a child writes and notices its end.
+pub(super) struct Pump {
+    link: Rc<Link>,
+    guardian: Arc<Guardian>,
+    pid: Pid,
+    exit: AsyncFd<OwnedFd>,
+    data: Source,
+    control: Source,
+    raw: [(Stream, Source); 2],
+    page: StatusPage,
+    stacks: Stacks,
+    /// The kernel's count of memory kills when the process was young.
+    memory_kills: Option<u64>,
+    explained: Rc<MemoryKills>,
+    data_frames: FrameReader,
+    control_frames: FrameReader,
+    scratch: Vec<u8>,
+    stderr_tail: Vec<u8>,
+    /// It was killed because of an attempt.
+    killed: bool,
+    /// Why it was killed for breaking the protocol.
+    violation: Option<String>,
+    /// The process that the handshake came from; a wrapper's child has another one than we started.
+    speaker: Option<u32>,
+    /// The data pipe has ended before the process: how long the process may take to end, too.
+    patience: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// Raw output came last, so that the other pipes have their turn first.
+    raw_last: bool,
+}
+
+impl Pump {
+    /// The pump of a process that has just been started. `runtime` is the folder of the runtime's files.
+    pub(super) fn new(
+        process: Process,
+        guardian: Arc<Guardian>,
+        link: Rc<Link>,
+        frame_limit: usize,
+        runtime: String,
+        explained: Rc<MemoryKills>,
+    ) -> Result<Self, StartError> {
+        let pid = process.pid;
+        link.attach(pid);
+        Self::assemble(process, guardian.clone(), link.clone(), frame_limit, runtime, explained).inspect_err(|_| {
+            link.detach();
+            guardian.forget(pid);
+            let _ = linux::reap(pid);
+        })
+    }
+
+    fn assemble(
+        process: Process,
+        guardian: Arc<Guardian>,
+        link: Rc<Link>,
+        frame_limit: usize,
+        runtime: String,
+        explained: Rc<MemoryKills>,
+    ) -> Result<Self, StartError> {
+        let ([control], ()) = forks::private(|| Ok(([process.control.as_fd().try_clone_to_owned()?], ())))
+            .map_err(setup::<io::Error>("the control socket"))?;
+        link.data.borrow_mut().fd = Some(Rc::new(source::watch(process.data_in)?));
+        link.control.borrow_mut().fd = Some(Rc::new(source::watch(process.control)?));
+        Ok(Self {
+            link,
+            guardian,
+            pid: process.pid,
+            exit: linux::watch(process.exit).map_err(setup("watching a process"))?,
+            data: Source::new(process.data_out)?,
+            control: Source::new(control)?,
+            raw: [(Stream::Stdout, Source::new(process.raw_out)?), (Stream::Stderr, Source::new(process.raw_err)?)],
+            page: process.page,
+            stacks: Stacks::new(process.stacks, runtime)?,
+            memory_kills: linux::out_of_memory_kills(),
+            explained,
+            data_frames: FrameReader::new(frame_limit),
+            control_frames: FrameReader::new(frame_limit),
+            scratch: Vec::new(),
+            stderr_tail: Vec::new(),
+            killed: false,
+            violation: None,
+            speaker: None,
+            patience: None,
+            raw_last: false,
+        })
+    }
+
+    /// The first message to the process.
+    pub(super) fn configure(&self, configure: Down) {
+        self.link.push(&self.link.data, &[configure]);
+    }
+
+    /// Pumps until the process has ended.
+    pub(super) async fn run(&mut self, events: &mpsc::Sender<ChildEvent>, program: &Program) {
+        let link = self.link.clone();
+        let mut wake = std::pin::pin!(link.wake.notified());
+        loop {
+            let input = poll_fn(|cx| self.poll(cx, &link, &mut wake)).await;
+            let event = match input {
+                Input::Exit => return,
+                Input::Raw(stream, running) => self.raw_event(stream, running),
+                Input::Data => self.data_event(),
+                Input::Control => self.control_event(),
+                Input::Kill(seq) => self.kill_attempt(seq, events).await,
+            };
+            if let Some(ChildEvent::Messages(messages)) = &event
+                && self.speaker.is_none()
+            {
+                self.speaker = Some(0);
+                self.meet(messages, program);
+            }
+            if let Some(event) = event {
+                // Waits while the worker actor has not caught up. If the actor is gone, so is the
+                // handle, and the process has been killed: read on until its end.
+                let _ = events.send(event).await;
+            }
+        }
+    }
+
+    fn poll<'a>(&mut self, cx: &mut Context<'_>, link: &'a Link, wake: &mut Pin<&mut Notified<'a>>) -> Poll<Input> {
+        while wake.as_mut().poll(cx).is_ready() {
+            wake.set(link.wake.notified());
+        }
+        if let Some(seq) = link.condemned.take() {
+            return Poll::Ready(Input::Kill(seq));
+        }
+        for outgoing in [&link.data, &link.control] {
+            outgoing.borrow_mut().flush();
+            poll_writable(cx, outgoing);
+        }
+        if !self.raw_last {
+            let raw = self.poll_raw(cx);
+            if raw.is_ready() {
+                return raw;
+            }
+        }
+        if let Poll::Ready(count) = self.data.poll_read(cx, self.data_frames.room(READ), || ()) {
+            if count == 0 && !link.is_finishing() {
+                self.patience = Some(Box::pin(tokio::time::sleep(PATIENCE)));
+            }
+            return Poll::Ready(Input::Data);
+        }
+        if self.control.poll_read(cx, self.control_frames.room(READ), || ()).is_ready() {
+            return Poll::Ready(Input::Control);
+        }
+        if self.exit.poll_read_ready(cx).is_ready() {
+            return Poll::Ready(Input::Exit);
+        }
+        if self.patience.as_mut().is_some_and(|patience| patience.as_mut().poll(cx).is_ready()) {
+            self.patience = None;
+            self.violated("it closed its result pipe and lives on".to_owned());
+        }
+        if std::mem::take(&mut self.raw_last) {
+            return self.poll_raw(cx);
+        }
+        Poll::Pending
+    }
+
+    /// What was written below Python. Read before the results, but never twice in a row before them:
+    /// a flood on fd 1 does not hold them up.
+    fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
+        for (stream, source) in &mut self.raw {
+            self.scratch.clear();
+            self.scratch.reserve(READ);
+            let mut before = None;
+            if source.poll_read(cx, &mut self.scratch, || before = self.page.running()).is_ready() {
+                self.raw_last = true;
+                let after = self.page.running().unwrap_or_default();
+                // Certain only if nothing else has begun meanwhile.
+                let running = before.filter(|before| after.is_empty() || after == *before);
+                return Poll::Ready(Input::Raw(*stream, running));
+            }
+        }
+        Poll::Pending
+    }
+
+    /// The first message of a process comes from the runtime, before any user code.
+    fn meet(&mut self, messages: &[Up], program: &Program) {
+        if let Some(Up::Ready { pid, executable, .. }) = messages.first() {
+            self.speaker = Some(*pid);
+            program.learn(executable);
+        }
+    }
+
+    fn data_event(&mut self) -> Option<ChildEvent> {
+        let mut messages: Vec<Up> = Vec::new();
+        if let Err(error) = self.data_frames.drain_up(&mut messages) {
+            self.violated(error.to_string());
+        }
+        (!messages.is_empty()).then_some(ChildEvent::Messages(messages))
+    }
+
+    fn control_event(&mut self) -> Option<ChildEvent> {
+        let mut messages: Vec<ControlUp> = Vec::new();
+        if let Err(error) = self.control_frames.drain(&mut messages) {
+            self.violated(error.to_string());
+        }
+        (!messages.is_empty()).then_some(ChildEvent::Control(messages))
+    }
+
+    /// Bytes in a capture pipe belong to the task that ran before they were read, if it was the only
+    /// one: a worker that runs one task at a time empties the pipes itself before it ends a task.
+    fn raw_event(&mut self, stream: Stream, running: Option<Vec<Seq>>) -> Option<ChildEvent> {
+        if self.scratch.is_empty() {
+            return None;
+        }
+        if stream == Stream::Stderr {
+            keep_tail(&mut self.stderr_tail, &self.scratch);
+        }
+        let seq = running.filter(|seqs| seqs.len() == 1).map(|seqs| seqs[0]);
+        Some(ChildEvent::Raw { stream, seq, data: Bytes::copy_from_slice(&self.scratch) })
+    }
+
+    /// The child broke the protocol: it is killed and nothing more of its data is believed (L8).
+    fn violated(&mut self, violation: String) {
+        self.violation.get_or_insert(violation);
+        self.data.close();
+        self.control.close();
+        self.link.kill();
+    }
+
+    /// What the page says, unless it cannot be true: a task can write there, too (L8).
+    fn running(&self) -> Option<Vec<Seq>> {
+        self.page.running().filter(|running| running.iter().all(|seq| self.link.has_sent(*seq)))
+    }
+
+    /// Kills the process because of one attempt. In this order there is no race (L6): with the group
+    /// stopped, what is in the pipe is all there is; a result that is not there will never be, since
+    /// the worker has not moved on (L2).
+    async fn kill_attempt(&mut self, seq: Seq, events: &mpsc::Sender<ChildEvent>) -> Option<ChildEvent> {
+        let leader = self.pid;
+        // Only the runtime knows the signal that forces them; it would end a wrapper around the interpreter.
+        let may_force = self.speaker == u32::try_from(leader.as_raw_pid()).ok();
+        self.stacks.take(&self.link, leader, may_force).await;
+        linux::stop_group(leader);
+        match aside(move || linux::wait_stopped(leader)) {
+            Ok(stopped) => drop(tokio::time::timeout(STOP, stopped).await),
+            // Without a thread to be told by, it has all the time there is.
+            Err(_) => tokio::time::sleep(STOP).await,
+        }
+        let mut ended = false;
+        self.drain_data(events, |messages| ended |= messages.iter().any(|it| it.ends() == Some(seq))).await;
+        // It may also have ended before the order to kill it came, or not have started.
+        if ended || self.running().is_some_and(|running| !running.contains(&seq)) {
+            linux::continue_group(leader);
+            self.stacks.forget();
+            return Some(ChildEvent::Spared { seq });
+        }
+        // Not if it has ended meanwhile by itself or by another's signal.
+        self.killed = !linux::has_ended(leader);
+        self.link.kill();
+        None
+    }
+
+    /// Takes what is in the data pipe without waiting for more, and shows it to `look`.
+    async fn drain_data(&mut self, events: &mpsc::Sender<ChildEvent>, mut look: impl FnMut(&[Up])) {
+        for _ in 0..LAST_READS {
+            if !self.data.read_now(self.data_frames.room(READ)) {
+                break;
+            }
+            let event = self.data_event();
+            if let Some(ChildEvent::Messages(messages)) = &event {
+                look(messages);
+            }
+            if let Some(event) = event {
+                let _ = events.send(event).await;
+            }
+        }
+    }
+
+    /// The process has ended: takes what it left in its pipes, ends its group, reaps it (L2, L6).
+    pub(super) async fn end(&mut self, events: &mpsc::Sender<ChildEvent>) -> ChildExit {
+        let running = self.running();
+        for at in 0..self.raw.len() {
+            for _ in 0..LAST_READS {
+                self.scratch.clear();
+                self.scratch.reserve(READ);
+                if !self.raw[at].1.read_now(&mut self.scratch) {
+                    break;
+                }
+                if let Some(event) = self.raw_event(self.raw[at].0, running.clone()) {
+                    let _ = events.send(event).await;
+                }
+            }
+        }
+        self.drain_data(events, |_| ()).await;
+        self.link.detach();
+        self.guardian.forget(self.pid);
+        let status = linux::reap(self.pid);
+        let usage = status.as_ref().ok().map(|(_, usage)| *usage);
+        let cause = match (self.violation.take(), status) {
+            (Some(violation), _) => ExitCause::Protocol { violation },
+            (None, Ok((exit, _))) => ExitCause::Exit(exit),
+            (None, Err(error)) => {
+                tracing::warn!(pid = self.pid.as_raw_pid(), %error, "somebody else reaped a worker; its exit code is unknown");
+                ExitCause::Exit(ProcessExit::Code(-1))
+            }
+        };
+        let stderr_tail = String::from_utf8_lossy(&self.stderr_tail).trim().to_owned();
+        let killed = match &cause {
+            // By another signal it died of its own, before the engine's; or of having its stacks taken.
+            ExitCause::Exit(ProcessExit::Signal(9)) => self.killed,
+            ExitCause::Exit(ProcessExit::Signal(libc::SIGSEGV | libc::SIGBUS)) => self.stacks.were_forced(),
+            _ => false,
+        };
+        let by_kill = matches!(cause, ExitCause::Exit(ProcessExit::Signal(9))) && !killed;
+        let out_of_memory = by_kill && self.explained.explain_one(self.memory_kills, linux::out_of_memory_kills());
+        ChildExit { cause, running, usage, stderr_tail, stacks: self.stacks.take_last(), killed, out_of_memory }
+    }
+}
+
+/// Registers for the moment the pipe takes more, if something is left to be written.
+fn poll_writable(cx: &mut Context<'_>, outgoing: &RefCell<Outgoing>) {
+    loop {
+        let waiting = outgoing.borrow().waiting();
+        let Some(fd) = waiting else { return };
+        let Poll::Ready(Ok(mut guard)) = fd.poll_write_ready(cx) else {
+            return;
+        };
+        outgoing.borrow_mut().flush();
+        if outgoing.borrow().waiting().is_some() {
+            guard.clear_ready();
+        }
+    }
+}
+
+fn keep_tail(tail: &mut Vec<u8>, more: &[u8]) {
+    tail.extend_from_slice(more);
+    if tail.len() > TAIL {
+        tail.drain(..tail.len() - TAIL);
+    }
+}

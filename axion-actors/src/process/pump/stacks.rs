@@ -1,0 +1,120 @@
+//! Where the threads of a child are when an attempt in it is killed.
+//!
+//! * A request is waited for a short time only, and is first made in the way that cannot hurt the process.
+//! * What is kept is of the kill that ended the process: what came too late for an earlier one is dropped.
+
+use std::time::Duration;
+
+use rustix::buffer::spare_capacity;
+use rustix::process::Pid;
+use tokio::io::unix::AsyncFd;
+
+use super::source::{LAST_READS, READ, watch};
+use crate::process::StartError;
+use crate::process::forks::PrivateFd;
+use crate::process::link::Link;
+use crate::process::linux;
+use crate::wire::ControlDown;
+
+/// How long to wait for the first of the stacks: from a thread that has to have the interpreter lock first, which
+/// Python hands on every 5 ms, and from the signal handler that does without. And then for more.
+const LOCKED: Duration = Duration::from_millis(12);
+const FORCED: Duration = Duration::from_millis(20);
+const MORE: Duration = Duration::from_millis(3);
+/// The most that is kept of them.
+const MOST: usize = 64 << 10;
+
+/// The pipe that they come from, and the last of them.
+pub(super) struct Stacks {
+    pipe: AsyncFd<PrivateFd>,
+    /// The folder of the runtime's files.
+    runtime: String,
+    last: Option<String>,
+    /// They were taken by force, which can end the process.
+    forced: bool,
+}
+
+impl Stacks {
+    pub(super) fn new(pipe: PrivateFd, runtime: String) -> Result<Self, StartError> {
+        Ok(Self { pipe: watch(pipe)?, runtime, last: None, forced: false })
+    }
+
+    /// Learns where the child's threads are, if it tells within a short time: also in the middle of a C call, but not
+    /// in a system call that cannot be interrupted.
+    pub(super) async fn take(&mut self, link: &Link, pid: Pid, may_force: bool) {
+        self.drop_late();
+        link.push(&link.control, &[ControlDown::DumpStacks]);
+        let mut text = self.read(LOCKED).await;
+        if text.is_empty() && may_force && linux::force_stacks(pid) {
+            self.forced = true;
+            text = self.read(FORCED).await;
+        }
+        self.last = (!text.is_empty()).then(|| without_runtime(&String::from_utf8_lossy(&text), &self.runtime));
+    }
+
+    /// They are of no kill, and say nothing of a later end.
+    pub(super) fn forget(&mut self) {
+        self.last = None;
+        self.forced = false;
+    }
+
+    pub(super) fn were_forced(&self) -> bool {
+        self.forced
+    }
+
+    /// Those of the last kill.
+    pub(super) fn take_last(&mut self) -> Option<String> {
+        self.last.take()
+    }
+
+    async fn read(&mut self, mut patience: Duration) -> Vec<u8> {
+        let mut text = Vec::new();
+        while text.len() < MOST {
+            let Ok(Ok(mut ready)) = tokio::time::timeout(patience, self.pipe.readable()).await else { break };
+            text.reserve(READ);
+            let read = ready.try_io(|fd| Ok(rustix::io::read(fd.get_ref(), spare_capacity(&mut text))?));
+            match read {
+                Ok(Ok(0) | Err(_)) => break,
+                Ok(Ok(_)) => patience = MORE,
+                // It was ready with what has been dropped.
+                Err(_would_block) => {}
+            }
+        }
+        text
+    }
+
+    /// What came too late for a kill that did not happen says nothing of the next one.
+    fn drop_late(&self) {
+        let mut late = [0; 4096];
+        let mut is_more = || matches!(rustix::io::read(self.pipe.get_ref(), &mut late), Ok(count) if count > 0);
+        for _ in 0..LAST_READS {
+            if !is_more() {
+                break;
+            }
+        }
+    }
+}
+
+/// Stacks without the frames of the runtime, whose files are under `runtime`, and without threads
+/// that have no others.
+fn without_runtime(stacks: &str, runtime: &str) -> String {
+    let threads = stacks.split("\n\n").filter_map(|thread| {
+        let lines: Vec<&str> = thread.lines().filter(|line| !line.contains(runtime)).collect();
+        lines.iter().any(|line| line.trim_start().starts_with("File ")).then(|| lines.join("\n"))
+    });
+    threads.collect::<Vec<_>>().join("\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stacks_are_those_of_user_code() {
+        let stacks = "Current thread 0x1 (most recent call first):\n  File \"/tmp/axion-x/p/control.py\", line 1 in _watch\n\n\
+                      Thread 0x2 (most recent call first):\n  File \"/s/a.py\", line 5 in main\n  \
+                      File \"/tmp/axion-x/p/inline.py\", line 9 in serve\n";
+        let shown = without_runtime(stacks, "/tmp/axion-x");
+        assert_eq!(shown, "Thread 0x2 (most recent call first):\n  File \"/s/a.py\", line 5 in main");
+    }
+}

@@ -1,0 +1,78 @@
+//! The end of an engine: in order, once, and the same for everyone who asks for it.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use axion_actors::actors::messages::{Request, StopWorkers};
+use axion_actors::model::{ErrorKind, TaskError};
+use tokio::sync::oneshot;
+
+use super::Engine;
+use crate::park;
+
+/// How long the engine's own actors may take to answer while it ends, beyond the workers' grace.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
+/// How far the engine's end has come.
+pub(super) enum Ending {
+    NotYet(JoinHandle<()>),
+    Done(ShutdownReport),
+}
+
+/// What a shutdown had to give up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShutdownReport {
+    /// Tasks that were ended as cancelled because the limit had passed.
+    pub cancelled: usize,
+}
+
+impl Engine {
+    /// Ends the engine: takes no more tasks, lets those it has end for up to `limit`, cancels the
+    /// rest, and returns when no worker process is left.
+    ///
+    /// Can be called again, also from other threads: every call returns when the first is done, with
+    /// the same report; one without patience (`Duration::ZERO`) cuts short a first one that still waits
+    /// for tasks. Blocks the thread; in async code, use a thread for blocking work.
+    pub fn shutdown(&self, limit: Duration) -> ShutdownReport {
+        self.ending_asked.store(true, Ordering::Release);
+        // Closed before the lock is taken: nobody waits for room that will never come.
+        self.admission.close();
+        if limit.is_zero() {
+            // With no task left, whoever waits for them goes on.
+            self.cancel_all();
+        }
+        let mut ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
+        let report = match std::mem::replace(&mut *ending, Ending::Done(ShutdownReport::default())) {
+            Ending::Done(report) => report,
+            Ending::NotYet(thread) => self.end(thread, limit),
+        };
+        *ending = Ending::Done(report);
+        report
+    }
+
+    fn end(&self, thread: JoinHandle<()>, limit: Duration) -> ShutdownReport {
+        let (reply, drained) = oneshot::channel();
+        let _ = self.requests.send(Request::Drain { reply });
+        let _ = park::wait_timeout(drained, limit);
+        let cancelled = self.cancel_all();
+
+        let (reply, stopped) = oneshot::channel();
+        self.runtime.supervisor.do_send(StopWorkers { reply });
+        let _ = park::wait_timeout(stopped, self.config.stop_grace.saturating_add(ANSWER_LIMIT));
+        self.runtime.system.stop();
+        if thread.join().is_err() {
+            tracing::error!("the engine's thread had panicked");
+        }
+        ShutdownReport { cancelled }
+    }
+
+    /// Ends every live task as cancelled; returns how many have been, by this and earlier calls.
+    fn cancel_all(&self) -> usize {
+        let error = TaskError::new(ErrorKind::Shutdown, "the engine was shut down before the task ended");
+        let (reply, cancelled) = oneshot::channel();
+        let _ = self.requests.send(Request::CancelAll { error, reply });
+        park::wait_timeout(cancelled, ANSWER_LIMIT).and_then(Result::ok).unwrap_or_default()
+    }
+}
