@@ -79,15 +79,16 @@ impl WorkflowRecord {
         (raised, error.and_then(|error| error.traceback.as_deref()))
     }
 
-    /// The steps that failed by themselves: name or id, state, code and words of the error.
+    /// The steps that failed by themselves: name or id, state, code and words of the error. If none did, as what failed
+    /// is of an earlier workflow, those that were not run because of it.
     fn failures(&self) -> Vec<(String, &'static str, String, String)> {
-        let failed =
-            |step: &&core::workflow::StepRecord| step.state.is_failure() && step.state != StepState::DependencyFailed;
         let tell = |step: &core::workflow::StepRecord| {
             let (code, words) = step.error.as_ref().map(|it| (it.code(), it.to_string())).unwrap_or_default();
             (title(step), step.state.name(), code, words)
         };
-        self.0.steps.iter().filter(failed).map(tell).collect()
+        let failed = || self.0.steps.iter().filter(|step| step.state.is_failure());
+        let mut own = failed().filter(|step| step.state != StepState::DependencyFailed).peekable();
+        if own.peek().is_some() { own.map(tell).collect() } else { failed().map(tell).collect() }
     }
 
     /// Everything, as JSON text.

@@ -26,6 +26,23 @@ async def loaded(url: str) -> bytes:
     return await load(url)
 
 
+class Loader:
+    @axion.task(timeout=5)
+    def length(self, text: str) -> int:
+        return len(text)
+
+    @axion.task
+    async def loaded(self, url: str) -> bytes:
+        return await load(url)
+
+
+def methods(engine: axion.Engine, loader: Loader) -> None:
+    assert_type(loader.length("x"), int)
+    assert_type(loader.length.submit(engine, "x"), axion.Future[int])
+    assert_type(loader.loaded.submit(engine, "x"), axion.Future[bytes])
+    loader.length.submit(engine, 5)  # pyright: ignore[reportArgumentType]
+
+
 def functions(engine: axion.Engine) -> None:
     assert_type(engine.submit(area, 2.0, height=3.0), axion.Future[float])
     assert_type(engine.submit(load, "a").result(1), bytes)

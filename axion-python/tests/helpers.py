@@ -5,6 +5,8 @@ import os
 import threading
 import time
 
+import axion
+
 LONG = 100  # seconds: more than anything that works takes; a test is killed after 150
 
 
@@ -121,3 +123,31 @@ class Pickled:
 
 def same(value):
     return value
+
+
+lock = threading.Lock()  # has no pickle
+
+
+@axion.task(retries=1)
+def locked_double(n):
+    with lock:
+        return 2 * n
+
+
+@axion.task
+async def async_double(n):
+    with lock:
+        return 2 * n
+
+
+class Scale:
+    def __init__(self, factor):
+        self.factor = factor
+
+    @axion.task(timeout=LONG)
+    def times(self, n):
+        return self.factor * n
+
+    @axion.task
+    async def async_times(self, n):
+        return self.factor * n

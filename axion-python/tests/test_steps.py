@@ -10,6 +10,7 @@ import signal
 import threading
 
 import axion
+import cloudpickle
 import helpers
 import pytest
 from axion import Ref, Task, chain, chord, group, step
@@ -79,6 +80,77 @@ def test_c4_5_chain_group_and_chord_of_functions(engine):
     assert engine.submit_workflow(explicit).result(30) == {"add-2": 13}, "it is among its arguments already"
     broken = chain(step(helpers.fail_with, KeyError("no")), step(double), last := step(double))
     assert isinstance(engine.submit_workflow(broken).future(last).exception(30), axion.DependencyFailed)
+
+
+def test_an_empty_group_in_a_chain_stands_for_an_empty_list(engine):
+    assert engine.submit_workflow(chord([], step(sum))).result(30) == {"sum": 0}
+    first = step(add, 1, 1)
+    last = step(lambda found: found).options(name="last")
+    assert engine.submit_workflow(chain(first, group(), [], last)).result(30) == {"last": []}
+    assert last.dependencies == [first], "in its order all the same"
+    assert engine.submit_workflow(chain(chain(), step(add, 1, 1))).result(30) == {"add": 2}, "an empty chain is nothing"
+
+
+def test_a_chain_gives_no_result_to_who_names_it_or_maps_over_it(engine):
+    named = chain(step(add, 1, 1).options(name="n"), step(lambda *found: found, Ref("n")).options(name="end"))
+    assert engine.submit_workflow(named).result(30) == {"end": (2,)}
+    for over in (lambda made: made, lambda made: {"ref": made}, lambda made: {"ref": "made"}, lambda made: Ref("made")):
+        made = step(helpers.same, [1, 2]).options(name="made")
+        mapped = chain(made, step(double).options(map_over=over(made)))
+        assert engine.submit_workflow(mapped).result(30) == {"double": [2, 4]}
+
+
+def test_a_step_may_be_in_several_chains(engine):
+    first = step(add, 1, 1)
+    workflow = engine.submit_workflow([chain(first, step(double)), chain(first, step(str)), first])
+    assert workflow.result(30) == {"double": 4, "str": "2"} and len(workflow) == 3
+
+
+class Turns:
+    """A lock that says when another thread asks for it."""
+
+    def __init__(self):
+        self.asked, self._lock, self._first = threading.Event(), threading.RLock(), threading.get_ident()
+
+    def __enter__(self):
+        if threading.get_ident() != self._first:
+            self.asked.set()
+        self._lock.acquire()
+
+    def __exit__(self, *_):
+        self._lock.release()
+
+
+class Submits:
+    """While it is pickled, another thread submits a workflow."""
+
+    def __init__(self, submit, asked):
+        self._submit, self._asked = submit, asked
+        self._thread = threading.Thread(target=self._run)
+
+    def __reduce__(self):
+        self._thread.start()
+        assert self._asked.wait(30)
+        return int, ()
+
+    def _run(self):
+        try:
+            self._workflow = self._submit()
+        finally:
+            self._asked.set()
+
+    def result(self):
+        self._thread.join(30)
+        return self._workflow.result(30)
+
+
+def test_threads_may_bring_the_same_step_along(engine, monkeypatch):
+    turns, shared = Turns(), step(add, 1, 1)
+    monkeypatch.setattr(engine, "_planning", turns)
+    other = Submits(lambda: engine.submit_workflow([step(double, shared)]), turns.asked)
+    # The first takes the shared one along, the second is pickled after that.
+    assert engine.submit_workflow([step(str, shared), step(double, other)]).result(30) == {"str": "2", "double": 0}
+    assert other.result() == {"double": 4}
 
 
 def test_in_a_coroutine(engine):
@@ -306,8 +378,10 @@ def test_steps_are_called_as_their_functions_unless_they_have_names(engine):
     assert [node.name for node in steps] == ["add", "ADD-2", "add-3", "lambda"]
     assert workflow.result(30) == {"add": 2, "ADD-2": 3, "add-3": 4, "lambda": 0}
     assert list(workflow) == [node.id for node in steps] and workflow["add-3"] == steps[2].id
-    with pytest.raises(KeyError):
-        workflow.future("nobody")
+    for nobody in ("nobody", 4, -5, step(add, 1, 1)):
+        with pytest.raises(KeyError):
+            workflow.future(nobody)
+    assert workflow.future(-1).result(30) == 0
     with pytest.raises(axion.WorkflowRefused) as caught:
         engine.submit_workflow([step(add, 1, 1).options(name="x"), step(add, 1, 1).options(name="X")])
     assert caught.value.code == "duplicate_name"
@@ -331,6 +405,72 @@ def test_a_decorated_function_makes_steps_with_its_options(engine, tmp_path):
     path = tmp_path / "data"
     path.write_text("x")
     assert engine.submit_workflow([flaky.step(str(path)), step(flaky, str(path))]).result(30) == {"flaky": 2, "flaky-2": 2}
+
+
+def test_a_decorated_async_function_runs_in_the_io_pool_whoever_sends_it(engine):
+    task = helpers.async_double
+    made, partial = task.step(2), step(functools.partial(task, 3))
+    assert engine.submit_workflow([made, partial]).result(30) == {"async_double": 4, "async_double-2": 6}
+    ends = [engine.get_result(node.id).record for node in (made, partial)]
+    for future in (task.submit(engine, 2), engine.submit(task, 2), engine.options(timeout=helpers.LONG).submit(task, 2)):
+        assert future.result(30) == 4
+        ends.append(future.record)
+    assert {record.worker_id.partition("-")[0] for record in ends} == {"io"}
+    assert list(task.map(engine, [1, 2])) == list(engine.map(task, [1, 2])) == [2, 4]
+    assert asyncio.run(task.run(engine, 2)) == 4
+    in_cpu = axion.task(kind="cpu")(helpers.slow_double).submit(engine, 2)
+    assert in_cpu.result(30) == 4 and in_cpu.record.worker_id.startswith("cpu-")
+
+
+def test_a_decorated_function_of_a_module_is_imported_by_the_worker(engine):
+    task = helpers.locked_double
+    assert engine.submit_workflow([task.step(2)]).result(30) == {"locked_double": 4}
+    assert task.submit(engine, 3).result(30) == engine.submit(task, 3).result(30) == 6
+    assert pickle.loads(pickle.dumps(task)) is task
+    for local in (axion.task(lambda n: n + 1), axion.task(functools.partial(add, 1)), axion.task(helpers.Counter(1).plus)):
+        assert local.submit(engine, 1).result(30) == engine.submit(local, 1).result(30) == 2
+        assert engine.submit_workflow([made := local.step(1)]).future(made).result(30) == 2
+    cloudpickle.register_pickle_by_value(helpers)
+    try:
+        with pytest.raises(axion.SubmitError, match="the function cannot be pickled"):
+            task.submit(engine, 3)  # as a lock of the module would have to go along
+    finally:
+        cloudpickle.unregister_pickle_by_value(helpers)
+
+
+def test_a_decorated_method_belongs_to_its_object(engine):
+    scale = helpers.Scale(3)
+    assert scale.times(2) == scale.times.submit(engine, 2).result(30) == 6
+    made = scale.async_times.step(2)
+    assert engine.submit_workflow([scale.times.step(4), made]).result(30) == {"times": 12, "async_times": 6}
+    assert engine.get_result(made.id).record.worker_id.startswith("io-")
+
+
+def test_the_kind_may_be_left_to_the_function(engine):
+    tasks = [axion.task(kind=None)(add).step(1, 1), step(helpers.slow_double, 2).options(kind=None)]
+    assert engine.submit_workflow(tasks).result(30) == {"add": 2, "slow_double": 4}
+    assert engine.get_result(tasks[1].id).record.worker_id.startswith("io-")
+
+
+def test_a_step_or_a_future_where_it_stands_for_nothing_is_refused_in_words(engine):
+    made = step(add, 1, 1)
+    for submit in (lambda: engine.submit(double, made), lambda: engine.submit_workflow(step(lambda: made))):
+        with pytest.raises(axion.SubmitError, match="among the arguments of another axion.step"):
+            submit()
+    with pytest.raises(axion.SubmitError, match="a function can be sent its result"):
+        engine.submit(double, engine.submit(double, 1))
+    with pytest.raises(axion.SubmitError, match="give its steps"):
+        engine.submit_workflow([step(double, engine.submit_workflow([made]))])
+    with pytest.raises(TypeError, match="name of a step is text"):
+        made.options(name=5)
+
+
+def test_what_fails_because_of_an_earlier_workflow_says_so(engine):
+    fails = step(helpers.fail_with, KeyError("no"))
+    assert engine.submit_workflow([fails]).wait(30)
+    with pytest.raises(axion.WorkflowFailed, match="double dependency_failed: not run, because of") as caught:
+        engine.submit_workflow([step(double, fails)]).result(30)
+    assert [failure[:2] for failure in caught.value.failures] == [("double", "dependency_failed")]
 
 
 def test_a_step_alone(engine):

@@ -6,7 +6,7 @@ from collections.abc import (AsyncIterator, Awaitable, Callable, Collection, Cor
 from dataclasses import dataclass
 from enum import Enum
 from os import PathLike
-from typing import Any, Generic, Literal, ParamSpec, Self, TypeAlias, TypeVar, overload
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, Self, TypeAlias, TypeVar, overload
 
 from ._axion import Record as _Record, WorkflowRecord as _WorkflowRecord, __version__ as __version__, config_keys as config_keys
 from ._task import Result as Result, Task as Task, TaskType as TaskType
@@ -29,6 +29,7 @@ __all__ = [
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
 _P = ParamSpec("_P")
+_Q = ParamSpec("_Q")
 _Kind: TypeAlias = Literal["cpu", "io"]
 _OnFailure: TypeAlias = Literal["continue", "stop"]
 _Impossible: TypeAlias = Literal["refuse", "cancel"]
@@ -84,7 +85,7 @@ class Step(Generic[_T_co]):
                  options: Mapping[str, Any] | None = None) -> None: ...
     def options(self, *, name: str | None = None, dependencies: str | _Node | Iterable[str | _Node] = (),
                 run_if: _RunIf = ..., when: _Rule = ..., map_over: _Rule = ..., dynamic: bool = ...,
-                keep_result: bool = ..., kind: _Kind = ..., timeout: float | None = ..., soft_timeout: float | None = ...,
+                keep_result: bool = ..., kind: _Kind | None = ..., timeout: float | None = ..., soft_timeout: float | None = ...,
                 retries: int | None = ..., retry_on: list[str] | None = ..., retry_delay: float | None = ...,
                 retry_factor: float | None = ..., retry_max_delay: float | None = ..., retry_jitter: float | None = ...,
                 priority: int | None = ..., ttl: float | None = ..., delay: float | None = ...,
@@ -218,6 +219,11 @@ class _TaskFunction(Generic[_P, _T_co]):
     """A function with options."""
 
     def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _T_co: ...
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Self: ...
+    @overload
+    def __get__(self: _TaskFunction[Concatenate[Any, _Q], _T], instance: object,
+                owner: type | None = None) -> _TaskFunction[_Q, _T]: ...
     @overload
     def submit(self: _TaskFunction[_P, Coroutine[Any, Any, _T]], engine: Engine, /, *args: _P.args,
                **kwargs: _P.kwargs) -> Future[_T]: ...

@@ -46,7 +46,7 @@ class Coder:
         blob = pickle.dumps((_PYTHON, self._paths, self._mode, self._initializer, code), PROTOCOL)
         made = _axion.Function(_name(function), blob)
         if keep:
-            if _is_importable(function):
+            if is_importable(function):
                 self._known[function] = None, made
             elif kind is FunctionType and _is_closed(function):
                 self._known[function] = function.__code__, made
@@ -59,13 +59,34 @@ def _name(function):
     return "%s.%s" % (module, name) if module not in (None, "__main__") else name
 
 
-def _is_importable(function):
+def code_of(function):
+    """The code that a call runs, if it is Python's: of a function, method, partial or an object with `__call__`."""
+    while type(function).__name__ == "partial" and hasattr(function, "func"):
+        function = function.func
+    code = getattr(function, "__code__", None)
+    if code is None:
+        code = getattr(getattr(type(function), "__call__", None), "__code__", None)
+    return code
+
+
+def goes_by_name(thing):
+    """Whether the worker is to import it, and nobody has asked cloudpickle to send its module by value."""
+    if not is_importable(thing):
+        return False
+    import cloudpickle
+
+    sent = cloudpickle.list_registry_pickle_by_value()
+    parts = thing.__module__.split(".")
+    return not any(".".join(parts[:count]) in sent for count in range(1, len(parts) + 1))
+
+
+def is_importable(function):
     """Whether the worker imports it: then only its name travels."""
-    name = getattr(function, "__module__", None)
-    if name is None or name == "__main__":
+    name, path = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+    if path is None or name is None or name == "__main__":
         return False
     found = sys.modules.get(name)
-    for part in function.__qualname__.split("."):
+    for part in path.split("."):
         found = getattr(found, part, None)
     return found is function
 

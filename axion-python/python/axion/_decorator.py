@@ -2,6 +2,7 @@
 
 import functools
 
+from ._code import code_of, goes_by_name
 from ._step import step
 
 
@@ -23,13 +24,32 @@ class TaskFunction:
     def __call__(self, *args, **kwargs):
         return self.__wrapped__(*args, **kwargs)
 
+    def __get__(self, instance, owner=None):
+        """As a method: of this object, with the same options."""
+        bind = getattr(type(self.__wrapped__), "__get__", None)
+        if instance is None or bind is None:
+            return self
+        return TaskFunction(bind(self.__wrapped__, instance, owner), self._options)
+
+    @property
+    def __code__(self):
+        """By which is seen, here and in a worker, whether a call gives a coroutine."""
+        return code_of(self.__wrapped__)
+
+    def __reduce__(self):
+        return getattr(self, "__qualname__") if goes_by_name(self) else (TaskFunction, (self.__wrapped__, self._options))
+
+    def _sent(self):
+        """What a worker is to call: what it imports by this name, which is this; else the function alone."""
+        return self if goes_by_name(self) else self.__wrapped__
+
     def submit(self, engine, /, *args, **kwargs):
         """As `engine.options(…).submit(function, …)`."""
-        return engine.options(**self._options).submit(self, *args, **kwargs)
+        return engine.options(**self._options).submit(self._sent(), *args, **kwargs)
 
     async def run(self, engine, /, *args, **kwargs):
         """As `await engine.options(…).run(function, …)`."""
-        return await engine.options(**self._options).run(self, *args, **kwargs)
+        return await engine.options(**self._options).run(self._sent(), *args, **kwargs)
 
     def step(self, /, *args, **kwargs):
         """As `axion.step(function, …)`, with these options."""
@@ -37,7 +57,7 @@ class TaskFunction:
 
     def map(self, engine, /, *iterables, **how):
         """As `engine.options(…).map(function, …)`."""
-        return engine.options(**self._options).map(self, *iterables, **how)
+        return engine.options(**self._options).map(self._sent(), *iterables, **how)
 
 
 def task(fn=None, /, **options):

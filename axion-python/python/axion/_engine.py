@@ -10,7 +10,7 @@ import time
 import weakref
 
 from . import _axion, _future, _log
-from ._code import Coder, pack
+from ._code import Coder, code_of, pack
 from ._future import Future, Inbox, why
 from ._packing import CALL, EACH, EACH_OF_ONE, STEP
 from ._step import Step
@@ -130,6 +130,8 @@ class Engine:
         self._native = self._inbox = None
         self._closing = self._forked = False
         self._lock = threading.Lock()
+        # Of workflows: two threads may bring the same step along, and what is pickled may submit.
+        self._planning = threading.RLock()
         self._call, self._each, self._each_of_one = Coder(CALL), Coder(EACH), Coder(EACH_OF_ONE)
         self._step = Coder(STEP)
         self._followed = {}
@@ -489,11 +491,7 @@ def native_options(fn, options):
 
 def is_async(fn):
     """Whether a call gives a coroutine: of a function, method, partial or an object with `__call__`."""
-    while type(fn).__name__ == "partial" and hasattr(fn, "func"):
-        fn = fn.func
-    code = getattr(fn, "__code__", None)
-    if code is None:
-        code = getattr(getattr(type(fn), "__call__", None), "__code__", None)
+    code = code_of(fn)
     return code is not None and bool(code.co_flags & _CO_COROUTINE)
 
 

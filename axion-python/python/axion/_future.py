@@ -35,6 +35,10 @@ class Future(concurrent.futures.Future):
     def __init__(self, engine=None):
         self._engine = engine
 
+    def __reduce__(self):
+        raise TypeError("an axion future lives in one process: a function can be sent its result(), and an axion.step "
+                        "takes it as an argument that stands for that")
+
     @property
     def _condition(self):  # pyright: ignore[reportIncompatibleVariableOverride]
         if self._own_condition is None:

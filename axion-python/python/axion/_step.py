@@ -97,10 +97,13 @@ class Step(Node):
 
         if isinstance(dependencies, (str, Node, Future)):
             dependencies = (dependencies,)
+        if name is not None and not isinstance(name, str):
+            raise TypeError("the name of a step is text, not %r" % (name,))
         rules, own = split_options(options)
         own = {**self._asked, **own}
         try:
-            native = _axion.Options(**{"kind": "io" if is_async(self.fn) else "cpu", **own})
+            kind = own.get("kind") or ("io" if is_async(self.fn) else "cpu")
+            native = _axion.Options(**{**own, "kind": kind})
         except ValueError as error:
             raise ConfigError(str(error), "config") from None
         self.name = name or self.name
@@ -125,6 +128,10 @@ class Step(Node):
             fn = getattr(fn, "func")
         name = getattr(fn, "__name__", type(fn).__name__)
         return "lambda" if name == "<lambda>" else name
+
+    def __reduce__(self):
+        raise TypeError("%r stands for its result among the arguments of another axion.step alone: a function cannot "
+                        "be sent it, refer to it or return it" % (self,))
 
     def __repr__(self):
         return "<Step %s of %s>" % (self.name or self.id, self._function_name())
@@ -167,7 +174,7 @@ def step(fn, /, *args, **kwargs):
 
     if isinstance(fn, TaskFunction):
         options = {key: value for key, value in fn._options.items() if key != "wait"}
-        return Step(fn.__wrapped__, args, kwargs, options)
+        return Step(fn._sent(), args, kwargs, options)
     return Step(fn, args, kwargs)
 
 
@@ -220,11 +227,15 @@ def chain(*blocks):
     whole, before = Steps([], [], [], None), None
     for block in map(_block, blocks):
         if not block:
+            # An empty group is a list of no results, for the next; all the same that one waits for those before.
+            if block._value is not None:
+                before = Steps([], [], before._last if before is not None else [], block._value)
+                whole._value = block._value
             continue
         whole.extend(block)
-        if before is None:
+        if not whole._first:
             whole._first = block._first
-        else:
+        if before is not None:
             for node in block._first:
                 _follow(node, before)
         whole._last, whole._value = block._last, block._value
@@ -240,7 +251,11 @@ def chord(header, body):
 def _follow(node, before):
     """Has a step wait for a block, and a function get its result."""
     if isinstance(node, Step):
-        if not _stands_in(node.args, before._last) and not _stands_in(node.kwargs, before._last):
+        mapped = node._rules.get("map_over")
+        if isinstance(mapped, dict):
+            mapped = mapped.get("ref")
+        mapped = Ref(mapped) if isinstance(mapped, str) else mapped
+        if not _stands_in((node.args, node.kwargs, mapped), before._last):
             node.args = (before._value, *node.args)
         held = {other.id for other in node.dependencies if isinstance(other, Node)}
         new = {other.id: other for other in before._last if other.id not in held}.values()
@@ -253,7 +268,7 @@ def _follow(node, before):
 def _stands_in(value, nodes):
     """Whether one of these is among some arguments."""
     if isinstance(value, Ref):
-        value = value._of
+        return any(value._of is node or value._of in (node.id, node.name) for node in nodes)
     if isinstance(value, dict):
         return any(_stands_in(part, nodes) for part in value.values())
     if isinstance(value, (list, tuple)):

@@ -121,10 +121,15 @@ class Plan:
 
 def _flat(given):
     """The steps of lists in lists."""
-    nodes, left = [], [iter([given] if isinstance(given, Node) else given)]
+    nodes, left, seen = [], [iter([given] if isinstance(given, Node) else given)], set()
     while left:
         for found in left[-1]:
-            if isinstance(found, Node):
+            if isinstance(found, Step):
+                # One that begins several chains is in each of them.
+                if found not in seen:
+                    seen.add(found)
+                    nodes.append(found)
+            elif isinstance(found, Node):
                 nodes.append(found)
             elif isinstance(found, (list, tuple)):
                 left.append(iter(found))
@@ -210,6 +215,9 @@ class Workflow(Future):
     def __contains__(self, key):
         return key in self._names or key in self._ids
 
+    def __reduce__(self):
+        raise TypeError("an axion.Workflow lives in one process: to use its results in another, give its steps")
+
     def __repr__(self):
         return "<Workflow %s, %d steps, %s>" % (self.id, len(self._ids), self._state.lower())
 
@@ -222,7 +230,10 @@ class Workflow(Future):
         Raises:
             KeyError: it is not of this workflow.
         """
-        task_id = id_of(step) or (self._ids[step] if isinstance(step, int) else self._names.get(step, step))
+        if isinstance(step, int):
+            task_id = self._ids[step] if -len(self._ids) <= step < len(self._ids) else None
+        else:
+            task_id = id_of(step) or self._names.get(step, step)
         if task_id not in self._known:
             raise KeyError("%r is not a step of this workflow" % (step,))
         future = Future(self._engine)
@@ -295,15 +306,16 @@ def results_of(record):
 
 def submit(engine, native, workflow, given, options, completions, number):
     """Hands steps in as a workflow, which is to have their names and its id."""
-    plan = Plan(engine, given)
-    workflow._name(plan.titles())
-    try:
-        workflow.id = native.submit_workflow(plan.steps(), settings(options), completions, number)
-    except ValueError as error:
-        raise SubmitError(str(error), "workflow_options") from None
-    except RuntimeError as error:
-        raise refused_workflow(error) from None
-    plan.submitted()
+    with engine._planning:
+        plan = Plan(engine, given)
+        workflow._name(plan.titles())
+        try:
+            workflow.id = native.submit_workflow(plan.steps(), settings(options), completions, number)
+        except ValueError as error:
+            raise SubmitError(str(error), "workflow_options") from None
+        except RuntimeError as error:
+            raise refused_workflow(error) from None
+        plan.submitted()
 
 
 def submit_flow(native, workflow, path, params, changes, completions, number):
