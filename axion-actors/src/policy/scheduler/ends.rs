@@ -251,7 +251,8 @@ impl Scheduler {
         let limits = pool.rules.limits;
         let returned = pool.change(worker, |member| {
             let mut tasks: Vec<InFlight> = seqs.into_iter().filter_map(|seq| member.take(seq)).collect();
-            member.refusing |= std::mem::take(&mut member.revoking) != Revoking::Nothing && tasks.is_empty();
+            member.refusing |= member.revoking != Revoking::Nothing && tasks.is_empty();
+            member.revoking = member.revoking.answered();
             tasks.sort_unstable_by_key(|task| task.seq);
             for task in &tasks {
                 task.stop_timers(timers);

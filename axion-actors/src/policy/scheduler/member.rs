@@ -71,6 +71,20 @@ pub(super) enum Revoking {
     Part,
     /// All of it.
     All,
+    /// A part, and then all that was left: two answers are on their way.
+    PartThenAll,
+}
+
+impl Revoking {
+    /// The rest is asked back, too.
+    pub(super) fn all(self) -> Self {
+        if self == Self::Part { Self::PartThenAll } else { Self::All }
+    }
+
+    /// An answer is there; they come in the order of the questions.
+    pub(super) fn answered(self) -> Self {
+        if self == Self::PartThenAll { Self::All } else { Self::Nothing }
+    }
 }
 
 /// What a timer is for.
@@ -202,7 +216,7 @@ impl Member {
                 && self.takes()
                 && !self.stalled
                 // What comes back goes before what is sent only now (L12).
-                && self.revoking != Revoking::All
+                && !matches!(self.revoking, Revoking::All | Revoking::PartThenAll)
                 // The process knows nothing of claims: what is sent ahead there would start in them.
                 && self.claimed == 0
                 && now < self.front_since.after(STALL)

@@ -324,7 +324,7 @@ impl Members {
             self.change_all(|member| {
                 let now_stalled = member.stalls_at().is_some_and(|at| at <= now);
                 if now_stalled {
-                    (member.stalled, member.revoking) = (true, Revoking::All);
+                    (member.stalled, member.revoking) = (true, member.revoking.all());
                     stalled.push((member.worker, member.last_ahead(usize::MAX)));
                 }
                 now_stalled

@@ -94,6 +94,28 @@ fn l12_nothing_overtakes_what_was_asked_back_and_is_still_on_its_way() {
 }
 
 #[test]
+fn l12_nothing_overtakes_what_was_asked_back_twice_at_once() {
+    let mut scheduler = scheduler();
+    scheduler.joined(worker(0, 1), slots(1), Tick(0));
+    submit(&mut scheduler, 1, Tick(0));
+    scheduler.reported(worker(0, 1), vec![done(Seq(1), MS / 20)], Tick(0));
+    submit(&mut scheduler, 40, Tick(0));
+    scheduler.take_actions();
+    scheduler.joined(worker(1, 1), slots(1), after(1));
+    let [(_, part)] = revokes(&scheduler.take_actions()).try_into().expect("an idle worker steals");
+    submit(&mut scheduler, 200, after(2));
+    scheduler.tick(after(20));
+    let [(_, all)] = revokes(&scheduler.take_actions()).try_into().expect("and then it stalls");
+    // The first answer is there, and the front has ended: the rest is still to come back.
+    scheduler.reported(worker(0, 1), vec![Report::Revoked { seqs: part.clone() }], after(21));
+    scheduler.reported(worker(0, 1), vec![done(Seq(2), MS / 20)], after(21));
+    assert_eq!(sent(&mut scheduler, worker(0, 1)), [0; 0]);
+    let rest = all.into_iter().filter(|seq| !part.contains(seq)).collect();
+    scheduler.reported(worker(0, 1), vec![Report::Revoked { seqs: rest }], after(22));
+    assert_ne!(sent(&mut scheduler, worker(0, 1)), [0; 0]);
+}
+
+#[test]
 fn coroutines_that_turn_out_to_be_plain_are_taken_back_where_they_have_not_begun() {
     let mut scheduler = scheduler();
     let script = ScriptPath::new("/async.py".as_ref());
