@@ -97,46 +97,38 @@ impl Pump {
     ) -> Result<Self, StartError> {
         let pid = process.pid;
         link.attach(pid);
-        Self::assemble(process, guardian.clone(), link.clone(), frame_limit, runtime, explained).inspect_err(|_| {
+        let assemble = || {
+            let ([control], ()) = forks::private(|| Ok(([process.control.as_fd().try_clone_to_owned()?], ())))
+                .map_err(setup::<io::Error>("the control socket"))?;
+            link.data.borrow_mut().fd = Some(Rc::new(source::watch(process.data_in)?));
+            link.control.borrow_mut().fd = Some(Rc::new(source::watch(process.control)?));
+            Ok(Self {
+                link: link.clone(),
+                guardian: guardian.clone(),
+                pid,
+                exit: linux::watch(process.exit).map_err(setup("watching a process"))?,
+                data: Source::new(process.data_out)?,
+                control: Source::new(control)?,
+                raw: [(Stream::Stdout, Source::new(process.raw_out)?), (Stream::Stderr, Source::new(process.raw_err)?)],
+                page: process.page,
+                stacks: Stacks::new(process.stacks, runtime)?,
+                memory_kills: linux::out_of_memory_kills(),
+                explained,
+                data_frames: FrameReader::new(frame_limit),
+                control_frames: FrameReader::new(frame_limit),
+                scratch: Vec::new(),
+                stderr_tail: Vec::new(),
+                killed: false,
+                violation: None,
+                speaker: None,
+                patience: None,
+                raw_last: false,
+            })
+        };
+        assemble().inspect_err(|_: &StartError| {
             link.detach();
             guardian.forget(pid);
             let _ = linux::reap(pid);
-        })
-    }
-
-    fn assemble(
-        process: Process,
-        guardian: Arc<Guardian>,
-        link: Rc<Link>,
-        frame_limit: usize,
-        runtime: String,
-        explained: Rc<MemoryKills>,
-    ) -> Result<Self, StartError> {
-        let ([control], ()) = forks::private(|| Ok(([process.control.as_fd().try_clone_to_owned()?], ())))
-            .map_err(setup::<io::Error>("the control socket"))?;
-        link.data.borrow_mut().fd = Some(Rc::new(source::watch(process.data_in)?));
-        link.control.borrow_mut().fd = Some(Rc::new(source::watch(process.control)?));
-        Ok(Self {
-            link,
-            guardian,
-            pid: process.pid,
-            exit: linux::watch(process.exit).map_err(setup("watching a process"))?,
-            data: Source::new(process.data_out)?,
-            control: Source::new(control)?,
-            raw: [(Stream::Stdout, Source::new(process.raw_out)?), (Stream::Stderr, Source::new(process.raw_err)?)],
-            page: process.page,
-            stacks: Stacks::new(process.stacks, runtime)?,
-            memory_kills: linux::out_of_memory_kills(),
-            explained,
-            data_frames: FrameReader::new(frame_limit),
-            control_frames: FrameReader::new(frame_limit),
-            scratch: Vec::new(),
-            stderr_tail: Vec::new(),
-            killed: false,
-            violation: None,
-            speaker: None,
-            patience: None,
-            raw_last: false,
         })
     }
 
