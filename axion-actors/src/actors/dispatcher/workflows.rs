@@ -118,7 +118,6 @@ impl Handler<LookUp> for Dispatcher {
         let mut known: FxHashMap<TaskId, graph::Known> =
             own.into_iter().filter(|id| table.has(*id)).map(|id| (id, graph::Known::Live)).collect();
         for id in others {
-            let table = self.scheduler.table();
             // What is unknown is not searched for among the expired: a wrong list may name many such (L11).
             let found = match if table.has(id) { table.find(id) } else { Found::Unknown } {
                 // The WorkflowManager knows it, and how the step ends. Of an instance, it does not.

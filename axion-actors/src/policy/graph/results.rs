@@ -18,12 +18,8 @@ pub(super) fn unresolved(reference: &Reference, found: &JsonPath, what: String) 
 impl Graph {
     /// The JSON text a reference leads to: a slice of the step's result.
     pub(super) fn look_up(&self, reference: &Reference) -> Result<Bytes, StepError> {
-        let json = match self.result_of(reference)? {
-            Data::Json(json) => json,
-            Data::Pickle(pickle) => {
-                &pickle.json().map_err(|found| StepError::NotPlain { reference: reference.to_string(), found })?
-            }
-        };
+        let json = self.result_of(reference)?.json();
+        let json = json.map_err(|found| StepError::NotPlain { reference: reference.to_string(), found })?;
         json::resolve(&json.0, &reference.path)
             .map_err(|missing| unresolved(reference, &reference.path.first(missing.found), missing.what))
     }
@@ -122,14 +118,8 @@ impl Graph {
         let deps = || heard.iter().filter(|dep| Some(**dep) != leave_out).map(|dep| &self.nodes[*dep as usize]);
         let mut first = true;
         for (dep, data) in deps().filter_map(|dep| dep.result.as_ref().map(|data| (dep, data))) {
-            let json = match data {
-                Data::Json(json) => json,
-                // A step's has failed this one before, if it has no JSON form.
-                Data::Pickle(pickle) => match pickle.json() {
-                    Ok(json) => &json.clone(),
-                    Err(_) => continue,
-                },
-            };
+            // A step's has failed this one before, if it has no JSON form.
+            let Ok(json) = data.json() else { continue };
             for key in self.keys(dep).into_iter().flatten() {
                 text.text(if std::mem::take(&mut first) { b"" } else { b"," });
                 key.write(&mut text);
