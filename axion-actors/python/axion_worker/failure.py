@@ -84,7 +84,7 @@ def type_name(kind):
     """A class as people know it: with its module, unless that goes without saying."""
     module = getattr(kind, "__module__", None)
     name = getattr(kind, "__qualname__", "exception")
-    if module in (None, "builtins", "__main__"):
+    if not isinstance(module, str) or module in ("builtins", "__main__"):
         return name
     return "%s.%s" % (module.partition("@")[0], name)  # of a script: see `scripts`
 

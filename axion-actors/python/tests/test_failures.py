@@ -298,6 +298,10 @@ class Failures(OneWorker):
         self.script("helper.py", "class Broken(Exception): pass")
         self.assertEqual(self.source("import helper\ndef main(p, c): raise helper.Broken").exception, "helper.Broken")
 
+    def test_an_exception_whose_module_is_no_text_is_told(self):
+        failure = self.source("class Odd(Exception): __module__ = 7\ndef main(p, c): raise Odd('why')")
+        self.assertEqual((failure.exception, failure.message), ("Odd", "why"))
+
     def test_huge_texts_are_cut(self):
         failure = self.source("def main(p, c): raise ValueError('a' * 10_000_000 + 'z')")
         self.assertLess(len(failure.message), 10_000)

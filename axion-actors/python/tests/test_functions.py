@@ -127,6 +127,14 @@ class Function(Calls, OneWorker):
         failure = self.one.failure(self.call(self.define(sys.exit), 3))
         self.assertEqual((failure.kind, failure.raised), (Kind.SYSTEM_EXIT, b""))
 
+    def test_an_exception_whose_module_is_no_text_is_told(self):
+        module, folder = self.module("""
+            class Odd(Exception): __module__ = 7
+            def fail(): raise Odd("why")
+        """)
+        failure = self.one.failure(self.call(self.define(module + ":fail", paths=[folder])))
+        self.assertEqual((failure.exception, failure.message), ("Odd", "why"))
+
     def test_an_exception_that_has_no_pickle_or_a_large_one_is_only_told(self):
         module, folder = self.module("""
             def fail(extra):
