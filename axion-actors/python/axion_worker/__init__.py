@@ -13,7 +13,7 @@ Standard library only, Python 3.8 and newer. One module per concern:
     control    the thread that answers while tasks run
     scripts    loading script files and finding their entry point
     functions  what the engine was given as a function, and how its values travel
-    packing    the bytes of those values, a text that the Python package shares
+    packing    the bytes of those values, and who is a coroutine: a text that the Python package shares
     context    what a task gets as its second argument
     output     prints, attributed to their task
     values     JSON, and where in a value it fails

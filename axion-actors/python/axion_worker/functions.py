@@ -13,10 +13,9 @@ from . import library, wire
 from .channel import Segments
 from .context import parse_call
 from .failure import Kind, TaskFailure, type_name
-from .packing import CALL, EACH, EACH_OF_ONE, PROTOCOL, SCALARS, STEP, describe, fill, is_exact, pack, unpack
+from .packing import CALL, EACH, EACH_OF_ONE, PROTOCOL, SCALARS, STEP, describe, fill, is_async, is_exact, pack, unpack
 from .values import loads as read_json, view
 
-_CO_COROUTINE = 0x80
 _RAISED = 256 << 10  # bytes of the largest exception that is sent as more than text
 CURRENT = "_axion_task"  # the module by which `axion.current()` finds the running task
 
@@ -152,23 +151,13 @@ class Function:
 
         A SystemExit or KeyboardInterrupt is not raised in the caller's process.
         """
-        if not isinstance(error, Exception) or type(error).__module__.startswith(__package__ + "."):
+        if not isinstance(error, Exception) or str(type(error).__module__).startswith(__package__ + "."):
             return b""
         try:
             data = _dumps(self._functions.pickle(), error, None)
         except Exception:
             return b""
         return data if len(data) <= _RAISED else b""
-
-
-def is_async(function):
-    """Whether a call gives a coroutine: of a function, method, partial or an object with `__call__`."""
-    while type(function).__name__ == "partial" and hasattr(function, "func"):
-        function = function.func
-    code = getattr(function, "__code__", None)
-    if code is None:
-        code = getattr(getattr(type(function), "__call__", None), "__code__", None)
-    return code is not None and bool(code.co_flags & _CO_COROUTINE)
 
 
 def _each(function, items):

@@ -1,4 +1,5 @@
-"""Values of functions as bytes: docs/wire-protocol.md, "Functions", is the format.
+"""What engine and worker have to see alike in functions: their values as bytes (docs/wire-protocol.md, "Functions",
+is the format), and whether a call gives a coroutine.
 
 The Python package has this very file as `axion._packing`. It imports nothing of either side: how a value is pickled,
 and how JSON is read, is handed in.
@@ -16,8 +17,25 @@ SCALARS = frozenset((type(None), bool, int, float, str, bytes))
 _OUT_OF_BAND = 64 << 10  # bytes from which a buffer travels beside the pickle
 _PICKLE = 0x80  # the first byte of every pickle
 _BUFFERS, _DESCRIBED, _LIST, _FILLED = 1, 2, 3, 4
+_CO_COROUTINE = 0x80
 _EXACT = frozenset((type(None), bool, int, float, str))
 _CONTAINERS = frozenset((list, dict))
+
+
+def code_of(function):
+    """The code that a call runs, if it is Python's: of a function, method, partial or an object with `__call__`."""
+    while type(function).__name__ == "partial" and hasattr(function, "func"):
+        function = function.func
+    code = getattr(function, "__code__", None)
+    if code is None:
+        code = getattr(getattr(type(function), "__call__", None), "__code__", None)
+    return code
+
+
+def is_async(function):
+    """Whether a call gives a coroutine."""
+    code = code_of(function)
+    return code is not None and bool(code.co_flags & _CO_COROUTINE)
 
 
 def pack(value, dumps):

@@ -59,16 +59,6 @@ def _name(function):
     return "%s.%s" % (module, name) if module not in (None, "__main__") else name
 
 
-def code_of(function):
-    """The code that a call runs, if it is Python's: of a function, method, partial or an object with `__call__`."""
-    while type(function).__name__ == "partial" and hasattr(function, "func"):
-        function = function.func
-    code = getattr(function, "__code__", None)
-    if code is None:
-        code = getattr(getattr(type(function), "__call__", None), "__code__", None)
-    return code
-
-
 def goes_by_name(thing):
     """Whether the worker is to import it, and nobody has asked cloudpickle to send its module by value."""
     if not is_importable(thing):

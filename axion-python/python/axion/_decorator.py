@@ -2,7 +2,8 @@
 
 import functools
 
-from ._code import code_of, goes_by_name
+from ._code import goes_by_name
+from ._packing import code_of
 from ._step import step
 
 

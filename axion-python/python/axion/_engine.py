@@ -10,9 +10,9 @@ import time
 import weakref
 
 from . import _axion, _future, _log
-from ._code import Coder, code_of, pack
+from ._code import Coder, pack
 from ._future import Future, Inbox, why
-from ._packing import CALL, EACH, EACH_OF_ONE, STEP
+from ._packing import CALL, EACH, EACH_OF_ONE, STEP, is_async
 from ._step import Step
 from ._status import ComponentStatus, Health, HealthReport
 from ._task import Result, Task
@@ -21,7 +21,6 @@ from .errors import AxionError, ConfigError, EngineError, refused
 _NOW, _SHORTLY, _WAIT = 0, 1, 2  # what happens in a full queue
 _PLAIN = _axion.Options()
 _PLAIN_IO = _axion.Options(kind="io")
-_CO_COROUTINE = 0x80
 _LONG = 1e6  # seconds
 
 
@@ -487,12 +486,6 @@ def native_options(fn, options):
     if type(options) is _Both:
         return options.io if io else options.cpu
     return options
-
-
-def is_async(fn):
-    """Whether a call gives a coroutine: of a function, method, partial or an object with `__call__`."""
-    code = code_of(fn)
-    return code is not None and bool(code.co_flags & _CO_COROUTINE)
 
 
 class _Record(Future):

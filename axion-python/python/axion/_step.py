@@ -4,7 +4,7 @@ import operator
 
 from . import _axion
 from ._future import Future
-from ._packing import ELEMENT
+from ._packing import ELEMENT, is_async
 from .errors import ConfigError
 
 _STEP = frozenset(("run_if", "when", "map_over", "dynamic", "keep_result"))
@@ -93,8 +93,6 @@ class Step(Node):
                 when, map_over, dynamic, keep_result. Where those name a step, it may be itself or a `Ref`. An element
                 of `map_over` is the first argument, or the one that it says `as`.
         """
-        from ._engine import is_async
-
         if isinstance(dependencies, (str, Node, Future)):
             dependencies = (dependencies,)
         if name is not None and not isinstance(name, str):
