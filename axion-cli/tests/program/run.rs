@@ -241,7 +241,7 @@ fn with_few_descriptors_every_command_ends_says_why_and_does_not_panic() {
         let closed = "for fd in 3 4 5 6 7 8 9; do eval \"exec $fd>&-\"; done";
         let mut command = std::process::Command::new("sh");
         command.arg("-c").arg(format!("{closed}; ulimit -n {most} && exec \"$0\" {arguments}"));
-        run(command.arg(env!("CARGO_BIN_EXE_axion")).current_dir(folder.path()))
+        run(command.arg(env!("CARGO_BIN_EXE_axion")).current_dir(folder.path()).env("TMPDIR", folder.path()))
     };
     let check = |most: u32| {
         let mut codes = Vec::new();
