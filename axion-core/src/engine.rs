@@ -168,7 +168,7 @@ impl Engine {
         health::component(&status, name).ok_or_else(|| StatusError::UnknownComponent { name: name.to_owned() })
     }
 
-    /// How well the engine and its parts are; `docs/status.md` says by which rules.
+    /// How well the engine and its parts are; `docs/reference/status.md` says by which rules.
     ///
     /// # Errors
     /// If the engine has stopped.

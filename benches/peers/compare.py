@@ -42,7 +42,7 @@ examples:
   make bench-peers                          the usual way: makes the venv, then runs this
   compare.py --rounds 1                     a quick look, about 20 seconds
   compare.py --only executor,axion          two of them
-  compare.py --markdown                     and the table for docs/performance.md
+  compare.py --markdown                     and the table for docs/reference/performance.md
   compare.py --json > figures.json          for scripts; what happens meanwhile goes to stderr
 
 how to read it:

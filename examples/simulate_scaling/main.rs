@@ -6,7 +6,7 @@
 //!
 //! The decisions are the engine's own: its scheduler places the tasks, its scaler changes the number
 //! of workers. The machine, the workers and the tasks are modelled, so that ten minutes of thousands of
-//! workers take seconds, and the same seed gives the same run. `docs/autoscaling.md` has the results.
+//! workers take seconds, and the same seed gives the same run. `docs/guides/autoscaling.md` has the results.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program of its own, for developers")]
 
@@ -45,7 +45,7 @@ Examples:
 A recorded file has a line for every task: arrival,service[,cpu share], in seconds, such
 as 12.5,0.3 or 12.5,0.3,0.1 for a task that computes a tenth of its time.
 
-Policies: off (always --workers-min), axion-v3 and demand as in docs/autoscaling.md, and
+Policies: off (always --workers-min), axion-v3 and demand as in docs/guides/autoscaling.md, and
 for comparison fixed-most (always --workers-max).
 
 Traces, as parts of what all processors (cpu) or all slots (io) can carry:

@@ -5,6 +5,7 @@
 mod api;
 mod calls;
 mod children;
+mod documents;
 mod ends;
 mod faults;
 mod fitness;

@@ -4,7 +4,7 @@ Standard library only, Python 3.8 and newer. One module per concern:
 
     start      how these modules come into the interpreter
     entry      the order in which a worker comes to life and ends
-    wire       the byte format (docs/wire-protocol.md), the same as `wire/` on the engine's side
+    wire       the byte format (docs/internals/wire-protocol.md), the same as `wire/` on the engine's side
     channel    the pipes: off fds 0 to 2, frames in, frames out
     inline     one task at a time in the main thread (CPU workers)
     threaded   many tasks at a time in threads and one event loop (IO workers)

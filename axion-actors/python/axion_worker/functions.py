@@ -2,7 +2,7 @@
 
 The engine names a function by a hash of its code and sends that once. The code is a pickle of
 `(python, paths, mode, initializer, function)`; the latter two are pickles of their own, so that
-`sys.path` is right before anything of the user's is imported. docs/wire-protocol.md has the format.
+`sys.path` is right before anything of the user's is imported. docs/internals/wire-protocol.md has the format.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""What engine and worker have to see alike in functions: their values as bytes (docs/wire-protocol.md, "Functions",
+"""What engine and worker have to see alike in functions: their values as bytes (docs/internals/wire-protocol.md, "Functions",
 is the format), and whether a call gives a coroutine.
 
 The Python package has this very file as `axion._packing`. It imports nothing of either side: how a value is pickled,

@@ -1,4 +1,4 @@
-"""The byte format of docs/wire-protocol.md.
+"""The byte format of docs/internals/wire-protocol.md.
 
 A frame is a `u32` little-endian length and one message: a `u32` tag, then the fields in order,
 fixed width and little-endian; text and bytes carry a `u64` length, lists a `u64` count. The tables

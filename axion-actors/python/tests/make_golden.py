@@ -3,7 +3,7 @@
     python3 make_golden.py > ../../golden/frames.json
 
 It knows nothing of wire.py: each frame is written field by field, from the words of
-docs/wire-protocol.md, with four helpers that put bytes in a row. In "values" a field of kind bytes
+docs/internals/wire-protocol.md, with four helpers that put bytes in a row. In "values" a field of kind bytes
 or id is hex, text is text; a nested failure is a list in field order, causes [exception, message].
 """
 

@@ -26,7 +26,7 @@ use crate::model::{Capacity, Fixed, Memory, PoolKind};
 
 /// The workers a pool may have at most; a larger number is a slip of the keyboard.
 const MOST_WORKERS: u32 = 4096;
-/// What fits into a worker's status page, see `docs/wire-protocol.md`.
+/// What fits into a worker's status page, see `docs/internals/wire-protocol.md`.
 const MOST_SLOTS: u32 = 512;
 /// Tasks that may wait, or be kept.
 const MOST_TASKS: i128 = 100_000_000;
@@ -50,9 +50,9 @@ const WAIT: Kind = Kind::Time { least: Duration::ZERO, most: LONGEST };
 pub enum ScalingPolicy {
     /// Nothing: a pool has its configured count, or up to one worker if that is 0.
     Off,
-    /// The rules of the first Axion, which `docs/autoscaling.md` lists.
+    /// The rules of the first Axion, which `docs/guides/autoscaling.md` lists.
     AxionV3,
-    /// As many workers as the work of the next moment needs, by the formula in `docs/autoscaling.md`.
+    /// As many workers as the work of the next moment needs, by the formula in `docs/guides/autoscaling.md`.
     #[default]
     Demand,
 }

@@ -1,4 +1,4 @@
-//! What functions take and give, as far as the engine has a part in it: `docs/wire-protocol.md`, "Functions", is the
+//! What functions take and give, as far as the engine has a part in it: `docs/internals/wire-protocol.md`, "Functions", is the
 //! format. It puts values behind one another and reads what is said of them; it never looks into a pickle.
 
 use std::fmt;

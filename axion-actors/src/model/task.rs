@@ -196,7 +196,7 @@ impl Task {
         Self::of(Work::Script(ScriptPath::new(path.as_ref())), Bytes::from_static(b"{}"))
     }
 
-    /// A task that calls `function` with `arguments`, pickled as `docs/wire-protocol.md` says, in the CPU pool.
+    /// A task that calls `function` with `arguments`, pickled as `docs/internals/wire-protocol.md` says, in the CPU pool.
     #[must_use]
     pub fn call(function: Function, arguments: impl Into<Bytes>) -> Self {
         Self::of(Work::Function(function), arguments.into())

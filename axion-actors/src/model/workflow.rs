@@ -304,7 +304,7 @@ impl Step {
     }
 
     /// Sets what fills the holes in the arguments of a function, in their order; the steps they name become
-    /// dependencies. `docs/wire-protocol.md`, "Functions", says what a hole is.
+    /// dependencies. `docs/internals/wire-protocol.md`, "Functions", says what a hole is.
     #[must_use]
     pub fn inputs(mut self, inputs: Vec<Reference>) -> Self {
         self.rules_mut().inputs = inputs;

@@ -1,4 +1,4 @@
-//! How well the engine is, by what its status says. `docs/status.md` states these rules.
+//! How well the engine is, by what its status says. `docs/reference/status.md` states these rules.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The messages between engine and child, and their bytes (`docs/wire-protocol.md`).
+//! The messages between engine and child, and their bytes (`docs/internals/wire-protocol.md`).
 //!
 //! The only place that knows the byte format. The Python side of it is `axion_worker/wire.py`; the
 //! golden frames in `golden/frames.json` hold the two equal.

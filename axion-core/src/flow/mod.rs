@@ -16,7 +16,7 @@
 //! ```
 //!
 //! The keys and what they may hold are tables (`shape`), from which the reader checks a file and
-//! the JSON Schema in `docs/flow.schema.json` is made, so that the two cannot differ. What steps may
+//! the JSON Schema in `docs/reference/flow.schema.json` is made, so that the two cannot differ. What steps may
 //! be to each other is checked by the same code that runs them, `policy/graph`.
 
 mod convert;

@@ -523,7 +523,7 @@ fn what_is_no_script_is_no_guess_at_itself() {
 
 #[test]
 fn the_schema_in_the_documentation_is_that_of_the_reader() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/flow.schema.json");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/flow.schema.json");
     let made = format!("{}\n", serde_json::to_string_pretty(&schema()).expect("JSON"));
     if std::env::var_os("AXION_WRITE_SCHEMA").is_some() {
         std::fs::write(&path, &made).expect("written");
@@ -534,12 +534,12 @@ fn the_schema_in_the_documentation_is_that_of_the_reader() {
 
 #[test]
 fn the_documentation_names_every_key() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/flows.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guides/flows.md");
     let text = std::fs::read_to_string(path).expect("read");
     let mut left = vec![schema()];
     while let Some(table) = left.pop() {
         for key in table["properties"].as_object().into_iter().flatten().map(|(key, _)| key) {
-            assert!(text.contains(&format!("`{key}`")), "docs/flows.md does not name `{key}`");
+            assert!(text.contains(&format!("`{key}`")), "docs/guides/flows.md does not name `{key}`");
         }
         left.extend(table["$defs"].as_object().into_iter().flatten().map(|(_, table)| table.clone()));
     }

@@ -111,7 +111,7 @@ fn the_template_says_the_defaults_with_and_without_its_comment_signs() {
 
 #[test]
 fn the_documentation_lists_the_keys_as_they_are() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/configuration.md");
     let page = std::fs::read_to_string(&path).expect("the page");
     let (begin, end) = ("<!-- keys: begin -->\n", "<!-- keys: end -->");
     let (before, rest) = page.split_once(begin).expect("the beginning of the keys");
@@ -120,7 +120,7 @@ fn the_documentation_lists_the_keys_as_they_are() {
     if std::env::var_os("AXION_TEST_UPDATE").is_some() {
         std::fs::write(&path, &wanted).expect("written");
     }
-    assert!(page == wanted, "docs/configuration.md is out of date: run this test with AXION_TEST_UPDATE=1");
+    assert!(page == wanted, "docs/reference/configuration.md is out of date: run this test with AXION_TEST_UPDATE=1");
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn comment(sentence: &str) -> String {
     lines + &line + "\n"
 }
 
-/// The tables of `docs/configuration.md`, in Markdown: keys, keys of the sections, reserved variables.
+/// The tables of `docs/reference/configuration.md`, in Markdown: keys, keys of the sections, reserved variables.
 #[must_use]
 pub fn config_reference() -> String {
     let row = |key: Key| {

@@ -5,7 +5,7 @@
     with axion.Engine() as engine:
         print(engine.submit(pow, 2, 10).result())
 
-A task that crashes, hangs or eats memory costs itself and nothing else. docs/python.md is the guide.
+A task that crashes, hangs or eats memory costs itself and nothing else. docs/guides/python.md is the guide.
 """
 
 import concurrent.futures as _futures

@@ -25,7 +25,7 @@ _LONG = 1e6  # seconds
 
 
 class EngineConfig:
-    """Settings of an engine, by name: `axion.config_keys()` lists them, docs/configuration.md says more.
+    """Settings of an engine, by name: `axion.config_keys()` lists them, docs/reference/configuration.md says more.
 
     A time is a number of seconds or a text such as "1.5 s", a size a number of bytes or a text such as "64 MiB";
     None is what is right for the machine. The workers' interpreter is the one that runs this, unless `python` is
@@ -357,7 +357,7 @@ class Engine:
         return workflow
 
     def submit_flow(self, path, params=None, changes=None):
-        """Hands in a flow's file (docs/flows.md).
+        """Hands in a flow's file (docs/guides/flows.md).
 
         Args:
             params: other values for the flow's own parameters.
@@ -442,7 +442,7 @@ class Engine:
 
     def get_status(self):
         """How everything is: `engine` with `is_running`, and `components` with the `health` and `metrics` of each
-        (docs/status.md)."""
+        (docs/reference/status.md)."""
         if self._native is None or self._closing or self._forked:
             return {"engine": {"is_running": False}, "components": {}}
         try:

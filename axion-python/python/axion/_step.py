@@ -89,7 +89,7 @@ class Step(Node):
         Args:
             name: its name in the workflow.
             dependencies: what it waits for beside what its arguments stand for: steps, tasks, their ids, names.
-            options: as of `Engine.options`: kind, timeout, retries …; and those of a step (docs/flows.md): run_if,
+            options: as of `Engine.options`: kind, timeout, retries …; and those of a step (docs/guides/flows.md): run_if,
                 when, map_over, dynamic, keep_result. Where those name a step, it may be itself or a `Ref`. An element
                 of `map_over` is the first argument, or the one that it says `as`.
         """

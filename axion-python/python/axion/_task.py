@@ -27,7 +27,7 @@ class Task(Node):
         dependencies: what it waits for: ids of tasks, tasks, or names of steps of its workflow. It finds their results
             in `params["upstream_results"]`, by id and by name.
         name: its name as a step of a workflow.
-        options: as of `Engine.options`: timeout, retries, priority, ttl …; and those of a step (docs/flows.md): run_if,
+        options: as of `Engine.options`: timeout, retries, priority, ttl …; and those of a step (docs/guides/flows.md): run_if,
             when, map_over, dynamic, keep_result.
     """
 

@@ -1,4 +1,4 @@
-//! The policy `axion-v3`: a table of rules, see `docs/autoscaling.md`.
+//! The policy `axion-v3`: a table of rules, see `docs/guides/autoscaling.md`.
 //!
 //! It keeps the average loads of its last looks and the times of its last steps. The first row that
 //! matches decides; while that row is in its cooldown nothing happens, and later rows are not looked

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::keys::FLOW;
 use super::{Shape, Table};
 
-/// The JSON Schema (draft 2020-12) of flow files, as `docs/flow.schema.json` has it.
+/// The JSON Schema (draft 2020-12) of flow files, as `docs/reference/flow.schema.json` has it.
 #[must_use]
 pub fn schema() -> Value {
     let mut tables = Map::new();
