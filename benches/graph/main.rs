@@ -18,7 +18,7 @@ use axion_actors::model::workflow::{
     Capacity, Fixed, MapOver, Needs, Reference, Step, StepState, WorkflowId, WorkflowSpec, WorkflowState,
 };
 use axion_actors::model::{Concurrency, Json, Limits, Outcome, PoolKind, Priority, Rate, Task, Tick};
-use axion_actors::policy::graph::{Action, Graph, Known, Outside, Place};
+use axion_actors::policy::graph::{EngineView, Graph, GraphAction, StepKey, StepStatus};
 use axion_actors::policy::resources::Gate;
 use bytes::Bytes;
 
@@ -48,28 +48,28 @@ fn layers(count: usize) -> WorkflowSpec {
 }
 
 fn check(spec: WorkflowSpec) -> Graph {
-    let outside = Outside { known: &|_| Known::Unknown, capacity: &Capacity::default() };
+    let outside = EngineView { status: &|_| StepStatus::Unknown, capacity: &Capacity::default() };
     Graph::check(WorkflowId::generate(), spec, &outside, Tick(0)).expect("sound")
 }
 
 /// Runs a workflow on an engine that takes no time; returns how many tasks it ran.
-fn run(graph: &mut Graph, data: &dyn Fn(Place) -> Bytes) -> usize {
+fn run(graph: &mut Graph, data: &dyn Fn(StepKey) -> Bytes) -> usize {
     let (mut running, mut count, mut finished) = (VecDeque::new(), 0, false);
     graph.start(Tick(0));
     loop {
         for action in graph.take_actions() {
             match action {
-                Action::Submit(place) => running.push_back(place),
-                Action::Finished => finished = true,
-                Action::Changed { .. } | Action::Cancel(_) | Action::Ended { .. } => {}
+                GraphAction::Submit(key) => running.push_back(key),
+                GraphAction::Finished => finished = true,
+                GraphAction::Changed { .. } | GraphAction::Cancel(_) | GraphAction::Ended { .. } => {}
             }
         }
-        let Some(place) = running.pop_front() else { break };
-        let (_task, params) = graph.hand_over(place).expect("it is to run");
+        let Some(key) = running.pop_front() else { break };
+        let (_task, params) = graph.hand_over(key).expect("it is to run");
         let _text = params.into_bytes();
         count += 1;
-        graph.started(place, Tick(count));
-        graph.ended(place, Outcome::Succeeded(Json(data(place)).into()).into(), Tick(count + 1));
+        graph.started(key, Tick(count));
+        graph.ended(key, Outcome::Succeeded(Json(data(key)).into()).into(), Tick(count + 1));
     }
     assert!(finished && graph.state() == WorkflowState::Succeeded);
     usize::try_from(count).expect("small")
@@ -132,7 +132,7 @@ fn mapped() {
         let spec = WorkflowSpec::of([step("list".into()), each, step("sum".into()).after("each")]);
         let begun = Instant::now();
         let mut graph = check(spec);
-        let done = run(&mut graph, &|place| if place.step == 0 { list.clone() } else { Bytes::from_static(b"1") });
+        let done = run(&mut graph, &|key| if key.step == 0 { list.clone() } else { Bytes::from_static(b"1") });
         assert_eq!(done, count + 2);
         begun.elapsed().as_secs_f64()
     });

@@ -14,14 +14,14 @@ use tokio::sync::oneshot;
 
 use self::room::Room;
 use self::waiters::{Waiter, Waiters};
-use self::workflows::Workflows;
+use self::workflows::WorkflowManagerLink;
 use super::StopOnPanic;
 use super::admission::Admission;
 use super::events::EventBus;
 use super::inbox::Inbox;
 use super::messages::{
-    Introduce, Loads, LookAtLoads, Measured, Need, News, Order, PoolChanged, PoolUnavailable, Refusal, Reports,
-    Request, Shrink, Submission, WorkerJoined, WorkerLeft, WorkflowRequest,
+    Introduce, Loads, LookAtLoads, Measured, Need, Order, PoolChanged, PoolUnavailable, Refusal, Reports, Request,
+    Shrink, StepUpdate, Submission, WorkerJoined, WorkerLeft, WorkflowRequest,
 };
 use crate::config::{Config, EngineKind};
 use crate::model::{Clock, HostLoad, PoolKind, PoolStatus, Task, TaskError, TaskId, TaskRecord, Tick, WorkerRef};
@@ -47,7 +47,7 @@ pub struct Dispatcher {
     /// Of each worker, by pool.
     slots: [usize; 2],
     waiters: Waiters,
-    workflows: Workflows,
+    workflows: WorkflowManagerLink,
     /// What the tasks in our queues hold of the admission.
     room: Room,
     drains: Vec<oneshot::Sender<()>>,
@@ -93,7 +93,7 @@ impl Dispatcher {
             kind: config.engine,
             slots: PoolKind::ALL.map(|kind| config.slots(kind) as usize),
             waiters: Waiters::default(),
-            workflows: Workflows::default(),
+            workflows: WorkflowManagerLink::default(),
             room: Room::default(),
             drains: Vec::new(),
             cancelled: 0,
@@ -199,7 +199,7 @@ impl Dispatcher {
         }
         self.carry_out();
         self.give_room_back();
-        self.workflows.pass_on_news();
+        self.workflows.send_updates();
         if self.scheduler.table().live() == 0 && !self.workflows.are_any() {
             for drained in self.drains.drain(..) {
                 let _ = drained.send(());
@@ -212,7 +212,7 @@ impl Dispatcher {
     fn note_starts(&mut self, tasks: &[RunTask]) {
         if self.workflows.are_any() {
             for step in tasks.iter().filter_map(|task| self.waiters.step(task.key)) {
-                self.workflows.tell(News::Started(step));
+                self.workflows.add_update(StepUpdate::Started(step));
             }
         }
     }

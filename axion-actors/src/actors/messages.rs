@@ -12,7 +12,7 @@ use crate::model::workflow::{Step, WorkflowId, WorkflowRecord, WorkflowSpec};
 use crate::model::{
     HostLoad, Json, KillReason, PoolKind, PoolStatus, Seq, Status, Task, TaskError, TaskId, TaskRecord, WorkerRef,
 };
-use crate::policy::graph::{GraphError, Known};
+use crate::policy::graph::{GraphError, StepStatus};
 use crate::policy::scaling::PoolLoad;
 use crate::policy::scheduler::{CancelAnswer, Capacity, Departure, Report, RunTask};
 use crate::policy::task_table::ExpiredBy;
@@ -271,23 +271,23 @@ pub struct LookUp {
 
 /// The answer: what is known of each.
 #[derive(Debug, MessageResponse)]
-pub struct Tasks(pub FxHashMap<TaskId, Known>);
+pub struct Tasks(pub FxHashMap<TaskId, StepStatus>);
 
 /// A workflow has ended, or was not begun. From the WorkflowManager, once for each that it was given.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-pub struct WorkflowOver;
+pub struct WorkflowClosed;
 
 // To the WorkflowManager, from the Dispatcher.
 
 /// What became of tasks that workflows wait for, in order.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct StepNews(pub Vec<News>);
+pub struct StepUpdates(pub Vec<StepUpdate>);
 
 /// What became of one.
 #[derive(Clone, Debug)]
-pub enum News {
+pub enum StepUpdate {
     /// It is with a worker.
     Started(StepRef),
     /// It has ended.
@@ -317,11 +317,11 @@ pub struct Introduce {
 /// Whom to tell of workflows' tasks. From the WorkflowManager, first of all.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct IntroduceWorkflows {
+pub struct RegisterWorkflows {
     /// Gets what is asked about workflows.
     pub requests: Recipient<WorkflowRequest>,
     /// Gets what became of their tasks.
-    pub news: Recipient<StepNews>,
+    pub updates: Recipient<StepUpdates>,
     /// Gets the end of all of them.
     pub cancel: Recipient<CancelWorkflows>,
 }

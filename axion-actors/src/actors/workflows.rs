@@ -14,17 +14,18 @@ use super::admission::{Admission, NoRoom};
 use super::dispatcher::Dispatcher;
 use super::events::EventBus;
 use super::messages::{
-    CancelStep, CancelWorkflows, Expand, IntroduceWorkflows, LookUp, News, Refusal, Reply, StepNews, SubmitSteps,
-    Tasks, WorkflowAnswer, WorkflowGone, WorkflowOver, WorkflowRefusal, WorkflowRequest, WorkflowSubmission,
+    CancelStep, CancelWorkflows, Expand, LookUp, Refusal, RegisterWorkflows, Reply, StepUpdate, StepUpdates,
+    SubmitSteps, Tasks, WorkflowAnswer, WorkflowClosed, WorkflowGone, WorkflowRefusal, WorkflowRequest,
+    WorkflowSubmission,
 };
 use super::{StopOnPanic, add_waiter};
 use crate::config::Config;
-use crate::model::workflow::{Dependency, Reference, StepEnd, WorkflowId, WorkflowSpec};
+use crate::model::workflow::{Dependency, Reference, StepOutcome, WorkflowId, WorkflowSpec};
 use crate::model::{Clock, ErrorKind, EventKind, Outcome, Task, TaskError, TaskId, TaskRecord, Tick};
-use crate::policy::graph::{Ended, Known, Standing};
+use crate::policy::graph::{Ended, StepStatus};
 use crate::policy::scheduler::CancelAnswer;
 use crate::policy::task_table::{ExpiredBy, Keep};
-use crate::policy::workflows::{Action, Kept, StepRef, Workflows};
+use crate::policy::workflows::{RetainedWorkflows, StepRef, WorkflowAction, Workflows};
 
 /// Steps that travel to the Dispatcher together.
 const PIECE: usize = 256;
@@ -46,7 +47,7 @@ pub struct WorkflowManager {
     /// Who waits for a step, by its task.
     step_waiters: FxHashMap<TaskId, Vec<Reply>>,
     expands: FxHashMap<WorkflowId, Expand>,
-    kept: Kept,
+    kept: RetainedWorkflows,
     /// A timer for the age of the oldest record is set.
     watches_age: bool,
     /// Workflows that may be in flight.
@@ -86,7 +87,7 @@ impl WorkflowManager {
             waiters: FxHashMap::default(),
             step_waiters: FxHashMap::default(),
             expands: FxHashMap::default(),
-            kept: Kept::new(keep),
+            kept: RetainedWorkflows::new(keep),
             watches_age: false,
             most: config.input_queue_size,
             task_limit: config.task_limit(),
@@ -106,7 +107,7 @@ impl WorkflowManager {
         };
         if let Some(refusal) = refusal {
             let _ = submission.accepted.send(Err(refusal));
-            self.dispatcher.do_send(WorkflowOver);
+            self.dispatcher.do_send(WorkflowClosed);
             return;
         }
         let (own, others) = tasks_of(&submission.spec);
@@ -118,7 +119,12 @@ impl WorkflowManager {
         }));
     }
 
-    fn begin(&mut self, submission: WorkflowSubmission, mut known: FxHashMap<TaskId, Known>, ctx: &mut Context<Self>) {
+    fn begin(
+        &mut self,
+        submission: WorkflowSubmission,
+        mut known: FxHashMap<TaskId, StepStatus>,
+        ctx: &mut Context<Self>,
+    ) {
         let WorkflowSubmission { id, spec, expand, accepted, reply } = submission;
         let now = self.clock.now();
         self.kept.look_up(&mut known, now);
@@ -130,23 +136,23 @@ impl WorkflowManager {
             }
             Err(problems) => {
                 let _ = accepted.send(Err(WorkflowRefusal::Graph(problems)));
-                self.dispatcher.do_send(WorkflowOver);
+                self.dispatcher.do_send(WorkflowClosed);
             }
         }
         self.carry_out(ctx);
     }
 
-    fn hear(&mut self, news: News) {
+    fn apply_update(&mut self, update: StepUpdate) {
         let now = self.clock.now();
-        match news {
-            News::Started(step) => self.flows.started(step, now),
-            News::Ended(step, record) => self.ended(step, &record, now),
-            News::Refused(step) => {
+        match update {
+            StepUpdate::Started(step) => self.flows.started(step, now),
+            StepUpdate::Ended(step, record) => self.ended(step, &record, now),
+            StepUpdate::Refused(step) => {
                 let words = "a task with this id was submitted meanwhile: make a new one";
                 let error = TaskError::new(ErrorKind::Cancelled, words);
-                self.flows.ended(step, Ended::unbegun(Outcome::Cancelled(Box::new(error))), now);
+                self.flows.ended(step, Ended::without_attempt(Outcome::Cancelled(Box::new(error))), now);
             }
-            News::External(id, record) => self.flows.external_ended(id, record.id, record.outcome.clone(), now),
+            StepUpdate::External(id, record) => self.flows.external_ended(id, record.id, record.outcome.clone(), now),
         }
     }
 
@@ -170,7 +176,7 @@ impl WorkflowManager {
             (Some(expand), Some(data)) => {
                 let steps = expand(&data);
                 // What a step adds can wait for steps of its own workflow, not for other tasks.
-                self.flows.ended_with(step, ended, steps, &|_| Known::Unknown, now);
+                self.flows.ended_with(step, ended, steps, &|_| StepStatus::Unknown, now);
             }
             _ => self.flows.ended(step, ended, now),
         }
@@ -193,11 +199,11 @@ impl WorkflowManager {
             let mut cancels = FxHashMap::default();
             for action in actions {
                 match action {
-                    Action::Submit(step) => self.backlog.push_back(step),
-                    Action::Cancel { step, task } => {
+                    WorkflowAction::Submit(step) => self.backlog.push_back(step),
+                    WorkflowAction::Cancel { step, task } => {
                         cancels.insert(step, task);
                     }
-                    Action::Changed { workflow, step, state } => {
+                    WorkflowAction::Changed { workflow, step, state } => {
                         if let Some(graph) = self.flows.graph(workflow)
                             && let Some((task, instances)) = graph.tasks_of(step)
                         {
@@ -207,8 +213,8 @@ impl WorkflowManager {
                             });
                         }
                     }
-                    Action::Ended { step, task, end } => self.step_ended(step, task, *end),
-                    Action::Finished(id) => self.finished(id),
+                    WorkflowAction::Ended { step, task, outcome } => self.step_ended(step, task, *outcome),
+                    WorkflowAction::Finished(id) => self.finished(id),
                 }
             }
             self.cancel(cancels);
@@ -248,7 +254,7 @@ impl WorkflowManager {
         for step in dropped {
             let words = "the step was cancelled before it was submitted";
             let outcome = Outcome::Cancelled(Box::new(TaskError::new(ErrorKind::Cancelled, words)));
-            self.flows.ended(step, Ended::unbegun(outcome), self.clock.now());
+            self.flows.ended(step, Ended::without_attempt(outcome), self.clock.now());
         }
         for task in steps.into_values() {
             self.dispatcher.do_send(CancelStep(task));
@@ -266,7 +272,7 @@ impl WorkflowManager {
         let state = record.state;
         self.kept.push(record, span, self.clock.now());
         self.bus.emit(|| EventKind::WorkflowFinished { workflow: id, state });
-        self.dispatcher.do_send(WorkflowOver);
+        self.dispatcher.do_send(WorkflowClosed);
     }
 
     /// Hands steps to the Dispatcher as far as there is room (L9), behind those of `piece`, which have theirs, and
@@ -326,27 +332,27 @@ impl WorkflowManager {
 
     /// A step's task has ended: whoever waits for it gets its record.
     fn answer_with(&mut self, step: StepRef, record: &Arc<TaskRecord>) {
-        if self.step_waiters.is_empty() || step.place.instance.is_some() {
+        if self.step_waiters.is_empty() || step.key.instance.is_some() {
             return;
         }
-        let task = self.flows.graph(step.workflow).and_then(|graph| graph.id_of(step.place));
+        let task = self.flows.graph(step.workflow).and_then(|graph| graph.id_of(step.key));
         for reply in task.and_then(|task| self.step_waiters.remove(&task)).unwrap_or_default() {
             reply.send(Ok(record.clone()));
         }
     }
 
     /// A step has ended, also without having been submitted (L1).
-    fn step_ended(&mut self, step: StepRef, task: TaskId, end: StepEnd) {
+    fn step_ended(&mut self, step: StepRef, task: TaskId, outcome: StepOutcome) {
         let Some(waiting) = self.step_waiters.remove(&task) else { return };
-        let answer = self.record_of(step, end);
+        let answer = self.record_of(step, outcome);
         for reply in waiting {
             reply.send(answer.clone());
         }
     }
 
-    fn record_of(&self, step: StepRef, end: StepEnd) -> Result<Arc<TaskRecord>, Refusal> {
+    fn record_of(&self, step: StepRef, outcome: StepOutcome) -> Result<Arc<TaskRecord>, Refusal> {
         let graph = self.flows.graph(step.workflow);
-        let record = graph.and_then(|graph| graph.record_of(step.place.step, end, self.clock.epoch()));
+        let record = graph.and_then(|graph| graph.record_of(step.key.step, outcome, self.clock.epoch()));
         record.map(Arc::new).ok_or_else(|| self.unkept())
     }
 
@@ -366,13 +372,13 @@ impl WorkflowManager {
                 None => Err(Refusal::UnknownId),
             });
         };
-        match self.flows.standing(step) {
-            Some(Standing::Live) => {
-                self.flows.want(step);
+        match self.flows.status(step) {
+            StepStatus::Live => {
+                self.flows.subscribe(step);
                 add_waiter(self.step_waiters.entry(id).or_default(), reply, Reply::is_closed);
             }
-            Some(Standing::Ended(end)) => reply.send(self.record_of(step, end)),
-            Some(Standing::Dropped) | None => reply.send(Err(self.unkept())),
+            StepStatus::Ended(outcome) => reply.send(self.record_of(step, outcome)),
+            StepStatus::ResultDropped | StepStatus::Unknown => reply.send(Err(self.unkept())),
         }
     }
 
@@ -416,7 +422,7 @@ fn too_large(size: usize, limit: usize) -> Ended {
         "the parameters, with what other steps returned, are {size} bytes, the limit is {limit}: pass a file's path from \
          step to step instead, or raise `frame_limit`"
     );
-    Ended::unbegun(Outcome::Failed(Box::new(TaskError::new(ErrorKind::ParamsTooLarge, words))))
+    Ended::without_attempt(Outcome::Failed(Box::new(TaskError::new(ErrorKind::ParamsTooLarge, words))))
 }
 
 /// The tasks of a workflow's steps, and those outside it that they wait for.
@@ -451,8 +457,8 @@ impl Actor for WorkflowManager {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let me = ctx.address();
-        let (requests, news, cancel) = (me.clone().recipient(), me.clone().recipient(), me.recipient());
-        self.dispatcher.do_send(IntroduceWorkflows { requests, news, cancel });
+        let (requests, updates, cancel) = (me.clone().recipient(), me.clone().recipient(), me.recipient());
+        self.dispatcher.do_send(RegisterWorkflows { requests, updates, cancel });
     }
 }
 
@@ -487,13 +493,13 @@ impl Handler<WorkflowRequest> for WorkflowManager {
     }
 }
 
-impl Handler<StepNews> for WorkflowManager {
+impl Handler<StepUpdates> for WorkflowManager {
     type Result = ();
 
-    fn handle(&mut self, StepNews(news): StepNews, ctx: &mut Self::Context) {
+    fn handle(&mut self, StepUpdates(updates): StepUpdates, ctx: &mut Self::Context) {
         self.flows.watch(self.bus.is_watched());
-        for news in news {
-            self.hear(news);
+        for update in updates {
+            self.apply_update(update);
         }
         self.carry_out(ctx);
     }

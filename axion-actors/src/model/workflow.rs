@@ -20,8 +20,8 @@ pub use self::build::WorkflowBuilder;
 pub use self::condition::{Condition, Op, Test};
 pub use self::path::{JsonPath, PathError, Segment};
 pub use self::record::{
-    Blame, Causes, Counts, CriticalPath, Instances, StepEnd, StepError, StepRecord, StepState, WorkflowRecord,
-    WorkflowState,
+    CriticalPath, InstanceCounts, RootCause, RootCauses, StepCounts, StepError, StepOutcome, StepRecord, StepState,
+    WorkflowRecord, WorkflowState,
 };
 pub use self::template::{Piece, Reference, Template, TemplateError, TemplateWriter};
 use super::ids::TaskId;
@@ -86,7 +86,7 @@ pub enum UpstreamKeys {
 
 /// What keeps one workflow within bounds (L9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
+pub struct WorkflowBounds {
     /// Steps, with those that are added while it runs.
     pub steps: usize,
     /// Dependencies, all together.
@@ -99,7 +99,7 @@ pub struct Bounds {
     pub kept_bytes: usize,
 }
 
-impl Default for Bounds {
+impl Default for WorkflowBounds {
     fn default() -> Self {
         Self { steps: 200_000, edges: 2_000_000, elements: 100_000, added: 10_000, kept_bytes: 256 << 20 }
     }
@@ -121,7 +121,7 @@ pub struct WorkflowSpec {
     /// What its steps may use at one time, on top of what the engine allows.
     pub capacity: Capacity,
     /// Its bounds.
-    pub bounds: Bounds,
+    pub bounds: WorkflowBounds,
 }
 
 /// What a step waits for.

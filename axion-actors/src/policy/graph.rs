@@ -1,7 +1,7 @@
 //! Which step of a workflow runs when, and with what.
 //!
 //! A [`Graph`] is the WorkflowManager without its mailbox: one method per event, and what should
-//! happen is left in a list of [`Action`]s. It owns one workflow (L4) and ends every step of it in
+//! happen is left in a list of [`GraphAction`]s. It owns one workflow (L4) and ends every step of it in
 //! exactly one state (L1); what can come late names a step that has ended and changes nothing (L3).
 //!
 //! A step is decided when its dependencies have ended, by its [`RunIf`] and then its condition. An
@@ -10,19 +10,19 @@
 //!
 //! A step that is due is only named; its task and its parameters are put together when it is handed
 //! over. Results are handed on as parts of a JSON text that share their bytes with the result itself
-//! ([`Params`]); they are never parsed, and freed when neither a step nor the record needs them. A function gets them
+//! ([`ChunkedBytes`]); they are never parsed, and freed when neither a step nor the record needs them. A function gets them
 //! as they are, also those that have no JSON form.
 
-mod call;
+mod arguments;
 mod condition;
-mod decide;
 mod error;
+mod external;
 mod json;
 mod mapped;
 mod node;
-mod others;
 mod plan;
 mod protocol;
+mod readiness;
 mod results;
 mod status;
 #[cfg(test)]
@@ -35,16 +35,16 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
-use self::call::Prepared;
+use self::arguments::Prepared;
 pub use self::error::GraphError;
-pub use self::json::Params;
+pub use self::json::ChunkedBytes;
 use self::node::{NEVER, Node};
 use self::plan::{Directory, Plan, Planner};
-use self::protocol::Halt;
-pub use self::protocol::{Action, Ended, Known, Outside, Place, Standing};
+use self::protocol::StopReason;
+pub use self::protocol::{Ended, EngineView, GraphAction, StepKey, StepStatus};
 use crate::model::workflow::{
-    Bounds, Capacity, Causes, Counts, OnFailure, OnImpossible, Rules, RunIf, Step, StepEnd, StepError, StepState,
-    UpstreamKeys, WorkflowId, WorkflowSpec,
+    Capacity, OnFailure, OnImpossible, RootCauses, Rules, RunIf, Step, StepCounts, StepError, StepOutcome, StepState,
+    UpstreamKeys, WorkflowBounds, WorkflowId, WorkflowSpec,
 };
 use crate::model::{Data, Outcome, TaskId, Tick};
 
@@ -57,7 +57,7 @@ pub struct Graph {
     on_impossible: OnImpossible,
     upstream: UpstreamKeys,
     capacity: Capacity,
-    bounds: Bounds,
+    bounds: WorkflowBounds,
     nodes: Vec<Node>,
     /// What the steps wait for, in the order in which it was named, each once; in the order of the steps.
     deps: Vec<u32>,
@@ -70,17 +70,17 @@ pub struct Graph {
     span: (TaskId, TaskId),
     /// Nodes in an order by dependencies; at its start those of the specification that wait for nothing.
     order: Vec<u32>,
-    counts: Counts,
+    counts: StepCounts,
     /// Steps that have not ended.
     unfinished: usize,
     added: usize,
-    halt: Option<Halt>,
-    /// What is under way is still to be looked through because of `halt`; whether what runs is to
+    stop: Option<StopReason>,
+    /// What is under way is still to be looked through because of `stop`; whether what runs is to
     /// end too.
-    sweep: Option<bool>,
+    cancel_pending: Option<bool>,
     cancelled: bool,
     /// Ended nodes whose dependents have not heard of it.
-    news: VecDeque<u32>,
+    ended_queue: VecDeque<u32>,
     /// What the references of steps have come to that are ready and not handed over.
     prepared: FxHashMap<u32, Prepared>,
     /// Some result was not plain JSON.
@@ -90,7 +90,7 @@ pub struct Graph {
     kept_bytes: usize,
     submitted: Tick,
     finished: Tick,
-    actions: Vec<Action>,
+    actions: Vec<GraphAction>,
     /// Whether changes of its steps are told.
     watched: bool,
 }
@@ -103,7 +103,7 @@ impl Graph {
     pub fn check(
         id: WorkflowId,
         spec: WorkflowSpec,
-        outside: &Outside<'_>,
+        outside: &EngineView<'_>,
         now: Tick,
     ) -> Result<Self, Vec<GraphError>> {
         let mut graph = Self {
@@ -120,13 +120,13 @@ impl Graph {
             directory: Directory::default(),
             span: (TaskId(Uuid::max()), TaskId(Uuid::nil())),
             order: Vec::new(),
-            counts: Counts::default(),
+            counts: StepCounts::default(),
             unfinished: 0,
             added: 0,
-            halt: None,
-            sweep: None,
+            stop: None,
+            cancel_pending: None,
             cancelled: false,
-            news: VecDeque::new(),
+            ended_queue: VecDeque::new(),
             prepared: FxHashMap::default(),
             has_pickles: false,
             kept: VecDeque::new(),
@@ -141,7 +141,7 @@ impl Graph {
         Ok(graph)
     }
 
-    fn planner<'a>(&'a self, below: Option<u32>, outside: &'a Outside<'a>) -> Planner<'a> {
+    fn planner<'a>(&'a self, below: Option<u32>, outside: &'a EngineView<'a>) -> Planner<'a> {
         Planner {
             nodes: &self.nodes,
             directory: &self.directory,
@@ -166,16 +166,16 @@ impl Graph {
                 self.edges.add_node(());
             }
             for at in first..self.nodes.len() {
-                for place in self.nodes[at].deps.heard() {
-                    let dep = self.deps[place] as usize;
+                for index in self.nodes[at].deps.heard() {
+                    let dep = self.deps[index] as usize;
                     self.nodes[dep].readers += u32::from(dep < first);
                 }
-                for place in self.nodes[at].deps.range() {
-                    let dep = self.deps[place] as usize;
+                for index in self.nodes[at].deps.range() {
+                    let dep = self.deps[index] as usize;
                     self.edges.add_edge(NodeIndex::new(dep), NodeIndex::new(at), ());
                     let state = self.nodes[dep].state;
                     if state.is_final() {
-                        self.nodes[at].seen.note(state);
+                        self.nodes[at].dependencies.note(state);
                         self.nodes[at].open -= 1;
                     }
                 }
@@ -200,15 +200,15 @@ impl Graph {
     /// Begins: whatever waits for nothing is handed over. What waited only for tasks outside that have ended has heard
     /// of them then.
     pub fn start(&mut self, now: Tick) {
-        self.spread(now);
-        for place in 0..self.order.len() {
-            let at = self.order[place] as usize;
+        self.propagate(now);
+        for index in 0..self.order.len() {
+            let at = self.order[index] as usize;
             if self.nodes[at].deps.count > 0 {
                 break;
             }
             self.decide_if_due(at, now);
         }
-        self.spread(now);
+        self.propagate(now);
     }
 
     fn decide_if_due(&mut self, at: usize, now: Tick) {
@@ -216,17 +216,17 @@ impl Graph {
         if !node.is_step() || node.state != StepState::Waiting {
             return;
         }
-        let at_once = node.seen.failed && self.rules(at).run_if == RunIf::AllSucceeded;
+        let at_once = node.dependencies.failed && self.rules(at).run_if == RunIf::AllSucceeded;
         if node.open == 0 || at_once {
             self.decide(at, now);
         }
     }
 
     /// An attempt of this has started.
-    pub fn started(&mut self, place: Place, now: Tick) {
-        let at = place.step as usize;
+    pub fn started(&mut self, key: StepKey, now: Tick) {
+        let at = key.step as usize;
         let Some(node) = self.nodes.get_mut(at) else { return };
-        if let (Some(index), Some(mapping)) = (place.instance, node.mapping.as_mut()) {
+        if let (Some(index), Some(mapping)) = (key.instance, node.mapping.as_mut()) {
             mapping.started(index as usize);
         }
         if node.state == StepState::Ready {
@@ -236,13 +236,13 @@ impl Graph {
     }
 
     /// Something that was submitted ended.
-    pub fn ended(&mut self, place: Place, ended: Ended, now: Tick) {
-        let at = place.step as usize;
+    pub fn ended(&mut self, key: StepKey, ended: Ended, now: Tick) {
+        let at = key.step as usize;
         let Some(node) = self.nodes.get_mut(at) else { return };
         if !matches!(node.state, StepState::Ready | StepState::Running) {
             return;
         }
-        match (place.instance, node.mapping.is_some()) {
+        match (key.instance, node.mapping.is_some()) {
             (None, false) => {
                 node.attempts = ended.attempts;
                 if let Some(started) = ended.started {
@@ -250,10 +250,10 @@ impl Graph {
                     // sent, and what lies between is part of what the step took.
                     node.started = if ended.attempts > 1 { node.started.min(started) } else { started };
                 }
-                let StepEnd { state, data, error } = self.verdict(at, ended.outcome);
+                let StepOutcome { state, data, error } = self.step_outcome(at, ended.outcome);
                 self.take_result(at, data);
-                self.end(place.step, state, error, now);
-                self.spread(now);
+                self.end(key.step, state, error, now);
+                self.propagate(now);
             }
             (Some(index), true) => self.instance_ended(at, index as usize, ended, now),
             _ => {}
@@ -261,13 +261,13 @@ impl Graph {
     }
 
     /// What the outcome of a task makes of its step.
-    fn verdict(&self, at: usize, outcome: Outcome) -> StepEnd {
-        let mut end = StepEnd::from(outcome);
+    fn step_outcome(&self, at: usize, outcome: Outcome) -> StepOutcome {
+        let mut end = StepOutcome::from(outcome);
         if end.state == StepState::Cancelled
             && self.nodes[at].cancelling
-            && let Some(halt) = &self.halt
+            && let Some(stop) = &self.stop
         {
-            end.error = Some(halt.error());
+            end.error = Some(stop.error());
         }
         end
     }
@@ -278,15 +278,15 @@ impl Graph {
     }
 
     /// A task outside the workflow ended.
-    pub fn external_ended(&mut self, task: TaskId, end: StepEnd, now: Tick) {
+    pub fn external_ended(&mut self, task: TaskId, end: StepOutcome, now: Tick) {
         let found = self.directory.ids.get(task).copied();
         if let Some(node) = found.filter(|node| !self.nodes[*node as usize].is_step()) {
             self.external(node, end, now);
-            self.spread(now);
+            self.propagate(now);
         }
     }
 
-    fn external(&mut self, node: u32, StepEnd { state, data, error }: StepEnd, now: Tick) {
+    fn external(&mut self, node: u32, StepOutcome { state, data, error }: StepOutcome, now: Tick) {
         let at = node as usize;
         if !self.nodes[at].state.is_final() {
             self.take_result(at, data);
@@ -308,42 +308,42 @@ impl Graph {
     /// failed with [`not_added`](Self::not_added).
     pub fn add_below(
         &mut self,
-        place: Place,
+        key: StepKey,
         steps: Vec<Step>,
-        outside: &Outside<'_>,
+        outside: &EngineView<'_>,
         now: Tick,
     ) -> Result<(), Vec<GraphError>> {
-        let at = place.step as usize;
+        let at = key.step as usize;
         let runs = self.nodes.get(at).is_some_and(|node| {
             node.is_step() && matches!(node.state, StepState::Ready | StepState::Running) && node.mapping.is_none()
         });
-        if steps.is_empty() || !runs || !self.rules(at).dynamic || self.halt.is_some() {
+        if steps.is_empty() || !runs || !self.rules(at).dynamic || self.stop.is_some() {
             return Ok(());
         }
         let (count, limit) = (self.added + steps.len(), self.bounds.added);
         if count > limit {
             return Err(vec![GraphError::TooManyAdded { count, limit }]);
         }
-        let plan = self.planner(Some(place.step), outside).plan(steps)?;
+        let plan = self.planner(Some(key.step), outside).plan(steps)?;
         self.added = count;
         let first = self.nodes.len();
         self.take_over(plan, now);
-        self.spread(now);
+        self.propagate(now);
         for at in first..self.nodes.len() {
             self.decide_if_due(at, now);
         }
-        self.spread(now);
+        self.propagate(now);
         Ok(())
     }
 
     /// A dynamic step succeeded, but what it returned cannot be added.
-    pub fn not_added(&mut self, place: Place, problems: Vec<String>, ended: &Ended, now: Tick) {
-        let at = place.step as usize;
+    pub fn not_added(&mut self, key: StepKey, problems: Vec<String>, ended: &Ended, now: Tick) {
+        let at = key.step as usize;
         let under_way = |node: &Node| matches!(node.state, StepState::Ready | StepState::Running);
         if self.nodes.get(at).is_some_and(under_way) {
             self.nodes[at].attempts = ended.attempts;
-            self.end(place.step, StepState::Failed, Some(StepError::NotAdded(problems)), now);
-            self.spread(now);
+            self.end(key.step, StepState::Failed, Some(StepError::NotAdded(problems)), now);
+            self.propagate(now);
         }
     }
 
@@ -351,13 +351,13 @@ impl Graph {
     pub fn cancel(&mut self, now: Tick) {
         if self.unfinished > 0 && !self.cancelled {
             self.cancelled = true;
-            (self.halt, self.sweep) = (Some(Halt::Cancelled), Some(true));
-            self.spread(now);
+            (self.stop, self.cancel_pending) = (Some(StopReason::Cancelled), Some(true));
+            self.propagate(now);
         }
     }
 
     /// Takes what should happen since the last call, in order.
-    pub fn take_actions(&mut self) -> Vec<Action> {
+    pub fn take_actions(&mut self) -> Vec<GraphAction> {
         std::mem::take(&mut self.actions)
     }
 
@@ -367,14 +367,14 @@ impl Graph {
     }
 
     /// The same, for a list that has been worked off, whose memory is used again.
-    pub(super) fn swap_actions(&mut self, empty: &mut Vec<Action>) {
+    pub(super) fn swap_actions(&mut self, empty: &mut Vec<GraphAction>) {
         std::mem::swap(&mut self.actions, empty);
     }
 
     /// What a step asks for.
     #[must_use]
-    pub fn rules_of(&self, place: Place) -> Option<&Rules> {
-        self.nodes.get(place.step as usize).map(|_| self.rules(place.step as usize))
+    pub fn rules_of(&self, key: StepKey) -> Option<&Rules> {
+        self.nodes.get(key.step as usize).map(|_| self.rules(key.step as usize))
     }
 
     fn deps_of(&self, at: usize) -> &[u32] {
@@ -393,12 +393,12 @@ impl Graph {
             self.counts.0[before as usize] -= 1;
             self.counts.0[state as usize] += 1;
             if self.watched {
-                self.actions.push(Action::Changed { step: u32::try_from(at).unwrap_or(u32::MAX), state });
+                self.actions.push(GraphAction::Changed { step: u32::try_from(at).unwrap_or(u32::MAX), state });
             }
         }
     }
 
-    /// A step has ended (L1); its dependents hear of it by [`spread`](Self::spread).
+    /// A step has ended (L1); its dependents hear of it by [`propagate`](Self::propagate).
     fn end(&mut self, number: u32, state: StepState, error: Option<StepError>, now: Tick) {
         let at = number as usize;
         // A step that was handed over has read its dependencies' results already.
@@ -409,27 +409,27 @@ impl Graph {
         node.error = error.map(Box::new);
         if std::mem::take(&mut node.wanted) {
             node.readers -= 1;
-            self.actions.push(Action::Ended { step: number, task: node.id, end: Box::new(node.end()) });
+            self.actions.push(GraphAction::Ended { step: number, task: node.id, outcome: Box::new(node.outcome()) });
         }
         if reads {
             self.prepared.remove(&number);
             self.release_deps(at);
         }
         if self.nodes[at].readers == 0 {
-            self.unread(at);
+            self.release_result(at);
         }
-        self.news.push_back(number);
+        self.ended_queue.push_back(number);
         if self.nodes[at].is_step() {
             self.unfinished -= 1;
         }
     }
 
     /// Passes ends on to dependents until there is nothing new.
-    fn spread(&mut self, now: Tick) {
+    fn propagate(&mut self, now: Tick) {
         let was_finished = self.finished != NEVER;
         let mut dependents = Vec::new();
         loop {
-            while let Some(number) = self.news.pop_front() {
+            while let Some(number) = self.ended_queue.pop_front() {
                 let (at, state) = (number as usize, self.nodes[number as usize].state);
                 self.stop_because_of(at);
                 dependents.extend(self.edges.neighbors(NodeIndex::new(at)).map(NodeIndex::index));
@@ -437,57 +437,57 @@ impl Graph {
                 while let Some(next) = dependents.pop() {
                     let node = &mut self.nodes[next];
                     node.open = node.open.saturating_sub(1);
-                    node.seen.note(state);
+                    node.dependencies.note(state);
                     self.decide_if_due(next, now);
                 }
             }
             // What failed because of another has said so by now; the rest is cancelled.
-            match self.sweep.take() {
-                Some(running_too) => self.sweep(running_too, now),
+            match self.cancel_pending.take() {
+                Some(running_too) => self.cancel_pending(running_too, now),
                 None => break,
             }
         }
         if self.unfinished == 0 && !was_finished {
             self.finished = now;
-            self.actions.push(Action::Finished);
+            self.actions.push(GraphAction::Finished);
         }
     }
 
     /// If the workflow stops at a failure and this is the first one, nothing more is begun.
     fn stop_because_of(&mut self, at: usize) {
         let node = &self.nodes[at];
-        let first = node.is_step() && node.state.is_failure() && self.halt.is_none();
+        let first = node.is_step() && node.state.is_failure() && self.stop.is_none();
         let passed_on =
             matches!(node.error.as_deref(), Some(StepError::DependencyFailed(_) | StepError::Impossible(_)));
         if first && !passed_on && self.on_failure != OnFailure::Continue {
-            let causes = Arc::new(Causes { steps: vec![node.blame()], more: 0 });
-            self.halt = Some(Halt::Stopped(causes));
-            self.sweep = Some(self.on_failure == OnFailure::StopRunning);
+            let causes = Arc::new(RootCauses { steps: vec![node.blame()], more: 0 });
+            self.stop = Some(StopReason::Stopped(causes));
+            self.cancel_pending = Some(self.on_failure == OnFailure::StopRunning);
         }
     }
 
     /// Cancels what has not been handed over, and tells what has to end.
-    fn sweep(&mut self, running_too: bool, now: Tick) {
-        let Some(halt) = self.halt.clone() else { return };
+    fn cancel_pending(&mut self, running_too: bool, now: Tick) {
+        let Some(stop) = self.stop.clone() else { return };
         for at in (0..self.nodes.len()).filter(|at| self.nodes[*at].is_step()).collect::<Vec<_>>() {
             let number = u32::try_from(at).unwrap_or(u32::MAX);
             match self.nodes[at].state {
-                StepState::Waiting => self.end(number, StepState::Cancelled, Some(halt.error()), now),
+                StepState::Waiting => self.end(number, StepState::Cancelled, Some(stop.error()), now),
                 StepState::Ready | StepState::Running if self.nodes[at].mapping.is_some() => {
-                    self.halt_mapped(at, running_too, now);
+                    self.stop_mapped(at, running_too, now);
                 }
-                StepState::Ready => self.tell_to_end(Place { step: number, instance: None }),
-                StepState::Running if running_too => self.tell_to_end(Place { step: number, instance: None }),
+                StepState::Ready => self.request_cancel(StepKey::whole(number)),
+                StepState::Running if running_too => self.request_cancel(StepKey::whole(number)),
                 _ => {}
             }
         }
     }
 
-    fn tell_to_end(&mut self, place: Place) {
-        let node = &mut self.nodes[place.step as usize];
-        if place.instance.is_some() || !std::mem::replace(&mut node.cancelling, true) {
+    fn request_cancel(&mut self, key: StepKey) {
+        let node = &mut self.nodes[key.step as usize];
+        if key.instance.is_some() || !std::mem::replace(&mut node.cancelling, true) {
             node.cancelling = true;
-            self.actions.push(Action::Cancel(place));
+            self.actions.push(GraphAction::Cancel(key));
         }
     }
 }

@@ -10,11 +10,11 @@ use std::collections::VecDeque;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-pub use self::kept::Kept;
-use super::graph::{Action as GraphAction, Ended, Graph, GraphError, Known, Outside, Params, Place, Standing};
+pub use self::kept::RetainedWorkflows;
+use super::graph::{ChunkedBytes, Ended, EngineView, Graph, GraphAction, GraphError, StepKey, StepStatus};
 use super::resources::{Gate, Ticket};
 use super::scheduler::CancelAnswer;
-use crate::model::workflow::{Step, StepEnd, StepState, WorkflowId, WorkflowSpec};
+use crate::model::workflow::{Step, StepOutcome, StepState, WorkflowId, WorkflowSpec};
 use crate::model::{Capacity, ErrorKind, Limits, Outcome, Shortfall, Task, TaskError, TaskId, Tick};
 
 /// A step of a workflow, or one instance of it.
@@ -23,12 +23,12 @@ pub struct StepRef {
     /// The workflow.
     pub workflow: WorkflowId,
     /// Where in it.
-    pub place: Place,
+    pub key: StepKey,
 }
 
 /// What should happen.
 #[derive(Debug)]
-pub enum Action {
+pub enum WorkflowAction {
     /// Run this step when there is room for it: [`hand_over`](Workflows::hand_over) gives its task then.
     Submit(StepRef),
     /// End this task as soon as possible; it has been submitted.
@@ -47,45 +47,45 @@ pub enum Action {
         /// Its state.
         state: StepState,
     },
-    /// A step that is [wanted](Workflows::want) has ended.
+    /// A step that is [wanted](Workflows::subscribe) has ended.
     Ended {
         /// Which.
         step: StepRef,
         /// Its task.
         task: TaskId,
-        /// How.
-        end: Box<StepEnd>,
+        /// How it ended.
+        outcome: Box<StepOutcome>,
     },
     /// Every step of this workflow has ended: [take](Workflows::take) it.
     Finished(WorkflowId),
 }
 
 #[derive(Debug)]
-struct Flow {
+struct WorkflowEntry {
     graph: Graph,
     /// If the workflow has limits of its own.
     gate: Option<Gate<StepRef>>,
     /// Of the steps that have passed it and have not ended.
-    tickets: FxHashMap<Place, Ticket>,
+    tickets: FxHashMap<StepKey, Ticket>,
 }
 
-impl Flow {
+impl WorkflowEntry {
     /// Whether a step that is to run has been submitted: if not, it waits at the gate.
-    fn is_sent(&self, place: Place) -> bool {
-        self.gate.is_none() || self.tickets.contains_key(&place)
+    fn is_sent(&self, key: StepKey) -> bool {
+        self.gate.is_none() || self.tickets.contains_key(&key)
     }
 }
 
 /// The workflows that have not ended.
 #[derive(Debug)]
 pub struct Workflows {
-    flows: FxHashMap<WorkflowId, Flow>,
+    flows: FxHashMap<WorkflowId, WorkflowEntry>,
     capacity: Capacity,
     /// Which workflows wait for a step of another one, by that step's task. A step that ends leaves this.
     wanted: FxHashMap<TaskId, Vec<WorkflowId>>,
     /// Ends of such steps that the workflows that wait for them have not heard of.
-    heard: VecDeque<(WorkflowId, TaskId, StepEnd)>,
-    actions: Vec<Action>,
+    heard: VecDeque<(WorkflowId, TaskId, StepOutcome)>,
+    actions: Vec<WorkflowAction>,
     /// An empty list, kept for its memory.
     empty: Vec<GraphAction>,
     /// Somebody wants to know of every change.
@@ -116,34 +116,34 @@ impl Workflows {
         &mut self,
         id: WorkflowId,
         mut spec: WorkflowSpec,
-        mut known: FxHashMap<TaskId, Known>,
+        mut known: FxHashMap<TaskId, StepStatus>,
         now: Tick,
     ) -> Result<(), Vec<GraphError>> {
         let limited = spec.capacity != Capacity::default();
         spec.capacity.machine_memory = spec.capacity.machine_memory.or(self.capacity.machine_memory);
         let elsewhere = self.look_elsewhere(&spec, &mut known);
-        let known = |task: TaskId| known.get(&task).cloned().unwrap_or(Known::Unknown);
-        let graph = Graph::check(id, spec, &Outside { known: &known, capacity: &self.capacity }, now)?;
-        for (task, StepRef { workflow, place }) in elsewhere {
+        let known = |task: TaskId| known.get(&task).cloned().unwrap_or(StepStatus::Unknown);
+        let graph = Graph::check(id, spec, &EngineView { status: &known, capacity: &self.capacity }, now)?;
+        for (task, StepRef { workflow, key }) in elsewhere {
             if let Some(flow) = self.flows.get_mut(&workflow) {
-                flow.graph.want(place.step);
+                flow.graph.subscribe(key.step);
                 self.wanted.entry(task).or_default().push(id);
             }
         }
         let gate = limited.then(|| Gate::new(*graph.capacity()));
-        self.flows.insert(id, Flow { graph, gate, tickets: FxHashMap::default() });
+        self.flows.insert(id, WorkflowEntry { graph, gate, tickets: FxHashMap::default() });
         self.advance(id, now, |graph| graph.start(now));
         Ok(())
     }
 
     /// Looks for the tasks that others do not know to be in flight among the steps here, and for its own, which should
     /// not be there: in one pass over the workflows. Says which of the named ones have not ended.
-    fn look_elsewhere(&self, spec: &WorkflowSpec, known: &mut FxHashMap<TaskId, Known>) -> Vec<(TaskId, StepRef)> {
+    fn look_elsewhere(&self, spec: &WorkflowSpec, known: &mut FxHashMap<TaskId, StepStatus>) -> Vec<(TaskId, StepRef)> {
         let named: FxHashSet<TaskId> =
-            known.iter().filter(|(_, known)| **known != Known::Live).map(|(task, _)| *task).collect();
+            known.iter().filter(|(_, known)| **known != StepStatus::Live).map(|(task, _)| *task).collect();
         let ids = || spec.steps.iter().map(|step| step.task().id());
         let span = if self.flows.is_empty() { None } else { ids().min().zip(ids().max()) };
-        let overlaps = |flow: &&Flow| {
+        let overlaps = |flow: &&WorkflowEntry| {
             let (low, high) = flow.graph.span();
             span.is_some_and(|(first, last)| first <= high && low <= last)
         };
@@ -153,39 +153,39 @@ impl Workflows {
         let mut live = Vec::new();
         for (workflow, flow) in &self.flows {
             for (task, step) in flow.graph.steps_among(&named) {
-                let standing = flow.graph.standing(step);
-                if standing == Some(Standing::Live) {
-                    live.push((task, StepRef { workflow: *workflow, place: Place { step, instance: None } }));
+                let status = flow.graph.status(step);
+                if status == StepStatus::Live {
+                    live.push((task, StepRef { workflow: *workflow, key: StepKey::whole(step) }));
                 }
-                if let (Some(known), Some(standing)) = (known.get_mut(&task), standing) {
-                    known.correct(standing);
+                if let Some(known) = known.get_mut(&task) {
+                    known.correct(status);
                 }
             }
-            known.extend(flow.graph.steps_among(&own).into_iter().map(|(task, _)| (task, Known::Live)));
+            known.extend(flow.graph.steps_among(&own).into_iter().map(|(task, _)| (task, StepStatus::Live)));
         }
         live
     }
 
-    /// The step in flight whose task this is. Instances of mapped steps are not among them.
+    /// The step in flight whose task this is. InstanceCounts of mapped steps are not among them.
     #[must_use]
     pub fn step_of(&self, task: TaskId) -> Option<StepRef> {
-        let found = |(workflow, flow): (&WorkflowId, &Flow)| {
-            let place = Place { step: flow.graph.step_of(task)?, instance: None };
-            Some(StepRef { workflow: *workflow, place })
+        let found = |(workflow, flow): (&WorkflowId, &WorkflowEntry)| {
+            let key = StepKey::whole(flow.graph.step_of(task)?);
+            Some(StepRef { workflow: *workflow, key })
         };
         self.flows.iter().find_map(found)
     }
 
     /// Where a step stands, for those outside its workflow.
     #[must_use]
-    pub fn standing(&self, step: StepRef) -> Option<Standing> {
-        self.graph(step.workflow)?.standing(step.place.step)
+    pub fn status(&self, step: StepRef) -> StepStatus {
+        self.graph(step.workflow).map_or(StepStatus::Unknown, |graph| graph.status(step.key.step))
     }
 
-    /// Has the end of a step be an [action](Action::Ended).
-    pub fn want(&mut self, step: StepRef) {
+    /// Has the end of a step be an [action](WorkflowAction::Ended).
+    pub fn subscribe(&mut self, step: StepRef) {
         if let Some(flow) = self.flows.get_mut(&step.workflow) {
-            flow.graph.want(step.place.step);
+            flow.graph.subscribe(step.key.step);
         }
     }
 
@@ -193,10 +193,10 @@ impl Workflows {
     #[must_use]
     pub fn waits(&self, step: StepRef) -> bool {
         let Some(flow) = self.flows.get(&step.workflow) else { return false };
-        let mapped = flow.graph.rules_of(step.place).is_some_and(|rules| rules.map_over.is_some());
-        match flow.graph.state_of(step.place.step) {
+        let mapped = flow.graph.rules_of(step.key).is_some_and(|rules| rules.map_over.is_some());
+        match flow.graph.state_of(step.key.step) {
             Some(StepState::Waiting) => true,
-            Some(StepState::Ready) => !mapped && !flow.is_sent(step.place),
+            Some(StepState::Ready) => !mapped && !flow.is_sent(step.key),
             _ => false,
         }
     }
@@ -205,7 +205,7 @@ impl Workflows {
     pub fn cancel_step(&mut self, step: StepRef, now: Tick) -> CancelAnswer {
         let waits = self.waits(step);
         let mut answer = CancelAnswer::Unknown;
-        self.advance(step.workflow, now, |graph| answer = graph.cancel_step(step.place.step, now));
+        self.advance(step.workflow, now, |graph| answer = graph.cancel_step(step.key.step, now));
         if waits { CancelAnswer::Removed } else { answer }
     }
 
@@ -240,21 +240,21 @@ impl Workflows {
 
     /// An attempt of a step has started.
     pub fn started(&mut self, step: StepRef, now: Tick) {
-        self.advance(step.workflow, now, |graph| graph.started(step.place, now));
+        self.advance(step.workflow, now, |graph| graph.started(step.key, now));
     }
 
     /// What was submitted for a step has ended. One that has ended already, or of a workflow that has, changes
     /// nothing (L3).
     pub fn ended(&mut self, step: StepRef, ended: Ended, now: Tick) {
         if self.has_ended(step) {
-            self.advance(step.workflow, now, |graph| graph.ended(step.place, ended, now));
+            self.advance(step.workflow, now, |graph| graph.ended(step.key, ended, now));
         }
     }
 
     /// Whether the step's result may name further steps.
     #[must_use]
     pub fn is_dynamic(&self, step: StepRef) -> bool {
-        let rules = self.flows.get(&step.workflow).and_then(|flow| flow.graph.rules_of(step.place));
+        let rules = self.flows.get(&step.workflow).and_then(|flow| flow.graph.rules_of(step.key));
         rules.is_some_and(|rules| rules.dynamic && rules.map_over.is_none())
     }
 
@@ -264,7 +264,7 @@ impl Workflows {
         step: StepRef,
         ended: Ended,
         steps: Result<Vec<Step>, Vec<String>>,
-        known: &dyn Fn(TaskId) -> Known,
+        known: &dyn Fn(TaskId) -> StepStatus,
         now: Tick,
     ) {
         if !self.has_ended(step) {
@@ -273,13 +273,13 @@ impl Workflows {
         let capacity = self.capacity;
         self.advance(step.workflow, now, |graph| {
             let added = steps.and_then(|steps| {
-                let outside = Outside { known, capacity: &capacity };
-                let added = graph.add_below(step.place, steps, &outside, now);
+                let outside = EngineView { status: known, capacity: &capacity };
+                let added = graph.add_below(step.key, steps, &outside, now);
                 added.map_err(|problems| problems.iter().map(ToString::to_string).collect())
             });
             match added {
-                Ok(()) => graph.ended(step.place, ended, now),
-                Err(problems) => graph.not_added(step.place, problems, &ended, now),
+                Ok(()) => graph.ended(step.key, ended, now),
+                Err(problems) => graph.not_added(step.key, problems, &ended, now),
             }
         });
     }
@@ -288,13 +288,13 @@ impl Workflows {
     fn has_ended(&mut self, step: StepRef) -> bool {
         let Some(flow) = self.flows.get_mut(&step.workflow) else { return false };
         let Some(gate) = &mut flow.gate else { return true };
-        let Some(ticket) = flow.tickets.remove(&step.place) else { return false };
+        let Some(ticket) = flow.tickets.remove(&step.key) else { return false };
         gate.give_back(ticket);
         true
     }
 
     /// A task outside a workflow has ended, for which its steps waited.
-    pub fn external_ended(&mut self, id: WorkflowId, task: TaskId, end: impl Into<StepEnd>, now: Tick) {
+    pub fn external_ended(&mut self, id: WorkflowId, task: TaskId, end: impl Into<StepOutcome>, now: Tick) {
         self.advance(id, now, |graph| graph.external_ended(task, end.into(), now));
     }
 
@@ -314,14 +314,14 @@ impl Workflows {
     }
 
     /// Takes what should happen, in order.
-    pub fn take_actions(&mut self) -> Vec<Action> {
+    pub fn take_actions(&mut self) -> Vec<WorkflowAction> {
         std::mem::take(&mut self.actions)
     }
 
     /// The task of a step that was submitted, and the parameters it is to have instead of its own. Asked for once;
     /// nothing if the step has ended meanwhile.
-    pub fn hand_over(&mut self, step: StepRef) -> Option<(Task, Params)> {
-        self.flows.get_mut(&step.workflow)?.graph.hand_over(step.place)
+    pub fn hand_over(&mut self, step: StepRef) -> Option<(Task, ChunkedBytes)> {
+        self.flows.get_mut(&step.workflow)?.graph.hand_over(step.key)
     }
 
     /// Takes a workflow that has ended out.
@@ -351,31 +351,31 @@ impl Workflows {
         flow.graph.swap_actions(&mut told);
         for action in told.drain(..) {
             match action {
-                GraphAction::Submit(place) => {
-                    let step = StepRef { workflow: id, place };
+                GraphAction::Submit(key) => {
+                    let step = StepRef { workflow: id, key };
                     if let Err(problem) = admit(flow, &mut self.actions, step) {
                         removed.push((step, problem));
                     }
                 }
-                GraphAction::Cancel(place) => match flow.graph.id_of(place).filter(|_| flow.is_sent(place)) {
+                GraphAction::Cancel(key) => match flow.graph.id_of(key).filter(|_| flow.is_sent(key)) {
                     Some(task) => {
-                        let step = StepRef { workflow: id, place };
-                        self.actions.push(Action::Cancel { step, task });
+                        let step = StepRef { workflow: id, key };
+                        self.actions.push(WorkflowAction::Cancel { step, task });
                     }
                     // It waits at its workflow's gate, from which all such are taken below.
-                    None => removed.push((StepRef { workflow: id, place }, cancelled())),
+                    None => removed.push((StepRef { workflow: id, key }, cancelled())),
                 },
                 GraphAction::Changed { step, state } if self.watched => {
-                    self.actions.push(Action::Changed { workflow: id, step, state });
+                    self.actions.push(WorkflowAction::Changed { workflow: id, step, state });
                 }
                 GraphAction::Changed { .. } => {}
-                GraphAction::Ended { step, task, end } => {
+                GraphAction::Ended { step, task, outcome } => {
                     let waiting = self.wanted.remove(&task).unwrap_or_default();
-                    self.heard.extend(waiting.into_iter().map(|other| (other, task, StepEnd::clone(&end))));
-                    let step = StepRef { workflow: id, place: Place { step, instance: None } };
-                    self.actions.push(Action::Ended { step, task, end });
+                    self.heard.extend(waiting.into_iter().map(|other| (other, task, StepOutcome::clone(&outcome))));
+                    let step = StepRef { workflow: id, key: StepKey::whole(step) };
+                    self.actions.push(WorkflowAction::Ended { step, task, outcome });
                 }
-                GraphAction::Finished => self.actions.push(Action::Finished(id)),
+                GraphAction::Finished => self.actions.push(WorkflowAction::Finished(id)),
             }
         }
         // A wide graph begins many steps at one time, and then hardly any.
@@ -395,25 +395,25 @@ impl Workflows {
             gate.remove(|step| gone.contains(step));
         }
         for (step, outcome) in steps {
-            self.tell(id, now, |graph| graph.ended(step.place, Ended::unbegun(outcome), now));
+            self.tell(id, now, |graph| graph.ended(step.key, Ended::without_attempt(outcome), now));
         }
     }
 
     /// Lets through the gate of a workflow what fits.
     fn open(&mut self, id: WorkflowId, now: Tick) {
-        if let Some(Flow { gate: Some(gate), tickets, .. }) = self.flows.get_mut(&id) {
+        if let Some(WorkflowEntry { gate: Some(gate), tickets, .. }) = self.flows.get_mut(&id) {
             for (step, ticket) in gate.open(now) {
-                tickets.insert(step.place, ticket);
-                self.actions.push(Action::Submit(step));
+                tickets.insert(step.key, ticket);
+                self.actions.push(WorkflowAction::Submit(step));
             }
         }
     }
 }
 
 /// Brings a step to its workflow's gate, or submits it if there is none.
-fn admit(flow: &mut Flow, actions: &mut Vec<Action>, step: StepRef) -> Result<(), Outcome> {
-    let (Some(gate), Some(task)) = (&mut flow.gate, flow.graph.task_of(step.place)) else {
-        actions.push(Action::Submit(step));
+fn admit(flow: &mut WorkflowEntry, actions: &mut Vec<WorkflowAction>, step: StepRef) -> Result<(), Outcome> {
+    let (Some(gate), Some(task)) = (&mut flow.gate, flow.graph.task_of(step.key)) else {
+        actions.push(WorkflowAction::Submit(step));
         return Ok(());
     };
     // Keys and rates are the engine's business: they are shared with what is not of this workflow.

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use axion_actors::model::workflow::{
-    Bounds, Capacity, Concurrency, Condition, Enough, Fixed, MapOver, Needs, OnFailure, OnImpossible, Op, Piece, Rate,
-    Reference, RunIf, Step, Test, UpstreamKeys, WorkflowSpec,
+    Capacity, Concurrency, Condition, Enough, Fixed, MapOver, Needs, OnFailure, OnImpossible, Op, Piece, Rate,
+    Reference, RunIf, Step, Test, UpstreamKeys, WorkflowBounds, WorkflowSpec,
 };
 use axion_actors::model::{Backoff, ErrorKind, PoolKind, RetryPolicy, Task};
 use serde::de::DeserializeOwned;
@@ -110,12 +110,12 @@ fn capacity(limits: &Node) -> Capacity {
     }
 }
 
-fn bounds(limits: &Node) -> Bounds {
+fn bounds(limits: &Node) -> WorkflowBounds {
     let size = |key, default| {
         limits.get(key).and_then(Node::count).map_or(default, |it| usize::try_from(it).unwrap_or(default))
     };
-    let bounds = Bounds::default();
-    Bounds { added: size("added_steps", bounds.added), elements: size("elements", bounds.elements), ..bounds }
+    let bounds = WorkflowBounds::default();
+    WorkflowBounds { added: size("added_steps", bounds.added), elements: size("elements", bounds.elements), ..bounds }
 }
 
 fn step(node: &Node, own: &mut Own<'_>, folder: &Path, problems: &mut Vec<Problem>) -> (Step, Places) {

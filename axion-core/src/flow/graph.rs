@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use axion_actors::model::Tick;
 use axion_actors::model::workflow::{Capacity, WorkflowId, WorkflowSpec};
-use axion_actors::policy::graph::{Graph, GraphError, Known, Outside};
+use axion_actors::policy::graph::{EngineView, Graph, GraphError, StepStatus};
 
 use super::convert::{Converted, Places};
 use super::{GUESSES, Problem, Span, did_you_mean};
@@ -17,7 +17,7 @@ pub(super) fn check(converted: &Converted, problems: &mut Vec<Problem>) {
     if converted.places.is_empty() {
         return;
     }
-    let outside = Outside { known: &|_| Known::Unknown, capacity: &Capacity::default() };
+    let outside = EngineView { status: &|_| StepStatus::Unknown, capacity: &Capacity::default() };
     let spec = converted.flow.spec.clone();
     let names = names_in(&spec);
     if let Err(errors) = Graph::check(WorkflowId::generate(), spec, &outside, Tick(0)) {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use axion_core::workflow::{StepEnd, StepError, StepRecord, StepState};
+use axion_core::workflow::{StepError, StepOutcome, StepRecord, StepState};
 use axion_core::{ErrorKind, TaskId};
 use serde_json::{Map, Value, json};
 
@@ -69,7 +69,7 @@ impl<'a> World<'a> {
         if let Some((flow, at)) = self.steps.get(&task) {
             return self.flows[*flow].find(*at).map(Told::of);
         }
-        let end = StepEnd::from(self.tasks.get(&task)?.record.outcome.clone());
+        let end = StepOutcome::from(self.tasks.get(&task)?.record.outcome.clone());
         Some(Told { state: end.state, kind: end.error.as_ref().map(StepError::kind) })
     }
 

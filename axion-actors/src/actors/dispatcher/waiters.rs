@@ -6,8 +6,8 @@ use rustc_hash::FxHashMap;
 use slotmap::SecondaryMap;
 
 use super::super::add_waiter;
-use super::super::messages::{News, Refusal, Reply};
-use super::workflows::Workflows;
+use super::super::messages::{Refusal, Reply, StepUpdate};
+use super::workflows::WorkflowManagerLink;
 use crate::model::workflow::WorkflowId;
 use crate::model::{TaskId, TaskRecord};
 use crate::policy::task_table::TaskKey;
@@ -29,24 +29,24 @@ impl Waiter {
     }
 
     /// The task has ended.
-    pub(super) fn tell(self, record: &Arc<TaskRecord>, workflows: &mut Workflows) {
+    pub(super) fn tell(self, record: &Arc<TaskRecord>, workflows: &mut WorkflowManagerLink) {
         match self {
             // Nobody may be waiting any more; the record is kept all the same.
             Self::Handle(reply) => {
                 reply.send(Ok(record.clone()));
             }
-            Self::Step(step) => workflows.tell(News::Ended(step, record.clone())),
-            Self::Workflow(id) => workflows.tell(News::External(id, record.clone())),
+            Self::Step(step) => workflows.add_update(StepUpdate::Ended(step, record.clone())),
+            Self::Workflow(id) => workflows.add_update(StepUpdate::External(id, record.clone())),
         }
     }
 
     /// The task was not taken in.
-    pub(super) fn refuse(self, refusal: Refusal, workflows: &mut Workflows) {
+    pub(super) fn refuse(self, refusal: Refusal, workflows: &mut WorkflowManagerLink) {
         match self {
             Self::Handle(reply) => {
                 reply.send(Err(refusal));
             }
-            Self::Step(step) => workflows.tell(News::Refused(step)),
+            Self::Step(step) => workflows.add_update(StepUpdate::Refused(step)),
             Self::Workflow(_) => {}
         }
     }

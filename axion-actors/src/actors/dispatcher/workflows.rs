@@ -5,28 +5,28 @@ use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 
 use super::super::messages::{
-    CancelStep, CancelWorkflows, IntroduceWorkflows, LookUp, News, StepNews, SubmitSteps, Tasks, WorkflowOver,
-    WorkflowRequest,
+    CancelStep, CancelWorkflows, LookUp, RegisterWorkflows, StepUpdate, StepUpdates, SubmitSteps, Tasks,
+    WorkflowClosed, WorkflowRequest,
 };
 use super::Dispatcher;
 use super::waiters::Waiter;
 use crate::model::TaskId;
-use crate::policy::graph;
+use crate::policy::graph::StepStatus;
 use crate::policy::task_table::Found;
 
 /// The WorkflowManager, and what is on its way there.
 #[derive(Default)]
-pub(super) struct Workflows {
-    manager: Option<IntroduceWorkflows>,
+pub(super) struct WorkflowManagerLink {
+    manager: Option<RegisterWorkflows>,
     /// What was asked of it before it was there: in the engine's first moment.
     early: Vec<WorkflowRequest>,
-    /// Workflows it was given that are not over.
+    /// WorkflowManagerLink it was given that are not over.
     in_flight: usize,
     /// What to tell it of its tasks.
-    news: Vec<News>,
+    updates: Vec<StepUpdate>,
 }
 
-impl Workflows {
+impl WorkflowManagerLink {
     /// Whether any is not over: without, no live task is a step.
     pub(super) fn are_any(&self) -> bool {
         self.in_flight > 0
@@ -41,17 +41,17 @@ impl Workflows {
         }
     }
 
-    /// News of a task, for [`pass_on_news`](Self::pass_on_news).
-    pub(super) fn tell(&mut self, news: News) {
-        self.news.push(news);
+    /// StepUpdate of a task, for [`send_updates`](Self::send_updates).
+    pub(super) fn add_update(&mut self, update: StepUpdate) {
+        self.updates.push(update);
     }
 
-    /// Sends the news together.
-    pub(super) fn pass_on_news(&mut self) {
-        if !self.news.is_empty()
+    /// Sends the updates together.
+    pub(super) fn send_updates(&mut self) {
+        if !self.updates.is_empty()
             && let Some(manager) = &self.manager
         {
-            manager.news.do_send(StepNews(std::mem::take(&mut self.news)));
+            manager.updates.do_send(StepUpdates(std::mem::take(&mut self.updates)));
         }
     }
 
@@ -63,23 +63,23 @@ impl Workflows {
         Some(done)
     }
 
-    fn introduce(&mut self, manager: IntroduceWorkflows) {
+    fn register(&mut self, manager: RegisterWorkflows) {
         for request in self.early.drain(..) {
             manager.requests.do_send(request);
         }
         self.manager = Some(manager);
     }
 
-    fn over(&mut self) {
+    fn closed(&mut self) {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 }
 
-impl Handler<IntroduceWorkflows> for Dispatcher {
+impl Handler<RegisterWorkflows> for Dispatcher {
     type Result = ();
 
-    fn handle(&mut self, manager: IntroduceWorkflows, _: &mut Self::Context) {
-        self.workflows.introduce(manager);
+    fn handle(&mut self, manager: RegisterWorkflows, _: &mut Self::Context) {
+        self.workflows.register(manager);
     }
 }
 
@@ -115,21 +115,21 @@ impl Handler<LookUp> for Dispatcher {
 
     fn handle(&mut self, LookUp { workflow, own, others }: LookUp, _: &mut Self::Context) -> Tasks {
         let table = self.scheduler.table();
-        let mut known: FxHashMap<TaskId, graph::Known> =
-            own.into_iter().filter(|id| table.has(*id)).map(|id| (id, graph::Known::Live)).collect();
+        let mut known: FxHashMap<TaskId, StepStatus> =
+            own.into_iter().filter(|id| table.has(*id)).map(|id| (id, StepStatus::Live)).collect();
         for id in others {
             // What is unknown is not searched for among the expired: a wrong list may name many such (L11).
             let found = match if table.has(id) { table.find(id) } else { Found::Unknown } {
                 // The WorkflowManager knows it, and how the step ends. Of an instance, it does not.
-                Found::Live(key) if self.waiters.step(key).is_some_and(|step| step.place.instance.is_none()) => {
-                    graph::Known::Unknown
+                Found::Live(key) if self.waiters.step(key).is_some_and(|step| step.key.instance.is_none()) => {
+                    StepStatus::Unknown
                 }
                 Found::Live(_) => {
                     self.waiters.add(id, Waiter::Workflow(workflow));
-                    graph::Known::Live
+                    StepStatus::Live
                 }
-                Found::Finished(record) => graph::Known::Ended(record.outcome.clone().into()),
-                Found::Expired(_) | Found::Unknown => graph::Known::Unknown,
+                Found::Finished(record) => StepStatus::Ended(record.outcome.clone().into()),
+                Found::Expired(_) | Found::Unknown => StepStatus::Unknown,
             };
             known.insert(id, found);
         }
@@ -137,11 +137,11 @@ impl Handler<LookUp> for Dispatcher {
     }
 }
 
-impl Handler<WorkflowOver> for Dispatcher {
+impl Handler<WorkflowClosed> for Dispatcher {
     type Result = ();
 
-    fn handle(&mut self, _: WorkflowOver, ctx: &mut Self::Context) {
-        self.workflows.over();
+    fn handle(&mut self, _: WorkflowClosed, ctx: &mut Self::Context) {
+        self.workflows.closed();
         self.settle(ctx);
     }
 }

@@ -1,6 +1,6 @@
 //! Short forms: chain, group and chord.
 
-use super::{Bounds, Capacity, Dependency, OnFailure, OnImpossible, Step, UpstreamKeys, WorkflowSpec};
+use super::{Capacity, Dependency, OnFailure, OnImpossible, Step, UpstreamKeys, WorkflowBounds, WorkflowSpec};
 
 /// Puts a workflow together from blocks.
 ///
@@ -120,7 +120,7 @@ impl WorkflowBuilder {
 
     /// Sets its bounds.
     #[must_use]
-    pub fn bounds(mut self, bounds: Bounds) -> Self {
+    pub fn bounds(mut self, bounds: WorkflowBounds) -> Self {
         self.spec.bounds = bounds;
         self
     }

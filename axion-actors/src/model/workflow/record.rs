@@ -72,7 +72,7 @@ impl StepState {
         self.is_final() && !matches!(self, Self::Succeeded | Self::Skipped)
     }
 
-    /// The word for the outcome of a task that ended so, as [`StepEnd::into_outcome`] has it.
+    /// The word for the outcome of a task that ended so, as [`StepOutcome::into_outcome`] has it.
     #[must_use]
     pub fn outcome_name(self) -> &'static str {
         match self {
@@ -109,7 +109,7 @@ impl fmt::Display for StepState {
 
 /// A step or task that did not succeed by itself, not because of another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Blame {
+pub struct RootCause {
     /// Its name, else its task's id.
     pub step: String,
     /// Its task.
@@ -120,19 +120,19 @@ pub struct Blame {
 
 /// The first causes of a failure that was passed on: the steps that failed by themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Causes {
-    /// Up to [`Causes::NAMED`] of them.
-    pub steps: Vec<Blame>,
+pub struct RootCauses {
+    /// Up to [`RootCauses::NAMED`] of them.
+    pub steps: Vec<RootCause>,
     /// How many more there are at least (L9).
     pub more: usize,
 }
 
-impl Causes {
+impl RootCauses {
     /// So many are named.
     pub const NAMED: usize = 8;
 }
 
-impl fmt::Display for Causes {
+impl fmt::Display for RootCauses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, blame) in self.steps.iter().enumerate() {
             write!(f, "{}{} ({})", if place == 0 { "" } else { ", " }, blame.step, blame.state)?;
@@ -153,7 +153,7 @@ pub enum StepError {
     Task(Box<TaskError>),
     /// It waited for steps that did not.
     #[error("not run, because of {0}")]
-    DependencyFailed(Arc<Causes>),
+    DependencyFailed(Arc<RootCauses>),
     /// A reference leads nowhere.
     #[error("{reference} cannot be resolved: {place} is {found}")]
     Unresolved {
@@ -199,7 +199,7 @@ pub enum StepError {
     /// The step is mapped over too long a list.
     #[error(
         "map_over takes lists of up to {limit} elements, and {reference} has {count}: map over larger pieces, or raise \
-         `limits.elements` of the workflow (`Bounds::elements` in Rust)"
+         `limits.elements` of the workflow (`WorkflowBounds::elements` in Rust)"
     )]
     TooManyElements {
         /// The reference.
@@ -226,7 +226,7 @@ pub enum StepError {
     Impossible(Shortfall),
     /// The workflow stops at a failure.
     #[error("cancelled, because the workflow stops at a failure: {0}")]
-    Stopped(Arc<Causes>),
+    Stopped(Arc<RootCauses>),
     /// The workflow was cancelled.
     #[error("the workflow was cancelled")]
     Cancelled,
@@ -273,7 +273,7 @@ impl From<StepError> for Box<TaskError> {
 
 /// How a step or a task ended, for what waits for it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct StepEnd {
+pub struct StepOutcome {
     /// How.
     pub state: StepState,
     /// Its result, if it succeeded and that is still there.
@@ -282,7 +282,7 @@ pub struct StepEnd {
     pub error: Option<StepError>,
 }
 
-impl From<Outcome> for StepEnd {
+impl From<Outcome> for StepOutcome {
     fn from(outcome: Outcome) -> Self {
         let (state, error) = match outcome {
             Outcome::Succeeded(data) => {
@@ -298,7 +298,7 @@ impl From<Outcome> for StepEnd {
     }
 }
 
-impl StepEnd {
+impl StepOutcome {
     /// As the outcome of a task: what was skipped is cancelled, and what failed because of another has failed.
     /// `None` if it succeeded and its result is not there any more, or has not ended.
     #[must_use]
@@ -340,7 +340,7 @@ impl Serialize for StepError {
 
 /// The instances of a mapped step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Instances {
+pub struct InstanceCounts {
     /// How many elements the list has.
     pub total: usize,
     /// How many were started or handed over.
@@ -385,25 +385,25 @@ pub struct StepRecord {
     /// Why it did not succeed, or did not run.
     pub error: Option<Box<StepError>>,
     /// Of a mapped step.
-    pub instances: Option<Box<Instances>>,
+    pub instances: Option<Box<InstanceCounts>>,
 }
 
 impl StepRecord {
     /// How it ended, for what waits for it; `None` if it has not.
     #[must_use]
-    pub fn end(&self) -> Option<StepEnd> {
+    pub fn outcome(&self) -> Option<StepOutcome> {
         let data = || self.pickle.as_deref().cloned().map(Data::from).or_else(|| self.data.clone().map(Data::from));
-        let end = || StepEnd { state: self.state, data: data(), error: self.error.as_deref().cloned() };
+        let end = || StepOutcome { state: self.state, data: data(), error: self.error.as_deref().cloned() };
         self.state.is_final().then(end)
     }
 
     /// As the record of a task that ended like this, in a workflow that was submitted then. `None` as
-    /// [`StepEnd::into_outcome`] says.
+    /// [`StepOutcome::into_outcome`] says.
     #[must_use]
     pub fn into_task_record(self, submitted: Timestamp) -> Option<TaskRecord> {
         let data = self.pickle.map(|pickle| Data::from(*pickle)).or_else(|| self.data.map(Data::from));
         let error = self.error.map(|error| *error);
-        let outcome = StepEnd { state: self.state, data, error }.into_outcome()?;
+        let outcome = StepOutcome { state: self.state, data, error }.into_outcome()?;
         Some(TaskRecord {
             id: self.task,
             work: self.work,
@@ -437,9 +437,9 @@ pub enum WorkflowState {
 
 /// How many steps are in each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts(pub [usize; StepState::ALL.len()]);
+pub struct StepCounts(pub [usize; StepState::ALL.len()]);
 
-impl Counts {
+impl StepCounts {
     /// How many are in this state.
     #[must_use]
     pub fn of(&self, state: StepState) -> usize {
@@ -447,7 +447,7 @@ impl Counts {
     }
 }
 
-impl Serialize for Counts {
+impl Serialize for StepCounts {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(StepState::ALL.map(|state| (state.name(), self.of(state))))
     }
@@ -476,7 +476,7 @@ pub struct WorkflowRecord {
     /// When its last step ended.
     pub finished: Option<Timestamp>,
     /// How many steps are in each state.
-    pub counts: Counts,
+    pub counts: StepCounts,
     /// Its steps, in the order of the specification, then those added.
     pub steps: Vec<StepRecord>,
     /// What took longest.
@@ -495,7 +495,7 @@ impl WorkflowRecord {
                 let task = if let StepError::Task(error) = error { error.weight() } else { 0 };
                 size_of::<StepError>() + task
             });
-            let instances = step.instances.as_ref().map_or(0, |_| size_of::<Instances>());
+            let instances = step.instances.as_ref().map_or(0, |_| size_of::<InstanceCounts>());
             size_of::<StepRecord>() + data + error + instances
         };
         size_of::<Self>() + self.name.len() + self.steps.iter().map(step).sum::<usize>()

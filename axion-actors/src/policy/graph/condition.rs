@@ -6,18 +6,13 @@ use serde_json::{Number, Value};
 
 use crate::model::workflow::{Condition, Op, StepError, Test};
 
-/// What a reference leads to.
-pub(super) enum Found {
-    /// A value.
-    Value(Value),
-    /// Nothing, and the error that says so.
-    Nothing(StepError),
-}
-
 /// Whether a condition holds; `find` looks up the value a test speaks of.
 ///
 /// The depth of conditions is checked before a workflow starts, so the recursion is bounded.
-pub(super) fn holds(condition: &Condition, find: &mut dyn FnMut(&Test) -> Found) -> Result<bool, StepError> {
+pub(super) fn holds(
+    condition: &Condition,
+    find: &mut dyn FnMut(&Test) -> Result<Value, StepError>,
+) -> Result<bool, StepError> {
     match condition {
         Condition::Test(test) => decide(test, find(test)),
         Condition::Not(part) => Ok(!holds(part, find)?),
@@ -40,13 +35,13 @@ pub(super) fn holds(condition: &Condition, find: &mut dyn FnMut(&Test) -> Found)
     }
 }
 
-fn decide(test: &Test, found: Found) -> Result<bool, StepError> {
+fn decide(test: &Test, found: Result<Value, StepError>) -> Result<bool, StepError> {
     let value = match (found, test.op) {
         // It is there, and cannot be looked into.
-        (Found::Nothing(error @ StepError::NotPlain { .. }), _) => return Err(error),
-        (Found::Nothing(_), Op::Exists) => return Ok(false),
-        (Found::Nothing(error), _) => return Err(error),
-        (Found::Value(value), _) => value,
+        (Err(error @ StepError::NotPlain { .. }), _) => return Err(error),
+        (Err(_), Op::Exists) => return Ok(false),
+        (Err(error), _) => return Err(error),
+        (Ok(value), _) => value,
     };
     let incomparable = |found: String| StepError::Incomparable { test: test.to_string(), found };
     let ordered = |fits: fn(Ordering) -> bool| match order(&value, &test.value) {
@@ -123,7 +118,7 @@ mod tests {
 
     fn ask(value: Value, op: Op, with: Value) -> Result<bool, StepError> {
         let condition = Condition::test(Reference::to("x"), op, with);
-        holds(&condition, &mut |_| Found::Value(value.clone()))
+        holds(&condition, &mut |_| Ok(value.clone()))
     }
 
     #[test]
@@ -160,7 +155,7 @@ mod tests {
     fn parts_are_combined_from_left_to_right_until_it_is_certain() {
         let part = |result: bool| Condition::test(Reference::to("x"), Op::Eq, json!(result));
         let bad = || Condition::test(Reference::to("x"), Op::Lt, json!(1));
-        let mut find = |_: &Test| Found::Value(json!(true));
+        let mut find = |_: &Test| Ok(json!(true));
         assert_eq!(holds(&Condition::Any(vec![part(true), bad()]), &mut find), Ok(true));
         assert_eq!(holds(&Condition::All(vec![part(false), bad()]), &mut find), Ok(false));
         assert_eq!(holds(&Condition::Not(Box::new(Condition::Any(vec![]))), &mut find), Ok(true));
@@ -169,7 +164,7 @@ mod tests {
 
     #[test]
     fn only_exists_may_ask_for_what_is_not_there() {
-        let missing = |_: &Test| Found::Nothing(StepError::Cancelled);
+        let missing = |_: &Test| Err(StepError::Cancelled);
         let asked = |op| holds(&Condition::test(Reference::to("x"), op, json!(1)), &mut missing.clone());
         assert_eq!(asked(Op::Exists), Ok(false));
         for op in Op::ALL.into_iter().filter(|op| *op != Op::Exists) {

@@ -20,13 +20,13 @@ const SHOWN: usize = 40;
 
 /// A JSON text in parts, most of which belong to somebody else too.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Params {
+pub struct ChunkedBytes {
     first: Bytes,
     /// Mostly none.
     rest: Vec<Bytes>,
 }
 
-impl Params {
+impl ChunkedBytes {
     /// The parts, in order.
     pub fn parts(&self) -> impl Iterator<Item = &Bytes> {
         std::iter::once(&self.first).chain(&self.rest)
@@ -56,7 +56,7 @@ impl Params {
     }
 }
 
-impl From<Bytes> for Params {
+impl From<Bytes> for ChunkedBytes {
     fn from(text: Bytes) -> Self {
         Self { first: text, rest: Vec::new() }
     }
@@ -123,13 +123,13 @@ impl Splicer {
     }
 
     /// The text.
-    pub(super) fn finish(mut self) -> Params {
+    pub(super) fn finish(mut self) -> ChunkedBytes {
         if self.done.is_empty() {
             return Bytes::from(self.text).into();
         }
         self.flush();
         let mut parts = self.done.into_iter();
-        Params { first: parts.next().unwrap_or_default(), rest: parts.collect() }
+        ChunkedBytes { first: parts.next().unwrap_or_default(), rest: parts.collect() }
     }
 }
 
@@ -148,8 +148,8 @@ pub(super) fn resolve(text: &Bytes, path: &JsonPath) -> Result<Bytes, Missing> {
     for (depth, segment) in path.segments().iter().enumerate() {
         let mut reader = serde_json::Deserializer::from_slice(here);
         let next = match (segment, here.first()) {
-            (Segment::Key(key), Some(b'{')) => reader.deserialize_map(Member(key)),
-            (Segment::Index(index), Some(b'[')) => reader.deserialize_seq(Element(*index)),
+            (Segment::Key(key), Some(b'{')) => reader.deserialize_map(MemberVisitor(key)),
+            (Segment::Index(index), Some(b'[')) => reader.deserialize_seq(ElementVisitor(*index)),
             _ => Ok(None),
         };
         match next {
@@ -161,9 +161,9 @@ pub(super) fn resolve(text: &Bytes, path: &JsonPath) -> Result<Bytes, Missing> {
 }
 
 /// Finds one member of an object; of several with its name the last, as Python does.
-struct Member<'k>(&'k str);
+struct MemberVisitor<'k>(&'k str);
 
-impl<'de> Visitor<'de> for Member<'_> {
+impl<'de> Visitor<'de> for MemberVisitor<'_> {
     type Value = Option<&'de RawValue>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -172,7 +172,7 @@ impl<'de> Visitor<'de> for Member<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut found = None;
-        while let Some(hit) = map.next_key_seed(KeyIs(self.0))? {
+        while let Some(hit) = map.next_key_seed(KeyMatches(self.0))? {
             if hit {
                 found = Some(map.next_value()?);
             } else {
@@ -183,9 +183,9 @@ impl<'de> Visitor<'de> for Member<'_> {
     }
 }
 
-struct KeyIs<'k>(&'k str);
+struct KeyMatches<'k>(&'k str);
 
-impl<'de> DeserializeSeed<'de> for KeyIs<'_> {
+impl<'de> DeserializeSeed<'de> for KeyMatches<'_> {
     type Value = bool;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
@@ -193,7 +193,7 @@ impl<'de> DeserializeSeed<'de> for KeyIs<'_> {
     }
 }
 
-impl Visitor<'_> for KeyIs<'_> {
+impl Visitor<'_> for KeyMatches<'_> {
     type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -206,9 +206,9 @@ impl Visitor<'_> for KeyIs<'_> {
 }
 
 /// Finds one element of a list.
-struct Element(usize);
+struct ElementVisitor(usize);
 
-impl<'de> Visitor<'de> for Element {
+impl<'de> Visitor<'de> for ElementVisitor {
     type Value = Option<&'de RawValue>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -244,7 +244,7 @@ pub(super) fn elements(text: &Bytes, limit: usize) -> Elements {
     if here.first() != Some(&b'[') {
         return Elements::NotAList(describe(here));
     }
-    match serde_json::Deserializer::from_slice(here).deserialize_seq(AtMost(limit)) {
+    match serde_json::Deserializer::from_slice(here).deserialize_seq(ElementsVisitor(limit)) {
         Ok((_, count)) if count > limit => Elements::TooMany(count),
         Ok((found, _)) => {
             Elements::All(found.into_iter().map(|element| text.slice_ref(element.get().as_bytes())).collect())
@@ -253,9 +253,9 @@ pub(super) fn elements(text: &Bytes, limit: usize) -> Elements {
     }
 }
 
-struct AtMost(usize);
+struct ElementsVisitor(usize);
 
-impl<'de> Visitor<'de> for AtMost {
+impl<'de> Visitor<'de> for ElementsVisitor {
     type Value = (Vec<&'de RawValue>, usize);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -282,7 +282,7 @@ impl<'de> Visitor<'de> for AtMost {
 pub(super) fn describe(text: &[u8]) -> String {
     let whole = String::from_utf8_lossy(text);
     match text.first() {
-        Some(b'{') => match serde_json::Deserializer::from_slice(text).deserialize_map(Keys) {
+        Some(b'{') => match serde_json::Deserializer::from_slice(text).deserialize_map(KeysVisitor) {
             Ok((_, 0)) => "an empty object".to_owned(),
             Ok((keys, count)) => {
                 let more = if count > keys.len() { format!(" and {} more", count - keys.len()) } else { String::new() };
@@ -290,7 +290,7 @@ pub(super) fn describe(text: &[u8]) -> String {
             }
             Err(error) => format!("not JSON ({error})"),
         },
-        Some(b'[') => match serde_json::Deserializer::from_slice(text).deserialize_seq(AtMost(0)) {
+        Some(b'[') => match serde_json::Deserializer::from_slice(text).deserialize_seq(ElementsVisitor(0)) {
             Ok((_, 0)) => "an empty list".to_owned(),
             Ok((_, 1)) => "a list of 1 element".to_owned(),
             Ok((_, count)) => format!("a list of {count} elements"),
@@ -307,9 +307,9 @@ pub(super) fn describe(text: &[u8]) -> String {
 }
 
 /// The first keys of an object, and how many there are.
-struct Keys;
+struct KeysVisitor;
 
-impl<'de> Visitor<'de> for Keys {
+impl<'de> Visitor<'de> for KeysVisitor {
     type Value = (Vec<String>, usize);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,18 +2,18 @@
 
 use bytes::Bytes;
 
-use super::call::Prepared;
+use super::arguments::Prepared;
+use super::external::on_request;
 use super::json::{self, Elements};
-use super::node::{Instance, Mapping};
-use super::others::on_request;
-use super::{Action, Ended, Graph, Place};
+use super::node::{InstanceState, Mapping};
+use super::{Ended, Graph, GraphAction, StepKey};
 use crate::model::workflow::{Enough, MapOver, StepError, StepState};
 use crate::model::{Outcome, Task, Tick};
 
 impl Mapping {
     pub(super) fn started(&mut self, index: usize) {
-        if let Some(instance @ Instance::Handed) = self.instances.get_mut(index) {
-            *instance = Instance::Running;
+        if let Some(instance @ InstanceState::Handed) = self.instances.get_mut(index) {
+            *instance = InstanceState::Running;
         }
     }
 }
@@ -44,9 +44,9 @@ impl Graph {
             }
             Elements::NotAList(found) => return Err(StepError::NotAList { reference: reference(), found }),
         };
-        let base = if self.is_function(at) { Prepared::Call(self.call(at)?) } else { self.base(at, map)? };
+        let base = if self.is_function(at) { Prepared::CallArguments(self.call(at)?) } else { self.base(at, map)? };
         Ok(Mapping {
-            instances: vec![Instance::Pending; elements.len()],
+            instances: vec![InstanceState::Pending; elements.len()],
             base,
             parameter: map.name.clone(),
             max_parallel: map.max_parallel.map_or(usize::MAX, |it| it as usize),
@@ -87,7 +87,7 @@ impl Graph {
     fn fill(&mut self, at: usize, now: Tick) {
         let number = u32::try_from(at).unwrap_or(u32::MAX);
         let Some(mapping) = self.nodes[at].mapping.as_mut() else { return };
-        if mapping.is_lost() && self.halt.is_none() && !mapping.cancelled {
+        if mapping.is_lost() && self.stop.is_none() && !mapping.cancelled {
             (mapping.closed, mapping.lost) = (true, true);
         }
         let mut new = Vec::new();
@@ -96,7 +96,7 @@ impl Graph {
         }
         let over = mapping.is_over();
         for index in new {
-            self.actions.push(Action::Submit(Place { step: number, instance: Some(index) }));
+            self.actions.push(GraphAction::Submit(StepKey { step: number, instance: Some(index) }));
         }
         if over {
             self.conclude(at, number, now);
@@ -107,7 +107,9 @@ impl Graph {
         let node = &mut self.nodes[at];
         let Some(mapping) = node.mapping.as_mut() else { return };
         // Fenced (L3): an instance ends once.
-        let Some(instance @ (Instance::Handed | Instance::Running)) = mapping.instances.get_mut(index) else { return };
+        let Some(instance @ (InstanceState::Handed | InstanceState::Running)) = mapping.instances.get_mut(index) else {
+            return;
+        };
         node.attempts = node.attempts.saturating_add(ended.attempts);
         if let Some(started) = ended.started {
             node.started = node.started.min(started);
@@ -115,11 +117,11 @@ impl Graph {
         mapping.in_flight -= 1;
         match ended.outcome {
             Outcome::Succeeded(data) => {
-                *instance = Instance::Succeeded(data);
+                *instance = InstanceState::Succeeded(data);
                 mapping.succeeded += 1;
             }
             outcome => {
-                *instance = Instance::Failed;
+                *instance = InstanceState::Failed;
                 mapping.failed += 1;
                 let why = outcome.error().map_or_else(String::new, ToString::to_string);
                 mapping.first.get_or_insert_with(|| format!("{index} ({why})"));
@@ -127,24 +129,24 @@ impl Graph {
         }
         if mapping.is_lost() && !mapping.closed {
             (mapping.closed, mapping.lost) = (true, true);
-            self.tell_instances_to_end(at, true);
+            self.cancel_instances(at, true);
         }
         self.fill(at, now);
-        self.spread(now);
+        self.propagate(now);
     }
 
-    fn tell_instances_to_end(&mut self, at: usize, running_too: bool) {
+    fn cancel_instances(&mut self, at: usize, running_too: bool) {
         let under_way = self.nodes[at].mapping.as_ref().map(|it| it.under_way(running_too)).unwrap_or_default();
         for index in under_way {
-            self.tell_to_end(Place { step: u32::try_from(at).unwrap_or(u32::MAX), instance: Some(index) });
+            self.request_cancel(StepKey { step: u32::try_from(at).unwrap_or(u32::MAX), instance: Some(index) });
         }
     }
 
     /// The workflow stops: no further instances, and those under way are told to end.
-    pub(super) fn halt_mapped(&mut self, at: usize, running_too: bool, now: Tick) {
+    pub(super) fn stop_mapped(&mut self, at: usize, running_too: bool, now: Tick) {
         let Some(mapping) = self.nodes[at].mapping.as_mut() else { return };
         mapping.closed = true;
-        self.tell_instances_to_end(at, running_too);
+        self.cancel_instances(at, running_too);
         self.fill(at, now);
     }
 
@@ -152,7 +154,7 @@ impl Graph {
     pub(super) fn cancel_mapped(&mut self, at: usize, now: Tick) {
         if let Some(mapping) = self.nodes[at].mapping.as_mut() {
             mapping.cancelled = true;
-            self.halt_mapped(at, true, now);
+            self.stop_mapped(at, true, now);
         }
     }
 
@@ -167,9 +169,9 @@ impl Graph {
             return self.end(number, StepState::Succeeded, None, now);
         }
         mapping.free();
-        let (state, error) = match &self.halt {
+        let (state, error) = match &self.stop {
             // Not by its own failures.
-            Some(halt) if !mapping.lost => (StepState::Cancelled, halt.error()),
+            Some(stop) if !mapping.lost => (StepState::Cancelled, stop.error()),
             _ if mapping.cancelled && !mapping.lost => (StepState::Cancelled, on_request()),
             _ => {
                 let first = mapping.first.take().unwrap_or_else(|| "none: the list is too short".to_owned());

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::call::Prepared;
-use super::json::Params;
+use super::arguments::Prepared;
+use super::json::ChunkedBytes;
 use crate::model::packed::{self, Pickle};
-use crate::model::workflow::{Blame, Rules, Step, StepEnd, StepError, StepState};
+use crate::model::workflow::{RootCause, Rules, Step, StepError, StepOutcome, StepState};
 use crate::model::{Data, Json, Task, TaskId, Tick};
 
 /// No time yet. An `Option` would take twice the room, three times in every step.
@@ -16,13 +16,13 @@ pub(super) const NEVER: Tick = Tick(u64::MAX);
 
 /// Which kinds of ends the dependencies of a step have had.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct DependencyOutcomes {
     pub(super) succeeded: bool,
     pub(super) failed: bool,
     pub(super) skipped: bool,
 }
 
-impl Seen {
+impl DependencyOutcomes {
     pub(super) fn note(&mut self, state: StepState) {
         match state {
             StepState::Succeeded => self.succeeded = true,
@@ -34,14 +34,14 @@ impl Seen {
 
 /// A piece of the list of all dependencies.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Span {
+pub(super) struct DependencyRange {
     pub(super) start: u32,
     pub(super) count: u32,
     /// The last one hands nothing on: it is only waited for.
     pub(super) last_is_silent: bool,
 }
 
-impl Span {
+impl DependencyRange {
     pub(super) fn range(self) -> Range<usize> {
         self.start as usize..(self.start + self.count) as usize
     }
@@ -64,12 +64,12 @@ pub(super) struct Node {
     pub(super) handed_over: bool,
     pub(super) rules: Option<Box<Rules>>,
     /// What it waits for, in the order in which it was named, each once.
-    pub(super) deps: Span,
+    pub(super) deps: DependencyRange,
     /// How many of them have not ended.
     pub(super) open: u32,
     /// How many steps may still read its result.
     pub(super) readers: u32,
-    pub(super) seen: Seen,
+    pub(super) dependencies: DependencyOutcomes,
     pub(super) state: StepState,
     /// It was told to end.
     pub(super) cancelling: bool,
@@ -90,7 +90,7 @@ pub(super) struct Node {
 
 impl Node {
     /// A step that waits for those of `deps`, none of which has ended.
-    pub(super) fn step(step: Step, deps: Span, readers: u32) -> Self {
+    pub(super) fn step(step: Step, deps: DependencyRange, readers: u32) -> Self {
         let (name, task, rules) = step.into_parts();
         let id = task.id();
         Self { name, task: Some(task), rules, deps, open: deps.count, ..Self::outside(id, readers) }
@@ -104,10 +104,10 @@ impl Node {
             task: None,
             handed_over: false,
             rules: None,
-            deps: Span::default(),
+            deps: DependencyRange::default(),
             open: 0,
             readers,
-            seen: Seen::default(),
+            dependencies: DependencyOutcomes::default(),
             state: StepState::Waiting,
             cancelling: false,
             wanted: false,
@@ -132,13 +132,13 @@ impl Node {
         self.name.as_ref().map_or_else(|| self.id.to_string(), ToString::to_string)
     }
 
-    pub(super) fn blame(&self) -> Blame {
-        Blame { step: self.title(), task: self.id, state: self.state }
+    pub(super) fn blame(&self) -> RootCause {
+        RootCause { step: self.title(), task: self.id, state: self.state }
     }
 
     /// How it ended, with its result if that is still there.
-    pub(super) fn end(&self) -> StepEnd {
-        StepEnd { state: self.state, data: self.result.clone(), error: self.error.as_deref().cloned() }
+    pub(super) fn outcome(&self) -> StepOutcome {
+        StepOutcome { state: self.state, data: self.result.clone(), error: self.error.as_deref().cloned() }
     }
 
     /// Whether the record is to keep its result.
@@ -149,7 +149,7 @@ impl Node {
 
 /// Where an instance of a mapped step stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Instance {
+pub(super) enum InstanceState {
     Pending,
     Handed,
     Running,
@@ -164,7 +164,7 @@ const NULL: Bytes = Bytes::from_static(b"null");
 #[derive(Debug)]
 pub(super) struct Mapping {
     pub(super) elements: Vec<Bytes>,
-    pub(super) instances: Vec<Instance>,
+    pub(super) instances: Vec<InstanceState>,
     /// What all instances share.
     pub(super) base: Prepared,
     pub(super) parameter: Arc<str>,
@@ -194,19 +194,19 @@ impl Mapping {
         }
         let index = self.next;
         (self.next, self.in_flight) = (index + 1, self.in_flight + 1);
-        self.instances[index] = Instance::Handed;
+        self.instances[index] = InstanceState::Handed;
         // Lists are bounded far below 2³².
         Some(u32::try_from(index).unwrap_or(u32::MAX))
     }
 
     /// The parameters of an instance that runs now.
-    pub(super) fn params(&mut self, index: usize) -> Option<Params> {
-        if self.instances.get(index) != Some(&Instance::Handed) {
+    pub(super) fn params(&mut self, index: usize) -> Option<ChunkedBytes> {
+        if self.instances.get(index) != Some(&InstanceState::Handed) {
             return None;
         }
         let element = std::mem::take(&mut self.elements[index]);
         let mut text = match self.base.clone() {
-            Prepared::Call(call) => return Some(call.finish(Some(element))),
+            Prepared::CallArguments(call) => return Some(call.finish(Some(element))),
             Prepared::Text(text) => text,
         };
         text.text(b",");
@@ -231,7 +231,7 @@ impl Mapping {
 
     /// The instances that are under way and may be told to end.
     pub(super) fn under_way(&self, running_too: bool) -> Vec<u32> {
-        let told = |it: &Instance| *it == Instance::Handed || running_too && *it == Instance::Running;
+        let told = |it: &InstanceState| *it == InstanceState::Handed || running_too && *it == InstanceState::Running;
         (0u32..).zip(&self.instances).filter(|(_, instance)| told(instance)).map(|(index, _)| index).collect()
     }
 
@@ -243,15 +243,15 @@ impl Mapping {
     /// The results in the order of the elements, `null` where there is none: JSON if each is, else a pickle of a list
     /// with its JSON form, or the first of them that has none.
     pub(super) fn results(&self) -> Data {
-        let is_plain = |instance: &Instance| !matches!(instance, Instance::Succeeded(Data::Pickle(_)));
+        let is_plain = |instance: &InstanceState| !matches!(instance, InstanceState::Succeeded(Data::Pickle(_)));
         let json = self.json_results();
         if self.instances.iter().all(is_plain)
             && let Ok(json) = json
         {
             return Data::Json(json);
         }
-        let value = |instance: &Instance| match instance {
-            Instance::Succeeded(data) => data.whole(),
+        let value = |instance: &InstanceState| match instance {
+            InstanceState::Succeeded(data) => data.whole(),
             _ => NULL,
         };
         let list = packed::list(&self.instances.iter().map(value).collect::<Vec<_>>());
@@ -259,8 +259,8 @@ impl Mapping {
     }
 
     fn json_results(&self) -> Result<Json, String> {
-        let result = |(index, instance): (usize, &Instance)| match instance {
-            Instance::Succeeded(data) => {
+        let result = |(index, instance): (usize, &InstanceState)| match instance {
+            InstanceState::Succeeded(data) => {
                 data.json().map(|it| it.0).map_err(|it| format!("a list with {it} at [{index}]"))
             }
             _ => Ok(NULL),

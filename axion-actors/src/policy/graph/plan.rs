@@ -12,9 +12,9 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use rustc_hash::FxHashMap;
 
 use super::error::GraphError;
-use super::node::{Node, Span};
-use super::{Known, Outside};
-use crate::model::workflow::{Bounds, Dependency, Enough, OnImpossible, Piece, Shortfall, Step, StepEnd};
+use super::node::{DependencyRange, Node};
+use super::{EngineView, StepStatus};
+use crate::model::workflow::{Dependency, Enough, OnImpossible, Piece, Shortfall, Step, StepOutcome, WorkflowBounds};
 use crate::model::{Limits, Needs, TaskId, Work};
 use crate::policy::resources;
 use crate::policy::task_ids::TaskIds;
@@ -75,7 +75,7 @@ pub(super) struct Plan {
     /// The tasks outside.
     pub(super) outside: Vec<TaskId>,
     /// Where in `deps` those of each step are.
-    spans: Vec<Span>,
+    spans: Vec<DependencyRange>,
     /// How many of the new steps read the result of each new node.
     readers: Vec<u32>,
     /// The lowest and the highest id of the steps' tasks.
@@ -86,7 +86,7 @@ pub(super) struct Plan {
     /// were named.
     pub(super) order: Vec<u32>,
     /// Tasks outside that have ended already.
-    pub(super) ended: Vec<(u32, StepEnd)>,
+    pub(super) ended: Vec<(u32, StepOutcome)>,
     /// Steps whose needs can never be met, if that only cancels them.
     pub(super) impossible: Vec<(u32, Shortfall)>,
 }
@@ -107,14 +107,14 @@ pub(super) struct Planner<'a> {
     pub(super) edges: usize,
     /// The step that the new ones come below.
     pub(super) below: Option<u32>,
-    pub(super) bounds: Bounds,
+    pub(super) bounds: WorkflowBounds,
     pub(super) on_impossible: OnImpossible,
     pub(super) capacity: &'a crate::model::workflow::Capacity,
-    pub(super) outside: &'a Outside<'a>,
+    pub(super) outside: &'a EngineView<'a>,
 }
 
 fn index(place: usize) -> u32 {
-    // Steps are bounded by `Bounds`, which `plan` holds below this.
+    // Steps are bounded by `WorkflowBounds`, which `plan` holds below this.
     u32::try_from(place).unwrap_or(u32::MAX)
 }
 
@@ -149,7 +149,7 @@ impl Planner<'_> {
                 step.share_work_of(before);
             }
             // Where in all there are.
-            let span = Span { start: span.start + index(self.edges), ..*span };
+            let span = DependencyRange { start: span.start + index(self.edges), ..*span };
             plan.nodes.push(Node::step(step, span, readers.next().unwrap_or_default()));
         }
         plan.nodes.extend(plan.outside.iter().zip(readers).map(|(id, readers)| Node::outside(*id, readers)));
@@ -163,7 +163,7 @@ impl Planner<'_> {
         for (at, step) in steps.iter().enumerate() {
             let (here, id) = (index(base + at), step.task().id());
             plan.ids = plan.ids.map(|(low, high)| (low.min(id), high.max(id))).or(Some((id, id)));
-            let known = || matches!((self.outside.known)(id), Known::Unknown);
+            let known = || matches!((self.outside.status)(id), StepStatus::Unknown);
             if self.directory.ids.get(id).is_some() || plan.directory.ids.insert(id, here).is_none() || !known() {
                 errors.push(GraphError::DuplicateTask { at, step: step.title(), task: id });
             }
@@ -242,7 +242,7 @@ impl Planner<'_> {
             let unnamed = self.below.filter(|below| !plan.deps[first..].contains(below));
             plan.deps.extend(unnamed);
             let (start, count) = (index(first), index(plan.deps.len() - first));
-            plan.spans.push(Span { start, count, last_is_silent: unnamed.is_some() });
+            plan.spans.push(DependencyRange { start, count, last_is_silent: unnamed.is_some() });
         }
         let (count, limit) = (self.edges + plan.deps.len(), self.bounds.edges.min(u32::MAX as usize / 2));
         if count > limit {
@@ -297,10 +297,12 @@ impl Planner<'_> {
 
     fn task_outside(&self, at: usize, steps: &[Step], id: TaskId, plan: &mut Plan) -> Result<u32, GraphError> {
         let here = index(self.nodes.len() + steps.len() + plan.outside.len());
-        match (self.outside.known)(id) {
-            Known::Unknown => return Err(GraphError::UnknownTask { at, step: steps[at].title(), missing: id }),
-            Known::Live => {}
-            Known::Ended(outcome) => plan.ended.push((here, outcome)),
+        match (self.outside.status)(id) {
+            StepStatus::Unknown | StepStatus::ResultDropped => {
+                return Err(GraphError::UnknownTask { at, step: steps[at].title(), missing: id });
+            }
+            StepStatus::Live => {}
+            StepStatus::Ended(outcome) => plan.ended.push((here, outcome)),
         }
         plan.directory.ids.insert(id, here);
         plan.outside.push(id);

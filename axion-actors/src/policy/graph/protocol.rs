@@ -1,114 +1,111 @@
-//! What the graph hears and says.
+//! The events a graph takes and the actions it asks for.
 
 use std::sync::Arc;
 
-use crate::model::workflow::{Capacity, Causes, StepEnd, StepError, StepRecord, StepState};
+use crate::model::workflow::{Capacity, RootCauses, StepError, StepOutcome, StepRecord, StepState};
 use crate::model::{Outcome, TaskId, Tick};
 
-/// What the engine knows of a task outside the workflow.
+/// What the engine knows of a task that a step depends on.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Known {
-    /// Nothing.
+pub enum StepStatus {
+    /// The engine does not know the task.
     Unknown,
-    /// It has not ended.
+    /// The task has not ended.
     Live,
-    /// How it ended.
-    Ended(StepEnd),
+    /// The task ended with this outcome.
+    Ended(StepOutcome),
+    /// The task is a step that succeeded, and its result was not retained.
+    ResultDropped,
 }
 
-/// Where a step stands, for those outside its workflow who name its task.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Standing {
-    /// It has not ended.
-    Live,
-    /// How it ended.
-    Ended(StepEnd),
-    /// It succeeded, and its result is not kept.
-    Dropped,
-}
-
-impl From<&StepRecord> for Standing {
+impl From<&StepRecord> for StepStatus {
     fn from(step: &StepRecord) -> Self {
-        match step.end() {
+        match step.outcome() {
             None => Self::Live,
-            Some(StepEnd { state: StepState::Succeeded, data: None, .. }) => Self::Dropped,
-            Some(end) => Self::Ended(end),
+            Some(StepOutcome { state: StepState::Succeeded, data: None, .. }) => Self::ResultDropped,
+            Some(outcome) => Self::Ended(outcome),
         }
     }
 }
 
-impl Known {
-    /// The task is a step's that stands so: what waits for it waits for the step, which may end otherwise than its
-    /// task. A result that is gone here may still be known elsewhere.
-    pub fn correct(&mut self, standing: Standing) {
-        match standing {
-            Standing::Live => *self = Self::Live,
-            Standing::Ended(end) => *self = Self::Ended(end),
-            Standing::Dropped => {}
+impl StepStatus {
+    /// Replaces the status of a task by the status of the step it belongs to: a step can end otherwise than its task.
+    /// A dropped result changes nothing, because the task's own record may still have it.
+    pub fn correct(&mut self, status: StepStatus) {
+        match status {
+            Self::Live | Self::Ended(_) => *self = status,
+            Self::ResultDropped | Self::Unknown => {}
         }
     }
 }
 
-/// What a workflow is checked against.
-pub struct Outside<'a> {
-    /// What the engine knows of a task.
-    pub known: &'a dyn Fn(TaskId) -> Known,
-    /// What there is in the engine for tasks that run at one time.
+/// What the engine offers to a workflow while the workflow is checked.
+pub struct EngineView<'a> {
+    /// Looks up a task that is not a step of the workflow.
+    pub status: &'a dyn Fn(TaskId) -> StepStatus,
+    /// The capacity of the engine.
     pub capacity: &'a Capacity,
 }
 
-/// A step, or one instance of a mapped one.
+/// A step of a graph, or one instance of a mapped step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub struct StepKey {
     /// The step's number in the graph.
     pub step: u32,
-    /// Which element it is for.
+    /// The index of the instance, if the step is mapped.
     pub instance: Option<u32>,
 }
 
-/// What should happen.
+impl StepKey {
+    /// The step itself, not an instance of it.
+    #[must_use]
+    pub fn whole(step: u32) -> Self {
+        Self { step, instance: None }
+    }
+}
+
+/// What the caller has to do.
 #[derive(Debug)]
-pub enum Action {
-    /// Run this when there is room for it; the rules of the step say what it needs. Its task is
-    /// [handed over](super::Graph::hand_over) then.
-    Submit(Place),
-    /// End this as soon as possible, and report how it ended.
-    Cancel(Place),
-    /// Tell who watches that a step is in another state now.
+pub enum GraphAction {
+    /// Run this step when there is room for it. [`Graph::hand_over`](super::Graph::hand_over) then gives its task.
+    Submit(StepKey),
+    /// Cancel this step and report how it ended.
+    Cancel(StepKey),
+    /// The state of a step changed.
     Changed {
         /// The step.
         step: u32,
-        /// Its state.
+        /// Its new state.
         state: StepState,
     },
-    /// A step that is [wanted](super::Graph::want) has ended.
+    /// A step with a [subscriber](super::Graph::subscribe) ended.
     Ended {
         /// The step.
         step: u32,
         /// Its task.
         task: TaskId,
-        /// How. Hardly ever there: in its own piece of memory, it does not widen all the others.
-        end: Box<StepEnd>,
+        /// How it ended. Boxed, because this rare variant would widen all the others.
+        outcome: Box<StepOutcome>,
     },
-    /// Every step has ended: take the [record](super::Graph::record).
+    /// Every step ended: take the [record](super::Graph::record).
     Finished,
 }
 
-/// How something that was submitted ended.
+/// How a submitted step ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// Its outcome.
+    /// The outcome of its task.
     pub outcome: Outcome,
-    /// How many attempts it took.
+    /// The number of attempts.
     pub attempts: u32,
-    /// When its last attempt started, if it did.
+    /// When its last attempt started, if one did.
     pub started: Option<Tick>,
 }
 
 impl Ended {
-    /// Of something that was taken back before any attempt.
+    /// A step that was withdrawn before its first attempt.
     #[must_use]
-    pub fn unbegun(outcome: Outcome) -> Self {
+    pub fn without_attempt(outcome: Outcome) -> Self {
         Self { outcome, attempts: 0, started: None }
     }
 }
@@ -122,14 +119,14 @@ impl From<Outcome> for Ended {
 
 /// Why no more steps are begun.
 #[derive(Clone, Debug)]
-pub(super) enum Halt {
+pub(super) enum StopReason {
     /// A step failed and the workflow stops then.
-    Stopped(Arc<Causes>),
+    Stopped(Arc<RootCauses>),
     /// The workflow was cancelled.
     Cancelled,
 }
 
-impl Halt {
+impl StopReason {
     pub(super) fn error(&self) -> StepError {
         match self {
             Self::Stopped(causes) => StepError::Stopped(causes.clone()),

@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-use super::call::Prepared;
-use super::json::{self, Params, Splicer};
+use super::arguments::Prepared;
+use super::json::{self, ChunkedBytes, Splicer};
 use super::node::Node;
-use super::{Graph, Place};
+use super::{Graph, StepKey};
 use crate::model::workflow::{JsonPath, Piece, Reference, StepError, StepState, Template, UpstreamKeys};
 use crate::model::{Data, Task, TaskId};
 
@@ -41,13 +41,13 @@ impl Graph {
 
     /// The task of something that is to run, and the parameters that it is to have instead of its own. Asked for once,
     /// and as late as can be: what is due and has no room holds neither of them.
-    pub fn hand_over(&mut self, place: Place) -> Option<(Task, Params)> {
-        let at = place.step as usize;
+    pub fn hand_over(&mut self, key: StepKey) -> Option<(Task, ChunkedBytes)> {
+        let at = key.step as usize;
         let node = self.nodes.get_mut(at)?;
         if !matches!(node.state, StepState::Ready | StepState::Running) {
             return None;
         }
-        match (place.instance, &mut node.mapping) {
+        match (key.instance, &mut node.mapping) {
             (Some(index), Some(mapping)) => {
                 let params = mapping.params(index as usize)?;
                 let task = node.task.as_ref()?;
@@ -57,7 +57,7 @@ impl Graph {
                 if node.handed_over {
                     return None;
                 }
-                let params = self.params(place.step);
+                let params = self.params(key.step);
                 self.release_deps(at);
                 let node = &mut self.nodes[at];
                 node.handed_over = true;
@@ -68,12 +68,12 @@ impl Graph {
     }
 
     /// The parameters of a step that is about to be handed over, into which its own have gone.
-    fn params(&mut self, number: u32) -> Params {
+    fn params(&mut self, number: u32) -> ChunkedBytes {
         let at = number as usize;
         let prepared = if self.prepared.is_empty() { None } else { self.prepared.remove(&number) };
         let own = self.nodes[at].task.as_mut().map(Task::take_params).unwrap_or_default();
         let text = match prepared {
-            Some(Prepared::Call(call)) => return call.finish(None),
+            Some(Prepared::CallArguments(call)) => return call.finish(None),
             None if self.nodes[at].deps.count == 0 || self.is_function(at) => return own.into(),
             Some(Prepared::Text(text)) => text,
             None => self.open_params(at, &own),
@@ -87,9 +87,9 @@ impl Graph {
     pub(super) fn fill_in(&self, template: &Template) -> Result<Splicer, StepError> {
         let mut text = Splicer::default();
         let last = template.pieces().len().saturating_sub(1);
-        for (place, piece) in template.pieces().iter().enumerate() {
+        for (index, piece) in template.pieces().iter().enumerate() {
             match piece {
-                Piece::Text(piece) if place == last => text.shared(&without_brace(piece)),
+                Piece::Text(piece) if index == last => text.shared(&without_brace(piece)),
                 Piece::Text(piece) => text.shared(piece),
                 Piece::Ref(reference) => text.shared(&self.look_up(reference)?),
             }
@@ -152,29 +152,29 @@ impl Graph {
     }
 
     /// Under which names a dependent finds what it got from this node.
-    fn keys<'a>(&self, dep: &'a Node) -> [Option<Key<'a>>; 2] {
-        let id = || Some(Key::Id(dep.id));
+    fn keys<'a>(&self, dep: &'a Node) -> [Option<UpstreamKey<'a>>; 2] {
+        let id = || Some(UpstreamKey::Id(dep.id));
         match (&dep.name, self.upstream) {
             (None, _) | (_, UpstreamKeys::Ids) => [id(), None],
-            (Some(name), UpstreamKeys::Names) => [Some(Key::Name(name)), None],
-            (Some(name), UpstreamKeys::Both) => [id(), Some(Key::Name(name))],
+            (Some(name), UpstreamKeys::Names) => [Some(UpstreamKey::Name(name)), None],
+            (Some(name), UpstreamKeys::Both) => [id(), Some(UpstreamKey::Name(name))],
         }
     }
 
     /// A step has read what it reads of its dependencies.
     pub(super) fn release_deps(&mut self, at: usize) {
-        for place in self.nodes[at].deps.heard() {
-            let dep = self.deps[place] as usize;
+        for index in self.nodes[at].deps.heard() {
+            let dep = self.deps[index] as usize;
             let node = &mut self.nodes[dep];
             node.readers = node.readers.saturating_sub(1);
             if node.readers == 0 && node.state.is_final() {
-                self.unread(dep);
+                self.release_result(dep);
             }
         }
     }
 
     /// No step waits for this result any more: only the record may keep it, within its bound (L9).
-    pub(super) fn unread(&mut self, at: usize) {
+    pub(super) fn release_result(&mut self, at: usize) {
         let (keeps, node) = (self.nodes[at].keeps(), &mut self.nodes[at]);
         let Some(length) = node.result.as_ref().map(|data| data.bytes().len()) else { return };
         if !keeps {
@@ -197,12 +197,12 @@ impl Graph {
     }
 }
 
-enum Key<'a> {
+enum UpstreamKey<'a> {
     Id(TaskId),
     Name(&'a str),
 }
 
-impl Key<'_> {
+impl UpstreamKey<'_> {
     fn write(self, text: &mut Splicer) {
         match self {
             Self::Id(id) => text.id(id),

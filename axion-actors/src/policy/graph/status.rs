@@ -1,4 +1,4 @@
-//! What can be asked of a workflow.
+//! OwnedParts can be asked of a workflow.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::node::{NEVER, Node};
-use super::{Graph, Place};
+use super::{Graph, StepKey};
 use crate::model::workflow::{
-    Capacity, Counts, CriticalPath, Instances, StepEnd, StepError, StepRecord, StepState, WorkflowId, WorkflowRecord,
-    WorkflowState,
+    Capacity, CriticalPath, InstanceCounts, StepCounts, StepError, StepOutcome, StepRecord, StepState, WorkflowId,
+    WorkflowRecord, WorkflowState,
 };
 use crate::model::{Data, Task, TaskId, TaskRecord, Tick};
 
@@ -23,7 +23,7 @@ impl Graph {
         self.id
     }
 
-    /// What its steps may use at one time.
+    /// OwnedParts its steps may use at one time.
     #[must_use]
     pub fn capacity(&self) -> &Capacity {
         &self.capacity
@@ -31,7 +31,7 @@ impl Graph {
 
     /// How many steps are in each state.
     #[must_use]
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> StepCounts {
         self.counts
     }
 
@@ -61,15 +61,15 @@ impl Graph {
 
     /// A step's task.
     #[must_use]
-    pub fn task_of(&self, place: Place) -> Option<&Task> {
-        self.node_of(place.step).and_then(|node| node.task.as_ref())
+    pub fn task_of(&self, key: StepKey) -> Option<&Task> {
+        self.node_of(key.step).and_then(|node| node.task.as_ref())
     }
 
     /// The id of the task that something runs as.
     #[must_use]
-    pub fn id_of(&self, place: Place) -> Option<TaskId> {
-        let id = self.node_of(place.step)?.id;
-        Some(place.instance.map_or(id, |index| id.instance(index)))
+    pub fn id_of(&self, key: StepKey) -> Option<TaskId> {
+        let id = self.node_of(key.step)?.id;
+        Some(key.instance.map_or(id, |index| id.instance(index)))
     }
 
     /// The step of this name.
@@ -100,7 +100,7 @@ impl Graph {
     pub fn record(&self, epoch: Timestamp) -> WorkflowRecord {
         let mut record = self.record_without_steps(epoch);
         let steps = self.nodes.iter().zip(self.waited_for()).filter_map(|(node, waited_for)| {
-            let what = What {
+            let what = OwnedParts {
                 name: node.name.clone(),
                 task: node.task.clone()?,
                 data: node.result.clone().filter(|_| node.keeps()),
@@ -112,7 +112,7 @@ impl Graph {
         record
     }
 
-    /// The same of a workflow that has ended: what it knows goes over to the record, whose steps take the place of the
+    /// The same of a workflow that has ended: what it knows goes over to the record, whose steps take the key of the
     /// nodes.
     #[must_use]
     pub fn into_record(mut self, epoch: Timestamp) -> WorkflowRecord {
@@ -121,7 +121,7 @@ impl Graph {
         let nodes = std::mem::take(&mut self.nodes);
         let steps = nodes.into_iter().zip(waited_for).filter_map(|(mut node, waited_for)| {
             let data = node.result.take().filter(|_| node.keeps());
-            let what = What { name: node.name.take(), task: node.task.take()?, data, error: node.error.take() };
+            let what = OwnedParts { name: node.name.take(), task: node.task.take()?, data, error: node.error.take() };
             Some(step_record(&node, what, !waited_for, epoch))
         });
         record.steps = steps.collect();
@@ -143,10 +143,10 @@ impl Graph {
 
     /// A step's record with another view of its end: as those outside are told of it.
     #[must_use]
-    pub fn record_of(&self, step: u32, end: StepEnd, epoch: Timestamp) -> Option<TaskRecord> {
+    pub fn record_of(&self, step: u32, end: StepOutcome, epoch: Timestamp) -> Option<TaskRecord> {
         let node = self.node_of(step)?;
-        let StepEnd { state, data, error } = end;
-        let what = What { name: node.name.clone(), task: node.task.clone()?, data, error: error.map(Box::new) };
+        let StepOutcome { state, data, error } = end;
+        let what = OwnedParts { name: node.name.clone(), task: node.task.clone()?, data, error: error.map(Box::new) };
         let submitted = wall(epoch, self.submitted).unwrap_or(epoch);
         StepRecord { state, ..step_record(node, what, false, epoch) }.into_task_record(submitted)
     }
@@ -197,15 +197,20 @@ fn wall(epoch: Timestamp, tick: Tick) -> Option<Timestamp> {
     (tick != NEVER).then(|| epoch.saturating_add(Duration::from_nanos(tick.0)).unwrap_or(Timestamp::MAX))
 }
 
-/// What a node holds that is not just copied.
-struct What {
+/// OwnedParts a node holds that is not just copied.
+struct OwnedParts {
     name: Option<Arc<str>>,
     task: Task,
     data: Option<Data>,
     error: Option<Box<StepError>>,
 }
 
-fn step_record(node: &Node, What { name, task, data, error }: What, last: bool, epoch: Timestamp) -> StepRecord {
+fn step_record(
+    node: &Node,
+    OwnedParts { name, task, data, error }: OwnedParts,
+    last: bool,
+    epoch: Timestamp,
+) -> StepRecord {
     let (data, pickle) = match data {
         Some(Data::Json(json)) => (Some(json), None),
         Some(Data::Pickle(pickle)) => (pickle.json().ok(), Some(Box::new(pickle))),
@@ -227,7 +232,7 @@ fn step_record(node: &Node, What { name, task, data, error }: What, last: bool, 
         data_dropped: node.dropped,
         error,
         instances: node.mapping.as_ref().map(|mapping| {
-            Box::new(Instances {
+            Box::new(InstanceCounts {
                 total: mapping.total,
                 begun: mapping.next,
                 succeeded: mapping.succeeded,

@@ -1,7 +1,7 @@
 //! The graph by itself: each rule, then all of them at random against a second reading of them.
 
+mod arguments;
 mod bad;
-mod calls;
 mod gated;
 mod model;
 mod rules;
@@ -22,12 +22,12 @@ pub(super) fn step(name: &str) -> Step {
     Step::new(name, task())
 }
 
-pub(super) fn nobody(_: TaskId) -> Known {
-    Known::Unknown
+pub(super) fn nobody(_: TaskId) -> StepStatus {
+    StepStatus::Unknown
 }
 
-pub(super) fn outside() -> Outside<'static> {
-    Outside { known: &nobody, capacity: &NO_LIMIT }
+pub(super) fn outside() -> EngineView<'static> {
+    EngineView { status: &nobody, capacity: &NO_LIMIT }
 }
 
 static NO_LIMIT: Capacity = Capacity { processes: None, threads: None, cpu: None, memory: None, machine_memory: None };
@@ -48,7 +48,7 @@ pub(super) fn cancelled() -> Outcome {
 pub(super) struct Run {
     pub(super) graph: Graph,
     /// What runs, in the order in which it was submitted.
-    pub(super) running: VecDeque<(String, Place, Value)>,
+    pub(super) running: VecDeque<(String, StepKey, Value)>,
     pub(super) told_to_end: Vec<String>,
     pub(super) now: Tick,
     finished: usize,
@@ -59,7 +59,7 @@ impl Run {
         Self::beside(spec, &outside())
     }
 
-    pub(super) fn beside(spec: WorkflowSpec, outside: &Outside<'_>) -> Self {
+    pub(super) fn beside(spec: WorkflowSpec, outside: &EngineView<'_>) -> Self {
         let graph = Graph::check(WorkflowId::generate(), spec, outside, Tick(0)).expect("sound");
         let mut run = Self { graph, running: VecDeque::new(), told_to_end: Vec::new(), now: Tick(0), finished: 0 };
         run.graph.start(Tick(0));
@@ -67,24 +67,24 @@ impl Run {
         run
     }
 
-    fn label(&self, place: Place) -> String {
-        let name = self.graph.title_of(place.step).expect("a step");
-        place.instance.map_or_else(|| name.clone(), |index| format!("{name}[{index}]"))
+    fn label(&self, key: StepKey) -> String {
+        let name = self.graph.title_of(key.step).expect("a step");
+        key.instance.map_or_else(|| name.clone(), |index| format!("{name}[{index}]"))
     }
 
     pub(super) fn act(&mut self) {
         for action in self.graph.take_actions() {
             match action {
-                Action::Submit(place) => {
-                    let (task, params) = self.graph.hand_over(place).expect("it is to run");
-                    assert_eq!(self.graph.id_of(place), Some(task.id()));
-                    assert!(place.instance.is_some() || self.graph.hand_over(place).is_none(), "once");
+                GraphAction::Submit(key) => {
+                    let (task, params) = self.graph.hand_over(key).expect("it is to run");
+                    assert_eq!(self.graph.id_of(key), Some(task.id()));
+                    assert!(key.instance.is_some() || self.graph.hand_over(key).is_none(), "once");
                     let params = serde_json::from_slice(&params.into_bytes()).expect("JSON");
-                    self.running.push_back((self.label(place), place, params));
+                    self.running.push_back((self.label(key), key, params));
                 }
-                Action::Cancel(place) => self.told_to_end.push(self.label(place)),
-                Action::Changed { .. } | Action::Ended { .. } => {}
-                Action::Finished => self.finished += 1,
+                GraphAction::Cancel(key) => self.told_to_end.push(self.label(key)),
+                GraphAction::Changed { .. } | GraphAction::Ended { .. } => {}
+                GraphAction::Finished => self.finished += 1,
             }
         }
         assert_eq!(self.finished, usize::from(self.graph.is_finished()), "said once, and when it is so");
@@ -101,14 +101,14 @@ impl Run {
     pub(super) fn end(&mut self, name: &str, outcome: Outcome) {
         self.now = Tick(self.now.0 + 1_000_000_000);
         let at = self.running.iter().position(|it| it.0 == name);
-        let (_, place, _) = self.running.remove(at.unwrap_or_else(|| panic!("{name} does not run"))).expect("found");
-        self.graph.ended(place, outcome.into(), self.now);
+        let (_, key, _) = self.running.remove(at.unwrap_or_else(|| panic!("{name} does not run"))).expect("found");
+        self.graph.ended(key, outcome.into(), self.now);
         self.act();
     }
 
     pub(super) fn start(&mut self, name: &str) {
-        let place = self.running.iter().find(|it| it.0 == name).expect("it runs").1;
-        self.graph.started(place, self.now);
+        let key = self.running.iter().find(|it| it.0 == name).expect("it runs").1;
+        self.graph.started(key, self.now);
         self.act();
     }
 
@@ -261,9 +261,9 @@ fn the_critical_path_is_the_chain_that_ran_longest() {
     let mut run = Run::of(spec);
     let mut end = |name: &str, started: u64, ended: u64| {
         let at = run.running.iter().position(|it| it.0 == name).expect("it runs");
-        let (_, place, _) = run.running.remove(at).expect("found");
+        let (_, key, _) = run.running.remove(at).expect("found");
         let (outcome, started) = (ok(json!(1)), Some(Tick(started * 1_000_000_000)));
-        run.graph.ended(place, Ended { outcome, attempts: 2, started }, Tick(ended * 1_000_000_000));
+        run.graph.ended(key, Ended { outcome, attempts: 2, started }, Tick(ended * 1_000_000_000));
         run.act();
     };
     end("alone", 0, 4);
@@ -281,10 +281,10 @@ fn what_a_step_took_begins_with_its_first_attempt() {
     let second = |number: u64| Tick(number * 1_000_000_000);
     let run_of = |attempts| {
         let mut run = Run::of(WorkflowSpec::of([step("a")]));
-        let (_, place, _) = run.running.pop_front().expect("it runs");
-        run.graph.started(place, second(1));
+        let (_, key, _) = run.running.pop_front().expect("it runs");
+        run.graph.started(key, second(1));
         let ended = Ended { outcome: ok(json!(1)), attempts, started: Some(second(7)) };
-        run.graph.ended(place, ended, second(8));
+        run.graph.ended(key, ended, second(8));
         run.act();
         run.record().critical_path.seconds
     };

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 use crate::model::workflow::{StepRecord, WorkflowId, WorkflowRecord};
 use crate::model::{TaskId, Tick};
-use crate::policy::graph::Known;
+use crate::policy::graph::StepStatus;
 use crate::policy::task_table::Keep;
 
 #[derive(Debug)]
@@ -20,14 +20,14 @@ pub(super) struct Finished {
 
 /// Records of workflows that have ended, within bounds (L9): the oldest go first.
 #[derive(Debug)]
-pub struct Kept {
+pub struct RetainedWorkflows {
     pub(super) records: FxHashMap<WorkflowId, Finished>,
     pub(super) order: VecDeque<(WorkflowId, usize, Tick)>,
     pub(super) bytes: usize,
     keep: Keep,
 }
 
-impl Kept {
+impl RetainedWorkflows {
     /// No records, to be kept within these bounds.
     #[must_use]
     pub fn new(keep: Keep) -> Self {
@@ -63,10 +63,10 @@ impl Kept {
 
     /// Looks for the tasks that others do not know to be in flight among the steps that have ended: in one pass over
     /// the records.
-    pub fn look_up(&mut self, known: &mut FxHashMap<TaskId, Known>, now: Tick) {
+    pub fn look_up(&mut self, known: &mut FxHashMap<TaskId, StepStatus>, now: Tick) {
         self.drop_old(now);
         let mut named: Vec<TaskId> =
-            known.iter().filter(|(_, known)| **known != Known::Live).map(|(task, _)| *task).collect();
+            known.iter().filter(|(_, known)| **known != StepStatus::Live).map(|(task, _)| *task).collect();
         named.sort_unstable();
         for Finished { record, span: (low, high) } in self.records.values() {
             let from = named.partition_point(|task| task < low);
@@ -74,7 +74,7 @@ impl Kept {
                 continue;
             }
             for step in &record.steps {
-                if let Some(known) = known.get_mut(&step.task).filter(|known| **known != Known::Live) {
+                if let Some(known) = known.get_mut(&step.task).filter(|known| **known != StepStatus::Live) {
                     known.correct(step.into());
                 }
             }

@@ -33,10 +33,10 @@ fn begin(flows: &mut Workflows, spec: WorkflowSpec) -> WorkflowId {
 }
 
 /// What a workflow names outside itself, all of it unknown to everybody else.
-fn named(spec: &WorkflowSpec) -> FxHashMap<TaskId, Known> {
+fn named(spec: &WorkflowSpec) -> FxHashMap<TaskId, StepStatus> {
     let own: Vec<TaskId> = spec.steps.iter().map(|step| step.task().id()).collect();
     let named = spec.steps.iter().flat_map(Step::depends_on).filter_map(|dependency| match dependency {
-        Dependency::Task(id) if !own.contains(id) => Some((*id, Known::Unknown)),
+        Dependency::Task(id) if !own.contains(id) => Some((*id, StepStatus::Unknown)),
         _ => None,
     });
     named.collect()
@@ -51,9 +51,9 @@ fn submitted(flows: &mut Workflows) -> (Vec<StepRef>, Vec<WorkflowId>) {
     let (mut steps, mut over) = (Vec::new(), Vec::new());
     for action in flows.take_actions() {
         match action {
-            Action::Submit(step) => steps.push(step),
-            Action::Finished(id) => over.push(id),
-            Action::Cancel { .. } | Action::Changed { .. } | Action::Ended { .. } => {}
+            WorkflowAction::Submit(step) => steps.push(step),
+            WorkflowAction::Finished(id) => over.push(id),
+            WorkflowAction::Cancel { .. } | WorkflowAction::Changed { .. } | WorkflowAction::Ended { .. } => {}
         }
     }
     (steps, over)
@@ -110,7 +110,8 @@ fn l3_an_end_that_comes_twice_or_late_changes_nothing() {
 #[test]
 fn l9_records_are_kept_within_bounds() {
     let mut flows = Workflows::new(ROOM);
-    let mut kept = Kept::new(Keep { count: 2, bytes: 1 << 20, each: 0, age: Some(Duration::from_secs(1)) });
+    let mut kept =
+        RetainedWorkflows::new(Keep { count: 2, bytes: 1 << 20, each: 0, age: Some(Duration::from_secs(1)) });
     let ids: Vec<WorkflowId> = (0..3).map(|_| begin(&mut flows, WorkflowSpec::of([step("a")]))).collect();
     for id in &ids {
         flows.cancel(*id, Tick(0));
@@ -152,16 +153,16 @@ proptest! {
         for _ in 0..2000 {
             for action in flows.take_actions() {
                 match action {
-                    Action::Submit(step) => {
+                    WorkflowAction::Submit(step) => {
                         let (task, _) = flows.hand_over(step).expect("it has not ended");
                         running.push((step, task.limits().map_or(1, |limits| limits.needs.slots)));
                     }
-                    Action::Finished(id) => {
+                    WorkflowAction::Finished(id) => {
                         prop_assert!(flows.flows[&id].gate.as_ref().is_none_or(Gate::is_whole), "nothing is still in use");
                         prop_assert!(flows.take(id).is_some(), "L1: it ends once");
                         left.retain(|other| *other != id);
                     }
-                    Action::Cancel { .. } | Action::Changed { .. } | Action::Ended { .. } => {}
+                    WorkflowAction::Cancel { .. } | WorkflowAction::Changed { .. } | WorkflowAction::Ended { .. } => {}
                 }
             }
             for (id, flow) in &flows.flows {

@@ -167,7 +167,7 @@ mod tests {
             state: WorkflowState::Succeeded,
             submitted: jiff::Timestamp::UNIX_EPOCH,
             finished: None,
-            counts: axion_core::workflow::Counts::default(),
+            counts: axion_core::workflow::StepCounts::default(),
             steps: Vec::new(),
             critical_path: path(3),
         };

@@ -5,7 +5,7 @@ use petgraph::graph::DiGraph;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::workflow::{Bounds, Condition, MapOver, Reference};
+use crate::model::workflow::{Condition, MapOver, Reference, WorkflowBounds};
 
 fn refused(spec: WorkflowSpec) -> Vec<String> {
     let errors = Graph::check(WorkflowId::generate(), spec, &outside(), Tick(0)).expect_err("unsound");
@@ -78,12 +78,12 @@ fn everything_that_is_wrong_is_said_at_once() {
 #[test]
 fn an_empty_list_and_one_beyond_a_bound_are_refused() {
     assert_eq!(refused(WorkflowSpec::default()), ["a workflow needs at least one step"]);
-    let bounds = Bounds { steps: 3, edges: 2, ..Bounds::default() };
+    let bounds = WorkflowBounds { steps: 3, edges: 2, ..WorkflowBounds::default() };
     let spec = WorkflowSpec { bounds, ..WorkflowSpec::of(["a", "b", "c", "d"].map(step)) };
     assert_eq!(refused(spec), ["4 steps are more than the 3 a workflow may have"]);
     let wide = WorkflowSpec::of([step("a"), step("b"), step("c").after("a").after("b").after("a")]);
     Graph::check(WorkflowId::generate(), WorkflowSpec { bounds, ..wide.clone() }, &outside(), Tick(0)).expect("two");
-    let bounds = Bounds { edges: 1, ..bounds };
+    let bounds = WorkflowBounds { edges: 1, ..bounds };
     assert_eq!(refused(WorkflowSpec { bounds, ..wide }), ["2 dependencies are more than the 1 a workflow may have"]);
 }
 
@@ -91,8 +91,8 @@ fn an_empty_list_and_one_beyond_a_bound_are_refused() {
 fn a_task_the_engine_knows_cannot_be_a_step_again() {
     let spec = WorkflowSpec::of([step("a")]);
     let id = spec.steps[0].task().id();
-    let known = |_| Known::Live;
-    let outside = Outside { known: &known, capacity: &Capacity::default() };
+    let known = |_| StepStatus::Live;
+    let outside = EngineView { status: &known, capacity: &Capacity::default() };
     let errors = Graph::check(WorkflowId::generate(), spec, &outside, Tick(0)).expect_err("known");
     assert_eq!(errors, [GraphError::DuplicateTask { at: 0, step: "a".to_owned(), task: id }]);
 }
@@ -103,9 +103,9 @@ fn a_chain_of_a_hundred_thousand_neither_recurses_nor_slows_down() {
     let chain = |outcome: fn() -> Outcome| {
         let steps = (0..100_000).map(|n| step(&format!("s{n}")));
         let mut run = Run::of(WorkflowSpec::builder("").chain(steps).build());
-        while let Some((name, place, _)) = run.running.pop_front() {
+        while let Some((name, key, _)) = run.running.pop_front() {
             assert!(name.starts_with('s'));
-            run.graph.ended(place, outcome().into(), Tick(1));
+            run.graph.ended(key, outcome().into(), Tick(1));
             run.act();
         }
         run.record()

@@ -10,8 +10,8 @@ use crate::policy::resources::{Gate, Ticket};
 /// A workflow whose steps run when the gate lets them.
 struct Gated {
     graph: Graph,
-    gate: Gate<(String, Place, Value, Needs)>,
-    running: Vec<(String, Place, Value, Needs, Ticket)>,
+    gate: Gate<(String, StepKey, Value, Needs)>,
+    running: Vec<(String, StepKey, Value, Needs, Ticket)>,
     /// The names, in the order of their starts.
     started: Vec<String>,
 }
@@ -28,30 +28,30 @@ impl Gated {
 
     fn act(&mut self) {
         for action in self.graph.take_actions() {
-            if let Action::Submit(place) = action {
-                let (task, params) = self.graph.hand_over(place).expect("it is to run");
-                let name = self.graph.title_of(place.step).expect("a step");
+            if let GraphAction::Submit(key) = action {
+                let (task, params) = self.graph.hand_over(key).expect("it is to run");
+                let name = self.graph.title_of(key.step).expect("a step");
                 let limits = task.limits().cloned().unwrap_or_default();
                 let params = serde_json::from_slice(&params.into_bytes()).expect("JSON");
                 let priority = task.options().priority;
                 self.gate
-                    .wait((name, place, params, limits.needs), task.pool(), priority, &limits)
+                    .wait((name, key, params, limits.needs), task.pool(), priority, &limits)
                     .expect("checked before");
             }
         }
-        for ((name, place, params, needs), ticket) in self.gate.open(Tick(0)) {
-            self.graph.started(place, Tick(0));
+        for ((name, key, params, needs), ticket) in self.gate.open(Tick(0)) {
+            self.graph.started(key, Tick(0));
             self.started.push(name.clone());
-            self.running.push((name, place, params, needs, ticket));
+            self.running.push((name, key, params, needs, ticket));
         }
         self.graph.take_actions();
     }
 
     fn end(&mut self, name: &str, outcome: Outcome) -> Value {
         let at = self.running.iter().position(|it| it.0 == name).unwrap_or_else(|| panic!("{name} does not run"));
-        let (_, place, params, _, ticket) = self.running.remove(at);
+        let (_, key, params, _, ticket) = self.running.remove(at);
         self.gate.give_back(ticket);
-        self.graph.ended(place, outcome.into(), Tick(1));
+        self.graph.ended(key, outcome.into(), Tick(1));
         self.act();
         params
     }

@@ -170,10 +170,10 @@ fn error(kind: ErrorKind) -> Box<TaskError> {
 /// Lets one running task go on: it starts, its worker dies under it and it starts again, or it ends.
 fn go_on(run: &mut Run, made: &[Made], deaths: &mut [u8], choice: usize) -> Result<(), TestCaseError> {
     let choice = choice % run.running.len();
-    let (name, place, _) = run.running[choice].clone();
+    let (name, key, _) = run.running[choice].clone();
     let at = number(&name);
     if made[at].end != End::Expires {
-        run.graph.started(place, run.now);
+        run.graph.started(key, run.now);
     }
     if let End::WorkerDies(times) = made[at].end
         && deaths[at] < times.min(2)
@@ -189,31 +189,31 @@ fn go_on(run: &mut Run, made: &[Made], deaths: &mut [u8], choice: usize) -> Resu
         End::WorkerDies(_) => Outcome::Lost(error(ErrorKind::WorkerLost)),
     };
     if outcome.is_success() && is_dynamic(made, at) {
-        grow(run, made, at, place);
+        grow(run, made, at, key);
     } else {
         run.end(&name, outcome);
     }
     // What comes late changes nothing (L3).
-    run.graph.ended(place, failed("late").into(), run.now);
-    prop_assert!(run.graph.add_below(place, vec![step("late")], &outside(), run.now).is_ok());
+    run.graph.ended(key, failed("late").into(), run.now);
+    prop_assert!(run.graph.add_below(key, vec![step("late")], &outside(), run.now).is_ok());
     run.act();
     Ok(())
 }
 
 /// A dynamic step succeeds, and what its result names is added below it, or cannot be.
-fn grow(run: &mut Run, made: &[Made], at: usize, place: Place) {
+fn grow(run: &mut Run, made: &[Made], at: usize, key: StepKey) {
     run.now = Tick(run.now.0 + 1_000_000_000);
-    run.running.retain(|running| running.1 != place);
+    run.running.retain(|running| running.1 != key);
     // In another order than that of their dependencies.
     let mut steps: Vec<Step> = added_below(made, at).into_iter().rev().map(|below| built(made, below)).collect();
     if made[at].adds_nonsense {
         steps.push(step(&name(at)));
     }
-    match run.graph.add_below(place, steps, &outside(), run.now) {
-        Ok(()) => run.graph.ended(place, ok(json!(0)).into(), run.now),
+    match run.graph.add_below(key, steps, &outside(), run.now) {
+        Ok(()) => run.graph.ended(key, ok(json!(0)).into(), run.now),
         Err(problems) => {
             let problems = problems.iter().map(ToString::to_string).collect();
-            run.graph.not_added(place, problems, &ok(json!(0)).into(), run.now);
+            run.graph.not_added(key, problems, &ok(json!(0)).into(), run.now);
         }
     }
     run.act();
@@ -389,8 +389,8 @@ proptest! {
         while run.running.iter().any(|it| it.0.starts_with("each")) {
             prop_assert!(run.running.len() <= parallel as usize);
             let chosen = usize::from(choices.next().unwrap_or_default()) % run.running.len();
-            let (name, place, params) = run.running[chosen].clone();
-            let index = place.instance.expect("an instance") as usize;
+            let (name, key, params) = run.running[chosen].clone();
+            let index = key.instance.expect("an instance") as usize;
             prop_assert_eq!((&params["item"], &params["item_index"]), (&json!(ends[index]), &json!(index)));
             let outcome = match ends[index] {
                 _ if run.told_to_end.contains(&name) => cancelled(),

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::model::WorkName;
 use crate::model::workflow::{
-    Bounds, Condition, Enough, MapOver, Needs, OnFailure, OnImpossible, Op, Reference, Template, UpstreamKeys,
+    Condition, Enough, MapOver, Needs, OnFailure, OnImpossible, Op, Reference, Template, UpstreamKeys, WorkflowBounds,
     WorkflowState,
 };
 
@@ -72,12 +72,12 @@ fn a_large_result_is_handed_to_all_its_dependents_without_a_copy() {
     let mut graph = Graph::check(WorkflowId::generate(), spec, &outside(), Tick(0)).expect("sound");
     graph.start(Tick(0));
     graph.take_actions();
-    let place = Place { step: 0, instance: None };
-    graph.ended(place, Outcome::Succeeded(Json(large.clone()).into()).into(), Tick(1));
+    let key = StepKey::whole(0);
+    graph.ended(key, Outcome::Succeeded(Json(large.clone()).into()).into(), Tick(1));
     let mut own = 0;
     for action in graph.take_actions() {
-        if let Action::Submit(place) = action {
-            let (_, params) = graph.hand_over(place).expect("it is to run");
+        if let GraphAction::Submit(key) = action {
+            let (_, params) = graph.hand_over(key).expect("it is to run");
             assert!(params.parts().any(|part| part.as_ptr() == large.as_ptr()));
             own += params.len() - large.len();
         }
@@ -90,15 +90,15 @@ fn l9_a_step_that_ends_before_it_is_handed_over_lets_go_of_what_it_would_have_re
     let params = Template::from_json(&json!({"a": {"$ref": "a"}})).expect("a template");
     let spec = WorkflowSpec::of([step("a").forget_result(), step("b").after("a"), step("c").params(params)]);
     let mut graph = Graph::check(WorkflowId::generate(), spec, &outside(), Tick(0)).expect("sound");
-    let place = |step| Place { step, instance: None };
+    let key = |step| StepKey::whole(step);
     graph.start(Tick(0));
-    assert!(graph.hand_over(place(0)).is_some() && graph.hand_over(place(1)).is_none(), "one is due, the other not");
-    graph.ended(place(0), ok(json!(1)).into(), Tick(1));
+    assert!(graph.hand_over(key(0)).is_some() && graph.hand_over(key(1)).is_none(), "one is due, the other not");
+    graph.ended(key(0), ok(json!(1)).into(), Tick(1));
     let dropped = |graph: &Graph| graph.record(jiff::Timestamp::UNIX_EPOCH).steps[0].data_dropped;
     for late in [1, 2] {
         assert!(!dropped(&graph), "step {late} may still be handed over");
-        graph.ended(place(late), cancelled().into(), Tick(2));
-        assert!(graph.hand_over(place(late)).is_none());
+        graph.ended(key(late), cancelled().into(), Tick(2));
+        assert!(graph.hand_over(key(late)).is_none());
     }
     assert!(dropped(&graph) && graph.is_finished());
 }
@@ -128,7 +128,8 @@ fn a_result_is_freed_too_when_those_that_waited_for_it_never_run() {
 #[test]
 fn l9_kept_results_are_bounded_by_bytes_and_the_oldest_go_first() {
     let spec = WorkflowSpec::of(["a", "b", "c"].map(step));
-    let mut run = Run::of(WorkflowSpec { bounds: Bounds { kept_bytes: 10, ..Bounds::default() }, ..spec });
+    let mut run =
+        Run::of(WorkflowSpec { bounds: WorkflowBounds { kept_bytes: 10, ..WorkflowBounds::default() }, ..spec });
     for name in ["b", "a", "c"] {
         run.end(name, ok(json!(12345)));
     }
@@ -227,7 +228,7 @@ fn causes_are_the_steps_that_failed_by_themselves_each_named_once() {
 #[test]
 fn what_can_never_run_and_what_others_have_ended_stop_no_workflow() {
     let elsewhere = TaskId::generate();
-    let known = |id| if id == elsewhere { Known::Ended(failed("elsewhere").into()) } else { Known::Unknown };
+    let known = |id| if id == elsewhere { StepStatus::Ended(failed("elsewhere").into()) } else { StepStatus::Unknown };
     let spec = WorkflowSpec::of([
         step("huge").needs(Needs { slots: 9, ..Needs::default() }),
         step("below").after("huge"),
@@ -238,7 +239,7 @@ fn what_can_never_run_and_what_others_have_ended_stop_no_workflow() {
     let capacity = Capacity { processes: Some(2), ..Capacity::default() };
     let spec =
         WorkflowSpec { on_failure: OnFailure::StopRunning, on_impossible: OnImpossible::Cancel, capacity, ..spec };
-    let mut run = Run::beside(spec, &Outside { known: &known, capacity: &NO_LIMIT });
+    let mut run = Run::beside(spec, &EngineView { status: &known, capacity: &NO_LIMIT });
     assert_eq!((run.state("huge"), run.state("below")), (StepState::Cancelled, StepState::DependencyFailed));
     assert_eq!(run.state("because"), StepState::DependencyFailed);
     run.end("other", ok(json!(1)));
@@ -302,13 +303,13 @@ fn a_dependency_that_is_cancelled_while_others_wait_fails_them_at_once() {
 #[test]
 fn l3_what_comes_late_or_twice_changes_nothing() {
     let mut run = Run::of(WorkflowSpec::builder("").chain(["a", "b"].map(step)).build());
-    let place = run.running[0].1;
+    let key = run.running[0].1;
     run.end("a", ok(json!(1)));
     let before = run.record();
-    run.graph.ended(place, failed("late").into(), Tick(9));
-    run.graph.started(place, Tick(9));
-    run.graph.ended(Place { step: 77, instance: None }, failed("who").into(), Tick(9));
-    run.graph.ended(Place { step: 1, instance: Some(0) }, failed("no instance").into(), Tick(9));
+    run.graph.ended(key, failed("late").into(), Tick(9));
+    run.graph.started(key, Tick(9));
+    run.graph.ended(StepKey::whole(77), failed("who").into(), Tick(9));
+    run.graph.ended(StepKey { step: 1, instance: Some(0) }, failed("no instance").into(), Tick(9));
     run.act();
     assert_eq!(run.record(), before);
 }
@@ -317,10 +318,10 @@ fn l3_what_comes_late_or_twice_changes_nothing() {
 fn a_dependency_outside_the_workflow_counts_whether_it_runs_or_has_ended() {
     let (done, live, bad) = (TaskId::generate(), TaskId::generate(), TaskId::generate());
     let known = |id| match id {
-        id if id == done => Known::Ended(ok(json!("old")).into()),
-        id if id == bad => Known::Ended(failed("old").into()),
-        id if id == live => Known::Live,
-        _ => Known::Unknown,
+        id if id == done => StepStatus::Ended(ok(json!("old")).into()),
+        id if id == bad => StepStatus::Ended(failed("old").into()),
+        id if id == live => StepStatus::Live,
+        _ => StepStatus::Unknown,
     };
     let spec = WorkflowSpec::of([
         step("a").after(done),
@@ -328,7 +329,7 @@ fn a_dependency_outside_the_workflow_counts_whether_it_runs_or_has_ended() {
         step("c").after(bad),
         step("d").after(bad).run_if(RunIf::AllDone),
     ]);
-    let mut run = Run::beside(spec, &Outside { known: &known, capacity: &Capacity::default() });
+    let mut run = Run::beside(spec, &EngineView { status: &known, capacity: &Capacity::default() });
     assert_eq!(run.names(), ["a", "d"]);
     assert_eq!(run.params("a")["upstream_results"][done.to_string()], "old");
     assert_eq!(run.error("c"), format!("not run, because of {bad} (failed)"));
@@ -428,7 +429,7 @@ fn a_list_that_is_none_or_too_long_fails_the_step_before_anything_of_it_runs() {
         (
             json!(vec![0; 1_000_000]),
             "map_over takes lists of up to 1000 elements, and split.rows has 1000000: map over larger pieces, or raise \
-             `limits.elements` of the workflow (`Bounds::elements` in Rust)",
+             `limits.elements` of the workflow (`WorkflowBounds::elements` in Rust)",
         ),
     ] {
         let mut run = Run::of(mapped(Enough::All, None));
@@ -466,9 +467,9 @@ fn instances_have_ids_of_their_own_that_are_always_the_same() {
 #[test]
 fn a_dynamic_step_adds_steps_below_itself() {
     let mut run = Run::of(WorkflowSpec::of([step("plan").dynamic(), step("other")]));
-    let place = run.running[0].1;
+    let key = run.running[0].1;
     let new = vec![step("x"), step("y").after("x").after("other")];
-    run.graph.add_below(place, new, &outside(), Tick(1)).expect("sound");
+    run.graph.add_below(key, new, &outside(), Tick(1)).expect("sound");
     run.act();
     assert_eq!(run.names(), ["plan", "other"], "they wait for it");
     run.end("plan", ok(json!({"n": 1})));
@@ -484,7 +485,7 @@ fn a_dynamic_step_adds_steps_below_itself() {
 fn an_added_step_gets_the_result_of_the_one_that_added_it_only_if_it_names_it() {
     let spec = WorkflowSpec::of([step("plan").dynamic().forget_result()]);
     let mut run = Run::of(WorkflowSpec { upstream: UpstreamKeys::Names, ..spec });
-    let (place, id) = (run.running[0].1, run.of_step("plan").task);
+    let (key, id) = (run.running[0].1, run.of_step("plan").task);
     let new = vec![
         step("by name").after("plan"),
         step("by id").after(id),
@@ -493,7 +494,7 @@ fn an_added_step_gets_the_result_of_the_one_that_added_it_only_if_it_names_it() 
         step("not"),
         step("each").map_over(MapOver::new(reference("plan", "list"))),
     ];
-    run.graph.add_below(place, new, &outside(), Tick(1)).expect("sound");
+    run.graph.add_below(key, new, &outside(), Tick(1)).expect("sound");
     run.end("plan", ok(json!({"n": 1, "list": [7]})));
     for name in ["by name", "by id", "by reference", "by condition"] {
         assert_eq!(run.params(name)["upstream_results"]["plan"]["n"], 1, "{name}");
@@ -510,9 +511,9 @@ fn an_added_step_gets_the_result_of_the_one_that_added_it_only_if_it_names_it() 
 fn l9_what_added_steps_carry_grows_with_their_number_and_not_with_its_square() {
     let carried = |count: usize| {
         let mut run = Run::of(WorkflowSpec::of([step("plan").dynamic()]));
-        let place = run.running[0].1;
+        let key = run.running[0].1;
         let names: Vec<String> = (0..count).map(|at| format!("added {at}")).collect();
-        run.graph.add_below(place, names.iter().map(|name| step(name)).collect(), &outside(), Tick(1)).expect("sound");
+        run.graph.add_below(key, names.iter().map(|name| step(name)).collect(), &outside(), Tick(1)).expect("sound");
         run.end("plan", ok(json!({"steps": names})));
         names.iter().map(|name| run.params(name).to_string().len()).sum::<usize>()
     };
@@ -522,18 +523,18 @@ fn l9_what_added_steps_carry_grows_with_their_number_and_not_with_its_square() {
 #[test]
 fn steps_that_cannot_be_added_fail_the_one_that_returned_them_and_leave_nothing() {
     let spec = WorkflowSpec::of([step("plan").dynamic(), step("plain"), step("after").after("plan")]);
-    let mut run = Run::of(WorkflowSpec { bounds: Bounds { added: 2, ..Bounds::default() }, ..spec });
-    let place = run.running[0].1;
+    let mut run = Run::of(WorkflowSpec { bounds: WorkflowBounds { added: 2, ..WorkflowBounds::default() }, ..spec });
+    let key = run.running[0].1;
     for steps in [
         vec![step("x").after("nobody")],
         vec![step("plan")],
         vec![step("x").after("y"), step("y").after("x")],
         vec![step("x"), step("y"), step("z")],
     ] {
-        run.graph.add_below(place, steps, &outside(), Tick(1)).expect_err("unsound");
+        run.graph.add_below(key, steps, &outside(), Tick(1)).expect_err("unsound");
     }
     let ended = Ended::from(ok(json!(1)));
-    run.graph.not_added(place, vec!["x waits for nobody".to_owned()], &ended, Tick(2));
+    run.graph.not_added(key, vec!["x waits for nobody".to_owned()], &ended, Tick(2));
     run.running.pop_front();
     run.act();
     assert_eq!(run.error("plan"), "the steps it returned cannot be added: x waits for nobody");

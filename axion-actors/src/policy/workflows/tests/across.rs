@@ -14,10 +14,10 @@ fn failure() -> Ended {
 /// An engine that runs whatever is submitted until it is told how that ends.
 struct Engine {
     flows: Workflows,
-    kept: Kept,
+    kept: RetainedWorkflows,
     running: Vec<(StepRef, TaskId, Vec<u8>)>,
     /// The steps that were wanted, as they were told to have ended.
-    told: Vec<(TaskId, StepEnd)>,
+    told: Vec<(TaskId, StepOutcome)>,
     records: FxHashMap<WorkflowId, Arc<WorkflowRecord>>,
 }
 
@@ -26,7 +26,7 @@ impl Engine {
         let keep = Keep { count: 100, bytes: 1 << 30, each: 0, age: None };
         Self {
             flows: Workflows::new(ROOM),
-            kept: Kept::new(keep),
+            kept: RetainedWorkflows::new(keep),
             running: Vec::new(),
             told: Vec::new(),
             records: FxHashMap::default(),
@@ -53,17 +53,17 @@ impl Engine {
             }
             for action in actions {
                 match action {
-                    Action::Submit(step) => {
+                    WorkflowAction::Submit(step) => {
                         let (task, params) = self.flows.hand_over(step).expect("it has not ended");
                         self.running.push((step, task.id(), params.into_bytes().to_vec()));
                     }
-                    Action::Cancel { step, .. } => {
+                    WorkflowAction::Cancel { step, .. } => {
                         self.running.retain(|running| running.0 != step);
                         self.flows.ended(step, cancelled().into(), Tick(1));
                     }
-                    Action::Changed { .. } => {}
-                    Action::Ended { task, end, .. } => self.told.push((task, *end)),
-                    Action::Finished(id) => {
+                    WorkflowAction::Changed { .. } => {}
+                    WorkflowAction::Ended { task, outcome, .. } => self.told.push((task, *outcome)),
+                    WorkflowAction::Finished(id) => {
                         let graph = self.flows.take(id).expect("L1: it ends once");
                         let span = graph.span();
                         let record = Arc::new(graph.into_record(Timestamp::UNIX_EPOCH));
@@ -201,10 +201,10 @@ fn a_mapped_step_and_one_that_was_added_count_too() {
 
     let added = step("added");
     let task = added.task().id();
-    let place = engine.running.iter().find(|running| running.1 == adds).expect("it runs").0;
+    let key = engine.running.iter().find(|running| running.1 == adds).expect("it runs").0;
     assert!(engine.try_submit(waits_for(task)).is_err(), "it is not there yet");
     engine.running.retain(|running| running.1 != adds);
-    engine.flows.ended_with(place, success(), Ok(vec![added]), &|_| Known::Unknown, Tick(1));
+    engine.flows.ended_with(key, success(), Ok(vec![added]), &|_| StepStatus::Unknown, Tick(1));
     engine.act();
     let third = waits_for(task);
     let waiting = id_of(&third, 0);
@@ -235,17 +235,17 @@ fn what_waits_for_a_step_is_told_how_the_step_ended_and_not_how_its_task_did() {
     // Others know that its task has succeeded.
     let follow = |engine: &mut Engine| {
         let (id, spec) = (WorkflowId::generate(), waits_for(grows));
-        let mut known = FxHashMap::from_iter([(grows, Known::Ended(success().outcome.into()))]);
+        let mut known = FxHashMap::from_iter([(grows, StepStatus::Ended(success().outcome.into()))]);
         engine.kept.look_up(&mut known, Tick(0));
         engine.flows.submit(id, spec, known, Tick(0)).expect("sound");
         engine.act();
         id
     };
     let during = follow(&mut engine);
-    let place = engine.running.iter().find(|running| running.1 == grows).expect("it runs").0;
+    let key = engine.running.iter().find(|running| running.1 == grows).expect("it runs").0;
     engine.running.retain(|running| running.1 != grows);
     let cannot_be_added = Err(vec!["no".to_owned()]);
-    engine.flows.ended_with(place, success(), cannot_be_added, &|_| Known::Unknown, Tick(1));
+    engine.flows.ended_with(key, success(), cannot_be_added, &|_| StepStatus::Unknown, Tick(1));
     engine.act();
     let after = follow(&mut engine);
     for id in [during, after] {
@@ -267,7 +267,7 @@ fn one_step_can_be_cancelled_wherever_it_stands() {
     let first = engine.submit(first);
     let cancel = |engine: &mut Engine, task: TaskId| {
         let step = engine.flows.step_of(task).expect("in flight");
-        engine.flows.want(step);
+        engine.flows.subscribe(step);
         let answer = engine.flows.cancel_step(step, Tick(1));
         engine.act();
         answer
@@ -323,7 +323,7 @@ struct Made {
 fn ended_as(state: StepState) -> Ended {
     let error = |kind| Box::new(TaskError::new(kind, "no"));
     match state {
-        StepState::Expired => Ended::unbegun(Outcome::Expired(error(ErrorKind::Expired))),
+        StepState::Expired => Ended::without_attempt(Outcome::Expired(error(ErrorKind::Expired))),
         StepState::Failed => failure(),
         _ => success(),
     }

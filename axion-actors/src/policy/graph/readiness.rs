@@ -2,22 +2,22 @@
 
 use std::sync::Arc;
 
-use super::condition::{self, Found};
-use super::{Action, Graph, Place, results};
+use super::condition;
+use super::{Graph, GraphAction, StepKey, results};
 use crate::model::Tick;
-use crate::model::workflow::{Causes, RunIf, StepError, StepState};
+use crate::model::workflow::{RootCauses, RunIf, StepError, StepState};
 
 impl Graph {
     /// All dependencies of a step have ended, or one has failed that decides alone.
     pub(super) fn decide(&mut self, at: usize, now: Tick) {
-        let (seen, deps) = (self.nodes[at].seen, self.nodes[at].deps.count > 0);
+        let (dependencies, deps) = (self.nodes[at].dependencies, self.nodes[at].deps.count > 0);
         let state = match self.rules(at).run_if {
-            RunIf::AllSucceeded if seen.failed => Some(StepState::DependencyFailed),
-            RunIf::AllSucceeded if seen.skipped => Some(StepState::Skipped),
-            RunIf::AnySucceeded if seen.succeeded || !deps => None,
-            RunIf::AnySucceeded if seen.failed => Some(StepState::DependencyFailed),
+            RunIf::AllSucceeded if dependencies.failed => Some(StepState::DependencyFailed),
+            RunIf::AllSucceeded if dependencies.skipped => Some(StepState::Skipped),
+            RunIf::AnySucceeded if dependencies.succeeded || !deps => None,
+            RunIf::AnySucceeded if dependencies.failed => Some(StepState::DependencyFailed),
             RunIf::AnySucceeded => Some(StepState::Skipped),
-            RunIf::AnyFailed if !seen.failed => Some(StepState::Skipped),
+            RunIf::AnyFailed if !dependencies.failed => Some(StepState::Skipped),
             RunIf::AllSucceeded | RunIf::AllDone | RunIf::AnyFailed => None,
         };
         let number = u32::try_from(at).unwrap_or(u32::MAX);
@@ -32,7 +32,7 @@ impl Graph {
     }
 
     /// The steps that failed by themselves, as far as the ended dependencies of this one know.
-    fn causes(&self, at: usize) -> Arc<Causes> {
+    fn causes(&self, at: usize) -> Arc<RootCauses> {
         let failed = || {
             let deps = self.deps_of(at).iter().map(|dep| &self.nodes[*dep as usize]);
             deps.filter(|node| node.state.is_failure())
@@ -43,7 +43,7 @@ impl Graph {
         {
             return causes.clone();
         }
-        let mut all = Causes { steps: Vec::new(), more: 0 };
+        let mut all = RootCauses { steps: Vec::new(), more: 0 };
         for node in failed() {
             let passed = match node.error.as_deref() {
                 Some(StepError::DependencyFailed(causes)) => Some(causes),
@@ -54,7 +54,7 @@ impl Graph {
                 if all.steps.contains(&blame) {
                     continue;
                 }
-                if all.steps.len() < Causes::NAMED { all.steps.push(blame) } else { all.more += 1 }
+                if all.steps.len() < RootCauses::NAMED { all.steps.push(blame) } else { all.more += 1 }
             }
         }
         Arc::new(all)
@@ -62,18 +62,16 @@ impl Graph {
 
     /// A step may run: looks at its condition and hands it over.
     fn begin(&mut self, at: usize, number: u32, now: Tick) {
-        if let Some(halt) = &self.halt {
-            let error = halt.error();
+        if let Some(stop) = &self.stop {
+            let error = stop.error();
             return self.end(number, StepState::Cancelled, Some(error), now);
         }
         let wanted = match &self.rules(at).when {
             None => Ok(true),
             Some(condition) => condition::holds(condition, &mut |test| match self.look_up(&test.of) {
-                Ok(text) => serde_json::from_slice(&text).map_or_else(
-                    |error| Found::Nothing(results::unresolved(&test.of, &test.of.path, format!("not JSON ({error})"))),
-                    Found::Value,
-                ),
-                Err(error) => Found::Nothing(error),
+                Ok(text) => serde_json::from_slice(&text)
+                    .map_err(|error| results::unresolved(&test.of, &test.of.path, format!("not JSON ({error})"))),
+                Err(error) => Err(error),
             }),
         };
         match wanted {
@@ -90,7 +88,7 @@ impl Graph {
                 self.prepared.extend(prepared.map(|prepared| (number, prepared)));
                 self.nodes[at].ready = now;
                 self.enter(at, StepState::Ready);
-                self.actions.push(Action::Submit(Place { step: number, instance: None }));
+                self.actions.push(GraphAction::Submit(StepKey::whole(number)));
             }
             Err(error) => self.end(number, StepState::Failed, Some(error), now),
         }

@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashSet;
 
-use super::{Graph, Place, Standing};
+use super::{Graph, StepKey, StepStatus};
 use crate::model::workflow::{StepError, StepState};
 use crate::model::{ErrorKind, TaskError, TaskId, Tick};
 use crate::policy::scheduler::CancelAnswer;
@@ -15,7 +15,7 @@ impl Graph {
         match (node.state, &node.mapping) {
             (StepState::Waiting, _) => {
                 self.end(step, StepState::Cancelled, Some(on_request()), now);
-                self.spread(now);
+                self.propagate(now);
                 CancelAnswer::Removed
             }
             (StepState::Ready | StepState::Running, Some(mapping)) => {
@@ -23,19 +23,19 @@ impl Graph {
                     return CancelAnswer::AlreadyRequested;
                 }
                 self.cancel_mapped(at, now);
-                self.spread(now);
+                self.propagate(now);
                 CancelAnswer::Requested
             }
             (StepState::Ready | StepState::Running, None) if node.cancelling => CancelAnswer::AlreadyRequested,
             (StepState::Ready | StepState::Running, None) => {
-                self.tell_to_end(Place { step, instance: None });
+                self.request_cancel(StepKey::whole(step));
                 CancelAnswer::Requested
             }
             (state, _) => CancelAnswer::AlreadyFinished(state.outcome_name()),
         }
     }
 
-    /// The step whose task this is. Instances of mapped steps are not among them.
+    /// The step whose task this is. InstanceCounts of mapped steps are not among them.
     #[must_use]
     pub fn step_of(&self, task: TaskId) -> Option<u32> {
         let found = self.may_have(task).then(|| self.directory.ids.get(task).copied()).flatten();
@@ -63,19 +63,19 @@ impl Graph {
         self.span
     }
 
-    /// Where a step stands, for those outside.
+    /// The status of a step, for those outside the workflow.
     #[must_use]
-    pub fn standing(&self, step: u32) -> Option<Standing> {
-        let node = self.nodes.get(step as usize).filter(|node| node.is_step())?;
-        Some(match node.state {
-            state if !state.is_final() => Standing::Live,
-            StepState::Succeeded if node.result.is_none() => Standing::Dropped,
-            _ => Standing::Ended(node.end()),
-        })
+    pub fn status(&self, step: u32) -> StepStatus {
+        match self.nodes.get(step as usize).filter(|node| node.is_step()) {
+            None => StepStatus::Unknown,
+            Some(node) if !node.state.is_final() => StepStatus::Live,
+            Some(node) if node.state == StepState::Succeeded && node.result.is_none() => StepStatus::ResultDropped,
+            Some(node) => StepStatus::Ended(node.outcome()),
+        }
     }
 
-    /// Has the end of a step be an [action](super::Action::Ended), with its result: it is kept until then.
-    pub fn want(&mut self, step: u32) {
+    /// Has the end of a step be an [action](super::GraphAction::Ended), with its result: it is kept until then.
+    pub fn subscribe(&mut self, step: u32) {
         let node = self.nodes.get_mut(step as usize).filter(|node| node.is_step() && !node.state.is_final());
         if let Some(node) = node
             && !std::mem::replace(&mut node.wanted, true)

@@ -29,16 +29,16 @@ fn graph(steps: impl IntoIterator<Item = Step>) -> Graph {
     graph
 }
 
-fn place(step: u32) -> Place {
-    Place { step, instance: None }
+fn key(step: u32) -> StepKey {
+    StepKey::whole(step)
 }
 
-fn instance(step: u32, index: u32) -> Place {
-    Place { step, instance: Some(index) }
+fn instance(step: u32, index: u32) -> StepKey {
+    StepKey { step, instance: Some(index) }
 }
 
-fn arguments(graph: &mut Graph, place: Place) -> Bytes {
-    graph.hand_over(place).expect("it is to run").1.into_bytes()
+fn arguments(graph: &mut Graph, key: StepKey) -> Bytes {
+    graph.hand_over(key).expect("it is to run").1.into_bytes()
 }
 
 fn filled(parts: &[&'static [u8]]) -> Bytes {
@@ -59,19 +59,19 @@ fn the_holes_of_a_function_are_filled_with_results_as_they_are_and_with_parts_as
     let steps =
         [step("s"), call("f"), call("g").inputs(vec![to("s", "a[1]"), to("f", ""), to("s", ""), to("f", "[0]")])];
     let mut graph = graph(steps);
-    assert_eq!(&arguments(&mut graph, place(1))[..], b"\x80own", "what has no holes goes as it is");
-    graph.ended(place(0), ok(json!({"a": [1, 2]})).into(), Tick(1));
-    graph.ended(place(1), pickled(Ok("[7]")).into(), Tick(1));
+    assert_eq!(&arguments(&mut graph, key(1))[..], b"\x80own", "what has no holes goes as it is");
+    graph.ended(key(0), ok(json!({"a": [1, 2]})).into(), Tick(1));
+    graph.ended(key(1), pickled(Ok("[7]")).into(), Tick(1));
     let expected = filled(&[b"\x80own", b"2", b"\x80whole", b"{\"a\":[1,2]}", b"7"]);
-    assert_eq!(arguments(&mut graph, place(2)), expected);
+    assert_eq!(arguments(&mut graph, key(2)), expected);
 }
 
 #[test]
 fn a_function_that_only_waits_is_called_with_its_own_arguments() {
     let mut graph = graph([step("s"), call("f"), call("g").after("s").after("f")]);
-    graph.ended(place(0), ok(json!(1)).into(), Tick(1));
-    graph.ended(place(1), pickled(Err("a lock")).into(), Tick(1));
-    assert_eq!(&arguments(&mut graph, place(2))[..], b"\x80own");
+    graph.ended(key(0), ok(json!(1)).into(), Tick(1));
+    graph.ended(key(1), pickled(Err("a lock")).into(), Tick(1));
+    assert_eq!(&arguments(&mut graph, key(2))[..], b"\x80own");
 }
 
 #[test]
@@ -79,8 +79,8 @@ fn a_script_reads_the_json_form_of_what_a_function_returned() {
     let params = Template::from_json(&json!({"it": {"$ref": "f", "path": "[0]"}})).expect("a template");
     let spec = WorkflowSpec::of([call("f"), step("s").params(params)]);
     let mut graph = graph(spec.steps);
-    graph.ended(place(0), pickled(Ok("[7]")).into(), Tick(1));
-    let text: Value = serde_json::from_slice(&arguments(&mut graph, place(1))).expect("JSON");
+    graph.ended(key(0), pickled(Ok("[7]")).into(), Tick(1));
+    let text: Value = serde_json::from_slice(&arguments(&mut graph, key(1))).expect("JSON");
     assert_eq!((&text["it"], &text["upstream_results"]["f"]), (&json!(7), &json!([7])));
 }
 
@@ -100,8 +100,8 @@ fn what_has_no_json_form_fails_who_reads_it_and_names_what_it_is() {
         (step("x").after("f").map_over(MapOver::new(to("list", ""))), "f"),
     ] {
         let mut graph = graph([call("f"), step("list"), reader]);
-        graph.ended(place(1), ok(json!([1])).into(), Tick(1));
-        graph.ended(place(0), pickled(Err("a pandas.DataFrame")).into(), Tick(1));
+        graph.ended(key(1), ok(json!([1])).into(), Tick(1));
+        graph.ended(key(0), pickled(Err("a pandas.DataFrame")).into(), Tick(1));
         assert_eq!(
             error(&graph, 2),
             format!(
@@ -117,7 +117,7 @@ fn what_has_no_json_form_fails_who_reads_it_and_names_what_it_is() {
 fn an_instance_of_a_mapped_function_gets_its_element_last() {
     let mut graph =
         graph([step("list"), call("f").inputs(vec![to("list", "")]).map_over(MapOver::new(to("list", "")))]);
-    graph.ended(place(0), ok(json!([5, "x"])).into(), Tick(1));
+    graph.ended(key(0), ok(json!([5, "x"])).into(), Tick(1));
     for (index, element) in [(0, &b"5"[..]), (1, b"\"x\"")] {
         assert_eq!(arguments(&mut graph, instance(1, index)), filled(&[b"\x80own", b"[5,\"x\"]", element]));
     }
@@ -129,13 +129,13 @@ fn the_results_of_instances_are_a_list_that_is_json_as_far_as_they_are() {
         let steps =
             [step("list"), call("f").map_over(MapOver::new(to("list", ""))), call("g").inputs(vec![to("f", "")])];
         let mut graph = graph(steps);
-        graph.ended(place(0), ok(json!([1, 2])).into(), Tick(1));
+        graph.ended(key(0), ok(json!([1, 2])).into(), Tick(1));
         for (index, outcome) in (0..).zip(outcomes) {
             graph.hand_over(instance(1, index)).expect("it is to run");
             graph.ended(instance(1, index), outcome.into(), Tick(1));
         }
         let record = graph.record(jiff::Timestamp::UNIX_EPOCH).steps.swap_remove(1);
-        (record, arguments(&mut graph, place(2)))
+        (record, arguments(&mut graph, key(2)))
     };
     let (plain, given) = of([ok(json!(1)), ok(json!([2]))]);
     assert_eq!(
@@ -162,9 +162,9 @@ fn a_large_result_is_handed_to_all_functions_without_a_copy() {
     graph.take_actions();
     let result = Pickle::described(Err("an array"), &large);
     let whole = result.packed();
-    graph.ended(place(0), Outcome::Succeeded(result.into()).into(), Tick(1));
+    graph.ended(key(0), Outcome::Succeeded(result.into()).into(), Tick(1));
     for step in 1..=100 {
-        let (_, params) = graph.hand_over(place(step)).expect("it is to run");
+        let (_, params) = graph.hand_over(key(step)).expect("it is to run");
         assert!(params.parts().any(|part| part.as_ptr() == whole.as_ptr()));
     }
 }
@@ -173,14 +173,14 @@ fn a_large_result_is_handed_to_all_functions_without_a_copy() {
 fn a_step_is_referred_to_by_the_id_of_its_task_too_also_by_one_of_another_workflow() {
     let (here, elsewhere) = (call("f"), TaskId::generate());
     let inputs = [here.task().id(), elsewhere].map(|id| Reference::to(id.to_string())).to_vec();
-    let ended = StepEnd::from(pickled(Err("a lock")));
-    let known = |id| if id == elsewhere { Known::Ended(ended.clone()) } else { Known::Unknown };
-    let outside = Outside { known: &known, capacity: &NO_LIMIT };
+    let ended = StepOutcome::from(pickled(Err("a lock")));
+    let known = |id| if id == elsewhere { StepStatus::Ended(ended.clone()) } else { StepStatus::Unknown };
+    let outside = EngineView { status: &known, capacity: &NO_LIMIT };
     let spec = WorkflowSpec::of([call("g").inputs(inputs), here]);
     let mut graph = Graph::check(WorkflowId::generate(), spec, &outside, Tick(0)).expect("sound");
     graph.start(Tick(0));
-    graph.ended(place(1), Outcome::Succeeded(Data::of_function("1".into())).into(), Tick(1));
-    assert_eq!(arguments(&mut graph, place(0)), filled(&[b"\x80own", b"1", b"\x80whole"]));
+    graph.ended(key(1), Outcome::Succeeded(Data::of_function("1".into())).into(), Tick(1));
+    assert_eq!(arguments(&mut graph, key(0)), filled(&[b"\x80own", b"1", b"\x80whole"]));
     let unknown = call("g").inputs(vec![Reference::to(TaskId::generate().to_string())]);
     let wrong = Graph::check(WorkflowId::generate(), WorkflowSpec::of([unknown]), &super::outside(), Tick(0));
     assert_eq!(wrong.expect_err("nobody knows it")[0].code(), "unknown_dependency");

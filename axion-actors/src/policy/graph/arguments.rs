@@ -3,20 +3,20 @@
 use bytes::Bytes;
 
 use super::Graph;
-use super::json::{Params, Splicer};
+use super::json::{ChunkedBytes, Splicer};
 use crate::model::workflow::{Reference, StepError};
 use crate::model::{Data, Work, packed};
 
 /// Arguments and values, which share their bytes with the results that they are.
 #[derive(Clone, Debug)]
-pub(super) struct Call {
+pub(super) struct CallArguments {
     /// The arguments, then the values of the holes.
     parts: Vec<Bytes>,
 }
 
-impl Call {
+impl CallArguments {
     /// As bytes; with an element of a list, which then is the last value.
-    pub(super) fn finish(mut self, element: Option<Bytes>) -> Params {
+    pub(super) fn finish(mut self, element: Option<Bytes>) -> ChunkedBytes {
         self.parts.extend(element);
         let mut whole = Splicer::default();
         whole.text(&packed::filled(&self.parts));
@@ -31,7 +31,7 @@ pub(super) enum Prepared {
     /// A script's parameters, without the brace at the end.
     Text(Splicer),
     /// A function's arguments.
-    Call(Call),
+    CallArguments(CallArguments),
 }
 
 impl Default for Prepared {
@@ -48,14 +48,14 @@ impl Graph {
             self.readable(at)?;
             return rules.params.as_ref().map(|template| self.fill_in(template).map(Prepared::Text)).transpose();
         }
-        if rules.inputs.is_empty() { Ok(None) } else { self.call(at).map(Prepared::Call).map(Some) }
+        if rules.inputs.is_empty() { Ok(None) } else { self.call(at).map(Prepared::CallArguments).map(Some) }
     }
 
     /// What a function is called with.
-    pub(super) fn call(&self, at: usize) -> Result<Call, StepError> {
+    pub(super) fn call(&self, at: usize) -> Result<CallArguments, StepError> {
         let own = self.nodes[at].task.iter().map(|task| Ok(task.params_bytes().clone()));
         let parts = own.chain(self.rules(at).inputs.iter().map(|input| self.value(input))).collect::<Result<_, _>>()?;
-        Ok(Call { parts })
+        Ok(CallArguments { parts })
     }
 
     /// What a reference stands for in a call: a whole result as it is, a part of one as JSON.
