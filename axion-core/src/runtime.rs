@@ -11,7 +11,7 @@ use axion_actors::actors::{
 use axion_actors::config::{Config, EngineKind, ScalingPolicy};
 use axion_actors::model::{Clock, PoolKind};
 use axion_actors::policy::scheduler::{PoolRules, Scheduler, TimeLimits};
-use axion_actors::policy::task_table::{Keep, TaskTable};
+use axion_actors::policy::task_table::{RetentionPolicy, TaskTable};
 use axion_actors::process::{Guardian, Launcher, Meter, PrivateFolder, RealMeter, machine_memory};
 use tokio::sync::oneshot;
 
@@ -104,7 +104,7 @@ fn host(
 fn populate(parts: Parts, launcher: Box<dyn Launcher>) -> Runtime {
     let Parts { config, admission, bus, requests } = parts;
     let (clock, manager_admission) = (Clock::start(), admission.clone());
-    let keep = Keep {
+    let keep = RetentionPolicy {
         count: config.output_queue_size,
         bytes: config.output_queue_bytes,
         each: config.record_limit,

@@ -154,8 +154,8 @@ fn gate() {
         let (mut running, mut done) = (VecDeque::new(), 0);
         loop {
             running.extend(gate.open(Tick(0)));
-            let Some((_, ticket)) = running.pop_front() else { break };
-            gate.give_back(ticket);
+            let Some((_, permit)) = running.pop_front() else { break };
+            gate.give_back(permit);
             done += 1;
         }
         assert_eq!(done, count);
@@ -185,8 +185,8 @@ fn gate_of_hosts() {
             while done < count {
                 running.extend(gate.open(now));
                 match running.pop_front() {
-                    Some((_, ticket)) => {
-                        gate.give_back(ticket);
+                    Some((_, permit)) => {
+                        gate.give_back(permit);
                         done += 1;
                     }
                     None => now = gate.next().expect("the next one's time"),

@@ -26,7 +26,7 @@ use std::time::Instant;
 
 use axion_actors::config::ScalingPolicy;
 use axion_actors::model::PoolKind;
-use axion_actors::policy::scaling::Bounds;
+use axion_actors::policy::scaling::WorkerBounds;
 use clap::{Parser, ValueEnum};
 
 use crate::chart::Run;
@@ -147,12 +147,12 @@ impl Args {
         }
     }
 
-    fn bounds(&self) -> Bounds {
+    fn bounds(&self) -> WorkerBounds {
         let automatic = match self.pool {
             Kind::Cpu => self.cores.saturating_mul(2).min(16),
             Kind::Io => self.cores.saturating_mul(3).min(24),
         };
-        Bounds { least: self.workers_min, most: self.workers_max.unwrap_or(automatic).max(self.workers_min) }
+        WorkerBounds { least: self.workers_min, most: self.workers_max.unwrap_or(automatic).max(self.workers_min) }
     }
 
     fn setting(&self) -> Setting {
@@ -203,7 +203,7 @@ impl Args {
         let setting = self.setting();
         let most = setting.bounds.most;
         let by_policy = ScalingPolicy::ALL.map(|policy| (policy.name(), Setting { policy, ..setting }));
-        let fixed = (FIXED, Setting { bounds: Bounds { least: most, most }, ..setting });
+        let fixed = (FIXED, Setting { bounds: WorkerBounds { least: most, most }, ..setting });
         by_policy.into_iter().chain([fixed]).filter(|(name, _)| is_chosen(&self.policy, name)).collect()
     }
 }

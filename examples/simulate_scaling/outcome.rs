@@ -1,6 +1,6 @@
 //! What a simulation comes to: figures, a table of them, and a picture in the terminal.
 
-use axion_actors::policy::scaling::Verdict;
+use axion_actors::policy::scaling::ScalingStep;
 
 /// One second of a run.
 #[derive(Clone, Copy, Debug, Default)]
@@ -74,11 +74,11 @@ impl Outcome {
         }
     }
 
-    pub(crate) fn decided(&mut self, at: u64, verdict: &Verdict, line: Option<String>) {
+    pub(crate) fn decided(&mut self, at: u64, verdict: &ScalingStep, line: Option<String>) {
         let grows = match verdict {
-            Verdict::Stay => return,
-            Verdict::Grow { .. } => true,
-            Verdict::Shrink { .. } => false,
+            ScalingStep::Stay => return,
+            ScalingStep::Grow { .. } => true,
+            ScalingStep::Shrink { .. } => false,
         };
         self.digest(at ^ u64::from(grows));
         self.steps += 1;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axion_actors::model::{Generation, Json, PoolKind, Seq, Task, Tick, WorkerDownReason, WorkerId, WorkerRef};
 use axion_actors::policy::scheduler::{Action, Capacity, Departure, PoolRules, Report, Scheduler};
-use axion_actors::policy::task_table::{Keep, TaskTable};
+use axion_actors::policy::task_table::{RetentionPolicy, TaskTable};
 use jiff::Timestamp;
 
 /// What the scheduler wants done.
@@ -28,7 +28,10 @@ pub(crate) struct Placement {
 
 impl Placement {
     pub(crate) fn new(kind: PoolKind, slots: usize) -> Self {
-        let table = TaskTable::new(Timestamp::UNIX_EPOCH, Keep { count: 1, bytes: 1 << 20, each: 1 << 20, age: None });
+        let table = TaskTable::new(
+            Timestamp::UNIX_EPOCH,
+            RetentionPolicy { count: 1, bytes: 1 << 20, each: 1 << 20, age: None },
+        );
         let scheduler = Scheduler::new(table, [PoolRules::default(); 2], axion_actors::model::Capacity::default());
         Self { scheduler, kind, slots }
     }

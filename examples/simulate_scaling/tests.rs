@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use axion_actors::config::ScalingPolicy;
 use axion_actors::model::PoolKind;
-use axion_actors::policy::scaling::Bounds;
+use axion_actors::policy::scaling::WorkerBounds;
 use clap::CommandFactory;
 
 use crate::Args;
@@ -16,7 +16,7 @@ use crate::world::{Setting, World};
 const SECOND: u64 = 1_000_000_000;
 
 fn setting(policy: ScalingPolicy) -> Setting {
-    let bounds = Bounds { least: 1, most: 16 };
+    let bounds = WorkerBounds { least: 1, most: 16 };
     let start = 45_000_000;
     Setting { kind: PoolKind::Cpu, policy, bounds, cores: 8, slots: 1, start, tail: 60 * SECOND }
 }
@@ -64,7 +64,7 @@ fn one_worker_runs_its_tasks_one_after_the_other() {
 
 #[test]
 fn a_pool_without_workers_starts_its_first_when_a_task_comes() {
-    let bounds = Bounds { least: 0, most: 4 };
+    let bounds = WorkerBounds { least: 0, most: 4 };
     for policy in ScalingPolicy::ALL {
         let outcome = World::new(Setting { bounds, ..setting(policy) }, &at_once(10_500, &[100])).run();
         assert_eq!(outcome.waits, [45_000_000], "{policy:?}: nothing but the start");
@@ -73,7 +73,7 @@ fn a_pool_without_workers_starts_its_first_when_a_task_comes() {
 
 #[test]
 fn more_workers_than_processors_share_them() {
-    let bounds = Bounds { least: 16, most: 16 };
+    let bounds = WorkerBounds { least: 16, most: 16 };
     let trace = at_once(0, &[100; 32]);
     let outcome = World::new(Setting { bounds, ..setting(ScalingPolicy::Off) }, &trace).run();
     let starts: BTreeSet<u64> = outcome.waits.iter().map(|wait| wait / 1_000_000).collect();

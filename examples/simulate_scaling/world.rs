@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axion_actors::config::ScalingPolicy;
 use axion_actors::model::{PoolKind, Seq, Tick, WorkerRef};
-use axion_actors::policy::scaling::{Bounds, Decision, PoolLoad, Scaler, Verdict, WorkerLoad};
+use axion_actors::policy::scaling::{Decision, PoolLoad, Scaler, ScalingStep, WorkerBounds, WorkerSample};
 
 use crate::machine::Machine;
 use crate::outcome::{Outcome, Second};
@@ -22,7 +22,7 @@ use crate::trace::Trace;
 pub(crate) struct Setting {
     pub(crate) kind: PoolKind,
     pub(crate) policy: ScalingPolicy,
-    pub(crate) bounds: Bounds,
+    pub(crate) bounds: WorkerBounds,
     pub(crate) cores: usize,
     pub(crate) slots: usize,
     /// Computing that a worker's start takes, in nanoseconds.
@@ -343,7 +343,7 @@ impl<'a> World<'a> {
 
     fn load(&self) -> PoolLoad {
         let there = || self.workers.iter().flatten().filter(|it| !it.draining);
-        let loads = there().filter(|it| it.ready).map(|it| WorkerLoad {
+        let loads = there().filter(|it| it.ready).map(|it| WorkerSample {
             running: it.running,
             queued: it.ahead.len(),
             cpu: it.cpu,
@@ -364,9 +364,9 @@ impl<'a> World<'a> {
         let Decision { verdict, line, look_again } = self.scaler.decide(&load, Tick(self.now));
         self.outcome.decided(self.now, &verdict, line);
         match verdict {
-            Verdict::Stay => {}
-            Verdict::Grow { by, .. } => self.grow(by),
-            Verdict::Shrink { by, .. } => self.shrink(by),
+            ScalingStep::Stay => {}
+            ScalingStep::Grow { by, .. } => self.grow(by),
+            ScalingStep::Shrink { by, .. } => self.shrink(by),
         }
         self.look_at = look_again.map(|at| at.0);
         if let Some(at) = self.look_at {

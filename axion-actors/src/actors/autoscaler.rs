@@ -7,11 +7,11 @@ use actix::prelude::*;
 
 use super::StopOnPanic;
 use super::dispatcher::Dispatcher;
-use super::messages::{Loads, LookAtLoads, Measured, SetTarget};
+use super::messages::{GetLoads, Loads, Measured, SetTarget};
 use super::supervisor::Supervisor;
 use crate::config::Config;
 use crate::model::{Clock, HostLoad, PoolKind, Tick, WorkerRef};
-use crate::policy::scaling::{Bounds, Scaler, Verdict};
+use crate::policy::scaling::{Scaler, ScalingStep, WorkerBounds};
 use crate::process::{Measurement, Meter, aside_or_here};
 
 /// How often the processes are measured, and the load of a pool at rest is looked at (L10).
@@ -45,7 +45,7 @@ impl Autoscaler {
         meter: Option<Box<dyn Meter>>,
     ) -> Self {
         let scaler = |kind| {
-            let bounds = Bounds { least: config.workers(kind), most: config.most_workers(kind) };
+            let bounds = WorkerBounds { least: config.workers(kind), most: config.most_workers(kind) };
             Scaler::new(kind, config.autoscaler, bounds)
         };
         let looks = [Some(Tick::default()); 2];
@@ -55,7 +55,7 @@ impl Autoscaler {
     }
 
     fn look(&mut self, ctx: &mut Context<Self>) {
-        let loads = self.dispatcher.send(LookAtLoads).into_actor(self);
+        let loads = self.dispatcher.send(GetLoads).into_actor(self);
         ctx.spawn(loads.map(|loads, scaler, ctx| {
             // The Dispatcher may be gone already; then so is the whole system in a moment.
             let Ok(loads) = loads else { return };
@@ -84,9 +84,9 @@ impl Autoscaler {
             self.looks[kind.index()] = decision.look_again;
             let total = u32::try_from(load.workers.len() + load.starting).unwrap_or(u32::MAX);
             let target = match decision.verdict {
-                Verdict::Stay => continue,
-                Verdict::Grow { by, .. } => total.saturating_add(by),
-                Verdict::Shrink { by, .. } => total.saturating_sub(by),
+                ScalingStep::Stay => continue,
+                ScalingStep::Grow { by, .. } => total.saturating_add(by),
+                ScalingStep::Shrink { by, .. } => total.saturating_sub(by),
             };
             if let Some(line) = decision.line {
                 tracing::info!("{line}");

@@ -20,8 +20,8 @@ use super::admission::Admission;
 use super::events::EventBus;
 use super::inbox::Inbox;
 use super::messages::{
-    Introduce, Loads, LookAtLoads, Measured, Need, Order, PoolChanged, PoolUnavailable, Refusal, Reports, Request,
-    Shrink, StepUpdate, Submission, WorkerJoined, WorkerLeft, WorkflowRequest,
+    GetLoads, Loads, Measured, PoolChanged, PoolRequest, PoolUnavailable, Refusal, RegisterSupervisor, Reports,
+    Request, Shrink, StepUpdate, Submission, WorkerCommand, WorkerJoined, WorkerLeft, WorkflowRequest,
 };
 use crate::config::{Config, EngineKind};
 use crate::model::{Clock, HostLoad, PoolKind, PoolStatus, Task, TaskError, TaskId, TaskRecord, Tick, WorkerRef};
@@ -37,7 +37,7 @@ pub struct Dispatcher {
     admission: Arc<Admission>,
     bus: EventBus,
     requests: Option<Inbox>,
-    workers: FxHashMap<WorkerRef, Desk>,
+    workers: FxHashMap<WorkerRef, WorkerHandle>,
     /// What the Supervisor said of the pools.
     pools: [PoolStatus; 2],
     /// The machine, as it was measured last.
@@ -54,7 +54,7 @@ pub struct Dispatcher {
     /// Tasks that the engine's shutdown has cancelled.
     cancelled: usize,
     /// Whom to ask for workers.
-    supervisor: Option<Recipient<Need>>,
+    supervisor: Option<Recipient<PoolRequest>>,
     /// How long a cancelled task may take to stop by itself.
     cancel_grace: Duration,
     /// The timer for the scheduler's next tick, and when it is due.
@@ -63,8 +63,8 @@ pub struct Dispatcher {
 }
 
 /// Where a worker is reached, and what its process used when it was measured last.
-struct Desk {
-    orders: Recipient<Order>,
+struct WorkerHandle {
+    commands: Recipient<WorkerCommand>,
     pid: u32,
     load: ProcessLoad,
 }
@@ -222,16 +222,16 @@ impl Dispatcher {
             match action {
                 Action::Run { worker, tasks } => {
                     self.note_starts(&tasks);
-                    self.order(worker, Order::Run(tasks));
+                    self.command(worker, WorkerCommand::Run(tasks));
                 }
-                Action::Revoke { worker, seqs } => self.order(worker, Order::Revoke(seqs)),
-                Action::Interrupt { worker, seq } => self.order(worker, Order::Interrupt(seq)),
-                Action::Cancel { worker, seq } => self.order(worker, Order::Cancel(seq)),
-                Action::Kill { worker, seq, reason } => self.order(worker, Order::Kill(seq, reason)),
-                Action::Recycle { worker } => self.need(Need::Recycle(worker)),
-                Action::Call { pool, workers } => self.need(Need::Workers(pool, workers)),
-                Action::Release { pool, workers } => self.need(Need::Fewer(pool, workers)),
-                Action::Retire { worker } => self.order(worker, Order::Retire),
+                Action::Revoke { worker, seqs } => self.command(worker, WorkerCommand::Revoke(seqs)),
+                Action::Interrupt { worker, seq } => self.command(worker, WorkerCommand::Interrupt(seq)),
+                Action::Cancel { worker, seq } => self.command(worker, WorkerCommand::Cancel(seq)),
+                Action::Kill { worker, seq, reason } => self.command(worker, WorkerCommand::Kill(seq, reason)),
+                Action::Recycle { worker } => self.ask_supervisor(PoolRequest::Recycle(worker)),
+                Action::Call { pool, workers } => self.ask_supervisor(PoolRequest::Workers(pool, workers)),
+                Action::Release { pool, workers } => self.ask_supervisor(PoolRequest::Fewer(pool, workers)),
+                Action::Retire { worker } => self.command(worker, WorkerCommand::Retire),
                 Action::Finished { key, record } => self.deliver(key, &record),
             }
         }
@@ -245,16 +245,16 @@ impl Dispatcher {
         }
     }
 
-    fn need(&self, need: Need) {
+    fn ask_supervisor(&self, ask_supervisor: PoolRequest) {
         if let Some(supervisor) = &self.supervisor {
-            supervisor.do_send(need);
+            supervisor.do_send(ask_supervisor);
         }
     }
 
     /// A worker that is gone gets nothing; its departure is on its way and brings the tasks back.
-    fn order(&self, worker: WorkerRef, order: Order) {
+    fn command(&self, worker: WorkerRef, command: WorkerCommand) {
         if let Some(desk) = self.workers.get(&worker) {
-            desk.orders.do_send(order);
+            desk.commands.do_send(command);
         }
     }
 
@@ -303,7 +303,7 @@ impl StreamHandler<Vec<Request>> for Dispatcher {
         let now = self.begin();
         // However many ask at a time, they get the same answer: what they ask after is what the batch has
         // come to.
-        let mut curious = Vec::new();
+        let mut status_requests = Vec::new();
         for request in batch {
             match request {
                 Request::Submit(submission) => self.submit(submission, now),
@@ -325,7 +325,7 @@ impl StreamHandler<Vec<Request>> for Dispatcher {
                     }
                 }
                 Request::Drain { reply } => self.drains.push(reply),
-                Request::Status { reply } => curious.push(reply),
+                Request::Status { reply } => status_requests.push(reply),
                 Request::Workflow(request) => self.workflows.forward(request),
                 Request::CancelAll { error, reply } => self.cancel_all(&error, reply, now),
             }
@@ -334,9 +334,9 @@ impl StreamHandler<Vec<Request>> for Dispatcher {
             }
         }
         self.place(ctx, now);
-        if !curious.is_empty() {
+        if !status_requests.is_empty() {
             let status = Arc::new(self.status(now));
-            for reply in curious {
+            for reply in status_requests {
                 let _ = reply.send(status.clone());
             }
         }
@@ -346,10 +346,10 @@ impl StreamHandler<Vec<Request>> for Dispatcher {
     fn finished(&mut self, _: &mut Self::Context) {}
 }
 
-impl Handler<Introduce> for Dispatcher {
+impl Handler<RegisterSupervisor> for Dispatcher {
     type Result = ();
 
-    fn handle(&mut self, Introduce { supervisor }: Introduce, _: &mut Self::Context) {
+    fn handle(&mut self, RegisterSupervisor { supervisor }: RegisterSupervisor, _: &mut Self::Context) {
         self.supervisor = Some(supervisor);
     }
 }
@@ -358,7 +358,7 @@ impl Handler<WorkerJoined> for Dispatcher {
     type Result = ();
 
     fn handle(&mut self, joined: WorkerJoined, ctx: &mut Self::Context) {
-        let desk = Desk { orders: joined.orders, pid: joined.pid, load: ProcessLoad::default() };
+        let desk = WorkerHandle { commands: joined.commands, pid: joined.pid, load: ProcessLoad::default() };
         self.workers.insert(joined.worker, desk);
         self.decide(ctx, |scheduler, now| scheduler.joined(joined.worker, joined.capacity, now));
     }
@@ -422,10 +422,10 @@ impl Handler<Measured> for Dispatcher {
     }
 }
 
-impl Handler<LookAtLoads> for Dispatcher {
+impl Handler<GetLoads> for Dispatcher {
     type Result = Loads;
 
-    fn handle(&mut self, _: LookAtLoads, _: &mut Self::Context) -> Loads {
+    fn handle(&mut self, _: GetLoads, _: &mut Self::Context) -> Loads {
         self.loads()
     }
 }

@@ -231,7 +231,7 @@ pub enum Refusal {
             ExpiredBy::Count => "`output_queue_size`: newer results took its place",
             ExpiredBy::Bytes => "`output_queue_bytes`: the results held too much memory together",
             ExpiredBy::Age => "`result_ttl`: it had grown too old",
-            ExpiredBy::Unkept => "its workflow does not keep it: by the step's own wish, or for its bound on kept results",
+            ExpiredBy::NotRetained => "its workflow does not keep it: by the step's own wish, or for its bound on kept results",
         }
     )]
     ResultExpired {
@@ -309,9 +309,9 @@ pub struct CancelWorkflows {
 /// Whom to ask for replacements. From the Supervisor, first of all.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Introduce {
+pub struct RegisterSupervisor {
     /// Its mailbox.
-    pub supervisor: Recipient<Need>,
+    pub supervisor: Recipient<PoolRequest>,
 }
 
 /// Whom to tell of workflows' tasks. From the WorkflowManager, first of all.
@@ -337,7 +337,7 @@ pub struct WorkerJoined {
     /// Its process.
     pub pid: u32,
     /// Its mailbox.
-    pub orders: Recipient<Order>,
+    pub commands: Recipient<WorkerCommand>,
 }
 
 /// A worker is gone. From the Supervisor, after every report of that worker.
@@ -356,7 +356,7 @@ pub struct WorkerLeft {
 pub struct Reports {
     /// Which worker.
     pub worker: WorkerRef,
-    /// In the order they happened.
+    /// In the order in which they happened.
     pub reports: Vec<Report>,
 }
 
@@ -383,7 +383,7 @@ pub struct Measured {
 /// Say what there is to do, and who does it. From the Autoscaler.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Loads")]
-pub struct LookAtLoads;
+pub struct GetLoads;
 
 /// The answer.
 #[derive(Clone, Debug, MessageResponse)]
@@ -419,7 +419,7 @@ pub struct Shrink {
 /// From the Dispatcher.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub enum Order {
+pub enum WorkerCommand {
     /// Run these, in this order.
     Run(Vec<RunTask>),
     /// Take these back if they have not started.
@@ -441,10 +441,10 @@ pub struct Retire;
 
 // To the Supervisor.
 
-/// What the tasks need of the workers. From the Dispatcher.
+/// What tasks need of the pools. From the Dispatcher.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub enum Need {
+pub enum PoolRequest {
     /// Start a successor of this worker; it goes when that is ready.
     Recycle(WorkerRef),
     /// Have so many workers of this pool at least: a task waits that cannot run with fewer.

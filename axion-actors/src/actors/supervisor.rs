@@ -9,8 +9,8 @@ use super::StopOnPanic;
 use super::dispatcher::Dispatcher;
 use super::events::EventBus;
 use super::messages::{
-    Introduce, Need, PoolChanged, PoolUnavailable, Retire, SetTarget, Shrink, StopWorkers, WorkerDown, WorkerJoined,
-    WorkerLeft, WorkerReady,
+    PoolChanged, PoolRequest, PoolUnavailable, RegisterSupervisor, Retire, SetTarget, Shrink, StopWorkers, WorkerDown,
+    WorkerJoined, WorkerLeft, WorkerReady,
 };
 use super::worker::{Neighbours, Settings, Worker};
 use crate::config::Config;
@@ -115,7 +115,7 @@ struct Incarnation {
 }
 
 /// Why the next worker of a slot is not to be waited for.
-struct Trouble {
+struct StartFailure {
     /// The pool's workers die too often, so that even a slot that could start has to wait.
     breaker_open: bool,
     /// For the pool's tasks and the log.
@@ -323,7 +323,7 @@ impl Supervisor {
 
     /// How long to wait before the next start after a worker's end, and what to tell the pool's tasks if
     /// that leaves them without any.
-    fn judge(&mut self, down: &WorkerDown) -> (Duration, Option<Trouble>) {
+    fn judge(&mut self, down: &WorkerDown) -> (Duration, Option<StartFailure>) {
         let now = self.clock.now();
         let by_itself = matches!(
             down.departure.reason,
@@ -344,23 +344,23 @@ impl Supervisor {
         match pause {
             Some(pause) => {
                 let words = format!("{TOO_OFTEN}: replacements wait for {pause:?}");
-                (pause.max(delay), Some(Trouble { breaker_open: true, words }))
+                (pause.max(delay), Some(StartFailure { breaker_open: true, words }))
             }
-            None if slot.starts.hopeless() => {
+            None if slot.starts.is_failing() => {
                 tracing::warn!(worker = %down.worker, ?delay, "a worker could not be started: {failure}");
                 let words = format!("no worker can be started: {failure}");
-                (delay, Some(Trouble { breaker_open: false, words }))
+                (delay, Some(StartFailure { breaker_open: false, words }))
             }
             None => (delay, None),
         }
     }
 
     /// Fails the tasks of a pool if none of its workers is ready and none is worth waiting for.
-    fn give_up_hope(&self, pool: PoolKind, Trouble { breaker_open, words }: &Trouble) {
+    fn fail_pool_if_unavailable(&self, pool: PoolKind, StartFailure { breaker_open, words }: &StartFailure) {
         let mut wanted = self.pools[pool.index()].slots.iter().filter(|slot| slot.wanted).peekable();
-        let hopeless =
-            |slot: &Slot| !slot.is_ready() && (slot.starts.hopeless() || (*breaker_open && slot.present.is_none()));
-        if wanted.peek().is_some() && wanted.all(hopeless) {
+        let is_failing =
+            |slot: &Slot| !slot.is_ready() && (slot.starts.is_failing() || (*breaker_open && slot.present.is_none()));
+        if wanted.peek().is_some() && wanted.all(is_failing) {
             let error = TaskError::new(ErrorKind::WorkerStartFailed, format!("the {pool} pool is unhealthy: {words}"));
             self.dispatcher.do_send(PoolUnavailable { pool, error });
         }
@@ -379,7 +379,7 @@ impl Actor for Supervisor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.dispatcher.do_send(Introduce { supervisor: ctx.address().recipient() });
+        self.dispatcher.do_send(RegisterSupervisor { supervisor: ctx.address().recipient() });
         for pool in PoolKind::ALL {
             self.adjust(pool, ctx);
         }
@@ -398,8 +398,8 @@ impl Handler<WorkerReady> for Supervisor {
         }
         slot.starts.ready();
         if let Some(present) = &slot.present {
-            let orders = present.address.clone().recipient();
-            self.dispatcher.do_send(WorkerJoined { worker, capacity, pid, orders });
+            let commands = present.address.clone().recipient();
+            self.dispatcher.do_send(WorkerJoined { worker, capacity, pid, commands });
         }
         if self.pools[worker.id.pool.index()].breaker.ready(self.clock.now()) {
             tracing::info!(pool = %worker.id.pool, "the breaker closes: {worker} is ready");
@@ -408,24 +408,24 @@ impl Handler<WorkerReady> for Supervisor {
     }
 }
 
-impl Handler<Need> for Supervisor {
+impl Handler<PoolRequest> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, need: Need, ctx: &mut Self::Context) {
-        match need {
-            Need::Recycle(worker) => {
+    fn handle(&mut self, ask_supervisor: PoolRequest, ctx: &mut Self::Context) {
+        match ask_supervisor {
+            PoolRequest::Recycle(worker) => {
                 let Some(slot) = self.slot(worker.id) else { return };
                 if slot.is(worker.generation) {
                     slot.recycling = true;
                     self.start(worker.id, ctx);
                 }
             }
-            Need::Workers(kind, count) => {
+            PoolRequest::Workers(kind, count) => {
                 let pool = &mut self.pools[kind.index()];
                 pool.target = pool.target.max(small(count)).min(pool.settings.most);
                 self.adjust(kind, ctx);
             }
-            Need::Fewer(kind, workers) => {
+            PoolRequest::Fewer(kind, workers) => {
                 self.pools[kind.index()].shrinking = false;
                 for worker in workers {
                     let slot = self.slot(worker.id).filter(|slot| slot.is(worker.generation));
@@ -453,7 +453,7 @@ impl Handler<WorkerDown> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, down: WorkerDown, ctx: &mut Self::Context) {
-        let (delay, trouble) = self.judge(&down);
+        let (delay, failure) = self.judge(&down);
         let WorkerDown { worker, departure, .. } = down;
         let Some(slot) = self.slot(worker.id) else { return };
         slot.loses(worker.generation);
@@ -466,9 +466,9 @@ impl Handler<WorkerDown> for Supervisor {
             self.all_gone();
             return;
         }
-        if let Some(trouble) = trouble {
+        if let Some(failure) = failure {
             // After the departure, so that what it gives back fails, too.
-            self.give_up_hope(worker.id.pool, &trouble);
+            self.fail_pool_if_unavailable(worker.id.pool, &failure);
         }
         if wanted {
             self.start_after(delay, worker.id, ctx);

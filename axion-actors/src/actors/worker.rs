@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::events::EventBus;
-use super::messages::{Order, Reports, Retire, WorkerDown, WorkerReady};
+use super::messages::{Reports, Retire, WorkerCommand, WorkerDown, WorkerReady};
 use crate::model::{
     CapturedOutput, Data, EndedBy, EventKind, Json, KillReason, LogLevel, Pickle, PostMortem, ProcessExit, Seq, Stream,
     TaskError, TaskId, Work, WorkName, WorkerDownReason, WorkerRef,
@@ -519,23 +519,23 @@ impl StreamHandler<ChildEvent> for Worker {
     }
 }
 
-impl Handler<Order> for Worker {
+impl Handler<WorkerCommand> for Worker {
     type Result = ();
 
-    fn handle(&mut self, order: Order, ctx: &mut Self::Context) {
-        match order {
-            Order::Run(tasks) => {
+    fn handle(&mut self, command: WorkerCommand, ctx: &mut Self::Context) {
+        match command {
+            WorkerCommand::Run(tasks) => {
                 self.run(tasks);
                 self.measure(ctx);
             }
-            Order::Retire => self.retire(ctx),
-            Order::Revoke(seqs) => self.child.control(&ControlDown::Revoke { seqs }),
-            Order::Interrupt(seq) => self.child.control(&ControlDown::Interrupt { seq }),
-            Order::Cancel(seq) => {
+            WorkerCommand::Retire => self.retire(ctx),
+            WorkerCommand::Revoke(seqs) => self.child.control(&ControlDown::Revoke { seqs }),
+            WorkerCommand::Interrupt(seq) => self.child.control(&ControlDown::Interrupt { seq }),
+            WorkerCommand::Cancel(seq) => {
                 self.child.control(&ControlDown::Revoke { seqs: vec![seq] });
                 self.child.control(&ControlDown::Cancel { seq });
             }
-            Order::Kill(seq, reason) => self.execute(seq, reason),
+            WorkerCommand::Kill(seq, reason) => self.execute(seq, reason),
         }
     }
 }

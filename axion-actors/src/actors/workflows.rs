@@ -24,7 +24,7 @@ use crate::model::workflow::{Dependency, Reference, StepOutcome, WorkflowId, Wor
 use crate::model::{Clock, ErrorKind, EventKind, Outcome, Task, TaskError, TaskId, TaskRecord, Tick};
 use crate::policy::graph::{Ended, StepStatus};
 use crate::policy::scheduler::CancelAnswer;
-use crate::policy::task_table::{ExpiredBy, Keep};
+use crate::policy::task_table::{ExpiredBy, RetentionPolicy};
 use crate::policy::workflows::{RetainedWorkflows, StepRef, WorkflowAction, Workflows};
 
 /// Steps that travel to the Dispatcher together.
@@ -69,7 +69,7 @@ impl WorkflowManager {
         bus: EventBus,
         clock: Clock,
     ) -> Self {
-        let keep = Keep {
+        let keep = RetentionPolicy {
             count: config.output_queue_size,
             bytes: config.output_queue_bytes,
             each: usize::MAX,
@@ -360,7 +360,7 @@ impl WorkflowManager {
     fn unkept(&self) -> Refusal {
         let since = std::time::Duration::from_nanos(self.clock.now().0);
         let at = self.clock.epoch().saturating_add(since).unwrap_or(jiff::Timestamp::MAX);
-        Refusal::ResultExpired { at, why: ExpiredBy::Unkept }
+        Refusal::ResultExpired { at, why: ExpiredBy::NotRetained }
     }
 
     /// Somebody waits for a task that the Dispatcher does not know.
@@ -513,7 +513,7 @@ impl Handler<CancelWorkflows> for WorkflowManager {
         self.flows.cancel_all(self.clock.now());
         self.carry_out(ctx);
         // Those whose tasks have ended hear of it before this comes back: one round through the Dispatcher.
-        let round = self.dispatcher.send(super::messages::LookAtLoads).into_actor(self);
+        let round = self.dispatcher.send(super::messages::GetLoads).into_actor(self);
         ctx.spawn(round.map(move |_, _, ctx| {
             ctx.address().do_send(Answered(reply));
         }));

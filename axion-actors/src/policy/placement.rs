@@ -41,7 +41,7 @@ pub const WORTH_STEALING: Duration = Duration::from_millis(1);
 
 /// What waits in a worker's pipe, as a thief sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hoard {
+pub struct Backlog {
     /// Tasks that wait there and could be taken back.
     pub waiting: usize,
     /// How long they take together, by their estimates.
@@ -51,12 +51,12 @@ pub struct Hoard {
 /// From which worker an idle one takes how many tasks: from the one where most work waits, half of it at
 /// most.
 #[must_use]
-pub fn steal(hoards: impl IntoIterator<Item = (usize, Hoard)>) -> Option<(usize, usize)> {
-    let worth = |hoard: &Hoard| hoard.waiting > 1 && u128::from(hoard.nanos) >= WORTH_STEALING.as_nanos();
-    let (at, most) = hoards
+pub fn steal(backlogs: impl IntoIterator<Item = (usize, Backlog)>) -> Option<(usize, usize)> {
+    let worth = |backlog: &Backlog| backlog.waiting > 1 && u128::from(backlog.nanos) >= WORTH_STEALING.as_nanos();
+    let (at, most) = backlogs
         .into_iter()
-        .filter(|(_, hoard)| worth(hoard))
-        .max_by_key(|(at, hoard)| (hoard.nanos, usize::MAX - at))?;
+        .filter(|(_, backlog)| worth(backlog))
+        .max_by_key(|(at, backlog)| (backlog.nanos, usize::MAX - at))?;
     Some((at, most.waiting / 2))
 }
 
@@ -90,20 +90,20 @@ mod tests {
 
     #[test]
     fn c0_9_half_of_the_longest_queue_is_stolen_and_only_what_is_worth_it() {
-        let hoard = |waiting, micros: u64| Hoard { waiting, nanos: micros * 1000 };
-        assert_eq!(steal([(0, hoard(50, 50_000)), (2, hoard(9, 9_000))]), Some((0, 25)));
-        assert_eq!(steal([(0, hoard(50, 999))]), None, "less than a message is worth");
-        assert_eq!(steal([(0, hoard(1, 15_000))]), None, "it is about to start");
+        let backlog = |waiting, micros: u64| Backlog { waiting, nanos: micros * 1000 };
+        assert_eq!(steal([(0, backlog(50, 50_000)), (2, backlog(9, 9_000))]), Some((0, 25)));
+        assert_eq!(steal([(0, backlog(50, 999))]), None, "less than a message is worth");
+        assert_eq!(steal([(0, backlog(1, 15_000))]), None, "it is about to start");
         assert_eq!(steal([]), None);
     }
 
     proptest! {
         #[test]
-        fn a_thief_never_takes_more_than_half(hoards in proptest::collection::vec((0..300usize, 0..5_000_000u64), 0..20)) {
-            let hoards: Vec<_> = hoards.into_iter().map(|(waiting, nanos)| Hoard { waiting, nanos }).collect();
-            if let Some((at, count)) = steal(hoards.iter().copied().enumerate()) {
-                prop_assert!(count >= 1 && count * 2 <= hoards[at].waiting);
-                prop_assert!(hoards.iter().all(|other| other.waiting < 2 || other.nanos <= hoards[at].nanos));
+        fn a_thief_never_takes_more_than_half(backlogs in proptest::collection::vec((0..300usize, 0..5_000_000u64), 0..20)) {
+            let backlogs: Vec<_> = backlogs.into_iter().map(|(waiting, nanos)| Backlog { waiting, nanos }).collect();
+            if let Some((at, count)) = steal(backlogs.iter().copied().enumerate()) {
+                prop_assert!(count >= 1 && count * 2 <= backlogs[at].waiting);
+                prop_assert!(backlogs.iter().all(|other| other.waiting < 2 || other.nanos <= backlogs[at].nanos));
             }
         }
     }

@@ -5,7 +5,7 @@
 //!
 //! * What is as urgent, needs the same and has the same keys waits in one line, first come, first served.
 //! * The heads of the lines are looked at by their priority, and then in the order in which they came
-//!   (L12). One that has to wait may be overtaken by others, but only [`PATIENCE`] times. From then on
+//!   (L12). One that has to wait may be overtaken by others, but only [`MAX_OVERTAKES`] times. From then on
 //!   its keys are held for it, and, as soon as its key has room for it, all that it uses of what there is
 //!   an end of: whoever came later, is not more urgent and uses any of it has to wait until it is through.
 //!   What runs ends some day, so it fits some day.
@@ -22,10 +22,10 @@
 
 mod demand;
 mod gate;
-mod parked;
 mod rate;
 #[cfg(test)]
 mod tests;
+mod waiters;
 
 pub use self::demand::{Demand, shortfall, worse};
-pub use self::gate::{Gate, PATIENCE, Ticket, Waiting};
+pub use self::gate::{Gate, MAX_OVERTAKES, Permit, Waiter};

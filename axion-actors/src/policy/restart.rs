@@ -14,13 +14,13 @@ const HOPELESS_AFTER: u32 = 3;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Starts {
     failures: u32,
-    hopeless: bool,
+    is_failing: bool,
 }
 
 impl Starts {
     /// A worker finished its handshake. Whether the start was worth anything shows at its end.
     pub fn ready(&mut self) {
-        self.hopeless = false;
+        self.is_failing = false;
     }
 
     /// A worker that had been ready ended. Returns how long to wait before the next start: nothing
@@ -38,15 +38,15 @@ impl Starts {
     pub fn failed(&mut self, definite: bool) -> Duration {
         let doublings = self.failures.min(16);
         self.failures += 1;
-        self.hopeless = definite || self.failures >= HOPELESS_AFTER;
+        self.is_failing = definite || self.failures >= HOPELESS_AFTER;
         (FIRST_DELAY * 2u32.pow(doublings)).min(LONGEST_DELAY)
     }
 
     /// Whether tasks should no longer wait for this slot's next start. They are then failed with
     /// the reason of the last one; the starts go on, and the first that succeeds heals the pool.
     #[must_use]
-    pub fn hopeless(&self) -> bool {
-        self.hopeless
+    pub fn is_failing(&self) -> bool {
+        self.is_failing
     }
 }
 
@@ -191,12 +191,12 @@ mod tests {
         let mut starts = Starts::default();
         starts.failed(false);
         starts.failed(false);
-        assert!(!starts.hopeless());
+        assert!(!starts.is_failing());
         starts.failed(false);
-        assert!(starts.hopeless());
+        assert!(starts.is_failing());
         starts.ready();
-        assert!(!starts.hopeless());
+        assert!(!starts.is_failing());
         starts.failed(true);
-        assert!(starts.hopeless());
+        assert!(starts.is_failing());
     }
 }

@@ -15,7 +15,7 @@ mod tests;
 use std::time::Duration;
 
 use self::axion_v3::AxionV3;
-use self::demand::Demand;
+use self::demand::DemandPolicy;
 use crate::config::ScalingPolicy;
 use crate::model::{PoolKind, Tick};
 
@@ -25,7 +25,7 @@ pub struct PoolLoad {
     /// Tasks in the pool's queue: with no worker yet.
     pub waiting: usize,
     /// The workers that take tasks. Those that are being drained are not among them.
-    pub workers: Vec<WorkerLoad>,
+    pub workers: Vec<WorkerSample>,
     /// Workers that are wanted and not ready: started, or waiting for their restart.
     pub starting: usize,
     /// How busy the machine (or the container) is, 0 to 1; `None` if it is not measured.
@@ -60,7 +60,7 @@ impl PoolLoad {
 
 /// One worker's load.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct WorkerLoad {
+pub struct WorkerSample {
     /// Tasks in its slots.
     pub running: usize,
     /// Tasks sent ahead or kept for it, not started.
@@ -71,7 +71,7 @@ pub struct WorkerLoad {
 
 /// How many workers a pool may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
+pub struct WorkerBounds {
     /// These are always there.
     pub least: u32,
     /// Never more.
@@ -80,7 +80,7 @@ pub struct Bounds {
 
 /// What should become of a pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ScalingStep {
     /// Nothing.
     #[default]
     Stay,
@@ -106,7 +106,7 @@ pub enum Verdict {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decision {
     /// What should become of it.
-    pub verdict: Verdict,
+    pub verdict: ScalingStep,
     /// The line to log, if something should.
     pub line: Option<String>,
     /// When to look again. `None`: there is nothing to look at until a task waits in a pool without
@@ -116,7 +116,7 @@ pub struct Decision {
 
 /// How many workers may come and go.
 #[derive(Clone, Copy, Debug)]
-struct Room {
+struct Headroom {
     /// Up to the maximum.
     grow: u32,
     /// Down to the minimum, ready ones only.
@@ -127,7 +127,7 @@ struct Room {
 enum Policy {
     Off,
     AxionV3(AxionV3),
-    Demand(Demand),
+    Demand(DemandPolicy),
 }
 
 /// Decides how many workers one pool has.
@@ -137,18 +137,18 @@ enum Policy {
 #[derive(Debug)]
 pub struct Scaler {
     kind: PoolKind,
-    bounds: Bounds,
+    bounds: WorkerBounds,
     policy: Policy,
 }
 
 impl Scaler {
     /// A scaler without history.
     #[must_use]
-    pub fn new(kind: PoolKind, policy: ScalingPolicy, bounds: Bounds) -> Self {
+    pub fn new(kind: PoolKind, policy: ScalingPolicy, bounds: WorkerBounds) -> Self {
         let policy = match policy {
             ScalingPolicy::Off => Policy::Off,
             ScalingPolicy::AxionV3 => Policy::AxionV3(AxionV3::new(kind)),
-            ScalingPolicy::Demand => Policy::Demand(Demand::new(kind)),
+            ScalingPolicy::Demand => Policy::Demand(DemandPolicy::new(kind)),
         };
         Self { kind, bounds, policy }
     }
@@ -156,12 +156,12 @@ impl Scaler {
     /// Looks at the pool.
     pub fn decide(&mut self, load: &PoolLoad, now: Tick) -> Decision {
         let (total, ready) = (count(load.total()), count(load.workers.len()));
-        let Bounds { least, most } = self.bounds;
-        let room = Room { grow: most.saturating_sub(total), shrink: ready.saturating_sub(least) };
+        let WorkerBounds { least, most } = self.bounds;
+        let room = Headroom { grow: most.saturating_sub(total), shrink: ready.saturating_sub(least) };
         let first = total == 0 && load.waiting > 0 && room.grow > 0;
         let (verdict, look_again) = match &mut self.policy {
             Policy::Off if first => (on_demand(load), None),
-            Policy::Off => (Verdict::Stay, None),
+            Policy::Off => (ScalingStep::Stay, None),
             Policy::AxionV3(policy) if first => policy.first(load, now),
             Policy::AxionV3(policy) => policy.look(load, room, now),
             Policy::Demand(policy) if first => policy.first(load, room, now),
@@ -171,14 +171,14 @@ impl Scaler {
         Decision { verdict, line, look_again }
     }
 
-    fn line(&self, verdict: &Verdict, total: u32) -> Option<String> {
+    fn line(&self, verdict: &ScalingStep, total: u32) -> Option<String> {
         let pool = self.kind.name().to_uppercase();
         match verdict {
-            Verdict::Stay => None,
-            Verdict::Grow { by, why, .. } => {
+            ScalingStep::Stay => None,
+            ScalingStep::Grow { by, why, .. } => {
                 Some(format!("[{pool}] Scale OUT +{by} → {} workers | {why}", total.saturating_add(*by)))
             }
-            Verdict::Shrink { by, why } => {
+            ScalingStep::Shrink { by, why } => {
                 Some(format!("[{pool}] Scale IN -{by} → {} workers | {why}", total.saturating_sub(*by)))
             }
         }
@@ -186,8 +186,8 @@ impl Scaler {
 }
 
 /// The first worker of a pool that has none.
-fn on_demand(load: &PoolLoad) -> Verdict {
-    Verdict::Grow { by: 1, emergency: false, why: format!("ON DEMAND: no worker (queue={})", load.waiting) }
+fn on_demand(load: &PoolLoad) -> ScalingStep {
+    ScalingStep::Grow { by: 1, emergency: false, why: format!("ON DEMAND: no worker (queue={})", load.waiting) }
 }
 
 fn count(number: usize) -> u32 {

@@ -20,28 +20,28 @@
 //! Tasks with limits come to one gate for the whole engine when they are the next of their pool and a
 //! worker has room ([`resources`](super::resources)). They are not sent ahead: what is in use, is in use
 //! by something that runs. A task that needs several slots waits until so many are free at one time; the
-//! tasks behind it may overtake it [`PATIENCE`](super::resources::PATIENCE) times.
+//! tasks behind it may overtake it [`MAX_OVERTAKES`](super::resources::MAX_OVERTAKES) times.
 
 mod ends;
 mod limits;
-mod member;
-mod members;
 mod place;
 mod pool;
+mod pool_workers;
 mod protocol;
+mod worker_slots;
 
 use std::time::Duration;
 
-use self::ends::{Bereft, cancelled};
+use self::ends::{WorkerLoss, cancelled};
 use self::limits::Limiter;
-pub use self::member::{AHEAD, STALL};
-use self::member::{Due, InFlight, Lane, Member};
 use self::pool::Pool;
 pub use self::protocol::{
     Action, CancelAnswer, Capacity, Departure, PoolRules, Report, RunTask, TimeLimits, WorkerView,
 };
+pub use self::worker_slots::{AHEAD, STALL};
+use self::worker_slots::{Due, InFlight, Lane, WorkerSlots};
 use super::durations::Durations;
-use super::task_table::{End, Found, Known, State, TaskKey, TaskTable};
+use super::task_table::{Found, Known, TaskEnd, TaskKey, TaskState, TaskTable};
 use super::timers::Timers;
 use crate::model::{
     self, ErrorKind, KillReason, NotBefore, Outcome, PoolKind, Seq, Shortfall, Task, TaskError, TaskId, Tick, WorkKey,
@@ -110,16 +110,16 @@ impl Scheduler {
         let (pool, shortfall) = (task.pool(), self.limiter.shortfall(&task));
         let key = self.table.accept(task, now)?;
         if let Some(error) = self.closing.clone() {
-            self.finish(key, None, End::without_run(Outcome::Cancelled(Box::new(error))), now);
+            self.finish(key, None, TaskEnd::without_run(Outcome::Cancelled(Box::new(error))), now);
         } else if let Some(error) = self.pools[pool.index()].unavailable.clone() {
-            self.finish(key, None, End::without_run(Outcome::Failed(Box::new(error))), now);
+            self.finish(key, None, TaskEnd::without_run(Outcome::Failed(Box::new(error))), now);
         } else if let Some(shortfall) = shortfall {
-            self.finish(key, None, End::without_run(impossible(shortfall)), now);
+            self.finish(key, None, TaskEnd::without_run(impossible(shortfall)), now);
         } else {
-            if !self.hold_back(key, now) {
+            if !self.defer(key, now) {
                 self.enqueue(key);
             }
-            self.let_expire(key);
+            self.arm_ttl(key);
         }
         Ok(key)
     }
@@ -132,7 +132,7 @@ impl Scheduler {
     }
 
     /// Lets a task wait for the time that it asked for; false if it may start at once.
-    fn hold_back(&mut self, key: TaskKey, now: Tick) -> bool {
+    fn defer(&mut self, key: TaskKey, now: Tick) -> bool {
         let at = match self.table.task(key).and_then(|task| task.options().not_before) {
             Some(NotBefore::After(time)) => now.after(time),
             Some(NotBefore::At(time)) => self.table.tick(time),
@@ -146,7 +146,7 @@ impl Scheduler {
     }
 
     /// Starts the clock of a task that waits for its first start, if it has one.
-    fn let_expire(&mut self, key: TaskKey) {
+    fn arm_ttl(&mut self, key: TaskKey) {
         let limit = self.table.task(key).and_then(|task| task.options().ttl);
         if let (Some(limit), Some(submitted)) = (limit, self.table.submitted(key)) {
             let timer = self.timers.start(submitted.after(limit), Due::Expiry(key));
@@ -158,15 +158,15 @@ impl Scheduler {
         self.table.take_expiry(key);
         // One that has been sent took its timer along.
         match self.table.state(key) {
-            Some(State::Waiting { timer }) => self.timers.stop(timer),
-            Some(State::Queued) => {}
-            Some(State::Sent { .. }) | None => return,
+            Some(TaskState::Waiting { timer }) => self.timers.stop(timer),
+            Some(TaskState::Queued) => {}
+            Some(TaskState::Sent { .. }) | None => return,
         }
         let pool = self.pool_of(key);
         let limit = self.table.task(key).and_then(|task| task.options().ttl).unwrap_or_default();
         let words = format!("it had not started {limit:?} after its submission");
         let error = Box::new(TaskError::new(ErrorKind::Expired, words));
-        self.finish(key, None, End::without_run(Outcome::Expired(error)), now);
+        self.finish(key, None, TaskEnd::without_run(Outcome::Expired(error)), now);
         self.sweep(pool);
     }
 
@@ -175,32 +175,32 @@ impl Scheduler {
         let pool = &mut self.pools[worker.id.pool.index()];
         (pool.unavailable, pool.called) = (None, 0);
         // A predecessor that is still here has been recycled: it finishes what it has.
-        if let Some(predecessor) = pool.members.insert(Member::new(worker, capacity, now)) {
-            self.let_leave(predecessor);
+        if let Some(predecessor) = pool.workers.insert(WorkerSlots::new(worker, capacity, now)) {
+            self.begin_drain(predecessor);
         }
         self.place(worker.id.pool, now);
     }
 
     /// A worker takes nothing more. What it was sent ahead it gives back, and it ends when it is empty.
-    fn let_leave(&mut self, member: Member) {
+    fn begin_drain(&mut self, member: WorkerSlots) {
         let (worker, seqs) = (member.worker, member.last_ahead(usize::MAX));
         if !seqs.is_empty() {
             self.actions.push(Action::Revoke { worker, seqs });
         }
-        self.pools[worker.id.pool.index()].leaving.push(member);
+        self.pools[worker.id.pool.index()].draining.push(member);
         self.retire_if_empty(worker);
     }
 
     /// The pool is to do with `count` workers less: idle ones first. They finish what they run.
     pub fn shrink(&mut self, kind: PoolKind, count: usize, now: Tick) {
-        let mut workers = Vec::new();
+        let mut gone = Vec::new();
         for _ in 0..count {
-            let members = &mut self.pools[kind.index()].members;
-            let Some(member) = members.expendable().and_then(|worker| members.remove(worker)) else { break };
-            workers.push(member.worker);
-            self.let_leave(member);
+            let workers = &mut self.pools[kind.index()].workers;
+            let Some(member) = workers.expendable().and_then(|worker| workers.remove(worker)) else { break };
+            gone.push(member.worker);
+            self.begin_drain(member);
         }
-        self.actions.push(Action::Release { pool: kind, workers });
+        self.actions.push(Action::Release { pool: kind, workers: gone });
         // Who needs more than are left has to say so again (L1).
         self.pools[kind.index()].called = 0;
         self.place(kind, now);
@@ -225,11 +225,11 @@ impl Scheduler {
         self.pools[worker.id.pool.index()].change(worker, |member| member.cpu = cpu);
     }
 
-    /// The workers of a pool: those that take tasks, then those that are leaving.
+    /// The workers of a pool: those that take tasks, then those that are draining.
     pub fn workers(&self, kind: PoolKind) -> impl Iterator<Item = WorkerView> {
         let pool = &self.pools[kind.index()];
-        let present = pool.members.iter().map(|member| member.view(false));
-        present.chain(pool.leaving.iter().map(|member| member.view(true)))
+        let present = pool.workers.iter().map(|member| member.view(false));
+        present.chain(pool.draining.iter().map(|member| member.view(true)))
     }
 
     /// Attempts that a pool's workers have ended so far.
@@ -251,8 +251,8 @@ impl Scheduler {
     }
 
     fn retire_if_empty(&mut self, worker: WorkerRef) {
-        let leaving = &self.pools[worker.id.pool.index()].leaving;
-        if leaving.iter().any(|member| member.worker == worker && member.in_flight.is_empty()) {
+        let draining = &self.pools[worker.id.pool.index()].draining;
+        if draining.iter().any(|member| member.worker == worker && member.in_flight.is_empty()) {
             self.actions.push(Action::Retire { worker });
         }
     }
@@ -264,8 +264,8 @@ impl Scheduler {
         if rules.worker_tasks.is_none() && rules.worker_memory.is_none() {
             return;
         }
-        // One that is leaving is not replaced twice.
-        let due = pool.members.change(worker.id.index as usize, |member| {
+        // One that is draining is not replaced twice.
+        let due = pool.workers.change(worker.id.index as usize, |member| {
             let done = rules.worker_tasks.is_some_and(|most| member.ended >= most);
             let full = rules.worker_memory.is_some_and(|most| resident > most);
             member.worker == worker && (done || full) && !std::mem::replace(&mut member.recycling, true)
@@ -327,8 +327,8 @@ impl Scheduler {
             if started(&task) {
                 let found = outputs.iter().position(|(seq, _)| *seq == task.seq);
                 let output = found.map(|at| outputs.swap_remove(at).1);
-                let end = Bereft { worker, reason: &reason, post_mortem: post_mortem.clone(), alone: count == 1 };
-                self.bereft(&task, end, output, now);
+                let end = WorkerLoss { worker, reason: &reason, post_mortem: post_mortem.clone(), alone: count == 1 };
+                self.attempt_lost(&task, end, output, now);
             } else {
                 unstarted.push(task);
             }
@@ -346,7 +346,7 @@ impl Scheduler {
             Found::Unknown => return CancelAnswer::Unknown,
         };
         match self.table.state(key) {
-            Some(State::Sent { worker, seq, .. }) => {
+            Some(TaskState::Sent { worker, seq, .. }) => {
                 if !self.table.cancel(key) {
                     return CancelAnswer::AlreadyRequested;
                 }
@@ -356,13 +356,13 @@ impl Scheduler {
                 CancelAnswer::Requested
             }
             state => {
-                if let Some(State::Waiting { timer }) = state {
+                if let Some(TaskState::Waiting { timer }) = state {
                     self.timers.stop(timer);
                 }
                 let pool = self.pool_of(key);
-                self.finish(key, None, End::without_run(Outcome::Cancelled(Box::new(cancelled()))), now);
+                self.finish(key, None, TaskEnd::without_run(Outcome::Cancelled(Box::new(cancelled()))), now);
                 self.sweep(pool);
-                self.go_on(now);
+                self.run_placement(now);
                 CancelAnswer::Removed
             }
         }
@@ -372,7 +372,7 @@ impl Scheduler {
     /// has changed.
     pub fn withdraw(&mut self, id: TaskId, now: Tick) -> bool {
         match self.table.find(id) {
-            Found::Live(key) if !matches!(self.table.state(key), Some(State::Sent { .. })) => {
+            Found::Live(key) if !matches!(self.table.state(key), Some(TaskState::Sent { .. })) => {
                 self.cancel(id, Duration::ZERO, now) == CancelAnswer::Removed
             }
             _ => false,
@@ -382,26 +382,26 @@ impl Scheduler {
     /// No worker of a pool can be started: its tasks fail with the reason, until one joins.
     pub fn unavailable(&mut self, kind: PoolKind, error: TaskError, now: Tick) {
         let waiting = self.pools[kind.index()].drain();
-        for key in waiting.into_iter().chain(self.limiter.turn_away(kind)) {
+        for key in waiting.into_iter().chain(self.limiter.evict(kind)) {
             if self.table.task(key).is_some() {
-                self.finish(key, None, End::without_run(Outcome::Failed(Box::new(error.clone()))), now);
+                self.finish(key, None, TaskEnd::without_run(Outcome::Failed(Box::new(error.clone()))), now);
             }
         }
         self.pools[kind.index()].unavailable = Some(error);
-        self.go_on(now);
+        self.run_placement(now);
     }
 
     /// Ends every live task as cancelled, and every one that still comes.
     pub fn cancel_all(&mut self, error: &TaskError, now: Tick) {
         for kind in PoolKind::ALL {
             self.pools[kind.index()].drain();
-            self.limiter.turn_away(kind);
+            self.limiter.evict(kind);
         }
         self.timers = Timers::default();
         self.closing = Some(error.clone());
         let keys: Vec<TaskKey> = self.table.keys().collect();
         for key in keys {
-            self.finish(key, None, End::without_run(Outcome::Cancelled(Box::new(error.clone()))), now);
+            self.finish(key, None, TaskEnd::without_run(Outcome::Cancelled(Box::new(error.clone()))), now);
         }
     }
 
@@ -418,18 +418,18 @@ impl Scheduler {
             }
         }
         for pool in &mut self.pools {
-            for (worker, seqs) in pool.members.stalled(now) {
+            for (worker, seqs) in pool.workers.stalled(now) {
                 self.actions.push(Action::Revoke { worker, seqs });
             }
         }
-        self.go_on(now);
+        self.run_placement(now);
     }
 
     /// When [`tick`](Self::tick) has something to do next; `None` while nothing is limited, retried,
     /// held back, sent ahead or kept (L10).
     #[must_use]
     pub fn next_tick(&self) -> Option<Tick> {
-        let stalls = self.pools.iter().filter_map(|pool| pool.members.next_stall());
+        let stalls = self.pools.iter().filter_map(|pool| pool.workers.next_stall());
         stalls.chain(self.timers.next()).chain(self.table.next_expiry()).chain(self.limiter.next()).min()
     }
 
@@ -446,7 +446,7 @@ impl Scheduler {
             let table = &self.table;
             pool.retain(|key| table.task(key).is_some());
         }
-        let firsts = [pool.large.first.map(|first| first.key), pool.suspects.front().copied()];
+        let firsts = [pool.multi_slot.first.map(|first| first.key), pool.suspects.front().copied()];
         self.woken[kind.index()] |= firsts.into_iter().flatten().any(|key| self.table.task(key).is_none());
     }
 
@@ -458,13 +458,13 @@ impl Scheduler {
 
     /// An attempt of a task is over: what it held of its limits is there for others.
     fn release(&mut self, key: TaskKey) {
-        if let Some((kind, claims)) = self.limiter.release(key) {
-            self.pools[kind.index()].members.unclaim(&claims);
+        if let Some((kind, reservations)) = self.limiter.release(key) {
+            self.pools[kind.index()].workers.release_slots(&reservations);
             self.woken[kind.index()] = true;
         }
     }
 
-    fn finish(&mut self, key: TaskKey, by: Option<(WorkerRef, Seq)>, end: End, now: Tick) {
+    fn finish(&mut self, key: TaskKey, by: Option<(WorkerRef, Seq)>, end: TaskEnd, now: Tick) {
         if let Some(timer) = self.table.take_expiry(key) {
             self.timers.stop(timer);
         }
@@ -478,7 +478,7 @@ impl Scheduler {
     #[cfg(test)]
     fn sent_to(&self, worker: WorkerRef) -> Vec<(TaskKey, Seq)> {
         let sent = |key| match self.table.state(key) {
-            Some(State::Sent { worker: with, seq, .. }) if with == worker => Some((key, seq)),
+            Some(TaskState::Sent { worker: with, seq, .. }) if with == worker => Some((key, seq)),
             _ => None,
         };
         let mut sent: Vec<_> = self.table.keys().filter_map(sent).collect();

@@ -1,15 +1,15 @@
 //! What is known under a task's id.
 //!
-//! Ids sort by the time at which they were made, and tasks come, end and are forgotten in nearly that order. So what is
-//! known stands in one line, sorted: a new one goes to its end, the oldest leaves at its front, and whoever noted where
-//! it stood finds it there. Nothing is searched for then, and however long the line is, what is touched lies together.
+//! Ids sort by the time at which they were made, and tasks are accepted, end and are forgotten in nearly that order. So
+//! the entries stand in one sorted deque: a new id is pushed at the back, the oldest leaves at the front, and a [`Hint`]
+//! finds an entry without a search. However long the deque is, the memory that is touched lies together.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::model::TaskId;
 
-/// How far from its end the line is opened for an id that came late: several threads submit, each its own ids.
+/// How far from the back an id is inserted that comes out of order: several threads submit, each with ids of its own.
 const NEAR: usize = 64;
 
 /// Where an id stood when it came. It may have moved since, so it is only where to look first.
@@ -20,116 +20,116 @@ pub(super) struct Hint(u64);
 #[derive(Debug)]
 pub(super) struct TaskIds<V> {
     /// Ascending. `None`: taken out, and the first is not.
-    line: VecDeque<(TaskId, Option<V>)>,
-    /// How many have left at the front, for the hints.
-    left: u64,
+    ordered_ids: VecDeque<(TaskId, Option<V>)>,
+    /// How many entries have left at the front, for the hints.
+    retired: u64,
     /// How many of the line have been taken out.
-    gone: usize,
-    /// Those that came far too late for the line.
-    late: BTreeMap<TaskId, V>,
+    removed: usize,
+    /// Ids that came too late to be inserted near the back.
+    out_of_order: BTreeMap<TaskId, V>,
 }
 
 impl<V> Default for TaskIds<V> {
     fn default() -> Self {
-        Self { line: VecDeque::new(), left: 0, gone: 0, late: BTreeMap::new() }
+        Self { ordered_ids: VecDeque::new(), retired: 0, removed: 0, out_of_order: BTreeMap::new() }
     }
 }
 
 impl<V> TaskIds<V> {
     /// Takes an id in; `None` if it is known.
     pub(super) fn insert(&mut self, id: TaskId, value: V) -> Option<Hint> {
-        if !self.late.is_empty() && self.late.contains_key(&id) {
+        if !self.out_of_order.is_empty() && self.out_of_order.contains_key(&id) {
             return None;
         }
-        let mut at = self.line.len();
+        let mut at = self.ordered_ids.len();
         let end = at.saturating_sub(NEAR);
-        while at > end && number(self.line[at - 1].0) >= number(id) {
+        while at > end && number(self.ordered_ids[at - 1].0) >= number(id) {
             at -= 1;
         }
         if at == end && at > 0 {
             match self.search(id) {
                 Ok(found) => at = found,
                 Err(_) => {
-                    return match self.late.entry(id) {
+                    return match self.out_of_order.entry(id) {
                         Entry::Vacant(entry) => {
                             entry.insert(value);
-                            Some(Hint(self.left))
+                            Some(Hint(self.retired))
                         }
                         Entry::Occupied(_) => None,
                     };
                 }
             }
         }
-        let hint = Hint(self.left + at as u64);
-        match self.line.get_mut(at) {
+        let hint = Hint(self.retired + at as u64);
+        match self.ordered_ids.get_mut(at) {
             Some((known, place)) if *known == id => {
                 if place.is_some() {
                     return None;
                 }
                 *place = Some(value);
-                self.gone -= 1;
+                self.removed -= 1;
             }
-            _ => self.line.insert(at, (id, Some(value))),
+            _ => self.ordered_ids.insert(at, (id, Some(value))),
         }
         Some(hint)
     }
 
     /// Whether none is known.
     pub(super) fn is_empty(&self) -> bool {
-        self.line.is_empty() && self.late.is_empty()
+        self.ordered_ids.is_empty() && self.out_of_order.is_empty()
     }
 
     /// Makes room for so many more.
     pub(super) fn reserve(&mut self, count: usize) {
-        self.line.reserve(count);
+        self.ordered_ids.reserve(count);
     }
 
     /// All of them, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (TaskId, &V)> {
-        let line = self.line.iter().filter_map(|(id, value)| Some((*id, value.as_ref()?)));
-        line.chain(self.late.iter().map(|(id, value)| (*id, value)))
+        let ordered_ids = self.ordered_ids.iter().filter_map(|(id, value)| Some((*id, value.as_ref()?)));
+        ordered_ids.chain(self.out_of_order.iter().map(|(id, value)| (*id, value)))
     }
 
     /// All of them.
     pub(super) fn into_entries(self) -> impl Iterator<Item = (TaskId, V)> {
-        self.line.into_iter().filter_map(|(id, value)| Some((id, value?))).chain(self.late)
+        self.ordered_ids.into_iter().filter_map(|(id, value)| Some((id, value?))).chain(self.out_of_order)
     }
 
     /// What is known under an id.
     pub(super) fn get(&self, id: TaskId) -> Option<&V> {
         match self.search(id) {
-            Ok(at) => self.line[at].1.as_ref(),
-            Err(_) => self.late.get(&id),
+            Ok(at) => self.ordered_ids[at].1.as_ref(),
+            Err(_) => self.out_of_order.get(&id),
         }
     }
 
     /// The same, to be changed, of an id that stood there.
     pub(super) fn get_mut(&mut self, id: TaskId, hint: Hint) -> Option<&mut V> {
         match self.search_from(id, hint) {
-            Some(at) => self.line[at].1.as_mut(),
-            None => self.late.get_mut(&id),
+            Some(at) => self.ordered_ids[at].1.as_mut(),
+            None => self.out_of_order.get_mut(&id),
         }
     }
 
     /// Takes an id out that stood there.
     pub(super) fn remove(&mut self, id: TaskId, hint: Hint) -> Option<V> {
-        let Some(at) = self.search_from(id, hint) else { return self.late.remove(&id) };
-        let value = self.line[at].1.take()?;
-        self.gone += 1;
-        while self.line.pop_front_if(|(_, value)| value.is_none()).is_some() {
-            (self.left, self.gone) = (self.left + 1, self.gone - 1);
+        let Some(at) = self.search_from(id, hint) else { return self.out_of_order.remove(&id) };
+        let value = self.ordered_ids[at].1.take()?;
+        self.removed += 1;
+        while self.ordered_ids.pop_front_if(|(_, value)| value.is_none()).is_some() {
+            (self.retired, self.removed) = (self.retired + 1, self.removed - 1);
         }
-        // One that stays does not keep the places of those behind it that have left (L9).
-        if self.gone > NEAR && self.gone > self.line.len() / 2 {
-            self.line.retain(|(_, value)| value.is_some());
-            self.gone = 0;
+        // An entry that stays at the front does not keep the places of removed ones behind it (L9).
+        if self.removed > NEAR && self.removed > self.ordered_ids.len() / 2 {
+            self.ordered_ids.retain(|(_, value)| value.is_some());
+            self.removed = 0;
         }
         Some(value)
     }
 
     fn search_from(&self, id: TaskId, Hint(hint): Hint) -> Option<usize> {
-        let at = usize::try_from(hint.wrapping_sub(self.left)).ok();
-        match at.filter(|at| self.line.get(*at).is_some_and(|(known, _)| *known == id)) {
+        let at = usize::try_from(hint.wrapping_sub(self.retired)).ok();
+        match at.filter(|at| self.ordered_ids.get(*at).is_some_and(|(known, _)| *known == id)) {
             Some(at) => Some(at),
             None => self.search(id).ok(),
         }
@@ -137,11 +137,11 @@ impl<V> TaskIds<V> {
 
     fn search(&self, id: TaskId) -> Result<usize, usize> {
         // Most ids that are not known are new.
-        match self.line.back() {
+        match self.ordered_ids.back() {
             Some((last, _)) if number(*last) >= number(id) => {
-                self.line.binary_search_by_key(&number(id), |(known, _)| number(*known))
+                self.ordered_ids.binary_search_by_key(&number(id), |(known, _)| number(*known))
             }
-            _ => Err(self.line.len()),
+            _ => Err(self.ordered_ids.len()),
         }
     }
 }
@@ -206,10 +206,10 @@ mod tests {
                         prop_assert_eq!(found, model.get_mut(&number).map(|it| std::mem::replace(it, value)));
                     }
                 }
-                prop_assert_eq!(ids.gone, ids.line.iter().filter(|(_, value)| value.is_none()).count());
-                prop_assert!(ids.line.front().is_none_or(|(_, value)| value.is_some()));
-                prop_assert!(ids.line.len() + ids.late.len() <= 2 * model.len() + NEAR + 1, "L9");
-                prop_assert!(ids.line.iter().is_sorted_by(|one, other| one.0 < other.0));
+                prop_assert_eq!(ids.removed, ids.ordered_ids.iter().filter(|(_, value)| value.is_none()).count());
+                prop_assert!(ids.ordered_ids.front().is_none_or(|(_, value)| value.is_some()));
+                prop_assert!(ids.ordered_ids.len() + ids.out_of_order.len() <= 2 * model.len() + NEAR + 1, "L9");
+                prop_assert!(ids.ordered_ids.iter().is_sorted_by(|one, other| one.0 < other.0));
             }
             for number in 0..400 {
                 prop_assert_eq!(ids.get(id(number)), model.get(&number));
@@ -228,7 +228,7 @@ mod tests {
                 let (oldest, hint) = hints.pop_front().expect("some");
                 assert_eq!(ids.remove(id(oldest), hint), Some(()));
             }
-            assert!(ids.line.len() < 400);
+            assert!(ids.ordered_ids.len() < 400);
         }
         assert_eq!(ids.get(id(0)), Some(&()));
     }
@@ -242,7 +242,7 @@ mod tests {
         }
         for n in 50..100 {
             let Hint(hint) = hints[n as usize];
-            assert_eq!(ids.line[usize::try_from(hint - ids.left).expect("it has not left")].0, id(n));
+            assert_eq!(ids.ordered_ids[usize::try_from(hint - ids.retired).expect("it has not retired")].0, id(n));
         }
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //!            accept              send                 finish
-//!   (none) ─────────▶ Queued ─────────────▶ Sent ──────────────▶ kept record
+//!   (none) ─────────▶ Queued ─────────────▶ Sent ──────────────▶ retained record
 //!                      ▲ ▲ │                │ │                       ▲
 //!                      │ └─┼─ give_back ────┘ │ retry                 │
 //!                  due │   │  rerun           ▼                       │
-//!                      └───┼────────────── Waiting                    │
+//!                      └───┼────────────── Waiting                          │
 //!                          └──────────────── finish ──────────────────┘
 //! ```
 //!
@@ -14,8 +14,8 @@
 //! else is a late or illegal event: it changes nothing and is counted (L3).
 
 mod entry;
-mod kept;
-mod past;
+mod history;
+mod retained;
 mod waiting;
 
 use std::sync::Arc;
@@ -26,11 +26,11 @@ use rustc_hash::FxHashMap;
 use slotmap::SlotMap;
 
 use self::entry::Entry;
-pub use self::entry::State;
-use self::kept::Kept;
-pub use self::kept::{Expired, ExpiredBy, Keep};
-pub use self::past::Lot;
-use self::waiting::Waiting;
+pub use self::entry::TaskState;
+pub use self::history::TaskCounters;
+use self::retained::RetainedRecords;
+pub use self::retained::{Expired, ExpiredBy, RetentionPolicy};
+use self::waiting::WaitingCounts;
 use super::task_ids::TaskIds;
 use super::timers::TimerId;
 use crate::model::{
@@ -45,7 +45,7 @@ slotmap::new_key_type! {
 
 /// How a task ends.
 #[derive(Debug)]
-pub struct End {
+pub struct TaskEnd {
     /// The outcome.
     pub outcome: Outcome,
     /// How long it ran, if it did.
@@ -54,7 +54,7 @@ pub struct End {
     pub output: Option<Box<CapturedOutput>>,
 }
 
-impl End {
+impl TaskEnd {
     /// The end of a task that did not run to it.
     #[must_use]
     pub fn without_run(outcome: Outcome) -> Self {
@@ -67,7 +67,7 @@ impl End {
 pub enum Found {
     /// Waiting or running.
     Live(TaskKey),
-    /// Finished, its record kept.
+    /// Finished, its record retained.
     Finished(Arc<TaskRecord>),
     /// Finished, but its record was dropped.
     Expired(Expired),
@@ -85,9 +85,9 @@ pub enum Known {
 }
 
 #[derive(Debug)]
-enum Place {
+enum IdEntry {
     Live(TaskKey),
-    Kept(Arc<TaskRecord>),
+    RetainedRecords(Arc<TaskRecord>),
 }
 
 /// All tasks that are live, and the records of those that finished lately.
@@ -95,14 +95,14 @@ enum Place {
 pub struct TaskTable {
     epoch: Timestamp,
     live: SlotMap<TaskKey, Entry>,
-    waiting: Waiting,
+    waiting: WaitingCounts,
     /// Which live task holds a unique key.
     unique: FxHashMap<Arc<str>, TaskKey>,
     /// Tasks taken in, and outcomes reached, by name.
     accepted: u64,
     finished: OutcomeCounts,
-    places: TaskIds<Place>,
-    kept: Kept,
+    places: TaskIds<IdEntry>,
+    retained: RetainedRecords,
     ignored: u64,
     trace: Option<Vec<Event>>,
 }
@@ -110,16 +110,16 @@ pub struct TaskTable {
 impl TaskTable {
     /// An empty table. `epoch` is the wall time of tick 0.
     #[must_use]
-    pub fn new(epoch: Timestamp, keep: Keep) -> Self {
+    pub fn new(epoch: Timestamp, keep: RetentionPolicy) -> Self {
         Self {
             epoch,
             live: SlotMap::with_key(),
-            waiting: Waiting::default(),
+            waiting: WaitingCounts::default(),
             unique: FxHashMap::default(),
             accepted: 0,
             finished: OutcomeCounts::default(),
             places: TaskIds::default(),
-            kept: Kept::new(keep),
+            retained: RetainedRecords::new(keep),
             ignored: 0,
             trace: None,
         }
@@ -173,16 +173,16 @@ impl TaskTable {
         self.finished
     }
 
-    /// The bounds on kept records.
+    /// The bounds on retained records.
     #[must_use]
-    pub fn bounds(&self) -> Keep {
-        self.kept.bounds()
+    pub fn bounds(&self) -> RetentionPolicy {
+        self.retained.bounds()
     }
 
-    /// How many records are kept, and the bytes they hold.
+    /// How many records are retained, and the bytes they hold.
     #[must_use]
-    pub fn kept(&self) -> (usize, usize) {
-        self.kept.held()
+    pub fn retained(&self) -> (usize, usize) {
+        self.retained.held()
     }
 
     /// Late or illegal events so far.
@@ -194,13 +194,13 @@ impl TaskTable {
     /// Records dropped to keep the bounds.
     #[must_use]
     pub fn evicted(&self) -> u64 {
-        self.kept.evicted()
+        self.retained.evicted()
     }
 
     /// Records of which something was left out to keep their bound.
     #[must_use]
     pub fn trimmed(&self) -> u64 {
-        self.kept.trimmed()
+        self.retained.trimmed()
     }
 
     /// The keys of all live tasks.
@@ -216,11 +216,11 @@ impl TaskTable {
 
     /// Where a live task is.
     #[must_use]
-    pub fn state(&self, key: TaskKey) -> Option<State> {
+    pub fn state(&self, key: TaskKey) -> Option<TaskState> {
         self.live.get(key).map(|entry| entry.state())
     }
 
-    /// Whether a task with this id is live or its record kept.
+    /// Whether a task with this id is live or its record retained.
     #[must_use]
     pub fn has(&self, id: TaskId) -> bool {
         self.places.get(id).is_some()
@@ -230,16 +230,16 @@ impl TaskTable {
     #[must_use]
     pub fn find(&self, id: TaskId) -> Found {
         match self.places.get(id) {
-            Some(Place::Live(key)) => Found::Live(*key),
-            Some(Place::Kept(record)) => Found::Finished(record.clone()),
-            None => self.kept.expired(id).map_or(Found::Unknown, Found::Expired),
+            Some(IdEntry::Live(key)) => Found::Live(*key),
+            Some(IdEntry::RetainedRecords(record)) => Found::Finished(record.clone()),
+            None => self.retained.expired(id).map_or(Found::Unknown, Found::Expired),
         }
     }
 
     /// Takes a new task in, to wait in its queue.
     ///
     /// # Errors
-    /// If a task with the same id is live or its record is kept, or one with the same unique key is live.
+    /// If a task with the same id is live or its record is retained, or one with the same unique key is live.
     pub fn accept(&mut self, task: Task, now: Tick) -> Result<TaskKey, Known> {
         let (id, pool) = (task.id(), task.pool());
         let unique = task.options().unique.clone();
@@ -248,8 +248,8 @@ impl TaskTable {
         }
         let (places, waiting) = (&mut self.places, &mut self.waiting);
         let key = self.live.try_insert_with_key(|key| {
-            let hint = places.insert(id, Place::Live(key)).ok_or(Known::Id)?;
-            waiting.enters(&task, State::Queued);
+            let hint = places.insert(id, IdEntry::Live(key)).ok_or(Known::Id)?;
+            waiting.enters(&task, TaskState::Queued);
             Ok(Entry::new(task, hint, now))
         })?;
         self.accepted += 1;
@@ -262,11 +262,11 @@ impl TaskTable {
 
     /// A queued task may not start before `timer` is due.
     pub fn hold(&mut self, key: TaskKey, timer: TimerId, until: Tick, now: Tick) -> bool {
-        let Some(entry) = self.live.get_mut(key).filter(|entry| entry.state() == State::Queued) else {
+        let Some(entry) = self.live.get_mut(key).filter(|entry| entry.state() == TaskState::Queued) else {
             self.ignored += 1;
             return false;
         };
-        entry.become_state(&mut self.waiting, State::Waiting { timer });
+        entry.become_state(&mut self.waiting, TaskState::Waiting { timer });
         let task = entry.task.id();
         self.emit(now, || EventKind::TaskHeld { task, wait_seconds: until.since(now).as_secs_f64() });
         true
@@ -274,11 +274,11 @@ impl TaskTable {
 
     /// A queued task goes to a worker. Returns the number of the attempt.
     pub fn send(&mut self, key: TaskKey, worker: WorkerRef, seq: Seq, now: Tick) -> Option<Attempt> {
-        let Some(entry) = self.live.get_mut(key).filter(|entry| entry.state() == State::Queued) else {
+        let Some(entry) = self.live.get_mut(key).filter(|entry| entry.state() == TaskState::Queued) else {
             self.ignored += 1;
             return None;
         };
-        entry.become_state(&mut self.waiting, State::Sent { worker, seq, at: now });
+        entry.become_state(&mut self.waiting, TaskState::Sent { worker, seq, at: now });
         entry.attempts += 1;
         let (task, attempt) = (entry.task.id(), Attempt(entry.attempts));
         self.emit(now, || EventKind::TaskSent { task, worker, attempt });
@@ -289,7 +289,7 @@ impl TaskTable {
     /// attempt is not counted (L5).
     pub fn give_back(&mut self, key: TaskKey, worker: WorkerRef, seq: Seq, now: Tick) -> bool {
         let Some(entry) = Self::sent(&mut self.live, &mut self.ignored, key, (worker, seq)) else { return false };
-        entry.become_state(&mut self.waiting, State::Queued);
+        entry.become_state(&mut self.waiting, TaskState::Queued);
         entry.attempts -= 1;
         let task = entry.task.id();
         self.emit(now, || EventKind::TaskReturned { task, worker });
@@ -308,9 +308,9 @@ impl TaskTable {
         let epoch = self.epoch;
         let Some(entry) = Self::sent(&mut self.live, &mut self.ignored, key, by) else { return false };
         let (task, attempt, kind) = (entry.task.id(), Attempt(entry.attempts), error.kind);
-        entry.remember(error, epoch, self.kept.bounds().each, now);
-        entry.past_mut().lot.retries += 1;
-        entry.become_state(&mut self.waiting, State::Waiting { timer: wait.0 });
+        entry.remember(error, epoch, self.retained.bounds().each, now);
+        entry.history_mut().counters.retries += 1;
+        entry.become_state(&mut self.waiting, TaskState::Waiting { timer: wait.0 });
         let wait_seconds = wait.1.as_secs_f64();
         self.emit(now, || EventKind::TaskRetrying { task, attempt, error: kind, wait_seconds });
         true
@@ -318,11 +318,12 @@ impl TaskTable {
 
     /// A wait before a start is over.
     pub fn due(&mut self, key: TaskKey, now: Tick) -> bool {
-        let Some(entry) = self.live.get_mut(key).filter(|entry| matches!(entry.state(), State::Waiting { .. })) else {
+        let Some(entry) = self.live.get_mut(key).filter(|entry| matches!(entry.state(), TaskState::Waiting { .. }))
+        else {
             self.ignored += 1;
             return false;
         };
-        entry.become_state(&mut self.waiting, State::Queued);
+        entry.become_state(&mut self.waiting, TaskState::Queued);
         let task = entry.task.id();
         self.emit(now, || EventKind::TaskDue { task });
         true
@@ -334,30 +335,32 @@ impl TaskTable {
         let epoch = self.epoch;
         let Some(entry) = Self::sent(&mut self.live, &mut self.ignored, key, by) else { return false };
         let (task, attempt) = (entry.task.id(), Attempt(entry.attempts));
-        entry.remember(error, epoch, self.kept.bounds().each, now);
-        let lot = &mut entry.past_mut().lot;
-        lot.losses += u32::from(counted);
-        lot.alone |= counted;
-        entry.become_state(&mut self.waiting, State::Queued);
+        entry.remember(error, epoch, self.retained.bounds().each, now);
+        let counters = &mut entry.history_mut().counters;
+        counters.losses += u32::from(counted);
+        counters.alone |= counted;
+        entry.become_state(&mut self.waiting, TaskState::Queued);
         self.emit(now, || EventKind::TaskRerun { task, attempt, counted });
         true
     }
 
     /// Notes that a task's cancellation was asked for; false if it was before.
     pub fn cancel(&mut self, key: TaskKey) -> bool {
-        self.live.get_mut(key).is_some_and(|entry| !std::mem::replace(&mut entry.past_mut().lot.cancelled, true))
+        self.live
+            .get_mut(key)
+            .is_some_and(|entry| !std::mem::replace(&mut entry.history_mut().counters.cancelled, true))
     }
 
     /// Notes what lets a task expire.
     pub fn set_expiry(&mut self, key: TaskKey, timer: TimerId) {
         if let Some(entry) = self.live.get_mut(key) {
-            entry.past_mut().expiry = Some(timer);
+            entry.history_mut().expiry = Some(timer);
         }
     }
 
     /// Takes what lets a task expire.
     pub fn take_expiry(&mut self, key: TaskKey) -> Option<TimerId> {
-        self.live.get_mut(key)?.past.as_mut()?.expiry.take()
+        self.live.get_mut(key)?.history.as_mut()?.expiry.take()
     }
 
     /// Whether an attempt of a live task has started before.
@@ -374,8 +377,8 @@ impl TaskTable {
 
     /// What a live task has been through.
     #[must_use]
-    pub fn lot(&self, key: TaskKey) -> Lot {
-        self.live.get(key).and_then(|entry| entry.past.as_ref()).map(|past| past.lot).unwrap_or_default()
+    pub fn counters(&self, key: TaskKey) -> TaskCounters {
+        self.live.get(key).and_then(|entry| entry.history.as_ref()).map(|history| history.counters).unwrap_or_default()
     }
 
     fn sent<'a>(
@@ -397,7 +400,7 @@ impl TaskTable {
         &mut self,
         key: TaskKey,
         by: Option<(WorkerRef, Seq)>,
-        end: End,
+        end: TaskEnd,
         now: Tick,
     ) -> Option<Arc<TaskRecord>> {
         let fenced = |entry: &Entry| by.is_none_or(|by| entry.state().is_with(by));
@@ -411,11 +414,11 @@ impl TaskTable {
         if let Some(unique) = &entry.task.options().unique {
             self.unique.remove(unique);
         }
-        let (hint, is_trimmed) = (entry.hint, entry.past.as_ref().is_some_and(|past| past.is_trimmed()));
-        let record = self.kept.bound(entry.into_record(end, self.epoch, now), is_trimmed);
+        let (hint, is_trimmed) = (entry.hint, entry.history.as_ref().is_some_and(|history| history.is_trimmed()));
+        let record = self.retained.bound(entry.into_record(end, self.epoch, now), is_trimmed);
         let (task, outcome) = (record.id, record.outcome.name());
         self.emit(now, || EventKind::TaskFinished { task, outcome });
-        self.kept.push(&record, hint, &mut self.places, self.epoch, now);
+        self.retained.push(&record, hint, &mut self.places, self.epoch, now);
         Some(record)
     }
 
@@ -426,13 +429,13 @@ impl TaskTable {
 
     /// Drops records that have grown too old.
     pub fn expire_old(&mut self, now: Tick) {
-        self.kept.expire_old(&mut self.places, self.epoch, now);
+        self.retained.expire_old(&mut self.places, self.epoch, now);
     }
 
     /// When the oldest record will be too old.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Tick> {
-        self.kept.next_expiry()
+        self.retained.next_expiry()
     }
 
     /// A wall time on the engine's clock; one before its start is its start.

@@ -12,7 +12,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use self::kept::RetainedWorkflows;
 use super::graph::{ChunkedBytes, Ended, EngineView, Graph, GraphAction, GraphError, StepKey, StepStatus};
-use super::resources::{Gate, Ticket};
+use super::resources::{Gate, Permit};
 use super::scheduler::CancelAnswer;
 use crate::model::workflow::{Step, StepOutcome, StepState, WorkflowId, WorkflowSpec};
 use crate::model::{Capacity, ErrorKind, Limits, Outcome, Shortfall, Task, TaskError, TaskId, Tick};
@@ -66,7 +66,7 @@ struct WorkflowEntry {
     /// If the workflow has limits of its own.
     gate: Option<Gate<StepRef>>,
     /// Of the steps that have passed it and have not ended.
-    tickets: FxHashMap<StepKey, Ticket>,
+    tickets: FxHashMap<StepKey, Permit>,
 }
 
 impl WorkflowEntry {
@@ -288,8 +288,8 @@ impl Workflows {
     fn has_ended(&mut self, step: StepRef) -> bool {
         let Some(flow) = self.flows.get_mut(&step.workflow) else { return false };
         let Some(gate) = &mut flow.gate else { return true };
-        let Some(ticket) = flow.tickets.remove(&step.key) else { return false };
-        gate.give_back(ticket);
+        let Some(permit) = flow.tickets.remove(&step.key) else { return false };
+        gate.give_back(permit);
         true
     }
 
@@ -402,8 +402,8 @@ impl Workflows {
     /// Lets through the gate of a workflow what fits.
     fn open(&mut self, id: WorkflowId, now: Tick) {
         if let Some(WorkflowEntry { gate: Some(gate), tickets, .. }) = self.flows.get_mut(&id) {
-            for (step, ticket) in gate.open(now) {
-                tickets.insert(step.key, ticket);
+            for (step, permit) in gate.open(now) {
+                tickets.insert(step.key, permit);
                 self.actions.push(WorkflowAction::Submit(step));
             }
         }

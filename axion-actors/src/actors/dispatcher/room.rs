@@ -15,7 +15,7 @@ impl Room {
         self.units += units as usize;
     }
 
-    /// Gives up what so many tasks that wait, with so many bytes, do not need.
+    /// Gives back the room that `count` waiting tasks with `bytes` of parameters do not need.
     pub(super) fn spare(&mut self, (count, bytes): (usize, usize)) -> (usize, usize) {
         // Each task's bytes were rounded down, so this is at least what those that wait hold.
         let needed = (bytes >> 10).min(self.units);

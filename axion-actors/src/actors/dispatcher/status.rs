@@ -10,7 +10,7 @@ use crate::model::{
     WorkerId, WorkerStatus,
 };
 use crate::policy::health::fullness;
-use crate::policy::scaling::{PoolLoad, WorkerLoad};
+use crate::policy::scaling::{PoolLoad, WorkerSample};
 use crate::policy::scheduler::WorkerView;
 
 impl Dispatcher {
@@ -18,7 +18,7 @@ impl Dispatcher {
     pub(super) fn status(&self, now: Tick) -> Status {
         let table = self.scheduler.table();
         let input_queue = self.input_queue();
-        let (kept, kept_bytes) = table.kept();
+        let (kept, kept_bytes) = table.retained();
         let (bounds, outcomes) = (table.bounds(), table.finished());
         let output_queue = OutputQueue {
             size: kept,
@@ -62,7 +62,7 @@ impl Dispatcher {
 
     fn process_pool(&self) -> ProcessPool {
         let workers = PoolKind::ALL.map(|kind| self.workers_of(kind));
-        let ready = PoolKind::ALL.map(|kind| self.scheduler.workers(kind).filter(|worker| !worker.leaving).count());
+        let ready = PoolKind::ALL.map(|kind| self.scheduler.workers(kind).filter(|worker| !worker.draining).count());
         // Also of those that are not shown, because their successors are.
         let all = PoolKind::ALL.into_iter().flat_map(|kind| self.scheduler.workers(kind));
         let active_tasks = all.map(|worker| worker.load.running).sum();
@@ -103,7 +103,7 @@ impl Dispatcher {
             mem_usage: load.resident as f64 / f64::from(1 << 20),
             pid: desk.map(|desk| desk.pid).unwrap_or_default(),
             generation: view.worker.generation,
-            leaving: view.leaving,
+            leaving: view.draining,
             tasks_done: view.ended,
         }
     }
@@ -112,10 +112,10 @@ impl Dispatcher {
     pub(super) fn loads(&self) -> Loads {
         let processors = config::processors();
         let pools = PoolKind::ALL.map(|kind| {
-            let present = self.scheduler.workers(kind).filter(|worker| !worker.leaving);
-            let workers = present.map(|worker| WorkerLoad {
+            let present = self.scheduler.workers(kind).filter(|worker| !worker.draining);
+            let workers = present.map(|worker| WorkerSample {
                 // Slots that are kept idle for a task are as good as taken.
-                running: worker.load.running + worker.claimed,
+                running: worker.load.running + worker.reserved,
                 queued: worker.load.queued,
                 cpu: f64::from(worker.load.cpu),
             });

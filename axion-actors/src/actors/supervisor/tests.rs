@@ -14,7 +14,7 @@ use crate::actors::{Admission, Autoscaler, InboxSender, inbox};
 use crate::model::{HostLoad, ProcessExit, Status, Task, TaskRecord};
 use crate::policy::restart::BreakerState;
 use crate::policy::scheduler::{PoolRules, Scheduler};
-use crate::policy::task_table::{Keep, TaskTable};
+use crate::policy::task_table::{RetentionPolicy, TaskTable};
 use crate::process::{Measurement, Meter};
 use crate::testing::{FakeChild, FakeLauncher, Heard};
 use crate::wire::{ControlDown, ControlUp};
@@ -56,7 +56,7 @@ impl Stage {
         let (launcher, children) = FakeLauncher::new();
         let (requests, inbox) = inbox().expect("a pipe");
         let (clock, bus, admission) = (Clock::start(), EventBus::default(), Arc::new(Admission::new(room, 1 << 20)));
-        let keep = Keep { count: 100, bytes: 1 << 20, each: 1 << 20, age: None };
+        let keep = RetentionPolicy { count: 100, bytes: 1 << 20, each: 1 << 20, age: None };
         let scheduler = Scheduler::new(TaskTable::new(Timestamp::UNIX_EPOCH, keep), [rules; 2], config.capacity(None));
         let dispatcher = Dispatcher::new(scheduler, clock, admission.clone(), bus.clone(), inbox, config).start();
         let supervisor = Supervisor::new(Box::new(launcher), dispatcher.clone(), bus, clock, config.into()).start();

@@ -123,7 +123,7 @@ impl Stage {
             params: Bytes::from_static(b"{}"),
             limit: None,
         };
-        self.worker.do_send(Order::Run(seqs.iter().map(task).collect()));
+        self.worker.do_send(WorkerCommand::Run(seqs.iter().map(task).collect()));
     }
 }
 
@@ -181,7 +181,7 @@ async fn a_revoked_task_is_reported_only_if_the_child_gave_it_back() {
     for _ in 0..3 {
         stage.child.runs().await;
     }
-    stage.worker.do_send(Order::Revoke(vec![Seq(2), Seq(3)]));
+    stage.worker.do_send(WorkerCommand::Revoke(vec![Seq(2), Seq(3)]));
     let asked = Heard::Control(ControlDown::Revoke { seqs: vec![Seq(2), Seq(3)] });
     assert_eq!(stage.child.hears().await, Some(asked));
     // 7 was never sent: it is not believed.
@@ -339,10 +339,10 @@ async fn l6_a_kill_of_what_has_ended_does_not_reach_the_child() {
     assert_eq!((stage.child.runs().await, stage.child.runs().await), (Seq(1), Seq(2)));
     stage.child.done(Seq(1)).await;
     assert!(matches!(stage.says().await, Said::Reports(_)));
-    stage.worker.do_send(Order::Kill(Seq(1), KillReason::Deadline));
+    stage.worker.do_send(WorkerCommand::Kill(Seq(1), KillReason::Deadline));
     let Said::Reports(reports) = stage.says().await else { panic!("no report") };
     assert!(matches!(&reports[..], [Report::Spared { seq: Seq(1) }]), "{reports:?}");
-    stage.worker.do_send(Order::Kill(Seq(2), KillReason::Deadline));
+    stage.worker.do_send(WorkerCommand::Kill(Seq(2), KillReason::Deadline));
     assert_eq!(stage.child.hears().await, Some(Heard::KillAttempt(Seq(2))));
     stage.child.exits(ProcessExit::Signal(9), &[Seq(2)]).await;
     assert_eq!(stage.down().await.departure.reason, WorkerDownReason::Killed(KillReason::Deadline));
@@ -354,7 +354,7 @@ async fn a_child_that_crashes_before_it_is_killed_has_crashed() {
         let mut stage = Stage::ready().await;
         stage.run(&[1]);
         stage.child.runs().await;
-        stage.worker.do_send(Order::Kill(Seq(1), KillReason::Deadline));
+        stage.worker.do_send(WorkerCommand::Kill(Seq(1), KillReason::Deadline));
         assert_eq!(stage.child.hears().await, Some(Heard::KillAttempt(Seq(1))));
         stage.child.exits(exit, &[Seq(1)]).await;
         let departure = stage.down().await.departure;
@@ -368,8 +368,8 @@ async fn a_child_that_somebody_else_kills_before_the_order_comes_through_was_kil
     let mut stage = Stage::ready().await;
     stage.run(&[1]);
     stage.child.runs().await;
-    // The worker has given the order; the child has not heard it.
-    stage.worker.send(Order::Kill(Seq(1), KillReason::MemoryLimit)).await.expect("the worker lives");
+    // The worker has given the order; the child has not received it.
+    stage.worker.send(WorkerCommand::Kill(Seq(1), KillReason::MemoryLimit)).await.expect("the worker lives");
     stage.child.exits(ProcessExit::Signal(9), &[Seq(1)]).await;
     let departure = stage.down().await.departure;
     assert_eq!(departure.reason, WorkerDownReason::Exited(ProcessExit::Signal(9)));

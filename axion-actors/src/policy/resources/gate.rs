@@ -1,6 +1,6 @@
 //! The gate: lines of what waits, and what is in use.
 
-mod walk;
+mod pass;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use slotmap::SlotMap;
 
 use super::demand::Demand;
-use super::parked::{Cause, Earlies, Fulls, Holders, Lacking, Ordered};
 use super::rate::Bucket;
+use super::waiters::{CapacityWaiters, ConcurrencyWaiters, KeyReservations, Ordered, RateWaiters, WakeCondition};
 use crate::model::{Capacity, Concurrency, Limits, PoolKind, Priority, Rate, Shortfall, Tick};
 
 /// How often others may overtake what does not fit.
-pub const PATIENCE: u64 = 32;
+pub const MAX_OVERTAKES: u64 = 32;
 
 slotmap::new_key_type! {
     /// A line.
@@ -24,20 +24,20 @@ slotmap::new_key_type! {
 /// What went through the gate, to give back what it used.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "what it used is in use until it is given back"]
-pub struct Ticket {
+pub struct Permit {
     demand: Demand,
     key: Option<Arc<str>>,
 }
 
 /// Where something waits, to [take it out](Gate::leave) again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Waiting {
+pub struct Waiter {
     line: LineKey,
     arrival: u64,
 }
 
 /// The order of all that wait: the more urgent first, and of those that are equally urgent the one that came first.
-pub(super) type Place = (Priority, u64);
+pub(super) type Rank = (Priority, u64);
 
 /// What stands in one line has all of this in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -54,17 +54,17 @@ impl Class {
     }
 }
 
-/// What the head of a line waits for.
+/// Where a line is parked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Spot {
-    /// To be looked at.
-    Fresh,
-    /// Its rate.
-    Early,
-    /// Its key.
-    Full,
-    /// What all share, or what is held for others.
-    Lacking,
+enum Parked {
+    /// Nowhere yet: its head is new.
+    Unprobed,
+    /// By its rate.
+    ByRate,
+    /// By its concurrency key.
+    ByConcurrency,
+    /// By its demand: capacity is short, or reserved for others.
+    ByCapacity,
 }
 
 #[derive(Debug)]
@@ -72,30 +72,29 @@ struct Line<T> {
     class: Arc<Class>,
     /// What waits, by its arrival.
     waiting: BTreeMap<u64, T>,
-    /// The place of its head.
-    place: Place,
-    spot: Spot,
+    /// The rank of its head.
+    rank: Rank,
+    parked: Parked,
     /// The number of starts when its head was first found to have to wait.
     since: Option<u64>,
 }
 
 impl<T> Line<T> {
-    fn is_impatient(&self, starts: u64) -> bool {
-        self.since.is_some_and(|since| since.saturating_add(PATIENCE) <= starts)
+    fn is_starved(&self, starts: u64) -> bool {
+        self.since.is_some_and(|since| since.saturating_add(MAX_OVERTAKES) <= starts)
     }
 }
 
-/// What becomes of the head of a line.
-enum Verdict {
-    Start,
-    /// Its rate allows it then.
-    TooEarly(Tick),
-    /// As many run as may with its key.
-    Full,
-    /// What it needs is in use.
-    Lacks,
-    /// What it needs is free, but held for one before it.
-    Barred,
+/// Why the head of a line cannot start now.
+enum WaitReason {
+    /// Its rate allows no start before this tick.
+    RateLimited(Tick),
+    /// Its concurrency key is at its limit.
+    AtConcurrencyLimit,
+    /// Capacity that it needs is in use.
+    InsufficientCapacity,
+    /// What it needs is free, but reserved for a line before it.
+    Reserved,
 }
 
 /// Lets through what fits. `T` is what waits.
@@ -104,19 +103,19 @@ pub struct Gate<T> {
     capacity: Capacity,
     free: Demand,
     /// The kinds of which there is no end: nobody waits for them.
-    endless: [bool; Demand::KINDS],
+    unlimited: [bool; Demand::KINDS],
     lines: SlotMap<LineKey, Line<T>>,
     by_class: FxHashMap<Arc<Class>, LineKey>,
     /// Lines with new heads.
-    fresh: Ordered,
-    earlies: Earlies,
-    fulls: Fulls,
-    lacking: Lacking,
+    unprobed: Ordered,
+    rate_waiters: RateWaiters,
+    concurrency_waiters: ConcurrencyWaiters,
+    capacity_waiters: CapacityWaiters,
     /// What may have changed since it was found to hold lines up.
-    opened: FxHashSet<Cause>,
+    opened: FxHashSet<WakeCondition>,
     /// Those that have to wait and have patience, by the starts when they were found to.
-    patience: BTreeMap<(u64, Place), LineKey>,
-    holders: Holders,
+    overtake_deadlines: BTreeMap<(u64, Rank), LineKey>,
+    reservations: KeyReservations,
     /// How many wait.
     waiting: usize,
     /// How many run with each key.
@@ -129,7 +128,7 @@ pub struct Gate<T> {
     passes: u64,
     /// How often a line was looked at, for tests.
     #[cfg(test)]
-    pub(super) looks: u64,
+    pub(super) probes: u64,
 }
 
 impl<T> Gate<T> {
@@ -140,16 +139,16 @@ impl<T> Gate<T> {
         Self {
             capacity,
             free,
-            endless: free.0.map(|all| all == u64::MAX),
+            unlimited: free.0.map(|all| all == u64::MAX),
             lines: SlotMap::with_key(),
             by_class: FxHashMap::default(),
-            fresh: Ordered::new(),
-            earlies: Earlies::default(),
-            fulls: Fulls::default(),
-            lacking: Lacking::default(),
+            unprobed: Ordered::new(),
+            rate_waiters: RateWaiters::default(),
+            concurrency_waiters: ConcurrencyWaiters::default(),
+            capacity_waiters: CapacityWaiters::default(),
             opened: FxHashSet::default(),
-            patience: BTreeMap::new(),
-            holders: Holders::default(),
+            overtake_deadlines: BTreeMap::new(),
+            reservations: KeyReservations::default(),
             waiting: 0,
             running: FxHashMap::default(),
             buckets: FxHashMap::default(),
@@ -158,7 +157,7 @@ impl<T> Gate<T> {
             starts: 0,
             passes: 0,
             #[cfg(test)]
-            looks: 0,
+            probes: 0,
         }
     }
 
@@ -172,7 +171,7 @@ impl<T> Gate<T> {
         pool: PoolKind,
         priority: Priority,
         limits: &Limits,
-    ) -> Result<Waiting, (T, Shortfall)> {
+    ) -> Result<Waiter, (T, Shortfall)> {
         if let Some(shortfall) = super::shortfall(&self.capacity, pool, &limits.needs) {
             return Err((what, shortfall));
         }
@@ -184,31 +183,32 @@ impl<T> Gate<T> {
         self.waiting += 1;
         if let Some(&line) = self.by_class.get(&class) {
             self.lines[line].waiting.insert(arrival, what);
-            return Ok(Waiting { line, arrival });
+            return Ok(Waiter { line, arrival });
         }
-        let (class, place) = (Arc::new(class), (priority, arrival));
+        let (class, rank) = (Arc::new(class), (priority, arrival));
         let waiting = [(arrival, what)].into();
-        let line = self.lines.insert(Line { class: class.clone(), waiting, place, spot: Spot::Fresh, since: None });
+        let line =
+            self.lines.insert(Line { class: class.clone(), waiting, rank, parked: Parked::Unprobed, since: None });
         self.by_class.insert(class, line);
-        self.fresh.insert(place, line);
-        Ok(Waiting { line, arrival })
+        self.unprobed.insert(rank, line);
+        Ok(Waiter { line, arrival })
     }
 
-    /// Takes everything that may start now, in order. Give the ticket [back](Self::give_back) when
+    /// Takes everything that may start now, in order. Give the permit [back](Self::give_back) when
     /// it has ended.
-    pub fn open(&mut self, now: Tick) -> Vec<(T, Ticket)> {
+    pub fn open(&mut self, now: Tick) -> Vec<(T, Permit)> {
         let mut through = Vec::new();
-        while let Some(rate) = self.earlies.pop_due(now) {
-            self.opened.insert(Cause::Early(rate));
+        while let Some(rate) = self.rate_waiters.pop_due(now) {
+            self.opened.insert(WakeCondition::Rate(rate));
         }
-        while self.pass(now, &mut through) {}
+        while self.run_pass(now, &mut through) {}
         // Starts of others with the same key may have put it off.
-        while let Some((at, rate)) = self.earlies.first() {
+        while let Some((at, rate)) = self.rate_waiters.first() {
             let (allowed, rate) = (self.allowed(rate), rate.clone());
             if allowed <= at {
                 break;
             }
-            self.earlies.put_off(&rate, allowed);
+            self.rate_waiters.postpone(&rate, allowed);
         }
         through
     }
@@ -221,136 +221,136 @@ impl<T> Gate<T> {
         self.running.get(&limit.key).copied().unwrap_or(0) < limit.max.max(1)
     }
 
-    /// What becomes of the head of a line while these kinds are held for those before it.
-    fn look(&mut self, line: LineKey, held: [bool; Demand::KINDS], now: Tick) -> Verdict {
+    /// Why the head of a line cannot start while these kinds are reserved for the lines before it; `None` if it can.
+    fn probe(&mut self, line: LineKey, held: [bool; Demand::KINDS], now: Tick) -> Option<WaitReason> {
         #[cfg(test)]
         {
-            self.looks += 1;
+            self.probes += 1;
         }
-        let Line { class, place, .. } = &self.lines[line];
-        let (class, place) = (class.clone(), *place);
+        let Line { class, rank, .. } = &self.lines[line];
+        let (class, rank) = (class.clone(), *rank);
         if let Some(allowed) = class.rate.as_ref().map(|rate| self.allowed(rate)).filter(|allowed| *allowed > now) {
-            return Verdict::TooEarly(allowed);
+            return Some(WaitReason::RateLimited(allowed));
         }
         if class.concurrency.as_ref().is_some_and(|limit| !self.has_room(limit)) {
-            return Verdict::Full;
+            return Some(WaitReason::AtConcurrencyLimit);
         }
         if !class.demand.fits(&self.free) || class.demand.0.iter().zip(held).any(|(need, held)| held && *need > 0) {
-            return Verdict::Lacks;
+            return Some(WaitReason::InsufficientCapacity);
         }
-        if class.keys().any(|key| self.is_held(key, place, now)) {
-            return Verdict::Barred;
+        if class.keys().any(|key| self.is_held(key, rank, now)) {
+            return Some(WaitReason::Reserved);
         }
-        Verdict::Start
+        None
     }
 
-    /// Whether a line before this place holds a key.
-    fn is_held(&mut self, key: &str, place: Place, now: Tick) -> bool {
-        while let Some((_, line)) = self.holders.first(key, place) {
+    /// Whether a line before this rank holds a key.
+    fn is_held(&mut self, key: &str, rank: Rank, now: Tick) -> bool {
+        while let Some((_, line)) = self.reservations.first(key, rank) {
             let allowed = self.lines[line].class.rate.as_ref().map(|rate| self.allowed(rate));
             // A more urgent start may have put it off: then it holds nothing.
             let Some(at) = allowed.filter(|allowed| *allowed > now) else { return true };
-            self.put_early(line, at);
+            self.park_by_rate(line, at);
         }
         false
     }
 
     /// Holds what a line needs and what there is an end of.
     fn hold(&self, line: LineKey, held: &mut [bool; Demand::KINDS]) {
-        for ((held, need), endless) in held.iter_mut().zip(self.lines[line].class.demand.0).zip(self.endless) {
-            *held |= need > 0 && !endless;
+        for ((held, need), unlimited) in held.iter_mut().zip(self.lines[line].class.demand.0).zip(self.unlimited) {
+            *held |= need > 0 && !unlimited;
         }
     }
 
     /// A line waits for its rate: it holds nothing.
-    fn put_early(&mut self, line: LineKey, at: Tick) {
+    fn park_by_rate(&mut self, line: LineKey, at: Tick) {
         self.detach(line);
-        let Line { class, place, spot, .. } = &mut self.lines[line];
+        let Line { class, rank, parked, .. } = &mut self.lines[line];
         if let Some(rate) = &class.rate {
-            *spot = Spot::Early;
-            self.earlies.insert(rate, at, *place, line);
+            *parked = Parked::ByRate;
+            self.rate_waiters.insert(rate, at, *rank, line);
         }
     }
 
     /// A line waits for its key or for what all share. Returns whether it has done so for long enough.
-    fn put_waiting(&mut self, line: LineKey, spot: Spot) -> bool {
-        if self.lines[line].spot != spot {
+    fn park(&mut self, line: LineKey, parked: Parked) -> bool {
+        if self.lines[line].parked != parked {
             self.detach(line);
-            let Line { class, place, spot: own, .. } = &mut self.lines[line];
-            *own = spot;
+            let Line { class, rank, parked: own, .. } = &mut self.lines[line];
+            *own = parked;
             match &class.concurrency {
-                Some(limit) if spot == Spot::Full => self.fulls.insert(limit, *place, line),
-                _ => self.lacking.insert(class.demand, *place, line, self.passes),
+                Some(limit) if parked == Parked::ByConcurrency => self.concurrency_waiters.insert(limit, *rank, line),
+                _ => self.capacity_waiters.insert(class.demand, *rank, line, self.passes),
             }
-            if self.lines[line].is_impatient(self.starts) {
-                self.lose_patience(line);
+            if self.lines[line].is_starved(self.starts) {
+                self.mark_starved(line);
             }
         }
-        let Line { place, since, .. } = &mut self.lines[line];
+        let Line { rank, since, .. } = &mut self.lines[line];
         if since.is_none() {
             *since = Some(self.starts);
-            self.patience.insert((self.starts, *place), line);
+            self.overtake_deadlines.insert((self.starts, *rank), line);
         }
-        self.lines[line].is_impatient(self.starts)
+        self.lines[line].is_starved(self.starts)
     }
 
     /// A line holds its keys, and what it needs of what all share if that is what it waits for. Returns whether it is.
-    fn lose_patience(&mut self, line: LineKey) -> bool {
-        let Some(Line { class, place, spot, .. }) = self.lines.get(line) else { return false };
-        if matches!(spot, Spot::Full | Spot::Lacking) {
+    fn mark_starved(&mut self, line: LineKey) -> bool {
+        let Some(Line { class, rank, parked, .. }) = self.lines.get(line) else { return false };
+        if matches!(parked, Parked::ByConcurrency | Parked::ByCapacity) {
             for key in class.keys() {
-                self.holders.insert(key, *place, line);
+                self.reservations.insert(key, *rank, line);
             }
         }
-        if *spot == Spot::Lacking {
-            self.lacking.hold(class.demand, *place, line);
+        if *parked == Parked::ByCapacity {
+            self.capacity_waiters.hold(class.demand, *rank, line);
         }
-        *spot == Spot::Lacking
+        *parked == Parked::ByCapacity
     }
 
     /// Takes a line from where it waits.
     fn detach(&mut self, line: LineKey) {
         let starts = self.starts;
-        let Line { class, place, spot, .. } = &self.lines[line];
-        match (spot, &class.rate, &class.concurrency) {
-            (Spot::Early, Some(rate), _) => self.earlies.remove(rate, *place),
-            (Spot::Full, _, Some(limit)) => self.fulls.remove(limit, *place),
-            (Spot::Lacking, ..) => self.lacking.remove(class.demand, *place),
+        let Line { class, rank, parked, .. } = &self.lines[line];
+        match (parked, &class.rate, &class.concurrency) {
+            (Parked::ByRate, Some(rate), _) => self.rate_waiters.remove(rate, *rank),
+            (Parked::ByConcurrency, _, Some(limit)) => self.concurrency_waiters.remove(limit, *rank),
+            (Parked::ByCapacity, ..) => self.capacity_waiters.remove(class.demand, *rank),
             _ => {
-                self.fresh.remove(place);
+                self.unprobed.remove(rank);
             }
         }
-        if self.lines[line].is_impatient(starts) {
+        if self.lines[line].is_starved(starts) {
             for key in class.keys() {
-                self.holders.remove(key, *place, line);
+                self.reservations.remove(key, *rank, line);
             }
         }
     }
 
     /// The head of a line has gone.
-    fn has_new_head(&mut self, line: LineKey) {
+    fn replace_head(&mut self, line: LineKey) {
         self.detach(line);
         let head = &mut self.lines[line];
         if let Some(since) = head.since.take() {
-            self.patience.remove(&(since, head.place));
+            self.overtake_deadlines.remove(&(since, head.rank));
         }
         if let Some((arrival, _)) = head.waiting.first_key_value() {
-            head.place.1 = *arrival;
-            head.spot = Spot::Fresh;
-            self.fresh.insert(head.place, line);
+            head.rank.1 = *arrival;
+            head.parked = Parked::Unprobed;
+            self.unprobed.insert(head.rank, line);
         } else if let Some(gone) = self.lines.remove(line) {
             self.by_class.remove(&gone.class);
         }
     }
 
     /// Lets the head of a line through. Returns whether one that waits for what all share has lost patience by that.
-    fn start(&mut self, line: LineKey, now: Tick, through: &mut Vec<(T, Ticket)>) -> bool {
+    fn start(&mut self, line: LineKey, now: Tick, through: &mut Vec<(T, Permit)>) -> bool {
         let class = self.lines[line].class.clone();
         let Some((_, what)) = self.lines[line].waiting.pop_first() else { return false };
         self.waiting -= 1;
-        self.has_new_head(line);
-        for ((free, need), endless) in self.free.0.iter_mut().zip(class.demand.0).zip(self.endless) {
-            *free -= if endless { 0 } else { need };
+        self.replace_head(line);
+        for ((free, need), unlimited) in self.free.0.iter_mut().zip(class.demand.0).zip(self.unlimited) {
+            *free -= if unlimited { 0 } else { need };
         }
         let key = class.concurrency.as_ref().map(|limit| limit.key.clone());
         if let Some(key) = &key {
@@ -363,43 +363,43 @@ impl<T> Gate<T> {
             }
             self.buckets.entry(rate.key.clone()).or_default().take(rate, now);
         }
-        through.push((what, Ticket { demand: class.demand, key }));
+        through.push((what, Permit { demand: class.demand, key }));
         self.starts += 1;
         let mut lost = false;
-        while let Some(entry) = self.patience.first_entry() {
-            if entry.key().0.saturating_add(PATIENCE) > self.starts {
+        while let Some(entry) = self.overtake_deadlines.first_entry() {
+            if entry.key().0.saturating_add(MAX_OVERTAKES) > self.starts {
                 break;
             }
             let line = entry.remove();
-            lost |= self.lose_patience(line);
+            lost |= self.mark_starved(line);
         }
         lost
     }
 
     /// Something that went through has ended. Call [`open`](Self::open) next.
-    pub fn give_back(&mut self, ticket: Ticket) {
-        for ((free, need), endless) in self.free.0.iter_mut().zip(ticket.demand.0).zip(self.endless) {
-            *free += if endless { 0 } else { need };
+    pub fn give_back(&mut self, permit: Permit) {
+        for ((free, need), unlimited) in self.free.0.iter_mut().zip(permit.demand.0).zip(self.unlimited) {
+            *free += if unlimited { 0 } else { need };
         }
-        let Some(key) = ticket.key else { return };
+        let Some(key) = permit.key else { return };
         let Some(count) = self.running.get_mut(&key) else { return };
         *count -= 1;
         let count = *count;
         if count == 0 {
             self.running.remove(&key);
         }
-        let open = self.fulls.maxima(&key).filter(|max| count < (*max).max(1));
-        self.opened.extend(open.map(|max| Cause::Full(Concurrency { key: key.clone(), max })));
+        let open = self.concurrency_waiters.maxima(&key).filter(|max| count < (*max).max(1));
+        self.opened.extend(open.map(|max| WakeCondition::Concurrency(Concurrency { key: key.clone(), max })));
     }
 
     /// Takes one out of its line, such as a cancelled task; `None` if it has gone through. Call
     /// [`open`](Self::open) next: others may have waited for it.
-    pub fn leave(&mut self, place: Waiting) -> Option<T> {
-        let line = self.lines.get_mut(place.line)?;
-        let what = line.waiting.remove(&place.arrival)?;
+    pub fn leave(&mut self, rank: Waiter) -> Option<T> {
+        let line = self.lines.get_mut(rank.line)?;
+        let what = line.waiting.remove(&rank.arrival)?;
         self.waiting -= 1;
-        if line.place.1 == place.arrival {
-            self.has_new_head(place.line);
+        if line.rank.1 == rank.arrival {
+            self.replace_head(rank.line);
         }
         Some(what)
     }
@@ -412,22 +412,22 @@ impl<T> Gate<T> {
             let gone = line.waiting.extract_if(.., |_, what| unwanted(what));
             let before = removed.len();
             removed.extend(gone.map(|(arrival, what)| ((line.class.priority, arrival), what)));
-            if removed[before..].first().is_some_and(|(place, _)| *place == line.place) {
+            if removed[before..].first().is_some_and(|(rank, _)| *rank == line.rank) {
                 headless.push(key);
             }
         }
         for line in headless {
-            self.has_new_head(line);
+            self.replace_head(line);
         }
         self.waiting -= removed.len();
-        removed.sort_unstable_by_key(|(place, _)| *place);
+        removed.sort_unstable_by_key(|(rank, _)| *rank);
         removed.into_iter().map(|(_, what)| what).collect()
     }
 
     /// When a rate allows the next start of something that waits; call [`open`](Self::open) then.
     #[must_use]
     pub fn next(&self) -> Option<Tick> {
-        self.earlies.first().map(|(at, _)| at)
+        self.rate_waiters.first().map(|(at, _)| at)
     }
 
     /// How many wait.
@@ -451,9 +451,11 @@ impl<T> Gate<T> {
     /// Nothing is kept of lines that are gone, for tests (L9).
     #[cfg(test)]
     pub(super) fn assert_empty(&self) {
-        assert!(self.lines.is_empty() && self.by_class.is_empty() && self.fresh.is_empty());
-        assert!(self.earlies.is_empty() && self.fulls.is_empty() && self.lacking.is_empty());
-        assert!(self.opened.is_empty() && self.patience.is_empty() && self.holders.is_empty());
+        assert!(self.lines.is_empty() && self.by_class.is_empty() && self.unprobed.is_empty());
+        assert!(
+            self.rate_waiters.is_empty() && self.concurrency_waiters.is_empty() && self.capacity_waiters.is_empty()
+        );
+        assert!(self.opened.is_empty() && self.overtake_deadlines.is_empty() && self.reservations.is_empty());
         assert!(self.buckets.len() <= self.buckets_at);
     }
 }

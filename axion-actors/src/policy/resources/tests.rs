@@ -57,9 +57,9 @@ fn c3_4_limits_hold_only_among_what_runs_at_the_same_time() {
     let mut gate = Gate::new(capacity(9, 100.0, 100.0));
     enter(&mut gate, 1, needs(1, 60.5, 0.0));
     enter(&mut gate, 2, needs(1, 60.5, 0.0));
-    let (first, ticket) = gate.open(Tick(0)).pop().expect("one runs");
+    let (first, permit) = gate.open(Tick(0)).pop().expect("one runs");
     assert_eq!((first, gate.len()), (1, 1));
-    gate.give_back(ticket);
+    gate.give_back(permit);
     assert_eq!(gate.open(Tick(0)).pop().map(|(second, _)| second), Some(2));
 
     let mut gate = Gate::new(capacity(9, 100.0, 100.0));
@@ -105,7 +105,7 @@ fn a_large_need_is_overtaken_so_often_and_not_once_more() {
         overtook += 1;
         gate.give_back(std::mem::replace(&mut running, next));
     }
-    assert_eq!(overtook, PATIENCE);
+    assert_eq!(overtook, MAX_OVERTAKES);
     gate.give_back(running);
     assert_eq!(gate.open(Tick(0)).first().map(|(what, _)| *what), Some(1_000));
 }
@@ -116,10 +116,10 @@ fn what_uses_nothing_of_what_is_held_passes() {
     enter(&mut gate, "runs", needs(1, 0.0, 0.0));
     let _running = gate.open(Tick(0));
     enter(&mut gate, "waits", needs(1, 0.0, 5.0));
-    for _ in 0..3 * PATIENCE {
+    for _ in 0..3 * MAX_OVERTAKES {
         enter_as(&mut gate, "thread", PoolKind::Io, &Limits::default());
-        for (_, ticket) in gate.open(Tick(0)) {
-            gate.give_back(ticket);
+        for (_, permit) in gate.open(Tick(0)) {
+            gate.give_back(permit);
         }
     }
     assert_eq!(gate.len(), 1);
@@ -165,7 +165,7 @@ fn what_is_cancelled_leaves_the_line_and_the_next_moves_up() {
     let running = gate.open(Tick(0));
     assert_eq!(gate.remove(|number| *number % 2 == 1), [1, 3]);
     assert!(gate.open(Tick(0)).is_empty());
-    running.into_iter().for_each(|(_, ticket)| gate.give_back(ticket));
+    running.into_iter().for_each(|(_, permit)| gate.give_back(permit));
     assert_eq!(gate.open(Tick(0)).first().map(|(number, _)| *number), Some(2));
     assert_eq!(gate.remove(|_| true), Vec::<i32>::new());
 }
@@ -180,7 +180,7 @@ fn l12_the_more_urgent_goes_first_also_when_it_came_later_and_another_has_lost_p
     enter(&mut gate, 0, needs(1, 0.0, 0.0));
     let (_, mut running) = gate.open(Tick(0)).pop().expect("runs");
     enter(&mut gate, 1000, needs(2, 0.0, 0.0));
-    for small in 1..=i32::try_from(2 * PATIENCE).expect("small") {
+    for small in 1..=i32::try_from(2 * MAX_OVERTAKES).expect("small") {
         urgent(&mut gate, small, 1);
         let (_, next) = gate.open(Tick(0)).pop().expect("it is more urgent than the one that waits");
         gate.give_back(std::mem::replace(&mut running, next));
@@ -190,8 +190,8 @@ fn l12_the_more_urgent_goes_first_also_when_it_came_later_and_another_has_lost_p
     assert!(gate.open(Tick(0)).is_empty(), "an equal stays behind it");
     gate.give_back(running);
     let order = [0; 3].map(|_| {
-        let (what, ticket) = gate.open(Tick(0)).swap_remove(0);
-        gate.give_back(ticket);
+        let (what, permit) = gate.open(Tick(0)).swap_remove(0);
+        gate.give_back(permit);
         what
     });
     assert_eq!(order, [-2, 1000, -1]);
@@ -205,7 +205,7 @@ fn one_that_leaves_takes_nothing_and_holds_nobody_up() {
     let limits = Limits { rate: Some(rate), ..Limits::default() };
     let wait =
         |gate: &mut Gate<i32>, what| gate.wait(what, PoolKind::Io, Priority::default(), &limits).expect("can be met");
-    let places: Vec<Waiting> = (0..5).map(|number| wait(&mut gate, number)).collect();
+    let places: Vec<Waiter> = (0..5).map(|number| wait(&mut gate, number)).collect();
     for at in [1, 0, 2] {
         assert!(gate.leave(places[at]).is_some());
     }
@@ -229,7 +229,7 @@ proptest! {
         let whole = capacity(4, 100.0, 100.0);
         let limit = Concurrency { key: "k".into(), max: 2 };
         let mut gate = Gate::new(whole);
-        let mut running: Vec<(usize, Ticket)> = Vec::new();
+        let mut running: Vec<(usize, Permit)> = Vec::new();
         let (mut arrived, mut started) = (0, vec![None; tasks.len()]);
         let mut starts = Vec::new();
         let mut choices = choices.into_iter().cycle();
@@ -244,15 +244,15 @@ proptest! {
                 enter_as(&mut gate, arrived, PoolKind::Cpu, &Limits { needs, concurrency, rate: None });
                 arrived += 1;
             } else if !running.is_empty() {
-                let (_, ticket) = running.swap_remove(choice % running.len());
-                gate.give_back(ticket);
+                let (_, permit) = running.swap_remove(choice % running.len());
+                gate.give_back(permit);
             } else if arrived == tasks.len() && gate.is_empty() {
                 break;
             }
-            for (what, ticket) in gate.open(Tick(round)) {
+            for (what, permit) in gate.open(Tick(round)) {
                 started[what] = Some(starts.len());
                 starts.push((what, arrived));
-                running.push((what, ticket));
+                running.push((what, permit));
             }
             let used = |of: fn(&(u32, u64, u64, u8)) -> u64| running.iter().map(|(it, _)| of(&tasks[*it])).sum::<u64>();
             prop_assert!(used(|it| it.0.into()) <= 4 && used(|it| it.1) <= 100 && used(|it| it.2) <= 100);
@@ -263,7 +263,7 @@ proptest! {
             // Those of its own class came before it one by one; each of them may be overtaken too.
             let same = tasks[..what].iter().filter(|it| **it == tasks[what] || it.3 == 0).count() as u64;
             let overtook = starts[..started].iter().filter(|(other, _)| *other > what).count() as u64;
-            prop_assert!(overtook <= PATIENCE * (same + 1), "{what} was overtaken {overtook} times");
+            prop_assert!(overtook <= MAX_OVERTAKES * (same + 1), "{what} was overtaken {overtook} times");
         }
     }
 }

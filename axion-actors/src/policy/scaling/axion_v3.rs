@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{PoolLoad, Room, Verdict, WorkerLoad, on_demand, real, seconds};
+use super::{Headroom, PoolLoad, ScalingStep, WorkerSample, on_demand, real, seconds};
 use crate::model::{PoolKind, Tick};
 
 /// Between two looks, and what the velocity is measured in.
@@ -57,32 +57,32 @@ impl AxionV3 {
 
     /// The first worker of an empty pool. It counts as a growth, so that even a pool that keeps losing
     /// its only worker grows no faster than others.
-    pub(super) fn first(&mut self, load: &PoolLoad, now: Tick) -> (Verdict, Option<Tick>) {
+    pub(super) fn first(&mut self, load: &PoolLoad, now: Tick) -> (ScalingStep, Option<Tick>) {
         if !is_over(self.grown, WARM_UP, now) {
-            return (Verdict::Stay, self.grown.map(|at| at.after(WARM_UP)));
+            return (ScalingStep::Stay, self.grown.map(|at| at.after(WARM_UP)));
         }
         self.grown = Some(now);
         self.look_at = self.look_at.max(now);
         (on_demand(load), Some(self.look_at))
     }
 
-    pub(super) fn look(&mut self, load: &PoolLoad, room: Room, now: Tick) -> (Verdict, Option<Tick>) {
+    pub(super) fn look(&mut self, load: &PoolLoad, room: Headroom, now: Tick) -> (ScalingStep, Option<Tick>) {
         if now < self.look_at {
-            return (Verdict::Stay, Some(self.look_at));
+            return (ScalingStep::Stay, Some(self.look_at));
         }
         let figures = Figures::of(load, &mut self.history);
         let verdict = match self.kind {
             PoolKind::Cpu => cpu_row(&figures, room),
             PoolKind::Io => io_row(&figures, room),
         }
-        .map_or(Verdict::Stay, |(step, why)| self.take(step, why, room, now));
-        let alert = matches!(verdict, Verdict::Grow { emergency: true, .. });
+        .map_or(ScalingStep::Stay, |(step, why)| self.take(step, why, room, now));
+        let alert = matches!(verdict, ScalingStep::Grow { emergency: true, .. });
         self.look_at = now.after(if alert { ALERT } else { INTERVAL });
         (verdict, Some(self.look_at))
     }
 
     /// Takes a step, unless it is in its cooldown or out of bounds.
-    fn take(&mut self, step: Step, why: String, room: Room, now: Tick) -> Verdict {
+    fn take(&mut self, step: Step, why: String, room: Headroom, now: Tick) -> ScalingStep {
         let rested = match step {
             Step::Emergency => is_over(self.emergency, BETWEEN_EMERGENCIES, now),
             Step::Out | Step::In => is_over(self.stepped, BETWEEN_STEPS, now),
@@ -94,15 +94,15 @@ impl AxionV3 {
             Step::In => room.shrink.min(1),
         };
         if !rested || !warm || by == 0 {
-            return Verdict::Stay;
+            return ScalingStep::Stay;
         }
         let last = if step == Step::Emergency { &mut self.emergency } else { &mut self.stepped };
         *last = Some(now);
         if step == Step::In {
-            return Verdict::Shrink { by, why };
+            return ScalingStep::Shrink { by, why };
         }
         self.grown = Some(now);
-        Verdict::Grow { by, emergency: step == Step::Emergency, why }
+        ScalingStep::Grow { by, emergency: step == Step::Emergency, why }
     }
 }
 
@@ -132,7 +132,7 @@ impl Figures {
         let share = real(workers.len().max(1));
         let mut loads: Vec<usize> = workers.iter().map(|it| it.running + it.queued).collect();
         loads.sort_unstable();
-        let sum = |of: fn(&WorkerLoad) -> f64| workers.iter().map(of).sum::<f64>();
+        let sum = |of: fn(&WorkerSample) -> f64| workers.iter().map(of).sum::<f64>();
         let queued = sum(|it| real(it.queued));
         let mean = sum(|it| real(it.running + it.queued)) / share;
         if history.len() == HISTORY {
@@ -170,7 +170,7 @@ pub(super) fn velocity(history: &VecDeque<f64>) -> f64 {
 }
 
 /// The rows of a CPU pool.
-fn cpu_row(it: &Figures, room: Room) -> Option<(Step, String)> {
+fn cpu_row(it: &Figures, room: Headroom) -> Option<(Step, String)> {
     let p75 = it.percentile(75);
     if it.pending >= 100.0 {
         Some((Step::Emergency, queue_pressure(it)))
@@ -199,7 +199,7 @@ fn cpu_row(it: &Figures, room: Room) -> Option<(Step, String)> {
 }
 
 /// The rows of an IO pool.
-fn io_row(it: &Figures, room: Room) -> Option<(Step, String)> {
+fn io_row(it: &Figures, room: Headroom) -> Option<(Step, String)> {
     let p90 = it.percentile(90);
     if it.pending >= 200.0 {
         Some((Step::Emergency, queue_pressure(it)))

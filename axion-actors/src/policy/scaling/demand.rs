@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{PoolLoad, Room, Verdict, WorkerLoad, count, on_demand, real, seconds};
+use super::{Headroom, PoolLoad, ScalingStep, WorkerSample, count, on_demand, real, seconds};
 use crate::model::{PoolKind, Tick};
 
 /// Within this the queue should be gone: a second from a task's arrival to its start, less a look's
@@ -56,9 +56,9 @@ const STARTS: usize = 4;
 
 /// What is known of one pool.
 #[derive(Debug)]
-pub(super) struct Demand {
+pub(super) struct DemandPolicy {
     kind: PoolKind,
-    seen: Option<Seen>,
+    seen: Option<LoadWindow>,
     /// Slot-seconds that tasks held, and the attempts that ended in them; both fade.
     held: f64,
     ended: f64,
@@ -76,7 +76,7 @@ pub(super) struct Demand {
 
 /// The last look.
 #[derive(Clone, Copy, Debug)]
-struct Seen {
+struct LoadWindow {
     at: Tick,
     again: Tick,
     ended: u64,
@@ -84,7 +84,7 @@ struct Seen {
     running: usize,
 }
 
-impl Demand {
+impl DemandPolicy {
     pub(super) fn new(kind: PoolKind) -> Self {
         Self {
             kind,
@@ -100,27 +100,27 @@ impl Demand {
     }
 
     /// The first workers of an empty pool: as many as the queue needs.
-    pub(super) fn first(&mut self, load: &PoolLoad, room: Room, now: Tick) -> (Verdict, Option<Tick>) {
+    pub(super) fn first(&mut self, load: &PoolLoad, room: Headroom, now: Tick) -> (ScalingStep, Option<Tick>) {
         match self.look(load, room, now) {
-            (Verdict::Stay, again) => (on_demand(load), again),
+            (ScalingStep::Stay, again) => (on_demand(load), again),
             grown => grown,
         }
     }
 
-    pub(super) fn look(&mut self, load: &PoolLoad, room: Room, now: Tick) -> (Verdict, Option<Tick>) {
+    pub(super) fn look(&mut self, load: &PoolLoad, room: Headroom, now: Tick) -> (ScalingStep, Option<Tick>) {
         if let Some(seen) = self.seen.filter(|seen| now < seen.at.after(TOO_SOON)) {
-            return (Verdict::Stay, Some(seen.again));
+            return (ScalingStep::Stay, Some(seen.again));
         }
         self.measure(load, now);
         let needed = self.needed(load);
         self.remember(needed, now);
         let verdict = match self.growth(load, needed, room, now) {
             0 => self.shrink(load, room, now),
-            by => Verdict::Grow { by, emergency: false, why: self.words(load, needed) },
+            by => ScalingStep::Grow { by, emergency: false, why: self.words(load, needed) },
         };
         let at_rest = tasks(load) == 0 && room.shrink == 0;
         let again = now.after(if at_rest { REST } else { LOOK });
-        self.seen = Some(Seen { at: now, again, ended: load.ended, tasks: tasks(load), running: running(load) });
+        self.seen = Some(LoadWindow { at: now, again, ended: load.ended, tasks: tasks(load), running: running(load) });
         (verdict, Some(again))
     }
 
@@ -183,7 +183,7 @@ impl Demand {
     }
 
     /// How many workers to start now.
-    fn growth(&mut self, load: &PoolLoad, needed: u32, room: Room, now: Tick) -> u32 {
+    fn growth(&mut self, load: &PoolLoad, needed: u32, room: Headroom, now: Tick) -> u32 {
         let cores_full = load.slots > 1 && cpu(load) >= CORE_FULL * real(load.workers.len().max(1));
         if load.waiting == 0 && !cores_full {
             return 0;
@@ -234,14 +234,14 @@ impl Demand {
     }
 
     /// Shrinks to the most that was needed for long enough, while nothing waits or starts.
-    fn shrink(&self, load: &PoolLoad, room: Room, now: Tick) -> Verdict {
+    fn shrink(&self, load: &PoolLoad, room: Headroom, now: Tick) -> ScalingStep {
         let needed = self.needs.front().map_or(0, |(_, needed)| *needed);
         let by = count(load.total()).saturating_sub(needed).min(room.shrink);
         let patient = self.watched.is_some_and(|since| now >= since.after(PATIENCE));
         if by == 0 || !patient || load.waiting > 0 || load.starting > 0 {
-            return Verdict::Stay;
+            return ScalingStep::Stay;
         }
-        Verdict::Shrink { by, why: format!("QUIET: {needed} needed in the last {} s", PATIENCE.as_secs()) }
+        ScalingStep::Shrink { by, why: format!("QUIET: {needed} needed in the last {} s", PATIENCE.as_secs()) }
     }
 
     fn words(&self, load: &PoolLoad, needed: u32) -> String {
@@ -271,5 +271,5 @@ fn running(load: &PoolLoad) -> usize {
 
 /// Tasks in the pool, wherever they are.
 fn tasks(load: &PoolLoad) -> usize {
-    load.waiting + load.workers.iter().map(|WorkerLoad { running, queued, .. }| running + queued).sum::<usize>()
+    load.waiting + load.workers.iter().map(|WorkerSample { running, queued, .. }| running + queued).sum::<usize>()
 }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const BOUNDS: Bounds = Bounds { least: 1, most: 16 };
+const BOUNDS: WorkerBounds = WorkerBounds { least: 1, most: 16 };
 
 /// A moment, in milliseconds.
 fn ms(millis: u64) -> Tick {
@@ -16,27 +16,27 @@ fn ms(millis: u64) -> Tick {
 
 /// A load: tasks waiting, running and queued by worker, and the processor use of each worker.
 fn load(waiting: usize, workers: &[(usize, usize)], cpu: f64) -> PoolLoad {
-    let workers = workers.iter().map(|&(running, queued)| WorkerLoad { running, queued, cpu }).collect();
+    let workers = workers.iter().map(|&(running, queued)| WorkerSample { running, queued, cpu }).collect();
     PoolLoad { waiting, workers, ..PoolLoad::default() }
 }
 
 fn grown(decision: &Decision) -> u32 {
     match decision.verdict {
-        Verdict::Grow { by, .. } => by,
+        ScalingStep::Grow { by, .. } => by,
         _ => 0,
     }
 }
 
 fn shrunk(decision: &Decision) -> u32 {
     match decision.verdict {
-        Verdict::Shrink { by, .. } => by,
+        ScalingStep::Shrink { by, .. } => by,
         _ => 0,
     }
 }
 
 #[test]
 fn switched_off_a_pool_gets_its_first_worker_on_demand_and_no_other() {
-    let mut scaler = Scaler::new(PoolKind::Cpu, ScalingPolicy::Off, Bounds { least: 0, most: 4 });
+    let mut scaler = Scaler::new(PoolKind::Cpu, ScalingPolicy::Off, WorkerBounds { least: 0, most: 4 });
     assert_eq!(scaler.decide(&load(0, &[], 0.0), ms(0)), Decision::default());
     let decision = scaler.decide(&load(3, &[], 0.0), ms(1));
     assert_eq!(decision.line.as_deref(), Some("[CPU] Scale OUT +1 → 1 workers | ON DEMAND: no worker (queue=3)"));
@@ -48,7 +48,7 @@ fn switched_off_a_pool_gets_its_first_worker_on_demand_and_no_other() {
 fn under_every_policy_an_empty_pool_gets_a_worker_as_soon_as_a_task_waits_unless_it_may_have_none() {
     for policy in ScalingPolicy::ALL {
         for (most, expected) in [(0, 0), (4, 1)] {
-            let mut scaler = Scaler::new(PoolKind::Io, policy, Bounds { least: 0, most });
+            let mut scaler = Scaler::new(PoolKind::Io, policy, WorkerBounds { least: 0, most });
             assert_eq!(grown(&scaler.decide(&load(0, &[], 0.0), ms(0))), 0, "{policy:?}");
             assert_eq!(grown(&scaler.decide(&load(1, &[], 0.0), ms(1))), expected, "{policy:?}, at most {most}");
         }
@@ -67,8 +67,8 @@ fn a_policy_that_looks_says_when_and_the_time_is_ahead() {
 /// A look at a random pool: after how many milliseconds, and what is seen.
 fn looks() -> impl Strategy<Value = Vec<(u64, PoolLoad)>> {
     let worker = (0..30usize, 0..30usize, 0.0..1.0f64);
-    let worker = worker.prop_map(|(running, queued, cpu)| WorkerLoad { running, queued, cpu });
-    let idle = Just(WorkerLoad::default());
+    let worker = worker.prop_map(|(running, queued, cpu)| WorkerSample { running, queued, cpu });
+    let idle = Just(WorkerSample::default());
     let workers = prop_oneof![proptest::collection::vec(worker, 0..12), proptest::collection::vec(idle, 0..12),];
     let waiting = prop_oneof![Just(0usize), 0..20usize, 0..5000usize];
     let host = proptest::option::of(0.0..1.0f64);
@@ -88,10 +88,10 @@ fn looks() -> impl Strategy<Value = Vec<(u64, PoolLoad)>> {
     })
 }
 
-fn any_policy() -> impl Strategy<Value = (PoolKind, ScalingPolicy, Bounds)> {
+fn any_policy() -> impl Strategy<Value = (PoolKind, ScalingPolicy, WorkerBounds)> {
     let (kind, policy) = (0..2usize, 0..ScalingPolicy::ALL.len());
     (kind, policy, 0..4u32, 0..14u32).prop_map(|(kind, policy, least, more)| {
-        (PoolKind::ALL[kind], ScalingPolicy::ALL[policy], Bounds { least, most: least + more })
+        (PoolKind::ALL[kind], ScalingPolicy::ALL[policy], WorkerBounds { least, most: least + more })
     })
 }
 
@@ -103,11 +103,11 @@ proptest! {
             now += after;
             let total = count(load.workers.len() + load.starting);
             let decision = scaler.decide(&load, ms(now));
-            prop_assert_eq!(decision.verdict == Verdict::Stay, decision.line.is_none());
+            prop_assert_eq!(decision.verdict == ScalingStep::Stay, decision.line.is_none());
             match decision.verdict {
-                Verdict::Stay => {}
-                Verdict::Grow { by, .. } => prop_assert!(by > 0 && total + by <= bounds.most, "+{} on {}", by, total),
-                Verdict::Shrink { by, .. } => {
+                ScalingStep::Stay => {}
+                ScalingStep::Grow { by, .. } => prop_assert!(by > 0 && total + by <= bounds.most, "+{} on {}", by, total),
+                ScalingStep::Shrink { by, .. } => {
                     prop_assert!(by > 0 && by <= count(load.workers.len()), "-{} of {:?}", by, load);
                     prop_assert!(total - by >= bounds.least, "-{} of {}", by, total);
                 }
@@ -147,19 +147,19 @@ proptest! {
         least in 0..3u32,
         looks in looks(),
     ) {
-        let mut scaler = Scaler::new(PoolKind::ALL[kind], ScalingPolicy::AxionV3, Bounds { least, most: 14 });
+        let mut scaler = Scaler::new(PoolKind::ALL[kind], ScalingPolicy::AxionV3, WorkerBounds { least, most: 14 });
         let (mut now, mut last_growth, mut last_step) = (0, None, None);
         for (after, load) in looks {
             now += after;
             let on_demand = load.workers.is_empty() && load.starting == 0;
             let normal = match scaler.decide(&load, ms(now)).verdict {
-                Verdict::Stay => continue,
-                Verdict::Grow { emergency, .. } => {
+                ScalingStep::Stay => continue,
+                ScalingStep::Grow { emergency, .. } => {
                     prop_assert!(last_growth.is_none_or(|last| now - last >= 3000), "{:?} and {}", last_growth, now);
                     last_growth = Some(now);
                     !emergency && !on_demand
                 }
-                Verdict::Shrink { .. } => true,
+                ScalingStep::Shrink { .. } => true,
             };
             if normal {
                 prop_assert!(last_step.is_none_or(|last| now - last >= 8000), "{:?} and {}", last_step, now);

@@ -3,20 +3,20 @@
 use std::time::Duration;
 
 use super::Scheduler;
-use super::member::{Due, InFlight, Revoking, limits_of};
 use super::protocol::Action;
+use super::worker_slots::{Due, InFlight, Revoking, limits_of};
 use crate::model::{
     CapturedOutput, Data, EndedBy, ErrorKind, KillReason, Outcome, PostMortem, Seq, Task, TaskError, Tick,
     WorkerDownReason, WorkerRef,
 };
 use crate::policy::retry;
-use crate::policy::task_table::{End, TaskKey};
+use crate::policy::task_table::{TaskEnd, TaskKey};
 
 /// When an attempt that could not be killed, because it had not started, is tried again.
 const KILL_AGAIN: Duration = Duration::from_secs(1);
 
 /// The end of a worker, as each of its running attempts is told.
-pub(super) struct Bereft<'a> {
+pub(super) struct WorkerLoss<'a> {
     pub(super) worker: WorkerRef,
     pub(super) reason: &'a WorkerDownReason,
     pub(super) post_mortem: Option<PostMortem>,
@@ -40,7 +40,7 @@ impl Scheduler {
         }
         match result {
             Ok(data) => {
-                let end = End { outcome: Outcome::Succeeded(data), nanos: Some(nanos), output };
+                let end = TaskEnd { outcome: Outcome::Succeeded(data), nanos: Some(nanos), output };
                 self.finish(task.key, Some((worker, seq)), end, now);
             }
             Err(error) => self.failed(task.key, (worker, seq), *error, Some(nanos), output, now),
@@ -74,12 +74,12 @@ impl Scheduler {
         output: Option<Box<CapturedOutput>>,
         now: Tick,
     ) {
-        let lot = self.table.lot(key);
+        let counters = self.table.counters(key);
         let wait = self
             .table
             .task(key)
-            .filter(|_| !lot.cancelled)
-            .and_then(|task| retry::wait(&task.options().retry, error.kind, lot.retries, task.id()));
+            .filter(|_| !counters.cancelled)
+            .and_then(|task| retry::wait(&task.options().retry, error.kind, counters.retries, task.id()));
         if let Some(wait) = wait {
             let timer = self.timers.start(now.after(wait), Due::Start(key));
             if self.table.retry(key, by, error, (timer, wait), now) {
@@ -88,20 +88,20 @@ impl Scheduler {
                 self.timers.stop(timer);
             }
         } else {
-            let end = End { outcome: Outcome::of_error(Box::new(error)), nanos, output };
+            let end = TaskEnd { outcome: Outcome::of_error(Box::new(error)), nanos, output };
             self.finish(key, Some(by), end, now);
         }
     }
 
     /// What becomes of an attempt whose process is gone.
-    pub(super) fn bereft(
+    pub(super) fn attempt_lost(
         &mut self,
         task: &InFlight,
-        Bereft { worker, reason, post_mortem, alone }: Bereft<'_>,
+        WorkerLoss { worker, reason, post_mortem, alone }: WorkerLoss<'_>,
         output: Option<Box<CapturedOutput>>,
         now: Tick,
     ) {
-        let (key, by, lot) = (task.key, (worker, task.seq), self.table.lot(task.key));
+        let (key, by, counters) = (task.key, (worker, task.seq), self.table.counters(task.key));
         let ran = Some(task.ran(now));
         // Whom the engine ended it for; nobody, if it ended otherwise, whatever had been ordered by then.
         let killed = match reason {
@@ -124,8 +124,8 @@ impl Scheduler {
                 let error = examined(self.timed_out(worker, key, killed.is_some()));
                 self.failed(key, by, error, ran, output, now);
             }
-            _ if lot.cancelled => self.failed(key, by, examined(cancelled()), ran, output, now),
-            (Some(KillReason::MemoryLimit), Some(EndedBy::MemoryLimit)) if lot.alone || alone => {
+            _ if counters.cancelled => self.failed(key, by, examined(cancelled()), ran, output, now),
+            (Some(KillReason::MemoryLimit), Some(EndedBy::MemoryLimit)) if counters.alone || alone => {
                 let limit = self.pools[worker.id.pool.index()].rules.task_memory.unwrap_or_default();
                 let words = format!("the process {} held more than {limit} bytes of memory; killed", worker.id);
                 let error = examined(TaskError::new(ErrorKind::MemoryLimit, words));
@@ -134,7 +134,7 @@ impl Scheduler {
             // One that must not run twice does not, whosever fault the end of its worker was.
             (_, Some(ended_by)) if most == 0 => {
                 let error = examined(lost_with_a_neighbour(worker, ended_by));
-                let end = End { outcome: Outcome::Lost(Box::new(error)), nanos: ran, output };
+                let end = TaskEnd { outcome: Outcome::Lost(Box::new(error)), nanos: ran, output };
                 self.finish(key, Some(by), end, now);
             }
             // Where memory ran out, each of them can have been the one: each runs again alone.
@@ -142,10 +142,10 @@ impl Scheduler {
                 let suspect = ended_by == EndedBy::MemoryLimit;
                 self.run_again(key, by, examined(lost(worker, reason)), suspect, now);
             }
-            _ if lot.losses < most => self.run_again(key, by, examined(lost(worker, reason)), true, now),
+            _ if counters.losses < most => self.run_again(key, by, examined(lost(worker, reason)), true, now),
             _ => {
                 let error = examined(lost(worker, reason));
-                let end = End { outcome: Outcome::Lost(Box::new(error)), nanos: ran, output };
+                let end = TaskEnd { outcome: Outcome::Lost(Box::new(error)), nanos: ran, output };
                 self.finish(key, Some(by), end, now);
             }
         }
@@ -181,10 +181,10 @@ impl Scheduler {
         let Some(kind) = self.table.task(key).map(Task::pool) else { return };
         let pool = &mut self.pools[kind.index()];
         if let Some(error) = pool.unavailable.clone() {
-            self.finish(key, None, End::without_run(Outcome::Failed(Box::new(error))), now);
+            self.finish(key, None, TaskEnd::without_run(Outcome::Failed(Box::new(error))), now);
             return;
         }
-        if self.table.lot(key).alone {
+        if self.table.counters(key).alone {
             pool.suspects.push_back(key);
         } else {
             self.enqueue(key);
@@ -196,7 +196,7 @@ impl Scheduler {
         let first = self.pools[worker.id.pool.index()].change(worker, |member| {
             let at = member.position(seq)?;
             member.in_flight[at].kill.get_or_insert(reason);
-            Some(!std::mem::replace(&mut member.condemned, true))
+            Some(!std::mem::replace(&mut member.killing, true))
         });
         // One at a time: if the first of them is spared, the next one follows.
         if first == Some(Some(true)) {
@@ -212,7 +212,7 @@ impl Scheduler {
         let pool = &mut self.pools[worker.id.pool.index()];
         let limits = pool.rules.limits;
         let next = pool.change(worker, |member| {
-            member.condemned = false;
+            member.killing = false;
             if let Some(task) = member.position(seq).and_then(|at| member.in_flight.get_mut(at)) {
                 // Its time runs from its start, which has not come.
                 let known = table.task(task.key);
@@ -269,23 +269,23 @@ impl Scheduler {
     /// cancellation was asked for is cancelled instead.
     pub(super) fn requeue(&mut self, worker: WorkerRef, tasks: Vec<InFlight>, now: Tick) {
         for task in tasks.into_iter().rev() {
-            let lot = self.table.lot(task.key);
+            let counters = self.table.counters(task.key);
             if !self.table.give_back(task.key, worker, task.seq, now) {
                 continue;
             }
             self.release(task.key);
-            if lot.cancelled {
-                self.finish(task.key, None, End::without_run(Outcome::Cancelled(Box::new(cancelled()))), now);
+            if counters.cancelled {
+                self.finish(task.key, None, TaskEnd::without_run(Outcome::Cancelled(Box::new(cancelled()))), now);
                 continue;
             }
             let pool = &mut self.pools[worker.id.pool.index()];
-            if lot.alone {
+            if counters.alone {
                 pool.suspects.push_front(task.key);
             } else if let Some(known) = self.table.task(task.key) {
                 pool.queue.push_front(known.options().priority, task.key);
             }
             if !self.table.has_run(task.key) {
-                self.let_expire(task.key);
+                self.arm_ttl(task.key);
             }
         }
     }

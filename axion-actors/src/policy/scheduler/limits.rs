@@ -3,25 +3,25 @@
 //! There is one gate for the whole engine: shares of the machine, keys and rates are common to both
 //! pools. A task comes to it when it is the next of its pool and a worker has room (late binding), and
 //! goes ahead of its pool's queue when it is through. Slots are the pools' own business: a task that
-//! needs several runs in one of them and *claims* the others, which are kept idle for it.
+//! needs several runs in one of them and *reserves* the others, which stay idle for it.
 //!
 //! What is held belongs to an attempt. There is one place where it is given back,
 //! [`release`](Limiter::release), and the scheduler comes by it wherever an attempt can end.
 
 use rustc_hash::FxHashMap;
 
-use super::members::Claim;
+use super::pool_workers::SlotReservation;
 use crate::model::{self, PoolKind, Shortfall, Task, Tick};
-use crate::policy::resources::{self, Gate, Ticket, Waiting};
+use crate::policy::resources::{self, Gate, Permit, Waiter};
 use crate::policy::task_table::TaskKey;
 
 /// What a task with limits is about.
 #[derive(Debug)]
 enum Hold {
     /// It waits at the gate, there, for a slot of this pool.
-    Waits(PoolKind, Waiting),
+    Waits(PoolKind, Waiter),
     /// It may be placed in this pool, or has been.
-    Has { pool: PoolKind, ticket: Option<Ticket>, claims: Vec<Claim> },
+    Has { pool: PoolKind, permit: Option<Permit>, reservations: Vec<SlotReservation> },
 }
 
 /// The limits that tasks of both pools share.
@@ -72,12 +72,12 @@ impl Limiter {
     pub(super) fn open(&mut self, now: Tick) -> Vec<TaskKey> {
         self.changed = false;
         let through = self.gate.open(now);
-        let keys = through.into_iter().map(|(key, ticket)| {
+        let keys = through.into_iter().map(|(key, permit)| {
             // Only who waits can come through.
             if let Some(Hold::Waits(pool, _)) = self.holds.get(&key) {
                 let pool = *pool;
                 self.waiting[pool.index()] -= 1;
-                self.holds.insert(key, Hold::Has { pool, ticket: Some(ticket), claims: Vec::new() });
+                self.holds.insert(key, Hold::Has { pool, permit: Some(permit), reservations: Vec::new() });
             }
             key
         });
@@ -85,20 +85,20 @@ impl Limiter {
     }
 
     /// A task that needs several slots of a pool has been placed.
-    pub(super) fn claimed(&mut self, key: TaskKey, pool: PoolKind, new: Vec<Claim>) {
-        let hold = self.holds.entry(key).or_insert(Hold::Has { pool, ticket: None, claims: Vec::new() });
-        if let Hold::Has { claims, .. } = hold {
-            claims.extend(new);
+    pub(super) fn reserved(&mut self, key: TaskKey, pool: PoolKind, new: Vec<SlotReservation>) {
+        let hold = self.holds.entry(key).or_insert(Hold::Has { pool, permit: None, reservations: Vec::new() });
+        if let Hold::Has { reservations, .. } = hold {
+            reservations.extend(new);
         }
     }
 
     /// Whether a task has passed the gate.
-    pub(super) fn has_ticket(&self, key: TaskKey) -> bool {
-        matches!(self.holds.get(&key), Some(Hold::Has { ticket: Some(_), .. }))
+    pub(super) fn has_permit(&self, key: TaskKey) -> bool {
+        matches!(self.holds.get(&key), Some(Hold::Has { permit: Some(_), .. }))
     }
 
-    /// The attempt of a task is over, or never began: its ticket is given back, and its claims are to be.
-    pub(super) fn release(&mut self, key: TaskKey) -> Option<(PoolKind, Vec<Claim>)> {
+    /// The attempt of a task is over, or never began: its permit is given back, and its reservations are to be.
+    pub(super) fn release(&mut self, key: TaskKey) -> Option<(PoolKind, Vec<SlotReservation>)> {
         // Most tasks have no limits, and mostly none has.
         if self.holds.is_empty() {
             return None;
@@ -110,18 +110,18 @@ impl Limiter {
                 self.changed = true;
                 None
             }
-            Hold::Has { pool, ticket, claims } => {
-                if let Some(ticket) = ticket {
-                    self.gate.give_back(ticket);
+            Hold::Has { pool, permit, reservations } => {
+                if let Some(permit) = permit {
+                    self.gate.give_back(permit);
                     self.changed = true;
                 }
-                Some((pool, claims))
+                Some((pool, reservations))
             }
         }
     }
 
     /// Takes out what waits for a slot of this pool.
-    pub(super) fn turn_away(&mut self, kind: PoolKind) -> Vec<TaskKey> {
+    pub(super) fn evict(&mut self, kind: PoolKind) -> Vec<TaskKey> {
         if self.waiting[kind.index()] == 0 {
             return Vec::new();
         }
@@ -151,11 +151,11 @@ impl Limiter {
         self.gate.len()
     }
 
-    /// Who holds a ticket or slots, and what slots, for tests.
+    /// Who holds a permit or slots, and what slots, for tests.
     #[cfg(test)]
-    pub(super) fn held(&self) -> Vec<(TaskKey, bool, &[Claim])> {
+    pub(super) fn held(&self) -> Vec<(TaskKey, bool, &[SlotReservation])> {
         let held = self.holds.iter().filter_map(|(key, hold)| match hold {
-            Hold::Has { ticket, claims, .. } => Some((*key, ticket.is_some(), &claims[..])),
+            Hold::Has { permit, reservations, .. } => Some((*key, permit.is_some(), &reservations[..])),
             Hold::Waits(..) => None,
         });
         held.collect()

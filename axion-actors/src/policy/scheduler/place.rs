@@ -1,22 +1,22 @@
 //! What goes to which worker now: suspects first, then what its limits have let through, then the queue.
 
-use super::member::{Lane, UNKNOWN, dispatch};
-use super::pool::{First, Pool};
+use super::pool::{HeadOfLine, Pool};
 use super::protocol::Action;
+use super::worker_slots::{Lane, UNKNOWN, dispatch};
 use super::{Scheduler, impossible};
 use crate::model::{Limits, PoolKind, Task, Tick};
 use crate::policy::durations::Durations;
-use crate::policy::task_table::{End, TaskKey};
+use crate::policy::task_table::{TaskEnd, TaskKey};
 
 impl Scheduler {
     /// Sends what waits in a pool's queue to the workers that have room.
     pub fn place(&mut self, kind: PoolKind, now: Tick) {
         self.woken[kind.index()] = true;
-        self.go_on(now);
+        self.run_placement(now);
     }
 
     /// Sends what may go on since something was given back or taken away.
-    pub(super) fn go_on(&mut self, now: Tick) {
+    pub(super) fn run_placement(&mut self, now: Tick) {
         loop {
             if self.limiter.is_due(now) {
                 self.open_gate(now);
@@ -36,36 +36,36 @@ impl Scheduler {
                 self.place_queue(kind, now);
             }
         }
-        self.share_out(kind, now);
-        self.post(kind);
+        self.rebalance(kind, now);
+        self.flush_outboxes(kind);
     }
 
     fn place_queue(&mut self, kind: PoolKind, now: Tick) {
         loop {
-            let Pool { queue, members, rules, large, .. } = &mut self.pools[kind.index()];
+            let Pool { queue, workers, rules, multi_slot, .. } = &mut self.pools[kind.index()];
             let Some(key) = queue.front() else { return };
             let Some(task) = self.table.task(key) else {
                 queue.pop_front();
                 continue;
             };
             if task.limits().is_some() {
-                if self.bring_in(kind, key, now) {
+                if self.admit_front(kind, key, now) {
                     continue;
                 }
                 return;
             }
             let (lane, estimate) = lane_of(&self.durations, task);
-            if let Some(first) = &mut large.first
-                && !first.lets_pass(task.options().priority)
+            if let Some(first) = &mut multi_slot.first
+                && !first.allows_backfill(task.options().priority)
             {
                 return;
             }
-            let Some(index) = members.choose(lane, estimate, task.weight(), now) else { return };
-            if let Some(first) = &mut large.first {
-                first.is_overtaken_by(task.options().priority);
+            let Some(index) = workers.choose(lane, estimate, task.weight(), now) else { return };
+            if let Some(first) = &mut multi_slot.first {
+                first.note_backfill(task.options().priority);
             }
             queue.pop_front();
-            members.send(index, |member| {
+            workers.send(index, |member| {
                 dispatch(&mut self.table, &mut self.timers, member, key, (lane, estimate), rules.limits, now);
             });
         }
@@ -73,22 +73,22 @@ impl Scheduler {
 
     /// The next of a pool's queue has limits: it goes to where it waits for them. False if nothing starts in
     /// the pool as yet.
-    fn bring_in(&mut self, kind: PoolKind, key: TaskKey, now: Tick) -> bool {
+    fn admit_front(&mut self, kind: PoolKind, key: TaskKey, now: Tick) -> bool {
         let pool = &mut self.pools[kind.index()];
         let Some((task, limits)) = self.table.task(key).and_then(|task| Some((task, task.limits()?))) else {
             return true;
         };
         let (priority, slots) = (task.options().priority, limits.needs.slots);
         // Late binding: there is nothing to ask for before there is room.
-        let has_free = pool.members.has_free(lane_of(&self.durations, task).0);
-        if !has_free || pool.large.first.is_some_and(|first| !first.lets_pass(priority)) {
+        let has_free = pool.workers.has_free(lane_of(&self.durations, task).0);
+        if !has_free || pool.multi_slot.first.is_some_and(|first| !first.allows_backfill(priority)) {
             return false;
         }
         pool.queue.pop_front();
         if limits.is_shared() {
             self.enter_gate(key, now);
         } else if slots > 1 {
-            pool.large.queue.push_back(priority, key);
+            pool.multi_slot.queue.push_back(priority, key);
         } else {
             pool.cleared.push_back(key);
         }
@@ -99,7 +99,7 @@ impl Scheduler {
     fn enter_gate(&mut self, key: TaskKey, now: Tick) {
         let entered = self.table.task(key).map(|task| self.limiter.enter(key, task));
         if let Some(Err(shortfall)) = entered {
-            self.finish(key, None, End::without_run(impossible(shortfall)), now);
+            self.finish(key, None, TaskEnd::without_run(impossible(shortfall)), now);
         }
         self.open_gate(now);
     }
@@ -110,10 +110,10 @@ impl Scheduler {
             let Some(task) = self.table.task(key) else { continue };
             let pool = &mut self.pools[task.pool().index()];
             self.woken[task.pool().index()] = true;
-            if self.table.lot(key).alone {
+            if self.table.counters(key).alone {
                 pool.suspects.push_front(key);
             } else if slots_of(task) > 1 {
-                pool.large.queue.push_back(task.options().priority, key);
+                pool.multi_slot.queue.push_back(task.options().priority, key);
             } else {
                 pool.cleared.push_back(key);
             }
@@ -123,7 +123,7 @@ impl Scheduler {
     /// Sends what its limits have let through. It holds its part of them, so nothing goes before it; false if
     /// there is no room for it.
     fn place_cleared(&mut self, kind: PoolKind, now: Tick) -> bool {
-        let Pool { cleared, members, rules, large, .. } = &mut self.pools[kind.index()];
+        let Pool { cleared, workers, rules, multi_slot, .. } = &mut self.pools[kind.index()];
         while let Some(&key) = cleared.front() {
             let Some(task) = self.table.task(key) else {
                 cleared.pop_front();
@@ -131,16 +131,16 @@ impl Scheduler {
             };
             let (lane, estimate) = lane_of(&self.durations, task);
             let priority = task.options().priority;
-            if large.first.is_some_and(|first| !first.lets_pass(priority)) {
+            if multi_slot.first.is_some_and(|first| !first.allows_backfill(priority)) {
                 return false;
             }
             // To a free place, not ahead.
-            let Some(index) = members.choose(lane, UNKNOWN, task.weight(), now) else { return false };
-            if let Some(first) = &mut large.first {
-                first.is_overtaken_by(priority);
+            let Some(index) = workers.choose(lane, UNKNOWN, task.weight(), now) else { return false };
+            if let Some(first) = &mut multi_slot.first {
+                first.note_backfill(priority);
             }
             cleared.pop_front();
-            members.send(index, |member| {
+            workers.send(index, |member| {
                 dispatch(&mut self.table, &mut self.timers, member, key, (lane, estimate), rules.limits, now);
             });
         }
@@ -150,55 +150,55 @@ impl Scheduler {
     /// Sends the first of the tasks that need several slots, if so many are free at this moment.
     fn place_large(&mut self, kind: PoolKind, now: Tick) {
         loop {
-            let Pool { members, rules, large, .. } = &mut self.pools[kind.index()];
-            let Some(key) = large.queue.front() else {
-                large.first = None;
+            let Pool { workers, rules, multi_slot, .. } = &mut self.pools[kind.index()];
+            let Some(key) = multi_slot.queue.front() else {
+                multi_slot.first = None;
                 return;
             };
             let Some(task) = self.table.task(key) else {
-                large.queue.pop_front();
+                multi_slot.queue.pop_front();
                 continue;
             };
             let slots = slots_of(task);
-            let overtaken = large.first.filter(|first| first.key == key).map_or(0, |first| first.overtaken);
-            let (priority, can_fit) = (task.options().priority, members.slots() >= slots);
-            large.first = Some(First { key, priority, slots, overtaken, can_fit });
-            let Some((home, claims)) = members.reserve(slots, false) else { return };
+            let overtaken = multi_slot.first.filter(|first| first.key == key).map_or(0, |first| first.overtaken);
+            let (priority, can_fit) = (task.options().priority, workers.slots() >= slots);
+            multi_slot.first = Some(HeadOfLine { key, priority, slots, overtaken, can_fit });
+            let Some((home, reservations)) = workers.reserve(slots, false) else { return };
             let (lane, estimate) = lane_of(&self.durations, task);
-            large.queue.pop_front();
-            large.first = None;
-            members.send(home, |member| {
+            multi_slot.queue.pop_front();
+            multi_slot.first = None;
+            workers.send(home, |member| {
                 dispatch(&mut self.table, &mut self.timers, member, key, (lane, estimate), rules.limits, now);
             });
-            members.claim(&claims);
-            self.limiter.claimed(key, kind, claims);
+            workers.reserve_slots(&reservations);
+            self.limiter.reserved(key, kind, reservations);
         }
     }
 
     /// A worker that has nothing to do gets some of what was sent to others; a pool with too few workers for
     /// what waits asks for more.
-    fn share_out(&mut self, kind: PoolKind, now: Tick) {
+    fn rebalance(&mut self, kind: PoolKind, now: Tick) {
         let pool = &mut self.pools[kind.index()];
         if pool.is_idle() {
-            if let Some((worker, seqs)) = pool.members.steal(now) {
+            if let Some((worker, seqs)) = pool.workers.steal(now) {
                 self.actions.push(Action::Revoke { worker, seqs });
             }
             return;
         }
         let alone = pool.suspects.front().and_then(|key| self.table.task(*key)).map(slots_of);
-        let slots = alone.into_iter().chain(pool.large.first.map(|first| first.slots)).max().unwrap_or(1);
+        let slots = alone.into_iter().chain(pool.multi_slot.first.map(|first| first.slots)).max().unwrap_or(1);
         // How many slots a worker has is known when there is one.
-        let workers = slots.div_ceil(pool.members.slots_each().max(1));
-        let workers = if pool.members.len() == 0 { 1 } else { workers };
-        if pool.members.len() < workers && pool.called < workers {
+        let workers = slots.div_ceil(pool.workers.slots_each().max(1));
+        let workers = if pool.workers.len() == 0 { 1 } else { workers };
+        if pool.workers.len() < workers && pool.called < workers {
             pool.called = workers;
             self.actions.push(Action::Call { pool: kind, workers });
         }
     }
 
     /// Hands the workers what is meant for them.
-    fn post(&mut self, kind: PoolKind) {
-        let outboxes = self.pools[kind.index()].members.take_outboxes();
+    fn flush_outboxes(&mut self, kind: PoolKind) {
+        let outboxes = self.pools[kind.index()].workers.take_outboxes();
         self.actions.extend(outboxes.into_iter().map(|(worker, tasks)| Action::Run { worker, tasks }));
     }
 
@@ -206,45 +206,45 @@ impl Scheduler {
     /// is: so suspects are not starved by the tasks behind them. False if nothing else may start in the pool.
     fn place_suspects(&mut self, kind: PoolKind, now: Tick) -> bool {
         loop {
-            let Pool { suspects, members, rules, .. } = &mut self.pools[kind.index()];
+            let Pool { suspects, workers, rules, .. } = &mut self.pools[kind.index()];
             let Some(&key) = suspects.front() else {
-                members.release_kept();
+                workers.release_kept();
                 return true;
             };
             let Some(task) = self.table.task(key) else {
                 suspects.pop_front();
                 continue;
             };
-            if task.limits().is_some_and(Limits::is_shared) && !self.limiter.has_ticket(key) {
+            if task.limits().is_some_and(Limits::is_shared) && !self.limiter.has_permit(key) {
                 suspects.pop_front();
                 self.enter_gate(key, now);
                 continue;
             }
-            let (home, claims) = match slots_of(task) {
-                1 => match members.first_empty() {
+            let (home, reservations) = match slots_of(task) {
+                1 => match workers.first_empty() {
                     Some(empty) => (empty, Vec::new()),
                     None => {
-                        members.keep_one_free();
+                        workers.reserve_for_isolation();
                         return true;
                     }
                 },
                 slots => {
-                    members.release_kept();
-                    match members.reserve(slots, true) {
+                    workers.release_kept();
+                    match workers.reserve(slots, true) {
                         Some(reserved) => reserved,
                         // What runs ends, and nothing else starts: so there will be room, if the workers that are
                         // here have so many slots at all.
-                        None => return members.slots() < slots,
+                        None => return workers.slots() < slots,
                     }
                 }
             };
             suspects.pop_front();
-            members.send_alone(home, |member| {
+            workers.send_alone(home, |member| {
                 dispatch(&mut self.table, &mut self.timers, member, key, (Lane::Slot, UNKNOWN), rules.limits, now);
             });
-            if !claims.is_empty() {
-                members.claim(&claims);
-                self.limiter.claimed(key, kind, claims);
+            if !reservations.is_empty() {
+                workers.reserve_slots(&reservations);
+                self.limiter.reserved(key, kind, reservations);
             }
         }
     }

@@ -201,9 +201,9 @@ pub struct WorkerView {
     /// What it has to do.
     pub load: WorkerLoad,
     /// Slots that are kept idle for tasks that need several.
-    pub claimed: usize,
+    pub reserved: usize,
     /// It takes nothing more and ends when it has nothing left to do.
-    pub leaving: bool,
+    pub draining: bool,
     /// Attempts it has ended.
     pub ended: u64,
 }

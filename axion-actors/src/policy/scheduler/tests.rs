@@ -18,13 +18,15 @@ use crate::model::{
     Attempt, ErrorKind, EventKind, Generation, Json, Priority, ProcessExit, ScriptPath, TaskRecord, WorkKey,
     WorkerDownReason, WorkerId,
 };
-use crate::policy::task_table::Keep;
+use crate::policy::task_table::RetentionPolicy;
 
 const MS: u64 = 1_000_000;
 
 fn scheduler() -> Scheduler {
-    let mut table =
-        TaskTable::new(Timestamp::UNIX_EPOCH, Keep { count: 1 << 20, bytes: 1 << 30, each: 1 << 20, age: None });
+    let mut table = TaskTable::new(
+        Timestamp::UNIX_EPOCH,
+        RetentionPolicy { count: 1 << 20, bytes: 1 << 30, each: 1 << 20, age: None },
+    );
     table.record_events(true);
     Scheduler::new(table, [PoolRules::default(); 2], model::Capacity::default())
 }
@@ -98,7 +100,8 @@ fn after(now: u64) -> Tick {
 }
 
 fn ruled(rules: PoolRules) -> Scheduler {
-    let table = TaskTable::new(Timestamp::UNIX_EPOCH, Keep { count: 100, bytes: 1 << 20, each: 1 << 20, age: None });
+    let table =
+        TaskTable::new(Timestamp::UNIX_EPOCH, RetentionPolicy { count: 100, bytes: 1 << 20, each: 1 << 20, age: None });
     Scheduler::new(table, [rules; 2], model::Capacity::default())
 }
 

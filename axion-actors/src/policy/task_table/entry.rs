@@ -2,16 +2,16 @@
 
 use jiff::Timestamp;
 
-use super::past::Past;
-use super::waiting::Waiting;
-use super::{End, wall};
+use super::history::TaskHistory;
+use super::waiting::WaitingCounts;
+use super::{TaskEnd, wall};
 use crate::model::{Attempt, AttemptRecord, Seq, Task, TaskError, TaskRecord, Tick, Timings, WorkerRef};
 use crate::policy::task_ids::Hint;
 use crate::policy::timers::TimerId;
 
 /// Where a live task is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum TaskState {
     /// In its pool's queue.
     Queued,
     /// With a worker, started or about to be.
@@ -30,7 +30,7 @@ pub enum State {
     },
 }
 
-impl State {
+impl TaskState {
     pub(super) fn is_with(&self, by: (WorkerRef, Seq)) -> bool {
         matches!(self, Self::Sent { worker, seq, .. } if (*worker, *seq) == by)
     }
@@ -43,31 +43,31 @@ pub(super) struct Entry {
     /// Where its id stands.
     pub(super) hint: Hint,
     pub(super) submitted: Tick,
-    state: State,
+    state: TaskState,
     /// Executions so far, the present one included.
     pub(super) attempts: u32,
     /// Most tasks have none.
-    pub(super) past: Option<Box<Past>>,
+    pub(super) history: Option<Box<TaskHistory>>,
 }
 
 impl Entry {
     /// One that has just been taken in, to wait in its queue.
     pub(super) fn new(task: Task, hint: Hint, now: Tick) -> Self {
-        Self { task, hint, submitted: now, state: State::Queued, attempts: 0, past: None }
+        Self { task, hint, submitted: now, state: TaskState::Queued, attempts: 0, history: None }
     }
 
     /// Where it is.
-    pub(super) fn state(&self) -> State {
+    pub(super) fn state(&self) -> TaskState {
         self.state
     }
 
     /// What it has been through, to add to.
-    pub(super) fn past_mut(&mut self) -> &mut Past {
-        self.past.get_or_insert_default()
+    pub(super) fn history_mut(&mut self) -> &mut TaskHistory {
+        self.history.get_or_insert_default()
     }
 
     /// Every change of a state, so that the counts are right.
-    pub(super) fn become_state(&mut self, waiting: &mut Waiting, state: State) {
+    pub(super) fn become_state(&mut self, waiting: &mut WaitingCounts, state: TaskState) {
         waiting.leaves(&self.task, self.state);
         waiting.enters(&self.task, state);
         self.state = state;
@@ -75,21 +75,21 @@ impl Entry {
 
     /// Keeps how the present attempt ended.
     pub(super) fn remember(&mut self, error: TaskError, epoch: Timestamp, most: usize, now: Tick) {
-        let State::Sent { worker, at, .. } = self.state else { return };
+        let TaskState::Sent { worker, at, .. } = self.state else { return };
         let attempt = Attempt(self.attempts);
         let record = AttemptRecord { attempt, worker, sent: wall(epoch, at), ended: wall(epoch, now), error };
-        self.past_mut().remember(record, most);
+        self.history_mut().remember(record, most);
     }
 
     /// Its record, now that it has reached its end.
-    pub(super) fn into_record(self, end: End, epoch: Timestamp, now: Tick) -> TaskRecord {
+    pub(super) fn into_record(self, end: TaskEnd, epoch: Timestamp, now: Tick) -> TaskRecord {
         let started = end.nanos.map(|nanos| wall(epoch, now.before(nanos)));
         let worker = match self.state {
-            State::Sent { worker, .. } => Some(worker),
-            State::Queued | State::Waiting { .. } => None,
+            TaskState::Sent { worker, .. } => Some(worker),
+            TaskState::Queued | TaskState::Waiting { .. } => None,
         };
-        let lot = self.past.as_ref().map(|past| past.lot).unwrap_or_default();
-        let (earlier, earlier_left_out) = self.past.map(|past| past.into_earlier()).unwrap_or_default();
+        let counters = self.history.as_ref().map(|history| history.counters).unwrap_or_default();
+        let (earlier, earlier_left_out) = self.history.map(|history| history.into_earlier()).unwrap_or_default();
         TaskRecord {
             id: self.task.id(),
             work: self.task.work().name(),
@@ -99,8 +99,8 @@ impl Entry {
             worker,
             timings: Timings { submitted: wall(epoch, self.submitted), started, finished: wall(epoch, now) },
             output: end.output,
-            retries: lot.retries,
-            worker_losses: lot.losses,
+            retries: counters.retries,
+            worker_losses: counters.losses,
             earlier,
             earlier_left_out,
         }

@@ -1,9 +1,10 @@
-//! Each way of a task through the table, and what is kept of it.
+//! Each way of a task through the table, and what is retained of it.
 
 use super::*;
 use crate::model::{ErrorKind, Generation, Json, PoolKind, TaskError, WorkerId};
 
-const KEEP: Keep = Keep { count: 3, bytes: 1 << 20, each: 4 << 10, age: Some(Duration::from_secs(1)) };
+const KEEP: RetentionPolicy =
+    RetentionPolicy { count: 3, bytes: 1 << 20, each: 4 << 10, age: Some(Duration::from_secs(1)) };
 
 fn table() -> TaskTable {
     TaskTable::new(Timestamp::UNIX_EPOCH, KEEP)
@@ -13,8 +14,8 @@ fn worker(generation: u32) -> WorkerRef {
     WorkerRef { id: WorkerId { pool: PoolKind::Cpu, index: 0 }, generation: Generation(generation) }
 }
 
-fn success() -> End {
-    End { outcome: Outcome::Succeeded(Json("1".into()).into()), nanos: Some(500), output: None }
+fn success() -> TaskEnd {
+    TaskEnd { outcome: Outcome::Succeeded(Json("1".into()).into()), nanos: Some(500), output: None }
 }
 
 #[test]
@@ -41,7 +42,7 @@ fn l3_a_stale_result_changes_nothing() {
         assert!(table.finish(key, Some((from, seq)), success(), Tick(2)).is_none());
         assert!(!table.give_back(key, from, seq, Tick(2)));
     }
-    assert_eq!(table.state(key), Some(State::Sent { worker: worker(2), seq: Seq(7), at: Tick(1) }));
+    assert_eq!(table.state(key), Some(TaskState::Sent { worker: worker(2), seq: Seq(7), at: Tick(1) }));
     assert_eq!(table.ignored(), 7);
     assert!(table.finish(key, Some((worker(2), Seq(7))), success(), Tick(3)).is_some());
     assert!(table.finish(key, Some((worker(2), Seq(7))), success(), Tick(4)).is_none(), "L1: only once");
@@ -62,7 +63,7 @@ fn a_second_task_of_the_same_id_is_refused_also_when_the_first_has_finished() {
     let task = Task::script("/a.py");
     let key = table.accept(task.clone(), Tick(0)).expect("new");
     assert_eq!(table.accept(task.clone(), Tick(1)), Err(Known::Id));
-    let end = End::without_run(Outcome::Cancelled(Box::new(TaskError::new(ErrorKind::Shutdown, ""))));
+    let end = TaskEnd::without_run(Outcome::Cancelled(Box::new(TaskError::new(ErrorKind::Shutdown, ""))));
     table.finish(key, None, end, Tick(2));
     assert_eq!(table.accept(task, Tick(3)), Err(Known::Id));
 }
@@ -75,7 +76,7 @@ fn an_expired_record_says_when_and_why() {
             let task = Task::script("/a.py");
             let id = task.id();
             let key = table.accept(task, Tick(n)).expect("new");
-            table.finish(key, None, End::without_run(Outcome::Succeeded(Json("1".into()).into())), Tick(n));
+            table.finish(key, None, TaskEnd::without_run(Outcome::Succeeded(Json("1".into()).into())), Tick(n));
             id
         })
         .collect();
@@ -83,7 +84,7 @@ fn an_expired_record_says_when_and_why() {
     assert_eq!(table.next_expiry(), Some(Tick(1).after(Duration::from_secs(1))));
     let later = Tick(2).after(Duration::from_secs(1));
     table.expire_old(later);
-    let Found::Expired(expired) = table.find(ids[2]) else { panic!("kept") };
+    let Found::Expired(expired) = table.find(ids[2]) else { panic!("retained") };
     assert_eq!((expired.why, expired.at.as_nanosecond()), (ExpiredBy::Age, 1_000_000_002));
     assert!(matches!(table.find(ids[3]), Found::Finished(_)));
     assert_eq!(table.accept(Task::script("/a.py"), later).map(|_| ()), Ok(()));
@@ -96,17 +97,17 @@ fn l9_kept_records_are_bounded_by_count_and_by_bytes() {
         let task = Task::script("/a.py");
         let id = task.id();
         let key = table.accept(task, Tick(0)).expect("new");
-        let end = End::without_run(Outcome::Succeeded(Json(vec![b'1'; size].into()).into()));
+        let end = TaskEnd::without_run(Outcome::Succeeded(Json(vec![b'1'; size].into()).into()));
         table.finish(key, None, end, Tick(0));
-        (id, table.kept().0, table.evicted())
+        (id, table.retained().0, table.evicted())
     };
     let first = finish(1).0;
     finish(1);
     finish(1);
     assert_eq!((finish(1).1, finish(1).2), (3, 2));
-    assert_eq!(finish(2 << 20).1, 0, "one record above the whole bound is not kept at all");
+    assert_eq!(finish(2 << 20).1, 0, "one record above the whole bound is not retained at all");
     assert_eq!(table.find(first), Found::Unknown, "six ends ago");
-    assert_eq!(table.kept(), (0, 0));
+    assert_eq!(table.retained(), (0, 0));
 }
 
 #[test]
@@ -121,13 +122,13 @@ fn l9_a_record_is_bounded_and_says_what_was_left_out() {
     table.send(key, worker(1), Seq(21), Tick(21));
     let mut output = Box::new(CapturedOutput::default());
     output.stdout.push(&[b'o'; 2000], 2000);
-    let end = End { output: Some(output), ..success() };
+    let end = TaskEnd { output: Some(output), ..success() };
     let record = table.finish(key, Some((worker(1), Seq(21))), end, Tick(22)).expect("finished");
     assert!(record.weight_beside_data() <= KEEP.each, "{}", record.weight_beside_data());
     assert_eq!(record.earlier.len() + record.earlier_left_out as usize, 20);
     assert_eq!(record.earlier.last().map(|it| it.attempt), Some(Attempt(20)), "the latest stays longest");
     assert_eq!(table.trimmed(), 1);
-    // A small one is left as it is; one attempt above the bound is not even kept meanwhile.
+    // A small one is left as it is; one attempt above the bound is not even retained meanwhile.
     for (count, size) in [(1, 10), (2, 5000)] {
         let key = table.accept(Task::script("/a.py"), Tick(23)).expect("new");
         table.send(key, worker(1), Seq(22), Tick(23));

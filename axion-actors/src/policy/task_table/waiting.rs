@@ -1,33 +1,33 @@
 //! How many live tasks are not with a worker: every change of a task's state passes here.
 
-use super::State;
+use super::TaskState;
 use crate::model::{PoolKind, Task};
 
 /// Counts of the tasks that wait.
 #[derive(Debug, Default)]
-pub(super) struct Waiting {
+pub(super) struct WaitingCounts {
     count: usize,
     bytes: usize,
     /// Those of them that could start, by pool.
     queued: [usize; 2],
 }
 
-impl Waiting {
+impl WaitingCounts {
     /// A task comes into this state.
-    pub(super) fn enters(&mut self, task: &Task, state: State) {
-        if !matches!(state, State::Sent { .. }) {
+    pub(super) fn enters(&mut self, task: &Task, state: TaskState) {
+        if !matches!(state, TaskState::Sent { .. }) {
             self.count += 1;
             self.bytes += task.weight();
-            self.queued[task.pool().index()] += usize::from(state == State::Queued);
+            self.queued[task.pool().index()] += usize::from(state == TaskState::Queued);
         }
     }
 
     /// A task leaves this state.
-    pub(super) fn leaves(&mut self, task: &Task, state: State) {
-        if !matches!(state, State::Sent { .. }) {
+    pub(super) fn leaves(&mut self, task: &Task, state: TaskState) {
+        if !matches!(state, TaskState::Sent { .. }) {
             self.count -= 1;
             self.bytes -= task.weight();
-            self.queued[task.pool().index()] -= usize::from(state == State::Queued);
+            self.queued[task.pool().index()] -= usize::from(state == TaskState::Queued);
         }
     }
 

@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use crate::model::workflow::{StepRecord, WorkflowId, WorkflowRecord};
 use crate::model::{TaskId, Tick};
 use crate::policy::graph::StepStatus;
-use crate::policy::task_table::Keep;
+use crate::policy::task_table::RetentionPolicy;
 
 #[derive(Debug)]
 pub(super) struct Finished {
@@ -24,13 +24,13 @@ pub struct RetainedWorkflows {
     pub(super) records: FxHashMap<WorkflowId, Finished>,
     pub(super) order: VecDeque<(WorkflowId, usize, Tick)>,
     pub(super) bytes: usize,
-    keep: Keep,
+    keep: RetentionPolicy,
 }
 
 impl RetainedWorkflows {
     /// No records, to be kept within these bounds.
     #[must_use]
-    pub fn new(keep: Keep) -> Self {
+    pub fn new(keep: RetentionPolicy) -> Self {
         Self { records: FxHashMap::default(), order: VecDeque::new(), bytes: 0, keep }
     }
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::workflow::{Condition, Dependency, MapOver, OnFailure, Op, Reference, RunIf, WorkflowState};
 use crate::model::{Concurrency, Fixed, Json, Needs, Rate};
-use crate::policy::task_table::Keep;
+use crate::policy::task_table::RetentionPolicy;
 
 mod across;
 
@@ -110,8 +110,12 @@ fn l3_an_end_that_comes_twice_or_late_changes_nothing() {
 #[test]
 fn l9_records_are_kept_within_bounds() {
     let mut flows = Workflows::new(ROOM);
-    let mut kept =
-        RetainedWorkflows::new(Keep { count: 2, bytes: 1 << 20, each: 0, age: Some(Duration::from_secs(1)) });
+    let mut kept = RetainedWorkflows::new(RetentionPolicy {
+        count: 2,
+        bytes: 1 << 20,
+        each: 0,
+        age: Some(Duration::from_secs(1)),
+    });
     let ids: Vec<WorkflowId> = (0..3).map(|_| begin(&mut flows, WorkflowSpec::of([step("a")]))).collect();
     for id in &ids {
         flows.cancel(*id, Tick(0));

@@ -5,13 +5,13 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::PoolKind;
 use crate::model::workflow::{Fixed, Needs};
-use crate::policy::resources::{Gate, Ticket};
+use crate::policy::resources::{Gate, Permit};
 
 /// A workflow whose steps run when the gate lets them.
 struct Gated {
     graph: Graph,
     gate: Gate<(String, StepKey, Value, Needs)>,
-    running: Vec<(String, StepKey, Value, Needs, Ticket)>,
+    running: Vec<(String, StepKey, Value, Needs, Permit)>,
     /// The names, in the order of their starts.
     started: Vec<String>,
 }
@@ -39,18 +39,18 @@ impl Gated {
                     .expect("checked before");
             }
         }
-        for ((name, key, params, needs), ticket) in self.gate.open(Tick(0)) {
+        for ((name, key, params, needs), permit) in self.gate.open(Tick(0)) {
             self.graph.started(key, Tick(0));
             self.started.push(name.clone());
-            self.running.push((name, key, params, needs, ticket));
+            self.running.push((name, key, params, needs, permit));
         }
         self.graph.take_actions();
     }
 
     fn end(&mut self, name: &str, outcome: Outcome) -> Value {
         let at = self.running.iter().position(|it| it.0 == name).unwrap_or_else(|| panic!("{name} does not run"));
-        let (_, key, params, _, ticket) = self.running.remove(at);
-        self.gate.give_back(ticket);
+        let (_, key, params, _, permit) = self.running.remove(at);
+        self.gate.give_back(permit);
         self.graph.ended(key, outcome.into(), Tick(1));
         self.act();
         params

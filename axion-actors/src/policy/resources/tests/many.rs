@@ -1,4 +1,4 @@
-//! Very many keys: what it costs is counted in looks at lines.
+//! Very many keys: what it costs is counted in probes of lines.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn rated(key: u32) -> Limits {
     Limits { rate: Some(Rate::per_second(format!("host{key}"), 1)), ..Limits::default() }
 }
 
-fn numbers(through: &[(u32, Ticket)]) -> Vec<u32> {
+fn numbers(through: &[(u32, Permit)]) -> Vec<u32> {
     through.iter().map(|(number, _)| *number).collect()
 }
 
@@ -26,11 +26,11 @@ fn the_one_free_key_behind_9999_full_ones_starts_at_once_and_so_do_all_that_foll
     let running = gate.open(Tick(0));
     assert_eq!(running.len(), 9_999);
     // Far more often than their patience: they could do nothing with what it uses.
-    for _ in 0..10 * PATIENCE {
+    for _ in 0..10 * MAX_OVERTAKES {
         enter_as(&mut gate, KEYS, PoolKind::Io, &with_cpu(KEYS));
         let through = gate.open(Tick(0));
         assert_eq!(numbers(&through), [KEYS]);
-        through.into_iter().for_each(|(_, ticket)| gate.give_back(ticket));
+        through.into_iter().for_each(|(_, permit)| gate.give_back(permit));
     }
     assert_eq!(gate.len(), 9_999);
 }
@@ -42,14 +42,14 @@ fn a_start_costs_as_many_looks_as_lines_have_something_new() {
         (0..KEYS).for_each(|key| enter_as(&mut gate, key, PoolKind::Io, &keyed(key)));
     }
     let mut running = std::collections::VecDeque::from(gate.open(Tick(0)));
-    assert_eq!((running.len(), gate.looks), (10_000, 20_000), "each start, and the new head of each line");
+    assert_eq!((running.len(), gate.probes), (10_000, 20_000), "each start, and the new head of each line");
     let mut left = 20_000;
-    while let Some((_, ticket)) = running.pop_front() {
-        gate.give_back(ticket);
-        gate.looks = 0;
+    while let Some((_, permit)) = running.pop_front() {
+        gate.give_back(permit);
+        gate.probes = 0;
         running.extend(gate.open(Tick(0)));
-        assert!(gate.looks <= 2, "{} looks", gate.looks);
-        left -= i32::from(gate.looks > 0);
+        assert!(gate.probes <= 2, "{} probes", gate.probes);
+        left -= i32::from(gate.probes > 0);
     }
     assert!(gate.is_empty() && left == 0);
 }
@@ -63,7 +63,7 @@ fn a_rate_is_looked_at_when_its_time_has_come() {
     for key in 0..KEYS {
         gate.open(Tick(u64::from(key)));
     }
-    gate.looks = 0;
+    gate.probes = 0;
     for round in 0..KEYS {
         let at = gate.next().expect("one waits");
         assert_eq!(at, Tick(1_000_000_000).max(at));
@@ -73,7 +73,7 @@ fn a_rate_is_looked_at_when_its_time_has_come() {
             break;
         }
     }
-    assert!(gate.is_empty() && gate.looks <= 10_000, "{} looks", gate.looks);
+    assert!(gate.is_empty() && gate.probes <= 10_000, "{} probes", gate.probes);
 }
 
 /// A key for all and a rate for each host, and the other way round.
@@ -96,7 +96,7 @@ fn who_waits_for_one_key_or_one_rate_is_looked_at_one_by_one() {
             order.extend(numbers(&through));
             running.extend(through);
             match running.pop_front() {
-                Some((_, ticket)) => gate.give_back(ticket),
+                Some((_, permit)) => gate.give_back(permit),
                 None => match gate.next() {
                     Some(at) => now = at,
                     None => break,
@@ -104,7 +104,7 @@ fn who_waits_for_one_key_or_one_rate_is_looked_at_one_by_one() {
             }
         }
         assert_eq!(order, (0..KEYS).collect::<Vec<_>>());
-        assert!(gate.looks <= u64::from(2 * KEYS), "{} looks", gate.looks);
+        assert!(gate.probes <= u64::from(2 * KEYS), "{} probes", gate.probes);
         assert!(gate.is_whole() && gate.is_empty());
     }
 }
@@ -119,11 +119,11 @@ fn who_waits_for_what_all_share_is_looked_at_once_for_each_demand() {
         let through = gate.open(Tick(0));
         order.extend(numbers(&through));
         running.extend(through);
-        let Some((_, ticket)) = running.pop_front() else { break };
-        gate.give_back(ticket);
+        let Some((_, permit)) = running.pop_front() else { break };
+        gate.give_back(permit);
     }
     assert_eq!(order, (0..KEYS).collect::<Vec<_>>());
-    assert!(gate.looks <= u64::from(5 * KEYS), "{} looks", gate.looks);
+    assert!(gate.probes <= u64::from(5 * KEYS), "{} probes", gate.probes);
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn l9_nothing_is_kept_of_keys_that_are_gone() {
         }
         let through = gate.open(Tick(u64::from(key) * 2_000_000_000));
         gate.remove(|what| *what == 1);
-        through.into_iter().for_each(|(_, ticket)| gate.give_back(ticket));
+        through.into_iter().for_each(|(_, permit)| gate.give_back(permit));
     }
     gate.open(Tick(u64::MAX / 2));
     assert!(gate.is_whole() && gate.is_empty());

@@ -1,4 +1,4 @@
-//! The gate against a plain one that looks at everything every time.
+//! The gate against a plain one that probes every line every time.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -93,7 +93,7 @@ impl Plain {
                 }
                 continue;
             }
-            let end = *line.since.get_or_insert(self.starts) + PATIENCE;
+            let end = *line.since.get_or_insert(self.starts) + MAX_OVERTAKES;
             if end <= self.starts {
                 keys.extend(class.keys().map(str::to_owned));
                 // While its key is full, it could do nothing with the rest.
@@ -192,8 +192,8 @@ fn events(most: u8) -> impl Strategy<Value = Vec<Event>> {
 fn compare(events: Vec<Event>, capacity: Capacity) -> Result<(), TestCaseError> {
     let (mut gate, mut plain) = (Gate::new(capacity), Plain::new(capacity));
     let (mut now, mut comers) = (0, 0);
-    let mut waiting: Vec<(usize, Waiting)> = Vec::new();
-    let mut running: Vec<(usize, Ticket)> = Vec::new();
+    let mut waiting: Vec<(usize, Waiter)> = Vec::new();
+    let mut running: Vec<(usize, Permit)> = Vec::new();
     let mut events = VecDeque::from(events);
     for round in 0..=100_000 {
         prop_assert!(round < 100_000, "somebody waits for ever");
@@ -210,8 +210,8 @@ fn compare(events: Vec<Event>, capacity: Capacity) -> Result<(), TestCaseError> 
                 comers += 1;
             }
             Event::Ends(which) if !running.is_empty() => {
-                let (what, ticket) = running.swap_remove(usize::from(which) % running.len());
-                gate.give_back(ticket);
+                let (what, permit) = running.swap_remove(usize::from(which) % running.len());
+                gate.give_back(permit);
                 plain.give_back(what);
             }
             Event::Leaves(which) if !waiting.is_empty() => {

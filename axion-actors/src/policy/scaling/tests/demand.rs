@@ -3,7 +3,7 @@
 use super::*;
 
 fn scaler(kind: PoolKind, least: u32, most: u32) -> Scaler {
-    Scaler::new(kind, ScalingPolicy::Demand, Bounds { least, most })
+    Scaler::new(kind, ScalingPolicy::Demand, WorkerBounds { least, most })
 }
 
 /// A pool on a machine with 8 processors, half busy.
@@ -137,7 +137,7 @@ fn it_shrinks_after_its_patience_and_at_once_to_what_was_needed() {
     let mut scaler = scaler(PoolKind::Cpu, 1, 16);
     let idle = on_eight(0, &[(0, 0); 6], 0);
     for now in (0..10_000).step_by(250) {
-        assert_eq!(scaler.decide(&idle, ms(now)).verdict, Verdict::Stay, "after {now} ms");
+        assert_eq!(scaler.decide(&idle, ms(now)).verdict, ScalingStep::Stay, "after {now} ms");
     }
     let decision = scaler.decide(&idle, ms(10_000));
     assert_eq!(shrunk(&decision), 5, "to the minimum");
@@ -151,7 +151,7 @@ fn a_short_need_within_its_patience_keeps_the_workers() {
         // Every 5 s all six are busy with long tasks.
         let running = usize::from(look % 20 == 0);
         let verdict = scaler.decide(&on_eight(0, &[(running, 0); 6], 0), ms(look * 250)).verdict;
-        assert_eq!(verdict, Verdict::Stay, "look {look}");
+        assert_eq!(verdict, ScalingStep::Stay, "look {look}");
     }
 }
 
@@ -161,7 +161,7 @@ fn it_shrinks_to_nothing_where_nothing_must_be_there_and_starts_from_nothing() {
     let idle = on_eight(0, &[(0, 0)], 0);
     assert_eq!(shrunk(&scaler.decide(&idle, ms(0))), 0);
     assert_eq!(shrunk(&scaler.decide(&idle, ms(10_000))), 1);
-    assert_eq!(scaler.decide(&on_eight(0, &[], 0), ms(10_250)).verdict, Verdict::Stay);
+    assert_eq!(scaler.decide(&on_eight(0, &[], 0), ms(10_250)).verdict, ScalingStep::Stay);
     assert!(grown(&scaler.decide(&on_eight(1, &[], 0), ms(10_251))) >= 1, "also between two looks");
 }
 

@@ -17,7 +17,7 @@ fn l6_a_deadline_kills_the_attempt_and_its_neighbours_run_again_uncounted() {
     let actions = scheduler.take_actions();
     assert!(matches!(actions[..], [Action::Kill { seq: Seq(1), reason: KillReason::Deadline, .. }]), "{actions:?}");
     submit(&mut scheduler, 1, after(51));
-    assert!(sent(&mut scheduler, worker(0, 1)).is_empty(), "a condemned worker takes nothing");
+    assert!(sent(&mut scheduler, worker(0, 1)).is_empty(), "a killing worker takes nothing");
 
     scheduler.left(worker(0, 1), killed_by(KillReason::Deadline, &[1, 2, 3]), after(60));
     let records = finished(scheduler.take_actions());
@@ -140,7 +140,7 @@ fn cancelling_answers_for_every_state_a_task_can_be_in() {
 
 #[test]
 fn cancelling_a_task_whose_record_was_dropped_still_tells_its_outcome() {
-    let keep = Keep { count: 1, bytes: 1 << 20, each: 1 << 20, age: None };
+    let keep = RetentionPolicy { count: 1, bytes: 1 << 20, each: 1 << 20, age: None };
     let mut scheduler = Scheduler::new(
         TaskTable::new(Timestamp::UNIX_EPOCH, keep),
         [PoolRules::default(); 2],

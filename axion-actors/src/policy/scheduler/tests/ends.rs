@@ -143,7 +143,7 @@ fn a_cancelled_task_that_had_not_started_when_it_was_to_be_killed_is_asked_for_a
 }
 
 /// A worker that has been replaced, with one task that runs and so many sent ahead.
-fn leaving(ahead: usize) -> (Scheduler, Vec<TaskId>) {
+fn draining(ahead: usize) -> (Scheduler, Vec<TaskId>) {
     let mut scheduler = ruled(PoolRules { worker_tasks: Some(1), ..PoolRules::default() });
     scheduler.joined(worker(0, 1), slots(1), Tick(0));
     let ids = submit(&mut scheduler, 2 + ahead, Tick(0));
@@ -155,7 +155,7 @@ fn leaving(ahead: usize) -> (Scheduler, Vec<TaskId>) {
 
 #[test]
 fn a_replaced_worker_ends_also_when_the_last_it_had_was_taken_back() {
-    let (mut scheduler, ids) = leaving(1);
+    let (mut scheduler, ids) = draining(1);
     scheduler.take_actions();
     scheduler.cancel(ids[2], Duration::from_secs(1), after(3));
     scheduler.reported(worker(0, 1), vec![done(Seq(2), MS)], after(4));
@@ -170,7 +170,7 @@ fn a_replaced_worker_ends_also_when_the_last_it_had_was_taken_back() {
 
 #[test]
 fn what_waits_in_a_replaced_worker_is_taken_back_at_once() {
-    let (mut scheduler, ids) = leaving(2);
+    let (mut scheduler, ids) = draining(2);
     let actions = scheduler.take_actions();
     let Some(Action::Revoke { worker: old, seqs }) = actions.iter().find(|it| matches!(it, Action::Revoke { .. }))
     else {

@@ -14,7 +14,7 @@ pub(super) enum Step {
     SubmitLimited { wanted: limits::Wanted, retries: u8, losses: u8, ttl: Option<u8>, priority: u8 },
     Shrink(u8),
     Join(u8),
-    End { worker: u8, pick: u8, micros: u32, fails: bool },
+    Ended { worker: u8, pick: u8, micros: u32, fails: bool },
     Stale { worker: u8, seq: u8, generation: u8 },
     Die { worker: u8, started: u8, unknown: bool },
     Execute { worker: u8, spared: bool, started: bool },
@@ -33,7 +33,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         1 => (1..3u8).prop_map(Step::Shrink),
         2 => (0..3u8).prop_map(Step::Join),
         8 => (0..3u8, any::<u8>(), 1..5000u32, any::<bool>())
-            .prop_map(|(worker, pick, micros, fails)| Step::End { worker, pick, micros, fails }),
+            .prop_map(|(worker, pick, micros, fails)| Step::Ended { worker, pick, micros, fails }),
         2 => (0..3u8, any::<u8>(), 0..4u8).prop_map(|(worker, seq, generation)| Step::Stale { worker, seq, generation }),
         1 => (0..3u8, 0..3u8, any::<bool>()).prop_map(|(worker, started, unknown)| Step::Die { worker, started, unknown }),
         2 => (0..3u8, any::<bool>(), any::<bool>())
@@ -137,7 +137,7 @@ impl World {
                 self.ordered[usize::from(index)] = None;
                 self.scheduler.joined(self.worker(index), slots(1 + usize::from(index)), self.now);
             }
-            Step::End { worker, pick, micros, fails } => {
+            Step::Ended { worker, pick, micros, fails } => {
                 let (from, sent) = (self.worker(worker), self.scheduler.sent_to(self.worker(worker)));
                 // Only what is in a slot can end.
                 let running = sent.len().min(1 + usize::from(worker));
@@ -256,22 +256,23 @@ impl World {
     /// What must hold after every step.
     pub(super) fn check(&self) {
         let table = self.scheduler.table();
-        let queued = table.keys().filter(|key| table.state(*key) == Some(State::Queued)).count();
+        let queued = table.keys().filter(|key| table.state(*key) == Some(TaskState::Queued)).count();
         let weight = |key| table.task(key).map_or(0, Task::weight);
-        let here = |key: &TaskKey| !matches!(table.state(*key), Some(State::Sent { .. }));
+        let here = |key: &TaskKey| !matches!(table.state(*key), Some(TaskState::Sent { .. }));
         let bytes = table.keys().filter(here).map(weight).sum::<usize>();
         assert_eq!((table.keys().filter(here).count(), bytes), table.waiting());
         assert_eq!(queued, table.queued(PoolKind::Cpu));
         let pools = self.scheduler.pools.iter();
         let others = |pool: &Pool| -> Vec<TaskKey> {
-            pool.suspects.iter().chain(&pool.cleared).copied().chain(pool.large.queue.iter()).collect()
+            pool.suspects.iter().chain(&pool.cleared).copied().chain(pool.multi_slot.queue.iter()).collect()
         };
         let keys = pools.flat_map(|pool| pool.queue.iter().chain(others(pool)));
         let keys = keys.chain(self.scheduler.limiter.at_gate());
         let live: Vec<TaskKey> = keys.filter(|key| table.task(*key).is_some()).collect();
         assert_eq!(live.len(), queued, "L1: every queued task is in a queue");
         assert_eq!(live.iter().collect::<BTreeSet<_>>().len(), queued, "once");
-        let mut timers = table.keys().filter(|key| matches!(table.state(*key), Some(State::Waiting { .. }))).count();
+        let mut timers =
+            table.keys().filter(|key| matches!(table.state(*key), Some(TaskState::Waiting { .. }))).count();
         timers += table
             .keys()
             .filter(here)
@@ -280,9 +281,9 @@ impl World {
         let pools = self.scheduler.pools.iter();
         let suspects = pools.clone().any(|pool| pool.suspects.iter().any(|key| table.task(*key).is_some()));
         for pool in pools.clone() {
-            pool.members.assert_sums();
+            pool.workers.assert_sums();
         }
-        for member in pools.clone().flat_map(|pool| pool.members.iter()) {
+        for member in pools.clone().flat_map(|pool| pool.workers.iter()) {
             assert_eq!(member.in_flight.len(), self.scheduler.sent_to(member.worker).len());
             assert_eq!(member.load, member.in_flight.iter().map(|task| task.estimate).sum::<u64>());
             assert!(member.outbox.is_empty());
@@ -303,8 +304,8 @@ impl World {
         if self.limited {
             self.check_limits();
         }
-        let members = pools.flat_map(|pool| pool.members.iter().chain(&pool.leaving));
-        let in_flight = members.flat_map(|member| &member.in_flight);
+        let workers = pools.flat_map(|pool| pool.workers.iter().chain(&pool.draining));
+        let in_flight = workers.flat_map(|member| &member.in_flight);
         timers += in_flight.flat_map(|it| [it.soft, it.hard, it.grace]).flatten().count();
         assert!(self.scheduler.timers.len() <= timers, "L9: no timer is left behind");
     }
@@ -319,7 +320,7 @@ proptest! {
         }
         // What is with a worker at the end is in its next attempt.
         let table = world.scheduler.table();
-        let sent = table.keys().filter(|key| matches!(table.state(*key), Some(State::Sent { .. })));
+        let sent = table.keys().filter(|key| matches!(table.state(*key), Some(TaskState::Sent { .. })));
         for id in sent.filter_map(|key| table.task(key).map(Task::id)).collect::<Vec<_>>() {
             *world.counted.entry(id).or_default() += 1;
         }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::histories::{Step, World, step};
 use super::*;
 use crate::model::{Concurrency, Fixed, Limits, Needs, Rate};
-use crate::policy::resources::PATIENCE;
+use crate::policy::resources::MAX_OVERTAKES;
 
 const IO: WorkerRef = WorkerRef { id: WorkerId { pool: PoolKind::Io, index: 0 }, generation: Generation(1) };
 
@@ -18,8 +18,10 @@ fn machine() -> model::Capacity {
 }
 
 fn limited_scheduler() -> Scheduler {
-    let mut table =
-        TaskTable::new(Timestamp::UNIX_EPOCH, Keep { count: 1 << 20, bytes: 1 << 30, each: 1 << 20, age: None });
+    let mut table = TaskTable::new(
+        Timestamp::UNIX_EPOCH,
+        RetentionPolicy { count: 1 << 20, bytes: 1 << 30, each: 1 << 20, age: None },
+    );
     table.record_events(true);
     Scheduler::new(table, [PoolRules::default(); 2], machine())
 }
@@ -72,7 +74,7 @@ impl World {
     /// Nothing is in use beyond its limit, and what is held is held by somebody.
     pub(super) fn check_limits(&self) {
         let table = self.scheduler.table();
-        let is_sent = |key: TaskKey| matches!(table.state(key), Some(State::Sent { .. }));
+        let is_sent = |key: TaskKey| matches!(table.state(key), Some(TaskState::Sent { .. }));
         let running: Vec<&Limits> =
             table.keys().filter(|key| is_sent(*key)).filter_map(|key| table.task(key)?.limits()).collect();
         let cpu: u64 = running.iter().map(|limits| limits.needs.cpu.0).sum();
@@ -83,27 +85,30 @@ impl World {
         }
         let held = self.scheduler.limiter.held();
         let pool = &self.scheduler.pools[PoolKind::Cpu.index()];
-        for (key, ticket, claims) in &held {
+        for (key, ticket, reservations) in &held {
             let limits = table.task(*key).and_then(Task::limits).expect("only what lives holds something");
             assert_eq!(*ticket, limits.is_shared());
-            let claimed: usize = claims.iter().map(|claim| claim.slots).sum();
+            let reserved: usize = reservations.iter().map(|reserve_slots| reserve_slots.slots).sum();
             if is_sent(*key) {
-                assert_eq!(claimed + 1, limits.needs.slots as usize);
+                assert_eq!(reserved + 1, limits.needs.slots as usize);
             } else {
-                let waits = pool.cleared.iter().chain(&pool.suspects).copied().chain(pool.large.queue.iter());
-                assert!(claimed == 0 && waits.into_iter().any(|it| it == *key), "it is about to be placed");
+                let waits = pool.cleared.iter().chain(&pool.suspects).copied().chain(pool.multi_slot.queue.iter());
+                assert!(reserved == 0 && waits.into_iter().any(|it| it == *key), "it is about to be placed");
             }
         }
         let holders = held.iter().filter(|(key, ..)| is_sent(*key)).count();
         let holding = |limits: &&Limits| limits.is_shared() || limits.needs.slots > 1;
         assert_eq!(holders, running.into_iter().filter(holding).count(), "who runs holds what it uses");
-        // Slots: those that are claimed and those in which something runs are never more than there are.
-        for member in pool.members.iter() {
+        // Slots: those that are reserved and those in which something runs are never more than there are.
+        for member in pool.workers.iter() {
             let index = member.worker.id.index as usize;
-            let claims = held.iter().flat_map(|(.., claims)| claims.iter());
-            let claimed: usize = claims.filter(|claim| claim.index == index).map(|claim| claim.slots).sum();
-            assert_eq!(member.view(false).claimed, claimed);
-            assert!(member.running() + claimed <= index + 1, "{} slots of {}", member.running() + claimed, index + 1);
+            let reservations = held.iter().flat_map(|(.., reservations)| reservations.iter());
+            let reserved: usize = reservations
+                .filter(|reserve_slots| reserve_slots.index == index)
+                .map(|reserve_slots| reserve_slots.slots)
+                .sum();
+            assert_eq!(member.view(false).reserved, reserved);
+            assert!(member.running() + reserved <= index + 1, "{} slots of {}", member.running() + reserved, index + 1);
         }
     }
 
@@ -116,7 +121,7 @@ impl World {
             for index in 0..3 {
                 self.apply(Step::Join(index));
                 self.apply(Step::Execute { worker: index, spared: true, started: true });
-                self.apply(Step::End { worker: index, pick: round as u8, micros: 100, fails: false });
+                self.apply(Step::Ended { worker: index, pick: round as u8, micros: 100, fails: false });
             }
             self.apply(Step::Wait(1000));
         }
@@ -250,14 +255,14 @@ fn a_task_of_several_slots_keeps_them_idle_in_as_few_workers_as_can_be() {
         scheduler.joined(worker(index, 1), slots(count), Tick(0));
     }
     submit_as(&mut scheduler, 1, Tick(0), needing(4));
-    let claimed = |scheduler: &Scheduler| -> Vec<(usize, usize)> {
-        scheduler.workers(PoolKind::Cpu).map(|worker| (worker.load.running, worker.claimed)).collect()
+    let reserved = |scheduler: &Scheduler| -> Vec<(usize, usize)> {
+        scheduler.workers(PoolKind::Cpu).map(|worker| (worker.load.running, worker.reserved)).collect()
     };
-    assert_eq!(claimed(&scheduler), [(0, 0), (1, 2), (0, 1)]);
+    assert_eq!(reserved(&scheduler), [(0, 0), (1, 2), (0, 1)]);
     submit(&mut scheduler, 5, Tick(0));
-    assert_eq!(claimed(&scheduler), [(1, 0), (1, 2), (1, 1)], "two of six slots were left");
+    assert_eq!(reserved(&scheduler), [(1, 0), (1, 2), (1, 1)], "two of six slots were left");
     scheduler.reported(worker(1, 1), vec![done(Seq(1), 9 * MS)], Tick(1));
-    assert_eq!(claimed(&scheduler), [(1, 0), (2, 0), (2, 0)], "the three that waited are shared out");
+    assert_eq!(reserved(&scheduler), [(1, 0), (2, 0), (2, 0)], "the three that waited are shared out");
     assert!(scheduler.limiter.is_whole());
 }
 
@@ -266,9 +271,9 @@ fn a_claimed_worker_that_dies_stays_claimed() {
     let mut scheduler = limited_scheduler();
     scheduler.joined(worker(0, 1), slots(1), Tick(0));
     scheduler.joined(worker(1, 1), slots(1), Tick(0));
-    let large = submit_as(&mut scheduler, 1, Tick(0), needing(2))[0];
+    let multi_slot = submit_as(&mut scheduler, 1, Tick(0), needing(2))[0];
     let plain = submit(&mut scheduler, 1, Tick(0))[0];
-    assert_eq!(ids_sent(&scheduler.take_actions()), [large]);
+    assert_eq!(ids_sent(&scheduler.take_actions()), [multi_slot]);
     scheduler.left(worker(1, 1), killed(&[]), Tick(1));
     scheduler.joined(worker(1, 2), slots(1), Tick(2));
     assert_eq!(ids_sent(&scheduler.take_actions()), []);
@@ -279,7 +284,7 @@ fn a_claimed_worker_that_dies_stays_claimed() {
     scheduler.joined(worker(0, 2), slots(1), Tick(4));
     assert_eq!(ids_sent(&scheduler.take_actions()), [], "nothing starts before a suspect that needs all");
     scheduler.reported(worker(1, 2), vec![done(Seq(1), 9 * MS)], Tick(5));
-    assert_eq!(ids_sent(&scheduler.take_actions()), [large]);
+    assert_eq!(ids_sent(&scheduler.take_actions()), [multi_slot]);
     scheduler.reported(worker(0, 2), vec![done(Seq(1), 9 * MS)], Tick(6));
     assert_eq!(ids_sent(&scheduler.take_actions()), [behind]);
     assert!(scheduler.limiter.is_whole());
@@ -291,7 +296,7 @@ fn l1_a_task_of_several_slots_is_overtaken_so_often_and_not_once_more() {
     scheduler.joined(worker(0, 1), slots(2), Tick(0));
     submit(&mut scheduler, 2, Tick(0));
     scheduler.take_actions();
-    let large = submit_as(&mut scheduler, 1, Tick(0), needing(2))[0];
+    let multi_slot = submit_as(&mut scheduler, 1, Tick(0), needing(2))[0];
     submit(&mut scheduler, 200, Tick(0));
     let mut overtook = 0;
     for seq in 1..200 {
@@ -301,17 +306,17 @@ fn l1_a_task_of_several_slots_is_overtaken_so_often_and_not_once_more() {
         if started.is_empty() {
             break;
         }
-        assert!(!started.contains(&large));
+        assert!(!started.contains(&multi_slot));
         overtook += started.len() as u64;
     }
-    assert_eq!((overtook, running(&scheduler)), (PATIENCE, 1));
+    assert_eq!((overtook, running(&scheduler)), (MAX_OVERTAKES, 1));
     // What is more urgent goes before it all the same (L12), and takes nothing of its patience.
     let urgent = submit_as(&mut scheduler, 1, after(300), |task| task.priority(Priority::HIGHEST))[0];
     assert_eq!(ids_sent(&scheduler.take_actions()), [urgent]);
     for (_, seq) in scheduler.sent_to(worker(0, 1)) {
         scheduler.reported(worker(0, 1), vec![done(seq, 10 * MS)], after(301));
     }
-    assert_eq!(ids_sent(&scheduler.take_actions()), [large]);
+    assert_eq!(ids_sent(&scheduler.take_actions()), [multi_slot]);
 }
 
 #[test]
@@ -345,21 +350,21 @@ fn l1_a_pool_that_is_too_small_at_present_is_asked_to_grow_and_again_when_it_shr
 fn l1_a_task_whose_workers_do_not_start_does_not_hold_up_the_others() {
     let mut scheduler = limited_scheduler();
     scheduler.joined(worker(0, 1), slots(1), Tick(0));
-    let large = submit_as(&mut scheduler, 1, Tick(0), needing(2))[0];
-    let others = 3 * PATIENCE;
+    let multi_slot = submit_as(&mut scheduler, 1, Tick(0), needing(2))[0];
+    let others = 3 * MAX_OVERTAKES;
     submit(&mut scheduler, usize::try_from(others).expect("small"), Tick(0));
     for seq in 1..=others {
         scheduler.reported(worker(0, 1), vec![done(Seq(seq), 10 * MS)], after(seq));
     }
     let actions = scheduler.take_actions();
-    assert!(!ids_sent(&actions).contains(&large));
+    assert!(!ids_sent(&actions).contains(&multi_slot));
     assert_eq!(finished(actions).len() as u64, others);
     // It runs into the second one's start that fails, in vain; then that starts after all.
     submit(&mut scheduler, 2, after(200));
     scheduler.joined(worker(1, 1), slots(1), after(201));
     scheduler.reported(worker(0, 1), vec![done(Seq(others + 1), 10 * MS)], after(202));
     assert_eq!(scheduler.sent_to(worker(0, 1)).len() + scheduler.sent_to(worker(1, 1)).len(), 1);
-    assert!(ids_sent(&scheduler.take_actions()).contains(&large), "its patience had ended long ago");
+    assert!(ids_sent(&scheduler.take_actions()).contains(&multi_slot), "its patience had ended long ago");
 }
 
 #[test]
@@ -411,7 +416,7 @@ fn a_worker_whose_slots_are_claimed_takes_nothing_from_others() {
     assert_eq!(ids_sent(&actions).len(), 20, "sent ahead to the third");
     assert!(!actions.iter().any(|action| matches!(action, Action::Revoke { .. })), "{actions:?}");
     for pool in &scheduler.pools {
-        pool.members.assert_sums();
+        pool.workers.assert_sums();
     }
 }
 

@@ -200,7 +200,7 @@ fn coroutines_have_places_of_their_own_once_their_script_is_known() {
     assert_eq!(ids_sent(&scheduler.take_actions()).len(), 0);
     scheduler.reported(io, vec![done(Seq(4), MS)], Tick(MS));
     assert_eq!(ids_sent(&scheduler.take_actions()).len(), 1);
-    scheduler.pools[PoolKind::Io.index()].members.assert_sums();
+    scheduler.pools[PoolKind::Io.index()].workers.assert_sums();
 }
 
 #[test]

@@ -23,7 +23,7 @@ struct Engine {
 
 impl Engine {
     fn new() -> Self {
-        let keep = Keep { count: 100, bytes: 1 << 30, each: 0, age: None };
+        let keep = RetentionPolicy { count: 100, bytes: 1 << 30, each: 0, age: None };
         Self {
             flows: Workflows::new(ROOM),
             kept: RetainedWorkflows::new(keep),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::protocol::{Capacity, RunTask, TimeLimits, WorkerView};
 use crate::model::{KillReason, PoolKind, Seq, Task, Tick, WorkerRef};
-use crate::policy::placement::{self, Hoard, WorkerLoad};
+use crate::policy::placement::{self, Backlog, WorkerLoad};
 use crate::policy::task_table::{TaskKey, TaskTable};
 use crate::policy::timers::{TimerId, Timers};
 
@@ -99,7 +99,7 @@ pub(super) enum Due {
 }
 
 #[derive(Debug)]
-pub(super) struct Member {
+pub(super) struct WorkerSlots {
     pub(super) worker: WorkerRef,
     pub(super) capacity: Capacity,
     pub(super) next: Seq,
@@ -119,7 +119,7 @@ pub(super) struct Member {
     /// its slots was free (L10).
     pub(super) refusing: bool,
     /// It takes nothing more: one of its attempts is being killed.
-    pub(super) condemned: bool,
+    pub(super) killing: bool,
     /// It takes nothing more until it is empty: what it runs, or will run next, runs alone.
     pub(super) alone: bool,
     /// What runs alone in it is a suspect; else it is only kept from taking more, for one.
@@ -127,7 +127,7 @@ pub(super) struct Member {
     /// Attempts it has ended.
     pub(super) ended: u64,
     /// Slots that are kept idle for tasks that need several.
-    pub(super) claimed: usize,
+    pub(super) reserved: usize,
     /// Its replacement has been asked for.
     pub(super) recycling: bool,
     /// How busy its process was when it was last measured, in cores.
@@ -138,7 +138,7 @@ pub(super) struct Member {
 pub(super) const AHEAD_NANOS: u64 = AHEAD.as_nanos() as u64;
 pub(super) const UNKNOWN: u64 = AHEAD_NANOS + 1;
 
-impl Member {
+impl WorkerSlots {
     pub(super) fn new(worker: WorkerRef, capacity: Capacity, now: Tick) -> Self {
         Self {
             worker,
@@ -152,11 +152,11 @@ impl Member {
             stalled: false,
             revoking: Revoking::Nothing,
             refusing: false,
-            condemned: false,
+            killing: false,
             alone: false,
             suspect: false,
             ended: 0,
-            claimed: 0,
+            reserved: 0,
             recycling: false,
             cpu: 0.0,
             outbox: Vec::new(),
@@ -165,18 +165,18 @@ impl Member {
 
     pub(super) fn places(&self, lane: Lane) -> usize {
         match lane {
-            Lane::Slot => self.capacity.slots.saturating_sub(self.claimed),
+            Lane::Slot => self.capacity.slots.saturating_sub(self.reserved),
             Lane::Coroutine => self.capacity.coroutines,
         }
     }
 
     pub(super) fn takes(&self) -> bool {
-        !self.condemned && !self.alone
+        !self.killing && !self.alone
     }
 
     /// Whether it has anything to offer at all.
     pub(super) fn may_take(&self) -> bool {
-        self.takes() && (self.claimed == 0 || self.places(Lane::Slot) + self.capacity.coroutines > 0)
+        self.takes() && (self.reserved == 0 || self.places(Lane::Slot) + self.capacity.coroutines > 0)
     }
 
     pub(super) fn score(&self, kind: PoolKind) -> f32 {
@@ -185,7 +185,7 @@ impl Member {
 
     /// Whether it could do something.
     pub(super) fn is_idle(&self) -> bool {
-        self.in_flight.is_empty() && self.claimed == 0
+        self.in_flight.is_empty() && self.reserved == 0
     }
 
     pub(super) fn running(&self) -> usize {
@@ -201,7 +201,7 @@ impl Member {
         self.takes() && self.has_place(lane)
     }
 
-    /// Slots that a task may claim. Behind what was sent ahead there are none.
+    /// Slots that a task may reserve. Behind tasks that were sent ahead there are none.
     pub(super) fn free_slots(&self) -> usize {
         if self.takes() && self.ahead() == 0 {
             self.places(Lane::Slot).saturating_sub(self.running[Lane::Slot as usize])
@@ -217,8 +217,8 @@ impl Member {
                 && !self.stalled
                 // What comes back goes before what is sent only now (L12).
                 && !matches!(self.revoking, Revoking::All | Revoking::PartThenAll)
-                // The process knows nothing of claims: what is sent ahead there would start in them.
-                && self.claimed == 0
+                // The process knows nothing of reservations: what is sent ahead there would start in them.
+                && self.reserved == 0
                 && now < self.front_since.after(STALL)
                 && estimate <= AHEAD_NANOS
                 && self.ahead() < AHEAD_TASKS
@@ -266,14 +266,14 @@ impl Member {
         ahead.skip(self.ahead().saturating_sub(count)).map(|task| task.seq).collect()
     }
 
-    pub(super) fn hoard(&self, now: Tick) -> Hoard {
+    pub(super) fn backlog(&self, now: Tick) -> Backlog {
         if self.revoking != Revoking::Nothing || self.refusing {
-            return Hoard { waiting: 0, nanos: 0 };
+            return Backlog { waiting: 0, nanos: 0 };
         }
         let ahead = self.in_flight.iter().filter(|task| !task.started());
         // The task in front may take longer than was expected of it.
         let waited = u64::try_from(now.since(self.front_since).as_nanos()).unwrap_or(u64::MAX);
-        Hoard { waiting: self.ahead(), nanos: ahead.map(|task| task.estimate).sum::<u64>().max(waited) }
+        Backlog { waiting: self.ahead(), nanos: ahead.map(|task| task.estimate).sum::<u64>().max(waited) }
     }
 
     /// What its process does.
@@ -281,8 +281,8 @@ impl Member {
         WorkerLoad { running: self.running(), queued: self.ahead(), cpu: self.cpu }
     }
 
-    pub(super) fn view(&self, leaving: bool) -> WorkerView {
-        WorkerView { worker: self.worker, load: self.load(), claimed: self.claimed, leaving, ended: self.ended }
+    pub(super) fn view(&self, draining: bool) -> WorkerView {
+        WorkerView { worker: self.worker, load: self.load(), reserved: self.reserved, draining, ended: self.ended }
     }
 
     /// Lets the tasks sent ahead come into the slots that are free, in their order. A coroutine has its place
@@ -334,7 +334,7 @@ impl Member {
 pub(super) fn dispatch(
     table: &mut TaskTable,
     timers: &mut Timers<Due>,
-    member: &mut Member,
+    member: &mut WorkerSlots,
     key: TaskKey,
     (lane, estimate): (Lane, u64),
     limits: TimeLimits,

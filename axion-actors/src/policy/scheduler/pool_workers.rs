@@ -1,14 +1,14 @@
-//! The workers of a pool that take tasks: who has room, whose slots are claimed, who gives back.
+//! The workers of a pool that take tasks: who has room, whose slots are reserved, who gives back.
 
-use super::member::{AHEAD_NANOS, Lane, Member, Revoking};
 use super::protocol::RunTask;
+use super::worker_slots::{AHEAD_NANOS, Lane, Revoking, WorkerSlots};
 use crate::model::{PoolKind, Seq, Tick, WorkerRef};
 use crate::policy::placement;
 
 /// Slots of one worker that are kept idle for a task that runs elsewhere, or in another slot there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Claim {
-    /// The worker's place. A claim outlives a worker that dies, and holds for its successor.
+pub(super) struct SlotReservation {
+    /// The worker's place. A reservation outlives a worker that dies and holds for its successor.
     pub(super) index: usize,
     /// How many slots.
     pub(super) slots: usize,
@@ -25,47 +25,47 @@ struct Share {
 /// The workers of a pool that take tasks, and sums over them, so that what is asked for every task does
 /// not look at every worker.
 #[derive(Debug)]
-pub(super) struct Members {
+pub(super) struct PoolWorkers {
     kind: PoolKind,
     /// By worker index; `None` while the slot has no worker that takes tasks.
-    list: Vec<Option<Member>>,
+    list: Vec<Option<WorkerSlots>>,
     /// By worker index; infinite for one that takes nothing.
     scores: Vec<f32>,
     shares: Vec<Share>,
-    /// By worker index, also where there is no worker: its slots that are claimed.
-    claims: Vec<usize>,
+    /// By worker index, also where there is no worker: its slots that are reserved.
+    reservations: Vec<usize>,
     count: usize,
-    /// Members with a free place, by lane.
+    /// PoolWorkers with a free place, by lane.
     free: [usize; 2],
-    /// Members that have been sent tasks ahead.
+    /// PoolWorkers that have been sent tasks ahead.
     ahead: usize,
-    /// Members that have nothing to do.
+    /// PoolWorkers that have nothing to do.
     idle: usize,
     /// One may be kept free for a task that has to run alone.
     kept: bool,
     /// Whose outboxes hold something.
-    posting: Vec<usize>,
+    dirty_outboxes: Vec<usize>,
 }
 
-impl Members {
+impl PoolWorkers {
     pub(super) fn new(kind: PoolKind) -> Self {
         Self {
             kind,
             list: Vec::new(),
             scores: Vec::new(),
             shares: Vec::new(),
-            claims: Vec::new(),
+            reservations: Vec::new(),
             count: 0,
             free: [0; 2],
             ahead: 0,
             idle: 0,
             kept: false,
-            posting: Vec::new(),
+            dirty_outboxes: Vec::new(),
         }
     }
 
     /// This very worker, if it is here.
-    pub(super) fn get(&self, worker: WorkerRef) -> Option<&Member> {
+    pub(super) fn get(&self, worker: WorkerRef) -> Option<&WorkerSlots> {
         let member = self.list.get(worker.id.index as usize)?.as_ref();
         member.filter(|member| member.worker == worker)
     }
@@ -74,26 +74,26 @@ impl Members {
         self.count
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Member> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &WorkerSlots> {
         self.list.iter().flatten()
     }
 
-    pub(super) fn insert(&mut self, mut member: Member) -> Option<Member> {
+    pub(super) fn insert(&mut self, mut member: WorkerSlots) -> Option<WorkerSlots> {
         let index = member.worker.id.index as usize;
         if self.list.len() <= index {
             self.list.resize_with(index + 1, || None);
             self.scores.resize(index + 1, f32::INFINITY);
             self.shares.resize(index + 1, Share::default());
-            self.claims.resize(index + 1, 0);
+            self.reservations.resize(index + 1, 0);
         }
-        member.claimed = self.claims[index];
+        member.reserved = self.reservations[index];
         let predecessor = self.list[index].replace(member);
         self.count += usize::from(predecessor.is_none());
         self.refresh(index);
         predecessor
     }
 
-    pub(super) fn remove(&mut self, worker: WorkerRef) -> Option<Member> {
+    pub(super) fn remove(&mut self, worker: WorkerRef) -> Option<WorkerSlots> {
         let index = worker.id.index as usize;
         let member = self.list.get_mut(index)?.take_if(|member| member.worker == worker)?;
         self.count -= 1;
@@ -120,10 +120,10 @@ impl Members {
         shift(&mut self.idle, old.idle, share.idle);
     }
 
-    /// The sums are those of the members.
+    /// The sums are those of the workers.
     #[cfg(test)]
     pub(super) fn assert_sums(&self) {
-        let count = |is: fn(&Member) -> bool| self.iter().filter(|member| is(member)).count();
+        let count = |is: fn(&WorkerSlots) -> bool| self.iter().filter(|member| is(member)).count();
         assert_eq!(self.count, count(|_| true));
         assert_eq!(self.ahead, count(|member| member.ahead() > 0));
         assert_eq!(self.idle, count(|member| member.takes() && member.is_idle()));
@@ -135,31 +135,31 @@ impl Members {
             let taking = member.as_ref().filter(|member| member.may_take());
             assert_eq!(*score, taking.map_or(f32::INFINITY, |member| member.score(self.kind)));
             let running = member.as_ref().map_or(0, |it| it.in_flight.iter().filter(|task| task.started()).count());
-            assert_eq!(running, member.as_ref().map_or(0, Member::running));
+            assert_eq!(running, member.as_ref().map_or(0, WorkerSlots::running));
         }
         for member in self.iter() {
-            assert_eq!(member.claimed, self.claims[member.worker.id.index as usize]);
-            assert!(member.claimed == 0 || member.ahead() == 0, "nothing may start in claimed slots");
+            assert_eq!(member.reserved, self.reservations[member.worker.id.index as usize]);
+            assert!(member.reserved == 0 || member.ahead() == 0, "nothing may start in reserved slots");
         }
     }
 
     /// Changes a member, and the sums with it.
-    pub(super) fn change<T>(&mut self, index: usize, change: impl FnOnce(&mut Member) -> T) -> Option<T> {
+    pub(super) fn change<T>(&mut self, index: usize, change: impl FnOnce(&mut WorkerSlots) -> T) -> Option<T> {
         let changed = change(self.list.get_mut(index)?.as_mut()?);
         self.refresh(index);
         Some(changed)
     }
 
     /// Gives a member something to send.
-    pub(super) fn send(&mut self, index: usize, dispatch: impl FnOnce(&mut Member)) {
+    pub(super) fn send(&mut self, index: usize, dispatch: impl FnOnce(&mut WorkerSlots)) {
         self.change(index, dispatch);
-        self.posting.push(index);
+        self.dirty_outboxes.push(index);
     }
 
     /// What is to be sent, by worker.
     pub(super) fn take_outboxes(&mut self) -> Vec<(WorkerRef, Vec<RunTask>)> {
-        let mut outboxes = Vec::with_capacity(self.posting.len().min(self.count));
-        for index in self.posting.drain(..) {
+        let mut outboxes = Vec::with_capacity(self.dirty_outboxes.len().min(self.count));
+        for index in self.dirty_outboxes.drain(..) {
             if let Some(member) = self.list[index].as_mut().filter(|member| !member.outbox.is_empty()) {
                 outboxes.push((member.worker, std::mem::take(&mut member.outbox)));
             }
@@ -168,7 +168,7 @@ impl Members {
     }
 
     /// Changes every member for which `change` says so.
-    pub(super) fn change_all(&mut self, mut change: impl FnMut(&mut Member) -> bool) {
+    pub(super) fn change_all(&mut self, mut change: impl FnMut(&mut WorkerSlots) -> bool) {
         for index in 0..self.list.len() {
             if self.list[index].as_mut().is_some_and(&mut change) {
                 self.refresh(index);
@@ -197,19 +197,19 @@ impl Members {
         self.free[lane as usize] > 0
     }
 
-    /// All slots of the members.
+    /// All slots of the workers.
     pub(super) fn slots(&self) -> usize {
         self.iter().map(|member| member.capacity.slots).sum()
     }
 
-    /// The most slots that one of the members has.
+    /// The most slots that one of the workers has.
     pub(super) fn slots_each(&self) -> usize {
         self.iter().map(|member| member.capacity.slots).max().unwrap_or(0)
     }
 
-    /// Where a task that takes so many slots runs, and the slots that it claims beside its own, in as few
+    /// Where a task that takes `slots` runs, and the slots that it reserves beside its own, in as few
     /// workers as possible. `alone`: nothing else runs in its own worker.
-    pub(super) fn reserve(&self, slots: usize, alone: bool) -> Option<(usize, Vec<Claim>)> {
+    pub(super) fn reserve(&self, slots: usize, alone: bool) -> Option<(usize, Vec<SlotReservation>)> {
         let offers = self.list.iter().enumerate().filter_map(|(at, member)| Some((member.as_ref()?.free_slots(), at)));
         let mut offers: Vec<(usize, usize)> = offers.filter(|(free, _)| *free > 0).collect();
         if alone {
@@ -230,45 +230,45 @@ impl Members {
             offers.rotate_right(1);
         }
         let home = offers.first()?.1;
-        let (mut left, mut claims) = (slots, Vec::new());
+        let (mut left, mut reservations) = (slots, Vec::new());
         for (free, index) in offers {
             let taken = free.min(left);
             left -= taken;
-            let claimed = taken - usize::from(index == home);
-            if claimed > 0 {
-                claims.push(Claim { index, slots: claimed });
+            let reserved = taken - usize::from(index == home);
+            if reserved > 0 {
+                reservations.push(SlotReservation { index, slots: reserved });
             }
         }
-        Some((home, claims))
+        Some((home, reservations))
     }
 
     /// Keeps slots idle.
-    pub(super) fn claim(&mut self, claims: &[Claim]) {
-        self.change_claims(claims, |claimed, slots| claimed + slots);
+    pub(super) fn reserve_slots(&mut self, reservations: &[SlotReservation]) {
+        self.change_reservations(reservations, |reserved, slots| reserved + slots);
     }
 
     /// Gives slots back to those that come.
-    pub(super) fn unclaim(&mut self, claims: &[Claim]) {
-        self.change_claims(claims, usize::saturating_sub);
+    pub(super) fn release_slots(&mut self, reservations: &[SlotReservation]) {
+        self.change_reservations(reservations, usize::saturating_sub);
     }
 
-    fn change_claims(&mut self, claims: &[Claim], change: fn(usize, usize) -> usize) {
-        for Claim { index, slots } in claims {
-            let claimed = change(self.claims[*index], *slots);
-            self.claims[*index] = claimed;
-            self.change(*index, |member| member.claimed = claimed);
+    fn change_reservations(&mut self, reservations: &[SlotReservation], change: fn(usize, usize) -> usize) {
+        for SlotReservation { index, slots } in reservations {
+            let reserved = change(self.reservations[*index], *slots);
+            self.reservations[*index] = reserved;
+            self.change(*index, |member| member.reserved = reserved);
         }
     }
 
     /// The first member without a task, whether or not it is kept free.
     pub(super) fn first_empty(&self) -> Option<usize> {
         let is_empty =
-            |member: &Member| !member.condemned && member.in_flight.is_empty() && member.places(Lane::Slot) > 0;
+            |member: &WorkerSlots| !member.killing && member.in_flight.is_empty() && member.places(Lane::Slot) > 0;
         self.list.iter().position(|member| member.as_ref().is_some_and(is_empty))
     }
 
     /// Sends a member a task that has to run alone.
-    pub(super) fn send_alone(&mut self, index: usize, dispatch: impl FnOnce(&mut Member)) {
+    pub(super) fn send_alone(&mut self, index: usize, dispatch: impl FnOnce(&mut WorkerSlots)) {
         self.send(index, |member| {
             (member.alone, member.suspect) = (true, true);
             dispatch(member);
@@ -279,8 +279,8 @@ impl Members {
     /// Keeps one member from taking more, the one that will be empty first, unless one is kept already. Where
     /// a worker runs many tasks at a time, suspects get half of the workers at most, one at least: what they
     /// would keep idle is left to the others. A worker with one slot they take from nobody.
-    pub(super) fn keep_one_free(&mut self) {
-        let usable = || self.iter().filter(|member| !member.condemned && member.places(Lane::Slot) > 0);
+    pub(super) fn reserve_for_isolation(&mut self) {
+        let usable = || self.iter().filter(|member| !member.killing && member.places(Lane::Slot) > 0);
         if usable().any(|member| member.alone && !member.suspect) {
             return;
         }
@@ -308,9 +308,9 @@ impl Members {
         if self.idle == 0 || self.ahead == 0 {
             return None;
         }
-        let hoards = self.list.iter().enumerate();
-        let hoards = hoards.filter_map(|(at, member)| Some((at, member.as_ref()?.hoard(now))));
-        let (victim, count) = placement::steal(hoards)?;
+        let backlogs = self.list.iter().enumerate();
+        let backlogs = backlogs.filter_map(|(at, member)| Some((at, member.as_ref()?.backlog(now))));
+        let (victim, count) = placement::steal(backlogs)?;
         self.change(victim, |member| {
             member.revoking = Revoking::Part;
             (member.worker, member.last_ahead(count))
@@ -335,14 +335,14 @@ impl Members {
 
     /// When the next one stalls.
     pub(super) fn next_stall(&self) -> Option<Tick> {
-        if self.ahead == 0 { None } else { self.iter().filter_map(Member::stalls_at).min() }
+        if self.ahead == 0 { None } else { self.iter().filter_map(WorkerSlots::stalls_at).min() }
     }
 
     /// Which worker the pool can do without: one that is idle, else the least loaded; of several the one
     /// with the highest index.
     pub(super) fn expendable(&self) -> Option<WorkerRef> {
-        let order = |member: &&Member| {
-            let busy = member.in_flight.len() + member.claimed;
+        let order = |member: &&WorkerSlots| {
+            let busy = member.in_flight.len() + member.reserved;
             (member.recycling, busy, std::cmp::Reverse(member.worker.id.index))
         };
         self.iter().min_by_key(order).map(|member| member.worker)

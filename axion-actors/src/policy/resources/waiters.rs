@@ -1,7 +1,7 @@
-//! Where lines wait: by what has to change before looking at them again is worth the while.
+//! Where lines are parked, grouped by the condition that must change before a probe can succeed.
 //!
-//! All lines of one place wait for the same thing, so that one look at the first of them mostly tells of
-//! all. Nothing here decides who may start.
+//! All lines of one group wait for the same condition, so one probe of the first usually decides for all. Nothing
+//! here decides which line may start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
@@ -10,30 +10,30 @@ use rustc_hash::FxHashMap;
 use slotmap::SlotMap;
 
 use super::demand::Demand;
-use super::gate::{LineKey, Place};
+use super::gate::{LineKey, Rank};
 use crate::model::{Concurrency, Rate, Tick};
 
 /// Lines by the places of their heads.
-pub(super) type Ordered = BTreeMap<Place, LineKey>;
+pub(super) type Ordered = BTreeMap<Rank, LineKey>;
 
-/// The first one behind this place, or the first of all.
-pub(super) fn next(lines: &Ordered, after: Option<Place>) -> Option<(Place, LineKey)> {
+/// The first line behind this rank, or the first of all.
+pub(super) fn next(lines: &Ordered, after: Option<Rank>) -> Option<(Rank, LineKey)> {
     let from = after.map_or(Unbounded, Excluded);
-    lines.range((from, Unbounded)).next().map(|(place, line)| (*place, *line))
+    lines.range((from, Unbounded)).next().map(|(rank, line)| (*rank, *line))
 }
 
-/// Why a line is not looked at.
+/// The condition that must change before a line is probed again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Cause {
+pub(super) enum WakeCondition {
     /// Its rate does not allow a start yet.
-    Early(Rate),
+    Rate(Rate),
     /// As many as may run with its key.
-    Full(Concurrency),
+    Concurrency(Concurrency),
 }
 
-/// Lines with one rate that does not allow a start yet.
+/// Lines that share one rate, which allows no start yet.
 #[derive(Debug)]
-struct Early {
+struct RateGroup {
     lines: Ordered,
     /// Tells it from others that are due at the same time.
     number: u64,
@@ -41,35 +41,35 @@ struct Early {
     due: Option<Tick>,
 }
 
-/// The lines whose rates do not allow a start yet, by these rates and their times.
+/// Lines whose rate allows no start yet, by rate and by the tick at which it does.
 #[derive(Debug, Default)]
-pub(super) struct Earlies {
-    by_rate: FxHashMap<Rate, Early>,
+pub(super) struct RateWaiters {
+    by_rate: FxHashMap<Rate, RateGroup>,
     due: BTreeMap<(Tick, u64), Rate>,
     numbers: u64,
 }
 
-impl Earlies {
+impl RateWaiters {
     /// Nothing is kept, for tests.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.by_rate.is_empty() && self.due.is_empty()
     }
 
-    pub(super) fn insert(&mut self, rate: &Rate, at: Tick, place: Place, line: LineKey) {
+    pub(super) fn insert(&mut self, rate: &Rate, at: Tick, rank: Rank, line: LineKey) {
         if let Some(early) = self.by_rate.get_mut(rate) {
-            early.lines.insert(place, line);
+            early.lines.insert(rank, line);
             return;
         }
         let number = self.numbers;
         self.numbers += 1;
         self.due.insert((at, number), rate.clone());
-        self.by_rate.insert(rate.clone(), Early { lines: [(place, line)].into(), number, due: Some(at) });
+        self.by_rate.insert(rate.clone(), RateGroup { lines: [(rank, line)].into(), number, due: Some(at) });
     }
 
-    pub(super) fn remove(&mut self, rate: &Rate, place: Place) {
+    pub(super) fn remove(&mut self, rate: &Rate, rank: Rank) {
         let Some(early) = self.by_rate.get_mut(rate) else { return };
-        early.lines.remove(&place);
+        early.lines.remove(&rank);
         if early.lines.is_empty() {
             let (number, due) = (early.number, early.due);
             self.by_rate.remove(rate);
@@ -88,7 +88,7 @@ impl Earlies {
         self.due.first_key_value().map(|((at, _), rate)| (*at, rate))
     }
 
-    /// Takes the next of the rates whose time has come. It is due no more until it is [put off](Self::put_off).
+    /// Takes the next of the rates whose time has come. It is due no more until it is [put off](Self::postpone).
     pub(super) fn pop_due(&mut self, now: Tick) -> Option<Rate> {
         let entry = self.due.first_entry().filter(|entry| entry.key().0 <= now)?;
         let rate = entry.remove();
@@ -99,7 +99,7 @@ impl Earlies {
     }
 
     /// A rate allows no start until then.
-    pub(super) fn put_off(&mut self, rate: &Rate, at: Tick) {
+    pub(super) fn postpone(&mut self, rate: &Rate, at: Tick) {
         let Some(early) = self.by_rate.get_mut(rate) else { return };
         if let Some(before) = early.due.replace(at) {
             self.due.remove(&(before, early.number));
@@ -108,25 +108,25 @@ impl Earlies {
     }
 }
 
-/// The lines of keys with which as many run as may, by the key and their number.
+/// Lines whose concurrency key is at its limit, by key and limit.
 #[derive(Debug, Default)]
-pub(super) struct Fulls(FxHashMap<std::sync::Arc<str>, BTreeMap<u32, Ordered>>);
+pub(super) struct ConcurrencyWaiters(FxHashMap<std::sync::Arc<str>, BTreeMap<u32, Ordered>>);
 
-impl Fulls {
+impl ConcurrencyWaiters {
     /// Nothing is kept, for tests.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn insert(&mut self, limit: &Concurrency, place: Place, line: LineKey) {
-        self.0.entry(limit.key.clone()).or_default().entry(limit.max).or_default().insert(place, line);
+    pub(super) fn insert(&mut self, limit: &Concurrency, rank: Rank, line: LineKey) {
+        self.0.entry(limit.key.clone()).or_default().entry(limit.max).or_default().insert(rank, line);
     }
 
-    pub(super) fn remove(&mut self, limit: &Concurrency, place: Place) {
+    pub(super) fn remove(&mut self, limit: &Concurrency, rank: Rank) {
         let Some(by_max) = self.0.get_mut(&limit.key) else { return };
         let Some(lines) = by_max.get_mut(&limit.max) else { return };
-        lines.remove(&place);
+        lines.remove(&rank);
         if lines.is_empty() {
             by_max.remove(&limit.max);
             if by_max.is_empty() {
@@ -150,61 +150,61 @@ slotmap::new_key_type! {
     pub(super) struct GroupKey;
 }
 
-/// Lines that need the same of what all share.
+/// Lines with one demand for shared capacity.
 #[derive(Debug)]
-pub(super) struct Needing {
+pub(super) struct DemandGroup {
     demand: Demand,
     pub(super) lines: Ordered,
-    /// Those that have waited so long that what they use is held for them.
-    pub(super) impatient: Ordered,
+    /// Lines that have been overtaken too often: capacity is reserved for them.
+    pub(super) starved: Ordered,
     /// The pass that came by last.
     visited: u64,
 }
 
-/// The lines that wait for what all share, or for what is held for others, by what they need.
+/// Lines that wait for shared capacity or for the end of a reservation, by demand.
 #[derive(Debug, Default)]
-pub(super) struct Lacking {
-    groups: SlotMap<GroupKey, Needing>,
+pub(super) struct CapacityWaiters {
+    groups: SlotMap<GroupKey, DemandGroup>,
     by_demand: FxHashMap<Demand, GroupKey>,
     /// The demands by the places of their first lines.
-    order: BTreeMap<Place, GroupKey>,
+    order: BTreeMap<Rank, GroupKey>,
 }
 
-impl Lacking {
+impl CapacityWaiters {
     /// Nothing is kept, for tests.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.groups.is_empty() && self.by_demand.is_empty() && self.order.is_empty()
     }
 
-    /// A line that this pass found to lack something joins those that need the same.
-    pub(super) fn insert(&mut self, demand: Demand, place: Place, line: LineKey, pass: u64) {
+    /// A line for which this pass found too little capacity joins the group with its demand.
+    pub(super) fn insert(&mut self, demand: Demand, rank: Rank, line: LineKey, pass: u64) {
         let Self { groups, by_demand, order } = self;
         let group = *by_demand.entry(demand).or_insert_with(|| {
-            groups.insert(Needing { demand, lines: Ordered::new(), impatient: Ordered::new(), visited: pass })
+            groups.insert(DemandGroup { demand, lines: Ordered::new(), starved: Ordered::new(), visited: pass })
         });
         let lines = &mut groups[group].lines;
-        let first = lines.first_key_value().map(|(place, _)| *place);
-        lines.insert(place, line);
-        if first.is_none_or(|first| place < first) {
+        let first = lines.first_key_value().map(|(rank, _)| *rank);
+        lines.insert(rank, line);
+        if first.is_none_or(|first| rank < first) {
             if let Some(first) = first {
                 order.remove(&first);
             }
-            order.insert(place, group);
+            order.insert(rank, group);
         }
     }
 
-    pub(super) fn remove(&mut self, demand: Demand, place: Place) {
+    pub(super) fn remove(&mut self, demand: Demand, rank: Rank) {
         let Some(&group) = self.by_demand.get(&demand) else { return };
         let Some(needing) = self.groups.get_mut(group) else { return };
-        needing.lines.remove(&place);
-        needing.impatient.remove(&place);
-        let first = needing.lines.first_key_value().map(|(place, _)| *place);
-        if let Some(first) = first.filter(|first| *first < place) {
+        needing.lines.remove(&rank);
+        needing.starved.remove(&rank);
+        let first = needing.lines.first_key_value().map(|(rank, _)| *rank);
+        if let Some(first) = first.filter(|first| *first < rank) {
             debug_assert!(self.order.contains_key(&first));
             return;
         }
-        self.order.remove(&place);
+        self.order.remove(&rank);
         if let Some(first) = first {
             self.order.insert(first, group);
         } else {
@@ -213,56 +213,56 @@ impl Lacking {
         }
     }
 
-    /// One of them has lost patience.
-    pub(super) fn hold(&mut self, demand: Demand, place: Place, line: LineKey) {
+    /// A line of the group is starved.
+    pub(super) fn hold(&mut self, demand: Demand, rank: Rank, line: LineKey) {
         if let Some(group) = self.by_demand.get(&demand).and_then(|group| self.groups.get_mut(*group)) {
-            group.impatient.insert(place, line);
+            group.starved.insert(rank, line);
         }
     }
 
-    pub(super) fn get(&self, group: GroupKey) -> Option<&Needing> {
+    pub(super) fn get(&self, group: GroupKey) -> Option<&DemandGroup> {
         self.groups.get(group)
     }
 
-    /// The demand whose first line is the first one behind a place, and not behind another one.
-    pub(super) fn next(&self, after: Option<Place>, to: Option<Place>) -> Option<(Place, GroupKey)> {
+    /// The demand whose first line is the first behind `after` and not behind `to`.
+    pub(super) fn next(&self, after: Option<Rank>, to: Option<Rank>) -> Option<(Rank, GroupKey)> {
         let from = after.map_or(Unbounded, Excluded);
-        let (place, group) = self.order.range((from, Unbounded)).next()?;
-        to.is_none_or(|to| *place <= to).then_some((*place, *group))
+        let (rank, group) = self.order.range((from, Unbounded)).next()?;
+        to.is_none_or(|to| *rank <= to).then_some((*rank, *group))
     }
 
-    /// What those of a group need, if this pass has not come by before.
+    /// The demand of a group, if this pass has not visited it before.
     pub(super) fn visit(&mut self, group: GroupKey, pass: u64) -> Option<Demand> {
         let needing = self.groups.get_mut(group)?;
         (std::mem::replace(&mut needing.visited, pass) != pass).then_some(needing.demand)
     }
 }
 
-/// Who holds keys, by the key: lines that have waited long enough.
+/// The starved lines that reserve keys, by key.
 #[derive(Debug, Default)]
-pub(super) struct Holders(FxHashMap<std::sync::Arc<str>, BTreeSet<(Place, LineKey)>>);
+pub(super) struct KeyReservations(FxHashMap<std::sync::Arc<str>, BTreeSet<(Rank, LineKey)>>);
 
-impl Holders {
+impl KeyReservations {
     /// Nothing is kept, for tests.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn insert(&mut self, key: &std::sync::Arc<str>, place: Place, line: LineKey) {
-        self.0.entry(key.clone()).or_default().insert((place, line));
+    pub(super) fn insert(&mut self, key: &std::sync::Arc<str>, rank: Rank, line: LineKey) {
+        self.0.entry(key.clone()).or_default().insert((rank, line));
     }
 
-    pub(super) fn remove(&mut self, key: &str, place: Place, line: LineKey) {
+    pub(super) fn remove(&mut self, key: &str, rank: Rank, line: LineKey) {
         let Some(holders) = self.0.get_mut(key) else { return };
-        holders.remove(&(place, line));
+        holders.remove(&(rank, line));
         if holders.is_empty() {
             self.0.remove(key);
         }
     }
 
-    /// The first one that holds a key, if it stands before this place.
-    pub(super) fn first(&self, key: &str, before: Place) -> Option<(Place, LineKey)> {
-        self.0.get(key)?.first().copied().filter(|(place, _)| *place < before)
+    /// The first line that reserves a key, if its rank is before `before`.
+    pub(super) fn first(&self, key: &str, before: Rank) -> Option<(Rank, LineKey)> {
+        self.0.get(key)?.first().copied().filter(|(rank, _)| *rank < before)
     }
 }

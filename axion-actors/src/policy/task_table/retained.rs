@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Place, wall};
+use super::{IdEntry, wall};
 use crate::model::{TaskId, TaskRecord, Tick};
 use crate::policy::task_ids::{Hint, TaskIds};
 
-/// Bounds on the kept records (L9).
+/// Bounds on the retained records (L9).
 #[derive(Clone, Copy, Debug)]
-pub struct Keep {
+pub struct RetentionPolicy {
     /// How many.
     pub count: usize,
     /// How many bytes together.
@@ -37,7 +37,7 @@ pub struct Expired {
     pub outcome: &'static str,
 }
 
-/// The bounds on kept records.
+/// The bounds on retained records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExpiredBy {
     /// Newer records took its place.
@@ -47,33 +47,33 @@ pub enum ExpiredBy {
     /// It had grown too old.
     Age,
     /// It is a step's, whose workflow did not keep it.
-    Unkept,
+    NotRetained,
 }
 
-/// Which records are kept. They themselves stand under their ids, with the live tasks.
+/// Which records are retained. They themselves stand under their ids, with the live tasks.
 #[derive(Debug)]
-pub(super) struct Kept {
-    bounds: Keep,
+pub(super) struct RetainedRecords {
+    bounds: RetentionPolicy,
     /// By the time they finished.
     order: VecDeque<(TaskId, Hint, Tick)>,
     bytes: usize,
-    /// As many as may be kept, so that whoever asks late learns what became of a record. Searched
+    /// As many as may be retained, so that whoever asks late learns what became of a record. Searched
     /// from end to end for that, which is rare, so that dropping a record costs next to nothing.
     expired: VecDeque<(TaskId, Expired)>,
     evicted: u64,
     trimmed: u64,
 }
 
-impl Kept {
-    pub(super) fn new(bounds: Keep) -> Self {
+impl RetainedRecords {
+    pub(super) fn new(bounds: RetentionPolicy) -> Self {
         Self { bounds, order: VecDeque::new(), bytes: 0, expired: VecDeque::new(), evicted: 0, trimmed: 0 }
     }
 
-    pub(super) fn bounds(&self) -> Keep {
+    pub(super) fn bounds(&self) -> RetentionPolicy {
         self.bounds
     }
 
-    /// How many records are kept, and the bytes they hold.
+    /// How many records are retained, and the bytes they hold.
     pub(super) fn held(&self) -> (usize, usize) {
         (self.order.len(), self.bytes)
     }
@@ -104,12 +104,12 @@ impl Kept {
         &mut self,
         record: &Arc<TaskRecord>,
         hint: Hint,
-        places: &mut TaskIds<Place>,
+        places: &mut TaskIds<IdEntry>,
         epoch: Timestamp,
         now: Tick,
     ) {
         if let Some(place) = places.get_mut(record.id, hint) {
-            *place = Place::Kept(record.clone());
+            *place = IdEntry::RetainedRecords(record.clone());
         }
         self.order.push_back((record.id, hint, now));
         self.bytes += record.weight();
@@ -122,7 +122,7 @@ impl Kept {
     }
 
     /// Drops those that have grown too old.
-    pub(super) fn expire_old(&mut self, places: &mut TaskIds<Place>, epoch: Timestamp, now: Tick) {
+    pub(super) fn expire_old(&mut self, places: &mut TaskIds<IdEntry>, epoch: Timestamp, now: Tick) {
         while self.next_expiry().is_some_and(|at| at <= now) {
             self.expire(ExpiredBy::Age, places, wall(epoch, now));
         }
@@ -133,9 +133,9 @@ impl Kept {
         Some(self.order.front()?.2.after(self.bounds.age?))
     }
 
-    fn expire(&mut self, why: ExpiredBy, places: &mut TaskIds<Place>, at: Timestamp) {
+    fn expire(&mut self, why: ExpiredBy, places: &mut TaskIds<IdEntry>, at: Timestamp) {
         let Some((oldest, hint, _)) = self.order.pop_front() else { return };
-        let Some(Place::Kept(gone)) = places.remove(oldest, hint) else { return };
+        let Some(IdEntry::RetainedRecords(gone)) = places.remove(oldest, hint) else { return };
         self.bytes -= gone.weight();
         self.evicted += 1;
         if self.expired.len() == self.bounds.count {

@@ -10,8 +10,8 @@ const EARLIER: usize = 16;
 
 /// What a task has been through.
 #[derive(Debug, Default)]
-pub(super) struct Past {
-    pub(super) lot: Lot,
+pub(super) struct TaskHistory {
+    pub(super) counters: TaskCounters,
     /// What lets it expire, while it has not started.
     pub(super) expiry: Option<TimerId>,
     earlier: VecDeque<AttemptRecord>,
@@ -20,7 +20,7 @@ pub(super) struct Past {
     trimmed: bool,
 }
 
-impl Past {
+impl TaskHistory {
     /// Remembers one more attempt, and of all of them no more than `most` bytes.
     pub(super) fn remember(&mut self, attempt: AttemptRecord, most: usize) {
         self.earlier.push_back(attempt);
@@ -46,7 +46,7 @@ impl Past {
 
 /// What a task has been through, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lot {
+pub struct TaskCounters {
     /// Retries after failures.
     pub retries: u32,
     /// Deaths of a worker under it.
