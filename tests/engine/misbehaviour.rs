@@ -160,3 +160,21 @@ fn l1_a_task_that_writes_over_the_status_page_is_ended_and_charged_all_the_same(
         assert!(run(&engine, entry("double", json!({"value": 1})).on(pool)).outcome.is_success());
     }
 }
+
+#[test]
+fn l8_a_task_that_makes_its_pipes_block_blocks_nothing_of_the_engines() {
+    for pool in PoolKind::ALL {
+        let engine = engine(2, 2);
+        let limit = std::time::Duration::from_millis(500);
+        let stays = bad_with("make_every_pipe_block", json!({"stays": true})).on(pool).timeout(limit);
+        let (stays, ends) = (engine.submit(stays), bad_with("make_every_pipe_block", json!({"stays": false})).on(pool));
+        let record = run(&engine, ends);
+        assert!(record.outcome.is_success(), "{:?}", record.outcome);
+        for value in 0..20 {
+            assert!(run(&engine, entry("double", json!({"value": value})).on(pool)).outcome.is_success());
+        }
+        let record = crate::support::ended(stays.expect("accepted"));
+        assert_eq!(record.outcome.name(), "timed_out", "{:?}", record.outcome);
+        assert!(run(&engine, entry("double", json!({"value": 1})).on(pool)).outcome.is_success());
+    }
+}

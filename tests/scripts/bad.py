@@ -1,6 +1,7 @@
 """Tasks that misbehave: {"do": NAME, ...}. Each says first which processes it has."""
 
 import ctypes
+import fcntl
 import os
 import resource
 import signal
@@ -215,6 +216,20 @@ def do_scribble(params, context):
     if params["dies"]:
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(1000)
+
+
+def do_make_every_pipe_block(params, context):
+    """Clears O_NONBLOCK on everything that it can reach, then gives the engine something to read."""
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        try:
+            fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_NONBLOCK)
+        except OSError:
+            pass  # the descriptor of the listing itself
+    os.write(1, b"to standard output\n")
+    os.write(2, b"to standard error\n")
+    announce()
+    if params["stays"]:
+        time.sleep(1000)
 
 
 def do_count_and_wait(params, context):

@@ -2,6 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -48,10 +50,9 @@ impl Outgoing {
                 self.written = 0;
                 continue;
             }
-            match rustix::io::write(fd.get_ref(), piece) {
+            match linux::write_now(fd.get_ref().as_fd(), piece) {
                 Ok(count) => self.written += count,
-                Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(_) => {
                     // The child is gone; its exit will say how.
                     self.large.clear();

@@ -7,10 +7,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{MemfdFlags, OFlags};
+use rustix::fs::{MemfdFlags, Mode, OFlags};
 use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
@@ -29,7 +30,8 @@ const PAGE_MARK: [u8; 8] = *b"axion \0\x01";
 /// Room for results while the engine is busy elsewhere.
 const PIPE_SIZE: usize = 256 << 10;
 
-/// A started process and the engine's ends of its pipes, all non-blocking.
+/// A started process and the engine's ends of its pipes. The process has none of their open file descriptions, so
+/// it cannot change how the engine's reads and writes behave (L8).
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) pid: Pid,
@@ -64,12 +66,14 @@ pub(super) fn spawn(
         // Only faster; a user who is at the system's limit for pipes keeps the small ones.
         let _ = rustix::pipe::fcntl_setpipe_size(data, PIPE_SIZE);
     }
+    // A worker with one slot empties its capture pipes itself. It reads them by descriptions of its own.
+    let [raw_out_reader, raw_err_reader] = [reopened(&raw_out)?, reopened(&raw_err)?];
     let travelling = [
         data_in_theirs.as_fd(),
         data_out_theirs.as_fd(),
         page.0.as_fd(),
-        raw_out.as_fd(),
-        raw_err.as_fd(),
+        raw_out_reader.as_fd(),
+        raw_err_reader.as_fd(),
         stacks_theirs.as_fd(),
     ];
     send_fds(control.as_fd(), &travelling).map_err(setup("the control socket"))?;
@@ -132,6 +136,67 @@ fn pipes() -> Result<([OwnedFd; 6], [OwnedFd; 6]), StartError> {
 
 fn pipe(what: &'static str) -> Result<(OwnedFd, OwnedFd), StartError> {
     rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(setup(what))
+}
+
+/// Opens the reading end of a pipe again: the result is another open file description, with flags of its own. A
+/// duplicate, or a copy that travels over a socket, would share them.
+fn reopened(pipe: &PrivateFd) -> Result<OwnedFd, StartError> {
+    let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
+        .map_err(setup("a second reading end of a capture pipe"))
+}
+
+/// Appends what a pipe or a socket has now to `into`, up to the room that is left there. 0 is its end.
+///
+/// Never waits: `RWF_NOWAIT` counts for this call alone, so nobody who shares the description can undo it. A kernel
+/// that does not know it for pipes (before 6.4) falls back on `O_NONBLOCK`.
+///
+/// # Errors
+/// `WouldBlock` if there is nothing, and what the system says.
+#[expect(unsafe_code, reason = "reads into memory that is not initialised")]
+pub(super) fn read_now(fd: BorrowedFd<'_>, into: &mut Vec<u8>) -> io::Result<usize> {
+    let room = into.spare_capacity_mut();
+    let piece = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
+    // SAFETY: the call writes at most `room.len()` bytes to `room`.
+    let count = unsafe { now(libc::SYS_preadv2, fd, &raw const piece) }?;
+    // SAFETY: `count` bytes of the room have been written.
+    unsafe { into.set_len(into.len() + count) };
+    Ok(count)
+}
+
+/// Writes what a pipe or a socket takes now, as [`read_now`] reads.
+///
+/// # Errors
+/// `WouldBlock` if it takes nothing, and what the system says.
+#[expect(unsafe_code, reason = "the only call with flags of its own")]
+pub(super) fn write_now(fd: BorrowedFd<'_>, data: &[u8]) -> io::Result<usize> {
+    let piece = libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() };
+    // SAFETY: the call reads at most `data.len()` bytes of `data` and writes none.
+    unsafe { now(libc::SYS_pwritev2, fd, &raw const piece) }
+}
+
+/// `preadv2` or `pwritev2` of one piece at no position, which must not wait.
+///
+/// # Safety
+/// The piece is valid for what the call does with it.
+#[expect(unsafe_code, reason = "the C library has no name for it everywhere")]
+unsafe fn now(call: libc::c_long, fd: BorrowedFd<'_>, piece: *const libc::iovec) -> io::Result<usize> {
+    static IS_UNKNOWN: AtomicBool = AtomicBool::new(false);
+    loop {
+        let flags = if IS_UNKNOWN.load(Ordering::Relaxed) { 0 } else { libc::RWF_NOWAIT };
+        // SAFETY: the caller's promise.
+        let count =
+            unsafe { libc::syscall(call, fd.as_raw_fd(), piece, 1, -1 as libc::c_long, -1 as libc::c_long, flags) };
+        if let Ok(count) = usize::try_from(count) {
+            return Ok(count);
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::EINTR) => {}
+            Some(libc::EOPNOTSUPP | libc::ENOSYS) if flags != 0 => IS_UNKNOWN.store(true, Ordering::Relaxed),
+            _ => return Err(error),
+        }
+    }
 }
 
 /// What owns a descriptor, which stays the same and open until it is dropped.
@@ -358,6 +423,37 @@ impl StatusPage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn l8_no_flag_of_a_pipe_or_a_socket_makes_a_read_or_a_write_wait() {
+        let pipe = rustix::pipe::pipe().expect("a pipe");
+        let socket = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::empty(), None);
+        for (reader, writer) in [pipe, socket.expect("two sockets")] {
+            let is_nothing = |read: io::Result<usize>| read.is_err_and(|it| it.kind() == io::ErrorKind::WouldBlock);
+            let mut read = Vec::with_capacity(64 << 10);
+            assert!(is_nothing(read_now(reader.as_fd(), &mut read)));
+            let piece = [7; 5000];
+            while write_now(writer.as_fd(), &piece).is_ok() {}
+            assert!(is_nothing(write_now(writer.as_fd(), &piece)));
+            while read_now(reader.as_fd(), &mut read).is_ok() {
+                assert!(!read.is_empty() && read.iter().all(|byte| *byte == 7));
+                read.clear();
+            }
+            drop(writer);
+            assert_eq!(read_now(reader.as_fd(), &mut read).expect("its end"), 0);
+        }
+    }
+
+    #[test]
+    fn l8_a_pipe_that_is_opened_again_has_flags_of_its_own() {
+        let ([ours], _writer) =
+            forks::private(|| pipe("a pipe").map(|(reader, writer)| ([reader], writer))).expect("a pipe");
+        set_non_blocking(ours.as_fd()).expect("set");
+        let theirs = reopened(&ours).expect("opened");
+        rustix::fs::fcntl_setfl(&theirs, OFlags::empty()).expect("cleared");
+        let is_non_blocking = |fd| rustix::fs::fcntl_getfl(fd).expect("asked").contains(OFlags::NONBLOCK);
+        assert!(is_non_blocking(ours.as_fd()) && !is_non_blocking(theirs.as_fd()));
+    }
 
     #[test]
     fn l5_a_page_that_was_wiped_or_cut_short_says_nothing() {

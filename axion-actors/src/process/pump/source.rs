@@ -1,9 +1,8 @@
 //! What a child writes into one pipe. A pipe that has ended or failed gives nothing any more.
 
-use std::io;
+use std::os::fd::AsFd;
 use std::task::{Context, Poll, ready};
 
-use rustix::buffer::spare_capacity;
 use tokio::io::unix::AsyncFd;
 
 use crate::process::StartError;
@@ -48,10 +47,9 @@ impl Source {
             };
             let read = guard.try_io(|fd| {
                 before();
-                Ok(rustix::io::read(fd.get_ref(), spare_capacity(into))?)
+                linux::read_now(fd.get_ref().as_fd(), into)
             });
             match read {
-                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(result) => break result.unwrap_or(0),
                 Err(_would_block) => {}
             }
@@ -65,7 +63,7 @@ impl Source {
     /// Appends what there is to `into` without waiting; false when nothing is left.
     pub(super) fn read_now(&mut self, into: &mut Vec<u8>) -> bool {
         let Some(fd) = &self.fd else { return false };
-        matches!(rustix::io::read(fd.get_ref(), spare_capacity(into)), Ok(count) if count > 0)
+        linux::read_now(fd.get_ref().as_fd(), into).is_ok_and(|count| count > 0)
     }
 
     /// Nothing more of it is read.

@@ -3,9 +3,9 @@
 //! * A request is waited for a short time only, and is first made in the way that cannot hurt the process.
 //! * What is kept is of the kill that ended the process: what came too late for an earlier one is dropped.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
-use rustix::buffer::spare_capacity;
 use rustix::process::Pid;
 use tokio::io::unix::AsyncFd;
 
@@ -72,7 +72,7 @@ impl Stacks {
         while text.len() < MOST {
             let Ok(Ok(mut ready)) = tokio::time::timeout(patience, self.pipe.readable()).await else { break };
             text.reserve(READ);
-            let read = ready.try_io(|fd| Ok(rustix::io::read(fd.get_ref(), spare_capacity(&mut text))?));
+            let read = ready.try_io(|fd| linux::read_now(fd.get_ref().as_fd(), &mut text));
             match read {
                 Ok(Ok(0) | Err(_)) => break,
                 Ok(Ok(_)) => patience = MORE,
@@ -85,10 +85,10 @@ impl Stacks {
 
     /// What came too late for a kill that did not happen says nothing of the next one.
     fn drop_late(&self) {
-        let mut late = [0; 4096];
-        let mut is_more = || matches!(rustix::io::read(self.pipe.get_ref(), &mut late), Ok(count) if count > 0);
+        let mut late = Vec::with_capacity(READ);
         for _ in 0..LAST_READS {
-            if !is_more() {
+            late.clear();
+            if !linux::read_now(self.pipe.get_ref().as_fd(), &mut late).is_ok_and(|count| count > 0) {
                 break;
             }
         }
