@@ -188,10 +188,9 @@ impl Engine {
         &self.config
     }
 
-    /// Why the doors are closed.
+    /// Why the engine refuses everything: it was asked to end, or it has failed.
     fn closed(&self) -> SubmitError {
-        let stopped = !self.runtime.dispatcher.connected() && !self.ending_asked.load(Ordering::Acquire);
-        if stopped { SubmitError::EngineStopped } else { SubmitError::ShuttingDown }
+        if self.ending_asked.load(Ordering::Acquire) { SubmitError::ShuttingDown } else { SubmitError::EngineStopped }
     }
 
     pub(crate) fn requests(&self) -> &InboxSender {

@@ -1,9 +1,16 @@
 //! The engine's interface, mostly on scripted children.
 
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake};
 use std::time::Duration;
 
 use axion_actors::wire::Up;
-use axion_core::{Engine, Refusal, ShutdownReport, StartError, SubmitError, Task, TaskId, WaitError};
+use axion_core::workflow::{Step, WorkflowId, WorkflowSpec};
+use axion_core::{
+    Completions, Engine, Refusal, ShutdownReport, StartError, SubmitError, Task, TaskId, WaitError, WorkflowError,
+    WorkflowWaitError,
+};
 use serde_json::json;
 
 use crate::support::{LIMIT, echoing, ended, exactly, run, scripted, until};
@@ -177,6 +184,65 @@ fn l1_a_panic_in_the_dispatcher_wakes_everybody_with_a_typed_error() {
     assert_eq!(engine.submit_wait(noop()).expect_err("gone").code(), "engine_stopped");
     assert_eq!(engine.result(TaskId::generate(), LIMIT), Err(WaitError::EngineStopped));
     assert_eq!(engine.shutdown(LIMIT), ShutdownReport::default());
+}
+
+/// Calls its function, once, where it is woken: on the engine's thread, in the middle of what the engine does there.
+struct WhenWoken<F>(Mutex<Option<F>>);
+
+impl<F: FnOnce() + Send + 'static> Wake for WhenWoken<F> {
+    fn wake(self: Arc<Self>) {
+        if let Some(call) = self.0.lock().expect("not poisoned").take() {
+            call();
+        }
+    }
+}
+
+#[test]
+fn l1_when_a_failed_engine_wakes_its_first_waiter_it_accepts_nothing_more() {
+    let (engine, _children) = scripted(Engine::builder().cpu_workers(1).io_workers(0));
+    let engine = Arc::new(engine);
+    let mut waits = engine.submit(noop()).expect("accepted");
+    let (answers, answered) = std::sync::mpsc::channel();
+    let woken = {
+        let engine = engine.clone();
+        WhenWoken(Mutex::new(Some(move || {
+            let completions = Completions::new().expect("a pipe");
+            let one = engine.submit_to(noop(), &completions, 1).map(drop);
+            let many = engine.submit_many([noop(), noop()]).map(drop);
+            answers.send([one, many]).expect("the test waits");
+        })))
+    };
+    assert!(Pin::new(&mut waits).poll(&mut Context::from_waker(&Arc::new(woken).into())).is_pending());
+    // When this is answered, the Dispatcher has the task.
+    engine.status().expect("it lives");
+    engine.panic_for_test();
+    let refused = Err(SubmitError::EngineStopped);
+    assert_eq!(answered.recv_timeout(LIMIT).expect("woken"), [refused.clone(), refused]);
+    // The engine's thread gives its share of the engine back before it ends.
+    engine.shutdown(LIMIT);
+}
+
+#[test]
+fn l1_whatever_is_asked_of_a_failed_engine_gets_a_typed_error() {
+    let (engine, _children) = scripted(Engine::builder().cpu_workers(1).io_workers(0));
+    let waits = engine.submit(noop()).expect("accepted");
+    engine.panic_for_test();
+    assert_eq!(waits.wait(), Err(WaitError::EngineStopped));
+    let (task, workflow) = (TaskId::generate(), WorkflowId::generate());
+    assert_eq!(engine.submit(noop()).map(drop), Err(SubmitError::EngineStopped));
+    assert_eq!(engine.submit_many([noop()]).map(drop), Err(SubmitError::EngineStopped));
+    assert_eq!(engine.handle(task).wait(), Err(WaitError::EngineStopped));
+    assert_eq!(engine.cancel(task), Err(WaitError::EngineStopped));
+    assert_eq!(engine.withdraw(task), Err(WaitError::EngineStopped));
+    assert_eq!(engine.status().map(drop), Err(WaitError::EngineStopped));
+    assert_eq!(engine.workflow(workflow), Err(WorkflowWaitError::EngineStopped));
+    assert_eq!(engine.workflow_handle(workflow).wait(), Err(WorkflowWaitError::EngineStopped));
+    assert_eq!(engine.cancel_workflow(workflow), Err(WorkflowWaitError::EngineStopped));
+    let spec = WorkflowSpec::of([Step::new("step", noop())]);
+    assert!(matches!(engine.submit_workflow(spec), Err(WorkflowError::EngineStopped)));
+    let completions = Completions::new().expect("a pipe");
+    engine.follow(task, &completions, 7);
+    assert!(matches!(completions.wait(Some(LIMIT))[..], [(7, None)]));
 }
 
 #[test]

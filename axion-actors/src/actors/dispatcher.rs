@@ -18,7 +18,7 @@ use self::workflows::WorkflowManagerLink;
 use super::StopOnPanic;
 use super::admission::Admission;
 use super::events::EventBus;
-use super::inbox::Inbox;
+use super::inbox::{CloseOnDrop, Inbox};
 use super::messages::{
     GetLoads, Loads, Measured, PoolChanged, PoolRequest, PoolUnavailable, Refusal, RegisterSupervisor, Reports,
     Request, Shrink, StepUpdate, Submission, WorkerCommand, WorkerJoined, WorkerLeft, WorkflowRequest,
@@ -32,6 +32,8 @@ use crate::process::ProcessLoad;
 
 /// The actor that every task passes through.
 pub struct Dispatcher {
+    /// Dropped before everything that holds a waiter: whoever learns of the engine's end finds its doors closed (L1).
+    _inbox: CloseOnDrop,
     scheduler: Scheduler,
     clock: Clock,
     admission: Arc<Admission>,
@@ -81,6 +83,7 @@ impl Dispatcher {
         config: &Config,
     ) -> Self {
         Self {
+            _inbox: requests.close_on_drop(),
             scheduler,
             clock,
             admission,
