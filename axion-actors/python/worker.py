@@ -1,12 +1,12 @@
-"""What the interpreter is given to run: checks its version, then enters the runtime package.
+"""The script that the interpreter runs: checks the Python version, then enters the runtime package.
 
-Owns nothing but the first milliseconds. It must parse on every Python back to 2.7, so that an
-interpreter that is too old can say so instead of dying of a syntax error.
+It must parse on every Python back to 2.7, so that an interpreter that is too old says so instead of
+failing with a syntax error.
 
     python3 worker.py PACKAGE WORKER_ID
 
 PACKAGE is the runtime's folder beside this file. The engine gives it a random name, so that the
-runtime's modules can neither be shadowed by, nor shadow, a module of the user's.
+runtime's modules neither shadow user modules nor are shadowed by them.
 """
 
 import sys
@@ -23,7 +23,7 @@ def _start():
     settings = sys.path[:], sys.dont_write_bytecode, sys.pycache_prefix
     sys.path[:], sys.dont_write_bytecode, sys.pycache_prefix = [here], False, None
     try:
-        # As little as possible here: it is compiled anew in each worker.
+        # Keep this file short: each worker compiles it anew.
         start = __import__(sys.argv[1] + ".start", fromlist=["start"])
     finally:
         sys.path[:], sys.dont_write_bytecode, sys.pycache_prefix = settings

@@ -1,25 +1,25 @@
-"""The runtime inside an Axion worker: takes tasks from a pipe, runs them, writes results back.
+"""The runtime inside an Axion worker: reads tasks from a pipe, runs them and writes their results back.
 
-Standard library only, Python 3.8 and newer. One module per concern:
+It needs the standard library alone, and Python 3.8 or newer. One module per concern:
 
-    start      how these modules come into the interpreter
-    entry      the order in which a worker comes to life and ends
-    wire       the byte format (docs/internals/wire-protocol.md), the same as `wire/` on the engine's side
-    channel    the pipes: off fds 0 to 2, frames in, frames out
-    inline     one task at a time in the main thread (CPU workers)
-    threaded   many tasks at a time in threads and one event loop (IO workers)
-    crew       the threads of the latter
-    coroutines what both do with an `async def`
-    control    the thread that answers while tasks run
-    scripts    loading script files and finding their entry point
-    functions  what the engine was given as a function, and how its values travel
-    packing    the bytes of those values, and who is a coroutine: a text that the Python package shares
-    context    what a task gets as its second argument
-    output     prints, attributed to their task
-    values     JSON, and where in a value it fails
-    failure    every way a task can fail, as text
-    library    the standard library, unshadowed
+    start        imports these modules into the interpreter
+    entry        starts and ends a worker
+    wire         the byte format (docs/internals/wire-protocol.md), the same as `wire/` on the engine's side
+    channel      the pipes: moves them off fds 0 to 2, reads and writes frames
+    inline       runs one task at a time in the main thread (CPU workers)
+    threaded     runs many tasks at a time in threads and on one event loop (IO workers)
+    thread_pool  the threads of `threaded`
+    coroutines   runs an `async def` for both
+    control      the thread that answers the engine while tasks run
+    scripts      loads script files and finds their entry points
+    functions    loads the functions that the engine sends, and packs their values
+    packing      the bytes of those values; the Python package has the same file
+    context      the second argument of a task
+    output       attributes prints to their task
+    values       JSON, and the place in a value that has no JSON form
+    failure      describes every failure of a task as text
+    library      imports from the standard library when user modules have the same names
 
-At start a module imports from the standard library only what a worker needs before its first
-result; asyncio, `traceback` and the like wait until a task asks for them or fails.
+At start, a module imports only those standard modules that every worker needs before its first
+result. asyncio, `traceback` and others wait until a task needs them or fails.
 """

@@ -1,8 +1,8 @@
 """The pipes to the engine: two one-way data pipes and a control socket.
 
-Owns the protocol's file descriptors and moves them off fds 0 to 2 before any user code runs (L8).
-A frame is written whole under one lock, as soon as it exists: a result that was written is safe
-from whatever the next task does (L2).
+This module owns the protocol's file descriptors and moves them off fds 0 to 2 before any user code
+runs (L8). It writes each frame whole, under one lock, as soon as the frame exists: the next task
+cannot take a written result along (L2).
 """
 
 import os
@@ -14,100 +14,101 @@ from select import PIPE_BUF, POLLIN, poll
 from . import wire
 
 _LENGTH = Struct("<I").unpack_from
-_READ = 1 << 16
-_CONTROL_LIMIT = 1 << 20  # room for a `Revoke` of 130,000 tasks
+_READ_SIZE = 1 << 16
+_CONTROL_LIMIT = 1 << 20  # fits a `Revoke` of 130,000 tasks
 
-# What the engine sends along with the first byte on fd 0, in this order.
+# The engine sends these with the first byte on fd 0, in this order.
 _FDS = ("data_in", "data_out", "page", "raw_out", "raw_err", "stacks")
 
 
 class Channel:
-    """Frames in and out. One reader, any number of writers."""
+    """Reads and writes frames. One thread may read; any thread may write."""
 
     def __init__(self):
         from _socket import CMSG_SPACE, SCM_RIGHTS, SOL_SOCKET, socket
 
-        hello = socket(fileno=0)
+        control = socket(fileno=0)
         size = calcsize("i") * len(_FDS)
-        data, ancillary, _, _ = hello.recvmsg(1, CMSG_SPACE(size))
+        data, ancillary, _, _ = control.recvmsg(1, CMSG_SPACE(size))
         fds = ()
         for level, kind, raw in ancillary:
             if level == SOL_SOCKET and kind == SCM_RIGHTS:
                 fds = unpack("%di" % (len(raw) // calcsize("i")), raw)
-        hello.detach()
+        control.detach()
         if not data or len(fds) != len(_FDS):
             raise EOFError("the engine closed the control socket before the handshake")
         for name, fd in zip(_FDS, fds):
             os.set_inheritable(fd, False)
             setattr(self, name, fd)
         self.control = os.dup(0)
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(nothing, 0)
-        os.close(nothing)
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.close(null)
         self.frame_limit = 1 << 26
-        self.batch = 0  # counts the reads: all frames of one read share a batch
-        self.closed = False  # true in a process that user code forked off the worker
+        self.batch = 0  # the number of reads so far: the frames of one read share a batch
+        self.is_forked_copy = False  # true in a process that user code forked from the worker
         self.frames = self._frames()
-        self._lock = RLock()  # taken again by signal handlers and destructors of the thread that has it
-        self._amid = False  # who has the lock is in the middle of a large frame
-        self._more = []  # frames that its signal handlers and destructors came up with meanwhile
-        os.register_at_fork(after_in_child=self._forget)
+        # Reentrant: signal handlers and destructors may send while their own thread holds it.
+        self._lock = RLock()
+        self._in_progress = False  # the lock's owner is in the middle of a large frame
+        self._deferred = []  # frames that the owner's signal handlers and destructors sent meanwhile
+        os.register_at_fork(after_in_child=self._disconnect)
 
-    def _forget(self):
-        """A process that user code forked must not speak for the worker, nor hold its pipes open."""
-        nothing = os.open(os.devnull, os.O_RDWR)
+    def _disconnect(self):
+        """Replaces the pipes in a process that user code forked: it must not write as the worker or keep them open."""
+        null = os.open(os.devnull, os.O_RDWR)
         for fd in [getattr(self, name) for name in _FDS] + [self.control]:
             try:
-                os.dup2(nothing, fd, False)
+                os.dup2(null, fd, False)
             except OSError:
                 pass
-        os.close(nothing)
-        self.closed = True
+        os.close(null)
+        self.is_forked_copy = True
 
     def _frames(self):
         """Yields `(buffer, start, end)` for the body of each frame until the engine closes the pipe."""
         fd, read = self.data_in, os.read
-        held = b""
+        buffer = b""
         while True:
-            more = read(fd, _READ)
-            if not more:
+            chunk = read(fd, _READ_SIZE)
+            if not chunk:
                 return
             self.batch += 1
-            held = held + more if held else more
-            have, at = len(held), 0
-            while have - at >= 4:
-                start = at + 4
-                end = start + _LENGTH(held, at)[0]
-                if end > have:
+            buffer = buffer + chunk if buffer else chunk
+            size, offset = len(buffer), 0
+            while size - offset >= 4:
+                start = offset + 4
+                end = start + _LENGTH(buffer, offset)[0]
+                if end > size:
                     if end - start > self.frame_limit:
                         raise wire.WireError("a frame of %d bytes is over the limit" % (end - start))
-                    held, at, end = self._rest(held[at:], end - at), 0, end - at
-                    have, start = len(held), 4
-                    if have < end:
+                    buffer, offset, end = self._read_rest(buffer[offset:], end - offset), 0, end - offset
+                    size, start = len(buffer), 4
+                    if size < end:
                         return
-                yield held, start, end
-                at = end
-            held = held[at:]
+                yield buffer, start, end
+                offset = end
+            buffer = buffer[offset:]
 
-    def _rest(self, held, size):
-        """Reads on until one large frame is whole, straight into the place where it is used."""
-        whole = bytearray(size)
-        have = len(held)
-        whole[:have] = held
-        with memoryview(whole) as room:
-            while have < size:
-                more = os.readv(self.data_in, (room[have:],))
-                if not more:
-                    return held
-                have += more
-        return whole
+    def _read_rest(self, head, size):
+        """Reads the rest of one large frame into the buffer in which it is used; `head` at the end of the pipe."""
+        frame = bytearray(size)
+        filled = len(head)
+        frame[:filled] = head
+        with memoryview(frame) as view:
+            while filled < size:
+                count = os.readv(self.data_in, (view[filled:],))
+                if not count:
+                    return head
+                filled += count
+        return frame
 
     def send(self, frame):
         """Writes whole frames to the data pipe. A forked copy of the worker ends here instead."""
-        if self.closed:
+        if self.is_forked_copy:
             os._exit(0)
-        if self._amid and self._lock._is_owned():
-            self._more.append(frame)
+        if self._in_progress and self._lock._is_owned():
+            self._deferred.append(frame)
             return
         with self._lock:
             if len(frame) <= PIPE_BUF:
@@ -118,61 +119,62 @@ class Channel:
     def _send_large(self, frame):
         raised = None
         while frame:
-            self._amid = True
+            self._in_progress = True
             try:
                 for part in frame.parts if type(frame) is Segments else (frame,):
                     _write_all(self.data_out, part)
             except BaseException as error:
                 raised = error
             finally:
-                self._amid = False
-            frame, self._more = b"".join(self._more), []
+                self._in_progress = False
+            frame, self._deferred = b"".join(self._deferred), []
         if raised is not None:
             raise raised
 
     def emit(self, name, *values):
-        """Writes a message that is not a result; nothing in a forked copy of the worker."""
-        if not self.closed:
+        """Writes a message that is not a result. A forked copy of the worker writes nothing."""
+        if not self.is_forked_copy:
             self.send(wire.encode(wire.UP, name, *values))
 
-    def print(self, seq, number, data):
-        """Writes what a task printed; a forked copy's prints go the way of any subprocess's."""
-        if self.closed:
-            _write_all(number + 1, data)
+    def write_output(self, seq, stream, data):
+        """Writes what a task printed. In a forked copy it goes to fd 1 or 2, as in any subprocess."""
+        if self.is_forked_copy:
+            _write_all(stream + 1, data)
         elif data:
-            self.send(output_frames(seq, number, data))
+            self.send(output_frames(seq, stream, data))
 
     def answer(self, name, *values):
-        """Writes one frame on the control socket; only the control thread does."""
+        """Writes one frame to the control socket. Only the control thread calls this."""
         _write_all(self.control, wire.encode(wire.CONTROL_UP, name, *values))
 
     def control_frames(self, server):
-        """Yields the body of each control frame until the engine is gone.
+        """Yields the body of each control frame until the engine closes the socket.
 
-        While `server.pause` is not None, the server may insist after as many milliseconds without one.
+        While `server.resend_ms` is not None, the server may resend its interrupt after as many milliseconds of
+        silence.
         """
-        held = b""
-        look = poll()
-        look.register(self.control, POLLIN)
+        buffer = b""
+        poller = poll()
+        poller.register(self.control, POLLIN)
         while True:
-            while len(held) >= 4:
-                end = 4 + _LENGTH(held, 0)[0]
+            while len(buffer) >= 4:
+                end = 4 + _LENGTH(buffer, 0)[0]
                 if end > _CONTROL_LIMIT:
                     raise wire.WireError("a control frame of %d bytes is over the limit" % (end - 4))
-                if end > len(held):
+                if end > len(buffer):
                     break
-                yield held[4:end]
-                held = held[end:]
-            while server.pause is not None and not look.poll(server.pause):
-                server.insist()
-            more = os.read(self.control, _READ)
-            if not more:
+                yield buffer[4:end]
+                buffer = buffer[end:]
+            while server.resend_ms is not None and not poller.poll(server.resend_ms):
+                server.resend_interrupt()
+            chunk = os.read(self.control, _READ_SIZE)
+            if not chunk:
                 return
-            held += more
+            buffer += chunk
 
 
 class Segments:
-    """Bytes in several pieces that are written one after the other: large ones are never put together."""
+    """Bytes in several pieces, written one after the other: large pieces are never joined."""
 
     __slots__ = ("parts",)
 
@@ -186,24 +188,25 @@ class Segments:
         return Segments([head] + self.parts)
 
 
-def output_frames(seq, number, data):
+def output_frames(seq, stream, data):
     """`Output` frames for some bytes, in pieces that fit any frame limit."""
-    return b"".join(wire.encode(wire.UP, "Output", seq, number, data[at:at + _READ])
-                    for at in range(0, len(data), _READ))
+    return b"".join(wire.encode(wire.UP, "Output", seq, stream, data[at:at + _READ_SIZE])
+                    for at in range(0, len(data), _READ_SIZE))
 
 
 def _write_all(fd, data):
-    """Writes everything, whatever a signal handler raises meanwhile: that is raised when all is written."""
+    """Writes everything, then raises what a signal handler raised meanwhile."""
     data, raised = memoryview(data), None
-    # Filled in C: between the end of a call in Python code and the use of its value a handler may raise.
-    written = []
+    # `extend` fills it in C: in Python code, a handler could raise between the end of a `write` and
+    # the use of its value.
+    counts = []
     while True:
         try:
-            while sum(written) < len(data):
-                written.extend(map(write, (fd,), (data[sum(written):],)))
+            while sum(counts) < len(data):
+                counts.extend(map(write, (fd,), (data[sum(counts):],)))
             break
         except BaseException as error:
-            if isinstance(error, MemoryError) or getattr(error, "errno", None):  # of the write itself
+            if isinstance(error, MemoryError) or getattr(error, "errno", None):  # the write itself failed
                 raise
             raised = raised or error
     if raised is not None:

@@ -1,32 +1,33 @@
-"""What a task gets as its second argument."""
+"""The second argument of a task."""
 
 from . import wire
-from .failure import SoftTimeout, cut
+from .failure import SoftTimeout, truncate
 
 _LEVELS = {"debug": 0, "info": 1, "warning": 2, "error": 3}
-_MESSAGE = 64 << 10  # characters, so at most 256 KiB: the smallest frame limit is 1 MiB
+_MAX_MESSAGE = 64 << 10  # characters, so at most 256 KiB: the smallest frame limit is 1 MiB
 
 
 class Context:
-    """The running task's view of itself: who it is, and how to speak to the engine meanwhile."""
+    """Identifies the running task, and sends its progress and log messages to the engine."""
 
-    __slots__ = ("worker_id", "attempt", "cancelled", "_seq", "_id", "_channel", "_cancel", "_limit", "_begun", "_soft", "_work")
+    __slots__ = ("worker_id", "attempt", "cancelled", "_seq", "_id", "_channel", "_interrupt", "_limit_ns",
+                 "_started_ns", "_is_overdue", "_codec")
 
-    # What the soft time limit raises, to catch it by: a TimeoutError.
+    # Raised at the soft time limit; a TimeoutError. Here, so that a script can catch it by name.
     SoftTimeout = SoftTimeout
 
-    def __init__(self, channel, worker_id, seq, attempt, task, limit, begun):
+    def __init__(self, channel, worker_id, seq, attempt, task, limit_ns, started_ns):
         self.worker_id = worker_id
         self.attempt = attempt
         self.cancelled = False
         self._seq = seq
         self._id = task
         self._channel = channel
-        self._cancel = None  # how to interrupt it beyond the flag: see `threaded.Loop`
-        self._limit = limit
-        self._begun = begun
-        self._soft = False  # the soft time limit has passed
-        self._work = None  # how a threaded worker reads and writes its values
+        self._interrupt = None  # of a coroutine: cancels it on its event loop
+        self._limit_ns = limit_ns
+        self._started_ns = started_ns
+        self._is_overdue = False  # the soft time limit has passed
+        self._codec = None  # of a threaded worker: reads the parameters and writes the result
 
     @property
     def task_id(self):
@@ -37,20 +38,20 @@ class Context:
     @property
     def deadline(self):
         """When the engine will kill this attempt, on the clock of `time.monotonic()`; None: never."""
-        return (self._begun + self._limit) / 1e9 if self._limit else None
+        return (self._started_ns + self._limit_ns) / 1e9 if self._limit_ns else None
 
     def progress(self, fraction, message=""):
-        """Reports how far the task is: `fraction` from 0.0 to 1.0, what is beyond counts as the end, and a word on it."""
+        """Reports the task's progress: `fraction` is clamped to 0.0 to 1.0, `message` is optional text."""
         fraction = float(fraction)
         if fraction != fraction:
             raise ValueError("fraction is not a number")
-        self._channel.emit("Progress", self._seq, min(max(fraction, 0.0), 1.0), cut(str(message), _MESSAGE))
+        self._channel.emit("Progress", self._seq, min(max(fraction, 0.0), 1.0), truncate(str(message), _MAX_MESSAGE))
 
     def log(self, message, level="info"):
         """Writes to the engine's log, attributed to this task. Levels: debug, info, warning, error."""
         if level not in _LEVELS:
             raise ValueError("unknown level %r: use one of %s" % (level, ", ".join(_LEVELS)))
-        self._channel.emit("Log", self._seq, _LEVELS[level], cut(str(message), _MESSAGE))
+        self._channel.emit("Log", self._seq, _LEVELS[level], truncate(str(message), _MAX_MESSAGE))
 
     def __repr__(self):
         return "<Context task_id=%s worker_id=%s attempt=%d>" % (self.task_id, self.worker_id, self.attempt)
@@ -58,32 +59,32 @@ class Context:
 
 def parse_run(body, start, end):
     """The fields of a `Run` frame: seq, attempt, limit, task, script, params."""
-    tag, seq, attempt, limit, task, size = _HEAD(body, start)
-    if tag != _TAG:
+    tag, seq, attempt, limit_ns, task, size = _RUN(body, start)
+    if tag != _RUN_TAG:
         raise wire.WireError("expected Run, found tag %d" % tag)
-    script = start + _SIZE
+    script = start + _RUN_SIZE
     params = script + size + 8
     if params > end:
         raise wire.WireError("a Run of %d bytes ends within its fields" % (end - start))
     path = body[script:params - 8]
-    if type(path) is not bytes:  # of a large frame
+    if type(path) is not bytes:  # a large frame is a bytearray
         path = bytes(path)
-    return seq, attempt, limit, task, path, body[params:end]
+    return seq, attempt, limit_ns, task, path, body[params:end]
 
 
 def parse_call(body, start, end):
     """The fields of a `Call` frame: seq, attempt, limit, task, function, arguments.
 
-    Large arguments are a view of the buffer that they came in: they are never copied.
+    Large arguments are a view of the frame's buffer and are never copied.
     """
-    tag, seq, attempt, limit, task, function, size = _CALL(body, start)
+    tag, seq, attempt, limit_ns, task, function, size = _CALL(body, start)
     at = start + _CALL_SIZE
     if tag != wire.CALL_TAG or at + size != end:
         raise wire.WireError("a Call of %d bytes ends within its fields" % (end - start))
-    arguments = body[at:end] if size < _LARGE else memoryview(body)[at:end]
-    return seq, attempt, limit, task, function, arguments
+    arguments = body[at:end] if size < _MAX_COPIED else memoryview(body)[at:end]
+    return seq, attempt, limit_ns, task, function, arguments
 
 
-_LARGE = 64 << 10
+_MAX_COPIED = 64 << 10  # bytes of arguments that are copied out of the frame
 _CALL, _CALL_SIZE = wire.CALL_HEAD.unpack_from, wire.CALL_HEAD.size
-_HEAD, _SIZE, _TAG = wire.RUN_HEAD.unpack_from, wire.RUN_HEAD.size, wire.RUN_TAG
+_RUN, _RUN_SIZE, _RUN_TAG = wire.RUN_HEAD.unpack_from, wire.RUN_HEAD.size, wire.RUN_TAG

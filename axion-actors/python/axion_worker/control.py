@@ -1,7 +1,7 @@
-"""The thread that answers while tasks run.
+"""The thread that answers the engine while tasks run.
 
-It blocks on the control socket and holds nothing else. When the socket ends, the engine is gone:
-the process ends at once, whatever its tasks are doing (L7).
+It blocks on the control socket and holds no lock. The end of the socket means that the engine is
+gone: the process then ends at once, whatever its tasks are doing (L7).
 """
 
 import _signal
@@ -11,41 +11,41 @@ import os
 from . import wire
 
 ENGINE_GONE = 95  # exit code
-# Signals that are the runtime's own; `process/linux.rs` sends the first.
+# Reserved for the runtime. The engine sends the first one (`process/linux.rs`).
 STACKS_SIGNAL = _signal.SIGRTMAX - 2
 INTERRUPT_SIGNAL = _signal.SIGRTMAX - 3
-# What a thread does to itself; to be blocked would be the end of the process without a word.
-_OWN_FAULTS = {_signal.SIGSEGV, _signal.SIGBUS, _signal.SIGFPE, _signal.SIGILL, _signal.SIGABRT, _signal.SIGTRAP}
+# A thread raises these on itself. Blocking them would end the process without a message.
+_FAULTS = {_signal.SIGSEGV, _signal.SIGBUS, _signal.SIGFPE, _signal.SIGILL, _signal.SIGABRT, _signal.SIGTRAP}
 
 
 def start(channel, server):
     from _thread import allocate_lock, start_new_thread
 
-    # In C, without the interpreter lock: it answers also while a C call holds that. And in the control
-    # thread alone: in a thread with user code the signal would end a system call that waits, and a
-    # task would go on as if its wait were over, just when its deadline has passed.
+    # `faulthandler` answers in C without the interpreter lock, so also while a C call holds that lock.
+    # The control thread alone takes the signal: in a thread with user code it would interrupt a
+    # blocking system call, and the task would go on as if the call had returned, just at its deadline.
     _signal.pthread_sigmask(_signal.SIG_BLOCK, [STACKS_SIGNAL])
     faulthandler.register(STACKS_SIGNAL, file=channel.stacks, all_threads=True, chain=False)
-    # Not before that thread takes the signal: the first task may hold the interpreter lock for good.
+    # Wait until that thread takes the signal: the first task may hold the interpreter lock forever.
     ready = allocate_lock()
     ready.acquire()
-    start_new_thread(_watch, (channel, server, ready))
+    start_new_thread(_run, (channel, server, ready))
     ready.acquire()
 
 
-def _watch(channel, server, ready):
+def _run(channel, server, ready):
     try:
-        # A signal to the process is user code's: here it would end no system call of the main thread,
-        # and one that user code blocks, to wait for it, would still end the process.
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, _signal.valid_signals() - _OWN_FAULTS - {STACKS_SIGNAL})
+        # Signals to the process belong to user code. Taken here, one would not interrupt a system call
+        # of the main thread, and one that user code blocks and waits for would end the process.
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, _signal.valid_signals() - _FAULTS - {STACKS_SIGNAL})
         ready.release()
         for body in channel.control_frames(server):
             _answer(channel, server, *wire.decode(wire.CONTROL_DOWN, body))
     except BaseException as error:
-        if not channel.closed:
-            # Straight to the capture pipe: the data pipe may be full, or its lock held.
+        if not channel.is_forked_copy:
+            # To the capture pipe: the data pipe may be full, or its lock held.
             os.write(2, ("axion worker: the control thread failed: %r\n" % error).encode())
-    if not channel.closed:
+    if not channel.is_forked_copy:
         os._exit(ENGINE_GONE)
 
 

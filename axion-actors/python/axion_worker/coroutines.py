@@ -1,27 +1,27 @@
-"""What inline and threaded workers do alike with a coroutine task.
+"""Runs a coroutine task, for inline and threaded workers.
 
-Only called once `library.asyncio` has loaded the module.
+Call it only after `library.asyncio` has loaded the module.
 """
 
-from .failure import Kind, SoftTimeout, TaskFailure
+from .failure import FailureKind, SoftTimeout, TaskFailure
 
 
-async def awaited(awaitable, context):
-    """Ends in `(error, value)`: no exception of a task reaches the event loop, SystemExit included."""
+async def run_task(awaitable, context):
+    """Returns `(error, value)`: no exception of a task reaches the event loop, SystemExit included."""
     from asyncio import CancelledError
 
     try:
-        if context.cancelled or context._soft:  # before its first step
+        if context.cancelled or context._is_overdue:  # before its first step
             getattr(awaitable, "close", bool)()
             raise CancelledError
         return None, await awaitable
     except CancelledError as error:
-        if context._soft:
-            late = SoftTimeout()
-            late.__cause__ = error
-            return late, None
+        if context._is_overdue:
+            timeout = SoftTimeout()
+            timeout.__cause__ = error
+            return timeout, None
         if context.cancelled:
-            failure = TaskFailure(Kind.CANCELLED, "the task was cancelled")
+            failure = TaskFailure(FailureKind.CANCELLED, "the task was cancelled")
             failure.__cause__ = error
             return failure, None
         return error, None
@@ -29,13 +29,13 @@ async def awaited(awaitable, context):
         return error, None
 
 
-def cancel_all(loop):
-    """Ends what a coroutine task left running behind it."""
+def cancel_remaining(loop):
+    """Cancels what a coroutine task left running on the loop, and waits for its end."""
     import asyncio
 
-    left = asyncio.all_tasks(loop)
-    for task in left:
+    remaining = asyncio.all_tasks(loop)
+    for task in remaining:
         task.cancel()
-    if left:
-        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+    if remaining:
+        loop.run_until_complete(asyncio.gather(*remaining, return_exceptions=True))
     loop.run_until_complete(loop.shutdown_asyncgens())

@@ -1,7 +1,7 @@
-"""Every way a task can fail, as text first.
+"""Describes every failure of a task as text.
 
-An exception is turned into words here, in the process that raised it: the engine never needs its
-class, so one that cannot be imported, rebuilt or even printed elsewhere hides nothing.
+The process that raised an exception turns it into text. The engine never needs the exception's
+class, so a class that cannot be imported, rebuilt or even printed elsewhere hides nothing.
 """
 
 import os
@@ -10,10 +10,10 @@ import sys
 from . import library
 
 _HERE = os.path.dirname(__file__) + os.sep
-_MESSAGE, _TRACEBACK, _CAUSES = 8 << 10, 64 << 10, 16
+_MAX_MESSAGE, _MAX_TRACEBACK, _MAX_CAUSES = 8 << 10, 64 << 10, 16  # characters, and causes
 
 
-class Kind:
+class FailureKind:
     """The numbers of `FailureKind` on the wire."""
 
     EXCEPTION = 0
@@ -35,7 +35,7 @@ class Kind:
 
 
 class TaskFailure(Exception):
-    """A failure the runtime itself found, with its kind."""
+    """A failure that the runtime itself found, with its kind."""
 
     def __init__(self, kind, message):
         super().__init__(message)
@@ -45,7 +45,7 @@ class TaskFailure(Exception):
 class SoftTimeout(TimeoutError):
     """Raised in a task that has reached its soft time limit."""
 
-    # The runtime's own modules have another name in each engine, which is nobody's business.
+    # The package of the runtime has a random name, which users should not see.
     __module__ = "builtins"
 
     def __init__(self, message="the task has reached its soft time limit"):
@@ -54,21 +54,22 @@ class SoftTimeout(TimeoutError):
 
 # The first match decides.
 _KINDS = (
-    (SoftTimeout, Kind.SOFT_TIMEOUT),
-    (SystemExit, Kind.SYSTEM_EXIT),
-    (KeyboardInterrupt, Kind.KEYBOARD_INTERRUPT),
-    (MemoryError, Kind.MEMORY_ERROR),
-    (RecursionError, Kind.RECURSION_ERROR),
+    (SoftTimeout, FailureKind.SOFT_TIMEOUT),
+    (SystemExit, FailureKind.SYSTEM_EXIT),
+    (KeyboardInterrupt, FailureKind.KEYBOARD_INTERRUPT),
+    (MemoryError, FailureKind.MEMORY_ERROR),
+    (RecursionError, FailureKind.RECURSION_ERROR),
 )
 
 
-def describe(error):
-    """The values of a wire `Failure`: kind, exception, message, traceback, causes."""
+def failure_fields(error):
+    """The fields of a wire `Failure` except the last: kind, exception, message, traceback, causes."""
     if isinstance(error, TaskFailure):
         cause = error.__cause__
-        return (error.kind, _name(cause) if cause else "", _message(error),
-                _traceback(cause) if cause else "", _causes(cause) if cause else [])
-    kind = Kind.EXCEPTION
+        if cause is None:
+            return error.kind, "", _message(error), "", []
+        return error.kind, _name(cause), _message(error), _traceback(cause), _causes(cause)
+    kind = FailureKind.EXCEPTION
     for base, number in _KINDS:
         if isinstance(error, base):
             kind = number
@@ -81,26 +82,26 @@ def _name(error):
 
 
 def type_name(kind):
-    """A class as people know it: with its module, unless that goes without saying."""
+    """A class's qualified name, without the module if that is `builtins` or `__main__`."""
     module = getattr(kind, "__module__", None)
     name = getattr(kind, "__qualname__", "exception")
     if not isinstance(module, str) or module in ("builtins", "__main__"):
         return name
-    return "%s.%s" % (module.partition("@")[0], name)  # of a script: see `scripts`
+    return "%s.%s" % (module.partition("@")[0], name)  # the module of a script: see `scripts`
 
 
 def _message(error):
     try:
         text = str(error)
     except BaseException as inner:
-        text = "<its text cannot be had: __str__ raised %s>" % type(inner).__name__
-    return cut(text, _MESSAGE)
+        text = "<no message: __str__ raised %s>" % type(inner).__name__
+    return truncate(text, _MAX_MESSAGE)
 
 
 def _causes(error):
-    """What stood behind the exception, nearest first: `raise … from`, else what was being handled."""
+    """The chain of causes, nearest first: `raise … from`, else the exception that was being handled."""
     causes, seen = [], {id(error)}
-    while len(causes) < _CAUSES:
+    while len(causes) < _MAX_CAUSES:
         nearer = error.__cause__
         if nearer is None and not error.__suppress_context__:
             nearer = error.__context__
@@ -113,37 +114,37 @@ def _causes(error):
 
 
 def _traceback(error):
-    text = listing(error, _strip(error.__traceback__), _clear)
+    text = format_traceback(error, _skip_runtime_frames(error.__traceback__), _remove_runtime_frames)
     if "@" in text:
-        text = _without_paths(text, type(error).__module__)
-    return cut(text, _TRACEBACK)
+        text = _with_script_names(text, type(error).__module__)
+    return truncate(text, _MAX_TRACEBACK)
 
 
-def _without_paths(text, *modules):
-    """With the names of scripts as people know them: see `scripts`."""
+def _with_script_names(text, *modules):
+    """Replaces the module names of scripts, such as `job@1f3a`, by the scripts' names: see `scripts`."""
     for module in (*modules, *list(sys.modules)):
         if isinstance(module, str) and "@" in module:
             text = text.replace(module + ".", module.partition("@")[0] + ".")
     return text
 
 
-def listing(error, frames, clear=None):
-    """A traceback as Python writes it; a plain one if that cannot be had."""
+def format_traceback(error, frames, edit=None):
+    """A traceback as Python writes it; a plain one if the `traceback` module fails. `edit` may change it first."""
     try:
-        with library.First():
+        with library.StdlibFirst():
             traceback = library.traceback()
-            found = traceback.TracebackException(type(error), error, frames)
-            if clear is not None:
-                clear(found)
-            return "".join(found.format())
+            formatted = traceback.TracebackException(type(error), error, frames)
+            if edit is not None:
+                edit(formatted)
+            return "".join(formatted.format())
     except BaseException:
-        # An exception whose own text raises spoils it on some versions; or the module cannot be
-        # imported: no descriptor is left, or the user has a module of the name of one it needs.
-        return _plain(error, frames)
+        # On some versions an exception whose `__str__` raises breaks it. Or the module cannot be
+        # imported: no descriptor is left, or a user module shadows one that it needs.
+        return _plain_traceback(error, frames)
 
 
-def _plain(error, frames):
-    """Frames with their lines, the latter where they are those of scripts."""
+def _plain_traceback(error, frames):
+    """The frames, with the source lines of scripts."""
     parts = ["Traceback (most recent call last):\n"]
     while frames is not None:
         code, number = frames.tb_frame.f_code, frames.tb_lineno
@@ -158,7 +159,7 @@ def _plain(error, frames):
         return ""
 
 
-def _strip(frames):
+def _skip_runtime_frames(frames):
     """The traceback from the first frame on that is not the runtime's."""
     first = frames
     while first is not None and first.tb_frame.f_code.co_filename.startswith(_HERE):
@@ -166,31 +167,32 @@ def _strip(frames):
     return first
 
 
-def _clear(listing):
-    """Takes the runtime's frames out of a listing and those of its causes: asyncio can bring them anywhere."""
-    while listing is not None:
-        listing.stack[:] = [frame for frame in listing.stack if not frame.filename.startswith(_HERE)]
-        listing = listing.__cause__ or listing.__context__
+def _remove_runtime_frames(formatted):
+    """Removes the runtime's frames from a traceback and its causes: asyncio can put them anywhere."""
+    while formatted is not None:
+        formatted.stack[:] = [frame for frame in formatted.stack if not frame.filename.startswith(_HERE)]
+        formatted = formatted.__cause__ or formatted.__context__
 
 
-def cut(text, limit):
+def truncate(text, limit):
+    """Cuts the middle out of a text of more than `limit` characters, and says how much."""
     if len(text) <= limit:
         return text
     return "%s\n... %d characters left out ...\n%s" % (text[:limit // 2], len(text) - limit, text[-(limit // 2):])
 
 
-def leave(error):
-    """Ends a copy of the worker that user code forked, as Python ends on an exception nobody caught."""
-    code, words = 1, ""
+def exit_forked_copy(error):
+    """Ends a copy of the worker that user code forked, as Python ends on an uncaught exception."""
+    code, text = 1, ""
     if not isinstance(error, SystemExit):
-        words = _traceback(error)
+        text = _traceback(error)
     elif error.code is None or isinstance(error.code, int):
         code = error.code or 0
     else:
-        words = "%s\n" % _message(error)
+        text = "%s\n" % _message(error)
     try:
         sys.stdout.flush()
-        sys.stderr.write(words)
+        sys.stderr.write(text)
         sys.stderr.flush()
     finally:
         os._exit(code & 0xFF)

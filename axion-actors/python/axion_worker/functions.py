@@ -1,8 +1,8 @@
-"""Functions that the engine sent: loaded at their first call, called with pickled arguments.
+"""Functions that the engine sends: loaded at their first call, called with pickled arguments.
 
-The engine names a function by a hash of its code and sends that once. The code is a pickle of
-`(python, paths, mode, initializer, function)`; the latter two are pickles of their own, so that
-`sys.path` is right before anything of the user's is imported. docs/internals/wire-protocol.md has the format.
+The engine names a function by a hash of its code and sends that code once. The code is a pickle of
+`(python, paths, mode, initializer, function)`. The last two are pickles of their own, so that
+`sys.path` is complete before anything of the user's is imported. docs/internals/wire-protocol.md has the format.
 """
 
 import sys
@@ -12,74 +12,77 @@ from types import ModuleType
 from . import library, wire
 from .channel import Segments
 from .context import parse_call
-from .failure import Kind, TaskFailure, type_name
-from .packing import CALL, EACH, EACH_OF_ONE, PROTOCOL, SCALARS, STEP, describe, fill, is_async, is_exact, pack, unpack
-from .values import loads as read_json, view
+from .failure import FailureKind, TaskFailure, type_name
+from .packing import (EACH, EACH_OF_ONE, PROTOCOL, SCALARS, STEP, add_description, is_async, is_exact, pack, unpack,
+                      unpack_arguments)
+from .values import json_or_description, loads as read_json
 
-_RAISED = 256 << 10  # bytes of the largest exception that is sent as more than text
-CURRENT = "_axion_task"  # the module by which `axion.current()` finds the running task
+_MAX_EXCEPTION = 256 << 10  # bytes: a larger exception is sent as text alone
+CONTEXT_MODULE = "_axion_task"  # `axion.current()` finds the running task in this module
 
 
 class Functions:
-    """The functions this worker was sent, by their names."""
+    """The functions that this worker was sent, by their ids."""
 
     def __init__(self, current):
-        self._known = {}
+        self._functions = {}
         self._current = current
         self._pickle = None
 
-    def hear(self, body, start, end):
-        """Takes a frame that is no `Run`: the fields of a `Call`, its `Function` in place of the name, or None."""
+    def receive(self, body, start, end):
+        """Handles a frame that is not a `Run`. Returns the fields of a `Call`, its id replaced by the `Function`;
+        None for any other frame.
+        """
         if body[start] != wire.CALL_TAG:
             name, values = wire.decode(wire.DOWN, body[start:end])
             if name == "Define":
-                self._known[values[0]] = Function(self, *values)
+                self._functions[values[0]] = Function(self, *values)
             elif name == "Forget":
-                self._known.pop(values[0], None)
+                self._functions.pop(values[0], None)
             else:
                 raise wire.WireError("a %s among the tasks" % name)
             return None
-        seq, attempt, limit, task, name, arguments = parse_call(body, start, end)
-        function = self._known.get(name)
+        seq, attempt, limit_ns, task, name, arguments = parse_call(body, start, end)
+        function = self._functions.get(name)
         if function is None:
             raise wire.WireError("a call of a function that was not defined: %s" % name.hex())
-        return seq, attempt, limit, task, function, arguments
+        return seq, attempt, limit_ns, task, function, arguments
 
     def pickle(self):
-        """The module, with what a function's module may ask for in place."""
+        """The `pickle` module. Also creates the module through which a function finds its context."""
         if self._pickle is None:
-            with library.First():
+            with library.StdlibFirst():
                 import pickle
-            module = ModuleType(CURRENT, "Set by the Axion worker: current() is the running task's context.")
+            module = ModuleType(CONTEXT_MODULE, "Set by the Axion worker: current() is the running task's context.")
             module.current = self._current
-            sys.modules[CURRENT] = module
+            sys.modules[CONTEXT_MODULE] = module
             self._pickle = pickle
         return self._pickle
 
 
-class Works:
-    """Scripts, by their path, and functions, which stand for themselves."""
+class Targets:
+    """Finds the loaded script or function of a task's target: a script's path as bytes, or a `Function`."""
 
     def __init__(self, scripts):
         self._scripts = scripts
 
-    def get(self, key, batch):
-        """What is to be called, loaded if need be."""
-        return self._scripts.get(key, batch) if type(key) is bytes else key.load()
+    def load(self, target, batch):
+        """The `Script` or `Function`, loaded if need be."""
+        return self._scripts.get(target, batch) if type(target) is bytes else target.load()
 
-    def coroutine(self, key, batch):
-        """What is loaded and known to be a coroutine function, or None. Loads nothing."""
-        if type(key) is bytes:
-            return self._scripts.coroutine(key, batch)
-        return key if key.is_async else None
+    def loaded_coroutine(self, target, batch):
+        """The same if it is loaded and known to be a coroutine function, else None. Loads nothing."""
+        if type(target) is bytes:
+            return self._scripts.loaded_coroutine(target, batch)
+        return target if target.is_async else None
 
-    def is_plain(self, key):
-        """Whether it is loaded and known to be no coroutine."""
-        return self._scripts.is_plain(key) if type(key) is bytes else key.is_async is False
+    def is_plain(self, target):
+        """Whether it is loaded and known not to be a coroutine function."""
+        return self._scripts.is_plain(target) if type(target) is bytes else target.is_async is False
 
 
 class Function:
-    """One function. `call(arguments, context)` calls it, once it is loaded; `is_async` is None until then."""
+    """One function. `load` sets `call`, which calls it with `(arguments, context)`, and `is_async`, None until then."""
 
     __slots__ = ("id", "is_async", "call", "_functions", "_code", "_lock", "_is_step")
 
@@ -110,10 +113,10 @@ class Function:
         try:
             function = pickle.loads(function)
         except Exception as error:
-            words = "the function cannot be loaded in this worker: %s: %s" % (type_name(type(error)), error)
+            text = "the function cannot be loaded in this worker: %s: %s" % (type_name(type(error)), error)
             if python != sys.version_info[:2]:
-                words += " (it is from Python %d.%d, the worker is %d.%d)" % (python + sys.version_info[:2])
-            raise TaskFailure(Kind.FUNCTION_NOT_LOADABLE, words) from error
+                text += " (it is from Python %d.%d, the worker is %d.%d)" % (python + sys.version_info[:2])
+            raise TaskFailure(FailureKind.FUNCTION_NOT_LOADABLE, text) from error
         self._is_step = mode == STEP
         if mode in (EACH, EACH_OF_ONE):
             each = _EACH[mode, is_async(function)]
@@ -123,33 +126,33 @@ class Function:
         self.is_async = is_async(function)
         self._code = None
 
-    # How its values travel.
+    # Its codec: how its arguments, result and exception travel.
 
     def loads(self, raw):
         """The arguments: `(args, kwargs)`, or a list of argument tuples."""
         pickle = self._functions.pickle()
         try:
-            return fill(raw, pickle, read_json) if self._is_step else unpack(raw, pickle.loads, read_json)
+            return unpack_arguments(raw, pickle, read_json) if self._is_step else unpack(raw, pickle.loads, read_json)
         except Exception as error:
-            words = "the arguments cannot be loaded in this worker: %s: %s" % (type_name(type(error)), error)
-            raise TaskFailure(Kind.PARAMS_INVALID, words) from error
+            text = "the arguments cannot be loaded in this worker: %s: %s" % (type_name(type(error)), error)
+            raise TaskFailure(FailureKind.PARAMS_INVALID, text) from error
 
     def dumps(self, value):
-        """The result, as bytes or, with large buffers in it, as `Segments`."""
+        """The result, as bytes or, if it has large buffers, as `Segments`."""
         pickle = self._functions.pickle()
         try:
-            packed = _step_result(pickle, value) if self._is_step else _packed(pickle, value)
+            packed = _pack_step_result(pickle, value) if self._is_step else _pack_result(pickle, value)
             return Segments(packed) if type(packed) is list else packed
         except MemoryError:
             raise
         except Exception as error:
-            words = "the result cannot be pickled: %s: %s" % (type_name(type(error)), error)
-            raise TaskFailure(Kind.RESULT_NOT_SERIALIZABLE, words) from error
+            text = "the result cannot be pickled: %s: %s" % (type_name(type(error)), error)
+            raise TaskFailure(FailureKind.RESULT_NOT_SERIALIZABLE, text) from error
 
-    def raised(self, error):
-        """An exception as a pickle, for the caller to raise; empty if it has no such form or is too large.
+    def dumps_exception(self, error):
+        """An exception as a pickle, for the caller to raise. Empty if it cannot be pickled or is too large.
 
-        A SystemExit or KeyboardInterrupt is not raised in the caller's process.
+        The caller's process does not raise a SystemExit or KeyboardInterrupt of a task.
         """
         if not isinstance(error, Exception) or str(type(error).__module__).startswith(__package__ + "."):
             return b""
@@ -157,7 +160,7 @@ class Function:
             data = _dumps(self._functions.pickle(), error, None)
         except Exception:
             return b""
-        return data if len(data) <= _RAISED else b""
+        return data if len(data) <= _MAX_EXCEPTION else b""
 
 
 def _each(function, items):
@@ -184,49 +187,49 @@ _EACH = {(EACH, False): _each, (EACH, True): _each_async,
          (EACH_OF_ONE, False): _each_of_one, (EACH_OF_ONE, True): _each_of_one_async}
 
 
-_initialized = {}  # what prepared this worker, by its code -> None, or the failure it ended in
-_initializing = RLock()
-_MOST_INITIALIZERS = 64
+_initializers = {}  # the pickle of each initializer that has run -> None, or its exception
+_initializers_lock = RLock()
+_MAX_INITIALIZERS = 64
 
 
 def _initialize(pickle, code):
-    with _initializing:
-        if code not in _initialized:
-            if len(_initialized) >= _MOST_INITIALIZERS:
-                _initialized.clear()
+    with _initializers_lock:
+        if code not in _initializers:
+            if len(_initializers) >= _MAX_INITIALIZERS:
+                _initializers.clear()
             failure = None
             try:
                 function, arguments = pickle.loads(code)
                 function(*arguments)
             except BaseException as error:
                 failure = error
-            _initialized[code] = failure
-        failure = _initialized[code]
+            _initializers[code] = failure
+        failure = _initializers[code]
     if failure is not None:
-        words = "the initializer failed: %s: %s" % (type_name(type(failure)), failure)
-        raise TaskFailure(Kind.INITIALIZER_FAILED, words) from failure
+        text = "the initializer failed: %s: %s" % (type_name(type(failure)), failure)
+        raise TaskFailure(FailureKind.INITIALIZER_FAILED, text) from failure
 
 
-def _packed(pickle, value):
+def _pack_result(pickle, value):
     if type(value) in SCALARS:
         return pickle.dumps(value, PROTOCOL)
-    return pack(value, lambda value, keep: _dumps(pickle, value, keep))
+    return pack(value, lambda value, keep_in_band: _dumps(pickle, value, keep_in_band))
 
 
-def _step_result(pickle, value):
-    """What others can read, as JSON; what JSON would change or has no form for, as a pickle that says what it is."""
-    json, words = view(value)
+def _pack_step_result(pickle, value):
+    """JSON where that gives back the very same value; else a pickle, with its JSON form or a description in front."""
+    json, description = json_or_description(value)
     if json is not None and is_exact(value):
         return json
-    return describe(_packed(pickle, value), json, words)
+    return add_description(_pack_result(pickle, value), json, description)
 
 
-def _dumps(pickle, value, keep):
-    # What was made here of a class or function that came by value has to go by value again.
+def _dumps(pickle, value, buffer_callback):
+    # If cloudpickle is loaded, a class or function may have come by value and has to go by value again.
     cloudpickle = sys.modules.get("cloudpickle")
     if cloudpickle is None:
         try:
-            return pickle.dumps(value, PROTOCOL, buffer_callback=keep)
+            return pickle.dumps(value, PROTOCOL, buffer_callback=buffer_callback)
         except (pickle.PicklingError, AttributeError, TypeError):
             try:
                 import cloudpickle
@@ -234,4 +237,4 @@ def _dumps(pickle, value, keep):
                 cloudpickle = None
             if cloudpickle is None:
                 raise
-    return cloudpickle.dumps(value, PROTOCOL, buffer_callback=keep)
+    return cloudpickle.dumps(value, PROTOCOL, buffer_callback=buffer_callback)

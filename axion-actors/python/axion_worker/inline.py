@@ -1,8 +1,8 @@
-"""One task at a time in the main thread, in the order of their sequence numbers.
+"""Runs one task at a time in the main thread, in the order of their sequence numbers.
 
-The hot path of the runtime: between two no-op tasks stand one `write` and one look at the capture
-pipes. While a task runs, slot 0 of the status page holds its sequence number, which the engine can
-read after the process has died: what had not started is not charged (L5).
+This is the hot path of the runtime: between two no-op tasks it does one `write` and one `poll` of the
+capture pipes. While a task runs, slot 0 of the status page holds its sequence number. The engine can
+read it after the process has died: it charges no task that had not started (L5).
 """
 
 import _signal
@@ -14,216 +14,218 @@ from time import monotonic_ns
 from . import library, output, wire
 from .context import Context, parse_run
 from .control import INTERRUPT_SIGNAL
-from .coroutines import awaited, cancel_all
-from .failure import Kind, SoftTimeout, TaskFailure, describe, leave
-from .functions import Functions, Works
+from .coroutines import cancel_remaining, run_task
+from .failure import FailureKind, SoftTimeout, TaskFailure, exit_forked_copy, failure_fields
+from .functions import Functions, Targets
 from .scripts import Script
 
-# Milliseconds until a soft limit's signal is sent again, at first and, after doubling each time, at last.
-_FIRST_PAUSE, _LAST_PAUSE = 4, 1024
+# The interval after which the signal of a soft limit is sent again, in milliseconds. It doubles each time.
+_FIRST_RESEND_MS, _LAST_RESEND_MS = 4, 1024
 
-# Spares the usual result the search for an attribute.
-_PLAIN = frozenset((type(None), bool, int, float, str, list, tuple, dict))
+# The usual results: they need no search for `__await__`.
+_NOT_AWAITABLE = frozenset((type(None), bool, int, float, str, list, tuple, dict))
 
 
 class Inline:
     def __init__(self, channel, page, scripts, worker_id):
         self._channel = channel
         self._page = page
-        self._works = Works(scripts)
+        self._targets = Targets(scripts)
         self._functions = Functions(lambda: self._running)
         self._worker_id = worker_id
         self._lock = allocate_lock()
-        self._taken = 0  # the highest sequence number that has been started or dropped
-        self._dropping = False  # some that come may not be started: look under the lock
+        self._last_taken = 0  # the highest sequence number that has been started or dropped
+        self._is_dropping = False  # some tasks may not be started: look under the lock
         self._revoked = set()
-        self._stopped = False
+        self._is_stopped = False
         self._running = None
-        self._interruptible = False
+        self._is_interruptible = False
         self._loop = None
-        self._late = 0  # the task whose soft time limit has passed
-        self.pause = None  # milliseconds until its signal is sent again
-        self._main = get_ident()
-        _signal.signal(_signal.SIGINT, self._on_interrupt)
-        _signal.signal(INTERRUPT_SIGNAL, self._on_late)
-        self._streams, self._pending = output.install(channel, lambda: self._running)
+        self._overdue_seq = 0  # the task whose soft time limit has passed
+        self.resend_ms = None  # the interval after which its signal is sent again
+        self._main_thread = get_ident()
+        _signal.signal(_signal.SIGINT, self._on_sigint)
+        _signal.signal(INTERRUPT_SIGNAL, self._on_soft_limit)
+        self._streams, self._partial_lines = output.install(channel, lambda: self._running)
 
-    # From the control thread.
+    # Called in the control thread.
 
     def cancel(self, seq):
-        """Asks the running task to stop; False if it is not running."""
+        """Asks the running task to stop. False if it is not running."""
         task = self._running
         if task is None or task._seq != seq:
             return False
         task.cancelled = True
-        if task._cancel is not None:
-            task._cancel()
+        if task._interrupt is not None:
+            task._interrupt()
         return True
 
     def revoke(self, seqs):
-        """Takes back tasks that have not started; returns those it really took."""
+        """Takes back tasks that have not started. Returns those that it took back."""
         with self._lock:
-            # Before the look at what is taken, as the main thread takes before it looks here.
-            self._dropping = True
-            taken = self._taken
-            gone = [seq for seq in seqs if seq > taken and seq not in self._revoked]
-            self._revoked.update(gone)
-            self._dropping = self._stopped or bool(self._revoked)
-        return gone
+            # Before `_last_taken` is read: the main thread sets that before it reads this.
+            self._is_dropping = True
+            last_taken = self._last_taken
+            revoked = [seq for seq in seqs if seq > last_taken and seq not in self._revoked]
+            self._revoked.update(revoked)
+            self._is_dropping = self._is_stopped or bool(self._revoked)
+        return revoked
 
     def interrupt(self, seq):
         """Raises `SoftTimeout` in the running task, or cancels its coroutine."""
-        # Before the look at what runs, as a task looks here when it runs.
-        self._late = seq
+        # Before `_running` is read: a task that starts sets that before it reads this.
+        self._overdue_seq = seq
         task = self._running
         if task is None or task._seq != seq:
             return
-        if task._cancel is not None:
-            task._soft = True
-            task._cancel()
+        if task._interrupt is not None:
+            task._is_overdue = True
+            task._interrupt()
         else:
-            # A signal also ends a system call that waits, which an exception set from outside would not.
-            self.pause = _FIRST_PAUSE
-            _signal.pthread_kill(self._main, INTERRUPT_SIGNAL)
+            # A signal also interrupts a blocking system call. An exception that another thread sets does not.
+            self.resend_ms = _FIRST_RESEND_MS
+            _signal.pthread_kill(self._main_thread, INTERRUPT_SIGNAL)
 
-    def insist(self):
+    def resend_interrupt(self):
         """Sends the signal again while its handler has not run.
 
-        One that came just before a system call did not end it, and the handler would wait for its end.
+        A signal just before a system call does not interrupt that call, and the handler would wait for its end.
         """
         task = self._running
-        if self.pause > _LAST_PAUSE or task is None or task._seq != self._late or task._cancel is not None:
-            self.pause = None
+        if (self.resend_ms > _LAST_RESEND_MS or task is None or task._seq != self._overdue_seq
+                or task._interrupt is not None):
+            self.resend_ms = None
             return
-        self.pause *= 2
-        _signal.pthread_kill(self._main, INTERRUPT_SIGNAL)
+        self.resend_ms *= 2
+        _signal.pthread_kill(self._main_thread, INTERRUPT_SIGNAL)
 
     def stop(self):
-        """Starts nothing any more."""
+        """Starts no further task."""
         with self._lock:
-            self._stopped = self._dropping = True
+            self._is_stopped = self._is_dropping = True
 
-    # In the main thread.
+    # Called in the main thread.
 
-    def _on_interrupt(self, _number, _frame):
-        if self._interruptible:
+    def _on_sigint(self, _number, _frame):
+        if self._is_interruptible:
             raise KeyboardInterrupt
 
-    def _on_late(self, _number, _frame):
+    def _on_soft_limit(self, _number, _frame):
         task = self._running
-        if self._interruptible and task is not None and task._seq == self._late and task._cancel is None:
-            self._late = 0
+        if self._is_interruptible and task is not None and task._seq == self._overdue_seq and task._interrupt is None:
+            self._overdue_seq = 0
             raise SoftTimeout
 
     def _is_dropped(self, seq):
         with self._lock:
-            if not self._stopped:
+            if not self._is_stopped:
                 if seq not in self._revoked:
                     return False
                 self._revoked.discard(seq)
-                self._dropping = bool(self._revoked)
+                self._is_dropping = bool(self._revoked)
             return True
 
     def serve(self):
         """Runs tasks until the engine closes the data pipe."""
-        channel, page, works, worker_id = self._channel, self._page, self._works, self._worker_id
+        channel, page, targets, worker_id = self._channel, self._page, self._targets, self._worker_id
         send, limit = channel.send, channel.frame_limit
         done, overhead = wire.DONE_HEAD.pack, wire.DONE_OVERHEAD
-        raw = poll()
-        raw.register(channel.raw_out, POLLIN)
-        raw.register(channel.raw_err, POLLIN)
-        look = raw.poll
-        run, hear = wire.RUN_TAG, self._functions.hear
-        # The entry point found last, for which script or function in which read, and how its values travel.
+        poller = poll()
+        poller.register(channel.raw_out, POLLIN)
+        poller.register(channel.raw_err, POLLIN)
+        captured_fds = poller.poll
+        run, receive = wire.RUN_TAG, self._functions.receive
+        # The entry point of the last task's target, the batch it was looked up in, and its codec.
         call = last = batch = loads = dumps = None
-        (stdout, stderr), pending = self._streams, self._pending
+        (stdout, stderr), partial_lines = self._streams, self._partial_lines
         for body, start, end in channel.frames:
             if body[start] == run:
-                seq, attempt, time_limit, task, script, params = parse_run(body, start, end)
+                seq, attempt, limit_ns, task, target, params = parse_run(body, start, end)
             else:
-                heard = hear(body, start, end)
-                if heard is None:
+                fields = receive(body, start, end)
+                if fields is None:
                     continue
-                seq, attempt, time_limit, task, script, params = heard
-                heard = None
-            self._taken = seq
-            if self._dropping and self._is_dropped(seq):
+                seq, attempt, limit_ns, task, target, params = fields
+                fields = None
+            self._last_taken = seq
+            if self._is_dropping and self._is_dropped(seq):
                 continue
-            begun = monotonic_ns()
-            self._running = context = Context(channel, worker_id, seq, attempt, task, time_limit, begun)
+            started_ns = monotonic_ns()
+            self._running = context = Context(channel, worker_id, seq, attempt, task, limit_ns, started_ns)
             page[0] = seq
             try:
-                if script != last or batch != channel.batch:
+                if target != last or batch != channel.batch:
                     last = None
-                    found = works.get(script, channel.batch)
-                    call, loads, dumps = found.call, found.loads, found.dumps
-                    last, batch = script, channel.batch
+                    loaded = targets.load(target, channel.batch)
+                    call, loads, dumps = loaded.call, loaded.loads, loaded.dumps
+                    last, batch = target, channel.batch
                 params = loads(params)
-                self._interruptible = True
-                if seq == self._late:
-                    self._late = 0
+                self._is_interruptible = True
+                if seq == self._overdue_seq:
+                    self._overdue_seq = 0
                     raise SoftTimeout
                 value = call(params, context)
-                if type(value) not in _PLAIN and hasattr(value, "__await__"):
+                if type(value) not in _NOT_AWAITABLE and hasattr(value, "__await__"):
                     value = self._await(value, context)
-                self._interruptible = False
+                self._is_interruptible = False
                 data = dumps(value)
                 size = len(data)
                 if size + overhead > limit:
-                    raise TaskFailure(Kind.RESULT_TOO_LARGE, too_large(size, limit))
-                nanos = monotonic_ns() - begun
+                    raise TaskFailure(FailureKind.RESULT_TOO_LARGE, too_large(size, limit))
+                nanos = monotonic_ns() - started_ns
                 frame = done(size + overhead, wire.DONE_TAG, seq, nanos, size) + data
             except BaseException as error:
-                self._interruptible = False
-                work = Script if type(script) is bytes else script
-                frame = failed(channel, error, seq, monotonic_ns() - begun, work)
+                self._is_interruptible = False
+                codec = Script if type(target) is bytes else target
+                frame = failed_frame(channel, error, seq, monotonic_ns() - started_ns, codec)
                 error = value = None
             if sys.stdout is not stdout or sys.stderr is not stderr:
                 output.restore(self._streams)
-            if pending:
-                frame = output.unfinished(channel, pending) + frame
-            ready = look(0)
+            if partial_lines:
+                frame = output.take_partial_lines(channel, partial_lines) + frame
+            ready = captured_fds(0)
             if ready:
-                frame = output.captured(channel, seq, ready) + frame
+                frame = output.read_captured(channel, seq, ready) + frame
             send(frame)
-            # Only now may the next task start (L2); the page follows the result.
+            # The next task may start only now (L2). The page is cleared after the result is written.
             self._running = value = params = frame = data = None
             page[0] = 0
 
     def _await(self, coroutine, context):
-        if self._loop is None or self._loop.is_closed():  # a task can close it
+        if self._loop is None or self._loop.is_closed():  # a task may close it
             asyncio = library.asyncio()
             self._loop = asyncio.new_event_loop()
             asyncio.set_event_loop(self._loop)
         loop = self._loop
-        task = loop.create_task(awaited(coroutine, context))
-        context._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
-        if self._late == context._seq:  # its signal came in between
-            self._late = 0
-            context._soft = True
+        task = loop.create_task(run_task(coroutine, context))
+        context._interrupt = lambda: loop.call_soon_threadsafe(task.cancel)
+        if self._overdue_seq == context._seq:  # the limit passed before `_interrupt` was set
+            self._overdue_seq = 0
+            context._is_overdue = True
         try:
             loop.run_until_complete(task)
         except BaseException:
-            # asyncio lets a SystemExit of what a task started through, which may come after its end.
+            # asyncio passes on a SystemExit of something that the task started, also after the task's end.
             if not task.done():
                 raise
         finally:
-            cancel_all(loop)
+            cancel_remaining(loop)
         error, value = task.result()
         if error is not None:
             raise error
         return value
 
 
-def failed(channel, error, seq, nanos, work):
-    """A `Failed` frame; whatever an exception does while it is described, there is one."""
-    if channel.closed:
-        leave(error)
+def failed_frame(channel, error, seq, nanos, codec):
+    """A `Failed` frame. There is one whatever the exception does while it is described."""
+    if channel.is_forked_copy:
+        exit_forked_copy(error)
     try:
-        return wire.encode(wire.UP, "Failed", seq, nanos, describe(error) + (work.raised(error),))
+        return wire.encode(wire.UP, "Failed", seq, nanos, failure_fields(error) + (codec.dumps_exception(error),))
     except BaseException as inner:
-        words = (Kind.EXCEPTION, type(error).__name__, "its description failed with %s" % type(inner).__name__, "", [], b"")
-        return wire.encode(wire.UP, "Failed", seq, nanos, words)
+        text = "its description failed with %s" % type(inner).__name__
+        fields = FailureKind.EXCEPTION, type(error).__name__, text, "", [], b""
+        return wire.encode(wire.UP, "Failed", seq, nanos, fields)
 
 
 def too_large(size, limit):

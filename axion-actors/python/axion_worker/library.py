@@ -1,106 +1,104 @@
-"""The standard library, whatever modules of the user's bear the same names.
+"""Imports from the standard library when user modules have the same names.
 
-`worker.py` guards what is imported at the start. This guards what waits until a task asks for it,
-without a touch on `sys.path`, which other threads may be importing from.
+`worker.py` guards the imports at the start. This module guards later imports without changing
+`sys.path`, from which other threads may be importing.
 """
 
 import sys
 from _thread import get_ident
 
-# While this line runs, `worker.py` lets `sys.path` hold the runtime's folder and the library alone.
+# `worker.py` imports this while `sys.path` holds the runtime's folder and the standard library alone.
 _FOLDERS = sys.path[1:]
 
 
-_first = set()  # the threads within `First`
+_threads = set()  # the threads within `StdlibFirst`
 
 
-class First:
-    """`with First():` what this thread imports comes from the standard library first."""
+class StdlibFirst:
+    """`with StdlibFirst():` this thread imports from the standard library before any other folder."""
 
     def __enter__(self):
         self._thread = get_ident()
-        self._is_outer = self._thread not in _first
-        _first.add(self._thread)
+        self._is_outermost = self._thread not in _threads
+        _threads.add(self._thread)
 
     def __exit__(self, *_):
-        if self._is_outer:
-            _first.discard(self._thread)
+        if self._is_outermost:
+            _threads.discard(self._thread)
 
 
 def traceback():
-    """The module, which costs a quarter of a megabyte and is imported for the first failure."""
-    with First():
+    """The module, imported at the first failure: it takes a quarter of a megabyte."""
+    with StdlibFirst():
         import traceback
 
-    _hand_over(sys.modules.get("linecache"))
+    _pass_to_linecache(sys.modules.get("linecache"))
     return traceback
 
 
-_lines = {}  # of scripts: what `linecache` has to know as soon as there is one
+_lines = {}  # the lines of scripts, until `linecache` is imported and gets them
 
 
 def remember_lines(path, lines, size):
-    """Has tracebacks show these lines of a script, whoever writes them, also when the file has changed since."""
+    """Makes tracebacks show these lines of a script, also when the file has changed since."""
     _lines[path] = (size, None, lines, path)
-    _hand_over(sys.modules.get("linecache"))
+    _pass_to_linecache(sys.modules.get("linecache"))
 
 
 def forget_lines(path):
-    for cache in (_lines, _cache(sys.modules.get("linecache"))):
+    for cache in (_lines, _cache_of(sys.modules.get("linecache"))):
         cache.pop(path, None)
 
 
 def lines_of(path):
-    for cache in (_lines, _cache(sys.modules.get("linecache"))):
+    for cache in (_lines, _cache_of(sys.modules.get("linecache"))):
         if path in cache:
             return cache[path][2]
     return ()
 
 
-def _hand_over(linecache):
+def _pass_to_linecache(linecache):
     cache = getattr(linecache, "cache", None)
     while _lines and type(cache) is dict:
         path, entry = _lines.popitem()
         cache[path] = entry
 
 
-def _cache(linecache):
+def _cache_of(linecache):
     cache = getattr(linecache, "cache", None)
     return cache if type(cache) is dict else {}
 
 
 class _Finder:
-    """Stays where it is: whoever takes a finder out of the list hides the one behind it from the thread that is
-    just going through them.
-    """
+    """Stays in `sys.meta_path` for good: removing a finder hides the next one from a thread that is iterating."""
 
-    _looks_for_lines = False
+    _is_finding_linecache = False
 
     def find_spec(self, name, path=None, target=None):
-        if path is None and get_ident() in _first:
+        if path is None and get_ident() in _threads:
             spec = sys.modules["_frozen_importlib_external"].PathFinder.find_spec(name, _FOLDERS)
             if spec is not None:
                 return spec
-        # Mostly by `traceback` or `logging`, which user code imports.
-        if name == "linecache" and not self._looks_for_lines and name not in sys.modules:
+        # Usually `traceback` or `logging`, imported by user code, imports it.
+        if name == "linecache" and not self._is_finding_linecache and name not in sys.modules:
             return self._find_linecache(name, path, target)
         return None
 
     def _find_linecache(self, name, path, target):
-        """Has the lines handed over as soon as the module is there."""
-        self._looks_for_lines = True
+        """Finds the module, and passes it the lines of scripts as soon as it has been executed."""
+        self._is_finding_linecache = True
         try:
             spec = sys.modules["_frozen_importlib"]._find_spec(name, path, target)
         finally:
-            self._looks_for_lines = False
+            self._is_finding_linecache = False
         if spec is not None and hasattr(spec.loader, "exec_module"):
-            execute = spec.loader.exec_module
+            exec_module = spec.loader.exec_module
 
-            def execute_and_hand_over(module):
-                execute(module)
-                _hand_over(sys.modules.get(name))
+            def exec_and_pass_lines(module):
+                exec_module(module)
+                _pass_to_linecache(sys.modules.get(name))
 
-            spec.loader.exec_module = execute_and_hand_over
+            spec.loader.exec_module = exec_and_pass_lines
         return spec
 
 
@@ -108,8 +106,8 @@ sys.meta_path.insert(0, _Finder())
 
 
 def asyncio():
-    """The module, which costs more than all the rest and is imported for the first coroutine."""
-    with First():
+    """The module, imported for the first coroutine: it takes more memory than all the rest."""
+    with StdlibFirst():
         import asyncio
 
     return asyncio

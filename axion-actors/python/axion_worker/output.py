@@ -1,8 +1,8 @@
-"""Prints, attributed to their task.
+"""Attributes prints to their task.
 
-`sys.stdout` and `sys.stderr` become streams that send whole lines as `Output` frames under the
-sequence number of the task that printed them. Writes below Python (C code, subprocesses) go to fds
-1 and 2, which are capture pipes from the first instant on.
+`sys.stdout` and `sys.stderr` become streams that send whole lines as `Output` frames, under the
+sequence number of the task that printed them. Writes below Python (C code, subprocesses) go to fds 1
+and 2, which are capture pipes from the start.
 """
 
 import io
@@ -12,7 +12,7 @@ from _thread import get_ident
 
 from .channel import output_frames
 
-_LINE = 8 << 10
+_MAX_LINE = 8 << 10  # characters of a line that are held back until it ends
 STDOUT, STDERR = 0, 1
 
 
@@ -24,48 +24,48 @@ class TaskStream(io.TextIOBase):
     newlines = None
     mode = "w"
 
-    def __init__(self, channel, number, current, pending):
+    def __init__(self, channel, stream, current, partial_lines):
         self._channel = channel
-        self._number = number
+        self._stream = stream
         self._current = current  # -> the running task's Context, or None
-        self._pending = pending  # unfinished lines by task, stream and thread
-        self.name = "<stdout>" if number == STDOUT else "<stderr>"
-        self.buffer = _Bytes(self)
+        self._partial_lines = partial_lines  # lines without their end, by task, stream and thread
+        self.name = "<stdout>" if stream == STDOUT else "<stderr>"
+        self.buffer = _ByteStream(self)
 
     def write(self, text):
         if not isinstance(text, str):
             raise TypeError("write() argument must be str, not %s" % type(text).__name__)
-        mine = self._mine()
-        line = self._pending.pop(mine, "") + text
-        if "\n" in text or len(line) > _LINE:
-            _send(self._channel, mine, line)
+        writer = self._writer()
+        line = self._partial_lines.pop(writer, "") + text
+        if "\n" in text or len(line) > _MAX_LINE:
+            _send(self._channel, writer, line)
         elif line:
-            self._pending[mine] = line
+            self._partial_lines[writer] = line
         return len(text)
 
     def write_bytes(self, data):
         data = bytes(memoryview(data))
         self.flush()
-        self._channel.print(self._mine()[0], self._number, data)
+        self._channel.write_output(self._writer()[0], self._stream, data)
         return len(data)
 
     def flush(self):
-        mine = self._mine()
-        line = self._pending.pop(mine, "")
+        writer = self._writer()
+        line = self._partial_lines.pop(writer, "")
         if line:
-            _send(self._channel, mine, line)
+            _send(self._channel, writer, line)
 
-    def _mine(self):
-        """Whose line this is: threads that print at once, also those of one task, each get whole lines."""
+    def _writer(self):
+        """The key of a partial line: threads that print at once, also those of one task, each get whole lines."""
         task = self._current()
-        return 0 if task is None else task._seq, self._number, get_ident()
+        return 0 if task is None else task._seq, self._stream, get_ident()
 
     def close(self):
-        """Flushes; the next task prints here too."""
+        """Flushes. The stream stays open for the next task."""
         self.flush()
 
     def fileno(self):
-        return self._number + 1
+        return self._stream + 1
 
     def isatty(self):
         return False
@@ -74,71 +74,71 @@ class TaskStream(io.TextIOBase):
         return True
 
     def reconfigure(self, **_):
-        """Accepted and without effect: the encoding is always UTF-8 and lines are sent at once."""
+        """Accepts any setting and ignores it: the encoding is always UTF-8 and lines are sent at once."""
 
 
-class _Bytes(io.RawIOBase):
+class _ByteStream(io.RawIOBase):
     """`sys.stdout.buffer`."""
 
-    def __init__(self, stream):
-        self._stream = stream
-        self.name = stream.name
+    def __init__(self, text_stream):
+        self._text_stream = text_stream
+        self.name = text_stream.name
         self.raw = self
 
     def write(self, data):
-        return self._stream.write_bytes(data)
+        return self._text_stream.write_bytes(data)
 
     def flush(self):
-        self._stream.flush()
+        self._text_stream.flush()
 
-    close = flush  # a wrapper around it closes it when it is dropped
+    close = flush  # a wrapper closes it when the wrapper is collected
 
     def writable(self):
         return True
 
     def fileno(self):
-        return self._stream.fileno()
+        return self._text_stream.fileno()
 
 
-def _send(channel, whose, text):
-    channel.print(whose[0], whose[1], text.encode("utf-8", "backslashreplace"))
+def _send(channel, writer, text):
+    channel.write_output(writer[0], writer[1], text.encode("utf-8", "backslashreplace"))
 
 
-def unfinished(channel, pending, seq=None):
-    """Takes what was printed last without a newline, of one task or of all, as frames."""
-    out = b""
-    for whose in [key for key in list(pending) if seq is None or key[0] == seq]:
-        text = pending.pop(whose, "")
-        if channel.closed:
-            _send(channel, whose, text)
+def take_partial_lines(channel, partial_lines, seq=None):
+    """Removes the partial lines of one task, or of all, and returns them as frames."""
+    frames = b""
+    for writer in [key for key in list(partial_lines) if seq is None or key[0] == seq]:
+        text = partial_lines.pop(writer, "")
+        if channel.is_forked_copy:
+            _send(channel, writer, text)
         else:
-            out += output_frames(whose[0], whose[1], text.encode("utf-8", "backslashreplace"))
-    return out
+            frames += output_frames(writer[0], writer[1], text.encode("utf-8", "backslashreplace"))
+    return frames
 
 
-def captured(channel, seq, ready):
-    """Takes what lies in the capture pipes, as frames of the task that has just ended."""
-    out = b""
-    for fd, number in ((channel.raw_out, STDOUT), (channel.raw_err, STDERR)):
-        if any(found == fd for found, _ in ready):
+def read_captured(channel, seq, ready):
+    """Reads the capture pipes and returns what they held as frames of the task that has just ended."""
+    frames = b""
+    for fd, stream in ((channel.raw_out, STDOUT), (channel.raw_err, STDERR)):
+        if any(ready_fd == fd for ready_fd, _ in ready):
             try:
                 data = os.read(fd, 1 << 20)
-            except BlockingIOError:  # the engine was faster
+            except BlockingIOError:  # the engine read it first
                 continue
-            out += output_frames(seq, number, data)
-    return out
+            frames += output_frames(seq, stream, data)
+    return frames
 
 
 def install(channel, current):
-    """Sets the streams of `sys`; returns them, and the unfinished lines that they hold."""
-    pending = {}
-    sys.stdout = sys.__stdout__ = TaskStream(channel, STDOUT, current, pending)
-    sys.stderr = sys.__stderr__ = TaskStream(channel, STDERR, current, pending)
-    return (sys.stdout, sys.stderr), pending
+    """Replaces the streams of `sys`. Returns them, and the partial lines that they hold."""
+    partial_lines = {}
+    sys.stdout = sys.__stdout__ = TaskStream(channel, STDOUT, current, partial_lines)
+    sys.stderr = sys.__stderr__ = TaskStream(channel, STDERR, current, partial_lines)
+    return (sys.stdout, sys.stderr), partial_lines
 
 
 def restore(streams):
-    """Undoes what a task did to the streams, so that the next one's prints are not lost in them."""
+    """Puts the streams back that a task replaced, so that they take the next task's prints."""
     for stream in (sys.stdout, sys.stderr):
         if stream not in streams:
             try:

@@ -1,29 +1,29 @@
-"""What engine and worker have to see alike in functions: their values as bytes (docs/internals/wire-protocol.md, "Functions",
-is the format), and whether a call gives a coroutine.
+"""How functions' values become bytes (docs/internals/wire-protocol.md, "Functions"), and whether a call gives a coroutine.
 
-The Python package has this very file as `axion._packing`. It imports nothing of either side: how a value is pickled,
-and how JSON is read, is handed in.
+The engine's Python package has this very file as `axion._packing`. It imports nothing of either side: the caller
+passes the functions that pickle values and read JSON.
 """
 
 from io import BytesIO
 
 PROTOCOL = 5
-# What the code of a function says: one call with arguments, or one for each of a list of argument tuples, or of single
-# arguments; or the call of a step, whose arguments may have holes and whose result says what it is.
+# The modes in a function's code. CALL: one call with arguments. EACH: one call for each of a list of argument tuples.
+# EACH_OF_ONE: one call for each of a list of single arguments. STEP: the call of a step, whose arguments may have
+# placeholders and whose result carries its description.
 CALL, EACH, EACH_OF_ONE, STEP = 0, 1, 2, 3
-ELEMENT = -1  # the hole for the element that an instance of a mapped step is for
+ELEMENT = -1  # the placeholder for the element that an instance of a mapped step is for
 SCALARS = frozenset((type(None), bool, int, float, str, bytes))
 
-_OUT_OF_BAND = 64 << 10  # bytes from which a buffer travels beside the pickle
+_MIN_OUT_OF_BAND = 64 << 10  # bytes from which on a buffer travels beside the pickle
 _PICKLE = 0x80  # the first byte of every pickle
-_BUFFERS, _DESCRIBED, _LIST, _FILLED = 1, 2, 3, 4
+_WITH_BUFFERS, _DESCRIBED, _LIST, _WITH_VALUES = 1, 2, 3, 4
 _CO_COROUTINE = 0x80
 _EXACT = frozenset((type(None), bool, int, float, str))
 _CONTAINERS = frozenset((list, dict))
 
 
 def code_of(function):
-    """The code that a call runs, if it is Python's: of a function, method, partial or an object with `__call__`."""
+    """The Python code that a call runs: of a function, method, partial or an object with `__call__`; else None."""
     while type(function).__name__ == "partial" and hasattr(function, "func"):
         function = function.func
     code = getattr(function, "__code__", None)
@@ -39,81 +39,84 @@ def is_async(function):
 
 
 def pack(value, dumps):
-    """A value, as bytes or, with large buffers in it, as a list of buffers. `dumps(value, keep)` pickles it."""
+    """A value, as bytes or, if it has large buffers, as a list of buffers.
+
+    `dumps(value, keep_in_band)` pickles it, with the latter as its `buffer_callback`.
+    """
     buffers = []
 
-    def keep(buffer):
+    def keep_in_band(buffer):
         view = buffer.raw()
-        if len(view) < _OUT_OF_BAND:
+        if len(view) < _MIN_OUT_OF_BAND:
             return True
         buffers.append(view)
         return False
 
-    data = dumps(value, keep)
+    data = dumps(value, keep_in_band)
     if not buffers:
         return data
-    return [_head(_BUFFERS, [data] + buffers) + data] + buffers
+    return [_header(_WITH_BUFFERS, [data] + buffers) + data] + buffers
 
 
-def describe(packed, json, words):
-    """A packed value with its JSON form; or, if it has none (None), words that say what it is."""
-    text = words.encode("utf-8", "backslashreplace") if json is None else json
+def add_description(packed, json, description):
+    """Puts a packed value's JSON form in front of it or, if it has none (None), the text that describes it."""
+    text = description.encode("utf-8", "backslashreplace") if json is None else json
     head = bytes((_DESCRIBED, json is not None)) + len(text).to_bytes(8, "little") + text
     return [head + packed[0]] + packed[1:] if type(packed) is list else head + packed
 
 
-def unpack(raw, loads, read):
-    """The value. Its large buffers stay where they are, in `raw`. `read` makes a value of JSON in bytes."""
+def unpack(raw, loads, read_json):
+    """The value. Its large buffers stay where they are, in `raw`. `read_json` reads JSON in bytes."""
     first = raw[0]
     if first == _PICKLE:
         return loads(raw)
-    if first == _BUFFERS:
+    if first == _WITH_BUFFERS:
         parts = _parts(raw)
         return loads(parts[0], buffers=parts[1:])
     if first == _DESCRIBED:
         raw = memoryview(raw)
-        return unpack(raw[10 + int.from_bytes(raw[2:10], "little"):], loads, read)
+        return unpack(raw[10 + int.from_bytes(raw[2:10], "little"):], loads, read_json)
     if first == _LIST:
-        return [unpack(part, loads, read) for part in _parts(raw)]
-    return read(bytes(raw))
+        return [unpack(part, loads, read_json) for part in _parts(raw)]
+    return read_json(bytes(raw))
 
 
-def fill(raw, pickle, read):
-    """The arguments of a step, with the values in the place of their holes. Each value is made once."""
-    if raw[0] != _FILLED:
-        return unpack(raw, pickle.loads, read)
+def unpack_arguments(raw, pickle, read_json):
+    """The arguments of a step, with their placeholders replaced by the values. Each value is unpacked once."""
+    if raw[0] != _WITH_VALUES:
+        return unpack(raw, pickle.loads, read_json)
     parts = _parts(raw)
-    values = [unpack(part, pickle.loads, read) for part in parts[1:]]
+    values = [unpack(part, pickle.loads, read_json) for part in parts[1:]]
     buffers = ()
-    if parts[0][0] == _BUFFERS:
+    if parts[0][0] == _WITH_BUFFERS:
         parts = _parts(parts[0])
         buffers = parts[1:]
-    return _filler(pickle)(BytesIO(parts[0]), buffers, values).load()
+    return _placeholder_unpickler(pickle)(BytesIO(parts[0]), buffers, values).load()
 
 
-def _filler(pickle):
-    """The class that fills holes. `pickle` is imported late, and is one."""
-    global _Filler
-    if _Filler is None:
-        class Filler(pickle.Unpickler):
+def _placeholder_unpickler(pickle):
+    """The class that replaces placeholders. The worker imports `pickle` late, so it is made at first use."""
+    global _PlaceholderUnpickler
+    if _PlaceholderUnpickler is None:
+        class PlaceholderUnpickler(pickle.Unpickler):
             def __init__(self, data, buffers, values):
                 super().__init__(data, buffers=buffers)
                 self._values = values
 
-            def persistent_load(self, hole):
-                return self._values[hole]
+            def persistent_load(self, number):
+                return self._values[number]
 
-        _Filler = Filler
-    return _Filler
+        _PlaceholderUnpickler = PlaceholderUnpickler
+    return _PlaceholderUnpickler
 
 
-_Filler = None
+_PlaceholderUnpickler = None
 
 
 def is_exact(value):
-    """Whether JSON gives back the very same of a value that has a JSON form."""
-    left = [value]
-    for part in left:
+    """Whether a value that has a JSON form is the very same after a way through JSON."""
+    remaining = [value]
+    for part in remaining:
         kind = type(part)
         if kind is list:
             items = part
@@ -129,11 +132,11 @@ def is_exact(value):
         if kinds:
             if not kinds <= _CONTAINERS:
                 return False
-            left.extend([item for item in items if type(item) in _CONTAINERS])
+            remaining.extend([item for item in items if type(item) in _CONTAINERS])
     return True
 
 
-def _head(tag, parts):
+def _header(tag, parts):
     sizes = [len(part).to_bytes(8, "little") for part in parts]
     return bytes((tag,)) + len(parts).to_bytes(4, "little") + b"".join(sizes)
 

@@ -1,8 +1,8 @@
-"""Loading script files and finding their entry point.
+"""Loads script files and finds their entry points.
 
-A script is loaded once per worker and again when its file changed. The file is looked at once per
-read of the data pipe: every task of such a batch was accepted before the look, so a change made
-before a task was submitted is always seen, and a thousand tasks in one read cost one look.
+A worker loads a script once, and again when its file has changed. It checks the file once per read of
+the data pipe. Every task of such a batch was accepted before the check, so the check sees a change that
+was made before the task was submitted, and a thousand tasks in one read cost one check.
 """
 
 import os
@@ -11,70 +11,72 @@ from io import StringIO
 from time import time_ns
 from types import FunctionType, ModuleType
 
-from .failure import Kind, TaskFailure
-from .library import First, forget_lines, remember_lines
+from .failure import FailureKind, TaskFailure
+from .library import StdlibFirst, forget_lines, remember_lines
 from .values import dumps, loads
 
 _CO_VARARGS, _CO_COROUTINE = 0x04, 0x80
-_MOST = 256  # scripts a worker keeps; a program that writes a new one for each task must not fill it (L9)
+_MAX_SCRIPTS = 256  # that a worker keeps: a program that writes a new script for each task must not fill it (L9)
 
 
 class Script:
     """One loaded script. `call(params, context)` runs its entry point.
 
-    `is_async` says whether that is a coroutine function; None until `module()` has been called once.
+    `is_async` says whether the entry point is a coroutine function; None until `module()` has been called once.
     """
 
-    __slots__ = ("path", "folder", "stamp", "young", "batch", "module", "call", "is_async")
+    __slots__ = ("path", "folder", "stamp", "recent_hash", "batch", "module", "call", "is_async")
+
+    # Its codec: how its parameters, result and exception travel.
 
     loads = staticmethod(loads)
     dumps = staticmethod(dumps)
 
     @staticmethod
-    def raised(_error):
-        """A script's exception goes to the engine as text alone."""
+    def dumps_exception(_error):
+        """Empty: a script's exception goes to the engine as text alone."""
         return b""
 
 
-# What compiling bad source raises; before Python 3.9, one that is nested too deeply is a MemoryError.
-_NOT_PYTHON = (SyntaxError, ValueError, RecursionError) + ((MemoryError,) if sys.version_info < (3, 9) else ())
+# `compile` raises these for bad source; before Python 3.9, MemoryError for deep nesting.
+_COMPILE_ERRORS = (SyntaxError, ValueError, RecursionError) + ((MemoryError,) if sys.version_info < (3, 9) else ())
 
 
 class Scripts:
-    """The scripts this worker knows, by path."""
+    """The loaded scripts, by path."""
 
     def __init__(self, one_at_a_time):
-        self._known = {}
-        # Where one task runs at a time, what it imports late is also from its own script's folder.
+        self._scripts = {}
+        # Where one task runs at a time, its late imports come from its own script's folder, too.
         self._one_at_a_time = one_at_a_time
-        self._folder = None  # the one whose turn it is
-        self._listed = {}  # folder -> its time stamp and the names importable from it
-        self._contested = {}  # folder -> the names that another script's folder has too
-        self._aside = {}  # folder -> {name: module}, put aside while another folder's turn lasts
+        self._active_folder = None  # the first of the scripts' folders in `sys.path`
+        self._listings = {}  # folder -> its time stamp and the names importable from it
+        self._conflicts = {}  # folder -> its names that are importable from another script's folder, too
+        self._inactive_modules = {}  # folder -> {name: module}, removed from `sys.modules` until it is active again
 
     def get(self, raw, batch):
         """The script at the path `raw` (bytes), loaded if need be."""
-        script = self._known.get(raw)
+        script = self._scripts.get(raw)
         if script is not None:
             if script.batch == batch or _is_same(script):
                 script.batch = batch
-                if script.folder != self._folder and self._one_at_a_time:
-                    self._enter(script.folder)
+                if script.folder != self._active_folder and self._one_at_a_time:
+                    self._activate(script.folder)
                 return script
-            del self._known[raw]
+            del self._scripts[raw]
         script = self._load(os.fsdecode(raw))
         script.batch = batch
-        self._known[raw] = script
-        if len(self._known) > _MOST:
-            self._forget(next(iter(self._known)))
+        self._scripts[raw] = script
+        if len(self._scripts) > _MAX_SCRIPTS:
+            self._forget(next(iter(self._scripts)))
         return script
 
-    def coroutine(self, raw, batch):
-        """A loaded script whose entry point is a coroutine function and whose file is still the same, or None.
+    def loaded_coroutine(self, raw, batch):
+        """The script if it is loaded, a coroutine function and its file is unchanged; else None.
 
-        Loads nothing, so that the thread that reads may call it.
+        Loads nothing, so the thread that reads the data pipe may call it.
         """
-        script = self._known.get(raw)
+        script = self._scripts.get(raw)
         if script is None or not script.is_async:
             return None
         if script.batch != batch:
@@ -84,19 +86,19 @@ class Scripts:
         return script
 
     def is_plain(self, raw):
-        """Whether a script is loaded and known to be no coroutine."""
-        script = self._known.get(raw)
+        """Whether a script is loaded and known not to be a coroutine function."""
+        script = self._scripts.get(raw)
         return script is not None and script.is_async is False
 
     def _forget(self, raw):
-        """Drops the script that was loaded longest ago, and its folder with the last of its scripts."""
-        script = self._known.pop(raw)
+        """Drops a script, and its folder if it was the last script in it."""
+        script = self._scripts.pop(raw)
         sys.modules.pop(script.module.__name__, None)
         forget_lines(script.path)
         folder = script.folder
-        if folder != self._folder and all(other.folder != folder for other in list(self._known.values())):
-            for known in (self._listed, self._contested, self._aside, sys.path_importer_cache):
-                known.pop(folder, None)
+        if folder != self._active_folder and all(other.folder != folder for other in list(self._scripts.values())):
+            for cache in (self._listings, self._conflicts, self._inactive_modules, sys.path_importer_cache):
+                cache.pop(folder, None)
             if folder in sys.path:
                 sys.path.remove(folder)
 
@@ -105,17 +107,17 @@ class Scripts:
         source, stamp = _read(path)
         try:
             code = compile(source, path, "exec", dont_inherit=True)
-        except _NOT_PYTHON as error:
-            raise TaskFailure(Kind.SCRIPT_SYNTAX, "%s cannot be compiled: %s" % (path, error)) from error
+        except _COMPILE_ERRORS as error:
+            raise TaskFailure(FailureKind.SCRIPT_SYNTAX, "%s cannot be compiled: %s" % (path, error)) from error
         _remember_lines(path, source)
         folder, file = os.path.split(path)
         stem = file.rpartition(".")[0] or file
-        # Scripts of one name in two folders are two modules, each of one name in every worker.
+        # Scripts of one name in two folders are two modules. The name is the same in every worker.
         name = "%s@%x" % (stem, int.from_bytes(os.fsencode(path), "little") % 0xFFFFFFFB)
         module = ModuleType(name)
         module.__file__ = path
         self._list(folder)
-        self._enter(folder)
+        self._activate(folder)
         sys.modules[name] = module
         try:
             exec(code, module.__dict__)
@@ -124,51 +126,51 @@ class Scripts:
             raise
         script = Script()
         script.path, script.folder, script.stamp, script.module = path, folder, stamp, module
-        script.young = hash(source) if _is_young(stamp, now) else None
+        script.recent_hash = hash(source) if _is_recent(stamp, now) else None
         _find_entry(script)
         return script
 
     def _list(self, folder):
-        """Learns which names a script's folder shares with those of other scripts."""
-        sys.path_importer_cache.pop(folder, None)  # a helper may be as new as the script
+        """Finds the names that a script's folder shares with the folders of other scripts."""
+        sys.path_importer_cache.pop(folder, None)  # a helper module may be as new as the script
         stamp = _stamp(folder)
-        if stamp is not None and self._listed.get(folder, (None,))[0] == stamp:
+        if stamp is not None and self._listings.get(folder, (None,))[0] == stamp:
             return
         try:
             files = os.listdir(folder or ".")
-        except OSError:  # a folder that may be entered but not read
+        except OSError:  # the folder may be searchable but not readable
             files = ()
         names = {file.partition(".")[0] for file in files if not file.startswith((".", "__"))}
-        self._listed[folder] = stamp, names
-        for other, (_, others) in self._listed.items():
-            both = names & others
-            if both and other != folder:
-                self._contested.setdefault(folder, set()).update(both)
-                self._contested.setdefault(other, set()).update(both)
+        self._listings[folder] = stamp, names
+        for other, (_, others) in self._listings.items():
+            shared = names & others
+            if shared and other != folder:
+                self._conflicts.setdefault(folder, set()).update(shared)
+                self._conflicts.setdefault(other, set()).update(shared)
 
-    def _enter(self, folder):
-        """Makes the script's folder importable, in front of those of other scripts.
+    def _activate(self, folder):
+        """Moves the script's folder to the front of `sys.path`.
 
-        A helper of a name that this folder has too, loaded for a script in another folder, is put
-        aside until that folder's next turn.
+        A helper module from another script's folder whose name is also importable from this one leaves
+        `sys.modules` until that folder is active again.
         """
-        for name in self._contested.get(folder, ()):
-            home = _home(sys.modules.get(name))
-            if home != folder and home in self._listed:
-                aside = self._aside.setdefault(home, {})
+        for name in self._conflicts.get(folder, ()):
+            owner = _folder_of(sys.modules.get(name))
+            if owner != folder and owner in self._listings:
+                inactive = self._inactive_modules.setdefault(owner, {})
                 for loaded in [n for n in sys.modules if n == name or n.startswith(name + ".")]:
-                    aside[loaded] = sys.modules.pop(loaded)
-        sys.modules.update(self._aside.pop(folder, ()))
+                    inactive[loaded] = sys.modules.pop(loaded)
+        sys.modules.update(self._inactive_modules.pop(folder, ()))
         if folder in sys.path:
             sys.path.remove(folder)
         sys.path.insert(0, folder)
-        self._folder = folder
+        self._active_folder = folder
 
 
-def _home(module):
-    """The folder in which `import` found a module; None if it came from no file."""
-    place = next(iter(getattr(module, "__path__", ())), None) or getattr(module, "__file__", None)
-    return os.path.dirname(place) if isinstance(place, str) else None
+def _folder_of(module):
+    """The folder in which `import` found a module; None if the module came from no file."""
+    path = next(iter(getattr(module, "__path__", ())), None) or getattr(module, "__file__", None)
+    return os.path.dirname(path) if isinstance(path, str) else None
 
 
 def _stamp(path):
@@ -180,26 +182,26 @@ def _stamp(path):
 
 
 def _is_same(script):
-    """Whether the file is still what was loaded."""
+    """Whether the file is unchanged since it was loaded."""
     if _stamp(script.path) != script.stamp:
         return False
-    if script.young is not None:
+    if script.recent_hash is not None:
         now = time_ns()
         try:
             source, stamp = _read(script.path)
         except TaskFailure:
             return False
-        if stamp != script.stamp or hash(source) != script.young:
+        if stamp != script.stamp or hash(source) != script.recent_hash:
             return False
-        if not _is_young(stamp, now):
-            script.young = None
+        if not _is_recent(stamp, now):
+            script.recent_hash = None
     return True
 
 
-def _is_young(stamp, now):
+def _is_recent(stamp, now):
     """Whether a file that was read after `now` may have changed since without a new stamp.
 
-    The times of files are as coarse as 10 ms on many systems, and 2 s on some file systems.
+    File times have a resolution of 10 ms on many systems, and of 2 s on some file systems.
     """
     return now - stamp[0] < 2_100_000_000
 
@@ -210,20 +212,20 @@ def _read(path):
             status = os.fstat(file.fileno())
             return file.read(), (status.st_mtime_ns, status.st_size, status.st_ino)
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a null byte in the path
-        raise TaskFailure(Kind.SCRIPT_NOT_FOUND, "no script at %s" % path)
+        raise TaskFailure(FailureKind.SCRIPT_NOT_FOUND, "no script at %s" % path)
     except OSError as error:
-        raise TaskFailure(Kind.SCRIPT_UNREADABLE, "cannot read the script %s: %s" % (path, error.strerror))
+        raise TaskFailure(FailureKind.SCRIPT_UNREADABLE, "cannot read the script %s: %s" % (path, error.strerror))
 
 
 def _remember_lines(path, source):
-    """Tracebacks show the lines that ran, also when the file has changed since."""
+    """Makes tracebacks show the lines that ran, also when the file has changed since."""
     text = source.decode("utf-8-sig", "replace")
     if b"coding" in source[:200]:
         from _frozen_importlib_external import decode_source
 
-        with First():
+        with StdlibFirst():
             text = decode_source(source)
-    # Python ends lines at newlines alone; `splitlines` knows more ends than that.
+    # Python ends lines at newlines alone; `splitlines` also splits at other characters.
     remember_lines(path, list(StringIO(text, None)), len(source))
 
 
@@ -233,37 +235,37 @@ def _find_entry(script):
         _check_parameters(main, script.path)
         script.call, script.is_async = main, _is_async(main)
         return
-    make = getattr(script.module, "module", None)
-    if not callable(make):
-        raise TaskFailure(Kind.ENTRY_MISSING, "no entry point in %s: %s" % (script.path, _ENTRY))
+    factory = getattr(script.module, "module", None)
+    if not callable(factory):
+        raise TaskFailure(FailureKind.ENTRY_MISSING, "no entry point in %s: %s" % (script.path, _ENTRY))
 
     def call(params, _context):
-        run = _runner(make(), script.path)
+        run = _run_method(factory(), script.path)
         script.is_async = _is_async(run)
         return run(params)
 
-    run = getattr(make, "run", None)  # of the class, if `module` is one
+    run = getattr(factory, "run", None)  # if `module` is a class
     script.call, script.is_async = call, None if run is None else _is_async(run)
 
 
 def _check_parameters(main, path):
-    """What can be known to fail is told with what to write instead."""
+    """Refuses a `main` that cannot take two arguments, and says what to write instead."""
     if type(main) is not FunctionType:
         return
     code = main.__code__
-    least = code.co_argcount - len(main.__defaults__ or ())
-    if least > 2 or (code.co_argcount < 2 and not code.co_flags & _CO_VARARGS):
-        raise TaskFailure(Kind.ENTRY_MISSING, "main in %s is not for two arguments (it takes %d): %s"
+    required = code.co_argcount - len(main.__defaults__ or ())
+    if required > 2 or (code.co_argcount < 2 and not code.co_flags & _CO_VARARGS):
+        raise TaskFailure(FailureKind.ENTRY_MISSING, "main in %s cannot take two arguments (it takes %d): %s"
                           % (path, code.co_argcount, _ENTRY))
 
 
 _ENTRY = "define main(params, context), or module() that returns an object with run(params)"
 
 
-def _runner(made, path):
+def _run_method(made, path):
     run = getattr(made, "run", None)
     if not callable(run):
-        raise TaskFailure(Kind.ENTRY_MISSING, "module() in %s returned %s, which cannot run: %s"
+        raise TaskFailure(FailureKind.ENTRY_MISSING, "module() in %s returned %s, which has no method run: %s"
                           % (path, type(made).__name__, _ENTRY))
     return run
 

@@ -1,28 +1,28 @@
-"""How the runtime's modules come into the interpreter, before any user code runs.
+"""Imports the runtime's modules into the interpreter, before any user code runs.
 
-They import from the standard library alone: a `json.py` in the current folder or on PYTHONPATH is
-the user's business. Their byte code goes beside their source, inside the private folder, and is made
-once per engine, whatever the user's settings for byte code are.
+They import from the standard library alone: a `json.py` in the current folder or on PYTHONPATH does not
+shadow it. Their byte code is written beside their source, inside the private folder, once per engine,
+whatever the user's settings for byte code are.
 """
 
 import os
 import sys
 
-# What only workers with several slots load.
-_LATE = ("crew.py", "threaded.py")
+# Only workers with several slots load these.
+_THREADED = ("thread_pool.py", "threaded.py")
 
 
 def start(here, package, worker_id):
     library = os.path.dirname(os.__file__)
 
     def load(name):
-        """A module of the runtime."""
+        """Imports a module of the runtime."""
         settings = sys.path[:], sys.dont_write_bytecode, sys.pycache_prefix
         sys.path[:] = [here] + [p for p in settings[0] if p == library or p.startswith(library + "/lib-dynload")
                                 or (p.endswith(".zip") and p.startswith(sys.base_prefix))]
         sys.dont_write_bytecode, sys.pycache_prefix = False, None
         try:
-            _compile(here, package, worker_id.startswith("io-") or name + ".py" in _LATE)
+            _compile(here, package, worker_id.startswith("io-") or name + ".py" in _THREADED)
             return __import__(package + "." + name, fromlist=[name])
         finally:
             sys.path[:], sys.dont_write_bytecode, sys.pycache_prefix = settings
@@ -31,21 +31,21 @@ def start(here, package, worker_id):
     load("entry").run(worker_id, load)
 
 
-def _compile(here, package, late):
-    """Makes the byte code, in a process of its own: what compiling takes would stay with the worker.
+def _compile(here, package, threaded):
+    """Writes the byte code in a forked process: the memory that compiling takes would stay with the worker.
 
-    One worker does it for all that start at one time. If it cannot be done, each import compiles.
+    One worker does it for all that start at the same time. If it fails, each import compiles.
     """
     machinery = sys.modules["_frozen_importlib_external"]
     folder = here + "/" + package + "/"
-    sources = [source for source in sorted(os.listdir(folder)) if source.endswith(".py") and source not in _LATE]
-    if late:
-        sources += _LATE
+    sources = [source for source in sorted(os.listdir(folder)) if source.endswith(".py") and source not in _THREADED]
+    if threaded:
+        sources += _THREADED
     last = machinery.cache_from_source(folder + sources[-1])
     if os.path.exists(last):
         return
     try:
-        if len(os.listdir("/proc/self/task")) > 1:  # the user's `sitecustomize` has started threads
+        if len(os.listdir("/proc/self/task")) > 1:  # a `sitecustomize` has started threads
             return
         lock = os.open(here + "/worker.py", os.O_RDWR)
     except OSError:
@@ -63,7 +63,7 @@ def _compile(here, package, late):
     finally:
         os.close(lock)
     try:
-        __import__("gc").disable()  # it would copy what it looks at
+        __import__("gc").disable()  # the collector writes to, and so copies, every page of the parent
         for source in sources:
             machinery.SourceFileLoader(package, folder + source).get_code(package)
     finally:

@@ -1,11 +1,11 @@
-"""JSON, fast and strict, and where in a value it fails.
+"""JSON, fast and strict, and the place in a value that has no JSON form.
 
-The C encoder and scanner of the `json` package are used directly where the interpreter has them:
-no options to look at per call, and a worker is spared the import of `json` and `re` at its start.
+It uses the C encoder and scanner of the `json` package directly where the interpreter has them: there
+are no options to check per call, and a worker need not import `json` and `re` at its start.
 """
 
-from .failure import Kind, TaskFailure, type_name
-from .library import First
+from .failure import FailureKind, TaskFailure, type_name
+from .library import StdlibFirst
 
 try:
     from _json import encode_basestring_ascii, make_encoder, make_scanner
@@ -14,11 +14,11 @@ except ImportError:  # an interpreter without the C part
 
 
 def _refuse(value):
-    raise _NoForm(type_name(type(value)))
+    raise _NoJsonForm(type_name(type(value)))
 
 
-class _NoForm(TypeError):
-    """Says which type it was."""
+class _NoJsonForm(TypeError):
+    """Its text is the name of the type."""
 
 
 def _refuse_constant(name):
@@ -36,28 +36,28 @@ if make_encoder is not None:
 
     _scan = make_scanner(_Options)
 
-    def _new():
+    def _new_encoder():
         return make_encoder({}, _refuse, encode_basestring_ascii, None, ": ", ", ", False, False, False)
 
-    _encode = _new()
+    _encode = _new_encoder()
 
     def _dumps(value):
         global _encode
         try:
             return "".join(_encode(value, 0))
         except BaseException:
-            # The encoder still marks the containers it was in, and marks of another thread's that
-            # returned the same container look like a circle: once more, with marks of its own.
-            _encode = _new()
-            return "".join(_new()(value, 0))
+            # The encoder keeps a mark on each container that it was in. The marks of another thread that
+            # returned the same container look like a cycle: encode again with a new encoder.
+            _encode = _new_encoder()
+            return "".join(_new_encoder()(value, 0))
 
     def _loads(text):
         text = text.strip(" \t\r\n")
         try:
             value, end = _scan(text, 0)
         except SystemError:
-            # The scanner takes its exception from `json.decoder`, if that is loaded.
-            with First():
+            # The scanner raises an exception of `json.decoder`, and fails like this if that is not loaded.
+            with StdlibFirst():
                 import json.decoder  # noqa: F401
             value, end = _scan(text, 0)
         if end != len(text):
@@ -72,39 +72,39 @@ else:
 
 
 def loads(raw):
-    """The parameters of a task from JSON in UTF-8."""
+    """The parameters of a task, from JSON in UTF-8."""
     try:
         return _loads(raw.decode())
     except RecursionError:
-        raise TaskFailure(Kind.PARAMS_INVALID, "the parameters are nested too deeply for this interpreter")
+        raise TaskFailure(FailureKind.PARAMS_INVALID, "the parameters are nested too deeply for this interpreter")
     except StopIteration as error:
-        raise TaskFailure(Kind.PARAMS_INVALID, "the parameters are not JSON: a value is missing at character %s" % error)
+        raise TaskFailure(FailureKind.PARAMS_INVALID, "the parameters are not JSON: a value is missing at character %s" % error)
     except (ValueError, SystemError, ImportError) as error:
-        raise TaskFailure(Kind.PARAMS_INVALID, "the parameters are not JSON: %s" % error)
+        raise TaskFailure(FailureKind.PARAMS_INVALID, "the parameters are not JSON: %s" % error)
 
 
 def dumps(value):
-    """A task's result as JSON in ASCII bytes. A value that has no JSON form says where it sits."""
+    """A task's result as JSON in ASCII. If a part has no JSON form, the failure names its place in the result."""
     try:
         return _dumps(value).encode("ascii")
     except MemoryError:
         raise
     except RecursionError:
-        raise TaskFailure(Kind.RESULT_NOT_SERIALIZABLE, _locate(value) or
+        raise TaskFailure(FailureKind.RESULT_NOT_SERIALIZABLE, _locate(value) or
                           "the result is nested too deeply to be written as JSON")
     except (TypeError, ValueError, OverflowError) as error:
-        raise TaskFailure(Kind.RESULT_NOT_SERIALIZABLE, _locate(value) or
+        raise TaskFailure(FailureKind.RESULT_NOT_SERIALIZABLE, _locate(value) or
                           "the result cannot be written as JSON: %s" % error)
 
 
-def view(value):
-    """A value's JSON form, or None, and what the value is, in words: where it sits is not looked for."""
+def json_or_description(value):
+    """A value's JSON form, or None, and a text that describes the value."""
     what = "a %s" % type_name(type(value))
     try:
         return _dumps(value).encode("ascii"), what
     except MemoryError:
         raise
-    except _NoForm as error:
+    except _NoJsonForm as error:
         within = isinstance(value, (dict, list, tuple))
         return None, "%s with a %s in it" % (what, error) if within else what
     except (RecursionError, TypeError, ValueError, OverflowError) as error:
@@ -112,38 +112,38 @@ def view(value):
 
 
 def _locate(value):
-    """Finds the first part of a value that has no JSON form; a sentence, or None if there is none."""
-    # Depth first without recursion. `keys` is the way to the current part, through the containers
-    # of `above`: a value that contains itself is told from one that is only used twice.
-    keys, inner, above = [], [], {}
+    """A sentence on the first part of a value that has no JSON form; None if every part has one."""
+    # Depth first without recursion. `keys` leads to the current part through the containers in
+    # `ancestors`: a value that contains itself differs from one that is only used twice.
+    keys, iterators, ancestors = [], [], {}
     part = value
     while True:
-        wrong = _wrong(part, above)
-        if wrong:
-            return wrong[0] + _place(keys) + wrong[1]
+        problem = _problem(part, ancestors)
+        if problem:
+            return problem[0] + _path_text(keys) + problem[1]
         if isinstance(part, (dict, list, tuple)):
-            above[id(part)] = part
-            inner.append(iter(part.items() if isinstance(part, dict) else enumerate(part)))
+            ancestors[id(part)] = part
+            iterators.append(iter(part.items() if isinstance(part, dict) else enumerate(part)))
             keys.append(None)
-        while inner:
-            following = next(inner[-1], None)
-            if following is not None:
-                keys[-1], part = following
+        while iterators:
+            item = next(iterators[-1], None)
+            if item is not None:
+                keys[-1], part = item
                 break
-            inner.pop()
+            iterators.pop()
             keys.pop()
-            above.popitem()
+            ancestors.popitem()
         else:
             return None
 
 
-def _wrong(part, above):
-    """What is wrong with this part alone: the words before and after its place; None if nothing is."""
+def _problem(part, ancestors):
+    """What keeps this part from JSON, as the text before and after its path; None if nothing does."""
     if isinstance(part, float):
         if part != part or part in (float("inf"), float("-inf")):
             return "", " is %r, which JSON has no form for" % float(part)
     elif isinstance(part, (dict, list, tuple)):
-        if id(part) in above:
+        if id(part) in ancestors:
             return "", " contains itself"
         for key in part if isinstance(part, dict) else ():
             if not isinstance(key, (str, int, float, bool, type(None))):
@@ -155,9 +155,9 @@ def _wrong(part, above):
     return None
 
 
-def _place(keys):
-    """`result['a'][1]`, its middle left out where it is long."""
+def _path_text(keys):
+    """A path like `result['a'][1]`; the middle of a long one is left out."""
     if len(keys) > 40:
         keys = keys[:20] + [Ellipsis] + keys[-20:]
-    where = "result" + "".join(" ... " if key is Ellipsis else "[%r]" % (key,) for key in keys)
-    return where if len(where) <= 300 else where[:140] + " ... " + where[-140:]
+    text = "result" + "".join(" ... " if key is Ellipsis else "[%r]" % (key,) for key in keys)
+    return text if len(text) <= 300 else text[:140] + " ... " + text[-140:]

@@ -1,9 +1,9 @@
 """The byte format of docs/internals/wire-protocol.md.
 
-A frame is a `u32` little-endian length and one message: a `u32` tag, then the fields in order,
-fixed width and little-endian; text and bytes carry a `u64` length, lists a `u64` count. The tables
-below are the whole format. `inline` and `threaded` read `Run` and write `Done` with the two
-precompiled layouts at the end, which the golden frames hold equal to the tables.
+A frame is a `u32` little-endian length and one message: a `u32` tag, then the fields in order, of
+fixed width and little-endian. Text and bytes start with a `u64` length, lists with a `u64` count. The
+tables below are the whole format. `inline` and `threaded` read `Run` and write `Done` with the
+precompiled layouts at the end. The golden frames check that both agree.
 """
 
 from _struct import Struct
@@ -61,8 +61,8 @@ class WireError(Exception):
 
 def encode(table, name, *values):
     """One message as a whole frame, its length in front."""
-    for tag, (known, fields) in enumerate(table):
-        if known == name:
+    for tag, (message, fields) in enumerate(table):
+        if message == name:
             break
     else:
         raise WireError("no message %r" % name)
@@ -145,14 +145,14 @@ def _get(body, at, kind):
     return number.unpack_from(body, at)[0], at + number.size
 
 
-# `Run` up to the length of its script, from its tag on; the script follows, then 8 bytes of length
-# and the parameters, which end the frame.
+# `Run` from its tag to the length of its script. The script follows, then 8 bytes of length, then the
+# parameters, which end the frame.
 RUN_TAG, CONFIGURE_TAG = 1, 0
 RUN_HEAD = Struct("<IQIQ16sQ")
-# `Call` up to its arguments, which end the frame.
+# `Call` from its tag to its arguments, which end the frame.
 CALL_TAG = 4
 CALL_HEAD = Struct("<IQIQ16s16sQ")
-# `Done` up to its data, with the frame's length in front.
+# `Done` from the frame's length to its data.
 DONE_HEAD = Struct("<IIQQQ")
 DONE_TAG = 1
 DONE_OVERHEAD = DONE_HEAD.size - 4

@@ -27,7 +27,7 @@ def gate(path):
         os.write(self._fd, b"x" * times)
 
     def drain(self):
-        """Takes back what nobody read."""
+        """Takes back what no script has read."""
         os.read(self._fd, 1 << 10)
 
     def close(self):

@@ -76,7 +76,7 @@ def environment(extra=None):
 
 
 def wait_until(condition, what, limit=LIMIT):
-    """Looks at a condition until it holds; for facts that nobody sends a message about."""
+    """Checks a condition until it holds: for facts that no message reports."""
     deadline = time.monotonic() + limit
     while True:
         found = condition()
@@ -306,7 +306,7 @@ class Worker:
 
         def asleep():
             before.append(self._threads())
-            # Who sleeps and was not switched since the look before has slept all the while.
+            # A thread that sleeps, and was not switched since the last check, has slept in between.
             return before[-1] == before[-2] and all(state == "S" for state, _ in before[-1].values())
 
         wait_until(asleep, "a worker whose threads sleep")

@@ -6,7 +6,7 @@ import uuid
 
 from base import Case, Gate, OneWorker
 from harness import LIMIT, wait_until
-from axion_worker.failure import Kind
+from axion_worker.failure import FailureKind
 
 WAITS = """
 import asyncio, time
@@ -94,7 +94,7 @@ def main(p, c):
         seq = self.started(worker, self.script("a.py", WAITS + "main = in_loop"))
         self.assertEqual(worker.ask("Cancel", seq), ("Cancelled", [seq, True]))
         failure = worker.failure(seq)
-        self.assertEqual((failure.kind, failure.message), (Kind.CANCELLED, "the task was cancelled"))
+        self.assertEqual((failure.kind, failure.message), (FailureKind.CANCELLED, "the task was cancelled"))
         self.assertIn("in in_loop", failure.traceback)
         self.assertEqual(worker.run(self.script("b.py", "async def main(p, c): return 'on'")), "on")
 
@@ -270,7 +270,7 @@ class ControlThreaded(Control, Case):
             worker.wait_for_line(seq, "begun")
         for left in range(7, -1, -1):
             worker.ask("Cancel", seqs[left])
-            self.assertEqual(worker.failure(seqs[left]).kind, Kind.CANCELLED)
+            self.assertEqual(worker.failure(seqs[left]).kind, FailureKind.CANCELLED)
             wait_until(lambda: worker.running() == seqs[:left], "the status page without the cancelled one")
 
     def test_cancel_before_an_async_task_took_its_first_step(self):
@@ -289,7 +289,7 @@ async def main(p, c):
         self.assertEqual(worker.ask("Cancel", second), ("Cancelled", [second, True]))
         gate.open()
         worker.result(first)
-        self.assertEqual(worker.failure(second).kind, Kind.CANCELLED)
+        self.assertEqual(worker.failure(second).kind, FailureKind.CANCELLED)
         self.assertEqual(worker.outputs.get((second, 1)), None, "a warning: never awaited")
 
 
@@ -347,7 +347,7 @@ class StatusPage(Case):
         for seq in seqs:
             worker.ask("Cancel", seq)
         for _ in seqs:
-            self.assertEqual(worker.expect("Failed")[2][0], Kind.CANCELLED)
+            self.assertEqual(worker.expect("Failed")[2][0], FailureKind.CANCELLED)
         wait_until(lambda: worker.running() == [], "an empty page")
 
 

@@ -1,11 +1,11 @@
-"""Coroutine tasks of a threaded worker: they need no thread, and the engine is told which scripts are some."""
+"""Coroutine tasks of a threaded worker: they need no thread, and the worker reports which scripts are coroutines."""
 
 import os
 import unittest
 
 from base import Case, Gate
 from harness import LIMIT, wait_until
-from axion_worker.failure import Kind
+from axion_worker.failure import FailureKind
 
 # Ends when `count` of its tasks are in it, and says how many were.
 MEETING = """
@@ -104,7 +104,7 @@ class Told(Case):
         worker.run(script)
         self.script("a.py", ASYNC + "  # the same in other words")
         worker.run(script)
-        self.assertEqual(worker.loaded, [(seq, True)], "told twice")
+        self.assertEqual(worker.loaded, [(seq, True)], "reported twice")
         self.script("a.py", PLAIN)
         seq = worker.submit(script)
         self.assertEqual(worker.result(seq), "plain")
@@ -176,7 +176,7 @@ class Straight(Held):
         for seq in seqs:
             self.one.wait_for_line(seq, "begun")
         self.assertEqual(self.one.ask("Cancel", seqs[1]), ("Cancelled", [seqs[1], True]))
-        self.assertEqual(self.one.failure(seqs[1]).kind, Kind.CANCELLED)
+        self.assertEqual(self.one.failure(seqs[1]).kind, FailureKind.CANCELLED)
         wait_until(lambda: set(seqs) & set(self.one.running()) == {seqs[0], seqs[2]}, "the page without it")
 
     def test_soft_limit(self):
@@ -198,7 +198,7 @@ class Straight(Held):
             if cleans:
                 self.assertEqual(self.one.result(seq), "cleaned")
             else:
-                self.assertEqual(self.one.failure(seq).kind, Kind.SOFT_TIMEOUT)
+                self.assertEqual(self.one.failure(seq).kind, FailureKind.SOFT_TIMEOUT)
 
     def test_cancel_and_soft_limit_before_the_first_step(self):
         gate = self.gate()
@@ -221,7 +221,7 @@ async def main(p, c):
         while len(ended) < 4:
             name, values = self.one.receive()
             ended[values[0]] = values[2][0] if name == "Failed" else name
-        self.assertEqual(ended, {holding: "Done", seqs[0]: Kind.CANCELLED, seqs[1]: Kind.SOFT_TIMEOUT, seqs[2]: "Done"})
+        self.assertEqual(ended, {holding: "Done", seqs[0]: FailureKind.CANCELLED, seqs[1]: FailureKind.SOFT_TIMEOUT, seqs[2]: "Done"})
         self.assertEqual([key for key in self.one.outputs if key[1] == 1], [], "a warning: never awaited")
 
     def test_prints_and_contexts_are_their_own(self):
@@ -255,11 +255,11 @@ async def main(p, c):
                 if p.get("how") == "exit": raise SystemExit(3)
                 if p.get("how") == "object": return object()
         """)
-        kinds = {"raise": Kind.EXCEPTION, "exit": Kind.SYSTEM_EXIT, "object": Kind.RESULT_NOT_SERIALIZABLE}
+        kinds = {"raise": FailureKind.EXCEPTION, "exit": FailureKind.SYSTEM_EXIT, "object": FailureKind.RESULT_NOT_SERIALIZABLE}
         for how, kind in kinds.items():
             self.assertEqual(self.one.fail(script, {"how": how}).kind, kind)
         seq = self.one.submit(script, raw=b"{")
-        self.assertEqual(self.one.failure(seq).kind, Kind.PARAMS_INVALID)
+        self.assertEqual(self.one.failure(seq).kind, FailureKind.PARAMS_INVALID)
 
     def test_large_parameters(self):
         script = self.straight("async def main(p, c): return len(p.get('text', ''))")
@@ -311,7 +311,7 @@ async def main(p, c):
     def test_a_loader_that_fails_ends_the_task(self):
         self.held_up(self.one)
         failure = self.one.fail(self.script("bad.py", "print('once')\nraise ValueError('at import')"))
-        self.assertEqual((failure.kind, failure.message), (Kind.EXCEPTION, "at import"))
+        self.assertEqual((failure.kind, failure.message), (FailureKind.EXCEPTION, "at import"))
 
     def test_the_end_of_the_pipe_waits_for_all(self):
         let_go = self.held_up(self.one)

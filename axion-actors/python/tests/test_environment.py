@@ -204,7 +204,7 @@ class ByteCode(Case):
         sources = {name for name in os.listdir(self.path("runtime/" + PACKAGE)) if name.endswith(".py")}
         self.start(1, env)
         first = self.compiled()
-        self.assertEqual({name.partition(".")[0] + ".py" for name in first}, sources - {"crew.py", "threaded.py"})
+        self.assertEqual({name.partition(".")[0] + ".py" for name in first}, sources - {"thread_pool.py", "threaded.py"})
         self.start(4, env)
         both = self.compiled()
         self.assertEqual({name.partition(".")[0] + ".py" for name in both}, sources, "a module is loaded late")

@@ -5,12 +5,12 @@ import unittest
 
 from base import Case, OneWorker
 from harness import LIMIT, PACKAGE, wait_until
-from axion_worker.failure import Kind
+from axion_worker.failure import FailureKind
 
 
 class Kinds(unittest.TestCase):
     def test_the_numbers_on_the_wire_are_frozen(self):
-        numbers = {name: value for name, value in vars(Kind).items() if name.isupper()}
+        numbers = {name: value for name, value in vars(FailureKind).items() if name.isupper()}
         self.assertEqual(numbers, {
             "EXCEPTION": 0, "SCRIPT_NOT_FOUND": 1, "SCRIPT_UNREADABLE": 2, "SCRIPT_SYNTAX": 3, "ENTRY_MISSING": 4,
             "SYSTEM_EXIT": 5, "KEYBOARD_INTERRUPT": 6, "MEMORY_ERROR": 7, "RECURSION_ERROR": 8,
@@ -20,7 +20,7 @@ class Kinds(unittest.TestCase):
 class Failures(OneWorker):
     """Run under both kinds of worker."""
 
-    def fails(self, script, params=None, kind=Kind.EXCEPTION):
+    def fails(self, script, params=None, kind=FailureKind.EXCEPTION):
         """The failure of a script; the worker must be able to go on after it."""
         failure = self.one.fail(script, params)
         self.assertEqual(failure.kind, kind, failure)
@@ -29,32 +29,32 @@ class Failures(OneWorker):
         self.assertNotIn(PACKAGE, failure.traceback, "a frame of the runtime")
         return failure
 
-    def source(self, source, kind=Kind.EXCEPTION, params=None):
+    def source(self, source, kind=FailureKind.EXCEPTION, params=None):
         return self.fails(self.script("failing.py", source), params, kind)
 
     # Scripts that cannot be run.
 
     def test_a_missing_file(self):
         for path in (self.path("none.py"), self.path("none/none.py"), self.fine + "/a.py"):
-            failure = self.fails(path, kind=Kind.SCRIPT_NOT_FOUND)
+            failure = self.fails(path, kind=FailureKind.SCRIPT_NOT_FOUND)
             self.assertEqual(failure.message, "no script at " + path)
 
     def test_a_path_that_no_file_can_have(self):
-        failure = self.fails("a\0b.py", kind=Kind.SCRIPT_NOT_FOUND)
+        failure = self.fails("a\0b.py", kind=FailureKind.SCRIPT_NOT_FOUND)
         self.assertIn("no script at a\0b.py", failure.message)
 
     def test_a_folder_as_script(self):
-        failure = self.fails(self.folder, kind=Kind.SCRIPT_UNREADABLE)
+        failure = self.fails(self.folder, kind=FailureKind.SCRIPT_UNREADABLE)
         self.assertIn(self.folder, failure.message)
         self.assertIn("directory", failure.message)
 
     def test_an_unreadable_file(self):
         loop = self.path("loop.py")
         os.symlink(loop, loop)
-        self.assertIn(loop, self.fails(loop, kind=Kind.SCRIPT_UNREADABLE).message)
+        self.assertIn(loop, self.fails(loop, kind=FailureKind.SCRIPT_UNREADABLE).message)
 
     def test_a_syntax_error_names_its_line(self):
-        failure = self.source("import os\n\ndef main(p, c):\n    retrun 1\n", Kind.SCRIPT_SYNTAX)
+        failure = self.source("import os\n\ndef main(p, c):\n    retrun 1\n", FailureKind.SCRIPT_SYNTAX)
         self.assertIn(self.path("failing.py"), failure.message)
         self.assertIn("line 4", failure.message)
         self.assertEqual(failure.exception, "SyntaxError")
@@ -69,20 +69,20 @@ class Failures(OneWorker):
             "nested too deeply": b"main = " + b"(" * 5000 + b")" * 5000,
         }.items():
             with self.subTest(what):
-                failure = self.source(source, Kind.SCRIPT_SYNTAX)
+                failure = self.source(source, FailureKind.SCRIPT_SYNTAX)
                 self.assertIn(self.path("failing.py"), failure.message)
 
     def test_a_missing_entry_point(self):
         for source in ("", "main = 1", "import os as module", "def run(params): pass"):
             with self.subTest(source):
-                failure = self.source(source, Kind.ENTRY_MISSING)
+                failure = self.source(source, FailureKind.ENTRY_MISSING)
                 for word in ("main(params, context)", "module()", self.path("failing.py")):
                     self.assertIn(word, failure.message)
 
     def test_a_main_that_cannot_be_called_with_two_arguments(self):
         for source in ("def main(): pass", "def main(params): pass", "async def main(): pass", "def main(a, b, c): pass"):
             with self.subTest(source):
-                failure = self.source(source, Kind.ENTRY_MISSING)
+                failure = self.source(source, FailureKind.ENTRY_MISSING)
                 for word in ("two arguments", "main(params, context)", self.path("failing.py")):
                     self.assertIn(word, failure.message)
 
@@ -97,7 +97,7 @@ class Failures(OneWorker):
     def test_a_module_function_whose_object_cannot_run(self):
         for source in ("def module(): return object()", "class module: run = None", "def module(): pass"):
             with self.subTest(source):
-                failure = self.source(source, Kind.ENTRY_MISSING)
+                failure = self.source(source, FailureKind.ENTRY_MISSING)
                 for word in ("run(params)", "module()", self.path("failing.py")):
                     self.assertIn(word, failure.message)
 
@@ -113,8 +113,8 @@ class Failures(OneWorker):
         self.assertIn("import no_such_module_anywhere", failure.traceback)
 
     def test_exits_while_the_script_is_loaded(self):
-        self.assertEqual(self.source("import sys; sys.exit(3)", Kind.SYSTEM_EXIT).message, "3")
-        self.source("raise KeyboardInterrupt", Kind.KEYBOARD_INTERRUPT)
+        self.assertEqual(self.source("import sys; sys.exit(3)", FailureKind.SYSTEM_EXIT).message, "3")
+        self.source("raise KeyboardInterrupt", FailureKind.KEYBOARD_INTERRUPT)
 
     # Exceptions of tasks.
 
@@ -126,7 +126,7 @@ class Failures(OneWorker):
             def main(p, c):
                 return deeper(p["x"])
         ''', params={"x": "ü"})
-        self.assertEqual(failure[:3], (Kind.EXCEPTION, "ValueError", "bad: ü"))
+        self.assertEqual(failure[:3], (FailureKind.EXCEPTION, "ValueError", "bad: ü"))
         self.assertEqual(failure.causes, [])
         lines = [line for line in failure.traceback.splitlines() if "^^^" not in line]
         path = self.path("failing.py")
@@ -145,7 +145,7 @@ class Failures(OneWorker):
             async def main(p, c):
                 return await deeper()
         ''')
-        self.assertEqual(failure[:3], (Kind.EXCEPTION, "LookupError", "deep"))
+        self.assertEqual(failure[:3], (FailureKind.EXCEPTION, "LookupError", "deep"))
         lines = [line.strip() for line in failure.traceback.splitlines() if "^^^" not in line]
         path = self.path("failing.py")
         self.assertEqual(lines[1:], [
@@ -311,21 +311,21 @@ class Failures(OneWorker):
 
     def test_exits_and_interrupts(self):
         for source, kind, message in (
-            ("import sys\ndef main(p, c): sys.exit()", Kind.SYSTEM_EXIT, ""),
-            ("import sys\ndef main(p, c): sys.exit('bye')", Kind.SYSTEM_EXIT, "bye"),
-            ("def main(p, c): raise SystemExit(4)", Kind.SYSTEM_EXIT, "4"),
-            ("def main(p, c): exit(5)", Kind.SYSTEM_EXIT, "5"),
-            ("def main(p, c): raise KeyboardInterrupt", Kind.KEYBOARD_INTERRUPT, ""),
-            ("def main(p, c): raise MemoryError('none left')", Kind.MEMORY_ERROR, "none left"),
-            ("def main(p, c): return bytearray(1 << 62)", Kind.MEMORY_ERROR, ""),
-            ("def main(p, c): raise GeneratorExit", Kind.EXCEPTION, ""),
-            ("def main(p, c): raise StopIteration(1)", Kind.EXCEPTION, "1"),
-            ("async def main(p, c): raise SystemExit(6)", Kind.SYSTEM_EXIT, "6"),
-            ("async def main(p, c): raise KeyboardInterrupt", Kind.KEYBOARD_INTERRUPT, ""),
-            ("async def main(p, c): raise GeneratorExit", Kind.EXCEPTION, ""),
-            ("import asyncio\nasync def main(p, c): raise asyncio.CancelledError", Kind.EXCEPTION, ""),
+            ("import sys\ndef main(p, c): sys.exit()", FailureKind.SYSTEM_EXIT, ""),
+            ("import sys\ndef main(p, c): sys.exit('bye')", FailureKind.SYSTEM_EXIT, "bye"),
+            ("def main(p, c): raise SystemExit(4)", FailureKind.SYSTEM_EXIT, "4"),
+            ("def main(p, c): exit(5)", FailureKind.SYSTEM_EXIT, "5"),
+            ("def main(p, c): raise KeyboardInterrupt", FailureKind.KEYBOARD_INTERRUPT, ""),
+            ("def main(p, c): raise MemoryError('none left')", FailureKind.MEMORY_ERROR, "none left"),
+            ("def main(p, c): return bytearray(1 << 62)", FailureKind.MEMORY_ERROR, ""),
+            ("def main(p, c): raise GeneratorExit", FailureKind.EXCEPTION, ""),
+            ("def main(p, c): raise StopIteration(1)", FailureKind.EXCEPTION, "1"),
+            ("async def main(p, c): raise SystemExit(6)", FailureKind.SYSTEM_EXIT, "6"),
+            ("async def main(p, c): raise KeyboardInterrupt", FailureKind.KEYBOARD_INTERRUPT, ""),
+            ("async def main(p, c): raise GeneratorExit", FailureKind.EXCEPTION, ""),
+            ("import asyncio\nasync def main(p, c): raise asyncio.CancelledError", FailureKind.EXCEPTION, ""),
             ("import asyncio\nasync def main(p, c): asyncio.current_task().cancel(); await asyncio.sleep(9)",
-             Kind.EXCEPTION, ""),
+             FailureKind.EXCEPTION, ""),
         ):
             with self.subTest(source):
                 self.assertEqual(self.source(source, kind).message, message)
@@ -336,7 +336,7 @@ class Failures(OneWorker):
             import asyncio
             async def child(): raise SystemExit(3)
             async def main(p, c): await asyncio.gather(child())
-        ''', Kind.SYSTEM_EXIT)
+        ''', FailureKind.SYSTEM_EXIT)
         script = self.script("leaving.py", '''
             import asyncio
             async def child(): raise SystemExit(3)
@@ -358,7 +358,7 @@ class Failures(OneWorker):
         self.assertEqual(self.one.run(self.script("a.py", "async def main(p, c): return 'on'")), "on")
 
     def test_recursion(self):
-        failure = self.source("def main(p, c): return main(p, c)", Kind.RECURSION_ERROR)
+        failure = self.source("def main(p, c): return main(p, c)", FailureKind.RECURSION_ERROR)
         self.assertEqual(failure.exception, "RecursionError")
         self.assertIn("Previous line repeated", failure.traceback)
 
@@ -405,15 +405,15 @@ class FailuresInline(Failures, Case):
         self.one.wait_for_line(seq, "begun")
         self.one.fall_asleep()  # a signal before the system call would not end it, as in any Python
         os.kill(self.one.process.pid, signal.SIGINT)
-        self.assertEqual(self.one.failure(seq).kind, Kind.KEYBOARD_INTERRUPT)
-        os.kill(self.one.process.pid, signal.SIGINT)  # idle: nobody's
+        self.assertEqual(self.one.failure(seq).kind, FailureKind.KEYBOARD_INTERRUPT)
+        os.kill(self.one.process.pid, signal.SIGINT)  # idle: it belongs to no task
         self.assertEqual(self.one.run(self.fine), "fine")
 
 
 class FailuresThreaded(Failures, Case):
     slots = 4
 
-    def test_a_real_interrupt_hits_nobody(self):
+    def test_an_interrupt_hits_no_task(self):
         import signal
 
         gate = self.gate()

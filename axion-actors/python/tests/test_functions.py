@@ -11,7 +11,7 @@ import uuid
 from base import Case, OneWorker
 
 from axion_worker import functions as runtime, packing, values
-from axion_worker.failure import Kind
+from axion_worker.failure import FailureKind
 
 LARGE = 1 << 20
 
@@ -34,18 +34,18 @@ def plainly(value, keep):
     return pickle.dumps(value, 5, buffer_callback=keep)
 
 
-class Hole:
-    """In arguments: the value of this number."""
+class Placeholder:
+    """In arguments: stands for the value of this number."""
 
     def __init__(self, number):
         self.number = number
 
 
-def filled(args, *values):
+def step_arguments(args, *values):
     """The arguments of a step, as the engine puts them together."""
     class Pickler(pickle.Pickler):
         def persistent_id(self, part):
-            return part.number if isinstance(part, Hole) else None
+            return part.number if isinstance(part, Placeholder) else None
 
     def dumps(value, keep):
         file = io.BytesIO()
@@ -120,14 +120,14 @@ class Function(Calls, OneWorker):
 
     def test_an_exception_comes_as_text_and_as_itself(self):
         failure = self.one.failure(self.call(self.define(pow), 2, "x"))
-        self.assertEqual((failure.kind, failure.exception), (Kind.EXCEPTION, "TypeError"))
+        self.assertEqual((failure.kind, failure.exception), (FailureKind.EXCEPTION, "TypeError"))
         self.assertIsInstance(pickle.loads(failure.raised), TypeError)
 
-    def test_a_system_exit_is_only_told(self):
+    def test_a_system_exit_is_sent_as_text(self):
         failure = self.one.failure(self.call(self.define(sys.exit), 3))
-        self.assertEqual((failure.kind, failure.raised), (Kind.SYSTEM_EXIT, b""))
+        self.assertEqual((failure.kind, failure.raised), (FailureKind.SYSTEM_EXIT, b""))
 
-    def test_an_exception_whose_module_is_no_text_is_told(self):
+    def test_an_exception_whose_module_is_not_a_string_is_reported(self):
         module, folder = self.module("""
             class Odd(Exception): __module__ = 7
             def fail(): raise Odd("why")
@@ -135,7 +135,7 @@ class Function(Calls, OneWorker):
         failure = self.one.failure(self.call(self.define(module + ":fail", paths=[folder])))
         self.assertEqual((failure.exception, failure.message), ("Odd", "why"))
 
-    def test_an_exception_that_has_no_pickle_or_a_large_one_is_only_told(self):
+    def test_an_exception_without_a_pickle_or_with_a_large_one_is_sent_as_text(self):
         module, folder = self.module("""
             def fail(extra):
                 class Hidden(Exception): pass
@@ -150,16 +150,16 @@ class Function(Calls, OneWorker):
     def test_a_result_that_has_no_pickle_fails_the_task(self):
         module, folder = self.module("def make():\n    return (n for n in ())")
         failure = self.one.failure(self.call(self.define(module + ":make", paths=[folder])))
-        self.assertEqual(failure.kind, Kind.RESULT_NOT_SERIALIZABLE)
+        self.assertEqual(failure.kind, FailureKind.RESULT_NOT_SERIALIZABLE)
         self.assertIn("generator", failure.message)
         self.assertEqual(self.value(self.call(self.define(pow), 2, 2)), 4)
 
     def test_what_cannot_be_loaded_says_so(self):
         failure = self.one.failure(self.call(self.define("no_such_module:f")))
-        self.assertEqual(failure.kind, Kind.FUNCTION_NOT_LOADABLE)
+        self.assertEqual(failure.kind, FailureKind.FUNCTION_NOT_LOADABLE)
         self.assertIn("no_such_module", failure.message)
         failure = self.one.failure(self.call(self.define(pow), raw=b"\x80garbage"))
-        self.assertEqual(failure.kind, Kind.PARAMS_INVALID)
+        self.assertEqual(failure.kind, FailureKind.PARAMS_INVALID)
 
     def test_an_initializer_runs_once_in_a_worker(self):
         module, folder = self.module("""
@@ -175,7 +175,7 @@ class Function(Calls, OneWorker):
         prepare = b"(cbuiltins\nint\n(S'x'\ntt."
         for _ in range(2):
             failure = self.one.failure(self.call(self.define(pow, initializer=prepare), 2, 2))
-            self.assertEqual(failure.kind, Kind.INITIALIZER_FAILED)
+            self.assertEqual(failure.kind, FailureKind.INITIALIZER_FAILED)
             self.assertIn("invalid literal", failure.message)
 
     def test_the_current_context_can_be_asked_for(self):
@@ -250,17 +250,17 @@ class Function(Calls, OneWorker):
             self.assertEqual(repr(back), repr(value))
         module, folder = self.module("def make():\n    return [n for n in (1, (n for n in ()))]")
         name = self.define(module + ":make", paths=[folder], mode=packing.STEP)
-        self.assertEqual(self.one.failure(self.call(name)).kind, Kind.RESULT_NOT_SERIALIZABLE)
+        self.assertEqual(self.one.failure(self.call(name)).kind, FailureKind.RESULT_NOT_SERIALIZABLE)
 
-    def test_the_holes_in_the_arguments_of_a_step_are_filled(self):
+    def test_values_replace_the_placeholders_in_the_arguments_of_a_step(self):
         same = self.same()
         packed = pickle.dumps({3j}, 5)
-        raw = filled((Hole(0), [Hole(1), {"k": (Hole(0),)}], Hole(packing.ELEMENT)),
-                     b'{"a": [1.5]}', packing.describe(packed, None, "a set"), listed(3, b"1", packed))
+        raw = step_arguments((Placeholder(0), [Placeholder(1), {"k": (Placeholder(0),)}], Placeholder(packing.ELEMENT)),
+                     b'{"a": [1.5]}', packing.add_description(packed, None, "a set"), listed(3, b"1", packed))
         found = packing.unpack(self.raw(self.call(same, raw=raw)), pickle.loads, values.loads)
         self.assertEqual(found, [{"a": [1.5]}, [{3j}, {"k": ({"a": [1.5]},)}], [1, {3j}]])
         self.assertIs(found[0], found[1][1]["k"][0], "each value is made once")
-        self.assertEqual(self.value(self.call(same, raw=filled((4,)))), 4)
+        self.assertEqual(self.value(self.call(same, raw=step_arguments((4,)))), 4)
 
     def test_large_buffers_of_a_steps_arguments_and_results_are_not_copied(self):
         module, folder = self.module("""
@@ -271,8 +271,8 @@ class Function(Calls, OneWorker):
         """)
         name = self.define(module + ":change", paths=[folder], mode=packing.STEP)
         buffer = pickle.PickleBuffer(bytearray(b"x" * LARGE))
-        other = b"".join(packing.describe(packing.pack(buffer, plainly), None, "a buffer"))
-        data = self.raw(self.call(name, raw=filled((buffer, Hole(0)), other)))
+        other = b"".join(packing.add_description(packing.pack(buffer, plainly), None, "a buffer"))
+        data = self.raw(self.call(name, raw=step_arguments((buffer, Placeholder(0)), other)))
         self.assertEqual(data[:2], b"\2\0")
         found = packing.unpack(data, pickle.loads, values.loads)
         self.assertEqual((bytes(found[:2]), len(found)), (b"yx", LARGE))
@@ -280,15 +280,15 @@ class Function(Calls, OneWorker):
     def test_values_that_cannot_be_read_fail_the_step(self):
         same = self.same()
         for value in (b"\x80garbage", b"{", listed(3, b"\x80")):
-            failure = self.one.failure(self.call(same, raw=filled((Hole(0),), value)))
-            self.assertEqual(failure.kind, Kind.PARAMS_INVALID)
-        failure = self.one.failure(self.call(same, raw=filled((Hole(1),), b"1")))
-        self.assertEqual(failure.kind, Kind.PARAMS_INVALID)
+            failure = self.one.failure(self.call(same, raw=step_arguments((Placeholder(0),), value)))
+            self.assertEqual(failure.kind, FailureKind.PARAMS_INVALID)
+        failure = self.one.failure(self.call(same, raw=step_arguments((Placeholder(1),), b"1")))
+        self.assertEqual(failure.kind, FailureKind.PARAMS_INVALID)
 
     def test_a_result_above_the_frame_limit_fails_the_task(self):
         module, folder = self.module("def much(): return bytearray(70 << 20)")
         failure = self.one.failure(self.call(self.define(module + ":much", paths=[folder])))
-        self.assertEqual(failure.kind, Kind.RESULT_TOO_LARGE)
+        self.assertEqual(failure.kind, FailureKind.RESULT_TOO_LARGE)
 
     def test_a_forgotten_function_still_answers_what_was_sent_before(self):
         name = self.define(pow)
@@ -305,7 +305,7 @@ class InThreaded(Function, Case):
     slots = 4
     one_id = "cpu-0"
 
-    def test_the_engine_is_told_of_a_coroutine(self):
+    def test_a_coroutine_is_reported_to_the_engine(self):
         module, folder = self.module("async def one(): return 1")
         name = self.define(module + ":one", paths=[folder])
         seq = self.call(name)

@@ -8,7 +8,7 @@ import unittest
 from base import Case, Gate
 from harness import LIMIT, wire
 
-SOFT = 13  # failure.Kind.SOFT_TIMEOUT
+SOFT = 13  # failure.FailureKind.SOFT_TIMEOUT
 
 
 class SoftLimit(Case):
@@ -88,7 +88,7 @@ class SoftLimit(Case):
             """, slots=slots)
             self.assertEqual(worker.result(seq), "cleaned up")
 
-    def test_one_for_a_task_that_has_ended_hits_nobody(self):
+    def test_one_for_a_task_that_has_ended_hits_no_task(self):
         script = self.script("quick.py", "def main(params, context): return sum(range(1000))")
         for slots in (1, 2):
             worker = self.worker(slots=slots)
@@ -189,18 +189,18 @@ class Wedged(Case):
         script = self.script("handler.py", """
             import signal
             printing = fired = False
-            ticks = amid = 0
+            ticks = during = 0
             def handle(number, frame):
-                global fired, ticks, amid
+                global fired, ticks, during
                 fired = True
                 ticks += 1
-                amid += printing
+                during += printing
                 print("from the handler")
             def main(params, context):
-                global printing, fired, ticks, amid
+                global printing, fired, ticks, during
                 signal.signal(signal.SIGALRM, handle)
-                fired, ticks, amid, turns = True, 0, 0, 0
-                while amid < 20:  # however fast the machine prints
+                fired, ticks, during, turns = True, 0, 0, 0
+                while during < 20:  # however fast the machine prints
                     if fired:  # one at a time: a slow machine would do nothing else
                         fired = False
                         signal.setitimer(signal.ITIMER_REAL, 0.0005)

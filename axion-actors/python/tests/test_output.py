@@ -121,7 +121,7 @@ def main(params, context):
             worker.result(seq)
             self.assertEqual(worker.output(seq), "task %d\n" % n)
 
-    def test_closing_stdout_harms_nobody(self):
+    def test_closing_stdout_affects_no_later_task(self):
         worker = self.worker()
         worker.run(self.script("a.py", "import sys\ndef main(p, c): sys.stdout.close(); sys.stderr.close()"))
         seq = worker.submit(self.script("b.py", "def main(p, c): print('on', flush=True)"))

@@ -6,7 +6,7 @@ import unittest
 
 from base import Case, OneWorker
 from harness import LIMIT
-from axion_worker.failure import Kind
+from axion_worker.failure import FailureKind
 
 DEEP = 100_000
 
@@ -21,7 +21,7 @@ class Values(OneWorker, Case):
 
     def refused(self, code, *words):
         failure = self.one.fail(self.eval, {"code": code})
-        self.assertEqual(failure.kind, Kind.RESULT_NOT_SERIALIZABLE, failure)
+        self.assertEqual(failure.kind, FailureKind.RESULT_NOT_SERIALIZABLE, failure)
         for word in words:
             self.assertIn(word, failure.message)
         self.assertEqual(self.one.run(self.eval, {"code": "1"}), 1)
@@ -75,7 +75,7 @@ class Values(OneWorker, Case):
                 shared["bad"] = datetime.date.today() if params["bad"] else 1
                 return [shared]
         """)
-        self.assertEqual(self.one.fail(script, {"bad": True}).kind, Kind.RESULT_NOT_SERIALIZABLE)
+        self.assertEqual(self.one.fail(script, {"bad": True}).kind, FailureKind.RESULT_NOT_SERIALIZABLE)
         self.assertEqual(self.one.run(script, {"bad": False}), [{"bad": 1}])
 
     def test_two_tasks_that_return_the_same_container_at_once(self):
@@ -110,7 +110,7 @@ class Values(OneWorker, Case):
             for bad in (True, False):
                 with self.subTest(as_list=as_list, bad=bad):
                     failure = self.one.fail(script, {"depth": DEEP, "list": as_list, "bad": bad})
-                    self.assertEqual(failure.kind, Kind.RESULT_NOT_SERIALIZABLE)
+                    self.assertEqual(failure.kind, FailureKind.RESULT_NOT_SERIALIZABLE)
                     self.assertIn("set" if bad else "nested too deeply", failure.message)
                     self.assertLess(len(failure.message), 1000)
         with open("/proc/%d/status" % self.one.process.pid) as file:
@@ -129,7 +129,7 @@ class Values(OneWorker, Case):
         """)
         for which in (True, False):
             failure = self.one.fail(script, {"dict": which})
-            self.assertIn(failure.kind, (Kind.EXCEPTION, Kind.RESULT_NOT_SERIALIZABLE))
+            self.assertIn(failure.kind, (FailureKind.EXCEPTION, FailureKind.RESULT_NOT_SERIALIZABLE))
         self.assertEqual(self.one.run(self.eval, {"code": "1"}), 1)
 
     def test_a_result_at_and_over_the_frame_limit(self):
@@ -138,7 +138,7 @@ class Values(OneWorker, Case):
         exact = "'x' * %d" % (10_000 - head - 2)
         self.assertEqual(len(worker.run(self.eval, {"code": exact})), 10_000 - head - 2)
         failure = worker.fail(self.eval, {"code": exact + " + 'x'"})
-        self.assertEqual(failure.kind, Kind.RESULT_TOO_LARGE)
+        self.assertEqual(failure.kind, FailureKind.RESULT_TOO_LARGE)
         self.assertIn("9973 bytes", failure.message)
         self.assertIn("10000", failure.message)
         self.assertEqual(worker.run(self.eval, {"code": "1"}), 1)
@@ -165,14 +165,14 @@ class Values(OneWorker, Case):
                     b'"\xff"', b'"a\nb"', b"\x0c1", "\u00a01".encode(), b"[1]]", b'{"a":1,}'):
             with self.subTest(raw):
                 failure = self.one.failure(self.one.submit(echo, raw=raw))
-                self.assertEqual(failure.kind, Kind.PARAMS_INVALID, failure)
+                self.assertEqual(failure.kind, FailureKind.PARAMS_INVALID, failure)
                 self.assertTrue(failure.message.startswith("the parameters are not JSON: "), failure.message)
         self.assertEqual(self.one.run(echo, 1), 1)
 
     def test_params_nested_too_deeply(self):
         for raw in (b"[" * DEEP + b"]" * DEEP, b'{"a":' * DEEP + b"1" + b"}" * DEEP):
             failure = self.one.failure(self.one.submit(self.echo(), raw=raw))
-            self.assertEqual(failure.kind, Kind.PARAMS_INVALID)
+            self.assertEqual(failure.kind, FailureKind.PARAMS_INVALID)
             self.assertIn("nested too deeply", failure.message)
         self.assertEqual(self.one.run(self.echo(), [[[[]]]]), [[[[]]]])
 
@@ -219,7 +219,7 @@ class ValuesWithoutTheCPart(Case):
         self.assertIn("result[0] is of type set", worker.fail(script, {"code": "[{1}]"}).message)
         self.assertIn("result[0] is nan", worker.fail(script, {"code": "[float('nan')]"}).message)
         for raw in (b"NaN", b"[1", b"{} x", b"\x0c1"):
-            self.assertEqual(worker.failure(worker.submit(script, raw=raw)).kind, Kind.PARAMS_INVALID, raw)
+            self.assertEqual(worker.failure(worker.submit(script, raw=raw)).kind, FailureKind.PARAMS_INVALID, raw)
         self.assertEqual(worker.run(script, {"code": "'on'"}), "on")
 
 

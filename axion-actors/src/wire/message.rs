@@ -289,7 +289,7 @@ pub struct Failure {
     pub raised: Bytes,
 }
 
-/// The failures a child can find; the numbers are `Kind` in `axion_worker/failure.py`.
+/// The failures a child can find; the numbers are `FailureKind` in `axion_worker/failure.py`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is the ErrorKind of the same name")]
 pub enum FailureKind {
