@@ -35,10 +35,10 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Run(Run),
+    Run(RunArguments),
     Config(ConfigArguments),
     #[command(subcommand)]
-    Flow(Flow),
+    Flow(FlowCommand),
 }
 
 const EXIT_CODES: &str = "\
@@ -64,7 +64,7 @@ Examples:
 /// else; what the script prints goes to standard error.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXIT_CODES, after_help = EXIT_CODES)]
-pub(crate) struct Run {
+pub(crate) struct RunArguments {
     /// The Python script.
     pub(crate) script: PathBuf,
 
@@ -81,8 +81,8 @@ pub(crate) struct Run {
     pub(crate) param: Vec<(String, String)>,
 
     /// The kind of worker: cpu for work that computes, io for work that waits.
-    #[arg(long = "type", value_name = "TYPE", value_enum, default_value_t = Pool::Cpu)]
-    pub(crate) pool: Pool,
+    #[arg(long = "type", value_name = "TYPE", value_enum, default_value_t = PoolChoice::Cpu)]
+    pub(crate) pool: PoolChoice,
 
     /// The Python interpreter. Without it: that of the environment variable AXION_PYTHON or of the
     /// configuration, else the active virtual environment's, else python3.
@@ -90,11 +90,11 @@ pub(crate) struct Run {
     pub(crate) python: Option<PathBuf>,
 
     /// Kill the task, with everything it started, when it has run so long: 90, 1.5s, 10m, 2h.
-    #[arg(long, value_name = "TIME", value_parser = span, allow_negative_numbers = true)]
+    #[arg(long, value_name = "TIME", value_parser = parse_limit, allow_negative_numbers = true)]
     pub(crate) timeout: Option<Duration>,
 
     /// Raise a TimeoutError in the task when it has run so long; shorter than --timeout.
-    #[arg(long, value_name = "TIME", value_parser = span, allow_negative_numbers = true)]
+    #[arg(long, value_name = "TIME", value_parser = parse_limit, allow_negative_numbers = true)]
     pub(crate) soft_timeout: Option<Duration>,
 
     /// Run the task again after an exception or a time limit, so many times at most.
@@ -102,29 +102,29 @@ pub(crate) struct Run {
     pub(crate) retries: u32,
 
     /// Always wait so long before a retry, instead of 0.5 s, doubled each time, 30 s at most.
-    #[arg(long, value_name = "TIME", value_parser = span, requires = "retries", allow_negative_numbers = true)]
+    #[arg(long, value_name = "TIME", value_parser = parse_limit, requires = "retries", allow_negative_numbers = true)]
     pub(crate) retry_wait: Option<Duration>,
 
     /// End the task when its process holds more memory: a number of bytes, or 200M, 1.5G.
-    #[arg(long, value_name = "SIZE", value_parser = size, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_byte_limit, allow_negative_numbers = true)]
     pub(crate) memory_limit: Option<u64>,
 
     /// What to print: the result's data, or the whole record with id, outcome, worker and timings.
-    #[arg(long, value_enum, default_value_t = Output::Data)]
-    pub(crate) output: Output,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Data)]
+    pub(crate) output: OutputFormat,
 }
 
 /// Work with workflows in files (FLOW.toml, FLOW.json).
 #[derive(Debug, Subcommand)]
-pub(crate) enum Flow {
-    Run(FlowRun),
-    Check(FlowCheck),
-    Graph(FlowGraph),
+pub(crate) enum FlowCommand {
+    Run(FlowRunArguments),
+    Check(FlowCheckArguments),
+    Graph(FlowGraphArguments),
 }
 
 /// A flow and what is changed in it.
 #[derive(Debug, Args)]
-pub(crate) struct FlowFile {
+pub(crate) struct FlowFileArguments {
     /// The flow: JSON if its name ends in .json, else TOML. Scripts are looked for in its folder.
     pub(crate) flow: PathBuf,
 
@@ -169,16 +169,16 @@ Examples:
 /// Pools, limits and the autoscaler are as the configuration says.
 #[derive(Debug, Args)]
 #[command(after_long_help = FLOW_RUN, after_help = FLOW_RUN)]
-pub(crate) struct FlowRun {
+pub(crate) struct FlowRunArguments {
     #[command(flatten)]
-    pub(crate) file: FlowFile,
+    pub(crate) file: FlowFileArguments,
 
     /// What to print: the results of the last steps, or the whole record.
-    #[arg(long, value_enum, default_value_t = Output::Data)]
-    pub(crate) output: Output,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Data)]
+    pub(crate) output: OutputFormat,
 
     /// Cancel the workflow when it has run so long: 90, 1.5s, 10m, 2h.
-    #[arg(long, value_name = "TIME", value_parser = span, allow_negative_numbers = true)]
+    #[arg(long, value_name = "TIME", value_parser = parse_limit, allow_negative_numbers = true)]
     pub(crate) timeout: Option<Duration>,
 
     /// The Python interpreter. Without it: that of the environment variable AXION_PYTHON or of the
@@ -200,9 +200,9 @@ Exit codes: 0 if the flow is sound, 2 if it is not or cannot be read.";
 /// by `axion flow run`.
 #[derive(Debug, Args)]
 #[command(after_long_help = FLOW_CHECK, after_help = FLOW_CHECK)]
-pub(crate) struct FlowCheck {
+pub(crate) struct FlowCheckArguments {
     #[command(flatten)]
-    pub(crate) file: FlowFile,
+    pub(crate) file: FlowFileArguments,
 }
 
 const FLOW_GRAPH: &str = "\
@@ -216,9 +216,9 @@ Exit codes: 0, or 2 if the flow is not sound or cannot be read.";
 /// Draw a flow on standard output.
 #[derive(Debug, Args)]
 #[command(after_long_help = FLOW_GRAPH, after_help = FLOW_GRAPH)]
-pub(crate) struct FlowGraph {
+pub(crate) struct FlowGraphArguments {
     #[command(flatten)]
-    pub(crate) file: FlowFile,
+    pub(crate) file: FlowFileArguments,
 
     /// text for the terminal, dot for Graphviz, mermaid for Markdown, svg for browsers.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = GraphFormat::Text)]
@@ -324,20 +324,20 @@ pub(crate) enum ConfigOutput {
 }
 
 /// A time that can be a limit.
-fn span(text: &str) -> Result<Duration, String> {
+fn parse_limit(text: &str) -> Result<Duration, String> {
     match axion_core::parse_time(text) {
         Some(Duration::ZERO) => Err("must be longer than 0".to_owned()),
-        Some(span) => Ok(span),
+        Some(parse_limit) => Ok(parse_limit),
         None => Err(format!("{text:?} is not a time: use a number of seconds, or 500ms, 1.5s, 10m, 2h")),
     }
 }
 
-/// A size that can be a limit.
-fn size(text: &str) -> Result<u64, String> {
+/// A parse_byte_limit that can be a limit.
+fn parse_byte_limit(text: &str) -> Result<u64, String> {
     match axion_core::parse_size(text) {
         Some(0) => Err("must be at least 1".to_owned()),
         Some(bytes) => Ok(bytes),
-        None => Err(format!("{text:?} is not a size: use a number of bytes, or 500K, 200M, 1.5G")),
+        None => Err(format!("{text:?} is not a parse_byte_limit: use a number of bytes, or 500K, 200M, 1.5G")),
     }
 }
 
@@ -349,22 +349,22 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Pool {
+pub(crate) enum PoolChoice {
     Cpu,
     Io,
 }
 
-impl From<Pool> for PoolKind {
-    fn from(pool: Pool) -> Self {
+impl From<PoolChoice> for PoolKind {
+    fn from(pool: PoolChoice) -> Self {
         match pool {
-            Pool::Cpu => Self::Cpu,
-            Pool::Io => Self::Io,
+            PoolChoice::Cpu => Self::Cpu,
+            PoolChoice::Io => Self::Io,
         }
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
+pub(crate) enum OutputFormat {
     Data,
     Json,
 }
@@ -382,9 +382,9 @@ mod tests {
 
     #[test]
     fn limits_are_not_nothing() {
-        assert_eq!((span("1.5s"), size("1K")), (Ok(Duration::from_millis(1500)), Ok(1024)));
+        assert_eq!((parse_limit("1.5s"), parse_byte_limit("1K")), (Ok(Duration::from_millis(1500)), Ok(1024)));
         for text in ["", "x", "-1", "0", "0s", "5 parsecs"] {
-            assert!(span(text).is_err() && size(text).is_err(), "{text}");
+            assert!(parse_limit(text).is_err() && parse_byte_limit(text).is_err(), "{text}");
         }
     }
 }

@@ -6,17 +6,17 @@ mod args;
 mod commands;
 mod exit;
 mod message;
-mod picture;
 mod screen;
+mod snippet;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use args::{Arguments, Command, Flow};
+use args::{Arguments, Command, FlowCommand};
 use axion_core::{Config, LogFilter};
 use clap::Parser;
 use exit::Exit;
-use message::Told;
+use message::Reported;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -38,20 +38,20 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, python: Option<&Path>
 
 fn execute(arguments: &Arguments, python: Option<&Path>) -> Exit {
     let file = arguments.config.as_deref();
-    let ready = || -> Result<Config, Told> {
+    let ready = || -> Result<Config, Reported> {
         let mut config = commands::config::load(file)?.config;
         start_logging(arguments.verbose, config.log_level);
         let elsewhere = || std::env::var_os("VIRTUAL_ENV").is_some();
         config.python = config.python.or_else(|| python.map(PathBuf::from).filter(|_| !elsewhere()));
         Ok(config)
     };
-    let with = |run: &dyn Fn(Config) -> Exit| ready().map_or_else(|Told| Exit::Usage, run);
+    let with = |run: &dyn Fn(Config) -> Exit| ready().map_or_else(|Reported| Exit::Usage, run);
     match &arguments.command {
         Command::Run(run) => with(&|config| commands::run::execute(run, config)),
         Command::Config(config) => commands::config::execute(&config.command, file),
-        Command::Flow(Flow::Run(run)) => with(&|config| commands::flow::run(run, config)),
-        Command::Flow(Flow::Check(check)) => commands::flow::check(check),
-        Command::Flow(Flow::Graph(graph)) => commands::flow::graph(graph),
+        Command::Flow(FlowCommand::Run(run)) => with(&|config| commands::flow::run(run, config)),
+        Command::Flow(FlowCommand::Check(check)) => commands::flow::check(check),
+        Command::Flow(FlowCommand::Graph(graph)) => commands::flow::graph(graph),
     }
 }
 
@@ -76,7 +76,7 @@ fn start_logging(verbose: u8, configured: LogFilter) {
     };
     let named = std::env::var("AXION_LOG").ok().filter(|it| !it.is_empty());
     let filter = named.and_then(|it| log_filter(&it)).unwrap_or_else(|| EnvFilter::new(level));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| screen::Log).with_target(false);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| screen::LogWriter).with_target(false);
     // In a program that has set up its log itself, that holds.
     let _ = log.try_init();
 }

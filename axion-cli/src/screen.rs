@@ -1,6 +1,6 @@
 //! Standard error, and the live lines at its end.
 //!
-//! Everything that is written there goes through [`beside`], so that no line is ever mixed into a live one.
+//! Everything that is written there goes through [`with_live_hidden`], so that no line is ever mixed into a live one.
 
 use std::io::{self, Write};
 use std::sync::{PoisonError, RwLock};
@@ -12,13 +12,13 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 static LIVE: RwLock<Option<MultiProgress>> = RwLock::new(None);
 
 /// So many lines at most, however high the terminal is.
-const MOST_LINES: usize = 16;
+const MAX_LINES: usize = 16;
 
 /// Narrower terminals get no bar, only the numbers.
-const ROOM_FOR_A_BAR: u16 = 50;
+const MIN_BAR_COLUMNS: u16 = 50;
 
 /// Writes to standard error while the live lines are out of the way.
-pub(crate) fn beside<T>(write: impl FnOnce() -> T) -> T {
+pub(crate) fn with_live_hidden<T>(write: impl FnOnce() -> T) -> T {
     let live = LIVE.read().unwrap_or_else(PoisonError::into_inner).clone();
     match live {
         Some(live) => live.suspend(write),
@@ -28,11 +28,11 @@ pub(crate) fn beside<T>(write: impl FnOnce() -> T) -> T {
 
 /// Standard error for the engine's log.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Log;
+pub(crate) struct LogWriter;
 
-impl Write for Log {
+impl Write for LogWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        beside(|| anstream::stderr().write(bytes))
+        with_live_hidden(|| anstream::stderr().write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -42,7 +42,7 @@ impl Write for Log {
 
 /// Lines at the end of a terminal that change, and a bar below them. They are gone when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Live {
+pub(crate) struct LiveProgress {
     multi: MultiProgress,
     bar: ProgressBar,
     lines: Vec<ProgressBar>,
@@ -50,7 +50,7 @@ pub(crate) struct Live {
     shown: (Vec<String>, String),
 }
 
-impl Live {
+impl LiveProgress {
     /// Begins, if standard error is a terminal on which lines can change.
     pub(crate) fn begin() -> Option<Self> {
         let target = ProgressDrawTarget::stderr();
@@ -60,7 +60,7 @@ impl Live {
         let multi = MultiProgress::with_draw_target(target);
         let bar = multi.add(ProgressBar::new(1));
         let (_, width) = size();
-        bar.set_style(style(if width < ROOM_FOR_A_BAR { "{wide_msg}" } else { "{bar:24.green} {wide_msg}" }));
+        bar.set_style(style(if width < MIN_BAR_COLUMNS { "{wide_msg}" } else { "{bar:24.green} {wide_msg}" }));
         *LIVE.write().unwrap_or_else(PoisonError::into_inner) = Some(multi.clone());
         Some(Self { multi, bar, lines: Vec::new(), shown: (Vec::new(), String::new()) })
     }
@@ -68,7 +68,7 @@ impl Live {
     /// How many lines there is room for above the bar.
     pub(crate) fn room() -> usize {
         let (height, _) = size();
-        usize::from(height).saturating_sub(4).clamp(1, MOST_LINES)
+        usize::from(height).saturating_sub(4).clamp(1, MAX_LINES)
     }
 
     /// Shows these lines above the bar, which is so full.
@@ -96,7 +96,7 @@ impl Live {
     }
 }
 
-impl Drop for Live {
+impl Drop for LiveProgress {
     fn drop(&mut self) {
         *LIVE.write().unwrap_or_else(PoisonError::into_inner) = None;
         let _ = self.multi.clear();

@@ -60,8 +60,8 @@ pub use engine::{Engine, ShutdownReport};
 pub use error::{StartError, StatusError, SubmitError, SubmitManyError, WaitError};
 pub use handle::TaskHandle;
 pub use settings::{
-    CONFIG_FILE, ConfigLoader, Invalid, LoadError, LoadedConfig, NamedBy, Origin, Place, Problem, RESERVED_VARIABLES,
-    SourceText, Trouble, config_reference, config_template, nearest_key,
+    CONFIG_FILE, ConfigLoader, ConfigPlace, ConfigProblem, ConfigProblemKind, InvalidConfig, LoadError, LoadedConfig,
+    NamedBy, Origin, RESERVED_VARIABLES, SourceText, config_reference, config_template, nearest_key,
 };
 pub use watch::{Events, Watched};
 pub use workflows::{WorkflowError, WorkflowHandle, WorkflowWaitError, WrongTask};

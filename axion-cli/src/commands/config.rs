@@ -9,18 +9,18 @@ use axion_core::{ConfigLoader, LoadedConfig, config_template};
 use super::session;
 use crate::args::{ConfigCommand, ConfigOutput};
 use crate::exit::Exit;
-use crate::message::{self, Told};
+use crate::message::{self, Reported};
 
 /// Reads the configuration for a command; `file` is the one that was named on the command line.
-pub(crate) fn load(file: Option<&Path>) -> Result<LoadedConfig, Told> {
+pub(crate) fn load(file: Option<&Path>) -> Result<LoadedConfig, Reported> {
     let loader = ConfigLoader::new();
     read(&file.map_or(loader.clone(), |file| loader.file(file)))
 }
 
-fn read(loader: &ConfigLoader) -> Result<LoadedConfig, Told> {
+fn read(loader: &ConfigLoader) -> Result<LoadedConfig, Reported> {
     loader.load().map_err(|error| {
         message::config_error(&error);
-        Told
+        Reported
     })
 }
 
@@ -28,21 +28,21 @@ fn read(loader: &ConfigLoader) -> Result<LoadedConfig, Told> {
 pub(crate) fn execute(command: &ConfigCommand, file: Option<&Path>) -> Exit {
     let done = match command {
         ConfigCommand::Show { output, origin } => show(*output, *origin, file),
-        ConfigCommand::Check { file: None } => load(file).map(|loaded| praise(&loaded)),
+        ConfigCommand::Check { file: None } => load(file).map(|loaded| report_ok(&loaded)),
         ConfigCommand::Check { file: Some(alone) } => {
             let nothing: [(&str, &str); 0] = [];
-            read(&ConfigLoader::new().file(alone).variables(nothing)).map(|loaded| praise(&loaded))
+            read(&ConfigLoader::new().file(alone).variables(nothing)).map(|loaded| report_ok(&loaded))
         }
         ConfigCommand::Init { file, .. } if file.as_os_str() == "-" => print(&config_template()),
         ConfigCommand::Init { file, force } => init(file, *force),
     };
     match done {
         Ok(()) => Exit::Success,
-        Err(Told) => Exit::Usage,
+        Err(Reported) => Exit::Usage,
     }
 }
 
-fn show(output: ConfigOutput, origin: bool, file: Option<&Path>) -> Result<(), Told> {
+fn show(output: ConfigOutput, origin: bool, file: Option<&Path>) -> Result<(), Reported> {
     let loaded = load(file)?;
     match output {
         ConfigOutput::Toml => print(&loaded.to_toml(origin)),
@@ -50,14 +50,14 @@ fn show(output: ConfigOutput, origin: bool, file: Option<&Path>) -> Result<(), T
     }
 }
 
-fn praise(loaded: &LoadedConfig) {
+fn report_ok(loaded: &LoadedConfig) {
     match &loaded.file {
         Some(path) => message::line(format_args!("{}: nothing is wrong", path.display())),
         None => message::line("nothing is wrong; there is no axion.toml here or above"),
     }
 }
 
-fn init(path: &Path, force: bool) -> Result<(), Told> {
+fn init(path: &Path, force: bool) -> Result<(), Reported> {
     let mut options = OpenOptions::new();
     // Whoever makes the file at the same moment keeps it, too.
     options.write(true).create_new(!force).create(force).truncate(force);
@@ -66,19 +66,19 @@ fn init(path: &Path, force: bool) -> Result<(), Told> {
         Ok(()) => message::line(format_args!("wrote {}", path.display())),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             message::error(format_args!("{} is there already; --force replaces it", path.display()));
-            return Err(Told);
+            return Err(Reported);
         }
         Err(error) => {
             message::error(format_args!("cannot write {}: {error}", path.display()));
-            return Err(Told);
+            return Err(Reported);
         }
     }
     Ok(())
 }
 
-fn print(text: &str) -> Result<(), Told> {
+fn print(text: &str) -> Result<(), Reported> {
     session::print(text).map_err(|error| {
         message::error(format_args!("cannot write to standard output: {error}"));
-        Told
+        Reported
     })
 }

@@ -1,25 +1,25 @@
 //! `axion flow`: workflows in files.
 
 mod lines;
+mod progress;
 mod run;
 mod summary;
-mod teller;
 mod view;
 
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer};
 use axion_core::Config;
-use axion_core::flow::{Drawing, Flow, FlowError, Overrides, Problem, Problems, draw};
+use axion_core::flow::{DrawingFormat, Flow, FlowError, Overrides, Problem, Problems, draw};
 
 use super::session;
-use crate::args::{FlowCheck, FlowFile, FlowGraph, FlowRun, GraphFormat};
+use crate::args::{FlowCheckArguments, FlowFileArguments, FlowGraphArguments, FlowRunArguments, GraphFormat};
 use crate::exit::Exit;
 use crate::message;
-use crate::picture::{Lines, PICTURES};
+use crate::snippet::{MAX_SNIPPETS, SourceWindow};
 
 /// Says whether a flow is sound.
-pub(crate) fn check(FlowCheck { file }: &FlowCheck) -> Exit {
+pub(crate) fn check(FlowCheckArguments { file }: &FlowCheckArguments) -> Exit {
     let Some(flow) = load(file) else { return Exit::Usage };
     let steps = flow.spec.steps.len();
     let plural = if steps == 1 { "" } else { "s" };
@@ -27,30 +27,30 @@ pub(crate) fn check(FlowCheck { file }: &FlowCheck) -> Exit {
 }
 
 /// Draws a flow.
-pub(crate) fn graph(FlowGraph { file, format }: &FlowGraph) -> Exit {
+pub(crate) fn graph(FlowGraphArguments { file, format }: &FlowGraphArguments) -> Exit {
     let Some(flow) = load(file) else { return Exit::Usage };
     print(&draw(&flow.spec, drawing(*format)))
 }
 
 /// Runs a flow.
-pub(crate) fn run(run: &FlowRun, config: Config) -> Exit {
+pub(crate) fn run(run: &FlowRunArguments, config: Config) -> Exit {
     match load(&run.file) {
         Some(flow) => run::execute(run, config, flow),
         None => Exit::Usage,
     }
 }
 
-fn drawing(format: GraphFormat) -> Drawing {
+fn drawing(format: GraphFormat) -> DrawingFormat {
     match format {
-        GraphFormat::Text => Drawing::Text,
-        GraphFormat::Dot => Drawing::Dot,
-        GraphFormat::Mermaid => Drawing::Mermaid,
-        GraphFormat::Svg => Drawing::Svg,
+        GraphFormat::Text => DrawingFormat::Text,
+        GraphFormat::Dot => DrawingFormat::Dot,
+        GraphFormat::Mermaid => DrawingFormat::Mermaid,
+        GraphFormat::Svg => DrawingFormat::Svg,
     }
 }
 
 /// Reads a flow, or says everything that is wrong with it.
-fn load(file: &FlowFile) -> Option<Flow> {
+fn load(file: &FlowFileArguments) -> Option<Flow> {
     let overrides = Overrides { params: file.params.clone(), set: file.set.clone() };
     match Flow::load(&file.flow, &overrides) {
         Ok(flow) => return Some(flow),
@@ -64,8 +64,8 @@ fn show(problems: &Problems) {
     let renderer = Renderer::styled();
     for (number, problem) in problems.all.iter().enumerate() {
         match (&problem.span, problems.place(problem)) {
-            (Some(span), Some((line, _))) if number < PICTURES => {
-                message::line(picture(problems, problem, (span, line), &renderer));
+            (Some(span), Some((line, _))) if number < MAX_SNIPPETS => {
+                message::line(snippet(problems, problem, (span, line), &renderer));
             }
             (_, Some((line, column))) => {
                 message::error(format_args!("{}:{line}:{column}: {}", problems.file, problem.message));
@@ -81,8 +81,8 @@ fn show(problems: &Problems) {
     message::error(problems);
 }
 
-fn picture(problems: &Problems, problem: &Problem, place: (&Range<usize>, usize), renderer: &Renderer) -> String {
-    let lines = Lines::around(&problems.text, place, problem.related.iter().map(|(span, _)| span));
+fn snippet(problems: &Problems, problem: &Problem, place: (&Range<usize>, usize), renderer: &Renderer) -> String {
+    let lines = SourceWindow::around(&problems.text, place, problem.related.iter().map(|(span, _)| span));
     let related = problem
         .related
         .iter()

@@ -5,22 +5,22 @@ use std::io::Read;
 
 use serde_json::value::RawValue;
 
-use crate::args::Run;
-use crate::message::{self, Told};
+use crate::args::RunArguments;
+use crate::message::{self, Reported};
 
 /// The parameters as JSON text. Numbers keep all their digits: what is not changed is not parsed.
-pub(crate) fn collect(run: &Run) -> Result<String, Told> {
+pub(crate) fn collect(run: &RunArguments) -> Result<String, Reported> {
     let (source, text) = given(run)?;
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&text) {
         message::json_error(&source, &text, &error);
-        return Err(Told);
+        return Err(Reported);
     }
     if run.param.is_empty() {
         return Ok(text);
     }
     let Ok(mut params) = serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(&text) else {
         message::error(format_args!("{source} is not a JSON object: -p can only add to an object"));
-        return Err(Told);
+        return Err(Reported);
     };
     for (key, value) in &run.param {
         params.insert(key.clone(), value_of(value)?);
@@ -28,7 +28,7 @@ pub(crate) fn collect(run: &Run) -> Result<String, Told> {
     serde_json::to_string(&params).map_err(told)
 }
 
-fn given(run: &Run) -> Result<(String, String), Told> {
+fn given(run: &RunArguments) -> Result<(String, String), Reported> {
     if let Some(text) = &run.params {
         return Ok(("--params".to_owned(), text.clone()));
     }
@@ -44,20 +44,20 @@ fn given(run: &Run) -> Result<(String, String), Told> {
         Ok(text) => Ok((source, text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))),
         Err(error) => {
             message::error(format_args!("cannot read the parameters from {source}: {error}"));
-            Err(Told)
+            Err(Reported)
         }
     }
 }
 
 /// JSON if it is, else text.
-fn value_of(text: &str) -> Result<Box<RawValue>, Told> {
+fn value_of(text: &str) -> Result<Box<RawValue>, Reported> {
     match RawValue::from_string(text.to_owned()) {
         Ok(value) => Ok(value),
         Err(_) => serde_json::value::to_raw_value(text).map_err(told),
     }
 }
 
-fn told(error: serde_json::Error) -> Told {
+fn told(error: serde_json::Error) -> Reported {
     message::error(error);
-    Told
+    Reported
 }

@@ -9,20 +9,20 @@ use axion_core::{
 
 use super::params;
 use super::session::{Signals, engine_failed, host, print, task_failed};
-use crate::args::{Output, Run};
+use crate::args::{OutputFormat, RunArguments};
 use crate::exit::Exit;
-use crate::message::{self, Told};
+use crate::message::{self, Reported};
 
 /// Runs the command.
-pub(crate) fn execute(run: &Run, config: Config) -> Exit {
+pub(crate) fn execute(run: &RunArguments, config: Config) -> Exit {
     match prepare(run) {
         Ok(task) => host(configured(run, config), async |engine, signals| follow(run, engine, signals, task).await),
-        Err(Told) => Exit::Usage,
+        Err(Reported) => Exit::Usage,
     }
 }
 
 /// Everything that can be wrong with the input, before anything is started.
-fn prepare(run: &Run) -> Result<Task, Told> {
+fn prepare(run: &RunArguments) -> Result<Task, Reported> {
     let found = std::fs::metadata(&run.script);
     let wrong = match &found {
         Ok(file) if file.is_file() => None,
@@ -31,19 +31,19 @@ fn prepare(run: &Run) -> Result<Task, Told> {
     };
     if let Some(wrong) = wrong {
         message::error(format_args!("cannot run the script {}: {wrong}", run.script.display()));
-        return Err(Told);
+        return Err(Reported);
     }
     if let (Some(soft), Some(hard)) = (run.soft_timeout, run.timeout)
         && soft >= hard
     {
         message::error("--soft-timeout has to be shorter than --timeout: the task would be killed first");
-        return Err(Told);
+        return Err(Reported);
     }
     let params = params::collect(run)?;
     let mut task =
         Task::script(&run.script).on(run.pool.into()).retry(retries(run)).params_json(params).map_err(|error| {
             message::error(error);
-            Told
+            Reported
         })?;
     if let Some(limit) = run.timeout {
         task = task.timeout(limit);
@@ -55,7 +55,7 @@ fn prepare(run: &Run) -> Result<Task, Told> {
 }
 
 /// Who asks for retries on the command line also means time limits.
-fn retries(run: &Run) -> RetryPolicy {
+fn retries(run: &RunArguments) -> RetryPolicy {
     let mut policy = RetryPolicy::times(run.retries);
     policy.on.extend([ErrorKind::Timeout, ErrorKind::SoftTimeout]);
     if let Some(wait) = run.retry_wait {
@@ -66,7 +66,7 @@ fn retries(run: &Run) -> RetryPolicy {
 
 /// One worker for one task: what the configuration says of pools and engines is for many tasks. The
 /// command's own options go on top of the rest.
-fn configured(run: &Run, mut config: Config) -> Config {
+fn configured(run: &RunArguments, mut config: Config) -> Config {
     let io = u32::from(matches!(run.pool.into(), PoolKind::Io));
     config.engine = EngineKind::Parallel;
     config.autoscaler = ScalingPolicy::Off;
@@ -80,7 +80,7 @@ fn configured(run: &Run, mut config: Config) -> Config {
 }
 
 /// Submits the task and shows what it writes until it has ended. A signal cancels it, a second one ends it.
-async fn follow(run: &Run, engine: &Engine, mut signals: Signals, task: Task) -> Exit {
+async fn follow(run: &RunArguments, engine: &Engine, mut signals: Signals, task: Task) -> Exit {
     let mut events = engine.watch();
     let handle = match engine.submit(task) {
         Ok(handle) => handle,
@@ -109,7 +109,7 @@ async fn follow(run: &Run, engine: &Engine, mut signals: Signals, task: Task) ->
     }
 }
 
-async fn finish(run: &Run, handle: TaskHandle, events: &mut Events) -> Exit {
+async fn finish(run: &RunArguments, handle: TaskHandle, events: &mut Events) -> Exit {
     show_output(handle.id(), events).await;
     match handle.await {
         Ok(record) => report(run, &record),
@@ -147,10 +147,10 @@ async fn show_output(id: TaskId, events: &mut Events) {
     }
 }
 
-fn report(run: &Run, record: &TaskRecord) -> Exit {
+fn report(run: &RunArguments, record: &TaskRecord) -> Exit {
     let printed = match (run.output, &record.outcome) {
-        (Output::Data, outcome) => outcome.data().map_or(Ok(()), |data| print(&format!("{}\n", data.as_str()))),
-        (Output::Json, _) => {
+        (OutputFormat::Data, outcome) => outcome.data().map_or(Ok(()), |data| print(&format!("{}\n", data.as_str()))),
+        (OutputFormat::Json, _) => {
             serde_json::to_string(record).map_err(Into::into).and_then(|text| print(&format!("{text}\n")))
         }
     };

@@ -26,8 +26,8 @@ pub(crate) fn host(config: Config, job: impl AsyncFnOnce(&Engine, Signals) -> Ex
         Err(error) => engine_failed(&format_args!("cannot listen for signals: {error}")),
     };
     // What was wanted is printed; after an interrupt nothing is waited for at all.
-    let patience = if matches!(exit, Exit::Signal(_)) { Duration::ZERO } else { Duration::from_secs(1) };
-    engine.shutdown(patience);
+    let grace = if matches!(exit, Exit::Signal(_)) { Duration::ZERO } else { Duration::from_secs(1) };
+    engine.shutdown(grace);
     exit
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn host(config: Config, job: impl AsyncFnOnce(&Engine, Signals) -> Ex
 pub(crate) struct Signals(mpsc::UnboundedReceiver<u8>);
 
 /// How long the program may take to end after the second signal. The third one it does not outlive at all.
-const LAST_PATIENCE: Duration = Duration::from_secs(3);
+const FINAL_GRACE: Duration = Duration::from_secs(3);
 
 impl Signals {
     /// Listens on a thread of its own: that of the command may be writing to somebody who does not read.
@@ -48,7 +48,7 @@ impl Signals {
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
         };
         std::thread::Builder::new().name("axion-signals".to_owned()).spawn(move || {
-            let number = runtime.block_on(insist(sender, interrupt, terminate));
+            let number = runtime.block_on(forward_signals(sender, interrupt, terminate));
             // The guardian ends what the engine leaves behind (L7).
             std::process::exit(128 + i32::from(number));
         })?;
@@ -65,7 +65,7 @@ impl Signals {
 }
 
 /// Passes signals on; returns when the program has to end, whatever it does.
-async fn insist(sender: mpsc::UnboundedSender<u8>, mut interrupt: Signal, mut terminate: Signal) -> u8 {
+async fn forward_signals(sender: mpsc::UnboundedSender<u8>, mut interrupt: Signal, mut terminate: Signal) -> u8 {
     let mut next = async || {
         let number = tokio::select! {
             _ = interrupt.recv() => 2,
@@ -76,7 +76,7 @@ async fn insist(sender: mpsc::UnboundedSender<u8>, mut interrupt: Signal, mut te
     };
     next().await;
     let second = next().await;
-    tokio::time::timeout(LAST_PATIENCE, next()).await.unwrap_or(second)
+    tokio::time::timeout(FINAL_GRACE, next()).await.unwrap_or(second)
 }
 
 /// Says why the engine could not do its work.

@@ -9,20 +9,20 @@ use axion_actors::model::workflow::{
 use axion_actors::model::{Backoff, ErrorKind, PoolKind, RetryPolicy, Task};
 use serde::de::DeserializeOwned;
 
-use super::shape::{read_memory, read_rate, read_size, read_time};
-use super::template::{Own, Params};
-use super::tree::{Node, Value};
+use super::schema::{read_memory, read_rate, read_size, read_time};
+use super::template::{FlowParams, TemplateReader};
+use super::tree::{Node, NodeValue};
 use super::{Flow, GUESSES, Problem, Span, nearest};
 
 /// A workflow, and where its parts stand in the text.
 pub(super) struct Converted {
     pub(super) flow: Flow,
-    pub(super) places: Vec<Places>,
+    pub(super) places: Vec<StepSpans>,
 }
 
 /// Where the parts of one step stand.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct StepSpans {
     pub(super) name: Span,
     /// The steps it names, with their places, in the order of the names.
     pub(super) uses: Vec<(String, Span)>,
@@ -38,7 +38,7 @@ fn word<T: DeserializeOwned + Default>(node: &Node, key: &str) -> T {
 
 fn flag(node: &Node, key: &str) -> Option<bool> {
     match node.get(key)?.value {
-        Value::Bool(it) => Some(it),
+        NodeValue::Bool(it) => Some(it),
         _ => None,
     }
 }
@@ -81,10 +81,10 @@ pub(super) fn flow(tree: &Node, folder: &Path, problems: &mut Vec<Problem>) -> C
     if let Some(limits) = tree.get("limits") {
         (spec.capacity, spec.bounds) = (capacity(limits), bounds(limits));
     }
-    let mut own = Own::of(tree.get("params"));
+    let mut own = FlowParams::of(tree.get("params"));
     let (steps, places) = tree.get("steps").map(|it| self::steps(it, &mut own, folder, problems)).unwrap_or_default();
     spec.steps = steps;
-    if let Some(steps) = tree.get("steps").filter(|it| matches!(&it.value, Value::List(list) if list.is_empty())) {
+    if let Some(steps) = tree.get("steps").filter(|it| matches!(&it.value, NodeValue::List(list) if list.is_empty())) {
         problems.push(Problem::new(&steps.span, "a workflow needs at least one step", "no steps"));
     }
     Converted { flow: Flow { spec, description: text(tree, "description"), source: None }, places }
@@ -93,10 +93,10 @@ pub(super) fn flow(tree: &Node, folder: &Path, problems: &mut Vec<Problem>) -> C
 /// Makes the steps of a list, with their places.
 pub(super) fn steps(
     list: &Node,
-    own: &mut Own<'_>,
+    own: &mut FlowParams<'_>,
     folder: &Path,
     problems: &mut Vec<Problem>,
-) -> (Vec<Step>, Vec<Places>) {
+) -> (Vec<Step>, Vec<StepSpans>) {
     list.list().iter().map(|node| step(node, own, folder, problems)).unzip()
 }
 
@@ -118,13 +118,13 @@ fn bounds(limits: &Node) -> WorkflowBounds {
     WorkflowBounds { added: size("added_steps", bounds.added), elements: size("elements", bounds.elements), ..bounds }
 }
 
-fn step(node: &Node, own: &mut Own<'_>, folder: &Path, problems: &mut Vec<Problem>) -> (Step, Places) {
+fn step(node: &Node, own: &mut FlowParams<'_>, folder: &Path, problems: &mut Vec<Problem>) -> (Step, StepSpans) {
     let mut uses: Vec<(String, Span)> = Vec::new();
     let mut task = script(node, folder, problems);
     task = options(node, task);
     let mut template = None;
-    if let Some(params) = node.get("params").filter(|it| matches!(it.value, Value::Table(_))) {
-        let found = Params::new(own, &mut uses, problems).template(params);
+    if let Some(params) = node.get("params").filter(|it| matches!(it.value, NodeValue::Table(_))) {
+        let found = TemplateReader::new(own, &mut uses, problems).template(params);
         match found.pieces() {
             [Piece::Text(text)] if found.references().next().is_none() => {
                 // It was just written as JSON.
@@ -133,7 +133,7 @@ fn step(node: &Node, own: &mut Own<'_>, folder: &Path, problems: &mut Vec<Proble
             _ => template = Some(found),
         }
     }
-    says_nothing(node, problems);
+    check_ineffective_keys(node, problems);
     let name = node.get("name").and_then(Node::text).filter(|name| !name.is_empty());
     let mut step = name.map_or_else(|| Step::unnamed(task.clone()), |name| Step::new(name, task.clone()));
     for dependency in node.get("depends_on").map(Node::list).unwrap_or_default() {
@@ -148,7 +148,7 @@ fn step(node: &Node, own: &mut Own<'_>, folder: &Path, problems: &mut Vec<Proble
     step = rules(node, step, &mut uses, problems);
     step = limits(node, step, name.unwrap_or_default());
     uses.sort_by(|one, other| one.0.cmp(&other.0));
-    let places = Places {
+    let places = StepSpans {
         name: node.get("name").map_or_else(|| node.span.clone(), |it| it.span.clone()),
         uses,
         resources: node.get("resources").map(|it| it.span.clone()),
@@ -180,13 +180,13 @@ pub(super) fn bare_step(node: &Node, problems: &mut Vec<Problem>) -> Step {
     let mut uses = Vec::new();
     let mut step = Step::unnamed(Task::script(""));
     if let Some(params) = node.get("params") {
-        step = step.params(Params::new(&mut Own::of(None), &mut uses, problems).template(params));
+        step = step.params(TemplateReader::new(&mut FlowParams::of(None), &mut uses, problems).template(params));
     }
     rules(node, step, &mut uses, problems)
 }
 
 /// Keys that change nothing beside others: whoever wrote them meant something.
-fn says_nothing(node: &Node, problems: &mut Vec<Problem>) {
+fn check_ineffective_keys(node: &Node, problems: &mut Vec<Problem>) {
     let mut wrong = |key: &str, why: &str| {
         if let Some((place, _)) = node.members().iter().find(|(it, _)| it.text == key) {
             problems.push(Problem::new(&place.span, format!("`{key}` says nothing {why}"), why));
@@ -280,7 +280,7 @@ fn limits(node: &Node, mut step: Step, name: &str) -> Step {
         step = step.concurrency(Concurrency { key: key.into(), max });
     }
     if let Some(rate) = node.get("rate") {
-        let shared = matches!(rate.value, Value::Table(_));
+        let shared = matches!(rate.value, NodeValue::Table(_));
         let read = if shared { rate.get("limit").and_then(read_rate) } else { read_rate(rate) };
         if let Some((count_, per)) = read {
             let key = text(rate, "key").unwrap_or_else(|| format!("step {name}"));
@@ -314,7 +314,7 @@ fn map_over(node: &Node, uses: &mut Vec<(String, Span)>) -> Option<MapOver> {
 
 /// The depth of trees is bounded, so the recursion is.
 fn condition(node: &Node, uses: &mut Vec<(String, Span)>, problems: &mut Vec<Problem>) -> Option<Condition> {
-    says_nothing(node, problems);
+    check_ineffective_keys(node, problems);
     let mut parts = |key: &str| {
         let list = node.get(key)?.list();
         Some(list.iter().filter_map(|it| condition(it, uses, problems)).collect())
@@ -344,7 +344,7 @@ fn condition(node: &Node, uses: &mut Vec<(String, Span)>, problems: &mut Vec<Pro
             let words = format!("`{}` compares with nothing, so `value` says nothing", op.symbol());
             problems.push(Problem::new(&value.span, words, "not used").help(Some("add an `op`".to_owned())));
         }
-        (true, Some(value)) if op == Op::In && !matches!(value.value, Value::List(_)) => {
+        (true, Some(value)) if op == Op::In && !matches!(value.value, NodeValue::List(_)) => {
             problems.push(Problem::new(&value.span, "`in` needs a list to look in", "must be a list"));
         }
         _ => {}

@@ -1,39 +1,39 @@
 //! Pictures of a workflow: as text, for Graphviz, for Mermaid, and as an SVG of our own layout.
 //!
-//! The same workflow always gives the same picture, byte for byte.
+//! The same workflow always gives the same diagram, byte for byte.
 
+mod diagram;
 mod layout;
-mod plan;
 mod svg;
 
 use std::fmt::Write;
 
 use axion_actors::model::workflow::WorkflowSpec;
 
-use self::plan::Picture;
+use self::diagram::Diagram;
 
-/// What a picture is drawn as.
+/// What a diagram is drawn as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Drawing {
+pub enum DrawingFormat {
     /// One line per step, in an order in which each comes after all it waits for.
     Text,
     /// The language of Graphviz.
     Dot,
     /// A Mermaid flowchart.
     Mermaid,
-    /// A picture for browsers.
+    /// A diagram for browsers.
     Svg,
 }
 
 /// Draws a workflow. It ends with the end of a line.
 #[must_use]
-pub fn draw(spec: &WorkflowSpec, drawing: Drawing) -> String {
-    let picture = Picture::of(spec);
+pub fn draw(spec: &WorkflowSpec, drawing: DrawingFormat) -> String {
+    let diagram = Diagram::of(spec);
     match drawing {
-        Drawing::Text => text(&picture),
-        Drawing::Dot => dot(&picture),
-        Drawing::Mermaid => mermaid(&picture),
-        Drawing::Svg => svg::svg(&picture),
+        DrawingFormat::Text => text(&diagram),
+        DrawingFormat::Dot => dot(&diagram),
+        DrawingFormat::Mermaid => mermaid(&diagram),
+        DrawingFormat::Svg => svg::svg(&diagram),
     }
 }
 
@@ -50,19 +50,19 @@ fn columns(text: &str) -> usize {
     text.chars().map(|it| 1 + usize::from(('\u{1100}'..'\u{2000}').contains(&it) || it >= '\u{2e80}')).sum()
 }
 
-fn text(picture: &Picture) -> String {
-    let width = picture.steps.iter().map(|step| columns(&step.title).min(40)).max().unwrap_or(0);
+fn text(diagram: &Diagram) -> String {
+    let width = diagram.steps.iter().map(|step| columns(&step.title).min(40)).max().unwrap_or(0);
     let plain = |text: &str| text.replace(char::is_control, " ");
     let mut out = String::new();
-    if !picture.name.is_empty() {
-        put!(out, "{}\n", plain(&picture.name));
+    if !diagram.name.is_empty() {
+        put!(out, "{}\n", plain(&diagram.name));
     }
-    let mut from: Vec<Vec<&str>> = vec![Vec::new(); picture.steps.len()];
-    for edge in &picture.edges {
-        from[edge.to].push(&picture.steps[edge.from].title);
+    let mut from: Vec<Vec<&str>> = vec![Vec::new(); diagram.steps.len()];
+    for edge in &diagram.edges {
+        from[edge.to].push(&diagram.steps[edge.from].title);
     }
-    for at in &picture.order {
-        let step = &picture.steps[*at];
+    for at in &diagram.order {
+        let step = &diagram.steps[*at];
         let rest = width.saturating_sub(columns(&step.title));
         put!(out, "{:3}  {}{:rest$}  {}", step.layer + 1, plain(&step.title), "", plain(&step.script));
         if !from[*at].is_empty() {
@@ -76,22 +76,22 @@ fn text(picture: &Picture) -> String {
     out
 }
 
-fn dot(picture: &Picture) -> String {
+fn dot(diagram: &Diagram) -> String {
     let quoted = |text: &str| {
         let text = text.replace('\\', "\\\\").replace('"', "\\\"");
         text.replace(char::is_control, " ")
     };
     let mut out = format!(
         "digraph \"{}\" {{\n  rankdir=LR;\n  node [shape=box, fontname=\"sans-serif\"];\n",
-        quoted(&picture.name)
+        quoted(&diagram.name)
     );
-    for (at, step) in picture.steps.iter().enumerate() {
+    for (at, step) in diagram.steps.iter().enumerate() {
         let label =
             [step.title.as_str(), step.script.as_str()].into_iter().chain(step.notes.iter().map(String::as_str));
         let label: Vec<String> = label.map(quoted).collect();
         put!(out, "  s{at} [label=\"{}\"];\n", label.join("\\n"));
     }
-    for edge in &picture.edges {
+    for edge in &diagram.edges {
         let style = if edge.conditional { " [style=dashed]" } else { "" };
         put!(out, "  s{} -> s{}{style};\n", edge.from, edge.to);
     }
@@ -99,7 +99,7 @@ fn dot(picture: &Picture) -> String {
     out
 }
 
-fn mermaid(picture: &Picture) -> String {
+fn mermaid(diagram: &Diagram) -> String {
     let quoted = |text: &str| {
         let each = |it: char| match it {
             '"' | '<' | '>' | '&' | '#' | '`' | ';' | '\\' => format!("#{};", u32::from(it)),
@@ -109,12 +109,12 @@ fn mermaid(picture: &Picture) -> String {
         text.chars().map(each).collect::<String>()
     };
     let mut out = "flowchart LR\n".to_owned();
-    for (at, step) in picture.steps.iter().enumerate() {
+    for (at, step) in diagram.steps.iter().enumerate() {
         let lines =
             [step.title.as_str(), step.script.as_str()].into_iter().chain(step.notes.iter().map(String::as_str));
         put!(out, "  s{at}[\"{}\"]\n", lines.map(quoted).collect::<Vec<_>>().join("<br>"));
     }
-    for edge in &picture.edges {
+    for edge in &diagram.edges {
         put!(out, "  s{} {} s{}\n", edge.from, if edge.conditional { "-.->" } else { "-->" }, edge.to);
     }
     out
@@ -126,7 +126,7 @@ mod tests {
     use axion_actors::model::workflow::{MapOver, Reference, Step};
     use proptest::prelude::*;
 
-    use super::layout::{Spot, lay_out};
+    use super::layout::{LayoutItem, lay_out};
     use super::*;
 
     fn step(name: &str) -> Step {
@@ -141,10 +141,10 @@ mod tests {
             step("right").after("start"),
             step("start"),
         ]);
-        let picture = Picture::of(&spec);
-        let layers: Vec<usize> = picture.steps.iter().map(|step| step.layer).collect();
+        let diagram = Diagram::of(&spec);
+        let layers: Vec<usize> = diagram.steps.iter().map(|step| step.layer).collect();
         assert_eq!(layers, [2, 1, 1, 0]);
-        let layout = lay_out(&picture);
+        let layout = lay_out(&diagram);
         assert_eq!(layout.layers.iter().map(Vec::len).collect::<Vec<_>>(), [1, 3, 1]);
         assert_eq!(layout.bends.iter().filter(|bends| bends.len() == 1).count(), 1);
     }
@@ -160,7 +160,7 @@ mod tests {
             step("of_b").after("b"),
             step("of_a").after("a"),
         ]);
-        let layout = lay_out(&Picture::of(&spec));
+        let layout = lay_out(&Diagram::of(&spec));
         for (from, to) in [(0, 5), (1, 4), (2, 3)] {
             assert_eq!(layout.rows[from], layout.rows[to]);
         }
@@ -170,11 +170,11 @@ mod tests {
     fn names_cannot_break_out_of_a_picture() {
         let bad = "</text><script>alert(1)</script>\u{1}\"]; x[\"";
         let spec = WorkflowSpec { name: bad.to_owned(), ..WorkflowSpec::of([step(bad)]) };
-        let svg = draw(&spec, Drawing::Svg);
+        let svg = draw(&spec, DrawingFormat::Svg);
         assert!(!svg.contains("<script") && !svg.contains('\u{1}'), "{svg}");
-        let mermaid = draw(&spec, Drawing::Mermaid);
+        let mermaid = draw(&spec, DrawingFormat::Mermaid);
         assert_eq!(mermaid.lines().nth(1).map(|line| line.matches('"').count()), Some(2), "{mermaid}");
-        let dot = draw(&spec, Drawing::Dot);
+        let dot = draw(&spec, DrawingFormat::Dot);
         assert!(dot.contains("\\\"]; x[\\\""), "{dot}");
         assert_eq!(dot.lines().count(), 5);
     }
@@ -184,10 +184,10 @@ mod tests {
         let list = Reference::to("plain");
         let map = MapOver { name: "a\nb".into(), ..MapOver::new(list) };
         let spec = WorkflowSpec::of([step("plain"), step("日本語").map_over(map)]);
-        let text = draw(&spec, Drawing::Text);
+        let text = draw(&spec, DrawingFormat::Text);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines, ["  1  plain   work.py", "  2  日本語  work.py  after plain; for each a b in plain"]);
-        let svg = draw(&WorkflowSpec::of([step("日本語日本語")]), Drawing::Svg);
+        let svg = draw(&WorkflowSpec::of([step("日本語日本語")]), DrawingFormat::Svg);
         assert!(svg.contains("width=\"120\" height=\"42\""), "{svg}");
     }
 
@@ -195,7 +195,7 @@ mod tests {
     fn a_large_flow_is_drawn_too() {
         let chain = (0..3000).map(|n| step(&format!("s{n}")));
         let spec = WorkflowSpec::builder("").chain(chain).build();
-        for drawing in [Drawing::Text, Drawing::Dot, Drawing::Mermaid, Drawing::Svg] {
+        for drawing in [DrawingFormat::Text, DrawingFormat::Dot, DrawingFormat::Mermaid, DrawingFormat::Svg] {
             assert!(draw(&spec, drawing).lines().count() >= 3000);
         }
     }
@@ -209,15 +209,15 @@ mod tests {
                 let (from, to) = (one.min(other), one.max(other));
                 steps[*to] = steps[*to].clone().after(&*format!("s{from}"));
             }
-            let picture = Picture::of(&WorkflowSpec::of(steps));
-            let layout = lay_out(&picture);
-            for edge in &picture.edges {
-                prop_assert!(picture.steps[edge.from].layer < picture.steps[edge.to].layer);
+            let diagram = Diagram::of(&WorkflowSpec::of(steps));
+            let layout = lay_out(&diagram);
+            for edge in &diagram.edges {
+                prop_assert!(diagram.steps[edge.from].layer < diagram.steps[edge.to].layer);
             }
-            for (layer, spots) in layout.layers.iter().enumerate() {
-                for (row, spot) in spots.iter().enumerate() {
-                    if let Spot::Step(at) = spot {
-                        prop_assert_eq!((layout.rows[*at], picture.steps[*at].layer), (row, layer));
+            for (layer, items) in layout.layers.iter().enumerate() {
+                for (row, item) in items.iter().enumerate() {
+                    if let LayoutItem::Step(at) = item {
+                        prop_assert_eq!((layout.rows[*at], diagram.steps[*at].layer), (row, layer));
                     }
                 }
             }

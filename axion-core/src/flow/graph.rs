@@ -6,7 +6,7 @@ use axion_actors::model::Tick;
 use axion_actors::model::workflow::{Capacity, WorkflowId, WorkflowSpec};
 use axion_actors::policy::graph::{EngineView, Graph, GraphError, StepStatus};
 
-use super::convert::{Converted, Places};
+use super::convert::{Converted, StepSpans};
 use super::{GUESSES, Problem, Span, did_you_mean};
 
 /// So many places of a circle are shown.
@@ -21,7 +21,7 @@ pub(super) fn check(converted: &Converted, problems: &mut Vec<Problem>) {
     let spec = converted.flow.spec.clone();
     let names = names_in(&spec);
     if let Err(errors) = Graph::check(WorkflowId::generate(), spec, &outside, Tick(0)) {
-        tell(&errors, Limits::OfTheFlow, (&converted.places, &names), problems);
+        report(&errors, LimitSource::Flow, (&converted.places, &names), problems);
     }
 }
 
@@ -32,21 +32,21 @@ pub(super) fn names_in(spec: &WorkflowSpec) -> Vec<Option<String>> {
 
 /// Whose limits a step's needs were held against.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Limits {
+pub(super) enum LimitSource {
     /// Those in the file.
-    OfTheFlow,
+    Flow,
     /// What an engine has.
-    OfTheEngine,
+    Engine,
 }
 
 /// What is wrong, each once, at its place.
-pub(super) fn tell(
+pub(super) fn report(
     errors: &[GraphError],
-    whose: Limits,
-    (places, names): (&[Places], &[Option<String>]),
+    whose: LimitSource,
+    (places, names): (&[StepSpans], &[Option<String>]),
     problems: &mut Vec<Problem>,
 ) {
-    let steps = Steps::of(places, names);
+    let steps = StepIndex::of(places, names);
     let mut said = BTreeSet::new();
     for error in errors {
         // A name that is used twice is reported at both places, by the first error.
@@ -58,22 +58,22 @@ pub(super) fn tell(
 }
 
 /// The steps' names, where a step may have none because that is wrong, and their places.
-struct Steps<'a> {
-    places: &'a [Places],
+struct StepIndex<'a> {
+    places: &'a [StepSpans],
     names: Vec<&'a str>,
     /// The first step of each name.
     named: HashMap<&'a str, usize>,
 }
 
-impl<'a> Steps<'a> {
-    fn of(places: &'a [Places], names: &'a [Option<String>]) -> Self {
+impl<'a> StepIndex<'a> {
+    fn of(places: &'a [StepSpans], names: &'a [Option<String>]) -> Self {
         let given = || names.iter().enumerate().filter_map(|(at, name)| Some((name.as_deref()?, at)));
         // From the back, so that the first one stays.
         let named = given().collect::<Vec<_>>().into_iter().rev().collect();
         Self { places, names: given().map(|(name, _)| name).collect(), named }
     }
 
-    fn named(&self, name: &str) -> Option<&'a Places> {
+    fn named(&self, name: &str) -> Option<&'a StepSpans> {
         self.places.get(*self.named.get(name)?)
     }
 
@@ -83,12 +83,12 @@ impl<'a> Steps<'a> {
     }
 }
 
-fn uses<'a>(place: &'a Places, name: &'a str) -> impl Iterator<Item = &'a Span> {
+fn uses<'a>(place: &'a StepSpans, name: &'a str) -> impl Iterator<Item = &'a Span> {
     let first = place.uses.partition_point(|(it, _)| it.as_str() < name);
     place.uses[first..].iter().take_while(move |(it, _)| it == name).map(|(_, span)| span)
 }
 
-fn place((error, whose): (&GraphError, Limits), steps: &Steps<'_>, guess: bool, problems: &mut Vec<Problem>) {
+fn place((error, whose): (&GraphError, LimitSource), steps: &StepIndex<'_>, guess: bool, problems: &mut Vec<Problem>) {
     let Some(here) = error.at().and_then(|at| steps.places.get(at)) else {
         problems.push(Problem::elsewhere(error.to_string(), "here"));
         return;
@@ -122,11 +122,11 @@ fn place((error, whose): (&GraphError, Limits), steps: &Steps<'_>, guess: bool, 
         GraphError::Impossible { .. } => {
             let span = here.resources.as_ref().unwrap_or(&here.name);
             let (label, help) = match whose {
-                Limits::OfTheFlow => (
+                LimitSource::Flow => (
                     "more than the limits",
                     "lower `resources`, raise the flow's `limits`, or set impossible = \"cancel\"",
                 ),
-                Limits::OfTheEngine => (
+                LimitSource::Engine => (
                     "more than the engine has",
                     "lower `resources`, give the engine more workers (`cpu_bound_max`, `io_bound_max`), or set impossible = \"cancel\"",
                 ),
@@ -145,7 +145,7 @@ fn names_of(error: &GraphError) -> &str {
 }
 
 /// Each step of the path waits for the one before: the places where they say so.
-fn circle(here: &Places, path: &[String], steps: &Steps<'_>, error: &GraphError) -> Problem {
+fn circle(here: &StepSpans, path: &[String], steps: &StepIndex<'_>, error: &GraphError) -> Problem {
     let before = path.iter().cycle().skip(path.len() - 1);
     let mut spots = path.iter().zip(before).filter_map(|(name, before)| {
         let span = uses(steps.named(name)?, before).next()?;

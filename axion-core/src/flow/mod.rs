@@ -23,7 +23,7 @@ mod convert;
 mod draw;
 mod graph;
 mod overrides;
-mod shape;
+mod schema;
 mod template;
 mod tree;
 
@@ -40,9 +40,9 @@ use std::sync::Arc;
 use axion_actors::actors::messages::WorkflowRefusal;
 use axion_actors::model::workflow::{Rules, Step, WorkflowSpec};
 
-pub use self::draw::{Drawing, draw};
+pub use self::draw::{DrawingFormat, draw};
 pub use self::overrides::Overrides;
-pub use self::shape::schema;
+pub use self::schema::schema;
 use self::tree::Node;
 use crate::error::SubmitError;
 use crate::workflows::WorkflowError;
@@ -80,15 +80,15 @@ pub struct Flow {
     pub spec: WorkflowSpec,
     /// What it is for.
     pub description: Option<String>,
-    source: Option<Arc<Source>>,
+    source: Option<Arc<FlowSource>>,
 }
 
 /// The text that a flow was read from.
 #[derive(Debug)]
-struct Source {
+struct FlowSource {
     file: String,
     text: String,
-    places: Vec<convert::Places>,
+    places: Vec<convert::StepSpans>,
     /// The steps' names.
     names: Vec<Option<String>>,
 }
@@ -216,7 +216,7 @@ impl Flow {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let (flow, places) = read(text, format, folder, overrides).map_err(|all| Problems::new(file, text, all))?;
         let names = graph::names_in(&flow.spec);
-        let source = Source { file: file.to_owned(), text: text.to_owned(), places, names };
+        let source = FlowSource { file: file.to_owned(), text: text.to_owned(), places, names };
         Ok(Self { source: Some(Arc::new(source)), ..flow })
     }
 
@@ -227,7 +227,7 @@ impl Flow {
         let mut problems = Vec::new();
         match refused {
             WorkflowError::Refused(WorkflowRefusal::Graph(errors)) => {
-                graph::tell(errors, graph::Limits::OfTheEngine, (&source.places, &source.names), &mut problems);
+                graph::report(errors, graph::LimitSource::Engine, (&source.places, &source.names), &mut problems);
             }
             WorkflowError::Tasks(wrong) => {
                 for wrong in wrong {
@@ -259,8 +259,8 @@ pub fn added_steps(result: &str, folder: &Path) -> Result<Vec<Step>, Problems> {
     let tree = tree::from_json(result, &mut problems);
     let steps = match tree.as_ref().and_then(|tree| tree.get("steps")) {
         Some(steps) => {
-            shape::check_steps(steps, &mut problems);
-            convert::steps(steps, &mut template::Own::of(None), folder, &mut problems).0
+            schema::check_steps(steps, &mut problems);
+            convert::steps(steps, &mut template::FlowParams::of(None), folder, &mut problems).0
         }
         None => Vec::new(),
     };
@@ -273,7 +273,7 @@ pub fn added_steps(result: &str, folder: &Path) -> Result<Vec<Step>, Problems> {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn step_rules(text: &str) -> Result<Rules, Problems> {
-    part(text, shape::Part::Step, |tree, problems| convert::bare_step(tree, problems).rules().clone())
+    part(text, schema::Part::Step, |tree, problems| convert::bare_step(tree, problems).rules().clone())
 }
 
 /// A workflow without steps, from a JSON object with the keys of a flow: `name`, `on_failure`, `stop_running`,
@@ -282,13 +282,13 @@ pub fn step_rules(text: &str) -> Result<Rules, Problems> {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn settings(text: &str) -> Result<WorkflowSpec, Problems> {
-    part(text, shape::Part::Flow, |tree, problems| convert::flow(tree, Path::new(""), problems).flow.spec)
+    part(text, schema::Part::Flow, |tree, problems| convert::flow(tree, Path::new(""), problems).flow.spec)
 }
 
-fn part<T>(text: &str, part: shape::Part, make: impl Fn(&Node, &mut Vec<Problem>) -> T) -> Result<T, Problems> {
+fn part<T>(text: &str, part: schema::Part, make: impl Fn(&Node, &mut Vec<Problem>) -> T) -> Result<T, Problems> {
     let mut problems = Vec::new();
     let made = tree::from_json(text, &mut problems).map(|tree| {
-        shape::check_part(&tree, part, &mut problems);
+        schema::check_part(&tree, part, &mut problems);
         make(&tree, &mut problems)
     });
     match made {
@@ -302,7 +302,7 @@ fn read(
     format: Format,
     folder: &Path,
     overrides: &Overrides,
-) -> Result<(Flow, Vec<convert::Places>), Vec<Problem>> {
+) -> Result<(Flow, Vec<convert::StepSpans>), Vec<Problem>> {
     let mut problems = Vec::new();
     let tree = match format {
         Format::Toml => tree::from_toml(text, &mut problems),
@@ -311,7 +311,7 @@ fn read(
     let Some(mut tree) = tree else { return Err(problems) };
     let broken: HashSet<Option<Span>> = problems.iter().map(|it| it.span.clone()).collect();
     let mut others = Vec::new();
-    shape::check(&tree, &mut others);
+    schema::check(&tree, &mut others);
     overrides.apply(&mut tree, &mut others);
     let converted = convert::flow(&tree, folder, &mut others);
     graph::check(&converted, &mut others);

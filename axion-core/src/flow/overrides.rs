@@ -2,7 +2,7 @@
 
 use axion_actors::model::workflow::{JsonPath, Segment};
 
-use super::tree::{Key, Node, Value, from_json};
+use super::tree::{Node, NodeKey, NodeValue, from_json};
 use super::{Problem, Span, did_you_mean};
 
 /// Changes to a flow's parameters.
@@ -40,10 +40,10 @@ impl Overrides {
 fn moved(mut node: Node, span: &Span) -> Node {
     node.span = span.clone();
     node.value = match node.value {
-        Value::List(elements) => Value::List(elements.into_iter().map(|it| moved(it, span)).collect()),
-        Value::Table(members) => {
-            let each = |(key, it): (Key, Node)| (Key { span: span.clone(), ..key }, moved(it, span));
-            Value::Table(members.into_iter().map(each).collect())
+        NodeValue::List(elements) => NodeValue::List(elements.into_iter().map(|it| moved(it, span)).collect()),
+        NodeValue::Table(members) => {
+            let each = |(key, it): (NodeKey, Node)| (NodeKey { span: span.clone(), ..key }, moved(it, span));
+            NodeValue::Table(members.into_iter().map(each).collect())
         }
         plain => plain,
     };
@@ -51,7 +51,7 @@ fn moved(mut node: Node, span: &Span) -> Node {
 }
 
 fn replace(tree: &mut Node, given: &Node, problems: &mut Vec<Problem>) {
-    if !matches!(given.value, Value::Table(_)) {
+    if !matches!(given.value, NodeValue::Table(_)) {
         let words = format!("--params must be a JSON object, and is {}", given.kind());
         problems.push(Problem::elsewhere(words, "must be an object"));
         return;
@@ -72,9 +72,9 @@ fn replace(tree: &mut Node, given: &Node, problems: &mut Vec<Problem>) {
     }
 }
 
-fn members_mut(node: &mut Node) -> Option<&mut Vec<(Key, Node)>> {
+fn members_mut(node: &mut Node) -> Option<&mut Vec<(NodeKey, Node)>> {
     match &mut node.value {
-        Value::Table(members) => Some(members),
+        NodeValue::Table(members) => Some(members),
         _ => None,
     }
 }
@@ -101,16 +101,16 @@ fn set_one(tree: &mut Node, set: &str) -> Result<(), Problem> {
     let name = name.to_owned();
     let step = members_mut(tree).and_then(|members| members.iter_mut().find(|(key, _)| key.text == "steps")).and_then(
         |(_, node)| match &mut node.value {
-            Value::List(steps) => steps.iter_mut().find(|it| it.get("name").and_then(Node::text) == Some(&name)),
+            NodeValue::List(steps) => steps.iter_mut().find(|it| it.get("name").and_then(Node::text) == Some(&name)),
             _ => None,
         },
     );
     let Some(step) = step else { return Err(wrong(format!("the flow has no step `{name}`"))) };
     let span = step.get("name").map_or_else(|| step.span.clone(), |it| it.span.clone());
-    let text = || Node { span: span.clone(), value: Value::Text(value.to_owned()) };
+    let text = || Node { span: span.clone(), value: NodeValue::Text(value.to_owned()) };
     let mut found = Vec::new();
     let value = from_json(value, &mut found).map_or_else(text, |node| moved(node, &span));
-    if let (Value::List(_) | Value::Table(_), Some(first)) = (&value.value, found.into_iter().next()) {
+    if let (NodeValue::List(_) | NodeValue::Table(_), Some(first)) = (&value.value, found.into_iter().next()) {
         return Err(wrong(first.message));
     }
     let mut here = member_or_new(step, "params", &span).ok_or_else(|| wrong("`params` is not a table".to_owned()))?;
@@ -124,7 +124,7 @@ fn set_one(tree: &mut Node, set: &str) -> Result<(), Problem> {
         let next = match segment {
             Segment::Key(key) => member_or_new(here, key, &span),
             Segment::Index(index) => match &mut here.value {
-                Value::List(elements) => elements.get_mut(*index),
+                NodeValue::List(elements) => elements.get_mut(*index),
                 _ => None,
             },
         };
@@ -141,8 +141,8 @@ fn steps(tree: &Node) -> impl Iterator<Item = &Node> {
 fn member_or_new<'a>(node: &'a mut Node, key: &str, span: &Span) -> Option<&'a mut Node> {
     let members = members_mut(node)?;
     let at = members.iter().position(|(it, _)| it.text == key).unwrap_or_else(|| {
-        let value = Node { span: span.clone(), value: Value::Table(Vec::new()) };
-        members.push((Key { text: key.to_owned(), span: span.clone() }, value));
+        let value = Node { span: span.clone(), value: NodeValue::Table(Vec::new()) };
+        members.push((NodeKey { text: key.to_owned(), span: span.clone() }, value));
         members.len() - 1
     });
     members.get_mut(at).map(|(_, node)| node)

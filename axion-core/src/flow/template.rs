@@ -6,24 +6,24 @@ use std::rc::Rc;
 use axion_actors::model::workflow::{Reference, Template, TemplateWriter};
 use serde_json::Value as Json;
 
-use super::tree::{Key, Node, Value};
+use super::tree::{Node, NodeKey, NodeValue};
 use super::{GUESSES, Problem, Span, did_you_mean};
 
 /// The flow's own parameters. Many steps may take the same one, and it may be large: each is written once.
-pub(super) struct Own<'a> {
-    members: &'a [(Key, Node)],
+pub(super) struct FlowParams<'a> {
+    members: &'a [(NodeKey, Node)],
     places: HashMap<&'a str, usize>,
-    written: HashMap<usize, Rc<Written>>,
+    written: HashMap<usize, Rc<RenderedParam>>,
 }
 
 /// One of them as a template, and the steps it refers to.
 #[derive(Default)]
-struct Written {
+struct RenderedParam {
     template: Template,
     references: Vec<(String, Span)>,
 }
 
-impl<'a> Own<'a> {
+impl<'a> FlowParams<'a> {
     pub(super) fn of(params: Option<&'a Node>) -> Self {
         let members = params.map(Node::members).unwrap_or_default();
         let places = members.iter().enumerate().map(|(at, (key, _))| (key.text.as_str(), at)).collect();
@@ -31,25 +31,25 @@ impl<'a> Own<'a> {
     }
 
     /// What a parameter comes to; what is wrong with it is said once.
-    fn get(&mut self, name: &str, problems: &mut Vec<Problem>) -> Option<Rc<Written>> {
+    fn get(&mut self, name: &str, problems: &mut Vec<Problem>) -> Option<Rc<RenderedParam>> {
         let at = *self.places.get(name)?;
         if let Some(written) = self.written.get(&at) {
             return Some(written.clone());
         }
         let mut references = Vec::new();
-        let mut none = Own::of(None);
-        let mut inside = Params { own: &mut none, references: &mut references, problems, inside: true };
+        let mut none = FlowParams::of(None);
+        let mut inside = TemplateReader { own: &mut none, references: &mut references, problems, inside: true };
         let template = inside.template(&self.members.get(at)?.1);
-        let written = Rc::new(Written { template, references });
+        let written = Rc::new(RenderedParam { template, references });
         self.written.insert(at, written.clone());
         Some(written)
     }
 }
 
 /// Reads parameters and collects the steps they refer to.
-pub(super) struct Params<'a, 'o> {
+pub(super) struct TemplateReader<'a, 'o> {
     /// The flow's own.
-    own: &'a mut Own<'o>,
+    own: &'a mut FlowParams<'o>,
     /// Every reference with its place.
     references: &'a mut Vec<(String, Span)>,
     problems: &'a mut Vec<Problem>,
@@ -57,9 +57,9 @@ pub(super) struct Params<'a, 'o> {
     inside: bool,
 }
 
-impl<'a, 'o> Params<'a, 'o> {
+impl<'a, 'o> TemplateReader<'a, 'o> {
     pub(super) fn new(
-        own: &'a mut Own<'o>,
+        own: &'a mut FlowParams<'o>,
         references: &'a mut Vec<(String, Span)>,
         problems: &'a mut Vec<Problem>,
     ) -> Self {
@@ -76,11 +76,11 @@ impl<'a, 'o> Params<'a, 'o> {
     /// The depth of trees is bounded, so the recursion is.
     fn write(&mut self, node: &Node, writer: &mut TemplateWriter) {
         match &node.value {
-            Value::Null => writer.text("null"),
-            Value::Bool(it) => writer.text(if *it { "true" } else { "false" }),
-            Value::Number(text) => writer.text(text),
-            Value::Text(text) => writer.text(&Json::from(text.as_str()).to_string()),
-            Value::List(elements) => {
+            NodeValue::Null => writer.text("null"),
+            NodeValue::Bool(it) => writer.text(if *it { "true" } else { "false" }),
+            NodeValue::Number(text) => writer.text(text),
+            NodeValue::Text(text) => writer.text(&Json::from(text.as_str()).to_string()),
+            NodeValue::List(elements) => {
                 writer.text("[");
                 for (place, element) in elements.iter().enumerate() {
                     writer.text(if place == 0 { "" } else { "," });
@@ -88,12 +88,12 @@ impl<'a, 'o> Params<'a, 'o> {
                 }
                 writer.text("]");
             }
-            Value::Table(_) if node.get("$ref").is_some() => match self.reference(node) {
+            NodeValue::Table(_) if node.get("$ref").is_some() => match self.reference(node) {
                 Some(reference) => writer.reference(reference),
                 None => writer.text("null"),
             },
-            Value::Table(_) if node.get("$param").is_some() => self.param(node, writer),
-            Value::Table(members) => {
+            NodeValue::Table(_) if node.get("$param").is_some() => self.param(node, writer),
+            NodeValue::Table(members) => {
                 writer.text("{");
                 for (place, (key, member)) in members.iter().enumerate() {
                     writer.text(if place == 0 { "" } else { "," });

@@ -11,30 +11,30 @@ use toml::de::{DeTable, DeValue};
 use super::{Problem, Span};
 
 /// How deep values may be nested: the tree is walked by recursion.
-const DEPTH: usize = 64;
+const MAX_DEPTH: usize = 64;
 
 /// A value and its place.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Node {
     pub(super) span: Span,
-    pub(super) value: Value,
+    pub(super) value: NodeValue,
 }
 
 /// A value.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
+pub(super) enum NodeValue {
     Null,
     Bool(bool),
     /// As JSON writes it, with all its digits.
     Number(String),
     Text(String),
     List(Vec<Node>),
-    Table(Vec<(Key, Node)>),
+    Table(Vec<(NodeKey, Node)>),
 }
 
 /// A key and its place.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Key {
+pub(super) struct NodeKey {
     pub(super) text: String,
     pub(super) span: Span,
 }
@@ -43,7 +43,7 @@ impl Node {
     /// The value of a key, of a table.
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
         match &self.value {
-            Value::Table(members) => members.iter().find(|(it, _)| it.text == key).map(|(_, node)| node),
+            NodeValue::Table(members) => members.iter().find(|(it, _)| it.text == key).map(|(_, node)| node),
             _ => None,
         }
     }
@@ -51,7 +51,7 @@ impl Node {
     /// The text it is.
     pub(super) fn text(&self) -> Option<&str> {
         match &self.value {
-            Value::Text(text) => Some(text),
+            NodeValue::Text(text) => Some(text),
             _ => None,
         }
     }
@@ -59,7 +59,7 @@ impl Node {
     /// The number it is.
     pub(super) fn number(&self) -> Option<f64> {
         match &self.value {
-            Value::Number(text) => text.parse().ok(),
+            NodeValue::Number(text) => text.parse().ok(),
             _ => None,
         }
     }
@@ -67,7 +67,7 @@ impl Node {
     /// The whole number from 0 it is, also written as 2.0.
     pub(super) fn count(&self) -> Option<u64> {
         match &self.value {
-            Value::Number(text) => text.trim_end_matches('0').strip_suffix('.').unwrap_or(text).parse().ok(),
+            NodeValue::Number(text) => text.trim_end_matches('0').strip_suffix('.').unwrap_or(text).parse().ok(),
             _ => None,
         }
     }
@@ -75,15 +75,15 @@ impl Node {
     /// Its elements, of a list.
     pub(super) fn list(&self) -> &[Self] {
         match &self.value {
-            Value::List(elements) => elements,
+            NodeValue::List(elements) => elements,
             _ => &[],
         }
     }
 
     /// Its members, of a table.
-    pub(super) fn members(&self) -> &[(Key, Self)] {
+    pub(super) fn members(&self) -> &[(NodeKey, Self)] {
         match &self.value {
-            Value::Table(members) => members,
+            NodeValue::Table(members) => members,
             _ => &[],
         }
     }
@@ -91,24 +91,24 @@ impl Node {
     /// What it is, in few words.
     pub(super) fn kind(&self) -> &'static str {
         match &self.value {
-            Value::Null => "null",
-            Value::Bool(_) => "true or false",
-            Value::Number(_) => "a number",
-            Value::Text(_) => "a text",
-            Value::List(_) => "a list",
-            Value::Table(_) => "a table",
+            NodeValue::Null => "null",
+            NodeValue::Bool(_) => "true or false",
+            NodeValue::Number(_) => "a number",
+            NodeValue::Text(_) => "a text",
+            NodeValue::List(_) => "a list",
+            NodeValue::Table(_) => "a table",
         }
     }
 
     /// As a value of `serde_json`.
     pub(super) fn to_json(&self) -> serde_json::Value {
         match &self.value {
-            Value::Null => serde_json::Value::Null,
-            Value::Bool(it) => (*it).into(),
-            Value::Number(text) => serde_json::from_str(text).unwrap_or_default(),
-            Value::Text(text) => text.as_str().into(),
-            Value::List(elements) => elements.iter().map(Self::to_json).collect(),
-            Value::Table(members) => {
+            NodeValue::Null => serde_json::Value::Null,
+            NodeValue::Bool(it) => (*it).into(),
+            NodeValue::Number(text) => serde_json::from_str(text).unwrap_or_default(),
+            NodeValue::Text(text) => text.as_str().into(),
+            NodeValue::List(elements) => elements.iter().map(Self::to_json).collect(),
+            NodeValue::Table(members) => {
                 serde_json::Value::Object(members.iter().map(|(key, it)| (key.text.clone(), it.to_json())).collect())
             }
         }
@@ -116,7 +116,7 @@ impl Node {
 }
 
 fn too_deep(span: &Span) -> Problem {
-    Problem::new(span, format!("values are nested more than {DEPTH} deep"), "too deep")
+    Problem::new(span, format!("values are nested more than {MAX_DEPTH} deep"), "too deep")
 }
 
 /// Reads TOML; all syntax errors at once. Without any there is a tree, in which single values may be wrong.
@@ -133,45 +133,45 @@ pub(super) fn from_toml(text: &str, problems: &mut Vec<Problem>) -> Option<Node>
 }
 
 fn toml_table(span: Span, table: DeTable<'_>, depth: usize, problems: &mut Vec<Problem>) -> Node {
-    let mut members: Vec<(Key, Node)> = table
+    let mut members: Vec<(NodeKey, Node)> = table
         .into_iter()
         .map(|(key, value)| {
             let (place, at) = (key.span(), value.span());
-            let key = Key { text: key.into_inner().into_owned(), span: place };
+            let key = NodeKey { text: key.into_inner().into_owned(), span: place };
             (key, toml_value(at, value.into_inner(), depth + 1, problems))
         })
         .collect();
     // A table is sorted by its keys; people wrote it in another order.
     members.sort_by_key(|(key, _)| key.span.start);
-    Node { span, value: Value::Table(members) }
+    Node { span, value: NodeValue::Table(members) }
 }
 
 fn toml_value(span: Span, value: DeValue<'_>, depth: usize, problems: &mut Vec<Problem>) -> Node {
-    if depth > DEPTH {
+    if depth > MAX_DEPTH {
         problems.push(too_deep(&span));
-        return Node { span, value: Value::Null };
+        return Node { span, value: NodeValue::Null };
     }
     let value = match value {
-        DeValue::String(text) => Value::Text(Cow::into_owned(text)),
-        DeValue::Boolean(it) => Value::Bool(it),
-        DeValue::Datetime(it) => Value::Text(it.to_string()),
+        DeValue::String(text) => NodeValue::Text(Cow::into_owned(text)),
+        DeValue::Boolean(it) => NodeValue::Bool(it),
+        DeValue::Datetime(it) => NodeValue::Text(it.to_string()),
         DeValue::Integer(it) => match i128::from_str_radix(it.as_str(), it.radix()) {
-            Ok(number) => Value::Number(number.to_string()),
+            Ok(number) => NodeValue::Number(number.to_string()),
             Err(_) => {
                 problems.push(Problem::new(&span, "this whole number is too large", "too large"));
-                Value::Null
+                NodeValue::Null
             }
         },
         DeValue::Float(it) => match it.as_str().parse().ok().and_then(serde_json::Number::from_f64) {
-            Some(number) => Value::Number(number.to_string()),
+            Some(number) => NodeValue::Number(number.to_string()),
             None => {
                 problems.push(Problem::new(&span, "this number has no form in JSON", "must be finite"));
-                Value::Null
+                NodeValue::Null
             }
         },
         DeValue::Array(elements) => {
             let each = elements.into_iter().map(|it| toml_value(it.span(), it.into_inner(), depth + 1, problems));
-            Value::List(each.collect())
+            NodeValue::List(each.collect())
         }
         DeValue::Table(table) => return toml_table(span, table, depth, problems),
     };
@@ -181,7 +181,7 @@ fn toml_value(span: Span, value: DeValue<'_>, depth: usize, problems: &mut Vec<P
 /// Reads JSON. If it is some, there is a tree, in which single values may be wrong.
 pub(super) fn from_json(text: &str, problems: &mut Vec<Problem>) -> Option<Node> {
     match serde_json::from_str::<&RawValue>(text) {
-        Ok(whole) => Some(Reader { text, problems }.value(whole.get(), 1)),
+        Ok(whole) => Some(JsonReader { text, problems }.value(whole.get(), 1)),
         Err(error) => {
             problems.push(json_problem(text, &error));
             None
@@ -201,12 +201,12 @@ fn json_problem(text: &str, error: &serde_json::Error) -> Problem {
 }
 
 /// Walks a JSON text by raw values: each is a slice of the text, and so knows its place.
-struct Reader<'t, 'p> {
+struct JsonReader<'t, 'p> {
     text: &'t str,
     problems: &'p mut Vec<Problem>,
 }
 
-impl<'t> Reader<'t, '_> {
+impl<'t> JsonReader<'t, '_> {
     fn span(&self, part: &str) -> Span {
         let start = (part.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
         start..start + part.len()
@@ -214,19 +214,19 @@ impl<'t> Reader<'t, '_> {
 
     fn value(&mut self, raw: &'t str, depth: usize) -> Node {
         let span = self.span(raw);
-        if depth > DEPTH {
+        if depth > MAX_DEPTH {
             self.problems.push(too_deep(&span));
-            return Node { span, value: Value::Null };
+            return Node { span, value: NodeValue::Null };
         }
         let mut parts = serde_json::Deserializer::from_str(raw);
         let value = match raw.as_bytes().first() {
             Some(b'{') => {
                 let members = parts.deserialize_map(Members).unwrap_or_default();
-                let mut table: Vec<(Key, Node)> = Vec::with_capacity(members.len());
+                let mut table: Vec<(NodeKey, Node)> = Vec::with_capacity(members.len());
                 let mut seen: BTreeMap<String, Span> = BTreeMap::new();
                 for (key, value) in members {
                     let text = serde_json::from_str(key.get()).unwrap_or_default();
-                    let key = Key { text, span: self.span(key.get()) };
+                    let key = NodeKey { text, span: self.span(key.get()) };
                     if let Some(first) = seen.insert(key.text.clone(), key.span.clone()) {
                         let words = format!("the key `{}` stands here twice", key.text);
                         let mut problem = Problem::new(&key.span, words, "again");
@@ -236,17 +236,17 @@ impl<'t> Reader<'t, '_> {
                     let value = self.value(value.get(), depth + 1);
                     table.push((key, value));
                 }
-                Value::Table(table)
+                NodeValue::Table(table)
             }
             Some(b'[') => {
                 let elements = parts.deserialize_seq(Elements).unwrap_or_default();
-                Value::List(elements.into_iter().map(|it| self.value(it.get(), depth + 1)).collect())
+                NodeValue::List(elements.into_iter().map(|it| self.value(it.get(), depth + 1)).collect())
             }
-            Some(b'"') => Value::Text(serde_json::from_str(raw).unwrap_or_default()),
-            Some(b't') => Value::Bool(true),
-            Some(b'f') => Value::Bool(false),
-            Some(b'n') => Value::Null,
-            _ => Value::Number(raw.to_owned()),
+            Some(b'"') => NodeValue::Text(serde_json::from_str(raw).unwrap_or_default()),
+            Some(b't') => NodeValue::Bool(true),
+            Some(b'f') => NodeValue::Bool(false),
+            Some(b'n') => NodeValue::Null,
+            _ => NodeValue::Number(raw.to_owned()),
         };
         Node { span, value }
     }

@@ -4,8 +4,8 @@ use std::ffi::{OsStr, OsString};
 
 use axion_actors::config::{Given, Key, Kind, Value};
 
-use super::origin::{Origin, Place};
-use super::problem::{Problem, Trouble};
+use super::origin::{ConfigPlace, Origin};
+use super::problem::{ConfigProblem, ConfigProblemKind};
 use super::{Layer, nearest};
 
 const PREFIX: &str = "AXION_";
@@ -31,15 +31,17 @@ pub(super) fn read(variables: &[(OsString, OsString)]) -> Layer {
         if !name.starts_with(PREFIX) || value.is_empty() || is_reserved(&name) {
             continue;
         }
-        let place = Place::Variable(name.to_string());
+        let place = ConfigPlace::Variable(name.to_string());
         let Some(key) = Key::all().find(|key| key.variable() == name) else {
-            layer.problems.push(Problem { place, trouble: Trouble::UnknownVariable { advice: advice(&name) } });
+            layer
+                .problems
+                .push(ConfigProblem { place, kind: ConfigProblemKind::UnknownVariable { advice: advice(&name) } });
             continue;
         };
         match read_value(key, value) {
             Some(Ok(value)) => layer.values.push((key, value, Origin::Variable(name.to_string()))),
-            Some(Err(wrong)) => layer.problems.push(Problem::wrong(place, key, wrong)),
-            None => layer.problems.push(Problem { place, trouble: Trouble::NotText }),
+            Some(Err(wrong)) => layer.problems.push(ConfigProblem::wrong(place, key, wrong)),
+            None => layer.problems.push(ConfigProblem { place, kind: ConfigProblemKind::NotText }),
         }
     }
     layer

@@ -10,20 +10,20 @@ use axion_actors::model::PoolKind;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::origin::{Origin, Place};
-use super::problem::{LoadError, NamedBy, Problem, SourceText, Trouble};
+use super::origin::{ConfigPlace, Origin};
+use super::problem::{ConfigProblem, ConfigProblemKind, LoadError, NamedBy, SourceText};
 use super::{Layer, nearest};
 
 /// The largest file that is read (L9).
-const LIMIT: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 
 /// Takes a file into memory.
 pub(super) fn open(path: &Path, named_by: NamedBy) -> Result<SourceText, LoadError> {
     let unreadable = |source| LoadError::Unreadable { path: path.to_owned(), named_by, source };
     let mut bytes = Vec::new();
-    std::fs::File::open(path).and_then(|file| file.take(LIMIT + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
-    if bytes.len() as u64 > LIMIT {
-        return Err(LoadError::TooLarge { path: path.to_owned(), named_by, limit: LIMIT });
+    std::fs::File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(LoadError::TooLarge { path: path.to_owned(), named_by, limit: MAX_BYTES });
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
@@ -36,18 +36,18 @@ pub(super) fn open(path: &Path, named_by: NamedBy) -> Result<SourceText, LoadErr
 /// Reads what a file says.
 pub(super) fn read(source: &SourceText) -> Layer {
     let (table, errors) = DeTable::parse_recoverable(&source.text);
-    let mut reader = Reader { source, layer: Layer::default() };
+    let mut reader = TableReader { source, layer: Layer::default() };
     reader.top(table.get_ref());
     // Where the text could not be understood, what was made of it says nothing.
     let lines: Vec<Range<usize>> =
         errors.iter().map(|error| lines_of(&source.text, &error.span().unwrap_or_default())).collect();
     let clear = |at: usize| !lines.iter().any(|line| line.contains(&at));
     reader.layer.values.retain(|(_, _, origin)| !matches!(origin, Origin::File { start, .. } if !clear(*start)));
-    reader.layer.problems.retain(|it| !matches!(&it.place, Place::File { span, .. } if !clear(span.start)));
+    reader.layer.problems.retain(|it| !matches!(&it.place, ConfigPlace::File { span, .. } if !clear(span.start)));
     for error in errors {
         let span = error.span().unwrap_or_default();
-        let trouble = Trouble::Syntax { message: error.message().to_owned() };
-        reader.layer.problems.push(Problem { place: source.place(span), trouble });
+        let kind = ConfigProblemKind::Syntax { message: error.message().to_owned() };
+        reader.layer.problems.push(ConfigProblem { place: source.place(span), kind });
     }
     reader.layer
 }
@@ -59,12 +59,12 @@ fn lines_of(text: &str, span: &Range<usize>) -> Range<usize> {
     start..text[end..].find('\n').map_or(text.len(), |at| end + at) + 1
 }
 
-struct Reader<'a> {
+struct TableReader<'a> {
     source: &'a SourceText,
     layer: Layer,
 }
 
-impl Reader<'_> {
+impl TableReader<'_> {
     fn top(&mut self, table: &DeTable<'_>) {
         for (name, value) in table {
             let pool = PoolKind::ALL.into_iter().find(|pool| section(*pool) == name.get_ref().as_ref());
@@ -75,12 +75,12 @@ impl Reader<'_> {
                     }
                 }
                 (Some(pool), other) => {
-                    let trouble = Trouble::WrongKind {
+                    let kind = ConfigProblemKind::WrongKind {
                         key: section(pool).to_owned(),
                         found: given(other).1.to_owned(),
                         allowed: format!("a table: [{}]", section(pool)),
                     };
-                    self.problem(value.span(), trouble);
+                    self.problem(value.span(), kind);
                 }
                 (None, _) => self.entry(None, name, value),
             }
@@ -94,7 +94,7 @@ impl Reader<'_> {
             let name_in_full = table.map_or_else(String::new, |table| format!("{table}.")) + name.get_ref();
             // What it is shown on may obey control characters.
             let name_in_full = name_in_full.escape_debug().to_string();
-            self.problem(name.span(), Trouble::UnknownKey { name: name_in_full, advice });
+            self.problem(name.span(), ConfigProblemKind::UnknownKey { name: name_in_full, advice });
             return;
         };
         let read = match (key.kind(), value.get_ref()) {
@@ -102,7 +102,7 @@ impl Reader<'_> {
             (_, found) => match key.read(given(found).0) {
                 Ok(value) => Some(self.in_folder(key, value)),
                 Err(wrong) => {
-                    self.layer.problems.push(Problem::wrong(self.source.place(value.span()), key, wrong));
+                    self.layer.problems.push(ConfigProblem::wrong(self.source.place(value.span()), key, wrong));
                     None
                 }
             },
@@ -124,11 +124,14 @@ impl Reader<'_> {
                 }
                 DeValue::String(text) => {
                     let allowed = "a name without \"=\" and a text without null characters".to_owned();
-                    self.problem(name.span(), Trouble::OutOfRange { key: entry, value: format!("{text:?}"), allowed });
+                    self.problem(
+                        name.span(),
+                        ConfigProblemKind::OutOfRange { key: entry, value: format!("{text:?}"), allowed },
+                    );
                 }
                 other => {
                     let found = given(other).1.to_owned();
-                    self.problem(value.span(), Trouble::WrongKind { key: entry, found, allowed });
+                    self.problem(value.span(), ConfigProblemKind::WrongKind { key: entry, found, allowed });
                 }
             }
         }
@@ -144,8 +147,8 @@ impl Reader<'_> {
         }
     }
 
-    fn problem(&mut self, span: Range<usize>, trouble: Trouble) {
-        self.layer.problems.push(Problem { place: self.source.place(span), trouble });
+    fn problem(&mut self, span: Range<usize>, kind: ConfigProblemKind) {
+        self.layer.problems.push(ConfigProblem { place: self.source.place(span), kind });
     }
 }
 

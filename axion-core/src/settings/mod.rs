@@ -18,8 +18,8 @@ use axion_actors::config::{Config, Key, Value};
 pub use environment::RESERVED_VARIABLES;
 pub use find::CONFIG_FILE;
 pub use nearest::nearest_key;
-pub use origin::{Origin, Place};
-pub use problem::{Invalid, LoadError, NamedBy, Problem, SourceText, Trouble};
+pub use origin::{ConfigPlace, Origin};
+pub use problem::{ConfigProblem, ConfigProblemKind, InvalidConfig, LoadError, NamedBy, SourceText};
 pub use text::{config_reference, config_template};
 
 use crate::builder::EngineBuilder;
@@ -67,7 +67,7 @@ impl LoadedConfig {
 #[derive(Debug, Default)]
 struct Layer {
     values: Vec<(Key, Value, Origin)>,
-    problems: Vec<Problem>,
+    problems: Vec<ConfigProblem>,
 }
 
 impl ConfigLoader {
@@ -149,7 +149,7 @@ fn merge(layers: Vec<Layer>, source: Option<SourceText>) -> Result<LoadedConfig,
         for (key, value, origin) in layer.values {
             // What `Key::read` gave, the key takes, unless the machine's numbers are too narrow for it.
             if key.set(&mut loaded.config, value.clone()).is_err() {
-                problems.push(Problem::out_of_range(place(&origin, source.as_ref()), key, key.text(&value)));
+                problems.push(ConfigProblem::out_of_range(place(&origin, source.as_ref()), key, key.text(&value)));
             }
             loaded.origins.insert(key.name(), origin);
         }
@@ -158,7 +158,7 @@ fn merge(layers: Vec<Layer>, source: Option<SourceText>) -> Result<LoadedConfig,
     for error in loaded.config.problems() {
         let keys: Vec<&str> = std::iter::once(error.key.as_str()).chain(error.with.iter().copied()).collect();
         // A value that was refused says nothing about how it fits to the others.
-        if problems.iter().any(|it| it.trouble.key().is_some_and(|key| keys.contains(&key))) {
+        if problems.iter().any(|it| it.kind.key().is_some_and(|key| keys.contains(&key))) {
             continue;
         }
         let origin = keys.iter().find_map(|key| loaded.origins.get(*key)).cloned().unwrap_or_default();
@@ -171,26 +171,26 @@ fn merge(layers: Vec<Layer>, source: Option<SourceText>) -> Result<LoadedConfig,
                 origin.describe(loaded.file.as_deref())
             )
         });
-        let trouble = Trouble::Impossible {
+        let kind = ConfigProblemKind::Impossible {
             with: with.collect(),
             key: error.key.clone(),
             value: error.value.clone(),
             allowed: error.allowed.clone(),
         };
-        problems.push(Problem { place: place(&origin, source.as_ref()), trouble });
+        problems.push(ConfigProblem { place: place(&origin, source.as_ref()), kind });
     }
     if problems.is_empty() {
         return Ok(loaded);
     }
     problems.sort_by(|one, other| one.place.cmp(&other.place));
-    Err(LoadError::Invalid(Invalid { problems, source }))
+    Err(LoadError::Invalid(InvalidConfig { problems, source }))
 }
 
-fn place(origin: &Origin, source: Option<&SourceText>) -> Place {
+fn place(origin: &Origin, source: Option<&SourceText>) -> ConfigPlace {
     match (origin, source) {
         (Origin::File { start, end, .. }, Some(source)) => source.place(*start..*end),
-        (Origin::Variable(name), _) => Place::Variable(name.clone()),
-        _ => Place::Defaults,
+        (Origin::Variable(name), _) => ConfigPlace::Variable(name.clone()),
+        _ => ConfigPlace::Defaults,
     }
 }
 

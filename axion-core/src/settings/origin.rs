@@ -41,7 +41,7 @@ impl Origin {
 
 /// Where a mistake is. In the order in which they are reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum ConfigPlace {
     /// In a file.
     File {
         /// The file.
@@ -59,7 +59,7 @@ pub enum Place {
     Defaults,
 }
 
-impl Place {
+impl ConfigPlace {
     fn order(&self) -> (u8, usize, &str) {
         match self {
             Self::File { span, .. } => (0, span.start, ""),
@@ -69,19 +69,19 @@ impl Place {
     }
 }
 
-impl PartialOrd for Place {
+impl PartialOrd for ConfigPlace {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Place {
+impl Ord for ConfigPlace {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.order().cmp(&other.order())
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ConfigPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { path, line, column, .. } => write!(f, "{}:{line}:{column}", path.display()),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use axion_actors::config::{Key, Wrong};
 
-use super::origin::{Origin, Place};
+use super::origin::{ConfigPlace, Origin};
 
 /// The configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +44,7 @@ pub enum LoadError {
     },
     /// It says what cannot be.
     #[error(transparent)]
-    Invalid(Invalid),
+    Invalid(InvalidConfig),
 }
 
 /// Who said that a file is to be read.
@@ -69,16 +69,16 @@ impl fmt::Display for NamedBy {
 
 /// Everything that is wrong: first the file from its beginning, then the variables by name.
 #[derive(Debug)]
-pub struct Invalid {
+pub struct InvalidConfig {
     /// At least one.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<ConfigProblem>,
     /// The file's text, if there was a file.
     pub source: Option<SourceText>,
 }
 
-impl std::error::Error for Invalid {}
+impl std::error::Error for InvalidConfig {}
 
-impl fmt::Display for Invalid {
+impl fmt::Display for InvalidConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, problem) in self.problems.iter().enumerate() {
             if number > 0 {
@@ -101,9 +101,9 @@ pub struct SourceText {
 
 impl SourceText {
     /// Where these bytes are.
-    pub(super) fn place(&self, span: Range<usize>) -> Place {
+    pub(super) fn place(&self, span: Range<usize>) -> ConfigPlace {
         let (line, column) = self.line_and_column(span.start);
-        Place::File { path: self.path.clone(), line, column, span }
+        ConfigPlace::File { path: self.path.clone(), line, column, span }
     }
 
     /// These bytes as the origin of a value.
@@ -121,19 +121,19 @@ impl SourceText {
 
 /// One thing that is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {trouble}")]
-pub struct Problem {
+#[error("{place}: {kind}")]
+pub struct ConfigProblem {
     /// Where.
-    pub place: Place,
+    pub place: ConfigPlace,
     /// What.
-    pub trouble: Trouble,
+    pub kind: ConfigProblemKind,
 }
 
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}: {}{}", self.title(), self.label(), self.beside().map(|it| format!("; {it}")).unwrap_or_default())]
+#[error("{}: {}{}", self.title(), self.label(), self.note().map(|it| format!("; {it}")).unwrap_or_default())]
 #[non_exhaustive]
-pub enum Trouble {
+pub enum ConfigProblemKind {
     /// The file is not TOML.
     Syntax {
         /// What the parser says.
@@ -184,7 +184,7 @@ pub enum Trouble {
     NotText,
 }
 
-impl Trouble {
+impl ConfigProblemKind {
     /// The setting, if it is a known one.
     #[must_use]
     pub fn key(&self) -> Option<&str> {
@@ -222,7 +222,7 @@ impl Trouble {
 
     /// What else was set that takes part.
     #[must_use]
-    pub fn beside(&self) -> Option<String> {
+    pub fn note(&self) -> Option<String> {
         match self {
             Self::Impossible { with, .. } if !with.is_empty() => Some(format!("beside {}", with.join(", "))),
             _ => None,
@@ -230,18 +230,18 @@ impl Trouble {
     }
 }
 
-impl Problem {
-    pub(super) fn wrong(place: Place, key: Key, wrong: Wrong) -> Self {
+impl ConfigProblem {
+    pub(super) fn wrong(place: ConfigPlace, key: Key, wrong: Wrong) -> Self {
         match wrong {
             Wrong::Kind(found) => {
                 let (key, allowed) = (key.name(), key.allowed());
-                Self { place, trouble: Trouble::WrongKind { key, found, allowed } }
+                Self { place, kind: ConfigProblemKind::WrongKind { key, found, allowed } }
             }
             Wrong::Range(value) => Self::out_of_range(place, key, value),
         }
     }
 
-    pub(super) fn out_of_range(place: Place, key: Key, value: String) -> Self {
-        Self { place, trouble: Trouble::OutOfRange { key: key.name(), value, allowed: key.allowed() } }
+    pub(super) fn out_of_range(place: ConfigPlace, key: Key, value: String) -> Self {
+        Self { place, kind: ConfigProblemKind::OutOfRange { key: key.name(), value, allowed: key.allowed() } }
     }
 }

@@ -394,7 +394,7 @@ proptest! {
         let layers = vec![file::read(&source), environment::read(&[(key.variable().into(), value.into())])];
         if let Err(LoadError::Invalid(invalid)) = merge(layers, Some(source.clone())) {
             for problem in invalid.problems {
-                if let Place::File { span, .. } = problem.place {
+                if let ConfigPlace::File { span, .. } = problem.place {
                     prop_assert!(span.start <= source.text.len() && span.start <= span.end, "{span:?}");
                 }
             }

@@ -3,64 +3,64 @@
 use std::collections::BTreeMap;
 
 /// A line that grows beyond this is told in pieces (L9).
-const LONGEST: usize = 8 << 10;
+const MAX_LINE_BYTES: usize = 8 << 10;
 
-/// The beginnings of lines that have not ended, by who writes them.
+/// The beginnings of lines that have not ended, by writer writes them.
 #[derive(Debug)]
-pub(super) struct Lines<W> {
-    open: BTreeMap<W, Open>,
+pub(super) struct LineAssembler<K> {
+    partial: BTreeMap<K, PartialLine>,
 }
 
 #[derive(Debug, Default)]
-struct Open {
+struct PartialLine {
     text: Vec<u8>,
     /// The last line ended with a carriage return, to which a line feed may still belong.
     returned: bool,
 }
 
-impl Open {
+impl PartialLine {
     fn take(&mut self) -> String {
         let text = std::mem::take(&mut self.text);
         String::from_utf8_lossy(&text).into_owned()
     }
 }
 
-impl<W: Copy + Ord> Lines<W> {
+impl<K: Copy + Ord> LineAssembler<K> {
     pub(super) fn new() -> Self {
-        Self { open: BTreeMap::new() }
+        Self { partial: BTreeMap::new() }
     }
 
     /// Takes what was written, and gives the lines that it ends. A carriage return ends a line too, or it
     /// would go back over the name before it.
-    pub(super) fn add(&mut self, who: W, bytes: &[u8]) -> Vec<String> {
-        let mut open = self.open.remove(&who).unwrap_or_default();
+    pub(super) fn add(&mut self, writer: K, bytes: &[u8]) -> Vec<String> {
+        let mut partial = self.partial.remove(&writer).unwrap_or_default();
         let mut ended = Vec::new();
         for byte in bytes {
-            let returned = std::mem::replace(&mut open.returned, *byte == b'\r');
+            let returned = std::mem::replace(&mut partial.returned, *byte == b'\r');
             match byte {
                 b'\n' if returned => {}
-                b'\n' | b'\r' => ended.push(open.take()),
-                _ => open.text.push(*byte),
+                b'\n' | b'\r' => ended.push(partial.take()),
+                _ => partial.text.push(*byte),
             }
-            if open.text.len() >= LONGEST {
-                ended.push(open.take());
+            if partial.text.len() >= MAX_LINE_BYTES {
+                ended.push(partial.take());
             }
         }
-        if !open.text.is_empty() || open.returned {
-            self.open.insert(who, open);
+        if !partial.text.is_empty() || partial.returned {
+            self.partial.insert(writer, partial);
         }
         ended
     }
 
     /// The line that one of them has not ended and will not.
-    pub(super) fn end(&mut self, who: W) -> Option<String> {
-        self.open.remove(&who).filter(|open| !open.text.is_empty()).map(|mut open| open.take())
+    pub(super) fn finish(&mut self, writer: K) -> Option<String> {
+        self.partial.remove(&writer).filter(|partial| !partial.text.is_empty()).map(|mut partial| partial.take())
     }
 
     /// All such lines.
-    pub(super) fn end_all(&mut self) -> Vec<(W, String)> {
-        let open = std::mem::take(&mut self.open).into_iter().filter(|(_, open)| !open.text.is_empty());
-        open.map(|(who, mut open)| (who, open.take())).collect()
+    pub(super) fn finish_all(&mut self) -> Vec<(K, String)> {
+        let partial = std::mem::take(&mut self.partial).into_iter().filter(|(_, partial)| !partial.text.is_empty());
+        partial.map(|(writer, mut partial)| (writer, partial.take())).collect()
     }
 }
 
@@ -70,29 +70,29 @@ mod tests {
 
     #[test]
     fn pieces_become_lines_and_writers_do_not_meet() {
-        let mut lines = Lines::new();
+        let mut lines = LineAssembler::new();
         assert_eq!(lines.add(1, b"one"), [] as [String; 0]);
         assert_eq!(lines.add(2, b"two\nand"), ["two"]);
         assert_eq!(lines.add(1, b" line\n\n"), ["one line", ""]);
-        assert_eq!((lines.end(1), lines.end(2)), (None, Some("and".to_owned())));
-        assert_eq!(lines.end(2), None);
+        assert_eq!((lines.finish(1), lines.finish(2)), (None, Some("and".to_owned())));
+        assert_eq!(lines.finish(2), None);
         lines.add(3, b"\xff");
-        assert_eq!(lines.end_all(), [(3, "\u{fffd}".to_owned())]);
+        assert_eq!(lines.finish_all(), [(3, "\u{fffd}".to_owned())]);
     }
 
     #[test]
     fn a_carriage_return_ends_a_line_once() {
-        let mut lines = Lines::new();
+        let mut lines = LineAssembler::new();
         assert_eq!(lines.add(1, b"10 %\r20 %\r"), ["10 %", "20 %"]);
         assert_eq!(lines.add(1, b"\nend\r\n"), ["end"]);
-        assert_eq!(lines.end_all(), []);
+        assert_eq!(lines.finish_all(), []);
     }
 
     #[test]
     fn l9_a_line_without_an_end_is_told_in_pieces() {
-        let mut lines = Lines::new();
+        let mut lines = LineAssembler::new();
         let told: Vec<String> = (0..20).flat_map(|_| lines.add(1, &[b'x'; 1 << 10])).collect();
-        assert_eq!(told.iter().map(String::len).collect::<Vec<_>>(), [LONGEST, LONGEST]);
-        assert_eq!(lines.end(1).map(|it| it.len()), Some(4 << 10));
+        assert_eq!(told.iter().map(String::len).collect::<Vec<_>>(), [MAX_LINE_BYTES, MAX_LINE_BYTES]);
+        assert_eq!(lines.finish(1).map(|it| it.len()), Some(4 << 10));
     }
 }

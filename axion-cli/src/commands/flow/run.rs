@@ -9,11 +9,11 @@ use axion_core::workflow::{StepError, WorkflowRecord, WorkflowState};
 use axion_core::{Config, Engine, ErrorKind, WorkflowError, WorkflowHandle, WorkflowRefusal};
 use tokio::time::MissedTickBehavior;
 
+use super::progress::ProgressReporter;
 use super::show;
-use super::summary::{self, FirstFailed, Results};
-use super::teller::Teller;
-use super::view::View;
-use crate::args::{FlowRun, Output};
+use super::summary::{self, FirstFailed, LastResults};
+use super::view::WorkflowView;
+use crate::args::{FlowRunArguments, OutputFormat};
 use crate::commands::session::{Signals, engine_failed, host, print};
 use crate::exit::Exit;
 use crate::message;
@@ -22,20 +22,20 @@ use crate::message;
 const FRAME: Duration = Duration::from_millis(100);
 
 /// Runs the command.
-pub(super) fn execute(run: &FlowRun, mut config: Config, flow: Flow) -> Exit {
+pub(super) fn execute(run: &FlowRunArguments, mut config: Config, flow: Flow) -> Exit {
     config.python = run.python.clone().or(config.python);
     host(config, async |engine, signals| follow(run, engine, signals, flow).await)
 }
 
-async fn follow(run: &FlowRun, engine: &Engine, mut signals: Signals, mut flow: Flow) -> Exit {
-    let view = View::of(&flow.spec);
+async fn follow(run: &FlowRunArguments, engine: &Engine, mut signals: Signals, mut flow: Flow) -> Exit {
+    let view = WorkflowView::of(&flow.spec);
     let folder = run.file.flow.parent().unwrap_or(Path::new(""));
     let mut events = engine.watch();
     let mut handle = match engine.submit_workflow_async(std::mem::take(&mut flow.spec), folder).await {
         Ok(handle) => handle,
         Err(error) => return refused(&flow, &error),
     };
-    let mut teller = Teller::new(engine, handle.id(), view);
+    let mut progress = ProgressReporter::new(engine, handle.id(), view);
     let mut frames = tokio::time::interval(FRAME);
     frames.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let limit = tokio::time::sleep(run.timeout.unwrap_or(Duration::MAX));
@@ -46,9 +46,9 @@ async fn follow(run: &FlowRun, engine: &Engine, mut signals: Signals, mut flow: 
         tokio::select! {
             biased;
             number = signals.next() => {
-                teller.flush();
+                progress.flush();
                 if matches!(ended_by, Some(Exit::Signal(_))) {
-                    drop(teller.end());
+                    drop(progress.end());
                     message::error("interrupted again; ending everything at once");
                     return Exit::Signal(number);
                 }
@@ -64,18 +64,18 @@ async fn follow(run: &FlowRun, engine: &Engine, mut signals: Signals, mut flow: 
                 ended_by = Some(Exit::TimedOut);
                 cancel(engine, &handle);
             }
-            _ = frames.tick(), if teller.is_live() => teller.draw(),
+            _ = frames.tick(), if progress.is_live() => progress.draw(),
             // All that was told before the record came.
-            Some(watched) = events.next() => teller.hear(watched),
-            () = std::future::ready(()), if teller.has_pending() => teller.flush(),
+            Some(watched) = events.next() => progress.handle(watched),
+            () = std::future::ready(()), if progress.has_pending() => progress.flush(),
             record = &mut handle => break record,
         }
     };
     // What was told between the last look at the events and the record.
     while let Some(watched) = events.try_next() {
-        teller.hear(watched);
+        progress.handle(watched);
     }
-    let view = teller.end();
+    let view = progress.end();
     match record {
         Ok(record) => {
             let first_failed = first_failed(engine, &view).await;
@@ -101,7 +101,7 @@ fn refused(flow: &Flow, error: &WorkflowError) -> Exit {
 }
 
 /// The record of a mapped step says in a line what failed first; its task's own record has the traceback.
-async fn first_failed(engine: &Engine, view: &View) -> FirstFailed {
+async fn first_failed(engine: &Engine, view: &WorkflowView) -> FirstFailed {
     let mut records = FirstFailed::new();
     for (step, task) in view.first_failed() {
         if let Ok(record) = engine.handle(task).await {
@@ -111,15 +111,20 @@ async fn first_failed(engine: &Engine, view: &View) -> FirstFailed {
     records
 }
 
-fn report(run: &FlowRun, record: &Arc<WorkflowRecord>, first_failed: &FirstFailed, ended_by: Option<Exit>) -> Exit {
+fn report(
+    run: &FlowRunArguments,
+    record: &Arc<WorkflowRecord>,
+    first_failed: &FirstFailed,
+    ended_by: Option<Exit>,
+) -> Exit {
     let text = match run.output {
         // After an interrupt the results are not what was asked for.
-        Output::Data if ended_by.is_some() => Ok(String::new()),
-        Output::Data => serde_json::to_string(&Results(record)).map(|text| text + "\n"),
-        Output::Json => serde_json::to_string(record).map(|text| text + "\n"),
+        OutputFormat::Data if ended_by.is_some() => Ok(String::new()),
+        OutputFormat::Data => serde_json::to_string(&LastResults(record)).map(|text| text + "\n"),
+        OutputFormat::Json => serde_json::to_string(record).map(|text| text + "\n"),
     };
     let printed = text.map_err(Into::into).and_then(|text| print(&text));
-    summary::tell(record, first_failed);
+    summary::report(record, first_failed);
     match (printed, ended_by, record.state) {
         (Err(error), ..) => engine_failed(&format_args!("cannot write the result: {error}")),
         (Ok(()), Some(exit), _) => exit,

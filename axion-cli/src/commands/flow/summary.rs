@@ -11,10 +11,10 @@ use crate::commands::session::task_failed;
 use crate::message;
 
 /// So many failed steps are shown with all that is known of them.
-const SHOWN: usize = 10;
+const MAX_FAILURES: usize = 10;
 
 /// So many names are listed.
-const NAMED: usize = 20;
+const MAX_NAMES: usize = 20;
 
 /// The first instance that did not succeed, of each mapped step by name.
 pub(super) type FirstFailed = HashMap<String, Arc<TaskRecord>>;
@@ -22,9 +22,9 @@ pub(super) type FirstFailed = HashMap<String, Arc<TaskRecord>>;
 /// The results of the steps that no other step waits for, by name. Who did not succeed, or does not keep its
 /// result, is not there.
 #[derive(Debug)]
-pub(super) struct Results<'a>(pub(super) &'a WorkflowRecord);
+pub(super) struct LastResults<'a>(pub(super) &'a WorkflowRecord);
 
-impl Serialize for Results<'_> {
+impl Serialize for LastResults<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let last = self.0.steps.iter().filter(|step| step.last && step.state == StepState::Succeeded);
         serializer.collect_map(last.filter_map(|step| Some((name(step), step.data.as_ref()?))))
@@ -36,12 +36,12 @@ fn name(step: &StepRecord) -> String {
 }
 
 /// Tells what failed and why, and what it came to.
-pub(super) fn tell(record: &WorkflowRecord, first_failed: &FirstFailed) {
+pub(super) fn report(record: &WorkflowRecord, first_failed: &FirstFailed) {
     let by_itself: Vec<&StepRecord> = record.steps.iter().filter(|step| failed_by_itself(step)).collect();
-    for step in by_itself.iter().take(SHOWN) {
-        tell_failure(step, first_failed);
+    for step in by_itself.iter().take(MAX_FAILURES) {
+        report_failure(step, first_failed);
     }
-    if let Some(more) = by_itself.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+    if let Some(more) = by_itself.len().checked_sub(MAX_FAILURES).filter(|more| *more > 0) {
         message::line(format_args!("and {more} more steps did not succeed; --output json tells of all"));
     }
     let because = record.steps.iter().filter(|step| step.state == StepState::DependencyFailed);
@@ -72,7 +72,7 @@ fn failed_by_itself(step: &StepRecord) -> bool {
     }
 }
 
-fn tell_failure(step: &StepRecord, first_failed: &FirstFailed) {
+fn report_failure(step: &StepRecord, first_failed: &FirstFailed) {
     let (name, state) = (name(step), words(step.state));
     if let Some(error) = first_failed.get(&name).and_then(|record| record.outcome.error()) {
         task_failed(format_args!("the first instance of {name} that did not succeed"), error);
@@ -102,7 +102,7 @@ fn list<'a>(what: &str, steps: impl Iterator<Item = &'a StepRecord>) {
     if names.is_empty() {
         return;
     }
-    let more = names.len().saturating_sub(NAMED);
+    let more = names.len().saturating_sub(MAX_NAMES);
     let shown = names[..names.len() - more].join(", ");
     let and = if more > 0 { format!(" and {more} more") } else { String::new() };
     message::line(format_args!("{what}: {shown}{and}"));
@@ -136,7 +136,7 @@ fn outcome(record: &WorkflowRecord) -> String {
 /// The first and the last steps of the critical path.
 fn critical_path(record: &WorkflowRecord) -> String {
     let steps = &record.critical_path.steps;
-    let ends = NAMED / 4;
+    let ends = MAX_NAMES / 4;
     let way = match steps.len().checked_sub(2 * ends).filter(|between| *between > 1) {
         Some(between) => {
             let (first, last) = (&steps[..ends], &steps[steps.len() - ends..]);

@@ -7,7 +7,7 @@ use axion_core::{Attempt, TaskId};
 
 /// A step as far as it is known.
 #[derive(Debug)]
-pub(super) struct Step {
+pub(super) struct StepView {
     pub(super) name: String,
     pub(super) state: StepState,
     /// It is run once per element of a list.
@@ -26,14 +26,14 @@ pub(super) struct Step {
 
 /// Whose a task is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Owner {
+pub(super) struct TaskOwner {
     pub(super) step: usize,
     pub(super) instance: Option<u32>,
 }
 
 /// What an event says of a step.
 #[derive(Debug)]
-pub(super) struct Change {
+pub(super) struct StepChange {
     pub(super) name: String,
     pub(super) task: TaskId,
     pub(super) state: StepState,
@@ -42,15 +42,15 @@ pub(super) struct Change {
 
 /// All steps as far as they are known.
 #[derive(Debug, Default)]
-pub(super) struct View {
-    steps: Vec<Step>,
-    by_task: HashMap<TaskId, Owner>,
+pub(super) struct WorkflowView {
+    steps: Vec<StepView>,
+    by_task: HashMap<TaskId, TaskOwner>,
     running: BTreeSet<usize>,
     ended: usize,
     failed: usize,
 }
 
-impl View {
+impl WorkflowView {
     pub(super) fn of(spec: &WorkflowSpec) -> Self {
         let mut view = Self::default();
         for step in &spec.steps {
@@ -61,8 +61,8 @@ impl View {
 
     fn add(&mut self, name: String, task: TaskId, mapped: bool) -> usize {
         let at = self.steps.len();
-        self.by_task.insert(task, Owner { step: at, instance: None });
-        self.steps.push(Step {
+        self.by_task.insert(task, TaskOwner { step: at, instance: None });
+        self.steps.push(StepView {
             name,
             state: StepState::Waiting,
             mapped,
@@ -76,7 +76,7 @@ impl View {
     }
 
     /// Takes over what a record says: steps that were added, instances, and states that were missed.
-    pub(super) fn learn(&mut self, record: &WorkflowRecord) {
+    pub(super) fn update(&mut self, record: &WorkflowRecord) {
         for it in &record.steps {
             let at = match self.by_task.get(&it.task) {
                 Some(owner) => owner.step,
@@ -99,14 +99,14 @@ impl View {
         if step.instances.0 == 0 {
             step.instances.0 = total;
             for index in 0..u32::try_from(total).unwrap_or(u32::MAX) {
-                self.by_task.insert(task.instance(index), Owner { step: at, instance: Some(index) });
+                self.by_task.insert(task.instance(index), TaskOwner { step: at, instance: Some(index) });
             }
         }
     }
 
     /// A step is in another state; one that was not known has been added by another.
-    pub(super) fn changed(&mut self, change: Change, at: jiff::Timestamp) -> Option<&Step> {
-        let Change { name, task, state, instances } = change;
+    pub(super) fn changed(&mut self, change: StepChange, at: jiff::Timestamp) -> Option<&StepView> {
+        let StepChange { name, task, state, instances } = change;
         let number = match self.by_task.get(&task) {
             Some(owner) => owner.step,
             None => self.add(name, task, instances.is_some()),
@@ -133,16 +133,16 @@ impl View {
         }
     }
 
-    pub(super) fn owner(&self, task: TaskId) -> Option<Owner> {
+    pub(super) fn owner(&self, task: TaskId) -> Option<TaskOwner> {
         self.by_task.get(&task).copied()
     }
 
-    pub(super) fn step(&self, owner: Owner) -> Option<&Step> {
+    pub(super) fn step(&self, owner: TaskOwner) -> Option<&StepView> {
         self.steps.get(owner.step)
     }
 
     /// What the lines of a task begin with.
-    pub(super) fn label(&self, owner: Owner) -> String {
+    pub(super) fn label(&self, owner: TaskOwner) -> String {
         let name = self.step(owner).map_or("", |step| &step.name);
         owner.instance.map_or_else(|| name.to_owned(), |index| format!("{name}[{index}]"))
     }
@@ -169,7 +169,7 @@ impl View {
     }
 
     /// The steps that run, in the order of the workflow.
-    pub(super) fn running(&self) -> impl ExactSizeIterator<Item = &Step> {
+    pub(super) fn running(&self) -> impl ExactSizeIterator<Item = &StepView> {
         self.running.iter().map(|at| &self.steps[*at])
     }
 
@@ -187,18 +187,18 @@ impl View {
 #[cfg(test)]
 mod tests {
     use axion_core::Task;
-    use axion_core::workflow::Step as Made;
+    use axion_core::workflow::Step;
     use jiff::Timestamp;
 
     use super::*;
 
-    fn change(name: &str, task: TaskId, state: StepState, instances: Option<usize>) -> Change {
-        Change { name: name.to_owned(), task, state, instances }
+    fn change(name: &str, task: TaskId, state: StepState, instances: Option<usize>) -> StepChange {
+        StepChange { name: name.to_owned(), task, state, instances }
     }
 
     #[test]
     fn events_alone_tell_of_steps_that_were_added_and_of_instances() {
-        let mut view = View::of(&WorkflowSpec::of([Made::new("first", Task::script("/work.py"))]));
+        let mut view = WorkflowView::of(&WorkflowSpec::of([Step::new("first", Task::script("/work.py"))]));
         let (added, mapped) = (TaskId::generate(), TaskId::generate());
         let now = Timestamp::UNIX_EPOCH;
         view.changed(change("added", added, StepState::Ready, None), now);

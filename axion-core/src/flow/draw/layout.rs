@@ -1,7 +1,7 @@
 //! Places for boxes and lines, after Sugiyama: layers by the longest way, an order in each layer
 //! that keeps lines from crossing, then coordinates.
 
-use super::plan::Picture;
+use super::diagram::Diagram;
 
 /// A line over several layers goes through a place in each. If there would be more of them than
 /// this, lines are drawn straight.
@@ -12,7 +12,7 @@ const SWEEPS: usize = 8;
 
 /// One place in a layer: a step, or a point on a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Spot {
+pub(super) enum LayoutItem {
     /// The step of this number.
     Step(usize),
     /// A point on the edge of this number.
@@ -23,35 +23,38 @@ pub(super) enum Spot {
 #[derive(Debug)]
 pub(super) struct Layout {
     /// Each layer from top to bottom.
-    pub(super) layers: Vec<Vec<Spot>>,
+    pub(super) layers: Vec<Vec<LayoutItem>>,
     /// The row of each step.
     pub(super) rows: Vec<usize>,
     /// For each edge, the layers and rows it goes through between its ends.
     pub(super) bends: Vec<Vec<(usize, usize)>>,
 }
 
-/// Lays a picture out.
-pub(super) fn lay_out(picture: &Picture) -> Layout {
-    let depth = picture.steps.iter().map(|step| step.layer + 1).max().unwrap_or(0);
+/// Lays a diagram out.
+pub(super) fn lay_out(diagram: &Diagram) -> Layout {
+    let depth = diagram.steps.iter().map(|step| step.layer + 1).max().unwrap_or(0);
     let mut layers: Vec<Vec<usize>> = vec![Vec::new(); depth];
-    let mut spots: Vec<Spot> = Vec::new();
+    let mut items: Vec<LayoutItem> = Vec::new();
     let mut neighbours: Vec<[Vec<usize>; 2]> = Vec::new();
-    let mut add = |spot: Spot, layer: usize, spots: &mut Vec<Spot>, neighbours: &mut Vec<[Vec<usize>; 2]>| {
-        spots.push(spot);
-        neighbours.push(<[Vec<usize>; 2]>::default());
-        layers[layer].push(spots.len() - 1);
-        spots.len() - 1
-    };
-    for (at, step) in picture.steps.iter().enumerate() {
-        add(Spot::Step(at), step.layer, &mut spots, &mut neighbours);
+    let mut add =
+        |item: LayoutItem, layer: usize, items: &mut Vec<LayoutItem>, neighbours: &mut Vec<[Vec<usize>; 2]>| {
+            items.push(item);
+            neighbours.push(<[Vec<usize>; 2]>::default());
+            layers[layer].push(items.len() - 1);
+            items.len() - 1
+        };
+    for (at, step) in diagram.steps.iter().enumerate() {
+        add(LayoutItem::Step(at), step.layer, &mut items, &mut neighbours);
     }
-    let length = |edge: &super::plan::Edge| picture.steps[edge.to].layer.saturating_sub(picture.steps[edge.from].layer);
-    let bent = picture.edges.iter().map(|edge| length(edge).saturating_sub(1)).sum::<usize>() <= PLACES;
-    for (number, edge) in picture.edges.iter().enumerate() {
+    let length = |edge: &super::diagram::DiagramEdge| {
+        diagram.steps[edge.to].layer.saturating_sub(diagram.steps[edge.from].layer)
+    };
+    let bent = diagram.edges.iter().map(|edge| length(edge).saturating_sub(1)).sum::<usize>() <= PLACES;
+    for (number, edge) in diagram.edges.iter().enumerate() {
         let mut last = edge.from;
         if bent {
-            for layer in picture.steps[edge.from].layer + 1..picture.steps[edge.to].layer {
-                let here = add(Spot::Bend(number), layer, &mut spots, &mut neighbours);
+            for layer in diagram.steps[edge.from].layer + 1..diagram.steps[edge.to].layer {
+                let here = add(LayoutItem::Bend(number), layer, &mut items, &mut neighbours);
                 neighbours[last][1].push(here);
                 neighbours[here][0].push(last);
                 last = here;
@@ -60,51 +63,51 @@ pub(super) fn lay_out(picture: &Picture) -> Layout {
         neighbours[last][1].push(edge.to);
         neighbours[edge.to][0].push(last);
     }
-    let mut rows = vec![0usize; spots.len()];
+    let mut rows = vec![0usize; items.len()];
     number(&layers, &mut rows);
     for sweep in 0..SWEEPS {
         let down = sweep % 2 == 0;
         for step in 0..depth {
             let layer = if down { step } else { depth - 1 - step };
             order(&mut layers[layer], &neighbours, usize::from(!down), &rows);
-            for (row, spot) in layers[layer].iter().enumerate() {
-                rows[*spot] = row;
+            for (row, item) in layers[layer].iter().enumerate() {
+                rows[*item] = row;
             }
         }
     }
-    let mut bends = vec![Vec::new(); picture.edges.len()];
+    let mut bends = vec![Vec::new(); diagram.edges.len()];
     for (layer, members) in layers.iter().enumerate() {
-        for spot in members {
-            if let Spot::Bend(edge) = spots[*spot] {
-                bends[edge].push((layer, rows[*spot]));
+        for item in members {
+            if let LayoutItem::Bend(edge) = items[*item] {
+                bends[edge].push((layer, rows[*item]));
             }
         }
     }
-    let layers = layers.iter().map(|layer| layer.iter().map(|spot| spots[*spot]).collect()).collect();
-    Layout { layers, rows: rows[..picture.steps.len()].to_vec(), bends }
+    let layers = layers.iter().map(|layer| layer.iter().map(|item| items[*item]).collect()).collect();
+    Layout { layers, rows: rows[..diagram.steps.len()].to_vec(), bends }
 }
 
 fn number(layers: &[Vec<usize>], rows: &mut [usize]) {
     for layer in layers {
-        for (row, spot) in layer.iter().enumerate() {
-            rows[*spot] = row;
+        for (row, item) in layer.iter().enumerate() {
+            rows[*item] = row;
         }
     }
 }
 
-/// Sorts a layer by the mean row of each spot's neighbours on one side; those without stay.
+/// Sorts a layer by the mean row of each item's neighbours on one side; those without stay.
 #[expect(clippy::cast_precision_loss, reason = "rows are few")]
 fn order(layer: &mut [usize], neighbours: &[[Vec<usize>; 2]], side: usize, rows: &[usize]) {
-    let mean = |spot: &usize| {
-        let near = &neighbours[*spot][side];
+    let mean = |item: &usize| {
+        let near = &neighbours[*item][side];
         match near.len() {
-            0 => rows[*spot] as f64,
+            0 => rows[*item] as f64,
             count => near.iter().map(|it| rows[*it] as f64).sum::<f64>() / count as f64,
         }
     };
-    let mut keyed: Vec<(f64, usize)> = layer.iter().map(|spot| (mean(spot), *spot)).collect();
+    let mut keyed: Vec<(f64, usize)> = layer.iter().map(|item| (mean(item), *item)).collect();
     keyed.sort_by(|one, other| one.0.total_cmp(&other.0));
-    for (place, (_, spot)) in layer.iter_mut().zip(keyed) {
-        *place = spot;
+    for (place, (_, item)) in layer.iter_mut().zip(keyed) {
+        *place = item;
     }
 }

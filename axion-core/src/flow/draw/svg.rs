@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::layout::{Layout, Spot, lay_out};
-use super::plan::Picture;
+use super::diagram::Diagram;
+use super::layout::{Layout, LayoutItem, lay_out};
 use super::{columns, put};
 
 const MARGIN: usize = 20;
@@ -40,14 +40,14 @@ struct Grid {
     height: usize,
 }
 
-fn grid(picture: &Picture, layout: &Layout) -> Grid {
+fn grid(diagram: &Diagram, layout: &Layout) -> Grid {
     let length = |text: &str| columns(&shortened(text, SHOWN));
-    let width = |spot: &Spot| match spot {
-        Spot::Step(at) => {
-            let step = &picture.steps[*at];
+    let width = |item: &LayoutItem| match item {
+        LayoutItem::Step(at) => {
+            let step = &diagram.steps[*at];
             length(&step.title).max(length(&second_line(step))) * CHARACTER + 24
         }
-        Spot::Bend(_) => 0,
+        LayoutItem::Bend(_) => 0,
     };
     let mut layers = Vec::new();
     let mut x = MARGIN;
@@ -63,24 +63,24 @@ fn grid(picture: &Picture, layout: &Layout) -> Grid {
     Grid { layers, heights, width: x.saturating_sub(GAP) + MARGIN, height }
 }
 
-fn second_line(step: &super::plan::Shown) -> String {
+fn second_line(step: &super::diagram::DiagramStep) -> String {
     let lines = std::iter::once(step.script.as_str()).chain(step.notes.iter().map(String::as_str));
     lines.filter(|it| !it.is_empty()).collect::<Vec<_>>().join(" · ")
 }
 
 /// Draws the whole.
-pub(super) fn svg(picture: &Picture) -> String {
-    let layout = lay_out(picture);
-    let grid = grid(picture, &layout);
+pub(super) fn svg(diagram: &Diagram) -> String {
+    let layout = lay_out(diagram);
+    let grid = grid(diagram, &layout);
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" height=\"{1}\" \
          font-family=\"ui-monospace, monospace\" font-size=\"13\">\n<title>{2}</title>\n{STYLE}",
         grid.width,
         grid.height,
-        escaped(&picture.name, 200),
+        escaped(&diagram.name, 200),
     );
-    for (number, edge) in picture.edges.iter().enumerate() {
-        let (from, to) = (picture.steps[edge.from].layer, picture.steps[edge.to].layer);
+    for (number, edge) in diagram.edges.iter().enumerate() {
+        let (from, to) = (diagram.steps[edge.from].layer, diagram.steps[edge.to].layer);
         let middle = |layer: usize, row: usize| grid.heights[layer] + row * ROW + BOX_HEIGHT / 2;
         let (x, wide) = grid.layers[from];
         put!(
@@ -96,7 +96,7 @@ pub(super) fn svg(picture: &Picture) -> String {
         }
         put!(out, " L{} {}\"/>\n", grid.layers[to].0.saturating_sub(2), middle(to, layout.rows[edge.to]));
     }
-    for (at, step) in picture.steps.iter().enumerate() {
+    for (at, step) in diagram.steps.iter().enumerate() {
         let (x, wide) = grid.layers[step.layer];
         let y = grid.heights[step.layer] + layout.rows[at] * ROW;
         let second = second_line(step);

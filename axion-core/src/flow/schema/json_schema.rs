@@ -3,13 +3,13 @@
 use serde_json::{Map, Value, json};
 
 use super::keys::FLOW;
-use super::{Shape, Table};
+use super::{Schema, TableSchema};
 
 /// The JSON Schema (draft 2020-12) of flow files, as `docs/reference/flow.schema.json` has it.
 #[must_use]
 pub fn schema() -> Value {
     let mut tables = Map::new();
-    let mut whole = table(&FLOW, &mut tables);
+    let mut whole = table_schema(&FLOW, &mut tables);
     whole["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     whole["title"] = json!("Axion flow");
     whole["$defs"] = Value::Object(tables);
@@ -17,10 +17,10 @@ pub fn schema() -> Value {
 }
 
 /// A table's schema; the tables in it are added to the definitions.
-fn table(table: &'static Table, tables: &mut Map<String, Value>) -> Value {
+fn table_schema(table: &'static TableSchema, tables: &mut Map<String, Value>) -> Value {
     let mut properties = Map::new();
     for field in table.fields {
-        let mut schema = shape(&field.shape, tables);
+        let mut schema = value_schema(&field.shape, tables);
         schema["description"] = json!(field.about);
         if field.name == "steps" {
             schema["minItems"] = json!(1);
@@ -47,29 +47,29 @@ fn table(table: &'static Table, tables: &mut Map<String, Value>) -> Value {
     schema
 }
 
-fn shape(shape: &'static Shape, tables: &mut Map<String, Value>) -> Value {
-    match shape {
-        Shape::Text => json!({"type": "string", "minLength": 1}),
-        Shape::Path => json!({"type": "string"}),
-        Shape::Choice(words) => json!({"enum": words}),
-        Shape::Flag => json!({"type": "boolean"}),
-        Shape::Count(least, most) => json!({"type": "integer", "minimum": least, "maximum": most}),
-        Shape::Number(least, most) => json!({"type": "number", "minimum": least, "maximum": most}),
-        Shape::Time => {
+fn value_schema(value: &'static Schema, tables: &mut Map<String, Value>) -> Value {
+    match value {
+        Schema::Text => json!({"type": "string", "minLength": 1}),
+        Schema::Path => json!({"type": "string"}),
+        Schema::Choice(words) => json!({"enum": words}),
+        Schema::Flag => json!({"type": "boolean"}),
+        Schema::Count(least, most) => json!({"type": "integer", "minimum": least, "maximum": most}),
+        Schema::Number(least, most) => json!({"type": "number", "minimum": least, "maximum": most}),
+        Schema::Time => {
             json!({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "minLength": 1}]})
         }
-        Shape::Memory => json!({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": SIZE}]}),
-        Shape::Size => json!({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": SIZE}]}),
-        Shape::Rate => json!({"type": "string", "pattern": r"^\s*\+?0*[1-9][0-9]*\s*/\s*(s|m|h)\s*$"}),
-        Shape::Any => json!({}),
-        Shape::Params => json!({"type": "object"}),
-        Shape::List(inner) => json!({"type": "array", "items": self::shape(inner, tables)}),
-        Shape::Either(one, other) => json!({"anyOf": [self::shape(one, tables), self::shape(other, tables)]}),
-        Shape::Table(inner) => {
+        Schema::Memory => json!({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": SIZE}]}),
+        Schema::Size => json!({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": SIZE}]}),
+        Schema::Rate => json!({"type": "string", "pattern": r"^\s*\+?0*[1-9][0-9]*\s*/\s*(s|m|h)\s*$"}),
+        Schema::Any => json!({}),
+        Schema::Params => json!({"type": "object"}),
+        Schema::List(inner) => json!({"type": "array", "items": value_schema(inner, tables)}),
+        Schema::Either(one, other) => json!({"anyOf": [value_schema(one, tables), value_schema(other, tables)]}),
+        Schema::Table(inner) => {
             if !tables.contains_key(inner.name) {
                 // Before its own: a condition has conditions in it.
                 tables.insert(inner.name.to_owned(), Value::Null);
-                let schema = table(inner, tables);
+                let schema = table_schema(inner, tables);
                 tables.insert(inner.name.to_owned(), schema);
             }
             json!({"$ref": format!("#/$defs/{}", inner.name)})

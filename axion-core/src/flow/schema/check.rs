@@ -5,8 +5,8 @@ use std::time::Duration;
 use axion_actors::model::workflow::{Fixed, JsonPath, Memory, Rate};
 
 use super::keys::{FLOW, STEP};
-use super::{Part, Shape, Table};
-use crate::flow::tree::{Node, Value};
+use super::{Part, Schema, TableSchema};
+use crate::flow::tree::{Node, NodeValue};
 use crate::flow::{Problem, did_you_mean, nearest};
 
 /// Checks a whole flow.
@@ -23,7 +23,7 @@ pub(in crate::flow) fn check_steps(list: &Node, problems: &mut Vec<Problem>) {
 
 /// Checks a table that has some keys of a table of the flow's only: of a step's, or of its own.
 pub(in crate::flow) fn check_part(node: &Node, of: Part, problems: &mut Vec<Problem>) {
-    let (table, what): (&Table, _) = match of {
+    let (table, what): (&TableSchema, _) = match of {
         Part::Flow => (&FLOW, "a workflow"),
         Part::Step => (&STEP, "a step"),
     };
@@ -40,8 +40,8 @@ pub(in crate::flow) fn check_part(node: &Node, of: Part, problems: &mut Vec<Prob
     }
 }
 
-fn check_table(node: &Node, table: &Table, what: &str, problems: &mut Vec<Problem>) {
-    let Value::Table(members) = &node.value else {
+fn check_table(node: &Node, table: &TableSchema, what: &str, problems: &mut Vec<Problem>) {
+    let NodeValue::Table(members) = &node.value else {
         let words = format!("{what} must be a table, and is {}", node.kind());
         problems.push(Problem::new(&node.span, words, "must be a table"));
         return;
@@ -86,48 +86,50 @@ fn check_table(node: &Node, table: &Table, what: &str, problems: &mut Vec<Proble
 /// The place of a table, short: of a table over many lines the beginning.
 fn first_line(node: &Node) -> super::super::Span {
     match &node.value {
-        Value::Table(members) => match members.iter().map(|(key, _)| key.span.clone()).min_by_key(|span| span.start) {
-            Some(first) if first.start >= node.span.start && first.end <= node.span.end => first,
-            _ => node.span.clone(),
-        },
+        NodeValue::Table(members) => {
+            match members.iter().map(|(key, _)| key.span.clone()).min_by_key(|span| span.start) {
+                Some(first) if first.start >= node.span.start && first.end <= node.span.end => first,
+                _ => node.span.clone(),
+            }
+        }
         _ => node.span.clone(),
     }
 }
 
-fn check_value(node: &Node, shape: &Shape, key: &str, problems: &mut Vec<Problem>) {
+fn check_value(node: &Node, shape: &Schema, key: &str, problems: &mut Vec<Problem>) {
     let mut wrong = |must: String, help: Option<String>| {
         let words = format!("`{key}` must be {must}");
         problems.push(Problem::new(&node.span, words, format!("must be {must}")).help(help));
     };
     match shape {
-        Shape::Any => {}
-        Shape::Params if matches!(node.value, Value::Table(_)) => {}
-        Shape::Params => wrong(format!("a table, and is {}", node.kind()), None),
-        Shape::Table(table) => check_table(node, table, &format!("`{key}`"), problems),
-        Shape::List(inner) => match &node.value {
-            Value::List(elements) => {
+        Schema::Any => {}
+        Schema::Params if matches!(node.value, NodeValue::Table(_)) => {}
+        Schema::Params => wrong(format!("a table, and is {}", node.kind()), None),
+        Schema::Table(table) => check_table(node, table, &format!("`{key}`"), problems),
+        Schema::List(inner) => match &node.value {
+            NodeValue::List(elements) => {
                 let each = if key == "steps" { "a step" } else { key };
                 for element in elements {
                     match inner {
-                        Shape::Table(table) if key == "steps" => check_table(element, table, each, problems),
+                        Schema::Table(table) if key == "steps" => check_table(element, table, each, problems),
                         _ => check_value(element, inner, each, problems),
                     }
                 }
             }
             _ => wrong(format!("a list, and is {}", node.kind()), as_list(node, inner, key)),
         },
-        Shape::Either(one, other) => {
-            if matches!(other, Shape::Table(_)) && matches!(node.value, Value::Table(_)) {
+        Schema::Either(one, other) => {
+            if matches!(other, Schema::Table(_)) && matches!(node.value, NodeValue::Table(_)) {
                 check_value(node, other, key, problems);
             } else if !fits(node, one) && !fits(node, other) {
                 wrong(format!("{} or {}", words(one), words(other)), None);
             }
         }
-        Shape::Choice(choices) if !fits(node, shape) => {
+        Schema::Choice(choices) if !fits(node, shape) => {
             let help = node.text().and_then(|text| did_you_mean(text, choices.iter().copied()));
             wrong(words(shape), help);
         }
-        Shape::Path => match node.text().map(str::parse::<JsonPath>) {
+        Schema::Path => match node.text().map(str::parse::<JsonPath>) {
             Some(Ok(_)) => {}
             Some(Err(error)) => problems.push(Problem::new(&node.span, error.to_string(), error.what)),
             None => wrong(words(shape), None),
@@ -138,10 +140,10 @@ fn check_value(node: &Node, shape: &Shape, key: &str, problems: &mut Vec<Problem
 }
 
 /// How what stands alone would be a list.
-fn as_list(node: &Node, inner: &Shape, key: &str) -> Option<String> {
+fn as_list(node: &Node, inner: &Schema, key: &str) -> Option<String> {
     match (&node.value, inner) {
-        (Value::Text(text), Shape::Text) => Some(format!("write [\"{text}\"]")),
-        (Value::Table(_), Shape::Table(_)) => {
+        (NodeValue::Text(text), Schema::Text) => Some(format!("write [\"{text}\"]")),
+        (NodeValue::Table(_), Schema::Table(_)) => {
             Some(format!("in TOML each begins with [[{key}]], in JSON they stand in []"))
         }
         _ => None,
@@ -149,43 +151,43 @@ fn as_list(node: &Node, inner: &Shape, key: &str) -> Option<String> {
 }
 
 /// Whether a value has a shape that has no parts.
-fn fits(node: &Node, shape: &Shape) -> bool {
+fn fits(node: &Node, shape: &Schema) -> bool {
     match shape {
-        Shape::Text => node.text().is_some_and(|text| !text.is_empty()),
-        Shape::Choice(choices) => node.text().is_some_and(|text| choices.contains(&text)),
-        Shape::Flag => matches!(node.value, Value::Bool(_)),
-        Shape::Count(least, most) => node.count().is_some_and(|count| (*least..=*most).contains(&count)),
-        Shape::Number(least, most) => node.number().is_some_and(|number| (*least..=*most).contains(&number)),
-        Shape::Time => read_time(node).is_some(),
-        Shape::Memory => read_memory(node).is_some(),
-        Shape::Size => read_size(node).is_some(),
-        Shape::Rate => read_rate(node).is_some(),
-        Shape::Path => node.text().is_some_and(|text| text.parse::<JsonPath>().is_ok()),
-        Shape::Any => true,
-        Shape::Params | Shape::Table(_) => matches!(node.value, Value::Table(_)),
-        Shape::List(_) => matches!(node.value, Value::List(_)),
-        Shape::Either(one, other) => fits(node, one) || fits(node, other),
+        Schema::Text => node.text().is_some_and(|text| !text.is_empty()),
+        Schema::Choice(choices) => node.text().is_some_and(|text| choices.contains(&text)),
+        Schema::Flag => matches!(node.value, NodeValue::Bool(_)),
+        Schema::Count(least, most) => node.count().is_some_and(|count| (*least..=*most).contains(&count)),
+        Schema::Number(least, most) => node.number().is_some_and(|number| (*least..=*most).contains(&number)),
+        Schema::Time => read_time(node).is_some(),
+        Schema::Memory => read_memory(node).is_some(),
+        Schema::Size => read_size(node).is_some(),
+        Schema::Rate => read_rate(node).is_some(),
+        Schema::Path => node.text().is_some_and(|text| text.parse::<JsonPath>().is_ok()),
+        Schema::Any => true,
+        Schema::Params | Schema::Table(_) => matches!(node.value, NodeValue::Table(_)),
+        Schema::List(_) => matches!(node.value, NodeValue::List(_)),
+        Schema::Either(one, other) => fits(node, one) || fits(node, other),
     }
 }
 
-fn words(shape: &Shape) -> String {
+fn words(shape: &Schema) -> String {
     match shape {
-        Shape::Text => "a text that is not empty".to_owned(),
-        Shape::Choice(choices) => {
+        Schema::Text => "a text that is not empty".to_owned(),
+        Schema::Choice(choices) => {
             format!("one of {}", choices.iter().map(|it| format!("\"{it}\"")).collect::<Vec<_>>().join(", "))
         }
-        Shape::Flag => "true or false".to_owned(),
-        Shape::Count(least, most) => format!("a whole number from {least} to {most}"),
-        Shape::Number(least, most) => format!("a number from {least} to {most}"),
-        Shape::Time => "a time above 0: seconds as a number, or \"500ms\", \"1.5s\", \"10m\", \"2h\"".to_owned(),
-        Shape::Memory => "per cent as a number, or bytes as a text such as \"200M\" or \"1.5G\"".to_owned(),
-        Shape::Size => "a number of bytes, or a text such as \"200M\" or \"1.5G\"".to_owned(),
-        Shape::Rate => "a text such as \"10/s\", \"600/m\" or \"5/h\"".to_owned(),
-        Shape::Path => "a path such as rows[0].id".to_owned(),
-        Shape::Any => "anything".to_owned(),
-        Shape::Params | Shape::Table(_) => "a table".to_owned(),
-        Shape::List(_) => "a list".to_owned(),
-        Shape::Either(one, other) => format!("{} or {}", words(one), words(other)),
+        Schema::Flag => "true or false".to_owned(),
+        Schema::Count(least, most) => format!("a whole number from {least} to {most}"),
+        Schema::Number(least, most) => format!("a number from {least} to {most}"),
+        Schema::Time => "a time above 0: seconds as a number, or \"500ms\", \"1.5s\", \"10m\", \"2h\"".to_owned(),
+        Schema::Memory => "per cent as a number, or bytes as a text such as \"200M\" or \"1.5G\"".to_owned(),
+        Schema::Size => "a number of bytes, or a text such as \"200M\" or \"1.5G\"".to_owned(),
+        Schema::Rate => "a text such as \"10/s\", \"600/m\" or \"5/h\"".to_owned(),
+        Schema::Path => "a path such as rows[0].id".to_owned(),
+        Schema::Any => "anything".to_owned(),
+        Schema::Params | Schema::Table(_) => "a table".to_owned(),
+        Schema::List(_) => "a list".to_owned(),
+        Schema::Either(one, other) => format!("{} or {}", words(one), words(other)),
     }
 }
 

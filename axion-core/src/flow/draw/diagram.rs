@@ -8,7 +8,7 @@ use axion_actors::model::workflow::{Dependency, RunIf, Step, WorkflowSpec};
 
 /// A step to draw.
 #[derive(Debug)]
-pub(super) struct Shown {
+pub(super) struct DiagramStep {
     pub(super) title: String,
     /// The script's file name.
     pub(super) script: String,
@@ -20,7 +20,7 @@ pub(super) struct Shown {
 
 /// A step waits for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Edge {
+pub(super) struct DiagramEdge {
     pub(super) from: usize,
     pub(super) to: usize,
     /// Its condition asks for that step's result.
@@ -29,20 +29,20 @@ pub(super) struct Edge {
 
 /// A workflow to draw.
 #[derive(Debug)]
-pub(super) struct Picture {
+pub(super) struct Diagram {
     pub(super) name: String,
-    pub(super) steps: Vec<Shown>,
-    pub(super) edges: Vec<Edge>,
+    pub(super) steps: Vec<DiagramStep>,
+    pub(super) edges: Vec<DiagramEdge>,
     /// The steps, each after all it waits for.
     pub(super) order: Vec<usize>,
 }
 
-impl Picture {
+impl Diagram {
     pub(super) fn of(spec: &WorkflowSpec) -> Self {
         let steps = spec.steps.iter().map(shown).collect();
-        let mut picture = Self { name: spec.name.clone(), steps, edges: edges(spec), order: Vec::new() };
-        picture.sort();
-        picture
+        let mut diagram = Self { name: spec.name.clone(), steps, edges: edges(spec), order: Vec::new() };
+        diagram.sort();
+        diagram
     }
 
     /// Orders the steps and gives each its layer. Steps in a circle, which a checked workflow does
@@ -72,7 +72,7 @@ impl Picture {
     }
 }
 
-fn shown(step: &Step) -> Shown {
+fn shown(step: &Step) -> DiagramStep {
     let rules = step.rules();
     let mut notes = Vec::new();
     if step.task().pool() == PoolKind::Io {
@@ -98,11 +98,11 @@ fn shown(step: &Step) -> Shown {
         Work::Function(function) => Some(function.name().to_string()),
     };
     let script = script.unwrap_or_default();
-    Shown { title: step.title(), script, notes, layer: 0 }
+    DiagramStep { title: step.title(), script, notes, layer: 0 }
 }
 
 /// Every dependency once, by the steps' places in the list.
-fn edges(spec: &WorkflowSpec) -> Vec<Edge> {
+fn edges(spec: &WorkflowSpec) -> Vec<DiagramEdge> {
     let places = spec.steps.iter().enumerate();
     let names: BTreeMap<&str, usize> = places.clone().filter_map(|(at, it)| Some((&**it.name()?, at))).collect();
     let ids: BTreeMap<_, usize> = places.clone().map(|(at, it)| (it.task().id(), at)).collect();
@@ -118,7 +118,7 @@ fn edges(spec: &WorkflowSpec) -> Vec<Edge> {
         let mut from: Vec<usize> = named.chain(referred).copied().filter(|from| *from != to).collect();
         from.sort_unstable();
         from.dedup();
-        edges.extend(from.into_iter().map(|from| Edge { from, to, conditional: asked.contains(&from) }));
+        edges.extend(from.into_iter().map(|from| DiagramEdge { from, to, conditional: asked.contains(&from) }));
     }
     edges
 }

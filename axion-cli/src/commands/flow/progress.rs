@@ -8,43 +8,43 @@ use axion_core::{Engine, Event, EventKind, Stream, TaskId, Watched};
 use console::truncate_str;
 use jiff::Timestamp;
 
-use super::lines::Lines;
+use super::lines::LineAssembler;
 use super::summary::time;
-use super::view::{Change, Step, View};
+use super::view::{StepChange, StepView, WorkflowView};
 use crate::message;
-use crate::screen::Live;
+use crate::screen::LiveProgress;
 
 /// So many bytes are written together.
-const PIECE: usize = 64 << 10;
+const FLUSH_BYTES: usize = 64 << 10;
 
 /// A live line has so much of a step's name, so that there is room for where it stands.
-const NAME: usize = 32;
+const MAX_NAME_COLUMNS: usize = 32;
 
 /// After a question about all steps comes a pause of so many times what it took.
-const PAUSE: u32 = 20;
+const REFRESH_PAUSE_FACTOR: u32 = 20;
 
 /// Shows what happens in one workflow.
 #[derive(Debug)]
-pub(super) struct Teller<'a> {
+pub(super) struct ProgressReporter<'a> {
     engine: &'a Engine,
     id: WorkflowId,
-    pub(super) view: View,
-    lines: Lines<(TaskId, bool)>,
-    live: Option<Live>,
+    pub(super) view: WorkflowView,
+    lines: LineAssembler<(TaskId, bool)>,
+    live: Option<LiveProgress>,
     begun: Timestamp,
     /// Events that came too fast to be told.
     missed: u64,
     /// What the view says of states may be out of date.
     stale: bool,
     /// Not to be asked again before.
-    learn_after: Option<Instant>,
-    /// Lines to be written together: there may be very many, and standard error has no buffer.
+    next_refresh: Option<Instant>,
+    /// LineAssembler to be written together: there may be very many, and standard error has no buffer.
     pending: String,
 }
 
-impl<'a> Teller<'a> {
-    pub(super) fn new(engine: &'a Engine, id: WorkflowId, view: View) -> Self {
-        let (lines, live) = (Lines::new(), Live::begin());
+impl<'a> ProgressReporter<'a> {
+    pub(super) fn new(engine: &'a Engine, id: WorkflowId, view: WorkflowView) -> Self {
+        let (lines, live) = (LineAssembler::new(), LiveProgress::begin());
         Self {
             engine,
             id,
@@ -54,7 +54,7 @@ impl<'a> Teller<'a> {
             begun: Timestamp::now(),
             missed: 0,
             stale: false,
-            learn_after: None,
+            next_refresh: None,
             pending: String::new(),
         }
     }
@@ -63,7 +63,7 @@ impl<'a> Teller<'a> {
         self.live.is_some()
     }
 
-    pub(super) fn hear(&mut self, watched: Watched) {
+    pub(super) fn handle(&mut self, watched: Watched) {
         match watched {
             Watched::Event(event) => self.event(event),
             Watched::Missed(count) => {
@@ -82,36 +82,36 @@ impl<'a> Teller<'a> {
     /// Asks where the workflow stands. What it says of a workflow that has just ended comes with its record.
     ///
     /// An answer tells of every step: who asks often while he lags behind lags more, and so does the engine.
-    fn learn(&mut self) {
+    fn refresh(&mut self) {
         let begun = Instant::now();
-        if self.learn_after.is_some_and(|after| begun < after) {
+        if self.next_refresh.is_some_and(|after| begun < after) {
             return;
         }
         self.stale = false;
         if let Ok(record) = self.engine.workflow(self.id) {
-            self.view.learn(&record);
+            self.view.update(&record);
         }
-        self.learn_after = Some(Instant::now() + begun.elapsed() * PAUSE);
+        self.next_refresh = Some(Instant::now() + begun.elapsed() * REFRESH_PAUSE_FACTOR);
     }
 
     fn event(&mut self, Event { at, kind }: Event) {
         match kind {
             EventKind::StepChanged { workflow, step: name, task, state, instances } if workflow == self.id => {
-                self.changed(Change { name, task, state, instances }, at);
+                self.changed(StepChange { name, task, state, instances }, at);
             }
             EventKind::Output { task: Some(task), stream, data, .. } => {
                 let label = self.label(task);
                 let lines = self.lines.add((task, stream == Stream::Stderr), &data);
-                self.tell(&label, lines);
+                self.push_lines(&label, lines);
             }
             EventKind::Output { task: None, worker, data, .. } => {
                 let text = String::from_utf8_lossy(&data);
-                self.tell(&worker.to_string(), text.lines().map(ToOwned::to_owned));
+                self.push_lines(&worker.to_string(), text.lines().map(ToOwned::to_owned));
             }
             EventKind::Log { task, level, message, .. } => {
                 let level = format!("{level:?}").to_lowercase();
                 let (label, text) = (self.label(task), format!("{level}: {message}"));
-                self.tell(&label, text.lines().map(ToOwned::to_owned));
+                self.push_lines(&label, text.lines().map(ToOwned::to_owned));
             }
             EventKind::Progress { task, fraction, message } => self.progressed(task, fraction, message),
             EventKind::TaskSent { task, attempt, .. } => self.view.sent(task, attempt),
@@ -133,15 +133,15 @@ impl<'a> Teller<'a> {
     }
 
     /// Each line after the name of who wrote it.
-    fn tell(&mut self, label: &str, lines: impl IntoIterator<Item = String>) {
+    fn push_lines(&mut self, label: &str, lines: impl IntoIterator<Item = String>) {
         for line in lines {
-            self.say(format_args!("{label} | {line}"));
+            self.push_line(format_args!("{label} | {line}"));
         }
     }
 
-    fn say(&mut self, line: std::fmt::Arguments<'_>) {
+    fn push_line(&mut self, line: std::fmt::Arguments<'_>) {
         let _ = writeln!(self.pending, "{line}");
-        if self.pending.len() >= PIECE {
+        if self.pending.len() >= FLUSH_BYTES {
             self.flush();
         }
     }
@@ -159,7 +159,7 @@ impl<'a> Teller<'a> {
         }
     }
 
-    fn changed(&mut self, change: Change, at: Timestamp) {
+    fn changed(&mut self, change: StepChange, at: Timestamp) {
         let state = change.state;
         let Some(step) = self.view.changed(change, at) else { return };
         // On a terminal the live lines say the rest.
@@ -168,15 +168,15 @@ impl<'a> Teller<'a> {
             None => state == StepState::Running || state.is_final(),
         };
         if shown {
-            let words = words(step, state, at);
-            self.say(format_args!("{words}"));
+            let words = change_line(step, state, at);
+            self.push_line(format_args!("{words}"));
         }
     }
 
     /// The name of the step, with the instance if it is one.
     fn label(&mut self, task: TaskId) -> String {
         if self.view.owner(task).is_none() {
-            self.learn();
+            self.refresh();
         }
         self.view.owner(task).map_or_else(|| task.to_string(), |owner| self.view.label(owner))
     }
@@ -184,7 +184,7 @@ impl<'a> Teller<'a> {
     fn progressed(&mut self, task: TaskId, fraction: f64, message: String) {
         if !self.is_live() {
             let (label, text) = (self.label(task), format!("{:3.0} % {message}", fraction * 100.0));
-            self.tell(&label, text.lines().map(ToOwned::to_owned));
+            self.push_lines(&label, text.lines().map(ToOwned::to_owned));
         }
         self.view.progressed(task, fraction, message);
     }
@@ -200,9 +200,9 @@ impl<'a> Teller<'a> {
     /// What a task has written without ending the line.
     fn end_lines(&mut self, task: TaskId) {
         for stream in [false, true] {
-            if let Some(line) = self.lines.end((task, stream)) {
+            if let Some(line) = self.lines.finish((task, stream)) {
                 let label = self.label(task);
-                self.tell(&label, [line]);
+                self.push_lines(&label, [line]);
             }
         }
     }
@@ -210,15 +210,15 @@ impl<'a> Teller<'a> {
     /// Draws the live lines again.
     pub(super) fn draw(&mut self) {
         if self.stale {
-            self.learn();
+            self.refresh();
         }
         let Some(live) = &mut self.live else { return };
         let now = Timestamp::now();
-        let (running, room) = (self.view.running(), Live::room());
+        let (running, room) = (self.view.running(), LiveProgress::room());
         // One line says how many there is no room for.
         let shown = if running.len() > room { room.saturating_sub(1) } else { room };
         let more = running.len().saturating_sub(shown);
-        let mut lines: Vec<String> = running.take(shown).map(|step| standing(step, now)).collect();
+        let mut lines: Vec<String> = running.take(shown).map(|step| status_line(step, now)).collect();
         if more > 0 {
             lines.push(format!("and {more} more"));
         }
@@ -231,11 +231,11 @@ impl<'a> Teller<'a> {
     }
 
     /// The workflow has ended: takes the live lines away and tells what was held back.
-    pub(super) fn end(mut self) -> View {
+    pub(super) fn end(mut self) -> WorkflowView {
         self.live = None;
-        for ((task, _), line) in self.lines.end_all() {
+        for ((task, _), line) in self.lines.finish_all() {
             let label = self.label(task);
-            self.tell(&label, [line]);
+            self.push_lines(&label, [line]);
         }
         self.flush();
         if self.missed > 0 {
@@ -246,7 +246,7 @@ impl<'a> Teller<'a> {
 }
 
 /// A step has started or ended.
-fn words(step: &Step, state: StepState, at: Timestamp) -> String {
+fn change_line(step: &StepView, state: StepState, at: Timestamp) -> String {
     let mut words = format!("{}: ", step.name);
     let (instances, _) = step.instances;
     let _ = match (state, step.started) {
@@ -262,8 +262,8 @@ fn words(step: &Step, state: StepState, at: Timestamp) -> String {
 }
 
 /// Where a step stands that runs.
-fn standing(step: &Step, now: Timestamp) -> String {
-    let mut words = truncate_str(&step.name, NAME, "…").into_owned();
+fn status_line(step: &StepView, now: Timestamp) -> String {
+    let mut words = truncate_str(&step.name, MAX_NAME_COLUMNS, "…").into_owned();
     let (all, ended) = step.instances;
     if all > 0 {
         let _ = write!(words, "  {ended}/{all}");

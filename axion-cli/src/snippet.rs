@@ -5,11 +5,11 @@ use std::ops::Range;
 use annotate_snippets::{Annotation, Snippet};
 
 /// So many problems of one file are shown with a picture; the others get a line each.
-pub(crate) const PICTURES: usize = 100;
+pub(crate) const MAX_SNIPPETS: usize = 100;
 
 /// The lines of a file that a picture shows: a renderer goes through all that it is given, and files may be large.
 #[derive(Debug)]
-pub(crate) struct Lines<'a> {
+pub(crate) struct SourceWindow<'a> {
     text: &'a str,
     /// Where they begin in the file.
     start: usize,
@@ -17,7 +17,7 @@ pub(crate) struct Lines<'a> {
     number: usize,
 }
 
-impl<'a> Lines<'a> {
+impl<'a> SourceWindow<'a> {
     /// Those from a place, which begins in the line of this number, to the others.
     pub(crate) fn around<'s>(
         file: &'a str,
@@ -56,7 +56,7 @@ mod tests {
     fn the_lines_are_whole_and_have_their_numbers() {
         let file = "one\ntwo é\n\nfour";
         let lines = |place: Range<usize>, line, other: Range<usize>| {
-            let lines = Lines::around(file, (&place, line), [&other]);
+            let lines = SourceWindow::around(file, (&place, line), [&other]);
             (lines.text, lines.number, lines.place(&place), lines.place(&other))
         };
         assert_eq!(lines(8..10, 2, 8..10), ("two é\n", 2, 4..6, 4..6));

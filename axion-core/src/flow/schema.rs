@@ -2,11 +2,11 @@
 //! of the JSON Schema.
 
 mod check;
+mod json_schema;
 mod keys;
-mod schema;
 
 pub(super) use self::check::{check, check_part, check_steps, read_memory, read_rate, read_size, read_time};
-pub use self::schema::schema;
+pub use self::json_schema::schema;
 
 /// What can be said of a workflow or a step that is not in a file.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +29,7 @@ impl Part {
 
 /// What a value may be.
 #[derive(Debug)]
-pub(super) enum Shape {
+pub(super) enum Schema {
     /// Any text that is not empty.
     Text,
     /// One of these texts.
@@ -55,31 +55,31 @@ pub(super) enum Shape {
     /// A table with any keys, in which `{"$ref": …}` and `{"$param": …}` may stand for values.
     Params,
     /// A list of these.
-    List(&'static Shape),
+    List(&'static Schema),
     /// A table with known keys.
-    Table(&'static Table),
+    Table(&'static TableSchema),
     /// The one or the other.
-    Either(&'static Shape, &'static Shape),
+    Either(&'static Schema, &'static Schema),
 }
 
 /// A table with known keys.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(super) struct TableSchema {
     /// Its name in the schema.
     pub(super) name: &'static str,
     /// What it is.
     pub(super) about: &'static str,
     /// Its keys.
-    pub(super) fields: &'static [Field],
+    pub(super) fields: &'static [FieldSchema],
     /// Exactly one of these keys is there; none of them: no such rule.
     pub(super) one_of: &'static [&'static str],
 }
 
 /// A key.
 #[derive(Debug)]
-pub(super) struct Field {
+pub(super) struct FieldSchema {
     pub(super) name: &'static str,
-    pub(super) shape: Shape,
+    pub(super) shape: Schema,
     pub(super) required: bool,
     pub(super) about: &'static str,
 }
