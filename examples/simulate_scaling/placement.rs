@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axion_actors::model::{Generation, Json, PoolKind, Seq, Task, Tick, WorkerDownReason, WorkerId, WorkerRef};
-use axion_actors::policy::scheduler::{Action, Capacity, Departure, PoolRules, Report, Scheduler};
+use axion_actors::policy::scheduler::{Action, Departure, PoolRules, Report, Scheduler, WorkerCapacity};
 use axion_actors::policy::task_table::{RetentionPolicy, TaskTable};
 use jiff::Timestamp;
 
@@ -55,7 +55,7 @@ impl Placement {
     }
 
     pub(crate) fn joined(&mut self, worker: WorkerRef, now: Tick) {
-        self.scheduler.joined(worker, Capacity { slots: self.slots, coroutines: 0 }, now);
+        self.scheduler.joined(worker, WorkerCapacity { slots: self.slots, coroutines: 0 }, now);
     }
 
     pub(crate) fn ended(&mut self, worker: WorkerRef, seq: Seq, ran: Duration, now: Tick) {

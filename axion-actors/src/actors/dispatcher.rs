@@ -12,7 +12,7 @@ use actix::prelude::*;
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 
-use self::room::Room;
+use self::room::QueuedRoom;
 use self::waiters::{Waiter, Waiters};
 use self::workflows::WorkflowManagerLink;
 use super::StopOnPanic;
@@ -27,7 +27,7 @@ use crate::config::{Config, EngineKind};
 use crate::model::{Clock, HostLoad, PoolKind, PoolStatus, Task, TaskError, TaskId, TaskRecord, Tick, WorkerRef};
 use crate::policy::overload::Gauge;
 use crate::policy::scheduler::{Action, CancelAnswer, RunTask, Scheduler};
-use crate::policy::task_table::{Expired, Found, Known, TaskKey};
+use crate::policy::task_table::{AcceptError, Expired, TaskKey, TaskLookup};
 use crate::process::ProcessLoad;
 
 /// The actor that every task passes through.
@@ -51,7 +51,7 @@ pub struct Dispatcher {
     waiters: Waiters,
     workflows: WorkflowManagerLink,
     /// What the tasks in our queues hold of the admission.
-    room: Room,
+    room: QueuedRoom,
     drains: Vec<oneshot::Sender<()>>,
     /// Tasks that the engine's shutdown has cancelled.
     cancelled: usize,
@@ -97,7 +97,7 @@ impl Dispatcher {
             slots: PoolKind::ALL.map(|kind| config.slots(kind) as usize),
             waiters: Waiters::default(),
             workflows: WorkflowManagerLink::default(),
-            room: Room::default(),
+            room: QueuedRoom::default(),
             drains: Vec::new(),
             cancelled: 0,
             supervisor: None,
@@ -147,11 +147,11 @@ impl Dispatcher {
                 self.waiters.submitted(key, waiter);
                 None
             }
-            Err(Known::Id) => {
+            Err(AcceptError::Id) => {
                 waiter.refuse(Refusal::DuplicateId, &mut self.workflows);
                 None
             }
-            Err(Known::Unique(other)) => {
+            Err(AcceptError::Unique(other)) => {
                 self.await_record(other, waiter);
                 Some(other)
             }
@@ -160,13 +160,13 @@ impl Dispatcher {
 
     fn await_record(&mut self, id: TaskId, waiter: Waiter) {
         let answer = match self.scheduler.table().find(id) {
-            Found::Live(_) => {
+            TaskLookup::Live(_) => {
                 self.waiters.add(id, waiter);
                 return;
             }
-            Found::Finished(record) => Ok(record),
-            Found::Expired(Expired { at, why, .. }) => Err(Refusal::ResultExpired { at, why }),
-            Found::Unknown => Err(Refusal::UnknownId),
+            TaskLookup::Finished(record) => Ok(record),
+            TaskLookup::Expired(Expired { at, why, .. }) => Err(Refusal::ResultExpired { at, why }),
+            TaskLookup::Unknown => Err(Refusal::UnknownId),
         };
         match (waiter, answer) {
             // It may be a step's that has not been submitted.

@@ -14,7 +14,7 @@ use crate::model::{
 };
 use crate::policy::graph::{GraphError, StepStatus};
 use crate::policy::scaling::PoolLoad;
-use crate::policy::scheduler::{CancelAnswer, Capacity, Departure, Report, RunTask};
+use crate::policy::scheduler::{CancelAnswer, Departure, Report, RunTask, WorkerCapacity};
 use crate::policy::task_table::ExpiredBy;
 use crate::policy::workflows::StepRef;
 use crate::process::ProcessLoad;
@@ -333,7 +333,7 @@ pub struct WorkerJoined {
     /// Which.
     pub worker: WorkerRef,
     /// How many at a time.
-    pub capacity: Capacity,
+    pub capacity: WorkerCapacity,
     /// Its process.
     pub pid: u32,
     /// Its mailbox.

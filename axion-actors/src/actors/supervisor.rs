@@ -18,7 +18,7 @@ use crate::model::{
     Clock, ErrorKind, Generation, PoolKind, PoolStatus, TaskError, WorkerDownReason, WorkerId, WorkerRef,
 };
 use crate::policy::restart::{Breaker, BreakerState, Starts};
-use crate::policy::scheduler::Capacity;
+use crate::policy::scheduler::WorkerCapacity;
 use crate::process::{LaunchSpec, Launcher};
 
 /// What an open breaker means.
@@ -40,7 +40,7 @@ pub struct WorkerSettings {
 struct PoolSettings {
     least: u32,
     most: u32,
-    capacity: Capacity,
+    capacity: WorkerCapacity,
     worker: Settings,
 }
 
@@ -49,7 +49,10 @@ impl From<&Config> for WorkerSettings {
         let pool = |pool| PoolSettings {
             least: config.workers(pool),
             most: config.most_workers(pool),
-            capacity: Capacity { slots: config.slots(pool) as usize, coroutines: config.coroutines(pool) as usize },
+            capacity: WorkerCapacity {
+                slots: config.slots(pool) as usize,
+                coroutines: config.coroutines(pool) as usize,
+            },
             worker: Settings {
                 start_timeout: config.start_timeout,
                 stop_grace: config.stop_grace,
@@ -287,7 +290,7 @@ impl Supervisor {
         }
         slot.generation = slot.generation.next();
         let me = WorkerRef { id, generation: slot.generation };
-        let Capacity { slots, coroutines } = settings.capacity;
+        let WorkerCapacity { slots, coroutines } = settings.capacity;
         let spec = LaunchSpec { worker: id, slots: small(slots), async_slots: small(coroutines) };
         let launched = self.launcher.launch(spec);
         let address = Worker::new(me, launched, settings.worker, neighbours).start();

@@ -62,10 +62,10 @@ pub(super) struct Spec<T: 'static> {
 
 /// A setting by its name: what it means, what it takes, and its place in a [`Config`].
 #[derive(Clone, Copy)]
-pub struct Key(Place);
+pub struct Key(KeyScope);
 
 #[derive(Clone, Copy)]
-enum Place {
+enum KeyScope {
     Engine(&'static Spec<Config>),
     Worker(PoolKind, &'static Spec<WorkerConfig>),
 }
@@ -87,8 +87,9 @@ pub fn section(pool: PoolKind) -> &'static str {
 impl Key {
     /// All there are, in the order of the documentation.
     pub fn all() -> impl Iterator<Item = Self> {
-        let workers = PoolKind::ALL.into_iter().flat_map(|pool| WORKER.iter().map(move |it| Place::Worker(pool, it)));
-        CONFIG.iter().map(Place::Engine).chain(workers).map(Self)
+        let workers =
+            PoolKind::ALL.into_iter().flat_map(|pool| WORKER.iter().map(move |it| KeyScope::Worker(pool, it)));
+        CONFIG.iter().map(KeyScope::Engine).chain(workers).map(Self)
     }
 
     /// The key of this name; one in a section is named `section.key`.
@@ -114,8 +115,8 @@ impl Key {
     #[must_use]
     pub fn section(self) -> Option<&'static str> {
         match self.0 {
-            Place::Engine(_) => None,
-            Place::Worker(pool, _) => Some(section(pool)),
+            KeyScope::Engine(_) => None,
+            KeyScope::Worker(pool, _) => Some(section(pool)),
         }
     }
 
@@ -123,8 +124,8 @@ impl Key {
     #[must_use]
     pub fn short_name(self) -> &'static str {
         match self.0 {
-            Place::Engine(spec) => spec.name,
-            Place::Worker(_, spec) => spec.name,
+            KeyScope::Engine(spec) => spec.name,
+            KeyScope::Worker(_, spec) => spec.name,
         }
     }
 
@@ -132,8 +133,8 @@ impl Key {
     #[must_use]
     pub fn meaning(self) -> &'static str {
         match self.0 {
-            Place::Engine(spec) => spec.meaning.trim(),
-            Place::Worker(_, spec) => spec.meaning.trim(),
+            KeyScope::Engine(spec) => spec.meaning.trim(),
+            KeyScope::Worker(_, spec) => spec.meaning.trim(),
         }
     }
 
@@ -141,8 +142,8 @@ impl Key {
     #[must_use]
     pub fn kind(self) -> Kind {
         match self.0 {
-            Place::Engine(spec) => spec.kind,
-            Place::Worker(_, spec) => spec.kind,
+            KeyScope::Engine(spec) => spec.kind,
+            KeyScope::Worker(_, spec) => spec.kind,
         }
     }
 
@@ -150,8 +151,8 @@ impl Key {
     #[must_use]
     pub fn absent(self) -> Option<&'static str> {
         match self.0 {
-            Place::Engine(spec) => spec.absent,
-            Place::Worker(_, spec) => spec.absent,
+            KeyScope::Engine(spec) => spec.absent,
+            KeyScope::Worker(_, spec) => spec.absent,
         }
     }
 
@@ -175,8 +176,8 @@ impl Key {
     #[must_use]
     pub fn get(self, config: &Config) -> Value {
         match self.0 {
-            Place::Engine(spec) => (spec.get)(config),
-            Place::Worker(pool, spec) => (spec.get)(config.worker(pool)),
+            KeyScope::Engine(spec) => (spec.get)(config),
+            KeyScope::Worker(pool, spec) => (spec.get)(config.worker(pool)),
         }
     }
 
@@ -198,9 +199,9 @@ impl Key {
 
     fn put(self, config: &mut Config, value: Value) -> bool {
         match self.0 {
-            Place::Engine(spec) => (spec.set)(config, value),
-            Place::Worker(PoolKind::Cpu, spec) => (spec.set)(&mut config.cpu_bound_worker, value),
-            Place::Worker(PoolKind::Io, spec) => (spec.set)(&mut config.io_bound_worker, value),
+            KeyScope::Engine(spec) => (spec.set)(config, value),
+            KeyScope::Worker(PoolKind::Cpu, spec) => (spec.set)(&mut config.cpu_bound_worker, value),
+            KeyScope::Worker(PoolKind::Io, spec) => (spec.set)(&mut config.io_bound_worker, value),
         }
     }
 

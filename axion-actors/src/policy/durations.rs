@@ -14,12 +14,12 @@ const MOST: usize = 4096;
 /// What is known of scripts and functions: exponentially weighted means of their measured run times, and how they run.
 #[derive(Debug, Default)]
 pub struct Durations {
-    scripts: FxHashMap<ScriptPath, Known>,
-    functions: FxHashMap<FunctionId, Known>,
+    scripts: FxHashMap<ScriptPath, WorkProfile>,
+    functions: FxHashMap<FunctionId, WorkProfile>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Known {
+struct WorkProfile {
     /// Nanoseconds.
     mean: Option<f64>,
     coroutine: bool,
@@ -41,14 +41,14 @@ impl Durations {
         self.update(work, |known| known.coroutine = coroutine);
     }
 
-    fn known(&self, work: WorkKey<'_>) -> Option<&Known> {
+    fn known(&self, work: WorkKey<'_>) -> Option<&WorkProfile> {
         match work {
             WorkKey::Script(path) => self.scripts.get(path),
             WorkKey::Function(id) => self.functions.get(&id),
         }
     }
 
-    fn update(&mut self, work: WorkKey<'_>, change: impl FnOnce(&mut Known)) {
+    fn update(&mut self, work: WorkKey<'_>, change: impl FnOnce(&mut WorkProfile)) {
         match work {
             // A path is only cloned when it is new.
             WorkKey::Script(path) => match self.scripts.get_mut(path) {
@@ -77,7 +77,7 @@ impl Durations {
 }
 
 /// Makes room for one more.
-fn room<K>(map: &mut FxHashMap<K, Known>) -> &mut FxHashMap<K, Known> {
+fn room<K>(map: &mut FxHashMap<K, WorkProfile>) -> &mut FxHashMap<K, WorkProfile> {
     if map.len() == MOST {
         map.retain(|_, known| known.coroutine);
         if map.len() > MOST / 2 {

@@ -28,4 +28,4 @@ mod tests;
 mod waiters;
 
 pub use self::demand::{Demand, shortfall, worse};
-pub use self::gate::{Gate, MAX_OVERTAKES, Permit, Waiter};
+pub use self::gate::{Gate, GateWaiter, MAX_OVERTAKES, Permit};

@@ -36,12 +36,12 @@ use self::ends::{WorkerLoss, cancelled};
 use self::limits::Limiter;
 use self::pool::Pool;
 pub use self::protocol::{
-    Action, CancelAnswer, Capacity, Departure, PoolRules, Report, RunTask, TimeLimits, WorkerView,
+    Action, CancelAnswer, Departure, PoolRules, Report, RunTask, TimeLimits, WorkerCapacity, WorkerView,
 };
 pub use self::worker_slots::{AHEAD, STALL};
 use self::worker_slots::{Due, InFlight, Lane, WorkerSlots};
 use super::durations::Durations;
-use super::task_table::{Found, Known, TaskEnd, TaskKey, TaskState, TaskTable};
+use super::task_table::{AcceptError, TaskEnd, TaskKey, TaskLookup, TaskState, TaskTable};
 use super::timers::Timers;
 use crate::model::{
     self, ErrorKind, KillReason, NotBefore, Outcome, PoolKind, Seq, Shortfall, Task, TaskError, TaskId, Tick, WorkKey,
@@ -106,7 +106,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// If its id is known already, or its unique key is taken.
-    pub fn submit(&mut self, task: Task, now: Tick) -> Result<TaskKey, Known> {
+    pub fn submit(&mut self, task: Task, now: Tick) -> Result<TaskKey, AcceptError> {
         let (pool, shortfall) = (task.pool(), self.limiter.shortfall(&task));
         let key = self.table.accept(task, now)?;
         if let Some(error) = self.closing.clone() {
@@ -171,7 +171,7 @@ impl Scheduler {
     }
 
     /// A worker takes tasks from now on.
-    pub fn joined(&mut self, worker: WorkerRef, capacity: Capacity, now: Tick) {
+    pub fn joined(&mut self, worker: WorkerRef, capacity: WorkerCapacity, now: Tick) {
         let pool = &mut self.pools[worker.id.pool.index()];
         (pool.unavailable, pool.called) = (None, 0);
         // A predecessor that is still here has been recycled: it finishes what it has.
@@ -340,10 +340,10 @@ impl Scheduler {
     /// Ends a task before its time, or says why not. A task that runs has `grace` to stop by itself.
     pub fn cancel(&mut self, id: TaskId, grace: Duration, now: Tick) -> CancelAnswer {
         let key = match self.table.find(id) {
-            Found::Live(key) => key,
-            Found::Finished(record) => return CancelAnswer::AlreadyFinished(record.outcome.name()),
-            Found::Expired(expired) => return CancelAnswer::AlreadyFinished(expired.outcome),
-            Found::Unknown => return CancelAnswer::Unknown,
+            TaskLookup::Live(key) => key,
+            TaskLookup::Finished(record) => return CancelAnswer::AlreadyFinished(record.outcome.name()),
+            TaskLookup::Expired(expired) => return CancelAnswer::AlreadyFinished(expired.outcome),
+            TaskLookup::Unknown => return CancelAnswer::Unknown,
         };
         match self.table.state(key) {
             Some(TaskState::Sent { worker, seq, .. }) => {
@@ -372,7 +372,7 @@ impl Scheduler {
     /// has changed.
     pub fn withdraw(&mut self, id: TaskId, now: Tick) -> bool {
         match self.table.find(id) {
-            Found::Live(key) if !matches!(self.table.state(key), Some(TaskState::Sent { .. })) => {
+            TaskLookup::Live(key) if !matches!(self.table.state(key), Some(TaskState::Sent { .. })) => {
                 self.cancel(id, Duration::ZERO, now) == CancelAnswer::Removed
             }
             _ => false,

@@ -163,17 +163,17 @@ mod tests {
     }
 
     #[derive(Clone, Debug)]
-    enum Step {
+    enum IdStep {
         Insert(u128),
         Remove(u128),
         Change(u128),
     }
 
-    fn step() -> impl Strategy<Value = Step> {
+    fn step() -> impl Strategy<Value = IdStep> {
         prop_oneof![
-            4 => (0..400u128).prop_map(Step::Insert),
-            3 => (0..400u128).prop_map(Step::Remove),
-            1 => (0..400u128).prop_map(Step::Change),
+            4 => (0..400u128).prop_map(IdStep::Insert),
+            3 => (0..400u128).prop_map(IdStep::Remove),
+            1 => (0..400u128).prop_map(IdStep::Change),
         ]
     }
 
@@ -185,10 +185,10 @@ mod tests {
             steps in proptest::collection::vec(step(), 0..600)
         ) {
             let (mut ids, mut model, mut hints) = (TaskIds::default(), BTreeMap::new(), BTreeMap::new());
-            let steps = (0..ordered).map(Step::Insert).chain(steps);
+            let steps = (0..ordered).map(IdStep::Insert).chain(steps);
             for (value, step) in steps.enumerate() {
                 match step {
-                    Step::Insert(number) => {
+                    IdStep::Insert(number) => {
                         let hint = ids.insert(id(number), value);
                         prop_assert_eq!(hint.is_none(), model.contains_key(&number));
                         if let Some(hint) = hint {
@@ -196,11 +196,11 @@ mod tests {
                             hints.insert(number, hint);
                         }
                     }
-                    Step::Remove(number) => {
+                    IdStep::Remove(number) => {
                         let hint = hints.get(&number).copied().unwrap_or(Hint(0));
                         prop_assert_eq!(ids.remove(id(number), hint), model.remove(&number));
                     }
-                    Step::Change(number) => {
+                    IdStep::Change(number) => {
                         let hint = hints.get(&number).copied().unwrap_or(Hint(7));
                         let found = ids.get_mut(id(number), hint).map(|it| std::mem::replace(it, value));
                         prop_assert_eq!(found, model.get_mut(&number).map(|it| std::mem::replace(it, value)));

@@ -64,7 +64,7 @@ impl TaskEnd {
 
 /// What the table knows under an id.
 #[derive(Debug, PartialEq)]
-pub enum Found {
+pub enum TaskLookup {
     /// Waiting or running.
     Live(TaskKey),
     /// Finished, its record retained.
@@ -77,7 +77,7 @@ pub enum Found {
 
 /// Why a task was not taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Known {
+pub enum AcceptError {
     /// A task with its id is known already.
     Id,
     /// This task is live and has the same unique key.
@@ -228,11 +228,11 @@ impl TaskTable {
 
     /// Looks an id up.
     #[must_use]
-    pub fn find(&self, id: TaskId) -> Found {
+    pub fn find(&self, id: TaskId) -> TaskLookup {
         match self.places.get(id) {
-            Some(IdEntry::Live(key)) => Found::Live(*key),
-            Some(IdEntry::RetainedRecords(record)) => Found::Finished(record.clone()),
-            None => self.retained.expired(id).map_or(Found::Unknown, Found::Expired),
+            Some(IdEntry::Live(key)) => TaskLookup::Live(*key),
+            Some(IdEntry::RetainedRecords(record)) => TaskLookup::Finished(record.clone()),
+            None => self.retained.expired(id).map_or(TaskLookup::Unknown, TaskLookup::Expired),
         }
     }
 
@@ -240,15 +240,15 @@ impl TaskTable {
     ///
     /// # Errors
     /// If a task with the same id is live or its record is retained, or one with the same unique key is live.
-    pub fn accept(&mut self, task: Task, now: Tick) -> Result<TaskKey, Known> {
+    pub fn accept(&mut self, task: Task, now: Tick) -> Result<TaskKey, AcceptError> {
         let (id, pool) = (task.id(), task.pool());
         let unique = task.options().unique.clone();
         if let Some(holder) = unique.as_ref().and_then(|unique| self.task(*self.unique.get(unique)?)) {
-            return Err(if self.has(id) { Known::Id } else { Known::Unique(holder.id()) });
+            return Err(if self.has(id) { AcceptError::Id } else { AcceptError::Unique(holder.id()) });
         }
         let (places, waiting) = (&mut self.places, &mut self.waiting);
         let key = self.live.try_insert_with_key(|key| {
-            let hint = places.insert(id, IdEntry::Live(key)).ok_or(Known::Id)?;
+            let hint = places.insert(id, IdEntry::Live(key)).ok_or(AcceptError::Id)?;
             waiting.enters(&task, TaskState::Queued);
             Ok(Entry::new(task, hint, now))
         })?;

@@ -3,12 +3,12 @@
 /// Places, and units of bytes. What comes back from workers may make the tasks that wait more than their bound for
 /// a while; none holds room twice.
 #[derive(Debug, Default)]
-pub(super) struct Room {
+pub(super) struct QueuedRoom {
     places: usize,
     units: usize,
 }
 
-impl Room {
+impl QueuedRoom {
     /// A task has passed the admission, which gave it a place and these units.
     pub(super) fn enter(&mut self, units: u32) {
         self.places += 1;

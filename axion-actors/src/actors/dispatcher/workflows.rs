@@ -12,7 +12,7 @@ use super::Dispatcher;
 use super::waiters::Waiter;
 use crate::model::TaskId;
 use crate::policy::graph::StepStatus;
-use crate::policy::task_table::Found;
+use crate::policy::task_table::TaskLookup;
 
 /// The WorkflowManager, and what is on its way there.
 #[derive(Default)]
@@ -119,17 +119,17 @@ impl Handler<LookUp> for Dispatcher {
             own.into_iter().filter(|id| table.has(*id)).map(|id| (id, StepStatus::Live)).collect();
         for id in others {
             // What is unknown is not searched for among the expired: a wrong list may name many such (L11).
-            let found = match if table.has(id) { table.find(id) } else { Found::Unknown } {
+            let found = match if table.has(id) { table.find(id) } else { TaskLookup::Unknown } {
                 // The WorkflowManager knows it, and how the step ends. Of an instance, it does not.
-                Found::Live(key) if self.waiters.step(key).is_some_and(|step| step.key.instance.is_none()) => {
+                TaskLookup::Live(key) if self.waiters.step(key).is_some_and(|step| step.key.instance.is_none()) => {
                     StepStatus::Unknown
                 }
-                Found::Live(_) => {
+                TaskLookup::Live(_) => {
                     self.waiters.add(id, Waiter::Workflow(workflow));
                     StepStatus::Live
                 }
-                Found::Finished(record) => StepStatus::Ended(record.outcome.clone().into()),
-                Found::Expired(_) | Found::Unknown => StepStatus::Unknown,
+                TaskLookup::Finished(record) => StepStatus::Ended(record.outcome.clone().into()),
+                TaskLookup::Expired(_) | TaskLookup::Unknown => StepStatus::Unknown,
             };
             known.insert(id, found);
         }

@@ -31,7 +31,7 @@ pub struct Permit {
 
 /// Where something waits, to [take it out](Gate::leave) again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Waiter {
+pub struct GateWaiter {
     line: LineKey,
     arrival: u64,
 }
@@ -171,7 +171,7 @@ impl<T> Gate<T> {
         pool: PoolKind,
         priority: Priority,
         limits: &Limits,
-    ) -> Result<Waiter, (T, Shortfall)> {
+    ) -> Result<GateWaiter, (T, Shortfall)> {
         if let Some(shortfall) = super::shortfall(&self.capacity, pool, &limits.needs) {
             return Err((what, shortfall));
         }
@@ -183,7 +183,7 @@ impl<T> Gate<T> {
         self.waiting += 1;
         if let Some(&line) = self.by_class.get(&class) {
             self.lines[line].waiting.insert(arrival, what);
-            return Ok(Waiter { line, arrival });
+            return Ok(GateWaiter { line, arrival });
         }
         let (class, rank) = (Arc::new(class), (priority, arrival));
         let waiting = [(arrival, what)].into();
@@ -191,7 +191,7 @@ impl<T> Gate<T> {
             self.lines.insert(Line { class: class.clone(), waiting, rank, parked: Parked::Unprobed, since: None });
         self.by_class.insert(class, line);
         self.unprobed.insert(rank, line);
-        Ok(Waiter { line, arrival })
+        Ok(GateWaiter { line, arrival })
     }
 
     /// Takes everything that may start now, in order. Give the permit [back](Self::give_back) when
@@ -394,7 +394,7 @@ impl<T> Gate<T> {
 
     /// Takes one out of its line, such as a cancelled task; `None` if it has gone through. Call
     /// [`open`](Self::open) next: others may have waited for it.
-    pub fn leave(&mut self, rank: Waiter) -> Option<T> {
+    pub fn leave(&mut self, rank: GateWaiter) -> Option<T> {
         let line = self.lines.get_mut(rank.line)?;
         let what = line.waiting.remove(&rank.arrival)?;
         self.waiting -= 1;

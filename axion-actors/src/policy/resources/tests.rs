@@ -205,7 +205,7 @@ fn one_that_leaves_takes_nothing_and_holds_nobody_up() {
     let limits = Limits { rate: Some(rate), ..Limits::default() };
     let wait =
         |gate: &mut Gate<i32>, what| gate.wait(what, PoolKind::Io, Priority::default(), &limits).expect("can be met");
-    let places: Vec<Waiter> = (0..5).map(|number| wait(&mut gate, number)).collect();
+    let places: Vec<GateWaiter> = (0..5).map(|number| wait(&mut gate, number)).collect();
     for at in [1, 0, 2] {
         assert!(gate.leave(places[at]).is_some());
     }

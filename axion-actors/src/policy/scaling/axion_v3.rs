@@ -40,7 +40,7 @@ pub(super) struct AxionV3 {
 
 /// What a row asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+enum StepSize {
     /// Two workers more, at once.
     Emergency,
     /// One more.
@@ -82,27 +82,27 @@ impl AxionV3 {
     }
 
     /// Takes a step, unless it is in its cooldown or out of bounds.
-    fn take(&mut self, step: Step, why: String, room: Headroom, now: Tick) -> ScalingStep {
+    fn take(&mut self, step: StepSize, why: String, room: Headroom, now: Tick) -> ScalingStep {
         let rested = match step {
-            Step::Emergency => is_over(self.emergency, BETWEEN_EMERGENCIES, now),
-            Step::Out | Step::In => is_over(self.stepped, BETWEEN_STEPS, now),
+            StepSize::Emergency => is_over(self.emergency, BETWEEN_EMERGENCIES, now),
+            StepSize::Out | StepSize::In => is_over(self.stepped, BETWEEN_STEPS, now),
         };
-        let warm = step == Step::In || is_over(self.grown, WARM_UP, now);
+        let warm = step == StepSize::In || is_over(self.grown, WARM_UP, now);
         let by = match step {
-            Step::Emergency => room.grow.min(2),
-            Step::Out => room.grow.min(1),
-            Step::In => room.shrink.min(1),
+            StepSize::Emergency => room.grow.min(2),
+            StepSize::Out => room.grow.min(1),
+            StepSize::In => room.shrink.min(1),
         };
         if !rested || !warm || by == 0 {
             return ScalingStep::Stay;
         }
-        let last = if step == Step::Emergency { &mut self.emergency } else { &mut self.stepped };
+        let last = if step == StepSize::Emergency { &mut self.emergency } else { &mut self.stepped };
         *last = Some(now);
-        if step == Step::In {
+        if step == StepSize::In {
             return ScalingStep::Shrink { by, why };
         }
         self.grown = Some(now);
-        ScalingStep::Grow { by, emergency: step == Step::Emergency, why }
+        ScalingStep::Grow { by, emergency: step == StepSize::Emergency, why }
     }
 }
 
@@ -170,20 +170,20 @@ pub(super) fn velocity(history: &VecDeque<f64>) -> f64 {
 }
 
 /// The rows of a CPU pool.
-fn cpu_row(it: &Figures, room: Headroom) -> Option<(Step, String)> {
+fn cpu_row(it: &Figures, room: Headroom) -> Option<(StepSize, String)> {
     let p75 = it.percentile(75);
     if it.pending >= 100.0 {
-        Some((Step::Emergency, queue_pressure(it)))
+        Some((StepSize::Emergency, queue_pressure(it)))
     } else if it.max >= 10.0 && it.cpu >= 0.90 {
-        Some((Step::Emergency, format!("OVERLOAD: max={:.0}, cpu={:.2}", it.max, it.cpu)))
+        Some((StepSize::Emergency, format!("OVERLOAD: max={:.0}, cpu={:.2}", it.max, it.cpu)))
     } else if it.pending >= 50.0 && it.velocity >= 2.5 {
-        Some((Step::Out, rising_queue(it)))
+        Some((StepSize::Out, rising_queue(it)))
     } else if it.velocity >= 5.0 && it.mean >= 3.5 {
-        Some((Step::Out, rising_load(it)))
+        Some((StepSize::Out, rising_load(it)))
     } else if p75 >= 6.0 && it.cpu >= 0.75 {
-        Some((Step::Out, format!("HIGH: p75={p75:.1}, cpu={:.2}", it.cpu)))
+        Some((StepSize::Out, format!("HIGH: p75={p75:.1}, cpu={:.2}", it.cpu)))
     } else if it.mean >= 3.5 && it.pending >= 20.0 {
-        Some((Step::Out, sustained(it)))
+        Some((StepSize::Out, sustained(it)))
     } else if it.mean < 1.2
         && it.max < 1.8
         && it.cpu < 0.25
@@ -192,27 +192,27 @@ fn cpu_row(it: &Figures, room: Headroom) -> Option<(Step, String)> {
         && it.waiting < 10
         && room.shrink > 0
     {
-        Some((Step::In, format!("SCALE IN: avg={:.1}, cpu={:.2}", it.mean, it.cpu)))
+        Some((StepSize::In, format!("SCALE IN: avg={:.1}, cpu={:.2}", it.mean, it.cpu)))
     } else {
         None
     }
 }
 
 /// The rows of an IO pool.
-fn io_row(it: &Figures, room: Headroom) -> Option<(Step, String)> {
+fn io_row(it: &Figures, room: Headroom) -> Option<(StepSize, String)> {
     let p90 = it.percentile(90);
     if it.pending >= 200.0 {
-        Some((Step::Emergency, queue_pressure(it)))
+        Some((StepSize::Emergency, queue_pressure(it)))
     } else if it.max >= 50.0 || it.mean_queue >= 40.0 {
-        Some((Step::Emergency, format!("OVERLOAD: max={:.0}, queue={:.1}", it.max, it.mean_queue)))
+        Some((StepSize::Emergency, format!("OVERLOAD: max={:.0}, queue={:.1}", it.max, it.mean_queue)))
     } else if it.pending >= 100.0 && it.velocity >= 2.5 {
-        Some((Step::Out, rising_queue(it)))
+        Some((StepSize::Out, rising_queue(it)))
     } else if it.velocity >= 5.0 && it.mean >= 20.0 {
-        Some((Step::Out, rising_load(it)))
+        Some((StepSize::Out, rising_load(it)))
     } else if p90 >= 35.0 || it.mean_queue >= 20.0 {
-        Some((Step::Out, format!("HIGH: p90={p90:.1}, queue={:.1}", it.mean_queue)))
+        Some((StepSize::Out, format!("HIGH: p90={p90:.1}, queue={:.1}", it.mean_queue)))
     } else if it.mean >= 20.0 && it.pending >= 50.0 {
-        Some((Step::Out, sustained(it)))
+        Some((StepSize::Out, sustained(it)))
     } else if it.mean < 8.0
         && it.mean_queue < 3.0
         && it.velocity <= 0.0
@@ -220,7 +220,7 @@ fn io_row(it: &Figures, room: Headroom) -> Option<(Step, String)> {
         && it.waiting < 20
         && room.shrink > 0
     {
-        Some((Step::In, format!("SCALE IN: avg={:.1}, queue={:.1}", it.mean, it.mean_queue)))
+        Some((StepSize::In, format!("SCALE IN: avg={:.1}, queue={:.1}", it.mean, it.mean_queue)))
     } else {
         None
     }

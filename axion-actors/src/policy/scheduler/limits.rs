@@ -12,14 +12,14 @@ use rustc_hash::FxHashMap;
 
 use super::pool_workers::SlotReservation;
 use crate::model::{self, PoolKind, Shortfall, Task, Tick};
-use crate::policy::resources::{self, Gate, Permit, Waiter};
+use crate::policy::resources::{self, Gate, GateWaiter, Permit};
 use crate::policy::task_table::TaskKey;
 
 /// What a task with limits is about.
 #[derive(Debug)]
 enum Hold {
     /// It waits at the gate, there, for a slot of this pool.
-    Waits(PoolKind, Waiter),
+    Waits(PoolKind, GateWaiter),
     /// It may be placed in this pool, or has been.
     Has { pool: PoolKind, permit: Option<Permit>, reservations: Vec<SlotReservation> },
 }

@@ -1,7 +1,7 @@
 //! The workers of a pool that take tasks: who has room, whose slots are reserved, who gives back.
 
 use super::protocol::RunTask;
-use super::worker_slots::{AHEAD_NANOS, Lane, Revoking, WorkerSlots};
+use super::worker_slots::{AHEAD_NANOS, Isolation, Lane, Revoking, WorkerSlots};
 use crate::model::{PoolKind, Seq, Tick, WorkerRef};
 use crate::policy::placement;
 
@@ -270,7 +270,7 @@ impl PoolWorkers {
     /// Sends a member a task that has to run alone.
     pub(super) fn send_alone(&mut self, index: usize, dispatch: impl FnOnce(&mut WorkerSlots)) {
         self.send(index, |member| {
-            (member.alone, member.suspect) = (true, true);
+            member.isolation = Isolation::Suspect;
             dispatch(member);
         });
         self.kept = true;
@@ -281,15 +281,15 @@ impl PoolWorkers {
     /// would keep idle is left to the others. A worker with one slot they take from nobody.
     pub(super) fn reserve_for_isolation(&mut self) {
         let usable = || self.iter().filter(|member| !member.killing && member.places(Lane::Slot) > 0);
-        if usable().any(|member| member.alone && !member.suspect) {
+        if usable().any(|member| member.isolation == Isolation::Reserved) {
             return;
         }
-        let (count, trying) = (usable().count(), usable().filter(|member| member.alone).count());
-        let others = usable().filter(|member| !member.alone);
+        let (count, trying) = (usable().count(), usable().filter(|member| member.isolation != Isolation::None).count());
+        let others = usable().filter(|member| member.isolation == Isolation::None);
         let most = if self.slots_each() > 1 { (count / 2).max(1) } else { count };
         let first = others.min_by_key(|member| member.in_flight.len()).filter(|_| trying < most);
         if let Some(first) = first.map(|member| member.worker) {
-            self.change(first.id.index as usize, |member| member.alone = true);
+            self.change(first.id.index as usize, |member| member.isolation = Isolation::Reserved);
             self.kept = true;
         }
     }
@@ -298,7 +298,15 @@ impl PoolWorkers {
     pub(super) fn release_kept(&mut self) {
         if std::mem::take(&mut self.kept) {
             self.change_all(|member| {
-                (!member.suspect || member.in_flight.is_empty()) && std::mem::take(&mut member.alone)
+                let is_free = match member.isolation {
+                    Isolation::None => false,
+                    Isolation::Reserved => true,
+                    Isolation::Suspect => member.in_flight.is_empty(),
+                };
+                if is_free {
+                    member.isolation = Isolation::None;
+                }
+                is_free
             });
         }
     }

@@ -88,7 +88,7 @@ pub enum Action {
 
 /// How many tasks a worker runs at one time, by how they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Capacity {
+pub struct WorkerCapacity {
     /// In threads of their own, or in the main thread if this is 1.
     pub slots: usize,
     /// As coroutines, beside those.

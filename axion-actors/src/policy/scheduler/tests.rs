@@ -31,8 +31,8 @@ fn scheduler() -> Scheduler {
     Scheduler::new(table, [PoolRules::default(); 2], model::Capacity::default())
 }
 
-fn slots(slots: usize) -> Capacity {
-    Capacity { slots, coroutines: 0 }
+fn slots(slots: usize) -> WorkerCapacity {
+    WorkerCapacity { slots, coroutines: 0 }
 }
 
 fn worker(index: u32, generation: u32) -> WorkerRef {

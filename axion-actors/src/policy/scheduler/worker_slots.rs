@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::protocol::{Capacity, RunTask, TimeLimits, WorkerView};
+use super::protocol::{RunTask, TimeLimits, WorkerCapacity, WorkerView};
 use crate::model::{KillReason, PoolKind, Seq, Task, Tick, WorkerRef};
 use crate::policy::placement::{self, Backlog, WorkerLoad};
 use crate::policy::task_table::{TaskKey, TaskTable};
@@ -87,6 +87,18 @@ impl Revoking {
     }
 }
 
+/// Whether a worker takes nothing more until it is empty, so that a suspect runs alone in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Isolation {
+    /// It takes tasks.
+    #[default]
+    None,
+    /// It is reserved for the next suspect.
+    Reserved,
+    /// A suspect runs in it.
+    Suspect,
+}
+
 /// What a timer is for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Due {
@@ -101,7 +113,7 @@ pub(super) enum Due {
 #[derive(Debug)]
 pub(super) struct WorkerSlots {
     pub(super) worker: WorkerRef,
-    pub(super) capacity: Capacity,
+    pub(super) capacity: WorkerCapacity,
     pub(super) next: Seq,
     pub(super) in_flight: VecDeque<InFlight>,
     /// How many of `in_flight` have started, by lane; the others were sent ahead.
@@ -120,10 +132,7 @@ pub(super) struct WorkerSlots {
     pub(super) refusing: bool,
     /// It takes nothing more: one of its attempts is being killed.
     pub(super) killing: bool,
-    /// It takes nothing more until it is empty: what it runs, or will run next, runs alone.
-    pub(super) alone: bool,
-    /// What runs alone in it is a suspect; else it is only kept from taking more, for one.
-    pub(super) suspect: bool,
+    pub(super) isolation: Isolation,
     /// Attempts it has ended.
     pub(super) ended: u64,
     /// Slots that are kept idle for tasks that need several.
@@ -139,7 +148,7 @@ pub(super) const AHEAD_NANOS: u64 = AHEAD.as_nanos() as u64;
 pub(super) const UNKNOWN: u64 = AHEAD_NANOS + 1;
 
 impl WorkerSlots {
-    pub(super) fn new(worker: WorkerRef, capacity: Capacity, now: Tick) -> Self {
+    pub(super) fn new(worker: WorkerRef, capacity: WorkerCapacity, now: Tick) -> Self {
         Self {
             worker,
             capacity,
@@ -153,8 +162,7 @@ impl WorkerSlots {
             revoking: Revoking::Nothing,
             refusing: false,
             killing: false,
-            alone: false,
-            suspect: false,
+            isolation: Isolation::None,
             ended: 0,
             reserved: 0,
             recycling: false,
@@ -171,7 +179,7 @@ impl WorkerSlots {
     }
 
     pub(super) fn takes(&self) -> bool {
-        !self.killing && !self.alone
+        !self.killing && self.isolation == Isolation::None
     }
 
     /// Whether it has anything to offer at all.
@@ -250,7 +258,7 @@ impl WorkerSlots {
         self.bytes -= task.bytes;
         self.running[task.lane as usize] -= usize::from(task.started());
         if self.in_flight.is_empty() {
-            (self.alone, self.suspect) = (false, false);
+            self.isolation = Isolation::None;
         }
         Some(task)
     }

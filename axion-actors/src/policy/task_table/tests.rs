@@ -28,7 +28,7 @@ fn a_task_runs_and_its_record_says_when_and_where() {
     let record = table.finish(key, Some((worker(1), Seq(1))), success(), Tick(3000)).expect("finishes");
     assert_eq!((record.attempt, record.worker), (Some(Attempt(1)), Some(worker(1))));
     assert_eq!(record.timings.started.map(Timestamp::as_nanosecond), Some(2500));
-    assert_eq!(table.find(id), Found::Finished(record));
+    assert_eq!(table.find(id), TaskLookup::Finished(record));
     assert_eq!(table.live(), 0);
 }
 
@@ -62,10 +62,10 @@ fn a_second_task_of_the_same_id_is_refused_also_when_the_first_has_finished() {
     let mut table = table();
     let task = Task::script("/a.py");
     let key = table.accept(task.clone(), Tick(0)).expect("new");
-    assert_eq!(table.accept(task.clone(), Tick(1)), Err(Known::Id));
+    assert_eq!(table.accept(task.clone(), Tick(1)), Err(AcceptError::Id));
     let end = TaskEnd::without_run(Outcome::Cancelled(Box::new(TaskError::new(ErrorKind::Shutdown, ""))));
     table.finish(key, None, end, Tick(2));
-    assert_eq!(table.accept(task, Tick(3)), Err(Known::Id));
+    assert_eq!(table.accept(task, Tick(3)), Err(AcceptError::Id));
 }
 
 #[test]
@@ -80,13 +80,13 @@ fn an_expired_record_says_when_and_why() {
             id
         })
         .collect();
-    assert!(matches!(table.find(ids[0]), Found::Expired(Expired { why: ExpiredBy::Count, .. })));
+    assert!(matches!(table.find(ids[0]), TaskLookup::Expired(Expired { why: ExpiredBy::Count, .. })));
     assert_eq!(table.next_expiry(), Some(Tick(1).after(Duration::from_secs(1))));
     let later = Tick(2).after(Duration::from_secs(1));
     table.expire_old(later);
-    let Found::Expired(expired) = table.find(ids[2]) else { panic!("retained") };
+    let TaskLookup::Expired(expired) = table.find(ids[2]) else { panic!("retained") };
     assert_eq!((expired.why, expired.at.as_nanosecond()), (ExpiredBy::Age, 1_000_000_002));
-    assert!(matches!(table.find(ids[3]), Found::Finished(_)));
+    assert!(matches!(table.find(ids[3]), TaskLookup::Finished(_)));
     assert_eq!(table.accept(Task::script("/a.py"), later).map(|_| ()), Ok(()));
 }
 
@@ -106,7 +106,7 @@ fn l9_kept_records_are_bounded_by_count_and_by_bytes() {
     finish(1);
     assert_eq!((finish(1).1, finish(1).2), (3, 2));
     assert_eq!(finish(2 << 20).1, 0, "one record above the whole bound is not retained at all");
-    assert_eq!(table.find(first), Found::Unknown, "six ends ago");
+    assert_eq!(table.find(first), TaskLookup::Unknown, "six ends ago");
     assert_eq!(table.retained(), (0, 0));
 }
 

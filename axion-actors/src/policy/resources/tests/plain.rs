@@ -6,21 +6,21 @@ use super::super::rate::Bucket;
 use super::*;
 
 #[derive(Clone, Debug, PartialEq)]
-struct Class {
+struct PlainClass {
     priority: Priority,
     demand: Demand,
     limits: Limits,
 }
 
-impl Class {
+impl PlainClass {
     fn keys(&self) -> impl Iterator<Item = &str> {
         let concurrency = self.limits.concurrency.iter().map(|it| &*it.key);
         concurrency.chain(self.limits.rate.iter().map(|it| &*it.key))
     }
 }
 
-struct Line {
-    class: Class,
+struct PlainLine {
+    class: PlainClass,
     waiting: VecDeque<(u64, usize)>,
     since: Option<u64>,
 }
@@ -29,13 +29,13 @@ struct Line {
 /// patience.
 struct Plain {
     capacity: Capacity,
-    used: Vec<(usize, Class)>,
-    lines: Vec<Line>,
+    used: Vec<(usize, PlainClass)>,
+    lines: Vec<PlainLine>,
     buckets: HashMap<String, Bucket>,
     arrivals: u64,
     starts: u64,
     /// What a rate alone held up in the last walk.
-    early: Vec<Class>,
+    early: Vec<PlainClass>,
 }
 
 impl Plain {
@@ -45,10 +45,11 @@ impl Plain {
     }
 
     fn wait(&mut self, what: usize, pool: PoolKind, priority: Priority, limits: &Limits) {
-        let class = Class { priority, demand: Demand::of(&self.capacity, pool, &limits.needs), limits: limits.clone() };
+        let class =
+            PlainClass { priority, demand: Demand::of(&self.capacity, pool, &limits.needs), limits: limits.clone() };
         let known = self.lines.iter().position(|line| line.class == class);
         let at = known.unwrap_or_else(|| {
-            self.lines.push(Line { class, waiting: VecDeque::new(), since: None });
+            self.lines.push(PlainLine { class, waiting: VecDeque::new(), since: None });
             self.lines.len() - 1
         });
         self.lines[at].waiting.push_back((self.arrivals, what));
@@ -67,7 +68,7 @@ impl Plain {
         let (mut kinds, mut keys, mut patience) = ([false; Demand::KINDS], Vec::new(), u64::MAX);
         let mut after = None;
         loop {
-            let place = |line: &Line| Some((line.class.priority, line.waiting.front()?.0));
+            let place = |line: &PlainLine| Some((line.class.priority, line.waiting.front()?.0));
             let heads = self.lines.iter().enumerate().filter_map(|(at, line)| Some((place(line)?, at)));
             let Some((place, at)) = heads.filter(|(place, _)| Some(*place) > after).min() else { return false };
             after = Some(place);
@@ -106,18 +107,18 @@ impl Plain {
         }
     }
 
-    fn allowed(&self, class: &Class) -> Tick {
+    fn allowed(&self, class: &PlainClass) -> Tick {
         let allowed = |rate: &Rate| self.buckets.get(&*rate.key).copied().unwrap_or_default().allowed(rate);
         class.limits.rate.as_ref().map_or(Tick(0), allowed)
     }
 
-    fn has_room(&self, class: &Class) -> bool {
+    fn has_room(&self, class: &PlainClass) -> bool {
         let Some(limit) = &class.limits.concurrency else { return true };
-        let shares = |other: &Class| other.limits.concurrency.as_ref().is_some_and(|it| it.key == limit.key);
+        let shares = |other: &PlainClass| other.limits.concurrency.as_ref().is_some_and(|it| it.key == limit.key);
         self.used.iter().filter(|(_, other)| shares(other)).count() < limit.max as usize
     }
 
-    fn fits(&self, class: &Class) -> bool {
+    fn fits(&self, class: &PlainClass) -> bool {
         let all = Demand::all(&self.capacity);
         (0..Demand::KINDS).all(|kind| {
             let used: u64 = self.used.iter().map(|(_, other)| other.demand.0[kind]).sum();
@@ -171,56 +172,60 @@ fn limits_of((_, _, slots, cpu, concurrency, rate): Comer) -> Limits {
 }
 
 #[derive(Clone, Debug)]
-enum Event {
+enum PlainEvent {
     Comes(Comer),
     Ends(u16),
     Leaves(u16),
     Passes(u64),
 }
 
-fn events(most: u8) -> impl Strategy<Value = Vec<Event>> {
+fn events(most: u8) -> impl Strategy<Value = Vec<PlainEvent>> {
     let event = prop_oneof![
-        10 => comers(most).prop_map(Event::Comes),
-        8 => any::<u16>().prop_map(Event::Ends),
-        1 => any::<u16>().prop_map(Event::Leaves),
-        2 => (1..800u64).prop_map(Event::Passes),
+        10 => comers(most).prop_map(PlainEvent::Comes),
+        8 => any::<u16>().prop_map(PlainEvent::Ends),
+        1 => any::<u16>().prop_map(PlainEvent::Leaves),
+        2 => (1..800u64).prop_map(PlainEvent::Passes),
     ];
     proptest::collection::vec(event, 1..400)
 }
 
 /// Plays a history to both and compares what they let through.
-fn compare(events: Vec<Event>, capacity: Capacity) -> Result<(), TestCaseError> {
+fn compare(events: Vec<PlainEvent>, capacity: Capacity) -> Result<(), TestCaseError> {
     let (mut gate, mut plain) = (Gate::new(capacity), Plain::new(capacity));
     let (mut now, mut comers) = (0, 0);
-    let mut waiting: Vec<(usize, Waiter)> = Vec::new();
+    let mut waiting: Vec<(usize, GateWaiter)> = Vec::new();
     let mut running: Vec<(usize, Permit)> = Vec::new();
     let mut events = VecDeque::from(events);
     for round in 0..=100_000 {
         prop_assert!(round < 100_000, "somebody waits for ever");
         // In the end all run.
         let event = events.pop_front().unwrap_or_else(|| {
-            if running.is_empty() { Event::Passes(500) } else { Event::Ends(u16::try_from(round % 7).unwrap_or(0)) }
+            if running.is_empty() {
+                PlainEvent::Passes(500)
+            } else {
+                PlainEvent::Ends(u16::try_from(round % 7).unwrap_or(0))
+            }
         });
         match event {
-            Event::Comes(comer) => {
+            PlainEvent::Comes(comer) => {
                 let pool = if comer.0 { PoolKind::Cpu } else { PoolKind::Io };
                 let (priority, limits) = (Priority::try_from(comer.1).expect("in range"), limits_of(comer));
                 waiting.push((comers, gate.wait(comers, pool, priority, &limits).expect("can be met")));
                 plain.wait(comers, pool, priority, &limits);
                 comers += 1;
             }
-            Event::Ends(which) if !running.is_empty() => {
+            PlainEvent::Ends(which) if !running.is_empty() => {
                 let (what, permit) = running.swap_remove(usize::from(which) % running.len());
                 gate.give_back(permit);
                 plain.give_back(what);
             }
-            Event::Leaves(which) if !waiting.is_empty() => {
+            PlainEvent::Leaves(which) if !waiting.is_empty() => {
                 let (what, place) = waiting.swap_remove(usize::from(which) % waiting.len());
                 prop_assert_eq!(gate.leave(place), Some(what));
                 plain.leave(what);
             }
-            Event::Passes(millis) => now += millis * 1_000_000,
-            Event::Ends(_) | Event::Leaves(_) => {}
+            PlainEvent::Passes(millis) => now += millis * 1_000_000,
+            PlainEvent::Ends(_) | PlainEvent::Leaves(_) => {}
         }
         let through = gate.open(Tick(now));
         prop_assert_eq!(

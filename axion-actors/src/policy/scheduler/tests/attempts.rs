@@ -151,7 +151,7 @@ fn cancelling_a_task_whose_record_was_dropped_still_tells_its_outcome() {
     for seq in [1, 2] {
         scheduler.reported(worker(0, 1), vec![done(Seq(seq), 1000)], Tick(seq));
     }
-    assert!(matches!(scheduler.table().find(ids[0]), Found::Expired(_)));
+    assert!(matches!(scheduler.table().find(ids[0]), TaskLookup::Expired(_)));
     assert_eq!(scheduler.cancel(ids[0], Duration::ZERO, Tick(9)), CancelAnswer::AlreadyFinished("succeeded"));
 }
 

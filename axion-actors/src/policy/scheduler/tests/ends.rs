@@ -40,7 +40,7 @@ fn a_task_that_must_not_run_twice_is_lost_when_its_worker_is_ended_because_of_an
             assert_eq!((error.kind, post_mortem.ended_by), (ErrorKind::WorkerLost, ended_by));
             assert!(error.message.contains("`max_worker_losses` 0") && error.message.contains(words), "{error}");
         }
-        assert!(matches!(scheduler.table().find(once[2]), Found::Live(_)), "{reason:?}");
+        assert!(matches!(scheduler.table().find(once[2]), TaskLookup::Live(_)), "{reason:?}");
     }
 }
 

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::option;
 use proptest::prelude::*;
 
+use super::super::worker_slots::Isolation;
 use super::*;
 
 /// One step of a random history; numbers pick among what is there.
 #[derive(Clone, Debug)]
-pub(super) enum Step {
+pub(super) enum HistoryStep {
     Submit { count: u8, timeout: Option<u8>, retries: u8, losses: u8, ttl: Option<u8>, priority: u8, delay: u8 },
     SubmitLimited { wanted: limits::Wanted, retries: u8, losses: u8, ttl: Option<u8>, priority: u8 },
     Shrink(u8),
@@ -24,30 +25,30 @@ pub(super) enum Step {
     Wait(u32),
 }
 
-pub(super) fn step() -> impl Strategy<Value = Step> {
+pub(super) fn step() -> impl Strategy<Value = HistoryStep> {
     prop_oneof![
         4 => (1..6u8, option::of(1..40u8), 0..3u8, 0..3u8, option::of(1..40u8), 0..10u8, 0..20u8).prop_map(
             |(count, timeout, retries, losses, ttl, priority, delay)| {
-                Step::Submit { count, timeout, retries, losses, ttl, priority, delay }
+                HistoryStep::Submit { count, timeout, retries, losses, ttl, priority, delay }
             }),
-        1 => (1..3u8).prop_map(Step::Shrink),
-        2 => (0..3u8).prop_map(Step::Join),
+        1 => (1..3u8).prop_map(HistoryStep::Shrink),
+        2 => (0..3u8).prop_map(HistoryStep::Join),
         8 => (0..3u8, any::<u8>(), 1..5000u32, any::<bool>())
-            .prop_map(|(worker, pick, micros, fails)| Step::Ended { worker, pick, micros, fails }),
-        2 => (0..3u8, any::<u8>(), 0..4u8).prop_map(|(worker, seq, generation)| Step::Stale { worker, seq, generation }),
-        1 => (0..3u8, 0..3u8, any::<bool>()).prop_map(|(worker, started, unknown)| Step::Die { worker, started, unknown }),
+            .prop_map(|(worker, pick, micros, fails)| HistoryStep::Ended { worker, pick, micros, fails }),
+        2 => (0..3u8, any::<u8>(), 0..4u8).prop_map(|(worker, seq, generation)| HistoryStep::Stale { worker, seq, generation }),
+        1 => (0..3u8, 0..3u8, any::<bool>()).prop_map(|(worker, started, unknown)| HistoryStep::Die { worker, started, unknown }),
         2 => (0..3u8, any::<bool>(), any::<bool>())
-            .prop_map(|(worker, spared, started)| Step::Execute { worker, spared, started }),
+            .prop_map(|(worker, spared, started)| HistoryStep::Execute { worker, spared, started }),
         2 => (0..3u8, proptest::collection::vec(any::<u8>(), 0..5), any::<bool>())
-            .prop_map(|(worker, picks, begun)| Step::Revoke { worker, picks, begun }),
-        1 => any::<u8>().prop_map(Step::Cancel),
-        1 => Just(Step::Unavailable),
-        3 => (1..30_000u32).prop_map(Step::Wait),
+            .prop_map(|(worker, picks, begun)| HistoryStep::Revoke { worker, picks, begun }),
+        1 => any::<u8>().prop_map(HistoryStep::Cancel),
+        1 => Just(HistoryStep::Unavailable),
+        3 => (1..30_000u32).prop_map(HistoryStep::Wait),
     ]
 }
 
 /// A history: the scheduler, the workers that live, and what a truthful world would say.
-pub(super) struct World {
+pub(super) struct HistoryWorld {
     pub(super) scheduler: Scheduler,
     /// There are tasks with limits.
     pub(super) limited: bool,
@@ -64,7 +65,7 @@ pub(super) struct World {
     pub(super) counted: BTreeMap<TaskId, u32>,
 }
 
-impl World {
+impl HistoryWorld {
     pub(super) fn new(scheduler: Scheduler, limited: bool) -> Self {
         Self {
             scheduler,
@@ -89,10 +90,10 @@ impl World {
         *self.counted.entry(id).or_default() += 1;
     }
 
-    pub(super) fn apply(&mut self, step: Step) {
+    pub(super) fn apply(&mut self, step: HistoryStep) {
         self.now = Tick(self.now.0 + 1000);
         match step {
-            Step::Submit { count, timeout, retries, losses, ttl, priority, delay } => {
+            HistoryStep::Submit { count, timeout, retries, losses, ttl, priority, delay } => {
                 let ids = submit_as(&mut self.scheduler, count.into(), self.now, |task| {
                     let backoff = crate::model::Backoff::Fixed(Duration::from_millis(3));
                     let policy =
@@ -116,7 +117,7 @@ impl World {
                 }
                 self.accepted.extend(ids);
             }
-            Step::SubmitLimited { wanted, retries, losses, ttl, priority } => {
+            HistoryStep::SubmitLimited { wanted, retries, losses, ttl, priority } => {
                 let ids = submit_as(&mut self.scheduler, 1, self.now, |task| {
                     let backoff = crate::model::Backoff::Fixed(Duration::from_millis(3));
                     let policy =
@@ -131,13 +132,13 @@ impl World {
                 }
                 self.accepted.extend(ids);
             }
-            Step::Join(index) if !self.alive[usize::from(index)] => {
+            HistoryStep::Join(index) if !self.alive[usize::from(index)] => {
                 self.generations[usize::from(index)] += 1;
                 self.alive[usize::from(index)] = true;
                 self.ordered[usize::from(index)] = None;
                 self.scheduler.joined(self.worker(index), slots(1 + usize::from(index)), self.now);
             }
-            Step::Ended { worker, pick, micros, fails } => {
+            HistoryStep::Ended { worker, pick, micros, fails } => {
                 let (from, sent) = (self.worker(worker), self.scheduler.sent_to(self.worker(worker)));
                 // Only what is in a slot can end.
                 let running = sent.len().min(1 + usize::from(worker));
@@ -151,7 +152,7 @@ impl World {
                     assert_eq!(self.scheduler.table().ignored(), before + 1, "L1: a result counts once");
                 }
             }
-            Step::Stale { worker: index, seq, generation } => {
+            HistoryStep::Stale { worker: index, seq, generation } => {
                 let stale = worker(index.into(), generation.into());
                 if stale.generation.0 < self.generations[usize::from(index)] {
                     let live = self.scheduler.table().live();
@@ -162,7 +163,7 @@ impl World {
                     assert_eq!(self.scheduler.table().live(), live, "L3: a stale message changes nothing");
                 }
             }
-            Step::Die { worker, started, unknown } if self.alive[usize::from(worker)] => {
+            HistoryStep::Die { worker, started, unknown } if self.alive[usize::from(worker)] => {
                 let slots = 1 + usize::from(worker);
                 let count = if unknown { slots } else { usize::from(started).min(slots) };
                 self.dies(worker, count, |running| {
@@ -170,7 +171,7 @@ impl World {
                     if unknown { Departure { running: None, ..departure } } else { departure }
                 });
             }
-            Step::Execute { worker, spared, started } if self.alive[usize::from(worker)] => {
+            HistoryStep::Execute { worker, spared, started } if self.alive[usize::from(worker)] => {
                 let Some((seq, reason)) = self.ordered[usize::from(worker)].take() else { return };
                 let from = self.worker(worker);
                 let sent = self.scheduler.sent_to(from);
@@ -189,7 +190,7 @@ impl World {
                     None => self.scheduler.reported(from, vec![Report::Spared { seq }], self.now),
                 }
             }
-            Step::Revoke { worker, picks, begun } => {
+            HistoryStep::Revoke { worker, picks, begun } => {
                 let (from, sent) = (self.worker(worker), self.scheduler.sent_to(self.worker(worker)));
                 // A worker that is held up has begun nothing, and can give back everything.
                 let ahead = sent.get(if begun { 1 + usize::from(worker) } else { 0 }..).unwrap_or_default();
@@ -197,7 +198,7 @@ impl World {
                 let seqs = seqs.map(|(_, seq)| *seq).collect();
                 self.scheduler.reported(from, vec![Report::Revoked { seqs }], self.now);
             }
-            Step::Cancel(pick) if !self.accepted.is_empty() => {
+            HistoryStep::Cancel(pick) if !self.accepted.is_empty() => {
                 let id = self.accepted[usize::from(pick) % self.accepted.len()];
                 let answer = self.scheduler.cancel(id, Duration::from_millis(4), self.now);
                 assert_ne!(answer, CancelAnswer::Unknown);
@@ -205,12 +206,12 @@ impl World {
                     self.scheduler.place(PoolKind::Cpu, self.now);
                 }
             }
-            Step::Shrink(count) => self.scheduler.shrink(PoolKind::Cpu, count.into(), self.now),
-            Step::Unavailable if !self.alive.contains(&true) => {
+            HistoryStep::Shrink(count) => self.scheduler.shrink(PoolKind::Cpu, count.into(), self.now),
+            HistoryStep::Unavailable if !self.alive.contains(&true) => {
                 let error = TaskError::new(ErrorKind::WorkerStartFailed, "none");
                 self.scheduler.unavailable(PoolKind::Cpu, error, self.now);
             }
-            Step::Wait(micros) => {
+            HistoryStep::Wait(micros) => {
                 self.now = Tick(self.now.0 + u64::from(micros) * 1000);
                 self.scheduler.tick(self.now);
                 assert!(self.scheduler.next_tick().is_none_or(|at| at > self.now));
@@ -287,7 +288,7 @@ impl World {
             assert_eq!(member.in_flight.len(), self.scheduler.sent_to(member.worker).len());
             assert_eq!(member.load, member.in_flight.iter().map(|task| task.estimate).sum::<u64>());
             assert!(member.outbox.is_empty());
-            let kept_free = member.alone && member.in_flight.is_empty();
+            let kept_free = member.isolation != Isolation::None && member.in_flight.is_empty();
             assert!(!kept_free || suspects, "L1: nobody is kept free for nobody");
             assert!(
                 self.limited || !member.has_free_place(Lane::Slot) || suspects || queued == 0,
@@ -314,7 +315,7 @@ impl World {
 proptest! {
     #[test]
     fn l1_l3_l5_hold_over_random_histories(steps in proptest::collection::vec(step(), 1..150)) {
-        let mut world = World::new(scheduler(), false);
+        let mut world = HistoryWorld::new(scheduler(), false);
         for step in steps {
             world.apply(step);
         }

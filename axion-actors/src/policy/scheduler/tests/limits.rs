@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::option;
 use proptest::prelude::*;
 
-use super::histories::{Step, World, step};
+use super::histories::{HistoryStep, HistoryWorld, step};
 use super::*;
 use crate::model::{Concurrency, Fixed, Limits, Needs, Rate};
 use crate::policy::resources::MAX_OVERTAKES;
@@ -59,18 +59,18 @@ impl Wanted {
     }
 }
 
-fn limited_step() -> impl Strategy<Value = Step> {
+fn limited_step() -> impl Strategy<Value = HistoryStep> {
     let submit = (1..=6u8, 0..=100u8, 0..3u8, any::<bool>(), 0..3u8, 0..3u8, option::of(1..40u8), 0..10u8).prop_map(
         |(slots, cpu, key, rate, retries, losses, ttl, priority)| {
             // Half of them need more than a slot, half some of the machine.
             let wanted = Wanted { slots: slots.saturating_sub(2).max(1), cpu: cpu.saturating_sub(50), key, rate };
-            Step::SubmitLimited { wanted, retries, losses, ttl, priority }
+            HistoryStep::SubmitLimited { wanted, retries, losses, ttl, priority }
         },
     );
     prop_oneof![1 => submit, 4 => step()]
 }
 
-impl World {
+impl HistoryWorld {
     /// Nothing is in use beyond its limit, and what is held is held by somebody.
     pub(super) fn check_limits(&self) {
         let table = self.scheduler.table();
@@ -119,11 +119,11 @@ impl World {
                 return;
             }
             for index in 0..3 {
-                self.apply(Step::Join(index));
-                self.apply(Step::Execute { worker: index, spared: true, started: true });
-                self.apply(Step::Ended { worker: index, pick: round as u8, micros: 100, fails: false });
+                self.apply(HistoryStep::Join(index));
+                self.apply(HistoryStep::Execute { worker: index, spared: true, started: true });
+                self.apply(HistoryStep::Ended { worker: index, pick: round as u8, micros: 100, fails: false });
             }
-            self.apply(Step::Wait(1000));
+            self.apply(HistoryStep::Wait(1000));
         }
         let table = self.scheduler.table();
         let left: Vec<_> = table.keys().map(|key| (table.state(key), table.task(key).and_then(Task::limits))).collect();
@@ -138,7 +138,7 @@ proptest! {
     fn l1_limits_hold_and_let_everything_through_over_random_histories(
         steps in proptest::collection::vec(limited_step(), 1..120)
     ) {
-        let mut world = World::new(limited_scheduler(), true);
+        let mut world = HistoryWorld::new(limited_scheduler(), true);
         for step in steps {
             world.apply(step);
         }
@@ -153,7 +153,7 @@ proptest! {
     /// Whenever the engine ends, nothing is held afterwards.
     #[test]
     fn l1_the_end_of_the_engine_gives_everything_back(steps in proptest::collection::vec(limited_step(), 1..60)) {
-        let mut world = World::new(limited_scheduler(), true);
+        let mut world = HistoryWorld::new(limited_scheduler(), true);
         for step in steps {
             world.apply(step);
         }

@@ -119,9 +119,9 @@ fn a_second_task_with_a_unique_key_is_the_first_while_that_is_live() {
     let first = nightly();
     let id = first.id();
     assert!(scheduler.submit(first, Tick(0)).is_ok());
-    assert_eq!(scheduler.submit(nightly(), Tick(1)), Err(Known::Unique(id)));
+    assert_eq!(scheduler.submit(nightly(), Tick(1)), Err(AcceptError::Unique(id)));
     scheduler.place(PoolKind::Cpu, Tick(1));
-    assert_eq!(scheduler.submit(nightly(), Tick(2)), Err(Known::Unique(id)), "also while it runs");
+    assert_eq!(scheduler.submit(nightly(), Tick(2)), Err(AcceptError::Unique(id)), "also while it runs");
     scheduler.reported(worker(0, 1), vec![done(Seq(1), MS)], Tick(3));
     assert!(scheduler.submit(nightly(), Tick(4)).is_ok());
     assert_eq!(scheduler.table().live(), 1);

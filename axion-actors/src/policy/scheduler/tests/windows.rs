@@ -46,7 +46,7 @@ fn l10_a_worker_that_gives_nothing_back_is_not_asked_again_until_it_has_ended_so
 fn what_waits_behind_long_tasks_is_taken_back_after_20_ms_whatever_coroutines_do_beside_them() {
     let mut scheduler = scheduler();
     scheduler.durations.learn(WorkKey::Script(&ScriptPath::new("/async.py".as_ref())), true);
-    scheduler.joined(io(0), Capacity { slots: 2, coroutines: 3 }, Tick(0));
+    scheduler.joined(io(0), WorkerCapacity { slots: 2, coroutines: 3 }, Tick(0));
     submit_io(&mut scheduler, "/plain.py", 1, Tick(0));
     scheduler.reported(io(0), vec![done(Seq(1), MS / 10)], Tick(0));
     submit_io(&mut scheduler, "/plain.py", 4, after(1));
@@ -120,7 +120,7 @@ fn coroutines_that_turn_out_to_be_plain_are_taken_back_where_they_have_not_begun
     let mut scheduler = scheduler();
     let script = ScriptPath::new("/async.py".as_ref());
     scheduler.durations.learn(WorkKey::Script(&script), true);
-    scheduler.joined(io(0), Capacity { slots: 2, coroutines: 9 }, Tick(0));
+    scheduler.joined(io(0), WorkerCapacity { slots: 2, coroutines: 9 }, Tick(0));
     submit_io(&mut scheduler, "/async.py", 5, Tick(0));
     submit_io(&mut scheduler, "/other.py", 1, Tick(0));
     scheduler.take_actions();
@@ -182,7 +182,7 @@ fn tasks_behind_one_that_turned_out_long_are_revoked_after_20_ms_and_go_elsewher
 fn coroutines_have_places_of_their_own_once_their_script_is_known() {
     let mut scheduler = scheduler();
     let io = WorkerRef { id: WorkerId { pool: PoolKind::Io, index: 0 }, generation: Generation(1) };
-    scheduler.joined(io, Capacity { slots: 2, coroutines: 3 }, Tick(0));
+    scheduler.joined(io, WorkerCapacity { slots: 2, coroutines: 3 }, Tick(0));
     let submit = |scheduler: &mut Scheduler, count, script: &str| {
         for _ in 0..count {
             scheduler.submit(Task::script(script).on(PoolKind::Io), Tick(0)).expect("new");
