@@ -24,8 +24,8 @@ use crate::completions::Completions;
 use crate::error::{StartError, StatusError, SubmitError, WaitError};
 use crate::handle::TaskHandle;
 use crate::park;
-use crate::runtime::{self, Children, Parts, Runtime};
-use crate::watch::Events;
+use crate::runtime::{self, Children, Runtime, RuntimeParts};
+use crate::watch::EventStream;
 
 /// Runs Python tasks in supervised child processes.
 ///
@@ -58,7 +58,8 @@ impl Engine {
         let admission = Arc::new(Admission::new(config.input_queue_size, config.input_queue_bytes));
         let bus = EventBus::default();
         let (requests, inbox) = inbox()?;
-        let parts = Parts { config: config.clone(), admission: admission.clone(), bus: bus.clone(), requests: inbox };
+        let parts =
+            RuntimeParts { config: config.clone(), admission: admission.clone(), bus: bus.clone(), requests: inbox };
         let (runtime, thread) = runtime::start(parts, launcher, children)?;
         Ok(Self {
             requests,
@@ -83,8 +84,8 @@ impl Engine {
 
     /// Has the record of a task that was submitted before go to `completions`, under `number`.
     pub fn follow(&self, id: TaskId, completions: &Completions, number: u64) {
-        // If the engine is gone, so is the ticket, and says so.
-        let _ = self.requests.send(Request::Await { id, reply: Reply::Many(Box::new(completions.ticket(number))) });
+        // If the engine is gone, so is the completer, and says so.
+        let _ = self.requests.send(Request::Await { id, reply: Reply::Many(Box::new(completions.completer(number))) });
     }
 
     /// Blocks the thread until a task has ended, or for `limit`: then `Ok(None)`, and the task goes
@@ -178,8 +179,8 @@ impl Engine {
 
     /// Everything that happens from now on.
     #[must_use]
-    pub fn watch(&self) -> Events {
-        Events(self.bus.watch())
+    pub fn watch(&self) -> EventStream {
+        EventStream(self.bus.watch())
     }
 
     /// The settings the engine was started with.

@@ -1,6 +1,6 @@
 //! What can go wrong with the engine itself. A task that fails is not an error here.
 
-use axion_actors::actors::messages::Refusal;
+use axion_actors::actors::Refusal;
 use axion_actors::config::ConfigError;
 use axion_actors::model::{PoolKind, Shortfall};
 use axion_actors::policy::health::COMPONENTS;

@@ -1,25 +1,25 @@
-//! Waiting for one task.
+//! The handle of one task.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axion_actors::actors::messages::Answer;
+use axion_actors::actors::Answer;
 use axion_actors::model::{TaskId, TaskRecord};
 use tokio::sync::oneshot;
 
 use crate::error::WaitError;
 use crate::park;
 
-/// A submitted task. A future of its record; dropping it leaves the task running.
+/// A submitted task, and a future of its record. Dropping it does not cancel the task.
 ///
-/// Needs no runtime: it can be awaited in any, and waited for on a plain thread.
+/// It needs no async runtime: await it in any, or wait for it on a plain thread.
 #[derive(Debug)]
 pub struct TaskHandle {
     id: TaskId,
     record: oneshot::Receiver<Answer>,
-    /// How long a waiting thread looks before it sleeps.
+    /// How long a waiting thread spins before it sleeps.
     spin: Duration,
 }
 
@@ -40,7 +40,7 @@ impl TaskHandle {
     /// If the engine does not know the task or has stopped.
     pub fn wait(mut self) -> Result<Arc<TaskRecord>, WaitError> {
         let spin = self.spin;
-        park::look(&mut self, spin).unwrap_or_else(|| park::wait(self))
+        park::spin(&mut self, spin).unwrap_or_else(|| park::wait(self))
     }
 
     /// Blocks the thread until the task has ended or `limit` has passed: then `Ok(None)`, and the

@@ -35,8 +35,8 @@ mod settings;
 mod watch;
 mod workflows;
 
-pub use axion_actors::actors::messages::{Answer, Refusal, WorkflowGone, WorkflowRefusal};
-pub use axion_actors::actors::{Completed, Completion};
+pub use axion_actors::actors::messages::WorkflowRefusal;
+pub use axion_actors::actors::{Answer, Completed, Completion, Refusal, WorkflowGone};
 pub use axion_actors::config::{
     Config, ConfigError, EngineKind, LogFilter, ScalingPolicy, WorkerConfig, parse_size, parse_time,
 };
@@ -55,7 +55,7 @@ pub use axion_actors::policy::scheduler::CancelAnswer;
 pub use axion_actors::policy::task_table::ExpiredBy;
 pub use axion_actors::process::{FolderError, GuardianError, PythonNotFound};
 pub use builder::EngineBuilder;
-pub use completions::{Completions, StandIn, Waited};
+pub use completions::{Completions, DirectWait, DirectWaitEnd};
 pub use engine::{Engine, ShutdownReport};
 pub use error::{StartError, StatusError, SubmitError, SubmitManyError, WaitError};
 pub use handle::TaskHandle;
@@ -63,7 +63,7 @@ pub use settings::{
     CONFIG_FILE, ConfigLoader, ConfigPlace, ConfigProblem, ConfigProblemKind, InvalidConfig, LoadError, LoadedConfig,
     NamedBy, Origin, RESERVED_VARIABLES, SourceText, config_reference, config_template, nearest_key,
 };
-pub use watch::{Events, Watched};
+pub use watch::{EventStream, Watched};
 pub use workflows::{WorkflowError, WorkflowHandle, WorkflowWaitError, WrongTask};
 
 /// The settings by name: what each means, takes, and is in a [`Config`].

@@ -34,7 +34,7 @@ pub(crate) struct Runtime {
 }
 
 /// What the thread is made with.
-pub(crate) struct Parts {
+pub(crate) struct RuntimeParts {
     pub(crate) config: Config,
     pub(crate) admission: Arc<Admission>,
     pub(crate) bus: EventBus,
@@ -43,7 +43,7 @@ pub(crate) struct Parts {
 
 /// Starts the thread and waits until its actors are there.
 pub(crate) fn start(
-    parts: Parts,
+    parts: RuntimeParts,
     launcher: impl FnOnce() -> Box<dyn Launcher> + Send + 'static,
     children: Children,
 ) -> Result<(Runtime, JoinHandle<()>), StartError> {
@@ -77,7 +77,7 @@ fn tokio_runtime() -> std::io::Result<tokio::runtime::Runtime> {
 
 fn host(
     tokio: tokio::runtime::Runtime,
-    parts: Parts,
+    parts: RuntimeParts,
     launcher: impl FnOnce() -> Box<dyn Launcher>,
     children: &Children,
     ready: oneshot::Sender<Runtime>,
@@ -101,8 +101,8 @@ fn host(
     }
 }
 
-fn populate(parts: Parts, launcher: Box<dyn Launcher>) -> Runtime {
-    let Parts { config, admission, bus, requests } = parts;
+fn populate(parts: RuntimeParts, launcher: Box<dyn Launcher>) -> Runtime {
+    let RuntimeParts { config, admission, bus, requests } = parts;
     let (clock, manager_admission) = (Clock::start(), admission.clone());
     let keep = RetentionPolicy {
         count: config.output_queue_size,

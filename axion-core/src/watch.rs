@@ -1,4 +1,4 @@
-//! Watching what happens in the engine.
+//! Watching the engine's events.
 
 use axion_actors::model::Event;
 use tokio::sync::broadcast::Receiver;
@@ -6,40 +6,40 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use crate::park;
 
-/// The engine's events from the moment of the subscription on.
+/// The engine's events from the subscription on.
 #[derive(Debug)]
-pub struct Events(pub(crate) Receiver<Event>);
+pub struct EventStream(pub(crate) Receiver<Event>);
 
-/// What a watcher sees.
+/// An item of an [`EventStream`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Watched {
     /// The next event.
     Event(Event),
     /// The watcher was too slow: this many events were dropped (L9).
-    Missed(u64),
+    Lagged(u64),
 }
 
-impl Events {
-    /// The next event; `None` when the engine has ended.
+impl EventStream {
+    /// Waits for the next event; `None` when the engine has ended.
     pub async fn next(&mut self) -> Option<Watched> {
         match self.0.recv().await {
             Ok(event) => Some(Watched::Event(event)),
-            Err(RecvError::Lagged(missed)) => Some(Watched::Missed(missed)),
+            Err(RecvError::Lagged(dropped)) => Some(Watched::Lagged(dropped)),
             Err(RecvError::Closed) => None,
         }
     }
 
-    /// The next event, if there is one already. When the record of a workflow is there, all events of its steps are.
+    /// The next event, if there is one already. When the record of a workflow is there, so are all events of its steps.
     pub fn try_next(&mut self) -> Option<Watched> {
         match self.0.try_recv() {
             Ok(event) => Some(Watched::Event(event)),
-            Err(TryRecvError::Lagged(missed)) => Some(Watched::Missed(missed)),
+            Err(TryRecvError::Lagged(dropped)) => Some(Watched::Lagged(dropped)),
             Err(TryRecvError::Empty | TryRecvError::Closed) => None,
         }
     }
 
-    /// The next event, on a plain thread.
+    /// Blocks the thread until the next event; `None` when the engine has ended.
     pub fn wait_next(&mut self) -> Option<Watched> {
         park::wait(self.next())
     }

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axion_actors::actors::messages::{
-    Expand, Reply, Request, WorkflowAnswer, WorkflowGone, WorkflowRefusal, WorkflowRequest, WorkflowSubmission,
-};
+use axion_actors::actors::messages::{Expand, Reply, Request, WorkflowRefusal, WorkflowRequest, WorkflowSubmission};
+use axion_actors::actors::{WorkflowAnswer, WorkflowGone};
 use axion_actors::model::workflow::{Step, WorkflowId, WorkflowRecord, WorkflowSpec};
 use axion_actors::policy::graph::GraphError;
 use tokio::sync::oneshot;
@@ -153,7 +152,7 @@ impl Engine {
         completions: &Completions,
         number: u64,
     ) -> Result<WorkflowId, WorkflowError> {
-        let reply = Reply::Many(Box::new(completions.ticket(number)));
+        let reply = Reply::Many(Box::new(completions.completer(number)));
         park::wait(self.hand_workflow_over(spec, folder, reply))
     }
 

@@ -1,4 +1,4 @@
-//! What has ended, for Python to take.
+//! Completions, for Python to take.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use pyo3::types::{PyByteArray, PyBytes, PyList, PyTuple};
 use crate::record::Record;
 use crate::workflow::WorkflowRecord;
 
-/// Results above this size are handed over in memory that may be written to.
+/// Results above this many bytes become a `bytearray`, which their owner may write to.
 const LARGE: usize = 64 << 10;
 
-/// Where the records of many tasks come together.
+/// Collects the records of many tasks.
 #[pyclass(frozen, module = "axion._axion")]
 pub(crate) struct Completions(pub(crate) Arc<core::Completions>);
 
@@ -28,24 +28,24 @@ impl Completions {
         Ok(Self(Arc::new(inner)))
     }
 
-    /// The descriptor that becomes readable, once armed, when something has come.
+    /// The descriptor that the next completion makes readable after `arm`.
     fn fileno(&self) -> i32 {
         self.0.as_fd().as_raw_fd()
     }
 
-    /// Has the next completion make the descriptor readable; what has come before is returned as by `take`.
+    /// Makes the next completion turn the descriptor readable. Returns the completions before it, as `take` does.
     fn arm<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         into_list(py, self.0.arm())
     }
 
-    /// What has come: a list of `(number, data, record)`. `data` is a function's pickled result or None;
-    /// `record` is a task's or a workflow's, text if there is none, and None if the engine has failed.
+    /// The completions so far: a list of `(number, data, record)`. `data` is a function's pickled result or None.
+    /// `record` is the record of a task or workflow, a text that says why there is none, or None if the engine failed.
     fn take<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         into_list(py, self.0.take())
     }
 
-    /// Waits, without the interpreter lock, until something has come, `ring` is called or `limit` seconds
-    /// have passed (None: however long it takes), and takes it.
+    /// Waits without the interpreter lock for a completion, a `notify`, or `limit` seconds (None: no limit), and
+    /// takes the completions.
     #[pyo3(signature = (limit=None))]
     fn wait<'py>(&self, py: Python<'py>, limit: Option<f64>) -> PyResult<Bound<'py, PyList>> {
         let mut taken = self.0.take();
@@ -56,11 +56,11 @@ impl Completions {
         into_list(py, taken)
     }
 
-    /// Waits for this one alone, in place of a thread that sleeps in `wait`, and calls `deliver(data, record)`.
-    /// False if it did not come in this way, or `deliver` was not true: then that thread has it, or will.
+    /// Waits for this number alone in place of the thread that sleeps in `wait`, and calls `deliver(data, record)`.
+    /// Returns whether `deliver` was called and returned true. If not, the sleeping thread has the completion, or will.
     ///
-    /// `awaited()` is called in between, once this thread has that place: what that thread has delivered before it
-    /// slept will not come again.
+    /// `awaited()` is called before the wait, once this thread has that place: a number that the sleeping thread has
+    /// delivered before does not come again.
     #[pyo3(signature = (number, awaited, deliver, limit=None))]
     fn wait_for(
         &self,
@@ -70,33 +70,33 @@ impl Completions {
         deliver: &Bound<'_, PyAny>,
         limit: Option<f64>,
     ) -> PyResult<bool> {
-        let Some(place) = self.0.stand_in(number) else { return Ok(false) };
+        let Some(wait) = self.0.direct_wait(number) else { return Ok(false) };
         if !awaited.call0()?.is_truthy()? {
             return Ok(false);
         }
         let limit = limit.map(|limit| Duration::try_from_secs_f64(limit).unwrap_or_default());
-        match py.detach(|| place.wait(limit)) {
-            core::Waited::Come(completion) => {
+        match py.detach(|| wait.wait(limit)) {
+            core::DirectWaitEnd::Completed(completion) => {
                 let delivered = deliver_to(py, deliver, completion.clone());
                 if !matches!(delivered, Ok(true)) {
-                    // Also if a signal's handler has raised in the middle of it (L1).
-                    self.0.give_back(completion);
+                    // Also when a signal's handler raises during the delivery (L1).
+                    self.0.return_to_reader(completion);
                 }
                 delivered
             }
-            core::Waited::Interrupted => py.check_signals().map(|()| false),
-            core::Waited::Not => Ok(false),
+            core::DirectWaitEnd::Interrupted => py.check_signals().map(|()| false),
+            core::DirectWaitEnd::Released => Ok(false),
         }
     }
 
-    /// Ends a `wait_for` of this number.
-    fn dismiss(&self, number: u64) {
-        self.0.dismiss(number);
+    /// Ends a `wait_for` of this number early.
+    fn release(&self, number: u64) {
+        self.0.release(number);
     }
 
-    /// Wakes whoever waits.
-    fn ring(&self) {
-        self.0.ring();
+    /// Wakes the thread in `wait`.
+    fn notify(&self) {
+        self.0.notify();
     }
 }
 
@@ -126,7 +126,7 @@ fn into_tuple(py: Python<'_>, number: u64, answer: Option<core::Completed>) -> P
     }
 }
 
-/// Bytes for Python; large ones with arrays in them, which their owner may want to change.
+/// Bytes for Python. Large ones may hold arrays that their owner wants to change.
 pub(crate) fn bytes<'py>(py: Python<'py>, data: &[u8]) -> Bound<'py, PyAny> {
     if data.len() < LARGE { PyBytes::new(py, data).into_any() } else { PyByteArray::new(py, data).into_any() }
 }

@@ -126,7 +126,7 @@ def test_l1_what_the_inboxs_thread_delivers_just_before_is_not_waited_for(alone,
     completions = inbox.completions
 
     class Late:
-        dismiss, ring = completions.dismiss, completions.ring
+        release, notify = completions.release, completions.notify
 
         @staticmethod
         def wait_for(number, awaited, deliver, limit):

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use axion_actors::testing::{FakeChild, FakeLauncher};
 use axion_core::{
-    Config, Engine, EngineBuilder, EventKind, Events, PoolKind, PostMortem, Task, TaskHandle, TaskRecord, Watched,
+    Config, Engine, EngineBuilder, EventKind, EventStream, PoolKind, PostMortem, Task, TaskHandle, TaskRecord, Watched,
 };
 use serde_json::{Value, json};
 
@@ -86,7 +86,7 @@ pub(crate) fn value(record: &TaskRecord) -> Value {
 }
 
 /// The next output of a task.
-pub(crate) fn next_output(events: &mut Events) -> String {
+pub(crate) fn next_output(events: &mut EventStream) -> String {
     loop {
         match events.wait_next().expect("the engine lives") {
             Watched::Event(event) => {

@@ -1,25 +1,23 @@
-//! Where the records of many tasks come together, for one reader that waits for all of them at a time.
+//! The records of many tasks, for one reader that waits for all of them.
 //!
-//! A waiter of its own for each task costs two wake-ups a task. Here a reader is rung once, by a pipe that it
-//! can also watch beside other descriptors, and takes whatever has come until then. A thread that waits for one
-//! task alone may stand in for a reader that sleeps: it is rung in its place, which spares the second wake-up.
+//! A waiter for each task costs two wake-ups a task. Here a doorbell wakes the reader once, and the reader takes all
+//! that has come until then. A thread that waits for one task alone can take the place of a sleeping reader (a
+//! *direct wait*): its own doorbell is notified instead, which saves the second wake-up.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc;
 
-use rustix::pipe::PipeFlags;
+use super::answer::{Answer, WorkflowAnswer};
+use super::doorbell::{Doorbell, DoorbellReader, doorbell};
 
-use super::messages::{Answer, WorkflowAnswer};
-
-/// What became of what a reader waits for.
+/// How a task or workflow has ended.
 #[derive(Clone, Debug)]
 pub enum Completed {
     /// A task's record, or why there is none.
     Task(Answer),
-    /// A workflow's.
+    /// A workflow's record, or that there is none.
     Workflow(WorkflowAnswer),
 }
 
@@ -35,114 +33,105 @@ impl From<WorkflowAnswer> for Completed {
     }
 }
 
-/// What a reader takes: the number it gave the task or workflow, and its record, or `None` if the engine failed.
+/// The number that the reader gave the task or workflow, and its record, or `None` if the engine failed.
 pub type Completion = (u64, Option<Completed>);
 
-/// Whom the next completion rings.
-const NOBODY: u8 = 0;
+/// Which doorbell the next completion notifies.
+const NONE: u8 = 0;
 const READER: u8 = 1;
-const STAND_IN: u8 = 2;
+const DIRECT: u8 = 2;
 
 #[derive(Debug)]
-struct Bells {
-    /// One who has gone to sleep, or is about to look once more before it does.
-    next: AtomicU8,
-    reader: OwnedFd,
-    stand_in: OwnedFd,
+struct Doorbells {
+    /// One of the constants above: set by a waiter before it looks at the queue for the last time and sleeps.
+    armed: AtomicU8,
+    reader: Doorbell,
+    direct: Doorbell,
 }
 
-impl Bells {
-    fn ring_next(&self) {
-        if self.next.load(Ordering::SeqCst) != NOBODY {
-            match self.next.swap(NOBODY, Ordering::SeqCst) {
-                READER => ring(&self.reader),
-                STAND_IN => ring(&self.stand_in),
+impl Doorbells {
+    fn notify_armed(&self) {
+        if self.armed.load(Ordering::SeqCst) != NONE {
+            match self.armed.swap(NONE, Ordering::SeqCst) {
+                READER => self.reader.notify(),
+                DIRECT => self.direct.notify(),
                 _ => {}
             }
         }
     }
 }
 
-fn ring(pipe: &OwnedFd) {
-    // A full pipe has rung already.
-    let _ = rustix::io::write(pipe, &[1]);
-}
-
-fn silence(pipe: &OwnedFd) {
-    while rustix::io::read(pipe, &mut [0; 64][..]).is_ok_and(|count| count > 0) {}
-}
-
-/// Gives out places for tasks, from any thread.
+/// Makes completers, on any thread.
 #[derive(Clone, Debug)]
-pub struct TicketOffice {
+pub struct CompletionSender {
     queue: mpsc::Sender<Completion>,
-    bells: Arc<Bells>,
+    doorbells: Arc<Doorbells>,
 }
 
-/// One task's place. Dropped without an answer, it says that there will be none (L1).
+/// The right to complete one task or workflow. Dropped unused, it sends `None`: there will be no record (L1).
 #[derive(Debug)]
-pub struct Ticket {
-    office: TicketOffice,
+pub struct Completer {
+    sender: CompletionSender,
     number: u64,
     open: bool,
 }
 
-/// The reader's end. As many wait in it at most as there are tasks whose reader has not looked yet (L9).
+/// The reader's end. It holds at most one completion for each completer that was made (L9).
 #[derive(Debug)]
 pub struct CompletionQueue {
     queue: mpsc::Receiver<Completion>,
-    bells: Arc<Bells>,
-    pipe: OwnedFd,
-    stand_in_pipe: OwnedFd,
+    doorbells: Arc<Doorbells>,
+    reader: Arc<DoorbellReader>,
+    direct: Arc<DoorbellReader>,
 }
 
 /// Makes both ends.
 ///
 /// # Errors
-/// If the system has no pipes to give.
-pub fn completions() -> io::Result<(TicketOffice, CompletionQueue)> {
-    let (pipe, reader) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-    let (stand_in_pipe, stand_in) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-    let bells = Arc::new(Bells { next: AtomicU8::new(NOBODY), reader, stand_in });
+/// If the system has no more descriptors.
+pub fn completions() -> io::Result<(CompletionSender, CompletionQueue)> {
+    let ((reader, reader_out), (direct, direct_out)) = (doorbell()?, doorbell()?);
+    let doorbells = Arc::new(Doorbells { armed: AtomicU8::new(NONE), reader, direct });
     let (sender, queue) = mpsc::channel();
-    let office = TicketOffice { queue: sender, bells: bells.clone() };
-    Ok((office, CompletionQueue { queue, bells, pipe, stand_in_pipe }))
+    let sender = CompletionSender { queue: sender, doorbells: doorbells.clone() };
+    let (reader, direct) = (Arc::new(reader_out), Arc::new(direct_out));
+    Ok((sender, CompletionQueue { queue, doorbells, reader, direct }))
 }
 
-impl TicketOffice {
-    /// A place for a task; the number comes back with its record.
+impl CompletionSender {
+    /// A completer that sends its record under `number`.
     #[must_use]
-    pub fn ticket(&self, number: u64) -> Ticket {
-        Ticket { office: self.clone(), number, open: true }
+    pub fn completer(&self, number: u64) -> Completer {
+        Completer { sender: self.clone(), number, open: true }
     }
 
     /// Wakes the reader.
-    pub fn ring(&self) {
-        ring(&self.bells.reader);
+    pub fn notify_reader(&self) {
+        self.doorbells.reader.notify();
     }
 
-    /// Wakes who stands in for it.
-    pub fn ring_stand_in(&self) {
-        ring(&self.bells.stand_in);
+    /// Wakes the direct waiter.
+    pub fn notify_direct_waiter(&self) {
+        self.doorbells.direct.notify();
     }
 }
 
-impl Ticket {
-    /// Hands the answer in.
-    pub fn answer(mut self, answer: impl Into<Completed>) {
+impl Completer {
+    /// Sends the answer.
+    pub fn complete(mut self, answer: impl Into<Completed>) {
         self.open = false;
         self.push(Some(answer.into()));
     }
 
     fn push(&self, answer: Option<Completed>) {
-        let TicketOffice { queue, bells } = &self.office;
-        // A reader that is gone wants none.
+        let CompletionSender { queue, doorbells } = &self.sender;
+        // The reader may be gone.
         let _ = queue.send((self.number, answer));
-        bells.ring_next();
+        doorbells.notify_armed();
     }
 }
 
-impl Drop for Ticket {
+impl Drop for Completer {
     fn drop(&mut self) {
         if self.open {
             self.push(None);
@@ -151,51 +140,51 @@ impl Drop for Ticket {
 }
 
 impl CompletionQueue {
-    /// What has come since the last look. Nothing rings until [`arm`](Self::arm) is called.
+    /// The completions since the last call. No doorbell is notified before the next call of [`arm`](Self::arm).
     #[must_use]
     pub fn take(&self) -> Vec<Completion> {
         self.queue.try_iter().collect()
     }
 
-    /// Has the next completion ring: the descriptor becomes readable. What had come before is returned.
+    /// Makes the next completion notify the reader's doorbell. Returns the completions that came before.
     #[must_use]
     pub fn arm(&self) -> Vec<Completion> {
-        self.silence();
-        // First the mark, then the look: what comes between them is seen or rings.
-        self.bells.next.store(READER, Ordering::SeqCst);
+        self.drain_doorbell();
+        // Armed before the last look: a completion between the two is seen or notifies.
+        self.doorbells.armed.store(READER, Ordering::SeqCst);
         self.take()
     }
 
-    /// Makes the descriptor unreadable, whoever is rung next.
-    pub fn silence(&self) {
-        silence(&self.pipe);
+    /// Makes the reader's descriptor unreadable, without arming its doorbell.
+    pub fn drain_doorbell(&self) {
+        self.reader.drain();
     }
 
-    /// As [`arm`](Self::arm), for who stands in for the reader: `stand_in_pipe` becomes readable.
+    /// As [`arm`](Self::arm), for the [direct waiter's doorbell](Self::direct_doorbell).
     #[must_use]
-    pub fn arm_stand_in(&self) -> Vec<Completion> {
-        silence(&self.stand_in_pipe);
-        self.bells.next.store(STAND_IN, Ordering::SeqCst);
+    pub fn arm_direct(&self) -> Vec<Completion> {
+        self.direct.drain();
+        self.doorbells.armed.store(DIRECT, Ordering::SeqCst);
         self.take()
     }
 
-    /// Ends the standing in: the reader is rung again. What has come before is returned.
+    /// Ends a direct wait: arms the reader's doorbell again. Returns the completions that came before.
     #[must_use]
-    pub fn disarm_stand_in(&self) -> Vec<Completion> {
-        // In this order, too: what the reader is not rung for is seen.
-        self.bells.next.store(READER, Ordering::SeqCst);
+    pub fn disarm_direct(&self) -> Vec<Completion> {
+        // Armed before the last look, as in `arm`: the reader is notified of what is not returned here.
+        self.doorbells.armed.store(READER, Ordering::SeqCst);
         self.take()
     }
 
-    /// What becomes readable for who stands in.
+    /// The doorbell of the reader.
     #[must_use]
-    pub fn stand_in_pipe(&self) -> BorrowedFd<'_> {
-        self.stand_in_pipe.as_fd()
+    pub fn reader_doorbell(&self) -> Arc<DoorbellReader> {
+        self.reader.clone()
     }
-}
 
-impl AsFd for CompletionQueue {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.pipe.as_fd()
+    /// The doorbell of the direct waiter.
+    #[must_use]
+    pub fn direct_doorbell(&self) -> Arc<DoorbellReader> {
+        self.direct.clone()
     }
 }

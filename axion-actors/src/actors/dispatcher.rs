@@ -17,11 +17,12 @@ use self::waiters::{Waiter, Waiters};
 use self::workflows::WorkflowManagerLink;
 use super::StopOnPanic;
 use super::admission::Admission;
+use super::answer::Refusal;
 use super::events::EventBus;
 use super::inbox::{CloseOnDrop, Inbox};
 use super::messages::{
-    GetLoads, Loads, Measured, PoolChanged, PoolRequest, PoolUnavailable, Refusal, RegisterSupervisor, Reports,
-    Request, Shrink, StepUpdate, Submission, WorkerCommand, WorkerJoined, WorkerLeft, WorkflowRequest,
+    GetLoads, Loads, Measured, PoolChanged, PoolRequest, PoolUnavailable, RegisterSupervisor, Reports, Request, Shrink,
+    StepUpdate, Submission, WorkerCommand, WorkerJoined, WorkerLeft, WorkflowRequest,
 };
 use crate::config::{Config, EngineKind};
 use crate::model::{Clock, HostLoad, PoolKind, PoolStatus, Task, TaskError, TaskId, TaskRecord, Tick, WorkerRef};

@@ -9,10 +9,7 @@
 //! dropped, leaves behind what a sender has reserved a place for and not written yet, and everything behind that
 //! place, until the last sender is gone. The lock is held for one push or one swap.
 //!
-//! The runtime's own wake-up is an eventfd, after which the kernel often wakes the sleeping thread on another, idle
-//! processor: tens of microseconds in a virtual machine. A write to a pipe tells the kernel that the writer is about
-//! to sleep, so the woken thread may take over its processor. The queue therefore rings by a pipe, and only while
-//! the reader sleeps.
+//! The queue wakes the engine's thread by a [`Doorbell`], and only while that sleeps.
 
 use std::collections::VecDeque;
 use std::io;
@@ -22,13 +19,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use futures_util::Stream;
-use rustix::pipe::PipeFlags;
 use tokio::io::unix::AsyncFd;
 
+use super::doorbell::{Doorbell, DoorbellReader, doorbell};
 use super::messages::Request;
 use crate::process;
 
-/// Requests handled in one turn, before other messages get theirs; each task of several counts.
+/// Requests handled in one turn, before other messages get theirs; each task of a batch counts.
 const BATCH: usize = 512;
 /// An empty queue keeps room for this many requests, whatever it has held before (L9).
 const KEPT_CAPACITY: usize = 4 * BATCH;
@@ -36,7 +33,7 @@ const KEPT_CAPACITY: usize = 4 * BATCH;
 #[derive(Debug, Default)]
 struct Queue {
     requests: VecDeque<Request>,
-    /// The reader has found the queue empty and sleeps until it hears the bell.
+    /// The reader has found the queue empty and sleeps until the doorbell notifies it.
     asleep: bool,
     /// The reader is gone.
     closed: bool,
@@ -46,7 +43,7 @@ struct Queue {
 #[derive(Debug)]
 struct Shared {
     queue: Mutex<Queue>,
-    bell: OwnedFd,
+    doorbell: Doorbell,
 }
 
 impl Shared {
@@ -66,15 +63,15 @@ impl Shared {
     }
 }
 
-/// Where requests are put in, from any thread.
+/// The sending end, for any thread.
 #[derive(Clone, Debug)]
 pub struct InboxSender(Arc<Shared>);
 
-/// Where they come out, before its runtime is known. Dropped, it is closed.
+/// The receiving end, not yet bound to a runtime. Dropped, it is closed.
 #[derive(Debug)]
 pub struct Inbox {
     reader: CloseOnDrop,
-    pipe: OwnedFd,
+    doorbell: DoorbellReader,
 }
 
 /// Closes an inbox when it is dropped.
@@ -90,20 +87,20 @@ impl Drop for CloseOnDrop {
 /// Makes an inbox.
 ///
 /// # Errors
-/// If the system has no pipe to give.
+/// If the system has no more descriptors.
 pub fn inbox() -> io::Result<(InboxSender, Inbox)> {
-    let (pipe, bell) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-    let shared = Arc::new(Shared { queue: Mutex::default(), bell });
-    Ok((InboxSender(shared.clone()), Inbox { reader: CloseOnDrop(shared), pipe }))
+    let (doorbell, reader) = doorbell()?;
+    let shared = Arc::new(Shared { queue: Mutex::default(), doorbell });
+    Ok((InboxSender(shared.clone()), Inbox { reader: CloseOnDrop(shared), doorbell: reader }))
 }
 
 impl InboxSender {
-    /// Puts a request in. When the reader goes, it drops the request unanswered.
+    /// Sends a request. When the reader goes, it drops the request unanswered.
     ///
     /// # Errors
     /// The request, if the reader is gone.
     pub fn send(&self, request: Request) -> Result<(), Box<Request>> {
-        let must_ring = {
+        let must_notify = {
             let mut queue = self.0.queue();
             if queue.closed {
                 return Err(Box::new(request));
@@ -111,9 +108,8 @@ impl InboxSender {
             queue.requests.push_back(request);
             std::mem::take(&mut queue.asleep)
         };
-        if must_ring {
-            // A full pipe has rung already.
-            let _ = rustix::io::write(&self.0.bell, &[1]);
+        if must_notify {
+            self.0.doorbell.notify();
         }
         Ok(())
     }
@@ -128,9 +124,10 @@ impl Inbox {
     /// The requests in batches.
     ///
     /// # Errors
-    /// If the runtime of this thread cannot watch the pipe.
+    /// If the runtime of this thread cannot watch the doorbell.
     pub(super) fn into_batches(self) -> io::Result<Batches> {
-        Ok(Batches { reader: self.reader, read: VecDeque::new(), pipe: process::watch(self.pipe)? })
+        let doorbell = process::watch(self.doorbell.into_fd())?;
+        Ok(Batches { reader: self.reader, read: VecDeque::new(), doorbell })
     }
 }
 
@@ -139,11 +136,11 @@ pub(super) struct Batches {
     reader: CloseOnDrop,
     /// Taken out of the queue, and not yet part of a batch.
     read: VecDeque<Request>,
-    pipe: AsyncFd<OwnedFd>,
+    doorbell: AsyncFd<OwnedFd>,
 }
 
 impl Batches {
-    /// The next batch; if that is empty, the next request rings.
+    /// The next batch; if that is empty, the next request notifies.
     fn take(&mut self) -> Vec<Request> {
         if self.read.is_empty() {
             self.read.shrink_to(KEPT_CAPACITY);
@@ -174,8 +171,8 @@ impl Stream for Batches {
             if !batch.is_empty() {
                 return Poll::Ready(Some(batch));
             }
-            let Ok(mut rung) = ready!(self.pipe.poll_read_ready(cx)) else { return Poll::Ready(None) };
-            let _ = rung.try_io(|pipe| Ok(rustix::io::read(pipe.get_ref(), &mut [0; 64][..])?));
+            let Ok(mut notified) = ready!(self.doorbell.poll_read_ready(cx)) else { return Poll::Ready(None) };
+            let _ = notified.try_io(|fd| Ok(rustix::io::read(fd.get_ref(), &mut [0; 64][..])?));
         }
     }
 }

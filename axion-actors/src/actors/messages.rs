@@ -3,19 +3,18 @@
 use std::sync::Arc;
 
 use actix::{Message, MessageResponse, Recipient};
-use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 
-use super::completions::{Completed, Ticket};
-use crate::model::workflow::{Step, WorkflowId, WorkflowRecord, WorkflowSpec};
+use super::answer::{Answer, WorkflowAnswer};
+use super::completions::{Completed, Completer};
+use crate::model::workflow::{Step, WorkflowId, WorkflowSpec};
 use crate::model::{
     HostLoad, Json, KillReason, PoolKind, PoolStatus, Seq, Status, Task, TaskError, TaskId, TaskRecord, WorkerRef,
 };
 use crate::policy::graph::{GraphError, StepStatus};
 use crate::policy::scaling::PoolLoad;
 use crate::policy::scheduler::{CancelAnswer, Departure, Report, RunTask, WorkerCapacity};
-use crate::policy::task_table::ExpiredBy;
 use crate::policy::workflows::StepRef;
 use crate::process::ProcessLoad;
 
@@ -171,11 +170,6 @@ pub enum WorkflowRefusal {
     ShuttingDown,
 }
 
-/// There is no record of a workflow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no workflow with this id is known: it was never submitted, or its record is no longer kept (`result_ttl`)")]
-pub struct WorkflowGone;
-
 /// A task on its way in.
 #[derive(Debug)]
 pub struct Submission {
@@ -187,19 +181,13 @@ pub struct Submission {
     pub accepted: Option<oneshot::Sender<TaskId>>,
 }
 
-/// A record, or why there is none.
-pub type Answer = Result<Arc<TaskRecord>, Refusal>;
-
-/// The same for a workflow.
-pub type WorkflowAnswer = Result<Arc<WorkflowRecord>, WorkflowGone>;
-
 /// Where a record goes. Dropped without an answer only if the engine itself fails.
 #[derive(Debug)]
 pub enum Reply<A = Answer> {
     /// To somebody who waits for this task or workflow alone.
     One(oneshot::Sender<A>),
     /// To somebody who waits for many.
-    Many(Box<Ticket>),
+    Many(Box<Completer>),
 }
 
 impl<A: Into<Completed>> Reply<A> {
@@ -207,7 +195,7 @@ impl<A: Into<Completed>> Reply<A> {
     pub fn send(self, answer: A) {
         match self {
             Self::One(sender) => drop(sender.send(answer)),
-            Self::Many(ticket) => ticket.answer(answer),
+            Self::Many(completer) => completer.complete(answer),
         }
     }
 
@@ -216,33 +204,6 @@ impl<A: Into<Completed>> Reply<A> {
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::One(sender) if sender.is_closed())
     }
-}
-
-/// Why there is no record to wait for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// A task with this id was submitted before.
-    #[error("a task with this id was submitted before")]
-    DuplicateId,
-    /// The task finished, but its record is no longer kept.
-    #[error(
-        "the task's result was dropped at {at} ({}); raise that setting, or keep the task's handle",
-        match why {
-            ExpiredBy::Count => "`output_queue_size`: newer results took its place",
-            ExpiredBy::Bytes => "`output_queue_bytes`: the results held too much memory together",
-            ExpiredBy::Age => "`result_ttl`: it had grown too old",
-            ExpiredBy::NotRetained => "its workflow does not keep it: by the step's own wish, or for its bound on kept results",
-        }
-    )]
-    ResultExpired {
-        /// When.
-        at: Timestamp,
-        /// Which bound it would have broken.
-        why: ExpiredBy,
-    },
-    /// No task with this id is known.
-    #[error("no task with this id is known: it was never submitted, or very long ago")]
-    UnknownId,
 }
 
 // To the Dispatcher, from other actors.

@@ -12,9 +12,11 @@
 //! ```
 
 mod admission;
+mod answer;
 mod autoscaler;
 mod completions;
 mod dispatcher;
+mod doorbell;
 mod events;
 mod inbox;
 pub mod messages;
@@ -23,9 +25,11 @@ mod worker;
 mod workflows;
 
 pub use admission::{Admission, AdmissionClosed, NoRoom};
+pub use answer::{Answer, Refusal, WorkflowAnswer, WorkflowGone};
 pub use autoscaler::Autoscaler;
-pub use completions::{Completed, Completion, CompletionQueue, Ticket, TicketOffice, completions};
+pub use completions::{Completed, Completer, Completion, CompletionQueue, CompletionSender, completions};
 pub use dispatcher::Dispatcher;
+pub use doorbell::{Doorbell, DoorbellReader, doorbell};
 pub use events::EventBus;
 pub use inbox::{Inbox, InboxSender, inbox};
 pub use supervisor::{Supervisor, WorkerSettings};

@@ -11,12 +11,12 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::oneshot;
 
 use super::admission::{Admission, NoRoom};
+use super::answer::{Refusal, WorkflowAnswer, WorkflowGone};
 use super::dispatcher::Dispatcher;
 use super::events::EventBus;
 use super::messages::{
-    CancelStep, CancelWorkflows, Expand, LookUp, Refusal, RegisterWorkflows, Reply, StepUpdate, StepUpdates,
-    SubmitSteps, Tasks, WorkflowAnswer, WorkflowClosed, WorkflowGone, WorkflowRefusal, WorkflowRequest,
-    WorkflowSubmission,
+    CancelStep, CancelWorkflows, Expand, LookUp, RegisterWorkflows, Reply, StepUpdate, StepUpdates, SubmitSteps, Tasks,
+    WorkflowClosed, WorkflowRefusal, WorkflowRequest, WorkflowSubmission,
 };
 use super::{StopOnPanic, add_waiter};
 use crate::config::Config;

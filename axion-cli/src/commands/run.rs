@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use axion_core::{
-    Backoff, Config, Engine, EngineKind, ErrorKind, EventKind, Events, Outcome, PoolKind, RetryPolicy, ScalingPolicy,
-    SubmitError, Task, TaskHandle, TaskId, TaskRecord, Watched,
+    Backoff, Config, Engine, EngineKind, ErrorKind, EventKind, EventStream, Outcome, PoolKind, RetryPolicy,
+    ScalingPolicy, SubmitError, Task, TaskHandle, TaskId, TaskRecord, Watched,
 };
 
 use super::params;
@@ -109,7 +109,7 @@ async fn follow(run: &RunArguments, engine: &Engine, mut signals: Signals, task:
     }
 }
 
-async fn finish(run: &RunArguments, handle: TaskHandle, events: &mut Events) -> Exit {
+async fn finish(run: &RunArguments, handle: TaskHandle, events: &mut EventStream) -> Exit {
     show_output(handle.id(), events).await;
     match handle.await {
         Ok(record) => report(run, &record),
@@ -118,7 +118,7 @@ async fn finish(run: &RunArguments, handle: TaskHandle, events: &mut Events) -> 
 }
 
 /// Copies what the task writes to standard error, up to its end.
-async fn show_output(id: TaskId, events: &mut Events) {
+async fn show_output(id: TaskId, events: &mut EventStream) {
     while let Some(watched) = events.next().await {
         match watched {
             Watched::Event(event) => match event.kind {
@@ -139,7 +139,7 @@ async fn show_output(id: TaskId, events: &mut Events) {
                 EventKind::TaskFinished { task, .. } if task == id => return,
                 _ => {}
             },
-            Watched::Missed(count) => {
+            Watched::Lagged(count) => {
                 message::warning(format_args!("the task writes too fast: {count} pieces of its output were dropped"));
             }
             _ => {}

@@ -5,8 +5,8 @@
 use std::iter::Peekable;
 use std::time::Duration;
 
-use axion_actors::actors::messages::{Answer, Reply, Request, Submission};
-use axion_actors::actors::{AdmissionClosed, NoRoom};
+use axion_actors::actors::messages::{Reply, Request, Submission};
+use axion_actors::actors::{AdmissionClosed, Answer, NoRoom};
 use axion_actors::config::{Config, EngineKind};
 use axion_actors::model::workflow::Step;
 use axion_actors::model::{PoolKind, Task, TaskId};
@@ -250,7 +250,7 @@ impl Engine {
     }
 
     fn hand_over_to(&self, task: Task, completions: &Completions, number: u64) -> Result<TaskId, SubmitError> {
-        let reply = Reply::Many(Box::new(completions.ticket(number)));
+        let reply = Reply::Many(Box::new(completions.completer(number)));
         let (submission, Submitted { id, other }) = Self::submission(task, reply);
         self.requests.send(Request::Submit(submission)).map_err(|_| self.closed())?;
         other.map_or(Ok(id), |other| park::wait(other).map_err(|_| self.closed()))

@@ -7,7 +7,7 @@ from itertools import count
 from . import _axion
 from ._code import pack, unpack
 from ._engine import _NOW, _WAIT, native_options
-from ._future import why
+from ._future import failure_reason
 from .errors import SubmitError, refused
 
 
@@ -35,7 +35,7 @@ class _LoopInbox:
                     elif type(record) is _axion.WorkflowRecord:
                         waiter.set_result(record)
                     else:
-                        waiter.set_exception(why(record))
+                        waiter.set_exception(failure_reason(record))
                 except BaseException as error:
                     waiter.set_exception(error)
 

@@ -11,7 +11,7 @@ import weakref
 
 from . import _axion, _future, _log
 from ._code import Coder, pack
-from ._future import Future, Inbox, why
+from ._future import Future, Inbox, failure_reason
 from ._packing import CALL, EACH, EACH_OF_ONE, STEP, is_async
 from ._step import Step
 from ._status import ComponentStatus, Health, HealthReport
@@ -244,7 +244,7 @@ class Engine:
         """
         try:
             # Without a kind, it is decided for each function; with no other option it costs nothing.
-            native = _Both(options) if kind is None else _axion.Options(kind=kind, **options)
+            native = _OptionsByPool(options) if kind is None else _axion.Options(kind=kind, **options)
         except ValueError as error:
             raise ConfigError(str(error), "config") from None
         return Options(self, native, _WAIT if wait else _SHORTLY)
@@ -415,7 +415,7 @@ class Engine:
             if future.done():
                 self._followed.pop(task_id, None)
         if type(record) is not _axion.Record:
-            raise why(record)
+            raise failure_reason(record)
         return result_of(record)
 
     def _follow(self, task_id, future):
@@ -471,7 +471,7 @@ class Engine:
         return parts[name]
 
 
-class _Both:
+class _OptionsByPool:
     """Options whose pool depends on the function."""
 
     def __init__(self, options):
@@ -483,7 +483,7 @@ def native_options(fn, options):
     io = is_async(fn)
     if options is None:
         return _PLAIN_IO if io else _PLAIN
-    if type(options) is _Both:
+    if type(options) is _OptionsByPool:
         return options.io if io else options.cpu
     return options
 
@@ -503,7 +503,7 @@ def result_of(record):
         text = record.json
         data = json.loads(text) if text is not None else unpack(record.pickle)
         return Result(record.task_id, True, data, None, record.duration, record)
-    return Result(record.task_id, False, None, why(record), record.duration, record)
+    return Result(record.task_id, False, None, failure_reason(record), record.duration, record)
 
 
 _running = weakref.WeakSet()

@@ -49,7 +49,7 @@ class Future(concurrent.futures.Future):
                     self._own_condition = condition
                     if self._number is not None and self._state == "PENDING" and not self._engine._forked:
                         # Who waits without it would not hear of what is set by others.
-                        self._engine._inbox.completions.dismiss(self._number)
+                        self._engine._inbox.completions.release(self._number)
         return self._own_condition
 
     def done(self):
@@ -140,7 +140,7 @@ class Future(concurrent.futures.Future):
                 if type(record) is _axion.Record and record.json is not None:  # plain data of a step
                     self._finish(json.loads(record.json), None)
                     return
-                error = why(record)
+                error = failure_reason(record)
             except concurrent.futures.InvalidStateError:
                 raise
             except BaseException as problem:
@@ -157,7 +157,7 @@ class Future(concurrent.futures.Future):
             pass  # somebody has resolved it, as after a fork
 
 
-def why(record):
+def failure_reason(record):
     """The exception for a record without a result: the task's own, where it can be rebuilt."""
     if record is None:
         return EngineError("the engine has stopped; nothing more will be known of this task", "engine_stopped")
@@ -235,7 +235,7 @@ class Inbox:
                 return False
             self.futures.pop(number, None)
             if self._closed:
-                self.completions.ring()  # The thread may have seen the future as the last one that it waits for.
+                self.completions.notify()  # The thread may have seen the future as the last one that it waits for.
             return True
 
         end = None if timeout is None else time.monotonic() + timeout
@@ -245,7 +245,7 @@ class Inbox:
     def close(self):
         """Lets the thread end, when every future that waits has been resolved."""
         self._closed = True
-        self.completions.ring()
+        self.completions.notify()
         if threading.current_thread() is not self._thread:
             self._thread.join(10)
 

@@ -50,7 +50,7 @@ class Map:
             except BaseException:
                 self.close()
                 raise
-            self._learn(future)
+            self._observe_duration(future)
             self._fill()
             if self._bar is not None:
                 self._bar.update(len(results))
@@ -82,7 +82,7 @@ class Map:
             if not self._ordered:
                 future.add_done_callback(self._ended.put)
 
-    def _learn(self, future):
+    def _observe_duration(self, future):
         if self._automatic and future.record is not None:
             self._size = next_size(future._axion_items, future.record.duration)
 

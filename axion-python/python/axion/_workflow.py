@@ -7,7 +7,7 @@ import weakref
 
 from . import _axion
 from ._code import pack_with_holes, unpack
-from ._future import Future, exception_of, why
+from ._future import Future, exception_of, failure_reason
 from ._step import Holes, Node, Ref, Step, id_of
 from .errors import (EngineError, FlowError, SubmitError, TaskCancelled, WorkflowFailed, refused,
                      refused_workflow)
@@ -274,7 +274,7 @@ class Workflow(Future):
     def _resolve(self, data, record):
         try:
             if type(record) is not _axion.WorkflowRecord:
-                self.set_exception(why(record))
+                self.set_exception(failure_reason(record))
                 return
             self.record = record
             if record.state == "cancelled":

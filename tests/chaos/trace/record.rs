@@ -36,7 +36,7 @@ pub(crate) fn record(engine: &Engine) -> (JoinHandle<Recorded>, mpsc::UnboundedR
         while let Some(watched) = events.wait_next() {
             let event = match watched {
                 Watched::Event(event) => event,
-                Watched::Missed(count) => {
+                Watched::Lagged(count) => {
                     recorded.missed += count;
                     continue;
                 }

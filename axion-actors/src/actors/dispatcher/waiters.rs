@@ -6,7 +6,8 @@ use rustc_hash::FxHashMap;
 use slotmap::SecondaryMap;
 
 use super::super::add_waiter;
-use super::super::messages::{Refusal, Reply, StepUpdate};
+use super::super::answer::Refusal;
+use super::super::messages::{Reply, StepUpdate};
 use super::workflows::WorkflowManagerLink;
 use crate::model::workflow::WorkflowId;
 use crate::model::{TaskId, TaskRecord};

@@ -94,7 +94,7 @@ impl Stage {
         }
     }
 
-    fn submit(&self) -> oneshot::Receiver<Result<Arc<TaskRecord>, crate::actors::messages::Refusal>> {
+    fn submit(&self) -> oneshot::Receiver<Result<Arc<TaskRecord>, crate::actors::Refusal>> {
         let (reply, record) = oneshot::channel();
         // One that its worker's death costs at once.
         let task = Task::script("/a.py").max_worker_losses(0);
@@ -104,7 +104,7 @@ impl Stage {
         record
     }
 
-    async fn outcome(record: oneshot::Receiver<Result<Arc<TaskRecord>, crate::actors::messages::Refusal>>) -> String {
+    async fn outcome(record: oneshot::Receiver<Result<Arc<TaskRecord>, crate::actors::Refusal>>) -> String {
         let record = actix_rt::time::timeout(LIMIT, record).await.expect("in time").expect("an answer");
         let record = record.expect("a record");
         record.outcome.error().map_or(record.outcome.name().to_owned(), ToString::to_string)

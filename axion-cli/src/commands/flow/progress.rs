@@ -66,7 +66,7 @@ impl<'a> ProgressReporter<'a> {
     pub(super) fn handle(&mut self, watched: Watched) {
         match watched {
             Watched::Event(event) => self.event(event),
-            Watched::Missed(count) => {
+            Watched::Lagged(count) => {
                 if self.missed == 0 {
                     self.flush();
                     message::warning("this goes too fast to tell everything: some lines are left out");

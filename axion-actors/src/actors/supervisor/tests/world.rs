@@ -9,7 +9,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::actors::NoRoom;
-use crate::actors::messages::{Refusal, Reply};
+use crate::actors::Refusal;
+use crate::actors::messages::Reply;
 use crate::model::{Backoff, Priority, RetryPolicy, Seq, TaskId};
 use crate::process::ChildEvent;
 use crate::wire::{Down, Failure, FailureKind, Up};
