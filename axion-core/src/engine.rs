@@ -10,10 +10,10 @@ use std::time::Duration;
 use axion_actors::actors::messages::{Reply, Request};
 use axion_actors::actors::{Admission, EventBus, InboxSender, inbox};
 use axion_actors::config::Config;
+use axion_actors::model::CancelAnswer;
 use axion_actors::model::workflow::WorkflowId;
 use axion_actors::model::{ComponentStatus, HealthReport, PoolKind, Status, TaskId, TaskRecord};
 use axion_actors::policy::health;
-use axion_actors::policy::scheduler::CancelAnswer;
 use axion_actors::process::Launcher;
 use tokio::sync::oneshot;
 

@@ -40,6 +40,8 @@ pub use axion_actors::actors::{Answer, Completed, Completion, Refusal, WorkflowG
 pub use axion_actors::config::{
     Config, ConfigError, EngineKind, LogFilter, ScalingPolicy, WorkerConfig, parse_size, parse_time,
 };
+pub use axion_actors::model::CancelAnswer;
+pub use axion_actors::model::ExpiredBy;
 pub use axion_actors::model::workflow;
 pub use axion_actors::model::{
     Attempt, AttemptRecord, Backoff, Capacity, CapturedOutput, Cause, ComponentStatus, Components, Concurrency, Data,
@@ -51,8 +53,6 @@ pub use axion_actors::model::{
     WorkerDownReason, WorkerId, WorkerRef, WorkerStatus,
 };
 pub use axion_actors::policy::graph::GraphError;
-pub use axion_actors::policy::scheduler::CancelAnswer;
-pub use axion_actors::policy::task_table::ExpiredBy;
 pub use axion_actors::process::{FolderError, GuardianError, PythonNotFound};
 pub use builder::EngineBuilder;
 pub use completions::{Completions, DirectWait, DirectWaitEnd};

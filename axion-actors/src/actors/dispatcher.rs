@@ -25,9 +25,11 @@ use super::messages::{
     StepUpdate, Submission, WorkerCommand, WorkerJoined, WorkerLeft, WorkflowRequest,
 };
 use crate::config::{Config, EngineKind};
-use crate::model::{Clock, HostLoad, PoolKind, PoolStatus, Task, TaskError, TaskId, TaskRecord, Tick, WorkerRef};
+use crate::model::{
+    CancelAnswer, Clock, HostLoad, PoolKind, PoolStatus, Task, TaskError, TaskId, TaskRecord, Tick, WorkerRef,
+};
 use crate::policy::overload::Gauge;
-use crate::policy::scheduler::{Action, CancelAnswer, RunTask, Scheduler};
+use crate::policy::scheduler::{Action, RunTask, Scheduler};
 use crate::policy::task_table::{AcceptError, Expired, TaskKey, TaskLookup};
 use crate::process::ProcessLoad;
 

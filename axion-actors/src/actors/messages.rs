@@ -8,13 +8,14 @@ use tokio::sync::oneshot;
 
 use super::answer::{Answer, WorkflowAnswer};
 use super::completions::{Completed, Completer};
+use crate::model::CancelAnswer;
 use crate::model::workflow::{Step, WorkflowId, WorkflowSpec};
 use crate::model::{
     HostLoad, Json, KillReason, PoolKind, PoolStatus, Seq, Status, Task, TaskError, TaskId, TaskRecord, WorkerRef,
 };
 use crate::policy::graph::{GraphError, StepStatus};
 use crate::policy::scaling::PoolLoad;
-use crate::policy::scheduler::{CancelAnswer, Departure, Report, RunTask, WorkerCapacity};
+use crate::policy::scheduler::{Departure, Report, RunTask, WorkerCapacity};
 use crate::policy::workflows::StepRef;
 use crate::process::ProcessLoad;
 

@@ -21,10 +21,10 @@ use super::messages::{
 use super::{StopOnPanic, add_waiter};
 use crate::config::Config;
 use crate::model::workflow::{Dependency, Reference, StepOutcome, WorkflowId, WorkflowSpec};
+use crate::model::{CancelAnswer, ExpiredBy};
 use crate::model::{Clock, ErrorKind, EventKind, Outcome, Task, TaskError, TaskId, TaskRecord, Tick};
 use crate::policy::graph::{Ended, StepStatus};
-use crate::policy::scheduler::CancelAnswer;
-use crate::policy::task_table::{ExpiredBy, RetentionPolicy};
+use crate::policy::task_table::RetentionPolicy;
 use crate::policy::workflows::{RetainedWorkflows, StepRef, WorkflowAction, Workflows};
 
 /// Steps that travel to the Dispatcher together.

@@ -217,6 +217,19 @@ impl Serialize for TaskRecord {
     }
 }
 
+/// The bound that a dropped record would have exceeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpiredBy {
+    /// Newer records took its place.
+    Count,
+    /// The records held too many bytes together.
+    Bytes,
+    /// It had grown too old.
+    Age,
+    /// It is a step's, whose workflow did not keep it.
+    NotRetained,
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

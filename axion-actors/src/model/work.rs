@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
-use super::task::ScriptPath;
+use super::script::ScriptPath;
 
 /// The identity of a function: a hash of its code, so that a worker that has it is not sent it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -35,17 +35,15 @@ use std::time::Duration;
 use self::ends::{WorkerLoss, cancelled};
 use self::limits::Limiter;
 use self::pool::Pool;
-pub use self::protocol::{
-    Action, CancelAnswer, Departure, PoolRules, Report, RunTask, TimeLimits, WorkerCapacity, WorkerView,
-};
+pub use self::protocol::{Action, Departure, PoolRules, Report, RunTask, TimeLimits, WorkerCapacity, WorkerView};
 pub use self::worker_slots::{AHEAD, STALL};
 use self::worker_slots::{Due, InFlight, Lane, WorkerSlots};
 use super::durations::Durations;
 use super::task_table::{AcceptError, TaskEnd, TaskKey, TaskLookup, TaskState, TaskTable};
 use super::timers::Timers;
 use crate::model::{
-    self, ErrorKind, KillReason, NotBefore, Outcome, PoolKind, Seq, Shortfall, Task, TaskError, TaskId, Tick, WorkKey,
-    WorkerRef,
+    self, CancelAnswer, ErrorKind, KillReason, NotBefore, Outcome, PoolKind, Seq, Shortfall, Task, TaskError, TaskId,
+    Tick, WorkKey, WorkerRef,
 };
 
 /// The decisions of the Dispatcher.

@@ -29,7 +29,7 @@ use self::entry::Entry;
 pub use self::entry::TaskState;
 pub use self::history::TaskCounters;
 use self::retained::RetainedRecords;
-pub use self::retained::{Expired, ExpiredBy, RetentionPolicy};
+pub use self::retained::{Expired, RetentionPolicy};
 use self::waiting::WaitingCounts;
 use super::task_ids::TaskIds;
 use super::timers::TimerId;

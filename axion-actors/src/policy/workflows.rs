@@ -13,7 +13,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 pub use self::kept::RetainedWorkflows;
 use super::graph::{ChunkedBytes, Ended, EngineView, Graph, GraphAction, GraphError, StepKey, StepStatus};
 use super::resources::{Gate, Permit};
-use super::scheduler::CancelAnswer;
+use crate::model::CancelAnswer;
 use crate::model::workflow::{Step, StepOutcome, StepState, WorkflowId, WorkflowSpec};
 use crate::model::{Capacity, ErrorKind, Limits, Outcome, Shortfall, Task, TaskError, TaskId, Tick};
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::Graph;
 use super::json::{ChunkedBytes, Splicer};
 use crate::model::workflow::{Reference, StepError};
-use crate::model::{Data, Work, packed};
+use crate::model::{Data, Work, value};
 
 /// Arguments and values, which share their bytes with the results that they are.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ impl CallArguments {
     pub(super) fn finish(mut self, element: Option<Bytes>) -> ChunkedBytes {
         self.parts.extend(element);
         let mut whole = Splicer::default();
-        whole.text(&packed::filled(&self.parts));
+        whole.text(&value::filled(&self.parts));
         self.parts.iter().for_each(|part| whole.shared(part));
         whole.finish()
     }

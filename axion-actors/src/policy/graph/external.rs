@@ -3,9 +3,9 @@
 use rustc_hash::FxHashSet;
 
 use super::{Graph, StepKey, StepStatus};
+use crate::model::CancelAnswer;
 use crate::model::workflow::{StepError, StepState};
 use crate::model::{ErrorKind, TaskError, TaskId, Tick};
-use crate::policy::scheduler::CancelAnswer;
 
 impl Graph {
     /// Ends one step on request, and says what becomes of it: it never runs, or is told to end.

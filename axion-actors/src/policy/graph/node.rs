@@ -7,9 +7,9 @@ use bytes::Bytes;
 
 use super::arguments::Prepared;
 use super::json::ChunkedBytes;
-use crate::model::packed::{self, Pickle};
 use crate::model::workflow::{RootCause, Rules, Step, StepError, StepOutcome, StepState};
 use crate::model::{Data, Json, Task, TaskId, Tick};
+use crate::model::{Pickle, value};
 
 /// No time yet. An `Option` would take twice the room, three times in every step.
 pub(super) const NEVER: Tick = Tick(u64::MAX);
@@ -254,7 +254,7 @@ impl Mapping {
             InstanceState::Succeeded(data) => data.whole(),
             _ => NULL,
         };
-        let list = packed::list(&self.instances.iter().map(value).collect::<Vec<_>>());
+        let list = value::list(&self.instances.iter().map(value).collect::<Vec<_>>());
         Pickle::described(json.as_ref().map_err(String::as_str), &list).into()
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{IdEntry, wall};
-use crate::model::{TaskId, TaskRecord, Tick};
+use crate::model::{ExpiredBy, TaskId, TaskRecord, Tick};
 use crate::policy::task_ids::{Hint, TaskIds};
 
 /// Bounds on the retained records (L9).
@@ -35,19 +35,6 @@ pub struct Expired {
     pub why: ExpiredBy,
     /// The name of the outcome that it had.
     pub outcome: &'static str,
-}
-
-/// The bounds on retained records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExpiredBy {
-    /// Newer records took its place.
-    Count,
-    /// The records held too many bytes together.
-    Bytes,
-    /// It had grown too old.
-    Age,
-    /// It is a step's, whose workflow did not keep it.
-    NotRetained,
 }
 
 /// Which records are retained. They themselves stand under their ids, with the live tasks.

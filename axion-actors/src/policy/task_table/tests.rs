@@ -1,6 +1,7 @@
 //! Each way of a task through the table, and what is retained of it.
 
 use super::*;
+use crate::model::ExpiredBy;
 use crate::model::{ErrorKind, Generation, Json, PoolKind, TaskError, WorkerId};
 
 const KEEP: RetentionPolicy =

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::model::packed::{self, Pickle};
 use crate::model::workflow::{Condition, MapOver, Op, Reference, Template};
 use crate::model::{Data, Function};
+use crate::model::{Pickle, value};
 
 fn call(name: &str) -> Step {
     Step::new(name, Task::call(Function::new(name, name.as_bytes().to_vec()), &b"\x80own"[..]))
@@ -43,7 +43,7 @@ fn arguments(graph: &mut Graph, key: StepKey) -> Bytes {
 
 fn filled(parts: &[&'static [u8]]) -> Bytes {
     let parts: Vec<_> = parts.iter().map(|part| Bytes::from_static(part)).collect();
-    let mut whole = packed::filled(&parts);
+    let mut whole = value::filled(&parts);
     parts.iter().for_each(|part| whole.extend_from_slice(part));
     whole.into()
 }
@@ -143,7 +143,7 @@ fn the_results_of_instances_are_a_list_that_is_json_as_far_as_they_are() {
         (Some(Json("[1,[2]]".into())), None, filled(&[b"\x80own", b"[1,[2]]"]))
     );
     let list =
-        |values: &[&'static [u8]]| packed::list(&values.iter().map(|it| Bytes::from_static(it)).collect::<Vec<_>>());
+        |values: &[&'static [u8]]| value::list(&values.iter().map(|it| Bytes::from_static(it)).collect::<Vec<_>>());
     let (both, given) = of([ok(json!(1)), pickled(Ok("[2]"))]);
     assert_eq!((both.data, both.pickle.is_some()), (Some(Json("[1,[2]]".into())), true));
     assert!(given.ends_with(&list(&[b"1", b"\x80whole"])), "{given:?}");

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::CancelAnswer;
 use crate::model::workflow::{Condition, Enough, MapOver, OnFailure, Op, Reference, UpstreamKeys};
-use crate::policy::scheduler::CancelAnswer;
 
 /// A step as the test makes it up.
 #[derive(Clone, Debug)]

@@ -1,18 +1,120 @@
-//! What functions take and give, as far as the engine has a part in it: `docs/internals/wire-protocol.md`, "Functions", is the
-//! format. It puts values behind one another and reads what is said of them; it never looks into a pickle.
+//! Values: what tasks take and return. JSON of scripts, pickles of functions.
+//!
+//! The engine never looks into a pickle. It concatenates values and reads their descriptions; the format is in
+//! `docs/internals/wire-protocol.md`, section "Functions".
 
 use std::fmt;
 
 use bytes::Bytes;
-
-use super::outcome::Json;
+use serde::de::DeserializeOwned;
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 
 const DESCRIBED: u8 = 2;
 const LIST: u8 = 3;
 const FILLED: u8 = 4;
 
-/// In front of what a pickle is described by: the tag, whether that is JSON, and its size.
+/// The bytes before a description: the tag, whether the description is JSON, and its size.
 const HEAD: usize = 1 + 1 + 8;
+
+/// A JSON text as a task returned it. The engine never parses it: numbers keep all their digits.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Json(pub Bytes);
+
+/// A result that cannot be read as asked.
+#[derive(Debug, thiserror::Error)]
+#[error("the task's result cannot be read: {0}")]
+pub struct JsonError(#[from] serde_json::Error);
+
+impl Json {
+    /// The text, unless the worker sent bytes that are not even UTF-8; then a placeholder.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or("\"<not UTF-8>\"")
+    }
+
+    /// The value, as any type that serde can read.
+    ///
+    /// # Errors
+    /// If the value has another shape.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, JsonError> {
+        Ok(serde_json::from_slice(&self.0)?)
+    }
+}
+
+impl fmt::Debug for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue = serde_json::from_slice(&self.0).map_err(serde::ser::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}
+
+/// What a task returned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// A script's result, or plain data that a step's function returned.
+    Json(Json),
+    /// A function's result.
+    Pickle(Pickle),
+}
+
+impl Data {
+    /// What a function returned: a step's plain data is JSON, everything else is a pickle, which never begins as JSON
+    /// does.
+    #[must_use]
+    pub fn of_function(data: Bytes) -> Self {
+        match data.first() {
+            Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n') => Self::Json(Json(data)),
+            _ => Self::Pickle(Pickle(data)),
+        }
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        match self {
+            Self::Json(Json(bytes)) | Self::Pickle(Pickle(bytes)) => bytes,
+        }
+    }
+
+    /// As JSON.
+    ///
+    /// # Errors
+    /// In words what it is, if it has no such form.
+    pub fn json(&self) -> Result<Json, String> {
+        match self {
+            Self::Json(json) => Ok(json.clone()),
+            Self::Pickle(pickle) => pickle.json(),
+        }
+    }
+
+    /// As a function takes it: whole.
+    #[must_use]
+    pub fn whole(&self) -> Bytes {
+        match self {
+            Self::Json(json) => json.0.clone(),
+            Self::Pickle(pickle) => pickle.packed(),
+        }
+    }
+}
+
+impl From<Json> for Data {
+    fn from(json: Json) -> Self {
+        Self::Json(json)
+    }
+}
+
+impl From<Pickle> for Data {
+    fn from(pickle: Pickle) -> Self {
+        Self::Pickle(pickle)
+    }
+}
 
 /// What a function returned, pickled. The engine never looks into it; of a step's it may be told what it is.
 #[derive(Clone, PartialEq, Eq)]
