@@ -59,7 +59,10 @@ class Context:
 
 def parse_run(body, start, end):
     """The fields of a `Run` frame: seq, attempt, limit, task, script, params."""
-    tag, seq, attempt, limit_ns, task, size = _RUN(body, start)
+    try:
+        tag, seq, attempt, limit_ns, task, size = _RUN(body, start)
+    except wire.StructError:
+        raise wire.WireError("a Run of %d bytes ends within its fields" % (end - start))
     if tag != _RUN_TAG:
         raise wire.WireError("expected Run, found tag %d" % tag)
     script = start + _RUN_SIZE
@@ -77,7 +80,10 @@ def parse_call(body, start, end):
 
     Large arguments are a view of the frame's buffer and are never copied.
     """
-    tag, seq, attempt, limit_ns, task, function, size = _CALL(body, start)
+    try:
+        tag, seq, attempt, limit_ns, task, function, size = _CALL(body, start)
+    except wire.StructError:
+        raise wire.WireError("a Call of %d bytes ends within its fields" % (end - start))
     at = start + _CALL_SIZE
     if tag != wire.CALL_TAG or at + size != end:
         raise wire.WireError("a Call of %d bytes ends within its fields" % (end - start))

@@ -1,7 +1,10 @@
-"""How functions' values become bytes (docs/internals/wire-protocol.md, "Functions"), and whether a call gives a coroutine.
+"""How functions' values become bytes, and whether a call gives a coroutine.
 
-The engine's Python package has this very file as `axion._packing`. It imports nothing of either side: the caller
-passes the functions that pickle values and read JSON.
+docs/internals/wire-protocol.md has the format, under "Functions". The Python package has this very file as
+`axion._packing`. It imports nothing of either side: the caller passes the functions that pickle values and read JSON.
+
+The bytes may come from a worker that user code has broken. Every count and size is checked against the bytes that are
+there before anything is made of them, so a reader takes memory in proportion to its input (L8, L9).
 """
 
 from io import BytesIO
@@ -17,9 +20,16 @@ SCALARS = frozenset((type(None), bool, int, float, str, bytes))
 _MIN_OUT_OF_BAND = 64 << 10  # bytes from which on a buffer travels beside the pickle
 _PICKLE = 0x80  # the first byte of every pickle
 _WITH_BUFFERS, _DESCRIBED, _LIST, _WITH_VALUES = 1, 2, 3, 4
+_DESCRIPTION = 1 + 1 + 8  # bytes before a description: the tag, whether it is JSON, its size
+_HEADER = 1 + 4  # bytes before the sizes of parts: the tag and their number
+_MAX_DEPTH = 8  # values within values; the engine nests a list, a description and a packed value
 _CO_COROUTINE = 0x80
 _EXACT = frozenset((type(None), bool, int, float, str))
 _CONTAINERS = frozenset((list, dict))
+
+
+class PackingError(ValueError):
+    """Bytes that are not a packed value."""
 
 
 def code_of(function):
@@ -65,33 +75,43 @@ def add_description(packed, json, description):
     return [head + packed[0]] + packed[1:] if type(packed) is list else head + packed
 
 
-def unpack(raw, loads, read_json):
-    """The value. Its large buffers stay where they are, in `raw`. `read_json` reads JSON in bytes."""
+def unpack(raw, loads, read_json, depth=0):
+    """The value. Its large buffers stay where they are, in `raw`. `read_json` reads JSON in bytes.
+
+    Raises:
+        PackingError: the bytes are not a value; what `loads` and `read_json` raise comes as it is.
+    """
+    if not len(raw):
+        raise PackingError("a value of 0 bytes")
+    if depth > _MAX_DEPTH:
+        raise PackingError("a value within more than %d others" % _MAX_DEPTH)
     first = raw[0]
     if first == _PICKLE:
         return loads(raw)
     if first == _WITH_BUFFERS:
-        parts = _parts(raw)
-        return loads(parts[0], buffers=parts[1:])
+        data, buffers = _split_first(raw)
+        return loads(data, buffers=buffers)
     if first == _DESCRIBED:
-        raw = memoryview(raw)
-        return unpack(raw[10 + int.from_bytes(raw[2:10], "little"):], loads, read_json)
+        return unpack(_behind_description(raw), loads, read_json, depth + 1)
     if first == _LIST:
-        return [unpack(part, loads, read_json) for part in _parts(raw)]
+        return [unpack(part, loads, read_json, depth + 1) for part in _parts(raw)]
     return read_json(bytes(raw))
 
 
 def unpack_arguments(raw, pickle, read_json):
-    """The arguments of a step, with their placeholders replaced by the values. Each value is unpacked once."""
-    if raw[0] != _WITH_VALUES:
+    """The arguments of a step, with their placeholders replaced by the values. Each value is unpacked once.
+
+    Raises:
+        PackingError: as `unpack`.
+    """
+    if raw[:1] != bytes((_WITH_VALUES,)):
         return unpack(raw, pickle.loads, read_json)
-    parts = _parts(raw)
-    values = [unpack(part, pickle.loads, read_json) for part in parts[1:]]
+    data, parts = _split_first(raw)
+    values = [unpack(part, pickle.loads, read_json) for part in parts]
     buffers = ()
-    if parts[0][0] == _WITH_BUFFERS:
-        parts = _parts(parts[0])
-        buffers = parts[1:]
-    return _placeholder_unpickler(pickle)(BytesIO(parts[0]), buffers, values).load()
+    if data[:1] == bytes((_WITH_BUFFERS,)):
+        data, buffers = _split_first(data)
+    return _placeholder_unpickler(pickle)(BytesIO(data), buffers, values).load()
 
 
 def _placeholder_unpickler(pickle):
@@ -141,12 +161,40 @@ def _header(tag, parts):
     return bytes((tag,)) + len(parts).to_bytes(4, "little") + b"".join(sizes)
 
 
-def _parts(raw):
+def _behind_description(raw):
     raw = memoryview(raw)
-    count = int.from_bytes(raw[1:5], "little")
-    at, parts = 5 + 8 * count, []
-    for n in range(count):
-        size = int.from_bytes(raw[5 + 8 * n:13 + 8 * n], "little")
-        parts.append(raw[at:at + size])
+    end = _DESCRIPTION + int.from_bytes(raw[2:_DESCRIPTION], "little")
+    if end >= len(raw):
+        raise PackingError("a description that ends at byte %d of %d" % (end, len(raw)))
+    return raw[end:]
+
+
+def _split_first(raw):
+    """The first of the parts, and an iterator over the others."""
+    parts = _parts(raw)
+    for first in parts:
+        return first, parts
+    raise PackingError("a value of 0 parts")
+
+
+def _parts(raw):
+    """Checks the header, then yields the parts one by one: a view of each, made when it is needed."""
+    from struct import iter_unpack  # which `pickle` has loaded: a worker does not import it at its start
+
+    raw = memoryview(raw)
+    size = len(raw)
+    count = int.from_bytes(raw[1:_HEADER], "little")
+    start = _HEADER + 8 * count
+    if start > size:
+        raise PackingError("a header of %d parts takes %d bytes, the value has %d" % (count, start, size))
+    sizes = raw[_HEADER:start]
+    total = sum(part for part, in iter_unpack("<Q", sizes))
+    if start + total != size:
+        raise PackingError("%d parts of %d bytes in a value of %d bytes" % (count, total, size))
+    return _views(raw, start, iter_unpack("<Q", sizes))
+
+
+def _views(raw, at, sizes):
+    for size, in sizes:
+        yield raw[at:at + size]
         at += size
-    return parts

@@ -6,7 +6,7 @@ tables below are the whole format. `inline` and `threaded` read `Run` and write 
 precompiled layouts at the end. The golden frames check that both agree.
 """
 
-from _struct import Struct
+from _struct import Struct, error as StructError
 
 PROTOCOL = 4
 
@@ -110,6 +110,15 @@ def _put(parts, kind, value):
         parts.append(_NUMBERS[kind].pack(value))
 
 
+def _min_size(kind):
+    """The fewest bytes that a value of this kind takes."""
+    if isinstance(kind, tuple):
+        return sum(_min_size(inner) for _, inner in kind)
+    if kind in ("text", "bytes") or isinstance(kind, list):
+        return 8
+    return {"id": 16, "bool": 1}.get(kind) or _NUMBERS[kind].size
+
+
 def _get(body, at, kind):
     if kind in ("text", "bytes"):
         size = _U64.unpack_from(body, at)[0]
@@ -130,6 +139,9 @@ def _get(body, at, kind):
     if isinstance(kind, list):
         count = _U64.unpack_from(body, at)[0]
         at += 8
+        # Before the list grows: a count that the bytes cannot hold must not take memory (L9).
+        if count * _min_size(kind[0]) > len(body) - at:
+            raise WireError("a list of %d items in %d bytes" % (count, len(body) - at))
         items = []
         for _ in range(count):
             item, at = _get(body, at, kind[0])

@@ -10,8 +10,8 @@ from types import BuiltinFunctionType, CodeType, FunctionType
 from weakref import WeakKeyDictionary
 
 from . import _axion, _packing
-from ._packing import CALL, PROTOCOL, SCALARS
-from .errors import SubmitError
+from ._packing import CALL, PROTOCOL, SCALARS, PackingError
+from .errors import SubmitError, TaskError
 
 _PLAIN_PICKLE = 0x80
 _NOTHING = pickle.dumps(((), {}), PROTOCOL)
@@ -155,7 +155,14 @@ def _pickler():
 
 
 def unpack(data):
-    """A result. Its large buffers stay where they are, in `data`."""
-    if data[0] == _PLAIN_PICKLE:
+    """A result. Its large buffers stay where they are, in `data`.
+
+    Raises:
+        TaskError: the bytes are not a result. Code: result_unreadable.
+    """
+    if data and data[0] == _PLAIN_PICKLE:
         return pickle.loads(data)
-    return _packing.unpack(data, pickle.loads, json.loads)
+    try:
+        return _packing.unpack(data, pickle.loads, json.loads)
+    except PackingError as error:
+        raise TaskError("the result cannot be read: %s" % error, "result_unreadable") from error
