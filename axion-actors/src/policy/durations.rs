@@ -1,5 +1,5 @@
-//! What is known of scripts and functions: how long their tasks take, which sizes the window of tasks sent ahead, and
-//! whether they are coroutines, which need no slot of their own.
+//! Measured properties of scripts and functions: the run time of their tasks, which sizes the window of tasks sent
+//! ahead, and whether they are coroutines, which need no slot.
 
 use rustc_hash::FxHashMap;
 
@@ -7,11 +7,12 @@ use crate::model::{FunctionId, ScriptPath, WorkKey};
 
 /// The weight of a new measurement: after four of them, the estimate is two thirds of the way there.
 const WEIGHT: f64 = 0.25;
-/// Scripts, and functions, remembered. When there are more, all are forgotten and measured anew (L9), but for the
-/// coroutines, unless they are most of them: a worker says only once what a script is.
+/// The number of scripts, and of functions, remembered (L9). Beyond it all are forgotten and measured again, except
+/// coroutines unless they are the majority: a worker reports only once that a script is one.
 const MOST: usize = 4096;
 
-/// What is known of scripts and functions: exponentially weighted means of their measured run times, and how they run.
+/// Profiles of scripts and functions: an exponentially weighted mean of the measured run times, and whether they are
+/// coroutines.
 #[derive(Debug, Default)]
 pub struct Durations {
     scripts: FxHashMap<ScriptPath, WorkProfile>,
@@ -26,7 +27,7 @@ struct WorkProfile {
 }
 
 impl Durations {
-    /// Takes one measured run time into the work's mean.
+    /// Adds one measured run time to the mean.
     pub fn record(&mut self, work: WorkKey<'_>, nanos: u64) {
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         let measured = nanos as f64;
@@ -35,8 +36,8 @@ impl Durations {
         });
     }
 
-    /// A worker has loaded it and says whether its entry point is a coroutine function. The last word
-    /// counts: a script that changes can change that.
+    /// A worker has loaded the work and reports whether its entry point is a coroutine function. The last report
+    /// counts, because a changed script can change it.
     pub fn learn(&mut self, work: WorkKey<'_>, coroutine: bool) {
         self.update(work, |known| known.coroutine = coroutine);
     }
@@ -62,14 +63,14 @@ impl Durations {
         }
     }
 
-    /// The expected run time in nanoseconds; `None` for what never ran.
+    /// The expected run time in nanoseconds; `None` for work that never ran.
     #[must_use]
     pub fn estimate(&self, work: WorkKey<'_>) -> Option<u64> {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a mean of u64 values")]
         self.known(work)?.mean.map(|mean| mean as u64)
     }
 
-    /// Whether its tasks are coroutines; false while that is unknown.
+    /// Whether its tasks are coroutines; false while unknown.
     #[must_use]
     pub fn is_coroutine(&self, work: WorkKey<'_>) -> bool {
         self.known(work).is_some_and(|known| known.coroutine)

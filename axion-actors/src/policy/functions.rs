@@ -1,5 +1,4 @@
-//! Which functions a worker process has, so that each is sent to it once and no more are kept there than
-//! may be (L9).
+//! Which functions a worker process has: each is sent to it once, and the process keeps a bounded number (L9).
 
 use std::collections::VecDeque;
 
@@ -10,7 +9,7 @@ const MOST: usize = 256;
 /// Bytes of code it keeps; a single function may be larger.
 const MOST_BYTES: usize = 64 << 20;
 
-/// The functions of one process, the one that was used last at the end.
+/// The functions of one process, the most recently used one last.
 #[derive(Debug)]
 pub struct KnownFunctions {
     known: VecDeque<(FunctionId, usize)>,
@@ -29,8 +28,8 @@ impl KnownFunctions {
         Self { known: VecDeque::new(), bytes: 0, most: (count, bytes) }
     }
 
-    /// A task with this function is about to be sent. True if its code has to be sent before it; `forget` is
-    /// called with each function that has to go for that.
+    /// Notes that a task with this function is about to be sent. Returns whether its code must be sent first, and calls
+    /// `forget` with each function that is evicted for it.
     pub fn needs(&mut self, function: &Function, mut forget: impl FnMut(FunctionId)) -> bool {
         let id = function.id();
         if let Some(at) = self.known.iter().rposition(|(known, _)| *known == id) {

@@ -1,4 +1,4 @@
-//! When the machine is too busy for more tasks.
+//! Overload: when the machine is too busy to accept tasks.
 
 use std::fmt;
 
@@ -6,22 +6,22 @@ use serde::Serialize;
 
 use crate::model::HostLoad;
 
-/// Below a limit by so many percent points, or half of it if that is less, tasks are taken again: a machine
-/// that hovers about its limit does not refuse every other task.
+/// Hysteresis: tasks are accepted again at this many percentage points below a limit, or at half of the limit if that
+/// is closer. A machine that hovers about its limit does not refuse every other task.
 const BACK: f64 = 5.0;
 
-/// What there is too much of.
+/// The limit that the machine exceeds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(tag = "resource", rename_all = "lowercase")]
 pub enum Overload {
-    /// Of the processors, so many percent are in use.
+    /// Processor use.
     Cpu {
         /// In use, in percent.
         used: f64,
         /// `max_cpu_percent`.
         limit: f64,
     },
-    /// Of the memory.
+    /// Memory use.
     Memory {
         /// In use, in percent.
         used: f64,
@@ -43,23 +43,23 @@ impl fmt::Display for Overload {
     }
 }
 
-/// Watches over the limits.
+/// Compares measurements with the limits.
 #[derive(Clone, Copy, Debug)]
 pub struct Gauge {
-    /// In percent; `None`: no limit.
+    /// In percent; `None` means no limit.
     cpu: Option<f64>,
     memory: Option<f64>,
     now: Option<Overload>,
 }
 
 impl Gauge {
-    /// A gauge with these limits in percent, where there are any.
+    /// A gauge with these limits in percent; `None` means no limit.
     #[must_use]
     pub fn new(cpu: Option<f64>, memory: Option<f64>) -> Self {
         Self { cpu, memory, now: None }
     }
 
-    /// What there is too much of after this measurement. What could not be measured is no reason.
+    /// Takes a measurement and returns the limit that is exceeded. A value that could not be measured exceeds none.
     pub fn read(&mut self, host: HostLoad) -> Option<Overload> {
         let over = |used: Option<f64>, limit: Option<f64>, already: bool| {
             let (used, limit) = (used? * 100.0, limit?);
@@ -70,12 +70,12 @@ impl Gauge {
         let cpu = over(host.cpu, self.cpu, cpu_already).map(|(used, limit)| Overload::Cpu { used, limit });
         let memory = over(host.memory, self.memory, memory_already);
         let memory = memory.map(|(used, limit)| Overload::Memory { used, limit });
-        // What it was stays the reason, so that its lower threshold holds.
+        // The reason stays the same until its lower threshold is reached.
         self.now = if memory_already { memory.or(cpu) } else { cpu.or(memory) };
         self.now
     }
 
-    /// What there is too much of.
+    /// The limit that the machine exceeds.
     #[must_use]
     pub fn now(&self) -> Option<Overload> {
         self.now

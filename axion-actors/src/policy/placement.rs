@@ -1,22 +1,22 @@
-//! Which of several workers is the least loaded, and which of them gives something away.
+//! Which worker is the least loaded, and from which worker an idle one steals.
 
 use std::time::Duration;
 
 use crate::model::PoolKind;
 
-/// What one worker has to do.
+/// The load of one worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct WorkerLoad {
     /// Tasks that run in it.
     pub running: usize,
-    /// Tasks that were sent to it and wait there.
+    /// Tasks that were sent to it and have not started.
     pub queued: usize,
-    /// How busy its process was when it was last measured, in cores: 0 to 1.
+    /// Processor use of its process at the last measurement, in cores: 0 to 1.
     pub cpu: f32,
 }
 
-/// How loaded a worker is: the lowest takes the next task. The weights are those of the first Axion: a
-/// CPU worker suffers most from what runs in it, an IO worker from what waits for it.
+/// The score of a worker: the lowest takes the next task. The weights are those of the first Axion: running tasks
+/// count most for a CPU worker, queued tasks for an IO worker.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "a few hundred tasks at most")]
 pub fn score(pool: PoolKind, load: WorkerLoad) -> f32 {
@@ -27,29 +27,28 @@ pub fn score(pool: PoolKind, load: WorkerLoad) -> f32 {
     }
 }
 
-/// The place of the lowest score; the first of several. Infinite ones take nothing.
+/// The index of the lowest score, the first of equal ones. A worker with an infinite score takes nothing.
 #[must_use]
 pub fn least(scores: &[f32]) -> Option<usize> {
-    // Two passes that the compiler makes vector code of, for pools of thousands.
+    // Two passes, which the compiler vectorizes, for pools of thousands.
     let least = scores.iter().copied().fold(f32::INFINITY, f32::min);
     if least == f32::INFINITY { None } else { scores.iter().position(|score| *score == least) }
 }
 
-/// Work that must wait in a worker before an idle one takes part of it: taking it back costs the engine
-/// and the child a message each, about a tenth of this.
+/// Work that must wait in a worker before an idle one steals part of it. A steal costs the engine and the child one
+/// message each, about a tenth of this.
 pub const WORTH_STEALING: Duration = Duration::from_millis(1);
 
-/// What waits in a worker's pipe, as a thief sees it.
+/// The tasks that wait in a worker's pipe and could be stolen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backlog {
-    /// Tasks that wait there and could be taken back.
+    /// How many.
     pub waiting: usize,
-    /// How long they take together, by their estimates.
+    /// Their estimated run time together, in nanoseconds.
     pub nanos: u64,
 }
 
-/// From which worker an idle one takes how many tasks: from the one where most work waits, half of it at
-/// most.
+/// From which worker an idle one steals, and how many tasks: from the longest backlog, at most half of it.
 #[must_use]
 pub fn steal(backlogs: impl IntoIterator<Item = (usize, Backlog)>) -> Option<(usize, usize)> {
     let worth = |backlog: &Backlog| backlog.waiting > 1 && u128::from(backlog.nanos) >= WORTH_STEALING.as_nanos();

@@ -1,14 +1,14 @@
-//! Whether a failed task is run again, and when.
+//! Whether and when a failed task is retried.
 
 use std::time::Duration;
 
 use crate::model::{Backoff, ErrorKind, RetryPolicy, TaskId};
 
-/// The wait before the next retry of a task that has been retried `retries` times and failed again;
-/// `None` if it is not to be retried.
+/// The wait before the next retry of a task that has been retried `retries` times and failed again; `None` if it is
+/// not retried.
 ///
-/// The chance in the jitter is a hash of the task's id and the number of the retry: different for
-/// every task, and the same whenever the decision is repeated.
+/// The jitter is a hash of the task's id and the number of the retry: it differs between tasks, and is the same
+/// whenever the decision is repeated.
 #[must_use]
 pub fn wait(policy: &RetryPolicy, kind: ErrorKind, retries: u32, task: TaskId) -> Option<Duration> {
     if retries >= policy.max_retries || !policy.on.contains(&kind) {

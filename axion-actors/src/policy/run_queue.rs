@@ -1,27 +1,27 @@
-//! The tasks of a pool that wait for a worker, the most urgent first (L12).
+//! The run queue of a pool: tasks that wait for a worker, by priority and in order (L12).
 
 use std::collections::VecDeque;
 
 use super::task_table::TaskKey;
 use crate::model::Priority;
 
-/// One queue for each priority. Everything costs the same however many wait.
+/// One queue for each priority. Every operation but a sweep is O(1).
 #[derive(Debug, Default)]
 pub struct RunQueue {
     levels: [VecDeque<TaskKey>; Priority::COUNT],
-    /// Which levels hold something, as bits.
+    /// A bit for each priority whose queue is not empty.
     filled: u16,
     len: usize,
 }
 
 impl RunQueue {
-    /// Puts a task behind those of its priority.
+    /// Adds a task behind those of its priority.
     pub fn push_back(&mut self, priority: Priority, key: TaskKey) {
         self.levels[priority.level()].push_back(key);
         self.count(priority);
     }
 
-    /// Puts a task before those of its priority: it came back and keeps its place (L5, L12).
+    /// Adds a task before those of its priority: it came back from a worker and keeps its place (L5, L12).
     pub fn push_front(&mut self, priority: Priority, key: TaskKey) {
         self.levels[priority.level()].push_front(key);
         self.count(priority);
@@ -32,13 +32,13 @@ impl RunQueue {
         self.len += 1;
     }
 
-    /// The task that is next.
+    /// The next task.
     #[must_use]
     pub fn front(&self) -> Option<TaskKey> {
         self.levels.get(self.filled.trailing_zeros() as usize)?.front().copied()
     }
 
-    /// Takes the task that is next.
+    /// Removes and returns the next task.
     pub fn pop_front(&mut self) -> Option<TaskKey> {
         let level = self.filled.trailing_zeros() as usize;
         let queue = self.levels.get_mut(level)?;
@@ -50,24 +50,24 @@ impl RunQueue {
         Some(key)
     }
 
-    /// How many wait.
+    /// The number of tasks.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether none does.
+    /// Whether it is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// All of them, the next one first.
+    /// All tasks, the next one first.
     pub fn iter(&self) -> impl Iterator<Item = TaskKey> + '_ {
         self.levels.iter().flatten().copied()
     }
 
-    /// Drops the keys that `keep` does not want.
+    /// Drops the keys for which `keep` is false.
     pub fn retain(&mut self, mut keep: impl FnMut(TaskKey) -> bool) {
         for (level, queue) in self.levels.iter_mut().enumerate() {
             queue.retain(|key| keep(*key));
@@ -78,7 +78,7 @@ impl RunQueue {
         self.len = self.levels.iter().map(VecDeque::len).sum();
     }
 
-    /// Takes all of them, the next one first.
+    /// Removes and returns all tasks, the next one first.
     pub fn drain(&mut self) -> impl Iterator<Item = TaskKey> + use<> {
         std::mem::take(self).levels.into_iter().flatten()
     }

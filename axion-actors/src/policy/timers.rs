@@ -1,15 +1,15 @@
-//! Deadlines, as data: what is due when. The clock is somebody else's.
+//! Timers as data: what is due when. The caller owns the clock.
 
 use std::collections::BTreeMap;
 
 use crate::model::Tick;
 
-/// A running timer, to stop it by.
+/// A running timer, by which it can be stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TimerId(Tick, u64);
 
-/// Timers in the order in which they are due. Starting and stopping one costs O(log n), and a
-/// stopped one leaves nothing behind (L9).
+/// Timers in the order in which they are due. Starting and stopping one costs O(log n). A stopped timer leaves nothing
+/// behind (L9).
 #[derive(Debug)]
 pub struct Timers<T> {
     due: BTreeMap<TimerId, T>,
@@ -23,7 +23,7 @@ impl<T> Default for Timers<T> {
 }
 
 impl<T> Timers<T> {
-    /// Starts a timer. Those of one tick are due in the order in which they were started.
+    /// Starts a timer. Timers of one tick are due in the order in which they were started.
     pub fn start(&mut self, at: Tick, what: T) -> TimerId {
         let id = TimerId(at, self.next);
         self.next += 1;
@@ -31,7 +31,7 @@ impl<T> Timers<T> {
         id
     }
 
-    /// Stops a timer; one that was due already is gone.
+    /// Stops a timer. A timer that was due already is gone.
     pub fn stop(&mut self, id: TimerId) {
         self.due.remove(&id);
     }
@@ -42,25 +42,25 @@ impl<T> Timers<T> {
         self.due.contains_key(&id)
     }
 
-    /// Takes the first timer that is due.
+    /// Removes and returns the first timer that is due.
     pub fn pop(&mut self, now: Tick) -> Option<T> {
         let first = self.due.first_entry()?;
         (first.key().0 <= now).then(|| first.remove())
     }
 
-    /// When the first one is due.
+    /// When the first timer is due.
     #[must_use]
     pub fn next(&self) -> Option<Tick> {
         self.due.first_key_value().map(|(id, _)| id.0)
     }
 
-    /// How many are running.
+    /// The number of running timers.
     #[must_use]
     pub fn len(&self) -> usize {
         self.due.len()
     }
 
-    /// Whether none is.
+    /// Whether no timer runs.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.due.is_empty()

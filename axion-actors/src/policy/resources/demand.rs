@@ -2,16 +2,16 @@
 
 use crate::model::{Capacity, Fixed, Memory, Needs, PoolKind, Shortfall};
 
-/// One need in the units in which capacities are counted: slots of both pools, thousandths of a per
-/// cent of the processors and of the memory, bytes.
+/// A task's needs in the units of the capacity: slots by kind of pool, thousandths of a percent of the processors and
+/// of the memory, and bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Demand(pub(super) [u64; Self::KINDS]);
 
 impl Demand {
-    /// How many kinds of things there are to use.
+    /// The number of kinds of capacity.
     pub(super) const KINDS: usize = 5;
 
-    /// What a task of this pool with these needs uses.
+    /// The demand of a task of this pool with these needs.
     #[must_use]
     pub fn of(capacity: &Capacity, pool: PoolKind, needs: &Needs) -> Self {
         let slots = |kind| if kind == pool { u64::from(needs.slots) } else { 0 };
@@ -19,12 +19,12 @@ impl Demand {
         Self([slots(PoolKind::Cpu), slots(PoolKind::Io), needs.cpu.0, memory[0], memory[1]])
     }
 
-    /// Whether there is so much.
+    /// Whether `free` covers this demand.
     pub(super) fn fits(&self, free: &Self) -> bool {
         self.0.iter().zip(free.0).all(|(need, free)| *need <= free)
     }
 
-    /// All there is, with `u64::MAX` where there is no limit.
+    /// The whole capacity, with `u64::MAX` where there is no limit.
     pub(super) fn all(capacity: &Capacity) -> Self {
         let slots = |count: Option<u32>| count.map_or(u64::MAX, u64::from);
         let (percent, bytes) = match capacity.memory {
@@ -37,7 +37,7 @@ impl Demand {
     }
 }
 
-/// Per cent and bytes; 0 for the one that cannot be known.
+/// Thousandths of a percent, and bytes; 0 for the one that cannot be computed.
 fn both(memory: Memory, machine: Option<u64>) -> [u64; 2] {
     let scale = |amount: u64, by: u64, to: u64| {
         let exact = u128::from(amount) * u128::from(to);
@@ -50,7 +50,7 @@ fn both(memory: Memory, machine: Option<u64>) -> [u64; 2] {
     }
 }
 
-/// By how much a need is more than there can ever be; `None` if it can be met.
+/// By how much a task's needs exceed the capacity; `None` if they can be met.
 #[must_use]
 pub fn shortfall(capacity: &Capacity, pool: PoolKind, needs: &Needs) -> Option<Shortfall> {
     let (needed, there) = (Demand::of(capacity, pool, needs).0, Demand::all(capacity).0);
@@ -65,7 +65,7 @@ pub fn shortfall(capacity: &Capacity, pool: PoolKind, needs: &Needs) -> Option<S
     (!found.is_none()).then_some(found)
 }
 
-/// The larger of two shortfalls of one need, thing by thing.
+/// The larger of two shortfalls, kind by kind.
 #[must_use]
 pub fn worse(one: Shortfall, other: Shortfall) -> Shortfall {
     Shortfall {

@@ -1,4 +1,4 @@
-//! The gate: lines of what waits, and what is in use.
+//! The gate: the lines of waiting tasks, and the capacity in use.
 
 mod pass;
 
@@ -13,33 +13,33 @@ use super::rate::Bucket;
 use super::waiters::{CapacityWaiters, ConcurrencyWaiters, KeyReservations, Ordered, RateWaiters, WakeCondition};
 use crate::model::{Capacity, Concurrency, Limits, PoolKind, Priority, Rate, Shortfall, Tick};
 
-/// How often others may overtake what does not fit.
+/// How many later tasks may start before a task that cannot, until resources are reserved for it.
 pub const MAX_OVERTAKES: u64 = 32;
 
 slotmap::new_key_type! {
-    /// A line.
+    /// A line of the gate.
     pub(super) struct LineKey;
 }
 
-/// What went through the gate, to give back what it used.
+/// What a started task uses. Give it [back](Gate::give_back) when the task ends.
 #[derive(Debug, PartialEq, Eq)]
-#[must_use = "what it used is in use until it is given back"]
+#[must_use = "its resources stay in use until it is given back"]
 pub struct Permit {
     demand: Demand,
     key: Option<Arc<str>>,
 }
 
-/// Where something waits, to [take it out](Gate::leave) again.
+/// A waiting task's place in the gate, by which it can [leave](Gate::leave).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GateWaiter {
     line: LineKey,
     arrival: u64,
 }
 
-/// The order of all that wait: the more urgent first, and of those that are equally urgent the one that came first.
+/// The order of waiting tasks: by priority, then by arrival.
 pub(super) type Rank = (Priority, u64);
 
-/// What stands in one line has all of this in common.
+/// What all tasks of a line have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Class {
     priority: Priority,
@@ -70,12 +70,12 @@ enum Parked {
 #[derive(Debug)]
 struct Line<T> {
     class: Arc<Class>,
-    /// What waits, by its arrival.
+    /// The waiting tasks, by arrival.
     waiting: BTreeMap<u64, T>,
     /// The rank of its head.
     rank: Rank,
     parked: Parked,
-    /// The number of starts when its head was first found to have to wait.
+    /// The gate's number of starts when a probe first found that the head cannot start.
     since: Option<u64>,
 }
 
@@ -97,42 +97,42 @@ enum WaitReason {
     Reserved,
 }
 
-/// Lets through what fits. `T` is what waits.
+/// Starts waiting tasks whose limits allow it. `T` names a task.
 #[derive(Debug)]
 pub struct Gate<T> {
     capacity: Capacity,
     free: Demand,
-    /// The kinds of which there is no end: nobody waits for them.
+    /// The kinds of capacity without a limit: no line waits for them.
     unlimited: [bool; Demand::KINDS],
     lines: SlotMap<LineKey, Line<T>>,
     by_class: FxHashMap<Arc<Class>, LineKey>,
-    /// Lines with new heads.
+    /// Lines with new heads, which have not been probed.
     unprobed: Ordered,
     rate_waiters: RateWaiters,
     concurrency_waiters: ConcurrencyWaiters,
     capacity_waiters: CapacityWaiters,
-    /// What may have changed since it was found to hold lines up.
+    /// Conditions that may have changed since lines were parked under them.
     opened: FxHashSet<WakeCondition>,
-    /// Those that have to wait and have patience, by the starts when they were found to.
+    /// Lines that wait and are not starved yet, by the number of starts when they began to wait.
     overtake_deadlines: BTreeMap<(u64, Rank), LineKey>,
     reservations: KeyReservations,
-    /// How many wait.
+    /// The number of waiting tasks.
     waiting: usize,
-    /// How many run with each key.
+    /// Running tasks by concurrency key.
     running: FxHashMap<Arc<str>, u32>,
     buckets: FxHashMap<Arc<str>, Bucket>,
-    /// At so many buckets, the full ones are thrown away (L9).
+    /// When there are this many buckets, full ones are dropped (L9).
     buckets_at: usize,
     arrivals: u64,
     starts: u64,
     passes: u64,
-    /// How often a line was looked at, for tests.
+    /// The number of probes, for tests.
     #[cfg(test)]
     pub(super) probes: u64,
 }
 
 impl<T> Gate<T> {
-    /// A gate to so much.
+    /// A gate with this capacity and no waiting task.
     #[must_use]
     pub fn new(capacity: Capacity) -> Self {
         let free = Demand::all(&capacity);
@@ -161,10 +161,10 @@ impl<T> Gate<T> {
         }
     }
 
-    /// Puts a task of this pool in line. [`open`](Self::open) says when it may start.
+    /// Adds a task of this pool to its line. [`open`](Self::open) returns it when it may start.
     ///
     /// # Errors
-    /// If its needs can never be met; it comes back with what is missing.
+    /// Returns the task and what is missing if its needs exceed the capacity.
     pub fn wait(
         &mut self,
         what: T,
@@ -194,15 +194,15 @@ impl<T> Gate<T> {
         Ok(GateWaiter { line, arrival })
     }
 
-    /// Takes everything that may start now, in order. Give the permit [back](Self::give_back) when
-    /// it has ended.
+    /// Removes and returns all tasks that may start now, in order. Give each permit [back](Self::give_back) when its
+    /// task has ended.
     pub fn open(&mut self, now: Tick) -> Vec<(T, Permit)> {
-        let mut through = Vec::new();
+        let mut started = Vec::new();
         while let Some(rate) = self.rate_waiters.pop_due(now) {
             self.opened.insert(WakeCondition::Rate(rate));
         }
-        while self.run_pass(now, &mut through) {}
-        // Starts of others with the same key may have put it off.
+        while self.run_pass(now, &mut started) {}
+        // Starts of other lines with the same key may have postponed the rate.
         while let Some((at, rate)) = self.rate_waiters.first() {
             let (allowed, rate) = (self.allowed(rate), rate.clone());
             if allowed <= at {
@@ -210,7 +210,7 @@ impl<T> Gate<T> {
             }
             self.rate_waiters.postpone(&rate, allowed);
         }
-        through
+        started
     }
 
     fn allowed(&self, rate: &Rate) -> Tick {
@@ -222,7 +222,7 @@ impl<T> Gate<T> {
     }
 
     /// Why the head of a line cannot start while these kinds are reserved for the lines before it; `None` if it can.
-    fn probe(&mut self, line: LineKey, held: [bool; Demand::KINDS], now: Tick) -> Option<WaitReason> {
+    fn probe(&mut self, line: LineKey, reserved_kinds: [bool; Demand::KINDS], now: Tick) -> Option<WaitReason> {
         #[cfg(test)]
         {
             self.probes += 1;
@@ -235,34 +235,38 @@ impl<T> Gate<T> {
         if class.concurrency.as_ref().is_some_and(|limit| !self.has_room(limit)) {
             return Some(WaitReason::AtConcurrencyLimit);
         }
-        if !class.demand.fits(&self.free) || class.demand.0.iter().zip(held).any(|(need, held)| held && *need > 0) {
+        if !class.demand.fits(&self.free)
+            || class.demand.0.iter().zip(reserved_kinds).any(|(need, reserved_kinds)| reserved_kinds && *need > 0)
+        {
             return Some(WaitReason::InsufficientCapacity);
         }
-        if class.keys().any(|key| self.is_held(key, rank, now)) {
+        if class.keys().any(|key| self.is_reserved(key, rank, now)) {
             return Some(WaitReason::Reserved);
         }
         None
     }
 
-    /// Whether a line before this rank holds a key.
-    fn is_held(&mut self, key: &str, rank: Rank, now: Tick) -> bool {
+    /// Whether a starved line before this rank reserves a key.
+    fn is_reserved(&mut self, key: &str, rank: Rank, now: Tick) -> bool {
         while let Some((_, line)) = self.reservations.first(key, rank) {
             let allowed = self.lines[line].class.rate.as_ref().map(|rate| self.allowed(rate));
-            // A more urgent start may have put it off: then it holds nothing.
+            // A more urgent start may have postponed its rate: then it reserves nothing.
             let Some(at) = allowed.filter(|allowed| *allowed > now) else { return true };
             self.park_by_rate(line, at);
         }
         false
     }
 
-    /// Holds what a line needs and what there is an end of.
-    fn hold(&self, line: LineKey, held: &mut [bool; Demand::KINDS]) {
-        for ((held, need), unlimited) in held.iter_mut().zip(self.lines[line].class.demand.0).zip(self.unlimited) {
-            *held |= need > 0 && !unlimited;
+    /// Reserves the limited kinds of capacity that a line needs.
+    fn reserve(&self, line: LineKey, reserved_kinds: &mut [bool; Demand::KINDS]) {
+        for ((reserved_kinds, need), unlimited) in
+            reserved_kinds.iter_mut().zip(self.lines[line].class.demand.0).zip(self.unlimited)
+        {
+            *reserved_kinds |= need > 0 && !unlimited;
         }
     }
 
-    /// A line waits for its rate: it holds nothing.
+    /// Parks a line under its rate. It reserves nothing.
     fn park_by_rate(&mut self, line: LineKey, at: Tick) {
         self.detach(line);
         let Line { class, rank, parked, .. } = &mut self.lines[line];
@@ -272,7 +276,7 @@ impl<T> Gate<T> {
         }
     }
 
-    /// A line waits for its key or for what all share. Returns whether it has done so for long enough.
+    /// Parks a line under its key or its demand. Returns whether it is starved.
     fn park(&mut self, line: LineKey, parked: Parked) -> bool {
         if self.lines[line].parked != parked {
             self.detach(line);
@@ -294,7 +298,7 @@ impl<T> Gate<T> {
         self.lines[line].is_starved(self.starts)
     }
 
-    /// A line holds its keys, and what it needs of what all share if that is what it waits for. Returns whether it is.
+    /// Reserves the keys of a starved line, and its capacity if it waits for capacity. Returns whether it does.
     fn mark_starved(&mut self, line: LineKey) -> bool {
         let Some(Line { class, rank, parked, .. }) = self.lines.get(line) else { return false };
         if matches!(parked, Parked::ByConcurrency | Parked::ByCapacity) {
@@ -303,12 +307,12 @@ impl<T> Gate<T> {
             }
         }
         if *parked == Parked::ByCapacity {
-            self.capacity_waiters.hold(class.demand, *rank, line);
+            self.capacity_waiters.reserve(class.demand, *rank, line);
         }
         *parked == Parked::ByCapacity
     }
 
-    /// Takes a line from where it waits.
+    /// Takes a line from where it is parked.
     fn detach(&mut self, line: LineKey) {
         let starts = self.starts;
         let Line { class, rank, parked, .. } = &self.lines[line];
@@ -327,7 +331,7 @@ impl<T> Gate<T> {
         }
     }
 
-    /// The head of a line has gone.
+    /// Makes the next task of a line its head, or removes the empty line.
     fn replace_head(&mut self, line: LineKey) {
         self.detach(line);
         let head = &mut self.lines[line];
@@ -343,8 +347,8 @@ impl<T> Gate<T> {
         }
     }
 
-    /// Lets the head of a line through. Returns whether one that waits for what all share has lost patience by that.
-    fn start(&mut self, line: LineKey, now: Tick, through: &mut Vec<(T, Permit)>) -> bool {
+    /// Starts the head of a line. Returns whether that makes a line starved that waits for capacity.
+    fn start(&mut self, line: LineKey, now: Tick, started: &mut Vec<(T, Permit)>) -> bool {
         let class = self.lines[line].class.clone();
         let Some((_, what)) = self.lines[line].waiting.pop_first() else { return false };
         self.waiting -= 1;
@@ -363,20 +367,20 @@ impl<T> Gate<T> {
             }
             self.buckets.entry(rate.key.clone()).or_default().take(rate, now);
         }
-        through.push((what, Permit { demand: class.demand, key }));
+        started.push((what, Permit { demand: class.demand, key }));
         self.starts += 1;
-        let mut lost = false;
+        let mut became_starved = false;
         while let Some(entry) = self.overtake_deadlines.first_entry() {
             if entry.key().0.saturating_add(MAX_OVERTAKES) > self.starts {
                 break;
             }
             let line = entry.remove();
-            lost |= self.mark_starved(line);
+            became_starved |= self.mark_starved(line);
         }
-        lost
+        became_starved
     }
 
-    /// Something that went through has ended. Call [`open`](Self::open) next.
+    /// Frees what an ended task used. Call [`open`](Self::open) next.
     pub fn give_back(&mut self, permit: Permit) {
         for ((free, need), unlimited) in self.free.0.iter_mut().zip(permit.demand.0).zip(self.unlimited) {
             *free += if unlimited { 0 } else { need };
@@ -392,8 +396,8 @@ impl<T> Gate<T> {
         self.opened.extend(open.map(|max| WakeCondition::Concurrency(Concurrency { key: key.clone(), max })));
     }
 
-    /// Takes one out of its line, such as a cancelled task; `None` if it has gone through. Call
-    /// [`open`](Self::open) next: others may have waited for it.
+    /// Removes a waiting task, for example a cancelled one; `None` if it has started. Call [`open`](Self::open) next:
+    /// other tasks may have waited behind it.
     pub fn leave(&mut self, rank: GateWaiter) -> Option<T> {
         let line = self.lines.get_mut(rank.line)?;
         let what = line.waiting.remove(&rank.arrival)?;
@@ -404,7 +408,7 @@ impl<T> Gate<T> {
         Some(what)
     }
 
-    /// Takes all out of the lines for which `unwanted` says so. It asks of everything that waits.
+    /// Removes and returns all waiting tasks for which `unwanted` is true. It visits every waiting task.
     pub fn remove(&mut self, mut unwanted: impl FnMut(&T) -> bool) -> Vec<T> {
         let mut removed = Vec::new();
         let mut headless = Vec::new();
@@ -424,19 +428,19 @@ impl<T> Gate<T> {
         removed.into_iter().map(|(_, what)| what).collect()
     }
 
-    /// When a rate allows the next start of something that waits; call [`open`](Self::open) then.
+    /// When a rate next allows a waiting task to start. Call [`open`](Self::open) then.
     #[must_use]
     pub fn next(&self) -> Option<Tick> {
         self.rate_waiters.first().map(|(at, _)| at)
     }
 
-    /// How many wait.
+    /// The number of waiting tasks.
     #[must_use]
     pub fn len(&self) -> usize {
         self.waiting
     }
 
-    /// Whether nothing waits.
+    /// Whether no task waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.waiting == 0
@@ -448,7 +452,7 @@ impl<T> Gate<T> {
         self.free == Demand::all(&self.capacity) && self.running.is_empty()
     }
 
-    /// Nothing is kept of lines that are gone, for tests (L9).
+    /// Whether nothing is left of removed lines, for tests (L9).
     #[cfg(test)]
     pub(super) fn assert_empty(&self) {
         assert!(self.lines.is_empty() && self.by_class.is_empty() && self.unprobed.is_empty());

@@ -13,7 +13,7 @@ use super::demand::Demand;
 use super::gate::{LineKey, Rank};
 use crate::model::{Concurrency, Rate, Tick};
 
-/// Lines by the places of their heads.
+/// Lines by the ranks of their heads.
 pub(super) type Ordered = BTreeMap<Rank, LineKey>;
 
 /// The first line behind this rank, or the first of all.
@@ -25,9 +25,9 @@ pub(super) fn next(lines: &Ordered, after: Option<Rank>) -> Option<(Rank, LineKe
 /// The condition that must change before a line is probed again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum WakeCondition {
-    /// Its rate does not allow a start yet.
+    /// The rate allows a start.
     Rate(Rate),
-    /// As many as may run with its key.
+    /// The key is below its limit.
     Concurrency(Concurrency),
 }
 
@@ -35,9 +35,9 @@ pub(super) enum WakeCondition {
 #[derive(Debug)]
 struct RateGroup {
     lines: Ordered,
-    /// Tells it from others that are due at the same time.
+    /// Distinguishes it from other rates that are due at the same tick.
     number: u64,
-    /// When it is to be looked at, unless it is looked at now.
+    /// When its lines are probed next; `None` while a pass probes them.
     due: Option<Tick>,
 }
 
@@ -50,7 +50,7 @@ pub(super) struct RateWaiters {
 }
 
 impl RateWaiters {
-    /// Nothing is kept, for tests.
+    /// Whether nothing is left, for tests.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.by_rate.is_empty() && self.due.is_empty()
@@ -83,12 +83,12 @@ impl RateWaiters {
         self.by_rate.get(rate).map(|early| &early.lines)
     }
 
-    /// The rate whose time comes next, and that time.
+    /// The rate that is due next, and when.
     pub(super) fn first(&self) -> Option<(Tick, &Rate)> {
         self.due.first_key_value().map(|((at, _), rate)| (*at, rate))
     }
 
-    /// Takes the next of the rates whose time has come. It is due no more until it is [put off](Self::postpone).
+    /// Takes the next rate that is due. It is due again only after [`postpone`](Self::postpone).
     pub(super) fn pop_due(&mut self, now: Tick) -> Option<Rate> {
         let entry = self.due.first_entry().filter(|entry| entry.key().0 <= now)?;
         let rate = entry.remove();
@@ -98,7 +98,7 @@ impl RateWaiters {
         Some(rate)
     }
 
-    /// A rate allows no start until then.
+    /// Sets when a rate is due next.
     pub(super) fn postpone(&mut self, rate: &Rate, at: Tick) {
         let Some(early) = self.by_rate.get_mut(rate) else { return };
         if let Some(before) = early.due.replace(at) {
@@ -113,7 +113,7 @@ impl RateWaiters {
 pub(super) struct ConcurrencyWaiters(FxHashMap<std::sync::Arc<str>, BTreeMap<u32, Ordered>>);
 
 impl ConcurrencyWaiters {
-    /// Nothing is kept, for tests.
+    /// Whether nothing is left, for tests.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -139,7 +139,7 @@ impl ConcurrencyWaiters {
         self.0.get(&limit.key)?.get(&limit.max)
     }
 
-    /// The numbers of the lines that wait for this key.
+    /// The limits of the lines that wait for this key.
     pub(super) fn maxima(&self, key: &str) -> impl Iterator<Item = u32> {
         self.0.get(key).into_iter().flat_map(|by_max| by_max.keys().copied())
     }
@@ -157,7 +157,7 @@ pub(super) struct DemandGroup {
     pub(super) lines: Ordered,
     /// Lines that have been overtaken too often: capacity is reserved for them.
     pub(super) starved: Ordered,
-    /// The pass that came by last.
+    /// The last pass that visited it.
     visited: u64,
 }
 
@@ -166,12 +166,12 @@ pub(super) struct DemandGroup {
 pub(super) struct CapacityWaiters {
     groups: SlotMap<GroupKey, DemandGroup>,
     by_demand: FxHashMap<Demand, GroupKey>,
-    /// The demands by the places of their first lines.
+    /// The demands by the ranks of their first lines.
     order: BTreeMap<Rank, GroupKey>,
 }
 
 impl CapacityWaiters {
-    /// Nothing is kept, for tests.
+    /// Whether nothing is left, for tests.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.groups.is_empty() && self.by_demand.is_empty() && self.order.is_empty()
@@ -214,7 +214,7 @@ impl CapacityWaiters {
     }
 
     /// A line of the group is starved.
-    pub(super) fn hold(&mut self, demand: Demand, rank: Rank, line: LineKey) {
+    pub(super) fn reserve(&mut self, demand: Demand, rank: Rank, line: LineKey) {
         if let Some(group) = self.by_demand.get(&demand).and_then(|group| self.groups.get_mut(*group)) {
             group.starved.insert(rank, line);
         }
@@ -243,7 +243,7 @@ impl CapacityWaiters {
 pub(super) struct KeyReservations(FxHashMap<std::sync::Arc<str>, BTreeSet<(Rank, LineKey)>>);
 
 impl KeyReservations {
-    /// Nothing is kept, for tests.
+    /// Whether nothing is left, for tests.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()

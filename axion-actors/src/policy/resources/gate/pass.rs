@@ -33,21 +33,21 @@ struct Pass {
     sources: Vec<LineSource>,
     /// The next line of each source, with the number of the source.
     heads: BinaryHeap<Reverse<((Rank, LineKey), usize)>>,
-    /// The kinds of what all share that are held for lines before.
-    held: [bool; Demand::KINDS],
+    /// The kinds of shared capacity that are reserved for lines before.
+    reserved_kinds: [bool; Demand::KINDS],
     /// How many demands the pass has added, and the rank of the last one.
     demands: usize,
     last_demand: Option<Rank>,
     /// The last line that was looked at.
     cursor: Option<Rank>,
-    /// How many could have what they need if it were not held for others.
+    /// The number of lines that only a reservation holds back.
     reserved_away: usize,
 }
 
 impl<T> Gate<T> {
     /// Probes the lines that may be able to start, in rank order, and starts what fits. Returns whether a line became
     /// starved on the way, in which case the pass must run again.
-    pub(super) fn run_pass(&mut self, now: Tick, through: &mut Vec<(T, Permit)>) -> bool {
+    pub(super) fn run_pass(&mut self, now: Tick, started: &mut Vec<(T, Permit)>) -> bool {
         self.passes += 1;
         let mut pass = self.begin_pass(now);
         let mut again = false;
@@ -59,7 +59,7 @@ impl<T> Gate<T> {
                     break;
                 }
             } else if source.is_none_or(|at| self.is_still_next(&mut pass, at, (rank, line), now)) {
-                again = self.apply_verdict(&mut pass, (rank, line), source, now, through);
+                again = self.apply_verdict(&mut pass, (rank, line), source, now, started);
             }
         }
         for source in pass.sources {
@@ -74,8 +74,8 @@ impl<T> Gate<T> {
         let sources: Vec<LineSource> = self.opened.drain().map(LineSource::Opened).collect();
         let firsts = sources.iter().enumerate();
         let heads = firsts.filter_map(|(at, it)| Some(Reverse((self.next_of(it, now)?, at)))).collect();
-        let held = [false; Demand::KINDS];
-        Pass { sources, heads, held, demands: 0, last_demand: None, cursor: None, reserved_away: 0 }
+        let reserved_kinds = [false; Demand::KINDS];
+        Pass { sources, heads, reserved_kinds, demands: 0, last_demand: None, cursor: None, reserved_away: 0 }
     }
 
     /// The next line and its source; an unprobed line has no source. If only demands are left that the pass has not
@@ -92,7 +92,7 @@ impl<T> Gate<T> {
     /// Adds a demand to the pass: from here on its lines are probed. False if the pass has too many demands.
     fn add_demand(&mut self, pass: &mut Pass, group: GroupKey, now: Tick) -> bool {
         let visited = self.capacity_waiters.visit(group, self.passes);
-        let Some(demand) = visited.filter(|demand| !self.is_done(demand, pass.held)) else { return true };
+        let Some(demand) = visited.filter(|demand| !self.is_done(demand, pass.reserved_kinds)) else { return true };
         if pass.demands == MAX_PROBES {
             return false;
         }
@@ -109,7 +109,7 @@ impl<T> Gate<T> {
     fn is_still_next(&self, pass: &mut Pass, at: usize, line: (Rank, LineKey), now: Tick) -> bool {
         pass.heads.pop();
         if let LineSource::DemandGroup { .. } = pass.sources[at]
-            && self.is_done(&self.lines[line.1].class.demand, pass.held)
+            && self.is_done(&self.lines[line.1].class.demand, pass.reserved_kinds)
         {
             return false;
         }
@@ -127,12 +127,12 @@ impl<T> Gate<T> {
         (rank, line): (Rank, LineKey),
         source: Option<usize>,
         now: Tick,
-        through: &mut Vec<(T, Permit)>,
+        started: &mut Vec<(T, Permit)>,
     ) -> bool {
         pass.cursor = Some(rank);
-        let mut lost = false;
-        match self.probe(line, pass.held, now) {
-            None => lost = self.start(line, now, through),
+        let mut became_starved = false;
+        match self.probe(line, pass.reserved_kinds, now) {
+            None => became_starved = self.start(line, now, started),
             Some(WaitReason::RateLimited(at)) => self.park_by_rate(line, at),
             Some(WaitReason::AtConcurrencyLimit) => {
                 self.park(line, Parked::ByConcurrency);
@@ -140,7 +140,7 @@ impl<T> Gate<T> {
             Some(reason @ (WaitReason::InsufficientCapacity | WaitReason::Reserved)) => {
                 let starved = self.park(line, Parked::ByCapacity);
                 if starved {
-                    self.hold(line, &mut pass.held);
+                    self.reserve(line, &mut pass.reserved_kinds);
                 }
                 if let Some(LineSource::DemandGroup { candidates, .. }) = source.and_then(|at| pass.sources.get_mut(at))
                 {
@@ -158,13 +158,13 @@ impl<T> Gate<T> {
             }
             pass.heads.extend(self.next_of(&pass.sources[at], now).map(|next| Reverse((next, at))));
         }
-        lost
+        became_starved
     }
 
     /// Whether no line with this demand can start in this pass, and none can reserve more than is reserved already.
-    fn is_done(&self, demand: &Demand, held: [bool; Demand::KINDS]) -> bool {
+    fn is_done(&self, demand: &Demand, reserved_kinds: [bool; Demand::KINDS]) -> bool {
         let needs = || (0..Demand::KINDS).filter(|kind| demand.0[*kind] > 0 && !self.unlimited[*kind]);
-        needs().next().is_some() && needs().all(|kind| held[kind])
+        needs().next().is_some() && needs().all(|kind| reserved_kinds[kind])
     }
 
     /// The next line of a source. A line probed for an open condition is parked elsewhere afterwards.
