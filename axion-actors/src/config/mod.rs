@@ -131,107 +131,107 @@ settings! {
     #[derive(Clone, Debug, PartialEq)]
     pub struct Config, described by CONFIG;
 
-    /// How tasks are run: many at a time in the workers of both pools, or one at a time, strictly in the
-    /// order in which they were accepted.
+    /// How tasks run: many at a time in the workers of all pools, or one at a time, strictly in the order
+    /// in which they were accepted.
     engine: EngineKind = EngineKind::Parallel, Kind::OneOf(names::<EngineKind>);
-    /// How much is logged.
+    /// The lowest level of messages that the engine logs.
     log_level: LogFilter = LogFilter::Info, Kind::OneOf(names::<LogFilter>);
-    /// Workers of the CPU pool that are always there; with 0, the first is started when a task needs it.
+    /// The minimum number of CPU workers. With 0, the first worker starts when a task needs it.
     cpu_bound_count: u32 = 1, WORKERS;
-    /// Workers of the IO pool that are always there; with 0, the first is started when a task needs it;
-    /// "auto": one less than the machine has processors, but at least 1.
+    /// The minimum number of IO workers. With 0, the first worker starts when a task needs it; "auto": the
+    /// number of processors minus one, but at least 1.
     io_bound_count: u32 = automatic_io_workers(), WORKERS, or "auto";
-    /// Workers that the CPU pool may grow to; 0 switches the pool off; "auto": 2 for each processor, 16 at
-    /// most, and not below `cpu_bound_count`.
+    /// The maximum number of CPU workers; 0 disables the pool; "auto": twice the number of processors, at
+    /// most 16, and not below `cpu_bound_count`.
     cpu_bound_max: Option<u32> = None, WORKERS, or "auto";
-    /// Workers that the IO pool may grow to; 0 switches the pool off; "auto": 3 for each processor, 24 at
-    /// most, and not below `io_bound_count`.
+    /// The maximum number of IO workers; 0 disables the pool; "auto": three times the number of processors,
+    /// at most 24, and not below `io_bound_count`.
     io_bound_max: Option<u32> = None, WORKERS, or "auto";
-    /// What decides how many workers there are between the count of a pool and its maximum.
+    /// The policy that chooses the number of workers between a pool's minimum and its maximum.
     autoscaler: ScalingPolicy = ScalingPolicy::default(), Kind::OneOf(names::<ScalingPolicy>);
-    /// Tasks that run at the same time in one CPU worker.
+    /// The number of tasks that one CPU worker runs at the same time.
     cpu_bound_task_limit: u32 = 1, SLOTS;
-    /// Tasks that run at the same time in one IO worker.
+    /// The number of tasks that one IO worker runs at the same time in threads.
     io_bound_task_limit: u32 = 20, SLOTS;
-    /// Coroutine tasks that run at the same time in one IO worker, beside those of `io_bound_task_limit`;
-    /// both together at most 512.
+    /// The number of coroutines that one IO worker runs at the same time, in addition to
+    /// `io_bound_task_limit`. The sum is at most 512.
     io_bound_async_limit: u32 = 200, Kind::Whole { least: 0, most: MOST_SLOTS as i128 - 1 };
-    /// Tasks that may wait in the engine; what comes on top is refused.
+    /// The number of tasks that may wait in the engine. Further tasks are refused.
     input_queue_size: usize = 1000, TASKS;
-    /// Bytes of parameters that may wait in the engine together.
+    /// The total size of the parameters of waiting tasks.
     input_queue_bytes: usize = 256 * MIB, Kind::Size { least: 1 << 10, most: 1 << 40 };
-    /// How often a submission that finds the queue full waits for room before it is refused: 10 ms the
-    /// first time, doubled each time.
+    /// How many times a submit that finds the queue full waits for room before it is refused. The first
+    /// wait is 10 ms; each further wait is twice as long.
     max_queue_full_retries: u32 = 3, Kind::Whole { least: 0, most: 1000 };
-    /// The longest one of the waits of `max_queue_full_retries`.
+    /// The longest of the waits that `max_queue_full_retries` counts.
     queue_poll_timeout: Duration = Duration::from_secs(1), WAIT;
-    /// Tasks are refused while the machine's (or the container's) processors are busier than this, in
-    /// percent; "none": however busy they are.
+    /// Tasks are refused while CPU use of the machine or container is above this, in percent; "none":
+    /// never.
     max_cpu_percent: Option<f64> = None, Kind::Percent, or "none";
-    /// Tasks are refused while more of the machine's (or the container's) memory is in use, in percent;
-    /// "none": however much is.
+    /// Tasks are refused while memory use of the machine or container is above this, in percent; "none":
+    /// never.
     max_memory_percent: Option<f64> = None, Kind::Percent, or "none";
-    /// What the tasks that run at one time may need together of the machine's processors, as their needs
-    /// estimate it, in percent; "none": any amount.
+    /// The sum of CPU estimates (`cpu`) of running tasks, in percent of the machine or container; "none":
+    /// no limit.
     max_estimated_cpu_percent: Option<f64> = Some(100.0), Kind::Percent, or "none";
-    /// What the tasks that run at one time may need together of the machine's (or the container's) memory,
-    /// as their needs estimate it, in percent; "none": any amount.
+    /// The sum of memory estimates (`memory`) of running tasks, in percent of the machine or container;
+    /// "none": no limit.
     max_estimated_memory_percent: Option<f64> = Some(100.0), Kind::Percent, or "none";
-    /// Whether processor use and memory are measured, once a second.
+    /// Whether CPU and memory use are measured once a second.
     enable_metrics: bool = true, Kind::Flag;
-    /// How often the memory of a worker that works is looked at, if it has a limit.
+    /// How often the memory of a busy worker is measured, if it has a memory limit.
     health_check_interval: Duration = Duration::from_millis(200),
         Kind::Time { least: Duration::from_millis(10), most: LONGEST };
-    /// Records of finished tasks that are kept; the oldest go first.
+    /// The number of records of finished tasks that are kept. The oldest are dropped first.
     output_queue_size: usize = 10_000, TASKS;
-    /// Bytes that kept records may hold together.
+    /// The total size of the kept records.
     output_queue_bytes: usize = 256 * MIB, Kind::Size { least: 1, most: i64::MAX as u64 };
-    /// Bytes that one record may hold beside its result: what is above goes, earlier attempts first, then
+    /// The size of one record without its result. A larger record loses its earlier attempts first, then
     /// captured output.
     record_limit: usize = 4 * MIB, Kind::Size { least: 0, most: i64::MAX as u64 };
-    /// How long a finished task's record is kept; "none": until newer ones take its place.
+    /// How long the record of a finished task is kept; "none": until newer records replace it.
     result_ttl: Option<Duration> = Some(Duration::from_secs(3600)), WAIT, or "none";
-    /// The largest frame on a worker's pipe, in bytes: bounds parameters and results.
+    /// The maximum size of a frame on a worker's pipe. It limits the size of parameters and results.
     frame_limit: usize = 64 * MIB, Kind::Size { least: MIB as u64, most: GIB };
-    /// Bytes kept of each output stream of a task.
+    /// The number of bytes that are kept of each output stream of a task.
     captured_output_limit: usize = 64 << 10, Kind::Size { least: 0, most: GIB };
-    /// When more workers of a pool than this die by themselves within `restart_window`, its breaker
-    /// opens: replacements wait, longer each time, and while none is ready the pool's tasks fail with
-    /// the reason.
+    /// If more workers of a pool than this crash within `restart_window`, the pool's breaker opens:
+    /// replacements are delayed, longer each time. While no worker is ready, the pool's tasks fail with the
+    /// reason.
     max_restarts: u32 = 100, Kind::Whole { least: 0, most: u32::MAX as i128 };
-    /// The time in which the deaths of `max_restarts` are counted.
+    /// The period in which `max_restarts` counts crashes.
     restart_window: Duration = Duration::from_secs(60), WAIT;
-    /// The interpreter of the workers; "none": that of the active virtual environment, else `python3` on
-    /// the `PATH`.
+    /// The interpreter of the workers; "none": that of the active virtual environment, otherwise `python3`
+    /// on the `PATH`.
     python: Option<PathBuf> = None, Kind::Program, or "none";
-    /// The time limit of a CPU task that states none; "none": no limit.
+    /// The time limit of CPU tasks that set none; "none": no limit.
     cpu_bound_timeout: Option<Duration> = None, LIMIT, or "none";
-    /// The time limit of an IO task that states none; "none": no limit.
+    /// The time limit of IO tasks that set none; "none": no limit.
     io_bound_timeout: Option<Duration> = None, LIMIT, or "none";
-    /// The soft time limit of a CPU task that states none, at which an exception is raised in it; "none":
-    /// no limit.
+    /// The soft time limit of CPU tasks that set none, which raises an exception in the task; "none": no
+    /// limit.
     cpu_bound_soft_timeout: Option<Duration> = None, LIMIT, or "none";
-    /// The soft time limit of an IO task that states none, at which an exception is raised in it; "none":
-    /// no limit.
+    /// The soft time limit of IO tasks that set none, which raises an exception in the task; "none": no
+    /// limit.
     io_bound_soft_timeout: Option<Duration> = None, LIMIT, or "none";
     /// How long a thread that waits for a result looks for it before it goes to sleep. It saves the
     /// processor's way out of its sleep, at the price of keeping it busy meanwhile; for callers that
     /// wait for one short task after the other. With 0, a waiter is woken (L10).
     wait_spin: Duration = Duration::ZERO, Kind::Time { least: Duration::ZERO, most: Duration::from_millis(1) };
-    /// How long a cancelled task may take to stop by itself before it is killed.
+    /// How long a cancelled task may run on before it is killed.
     cancel_grace: Duration = Duration::from_secs(2), WAIT;
-    /// How long a worker may take from its launch to its handshake.
+    /// How long a worker may take to start.
     start_timeout: Duration = Duration::from_secs(30), LIMIT;
-    /// How long a worker that should end may take before it is killed.
+    /// How long a worker that is asked to end may take before it is killed.
     stop_grace: Duration = Duration::from_secs(2), WAIT;
-    /// The folder in which the engine makes its private one; "none": the system's folder for temporary
+    /// The folder in which the engine creates its private folder; "none": the system's folder for temporary
     /// files.
     runtime_dir: Option<PathBuf> = None, Kind::Path, or "none";
 
     sections {
-        /// The CPU pool's processes.
+        /// Settings of the CPU pool's processes.
         cpu_bound_worker: WorkerConfig;
-        /// The IO pool's processes.
+        /// Settings of the IO pool's processes.
         io_bound_worker: WorkerConfig;
     }
 }
@@ -241,19 +241,19 @@ settings! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct WorkerConfig, described by WORKER;
 
-    /// A worker is replaced after so many tasks, between two of them; "none": never.
+    /// The number of tasks after which a worker is replaced; "none": never.
     max_tasks_per_worker: Option<u64> = None, Kind::Whole { least: 1, most: i64::MAX as i128 }, or "none";
-    /// A worker that holds more memory (resident, in bytes) is replaced between two tasks; "none":
-    /// however much it holds.
+    /// A worker with more resident memory than this is replaced between two tasks; "none": never.
     max_worker_memory: Option<u64> = None, Kind::Size { least: 1, most: i64::MAX as u64 }, or "none";
-    /// A task whose worker holds more memory (resident, in bytes) is ended with `memory_limit`; "none":
-    /// however much it holds.
+    /// A task is killed with `memory_limit` when its worker has more resident memory than this; "none":
+    /// never.
     task_memory_limit: Option<u64> = None, Kind::Size { least: 1, most: i64::MAX as u64 }, or "none";
-    /// Added to the workers' nice value: above 0, they leave the processor to others.
+    /// The number that is added to the workers' nice value. Above 0, workers yield the processor to other
+    /// programs.
     nice: i32 = 0, Kind::Whole { least: -20, most: 19 };
-    /// Environment variables on top of the engine's own.
+    /// Environment variables of the workers, in addition to the engine's own.
     env: BTreeMap<String, String> = BTreeMap::new(), Kind::Variables;
-    /// The workers' current folder; "none": the engine's.
+    /// The workers' working directory; "none": the engine's.
     cwd: Option<PathBuf> = None, Kind::Path, or "none";
 }
 
