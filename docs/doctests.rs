@@ -1,0 +1,13 @@
+//! Runs the Rust blocks of README and docs as doctests (`cargo test --doc`). It has no code of its own.
+
+macro_rules! pages {
+    ($($page:ident: $path:literal),* $(,)?) => {
+        $(#[cfg(doctest)] #[doc = include_str!($path)] mod $page {})*
+    };
+}
+
+pages! {
+    readme: "../README.md",
+    rust: "start/rust.md",
+    limits: "guides/limits.md",
+}
