@@ -1,6 +1,8 @@
 //! The list of bad behaviour: each with the outcome that it must have. Those that have to be
 //! killed at a deadline, and descendants that escape, are in `ends`.
 
+use std::time::Duration;
+
 use axion_core::{Config, EndedBy, Engine, ErrorKind, PoolKind};
 use serde_json::json;
 
@@ -152,7 +154,7 @@ fn l1_a_task_that_writes_over_the_status_page_is_ended_and_charged_all_the_same(
         let dies = bad_with("scribble", json!({"dies": true, "zeros": zeros})).on(pool);
         let record = run(&engine, dies.max_worker_losses(0));
         assert_eq!((record.outcome.name(), record.attempt.expect("ran").0), ("lost", 1), "{:?}", record.outcome);
-        let limit = std::time::Duration::from_millis(150);
+        let limit = Duration::from_millis(150);
         let stays = bad_with("scribble", json!({"dies": false, "zeros": zeros})).on(pool);
         let record = run(&engine, stays.timeout(limit));
         assert_eq!(record.outcome.name(), "timed_out", "{:?}", record.outcome);
@@ -165,7 +167,7 @@ fn l1_a_task_that_writes_over_the_status_page_is_ended_and_charged_all_the_same(
 fn l8_a_task_that_makes_its_pipes_block_blocks_nothing_of_the_engines() {
     for pool in PoolKind::ALL {
         let engine = engine(2, 2);
-        let limit = std::time::Duration::from_millis(500);
+        let limit = Duration::from_millis(500);
         let stays = bad_with("make_every_pipe_block", json!({"stays": true})).on(pool).timeout(limit);
         let (stays, ends) = (engine.submit(stays), bad_with("make_every_pipe_block", json!({"stays": false})).on(pool));
         let record = run(&engine, ends);
@@ -176,5 +178,64 @@ fn l8_a_task_that_makes_its_pipes_block_blocks_nothing_of_the_engines() {
         let record = crate::support::ended(stays.expect("accepted"));
         assert_eq!(record.outcome.name(), "timed_out", "{:?}", record.outcome);
         assert!(run(&engine, entry("double", json!({"value": 1})).on(pool)).outcome.is_success());
+    }
+}
+
+/// What makes a worker's result pipe useless, in each pool.
+fn spoils() -> impl Iterator<Item = (PoolKind, &'static str)> {
+    let actions = ["write_half_a_frame", "redirect_the_pipes"];
+    PoolKind::ALL.into_iter().flat_map(move |pool| actions.map(|action| (pool, action)))
+}
+
+#[test]
+fn l1_a_task_that_spoils_its_result_pipe_is_ended_by_its_time_limit_and_by_a_cancel() {
+    let config = Config { cancel_grace: Duration::from_millis(100), ..exactly(1, 1) };
+    let engine = Engine::builder().config(config).start().expect("starts");
+    for (pool, action) in spoils() {
+        let stays = || bad_with(action, json!({"stays": true})).on(pool);
+        let record = run(&engine, stays().timeout(Duration::from_millis(500)));
+        assert_eq!(record.outcome.name(), "timed_out", "{action}: {:?}", record.outcome);
+        assert_eq!(post_mortem(&record).ended_by, EndedBy::Deadline, "{action}");
+        let mut events = engine.watch();
+        let handle = engine.submit(stays()).expect("accepted");
+        crate::support::next_output(&mut events);
+        engine.cancel(handle.id()).expect("the engine lives");
+        let record = crate::support::ended(handle);
+        assert_eq!(record.outcome.name(), "cancelled", "{action}: {:?}", record.outcome);
+        assert!(run(&engine, entry("double", json!({"value": 1})).on(pool)).outcome.is_success(), "{action}");
+    }
+}
+
+#[test]
+fn l1_a_task_whose_result_is_lost_in_the_pipe_ends_without_any_limit_and_its_worker_is_replaced() {
+    let engine = engine(2, 2);
+    let goes = |(pool, action)| {
+        let goes = bad_with(action, json!({"stays": false})).on(pool).max_worker_losses(0);
+        (action, engine.submit(goes).expect("accepted"))
+    };
+    for (action, handle) in spoils().map(goes).collect::<Vec<_>>() {
+        let record = crate::support::ended(handle);
+        assert_eq!(record.outcome.name(), "lost", "{action}: {:?}", record.outcome);
+        assert_eq!(post_mortem(&record).ended_by, EndedBy::Protocol, "{action}");
+        assert!(record.outcome.error().expect("lost").message.contains("is lost in the worker"), "{record:?}");
+    }
+    for pool in PoolKind::ALL {
+        assert!(run(&engine, entry("double", json!({"value": 1})).on(pool)).outcome.is_success());
+    }
+}
+
+#[test]
+fn l1_a_task_that_was_eaten_by_another_one_runs_all_the_same_uncharged() {
+    let engine = engine(1, 1);
+    for pool in PoolKind::ALL {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mark = folder.path().join("eaten");
+        assert!(run(&engine, bad_with("eat_the_next_task", json!({"mark": mark})).on(pool)).outcome.is_success());
+        until("a task was eaten", || {
+            let record = run(&engine, entry("double", json!({"value": 1})).on(pool));
+            assert!(record.outcome.is_success(), "{:?}", record.outcome);
+            assert_eq!(record.attempt.expect("ran").0, 1, "it had not started");
+            mark.exists()
+        });
     }
 }

@@ -5,6 +5,7 @@ import fcntl
 import os
 import resource
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -230,6 +231,45 @@ def do_make_every_pipe_block(params, context):
     announce()
     if params["stays"]:
         time.sleep(1000)
+
+
+def pipes(mode):
+    """The descriptors of the runtime's pipes that are open for reading, or for writing."""
+    for fd in sorted(map(int, os.listdir("/proc/self/fd"))):
+        try:
+            if fd > 2 and stat.S_ISFIFO(os.fstat(fd).st_mode) and fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == mode:
+                yield fd
+        except OSError:
+            pass  # the descriptor of the listing itself
+
+
+def do_write_half_a_frame(params, context):
+    announce()
+    for fd in pipes(os.O_WRONLY):
+        os.write(fd, (100_000).to_bytes(4, "little") + b"half")
+    if params["stays"]:
+        time.sleep(1000)
+
+
+def do_redirect_the_pipes(params, context):
+    """Keeps the pipes open, so that the engine does not see their end."""
+    announce()
+    for fd in list(pipes(os.O_WRONLY)):
+        KEPT.append(os.dup(fd))
+        os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
+    if params["stays"]:
+        time.sleep(1000)
+
+
+def do_eat_the_next_task(params, context):
+    def eat(fd):
+        if os.read(fd, 1 << 16):
+            with open(params["mark"], "w"):
+                pass
+
+    for fd in pipes(os.O_RDONLY):
+        threading.Thread(target=eat, args=(fd,), daemon=True).start()
+    time.sleep(0.1)  # until they wait in the pipes
 
 
 def do_count_and_wait(params, context):

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::model::{
     Clock, ErrorKind, Generation, PoolKind, PoolStatus, TaskError, WorkerDownReason, WorkerId, WorkerRef,
 };
+use crate::policy::liveness::Patience;
 use crate::policy::restart::{Breaker, BreakerState, Starts};
 use crate::policy::scheduler::WorkerCapacity;
 use crate::process::{LaunchSpec, Launcher};
@@ -58,6 +59,7 @@ impl From<&Config> for WorkerSettings {
                 stop_grace: config.stop_grace,
                 output_limit: config.captured_output_limit,
                 measure_every: config.worker(pool).measures_memory().then_some(config.health_check_interval),
+                patience: Patience::default(),
             },
         };
         Self {

@@ -12,12 +12,13 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::events::EventBus;
 use super::messages::{Reports, Retire, WorkerCommand, WorkerDown, WorkerReady};
 use crate::model::{
-    CapturedOutput, Data, EndedBy, EventKind, Json, KillReason, LogLevel, Pickle, PostMortem, ProcessExit, Seq, Stream,
-    TaskError, TaskId, Work, WorkName, WorkerDownReason, WorkerRef,
+    CapturedOutput, Clock, Data, EndedBy, EventKind, Json, KillReason, LogLevel, Pickle, PostMortem, ProcessExit, Seq,
+    Stream, TaskError, TaskId, Tick, Work, WorkName, WorkerDownReason, WorkerRef,
 };
 use crate::policy::functions::KnownFunctions;
+use crate::policy::liveness::{Liveness, Look, Next, Patience};
 use crate::policy::scheduler::{Departure, Report, RunTask};
-use crate::process::{self, Child, ChildEvent, ChildExit, EXIT_TOO_OLD, ExitCause, Launched};
+use crate::process::{self, Child, ChildEvent, ChildExit, EXIT_TOO_OLD, ExitCause, Launched, Progress};
 use crate::wire::{ControlDown, ControlUp, Down, Failure, PROTOCOL, Up};
 
 /// A worker that lived this long is replaced at once when it ends.
@@ -47,7 +48,19 @@ pub struct Worker {
     pid: Option<u32>,
     measured: Instant,
     measuring: Option<SpawnHandle>,
+    clock: Clock,
+    liveness: Liveness,
+    look: Option<SpawnHandle>,
+    /// Who asked for each answer to a `Revoke` that is still to come, in the order of the questions.
+    revokes: VecDeque<RevokedBy>,
     down: DownGuard,
+}
+
+/// Who asked a child to give attempts back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RevokedBy {
+    Dispatcher,
+    Liveness,
 }
 
 /// An attempt at the child.
@@ -65,6 +78,7 @@ pub(super) struct Settings {
     pub(super) output_limit: usize,
     /// How often to look at the child's memory; `None`: never.
     pub(super) measure_every: Option<Duration>,
+    pub(super) patience: Patience,
 }
 
 /// Whom a worker speaks to.
@@ -137,6 +151,10 @@ impl Worker {
             pid: None,
             measured: Instant::now(),
             measuring: None,
+            clock: Clock::start(),
+            liveness: Liveness::new(settings.patience),
+            look: None,
+            revokes: VecDeque::new(),
             down: DownGuard { me, supervisor: neighbours.down, armed: true },
         }
     }
@@ -255,13 +273,58 @@ impl Worker {
         }
     }
 
-    fn hear_control(&mut self, messages: Vec<ControlUp>) {
+    fn hear_control(&mut self, messages: Vec<ControlUp>, ctx: &mut Context<Self>) {
         for message in messages {
-            if let ControlUp::Revoked { seqs } = message {
-                let seqs: Vec<Seq> = seqs.into_iter().filter(|seq| self.forget(*seq)).collect();
-                self.report(vec![Report::Revoked { seqs }]);
+            match message {
+                ControlUp::Revoked { seqs } => {
+                    let seqs: Vec<Seq> = seqs.into_iter().filter(|seq| self.forget(*seq)).collect();
+                    // The Dispatcher waits for the answers to its own questions, also for those that give nothing back.
+                    if self.revokes.pop_front() != Some(RevokedBy::Liveness) || !seqs.is_empty() {
+                        self.report(vec![Report::Revoked { seqs }]);
+                    }
+                }
+                ControlUp::Pong { nonce } => self.consult(ctx, |it, look, now| it.answered(nonce, look, now)),
+                ControlUp::Cancelled { .. } => {}
             }
         }
+    }
+
+    fn revoke(&mut self, seqs: Vec<Seq>, by: RevokedBy) {
+        self.revokes.push_back(by);
+        self.child.control(&ControlDown::Revoke { seqs });
+    }
+
+    /// Tells the liveness rule what has happened, and does what it says.
+    fn consult(&mut self, ctx: &mut Context<Self>, event: impl FnOnce(&mut Liveness, Look<'_>, Tick) -> Next) {
+        if !matches!(self.state, State::Ready) {
+            return;
+        }
+        let owed: Vec<Seq> = self.in_flight.iter().map(|sent| sent.seq).collect();
+        let Progress { running, written } = self.child.progress();
+        let look = Look { owed: &owed, running: running.as_deref(), written, ended: self.ended };
+        let now = self.clock.now();
+        match event(&mut self.liveness, look, now) {
+            Next::Nothing => {}
+            Next::LookAt(at) => self.look_at(at, now, ctx),
+            Next::Ask { seqs, nonce, until } => {
+                tracing::debug!(worker = %self.me, ?seqs, "asking a worker for attempts that do not run");
+                self.revoke(seqs, RevokedBy::Liveness);
+                self.child.control(&ControlDown::Ping { nonce });
+                self.look_at(until, now, ctx);
+            }
+            Next::End(fault) => self.kill(WorkerDownReason::Protocol { violation: fault.to_string() }),
+        }
+    }
+
+    fn look_at(&mut self, at: Tick, now: Tick, ctx: &mut Context<Self>) {
+        if let Some(earlier) = self.look.take() {
+            ctx.cancel_future(earlier);
+        }
+        let look = |worker: &mut Self, ctx: &mut Context<Self>| {
+            worker.look = None;
+            worker.consult(ctx, Liveness::due);
+        };
+        self.look = Some(ctx.run_later(at.since(now), look));
     }
 
     fn forget(&mut self, seq: Seq) -> bool {
@@ -507,10 +570,16 @@ impl StreamHandler<ChildEvent> for Worker {
             ChildEvent::Messages(messages) => {
                 self.hear(messages);
                 self.measure(ctx);
+                if self.liveness.is_patient() {
+                    self.consult(ctx, Liveness::ended);
+                }
             }
-            ChildEvent::Control(messages) => self.hear_control(messages),
+            ChildEvent::Control(messages) => self.hear_control(messages, ctx),
             ChildEvent::Raw { stream, seq, data } => self.output(seq, stream, data),
-            ChildEvent::Spared { seq } => self.spared(seq),
+            ChildEvent::Spared { seq } => {
+                self.spared(seq);
+                self.consult(ctx, |it, look, now| it.doubt(seq, look, now));
+            }
             ChildEvent::Exited(exit) => {
                 self.gone(exit);
                 ctx.stop();
@@ -527,12 +596,15 @@ impl Handler<WorkerCommand> for Worker {
             WorkerCommand::Run(tasks) => {
                 self.run(tasks);
                 self.measure(ctx);
+                if self.liveness.is_idle() {
+                    self.consult(ctx, Liveness::owes);
+                }
             }
             WorkerCommand::Retire => self.retire(ctx),
             WorkerCommand::Revoke(seqs) => self.child.control(&ControlDown::Revoke { seqs }),
             WorkerCommand::Interrupt(seq) => self.child.control(&ControlDown::Interrupt { seq }),
             WorkerCommand::Cancel(seq) => {
-                self.child.control(&ControlDown::Revoke { seqs: vec![seq] });
+                self.revoke(vec![seq], RevokedBy::Dispatcher);
                 self.child.control(&ControlDown::Cancel { seq });
             }
             WorkerCommand::Kill(seq, reason) => self.execute(seq, reason),

@@ -7,6 +7,7 @@ pub mod durations;
 pub mod functions;
 pub mod graph;
 pub mod health;
+pub mod liveness;
 pub mod overload;
 pub mod placement;
 pub mod resources;

@@ -1,6 +1,6 @@
 //! The engine's writing end towards one child: what the handle and the pump of a real child share.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
@@ -12,8 +12,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
 use super::forks::PrivateFd;
-use super::linux;
-use super::{Child, ControlDown, Down};
+use super::linux::{self, StatusPage};
+use super::{Child, ControlDown, Down, Progress};
 use crate::model::Seq;
 use crate::wire::{WireError, encode, encode_before};
 
@@ -26,6 +26,8 @@ pub(super) struct Outgoing {
     held: Vec<u8>,
     /// So much of the first of these has been written.
     written: usize,
+    /// The bytes that the pipe has taken so far.
+    total: u64,
     /// Close the pipe once everything has been written.
     closing: bool,
 }
@@ -51,7 +53,10 @@ impl Outgoing {
                 continue;
             }
             match linux::write_now(fd.get_ref().as_fd(), piece) {
-                Ok(count) => self.written += count,
+                Ok(count) => {
+                    self.written += count;
+                    self.total += count as u64;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(_) => {
                     // The child is gone; its exit will say how.
@@ -102,6 +107,8 @@ pub(super) struct Link {
     pub(super) control: RefCell<Outgoing>,
     /// Wakes the pump when it has something to write.
     pub(super) wake: Notify,
+    /// Where the child notes what it runs, once it has started.
+    page: OnceCell<StatusPage>,
     /// The leader of the group, from its start until it is about to be reaped.
     leader: Cell<Option<Pid>>,
     kill_at_start: Cell<bool>,
@@ -118,6 +125,7 @@ impl Link {
             data: RefCell::default(),
             control: RefCell::default(),
             wake: Notify::new(),
+            page: OnceCell::new(),
             leader: Cell::new(None),
             kill_at_start: Cell::new(false),
             condemned: Cell::new(None),
@@ -127,8 +135,9 @@ impl Link {
     }
 
     /// The process is there.
-    pub(super) fn attach(&self, leader: Pid) {
+    pub(super) fn attach(&self, leader: Pid, page: StatusPage) {
         self.leader.set(Some(leader));
+        let _ = self.page.set(page);
         if self.kill_at_start.get() {
             linux::kill_group(leader);
         }
@@ -149,9 +158,15 @@ impl Link {
         }
     }
 
-    /// Whether an attempt of this number was ever sent.
-    pub(super) fn has_sent(&self, seq: Seq) -> bool {
-        self.last_sent.get().is_some_and(|last| seq <= last)
+    /// What the child's status page says; `None` if it has none or spoilt it.
+    pub(super) fn page(&self) -> Option<Vec<Seq>> {
+        self.page.get()?.running()
+    }
+
+    /// The same, but `None` also if it cannot be true: a task can write there, too (L8).
+    pub(super) fn running(&self) -> Option<Vec<Seq>> {
+        let last = self.last_sent.get();
+        self.page().filter(|running| running.iter().all(|seq| Some(*seq) <= last))
     }
 
     /// Whether the engine has closed the data pipe, so that the child will close its own.
@@ -226,6 +241,10 @@ impl Child for RealChild {
 
     fn kill(&mut self) {
         self.0.kill();
+    }
+
+    fn progress(&self) -> Progress {
+        Progress { running: self.0.running(), written: self.0.data.borrow().total }
     }
 }
 

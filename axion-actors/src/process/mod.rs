@@ -100,6 +100,17 @@ pub trait Child {
     fn kill_attempt(&mut self, seq: Seq);
     /// Kills the child and everything in its process group, now.
     fn kill(&mut self);
+    /// How far the child is.
+    fn progress(&self) -> Progress;
+}
+
+/// How far a child is.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// The attempts that run, by its status page (L5); `None` if the page cannot be read or cannot be true.
+    pub running: Option<Vec<Seq>>,
+    /// The bytes that went into its data pipe so far.
+    pub written: u64,
 }
 
 /// What a child says and does.

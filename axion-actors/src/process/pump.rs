@@ -28,7 +28,7 @@ use super::forks;
 use super::guardian::Guardian;
 use super::interpreter::Program;
 use super::link::{Link, Outgoing};
-use super::linux::{self, MemoryKills, Process, StatusPage, setup};
+use super::linux::{self, MemoryKills, Process, setup};
 use super::{ChildEvent, ChildExit, ExitCause, StartError};
 use crate::model::{ProcessExit, Seq, Stream};
 use crate::wire::{ControlUp, Down, FrameReader, Up};
@@ -64,7 +64,6 @@ pub(super) struct Pump {
     data: Source,
     control: Source,
     raw: [(Stream, Source); 2],
-    page: StatusPage,
     stacks: Stacks,
     /// The kernel's count of memory kills when the process was young.
     memory_kills: Option<u64>,
@@ -96,7 +95,7 @@ impl Pump {
         explained: Rc<MemoryKills>,
     ) -> Result<Self, StartError> {
         let pid = process.pid;
-        link.attach(pid);
+        link.attach(pid, process.page);
         let assemble = || {
             let ([control], ()) = forks::private(|| Ok(([process.control.as_fd().try_clone_to_owned()?], ())))
                 .map_err(setup::<io::Error>("the control socket"))?;
@@ -110,7 +109,6 @@ impl Pump {
                 data: Source::new(process.data_out)?,
                 control: Source::new(control)?,
                 raw: [(Stream::Stdout, Source::new(process.raw_out)?), (Stream::Stderr, Source::new(process.raw_err)?)],
-                page: process.page,
                 stacks: Stacks::new(process.stacks, runtime)?,
                 memory_kills: linux::out_of_memory_kills(),
                 explained,
@@ -206,13 +204,14 @@ impl Pump {
     /// What was written below Python. Read before the results, but never twice in a row before them:
     /// a flood on fd 1 does not hold them up.
     fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
+        let link = &self.link;
         for (stream, source) in &mut self.raw {
             self.scratch.clear();
             self.scratch.reserve(READ);
             let mut before = None;
-            if source.poll_read(cx, &mut self.scratch, || before = self.page.running()).is_ready() {
+            if source.poll_read(cx, &mut self.scratch, || before = link.page()).is_ready() {
                 self.raw_last = true;
-                let after = self.page.running().unwrap_or_default();
+                let after = link.page().unwrap_or_default();
                 // Certain only if nothing else has begun meanwhile.
                 let running = before.filter(|before| after.is_empty() || after == *before);
                 return Poll::Ready(Input::Raw(*stream, running));
@@ -266,11 +265,6 @@ impl Pump {
         self.link.kill();
     }
 
-    /// What the page says, unless it cannot be true: a task can write there, too (L8).
-    fn running(&self) -> Option<Vec<Seq>> {
-        self.page.running().filter(|running| running.iter().all(|seq| self.link.has_sent(*seq)))
-    }
-
     /// Kills the process because of one attempt. In this order there is no race (L6): with the group
     /// stopped, what is in the pipe is all there is; a result that is not there will never be, since
     /// the worker has not moved on (L2).
@@ -288,7 +282,7 @@ impl Pump {
         let mut ended = false;
         self.drain_data(events, |messages| ended |= messages.iter().any(|it| it.ends() == Some(seq))).await;
         // It may also have ended before the order to kill it came, or not have started.
-        if ended || self.running().is_some_and(|running| !running.contains(&seq)) {
+        if ended || self.link.running().is_some_and(|running| !running.contains(&seq)) {
             linux::continue_group(leader);
             self.stacks.forget();
             return Some(ChildEvent::Spared { seq });
@@ -317,7 +311,7 @@ impl Pump {
 
     /// The process has ended: takes what it left in its pipes, ends its group, reaps it (L2, L6).
     pub(super) async fn end(&mut self, events: &mpsc::Sender<ChildEvent>) -> ChildExit {
-        let running = self.running();
+        let running = self.link.running();
         for at in 0..self.raw.len() {
             for _ in 0..LAST_READS {
                 self.scratch.clear();

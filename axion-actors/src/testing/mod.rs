@@ -1,9 +1,11 @@
 //! A scripted fake of the process port, for tests and benches above it.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use tokio::sync::mpsc;
 
 use crate::model::{ProcessExit, Seq};
-use crate::process::{Child, ChildEvent, ChildExit, ExitCause, LaunchSpec, Launched, Launcher};
+use crate::process::{Child, ChildEvent, ChildExit, ExitCause, LaunchSpec, Launched, Launcher, Progress};
 use crate::wire::{ControlDown, ControlUp, Down, PROTOCOL, Up};
 
 /// What a fake child was told.
@@ -54,14 +56,21 @@ impl Launcher for FakeLauncher {
         let (events, receiver) = mpsc::channel(64);
         let (heard, hears) = mpsc::unbounded_channel();
         let (trap, trapped) = mpsc::unbounded_channel();
-        let _ = self.born.send(FakeChild { spec, heard: hears, events, trap, killed: false });
-        Launched { child: Box::new(Handle { heard, trapped }), events: receiver }
+        let page = Page::default();
+        let handle = Handle { heard, trapped, page: page.clone(), written: 0 };
+        let _ = self.born.send(FakeChild { spec, heard: hears, events, trap, page, killed: false });
+        Launched { child: Box::new(handle), events: receiver }
     }
 }
+
+/// What the status page shows; `None` if it says nothing.
+type Page = Arc<Mutex<Option<Vec<Seq>>>>;
 
 struct Handle {
     heard: mpsc::UnboundedSender<Heard>,
     trapped: mpsc::UnboundedReceiver<()>,
+    page: Page,
+    written: u64,
 }
 
 impl Child for Handle {
@@ -69,6 +78,7 @@ impl Child for Handle {
         assert!(self.trapped.try_recv().is_err(), "the fake child was told to panic here");
         for message in messages {
             let _ = self.heard.send(Heard::Data(message.clone()));
+            self.written += 1;
         }
     }
 
@@ -87,6 +97,11 @@ impl Child for Handle {
     fn kill(&mut self) {
         let _ = self.heard.send(Heard::Kill);
     }
+
+    fn progress(&self) -> Progress {
+        let running = self.page.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Progress { running, written: self.written }
+    }
 }
 
 impl Drop for Handle {
@@ -103,6 +118,7 @@ pub struct FakeChild {
     heard: mpsc::UnboundedReceiver<Heard>,
     events: mpsc::Sender<ChildEvent>,
     trap: mpsc::UnboundedSender<()>,
+    page: Page,
     /// It has heard that it is to be killed because of an attempt.
     killed: bool,
 }
@@ -139,6 +155,11 @@ impl FakeChild {
     /// Says something on the control socket.
     pub async fn answers(&self, message: ControlUp) {
         self.event(ChildEvent::Control(vec![message])).await;
+    }
+
+    /// Has the status page show these attempts. It says nothing until then.
+    pub fn shows(&self, running: &[Seq]) {
+        *self.page.lock().unwrap_or_else(PoisonError::into_inner) = Some(running.to_vec());
     }
 
     /// Finishes the handshake.

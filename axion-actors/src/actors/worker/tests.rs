@@ -55,6 +55,9 @@ impl Handler<WorkerDown> for Recorder {
     }
 }
 
+/// A worker is asked almost at once, and has all the time there is to answer.
+const QUICK: Patience = Patience { quiet: Duration::from_millis(5), answer: LIMIT, confirm: Duration::from_millis(5) };
+
 struct Stage {
     worker: Addr<Worker>,
     child: FakeChild,
@@ -69,8 +72,8 @@ impl Stage {
         let id = WorkerId { pool: PoolKind::Cpu, index: 0 };
         let me = WorkerRef { id, generation: Generation(3) };
         let launched = launcher.launch(LaunchSpec { worker: id, slots: 1, async_slots: 0 });
-        let settings =
-            Settings { start_timeout, stop_grace: Duration::from_millis(20), output_limit: 10, measure_every: None };
+        let stop_grace = Duration::from_millis(20);
+        let settings = Settings { start_timeout, stop_grace, output_limit: 10, measure_every: None, patience: QUICK };
         let neighbours = Neighbours {
             dispatcher: recorder.clone().recipient(),
             ready: recorder.clone().recipient(),
@@ -393,4 +396,70 @@ async fn l8_where_the_page_is_spoilt_everything_it_was_sent_may_have_run() {
     };
     stage.child.event(ChildEvent::Exited(exit)).await;
     assert_eq!(stage.down().await.departure.running, Some(vec![Seq(2), Seq(3)]));
+}
+
+impl Stage {
+    /// Hears that it is asked for attempts, and pinged; returns what the ping carries.
+    async fn is_asked_for(&mut self, seqs: &[u64]) -> u64 {
+        let seqs = seqs.iter().copied().map(Seq).collect();
+        assert_eq!(self.child.hears().await, Some(Heard::Control(ControlDown::Revoke { seqs })));
+        match self.child.hears().await {
+            Some(Heard::Control(ControlDown::Ping { nonce })) => nonce,
+            other => panic!("expected a ping, heard {other:?}"),
+        }
+    }
+}
+
+#[actix::test]
+async fn l1_a_worker_that_lost_an_attempt_gives_back_the_others_and_is_ended() {
+    let mut stage = Stage::ready().await;
+    stage.child.shows(&[]);
+    stage.run(&[1, 2]);
+    assert_eq!((stage.child.runs().await, stage.child.runs().await), (Seq(1), Seq(2)));
+    let nonce = stage.is_asked_for(&[1, 2]).await;
+    stage.child.answers(ControlUp::Revoked { seqs: vec![Seq(2)] }).await;
+    let Said::Reports(reports) = stage.says().await else { panic!("no report") };
+    assert!(matches!(&reports[..], [Report::Revoked { seqs }] if seqs == &[Seq(2)]), "{reports:?}");
+    stage.child.answers(ControlUp::Pong { nonce }).await;
+    assert_eq!(stage.child.hears().await, Some(Heard::Kill));
+    stage.child.exits(ProcessExit::Signal(9), &[]).await;
+    let departure = stage.down().await.departure;
+    let WorkerDownReason::Protocol { violation } = &departure.reason else { panic!("{departure:?}") };
+    assert!(violation.contains("attempt 1 is lost"), "{violation}");
+    assert_eq!(departure.running, Some(vec![Seq(1)]), "charged: it may have run");
+    assert_eq!(departure.post_mortem.expect("examined").ended_by, EndedBy::Protocol);
+}
+
+#[actix::test]
+async fn a_worker_that_shows_what_it_runs_is_not_asked_and_the_dispatcher_hears_nothing_of_questions() {
+    let mut stage = Stage::ready().await;
+    stage.child.shows(&[]);
+    stage.run(&[1]);
+    assert_eq!(stage.child.runs().await, Seq(1));
+    let nonce = stage.is_asked_for(&[1]).await;
+    stage.child.answers(ControlUp::Revoked { seqs: Vec::new() }).await;
+    stage.child.shows(&[Seq(1)]);
+    stage.child.answers(ControlUp::Pong { nonce }).await;
+    stage.child.done(Seq(1)).await;
+    let Said::Reports(reports) = stage.says().await else { panic!("no report") };
+    assert!(matches!(&reports[..], [Report::Ended { seq: Seq(1), .. }]), "{reports:?}");
+    stage.run(&[2]);
+    assert_eq!(stage.child.runs().await, Seq(2), "and nothing before it");
+}
+
+#[actix::test]
+async fn l1_an_attempt_that_is_spared_and_cannot_be_found_ends_the_worker() {
+    let mut stage = Stage::ready().await;
+    stage.run(&[1]);
+    assert_eq!(stage.child.runs().await, Seq(1));
+    stage.child.shows(&[]);
+    stage.worker.do_send(WorkerCommand::Kill(Seq(1), KillReason::Deadline));
+    assert_eq!(stage.child.hears().await, Some(Heard::KillAttempt(Seq(1))));
+    stage.child.event(ChildEvent::Spared { seq: Seq(1) }).await;
+    let Said::Reports(reports) = stage.says().await else { panic!("no report") };
+    assert!(matches!(&reports[..], [Report::Spared { seq: Seq(1) }]), "{reports:?}");
+    let nonce = stage.is_asked_for(&[1]).await;
+    stage.child.answers(ControlUp::Revoked { seqs: Vec::new() }).await;
+    stage.child.answers(ControlUp::Pong { nonce }).await;
+    assert_eq!(stage.child.hears().await, Some(Heard::Kill));
 }
