@@ -51,7 +51,7 @@ def _run(channel, server, ready):
 
 def _answer(channel, server, name, values):
     if name == "Cancel":
-        channel.answer("Cancelled", values[0], server.cancel(values[0]))
+        server.cancel(values[0])
     elif name == "Revoke":
         channel.answer("Revoked", server.revoke(values[0]))
     elif name == "DumpStacks":
@@ -60,5 +60,3 @@ def _answer(channel, server, name, values):
         channel.answer("Pong", values[0])
     elif name == "Interrupt":
         server.interrupt(values[0])
-    elif name == "Shutdown":
-        server.stop()

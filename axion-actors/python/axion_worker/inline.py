@@ -37,7 +37,6 @@ class Inline:
         self._last_taken = 0  # the highest sequence number that has been started or dropped
         self._is_dropping = False  # some tasks may not be started: look under the lock
         self._revoked = set()
-        self._is_stopped = False
         self._running = None
         self._is_interruptible = False
         self._loop = None
@@ -51,14 +50,12 @@ class Inline:
     # Called in the control thread.
 
     def cancel(self, seq):
-        """Asks the running task to stop. False if it is not running."""
+        """Asks a task to stop, if it is the running one."""
         task = self._running
-        if task is None or task._seq != seq:
-            return False
-        task.cancelled = True
-        if task._interrupt is not None:
-            task._interrupt()
-        return True
+        if task is not None and task._seq == seq:
+            task.cancelled = True
+            if task._interrupt is not None:
+                task._interrupt()
 
     def revoke(self, seqs):
         """Takes back tasks that have not started. Returns those that it took back."""
@@ -68,7 +65,7 @@ class Inline:
             last_taken = self._last_taken
             revoked = [seq for seq in seqs if seq > last_taken and seq not in self._revoked]
             self._revoked.update(revoked)
-            self._is_dropping = self._is_stopped or bool(self._revoked)
+            self._is_dropping = bool(self._revoked)
         return revoked
 
     def interrupt(self, seq):
@@ -99,11 +96,6 @@ class Inline:
         self.resend_ms *= 2
         _signal.pthread_kill(self._main_thread, INTERRUPT_SIGNAL)
 
-    def stop(self):
-        """Starts no further task."""
-        with self._lock:
-            self._is_stopped = self._is_dropping = True
-
     # Called in the main thread.
 
     def _on_sigint(self, _number, _frame):
@@ -118,11 +110,10 @@ class Inline:
 
     def _is_dropped(self, seq):
         with self._lock:
-            if not self._is_stopped:
-                if seq not in self._revoked:
-                    return False
-                self._revoked.discard(seq)
-                self._is_dropping = bool(self._revoked)
+            if seq not in self._revoked:
+                return False
+            self._revoked.discard(seq)
+            self._is_dropping = bool(self._revoked)
             return True
 
     def serve(self):

@@ -41,7 +41,6 @@ class Threaded:
         self._overdue = set()  # tasks whose soft time limit passed before they started
         self._revoked = set()  # tasks beyond `_last_read`, still in the pipe
         self._worker_id = worker_id
-        self._is_stopped = False
         self._lock = threading.Lock()
         self._waiting = {}  # seq -> its frame's fields and batch, until a thread takes it
         self._running = {}  # seq -> Context
@@ -62,15 +61,13 @@ class Threaded:
     # Called in the control thread.
 
     def cancel(self, seq):
-        """Asks a running task to stop. False if it is not running."""
+        """Asks a task to stop, if it is running."""
         with self._lock:
             task = self._running.get(seq)
-        if task is None:
-            return False
-        task.cancelled = True
-        if task._interrupt is not None:
-            task._interrupt()
-        return True
+        if task is not None:
+            task.cancelled = True
+            if task._interrupt is not None:
+                task._interrupt()
 
     def revoke(self, seqs):
         """Takes back tasks that have not started. Returns those that it took back."""
@@ -103,12 +100,6 @@ class Threaded:
         if thread is None and task._interrupt is not None:
             task._interrupt()
 
-    def stop(self):
-        """Starts no further task."""
-        with self._lock:
-            self._waiting.clear()
-            self._is_stopped = True
-
     # Called in the main thread.
 
     def serve(self):
@@ -125,8 +116,6 @@ class Threaded:
             loaded = targets.loaded_coroutine(target, channel.batch)
             with self._lock:
                 self._last_read = seq
-                if self._is_stopped:
-                    continue
                 if seq in self._revoked:
                     self._revoked.discard(seq)
                     continue

@@ -8,7 +8,7 @@ precompiled layouts at the end. The golden frames check that both agree.
 
 from _struct import Struct, error as StructError
 
-PROTOCOL = 4
+PROTOCOL = 5
 
 _NUMBERS = {"u8": Struct("<B"), "u32": Struct("<I"), "u64": Struct("<Q"), "f64": Struct("<d")}
 _U32, _U64 = _NUMBERS["u32"], _NUMBERS["u64"]
@@ -44,12 +44,10 @@ CONTROL_DOWN = (
     ("Revoke", (("seqs", ["u64"]),)),
     ("DumpStacks", ()),
     ("Ping", (("nonce", "u64"),)),
-    ("Shutdown", ()),
     ("Interrupt", (("seq", "u64"),)),
 )
 # Control socket, child to engine.
 CONTROL_UP = (
-    ("Cancelled", (("seq", "u64"), ("running", "bool"))),
     ("Revoked", (("seqs", ["u64"]),)),
     ("Pong", (("nonce", "u64"),)),
 )

@@ -260,6 +260,11 @@ class Worker:
         self.tell(name, *values)
         return self.answer()
 
+    def cancel(self, seq):
+        """Asks a task to stop. The worker has acted on it when this returns."""
+        self.tell("Cancel", seq)
+        assert self.ask("Ping", 0) == ("Pong", [0])
+
     def dump(self):
         """Where the worker's threads are, as it tells with the interpreter lock in hand."""
         self.tell("DumpStacks")

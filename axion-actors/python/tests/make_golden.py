@@ -59,10 +59,10 @@ _FAILURES = (
 )
 
 FRAMES = [
-    ("DOWN", "Configure", [4, "cpu-0", 1, 0, 67108864],
-     frame(u32(0), u32(4), text("cpu-0"), u32(1), u32(0), u64(67108864))),
-    ("DOWN", "Configure", [4, "io-1", 20, 200, 1048576],
-     frame(u32(0), u32(4), text("io-1"), u32(20), u32(200), u64(1048576))),
+    ("DOWN", "Configure", [5, "cpu-0", 1, 0, 67108864],
+     frame(u32(0), u32(5), text("cpu-0"), u32(1), u32(0), u64(67108864))),
+    ("DOWN", "Configure", [5, "io-1", 20, 200, 1048576],
+     frame(u32(0), u32(5), text("io-1"), u32(20), u32(200), u64(1048576))),
     ("DOWN", "Configure", [U32_MAX, "", U32_MAX, U32_MAX, U64_MAX],
      frame(u32(0), u32(U32_MAX), text(""), u32(U32_MAX), u32(U32_MAX), u64(U64_MAX))),
     ("DOWN", "Run", [1, 1, 0, TASK, b"/s/a.py".hex(), b"{}".hex()],
@@ -82,8 +82,8 @@ FRAMES = [
            raw(b"\x80\x05)."))),
     ("DOWN", "Call", [U64_MAX, U32_MAX, U64_MAX, "ff" * 16, "ff" * 16, ""],
      frame(u32(4), u64(U64_MAX), u32(U32_MAX), u64(U64_MAX), b"\xff" * 16, b"\xff" * 16, raw(b""))),
-    ("UP", "Ready", [4, 4242, "3.11.7", b"/usr/bin/python3".hex()],
-     frame(u32(0), u32(4), u32(4242), text("3.11.7"), raw(b"/usr/bin/python3"))),
+    ("UP", "Ready", [5, 4242, "3.11.7", b"/usr/bin/python3".hex()],
+     frame(u32(0), u32(5), u32(4242), text("3.11.7"), raw(b"/usr/bin/python3"))),
     ("UP", "Ready", [U32_MAX, U32_MAX, "", ""],
      frame(u32(0), u32(U32_MAX), u32(U32_MAX), text(""), raw(b""))),
     ("UP", "Done", [1, 12345, b"null".hex()],
@@ -117,14 +117,11 @@ FRAMES = [
     ("CONTROL_DOWN", "DumpStacks", [], frame(u32(2))),
     ("CONTROL_DOWN", "Ping", [0], frame(u32(3), u64(0))),
     ("CONTROL_DOWN", "Ping", [0x0102030405060708], frame(u32(3), u64(0x0102030405060708))),
-    ("CONTROL_DOWN", "Shutdown", [], frame(u32(4))),
-    ("CONTROL_DOWN", "Interrupt", [7], frame(u32(5), u64(7))),
-    ("CONTROL_UP", "Cancelled", [9, True], frame(u32(0), u64(9), b"\x01")),
-    ("CONTROL_UP", "Cancelled", [U64_MAX, False], frame(u32(0), u64(U64_MAX), b"\x00")),
-    ("CONTROL_UP", "Revoked", [[]], frame(u32(1), u64(0))),
-    ("CONTROL_UP", "Revoked", [[5, U64_MAX]], frame(u32(1), u64(2), u64(5), u64(U64_MAX))),
-    ("CONTROL_UP", "Pong", [0], frame(u32(2), u64(0))),
-    ("CONTROL_UP", "Pong", [U64_MAX], frame(u32(2), u64(U64_MAX))),
+    ("CONTROL_DOWN", "Interrupt", [7], frame(u32(4), u64(7))),
+    ("CONTROL_UP", "Revoked", [[]], frame(u32(0), u64(0))),
+    ("CONTROL_UP", "Revoked", [[5, U64_MAX]], frame(u32(0), u64(2), u64(5), u64(U64_MAX))),
+    ("CONTROL_UP", "Pong", [0], frame(u32(1), u64(0))),
+    ("CONTROL_UP", "Pong", [U64_MAX], frame(u32(1), u64(U64_MAX))),
 ]
 
 

@@ -175,7 +175,7 @@ class Straight(Held):
         seqs = self.one.submit_together(*[(script, {})] * 3)
         for seq in seqs:
             self.one.wait_for_line(seq, "begun")
-        self.assertEqual(self.one.ask("Cancel", seqs[1]), ("Cancelled", [seqs[1], True]))
+        self.one.cancel(seqs[1])
         self.assertEqual(self.one.failure(seqs[1]).kind, FailureKind.CANCELLED)
         wait_until(lambda: set(seqs) & set(self.one.running()) == {seqs[0], seqs[2]}, "the page without it")
 
@@ -213,7 +213,7 @@ async def main(p, c):
         self.one.wait_for_line(holding, "begun")
         seqs = self.one.submit_together(*[(script, {})] * 3)
         wait_until(lambda: set(seqs) <= set(self.one.running()), "all on the status page")
-        self.assertEqual(self.one.ask("Cancel", seqs[0])[1], [seqs[0], True])
+        self.one.cancel(seqs[0])
         self.one.tell("Interrupt", seqs[1])
         self.assertEqual(self.one.ask("Revoke", seqs), ("Revoked", [[]]), "they have started")
         gate.open()

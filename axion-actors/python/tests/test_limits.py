@@ -155,7 +155,7 @@ class Stacks(Case):
             worker.wait_for_line(seq, "ready")
             for _ in range(100):
                 self.assertIn("busy.py", worker.dump())
-            worker.tell("Cancel", seq)
+            worker.cancel(seq)
             self.assertEqual(worker.result(seq), "through")
 
     def test_the_task_does_not_notice(self):

@@ -284,7 +284,6 @@ impl Worker {
                     }
                 }
                 ControlUp::Pong { nonce } => self.consult(ctx, |it, look, now| it.answered(nonce, look, now)),
-                ControlUp::Cancelled { .. } => {}
             }
         }
     }

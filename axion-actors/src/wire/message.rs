@@ -8,7 +8,7 @@ use super::codec::{WireError, decode};
 use crate::model::{Attempt, Cause, ErrorKind, FunctionId, LogLevel, ScriptPath, Seq, Stream};
 
 /// The version that both sides state first.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// Data pipe, engine to child.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -240,8 +240,6 @@ pub enum ControlDown {
         /// Comes back in the answer.
         nonce: u64,
     },
-    /// Start nothing any more. The end of the data pipe then ends the process.
-    Shutdown,
     /// Raise the soft time limit's exception in a running task. Not answered.
     Interrupt {
         /// Which attempt.
@@ -252,13 +250,6 @@ pub enum ControlDown {
 /// Control socket, child to engine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ControlUp {
-    /// Answers `Cancel`.
-    Cancelled {
-        /// Which attempt.
-        seq: Seq,
-        /// Whether it was running and has been asked.
-        running: bool,
-    },
     /// Answers `Revoke`.
     Revoked {
         /// Those that were really taken back and will never run here.
