@@ -3,7 +3,7 @@
 use axion_core::{Engine, ErrorKind, Event, EventKind, PoolKind, Task, Watched};
 use serde_json::json;
 
-use crate::support::{Gate, ended, engine, entry, executable, on_io, run, script, until, value};
+use crate::support::{Gate, ended, engine, entry, executable, on_io, repeat_until, run, script, value};
 
 #[test]
 fn c0_1_a_script_with_main_gets_its_parameters_and_returns_its_data() {
@@ -113,7 +113,7 @@ fn output_of_every_kind_stays_with_its_task_also_when_tasks_are_sent_ahead() {
     };
     // What the engine reads in the very instant in which one task ends and the next begins is nobody's. How often that
     // is depends on the machine: of some batch, nearly all is told.
-    until("of 200 tasks, 95 % of what they write below Python is told", || {
+    repeat_until("of 200 tasks, 95 % of what they write below Python is told", || {
         let handles: Vec<_> = (0..200).map(submit).collect();
         let (mut told, mut written) = (0, 0);
         for (mark, handle) in handles.into_iter().enumerate() {

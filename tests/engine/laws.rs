@@ -7,8 +7,8 @@ use axion_core::{Engine, ErrorKind, Outcome, TaskId, WaitError};
 use serde_json::json;
 
 use crate::support::{
-    Gate, LIMIT, ended, engine, entry, exactly, executable, is_alone, kill, lives, next_output, on_io, run, until,
-    value,
+    Gate, LIMIT, ended, engine, entry, exactly, executable, is_alone, kill, lives, next_output, on_io, repeat_until,
+    run, until_ended, value,
 };
 
 #[test]
@@ -74,9 +74,7 @@ fn l7_a_shutdown_leaves_no_process_and_no_file() {
     assert!(pids.iter().all(|pid| lives(*pid)));
     assert_eq!(engine.shutdown(Duration::ZERO).cancelled, 1);
     assert_eq!(ended(stuck).outcome.name(), "cancelled");
-    for pid in pids {
-        until("the process is gone", || !lives(pid));
-    }
+    until_ended("a worker", &pids);
     assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 0);
 }
 
@@ -126,7 +124,7 @@ fn l10_an_idle_engine_and_its_workers_are_not_woken() {
         let _ = silence.recv_timeout(Duration::from_millis(300));
         before == threads()
     };
-    until("300 ms without a single wake-up", quiet);
+    repeat_until("300 ms without a single wake-up", quiet);
 }
 
 /// How often a thread went to sleep.

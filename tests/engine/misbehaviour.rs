@@ -6,7 +6,7 @@ use std::time::Duration;
 use axion_core::{Config, EndedBy, Engine, ErrorKind, PoolKind};
 use serde_json::json;
 
-use crate::support::{bad, bad_with, engine, entry, exactly, is_alone, post_mortem, run, until};
+use crate::support::{bad, bad_with, engine, entry, exactly, is_alone, post_mortem, repeat_until, run};
 
 #[test]
 fn l1_every_way_to_die_is_told_apart() {
@@ -24,7 +24,7 @@ fn l1_every_way_to_die_is_told_apart() {
         let mut record = dies();
         if action == "close_everything" {
             // Where the process does not get to its end within a second without its pipes, it is killed.
-            until("it has ended by itself", || {
+            repeat_until("it has ended by itself", || {
                 let in_time = post_mortem(&record).ended_by != EndedBy::Protocol;
                 if !in_time {
                     record = dies();

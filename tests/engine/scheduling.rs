@@ -9,7 +9,9 @@ use axion_core::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Gate, LIMIT, ended, engine, entry, is_alone, next_output, run, script, scripted, until, value};
+use crate::support::{
+    Gate, LIMIT, ended, engine, entry, is_alone, next_output, repeat_until, run, script, scripted, until, value,
+};
 
 fn noop() -> Task {
     Task::script("/noop.py")
@@ -46,7 +48,7 @@ fn l12_a_serial_engine_runs_one_task_at_a_time_also_while_its_worker_is_replaced
     let engine = Engine::builder().config(config).kind(EngineKind::Serial).start().expect("starts");
     let mut generations = std::collections::BTreeSet::new();
     // How long a successor takes to be ready is the machine's business: tasks come until two of them have been.
-    until("its worker has been replaced twice", || {
+    repeat_until("its worker has been replaced twice", || {
         let tasks = (0..12).map(|_| entry("span", json!({"seconds": 0.05})));
         let records: Vec<_> = engine.submit_many(tasks).expect("accepted").into_iter().map(ended).collect();
         let spans: Vec<(u64, u64)> =

@@ -8,6 +8,7 @@ use axion_actors::testing::{FakeChild, FakeLauncher};
 use axion_core::{
     Config, Engine, EngineBuilder, EventKind, EventStream, PoolKind, PostMortem, Task, TaskHandle, TaskRecord, Watched,
 };
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 
 /// Longer than anything that works takes; a test that waits for so long has failed.
@@ -99,12 +100,35 @@ pub(crate) fn next_output(events: &mut EventStream) -> String {
     }
 }
 
-/// Waits until a condition holds; panics with `what` when it takes too long.
+/// Waits until a condition holds that nothing announces; panics with `what` after [`LIMIT`]. The thread sleeps between
+/// two looks, so that it takes no time from what it waits for.
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
+    let mut pause = Duration::from_millis(1);
     while !holds() {
         assert!(begun.elapsed() < LIMIT, "still not, after {LIMIT:?}: {what}");
-        std::thread::yield_now();
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+/// Repeats something that takes its time until it succeeds; panics with `what` after [`LIMIT`].
+pub(crate) fn repeat_until(what: &str, mut succeeds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !succeeds() {
+        assert!(begun.elapsed() < LIMIT, "still not, after {LIMIT:?}: {what}");
+    }
+}
+
+/// Waits until these processes have ended; panics with `what` after [`LIMIT`].
+pub(crate) fn until_ended(what: &str, pids: &[i32]) {
+    for pid in pids.iter().filter(|pid| lives(**pid)) {
+        // Without a descriptor, it has ended since.
+        let pid = rustix::process::Pid::from_raw(*pid).expect("a pid");
+        let Ok(process) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) else { continue };
+        let mut watched = [PollFd::new(&process, PollFlags::IN)];
+        let limit = Timespec::try_from(LIMIT).expect("in range");
+        assert_eq!(poll(&mut watched, Some(&limit)), Ok(1), "process {pid:?} lives after {LIMIT:?}: {what}");
     }
 }
 
