@@ -36,6 +36,24 @@ pub(crate) struct FlowEnd {
     pub(crate) notes_then: u64,
 }
 
+/// The state of a step, and the kind of its error.
+type End = (StepState, Option<ErrorKind>);
+
+const SKIPPED: End = (StepState::Skipped, None);
+const UNRESOLVED: End = (StepState::Failed, Some(ErrorKind::ReferenceUnresolved));
+
+/// What may become of a step that does not run, and whether it may run as well.
+struct Unrun {
+    ends: Vec<End>,
+    may_run: bool,
+}
+
+impl Unrun {
+    fn certain(end: End) -> Self {
+        Self { ends: vec![end], may_run: false }
+    }
+}
+
 /// What is wrong with a step, or with the whole.
 type Wrong = (Option<TaskId>, String);
 
@@ -145,8 +163,8 @@ impl FlowEnd {
         if siblings || (added && !self.halted()) { Err("it was not added".to_owned()) } else { Ok(()) }
     }
 
-    /// What the rules make of a step that does not run, from the ends of those it waits for.
-    fn stays(&self, at: usize, plan: &StepPlan, world: &World<'_>) -> Option<(StepState, Option<ErrorKind>)> {
+    /// How a step may end without running, by the rules and the ends of the steps that it waits for.
+    fn ends_unrun(&self, at: usize, plan: &StepPlan, world: &World<'_>) -> Unrun {
         let links = self.links.iter().filter(|link| link.at == at);
         let outside = links.filter_map(|link| world.told(link.task)).map(|told| told.state);
         let own = plan.waits_for().into_iter().filter_map(|dep| self.state(dep));
@@ -155,24 +173,39 @@ impl FlowEnd {
         let failed = ends.iter().any(|end| end.is_failure());
         let down = match failed {
             true => (StepState::DependencyFailed, Some(ErrorKind::DependencyFailed)),
-            false => (StepState::Skipped, None),
+            false => SKIPPED,
         };
-        let stays = match plan.run_if {
+        let by_rule = match plan.run_if {
             RunIf::AllSucceeded => ends.iter().any(|end| *end != StepState::Succeeded).then_some(down),
             RunIf::AnySucceeded => (!ends.is_empty() && !any(StepState::Succeeded)).then_some(down),
-            RunIf::AnyFailed => (!failed).then_some((StepState::Skipped, None)),
+            RunIf::AnyFailed => (!failed).then_some(SKIPPED),
             RunIf::AllDone => None,
         };
+        by_rule.map_or_else(|| self.ends_by_reference(plan), Unrun::certain)
+    }
+
+    /// The same for a step that its rule lets run: first its condition is read, then what else it refers to.
+    fn ends_by_reference(&self, plan: &StepPlan) -> Unrun {
         // A mapped step's result is a list, which has no such part.
         let leads = |dep: usize| self.state(dep) == Some(StepState::Succeeded) && self.plan.steps[dep].map.is_none();
-        let lost = Some((StepState::Failed, Some(ErrorKind::ReferenceUnresolved)));
-        match (stays, plan.when) {
-            (Some(stays), _) => Some(stays),
-            (None, Some((dep, _))) if !leads(dep) => lost,
-            (None, Some((_, false))) => Some((StepState::Skipped, None)),
-            _ if plan.map.is_some_and(|map| !leads(map.over)) || plan.refers_to.is_some_and(|dep| !leads(dep)) => lost,
-            _ => None,
+        let may_be_gone = |dep: usize| self.may_be_gone(plan, dep);
+        let mut ends = Vec::new();
+        if let Some((dep, holds)) = plan.when {
+            if !leads(dep) {
+                return Unrun::certain(UNRESOLVED);
+            }
+            ends.extend(may_be_gone(dep).then_some(UNRESOLVED));
+            if !holds {
+                ends.push(SKIPPED);
+                return Unrun { ends, may_run: false };
+            }
         }
+        let refers = || plan.map.map(|map| map.over).into_iter().chain(plan.refers_to);
+        if refers().any(|dep| !leads(dep)) {
+            return Unrun::certain(UNRESOLVED);
+        }
+        ends.extend(refers().any(may_be_gone).then_some(UNRESOLVED));
+        Unrun { ends, may_run: true }
     }
 
     fn check_step(&self, at: usize, plan: &StepPlan, step: &StepRecord, world: &World<'_>) -> Result<(), String> {
@@ -206,24 +239,17 @@ impl FlowEnd {
         if step.state == StepState::Cancelled {
             return self.check_cancelled(at, step, kind);
         }
-        match self.stays(at, plan, world) {
-            Some((state, because)) => {
-                agree("its state by the rules", &(step.state, kind), &(state, because))?;
-                agree("the attempts of a step that does not run", &step.attempts, &0)
-            }
-            // What it refers to may be gone.
-            None if kind == Some(ErrorKind::ReferenceUnresolved) && self.refers_to_what_may_be_gone(plan) => {
-                agree("its end", &(step.state, step.attempts), &(StepState::Failed, 0))
-            }
-            None if plan.map.is_some() => self.check_mapped(at, plan, step, kind, world),
+        let unrun = self.ends_unrun(at, plan, world);
+        if unrun.ends.contains(&(step.state, kind)) {
+            return agree("the attempts of a step that does not run", &step.attempts, &0);
+        }
+        if !unrun.may_run {
+            return Err(format!("its state by the rules: {:?} instead of {:?}", (step.state, kind), unrun.ends));
+        }
+        match plan.map {
+            Some(_) => self.check_mapped(at, plan, step, kind, world),
             None => self.check_run(at, plan, step, kind, world),
         }
-    }
-
-    fn refers_to_what_may_be_gone(&self, plan: &StepPlan) -> bool {
-        let when = plan.when.map(|(dep, _)| dep);
-        let refers = when.into_iter().chain(plan.refers_to).chain(plan.map.map(|map| map.over));
-        refers.into_iter().any(|dep| self.may_be_gone(plan, dep))
     }
 
     /// Somebody wanted its end, or that of the workflow, or the workflow stops at a failure.
