@@ -1,4 +1,4 @@
-//! The workflows of the chaos: small graphs of its scripts, which follow from the seed and their number alone.
+//! The planned workflows: small graphs, which depend only on the seed and their number.
 
 use std::path::Path;
 use std::time::Duration;
@@ -98,17 +98,17 @@ pub(crate) enum Outside {
     Nobody,
 }
 
-/// What is done to a workflow while it is in flight, after so long.
+/// What a client does to a workflow in flight.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Deed {
+pub(crate) struct ClientAction {
     pub(crate) after: Duration,
     /// Chooses among its steps, and among the instances of a mapped one.
     pub(crate) choice: u64,
-    pub(crate) what: What,
+    pub(crate) kind: ClientActionKind,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum ClientActionKind {
     Cancel,
     /// Ends the step only if it has not been sent to a worker.
     Withdraw,
@@ -235,17 +235,22 @@ pub(crate) struct Link {
     pub(crate) task: TaskId,
 }
 
-fn deeds(rng: &mut Rng) -> Vec<Deed> {
+fn actions(rng: &mut Rng) -> Vec<ClientAction> {
     let latest = rng.weighted(&[(50, 1), (500, 2), (4000, 1)]);
-    let deed = |rng: &mut Rng| Deed {
+    let action = |rng: &mut Rng| ClientAction {
         after: rng.millis(0, latest),
         choice: rng.next(),
-        what: rng.weighted(&[(What::Cancel, 4), (What::Withdraw, 1), (What::Wait, 6), (What::GiveUp, 1)]),
+        kind: rng.weighted(&[
+            (ClientActionKind::Cancel, 4),
+            (ClientActionKind::Withdraw, 1),
+            (ClientActionKind::Wait, 6),
+            (ClientActionKind::GiveUp, 1),
+        ]),
     };
     let count = if rng.chance(60) { rng.within(1, 8) } else { 0 };
-    let mut deeds: Vec<Deed> = (0..count).map(|_| deed(rng)).collect();
-    deeds.sort_by_key(|deed| deed.after);
-    deeds
+    let mut actions: Vec<ClientAction> = (0..count).map(|_| action(rng)).collect();
+    actions.sort_by_key(|action| action.after);
+    actions
 }
 
 pub(crate) fn name(at: usize) -> String {
@@ -262,7 +267,7 @@ pub(crate) struct FlowPlan {
     processes: Option<u64>,
     pub(crate) cancel_after: Option<Duration>,
     /// In the order of their times.
-    pub(crate) deeds: Vec<Deed>,
+    pub(crate) actions: Vec<ClientAction>,
 }
 
 impl FlowPlan {
@@ -292,7 +297,7 @@ impl FlowPlan {
         let stops_running = stops && rng.chance(50);
         let processes = rng.chance(20).then(|| rng.within(1, 2));
         let cancel_after = rng.chance(15).then(|| rng.millis(0, latest));
-        Self { number, steps, stops, stops_running, processes, cancel_after, deeds: deeds(&mut rng) }
+        Self { number, steps, stops, stops_running, processes, cancel_after, actions: actions(&mut rng) }
     }
 
     /// One step that waits for another workflow's, in a workflow of its own.
@@ -317,7 +322,7 @@ impl FlowPlan {
             step.run_if = RunIf::AllSucceeded;
             steps.push(step);
         }
-        Self { stops: true, stops_running: true, deeds: deeds(rng), ..Self::of(number, steps) }
+        Self { stops: true, stops_running: true, actions: actions(rng), ..Self::of(number, steps) }
     }
 
     fn of(number: usize, steps: Vec<StepPlan>) -> Self {
@@ -328,7 +333,7 @@ impl FlowPlan {
             stops_running: false,
             processes: None,
             cancel_after: None,
-            deeds: Vec::new(),
+            actions: Vec::new(),
         }
     }
 

@@ -11,11 +11,11 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::batches::Batch;
-use crate::flight::Refused;
 use crate::notes::Claim;
 use crate::plan::Plan;
 use crate::rng::Rng;
 use crate::verdict::{FlowEnd, digest};
+use crate::workflow_run::Refused;
 
 /// How a task ended.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ pub(crate) struct Drain {
 }
 
 impl Drain {
-    /// Longer than everything takes that is in flight.
+    /// Longer than everything takes that is in run.
     const PATIENCE: Duration = Duration::from_secs(3600);
 
     pub(crate) fn of(seed: u64, tasks: usize) -> Option<Self> {
@@ -110,7 +110,7 @@ pub(crate) struct Done {
     /// Tasks that it gave back.
     pub(crate) withdrawn: HashSet<TaskId>,
     pub(crate) cancels: BTreeMap<&'static str, u64>,
-    pub(crate) blows: [u64; 3],
+    pub(crate) faults: [u64; 3],
     pub(crate) violations: Vec<(Option<TaskId>, String)>,
 }
 

@@ -1,15 +1,15 @@
-//! Chaos: thousands of tasks of all kinds, alone, in batches and as steps of workflows that wait for each other, while
-//! workers are killed and stopped, tasks, steps and workflows cancelled, and in some rounds the engine itself is shut
-//! down in the middle, for another one to follow.
+//! The chaos test runs thousands of tasks: alone, in batches, and as steps of workflows that depend on each other.
+//! Meanwhile it kills and stops workers and cancels tasks, steps and workflows. In some rounds it also shuts the engine
+//! down in the middle and starts another one.
 //!
 //! ```text
-//! cargo test --test chaos                              # the short one, with a new seed
+//! cargo test --test chaos                              # a short run with a new seed
 //! cargo test --release --test chaos -- --seconds 300   # rounds of 20,000 tasks, each with a new engine
-//! cargo test --test chaos -- --seed 7 --tasks 2000     # one round, as it was planned before
+//! cargo test --test chaos -- --seed 7 --tasks 2000     # one round of a known seed
 //! ```
 //!
-//! What tasks do, and when who is hurt, follows from the seed; how that falls together in time does
-//! not. So a seed repeats the plan, and a rare race may take several tries.
+//! The seed decides what each task does and when a fault is injected. It does not decide the timing between threads and
+//! processes. A seed repeats the plan, and a rare race may need several runs.
 
 #![allow(
     clippy::expect_used,
@@ -18,20 +18,20 @@
     reason = "a program of its own, for developers"
 )]
 
+mod args;
 mod batches;
-mod flight;
+mod faults;
 mod flows;
 mod leftovers;
 mod life;
 mod notes;
-mod options;
 mod plan;
 mod report;
 mod rng;
 mod round;
-mod saboteur;
 mod trace;
 mod verdict;
+mod workflow_run;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -39,43 +39,40 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use args::{Action, Args, Options};
 use axion_core::{Config, Engine, ErrorKind, Refusal, TaskId, WaitError};
 use leftovers::Held;
 use life::{Done, Drain, Ended, Heard, Order, Progress, is_shut_down};
 use notes::Notes;
-use options::{Options, Wish};
 use report::Report;
 use trace::{Recorded, Trace, Traits};
 use verdict::{FlowEnd, World};
 
-/// Enough to make everything that is made once and kept.
+/// Enough tasks to create everything that a process creates once and keeps.
 const WARM_UP_TASKS: usize = 60;
-/// What the memory of this process may grow by: the allocator gives little back.
+/// The memory of this process may grow by this much: the allocator returns little to the system.
 const GROWTH: u64 = 96 << 20;
-/// How long the engine may take to end; it has nothing to do any more.
+/// The engine ends within this time once it has no tasks.
 const SHUTDOWN: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
-    match options::wish(std::env::args().skip(1)) {
-        Ok(Wish::Run(options)) => run(&options),
-        Ok(Wish::List) => {
+    let args = Args::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    match args.action() {
+        Action::Run(options) => run(&options),
+        Action::List => {
             println!("chaos: test");
             ExitCode::SUCCESS
         }
-        Ok(Wish::Nothing) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::from(2)
-        }
+        Action::Skip => ExitCode::SUCCESS,
     }
 }
 
-/// Rounds until the time is over, or until one fails.
+/// Runs rounds until the time is over or one fails.
 fn run(options: &Options) -> ExitCode {
     println!("chaos: seed {}", options.seed);
     let begun = tokio::time::Instant::now();
     let until = options.seconds.map(|seconds| begun + seconds);
-    // The first engine makes what stays, such as the pipe on which this thread waits.
+    // The first engine creates what the process keeps, such as the pipe on which this thread waits.
     let order = |seed, tasks, until, drain| Order { seed, tasks, until, done: Progress::default(), drain };
     let warm_up = round(order(options.seed, WARM_UP_TASKS, None, None), None);
     if !warm_up.is_clean() {
@@ -96,7 +93,7 @@ fn run(options: &Options) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// One engine's life, and that of another one that follows if the first is shut down in the middle.
+/// Runs one engine, and a second one if the first is shut down in the middle.
 fn round(mut order: Order, base: Option<Held>) -> Report {
     let begun = Instant::now();
     let folder = tempfile::Builder::new().prefix("chaos-").tempdir().expect("a folder");
@@ -140,7 +137,7 @@ fn prepare(folder: &Path) {
     }
 }
 
-/// From the engine's start to the end of its last event. Also returns what was wrong with its end.
+/// Runs an engine from its start to its last event. Also returns what was wrong with its end.
 fn live(order: Order, folder: &Path, config: Config) -> (Done, Recorded, Vec<String>) {
     let engine = Arc::new(Engine::builder().config(config).start().expect("the engine starts"));
     let (watcher, news) = trace::record(&engine);
@@ -150,7 +147,7 @@ fn live(order: Order, folder: &Path, config: Config) -> (Done, Recorded, Vec<Str
     let mut wrong = Vec::new();
     let begun = Instant::now();
     if !done.violations.is_empty() {
-        // Something may hang, and a shutdown wait for it.
+        // A task may hang, and a patient shutdown would wait for it.
         engine.shutdown(Duration::ZERO);
     }
     let cancelled = engine.shutdown(SHUTDOWN).cancelled;
@@ -166,7 +163,7 @@ fn live(order: Order, folder: &Path, config: Config) -> (Done, Recorded, Vec<Str
     (done, watcher.join().expect("the watcher ends"), wrong)
 }
 
-/// Holds records, events and notes against each other.
+/// Compares records, events and notes with each other.
 fn compare(report: &mut Report, done: &mut Done, recorded: &Recorded, config: &Config, notes: &Notes) {
     let hasty = done.drained.is_some_and(|(drain, _)| !drain.is_patient());
     let asked = std::mem::take(&mut done.asked);
@@ -207,7 +204,7 @@ fn compare(report: &mut Report, done: &mut Done, recorded: &Recorded, config: &C
     }
     report.note_results(world.worked_out());
     if done.violations.is_empty() {
-        // Of tasks that no record told of, too.
+        // Also tasks without a record.
         for task in trace.iter().flat_map(Trace::unfinished) {
             report.violated(Some(task), "L1: it was accepted and never ended".to_owned());
         }
@@ -222,14 +219,14 @@ fn compare(report: &mut Report, done: &mut Done, recorded: &Recorded, config: &C
     report.explain(done, recorded, notes);
 }
 
-/// What is known of all tasks that were accepted.
+/// The traits of every accepted task.
 fn traits(done: &Done) -> HashMap<TaskId, Traits> {
     let accepted = done.batches.iter().flat_map(|batch| &batch.tasks[..batch.accepted]);
     let alone = accepted.map(|task| (*task, done.plans[task].traits()));
     alone.chain(done.flows.iter().flat_map(FlowEnd::traits)).collect()
 }
 
-/// Nothing is cancelled that nobody cancelled, and what was taken back has ended so.
+/// A task is cancelled only on request, and a withdrawn task always is.
 fn check_cancelled(done: &Done, ended: &Ended) -> Result<(), String> {
     let (id, outcome) = (ended.record.id, &ended.record.outcome);
     let by_request = outcome.error().is_some_and(|error| error.kind == ErrorKind::Cancelled);
@@ -244,7 +241,7 @@ fn check_cancelled(done: &Done, ended: &Ended) -> Result<(), String> {
     if is_shut_down(outcome) && !hasty { Err("L1: the engine was to wait for it".to_owned()) } else { Ok(()) }
 }
 
-/// All who wait for a task are told the same (L1).
+/// Everyone who waits for a task gets the same record (L1).
 fn check_heard(done: &Done, heard: &Heard, trace: Option<&Trace>, config: &Config) -> Result<(), String> {
     let after = |count| trace.is_none_or(|trace| trace.ended_after(heard.task).is_some_and(|after| after >= count));
     let keeps = config.output_queue_size;

@@ -26,7 +26,7 @@ pub(crate) struct Report {
     pub(crate) time: Duration,
     submitted: usize,
     outcomes: BTreeMap<Kind, [u64; OUTCOMES.len()]>,
-    blows: [u64; 3],
+    faults: [u64; 3],
     cancels: BTreeMap<&'static str, u64>,
     pub(crate) executions: u64,
     /// What the events say, and what this process holds.
@@ -43,7 +43,7 @@ impl Report {
             time: Duration::ZERO,
             submitted: 0,
             outcomes: BTreeMap::new(),
-            blows: [0; 3],
+            faults: [0; 3],
             cancels: BTreeMap::new(),
             executions: 0,
             words: Vec::new(),
@@ -61,8 +61,8 @@ impl Report {
             counts[OUTCOMES.iter().position(|known| *known == name).expect("a known outcome")] += 1;
         }
         self.submitted += done.plans.len();
-        for (sum, blows) in self.blows.iter_mut().zip(done.blows) {
-            *sum += blows;
+        for (sum, faults) in self.faults.iter_mut().zip(done.faults) {
+            *sum += faults;
         }
         for (name, count) in &done.cancels {
             *self.cancels.entry(name).or_default() += count;
@@ -237,7 +237,7 @@ impl fmt::Display for Report {
                 write!(f, "{count:>11}")?;
             }
         }
-        let [kills, crashes, stops] = self.blows;
+        let [kills, crashes, stops] = self.faults;
         writeln!(f, "\nworkers hit: {kills} by SIGKILL, {crashes} by SIGSEGV, {stops} by SIGSTOP")?;
         let cancels: Vec<String> = self.cancels.iter().map(|(name, count)| format!("{count} {name}")).collect();
         write!(f, "cancellations: {}", cancels.join(", "))?;

@@ -1,29 +1,25 @@
-//! Chance that can be repeated: splitmix64 (Steele, Lea, Flood 2014).
+//! Random numbers that a seed repeats.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-/// A stream of numbers that only depends on its seed.
+/// A stream of numbers that depends on its seed alone.
 #[derive(Clone, Debug)]
-pub(crate) struct Rng(u64);
+pub(crate) struct Rng(fastrand::Rng);
 
 impl Rng {
-    /// Streams of one seed with different names have nothing to do with each other.
+    /// Streams of one seed with different names are independent of each other.
     pub(crate) fn new(seed: u64, stream: u64) -> Self {
-        let mut mixer = Self(seed);
-        Self(mixer.next() ^ stream.wrapping_mul(0xd134_2543_de82_ef95))
+        // The names of streams are small numbers: this spreads them over all bits.
+        Self(fastrand::Rng::with_seed(seed ^ fastrand::Rng::with_seed(stream).u64(..)))
     }
 
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.u64(..)
     }
 
     /// From `low` to `high`, both included.
     pub(crate) fn within(&mut self, low: u64, high: u64) -> u64 {
-        low + self.next() % (high - low + 1)
+        self.0.u64(low..=high)
     }
 
     pub(crate) fn millis(&mut self, low: u64, high: u64) -> Duration {
@@ -48,12 +44,6 @@ impl Rng {
 
     /// An index into `count` things.
     pub(crate) fn index(&mut self, count: usize) -> usize {
-        usize::try_from(self.next() % count as u64).unwrap_or(0)
+        self.0.usize(..count)
     }
-}
-
-/// A seed that no run had before; short enough to be typed.
-pub(crate) fn fresh_seed() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos());
-    Rng(u64::try_from(now & u128::from(u64::MAX)).unwrap_or(0)).next() % 1_000_000_000
 }

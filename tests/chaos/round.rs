@@ -11,65 +11,64 @@ use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::batches::{self, Entered};
-use crate::flight::{Field, Landed, Targets, flight, notes_length, wait};
+use crate::faults::{FaultInjector, go_on};
 use crate::flows::FlowPlan;
 use crate::life::{Done, Ended, Heard, Order, Progress, digest_of, without_payload};
 use crate::plan::{Ending, Plan, agree};
 use crate::rng::Rng;
-use crate::saboteur::{Saboteur, go_on};
 use crate::trace::News;
+use crate::workflow_run::{FlowContext, FlowOutcome, Targets, notes_length, run_workflow, wait};
 
-/// Something ends within this time, however slow the machine is; if nothing does, what is left hangs.
+/// On any machine some task ends within this time. If none does, the rest hangs.
 const LIMIT: Duration = Duration::from_secs(90);
-/// So many tasks to a workflow.
+/// One workflow is submitted for this many tasks.
 const FLOW_EVERY: usize = 25;
-/// So many are in flight at one time; the engine takes no more than its queue has places.
+/// Workflows in flight at one time. The engine takes no more than its queue has places.
 const FLOWS: usize = 16;
-
-/// So many blows are left out while nothing ends.
-const PATIENCE: u32 = 100;
+/// Faults that are skipped in a row while no task ends.
+const MAX_SKIPPED_FAULTS: u32 = 100;
 
 /// A record, and the length of the notes when it came.
 type Known = (Arc<TaskRecord>, u64);
 
-/// Everything that goes on at once, owned by one loop.
+/// Everything in progress, owned by one loop.
 struct Round<'a> {
     engine: &'a Arc<Engine>,
     folder: &'a Path,
     order: Order,
     ahead: usize,
     submitted: usize,
-    /// Waiting for a place in the engine.
+    /// Submissions that wait for a place in the engine.
     entering: JoinSet<Entered>,
-    /// Accepted.
+    /// Accepted tasks.
     waiting: JoinSet<(TaskId, Result<Known, String>)>,
     flows_submitted: usize,
-    flows: JoinSet<(usize, Result<Vec<Landed>, String>)>,
+    flows: JoinSet<(usize, Result<Vec<FlowOutcome>, String>)>,
     /// Their numbers.
     flying: BTreeSet<usize>,
-    /// When something was accepted or ended last.
+    /// When a task was last accepted or last ended.
     moved: Instant,
     targets: Arc<Mutex<Targets>>,
     live: Vec<TaskId>,
     /// Tasks and steps that are with a worker, or wait for a retry.
     hot: BTreeSet<TaskId>,
     answers: HashMap<TaskId, CancelAnswer>,
-    /// The engine was asked to give them back if they wait.
+    /// Tasks that the engine was asked to give back.
     asked_back: HashSet<TaskId>,
     withdrawn: JoinSet<(TaskId, Result<bool, WaitError>)>,
     heard: JoinSet<Option<Heard>>,
     closing: Option<JoinHandle<ShutdownReport>>,
-    /// It has been seen that all room was given back.
+    /// The queue was filled at the end, which shows that all room was given back.
     filled: bool,
     resumes: JoinSet<()>,
-    /// What had ended at the last blow, and how many may be left out if nothing more does.
-    struck: (usize, u32),
+    /// How much had ended at the last fault, and how many faults may be skipped until more ends.
+    skippable_faults: (usize, u32),
     rng: Rng,
-    saboteur: Saboteur,
+    fault_injector: FaultInjector,
     done: Done,
 }
 
-/// Submits all tasks, hurts workers and cancels tasks meanwhile, and waits for all outcomes.
+/// Submits all tasks, injects faults and cancels tasks meanwhile, and waits for all outcomes.
 pub(crate) async fn run(engine: &Arc<Engine>, folder: &Path, mut news: UnboundedReceiver<News>, order: Order) -> Done {
     let life = order.done.tasks as u64;
     let mut rng = Rng::new(order.seed ^ life, 2);
@@ -77,7 +76,7 @@ pub(crate) async fn run(engine: &Arc<Engine>, folder: &Path, mut news: Unbounded
         engine,
         folder,
         order,
-        // The more wait, the longer the steps of workflows take.
+        // With more waiting tasks, the steps of workflows take longer.
         ahead: rng.weighted(&[(40, 2), (200, 2), (600, 1)]),
         submitted: order.done.tasks,
         entering: JoinSet::new(),
@@ -96,12 +95,12 @@ pub(crate) async fn run(engine: &Arc<Engine>, folder: &Path, mut news: Unbounded
         closing: None,
         filled: false,
         resumes: JoinSet::new(),
-        struck: (0, PATIENCE),
+        skippable_faults: (0, MAX_SKIPPED_FAULTS),
         rng,
-        saboteur: Saboteur::new(Rng::new(order.seed ^ life, 3), folder.to_owned()),
+        fault_injector: FaultInjector::new(Rng::new(order.seed ^ life, 3), folder.to_owned()),
         done: Done::default(),
     };
-    let (mut blow, mut meddle) = (Instant::now() + round.saboteur.pause(), Instant::now());
+    let (mut next_fault, mut next_action) = (Instant::now() + round.fault_injector.pause(), Instant::now());
     loop {
         round.submit();
         if round.is_idle() {
@@ -120,8 +119,8 @@ pub(crate) async fn run(engine: &Arc<Engine>, folder: &Path, mut news: Unbounded
                     break;
                 }
             }
-            Some(landed) = round.flows.join_next() => {
-                if !round.landed(landed.expect("no panic")) {
+            Some(ended) = round.flows.join_next() => {
+                if !round.flow_ended(ended.expect("no panic")) {
                     break;
                 }
             }
@@ -132,25 +131,25 @@ pub(crate) async fn run(engine: &Arc<Engine>, folder: &Path, mut news: Unbounded
                 round.hangs();
                 break;
             }
-            () = sleep_until(blow) => {
-                if round.goes_on() {
-                    let (stopped, after) = round.saboteur.strike();
+            () = sleep_until(next_fault) => {
+                if round.fault_is_due() {
+                    let (stopped, after) = round.fault_injector.inject();
                     for process in stopped {
                         round.resumes.spawn(go_on(process, after));
                     }
                 }
-                blow = Instant::now() + round.saboteur.pause();
+                next_fault = Instant::now() + round.fault_injector.pause();
             }
-            () = sleep_until(meddle) => {
-                round.meddle().await;
-                meddle = Instant::now() + round.rng.millis(3, 40);
+            () = sleep_until(next_action) => {
+                round.act_as_client().await;
+                next_action = Instant::now() + round.rng.millis(3, 40);
             }
         }
     }
-    // Workers that are stopped at this moment stay so: the shutdown has to deal with them.
+    // Stopped workers stay stopped: the shutdown has to cope with them.
     round.resumes.abort_all();
-    let saboteur = &round.saboteur;
-    round.done.blows = [saboteur.kills, saboteur.crashes, saboteur.stops];
+    let fault_injector = &round.fault_injector;
+    round.done.faults = [fault_injector.kills, fault_injector.crashes, fault_injector.stops];
     round.done.progress = Progress { tasks: round.submitted, flows: round.flows_submitted };
     round.done
 }
@@ -171,7 +170,7 @@ impl Round<'_> {
             News::Cold(task) => {
                 self.hot.remove(&task);
             }
-            news => self.saboteur.hear(news),
+            news => self.fault_injector.hear(news),
         }
     }
 
@@ -180,14 +179,14 @@ impl Round<'_> {
         tasks && self.flows.is_empty() && self.heard.is_empty() && self.closing.is_none()
     }
 
-    /// Whether something has ended since the last blow. On a busy machine a worker takes longer to start than the
-    /// saboteur to strike; what hangs is struck all the same, after a while.
-    fn goes_on(&mut self) -> bool {
+    /// Whether something has ended since the last fault. On a busy machine a worker may need longer to start than the
+    /// pause between two faults. After enough skipped faults, one is injected all the same.
+    fn fault_is_due(&mut self) -> bool {
         let ended = self.done.ended.len() + self.done.flows.len();
-        let (before, patience) = self.struck;
-        let goes_on = ended > before || patience == 0;
-        self.struck = if goes_on { (ended, PATIENCE) } else { (before, patience - 1) };
-        goes_on
+        let (before, skips_left) = self.skippable_faults;
+        let due = ended > before || skips_left == 0;
+        self.skippable_faults = if due { (ended, MAX_SKIPPED_FAULTS) } else { (before, skips_left - 1) };
+        due
     }
 
     fn submit(&mut self) {
@@ -204,14 +203,14 @@ impl Round<'_> {
         while open && self.flows.len() < most && self.flows_submitted * FLOW_EVERY < self.submitted {
             let plan = FlowPlan::new(self.order.seed, self.flows_submitted);
             self.flows_submitted += 1;
-            let field = Field {
+            let context = FlowContext {
                 engine: self.engine.clone(),
                 folder: self.folder.to_owned(),
                 targets: self.targets.clone(),
                 seed: self.order.seed,
             };
             self.flying.insert(plan.number);
-            self.flows.spawn(async move { (plan.number, flight(field, plan).await) });
+            self.flows.spawn(async move { (plan.number, run_workflow(context, plan).await) });
         }
         let drain = self.order.drain.filter(|drain| open && self.done.ended.len() >= drain.after);
         if let Some(drain) = drain {
@@ -302,15 +301,15 @@ impl Round<'_> {
     }
 
     /// The same for a workflow.
-    fn landed(&mut self, (number, landed): (usize, Result<Vec<Landed>, String>)) -> bool {
+    fn flow_ended(&mut self, (number, outcomes): (usize, Result<Vec<FlowOutcome>, String>)) -> bool {
         self.moved = Instant::now();
         self.flying.remove(&number);
-        match landed {
-            Ok(landed) => {
-                for landed in landed {
-                    match landed {
-                        Landed::Ended(end) => self.done.flows.push(*end),
-                        Landed::Refused(refused) => self.done.refused_flows.push(*refused),
+        match outcomes {
+            Ok(outcomes) => {
+                for outcome in outcomes {
+                    match outcome {
+                        FlowOutcome::Ended(end) => self.done.flows.push(*end),
+                        FlowOutcome::Refused(refused) => self.done.refused_flows.push(*refused),
                     }
                 }
                 true
@@ -343,7 +342,7 @@ impl Round<'_> {
     }
 
     /// Cancels a task, takes it back, or waits for it.
-    async fn meddle(&mut self) {
+    async fn act_as_client(&mut self) {
         if self.done.drained.is_some() {
             return;
         }

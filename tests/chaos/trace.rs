@@ -7,6 +7,7 @@ mod story;
 
 use std::collections::HashMap;
 
+use axion_actors::policy::scheduler::AHEAD_TASKS;
 use axion_core::workflow::WorkflowId;
 use axion_core::{
     Config, Event, EventKind, Generation, PoolKind, TaskId, TaskRecord, WorkerDownReason, WorkerId, WorkerRef,
@@ -20,9 +21,6 @@ pub(crate) use self::story::{Ran, Traits};
 use self::story::{State, TaskStory, WorkerStory, after, died_by_itself};
 
 use crate::plan::agree;
-
-/// The most tasks that the engine sends ahead of those that run, see `policy/scheduler.rs`.
-const AHEAD_TASKS: usize = 128;
 
 /// The events so far.
 #[derive(Debug)]

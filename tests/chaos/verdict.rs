@@ -13,11 +13,11 @@ use serde_json::Value;
 
 use self::asked::BY_ITSELF;
 pub(crate) use self::world::World;
-use crate::flight::{Asked, Heard};
 use crate::flows::{Enough, FlowPlan, Link, StepPlan, name};
 use crate::notes::{Claim, Notes};
 use crate::plan::{Kind, agree};
 use crate::trace::{Ran, Trace, Traits};
+use crate::workflow_run::{Asked, Heard};
 
 /// A workflow that has ended.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(crate) struct FlowEnd {
     pub(crate) id: WorkflowId,
     pub(crate) plan: FlowPlan,
     pub(crate) links: Vec<Link>,
-    /// Somebody asked for its end while it was in flight.
+    /// Somebody asked for its end while it was in run.
     pub(crate) cancelled: bool,
     /// The engine may have been shut down under it.
     pub(crate) shut_down: bool,

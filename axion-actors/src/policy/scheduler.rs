@@ -36,7 +36,7 @@ use self::ends::{WorkerLoss, cancelled};
 use self::limits::Limiter;
 use self::pool::Pool;
 pub use self::protocol::{Action, Departure, PoolRules, Report, RunTask, TimeLimits, WorkerCapacity, WorkerView};
-pub use self::worker_slots::{AHEAD, STALL};
+pub use self::worker_slots::{AHEAD, AHEAD_TASKS, STALL};
 use self::worker_slots::{Due, InFlight, Lane, WorkerSlots};
 use super::durations::Durations;
 use super::task_table::{AcceptError, TaskEnd, TaskKey, TaskLookup, TaskState, TaskTable};

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::world::{Seen, World};
 use super::{FlowEnd, Wrong};
-use crate::flight::{Answer, Asked, Heard, Refused};
 use crate::plan::agree;
+use crate::workflow_run::{Answer, Asked, Heard, Refused};
 
 impl FlowEnd {
     /// Some of its steps were cancelled from elsewhere.

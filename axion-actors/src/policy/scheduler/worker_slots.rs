@@ -14,7 +14,7 @@ pub const AHEAD: Duration = Duration::from_millis(2);
 /// How long a task sent ahead waits behind another one before it is taken back.
 pub const STALL: Duration = Duration::from_millis(20);
 /// The most tasks sent ahead of those that run.
-const AHEAD_TASKS: usize = 128;
+pub const AHEAD_TASKS: usize = 128;
 /// The most parameter bytes in a worker when another task is sent ahead: what a pipe holds, so that
 /// sending never waits.
 const AHEAD_BYTES: usize = 48 << 10;

@@ -1,4 +1,4 @@
-//! Hurts worker processes from outside.
+//! Injects faults: kills, crashes and stops worker processes from outside.
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -14,7 +14,7 @@ use crate::rng::Rng;
 use crate::trace::News;
 
 #[derive(Clone, Copy, Debug)]
-enum Blow {
+enum Fault {
     Kill,
     Crash,
     Stop,
@@ -22,21 +22,21 @@ enum Blow {
     Freeze,
 }
 
-const BLOWS: [(Blow, u64); 4] = [(Blow::Kill, 50), (Blow::Crash, 20), (Blow::Stop, 20), (Blow::Freeze, 10)];
+const FAULTS: [(Fault, u64); 4] = [(Fault::Kill, 50), (Fault::Crash, 20), (Fault::Stop, 20), (Fault::Freeze, 10)];
 
-/// Knows the living workers and when to strike next.
+/// Knows the living workers and decides on the next fault.
 #[derive(Debug)]
-pub(crate) struct Saboteur {
+pub(crate) struct FaultInjector {
     rng: Rng,
     folder: PathBuf,
-    /// By descriptor, not by number: a number may name another process by the time it is used.
+    /// By descriptor: a process number may name another process by the time it is used.
     workers: BTreeMap<WorkerRef, Arc<OwnedFd>>,
     pub(crate) kills: u64,
     pub(crate) crashes: u64,
     pub(crate) stops: u64,
 }
 
-impl Saboteur {
+impl FaultInjector {
     pub(crate) fn new(rng: Rng, folder: PathBuf) -> Self {
         Self { rng, folder, workers: BTreeMap::new(), kills: 0, crashes: 0, stops: 0 }
     }
@@ -53,7 +53,7 @@ impl Saboteur {
         }
     }
 
-    /// The process of this number, if it is still the worker that had it.
+    /// The process of this number, if it is still the worker.
     fn open(&self, pid: u32) -> Option<OwnedFd> {
         let number = Pid::from_raw(i32::try_from(pid).ok()?)?;
         let process = pidfd_open(number, PidfdFlags::empty()).ok()?;
@@ -64,19 +64,19 @@ impl Saboteur {
         self.rng.millis(20, 220)
     }
 
-    /// Strikes once. Returns the processes to be continued, and after how long, if some were stopped.
-    pub(crate) fn strike(&mut self) -> (Vec<Arc<OwnedFd>>, Duration) {
-        let blow = self.rng.weighted(&BLOWS);
+    /// Injects one fault. Returns the processes that it stopped, and after how long they must continue.
+    pub(crate) fn inject(&mut self) -> (Vec<Arc<OwnedFd>>, Duration) {
+        let fault = self.rng.weighted(&FAULTS);
         let (at, stopped_for) = (self.rng.next(), self.rng.millis(5, 200));
         let mut victims: Vec<Arc<OwnedFd>> = self.workers.values().cloned().collect();
-        if !matches!(blow, Blow::Freeze) && !victims.is_empty() {
+        if !matches!(fault, Fault::Freeze) && !victims.is_empty() {
             let at = usize::try_from(at % victims.len() as u64).unwrap_or(0);
             victims = vec![victims.swap_remove(at)];
         }
-        let (signal, counter) = match blow {
-            Blow::Kill => (Signal::KILL, &mut self.kills),
-            Blow::Crash => (Signal::SEGV, &mut self.crashes),
-            Blow::Stop | Blow::Freeze => (Signal::STOP, &mut self.stops),
+        let (signal, counter) = match fault {
+            Fault::Kill => (Signal::KILL, &mut self.kills),
+            Fault::Crash => (Signal::SEGV, &mut self.crashes),
+            Fault::Stop | Fault::Freeze => (Signal::STOP, &mut self.stops),
         };
         victims.retain(|victim| pidfd_send_signal(victim, signal).is_ok()); // it may have ended just now
         *counter += victims.len() as u64;

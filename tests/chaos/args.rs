@@ -1,0 +1,101 @@
+//! The command line, which `cargo test` and `cargo nextest` use, too.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser};
+
+/// Tasks of a short run, which takes about 15 s in a debug build.
+const FEW_TASKS: usize = 2_000;
+const SHORT: Duration = Duration::from_secs(20);
+/// Tasks of each round of a long run.
+const MANY_TASKS: usize = 20_000;
+
+/// Flags and options of the standard test harness that change nothing here.
+const HARNESS_FLAGS: [&str; 7] =
+    ["include-ignored", "test", "bench", "nocapture", "no-capture", "show-output", "quiet"];
+const HARNESS_OPTIONS: [&str; 4] = ["format", "color", "test-threads", "logfile"];
+
+/// Runs tasks and workflows of all kinds while it kills workers, and checks every outcome.
+#[derive(Debug, Parser)]
+#[command(name = "chaos")]
+pub(crate) struct Args {
+    /// Repeats the plan of this seed; without it, the seed is a new one
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How many tasks each round submits
+    #[arg(long)]
+    tasks: Option<usize>,
+    /// Starts one round after another for this many seconds
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// Runs only if one of these is part of the name `chaos`
+    filters: Vec<String>,
+    /// Compares the filters with the whole name
+    #[arg(long)]
+    exact: bool,
+    /// Runs nothing if this is part of the name
+    #[arg(long, value_name = "FILTER")]
+    skip: Vec<String>,
+    /// Runs nothing: no test is ignored
+    #[arg(long)]
+    ignored: bool,
+    /// Lists the tests
+    #[arg(long)]
+    list: bool,
+}
+
+/// What to run.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Options {
+    pub(crate) seed: u64,
+    /// The tasks of each round, if the time allows.
+    pub(crate) tasks: usize,
+    /// After this time, nothing is submitted.
+    pub(crate) seconds: Option<Duration>,
+    /// Whether rounds follow each other until that time.
+    pub(crate) rounds: bool,
+}
+
+/// What the arguments ask for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Action {
+    Run(Options),
+    /// Print the names of the tests, of which there is one.
+    List,
+    /// Run nothing: other tests were chosen.
+    Skip,
+}
+
+impl Args {
+    /// Reads the arguments, of which the first is the program's name.
+    ///
+    /// # Errors
+    /// If there is an unknown one, or help was asked for.
+    pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let flags = HARNESS_FLAGS.map(|flag| Arg::new(flag).long(flag).hide(true).action(ArgAction::SetTrue));
+        let options = HARNESS_OPTIONS.map(|option| Arg::new(option).long(option).hide(true));
+        let unstable = Arg::new("unstable").short('Z').hide(true).action(ArgAction::Append);
+        let command = Self::command().args(flags).args(options).arg(unstable);
+        Self::from_arg_matches(&command.mut_arg("quiet", |quiet| quiet.short('q')).try_get_matches_from(arguments)?)
+    }
+
+    pub(crate) fn action(self) -> Action {
+        let chosen = |filter: &String| if self.exact { filter == "chaos" } else { "chaos".contains(filter.as_str()) };
+        let filtered_out = !self.filters.is_empty() && !self.filters.iter().any(chosen);
+        if self.ignored || filtered_out || self.skip.iter().any(chosen) {
+            return Action::Skip;
+        }
+        if self.list {
+            return Action::List;
+        }
+        let (rounds, seconds) = (self.seconds.is_some(), self.seconds.map(Duration::from_secs));
+        let short = !rounds && self.tasks.is_none();
+        Action::Run(Options {
+            seed: self.seed.unwrap_or_else(|| fastrand::u64(..1_000_000_000)),
+            tasks: self.tasks.unwrap_or(if rounds { MANY_TASKS } else { FEW_TASKS }),
+            seconds: seconds.or(short.then_some(SHORT)),
+            rounds,
+        })
+    }
+}
