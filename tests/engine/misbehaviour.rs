@@ -231,7 +231,7 @@ fn l1_a_task_that_was_eaten_by_another_one_runs_all_the_same_uncharged() {
         let folder = tempfile::tempdir().expect("a folder");
         let mark = folder.path().join("eaten");
         assert!(run(&engine, bad_with("eat_the_next_task", json!({"mark": mark})).on(pool)).outcome.is_success());
-        until("a task was eaten", || {
+        repeat_until("a task was eaten", || {
             let record = run(&engine, entry("double", json!({"value": 1})).on(pool));
             assert!(record.outcome.is_success(), "{:?}", record.outcome);
             assert_eq!(record.attempt.expect("ran").0, 1, "it had not started");
