@@ -20,7 +20,7 @@ help:
 	@echo "make lint         formatting, clippy, documentation"
 	@echo "make check        lint and test"
 	@echo "make bench        the engine's figures beside their baselines"
-	@echo "make bench-peers  the same no-op through other task runners"
+	@echo "make bench-peers  the same no-op through other task runners, and where Axion loses"
 	@echo "make bench-python the Python package beside concurrent.futures, multiprocessing and joblib"
 	@echo "make deny         licences and advisories of the dependencies"
 
@@ -63,9 +63,10 @@ check: lint test
 bench:
 	$(CARGO) bench --bench engine
 
-bench-peers: $(PEERS)/made
+bench-peers: $(PEERS)/made $(VENV)/made
 	$(CARGO) build --release --bench engine
-	$(PEERS)/bin/python benches/peers/compare.py
+	$(MATURIN) --release
+	AXION_BENCH_PACKAGE=$(VENV)/bin/python $(PEERS)/bin/python benches/peers/compare.py --markdown
 
 $(PEERS)/made: benches/peers/requirements.txt
 	$(PYTHON) -m venv $(PEERS)

@@ -1,11 +1,13 @@
 """Compares Axion with other ways to run Python functions in processes, side by side on this machine.
 
 All run the same task, one that does nothing, so the figures are the cost of the machinery alone. In
-each round every system is measured once, in turn and in processes of its own. Two things are measured:
+each round every system is measured once, in turn and in processes of its own. Three things are measured:
 how many tasks a second two workers get through when the tasks are handed in one by one and all results
-are awaited, and how long one task takes from submit to result when it is alone with a warm worker.
+are awaited; how long one task takes from submit to result when it is alone with a warm worker; and how
+long it takes from the import of the system, whose file system cache is warm, to the first result.
 
-Runs on Linux. `measure.py` has the peers and their settings; Axion is measured by `benches/engine`.
+Runs on Linux. `measure.py` has the peers and their settings. Axion is measured from Python there, and from
+Rust by `benches/engine`. A peer that cannot run here is listed with the reason.
 """
 
 import argparse
@@ -32,30 +34,42 @@ SYSTEMS = {
     "executor": ("concurrent.futures.ProcessPoolExecutor", None),
     "loky": ("loky", "loky"),
     "pebble": ("pebble", "Pebble"),
-    "axion": ("axion", None),
+    "frisky": ("frisky", "frisky"),
+    "flexiq": ("flexiq, SQLite", "flexiq"),
+    "tarsk": ("tarsk, memory broker", "tarsk"),
+    "mayu": ("mayu, Redis", "mayu"),
+    "axion": ("axion, from Rust", None),
+    "axion-python": ("axion, from Python", None),
 }
+# The peers are driven from Python, and so is the Axion that they are compared with.
+REFERENCE = "axion-python"
+# mayu needs a newer Python than the others have to have, and a place of its own.
+MAYU, MAYU_PYTHON, MAYU_FOLDER = "mayu==0.2.5", (3, 13), HERE / ".venv-mayu"
 
 LIMIT = 300  # seconds for one measurement; what takes longer hangs
 
 EPILOG = """\
 examples:
   make bench-peers                          the usual way: makes the venv, then runs this
-  compare.py --rounds 1                     a quick look, about 20 seconds
-  compare.py --only executor,axion          two of them
+  compare.py --rounds 1                     a quick look, about a minute
+  compare.py --only executor,axion-python   two of them
   compare.py --markdown                     and the table for docs/reference/performance.md
   compare.py --json > figures.json          for scripts; what happens meanwhile goes to stderr
 
 how to read it:
-  Tasks a second are the median, the smallest and the largest of the rounds. p50 and p99 are those of
-  the median round. The columns "axion x" say how many times better Axion was than this system: the
-  ratio is taken within each round, and the median of these is shown. On a shared machine trust the
-  ratios, not the figures, and look at the load average and at warnings of unsteady figures before you
-  quote either. Much of a round trip can be the time to wake a sleeping core, which all of them pay.
+  Tasks a second are the median, the smallest and the largest of the rounds. The other columns are medians
+  of the rounds. The columns "axion x" say how many times better Axion, driven from Python, was than the
+  system of this row: the ratio is taken within each round, and the median of these is shown. Below 1, Axion
+  loses. On a shared machine trust the ratios, not the figures, and look at the load average and at warnings
+  of unsteady figures before you quote either. Much of a round trip can be the time to wake a sleeping core,
+  which all of them pay.
 """
 
 NOTES = [
-    "The peers are driven from Python, as they always are; Axion from Rust, by benches/engine.",
+    "All are driven from Python, apart from the row that says otherwise.",
     "The round trip has one worker, the throughput has two.",
+    "Tarsk's memory broker takes a whole batch and has no round trip. FlexiQ keeps each task in SQLite, and mayu in "
+    "Redis: their tasks survive the end of the program, which Axion's do not. FlexiQ's two workers are threads.",
 ]
 
 
@@ -68,10 +82,10 @@ def main():
     # A plain `kill` ends the measurements as Ctrl-C does: they have sessions of their own.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        names = chosen(options.only)
-        versions = check_packages(names)
+        names, missing = available(chosen(options.only))
         report = compare(names, options)
-        report["machine"].update(versions)
+        report["machine"].update(versions(names))
+        report["notes"] += missing
     except Trouble as trouble:
         sys.exit("compare.py: %s" % trouble)
     except KeyboardInterrupt:
@@ -127,20 +141,83 @@ def chosen(only):
     return [name for name in SYSTEMS if name in asked]
 
 
-def check_packages(names):
-    """The versions of the packages needed, or a word on how to get them."""
-    versions, missing = {}, []
-    for package in filter(None, (SYSTEMS[name][1] for name in names)):
-        try:
-            versions[package.lower()] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            missing.append(package)
-    if missing:
-        raise Trouble(
-            "%s not installed for %s.\n`make bench-peers` makes a venv that has all it needs, and runs this in it. "
-            "To leave them out: --only multiprocessing,executor,axion" % (" and ".join(missing), sys.executable)
-        )
-    return versions
+def available(names):
+    """The systems that can run here, and why the others cannot."""
+    reasons = {name: why_not(name) for name in names}
+    missing = ["Not measured: %s, because %s." % (SYSTEMS[name][0], why) for name, why in reasons.items() if why]
+    for line in missing:
+        say(line)
+    if all(reasons.values()):
+        raise Trouble("nothing to measure")
+    return [name for name in names if not reasons[name]], missing
+
+
+def why_not(name):
+    if name == "mayu":
+        return why_not_mayu()
+    package = SYSTEMS[name][1]
+    if name == "axion-python":
+        return None if axion_python() else "the Python package is not built: `make bench-peers` does that"
+    if name == "axion":
+        return None if shutil.which(os.environ.get("CARGO", "cargo")) else "there is no cargo"
+    if package and not installed(package):
+        return "%s is not installed for %s: `make bench-peers` does that" % (package, sys.executable)
+    return None
+
+
+def installed(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def versions(names):
+    found = {SYSTEMS[name][1].lower(): installed(SYSTEMS[name][1]) for name in names if SYSTEMS[name][1]}
+    if "mayu" in found:
+        found["mayu"] = MAYU.partition("==")[2]
+    return found
+
+
+def axion_python():
+    """The interpreter that has the Python package, if there is one."""
+    python = os.environ.get("AXION_BENCH_PACKAGE")
+    return python if python and os.path.exists(python) else None
+
+
+def why_not_mayu():
+    """Makes its virtual environment, if that can be done."""
+    if not shutil.which("redis-server"):
+        return "it needs Redis, and there is no redis-server on the PATH"
+    if (MAYU_FOLDER / "made").exists():
+        return None
+    python = next(filter(is_new_enough, pythons()), None)
+    if python is None:
+        return "it needs Python %d.%d or newer, and none was found" % MAYU_PYTHON
+    say("installing %s" % MAYU)
+    pip = [str(MAYU_FOLDER / "bin" / "pip"), "install", "--quiet", MAYU]
+    for command in ([python, "-m", "venv", str(MAYU_FOLDER)], pip):
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+        if done.returncode != 0:
+            return "it could not be installed: %s" % done.stdout.strip().splitlines()[-1]
+    (MAYU_FOLDER / "made").touch()
+    return None
+
+
+def pythons():
+    yield sys.executable
+    for minor in range(MAYU_PYTHON[1], MAYU_PYTHON[1] + 4):
+        yield from filter(None, [shutil.which("python3.%d" % minor)])
+    root = pathlib.Path(os.environ.get("PYENV_ROOT") or pathlib.Path.home() / ".pyenv")
+    yield from map(str, sorted(root.glob("versions/3.*/bin/python")))
+
+
+def is_new_enough(python):
+    code = "import sys; sys.exit(sys.version_info < %r)" % (MAYU_PYTHON,)
+    try:
+        return subprocess.run([python, "-c", code], stderr=subprocess.DEVNULL, timeout=60).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
 
 
 # Measuring
@@ -161,13 +238,16 @@ def compare(names, options):
         machine = describe_machine()
     machine["load average before"] = "%.2f %.2f %.2f" % before
     machine["load average after"] = "%.2f %.2f %.2f" % os.getloadavg()
-    notes = NOTES + unsteady(rounds)
-    return {"machine": machine, "rounds": options.rounds, "systems": summarise(rounds), "notes": notes}
+    systems = summarise(rounds)
+    notes = NOTES + losses(systems) + unsteady(rounds)
+    return {"machine": machine, "rounds": options.rounds, "systems": systems, "notes": notes}
 
 
 def measure_peer(name, tasks):
-    command = [sys.executable, str(HERE / "measure.py"), name]
-    return json.loads(run(command + ([str(tasks)] if tasks else [])))
+    special = {"mayu": str(MAYU_FOLDER / "bin" / "python"), "axion-python": axion_python()}
+    command = [special.get(name, sys.executable), str(HERE / "measure.py"), name]
+    # Some say more than they are asked.
+    return json.loads(run(command + ([str(tasks)] if tasks else [])).splitlines()[-1])
 
 
 def prepare_bench(folder):
@@ -198,6 +278,7 @@ def measure_axion(bench):
             "rate": figures["throughput: no-op script tasks, 2 workers"],
             "p50": figures["round trip: engine, p50"],
             "p99": figures["round trip: engine, p99"],
+            "start": None,
         }
     except KeyError as missing:
         raise Trouble("benches/engine has no figure called %s any more; see measure_axion" % missing)
@@ -238,8 +319,8 @@ def end(process):
 
 
 def summarise(rounds):
-    """Per system: the figures over the rounds, and how many times better axion was."""
-    axion = rounds.get("axion")
+    """Per system: the figures over the rounds, and how many times better Axion was."""
+    reference = rounds.get(REFERENCE)
     systems = {}
     for name, measured in rounds.items():
         rates = [one["rate"] for one in measured]
@@ -247,16 +328,45 @@ def summarise(rounds):
             "title": SYSTEMS[name][0],
             "tasks": measured[0]["tasks"],
             "rate": {"median": statistics.median(rates), "min": min(rates), "max": max(rates)},
-            "p50": statistics.median(one["p50"] for one in measured),
-            "p99": statistics.median(one["p99"] for one in measured),
+            "p50": middle(measured, "p50"),
+            "p99": middle(measured, "p99"),
+            "start": middle(measured, "start"),
             "rounds": measured,
         }
-        if axion:
-            pairs = list(zip(axion, measured))
+        if reference:
+            pairs = list(zip(reference, measured))
             summary["axion_rate_ratio"] = statistics.median(a["rate"] / b["rate"] for a, b in pairs)
-            summary["axion_p50_ratio"] = statistics.median(b["p50"] / a["p50"] for a, b in pairs)
+            for key in ("p50", "start"):
+                if summary[key] is not None:
+                    summary["axion_%s_ratio" % key] = statistics.median(b[key] / a[key] for a, b in pairs)
         systems[name] = summary
     return systems
+
+
+def middle(measured, key):
+    values = [one[key] for one in measured if one[key] is not None]
+    return statistics.median(values) if values else None
+
+
+LOSSES = [
+    ("axion_rate_ratio", "tasks a second"),
+    ("axion_p50_ratio", "the round trip"),
+    ("axion_start_ratio", "the time to the first result"),
+]
+
+
+def losses(systems):
+    """Where Axion loses, in words."""
+    lost = []
+    for name, system in systems.items():
+        if name == REFERENCE:
+            continue
+        for key, what in LOSSES:
+            if system.get(key, 1) < 1:
+                lost.append("%s in %s (%.2f x)" % (system["title"], what, system[key]))
+    if not any("axion_rate_ratio" in system for system in systems.values()):
+        return []
+    return ["Axion from Python loses to: %s." % ("; ".join(lost) or "none of these, in this work")]
 
 
 def unsteady(rounds):
@@ -266,8 +376,8 @@ def unsteady(rounds):
     notes = []
     for key, unit in (("rate", "tasks/s"), ("p50", "µs")):
         for name, measured in rounds.items():
-            values = [one[key] for one in measured]
-            if max(values) > 1.5 * min(values):
+            values = [one[key] for one in measured if one[key] is not None]
+            if values and max(values) > 1.5 * min(values):
                 notes.append(
                     "Unsteady, do not quote: %s of %s went from {:,.0f} to {:,.0f} %s.".format(min(values), max(values))
                     % (key, SYSTEMS[name][0], unit)
@@ -297,7 +407,7 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
-HEADS = ["system", "tasks/s", "min", "max", "axion x", "p50 µs", "p99 µs", "axion x"]
+HEADS = ["system", "tasks/s", "min", "max", "axion x", "p50 µs", "p99 µs", "axion x", "first result ms", "axion x"]
 
 
 def table(report):
@@ -305,11 +415,10 @@ def table(report):
     for system in report["systems"].values():
         rate = system["rate"]
         counts = ["{:,.0f}".format(rate[key]) for key in ("median", "min", "max")]
-        times = ["{:,.0f}".format(system[key]) for key in ("p50", "p99")]
-        ratios = [
-            "%.1f" % system[key] if key in system else "–" for key in ("axion_rate_ratio", "axion_p50_ratio")
-        ]
-        rows.append([system["title"]] + counts + ratios[:1] + times + ratios[1:])
+        times = ["–" if system[key] is None else "{:,.0f}".format(system[key]) for key in ("p50", "p99")]
+        start = "–" if system["start"] is None else "{:,.0f}".format(system["start"])
+        ratios = ["%.2f" % system[key] if key in system else "–" for key, _ in LOSSES]
+        rows.append([system["title"]] + counts + ratios[:1] + times + ratios[1:2] + [start, ratios[2]])
     return rows
 
 
