@@ -151,7 +151,7 @@ impl Dispatcher {
                 None
             }
             Err(AcceptError::Id) => {
-                waiter.refuse(Refusal::DuplicateId, &mut self.workflows);
+                self.workflows.add_update(waiter.refuse(Refusal::DuplicateId));
                 None
             }
             Err(AcceptError::Unique(other)) => {
@@ -179,7 +179,7 @@ impl Dispatcher {
             (Waiter::Handle(reply), answer) => {
                 reply.send(answer);
             }
-            (waiter, Ok(record)) => waiter.tell(&record, &mut self.workflows),
+            (waiter, Ok(record)) => self.workflows.add_update(waiter.resolve(&record)),
             (Waiter::Step(_) | Waiter::Workflow(_), Err(_)) => {}
         }
     }
@@ -218,7 +218,7 @@ impl Dispatcher {
     fn note_starts(&mut self, tasks: &[RunTask]) {
         if self.workflows.are_any() {
             for step in tasks.iter().filter_map(|task| self.waiters.step(task.key)) {
-                self.workflows.add_update(StepUpdate::Started(step));
+                self.workflows.add_update(Some(StepUpdate::Started(step)));
             }
         }
     }
@@ -266,7 +266,7 @@ impl Dispatcher {
 
     fn deliver(&mut self, key: TaskKey, record: &Arc<TaskRecord>) {
         for waiter in self.waiters.take(key, record.id, self.workflows.are_any()) {
-            waiter.tell(record, &mut self.workflows);
+            self.workflows.add_update(waiter.resolve(record));
         }
     }
 

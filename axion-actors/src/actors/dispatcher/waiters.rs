@@ -8,7 +8,6 @@ use slotmap::SecondaryMap;
 use super::super::add_waiter;
 use super::super::answer::Refusal;
 use super::super::messages::{Reply, StepUpdate};
-use super::workflows::WorkflowManagerLink;
 use crate::model::workflow::WorkflowId;
 use crate::model::{TaskId, TaskRecord};
 use crate::policy::task_table::TaskKey;
@@ -29,26 +28,28 @@ impl Waiter {
         matches!(self, Self::Handle(reply) if reply.is_closed())
     }
 
-    /// The task has ended.
-    pub(super) fn tell(self, record: &Arc<TaskRecord>, workflows: &mut WorkflowManagerLink) {
+    /// Answers with the record of the task, which has ended. Returns the update that a workflow gets instead.
+    pub(super) fn resolve(self, record: &Arc<TaskRecord>) -> Option<StepUpdate> {
         match self {
-            // Nobody may be waiting any more; the record is kept all the same.
+            // The handle may be gone by now; the record is retained all the same.
             Self::Handle(reply) => {
                 reply.send(Ok(record.clone()));
+                None
             }
-            Self::Step(step) => workflows.add_update(StepUpdate::Ended(step, record.clone())),
-            Self::Workflow(id) => workflows.add_update(StepUpdate::External(id, record.clone())),
+            Self::Step(step) => Some(StepUpdate::Ended(step, record.clone())),
+            Self::Workflow(id) => Some(StepUpdate::External(id, record.clone())),
         }
     }
 
-    /// The task was not taken in.
-    pub(super) fn refuse(self, refusal: Refusal, workflows: &mut WorkflowManagerLink) {
+    /// Answers that the task was not accepted. Returns the update that a workflow gets instead.
+    pub(super) fn refuse(self, refusal: Refusal) -> Option<StepUpdate> {
         match self {
             Self::Handle(reply) => {
                 reply.send(Err(refusal));
+                None
             }
-            Self::Step(step) => workflows.add_update(StepUpdate::Refused(step)),
-            Self::Workflow(_) => {}
+            Self::Step(step) => Some(StepUpdate::Refused(step)),
+            Self::Workflow(_) => None,
         }
     }
 }

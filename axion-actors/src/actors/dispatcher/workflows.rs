@@ -41,9 +41,9 @@ impl WorkflowManagerLink {
         }
     }
 
-    /// StepUpdate of a task, for [`send_updates`](Self::send_updates).
-    pub(super) fn add_update(&mut self, update: StepUpdate) {
-        self.updates.push(update);
+    /// Queues an update, if there is one, for [`send_updates`](Self::send_updates).
+    pub(super) fn add_update(&mut self, update: Option<StepUpdate>) {
+        self.updates.extend(update);
     }
 
     /// Sends the updates together.
