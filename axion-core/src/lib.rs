@@ -43,6 +43,7 @@ pub use axion_actors::config::{
 pub use axion_actors::model::CancelAnswer;
 pub use axion_actors::model::ExpiredBy;
 pub use axion_actors::model::workflow;
+pub use axion_actors::model::workflow::GraphError;
 pub use axion_actors::model::{
     Attempt, AttemptRecord, Backoff, Capacity, CapturedOutput, Cause, ComponentStatus, Components, Concurrency, Data,
     EndedBy, EngineStatus, ErrorKind, Event, EventKind, Fixed, Function, FunctionId, FunctionName, Generation, Health,
@@ -52,7 +53,6 @@ pub use axion_actors::model::{
     TaskCounts, TaskError, TaskId, TaskOptions, TaskRecord, Timings, UniqueKeyError, Usage, Work, WorkName,
     WorkerDownReason, WorkerId, WorkerRef, WorkerStatus,
 };
-pub use axion_actors::policy::graph::GraphError;
 pub use axion_actors::process::{FolderError, GuardianError, PythonNotFound};
 pub use builder::EngineBuilder;
 pub use completions::{Completions, DirectWait, DirectWaitEnd};

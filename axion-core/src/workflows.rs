@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use axion_actors::actors::messages::{Expand, Reply, Request, WorkflowRefusal, WorkflowRequest, WorkflowSubmission};
 use axion_actors::actors::{WorkflowAnswer, WorkflowGone};
-use axion_actors::model::workflow::{Step, WorkflowId, WorkflowRecord, WorkflowSpec};
-use axion_actors::policy::graph::GraphError;
+use axion_actors::model::workflow::{GraphError, Step, WorkflowId, WorkflowRecord, WorkflowSpec};
 use tokio::sync::oneshot;
 
 use crate::completions::Completions;

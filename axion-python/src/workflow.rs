@@ -56,7 +56,7 @@ impl WorkflowRecord {
     /// `running`, `succeeded`, `failed` or `cancelled`.
     #[getter]
     fn state(&self) -> String {
-        serde_json::to_value(self.0.state).ok().and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default()
+        self.0.state.to_string()
     }
 
     /// The results that are kept of the steps that no other step waits for: name or id, and JSON text or a pickle.

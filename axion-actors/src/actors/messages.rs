@@ -9,11 +9,11 @@ use tokio::sync::oneshot;
 use super::answer::{Answer, WorkflowAnswer};
 use super::completions::{Completed, Completer};
 use crate::model::CancelAnswer;
-use crate::model::workflow::{Step, WorkflowId, WorkflowSpec};
+use crate::model::workflow::{GraphError, Step, WorkflowId, WorkflowSpec};
 use crate::model::{
     HostLoad, Json, KillReason, PoolKind, PoolStatus, Seq, Status, Task, TaskError, TaskId, TaskRecord, WorkerRef,
 };
-use crate::policy::graph::{GraphError, StepStatus};
+use crate::policy::graph::StepStatus;
 use crate::policy::scaling::PoolLoad;
 use crate::policy::scheduler::{Departure, Report, RunTask, WorkerCapacity};
 use crate::policy::workflows::StepRef;

@@ -4,10 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::ids::PoolKind;
 
 /// A number with three places behind the point, so that 60.5 + 39.5 is 100 and not a little more.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Fixed(pub u64);
 
 impl Fixed {
@@ -30,7 +33,8 @@ impl fmt::Display for Fixed {
 }
 
 /// An amount of memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Memory {
     /// Per cent of the machine's.
     Percent(Fixed),
@@ -39,7 +43,7 @@ pub enum Memory {
 }
 
 /// What a task uses while it runs, as its author estimates it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Needs {
     /// Slots of its pool. It runs in one of them; the others are kept idle for what it does besides.
     pub slots: u32,
@@ -56,7 +60,7 @@ impl Default for Needs {
 }
 
 /// How much there is for what runs at one time; `None`: no limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capacity {
     /// Slots of the CPU pool.
     pub processes: Option<u32>,
@@ -72,7 +76,7 @@ pub struct Capacity {
 }
 
 /// By how much a need is more than there can ever be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub struct Shortfall {
     /// Whose slots.
     pub pool: PoolKind,
@@ -124,7 +128,7 @@ impl fmt::Display for Shortfall {
 }
 
 /// At most so many at one time with the same key.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Concurrency {
     /// What is shared, such as `api.example`.
     pub key: Arc<str>,
@@ -133,7 +137,7 @@ pub struct Concurrency {
 }
 
 /// At most so many starts in a time with the same key, with bursts of `burst`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Rate {
     /// What is shared.
     pub key: Arc<str>,
@@ -180,7 +184,7 @@ impl Rate {
 
 /// What holds a task back until there is enough of everything that it uses, and how often it may start. Most tasks
 /// have none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Limits {
     /// What it uses while it runs.
     pub needs: Needs,

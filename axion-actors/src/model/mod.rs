@@ -6,6 +6,7 @@ mod ids;
 mod limits;
 mod outcome;
 mod postmortem;
+mod raw;
 mod record;
 mod retry;
 mod script;

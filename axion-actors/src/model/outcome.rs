@@ -1,8 +1,9 @@
 //! How a task ends.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::postmortem::{PostMortem, ProcessExit};
 use super::value::{Data, Json, Pickle};
@@ -195,27 +196,75 @@ pub struct Cause {
 
 /// What is known about a task that did not succeed: text first, so that an exception whose class
 /// nobody else can import hides nothing.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct TaskError {
     /// The stable code.
     pub kind: ErrorKind,
     /// What happened, where, and what to do about it.
     pub message: String,
     /// The exception's type, if there was one.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub exception: Option<String>,
     /// Python's traceback, without the runtime's own frames.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub traceback: Option<String>,
     /// The exceptions behind it, nearest first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<Cause>,
     /// The exception of a function, pickled: only Python can read it, and only where its class is known.
-    #[serde(skip)]
+    #[serde(with = "super::raw::optional")]
     pub raised: Option<Pickle>,
     /// What is known of the worker process, if it was ended or died.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub post_mortem: Option<Box<PostMortem>>,
+}
+
+/// A [`TaskError`] in formats for people: without what is absent, and without the pickled exception.
+#[derive(Serialize, Deserialize)]
+struct TaskErrorReport<'a> {
+    kind: ErrorKind,
+    message: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    exception: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    traceback: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "<[Cause]>::is_empty")]
+    causes: Cow<'a, [Cause]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    post_mortem: Option<Cow<'a, PostMortem>>,
+}
+
+impl Serialize for TaskError {
+    /// For people as [`TaskErrorReport`]; binary formats get all of it.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if !serializer.is_human_readable() {
+            return Self::serialize(self, serializer);
+        }
+        let report = TaskErrorReport {
+            kind: self.kind,
+            message: self.message.as_str().into(),
+            exception: self.exception.as_deref().map(Into::into),
+            traceback: self.traceback.as_deref().map(Into::into),
+            causes: self.causes.as_slice().into(),
+            post_mortem: self.post_mortem.as_deref().map(Cow::Borrowed),
+        };
+        report.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for TaskError {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if !deserializer.is_human_readable() {
+            return Self::deserialize(deserializer);
+        }
+        let report = TaskErrorReport::deserialize(deserializer)?;
+        Ok(Self {
+            kind: report.kind,
+            message: report.message.into_owned(),
+            exception: report.exception.map(Cow::into_owned),
+            traceback: report.traceback.map(Cow::into_owned),
+            causes: report.causes.into_owned(),
+            raised: None,
+            post_mortem: report.post_mortem.map(|it| Box::new(it.into_owned())),
+        })
+    }
 }
 
 impl TaskError {

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProcessExit {
     /// It ended itself with this code.
@@ -58,7 +58,7 @@ impl fmt::Display for ProcessExit {
 }
 
 /// Why the engine kills the process of a running attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KillReason {
     /// It reached its time limit.
@@ -70,7 +70,7 @@ pub enum KillReason {
 }
 
 /// Who ended the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndedBy {
     /// The engine, because of the attempt's deadline.
@@ -112,7 +112,7 @@ impl EndedBy {
 }
 
 /// What the process used, from the wait call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
     /// The most memory it had resident, in bytes.
     pub peak_memory_bytes: u64,
@@ -123,7 +123,7 @@ pub struct Usage {
 }
 
 /// What is known about the end of a process.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PostMortem {
     /// Who ended it.
     pub ended_by: EndedBy,

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::outcome::ErrorKind;
 
 /// How long to wait before a retry.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Backoff {
     /// Always so long.
     Fixed(Duration),
@@ -24,7 +27,7 @@ pub enum Backoff {
 ///
 /// Runs again after a worker's death are counted apart: see
 /// [`Task::max_worker_losses`](super::Task::max_worker_losses).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RetryPolicy {
     /// At most so many retries, so one execution more.
     pub max_retries: u32,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde::Serialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 
 use super::ids::{PoolKind, TaskId};
 use super::limits::{Concurrency, Limits, Needs, Rate};
@@ -22,8 +22,8 @@ pub struct ParamsError(#[from] serde_json::Error);
 
 /// How urgent a task is: 0, the most urgent, to 9. Those of one priority start in the order in which they
 /// were accepted (L12).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u8")]
 pub struct Priority(u8);
 
 /// A priority that is none.
@@ -61,7 +61,8 @@ impl TryFrom<u8> for Priority {
 }
 
 /// When a task may start at the earliest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum NotBefore {
     /// So long after it was accepted.
     After(Duration),
@@ -78,7 +79,7 @@ const LONGEST_KEY: usize = 512;
 pub struct UniqueKeyError(pub usize);
 
 /// What a task may ask for beyond being run. Most tasks ask for nothing and share the defaults.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskOptions {
     /// An attempt that runs so long is killed; `None`: the pool's default.
     pub timeout: Option<Duration>,
@@ -126,11 +127,12 @@ static NOTHING_SPECIAL: std::sync::LazyLock<TaskOptions> = std::sync::LazyLock::
 /// let task = Task::script("resize.py").params(&serde_json::json!({"width": 640})).unwrap().on(PoolKind::Io);
 /// assert_eq!(task.pool(), PoolKind::Io);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Task {
     id: TaskId,
     pool: PoolKind,
     work: Work,
+    #[serde(with = "super::raw")]
     params: Bytes,
     options: Option<Arc<TaskOptions>>,
 }

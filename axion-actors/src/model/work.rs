@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 use super::script::ScriptPath;
@@ -67,8 +67,29 @@ impl Function {
     }
 }
 
+/// What is written of a function; its identity follows from the code.
+#[derive(Serialize, Deserialize)]
+struct StoredFunction {
+    name: String,
+    #[serde(with = "super::raw")]
+    code: Bytes,
+}
+
+impl Serialize for Function {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        StoredFunction { name: self.name().to_string(), code: self.code().clone() }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Function {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let StoredFunction { name, code } = StoredFunction::deserialize(deserializer)?;
+        Ok(Self::new(&name, code))
+    }
+}
+
 /// Which function it was, without its code.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FunctionName {
     id: FunctionId,
     words: Arc<str>,
@@ -97,7 +118,8 @@ impl fmt::Display for FunctionName {
 }
 
 /// What a task runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Work {
     /// A file with an entry point; its parameters and its result are JSON.
     Script(ScriptPath),
@@ -135,7 +157,8 @@ impl Work {
 }
 
 /// Which work a task was, as it is kept in records.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub enum WorkName {
     /// This script.
     Script(ScriptPath),
@@ -165,12 +188,28 @@ impl fmt::Display for WorkName {
 }
 
 impl Serialize for WorkName {
-    /// The script's path, or the function's name.
+    /// For people: the script's path, or the function's name. Binary formats get all of it.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
+            _ if !serializer.is_human_readable() => Self::serialize(self, serializer),
             Self::Script(path) => path.serialize(serializer),
             Self::Function(name) => serializer.collect_str(name),
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for WorkName {
+    /// A text does not have a function's identity: an absolute path is a script, and everything else a function that
+    /// equals no other.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if !deserializer.is_human_readable() {
+            return Self::deserialize(deserializer);
+        }
+        let text = String::deserialize(deserializer)?;
+        Ok(match text.starts_with('/') {
+            true => Self::Script(ScriptPath::new(text.as_ref())),
+            false => Self::Function(FunctionName { id: FunctionId::of(text.as_bytes()), words: text.into() }),
+        })
     }
 }
 

@@ -6,8 +6,10 @@
 
 mod build;
 mod condition;
+mod error;
 mod path;
 mod record;
+mod report;
 mod template;
 
 use std::fmt;
@@ -18,6 +20,7 @@ use uuid::Uuid;
 
 pub use self::build::WorkflowBuilder;
 pub use self::condition::{Condition, Op, Test};
+pub use self::error::GraphError;
 pub use self::path::{JsonPath, PathError, Segment};
 pub use self::record::{
     CriticalPath, InstanceCounts, RootCause, RootCauses, StepCounts, StepError, StepOutcome, StepRecord, StepState,
@@ -85,7 +88,7 @@ pub enum UpstreamKeys {
 }
 
 /// What keeps one workflow within bounds (L9).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkflowBounds {
     /// Steps, with those that are added while it runs.
     pub steps: usize,
@@ -106,7 +109,7 @@ impl Default for WorkflowBounds {
 }
 
 /// A workflow as it is submitted. Steps may be in any order.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WorkflowSpec {
     /// What people call it.
     pub name: String,
@@ -125,7 +128,8 @@ pub struct WorkflowSpec {
 }
 
 /// What a step waits for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Dependency {
     /// A step of the same workflow, by its name.
     Step(Arc<str>),
@@ -172,7 +176,8 @@ pub enum RunIf {
 }
 
 /// How many instances of a mapped step must succeed for it to succeed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Enough {
     /// All. The first failure ends the others.
     #[default]
@@ -184,7 +189,7 @@ pub enum Enough {
 }
 
 /// One instance of a step for each element of a list.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MapOver {
     /// The list: a step's result, or a part of it.
     pub list: Reference,
@@ -206,11 +211,12 @@ impl MapOver {
 }
 
 /// What a step asks for beyond its task and its dependencies. Most ask for nothing.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rules {
     /// Which ends of its dependencies let it run.
     pub run_if: RunIf,
     /// Must hold for it to run; else it is skipped.
+    #[serde(with = "condition::as_json")]
     pub when: Option<Condition>,
     /// One instance per element.
     pub map_over: Option<MapOver>,
@@ -247,7 +253,7 @@ static NOTHING_SPECIAL: std::sync::LazyLock<Rules> = std::sync::LazyLock::new(Ru
 /// let load = Step::new("load", Task::script("load.py")).after("extract").run_if(RunIf::AllDone);
 /// assert_eq!(load.title(), "load");
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     name: Option<Arc<str>>,
     task: Task,

@@ -15,7 +15,6 @@
 
 mod arguments;
 mod condition;
-mod error;
 mod external;
 mod json;
 mod mapped;
@@ -36,15 +35,14 @@ use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
 use self::arguments::Prepared;
-pub use self::error::GraphError;
 pub use self::json::ChunkedBytes;
 use self::node::{NEVER, Node};
 use self::plan::{Directory, Plan, Planner};
 use self::protocol::StopReason;
 pub use self::protocol::{Ended, EngineView, GraphAction, StepKey, StepStatus};
 use crate::model::workflow::{
-    Capacity, OnFailure, OnImpossible, RootCauses, Rules, RunIf, Step, StepCounts, StepError, StepOutcome, StepState,
-    UpstreamKeys, WorkflowBounds, WorkflowId, WorkflowSpec,
+    Capacity, GraphError, OnFailure, OnImpossible, RootCauses, Rules, RunIf, Step, StepCounts, StepError, StepOutcome,
+    StepState, UpstreamKeys, WorkflowBounds, WorkflowId, WorkflowSpec,
 };
 use crate::model::{Data, Outcome, TaskId, Tick};
 

@@ -11,10 +11,10 @@ use std::collections::VecDeque;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use self::kept::RetainedWorkflows;
-use super::graph::{ChunkedBytes, Ended, EngineView, Graph, GraphAction, GraphError, StepKey, StepStatus};
+use super::graph::{ChunkedBytes, Ended, EngineView, Graph, GraphAction, StepKey, StepStatus};
 use super::resources::{Gate, Permit};
 use crate::model::CancelAnswer;
-use crate::model::workflow::{Step, StepOutcome, StepState, WorkflowId, WorkflowSpec};
+use crate::model::workflow::{GraphError, Step, StepOutcome, StepState, WorkflowId, WorkflowSpec};
 use crate::model::{Capacity, ErrorKind, Limits, Outcome, Shortfall, Task, TaskError, TaskId, Tick};
 
 /// A step of a workflow, or one instance of it.

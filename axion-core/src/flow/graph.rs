@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use axion_actors::model::Tick;
-use axion_actors::model::workflow::{Capacity, WorkflowId, WorkflowSpec};
-use axion_actors::policy::graph::{EngineView, Graph, GraphError, StepStatus};
+use axion_actors::model::workflow::{Capacity, GraphError, WorkflowId, WorkflowSpec};
+use axion_actors::policy::graph::{EngineView, Graph, StepStatus};
 
 use super::convert::{Converted, StepSpans};
 use super::{GUESSES, Problem, Span, did_you_mean};

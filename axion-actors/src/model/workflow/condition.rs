@@ -68,7 +68,7 @@ impl Op {
 }
 
 /// One question about one value.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Test {
     /// Whose value.
     pub of: Reference,
@@ -79,7 +79,8 @@ pub struct Test {
 }
 
 /// A condition on the results of other steps.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Condition {
     /// One question.
     Test(Test),
@@ -89,6 +90,37 @@ pub enum Condition {
     Any(Vec<Condition>),
     /// It does not hold.
     Not(Box<Condition>),
+}
+
+/// A condition as JSON, in every format: a recursive type needs a format that allows recursion.
+pub(super) mod as_json {
+    use serde::de::Error as _;
+    use serde::ser::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde_json::value::{RawValue, to_raw_value};
+
+    use super::Condition;
+
+    pub(in crate::model::workflow) fn serialize<S: Serializer>(
+        condition: &Option<Condition>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let text = condition.as_ref().map(to_raw_value).transpose().map_err(S::Error::custom)?;
+        match serializer.is_human_readable() {
+            true => text.serialize(serializer),
+            false => text.as_deref().map(RawValue::get).serialize(serializer),
+        }
+    }
+
+    pub(in crate::model::workflow) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Condition>, D::Error> {
+        let text = match deserializer.is_human_readable() {
+            true => Option::<Box<RawValue>>::deserialize(deserializer)?.map(|it| it.get().to_owned()),
+            false => Option::<String>::deserialize(deserializer)?,
+        };
+        text.map(|text| serde_json::from_str(&text).map_err(D::Error::custom)).transpose()
+    }
 }
 
 impl Condition {

@@ -1,7 +1,6 @@
 //! What can be wrong with a workflow before it starts.
 
-use crate::model::TaskId;
-use crate::model::workflow::Shortfall;
+use crate::model::{Shortfall, TaskId};
 
 /// One thing that is wrong with a workflow. `at` is the place of the step in the list.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -4,8 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::WorkflowId;
 use super::template::Reference;
@@ -15,8 +14,9 @@ use crate::model::{
 };
 
 /// Where a step stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum StepState {
     /// For its dependencies.
     #[default]
@@ -108,7 +108,7 @@ impl fmt::Display for StepState {
 }
 
 /// A step or task that did not succeed by itself, not because of another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootCause {
     /// Its name, else its task's id.
     pub step: String,
@@ -119,7 +119,7 @@ pub struct RootCause {
 }
 
 /// The first causes of a failure that was passed on: the steps that failed by themselves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootCauses {
     /// Up to [`RootCauses::NAMED`] of them.
     pub steps: Vec<RootCause>,
@@ -145,7 +145,8 @@ impl fmt::Display for RootCauses {
 }
 
 /// Why a step did not succeed, or did not run.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[serde(remote = "Self")]
 #[non_exhaustive]
 pub enum StepError {
     /// Its task did not.
@@ -322,24 +323,8 @@ impl StepOutcome {
     }
 }
 
-impl Serialize for StepError {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if let Self::Task(error) = self {
-            return error.serialize(serializer);
-        }
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("kind", &self.code())?;
-        map.serialize_entry("message", &self.to_string())?;
-        if let Self::DependencyFailed(causes) | Self::Stopped(causes) = self {
-            map.serialize_entry("causes", &causes.steps)?;
-            map.serialize_entry("more_causes", &causes.more)?;
-        }
-        map.end()
-    }
-}
-
 /// The instances of a mapped step.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceCounts {
     /// How many elements the list has.
     pub total: usize,
@@ -352,14 +337,14 @@ pub struct InstanceCounts {
 }
 
 /// A step at its end, or where it stands.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct StepRecord {
     /// Its name, if it has one.
     pub name: Option<Arc<str>>,
     /// Its task; if it is mapped over a list, the instances have [tasks of their own](TaskId::instance).
     pub task: TaskId,
     /// The task's script or function.
-    #[serde(rename = "script")]
     pub work: WorkName,
     /// The pool it is for.
     pub pool: PoolKind,
@@ -376,9 +361,10 @@ pub struct StepRecord {
     /// When its end was known.
     pub finished: Option<Timestamp>,
     /// Its result, if it is kept and has a JSON form.
+    #[serde(with = "crate::model::raw::optional")]
     pub data: Option<Json>,
     /// The result of a function, if it is kept and more than plain data.
-    #[serde(skip)]
+    #[serde(with = "crate::model::raw::optional")]
     pub pickle: Option<Box<Pickle>>,
     /// Whether there was a result that is not kept: by its own wish, or for the bound on kept bytes.
     pub data_dropped: bool,
@@ -422,8 +408,9 @@ impl StepRecord {
 }
 
 /// Where a workflow stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum WorkflowState {
     /// Some step is not at its end.
     Running,
@@ -433,6 +420,25 @@ pub enum WorkflowState {
     Failed,
     /// It was cancelled.
     Cancelled,
+}
+
+impl WorkflowState {
+    /// Its stable name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl fmt::Display for WorkflowState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// How many steps are in each state.
@@ -447,14 +453,8 @@ impl StepCounts {
     }
 }
 
-impl Serialize for StepCounts {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(StepState::ALL.map(|state| (state.name(), self.of(state))))
-    }
-}
-
 /// The chain of dependencies whose steps together ran longest.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CriticalPath {
     /// Its steps' names, else their tasks' ids, first to last.
     pub steps: Vec<String>,
@@ -463,7 +463,7 @@ pub struct CriticalPath {
 }
 
 /// A workflow at its end, or where it stands.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WorkflowRecord {
     /// Its id.
     pub id: WorkflowId,

@@ -4,13 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::path::{JsonPath, PathError};
 use crate::model::TaskId;
 
 /// A step's result, or a part of it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Reference {
     /// The step's name, or the id of a task: of a step, or of any task that the step waits for.
     pub step: Arc<str>,
@@ -53,16 +54,18 @@ impl fmt::Display for Reference {
 const SHARE_FROM: usize = 512;
 
 /// A part of a template.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Piece {
     /// JSON text as it stands.
-    Text(Bytes),
+    Text(#[serde(with = "crate::model::raw")] Bytes),
     /// The place of a step's result.
     Ref(Reference),
 }
 
 /// A JSON text with references in the place of values.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Template {
     pieces: Vec<Piece>,
 }

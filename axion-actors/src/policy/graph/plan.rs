@@ -11,10 +11,11 @@ use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 use rustc_hash::FxHashMap;
 
-use super::error::GraphError;
 use super::node::{DependencyRange, Node};
 use super::{EngineView, StepStatus};
-use crate::model::workflow::{Dependency, Enough, OnImpossible, Piece, Shortfall, Step, StepOutcome, WorkflowBounds};
+use crate::model::workflow::{
+    Dependency, Enough, GraphError, OnImpossible, Piece, Shortfall, Step, StepOutcome, WorkflowBounds,
+};
 use crate::model::{Limits, Needs, TaskId, Work};
 use crate::policy::resources;
 use crate::policy::task_ids::TaskIds;

@@ -122,9 +122,8 @@ pub(super) fn time(seconds: f64) -> String {
 fn outcome(record: &WorkflowRecord) -> String {
     let state = match record.state {
         WorkflowState::Running => "is running",
-        WorkflowState::Succeeded => "succeeded",
-        WorkflowState::Failed => "failed",
         WorkflowState::Cancelled => "was cancelled",
+        other => other.name(),
     };
     let took = record.finished.map_or(0.0, |end| end.duration_since(record.submitted).as_secs_f64());
     let counts = StepState::ALL.map(|state| (record.counts.of(state), state));

@@ -5,7 +5,7 @@ use petgraph::graph::DiGraph;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::workflow::{Condition, MapOver, Reference, WorkflowBounds};
+use crate::model::workflow::{Condition, GraphError, MapOver, Reference, WorkflowBounds};
 
 fn refused(spec: WorkflowSpec) -> Vec<String> {
     let errors = Graph::check(WorkflowId::generate(), spec, &outside(), Tick(0)).expect_err("unsound");

@@ -1,0 +1,71 @@
+//! Bytes that the engine does not look into, in a serialized form: as text in formats for people where they are
+//! text, else as bytes.
+
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_bytes::ByteBuf;
+
+pub(super) fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if serializer.is_human_readable() => serializer.serialize_str(text),
+        _ => serializer.serialize_bytes(bytes),
+    }
+}
+
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+    Ok(ByteBuf::deserialize(deserializer)?.into_vec().into())
+}
+
+/// The same of bytes that may be absent and have a type of their own.
+pub(super) mod optional {
+    use super::{ByteBuf, Bytes, Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(in crate::model) fn serialize<T: Raw, S: Serializer>(
+        value: &Option<T>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        value.as_ref().map(|it| serde_bytes::Bytes::new(it.raw())).serialize(serializer)
+    }
+
+    pub(in crate::model) fn deserialize<'de, T: Raw, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<T>, D::Error> {
+        Ok(Option::<ByteBuf>::deserialize(deserializer)?.map(|it| T::of_raw(it.into_vec().into())))
+    }
+
+    /// A type that is nothing but bytes.
+    pub(in crate::model) trait Raw {
+        fn raw(&self) -> &Bytes;
+        fn of_raw(bytes: Bytes) -> Self;
+    }
+
+    impl Raw for crate::model::Json {
+        fn raw(&self) -> &Bytes {
+            &self.0
+        }
+
+        fn of_raw(bytes: Bytes) -> Self {
+            Self(bytes)
+        }
+    }
+
+    impl Raw for crate::model::Pickle {
+        fn raw(&self) -> &Bytes {
+            &self.0
+        }
+
+        fn of_raw(bytes: Bytes) -> Self {
+            Self(bytes)
+        }
+    }
+
+    impl<T: Raw> Raw for Box<T> {
+        fn raw(&self) -> &Bytes {
+            (**self).raw()
+        }
+
+        fn of_raw(bytes: Bytes) -> Self {
+            Self::new(T::of_raw(bytes))
+        }
+    }
+}
