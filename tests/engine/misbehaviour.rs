@@ -239,3 +239,23 @@ fn l1_a_task_that_was_eaten_by_another_one_runs_all_the_same_uncharged() {
         });
     }
 }
+
+#[test]
+fn l9_a_failure_with_millions_of_causes_costs_its_worker_and_no_memory() {
+    if !is_alone("misbehaviour::l9_a_failure_with_millions_of_causes_costs_its_worker_and_no_memory") {
+        return;
+    }
+    let engine = engine(1, 1);
+    let before = peak_memory();
+    for pool in PoolKind::ALL {
+        let fails = bad_with("fail_with_many_causes", json!({"causes": 2_000_000})).on(pool).max_worker_losses(0);
+        let record = run(&engine, fails);
+        assert_eq!(record.outcome.name(), "lost", "{:?}", record.outcome);
+        assert_eq!(post_mortem(&record).ended_by, EndedBy::Protocol);
+        assert!(record.outcome.error().expect("lost").message.contains("causes"), "{:?}", record.outcome);
+        assert!(run(&engine, entry("double", json!({"value": 1})).on(pool)).outcome.is_success());
+    }
+    // The frame of 32 MB itself, and the buffer that grows to hold it.
+    let grown = peak_memory() - before;
+    assert!(grown < 128 << 20, "the engine grew by {grown} bytes");
+}

@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import threading
@@ -259,6 +260,17 @@ def do_redirect_the_pipes(params, context):
         os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
     if params["stays"]:
         time.sleep(1000)
+
+
+def do_fail_with_many_causes(params, context):
+    announce()
+    # `Failed` of attempt 1 of this process: no texts, very many causes without texts, no exception.
+    body = struct.pack("<IQQIQQQQ", 2, 1, 0, 0, 0, 0, 0, params["causes"]) + bytes(16 * params["causes"] + 8)
+    result_pipe = next(pipes(os.O_WRONLY))
+    frame = memoryview(struct.pack("<I", len(body)) + body)
+    while frame:
+        frame = frame[os.write(result_pipe, frame):]
+    time.sleep(1000)
 
 
 def do_eat_the_next_task(params, context):

@@ -290,7 +290,8 @@ impl TaskError {
             .post_mortem
             .as_ref()
             .map_or(0, |it| size_of::<PostMortem>() + it.stdout_tail.len() + it.stderr_tail.len() + text(&it.stacks));
-        let causes: usize = self.causes.iter().map(|cause| cause.exception.len() + cause.message.len()).sum();
+        let texts: usize = self.causes.iter().map(|cause| cause.exception.len() + cause.message.len()).sum();
+        let causes = size_of_val(&self.causes[..]) + texts;
         let raised = self.raised.as_ref().map_or(0, |it| it.0.len());
         size_of::<Self>() + self.message.len() + text(&self.exception) + text(&self.traceback) + causes + raised + tails
     }

@@ -31,7 +31,7 @@ use super::link::{Link, Outgoing};
 use super::linux::{self, MemoryKills, Process, setup};
 use super::{ChildEvent, ChildExit, ExitCause, StartError};
 use crate::model::{ProcessExit, Seq, Stream};
-use crate::wire::{ControlUp, Down, FrameReader, Up};
+use crate::wire::{CONTROL_LIMIT, ControlUp, Down, FrameReader, Up, WireError};
 
 /// How much of what was written last to fd 2 is kept.
 const TAIL: usize = 8 << 10;
@@ -113,7 +113,7 @@ impl Pump {
                 memory_kills: linux::out_of_memory_kills(),
                 explained,
                 data_frames: FrameReader::new(frame_limit),
-                control_frames: FrameReader::new(frame_limit),
+                control_frames: FrameReader::new(CONTROL_LIMIT),
                 scratch: Vec::new(),
                 stderr_tail: Vec::new(),
                 killed: false,
@@ -179,14 +179,20 @@ impl Pump {
                 return raw;
             }
         }
-        if let Poll::Ready(count) = self.data.poll_read(cx, self.data_frames.room(READ), || ()) {
-            if count == 0 && !link.is_finishing() {
-                self.patience = Some(Box::pin(tokio::time::sleep(PATIENCE)));
+        match poll_frames(&mut self.data, &mut self.data_frames, cx) {
+            Poll::Ready(Ok(count)) => {
+                if count == 0 && !link.is_finishing() {
+                    self.patience = Some(Box::pin(tokio::time::sleep(PATIENCE)));
+                }
+                return Poll::Ready(Input::Data);
             }
-            return Poll::Ready(Input::Data);
+            Poll::Ready(Err(error)) => self.violated(error.to_string()),
+            Poll::Pending => {}
         }
-        if self.control.poll_read(cx, self.control_frames.room(READ), || ()).is_ready() {
-            return Poll::Ready(Input::Control);
+        match poll_frames(&mut self.control, &mut self.control_frames, cx) {
+            Poll::Ready(Ok(_)) => return Poll::Ready(Input::Control),
+            Poll::Ready(Err(error)) => self.violated(error.to_string()),
+            Poll::Pending => {}
         }
         if self.exit.poll_read_ready(cx).is_ready() {
             return Poll::Ready(Input::Exit);
@@ -296,7 +302,8 @@ impl Pump {
     /// Takes what is in the data pipe without waiting for more, and shows it to `look`.
     async fn drain_data(&mut self, events: &mpsc::Sender<ChildEvent>, mut look: impl FnMut(&[Up])) {
         for _ in 0..LAST_READS {
-            if !self.data.read_now(self.data_frames.room(READ)) {
+            let Ok(room) = self.data_frames.room(READ) else { break };
+            if !self.data.read_now(room) {
                 break;
             }
             let event = self.data_event();
@@ -347,6 +354,14 @@ impl Pump {
         let by_kill = matches!(cause, ExitCause::Exit(ProcessExit::Signal(9))) && !killed;
         let out_of_memory = by_kill && self.explained.explain_one(self.memory_kills, linux::out_of_memory_kills());
         ChildExit { cause, running, usage, stderr_tail, stacks: self.stacks.take_last(), killed, out_of_memory }
+    }
+}
+
+/// Reads what has come into the frame reader of a pipe. An error is a lack of memory.
+fn poll_frames(source: &mut Source, frames: &mut FrameReader, cx: &mut Context<'_>) -> Poll<Result<usize, WireError>> {
+    match frames.room(READ) {
+        Ok(room) => source.poll_read(cx, room, || ()).map(Ok),
+        Err(error) => Poll::Ready(Err(error)),
     }
 }
 

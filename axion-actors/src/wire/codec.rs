@@ -1,5 +1,7 @@
 //! Frames: a `u32` little-endian length, then one message in bincode's fixed-width encoding.
 
+use std::collections::TryReserveError;
+
 use bincode::Options;
 use bytes::Bytes;
 use serde::Serialize;
@@ -25,6 +27,14 @@ pub enum WireError {
         size: usize,
         /// What the decoder found.
         source: bincode::Error,
+    },
+    /// There is no memory for a frame.
+    #[error("no memory for {size} more bytes of a frame: {source}")]
+    NoMemory {
+        /// What was asked for.
+        size: usize,
+        /// Why it was refused.
+        source: TryReserveError,
     },
     /// A message cannot be written.
     #[error("a message cannot be encoded: {0}")]
@@ -89,7 +99,8 @@ pub fn encode_before<T: Serialize>(
 
 /// Reads the message in one frame's body.
 ///
-/// Works on a slice of a frame that is already bounded, so nothing is allocated beyond its size.
+/// Works on a slice of a frame that is already bounded. No count or length in it is believed: texts and payloads are
+/// slices of it before they are copied, and lists grow by elements that have been read.
 ///
 /// # Errors
 /// If the bytes are not exactly one message.
@@ -121,7 +132,10 @@ impl FrameReader {
     /// Where to append what was read next, with room for at least `more` bytes.
     ///
     /// Memory grows with the bytes that arrive, not with the length a frame states.
-    pub fn room(&mut self, more: usize) -> &mut Vec<u8> {
+    ///
+    /// # Errors
+    /// If there is no memory.
+    pub fn room(&mut self, more: usize) -> Result<&mut Vec<u8>, WireError> {
         if self.taken == self.held.len() {
             self.held.clear();
             if self.held.capacity() > KEEP {
@@ -132,8 +146,8 @@ impl FrameReader {
             self.held.drain(..self.taken);
             self.taken = 0;
         }
-        self.held.reserve(more);
-        &mut self.held
+        self.held.try_reserve(more).map_err(|source| WireError::NoMemory { size: more, source })?;
+        Ok(&mut self.held)
     }
 
     /// As [`drain`](Self::drain), for results: a large one keeps the memory that it was read into.

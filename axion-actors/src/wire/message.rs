@@ -1,6 +1,8 @@
 //! Every message of the protocol, grouped by pipe and direction. The order of variants and fields
 //! is the format: changing it needs a new [`PROTOCOL`] number and new golden frames.
 
+use std::collections::TryReserveError;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -125,6 +127,7 @@ pub enum Up {
         /// The process.
         pid: u32,
         /// The interpreter's version, `3.11.7`.
+        #[serde(with = "text")]
         python: String,
         /// The interpreter's own path, for later starts without a detour over shims.
         #[serde(with = "payload")]
@@ -166,6 +169,7 @@ pub enum Up {
         /// From 0 to 1.
         fraction: f64,
         /// A word on it.
+        #[serde(with = "text")]
         message: String,
     },
     /// A task wrote to the log.
@@ -175,6 +179,7 @@ pub enum Up {
         /// How grave.
         level: LogLevel,
         /// The line.
+        #[serde(with = "text")]
         message: String,
     },
     /// A script or a function was loaded, before its first result, and again when this changes.
@@ -219,6 +224,12 @@ impl Up {
         }
     }
 }
+
+/// The largest frame on the control socket: room for a `Revoke` of 130,000 attempts.
+pub const CONTROL_LIMIT: usize = 1 << 20;
+
+/// The causes of a failure that either side may send.
+pub const MAX_CAUSES: usize = 64;
 
 /// Control socket, engine to child; answered by the child's control thread while tasks run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -268,12 +279,16 @@ pub struct Failure {
     /// The class of failure.
     pub kind: FailureKind,
     /// The exception's type, or empty.
+    #[serde(with = "text")]
     pub exception: String,
     /// Its text.
+    #[serde(with = "text")]
     pub message: String,
     /// Python's traceback, or empty.
+    #[serde(with = "text")]
     pub traceback: String,
-    /// The exceptions behind it, nearest first.
+    /// The exceptions behind it, nearest first: [`MAX_CAUSES`] at most.
+    #[serde(with = "causes")]
     pub causes: Vec<Cause>,
     /// Of a function: the exception, pickled, or empty if it cannot be or is too large.
     #[serde(with = "payload")]
@@ -325,18 +340,88 @@ impl From<FailureKind> for ErrorKind {
     }
 }
 
-/// Opaque bytes: written as they are, read into a buffer of their own, so that a small result does
-/// not keep a whole read buffer alive.
+/// Opaque bytes. A message owns a copy of them, so that a small result does not keep a whole read buffer alive.
 mod payload {
     use bytes::Bytes;
-    use serde::{Deserializer, Serializer};
-    use serde_bytes::Deserialize;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
 
     pub(super) fn serialize<S: Serializer>(data: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_bytes(data)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
-        Ok(Bytes::copy_from_slice(<&[u8]>::deserialize(deserializer)?))
+        let data = <&[u8]>::deserialize(deserializer)?;
+        super::copied(data).map(Bytes::from).map_err(D::Error::custom)
     }
+}
+
+/// Text. A message owns a copy of it.
+mod text {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(text)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+        owned(<&str>::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+
+    pub(super) fn owned(text: &str) -> Result<String, std::collections::TryReserveError> {
+        let mut owned = String::new();
+        owned.try_reserve_exact(text.len())?;
+        owned.push_str(text);
+        Ok(owned)
+    }
+}
+
+/// A list of causes, each of which takes more memory than bytes on the wire. So their number is bounded (L9).
+mod causes {
+    use std::fmt;
+
+    use serde::de::{Deserializer, Error, SeqAccess, Visitor};
+    use serde::{Serialize, Serializer};
+
+    use super::{Cause, MAX_CAUSES, text};
+
+    pub(super) fn serialize<S: Serializer>(causes: &[Cause], serializer: S) -> Result<S::Ok, S::Error> {
+        causes.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Cause>, D::Error> {
+        deserializer.deserialize_seq(Causes)
+    }
+
+    struct Causes;
+
+    impl<'de> Visitor<'de> for Causes {
+        type Value = Vec<Cause>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {MAX_CAUSES} causes")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut found: A) -> Result<Vec<Cause>, A::Error> {
+            let mut causes = Vec::new();
+            while let Some((exception, message)) = found.next_element::<(&str, &str)>()? {
+                if causes.len() == MAX_CAUSES {
+                    return Err(A::Error::custom(format!("a failure has more than {MAX_CAUSES} causes")));
+                }
+                let [exception, message] = [exception, message].map(text::owned);
+                let (exception, message) = (exception.map_err(A::Error::custom)?, message.map_err(A::Error::custom)?);
+                causes.push(Cause { exception, message });
+            }
+            Ok(causes)
+        }
+    }
+}
+
+/// A copy, or a typed error where there is no memory for it.
+fn copied(data: &[u8]) -> Result<Vec<u8>, TryReserveError> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(data.len())?;
+    copy.extend_from_slice(data);
+    Ok(copy)
 }

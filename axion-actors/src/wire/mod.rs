@@ -7,4 +7,4 @@ mod codec;
 mod message;
 
 pub use codec::{FrameReader, WireError, decode, encode, encode_before};
-pub use message::{ControlDown, ControlUp, Down, Failure, FailureKind, PROTOCOL, Up};
+pub use message::{CONTROL_LIMIT, ControlDown, ControlUp, Down, Failure, FailureKind, MAX_CAUSES, PROTOCOL, Up};

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::model::{Attempt, Cause, FunctionId, LogLevel, ScriptPath, Seq, Stream};
-use crate::wire::{ControlDown, ControlUp, Down, Failure, FailureKind, Up};
+use crate::wire::{ControlDown, ControlUp, Down, Failure, FailureKind, MAX_CAUSES, Up};
 
 const LIMIT: usize = 64 << 20;
 
@@ -23,7 +23,7 @@ fn hex(text: &str) -> Vec<u8> {
 /// The frame's message, written again: equal bytes mean that nothing was lost in reading.
 fn rewritten<T: Serialize + for<'de> Deserialize<'de> + std::fmt::Debug>(bytes: &[u8]) -> (Vec<u8>, String) {
     let mut reader = FrameReader::new(LIMIT);
-    reader.room(bytes.len()).extend_from_slice(bytes);
+    reader.room(bytes.len()).expect("memory").extend_from_slice(bytes);
     let mut messages: Vec<T> = Vec::new();
     reader.drain(&mut messages).expect("a golden frame decodes");
     assert_eq!(messages.len(), 1);
@@ -92,7 +92,7 @@ fn large_results_are_read_as_small_ones_are_wherever_the_stream_is_cut() {
     for step in [bytes.len(), 1 << 20, 70_000] {
         let (mut reader, mut read) = (FrameReader::new(LIMIT), Vec::new());
         for piece in bytes.chunks(step) {
-            reader.room(piece.len()).extend_from_slice(piece);
+            reader.room(piece.len()).expect("memory").extend_from_slice(piece);
             reader.drain_up(&mut read).expect("frames");
         }
         assert!(read == messages, "cut into pieces of {step}");
@@ -100,7 +100,7 @@ fn large_results_are_read_as_small_ones_are_wherever_the_stream_is_cut() {
     let mut wrong = frame(&done(1, 2 << 20));
     wrong[4 + 20] ^= 1; // the length of its data
     let (mut reader, mut read) = (FrameReader::new(LIMIT), Vec::new());
-    reader.room(wrong.len()).extend_from_slice(&wrong);
+    reader.room(wrong.len()).expect("memory").extend_from_slice(&wrong);
     assert!(matches!(reader.drain_up(&mut read), Err(WireError::Malformed { .. })), "{}", read.len());
 }
 
@@ -257,7 +257,7 @@ proptest! {
         let (mut found, mut rest, mut turn) = (Vec::<Up>::new(), &stream[..], 0);
         while !rest.is_empty() {
             let size = cuts[turn % cuts.len()].min(rest.len());
-            reader.room(size).extend_from_slice(&rest[..size]);
+            reader.room(size).expect("memory").extend_from_slice(&rest[..size]);
             reader.drain(&mut found).expect("whole messages");
             rest = &rest[size..];
             turn += 1;
@@ -275,13 +275,58 @@ fn l8_a_stated_length_is_not_believed() {
     assert!(decode::<ControlUp>(&huge_list).is_err());
 
     let mut reader = FrameReader::new(1 << 20);
-    reader.room(4).extend_from_slice(&u32::MAX.to_le_bytes());
+    reader.room(4).expect("memory").extend_from_slice(&u32::MAX.to_le_bytes());
     assert!(matches!(reader.next_frame(), Err(WireError::TooLarge { size, .. }) if size == u32::MAX as usize));
 
     let mut reader = FrameReader::new(LIMIT);
-    reader.room(4).extend_from_slice(&(60u32 << 20).to_le_bytes());
+    reader.room(4).expect("memory").extend_from_slice(&(60u32 << 20).to_le_bytes());
     assert!(matches!(reader.next_frame(), Ok(None)));
-    assert!(reader.room(1 << 16).capacity() < 1 << 18, "60 MiB were only announced");
+    assert!(reader.room(1 << 16).expect("memory").capacity() < 1 << 18, "60 MiB were only announced");
+}
+
+#[test]
+fn l9_a_failure_with_very_many_empty_causes_is_refused() {
+    let cause = Cause { exception: String::new(), message: String::new() };
+    let failed = |causes| {
+        let failure = Failure {
+            kind: FailureKind::Exception,
+            exception: String::new(),
+            message: String::new(),
+            traceback: String::new(),
+            causes: vec![cause.clone(); causes],
+            raised: Bytes::new(),
+        };
+        frame(&Up::Failed { seq: Seq(1), nanos: 0, failure })
+    };
+    assert!(decode::<Up>(&failed(MAX_CAUSES)[4..]).is_ok());
+    for causes in [MAX_CAUSES + 1, 2_000_000] {
+        let error = decode::<Up>(&failed(causes)[4..]).expect_err("refused");
+        assert!(error.to_string().contains("more than 64 causes"), "{error}");
+    }
+}
+
+#[test]
+fn l9_a_count_that_the_bytes_do_not_bear_out_allocates_nothing() {
+    // The count of a list, and the lengths of a text and of bytes, at their places in a message.
+    let messages: [(&[u8], usize); 3] = [
+        (&frame(&ControlUp::Revoked { seqs: vec![Seq(1), Seq(2)] }), 8),
+        (&frame(&Up::Log { seq: Seq(1), level: LogLevel::Info, message: "text".into() }), 4 + 4 + 8 + 4),
+        (&frame(&Up::Done { seq: Seq(1), nanos: 1, data: "bytes".into() }), 4 + 4 + 8 + 8),
+    ];
+    for (message, at) in messages {
+        for count in [1 << 20, 1 << 32, 1 << 40, u64::MAX] {
+            let mut message = message.to_vec();
+            message[at..at + 8].copy_from_slice(&u64::to_le_bytes(count));
+            assert!(decode::<Up>(&message[4..]).is_err() && decode::<ControlUp>(&message[4..]).is_err());
+        }
+    }
+}
+
+#[test]
+fn l9_a_frame_that_finds_no_memory_is_a_typed_error() {
+    let mut reader = FrameReader::new(LIMIT);
+    assert!(matches!(reader.room(isize::MAX as usize), Err(WireError::NoMemory { .. })));
+    assert!(reader.room(1).is_ok(), "and the reader goes on");
 }
 
 #[test]
