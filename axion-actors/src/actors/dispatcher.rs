@@ -19,7 +19,7 @@ use super::StopOnPanic;
 use super::admission::Admission;
 use super::answer::Refusal;
 use super::events::EventBus;
-use super::inbox::{CloseOnDrop, Inbox};
+use super::inbox::{Door, Inbox, Requests};
 use super::messages::{
     GetLoads, Loads, Measured, PoolChanged, PoolRequest, PoolUnavailable, RegisterSupervisor, Reports, Request, Shrink,
     StepUpdate, Submission, WorkerCommand, WorkerJoined, WorkerLeft, WorkflowRequest,
@@ -36,12 +36,12 @@ use crate::process::ProcessLoad;
 /// The actor that every task passes through.
 pub struct Dispatcher {
     /// Dropped before everything that holds a waiter: whoever learns of the engine's end finds its doors closed (L1).
-    _inbox: CloseOnDrop,
+    _door: Door,
     scheduler: Scheduler,
     clock: Clock,
     admission: Arc<Admission>,
     bus: EventBus,
-    requests: Option<Inbox>,
+    requests: Option<Requests>,
     workers: FxHashMap<WorkerRef, WorkerHandle>,
     /// What the Supervisor said of the pools.
     pools: [PoolStatus; 2],
@@ -85,8 +85,9 @@ impl Dispatcher {
         requests: Inbox,
         config: &Config,
     ) -> Self {
+        let (door, requests) = requests.open();
         Self {
-            _inbox: requests.close_on_drop(),
+            _door: door,
             scheduler,
             clock,
             admission,
@@ -294,7 +295,7 @@ impl Actor for Dispatcher {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        match self.requests.take().map(Inbox::into_batches) {
+        match self.requests.take().map(Requests::into_batches) {
             Some(Ok(batches)) => {
                 ctx.add_stream(batches);
             }

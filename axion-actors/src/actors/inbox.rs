@@ -4,22 +4,23 @@
 //! The queue stays bounded (L9): a task passes the admission first, and the sender of any other request
 //! waits for its answer.
 //!
-//! The queue is a vector behind a lock, so that closing it is one step (L1): a request is either refused, or in the
-//! queue when its reader is dropped, and dropped with it. Tokio's channel gives no such promise. Its receiver, when
-//! dropped, leaves behind what a sender has reserved a place for and not written yet, and everything behind that
-//! place, until the last sender is gone. The lock is held for one push or one swap.
+//! Requests are sent through a [`Door`], which the reader owns. Dropping the door closes the inbox: who sends, holds a
+//! share of it for that moment only. With the last share, the whole queue is dropped, and with it every request that
+//! nobody has read (L1). Tokio's receiver alone does not do that. When it is dropped, it leaves behind what a sender
+//! has reserved a place for and not written yet, and everything behind that place, for as long as any sender exists.
 //!
 //! The queue wakes the engine's thread by a [`Doorbell`], and only while that sleeps.
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
 use futures_util::Stream;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
 
 use super::doorbell::{Doorbell, DoorbellReader, doorbell};
 use super::messages::Request;
@@ -27,61 +28,43 @@ use crate::process;
 
 /// Requests handled in one turn, before other messages get theirs; each task of a batch counts.
 const BATCH: usize = 512;
-/// An empty queue keeps room for this many requests, whatever it has held before (L9).
-const KEPT_CAPACITY: usize = 4 * BATCH;
 
-#[derive(Debug, Default)]
-struct Queue {
-    requests: VecDeque<Request>,
-    /// The reader has found the queue empty and sleeps until the doorbell notifies it.
-    asleep: bool,
-    /// The reader is gone.
-    closed: bool,
-}
-
-/// What the two ends share.
+/// What wakes the reader.
 #[derive(Debug)]
-struct Shared {
-    queue: Mutex<Queue>,
+struct Wakeup {
     doorbell: Doorbell,
+    /// The reader sleeps, or is about to look once more before it does.
+    asleep: AtomicBool,
 }
 
-impl Shared {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Refuses every request from now on and drops those that nobody has read.
-    fn close(&self) {
-        let unread = {
-            let mut queue = self.queue();
-            queue.closed = true;
-            std::mem::take(&mut queue.requests)
-        };
-        // Without the lock: a waiter that this wakes may send at once.
-        drop(unread);
-    }
-}
-
-/// The sending end, for any thread.
+/// Sends requests, from any thread, as long as the [`Door`] exists.
 #[derive(Clone, Debug)]
-pub struct InboxSender(Arc<Shared>);
+pub struct InboxSender {
+    queue: Weak<mpsc::UnboundedSender<Request>>,
+    wakeup: Arc<Wakeup>,
+}
 
-/// The receiving end, not yet bound to a runtime. Dropped, it is closed.
+/// Lets requests in until it is dropped.
+#[derive(Debug)]
+pub(super) struct Door {
+    _queue: Arc<mpsc::UnboundedSender<Request>>,
+}
+
+/// The end at which requests come out, before its runtime is known.
 #[derive(Debug)]
 pub struct Inbox {
-    reader: CloseOnDrop,
+    door: Door,
+    queue: mpsc::UnboundedReceiver<Request>,
+    wakeup: Arc<Wakeup>,
     doorbell: DoorbellReader,
 }
 
-/// Closes an inbox when it is dropped.
+/// The requests, once they are read in a runtime.
 #[derive(Debug)]
-pub(super) struct CloseOnDrop(Arc<Shared>);
-
-impl Drop for CloseOnDrop {
-    fn drop(&mut self) {
-        self.0.close();
-    }
+pub(super) struct Requests {
+    queue: mpsc::UnboundedReceiver<Request>,
+    wakeup: Arc<Wakeup>,
+    doorbell: DoorbellReader,
 }
 
 /// Makes an inbox.
@@ -90,8 +73,10 @@ impl Drop for CloseOnDrop {
 /// If the system has no more descriptors.
 pub fn inbox() -> io::Result<(InboxSender, Inbox)> {
     let (doorbell, reader) = doorbell()?;
-    let shared = Arc::new(Shared { queue: Mutex::default(), doorbell });
-    Ok((InboxSender(shared.clone()), Inbox { reader: CloseOnDrop(shared), doorbell: reader }))
+    let (sender, queue) = mpsc::unbounded_channel();
+    let (sender, wakeup) = (Arc::new(sender), Arc::new(Wakeup { doorbell, asleep: AtomicBool::new(false) }));
+    let inbox_sender = InboxSender { queue: Arc::downgrade(&sender), wakeup: wakeup.clone() };
+    Ok((inbox_sender, Inbox { door: Door { _queue: sender }, queue, wakeup, doorbell: reader }))
 }
 
 impl InboxSender {
@@ -100,65 +85,54 @@ impl InboxSender {
     /// # Errors
     /// The request, if the reader is gone.
     pub fn send(&self, request: Request) -> Result<(), Box<Request>> {
-        let must_notify = {
-            let mut queue = self.0.queue();
-            if queue.closed {
-                return Err(Box::new(request));
-            }
-            queue.requests.push_back(request);
-            std::mem::take(&mut queue.asleep)
-        };
-        if must_notify {
-            self.0.doorbell.notify();
+        let Some(queue) = self.queue.upgrade() else { return Err(Box::new(request)) };
+        queue.send(request).map_err(|refused| Box::new(refused.0))?;
+        let asleep = &self.wakeup.asleep;
+        if asleep.load(Ordering::SeqCst) && asleep.swap(false, Ordering::SeqCst) {
+            self.wakeup.doorbell.notify();
         }
         Ok(())
     }
 }
 
 impl Inbox {
-    /// What closes the inbox before its reader is dropped.
-    pub(super) fn close_on_drop(&self) -> CloseOnDrop {
-        CloseOnDrop(self.reader.0.clone())
+    /// The door, and what comes in through it.
+    pub(super) fn open(self) -> (Door, Requests) {
+        (self.door, Requests { queue: self.queue, wakeup: self.wakeup, doorbell: self.doorbell })
     }
+}
 
+impl Requests {
     /// The requests in batches.
     ///
     /// # Errors
     /// If the runtime of this thread cannot watch the doorbell.
     pub(super) fn into_batches(self) -> io::Result<Batches> {
         let doorbell = process::watch(self.doorbell.into_fd())?;
-        Ok(Batches { reader: self.reader, read: VecDeque::new(), doorbell })
+        Ok(Batches { queue: self.queue, wakeup: self.wakeup, doorbell })
     }
 }
 
 /// A stream of the requests that have come in since the last batch.
 pub(super) struct Batches {
-    reader: CloseOnDrop,
-    /// Taken out of the queue, and not yet part of a batch.
-    read: VecDeque<Request>,
+    queue: mpsc::UnboundedReceiver<Request>,
+    wakeup: Arc<Wakeup>,
     doorbell: AsyncFd<OwnedFd>,
 }
 
 impl Batches {
-    /// The next batch; if that is empty, the next request notifies.
     fn take(&mut self) -> Vec<Request> {
-        if self.read.is_empty() {
-            self.read.shrink_to(KEPT_CAPACITY);
-            let mut queue = self.reader.0.queue();
-            std::mem::swap(&mut self.read, &mut queue.requests);
-            queue.asleep = self.read.is_empty();
-        }
-        let (mut count, mut weight) = (0, 0);
+        let (mut batch, mut weight) = (Vec::with_capacity(self.queue.len().min(BATCH)), 0);
         while weight < BATCH
-            && let Some(request) = self.read.get(count)
+            && let Ok(request) = self.queue.try_recv()
         {
-            count += 1;
-            weight += match request {
+            weight += match &request {
                 Request::SubmitMany(submissions) => submissions.len().max(1),
                 _ => 1,
             };
+            batch.push(request);
         }
-        self.read.drain(..count).collect()
+        batch
     }
 }
 
@@ -170,6 +144,11 @@ impl Stream for Batches {
             let batch = self.take();
             if !batch.is_empty() {
                 return Poll::Ready(Some(batch));
+            }
+            // First the mark, then another look: a request that came between them is either
+            // seen by the look or notifies.
+            if !self.wakeup.asleep.swap(true, Ordering::SeqCst) {
+                continue;
             }
             let Ok(mut notified) = ready!(self.doorbell.poll_read_ready(cx)) else { return Poll::Ready(None) };
             let _ = notified.try_io(|fd| Ok(rustix::io::read(fd.get_ref(), &mut [0; 64][..])?));
@@ -201,7 +180,8 @@ mod tests {
             let piece = (0..256).map(|_| submission()).collect();
             sender.send(Request::SubmitMany(piece)).expect("it is there");
         }
-        let mut batches = inbox.into_batches().expect("watched");
+        let (_door, requests) = inbox.open();
+        let mut batches = requests.into_batches().expect("watched");
         for _ in 0..5 {
             assert_eq!(batches.next().await.map(|batch| batch.len()), Some(2));
         }
@@ -210,7 +190,8 @@ mod tests {
     #[actix::test]
     async fn a_request_wakes_a_reader_that_sleeps() {
         let (sender, inbox) = inbox().expect("a pipe");
-        let mut batches = inbox.into_batches().expect("watched");
+        let (_door, requests) = inbox.open();
+        let mut batches = requests.into_batches().expect("watched");
         let reader = actix_rt::spawn(async move {
             for _ in 0..100 {
                 assert_eq!(batches.next().await.map(|batch| batch.len()), Some(1));
@@ -242,7 +223,7 @@ mod tests {
 
     #[test]
     fn l1_a_request_sent_while_the_reader_goes_is_refused_or_dropped() {
-        // With a queue that is not closed in one step, requests were left behind in 15 of 100 rounds.
+        // Without the door, requests were left behind in 15 of 100 rounds.
         for round in 0..200 {
             let (sender, inbox) = inbox().expect("a pipe");
             let start = Barrier::new(4);
@@ -264,15 +245,16 @@ mod tests {
     }
 
     #[test]
-    fn l1_what_the_close_wakes_cannot_send_any_more() {
+    fn l1_once_the_door_is_dropped_nothing_is_sent_and_what_was_is_dropped_with_its_reader() {
         let (sender, inbox) = inbox().expect("a pipe");
-        let (reply, answer) = oneshot::channel();
+        let (reply, mut answer) = oneshot::channel();
         sender.send(Request::Drain { reply }).expect("it is there");
-        let close = inbox.close_on_drop();
-        drop(close);
+        let (door, requests) = inbox.open();
+        drop(door);
         let (reply, _) = oneshot::channel();
         assert!(sender.send(Request::Drain { reply }).is_err());
-        assert!(answer.blocking_recv().is_err());
-        drop(inbox);
+        assert_eq!(answer.try_recv(), Err(TryRecvError::Empty));
+        drop(requests);
+        assert_eq!(answer.try_recv(), Err(TryRecvError::Closed));
     }
 }
