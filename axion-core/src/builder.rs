@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axion_actors::config::{Config, ConfigError, EngineKind, ScalingPolicy};
-use axion_actors::model::PoolKind;
+use axion_actors::model::PoolId;
 use axion_actors::process::{Guardian, Launcher, PrivateFolder, RealLauncher, find_python};
 
 use crate::engine::Engine;
@@ -100,8 +100,8 @@ impl EngineBuilder {
         let folder = Arc::new(PrivateFolder::create(self.config.runtime_dir.as_deref())?);
         let guardian = Arc::new(Guardian::start(folder.path())?);
         let config = self.config.clone();
-        for pool in PoolKind::ALL {
-            check_folder(pool, config.worker(pool).cwd.as_deref())?;
+        for (pool, settings) in config.pools().iter() {
+            check_folder(pool, settings.worker.cwd.as_deref())?;
         }
         let launcher = {
             let (folder, guardian) = (folder.clone(), guardian.clone());
@@ -125,10 +125,10 @@ impl EngineBuilder {
 }
 
 /// The system reports a missing folder as if the interpreter were missing.
-fn check_folder(pool: PoolKind, cwd: Option<&Path>) -> Result<(), ConfigError> {
+fn check_folder(pool: PoolId, cwd: Option<&Path>) -> Result<(), ConfigError> {
     match cwd {
         Some(folder) if !folder.is_dir() => {
-            let key = format!("{}.cwd", axion_actors::config::section(pool));
+            let key = format!("{}.cwd", axion_actors::config::worker_section(pool));
             Err(ConfigError::new(key, folder.display(), "a folder that exists"))
         }
         _ => Ok(()),

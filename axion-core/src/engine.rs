@@ -1,5 +1,6 @@
 //! The engine as its users see it.
 
+mod check;
 mod ending;
 mod submit;
 
@@ -12,11 +13,12 @@ use axion_actors::actors::{Admission, EventBus, InboxSender, inbox};
 use axion_actors::config::Config;
 use axion_actors::model::CancelAnswer;
 use axion_actors::model::workflow::WorkflowId;
-use axion_actors::model::{ComponentStatus, HealthReport, PoolKind, Status, TaskId, TaskRecord};
+use axion_actors::model::{ComponentStatus, HealthReport, Status, TaskId, TaskRecord};
 use axion_actors::policy::health;
 use axion_actors::process::Launcher;
 use tokio::sync::oneshot;
 
+pub(crate) use self::check::TaskChecks;
 use self::ending::Ending;
 pub use self::ending::ShutdownReport;
 use crate::builder::EngineBuilder;
@@ -37,6 +39,7 @@ pub struct Engine {
     bus: EventBus,
     runtime: Runtime,
     config: Config,
+    checks: Arc<TaskChecks>,
     ending: Mutex<Ending>,
     /// A shutdown was asked for: what ends from now on ends in order.
     ending_asked: AtomicBool,
@@ -58,6 +61,7 @@ impl Engine {
         let admission = Arc::new(Admission::new(config.input_queue_size, config.input_queue_bytes));
         let bus = EventBus::default();
         let (requests, inbox) = inbox()?;
+        let checks = Arc::new(TaskChecks::new(&config));
         let parts =
             RuntimeParts { config: config.clone(), admission: admission.clone(), bus: bus.clone(), requests: inbox };
         let (runtime, thread) = runtime::start(parts, launcher, children)?;
@@ -67,6 +71,7 @@ impl Engine {
             bus,
             runtime,
             config,
+            checks,
             ending: Mutex::new(Ending::NotYet(thread)),
             ending_asked: AtomicBool::new(false),
         })
@@ -166,7 +171,10 @@ impl Engine {
     /// If there is no such part, or the engine has stopped.
     pub fn component_status(&self, name: &str) -> Result<ComponentStatus, StatusError> {
         let status = self.status()?;
-        health::component(&status, name).ok_or_else(|| StatusError::UnknownComponent { name: name.to_owned() })
+        health::component(&status, name).ok_or_else(|| StatusError::UnknownComponent {
+            name: name.to_owned(),
+            known: health::components(status.components.process_pool.pools.ids()),
+        })
     }
 
     /// How well the engine and its parts are; `docs/reference/status.md` says by which rules.
@@ -194,6 +202,10 @@ impl Engine {
         if self.ending_asked.load(Ordering::Acquire) { SubmitError::ShuttingDown } else { SubmitError::EngineStopped }
     }
 
+    pub(crate) fn checks(&self) -> &Arc<TaskChecks> {
+        &self.checks
+    }
+
     pub(crate) fn requests(&self) -> &InboxSender {
         &self.requests
     }
@@ -207,7 +219,7 @@ impl Engine {
     /// Workers that are always there.
     #[must_use]
     pub fn worker_count(&self) -> u32 {
-        PoolKind::ALL.iter().map(|pool| self.config.workers(*pool)).sum()
+        self.checks.least_workers()
     }
 }
 

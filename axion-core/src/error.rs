@@ -2,8 +2,7 @@
 
 use axion_actors::actors::Refusal;
 use axion_actors::config::ConfigError;
-use axion_actors::model::{PoolKind, Shortfall};
-use axion_actors::policy::health::COMPONENTS;
+use axion_actors::model::{PoolId, Shortfall};
 use axion_actors::process::{FolderError, GuardianError, PythonNotFound};
 
 use crate::handle::TaskHandle;
@@ -70,10 +69,18 @@ pub enum SubmitError {
         limit: usize,
     },
     /// The task's pool has no workers by configuration.
-    #[error("the {pool} pool is switched off: set `{pool}_bound_max` to at least 1")]
+    #[error("the {pool} pool is disabled: set {} to at least 1", max_key(*.pool))]
     PoolDisabled {
         /// The pool.
-        pool: PoolKind,
+        pool: PoolId,
+    },
+    /// The engine has no pool of this name.
+    #[error("unknown pool `{pool}`: the engine has the pools {}; declare others as `[pools.NAME]`", list(.known))]
+    UnknownPool {
+        /// The pool.
+        pool: PoolId,
+        /// The pools that the engine has.
+        known: Vec<PoolId>,
     },
     /// The task needs more than there can ever be.
     #[error(
@@ -109,12 +116,26 @@ impl SubmitError {
             Self::Overloaded { .. } => "overloaded",
             Self::ParamsTooLarge { .. } => "params_too_large",
             Self::PoolDisabled { .. } => "pool_disabled",
+            Self::UnknownPool { .. } => "unknown_pool",
             Self::NeedsImpossible { .. } => "needs_impossible",
             Self::LimitsInvalid { .. } => "limits_invalid",
             Self::ShuttingDown => "shutting_down",
             Self::EngineStopped => "engine_stopped",
         }
     }
+}
+
+/// The setting that bounds the workers of a pool.
+fn max_key(pool: PoolId) -> String {
+    match pool {
+        PoolId::CPU => "`cpu_bound_max`".to_owned(),
+        PoolId::IO => "`io_bound_max`".to_owned(),
+        pool => format!("the maximum of `workers` in [pools.{pool}]"),
+    }
+}
+
+fn list(pools: &[PoolId]) -> String {
+    pools.iter().map(|pool| pool.name()).collect::<Vec<_>>().join(", ")
 }
 
 /// A batch was accepted in part.
@@ -132,10 +153,12 @@ pub struct SubmitManyError {
 #[non_exhaustive]
 pub enum StatusError {
     /// The engine has no part of this name.
-    #[error("there is no component {name:?}: the engine has {}", COMPONENTS.join(", "))]
+    #[error("there is no component {name:?}: the engine has {}", known.join(", "))]
     UnknownComponent {
         /// What was asked for.
         name: String,
+        /// The parts that the engine has.
+        known: Vec<String>,
     },
     /// The engine has stopped.
     #[error(transparent)]

@@ -48,10 +48,10 @@ pub use axion_actors::model::{
     Attempt, AttemptRecord, Backoff, Capacity, CapturedOutput, Cause, ComponentStatus, Components, Concurrency, Data,
     EndedBy, EngineStatus, ErrorKind, Event, EventKind, Fixed, Function, FunctionId, FunctionName, Generation, Health,
     HealthReport, HostLoad, InputQueue, Json, JsonError, KillReason, Limits, LogLevel, Memory, Needs, NotBefore,
-    Outcome, OutcomeCounts, OutputPart, OutputQueue, ParamsError, Pickle, PoolKind, PoolStatus, PostMortem, Priority,
-    PriorityError, ProcessExit, ProcessPool, Rate, RateError, RetryPolicy, ScriptPath, Shortfall, Status, Stream, Task,
-    TaskCounts, TaskError, TaskId, TaskOptions, TaskRecord, Timings, UniqueKeyError, Usage, Work, WorkName,
-    WorkerDownReason, WorkerId, WorkerRef, WorkerStatus,
+    Outcome, OutcomeCounts, OutputPart, OutputQueue, ParamsError, Pickle, PoolId, PoolKind, PoolMap, PoolNameError,
+    PoolStatus, PostMortem, Priority, PriorityError, ProcessExit, ProcessPool, Rate, RateError, RetryPolicy,
+    ScriptPath, Shortfall, Status, Stream, Task, TaskCounts, TaskError, TaskId, TaskOptions, TaskRecord, Timings,
+    UniqueKeyError, Usage, Work, WorkName, WorkerDownReason, WorkerId, WorkerRef, WorkerStatus,
 };
 pub use axion_actors::process::{FolderError, GuardianError, PythonNotFound};
 pub use builder::EngineBuilder;

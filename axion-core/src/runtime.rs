@@ -5,11 +5,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use actix::{Actor, Addr, System};
-use axion_actors::actors::{
-    Admission, Autoscaler, Dispatcher, EventBus, Inbox, Supervisor, WorkerSettings, WorkflowManager,
-};
-use axion_actors::config::{Config, EngineKind, ScalingPolicy};
-use axion_actors::model::{Clock, PoolKind};
+use axion_actors::actors::{Admission, Autoscaler, Dispatcher, EventBus, Inbox, Supervisor, WorkflowManager};
+use axion_actors::config::{Config, EngineKind, PoolSettings, ScalingPolicy};
+use axion_actors::model::Clock;
 use axion_actors::policy::scheduler::{PoolRules, Scheduler, TimeLimits};
 use axion_actors::policy::task_table::{RetentionPolicy, TaskTable};
 use axion_actors::process::{Guardian, Launcher, Meter, PrivateFolder, RealMeter, machine_memory};
@@ -110,12 +108,11 @@ fn populate(parts: RuntimeParts, launcher: Box<dyn Launcher>) -> Runtime {
         each: config.record_limit,
         age: config.result_ttl,
     };
-    let rules = PoolKind::ALL.map(|pool| rules(&config, pool));
-    let scheduler = Scheduler::new(TaskTable::new(clock.epoch(), keep), rules, config.capacity(machine_memory()));
+    let rules = config.pools().map(|_, pool| rules(&config, pool));
+    let scheduler = Scheduler::new(TaskTable::new(clock.epoch(), keep), &rules, config.capacity(machine_memory()));
     let dispatcher = Dispatcher::new(scheduler, clock, admission, bus.clone(), requests, &config).start();
     WorkflowManager::new(&config, dispatcher.clone(), manager_admission, bus.clone(), clock).start();
-    let settings = WorkerSettings::from(&config);
-    let supervisor = Supervisor::new(launcher, dispatcher.clone(), bus, clock, settings).start();
+    let supervisor = Supervisor::new(launcher, dispatcher.clone(), bus, clock, &config).start();
     if config.enable_metrics || config.autoscaler != ScalingPolicy::Off {
         Autoscaler::new(&config, dispatcher.clone(), supervisor.clone(), clock, meter(&config)).start();
     }
@@ -135,17 +132,13 @@ fn meter(config: &Config) -> Option<Box<dyn Meter>> {
     }
 }
 
-fn rules(config: &Config, pool: PoolKind) -> PoolRules {
-    let limits = match pool {
-        PoolKind::Cpu => TimeLimits { hard: config.cpu_bound_timeout, soft: config.cpu_bound_soft_timeout },
-        PoolKind::Io => TimeLimits { hard: config.io_bound_timeout, soft: config.io_bound_soft_timeout },
-    };
-    let worker = config.worker(pool);
+fn rules(config: &Config, pool: &PoolSettings) -> PoolRules {
     PoolRules {
-        limits,
-        task_memory: worker.task_memory_limit,
-        worker_memory: worker.max_worker_memory,
-        worker_tasks: worker.max_tasks_per_worker,
+        kind: pool.kind,
+        limits: TimeLimits { hard: pool.timeout, soft: pool.soft_timeout },
+        task_memory: pool.worker.task_memory_limit,
+        worker_memory: pool.worker.max_worker_memory,
+        worker_tasks: pool.worker.max_tasks_per_worker,
         one_at_a_time: config.engine == EngineKind::Serial,
     }
 }

@@ -163,7 +163,7 @@ impl Engine {
     ) -> Result<WorkflowId, WorkflowError> {
         let mut wrong = Vec::new();
         for (at, step) in spec.steps.iter_mut().enumerate() {
-            if let Err(error) = Self::prepare_step(self.config(), step) {
+            if let Err(error) = self.checks().prepare_step(step) {
                 wrong.push(WrongTask { at, step: step.title(), error });
             }
         }
@@ -217,12 +217,12 @@ impl Engine {
 
     /// What makes steps of a dynamic step's result, under the same rules as those that were submitted.
     fn expand(&self, folder: PathBuf) -> Expand {
-        let config = self.config().clone();
+        let checks = self.checks().clone();
         Box::new(move |result| {
             let steps = added_steps(result.as_str(), &folder)
                 .map_err(|problems| problems.all.into_iter().map(|problem| problem.message).collect::<Vec<_>>())?;
             let prepared = |mut step: Step| {
-                Self::prepare_step(&config, &mut step).map_err(|error| format!("{}: {error}", step.title()))?;
+                checks.prepare_step(&mut step).map_err(|error| format!("{}: {error}", step.title()))?;
                 Ok(step)
             };
             let (ready, wrong): (Vec<_>, Vec<_>) = steps.into_iter().map(prepared).partition(Result::is_ok);

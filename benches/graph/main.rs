@@ -17,7 +17,7 @@ use std::time::Instant;
 use axion_actors::model::workflow::{
     Capacity, Fixed, MapOver, Needs, Reference, Step, StepState, WorkflowId, WorkflowSpec, WorkflowState,
 };
-use axion_actors::model::{Concurrency, Json, Limits, Outcome, PoolKind, Priority, Rate, Task, Tick};
+use axion_actors::model::{Concurrency, EngineCapacity, Json, Limits, Outcome, PoolKind, Priority, Rate, Task, Tick};
 use axion_actors::policy::graph::{EngineView, Graph, GraphAction, StepKey, StepStatus};
 use axion_actors::policy::resources::Gate;
 use bytes::Bytes;
@@ -48,7 +48,7 @@ fn layers(count: usize) -> WorkflowSpec {
 }
 
 fn check(spec: WorkflowSpec) -> Graph {
-    let outside = EngineView { status: &|_| StepStatus::Unknown, capacity: &Capacity::default() };
+    let outside = EngineView { status: &|_| StepStatus::Unknown, capacity: &EngineCapacity::unlimited() };
     Graph::check(WorkflowId::generate(), spec, &outside, Tick(0)).expect("sound")
 }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use axion_actors::model::{Generation, Json, PoolKind, Seq, Task, Tick, WorkerDownReason, WorkerId, WorkerRef};
+use axion_actors::model::{
+    EngineCapacity, Generation, Json, PoolId, PoolKind, PoolMap, Seq, Task, Tick, WorkerDownReason, WorkerId, WorkerRef,
+};
 use axion_actors::policy::scheduler::{Action, Departure, PoolRules, Report, Scheduler, WorkerCapacity};
 use axion_actors::policy::task_table::{RetentionPolicy, TaskTable};
 use jiff::Timestamp;
@@ -22,7 +24,7 @@ pub(crate) enum Order {
 /// The scheduler of one pool.
 pub(crate) struct Placement {
     scheduler: Scheduler,
-    kind: PoolKind,
+    pool: PoolId,
     slots: usize,
 }
 
@@ -32,18 +34,20 @@ impl Placement {
             Timestamp::UNIX_EPOCH,
             RetentionPolicy { count: 1, bytes: 1 << 20, each: 1 << 20, age: None },
         );
-        let scheduler = Scheduler::new(table, [PoolRules::default(); 2], axion_actors::model::Capacity::default());
-        Self { scheduler, kind, slots }
+        let pool = kind.into();
+        let rules = PoolMap::from_iter([(pool, PoolRules { kind, ..PoolRules::default() })]);
+        let scheduler = Scheduler::new(table, &rules, EngineCapacity::unlimited());
+        Self { scheduler, pool, slots }
     }
 
     pub(crate) fn worker(&self, index: usize, generation: u32) -> WorkerRef {
         let index = u32::try_from(index).unwrap_or(u32::MAX);
-        WorkerRef { id: WorkerId { pool: self.kind, index }, generation: Generation(generation) }
+        WorkerRef { id: WorkerId { pool: self.pool, index }, generation: Generation(generation) }
     }
 
     /// Takes a task in; its number is its parameters. `place` ends the batch.
     pub(crate) fn submit(&mut self, number: usize, script: &str, now: Tick) {
-        let task = Task::script(script).on(self.kind).params_json(number.to_string());
+        let task = Task::script(script).on(self.pool).params_json(number.to_string());
         // A number is JSON, and every task has an id of its own.
         if let Ok(task) = task {
             let _ = self.scheduler.submit(task, now);
@@ -51,7 +55,7 @@ impl Placement {
     }
 
     pub(crate) fn place(&mut self, now: Tick) {
-        self.scheduler.place(self.kind, now);
+        self.scheduler.place(self.pool, now);
     }
 
     pub(crate) fn joined(&mut self, worker: WorkerRef, now: Tick) {
@@ -71,7 +75,7 @@ impl Placement {
     /// Lets so many workers finish what they have and take nothing more; `Order::Leave` says which, and
     /// `Order::Retire` follows for each.
     pub(crate) fn shrink(&mut self, count: u32, now: Tick) {
-        self.scheduler.shrink(self.kind, count as usize, now);
+        self.scheduler.shrink(self.pool, count as usize, now);
     }
 
     /// A worker without tasks is gone.

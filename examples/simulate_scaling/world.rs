@@ -116,7 +116,7 @@ impl<'a> World<'a> {
             trace,
             now: 0,
             placement: Placement::new(setting.kind, setting.slots),
-            scaler: Scaler::new(setting.kind, setting.policy, setting.bounds),
+            scaler: Scaler::new(setting.kind.into(), setting.kind, setting.policy, setting.bounds),
             machine: Machine::new(setting.cores),
             workers: Vec::new(),
             generations: Vec::new(),

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use axion_actors::policy::scheduler::AHEAD_TASKS;
 use axion_core::workflow::WorkflowId;
 use axion_core::{
-    Config, Event, EventKind, Generation, PoolKind, TaskId, TaskRecord, WorkerDownReason, WorkerId, WorkerRef,
+    Config, Event, EventKind, Generation, PoolId, PoolMap, TaskId, TaskRecord, WorkerDownReason, WorkerId, WorkerRef,
 };
 use jiff::Timestamp;
 
@@ -26,13 +26,13 @@ use crate::plan::agree;
 #[derive(Debug)]
 pub(crate) struct Trace {
     /// Slots of a worker, by pool.
-    slots: [usize; 2],
+    slots: PoolMap<usize>,
     /// Whether the successor of a worker may be there before its end.
     recycles: bool,
     /// How many may wait; none: the engine was drained, and workflows go on then without asking for room.
     room: Option<usize>,
     traits: HashMap<TaskId, Traits>,
-    lines: [Line; 2],
+    lines: PoolMap<Line>,
     deadlines: Deadlines,
     fresh: usize,
     accepted: usize,
@@ -55,13 +55,13 @@ pub(crate) struct Trace {
 
 impl Trace {
     pub(crate) fn new(config: &Config, traits: HashMap<TaskId, Traits>, drained: bool) -> Self {
-        let workers = PoolKind::ALL.map(|pool| config.worker(pool));
+        let pools = config.pools();
         Self {
-            slots: PoolKind::ALL.map(|pool| config.slots(pool) as usize),
-            recycles: workers.iter().any(|worker| worker.max_tasks_per_worker.is_some()),
+            slots: pools.map(|_, pool| pool.slots as usize),
+            recycles: pools.values().any(|pool| pool.worker.max_tasks_per_worker.is_some()),
             room: (!drained).then_some(config.input_queue_size),
             traits,
-            lines: Default::default(),
+            lines: pools.map(|_, _| Line::default()),
             deadlines: Deadlines::default(),
             fresh: 0,
             accepted: 0,
@@ -219,7 +219,7 @@ impl Trace {
         self.tasks.get_mut(&task).ok_or_else(|| "an event before it was accepted".to_owned())
     }
 
-    fn accept(&mut self, task: TaskId, pool: PoolKind, at: Timestamp) -> Result<(), String> {
+    fn accept(&mut self, task: TaskId, pool: PoolId, at: Timestamp) -> Result<(), String> {
         let traits = self.traits.get(&task).copied();
         self.accepted += 1;
         self.fresh += 1;
@@ -266,12 +266,12 @@ impl Trace {
             && !story.traits.limited
             && story.losses == 0
         {
-            self.lines[story.pool.index()].push(task, story.traits.priority, first);
+            self.lines[story.pool].push(task, story.traits.priority, first);
         }
     }
 
     fn leave_line(&mut self, task: TaskId) {
-        for line in &mut self.lines {
+        for line in self.lines.values_mut() {
             let _ = line.remove(task);
         }
     }
@@ -284,7 +284,7 @@ impl Trace {
     }
 
     fn sent(&mut self, task: TaskId, to: WorkerRef, attempt: u32) -> Result<(), String> {
-        let most = self.slots[to.id.pool.index()] + AHEAD_TASKS;
+        let most = self.slots[to.id.pool] + AHEAD_TASKS;
         let is_latest = self.latest.get(&to.id) == Some(&to);
         let worker = self.workers.get_mut(&to).ok_or("sent to a worker that was not ready")?;
         let late = worker.down.is_some();
@@ -293,7 +293,7 @@ impl Trace {
         let full = worker.in_flight > most;
         self.give_up_place(task);
         self.deadlines.remove(task);
-        let overtaken = self.lines[to.id.pool.index()].remove(task);
+        let overtaken = self.lines[to.id.pool].remove(task);
         let story = self.story(task)?;
         let suspect = story.losses > 0;
         agree("L3: the state of a task that is sent", &story.state, &State::Queued)?;

@@ -268,7 +268,7 @@ fn c0_10_c1_3_the_status_has_the_fields_of_the_older_engine() {
     let part = engine.component_status("process_pool").expect("there is one");
     assert_eq!(
         (part.name, part.health.value(), &part.metrics["total_workers"]),
-        ("process_pool", "healthy", &json!(2))
+        ("process_pool".to_owned(), "healthy", &json!(2))
     );
     let unknown = engine.component_status("pool").expect_err("there is none");
     assert!(matches!(unknown, StatusError::UnknownComponent { .. }) && unknown.to_string().contains("process_pool"));

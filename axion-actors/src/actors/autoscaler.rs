@@ -10,8 +10,8 @@ use super::dispatcher::Dispatcher;
 use super::messages::{GetLoads, Loads, Measured, SetTarget};
 use super::supervisor::Supervisor;
 use crate::config::Config;
-use crate::model::{Clock, HostLoad, PoolKind, Tick, WorkerRef};
-use crate::policy::scaling::{Scaler, ScalingStep, WorkerBounds};
+use crate::model::{Clock, HostLoad, PoolMap, Tick, WorkerRef};
+use crate::policy::scaling::{Scaler, ScalingStep};
 use crate::process::{Measurement, Meter, aside_or_here};
 
 /// How often the processes are measured, and the load of a pool at rest is looked at (L10).
@@ -24,14 +24,19 @@ pub struct Autoscaler {
     dispatcher: Addr<Dispatcher>,
     supervisor: Addr<Supervisor>,
     clock: Clock,
-    scalers: [Scaler; 2],
-    /// When each pool is to be looked at; `None`: not before something else happens.
-    looks: [Option<Tick>; 2],
+    pools: PoolMap<PoolScaler>,
     /// Away while it measures; `None` too if nothing is to be measured.
     meter: Option<Box<dyn Meter>>,
     /// When it measures next.
     measure_at: Tick,
     _fatal: StopOnPanic,
+}
+
+/// What decides about one pool.
+struct PoolScaler {
+    scaler: Scaler,
+    /// When the pool is to be looked at; `None`: not before something else happens.
+    look_at: Option<Tick>,
 }
 
 impl Autoscaler {
@@ -44,14 +49,12 @@ impl Autoscaler {
         clock: Clock,
         meter: Option<Box<dyn Meter>>,
     ) -> Self {
-        let scaler = |kind| {
-            let bounds = WorkerBounds { least: config.workers(kind), most: config.most_workers(kind) };
-            Scaler::new(kind, config.autoscaler, bounds)
-        };
-        let looks = [Some(Tick::default()); 2];
-        let scalers = PoolKind::ALL.map(scaler);
+        let pools = config.pools().map(|pool, settings| PoolScaler {
+            scaler: Scaler::new(pool, settings.kind, config.autoscaler, settings.workers),
+            look_at: Some(Tick::default()),
+        });
         let measure_at = Tick::default();
-        Self { dispatcher, supervisor, clock, scalers, looks, meter, measure_at, _fatal: StopOnPanic }
+        Self { dispatcher, supervisor, clock, pools, meter, measure_at, _fatal: StopOnPanic }
     }
 
     fn look(&mut self, ctx: &mut Context<Self>) {
@@ -65,7 +68,7 @@ impl Autoscaler {
                 scaler.measure_at = now.after(PERIOD);
                 scaler.measure(loads.processes, ctx);
             }
-            let looks = scaler.looks.into_iter().flatten().chain([scaler.measure_at]);
+            let looks = scaler.pools.values().filter_map(|pool| pool.look_at).chain([scaler.measure_at]);
             let wait = looks.min().map_or(PERIOD, |at| at.since(now)).max(SHORTEST);
             ctx.run_later(wait, Self::look);
         }));
@@ -73,25 +76,25 @@ impl Autoscaler {
 
     fn judge(&mut self, loads: &Loads) {
         let now = self.clock.now();
-        for kind in PoolKind::ALL {
-            let load = &loads.pools[kind.index()];
-            let due = self.looks[kind.index()].is_some_and(|at| at <= now);
+        for (id, load) in loads.pools.iter() {
+            let Some(pool) = self.pools.get_mut(id) else { continue };
+            let due = pool.look_at.is_some_and(|at| at <= now);
             let needs_first = load.is_empty() && load.waiting > 0;
             if !due && !needs_first {
                 continue;
             }
-            let decision = self.scalers[kind.index()].decide(load, now);
-            self.looks[kind.index()] = decision.look_again;
+            let decision = pool.scaler.decide(load, now);
+            pool.look_at = decision.look_again;
             let total = u32::try_from(load.workers.len() + load.starting).unwrap_or(u32::MAX);
-            let target = match decision.verdict {
+            let (target, why) = match decision.verdict {
                 ScalingStep::Stay => continue,
-                ScalingStep::Grow { by, .. } => total.saturating_add(by),
-                ScalingStep::Shrink { by, .. } => total.saturating_sub(by),
+                ScalingStep::Grow { by, why, .. } => (total.saturating_add(by), why),
+                ScalingStep::Shrink { by, why } => (total.saturating_sub(by), why),
             };
             if let Some(line) = decision.line {
                 tracing::info!("{line}");
             }
-            self.supervisor.do_send(SetTarget { pool: kind, workers: target });
+            self.supervisor.do_send(SetTarget { pool: id, workers: target, why });
         }
     }
 

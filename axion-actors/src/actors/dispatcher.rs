@@ -26,7 +26,7 @@ use super::messages::{
 };
 use crate::config::{Config, EngineKind};
 use crate::model::{
-    CancelAnswer, Clock, HostLoad, PoolKind, PoolStatus, Task, TaskError, TaskId, TaskRecord, Tick, WorkerRef,
+    CancelAnswer, Clock, HostLoad, PoolMap, PoolStatus, Task, TaskError, TaskId, TaskRecord, Tick, WorkerRef,
 };
 use crate::policy::overload::Gauge;
 use crate::policy::scheduler::{Action, RunTask, Scheduler};
@@ -44,13 +44,13 @@ pub struct Dispatcher {
     requests: Option<Requests>,
     workers: FxHashMap<WorkerRef, WorkerHandle>,
     /// What the Supervisor said of the pools.
-    pools: [PoolStatus; 2],
+    pools: PoolMap<PoolStatus>,
     /// The machine, as it was measured last.
     host: HostLoad,
     gauge: Gauge,
     kind: EngineKind,
-    /// Of each worker, by pool.
-    slots: [usize; 2],
+    /// Slots of each worker, by pool.
+    slots: PoolMap<usize>,
     waiters: Waiters,
     workflows: WorkflowManagerLink,
     /// What the tasks in our queues hold of the admission.
@@ -85,6 +85,7 @@ impl Dispatcher {
         requests: Inbox,
         config: &Config,
     ) -> Self {
+        let pools = config.pools();
         let (door, requests) = requests.open();
         Self {
             _door: door,
@@ -94,11 +95,11 @@ impl Dispatcher {
             bus,
             requests: Some(requests),
             workers: FxHashMap::default(),
-            pools: Default::default(),
+            pools: pools.map(|_, pool| PoolStatus { kind: pool.kind, ..PoolStatus::default() }),
             host: HostLoad::default(),
             gauge: Gauge::new(config.max_cpu_percent, config.max_memory_percent),
             kind: config.engine,
-            slots: PoolKind::ALL.map(|kind| config.slots(kind) as usize),
+            slots: pools.map(|_, pool| pool.slots as usize),
             waiters: Waiters::default(),
             workflows: WorkflowManagerLink::default(),
             room: QueuedRoom::default(),
@@ -126,9 +127,7 @@ impl Dispatcher {
 
     /// All tasks of a batch have been taken in: places them.
     fn place(&mut self, ctx: &mut Context<Self>, now: Tick) {
-        for pool in PoolKind::ALL {
-            self.scheduler.place(pool, now);
-        }
+        self.scheduler.place_all(now);
         self.settle(ctx);
     }
 
@@ -235,7 +234,7 @@ impl Dispatcher {
                 Action::Interrupt { worker, seq } => self.command(worker, WorkerCommand::Interrupt(seq)),
                 Action::Cancel { worker, seq } => self.command(worker, WorkerCommand::Cancel(seq)),
                 Action::Kill { worker, seq, reason } => self.command(worker, WorkerCommand::Kill(seq, reason)),
-                Action::Recycle { worker } => self.ask_supervisor(PoolRequest::Recycle(worker)),
+                Action::Recycle { worker, reason } => self.ask_supervisor(PoolRequest::Recycle(worker, reason)),
                 Action::Call { pool, workers } => self.ask_supervisor(PoolRequest::Workers(pool, workers)),
                 Action::Release { pool, workers } => self.ask_supervisor(PoolRequest::Fewer(pool, workers)),
                 Action::Retire { worker } => self.command(worker, WorkerCommand::Retire),
@@ -401,7 +400,7 @@ impl Handler<PoolChanged> for Dispatcher {
 
     fn handle(&mut self, PoolChanged { pool, status }: PoolChanged, ctx: &mut Self::Context) {
         let (target, most) = (status.target, status.most);
-        self.pools[pool.index()] = status;
+        self.pools.insert(pool, status);
         // Whom a waiting task had called for may have been given up before it was there.
         self.decide(ctx, |scheduler, now| scheduler.resized(pool, target, most, now));
     }

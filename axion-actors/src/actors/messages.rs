@@ -11,11 +11,12 @@ use super::completions::{Completed, Completer};
 use crate::model::CancelAnswer;
 use crate::model::workflow::{GraphError, Step, WorkflowId, WorkflowSpec};
 use crate::model::{
-    HostLoad, Json, KillReason, PoolKind, PoolStatus, Seq, Status, Task, TaskError, TaskId, TaskRecord, WorkerRef,
+    HostLoad, Json, KillReason, PoolId, PoolMap, PoolStatus, Seq, Status, Task, TaskError, TaskId, TaskRecord,
+    WorkerRef,
 };
 use crate::policy::graph::StepStatus;
 use crate::policy::scaling::PoolLoad;
-use crate::policy::scheduler::{Departure, Report, RunTask, WorkerCapacity};
+use crate::policy::scheduler::{Departure, RecycleReason, Report, RunTask, WorkerCapacity};
 use crate::policy::workflows::StepRef;
 use crate::process::ProcessLoad;
 
@@ -327,7 +328,7 @@ pub struct Reports {
 #[rtype(result = "()")]
 pub struct PoolChanged {
     /// Which pool.
-    pub pool: PoolKind,
+    pub pool: PoolId,
     /// How it is; who is ready and why none can be started, the Dispatcher knows itself.
     pub status: PoolStatus,
 }
@@ -351,7 +352,7 @@ pub struct GetLoads;
 #[derive(Clone, Debug, MessageResponse)]
 pub struct Loads {
     /// By pool.
-    pub pools: [PoolLoad; 2],
+    pub pools: PoolMap<PoolLoad>,
     /// The workers' processes.
     pub processes: Vec<(WorkerRef, u32)>,
 }
@@ -361,7 +362,7 @@ pub struct Loads {
 #[rtype(result = "()")]
 pub struct PoolUnavailable {
     /// Which pool.
-    pub pool: PoolKind,
+    pub pool: PoolId,
     /// The reason, for its tasks.
     pub error: TaskError,
 }
@@ -371,7 +372,7 @@ pub struct PoolUnavailable {
 #[rtype(result = "()")]
 pub struct Shrink {
     /// Which pool.
-    pub pool: PoolKind,
+    pub pool: PoolId,
     /// How many fewer.
     pub count: usize,
 }
@@ -408,22 +409,24 @@ pub struct Retire;
 #[rtype(result = "()")]
 pub enum PoolRequest {
     /// Start a successor of this worker; it goes when that is ready.
-    Recycle(WorkerRef),
+    Recycle(WorkerRef, RecycleReason),
     /// Have so many workers of this pool at least: a task waits that cannot run with fewer.
-    Workers(PoolKind, usize),
+    Workers(PoolId, usize),
     /// Do not replace these workers of this pool: they go when they have finished what they run. Answers
     /// [`Shrink`], also if there are none.
-    Fewer(PoolKind, Vec<WorkerRef>),
+    Fewer(PoolId, Vec<WorkerRef>),
 }
 
-/// A pool is to have so many workers. From the Autoscaler.
-#[derive(Clone, Copy, Debug, Message)]
+/// A pool should have this number of workers. From the Autoscaler.
+#[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct SetTarget {
     /// Which pool.
-    pub pool: PoolKind,
+    pub pool: PoolId,
     /// How many; brought within the pool's bounds.
     pub workers: u32,
+    /// The figures by which that was decided.
+    pub why: String,
 }
 
 /// A worker finished its handshake. From the worker.

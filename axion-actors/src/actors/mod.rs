@@ -32,7 +32,7 @@ pub use dispatcher::Dispatcher;
 pub use doorbell::{Doorbell, DoorbellReader, doorbell};
 pub use events::EventBus;
 pub use inbox::{Inbox, InboxSender, inbox};
-pub use supervisor::{Supervisor, WorkerSettings};
+pub use supervisor::Supervisor;
 pub use worker::Worker;
 pub use workflows::WorkflowManager;
 

@@ -4,8 +4,7 @@ use std::fmt::Display;
 
 use super::keys::Key;
 use super::value::Wrong;
-use super::{Config, MOST_SLOTS, MOST_WORKERS};
-use crate::model::PoolKind;
+use super::{Config, MAX_SLOTS, MAX_WORKERS};
 
 /// A setting that cannot be what it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,18 +71,18 @@ fn combinations(config: &Config) -> Vec<ConfigError> {
     ];
     for (key, most, count, least) in bounds {
         if let Some(most) = most.filter(|most| *most < least) {
-            let allowed = format!("{least} (`{count}`) to {MOST_WORKERS}");
+            let allowed = format!("{least} (`{count}`) to {MAX_WORKERS}");
             found.push(ConfigError::new(key, most, allowed).with([count]));
         }
     }
-    if PoolKind::ALL.iter().all(|pool| config.most_workers(*pool) == 0) {
+    if config.pools().values().all(|pool| pool.workers.most == 0) {
         let allowed = "at least 1, or `cpu_bound_max` at least 1: an engine without workers runs nothing";
         let others = ["cpu_bound_max", "io_bound_count", "cpu_bound_count"];
         found.push(ConfigError::new("io_bound_max", 0, allowed).with(others));
     }
-    let room = i128::from(MOST_SLOTS) - i128::from(config.io_bound_task_limit);
+    let room = i128::from(MAX_SLOTS) - i128::from(config.io_bound_task_limit);
     if i128::from(config.io_bound_async_limit) > room {
-        let allowed = format!("0 to {room}: together with `io_bound_task_limit` at most {MOST_SLOTS}");
+        let allowed = format!("0 to {room}: together with `io_bound_task_limit` at most {MAX_SLOTS}");
         let error = ConfigError::new("io_bound_async_limit", config.io_bound_async_limit, allowed);
         found.push(error.with(["io_bound_task_limit"]));
     }

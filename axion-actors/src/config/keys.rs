@@ -3,7 +3,7 @@
 
 use super::value::{Given, Kind, Value, Wrong};
 use super::{CONFIG, Config, WORKER, WorkerConfig};
-use crate::model::PoolKind;
+use crate::model::{PoolId, PoolKind};
 
 /// Makes a struct of settings with its defaults, and the descriptions of its keys, of one list.
 macro_rules! settings {
@@ -81,6 +81,16 @@ pub fn section(pool: PoolKind) -> &'static str {
     match pool {
         PoolKind::Cpu => "cpu_bound_worker",
         PoolKind::Io => "io_bound_worker",
+    }
+}
+
+/// The table of a file in which the settings of a pool's processes stand.
+#[must_use]
+pub fn worker_section(pool: PoolId) -> String {
+    match pool {
+        PoolId::CPU => section(PoolKind::Cpu).to_owned(),
+        PoolId::IO => section(PoolKind::Io).to_owned(),
+        pool => format!("pools.{pool}"),
     }
 }
 

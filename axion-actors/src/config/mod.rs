@@ -6,6 +6,7 @@
 
 mod check;
 mod keys;
+mod pools;
 mod text;
 mod value;
 
@@ -17,29 +18,30 @@ use std::time::Duration;
 
 pub use check::ConfigError;
 use keys::settings;
-pub use keys::{Key, NotTaken, section};
+pub use keys::{Key, NotTaken, section, worker_section};
+pub use pools::{PoolSettings, WorkerBounds};
 pub use text::{parse_size, parse_time, size_text, time_text};
 pub use value::{Given, Kind, Value, Wrong, can_be_variable};
 use value::{LONGEST, names};
 
-use crate::model::{Capacity, Fixed, Memory, PoolKind};
+use crate::model::PoolKind;
 
 /// The workers a pool may have at most; a larger number is a slip of the keyboard.
-const MOST_WORKERS: u32 = 4096;
+const MAX_WORKERS: u32 = 4096;
 /// What fits into a worker's status page, see `docs/internals/wire-protocol.md`.
-const MOST_SLOTS: u32 = 512;
+const MAX_SLOTS: u32 = 512;
 /// Tasks that may wait, or be kept.
-const MOST_TASKS: i128 = 100_000_000;
+const MAX_TASKS: i128 = 100_000_000;
 
 const MIB: usize = 1 << 20;
 const GIB: u64 = 1 << 30;
 
 /// A number of workers.
-const WORKERS: Kind = Kind::Whole { least: 0, most: MOST_WORKERS as i128 };
+const WORKERS: Kind = Kind::Whole { least: 0, most: MAX_WORKERS as i128 };
 /// A number of tasks that a worker runs at the same time.
-const SLOTS: Kind = Kind::Whole { least: 1, most: MOST_SLOTS as i128 };
+const SLOTS: Kind = Kind::Whole { least: 1, most: MAX_SLOTS as i128 };
 /// A number of tasks that the engine holds.
-const TASKS: Kind = Kind::Whole { least: 1, most: MOST_TASKS };
+const TASKS: Kind = Kind::Whole { least: 1, most: MAX_TASKS };
 /// A time limit: one of no length could not be kept.
 const LIMIT: Kind = Kind::Time { least: Duration::from_millis(1), most: LONGEST };
 /// A time to wait, or not to.
@@ -155,7 +157,7 @@ settings! {
     io_bound_task_limit: u32 = 20, SLOTS;
     /// The number of coroutines that one IO worker runs at the same time, in addition to
     /// `io_bound_task_limit`. The sum is at most 512.
-    io_bound_async_limit: u32 = 200, Kind::Whole { least: 0, most: MOST_SLOTS as i128 - 1 };
+    io_bound_async_limit: u32 = 200, Kind::Whole { least: 0, most: MAX_SLOTS as i128 - 1 };
     /// The number of tasks that may wait in the engine. Further tasks are refused.
     input_queue_size: usize = 1000, TASKS;
     /// The total size of the parameters of waiting tasks.
@@ -265,7 +267,7 @@ pub(crate) fn processors() -> usize {
 }
 
 fn automatic_io_workers() -> u32 {
-    u32::try_from(processors().saturating_sub(1)).unwrap_or(MOST_WORKERS).clamp(1, MOST_WORKERS)
+    u32::try_from(processors().saturating_sub(1)).unwrap_or(MAX_WORKERS).clamp(1, MAX_WORKERS)
 }
 
 impl WorkerConfig {
@@ -287,17 +289,6 @@ impl Config {
         self
     }
 
-    /// The most workers of a pool; 0 if it is switched off.
-    #[must_use]
-    pub fn most_workers(&self, pool: PoolKind) -> u32 {
-        let processors = u32::try_from(processors()).unwrap_or(u32::MAX);
-        let (given, automatic) = match pool {
-            PoolKind::Cpu => (self.cpu_bound_max, processors.saturating_mul(2).min(16)),
-            PoolKind::Io => (self.io_bound_max, processors.saturating_mul(3).min(24)),
-        };
-        given.unwrap_or_else(|| automatic.max(self.workers(pool)))
-    }
-
     /// The most bytes that a task may [weigh](crate::model::Task::weight).
     #[must_use]
     pub fn task_limit(&self) -> usize {
@@ -306,54 +297,11 @@ impl Config {
         self.frame_limit.saturating_sub(BESIDE)
     }
 
-    /// How much there is for the tasks that run at one time, on a machine (or in a container) with so many
-    /// bytes of memory.
-    #[must_use]
-    pub fn capacity(&self, machine_memory: Option<u64>) -> Capacity {
-        let slots = |pool| Some(self.most_workers(pool).saturating_mul(self.slots(pool)));
-        Capacity {
-            processes: slots(PoolKind::Cpu),
-            threads: slots(PoolKind::Io),
-            cpu: self.max_estimated_cpu_percent.and_then(Fixed::new),
-            memory: self.max_estimated_memory_percent.and_then(Fixed::new).map(Memory::Percent),
-            machine_memory,
-        }
-    }
-
-    /// Workers of a pool that are always there.
-    #[must_use]
-    pub fn workers(&self, pool: PoolKind) -> u32 {
-        match pool {
-            PoolKind::Cpu => self.cpu_bound_count,
-            PoolKind::Io => self.io_bound_count,
-        }
-    }
-
-    /// Settings of a pool's processes.
-    #[must_use]
-    pub fn worker(&self, pool: PoolKind) -> &WorkerConfig {
+    /// Settings of the processes of the built-in pool of this kind.
+    fn worker(&self, pool: PoolKind) -> &WorkerConfig {
         match pool {
             PoolKind::Cpu => &self.cpu_bound_worker,
             PoolKind::Io => &self.io_bound_worker,
-        }
-    }
-
-    /// Coroutine tasks that run at the same time in each worker of a pool, beside its slots.
-    #[must_use]
-    pub fn coroutines(&self, pool: crate::model::PoolKind) -> u32 {
-        match pool {
-            // A worker with one slot does one thing at a time.
-            crate::model::PoolKind::Io if self.io_bound_task_limit > 1 => self.io_bound_async_limit,
-            _ => 0,
-        }
-    }
-
-    /// Slots of each worker of a pool.
-    #[must_use]
-    pub fn slots(&self, pool: PoolKind) -> u32 {
-        match pool {
-            PoolKind::Cpu => self.cpu_bound_task_limit,
-            PoolKind::Io => self.io_bound_task_limit,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The list of settings against itself, and the checks.
 
 use super::*;
+use crate::model::PoolId;
 
 #[test]
 fn the_defaults_are_valid_and_those_of_c0_4_and_c1_4() {
@@ -140,9 +141,9 @@ fn all_that_is_wrong_is_told_and_nothing_that_follows_from_it() {
 
 #[test]
 fn coroutines_have_places_of_their_own_where_workers_have_threads() {
-    use crate::model::PoolKind::{Cpu, Io};
+    let coroutines = |config: &Config, pool| config.pools()[pool].coroutines;
     let mut config = Config { cpu_bound_task_limit: 4, ..Config::default() };
-    assert_eq!((config.coroutines(Cpu), config.coroutines(Io)), (0, 200));
+    assert_eq!((coroutines(&config, PoolId::CPU), coroutines(&config, PoolId::IO)), (0, 200));
     config.io_bound_task_limit = 1;
-    assert_eq!(config.coroutines(Io), 0);
+    assert_eq!(coroutines(&config, PoolId::IO), 0);
 }

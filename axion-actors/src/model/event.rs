@@ -6,8 +6,9 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::ids::{Attempt, PoolKind, TaskId, WorkerRef};
+use super::ids::{Attempt, TaskId, WorkerRef};
 use super::outcome::ErrorKind;
+use super::pool::PoolId;
 use super::postmortem::{KillReason, ProcessExit};
 use super::workflow::{StepState, WorkflowId, WorkflowState};
 
@@ -54,7 +55,7 @@ pub enum EventKind {
         /// The task.
         task: TaskId,
         /// Its pool.
-        pool: PoolKind,
+        pool: PoolId,
     },
     /// A task that was accepted is not to start yet.
     TaskHeld {

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::pool::{PoolId, PoolNameError};
+
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
         $(#[$doc])*
@@ -91,48 +93,11 @@ impl FromStr for TaskId {
     }
 }
 
-/// The kind of work a pool's workers do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PoolKind {
-    /// Computing: one task at a time in each worker, by default.
-    #[default]
-    Cpu,
-    /// Waiting: many tasks at a time in each worker, as threads or coroutines.
-    Io,
-}
-
-impl PoolKind {
-    /// Both, in the order of their indices.
-    pub const ALL: [Self; 2] = [Self::Cpu, Self::Io];
-
-    /// 0 or 1.
-    #[must_use]
-    pub fn index(self) -> usize {
-        self as usize
-    }
-
-    /// `cpu` or `io`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Io => "io",
-        }
-    }
-}
-
-impl fmt::Display for PoolKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// A worker slot: `cpu-0`, `io-3`.
+/// A worker slot: `cpu-0`, `io-3`, `gpu-0`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkerId {
     /// The pool it belongs to.
-    pub pool: PoolKind,
+    pub pool: PoolId,
     /// Its place in the pool, from 0.
     pub index: u32,
 }
@@ -143,14 +108,44 @@ impl fmt::Display for WorkerId {
     }
 }
 
+/// A text that names no worker slot.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkerIdError {
+    /// It is not a pool's name, a hyphen and a number.
+    #[error("invalid worker id {0:?}: expected a pool and a number, such as `cpu-0`")]
+    Invalid(String),
+    /// Its pool cannot be.
+    #[error(transparent)]
+    Pool(#[from] PoolNameError),
+}
+
+impl FromStr for WorkerId {
+    type Err = WorkerIdError;
+
+    fn from_str(text: &str) -> Result<Self, WorkerIdError> {
+        let invalid = || WorkerIdError::Invalid(text.to_owned());
+        // A pool's name may have hyphens, too.
+        let (pool, index) = text.rsplit_once('-').ok_or_else(invalid)?;
+        Ok(Self { index: index.parse().map_err(|_| invalid())?, pool: pool.parse()? })
+    }
+}
+
 impl Serialize for WorkerId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
+impl<'de> Deserialize<'de> for WorkerId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// One incarnation of a worker slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WorkerRef {
     /// The slot.
     pub id: WorkerId,
@@ -161,5 +156,23 @@ pub struct WorkerRef {
 impl fmt::Display for WorkerRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (generation {})", self.id, self.generation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_id_is_read_back_from_its_text() {
+        for text in ["cpu-0", "io-17", "gpu-a100-3"] {
+            let id: WorkerId = text.parse().expect("a worker");
+            assert_eq!(id.to_string(), text);
+            let json = serde_json::to_string(&id).expect("JSON");
+            assert_eq!(serde_json::from_str::<WorkerId>(&json).expect("a worker"), id);
+        }
+        for text in ["", "cpu", "cpu-", "cpu-x", "-1", "CPU-1"] {
+            assert!(text.parse::<WorkerId>().is_err(), "{text}");
+        }
     }
 }

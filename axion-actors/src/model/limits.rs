@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::PoolKind;
+use super::pool::{PoolId, PoolKind, PoolMap};
 
 /// A number with three places behind the point, so that 60.5 + 39.5 is 100 and not a little more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -62,9 +62,9 @@ impl Default for Needs {
 /// How much there is for what runs at one time; `None`: no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capacity {
-    /// Slots of the CPU pool.
+    /// Slots of pools of the kind `cpu`.
     pub processes: Option<u32>,
-    /// Slots of the IO pool.
+    /// Slots of pools of the kind `io`.
     pub threads: Option<u32>,
     /// Per cent of the machine's processors.
     pub cpu: Option<Fixed>,
@@ -75,11 +75,55 @@ pub struct Capacity {
     pub machine_memory: Option<u64>,
 }
 
+/// How much an engine has for the tasks that run at one time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EngineCapacity {
+    /// Shares of the machine, which the tasks of all pools use. It counts no slots.
+    pub shared: Capacity,
+    /// Each pool's own slots.
+    pub pools: PoolMap<PoolCapacity>,
+}
+
+/// The slots of one pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolCapacity {
+    /// The pool's kind.
+    pub kind: PoolKind,
+    /// The slots of as many workers as the pool can have.
+    pub slots: u32,
+}
+
+impl EngineCapacity {
+    /// What there is for the tasks of one pool; `None` if the engine has no such pool.
+    #[must_use]
+    pub fn of_pool(&self, pool: PoolId) -> Option<Capacity> {
+        let PoolCapacity { kind, slots } = *self.pools.get(pool)?;
+        let (processes, threads) = match kind {
+            PoolKind::Cpu => (Some(slots), None),
+            PoolKind::Io => (None, Some(slots)),
+        };
+        Some(Capacity { processes, threads, ..self.shared })
+    }
+
+    /// The kind of a pool; `None` if the engine has no such pool.
+    #[must_use]
+    pub fn kind(&self, pool: PoolId) -> Option<PoolKind> {
+        self.pools.get(pool).map(|pool| pool.kind)
+    }
+
+    /// The capacity of an engine of which nothing is known but that it has the built-in pools.
+    #[must_use]
+    pub fn unlimited() -> Self {
+        let pool = |kind: PoolKind| (kind.into(), PoolCapacity { kind, slots: u32::MAX });
+        Self { shared: Capacity::default(), pools: [PoolKind::Cpu, PoolKind::Io].into_iter().map(pool).collect() }
+    }
+}
+
 /// By how much a need is more than there can ever be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub struct Shortfall {
-    /// Whose slots.
-    pub pool: PoolKind,
+    /// The kind of pool whose slots they are.
+    pub kind: PoolKind,
     /// Slots that are missing.
     pub slots: u32,
     /// Per cent of processors.
@@ -102,7 +146,7 @@ impl fmt::Display for Shortfall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();
         if self.slots > 0 {
-            let word = match (self.pool, self.slots) {
+            let word = match (self.kind, self.slots) {
                 (PoolKind::Cpu, 1) => "process",
                 (PoolKind::Cpu, _) => "processes",
                 (PoolKind::Io, 1) => "thread",

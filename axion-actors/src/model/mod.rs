@@ -5,6 +5,7 @@ mod event;
 mod ids;
 mod limits;
 mod outcome;
+mod pool;
 mod postmortem;
 mod raw;
 mod record;
@@ -20,9 +21,12 @@ pub mod workflow;
 
 pub use cancel::CancelAnswer;
 pub use event::{Event, EventKind, LogLevel, Stream, WorkerDownReason};
-pub use ids::{Attempt, Generation, PoolKind, Seq, TaskId, WorkerId, WorkerRef};
-pub use limits::{Capacity, Concurrency, Fixed, Limits, Memory, Needs, Rate, RateError, Shortfall};
+pub use ids::{Attempt, Generation, Seq, TaskId, WorkerId, WorkerIdError, WorkerRef};
+pub use limits::{
+    Capacity, Concurrency, EngineCapacity, Fixed, Limits, Memory, Needs, PoolCapacity, Rate, RateError, Shortfall,
+};
 pub use outcome::{Cause, ErrorKind, Outcome, TaskError};
+pub use pool::{PoolId, PoolKind, PoolMap, PoolNameError};
 pub use postmortem::{EndedBy, KillReason, PostMortem, ProcessExit, Usage};
 pub use record::{AttemptRecord, CapturedOutput, ExpiredBy, OutputPart, TaskRecord, Timings};
 pub use retry::{Backoff, RetryPolicy};

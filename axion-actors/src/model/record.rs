@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-use super::ids::{Attempt, PoolKind, TaskId, WorkerRef};
+use super::ids::{Attempt, TaskId, WorkerRef};
 use super::outcome::{Outcome, TaskError};
+use super::pool::PoolId;
 use super::work::WorkName;
 
 /// When things happened, in wall time. `started` and `finished` of the last attempt; a task that
@@ -160,7 +161,7 @@ pub struct TaskRecord {
     /// Its script or function.
     pub work: WorkName,
     /// The pool it was for.
-    pub pool: PoolKind,
+    pub pool: PoolId,
     /// How it ended.
     pub outcome: Outcome,
     /// The number of its last attempt; `None` if it was never started.

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use super::ids::{Generation, PoolKind, WorkerId};
+use super::ids::{Generation, WorkerId};
 use super::outcome::Outcome;
+use super::pool::{PoolId, PoolKind, PoolMap};
 
 /// How busy the machine is, or the container the engine lives in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -93,9 +94,9 @@ pub struct InputQueue {
     pub max_bytes: usize,
     /// Of those that wait, how many wait for a time.
     pub held_back: usize,
-    /// Of those that wait, how many wait for a CPU worker.
+    /// Of those that wait, how many wait for a worker of the pool `cpu`.
     pub cpu_bound: usize,
-    /// And for an IO worker.
+    /// Of those that wait, how many wait for a worker of the pool `io`.
     pub io_bound: usize,
     /// Tasks accepted so far.
     pub total_put: u64,
@@ -129,25 +130,38 @@ pub struct OutputQueue {
 /// The workers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ProcessPool {
-    /// CPU workers that take tasks.
+    /// Workers of the pool `cpu` that take tasks.
     pub cpu_bound_workers: usize,
-    /// IO workers that take tasks.
+    /// Workers of the pool `io` that take tasks.
     pub io_bound_workers: usize,
-    /// Both.
+    /// Workers of all pools that take tasks.
     pub total_workers: usize,
     /// Tasks that run.
     pub active_tasks: usize,
-    /// What each CPU worker does, those that are leaving included.
+    /// The workers of the pool `cpu`, as in `pools`.
     pub cpu_worker_tasks: BTreeMap<WorkerId, WorkerStatus>,
-    /// What each IO worker does.
+    /// The workers of the pool `io`, as in `pools`.
     pub io_worker_tasks: BTreeMap<WorkerId, WorkerStatus>,
-    /// The pools, `cpu` and `io`.
-    #[serde(serialize_with = "by_pool")]
-    pub pools: [PoolStatus; 2],
+    /// Every pool, by its name.
+    pub pools: PoolMap<PoolStatus>,
 }
 
-fn by_pool<S: Serializer>(pools: &[PoolStatus; 2], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(PoolKind::ALL.iter().map(|kind| (kind.name(), &pools[kind.index()])))
+impl ProcessPool {
+    /// The pools, with the sums over them.
+    #[must_use]
+    pub fn new(pools: PoolMap<PoolStatus>, active_tasks: usize) -> Self {
+        let ready = |pool| pools.get(pool).map_or(0, |pool: &PoolStatus| pool.ready);
+        let workers = |pool| pools.get(pool).map(|pool: &PoolStatus| pool.workers.clone()).unwrap_or_default();
+        Self {
+            cpu_bound_workers: ready(PoolId::CPU),
+            io_bound_workers: ready(PoolId::IO),
+            total_workers: pools.values().map(|pool| pool.ready).sum(),
+            active_tasks,
+            cpu_worker_tasks: workers(PoolId::CPU),
+            io_worker_tasks: workers(PoolId::IO),
+            pools,
+        }
+    }
 }
 
 /// One worker.
@@ -176,6 +190,10 @@ pub struct WorkerStatus {
 /// One pool.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct PoolStatus {
+    /// How its workers run their tasks.
+    pub kind: PoolKind,
+    /// Tasks that wait for one of its workers.
+    pub waiting: usize,
     /// Workers there should be.
     pub target: usize,
     /// Workers that take tasks.
@@ -190,6 +208,8 @@ pub struct PoolStatus {
     pub breaker: Option<String>,
     /// Why none of its tasks can run at present.
     pub unavailable: Option<String>,
+    /// What each of its workers does, those that are leaving included.
+    pub workers: BTreeMap<WorkerId, WorkerStatus>,
 }
 
 /// What the tasks came to.
@@ -244,8 +264,8 @@ impl OutcomeCounts {
 /// A part of the engine, and how well it is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ComponentStatus {
-    /// `input_queue`, `output_queue`, `cpu_pool`, `io_pool`, `process_pool`.
-    pub name: &'static str,
+    /// `input_queue`, `output_queue`, `process_pool`, or a pool's name with `_pool` behind it.
+    pub name: String,
     /// How well it is.
     pub health: Health,
     /// Why it is not healthy.
@@ -264,5 +284,5 @@ pub struct HealthReport {
     /// Components that are not.
     pub unhealthy_count: usize,
     /// Each of them.
-    pub components: BTreeMap<&'static str, ComponentStatus>,
+    pub components: BTreeMap<String, ComponentStatus>,
 }

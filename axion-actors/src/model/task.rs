@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use super::ids::{PoolKind, TaskId};
+use super::ids::TaskId;
 use super::limits::{Concurrency, Limits, Needs, Rate};
+use super::pool::{PoolId, PoolNameError};
 use super::retry::RetryPolicy;
 use super::script::ScriptPath;
 use super::work::{Function, Work, WorkName};
@@ -123,14 +124,14 @@ static NOTHING_SPECIAL: std::sync::LazyLock<TaskOptions> = std::sync::LazyLock::
 /// One unit of work: a script or a function, what it is called with, and where it should run.
 ///
 /// ```
-/// # use axion_actors::model::{PoolKind, Task};
-/// let task = Task::script("resize.py").params(&serde_json::json!({"width": 640})).unwrap().on(PoolKind::Io);
-/// assert_eq!(task.pool(), PoolKind::Io);
+/// # use axion_actors::model::{PoolId, Task};
+/// let task = Task::script("resize.py").params(&serde_json::json!({"width": 640})).unwrap().pool("io").unwrap();
+/// assert_eq!(task.pool_id(), PoolId::IO);
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Task {
     id: TaskId,
-    pool: PoolKind,
+    pool: PoolId,
     work: Work,
     #[serde(with = "super::raw")]
     params: Bytes,
@@ -154,7 +155,7 @@ impl Task {
     }
 
     fn of(work: Work, params: Bytes) -> Self {
-        Self { id: TaskId::generate(), pool: PoolKind::Cpu, work, params, options: None }
+        Self { id: TaskId::generate(), pool: PoolId::CPU, work, params, options: None }
     }
 
     /// Gives the task an id that was made before, by [`TaskId::generate`].
@@ -185,10 +186,18 @@ impl Task {
         Ok(self)
     }
 
-    /// Chooses the pool.
+    /// Chooses the pool by its name. Whether an engine has this pool shows when the task is submitted.
+    ///
+    /// # Errors
+    /// If no pool can have this name.
+    pub fn pool(self, name: &str) -> Result<Self, PoolNameError> {
+        Ok(self.on(PoolId::named(name)?))
+    }
+
+    /// Chooses the pool: by its id, or one of the two built-in ones by its kind.
     #[must_use]
-    pub fn on(mut self, pool: PoolKind) -> Self {
-        self.pool = pool;
+    pub fn on(mut self, pool: impl Into<PoolId>) -> Self {
+        self.pool = pool.into();
         self
     }
 
@@ -345,7 +354,7 @@ impl Task {
 
     /// The pool it runs in.
     #[must_use]
-    pub fn pool(&self) -> PoolKind {
+    pub fn pool_id(&self) -> PoolId {
         self.pool
     }
 

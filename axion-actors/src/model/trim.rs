@@ -108,20 +108,20 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Attempt, AttemptRecord, Cause, EndedBy, ErrorKind, Generation, Json, Pickle, PoolKind, PostMortem, ScriptPath,
+        Attempt, AttemptRecord, Cause, EndedBy, ErrorKind, Generation, Json, Pickle, PoolId, PostMortem, ScriptPath,
         TaskId, Timings, WorkName, WorkerId, WorkerRef,
     };
 
     fn record(outcome: Outcome, earlier: Vec<TaskError>, output: [usize; 2]) -> TaskRecord {
         let at = Timestamp::UNIX_EPOCH;
-        let worker = WorkerRef { id: WorkerId { pool: PoolKind::Cpu, index: 0 }, generation: Generation(1) };
+        let worker = WorkerRef { id: WorkerId { pool: PoolId::CPU, index: 0 }, generation: Generation(1) };
         let mut captured = Box::new(CapturedOutput::default());
         captured.stdout.push(&vec![b'o'; output[0]], 64 << 10);
         captured.stderr.push(&vec![b'e'; output[1]], 64 << 10);
         TaskRecord {
             id: TaskId::generate(),
             work: WorkName::Script(ScriptPath::new("/a.py".as_ref())),
-            pool: PoolKind::Cpu,
+            pool: PoolId::CPU,
             outcome,
             attempt: Some(Attempt(1)),
             worker: Some(worker),

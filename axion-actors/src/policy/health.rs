@@ -2,19 +2,32 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{ComponentStatus, Health, HealthReport, InputQueue, OutputQueue, PoolKind, PoolStatus, Status};
+use crate::model::{ComponentStatus, Health, HealthReport, InputQueue, OutputQueue, PoolId, PoolStatus, Status};
 
 /// So full a queue is about to refuse.
 const NEARLY_FULL: f64 = 0.9;
 
-/// Everything that has a health, in the order of the report.
-pub const COMPONENTS: [&str; 5] = ["cpu_pool", "input_queue", "io_pool", "output_queue", "process_pool"];
+/// What stands behind a pool's name in the name of its component.
+pub const POOL_SUFFIX: &str = "_pool";
+
+/// The components that are not pools.
+const PARTS: [&str; 3] = ["input_queue", "output_queue", "process_pool"];
+
+/// The names of the components of an engine with these pools: everything that has a health, sorted.
+#[must_use]
+pub fn components(pools: impl IntoIterator<Item = PoolId>) -> Vec<String> {
+    let pools = pools.into_iter().map(|pool| format!("{pool}{POOL_SUFFIX}"));
+    let mut names: Vec<String> = PARTS.iter().map(|part| (*part).to_owned()).chain(pools).collect();
+    names.sort_unstable();
+    names
+}
 
 /// How well each part is, and the engine with them.
 #[must_use]
 pub fn report(status: &Status) -> HealthReport {
+    let names = components(status.components.process_pool.pools.ids());
     let components: BTreeMap<_, _> =
-        COMPONENTS.iter().filter_map(|name| Some((*name, component(status, name)?))).collect();
+        names.into_iter().filter_map(|name| Some((name.clone(), component(status, &name)?))).collect();
     let healthy_count = components.values().filter(|part| part.health == Health::Healthy).count();
     HealthReport {
         overall_health: components.values().map(|part| part.health).max().unwrap_or(Health::Healthy),
@@ -28,28 +41,25 @@ pub fn report(status: &Status) -> HealthReport {
 #[must_use]
 pub fn component(status: &Status, name: &str) -> Option<ComponentStatus> {
     let parts = &status.components;
-    let name = COMPONENTS.into_iter().find(|known| *known == name)?;
-    let of_pool = |kind: PoolKind| {
-        let pool = &parts.process_pool.pools[kind.index()];
-        let waiting = if kind == PoolKind::Cpu { parts.input_queue.cpu_bound } else { parts.input_queue.io_bound };
-        (pool_health(pool, waiting), serde_json::to_value(pool))
-    };
     let ((health, why), metrics) = match name {
         "input_queue" => (input_health(&parts.input_queue), serde_json::to_value(&parts.input_queue)),
         "output_queue" => (output_health(&parts.output_queue), serde_json::to_value(&parts.output_queue)),
-        "cpu_pool" => of_pool(PoolKind::Cpu),
-        "io_pool" => of_pool(PoolKind::Io),
-        _ => {
-            let worst = PoolKind::ALL.map(|kind| of_pool(kind).0).into_iter().max_by_key(|(health, _)| *health);
+        "process_pool" => {
+            let worst = parts.process_pool.pools.values().map(pool_health).max_by_key(|(health, _)| *health);
             (worst.unwrap_or((Health::Healthy, None)), serde_json::to_value(&parts.process_pool))
         }
+        name => {
+            let pool = name.strip_suffix(POOL_SUFFIX)?;
+            let (_, pool) = parts.process_pool.pools.iter().find(|(id, _)| id.name() == pool)?;
+            (pool_health(pool), serde_json::to_value(pool))
+        }
     };
-    Some(ComponentStatus { name, health, why, metrics: metrics.unwrap_or_default() })
+    Some(ComponentStatus { name: name.to_owned(), health, why, metrics: metrics.unwrap_or_default() })
 }
 
 type Verdict = (Health, Option<String>);
 
-fn pool_health(pool: &PoolStatus, waiting: usize) -> Verdict {
+fn pool_health(pool: &PoolStatus) -> Verdict {
     let (ready, target) = (pool.ready, pool.target);
     if let Some(why) = &pool.unavailable {
         return (Health::Unhealthy, Some(why.clone()));
@@ -59,7 +69,7 @@ fn pool_health(pool: &PoolStatus, waiting: usize) -> Verdict {
         Some(why) => return (Health::Degraded, Some(why.clone())),
         None => {}
     }
-    if ready == 0 && (target > 0 || waiting > 0) {
+    if ready == 0 && (target > 0 || pool.waiting > 0) {
         return (Health::Degraded, Some(format!("none of its {target} workers is ready yet")));
     }
     if ready < target {
@@ -108,11 +118,16 @@ mod tests {
     use super::*;
     use crate::model::{Components, EngineStatus, HostLoad, ProcessPool, TaskCounts};
 
+    fn gpu() -> PoolId {
+        PoolId::named("gpu").expect("a name")
+    }
+
     fn pool(target: usize, ready: usize) -> PoolStatus {
         PoolStatus { target, ready, most: 4, ..PoolStatus::default() }
     }
 
-    fn status(pools: [PoolStatus; 2], waiting: usize) -> Status {
+    fn status([cpu, io]: [PoolStatus; 2], waiting: usize) -> Status {
+        let cpu = PoolStatus { waiting, ..cpu };
         let queue = InputQueue {
             size: waiting,
             maxsize: 100,
@@ -136,15 +151,8 @@ mod tests {
             total_dropped: 0,
             total_trimmed: 0,
         };
-        let processes = ProcessPool {
-            cpu_bound_workers: pools[0].ready,
-            io_bound_workers: pools[1].ready,
-            total_workers: pools[0].ready + pools[1].ready,
-            active_tasks: 0,
-            cpu_worker_tasks: BTreeMap::new(),
-            io_worker_tasks: BTreeMap::new(),
-            pools,
-        };
+        let pools = [(PoolId::CPU, cpu), (PoolId::IO, io), (gpu(), pool(1, 1))];
+        let processes = ProcessPool::new(pools.into_iter().collect(), 0);
         Status {
             at: Timestamp::UNIX_EPOCH,
             engine: EngineStatus { is_running: true, kind: "parallel", uptime_seconds: 1.0, host: HostLoad::default() },
@@ -160,9 +168,10 @@ mod tests {
     #[test]
     fn c1_3_an_engine_with_all_its_workers_is_healthy() {
         let report = report(&status([pool(1, 1), pool(0, 0)], 10));
-        assert_eq!((report.overall_health.value(), report.healthy_count, report.unhealthy_count), ("healthy", 5, 0));
+        assert_eq!((report.overall_health.value(), report.healthy_count, report.unhealthy_count), ("healthy", 6, 0));
         assert_eq!(report.components["input_queue"].metrics["fullness"], 0.1);
-        assert_eq!(report.components.keys().copied().collect::<Vec<_>>(), COMPONENTS);
+        let names = ["cpu_pool", "gpu_pool", "input_queue", "io_pool", "output_queue", "process_pool"];
+        assert!(report.components.keys().eq(names), "{:?}", report.components.keys());
     }
 
     #[test]
@@ -191,7 +200,8 @@ mod tests {
             Some(Health::Degraded),
             "its first is on its way"
         );
-        assert_eq!(component(&waits, "gpu_pool"), None);
+        assert_eq!(component(&waits, "gpu_pool").map(|it| it.health), Some(Health::Healthy));
+        assert_eq!((component(&waits, "tpu_pool"), component(&waits, "gpu")), (None, None));
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod health;
 pub mod liveness;
 pub mod overload;
 pub mod placement;
+pub mod pool_supervisor;
 pub mod resources;
 pub mod restart;
 pub mod retry;

@@ -17,7 +17,8 @@ use std::time::Duration;
 use self::axion_v3::AxionV3;
 use self::demand::DemandPolicy;
 use crate::config::ScalingPolicy;
-use crate::model::{PoolKind, Tick};
+pub use crate::config::WorkerBounds;
+use crate::model::{PoolId, PoolKind, Tick};
 
 /// One pool's load at one moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,15 +68,6 @@ pub struct WorkerSample {
     pub queued: usize,
     /// Processor use, 0 to 1 of a core; 0 if it is not measured.
     pub cpu: f64,
-}
-
-/// How many workers a pool may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WorkerBounds {
-    /// These are always there.
-    pub least: u32,
-    /// Never more.
-    pub most: u32,
 }
 
 /// What should become of a pool.
@@ -136,21 +128,21 @@ enum Policy {
 /// is due when a task waits in a pool that has no worker.
 #[derive(Debug)]
 pub struct Scaler {
-    kind: PoolKind,
+    pool: PoolId,
     bounds: WorkerBounds,
     policy: Policy,
 }
 
 impl Scaler {
-    /// A scaler without history.
+    /// A scaler of this pool, whose workers are of this kind; without history.
     #[must_use]
-    pub fn new(kind: PoolKind, policy: ScalingPolicy, bounds: WorkerBounds) -> Self {
+    pub fn new(pool: PoolId, kind: PoolKind, policy: ScalingPolicy, bounds: WorkerBounds) -> Self {
         let policy = match policy {
             ScalingPolicy::Off => Policy::Off,
             ScalingPolicy::AxionV3 => Policy::AxionV3(AxionV3::new(kind)),
             ScalingPolicy::Demand => Policy::Demand(DemandPolicy::new(kind)),
         };
-        Self { kind, bounds, policy }
+        Self { pool, bounds, policy }
     }
 
     /// Looks at the pool.
@@ -172,7 +164,7 @@ impl Scaler {
     }
 
     fn line(&self, verdict: &ScalingStep, total: u32) -> Option<String> {
-        let pool = self.kind.name().to_uppercase();
+        let pool = self.pool.name().to_uppercase();
         match verdict {
             ScalingStep::Stay => None,
             ScalingStep::Grow { by, why, .. } => {

@@ -30,50 +30,53 @@ mod pool_workers;
 mod protocol;
 mod worker_slots;
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use self::ends::{WorkerLoss, cancelled};
 use self::limits::Limiter;
 use self::pool::Pool;
-pub use self::protocol::{Action, Departure, PoolRules, Report, RunTask, TimeLimits, WorkerCapacity, WorkerView};
+pub use self::protocol::{
+    Action, Departure, PoolRules, RecycleReason, Report, RunTask, TimeLimits, WorkerCapacity, WorkerView,
+};
 pub use self::worker_slots::{AHEAD, AHEAD_TASKS, STALL};
 use self::worker_slots::{Due, InFlight, Lane, WorkerSlots};
 use super::durations::Durations;
 use super::task_table::{AcceptError, TaskEnd, TaskKey, TaskLookup, TaskState, TaskTable};
 use super::timers::Timers;
 use crate::model::{
-    self, CancelAnswer, ErrorKind, KillReason, NotBefore, Outcome, PoolKind, Seq, Shortfall, Task, TaskError, TaskId,
-    Tick, WorkKey, WorkerRef,
+    CancelAnswer, EngineCapacity, ErrorKind, KillReason, NotBefore, Outcome, PoolId, PoolMap, Seq, Task, TaskError,
+    TaskId, Tick, WorkKey, WorkerRef,
 };
 
 /// The decisions of the Dispatcher.
 #[derive(Debug)]
 pub struct Scheduler {
     table: TaskTable,
-    pools: [Pool; 2],
+    pools: PoolMap<Pool>,
     durations: Durations,
     timers: Timers<Due>,
     actions: Vec<Action>,
     limiter: Limiter,
     /// Pools in which something may be placed that could not before.
-    woken: [bool; 2],
+    woken: VecDeque<PoolId>,
     /// The engine is ending, for this reason.
     closing: Option<TaskError>,
 }
 
 impl Scheduler {
-    /// A scheduler without workers, with the rules of each pool, in an engine that has so much for what runs at
-    /// one time.
+    /// A scheduler without workers, with the rules of each pool, in an engine with this capacity for the tasks
+    /// that run at one time.
     #[must_use]
-    pub fn new(table: TaskTable, rules: [PoolRules; 2], capacity: model::Capacity) -> Self {
+    pub fn new(table: TaskTable, rules: &PoolMap<PoolRules>, capacity: EngineCapacity) -> Self {
         Self {
             table,
-            pools: PoolKind::ALL.map(|kind| Pool::new(kind, rules[kind.index()])),
+            pools: rules.map(|pool_id, rules| Pool::new(pool_id, *rules)),
             durations: Durations::default(),
             timers: Timers::default(),
             actions: Vec::new(),
             limiter: Limiter::new(capacity),
-            woken: [false; 2],
+            woken: VecDeque::new(),
             closing: None,
         }
     }
@@ -105,11 +108,14 @@ impl Scheduler {
     /// # Errors
     /// If its id is known already, or its unique key is taken.
     pub fn submit(&mut self, task: Task, now: Tick) -> Result<TaskKey, AcceptError> {
-        let (pool, shortfall) = (task.pool(), self.limiter.shortfall(&task));
+        let (pool_id, shortfall) = (task.pool_id(), self.limiter.shortfall(&task));
         let key = self.table.accept(task, now)?;
         if let Some(error) = self.closing.clone() {
             self.finish(key, None, TaskEnd::without_run(Outcome::Cancelled(Box::new(error))), now);
-        } else if let Some(error) = self.pools[pool.index()].unavailable.clone() {
+        } else if !self.pools.contains(pool_id) {
+            let words = format!("the engine has no pool `{pool_id}`");
+            self.finish(key, None, TaskEnd::without_run(impossible(words)), now);
+        } else if let Some(error) = self.pools[pool_id].unavailable.clone() {
             self.finish(key, None, TaskEnd::without_run(Outcome::Failed(Box::new(error))), now);
         } else if let Some(shortfall) = shortfall {
             self.finish(key, None, TaskEnd::without_run(impossible(shortfall)), now);
@@ -125,7 +131,7 @@ impl Scheduler {
     /// Puts a task at the end of its queue.
     fn enqueue(&mut self, key: TaskKey) {
         if let Some(task) = self.table.task(key) {
-            self.pools[task.pool().index()].queue.push_back(task.options().priority, key);
+            self.pools[task.pool_id()].queue.push_back(task.options().priority, key);
         }
     }
 
@@ -170,7 +176,7 @@ impl Scheduler {
 
     /// A worker takes tasks from now on.
     pub fn joined(&mut self, worker: WorkerRef, capacity: WorkerCapacity, now: Tick) {
-        let pool = &mut self.pools[worker.id.pool.index()];
+        let pool = &mut self.pools[worker.id.pool];
         (pool.unavailable, pool.called) = (None, 0);
         // A predecessor that is still here has been recycled: it finishes what it has.
         if let Some(predecessor) = pool.workers.insert(WorkerSlots::new(worker, capacity, now)) {
@@ -185,29 +191,29 @@ impl Scheduler {
         if !seqs.is_empty() {
             self.actions.push(Action::Revoke { worker, seqs });
         }
-        self.pools[worker.id.pool.index()].draining.push(member);
+        self.pools[worker.id.pool].draining.push(member);
         self.retire_if_empty(worker);
     }
 
     /// The pool is to do with `count` workers less: idle ones first. They finish what they run.
-    pub fn shrink(&mut self, kind: PoolKind, count: usize, now: Tick) {
+    pub fn shrink(&mut self, pool_id: PoolId, count: usize, now: Tick) {
         let mut gone = Vec::new();
         for _ in 0..count {
-            let workers = &mut self.pools[kind.index()].workers;
+            let workers = &mut self.pools[pool_id].workers;
             let Some(member) = workers.expendable().and_then(|worker| workers.remove(worker)) else { break };
             gone.push(member.worker);
             self.begin_drain(member);
         }
-        self.actions.push(Action::Release { pool: kind, workers: gone });
+        self.actions.push(Action::Release { pool: pool_id, workers: gone });
         // Who needs more than are left has to say so again (L1).
-        self.pools[kind.index()].called = 0;
-        self.place(kind, now);
+        self.pools[pool_id].called = 0;
+        self.place(pool_id, now);
     }
 
     /// The pool is to have so many workers of `most`, those on their way included. If that is less than a waiting
     /// task has called for, it has to call again; if it is none, whether one can be started shows anew (L1).
-    pub fn resized(&mut self, kind: PoolKind, target: usize, most: usize, now: Tick) {
-        let pool = &mut self.pools[kind.index()];
+    pub fn resized(&mut self, pool_id: PoolId, target: usize, most: usize, now: Tick) {
+        let pool = &mut self.pools[pool_id];
         if most == 0 || target >= pool.called.min(most).max(1) {
             return;
         }
@@ -215,31 +221,31 @@ impl Scheduler {
         if target == 0 {
             pool.unavailable = None;
         }
-        self.place(kind, now);
+        self.place(pool_id, now);
     }
 
     /// How busy a worker's process is, in cores.
     pub fn busy(&mut self, worker: WorkerRef, cpu: f32) {
-        self.pools[worker.id.pool.index()].change(worker, |member| member.cpu = cpu);
+        self.pools[worker.id.pool].change(worker, |member| member.cpu = cpu);
     }
 
     /// The workers of a pool: those that take tasks, then those that are draining.
-    pub fn workers(&self, kind: PoolKind) -> impl Iterator<Item = WorkerView> {
-        let pool = &self.pools[kind.index()];
+    pub fn workers(&self, pool_id: PoolId) -> impl Iterator<Item = WorkerView> {
+        let pool = &self.pools[pool_id];
         let present = pool.workers.iter().map(|member| member.view(false));
         present.chain(pool.draining.iter().map(|member| member.view(true)))
     }
 
     /// Attempts that a pool's workers have ended so far.
     #[must_use]
-    pub fn attempts_ended(&self, kind: PoolKind) -> u64 {
-        self.pools[kind.index()].ended
+    pub fn attempts_ended(&self, pool_id: PoolId) -> u64 {
+        self.pools[pool_id].ended
     }
 
     /// Why no task of a pool can run at present.
     #[must_use]
-    pub fn why_unavailable(&self, kind: PoolKind) -> Option<&TaskError> {
-        self.pools[kind.index()].unavailable.as_ref()
+    pub fn why_unavailable(&self, pool_id: PoolId) -> Option<&TaskError> {
+        self.pools[pool_id].unavailable.as_ref()
     }
 
     /// Whether tasks are still taken.
@@ -249,7 +255,7 @@ impl Scheduler {
     }
 
     fn retire_if_empty(&mut self, worker: WorkerRef) {
-        let draining = &self.pools[worker.id.pool.index()].draining;
+        let draining = &self.pools[worker.id.pool].draining;
         if draining.iter().any(|member| member.worker == worker && member.in_flight.is_empty()) {
             self.actions.push(Action::Retire { worker });
         }
@@ -257,25 +263,27 @@ impl Scheduler {
 
     /// Has a worker replaced that has done or holds enough.
     fn recycle_if_due(&mut self, worker: WorkerRef, resident: u64) {
-        let pool = &mut self.pools[worker.id.pool.index()];
+        let pool = &mut self.pools[worker.id.pool];
         let rules = pool.rules;
         if rules.worker_tasks.is_none() && rules.worker_memory.is_none() {
             return;
         }
         // One that is draining is not replaced twice.
         let due = pool.workers.change(worker.id.index as usize, |member| {
-            let done = rules.worker_tasks.is_some_and(|most| member.ended >= most);
-            let full = rules.worker_memory.is_some_and(|most| resident > most);
-            member.worker == worker && (done || full) && !std::mem::replace(&mut member.recycling, true)
+            let done = rules.worker_tasks.filter(|limit| member.ended >= *limit);
+            let full = rules.worker_memory.filter(|limit| resident > *limit);
+            let done = done.map(|limit| RecycleReason::Tasks { ended: member.ended, limit });
+            let reason = done.or(full.map(|limit| RecycleReason::Memory { resident, limit }))?;
+            (member.worker == worker && !std::mem::replace(&mut member.recycling, true)).then_some(reason)
         });
-        if due == Some(true) {
-            self.actions.push(Action::Recycle { worker });
+        if let Some(reason) = due.flatten() {
+            self.actions.push(Action::Recycle { worker, reason });
         }
     }
 
     /// The worker holds so much memory. If a task may not and several run, any of them can be the one.
     fn measured(&mut self, worker: WorkerRef, resident: u64) {
-        let pool = &self.pools[worker.id.pool.index()];
+        let pool = &self.pools[worker.id.pool];
         let too_much = pool.rules.task_memory.is_some_and(|most| resident > most);
         let first = pool.member(worker).and_then(|member| member.in_flight.front()).map(|task| task.seq);
         match first {
@@ -288,7 +296,7 @@ impl Scheduler {
     /// as such wait for threads, while others may be free elsewhere: what has not begun comes back.
     fn learned(&mut self, worker: WorkerRef, work: WorkKey<'_>, coroutine: bool) {
         self.durations.learn(work, coroutine);
-        let Some(member) = self.pools[worker.id.pool.index()].member(worker).filter(|_| !coroutine) else { return };
+        let Some(member) = self.pools[worker.id.pool].member(worker).filter(|_| !coroutine) else { return };
         let waits = |task: &&InFlight| {
             task.lane == Lane::Coroutine && self.table.task(task.key).is_some_and(|it| it.work().key() == work)
         };
@@ -315,7 +323,7 @@ impl Scheduler {
     /// A worker is gone. What had not started goes back to the front (L5); what it ran is timed out,
     /// cancelled, run again or lost.
     pub fn left(&mut self, worker: WorkerRef, departure: Departure, now: Tick) {
-        let Some(member) = self.pools[worker.id.pool.index()].remove(worker) else { return self.table.ignore() };
+        let Some(member) = self.pools[worker.id.pool].remove(worker) else { return self.table.ignore() };
         let Departure { reason, running, mut outputs, post_mortem } = departure;
         let started = |task: &InFlight| running.as_ref().map_or(task.started(), |seqs| seqs.contains(&task.seq));
         let count = member.in_flight.iter().filter(|task| started(task)).count();
@@ -378,22 +386,22 @@ impl Scheduler {
     }
 
     /// No worker of a pool can be started: its tasks fail with the reason, until one joins.
-    pub fn unavailable(&mut self, kind: PoolKind, error: TaskError, now: Tick) {
-        let waiting = self.pools[kind.index()].drain();
-        for key in waiting.into_iter().chain(self.limiter.evict(kind)) {
+    pub fn unavailable(&mut self, pool_id: PoolId, error: TaskError, now: Tick) {
+        let waiting = self.pools[pool_id].drain();
+        for key in waiting.into_iter().chain(self.limiter.evict(pool_id)) {
             if self.table.task(key).is_some() {
                 self.finish(key, None, TaskEnd::without_run(Outcome::Failed(Box::new(error.clone()))), now);
             }
         }
-        self.pools[kind.index()].unavailable = Some(error);
+        self.pools[pool_id].unavailable = Some(error);
         self.run_placement(now);
     }
 
     /// Ends every live task as cancelled, and every one that still comes.
     pub fn cancel_all(&mut self, error: &TaskError, now: Tick) {
-        for kind in PoolKind::ALL {
-            self.pools[kind.index()].drain();
-            self.limiter.evict(kind);
+        for pool in self.pools.values_mut() {
+            pool.drain();
+            self.limiter.evict(pool.id);
         }
         self.timers = Timers::default();
         self.closing = Some(error.clone());
@@ -415,7 +423,7 @@ impl Scheduler {
                 Due::Expiry(key) => self.expired(key, now),
             }
         }
-        for pool in &mut self.pools {
+        for pool in self.pools.values_mut() {
             for (worker, seqs) in pool.workers.stalled(now) {
                 self.actions.push(Action::Revoke { worker, seqs });
             }
@@ -427,38 +435,41 @@ impl Scheduler {
     /// held back, sent ahead or kept (L10).
     #[must_use]
     pub fn next_tick(&self) -> Option<Tick> {
-        let stalls = self.pools.iter().filter_map(|pool| pool.workers.next_stall());
+        let stalls = self.pools.values().filter_map(|pool| pool.workers.next_stall());
         stalls.chain(self.timers.next()).chain(self.table.next_expiry()).chain(self.limiter.next()).min()
     }
 
-    fn pool_of(&self, key: TaskKey) -> Option<PoolKind> {
-        self.table.task(key).map(Task::pool)
+    fn pool_of(&self, key: TaskKey) -> Option<PoolId> {
+        self.table.task(key).map(Task::pool_id)
     }
 
     /// Drops the keys of cancelled tasks from a queue when they are most of it (L9), and looks again at a pool
     /// in which others may have waited for one of them.
-    fn sweep(&mut self, kind: Option<PoolKind>) {
-        let Some(kind) = kind else { return };
-        let pool = &mut self.pools[kind.index()];
+    fn sweep(&mut self, pool_id: Option<PoolId>) {
+        let Some(pool_id) = pool_id else { return };
+        let pool = &mut self.pools[pool_id];
         if pool.keys() > 2 * self.table.waiting().0 + 64 {
             let table = &self.table;
             pool.retain(|key| table.task(key).is_some());
         }
         let firsts = [pool.multi_slot.first.map(|first| first.key), pool.suspects.front().copied()];
-        self.woken[kind.index()] |= firsts.into_iter().flatten().any(|key| self.table.task(key).is_none());
+        if firsts.into_iter().flatten().any(|key| self.table.task(key).is_none()) {
+            pool.wake(&mut self.woken);
+        }
     }
 
     /// How many of a pool's queued tasks no worker would let start sooner: their limits hold them back.
     #[must_use]
-    pub fn held_by_limits(&self, kind: PoolKind) -> usize {
-        self.limiter.waiting(kind)
+    pub fn held_by_limits(&self, pool_id: PoolId) -> usize {
+        self.limiter.waiting(pool_id)
     }
 
     /// An attempt of a task is over: what it held of its limits is there for others.
     fn release(&mut self, key: TaskKey) {
-        if let Some((kind, reservations)) = self.limiter.release(key) {
-            self.pools[kind.index()].workers.release_slots(&reservations);
-            self.woken[kind.index()] = true;
+        if let Some((pool_id, reservations)) = self.limiter.release(key) {
+            let pool = &mut self.pools[pool_id];
+            pool.workers.release_slots(&reservations);
+            pool.wake(&mut self.woken);
         }
     }
 
@@ -485,9 +496,9 @@ impl Scheduler {
     }
 }
 
-/// What becomes of a task that was not looked at before it was submitted.
-fn impossible(shortfall: Shortfall) -> Outcome {
-    Outcome::Cancelled(Box::new(TaskError::new(ErrorKind::Cancelled, format!("it can never run: {shortfall}"))))
+/// The outcome of a task that can never run and was not checked before it was submitted.
+fn impossible(why: impl std::fmt::Display) -> Outcome {
+    Outcome::Cancelled(Box::new(TaskError::new(ErrorKind::Cancelled, format!("it can never run: {why}"))))
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ use self::waiting::WaitingCounts;
 use super::task_ids::TaskIds;
 use super::timers::TimerId;
 use crate::model::{
-    Attempt, CapturedOutput, Event, EventKind, Outcome, OutcomeCounts, PoolKind, Seq, Task, TaskError, TaskId,
+    Attempt, CapturedOutput, Event, EventKind, Outcome, OutcomeCounts, PoolId, Seq, Task, TaskError, TaskId,
     TaskRecord, Tick, WorkerRef,
 };
 
@@ -151,7 +151,7 @@ impl TaskTable {
 
     /// How many tasks of a pool wait for a worker.
     #[must_use]
-    pub fn queued(&self, pool: PoolKind) -> usize {
+    pub fn queued(&self, pool: PoolId) -> usize {
         self.waiting.queued(pool)
     }
 
@@ -241,7 +241,7 @@ impl TaskTable {
     /// # Errors
     /// If a task with the same id is live or its record is retained, or one with the same unique key is live.
     pub fn accept(&mut self, task: Task, now: Tick) -> Result<TaskKey, AcceptError> {
-        let (id, pool) = (task.id(), task.pool());
+        let (id, pool) = (task.id(), task.pool_id());
         let unique = task.options().unique.clone();
         if let Some(holder) = unique.as_ref().and_then(|unique| self.task(*self.unique.get(unique)?)) {
             return Err(if self.has(id) { AcceptError::Id } else { AcceptError::Unique(holder.id()) });

@@ -15,7 +15,7 @@ use super::graph::{ChunkedBytes, Ended, EngineView, Graph, GraphAction, StepKey,
 use super::resources::{Gate, Permit};
 use crate::model::CancelAnswer;
 use crate::model::workflow::{GraphError, Step, StepOutcome, StepState, WorkflowId, WorkflowSpec};
-use crate::model::{Capacity, ErrorKind, Limits, Outcome, Shortfall, Task, TaskError, TaskId, Tick};
+use crate::model::{EngineCapacity, ErrorKind, Limits, Outcome, Shortfall, Task, TaskError, TaskId, Tick};
 
 /// A step of a workflow, or one instance of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,7 +80,7 @@ impl WorkflowEntry {
 #[derive(Debug)]
 pub struct Workflows {
     flows: FxHashMap<WorkflowId, WorkflowEntry>,
-    capacity: Capacity,
+    capacity: EngineCapacity,
     /// Which workflows wait for a step of another one, by that step's task. A step that ends leaves this.
     wanted: FxHashMap<TaskId, Vec<WorkflowId>>,
     /// Ends of such steps that the workflows that wait for them have not heard of.
@@ -95,7 +95,7 @@ pub struct Workflows {
 impl Workflows {
     /// No workflows, in an engine that has so much for what runs at one time.
     #[must_use]
-    pub fn new(capacity: Capacity) -> Self {
+    pub fn new(capacity: EngineCapacity) -> Self {
         Self {
             flows: FxHashMap::default(),
             capacity,
@@ -119,8 +119,8 @@ impl Workflows {
         mut known: FxHashMap<TaskId, StepStatus>,
         now: Tick,
     ) -> Result<(), Vec<GraphError>> {
-        let limited = spec.capacity != Capacity::default();
-        spec.capacity.machine_memory = spec.capacity.machine_memory.or(self.capacity.machine_memory);
+        let limited = spec.capacity != crate::model::Capacity::default();
+        spec.capacity.machine_memory = spec.capacity.machine_memory.or(self.capacity.shared.machine_memory);
         let elsewhere = self.look_elsewhere(&spec, &mut known);
         let known = |task: TaskId| known.get(&task).cloned().unwrap_or(StepStatus::Unknown);
         let graph = Graph::check(id, spec, &EngineView { status: &known, capacity: &self.capacity }, now)?;
@@ -270,7 +270,7 @@ impl Workflows {
         if !self.has_ended(step) {
             return;
         }
-        let capacity = self.capacity;
+        let capacity = self.capacity.clone();
         self.advance(step.workflow, now, |graph| {
             let added = steps.and_then(|steps| {
                 let outside = EngineView { status: known, capacity: &capacity };
@@ -353,7 +353,7 @@ impl Workflows {
             match action {
                 GraphAction::Submit(key) => {
                     let step = StepRef { workflow: id, key };
-                    if let Err(problem) = admit(flow, &mut self.actions, step) {
+                    if let Err(problem) = admit(flow, &self.capacity, &mut self.actions, step) {
                         removed.push((step, problem));
                     }
                 }
@@ -411,7 +411,12 @@ impl Workflows {
 }
 
 /// Brings a step to its workflow's gate, or submits it if there is none.
-fn admit(flow: &mut WorkflowEntry, actions: &mut Vec<WorkflowAction>, step: StepRef) -> Result<(), Outcome> {
+fn admit(
+    flow: &mut WorkflowEntry,
+    pools: &EngineCapacity,
+    actions: &mut Vec<WorkflowAction>,
+    step: StepRef,
+) -> Result<(), Outcome> {
     let (Some(gate), Some(task)) = (&mut flow.gate, flow.graph.task_of(step.key)) else {
         actions.push(WorkflowAction::Submit(step));
         return Ok(());
@@ -419,7 +424,7 @@ fn admit(flow: &mut WorkflowEntry, actions: &mut Vec<WorkflowAction>, step: Step
     // Keys and rates are the engine's business: they are shared with what is not of this workflow.
     let needs = task.limits().map(|limits| limits.needs).unwrap_or_default();
     let limits = Limits { needs, ..Limits::default() };
-    let line = gate.wait(step, task.pool(), task.options().priority, &limits);
+    let line = gate.wait(step, pools.kind(task.pool_id()).unwrap_or_default(), task.options().priority, &limits);
     line.map(|_| ()).map_err(|(_, shortfall)| impossible(shortfall))
 }
 

@@ -18,7 +18,7 @@ use super::linux::{self, MemoryKills, Process};
 use super::pump::Pump;
 use super::{ChildEvent, ChildExit, ExitCause, LaunchSpec, Launched, Launcher, StartError};
 use crate::config::{Config, WorkerConfig};
-use crate::model::PoolKind;
+use crate::model::PoolMap;
 use crate::wire::{Down, PROTOCOL};
 
 /// Events on their way to the worker actor; a full channel stops the reading (L9).
@@ -27,7 +27,7 @@ const EVENTS: usize = 8;
 /// Starts Python processes.
 pub struct RealLauncher {
     program: Rc<Program>,
-    settings: [Arc<WorkerConfig>; 2],
+    settings: PoolMap<Arc<WorkerConfig>>,
     /// Makes each worker's mark its own.
     started: Cell<u64>,
     folder: Arc<PrivateFolder>,
@@ -42,7 +42,7 @@ impl RealLauncher {
     #[must_use]
     pub fn new(program: PathBuf, config: &Config, folder: Arc<PrivateFolder>, guardian: Arc<Guardian>) -> Self {
         let program = Rc::new(Program::new(program, config.python.is_some()));
-        let settings = PoolKind::ALL.map(|pool| Arc::new(config.worker(pool).clone()));
+        let settings = config.pools().map(|_, pool| Arc::new(pool.worker.clone()));
         Self {
             program,
             settings,
@@ -64,7 +64,7 @@ impl Launcher for RealLauncher {
             folder: self.folder.clone(),
             guardian: self.guardian.clone(),
             worker: spec.worker.to_string(),
-            settings: self.settings[spec.worker.pool.index()].clone(),
+            settings: self.settings[spec.worker.pool].clone(),
             mark: format!("{}:{}:{}", self.folder.mark(), spec.worker, self.started.get()),
         };
         self.started.set(self.started.get() + 1);

@@ -9,7 +9,7 @@ use axion_core::{
 
 use super::params;
 use super::session::{Signals, engine_failed, host, print, task_failed};
-use crate::args::{OutputFormat, RunArguments};
+use crate::args::{OutputFormat, PoolChoice, RunArguments};
 use crate::exit::Exit;
 use crate::message::{self, Reported};
 
@@ -41,10 +41,12 @@ fn prepare(run: &RunArguments) -> Result<Task, Reported> {
     }
     let params = params::collect(run)?;
     let mut task =
-        Task::script(&run.script).on(run.pool.into()).retry(retries(run)).params_json(params).map_err(|error| {
-            message::error(error);
-            Reported
-        })?;
+        Task::script(&run.script).on(PoolKind::from(run.pool)).retry(retries(run)).params_json(params).map_err(
+            |error| {
+                message::error(error);
+                Reported
+            },
+        )?;
     if let Some(limit) = run.timeout {
         task = task.timeout(limit);
     }
@@ -67,7 +69,7 @@ fn retries(run: &RunArguments) -> RetryPolicy {
 /// One worker for one task: what the configuration says of pools and engines is for many tasks. The
 /// command's own options go on top of the rest.
 fn configured(run: &RunArguments, mut config: Config) -> Config {
-    let io = u32::from(matches!(run.pool.into(), PoolKind::Io));
+    let io = u32::from(matches!(run.pool, PoolChoice::Io));
     config.engine = EngineKind::Parallel;
     config.autoscaler = ScalingPolicy::Off;
     (config.cpu_bound_count, config.cpu_bound_max) = (1 - io, Some(1 - io));

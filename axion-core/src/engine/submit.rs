@@ -7,11 +7,7 @@ use std::time::Duration;
 
 use axion_actors::actors::messages::{Reply, Request, Submission};
 use axion_actors::actors::{AdmissionClosed, Answer, NoRoom};
-use axion_actors::config::{Config, EngineKind};
-use axion_actors::model::workflow::Step;
-use axion_actors::model::{PoolKind, Task, TaskId};
-use axion_actors::policy::resources;
-use axion_actors::process::machine_memory;
+use axion_actors::model::{Task, TaskId};
 use tokio::sync::oneshot;
 
 use super::Engine;
@@ -39,7 +35,7 @@ impl Engine {
     /// # Errors
     /// If the task cannot be accepted now; it has not been and will not be run.
     pub fn submit(&self, task: Task) -> Result<TaskHandle, SubmitError> {
-        let task = self.prepare(task)?;
+        let task = self.checks.prepare(task)?;
         self.enter(1, self.units(&task))?;
         park::wait(self.hand_over(task))
     }
@@ -57,7 +53,7 @@ impl Engine {
     /// # Errors
     /// As [`submit`](Self::submit), except that it never refuses for want of room.
     pub async fn submit_async(&self, task: Task) -> Result<TaskHandle, SubmitError> {
-        let task = self.prepare(task)?;
+        let task = self.checks.prepare(task)?;
         self.admission.enter(1, self.units(&task)).await.map_err(|AdmissionClosed| self.closed())?;
         self.hand_over(task).await
     }
@@ -68,7 +64,7 @@ impl Engine {
     /// # Errors
     /// The same. What comes to `completions` of a task that was not accepted says nothing.
     pub fn submit_to(&self, task: Task, completions: &Completions, number: u64) -> Result<TaskId, SubmitError> {
-        let task = self.prepare(task)?;
+        let task = self.checks.prepare(task)?;
         self.enter(1, self.units(&task))?;
         self.hand_over_to(task, completions, number)
     }
@@ -85,7 +81,7 @@ impl Engine {
         number: u64,
         limit: Duration,
     ) -> Result<Option<TaskId>, SubmitError> {
-        let task = self.prepare(task)?;
+        let task = self.checks.prepare(task)?;
         match park::wait_timeout(self.admission.enter(1, self.units(&task)), limit) {
             None => Ok(None),
             Some(Err(AdmissionClosed)) => Err(self.closed()),
@@ -98,7 +94,7 @@ impl Engine {
     /// # Errors
     /// If one of them cannot be accepted now; none has been and none will be run.
     pub fn submit_many(&self, tasks: impl IntoIterator<Item = Task>) -> Result<Vec<TaskHandle>, SubmitError> {
-        let tasks = tasks.into_iter().map(|task| self.prepare(task)).collect::<Result<Vec<_>, _>>()?;
+        let tasks = tasks.into_iter().map(|task| self.checks.prepare(task)).collect::<Result<Vec<_>, _>>()?;
         let count = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
         let units = tasks.iter().fold(0u32, |sum, task| sum.saturating_add(self.units(task)));
         if count > 0 {
@@ -153,7 +149,7 @@ impl Engine {
             piece.is_empty() || (piece.len() < most_tasks && units.saturating_add(self.units(task)) <= most)
         };
         while let Some(task) = tasks.next_if(|task| fits(&piece, units, task)) {
-            match self.prepare(task) {
+            match self.checks.prepare(task) {
                 Ok(task) => {
                     units += self.units(&task);
                     piece.push(task);
@@ -170,43 +166,6 @@ impl Engine {
     /// The same.
     pub fn submit_many_wait(&self, tasks: impl IntoIterator<Item = Task>) -> Result<Vec<TaskHandle>, SubmitManyError> {
         park::wait(self.submit_many_async(tasks))
-    }
-
-    /// What can be said of a task without asking the engine's thread.
-    fn prepare(&self, task: Task) -> Result<Task, SubmitError> {
-        let pool = Self::check(&self.config, &task)?;
-        let task = if pool == task.pool() { task } else { task.on(pool) };
-        let Some(limits) = task.limits() else { return Ok(task) };
-        if let Some(what) = limits.zero() {
-            return Err(SubmitError::LimitsInvalid { what });
-        }
-        match resources::shortfall(&self.config.capacity(machine_memory()), task.pool(), &limits.needs) {
-            Some(shortfall) => Err(SubmitError::NeedsImpossible { shortfall }),
-            None => Ok(task),
-        }
-    }
-
-    /// As [`prepare`](Self::prepare), for a step of a workflow. There may be very many, and most are left as they are.
-    pub(crate) fn prepare_step(config: &Config, step: &mut Step) -> Result<(), SubmitError> {
-        let pool = Self::check(config, step.task())?;
-        if pool != step.task().pool() {
-            step.set_task(step.task().clone().on(pool));
-        }
-        Ok(())
-    }
-
-    /// The pool that a task is for here, or why it cannot be run.
-    fn check(config: &Config, task: &Task) -> Result<PoolKind, SubmitError> {
-        // A serial engine has one worker for everything.
-        let pool = if config.engine == EngineKind::Serial { PoolKind::Cpu } else { task.pool() };
-        if config.most_workers(pool) == 0 {
-            return Err(SubmitError::PoolDisabled { pool });
-        }
-        let (limit, size) = (config.task_limit(), task.weight());
-        if size > limit {
-            return Err(SubmitError::ParamsTooLarge { size, limit });
-        }
-        Ok(pool)
     }
 
     fn units(&self, task: &Task) -> u32 {

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use axion_actors::model::Tick;
-use axion_actors::model::workflow::{Capacity, GraphError, WorkflowId, WorkflowSpec};
+use axion_actors::model::workflow::{GraphError, WorkflowId, WorkflowSpec};
+use axion_actors::model::{EngineCapacity, Tick};
 use axion_actors::policy::graph::{EngineView, Graph, StepStatus};
 
 use super::convert::{Converted, StepSpans};
@@ -17,7 +17,7 @@ pub(super) fn check(converted: &Converted, problems: &mut Vec<Problem>) {
     if converted.places.is_empty() {
         return;
     }
-    let outside = EngineView { status: &|_| StepStatus::Unknown, capacity: &Capacity::default() };
+    let outside = EngineView { status: &|_| StepStatus::Unknown, capacity: &EngineCapacity::unlimited() };
     let spec = converted.flow.spec.clone();
     let names = names_in(&spec);
     if let Err(errors) = Graph::check(WorkflowId::generate(), spec, &outside, Tick(0)) {

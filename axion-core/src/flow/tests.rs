@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use axion_actors::model::workflow::{Enough, Memory, OnFailure, OnImpossible, Piece, UpstreamKeys};
-use axion_actors::model::{Backoff, PoolKind};
+use axion_actors::model::{Backoff, PoolId};
 use proptest::prelude::*;
 
 use super::*;
@@ -107,7 +107,7 @@ fn every_key_reaches_the_workflow() {
 
     let [extract, each, end] = spec.steps.as_slice() else { panic!("three steps") };
     let options = extract.task().options();
-    assert_eq!(extract.task().pool(), PoolKind::Io);
+    assert_eq!(extract.task().pool_id(), PoolId::IO);
     let seconds = [options.timeout, options.soft_timeout, options.ttl].map(|it| it.map(|it| it.as_secs()));
     assert_eq!(seconds, [Some(60), Some(30), Some(3600)]);
     assert_eq!((options.max_worker_losses, options.retry.max_retries), (0, 3));

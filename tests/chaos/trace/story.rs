@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axion_core::{PoolKind, Priority, WorkerDownReason, WorkerRef};
+use axion_core::{PoolId, Priority, WorkerDownReason, WorkerRef};
 use jiff::Timestamp;
 
 /// What is known of a task beside its events.
@@ -37,7 +37,7 @@ pub(super) enum State {
 /// A task as its events tell it.
 #[derive(Debug)]
 pub(super) struct TaskStory {
-    pub(super) pool: PoolKind,
+    pub(super) pool: PoolId,
     pub(super) traits: Traits,
     /// Its number among the accepted ones, and among those that ended.
     pub(super) accepted: usize,

@@ -6,7 +6,7 @@ use super::super::messages::Loads;
 use super::Dispatcher;
 use crate::config;
 use crate::model::{
-    Components, EngineStatus, InputQueue, OutputQueue, PoolKind, PoolStatus, ProcessPool, Status, TaskCounts, Tick,
+    Components, EngineStatus, InputQueue, OutputQueue, PoolId, PoolStatus, ProcessPool, Status, TaskCounts, Tick,
     WorkerId, WorkerStatus,
 };
 use crate::policy::health::fullness;
@@ -52,8 +52,8 @@ impl Dispatcher {
             bytes,
             max_bytes,
             held_back: table.held_back(),
-            cpu_bound: table.queued(PoolKind::Cpu),
-            io_bound: table.queued(PoolKind::Io),
+            cpu_bound: table.queued(PoolId::CPU),
+            io_bound: table.queued(PoolId::IO),
             total_put: table.accepted(),
             total_dropped: self.admission.refused(),
             overload: self.gauge.now().map(|overload| overload.to_string()),
@@ -61,32 +61,23 @@ impl Dispatcher {
     }
 
     fn process_pool(&self) -> ProcessPool {
-        let workers = PoolKind::ALL.map(|kind| self.workers_of(kind));
-        let ready = PoolKind::ALL.map(|kind| self.scheduler.workers(kind).filter(|worker| !worker.draining).count());
-        // Also of those that are not shown, because their successors are.
-        let all = PoolKind::ALL.into_iter().flat_map(|kind| self.scheduler.workers(kind));
-        let active_tasks = all.map(|worker| worker.load.running).sum();
-        let [cpu_worker_tasks, io_worker_tasks] = workers;
-        let pools = PoolKind::ALL.map(|kind| PoolStatus {
-            ready: ready[kind.index()],
-            unavailable: self.scheduler.why_unavailable(kind).map(|error| error.message.clone()),
-            ..self.pools[kind.index()].clone()
+        let pools = self.pools.map(|pool, known| PoolStatus {
+            waiting: self.scheduler.table().queued(pool),
+            ready: self.scheduler.workers(pool).filter(|worker| !worker.draining).count(),
+            unavailable: self.scheduler.why_unavailable(pool).map(|error| error.message.clone()),
+            workers: self.workers_of(pool),
+            ..known.clone()
         });
-        ProcessPool {
-            cpu_bound_workers: ready[0],
-            io_bound_workers: ready[1],
-            total_workers: ready[0] + ready[1],
-            active_tasks,
-            cpu_worker_tasks,
-            io_worker_tasks,
-            pools,
-        }
+        // Also in the workers that are not shown, because their successors are.
+        let all = self.pools.ids().flat_map(|pool| self.scheduler.workers(pool));
+        let active_tasks = all.map(|worker| worker.load.running).sum();
+        ProcessPool::new(pools, active_tasks)
     }
 
-    fn workers_of(&self, kind: PoolKind) -> BTreeMap<WorkerId, WorkerStatus> {
+    fn workers_of(&self, pool: PoolId) -> BTreeMap<WorkerId, WorkerStatus> {
         // Of a slot's workers, the one that takes tasks is shown; a predecessor that finishes what it has only
         // while there is no other.
-        let mut workers: Vec<WorkerView> = self.scheduler.workers(kind).collect();
+        let mut workers: Vec<WorkerView> = self.scheduler.workers(pool).collect();
         workers.sort_unstable_by_key(|view| (view.worker.id, view.worker.generation));
         workers.iter().map(|view| (view.worker.id, self.worker(view))).collect()
     }
@@ -111,8 +102,8 @@ impl Dispatcher {
     /// What there is to do, for the Autoscaler.
     pub(super) fn loads(&self) -> Loads {
         let processors = config::processors();
-        let pools = PoolKind::ALL.map(|kind| {
-            let present = self.scheduler.workers(kind).filter(|worker| !worker.draining);
+        let pools = self.pools.map(|pool, known| {
+            let present = self.scheduler.workers(pool).filter(|worker| !worker.draining);
             let workers = present.map(|worker| WorkerSample {
                 // Slots that are kept idle for a task are as good as taken.
                 running: worker.load.running + worker.reserved,
@@ -121,13 +112,13 @@ impl Dispatcher {
             });
             PoolLoad {
                 // More workers would not let those start sooner that their limits hold back.
-                waiting: self.scheduler.table().queued(kind).saturating_sub(self.scheduler.held_by_limits(kind)),
+                waiting: self.scheduler.table().queued(pool).saturating_sub(self.scheduler.held_by_limits(pool)),
                 workers: workers.collect(),
-                starting: self.pools[kind.index()].starting,
+                starting: known.starting,
                 host_cpu: self.host.cpu,
                 processors,
-                slots: self.slots[kind.index()],
-                ended: self.scheduler.attempts_ended(kind),
+                slots: self.slots[pool],
+                ended: self.scheduler.attempts_ended(pool),
             }
         });
         Loads { pools, processes: self.workers.iter().map(|(worker, desk)| (*worker, desk.pid)).collect() }

@@ -3,6 +3,7 @@
 mod world;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use jiff::Timestamp;
@@ -11,7 +12,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::*;
 use crate::actors::messages::{Reply, Request, Submission};
 use crate::actors::{Admission, Autoscaler, InboxSender, inbox};
-use crate::model::{HostLoad, ProcessExit, Status, Task, TaskRecord};
+use crate::model::{ErrorKind, HostLoad, PoolId, ProcessExit, Status, Task, TaskError, TaskRecord};
+use crate::policy::pool_supervisor::MAX_FINISHING;
 use crate::policy::restart::BreakerState;
 use crate::policy::scheduler::{PoolRules, Scheduler};
 use crate::policy::task_table::{RetentionPolicy, TaskTable};
@@ -22,18 +24,18 @@ use crate::wire::{ControlDown, ControlUp};
 /// Longer than any wait of a test that passes.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Asks for the breakers, by the pools' indices.
+/// Asks for the breaker of the CPU pool.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct AskBreakers {
-    reply: oneshot::Sender<[BreakerState; 2]>,
+struct AskBreaker {
+    reply: oneshot::Sender<BreakerState>,
 }
 
-impl Handler<AskBreakers> for Supervisor {
+impl Handler<AskBreaker> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, AskBreakers { reply }: AskBreakers, _: &mut Self::Context) {
-        let _ = reply.send(self.pools.each_ref().map(|pool| pool.breaker.state()));
+    fn handle(&mut self, AskBreaker { reply }: AskBreaker, _: &mut Self::Context) {
+        let _ = reply.send(self.policy.breaker(PoolId::CPU).expect("every engine has it"));
     }
 }
 
@@ -57,9 +59,13 @@ impl Stage {
         let (requests, inbox) = inbox().expect("a pipe");
         let (clock, bus, admission) = (Clock::start(), EventBus::default(), Arc::new(Admission::new(room, 1 << 20)));
         let keep = RetentionPolicy { count: 100, bytes: 1 << 20, each: 1 << 20, age: None };
-        let scheduler = Scheduler::new(TaskTable::new(Timestamp::UNIX_EPOCH, keep), [rules; 2], config.capacity(None));
+        let scheduler = Scheduler::new(
+            TaskTable::new(Timestamp::UNIX_EPOCH, keep),
+            &config.pools().map(|_, pool| PoolRules { kind: pool.kind, ..rules }),
+            config.capacity(None),
+        );
         let dispatcher = Dispatcher::new(scheduler, clock, admission.clone(), bus.clone(), inbox, config).start();
-        let supervisor = Supervisor::new(Box::new(launcher), dispatcher.clone(), bus, clock, config.into()).start();
+        let supervisor = Supervisor::new(Box::new(launcher), dispatcher.clone(), bus, clock, config).start();
         Self { dispatcher, supervisor, requests, admission, children, clock }
     }
 
@@ -71,8 +77,8 @@ impl Stage {
     /// That of the CPU pool.
     async fn breaker(&self) -> BreakerState {
         let (reply, answer) = oneshot::channel();
-        self.supervisor.do_send(AskBreakers { reply });
-        answer.await.expect("the supervisor lives")[0]
+        self.supervisor.do_send(AskBreaker { reply });
+        answer.await.expect("the supervisor lives")
     }
 
     async fn status(&self) -> Arc<Status> {
@@ -86,7 +92,7 @@ impl Stage {
         let begun = std::time::Instant::now();
         loop {
             let status = self.status().await;
-            let pool = &status.components.process_pool.pools[0];
+            let pool = &status.components.process_pool.pools[PoolId::CPU];
             if (pool.target, pool.ready, pool.starting) == expected {
                 return;
             }
@@ -212,9 +218,9 @@ async fn a_worker_that_is_awaited_counts_as_starting_until_it_is_ready_or_not_wa
     stage.pool_is((2, 2, 0)).await;
     dies_of_a_task(&stage, &mut one).await; // its replacement is on its way
     stage.pool_is((2, 1, 1)).await;
-    stage.supervisor.do_send(SetTarget { pool: PoolKind::Cpu, workers: 9 });
+    stage.supervisor.do_send(SetTarget { pool: PoolId::CPU, workers: 9, why: String::new() });
     stage.pool_is((3, 1, 2)).await;
-    stage.supervisor.do_send(SetTarget { pool: PoolKind::Cpu, workers: 0 });
+    stage.supervisor.do_send(SetTarget { pool: PoolId::CPU, workers: 0, why: String::new() });
     stage.pool_is((2, 1, 1)).await;
     let (_replacement, mut given_up) = (stage.child().await, stage.child().await);
     assert_eq!(given_up.spec.worker.index, 2);
@@ -278,7 +284,8 @@ async fn what_a_replaced_worker_still_runs_is_counted() {
 async fn l9_workers_that_finish_long_tasks_are_bounded_too() {
     let config = Config { cpu_bound_count: 0, cpu_bound_max: Some(1), ..config(9) };
     let mut stage = Stage::set(&config);
-    let set_target = |stage: &Stage, workers| stage.supervisor.do_send(SetTarget { pool: PoolKind::Cpu, workers });
+    let set_target =
+        |stage: &Stage, workers| stage.supervisor.do_send(SetTarget { pool: PoolId::CPU, workers, why: String::new() });
     let mut busy = Vec::new();
     for _ in 0..2 {
         let record = stage.submit();
@@ -310,7 +317,7 @@ async fn l9_a_worker_is_not_replaced_while_too_many_before_it_have_not_finished(
     let config = Config { cpu_bound_count: 1, cpu_bound_max: Some(1), cpu_bound_task_limit: 2, ..config(9) };
     let mut stage = Stage::with(&config, rules, 100);
     let (mut finishing, mut endless) = (Vec::new(), Vec::new());
-    for _ in 0..=FINISHING {
+    for _ in 0..=MAX_FINISHING {
         let mut child = stage.child().await;
         child.ready().await;
         endless.push(stage.submit());

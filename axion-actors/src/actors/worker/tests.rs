@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::model::{Attempt, ErrorKind, Function, Generation, PoolKind, ScriptPath, WorkerId};
+use crate::model::{Attempt, ErrorKind, Function, Generation, PoolId, ScriptPath, WorkerId};
 use crate::policy::task_table::TaskKey;
 use crate::process::{LaunchSpec, Launcher};
 use crate::testing::{FakeChild, FakeLauncher, Heard, done};
@@ -69,7 +69,7 @@ impl Stage {
         let (launcher, mut children) = FakeLauncher::new();
         let (sender, said) = mpsc::unbounded_channel();
         let recorder = Recorder(sender).start();
-        let id = WorkerId { pool: PoolKind::Cpu, index: 0 };
+        let id = WorkerId { pool: PoolId::CPU, index: 0 };
         let me = WorkerRef { id, generation: Generation(3) };
         let launched = launcher.launch(LaunchSpec { worker: id, slots: 1, async_slots: 0 });
         let stop_grace = Duration::from_millis(20);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::WorkflowId;
 use super::template::Reference;
 use crate::model::{
-    Attempt, Data, ErrorKind, Json, Outcome, Pickle, PoolKind, Shortfall, TaskError, TaskId, TaskRecord, Timings,
+    Attempt, Data, ErrorKind, Json, Outcome, Pickle, PoolId, Shortfall, TaskError, TaskId, TaskRecord, Timings,
     WorkName,
 };
 
@@ -347,7 +347,7 @@ pub struct StepRecord {
     /// The task's script or function.
     pub work: WorkName,
     /// The pool it is for.
-    pub pool: PoolKind,
+    pub pool: PoolId,
     /// Whether no other step waits for it.
     pub last: bool,
     /// Where it stands.

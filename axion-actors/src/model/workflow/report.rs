@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::{InstanceCounts, RootCause, RootCauses, StepCounts, StepError, StepRecord, StepState};
-use crate::model::{Cause, ErrorKind, Json, PoolKind, PostMortem, TaskError, TaskId, WorkName};
+use crate::model::{Cause, ErrorKind, Json, PoolId, PostMortem, TaskError, TaskId, WorkName};
 
 impl Serialize for StepError {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -86,7 +86,7 @@ struct StepReport {
     task: TaskId,
     #[serde(rename = "script")]
     work: WorkName,
-    pool: PoolKind,
+    pool: PoolId,
     last: bool,
     state: StepState,
     attempts: u32,

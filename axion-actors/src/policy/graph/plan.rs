@@ -338,11 +338,13 @@ impl Planner<'_> {
         for what in zeros.chain(limits.and_then(Limits::zero)) {
             errors.push(GraphError::Zero { at, step: step.title(), what });
         }
-        let (pool, needs) = (step.task().pool(), limits.map_or_else(Needs::default, |it| it.needs));
-        let missing = [self.capacity, self.outside.capacity]
-            .into_iter()
-            .filter_map(|capacity| resources::shortfall(capacity, pool, &needs))
-            .reduce(resources::worse);
+        let (pool, needs) = (step.task().pool_id(), limits.map_or_else(Needs::default, |it| it.needs));
+        let engine = self.outside.capacity;
+        // Of a pool that the engine does not have, the submit says so.
+        let missing = engine.kind(pool).and_then(|kind| {
+            let capacities = engine.of_pool(pool).into_iter().chain([*self.capacity]);
+            capacities.filter_map(|capacity| resources::shortfall(&capacity, kind, &needs)).reduce(resources::worse)
+        });
         match (missing, self.on_impossible) {
             (None, _) => {}
             (Some(shortfall), OnImpossible::Cancel) => {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::model::workflow::{Capacity, RootCauses, StepError, StepOutcome, StepRecord, StepState};
+use crate::model::EngineCapacity;
+use crate::model::workflow::{RootCauses, StepError, StepOutcome, StepRecord, StepState};
 use crate::model::{Outcome, TaskId, Tick};
 
 /// What the engine knows of a task that a step depends on.
@@ -44,7 +45,7 @@ pub struct EngineView<'a> {
     /// Looks up a task that is not a step of the workflow.
     pub status: &'a dyn Fn(TaskId) -> StepStatus,
     /// The capacity of the engine.
-    pub capacity: &'a Capacity,
+    pub capacity: &'a EngineCapacity,
 }
 
 /// A step of a graph, or one instance of a mapped step.

@@ -219,7 +219,7 @@ fn step_record(
     StepRecord {
         name,
         task: node.id,
-        pool: task.pool(),
+        pool: task.pool_id(),
         work: task.into_work_name(),
         last,
         state: node.state,

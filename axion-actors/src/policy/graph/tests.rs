@@ -7,12 +7,13 @@ mod model;
 mod rules;
 
 use std::collections::VecDeque;
+use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
 use super::*;
 use crate::model::workflow::{CriticalPath, StepRecord, WorkflowRecord, WorkflowState};
-use crate::model::{ErrorKind, Json, Task, TaskError};
+use crate::model::{EngineCapacity, ErrorKind, Json, Task, TaskError};
 
 pub(super) fn task() -> Task {
     Task::script("/work.py")
@@ -30,7 +31,8 @@ pub(super) fn outside() -> EngineView<'static> {
     EngineView { status: &nobody, capacity: &NO_LIMIT }
 }
 
-static NO_LIMIT: Capacity = Capacity { processes: None, threads: None, cpu: None, memory: None, machine_memory: None };
+/// An engine with all the slots that there can be.
+static NO_LIMIT: LazyLock<EngineCapacity> = LazyLock::new(EngineCapacity::unlimited);
 
 pub(super) fn ok(value: Value) -> Outcome {
     Outcome::Succeeded(Json(value.to_string().into()).into())

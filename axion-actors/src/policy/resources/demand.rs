@@ -11,10 +11,10 @@ impl Demand {
     /// The number of kinds of capacity.
     pub(super) const KINDS: usize = 5;
 
-    /// The demand of a task of this pool with these needs.
+    /// The demand of a task with these needs in a pool of this kind.
     #[must_use]
-    pub fn of(capacity: &Capacity, pool: PoolKind, needs: &Needs) -> Self {
-        let slots = |kind| if kind == pool { u64::from(needs.slots) } else { 0 };
+    pub fn of(capacity: &Capacity, kind: PoolKind, needs: &Needs) -> Self {
+        let slots = |of| if of == kind { u64::from(needs.slots) } else { 0 };
         let memory = needs.memory.map_or([0, 0], |memory| both(memory, capacity.machine_memory));
         Self([slots(PoolKind::Cpu), slots(PoolKind::Io), needs.cpu.0, memory[0], memory[1]])
     }
@@ -52,11 +52,11 @@ fn both(memory: Memory, machine: Option<u64>) -> [u64; 2] {
 
 /// By how much a task's needs exceed the capacity; `None` if they can be met.
 #[must_use]
-pub fn shortfall(capacity: &Capacity, pool: PoolKind, needs: &Needs) -> Option<Shortfall> {
-    let (needed, there) = (Demand::of(capacity, pool, needs).0, Demand::all(capacity).0);
+pub fn shortfall(capacity: &Capacity, kind: PoolKind, needs: &Needs) -> Option<Shortfall> {
+    let (needed, there) = (Demand::of(capacity, kind, needs).0, Demand::all(capacity).0);
     let missing = |kind: usize| needed[kind].saturating_sub(there[kind]);
     let found = Shortfall {
-        pool,
+        kind,
         slots: u32::try_from(missing(0) + missing(1)).unwrap_or(u32::MAX),
         cpu: Fixed(missing(2)),
         memory: Fixed(missing(3)),
@@ -69,7 +69,7 @@ pub fn shortfall(capacity: &Capacity, pool: PoolKind, needs: &Needs) -> Option<S
 #[must_use]
 pub fn worse(one: Shortfall, other: Shortfall) -> Shortfall {
     Shortfall {
-        pool: one.pool,
+        kind: one.kind,
         slots: one.slots.max(other.slots),
         cpu: one.cpu.max(other.cpu),
         memory: one.memory.max(other.memory),

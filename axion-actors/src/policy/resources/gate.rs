@@ -161,21 +161,21 @@ impl<T> Gate<T> {
         }
     }
 
-    /// Adds a task of this pool to its line. [`open`](Self::open) returns it when it may start.
+    /// Adds a task for a pool of this kind to its line. [`open`](Self::open) returns it when it may start.
     ///
     /// # Errors
     /// Returns the task and what is missing if its needs exceed the capacity.
     pub fn wait(
         &mut self,
         what: T,
-        pool: PoolKind,
+        kind: PoolKind,
         priority: Priority,
         limits: &Limits,
     ) -> Result<GateWaiter, (T, Shortfall)> {
-        if let Some(shortfall) = super::shortfall(&self.capacity, pool, &limits.needs) {
+        if let Some(shortfall) = super::shortfall(&self.capacity, kind, &limits.needs) {
             return Err((what, shortfall));
         }
-        let demand = Demand::of(&self.capacity, pool, &limits.needs);
+        let demand = Demand::of(&self.capacity, kind, &limits.needs);
         let (concurrency, rate) = (limits.concurrency.clone(), limits.rate.clone());
         let class = Class { priority, demand, concurrency, rate };
         let arrival = self.arrivals;

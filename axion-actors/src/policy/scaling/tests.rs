@@ -36,7 +36,7 @@ fn shrunk(decision: &Decision) -> u32 {
 
 #[test]
 fn switched_off_a_pool_gets_its_first_worker_on_demand_and_no_other() {
-    let mut scaler = Scaler::new(PoolKind::Cpu, ScalingPolicy::Off, WorkerBounds { least: 0, most: 4 });
+    let mut scaler = Scaler::new(PoolId::CPU, PoolKind::Cpu, ScalingPolicy::Off, WorkerBounds { least: 0, most: 4 });
     assert_eq!(scaler.decide(&load(0, &[], 0.0), ms(0)), Decision::default());
     let decision = scaler.decide(&load(3, &[], 0.0), ms(1));
     assert_eq!(decision.line.as_deref(), Some("[CPU] Scale OUT +1 → 1 workers | ON DEMAND: no worker (queue=3)"));
@@ -48,7 +48,7 @@ fn switched_off_a_pool_gets_its_first_worker_on_demand_and_no_other() {
 fn under_every_policy_an_empty_pool_gets_a_worker_as_soon_as_a_task_waits_unless_it_may_have_none() {
     for policy in ScalingPolicy::ALL {
         for (most, expected) in [(0, 0), (4, 1)] {
-            let mut scaler = Scaler::new(PoolKind::Io, policy, WorkerBounds { least: 0, most });
+            let mut scaler = Scaler::new(PoolId::IO, PoolKind::Io, policy, WorkerBounds { least: 0, most });
             assert_eq!(grown(&scaler.decide(&load(0, &[], 0.0), ms(0))), 0, "{policy:?}");
             assert_eq!(grown(&scaler.decide(&load(1, &[], 0.0), ms(1))), expected, "{policy:?}, at most {most}");
         }
@@ -58,7 +58,7 @@ fn under_every_policy_an_empty_pool_gets_a_worker_as_soon_as_a_task_waits_unless
 #[test]
 fn a_policy_that_looks_says_when_and_the_time_is_ahead() {
     for policy in [ScalingPolicy::AxionV3, ScalingPolicy::Demand] {
-        let mut scaler = Scaler::new(PoolKind::Cpu, policy, BOUNDS);
+        let mut scaler = Scaler::new(PoolId::CPU, PoolKind::Cpu, policy, BOUNDS);
         let again = scaler.decide(&load(0, &[(0, 0)], 0.0), ms(500)).look_again;
         assert!(again.is_some_and(|at| at > ms(500)), "{policy:?}: {again:?}");
     }
@@ -98,7 +98,7 @@ fn any_policy() -> impl Strategy<Value = (PoolKind, ScalingPolicy, WorkerBounds)
 proptest! {
     #[test]
     fn l9_no_verdict_leads_out_of_the_bounds_and_each_has_its_line((kind, policy, bounds) in any_policy(), looks in looks()) {
-        let (mut scaler, mut now) = (Scaler::new(kind, policy, bounds), 0);
+        let (mut scaler, mut now) = (Scaler::new(kind.into(), kind, policy, bounds), 0);
         for (after, load) in looks {
             now += after;
             let total = count(load.workers.len() + load.starting);
@@ -117,7 +117,7 @@ proptest! {
 
     #[test]
     fn nothing_shrinks_while_more_waits_than_its_rules_allow((kind, policy, bounds) in any_policy(), looks in looks()) {
-        let (mut scaler, mut now) = (Scaler::new(kind, policy, bounds), 0);
+        let (mut scaler, mut now) = (Scaler::new(kind.into(), kind, policy, bounds), 0);
         let limit = match (policy, kind) {
             (ScalingPolicy::AxionV3, PoolKind::Cpu) => 10,
             (ScalingPolicy::AxionV3, PoolKind::Io) => 20,
@@ -132,7 +132,7 @@ proptest! {
 
     #[test]
     fn the_same_loads_at_the_same_times_bring_the_same_verdicts((kind, policy, bounds) in any_policy(), looks in looks()) {
-        let mut scalers = [0, 1].map(|_| Scaler::new(kind, policy, bounds));
+        let mut scalers = [0, 1].map(|_| Scaler::new(kind.into(), kind, policy, bounds));
         let mut now = 0;
         for (after, load) in looks {
             now += after;
@@ -147,7 +147,7 @@ proptest! {
         least in 0..3u32,
         looks in looks(),
     ) {
-        let mut scaler = Scaler::new(PoolKind::ALL[kind], ScalingPolicy::AxionV3, WorkerBounds { least, most: 14 });
+        let mut scaler = Scaler::new(PoolKind::ALL[kind].into(), PoolKind::ALL[kind], ScalingPolicy::AxionV3, WorkerBounds { least, most: 14 });
         let (mut now, mut last_growth, mut last_step) = (0, None, None);
         for (after, load) in looks {
             now += after;

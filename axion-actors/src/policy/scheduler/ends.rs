@@ -50,7 +50,7 @@ impl Scheduler {
     /// Takes a task out of its worker; the next one there starts.
     pub(super) fn leave_slot(&mut self, worker: WorkerRef, seq: Seq, now: Tick) -> Option<InFlight> {
         let (table, timers) = (&self.table, &mut self.timers);
-        let pool = &mut self.pools[worker.id.pool.index()];
+        let pool = &mut self.pools[worker.id.pool];
         let limits = pool.rules.limits;
         let task = pool.change(worker, |member| {
             let task = member.take(seq)?;
@@ -126,7 +126,7 @@ impl Scheduler {
             }
             _ if counters.cancelled => self.failed(key, by, examined(cancelled()), ran, output, now),
             (Some(KillReason::MemoryLimit), Some(EndedBy::MemoryLimit)) if counters.alone || alone => {
-                let limit = self.pools[worker.id.pool.index()].rules.task_memory.unwrap_or_default();
+                let limit = self.pools[worker.id.pool].rules.task_memory.unwrap_or_default();
                 let words = format!("the process {} held more than {limit} bytes of memory; killed", worker.id);
                 let error = examined(TaskError::new(ErrorKind::MemoryLimit, words));
                 self.failed(key, by, error, ran, output, now);
@@ -152,7 +152,7 @@ impl Scheduler {
     }
 
     pub(super) fn timed_out(&self, worker: WorkerRef, key: TaskKey, killed: bool) -> TaskError {
-        let limits = self.table.task(key).map(|task| limits_of(task, self.pools[worker.id.pool.index()].rules.limits));
+        let limits = self.table.task(key).map(|task| limits_of(task, self.pools[worker.id.pool].rules.limits));
         let limit = limits.and_then(|limits| limits.hard).unwrap_or_default();
         let end = if killed { "killed" } else { "its process ended before it was killed" };
         TaskError::new(
@@ -164,7 +164,7 @@ impl Scheduler {
     pub(super) fn run_again(&mut self, key: TaskKey, by: (WorkerRef, Seq), error: TaskError, suspect: bool, now: Tick) {
         if self.table.rerun(key, by, error, suspect, now) {
             self.release(key);
-            let pool = &mut self.pools[by.0.id.pool.index()];
+            let pool = &mut self.pools[by.0.id.pool];
             if suspect {
                 pool.suspects.push_back(key);
             } else if let Some(task) = self.table.task(key) {
@@ -178,8 +178,8 @@ impl Scheduler {
         if !self.table.due(key, now) {
             return;
         }
-        let Some(kind) = self.table.task(key).map(Task::pool) else { return };
-        let pool = &mut self.pools[kind.index()];
+        let Some(pool_id) = self.table.task(key).map(Task::pool_id) else { return };
+        let pool = &mut self.pools[pool_id];
         if let Some(error) = pool.unavailable.clone() {
             self.finish(key, None, TaskEnd::without_run(Outcome::Failed(Box::new(error))), now);
             return;
@@ -189,11 +189,11 @@ impl Scheduler {
         } else {
             self.enqueue(key);
         }
-        self.place(kind, now);
+        self.place(pool_id, now);
     }
 
     pub(super) fn kill(&mut self, worker: WorkerRef, seq: Seq, reason: KillReason) {
-        let first = self.pools[worker.id.pool.index()].change(worker, |member| {
+        let first = self.pools[worker.id.pool].change(worker, |member| {
             let at = member.position(seq)?;
             member.in_flight[at].kill.get_or_insert(reason);
             Some(!std::mem::replace(&mut member.killing, true))
@@ -209,7 +209,7 @@ impl Scheduler {
     /// and if it starts meanwhile after all, it is to be killed as before.
     pub(super) fn spared(&mut self, worker: WorkerRef, seq: Seq, now: Tick) {
         let (table, timers, actions) = (&self.table, &mut self.timers, &mut self.actions);
-        let pool = &mut self.pools[worker.id.pool.index()];
+        let pool = &mut self.pools[worker.id.pool];
         let limits = pool.rules.limits;
         let next = pool.change(worker, |member| {
             member.killing = false;
@@ -238,7 +238,7 @@ impl Scheduler {
     }
 
     pub(super) fn in_flight(&mut self, worker: WorkerRef, seq: Seq, change: impl FnOnce(&mut InFlight)) {
-        self.pools[worker.id.pool.index()].change(worker, |member| {
+        self.pools[worker.id.pool].change(worker, |member| {
             if let Some(at) = member.position(seq) {
                 change(&mut member.in_flight[at]);
             }
@@ -247,7 +247,7 @@ impl Scheduler {
 
     pub(super) fn returned(&mut self, worker: WorkerRef, seqs: Vec<Seq>, now: Tick) {
         let (table, timers) = (&self.table, &mut self.timers);
-        let pool = &mut self.pools[worker.id.pool.index()];
+        let pool = &mut self.pools[worker.id.pool];
         let limits = pool.rules.limits;
         let returned = pool.change(worker, |member| {
             let mut tasks: Vec<InFlight> = seqs.into_iter().filter_map(|seq| member.take(seq)).collect();
@@ -278,7 +278,7 @@ impl Scheduler {
                 self.finish(task.key, None, TaskEnd::without_run(Outcome::Cancelled(Box::new(cancelled()))), now);
                 continue;
             }
-            let pool = &mut self.pools[worker.id.pool.index()];
+            let pool = &mut self.pools[worker.id.pool];
             if counters.alone {
                 pool.suspects.push_front(task.key);
             } else if let Some(known) = self.table.task(task.key) {

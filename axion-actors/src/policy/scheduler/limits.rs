@@ -1,6 +1,6 @@
 //! Tasks with limits: what they wait for before they may be placed, and what their attempts hold.
 //!
-//! There is one gate for the whole engine: shares of the machine, keys and rates are common to both
+//! There is one gate for the whole engine: shares of the machine, keys and rates are common to all
 //! pools. A task comes to it when it is the next of its pool and a worker has room (late binding), and
 //! goes ahead of its pool's queue when it is through. Slots are the pools' own business: a task that
 //! needs several runs in one of them and *reserves* the others, which stay idle for it.
@@ -11,7 +11,7 @@
 use rustc_hash::FxHashMap;
 
 use super::pool_workers::SlotReservation;
-use crate::model::{self, PoolKind, Shortfall, Task, Tick};
+use crate::model::{EngineCapacity, PoolId, PoolMap, Shortfall, Task, Tick};
 use crate::policy::resources::{self, Gate, GateWaiter, Permit};
 use crate::policy::task_table::TaskKey;
 
@@ -19,34 +19,34 @@ use crate::policy::task_table::TaskKey;
 #[derive(Debug)]
 enum Hold {
     /// It waits at the gate, there, for a slot of this pool.
-    Waits(PoolKind, GateWaiter),
+    Waits(PoolId, GateWaiter),
     /// It may be placed in this pool, or has been.
-    Has { pool: PoolKind, permit: Option<Permit>, reservations: Vec<SlotReservation> },
+    Has { pool: PoolId, permit: Option<Permit>, reservations: Vec<SlotReservation> },
 }
 
-/// The limits that tasks of both pools share.
+/// The limits that tasks of all pools share.
 #[derive(Debug)]
 pub(super) struct Limiter {
-    capacity: model::Capacity,
+    capacity: EngineCapacity,
     gate: Gate<TaskKey>,
     holds: FxHashMap<TaskKey, Hold>,
     /// How many live tasks of each pool wait at the gate.
-    waiting: [usize; 2],
+    waiting: PoolMap<usize>,
     /// Something has come, gone or been given back since the gate was opened last.
     changed: bool,
 }
 
 impl Limiter {
-    /// Limits for an engine that has so much.
-    pub(super) fn new(capacity: model::Capacity) -> Self {
-        // Their slots are counted in the pools.
-        let shared = model::Capacity { processes: None, threads: None, ..capacity };
-        Self { capacity, gate: Gate::new(shared), holds: FxHashMap::default(), waiting: [0; 2], changed: false }
+    /// Limits for an engine with this capacity.
+    pub(super) fn new(capacity: EngineCapacity) -> Self {
+        let waiting = capacity.pools.map(|_, _| 0);
+        Self { gate: Gate::new(capacity.shared), capacity, holds: FxHashMap::default(), waiting, changed: false }
     }
 
     /// By how much a task needs more than there can ever be.
     pub(super) fn shortfall(&self, task: &Task) -> Option<Shortfall> {
-        resources::shortfall(&self.capacity, task.pool(), &task.limits()?.needs)
+        let (limits, pool) = (task.limits()?, task.pool_id());
+        resources::shortfall(&self.capacity.of_pool(pool)?, self.capacity.kind(pool)?, &limits.needs)
     }
 
     /// A task comes to the gate.
@@ -55,10 +55,11 @@ impl Limiter {
     /// If its needs can never be met: it was not looked at when it was accepted.
     pub(super) fn enter(&mut self, key: TaskKey, task: &Task) -> Result<(), Shortfall> {
         let Some(limits) = task.limits() else { return Ok(()) };
-        let kind = task.pool();
+        let pool_id = task.pool_id();
+        let kind = self.capacity.kind(pool_id).unwrap_or_default();
         let place = self.gate.wait(key, kind, task.options().priority, limits).map_err(|(_, shortfall)| shortfall)?;
-        self.waiting[kind.index()] += 1;
-        self.holds.insert(key, Hold::Waits(kind, place));
+        *self.waiting.or_default(pool_id) += 1;
+        self.holds.insert(key, Hold::Waits(pool_id, place));
         self.changed = true;
         Ok(())
     }
@@ -76,7 +77,7 @@ impl Limiter {
             // Only who waits can come through.
             if let Some(Hold::Waits(pool, _)) = self.holds.get(&key) {
                 let pool = *pool;
-                self.waiting[pool.index()] -= 1;
+                *self.waiting.or_default(pool) -= 1;
                 self.holds.insert(key, Hold::Has { pool, permit: Some(permit), reservations: Vec::new() });
             }
             key
@@ -85,7 +86,7 @@ impl Limiter {
     }
 
     /// A task that needs several slots of a pool has been placed.
-    pub(super) fn reserved(&mut self, key: TaskKey, pool: PoolKind, new: Vec<SlotReservation>) {
+    pub(super) fn reserved(&mut self, key: TaskKey, pool: PoolId, new: Vec<SlotReservation>) {
         let hold = self.holds.entry(key).or_insert(Hold::Has { pool, permit: None, reservations: Vec::new() });
         if let Hold::Has { reservations, .. } = hold {
             reservations.extend(new);
@@ -98,7 +99,7 @@ impl Limiter {
     }
 
     /// The attempt of a task is over, or never began: its permit is given back, and its reservations are to be.
-    pub(super) fn release(&mut self, key: TaskKey) -> Option<(PoolKind, Vec<SlotReservation>)> {
+    pub(super) fn release(&mut self, key: TaskKey) -> Option<(PoolId, Vec<SlotReservation>)> {
         // Most tasks have no limits, and mostly none has.
         if self.holds.is_empty() {
             return None;
@@ -106,7 +107,7 @@ impl Limiter {
         match self.holds.remove(&key)? {
             Hold::Waits(pool, place) => {
                 self.gate.leave(place);
-                self.waiting[pool.index()] -= 1;
+                *self.waiting.or_default(pool) -= 1;
                 self.changed = true;
                 None
             }
@@ -121,17 +122,17 @@ impl Limiter {
     }
 
     /// Takes out what waits for a slot of this pool.
-    pub(super) fn evict(&mut self, kind: PoolKind) -> Vec<TaskKey> {
-        if self.waiting[kind.index()] == 0 {
+    pub(super) fn evict(&mut self, pool_id: PoolId) -> Vec<TaskKey> {
+        if self.waiting(pool_id) == 0 {
             return Vec::new();
         }
         let holds = &self.holds;
-        self.gate.remove(|key| matches!(holds.get(key), Some(Hold::Waits(pool, _)) if *pool == kind))
+        self.gate.remove(|key| matches!(holds.get(key), Some(Hold::Waits(pool, _)) if *pool == pool_id))
     }
 
     /// How many live tasks of a pool wait at the gate.
-    pub(super) fn waiting(&self, kind: PoolKind) -> usize {
-        self.waiting[kind.index()]
+    pub(super) fn waiting(&self, pool_id: PoolId) -> usize {
+        self.waiting.get(pool_id).copied().unwrap_or_default()
     }
 
     /// When a rate lets the next one through.
@@ -164,6 +165,6 @@ impl Limiter {
     /// Nothing waits and nothing is held, for tests.
     #[cfg(test)]
     pub(super) fn is_whole(&self) -> bool {
-        self.holds.is_empty() && self.waiting == [0; 2] && self.gate.is_whole()
+        self.holds.is_empty() && self.waiting.values().all(|count| *count == 0) && self.gate.is_whole()
     }
 }

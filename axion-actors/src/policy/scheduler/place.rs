@@ -4,14 +4,22 @@ use super::pool::{HeadOfLine, Pool};
 use super::protocol::Action;
 use super::worker_slots::{Lane, UNKNOWN, dispatch};
 use super::{Scheduler, impossible};
-use crate::model::{Limits, PoolKind, Task, Tick};
+use crate::model::{Limits, PoolId, PoolKind, Task, Tick};
 use crate::policy::durations::Durations;
 use crate::policy::task_table::{TaskEnd, TaskKey};
 
 impl Scheduler {
     /// Sends what waits in a pool's queue to the workers that have room.
-    pub fn place(&mut self, kind: PoolKind, now: Tick) {
-        self.woken[kind.index()] = true;
+    pub fn place(&mut self, pool_id: PoolId, now: Tick) {
+        self.pools[pool_id].wake(&mut self.woken);
+        self.run_placement(now);
+    }
+
+    /// Sends what waits in every pool's queue to the workers that have room.
+    pub fn place_all(&mut self, now: Tick) {
+        for pool in self.pools.values_mut() {
+            pool.wake(&mut self.woken);
+        }
         self.run_placement(now);
     }
 
@@ -21,40 +29,41 @@ impl Scheduler {
             if self.limiter.is_due(now) {
                 self.open_gate(now);
             }
-            let Some(kind) = PoolKind::ALL.into_iter().find(|kind| self.woken[kind.index()]) else { return };
-            self.woken[kind.index()] = false;
-            if !self.pools[kind.index()].is_finishing() {
-                self.place_in(kind, now);
+            let Some(pool_id) = self.woken.pop_front() else { return };
+            let pool = &mut self.pools[pool_id];
+            pool.woken = false;
+            if !pool.is_finishing() {
+                self.place_in(pool_id, now);
             }
         }
     }
 
-    fn place_in(&mut self, kind: PoolKind, now: Tick) {
-        if self.place_suspects(kind, now) {
-            self.place_large(kind, now);
-            if self.place_cleared(kind, now) {
-                self.place_queue(kind, now);
+    fn place_in(&mut self, pool_id: PoolId, now: Tick) {
+        if self.place_suspects(pool_id, now) {
+            self.place_large(pool_id, now);
+            if self.place_cleared(pool_id, now) {
+                self.place_queue(pool_id, now);
             }
         }
-        self.rebalance(kind, now);
-        self.flush_outboxes(kind);
+        self.rebalance(pool_id, now);
+        self.flush_outboxes(pool_id);
     }
 
-    fn place_queue(&mut self, kind: PoolKind, now: Tick) {
+    fn place_queue(&mut self, pool_id: PoolId, now: Tick) {
         loop {
-            let Pool { queue, workers, rules, multi_slot, .. } = &mut self.pools[kind.index()];
+            let Pool { queue, workers, rules, multi_slot, .. } = &mut self.pools[pool_id];
             let Some(key) = queue.front() else { return };
             let Some(task) = self.table.task(key) else {
                 queue.pop_front();
                 continue;
             };
             if task.limits().is_some() {
-                if self.admit_front(kind, key, now) {
+                if self.admit_front(pool_id, key, now) {
                     continue;
                 }
                 return;
             }
-            let (lane, estimate) = lane_of(&self.durations, task);
+            let (lane, estimate) = lane_of(rules.kind, &self.durations, task);
             if let Some(first) = &mut multi_slot.first
                 && !first.allows_backfill(task.options().priority)
             {
@@ -73,14 +82,14 @@ impl Scheduler {
 
     /// The next of a pool's queue has limits: it goes to where it waits for them. False if nothing starts in
     /// the pool as yet.
-    fn admit_front(&mut self, kind: PoolKind, key: TaskKey, now: Tick) -> bool {
-        let pool = &mut self.pools[kind.index()];
+    fn admit_front(&mut self, pool_id: PoolId, key: TaskKey, now: Tick) -> bool {
+        let pool = &mut self.pools[pool_id];
         let Some((task, limits)) = self.table.task(key).and_then(|task| Some((task, task.limits()?))) else {
             return true;
         };
         let (priority, slots) = (task.options().priority, limits.needs.slots);
         // Late binding: there is nothing to ask for before there is room.
-        let has_free = pool.workers.has_free(lane_of(&self.durations, task).0);
+        let has_free = pool.workers.has_free(lane_of(pool.rules.kind, &self.durations, task).0);
         if !has_free || pool.multi_slot.first.is_some_and(|first| !first.allows_backfill(priority)) {
             return false;
         }
@@ -92,8 +101,8 @@ impl Scheduler {
         } else {
             pool.cleared.push_back(key);
         }
-        self.place_large(kind, now);
-        self.place_cleared(kind, now)
+        self.place_large(pool_id, now);
+        self.place_cleared(pool_id, now)
     }
 
     fn enter_gate(&mut self, key: TaskKey, now: Tick) {
@@ -108,8 +117,8 @@ impl Scheduler {
     fn open_gate(&mut self, now: Tick) {
         for key in self.limiter.open(now) {
             let Some(task) = self.table.task(key) else { continue };
-            let pool = &mut self.pools[task.pool().index()];
-            self.woken[task.pool().index()] = true;
+            let pool = &mut self.pools[task.pool_id()];
+            pool.wake(&mut self.woken);
             if self.table.counters(key).alone {
                 pool.suspects.push_front(key);
             } else if slots_of(task) > 1 {
@@ -122,14 +131,14 @@ impl Scheduler {
 
     /// Sends what its limits have let through. It holds its part of them, so nothing goes before it; false if
     /// there is no room for it.
-    fn place_cleared(&mut self, kind: PoolKind, now: Tick) -> bool {
-        let Pool { cleared, workers, rules, multi_slot, .. } = &mut self.pools[kind.index()];
+    fn place_cleared(&mut self, pool_id: PoolId, now: Tick) -> bool {
+        let Pool { cleared, workers, rules, multi_slot, .. } = &mut self.pools[pool_id];
         while let Some(&key) = cleared.front() {
             let Some(task) = self.table.task(key) else {
                 cleared.pop_front();
                 continue;
             };
-            let (lane, estimate) = lane_of(&self.durations, task);
+            let (lane, estimate) = lane_of(rules.kind, &self.durations, task);
             let priority = task.options().priority;
             if multi_slot.first.is_some_and(|first| !first.allows_backfill(priority)) {
                 return false;
@@ -148,9 +157,9 @@ impl Scheduler {
     }
 
     /// Sends the first of the tasks that need several slots, if so many are free at this moment.
-    fn place_large(&mut self, kind: PoolKind, now: Tick) {
+    fn place_large(&mut self, pool_id: PoolId, now: Tick) {
         loop {
-            let Pool { workers, rules, multi_slot, .. } = &mut self.pools[kind.index()];
+            let Pool { workers, rules, multi_slot, .. } = &mut self.pools[pool_id];
             let Some(key) = multi_slot.queue.front() else {
                 multi_slot.first = None;
                 return;
@@ -164,21 +173,21 @@ impl Scheduler {
             let (priority, can_fit) = (task.options().priority, workers.slots() >= slots);
             multi_slot.first = Some(HeadOfLine { key, priority, slots, overtaken, can_fit });
             let Some((home, reservations)) = workers.reserve(slots, false) else { return };
-            let (lane, estimate) = lane_of(&self.durations, task);
+            let (lane, estimate) = lane_of(rules.kind, &self.durations, task);
             multi_slot.queue.pop_front();
             multi_slot.first = None;
             workers.send(home, |member| {
                 dispatch(&mut self.table, &mut self.timers, member, key, (lane, estimate), rules.limits, now);
             });
             workers.reserve_slots(&reservations);
-            self.limiter.reserved(key, kind, reservations);
+            self.limiter.reserved(key, pool_id, reservations);
         }
     }
 
     /// A worker that has nothing to do gets some of what was sent to others; a pool with too few workers for
     /// what waits asks for more.
-    fn rebalance(&mut self, kind: PoolKind, now: Tick) {
-        let pool = &mut self.pools[kind.index()];
+    fn rebalance(&mut self, pool_id: PoolId, now: Tick) {
+        let pool = &mut self.pools[pool_id];
         if pool.is_idle() {
             if let Some((worker, seqs)) = pool.workers.steal(now) {
                 self.actions.push(Action::Revoke { worker, seqs });
@@ -192,21 +201,21 @@ impl Scheduler {
         let workers = if pool.workers.len() == 0 { 1 } else { workers };
         if pool.workers.len() < workers && pool.called < workers {
             pool.called = workers;
-            self.actions.push(Action::Call { pool: kind, workers });
+            self.actions.push(Action::Call { pool: pool_id, workers });
         }
     }
 
     /// Hands the workers what is meant for them.
-    fn flush_outboxes(&mut self, kind: PoolKind) {
-        let outboxes = self.pools[kind.index()].workers.take_outboxes();
+    fn flush_outboxes(&mut self, pool_id: PoolId) {
+        let outboxes = self.pools[pool_id].workers.take_outboxes();
         self.actions.extend(outboxes.into_iter().map(|(worker, tasks)| Action::Run { worker, tasks }));
     }
 
     /// A suspect waits for a worker that is empty, and one worker is kept from taking more until it
     /// is: so suspects are not starved by the tasks behind them. False if nothing else may start in the pool.
-    fn place_suspects(&mut self, kind: PoolKind, now: Tick) -> bool {
+    fn place_suspects(&mut self, pool_id: PoolId, now: Tick) -> bool {
         loop {
-            let Pool { suspects, workers, rules, .. } = &mut self.pools[kind.index()];
+            let Pool { suspects, workers, rules, .. } = &mut self.pools[pool_id];
             let Some(&key) = suspects.front() else {
                 workers.release_kept();
                 return true;
@@ -244,18 +253,18 @@ impl Scheduler {
             });
             if !reservations.is_empty() {
                 workers.reserve_slots(&reservations);
-                self.limiter.reserved(key, kind, reservations);
+                self.limiter.reserved(key, pool_id, reservations);
             }
         }
     }
 }
 
-/// How a task runs, and how many nanoseconds it is expected to take.
-fn lane_of(durations: &Durations, task: &Task) -> (Lane, u64) {
+/// How a task runs in a pool of this kind, and how many nanoseconds it is expected to take.
+fn lane_of(kind: PoolKind, durations: &Durations, task: &Task) -> (Lane, u64) {
     let work = task.work().key();
     // A coroutine takes nothing of the work that may be sent ahead of others. One that needs several slots is
     // counted in one of them.
-    if task.pool() == PoolKind::Io && durations.is_coroutine(work) && slots_of(task) == 1 {
+    if kind == PoolKind::Io && durations.is_coroutine(work) && slots_of(task) == 1 {
         (Lane::Coroutine, 0)
     } else {
         (Lane::Slot, durations.estimate(work).unwrap_or(UNKNOWN).min(UNKNOWN))

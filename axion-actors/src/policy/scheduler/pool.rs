@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::pool_workers::PoolWorkers;
 use super::protocol::PoolRules;
 use super::worker_slots::WorkerSlots;
-use crate::model::{PoolKind, Priority, TaskError, WorkerRef};
+use crate::model::{PoolId, Priority, TaskError, WorkerRef};
 use crate::policy::resources::MAX_OVERTAKES;
 use crate::policy::run_queue::RunQueue;
 use crate::policy::task_table::TaskKey;
@@ -46,6 +46,7 @@ impl HeadOfLine {
 
 #[derive(Debug)]
 pub(super) struct Pool {
+    pub(super) id: PoolId,
     pub(super) rules: PoolRules,
     pub(super) workers: PoolWorkers,
     /// Workers that have been replaced or are no longer needed: they take nothing more and end when
@@ -65,13 +66,16 @@ pub(super) struct Pool {
     pub(super) unavailable: Option<TaskError>,
     /// Attempts that its workers have ended.
     pub(super) ended: u64,
+    /// Something may be placed in it that could not be before: it is in the scheduler's list of such pools.
+    pub(super) woken: bool,
 }
 
 impl Pool {
-    pub(super) fn new(kind: PoolKind, rules: PoolRules) -> Self {
+    pub(super) fn new(id: PoolId, rules: PoolRules) -> Self {
         Self {
+            id,
             rules,
-            workers: PoolWorkers::new(kind),
+            workers: PoolWorkers::new(rules.kind),
             draining: Vec::new(),
             queue: RunQueue::default(),
             suspects: VecDeque::new(),
@@ -80,6 +84,14 @@ impl Pool {
             called: 0,
             unavailable: None,
             ended: 0,
+            woken: false,
+        }
+    }
+
+    /// Puts the pool into the list of those in which something may be placed.
+    pub(super) fn wake(&mut self, woken: &mut VecDeque<PoolId>) {
+        if !std::mem::replace(&mut self.woken, true) {
+            woken.push_back(self.id);
         }
     }
 

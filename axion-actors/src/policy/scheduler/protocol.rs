@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::model::{
-    Attempt, CapturedOutput, Data, KillReason, PoolKind, PostMortem, Seq, TaskError, TaskId, TaskRecord, Work,
+    Attempt, CapturedOutput, Data, KillReason, PoolId, PoolKind, PostMortem, Seq, TaskError, TaskId, TaskRecord, Work,
     WorkName, WorkerDownReason, WorkerRef,
 };
 use crate::policy::placement::WorkerLoad;
@@ -56,11 +56,13 @@ pub enum Action {
     Recycle {
         /// Which.
         worker: WorkerRef,
+        /// Why.
+        reason: RecycleReason,
     },
     /// A task of this pool waits that cannot run with fewer workers than this.
     Call {
         /// Which pool.
-        pool: PoolKind,
+        pool: PoolId,
         /// How many workers there have to be; 1, unless the task needs the slots of several.
         workers: usize,
     },
@@ -68,7 +70,7 @@ pub enum Action {
     /// [`shrink`](super::Scheduler::shrink), also if there is none.
     Release {
         /// Of this pool.
-        pool: PoolKind,
+        pool: PoolId,
         /// Which.
         workers: Vec<WorkerRef>,
     },
@@ -83,6 +85,25 @@ pub enum Action {
         key: TaskKey,
         /// Its record.
         record: Arc<TaskRecord>,
+    },
+}
+
+/// Why a worker is replaced between two tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecycleReason {
+    /// It has ended as many tasks as a worker may (`max_tasks_per_worker`).
+    Tasks {
+        /// How many it has ended.
+        ended: u64,
+        /// How many it may.
+        limit: u64,
+    },
+    /// It holds more memory than a worker may (`max_worker_memory`).
+    Memory {
+        /// Its resident bytes.
+        resident: u64,
+        /// How many it may hold.
+        limit: u64,
     },
 }
 
@@ -165,6 +186,8 @@ pub struct TimeLimits {
 /// What holds for the tasks and workers of one pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolRules {
+    /// How its workers run their tasks.
+    pub kind: PoolKind,
     /// Time limits.
     pub limits: TimeLimits,
     /// Resident bytes above which the task that runs is ended.

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use super::*;
 
 use crate::model::{
-    Attempt, ErrorKind, EventKind, Generation, Json, Priority, ProcessExit, ScriptPath, TaskRecord, WorkKey,
+    Attempt, ErrorKind, EventKind, Generation, Json, PoolKind, Priority, ProcessExit, ScriptPath, TaskRecord, WorkKey,
     WorkerDownReason, WorkerId,
 };
 use crate::policy::task_table::RetentionPolicy;
@@ -28,7 +28,18 @@ fn scheduler() -> Scheduler {
         RetentionPolicy { count: 1 << 20, bytes: 1 << 30, each: 1 << 20, age: None },
     );
     table.record_events(true);
-    Scheduler::new(table, [PoolRules::default(); 2], model::Capacity::default())
+    Scheduler::new(table, &in_every_pool(PoolRules::default()), EngineCapacity::default())
+}
+
+/// The named pool of the tests; it is of the kind `cpu`.
+fn gpu() -> PoolId {
+    PoolId::named("gpu").expect("a name")
+}
+
+/// Three pools under the same rules.
+fn in_every_pool(rules: PoolRules) -> PoolMap<PoolRules> {
+    let kinds = [(PoolId::CPU, PoolKind::Cpu), (PoolId::IO, PoolKind::Io), (gpu(), PoolKind::Cpu)];
+    kinds.into_iter().map(|(pool, kind)| (pool, PoolRules { kind, ..rules })).collect()
 }
 
 fn slots(slots: usize) -> WorkerCapacity {
@@ -36,7 +47,7 @@ fn slots(slots: usize) -> WorkerCapacity {
 }
 
 fn worker(index: u32, generation: u32) -> WorkerRef {
-    WorkerRef { id: WorkerId { pool: PoolKind::Cpu, index }, generation: Generation(generation) }
+    WorkerRef { id: WorkerId { pool: PoolId::CPU, index }, generation: Generation(generation) }
 }
 
 fn submit(scheduler: &mut Scheduler, count: usize, now: Tick) -> Vec<TaskId> {
@@ -52,7 +63,7 @@ fn submit_as(scheduler: &mut Scheduler, count: usize, now: Tick, shape: impl Fn(
             id
         })
         .collect();
-    scheduler.place(PoolKind::Cpu, now);
+    scheduler.place(PoolId::CPU, now);
     ids
 }
 
@@ -102,7 +113,7 @@ fn after(now: u64) -> Tick {
 fn ruled(rules: PoolRules) -> Scheduler {
     let table =
         TaskTable::new(Timestamp::UNIX_EPOCH, RetentionPolicy { count: 100, bytes: 1 << 20, each: 1 << 20, age: None });
-    Scheduler::new(table, [rules; 2], model::Capacity::default())
+    Scheduler::new(table, &in_every_pool(rules), EngineCapacity::default())
 }
 
 fn ids_sent(actions: &[Action]) -> Vec<TaskId> {

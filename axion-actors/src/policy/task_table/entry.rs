@@ -93,7 +93,7 @@ impl Entry {
         TaskRecord {
             id: self.task.id(),
             work: self.task.work().name(),
-            pool: self.task.pool(),
+            pool: self.task.pool_id(),
             outcome: end.outcome,
             attempt: (self.attempts > 0).then_some(Attempt(self.attempts)),
             worker,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::ExpiredBy;
-use crate::model::{ErrorKind, Generation, Json, PoolKind, TaskError, WorkerId};
+use crate::model::{ErrorKind, Generation, Json, PoolId, TaskError, WorkerId};
 
 const KEEP: RetentionPolicy =
     RetentionPolicy { count: 3, bytes: 1 << 20, each: 4 << 10, age: Some(Duration::from_secs(1)) };
@@ -12,7 +12,7 @@ fn table() -> TaskTable {
 }
 
 fn worker(generation: u32) -> WorkerRef {
-    WorkerRef { id: WorkerId { pool: PoolKind::Cpu, index: 0 }, generation: Generation(generation) }
+    WorkerRef { id: WorkerId { pool: PoolId::CPU, index: 0 }, generation: Generation(generation) }
 }
 
 fn success() -> TaskEnd {

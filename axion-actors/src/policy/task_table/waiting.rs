@@ -1,7 +1,7 @@
 //! How many live tasks are not with a worker: every change of a task's state passes here.
 
 use super::TaskState;
-use crate::model::{PoolKind, Task};
+use crate::model::{PoolId, PoolMap, Task};
 
 /// Counts of the tasks that wait.
 #[derive(Debug, Default)]
@@ -9,7 +9,7 @@ pub(super) struct WaitingCounts {
     count: usize,
     bytes: usize,
     /// Those of them that could start, by pool.
-    queued: [usize; 2],
+    queued: PoolMap<usize>,
 }
 
 impl WaitingCounts {
@@ -18,7 +18,7 @@ impl WaitingCounts {
         if !matches!(state, TaskState::Sent { .. }) {
             self.count += 1;
             self.bytes += task.weight();
-            self.queued[task.pool().index()] += usize::from(state == TaskState::Queued);
+            *self.queued.or_default(task.pool_id()) += usize::from(state == TaskState::Queued);
         }
     }
 
@@ -27,7 +27,7 @@ impl WaitingCounts {
         if !matches!(state, TaskState::Sent { .. }) {
             self.count -= 1;
             self.bytes -= task.weight();
-            self.queued[task.pool().index()] -= usize::from(state == TaskState::Queued);
+            *self.queued.or_default(task.pool_id()) -= usize::from(state == TaskState::Queued);
         }
     }
 
@@ -37,12 +37,12 @@ impl WaitingCounts {
     }
 
     /// Those of a pool that could start.
-    pub(super) fn queued(&self, pool: PoolKind) -> usize {
-        self.queued[pool.index()]
+    pub(super) fn queued(&self, pool: PoolId) -> usize {
+        self.queued.get(pool).copied().unwrap_or_default()
     }
 
     /// Those that wait for a time.
     pub(super) fn held_back(&self) -> usize {
-        self.count - self.queued[0] - self.queued[1]
+        self.count - self.queued.values().sum::<usize>()
     }
 }

@@ -6,12 +6,16 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::workflow::{Condition, Dependency, MapOver, OnFailure, Op, Reference, RunIf, WorkflowState};
-use crate::model::{Concurrency, Fixed, Json, Needs, Rate};
+use crate::model::{Capacity, Concurrency, Fixed, Json, Needs, PoolCapacity, PoolKind, Rate};
 use crate::policy::task_table::RetentionPolicy;
 
 mod across;
 
-const ROOM: Capacity = Capacity { processes: Some(4), threads: Some(4), cpu: None, memory: None, machine_memory: None };
+/// An engine with four slots in each pool.
+fn room() -> EngineCapacity {
+    let pool = |kind: PoolKind| (kind.into(), PoolCapacity { kind, slots: 4 });
+    EngineCapacity { shared: Capacity::default(), pools: PoolKind::ALL.into_iter().map(pool).collect() }
+}
 
 fn step(name: &str) -> Step {
     Step::new(name, Task::script("/a.py"))
@@ -61,7 +65,7 @@ fn submitted(flows: &mut Workflows) -> (Vec<StepRef>, Vec<WorkflowId>) {
 
 #[test]
 fn a_cancelled_step_leaves_the_gate_of_its_workflow_and_gives_back_what_it_held() {
-    let mut flows = Workflows::new(ROOM);
+    let mut flows = Workflows::new(room());
     let capacity = Capacity { processes: Some(2), ..Capacity::default() };
     let steps = [step("runs"), step("waits").needs(slots(2)), step("behind").after("runs").needs(slots(2))];
     let id = begin(&mut flows, WorkflowSpec { capacity, ..WorkflowSpec::of(steps) });
@@ -81,7 +85,7 @@ fn a_cancelled_step_leaves_the_gate_of_its_workflow_and_gives_back_what_it_held(
 
 #[test]
 fn a_step_takes_its_limits_along_with_its_task() {
-    let mut flows = Workflows::new(ROOM);
+    let mut flows = Workflows::new(room());
     let rate = Rate::per_second("calls", 1);
     begin(&mut flows, WorkflowSpec::of(["a", "b"].map(|name| keyed(name, 1).rate(rate.clone()).needs(slots(3)))));
     let limits = submitted(&mut flows).0.into_iter().filter_map(|step| flows.hand_over(step)?.0.limits().cloned());
@@ -92,7 +96,7 @@ fn a_step_takes_its_limits_along_with_its_task() {
 
 #[test]
 fn l3_an_end_that_comes_twice_or_late_changes_nothing() {
-    let mut flows = Workflows::new(ROOM);
+    let mut flows = Workflows::new(room());
     let id = begin(&mut flows, WorkflowSpec::of([step("a"), step("b").after("a")]));
     let (first, _) = submitted(&mut flows);
     flows.ended(first[0], success(), Tick(1));
@@ -109,7 +113,7 @@ fn l3_an_end_that_comes_twice_or_late_changes_nothing() {
 
 #[test]
 fn l9_records_are_kept_within_bounds() {
-    let mut flows = Workflows::new(ROOM);
+    let mut flows = Workflows::new(room());
     let mut kept = RetainedWorkflows::new(RetentionPolicy {
         count: 2,
         bytes: 1 << 20,
@@ -136,7 +140,7 @@ proptest! {
         flows_of in proptest::collection::vec(proptest::collection::vec((1..=4u32, any::<bool>()), 1..6), 1..6),
         choices in proptest::collection::vec((any::<u16>(), 0..10u8), 120)
     ) {
-        let mut flows = Workflows::new(ROOM);
+        let mut flows = Workflows::new(room());
         let mut left = Vec::new();
         for (number, steps) in flows_of.iter().enumerate() {
             let mut spec = WorkflowSpec::default();

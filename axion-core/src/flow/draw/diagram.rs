@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use axion_actors::model::PoolKind;
+use axion_actors::model::PoolId;
 use axion_actors::model::Work;
 use axion_actors::model::workflow::{Dependency, RunIf, Step, WorkflowSpec};
 
@@ -75,8 +75,8 @@ impl Diagram {
 fn shown(step: &Step) -> DiagramStep {
     let rules = step.rules();
     let mut notes = Vec::new();
-    if step.task().pool() == PoolKind::Io {
-        notes.push("io".to_owned());
+    if step.task().pool_id() != PoolId::CPU {
+        notes.push(step.task().pool_id().to_string());
     }
     if let Some(map) = &rules.map_over {
         notes.push(format!("for each {} in {}", map.name, map.list));

@@ -191,7 +191,7 @@ impl World {
     }
 
     fn set_target(&mut self, workers: u32) {
-        self.stage.supervisor.do_send(SetTarget { pool: PoolKind::Cpu, workers });
+        self.stage.supervisor.do_send(SetTarget { pool: PoolId::CPU, workers, why: String::new() });
     }
 
     fn children_come_and_go(&mut self) {
@@ -270,11 +270,11 @@ impl World {
         let workers = self.dice.small(u64::from(MOST) + 1);
         self.set_target(workers);
         let as_many = |status: &Status, children: usize| {
-            let pool = &status.components.process_pool.pools[0];
+            let pool = &status.components.process_pool.pools[PoolId::CPU];
             (pool.ready, pool.starting, children) == (pool.target, 0, pool.target)
         };
         let wanted = |status: &Status| {
-            let pool = &status.components.process_pool.pools[0];
+            let pool = &status.components.process_pool.pools[PoolId::CPU];
             pool.target == (workers as usize).clamp(pool.least, pool.most)
         };
         self.until("as many as there should be", |status, children| wanted(status) && as_many(status, children)).await;

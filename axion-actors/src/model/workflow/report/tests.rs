@@ -11,7 +11,7 @@ use super::super::{
 };
 use super::*;
 use crate::model::{Backoff, Concurrency, Fixed, Function, Limits, Memory, Needs, Pickle, Priority, Rate, RetryPolicy};
-use crate::model::{Task, Usage};
+use crate::model::{PoolKind, Task, Usage};
 
 /// What a binary format that does not describe itself gives back.
 fn binary<T: Serialize + DeserializeOwned>(value: &T) -> T {
@@ -144,7 +144,7 @@ fn errors() -> Vec<StepError> {
         Arc::new(RootCauses { steps, more: 2 })
     };
     let shortfall =
-        Shortfall { pool: PoolKind::Io, slots: 1, cpu: Fixed(500), memory: Fixed(0), memory_bytes: 1 << 40 };
+        Shortfall { kind: PoolKind::Io, slots: 1, cpu: Fixed(500), memory: Fixed(0), memory_bytes: 1 << 40 };
     vec![
         StepError::Task(Box::new(task_error())),
         StepError::DependencyFailed(causes()),
@@ -167,7 +167,7 @@ fn step_record(state: StepState, error: Option<StepError>) -> StepRecord {
         name: Some("load".into()),
         task: TaskId::generate(),
         work: Task::script("/flows/load.py").work().name(),
-        pool: PoolKind::Io,
+        pool: PoolId::IO,
         last: true,
         state,
         attempts: 2,

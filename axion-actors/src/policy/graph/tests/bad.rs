@@ -92,7 +92,7 @@ fn a_task_the_engine_knows_cannot_be_a_step_again() {
     let spec = WorkflowSpec::of([step("a")]);
     let id = spec.steps[0].task().id();
     let known = |_| StepStatus::Live;
-    let outside = EngineView { status: &known, capacity: &Capacity::default() };
+    let outside = EngineView { status: &known, capacity: &NO_LIMIT };
     let errors = Graph::check(WorkflowId::generate(), spec, &outside, Tick(0)).expect_err("known");
     assert_eq!(errors, [GraphError::DuplicateTask { at: 0, step: "a".to_owned(), task: id }]);
 }

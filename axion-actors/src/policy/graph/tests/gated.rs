@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::PoolKind;
 use crate::model::workflow::{Fixed, Needs};
+use crate::model::{PoolId, PoolKind};
 use crate::policy::resources::{Gate, Permit};
 
 /// A workflow whose steps run when the gate lets them.
@@ -35,7 +35,12 @@ impl Gated {
                 let params = serde_json::from_slice(&params.into_bytes()).expect("JSON");
                 let priority = task.options().priority;
                 self.gate
-                    .wait((name, key, params, limits.needs), task.pool(), priority, &limits)
+                    .wait(
+                        (name, key, params, limits.needs),
+                        if task.pool_id() == PoolId::IO { PoolKind::Io } else { PoolKind::Cpu },
+                        priority,
+                        &limits,
+                    )
                     .expect("checked before");
             }
         }

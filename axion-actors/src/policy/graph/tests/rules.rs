@@ -329,7 +329,7 @@ fn a_dependency_outside_the_workflow_counts_whether_it_runs_or_has_ended() {
         step("c").after(bad),
         step("d").after(bad).run_if(RunIf::AllDone),
     ]);
-    let mut run = Run::beside(spec, &EngineView { status: &known, capacity: &Capacity::default() });
+    let mut run = Run::beside(spec, &EngineView { status: &known, capacity: &NO_LIMIT });
     assert_eq!(run.names(), ["a", "d"]);
     assert_eq!(run.params("a")["upstream_results"][done.to_string()], "old");
     assert_eq!(run.error("c"), format!("not run, because of {bad} (failed)"));

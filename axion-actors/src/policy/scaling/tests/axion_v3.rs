@@ -10,7 +10,7 @@ const QUIET: &[usize] = &[0, 0];
 /// Shows a scaler four earlier loads (tasks by worker, two seconds apart) at which it can do nothing,
 /// and then this one. The velocity is then (fourth + this − first − second) / 24.
 fn after(kind: PoolKind, least: u32, before: [&[usize]; 4], seen: &PoolLoad) -> Decision {
-    let mut scaler = Scaler::new(kind, ScalingPolicy::AxionV3, WorkerBounds { least, most: 16 });
+    let mut scaler = Scaler::new(kind.into(), kind, ScalingPolicy::AxionV3, WorkerBounds { least, most: 16 });
     let mut now = 0;
     for loads in before {
         let running: Vec<(usize, usize)> = loads.iter().map(|running| (*running, 0)).collect();
@@ -25,7 +25,7 @@ fn after(kind: PoolKind, least: u32, before: [&[usize]; 4], seen: &PoolLoad) -> 
 /// The words of the step that a load leads to at velocity 0 or below, with `!` for an emergency and
 /// `-` for a shrink.
 fn at_once(kind: PoolKind, least: u32, seen: &PoolLoad) -> String {
-    words(Scaler::new(kind, ScalingPolicy::AxionV3, WorkerBounds { least, most: 16 }).decide(seen, ms(0)))
+    words(Scaler::new(kind.into(), kind, ScalingPolicy::AxionV3, WorkerBounds { least, most: 16 }).decide(seen, ms(0)))
 }
 
 fn words(decision: Decision) -> String {
@@ -210,7 +210,8 @@ fn the_velocity_of_the_known_case_is_0_375_and_unknown_below_five_samples() {
 #[test]
 fn the_history_holds_eight_samples() {
     // Eleven samples: three of 200, seven of 0, and 105. Of the last eight, the velocity is 105 / 3 / 14.
-    let mut scaler = Scaler::new(PoolKind::Cpu, ScalingPolicy::AxionV3, WorkerBounds { least: 2, most: 16 });
+    let mut scaler =
+        Scaler::new(PoolId::CPU, PoolKind::Cpu, ScalingPolicy::AxionV3, WorkerBounds { least: 2, most: 16 });
     let mut look = |running: usize, waiting, starting, n: u64| {
         let seen = PoolLoad { starting, ..load(waiting, &[(running, 0), (running, 0)], 0.5) };
         words(scaler.decide(&seen, ms(2000 * n)))
@@ -226,8 +227,10 @@ fn the_history_holds_eight_samples() {
 
 #[test]
 fn the_lines_are_those_of_the_older_engine() {
-    let line = |kind, least, seen: &PoolLoad| {
-        Scaler::new(kind, ScalingPolicy::AxionV3, WorkerBounds { least, most: 24 }).decide(seen, ms(0)).line
+    let line = |kind: PoolKind, least, seen: &PoolLoad| {
+        Scaler::new(kind.into(), kind, ScalingPolicy::AxionV3, WorkerBounds { least, most: 24 })
+            .decide(seen, ms(0))
+            .line
     };
     assert_eq!(
         line(PoolKind::Cpu, 1, &load(10_000, &[(0, 0), (0, 0)], 0.0)).as_deref(),
@@ -245,7 +248,8 @@ fn the_lines_are_those_of_the_older_engine() {
 
 #[test]
 fn a_growth_is_cut_to_the_maximum_and_at_the_maximum_it_is_none() {
-    let mut scaler = Scaler::new(PoolKind::Cpu, ScalingPolicy::AxionV3, WorkerBounds { least: 1, most: 3 });
+    let mut scaler =
+        Scaler::new(PoolId::CPU, PoolKind::Cpu, ScalingPolicy::AxionV3, WorkerBounds { least: 1, most: 3 });
     let pressed = load(5000, &[(1, 0), (1, 0)], 0.5);
     let decision = scaler.decide(&pressed, ms(0));
     assert!(decision.line.is_some_and(|line| line.starts_with("[CPU] Scale OUT +1 → 3 workers | QUEUE")));
@@ -257,7 +261,7 @@ fn a_growth_is_cut_to_the_maximum_and_at_the_maximum_it_is_none() {
 
 /// Looks at the given milliseconds at loads that lead to these steps, and notes which were taken.
 fn steps(looks: &[(u64, char)]) -> String {
-    let mut scaler = Scaler::new(PoolKind::Cpu, ScalingPolicy::AxionV3, BOUNDS);
+    let mut scaler = Scaler::new(PoolId::CPU, PoolKind::Cpu, ScalingPolicy::AxionV3, BOUNDS);
     let step = |&(at, wanted): &(u64, char)| {
         let seen = match wanted {
             '!' => load(5000, &[(1, 0), (1, 0)], 0.5),
@@ -300,7 +304,7 @@ fn cooldowns() {
 
 #[test]
 fn it_looks_every_two_seconds_and_one_second_after_an_emergency() {
-    let mut scaler = Scaler::new(PoolKind::Cpu, ScalingPolicy::AxionV3, BOUNDS);
+    let mut scaler = Scaler::new(PoolId::CPU, PoolKind::Cpu, ScalingPolicy::AxionV3, BOUNDS);
     let (calm, pressed) = (load(0, &[(1, 0)], 0.5), load(5000, &[(1, 0)], 0.5));
     assert_eq!(scaler.decide(&calm, ms(0)).look_again, Some(ms(2000)));
     assert_eq!(scaler.decide(&pressed, ms(1999)).look_again, Some(ms(2000)), "an early call changes nothing");
@@ -310,7 +314,8 @@ fn it_looks_every_two_seconds_and_one_second_after_an_emergency() {
 
 #[test]
 fn early_calls_are_no_samples() {
-    let mut scaler = Scaler::new(PoolKind::Cpu, ScalingPolicy::AxionV3, WorkerBounds { least: 2, most: 16 });
+    let mut scaler =
+        Scaler::new(PoolId::CPU, PoolKind::Cpu, ScalingPolicy::AxionV3, WorkerBounds { least: 2, most: 16 });
     for at in 0..100 {
         scaler.decide(&load(0, &[(0, 0), (0, 0)], 0.5), ms(at));
     }

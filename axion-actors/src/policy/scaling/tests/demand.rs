@@ -3,7 +3,7 @@
 use super::*;
 
 fn scaler(kind: PoolKind, least: u32, most: u32) -> Scaler {
-    Scaler::new(kind, ScalingPolicy::Demand, WorkerBounds { least, most })
+    Scaler::new(kind.into(), kind, ScalingPolicy::Demand, WorkerBounds { least, most })
 }
 
 /// A pool on a machine with 8 processors, half busy.

@@ -143,8 +143,8 @@ fn cancelling_a_task_whose_record_was_dropped_still_tells_its_outcome() {
     let keep = RetentionPolicy { count: 1, bytes: 1 << 20, each: 1 << 20, age: None };
     let mut scheduler = Scheduler::new(
         TaskTable::new(Timestamp::UNIX_EPOCH, keep),
-        [PoolRules::default(); 2],
-        model::Capacity::default(),
+        &in_every_pool(PoolRules::default()),
+        EngineCapacity::default(),
     );
     scheduler.joined(worker(0, 1), slots(1), Tick(0));
     let ids = submit(&mut scheduler, 2, Tick(0));

@@ -203,13 +203,13 @@ impl HistoryWorld {
                 let answer = self.scheduler.cancel(id, Duration::from_millis(4), self.now);
                 assert_ne!(answer, CancelAnswer::Unknown);
                 if !self.limited {
-                    self.scheduler.place(PoolKind::Cpu, self.now);
+                    self.scheduler.place(PoolId::CPU, self.now);
                 }
             }
-            HistoryStep::Shrink(count) => self.scheduler.shrink(PoolKind::Cpu, count.into(), self.now),
+            HistoryStep::Shrink(count) => self.scheduler.shrink(PoolId::CPU, count.into(), self.now),
             HistoryStep::Unavailable if !self.alive.contains(&true) => {
                 let error = TaskError::new(ErrorKind::WorkerStartFailed, "none");
-                self.scheduler.unavailable(PoolKind::Cpu, error, self.now);
+                self.scheduler.unavailable(PoolId::CPU, error, self.now);
             }
             HistoryStep::Wait(micros) => {
                 self.now = Tick(self.now.0 + u64::from(micros) * 1000);
@@ -262,8 +262,8 @@ impl HistoryWorld {
         let here = |key: &TaskKey| !matches!(table.state(*key), Some(TaskState::Sent { .. }));
         let bytes = table.keys().filter(here).map(weight).sum::<usize>();
         assert_eq!((table.keys().filter(here).count(), bytes), table.waiting());
-        assert_eq!(queued, table.queued(PoolKind::Cpu));
-        let pools = self.scheduler.pools.iter();
+        assert_eq!(queued, table.queued(PoolId::CPU));
+        let pools = self.scheduler.pools.values();
         let others = |pool: &Pool| -> Vec<TaskKey> {
             pool.suspects.iter().chain(&pool.cleared).copied().chain(pool.multi_slot.queue.iter()).collect()
         };
@@ -279,7 +279,7 @@ impl HistoryWorld {
             .filter(here)
             .filter(|key| table.task(*key).is_some_and(|it| it.options().ttl.is_some()))
             .count();
-        let pools = self.scheduler.pools.iter();
+        let pools = self.scheduler.pools.values();
         let suspects = pools.clone().any(|pool| pool.suspects.iter().any(|key| table.task(*key).is_some()));
         for pool in pools.clone() {
             pool.workers.assert_sums();

@@ -7,14 +7,16 @@ use proptest::prelude::*;
 
 use super::histories::{HistoryStep, HistoryWorld, step};
 use super::*;
-use crate::model::{Concurrency, Fixed, Limits, Needs, Rate};
+use crate::model::{Concurrency, Fixed, Limits, Needs, PoolCapacity, Rate};
 use crate::policy::resources::MAX_OVERTAKES;
 
-const IO: WorkerRef = WorkerRef { id: WorkerId { pool: PoolKind::Io, index: 0 }, generation: Generation(1) };
+const IO: WorkerRef = WorkerRef { id: WorkerId { pool: PoolId::IO, index: 0 }, generation: Generation(1) };
 
 /// What the world of the tests has: six slots, and one machine.
-fn machine() -> model::Capacity {
-    model::Capacity { processes: Some(6), threads: Some(6), cpu: Fixed::new(100.0), ..model::Capacity::default() }
+fn machine() -> EngineCapacity {
+    let shared = crate::model::Capacity { cpu: Fixed::new(100.0), ..crate::model::Capacity::default() };
+    let pools = in_every_pool(PoolRules::default()).map(|_, rules| PoolCapacity { kind: rules.kind, slots: 6 });
+    EngineCapacity { shared, pools }
 }
 
 fn limited_scheduler() -> Scheduler {
@@ -23,7 +25,7 @@ fn limited_scheduler() -> Scheduler {
         RetentionPolicy { count: 1 << 20, bytes: 1 << 30, each: 1 << 20, age: None },
     );
     table.record_events(true);
-    Scheduler::new(table, [PoolRules::default(); 2], machine())
+    Scheduler::new(table, &in_every_pool(PoolRules::default()), machine())
 }
 
 fn needing(slots: u32) -> impl Fn(Task) -> Task {
@@ -84,7 +86,7 @@ impl HistoryWorld {
             assert!(running.iter().filter(with).count() <= max as usize, "key {max}");
         }
         let held = self.scheduler.limiter.held();
-        let pool = &self.scheduler.pools[PoolKind::Cpu.index()];
+        let pool = &self.scheduler.pools[PoolId::CPU];
         for (key, ticket, reservations) in &held {
             let limits = table.task(*key).and_then(Task::limits).expect("only what lives holds something");
             assert_eq!(*ticket, limits.is_shared());
@@ -164,7 +166,7 @@ proptest! {
 }
 
 fn running(scheduler: &Scheduler) -> usize {
-    scheduler.workers(PoolKind::Cpu).map(|worker| worker.load.running).sum()
+    scheduler.workers(PoolId::CPU).map(|worker| worker.load.running).sum()
 }
 
 #[test]
@@ -173,14 +175,14 @@ fn a_key_is_shared_by_both_pools() {
     scheduler.joined(worker(0, 1), slots(3), Tick(0));
     scheduler.joined(IO, slots(3), Tick(0));
     submit_as(&mut scheduler, 2, Tick(0), keyed(2));
-    let third = keyed(2)(Task::script("/a.py").on(PoolKind::Io));
+    let third = keyed(2)(Task::script("/a.py").on(PoolId::IO));
     let id = third.id();
     scheduler.submit(third, Tick(0)).expect("new");
-    scheduler.place(PoolKind::Io, Tick(0));
+    scheduler.place(PoolId::IO, Tick(0));
     let plain = submit(&mut scheduler, 1, Tick(0));
     assert_eq!(scheduler.sent_to(IO).len(), 0);
     assert!(ids_sent(&scheduler.take_actions()).contains(&plain[0]), "who has no limits goes on");
-    assert_eq!((scheduler.table().queued(PoolKind::Io), scheduler.held_by_limits(PoolKind::Io)), (1, 1));
+    assert_eq!((scheduler.table().queued(PoolId::IO), scheduler.held_by_limits(PoolId::IO)), (1, 1));
     scheduler.reported(worker(0, 1), vec![done(Seq(1), MS)], Tick(1));
     assert_eq!(ids_sent(&scheduler.take_actions()), [id]);
 }
@@ -256,7 +258,7 @@ fn a_task_of_several_slots_keeps_them_idle_in_as_few_workers_as_can_be() {
     }
     submit_as(&mut scheduler, 1, Tick(0), needing(4));
     let reserved = |scheduler: &Scheduler| -> Vec<(usize, usize)> {
-        scheduler.workers(PoolKind::Cpu).map(|worker| (worker.load.running, worker.reserved)).collect()
+        scheduler.workers(PoolId::CPU).map(|worker| (worker.load.running, worker.reserved)).collect()
     };
     assert_eq!(reserved(&scheduler), [(0, 0), (1, 2), (0, 1)]);
     submit(&mut scheduler, 5, Tick(0));
@@ -333,13 +335,13 @@ fn l1_a_pool_that_is_too_small_at_present_is_asked_to_grow_and_again_when_it_shr
     assert_eq!(called(&mut scheduler), [1], "how many slots a worker has is not known yet");
     scheduler.joined(worker(0, 1), slots(1), Tick(1));
     assert_eq!(called(&mut scheduler), [3]);
-    scheduler.resized(PoolKind::Cpu, 3, 6, Tick(2));
+    scheduler.resized(PoolId::CPU, 3, 6, Tick(2));
     assert_eq!(called(&mut scheduler), [0; 0], "they are on their way");
-    scheduler.resized(PoolKind::Cpu, 2, 6, Tick(2));
+    scheduler.resized(PoolId::CPU, 2, 6, Tick(2));
     assert_eq!(called(&mut scheduler), [3], "one of them was given up");
     scheduler.joined(worker(1, 1), slots(1), Tick(3));
     assert_eq!(called(&mut scheduler), [3]);
-    scheduler.shrink(PoolKind::Cpu, 1, Tick(4));
+    scheduler.shrink(PoolId::CPU, 1, Tick(4));
     assert_eq!(called(&mut scheduler), [3]);
     scheduler.joined(worker(1, 2), slots(1), Tick(5));
     scheduler.joined(worker(2, 1), slots(1), Tick(5));
@@ -385,15 +387,15 @@ fn l1_a_pool_that_cannot_start_fails_what_waits_for_limits_too_and_the_other_poo
     // The first holds the key; of the next, one waits for it in each pool, and one for slots with the key's second.
     submit_as(&mut scheduler, 1, Tick(0), keyed(1));
     submit_as(&mut scheduler, 1, Tick(0), keyed(1));
-    let other = keyed(1)(Task::script("/a.py").on(PoolKind::Io));
+    let other = keyed(1)(Task::script("/a.py").on(PoolId::IO));
     let id = other.id();
     scheduler.submit(other, Tick(0)).expect("new");
-    scheduler.place(PoolKind::Io, Tick(0));
+    scheduler.place(PoolId::IO, Tick(0));
     submit_as(&mut scheduler, 1, Tick(0), needing(2));
     scheduler.take_actions();
     scheduler.left(worker(0, 1), killed(&[1]), Tick(1));
     let error = TaskError::new(ErrorKind::WorkerStartFailed, "no python3");
-    scheduler.unavailable(PoolKind::Cpu, error, Tick(2));
+    scheduler.unavailable(PoolId::CPU, error, Tick(2));
     let actions = scheduler.take_actions();
     assert_eq!(ids_sent(&actions), [id]);
     assert_eq!(finished(actions).len(), 3);
@@ -415,7 +417,7 @@ fn a_worker_whose_slots_are_claimed_takes_nothing_from_others() {
     let actions = scheduler.take_actions();
     assert_eq!(ids_sent(&actions).len(), 20, "sent ahead to the third");
     assert!(!actions.iter().any(|action| matches!(action, Action::Revoke { .. })), "{actions:?}");
-    for pool in &scheduler.pools {
+    for pool in scheduler.pools.values() {
         pool.workers.assert_sums();
     }
 }

@@ -11,7 +11,7 @@ fn l1_a_worker_kept_free_for_a_suspect_that_is_cancelled_takes_tasks_again() {
     // The second worker dies of its task, which waits for the first one to be empty.
     scheduler.left(worker(1, 1), killed(&[1]), Tick(1));
     assert_eq!(scheduler.cancel(ids[1], Duration::ZERO, Tick(2)), CancelAnswer::Removed);
-    scheduler.place(PoolKind::Cpu, Tick(2));
+    scheduler.place(PoolId::CPU, Tick(2));
     // And the first one's task comes back without having started.
     assert_eq!(scheduler.cancel(ids[0], Duration::from_secs(1), Tick(3)), CancelAnswer::Requested);
     scheduler.reported(worker(0, 1), vec![Report::Revoked { seqs: vec![Seq(1)] }], Tick(4));
@@ -100,11 +100,11 @@ fn l1_a_pool_that_is_to_have_no_worker_is_called_for_one_again_and_is_not_refuse
     };
     assert_eq!(calls(&mut scheduler), 1);
     // The one that was on its way is given up.
-    scheduler.resized(PoolKind::Cpu, 0, 1, Tick(1));
+    scheduler.resized(PoolId::CPU, 0, 1, Tick(1));
     assert_eq!(calls(&mut scheduler), 1);
     let error = TaskError::new(ErrorKind::WorkerStartFailed, "no python3");
-    scheduler.unavailable(PoolKind::Cpu, error, Tick(2));
-    scheduler.resized(PoolKind::Cpu, 0, 1, Tick(3));
+    scheduler.unavailable(PoolId::CPU, error, Tick(2));
+    scheduler.resized(PoolId::CPU, 0, 1, Tick(3));
     assert_eq!(calls(&mut scheduler), 0, "nobody waits");
     submit(&mut scheduler, 1, Tick(4));
     assert_eq!((calls(&mut scheduler), scheduler.table().live()), (1, 1), "nobody tries any more: it has to call");
@@ -158,7 +158,7 @@ fn a_pool_that_cannot_start_fails_its_tasks_with_the_reason_and_heals() {
     let mut scheduler = scheduler();
     submit(&mut scheduler, 2, Tick(0));
     let error = TaskError::new(ErrorKind::WorkerStartFailed, "no python3");
-    scheduler.unavailable(PoolKind::Cpu, error.clone(), Tick(1));
+    scheduler.unavailable(PoolId::CPU, error.clone(), Tick(1));
     submit(&mut scheduler, 1, Tick(2));
     let ends = finished(scheduler.take_actions());
     assert_eq!(ends.len(), 3);
@@ -230,7 +230,7 @@ fn a_pool_shrinks_by_its_idle_workers_first_and_loses_nothing() {
     }
     submit(&mut scheduler, 2, Tick(0));
     scheduler.take_actions();
-    scheduler.shrink(PoolKind::Cpu, 2, Tick(1));
+    scheduler.shrink(PoolId::CPU, 2, Tick(1));
     let actions = scheduler.take_actions();
     let [Action::Retire { worker: idle }, Action::Release { workers, .. }] = &actions[..] else {
         panic!("{actions:?}")
@@ -243,7 +243,7 @@ fn a_pool_shrinks_by_its_idle_workers_first_and_loses_nothing() {
     let actions = scheduler.take_actions();
     assert!(actions.iter().any(|action| matches!(action, Action::Retire { worker: it } if *it == worker(1, 1))));
     assert_eq!(finished(actions).len(), 1);
-    scheduler.shrink(PoolKind::Cpu, 5, Tick(4));
+    scheduler.shrink(PoolId::CPU, 5, Tick(4));
     let asked = scheduler.take_actions();
     assert!(
         matches!(&asked[..], [Action::Release { workers, .. }, Action::Call { .. }] if workers.len() == 1),
@@ -256,7 +256,7 @@ fn a_pool_without_workers_calls_for_one_once() {
     let mut scheduler = scheduler();
     submit(&mut scheduler, 1, Tick(0));
     submit(&mut scheduler, 1, Tick(0));
-    assert!(matches!(scheduler.take_actions()[..], [Action::Call { pool: PoolKind::Cpu, workers: 1 }]));
+    assert!(matches!(scheduler.take_actions()[..], [Action::Call { pool: PoolId::CPU, workers: 1 }]));
     scheduler.joined(worker(0, 1), slots(1), Tick(1));
     assert_eq!(ids_sent(&scheduler.take_actions()).len(), 1);
 }

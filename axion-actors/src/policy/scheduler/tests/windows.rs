@@ -4,13 +4,13 @@ use super::*;
 use crate::model::WorkName;
 
 fn io(index: u32) -> WorkerRef {
-    WorkerRef { id: WorkerId { pool: PoolKind::Io, index }, generation: Generation(1) }
+    WorkerRef { id: WorkerId { pool: PoolId::IO, index }, generation: Generation(1) }
 }
 
 fn submit_io(scheduler: &mut Scheduler, script: &str, count: usize, now: Tick) -> Vec<TaskId> {
-    let tasks = (0..count).map(|_| Task::script(script).on(PoolKind::Io));
+    let tasks = (0..count).map(|_| Task::script(script).on(PoolId::IO));
     let ids = tasks.map(|task| (task.id(), scheduler.submit(task, now).expect("new")).0).collect();
-    scheduler.place(PoolKind::Io, now);
+    scheduler.place(PoolId::IO, now);
     ids
 }
 
@@ -35,7 +35,7 @@ fn l10_a_worker_that_gives_nothing_back_is_not_asked_again_until_it_has_ended_so
     // It had read them all: what the engine takes for sent ahead has begun there.
     for now in 2..10 {
         scheduler.reported(worker(0, 1), vec![Report::Revoked { seqs: Vec::new() }], after(now));
-        scheduler.place(PoolKind::Cpu, after(now));
+        scheduler.place(PoolId::CPU, after(now));
         assert_eq!(revokes(&scheduler.take_actions()), [], "it has just been asked");
     }
     scheduler.reported(worker(0, 1), vec![done(Seq(2), MS / 20)], after(10));
@@ -181,26 +181,26 @@ fn tasks_behind_one_that_turned_out_long_are_revoked_after_20_ms_and_go_elsewher
 #[test]
 fn coroutines_have_places_of_their_own_once_their_script_is_known() {
     let mut scheduler = scheduler();
-    let io = WorkerRef { id: WorkerId { pool: PoolKind::Io, index: 0 }, generation: Generation(1) };
+    let io = WorkerRef { id: WorkerId { pool: PoolId::IO, index: 0 }, generation: Generation(1) };
     scheduler.joined(io, WorkerCapacity { slots: 2, coroutines: 3 }, Tick(0));
     let submit = |scheduler: &mut Scheduler, count, script: &str| {
         for _ in 0..count {
-            scheduler.submit(Task::script(script).on(PoolKind::Io), Tick(0)).expect("new");
+            scheduler.submit(Task::script(script).on(PoolId::IO), Tick(0)).expect("new");
         }
-        scheduler.place(PoolKind::Io, Tick(0));
+        scheduler.place(PoolId::IO, Tick(0));
         ids_sent(&scheduler.take_actions()).len()
     };
     assert_eq!(submit(&mut scheduler, 9, "/async.py"), 2, "unknown: as if it took a thread");
     let script = ScriptPath::new("/async.py".as_ref());
     scheduler.durations.learn(WorkKey::Script(&script), true);
-    scheduler.place(PoolKind::Io, Tick(0));
+    scheduler.place(PoolId::IO, Tick(0));
     assert_eq!(ids_sent(&scheduler.take_actions()).len(), 3, "and none is sent ahead");
     // The slots are free again: they are not for coroutines any more.
     scheduler.reported(io, vec![done(Seq(1), MS), done(Seq(2), MS)], Tick(MS));
     assert_eq!(ids_sent(&scheduler.take_actions()).len(), 0);
     scheduler.reported(io, vec![done(Seq(4), MS)], Tick(MS));
     assert_eq!(ids_sent(&scheduler.take_actions()).len(), 1);
-    scheduler.pools[PoolKind::Io.index()].workers.assert_sums();
+    scheduler.pools[PoolId::IO].workers.assert_sums();
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn c0_9_an_idle_worker_takes_half_of_what_another_one_was_sent() {
     let Some(Action::Revoke { worker: victim, seqs }) = actions.last() else { panic!("{actions:?}") };
     assert_eq!((*victim, seqs.len()), (worker(0, 1), 19));
     let seqs = seqs.clone();
-    scheduler.place(PoolKind::Cpu, Tick(MS / 20));
+    scheduler.place(PoolId::CPU, Tick(MS / 20));
     assert!(scheduler.take_actions().is_empty(), "once");
     scheduler.reported(worker(0, 1), vec![Report::Revoked { seqs }], Tick(MS / 10));
     let stolen = scheduler.sent_to(worker(1, 1)).len();

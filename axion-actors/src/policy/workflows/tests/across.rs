@@ -25,7 +25,7 @@ impl Engine {
     fn new() -> Self {
         let keep = RetentionPolicy { count: 100, bytes: 1 << 30, each: 0, age: None };
         Self {
-            flows: Workflows::new(ROOM),
+            flows: Workflows::new(room()),
             kept: RetainedWorkflows::new(keep),
             running: Vec::new(),
             told: Vec::new(),

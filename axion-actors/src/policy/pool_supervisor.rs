@@ -1,0 +1,465 @@
+//! Which workers exist: their slots and generations, how many a pool should have, when one is started,
+//! replaced or given up.
+//!
+//! A [`PoolSupervisor`] is the Supervisor without its mailbox, clock and processes: one method per event, and
+//! what should happen is left in a list of [`SupervisorAction`]s. Each action says its cause.
+
+mod slot;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+pub use self::slot::MAX_FINISHING;
+use self::slot::SupervisedSlot;
+use super::restart::{Breaker, BreakerState};
+use super::scheduler::{Departure, RecycleReason};
+use crate::config::{PoolSettings, WorkerBounds};
+use crate::model::{
+    ErrorKind, Generation, PoolId, PoolKind, PoolMap, PoolStatus, TaskError, Tick, WorkerDownReason, WorkerId,
+    WorkerRef,
+};
+
+/// Why an open breaker opened.
+pub const TOO_OFTEN: &str = "its workers die too often (`max_restarts`, `restart_window`)";
+
+/// What should happen.
+#[derive(Debug)]
+pub enum SupervisorAction {
+    /// Start the process of this worker.
+    Launch {
+        /// Which; its generation is new.
+        worker: WorkerRef,
+        /// Why.
+        cause: LaunchCause,
+    },
+    /// Let this worker finish what it was sent and end.
+    Retire {
+        /// Which.
+        worker: WorkerRef,
+        /// Why.
+        cause: RetireCause,
+    },
+    /// Call [`start`](PoolSupervisor::start) for this slot when the time has passed.
+    StartAfter {
+        /// How long.
+        delay: Duration,
+        /// Which slot.
+        slot: WorkerId,
+    },
+    /// This worker takes tasks from now on.
+    Joined {
+        /// Which.
+        worker: WorkerRef,
+        /// Its process.
+        pid: u32,
+    },
+    /// A worker that had joined is gone.
+    Left {
+        /// Which.
+        worker: WorkerRef,
+        /// Why, and what it ran.
+        departure: Departure,
+    },
+    /// Choose which workers of a pool are to go, and call [`release`](PoolSupervisor::release) with them.
+    Shrink {
+        /// Which pool.
+        pool: PoolId,
+        /// How many.
+        count: usize,
+    },
+    /// The number of workers that a pool should have is another one.
+    Target {
+        /// Which pool.
+        pool: PoolId,
+        /// The number until now.
+        from: u32,
+        /// The number from now on.
+        to: u32,
+        /// Why.
+        cause: TargetCause,
+    },
+    /// A pool has changed.
+    Changed {
+        /// Which.
+        pool: PoolId,
+        /// How it is. Who is ready, what waits, and why no task can run is not known here.
+        status: PoolStatus,
+    },
+    /// No worker of a pool can be started: its tasks fail.
+    Unavailable {
+        /// Which pool.
+        pool: PoolId,
+        /// With this error.
+        error: TaskError,
+    },
+    /// A worker could not be started.
+    StartFailed {
+        /// Which.
+        worker: WorkerRef,
+        /// Why.
+        failure: String,
+        /// How long its slot waits for the next start.
+        delay: Duration,
+    },
+    /// Too many workers of a pool died: replacements wait.
+    BreakerOpened {
+        /// Which pool.
+        pool: PoolId,
+        /// How long.
+        pause: Duration,
+    },
+    /// Workers of a pool are replaced at once again.
+    BreakerClosed {
+        /// The worker that became ready.
+        by: WorkerRef,
+    },
+    /// All workers are gone, as [`stop`](PoolSupervisor::stop) asked.
+    Stopped,
+}
+
+/// Why a worker is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaunchCause {
+    /// Its pool has fewer workers than it should.
+    BelowTarget,
+    /// The one before it ended.
+    Replacement {
+        /// Which was that.
+        of: Generation,
+    },
+    /// The present one is to be replaced.
+    Recycling(RecycleReason),
+}
+
+/// Why a worker is asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetireCause {
+    /// Its pool should have fewer workers.
+    AboveTarget,
+    /// The engine ends.
+    Shutdown,
+}
+
+/// Why a pool should have another number of workers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetCause {
+    /// The autoscaler decided so, for this reason.
+    Scaling(String),
+    /// A task waits that cannot run with fewer workers.
+    TaskNeeds {
+        /// How many it needs.
+        workers: usize,
+    },
+}
+
+/// The decisions of the Supervisor.
+#[derive(Debug)]
+pub struct PoolSupervisor {
+    pools: PoolMap<SupervisedPool>,
+    /// The engine is ending: no worker is started any more.
+    stopping: bool,
+    actions: Vec<SupervisorAction>,
+}
+
+/// The workers of one pool.
+#[derive(Debug)]
+struct SupervisedPool {
+    id: PoolId,
+    kind: PoolKind,
+    bounds: WorkerBounds,
+    breaker: Breaker,
+    /// By index. One that is not wanted keeps its place, and its generation, for later.
+    slots: Vec<SupervisedSlot>,
+    /// How many workers there should be.
+    target: u32,
+    /// It was asked which workers are to go, and there is no answer yet.
+    shrinking: bool,
+}
+
+/// Why the next start of a slot is not worth waiting for.
+struct StartFailure {
+    /// The pool's workers die too often, so that even a slot that could start has to wait.
+    breaker_open: bool,
+    /// For the pool's tasks.
+    message: String,
+}
+
+impl SupervisedPool {
+    /// The first slot without a worker; it is wanted from now on.
+    fn take_vacancy(&mut self) -> &mut SupervisedSlot {
+        let free = self.slots.iter().position(|slot| !slot.wanted && slot.is_vacant());
+        let at = free.unwrap_or_else(|| {
+            let index = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+            self.slots.push(SupervisedSlot::new(WorkerId { pool: self.id, index }));
+            self.slots.len() - 1
+        });
+        let slot = &mut self.slots[at];
+        (slot.wanted, slot.next_launch) = (true, LaunchCause::BelowTarget);
+        slot
+    }
+
+    fn wanted(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.wanted).count()
+    }
+
+    /// How many workers can be started now. Those that finish what they have are processes as well: a pool
+    /// has twice its maximum of processes at most (L9).
+    fn missing(&self) -> usize {
+        let wanted = self.wanted();
+        let finishing = self.slots.iter().filter(|slot| !slot.wanted && !slot.is_vacant()).count();
+        let room = (2 * self.bounds.most as usize).saturating_sub(wanted + finishing);
+        (self.target as usize).saturating_sub(wanted).min(room)
+    }
+
+    fn set_target(&mut self, target: u32, cause: TargetCause, actions: &mut Vec<SupervisorAction>) {
+        let from = std::mem::replace(&mut self.target, target);
+        if from != target {
+            actions.push(SupervisorAction::Target { pool: self.id, from, to: target, cause });
+        }
+    }
+
+    fn status(&self) -> PoolStatus {
+        PoolStatus {
+            kind: self.kind,
+            target: self.target as usize,
+            starting: self.slots.iter().filter(|slot| slot.wanted && !slot.is_ready()).count(),
+            least: self.bounds.least as usize,
+            most: self.bounds.most as usize,
+            breaker: match self.breaker.state() {
+                BreakerState::Closed => None,
+                BreakerState::Open { .. } => Some(TOO_OFTEN.to_owned()),
+            },
+            ..PoolStatus::default()
+        }
+    }
+
+    /// Whether no worker is ready and none is worth waiting for.
+    fn is_unavailable(&self, breaker_open: bool) -> bool {
+        let mut wanted = self.slots.iter().filter(|slot| slot.wanted).peekable();
+        let is_failing = |slot: &SupervisedSlot| {
+            !slot.is_ready() && (slot.starts.is_failing() || (breaker_open && slot.present.is_none()))
+        };
+        wanted.peek().is_some() && wanted.all(is_failing)
+    }
+}
+
+impl PoolSupervisor {
+    /// A supervisor of these pools, without workers. More than `max_restarts` deaths within `restart_window` open
+    /// a pool's breaker.
+    #[must_use]
+    pub fn new(pools: &PoolMap<PoolSettings>, max_restarts: u32, restart_window: Duration) -> Self {
+        let pools = pools.map(|id, settings| SupervisedPool {
+            id,
+            kind: settings.kind,
+            bounds: settings.workers,
+            breaker: Breaker::new(max_restarts, restart_window),
+            slots: Vec::new(),
+            target: settings.workers.least,
+            shrinking: false,
+        });
+        Self { pools, stopping: false, actions: Vec::new() }
+    }
+
+    /// Takes what should happen since the last call, in order.
+    pub fn take_actions(&mut self) -> Vec<SupervisorAction> {
+        std::mem::take(&mut self.actions)
+    }
+
+    /// The breaker of a pool.
+    #[must_use]
+    pub fn breaker(&self, pool: PoolId) -> Option<BreakerState> {
+        self.pools.get(pool).map(|pool| pool.breaker.state())
+    }
+
+    /// The engine begins: every pool gets its workers.
+    pub fn begin(&mut self) {
+        let pools: Vec<PoolId> = self.pools.ids().collect();
+        for pool in pools {
+            self.adjust(pool);
+        }
+    }
+
+    /// Brings the number of a pool's workers to its target.
+    fn adjust(&mut self, id: PoolId) {
+        let Some(pool) = self.pools.get_mut(id).filter(|pool| !self.stopping && !pool.shrinking) else { return };
+        // Those that are not there yet are the first to go; of the others, the Dispatcher knows which.
+        let mut above = pool.wanted().saturating_sub(pool.target as usize);
+        for _ in 0..pool.missing() {
+            pool.take_vacancy().start(&mut self.actions);
+        }
+        for slot in pool.slots.iter_mut().rev().filter(|slot| slot.wanted && !slot.is_ready()).take(above) {
+            slot.give_up(&mut self.actions);
+            above -= 1;
+        }
+        if above > 0 {
+            pool.shrinking = true;
+            self.actions.push(SupervisorAction::Shrink { pool: id, count: above });
+        }
+        self.actions.push(SupervisorAction::Changed { pool: id, status: pool.status() });
+    }
+
+    /// Starts a worker in a slot, if it needs one.
+    pub fn start(&mut self, id: WorkerId) {
+        if !self.stopping
+            && let Some(slot) = slot_mut(&mut self.pools, id)
+        {
+            slot.start(&mut self.actions);
+        }
+    }
+
+    /// A worker finished its handshake.
+    pub fn ready(&mut self, worker: WorkerRef, pid: u32, now: Tick) {
+        let Some(pool) = self.pools.get_mut(worker.id.pool) else { return };
+        let Some(slot) = pool.slots.get_mut(worker.id.index as usize) else { return };
+        if !slot.becomes_ready(worker.generation) || self.stopping {
+            return;
+        }
+        slot.starts.ready();
+        self.actions.push(SupervisorAction::Joined { worker, pid });
+        if pool.breaker.ready(now) {
+            self.actions.push(SupervisorAction::BreakerClosed { by: worker });
+        }
+        self.actions.push(SupervisorAction::Changed { pool: worker.id.pool, status: pool.status() });
+    }
+
+    /// A worker is to be replaced: its successor is started first.
+    pub fn recycle(&mut self, worker: WorkerRef, reason: RecycleReason) {
+        let slot = slot_mut(&mut self.pools, worker.id).filter(|slot| slot.is(worker.generation));
+        if let Some(slot) = slot {
+            slot.recycling = Some(reason);
+            self.start(worker.id);
+        }
+    }
+
+    /// A task waits that cannot run with fewer workers of a pool than `count`.
+    pub fn require(&mut self, id: PoolId, count: usize) {
+        let Some(pool) = self.pools.get_mut(id) else { return };
+        let target = pool.target.max(u32::try_from(count).unwrap_or(u32::MAX)).min(pool.bounds.most);
+        pool.set_target(target, TargetCause::TaskNeeds { workers: count }, &mut self.actions);
+        self.adjust(id);
+    }
+
+    /// A pool should have this number of workers, within its bounds.
+    pub fn set_target(&mut self, id: PoolId, target: u32, why: String) {
+        let Some(pool) = self.pools.get_mut(id) else { return };
+        let target = target.clamp(pool.bounds.least, pool.bounds.most);
+        pool.set_target(target, TargetCause::Scaling(why), &mut self.actions);
+        self.adjust(id);
+    }
+
+    /// The answer to [`Shrink`](SupervisorAction::Shrink): these workers go when they have finished what they run.
+    pub fn release(&mut self, id: PoolId, workers: &[WorkerRef]) {
+        let Some(pool) = self.pools.get_mut(id) else { return };
+        pool.shrinking = false;
+        for worker in workers {
+            let slot = pool.slots.get_mut(worker.id.index as usize);
+            if let Some(slot) = slot.filter(|slot| slot.is(worker.generation)) {
+                slot.give_up(&mut self.actions);
+            }
+        }
+        self.adjust(id);
+    }
+
+    /// A worker is gone. `healthy`: it had lived or worked long enough to be replaced at once.
+    pub fn down(&mut self, worker: WorkerRef, departure: Departure, healthy: bool, now: Tick) {
+        let (delay, failure) = self.judge(worker, &departure.reason, healthy, now);
+        let Some(slot) = slot_mut(&mut self.pools, worker.id) else { return };
+        slot.loses(worker.generation);
+        let wanted = slot.wanted;
+        // One that never joined is unknown to the Dispatcher.
+        if !matches!(departure.reason, WorkerDownReason::StartFailed { .. }) {
+            self.actions.push(SupervisorAction::Left { worker, departure });
+        }
+        if self.stopping {
+            self.report_stopped();
+            return;
+        }
+        if let Some(failure) = failure {
+            // After the departure, so that what it gives back fails, too.
+            self.fail_pool_if_unavailable(worker.id.pool, &failure);
+        }
+        if wanted {
+            self.start_after(delay, worker.id);
+        }
+        // A worker that was to go may have gone by itself, and one that was finishing makes room.
+        self.adjust(worker.id.pool);
+    }
+
+    fn start_after(&mut self, delay: Duration, slot: WorkerId) {
+        if delay.is_zero() {
+            self.start(slot);
+        } else {
+            self.actions.push(SupervisorAction::StartAfter { delay, slot });
+        }
+    }
+
+    /// How long to wait before the next start after a worker's end, and why the slot's next worker is not worth
+    /// waiting for.
+    fn judge(
+        &mut self,
+        worker: WorkerRef,
+        reason: &WorkerDownReason,
+        healthy: bool,
+        now: Tick,
+    ) -> (Duration, Option<StartFailure>) {
+        let Some(pool) = self.pools.get_mut(worker.id.pool) else { return (Duration::ZERO, None) };
+        // What the engine itself has ended is no sign of ill health and is replaced at once.
+        let by_itself = matches!(
+            reason,
+            WorkerDownReason::Exited(_) | WorkerDownReason::Protocol { .. } | WorkerDownReason::ActorPanicked
+        );
+        if by_itself && let Some(pause) = pool.breaker.died(now) {
+            self.actions.push(SupervisorAction::BreakerOpened { pool: worker.id.pool, pause });
+        }
+        let pause = Some(pool.breaker.pause_left(now)).filter(|pause| by_itself && !pause.is_zero());
+        let Some(slot) = pool.slots.get_mut(worker.id.index as usize) else { return (Duration::ZERO, None) };
+        let (delay, failure) = match reason {
+            WorkerDownReason::Retired => return (Duration::ZERO, None),
+            WorkerDownReason::StartFailed { definite, message } => (slot.starts.failed(*definite), message.clone()),
+            reason => (slot.starts.ended(healthy), format!("it ended before it had run anything: {reason}")),
+        };
+        match pause {
+            Some(pause) => {
+                let message = format!("{TOO_OFTEN}: replacements wait for {pause:?}");
+                (pause.max(delay), Some(StartFailure { breaker_open: true, message }))
+            }
+            None if slot.starts.is_failing() => {
+                let message = format!("no worker can be started: {failure}");
+                self.actions.push(SupervisorAction::StartFailed { worker, failure, delay });
+                (delay, Some(StartFailure { breaker_open: false, message }))
+            }
+            None => (delay, None),
+        }
+    }
+
+    /// Fails the tasks of a pool if none of its workers is ready and none is worth waiting for.
+    fn fail_pool_if_unavailable(&mut self, id: PoolId, StartFailure { breaker_open, message }: &StartFailure) {
+        if self.pools.get(id).is_some_and(|pool| pool.is_unavailable(*breaker_open)) {
+            let error = TaskError::new(ErrorKind::WorkerStartFailed, format!("the {id} pool is unhealthy: {message}"));
+            self.actions.push(SupervisorAction::Unavailable { pool: id, error });
+        }
+    }
+
+    /// The engine ends: every worker is retired, and none is started any more.
+    pub fn stop(&mut self) {
+        self.stopping = true;
+        for slot in self.pools.values().flat_map(|pool| &pool.slots) {
+            for incarnation in slot.all() {
+                let worker = WorkerRef { id: slot.id, generation: incarnation.generation };
+                self.actions.push(SupervisorAction::Retire { worker, cause: RetireCause::Shutdown });
+            }
+        }
+        self.report_stopped();
+    }
+
+    fn report_stopped(&mut self) {
+        if self.pools.values().flat_map(|pool| &pool.slots).all(SupervisedSlot::is_vacant) {
+            self.actions.push(SupervisorAction::Stopped);
+        }
+    }
+}
+
+fn slot_mut(pools: &mut PoolMap<SupervisedPool>, id: WorkerId) -> Option<&mut SupervisedSlot> {
+    pools.get_mut(id.pool)?.slots.get_mut(id.index as usize)
+}

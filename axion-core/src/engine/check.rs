@@ -1,0 +1,84 @@
+//! What an engine checks of a task on the caller's thread, before the task is handed in.
+
+use axion_actors::config::{Config, EngineKind, PoolSettings};
+use axion_actors::model::workflow::Step;
+use axion_actors::model::{EngineCapacity, PoolId, PoolMap, Task};
+use axion_actors::policy::resources;
+use axion_actors::process::machine_memory;
+
+use crate::error::SubmitError;
+
+/// The part of an engine's configuration that tasks are checked against.
+#[derive(Debug)]
+pub(crate) struct TaskChecks {
+    kind: EngineKind,
+    pools: PoolMap<PoolSettings>,
+    capacity: EngineCapacity,
+    /// The largest weight of a task, in bytes.
+    limit: usize,
+}
+
+impl TaskChecks {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            kind: config.engine,
+            pools: config.pools(),
+            capacity: config.capacity(machine_memory()),
+            limit: config.task_limit(),
+        }
+    }
+
+    /// The task, ready to be handed in.
+    ///
+    /// # Errors
+    /// If the task cannot run in this engine.
+    pub(crate) fn prepare(&self, task: Task) -> Result<Task, SubmitError> {
+        let pool = self.pool_for(&task)?;
+        let task = if pool == task.pool_id() { task } else { task.on(pool) };
+        let Some(limits) = task.limits() else { return Ok(task) };
+        if let Some(what) = limits.zero() {
+            return Err(SubmitError::LimitsInvalid { what });
+        }
+        let shortfall = |kind| resources::shortfall(&self.capacity.of_pool(pool)?, kind, &limits.needs);
+        match self.capacity.kind(pool).and_then(shortfall) {
+            Some(shortfall) => Err(SubmitError::NeedsImpossible { shortfall }),
+            None => Ok(task),
+        }
+    }
+
+    /// As [`prepare`](Self::prepare), for a step of a workflow, whose limits the graph checks. A workflow can have very
+    /// many steps, and most are left as they are.
+    ///
+    /// # Errors
+    /// If the step's task cannot run in this engine.
+    pub(crate) fn prepare_step(&self, step: &mut Step) -> Result<(), SubmitError> {
+        let pool = self.pool_for(step.task())?;
+        if pool != step.task().pool_id() {
+            step.set_task(step.task().clone().on(pool));
+        }
+        Ok(())
+    }
+
+    /// The pool that a task runs in here.
+    fn pool_for(&self, task: &Task) -> Result<PoolId, SubmitError> {
+        let pool = task.pool_id();
+        if !self.pools.contains(pool) {
+            return Err(SubmitError::UnknownPool { pool, known: self.pools.names() });
+        }
+        // A serial engine has one worker for everything.
+        let pool = if self.kind == EngineKind::Serial { PoolId::CPU } else { pool };
+        if self.pools.get(pool).is_none_or(|pool| pool.workers.most == 0) {
+            return Err(SubmitError::PoolDisabled { pool });
+        }
+        let (limit, size) = (self.limit, task.weight());
+        if size > limit {
+            return Err(SubmitError::ParamsTooLarge { size, limit });
+        }
+        Ok(pool)
+    }
+
+    /// The workers that are always there, of all pools.
+    pub(crate) fn least_workers(&self) -> u32 {
+        self.pools.values().map(|pool| pool.workers.least).sum()
+    }
+}
