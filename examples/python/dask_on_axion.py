@@ -1,4 +1,4 @@
-"""A dask graph in Axion's workers: pip install dask, then run this."""
+"""Runs a Dask graph in Axion's workers. Needs Dask: pip install dask."""
 
 from dask.delayed import delayed
 

@@ -1,4 +1,4 @@
-"""A workflow: a file is split, its parts are cleaned side by side, added up, and reported; the flow is
+"""A workflow that splits a file, cleans its parts in parallel, adds them up and writes a report. It is the flow
 examples/flows/etl.toml, written in Python."""
 
 import os

@@ -1,4 +1,4 @@
-"""Many waits at one time: coroutines in the IO pool, as they come."""
+"""Runs many coroutines in the IO pool and prints each result when it is ready."""
 
 import asyncio
 import random

@@ -1,5 +1,5 @@
-"""Functions as steps of a workflow, with a script among them: the words of texts are counted side by side, and the
-counts are put together. What a function returns, a `Counter` here, reaches the next one as it is."""
+"""Uses functions and a script as steps of a workflow. The steps count the words of texts in parallel and add up the
+counts. A function gets exactly what another one returned, here a `Counter`."""
 
 import os
 from collections import Counter

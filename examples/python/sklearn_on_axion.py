@@ -1,4 +1,4 @@
-"""scikit-learn's own parallelism in Axion's workers: pip install scikit-learn, then run this."""
+"""Runs scikit-learn's parallel work in Axion's workers. Needs scikit-learn: pip install scikit-learn."""
 
 import joblib
 from sklearn.datasets import make_classification

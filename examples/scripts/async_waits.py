@@ -1,4 +1,4 @@
-"""Waits many times at once, as a task does that talks to many servers.
+"""Waits many times at once, like a task that talks to many servers.
 
     axion run examples/scripts/async_waits.py -p count=1000 -p seconds=0.5
 

@@ -1,4 +1,4 @@
-"""Adds up what the parts gave: the reduce after a map."""
+"""Adds up the results of all parts: the reduce step after a map."""
 
 
 def main(params, context):
