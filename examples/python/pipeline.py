@@ -21,13 +21,13 @@ def together(counts):
     return sum(counts, Counter())
 
 
-def told(all_words, primes):
+def sentence(all_words, primes):
     return "%d words, the most frequent is %r; and %d primes" % (len(all_words), all_words.most_common(1)[0][0], primes)
 
 
 counted = chord(group(step(words, name) for name in TEXTS), together.step())
 primes = Task(os.path.join(HERE, os.pardir, "scripts", "primes.py"), {"limit": 100}, name="primes")
-report = step(told, counted, Ref(primes, "count")).options(name="report")
+report = step(sentence, counted, Ref(primes, "count")).options(name="report")
 
 with axion.Engine(cpu_bound_count=2) as engine:
     workflow = engine.submit_workflow(report, name="words")  # what it takes comes along

@@ -80,7 +80,7 @@ struct Args {
     /// Recorded arrivals instead of a made trace.
     #[arg(long, value_name = "RECORDED.csv", conflicts_with = "trace")]
     file: Option<PathBuf>,
-    /// The kind of pool: its tasks compute (cpu), or mostly wait (io).
+    /// The kind of pool: its tasks compute (cpu), or wait most of their time (io).
     #[arg(long, value_enum, default_value_t = Kind::Cpu)]
     pool: Kind,
     /// The machine's processors.

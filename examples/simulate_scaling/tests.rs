@@ -29,7 +29,7 @@ fn run(policy: ScalingPolicy, trace: &Trace) -> Outcome {
     World::new(setting(policy), trace).run()
 }
 
-/// Tasks that compute for so many milliseconds, all at this time in milliseconds.
+/// Tasks that arrive at `at` and compute for the times in `tasks`, all in milliseconds.
 fn at_once(at: u64, tasks: &[u64]) -> Trace {
     let task = |cpu: &u64| Arrival { at: at * 1_000_000, cpu: cpu * 1_000_000, pause: 0, long: false };
     Trace { name: "at once".into(), arrivals: tasks.iter().map(task).collect(), length: at * 1_000_000 }

@@ -1,4 +1,4 @@
-"""Passes a value on, as a thread that hands a process's result to somebody would."""
+"""Passes a value on, like a thread that hands on the result of a process."""
 
 
 def main(params, context):
