@@ -1,4 +1,4 @@
-//! OwnedParts can be asked of a workflow.
+//! What can be asked of a workflow.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ impl Graph {
         self.id
     }
 
-    /// OwnedParts its steps may use at one time.
+    /// What its steps may use at the same time.
     #[must_use]
     pub fn capacity(&self) -> &Capacity {
         &self.capacity
@@ -197,7 +197,7 @@ fn wall(epoch: Timestamp, tick: Tick) -> Option<Timestamp> {
     (tick != NEVER).then(|| epoch.saturating_add(Duration::from_nanos(tick.0)).unwrap_or(Timestamp::MAX))
 }
 
-/// OwnedParts a node holds that is not just copied.
+/// The parts of a node that cannot just be copied.
 struct OwnedParts {
     name: Option<Arc<str>>,
     task: Task,

@@ -35,11 +35,11 @@ pub(super) struct PoolWorkers {
     /// By worker index, also where there is no worker: its slots that are reserved.
     reservations: Vec<usize>,
     count: usize,
-    /// PoolWorkers with a free place, by lane.
+    /// Workers with a free place, by lane.
     free: [usize; 2],
-    /// PoolWorkers that have been sent tasks ahead.
+    /// Workers that have been sent tasks ahead.
     ahead: usize,
-    /// PoolWorkers that have nothing to do.
+    /// Idle workers.
     idle: usize,
     /// One may be kept free for a task that has to run alone.
     kept: bool,
