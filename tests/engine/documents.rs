@@ -1,4 +1,5 @@
-//! Guards the documentation: every relative link of it leads to a file and, where it names one, to a heading.
+//! Guards the documentation: every relative link leads to a file and, where it names one, to a heading. The files and
+//! types that ARCHITECTURE.md names exist.
 
 use std::path::{Path, PathBuf};
 
@@ -93,4 +94,57 @@ fn a_link_that_leads_nowhere_is_found() {
     assert!(found("start/nothing.md").is_some() && found("start/install.md#nothing").is_some());
     assert_eq!(found("start/install.md#install-axion"), None);
     assert_eq!(targets("[a](b.md) and\n```\n[c](d.md)\n```\n[e](f.md#g)"), ["b.md", "f.md#g"]);
+}
+
+/// The folders from which ARCHITECTURE.md names files.
+const PATHS_FROM: [&str; 3] = ["", "axion-actors/src", "axion-actors/python/axion_worker"];
+
+/// What stands between backquotes outside of code blocks.
+fn quoted(text: &str) -> Vec<String> {
+    prose(text).split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+fn is_path(quoted: &str) -> bool {
+    let file = [".rs", ".py", ".md", ".toml", ".json"].iter().any(|ending| quoted.ends_with(ending));
+    let plain = quoted.chars().all(|it| it.is_alphanumeric() || "/._-".contains(it));
+    plain && (file || quoted.contains('/')) && !quoted.starts_with(['/', '.'])
+}
+
+/// The file or folder that ARCHITECTURE.md names so.
+fn named(path: &str) -> Option<PathBuf> {
+    PATHS_FROM.iter().map(|from| root().join(from).join(path)).find(|it| it.exists())
+}
+
+#[test]
+fn every_file_that_the_architecture_names_exists() {
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("the page is read");
+    let paths: Vec<_> = quoted(&text).into_iter().filter(|it| is_path(it)).collect();
+    assert!(paths.len() > 50, "only {} paths were found", paths.len());
+    let missing: Vec<_> = paths.iter().filter(|path| named(path).is_none()).collect();
+    assert!(missing.is_empty(), "ARCHITECTURE.md names files that do not exist: {missing:?}");
+    assert!(named("policy/nothing.rs").is_none() && is_path("policy/nothing.rs"));
+}
+
+/// Rows of the dictionary say `Name` in `path`.
+#[test]
+fn every_name_of_the_dictionary_is_in_its_file() {
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("the page is read");
+    let rows = text.lines().filter(|line| line.starts_with('|'));
+    let mut checked = 0;
+    let mut missing = Vec::new();
+    for cell in rows.filter_map(|row| row.trim_end_matches([' ', '|']).rsplit('|').next()) {
+        let parts = quoted(cell);
+        let [name, path] = parts.as_slice() else { continue };
+        if !cell.contains("` in `") {
+            continue;
+        }
+        checked += 1;
+        let file = named(path).map(|file| std::fs::read_to_string(file).expect("the file is read"));
+        let word = |text: String| text.split(|it: char| !it.is_alphanumeric() && it != '_').any(|it| it == name);
+        if !file.is_some_and(word) {
+            missing.push(format!("{name} in {path}"));
+        }
+    }
+    assert!(checked > 30, "only {checked} rows were found");
+    assert!(missing.is_empty(), "the dictionary of ARCHITECTURE.md is out of date: {missing:?}");
 }
