@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::{
     Gate, LIMIT, bad, bad_with, ended, engine, entry, exactly, executable, lives, next_output, on_io, post_mortem,
-    repeat_until, run, script, until_ended, value, with_growing_limits,
+    repeat_until, run, script, signal, until_ended, value, with_growing_limits,
 };
 
 const SOON: Duration = Duration::from_millis(150);
@@ -361,4 +361,45 @@ fn a_busy_task_is_ended_within_6_s_of_its_time_limit_in_the_median() {
     late.sort_unstable();
     // The benches measure how exact the timer is. This test only tells a timer from none.
     assert!(late[2] < LIMIT / 10, "{late:?}");
+}
+
+#[test]
+fn l1_a_stopped_worker_without_a_limit_holds_up_its_own_task_alone_and_a_cancel_ends_it() {
+    let config = axion_core::Config { cancel_grace: Duration::from_millis(50), ..exactly(2, 0) };
+    let engine = Engine::builder().config(config).start().expect("starts");
+    let mut events = engine.watch();
+    let held_up = engine.submit(entry("announce_and_wait", json!({}))).expect("accepted");
+    let pids = pids_in(&next_output(&mut events));
+    signal(pids[0], rustix::process::Signal::STOP);
+    for number in 0..50 {
+        assert!(run(&engine, entry("double", json!({"value": number}))).outcome.is_success());
+    }
+    assert_eq!(engine.cancel(held_up.id()), Ok(CancelAnswer::Requested));
+    let record = ended(held_up);
+    assert_eq!((record.outcome.name(), post_mortem(&record).ended_by), ("cancelled", EndedBy::Cancel));
+    until_ended("the stopped worker", &pids);
+    assert!(run(&engine, entry("double", json!({"value": 1}))).outcome.is_success());
+}
+
+#[test]
+fn l6_engines_beside_each_other_end_only_what_is_theirs_with_all_that_was_forked() {
+    let mut engines: Vec<_> = (0..3)
+        .map(|_| {
+            let engine = engine(2, 0);
+            let mut events = engine.watch();
+            // It runs until it is ended, and so does its grandchild, which left its group and its session.
+            engine.submit(bad_with("escape", json!({"waits": true}))).expect("accepted");
+            let pids = pids_in(&next_output(&mut events));
+            (engine, pids)
+        })
+        .collect();
+    while let Some((ends, its_own)) = engines.pop() {
+        assert!(its_own.iter().all(|pid| lives(*pid)), "{its_own:?}");
+        assert_eq!(ends.shutdown(Duration::ZERO).cancelled, 1);
+        until_ended("the worker and its grandchild", &its_own);
+        for (other, theirs) in &engines {
+            assert!(theirs.iter().all(|pid| lives(*pid)), "{theirs:?}");
+            assert!(run(other, entry("double", json!({"value": 1}))).outcome.is_success());
+        }
+    }
 }

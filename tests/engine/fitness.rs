@@ -87,3 +87,11 @@ fn l4_no_maps_behind_locks() {
         never_names(under, &["Mutex<HashMap", "Mutex<FxHashMap", "RwLock<", "DashMap"], &[]);
     }
 }
+
+/// Ticks are monotonic, so a jump of the wall clock changes no wait and no limit. It only shows in the times of events.
+#[test]
+fn no_decision_reads_the_wall_clock() {
+    let words = ["Timestamp::now", "Zoned::now", "SystemTime"];
+    never_names("axion-actors/src", &words, &["model/time.rs", "actors/events.rs"]);
+    never_names("axion-core/src", &words, &[]);
+}

@@ -139,8 +139,12 @@ pub(crate) fn lives(pid: i32) -> bool {
 }
 
 pub(crate) fn kill(pid: i32) {
+    signal(pid, rustix::process::Signal::KILL);
+}
+
+pub(crate) fn signal(pid: i32, signal: rustix::process::Signal) {
     let pid = rustix::process::Pid::from_raw(pid).expect("a pid");
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
+    rustix::process::kill_process(pid, signal).expect("it lives");
 }
 
 /// Tries with longer and longer time limits until what has to happen before the limit did, which is the machine's

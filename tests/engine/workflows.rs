@@ -7,11 +7,12 @@ use std::time::Duration;
 use axion_actors::testing::FakeLauncher;
 use axion_core::flow::{Flow, Overrides};
 use axion_core::workflow::{
-    Concurrency, Enough, MapOver, Rate, Reference, RunIf, Step, StepRecord, StepState, WorkflowRecord, WorkflowSpec,
-    WorkflowState,
+    Concurrency, Enough, MapOver, Rate, Reference, RunIf, Step, StepError, StepRecord, StepState, WorkflowRecord,
+    WorkflowSpec, WorkflowState,
 };
 use axion_core::{
-    Config, Engine, Event, EventKind, PoolKind, Task, Watched, WorkflowError, WorkflowHandle, WorkflowWaitError,
+    Config, Engine, ErrorKind, Event, EventKind, PoolKind, Task, Watched, WorkflowError, WorkflowHandle,
+    WorkflowWaitError,
 };
 use serde_json::{Value, json};
 
@@ -192,6 +193,18 @@ fn maps_references_branches_and_steps_that_add_steps() {
     let grows = Step::new("grows", entry("value", json!({"value": more}))).dynamic();
     let record = run_flow(&engine, WorkflowSpec::of([grows]));
     assert_eq!(data(step_of(&record, "added"))["result"], 42);
+    // What a step that is added later asks of a result that was not kept, nobody can tell any more: true or not.
+    for wanted in [1, 2] {
+        let when = json!({"ref": "gone", "path": "rows", "op": "==", "value": wanted});
+        let params = json!({"do": "double", "value": 21});
+        let more = json!({"steps": [{"name": "late", "script": script("entry.py"), "params": params, "when": when}]});
+        let gone = Step::new("gone", entry("value", json!({"value": {"rows": 1}}))).forget_result();
+        let grows = Step::new("grows", entry("value", json!({"value": more}))).after("gone").dynamic();
+        let record = run_flow(&engine, WorkflowSpec::of([gone, grows]));
+        let late = step_of(&record, "late");
+        let kind = late.error.as_deref().map(StepError::kind);
+        assert_eq!((late.state, kind), (StepState::Failed, Some(ErrorKind::ReferenceUnresolved)), "{late:?}");
+    }
     let wrong =
         Step::new("grows", entry("value", json!({"value": {"steps": [{"name": "x", "scrip": "a"}]}}))).dynamic();
     let record = run_flow(&engine, WorkflowSpec::of([wrong]));
