@@ -3,7 +3,7 @@
 It needs the standard library alone, and Python 3.8 or newer. One module per concern:
 
     start        imports these modules into the interpreter
-    entry        starts and ends a worker
+    entry        prepares a worker, then serves the engine
     wire         the byte format (docs/internals/wire-protocol.md), the same as `wire/` on the engine's side
     channel      the pipes: moves them off fds 0 to 2, reads and writes frames
     inline       runs one task at a time in the main thread (CPU workers)
@@ -18,6 +18,7 @@ It needs the standard library alone, and Python 3.8 or newer. One module per con
     output       attributes prints to their task
     values       JSON, and the place in a value that has no JSON form
     failure      describes every failure of a task as text
+    cpython      the private parts of CPython that the others use, with public replacements
     library      imports from the standard library when user modules have the same names
 
 At start, a module imports only those standard modules that every worker needs before its first

@@ -1,61 +1,76 @@
 """The pipes to the engine: two one-way data pipes and a control socket.
 
-This module owns the protocol's file descriptors and moves them off fds 0 to 2 before any user code
-runs (L8). It writes each frame whole, under one lock, as soon as the frame exists: the next task
+This module owns the protocol's file descriptors and keeps them off fds 0 to 2, which user code has (L8).
+It writes each frame whole, under one lock, as soon as the frame exists: the next task
 cannot take a written result along (L2).
 """
 
 import os
-from _struct import Struct, calcsize, unpack
-from _thread import RLock
+from _thread import RLock, get_ident
 from os import write
 from select import PIPE_BUF, POLLIN, poll
 
 from . import wire
+from .cpython import Struct, calcsize, socket, unpack
 
 _LENGTH = Struct("<I").unpack_from
 _READ_SIZE = 1 << 16
 _CONTROL_LIMIT = 1 << 20  # fits a `Revoke` of 130,000 tasks
 
-# The engine sends these with the first byte on fd 0, in this order.
+# The engine sends these with the first byte on the control socket, in this order.
 _FDS = ("data_in", "data_out", "page", "raw_out", "raw_err", "stacks")
+
+
+def take_control_socket():
+    """Moves the control socket off fd 0, and returns its new descriptor."""
+    control = os.dup(0)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    return control
 
 
 class Channel:
     """Reads and writes frames. One thread may read; any thread may write."""
 
     def __init__(self):
-        from _socket import CMSG_SPACE, SCM_RIGHTS, SOL_SOCKET, socket
+        self.frame_limit = 1 << 26
+        self.batch = 0  # the number of reads so far: the frames of one read share a batch
+        self.is_open = False
+        self.is_forked_copy = False  # true in a process that user code forked from the worker
+        self.frames = self._frames()
+        # Reentrant: signal handlers and destructors may send while their own thread holds it.
+        self._lock = RLock()
+        self._in_progress = 0  # the thread that holds the lock in the middle of a large frame
+        self._deferred = []  # frames that its signal handlers and destructors sent meanwhile
+        os.register_at_fork(after_in_child=self._disconnect)
 
-        control = socket(fileno=0)
+    def connect(self, control):
+        """Receives the descriptors of the pipes on the control socket."""
+        connection = socket.socket(fileno=control)
         size = calcsize("i") * len(_FDS)
-        data, ancillary, _, _ = control.recvmsg(1, CMSG_SPACE(size))
+        data, ancillary, _, _ = connection.recvmsg(1, socket.CMSG_SPACE(size))
+        connection.detach()
         fds = ()
         for level, kind, raw in ancillary:
-            if level == SOL_SOCKET and kind == SCM_RIGHTS:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 fds = unpack("%di" % (len(raw) // calcsize("i")), raw)
-        control.detach()
         if not data or len(fds) != len(_FDS):
             raise EOFError("the engine closed the control socket before the handshake")
         for name, fd in zip(_FDS, fds):
             os.set_inheritable(fd, False)
             setattr(self, name, fd)
-        self.control = os.dup(0)
-        null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(null, 0)
-        os.close(null)
-        self.frame_limit = 1 << 26
-        self.batch = 0  # the number of reads so far: the frames of one read share a batch
-        self.is_forked_copy = False  # true in a process that user code forked from the worker
-        self.frames = self._frames()
-        # Reentrant: signal handlers and destructors may send while their own thread holds it.
-        self._lock = RLock()
-        self._in_progress = False  # the lock's owner is in the middle of a large frame
-        self._deferred = []  # frames that the owner's signal handlers and destructors sent meanwhile
-        os.register_at_fork(after_in_child=self._disconnect)
+        self.control = control
+
+    def open(self, frame_limit):
+        """Ends the handshake: from here on the engine takes messages."""
+        self.frame_limit = frame_limit
+        self.is_open = True
 
     def _disconnect(self):
         """Replaces the pipes in a process that user code forked: it must not write as the worker or keep them open."""
+        if not self.is_open:
+            return
         null = os.open(os.devnull, os.O_RDWR)
         for fd in [getattr(self, name) for name in _FDS] + [self.control]:
             try:
@@ -63,7 +78,7 @@ class Channel:
             except OSError:
                 pass
         os.close(null)
-        self.is_forked_copy = True
+        self.is_open, self.is_forked_copy = False, True
 
     def _frames(self):
         """Yields `(buffer, start, end)` for the body of each frame until the engine closes the pipe."""
@@ -107,7 +122,7 @@ class Channel:
         """Writes whole frames to the data pipe. A forked copy of the worker ends here instead."""
         if self.is_forked_copy:
             os._exit(0)
-        if self._in_progress and self._lock._is_owned():
+        if self._in_progress and self._in_progress == get_ident():
             self._deferred.append(frame)
             return
         with self._lock:
@@ -119,14 +134,14 @@ class Channel:
     def _send_large(self, frame):
         raised = None
         while frame:
-            self._in_progress = True
+            self._in_progress = get_ident()
             try:
                 for part in frame.parts if type(frame) is Segments else (frame,):
                     _write_all(self.data_out, part)
             except BaseException as error:
                 raised = error
             finally:
-                self._in_progress = False
+                self._in_progress = 0
             frame, self._deferred = b"".join(self._deferred), []
         if raised is not None:
             raise raised
@@ -137,8 +152,8 @@ class Channel:
             self.send(wire.encode(wire.UP, name, *values))
 
     def write_output(self, seq, stream, data):
-        """Writes what a task printed. In a forked copy it goes to fd 1 or 2, as in any subprocess."""
-        if self.is_forked_copy:
+        """Writes what a task printed. In a forked copy, or before `open`, it goes to fd 1 or 2."""
+        if not self.is_open:
             _write_all(stream + 1, data)
         elif data:
             self.send(output_frames(seq, stream, data))

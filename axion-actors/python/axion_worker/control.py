@@ -4,18 +4,18 @@ It blocks on the control socket and holds no lock. The end of the socket means t
 gone: the process then ends at once, whatever its tasks are doing (L7).
 """
 
-import _signal
 import faulthandler
 import os
 
 from . import wire
+from .cpython import signal
 
 ENGINE_GONE = 95  # exit code
 # Reserved for the runtime. The engine sends the first one (`process/linux.rs`).
-STACKS_SIGNAL = _signal.SIGRTMAX - 2
-INTERRUPT_SIGNAL = _signal.SIGRTMAX - 3
+STACKS_SIGNAL = signal.SIGRTMAX - 2
+INTERRUPT_SIGNAL = signal.SIGRTMAX - 3
 # A thread raises these on itself. Blocking them would end the process without a message.
-_FAULTS = {_signal.SIGSEGV, _signal.SIGBUS, _signal.SIGFPE, _signal.SIGILL, _signal.SIGABRT, _signal.SIGTRAP}
+_FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT, signal.SIGTRAP}
 
 
 def start(channel, server):
@@ -24,7 +24,7 @@ def start(channel, server):
     # `faulthandler` answers in C without the interpreter lock, so also while a C call holds that lock.
     # The control thread alone takes the signal: in a thread with user code it would interrupt a
     # blocking system call, and the task would go on as if the call had returned, just at its deadline.
-    _signal.pthread_sigmask(_signal.SIG_BLOCK, [STACKS_SIGNAL])
+    signal.pthread_sigmask(signal.SIG_BLOCK, [STACKS_SIGNAL])
     faulthandler.register(STACKS_SIGNAL, file=channel.stacks, all_threads=True, chain=False)
     # Wait until that thread takes the signal: the first task may hold the interpreter lock forever.
     ready = allocate_lock()
@@ -37,7 +37,7 @@ def _run(channel, server, ready):
     try:
         # Signals to the process belong to user code. Taken here, one would not interrupt a system call
         # of the main thread, and one that user code blocks and waits for would end the process.
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, _signal.valid_signals() - _FAULTS - {STACKS_SIGNAL})
+        signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals() - _FAULTS - {STACKS_SIGNAL})
         ready.release()
         for body in channel.control_frames(server):
             _answer(channel, server, *wire.decode(wire.CONTROL_DOWN, body))

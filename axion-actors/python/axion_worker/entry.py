@@ -1,4 +1,11 @@
-"""The order in which a worker starts and ends."""
+"""How a worker starts and ends: `prepare`, then `serve`.
+
+`prepare` does everything that needs neither the engine's pipes nor the tasks: it imports the modules,
+takes the control socket off fd 0, and sets up the streams and signals. It starts no thread and reads
+nothing, so a prepared process may be forked, and each copy may serve an engine of its own.
+
+`serve` gets the pipes, answers the handshake, and runs tasks until the engine closes the data pipe.
+"""
 
 import os
 import sys
@@ -6,17 +13,23 @@ from mmap import mmap
 from types import ModuleType
 
 from . import control, failure, wire
-from .channel import Channel
-from .inline import Inline
-from .scripts import Scripts
+from .channel import Channel, take_control_socket
 
 _PAGE_SIZE = 8 + 8 * 512  # the engine's mark, then the slots
 
 
-def run(worker_id, load):
-    channel = Channel()
+def prepare(server_class, slots):
+    """The server, not connected yet, and the descriptor of the control socket."""
+    socket = take_control_socket()
     _hide_runtime()
-    server = _handshake(channel, worker_id, load)
+    return server_class(Channel(), slots), socket
+
+
+def serve(server, socket, worker_id):
+    """Runs the engine's tasks. Returns when the engine has closed the data pipe and all tasks have ended."""
+    channel = server.channel
+    channel.connect(socket)
+    _handshake(server, worker_id)
     try:
         server.serve()
     except BaseException as error:
@@ -30,7 +43,8 @@ def run(worker_id, load):
         os._exit(0)
 
 
-def _handshake(channel, worker_id, load):
+def _handshake(server, worker_id):
+    channel = server.channel
     for body, start, end in channel.frames:
         break
     else:
@@ -39,20 +53,16 @@ def _handshake(channel, worker_id, load):
     if name != "Configure":
         raise wire.WireError("the engine began with %s" % name)
     protocol, worker, slots, _async_slots, frame_limit = values  # the engine alone counts async slots
-    if protocol != wire.PROTOCOL or worker != worker_id:
-        raise wire.WireError("the engine speaks protocol %s to worker %s, this is protocol %s and worker %s"
-                             % (protocol, worker, wire.PROTOCOL, worker_id))
-    channel.frame_limit = frame_limit
-    page = memoryview(mmap(channel.page, _PAGE_SIZE)).cast("Q")[1:]
-    if slots == 1:
-        server = Inline(channel, page, Scripts(one_at_a_time=True), worker)
-    else:
-        server = load("threaded").Threaded(channel, page, Scripts(one_at_a_time=False), worker, slots)
+    if (protocol, worker, slots) != (wire.PROTOCOL, worker_id, server.slots):
+        raise wire.WireError(
+            "the engine speaks protocol %s to worker %s with %s slots, this is protocol %s, worker %s with %s slots"
+            % (protocol, worker, slots, wire.PROTOCOL, worker_id, server.slots))
+    channel.open(frame_limit)
+    server.configure(worker, memoryview(mmap(channel.page, _PAGE_SIZE)).cast("Q")[1:])
     # Start the control thread first: the engine may ask a ready worker for its stacks.
     control.start(channel, server)
     channel.emit("Ready", wire.PROTOCOL, os.getpid(), "%d.%d.%d" % sys.version_info[:3],
                  os.fsencode(sys.executable or ""))
-    return server
 
 
 def _hide_runtime():

@@ -5,7 +5,6 @@ capture pipes. While a task runs, slot 0 of the status page holds its sequence n
 read it after the process has died: it charges no task that had not started (L5).
 """
 
-import _signal
 import sys
 from _thread import allocate_lock, get_ident
 from select import POLLIN, poll
@@ -15,9 +14,10 @@ from . import library, output, wire
 from .context import Context, parse_run
 from .control import INTERRUPT_SIGNAL
 from .coroutines import cancel_remaining, run_task
+from .cpython import signal
 from .failure import FailureKind, SoftTimeout, TaskFailure, exit_forked_copy, failure_fields
 from .functions import Functions, Targets
-from .scripts import Script
+from .scripts import Script, Scripts
 
 # The interval after which the signal of a soft limit is sent again, in milliseconds. It doubles each time.
 _FIRST_RESEND_MS, _LAST_RESEND_MS = 4, 1024
@@ -27,12 +27,12 @@ _NOT_AWAITABLE = frozenset((type(None), bool, int, float, str, list, tuple, dict
 
 
 class Inline:
-    def __init__(self, channel, page, scripts, worker_id):
-        self._channel = channel
-        self._page = page
-        self._targets = Targets(scripts)
+    def __init__(self, channel, slots=1):
+        self.channel = channel
+        self.slots = slots
+        self._page = self._worker_id = self._main_thread = None  # see `configure`
+        self._targets = Targets(Scripts(one_at_a_time=True))
         self._functions = Functions(lambda: self._running)
-        self._worker_id = worker_id
         self._lock = allocate_lock()
         self._last_taken = 0  # the highest sequence number that has been started or dropped
         self._is_dropping = False  # some tasks may not be started: look under the lock
@@ -42,10 +42,13 @@ class Inline:
         self._loop = None
         self._overdue_seq = 0  # the task whose soft time limit has passed
         self.resend_ms = None  # the interval after which its signal is sent again
-        self._main_thread = get_ident()
-        _signal.signal(_signal.SIGINT, self._on_sigint)
-        _signal.signal(INTERRUPT_SIGNAL, self._on_soft_limit)
+        signal.signal(signal.SIGINT, self._on_sigint)
+        signal.signal(INTERRUPT_SIGNAL, self._on_soft_limit)
         self._streams, self._partial_lines = output.install(channel, lambda: self._running)
+
+    def configure(self, worker_id, page):
+        """Called in the main thread, before the control thread is there."""
+        self._worker_id, self._page, self._main_thread = worker_id, page, get_ident()
 
     # Called in the control thread.
 
@@ -81,7 +84,7 @@ class Inline:
         else:
             # A signal also interrupts a blocking system call. An exception that another thread sets does not.
             self.resend_ms = _FIRST_RESEND_MS
-            _signal.pthread_kill(self._main_thread, INTERRUPT_SIGNAL)
+            signal.pthread_kill(self._main_thread, INTERRUPT_SIGNAL)
 
     def resend_interrupt(self):
         """Sends the signal again while its handler has not run.
@@ -94,7 +97,7 @@ class Inline:
             self.resend_ms = None
             return
         self.resend_ms *= 2
-        _signal.pthread_kill(self._main_thread, INTERRUPT_SIGNAL)
+        signal.pthread_kill(self._main_thread, INTERRUPT_SIGNAL)
 
     # Called in the main thread.
 
@@ -118,7 +121,7 @@ class Inline:
 
     def serve(self):
         """Runs tasks until the engine closes the data pipe."""
-        channel, page, targets, worker_id = self._channel, self._page, self._targets, self._worker_id
+        channel, page, targets, worker_id = self.channel, self._page, self._targets, self._worker_id
         send, limit = channel.send, channel.frame_limit
         done, overhead = wire.DONE_HEAD.pack, wire.DONE_OVERHEAD
         poller = poll()

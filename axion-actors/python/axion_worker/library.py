@@ -7,6 +7,8 @@
 import sys
 from _thread import get_ident
 
+from . import cpython
+
 # `worker.py` imports this while `sys.path` holds the runtime's folder and the standard library alone.
 _FOLDERS = sys.path[1:]
 
@@ -76,7 +78,7 @@ class _Finder:
 
     def find_spec(self, name, path=None, target=None):
         if path is None and get_ident() in _threads:
-            spec = sys.modules["_frozen_importlib_external"].PathFinder.find_spec(name, _FOLDERS)
+            spec = cpython.path_finder.find_spec(name, _FOLDERS)
             if spec is not None:
                 return spec
         # Usually `traceback` or `logging`, imported by user code, imports it.
@@ -88,7 +90,7 @@ class _Finder:
         """Finds the module, and passes it the lines of scripts as soon as it has been executed."""
         self._is_finding_linecache = True
         try:
-            spec = sys.modules["_frozen_importlib"]._find_spec(name, path, target)
+            spec = cpython.find_spec(name, path, target)
         finally:
             self._is_finding_linecache = False
         if spec is not None and hasattr(spec.loader, "exec_module"):

@@ -11,6 +11,7 @@ from io import StringIO
 from time import time_ns
 from types import FunctionType, ModuleType
 
+from .cpython import decode_source
 from .failure import FailureKind, TaskFailure
 from .library import StdlibFirst, forget_lines, remember_lines
 from .values import dumps, loads
@@ -221,8 +222,6 @@ def _remember_lines(path, source):
     """Makes tracebacks show the lines that ran, also when the file has changed since."""
     text = source.decode("utf-8-sig", "replace")
     if b"coding" in source[:200]:
-        from _frozen_importlib_external import decode_source
-
         with StdlibFirst():
             text = decode_source(source)
     # Python ends lines at newlines alone; `splitlines` also splits at other characters.

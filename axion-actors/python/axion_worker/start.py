@@ -1,4 +1,4 @@
-"""Imports the runtime's modules into the interpreter, before any user code runs.
+"""Imports the runtime's modules into the interpreter, before any user code runs, and enters them.
 
 They import from the standard library alone: a `json.py` in the current folder or on PYTHONPATH does not
 shadow it. Their byte code is written beside their source, inside the private folder, once per engine,
@@ -8,40 +8,46 @@ whatever the user's settings for byte code are.
 import os
 import sys
 
-# Only workers with several slots load these.
+# Only workers with several slots import these.
 _THREADED = ("thread_pool.py", "threaded.py")
 
 
-def start(here, package, worker_id):
+def start(here, package, worker_id, slots):
+    slots = int(slots)
+    entry, server_class = _import(here, package, is_threaded=slots > 1)
+    server, socket = entry.prepare(server_class, slots)
+    entry.serve(server, socket, worker_id)
+
+
+def _import(here, package, is_threaded):
+    """The module `entry`, and the class of the server."""
     library = os.path.dirname(os.__file__)
+    settings = sys.path[:], sys.dont_write_bytecode, sys.pycache_prefix
+    sys.path[:] = [here] + [p for p in settings[0] if p == library or p.startswith(library + "/lib-dynload")
+                            or (p.endswith(".zip") and p.startswith(sys.base_prefix))]
+    sys.dont_write_bytecode, sys.pycache_prefix = False, None
 
     def load(name):
-        """Imports a module of the runtime."""
-        settings = sys.path[:], sys.dont_write_bytecode, sys.pycache_prefix
-        sys.path[:] = [here] + [p for p in settings[0] if p == library or p.startswith(library + "/lib-dynload")
-                                or (p.endswith(".zip") and p.startswith(sys.base_prefix))]
-        sys.dont_write_bytecode, sys.pycache_prefix = False, None
-        try:
-            _compile(here, package, worker_id.startswith("io-") or name + ".py" in _THREADED)
-            return __import__(package + "." + name, fromlist=[name])
-        finally:
-            sys.path[:], sys.dont_write_bytecode, sys.pycache_prefix = settings
-            sys.path_importer_cache.pop(here, None)
+        return __import__(package + "." + name, fromlist=[name])
 
-    load("entry").run(worker_id, load)
+    try:
+        _compile(here, package, load("cpython"), is_threaded)
+        return load("entry"), load("threaded").Threaded if is_threaded else load("inline").Inline
+    finally:
+        sys.path[:], sys.dont_write_bytecode, sys.pycache_prefix = settings
+        sys.path_importer_cache.pop(here, None)
 
 
-def _compile(here, package, threaded):
+def _compile(here, package, cpython, is_threaded):
     """Writes the byte code in a forked process: the memory that compiling takes would stay with the worker.
 
     One worker does it for all that start at the same time. If it fails, each import compiles.
     """
-    machinery = sys.modules["_frozen_importlib_external"]
     folder = here + "/" + package + "/"
     sources = [source for source in sorted(os.listdir(folder)) if source.endswith(".py") and source not in _THREADED]
-    if threaded:
+    if is_threaded:
         sources += _THREADED
-    last = machinery.cache_from_source(folder + sources[-1])
+    last = cpython.cache_from_source(folder + sources[-1])
     if os.path.exists(last):
         return
     try:
@@ -65,6 +71,6 @@ def _compile(here, package, threaded):
     try:
         __import__("gc").disable()  # the collector writes to, and so copies, every page of the parent
         for source in sources:
-            machinery.SourceFileLoader(package, folder + source).get_code(package)
+            cpython.source_loader(package, folder + source).get_code(package)
     finally:
         os._exit(0)

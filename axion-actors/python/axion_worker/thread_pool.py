@@ -1,7 +1,10 @@
 """The threads of a threaded worker."""
 
 import threading
-from _queue import SimpleQueue
+
+from .cpython import thread_types
+
+_, SimpleQueue, _, _ = thread_types()
 
 
 class ThreadPool:

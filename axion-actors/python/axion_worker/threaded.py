@@ -5,22 +5,21 @@ slots. If it turns out to be a coroutine, it leaves the thread at once and runs 
 task of a script that is known to be a coroutine goes straight to the loop and needs no thread.
 """
 
-import _signal
 import os
 import threading
-from _collections import deque
-from _contextvars import ContextVar, copy_context
 from time import monotonic_ns
 
 from . import library, output, wire
 from .context import Context, parse_run
 from .coroutines import run_task
+from .cpython import signal, thread_types
 from .failure import FailureKind, SoftTimeout, TaskFailure
 from .functions import Functions, Targets
 from .inline import failed_frame, too_large
-from .scripts import Script
+from .scripts import Script, Scripts
 from .thread_pool import ThreadPool
 
+deque, _, ContextVar, copy_context = thread_types()
 _current = ContextVar("axion_task", default=None)
 
 _MAX_LOOP_PARAMS = 64 << 10  # bytes of parameters that the loop reads itself: more would delay other coroutines
@@ -30,9 +29,11 @@ _MAX_REPORTED = 4096  # targets: beyond them, all are reported to the engine aga
 class Threaded:
     resend_ms = None  # an exception that was set in a thread stays until it is raised: see `Inline.resend_interrupt`
 
-    def __init__(self, channel, page, scripts, worker_id, slots):
-        self._channel = channel
-        self._targets = Targets(scripts)
+    def __init__(self, channel, slots):
+        self.channel = channel
+        self.slots = slots
+        self._page = self._worker_id = None  # see `configure`
+        self._targets = Targets(Scripts(one_at_a_time=False))
         self._functions = Functions(_current.get)
         self._load_locks = {}  # by target: one that loads slowly delays only its own tasks
         self._reported = {}  # target -> whether the engine was told that it is a coroutine
@@ -40,7 +41,6 @@ class Threaded:
         self._last_read = 0  # the highest sequence number that was read
         self._overdue = set()  # tasks whose soft time limit passed before they started
         self._revoked = set()  # tasks beyond `_last_read`, still in the pipe
-        self._worker_id = worker_id
         self._lock = threading.Lock()
         self._waiting = {}  # seq -> its frame's fields and batch, until a thread takes it
         self._running = {}  # seq -> Context
@@ -51,12 +51,15 @@ class Threaded:
         self._preloads = {}  # target -> the tasks that a loader will check, in their order
         self._in_threads = {}  # target -> the number of its tasks that wait for a thread or are in one
         self._drained = threading.Condition(self._lock)
-        self._page = StatusPage(page)
         self._loop = None
         # Not SIG_IGN, which subprocesses would inherit.
-        _signal.signal(_signal.SIGINT, lambda _number, _frame: None)
+        signal.signal(signal.SIGINT, lambda _number, _frame: None)
         _, self._partial_lines = output.install(channel, _current.get)
         os.register_at_fork(after_in_child=self._reset_lock)
+
+    def configure(self, worker_id, page):
+        """Called in the main thread, before the other threads are there."""
+        self._worker_id, self._page = worker_id, StatusPage(page)
 
     # Called in the control thread.
 
@@ -104,7 +107,7 @@ class Threaded:
 
     def serve(self):
         """Hands tasks over until the engine closes the data pipe, then waits for them."""
-        channel, targets = self._channel, self._targets
+        channel, targets = self.channel, self._targets
         for body, start, end in channel.frames:
             if body[start] == wire.RUN_TAG:
                 seq, attempt, limit_ns, task, target, params = parse_run(body, start, end)
@@ -141,7 +144,7 @@ class Threaded:
                 self._drained.wait()
 
     def _context(self, seq, attempt, limit_ns, task, target):
-        context = Context(self._channel, self._worker_id, seq, attempt, task, limit_ns, monotonic_ns())
+        context = Context(self.channel, self._worker_id, seq, attempt, task, limit_ns, monotonic_ns())
         context._codec = Script if type(target) is bytes else target
         return context
 
@@ -249,7 +252,7 @@ class Threaded:
         if len(reported) >= _MAX_REPORTED:
             reported.clear()
         reported[key] = loaded.is_async
-        self._channel.emit("Loaded", seq, loaded.is_async)
+        self.channel.emit("Loaded", seq, loaded.is_async)
 
     # Called in the loader threads.
 
@@ -311,7 +314,7 @@ class Threaded:
             return self._loop
 
     def _finish(self, context, error, value):
-        seq, started_ns, limit = context._seq, context._started_ns, self._channel.frame_limit
+        seq, started_ns, limit = context._seq, context._started_ns, self.channel.frame_limit
         try:
             if error is not None:
                 raise error
@@ -322,10 +325,10 @@ class Threaded:
             frame = wire.DONE_HEAD.pack(
                 size + wire.DONE_OVERHEAD, wire.DONE_TAG, seq, monotonic_ns() - started_ns, size) + data
         except BaseException as caught:
-            frame = failed_frame(self._channel, caught, seq, monotonic_ns() - started_ns, context._codec)
+            frame = failed_frame(self.channel, caught, seq, monotonic_ns() - started_ns, context._codec)
         if self._partial_lines:
-            frame = output.take_partial_lines(self._channel, self._partial_lines, seq) + frame
-        self._channel.send(frame)
+            frame = output.take_partial_lines(self.channel, self._partial_lines, seq) + frame
+        self.channel.send(frame)
         with self._lock:
             del self._running[seq]
             self._page.leave(seq)

@@ -4,13 +4,9 @@ It uses the C encoder and scanner of the `json` package directly where the inter
 are no options to check per call, and a worker need not import `json` and `re` at its start.
 """
 
+from .cpython import json_encoder, json_scanner
 from .failure import FailureKind, TaskFailure, type_name
 from .library import StdlibFirst
-
-try:
-    from _json import encode_basestring_ascii, make_encoder, make_scanner
-except ImportError:  # an interpreter without the C part
-    make_encoder = None
 
 
 def _refuse(value):
@@ -25,21 +21,10 @@ def _refuse_constant(name):
     raise ValueError("%s is not JSON" % name)
 
 
-if make_encoder is not None:
+_encode = json_encoder(_refuse)
+_scan = json_scanner(_refuse_constant)
 
-    class _Options:
-        strict = True
-        object_hook = object_pairs_hook = None
-        parse_float, parse_int = float, int
-        parse_constant = staticmethod(_refuse_constant)
-        memo = {}
-
-    _scan = make_scanner(_Options)
-
-    def _new_encoder():
-        return make_encoder({}, _refuse, encode_basestring_ascii, None, ": ", ", ", False, False, False)
-
-    _encode = _new_encoder()
+if _encode is not None and _scan is not None:
 
     def _dumps(value):
         global _encode
@@ -48,8 +33,8 @@ if make_encoder is not None:
         except BaseException:
             # The encoder keeps a mark on each container that it was in. The marks of another thread that
             # returned the same container look like a cycle: encode again with a new encoder.
-            _encode = _new_encoder()
-            return "".join(_new_encoder()(value, 0))
+            _encode = json_encoder(_refuse)
+            return "".join(json_encoder(_refuse)(value, 0))
 
     def _loads(text):
         text = text.strip(" \t\r\n")
@@ -67,7 +52,9 @@ if make_encoder is not None:
 else:
     import json
 
-    _dumps = json.JSONEncoder(allow_nan=False, default=_refuse).encode
+    # Without the marks of the check for cycles: a refused value would be garbage in a cycle with them, and its
+    # memory would be held until a collection. A cycle is a RecursionError instead.
+    _dumps = json.JSONEncoder(allow_nan=False, check_circular=False, default=_refuse).encode
     _loads = json.JSONDecoder(parse_constant=_refuse_constant).decode
 
 

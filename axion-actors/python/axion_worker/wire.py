@@ -6,7 +6,7 @@ tables below are the whole format. `inline` and `threaded` read `Run` and write 
 precompiled layouts at the end. The golden frames check that both agree.
 """
 
-from _struct import Struct, error as StructError
+from .cpython import Struct, StructError
 
 PROTOCOL = 5
 

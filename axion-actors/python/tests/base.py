@@ -38,12 +38,13 @@ class OneWorker:
     """One worker, `one`, for all tests of a class: whatever a test did to it, it must be able to go on."""
 
     one = None
+    env = None
 
     def setUp(self):
         super().setUp()
         self.fine = self.script("fine.py", "def main(p, c): return 'fine'")
         if self.one is None:
-            type(self).one = Worker(slots=self.slots, cwd="/")
+            type(self).one = Worker(slots=self.slots, cwd="/", env=self.env)
 
     def tearDown(self):
         super().tearDown()
@@ -64,6 +65,7 @@ class OneWorker:
 
 class Case(unittest.TestCase):
     slots = 1
+    env = None
 
     def setUp(self):
         self.folder = tempfile.mkdtemp(dir=ROOT)
@@ -86,6 +88,7 @@ class Case(unittest.TestCase):
         """A worker in the test's folder; it is gone when the test ends."""
         options.setdefault("cwd", self.folder)
         options.setdefault("slots", self.slots)
+        options.setdefault("env", self.env)
         worker = Worker(**options)
         self.addCleanup(worker.close)
         return worker

@@ -106,7 +106,7 @@ class Worker:
     """One worker process and the engine's ends of its pipes."""
 
     def __init__(self, worker_id="cpu-0", slots=1, async_slots=0, frame_limit=1 << 26, cwd=None, env=None,
-                 configure=True, folder=None, interpreter=INTERPRETER):
+                 configure=True, folder=None, interpreter=INTERPRETER, spawn=subprocess.Popen):
         folder = folder or runtime_folder()
         self.package = os.path.join(folder, PACKAGE)
         ours, theirs = socket.socketpair()
@@ -122,8 +122,8 @@ class Worker:
         os.unlink(page_path)
         os.truncate(page_fd, 8 + 4096)
         self.page = memoryview(mmap.mmap(page_fd, 8 + 4096)).cast("Q")[1:]  # behind the mark
-        self.process = subprocess.Popen(
-            [interpreter, os.path.join(folder, "worker.py"), PACKAGE, worker_id],
+        self.process = spawn(
+            [interpreter, os.path.join(folder, "worker.py"), PACKAGE, worker_id, str(slots)],
             stdin=theirs, stdout=out_write, stderr=err_write, cwd=cwd, env=environment(env), start_new_session=True)
         theirs.close()
         self.stacks, stacks_write = os.pipe()

@@ -35,6 +35,9 @@ class Handshake(Case):
     def test_a_configuration_for_another_worker_is_refused(self):
         self.assertIn("cpu-9", self.refused(wire.PROTOCOL, "cpu-9", 1, 0, 1 << 26))
 
+    def test_another_number_of_slots_than_the_process_was_started_for_is_refused(self):
+        self.assertIn("with 2 slots", self.refused(wire.PROTOCOL, "cpu-0", 2, 0, 1 << 26))
+
     def test_a_task_before_the_configuration_is_refused(self):
         worker = self.worker(configure=False)
         worker.submit(self.script("a.py", "def main(p, c): pass"))
@@ -56,7 +59,7 @@ class Handshake(Case):
         ours, theirs = socket.socketpair()
         with theirs:
             process = subprocess.Popen(
-                [INTERPRETER, os.path.join(runtime_folder(), "worker.py"), PACKAGE, "cpu-0"],
+                [INTERPRETER, os.path.join(runtime_folder(), "worker.py"), PACKAGE, "cpu-0", "1"],
                 stdin=theirs, stderr=subprocess.PIPE, env=environment())
         ours.close()
         with process:

@@ -32,12 +32,13 @@ macro_rules! runtime_files {
 }
 
 /// The package `axion_worker`, embedded.
-const FILES: [(&str, &str); 18] = runtime_files![
+const FILES: [(&str, &str); 19] = runtime_files![
     "__init__.py",
     "channel.py",
     "context.py",
     "control.py",
     "coroutines.py",
+    "cpython.py",
     "entry.py",
     "failure.py",
     "functions.py",

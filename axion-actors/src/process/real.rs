@@ -64,6 +64,7 @@ impl Launcher for RealLauncher {
             folder: self.folder.clone(),
             guardian: self.guardian.clone(),
             worker: spec.worker.to_string(),
+            slots: spec.slots.to_string(),
             settings: self.settings[spec.worker.pool].clone(),
             mark: format!("{}:{}:{}", self.folder.mark(), spec.worker, self.started.get()),
         };
@@ -114,6 +115,7 @@ struct Start {
     folder: Arc<PrivateFolder>,
     guardian: Arc<Guardian>,
     worker: String,
+    slots: String,
     settings: Arc<WorkerConfig>,
     mark: String,
 }
@@ -122,7 +124,8 @@ impl Start {
     async fn run(self) -> Result<Process, StartError> {
         let spawned = aside_or_here(move || {
             let script = self.folder.start_script();
-            let arguments = [script.as_os_str(), OsStr::new(self.folder.package()), OsStr::new(&self.worker)];
+            let arguments = [self.folder.package(), &self.worker, &self.slots].map(OsStr::new);
+            let arguments = [&[script.as_os_str()], &arguments[..]].concat();
             linux::spawn(&self.program, &arguments, &self.mark, &self.settings, &self.guardian)
         });
         spawned.await.unwrap_or_else(|| {
