@@ -20,7 +20,7 @@ help:
 	@echo "make lint         formatting, clippy, documentation"
 	@echo "make check        lint and test"
 	@echo "make bench        the engine's figures beside their baselines"
-	@echo "make bench-peers  the same no-op through other task runners, and where Axion loses"
+	@echo "make bench-peers  the same no-op through other task runners, and where Axion loses (ARGS=--help)"
 	@echo "make bench-python the Python package beside concurrent.futures, multiprocessing and joblib"
 	@echo "make deny         licences and advisories of the dependencies"
 
@@ -66,7 +66,7 @@ bench:
 bench-peers: $(PEERS)/made $(VENV)/made
 	$(CARGO) build --release --bench engine
 	$(MATURIN) --release
-	AXION_BENCH_PACKAGE=$(VENV)/bin/python $(PEERS)/bin/python benches/peers/compare.py --markdown
+	AXION_BENCH_PACKAGE=$(VENV)/bin/python $(PEERS)/bin/python benches/peers/compare.py --markdown $(ARGS)
 
 $(PEERS)/made: benches/peers/requirements.txt
 	$(PYTHON) -m venv $(PEERS)
