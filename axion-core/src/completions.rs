@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axion_actors::actors::{Completer, Completion, CompletionQueue, CompletionSender, DoorbellReader, completions};
-use rustix::io::Errno;
 
 /// Collects the records of tasks that were submitted with [`Engine::submit_to`](crate::Engine::submit_to), each under
 /// the number that it was given.
@@ -179,7 +178,7 @@ impl DirectWait<'_> {
         let slept = self.completions.direct.wait(limit);
         match (self.leave(), slept) {
             (Some(completion), _) => DirectWaitEnd::Completed(completion),
-            (None, Err(Errno::INTR)) => DirectWaitEnd::Interrupted,
+            (None, Err(error)) if error.kind() == io::ErrorKind::Interrupted => DirectWaitEnd::Interrupted,
             (None, _) => DirectWaitEnd::Released,
         }
     }

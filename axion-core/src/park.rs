@@ -67,7 +67,7 @@ impl Parker {
     fn sleep(&self, limit: Option<Duration>) {
         match (&self.doorbell, limit) {
             (Some(doorbell), limit) => {
-                if doorbell.wait(limit) == Ok(true) {
+                if doorbell.wait(limit).is_ok_and(|notified| notified) {
                     doorbell.drain();
                 }
             }

@@ -60,6 +60,10 @@ fn inside_axion_actors_dependencies_point_downwards() {
     never_names("axion-actors/src/policy", &["crate::wire", "crate::process", "crate::actors"], &[]);
     never_names("axion-actors/src/wire", &["crate::policy", "crate::process", "crate::actors"], &[]);
     never_names("axion-actors/src/process", &["crate::policy", "crate::actors"], &[]);
+    // The scripted child is for tests: nothing but them names it.
+    for under in ["model", "config", "policy", "wire", "process"] {
+        never_names(&format!("axion-actors/src/{under}"), &["crate::testing"], &["tests"]);
+    }
 }
 
 #[test]
@@ -94,4 +98,64 @@ fn no_decision_reads_the_wall_clock() {
     let words = ["Timestamp::now", "Zoned::now", "SystemTime"];
     never_names("axion-actors/src", &words, &["model/time.rs", "actors/events.rs"]);
     never_names("axion-core/src", &words, &[]);
+}
+
+/// Panics with every line of code, tests apart, that names the operating system outside of the listed places.
+fn never_names_the_system(under: &str, except: &[&str]) {
+    let words = ["libc", "rustix", "std::os::", "/proc/", "/sys/"];
+    let mut found = Vec::new();
+    for (path, text) in sources(under) {
+        let shown = path.display().to_string();
+        if except.iter().any(|part| shown.contains(part)) || shown.contains("/tests/") || shown.ends_with("tests.rs") {
+            continue;
+        }
+        for (number, line) in text.lines().take_while(|line| line.trim() != "#[cfg(test)]").enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            if words.iter().any(|word| code.contains(word)) {
+                found.push(format!("{shown}:{}: {}", number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "the operating system is named outside of `process/os`:\n{}", found.join("\n"));
+}
+
+#[test]
+fn only_the_os_room_names_the_operating_system() {
+    // A path on the wire is its bytes.
+    never_names_the_system("axion-actors/src", &["src/process/os/", "src/model/script.rs"]);
+    // The descriptor of completions is public, for event loops; and the runtime asks for sockets before tokio does.
+    never_names_the_system("axion-core/src", &["src/completions.rs", "src/runtime.rs"]);
+    never_names_the_system("axion-cli/src", &[]);
+    // Python watches descriptors: that of completions, and a pipe for log lines.
+    never_names_the_system("axion-python/src", &["src/completions.rs", "src/log.rs"]);
+}
+
+#[test]
+fn the_circles_that_were_cut_stay_cut() {
+    let cut: [(&str, &[&str]); 7] = [
+        ("axion-actors/src/actors/answer.rs", &["messages", "completions"]),
+        ("axion-actors/src/actors/completions.rs", &["messages"]),
+        ("axion-actors/src/model/value.rs", &["outcome"]),
+        ("axion-actors/src/model/script.rs", &["task", "work"]),
+        ("axion-actors/src/model/work.rs", &["super::task"]),
+        ("axion-actors/src/wire/message.rs", &["codec"]),
+        ("axion-actors/src/process/os/linux/spawn.rs", &["guardian"]),
+    ];
+    for (file, words) in cut {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
+        for line in text.lines().take_while(|line| line.trim() != "#[cfg(test)]") {
+            let code = line.split("//").next().unwrap_or_default();
+            let is_path = code.contains("super::") || code.contains("crate::");
+            assert!(!is_path || !words.iter().any(|word| code.contains(word)), "{file} names {words:?} again: {line}");
+        }
+    }
+}
+
+#[test]
+fn the_os_room_knows_nothing_of_what_is_built_on_it() {
+    let above = ["blocking", "folder", "interpreter", "link", "meter", "pump", "real"];
+    let words: Vec<String> = above.iter().map(|module| format!("process::{module}")).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).chain(["crate::wire", "ChildEvent", "Launcher"]).collect();
+    never_names("axion-actors/src/process/os", &words, &[]);
 }

@@ -11,7 +11,7 @@ from . import wire
 from .cpython import signal
 
 ENGINE_GONE = 95  # exit code
-# Reserved for the runtime. The engine sends the first one (`process/linux.rs`).
+# Reserved for the runtime. The engine sends the first one (`process/os/linux/signals.rs`).
 STACKS_SIGNAL = signal.SIGRTMAX - 2
 INTERRUPT_SIGNAL = signal.SIGRTMAX - 3
 # A thread raises these on itself. Blocking them would end the process without a message.

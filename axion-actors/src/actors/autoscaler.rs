@@ -12,7 +12,7 @@ use super::supervisor::Supervisor;
 use crate::config::Config;
 use crate::model::{Clock, HostLoad, PoolMap, Tick, WorkerRef};
 use crate::policy::scaling::{Scaler, ScalingStep};
-use crate::process::{Measurement, Meter, aside_or_here};
+use crate::process::{Measurement, Meter, offload_or_inline};
 
 /// How often the processes are measured, and the load of a pool at rest is looked at (L10).
 const PERIOD: Duration = Duration::from_secs(1);
@@ -103,7 +103,7 @@ impl Autoscaler {
     fn measure(&mut self, processes: Vec<(WorkerRef, u32)>, ctx: &mut Context<Self>) {
         let Some(mut meter) = self.meter.take() else { return };
         let pids: Vec<u32> = processes.iter().map(|(_, pid)| *pid).collect();
-        let measured = aside_or_here(move || {
+        let measured = offload_or_inline(move || {
             let measurement = meter.measure(&pids);
             (meter, measurement)
         });

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc;
 
 use super::answer::{Answer, WorkflowAnswer};
-use super::doorbell::{Doorbell, DoorbellReader, doorbell};
+use crate::process::{Doorbell, DoorbellReader, doorbell};
 
 /// How a task or workflow has ended.
 #[derive(Clone, Debug)]

@@ -12,19 +12,16 @@
 //! The queue wakes the engine's thread by a [`Doorbell`], and only while that sleeps.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
 use futures_util::Stream;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
-use super::doorbell::{Doorbell, DoorbellReader, doorbell};
 use super::messages::Request;
-use crate::process;
+use crate::process::{Doorbell, DoorbellReader, WatchedDoorbell, doorbell};
 
 /// Requests handled in one turn, before other messages get theirs; each task of a batch counts.
 const BATCH: usize = 512;
@@ -108,7 +105,7 @@ impl Requests {
     /// # Errors
     /// If the runtime of this thread cannot watch the doorbell.
     pub(super) fn into_batches(self) -> io::Result<Batches> {
-        let doorbell = process::watch(self.doorbell.into_fd())?;
+        let doorbell = self.doorbell.into_watched()?;
         Ok(Batches { queue: self.queue, wakeup: self.wakeup, doorbell })
     }
 }
@@ -117,7 +114,7 @@ impl Requests {
 pub(super) struct Batches {
     queue: mpsc::UnboundedReceiver<Request>,
     wakeup: Arc<Wakeup>,
-    doorbell: AsyncFd<OwnedFd>,
+    doorbell: WatchedDoorbell,
 }
 
 impl Batches {
@@ -150,8 +147,9 @@ impl Stream for Batches {
             if !self.wakeup.asleep.swap(true, Ordering::SeqCst) {
                 continue;
             }
-            let Ok(mut notified) = ready!(self.doorbell.poll_read_ready(cx)) else { return Poll::Ready(None) };
-            let _ = notified.try_io(|fd| Ok(rustix::io::read(fd.get_ref(), &mut [0; 64][..])?));
+            if ready!(self.doorbell.poll_notified(cx)).is_err() {
+                return Poll::Ready(None);
+            }
         }
     }
 }

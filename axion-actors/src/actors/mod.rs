@@ -16,7 +16,6 @@ mod answer;
 mod autoscaler;
 mod completions;
 mod dispatcher;
-mod doorbell;
 mod events;
 mod inbox;
 pub mod messages;
@@ -29,7 +28,6 @@ pub use answer::{Answer, Refusal, WorkflowAnswer, WorkflowGone};
 pub use autoscaler::Autoscaler;
 pub use completions::{Completed, Completer, Completion, CompletionQueue, CompletionSender, completions};
 pub use dispatcher::Dispatcher;
-pub use doorbell::{Doorbell, DoorbellReader, doorbell};
 pub use events::EventBus;
 pub use inbox::{Inbox, InboxSender, inbox};
 pub use supervisor::Supervisor;
@@ -60,3 +58,5 @@ fn add_waiter<W>(waiters: &mut Vec<W>, waiter: W, gave_up: impl Fn(&W) -> bool) 
     }
     waiters.push(waiter);
 }
+
+pub use crate::process::{Doorbell, DoorbellReader, doorbell};

@@ -18,7 +18,7 @@ use crate::model::{
 use crate::policy::functions::KnownFunctions;
 use crate::policy::liveness::{Liveness, Look, Next, Patience};
 use crate::policy::scheduler::{Departure, Report, RunTask};
-use crate::process::{self, Child, ChildEvent, ChildExit, EXIT_TOO_OLD, ExitCause, Launched, Progress};
+use crate::process::{Child, ChildEvent, ChildExit, EXIT_TOO_OLD, ExitCause, Launched, Progress};
 use crate::wire::{ControlDown, ControlUp, Down, Failure, PROTOCOL, Up};
 
 /// A worker that lived this long is replaced at once when it ends.
@@ -349,7 +349,7 @@ impl Worker {
     fn measure(&mut self, ctx: &mut Context<Self>) {
         let Some(every) = self.settings.measure_every else { return };
         if self.measured.elapsed() >= every
-            && let Some(resident) = self.pid.and_then(process::resident)
+            && let Some(resident) = self.child.resident()
         {
             self.measured = Instant::now();
             self.report(vec![Report::Measured { resident }]);

@@ -4,12 +4,13 @@
 //! the engine lives it holds a lock on a file in it; a folder whose lock is free was left by an
 //! engine that crashed together with its guardian, and the next engine removes it.
 
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
+
+use super::os::{is_own_folder, private_permissions};
 
 /// The private folder could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +79,7 @@ impl PrivateFolder {
         let folder = tempfile::Builder::new()
             .prefix(PREFIX)
             .rand_bytes(16)
-            .permissions(Permissions::from_mode(0o700))
+            .permissions(private_permissions())
             .tempdir_in(&parent)
             .map_err(at(&parent))?;
         let random = folder.path().file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -136,7 +137,7 @@ fn sweep(parent: &Path) {
     };
     for entry in entries.flatten() {
         let ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
-            && entry.metadata().is_ok_and(|it| it.is_dir() && it.uid() == rustix::process::getuid().as_raw());
+            && entry.metadata().is_ok_and(|it| is_own_folder(&it));
         let is_stale = || File::open(entry.path().join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok());
         if ours && is_stale() {
             tracing::debug!(folder = %entry.path().display(), "removing what a crashed engine left");
@@ -147,6 +148,8 @@ fn sweep(parent: &Path) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

@@ -2,12 +2,10 @@
 
 use std::cell::RefCell;
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, access};
-
 use super::StartError;
+use super::os::{SpawnError, is_executable, path_from_bytes};
 
 /// There is no interpreter where one was looked for.
 #[derive(Debug, thiserror::Error)]
@@ -45,14 +43,14 @@ fn find(
         (None, Some(environment)) => vec![environment.join("bin/python3"), environment.join("bin/python")],
         (None, None) => on_path(Path::new("python3")),
     };
-    let found = candidates.iter().find(|path| path.is_file() && access(*path, Access::EXEC_OK).is_ok());
+    let found = candidates.iter().find(|path| is_executable(path));
     // Absolute, but with links left alone: a virtual environment is known by its link's place.
     let absolute = found.and_then(|path| std::path::absolute(path).ok());
     absolute.ok_or(PythonNotFound { searched: candidates })
 }
 
 /// Which interpreter to start.
-pub(super) struct Program {
+pub(super) struct Interpreter {
     configured: PathBuf,
     /// Whether a shim in front of it may be left out: not if somebody named it, who may want it for
     /// what it does besides.
@@ -61,7 +59,7 @@ pub(super) struct Program {
     learned: RefCell<Option<PathBuf>>,
 }
 
-impl Program {
+impl Interpreter {
     /// The configuration names `configured`, or it was found.
     pub(super) fn new(configured: PathBuf, is_named: bool) -> Self {
         Self { configured, may_learn: !is_named, learned: RefCell::default() }
@@ -73,13 +71,13 @@ impl Program {
 
     pub(super) fn learn(&self, executable: &[u8]) {
         if self.may_learn && !executable.is_empty() {
-            *self.learned.borrow_mut() = Some(OsString::from_vec(executable.to_vec()).into());
+            *self.learned.borrow_mut() = Some(path_from_bytes(executable));
         }
     }
 
     /// It could not be executed: it may have been replaced by an upgrade.
     pub(super) fn unlearn(&self, error: &StartError) {
-        if matches!(error, StartError::Execute { .. }) {
+        if matches!(error, StartError::Spawn(SpawnError::Execute { .. })) {
             self.learned.take();
         }
     }

@@ -3,16 +3,12 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use rustix::process::Pid;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
-use super::forks::PrivateFd;
-use super::linux::{self, StatusPage};
+use super::os::{self, Pid, Pipe, StatusPage};
 use super::{Child, ControlDown, Down, Progress};
 use crate::model::Seq;
 use crate::wire::{WireError, encode, encode_before};
@@ -20,7 +16,7 @@ use crate::wire::{WireError, encode, encode_before};
 /// Written at once as far as the pipe takes it; the rest waits for the pump.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
-    pub(super) fd: Option<Rc<AsyncFd<PrivateFd>>>,
+    pub(super) pipe: Option<Rc<Pipe>>,
     /// Frames, each with its large payload behind it, that come before `held`.
     large: VecDeque<(Vec<u8>, Bytes)>,
     held: Vec<u8>,
@@ -35,7 +31,7 @@ pub(super) struct Outgoing {
 impl Outgoing {
     /// Writes what can be written now. What it leaves is bounded by the windows of the policy (L9).
     pub(super) fn flush(&mut self) {
-        let Some(fd) = &self.fd else { return };
+        let Some(pipe) = &self.pipe else { return };
         loop {
             let piece = match self.large.front() {
                 Some((head, payload)) => match head.get(self.written..) {
@@ -52,7 +48,7 @@ impl Outgoing {
                 self.written = 0;
                 continue;
             }
-            match linux::write_now(fd.get_ref().as_fd(), piece) {
+            match pipe.write_now(piece) {
                 Ok(count) => {
                     self.written += count;
                     self.total += count as u64;
@@ -71,7 +67,7 @@ impl Outgoing {
             self.written = 0;
         }
         if self.closing && self.is_empty() {
-            self.fd = None;
+            self.pipe = None;
         }
     }
 
@@ -79,9 +75,9 @@ impl Outgoing {
         self.large.is_empty() && self.held.is_empty()
     }
 
-    /// The descriptor to wait for, if something is left to be written.
-    pub(super) fn waiting(&self) -> Option<Rc<AsyncFd<PrivateFd>>> {
-        if self.is_empty() { None } else { self.fd.clone() }
+    /// The pipe to wait for, if something is left to be written.
+    pub(super) fn waiting(&self) -> Option<Rc<Pipe>> {
+        if self.is_empty() { None } else { self.pipe.clone() }
     }
 
     /// Puts a frame with its payload behind everything that waits.
@@ -114,6 +110,8 @@ pub(super) struct Link {
     kill_at_start: Cell<bool>,
     /// The attempt that the pump is to kill.
     pub(super) condemned: Cell<Option<Seq>>,
+    /// The process that shook hands: a wrapper around the interpreter has another one than was started.
+    pub(super) speaker: Cell<Option<u32>>,
     /// The highest that was sent.
     last_sent: Cell<Option<Seq>>,
     frame_limit: usize,
@@ -129,31 +127,38 @@ impl Link {
             leader: Cell::new(None),
             kill_at_start: Cell::new(false),
             condemned: Cell::new(None),
+            speaker: Cell::new(None),
             last_sent: Cell::new(None),
             frame_limit,
         })
     }
 
     /// The process is there.
-    pub(super) fn attach(&self, leader: Pid, page: StatusPage) {
+    pub(super) fn attach(&self, leader: Pid) {
         self.leader.set(Some(leader));
-        let _ = self.page.set(page);
         if self.kill_at_start.get() {
-            linux::kill_group(leader);
+            os::kill_group(leader);
         }
+    }
+
+    /// Its pipes are there, and the page in which it notes what it runs.
+    pub(super) fn connect(&self, data: Pipe, control: Pipe, page: StatusPage) {
+        self.data.borrow_mut().pipe = Some(Rc::new(data));
+        self.control.borrow_mut().pipe = Some(Rc::new(control));
+        let _ = self.page.set(page);
     }
 
     /// The process has ended and is about to be reaped: kills what is left of its group, for the
     /// last time that its number is safe to use (L6).
     pub(super) fn detach(&self) {
         if let Some(leader) = self.leader.take() {
-            linux::kill_group(leader);
+            os::kill_group(leader);
         }
     }
 
     pub(super) fn kill(&self) {
         match self.leader.get() {
-            Some(leader) => linux::kill_group(leader),
+            Some(leader) => os::kill_group(leader),
             None => self.kill_at_start.set(true),
         }
     }
@@ -245,6 +250,10 @@ impl Child for RealChild {
 
     fn progress(&self) -> Progress {
         Progress { running: self.0.running(), written: self.0.data.borrow().total }
+    }
+
+    fn resident(&self) -> Option<u64> {
+        self.0.speaker.get().and_then(os::resident)
     }
 }
 

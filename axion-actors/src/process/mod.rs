@@ -10,14 +10,12 @@
 //!   by its exit.
 //! * Dropping the handle kills the child and everything in its process group.
 
-mod aside;
+mod blocking;
 mod folder;
-mod forks;
-mod guardian;
 mod interpreter;
 mod link;
-mod linux;
 mod meter;
+mod os;
 mod pump;
 mod real;
 
@@ -25,12 +23,12 @@ use tokio::sync::mpsc;
 
 use bytes::Bytes;
 
-pub(crate) use aside::aside_or_here;
+pub(crate) use blocking::offload_or_inline;
 pub use folder::{FolderError, PrivateFolder};
-pub use guardian::{Guardian, GuardianError};
 pub use interpreter::{PythonNotFound, find_python};
-pub(crate) use linux::{resident, watch};
 pub use meter::{RealMeter, machine_memory};
+pub(crate) use os::WatchedDoorbell;
+pub use os::{Doorbell, DoorbellReader, Guardian, GuardianError, SpawnError, doorbell};
 pub use real::RealLauncher;
 
 use crate::model::{HostLoad, ProcessExit, Seq, Stream, Usage, WorkerId};
@@ -102,6 +100,8 @@ pub trait Child {
     fn kill(&mut self);
     /// How far the child is.
     fn progress(&self) -> Progress;
+    /// The memory that its process has resident, in bytes, if that is known.
+    fn resident(&self) -> Option<u64>;
 }
 
 /// How far a child is.
@@ -176,25 +176,9 @@ pub enum ExitCause {
 /// Why a process could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The interpreter could not be executed.
-    #[error("cannot execute the Python interpreter {program}: {source}")]
-    Execute {
-        /// Which.
-        program: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The system refused something a child needs.
-    #[error("cannot set up a worker process: {what}: {source}")]
-    Setup {
-        /// What.
-        what: &'static str,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The system would not have descriptors kept from forked processes (L7).
-    #[error("cannot set up a worker process: keeping its pipes from forked processes: {0}")]
-    Forks(#[from] std::io::Error),
+    /// The system would not start it.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
     /// The process that ends orphans could not be told about the new one (L7).
     #[error(transparent)]
     Guardian(#[from] GuardianError),
@@ -204,13 +188,7 @@ impl StartError {
     /// Whether another try can only fail the same way.
     #[must_use]
     pub fn is_definite(&self) -> bool {
-        use std::io::ErrorKind::{ExecutableFileBusy, Interrupted, OutOfMemory, ResourceBusy, WouldBlock};
-        match self {
-            Self::Execute { source, .. } => {
-                !matches!(source.kind(), WouldBlock | Interrupted | OutOfMemory | ResourceBusy | ExecutableFileBusy)
-            }
-            Self::Setup { .. } | Self::Forks(_) | Self::Guardian(_) => false,
-        }
+        matches!(self, Self::Spawn(error) if error.is_definite())
     }
 }
 

@@ -7,8 +7,6 @@ mod stacks;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,19 +14,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rustix::process::Pid;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::futures::Notified;
 use tokio::sync::mpsc;
 
 use self::source::{LAST_READS, READ, Source};
 use self::stacks::Stacks;
-use super::aside::aside;
-use super::forks;
-use super::guardian::Guardian;
-use super::interpreter::Program;
+use super::blocking::spawn_blocking;
+use super::interpreter::Interpreter;
 use super::link::{Link, Outgoing};
-use super::linux::{self, MemoryKills, Process, setup};
+use super::os::{self, Connection, Exit, Guardian, MemoryKills, Pid, Process};
 use super::{ChildEvent, ChildExit, ExitCause, StartError};
 use crate::model::{ProcessExit, Seq, Stream};
 use crate::wire::{CONTROL_LIMIT, ControlUp, Down, FrameReader, Up, WireError};
@@ -60,7 +54,7 @@ pub(super) struct Pump {
     link: Rc<Link>,
     guardian: Arc<Guardian>,
     pid: Pid,
-    exit: AsyncFd<OwnedFd>,
+    exit: Exit,
     data: Source,
     control: Source,
     raw: [(Stream, Source); 2],
@@ -76,8 +70,8 @@ pub(super) struct Pump {
     killed: bool,
     /// Why it was killed for breaking the protocol.
     violation: Option<String>,
-    /// The process that the handshake came from; a wrapper's child has another one than we started.
-    speaker: Option<u32>,
+    /// The first message has come.
+    met: bool,
     /// The data pipe has ended before the process: how long the process may take to end, too.
     patience: Option<Pin<Box<tokio::time::Sleep>>>,
     /// Raw output came last, so that the other pipes have their turn first.
@@ -95,38 +89,34 @@ impl Pump {
         explained: Rc<MemoryKills>,
     ) -> Result<Self, StartError> {
         let pid = process.pid;
-        link.attach(pid, process.page);
-        let assemble = || {
-            let ([control], ()) = forks::private(|| Ok(([process.control.as_fd().try_clone_to_owned()?], ())))
-                .map_err(setup::<io::Error>("the control socket"))?;
-            link.data.borrow_mut().fd = Some(Rc::new(source::watch(process.data_in)?));
-            link.control.borrow_mut().fd = Some(Rc::new(source::watch(process.control)?));
-            Ok(Self {
-                link: link.clone(),
-                guardian: guardian.clone(),
-                pid,
-                exit: linux::watch(process.exit).map_err(setup("watching a process"))?,
-                data: Source::new(process.data_out)?,
-                control: Source::new(control)?,
-                raw: [(Stream::Stdout, Source::new(process.raw_out)?), (Stream::Stderr, Source::new(process.raw_err)?)],
-                stacks: Stacks::new(process.stacks, runtime)?,
-                memory_kills: linux::out_of_memory_kills(),
-                explained,
-                data_frames: FrameReader::new(frame_limit),
-                control_frames: FrameReader::new(CONTROL_LIMIT),
-                scratch: Vec::new(),
-                stderr_tail: Vec::new(),
-                killed: false,
-                violation: None,
-                speaker: None,
-                patience: None,
-                raw_last: false,
-            })
-        };
-        assemble().inspect_err(|_: &StartError| {
-            link.detach();
-            guardian.forget(pid);
-            let _ = linux::reap(pid);
+        link.attach(pid);
+        let Connection { exit, data_in, data_out, raw_out, raw_err, control_in, control_out, stacks, page } =
+            process.connect().inspect_err(|_| {
+                link.detach();
+                guardian.forget(pid);
+                let _ = os::reap(pid);
+            })?;
+        link.connect(data_in, control_in, page);
+        Ok(Self {
+            link,
+            guardian,
+            pid,
+            exit,
+            data: Source::new(data_out),
+            control: Source::new(control_out),
+            raw: [(Stream::Stdout, Source::new(raw_out)), (Stream::Stderr, Source::new(raw_err))],
+            stacks: Stacks::new(stacks, runtime),
+            memory_kills: os::out_of_memory_kills(),
+            explained,
+            data_frames: FrameReader::new(frame_limit),
+            control_frames: FrameReader::new(CONTROL_LIMIT),
+            scratch: Vec::new(),
+            stderr_tail: Vec::new(),
+            killed: false,
+            violation: None,
+            met: false,
+            patience: None,
+            raw_last: false,
         })
     }
 
@@ -136,7 +126,7 @@ impl Pump {
     }
 
     /// Pumps until the process has ended.
-    pub(super) async fn run(&mut self, events: &mpsc::Sender<ChildEvent>, program: &Program) {
+    pub(super) async fn run(&mut self, events: &mpsc::Sender<ChildEvent>, interpreter: &Interpreter) {
         let link = self.link.clone();
         let mut wake = std::pin::pin!(link.wake.notified());
         loop {
@@ -149,10 +139,9 @@ impl Pump {
                 Input::Kill(seq) => self.kill_attempt(seq, events).await,
             };
             if let Some(ChildEvent::Messages(messages)) = &event
-                && self.speaker.is_none()
+                && !std::mem::replace(&mut self.met, true)
             {
-                self.speaker = Some(0);
-                self.meet(messages, program);
+                self.meet(messages, interpreter);
             }
             if let Some(event) = event {
                 // Waits while the worker actor has not caught up. If the actor is gone, so is the
@@ -194,7 +183,7 @@ impl Pump {
             Poll::Ready(Err(error)) => self.violated(error.to_string()),
             Poll::Pending => {}
         }
-        if self.exit.poll_read_ready(cx).is_ready() {
+        if self.exit.poll(cx).is_ready() {
             return Poll::Ready(Input::Exit);
         }
         if self.patience.as_mut().is_some_and(|patience| patience.as_mut().poll(cx).is_ready()) {
@@ -227,10 +216,10 @@ impl Pump {
     }
 
     /// The first message of a process comes from the runtime, before any user code.
-    fn meet(&mut self, messages: &[Up], program: &Program) {
+    fn meet(&self, messages: &[Up], interpreter: &Interpreter) {
         if let Some(Up::Ready { pid, executable, .. }) = messages.first() {
-            self.speaker = Some(*pid);
-            program.learn(executable);
+            self.link.speaker.set(Some(*pid));
+            interpreter.learn(executable);
         }
     }
 
@@ -277,10 +266,10 @@ impl Pump {
     async fn kill_attempt(&mut self, seq: Seq, events: &mpsc::Sender<ChildEvent>) -> Option<ChildEvent> {
         let leader = self.pid;
         // Only the runtime knows the signal that forces them; it would end a wrapper around the interpreter.
-        let may_force = self.speaker == u32::try_from(leader.as_raw_pid()).ok();
+        let may_force = self.link.speaker.get() == u32::try_from(leader.as_raw_pid()).ok();
         self.stacks.take(&self.link, leader, may_force).await;
-        linux::stop_group(leader);
-        match aside(move || linux::wait_stopped(leader)) {
+        os::stop_group(leader);
+        match spawn_blocking(move || os::wait_stopped(leader)) {
             Ok(stopped) => drop(tokio::time::timeout(STOP, stopped).await),
             // Without a thread to be told by, it has all the time there is.
             Err(_) => tokio::time::sleep(STOP).await,
@@ -289,12 +278,12 @@ impl Pump {
         self.drain_data(events, |messages| ended |= messages.iter().any(|it| it.ends() == Some(seq))).await;
         // It may also have ended before the order to kill it came, or not have started.
         if ended || self.link.running().is_some_and(|running| !running.contains(&seq)) {
-            linux::continue_group(leader);
+            os::continue_group(leader);
             self.stacks.forget();
             return Some(ChildEvent::Spared { seq });
         }
         // Not if it has ended meanwhile by itself or by another's signal.
-        self.killed = !linux::has_ended(leader);
+        self.killed = !os::has_ended(leader);
         self.link.kill();
         None
     }
@@ -334,7 +323,7 @@ impl Pump {
         self.drain_data(events, |_| ()).await;
         self.link.detach();
         self.guardian.forget(self.pid);
-        let status = linux::reap(self.pid);
+        let status = os::reap(self.pid);
         let usage = status.as_ref().ok().map(|(_, usage)| *usage);
         let cause = match (self.violation.take(), status) {
             (Some(violation), _) => ExitCause::Protocol { violation },
@@ -348,11 +337,11 @@ impl Pump {
         let killed = match &cause {
             // By another signal it died of its own, before the engine's; or of having its stacks taken.
             ExitCause::Exit(ProcessExit::Signal(9)) => self.killed,
-            ExitCause::Exit(ProcessExit::Signal(libc::SIGSEGV | libc::SIGBUS)) => self.stacks.were_forced(),
+            ExitCause::Exit(ProcessExit::Signal(signal)) if os::is_memory_fault(*signal) => self.stacks.were_forced(),
             _ => false,
         };
         let by_kill = matches!(cause, ExitCause::Exit(ProcessExit::Signal(9))) && !killed;
-        let out_of_memory = by_kill && self.explained.explain_one(self.memory_kills, linux::out_of_memory_kills());
+        let out_of_memory = by_kill && self.explained.explain_one(self.memory_kills, os::out_of_memory_kills());
         ChildExit { cause, running, usage, stderr_tail, stacks: self.stacks.take_last(), killed, out_of_memory }
     }
 }
@@ -369,13 +358,11 @@ fn poll_frames(source: &mut Source, frames: &mut FrameReader, cx: &mut Context<'
 fn poll_writable(cx: &mut Context<'_>, outgoing: &RefCell<Outgoing>) {
     loop {
         let waiting = outgoing.borrow().waiting();
-        let Some(fd) = waiting else { return };
-        let Poll::Ready(Ok(mut guard)) = fd.poll_write_ready(cx) else {
-            return;
-        };
+        let Some(pipe) = waiting else { return };
+        let Poll::Ready(Some(mut ready)) = pipe.poll_writable(cx) else { return };
         outgoing.borrow_mut().flush();
         if outgoing.borrow().waiting().is_some() {
-            guard.clear_ready();
+            ready.clear();
         }
     }
 }

@@ -9,12 +9,11 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::aside::aside_or_here;
+use super::blocking::offload_or_inline;
 use super::folder::PrivateFolder;
-use super::guardian::Guardian;
-use super::interpreter::Program;
+use super::interpreter::Interpreter;
 use super::link::{Link, RealChild};
-use super::linux::{self, MemoryKills, Process};
+use super::os::{self, Guardian, MemoryKills, Process, Program, SpawnError};
 use super::pump::Pump;
 use super::{ChildEvent, ChildExit, ExitCause, LaunchSpec, Launched, Launcher, StartError};
 use crate::config::{Config, WorkerConfig};
@@ -26,7 +25,7 @@ const EVENTS: usize = 8;
 
 /// Starts Python processes.
 pub struct RealLauncher {
-    program: Rc<Program>,
+    interpreter: Rc<Interpreter>,
     settings: PoolMap<Arc<WorkerConfig>>,
     /// Makes each worker's mark its own.
     started: Cell<u64>,
@@ -41,10 +40,10 @@ impl RealLauncher {
     /// started as it is, every time.
     #[must_use]
     pub fn new(program: PathBuf, config: &Config, folder: Arc<PrivateFolder>, guardian: Arc<Guardian>) -> Self {
-        let program = Rc::new(Program::new(program, config.python.is_some()));
+        let interpreter = Rc::new(Interpreter::new(program, config.python.is_some()));
         let settings = config.pools().map(|_, pool| Arc::new(pool.worker.clone()));
         Self {
-            program,
+            interpreter,
             settings,
             folder,
             guardian,
@@ -60,7 +59,7 @@ impl Launcher for RealLauncher {
         let (events, receiver) = mpsc::channel(EVENTS);
         let link = Link::new(self.frame_limit);
         let start = Start {
-            program: self.program.path(),
+            program: self.interpreter.path(),
             folder: self.folder.clone(),
             guardian: self.guardian.clone(),
             worker: spec.worker.to_string(),
@@ -77,20 +76,20 @@ impl Launcher for RealLauncher {
             frame_limit: self.frame_limit as u64,
         };
         let (runtime, mark) = (self.folder.path().display().to_string(), start.mark.clone());
-        let (shared, program, frame_limit) = (link.clone(), self.program.clone(), self.frame_limit);
+        let (shared, interpreter, frame_limit) = (link.clone(), self.interpreter.clone(), self.frame_limit);
         let (guardian, memory_kills) = (self.guardian.clone(), self.memory_kills.clone());
         actix_rt::spawn(async move {
             let begin = |process| Pump::new(process, guardian, shared, frame_limit, runtime, memory_kills);
             let exit = match start.run().await.and_then(begin) {
                 Ok(mut pump) => {
                     pump.configure(configure);
-                    pump.run(&events, &program).await;
+                    pump.run(&events, &interpreter).await;
                     let exit = pump.end(&events).await;
-                    aside_or_here(move || linux::kill_escaped(&mark)).await;
+                    offload_or_inline(move || os::kill_escaped(&mark)).await;
                     exit
                 }
                 Err(error) => {
-                    program.unlearn(&error);
+                    interpreter.unlearn(&error);
                     let cause = ExitCause::NotStarted(error);
                     ChildExit {
                         cause,
@@ -122,15 +121,23 @@ struct Start {
 
 impl Start {
     async fn run(self) -> Result<Process, StartError> {
-        let spawned = aside_or_here(move || {
+        let spawned = offload_or_inline(move || {
             let script = self.folder.start_script();
             let arguments = [self.folder.package(), &self.worker, &self.slots].map(OsStr::new);
             let arguments = [&[script.as_os_str()], &arguments[..]].concat();
-            linux::spawn(&self.program, &arguments, &self.mark, &self.settings, &self.guardian)
+            let (path, mark, settings) = (&self.program, &self.mark, &self.settings);
+            let process = os::spawn(Program { path, arguments: &arguments, mark, settings })?;
+            if let Err(error) = self.guardian.guard(process.pid) {
+                os::kill_group(process.pid);
+                self.guardian.forget(process.pid);
+                let _ = os::reap(process.pid);
+                return Err(error.into());
+            }
+            Ok(process)
         });
         spawned.await.unwrap_or_else(|| {
             let source = io::Error::other("it panicked");
-            Err(StartError::Setup { what: "the thread that starts processes", source })
+            Err(SpawnError::Setup { what: "the thread that starts processes", source }.into())
         })
     }
 }

@@ -102,6 +102,10 @@ impl Child for Handle {
         let running = self.page.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Progress { running, written: self.written }
     }
+
+    fn resident(&self) -> Option<u64> {
+        None
+    }
 }
 
 impl Drop for Handle {

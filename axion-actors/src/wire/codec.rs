@@ -109,6 +109,26 @@ pub fn decode<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, WireError>
     format.deserialize(body).map_err(|source| WireError::Malformed { size: body.len(), source })
 }
 
+/// The bytes of a `Done` before its data, and its tag.
+const DONE_HEAD: usize = 4 + 8 + 8 + 8;
+const DONE_TAG: [u8; 4] = 1u32.to_le_bytes();
+
+/// The message in a large frame's body. The data of a `Done` stays where it is.
+fn large_up(body: Bytes) -> Result<Up, WireError> {
+    let Some((head, data)) = body.split_first_chunk::<DONE_HEAD>() else { return decode(&body) };
+    let size = &head[DONE_HEAD - 8..];
+    if !head.starts_with(&DONE_TAG) || size != (data.len() as u64).to_le_bytes() {
+        return decode(&body); // which refuses a length that is wrong
+    }
+    let mut small = *head;
+    small[DONE_HEAD - 8..].fill(0);
+    let mut message = decode(&small)?;
+    if let Up::Done { data, .. } = &mut message {
+        *data = body.slice(DONE_HEAD..);
+    }
+    Ok(message)
+}
+
 /// Splits a stream of bytes into frames.
 #[derive(Debug)]
 pub struct FrameReader {
@@ -158,7 +178,7 @@ impl FrameReader {
         while let Some(size) = self.next_size()? {
             if size >= LARGE {
                 let body = self.take_frame(size);
-                out.push(Up::from_large(body)?);
+                out.push(large_up(body)?);
             } else {
                 let start = self.taken + LENGTH;
                 self.taken = start + size;

@@ -6,7 +6,6 @@ use std::collections::TryReserveError;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::codec::{WireError, decode};
 use crate::model::{Attempt, Cause, ErrorKind, FunctionId, LogLevel, ScriptPath, Seq, Stream};
 
 /// The version that both sides state first.
@@ -191,30 +190,7 @@ pub enum Up {
     },
 }
 
-/// The bytes of a `Done` before its data, and its tag.
-const DONE_HEAD: usize = 4 + 8 + 8 + 8;
-const DONE_TAG: [u8; 4] = 1u32.to_le_bytes();
-
 impl Up {
-    /// The message in a large frame's body. The data of a `Done` stays where it is.
-    ///
-    /// # Errors
-    /// If the bytes are not exactly one message.
-    pub fn from_large(body: Bytes) -> Result<Self, WireError> {
-        let Some((head, data)) = body.split_first_chunk::<DONE_HEAD>() else { return decode(&body) };
-        let size = &head[DONE_HEAD - 8..];
-        if !head.starts_with(&DONE_TAG) || size != (data.len() as u64).to_le_bytes() {
-            return decode(&body); // which refuses a length that is wrong
-        }
-        let mut small = *head;
-        small[DONE_HEAD - 8..].fill(0);
-        let mut message = decode(&small)?;
-        if let Self::Done { data, .. } = &mut message {
-            *data = body.slice(DONE_HEAD..);
-        }
-        Ok(message)
-    }
-
     /// The attempt that this message ends, if it does.
     #[must_use]
     pub fn ends(&self) -> Option<Seq> {

@@ -1,73 +1,40 @@
 //! What a child writes into one pipe. A pipe that has ended or failed gives nothing any more.
 
-use std::os::fd::AsFd;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::unix::AsyncFd;
-
-use crate::process::StartError;
-use crate::process::forks::PrivateFd;
-use crate::process::linux::{self, setup};
+use crate::process::os::Pipe;
 
 /// The most that is read at once.
 pub(super) const READ: usize = 64 << 10;
-/// The most that is read from each pipe of a process that has died: more than the pipe holds, and
-/// a bound on what an escaped descendant can keep writing.
+/// The most reads from each pipe of a process that has died: more than the pipe holds, and a bound on what an escaped
+/// descendant can keep writing.
 pub(super) const LAST_READS: usize = 64;
 
-/// To wait for a pipe.
-pub(super) fn watch(fd: PrivateFd) -> Result<AsyncFd<PrivateFd>, StartError> {
-    linux::watch(fd).map_err(setup("watching a pipe"))
-}
-
-/// One of the pipes from the child.
-pub(super) struct Source {
-    /// `None` once it has ended.
-    fd: Option<AsyncFd<PrivateFd>>,
-}
+/// One of the pipes from the child; `None` once it has ended.
+pub(super) struct Source(Option<Pipe>);
 
 impl Source {
-    pub(super) fn new(fd: PrivateFd) -> Result<Self, StartError> {
-        Ok(Self { fd: Some(watch(fd)?) })
+    pub(super) fn new(pipe: Pipe) -> Self {
+        Self(Some(pipe))
     }
 
     /// Appends what there is to `into`, after a call of `before`. An error of the pipe counts as its end.
-    pub(super) fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        into: &mut Vec<u8>,
-        mut before: impl FnMut(),
-    ) -> Poll<usize> {
-        let Some(fd) = &self.fd else {
-            return Poll::Pending;
-        };
-        let count = loop {
-            let Ok(mut guard) = ready!(fd.poll_read_ready(cx)) else {
-                break 0;
-            };
-            let read = guard.try_io(|fd| {
-                before();
-                linux::read_now(fd.get_ref().as_fd(), into)
-            });
-            match read {
-                Ok(result) => break result.unwrap_or(0),
-                Err(_would_block) => {}
-            }
-        };
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut Vec<u8>, before: impl FnMut()) -> Poll<usize> {
+        let Some(pipe) = &self.0 else { return Poll::Pending };
+        let count = ready!(pipe.poll_read(cx, into, before)).unwrap_or(0);
         if count == 0 {
-            self.fd = None;
+            self.0 = None;
         }
         Poll::Ready(count)
     }
 
     /// Appends what there is to `into` without waiting; false when nothing is left.
     pub(super) fn read_now(&mut self, into: &mut Vec<u8>) -> bool {
-        let Some(fd) = &self.fd else { return false };
-        linux::read_now(fd.get_ref().as_fd(), into).is_ok_and(|count| count > 0)
+        self.0.as_ref().is_some_and(|pipe| pipe.read_now(into).is_ok_and(|count| count > 0))
     }
 
-    /// Nothing more of it is read.
+    /// Reads nothing more of it.
     pub(super) fn close(&mut self) {
-        self.fd = None;
+        self.0 = None;
     }
 }

@@ -3,17 +3,11 @@
 //! * A request is waited for a short time only, and is first made in the way that cannot hurt the process.
 //! * What is kept is of the kill that ended the process: what came too late for an earlier one is dropped.
 
-use std::os::fd::AsFd;
 use std::time::Duration;
 
-use rustix::process::Pid;
-use tokio::io::unix::AsyncFd;
-
-use super::source::{LAST_READS, READ, watch};
-use crate::process::StartError;
-use crate::process::forks::PrivateFd;
+use super::source::{LAST_READS, READ};
 use crate::process::link::Link;
-use crate::process::linux;
+use crate::process::os::{self, Pid, Pipe};
 use crate::wire::ControlDown;
 
 /// How long to wait for the first of the stacks: from a thread that has to have the interpreter lock first, which
@@ -26,7 +20,7 @@ const MOST: usize = 64 << 10;
 
 /// The pipe that they come from, and the last of them.
 pub(super) struct Stacks {
-    pipe: AsyncFd<PrivateFd>,
+    pipe: Pipe,
     /// The folder of the runtime's files.
     runtime: String,
     last: Option<String>,
@@ -35,8 +29,8 @@ pub(super) struct Stacks {
 }
 
 impl Stacks {
-    pub(super) fn new(pipe: PrivateFd, runtime: String) -> Result<Self, StartError> {
-        Ok(Self { pipe: watch(pipe)?, runtime, last: None, forced: false })
+    pub(super) fn new(pipe: Pipe, runtime: String) -> Self {
+        Self { pipe, runtime, last: None, forced: false }
     }
 
     /// Learns where the child's threads are, if it tells within a short time: also in the middle of a C call, but not
@@ -45,7 +39,7 @@ impl Stacks {
         self.drop_late();
         link.push(&link.control, &[ControlDown::DumpStacks]);
         let mut text = self.read(LOCKED).await;
-        if text.is_empty() && may_force && linux::force_stacks(pid) {
+        if text.is_empty() && may_force && os::force_stacks(pid) {
             self.forced = true;
             text = self.read(FORCED).await;
         }
@@ -70,14 +64,12 @@ impl Stacks {
     async fn read(&mut self, mut patience: Duration) -> Vec<u8> {
         let mut text = Vec::new();
         while text.len() < MOST {
-            let Ok(Ok(mut ready)) = tokio::time::timeout(patience, self.pipe.readable()).await else { break };
             text.reserve(READ);
-            let read = ready.try_io(|fd| linux::read_now(fd.get_ref().as_fd(), &mut text));
-            match read {
-                Ok(Ok(0) | Err(_)) => break,
-                Ok(Ok(_)) => patience = MORE,
+            match tokio::time::timeout(patience, self.pipe.read(&mut text)).await {
+                Err(_) | Ok(Some(Ok(0) | Err(_))) => break,
+                Ok(Some(Ok(_))) => patience = MORE,
                 // It was ready with what has been dropped.
-                Err(_would_block) => {}
+                Ok(None) => {}
             }
         }
         text
@@ -88,7 +80,7 @@ impl Stacks {
         let mut late = Vec::with_capacity(READ);
         for _ in 0..LAST_READS {
             late.clear();
-            if !linux::read_now(self.pipe.get_ref().as_fd(), &mut late).is_ok_and(|count| count > 0) {
+            if !self.pipe.read_now(&mut late).is_ok_and(|count| count > 0) {
                 break;
             }
         }

@@ -6,10 +6,14 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::pipe::PipeFlags;
+use tokio::io::unix::AsyncFd;
+
+use super::pipe::watch;
 
 /// The end that wakes.
 #[derive(Debug)]
@@ -46,15 +50,35 @@ impl DoorbellReader {
     /// Blocks the thread until the doorbell notifies, for up to `limit`. Returns whether it has.
     ///
     /// # Errors
-    /// `INTR` if a signal ended the wait.
-    pub fn wait(&self, limit: Option<Duration>) -> rustix::io::Result<bool> {
-        wait_readable(self.as_fd(), limit)
+    /// Of kind `Interrupted` if a signal ended the wait.
+    pub fn wait(&self, limit: Option<Duration>) -> io::Result<bool> {
+        // A limit beyond the clock's range is none.
+        let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
+        Ok(rustix::event::poll(&mut [PollFd::new(&self.0, PollFlags::IN)], limit.as_ref())? > 0)
     }
 
-    /// The descriptor, for a loop that waits for others beside it.
-    #[must_use]
-    pub fn into_fd(self) -> OwnedFd {
-        self.0
+    /// For a task on the runtime of this thread.
+    ///
+    /// # Errors
+    /// If the runtime cannot watch it.
+    pub(crate) fn into_watched(self) -> io::Result<WatchedDoorbell> {
+        watch(self.0).map(WatchedDoorbell)
+    }
+}
+
+/// The end that is woken, where that is a task.
+#[derive(Debug)]
+pub(crate) struct WatchedDoorbell(AsyncFd<OwnedFd>);
+
+impl WatchedDoorbell {
+    /// Ready after a notification, which it takes. May be ready without one.
+    ///
+    /// # Errors
+    /// If the runtime is gone.
+    pub(crate) fn poll_notified(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut notified = ready!(self.0.poll_read_ready(cx))?;
+        let _ = notified.try_io(|fd| Ok(rustix::io::read(fd.get_ref(), &mut [0; 64][..])?));
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -64,24 +88,22 @@ impl AsFd for DoorbellReader {
     }
 }
 
-fn wait_readable(fd: BorrowedFd<'_>, limit: Option<Duration>) -> rustix::io::Result<bool> {
-    // A limit beyond the clock's range is none.
-    let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
-    Ok(rustix::event::poll(&mut [PollFd::new(&fd, PollFlags::IN)], limit.as_ref())? > 0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn waits(reader: &DoorbellReader, limit: Option<Duration>) -> bool {
+        reader.wait(limit).expect("no signal")
+    }
+
     #[test]
     fn a_notification_stays_until_it_is_drained() {
         let (doorbell, reader) = doorbell().expect("a pipe");
-        assert_eq!(reader.wait(Some(Duration::ZERO)), Ok(false));
+        assert!(!waits(&reader, Some(Duration::ZERO)));
         (0..100_000).for_each(|_| doorbell.notify());
-        assert_eq!(reader.wait(None), Ok(true));
-        assert_eq!(reader.wait(Some(Duration::MAX)), Ok(true));
+        assert!(waits(&reader, None));
+        assert!(waits(&reader, Some(Duration::MAX)));
         reader.drain();
-        assert_eq!(reader.wait(Some(Duration::ZERO)), Ok(false));
+        assert!(!waits(&reader, Some(Duration::ZERO)));
     }
 }

@@ -22,7 +22,7 @@ fn open() -> MutexGuard<'static, Vec<RawFd>> {
 
 /// A descriptor that no process has which was forked off.
 #[derive(Debug)]
-pub(crate) struct PrivateFd(RawFd);
+pub(super) struct PrivateFd(RawFd);
 
 /// Makes descriptors, of which the first are to be private. No process is forked off meanwhile.
 pub(super) fn private<const N: usize, T, E: From<io::Error>>(

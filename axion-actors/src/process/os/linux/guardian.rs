@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -17,10 +17,11 @@ use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustix::pipe::PipeFlags;
-use rustix::process::{Pid, PidfdFlags};
+use rustix::process::Pid;
 
 use super::forks::{self, PrivateFd};
-use super::linux;
+use super::pipe::write_now;
+use super::signals::{self, Exit};
 
 /// The guardian could not be started or told something.
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +91,7 @@ impl Guardian {
     ///
     /// # Errors
     /// If the guardian is gone and cannot be started again, or the engine has ended ([`end_all`](Self::end_all)).
-    pub fn guard(&self, group: Pid) -> Result<(), GuardianError> {
+    pub(crate) fn guard(&self, group: Pid) -> Result<(), GuardianError> {
         let mut state = self.lock();
         if state.ended {
             return Err(GuardianError { what: "tell", source: io::Error::other("the engine has ended") });
@@ -104,7 +105,7 @@ impl Guardian {
     }
 
     /// Takes a process group out, before its number can be used again.
-    pub fn forget(&self, group: Pid) {
+    pub(crate) fn forget(&self, group: Pid) {
         let mut state = self.lock();
         let group = group.as_raw_pid();
         state.groups.remove(&group);
@@ -124,12 +125,12 @@ impl Guardian {
             std::mem::take(&mut state.groups)
         };
         for group in groups.into_iter().filter_map(Pid::from_raw) {
-            linux::kill_group(group);
+            signals::kill_group(group);
             self.forget(group);
             // One that cannot end now, in the middle of a disk's or a driver's work, is left to the
             // system: nothing may hold up the end of the engine.
-            if linux::wait_ended(group, LAST_WAIT) {
-                let _ = linux::reap(group);
+            if signals::wait_ended(group, LAST_WAIT) {
+                let _ = signals::reap(group);
             }
         }
     }
@@ -141,8 +142,8 @@ impl Guardian {
     pub async fn watch(&self) -> Result<(), GuardianError> {
         loop {
             let failed = |source| GuardianError { what: "watch", source };
-            let exit = linux::watch(self.exit_fd().map_err(failed)?).map_err(failed)?;
-            let _ = exit.readable().await.map_err(failed)?;
+            let exit = Exit::of(Pid::from_child(&self.lock().process)).map_err(failed)?;
+            exit.wait().await.map_err(failed)?;
             tracing::warn!("the guardian process was killed; starting another");
             self.restart(&mut self.lock())?;
         }
@@ -152,11 +153,6 @@ impl Guardian {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.lock().process.id()
-    }
-
-    fn exit_fd(&self) -> io::Result<OwnedFd> {
-        let pid = Pid::from_child(&self.lock().process);
-        Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
     }
 
     fn restart(&self, state: &mut State) -> Result<(), GuardianError> {
@@ -181,8 +177,7 @@ impl State {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
         // The pipe does not block: one line is far below what it takes at once.
-        rustix::io::write(pipe, format!("{what} {group}\n").as_bytes())?;
-        Ok(())
+        write_now(pipe.as_fd(), format!("{what} {group}\n").as_bytes()).map(|_| ())
     }
 }
 
@@ -191,11 +186,11 @@ impl Drop for Guardian {
         let mut state = self.lock();
         state.pipe = None;
         let process = Pid::from_child(&state.process);
-        let in_time = linux::wait_ended(process, LAST_WAIT);
+        let in_time = signals::wait_ended(process, LAST_WAIT);
         if !in_time {
             tracing::warn!("the guardian does not end by itself; killing it");
             // With what it has started: on a busy machine it takes long to look through all processes.
-            linux::kill_group(process);
+            signals::kill_group(process);
         }
         let _ = state.process.wait();
         // Its last work. The groups have been ended before.

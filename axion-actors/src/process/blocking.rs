@@ -1,8 +1,8 @@
-//! Work that may block, away from the engine's thread (L11).
+//! Blocking work, off the engine's thread (L11).
 //!
-//! On a thread of its own for each piece, not on the runtime's threads for blocking work: where the system
-//! gives no thread, those panic, and a task that has used up all processes of its user, or of its control
-//! group, would take the engine along (L8). Nor does the end of the engine wait for one that is stuck.
+//! Each piece of work has a thread of its own. Tokio's pool for blocking work panics where the system gives no thread,
+//! so a task that uses up all processes of its user or its control group would take the engine along (L8). And the
+//! engine does not wait at its end for work that is stuck.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,15 +10,15 @@ use std::thread::Builder;
 
 use tokio::sync::oneshot;
 
-/// The system gives no thread at present, and this is the work back.
+/// The system gives no thread now. Returns the work.
 #[derive(Debug)]
 pub(super) struct NoThread<F> {
     pub(super) work: F,
     pub(super) error: io::Error,
 }
 
-/// Has work done on a thread of its own. The receiver gets what it comes to; nothing if it panics.
-pub(super) fn aside<T, F>(work: F) -> Result<oneshot::Receiver<T>, NoThread<F>>
+/// Does work on a thread of its own. The receiver gets its result, or an error if the work panics.
+pub(super) fn spawn_blocking<T, F>(work: F) -> Result<oneshot::Receiver<T>, NoThread<F>>
 where
     T: Send + 'static,
     F: FnOnce() -> T + Send + 'static,
@@ -26,13 +26,12 @@ where
     on(Builder::new(), work)
 }
 
-/// The same, but here if there is no thread: a moment of the engine's time is better than not at all.
-/// `None` if the work panics.
-pub(crate) async fn aside_or_here<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    match aside(work) {
+/// The same, but on this thread if the system gives no other. `None` if the work panics.
+pub(crate) async fn offload_or_inline<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    match spawn_blocking(work) {
         Ok(done) => done.await.ok(),
         Err(NoThread { work, error }) => {
-            tracing::debug!(%error, "no thread for work that may block: the engine's own does it");
+            tracing::debug!(%error, "no thread for blocking work; it runs on the engine's thread");
             Some(work())
         }
     }
@@ -44,7 +43,7 @@ where
     F: FnOnce() -> T + Send + 'static,
 {
     let (sender, done) = oneshot::channel();
-    // A thread that cannot be made keeps what it was to do: this is the way back.
+    // A failed spawn drops its closure: the work comes back through this.
     let held = Arc::new(Mutex::new(Some(work)));
     let taken = held.clone();
     let spawned = thread.spawn(move || {
@@ -72,9 +71,9 @@ mod tests {
     #[actix::test]
     async fn work_is_done_on_another_thread_and_a_panic_there_is_no_panic_here() {
         let here = std::thread::current().id();
-        let there = aside_or_here(|| std::thread::current().id()).await;
+        let there = offload_or_inline(|| std::thread::current().id()).await;
         assert!(there.is_some_and(|there| there != here));
-        assert_eq!(aside_or_here(|| assert!(std::hint::black_box(false), "on purpose")).await, None);
+        assert_eq!(offload_or_inline(|| assert!(std::hint::black_box(false), "on purpose")).await, None);
     }
 
     #[test]

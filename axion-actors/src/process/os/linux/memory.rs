@@ -1,0 +1,85 @@
+//! Memory, and the control groups that limit it and the processors.
+
+use std::cell::Cell;
+use std::fs;
+
+/// How many processes of the engine's control group the kernel has killed for want of memory; `None`
+/// where that cannot be read.
+pub(crate) fn out_of_memory_kills() -> Option<u64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let counters = groups.lines().filter_map(counter_of);
+    counters.filter_map(|counter| fs::read_to_string(counter).ok()).find_map(|text| kills_in(&text))
+}
+
+/// Which deaths of workers the kernel's count of memory kills explains: each kill one of them at most.
+/// Without that, one kill would explain the death of every worker that had been alive then.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryKills {
+    explained: Cell<u64>,
+}
+
+impl MemoryKills {
+    /// Whether the kernel has killed a process since there were `before`, for which no other worker's
+    /// death stands; `None` where it could not be read says nothing.
+    pub(crate) fn explain_one(&self, before: Option<u64>, now: Option<u64>) -> bool {
+        let (Some(before), Some(now)) = (before, now) else { return false };
+        let known = before.max(self.explained.get());
+        if now > known {
+            self.explained.set(known + 1);
+        }
+        now > known
+    }
+}
+
+/// Where the count is kept by a control group, given a line of `/proc/self/cgroup`.
+fn counter_of(line: &str) -> Option<String> {
+    let (_, group) = line.split_once(':')?;
+    let (controllers, path) = group.split_once(':')?;
+    match controllers {
+        "" => Some(format!("/sys/fs/cgroup{path}/memory.events")),
+        // Of version 1, which some systems and containers still have.
+        _ if controllers.split(',').any(|it| it == "memory") => {
+            Some(format!("/sys/fs/cgroup/{controllers}{path}/memory.oom_control"))
+        }
+        _ => None,
+    }
+}
+
+fn kills_in(events: &str) -> Option<u64> {
+    events.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
+}
+
+/// The resident memory of a process, in bytes; `None` if it is gone.
+pub(crate) fn resident(pid: u32) -> Option<u64> {
+    let pages = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = pages.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_memory_kill_explains_one_death_and_what_cannot_be_read_none() {
+        let kills = MemoryKills::default();
+        assert!(!kills.explain_one(Some(3), Some(3)));
+        assert!(kills.explain_one(Some(3), Some(5)));
+        assert!(kills.explain_one(Some(3), Some(5)), "the second of them");
+        assert!(!kills.explain_one(Some(3), Some(5)), "that was another hand");
+        assert!(kills.explain_one(Some(2), Some(6)));
+        assert!(!kills.explain_one(None, Some(7)), "no descriptor was left for a look");
+        assert!(!kills.explain_one(Some(1), None));
+    }
+
+    #[test]
+    fn the_kernels_count_of_memory_kills_is_read() {
+        let events = "low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 0\n";
+        assert_eq!(kills_in(events), Some(2));
+        assert_eq!(kills_in("low 0\n"), None);
+        assert_eq!(kills_in("oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"), Some(1));
+        let files: Vec<_> =
+            ["0::/a/b", "4:memory:/c", "1:cpu:/"].into_iter().map(counter_of).map(Option::unwrap_or_default).collect();
+        assert_eq!(files, ["/sys/fs/cgroup/a/b/memory.events", "/sys/fs/cgroup/memory/c/memory.oom_control", ""]);
+    }
+}

@@ -1,0 +1,29 @@
+//! Linux.
+
+mod cgroups;
+mod doorbell;
+mod files;
+mod forks;
+mod guardian;
+mod memory;
+mod pipe;
+mod signals;
+mod spawn;
+mod status_page;
+
+pub(crate) use rustix::process::Pid;
+
+pub use doorbell::{Doorbell, DoorbellReader, doorbell};
+pub use guardian::{Guardian, GuardianError};
+
+pub(crate) use cgroups::ControlGroups;
+pub(crate) use doorbell::WatchedDoorbell;
+pub(crate) use files::{is_executable, is_own_folder, path_from_bytes, private_permissions};
+pub(crate) use memory::{MemoryKills, out_of_memory_kills, resident};
+pub(crate) use pipe::Pipe;
+pub(crate) use signals::{
+    Exit, continue_group, force_stacks, has_ended, is_memory_fault, kill_escaped, kill_group, reap, stop_group,
+    wait_stopped,
+};
+pub(crate) use spawn::{Connection, Process, Program, spawn};
+pub(crate) use status_page::StatusPage;

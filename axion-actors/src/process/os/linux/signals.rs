@@ -1,0 +1,154 @@
+//! Signals to processes and their groups, and how processes end.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+use tokio::io::unix::AsyncFd;
+
+use super::pipe::watch;
+use super::spawn::MARK;
+use crate::model::{ProcessExit, Usage};
+
+/// The end of a process, to wait for.
+#[derive(Debug)]
+pub(crate) struct Exit(AsyncFd<OwnedFd>);
+
+impl Exit {
+    /// Of a child of this process.
+    ///
+    /// # Errors
+    /// If the system cannot watch it.
+    pub(crate) fn of(pid: Pid) -> io::Result<Self> {
+        Ok(Self(watch(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)?))
+    }
+
+    /// Ready when the process has ended.
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_read_ready(cx).map(|_| ())
+    }
+
+    /// Waits for the end of the process.
+    pub(crate) async fn wait(&self) -> io::Result<()> {
+        self.0.readable().await.map(|_| ())
+    }
+}
+
+/// Kills every process of a group. The caller makes sure that the leader has not been reaped, so
+/// that the number still names this group and no other (L6).
+pub(crate) fn kill_group(leader: Pid) {
+    // By its own number too: it may have moved itself into another group.
+    let _ = rustix::process::kill_process(leader, Signal::KILL);
+    if let Err(error) = rustix::process::kill_process_group(leader, Signal::KILL) {
+        tracing::debug!(pid = leader.as_raw_pid(), %error, "the process group is gone already");
+    }
+}
+
+/// Reaps a process that has ended, or waits until it has. Says how it ended and what it used.
+#[expect(unsafe_code, reason = "the only wait call that tells what a process used")]
+pub(crate) fn reap(pid: Pid) -> io::Result<(ProcessExit, Usage)> {
+    let (mut status, mut usage) = (0, MaybeUninit::<libc::rusage>::zeroed());
+    loop {
+        // SAFETY: both pointers are valid for writing for the time of the call.
+        let reaped = unsafe { libc::wait4(pid.as_raw_pid(), &raw mut status, 0, usage.as_mut_ptr()) };
+        if reaped == pid.as_raw_pid() {
+            break;
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+    // SAFETY: every field of an rusage is a number, for which zeroed memory is a value; the call has
+    // filled it in since.
+    let usage = unsafe { usage.assume_init() };
+    let exit = match std::process::ExitStatus::from_raw(status) {
+        status if status.signal().is_some() => ProcessExit::Signal(status.signal().unwrap_or_default()),
+        status => ProcessExit::Code(status.code().unwrap_or(-1)),
+    };
+    Ok((exit, used(&usage)))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds and microseconds of processor time")]
+fn used(usage: &libc::rusage) -> Usage {
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    Usage {
+        peak_memory_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
+        user_seconds: seconds(usage.ru_utime),
+        system_seconds: seconds(usage.ru_stime),
+    }
+}
+
+/// Stops every process of a group. [`wait_stopped`] tells when its leader has stopped.
+pub(crate) fn stop_group(leader: Pid) {
+    let _ = rustix::process::kill_process_group(leader, Signal::STOP);
+}
+
+/// Waits until a process has stopped or ended; reaps nothing. Blocks, and sends no signal: it may
+/// still be waiting when nobody wants to know any more.
+pub(crate) fn wait_stopped(leader: Pid) {
+    let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    let _ = rustix::process::waitid(WaitId::Pid(leader), options);
+}
+
+/// Whether a child has ended; reaps nothing.
+pub(crate) fn has_ended(pid: Pid) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    matches!(rustix::process::waitid(WaitId::Pid(pid), options), Ok(Some(_)))
+}
+
+/// Waits until a child has ended, for `limit` at most; reaps nothing. Blocks.
+pub(crate) fn wait_ended(pid: Pid, limit: Duration) -> bool {
+    let Ok(exit) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { return false };
+    let Ok(limit) = Timespec::try_from(limit) else { return false };
+    let mut watched = [PollFd::new(&exit, PollFlags::IN)];
+    loop {
+        match rustix::event::poll(&mut watched, Some(&limit)) {
+            Err(rustix::io::Errno::INTR) => {}
+            found => return found == Ok(1),
+        }
+    }
+}
+
+/// Lets a stopped group go on.
+pub(crate) fn continue_group(leader: Pid) {
+    let _ = rustix::process::kill_process_group(leader, Signal::CONT);
+}
+
+/// Has the runtime in a child write down where its threads are. Its handler is in C and needs no
+/// interpreter lock; the number is the one in `axion_worker/control.py`. It may read a frame that is
+/// just changing, and end the process.
+#[expect(unsafe_code, reason = "a real-time signal, which the safe interface does not send")]
+pub(crate) fn force_stacks(pid: Pid) -> bool {
+    // SAFETY: sends a signal and touches no memory.
+    unsafe { libc::kill(pid.as_raw_pid(), libc::SIGRTMAX() - 2) == 0 }
+}
+
+/// Whether a signal is one that a process raises against itself when its memory is not as it should be.
+pub(crate) fn is_memory_fault(signal: i32) -> bool {
+    matches!(signal, libc::SIGSEGV | libc::SIGBUS)
+}
+
+/// Kills what a worker has started and what has left its process group since, by the mark that its
+/// environment still bears. Whatever starts with another environment is not found.
+pub(crate) fn kill_escaped(mark: &str) {
+    let marked = format!("{MARK}={mark}");
+    let Ok(processes) = std::fs::read_dir("/proc") else { return };
+    for process in processes.flatten() {
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) else {
+            continue;
+        };
+        // Opened before the look: the descriptor names the process that was looked at and no later one.
+        let Ok(descriptor) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { continue };
+        let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
+        if environment.split(|byte| *byte == 0).any(|variable| variable == marked.as_bytes()) {
+            tracing::debug!(pid = pid.as_raw_pid(), "ending a process that had left its worker's group");
+            let _ = rustix::process::pidfd_send_signal(descriptor, Signal::KILL);
+        }
+    }
+}
