@@ -4,10 +4,10 @@
 
 mod args;
 mod commands;
+mod diagnostics;
 mod exit;
 mod message;
 mod screen;
-mod snippet;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -25,6 +25,7 @@
 
 mod builder;
 mod completions;
+mod diagnostics;
 mod engine;
 mod error;
 pub mod flow;
@@ -56,6 +57,7 @@ pub use axion_actors::model::{
 pub use axion_actors::process::{FolderError, GuardianError, PythonNotFound};
 pub use builder::EngineBuilder;
 pub use completions::{Completions, DirectWait, DirectWaitEnd};
+pub use diagnostics::{Diagnostic, Diagnostics, Span};
 pub use engine::{Engine, ShutdownReport};
 pub use error::{StartError, StatusError, SubmitError, SubmitManyError, WaitError};
 pub use handle::TaskHandle;

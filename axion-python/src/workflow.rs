@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use axion_core as core;
-use axion_core::flow::{self, Flow, FlowError, Overrides, Problems};
+use axion_core::Diagnostics;
+use axion_core::flow::{self, Flow, FlowError, Overrides};
 use axion_core::workflow::{Dependency, Reference, Step, StepError, StepState, WorkflowSpec};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -33,8 +34,8 @@ impl Rules {
 }
 
 /// Everything that is wrong, in a line.
-fn words(problems: &Problems) -> String {
-    let one = |problem: &flow::Problem| match &problem.help {
+fn words(problems: &Diagnostics) -> String {
+    let one = |problem: &core::Diagnostic| match &problem.help {
         Some(help) => format!("{}: {help}", problem.message),
         None => problem.message.clone(),
     };
@@ -162,8 +163,8 @@ pub(crate) fn submit_flow(
 
 /// A ValueError with words, and the place and words of each problem.
 fn wrong_flow(error: FlowError) -> PyErr {
-    let FlowError::Problems(problems) = &error else { return PyValueError::new_err(error.to_string()) };
-    let place = |problem: &flow::Problem| problems.place(problem).unwrap_or_default();
+    let FlowError::Invalid(problems) = &error else { return PyValueError::new_err(error.to_string()) };
+    let place = |problem: &core::Diagnostic| problems.place(problem).unwrap_or_default();
     let all: Vec<_> = problems
         .all
         .iter()

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-/// A time: a number of seconds, or text with units such as `500ms`, `1.5s`, `10m`, `1h 30m`.
+/// Reads a time: a number of seconds, or a text with units such as `500ms`, `1.5s`, `10m`, `1h 30m`, `PT90S`.
+///
+/// Settings, flows and options read times by this function alone. Space around the text is ignored.
 #[must_use]
 pub fn parse_time(text: &str) -> Option<Duration> {
     match text.trim().parse::<f64>() {
@@ -26,7 +28,10 @@ pub fn time_text(time: Duration) -> String {
     }
 }
 
-/// A size: a number of bytes, or text with a unit of 1024 steps such as `64K`, `200M`, `1.5GiB`.
+/// Reads a size: a number of bytes, with a unit or without: `64K`, `200M`, `1.5GiB`, `2 kb`, `1e3`.
+///
+/// The units are `B`, `K`, `M`, `G` and `T` in either case, alone or followed by `B` or `iB`; each is 1024 times the one
+/// before. Settings, flows and options read sizes by this function alone. Space around the text is ignored.
 #[must_use]
 pub fn parse_size(text: &str) -> Option<u64> {
     let text = text.trim();

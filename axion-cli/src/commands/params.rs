@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
+use axion_core::Diagnostics;
 use serde_json::value::RawValue;
 
 use crate::args::RunArguments;
+use crate::diagnostics;
 use crate::message::{self, Reported};
 
 /// The parameters as JSON text. Numbers keep all their digits: what is not changed is not parsed.
 pub(crate) fn collect(run: &RunArguments) -> Result<String, Reported> {
     let (source, text) = given(run)?;
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&text) {
-        message::json_error(&source, &text, &error);
+        diagnostics::show(&Diagnostics::not_json(&source, &text, &error));
         return Err(Reported);
     }
     if run.param.is_empty() {

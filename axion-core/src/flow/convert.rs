@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::schema::{read_memory, read_rate, read_size, read_time};
 use super::template::{FlowParams, TemplateReader};
 use super::tree::{Node, NodeValue};
-use super::{Flow, GUESSES, Problem, Span, nearest};
+use super::{Diagnostic, Flow, GUESSES, Span, nearest};
 
 /// A workflow, and where its parts stand in the text.
 pub(super) struct Converted {
@@ -61,7 +61,7 @@ fn text(node: &Node, key: &str) -> Option<String> {
 }
 
 /// Makes the workflow.
-pub(super) fn flow(tree: &Node, folder: &Path, problems: &mut Vec<Problem>) -> Converted {
+pub(super) fn flow(tree: &Node, folder: &Path, problems: &mut Vec<Diagnostic>) -> Converted {
     let stop = tree.get("on_failure").and_then(Node::text) == Some("stop");
     let mut spec = WorkflowSpec {
         name: text(tree, "name").unwrap_or_default(),
@@ -76,7 +76,7 @@ pub(super) fn flow(tree: &Node, folder: &Path, problems: &mut Vec<Problem>) -> C
     };
     if let Some(place) = tree.get("stop_running").filter(|_| !stop) {
         let words = "`stop_running` says nothing without on_failure = \"stop\"";
-        problems.push(Problem::new(&place.span, words, "without on_failure = \"stop\""));
+        problems.push(Diagnostic::new(&place.span, words, "without on_failure = \"stop\""));
     }
     if let Some(limits) = tree.get("limits") {
         (spec.capacity, spec.bounds) = (capacity(limits), bounds(limits));
@@ -85,7 +85,7 @@ pub(super) fn flow(tree: &Node, folder: &Path, problems: &mut Vec<Problem>) -> C
     let (steps, places) = tree.get("steps").map(|it| self::steps(it, &mut own, folder, problems)).unwrap_or_default();
     spec.steps = steps;
     if let Some(steps) = tree.get("steps").filter(|it| matches!(&it.value, NodeValue::List(list) if list.is_empty())) {
-        problems.push(Problem::new(&steps.span, "a workflow needs at least one step", "no steps"));
+        problems.push(Diagnostic::new(&steps.span, "a workflow needs at least one step", "no steps"));
     }
     Converted { flow: Flow { spec, description: text(tree, "description"), source: None }, places }
 }
@@ -95,7 +95,7 @@ pub(super) fn steps(
     list: &Node,
     own: &mut FlowParams<'_>,
     folder: &Path,
-    problems: &mut Vec<Problem>,
+    problems: &mut Vec<Diagnostic>,
 ) -> (Vec<Step>, Vec<StepSpans>) {
     list.list().iter().map(|node| step(node, own, folder, problems)).unzip()
 }
@@ -118,7 +118,7 @@ fn bounds(limits: &Node) -> WorkflowBounds {
     WorkflowBounds { added: size("added_steps", bounds.added), elements: size("elements", bounds.elements), ..bounds }
 }
 
-fn step(node: &Node, own: &mut FlowParams<'_>, folder: &Path, problems: &mut Vec<Problem>) -> (Step, StepSpans) {
+fn step(node: &Node, own: &mut FlowParams<'_>, folder: &Path, problems: &mut Vec<Diagnostic>) -> (Step, StepSpans) {
     let mut uses: Vec<(String, Span)> = Vec::new();
     let mut task = script(node, folder, problems);
     task = options(node, task);
@@ -158,7 +158,7 @@ fn step(node: &Node, own: &mut FlowParams<'_>, folder: &Path, problems: &mut Vec
 }
 
 /// What a step asks for beside its task, its parameters and what it waits for.
-fn rules(node: &Node, mut step: Step, uses: &mut Vec<(String, Span)>, problems: &mut Vec<Problem>) -> Step {
+fn rules(node: &Node, mut step: Step, uses: &mut Vec<(String, Span)>, problems: &mut Vec<Diagnostic>) -> Step {
     step = step.run_if(word::<RunIf>(node, "run_if"));
     if let Some(condition) = node.get("when").and_then(|it| condition(it, uses, problems)) {
         step = step.when(condition);
@@ -176,7 +176,7 @@ fn rules(node: &Node, mut step: Step, uses: &mut Vec<(String, Span)>, problems: 
 }
 
 /// A step without a task of its own, for what a table says of it: references in `params` too.
-pub(super) fn bare_step(node: &Node, problems: &mut Vec<Problem>) -> Step {
+pub(super) fn bare_step(node: &Node, problems: &mut Vec<Diagnostic>) -> Step {
     let mut uses = Vec::new();
     let mut step = Step::unnamed(Task::script(""));
     if let Some(params) = node.get("params") {
@@ -186,10 +186,10 @@ pub(super) fn bare_step(node: &Node, problems: &mut Vec<Problem>) -> Step {
 }
 
 /// Keys that change nothing beside others: whoever wrote them meant something.
-fn check_ineffective_keys(node: &Node, problems: &mut Vec<Problem>) {
+fn check_ineffective_keys(node: &Node, problems: &mut Vec<Diagnostic>) {
     let mut wrong = |key: &str, why: &str| {
         if let Some((place, _)) = node.members().iter().find(|(it, _)| it.text == key) {
-            problems.push(Problem::new(&place.span, format!("`{key}` says nothing {why}"), why));
+            problems.push(Diagnostic::new(&place.span, format!("`{key}` says nothing {why}"), why));
         }
     };
     if node.get("map_over").is_some() && flag(node, "dynamic") == Some(true) {
@@ -209,7 +209,7 @@ fn check_ineffective_keys(node: &Node, problems: &mut Vec<Problem>) {
     }
 }
 
-fn script(node: &Node, folder: &Path, problems: &mut Vec<Problem>) -> Task {
+fn script(node: &Node, folder: &Path, problems: &mut Vec<Diagnostic>) -> Task {
     let Some(place) = node.get("script") else { return Task::script("") };
     let Some(script) = place.text().filter(|it| !it.is_empty()) else { return Task::script("") };
     let path = folder.join(script);
@@ -222,7 +222,7 @@ fn script(node: &Node, folder: &Path, problems: &mut Vec<Problem>) -> Task {
         let words = format!("there is no script at {}: {wrong}", path.display());
         // Each guess reads the folder.
         let help = if problems.len() <= GUESSES { neighbour(&path) } else { None };
-        problems.push(Problem::new(&place.span, words, "no such script").help(help));
+        problems.push(Diagnostic::new(&place.span, words, "no such script").help(help));
     }
     Task::script(path)
 }
@@ -313,7 +313,7 @@ fn map_over(node: &Node, uses: &mut Vec<(String, Span)>) -> Option<MapOver> {
 }
 
 /// The depth of trees is bounded, so the recursion is.
-fn condition(node: &Node, uses: &mut Vec<(String, Span)>, problems: &mut Vec<Problem>) -> Option<Condition> {
+fn condition(node: &Node, uses: &mut Vec<(String, Span)>, problems: &mut Vec<Diagnostic>) -> Option<Condition> {
     check_ineffective_keys(node, problems);
     let mut parts = |key: &str| {
         let list = node.get(key)?.list();
@@ -338,14 +338,14 @@ fn condition(node: &Node, uses: &mut Vec<(String, Span)>, problems: &mut Vec<Pro
         (true, None) => {
             let place = node.get("op").unwrap_or(node);
             let words = format!("`{}` needs a `value` to compare with", op.symbol());
-            problems.push(Problem::new(&place.span, words, "`value` is missing"));
+            problems.push(Diagnostic::new(&place.span, words, "`value` is missing"));
         }
         (false, Some(value)) => {
             let words = format!("`{}` compares with nothing, so `value` says nothing", op.symbol());
-            problems.push(Problem::new(&value.span, words, "not used").help(Some("add an `op`".to_owned())));
+            problems.push(Diagnostic::new(&value.span, words, "not used").help(Some("add an `op`".to_owned())));
         }
         (true, Some(value)) if op == Op::In && !matches!(value.value, NodeValue::List(_)) => {
-            problems.push(Problem::new(&value.span, "`in` needs a list to look in", "must be a list"));
+            problems.push(Diagnostic::new(&value.span, "`in` needs a list to look in", "must be a list"));
         }
         _ => {}
     }

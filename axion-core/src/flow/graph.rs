@@ -7,13 +7,13 @@ use axion_actors::model::{EngineCapacity, Tick};
 use axion_actors::policy::graph::{EngineView, Graph, StepStatus};
 
 use super::convert::{Converted, StepSpans};
-use super::{GUESSES, Problem, Span, did_you_mean};
+use super::{Diagnostic, GUESSES, Span, did_you_mean};
 
 /// So many places of a circle are shown.
 const SHOWN: usize = 10;
 
 /// Adds what is wrong with the graph.
-pub(super) fn check(converted: &Converted, problems: &mut Vec<Problem>) {
+pub(super) fn check(converted: &Converted, problems: &mut Vec<Diagnostic>) {
     if converted.places.is_empty() {
         return;
     }
@@ -44,7 +44,7 @@ pub(super) fn report(
     errors: &[GraphError],
     whose: LimitSource,
     (places, names): (&[StepSpans], &[Option<String>]),
-    problems: &mut Vec<Problem>,
+    problems: &mut Vec<Diagnostic>,
 ) {
     let steps = StepIndex::of(places, names);
     let mut said = BTreeSet::new();
@@ -88,9 +88,14 @@ fn uses<'a>(place: &'a StepSpans, name: &'a str) -> impl Iterator<Item = &'a Spa
     place.uses[first..].iter().take_while(move |(it, _)| it == name).map(|(_, span)| span)
 }
 
-fn place((error, whose): (&GraphError, LimitSource), steps: &StepIndex<'_>, guess: bool, problems: &mut Vec<Problem>) {
+fn place(
+    (error, whose): (&GraphError, LimitSource),
+    steps: &StepIndex<'_>,
+    guess: bool,
+    problems: &mut Vec<Diagnostic>,
+) {
     let Some(here) = error.at().and_then(|at| steps.places.get(at)) else {
-        problems.push(Problem::elsewhere(error.to_string(), "here"));
+        problems.push(Diagnostic::elsewhere(error.to_string(), "here"));
         return;
     };
     match error {
@@ -98,22 +103,22 @@ fn place((error, whose): (&GraphError, LimitSource), steps: &StepIndex<'_>, gues
             let help = if guess { steps.like(missing, step) } else { None };
             for span in uses(here, missing) {
                 let words = format!("{step} waits for the step `{missing}`, and there is none");
-                problems.push(Problem::new(span, words, "no such step").help(help.clone()));
+                problems.push(Diagnostic::new(span, words, "no such step").help(help.clone()));
             }
         }
         GraphError::SelfReference { step, .. } => {
             for span in uses(here, step) {
-                problems.push(Problem::new(span, error.to_string(), "this is the step itself"));
+                problems.push(Diagnostic::new(span, error.to_string(), "this is the step itself"));
             }
         }
         GraphError::DuplicateName { first, .. } => {
-            let mut problem = Problem::new(&here.name, error.to_string(), "again");
+            let mut problem = Diagnostic::new(&here.name, error.to_string(), "again");
             problem.message = format!("two steps are called `{}`", names_of(error));
             problem.related.extend(steps.places.get(*first).map(|place| (place.name.clone(), "first".to_owned())));
             problems.push(problem);
         }
         GraphError::SimilarName { other, .. } => {
-            let mut problem = Problem::new(&here.name, error.to_string(), "too like the other");
+            let mut problem = Diagnostic::new(&here.name, error.to_string(), "too like the other");
             let other = steps.named(other);
             problem.related.extend(other.map(|place| (place.name.clone(), "the other".to_owned())));
             problems.push(problem);
@@ -131,9 +136,9 @@ fn place((error, whose): (&GraphError, LimitSource), steps: &StepIndex<'_>, gues
                     "lower `resources`, give the engine more workers (`cpu_bound_max`, `io_bound_max`), or set impossible = \"cancel\"",
                 ),
             };
-            problems.push(Problem::new(span, error.to_string(), label).help(Some(help.to_owned())));
+            problems.push(Diagnostic::new(span, error.to_string(), label).help(Some(help.to_owned())));
         }
-        _ => problems.push(Problem::new(&here.name, error.to_string(), "this step")),
+        _ => problems.push(Diagnostic::new(&here.name, error.to_string(), "this step")),
     }
 }
 
@@ -145,14 +150,14 @@ fn names_of(error: &GraphError) -> &str {
 }
 
 /// Each step of the path waits for the one before: the places where they say so.
-fn circle(here: &StepSpans, path: &[String], steps: &StepIndex<'_>, error: &GraphError) -> Problem {
+fn circle(here: &StepSpans, path: &[String], steps: &StepIndex<'_>, error: &GraphError) -> Diagnostic {
     let before = path.iter().cycle().skip(path.len() - 1);
     let mut spots = path.iter().zip(before).filter_map(|(name, before)| {
         let span = uses(steps.named(name)?, before).next()?;
         Some((span.clone(), format!("{name} waits for {before}")))
     });
     let (span, label) = spots.next().unwrap_or_else(|| (here.name.clone(), "this step".to_owned()));
-    let mut problem = Problem::new(&span, error.to_string(), label);
+    let mut problem = Diagnostic::new(&span, error.to_string(), label);
     problem.related.extend(spots.take(SHOWN - 1));
     problem
 }

@@ -5,7 +5,7 @@
 //!
 //! match Flow::load("etl.toml".as_ref(), &Overrides::default()) {
 //!     Ok(flow) => println!("{} steps", flow.spec.steps.len()),
-//!     Err(FlowError::Problems(problems)) => {
+//!     Err(FlowError::Invalid(problems)) => {
 //!         for problem in &problems.all {
 //!             let (line, column) = problems.place(problem).unwrap_or((0, 0));
 //!             eprintln!("{}:{line}:{column}: {}", problems.file, problem.message);
@@ -33,7 +33,6 @@ mod tests;
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -44,6 +43,7 @@ pub use self::draw::{DrawingFormat, draw};
 pub use self::overrides::Overrides;
 pub use self::schema::schema;
 use self::tree::Node;
+use crate::diagnostics::{Diagnostic, Diagnostics, Span};
 use crate::error::SubmitError;
 use crate::workflows::WorkflowError;
 
@@ -93,56 +93,6 @@ struct FlowSource {
     names: Vec<Option<String>>,
 }
 
-/// A part of a file's text.
-pub type Span = Range<usize>;
-
-/// Something that is wrong with a flow.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// Where, as bytes of the text; `None` if it comes from the command line.
-    pub span: Option<Span>,
-    /// What, where and what to do.
-    pub message: String,
-    /// A few words for the place itself.
-    pub label: String,
-    /// What was probably meant, or what is possible.
-    pub help: Option<String>,
-    /// Other places that belong to it.
-    pub related: Vec<(Span, String)>,
-}
-
-/// Everything that is wrong with a flow, in the order of its text.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{file} has {} problem{}", .all.len(), if .all.len() == 1 { "" } else { "s" })]
-pub struct Problems {
-    /// What the text is called: the file's path.
-    pub file: String,
-    /// The text.
-    pub text: String,
-    /// The problems.
-    pub all: Vec<Problem>,
-    /// Where its lines begin.
-    lines: Vec<usize>,
-}
-
-impl Problems {
-    fn new(file: &str, text: &str, mut all: Vec<Problem>) -> Self {
-        all.sort_by_key(|problem| problem.span.as_ref().map_or(usize::MAX, |span| span.start));
-        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { file: file.to_owned(), text: text.to_owned(), all, lines }
-    }
-
-    /// The line and the column of a problem, counted from 1, columns in characters; `None` if it is
-    /// not in the text.
-    #[must_use]
-    pub fn place(&self, problem: &Problem) -> Option<(usize, usize)> {
-        let at = self.text.floor_char_boundary(problem.span.as_ref()?.start);
-        let line = self.lines.partition_point(|start| *start <= at);
-        let start = self.lines.get(line.checked_sub(1)?)?;
-        Some((line, self.text[*start..at].chars().count() + 1))
-    }
-}
-
 /// A flow cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -171,7 +121,7 @@ pub enum FlowError {
     },
     /// What it says is wrong.
     #[error(transparent)]
-    Problems(Box<Problems>),
+    Invalid(Box<Diagnostics>),
 }
 
 impl Flow {
@@ -194,7 +144,7 @@ impl Flow {
         })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let mut flow = Self::parse(&path.display().to_string(), &text, Format::of(path), folder, overrides)
-            .map_err(|problems| FlowError::Problems(Box::new(problems)))?;
+            .map_err(|problems| FlowError::Invalid(Box::new(problems)))?;
         if flow.spec.name.is_empty() {
             flow.spec.name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         }
@@ -211,10 +161,10 @@ impl Flow {
         format: Format,
         folder: &Path,
         overrides: &Overrides,
-    ) -> Result<Self, Problems> {
+    ) -> Result<Self, Diagnostics> {
         // Some editors put a mark before the text.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let (flow, places) = read(text, format, folder, overrides).map_err(|all| Problems::new(file, text, all))?;
+        let (flow, places) = read(text, format, folder, overrides).map_err(|all| Diagnostics::new(file, text, all))?;
         let names = graph::names_in(&flow.spec);
         let source = FlowSource { file: file.to_owned(), text: text.to_owned(), places, names };
         Ok(Self { source: Some(Arc::new(source)), ..flow })
@@ -222,7 +172,7 @@ impl Flow {
 
     /// What an engine has against it, at its places in the text; `None` if that is not about its steps.
     #[must_use]
-    pub fn explain(&self, refused: &WorkflowError) -> Option<Problems> {
+    pub fn explain(&self, refused: &WorkflowError) -> Option<Diagnostics> {
         let source = self.source.as_deref()?;
         let mut problems = Vec::new();
         match refused {
@@ -238,12 +188,12 @@ impl Flow {
                         }
                         _ => (&place.name, "this step"),
                     };
-                    problems.push(Problem::new(span, wrong.to_string(), label));
+                    problems.push(Diagnostic::new(span, wrong.to_string(), label));
                 }
             }
             _ => return None,
         }
-        Some(Problems::new(&source.file, &source.text, problems))
+        Some(Diagnostics::new(&source.file, &source.text, problems))
     }
 }
 
@@ -254,7 +204,7 @@ impl Flow {
 ///
 /// # Errors
 /// Everything that is wrong with them; the places are in `result`.
-pub fn added_steps(result: &str, folder: &Path) -> Result<Vec<Step>, Problems> {
+pub fn added_steps(result: &str, folder: &Path) -> Result<Vec<Step>, Diagnostics> {
     let mut problems = Vec::new();
     let tree = tree::from_json(result, &mut problems);
     let steps = match tree.as_ref().and_then(|tree| tree.get("steps")) {
@@ -264,7 +214,7 @@ pub fn added_steps(result: &str, folder: &Path) -> Result<Vec<Step>, Problems> {
         }
         None => Vec::new(),
     };
-    if problems.is_empty() { Ok(steps) } else { Err(Problems::new("the result", result, problems)) }
+    if problems.is_empty() { Ok(steps) } else { Err(Diagnostics::new("the result", result, problems)) }
 }
 
 /// What a step asks for beside its task, from a JSON object with the keys of a flow's steps: `run_if`, `when`,
@@ -272,7 +222,7 @@ pub fn added_steps(result: &str, folder: &Path) -> Result<Vec<Step>, Problems> {
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn step_rules(text: &str) -> Result<Rules, Problems> {
+pub fn step_rules(text: &str) -> Result<Rules, Diagnostics> {
     part(text, schema::Part::Step, |tree, problems| convert::bare_step(tree, problems).rules().clone())
 }
 
@@ -281,11 +231,11 @@ pub fn step_rules(text: &str) -> Result<Rules, Problems> {
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn settings(text: &str) -> Result<WorkflowSpec, Problems> {
+pub fn settings(text: &str) -> Result<WorkflowSpec, Diagnostics> {
     part(text, schema::Part::Flow, |tree, problems| convert::flow(tree, Path::new(""), problems).flow.spec)
 }
 
-fn part<T>(text: &str, part: schema::Part, make: impl Fn(&Node, &mut Vec<Problem>) -> T) -> Result<T, Problems> {
+fn part<T>(text: &str, part: schema::Part, make: impl Fn(&Node, &mut Vec<Diagnostic>) -> T) -> Result<T, Diagnostics> {
     let mut problems = Vec::new();
     let made = tree::from_json(text, &mut problems).map(|tree| {
         schema::check_part(&tree, part, &mut problems);
@@ -293,7 +243,7 @@ fn part<T>(text: &str, part: schema::Part, make: impl Fn(&Node, &mut Vec<Problem
     });
     match made {
         Some(made) if problems.is_empty() => Ok(made),
-        _ => Err(Problems::new("the options", text, problems)),
+        _ => Err(Diagnostics::new("the options", text, problems)),
     }
 }
 
@@ -302,7 +252,7 @@ fn read(
     format: Format,
     folder: &Path,
     overrides: &Overrides,
-) -> Result<(Flow, Vec<convert::StepSpans>), Vec<Problem>> {
+) -> Result<(Flow, Vec<convert::StepSpans>), Vec<Diagnostic>> {
     let mut problems = Vec::new();
     let tree = match format {
         Format::Toml => tree::from_toml(text, &mut problems),
@@ -318,21 +268,6 @@ fn read(
     // What is no value at all is said once.
     problems.extend(others.into_iter().filter(|it| !broken.contains(&it.span)));
     if problems.is_empty() { Ok((converted.flow, converted.places)) } else { Err(problems) }
-}
-
-impl Problem {
-    fn new(span: &Span, message: impl Into<String>, label: impl Into<String>) -> Self {
-        Self { span: Some(span.clone()), ..Self::elsewhere(message, label) }
-    }
-
-    fn elsewhere(message: impl Into<String>, label: impl Into<String>) -> Self {
-        Self { span: None, message: message.into(), label: label.into(), help: None, related: Vec::new() }
-    }
-
-    fn help(mut self, help: Option<String>) -> Self {
-        self.help = help;
-        self
-    }
 }
 
 /// The candidate that is most like `word`, if one is like it at all: of a short word, something must

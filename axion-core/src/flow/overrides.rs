@@ -3,7 +3,7 @@
 use axion_actors::model::workflow::{JsonPath, Segment};
 
 use super::tree::{Node, NodeKey, NodeValue, from_json};
-use super::{Problem, Span, did_you_mean};
+use super::{Diagnostic, Span, did_you_mean};
 
 /// Changes to a flow's parameters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,13 +17,13 @@ pub struct Overrides {
 
 impl Overrides {
     /// Changes the tree; what cannot be changed is a problem without a place.
-    pub(super) fn apply(&self, tree: &mut Node, problems: &mut Vec<Problem>) {
+    pub(super) fn apply(&self, tree: &mut Node, problems: &mut Vec<Diagnostic>) {
         if let Some(text) = &self.params {
             let mut found = Vec::new();
             match from_json(text, &mut found) {
                 Some(given) if found.is_empty() => replace(tree, &given, problems),
                 _ => problems.extend(
-                    found.into_iter().map(|it| Problem::elsewhere(format!("--params: {}", it.message), it.label)),
+                    found.into_iter().map(|it| Diagnostic::elsewhere(format!("--params: {}", it.message), it.label)),
                 ),
             }
         }
@@ -50,10 +50,10 @@ fn moved(mut node: Node, span: &Span) -> Node {
     node
 }
 
-fn replace(tree: &mut Node, given: &Node, problems: &mut Vec<Problem>) {
+fn replace(tree: &mut Node, given: &Node, problems: &mut Vec<Diagnostic>) {
     if !matches!(given.value, NodeValue::Table(_)) {
         let words = format!("--params must be a JSON object, and is {}", given.kind());
-        problems.push(Problem::elsewhere(words, "must be an object"));
+        problems.push(Diagnostic::elsewhere(words, "must be an object"));
         return;
     }
     let mut none = Vec::new();
@@ -66,7 +66,7 @@ fn replace(tree: &mut Node, given: &Node, problems: &mut Vec<Problem>) {
                 let help = did_you_mean(&key.text, own.iter().map(|(it, _)| it.text.as_str()))
                     .unwrap_or_else(|| "the flow's `params` name what may be given".to_owned());
                 let words = format!("--params: the flow has no parameter `{}`", key.text);
-                problems.push(Problem::elsewhere(words, "unknown").help(Some(help)));
+                problems.push(Diagnostic::elsewhere(words, "unknown").help(Some(help)));
             }
         }
     }
@@ -79,8 +79,8 @@ fn members_mut(node: &mut Node) -> Option<&mut Vec<(NodeKey, Node)>> {
     }
 }
 
-fn set_one(tree: &mut Node, set: &str) -> Result<(), Problem> {
-    let wrong = |words: String| Problem::elsewhere(words, "not set");
+fn set_one(tree: &mut Node, set: &str) -> Result<(), Diagnostic> {
+    let wrong = |words: String| Diagnostic::elsewhere(words, "not set");
     let expected = || wrong("expected STEP.KEY=VALUE".to_owned());
     let Some((target, value)) = set.split_once('=').filter(|(target, _)| target.trim_start_matches('.').contains('.'))
     else {

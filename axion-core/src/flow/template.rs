@@ -7,7 +7,7 @@ use axion_actors::model::workflow::{Reference, Template, TemplateWriter};
 use serde_json::Value as Json;
 
 use super::tree::{Node, NodeKey, NodeValue};
-use super::{GUESSES, Problem, Span, did_you_mean};
+use super::{Diagnostic, GUESSES, Span, did_you_mean};
 
 /// The flow's own parameters. Many steps may take the same one, and it may be large: each is written once.
 pub(super) struct FlowParams<'a> {
@@ -31,7 +31,7 @@ impl<'a> FlowParams<'a> {
     }
 
     /// What a parameter comes to; what is wrong with it is said once.
-    fn get(&mut self, name: &str, problems: &mut Vec<Problem>) -> Option<Rc<RenderedParam>> {
+    fn get(&mut self, name: &str, problems: &mut Vec<Diagnostic>) -> Option<Rc<RenderedParam>> {
         let at = *self.places.get(name)?;
         if let Some(written) = self.written.get(&at) {
             return Some(written.clone());
@@ -52,7 +52,7 @@ pub(super) struct TemplateReader<'a, 'o> {
     own: &'a mut FlowParams<'o>,
     /// Every reference with its place.
     references: &'a mut Vec<(String, Span)>,
-    problems: &'a mut Vec<Problem>,
+    problems: &'a mut Vec<Diagnostic>,
     /// Inside of the flow's own.
     inside: bool,
 }
@@ -61,7 +61,7 @@ impl<'a, 'o> TemplateReader<'a, 'o> {
     pub(super) fn new(
         own: &'a mut FlowParams<'o>,
         references: &'a mut Vec<(String, Span)>,
-        problems: &'a mut Vec<Problem>,
+        problems: &'a mut Vec<Diagnostic>,
     ) -> Self {
         Self { own, references, problems, inside: false }
     }
@@ -110,19 +110,19 @@ impl<'a, 'o> TemplateReader<'a, 'o> {
         for (key, _) in node.members().iter().filter(|(key, _)| key.text != "$ref" && key.text != "path") {
             let words = format!("a reference has no key `{}`", key.text);
             let help = did_you_mean(&key.text, ["$ref", "path"]);
-            self.problems.push(Problem::new(&key.span, words, "unknown key").help(help));
+            self.problems.push(Diagnostic::new(&key.span, words, "unknown key").help(help));
         }
         let step = node.get("$ref")?;
         let Some(name) = step.text() else {
-            self.problems.push(Problem::new(&step.span, "`$ref` must be the name of a step", "must be a text"));
+            self.problems.push(Diagnostic::new(&step.span, "`$ref` must be the name of a step", "must be a text"));
             return None;
         };
         self.references.push((name.to_owned(), step.span.clone()));
         let Some(path) = node.get("path") else { return Some(Reference::to(name)) };
         match path.text().map(|text| Reference::to(name).at(text)) {
             Some(Ok(reference)) => return Some(reference),
-            Some(Err(error)) => self.problems.push(Problem::new(&path.span, error.to_string(), error.what)),
-            None => self.problems.push(Problem::new(&path.span, "`path` must be a text", "must be a text")),
+            Some(Err(error)) => self.problems.push(Diagnostic::new(&path.span, error.to_string(), error.what)),
+            None => self.problems.push(Diagnostic::new(&path.span, "`path` must be a text", "must be a text")),
         }
         // The step is still looked for.
         Some(Reference::to(name))
@@ -137,7 +137,7 @@ impl<'a, 'o> TemplateReader<'a, 'o> {
             } else {
                 "{\"$param\": \"NAME\"} needs the name of a parameter of the flow, and nothing else".to_owned()
             };
-            self.problems.push(Problem::new(&wanted.span, words, "not a parameter of the flow"));
+            self.problems.push(Diagnostic::new(&wanted.span, words, "not a parameter of the flow"));
             return writer.text("null");
         };
         match self.own.get(name, self.problems) {
@@ -149,7 +149,7 @@ impl<'a, 'o> TemplateReader<'a, 'o> {
                 let own = if guess { self.own.members } else { &[] };
                 let names = own.iter().map(|(key, _)| key.text.as_str());
                 let help = did_you_mean(name, names).unwrap_or_else(|| format!("add `{name}` to the flow's `params`"));
-                let problem = Problem::new(
+                let problem = Diagnostic::new(
                     &wanted.span,
                     format!("the flow has no parameter `{name}`"),
                     "not a parameter of the flow",

@@ -1,6 +1,7 @@
 //! Flow files: what they give, and everything that is wrong with them.
 
 use std::path::Path;
+use std::time::Duration;
 
 use axion_actors::model::workflow::{Enough, Memory, OnFailure, OnImpossible, Piece, UpstreamKeys};
 use axion_actors::model::{Backoff, PoolId};
@@ -17,12 +18,12 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-fn parse(text: &str, format: Format, overrides: &Overrides) -> Result<Flow, Problems> {
+fn parse(text: &str, format: Format, overrides: &Overrides) -> Result<Flow, Diagnostics> {
     let folder = folder();
     Flow::parse("flow", text, format, folder.path(), overrides)
 }
 
-fn toml(text: &str) -> Result<Flow, Problems> {
+fn toml(text: &str) -> Result<Flow, Diagnostics> {
     parse(text, Format::Toml, &Overrides::default())
 }
 
@@ -32,8 +33,8 @@ fn problems(text: &str) -> Vec<String> {
     shown(&found)
 }
 
-fn shown(found: &Problems) -> Vec<String> {
-    let one = |it: &Problem| {
+fn shown(found: &Diagnostics) -> Vec<String> {
+    let one = |it: &Diagnostic| {
         let place = found.place(it).map_or_else(String::new, |(line, column)| format!("{line}:{column}: "));
         let help = it.help.as_ref().map_or_else(String::new, |help| format!(" ({help})"));
         format!("{place}{}{help}", it.message)
@@ -355,14 +356,65 @@ fn sizes_and_counts_are_read_as_the_schema_says() {
         let Some(Memory::Bytes(bytes)) = needs.memory else { return None };
         Some((bytes, needs.slots))
     };
-    for (memory, bytes) in [("10", 10), ("5B", 5), ("5 KiB", 5 << 10), ("1.5g", 3 << 29), ("2MB", 2 << 20)] {
-        assert_eq!(read(&format!("\"{memory}\""), "1"), Some((bytes, 1)), "{memory}");
-    }
-    for memory in ["0", "0G", ".5G", "1.G", "1e3", "+1G", "5iB", "5KBB", "5KIBIB", " 5G", "G", ""] {
+    for memory in ["0", "0G", "-5", "5iB", "5KBB", "5KIBIB", "G", ""] {
         assert_eq!(read(&format!("\"{memory}\""), "1"), None, "{memory}");
     }
     for (slots, count) in [("20", Some(20)), ("2.0", Some(2)), ("2.5", None), ("0.0", None), ("2e0", None)] {
         assert_eq!(read("\"1G\"", slots), count.map(|count| (1 << 30, count)), "{slots}");
+    }
+}
+
+/// The texts that are accepted as sizes and times, wherever one is.
+const SIZES: [(&str, u64); 12] = [
+    ("10", 10),
+    ("5B", 5),
+    ("5 KiB", 5 << 10),
+    ("64k", 64 << 10),
+    ("2MB", 2 << 20),
+    ("200M", 200 << 20),
+    ("1.5g", 3 << 29),
+    (".5G", 1 << 29),
+    ("1.G", 1 << 30),
+    ("+1T", 1 << 40),
+    ("1e3", 1000),
+    (" 5G ", 5 << 30),
+];
+const TIMES: [(&str, u64); 8] = [
+    ("2", 2000),
+    ("0.5", 500),
+    ("500ms", 500),
+    ("1.5s", 1500),
+    (" 10m ", 600_000),
+    ("2h", 7_200_000),
+    ("1h 30m", 5_400_000),
+    ("PT90S", 90_000),
+];
+
+#[test]
+fn sizes_and_times_mean_the_same_in_a_flow_a_configuration_and_an_option() {
+    use crate::{ConfigLoader, parse_size, parse_time};
+    let config = |key: &str, text: &str| {
+        let loaded = ConfigLoader::new().no_file().variables([(key, text)]).load();
+        loaded.unwrap_or_else(|error| panic!("{key}={text}: {error}")).config
+    };
+    let step = |key: &str, value: &str| {
+        let text = format!("[[steps]]\nname = \"a\"\nscript = \"work.py\"\n{key} = {value}\n");
+        toml(&text).unwrap_or_else(|found| panic!("{key} = {value}: {found:?}")).spec.steps.remove(0)
+    };
+    for (text, bytes) in SIZES {
+        assert_eq!(parse_size(text), Some(bytes), "{text}");
+        assert_eq!(
+            config("AXION_CPU_BOUND_WORKER_TASK_MEMORY_LIMIT", text).cpu_bound_worker.task_memory_limit,
+            Some(bytes)
+        );
+        let needs = step("resources", &format!("{{ memory = \"{text}\" }}")).task().limits().expect("limits").needs;
+        assert_eq!(needs.memory, Some(Memory::Bytes(bytes)), "{text}");
+    }
+    for (text, millis) in TIMES {
+        let time = Duration::from_millis(millis);
+        assert_eq!(parse_time(text), Some(time), "{text}");
+        assert_eq!(config("AXION_RESULT_TTL", text).result_ttl, Some(time));
+        assert_eq!(step("timeout", &format!("\"{text}\"")).task().options().timeout, Some(time), "{text}");
     }
 }
 

@@ -8,7 +8,7 @@ use serde::de::{Deserializer as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use toml::de::{DeTable, DeValue};
 
-use super::{Problem, Span};
+use crate::diagnostics::{Diagnostic, Span, json_error_span, json_error_words};
 
 /// How deep values may be nested: the tree is walked by recursion.
 const MAX_DEPTH: usize = 64;
@@ -115,24 +115,24 @@ impl Node {
     }
 }
 
-fn too_deep(span: &Span) -> Problem {
-    Problem::new(span, format!("values are nested more than {MAX_DEPTH} deep"), "too deep")
+fn too_deep(span: &Span) -> Diagnostic {
+    Diagnostic::new(span, format!("values are nested more than {MAX_DEPTH} deep"), "too deep")
 }
 
 /// Reads TOML; all syntax errors at once. Without any there is a tree, in which single values may be wrong.
-pub(super) fn from_toml(text: &str, problems: &mut Vec<Problem>) -> Option<Node> {
+pub(super) fn from_toml(text: &str, problems: &mut Vec<Diagnostic>) -> Option<Node> {
     let (table, errors) = DeTable::parse_recoverable(text);
     problems.extend(errors.iter().map(|error| {
         let words = error.message().trim_end();
         let (first, help) = words.split_once('\n').map_or((words, None), |(first, rest)| (first, Some(rest)));
         let span = error.span().unwrap_or(0..0);
-        Problem::new(&span, format!("this is not TOML: {first}"), first).help(help.map(str::to_owned))
+        Diagnostic::new(&span, format!("this is not TOML: {first}"), first).help(help.map(str::to_owned))
     }));
     let span = table.span();
     errors.is_empty().then(|| toml_table(span, table.into_inner(), 1, problems))
 }
 
-fn toml_table(span: Span, table: DeTable<'_>, depth: usize, problems: &mut Vec<Problem>) -> Node {
+fn toml_table(span: Span, table: DeTable<'_>, depth: usize, problems: &mut Vec<Diagnostic>) -> Node {
     let mut members: Vec<(NodeKey, Node)> = table
         .into_iter()
         .map(|(key, value)| {
@@ -146,7 +146,7 @@ fn toml_table(span: Span, table: DeTable<'_>, depth: usize, problems: &mut Vec<P
     Node { span, value: NodeValue::Table(members) }
 }
 
-fn toml_value(span: Span, value: DeValue<'_>, depth: usize, problems: &mut Vec<Problem>) -> Node {
+fn toml_value(span: Span, value: DeValue<'_>, depth: usize, problems: &mut Vec<Diagnostic>) -> Node {
     if depth > MAX_DEPTH {
         problems.push(too_deep(&span));
         return Node { span, value: NodeValue::Null };
@@ -158,14 +158,14 @@ fn toml_value(span: Span, value: DeValue<'_>, depth: usize, problems: &mut Vec<P
         DeValue::Integer(it) => match i128::from_str_radix(it.as_str(), it.radix()) {
             Ok(number) => NodeValue::Number(number.to_string()),
             Err(_) => {
-                problems.push(Problem::new(&span, "this whole number is too large", "too large"));
+                problems.push(Diagnostic::new(&span, "this whole number is too large", "too large"));
                 NodeValue::Null
             }
         },
         DeValue::Float(it) => match it.as_str().parse().ok().and_then(serde_json::Number::from_f64) {
             Some(number) => NodeValue::Number(number.to_string()),
             None => {
-                problems.push(Problem::new(&span, "this number has no form in JSON", "must be finite"));
+                problems.push(Diagnostic::new(&span, "this number has no form in JSON", "must be finite"));
                 NodeValue::Null
             }
         },
@@ -179,7 +179,7 @@ fn toml_value(span: Span, value: DeValue<'_>, depth: usize, problems: &mut Vec<P
 }
 
 /// Reads JSON. If it is some, there is a tree, in which single values may be wrong.
-pub(super) fn from_json(text: &str, problems: &mut Vec<Problem>) -> Option<Node> {
+pub(super) fn from_json(text: &str, problems: &mut Vec<Diagnostic>) -> Option<Node> {
     match serde_json::from_str::<&RawValue>(text) {
         Ok(whole) => Some(JsonReader { text, problems }.value(whole.get(), 1)),
         Err(error) => {
@@ -189,21 +189,15 @@ pub(super) fn from_json(text: &str, problems: &mut Vec<Problem>) -> Option<Node>
     }
 }
 
-/// `serde_json` counts lines from 1 and bytes in a line from 1; at the end of the text it points
-/// behind the last byte.
-fn json_problem(text: &str, error: &serde_json::Error) -> Problem {
-    let before: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
-    let at = text.floor_char_boundary((before + error.column().saturating_sub(1)).min(text.len()));
-    let end = text.ceil_char_boundary((at + 1).min(text.len()));
-    let words = error.to_string();
-    let what = words.rsplit_once(" at line ").map_or(words.as_str(), |(what, _)| what);
-    Problem::new(&(at..end), format!("this is not JSON: {what}"), what)
+fn json_problem(text: &str, error: &serde_json::Error) -> Diagnostic {
+    let what = json_error_words(error);
+    Diagnostic::new(&json_error_span(text, error), format!("this is not JSON: {what}"), what)
 }
 
 /// Walks a JSON text by raw values: each is a slice of the text, and so knows its place.
 struct JsonReader<'t, 'p> {
     text: &'t str,
-    problems: &'p mut Vec<Problem>,
+    problems: &'p mut Vec<Diagnostic>,
 }
 
 impl<'t> JsonReader<'t, '_> {
@@ -229,7 +223,7 @@ impl<'t> JsonReader<'t, '_> {
                     let key = NodeKey { text, span: self.span(key.get()) };
                     if let Some(first) = seen.insert(key.text.clone(), key.span.clone()) {
                         let words = format!("the key `{}` stands here twice", key.text);
-                        let mut problem = Problem::new(&key.span, words, "again");
+                        let mut problem = Diagnostic::new(&key.span, words, "again");
                         problem.related.push((first, "first".to_owned()));
                         self.problems.push(problem);
                     }

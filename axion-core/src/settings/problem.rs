@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use axion_actors::config::{Key, Wrong};
 
 use super::origin::{ConfigPlace, Origin};
+use crate::diagnostics::{Diagnostic, Diagnostics};
 
 /// The configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +75,18 @@ pub struct InvalidConfig {
     pub problems: Vec<ConfigProblem>,
     /// The file's text, if there was a file.
     pub source: Option<SourceText>,
+}
+
+impl InvalidConfig {
+    /// The same problems at their places in the text of the file.
+    #[must_use]
+    pub fn diagnostics(&self) -> Diagnostics {
+        let (file, text) = self
+            .source
+            .as_ref()
+            .map_or_else(Default::default, |source| (source.path.display().to_string(), source.text.as_str()));
+        Diagnostics::new(&file, text, self.problems.iter().map(ConfigProblem::diagnostic).collect())
+    }
 }
 
 impl std::error::Error for InvalidConfig {}
@@ -231,6 +244,17 @@ impl ConfigProblemKind {
 }
 
 impl ConfigProblem {
+    fn diagnostic(&self) -> Diagnostic {
+        match &self.place {
+            ConfigPlace::File { span, .. } => {
+                // At least one character, so that there is something to point at.
+                let span = span.start..span.end.max(span.start + 1);
+                Diagnostic { note: self.kind.note(), ..Diagnostic::new(&span, self.kind.title(), self.kind.label()) }
+            }
+            ConfigPlace::Variable(_) | ConfigPlace::Defaults => Diagnostic::elsewhere(self.to_string(), ""),
+        }
+    }
+
     pub(super) fn wrong(place: ConfigPlace, key: Key, wrong: Wrong) -> Self {
         match wrong {
             Wrong::Kind(found) => {

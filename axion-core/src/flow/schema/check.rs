@@ -2,27 +2,28 @@
 
 use std::time::Duration;
 
+use axion_actors::config::{parse_size, parse_time};
 use axion_actors::model::workflow::{Fixed, JsonPath, Memory, Rate};
 
 use super::keys::{FLOW, STEP};
 use super::{Part, Schema, TableSchema};
 use crate::flow::tree::{Node, NodeValue};
-use crate::flow::{Problem, did_you_mean, nearest};
+use crate::flow::{Diagnostic, did_you_mean, nearest};
 
 /// Checks a whole flow.
-pub(in crate::flow) fn check(tree: &Node, problems: &mut Vec<Problem>) {
+pub(in crate::flow) fn check(tree: &Node, problems: &mut Vec<Diagnostic>) {
     check_table(tree, &FLOW, "the flow", problems);
 }
 
 /// Checks a list of steps by itself.
-pub(in crate::flow) fn check_steps(list: &Node, problems: &mut Vec<Problem>) {
+pub(in crate::flow) fn check_steps(list: &Node, problems: &mut Vec<Diagnostic>) {
     if let Some(steps) = FLOW.fields.iter().find(|field| field.name == "steps") {
         check_value(list, &steps.shape, "steps", problems);
     }
 }
 
 /// Checks a table that has some keys of a table of the flow's only: of a step's, or of its own.
-pub(in crate::flow) fn check_part(node: &Node, of: Part, problems: &mut Vec<Problem>) {
+pub(in crate::flow) fn check_part(node: &Node, of: Part, problems: &mut Vec<Diagnostic>) {
     let (table, what): (&TableSchema, _) = match of {
         Part::Flow => (&FLOW, "a workflow"),
         Part::Step => (&STEP, "a step"),
@@ -34,16 +35,16 @@ pub(in crate::flow) fn check_part(node: &Node, of: Part, problems: &mut Vec<Prob
                 let words = format!("{what} has no option `{}`", key.text);
                 let all = || format!("the options are {}", of.keys().join(", "));
                 let help = did_you_mean(&key.text, of.keys().iter().copied()).unwrap_or_else(all);
-                problems.push(Problem::new(&key.span, words, "unknown").help(Some(help)));
+                problems.push(Diagnostic::new(&key.span, words, "unknown").help(Some(help)));
             }
         }
     }
 }
 
-fn check_table(node: &Node, table: &TableSchema, what: &str, problems: &mut Vec<Problem>) {
+fn check_table(node: &Node, table: &TableSchema, what: &str, problems: &mut Vec<Diagnostic>) {
     let NodeValue::Table(members) = &node.value else {
         let words = format!("{what} must be a table, and is {}", node.kind());
-        problems.push(Problem::new(&node.span, words, "must be a table"));
+        problems.push(Diagnostic::new(&node.span, words, "must be a table"));
         return;
     };
     for (key, value) in members {
@@ -55,7 +56,7 @@ fn check_table(node: &Node, table: &TableSchema, what: &str, problems: &mut Vec<
                 let words = format!("{what} has no key `{}`", key.text);
                 let all = format!("the keys are {}", names().collect::<Vec<_>>().join(", "));
                 let help = nearest(&key.text, names()).map_or(all, |name| format!("did you mean `{name}`?"));
-                problems.push(Problem::new(&key.span, words, "unknown key").help(Some(help)));
+                problems.push(Diagnostic::new(&key.span, words, "unknown key").help(Some(help)));
             }
         }
     }
@@ -63,7 +64,7 @@ fn check_table(node: &Node, table: &TableSchema, what: &str, problems: &mut Vec<
         let words = format!("{what} needs the key `{}`", field.name);
         let place = first_line(node);
         problems.push(
-            Problem::new(&place, words, format!("`{}` is missing", field.name)).help(Some(field.about.to_owned())),
+            Diagnostic::new(&place, words, format!("`{}` is missing", field.name)).help(Some(field.about.to_owned())),
         );
     }
     let given: Vec<_> = members.iter().filter(|(key, _)| table.one_of.contains(&key.text.as_str())).collect();
@@ -72,11 +73,11 @@ fn check_table(node: &Node, table: &TableSchema, what: &str, problems: &mut Vec<
         [_] => {}
         [] => {
             let words = format!("{what} needs one of {}", table.one_of.join(", "));
-            problems.push(Problem::new(&node.span, words, "none of them is here"));
+            problems.push(Diagnostic::new(&node.span, words, "none of them is here"));
         }
         [(first, _), (second, _), ..] => {
             let words = format!("{what} may have only one of {}", table.one_of.join(", "));
-            let mut problem = Problem::new(&second.span, words, "and this");
+            let mut problem = Diagnostic::new(&second.span, words, "and this");
             problem.related.push((first.span.clone(), "this".to_owned()));
             problems.push(problem);
         }
@@ -96,10 +97,10 @@ fn first_line(node: &Node) -> super::super::Span {
     }
 }
 
-fn check_value(node: &Node, shape: &Schema, key: &str, problems: &mut Vec<Problem>) {
+fn check_value(node: &Node, shape: &Schema, key: &str, problems: &mut Vec<Diagnostic>) {
     let mut wrong = |must: String, help: Option<String>| {
         let words = format!("`{key}` must be {must}");
-        problems.push(Problem::new(&node.span, words, format!("must be {must}")).help(help));
+        problems.push(Diagnostic::new(&node.span, words, format!("must be {must}")).help(help));
     };
     match shape {
         Schema::Any => {}
@@ -131,7 +132,7 @@ fn check_value(node: &Node, shape: &Schema, key: &str, problems: &mut Vec<Proble
         }
         Schema::Path => match node.text().map(str::parse::<JsonPath>) {
             Some(Ok(_)) => {}
-            Some(Err(error)) => problems.push(Problem::new(&node.span, error.to_string(), error.what)),
+            Some(Err(error)) => problems.push(Diagnostic::new(&node.span, error.to_string(), error.what)),
             None => wrong(words(shape), None),
         },
         plain if !fits(node, plain) => wrong(words(plain), None),
@@ -191,38 +192,19 @@ fn words(shape: &Schema) -> String {
     }
 }
 
-/// A time: seconds, or a text with units.
+/// A time above 0: a number of seconds, or a text as [`parse_time`] reads it.
 pub(in crate::flow) fn read_time(node: &Node) -> Option<Duration> {
     let time = match (node.number(), node.text()) {
         (Some(seconds), _) => Duration::try_from_secs_f64(seconds).ok(),
-        (None, Some(text)) => text.parse::<jiff::SignedDuration>().ok().and_then(|it| it.try_into().ok()),
-        _ => None,
+        (None, text) => parse_time(text?),
     };
     time.filter(|time| !time.is_zero())
 }
 
-/// Bytes: a number, or a text with a unit of 1024 steps.
+/// A size above 0: a number of bytes, or a text as [`parse_size`] reads it.
 pub(in crate::flow) fn read_size(node: &Node) -> Option<u64> {
-    let Some(text) = node.text() else { return node.count().filter(|bytes| *bytes > 0) };
-    // As the schema has it: no exponent, and digits on both sides of a point.
-    let digits = text.trim_end_matches(|it: char| it.is_ascii_alphabetic());
-    let steps = match text[digits.len()..].to_ascii_uppercase().as_str() {
-        "" | "B" => 0,
-        "K" | "KB" | "KIB" => 10,
-        "M" | "MB" | "MIB" => 20,
-        "G" | "GB" | "GIB" => 30,
-        "T" | "TB" | "TIB" => 40,
-        _ => return None,
-    };
-    let digits = digits.trim_end_matches(' ');
-    let (whole, part) = digits.split_once('.').unwrap_or((digits, "0"));
-    if [whole, part].iter().any(|it| it.is_empty() || !it.bytes().all(|byte| byte.is_ascii_digit())) {
-        return None;
-    }
-    #[expect(clippy::cast_precision_loss, reason = "a power of two")]
-    let bytes = digits.parse::<f64>().ok()? * (1u64 << steps) as f64;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
-    (1.0..1e18).contains(&bytes).then_some(bytes as u64)
+    let bytes = node.text().map_or_else(|| node.count(), parse_size);
+    bytes.filter(|bytes| *bytes > 0)
 }
 
 /// Per cent, or bytes.

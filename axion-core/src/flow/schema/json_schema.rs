@@ -77,4 +77,5 @@ fn value_schema(value: &'static Schema, tables: &mut Map<String, Value>) -> Valu
     }
 }
 
-const SIZE: &str = r"^(?=.*[1-9])[0-9]+(\.[0-9]+)? *([kKmMgGtT]([iI]?[bB])?|[bB])?$";
+const SIZE: &str =
+    r"^\s*(?=.*[1-9])\+?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*([kKmMgGtT]([iI]?[bB])?|[bB])?\s*$";
