@@ -8,11 +8,11 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 const FIRST_STEPS: &str = "\
 Examples:
-  axion run hello.py -p name=World     # hello.py defines main(params, context); prints what it returns
-  axion flow run etl.toml              # scripts that wait for each other
-  axion config init                    # writes axion.toml, in which every setting is explained
+  axion run hello.py -p name=World   # calls main(params, context) and prints the result
+  axion flow run etl.toml            # runs scripts that depend on each other
+  axion config init                  # writes axion.toml, which explains every setting
 
-`axion run --help`, `axion flow run --help` and so on say more, with the exit codes.";
+For details and exit codes, see `axion run --help`, `axion flow run --help` and so on.";
 
 /// Run Python tasks in supervised worker processes.
 #[derive(Debug, Parser)]
@@ -21,14 +21,14 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
 
-    /// Say more on standard error: -v for the engine's steps, -vv for everything. The environment
-    /// variable AXION_LOG sets the level by name (error, warn, info, debug, trace) and goes first; without
-    /// both, `log_level` of the configuration holds.
+    /// Log more to standard error: -v logs what the engine does, -vv logs everything. The environment
+    /// variable AXION_LOG (error, warn, info, debug, trace) overrides -v, and both override the setting
+    /// `log_level`.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
 
-    /// The configuration file. Without it: the one that the environment variable AXION_CONFIG names,
-    /// else axion.toml in this folder or the nearest one above, up to a folder with .git in it.
+    /// The configuration file [default: the file that the environment variable AXION_CONFIG names, else
+    /// axion.toml in this folder or the nearest folder above, up to a folder that contains .git].
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }
@@ -45,10 +45,10 @@ const EXIT_CODES: &str = "\
 Exit codes:
     0  the task succeeded
     1  the task failed; its traceback is on standard error
-    2  wrong usage or input: no such script, bad JSON, a wrong configuration
-    3  the engine could not do its work: no usable Python
+    2  wrong usage or input: a missing script, invalid JSON, an invalid configuration
+    3  the engine failed: it found no usable Python, for example
   124  the task reached its time limit
-  125  the task's worker died under it, as often as it may be run again
+  125  the task is lost: its worker crashed each time the task ran
   130  interrupted (Ctrl-C); 143 after SIGTERM
 
 Examples:
@@ -60,23 +60,23 @@ Examples:
 /// Run one script in a worker process and print its result.
 ///
 /// The script defines `main(params, context)`, or `module()` that returns an object with
-/// `run(params)`; either may be `async def`. Standard output carries the result as JSON and nothing
-/// else; what the script prints goes to standard error.
+/// `run(params)`. Both can be `async def`. Axion prints the result to standard output, as JSON. The
+/// script's own output goes to standard error.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXIT_CODES, after_help = EXIT_CODES)]
 pub(crate) struct RunArguments {
     /// The Python script.
     pub(crate) script: PathBuf,
 
-    /// The parameters, as JSON.
+    /// The parameters as JSON.
     #[arg(long, value_name = "JSON", conflicts_with = "params_file")]
     pub(crate) params: Option<String>,
 
-    /// A file with the parameters as JSON; `-` for standard input.
+    /// A file with the parameters as JSON. `-` reads standard input.
     #[arg(long, value_name = "FILE")]
     pub(crate) params_file: Option<PathBuf>,
 
-    /// One parameter, on top of the others: the value is read as JSON if it is, else taken as text.
+    /// Set one parameter. A value that is not JSON is taken as text.
     #[arg(short = 'p', long = "param", value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) param: Vec<(String, String)>,
 
@@ -84,37 +84,37 @@ pub(crate) struct RunArguments {
     #[arg(long = "type", value_name = "TYPE", value_enum, default_value_t = PoolChoice::Cpu)]
     pub(crate) pool: PoolChoice,
 
-    /// The Python interpreter. Without it: that of the environment variable AXION_PYTHON or of the
-    /// configuration, else the active virtual environment's, else python3.
+    /// The Python interpreter [default: the setting `python`, else that of the active virtual
+    /// environment, else python3].
     #[arg(long, value_name = "PATH")]
     pub(crate) python: Option<PathBuf>,
 
-    /// Kill the task, with everything it started, when it has run so long: 90, 1.5s, 10m, 2h.
+    /// Kill the task and all its processes after this time: 90, 1.5s, 10m, 2h.
     #[arg(long, value_name = "TIME", value_parser = parse_limit, allow_negative_numbers = true)]
     pub(crate) timeout: Option<Duration>,
 
-    /// Raise a TimeoutError in the task when it has run so long; shorter than --timeout.
+    /// Raise a TimeoutError in the task after this time, which must be shorter than --timeout.
     #[arg(long, value_name = "TIME", value_parser = parse_limit, allow_negative_numbers = true)]
     pub(crate) soft_timeout: Option<Duration>,
 
-    /// Run the task again after an exception or a time limit, so many times at most.
+    /// Retry the task up to this many times after an exception or a time limit.
     #[arg(long, value_name = "COUNT", default_value_t = 0, allow_negative_numbers = true)]
     pub(crate) retries: u32,
 
-    /// Always wait so long before a retry, instead of 0.5 s, doubled each time, 30 s at most.
+    /// Wait this long before each retry [default: 0.5 s, doubled each time, up to 30 s].
     #[arg(long, value_name = "TIME", value_parser = parse_limit, requires = "retries", allow_negative_numbers = true)]
     pub(crate) retry_wait: Option<Duration>,
 
-    /// End the task when its process holds more memory: a number of bytes, or 200M, 1.5G.
+    /// Kill the task when its process uses more memory than this: 200M, 1.5G, or a number of bytes.
     #[arg(long, value_name = "SIZE", value_parser = parse_byte_limit, allow_negative_numbers = true)]
     pub(crate) memory_limit: Option<u64>,
 
-    /// What to print: the result's data, or the whole record with id, outcome, worker and timings.
+    /// Print the result, or the whole record with id, outcome, worker and timings.
     #[arg(long, value_enum, default_value_t = OutputFormat::Data)]
     pub(crate) output: OutputFormat,
 }
 
-/// Work with workflows in files (FLOW.toml, FLOW.json).
+/// Run, check and draw workflows from files (FLOW.toml, FLOW.json).
 #[derive(Debug, Subcommand)]
 pub(crate) enum FlowCommand {
     Run(FlowRunArguments),
@@ -122,38 +122,38 @@ pub(crate) enum FlowCommand {
     Graph(FlowGraphArguments),
 }
 
-/// A flow and what is changed in it.
+/// A flow file, and changes to it.
 #[derive(Debug, Args)]
 pub(crate) struct FlowFileArguments {
-    /// The flow: JSON if its name ends in .json, else TOML. Scripts are looked for in its folder.
+    /// The flow file: JSON if its name ends in .json, else TOML. Scripts are relative to its folder.
     pub(crate) flow: PathBuf,
 
-    /// The flow's own parameters, as a JSON object: its members take the place of those in the file.
+    /// Set the flow's own parameters, as a JSON object.
     #[arg(long, value_name = "JSON")]
     pub(crate) params: Option<String>,
 
-    /// One parameter of one step: the value is read as JSON if it is, else taken as text.
+    /// Set one parameter of one step. A value that is not JSON is taken as text.
     #[arg(long, value_name = "STEP.KEY=VALUE")]
     pub(crate) set: Vec<String>,
 }
 
 const FLOW_RUN: &str = "\
-Standard output carries a JSON object with the result of each step that
-succeeded and that no other step waits for, by name; with --output json, the
-whole record: every step's state, times, attempts, and result or error.
+Standard output is a JSON object: the results of the last steps, by name. A last
+step is one that no other step depends on. With --output json it is the whole
+record: the state, times, attempts, and result or error of every step.
 
-Standard error carries the progress (live on a terminal, else a line when a
-step starts and one when it ends), what the steps print, each line after the
-step's name, and at the end which steps failed and why.
+Standard error shows the progress, the output of the steps with their names in
+front, and at the end the steps that failed and why. The progress is live on a
+terminal; elsewhere it is a line when a step starts and a line when it ends.
 
-A signal cancels the workflow: what runs may stop by itself for
-`cancel_grace`. A second signal ends it at once.
+Ctrl-C or SIGTERM cancels the workflow. Running steps have the time of the
+setting `cancel_grace` to stop. A second signal ends them at once.
 
 Exit codes:
     0  every step succeeded or was skipped
     1  the workflow failed
-    2  wrong usage or input: a wrong flow, a need that can never be met
-    3  the engine could not do its work: no usable Python
+    2  wrong usage or input: an invalid flow, a need that can never be met
+    3  the engine failed: it found no usable Python, for example
   124  the workflow reached --timeout
   130  interrupted (Ctrl-C); 143 after SIGTERM
 
@@ -166,23 +166,23 @@ Examples:
 
 /// Run a flow and print the results of its last steps.
 ///
-/// Pools, limits and the autoscaler are as the configuration says.
+/// The configuration sets the pools, the limits and the autoscaler.
 #[derive(Debug, Args)]
 #[command(after_long_help = FLOW_RUN, after_help = FLOW_RUN)]
 pub(crate) struct FlowRunArguments {
     #[command(flatten)]
     pub(crate) file: FlowFileArguments,
 
-    /// What to print: the results of the last steps, or the whole record.
+    /// Print the results of the last steps, or the whole record.
     #[arg(long, value_enum, default_value_t = OutputFormat::Data)]
     pub(crate) output: OutputFormat,
 
-    /// Cancel the workflow when it has run so long: 90, 1.5s, 10m, 2h.
+    /// Cancel the workflow after this time: 90, 1.5s, 10m, 2h.
     #[arg(long, value_name = "TIME", value_parser = parse_limit, allow_negative_numbers = true)]
     pub(crate) timeout: Option<Duration>,
 
-    /// The Python interpreter. Without it: that of the environment variable AXION_PYTHON or of the
-    /// configuration, else the active virtual environment's, else python3.
+    /// The Python interpreter [default: the setting `python`, else that of the active virtual
+    /// environment, else python3].
     #[arg(long, value_name = "PATH")]
     pub(crate) python: Option<PathBuf>,
 }
@@ -192,12 +192,12 @@ Examples:
   axion flow check etl.toml
   axion flow check etl.toml --params '{\"rows\": 50}' --set clean.strict=true
 
-Exit codes: 0 if the flow is sound, 2 if it is not or cannot be read.";
+Exit codes: 0 if the flow is valid, 2 if it is not or cannot be read.";
 
-/// Check a flow and show everything that is wrong with it, each with its place.
+/// Check a flow and show every mistake with its place.
 ///
-/// Nothing is run. The configuration is not looked at: a need that no engine of this configuration can meet is told
-/// by `axion flow run`.
+/// Nothing runs. The check ignores the configuration: `axion flow run` reports a need that the configured engine cannot
+/// meet.
 #[derive(Debug, Args)]
 #[command(after_long_help = FLOW_CHECK, after_help = FLOW_CHECK)]
 pub(crate) struct FlowCheckArguments {
@@ -211,7 +211,7 @@ Examples:
   axion flow graph etl.toml --format svg > etl.svg
   axion flow graph etl.toml --format dot | dot -Tpng > etl.png
 
-Exit codes: 0, or 2 if the flow is not sound or cannot be read.";
+Exit codes: 0, or 2 if the flow is invalid or cannot be read.";
 
 /// Draw a flow on standard output.
 #[derive(Debug, Args)]
@@ -220,7 +220,7 @@ pub(crate) struct FlowGraphArguments {
     #[command(flatten)]
     pub(crate) file: FlowFileArguments,
 
-    /// text for the terminal, dot for Graphviz, mermaid for Markdown, svg for browsers.
+    /// The format: text for the terminal, dot for Graphviz, mermaid for Markdown, svg for browsers.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = GraphFormat::Text)]
     pub(crate) format: GraphFormat,
 }
@@ -234,21 +234,21 @@ pub(crate) enum GraphFormat {
 }
 
 const CONFIG_EXAMPLES: &str = "\
-What holds, from the weakest to the strongest:
+Settings come from these places; a later one overrides an earlier one:
   1. the defaults
   2. the file: --config FILE, else the one that AXION_CONFIG names, else axion.toml in this folder
-     or the nearest one above, up to a folder with .git in it
+     or the nearest folder above, up to a folder that contains .git
   3. environment variables: AXION_ and the key in capitals, such as AXION_CPU_BOUND_COUNT=4 or
-     AXION_CPU_BOUND_WORKER_NICE=5; an empty one counts as not set
+     AXION_CPU_BOUND_WORKER_NICE=5; an empty variable counts as not set
   4. options of the command
 
 Examples:
   axion config init                    # writes axion.toml: every key, explained, with its default
-  axion config check                   # everything that is wrong, with its place
-  axion config show --origin           # what holds, and why
+  axion config check                   # shows every mistake with its place
+  axion config show --origin           # shows every setting and where it comes from
   AXION_ENGINE=serial axion config show --output json | jq .engine";
 
-/// Show, check or begin a configuration.
+/// Show, check or create a configuration.
 #[derive(Debug, Args)]
 #[command(after_long_help = CONFIG_EXAMPLES, after_help = CONFIG_EXAMPLES)]
 pub(crate) struct ConfigArguments {
@@ -259,17 +259,17 @@ pub(crate) struct ConfigArguments {
 const SHOW_EXAMPLES: &str = "\
 Examples:
   axion config show --origin
-  axion config show > axion.toml       # freezes what holds now, this machine's numbers included
+  axion config show > axion.toml       # keeps the current settings, with the numbers of this machine
   axion config show --output json --origin | jq '.python.origin'
 
-Exit codes: 0, or 2 if the configuration is wrong.";
+Exit codes: 0, or 2 if the configuration is invalid.";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
-  axion config check                   # what `axion run` would use here, variables included
-  axion config check deploy/axion.toml # that file alone
+  axion config check                   # the settings that `axion run` uses here, with variables
+  axion config check deploy/axion.toml # this file alone
 
-Exit codes: 0 if it is right, 2 if it is wrong or cannot be read.";
+Exit codes: 0 if the configuration is valid, 2 if it is not or cannot be read.";
 
 const INIT_EXAMPLES: &str = "\
 Examples:
@@ -277,41 +277,41 @@ Examples:
   axion config init deploy/axion.toml
   axion config init - | less
 
-Exit codes: 0, or 2 if there is such a file or it cannot be written.";
+Exit codes: 0, or 2 if the file exists or cannot be written.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// Print the configuration that holds here: defaults, file and environment variables together.
+    /// Print the configuration in effect: defaults, file and environment variables together.
     ///
-    /// The output is a configuration file again; as JSON, times are seconds, sizes are bytes, and what
-    /// is not set is null.
+    /// The output is a configuration file. In JSON, times are seconds, sizes are bytes, and a setting
+    /// without a value is null.
     #[command(after_help = SHOW_EXAMPLES, after_long_help = SHOW_EXAMPLES)]
     Show {
-        /// As a configuration file, or as JSON.
+        /// Print a configuration file, or JSON.
         #[arg(long, value_enum, default_value_t = ConfigOutput::Toml)]
         output: ConfigOutput,
 
-        /// Say where each value is from: the default, a line of the file, or a variable.
+        /// Show where each value comes from: the default, a line of the file, or a variable.
         #[arg(long)]
         origin: bool,
     },
 
-    /// Say everything that is wrong with a configuration: unknown keys, wrong values, and values that do
-    /// not fit together, each with its place and what is allowed.
+    /// Show every mistake in a configuration with its place: unknown keys, invalid values, and values
+    /// that conflict.
     #[command(after_help = CHECK_EXAMPLES, after_long_help = CHECK_EXAMPLES)]
     Check {
-        /// Check this file alone, without the environment variables.
+        /// Check only this file, without the environment variables.
         file: Option<PathBuf>,
     },
 
-    /// Write a configuration file that has every key with its meaning and default, commented out.
+    /// Write a configuration file with every key, its meaning and its default, commented out.
     #[command(after_help = INIT_EXAMPLES, after_long_help = INIT_EXAMPLES)]
     Init {
-        /// Where to; `-` for standard output.
+        /// The file to write. `-` writes to standard output.
         #[arg(default_value = axion_core::CONFIG_FILE)]
         file: PathBuf,
 
-        /// Replace the file if there is one.
+        /// Replace an existing file.
         #[arg(long)]
         force: bool,
     },
@@ -323,7 +323,7 @@ pub(crate) enum ConfigOutput {
     Json,
 }
 
-/// A time that can be a limit.
+/// Reads a time limit, which is above 0.
 fn parse_limit(text: &str) -> Result<Duration, String> {
     match axion_core::parse_time(text) {
         Some(Duration::ZERO) => Err("must be longer than 0".to_owned()),
@@ -337,7 +337,7 @@ fn parse_byte_limit(text: &str) -> Result<u64, String> {
     match axion_core::parse_size(text) {
         Some(0) => Err("must be at least 1".to_owned()),
         Some(bytes) => Ok(bytes),
-        None => Err(format!("{text:?} is not a parse_byte_limit: use a number of bytes, or 500K, 200M, 1.5G")),
+        None => Err(format!("{text:?} is not a size: use a number of bytes, or 500K, 200M, 1.5G")),
     }
 }
 

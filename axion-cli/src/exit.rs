@@ -9,11 +9,11 @@ pub(crate) enum Exit {
     TaskFailed,
     /// Wrong usage or input.
     Usage,
-    /// The engine could not do its work.
+    /// The engine failed.
     Engine,
     /// The task, or the workflow, reached its time limit.
     TimedOut,
-    /// The task's worker died under it.
+    /// The task is lost: its worker crashed.
     Lost,
     /// Ended by this signal.
     Signal(u8),

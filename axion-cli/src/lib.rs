@@ -1,6 +1,6 @@
 //! The `axion` program: arguments, output and exit codes. The engine is in `axion-core`.
 //!
-//! It is a library for the Python package, which brings the program along.
+//! It is a library so that the Python package can ship the program.
 
 mod args;
 mod commands;
@@ -22,13 +22,13 @@ use tracing_subscriber::filter::LevelFilter;
 
 /// Runs the program; returns its exit code. Takes over SIGINT and SIGTERM as soon as a task runs.
 ///
-/// `python` is the workers' interpreter where nobody names one and no virtual environment is active; without it,
-/// that is `python3` on the `PATH`.
+/// `python` is the default interpreter of the workers, if no virtual environment is active; `None` means `python3` on the
+/// `PATH`.
 pub fn main(arguments: impl IntoIterator<Item = OsString>, python: Option<&Path>) -> u8 {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Nobody can be told if standard error itself is gone.
+            // If standard error is closed, there is nobody to tell.
             let _ = error.print();
             return u8::try_from(error.exit_code()).unwrap_or(2);
         }
@@ -55,17 +55,19 @@ fn execute(arguments: &Arguments, python: Option<&Path>) -> Exit {
     }
 }
 
-/// What `AXION_LOG` names: a level, or levels of single modules (`axion_core=debug`).
+/// Reads `AXION_LOG`: a level, or levels of modules (`axion_core=debug`).
 fn log_filter(text: &str) -> Option<EnvFilter> {
     let is_known = |part: &str| part.contains('=') || part.trim().parse::<LevelFilter>().is_ok();
     let filter = text.split(',').all(is_known).then(|| EnvFilter::try_new(text).ok()).flatten();
     if filter.is_none() {
-        message::warning(format_args!("AXION_LOG={text} names no level: use error, warn, info, debug, trace or off"));
+        message::warning(format_args!(
+            "invalid value {text} for AXION_LOG: expected error, warn, info, debug, trace or off"
+        ));
     }
     filter
 }
 
-/// Logs go to standard error; `AXION_LOG` goes before `-v`, and that before the configuration.
+/// Sends the log to standard error. `AXION_LOG` overrides `-v`, which overrides the configuration.
 fn start_logging(verbose: u8, configured: LogFilter) {
     let level = match (verbose, configured) {
         (0, LogFilter::Error) => "error",
@@ -77,6 +79,6 @@ fn start_logging(verbose: u8, configured: LogFilter) {
     let named = std::env::var("AXION_LOG").ok().filter(|it| !it.is_empty());
     let filter = named.and_then(|it| log_filter(&it)).unwrap_or_else(|| EnvFilter::new(level));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| screen::LogWriter).with_target(false);
-    // In a program that has set up its log itself, that holds.
+    // A program that has set up a log keeps its own.
     let _ = log.try_init();
 }

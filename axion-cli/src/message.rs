@@ -1,4 +1,4 @@
-//! Messages to the person at the terminal, on standard error.
+//! Messages to the user, on standard error.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -8,7 +8,7 @@ use axion_core::LoadError;
 
 use crate::{diagnostics, screen};
 
-/// Something was wrong, and the person has been told what.
+/// An error that was reported to the user.
 #[derive(Debug)]
 pub(crate) struct Reported;
 
@@ -24,10 +24,9 @@ pub(crate) fn warning(text: impl Display) {
     line(format_args!("{style}warning{style:#}: {text}"));
 }
 
-/// A line as it is.
+/// Writes a line.
 pub(crate) fn line(text: impl Display) {
-    // Nobody can be told if standard error itself is gone.
-    // In one piece: standard error has no buffer.
+    // In one write, because standard error has no buffer. If standard error is closed, there is nobody to tell.
     let text = format!("{text}\n");
     let _ = screen::with_live_hidden(|| anstream::stderr().write_all(text.as_bytes()));
 }

@@ -1,6 +1,6 @@
 //! Standard error, and the live lines at its end.
 //!
-//! Everything that is written there goes through [`with_live_hidden`], so that no line is ever mixed into a live one.
+//! All output to standard error goes through [`with_live_hidden`], so that it never mixes with a live line.
 
 use std::io::{self, Write};
 use std::sync::{PoisonError, RwLock};
@@ -8,16 +8,16 @@ use std::sync::{PoisonError, RwLock};
 use console::Term;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// The live lines, while there are some.
+/// The live lines, while they are shown.
 static LIVE: RwLock<Option<MultiProgress>> = RwLock::new(None);
 
-/// So many lines at most, however high the terminal is.
+/// The most live lines, on a terminal of any height.
 const MAX_LINES: usize = 16;
 
-/// Narrower terminals get no bar, only the numbers.
+/// A narrower terminal gets the numbers without a bar.
 const MIN_BAR_COLUMNS: u16 = 50;
 
-/// Writes to standard error while the live lines are out of the way.
+/// Hides the live lines while `write` writes to standard error.
 pub(crate) fn with_live_hidden<T>(write: impl FnOnce() -> T) -> T {
     let live = LIVE.read().unwrap_or_else(PoisonError::into_inner).clone();
     match live {
@@ -40,18 +40,18 @@ impl Write for LogWriter {
     }
 }
 
-/// Lines at the end of a terminal that change, and a bar below them. They are gone when this is dropped.
+/// Changing lines at the end of a terminal, with a bar below them. Dropping it removes them.
 #[derive(Debug)]
 pub(crate) struct LiveProgress {
     multi: MultiProgress,
     bar: ProgressBar,
     lines: Vec<ProgressBar>,
-    /// What is shown.
+    /// The lines and the words of the bar as they are shown.
     shown: (Vec<String>, String),
 }
 
 impl LiveProgress {
-    /// Begins, if standard error is a terminal on which lines can change.
+    /// Starts, if standard error is a terminal whose lines can change.
     pub(crate) fn begin() -> Option<Self> {
         let target = ProgressDrawTarget::stderr();
         if target.is_hidden() {
@@ -65,13 +65,13 @@ impl LiveProgress {
         Some(Self { multi, bar, lines: Vec::new(), shown: (Vec::new(), String::new()) })
     }
 
-    /// How many lines there is room for above the bar.
+    /// The number of lines that fit above the bar.
     pub(crate) fn room() -> usize {
         let (height, _) = size();
         usize::from(height).saturating_sub(4).clamp(1, MAX_LINES)
     }
 
-    /// Shows these lines above the bar, which is so full.
+    /// Shows these lines above the bar, and how much of the bar is full.
     pub(crate) fn show(&mut self, lines: Vec<String>, (done, all): (u64, u64), words: String) {
         let frame = (lines, words);
         if frame == self.shown {
@@ -104,12 +104,12 @@ impl Drop for LiveProgress {
     }
 }
 
-/// Rows and columns; a terminal that does not know is an old one.
+/// Rows and columns; 24 and 80 if the terminal does not tell.
 fn size() -> (u16, u16) {
     Term::stderr().size_checked().unwrap_or((24, 80))
 }
 
-/// A template of ours cannot be wrong; if it were, the lines would look plainer.
+/// The templates are valid; the default style would only look plainer.
 fn style(template: &str) -> ProgressStyle {
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     style.progress_chars("=> ")

@@ -115,7 +115,7 @@ mod tests {
     fn a_json_error_has_its_place_in_bytes_and_in_characters() {
         assert_eq!(not_json("{\n \"é\": ?}"), (Some(9..10), Some((2, 7)), "expected value".to_owned()));
         assert_eq!(not_json(""), (Some(0..0), Some((1, 1)), "EOF while parsing a value".to_owned()));
-        assert_eq!(not_json("[1,\n").1, Some((1, 4)));
+        assert_eq!(not_json("[1,\n").1, Some((2, 1)));
     }
 
     #[test]

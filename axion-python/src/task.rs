@@ -176,7 +176,7 @@ impl Options {
         });
         let (timeout, soft_timeout) = (limit("timeout", timeout)?, limit("soft_timeout", soft_timeout)?);
         if timeout.is_some() && soft_timeout >= timeout {
-            let words = "`soft_timeout` says nothing beside a `timeout` that is not longer";
+            let words = "`soft_timeout` has no effect together with a `timeout` that is not longer";
             return Err(PyValueError::new_err(words));
         }
         Ok(Self {

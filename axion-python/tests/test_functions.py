@@ -204,7 +204,7 @@ def test_a_limit_of_nothing_is_refused_as_everywhere(engine, name):
 
 def test_a_soft_limit_that_would_never_speak_is_refused(engine):
     for soft in (5, 6):
-        with pytest.raises(axion.ConfigError, match="`soft_timeout` says nothing beside a `timeout` that is not longer"):
+        with pytest.raises(axion.ConfigError, match="`soft_timeout` has no effect together with a `timeout` that is not longer"):
             engine.options(timeout=5, soft_timeout=soft)
     assert engine.options(timeout=1000, soft_timeout=999).submit(helpers.double, 4).result(helpers.LONG) == 8
 

@@ -6,9 +6,9 @@ use super::keys::Key;
 use super::value::Wrong;
 use super::{Config, MAX_SLOTS, MAX_WORKERS};
 
-/// A setting that cannot be what it is.
+/// A setting with an invalid value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{key} = {value} cannot be: it takes {allowed}")]
+#[error("invalid value {value} for `{key}`: expected {allowed}")]
 pub struct ConfigError {
     /// The setting's name.
     pub key: String,
@@ -21,7 +21,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// A setting that by itself cannot be what it is.
+    /// A setting whose value is invalid by itself.
     pub fn new(key: impl Into<String>, value: impl Display, allowed: impl Into<String>) -> Self {
         Self { key: key.into(), value: value.to_string(), allowed: allowed.into(), with: Vec::new() }
     }

@@ -1,4 +1,4 @@
-//! `axion config`: the configuration that holds, what is wrong with one, and a new one.
+//! `axion config`: shows, checks and creates configurations.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
@@ -11,7 +11,7 @@ use crate::args::{ConfigCommand, ConfigOutput};
 use crate::exit::Exit;
 use crate::message::{self, Reported};
 
-/// Reads the configuration for a command; `file` is the one that was named on the command line.
+/// Reads the configuration for a command. `file` comes from the command line.
 pub(crate) fn load(file: Option<&Path>) -> Result<LoadedConfig, Reported> {
     let loader = ConfigLoader::new();
     read(&file.map_or(loader.clone(), |file| loader.file(file)))
@@ -52,20 +52,20 @@ fn show(output: ConfigOutput, origin: bool, file: Option<&Path>) -> Result<(), R
 
 fn report_ok(loaded: &LoadedConfig) {
     match &loaded.file {
-        Some(path) => message::line(format_args!("{}: nothing is wrong", path.display())),
-        None => message::line("nothing is wrong; there is no axion.toml here or above"),
+        Some(path) => message::line(format_args!("{}: no mistakes", path.display())),
+        None => message::line("no mistakes; there is no axion.toml in this folder or above"),
     }
 }
 
 fn init(path: &Path, force: bool) -> Result<(), Reported> {
     let mut options = OpenOptions::new();
-    // Whoever makes the file at the same moment keeps it, too.
+    // `create_new` also keeps a file that another program creates at the same moment.
     options.write(true).create_new(!force).create(force).truncate(force);
     let written = options.open(path).and_then(|mut file| file.write_all(config_template().as_bytes()));
     match written {
         Ok(()) => message::line(format_args!("wrote {}", path.display())),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            message::error(format_args!("{} is there already; --force replaces it", path.display()));
+            message::error(format_args!("{} already exists; use --force to replace it", path.display()));
             return Err(Reported);
         }
         Err(error) => {

@@ -14,7 +14,7 @@ use crate::args::{FlowCheckArguments, FlowFileArguments, FlowGraphArguments, Flo
 use crate::exit::Exit;
 use crate::{diagnostics, message};
 
-/// Says whether a flow is sound.
+/// Checks a flow.
 pub(crate) fn check(FlowCheckArguments { file }: &FlowCheckArguments) -> Exit {
     let Some(flow) = load(file) else { return Exit::Usage };
     let steps = flow.spec.steps.len();
@@ -45,7 +45,7 @@ fn drawing(format: GraphFormat) -> DrawingFormat {
     }
 }
 
-/// Reads a flow, or says everything that is wrong with it.
+/// Reads a flow, or shows its mistakes.
 fn load(file: &FlowFileArguments) -> Option<Flow> {
     let overrides = Overrides { params: file.params.clone(), set: file.set.clone() };
     match Flow::load(&file.flow, &overrides) {

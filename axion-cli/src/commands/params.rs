@@ -10,7 +10,7 @@ use crate::args::RunArguments;
 use crate::diagnostics;
 use crate::message::{self, Reported};
 
-/// The parameters as JSON text. Numbers keep all their digits: what is not changed is not parsed.
+/// The parameters as JSON text. Values that do not change are not parsed, so numbers keep all their digits.
 pub(crate) fn collect(run: &RunArguments) -> Result<String, Reported> {
     let (source, text) = given(run)?;
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&text) {
@@ -21,7 +21,7 @@ pub(crate) fn collect(run: &RunArguments) -> Result<String, Reported> {
         return Ok(text);
     }
     let Ok(mut params) = serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(&text) else {
-        message::error(format_args!("{source} is not a JSON object: -p can only add to an object"));
+        message::error(format_args!("{source} is not a JSON object, so -p cannot add a parameter"));
         return Err(Reported);
     };
     for (key, value) in &run.param {
@@ -42,7 +42,7 @@ fn given(run: &RunArguments) -> Result<(String, String), Reported> {
         (path.display().to_string(), std::fs::read_to_string(path))
     };
     match read {
-        // Some editors begin a file with a mark that is not JSON.
+        // Some editors begin a file with a byte order mark, which is not JSON.
         Ok(text) => Ok((source, text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))),
         Err(error) => {
             message::error(format_args!("cannot read the parameters from {source}: {error}"));
@@ -51,7 +51,7 @@ fn given(run: &RunArguments) -> Result<(String, String), Reported> {
     }
 }
 
-/// JSON if it is, else text.
+/// The value as JSON, or as text if it is not JSON.
 fn value_of(text: &str) -> Result<Box<RawValue>, Reported> {
     match RawValue::from_string(text.to_owned()) {
         Ok(value) => Ok(value),

@@ -21,7 +21,7 @@ pub(crate) fn execute(run: &RunArguments, config: Config) -> Exit {
     }
 }
 
-/// Everything that can be wrong with the input, before anything is started.
+/// Checks the input before anything starts.
 fn prepare(run: &RunArguments) -> Result<Task, Reported> {
     let found = std::fs::metadata(&run.script);
     let wrong = match &found {
@@ -36,7 +36,7 @@ fn prepare(run: &RunArguments) -> Result<Task, Reported> {
     if let (Some(soft), Some(hard)) = (run.soft_timeout, run.timeout)
         && soft >= hard
     {
-        message::error("--soft-timeout has to be shorter than --timeout: the task would be killed first");
+        message::error("--soft-timeout must be shorter than --timeout");
         return Err(Reported);
     }
     let params = params::collect(run)?;
@@ -56,7 +56,7 @@ fn prepare(run: &RunArguments) -> Result<Task, Reported> {
     Ok(task)
 }
 
-/// Who asks for retries on the command line also means time limits.
+/// Retries from the command line include time limits.
 fn retries(run: &RunArguments) -> RetryPolicy {
     let mut policy = RetryPolicy::times(run.retries);
     policy.on.extend([ErrorKind::Timeout, ErrorKind::SoftTimeout]);
@@ -66,8 +66,8 @@ fn retries(run: &RunArguments) -> RetryPolicy {
     policy
 }
 
-/// One worker for one task: what the configuration says of pools and engines is for many tasks. The
-/// command's own options go on top of the rest.
+/// One worker for the one task: the configured pools and engine are for many tasks. The options of the command override
+/// the configuration.
 fn configured(run: &RunArguments, mut config: Config) -> Config {
     let io = u32::from(matches!(run.pool, PoolChoice::Io));
     config.engine = EngineKind::Parallel;
@@ -81,7 +81,7 @@ fn configured(run: &RunArguments, mut config: Config) -> Config {
     config
 }
 
-/// Submits the task and shows what it writes until it has ended. A signal cancels it, a second one ends it.
+/// Submits the task and shows its output until it ends. A signal cancels it, and a second one ends it at once.
 async fn follow(run: &RunArguments, engine: &Engine, mut signals: Signals, task: Task) -> Exit {
     let mut events = engine.watch();
     let handle = match engine.submit(task) {
@@ -99,8 +99,8 @@ async fn follow(run: &RunArguments, engine: &Engine, mut signals: Signals, task:
         number = signals.next() => number,
     };
     let grace = engine.config().cancel_grace.as_secs_f64();
-    message::error(format_args!("interrupted; the task has {grace} s to stop, a second signal ends it at once"));
-    // An engine that has stopped says so by the handle.
+    message::error(format_args!("interrupted; the task has {grace} s to stop. A second signal ends it at once"));
+    // If the engine has stopped, the handle reports it.
     let _ = engine.cancel_async(id).await;
     tokio::select! {
         _ = finish => Exit::Signal(number),
@@ -119,7 +119,7 @@ async fn finish(run: &RunArguments, handle: TaskHandle, events: &mut EventStream
     }
 }
 
-/// Copies what the task writes to standard error, up to its end.
+/// Copies the output of the task to standard error until the task ends.
 async fn show_output(id: TaskId, events: &mut EventStream) {
     while let Some(watched) = events.next().await {
         match watched {
@@ -136,13 +136,13 @@ async fn show_output(id: TaskId, events: &mut EventStream) {
                     ));
                 }
                 EventKind::TaskRerun { attempt, .. } => {
-                    message::warning(format_args!("the worker died under attempt {attempt}; running the task again"));
+                    message::warning(format_args!("the worker died during attempt {attempt}; running the task again"));
                 }
                 EventKind::TaskFinished { task, .. } if task == id => return,
                 _ => {}
             },
             Watched::Lagged(count) => {
-                message::warning(format_args!("the task writes too fast: {count} pieces of its output were dropped"));
+                message::warning(format_args!("output truncated: {count} events dropped"));
             }
             _ => {}
         }

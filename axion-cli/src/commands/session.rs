@@ -1,4 +1,4 @@
-//! What every command that runs something shares: the engine around it, signals, and how it is printed.
+//! What all commands that run tasks share: the engine, signals, and output.
 
 use std::io::{ErrorKind, Write};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use crate::exit::Exit;
 use crate::message;
 
-/// Runs a job in an engine of its own, and ends the engine.
+/// Starts an engine, runs a job in it, and ends the engine.
 pub(crate) fn host(config: Config, job: impl AsyncFnOnce(&Engine, Signals) -> Exit) -> Exit {
     let engine = match Engine::builder().config(config).start() {
         Ok(engine) => engine,
@@ -20,26 +20,26 @@ pub(crate) fn host(config: Config, job: impl AsyncFnOnce(&Engine, Signals) -> Ex
         Ok(runtime) => runtime,
         Err(error) => return engine_failed(&format_args!("cannot start the program's own runtime: {error}")),
     };
-    // Not within the runtime: one that cannot listen drops its own, which must not be done there.
+    // Outside the runtime: a failing `listen` drops a runtime of its own, which must not happen inside another.
     let exit = match Signals::listen() {
         Ok(signals) => runtime.block_on(job(&engine, signals)),
         Err(error) => engine_failed(&format_args!("cannot listen for signals: {error}")),
     };
-    // What was wanted is printed; after an interrupt nothing is waited for at all.
+    // The result is printed by now. After an interrupt there is no grace at all.
     let grace = if matches!(exit, Exit::Signal(_)) { Duration::ZERO } else { Duration::from_secs(1) };
     engine.shutdown(grace);
     exit
 }
 
-/// The signals that end the program: the first asks for it, the second insists.
+/// The signals that end the program: the first asks, the second ends it at once.
 #[derive(Debug)]
 pub(crate) struct Signals(mpsc::UnboundedReceiver<u8>);
 
-/// How long the program may take to end after the second signal. The third one it does not outlive at all.
+/// The time that the program has to end after the second signal. The third signal ends it at once.
 const FINAL_GRACE: Duration = Duration::from_secs(3);
 
 impl Signals {
-    /// Listens on a thread of its own: that of the command may be writing to somebody who does not read.
+    /// Listens on a thread of its own, because the command's thread can block on output that nobody reads.
     fn listen() -> std::io::Result<Self> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -55,7 +55,7 @@ impl Signals {
         Ok(Self(receiver))
     }
 
-    /// The number of the next one.
+    /// The number of the next signal.
     pub(crate) async fn next(&mut self) -> u8 {
         match self.0.recv().await {
             Some(number) => number,
@@ -64,7 +64,7 @@ impl Signals {
     }
 }
 
-/// Passes signals on; returns when the program has to end, whatever it does.
+/// Passes signals on. Returns when the program has to end.
 async fn forward_signals(sender: mpsc::UnboundedSender<u8>, mut interrupt: Signal, mut terminate: Signal) -> u8 {
     let mut next = async || {
         let number = tokio::select! {
@@ -79,13 +79,13 @@ async fn forward_signals(sender: mpsc::UnboundedSender<u8>, mut interrupt: Signa
     tokio::time::timeout(FINAL_GRACE, next()).await.unwrap_or(second)
 }
 
-/// Says why the engine could not do its work.
+/// Reports an error of the engine.
 pub(crate) fn engine_failed(error: &dyn std::fmt::Display) -> Exit {
     message::error(error);
     Exit::Engine
 }
 
-/// Says why a task did not succeed, with its traceback above and what is known of its end below.
+/// Reports the error of a task: its traceback first, its post-mortem last.
 pub(crate) fn task_failed(what: impl std::fmt::Display, error: &TaskError) {
     if let Some(traceback) = &error.traceback {
         message::line(traceback.trim_end());
@@ -96,7 +96,7 @@ pub(crate) fn task_failed(what: impl std::fmt::Display, error: &TaskError) {
     }
 }
 
-/// Writes to standard output. A reader that has seen enough is not an error.
+/// Writes to standard output. A closed pipe is not an error.
 pub(crate) fn print(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

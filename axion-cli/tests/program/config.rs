@@ -55,7 +55,7 @@ fn init_writes_the_defaults_and_never_over_a_file_without_force() {
     std::fs::write(project.file(), "cpu_bound_count = 2\n").expect("written");
     let ran = project.run(&["config", "init"]);
     assert_eq!(ran.code, Some(2));
-    assert!(ran.err.contains("axion.toml is there already") && ran.err.contains("--force"), "{}", ran.err);
+    assert!(ran.err.contains("axion.toml already exists") && ran.err.contains("--force"), "{}", ran.err);
     assert_eq!(std::fs::read_to_string(project.file()).expect("kept"), "cpu_bound_count = 2\n");
     assert_eq!(project.run(&["config", "init", "-"]).out, written);
     assert_eq!(project.run(&["config", "init", "--force"]).code, Some(0));
@@ -125,15 +125,15 @@ fn check_pictures_every_mistake_of_the_file_and_names_those_of_the_variables() {
         "did you mean `cpu_bound_count`?",
         "2 | engine = \"parralel\"",
         "axion.toml:2:10",
-        "it takes one of \"parallel\", \"serial\"",
-        "`input_queue_size` = 0 is out of range",
-        "it takes a whole number, 1 to 100000000",
-        "`cpu_bound_max` = 2 does not fit",
-        "beside cpu_bound_count = 3 (AXION_CPU_BOUND_COUNT)",
+        "expected one of \"parallel\", \"serial\"",
+        "invalid value 0 for `input_queue_size`",
+        "expected a whole number, 1 to 100000000",
+        "invalid value 2 for `cpu_bound_max`",
+        "conflicts with cpu_bound_count = 3 (AXION_CPU_BOUND_COUNT)",
         "not TOML",
         "axion.toml:6:",
-        "environment variable AXION_LOG_LEVLE: it sets no key: did you mean AXION_LOG_LEVEL?",
-        "environment variable AXION_IO_BOUND_COUNT: `io_bound_count` cannot be \"many\": it takes a whole number",
+        "environment variable AXION_LOG_LEVLE: unknown setting: did you mean AXION_LOG_LEVEL?",
+        "environment variable AXION_IO_BOUND_COUNT: invalid value \"many\" for `io_bound_count`: expected a whole number",
         "7 problems in the configuration",
     ] {
         assert!(ran.err.contains(words), "{words:?} is missing from {}", ran.err);
@@ -152,13 +152,16 @@ fn check_takes_a_file_alone_or_what_holds_here() {
     let variable = ("AXION_CPU_BOUND_COUNT", "3");
     let check = |arguments: &[&str]| run(project.command(arguments).env(variable.0, variable.1));
     let ran = check(&["config", "check", "axion.toml"]);
-    assert_eq!((ran.code, ran.err.as_str()), (Some(0), "axion.toml: nothing is wrong\n"));
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), "axion.toml: no mistakes\n"));
     assert_eq!(check(&["config", "check"]).code, Some(2));
     let ran = project.run(&["config", "check", "no/such.toml"]);
     assert_eq!(ran.code, Some(2));
     assert!(ran.err.contains("cannot read the configuration file no/such.toml: No such file"), "{}", ran.err);
     let ran = Project::empty().run(&["config", "check"]);
-    assert_eq!((ran.code, ran.err.as_str()), (Some(0), "nothing is wrong; there is no axion.toml here or above\n"));
+    assert_eq!(
+        (ran.code, ran.err.as_str()),
+        (Some(0), "no mistakes; there is no axion.toml in this folder or above\n")
+    );
 }
 
 #[test]
@@ -238,7 +241,7 @@ fn the_log_level_is_that_of_the_variable_the_option_the_configuration_in_this_or
     assert!(says("log_level = 'DEBUG'", &[], "debgu"), "what names no level says nothing");
     let mistaken = Project::empty();
     let ran = run(mistaken.command(&["run", &double, "-p", "value=1"]).env("AXION_LOG", "debgu"));
-    assert!(ran.err.contains("AXION_LOG=debgu names no level: use error, warn, info"), "{}", ran.err);
+    assert!(ran.err.contains("invalid value debgu for AXION_LOG: expected error, warn, info"), "{}", ran.err);
 }
 
 #[test]
@@ -256,7 +259,7 @@ fn help_teaches_by_example() {
     for (arguments, words) in [
         (
             &["config", "--help"][..],
-            &["from the weakest to the strongest", "AXION_CPU_BOUND_COUNT=4", "show", "init"][..],
+            &["a later one overrides an earlier one", "AXION_CPU_BOUND_COUNT=4", "show", "init"][..],
         ),
         (&["config", "show", "--help"], &["axion config show --origin", "Exit codes"]),
         (&["config", "check", "--help"], &["axion config check deploy/axion.toml", "Exit codes"]),

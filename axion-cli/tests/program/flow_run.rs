@@ -89,7 +89,7 @@ fn c3_2_what_cannot_run_does_not_and_the_summary_says_why() {
             "error: step p2 failed: exception: ZeroDivisionError: division by zero\n",
             "error: step p3 was cancelled: cancelled before anything started: short of 1 process\n",
             "short of 2.6 % CPU and 9.7 % memory\n",
-            "not run, because of others: t2, t3, t4\n",
+            "not run because a dependency failed: t2, t3, t4\n",
             "4 succeeded, 1 failed, 2 cancelled, 3 dependency_failed\n",
             "critical path, ",
         ],
@@ -124,7 +124,7 @@ fn a_failed_step_is_told_with_its_traceback_and_its_attempts() {
             "below: dependency_failed\n",
             "line 2, in main\n",
             "error: step bad failed after 2 attempts: exception: ZeroDivisionError: division by zero\n",
-            "not run, because of others: below\n",
+            "not run because a dependency failed: below\n",
             "error: f failed after",
         ],
     );
@@ -143,7 +143,7 @@ fn a_failed_instance_is_told_with_its_traceback() {
         &ran,
         &[
             "return 1 / params.get('by', 0)",
-            "error: the first instance of each that did not succeed: exception: ZeroDivisionError",
+            "error: the first failed instance of each: exception: ZeroDivisionError",
             "error: step each failed: 2 of 3 instances succeeded and 3 must",
         ],
     );
@@ -182,7 +182,7 @@ fn l9_a_step_that_prints_too_much_loses_lines_and_nothing_else() {
     let missed = ran
         .err
         .lines()
-        .find_map(|line| line.strip_prefix("warning: ")?.strip_suffix(" events were too fast to be told"));
+        .find_map(|line| line.strip_prefix("warning: output truncated: ")?.strip_suffix(" events dropped"));
     let missed: usize = missed.map_or(0, |count| count.parse().expect("a number"));
     assert!(ran.err.matches("c | line ").count() + missed >= 200_000, "{missed}");
 }
@@ -207,7 +207,7 @@ fn a_killed_worker_in_the_middle_of_the_reducer_does_not_matter() {
     let folder = flow(text, &[("dies.py", dies), ("list.py", "def main(params, context):\n    return [1, 2, 3]\n")]);
     let ran = run(&mut command(folder.path()));
     assert_eq!((ran.code, value(&ran)), (Some(0), json!({"sum": 6})), "{}", ran.err);
-    assert_said(&ran, &["warning: sum: the worker died under attempt 1; running it again\n", ", 2 attempts\n"]);
+    assert_said(&ran, &["warning: sum: the worker died during attempt 1; running it again\n", ", 2 attempts\n"]);
 }
 
 #[test]
@@ -282,7 +282,7 @@ fn l7_a_signal_cancels_the_workflow_and_says_which_steps_and_leaves_nothing() {
         let private = tempfile::tempdir().expect("a folder");
         let (mut running, mut err, pids, _folder) = hanging(private.path(), "100ms");
         running.signal(signal);
-        line_with(&mut err, "interrupted; cancelling the workflow: what runs has 0.1 s to stop");
+        line_with(&mut err, "interrupted; cancelling the workflow. Running steps have 0.1 s to stop");
         assert_eq!(line_with(&mut err, "cancelled: hangs"), "cancelled: hangs, later\n");
         line_with(&mut err, "flow was cancelled after");
         assert_eq!(running.0.wait().expect("ended").code(), Some(code));
@@ -310,7 +310,7 @@ fn a_time_limit_cancels_the_workflow_and_exits_with_124() {
     let folder = flow(HANGING, &[("hangs.py", HANGS)]);
     let ran = run(command(folder.path()).args(["--timeout", "500ms"]).env("AXION_CANCEL_GRACE", "50ms"));
     assert_eq!((ran.code, ran.out.as_str()), (Some(124), ""), "{}", ran.err);
-    assert_said(&ran, &["the workflow has reached its time limit", "cancelled: hangs, later\n"]);
+    assert_said(&ran, &["the workflow reached its time limit", "cancelled: hangs, later\n"]);
 }
 
 #[test]

@@ -9,3 +9,4 @@ mod flow_run;
 mod memory;
 mod run;
 mod support;
+mod texts;

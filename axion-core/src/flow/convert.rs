@@ -1,4 +1,4 @@
-//! From a tree to a workflow. What does not fit has been reported already and is left out here.
+//! Builds the workflow from the tree. Values that do not fit were reported before and are skipped here.
 
 use std::path::Path;
 
@@ -14,23 +14,23 @@ use super::template::{FlowParams, TemplateReader};
 use super::tree::{Node, NodeValue};
 use super::{Diagnostic, Flow, GUESSES, Span, nearest};
 
-/// A workflow, and where its parts stand in the text.
+/// A workflow, with the places of its parts in the text.
 pub(super) struct Converted {
     pub(super) flow: Flow,
     pub(super) places: Vec<StepSpans>,
 }
 
-/// Where the parts of one step stand.
+/// The places of the parts of one step.
 #[derive(Debug)]
 pub(super) struct StepSpans {
     pub(super) name: Span,
-    /// The steps it names, with their places, in the order of the names.
+    /// The steps that it names, with the places of the names, sorted by name.
     pub(super) uses: Vec<(String, Span)>,
     pub(super) resources: Option<Span>,
     pub(super) pool: Option<Span>,
 }
 
-/// One of the words of an enum, which the check has found to be one.
+/// The value of an enum. The check has reported a word that is none.
 fn word<T: DeserializeOwned + Default>(node: &Node, key: &str) -> T {
     let text = node.get(key).and_then(Node::text);
     text.and_then(|text| serde_json::from_value(text.into()).ok()).unwrap_or_default()
@@ -47,7 +47,7 @@ fn count(node: &Node, key: &str) -> Option<u32> {
     node.get(key)?.count().and_then(|it| it.try_into().ok())
 }
 
-/// One that is not to be 0. If it is, that has been reported, and nothing follows from it.
+/// A count above 0. A count of 0 is skipped: the graph reports it.
 fn positive(node: &Node, key: &str) -> Option<u32> {
     count(node, key).filter(|it| *it > 0)
 }
@@ -75,7 +75,7 @@ pub(super) fn flow(tree: &Node, folder: &Path, problems: &mut Vec<Diagnostic>) -
         ..WorkflowSpec::default()
     };
     if let Some(place) = tree.get("stop_running").filter(|_| !stop) {
-        let words = "`stop_running` says nothing without on_failure = \"stop\"";
+        let words = "`stop_running` has no effect without on_failure = \"stop\"";
         problems.push(Diagnostic::new(&place.span, words, "without on_failure = \"stop\""));
     }
     if let Some(limits) = tree.get("limits") {
@@ -127,7 +127,7 @@ fn step(node: &Node, own: &mut FlowParams<'_>, folder: &Path, problems: &mut Vec
         let found = TemplateReader::new(own, &mut uses, problems).template(params);
         match found.pieces() {
             [Piece::Text(text)] if found.references().next().is_none() => {
-                // It was just written as JSON.
+                // The template wrote this text, so it is JSON.
                 task = task.clone().params_json(text.clone()).unwrap_or(task);
             }
             _ => template = Some(found),
@@ -157,7 +157,7 @@ fn step(node: &Node, own: &mut FlowParams<'_>, folder: &Path, problems: &mut Vec
     (step, places)
 }
 
-/// What a step asks for beside its task, its parameters and what it waits for.
+/// Adds the rules of a step, apart from its task, its parameters and its dependencies.
 fn rules(node: &Node, mut step: Step, uses: &mut Vec<(String, Span)>, problems: &mut Vec<Diagnostic>) -> Step {
     step = step.run_if(word::<RunIf>(node, "run_if"));
     if let Some(condition) = node.get("when").and_then(|it| condition(it, uses, problems)) {
@@ -175,7 +175,7 @@ fn rules(node: &Node, mut step: Step, uses: &mut Vec<(String, Span)>, problems: 
     step
 }
 
-/// A step without a task of its own, for what a table says of it: references in `params` too.
+/// A step without a task, which carries the rules that a table gives. `params` may have references.
 pub(super) fn bare_step(node: &Node, problems: &mut Vec<Diagnostic>) -> Step {
     let mut uses = Vec::new();
     let mut step = Step::unnamed(Task::script(""));
@@ -185,26 +185,26 @@ pub(super) fn bare_step(node: &Node, problems: &mut Vec<Diagnostic>) -> Step {
     rules(node, step, &mut uses, problems)
 }
 
-/// Keys that change nothing beside others: whoever wrote them meant something.
+/// Reports keys that have no effect, because the author meant something by them.
 fn check_ineffective_keys(node: &Node, problems: &mut Vec<Diagnostic>) {
     let mut wrong = |key: &str, why: &str| {
         if let Some((place, _)) = node.members().iter().find(|(it, _)| it.text == key) {
-            problems.push(Diagnostic::new(&place.span, format!("`{key}` says nothing {why}"), why));
+            problems.push(Diagnostic::new(&place.span, format!("`{key}` has no effect {why}"), why));
         }
     };
     if node.get("map_over").is_some() && flag(node, "dynamic") == Some(true) {
-        wrong("dynamic", "beside `map_over`: instances add no steps");
+        wrong("dynamic", "together with `map_over`: instances add no steps");
     }
     if node.get("retries").is_none() {
         wrong("retry_wait", "without `retries`");
     }
     let time = |key| node.get(key).and_then(read_time);
     if time("timeout").is_some_and(|hard| time("soft_timeout").is_some_and(|soft| soft >= hard)) {
-        wrong("soft_timeout", "beside a `timeout` that is not longer");
+        wrong("soft_timeout", "together with a `timeout` that is not longer");
     }
     if let Some(of) = ["all", "any", "not"].into_iter().find(|key| node.get(key).is_some()) {
         for key in ["path", "op", "value"] {
-            wrong(key, &format!("beside `{of}`: it belongs to a `ref`"));
+            wrong(key, &format!("together with `{of}`: it belongs to a `ref`"));
         }
     }
 }
@@ -227,7 +227,7 @@ fn script(node: &Node, folder: &Path, problems: &mut Vec<Diagnostic>) -> Task {
     Task::script(path)
 }
 
-/// A file in the same folder that is called nearly the same.
+/// A file in the same folder with a similar name.
 fn neighbour(path: &Path) -> Option<String> {
     let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let files = std::fs::read_dir(folder).ok()?.take(1000);
@@ -255,7 +255,7 @@ fn options(node: &Node, mut task: Task) -> Task {
     }
     let (retries, wait) = (count(node, "retries"), time("retry_wait"));
     if retries.is_some() || wait.is_some() {
-        // As on the command line: who asks for retries also means time limits.
+        // As on the command line: retries include time limits.
         let mut policy = RetryPolicy::times(retries.unwrap_or(0));
         policy.on.extend([ErrorKind::Timeout, ErrorKind::SoftTimeout]);
         if let Some(wait) = wait {
@@ -341,7 +341,7 @@ fn condition(node: &Node, uses: &mut Vec<(String, Span)>, problems: &mut Vec<Dia
             problems.push(Diagnostic::new(&place.span, words, "`value` is missing"));
         }
         (false, Some(value)) => {
-            let words = format!("`{}` compares with nothing, so `value` says nothing", op.symbol());
+            let words = format!("`{}` compares with nothing, so `value` has no effect", op.symbol());
             problems.push(Diagnostic::new(&value.span, words, "not used").help(Some("add an `op`".to_owned())));
         }
         (true, Some(value)) if op == Op::In && !matches!(value.value, NodeValue::List(_)) => {

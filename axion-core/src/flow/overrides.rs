@@ -16,7 +16,7 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    /// Changes the tree; what cannot be changed is a problem without a place.
+    /// Changes the tree. A change that cannot be made is a mistake without a place.
     pub(super) fn apply(&self, tree: &mut Node, problems: &mut Vec<Diagnostic>) {
         if let Some(text) = &self.params {
             let mut found = Vec::new();
@@ -30,13 +30,13 @@ impl Overrides {
         for set in &self.set {
             if let Err(mut problem) = set_one(tree, set) {
                 problem.message = format!("--set {set}: {}", problem.message);
-                problems.push(problem);
+                problems.push(*problem);
             }
         }
     }
 }
 
-/// Gives a value that is not in the text the place of what it stands for.
+/// Gives a value from the command line the place of the value that it replaces.
 fn moved(mut node: Node, span: &Span) -> Node {
     node.span = span.clone();
     node.value = match node.value {
@@ -52,7 +52,7 @@ fn moved(mut node: Node, span: &Span) -> Node {
 
 fn replace(tree: &mut Node, given: &Node, problems: &mut Vec<Diagnostic>) {
     if !matches!(given.value, NodeValue::Table(_)) {
-        let words = format!("--params must be a JSON object, and is {}", given.kind());
+        let words = format!("--params must be a JSON object, not {}", given.kind());
         problems.push(Diagnostic::elsewhere(words, "must be an object"));
         return;
     }
@@ -79,8 +79,8 @@ fn members_mut(node: &mut Node) -> Option<&mut Vec<(NodeKey, Node)>> {
     }
 }
 
-fn set_one(tree: &mut Node, set: &str) -> Result<(), Diagnostic> {
-    let wrong = |words: String| Diagnostic::elsewhere(words, "not set");
+fn set_one(tree: &mut Node, set: &str) -> Result<(), Box<Diagnostic>> {
+    let wrong = |words: String| Box::new(Diagnostic::elsewhere(words, "not set"));
     let expected = || wrong("expected STEP.KEY=VALUE".to_owned());
     let Some((target, value)) = set.split_once('=').filter(|(target, _)| target.trim_start_matches('.').contains('.'))
     else {
@@ -92,7 +92,9 @@ fn set_one(tree: &mut Node, set: &str) -> Result<(), Diagnostic> {
     let Some((name, key)) = split.rev().find(|(name, _)| names.iter().any(|it| it == name)) else {
         let name = target.split('.').next().unwrap_or_default();
         let help = did_you_mean(name, names.iter().map(String::as_str));
-        return Err(wrong(format!("the flow has no step `{name}`")).help(help));
+        let mut unknown = wrong(format!("the flow has no step `{name}`"));
+        unknown.help = help;
+        return Err(unknown);
     };
     let path: JsonPath = key.parse().map_err(|error| wrong(format!("{error}")))?;
     if path.segments().is_empty() {
@@ -115,7 +117,7 @@ fn set_one(tree: &mut Node, set: &str) -> Result<(), Diagnostic> {
     }
     let mut here = member_or_new(step, "params", &span).ok_or_else(|| wrong("`params` is not a table".to_owned()))?;
     for (depth, segment) in path.segments().iter().enumerate() {
-        // What stands for a value has no parts yet, in which something could be set.
+        // A reference has no value yet, so no part of it can be set.
         if let Some(stands_for) = here.get("$param").or_else(|| here.get("$ref")).and_then(Node::text) {
             let place = path.first(depth);
             return Err(wrong(format!("`{place}` stands for `{stands_for}`: set the whole of it, or use --params")));
@@ -128,7 +130,7 @@ fn set_one(tree: &mut Node, set: &str) -> Result<(), Diagnostic> {
                 _ => None,
             },
         };
-        here = next.ok_or_else(|| wrong(format!("`{path}` leads nowhere: on the way there is {kind}")))?;
+        here = next.ok_or_else(|| wrong(format!("`{path}` leads nowhere: it ends at {kind}")))?;
     }
     *here = value;
     Ok(())

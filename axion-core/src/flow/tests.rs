@@ -302,14 +302,14 @@ map_over = { ref = "c", succeed = 0, max_parallel = 0 }
         "2:24: `processes` must be a whole number from 1 to 4294967295",
         "6:23: `slots` must be a whole number from 1 to 4294967295",
         "6:32: this number has no form in JSON",
-        "7:14: `depends_on` must be a list, and is a text (write [\"b\"])",
+        "7:14: `depends_on` must be a list, not a text (write [\"b\"])",
         "8:20: a waits for the step `c`, and there is none",
         "8:35: `succeed` must be one of \"all\", \"any\" or a whole number from 1 to 1000000",
         "8:53: `max_parallel` must be a whole number from 1 to 4294967295",
     ];
     assert_eq!(problems(text), expected);
-    let help = "(in TOML each begins with [[steps]], in JSON they stand in [])";
-    assert_eq!(problems("[steps]\nname = \"a\"\n"), [format!("1:1: `steps` must be a list, and is a table {help}")]);
+    let help = "(begin each with [[steps]] in TOML, or put them into [] in JSON)";
+    assert_eq!(problems("[steps]\nname = \"a\"\n"), [format!("1:1: `steps` must be a list, not a table {help}")]);
     let twice = r#"{"name": "x", "name": "y", "steps": [{"name": "a", "script": "work.py", "depends_on": ["b"]}]}"#;
     let found = parse(twice, Format::Json, &Overrides::default()).expect_err("two mistakes");
     assert_eq!(
@@ -319,7 +319,7 @@ map_over = { ref = "c", succeed = 0, max_parallel = 0 }
 }
 
 #[test]
-fn keys_that_say_nothing_where_they_stand_are_refused() {
+fn keys_without_effect_are_refused() {
     let text = r#"
 [[steps]]
 name = "a"
@@ -335,12 +335,12 @@ dynamic = true
 map_over = { ref = "a" }
 "#;
     let expected = [
-        "5:1: `retry_wait` says nothing without `retries`",
-        "7:1: `soft_timeout` says nothing beside a `timeout` that is not longer",
-        "11:55: `path` says nothing beside `not`: it belongs to a `ref`",
-        "11:70: `op` says nothing beside `any`: it belongs to a `ref`",
-        "11:81: `value` says nothing beside `any`: it belongs to a `ref`",
-        "12:1: `dynamic` says nothing beside `map_over`: instances add no steps",
+        "5:1: `retry_wait` has no effect without `retries`",
+        "7:1: `soft_timeout` has no effect together with a `timeout` that is not longer",
+        "11:55: `path` has no effect together with `not`: it belongs to a `ref`",
+        "11:70: `op` has no effect together with `any`: it belongs to a `ref`",
+        "11:81: `value` has no effect together with `any`: it belongs to a `ref`",
+        "12:1: `dynamic` has no effect together with `map_over`: instances add no steps",
     ];
     assert_eq!(problems(text), expected);
 }
@@ -443,7 +443,7 @@ fn no_steps_and_a_flow_that_is_none_are_refused() {
     assert_eq!(problems("steps = []"), ["1:9: a workflow needs at least one step"]);
     assert_eq!(problems("name = \"x\""), ["1:1: the flow needs the key `steps` (The steps, in any order.)"]);
     let list = parse("[1]", Format::Json, &Overrides::default()).expect_err("a list");
-    assert_eq!(shown(&list), ["1:1: the flow must be a table, and is a list"]);
+    assert_eq!(shown(&list), ["1:1: the flow must be a table, not a list"]);
 }
 
 fn with(params: Option<&str>, set: &[&str]) -> Result<String, Vec<String>> {
@@ -497,7 +497,7 @@ fn l9_a_large_parameter_of_the_flow_is_there_once_however_many_steps_take_it() {
 #[test]
 fn what_cannot_be_replaced_says_so() {
     for (params, set, message) in [
-        (Some("[]"), &[][..], "--params must be a JSON object, and is a list"),
+        (Some("[]"), &[][..], "--params must be a JSON object, not a list"),
         (Some("{"), &[], "--params: this is not JSON: EOF while parsing an object"),
         (Some("{\"inptu\": 1}"), &[], "--params: the flow has no parameter `inptu` (did you mean `input`?)"),
         (None, &["x"], "--set x: expected STEP.KEY=VALUE"),
@@ -510,7 +510,7 @@ fn what_cannot_be_replaced_says_so() {
             "--set one.two.file.x=1: `file` stands for `input`: set the whole of it, or use --params",
         ),
         (None, &["one.two.x={\"y\":1,\"y\":2}"], "--set one.two.x={\"y\":1,\"y\":2}: the key `y` stands here twice"),
-        (None, &["one.two.list.x=1"], "--set one.two.list.x=1: `list.x` leads nowhere: on the way there is a list"),
+        (None, &["one.two.list.x=1"], "--set one.two.list.x=1: `list.x` leads nowhere: it ends at a list"),
     ] {
         assert_eq!(with(params, set), Err(vec![message.to_owned()]));
     }

@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration, told completely.
+//! The mistakes that a configuration can have.
 
 use std::fmt;
 use std::ops::Range;
@@ -13,7 +13,7 @@ use crate::diagnostics::{Diagnostic, Diagnostics};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// There is no reading the file.
+    /// The file cannot be read.
     #[error("cannot read the configuration file {}{named_by}: {source}", path.display())]
     Unreadable {
         /// The file.
@@ -43,19 +43,19 @@ pub enum LoadError {
         /// The first line that is not, counted from 1.
         line: usize,
     },
-    /// It says what cannot be.
+    /// The file or a variable has mistakes.
     #[error(transparent)]
     Invalid(InvalidConfig),
 }
 
-/// Who said that a file is to be read.
+/// Who named the configuration file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NamedBy {
     /// The program, by its path.
     Caller,
     /// The environment variable `AXION_CONFIG`.
     Variable,
-    /// Nobody: it was found.
+    /// The search found it.
     Search,
 }
 
@@ -68,7 +68,7 @@ impl fmt::Display for NamedBy {
     }
 }
 
-/// Everything that is wrong: first the file from its beginning, then the variables by name.
+/// All mistakes: those of the file in its order, then those of the variables by name.
 #[derive(Debug)]
 pub struct InvalidConfig {
     /// At least one.
@@ -132,7 +132,7 @@ impl SourceText {
     }
 }
 
-/// One thing that is wrong, and where.
+/// One mistake and its place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {kind}")]
 pub struct ConfigProblem {
@@ -156,44 +156,44 @@ pub enum ConfigProblemKind {
     UnknownKey {
         /// What was given.
         name: String,
-        /// What may have been meant.
+        /// What was probably meant.
         advice: String,
     },
     /// There is no such variable.
     UnknownVariable {
-        /// What may have been meant.
+        /// What was probably meant.
         advice: String,
     },
-    /// A value of another kind than the setting takes.
+    /// The value has another type than the setting.
     WrongKind {
         /// The setting.
         key: String,
         /// What was given.
         found: String,
-        /// What may be given.
+        /// What is allowed.
         allowed: String,
     },
-    /// A value that the setting does not reach to.
+    /// The value is out of the setting's range.
     OutOfRange {
         /// The setting.
         key: String,
         /// What was given.
         value: String,
-        /// What may be given.
+        /// What is allowed.
         allowed: String,
     },
-    /// Values that do not fit together.
+    /// The value conflicts with other settings.
     Impossible {
         /// The setting.
         key: String,
         /// Its value.
         value: String,
-        /// What it may be beside the others.
+        /// What the other settings allow.
         allowed: String,
-        /// The others that were set, with their values and origins.
+        /// The other settings, with their values and origins.
         with: Vec<String>,
     },
-    /// A value that is not UTF-8.
+    /// The value is not UTF-8.
     NotText,
 }
 
@@ -207,37 +207,38 @@ impl ConfigProblemKind {
         }
     }
 
-    /// What is wrong, in a few words.
+    /// What is wrong, in one line.
     #[must_use]
     pub fn title(&self) -> String {
         match self {
             Self::Syntax { .. } => "not TOML".to_owned(),
             Self::UnknownKey { name, .. } => format!("unknown key `{name}`"),
-            Self::UnknownVariable { .. } => "it sets no key".to_owned(),
-            Self::WrongKind { key, found, .. } => format!("`{key}` cannot be {found}"),
-            Self::OutOfRange { key, value, .. } => format!("`{key}` = {value} is out of range"),
-            Self::Impossible { key, value, .. } => format!("`{key}` = {value} does not fit"),
-            Self::NotText => "the value is not text".to_owned(),
+            Self::UnknownVariable { .. } => "unknown setting".to_owned(),
+            Self::WrongKind { key, found: value, .. }
+            | Self::OutOfRange { key, value, .. }
+            | Self::Impossible { key, value, .. } => format!("invalid value {value} for `{key}`"),
+            Self::NotText => "invalid value".to_owned(),
         }
     }
 
-    /// What would be right, to stand beside the place.
+    /// What is allowed, to show at the place.
     #[must_use]
     pub fn label(&self) -> String {
         match self {
             Self::Syntax { message } => message.clone(),
             Self::UnknownKey { advice, .. } | Self::UnknownVariable { advice } => advice.clone(),
-            Self::WrongKind { allowed, .. } | Self::OutOfRange { allowed, .. } => format!("it takes {allowed}"),
-            Self::Impossible { key, allowed, .. } => format!("`{key}` has to be {allowed}"),
-            Self::NotText => "it has to be UTF-8".to_owned(),
+            Self::WrongKind { allowed, .. } | Self::OutOfRange { allowed, .. } | Self::Impossible { allowed, .. } => {
+                format!("expected {allowed}")
+            }
+            Self::NotText => "expected UTF-8 text".to_owned(),
         }
     }
 
-    /// What else was set that takes part.
+    /// The settings that the value conflicts with.
     #[must_use]
     pub fn note(&self) -> Option<String> {
         match self {
-            Self::Impossible { with, .. } if !with.is_empty() => Some(format!("beside {}", with.join(", "))),
+            Self::Impossible { with, .. } if !with.is_empty() => Some(format!("conflicts with {}", with.join(", "))),
             _ => None,
         }
     }

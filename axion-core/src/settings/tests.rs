@@ -203,34 +203,43 @@ fn unknown_keys_are_refused_with_line_column_and_the_nearest_known_key() {
 #[test]
 fn wrong_kinds_and_ranges_are_refused_with_what_is_allowed() {
     let cases = [
-        ("cpu_bound_count = \"4\"", "1:19: `cpu_bound_count` cannot be \"4\": it takes a whole number, 0 to 4096"),
-        ("cpu_bound_count = 4.5", "1:19: `cpu_bound_count` cannot be 4.5: it takes a whole number, 0 to 4096"),
+        (
+            "cpu_bound_count = \"4\"",
+            "1:19: invalid value \"4\" for `cpu_bound_count`: expected a whole number, 0 to 4096",
+        ),
+        ("cpu_bound_count = 4.5", "1:19: invalid value 4.5 for `cpu_bound_count`: expected a whole number, 0 to 4096"),
         (
             "input_queue_size = 0",
-            "1:20: `input_queue_size` = 0 is out of range: it takes a whole number, 1 to 100000000",
+            "1:20: invalid value 0 for `input_queue_size`: expected a whole number, 1 to 100000000",
         ),
-        ("input_queue_size = -5", "1:20: `input_queue_size` = -5 is out of range: it takes a whole number, 1 to"),
-        ("# ü\nenable_metrics = 1", "2:18: `enable_metrics` cannot be 1: it takes true or false"),
-        ("engine = \"parralel\"", "1:10: `engine` cannot be \"parralel\": it takes one of \"parallel\", \"serial\""),
-        ("log_level = \"LOUD\"", "it takes one of \"ERROR\", \"WARNING\", \"INFO\", \"DEBUG\""),
-        ("autoscaler = 'x'", "it takes one of \"off\", "),
+        ("input_queue_size = -5", "1:20: invalid value -5 for `input_queue_size`: expected a whole number, 1 to"),
+        ("# ü\nenable_metrics = 1", "2:18: invalid value 1 for `enable_metrics`: expected true or false"),
+        (
+            "engine = \"parralel\"",
+            "1:10: invalid value \"parralel\" for `engine`: expected one of \"parallel\", \"serial\"",
+        ),
+        ("log_level = \"LOUD\"", "expected one of \"ERROR\", \"WARNING\", \"INFO\", \"DEBUG\""),
+        ("autoscaler = 'x'", "expected one of \"off\", "),
         (
             "wait_spin = 1",
-            "1:13: `wait_spin` = 1s is out of range: it takes a number of seconds or a text such as \"1.5s\", 0s to 1ms",
+            "1:13: invalid value 1s for `wait_spin`: expected a number of seconds or a text such as \"1.5s\", 0s to 1ms",
         ),
-        ("cancel_grace = 'soon'", "`cancel_grace` cannot be \"soon\": it takes a number of seconds or a text"),
+        ("cancel_grace = 'soon'", "invalid value \"soon\" for `cancel_grace`: expected a number of seconds or a text"),
         (
             "frame_limit = '2G'",
-            "`frame_limit` = 2GiB is out of range: it takes a number of bytes or a text such as \"200M\", 1MiB to 1GiB",
+            "invalid value 2GiB for `frame_limit`: expected a number of bytes or a text such as \"200M\", 1MiB to 1GiB",
         ),
-        ("max_cpu_percent = nan", "`max_cpu_percent` = NaN is out of range: it takes a number above 0, up to 100"),
-        ("result_ttl = []", "`result_ttl` cannot be a list: it takes a number of seconds"),
-        ("cpu_bound_worker = 3", "1:20: `cpu_bound_worker` cannot be a number: it takes a table: [cpu_bound_worker]"),
-        ("[[io_bound_worker]]", "`io_bound_worker` cannot be a list: it takes a table"),
-        ("cpu_bound_worker.env = { \"ü\" = 1 }", "1:32: `cpu_bound_worker.env.ü` cannot be a number"),
-        ("[cpu_bound_worker.env]\nA = 1", "2:5: `cpu_bound_worker.env.A` cannot be a number: it takes a text"),
-        ("[cpu_bound_worker.env]\n\"A=B\" = '1'", "2:1: `cpu_bound_worker.env.A=B` = \"1\" is out of range"),
-        ("max_restarts = 99999999999999999999999", "`max_restarts` = 99999999999999999999999 is out of range"),
+        ("max_cpu_percent = nan", "invalid value NaN for `max_cpu_percent`: expected a number above 0, up to 100"),
+        ("result_ttl = []", "invalid value a list for `result_ttl`: expected a number of seconds"),
+        (
+            "cpu_bound_worker = 3",
+            "1:20: invalid value a number for `cpu_bound_worker`: expected a table: [cpu_bound_worker]",
+        ),
+        ("[[io_bound_worker]]", "invalid value a list for `io_bound_worker`: expected a table"),
+        ("cpu_bound_worker.env = { \"ü\" = 1 }", "1:32: invalid value a number for `cpu_bound_worker.env.ü`"),
+        ("[cpu_bound_worker.env]\nA = 1", "2:5: invalid value a number for `cpu_bound_worker.env.A`: expected a text"),
+        ("[cpu_bound_worker.env]\n\"A=B\" = '1'", "2:1: invalid value \"1\" for `cpu_bound_worker.env.A=B`"),
+        ("max_restarts = 99999999999999999999999", "invalid value 99999999999999999999999 for `max_restarts`"),
     ];
     for (text, wanted) in cases {
         let found = one_refusal(text);
@@ -256,16 +265,19 @@ fn what_does_not_fit_together_is_told_where_it_was_set_and_beside_what() {
     let (_folder, path) = file("cpu_bound_max = 2\ncpu_bound_count = 3\n");
     let none: [(&str, &str); 0] = [];
     let error = ConfigLoader::new().file(&path).variables(none).load().expect_err("impossible").to_string();
-    assert!(error.ends_with(&format!("beside cpu_bound_count = 3 ({}:2)", path.display())), "{error}");
+    assert!(error.ends_with(&format!("conflicts with cpu_bound_count = 3 ({}:2)", path.display())), "{error}");
     let all = refused("cpu_bound_max = 2\n", &[("AXION_CPU_BOUND_COUNT", "3")]);
-    let wanted = "1:17: `cpu_bound_max` = 2 does not fit: `cpu_bound_max` has to be 3 (`cpu_bound_count`) to 4096; \
-                  beside cpu_bound_count = 3 (AXION_CPU_BOUND_COUNT)";
+    let wanted = "1:17: invalid value 2 for `cpu_bound_max`: expected 3 (`cpu_bound_count`) to 4096; \
+                  conflicts with cpu_bound_count = 3 (AXION_CPU_BOUND_COUNT)";
     assert_eq!(all, [wanted]);
     // The key itself kept its default: the one that was set is shown.
     let found = one_refusal("io_bound_task_limit = 400");
-    assert!(found.starts_with("1:23: `io_bound_async_limit` = 200 does not fit"), "{found}");
+    assert!(found.starts_with("1:23: invalid value 200 for `io_bound_async_limit`"), "{found}");
     let found = refused("", &[("AXION_ENABLE_METRICS", "false"), ("AXION_MAX_MEMORY_PERCENT", "90")]);
-    assert!(found[0].starts_with("environment variable AXION_ENABLE_METRICS: `enable_metrics` = false"), "{found:?}");
+    assert!(
+        found[0].starts_with("environment variable AXION_ENABLE_METRICS: invalid value false for `enable_metrics`"),
+        "{found:?}"
+    );
     // One that was refused by itself, or could not be read, is not blamed again.
     for unreadable in
         ["io_bound_task_limit = 500 x\n", "io_bound_task_limit = 500 500\n", "io_bound_task_limit = 500 = 1\n"]
@@ -297,11 +309,14 @@ fn unknown_variables_are_refused_with_the_nearest_one_and_reserved_ones_left_alo
     ];
     for (name, advice) in cases {
         let found = refused("", &[(name, "1")]);
-        let start = format!("environment variable {name}: it sets no key: ");
+        let start = format!("environment variable {name}: unknown setting: ");
         assert!(found[0].starts_with(&start) && found[0].contains(advice), "{found:?}");
     }
     let found = refused("", &[("AXION_CPU_BOUND_COUNT", "four")]);
-    assert!(found[0].starts_with("environment variable AXION_CPU_BOUND_COUNT: `cpu_bound_count` cannot be \"four\""));
+    assert!(
+        found[0]
+            .starts_with("environment variable AXION_CPU_BOUND_COUNT: invalid value \"four\" for `cpu_bound_count`")
+    );
 }
 
 #[test]
@@ -312,7 +327,7 @@ fn a_path_in_a_variable_may_be_any_bytes_and_other_values_have_to_be_text() {
     let config = none.clone().variables([("AXION_PYTHON", bytes())]).load().expect("loads").config;
     assert_eq!(config.python, Some(bytes().into()));
     let error = none.variables([("AXION_ENGINE", bytes())]).load().expect_err("not text");
-    assert_eq!(error.to_string(), "environment variable AXION_ENGINE: the value is not text: it has to be UTF-8");
+    assert_eq!(error.to_string(), "environment variable AXION_ENGINE: invalid value: expected UTF-8 text");
 }
 
 #[test]

@@ -119,7 +119,7 @@ class TaskCancelled(RemoteError, CancelledError):
 
 
 class DependencyFailed(RemoteError):
-    """A step was not run, because of others that did not succeed; it names those that failed by themselves. Code:
+    """A step was not run because a dependency failed. The error names the steps that failed by themselves. Code:
     dependency_failed."""
 
 

@@ -153,7 +153,7 @@ pub enum StepError {
     #[error(transparent)]
     Task(Box<TaskError>),
     /// It waited for steps that did not.
-    #[error("not run, because of {0}")]
+    #[error("not run because a dependency failed: {0}")]
     DependencyFailed(Arc<RootCauses>),
     /// A reference leads nowhere.
     #[error("{reference} cannot be resolved: {place} is {found}")]
@@ -226,7 +226,7 @@ pub enum StepError {
     #[error("cancelled before anything started: {0}")]
     Impossible(Shortfall),
     /// The workflow stops at a failure.
-    #[error("cancelled, because the workflow stops at a failure: {0}")]
+    #[error("cancelled because the workflow stops at a failure: {0}")]
     Stopped(Arc<RootCauses>),
     /// The workflow was cancelled.
     #[error("the workflow was cancelled")]

@@ -181,7 +181,7 @@ fn c4_5_a_chain_passes_its_results_on_and_stops_at_a_failure() {
     let mut run = Run::of(chain());
     run.end("add", failed("no"));
     assert_eq!((run.running.len(), run.record().state), (0, WorkflowState::Failed));
-    assert_eq!(run.error("shown"), "not run, because of add (failed)");
+    assert_eq!(run.error("shown"), "not run because a dependency failed: add (failed)");
     assert_eq!(run.record().counts.of(StepState::DependencyFailed), 2);
 }
 
@@ -237,7 +237,7 @@ fn c3_2_session_2_ends_each_step_with_its_own_reason() {
     run.end("t1", ok(json!(2.5)));
     run.end("t5", ok(json!(3.5)));
     for (name, cause) in [("t2", "p2 (failed)"), ("t3", "p3 (cancelled)"), ("t4", "p4 (cancelled)")] {
-        assert_eq!(run.error(name), format!("not run, because of {cause}"));
+        assert_eq!(run.error(name), format!("not run because a dependency failed: {cause}"));
     }
     let counts = run.record().counts;
     assert_eq!((counts.of(StepState::Succeeded), counts.of(StepState::Cancelled)), (4, 2));

@@ -1,8 +1,8 @@
-//! What tasks write, as whole lines: pieces of two tasks never share one.
+//! Assembles whole lines from the output of tasks, so that no line mixes two tasks.
 
 use std::collections::BTreeMap;
 
-/// A line that grows beyond this is told in pieces (L9).
+/// A longer line is passed on in pieces (L9).
 const MAX_LINE_BYTES: usize = 8 << 10;
 
 /// The beginnings of lines that have not ended, by writer writes them.
@@ -30,8 +30,8 @@ impl<K: Copy + Ord> LineAssembler<K> {
         Self { partial: BTreeMap::new() }
     }
 
-    /// Takes what was written, and gives the lines that it ends. A carriage return ends a line too, or it
-    /// would go back over the name before it.
+    /// Adds output and returns the lines that it ends. A carriage return also ends a line, because on a terminal it would
+    /// overwrite the name in front.
     pub(super) fn add(&mut self, writer: K, bytes: &[u8]) -> Vec<String> {
         let mut partial = self.partial.remove(&writer).unwrap_or_default();
         let mut ended = Vec::new();
@@ -52,12 +52,12 @@ impl<K: Copy + Ord> LineAssembler<K> {
         ended
     }
 
-    /// The line that one of them has not ended and will not.
+    /// Ends the unfinished line of a writer.
     pub(super) fn finish(&mut self, writer: K) -> Option<String> {
         self.partial.remove(&writer).filter(|partial| !partial.text.is_empty()).map(|mut partial| partial.take())
     }
 
-    /// All such lines.
+    /// Ends all unfinished lines.
     pub(super) fn finish_all(&mut self) -> Vec<(K, String)> {
         let partial = std::mem::take(&mut self.partial).into_iter().filter(|(_, partial)| !partial.text.is_empty());
         partial.map(|(writer, mut partial)| (writer, partial.take())).collect()

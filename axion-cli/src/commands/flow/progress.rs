@@ -1,4 +1,4 @@
-//! Tells on standard error how a workflow goes: live lines on a terminal, else plain ones.
+//! Shows the progress of a workflow on standard error: live on a terminal, else as plain lines.
 
 use std::fmt::Write;
 use std::time::Instant;
@@ -14,13 +14,13 @@ use super::view::{StepChange, StepView, WorkflowView};
 use crate::message;
 use crate::screen::LiveProgress;
 
-/// So many bytes are written together.
+/// The number of bytes that are written together.
 const FLUSH_BYTES: usize = 64 << 10;
 
-/// A live line has so much of a step's name, so that there is room for where it stands.
+/// The columns of a step's name in a live line, which leave room for its progress.
 const MAX_NAME_COLUMNS: usize = 32;
 
-/// After a question about all steps comes a pause of so many times what it took.
+/// After a query of all steps, the next one waits this many times as long as the query took.
 const REFRESH_PAUSE_FACTOR: u32 = 20;
 
 /// Shows what happens in one workflow.
@@ -32,11 +32,11 @@ pub(super) struct ProgressReporter<'a> {
     lines: LineAssembler<(TaskId, bool)>,
     live: Option<LiveProgress>,
     begun: Timestamp,
-    /// Events that came too fast to be told.
+    /// The number of events that were dropped because they came too fast.
     missed: u64,
-    /// What the view says of states may be out of date.
+    /// The states in the view may be out of date.
     stale: bool,
-    /// Not to be asked again before.
+    /// The earliest time of the next query.
     next_refresh: Option<Instant>,
     /// LineAssembler to be written together: there may be very many, and standard error has no buffer.
     pending: String,
@@ -69,19 +69,19 @@ impl<'a> ProgressReporter<'a> {
             Watched::Lagged(count) => {
                 if self.missed == 0 {
                     self.flush();
-                    message::warning("this goes too fast to tell everything: some lines are left out");
+                    message::warning("events come too fast: some output lines are left out");
                 }
                 self.missed += count;
-                // Asked when it matters: who lags behind should not wait for an answer with each piece.
+                // Refreshed later: a reader that lags must not wait for an answer with each event.
                 self.stale = true;
             }
             _ => {}
         }
     }
 
-    /// Asks where the workflow stands. What it says of a workflow that has just ended comes with its record.
+    /// Updates the view from the workflow's record so far.
     ///
-    /// An answer tells of every step: who asks often while he lags behind lags more, and so does the engine.
+    /// The record has every step, so that frequent queries would slow the reader and the engine down.
     fn refresh(&mut self) {
         let begun = Instant::now();
         if self.next_refresh.is_some_and(|after| begun < after) {
@@ -122,7 +122,7 @@ impl<'a> ProgressReporter<'a> {
             }
             EventKind::TaskRerun { task, attempt, .. } => {
                 self.end_lines(task);
-                self.warn(task, format_args!("the worker died under attempt {attempt}; running it again"));
+                self.warn(task, format_args!("the worker died during attempt {attempt}; running it again"));
             }
             EventKind::TaskFinished { task, outcome } => {
                 self.end_lines(task);
@@ -132,7 +132,7 @@ impl<'a> ProgressReporter<'a> {
         }
     }
 
-    /// Each line after the name of who wrote it.
+    /// Adds lines with a label in front.
     fn push_lines(&mut self, label: &str, lines: impl IntoIterator<Item = String>) {
         for line in lines {
             self.push_line(format_args!("{label} | {line}"));
@@ -146,12 +146,12 @@ impl<'a> ProgressReporter<'a> {
         }
     }
 
-    /// Whether something waits to be [written](Self::flush).
+    /// Whether lines wait to be [written](Self::flush).
     pub(super) fn has_pending(&self) -> bool {
         !self.pending.is_empty()
     }
 
-    /// Writes what waits.
+    /// Writes the waiting lines.
     pub(super) fn flush(&mut self) {
         if self.has_pending() {
             message::line(self.pending.trim_end_matches('\n'));
@@ -162,7 +162,7 @@ impl<'a> ProgressReporter<'a> {
     fn changed(&mut self, change: StepChange, at: Timestamp) {
         let state = change.state;
         let Some(step) = self.view.changed(change, at) else { return };
-        // On a terminal the live lines say the rest.
+        // On a terminal, the live lines show the rest.
         let shown = match &self.live {
             Some(_) => state.is_failure(),
             None => state == StepState::Running || state.is_final(),
@@ -173,7 +173,7 @@ impl<'a> ProgressReporter<'a> {
         }
     }
 
-    /// The name of the step, with the instance if it is one.
+    /// The name of the step, with the index of the instance.
     fn label(&mut self, task: TaskId) -> String {
         if self.view.owner(task).is_none() {
             self.refresh();
@@ -189,7 +189,7 @@ impl<'a> ProgressReporter<'a> {
         self.view.progressed(task, fraction, message);
     }
 
-    /// Instances are told of at the end of their step only: there may be very many.
+    /// Warns about a step, not about its instances, of which there can be many.
     fn warn(&mut self, task: TaskId, words: std::fmt::Arguments<'_>) {
         if let Some(owner) = self.view.owner(task).filter(|owner| owner.instance.is_none()) {
             self.flush();
@@ -197,7 +197,7 @@ impl<'a> ProgressReporter<'a> {
         }
     }
 
-    /// What a task has written without ending the line.
+    /// Writes the last lines of a task, which have no line end.
     fn end_lines(&mut self, task: TaskId) {
         for stream in [false, true] {
             if let Some(line) = self.lines.finish((task, stream)) {
@@ -215,7 +215,7 @@ impl<'a> ProgressReporter<'a> {
         let Some(live) = &mut self.live else { return };
         let now = Timestamp::now();
         let (running, room) = (self.view.running(), LiveProgress::room());
-        // One line says how many there is no room for.
+        // The last line counts the steps that have no line.
         let shown = if running.len() > room { room.saturating_sub(1) } else { room };
         let more = running.len().saturating_sub(shown);
         let mut lines: Vec<String> = running.take(shown).map(|step| status_line(step, now)).collect();
@@ -225,12 +225,12 @@ impl<'a> ProgressReporter<'a> {
         let (ended, failed, all) = self.view.counts();
         let mut words = format!("{ended}/{all} steps, {:.0} s", seconds(self.begun, now));
         if failed > 0 {
-            let _ = write!(words, ", {failed} did not succeed");
+            let _ = write!(words, ", {failed} failed");
         }
         live.show(lines, (ended as u64, all as u64), words);
     }
 
-    /// The workflow has ended: takes the live lines away and tells what was held back.
+    /// Removes the live lines and writes what waits.
     pub(super) fn end(mut self) -> WorkflowView {
         self.live = None;
         for ((task, _), line) in self.lines.finish_all() {
@@ -239,13 +239,13 @@ impl<'a> ProgressReporter<'a> {
         }
         self.flush();
         if self.missed > 0 {
-            message::warning(format_args!("{} events were too fast to be told", self.missed));
+            message::warning(format_args!("output truncated: {} events dropped", self.missed));
         }
         self.view
     }
 }
 
-/// A step has started or ended.
+/// Describes the start or the end of a step.
 fn change_line(step: &StepView, state: StepState, at: Timestamp) -> String {
     let mut words = format!("{}: ", step.name);
     let (instances, _) = step.instances;
@@ -261,7 +261,7 @@ fn change_line(step: &StepView, state: StepState, at: Timestamp) -> String {
     words
 }
 
-/// Where a step stands that runs.
+/// Describes a running step.
 fn status_line(step: &StepView, now: Timestamp) -> String {
     let mut words = truncate_str(&step.name, MAX_NAME_COLUMNS, "…").into_owned();
     let (all, ended) = step.instances;

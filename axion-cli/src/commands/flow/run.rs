@@ -54,24 +54,24 @@ async fn follow(run: &FlowRunArguments, engine: &Engine, mut signals: Signals, m
                 }
                 let grace = engine.config().cancel_grace.as_secs_f64();
                 message::error(format_args!(
-                    "interrupted; cancelling the workflow: what runs has {grace} s to stop, a second signal ends it at once"
+                    "interrupted; cancelling the workflow. Running steps have {grace} s to stop; a second signal ends them at once"
                 ));
                 ended_by = Some(Exit::Signal(number));
                 cancel(engine, &handle);
             }
             () = &mut limit, if run.timeout.is_some() && ended_by.is_none() => {
-                message::error("the workflow has reached its time limit; cancelling it");
+                message::error("the workflow reached its time limit; cancelling it");
                 ended_by = Some(Exit::TimedOut);
                 cancel(engine, &handle);
             }
             _ = frames.tick(), if progress.is_live() => progress.draw(),
-            // All that was told before the record came.
+            // Events that came before the record.
             Some(watched) = events.next() => progress.handle(watched),
             () = std::future::ready(()), if progress.has_pending() => progress.flush(),
             record = &mut handle => break record,
         }
     };
-    // What was told between the last look at the events and the record.
+    // Events that came between the last look and the record.
     while let Some(watched) = events.try_next() {
         progress.handle(watched);
     }
@@ -85,12 +85,12 @@ async fn follow(run: &FlowRunArguments, engine: &Engine, mut signals: Signals, m
     }
 }
 
-/// An engine that has stopped says so by the handle.
+/// If the engine has stopped, the handle reports it.
 fn cancel(engine: &Engine, handle: &WorkflowHandle) {
     let _ = engine.cancel_workflow(handle.id());
 }
 
-/// What the engine has against a flow is told as what is wrong with its file.
+/// Shows why the engine refused a flow, at the places in its file where possible.
 fn refused(flow: &Flow, error: &WorkflowError) -> Exit {
     match (flow.explain(error), error) {
         (Some(problems), _) => show(&problems),
@@ -100,7 +100,7 @@ fn refused(flow: &Flow, error: &WorkflowError) -> Exit {
     Exit::Usage
 }
 
-/// The record of a mapped step says in a line what failed first; its task's own record has the traceback.
+/// The record of a mapped step names the first failure in one line; the task's own record has the traceback.
 async fn first_failed(engine: &Engine, view: &WorkflowView) -> FirstFailed {
     let mut records = FirstFailed::new();
     for (step, task) in view.first_failed() {
@@ -118,7 +118,7 @@ fn report(
     ended_by: Option<Exit>,
 ) -> Exit {
     let text = match run.output {
-        // After an interrupt the results are not what was asked for.
+        // After an interrupt the results are incomplete.
         OutputFormat::Data if ended_by.is_some() => Ok(String::new()),
         OutputFormat::Data => serde_json::to_string(&LastResults(record)).map(|text| text + "\n"),
         OutputFormat::Json => serde_json::to_string(record).map(|text| text + "\n"),

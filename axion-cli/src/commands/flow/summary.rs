@@ -1,4 +1,4 @@
-//! What a workflow came to, in words, and its results.
+//! The summary of a workflow for people, and its results.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,17 +10,17 @@ use serde::{Serialize, Serializer};
 use crate::commands::session::task_failed;
 use crate::message;
 
-/// So many failed steps are shown with all that is known of them.
+/// The number of failed steps that are shown with their tracebacks.
 const MAX_FAILURES: usize = 10;
 
-/// So many names are listed.
+/// The number of names in a list.
 const MAX_NAMES: usize = 20;
 
-/// The first instance that did not succeed, of each mapped step by name.
+/// The first failed instance of each mapped step, by the name of the step.
 pub(super) type FirstFailed = HashMap<String, Arc<TaskRecord>>;
 
-/// The results of the steps that no other step waits for, by name. Who did not succeed, or does not keep its
-/// result, is not there.
+/// The results of the steps that no other step waits for, by name. Steps that failed or do not keep their results are
+/// left out.
 #[derive(Debug)]
 pub(super) struct LastResults<'a>(pub(super) &'a WorkflowRecord);
 
@@ -35,24 +35,24 @@ fn name(step: &StepRecord) -> String {
     step.name.as_ref().map_or_else(|| step.task.to_string(), ToString::to_string)
 }
 
-/// Tells what failed and why, and what it came to.
+/// Writes what failed and why, and the outcome of the workflow.
 pub(super) fn report(record: &WorkflowRecord, first_failed: &FirstFailed) {
     let by_itself: Vec<&StepRecord> = record.steps.iter().filter(|step| failed_by_itself(step)).collect();
     for step in by_itself.iter().take(MAX_FAILURES) {
         report_failure(step, first_failed);
     }
     if let Some(more) = by_itself.len().checked_sub(MAX_FAILURES).filter(|more| *more > 0) {
-        message::line(format_args!("and {more} more steps did not succeed; --output json tells of all"));
+        message::line(format_args!("and {more} more steps failed; --output json shows all of them"));
     }
     let because = record.steps.iter().filter(|step| step.state == StepState::DependencyFailed);
-    list("not run, because of others", because);
+    list("not run because a dependency failed", because);
     let stopped = |step: &&StepRecord| matches!(step.error.as_deref(), Some(StepError::Stopped(_)));
-    list("cancelled, because the workflow stops at a failure", record.steps.iter().filter(stopped));
+    list("cancelled because the workflow stops at a failure", record.steps.iter().filter(stopped));
     let cancelled =
         |step: &&StepRecord| step.state == StepState::Cancelled && !failed_by_itself(step) && !stopped(step);
     list("cancelled", record.steps.iter().filter(cancelled));
     let without = |step: &&StepRecord| step.last && step.data_dropped;
-    list("succeeded, and their results are not kept", record.steps.iter().filter(without));
+    list("succeeded, with results that are not kept", record.steps.iter().filter(without));
     if record.state == WorkflowState::Succeeded {
         message::line(outcome(record));
     } else {
@@ -63,7 +63,7 @@ pub(super) fn report(record: &WorkflowRecord, first_failed: &FirstFailed) {
     }
 }
 
-/// Neither because of another step nor because the workflow was cancelled.
+/// Whether the step is itself the cause of its failure.
 fn failed_by_itself(step: &StepRecord) -> bool {
     match step.state {
         StepState::Failed | StepState::TimedOut | StepState::Lost | StepState::Expired => true,
@@ -75,7 +75,7 @@ fn failed_by_itself(step: &StepRecord) -> bool {
 fn report_failure(step: &StepRecord, first_failed: &FirstFailed) {
     let (name, state) = (name(step), words(step.state));
     if let Some(error) = first_failed.get(&name).and_then(|record| record.outcome.error()) {
-        task_failed(format_args!("the first instance of {name} that did not succeed"), error);
+        task_failed(format_args!("the first failed instance of {name}"), error);
     }
     match step.error.as_deref() {
         Some(StepError::Task(error)) if step.attempts > 1 => {

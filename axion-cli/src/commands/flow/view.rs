@@ -1,37 +1,37 @@
-//! What is known of a workflow while it runs: from its file, its events, and its record now and then.
+//! The state of a running workflow, from its file, its events, and sometimes its record.
 
 use std::collections::{BTreeSet, HashMap};
 
 use axion_core::workflow::{StepState, WorkflowRecord, WorkflowSpec};
 use axion_core::{Attempt, TaskId};
 
-/// A step as far as it is known.
+/// The known state of a step.
 #[derive(Debug)]
 pub(super) struct StepView {
     pub(super) name: String,
     pub(super) state: StepState,
-    /// It is run once per element of a list.
+    /// It runs once for each element of a list.
     pub(super) mapped: bool,
-    /// When it was seen to start.
+    /// When its start was reported.
     pub(super) started: Option<jiff::Timestamp>,
-    /// Of a step that is not mapped.
+    /// The attempts of a step that is not mapped.
     pub(super) attempts: u32,
-    /// The last word on how far it is.
+    /// The last progress that it reported.
     pub(super) progress: Option<(f64, String)>,
-    /// How many instances there are and how many of them have ended.
+    /// The number of instances, and of those that ended.
     pub(super) instances: (usize, usize),
-    /// The first instance that did not succeed.
+    /// The first failed instance.
     pub(super) first_failed: Option<TaskId>,
 }
 
-/// Whose a task is.
+/// The step or the instance that a task belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TaskOwner {
     pub(super) step: usize,
     pub(super) instance: Option<u32>,
 }
 
-/// What an event says of a step.
+/// A change of a step, from an event.
 #[derive(Debug)]
 pub(super) struct StepChange {
     pub(super) name: String,
@@ -40,7 +40,7 @@ pub(super) struct StepChange {
     pub(super) instances: Option<usize>,
 }
 
-/// All steps as far as they are known.
+/// The known state of all steps.
 #[derive(Debug, Default)]
 pub(super) struct WorkflowView {
     steps: Vec<StepView>,
@@ -75,7 +75,7 @@ impl WorkflowView {
         at
     }
 
-    /// Takes over what a record says: steps that were added, instances, and states that were missed.
+    /// Takes added steps, instances and missed states from a record.
     pub(super) fn update(&mut self, record: &WorkflowRecord) {
         for it in &record.steps {
             let at = match self.by_task.get(&it.task) {
@@ -92,7 +92,7 @@ impl WorkflowView {
         }
     }
 
-    /// The tasks of a mapped step's instances, once it is known how many there are.
+    /// Registers the tasks of a mapped step's instances, once their number is known.
     fn mapped(&mut self, at: usize, task: TaskId, instances: Option<usize>) {
         let (Some(total), Some(step)) = (instances, self.steps.get_mut(at)) else { return };
         step.mapped = true;
@@ -104,7 +104,7 @@ impl WorkflowView {
         }
     }
 
-    /// A step is in another state; one that was not known has been added by another.
+    /// Changes the state of a step. An unknown step was added by another one.
     pub(super) fn changed(&mut self, change: StepChange, at: jiff::Timestamp) -> Option<&StepView> {
         let StepChange { name, task, state, instances } = change;
         let number = match self.by_task.get(&task) {
@@ -119,7 +119,7 @@ impl WorkflowView {
         self.steps.get(number)
     }
 
-    /// States go forward only: what a record said may be told by an event once more.
+    /// Sets a later state. An event can repeat what a record said before.
     fn set(&mut self, at: usize, state: StepState) {
         let Some(step) = self.steps.get_mut(at).filter(|step| !step.state.is_final()) else { return };
         step.state = state;
@@ -141,7 +141,7 @@ impl WorkflowView {
         self.steps.get(owner.step)
     }
 
-    /// What the lines of a task begin with.
+    /// The label in front of a task's lines.
     pub(super) fn label(&self, owner: TaskOwner) -> String {
         let name = self.step(owner).map_or("", |step| &step.name);
         owner.instance.map_or_else(|| name.to_owned(), |index| format!("{name}[{index}]"))
@@ -168,12 +168,12 @@ impl WorkflowView {
         }
     }
 
-    /// The steps that run, in the order of the workflow.
+    /// The running steps, in the order of the workflow.
     pub(super) fn running(&self) -> impl ExactSizeIterator<Item = &StepView> {
         self.running.iter().map(|at| &self.steps[*at])
     }
 
-    /// How many steps have ended, how many did not succeed, and how many there are.
+    /// The number of steps that ended, that failed, and of all steps.
     pub(super) fn counts(&self) -> (usize, usize, usize) {
         (self.ended, self.failed, self.steps.len())
     }

@@ -1,4 +1,4 @@
-//! A tree held against the keys: everything that does not fit, with its place.
+//! Checks a tree against the schema and reports every value that does not fit, with its place.
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ pub(in crate::flow) fn check(tree: &Node, problems: &mut Vec<Diagnostic>) {
     check_table(tree, &FLOW, "the flow", problems);
 }
 
-/// Checks a list of steps by itself.
+/// Checks a list of steps.
 pub(in crate::flow) fn check_steps(list: &Node, problems: &mut Vec<Diagnostic>) {
     if let Some(steps) = FLOW.fields.iter().find(|field| field.name == "steps") {
         check_value(list, &steps.shape, "steps", problems);
     }
 }
 
-/// Checks a table that has some keys of a table of the flow's only: of a step's, or of its own.
+/// Checks a table that has only some keys of a step or of the flow.
 pub(in crate::flow) fn check_part(node: &Node, of: Part, problems: &mut Vec<Diagnostic>) {
     let (table, what): (&TableSchema, _) = match of {
         Part::Flow => (&FLOW, "a workflow"),
@@ -43,7 +43,7 @@ pub(in crate::flow) fn check_part(node: &Node, of: Part, problems: &mut Vec<Diag
 
 fn check_table(node: &Node, table: &TableSchema, what: &str, problems: &mut Vec<Diagnostic>) {
     let NodeValue::Table(members) = &node.value else {
-        let words = format!("{what} must be a table, and is {}", node.kind());
+        let words = format!("{what} must be a table, not {}", node.kind());
         problems.push(Diagnostic::new(&node.span, words, "must be a table"));
         return;
     };
@@ -84,7 +84,7 @@ fn check_table(node: &Node, table: &TableSchema, what: &str, problems: &mut Vec<
     }
 }
 
-/// The place of a table, short: of a table over many lines the beginning.
+/// A short place for a table: the first key of a table with many lines.
 fn first_line(node: &Node) -> super::super::Span {
     match &node.value {
         NodeValue::Table(members) => {
@@ -105,7 +105,7 @@ fn check_value(node: &Node, shape: &Schema, key: &str, problems: &mut Vec<Diagno
     match shape {
         Schema::Any => {}
         Schema::Params if matches!(node.value, NodeValue::Table(_)) => {}
-        Schema::Params => wrong(format!("a table, and is {}", node.kind()), None),
+        Schema::Params => wrong(format!("a table, not {}", node.kind()), None),
         Schema::Table(table) => check_table(node, table, &format!("`{key}`"), problems),
         Schema::List(inner) => match &node.value {
             NodeValue::List(elements) => {
@@ -117,7 +117,7 @@ fn check_value(node: &Node, shape: &Schema, key: &str, problems: &mut Vec<Diagno
                     }
                 }
             }
-            _ => wrong(format!("a list, and is {}", node.kind()), as_list(node, inner, key)),
+            _ => wrong(format!("a list, not {}", node.kind()), as_list(node, inner, key)),
         },
         Schema::Either(one, other) => {
             if matches!(other, Schema::Table(_)) && matches!(node.value, NodeValue::Table(_)) {
@@ -140,18 +140,18 @@ fn check_value(node: &Node, shape: &Schema, key: &str, problems: &mut Vec<Diagno
     }
 }
 
-/// How what stands alone would be a list.
+/// How to write a single value as a list.
 fn as_list(node: &Node, inner: &Schema, key: &str) -> Option<String> {
     match (&node.value, inner) {
         (NodeValue::Text(text), Schema::Text) => Some(format!("write [\"{text}\"]")),
         (NodeValue::Table(_), Schema::Table(_)) => {
-            Some(format!("in TOML each begins with [[{key}]], in JSON they stand in []"))
+            Some(format!("begin each with [[{key}]] in TOML, or put them into [] in JSON"))
         }
         _ => None,
     }
 }
 
-/// Whether a value has a shape that has no parts.
+/// Whether a value fits, without a look at its parts.
 fn fits(node: &Node, shape: &Schema) -> bool {
     match shape {
         Schema::Text => node.text().is_some_and(|text| !text.is_empty()),
@@ -207,7 +207,7 @@ pub(in crate::flow) fn read_size(node: &Node) -> Option<u64> {
     bytes.filter(|bytes| *bytes > 0)
 }
 
-/// Per cent, or bytes.
+/// Memory: per cent as a number, or a size as a text.
 pub(in crate::flow) fn read_memory(node: &Node) -> Option<Memory> {
     match node.number() {
         Some(percent) => Fixed::new(percent).map(Memory::Percent),
@@ -215,7 +215,7 @@ pub(in crate::flow) fn read_memory(node: &Node) -> Option<Memory> {
     }
 }
 
-/// How many in which time.
+/// A rate: the number of starts, and the time.
 pub(in crate::flow) fn read_rate(node: &Node) -> Option<(u32, Duration)> {
     Rate::parse("", node.text()?).ok().map(|rate| (rate.count, rate.per))
 }

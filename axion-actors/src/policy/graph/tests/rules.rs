@@ -33,7 +33,7 @@ fn a_reference_that_leads_nowhere_fails_its_step_with_the_path_and_what_was_ther
     run.end("a", ok(json!({"rows": []})));
     assert_eq!(run.state("b"), StepState::Failed);
     assert_eq!(run.error("b"), "a.rows[0].id cannot be resolved: a.rows is an empty list");
-    assert_eq!(run.error("c"), "not run, because of b (failed)");
+    assert_eq!(run.error("c"), "not run because a dependency failed: b (failed)");
 
     let late = step("b").params(params).run_if(RunIf::AllDone);
     let mut run = Run::of(WorkflowSpec::of([step("a"), late]));
@@ -261,8 +261,8 @@ fn stop_cancels_what_has_not_started_and_if_asked_what_runs() {
         let mut run = Run::of(WorkflowSpec { on_failure: rule, ..spec });
         run.start("started");
         run.end("bad", failed("no"));
-        assert_eq!(run.error("below"), "not run, because of bad (failed)");
-        assert_eq!(run.error("deep"), "not run, because of bad (failed)");
+        assert_eq!(run.error("below"), "not run because a dependency failed: bad (failed)");
+        assert_eq!(run.error("deep"), "not run because a dependency failed: bad (failed)");
         let (told, later): (&[&str], _) = match rule {
             OnFailure::Continue => (&[], StepState::Waiting),
             OnFailure::Stop => (&["handed"], StepState::Cancelled),
@@ -273,7 +273,7 @@ fn stop_cancels_what_has_not_started_and_if_asked_what_runs() {
         if rule == OnFailure::StopRunning {
             run.end("started", cancelled());
             run.end("handed", ok(json!("was faster")));
-            assert_eq!(run.error("started"), "cancelled, because the workflow stops at a failure: bad (failed)");
+            assert_eq!(run.error("started"), "cancelled because the workflow stops at a failure: bad (failed)");
             assert_eq!(run.record().state, WorkflowState::Failed);
         }
     }
@@ -332,7 +332,7 @@ fn a_dependency_outside_the_workflow_counts_whether_it_runs_or_has_ended() {
     let mut run = Run::beside(spec, &EngineView { status: &known, capacity: &NO_LIMIT });
     assert_eq!(run.names(), ["a", "d"]);
     assert_eq!(run.params("a")["upstream_results"][done.to_string()], "old");
-    assert_eq!(run.error("c"), format!("not run, because of {bad} (failed)"));
+    assert_eq!(run.error("c"), format!("not run because a dependency failed: {bad} (failed)"));
     assert_eq!(run.graph.externals().collect::<Vec<_>>(), [live]);
     run.graph.external_ended(live, ok(json!("new")).into(), Tick(1));
     run.graph.external_ended(live, failed("late").into(), Tick(1));

@@ -141,7 +141,7 @@ fn a_step_that_never_runs_ends_what_waits_for_it_in_other_workflows() {
     engine.end(breaks, failure());
     assert_eq!(engine.states(third), ["dependency_failed"]);
     let error = engine.records[&third].steps[0].error.as_ref().expect("a reason").to_string();
-    assert_eq!(error, "not run, because of breaks (failed)");
+    assert_eq!(error, "not run because a dependency failed: breaks (failed)");
     assert!(engine.params(alarm)["upstream_errors"][below.to_string()]["message"].as_str().is_some());
     // Also when its workflow is gone.
     let late = engine.submit(waits_for(skipped));
