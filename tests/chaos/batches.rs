@@ -1,4 +1,4 @@
-//! The ways into the engine, and what it may say there.
+//! The ways to submit tasks, and the answers that are allowed.
 
 use std::sync::Arc;
 
@@ -12,15 +12,15 @@ pub(crate) const FILLERS: usize = 300_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    /// Waits for room.
+    /// One task, which waits for room.
     One,
-    /// Waits for room a moment.
+    /// One task, which waits briefly for room.
     OneAtOnce,
     /// All or none.
     ManyAtOnce,
     /// Piece by piece, as there is room.
     Many,
-    /// Into an engine in which nothing waits.
+    /// All, into an empty queue.
     Fill,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Batch {
     /// The first ones.
     pub(crate) accepted: usize,
     error: Option<SubmitError>,
-    /// The engine knows one that it refused.
+    /// The engine knows a task that it refused.
     known: bool,
 }
 
@@ -105,7 +105,7 @@ async fn submit(engine: Arc<Engine>, tasks: Vec<Task>, way: Way) -> Entered {
 }
 
 impl Batch {
-    /// Whether it may have been taken, or refused, like this, by an engine in which so many may wait.
+    /// Whether an engine whose queue holds `most` tasks may have answered like this.
     pub(crate) fn check(&self, most: usize, closing: bool) -> Result<(), String> {
         let (count, accepted) = (self.tasks.len(), self.accepted);
         if self.known {

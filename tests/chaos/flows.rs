@@ -67,7 +67,7 @@ pub(crate) struct StepPlan {
     /// Its parameters have the index of this step.
     pub(crate) refers_to: Option<usize>,
     pub(crate) map: Option<Map>,
-    /// What others may be mapped over.
+    /// The list in its result, which other steps may be mapped over.
     pub(crate) list: Vec<u64>,
     /// The step whose result adds it.
     pub(crate) added_by: Option<usize>,
@@ -112,9 +112,9 @@ pub(crate) enum ClientActionKind {
     Cancel,
     /// Ends the step only if it has not been sent to a worker.
     Withdraw,
-    /// Waits for the step, beside others.
+    /// Waits for the step.
     Wait,
-    /// The same, and does not wait to the end.
+    /// Waits for the step and gives up before it ends.
     GiveUp,
 }
 
@@ -123,7 +123,7 @@ impl StepPlan {
         let known: Vec<usize> = (0..before.len()).filter(|at| is_there(before, *at, added_by)).collect();
         let one = |rng: &mut Rng| (!known.is_empty()).then(|| known[rng.index(known.len())]);
         let mut depends_on: Vec<usize> = (0..rng.within(0, 3)).filter_map(|_| one(rng)).collect();
-        // One in three names who adds it, and so gets its result.
+        // One in three depends on the step that adds it and gets its result.
         depends_on.extend(added_by.filter(|_| rng.chance(33)));
         depends_on.sort_unstable();
         depends_on.dedup();
@@ -178,7 +178,7 @@ impl StepPlan {
         step
     }
 
-    /// What the events of its tasks are held against.
+    /// The traits that the events of its tasks must show.
     pub(crate) fn traits(&self) -> Traits {
         Traits {
             priority: self.priority,
@@ -212,7 +212,7 @@ impl StepPlan {
 
 fn outside(rng: &mut Rng) -> Outside {
     let choice = rng.next();
-    // A workflow that waits for nobody is refused as a whole.
+    // A workflow that depends on an unknown task is refused as a whole.
     rng.weighted(&[(Outside::Step(choice), 24), (Outside::Task(choice), 10), (Outside::Nobody, 1)])
 }
 
@@ -315,7 +315,7 @@ impl FlowPlan {
         for at in 0..rng.within(2, 4) {
             let mut step = StepPlan::new(rng, &[], FIRST_INDEX + number * INDICES, None);
             step.index += steps.len() * OF_A_STEP;
-            // Coroutines take no place from the one that fails.
+            // Coroutines leave the CPU worker to the step that fails.
             (step.kind, step.pool) = if at == 0 { (Kind::Fail, PoolKind::Cpu) } else { (Kind::Endless, PoolKind::Io) };
             (step.timeout, step.soft_timeout, step.adds_nonsense) = (None, None, false);
             (step.at_most, step.outside) = (None, None);
@@ -380,7 +380,7 @@ impl FlowPlan {
             "params": self.params(at),
             "pool": plan.pool.name(),
             "depends_on": plan.depends_on.iter().map(|dep| name(*dep)).collect::<Value>(),
-            // What a step waits for outside does not stand in the file.
+            // The file does not name external dependencies.
             "run_if": if plan.waits_for().is_empty() { RunIf::AllSucceeded } else { plan.run_if },
             "max_worker_losses": plan.max_losses,
         });

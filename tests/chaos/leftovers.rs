@@ -1,10 +1,10 @@
-//! What an engine must not leave behind: processes, files, descriptors, memory.
+//! Checks that an engine leaves no process, file, descriptor or memory behind.
 
 use std::path::Path;
 
 use rustix::process::{WaitId, WaitIdOptions};
 
-/// What this process holds.
+/// The resources that this process holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Held {
     pub(crate) descriptors: usize,
@@ -29,7 +29,7 @@ pub(crate) fn of_engine(folder: &Path, runtime_dir: &Path) -> Vec<String> {
     for (pid, command) in processes_with(folder) {
         left.push(format!("L7: process {pid} is left: {command}"));
     }
-    // Also what has ended and was not reaped.
+    // Also zombies.
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     if let Ok(child) = rustix::process::waitid(WaitId::All, options) {
         left.push(format!("L7: a child process is left: {child:?}"));

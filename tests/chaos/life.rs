@@ -1,4 +1,4 @@
-//! What one engine is to do, with which settings, and what came of it.
+//! The work of one engine, its settings and its results.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
@@ -20,9 +20,9 @@ use crate::workflow_run::Refused;
 /// How a task ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// Without what it returned, wrote and went through before, which was checked at once.
+    /// Without its result, its output and its earlier attempts, which are checked at once.
     pub(crate) record: TaskRecord,
-    /// Of what it returned.
+    /// A digest of its result.
     pub(crate) digest: Option<String>,
     /// The length of the notes when its outcome was known.
     pub(crate) notes_then: u64,
@@ -37,7 +37,7 @@ impl Ended {
             retries: self.record.retries,
             max_losses: plan.max_losses,
             succeeded: self.record.outcome.is_success(),
-            // A shutdown without patience ends its tasks first, and then what runs.
+            // An impatient shutdown ends the tasks first and their processes later.
             notes_then: if is_shut_down(&self.record.outcome) { u64::MAX } else { self.notes_then },
         }
     }
@@ -47,14 +47,14 @@ pub(crate) fn is_shut_down(outcome: &Outcome) -> bool {
     outcome.error().is_some_and(|error| error.kind == ErrorKind::Shutdown)
 }
 
-/// What is to be done.
+/// The work of one engine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Order {
     pub(crate) seed: u64,
     pub(crate) tasks: usize,
     /// No task is submitted after this.
     pub(crate) until: Option<Instant>,
-    /// What an engine before this one has done of it.
+    /// What an earlier engine of the round has done.
     pub(crate) done: Progress,
     /// The engine ends in the middle.
     pub(crate) drain: Option<Drain>,
@@ -67,7 +67,7 @@ pub(crate) struct Progress {
     pub(crate) flows: usize,
 }
 
-/// An engine is shut down after so many tasks have ended, and lets those that it has end for so long.
+/// A shutdown in the middle: after this many tasks have ended, with this much time for the rest.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Drain {
     pub(crate) after: usize,
@@ -75,7 +75,7 @@ pub(crate) struct Drain {
 }
 
 impl Drain {
-    /// Longer than everything takes that is in run.
+    /// Longer than any task in flight takes.
     const PATIENCE: Duration = Duration::from_secs(3600);
 
     pub(crate) fn of(seed: u64, tasks: usize) -> Option<Self> {
@@ -91,7 +91,7 @@ impl Drain {
     }
 }
 
-/// What happened, as the chaos saw it.
+/// Everything that the test observed of one engine.
 #[derive(Debug, Default)]
 pub(crate) struct Done {
     pub(crate) progress: Progress,
@@ -101,7 +101,7 @@ pub(crate) struct Done {
     pub(crate) refused_flows: Vec<Refused>,
     pub(crate) batches: Vec<Batch>,
     pub(crate) heard: Vec<Heard>,
-    /// Steps that were cancelled when they were with a worker or waited for a retry, and what the engine said.
+    /// Cancellations of steps that ran or waited for a retry, with the answers.
     pub(crate) asked: Vec<(TaskId, Instant, CancelAnswer)>,
     /// The engine was shut down in the middle.
     pub(crate) drained: Option<(Drain, ShutdownReport)>,
@@ -114,14 +114,14 @@ pub(crate) struct Done {
     pub(crate) violations: Vec<(Option<TaskId>, String)>,
 }
 
-/// What somebody was told who waited for a task, beside whoever had submitted it.
+/// The answer to an additional waiter of a task.
 #[derive(Debug)]
 pub(crate) struct Heard {
     pub(crate) task: TaskId,
     pub(crate) answer: Result<(TaskRecord, Option<String>), WaitError>,
 }
 
-/// Settings under which much happens: few places, short patience.
+/// Settings that provoke events: few slots, short graces.
 pub(crate) fn config(seed: u64, runtime_dir: PathBuf) -> Config {
     let mut rng = Rng::new(seed, 1);
     Config {
@@ -149,7 +149,7 @@ fn recycled(rng: &mut Rng) -> WorkerConfig {
     WorkerConfig { max_tasks_per_worker: rng.chance(50).then(|| rng.within(20, 200)), ..WorkerConfig::default() }
 }
 
-/// Of what a task returned, as a step that waits for it tells it.
+/// The digest of a result, as a dependent step reports it.
 pub(crate) fn digest_of(record: &TaskRecord) -> Option<String> {
     record.outcome.data().and_then(|data| data.parse().ok()).map(|value: serde_json::Value| digest(&value))
 }

@@ -1,4 +1,4 @@
-//! What the tasks themselves noted: which attempts really ran, in which order and process.
+//! The notes of the tasks themselves: which attempts really ran, in which order and process.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -17,7 +17,7 @@ struct Note {
     pid: u32,
 }
 
-/// What is known of a task beside its notes.
+/// What records and events claim about a task.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Claim {
     pub(crate) index: usize,
@@ -54,7 +54,7 @@ impl Notes {
         notes
     }
 
-    /// Holds a task's executions against what is claimed of it, and its events if all were seen.
+    /// Compares the executions of a task with its claim, and with its events if none was missed.
     pub(crate) fn check(&self, claim: &Claim, trace: Option<&Trace>) -> Result<(), String> {
         let notes = self.by_task.get(&claim.index).map_or(&[][..], Vec::as_slice);
         check_order(notes)?;

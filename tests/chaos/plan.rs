@@ -1,4 +1,4 @@
-//! What each task does, which follows from the seed and its index alone, and how it may end.
+//! What each task does, which depends only on the seed and its index, and how it may end.
 
 use std::path::Path;
 use std::time::Duration;
@@ -36,11 +36,11 @@ pub(crate) enum Kind {
     Subprocess,
     /// Of mapped steps only: fails for some elements.
     Picky,
-    /// Of steps only: somebody has to end it.
+    /// For steps only: runs until it is ended.
     Endless,
 }
 
-/// Out of 1000. What costs a worker is rare: a new one takes longer to start than most tasks.
+/// Out of 1000. Kinds that cost a worker are rare: a worker takes longer to start than most tasks run.
 const KINDS: [(Kind, u64); 21] = [
     (Kind::Noop, 260),
     (Kind::Compute, 130),
@@ -135,7 +135,7 @@ pub(crate) struct Plan {
     backoff: Duration,
     limits: Limits,
     priority: Priority,
-    /// It is not to start before so long after its submission.
+    /// It starts no earlier than this after its submission.
     delay: Option<Duration>,
 }
 
@@ -154,7 +154,7 @@ pub(crate) fn priority(rng: &mut Rng) -> Priority {
     u8::try_from(level).ok().and_then(|level| Priority::try_from(level).ok()).unwrap_or_default()
 }
 
-/// What some tasks need of the engine beside a slot.
+/// The limits that some tasks ask for.
 fn limits(rng: &mut Rng, pool: PoolKind) -> Limits {
     // Two CPU workers with one slot each, or two IO workers with two at least.
     let slots = match pool {
@@ -201,7 +201,7 @@ impl Plan {
         }
     }
 
-    /// One that does nothing, and asks for nothing.
+    /// A task that does nothing and has no limits.
     pub(crate) fn plain(index: usize) -> Self {
         Self {
             index,
@@ -221,7 +221,7 @@ impl Plan {
         }
     }
 
-    /// What its events are held against.
+    /// The traits that its events must show.
     pub(crate) fn traits(&self) -> Traits {
         Traits {
             priority: self.priority,

@@ -1,4 +1,4 @@
-//! What is said at the end of a round.
+//! The report at the end of a round.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -29,10 +29,10 @@ pub(crate) struct Report {
     faults: [u64; 3],
     cancels: BTreeMap<&'static str, u64>,
     pub(crate) executions: u64,
-    /// What the events say, and what this process holds.
+    /// Summaries of the events and of the resources that this process holds.
     words: Vec<String>,
     violations: Vec<(Option<TaskId>, String)>,
-    /// What is known of the tasks in the violations.
+    /// The histories of the tasks in the violations.
     stories: Vec<String>,
 }
 
@@ -52,7 +52,7 @@ impl Report {
         }
     }
 
-    /// What one engine has done of the round.
+    /// Adds the results of one engine.
     pub(crate) fn add(&mut self, done: &Done) {
         for ended in done.ended.values() {
             let plan = &done.plans[&ended.record.id];
@@ -129,7 +129,7 @@ impl Report {
         }
     }
 
-    /// Collects what is known of the tasks that are shown.
+    /// Collects the histories of the tasks that are shown.
     pub(crate) fn explain(&mut self, done: &Done, recorded: &Recorded, notes: &Notes) {
         let mut tasks: Vec<TaskId> = self.violations.iter().filter_map(|(task, _)| *task).collect();
         tasks.dedup();
@@ -149,7 +149,7 @@ impl Report {
         }
     }
 
-    /// Says what was wrong, and how to see it again.
+    /// Prints the violations and how to repeat the run.
     pub(crate) fn fail(&self, tasks: usize) -> ExitCode {
         let seed = self.seed;
         eprintln!("chaos: {} violations, seed {seed}", self.violations.len());
@@ -183,7 +183,7 @@ fn flows(done: &Done) -> String {
     )
 }
 
-/// What was asked of steps and how it was answered, and of batches and refusals.
+/// Requests about steps with their answers, batches and refusals.
 fn asked(done: &Done) -> String {
     let mut answers: BTreeMap<String, usize> = BTreeMap::new();
     for asked in done.flows.iter().flat_map(|flow| &flow.asked) {

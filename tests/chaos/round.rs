@@ -232,7 +232,7 @@ impl Round<'_> {
 
     /// Nothing waits any more: as many tasks as may wait are taken at one time.
     async fn fill(&mut self) {
-        // What is heard of the last task's end is said before its room is given back; this is answered after it.
+        // The engine reports the last task's end before it returns the room. It answers this request after both.
         let status = match self.engine.status_async().await {
             Ok(status) => status,
             Err(error) => return self.violated(None, format!("no status is known: {error}")),

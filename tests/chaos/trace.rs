@@ -207,7 +207,7 @@ impl Trace {
             let down = record.worker.and_then(|worker| self.workers.get(&worker)?.down.as_ref());
             match down {
                 Some(reason) if died_by_itself(reason) => {}
-                // Whoever may run twice does so when a neighbour had to be killed.
+                // A task that may run twice does so when a neighbour had to be killed.
                 Some(WorkerDownReason::Killed(_)) if story.traits.once => self.lost_beside += 1,
                 _ => return Err(format!("lost, but its worker's end was {down:?}")),
             }
@@ -416,7 +416,7 @@ impl Trace {
         (story.state, story.ended) = (State::Finished(outcome), number);
         let (attempts, not_late) = (story.attempts, story.not_late());
         if self.room.is_some() {
-            not_late?; // a shutdown ends what it finds, wherever it is
+            not_late?; // a shutdown ends tasks wherever they are
         }
         if outcome == "cancelled" {
             self.cancelled[place] += 1;

@@ -1,5 +1,5 @@
-//! Holds a workflow's record against its plan: the rules of graphs, read a second time, from the ends of the steps
-//! that ran.
+//! Compares the record of a workflow with its plan: a second implementation of the rules of graphs, which starts
+//! from the ends of the steps that ran.
 
 mod asked;
 mod world;
@@ -25,7 +25,7 @@ pub(crate) struct FlowEnd {
     pub(crate) id: WorkflowId,
     pub(crate) plan: FlowPlan,
     pub(crate) links: Vec<Link>,
-    /// Somebody asked for its end while it was in run.
+    /// It was cancelled while it was in flight.
     pub(crate) cancelled: bool,
     /// The engine may have been shut down under it.
     pub(crate) shut_down: bool,
@@ -42,7 +42,7 @@ type End = (StepState, Option<ErrorKind>);
 const SKIPPED: End = (StepState::Skipped, None);
 const UNRESOLVED: End = (StepState::Failed, Some(ErrorKind::ReferenceUnresolved));
 
-/// What may become of a step that does not run, and whether it may run as well.
+/// The ends that are allowed for a step that does not run, and whether it may run instead.
 struct Unrun {
     ends: Vec<End>,
     may_run: bool,
@@ -54,7 +54,7 @@ impl Unrun {
     }
 }
 
-/// What is wrong with a step, or with the whole.
+/// A violation of one task, or of the whole workflow.
 type Wrong = (Option<TaskId>, String);
 
 impl FlowEnd {
@@ -73,7 +73,7 @@ impl FlowEnd {
         (0..self.plan.steps.len()).filter_map(|at| Some((at, self.find(at)?)))
     }
 
-    /// What the events of its tasks are held against.
+    /// The traits that the events of its tasks must show.
     pub(crate) fn traits(&self) -> impl Iterator<Item = (TaskId, Traits)> {
         self.tasks().map(|(id, at, _)| (id, self.plan.steps[at].traits()))
     }
@@ -184,7 +184,7 @@ impl FlowEnd {
         by_rule.map_or_else(|| self.ends_by_reference(plan), Unrun::certain)
     }
 
-    /// The same for a step that its rule lets run: first its condition is read, then what else it refers to.
+    /// The same for a step that its rule lets run. The engine reads the condition first, then the other references.
     fn ends_by_reference(&self, plan: &StepPlan) -> Unrun {
         // A mapped step's result is a list, which has no such part.
         let leads = |dep: usize| self.state(dep) == Some(StepState::Succeeded) && self.plan.steps[dep].map.is_none();
@@ -252,7 +252,7 @@ impl FlowEnd {
         }
     }
 
-    /// Somebody wanted its end, or that of the workflow, or the workflow stops at a failure.
+    /// It was cancelled, its workflow was cancelled, or its workflow stops at a failure.
     fn check_cancelled(&self, at: usize, step: &StepRecord, kind: Option<ErrorKind>) -> Result<(), String> {
         let may_be = match kind {
             BY_ITSELF => self.is_asked_to_end(at, None),
@@ -373,13 +373,13 @@ impl FlowEnd {
             retries: trace.retries_of(task),
             max_losses: plan.max_losses,
             succeeded: end == "succeeded",
-            // A shutdown without patience ends its tasks first, and then what runs.
+            // An impatient shutdown ends the tasks first and their processes later.
             notes_then: if self.shut_down { u64::MAX } else { self.notes_then },
         };
         notes.check(&claim, Some(trace))
     }
 
-    /// What is to be known of it when a task of it is in question.
+    /// A description of the workflow for a violation of one of its tasks.
     pub(crate) fn story(&self, task: TaskId) -> Option<String> {
         self.tasks().any(|(id, ..)| id == task).then(|| {
             let line = |step: &StepRecord| {

@@ -186,7 +186,7 @@ async fn submit_and_follow(
     run.finish(known).await
 }
 
-/// A workflow in run.
+/// A workflow in flight.
 struct WorkflowRun<'a> {
     context: &'a FlowContext,
     plan: FlowPlan,
@@ -316,6 +316,6 @@ pub(crate) async fn wait(handle: TaskHandle, patience: Option<Duration>) -> Opti
 struct Known {
     record: Arc<WorkflowRecord>,
     notes_then: u64,
-    /// Somebody asked for its end while it was in run.
+    /// It was cancelled while it was in flight.
     cancelled: bool,
 }

@@ -1,4 +1,4 @@
-//! The engine's interface, mostly on scripted children.
+//! The interface of the engine, on scripted children.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -186,7 +186,7 @@ fn l1_a_panic_in_the_dispatcher_wakes_everybody_with_a_typed_error() {
     assert_eq!(engine.shutdown(LIMIT), ShutdownReport::default());
 }
 
-/// Calls its function, once, where it is woken: on the engine's thread, in the middle of what the engine does there.
+/// A waker that calls its function once: on the thread of the engine, at the moment of the wake-up.
 struct WhenWoken<F>(Mutex<Option<F>>);
 
 impl<F: FnOnce() + Send + 'static> Wake for WhenWoken<F> {

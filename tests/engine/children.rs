@@ -111,9 +111,9 @@ fn output_of_every_kind_stays_with_its_task_also_when_tasks_are_sent_ahead() {
         let params = json!({"mark": mark, "subprocess": mark.is_multiple_of(50)});
         engine.submit_wait(entry("write_everywhere", params)).expect("accepted")
     };
-    // What the engine reads in the very instant in which one task ends and the next begins is nobody's. How often that
-    // is depends on the machine: of some batch, nearly all is told.
-    repeat_until("of 200 tasks, 95 % of what they write below Python is told", || {
+    // Output that arrives between the end of one task and the start of the next belongs to neither. How often that
+    // happens depends on the machine: in some batch, nearly all output is attributed.
+    repeat_until("95 % of what 200 tasks write below Python is attributed", || {
         let handles: Vec<_> = (0..200).map(submit).collect();
         let (mut told, mut written) = (0, 0);
         for (mark, handle) in handles.into_iter().enumerate() {

@@ -17,8 +17,8 @@ fn l6_a_timeout_ends_the_attempt_whatever_it_does_and_everything_it_started() {
     let engine = engine(1, 1);
     for action in ["hold_the_lock", "ignore_signals", "catch_everything", "sleep", "compute"] {
         for pool in [axion_core::PoolKind::Cpu, axion_core::PoolKind::Io] {
-            // How far it comes before the limit, and whether there is time for the stacks before the kill, is the
-            // machine's business: some limit is long enough for both.
+            // The speed of the machine decides how far the task comes before its limit, and whether the stacks are read
+            // before the kill. Some limit is long enough for both.
             let pids = with_growing_limits(|limit| {
                 let record = run(&engine, bad(action).on(pool).timeout(limit));
                 assert_eq!(record.outcome.name(), "timed_out", "{action}: {:?}", record.outcome);
@@ -134,7 +134,7 @@ fn a_neighbour_of_a_killed_task_that_must_not_run_twice_is_lost_and_has_run_once
     assert_eq!(std::fs::read_to_string(&runs).expect("counted"), "x");
 }
 
-/// An engine with one worker of each kind, in which a task has so long to stop when it is cancelled.
+/// An engine with one worker of each kind and this grace period for cancelled tasks.
 fn with_grace(cancel_grace: Duration) -> Engine {
     let config = axion_core::Config { cancel_grace, ..exactly(1, 1) };
     Engine::builder().config(config).start().expect("starts")
@@ -238,7 +238,7 @@ fn with(settings: axion_core::WorkerConfig, cpu: u32, io: u32) -> Engine {
 fn workers_are_recycled_after_so_many_tasks_and_none_is_lost() {
     let engine = with(axion_core::WorkerConfig { max_tasks_per_worker: Some(10), ..Default::default() }, 1, 0);
     let mut pids = std::collections::BTreeMap::new();
-    // How long a successor takes to be ready is the machine's business: tasks come until two of them have been.
+    // The speed of the machine decides when a successor is ready: tasks are submitted until there were two.
     for _ in 0..200 {
         let spin = || engine.submit_wait(entry("spin", json!({"seconds": 0.002}))).expect("accepted");
         for handle in (0..50).map(|_| spin()).collect::<Vec<_>>() {

@@ -80,7 +80,7 @@ fn a_worker_that_cannot_start_fails_its_tasks_with_the_reason_and_heals() {
         while !matches!(events.next().await, Some(Watched::Event(event)) if matches!(event.kind, EventKind::WorkerReady { .. }))
         {
         }
-        // Who is told by the event may be faster than who places the tasks.
+        // The event may arrive before the Dispatcher knows the worker.
         until("its pool has it", || engine.status().expect("it lives").components.process_pool.cpu_bound_workers == 1);
         let healed = engine.submit(noop()).expect("accepted");
         let seq = child.runs().await;
@@ -151,7 +151,7 @@ fn what_was_sent_ahead_of_a_long_task_is_revoked_and_runs_elsewhere() {
         // The script is known as fast now, so that tasks are sent ahead.
         slow.says(axion_actors::wire::Up::Done { seq, nanos: 1000, data: "1".into() }).await;
         assert!(first.await.expect("a record").outcome.is_success());
-        // In one piece: what is sent ahead at one time is asked back at one time.
+        // As one batch: tasks that are sent ahead together are revoked together.
         let handles = engine.submit_many([(); 3].map(|()| noop())).expect("accepted");
         let sent = [slow.runs().await, slow.runs().await, slow.runs().await];
         let Some(Heard::Control(axion_actors::wire::ControlDown::Revoke { seqs })) = slow.hears().await else {

@@ -1,4 +1,4 @@
-//! Guards the layout: who may name whom.
+//! Guards the layout: which layer may name which.
 
 use std::path::{Path, PathBuf};
 

@@ -41,7 +41,7 @@ fn l1_every_way_out_of_the_process_is_an_outcome() {
 #[test]
 fn l2_results_before_a_death_are_kept_and_l5_what_had_not_started_is_not_charged() {
     let engine = engine(1, 0);
-    // Teaches the engine that the script is fast, so that what follows is sent ahead in one go.
+    // The engine learns that the script is fast, so it sends the next tasks ahead together.
     for _ in 0..50 {
         run(&engine, entry("pid", json!({})));
     }

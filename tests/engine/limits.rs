@@ -1,4 +1,4 @@
-//! What may run at one time: needs, keys and rates, for tasks with and without a workflow.
+//! Limits on what runs at one time: needs, keys and rates, for tasks and for steps.
 
 use std::sync::Arc;
 use std::time::Duration;

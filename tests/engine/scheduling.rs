@@ -1,4 +1,4 @@
-//! Which task runs when and where, what is refused, and what the engine says of itself.
+//! Order and placement of tasks, refusals, and the status of the engine.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ fn noop() -> Task {
     Task::script("/noop.py")
 }
 
-/// An engine whose one child never starts, so that everything waits, with room for so many tasks.
+/// An engine whose only child never starts, so that all tasks wait, with room for `room` tasks.
 fn full_after(
     room: usize,
     config: Config,
@@ -47,7 +47,7 @@ fn l12_a_serial_engine_runs_one_task_at_a_time_also_while_its_worker_is_replaced
     config.cpu_bound_worker.max_tasks_per_worker = Some(2);
     let engine = Engine::builder().config(config).kind(EngineKind::Serial).start().expect("starts");
     let mut generations = std::collections::BTreeSet::new();
-    // How long a successor takes to be ready is the machine's business: tasks come until two of them have been.
+    // The speed of the machine decides when a successor is ready: tasks are submitted until there were two.
     repeat_until("its worker has been replaced twice", || {
         let tasks = (0..12).map(|_| entry("span", json!({"seconds": 0.05})));
         let records: Vec<_> = engine.submit_many(tasks).expect("accepted").into_iter().map(ended).collect();
@@ -111,7 +111,7 @@ fn l9_many_may_wait_for_one_unique_task_and_each_costs_the_same() {
     assert!(took < LIMIT / 3, "{took:?}");
 }
 
-/// What this process has used so far, whatever else the machine does.
+/// The processor time of this process so far.
 fn processor_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").expect("read");
     let fields: Vec<&str> = stat.rsplit_once(')').expect("a stat line").1.split_whitespace().collect();
@@ -284,7 +284,7 @@ fn coroutines_do_not_take_the_places_of_threads() {
         let params = json!({"group": group, "count": count});
         Task::script(script("gathering.py")).params(&params).expect("JSON").on(PoolKind::Io)
     };
-    // Its first run tells the engine what the script is.
+    // In its first run, the engine learns that the script is a coroutine.
     assert_eq!(value(&run(&engine, gather("one", 1))), 1);
     let handles = engine.submit_many((0..200).map(|_| gather("many", 200))).expect("accepted");
     assert!(handles.into_iter().map(ended).all(|record| value(&record) == 200), "all were there at one time");

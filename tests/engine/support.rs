@@ -1,4 +1,4 @@
-//! What the tests share.
+//! Helpers of the tests.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use axion_core::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 
-/// Longer than anything that works takes; a test that waits for so long has failed.
+/// No test that passes waits this long for anything.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) fn script(name: &str) -> PathBuf {
@@ -36,13 +36,13 @@ pub(crate) fn bad_with(action: &str, mut params: Value) -> Task {
     Task::script(script("bad.py")).params(&params).expect("JSON")
 }
 
-/// What is known of the end of a task's process, which must have been ended or died.
+/// The post-mortem of a task, which must have one.
 pub(crate) fn post_mortem(record: &TaskRecord) -> &PostMortem {
     let error = record.outcome.error().unwrap_or_else(|| panic!("{:?}", record.outcome));
     error.post_mortem.as_deref().unwrap_or_else(|| panic!("no post-mortem: {error:?}"))
 }
 
-/// So many workers, always.
+/// A fixed number of workers.
 pub(crate) fn exactly(cpu: u32, io: u32) -> Config {
     Config {
         cpu_bound_count: cpu,
@@ -53,7 +53,7 @@ pub(crate) fn exactly(cpu: u32, io: u32) -> Config {
     }
 }
 
-/// An engine with so many workers, on real children.
+/// An engine with this many workers, on real children.
 pub(crate) fn engine(cpu: u32, io: u32) -> Engine {
     Engine::builder().cpu_workers(cpu).io_workers(io).start().expect("the engine starts")
 }
@@ -101,7 +101,7 @@ pub(crate) fn next_output(events: &mut EventStream) -> String {
 }
 
 /// Waits until a condition holds that nothing announces; panics with `what` after [`LIMIT`]. The thread sleeps between
-/// two looks, so that it takes no time from what it waits for.
+/// two checks and takes no processor time from what it waits for.
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     let mut pause = Duration::from_millis(1);
@@ -147,8 +147,7 @@ pub(crate) fn signal(pid: i32, signal: rustix::process::Signal) {
     rustix::process::kill_process(pid, signal).expect("it lives");
 }
 
-/// Tries with longer and longer time limits until what has to happen before the limit did, which is the machine's
-/// business.
+/// Tries longer and longer time limits, until one leaves the machine enough time for what must happen before it.
 pub(crate) fn with_growing_limits<T>(mut attempt: impl FnMut(Duration) -> Option<T>) -> T {
     let limits = std::iter::successors(Some(Duration::from_millis(150)), |limit| Some(*limit * 2));
     let mut found = limits.take_while(|limit| *limit < LIMIT).filter_map(&mut attempt);
@@ -169,12 +168,12 @@ impl Gate {
         self.0.path().join("gate")
     }
 
-    /// A task that prints its pid and waits at the gate; its result is what it is let go on with.
+    /// A task that prints its pid and waits at the gate. Its result is the word that opened the gate.
     pub(crate) fn task(&self) -> Task {
         entry("wait_for_file", json!({"fifo": self.fifo()}))
     }
 
-    /// As long as this is open, nobody waits at the gate.
+    /// While this is open, no task waits at the gate.
     pub(crate) fn open_wide(&self) -> std::fs::File {
         let mut both_ends = std::fs::OpenOptions::new().read(true).write(true).open(self.fifo()).expect("opened");
         std::io::Write::write_all(&mut both_ends, &[b'\n'; 1000]).expect("written");
@@ -187,16 +186,16 @@ impl Gate {
     }
 }
 
-/// Makes a program of a script. Another process writes it: one that this process had open for writing could not be
-/// started while a copy of the descriptor is in a child that another thread is just making.
+/// Makes an executable of a script. Another process writes the file: the system refuses to execute a file that is open
+/// for writing, and a child that another thread starts meanwhile would inherit the descriptor.
 pub(crate) fn executable(path: &Path, text: &str) {
     let mut shell = std::process::Command::new("sh");
     shell.args(["-c", "printf %s \"$2\" > \"$1\" && chmod 755 \"$1\"", "sh"]).arg(path).arg(text);
     assert!(shell.status().expect("sh runs").success());
 }
 
-/// Has a test done in a process of its own, where no other test's threads, memory and processes are: `name` is its
-/// path. True there.
+/// Runs the test with this path again, in a process of its own, without the threads, memory and children of other
+/// tests. Returns true in that process.
 pub(crate) fn is_alone(name: &str) -> bool {
     if std::env::var_os("AXION_TEST_ALONE").is_some() {
         return true;

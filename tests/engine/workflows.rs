@@ -193,7 +193,7 @@ fn maps_references_branches_and_steps_that_add_steps() {
     let grows = Step::new("grows", entry("value", json!({"value": more}))).dynamic();
     let record = run_flow(&engine, WorkflowSpec::of([grows]));
     assert_eq!(data(step_of(&record, "added"))["result"], 42);
-    // What a step that is added later asks of a result that was not kept, nobody can tell any more: true or not.
+    // A condition on a result that was not kept cannot be read, so its step fails, whether the condition held or not.
     for wanted in [1, 2] {
         let when = json!({"ref": "gone", "path": "rows", "op": "==", "value": wanted});
         let params = json!({"do": "double", "value": 21});
@@ -258,7 +258,7 @@ fn a_workflow_can_be_watched_looked_at_and_cancelled() {
     assert_eq!(engine.workflow_handle(record.id).wait().expect("kept"), record);
     let unknown = axion_core::workflow::WorkflowId::generate();
     assert!(matches!(engine.workflow(unknown), Err(WorkflowWaitError::Gone(_))));
-    // Nothing is waited for: what the steps went through is told before the record.
+    // No wait is needed: the events of the steps come before the record.
     let changes = std::iter::from_fn(|| events.try_next()).filter_map(|watched| match watched {
         Watched::Event(Event { kind: EventKind::StepChanged { step, task, state, instances, .. }, .. }) => {
             assert!(record.steps.iter().any(|it| it.task == task && it.name.as_deref() == Some(&step)));
@@ -324,7 +324,7 @@ fn l9_wide_workflows_wait_for_room_like_everybody_else() {
     let plain = engine.submit_wait(echo("plain").task().clone()).expect("accepted");
     assert!(ended(plain).outcome.is_success());
     assert_eq!(ended_flow(handle).counts.of(StepState::Succeeded), 5002);
-    // Cancelling what has no room yet costs no square of time.
+    // Cancelling the steps that wait for room takes linear time.
     let (engine, children) = scripted(Engine::builder().cpu_workers(1).io_workers(0));
     let handle =
         engine.submit_workflow(WorkflowSpec::of((0..50_000).map(|n| echo(&format!("m{n}"))))).expect("accepted");

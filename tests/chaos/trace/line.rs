@@ -1,4 +1,4 @@
-//! What waits, read a second time: in which order tasks may start, and in which they may expire.
+//! A second implementation of the queues: in which order tasks may start and expire.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use axion_core::{Priority, TaskId};
 use jiff::Timestamp;
 
-/// A pool's queue, by priority and then by place (L12). Tasks with limits wait elsewhere, and so do suspects.
+/// A queue of a pool, by priority and then by place (L12). Tasks with limits and suspects wait in other queues.
 #[derive(Debug, Default)]
 pub(super) struct Line {
     places: HashMap<TaskId, (Priority, i64)>,
@@ -61,7 +61,7 @@ impl Deadlines {
         }
     }
 
-    /// None expires early, and none is left behind by one that was to expire later.
+    /// Checks that the task does not expire early, and that no task with an earlier deadline still waits.
     pub(super) fn expired(&self, task: TaskId, at: Timestamp) -> Result<(), String> {
         let until = *self.all.get(&task).ok_or("it may wait for ever, but has expired")?;
         if at < until {

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use axion_core::{Engine, Event, EventKind, TaskId, Watched, WorkerRef};
 use tokio::sync::mpsc;
 
-/// What the chaos learns of the workers while it goes on.
+/// What the test learns about workers and tasks while it runs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum News {
     Ready(WorkerRef, u32),
@@ -16,7 +16,7 @@ pub(crate) enum News {
     Cold(TaskId),
 }
 
-/// Everything that was seen, but what tasks wrote.
+/// All events except the output of tasks.
 #[derive(Debug, Default)]
 pub(crate) struct Recorded {
     pub(crate) events: Vec<Event>,
@@ -27,7 +27,7 @@ pub(crate) struct Recorded {
 pub(crate) fn record(engine: &Engine) -> (JoinHandle<Recorded>, mpsc::UnboundedReceiver<News>) {
     let mut events = engine.watch();
     let (tell, news) = mpsc::unbounded_channel();
-    // At the end nobody listens any more.
+    // At the end, the receiver is gone.
     let say = move |news| {
         let _ = tell.send(news);
     };

@@ -5,11 +5,11 @@ use std::time::Duration;
 use axion_core::{PoolId, Priority, WorkerDownReason, WorkerRef};
 use jiff::Timestamp;
 
-/// What is known of a task beside its events.
+/// Properties of a task that its events must show.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Traits {
     pub(crate) priority: Priority,
-    /// It has limits, so that it waits elsewhere than in its pool's queue.
+    /// It has limits, so it waits outside of its pool's queue.
     pub(crate) limited: bool,
     pub(crate) delay: Option<Duration>,
     pub(crate) ttl: Option<Duration>,
@@ -68,7 +68,7 @@ pub(super) struct WorkerStory {
 }
 
 impl TaskStory {
-    /// What a worker that is down was still sent has not run there.
+    /// A task that was sent to a worker that was already down must have come back.
     pub(super) fn not_late(&self) -> Result<(), String> {
         if self.late { Err("it was sent to a worker that was down and did not come back".to_owned()) } else { Ok(()) }
     }

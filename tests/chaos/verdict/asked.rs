@@ -1,4 +1,4 @@
-//! What was asked while a workflow was in flight: whether the answers fit its end.
+//! Checks the answers to requests about a workflow in flight against its end.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::plan::agree;
 use crate::workflow_run::{Answer, Asked, Heard, Refused};
 
 impl FlowEnd {
-    /// Some of its steps were cancelled from elsewhere.
+    /// Adds the cancellations of its steps by the main loop.
     pub(crate) fn was_asked(&mut self, all: &[(TaskId, Instant, CancelAnswer)]) {
         let places: HashMap<TaskId, (usize, Option<u32>)> =
             self.tasks().map(|(task, at, instance)| (task, (at, instance))).collect();
@@ -57,7 +57,7 @@ impl FlowEnd {
                 .iter()
                 .any(|it| it.task == asked.task && matches!(it.answer, Answer::Cancel(CancelAnswer::Requested))),
             Answer::Cancel(CancelAnswer::AlreadyRequested) => taken_before || self.halted() || asked.instance.is_some(),
-            // Its task may have ended otherwise than the step, which depends on what it returned.
+            // The task and the step may end differently: the end of the step depends on the result of its task.
             Answer::Cancel(CancelAnswer::AlreadyFinished(name)) => [end, end_of].contains(&Some(*name)),
             // An instance is known once it is submitted.
             Answer::Cancel(CancelAnswer::Unknown) => asked.instance.is_some(),
@@ -123,5 +123,5 @@ impl Refused {
     }
 }
 
-/// The kind of a cancellation's error that somebody asked for by this step alone.
+/// The kind of error when this step alone was cancelled.
 pub(super) const BY_ITSELF: Option<ErrorKind> = Some(ErrorKind::Cancelled);

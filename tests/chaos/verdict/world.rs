@@ -1,4 +1,4 @@
-//! All that ended in one engine: what steps that wait for others must have been told of them.
+//! The ends of all tasks and steps of one engine, and what dependent steps must have been given of them.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -26,7 +26,7 @@ pub(crate) struct World<'a> {
     digests: RefCell<HashMap<TaskId, Seen>>,
 }
 
-/// What a step can have seen of a result.
+/// What a step may have seen of a result.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Seen {
     /// One of these digests.
@@ -35,7 +35,7 @@ pub(super) enum Seen {
     Something,
 }
 
-/// The end of a step or a task as others are told of it.
+/// The end of a step or a task, as its dependents are given it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Told {
     pub(super) state: StepState,
@@ -45,7 +45,7 @@ pub(super) struct Told {
 /// What the result of a step must say.
 pub(super) struct Expected {
     fields: Vec<(&'static str, Value)>,
-    /// By the keys under which it finds them. What is optional may be gone.
+    /// Results by the keys under which the step finds them; an optional one may be gone.
     saw: Vec<(String, Seen, bool)>,
 }
 
@@ -103,7 +103,7 @@ impl<'a> World<'a> {
         (digests.len() - unknown, unknown)
     }
 
-    /// What a step can have returned.
+    /// The results that a step may have returned.
     fn values(&self, flow: &FlowEnd, at: usize) -> Option<Vec<Value>> {
         let (step, plan) = (flow.find(at)?, &flow.plan.steps[at]);
         if let Some(data) = &step.data {
@@ -158,7 +158,7 @@ impl<'a> World<'a> {
         Some(results.into_iter().map(with).collect())
     }
 
-    /// What the result of a step, or of one of its instances, must say of what it was given.
+    /// What the result of a step, or of one of its instances, must say about its input.
     fn expected(&self, flow: &FlowEnd, at: usize, element: Option<(usize, u64)>) -> Result<Expected, String> {
         let plan = &flow.plan.steps[at];
         let (mut saw, mut errors) = (Vec::new(), Map::new());
@@ -191,7 +191,7 @@ impl<'a> World<'a> {
         Ok(Expected { fields, saw })
     }
 
-    /// A result says what the step was given: what those before it returned.
+    /// Checks that a result names the input of its step: the results of its dependencies.
     pub(super) fn check_result(
         &self,
         flow: &FlowEnd,
