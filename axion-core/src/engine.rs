@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axion_actors::actors::messages::{Reply, Request};
-use axion_actors::actors::{Admission, EventBus, InboxSender, inbox};
+use axion_actors::actors::{Admission, EventBus, EventSource, InboxSender, inbox};
 use axion_actors::config::Config;
 use axion_actors::model::CancelAnswer;
 use axion_actors::model::workflow::WorkflowId;
@@ -36,7 +36,7 @@ use crate::watch::EventStream;
 pub struct Engine {
     requests: InboxSender,
     admission: Arc<Admission>,
-    bus: EventBus,
+    events: EventSource,
     runtime: Runtime,
     config: Config,
     checks: Arc<TaskChecks>,
@@ -60,15 +60,15 @@ impl Engine {
         let config = config.resolved();
         let admission = Arc::new(Admission::new(config.input_queue_size, config.input_queue_bytes));
         let bus = EventBus::default();
+        let events = bus.source();
         let (requests, inbox) = inbox()?;
         let checks = Arc::new(TaskChecks::new(&config));
-        let parts =
-            RuntimeParts { config: config.clone(), admission: admission.clone(), bus: bus.clone(), requests: inbox };
+        let parts = RuntimeParts { config: config.clone(), admission: admission.clone(), bus, requests: inbox };
         let (runtime, thread) = runtime::start(parts, launcher, children)?;
         Ok(Self {
             requests,
             admission,
-            bus,
+            events,
             runtime,
             config,
             checks,
@@ -188,7 +188,7 @@ impl Engine {
     /// Everything that happens from now on.
     #[must_use]
     pub fn watch(&self) -> EventStream {
-        EventStream(self.bus.watch())
+        EventStream(self.events.watch())
     }
 
     /// The settings the engine was started with.

@@ -226,6 +226,7 @@ fn l1_when_a_failed_engine_wakes_its_first_waiter_it_accepts_nothing_more() {
 fn l1_whatever_is_asked_of_a_failed_engine_gets_a_typed_error() {
     let (engine, _children) = scripted(Engine::builder().cpu_workers(1).io_workers(0));
     let waits = engine.submit(noop()).expect("accepted");
+    let mut events = engine.watch();
     engine.panic_for_test();
     assert_eq!(waits.wait(), Err(WaitError::EngineStopped));
     let (task, workflow) = (TaskId::generate(), WorkflowId::generate());
@@ -243,6 +244,9 @@ fn l1_whatever_is_asked_of_a_failed_engine_gets_a_typed_error() {
     let completions = Completions::new().expect("a pipe");
     engine.follow(task, &completions, 7);
     assert!(matches!(completions.wait(Some(LIMIT))[..], [(7, None)]));
+    // The events end, for old and new watchers, although the engine itself is still there.
+    while events.wait_next().is_some() {}
+    assert_eq!(engine.watch().wait_next(), None);
 }
 
 #[test]

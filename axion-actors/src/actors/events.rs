@@ -18,11 +18,23 @@ impl Default for EventBus {
     }
 }
 
-impl EventBus {
-    /// Watches from now on.
+/// Subscribes to an [`EventBus`] without keeping it alive: the events end when the actors that send them are gone (L1).
+#[derive(Clone, Debug)]
+pub struct EventSource(broadcast::WeakSender<Event>);
+
+impl EventSource {
+    /// The events from now on. There are none if the bus is gone.
     #[must_use]
     pub fn watch(&self) -> broadcast::Receiver<Event> {
-        self.0.subscribe()
+        self.0.upgrade().map_or_else(|| broadcast::channel(1).1, |bus| bus.subscribe())
+    }
+}
+
+impl EventBus {
+    /// For subscribers outside of the engine's thread.
+    #[must_use]
+    pub fn source(&self) -> EventSource {
+        EventSource(self.0.downgrade())
     }
 
     /// Whether anyone watches.

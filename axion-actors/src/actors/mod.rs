@@ -28,7 +28,7 @@ pub use answer::{Answer, Refusal, WorkflowAnswer, WorkflowGone};
 pub use autoscaler::Autoscaler;
 pub use completions::{Completed, Completer, Completion, CompletionQueue, CompletionSender, completions};
 pub use dispatcher::Dispatcher;
-pub use events::EventBus;
+pub use events::{EventBus, EventSource};
 pub use inbox::{Inbox, InboxSender, inbox};
 pub use supervisor::Supervisor;
 pub use worker::Worker;
