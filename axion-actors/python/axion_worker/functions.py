@@ -157,10 +157,22 @@ class Function:
         if not isinstance(error, Exception) or str(type(error).__module__).startswith(__package__ + "."):
             return b""
         try:
-            data = _dumps(self._functions.pickle(), error, None)
+            pickle = self._functions.pickle()
+            data = _dumps(pickle, error, None)
+            if type(error).__setattr__ is not BaseException.__setattr__ and not _loads_again(pickle, data):
+                # A frozen dataclass refuses the attributes that a pickle sets, but its `__init__` sets its fields.
+                data = _dumps(pickle, (type(error), error.args), None)
         except Exception:
             return b""
         return data if len(data) <= _MAX_EXCEPTION else b""
+
+
+def _loads_again(pickle, data):
+    try:
+        pickle.loads(data)
+    except Exception:
+        return False
+    return True
 
 
 def _each(function, items):

@@ -19,37 +19,38 @@ _PYTHON = sys.version_info[:2]
 
 
 class Coder:
-    """Makes functions into what workers load. One for each way in which they are called."""
+    """Makes the code of functions that workers load. One for each mode in which functions are called."""
 
     def __init__(self, mode=CALL, initializer=None, initargs=()):
         self._mode = mode
         self._initializer = None
         if initializer is not None:
             self._initializer = _dumps((initializer, tuple(initargs)), "the initializer")
-        self._paths = None
-        self._given = None
-        self._known = WeakKeyDictionary()
+        self._paths = None  # the folders in which the worker finds modules, made of `_sys_path`
+        self._sys_path = None
+        # function -> its code object, or None if it goes by name, and its `_axion.Function`
+        self._cache = WeakKeyDictionary()
 
     def function(self, function):
-        """The `_axion.Function` of a callable. What cannot have changed since it was last asked for is kept."""
-        if sys.path != self._given:
-            self._given = list(sys.path)
-            self._paths = [path or os.getcwd() for path in self._given if isinstance(path, str)]
-            self._known.clear()
+        """The `_axion.Function` of a callable. One that cannot have changed since its last use is taken from the cache."""
+        if sys.path != self._sys_path:
+            self._sys_path = list(sys.path)
+            self._paths = [path or os.getcwd() for path in self._sys_path if isinstance(path, str)]
+            self._cache.clear()
         kind = type(function)
-        keep = kind is FunctionType or kind is BuiltinFunctionType
-        if keep:
-            known = self._known.get(function)
-            if known is not None and (known[0] is None or (known[0] is function.__code__ and _is_closed(function))):
-                return known[1]
+        is_cacheable = kind is FunctionType or kind is BuiltinFunctionType
+        if is_cacheable:
+            cached = self._cache.get(function)
+            if cached is not None and (cached[0] is None or (cached[0] is function.__code__ and _is_closed(function))):
+                return cached[1]
         code = _dumps(function, "the function")
         blob = pickle.dumps((_PYTHON, self._paths, self._mode, self._initializer, code), PROTOCOL)
         made = _axion.Function(_name(function), blob)
-        if keep:
+        if is_cacheable:
             if is_importable(function):
-                self._known[function] = None, made
+                self._cache[function] = None, made
             elif kind is FunctionType and _is_closed(function):
-                self._known[function] = function.__code__, made
+                self._cache[function] = function.__code__, made
         return made
 
 
@@ -60,18 +61,18 @@ def _name(function):
 
 
 def goes_by_name(thing):
-    """Whether the worker is to import it, and nobody has asked cloudpickle to send its module by value."""
+    """Whether the worker imports it: unless cloudpickle was told to pickle its module by value."""
     if not is_importable(thing):
         return False
     import cloudpickle
 
-    sent = cloudpickle.list_registry_pickle_by_value()
+    by_value = cloudpickle.list_registry_pickle_by_value()
     parts = thing.__module__.split(".")
-    return not any(".".join(parts[:count]) in sent for count in range(1, len(parts) + 1))
+    return not any(".".join(parts[:count]) in by_value for count in range(1, len(parts) + 1))
 
 
 def is_importable(function):
-    """Whether the worker imports it: then only its name travels."""
+    """Whether the worker can import it, so that only its name is sent."""
     name, path = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
     if path is None or name is None or name == "__main__":
         return False
@@ -82,7 +83,7 @@ def is_importable(function):
 
 
 def _is_closed(function):
-    """Whether its code is all there is to it: nothing that it refers to can have changed."""
+    """Whether its code is all that it depends on: nothing that it refers to can have changed."""
     code = function.__code__
     if function.__closure__ or function.__defaults__ or function.__kwdefaults__ or function.__dict__:
         return False
@@ -107,31 +108,31 @@ def pack(args, kwargs):
 
 
 def pack_value(value):
-    return _packing.pack(value, lambda value, keep: _dumps(value, "the arguments", keep))
+    return _packing.pack(value, lambda value, keep_in_band: _dumps(value, "the arguments", keep_in_band))
 
 
-def _dumps(value, what, keep=None):
+def _dumps(value, what, buffer_callback=None):
     import cloudpickle
 
     try:
-        return cloudpickle.dumps(value, PROTOCOL, buffer_callback=keep)
+        return cloudpickle.dumps(value, PROTOCOL, buffer_callback=buffer_callback)
     except Exception as error:
         raise unpicklable(what, error) from error
 
 
 def unpicklable(what, error):
-    words = "%s cannot be pickled: %s: %s" % (what, type(error).__name__, error)
-    return SubmitError(words, "not_picklable")
+    message = "%s cannot be pickled: %s: %s" % (what, type(error).__name__, error)
+    return SubmitError(message, "not_picklable")
 
 
-def pack_with_holes(value, hole):
-    """Arguments of a step: `hole(part)` is the number of the hole that a part of them is, or None."""
+def pack_with_placeholders(value, placeholder):
+    """Arguments of a step. `placeholder(part)` is the number by which a part of them is replaced, or None."""
     make = _pickler()
 
-    def dumps(value, keep):
+    def dumps(value, keep_in_band):
         with io.BytesIO() as file:
-            pickler = make(file, PROTOCOL, buffer_callback=keep)
-            pickler.hole = hole
+            pickler = make(file, PROTOCOL, buffer_callback=keep_in_band)
+            pickler.placeholder = placeholder
             pickler.dump(value)
             return file.getvalue()
 
@@ -146,10 +147,10 @@ def _pickler():
     import cloudpickle
 
     class Pickler(cloudpickle.Pickler):
-        hole = staticmethod(lambda part: None)
+        placeholder = staticmethod(lambda part: None)
 
         def persistent_id(self, part):
-            return self.hole(part)
+            return self.placeholder(part)
 
     return Pickler
 

@@ -26,7 +26,7 @@ class TaskFunction:
         return self.__wrapped__(*args, **kwargs)
 
     def __get__(self, instance, owner=None):
-        """As a method: of this object, with the same options."""
+        """Binds a method to its object, with the same options."""
         bind = getattr(type(self.__wrapped__), "__get__", None)
         if instance is None or bind is None:
             return self
@@ -34,35 +34,35 @@ class TaskFunction:
 
     @property
     def __code__(self):
-        """By which is seen, here and in a worker, whether a call gives a coroutine."""
+        """The function's code: the package and the worker see by it whether a call gives a coroutine."""
         return code_of(self.__wrapped__)
 
     def __reduce__(self):
         return getattr(self, "__qualname__") if goes_by_name(self) else (TaskFunction, (self.__wrapped__, self._options))
 
     def _sent(self):
-        """What a worker is to call: what it imports by this name, which is this; else the function alone."""
+        """The object that a worker calls: this one if the worker can import it by its name, else the plain function."""
         return self if goes_by_name(self) else self.__wrapped__
 
     def submit(self, engine, /, *args, **kwargs):
-        """As `engine.options(…).submit(function, …)`."""
+        """The same as `engine.options(…).submit(function, …)`."""
         return engine.options(**self._options).submit(self._sent(), *args, **kwargs)
 
     async def run(self, engine, /, *args, **kwargs):
-        """As `await engine.options(…).run(function, …)`."""
+        """The same as `await engine.options(…).run(function, …)`."""
         return await engine.options(**self._options).run(self._sent(), *args, **kwargs)
 
     def step(self, /, *args, **kwargs):
-        """As `axion.step(function, …)`, with these options."""
+        """The same as `axion.step(function, …)`, with these options."""
         return step(self, *args, **kwargs)
 
     def map(self, engine, /, *iterables, **how):
-        """As `engine.options(…).map(function, …)`."""
+        """The same as `engine.options(…).map(function, …)`."""
         return engine.options(**self._options).map(self._sent(), *iterables, **how)
 
 
 def task(fn=None, /, **options):
-    """Gives a function options for its submission: those of `Engine.options`."""
+    """Sets options of `Engine.options` for every submission of a function."""
     if fn is None:
         return lambda fn: TaskFunction(fn, options)
     return TaskFunction(fn, options)

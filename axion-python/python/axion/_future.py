@@ -63,7 +63,10 @@ class Future(concurrent.futures.Future):
             timeout = self._engine._inbox.wait_for(self, timeout)
             if self._state == "FINISHED" and self._exception is None:
                 return self._result
-        return super().result(timeout)
+        result = super().result(timeout)
+        if self._exception is not None:  # a falsy exception, which the base class does not raise
+            raise self._exception
+        return result
 
     def exception(self, timeout=None):
         if self._number is not None and self._is_untouched():
@@ -163,7 +166,8 @@ def failure_reason(record):
         return EngineError("the engine has stopped; nothing more will be known of this task", "engine_stopped")
     if type(record) is str:
         return EngineError(record, "result_unknown")
-    return exception_of(record.raised, record.traceback) or of_record(record)
+    error = exception_of(record.raised, record.traceback)
+    return of_record(record) if error is None else error  # it may be falsy
 
 
 def exception_of(raised, traceback):
@@ -172,11 +176,15 @@ def exception_of(raised, traceback):
         return None
     try:
         error = pickle.loads(raised)
+        if type(error) is tuple:  # of a class that refuses to have its attributes set
+            kind, args = error
+            error = kind(*args)
     except Exception:
         return None
     if not isinstance(error, Exception):
         return None
-    error.__cause__ = RemoteTraceback("\n\"\"\"\n%s\"\"\"" % (traceback or ""))
+    # Not by `error.__cause__ = …`, which a frozen dataclass refuses.
+    BaseException.__setattr__(error, "__cause__", RemoteTraceback("\n\"\"\"\n%s\"\"\"" % (traceback or "")))
     return error
 
 
@@ -185,10 +193,19 @@ def show_output(record):
     for text, stream in ((record.stdout, sys.stdout), (record.stderr, sys.stderr)):
         if text and stream is not None:
             try:
-                stream.write(text)
+                _write(stream, text)
                 stream.flush()
             except Exception:
                 pass  # closed, or a replacement of the program's own that fails
+
+
+def _write(stream, text):
+    """Writes text; what the stream's encoding does not have, as escapes."""
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:
+        encoding = getattr(stream, "encoding", None) or "ascii"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def in_forked_child():

@@ -1,4 +1,4 @@
-"""The program `axion`: it is in the native module, and runs in this process."""
+"""The program `axion`. It is part of the native module and runs in this process."""
 
 import signal
 import sys
@@ -9,6 +9,6 @@ from . import _axion
 def main() -> int:
     """Runs the program with the arguments of this process; returns its exit code."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        # Python's own handler could only note the signal until the program has ended.
+        # Python's own handler would act only after the program has ended.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     return _axion.program(["axion", *sys.argv[1:]], sys.executable or None)

@@ -1,11 +1,11 @@
-"""What the engine says of itself, in the shapes of the older Axion."""
+"""The engine's status, in the classes of the older Axion."""
 
 import enum
 from dataclasses import dataclass
 
 
 class Health(enum.Enum):
-    """How well something is."""
+    """The state of the engine or of one component."""
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
@@ -14,7 +14,7 @@ class Health(enum.Enum):
 
 @dataclass(frozen=True)
 class ComponentStatus:
-    """One part of the engine: its `name`, its `health`, the reason if that is not good, and its `metrics`."""
+    """One component of the engine: `name`, `health`, `metrics`, and in `why` the reason if it is not healthy."""
 
     name: str
     health: Health
@@ -28,7 +28,7 @@ class ComponentStatus:
 
 @dataclass(frozen=True)
 class HealthReport:
-    """All parts together: the worst `overall_health`, and how many are well."""
+    """All components: the worst health as `overall_health`, and how many are healthy."""
 
     overall_health: Health
     healthy_count: int

@@ -1,4 +1,4 @@
-"""What a workflow is made of: steps that are functions, references to results, and blocks of steps."""
+"""The parts of a workflow: steps that are functions, references to results, and blocks of steps."""
 
 import operator
 
@@ -28,9 +28,10 @@ class Node:
 
 
 class Ref:
-    """In the parameters or arguments of a step: the result of another one, or the part of it that `path` leads to, such
-    as `rows[0].id`. The step waits for that one, which is named by its name, by its task's id, or by itself. Beside a
-    Ref, `{"$ref": "STEP"}` is one in the parameters of a script, and the step itself in the arguments of a function.
+    """Stands for the result of another step in the parameters or arguments of a step, or for the part of that result at
+    `path`, such as `rows[0].id`. The step waits for the other one, which you give by its name, its task's id, or the
+    step itself. In the parameters of a script, `{"$ref": "STEP"}` means the same; in the arguments of a function, so
+    does the step itself.
 
         Task.create("load.py", params={"first": Ref("extract", "rows[0]")}, name="load")
     """
@@ -41,7 +42,7 @@ class Ref:
         self._of = step
         self.path = path
         if not isinstance(self.step, str):
-            raise TypeError("a Ref names a step: %r is none" % (step,))
+            raise TypeError("a Ref names a step, not %r" % (step,))
 
     @property
     def step(self):
@@ -53,7 +54,7 @@ class Ref:
 
 
 def id_of(node):
-    """The id of a task; None of what has none."""
+    """The id of a task or future; None for anything else."""
     return getattr(node, "id" if isinstance(node, Node) else "task_id", None)
 
 
@@ -61,15 +62,15 @@ _REFERENCES = (Ref, Node, Future)
 
 
 class Element:
-    """In the arguments of a mapped step: the element that an instance is for."""
+    """Stands for the element that an instance is for, in the arguments of a mapped step."""
 
 
 class Step(Node):
-    """A function that is to be called as a step of a workflow: `axion.step` makes it.
+    """A function call as a step of a workflow. `axion.step` makes it.
 
-    As an argument of another step it stands for its result, and that one waits for it. `id` is that of its task, `name`
-    what it is called in the workflow: its function's name, unless `options` says otherwise. `args` and `kwargs` are what
-    it is called with.
+    As an argument of another step it stands for its result, and the other step waits for it. `id` is the id of its
+    task. `name` is its name in the workflow: the function's name, unless `options` sets another. The function is called
+    with `args` and `kwargs`.
     """
 
     def __init__(self, fn, args=(), kwargs=None, options=None):
@@ -84,19 +85,19 @@ class Step(Node):
         self.options(**(options or {}))
 
     def options(self, *, name=None, dependencies=(), **options):
-        """Sets what the step asks for; returns the step.
+        """Sets options of the step, and returns the step.
 
         Args:
             name: its name in the workflow.
-            dependencies: what it waits for beside what its arguments stand for: steps, tasks, their ids, names.
-            options: as of `Engine.options`: kind, timeout, retries …; and those of a step (docs/guides/flows.md): run_if,
-                when, map_over, dynamic, keep_result. Where those name a step, it may be itself or a `Ref`. An element
-                of `map_over` is the first argument, or the one that it says `as`.
+            dependencies: steps and tasks, their ids or names, that it waits for beside those in its arguments.
+            options: those of `Engine.options`: kind, timeout, retries …; and those of a step (docs/guides/flows.md):
+                run_if, when, map_over, dynamic, keep_result. Where these name a step, you can give the step itself or
+                a `Ref`. An element of `map_over` becomes the first argument, or the one that its key `as` names.
         """
         if isinstance(dependencies, (str, Node, Future)):
             dependencies = (dependencies,)
         if name is not None and not isinstance(name, str):
-            raise TypeError("the name of a step is text, not %r" % (name,))
+            raise TypeError("the name of a step is a str, not %r" % (name,))
         rules, own = split_options(options)
         own = {**self._asked, **own}
         try:
@@ -111,7 +112,7 @@ class Step(Node):
         return self
 
     def _call(self):
-        """Its arguments, with the element of a mapped step among them."""
+        """Its arguments; those of a mapped step include the element."""
         mapped = self._rules.get("map_over")
         if mapped is None:
             return self.args, self.kwargs
@@ -120,7 +121,7 @@ class Step(Node):
         return (Element(), *self.args), self.kwargs
 
     def _function_name(self):
-        """What it is called if nobody says otherwise."""
+        """The name of the step if `options` sets none."""
         fn = self.fn
         while hasattr(fn, "func"):  # of a partial
             fn = getattr(fn, "func")
@@ -128,15 +129,15 @@ class Step(Node):
         return "lambda" if name == "<lambda>" else name
 
     def __reduce__(self):
-        raise TypeError("%r stands for its result among the arguments of another axion.step alone: a function cannot "
-                        "be sent it, refer to it or return it" % (self,))
+        raise TypeError("%r stands for its result only in the arguments of another axion.step: a function cannot "
+                        "receive, refer to or return it" % (self,))
 
     def __repr__(self):
         return "<Step %s of %s>" % (self.name or self.id, self._function_name())
 
 
-class Holes:
-    """The references in the arguments of a step, each once; the numbers of the holes that they leave."""
+class Placeholders:
+    """The references in the arguments of a step, each once, and the numbers of the placeholders that replace them."""
 
     def __init__(self):
         self.references = []
@@ -159,14 +160,14 @@ class Holes:
 
 
 def step(fn, /, *args, **kwargs):
-    """`fn(*args, **kwargs)` as a step of a workflow. Where another step, a task, a future or a `Ref` is among the
-    arguments, at any depth, the function gets that one's result.
+    """`fn(*args, **kwargs)` as a step of a workflow. The function receives the result of each other step, task, future
+    or `Ref` in its arguments, at any depth.
 
         rows = axion.step(load, "orders.csv")
         total = axion.step(add_up, rows, axion.Ref("prices", "today")).options(retries=2)
         engine.submit_workflow([total])
 
-    Everything is taken that `Engine.submit` takes: lambdas, closures, methods, functions of `__main__`, `async def`.
+    It takes every callable that `Engine.submit` takes: lambdas, closures, methods, functions of `__main__`, `async def`.
     """
     from ._decorator import TaskFunction
 
@@ -177,14 +178,14 @@ def step(fn, /, *args, **kwargs):
 
 
 class Steps(list):
-    """Steps that belong together, for `submit_workflow` or as a block of others: what `chain` and `group` make."""
+    """Steps that `chain` or `group` has put together, for `submit_workflow` or as a block within other blocks."""
 
     def __init__(self, steps, first, last, value):
         super().__init__(steps)
         self._first, self._last, self._value = first, last, value
 
     def __reduce__(self):
-        return operator.getitem, ([self._value], 0)  # in arguments: what it stands for
+        return operator.getitem, ([self._value], 0)  # in arguments it stands for its value
 
 
 def _block(block):
@@ -194,12 +195,12 @@ def _block(block):
         return Steps([block], [block], [block], block)
     if isinstance(block, (list, tuple)):
         return _group(block)
-    raise TypeError("steps of a workflow are axion.steps and axion.Tasks: %r is neither" % (block,))
+    raise TypeError("the steps of a workflow are axion.steps and axion.Tasks, not %r" % (block,))
 
 
 def group(*blocks):
-    """Steps that run side by side, one by one or from an iterable. As an argument, or in a chain, it stands for the list
-    of their results.
+    """Steps that run in parallel, given one by one or as an iterable. As an argument, or in a chain, the group stands
+    for the list of their results.
 
         group(step(resize, name) for name in names)
     """
@@ -214,13 +215,13 @@ def _group(blocks):
 
 
 def chain(*blocks):
-    """Steps one after the other, each waiting for the one before; a list among them is a group, which runs side by side.
-    Returns the steps, for `submit_workflow`.
+    """Steps that run one after the other. A list among them is a group, which runs in parallel. Returns the steps, for
+    `submit_workflow`.
 
         chain(extract, [clean, count], report)
 
-    A function gets the result of the one before as its first argument, after a group the list of its results, unless it
-    is among its arguments already; a script finds it in `params["upstream_results"]`.
+    A function receives the result of the step before it as its first argument, or the list of results of the group
+    before it, unless its arguments contain that already. A script finds it in `params["upstream_results"]`.
     """
     whole, before = Steps([], [], [], None), None
     for block in map(_block, blocks):
@@ -242,18 +243,18 @@ def chain(*blocks):
 
 
 def chord(header, body):
-    """A group, and what runs when all of it is done: as `chain(group(…), body)`."""
+    """A group, then a step that runs when the whole group has ended: the same as `chain(group(…), body)`."""
     return chain(header if isinstance(header, Steps) else group(header), body)
 
 
 def _follow(node, before):
-    """Has a step wait for a block, and a function get its result."""
+    """Makes a step wait for a block. A function also receives the block's value."""
     if isinstance(node, Step):
         mapped = node._rules.get("map_over")
         if isinstance(mapped, dict):
             mapped = mapped.get("ref")
         mapped = Ref(mapped) if isinstance(mapped, str) else mapped
-        if not _stands_in((node.args, node.kwargs, mapped), before._last):
+        if not _refers_to((node.args, node.kwargs, mapped), before._last):
             node.args = (before._value, *node.args)
         held = {other.id for other in node.dependencies if isinstance(other, Node)}
         new = {other.id: other for other in before._last if other.id not in held}.values()
@@ -263,12 +264,12 @@ def _follow(node, before):
     node.dependencies.extend(new)
 
 
-def _stands_in(value, nodes):
-    """Whether one of these is among some arguments."""
+def _refers_to(value, nodes):
+    """Whether the arguments contain one of these steps, or a reference to one."""
     if isinstance(value, Ref):
         return any(value._of is node or value._of in (node.id, node.name) for node in nodes)
     if isinstance(value, dict):
-        return any(_stands_in(part, nodes) for part in value.values())
+        return any(_refers_to(part, nodes) for part in value.values())
     if isinstance(value, (list, tuple)):
-        return any(_stands_in(part, nodes) for part in value)
+        return any(_refers_to(part, nodes) for part in value)
     return any(value is node or isinstance(value, str) and value == node.id for node in nodes)

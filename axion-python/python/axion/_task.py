@@ -22,13 +22,13 @@ class Task(Node):
 
     Args:
         script_path: the script's file.
-        params: what it gets: anything with a JSON form.
+        params: its parameters: any value with a JSON form.
         task_type: `TaskType.CPU_BOUND` or `TaskType.IO_BOUND`.
-        dependencies: what it waits for: ids of tasks, tasks, or names of steps of its workflow. It finds their results
-            in `params["upstream_results"]`, by id and by name.
+        dependencies: the tasks that it waits for: tasks, their ids, or names of steps of its workflow. It finds their
+            results in `params["upstream_results"]`, by id and by name.
         name: its name as a step of a workflow.
-        options: as of `Engine.options`: timeout, retries, priority, ttl …; and those of a step (docs/guides/flows.md): run_if,
-            when, map_over, dynamic, keep_result.
+        options: those of `Engine.options`: timeout, retries, priority, ttl …; and those of a step
+            (docs/guides/flows.md): run_if, when, map_over, dynamic, keep_result.
     """
 
     def __init__(self, script_path, params=None, task_type=TaskType.IO_BOUND, dependencies=(), *, name=None, **options):
@@ -62,8 +62,8 @@ class Task(Node):
 
 @dataclass(frozen=True)
 class Result:
-    """How a task ended. `data` is what it returned, `error` a `RemoteError` (its text says what happened),
-    `duration` the seconds it ran; `record` has more: output, attempt, worker."""
+    """How a task ended. `data` is its return value, `error` a `RemoteError`, `duration` its run time in seconds.
+    `record` has more: output, attempt, worker."""
 
     task_id: str
     is_success: bool

@@ -1,4 +1,4 @@
-"""Workflows: tasks that wait for each other and hand their results on."""
+"""Workflows: tasks that wait for each other and receive each other's results."""
 
 import concurrent.futures
 import json
@@ -6,28 +6,28 @@ import os
 import weakref
 
 from . import _axion
-from ._code import pack_with_holes, unpack
+from ._code import pack_with_placeholders, unpack
 from ._future import Future, exception_of, failure_reason
-from ._step import Holes, Node, Ref, Step, id_of
+from ._step import Placeholders, Node, Ref, Step, id_of
 from .errors import (EngineError, FlowError, SubmitError, TaskCancelled, WorkflowFailed, refused,
                      refused_workflow)
 
-_NAMED = 5  # failures named in the words of an error
-_LONGEST = 180  # characters of a name that is made
+_MAX_NAMED = 5  # failures that the message of an error names
+_MAX_NAME = 180  # characters of a generated name
 
 
 class Plan:
-    """Steps as the native engine takes them: those that are given, and those that they take along."""
+    """Steps in the form that the native engine takes: the given ones, and those that they refer to."""
 
     def __init__(self, engine, given):
         self._engine = engine
         self.nodes, self._calls = _flat(given), {}
         known = {node.id for node in self.nodes}
-        for node in self.nodes:  # which grows meanwhile
+        for node in self.nodes:  # the loop appends to it
             for other in self._parents(node):
-                # A function brings what it takes along, and a script the functions that it waits for.
-                along = isinstance(other, Step) or isinstance(other, Node) and isinstance(node, Step)
-                if along and other.id not in known and not self._knows(other):
+                # A function adds all steps that it refers to, a script only the functions.
+                is_added = isinstance(other, Step) or isinstance(other, Node) and isinstance(node, Step)
+                if is_added and other.id not in known and not self._knows(other):
                     known.add(other.id)
                     self.nodes.append(other)
         self._names = {node.id: name for node, name in zip(self.nodes, _names(self.nodes)) if name is not None}
@@ -40,14 +40,14 @@ class Plan:
         found = [*node.dependencies]
         _objects(node._rules, found)
         if isinstance(node, Step):
-            holes = Holes()
+            placeholders = Placeholders()
             try:
-                work, payload = self._engine._step.function(node.fn), pack_with_holes(node._call(), holes)
+                work, payload = self._engine._step.function(node.fn), pack_with_placeholders(node._call(), placeholders)
             except SubmitError as error:
-                words = "%s: %s" % (node.name or node._function_name(), error)
-                raise SubmitError(words, error.code) from error.__cause__
-            self._calls[node.id] = work, payload, holes.references
-            found += [reference._of for reference in holes.references]
+                message = "%s: %s" % (node.name or node._function_name(), error)
+                raise SubmitError(message, error.code) from error.__cause__
+            self._calls[node.id] = work, payload, placeholders.references
+            found += [reference._of for reference in placeholders.references]
         else:
             _objects(node.params, found)
         return found
@@ -84,18 +84,18 @@ class Plan:
         return node.id, name, work, payload, node._native, native, depends
 
     def _title(self, of) -> str:
-        """By what a reference names a step: its name in this workflow, else its id."""
+        """The name of a step in this workflow, else its id."""
         return of if isinstance(of, str) else self._names.get(id_of(of)) or str(id_of(of))
 
     def _json(self, value):
-        """What a reference is in the parameters of a script."""
+        """The JSON form of a reference in the parameters of a script."""
         if isinstance(value, (Ref, Node)):
             value = value if isinstance(value, Ref) else Ref(value)
             return {"$ref": self._title(value._of), **({"path": value.path} if value.path else {})}
         raise TypeError("Object of type %s is not JSON serializable" % type(value).__name__)
 
     def _rule(self, value):
-        """A rule with the names of steps in the place of steps."""
+        """A rule in which names stand in place of the steps."""
         if isinstance(value, Node):
             return {"ref": self._title(value)}
         if isinstance(value, Ref):
@@ -120,12 +120,12 @@ class Plan:
 
 
 def _flat(given):
-    """The steps of lists in lists."""
+    """The steps of nested lists."""
     nodes, left, seen = [], [iter([given] if isinstance(given, Node) else given)], set()
     while left:
         for found in left[-1]:
             if isinstance(found, Step):
-                # One that begins several chains is in each of them.
+                # A step that begins several chains is in each of them.
                 if found not in seen:
                     seen.add(found)
                     nodes.append(found)
@@ -136,20 +136,20 @@ def _flat(given):
                 break
             else:
                 raise TypeError("the steps of a workflow are axion.Tasks, which run scripts, and functions as "
-                                "axion.step(function, ...) has them: %r is neither" % (found,))
+                                "axion.step(function, ...), not %r" % (found,))
         else:
             left.pop()
     return nodes
 
 
 def _names(nodes):
-    """A name for each step: its own, or that of its function, with a number if there are several."""
+    """A name for each step: its own, or its function's, with a number if several have the same."""
     taken = {node.name.lower() for node in nodes if node.name}
     numbers = {}  # the last that was given to each name
     for node in nodes:
         name = node.name
         if not name and isinstance(node, Step):
-            base = name = "".join(filter(str.isprintable, node._function_name()))[:_LONGEST] or "step"
+            base = name = "".join(filter(str.isprintable, node._function_name()))[:_MAX_NAME] or "step"
             number = numbers.get(base, 1)
             while name.lower() in taken:
                 number += 1
@@ -160,7 +160,7 @@ def _names(nodes):
 
 
 def _objects(value, found):
-    """The steps in rules or parameters."""
+    """Appends the steps in rules or parameters to `found`."""
     if isinstance(value, Ref):
         found.append(value._of)
     elif isinstance(value, Node):
@@ -174,7 +174,7 @@ def _objects(value, found):
 
 
 def settings(options):
-    """What is said of the whole workflow, as the native engine takes it."""
+    """The options of the whole workflow, in the form that the native engine takes."""
     options = {key: value for key, value in options.items() if value is not None}
     try:
         return json.dumps({"upstream": "both", **options}, allow_nan=False)
@@ -185,10 +185,10 @@ def settings(options):
 class Workflow(Future):
     """A submitted workflow: a future of its results, and a list of its tasks' ids.
 
-    `result()` gives the results of the steps that no other step waits for, by name or id, or raises `WorkflowFailed`, or
-    `CancelledError` if it was cancelled. `future(step)` is that of one of them, and `engine.get_result(id)` gives its
-    result as of any task; `workflow["name"]` is the id of a named one. `record` is, once all have ended, how; `status()`
-    is where they stand.
+    `result()` returns the results of the steps that no other step waits for, by name or id. It raises `WorkflowFailed`,
+    or `CancelledError` if the workflow was cancelled. `future(step)` is the future of one step, and
+    `engine.get_result(id)` returns its result like that of any task. `workflow["name"]` is the id of a named step.
+    `record` describes how all steps ended, once they have; `status()` describes their states now.
     """
 
     def __init__(self, engine, titles=()):
@@ -221,14 +221,14 @@ class Workflow(Future):
     def __repr__(self):
         return "<Workflow %s, %d steps, %s>" % (self.id, len(self._ids), self._state.lower())
 
-    # What becomes of it.
+    # Its state and results.
 
     def future(self, step):
-        """A future of the result of one step, given by itself, its name, its place or its id: its exception is the
-        function's own, or a `RemoteError`, as of `Engine.submit`.
+        """A future of one step's result. You give the step itself, its name, its index or its id. The exception is the
+        function's own or a `RemoteError`, as with `Engine.submit`.
 
         Raises:
-            KeyError: it is not of this workflow.
+            KeyError: the step is not part of this workflow.
         """
         if isinstance(step, int):
             task_id = self._ids[step] if -len(self._ids) <= step < len(self._ids) else None
@@ -242,13 +242,13 @@ class Workflow(Future):
         return future
 
     def wait(self, timeout=None):
-        """Waits until every step has ended, or for `timeout` seconds; True if they have. Raises nothing."""
+        """Waits until every step has ended, at most `timeout` seconds. Returns whether they have; raises nothing."""
         done, _ = concurrent.futures.wait((self,), timeout)
         return bool(done)
 
     def cancel(self):
-        """Ends it: what has not started never will, what runs is asked to stop and killed after `cancel_grace`. True
-        if it had not ended. Returns at once; `wait` waits for the end."""
+        """Cancels the workflow: waiting steps never start, running ones are asked to stop and killed after
+        `cancel_grace`. Returns at once, True if the workflow had not ended; `wait` waits for its end."""
         if self.done() or self.id is None:
             return self.cancelled()
         try:
@@ -259,8 +259,8 @@ class Workflow(Future):
     kill = cancel
 
     def status(self):
-        """Where it stands: `state`, `counts`, and `steps` with the state, times, attempts, and result or error of each,
-        as `axion flow run --output json` tells of them at the end."""
+        """The workflow's `state` and `counts`, and in `steps` the state, times, attempts, and result or error of each
+        step, as `axion flow run --output json` prints them at the end."""
         found = self.record
         if found is None:
             try:
@@ -268,7 +268,7 @@ class Workflow(Future):
             except RuntimeError as error:
                 raise refused(error) from None
         if found is None:
-            raise EngineError("nothing is known of this workflow any more", "result_unknown")
+            raise EngineError("the engine keeps no record of this workflow any more", "result_unknown")
         return json.loads(found.to_json())
 
     def _resolve(self, data, record):
@@ -288,7 +288,7 @@ class Workflow(Future):
             else:
                 self.set_result(results)
         except concurrent.futures.InvalidStateError:
-            pass  # somebody has resolved it, as after a fork
+            pass  # it was resolved elsewhere, as after a fork
 
 
 def results_of(record):
@@ -298,14 +298,14 @@ def results_of(record):
     if record.state == "cancelled":
         raise TaskCancelled("the workflow was cancelled", "workflow_cancelled")
     failures = record.failures()
-    words = "; ".join("%s %s: %s" % (title, state, words) for title, state, _, words in failures[:_NAMED])
-    if len(failures) > _NAMED:
-        words += "; and %d more" % (len(failures) - _NAMED)
-    raise WorkflowFailed(words, tuple(failures)) from exception_of(*record.raised())
+    message = "; ".join("%s %s: %s" % (title, state, text) for title, state, _, text in failures[:_MAX_NAMED])
+    if len(failures) > _MAX_NAMED:
+        message += "; and %d more" % (len(failures) - _MAX_NAMED)
+    raise WorkflowFailed(message, tuple(failures)) from exception_of(*record.raised())
 
 
 def submit(engine, native, workflow, given, options, completions, number):
-    """Hands steps in as a workflow, which is to have their names and its id."""
+    """Submits steps as a workflow, and sets its id and the names of its steps."""
     with engine._planning:
         plan = Plan(engine, given)
         workflow._name(plan.titles())
@@ -319,7 +319,7 @@ def submit(engine, native, workflow, given, options, completions, number):
 
 
 def submit_flow(native, workflow, path, params, changes, completions, number):
-    """The same from a file."""
+    """Submits the flow in a file, and sets the workflow's id and the names of its steps."""
     params = None if params is None else json.dumps(params, allow_nan=False)
     changes = ["%s=%s" % (key, json.dumps(value, allow_nan=False)) for key, value in (changes or {}).items()]
     try:

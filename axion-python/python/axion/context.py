@@ -1,10 +1,10 @@
-"""The running task's view of itself."""
+"""The context of the running task."""
 
 import sys
 
 
 def current():
-    """The context of the task that runs here, or None outside of tasks.
+    """The context of the task that calls this, or None outside of tasks.
 
     It has `task_id`, `worker_id`, `attempt`, `deadline` (on `time.monotonic()`, or None), `cancelled`,
     `progress(fraction, message="")` and `log(message, level="info")`.

@@ -1,4 +1,4 @@
-"""What can go wrong, each with a stable code.
+"""The exceptions of this package, each with a stable code.
 
     AxionError
     ├── EngineError         the engine: not started, started twice, shut down, in a forked process
@@ -15,13 +15,13 @@
 
 from concurrent.futures import BrokenExecutor, CancelledError
 
-# The codes of the older Axion, where there was one for the same thing.
+# The codes of the older Axion, for the errors that it had, too.
 _LEGACY = {"already_started": "ENG001", "not_started": "ENG002", "queue_full": "TASK001",
            "queue_bytes_full": "TASK001", "overloaded": "TASK002"}
 
 
 class AxionError(Exception):
-    """The base of all. `code` is stable; `legacy_code` is what the older Axion called the same, or None."""
+    """The base class of all. `code` is stable; `legacy_code` is the code in the older Axion, or None."""
 
     def __init__(self, message, code="error"):
         super().__init__(message)
@@ -48,11 +48,11 @@ class EngineError(AxionError, RuntimeError):
 
 
 class ConfigError(AxionError, ValueError):
-    """A setting that does not exist or takes no such value. Code: config."""
+    """A setting that does not exist, or a value that it does not take. Code: config."""
 
 
 class TaskError(AxionError):
-    """Something about one task."""
+    """An error about one task. Code: params_invalid, or result_unreadable if a result's bytes are broken."""
 
 
 class SubmitError(TaskError, RuntimeError):
@@ -61,9 +61,9 @@ class SubmitError(TaskError, RuntimeError):
 
 
 class WorkflowRefused(SubmitError):
-    """A workflow was not accepted; nothing of it has been or will be run.
+    """A workflow was not accepted. None of its steps runs.
 
-    `problems` has the code and the words of everything that is wrong with it; `code` is the first one's. Codes:
+    `problems` has the code and message of each problem; `code` is the first one's. Codes:
     circular_dependency, unknown_dependency, duplicate_task, duplicate_name, bad_name, empty_workflow, too_many_steps,
     too_many_dependencies, too_many_workflows, params_not_an_object, condition_too_deep, out_of_range, never_runs,
     needs_impossible, and those of `SubmitError`.
@@ -73,15 +73,15 @@ class WorkflowRefused(SubmitError):
 
 
 class CircularDependency(WorkflowRefused):
-    """Steps wait for each other, or one for itself. Code: circular_dependency."""
+    """Steps wait for each other, or a step for itself. Code: circular_dependency."""
 
 
 class UnknownDependency(WorkflowRefused):
-    """A step waits for what is neither a step nor a task that the engine knows. Code: unknown_dependency."""
+    """A step waits for something that is neither a step nor a task of the engine. Code: unknown_dependency."""
 
 
 class FlowError(AxionError, ValueError):
-    """A flow's file cannot be read, or is wrong. `problems` has line, column and words of each. Code: flow."""
+    """A flow's file cannot be read or is invalid. `problems` has line, column and message of each. Code: flow."""
 
     def __init__(self, message, problems=()):
         super().__init__(message, "flow")
@@ -89,8 +89,8 @@ class FlowError(AxionError, ValueError):
 
 
 class WorkflowFailed(TaskError):
-    """A step did not succeed. `failures` has each that failed by itself: name or id, state, code, words. Code:
-    workflow_failed."""
+    """A step did not succeed. `failures` lists each step that failed by itself: name or id, state, code, message.
+    Code: workflow_failed."""
 
     def __init__(self, message, failures=()):
         super().__init__("the workflow failed: %s" % message, "workflow_failed")
@@ -98,11 +98,11 @@ class WorkflowFailed(TaskError):
 
 
 class RemoteError(TaskError):
-    """A task that did not succeed, and everything that is known of it, as text.
+    """A task that did not succeed, described as text.
 
-    `code` is the failure's (exception, timeout, worker_lost …), `exception` the name of the exception's type,
-    `message` its text, `traceback` the remote traceback, `causes` what stood behind it: (type, text), nearest
-    first; `post_mortem` what is known of the worker's end; `task_id`, `attempt`, `worker_id` say where it ran.
+    `code` is the failure's code (exception, timeout, worker_lost …), `exception` the name of the exception's type,
+    `message` its text, `traceback` the remote traceback, and `causes` the chain of causes as (type, text), nearest
+    first. `post_mortem` describes how the worker ended. `task_id`, `attempt` and `worker_id` say where the task ran.
     """
 
     exception = traceback = post_mortem = task_id = attempt = worker_id = None
@@ -110,12 +110,13 @@ class RemoteError(TaskError):
 
 
 class TaskTimeout(RemoteError, TimeoutError):
-    """It reached a time limit. Codes: timeout, soft_timeout."""
+    """The task reached a time limit. Codes: timeout, soft_timeout."""
 
 
 class TaskCancelled(RemoteError, CancelledError):
-    """It was cancelled, or the engine was shut down first; a step also if it was skipped, or its workflow was stopped or
-    cancelled. Codes: cancelled, shutdown, skipped, needs_impossible, workflow_stopped, workflow_cancelled."""
+    """The task was cancelled, or the engine was shut down first. A step is also cancelled if it was skipped, or if its
+    workflow was stopped or cancelled. Codes: cancelled, shutdown, skipped, needs_impossible, workflow_stopped,
+    workflow_cancelled."""
 
 
 class DependencyFailed(RemoteError):
@@ -124,11 +125,11 @@ class DependencyFailed(RemoteError):
 
 
 class TaskExpired(RemoteError):
-    """It had not started in its time to live. Code: expired."""
+    """The task did not start within its time to live. Code: expired."""
 
 
 class WorkerLost(RemoteError):
-    """Its worker process died under it, as often as it may be run again. Code: worker_lost."""
+    """The task's worker process died, also in each retry that is allowed. Code: worker_lost."""
 
 
 class InitializerFailed(RemoteError, BrokenExecutor):
@@ -143,25 +144,25 @@ _REMOTE = {"timeout": TaskTimeout, "soft_timeout": TaskTimeout, "cancelled": Tas
 
 
 def refused(error):
-    """The exception for what the native engine refuses with `(code, words)`."""
+    """The exception for a refusal of the native engine, `(code, message)`."""
     if len(error.args) != 2:
         return error
-    code, words = error.args
-    return (EngineError if code in _ENGINE else SubmitError)(words, code)
+    code, message = error.args
+    return (EngineError if code in _ENGINE else SubmitError)(message, code)
 
 
 _WORKFLOW = {"circular_dependency": CircularDependency, "unknown_dependency": UnknownDependency}
 
 
 def refused_workflow(error):
-    """The exception for a workflow that the native engine refuses with `(code, words, problems)`."""
+    """The exception for a workflow that the native engine refuses, `(code, message, problems)`."""
     if len(error.args) != 3:
         return refused(error)
-    code, words, problems = error.args
+    code, message, problems = error.args
     if code in _ENGINE:
-        return EngineError(words, code)
+        return EngineError(message, code)
     kinds = [_WORKFLOW[code] for code, _ in problems if code in _WORKFLOW]
-    made = (kinds[0] if kinds else WorkflowRefused)(words, problems[0][0] if problems else code)
+    made = (kinds[0] if kinds else WorkflowRefused)(message, problems[0][0] if problems else code)
     if kinds:
         made.code = next(code for code, _ in problems if code in _WORKFLOW)
     made.problems = tuple(problems)
@@ -180,11 +181,11 @@ class RemoteTraceback(Exception):
 
 
 def of_record(record):
-    """A `RemoteError` with all that a record says."""
-    words = record.message or ""
+    """The `RemoteError` that a record describes."""
+    message = record.message or ""
     if record.exception:
-        words = "%s: %s" % (record.exception, words) if words else record.exception
-    error = _REMOTE.get(record.code, RemoteError)(words, record.code)
+        message = "%s: %s" % (record.exception, message) if message else record.exception
+    error = _REMOTE.get(record.code, RemoteError)(message, record.code)
     error.message = record.message
     error.exception, error.traceback = record.exception, record.traceback
     error.causes, error.post_mortem = tuple(record.causes), record.post_mortem

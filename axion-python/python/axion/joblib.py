@@ -1,4 +1,4 @@
-"""joblib on Axion: scikit-learn and whatever else uses joblib then runs its work in Axion's workers.
+"""A joblib backend: scikit-learn and other users of joblib then run their work in Axion's workers.
 
     import joblib, axion.joblib
 
@@ -18,12 +18,12 @@ from joblib.parallel import register_parallel_backend
 from ._executor import Executor, _processors
 from ._map import next_size
 
-_GROWTH = 4  # quick calls say little of those that follow: a straggler of thousands would hold up all
+_GROWTH = 4  # at most, from batch to batch: the next calls may be slower, and a batch of thousands would delay all
 
 
 class AxionBackend(ParallelBackendBase):
-    """Calls batches of joblib's in an `axion.Executor`. How many calls are put together follows the time that they take
-    in the workers, which the engine measures; joblib's own way counts the time that batches wait, too."""
+    """Runs joblib's batches in an `axion.Executor`. The size of a batch follows the run time of calls in the workers,
+    which the engine measures; joblib's own rule also counts the time that batches wait."""
 
     supports_retrieve_callback = True
     supports_inner_max_num_threads = True
@@ -54,8 +54,8 @@ class AxionBackend(ParallelBackendBase):
         return n_jobs
 
     def _start(self, workers):
-        # What libraries compute in threads of their own is bounded, so that the workers together have as many as
-        # there are processors; variables that the program gives the workers itself go first.
+        # Limits the threads of numeric libraries, so that all workers together use as many as there are processors.
+        # Variables that the program sets itself take precedence.
         key = self._config.get("kind", "cpu") + "_bound_worker"
         given = self._config.get(key, {})
         env = {**self._prepare_worker_env(workers), **given.get("env", {})}
@@ -65,7 +65,7 @@ class AxionBackend(ParallelBackendBase):
         self._size = 1
 
     def submit(self, func, callback=None):
-        # The batch is an argument: as a function, each would be new to the workers.
+        # The batch is an argument: as a function, each batch would have to be sent as new code.
         future = self._executor.submit(operator.call, func)
         future._axion_items = len(func)  # pyright: ignore[reportAttributeAccessIssue]
         if callback is not None:
@@ -86,7 +86,7 @@ class AxionBackend(ParallelBackendBase):
             self._executor = None
 
     def abort_everything(self, ensure_ready=True):
-        """Ends what runs, too: its results are not wanted any more."""
+        """Ends running calls, too: their results are not needed."""
         executor, self._executor = self._executor, None
         if executor is not None:
             workers = executor._max_workers
@@ -96,5 +96,5 @@ class AxionBackend(ParallelBackendBase):
 
 
 def register(make_default=False):
-    """Makes the backend "axion" known to joblib."""
+    """Registers the backend "axion" with joblib."""
     register_parallel_backend("axion", AxionBackend, make_default=make_default)

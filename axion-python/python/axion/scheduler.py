@@ -6,8 +6,8 @@
     two = scheduled_task("thread", "two", print, (one.return_value,), continual=True)
     tables = task_scheduler((one, two), processes=2, threads=2)
 
-A task whose argument is another one's `return_value` starts when that has succeeded, and is cancelled if it has not.
-What runs, runs in workers of the engine: a task that ends its process costs itself.
+A task whose argument is another task's `return_value` starts when that task has succeeded, and is cancelled if it
+fails. Tasks run in the engine's workers: a task that crashes its worker affects no other task.
 """
 
 import concurrent.futures
@@ -34,16 +34,16 @@ class RaiseException(namedtuple("RaiseException", "exception traceback")):
 
 
 class WorkerError(RuntimeError):
-    """A task needs more processes or threads than there may be: `(message, (processes, threads))`, by how many."""
+    """A task needs more processes or threads than the limit: `(message, (processes, threads))`, the excess."""
 
 
 class ResourceError(RuntimeError):
-    """A task is estimated to need more than there may be:
-    `(message, (processor %, memory %, processes, threads))`, by how much."""
+    """A task is estimated to need more than the limit:
+    `(message, (processor %, memory %, processes, threads))`, the excess."""
 
 
 class DependencyError(RuntimeError):
-    """A task waited for others that did not succeed: `(message, names)`."""
+    """A task depends on tasks that did not succeed: `(message, names)`."""
 
 
 class Reference(namedtuple("Reference", "task")):
@@ -53,7 +53,7 @@ class Reference(namedtuple("Reference", "task")):
 
 
 class ScheduledTask:
-    """What `scheduled_task` makes; `return_value` stands for its result in the arguments of others."""
+    """A task that `scheduled_task` made. `return_value` stands for its result in the arguments of other tasks."""
 
     def __init__(self, kind, name, fn, args, kwargs, continual, units, processor, memory):
         self.kind, self.name, self.fn, self.args, self.kwargs = kind, name, fn, tuple(args), dict(kwargs or {})
@@ -73,11 +73,11 @@ def scheduled_task(kind, name, target, args=(), kwargs=None, *, continual=False,
     Args:
         kind: "process" or "thread", or the class `multiprocessing.Process` or `threading.Thread`.
         name: its name in the tables.
-        target, args, kwargs: what is called; an argument may be the `return_value` of another task, also within
+        target, args, kwargs: the call; an argument may be the `return_value` of another task, also within
             lists, tuples and dicts.
         continual: whether its result is kept for the table `return_value`.
-        processes, threads: how many of the limit it takes up while it runs.
-        system_processor, system_memory: what it is estimated to need, in percent.
+        processes, threads: how many of the limit it uses while it runs.
+        system_processor, system_memory: its estimated use, in percent.
     """
     kind = {"Process": "process", "Thread": "thread"}.get(getattr(kind, "__name__", ""), kind)
     if kind not in ("process", "thread"):
@@ -87,19 +87,18 @@ def scheduled_task(kind, name, target, args=(), kwargs=None, *, continual=False,
 
 
 def task_scheduler(tasks, processes=1, threads=1, system_processor=100.0, system_memory=100.0, engine=None):
-    """Runs tasks, each when those are done whose results it takes and when there is room for it; in their order,
-    where several could start.
+    """Runs tasks. Each starts when its dependencies have succeeded and the limits allow it, in the given order.
 
     Args:
         tasks: made by `scheduled_task`.
         processes, threads: how many may run at one time.
-        system_processor, system_memory: what those that run may need together by their estimates, in percent.
-        engine: where they run; None: in one of its own.
+        system_processor, system_memory: the limit on the summed estimates of the running tasks, in percent.
+        engine: the engine that runs them; None: a new one.
 
     Returns:
         A `SchedulerResult`.
     Raises:
-        ValueError: two tasks of one name, or a task that depends on one that is not there.
+        ValueError: two tasks have one name, or a task depends on a task that is not among them.
     """
     tasks = list(tasks)
     if len({task.name for task in tasks}) != len(tasks):
@@ -126,7 +125,7 @@ class _Run:
 
     def run(self):
         for task in list(self._waiting):
-            self._refuse_what_never_fits(task)
+            self._cancel_impossible(task)
         while self._waiting or self._running:
             self._start()
             if self._running:
@@ -135,15 +134,15 @@ class _Run:
                     self._ended(future, self._running.pop(future))
         return self._tables
 
-    def _refuse_what_never_fits(self, task):
-        short = {name: _above(need, self._limits[name]) for name, need in _needs(task).items()}
-        workers = short.get("process", 0), short.get("thread", 0)
-        resources = short["processor"], short["memory"]
-        words = "%r has been canceled" % task.name
+    def _cancel_impossible(self, task):
+        excess = {name: _excess(need, self._limits[name]) for name, need in _needs(task).items()}
+        workers = excess.get("process", 0), excess.get("thread", 0)
+        resources = excess["processor"], excess["memory"]
+        message = "%r has been canceled" % task.name
         if any(resources):
-            self._cancel(task, ResourceError(words, resources + workers))
+            self._cancel(task, ResourceError(message, resources + workers))
         elif any(workers):
-            self._cancel(task, WorkerError(words, workers))
+            self._cancel(task, WorkerError(message, workers))
 
     def _start(self):
         for task in list(self._waiting):
@@ -157,7 +156,7 @@ class _Run:
                 self._waiting.remove(task)
                 self._tables.execution_time[task.name] = datetime.datetime.now()
                 try:
-                    args, kwargs = self._filled((task.args, task.kwargs))
+                    args, kwargs = self._resolved((task.args, task.kwargs))
                     future = self._options[task.kind].submit(task.fn, *args, **kwargs)
                 except Exception as error:
                     self._raised(task, error)
@@ -166,13 +165,13 @@ class _Run:
                 for name, need in needs.items():
                     self._used[name] += need
 
-    def _filled(self, value):
+    def _resolved(self, value):
         if type(value) is Reference:
             return self._values[value.task.name]
         if type(value) in (list, tuple):
-            return type(value)(map(self._filled, value))
+            return type(value)(map(self._resolved, value))
         if type(value) is dict:
-            return {key: self._filled(part) for key, part in value.items()}
+            return {key: self._resolved(part) for key, part in value.items()}
         return value
 
     def _ended(self, future, task):
@@ -205,8 +204,8 @@ def _needs(task):
     return {task.kind: task.units, "processor": task.processor, "memory": task.memory}
 
 
-def _above(need, limit):
-    """By how much, without the noise of binary fractions."""
+def _excess(need, limit):
+    """The excess over the limit, rounded to hide the error of binary fractions; 0 if there is none."""
     return round(need - limit, 9) if need > limit else 0
 
 
