@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use axion_core::PoolKind;
+use axion_core::PoolId;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 const FIRST_STEPS: &str = "\
@@ -80,9 +80,13 @@ pub(crate) struct RunArguments {
     #[arg(short = 'p', long = "param", value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) param: Vec<(String, String)>,
 
-    /// The kind of worker: cpu for work that computes, io for work that waits.
-    #[arg(long = "type", value_name = "TYPE", value_enum, default_value_t = PoolChoice::Cpu)]
-    pub(crate) pool: PoolChoice,
+    /// The kind of work: cpu for a script that computes, io for one that waits. It runs in the pool of this name.
+    #[arg(long = "type", value_name = "TYPE", value_enum, default_value_t = WorkType::Cpu)]
+    pub(crate) work_type: WorkType,
+
+    /// The pool whose worker runs the script: cpu, io, or one that the configuration declares as [pools.NAME].
+    #[arg(long = "pool", value_name = "NAME", conflicts_with = "work_type")]
+    pub(crate) named_pool: Option<PoolId>,
 
     /// The Python interpreter [default: the setting `python`, else that of the active virtual
     /// environment, else python3].
@@ -196,8 +200,8 @@ Exit codes: 0 if the flow is valid, 2 if it is not or cannot be read.";
 
 /// Check a flow and show every mistake with its place.
 ///
-/// Nothing runs. The check ignores the configuration: `axion flow run` reports a need that the configured engine cannot
-/// meet.
+/// Nothing runs. If there is a configuration file, the check knows its pools. It ignores everything else in it: `axion
+/// flow run` reports a need that the configured engine cannot meet.
 #[derive(Debug, Args)]
 #[command(after_long_help = FLOW_CHECK, after_help = FLOW_CHECK)]
 pub(crate) struct FlowCheckArguments {
@@ -349,17 +353,18 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum PoolChoice {
+pub(crate) enum WorkType {
     Cpu,
     Io,
 }
 
-impl From<PoolChoice> for PoolKind {
-    fn from(pool: PoolChoice) -> Self {
-        match pool {
-            PoolChoice::Cpu => Self::Cpu,
-            PoolChoice::Io => Self::Io,
-        }
+impl RunArguments {
+    /// The pool that the script is to run in.
+    pub(crate) fn pool(&self) -> PoolId {
+        self.named_pool.unwrap_or(match self.work_type {
+            WorkType::Cpu => PoolId::CPU,
+            WorkType::Io => PoolId::IO,
+        })
     }
 }
 

@@ -50,7 +50,10 @@ fn execute(arguments: &Arguments, python: Option<&Path>) -> Exit {
         Command::Run(run) => with(&|config| commands::run::execute(run, config)),
         Command::Config(config) => commands::config::execute(&config.command, file),
         Command::Flow(FlowCommand::Run(run)) => with(&|config| commands::flow::run(run, config)),
-        Command::Flow(FlowCommand::Check(check)) => commands::flow::check(check),
+        Command::Flow(FlowCommand::Check(check)) => match commands::config::load_if_any(file) {
+            Ok(config) => commands::flow::check(check, config.as_ref()),
+            Err(Reported) => Exit::Usage,
+        },
         Command::Flow(FlowCommand::Graph(graph)) => commands::flow::graph(graph),
     }
 }

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axion_actors::config::{Config, ConfigError, EngineKind, ScalingPolicy};
+use axion_actors::config::{Config, ConfigError, EngineKind, PoolConfig, ScalingPolicy};
 use axion_actors::model::PoolId;
-use axion_actors::process::{Guardian, Launcher, PrivateFolder, RealLauncher, find_python};
+use axion_actors::process::{Guardian, Launcher, PrivateFolder, RealLauncher, find_pool_pythons, find_python};
 
 use crate::engine::Engine;
 use crate::error::StartError;
@@ -54,6 +54,20 @@ impl EngineBuilder {
         self
     }
 
+    /// Declares a pool beside `cpu` and `io`, or replaces its settings.
+    ///
+    /// ```
+    /// # use axion_core::{Engine, PoolConfig, PoolId, WorkerRange};
+    /// let gpu = PoolConfig { workers: WorkerRange::exactly(2), ..PoolConfig::default() };
+    /// let builder = Engine::builder().pool(PoolId::named("gpu")?, gpu);
+    /// # Ok::<(), axion_core::PoolNameError>(())
+    /// ```
+    #[must_use]
+    pub fn pool(mut self, pool: PoolId, config: PoolConfig) -> Self {
+        self.config.pools.insert(pool, config);
+        self
+    }
+
     /// How tasks are run: many at a time, or one after the other in their order.
     #[must_use]
     pub fn kind(mut self, kind: EngineKind) -> Self {
@@ -97,15 +111,16 @@ impl EngineBuilder {
     pub fn start(self) -> Result<Engine, StartError> {
         self.config.validate()?;
         let program = find_python(self.config.python.as_deref())?;
+        let pool_programs = find_pool_pythons(&self.config.clone().resolved().pool_settings())?;
         let folder = Arc::new(PrivateFolder::create(self.config.runtime_dir.as_deref())?);
         let guardian = Arc::new(Guardian::start(folder.path())?);
         let config = self.config.clone();
-        for (pool, settings) in config.pools().iter() {
+        for (pool, settings) in config.pool_settings().iter() {
             check_folder(pool, settings.worker.cwd.as_deref())?;
         }
         let launcher = {
             let (folder, guardian) = (folder.clone(), guardian.clone());
-            move || Box::new(RealLauncher::new(program, &config, folder, guardian)) as Box<dyn Launcher>
+            move || Box::new(RealLauncher::new(program, &pool_programs, &config, folder, guardian)) as Box<dyn Launcher>
         };
         Engine::start(self.config, launcher, Children { guardian: Some(guardian), _folder: Some(folder) })
     }

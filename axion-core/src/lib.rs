@@ -39,7 +39,8 @@ mod workflows;
 pub use axion_actors::actors::messages::WorkflowRefusal;
 pub use axion_actors::actors::{Answer, Completed, Completion, Refusal, WorkflowGone};
 pub use axion_actors::config::{
-    Config, ConfigError, EngineKind, LogFilter, ScalingPolicy, WorkerConfig, parse_size, parse_time,
+    Config, ConfigError, EngineKind, LogFilter, PoolConfig, PoolSettings, ScalingPolicy, WorkerConfig, WorkerRange,
+    parse_size, parse_time,
 };
 pub use axion_actors::model::CancelAnswer;
 pub use axion_actors::model::ExpiredBy;
@@ -70,5 +71,5 @@ pub use workflows::{WorkflowError, WorkflowHandle, WorkflowWaitError, WrongTask}
 
 /// The settings by name: what each means, takes, and is in a [`Config`].
 pub mod keys {
-    pub use axion_actors::config::{Given, Key, Kind, NotTaken, Value, Wrong, section};
+    pub use axion_actors::config::{Given, Key, Kind, NotTaken, Value, Wrong};
 }

@@ -108,7 +108,7 @@ fn populate(parts: RuntimeParts, launcher: Box<dyn Launcher>) -> Runtime {
         each: config.record_limit,
         age: config.result_ttl,
     };
-    let rules = config.pools().map(|_, pool| rules(&config, pool));
+    let rules = config.pool_settings().map(|_, pool| rules(&config, pool));
     let scheduler = Scheduler::new(TaskTable::new(clock.epoch(), keep), &rules, config.capacity(machine_memory()));
     let dispatcher = Dispatcher::new(scheduler, clock, admission, bus.clone(), requests, &config).start();
     WorkflowManager::new(&config, dispatcher.clone(), manager_admission, bus.clone(), clock).start();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axion_core as core;
-use axion_core::keys::{Given, Key, Value, Wrong};
+use axion_core::keys::{Given, Key, Kind, Value, Wrong};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyString};
@@ -31,15 +31,7 @@ impl Config {
         };
         for (name, value) in values {
             let name: String = name.extract()?;
-            match (Key::find(&name), value.cast::<PyDict>()) {
-                (Some(key), _) => set(&mut config, key, &value)?,
-                (None, Ok(section)) => {
-                    for (short, value) in section {
-                        set(&mut config, find(&format!("{name}.{}", short.extract::<String>()?))?, &value)?;
-                    }
-                }
-                (None, Err(_)) => return Err(find(&name).err().unwrap_or_else(|| PyKeyError::new_err(name))),
-            }
+            set_all(&mut config, &name, &value)?;
         }
         match config.problems().first() {
             Some(problem) => Err(invalid(problem)),
@@ -58,7 +50,35 @@ impl Config {
             Value::Name(name) => PyString::new(py, &name).into_any(),
             Value::Path(path) => path.into_pyobject(py)?.into_any(),
             Value::Texts(texts) => texts.into_pyobject(py)?.into_any(),
+            Value::Workers(workers) => {
+                let bounds = PyDict::new(py);
+                bounds.set_item("min", workers.min)?;
+                bounds.set_item("max", workers.max)?;
+                bounds.into_any()
+            }
         })
+    }
+}
+
+/// Sets a key, or every key of a table: `pools` is a table of tables.
+fn set_all(config: &mut core::Config, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    match (Key::find(name), value.cast::<PyDict>()) {
+        (Some(key), _) => set(config, key, value),
+        (None, Ok(section)) => {
+            if let Some(pool) = name.strip_prefix("pools.") {
+                let pool = core::PoolId::named(pool).map_err(invalid)?;
+                config.pools.entry(pool).or_default();
+            }
+            for (short, value) in section {
+                let name_in_full = format!("{name}.{}", short.extract::<String>()?);
+                match name {
+                    "pools" => set_all(config, &name_in_full, &value)?,
+                    _ => set(config, find(&name_in_full)?, &value)?,
+                }
+            }
+            Ok(())
+        }
+        (None, Err(_)) => Err(find(name).err().unwrap_or_else(|| PyKeyError::new_err(name.to_owned()))),
     }
 }
 
@@ -93,6 +113,10 @@ fn set(config: &mut core::Config, key: Key, value: &Bound<'_, PyAny>) -> PyResul
         Given::Whole(value.extract().map_err(|_| refused(value.to_string()))?)
     } else if let Ok(number) = value.cast::<PyFloat>() {
         Given::Number(number.extract()?)
+    } else if let (Kind::Workers, Ok(bounds)) = (key.kind(), value.extract::<BTreeMap<String, Option<u32>>>()) {
+        let workers = bounds_of(&bounds).ok_or_else(|| refused(value.to_string()))?;
+        key.check(&workers).map_err(|wrong| refused(words(wrong)))?;
+        return key.set(config, workers).map_err(|_| refused(value.to_string()));
     } else if let Ok(texts) = value.extract::<BTreeMap<String, String>>() {
         let texts = Value::Texts(texts);
         key.check(&texts).map_err(|wrong| refused(words(wrong)))?;
@@ -105,6 +129,13 @@ fn set(config: &mut core::Config, key: Key, value: &Bound<'_, PyAny>) -> PyResul
     };
     let value = key.read(given).map_err(|wrong| refused(words(wrong)))?;
     key.set(config, value.clone()).map_err(|_| refused(key.text(&value)))
+}
+
+/// `{"min": 0, "max": 4}`; either may be left out, and `None` stands for a maximum that follows the machine.
+fn bounds_of(bounds: &BTreeMap<String, Option<u32>>) -> Option<Value> {
+    let known = bounds.keys().all(|name| matches!(name.as_str(), "min" | "max"));
+    let min = bounds.get("min").copied().unwrap_or(Some(0))?;
+    known.then(|| Value::Workers(core::WorkerRange { min, max: bounds.get("max").copied().flatten() }))
 }
 
 fn words(wrong: Wrong) -> String {

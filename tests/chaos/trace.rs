@@ -55,7 +55,7 @@ pub(crate) struct Trace {
 
 impl Trace {
     pub(crate) fn new(config: &Config, traits: HashMap<TaskId, Traits>, drained: bool) -> Self {
-        let pools = config.pools();
+        let pools = config.pool_settings();
         Self {
             slots: pools.map(|_, pool| pool.slots as usize),
             recycles: pools.values().any(|pool| pool.worker.max_tasks_per_worker.is_some()),

@@ -49,7 +49,7 @@ impl Autoscaler {
         clock: Clock,
         meter: Option<Box<dyn Meter>>,
     ) -> Self {
-        let pools = config.pools().map(|pool, settings| PoolScaler {
+        let pools = config.pool_settings().map(|pool, settings| PoolScaler {
             scaler: Scaler::new(pool, settings.kind, config.autoscaler, settings.workers),
             look_at: Some(Tick::default()),
         });

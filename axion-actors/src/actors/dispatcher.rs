@@ -85,7 +85,7 @@ impl Dispatcher {
         requests: Inbox,
         config: &Config,
     ) -> Self {
-        let pools = config.pools();
+        let pools = config.pool_settings();
         let (door, requests) = requests.open();
         Self {
             _door: door,

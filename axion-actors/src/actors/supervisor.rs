@@ -56,7 +56,7 @@ impl Supervisor {
         clock: Clock,
         config: &Config,
     ) -> Self {
-        let pools = config.pools();
+        let pools = config.pool_settings();
         let starts = pools.map(|_, pool| WorkerStart {
             capacity: WorkerCapacity { slots: pool.slots as usize, coroutines: pool.coroutines as usize },
             settings: Settings {

@@ -4,7 +4,8 @@ use std::fmt::Display;
 
 use super::keys::Key;
 use super::value::Wrong;
-use super::{Config, MAX_SLOTS, MAX_WORKERS};
+use super::{Config, MAX_SLOTS, MAX_WORKERS, POOLS, PoolConfig};
+use crate::model::{PoolId, PoolKind};
 
 /// A setting with an invalid value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,7 +18,7 @@ pub struct ConfigError {
     /// What may be given.
     pub allowed: String,
     /// The other settings that take part, if it is several of them that do not fit together.
-    pub with: Vec<&'static str>,
+    pub with: Vec<String>,
 }
 
 impl ConfigError {
@@ -26,8 +27,8 @@ impl ConfigError {
         Self { key: key.into(), value: value.to_string(), allowed: allowed.into(), with: Vec::new() }
     }
 
-    fn with(mut self, keys: impl IntoIterator<Item = &'static str>) -> Self {
-        self.with = keys.into_iter().collect();
+    fn with<K: Into<String>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
+        self.with = keys.into_iter().map(Into::into).collect();
         self
     }
 }
@@ -44,7 +45,7 @@ impl Config {
     /// Everything that is wrong: settings out of their range, and those that do not fit together.
     #[must_use]
     pub fn problems(&self) -> Vec<ConfigError> {
-        let mut found: Vec<ConfigError> = Key::all()
+        let mut found: Vec<ConfigError> = Key::of(self)
             .filter_map(|key| match key.check(&key.get(self)) {
                 Ok(()) => None,
                 Err(Wrong::Kind(text) | Wrong::Range(text)) => Some(ConfigError::new(key.name(), text, key.allowed())),
@@ -59,7 +60,7 @@ impl Config {
 }
 
 fn takes_part(problem: &ConfigError, found: &[ConfigError]) -> bool {
-    found.iter().any(|it| it.key == problem.key || problem.with.contains(&it.key.as_str()))
+    found.iter().any(|it| it.key == problem.key || problem.with.contains(&it.key))
 }
 
 /// What each setting allows, but not beside the others.
@@ -75,7 +76,7 @@ fn combinations(config: &Config) -> Vec<ConfigError> {
             found.push(ConfigError::new(key, most, allowed).with([count]));
         }
     }
-    if config.pools().values().all(|pool| pool.workers.most == 0) {
+    if config.pool_settings().values().all(|pool| pool.workers.most == 0) {
         let allowed = "at least 1, or `cpu_bound_max` at least 1: an engine without workers runs nothing";
         let others = ["cpu_bound_max", "io_bound_count", "cpu_bound_count"];
         found.push(ConfigError::new("io_bound_max", 0, allowed).with(others));
@@ -104,5 +105,52 @@ fn combinations(config: &Config) -> Vec<ConfigError> {
             found.push(ConfigError::new(key, super::text::time_text(soft), allowed).with([other]));
         }
     }
+    for (pool, settings) in &config.pools {
+        found.extend(pool_problems(config, *pool, settings));
+    }
     found
+}
+
+/// What is wrong with a named pool whose settings are all right by themselves.
+fn pool_problems(config: &Config, pool: PoolId, settings: &PoolConfig) -> Vec<ConfigError> {
+    let key = |name: &str| format!("{POOLS}.{pool}.{name}");
+    let mut found = Vec::new();
+    if let Some(allowed) = why_reserved(config, pool) {
+        found.push(ConfigError::new(format!("{POOLS}.{pool}"), pool, allowed));
+    }
+    let room = MAX_SLOTS - settings.task_limit.unwrap_or(1).min(MAX_SLOTS);
+    match settings.async_limit {
+        Some(limit) if settings.kind == PoolKind::Cpu && limit > 0 => {
+            let allowed = "0 or \"auto\" in a pool of the kind \"cpu\", which runs no coroutines beside its tasks";
+            found.push(ConfigError::new(key("async_limit"), limit, allowed).with([key("kind")]));
+        }
+        Some(limit) if limit > room => {
+            let allowed = format!("0 to {room}: together with `task_limit` at most {MAX_SLOTS}");
+            found.push(ConfigError::new(key("async_limit"), limit, allowed).with([key("task_limit")]));
+        }
+        _ => {}
+    }
+    if let (Some(soft), Some(hard)) = (settings.soft_timeout, settings.timeout)
+        && soft >= hard
+    {
+        let allowed = format!("shorter than `timeout` ({})", super::text::time_text(hard));
+        let error = ConfigError::new(key("soft_timeout"), super::text::time_text(soft), allowed);
+        found.push(error.with([key("timeout")]));
+    }
+    found
+}
+
+/// Why no pool can be declared by this name.
+fn why_reserved(config: &Config, pool: PoolId) -> Option<String> {
+    if PoolId::BUILT_IN.contains(&pool) {
+        let keys = format!("`{pool}_bound_count`, `{pool}_bound_max` and [{}]", super::worker_section(pool));
+        return Some(format!("another name: every engine has the pool `{pool}`, which is set by {keys}"));
+    }
+    if pool.name() == "process" {
+        return Some("another name: `process_pool` is the status of all pools together".to_owned());
+    }
+    // They would share their environment variables.
+    let folded = |pool: PoolId| pool.name().replace('-', "_");
+    let twin = config.pools.keys().find(|other| **other < pool && folded(**other) == folded(pool))?;
+    Some(format!("another name: it differs from `{twin}` in `-` and `_` only"))
 }

@@ -1,8 +1,10 @@
 //! The one list of settings: the macro that makes fields, defaults and descriptions of it, and the
 //! keys by which they are found.
 
+use std::sync::LazyLock;
+
 use super::value::{Given, Kind, Value, Wrong};
-use super::{CONFIG, Config, WORKER, WorkerConfig};
+use super::{CONFIG, Config, POOL, PoolConfig, WORKER, WorkerConfig};
 use crate::model::{PoolId, PoolKind};
 
 /// Makes a struct of settings with its defaults, and the descriptions of its keys, of one list.
@@ -31,10 +33,12 @@ macro_rules! settings {
         }
 
         static $keys: &[$crate::config::keys::Spec<$type>] = &[$($crate::config::keys::Spec {
-            name: stringify!($name),
-            meaning: concat!($($doc),+),
-            kind: $kind,
-            absent: settings!(@absent $($absent)?),
+            info: $crate::config::keys::KeyInfo {
+                name: stringify!($name),
+                meaning: concat!($($doc),+),
+                kind: $kind,
+                absent: settings!(@absent $($absent)?),
+            },
             get: |it| $crate::config::value::Field::value(&it.$name),
             set: |it, value| match $crate::config::value::Field::take(value) {
                 Some(value) => {
@@ -50,15 +54,23 @@ macro_rules! settings {
 }
 pub(super) use settings;
 
-/// The description of one setting of a struct.
+/// The description of one setting of a struct, and the way to it.
 pub(super) struct Spec<T: 'static> {
+    pub(super) info: KeyInfo,
+    pub(super) get: fn(&T) -> Value,
+    pub(super) set: fn(&mut T, Value) -> bool,
+}
+
+/// What is the same of a setting wherever it stands.
+pub(super) struct KeyInfo {
     pub(super) name: &'static str,
     pub(super) meaning: &'static str,
     pub(super) kind: Kind,
     pub(super) absent: Option<&'static str>,
-    pub(super) get: fn(&T) -> Value,
-    pub(super) set: fn(&mut T, Value) -> bool,
 }
+
+/// What a key of a pool that is not there has.
+static DEFAULT_POOL: LazyLock<PoolConfig> = LazyLock::new(PoolConfig::default);
 
 /// A setting by its name: what it means, what it takes, and its place in a [`Config`].
 #[derive(Clone, Copy)]
@@ -67,7 +79,12 @@ pub struct Key(KeyScope);
 #[derive(Clone, Copy)]
 enum KeyScope {
     Engine(&'static Spec<Config>),
-    Worker(PoolKind, &'static Spec<WorkerConfig>),
+    /// Of the processes of a built-in pool.
+    BuiltIn(PoolKind, &'static Spec<WorkerConfig>),
+    /// Of a named pool.
+    Pool(PoolId, &'static Spec<PoolConfig>),
+    /// Of the processes of a named pool.
+    PoolWorker(PoolId, &'static Spec<WorkerConfig>),
 }
 
 /// The value of a setting is not one that it takes. Nothing was changed.
@@ -75,37 +92,62 @@ enum KeyScope {
 #[error("the setting takes no such value")]
 pub struct NotTaken;
 
-/// The tables of a file: one per pool, of its processes.
-#[must_use]
-pub fn section(pool: PoolKind) -> &'static str {
-    match pool {
-        PoolKind::Cpu => "cpu_bound_worker",
-        PoolKind::Io => "io_bound_worker",
-    }
-}
+/// The table of a file that holds the tables of the named pools.
+pub const POOLS: &str = "pools";
+
+/// The tables of a file with the settings of the built-in pools' processes.
+pub const BUILT_IN_SECTIONS: [&str; 2] = ["cpu_bound_worker", "io_bound_worker"];
 
 /// The table of a file in which the settings of a pool's processes stand.
 #[must_use]
 pub fn worker_section(pool: PoolId) -> String {
     match pool {
-        PoolId::CPU => section(PoolKind::Cpu).to_owned(),
-        PoolId::IO => section(PoolKind::Io).to_owned(),
-        pool => format!("pools.{pool}"),
+        PoolId::CPU => built_in_section(PoolKind::Cpu).to_owned(),
+        PoolId::IO => built_in_section(PoolKind::Io).to_owned(),
+        pool => format!("{POOLS}.{pool}"),
+    }
+}
+
+fn built_in_section(kind: PoolKind) -> &'static str {
+    let [cpu, io] = BUILT_IN_SECTIONS;
+    match kind {
+        PoolKind::Cpu => cpu,
+        PoolKind::Io => io,
     }
 }
 
 impl Key {
-    /// All there are, in the order of the documentation.
+    /// The keys of every configuration, in the order of the documentation.
     pub fn all() -> impl Iterator<Item = Self> {
-        let workers =
-            PoolKind::ALL.into_iter().flat_map(|pool| WORKER.iter().map(move |it| KeyScope::Worker(pool, it)));
-        CONFIG.iter().map(KeyScope::Engine).chain(workers).map(Self)
+        let worker = |kind| WORKER.iter().map(move |spec| KeyScope::BuiltIn(kind, spec));
+        CONFIG.iter().map(KeyScope::Engine).chain(worker(PoolKind::Cpu)).chain(worker(PoolKind::Io)).map(Self)
     }
 
-    /// The key of this name; one in a section is named `section.key`.
+    /// The keys of a named pool.
+    pub fn of_pool(pool: PoolId) -> impl Iterator<Item = Self> {
+        let workers = WORKER.iter().map(move |spec| KeyScope::PoolWorker(pool, spec));
+        POOL.iter().map(move |spec| KeyScope::Pool(pool, spec)).chain(workers).map(Self)
+    }
+
+    /// The keys of this configuration: those of every one, and those of its named pools.
+    pub fn of(config: &Config) -> impl Iterator<Item = Self> {
+        Self::all().chain(config.pools.keys().copied().flat_map(Self::of_pool))
+    }
+
+    /// The key of this name; one in a section is named `section.key`, one of a named pool `pools.NAME.key`.
     #[must_use]
     pub fn find(name: &str) -> Option<Self> {
-        Self::all().find(|key| key.name() == name)
+        let of_pool = name.strip_prefix(POOLS).and_then(|rest| rest.strip_prefix('.')?.split_once('.'));
+        match of_pool {
+            Some((pool, key)) => Self::find_in_pool(PoolId::named(pool).ok()?, key),
+            None => Self::all().find(|key| key.name() == name),
+        }
+    }
+
+    /// The key of this short name among those of a named pool.
+    #[must_use]
+    pub fn find_in_pool(pool: PoolId, short_name: &str) -> Option<Self> {
+        Self::of_pool(pool).find(|key| key.short_name() == short_name)
     }
 
     /// Its full name.
@@ -118,52 +160,49 @@ impl Key {
     /// The environment variable that sets it.
     #[must_use]
     pub fn variable(self) -> String {
-        format!("AXION_{}", self.name().replace('.', "_").to_ascii_uppercase())
+        format!("AXION_{}", self.name().replace(['.', '-'], "_").to_ascii_uppercase())
     }
 
     /// The table of the file in which it stands, if any.
     #[must_use]
-    pub fn section(self) -> Option<&'static str> {
+    pub fn section(self) -> Option<String> {
         match self.0 {
             KeyScope::Engine(_) => None,
-            KeyScope::Worker(pool, _) => Some(section(pool)),
+            KeyScope::BuiltIn(kind, _) => Some(built_in_section(kind).to_owned()),
+            KeyScope::Pool(pool, _) | KeyScope::PoolWorker(pool, _) => Some(worker_section(pool)),
+        }
+    }
+
+    fn info(self) -> &'static KeyInfo {
+        match self.0 {
+            KeyScope::Engine(spec) => &spec.info,
+            KeyScope::Pool(_, spec) => &spec.info,
+            KeyScope::BuiltIn(_, spec) | KeyScope::PoolWorker(_, spec) => &spec.info,
         }
     }
 
     /// Its name within its table.
     #[must_use]
     pub fn short_name(self) -> &'static str {
-        match self.0 {
-            KeyScope::Engine(spec) => spec.name,
-            KeyScope::Worker(_, spec) => spec.name,
-        }
+        self.info().name
     }
 
     /// What it is for.
     #[must_use]
     pub fn meaning(self) -> &'static str {
-        match self.0 {
-            KeyScope::Engine(spec) => spec.meaning.trim(),
-            KeyScope::Worker(_, spec) => spec.meaning.trim(),
-        }
+        self.info().meaning.trim()
     }
 
     /// What it takes.
     #[must_use]
     pub fn kind(self) -> Kind {
-        match self.0 {
-            KeyScope::Engine(spec) => spec.kind,
-            KeyScope::Worker(_, spec) => spec.kind,
-        }
+        self.info().kind
     }
 
     /// The word for not setting it, "none" or "auto", if that is possible.
     #[must_use]
     pub fn absent(self) -> Option<&'static str> {
-        match self.0 {
-            KeyScope::Engine(spec) => spec.absent,
-            KeyScope::Worker(_, spec) => spec.absent,
-        }
+        self.info().absent
     }
 
     /// What may be given, in words.
@@ -182,12 +221,16 @@ impl Key {
         self.absent().map_or_else(|| kind.clone(), |absent| format!("{kind}; or \"{absent}\""))
     }
 
-    /// Its value in a configuration.
+    /// Its value in a configuration; the default if it is of a pool that the configuration does not have.
     #[must_use]
     pub fn get(self, config: &Config) -> Value {
+        let of_pool = |pool| config.pools.get(pool).unwrap_or(&DEFAULT_POOL);
         match self.0 {
             KeyScope::Engine(spec) => (spec.get)(config),
-            KeyScope::Worker(pool, spec) => (spec.get)(config.worker(pool)),
+            KeyScope::BuiltIn(PoolKind::Cpu, spec) => (spec.get)(&config.cpu_bound_worker),
+            KeyScope::BuiltIn(PoolKind::Io, spec) => (spec.get)(&config.io_bound_worker),
+            KeyScope::Pool(pool, spec) => (spec.get)(of_pool(&pool)),
+            KeyScope::PoolWorker(pool, spec) => (spec.get)(&of_pool(&pool).worker),
         }
     }
 
@@ -197,7 +240,8 @@ impl Key {
         if self.absent() == Some("auto") { Value::Absent } else { self.get(&Config::default()) }
     }
 
-    /// Sets it. [`Value::Absent`] brings the default back to one that follows the machine.
+    /// Sets it; a named pool that the configuration does not have is added. [`Value::Absent`] brings the default back
+    /// to a setting that follows the machine.
     ///
     /// # Errors
     /// If the value is not of the setting's kind.
@@ -210,8 +254,10 @@ impl Key {
     fn put(self, config: &mut Config, value: Value) -> bool {
         match self.0 {
             KeyScope::Engine(spec) => (spec.set)(config, value),
-            KeyScope::Worker(PoolKind::Cpu, spec) => (spec.set)(&mut config.cpu_bound_worker, value),
-            KeyScope::Worker(PoolKind::Io, spec) => (spec.set)(&mut config.io_bound_worker, value),
+            KeyScope::BuiltIn(PoolKind::Cpu, spec) => (spec.set)(&mut config.cpu_bound_worker, value),
+            KeyScope::BuiltIn(PoolKind::Io, spec) => (spec.set)(&mut config.io_bound_worker, value),
+            KeyScope::Pool(pool, spec) => (spec.set)(config.pools.entry(pool).or_default(), value),
+            KeyScope::PoolWorker(pool, spec) => (spec.set)(&mut config.pools.entry(pool).or_default().worker, value),
         }
     }
 

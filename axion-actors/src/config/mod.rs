@@ -18,13 +18,13 @@ use std::time::Duration;
 
 pub use check::ConfigError;
 use keys::settings;
-pub use keys::{Key, NotTaken, section, worker_section};
-pub use pools::{PoolSettings, WorkerBounds};
+pub use keys::{BUILT_IN_SECTIONS, Key, NotTaken, POOLS, worker_section};
+pub use pools::{PoolSettings, WorkerBounds, WorkerRange};
 pub use text::{parse_size, parse_time, size_text, time_text};
 pub use value::{Given, Kind, Value, Wrong, can_be_variable};
 use value::{LONGEST, names};
 
-use crate::model::PoolKind;
+use crate::model::{PoolId, PoolKind};
 
 /// The workers a pool may have at most; a larger number is a slip of the keyboard.
 const MAX_WORKERS: u32 = 4096;
@@ -235,6 +235,38 @@ settings! {
         cpu_bound_worker: WorkerConfig;
         /// Settings of the IO pool's processes.
         io_bound_worker: WorkerConfig;
+        /// The pools beside `cpu` and `io`, by their names.
+        pools: BTreeMap<PoolId, PoolConfig>;
+    }
+}
+
+settings! {
+    /// Settings of a named pool.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct PoolConfig, described by POOL;
+
+    /// How the workers run their tasks: "cpu" is for tasks that compute, one at a time in each worker by
+    /// default; "io" is for tasks that wait, many at a time as threads or coroutines.
+    kind: PoolKind = PoolKind::Cpu, Kind::OneOf(names::<PoolKind>);
+    /// The number of workers, or its bounds. With a minimum of 0, the first worker starts when a task needs it.
+    /// Without a maximum, the pool can grow as far as the built-in pool of its kind does by default.
+    workers: WorkerRange = WorkerRange::default(), Kind::Workers;
+    /// The number of tasks that one worker runs at the same time; "auto": 1 in a pool of the kind "cpu", 20 in one
+    /// of the kind "io".
+    task_limit: Option<u32> = None, SLOTS, or "auto";
+    /// The number of coroutines that one worker of a pool of the kind "io" runs at the same time, in addition to
+    /// `task_limit`. The sum is at most 512; "auto": 200, or as many as the sum allows.
+    async_limit: Option<u32> = None, Kind::Whole { least: 0, most: MAX_SLOTS as i128 - 1 }, or "auto";
+    /// The time limit of tasks that set none; "none": no limit.
+    timeout: Option<Duration> = None, LIMIT, or "none";
+    /// The soft time limit of tasks that set none, which raises an exception in the task; "none": no limit.
+    soft_timeout: Option<Duration> = None, LIMIT, or "none";
+    /// The interpreter of the workers; "none": that of the other pools.
+    python: Option<PathBuf> = None, Kind::Program, or "none";
+
+    sections {
+        /// Settings of its processes.
+        worker: WorkerConfig;
     }
 }
 
@@ -279,12 +311,15 @@ impl WorkerConfig {
 }
 
 impl Config {
-    /// What really holds: a serial engine has one worker for everything.
+    /// The configuration that holds: a serial engine has one worker, of the pool `cpu`, for the tasks of all pools.
     #[must_use]
     pub fn resolved(mut self) -> Self {
         if self.engine == EngineKind::Serial {
             (self.cpu_bound_count, self.cpu_bound_max, self.cpu_bound_task_limit) = (1, Some(1), 1);
             (self.io_bound_count, self.io_bound_max) = (0, Some(0));
+            for pool in self.pools.values_mut() {
+                pool.workers = WorkerRange::exactly(0);
+            }
         }
         self
     }
@@ -295,14 +330,6 @@ impl Config {
         /// The bytes of a `Run` frame beside script and parameters, rounded up.
         const BESIDE: usize = 256;
         self.frame_limit.saturating_sub(BESIDE)
-    }
-
-    /// Settings of the processes of the built-in pool of this kind.
-    fn worker(&self, pool: PoolKind) -> &WorkerConfig {
-        match pool {
-            PoolKind::Cpu => &self.cpu_bound_worker,
-            PoolKind::Io => &self.io_bound_worker,
-        }
     }
 }
 

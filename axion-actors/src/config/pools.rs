@@ -1,10 +1,55 @@
 //! The pools of an engine, with every default worked out.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Config, MAX_WORKERS, WorkerConfig, processors};
+use super::{Config, MAX_SLOTS, MAX_WORKERS, PoolConfig, WorkerConfig, processors};
 use crate::model::{Capacity, EngineCapacity, Fixed, Memory, PoolCapacity, PoolId, PoolKind, PoolMap};
+
+/// How many workers a pool can have, as the configuration says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WorkerRange {
+    /// These are always there.
+    pub min: u32,
+    /// Never more; `None`: as many as the built-in pool of the same kind can have by default.
+    pub max: Option<u32>,
+}
+
+impl WorkerRange {
+    /// Always this number of workers.
+    #[must_use]
+    pub fn exactly(count: u32) -> Self {
+        Self { min: count, max: Some(count) }
+    }
+
+    /// `2`, `0-4` or `1-auto`.
+    ///
+    /// Returns `None` if the text is none of these.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let number = |text: &str| text.trim().parse().ok();
+        match text.split_once('-') {
+            None => number(text).map(Self::exactly),
+            Some((min, max)) if max.trim().eq_ignore_ascii_case("auto") => Some(Self { min: number(min)?, max: None }),
+            Some((min, max)) => Some(Self { min: number(min)?, max: Some(number(max)?) }),
+        }
+    }
+
+    /// Whether both numbers can be.
+    pub(super) fn is_valid(self) -> bool {
+        self.min <= MAX_WORKERS && self.max.is_none_or(|max| (self.min..=MAX_WORKERS).contains(&max))
+    }
+}
+
+impl fmt::Display for WorkerRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.max {
+            Some(max) if max == self.min => self.min.fmt(f),
+            Some(max) => write!(f, "{}-{max}", self.min),
+            None => write!(f, "{}-auto", self.min),
+        }
+    }
+}
 
 /// How many workers a pool can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,10 +82,12 @@ pub struct PoolSettings {
 }
 
 impl Config {
-    /// The engine's pools.
+    /// The engine's pools, with every default worked out.
     #[must_use]
-    pub fn pools(&self) -> PoolMap<PoolSettings> {
-        [(PoolId::CPU, self.cpu_pool()), (PoolId::IO, self.io_pool())].into_iter().collect()
+    pub fn pool_settings(&self) -> PoolMap<PoolSettings> {
+        let built_in = [(PoolId::CPU, self.cpu_pool()), (PoolId::IO, self.io_pool())];
+        let named = self.pools.iter().filter(|(pool, _)| !PoolId::BUILT_IN.contains(pool));
+        built_in.into_iter().chain(named.map(|(pool, config)| (*pool, named_pool(config)))).collect()
     }
 
     fn cpu_pool(&self) -> PoolSettings {
@@ -57,12 +104,12 @@ impl Config {
     }
 
     fn io_pool(&self) -> PoolSettings {
+        let (slots, coroutines) = io_places(Some(self.io_bound_task_limit), Some(self.io_bound_async_limit));
         PoolSettings {
             kind: PoolKind::Io,
             workers: bounds(PoolKind::Io, self.io_bound_count, self.io_bound_max),
-            slots: self.io_bound_task_limit,
-            // A worker with one slot does one thing at a time.
-            coroutines: if self.io_bound_task_limit > 1 { self.io_bound_async_limit } else { 0 },
+            slots,
+            coroutines,
             timeout: self.io_bound_timeout,
             soft_timeout: self.io_bound_soft_timeout,
             python: None,
@@ -82,9 +129,37 @@ impl Config {
             machine_memory,
         };
         let slots = |pool: &PoolSettings| pool.workers.most.saturating_mul(pool.slots);
-        let pools = self.pools().map(|_, pool| PoolCapacity { kind: pool.kind, slots: slots(pool) });
+        let pools = self.pool_settings().map(|_, pool| PoolCapacity { kind: pool.kind, slots: slots(pool) });
         EngineCapacity { shared, pools }
     }
+}
+
+fn named_pool(config: &PoolConfig) -> PoolSettings {
+    let PoolConfig { kind, workers, timeout, soft_timeout, .. } = *config;
+    let (slots, coroutines) = match kind {
+        PoolKind::Cpu => (config.task_limit.unwrap_or(1), 0),
+        PoolKind::Io => io_places(config.task_limit, config.async_limit),
+    };
+    PoolSettings {
+        kind,
+        workers: bounds(kind, workers.min, workers.max),
+        slots,
+        coroutines,
+        timeout,
+        soft_timeout,
+        python: config.python.clone(),
+        worker: config.worker.clone(),
+    }
+}
+
+/// The slots of a worker of the kind `io`, and its places for coroutines.
+fn io_places(task_limit: Option<u32>, async_limit: Option<u32>) -> (u32, u32) {
+    const SLOTS: u32 = 20;
+    const COROUTINES: u32 = 200;
+    let slots = task_limit.unwrap_or(SLOTS);
+    let room = MAX_SLOTS.saturating_sub(slots);
+    // A worker with one slot does one thing at a time.
+    (slots, if slots > 1 { async_limit.unwrap_or(COROUTINES.min(room)) } else { 0 })
 }
 
 /// The bounds of a pool whose maximum is `most`, or follows the machine.

@@ -141,7 +141,7 @@ fn all_that_is_wrong_is_told_and_nothing_that_follows_from_it() {
 
 #[test]
 fn coroutines_have_places_of_their_own_where_workers_have_threads() {
-    let coroutines = |config: &Config, pool| config.pools()[pool].coroutines;
+    let coroutines = |config: &Config, pool| config.pool_settings()[pool].coroutines;
     let mut config = Config { cpu_bound_task_limit: 4, ..Config::default() };
     assert_eq!((coroutines(&config, PoolId::CPU), coroutines(&config, PoolId::IO)), (0, 200));
     config.io_bound_task_limit = 1;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::MAX_WORKERS;
+use super::pools::WorkerRange;
 use super::text::{parse_size, parse_time, size_text, time_text};
 
 /// A setting's value.
@@ -25,6 +27,8 @@ pub enum Value {
     Path(PathBuf),
     /// Texts by name.
     Texts(BTreeMap<String, String>),
+    /// Bounds of a number of workers.
+    Workers(WorkerRange),
 }
 
 /// What a setting takes.
@@ -63,6 +67,8 @@ pub enum Kind {
     Program,
     /// Environment variables: texts by name.
     Variables,
+    /// A number of workers, or its bounds.
+    Workers,
 }
 
 /// What somebody wrote, as far as its form tells.
@@ -108,9 +114,13 @@ impl Kind {
                 Some(time) => Some(Value::Time(time)),
                 None => return Err(Wrong::Range(given.shown())),
             },
+            (Self::Workers, Given::Whole(number)) => match u32::try_from(number) {
+                Ok(count) => Some(Value::Workers(WorkerRange::exactly(count))),
+                Err(_) => return Err(Wrong::Range(given.shown())),
+            },
             (Self::Percent, Given::Whole(_) | Given::Number(_)) => Some(Value::Number(number(given))),
             (
-                Self::Size { .. } | Self::Time { .. } | Self::OneOf(_) | Self::Path | Self::Program,
+                Self::Size { .. } | Self::Time { .. } | Self::OneOf(_) | Self::Path | Self::Program | Self::Workers,
                 Given::Text(text),
             ) => self.read_plain(text),
             _ => None,
@@ -139,6 +149,7 @@ impl Kind {
             }
             Self::Path | Self::Program => (!text.is_empty()).then(|| Value::Path(text.into())),
             Self::Variables => serde_json::from_str(text).ok().map(Value::Texts),
+            Self::Workers => WorkerRange::parse(text).map(Value::Workers),
         }
     }
 
@@ -155,6 +166,7 @@ impl Kind {
             (Self::Time { least, most }, Value::Time(time)) => (least..=most).contains(time),
             (Self::Percent, Value::Number(number)) => *number > 0.0 && *number <= 100.0,
             (Self::Variables, Value::Texts(texts)) => texts.iter().all(|(name, text)| can_be_variable(name, text)),
+            (Self::Workers, Value::Workers(workers)) => workers.is_valid(),
             (Self::OneOf(names), Value::Name(name)) => names().contains(&name.as_str()),
             (Self::Flag, Value::Flag(_)) | (Self::Path | Self::Program, Value::Path(_)) => true,
             _ => return Err(Wrong::Kind(self.text(value))),
@@ -177,6 +189,7 @@ impl Kind {
             (_, Value::Name(name)) => name.clone(),
             (_, Value::Path(path)) => path.display().to_string(),
             (_, Value::Texts(texts)) => serde_json::to_string(texts).unwrap_or_default(),
+            (_, Value::Workers(workers)) => workers.to_string(),
         }
     }
 
@@ -211,6 +224,9 @@ impl Kind {
             }
             Self::Path => "a folder's path".to_owned(),
             Self::Program => "a program's path, or a name on the PATH".to_owned(),
+            Self::Workers => {
+                format!("a whole number, 0 to {MAX_WORKERS}, or bounds such as {{ min = 0, max = 4 }} or \"0-4\"")
+            }
             Self::Variables => "a table of texts such as { OMP_NUM_THREADS = \"1\" }".to_owned(),
         }
     }
@@ -328,7 +344,8 @@ fields! {
         Duration: Time;
         PathBuf: Path;
         BTreeMap<String, String>: Texts;
+        WorkerRange: Workers;
     }
-    choices { super::EngineKind; super::ScalingPolicy; super::LogFilter; }
+    choices { crate::model::PoolKind; super::EngineKind; super::ScalingPolicy; super::LogFilter; }
     whole { u32; u64; usize; i32; }
 }

@@ -6,13 +6,21 @@ use std::path::{Path, PathBuf};
 
 use super::StartError;
 use super::os::{SpawnError, is_executable, path_from_bytes};
+use crate::config::PoolSettings;
+use crate::model::{PoolId, PoolMap};
 
 /// There is no interpreter where one was looked for.
 #[derive(Debug, thiserror::Error)]
-#[error("no Python interpreter found: looked at {}; name one by the setting `python` (`--python PATH`)", list(.searched))]
+#[error("no Python interpreter found: looked at {}; name one by the setting {}", list(.searched), setting(*.pool))]
 pub struct PythonNotFound {
     /// Where it was looked for.
     pub searched: Vec<PathBuf>,
+    /// The pool that names it; `None`: the engine does, or nobody.
+    pub pool: Option<PoolId>,
+}
+
+fn setting(pool: Option<PoolId>) -> String {
+    pool.map_or_else(|| "`python` (`--python PATH`)".to_owned(), |pool| format!("`python` in [pools.{pool}]"))
 }
 
 fn list(paths: &[PathBuf]) -> String {
@@ -27,6 +35,22 @@ fn list(paths: &[PathBuf]) -> String {
 /// If no executable file is found; the error says where it was looked for.
 pub fn find_python(configured: Option<&Path>) -> Result<PathBuf, PythonNotFound> {
     find(configured, std::env::var_os("VIRTUAL_ENV").map(PathBuf::from), std::env::var_os("PATH"))
+}
+
+/// Finds the interpreters of the pools that name one of their own and can have workers.
+///
+/// # Errors
+/// If there is none where a pool says.
+pub fn find_pool_pythons(pools: &PoolMap<PoolSettings>) -> Result<PoolMap<PathBuf>, PythonNotFound> {
+    let named = pools
+        .iter()
+        .filter(|(_, pool)| pool.workers.most > 0)
+        .filter_map(|(id, pool)| Some((id, pool.python.as_deref()?)));
+    let found = named.map(|(id, path)| match find_python(Some(path)) {
+        Ok(found) => Ok((id, found)),
+        Err(PythonNotFound { searched, .. }) => Err(PythonNotFound { searched, pool: Some(id) }),
+    });
+    found.collect()
 }
 
 fn find(
@@ -46,7 +70,7 @@ fn find(
     let found = candidates.iter().find(|path| is_executable(path));
     // Absolute, but with links left alone: a virtual environment is known by its link's place.
     let absolute = found.and_then(|path| std::path::absolute(path).ok());
-    absolute.ok_or(PythonNotFound { searched: candidates })
+    absolute.ok_or(PythonNotFound { searched: candidates, pool: None })
 }
 
 /// Which interpreter to start.

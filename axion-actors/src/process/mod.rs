@@ -25,7 +25,7 @@ use bytes::Bytes;
 
 pub(crate) use blocking::offload_or_inline;
 pub use folder::{FolderError, PrivateFolder};
-pub use interpreter::{PythonNotFound, find_python};
+pub use interpreter::{PythonNotFound, find_pool_pythons, find_python};
 pub use meter::{RealMeter, machine_memory};
 pub(crate) use os::WatchedDoorbell;
 pub use os::{Doorbell, DoorbellReader, Guardian, GuardianError, SpawnError, doorbell};

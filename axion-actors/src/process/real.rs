@@ -25,8 +25,7 @@ const EVENTS: usize = 8;
 
 /// Starts Python processes.
 pub struct RealLauncher {
-    interpreter: Rc<Interpreter>,
-    settings: PoolMap<Arc<WorkerConfig>>,
+    pools: PoolMap<PoolStart>,
     /// Makes each worker's mark its own.
     started: Cell<u64>,
     folder: Arc<PrivateFolder>,
@@ -35,16 +34,32 @@ pub struct RealLauncher {
     memory_kills: Rc<MemoryKills>,
 }
 
+/// What the processes of one pool are started with.
+struct PoolStart {
+    interpreter: Rc<Interpreter>,
+    settings: Arc<WorkerConfig>,
+}
+
 impl RealLauncher {
-    /// A launcher of `program` with the runtime in `folder`. If the configuration names a program, it is
-    /// started as it is, every time.
+    /// A launcher with the runtime in `folder`. It starts `program`, and in the pools that have one of their own in
+    /// `pool_programs`, that. A program that the configuration names is started as it is, every time.
     #[must_use]
-    pub fn new(program: PathBuf, config: &Config, folder: Arc<PrivateFolder>, guardian: Arc<Guardian>) -> Self {
-        let interpreter = Rc::new(Interpreter::new(program, config.python.is_some()));
-        let settings = config.pools().map(|_, pool| Arc::new(pool.worker.clone()));
+    pub fn new(
+        program: PathBuf,
+        pool_programs: &PoolMap<PathBuf>,
+        config: &Config,
+        folder: Arc<PrivateFolder>,
+        guardian: Arc<Guardian>,
+    ) -> Self {
+        let common = Rc::new(Interpreter::new(program, config.python.is_some()));
+        let pools = config.pool_settings().map(|id, pool| PoolStart {
+            interpreter: pool_programs
+                .get(id)
+                .map_or_else(|| common.clone(), |own| Rc::new(Interpreter::new(own.clone(), true))),
+            settings: Arc::new(pool.worker.clone()),
+        });
         Self {
-            interpreter,
-            settings,
+            pools,
             folder,
             guardian,
             frame_limit: config.frame_limit,
@@ -58,13 +73,14 @@ impl Launcher for RealLauncher {
     fn launch(&self, spec: LaunchSpec) -> Launched {
         let (events, receiver) = mpsc::channel(EVENTS);
         let link = Link::new(self.frame_limit);
+        let PoolStart { interpreter, settings } = &self.pools[spec.worker.pool];
         let start = Start {
-            program: self.interpreter.path(),
+            program: interpreter.path(),
             folder: self.folder.clone(),
             guardian: self.guardian.clone(),
             worker: spec.worker.to_string(),
             slots: spec.slots.to_string(),
-            settings: self.settings[spec.worker.pool].clone(),
+            settings: settings.clone(),
             mark: format!("{}:{}:{}", self.folder.mark(), spec.worker, self.started.get()),
         };
         self.started.set(self.started.get() + 1);
@@ -76,7 +92,7 @@ impl Launcher for RealLauncher {
             frame_limit: self.frame_limit as u64,
         };
         let (runtime, mark) = (self.folder.path().display().to_string(), start.mark.clone());
-        let (shared, interpreter, frame_limit) = (link.clone(), self.interpreter.clone(), self.frame_limit);
+        let (shared, interpreter, frame_limit) = (link.clone(), interpreter.clone(), self.frame_limit);
         let (guardian, memory_kills) = (self.guardian.clone(), self.memory_kills.clone());
         actix_rt::spawn(async move {
             let begin = |process| Pump::new(process, guardian, shared, frame_limit, runtime, memory_kills);

@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
-use axion_core::{ConfigLoader, LoadedConfig, config_template};
+use axion_core::{Config, ConfigLoader, LoadedConfig, config_template};
 
 use super::session;
 use crate::args::{ConfigCommand, ConfigOutput};
@@ -15,6 +15,15 @@ use crate::message::{self, Reported};
 pub(crate) fn load(file: Option<&Path>) -> Result<LoadedConfig, Reported> {
     let loader = ConfigLoader::new();
     read(&file.map_or(loader.clone(), |file| loader.file(file)))
+}
+
+/// The configuration for a command that can do without: there is none if no file is named or found, and what is wrong
+/// in one that was only found is not this command's business.
+pub(crate) fn load_if_any(file: Option<&Path>) -> Result<Option<Config>, Reported> {
+    match file {
+        Some(_) => load(file).map(|loaded| Some(loaded.config)),
+        None => Ok(ConfigLoader::new().load().ok().filter(|loaded| loaded.file.is_some()).map(|loaded| loaded.config)),
+    }
 }
 
 fn read(loader: &ConfigLoader) -> Result<LoadedConfig, Reported> {

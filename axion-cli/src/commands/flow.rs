@@ -14,9 +14,13 @@ use crate::args::{FlowCheckArguments, FlowFileArguments, FlowGraphArguments, Flo
 use crate::exit::Exit;
 use crate::{diagnostics, message};
 
-/// Checks a flow.
-pub(crate) fn check(FlowCheckArguments { file }: &FlowCheckArguments) -> Exit {
+/// Checks a flow. If there is a configuration, the steps can name its pools only.
+pub(crate) fn check(FlowCheckArguments { file }: &FlowCheckArguments, config: Option<&Config>) -> Exit {
     let Some(flow) = load(file) else { return Exit::Usage };
+    if let Some(Err(problems)) = config.map(|config| flow.check_pools(config)) {
+        show(&problems);
+        return Exit::Usage;
+    }
     let steps = flow.spec.steps.len();
     let plural = if steps == 1 { "" } else { "s" };
     print(&format!("{}: {steps} step{plural}, no problems\n", file.flow.display()))

@@ -3,18 +3,23 @@
 use std::io::Write;
 
 use axion_core::{
-    Backoff, Config, Engine, EngineKind, ErrorKind, EventKind, EventStream, Outcome, PoolKind, RetryPolicy,
-    ScalingPolicy, SubmitError, Task, TaskHandle, TaskId, TaskRecord, Watched,
+    Backoff, Config, Engine, EngineKind, ErrorKind, EventKind, EventStream, Outcome, PoolId, RetryPolicy,
+    ScalingPolicy, SubmitError, Task, TaskHandle, TaskId, TaskRecord, Watched, WorkerRange,
 };
 
 use super::params;
-use super::session::{Signals, engine_failed, host, print, task_failed};
-use crate::args::{OutputFormat, PoolChoice, RunArguments};
+use super::session::{Signals, engine_failed, host, print, task_failed, use_python};
+use crate::args::{OutputFormat, RunArguments};
 use crate::exit::Exit;
 use crate::message::{self, Reported};
 
 /// Runs the command.
 pub(crate) fn execute(run: &RunArguments, config: Config) -> Exit {
+    let pools = config.pool_settings();
+    if !pools.contains(run.pool()) {
+        message::error(SubmitError::UnknownPool { pool: run.pool(), known: pools.names() });
+        return Exit::Usage;
+    }
     match prepare(run) {
         Ok(task) => host(configured(run, config), async |engine, signals| follow(run, engine, signals, task).await),
         Err(Reported) => Exit::Usage,
@@ -41,12 +46,10 @@ fn prepare(run: &RunArguments) -> Result<Task, Reported> {
     }
     let params = params::collect(run)?;
     let mut task =
-        Task::script(&run.script).on(PoolKind::from(run.pool)).retry(retries(run)).params_json(params).map_err(
-            |error| {
-                message::error(error);
-                Reported
-            },
-        )?;
+        Task::script(&run.script).on(run.pool()).retry(retries(run)).params_json(params).map_err(|error| {
+            message::error(error);
+            Reported
+        })?;
     if let Some(limit) = run.timeout {
         task = task.timeout(limit);
     }
@@ -69,15 +72,19 @@ fn retries(run: &RunArguments) -> RetryPolicy {
 /// One worker for the one task: the configured pools and engine are for many tasks. The options of the command override
 /// the configuration.
 fn configured(run: &RunArguments, mut config: Config) -> Config {
-    let io = u32::from(matches!(run.pool, PoolChoice::Io));
+    let workers = |pool| u32::from(pool == run.pool());
     config.engine = EngineKind::Parallel;
     config.autoscaler = ScalingPolicy::Off;
-    (config.cpu_bound_count, config.cpu_bound_max) = (1 - io, Some(1 - io));
-    (config.io_bound_count, config.io_bound_max) = (io, Some(io));
-    for worker in [&mut config.cpu_bound_worker, &mut config.io_bound_worker] {
+    (config.cpu_bound_count, config.cpu_bound_max) = (workers(PoolId::CPU), Some(workers(PoolId::CPU)));
+    (config.io_bound_count, config.io_bound_max) = (workers(PoolId::IO), Some(workers(PoolId::IO)));
+    for (pool, settings) in &mut config.pools {
+        settings.workers = WorkerRange::exactly(workers(*pool));
+    }
+    let named = config.pools.values_mut().map(|pool| &mut pool.worker);
+    for worker in named.chain([&mut config.cpu_bound_worker, &mut config.io_bound_worker]) {
         worker.task_memory_limit = run.memory_limit.or(worker.task_memory_limit);
     }
-    config.python = run.python.clone().or(config.python);
+    use_python(&mut config, run.python.as_deref());
     config
 }
 

@@ -1,6 +1,7 @@
 //! What all commands that run tasks share: the engine, signals, and output.
 
 use std::io::{ErrorKind, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use axion_core::{Config, Engine, TaskError};
@@ -9,6 +10,14 @@ use tokio::sync::mpsc;
 
 use crate::exit::Exit;
 use crate::message;
+
+/// Sets the interpreter of all pools to that of the command line, if there is one.
+pub(crate) fn use_python(config: &mut Config, python: Option<&Path>) {
+    if let Some(python) = python {
+        config.python = Some(python.to_owned());
+        config.pools.values_mut().for_each(|pool| pool.python = None);
+    }
+}
 
 /// Starts an engine, runs a job in it, and ends the engine.
 pub(crate) fn host(config: Config, job: impl AsyncFnOnce(&Engine, Signals) -> Exit) -> Exit {

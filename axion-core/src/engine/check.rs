@@ -22,7 +22,7 @@ impl TaskChecks {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             kind: config.engine,
-            pools: config.pools(),
+            pools: config.pool_settings(),
             capacity: config.capacity(machine_memory()),
             limit: config.task_limit(),
         }

@@ -6,7 +6,7 @@ use axion_actors::model::workflow::{
     Capacity, Concurrency, Condition, Enough, Fixed, MapOver, Needs, OnFailure, OnImpossible, Op, Piece, Rate,
     Reference, RunIf, Step, Test, UpstreamKeys, WorkflowBounds, WorkflowSpec,
 };
-use axion_actors::model::{Backoff, ErrorKind, PoolKind, RetryPolicy, Task};
+use axion_actors::model::{Backoff, ErrorKind, PoolId, RetryPolicy, Task};
 use serde::de::DeserializeOwned;
 
 use super::schema::{read_memory, read_rate, read_size, read_time};
@@ -239,7 +239,9 @@ fn neighbour(path: &Path) -> Option<String> {
 }
 
 fn options(node: &Node, mut task: Task) -> Task {
-    task = task.on(word::<PoolKind>(node, "pool"));
+    if let Some(Ok(pool)) = node.get("pool").and_then(Node::text).map(PoolId::named) {
+        task = task.on(pool);
+    }
     let time = |key| node.get(key).and_then(read_time);
     if let Some(limit) = time("timeout") {
         task = task.timeout(limit);

@@ -37,6 +37,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axion_actors::actors::messages::WorkflowRefusal;
+use axion_actors::config::Config;
 use axion_actors::model::workflow::{Rules, Step, WorkflowSpec};
 
 pub use self::draw::{DrawingFormat, draw};
@@ -170,6 +171,22 @@ impl Flow {
         Ok(Self { source: Some(Arc::new(source)), ..flow })
     }
 
+    /// Checks that an engine of this configuration has the pools that the steps name.
+    ///
+    /// # Errors
+    /// Every step whose pool the configuration does not have, at its place.
+    pub fn check_pools(&self, config: &Config) -> Result<(), Diagnostics> {
+        let Some(source) = self.source.as_deref() else { return Ok(()) };
+        let pools = config.pool_settings();
+        let unknown = self.spec.steps.iter().zip(&source.places).filter_map(|(step, place)| {
+            let pool = step.task().pool_id();
+            let error = SubmitError::UnknownPool { pool, known: pools.names() };
+            (!pools.contains(pool)).then(|| wrong_task(place, &format!("step {}: {error}", step.title()), &error))
+        });
+        let unknown: Vec<Diagnostic> = unknown.collect();
+        if unknown.is_empty() { Ok(()) } else { Err(Diagnostics::new(&source.file, &source.text, unknown)) }
+    }
+
     /// What an engine has against it, at its places in the text; `None` if that is not about its steps.
     #[must_use]
     pub fn explain(&self, refused: &WorkflowError) -> Option<Diagnostics> {
@@ -182,18 +199,25 @@ impl Flow {
             WorkflowError::Tasks(wrong) => {
                 for wrong in wrong {
                     let place = source.places.get(wrong.at)?;
-                    let (span, label) = match wrong.error {
-                        SubmitError::PoolDisabled { .. } => {
-                            (place.pool.as_ref().unwrap_or(&place.name), "no workers of this pool")
-                        }
-                        _ => (&place.name, "this step"),
-                    };
-                    problems.push(Diagnostic::new(span, wrong.to_string(), label));
+                    problems.push(wrong_task(place, &wrong.to_string(), &wrong.error));
                 }
             }
             _ => return None,
         }
         Some(Diagnostics::new(&source.file, &source.text, problems))
+    }
+}
+
+/// A step whose task cannot be run, at its place.
+fn wrong_task(place: &convert::StepSpans, message: &str, error: &SubmitError) -> Diagnostic {
+    let pool = place.pool.as_ref().unwrap_or(&place.name);
+    match error {
+        SubmitError::PoolDisabled { .. } => Diagnostic::new(pool, message, "no workers of this pool"),
+        SubmitError::UnknownPool { pool: name, known } => {
+            let help = did_you_mean(name.name(), known.iter().map(|pool| pool.name()));
+            Diagnostic::new(pool, message, "no such pool").help(help)
+        }
+        _ => Diagnostic::new(&place.name, message, "this step"),
     }
 }
 

@@ -34,6 +34,8 @@ pub(super) enum Schema {
     Text,
     /// One of these texts.
     Choice(&'static [&'static str]),
+    /// The name of a pool.
+    Pool,
     /// True or false.
     Flag,
     /// A whole number between these.

@@ -153,7 +153,7 @@ nmae = "x"
 [[steps]]
 name = "extract"
 script = "extarct.py"
-pool = "gpu"
+pool = "GPU"
 timeout = "soon"
 [[steps]]
 name = "load"
@@ -168,7 +168,7 @@ when = { ref = "load", op = "<" }
     let found = problems(text);
     let expected = [
         "2:1: the flow has no key `nmae` (did you mean `name`?)",
-        "6:8: `pool` must be one of \"cpu\", \"io\" (did you mean `cpu`?)",
+        "6:8: invalid pool name \"GPU\": expected 1 to 32 of a-z, 0-9, `_` and `-`, beginning with a letter",
         "7:11: `timeout` must be a time above 0: seconds as a number, or \"500ms\", \"1.5s\", \"10m\", \"2h\"",
         "11:15: load waits for the step `extrct`, and there is none (did you mean `extract`?)",
         "11:25: load waits for itself",

@@ -3,12 +3,15 @@
 use std::ffi::{OsStr, OsString};
 
 use axion_actors::config::{Given, Key, Kind, Value};
+use axion_actors::model::PoolId;
 
 use super::origin::{ConfigPlace, Origin};
 use super::problem::{ConfigProblem, ConfigProblemKind};
 use super::{Layer, nearest};
 
 const PREFIX: &str = "AXION_";
+/// What the variables of named pools begin with.
+const POOLS_PREFIX: &str = "AXION_POOLS_";
 
 /// Variables that begin with `AXION_` and set no key, with what they are for. A `*` at the end stands
 /// for anything.
@@ -24,7 +27,9 @@ pub const RESERVED_VARIABLES: &[(&str, &str)] = &[
 ];
 
 /// Reads what the variables say. One that is empty counts as not set.
-pub(super) fn read(variables: &[(OsString, OsString)]) -> Layer {
+///
+/// `declared` are the named pools of the layers below.
+pub(super) fn read(variables: &[(OsString, OsString)], declared: &[PoolId]) -> Layer {
     let mut layer = Layer::default();
     for (name, value) in variables {
         let name = name.to_string_lossy();
@@ -32,7 +37,7 @@ pub(super) fn read(variables: &[(OsString, OsString)]) -> Layer {
             continue;
         }
         let place = ConfigPlace::Variable(name.to_string());
-        let Some(key) = Key::all().find(|key| key.variable() == name) else {
+        let Some(key) = key_of(&name, declared) else {
             layer
                 .problems
                 .push(ConfigProblem { place, kind: ConfigProblemKind::UnknownVariable { advice: advice(&name) } });
@@ -45,6 +50,25 @@ pub(super) fn read(variables: &[(OsString, OsString)]) -> Layer {
         }
     }
     layer
+}
+
+/// The key that a variable sets. `AXION_POOLS_GPU_WORKERS` is the key `workers` of the pool `gpu`: of a declared pool,
+/// or else of one that it declares. Where a name and a key could be told apart in several ways, the longest key is
+/// meant.
+fn key_of(variable: &str, declared: &[PoolId]) -> Option<Key> {
+    let known = Key::all().chain(declared.iter().copied().flat_map(Key::of_pool));
+    if let Some(key) = known.into_iter().find(|key| key.variable() == variable) {
+        return Some(key);
+    }
+    let rest = variable.strip_prefix(POOLS_PREFIX)?;
+    let pool_of = |key: Key| {
+        let name = rest.strip_suffix(&key.short_name().to_ascii_uppercase())?.strip_suffix('_')?;
+        // A name in capitals stands for its small letters; others stand for no pool.
+        (!name.contains(|it: char| it.is_ascii_lowercase())).then(|| name.to_ascii_lowercase())
+    };
+    let named = Key::of_pool(PoolId::CPU).filter_map(|key| Some((key.short_name(), pool_of(key)?)));
+    let (key, pool) = named.max_by_key(|(key, _)| key.len())?;
+    Key::find_in_pool(PoolId::named(&pool).ok()?, key)
 }
 
 /// `None` if the value is not text and has to be.

@@ -5,8 +5,8 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
-use axion_actors::config::{Given, Key, Kind, Value, can_be_variable, section};
-use axion_actors::model::PoolKind;
+use axion_actors::config::{BUILT_IN_SECTIONS, Given, Key, Kind, POOLS, Value, WorkerRange, can_be_variable};
+use axion_actors::model::PoolId;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
@@ -67,28 +67,60 @@ struct TableReader<'a> {
 impl TableReader<'_> {
     fn top(&mut self, table: &DeTable<'_>) {
         for (name, value) in table {
-            let pool = PoolKind::ALL.into_iter().find(|pool| section(*pool) == name.get_ref().as_ref());
-            match (pool, value.get_ref()) {
-                (Some(pool), DeValue::Table(table)) => {
-                    for (name, value) in table {
-                        self.entry(Some(section(pool)), name, value);
-                    }
+            match name.get_ref().as_ref() {
+                POOLS => self.pools(value),
+                section if BUILT_IN_SECTIONS.contains(&section) => self.section(section, value, |section, name| {
+                    Key::all().find(|key| key.short_name() == name && key.section().as_deref() == Some(section))
+                }),
+                _ => {
+                    let find = |name: &str| Key::all().find(|key| key.short_name() == name && key.section().is_none());
+                    self.entry(None, find, name, value);
                 }
-                (Some(pool), other) => {
-                    let kind = ConfigProblemKind::WrongKind {
-                        key: section(pool).to_owned(),
-                        found: given(other).1.to_owned(),
-                        allowed: format!("a table: [{}]", section(pool)),
-                    };
-                    self.problem(value.span(), kind);
-                }
-                (None, _) => self.entry(None, name, value),
             }
         }
     }
 
-    fn entry(&mut self, table: Option<&'static str>, name: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>) {
-        let key = Key::all().find(|key| key.section() == table && key.short_name() == name.get_ref().as_ref());
+    /// The tables of the named pools.
+    fn pools(&mut self, value: &Spanned<DeValue<'_>>) {
+        let DeValue::Table(table) = value.get_ref() else { return self.no_table(POOLS, value) };
+        for (name, value) in table {
+            match PoolId::named(name.get_ref()) {
+                Ok(pool) => {
+                    self.layer.pools.push((pool, self.source.origin(name.span())));
+                    self.section(&format!("{POOLS}.{pool}"), value, |_, name| Key::find_in_pool(pool, name));
+                }
+                Err(error) => {
+                    let name_in_full = format!("{POOLS}.{}", name.get_ref().escape_debug());
+                    let kind = ConfigProblemKind::UnknownKey { name: name_in_full, advice: error.to_string() };
+                    self.problem(name.span(), kind);
+                }
+            }
+        }
+    }
+
+    /// A table of settings.
+    fn section(&mut self, section: &str, value: &Spanned<DeValue<'_>>, find: impl Fn(&str, &str) -> Option<Key>) {
+        let DeValue::Table(table) = value.get_ref() else { return self.no_table(section, value) };
+        for (name, value) in table {
+            self.entry(Some(section), |name| find(section, name), name, value);
+        }
+    }
+
+    fn no_table(&mut self, section: &str, value: &Spanned<DeValue<'_>>) {
+        let found = given(value.get_ref()).1.to_owned();
+        let allowed =
+            if section == POOLS { "tables: [pools.NAME]".to_owned() } else { format!("a table: [{section}]") };
+        self.problem(value.span(), ConfigProblemKind::WrongKind { key: section.to_owned(), found, allowed });
+    }
+
+    fn entry(
+        &mut self,
+        table: Option<&str>,
+        find: impl Fn(&str) -> Option<Key>,
+        name: &Spanned<DeString<'_>>,
+        value: &Spanned<DeValue<'_>>,
+    ) {
+        let key = find(name.get_ref());
         let Some(key) = key else {
             let advice = nearest::advice(name.get_ref(), table);
             let name_in_full = table.map_or_else(String::new, |table| format!("{table}.")) + name.get_ref();
@@ -99,6 +131,7 @@ impl TableReader<'_> {
         };
         let read = match (key.kind(), value.get_ref()) {
             (Kind::Variables, DeValue::Table(table)) => self.texts(key, table).map(Value::Texts),
+            (Kind::Workers, DeValue::Table(table)) => self.workers(key, table, value.span()),
             (_, found) => match key.read(given(found).0) {
                 Ok(value) => Some(self.in_folder(key, value)),
                 Err(wrong) => {
@@ -136,6 +169,41 @@ impl TableReader<'_> {
             }
         }
         (texts.len() == table.len()).then_some(texts)
+    }
+
+    /// The bounds of a number of workers, if they can be.
+    fn workers(&mut self, key: Key, table: &DeTable<'_>, span: Range<usize>) -> Option<Value> {
+        let mut workers = WorkerRange::default();
+        let mut right = true;
+        for (name, value) in table {
+            let number = match value.get_ref() {
+                DeValue::Integer(number) => u32::from_str_radix(number.as_str(), number.radix()).ok(),
+                _ => None,
+            };
+            match (name.get_ref().as_ref(), value.get_ref(), number) {
+                ("min", _, Some(number)) => workers.min = number,
+                ("max", _, Some(number)) => workers.max = Some(number),
+                ("max", DeValue::String(text), _) if text.eq_ignore_ascii_case("auto") => workers.max = None,
+                ("min" | "max", found, None) => {
+                    let (name, allowed) = (format!("{}.{}", key.name(), name.get_ref()), "a whole number".to_owned());
+                    let found = given(found).1.to_owned();
+                    self.problem(value.span(), ConfigProblemKind::WrongKind { key: name, found, allowed });
+                    right = false;
+                }
+                _ => {
+                    let name_in_full = format!("{}.{}", key.name(), name.get_ref().escape_debug());
+                    let advice = "the bounds are `min` and `max`".to_owned();
+                    self.problem(name.span(), ConfigProblemKind::UnknownKey { name: name_in_full, advice });
+                    right = false;
+                }
+            }
+        }
+        let workers = right.then_some(Value::Workers(workers))?;
+        if let Err(wrong) = key.check(&workers) {
+            self.layer.problems.push(ConfigProblem::wrong(self.source.place(span), key, wrong));
+            return None;
+        }
+        Some(workers)
     }
 
     /// What a file says of paths is meant from where the file is.

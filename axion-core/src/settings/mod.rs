@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use axion_actors::config::{Config, Key, Value};
+use axion_actors::config::{Config, Key, POOLS, Value};
+use axion_actors::model::PoolId;
 pub use environment::RESERVED_VARIABLES;
 pub use find::CONFIG_FILE;
 pub use nearest::nearest_key;
@@ -67,6 +68,8 @@ impl LoadedConfig {
 #[derive(Debug, Default)]
 struct Layer {
     values: Vec<(Key, Value, Origin)>,
+    /// The named pools that it declares.
+    pools: Vec<(PoolId, Origin)>,
     problems: Vec<ConfigProblem>,
 }
 
@@ -120,7 +123,8 @@ impl ConfigLoader {
         if let Some(source) = &source {
             layers.push(file::read(source));
         }
-        layers.push(environment::read(&variables));
+        let declared: Vec<PoolId> = layers.iter().flat_map(|layer| &layer.pools).map(|(pool, _)| *pool).collect();
+        layers.push(environment::read(&variables, &declared));
         merge(layers, source)
     }
 
@@ -146,6 +150,10 @@ fn merge(layers: Vec<Layer>, source: Option<SourceText>) -> Result<LoadedConfig,
     let mut loaded = LoadedConfig { config: Config::default(), file: path, origins: BTreeMap::new() };
     let mut problems = Vec::new();
     for layer in layers {
+        for (pool, origin) in layer.pools {
+            loaded.config.pools.entry(pool).or_default();
+            loaded.origins.insert(format!("{POOLS}.{pool}"), origin);
+        }
         for (key, value, origin) in layer.values {
             // What `Key::read` gave, the key takes, unless the machine's numbers are too narrow for it.
             if key.set(&mut loaded.config, value.clone()).is_err() {
@@ -156,7 +164,8 @@ fn merge(layers: Vec<Layer>, source: Option<SourceText>) -> Result<LoadedConfig,
         problems.extend(layer.problems);
     }
     for error in loaded.config.problems() {
-        let keys: Vec<&str> = std::iter::once(error.key.as_str()).chain(error.with.iter().copied()).collect();
+        let keys: Vec<&str> =
+            std::iter::once(error.key.as_str()).chain(error.with.iter().map(String::as_str)).collect();
         // A value that was refused says nothing about how it fits to the others.
         if problems.iter().any(|it| it.kind.key().is_some_and(|key| keys.contains(&key))) {
             continue;

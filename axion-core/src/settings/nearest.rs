@@ -1,7 +1,7 @@
 //! What somebody may have meant by a name that does not exist.
 
-use axion_actors::config::{Key, section};
-use axion_actors::model::PoolKind;
+use axion_actors::config::{BUILT_IN_SECTIONS, Key, POOLS};
+use axion_actors::model::PoolId;
 
 /// The name that is the fewest slips of the keyboard away, if they are few for its length.
 pub(super) fn nearest(name: &str, names: impl IntoIterator<Item = String>) -> Option<String> {
@@ -19,17 +19,22 @@ pub fn nearest_key(name: &str) -> Option<String> {
 
 /// Advice on a name that is no key of this table of a file.
 pub(super) fn advice(name: &str, table: Option<&str>) -> String {
-    let sections: Vec<&str> = PoolKind::ALL.into_iter().map(section).collect();
-    let elsewhere: Vec<Key> = Key::all().filter(|key| key.short_name() == name && key.section() != table).collect();
-    match (table, elsewhere.first().map(|key| key.section())) {
+    let [cpu, io] = BUILT_IN_SECTIONS;
+    let elsewhere = Key::all().find(|key| key.short_name() == name && key.section().as_deref() != table);
+    match (table, elsewhere.map(Key::section)) {
         (Some(_), Some(None)) => return format!("`{name}` belongs above the first [section] of the file"),
         (None, Some(Some(_))) => {
-            return format!("`{name}` is a key of the tables [{}] and [{}]", sections[0], sections[1]);
+            return format!("`{name}` is a key of the tables [{cpu}], [{io}] and [{POOLS}.NAME]");
         }
         _ => {}
     }
-    let here = Key::all().filter(|key| key.section() == table).map(|key| key.short_name().to_owned());
-    let tables = table.is_none().then(|| sections.into_iter().map(str::to_owned)).into_iter().flatten();
+    let of_pool = table.and_then(|table| table.strip_prefix(POOLS)).is_some();
+    let here: Vec<Key> = match of_pool {
+        true => Key::of_pool(PoolId::CPU).collect(),
+        false => Key::all().filter(|key| key.section().as_deref() == table).collect(),
+    };
+    let here = here.into_iter().map(|key| key.short_name().to_owned());
+    let tables = table.is_none().then_some([cpu, io, POOLS].map(str::to_owned)).into_iter().flatten();
     let near = nearest(name, here.chain(tables));
     near.map_or_else(|| "`axion config init -` lists all keys".to_owned(), |near| format!("did you mean `{near}`?"))
 }

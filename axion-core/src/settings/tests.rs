@@ -1,5 +1,7 @@
 //! Reading, precedence, refusals with their places, and the texts made of the keys.
 
+mod pools;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -59,6 +61,7 @@ fn other_value(key: Key) -> (String, String) {
             texts(names().into_iter().find(|name| *name != key.text(&key.get(&Config::default()))).expect("two"))
         }
         (Kind::Path | Kind::Program, _) => texts("/some/where"),
+        (Kind::Workers, _) => ("{ min = 3, max = 4 }".to_owned(), "3-4".to_owned()),
         (Kind::Variables, _) => ("{ A = \"1\" }".to_owned(), "{\"A\": \"1\"}".to_owned()),
     }
 }
@@ -187,7 +190,10 @@ fn unknown_keys_are_refused_with_line_column_and_the_nearest_known_key() {
         ("log-level = 1", "1:1: unknown key `log-level`: did you mean `log_level`?"),
         ("[cpu_bound_workers]\nnice = 1", "1:2: unknown key `cpu_bound_workers`: did you mean `cpu_bound_worker`?"),
         ("[io_bound_worker]\nnise = 1", "2:1: unknown key `io_bound_worker.nise`: did you mean `nice`?"),
-        ("nice = 5", "1:1: unknown key `nice`: `nice` is a key of the tables [cpu_bound_worker] and [io_bound_worker]"),
+        (
+            "nice = 5",
+            "1:1: unknown key `nice`: `nice` is a key of the tables [cpu_bound_worker], [io_bound_worker] and [pools.NAME]",
+        ),
         (
             "[io_bound_worker]\nlog_level = \"INFO\"",
             "2:1: unknown key `io_bound_worker.log_level`: `log_level` belongs above the first [section] of the file",
@@ -374,8 +380,11 @@ prop_compose! {
         percent in prop::option::of(0.000_001..100.0f64),
         python in prop::option::of("/[^\0]{0,20}"),
         workers in (some_worker(), some_worker()),
+        pools in prop::collection::btree_map("[a-z][a-z0-9]{0,3}", pools::some_pool(), 0..3),
     ) -> Config {
+        let named = |(name, pool): (String, _)| (PoolId::named(&name).expect("a name"), pool);
         Config {
+            pools: pools.into_iter().map(named).collect(),
             cpu_bound_count: counts.0, io_bound_count: counts.1, cpu_bound_task_limit: counts.2,
             io_bound_task_limit: counts.3, io_bound_async_limit: counts.4,
             cpu_bound_max: most.0, io_bound_max: most.1,
@@ -406,7 +415,7 @@ proptest! {
     fn no_file_and_no_variable_is_too_odd(text in "(\\PC|\n|[a-z_]+ = |\\[|\\]|\"|'|\\{|\\}|=){0,60}", value in ".{0,12}", number in 0..40usize) {
         let source = SourceText { path: CONFIG_FILE.into(), text };
         let key = Key::all().nth(number).expect("a key");
-        let layers = vec![file::read(&source), environment::read(&[(key.variable().into(), value.into())])];
+        let layers = vec![file::read(&source), environment::read(&[(key.variable().into(), value.into())], &[])];
         if let Err(LoadError::Invalid(invalid)) = merge(layers, Some(source.clone())) {
             for problem in invalid.problems {
                 if let ConfigPlace::File { span, .. } = problem.place {

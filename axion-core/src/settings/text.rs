@@ -3,7 +3,8 @@
 
 use std::fmt::Write;
 
-use axion_actors::config::{Config, Key, Kind, Value};
+use axion_actors::config::{BUILT_IN_SECTIONS, Config, Key, Kind, Value, WorkerRange};
+use axion_actors::model::PoolId;
 use serde_json::json;
 
 use super::{LoadedConfig, Origin, RESERVED_VARIABLES};
@@ -19,11 +20,18 @@ const TEMPLATE_HEAD: &str = "\
 # it, `axion config show --origin` what holds and why.
 ";
 
+const TEMPLATE_POOL: &str = "
+# A pool beside `cpu` and `io`, with workers of its own. Tasks choose it by its name, as in `axion run
+# --pool gpu`. Beside these keys, it takes those of [cpu_bound_worker].
+#
+# [pools.gpu]
+";
+
 impl LoadedConfig {
     /// The settings as a configuration file, if asked for with a comment on where each is from.
     #[must_use]
     pub fn to_toml(&self, origins: bool) -> String {
-        let lines: Vec<_> = Key::all()
+        let lines: Vec<_> = Key::of(&self.config)
             .map(|key| (key, format!("{} = {}", key.short_name(), literal(key, &key.get(&self.config)))))
             .collect();
         let width = lines.iter().map(|(_, line)| line.chars().count()).filter(|it| *it <= WIDTH / 2).max();
@@ -45,13 +53,13 @@ impl LoadedConfig {
     #[must_use]
     pub fn to_json(&self, origins: bool) -> serde_json::Value {
         let mut settings = serde_json::Map::new();
-        for key in Key::all() {
+        for key in Key::of(&self.config) {
             let value = json_value(key, &key.get(&self.config));
             let entry = if origins { json!({"value": value, "origin": self.json_origin(key)}) } else { value };
-            let table = match key.section() {
-                None => Some(&mut settings),
-                Some(section) => settings.entry(section).or_insert_with(|| json!({})).as_object_mut(),
-            };
+            let section = key.section().unwrap_or_default();
+            let mut names = section.split('.').filter(|name| !name.is_empty());
+            let table = names
+                .try_fold(&mut settings, |table, name| table.entry(name).or_insert_with(|| json!({})).as_object_mut());
             if let Some(table) = table {
                 table.insert(key.short_name().to_owned(), entry);
             }
@@ -82,14 +90,33 @@ pub fn config_template() -> String {
         let _ =
             writeln!(text, "\n{}#{} = {}", comment(&sentence), key.short_name(), literal(key, &key.default_value()));
     }
+    pool_template(&mut text);
     text
 }
 
-fn start_section(text: &mut String, section: &mut Option<&'static str>, key: Key) {
-    if let Some(name) = key.section().filter(|_| key.section() != *section) {
+fn start_section(text: &mut String, section: &mut Option<String>, key: Key) {
+    let new = key.section();
+    if let Some(name) = new.as_ref().filter(|_| new != *section) {
         let _ = writeln!(text, "\n[{name}]");
-        *section = Some(name);
+        *section = new;
     }
+}
+
+/// A named pool, as an example: switching it on would declare it.
+fn pool_template(text: &mut String) {
+    text.push_str(TEMPLATE_POOL);
+    let worker_keys = worker_keys();
+    for key in Key::of_pool(PoolId::CPU).filter(|key| !worker_keys.contains(&key.short_name())) {
+        let sentence = format!("{} Takes {}.", key.meaning(), key.allowed_briefly());
+        let value = literal(key, &key.default_value());
+        let _ = writeln!(text, "#\n{}# {} = {value}", comment(&sentence), key.short_name());
+    }
+}
+
+/// The keys of the tables of the built-in pools' processes.
+fn worker_keys() -> Vec<&'static str> {
+    let [cpu, _] = BUILT_IN_SECTIONS;
+    Key::all().filter(|key| key.section().as_deref() == Some(cpu)).map(Key::short_name).collect()
 }
 
 fn comment(sentence: &str) -> String {
@@ -117,11 +144,17 @@ pub fn config_reference() -> String {
     let head = "| key | default | takes | meaning |\n| --- | --- | --- | --- |\n";
     let mut text = head.to_owned();
     text.extend(Key::all().filter(|key| key.section().is_none()).map(row));
-    let sections: Vec<&str> = Key::all().filter_map(Key::section).collect();
-    let (first, last) = (sections.first().copied().unwrap_or_default(), sections.last().copied().unwrap_or_default());
+    let [first, last] = BUILT_IN_SECTIONS;
     let _ = writeln!(text, "\nIn the tables `[{first}]` and `[{last}]`:\n");
     text.push_str(head);
-    text.extend(Key::all().filter(|key| key.section() == Some(first)).map(row));
+    text.extend(Key::all().filter(|key| key.section().as_deref() == Some(first)).map(row));
+    let _ = writeln!(
+        text,
+        "\nIn a table `[pools.NAME]`, which declares the pool NAME. It also takes the keys of `[{first}]`:\n"
+    );
+    text.push_str(head);
+    let worker_keys = worker_keys();
+    text.extend(Key::of_pool(PoolId::CPU).filter(|key| !worker_keys.contains(&key.short_name())).map(row));
     text.push_str("\nVariables that begin with `AXION_` and set no key:\n\n| variable | what for |\n| --- | --- |\n");
     text.extend(RESERVED_VARIABLES.iter().map(|(name, meaning)| format!("| `{name}` | {meaning} |\n")));
     text
@@ -140,6 +173,9 @@ fn literal(key: Key, value: &Value) -> String {
             let texts = texts.iter().map(|(name, text)| (name.clone(), toml::Value::String(text.clone())));
             toml::Value::Table(texts.collect()).to_string()
         }
+        (_, Value::Workers(WorkerRange { min, max: None })) => format!("{{ min = {min} }}"),
+        (_, Value::Workers(WorkerRange { min, max: Some(max) })) if max == min => min.to_string(),
+        (_, Value::Workers(WorkerRange { min, max: Some(max) })) => format!("{{ min = {min}, max = {max} }}"),
         (_, Value::Absent | Value::Time(_) | Value::Name(_) | Value::Path(_)) => quoted(key.text(value)),
     }
 }
@@ -156,6 +192,8 @@ fn json_value(key: Key, value: &Value) -> serde_json::Value {
         Value::Name(name) => json!(name),
         Value::Path(path) => json!(path.display().to_string()),
         Value::Texts(texts) => json!(texts),
+        Value::Workers(WorkerRange { min, max: Some(max) }) => json!({"min": min, "max": max}),
+        Value::Workers(WorkerRange { min, max: None }) => json!({"min": min, "max": "auto"}),
     }
 }
 

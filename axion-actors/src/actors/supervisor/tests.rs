@@ -61,7 +61,7 @@ impl Stage {
         let keep = RetentionPolicy { count: 100, bytes: 1 << 20, each: 1 << 20, age: None };
         let scheduler = Scheduler::new(
             TaskTable::new(Timestamp::UNIX_EPOCH, keep),
-            &config.pools().map(|_, pool| PoolRules { kind: pool.kind, ..rules }),
+            &config.pool_settings().map(|_, pool| PoolRules { kind: pool.kind, ..rules }),
             config.capacity(None),
         );
         let dispatcher = Dispatcher::new(scheduler, clock, admission.clone(), bus.clone(), inbox, config).start();

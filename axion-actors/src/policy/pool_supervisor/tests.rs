@@ -10,7 +10,7 @@ fn gpu() -> PoolId {
 
 /// Three pools with these bounds each.
 fn pools(least: u32, most: u32) -> PoolMap<PoolSettings> {
-    let template = Config::default().pools()[PoolId::CPU].clone();
+    let template = Config::default().pool_settings()[PoolId::CPU].clone();
     let pool = |id, kind| (id, PoolSettings { kind, workers: WorkerBounds { least, most }, ..template.clone() });
     [pool(PoolId::CPU, PoolKind::Cpu), pool(PoolId::IO, PoolKind::Io), pool(gpu(), PoolKind::Cpu)].into_iter().collect()
 }

@@ -14,7 +14,7 @@ use super::show;
 use super::summary::{self, FirstFailed, LastResults};
 use super::view::WorkflowView;
 use crate::args::{FlowRunArguments, OutputFormat};
-use crate::commands::session::{Signals, engine_failed, host, print};
+use crate::commands::session::{Signals, engine_failed, host, print, use_python};
 use crate::exit::Exit;
 use crate::message;
 
@@ -23,7 +23,7 @@ const FRAME: Duration = Duration::from_millis(100);
 
 /// Runs the command.
 pub(super) fn execute(run: &FlowRunArguments, mut config: Config, flow: Flow) -> Exit {
-    config.python = run.python.clone().or(config.python);
+    use_python(&mut config, run.python.as_deref());
     host(config, async |engine, signals| follow(run, engine, signals, flow).await)
 }
 

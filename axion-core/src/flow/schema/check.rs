@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axion_actors::config::{parse_size, parse_time};
+use axion_actors::model::PoolId;
 use axion_actors::model::workflow::{Fixed, JsonPath, Memory, Rate};
 
 use super::keys::{FLOW, STEP};
@@ -135,6 +136,11 @@ fn check_value(node: &Node, shape: &Schema, key: &str, problems: &mut Vec<Diagno
             Some(Err(error)) => problems.push(Diagnostic::new(&node.span, error.to_string(), error.what)),
             None => wrong(words(shape), None),
         },
+        Schema::Pool => match node.text().map(PoolId::named) {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => problems.push(Diagnostic::new(&node.span, error.to_string(), "not the name of a pool")),
+            None => wrong(words(shape), None),
+        },
         plain if !fits(node, plain) => wrong(words(plain), None),
         _ => {}
     }
@@ -156,6 +162,7 @@ fn fits(node: &Node, shape: &Schema) -> bool {
     match shape {
         Schema::Text => node.text().is_some_and(|text| !text.is_empty()),
         Schema::Choice(choices) => node.text().is_some_and(|text| choices.contains(&text)),
+        Schema::Pool => node.text().is_some_and(|text| PoolId::named(text).is_ok()),
         Schema::Flag => matches!(node.value, NodeValue::Bool(_)),
         Schema::Count(least, most) => node.count().is_some_and(|count| (*least..=*most).contains(&count)),
         Schema::Number(least, most) => node.number().is_some_and(|number| (*least..=*most).contains(&number)),
@@ -177,6 +184,7 @@ fn words(shape: &Schema) -> String {
         Schema::Choice(choices) => {
             format!("one of {}", choices.iter().map(|it| format!("\"{it}\"")).collect::<Vec<_>>().join(", "))
         }
+        Schema::Pool => "the name of a pool, such as \"io\"".to_owned(),
         Schema::Flag => "true or false".to_owned(),
         Schema::Count(least, most) => format!("a whole number from {least} to {most}"),
         Schema::Number(least, most) => format!("a number from {least} to {most}"),

@@ -52,6 +52,7 @@ fn value_schema(value: &'static Schema, tables: &mut Map<String, Value>) -> Valu
         Schema::Text => json!({"type": "string", "minLength": 1}),
         Schema::Path => json!({"type": "string"}),
         Schema::Choice(words) => json!({"enum": words}),
+        Schema::Pool => json!({"type": "string", "pattern": "^[a-z][a-z0-9_-]{0,31}$"}),
         Schema::Flag => json!({"type": "boolean"}),
         Schema::Count(least, most) => json!({"type": "integer", "minimum": least, "maximum": most}),
         Schema::Number(least, most) => json!({"type": "number", "minimum": least, "maximum": most}),

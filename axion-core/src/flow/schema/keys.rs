@@ -82,8 +82,8 @@ pub(super) static STEP: TableSchema = TableSchema {
         ),
         may(
             "pool",
-            Schema::Choice(&["cpu", "io"]),
-            "The kind of worker: cpu (the default) for work that computes, io for work that waits.",
+            Schema::Pool,
+            "The pool whose workers run it: cpu (the default) for work that computes, io for work that waits, or one that the configuration declares as [pools.NAME].",
         ),
         may("depends_on", Schema::List(&Schema::Text), "The steps it waits for, beside those it refers to."),
         may(
