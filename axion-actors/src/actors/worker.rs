@@ -1,5 +1,8 @@
 //! The Worker: owns one child process and what its tasks write.
 
+mod convert;
+mod tail;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -9,29 +12,27 @@ use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+use self::convert::{exit_kind, into_error, into_message, kind, shown};
+use self::tail::Tail;
 use super::events::EventBus;
 use super::messages::{Reports, Retire, WorkerCommand, WorkerDown, WorkerReady};
 use crate::model::{
-    CapturedOutput, Clock, Data, EndedBy, EventKind, Json, KillReason, LogLevel, Pickle, PostMortem, ProcessExit, Seq,
-    Stream, TaskError, TaskId, Tick, Work, WorkName, WorkerDownReason, WorkerRef,
+    CapturedOutput, Clock, Data, EventKind, Json, KillReason, LogLevel, PostMortem, Seq, Stream, TaskError, TaskId,
+    Tick, Work, WorkName, WorkerDownReason, WorkerRef,
 };
 use crate::policy::functions::KnownFunctions;
-use crate::policy::liveness::{Liveness, Look, Next, Patience};
+use crate::policy::liveness::{Liveness, Look, NextStep, Patience};
 use crate::policy::scheduler::{Departure, Report, RunTask};
-use crate::process::{Child, ChildEvent, ChildExit, EXIT_TOO_OLD, ExitCause, Launched, Progress};
-use crate::wire::{ControlDown, ControlUp, Down, Failure, PROTOCOL, Up};
-
-/// A worker that lived this long is replaced at once when it ends.
-const HEALTHY_AGE: Duration = Duration::from_secs(1);
+use crate::policy::worker_lifecycle::{RetireStep, WorkerEnd, WorkerExit, WorkerLifecycle};
+use crate::process::{Child, ChildEvent, ChildExit, Launched, Progress};
+use crate::wire::{ControlDown, ControlUp, Down, PROTOCOL, Up};
 
 /// The actor of one child.
 pub struct Worker {
     me: WorkerRef,
-    state: State,
+    lifecycle: WorkerLifecycle,
     child: Box<dyn Child>,
     events: Option<mpsc::Receiver<ChildEvent>>,
-    /// An attempt is being killed, for this reason.
-    killing: Option<KillReason>,
     /// What was sent and not answered, by ascending number.
     in_flight: VecDeque<Sent>,
     /// What the child has been sent the code of.
@@ -43,9 +44,6 @@ pub struct Worker {
     dispatcher: Recipient<Reports>,
     supervisor: Recipient<WorkerReady>,
     bus: EventBus,
-    born: Instant,
-    ended: u64,
-    pid: Option<u32>,
     measured: Instant,
     measuring: Option<SpawnHandle>,
     clock: Clock,
@@ -90,18 +88,6 @@ pub(super) struct Neighbours {
     pub(super) bus: EventBus,
 }
 
-#[derive(Debug)]
-enum State {
-    /// Until the handshake.
-    Starting,
-    /// Takes tasks.
-    Ready,
-    /// Takes none; the child ends by itself or by the grace period.
-    Retiring,
-    /// The child has been killed, and this is why.
-    Killed(WorkerDownReason),
-}
-
 /// Reports the worker's end in every case: a worker that is dropped without having said how it
 /// ended did so by a panic.
 struct DownGuard {
@@ -132,12 +118,12 @@ impl Drop for DownGuard {
 
 impl Worker {
     pub(super) fn new(me: WorkerRef, launched: Launched, settings: Settings, neighbours: Neighbours) -> Self {
+        let clock = Clock::start();
         Self {
             me,
-            state: State::Starting,
+            lifecycle: WorkerLifecycle::new(clock.now()),
             child: launched.child,
             events: Some(launched.events),
-            killing: None,
             in_flight: VecDeque::new(),
             functions: KnownFunctions::default(),
             outputs: FxHashMap::default(),
@@ -146,12 +132,9 @@ impl Worker {
             dispatcher: neighbours.dispatcher,
             supervisor: neighbours.ready,
             bus: neighbours.bus,
-            born: Instant::now(),
-            ended: 0,
-            pid: None,
             measured: Instant::now(),
             measuring: None,
-            clock: Clock::start(),
+            clock,
             liveness: Liveness::new(settings.patience),
             look: None,
             revokes: VecDeque::new(),
@@ -159,13 +142,13 @@ impl Worker {
         }
     }
 
-    fn hear(&mut self, messages: Vec<Up>) {
-        if matches!(self.state, State::Killed(WorkerDownReason::Protocol { .. })) {
-            return; // nothing it says is believed any more (L8)
+    fn receive(&mut self, messages: Vec<Up>) {
+        if !self.lifecycle.is_believed() {
+            return;
         }
         let mut reports = Vec::with_capacity(messages.len());
         for message in messages {
-            if let Err(violation) = self.hear_one(message, &mut reports) {
+            if let Err(violation) = self.receive_one(message, &mut reports) {
                 self.kill(WorkerDownReason::Protocol { violation });
                 break;
             }
@@ -173,13 +156,8 @@ impl Worker {
         self.report(reports);
     }
 
-    fn hear_one(&mut self, message: Up, reports: &mut Vec<Report>) -> Result<(), String> {
-        let is_first_word = matches!(message, Up::Ready { .. });
-        // What it prints before it is ready are its last words: the interpreter fails to start.
-        let is_last_word = matches!(message, Up::Output { .. });
-        if matches!(self.state, State::Starting) != is_first_word && !is_last_word {
-            return Err(format!("an unexpected message while {:?}: {}", self.state, shown(&message)));
-        }
+    fn receive_one(&mut self, message: Up, reports: &mut Vec<Report>) -> Result<(), String> {
+        self.lifecycle.received(kind(&message)).map_err(|what| format!("{what}: {}", shown(&message)))?;
         match message {
             Up::Ready { protocol, pid, python, .. } => self.ready(protocol, pid, python)?,
             Up::Done { seq, nanos, data } => reports.push(self.end(seq, nanos, Ok(data))?),
@@ -198,7 +176,7 @@ impl Worker {
                     self.bus.emit(|| EventKind::Log { task, level, message });
                 }
             }
-            Up::Loaded { seq, coroutine } => reports.push(self.learned(seq, coroutine)?),
+            Up::Loaded { seq, coroutine } => reports.push(self.loaded(seq, coroutine)?),
         }
         Ok(())
     }
@@ -208,8 +186,7 @@ impl Worker {
             return Err(format!("protocol version {protocol}, expected {PROTOCOL}"));
         }
         tracing::debug!(worker = %self.me, pid, python, "worker ready");
-        self.state = State::Ready;
-        self.pid = Some(pid);
+        self.lifecycle.ready();
         self.supervisor.do_send(WorkerReady { worker: self.me, pid });
         self.bus.emit(|| EventKind::WorkerReady { worker: self.me, pid, python });
         Ok(())
@@ -219,7 +196,7 @@ impl Worker {
         let at = self.position(seq);
         let sent = at.and_then(|at| self.in_flight.remove(at));
         let work = sent.ok_or_else(|| format!("a result of attempt {seq}, which it was not sent"))?.work;
-        self.ended += 1;
+        self.lifecycle.attempt_ended();
         let result = result.map(|data| match work {
             WorkName::Script(_) => Data::Json(Json(data)),
             WorkName::Function(_) => Data::of_function(data),
@@ -228,7 +205,7 @@ impl Worker {
     }
 
     /// It may only speak of the script or function of a task that it runs (L8).
-    fn learned(&self, seq: Seq, coroutine: bool) -> Result<Report, String> {
+    fn loaded(&self, seq: Seq, coroutine: bool) -> Result<Report, String> {
         let at =
             self.position(seq).ok_or_else(|| format!("something loaded for attempt {seq}, which it was not sent"))?;
         Ok(Report::Learned { work: self.in_flight[at].work.clone(), coroutine })
@@ -273,7 +250,7 @@ impl Worker {
         }
     }
 
-    fn hear_control(&mut self, messages: Vec<ControlUp>, ctx: &mut Context<Self>) {
+    fn receive_control(&mut self, messages: Vec<ControlUp>, ctx: &mut Context<Self>) {
         for message in messages {
             match message {
                 ControlUp::Revoked { seqs } => {
@@ -294,24 +271,24 @@ impl Worker {
     }
 
     /// Tells the liveness rule what has happened, and does what it says.
-    fn consult(&mut self, ctx: &mut Context<Self>, event: impl FnOnce(&mut Liveness, Look<'_>, Tick) -> Next) {
-        if !matches!(self.state, State::Ready) {
+    fn consult(&mut self, ctx: &mut Context<Self>, event: impl FnOnce(&mut Liveness, Look<'_>, Tick) -> NextStep) {
+        if !self.lifecycle.is_ready() {
             return;
         }
         let owed: Vec<Seq> = self.in_flight.iter().map(|sent| sent.seq).collect();
         let Progress { running, written } = self.child.progress();
-        let look = Look { owed: &owed, running: running.as_deref(), written, ended: self.ended };
+        let look = Look { owed: &owed, running: running.as_deref(), written, ended: self.lifecycle.ended() };
         let now = self.clock.now();
         match event(&mut self.liveness, look, now) {
-            Next::Nothing => {}
-            Next::LookAt(at) => self.look_at(at, now, ctx),
-            Next::Ask { seqs, nonce, until } => {
+            NextStep::Nothing => {}
+            NextStep::LookAt(at) => self.look_at(at, now, ctx),
+            NextStep::Ask { seqs, nonce, until } => {
                 tracing::debug!(worker = %self.me, ?seqs, "asking a worker for attempts that do not run");
                 self.revoke(seqs, RevokedBy::Liveness);
                 self.child.control(&ControlDown::Ping { nonce });
                 self.look_at(until, now, ctx);
             }
-            Next::End(fault) => self.kill(WorkerDownReason::Protocol { violation: fault.to_string() }),
+            NextStep::End(fault) => self.kill(WorkerDownReason::Protocol { violation: fault.to_string() }),
         }
     }
 
@@ -332,15 +309,13 @@ impl Worker {
 
     /// Lets the child end by itself, for as long as the grace period.
     fn retire(&mut self, ctx: &mut Context<Self>) {
-        match self.state {
-            State::Killed(_) | State::Retiring => {}
-            State::Ready if self.in_flight.is_empty() => {
-                self.state = State::Retiring;
+        match self.lifecycle.retire(!self.in_flight.is_empty()) {
+            RetireStep::Nothing => {}
+            RetireStep::Finish => {
                 self.child.finish();
                 ctx.run_later(self.settings.stop_grace, |worker, _| worker.kill(WorkerDownReason::Retired));
             }
-            // Nothing it could finish is wanted any more: the engine has cancelled its tasks, or it has none.
-            State::Starting | State::Ready => self.kill(WorkerDownReason::Retired),
+            RetireStep::Kill => self.kill(WorkerDownReason::Retired),
         }
     }
 
@@ -365,20 +340,20 @@ impl Worker {
     }
 
     /// Ends one attempt with its process; its result, if it has one by then, is not lost (L2, L6).
-    fn execute(&mut self, seq: Seq, reason: KillReason) {
-        if !matches!(self.state, State::Ready) {
+    fn kill_attempt(&mut self, seq: Seq, reason: KillReason) {
+        if !self.lifecycle.is_ready() {
             return;
         }
         // One that has ended is not looked for in the child, whose word may be worth nothing.
         if self.position(seq).is_none() {
             return self.spared(seq);
         }
-        self.killing = Some(reason);
+        self.lifecycle.kill_attempt(reason);
         self.child.kill_attempt(seq);
     }
 
     fn spared(&mut self, seq: Seq) {
-        self.killing = None;
+        self.lifecycle.spared();
         self.report(vec![Report::Spared { seq }]);
     }
 
@@ -390,7 +365,7 @@ impl Worker {
 
     fn run(&mut self, tasks: Vec<RunTask>) {
         // A worker that no longer takes tasks leaves them to its departure, which gives them back.
-        if !matches!(self.state, State::Ready) {
+        if !self.lifecycle.is_ready() {
             return;
         }
         self.in_flight.extend(tasks.iter().map(|task| Sent { seq: task.seq, task: task.id, work: task.work.name() }));
@@ -409,141 +384,40 @@ impl Worker {
 
     /// Kills the child; the first reason stays.
     fn kill(&mut self, reason: WorkerDownReason) {
-        if !matches!(self.state, State::Killed(_)) {
-            match &reason {
+        if self.lifecycle.killed(&reason) {
+            match reason {
                 WorkerDownReason::Retired => tracing::debug!(worker = %self.me, "killing a worker that should end"),
                 reason => tracing::warn!(worker = %self.me, %reason, "killing a worker"),
             }
-            self.state = State::Killed(reason);
         }
         self.child.kill();
     }
 
-    fn gone(&mut self, exit: ChildExit) {
+    fn exited(&mut self, exit: ChildExit) {
         let ChildExit { cause, running, usage, stderr_tail, stacks, killed, out_of_memory } = exit;
-        let code = match &cause {
-            ExitCause::Exit(exit) => Some(*exit),
-            _ => None,
-        };
-        let reason = match std::mem::replace(&mut self.state, State::Retiring) {
-            State::Killed(reason) => reason,
-            State::Retiring => WorkerDownReason::Retired,
-            State::Starting => {
-                let printed = std::mem::take(&mut self.tails[Stream::Stderr as usize]).into_text();
-                start_failure(cause, if printed.trim().is_empty() { &stderr_tail } else { printed.trim() })
-            }
-            State::Ready => match (cause, self.killing.filter(|_| killed)) {
-                (ExitCause::Exit(_), Some(reason)) => WorkerDownReason::Killed(reason),
-                (ExitCause::Exit(exit), _) => WorkerDownReason::Exited(exit),
-                (ExitCause::Protocol { violation }, _) => WorkerDownReason::Protocol { violation },
-                (ExitCause::NotStarted(error), _) => {
-                    WorkerDownReason::StartFailed { message: error.to_string(), definite: error.is_definite() }
-                }
-            },
-        };
-        // One that broke the protocol is not believed any more, neither its page nor that what it had not
-        // answered had not started: its results may lie behind the garbage (L8). Where the page is spoilt,
-        // so may the pipe be.
-        let running = match (&reason, running) {
-            (WorkerDownReason::Protocol { .. }, _) | (_, None) => self.in_flight.iter().map(|sent| sent.seq).collect(),
-            (_, Some(running)) => running,
-        };
+        let cause = exit_kind(cause);
+        let [stdout_tail, printed] = std::mem::take(&mut self.tails).map(Tail::into_text);
+        let last_words = if printed.trim().is_empty() { stderr_tail } else { printed.trim().to_owned() };
+        let (code, now) = (cause.code(), self.clock.now());
+        let owed: Vec<Seq> = self.in_flight.iter().map(|sent| sent.seq).collect();
+        let exit = WorkerExit { cause, running, killed, out_of_memory, last_words };
+        let WorkerEnd { reason, ended_by, running, healthy } = self.lifecycle.exited(exit, &owed, now);
         tracing::debug!(worker = %self.me, ?reason, "worker down");
         self.bus.emit(|| EventKind::WorkerDown { worker: self.me, reason: reason.clone() });
-        let [stdout_tail, stderr_tail] = std::mem::take(&mut self.tails).map(Tail::into_text);
         let post_mortem = PostMortem {
-            ended_by: ended_by(&reason, out_of_memory),
+            ended_by,
             exit: code,
             usage,
-            worker_age_seconds: self.born.elapsed().as_secs_f64(),
-            worker_tasks: self.ended,
+            worker_age_seconds: self.lifecycle.age(now).as_secs_f64(),
+            worker_tasks: self.lifecycle.ended(),
             stdout_tail,
-            stderr_tail,
+            stderr_tail: printed,
             stacks,
         };
-        // A task that it was sent and never started is no sign of health: such a worker would be
-        // replaced without end.
-        let ran = self.ended > 0 || !running.is_empty();
-        let healthy = ran || self.born.elapsed() >= HEALTHY_AGE;
         let outputs = self.outputs.drain().collect();
         let departure = Departure { reason, running: Some(running), outputs, post_mortem: Some(post_mortem) };
         self.down.report(departure, healthy);
     }
-}
-
-/// Who ended a process, as the worker sees it; for a killed attempt's neighbours the scheduler says so.
-fn ended_by(reason: &WorkerDownReason, out_of_memory: bool) -> EndedBy {
-    match reason {
-        WorkerDownReason::Exited(ProcessExit::Signal(9)) if out_of_memory => EndedBy::OutOfMemory,
-        WorkerDownReason::Exited(exit) => EndedBy::from_exit(*exit),
-        WorkerDownReason::Killed(KillReason::Deadline) => EndedBy::Deadline,
-        WorkerDownReason::Killed(KillReason::Cancel) => EndedBy::Cancel,
-        WorkerDownReason::Killed(KillReason::MemoryLimit) => EndedBy::MemoryLimit,
-        WorkerDownReason::Protocol { .. } => EndedBy::Protocol,
-        WorkerDownReason::Retired | WorkerDownReason::StartFailed { .. } | WorkerDownReason::ActorPanicked => {
-            EndedBy::Unknown
-        }
-    }
-}
-
-/// The last bytes of a stream.
-#[derive(Debug, Default)]
-struct Tail(VecDeque<u8>);
-
-/// How many.
-const TAIL: usize = 8 << 10;
-
-impl Tail {
-    fn push(&mut self, data: &[u8]) {
-        let kept = &data[data.len().saturating_sub(TAIL)..];
-        let over = (self.0.len() + kept.len()).saturating_sub(TAIL);
-        self.0.drain(..over);
-        self.0.extend(kept);
-    }
-
-    fn into_text(self) -> String {
-        String::from_utf8_lossy(&Vec::from(self.0)).into_owned()
-    }
-}
-
-/// Why a child ended before its handshake.
-fn start_failure(cause: ExitCause, stderr: &str) -> WorkerDownReason {
-    let words = if stderr.is_empty() { "(it wrote nothing to standard error)" } else { stderr };
-    let (message, definite) = match cause {
-        ExitCause::NotStarted(error) => (error.to_string(), error.is_definite()),
-        ExitCause::Exit(ProcessExit::Code(EXIT_TOO_OLD)) => (words.to_owned(), true),
-        ExitCause::Exit(exit) => (format!("the interpreter ended before the handshake, {exit}: {words}"), false),
-        ExitCause::Protocol { violation } => (format!("the child broke the protocol at its start: {violation}"), false),
-    };
-    WorkerDownReason::StartFailed { message, definite }
-}
-
-fn into_message(task: RunTask) -> Down {
-    let RunTask { seq, attempt, id, work, params, limit, .. } = task;
-    let (task, limit) =
-        (*id.0.as_bytes(), limit.map_or(0, |limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)));
-    match work {
-        Work::Script(script) => Down::Run { seq, attempt, limit, task, script, params },
-        Work::Function(function) => {
-            Down::Call { seq, attempt, limit, task, function: function.id(), arguments: params }
-        }
-    }
-}
-
-fn into_error(failure: Failure) -> TaskError {
-    let text = |text: String| (!text.is_empty()).then_some(text);
-    TaskError {
-        exception: text(failure.exception),
-        traceback: text(failure.traceback),
-        causes: failure.causes,
-        raised: (!failure.raised.is_empty()).then_some(Pickle(failure.raised)),
-        ..TaskError::new(failure.kind.into(), failure.message)
-    }
-}
-
-/// A message for an error text: its name and the beginning of its fields.
-fn shown(message: &Up) -> String {
-    format!("{message:?}").chars().take(80).collect()
 }
 
 impl Actor for Worker {
@@ -555,7 +429,7 @@ impl Actor for Worker {
         }
         let limit = self.settings.start_timeout;
         ctx.run_later(limit, move |worker, _| {
-            if matches!(worker.state, State::Starting) {
+            if worker.lifecycle.start_timed_out() {
                 let message = format!("no handshake within {limit:?}");
                 worker.kill(WorkerDownReason::StartFailed { message, definite: false });
             }
@@ -567,20 +441,20 @@ impl StreamHandler<ChildEvent> for Worker {
     fn handle(&mut self, event: ChildEvent, ctx: &mut Self::Context) {
         match event {
             ChildEvent::Messages(messages) => {
-                self.hear(messages);
+                self.receive(messages);
                 self.measure(ctx);
                 if self.liveness.is_patient() {
                     self.consult(ctx, Liveness::ended);
                 }
             }
-            ChildEvent::Control(messages) => self.hear_control(messages, ctx),
+            ChildEvent::Control(messages) => self.receive_control(messages, ctx),
             ChildEvent::Raw { stream, seq, data } => self.output(seq, stream, data),
             ChildEvent::Spared { seq } => {
                 self.spared(seq);
                 self.consult(ctx, |it, look, now| it.doubt(seq, look, now));
             }
             ChildEvent::Exited(exit) => {
-                self.gone(exit);
+                self.exited(exit);
                 ctx.stop();
             }
         }
@@ -606,7 +480,7 @@ impl Handler<WorkerCommand> for Worker {
                 self.revoke(vec![seq], RevokedBy::Dispatcher);
                 self.child.control(&ControlDown::Cancel { seq });
             }
-            WorkerCommand::Kill(seq, reason) => self.execute(seq, reason),
+            WorkerCommand::Kill(seq, reason) => self.kill_attempt(seq, reason),
         }
     }
 }

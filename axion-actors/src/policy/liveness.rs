@@ -68,7 +68,7 @@ impl Look<'_> {
 
 /// What the engine does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum NextStep {
     /// Nothing. A timer that is armed stays so.
     Nothing,
     /// Call [`Liveness::due`] at this time, and at no other.
@@ -106,7 +106,7 @@ pub enum Fault {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum Watch {
     /// Nothing was owed at the last look. No timer is armed.
     #[default]
     Idle,
@@ -131,7 +131,7 @@ struct Seen {
 #[derive(Debug, Default)]
 pub struct Liveness {
     patience: Patience,
-    state: State,
+    state: Watch,
     /// Of the last ping.
     nonce: u64,
 }
@@ -146,13 +146,13 @@ impl Liveness {
     /// Whether the next call of [`owes`](Self::owes) does something.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.state == State::Idle
+        self.state == Watch::Idle
     }
 
     /// Whether the next call of [`ended`](Self::ended) does something.
     #[must_use]
     pub fn is_patient(&self) -> bool {
-        matches!(self.state, State::Watching { pause, .. } if pause > self.often())
+        matches!(self.state, Watch::Watching { pause, .. } if pause > self.often())
     }
 
     /// The time between looks while tasks come and go.
@@ -161,86 +161,86 @@ impl Liveness {
     }
 
     /// The worker was sent attempts.
-    pub fn owes(&mut self, look: Look<'_>, now: Tick) -> Next {
-        if self.is_idle() { self.watch(self.often(), look, now) } else { Next::Nothing }
+    pub fn owes(&mut self, look: Look<'_>, now: Tick) -> NextStep {
+        if self.is_idle() { self.watch(self.often(), look, now) } else { NextStep::Nothing }
     }
 
     /// The worker has ended an attempt, or given some back.
-    pub fn ended(&mut self, look: Look<'_>, now: Tick) -> Next {
-        if self.is_patient() { self.watch(self.often(), look, now) } else { Next::Nothing }
+    pub fn ended(&mut self, look: Look<'_>, now: Tick) -> NextStep {
+        if self.is_patient() { self.watch(self.often(), look, now) } else { NextStep::Nothing }
     }
 
     /// An attempt was to be killed, and neither runs nor has ended: it is asked back at once.
-    pub fn doubt(&mut self, seq: Seq, look: Look<'_>, now: Tick) -> Next {
-        let is_free = matches!(self.state, State::Idle | State::Watching { .. });
-        if is_free && look.lacks(seq) { self.ask(seq, self.often(), look, now) } else { Next::Nothing }
+    pub fn doubt(&mut self, seq: Seq, look: Look<'_>, now: Tick) -> NextStep {
+        let is_free = matches!(self.state, Watch::Idle | Watch::Watching { .. });
+        if is_free && look.lacks(seq) { self.ask(seq, self.often(), look, now) } else { NextStep::Nothing }
     }
 
     /// The timer is due.
-    pub fn due(&mut self, look: Look<'_>, now: Tick) -> Next {
+    pub fn due(&mut self, look: Look<'_>, now: Tick) -> NextStep {
         match self.state {
-            State::Idle => Next::Nothing,
-            State::Watching { pause, last } => self.look(pause, last, look, now),
+            Watch::Idle => NextStep::Nothing,
+            Watch::Watching { pause, last } => self.look(pause, last, look, now),
             // This thread was held up, or the machine: the answer may wait to be read.
-            State::Asked { until, .. } if now.since(until) > self.patience.answer / 4 => self.wait_for_answer(now),
-            State::Asked { seq, .. } if look.lacks(seq) && look.runs_nothing() => {
-                Next::End(Fault::Silent { owed: look.owed.len() })
+            Watch::Asked { until, .. } if now.since(until) > self.patience.answer / 4 => self.wait_for_answer(now),
+            Watch::Asked { seq, .. } if look.lacks(seq) && look.runs_nothing() => {
+                NextStep::End(Fault::Silent { owed: look.owed.len() })
             }
-            State::Asked { pause, .. } => self.watch(pause.saturating_mul(2), look, now),
-            State::Answered { seq } if look.lacks(seq) => Next::End(Fault::Lost { seq }),
-            State::Answered { .. } => self.watch(self.often(), look, now),
+            Watch::Asked { pause, .. } => self.watch(pause.saturating_mul(2), look, now),
+            Watch::Answered { seq } if look.lacks(seq) => NextStep::End(Fault::Lost { seq }),
+            Watch::Answered { .. } => self.watch(self.often(), look, now),
         }
     }
 
     /// The worker answered a ping. What it gave back came before that, and is owed no more.
-    pub fn answered(&mut self, nonce: u64, look: Look<'_>, now: Tick) -> Next {
+    pub fn answered(&mut self, nonce: u64, look: Look<'_>, now: Tick) -> NextStep {
         match self.state {
-            State::Asked { seq, .. } if nonce == self.nonce && look.lacks(seq) => {
-                self.state = State::Answered { seq };
-                Next::LookAt(now.after(self.patience.confirm))
+            Watch::Asked { seq, .. } if nonce == self.nonce && look.lacks(seq) => {
+                self.state = Watch::Answered { seq };
+                NextStep::LookAt(now.after(self.patience.confirm))
             }
-            State::Asked { .. } if nonce == self.nonce => self.watch(self.often(), look, now),
-            _ => Next::Nothing,
+            Watch::Asked { .. } if nonce == self.nonce => self.watch(self.often(), look, now),
+            _ => NextStep::Nothing,
         }
     }
 
-    fn look(&mut self, pause: Duration, last: Seen, look: Look<'_>, now: Tick) -> Next {
+    fn look(&mut self, pause: Duration, last: Seen, look: Look<'_>, now: Tick) -> NextStep {
         let is_still = look.written == last.written;
         match (last.lacking.filter(|(seq, _)| is_still && look.lacks(*seq)), look.first_lacking()) {
             (Some((seq, since)), _) if now.since(since) >= self.patience.quiet => self.ask(seq, pause, look, now),
             (Some((_, since)), _) => {
-                self.state = State::Watching { pause, last };
-                Next::LookAt(since.after(self.patience.quiet))
+                self.state = Watch::Watching { pause, last };
+                NextStep::LookAt(since.after(self.patience.quiet))
             }
             (None, None) if is_still && look.ended == last.ended => self.watch(pause.saturating_mul(2), look, now),
             (None, _) => self.watch(self.often(), look, now),
         }
     }
 
-    fn watch(&mut self, pause: Duration, look: Look<'_>, now: Tick) -> Next {
+    fn watch(&mut self, pause: Duration, look: Look<'_>, now: Tick) -> NextStep {
         if look.owed.is_empty() {
-            self.state = State::Idle;
-            return Next::Nothing;
+            self.state = Watch::Idle;
+            return NextStep::Nothing;
         }
         let lacking = look.first_lacking().map(|seq| (seq, now));
-        self.state = State::Watching { pause, last: Seen { lacking, written: look.written, ended: look.ended } };
-        Next::LookAt(now.after(pause))
+        self.state = Watch::Watching { pause, last: Seen { lacking, written: look.written, ended: look.ended } };
+        NextStep::LookAt(now.after(pause))
     }
 
-    fn wait_for_answer(&mut self, now: Tick) -> Next {
+    fn wait_for_answer(&mut self, now: Tick) -> NextStep {
         let until = now.after(self.patience.answer);
-        if let State::Asked { until: due, .. } = &mut self.state {
+        if let Watch::Asked { until: due, .. } = &mut self.state {
             *due = until;
         }
-        Next::LookAt(until)
+        NextStep::LookAt(until)
     }
 
-    fn ask(&mut self, seq: Seq, pause: Duration, look: Look<'_>, now: Tick) -> Next {
+    fn ask(&mut self, seq: Seq, pause: Duration, look: Look<'_>, now: Tick) -> NextStep {
         let seqs = look.owed.iter().copied().filter(|seq| look.lacks(*seq)).collect();
         let until = now.after(self.patience.answer);
         self.nonce += 1;
-        self.state = State::Asked { seq, pause, until };
-        Next::Ask { seqs, nonce: self.nonce, until }
+        self.state = Watch::Asked { seq, pause, until };
+        NextStep::Ask { seqs, nonce: self.nonce, until }
     }
 }
 

@@ -20,4 +20,5 @@ pub mod scheduler;
 mod task_ids;
 pub mod task_table;
 pub mod timers;
+pub mod worker_lifecycle;
 pub mod workflows;

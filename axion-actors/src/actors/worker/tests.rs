@@ -6,11 +6,11 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::model::{Attempt, ErrorKind, Function, Generation, PoolId, ScriptPath, WorkerId};
+use crate::model::{Attempt, EndedBy, ErrorKind, Function, Generation, PoolId, ProcessExit, ScriptPath, WorkerId};
 use crate::policy::task_table::TaskKey;
-use crate::process::{LaunchSpec, Launcher};
+use crate::process::{EXIT_TOO_OLD, ExitCause, LaunchSpec, Launcher};
 use crate::testing::{FakeChild, FakeLauncher, Heard, done};
-use crate::wire::FailureKind;
+use crate::wire::{Failure, FailureKind};
 
 /// Longer than any wait of a test that passes.
 const LIMIT: Duration = Duration::from_secs(30);

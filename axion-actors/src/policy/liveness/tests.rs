@@ -4,7 +4,7 @@ const SECOND: u64 = 1_000_000_000;
 
 /// A worker as a test sets it up.
 #[derive(Default)]
-struct World {
+struct Scenario {
     liveness: Liveness,
     owed: Vec<Seq>,
     running: Vec<Seq>,
@@ -14,33 +14,36 @@ struct World {
     now: Tick,
 }
 
-impl World {
+impl Scenario {
     fn owing(owed: &[u64], running: &[u64]) -> Self {
         let [owed, running] = [owed, running].map(|seqs| seqs.iter().copied().map(Seq).collect());
-        let mut world = Self { owed, running, ..Self::default() };
-        assert_eq!(world.tell(|liveness, look, now| liveness.owes(look, now)), Next::LookAt(Tick(0).after(OFTEN)));
-        world
+        let mut scenario = Self { owed, running, ..Self::default() };
+        assert_eq!(
+            scenario.tell(|liveness, look, now| liveness.owes(look, now)),
+            NextStep::LookAt(Tick(0).after(OFTEN))
+        );
+        scenario
     }
 
     /// The two looks after which a worker that lacks an attempt from the first is asked.
-    fn stays_quiet(&mut self) -> Next {
+    fn stays_quiet(&mut self) -> NextStep {
         let at = self.now.after(QUIET);
-        assert_eq!(self.due(OFTEN), Next::LookAt(at));
+        assert_eq!(self.due(OFTEN), NextStep::LookAt(at));
         self.due(OFTEN)
     }
 
-    fn tell(&mut self, event: impl FnOnce(&mut Liveness, Look<'_>, Tick) -> Next) -> Next {
+    fn tell(&mut self, event: impl FnOnce(&mut Liveness, Look<'_>, Tick) -> NextStep) -> NextStep {
         let running = (!self.spoilt).then_some(&self.running[..]);
         let look = Look { owed: &self.owed, running, written: self.written, ended: self.ended };
         event(&mut self.liveness, look, self.now)
     }
 
-    fn due(&mut self, after: Duration) -> Next {
+    fn due(&mut self, after: Duration) -> NextStep {
         self.now = self.now.after(after);
         self.tell(|liveness, look, now| liveness.due(look, now))
     }
 
-    fn answers(&mut self, nonce: u64) -> Next {
+    fn answers(&mut self, nonce: u64) -> NextStep {
         self.tell(|liveness, look, now| liveness.answered(nonce, look, now))
     }
 }
@@ -53,114 +56,114 @@ const CONFIRM: Duration = Duration::from_millis(500);
 
 #[test]
 fn a_worker_that_lost_an_attempt_is_asked_once_and_ended() {
-    let mut world = World::owing(&[1, 2], &[]);
-    let ask = Next::Ask { seqs: vec![Seq(1), Seq(2)], nonce: 1, until: Tick(7 * SECOND) };
-    assert_eq!(world.stays_quiet(), ask);
-    world.owed.pop(); // 2 was given back
-    world.now = world.now.after(Duration::from_millis(1));
-    assert_eq!(world.answers(1), Next::LookAt(world.now.after(CONFIRM)));
-    assert_eq!(world.due(CONFIRM), Next::End(Fault::Lost { seq: Seq(1) }));
+    let mut scenario = Scenario::owing(&[1, 2], &[]);
+    let ask = NextStep::Ask { seqs: vec![Seq(1), Seq(2)], nonce: 1, until: Tick(7 * SECOND) };
+    assert_eq!(scenario.stays_quiet(), ask);
+    scenario.owed.pop(); // 2 was given back
+    scenario.now = scenario.now.after(Duration::from_millis(1));
+    assert_eq!(scenario.answers(1), NextStep::LookAt(scenario.now.after(CONFIRM)));
+    assert_eq!(scenario.due(CONFIRM), NextStep::End(Fault::Lost { seq: Seq(1) }));
 }
 
 #[test]
 fn a_worker_that_runs_nothing_and_does_not_answer_is_ended() {
-    let mut world = World::owing(&[1, 2, 3], &[]);
-    assert!(matches!(world.stays_quiet(), Next::Ask { .. }));
-    assert_eq!(world.answers(7), Next::Nothing, "an answer to something else");
-    assert_eq!(world.due(ANSWER), Next::End(Fault::Silent { owed: 3 }));
+    let mut scenario = Scenario::owing(&[1, 2, 3], &[]);
+    assert!(matches!(scenario.stays_quiet(), NextStep::Ask { .. }));
+    assert_eq!(scenario.answers(7), NextStep::Nothing, "an answer to something else");
+    assert_eq!(scenario.due(ANSWER), NextStep::End(Fault::Silent { owed: 3 }));
 }
 
 #[test]
 fn a_timer_that_comes_late_is_no_proof_that_the_worker_is_silent() {
-    let mut world = World::owing(&[1], &[]);
-    assert!(matches!(world.stays_quiet(), Next::Ask { .. }));
-    assert_eq!(world.due(ANSWER * 2), Next::LookAt(world.now.after(ANSWER)));
-    assert_eq!(world.due(ANSWER), Next::End(Fault::Silent { owed: 1 }));
+    let mut scenario = Scenario::owing(&[1], &[]);
+    assert!(matches!(scenario.stays_quiet(), NextStep::Ask { .. }));
+    assert_eq!(scenario.due(ANSWER * 2), NextStep::LookAt(scenario.now.after(ANSWER)));
+    assert_eq!(scenario.due(ANSWER), NextStep::End(Fault::Silent { owed: 1 }));
 }
 
 #[test]
 fn a_worker_that_gives_back_what_it_has_not_started_or_starts_it_lives() {
-    let mut world = World::owing(&[1], &[]);
-    assert!(matches!(world.stays_quiet(), Next::Ask { .. }));
-    world.owed.clear();
-    assert_eq!(world.answers(1), Next::Nothing);
-    assert!(world.liveness.is_idle());
+    let mut scenario = Scenario::owing(&[1], &[]);
+    assert!(matches!(scenario.stays_quiet(), NextStep::Ask { .. }));
+    scenario.owed.clear();
+    assert_eq!(scenario.answers(1), NextStep::Nothing);
+    assert!(scenario.liveness.is_idle());
 
-    let mut world = World::owing(&[1], &[]);
-    assert!(matches!(world.stays_quiet(), Next::Ask { .. }));
-    assert!(matches!(world.answers(1), Next::LookAt(_)), "it may have taken it just now");
-    world.running = vec![Seq(1)];
-    assert_eq!(world.due(CONFIRM), Next::LookAt(world.now.after(OFTEN)));
+    let mut scenario = Scenario::owing(&[1], &[]);
+    assert!(matches!(scenario.stays_quiet(), NextStep::Ask { .. }));
+    assert!(matches!(scenario.answers(1), NextStep::LookAt(_)), "it may have taken it just now");
+    scenario.running = vec![Seq(1)];
+    assert_eq!(scenario.due(CONFIRM), NextStep::LookAt(scenario.now.after(OFTEN)));
 }
 
 #[test]
 fn while_an_attempt_runs_only_its_limits_end_it() {
-    let mut world = World::owing(&[1], &[1]);
+    let mut scenario = Scenario::owing(&[1], &[1]);
     let mut pause = OFTEN;
     for looks in 1.. {
-        let Next::LookAt(at) = world.due(pause) else { panic!("ended by a look") };
-        pause = at.since(world.now);
-        if world.now.since(Tick(0)) > Duration::from_secs(86_400) {
+        let NextStep::LookAt(at) = scenario.due(pause) else { panic!("ended by a look") };
+        pause = at.since(scenario.now);
+        if scenario.now.since(Tick(0)) > Duration::from_secs(86_400) {
             assert!(looks < 20, "{looks} looks in a day");
             break;
         }
     }
     // Another one is sent to it, and a C call of the first holds up the whole process.
-    world.owed.push(Seq(2));
-    assert!(matches!(world.due(pause), Next::LookAt(_)), "2 has not waited for long");
-    assert!(matches!(world.stays_quiet(), Next::Ask { seqs, .. } if seqs == [Seq(2)]));
-    assert!(matches!(world.due(ANSWER), Next::LookAt(_)), "it runs something");
+    scenario.owed.push(Seq(2));
+    assert!(matches!(scenario.due(pause), NextStep::LookAt(_)), "2 has not waited for long");
+    assert!(matches!(scenario.stays_quiet(), NextStep::Ask { seqs, .. } if seqs == [Seq(2)]));
+    assert!(matches!(scenario.due(ANSWER), NextStep::LookAt(_)), "it runs something");
 }
 
 #[test]
 fn an_attempt_that_is_lost_beside_one_that_runs_is_found() {
-    let mut world = World::owing(&[1, 2], &[2]);
-    assert!(matches!(world.stays_quiet(), Next::Ask { seqs, nonce: 1, .. } if seqs == [Seq(1)]));
-    world.answers(1);
-    assert_eq!(world.due(CONFIRM), Next::End(Fault::Lost { seq: Seq(1) }));
+    let mut scenario = Scenario::owing(&[1, 2], &[2]);
+    assert!(matches!(scenario.stays_quiet(), NextStep::Ask { seqs, nonce: 1, .. } if seqs == [Seq(1)]));
+    scenario.answers(1);
+    assert_eq!(scenario.due(CONFIRM), NextStep::End(Fault::Lost { seq: Seq(1) }));
 }
 
 #[test]
 fn a_worker_that_moves_is_not_asked() {
-    let mut world = World::owing(&[1], &[]);
-    world.written += 1; // of a frame that is larger than the pipe
-    assert_eq!(world.due(OFTEN), Next::LookAt(Tick(5 * SECOND)));
+    let mut scenario = Scenario::owing(&[1], &[]);
+    scenario.written += 1; // of a frame that is larger than the pipe
+    assert_eq!(scenario.due(OFTEN), NextStep::LookAt(Tick(5 * SECOND)));
     for ended in 1..10 {
-        (world.owed, world.ended) = (vec![Seq(ended * 100)], ended);
-        assert_eq!(world.due(OFTEN), Next::LookAt(world.now.after(OFTEN)), "it has not waited for long");
+        (scenario.owed, scenario.ended) = (vec![Seq(ended * 100)], ended);
+        assert_eq!(scenario.due(OFTEN), NextStep::LookAt(scenario.now.after(OFTEN)), "it has not waited for long");
     }
-    world.owed.clear();
-    assert_eq!(world.due(OFTEN), Next::Nothing);
-    assert!(world.liveness.is_idle());
+    scenario.owed.clear();
+    assert_eq!(scenario.due(OFTEN), NextStep::Nothing);
+    assert!(scenario.liveness.is_idle());
 }
 
 #[test]
 fn after_a_long_attempt_the_next_one_is_watched_as_closely_as_ever() {
-    let mut world = World::owing(&[1], &[1]);
-    assert_eq!(world.due(OFTEN), Next::LookAt(world.now.after(OFTEN * 2)));
-    assert!(world.liveness.is_patient());
-    (world.owed, world.running, world.ended) = (vec![Seq(2)], Vec::new(), 1);
-    let next = world.tell(|liveness, look, now| liveness.ended(look, now));
-    assert_eq!(next, Next::LookAt(world.now.after(OFTEN)));
-    assert!(!world.liveness.is_patient());
+    let mut scenario = Scenario::owing(&[1], &[1]);
+    assert_eq!(scenario.due(OFTEN), NextStep::LookAt(scenario.now.after(OFTEN * 2)));
+    assert!(scenario.liveness.is_patient());
+    (scenario.owed, scenario.running, scenario.ended) = (vec![Seq(2)], Vec::new(), 1);
+    let next = scenario.tell(|liveness, look, now| liveness.ended(look, now));
+    assert_eq!(next, NextStep::LookAt(scenario.now.after(OFTEN)));
+    assert!(!scenario.liveness.is_patient());
 }
 
 #[test]
 fn a_spoilt_page_proves_nothing() {
-    let mut world = World::owing(&[1], &[]);
-    world.spoilt = true;
-    assert_eq!(world.due(OFTEN), Next::LookAt(world.now.after(OFTEN * 2)));
+    let mut scenario = Scenario::owing(&[1], &[]);
+    scenario.spoilt = true;
+    assert_eq!(scenario.due(OFTEN), NextStep::LookAt(scenario.now.after(OFTEN * 2)));
 }
 
 #[test]
 fn a_doubt_asks_at_once_and_only_once() {
-    let mut world = World::owing(&[1, 2], &[2]);
-    let doubt = |world: &mut World, seq| world.tell(|liveness, look, now| liveness.doubt(Seq(seq), look, now));
-    assert_eq!(doubt(&mut world, 2), Next::Nothing, "it runs");
-    assert_eq!(doubt(&mut world, 3), Next::Nothing, "it is not owed");
-    assert!(matches!(doubt(&mut world, 1), Next::Ask { .. }));
-    assert_eq!(doubt(&mut world, 1), Next::Nothing, "the question is out");
-    world.answers(1);
-    assert_eq!(doubt(&mut world, 1), Next::Nothing, "the attempt has its moment");
-    assert_eq!(world.due(CONFIRM), Next::End(Fault::Lost { seq: Seq(1) }));
+    let mut scenario = Scenario::owing(&[1, 2], &[2]);
+    let doubt = |scenario: &mut Scenario, seq| scenario.tell(|liveness, look, now| liveness.doubt(Seq(seq), look, now));
+    assert_eq!(doubt(&mut scenario, 2), NextStep::Nothing, "it runs");
+    assert_eq!(doubt(&mut scenario, 3), NextStep::Nothing, "it is not owed");
+    assert!(matches!(doubt(&mut scenario, 1), NextStep::Ask { .. }));
+    assert_eq!(doubt(&mut scenario, 1), NextStep::Nothing, "the question is out");
+    scenario.answers(1);
+    assert_eq!(doubt(&mut scenario, 1), NextStep::Nothing, "the attempt has its moment");
+    assert_eq!(scenario.due(CONFIRM), NextStep::End(Fault::Lost { seq: Seq(1) }));
 }

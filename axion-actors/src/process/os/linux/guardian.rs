@@ -63,11 +63,11 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Guardian {
     folder: PathBuf,
-    state: Mutex<State>,
+    state: Mutex<GuardianProcess>,
 }
 
 #[derive(Debug)]
-struct State {
+struct GuardianProcess {
     process: Child,
     pipe: Option<PrivateFd>,
     groups: BTreeSet<i32>,
@@ -83,7 +83,7 @@ impl Guardian {
     pub fn start(folder: &Path) -> Result<Self, GuardianError> {
         let groups = BTreeSet::new();
         let (process, pipe) = spawn(folder, &groups)?;
-        let state = State { process, pipe: Some(pipe), groups, ended: false };
+        let state = GuardianProcess { process, pipe: Some(pipe), groups, ended: false };
         Ok(Self { folder: folder.to_owned(), state: Mutex::new(state) })
     }
 
@@ -155,7 +155,7 @@ impl Guardian {
         self.lock().process.id()
     }
 
-    fn restart(&self, state: &mut State) -> Result<(), GuardianError> {
+    fn restart(&self, state: &mut GuardianProcess) -> Result<(), GuardianError> {
         // Killed, not only waited for: one that is stopped or stuck would never end by itself.
         let _ = state.process.kill();
         let _ = state.process.wait();
@@ -166,12 +166,12 @@ impl Guardian {
     }
 
     /// The state is whole after every step, so a panic elsewhere does not spoil it.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, GuardianProcess> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl GuardianProcess {
     fn say(&mut self, what: char, group: i32) -> io::Result<()> {
         let Some(pipe) = &self.pipe else {
             return Err(io::ErrorKind::BrokenPipe.into());
