@@ -1,4 +1,4 @@
-"""An engine for the tests that need nothing special, and a look at what is left behind."""
+"""Fixtures: a shared engine and executor, scripts, gates, and an interrupt."""
 
 import os
 import signal
@@ -38,7 +38,7 @@ def script(tmp_path):
 
 @pytest.fixture
 def ctrl_c():
-    """Interrupts the main thread, again until it has heard: what comes just before it sleeps does not wake it."""
+    """Interrupts the main thread until its handler runs: a signal just before the thread sleeps does not wake it."""
     heard, main = threading.Event(), threading.main_thread().ident
 
     def handler(*_):
@@ -59,7 +59,7 @@ def ctrl_c():
 
 @pytest.fixture
 def gate(tmp_path):
-    """Where tasks wait: `helpers.at_gate(path)` in the task, `begun()` and then `open()` in the test."""
+    """Makes tasks wait: call `helpers.at_gate(path)` in the task, `begun()` and then `open()` in the test."""
     path = str(tmp_path / "gate")
     os.mkfifo(path)
     os.mkfifo(path + ".begun")
@@ -70,12 +70,12 @@ def gate(tmp_path):
             self.path = path
 
         def begun(self):
-            """Waits until one more task is there."""
+            """Waits until one more task has reached the gate."""
             os.read(there, 1)
 
         def open(self, times=1):
             os.write(fd, b"x" * times)
 
     yield Gate()
-    # Whoever comes when the test is over finds it open, as long as these are.
+    # A task that comes after the test finds the gate open.
     os.write(fd, b"x" * 1000)

@@ -9,7 +9,7 @@ import time
 
 import axion
 
-LONG = 100  # seconds: more than anything that works takes; a test is killed after 150
+LONG = 100  # seconds, longer than any passing test takes; a test is killed after 150
 
 
 def add(a, b):
@@ -41,14 +41,14 @@ _waiting = []
 
 
 async def meet(count, value=None):
-    """Ends when so many calls of it wait in one event loop at the same time."""
-    come = asyncio.Event()
-    _waiting.append(come)
+    """Returns when `count` calls wait in one event loop at the same time."""
+    arrived = asyncio.Event()
+    _waiting.append(arrived)
     if len(_waiting) == count:
         for each in _waiting:
             each.set()
         _waiting.clear()
-    await come.wait()
+    await arrived.wait()
     return value
 
 
@@ -97,7 +97,7 @@ def die():
 
 
 def alive(pid):
-    """Whether there is a process that has not ended; who is to reap it may be in no hurry."""
+    """Whether a process runs. One that has ended may stay a zombie until its parent reaps it."""
     try:
         with open("/proc/%d/stat" % pid) as file:
             return file.read().rpartition(")")[2].split()[0] not in "ZX"
@@ -106,7 +106,7 @@ def alive(pid):
 
 
 def wait_for_the_end(*pids):
-    """Of processes that are somebody else's children, which no call waits for."""
+    """Waits until processes have ended that are not our children."""
     for pid in pids:
         while alive(pid):
             time.sleep(0.002)
@@ -128,7 +128,7 @@ def unpickled_in():
 
 
 class Pickled:
-    """Becomes, where it is unpickled for the second time, the name of the thread that does it."""
+    """Becomes the name of the unpickling thread when it is unpickled for the second time."""
 
     def __init__(self, here=False):
         self.here = here

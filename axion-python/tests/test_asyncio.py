@@ -94,7 +94,7 @@ def test_a_full_queue_does_not_hold_up_the_loop(gate):
         assert asyncio.run(main(engine)) == ("through", list(range(0, 200, 2)))
 
 
-def test_cancelling_who_waits_for_room_in_the_queue_leaves_no_task(gate):
+def test_cancelling_a_submit_that_waits_for_room_leaves_no_task(gate):
     async def main(engine):
         first = asyncio.ensure_future(engine.run(helpers.at_gate, gate.path, "through"))
         others = [asyncio.ensure_future(engine.run(helpers.at_gate, gate.path, n)) for n in range(20)]

@@ -84,7 +84,7 @@ def test_an_exception_is_raised_with_the_remote_traceback_as_its_cause(engine):
     assert "in fail_with" in str(caught.value.__cause__)
 
 
-def test_an_exception_that_cannot_be_rebuilt_is_told_in_full(engine):
+def test_an_exception_that_cannot_be_rebuilt_arrives_as_text(engine):
     with pytest.raises(axion.RemoteError) as caught:
         engine.submit(helpers.fail_stubbornly).result()
     error = caught.value

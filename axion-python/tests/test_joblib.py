@@ -55,7 +55,7 @@ def test_an_exception_is_raised_and_the_next_call_works():
         assert parallel(joblib.delayed(helpers.double)(n) for n in range(3)) == [0, 2, 4]
 
 
-def test_a_worker_that_dies_is_told():
+def test_a_worker_that_dies_is_reported():
     with pytest.raises(axion.WorkerLost):
         joblib.Parallel()(joblib.delayed(helpers.die)() for _ in range(2))
 

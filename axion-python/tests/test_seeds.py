@@ -1,4 +1,4 @@
-"""Every snippet of the older Axion's documents that is about using the engine, as it stands there."""
+"""Every snippet on the use of the engine in the documents of the older Axion, unchanged."""
 
 import axion
 import pytest
@@ -220,7 +220,7 @@ engine.shutdown()
     assert names["health"].healthy_count + names["health"].unhealthy_count == 5
 
 
-def test_c0_3_what_is_wrong_with_a_script_is_told(engine, script, tmp_path):
+def test_c0_3_an_error_in_a_script_is_reported(engine, script, tmp_path):
     def error(source=None, path=None):
         task = axion.Task(path or script(source, "bad.py"))
         return engine.get_result(engine.submit_task(task), timeout=30).error

@@ -91,7 +91,7 @@ def test_an_empty_group_in_a_chain_stands_for_an_empty_list(engine):
     assert engine.submit_workflow(chain(chain(), step(add, 1, 1))).result(30) == {"add": 2}, "an empty chain is nothing"
 
 
-def test_a_chain_gives_no_result_to_who_names_it_or_maps_over_it(engine):
+def test_a_chain_adds_no_argument_to_a_step_that_names_or_maps_over_the_result(engine):
     named = chain(step(add, 1, 1).options(name="n"), step(lambda *found: found, Ref("n")).options(name="end"))
     assert engine.submit_workflow(named).result(30) == {"end": (2,)}
     for over in (lambda made: made, lambda made: {"ref": made}, lambda made: {"ref": "made"}, lambda made: Ref("made")):
@@ -239,7 +239,7 @@ def test_what_is_not_plain_reaches_functions_whole_and_is_not_unpickled_on_the_w
     assert len(seen) == 3 and str(os.getpid()) not in seen
 
 
-def test_what_is_not_plain_fails_who_looks_into_it_and_names_its_type(engine, script):
+def test_a_step_that_reads_into_a_result_without_json_fails_and_names_its_type(engine, script):
     made = step(Own, 1).options(name="made")
     readers = [step(str, Ref(made, "value")), step(str, 1).options(when=made), step(str).options(map_over=made),
                Task(script(UPSTREAM), dependencies=[made]), Task(script(UPSTREAM), {"it": Ref(made)})]
@@ -407,7 +407,7 @@ def test_a_decorated_function_makes_steps_with_its_options(engine, tmp_path):
     assert engine.submit_workflow([flaky.step(str(path)), step(flaky, str(path))]).result(30) == {"flaky": 2, "flaky-2": 2}
 
 
-def test_a_decorated_async_function_runs_in_the_io_pool_whoever_sends_it(engine):
+def test_a_decorated_async_function_runs_in_the_io_pool_from_every_entry(engine):
     task = helpers.async_double
     made, partial = task.step(2), step(functools.partial(task, 3))
     assert engine.submit_workflow([made, partial]).result(30) == {"async_double": 4, "async_double-2": 6}
@@ -452,7 +452,7 @@ def test_the_kind_may_be_left_to_the_function(engine):
     assert engine.get_result(tasks[1].id).record.worker_id.startswith("io-")
 
 
-def test_a_step_or_a_future_where_it_stands_for_nothing_is_refused_in_words(engine):
+def test_a_step_or_a_future_in_the_wrong_place_is_refused_with_a_reason(engine):
     made = step(add, 1, 1)
     for submit in (lambda: engine.submit(double, made), lambda: engine.submit_workflow(step(lambda: made))):
         with pytest.raises(axion.SubmitError, match="only in the arguments of another axion.step"):

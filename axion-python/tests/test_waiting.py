@@ -1,4 +1,4 @@
-"""Who waits for the only future on its way is woken by the engine itself; whatever comes in between."""
+"""A thread that waits for the only pending future is woken by the engine itself, whatever happens meanwhile."""
 
 import os
 import signal
@@ -165,7 +165,7 @@ def test_others_that_come_meanwhile_are_delivered_at_once(alone, waiting, gate):
     assert results == [list(range(5))]
 
 
-def test_killed_while_somebody_waits(waiting):
+def test_killed_while_a_thread_waits(waiting):
     future, thread, results = waiting(lambda future: future.kill())
     with pytest.raises(CancelledError):
         future.result(LONG)
@@ -173,7 +173,7 @@ def test_killed_while_somebody_waits(waiting):
     assert results == [True]
 
 
-def test_the_engine_ends_while_somebody_waits(alone, waiting):
+def test_the_engine_ends_while_a_thread_waits(alone, waiting):
     future, thread, _ = waiting(lambda future: alone.shutdown(wait=False))
     with pytest.raises((CancelledError, axion.AxionError)):
         future.result(LONG)
@@ -225,7 +225,7 @@ def test_a_signal_while_the_result_is_taken_loses_nothing(waiting, gate, monkeyp
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_fork_while_somebody_waits(waiting, gate):
+def test_a_fork_while_a_thread_waits(waiting, gate):
     def fork(future):
         pid = os.fork()
         if pid == 0:

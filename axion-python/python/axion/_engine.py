@@ -11,6 +11,7 @@ import weakref
 
 from . import _axion, _future, _log
 from ._code import Coder, pack
+from ._cpython import at_thread_exit
 from ._future import Future, Inbox, failure_reason
 from ._packing import CALL, EACH, EACH_OF_ONE, STEP, is_async
 from ._step import Step
@@ -524,6 +525,5 @@ def _in_forked_child():
     _running.clear()
 
 
-# Before the interpreter waits for threads; the name is private, but what `concurrent.futures` uses itself.
-getattr(threading, "_register_atexit", lambda call: __import__("atexit").register(call))(_at_exit)
+at_thread_exit(_at_exit)
 os.register_at_fork(after_in_child=_in_forked_child)

@@ -1,4 +1,4 @@
-"""Where Python is used otherwise than as a program: notebooks, and many test processes at one time."""
+"""Python in a notebook, and in many test processes at the same time."""
 
 import itertools
 import os

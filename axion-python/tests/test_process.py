@@ -1,4 +1,4 @@
-"""How the package behaves in its surroundings: interpreter, signals, forks, threads."""
+"""The package in the caller's process: interpreter, signals, forks, threads."""
 
 import os
 import select
@@ -263,7 +263,7 @@ def say""") + """
                      for n in (1, 2, 3) for level in ("info", "warning", "error")]
 
 
-def test_a_log_that_nobody_can_follow_holds_up_nothing_and_says_what_is_missing(tmp_path):
+def test_a_log_that_is_too_fast_blocks_nothing_and_reports_what_is_missing(tmp_path):
     out = python("""
 import axion, logging, queue, sys, threading
 go_on, come, lines = threading.Event(), queue.SimpleQueue(), []
