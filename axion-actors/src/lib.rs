@@ -24,6 +24,7 @@ pub mod config;
 pub mod model;
 pub mod policy;
 pub mod process;
+pub mod sequencer;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
 pub mod wire;

@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axion_actors::actors::messages::{Reply, Request};
-use axion_actors::actors::{Admission, EventBus, EventSource, InboxSender, inbox};
+use axion_actors::actors::{Admission, InboxSender, inbox};
 use axion_actors::config::Config;
 use axion_actors::model::CancelAnswer;
 use axion_actors::model::workflow::WorkflowId;
-use axion_actors::model::{ComponentStatus, HealthReport, Status, TaskId, TaskRecord};
+use axion_actors::model::{Clock, ComponentStatus, HealthReport, Status, TaskId, TaskRecord};
 use axion_actors::policy::health;
 use axion_actors::process::Launcher;
+use axion_actors::sequencer::{QueueBounds, Sequencer};
 use tokio::sync::oneshot;
 
 pub(crate) use self::check::TaskChecks;
@@ -36,7 +37,7 @@ use crate::watch::EventStream;
 pub struct Engine {
     requests: InboxSender,
     admission: Arc<Admission>,
-    events: EventSource,
+    sequencer: Sequencer,
     runtime: Runtime,
     config: Config,
     checks: Arc<TaskChecks>,
@@ -59,16 +60,20 @@ impl Engine {
     ) -> Result<Self, StartError> {
         let config = config.resolved();
         let admission = Arc::new(Admission::new(config.input_queue_size, config.input_queue_bytes));
-        let bus = EventBus::default();
-        let events = bus.source();
+        let sequencer = Sequencer::new(Clock::start());
         let (requests, inbox) = inbox()?;
         let checks = Arc::new(TaskChecks::new(&config));
-        let parts = RuntimeParts { config: config.clone(), admission: admission.clone(), bus, requests: inbox };
+        let parts = RuntimeParts {
+            config: config.clone(),
+            admission: admission.clone(),
+            sequencer: sequencer.clone(),
+            requests: inbox,
+        };
         let (runtime, thread) = runtime::start(parts, launcher, children)?;
         Ok(Self {
             requests,
             admission,
-            events,
+            sequencer,
             runtime,
             config,
             checks,
@@ -185,10 +190,10 @@ impl Engine {
         Ok(health::report(&*self.status()?))
     }
 
-    /// Everything that happens from now on.
+    /// Every fact and notice from now on.
     #[must_use]
     pub fn watch(&self) -> EventStream {
-        EventStream(self.events.watch())
+        EventStream(self.sequencer.subscribe(QueueBounds::default()))
     }
 
     /// The settings the engine was started with.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use actix::{Actor, Addr, System};
-use axion_actors::actors::{Admission, Autoscaler, Dispatcher, EventBus, Inbox, Supervisor, WorkflowManager};
+use axion_actors::actors::{Admission, Autoscaler, Dispatcher, Inbox, Supervisor, WorkflowManager};
 use axion_actors::config::{Config, EngineKind, PoolSettings, ScalingPolicy};
-use axion_actors::model::Clock;
 use axion_actors::policy::scheduler::{PoolRules, Scheduler, TimeLimits};
 use axion_actors::policy::task_table::{RetentionPolicy, TaskTable};
 use axion_actors::process::{Guardian, Launcher, Meter, PrivateFolder, RealMeter, machine_memory};
+use axion_actors::sequencer::Sequencer;
 use tokio::sync::oneshot;
 
 use crate::error::StartError;
@@ -35,7 +35,7 @@ pub(crate) struct Runtime {
 pub(crate) struct RuntimeParts {
     pub(crate) config: Config,
     pub(crate) admission: Arc<Admission>,
-    pub(crate) bus: EventBus,
+    pub(crate) sequencer: Sequencer,
     pub(crate) requests: Inbox,
 }
 
@@ -46,13 +46,14 @@ pub(crate) fn start(
     children: Children,
 ) -> Result<(Runtime, JoinHandle<()>), StartError> {
     let (ready, is_ready) = oneshot::channel();
-    let admission = parts.admission.clone();
+    let (admission, sequencer) = (parts.admission.clone(), parts.sequencer.clone());
     // Made here: actix's own way panics where the system has no descriptors left.
     let tokio = tokio_runtime()?;
     let thread = std::thread::Builder::new().name("axion-engine".to_owned()).spawn(move || {
         host(tokio, parts, launcher, &children, ready);
         // However the thread ended: nobody may wait for it any more (L1), no worker outlive it (L7).
         admission.close();
+        sequencer.close();
         if let Some(guardian) = &children.guardian {
             guardian.end_all();
         }
@@ -100,8 +101,8 @@ fn host(
 }
 
 fn populate(parts: RuntimeParts, launcher: Box<dyn Launcher>) -> Runtime {
-    let RuntimeParts { config, admission, bus, requests } = parts;
-    let (clock, manager_admission) = (Clock::start(), admission.clone());
+    let RuntimeParts { config, admission, sequencer, requests } = parts;
+    let (clock, manager_admission) = (sequencer.clock(), admission.clone());
     let keep = RetentionPolicy {
         count: config.output_queue_size,
         bytes: config.output_queue_bytes,
@@ -110,9 +111,9 @@ fn populate(parts: RuntimeParts, launcher: Box<dyn Launcher>) -> Runtime {
     };
     let rules = config.pool_settings().map(|_, pool| rules(&config, pool));
     let scheduler = Scheduler::new(TaskTable::new(clock.epoch(), keep), &rules, config.capacity(machine_memory()));
-    let dispatcher = Dispatcher::new(scheduler, clock, admission, bus.clone(), requests, &config).start();
-    WorkflowManager::new(&config, dispatcher.clone(), manager_admission, bus.clone(), clock).start();
-    let supervisor = Supervisor::new(launcher, dispatcher.clone(), bus, clock, &config).start();
+    let dispatcher = Dispatcher::new(scheduler, clock, admission, sequencer.clone(), requests, &config).start();
+    WorkflowManager::new(&config, dispatcher.clone(), manager_admission, sequencer.clone(), clock).start();
+    let supervisor = Supervisor::new(launcher, dispatcher.clone(), sequencer, clock, &config).start();
     if config.enable_metrics || config.autoscaler != ScalingPolicy::Off {
         Autoscaler::new(&config, dispatcher.clone(), supervisor.clone(), clock, meter(&config)).start();
     }

@@ -1,45 +1,29 @@
-//! Watching the engine's events.
+//! Watching the engine's facts and notices.
 
-use axion_actors::model::Event;
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use axion_actors::sequencer::Subscription;
+pub use axion_actors::sequencer::Watched;
 
 use crate::park;
 
-/// The engine's events from the subscription on.
+/// The engine's facts and notices from the subscription on.
+///
+/// The stream holds 32 MiB of facts and 4 MiB of notices for a reader that falls behind; then the oldest go, and the
+/// reader learns how many it missed (L9).
 #[derive(Debug)]
-pub struct EventStream(pub(crate) Receiver<Event>);
-
-/// An item of an [`EventStream`].
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Watched {
-    /// The next event.
-    Event(Event),
-    /// The watcher was too slow: this many events were dropped (L9).
-    Lagged(u64),
-}
+pub struct EventStream(pub(crate) Subscription);
 
 impl EventStream {
-    /// Waits for the next event; `None` when the engine has ended.
+    /// Waits for the next fact or notice; `None` when the engine has ended.
     pub async fn next(&mut self) -> Option<Watched> {
-        match self.0.recv().await {
-            Ok(event) => Some(Watched::Event(event)),
-            Err(RecvError::Lagged(dropped)) => Some(Watched::Lagged(dropped)),
-            Err(RecvError::Closed) => None,
-        }
+        self.0.next().await
     }
 
-    /// The next event, if there is one already. When the record of a workflow is there, so are all events of its steps.
+    /// The next fact or notice, if there is one already. When a record is there, so are the facts that led to it (L13).
     pub fn try_next(&mut self) -> Option<Watched> {
-        match self.0.try_recv() {
-            Ok(event) => Some(Watched::Event(event)),
-            Err(TryRecvError::Lagged(dropped)) => Some(Watched::Lagged(dropped)),
-            Err(TryRecvError::Empty | TryRecvError::Closed) => None,
-        }
+        self.0.try_next()
     }
 
-    /// Blocks the thread until the next event; `None` when the engine has ended.
+    /// Blocks the thread until the next fact or notice; `None` when the engine has ended.
     pub fn wait_next(&mut self) -> Option<Watched> {
         park::wait(self.next())
     }

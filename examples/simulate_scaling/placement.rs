@@ -50,7 +50,7 @@ impl Placement {
         let task = Task::script(script).on(self.pool).params_json(number.to_string());
         // A number is JSON, and every task has an id of its own.
         if let Ok(task) = task {
-            let _ = self.scheduler.submit(task, now);
+            let _ = self.scheduler.submit(task, None, now);
         }
     }
 

@@ -175,7 +175,7 @@ fn compare(report: &mut Report, done: &mut Done, recorded: &Recorded, config: &C
     if recorded.missed == 0 {
         for event in &recorded.events {
             if let Err(violation) = trace.apply(event) {
-                report.violated(trace::subject(&event.kind), format!("{violation}: {:?}", event.kind));
+                report.violated(event.kind.task(), format!("{violation}: {:?}", event.kind));
             }
         }
     } else {

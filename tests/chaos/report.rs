@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use axion_core::workflow::{StepState, WorkflowState};
-use axion_core::{Event, EventKind, TaskId};
+use axion_core::{Fact, FactKind, TaskId};
 
 use crate::leftovers::Held;
 use crate::life::Done;
 use crate::notes::Notes;
 use crate::plan::Kind;
-use crate::trace::{Recorded, Trace, subject};
+use crate::trace::{Recorded, Trace};
 
 /// More violations than these tell nothing new.
 const SHOWN: usize = 10;
@@ -205,13 +205,13 @@ fn asked(done: &Done) -> String {
 /// The events of a task, and the ends of the workers it was sent to.
 fn history(task: TaskId, recorded: &Recorded) -> Vec<String> {
     let mut workers = HashSet::new();
-    let mut concerns = |event: &&Event| match &event.kind {
-        EventKind::WorkerDown { worker, .. } => workers.contains(worker),
+    let mut concerns = |event: &&Fact| match &event.kind {
+        FactKind::WorkerDown { worker, .. } => workers.contains(worker),
         kind => {
-            if let (EventKind::TaskSent { worker, .. }, true) = (kind, subject(kind) == Some(task)) {
+            if let (FactKind::TaskSent { worker, .. }, true) = (kind, kind.task() == Some(task)) {
                 workers.insert(*worker);
             }
-            subject(kind) == Some(task)
+            kind.task() == Some(task)
         }
     };
     let events = recorded.events.iter().filter(|event| concerns(event)).take(EVENTS);

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use axion_actors::policy::scheduler::AHEAD_TASKS;
 use axion_core::workflow::WorkflowId;
 use axion_core::{
-    Config, Event, EventKind, Generation, PoolId, PoolMap, TaskId, TaskRecord, WorkerDownReason, WorkerId, WorkerRef,
+    Config, Fact, FactKind, Generation, PoolId, PoolMap, TaskId, TaskRecord, WorkerDownReason, WorkerId, WorkerRef,
 };
 use jiff::Timestamp;
 
@@ -82,28 +82,28 @@ impl Trace {
     }
 
     /// Takes the next event; an error if it must not come now.
-    pub(crate) fn apply(&mut self, event: &Event) -> Result<(), String> {
-        let at = event.at;
-        match &event.kind {
-            EventKind::TaskAccepted { task, pool } => self.accept(*task, *pool, at),
-            EventKind::TaskHeld { task, wait_seconds } => self.hold(*task, *wait_seconds, at),
-            EventKind::TaskSent { task, worker, attempt } => self.sent(*task, *worker, attempt.0),
-            EventKind::TaskReturned { task, worker } => self.came_back(*task, *worker),
-            EventKind::TaskRerun { task, attempt, counted } => self.rerun(*task, attempt.0, *counted),
-            EventKind::TaskRetrying { task, attempt, wait_seconds, .. } => {
-                self.retrying(*task, attempt.0, after(at, *wait_seconds))
+    pub(crate) fn apply(&mut self, fact: &Fact) -> Result<(), String> {
+        let at = fact.at;
+        match &fact.kind {
+            FactKind::TaskAccepted { task } => self.accept(task.id(), task.pool_id(), at),
+            FactKind::TaskHeld { task, wait_seconds, .. } => self.hold(*task, *wait_seconds, at),
+            FactKind::TaskSent { task, worker, attempt, .. } => self.sent(*task, *worker, attempt.0),
+            FactKind::TaskReturned { task, worker, .. } => self.came_back(*task, *worker),
+            FactKind::TaskRerun { task, ended, counted, .. } => self.rerun(*task, ended.attempt.0, *counted),
+            FactKind::TaskRetrying { task, ended, wait_seconds, .. } => {
+                self.retrying(*task, ended.attempt.0, after(at, *wait_seconds))
             }
-            EventKind::TaskDue { task } => self.due(*task, at),
-            EventKind::TaskFinished { task, outcome } => self.finished(*task, outcome, at),
-            EventKind::WorkerReady { worker, pid, .. } => self.ready(*worker, *pid),
-            EventKind::WorkerDown { worker, reason } => self.down(*worker, reason),
-            EventKind::StepChanged { workflow, task, state, .. } => {
+            FactKind::TaskDue { task } => self.due(*task, at),
+            FactKind::TaskFinished { record } => self.finished(record.id, record.outcome.name(), at),
+            FactKind::WorkerReady { worker, pid, .. } => self.ready(*worker, *pid),
+            FactKind::WorkerDown { worker, reason } => self.down(*worker, reason),
+            FactKind::StepChanged { workflow, task, state, .. } => {
                 self.flows.entry(*workflow).or_default().changed(*task, *state)
             }
-            EventKind::WorkflowFinished { workflow, state } => {
+            FactKind::WorkflowFinished { workflow, state, .. } => {
                 self.flows.entry(*workflow).or_default().finished(*state)
             }
-            EventKind::Output { .. } | EventKind::Progress { .. } | EventKind::Log { .. } => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -453,21 +453,5 @@ impl Trace {
         }
         let expected = before.map_or(Generation::FIRST, |before| before.generation.next());
         agree("a worker's generation", &worker.generation, &expected)
-    }
-}
-
-/// The task that an event is about.
-pub(crate) fn subject(event: &EventKind) -> Option<TaskId> {
-    match event {
-        EventKind::TaskAccepted { task, .. }
-        | EventKind::TaskHeld { task, .. }
-        | EventKind::TaskSent { task, .. }
-        | EventKind::TaskReturned { task, .. }
-        | EventKind::TaskRerun { task, .. }
-        | EventKind::TaskRetrying { task, .. }
-        | EventKind::TaskDue { task }
-        | EventKind::TaskFinished { task, .. }
-        | EventKind::StepChanged { task, .. } => Some(*task),
-        _ => None,
     }
 }

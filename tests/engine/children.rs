@@ -1,6 +1,6 @@
 //! Tasks on real Python processes.
 
-use axion_core::{Engine, ErrorKind, Event, EventKind, PoolKind, Task, Watched};
+use axion_core::{Engine, ErrorKind, Notice, NoticeKind, PoolKind, Task, Watched};
 use serde_json::json;
 
 use crate::support::{Gate, ended, engine, entry, executable, on_io, repeat_until, run, script, value};
@@ -88,11 +88,11 @@ fn what_is_written_below_python_belongs_to_the_task_that_runs_while_it_is_read()
         let mut heard = [String::new(), String::new()];
         while heard.iter().any(|it| !it.ends_with('\n')) {
             match events.wait_next().expect("the engine lives") {
-                Watched::Event(Event { kind: EventKind::Output { task, stream, data, .. }, .. }) => {
+                Watched::Notice(Notice { kind: NoticeKind::Output { task, stream, data, .. }, .. }) => {
                     assert_eq!(task, Some(id), "{stream:?}: {data:?}");
                     heard[stream as usize].push_str(std::str::from_utf8(&data).expect("text"));
                 }
-                Watched::Event(_) => {}
+                Watched::Fact(_) | Watched::Notice(_) => {}
                 other => panic!("missed events: {other:?}"),
             }
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use axion_actors::model::{ProcessExit, Seq};
 use axion_actors::process::EXIT_TOO_OLD;
 use axion_actors::testing::{FakeChild, Heard};
-use axion_core::{Engine, ErrorKind, EventKind, Task, Watched};
+use axion_core::{Engine, ErrorKind, FactKind, Task, Watched};
 
 use crate::support::{LIMIT, ended, scripted, until};
 
@@ -77,7 +77,7 @@ fn a_worker_that_cannot_start_fails_its_tasks_with_the_reason_and_heals() {
     block_on(async {
         let mut child = children.recv().await.expect("tried again");
         child.ready().await;
-        while !matches!(events.next().await, Some(Watched::Event(event)) if matches!(event.kind, EventKind::WorkerReady { .. }))
+        while !matches!(events.next().await, Some(Watched::Fact(fact)) if matches!(fact.kind, FactKind::WorkerReady { .. }))
         {
         }
         // The event may arrive before the Dispatcher knows the worker.

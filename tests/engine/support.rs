@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use axion_actors::testing::{FakeChild, FakeLauncher};
 use axion_core::{
-    Config, Engine, EngineBuilder, EventKind, EventStream, PoolKind, PostMortem, Task, TaskHandle, TaskRecord, Watched,
+    Config, Engine, EngineBuilder, EventStream, NoticeKind, PoolKind, PostMortem, Task, TaskHandle, TaskRecord, Watched,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
@@ -90,8 +90,9 @@ pub(crate) fn value(record: &TaskRecord) -> Value {
 pub(crate) fn next_output(events: &mut EventStream) -> String {
     loop {
         match events.wait_next().expect("the engine lives") {
-            Watched::Event(event) => {
-                if let EventKind::Output { data, task: Some(_), .. } = event.kind {
+            Watched::Fact(_) => {}
+            Watched::Notice(notice) => {
+                if let NoticeKind::Output { data, task: Some(_), .. } = notice.kind {
                     return String::from_utf8(data.to_vec()).expect("text");
                 }
             }

@@ -11,7 +11,7 @@ use axion_core::workflow::{
     WorkflowSpec, WorkflowState,
 };
 use axion_core::{
-    Config, Engine, ErrorKind, Event, EventKind, PoolKind, Task, Watched, WorkflowError, WorkflowHandle,
+    Config, Engine, ErrorKind, Fact, FactKind, PoolKind, Task, Watched, WorkflowError, WorkflowHandle,
     WorkflowWaitError,
 };
 use serde_json::{Value, json};
@@ -260,12 +260,12 @@ fn a_workflow_can_be_watched_looked_at_and_cancelled() {
     assert!(matches!(engine.workflow(unknown), Err(WorkflowWaitError::Gone(_))));
     // No wait is needed: the events of the steps come before the record.
     let changes = std::iter::from_fn(|| events.try_next()).filter_map(|watched| match watched {
-        Watched::Event(Event { kind: EventKind::StepChanged { step, task, state, instances, .. }, .. }) => {
+        Watched::Fact(Fact { kind: FactKind::StepChanged { step, task, state, instances, .. }, .. }) => {
             assert!(record.steps.iter().any(|it| it.task == task && it.name.as_deref() == Some(&step)));
             assert_eq!(instances, None);
             Some((step, state.name()))
         }
-        Watched::Event(_) => None,
+        Watched::Fact(_) | Watched::Notice(_) => None,
         other => panic!("missed events: {other:?}"),
     });
     let mut changes: Vec<_> = changes.collect();
@@ -273,7 +273,7 @@ fn a_workflow_can_be_watched_looked_at_and_cancelled() {
     let expected = [("first", "cancelled"), ("first", "ready"), ("second", "cancelled")];
     assert_eq!(changes, expected.map(|(step, state)| (step.to_owned(), state)));
     let finished = std::iter::from_fn(|| end.wait_next()).find_map(|watched| match watched {
-        Watched::Event(Event { kind: EventKind::WorkflowFinished { workflow, state }, .. }) => Some((workflow, state)),
+        Watched::Fact(Fact { kind: FactKind::WorkflowFinished { workflow, state, .. }, .. }) => Some((workflow, state)),
         _ => None,
     });
     assert_eq!(finished, Some((record.id, WorkflowState::Cancelled)));

@@ -4,10 +4,12 @@
 //! refusal needs no round trip; the Dispatcher gives the room back when the task has left its
 //! queue. These are counts, not a table: the tasks themselves have one owner (L4).
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::{AcquireError, Semaphore, TryAcquireError, watch};
 
+use crate::model::RefusalReason;
 use crate::policy::overload::Overload;
 
 /// The engine takes no tasks any more.
@@ -27,6 +29,19 @@ pub enum NoRoom {
     Closed,
 }
 
+const REASONS: usize = RefusalReason::ALL.len();
+
+impl From<NoRoom> for RefusalReason {
+    fn from(refused: NoRoom) -> Self {
+        match refused {
+            NoRoom::Overloaded(_) => Self::Overloaded,
+            NoRoom::Full => Self::QueueFull,
+            NoRoom::Heavy => Self::QueueBytesFull,
+            NoRoom::Closed => Self::Closed,
+        }
+    }
+}
+
 /// Bytes are counted in units of this many, rounded down: small tasks are bounded by their number.
 const UNIT: usize = 1 << 10;
 
@@ -41,8 +56,11 @@ pub struct Admission {
     /// Whether there is such a reason, for a look that costs nothing.
     overloaded: AtomicBool,
     closed: AtomicBool,
-    /// Submissions refused so far.
-    refused: AtomicU64,
+    /// Submissions refused so far, by reason, and how many of each the facts have told of.
+    refused: [AtomicU64; REASONS],
+    recorded: [AtomicU64; REASONS],
+    /// Some have not been told of.
+    is_unrecorded: AtomicBool,
 }
 
 impl Admission {
@@ -56,7 +74,9 @@ impl Admission {
             overload: watch::Sender::new(None),
             overloaded: AtomicBool::new(false),
             closed: AtomicBool::new(false),
-            refused: AtomicU64::new(0),
+            refused: Default::default(),
+            recorded: Default::default(),
+            is_unrecorded: AtomicBool::new(false),
         }
     }
 
@@ -67,14 +87,29 @@ impl Admission {
     }
 
     /// Counts a submission that was refused.
-    pub fn count_refusal(&self) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
+    pub fn count_refusal(&self, reason: RefusalReason) {
+        self.refused[reason as usize].fetch_add(1, Ordering::Relaxed);
+        self.is_unrecorded.store(true, Ordering::Release);
     }
 
-    /// Submissions refused so far.
+    /// Submissions refused so far for want of room.
     #[must_use]
     pub fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
+        let for_room = RefusalReason::ALL.into_iter().filter(|reason| reason.is_for_room());
+        for_room.map(|reason| self.refused[reason as usize].load(Ordering::Relaxed)).sum()
+    }
+
+    /// The submissions refused since the last call, by reason; `None` if there were none. For the Dispatcher alone.
+    pub fn take_refusals(&self) -> Option<BTreeMap<RefusalReason, u64>> {
+        // Refusals are rare, and this is asked once a turn.
+        if !self.is_unrecorded.load(Ordering::Relaxed) || !self.is_unrecorded.swap(false, Ordering::AcqRel) {
+            return None;
+        }
+        let news = RefusalReason::ALL.into_iter().map(|reason| {
+            let total = self.refused[reason as usize].load(Ordering::Relaxed);
+            (reason, total - self.recorded[reason as usize].swap(total, Ordering::Relaxed))
+        });
+        Some(news.filter(|(_, count)| *count > 0).collect()).filter(|counts: &BTreeMap<_, _>| !counts.is_empty())
     }
 
     /// Whether tasks are taken at all.

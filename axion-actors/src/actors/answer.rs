@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::model::ExpiredBy;
-use crate::model::TaskRecord;
 use crate::model::workflow::WorkflowRecord;
+use crate::model::{ExpiredBy, TaskRecord};
 
 /// A task's record, or why there is none.
 pub type Answer = Result<Arc<TaskRecord>, Refusal>;

@@ -2,6 +2,7 @@
 
 mod room;
 mod status;
+mod turn;
 mod waiters;
 mod workflows;
 
@@ -13,25 +14,27 @@ use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 
 use self::room::QueuedRoom;
+use self::turn::PendingAnswer;
 use self::waiters::{Waiter, Waiters};
 use self::workflows::WorkflowManagerLink;
 use super::StopOnPanic;
 use super::admission::Admission;
 use super::answer::Refusal;
-use super::events::EventBus;
 use super::inbox::{Door, Inbox, Requests};
 use super::messages::{
     GetLoads, Loads, Measured, PoolChanged, PoolRequest, PoolUnavailable, RegisterSupervisor, Reports, Request, Shrink,
-    StepUpdate, Submission, WorkerCommand, WorkerJoined, WorkerLeft, WorkflowRequest,
+    Submission, WorkerCommand, WorkerJoined, WorkerLeft, WorkflowRequest,
 };
 use crate::config::{Config, EngineKind};
 use crate::model::{
-    CancelAnswer, Clock, HostLoad, PoolMap, PoolStatus, Task, TaskError, TaskId, TaskRecord, Tick, WorkerRef,
+    CancelAnswer, Clock, FactKind, HostLoad, PoolMap, PoolStatus, RefusalReason, Task, TaskError, TaskId, Tick,
+    WorkerRef,
 };
 use crate::policy::overload::Gauge;
-use crate::policy::scheduler::{Action, RunTask, Scheduler};
+use crate::policy::scheduler::Scheduler;
 use crate::policy::task_table::{AcceptError, Expired, TaskKey, TaskLookup};
 use crate::process::ProcessLoad;
+use crate::sequencer::Sequencer;
 
 /// The actor that every task passes through.
 pub struct Dispatcher {
@@ -40,7 +43,7 @@ pub struct Dispatcher {
     scheduler: Scheduler,
     clock: Clock,
     admission: Arc<Admission>,
-    bus: EventBus,
+    sequencer: Sequencer,
     requests: Option<Requests>,
     workers: FxHashMap<WorkerRef, WorkerHandle>,
     /// What the Supervisor said of the pools.
@@ -52,6 +55,8 @@ pub struct Dispatcher {
     /// Slots of each worker, by pool.
     slots: PoolMap<usize>,
     waiters: Waiters,
+    /// Leave when the facts of the turn have been recorded.
+    answers: Vec<PendingAnswer>,
     workflows: WorkflowManagerLink,
     /// What the tasks in our queues hold of the admission.
     room: QueuedRoom,
@@ -81,7 +86,7 @@ impl Dispatcher {
         scheduler: Scheduler,
         clock: Clock,
         admission: Arc<Admission>,
-        bus: EventBus,
+        sequencer: Sequencer,
         requests: Inbox,
         config: &Config,
     ) -> Self {
@@ -92,7 +97,7 @@ impl Dispatcher {
             scheduler,
             clock,
             admission,
-            bus,
+            sequencer,
             requests: Some(requests),
             workers: FxHashMap::default(),
             pools: pools.map(|_, pool| PoolStatus { kind: pool.kind, ..PoolStatus::default() }),
@@ -101,6 +106,7 @@ impl Dispatcher {
             kind: config.engine,
             slots: pools.map(|_, pool| pool.slots as usize),
             waiters: Waiters::default(),
+            answers: Vec::new(),
             workflows: WorkflowManagerLink::default(),
             room: QueuedRoom::default(),
             drains: Vec::new(),
@@ -112,61 +118,42 @@ impl Dispatcher {
         }
     }
 
-    /// Lets the scheduler handle one event and carries out what it decides.
-    fn decide(&mut self, ctx: &mut Context<Self>, event: impl FnOnce(&mut Scheduler, Tick)) {
-        let now = self.begin();
-        event(&mut self.scheduler, now);
-        self.settle(ctx);
-    }
-
-    /// Before anything happens to a task: events are recorded only while somebody watches.
-    fn begin(&mut self) -> Tick {
-        self.scheduler.table_mut().record_events(self.bus.is_watched());
-        self.clock.now()
-    }
-
     /// All tasks of a batch have been taken in: places them.
-    fn place(&mut self, ctx: &mut Context<Self>, now: Tick) {
+    fn place_all(&mut self, now: Tick) {
         self.scheduler.place_all(now);
-        self.settle(ctx);
     }
 
     fn submit(&mut self, Submission { task, reply, accepted }: Submission, now: Tick) {
         let id = task.id();
         let runs = self.take_in(task, Waiter::Handle(reply), now).unwrap_or(id);
         if let Some(accepted) = accepted {
-            let _ = accepted.send(runs);
-        }
-        if self.scheduler.has_actions() {
-            self.carry_out();
+            self.answers.push(PendingAnswer::Accepted(accepted, runs));
         }
     }
 
     /// Takes in a task that has passed the admission. Returns the one that runs instead, if there is one.
     fn take_in(&mut self, task: Task, waiter: Waiter, now: Tick) -> Option<TaskId> {
         self.room.enter(self.admission.units_of(task.weight()));
-        match self.scheduler.submit(task, now) {
-            Ok(key) => {
-                self.waiters.submitted(key, waiter);
+        let place = self.waiters.insert(waiter);
+        let error = self.scheduler.submit(task, Some(place), now).err()?;
+        let waiter = self.waiters.take_first(place)?;
+        match error {
+            AcceptError::Id => {
+                self.admission.count_refusal(RefusalReason::DuplicateId);
+                self.answers.push(PendingAnswer::Record(waiter, Err(Refusal::DuplicateId)));
                 None
             }
-            Err(AcceptError::Id) => {
-                self.workflows.add_update(waiter.refuse(Refusal::DuplicateId));
-                None
-            }
-            Err(AcceptError::Unique(other)) => {
+            AcceptError::Unique(other) => {
                 self.await_record(other, waiter);
                 Some(other)
             }
         }
     }
 
+    /// Has somebody wait for a task that was submitted before.
     fn await_record(&mut self, id: TaskId, waiter: Waiter) {
         let answer = match self.scheduler.table().find(id) {
-            TaskLookup::Live(_) => {
-                self.waiters.add(id, waiter);
-                return;
-            }
+            TaskLookup::Live(key) => return self.await_live(key, waiter),
             TaskLookup::Finished(record) => Ok(record),
             TaskLookup::Expired(Expired { at, why, .. }) => Err(Refusal::ResultExpired { at, why }),
             TaskLookup::Unknown => Err(Refusal::UnknownId),
@@ -174,100 +161,27 @@ impl Dispatcher {
         match (waiter, answer) {
             // It may be a step's that has not been submitted.
             (Waiter::Handle(reply), Err(Refusal::UnknownId)) => {
-                self.workflows.forward(WorkflowRequest::AwaitTask { id, reply })
+                self.workflows.forward(WorkflowRequest::AwaitTask { id, reply });
             }
-            (Waiter::Handle(reply), answer) => {
-                reply.send(answer);
-            }
-            (waiter, Ok(record)) => self.workflows.add_update(waiter.resolve(&record)),
             (Waiter::Step(_) | Waiter::Workflow(_), Err(_)) => {}
+            (waiter, answer) => self.answers.push(PendingAnswer::Record(waiter, answer)),
+        }
+    }
+
+    fn await_live(&mut self, key: TaskKey, waiter: Waiter) {
+        match self.scheduler.table().waiter(key) {
+            Some(place) => self.waiters.add(place, waiter),
+            None => {
+                let place = self.waiters.insert(waiter);
+                self.scheduler.table_mut().set_waiter(key, place);
+            }
         }
     }
 
     fn cancel_all(&mut self, error: &TaskError, reply: oneshot::Sender<usize>, now: Tick) {
         self.cancelled += self.scheduler.table().live();
         self.scheduler.cancel_all(error, now);
-        let answer = self.cancelled;
-        let Some(is_done) = self.workflows.cancel_all() else {
-            let _ = reply.send(answer);
-            return;
-        };
-        // The answer comes when the workflows have ended, too.
-        actix_rt::spawn(async move {
-            let _ = is_done.await;
-            let _ = reply.send(answer);
-        });
-    }
-
-    fn settle(&mut self, ctx: &mut Context<Self>) {
-        for event in self.scheduler.table_mut().take_events() {
-            self.bus.send(event);
-        }
-        self.carry_out();
-        self.give_room_back();
-        self.workflows.send_updates();
-        if self.scheduler.table().live() == 0 && !self.workflows.are_any() {
-            for drained in self.drains.drain(..) {
-                let _ = drained.send(());
-            }
-        }
-        self.arm(ctx);
-    }
-
-    /// Tells workflows that their tasks are with a worker.
-    fn note_starts(&mut self, tasks: &[RunTask]) {
-        if self.workflows.are_any() {
-            for step in tasks.iter().filter_map(|task| self.waiters.step(task.key)) {
-                self.workflows.add_update(Some(StepUpdate::Started(step)));
-            }
-        }
-    }
-
-    fn carry_out(&mut self) {
-        for action in self.scheduler.take_actions() {
-            match action {
-                Action::Run { worker, tasks } => {
-                    self.note_starts(&tasks);
-                    self.command(worker, WorkerCommand::Run(tasks));
-                }
-                Action::Revoke { worker, seqs } => self.command(worker, WorkerCommand::Revoke(seqs)),
-                Action::Interrupt { worker, seq } => self.command(worker, WorkerCommand::Interrupt(seq)),
-                Action::Cancel { worker, seq } => self.command(worker, WorkerCommand::Cancel(seq)),
-                Action::Kill { worker, seq, reason } => self.command(worker, WorkerCommand::Kill(seq, reason)),
-                Action::Recycle { worker, reason } => self.ask_supervisor(PoolRequest::Recycle(worker, reason)),
-                Action::Call { pool, workers } => self.ask_supervisor(PoolRequest::Workers(pool, workers)),
-                Action::Release { pool, workers } => self.ask_supervisor(PoolRequest::Fewer(pool, workers)),
-                Action::Retire { worker } => self.command(worker, WorkerCommand::Retire),
-                Action::Finished { key, record } => self.deliver(key, &record),
-            }
-        }
-    }
-
-    /// Tasks that have gone to workers, or ended, give their room back.
-    fn give_room_back(&mut self) {
-        let (places, units) = self.room.spare(self.scheduler.table().waiting());
-        if places > 0 || units > 0 {
-            self.admission.leave(places, units);
-        }
-    }
-
-    fn ask_supervisor(&self, ask_supervisor: PoolRequest) {
-        if let Some(supervisor) = &self.supervisor {
-            supervisor.do_send(ask_supervisor);
-        }
-    }
-
-    /// A worker that is gone gets nothing; its departure is on its way and brings the tasks back.
-    fn command(&self, worker: WorkerRef, command: WorkerCommand) {
-        if let Some(desk) = self.workers.get(&worker) {
-            desk.commands.do_send(command);
-        }
-    }
-
-    fn deliver(&mut self, key: TaskKey, record: &Arc<TaskRecord>) {
-        for waiter in self.waiters.take(key, record.id, self.workflows.are_any()) {
-            self.workflows.add_update(waiter.resolve(record));
-        }
+        self.answers.push(PendingAnswer::CancelAll(reply, self.cancelled, self.workflows.cancel_all()));
     }
 
     /// One timer at a time, for what is due first, and none while nothing is (L10). A timer that
@@ -321,11 +235,12 @@ impl StreamHandler<Vec<Request>> for Dispatcher {
                 Request::Await { id, reply } => self.await_record(id, Waiter::Handle(reply)),
                 Request::Cancel { id, reply } => match self.scheduler.cancel(id, self.cancel_grace, now) {
                     CancelAnswer::Unknown => self.workflows.forward(WorkflowRequest::CancelTask { id, reply }),
-                    answer => drop(reply.send(answer)),
+                    answer => self.answers.push(PendingAnswer::Cancel(reply, answer)),
                 },
                 Request::Withdraw { id, reply } => {
                     if self.scheduler.table().has(id) {
-                        let _ = reply.send(self.scheduler.withdraw(id, now));
+                        let answer = self.scheduler.withdraw(id, now);
+                        self.answers.push(PendingAnswer::Withdraw(reply, answer));
                     } else {
                         self.workflows.forward(WorkflowRequest::WithdrawTask { id, reply });
                     }
@@ -335,17 +250,13 @@ impl StreamHandler<Vec<Request>> for Dispatcher {
                 Request::Workflow(request) => self.workflows.forward(request),
                 Request::CancelAll { error, reply } => self.cancel_all(&error, reply, now),
             }
-            if self.scheduler.has_actions() {
-                self.carry_out();
-            }
         }
-        self.place(ctx, now);
+        self.place_all(now);
         if !status_requests.is_empty() {
             let status = Arc::new(self.status(now));
-            for reply in status_requests {
-                let _ = reply.send(status.clone());
-            }
+            self.answers.push(PendingAnswer::Status(status_requests, status));
         }
+        self.settle(ctx);
     }
 
     /// All senders are gone: the engine has been dropped and will stop the system.
@@ -417,13 +328,22 @@ impl Handler<Measured> for Dispatcher {
                 self.scheduler.busy(worker, load.cpu);
             }
         }
+        let now = self.begin();
         let before = self.gauge.now();
         let overload = self.gauge.read(host);
+        let recorder = self.scheduler.table_mut().recorder();
         match (before, overload) {
-            (None, Some(overload)) => tracing::warn!("tasks are refused: {overload}"),
-            (Some(_), None) => tracing::info!("tasks are taken again: the machine is less busy"),
+            (None, Some(overload)) => {
+                tracing::warn!("tasks are refused: {overload}");
+                recorder.note(now, || overload.fact());
+            }
+            (Some(_), None) => {
+                tracing::info!("tasks are taken again: the machine is less busy");
+                recorder.note(now, || FactKind::OverloadEnded {});
+            }
             _ => {}
         }
+        let _recorded = self.record();
         self.admission.set_overload(overload);
     }
 }

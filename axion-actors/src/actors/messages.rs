@@ -11,12 +11,12 @@ use super::completions::{Completed, Completer};
 use crate::model::CancelAnswer;
 use crate::model::workflow::{GraphError, Step, WorkflowId, WorkflowSpec};
 use crate::model::{
-    HostLoad, Json, KillReason, PoolId, PoolMap, PoolStatus, Seq, Status, Task, TaskError, TaskId, TaskRecord,
-    WorkerRef,
+    HostLoad, Json, KillReason, PoolId, PoolMap, PoolStatus, RecycleCause, Seq, Status, Task, TaskError, TaskId,
+    TaskRecord, WorkerRef,
 };
 use crate::policy::graph::StepStatus;
 use crate::policy::scaling::PoolLoad;
-use crate::policy::scheduler::{Departure, RecycleReason, Report, RunTask, WorkerCapacity};
+use crate::policy::scheduler::{Departure, Report, RunTask, WorkerCapacity};
 use crate::policy::workflows::StepRef;
 use crate::process::ProcessLoad;
 
@@ -409,7 +409,7 @@ pub struct Retire;
 #[rtype(result = "()")]
 pub enum PoolRequest {
     /// Start a successor of this worker; it goes when that is ready.
-    Recycle(WorkerRef, RecycleReason),
+    Recycle(WorkerRef, RecycleCause),
     /// Have so many workers of this pool at least: a task waits that cannot run with fewer.
     Workers(PoolId, usize),
     /// Do not replace these workers of this pool: they go when they have finished what they run. Answers
@@ -430,13 +430,15 @@ pub struct SetTarget {
 }
 
 /// A worker finished its handshake. From the worker.
-#[derive(Clone, Copy, Debug, Message)]
+#[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct WorkerReady {
     /// Which.
     pub worker: WorkerRef,
     /// Its process.
     pub pid: u32,
+    /// Its Python version.
+    pub python: String,
 }
 
 /// A worker is gone: sent exactly once for every worker that was started, after all its reports,

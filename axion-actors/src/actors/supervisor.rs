@@ -6,18 +6,19 @@ use tokio::sync::oneshot;
 
 use super::StopOnPanic;
 use super::dispatcher::Dispatcher;
-use super::events::EventBus;
 use super::messages::{
     PoolChanged, PoolRequest, PoolUnavailable, RegisterSupervisor, Retire, SetTarget, Shrink, StopWorkers, WorkerDown,
     WorkerJoined, WorkerLeft, WorkerReady,
 };
 use super::worker::{Neighbours, Settings, Worker};
 use crate::config::Config;
-use crate::model::{Clock, PoolMap, Tick, WorkerRef};
+use crate::model::{Clock, FactKind, PoolMap, TargetCause, Tick, WorkerRef};
 use crate::policy::liveness::Patience;
 use crate::policy::pool_supervisor::{PoolSupervisor, SupervisorAction, TOO_OFTEN};
+use crate::policy::recorder::Recorder;
 use crate::policy::scheduler::WorkerCapacity;
 use crate::process::{LaunchSpec, Launcher};
+use crate::sequencer::{Recorded, Sequencer};
 
 /// What the workers of one pool are started with.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +32,8 @@ pub struct Supervisor {
     policy: PoolSupervisor,
     launcher: Box<dyn Launcher>,
     dispatcher: Addr<Dispatcher>,
-    bus: EventBus,
+    sequencer: Sequencer,
+    recorder: Recorder,
     clock: Clock,
     starts: PoolMap<WorkerStart>,
     /// Every worker that is not down.
@@ -52,7 +54,7 @@ impl Supervisor {
     pub fn new(
         launcher: Box<dyn Launcher>,
         dispatcher: Addr<Dispatcher>,
-        bus: EventBus,
+        sequencer: Sequencer,
         clock: Clock,
         config: &Config,
     ) -> Self {
@@ -71,7 +73,8 @@ impl Supervisor {
             policy: PoolSupervisor::new(&pools, config.max_restarts, config.restart_window),
             launcher,
             dispatcher,
-            bus,
+            sequencer,
+            recorder: Recorder::default(),
             clock,
             starts,
             workers: FxHashMap::default(),
@@ -82,13 +85,25 @@ impl Supervisor {
 
     /// Lets the policy handle one event and carries out what it decides.
     fn decide(&mut self, ctx: &mut Context<Self>, event: impl FnOnce(&mut PoolSupervisor, Tick)) {
-        event(&mut self.policy, self.clock.now());
-        for action in self.policy.take_actions() {
-            self.carry_out(action, ctx);
+        let now = self.clock.now();
+        event(&mut self.policy, now);
+        let actions = self.policy.take_actions();
+        let recorded = self.record(&actions, now);
+        for action in actions {
+            self.carry_out(action, &recorded, ctx);
         }
     }
 
-    fn carry_out(&mut self, action: SupervisorAction, ctx: &mut Context<Self>) {
+    /// Records the facts of a turn's decisions (L13).
+    fn record(&mut self, actions: &[SupervisorAction], now: Tick) -> Recorded {
+        self.recorder.begin(self.sequencer.is_subscribed());
+        for kind in actions.iter().filter_map(SupervisorAction::fact) {
+            self.recorder.note(now, || kind);
+        }
+        self.sequencer.record(self.recorder.take())
+    }
+
+    fn carry_out(&mut self, action: SupervisorAction, _: &Recorded, ctx: &mut Context<Self>) {
         match action {
             SupervisorAction::Launch { worker, .. } => self.launch(worker, ctx),
             SupervisorAction::Retire { worker, .. } => {
@@ -110,7 +125,7 @@ impl Supervisor {
             SupervisorAction::StartFailed { worker, failure, delay } => {
                 tracing::warn!(%worker, ?delay, "a worker could not be started: {failure}");
             }
-            SupervisorAction::BreakerOpened { pool, pause } => {
+            SupervisorAction::BreakerOpened { pool, pause, .. } => {
                 tracing::warn!(%pool, ?pause, "the breaker opens: {TOO_OFTEN}");
             }
             SupervisorAction::BreakerClosed { by } => {
@@ -129,7 +144,7 @@ impl Supervisor {
             dispatcher: self.dispatcher.clone().recipient(),
             ready: ctx.address().recipient(),
             down: ctx.address().recipient(),
-            bus: self.bus.clone(),
+            sequencer: self.sequencer.clone(),
         };
         let WorkerStart { capacity: WorkerCapacity { slots, coroutines }, settings } = self.starts[worker.id.pool];
         let spec = LaunchSpec { worker: worker.id, slots: narrow(slots), async_slots: narrow(coroutines) };
@@ -151,6 +166,11 @@ impl Actor for Supervisor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.dispatcher.do_send(RegisterSupervisor { supervisor: ctx.address().recipient() });
+        let now = self.clock.now();
+        for (pool, workers) in self.policy.targets() {
+            let cause = TargetCause::Configured;
+            self.sequencer.record_one(now, || FactKind::PoolTarget { pool, workers, cause });
+        }
         self.decide(ctx, |policy, _| policy.begin());
     }
 }
@@ -158,7 +178,8 @@ impl Actor for Supervisor {
 impl Handler<WorkerReady> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, WorkerReady { worker, pid }: WorkerReady, ctx: &mut Self::Context) {
+    fn handle(&mut self, WorkerReady { worker, pid, python }: WorkerReady, ctx: &mut Self::Context) {
+        self.sequencer.record_one(self.clock.now(), || FactKind::WorkerReady { worker, pid, python });
         self.decide(ctx, |policy, now| policy.ready(worker, pid, now));
     }
 }
@@ -187,6 +208,8 @@ impl Handler<WorkerDown> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, WorkerDown { worker, departure, healthy }: WorkerDown, ctx: &mut Self::Context) {
+        let reason = || departure.reason.clone();
+        self.sequencer.record_one(self.clock.now(), || FactKind::WorkerDown { worker, reason: reason() });
         self.workers.remove(&worker);
         self.decide(ctx, |policy, now| policy.down(worker, departure, healthy, now));
     }

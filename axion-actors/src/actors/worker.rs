@@ -14,10 +14,9 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use self::convert::{exit_kind, into_error, into_message, kind, shown};
 use self::tail::Tail;
-use super::events::EventBus;
 use super::messages::{Reports, Retire, WorkerCommand, WorkerDown, WorkerReady};
 use crate::model::{
-    CapturedOutput, Clock, Data, EventKind, Json, KillReason, LogLevel, PostMortem, Seq, Stream, TaskError, TaskId,
+    CapturedOutput, Clock, Data, Json, KillReason, LogLevel, NoticeKind, PostMortem, Seq, Stream, TaskError, TaskId,
     Tick, Work, WorkName, WorkerDownReason, WorkerRef,
 };
 use crate::policy::functions::KnownFunctions;
@@ -25,6 +24,7 @@ use crate::policy::liveness::{Liveness, Look, NextStep, Patience};
 use crate::policy::scheduler::{Departure, Report, RunTask};
 use crate::policy::worker_lifecycle::{RetireStep, WorkerEnd, WorkerExit, WorkerLifecycle};
 use crate::process::{Child, ChildEvent, ChildExit, Launched, Progress};
+use crate::sequencer::Sequencer;
 use crate::wire::{ControlDown, ControlUp, Down, PROTOCOL, Up};
 
 /// The actor of one child.
@@ -43,7 +43,7 @@ pub struct Worker {
     settings: Settings,
     dispatcher: Recipient<Reports>,
     supervisor: Recipient<WorkerReady>,
-    bus: EventBus,
+    sequencer: Sequencer,
     measured: Instant,
     measuring: Option<SpawnHandle>,
     clock: Clock,
@@ -85,7 +85,7 @@ pub(super) struct Neighbours {
     pub(super) dispatcher: Recipient<Reports>,
     pub(super) ready: Recipient<WorkerReady>,
     pub(super) down: Recipient<WorkerDown>,
-    pub(super) bus: EventBus,
+    pub(super) sequencer: Sequencer,
 }
 
 /// Reports the worker's end in every case: a worker that is dropped without having said how it
@@ -131,7 +131,7 @@ impl Worker {
             settings,
             dispatcher: neighbours.dispatcher,
             supervisor: neighbours.ready,
-            bus: neighbours.bus,
+            sequencer: neighbours.sequencer,
             measured: Instant::now(),
             measuring: None,
             clock,
@@ -167,13 +167,13 @@ impl Worker {
             Up::Output { seq, stream, data } => self.output((seq.0 != 0).then_some(seq), stream, data),
             Up::Progress { seq, fraction, message } => {
                 if let Some(task) = self.task(seq) {
-                    self.bus.emit(|| EventKind::Progress { task, fraction, message });
+                    self.sequencer.notify(|| NoticeKind::Progress { task, fraction, message });
                 }
             }
             Up::Log { seq, level, message } => {
                 if let Some(task) = self.task(seq) {
                     self.log(task, level, &message);
-                    self.bus.emit(|| EventKind::Log { task, level, message });
+                    self.sequencer.notify(|| NoticeKind::Log { task, level, message });
                 }
             }
             Up::Loaded { seq, coroutine } => reports.push(self.loaded(seq, coroutine)?),
@@ -187,8 +187,7 @@ impl Worker {
         }
         tracing::debug!(worker = %self.me, pid, python, "worker ready");
         self.lifecycle.ready();
-        self.supervisor.do_send(WorkerReady { worker: self.me, pid });
-        self.bus.emit(|| EventKind::WorkerReady { worker: self.me, pid, python });
+        self.supervisor.do_send(WorkerReady { worker: self.me, pid, python });
         Ok(())
     }
 
@@ -237,7 +236,7 @@ impl Worker {
         } else {
             tracing::debug!(worker = %self.me, ?stream, text = %String::from_utf8_lossy(&data), "output outside any task");
         }
-        self.bus.emit(|| EventKind::Output { task, worker: self.me, stream, data });
+        self.sequencer.notify(|| NoticeKind::Output { task, worker: self.me, stream, data });
     }
 
     fn log(&self, task: TaskId, level: LogLevel, message: &str) {
@@ -403,7 +402,6 @@ impl Worker {
         let exit = WorkerExit { cause, running, killed, out_of_memory, last_words };
         let WorkerEnd { reason, ended_by, running, healthy } = self.lifecycle.exited(exit, &owed, now);
         tracing::debug!(worker = %self.me, ?reason, "worker down");
-        self.bus.emit(|| EventKind::WorkerDown { worker: self.me, reason: reason.clone() });
         let post_mortem = PostMortem {
             ended_by,
             exit: code,

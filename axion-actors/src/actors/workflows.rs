@@ -13,7 +13,6 @@ use tokio::sync::oneshot;
 use super::admission::{Admission, NoRoom};
 use super::answer::{Refusal, WorkflowAnswer, WorkflowGone};
 use super::dispatcher::Dispatcher;
-use super::events::EventBus;
 use super::messages::{
     CancelStep, CancelWorkflows, Expand, LookUp, RegisterWorkflows, Reply, StepUpdate, StepUpdates, SubmitSteps, Tasks,
     WorkflowClosed, WorkflowRefusal, WorkflowRequest, WorkflowSubmission,
@@ -21,11 +20,13 @@ use super::messages::{
 use super::{StopOnPanic, add_waiter};
 use crate::config::Config;
 use crate::model::workflow::{Dependency, Reference, StepOutcome, WorkflowId, WorkflowSpec};
-use crate::model::{CancelAnswer, ExpiredBy};
-use crate::model::{Clock, ErrorKind, EventKind, Outcome, Task, TaskError, TaskId, TaskRecord, Tick};
+use crate::model::{
+    CancelAnswer, Clock, ErrorKind, ExpiredBy, FactKind, Outcome, Task, TaskError, TaskId, TaskRecord, Tick,
+};
 use crate::policy::graph::{Ended, StepStatus};
 use crate::policy::task_table::RetentionPolicy;
 use crate::policy::workflows::{RetainedWorkflows, StepRef, WorkflowAction, Workflows};
+use crate::sequencer::Sequencer;
 
 /// Steps that travel to the Dispatcher together.
 const PIECE: usize = 256;
@@ -35,7 +36,7 @@ pub struct WorkflowManager {
     flows: Workflows,
     dispatcher: Addr<Dispatcher>,
     admission: Arc<Admission>,
-    bus: EventBus,
+    sequencer: Sequencer,
     clock: Clock,
     /// Steps that are due and have no room yet, in order.
     backlog: VecDeque<StepRef>,
@@ -66,7 +67,7 @@ impl WorkflowManager {
         config: &Config,
         dispatcher: Addr<Dispatcher>,
         admission: Arc<Admission>,
-        bus: EventBus,
+        sequencer: Sequencer,
         clock: Clock,
     ) -> Self {
         let keep = RetentionPolicy {
@@ -79,7 +80,7 @@ impl WorkflowManager {
             flows: Workflows::new(config.capacity(crate::process::machine_memory())),
             dispatcher,
             admission,
-            bus,
+            sequencer,
             clock,
             backlog: VecDeque::new(),
             next: None,
@@ -207,9 +208,9 @@ impl WorkflowManager {
                         if let Some(graph) = self.flows.graph(workflow)
                             && let Some((task, instances)) = graph.tasks_of(step)
                         {
-                            self.bus.emit(|| {
+                            self.sequencer.record_one(self.clock.now(), || {
                                 let step = graph.title_of(step).unwrap_or_default();
-                                EventKind::StepChanged { workflow, step, task, state, instances }
+                                FactKind::StepChanged { workflow, step, task, state, instances }
                             });
                         }
                     }
@@ -271,7 +272,7 @@ impl WorkflowManager {
         }
         let state = record.state;
         self.kept.push(record, span, self.clock.now());
-        self.bus.emit(|| EventKind::WorkflowFinished { workflow: id, state });
+        self.sequencer.record_one(self.clock.now(), || FactKind::WorkflowFinished { workflow: id, state });
         self.dispatcher.do_send(WorkflowClosed);
     }
 
@@ -466,7 +467,7 @@ impl Handler<WorkflowRequest> for WorkflowManager {
     type Result = ();
 
     fn handle(&mut self, request: WorkflowRequest, ctx: &mut Self::Context) {
-        self.flows.watch(self.bus.is_watched());
+        self.flows.watch(self.sequencer.is_subscribed());
         match request {
             WorkflowRequest::Submit(submission) => self.submit(*submission, ctx),
             WorkflowRequest::Await { id, reply } => match self.flows.graph(id) {
@@ -497,7 +498,7 @@ impl Handler<StepUpdates> for WorkflowManager {
     type Result = ();
 
     fn handle(&mut self, StepUpdates(updates): StepUpdates, ctx: &mut Self::Context) {
-        self.flows.watch(self.bus.is_watched());
+        self.flows.watch(self.sequencer.is_subscribed());
         for update in updates {
             self.apply_update(update);
         }

@@ -1,9 +1,12 @@
 //! Plain data of the engine, with serde: no behaviour beyond construction and display.
 
 mod cancel;
-mod event;
+mod cause;
+mod fact;
+mod form;
 mod ids;
 mod limits;
+mod notice;
 mod outcome;
 mod pool;
 mod postmortem;
@@ -20,11 +23,17 @@ mod work;
 pub mod workflow;
 
 pub use cancel::CancelAnswer;
-pub use event::{Event, EventKind, LogLevel, Stream, WorkerDownReason};
+pub use cause::{
+    BlockedBy, CancelSource, EngineEnd, LaunchCause, Placement, RecycleCause, RefusalReason, Resource, RetireCause,
+    ReturnCause, RevokeCause, Shortage, TargetCause, WorkerDownReason,
+};
+pub use fact::{Fact, FactId, FactIdError, FactKind, Incarnation, KIND_TABLE, KindInfo};
+pub use form::{FullAttempt, FullRecord};
 pub use ids::{Attempt, Generation, Seq, TaskId, WorkerId, WorkerIdError, WorkerRef};
 pub use limits::{
     Capacity, Concurrency, EngineCapacity, Fixed, Limits, Memory, Needs, PoolCapacity, Rate, RateError, Shortfall,
 };
+pub use notice::{LogLevel, Notice, NoticeKind, Stream};
 pub use outcome::{Cause, ErrorKind, Outcome, TaskError};
 pub use pool::{PoolId, PoolKind, PoolMap, PoolNameError};
 pub use postmortem::{EndedBy, KillReason, PostMortem, ProcessExit, Usage};

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use jiff::Timestamp;
 use serde::ser::SerializeStruct;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::ids::{Attempt, TaskId, WorkerRef};
 use super::outcome::{Outcome, TaskError};
@@ -62,6 +62,16 @@ impl OutputPart {
             0 => format!("{head}{tail}"),
             dropped => format!("{head}\n... {dropped} bytes left out ...\n{tail}"),
         }
+    }
+
+    /// What it holds of the beginning and of the end.
+    pub(super) fn ends(&self) -> (Vec<u8>, Vec<u8>) {
+        (self.head.clone(), self.tail.iter().copied().collect())
+    }
+
+    /// A part as [`ends`](Self::ends) gave it.
+    pub(super) fn from_ends(head: &[u8], tail: &[u8], dropped: u64) -> Self {
+        Self { head: head.to_vec(), tail: tail.iter().copied().collect(), dropped }
     }
 
     /// How many bytes are kept.
@@ -219,7 +229,8 @@ impl Serialize for TaskRecord {
 }
 
 /// The bound that a dropped record would have exceeded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ExpiredBy {
     /// Newer records took its place.
     Count,

@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// Nanoseconds since the engine started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Tick(pub u64);
 
 impl Tick {
@@ -50,6 +52,12 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Tick {
         Tick(nanos(self.start.elapsed()))
+    }
+
+    /// A tick in wall time.
+    #[must_use]
+    pub fn wall(&self, tick: Tick) -> Timestamp {
+        self.epoch.saturating_add(Duration::from_nanos(tick.0)).unwrap_or(self.epoch)
     }
 
     /// The wall time of tick 0.

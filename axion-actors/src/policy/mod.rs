@@ -4,6 +4,7 @@
 //! happen comes back as data. `fitness` in the workspace's tests holds this.
 
 pub mod durations;
+pub mod fold;
 pub mod functions;
 pub mod graph;
 pub mod health;
@@ -11,6 +12,7 @@ pub mod liveness;
 pub mod overload;
 pub mod placement;
 pub mod pool_supervisor;
+pub mod recorder;
 pub mod resources;
 pub mod restart;
 pub mod retry;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::model::HostLoad;
+use crate::model::{FactKind, HostLoad, Resource};
 
 /// Hysteresis: tasks are accepted again at this many percentage points below a limit, or at half of the limit if that
 /// is closer. A machine that hovers about its limit does not refuse every other task.
@@ -28,6 +28,18 @@ pub enum Overload {
         /// `max_memory_percent`.
         limit: f64,
     },
+}
+
+impl Overload {
+    /// The fact that it has begun.
+    #[must_use]
+    pub fn fact(&self) -> FactKind {
+        let (resource, used_percent, limit_percent) = match *self {
+            Self::Cpu { used, limit } => (Resource::Cpu, used, limit),
+            Self::Memory { used, limit } => (Resource::MemoryShare, used, limit),
+        };
+        FactKind::OverloadStarted { resource, used_percent, limit_percent }
+    }
 }
 
 impl fmt::Display for Overload {

@@ -13,11 +13,11 @@ use std::time::Duration;
 pub use self::slot::MAX_FINISHING;
 use self::slot::SupervisedSlot;
 use super::restart::{Breaker, BreakerState};
-use super::scheduler::{Departure, RecycleReason};
+use super::scheduler::Departure;
 use crate::config::{PoolSettings, WorkerBounds};
 use crate::model::{
-    ErrorKind, Generation, PoolId, PoolKind, PoolMap, PoolStatus, TaskError, Tick, WorkerDownReason, WorkerId,
-    WorkerRef,
+    ErrorKind, FactKind, LaunchCause, PoolId, PoolKind, PoolMap, PoolStatus, RecycleCause, RetireCause, TargetCause,
+    TaskError, Tick, WorkerDownReason, WorkerId, WorkerRef,
 };
 
 /// Why an open breaker opened.
@@ -108,6 +108,10 @@ pub enum SupervisorAction {
         pool: PoolId,
         /// How long.
         pause: Duration,
+        /// How many deaths are allowed within the window.
+        allowed: usize,
+        /// The window.
+        window: Duration,
     },
     /// Workers of a pool are replaced at once again.
     BreakerClosed {
@@ -118,39 +122,30 @@ pub enum SupervisorAction {
     Stopped,
 }
 
-/// Why a worker is started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LaunchCause {
-    /// Its pool has fewer workers than it should.
-    BelowTarget,
-    /// The one before it ended.
-    Replacement {
-        /// Which was that.
-        of: Generation,
-    },
-    /// The present one is to be replaced.
-    Recycling(RecycleReason),
-}
-
-/// Why a worker is asked to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RetireCause {
-    /// Its pool should have fewer workers.
-    AboveTarget,
-    /// The engine ends.
-    Shutdown,
-}
-
-/// Why a pool should have another number of workers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TargetCause {
-    /// The autoscaler decided so, for this reason.
-    Scaling(String),
-    /// A task waits that cannot run with fewer workers.
-    TaskNeeds {
-        /// How many it needs.
-        workers: usize,
-    },
+impl SupervisorAction {
+    /// The fact of this decision, if it is one of the Supervisor's own.
+    #[must_use]
+    pub fn fact(&self) -> Option<FactKind> {
+        Some(match self {
+            Self::Launch { worker, cause } => FactKind::WorkerLaunched { worker: *worker, cause: *cause },
+            Self::Retire { worker, cause } => FactKind::WorkerStopOrdered { worker: *worker, cause: *cause },
+            Self::StartAfter { delay, slot } => {
+                FactKind::StartDelayed { slot: *slot, delay_seconds: delay.as_secs_f64() }
+            }
+            Self::Target { pool, to, cause, .. } => {
+                FactKind::PoolTarget { pool: *pool, workers: *to, cause: cause.clone() }
+            }
+            Self::BreakerOpened { pool, pause, allowed, window } => FactKind::BreakerOpened {
+                pool: *pool,
+                allowed: *allowed,
+                window_seconds: window.as_secs_f64(),
+                pause_seconds: pause.as_secs_f64(),
+            },
+            Self::BreakerClosed { by } => FactKind::BreakerClosed { pool: by.id.pool, worker: *by },
+            // The Dispatcher tells of the others when it has heard of them.
+            _ => return None,
+        })
+    }
 }
 
 /// The decisions of the Supervisor.
@@ -272,6 +267,11 @@ impl PoolSupervisor {
         self.pools.get(pool).map(|pool| pool.breaker.state())
     }
 
+    /// How many workers each pool should have.
+    pub fn targets(&self) -> impl Iterator<Item = (PoolId, u32)> {
+        self.pools.iter().map(|(id, pool)| (id, pool.target))
+    }
+
     /// The engine begins: every pool gets its workers.
     pub fn begin(&mut self) {
         let pools: Vec<PoolId> = self.pools.ids().collect();
@@ -324,7 +324,7 @@ impl PoolSupervisor {
     }
 
     /// A worker is to be replaced: its successor is started first.
-    pub fn recycle(&mut self, worker: WorkerRef, reason: RecycleReason) {
+    pub fn recycle(&mut self, worker: WorkerRef, reason: RecycleCause) {
         let slot = slot_mut(&mut self.pools, worker.id).filter(|slot| slot.is(worker.generation));
         if let Some(slot) = slot {
             slot.recycling = Some(reason);
@@ -410,7 +410,8 @@ impl PoolSupervisor {
             WorkerDownReason::Exited(_) | WorkerDownReason::Protocol { .. } | WorkerDownReason::ActorPanicked
         );
         if by_itself && let Some(pause) = pool.breaker.died(now) {
-            self.actions.push(SupervisorAction::BreakerOpened { pool: worker.id.pool, pause });
+            let (allowed, window) = pool.breaker.rule();
+            self.actions.push(SupervisorAction::BreakerOpened { pool: worker.id.pool, pause, allowed, window });
         }
         let pause = Some(pool.breaker.pause_left(now)).filter(|pause| by_itself && !pause.is_zero());
         let Some(slot) = pool.slots.get_mut(worker.id.index as usize) else { return (Duration::ZERO, None) };

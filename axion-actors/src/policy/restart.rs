@@ -114,6 +114,12 @@ impl Breaker {
         Some(pause)
     }
 
+    /// More deaths than this within the window open it.
+    #[must_use]
+    pub fn rule(&self) -> (usize, Duration) {
+        (self.most, self.window)
+    }
+
     /// How long replacements still have to wait; nothing while it is closed.
     #[must_use]
     pub fn pause_left(&self, now: Tick) -> Duration {

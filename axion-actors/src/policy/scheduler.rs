@@ -36,17 +36,15 @@ use std::time::Duration;
 use self::ends::{WorkerLoss, cancelled};
 use self::limits::Limiter;
 use self::pool::Pool;
-pub use self::protocol::{
-    Action, Departure, PoolRules, RecycleReason, Report, RunTask, TimeLimits, WorkerCapacity, WorkerView,
-};
+pub use self::protocol::{Action, Departure, PoolRules, Report, RunTask, TimeLimits, WorkerCapacity, WorkerView};
 pub use self::worker_slots::{AHEAD, AHEAD_TASKS, STALL};
 use self::worker_slots::{Due, InFlight, Lane, WorkerSlots};
 use super::durations::Durations;
-use super::task_table::{AcceptError, TaskEnd, TaskKey, TaskLookup, TaskState, TaskTable};
+use super::task_table::{AcceptError, Finished, TaskEnd, TaskKey, TaskLookup, TaskState, TaskTable, WaiterId};
 use super::timers::Timers;
 use crate::model::{
-    CancelAnswer, EngineCapacity, ErrorKind, KillReason, NotBefore, Outcome, PoolId, PoolMap, Seq, Task, TaskError,
-    TaskId, Tick, WorkKey, WorkerRef,
+    CancelAnswer, CancelSource, EngineCapacity, ErrorKind, FactKind, KillReason, NotBefore, Outcome, PoolId, PoolMap,
+    RetireCause, ReturnCause, RevokeCause, Seq, Task, TaskError, TaskId, Tick, WorkKey, WorkerRef,
 };
 
 /// The decisions of the Dispatcher.
@@ -87,7 +85,7 @@ impl Scheduler {
         &self.table
     }
 
-    /// The task table's recorded events.
+    /// The task table, for its waiters and the facts of the present turn.
     pub fn table_mut(&mut self) -> &mut TaskTable {
         &mut self.table
     }
@@ -103,13 +101,13 @@ impl Scheduler {
         std::mem::take(&mut self.actions)
     }
 
-    /// A task was submitted. Call [`place`](Self::place) when the batch is in.
+    /// A task was submitted, for which `waiter` waits. Call [`place`](Self::place) when the batch is in.
     ///
     /// # Errors
     /// If its id is known already, or its unique key is taken.
-    pub fn submit(&mut self, task: Task, now: Tick) -> Result<TaskKey, AcceptError> {
+    pub fn submit(&mut self, task: Task, waiter: Option<WaiterId>, now: Tick) -> Result<TaskKey, AcceptError> {
         let (pool_id, shortfall) = (task.pool_id(), self.limiter.shortfall(&task));
-        let key = self.table.accept(task, now)?;
+        let key = self.table.accept(task, waiter, now)?;
         if let Some(error) = self.closing.clone() {
             self.finish(key, None, TaskEnd::without_run(Outcome::Cancelled(Box::new(error))), now);
         } else if !self.pools.contains(pool_id) {
@@ -176,23 +174,43 @@ impl Scheduler {
 
     /// A worker takes tasks from now on.
     pub fn joined(&mut self, worker: WorkerRef, capacity: WorkerCapacity, now: Tick) {
+        let WorkerCapacity { slots, coroutines } = capacity;
+        self.table.recorder().note(now, || FactKind::WorkerJoined { worker, slots, coroutines });
+        self.heal(worker.id.pool, now);
         let pool = &mut self.pools[worker.id.pool];
-        (pool.unavailable, pool.called) = (None, 0);
+        pool.called = 0;
         // A predecessor that is still here has been recycled: it finishes what it has.
         if let Some(predecessor) = pool.workers.insert(WorkerSlots::new(worker, capacity, now)) {
-            self.begin_drain(predecessor);
+            self.begin_drain(predecessor, RetireCause::Replaced { by: worker.generation }, now);
         }
         self.place(worker.id.pool, now);
     }
 
     /// A worker takes nothing more. What it was sent ahead it gives back, and it ends when it is empty.
-    fn begin_drain(&mut self, member: WorkerSlots) {
+    fn begin_drain(&mut self, member: WorkerSlots, cause: RetireCause, now: Tick) {
         let (worker, seqs) = (member.worker, member.last_ahead(usize::MAX));
-        if !seqs.is_empty() {
-            self.actions.push(Action::Revoke { worker, seqs });
-        }
+        self.table.recorder().note(now, || FactKind::WorkerRetiring { worker, cause });
         self.pools[worker.id.pool].draining.push(member);
+        if !seqs.is_empty() {
+            self.revoke(worker, seqs, RevokeCause::Draining, now);
+        }
         self.retire_if_empty(worker);
+    }
+
+    /// Asks a worker to give back what it has not started.
+    fn revoke(&mut self, worker: WorkerRef, seqs: Vec<Seq>, cause: RevokeCause, now: Tick) {
+        let Self { table, pools, actions, .. } = self;
+        let member = pools[worker.id.pool].member(worker);
+        let tasks = if table.recorder().is_listening() { member.map(|it| it.tasks(&seqs, table)) } else { None };
+        table.recorder().note(now, || FactKind::RevokeOrdered { worker, tasks: tasks.unwrap_or_default(), cause });
+        actions.push(Action::Revoke { worker, seqs });
+    }
+
+    /// A pool whose tasks failed takes tasks again.
+    fn heal(&mut self, pool: PoolId, now: Tick) {
+        if self.pools[pool].unavailable.take().is_some() {
+            self.table.recorder().note(now, || FactKind::PoolHealed { pool });
+        }
     }
 
     /// The pool is to do with `count` workers less: idle ones first. They finish what they run.
@@ -202,7 +220,7 @@ impl Scheduler {
             let workers = &mut self.pools[pool_id].workers;
             let Some(member) = workers.expendable().and_then(|worker| workers.remove(worker)) else { break };
             gone.push(member.worker);
-            self.begin_drain(member);
+            self.begin_drain(member, RetireCause::AboveTarget, now);
         }
         self.actions.push(Action::Release { pool: pool_id, workers: gone });
         // Who needs more than are left has to say so again (L1).
@@ -219,7 +237,7 @@ impl Scheduler {
         }
         pool.called = 0;
         if target == 0 {
-            pool.unavailable = None;
+            self.heal(pool_id, now);
         }
         self.place(pool_id, now);
     }
@@ -262,39 +280,37 @@ impl Scheduler {
     }
 
     /// Has a worker replaced that has done or holds enough.
-    fn recycle_if_due(&mut self, worker: WorkerRef, resident: u64) {
+    fn recycle_if_due(&mut self, worker: WorkerRef, resident: u64, now: Tick) {
         let pool = &mut self.pools[worker.id.pool];
         let rules = pool.rules;
         if rules.worker_tasks.is_none() && rules.worker_memory.is_none() {
             return;
         }
         // One that is draining is not replaced twice.
-        let due = pool.workers.change(worker.id.index as usize, |member| {
-            let done = rules.worker_tasks.filter(|limit| member.ended >= *limit);
-            let full = rules.worker_memory.filter(|limit| resident > *limit);
-            let done = done.map(|limit| RecycleReason::Tasks { ended: member.ended, limit });
-            let reason = done.or(full.map(|limit| RecycleReason::Memory { resident, limit }))?;
-            (member.worker == worker && !std::mem::replace(&mut member.recycling, true)).then_some(reason)
+        let cause = pool.workers.change(worker.id.index as usize, |member| {
+            let cause = rules.recycle_cause(member.ended, resident)?;
+            (member.worker == worker && !std::mem::replace(&mut member.recycling, true)).then_some(cause)
         });
-        if let Some(reason) = due.flatten() {
-            self.actions.push(Action::Recycle { worker, reason });
+        if let Some(cause) = cause.flatten() {
+            self.table.recorder().note(now, || FactKind::WorkerRecycling { worker, cause });
+            self.actions.push(Action::Recycle { worker, reason: cause });
         }
     }
 
     /// The worker holds so much memory. If a task may not and several run, any of them can be the one.
-    fn measured(&mut self, worker: WorkerRef, resident: u64) {
+    fn measured(&mut self, worker: WorkerRef, resident: u64, now: Tick) {
         let pool = &self.pools[worker.id.pool];
         let too_much = pool.rules.task_memory.is_some_and(|most| resident > most);
         let first = pool.member(worker).and_then(|member| member.in_flight.front()).map(|task| task.seq);
         match first {
-            Some(seq) if too_much => self.kill(worker, seq, KillReason::MemoryLimit),
-            _ => self.recycle_if_due(worker, resident),
+            Some(seq) if too_much => self.kill(worker, seq, KillReason::MemoryLimit, now),
+            _ => self.recycle_if_due(worker, resident, now),
         }
     }
 
     /// A worker knows what a script or function is. If its tasks are no coroutines after all, those that were sent there
     /// as such wait for threads, while others may be free elsewhere: what has not begun comes back.
-    fn learned(&mut self, worker: WorkerRef, work: WorkKey<'_>, coroutine: bool) {
+    fn learned(&mut self, worker: WorkerRef, work: WorkKey<'_>, coroutine: bool, now: Tick) {
         self.durations.learn(work, coroutine);
         let Some(member) = self.pools[worker.id.pool].member(worker).filter(|_| !coroutine) else { return };
         let waits = |task: &&InFlight| {
@@ -302,7 +318,7 @@ impl Scheduler {
         };
         let seqs: Vec<Seq> = member.in_flight.iter().filter(waits).map(|task| task.seq).collect();
         if !seqs.is_empty() {
-            self.actions.push(Action::Revoke { worker, seqs });
+            self.revoke(worker, seqs, RevokeCause::NotCoroutine, now);
         }
     }
 
@@ -313,8 +329,8 @@ impl Scheduler {
                 Report::Ended { seq, nanos, result, output } => self.ended(worker, seq, nanos, result, output, now),
                 Report::Revoked { seqs } => self.returned(worker, seqs, now),
                 Report::Spared { seq } => self.spared(worker, seq, now),
-                Report::Learned { work, coroutine } => self.learned(worker, work.key(), coroutine),
-                Report::Measured { resident } => self.measured(worker, resident),
+                Report::Learned { work, coroutine } => self.learned(worker, work.key(), coroutine, now),
+                Report::Measured { resident } => self.measured(worker, resident, now),
             }
         }
         self.place(worker.id.pool, now);
@@ -324,6 +340,7 @@ impl Scheduler {
     /// cancelled, run again or lost.
     pub fn left(&mut self, worker: WorkerRef, departure: Departure, now: Tick) {
         let Some(member) = self.pools[worker.id.pool].remove(worker) else { return self.table.ignore() };
+        self.table.recorder().note(now, || FactKind::WorkerLeft { worker });
         let Departure { reason, running, mut outputs, post_mortem } = departure;
         let started = |task: &InFlight| running.as_ref().map_or(task.started(), |seqs| seqs.contains(&task.seq));
         let count = member.in_flight.iter().filter(|task| started(task)).count();
@@ -339,12 +356,17 @@ impl Scheduler {
                 unstarted.push(task);
             }
         }
-        self.requeue(worker, unstarted, now);
+        self.requeue(worker, unstarted, ReturnCause::WorkerLeft, now);
         self.place(worker.id.pool, now);
     }
 
-    /// Ends a task before its time, or says why not. A task that runs has `grace` to stop by itself.
+    /// Ends a task before its time for a caller, or says why not. A task that runs has `grace` to stop by itself.
     pub fn cancel(&mut self, id: TaskId, grace: Duration, now: Tick) -> CancelAnswer {
+        self.cancel_for(CancelSource::Caller, id, grace, now)
+    }
+
+    /// The same, for somebody else.
+    pub fn cancel_for(&mut self, by: CancelSource, id: TaskId, grace: Duration, now: Tick) -> CancelAnswer {
         let key = match self.table.find(id) {
             TaskLookup::Live(key) => key,
             TaskLookup::Finished(record) => return CancelAnswer::AlreadyFinished(record.outcome.name()),
@@ -356,6 +378,7 @@ impl Scheduler {
                 if !self.table.cancel(key) {
                     return CancelAnswer::AlreadyRequested;
                 }
+                self.table.note_cancel(key, by, Some(grace), now);
                 self.actions.push(Action::Cancel { worker, seq });
                 let timer = self.timers.start(now.after(grace), Due::Grace(worker, seq));
                 self.in_flight(worker, seq, |task| task.grace = Some(timer));
@@ -366,6 +389,7 @@ impl Scheduler {
                     self.timers.stop(timer);
                 }
                 let pool = self.pool_of(key);
+                self.table.note_cancel(key, by, None, now);
                 self.finish(key, None, TaskEnd::without_run(Outcome::Cancelled(Box::new(cancelled()))), now);
                 self.sweep(pool);
                 self.run_placement(now);
@@ -379,7 +403,7 @@ impl Scheduler {
     pub fn withdraw(&mut self, id: TaskId, now: Tick) -> bool {
         match self.table.find(id) {
             TaskLookup::Live(key) if !matches!(self.table.state(key), Some(TaskState::Sent { .. })) => {
-                self.cancel(id, Duration::ZERO, now) == CancelAnswer::Removed
+                self.cancel_for(CancelSource::Withdrawal, id, Duration::ZERO, now) == CancelAnswer::Removed
             }
             _ => false,
         }
@@ -387,6 +411,8 @@ impl Scheduler {
 
     /// No worker of a pool can be started: its tasks fail with the reason, until one joins.
     pub fn unavailable(&mut self, pool_id: PoolId, error: TaskError, now: Tick) {
+        let reason = || Box::new(error.clone());
+        self.table.recorder().note(now, || FactKind::PoolUnavailable { pool: pool_id, error: reason() });
         let waiting = self.pools[pool_id].drain();
         for key in waiting.into_iter().chain(self.limiter.evict(pool_id)) {
             if self.table.task(key).is_some() {
@@ -407,6 +433,7 @@ impl Scheduler {
         self.closing = Some(error.clone());
         let keys: Vec<TaskKey> = self.table.keys().collect();
         for key in keys {
+            self.table.note_cancel(key, CancelSource::Shutdown, None, now);
             self.finish(key, None, TaskEnd::without_run(Outcome::Cancelled(Box::new(error.clone()))), now);
         }
     }
@@ -416,17 +443,16 @@ impl Scheduler {
         self.table.expire_old(now);
         while let Some(due) = self.timers.pop(now) {
             match due {
-                Due::Soft(worker, seq) => self.actions.push(Action::Interrupt { worker, seq }),
-                Due::Hard(worker, seq) => self.kill(worker, seq, KillReason::Deadline),
-                Due::Grace(worker, seq) => self.kill(worker, seq, KillReason::Cancel),
+                Due::Soft(worker, seq) => self.interrupt(worker, seq, now),
+                Due::Hard(worker, seq) => self.kill(worker, seq, KillReason::Deadline, now),
+                Due::Grace(worker, seq) => self.kill(worker, seq, KillReason::Cancel, now),
                 Due::Start(key) => self.may_start(key, now),
                 Due::Expiry(key) => self.expired(key, now),
             }
         }
-        for pool in self.pools.values_mut() {
-            for (worker, seqs) in pool.workers.stalled(now) {
-                self.actions.push(Action::Revoke { worker, seqs });
-            }
+        let stalled: Vec<_> = self.pools.values_mut().flat_map(|pool| pool.workers.stalled(now)).collect();
+        for (worker, seqs) in stalled {
+            self.revoke(worker, seqs, RevokeCause::Stalled, now);
         }
         self.run_placement(now);
     }
@@ -477,9 +503,9 @@ impl Scheduler {
         if let Some(timer) = self.table.take_expiry(key) {
             self.timers.stop(timer);
         }
-        if let Some(record) = self.table.finish(key, by, end, now) {
+        if let Some(Finished { record, waiter }) = self.table.finish(key, by, end, now) {
             self.release(key);
-            self.actions.push(Action::Finished { key, record });
+            self.actions.push(Action::Finished { record, waiter });
         }
     }
 

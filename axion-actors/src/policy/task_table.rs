@@ -31,16 +31,31 @@ pub use self::history::TaskCounters;
 use self::retained::RetainedRecords;
 pub use self::retained::{Expired, RetentionPolicy};
 use self::waiting::WaitingCounts;
+use super::recorder::Recorder;
 use super::task_ids::TaskIds;
 use super::timers::TimerId;
 use crate::model::{
-    Attempt, CapturedOutput, Event, EventKind, Outcome, OutcomeCounts, PoolId, Seq, Task, TaskError, TaskId,
-    TaskRecord, Tick, WorkerRef,
+    Attempt, CancelSource, CapturedOutput, FactKind, FullRecord, Outcome, OutcomeCounts, Placement, PoolId,
+    ReturnCause, Seq, Task, TaskError, TaskId, TaskRecord, Tick, WorkerRef,
 };
 
 slotmap::new_key_type! {
     /// A live task's place in the table.
     pub struct TaskKey;
+}
+
+/// The place of those who wait for a task, with their owner. The table keeps it with the task, so that it travels with
+/// the fact of the task's end: a place is not used again before that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WaiterId(pub std::num::NonZeroU32);
+
+/// A task that reached its outcome.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its record.
+    pub record: Arc<TaskRecord>,
+    /// Those who wait for it.
+    pub waiter: Option<WaiterId>,
 }
 
 /// How a task ends.
@@ -104,7 +119,7 @@ pub struct TaskTable {
     places: TaskIds<IdEntry>,
     retained: RetainedRecords,
     ignored: u64,
-    trace: Option<Vec<Event>>,
+    recorder: Recorder,
 }
 
 impl TaskTable {
@@ -121,20 +136,13 @@ impl TaskTable {
             places: TaskIds::default(),
             retained: RetainedRecords::new(keep),
             ignored: 0,
-            trace: None,
+            recorder: Recorder::default(),
         }
     }
 
-    /// Switches the recording of events on or off.
-    pub fn record_events(&mut self, on: bool) {
-        if on != self.trace.is_some() {
-            self.trace = on.then(Vec::new);
-        }
-    }
-
-    /// Takes the events since the last call.
-    pub fn take_events(&mut self) -> Vec<Event> {
-        self.trace.as_mut().map(std::mem::take).unwrap_or_default()
+    /// The facts of the present turn.
+    pub fn recorder(&mut self) -> &mut Recorder {
+        &mut self.recorder
     }
 
     /// Tasks that have not reached their outcome.
@@ -240,8 +248,8 @@ impl TaskTable {
     ///
     /// # Errors
     /// If a task with the same id is live or its record is retained, or one with the same unique key is live.
-    pub fn accept(&mut self, task: Task, now: Tick) -> Result<TaskKey, AcceptError> {
-        let (id, pool) = (task.id(), task.pool_id());
+    pub fn accept(&mut self, task: Task, waiter: Option<WaiterId>, now: Tick) -> Result<TaskKey, AcceptError> {
+        let id = task.id();
         let unique = task.options().unique.clone();
         if let Some(holder) = unique.as_ref().and_then(|unique| self.task(*self.unique.get(unique)?)) {
             return Err(if self.has(id) { AcceptError::Id } else { AcceptError::Unique(holder.id()) });
@@ -250,13 +258,14 @@ impl TaskTable {
         let key = self.live.try_insert_with_key(|key| {
             let hint = places.insert(id, IdEntry::Live(key)).ok_or(AcceptError::Id)?;
             waiting.enters(&task, TaskState::Queued);
-            Ok(Entry::new(task, hint, now))
+            Ok(Entry::new(task, waiter, hint, now))
         })?;
         self.accepted += 1;
         if let Some(unique) = unique {
             self.unique.insert(unique, key);
         }
-        self.emit(now, || EventKind::TaskAccepted { task: id, pool });
+        let Self { recorder, live, .. } = self;
+        recorder.note(now, || FactKind::TaskAccepted { task: live[key].task.clone() });
         Ok(key)
     }
 
@@ -268,12 +277,19 @@ impl TaskTable {
         };
         entry.become_state(&mut self.waiting, TaskState::Waiting { timer });
         let task = entry.task.id();
-        self.emit(now, || EventKind::TaskHeld { task, wait_seconds: until.since(now).as_secs_f64() });
+        let wait_seconds = until.since(now).as_secs_f64();
+        self.recorder.note(now, || FactKind::TaskHeld { task, until, wait_seconds });
         true
     }
 
     /// A queued task goes to a worker. Returns the number of the attempt.
-    pub fn send(&mut self, key: TaskKey, worker: WorkerRef, seq: Seq, now: Tick) -> Option<Attempt> {
+    pub fn send(
+        &mut self,
+        key: TaskKey,
+        (worker, seq): (WorkerRef, Seq),
+        placement: Placement,
+        now: Tick,
+    ) -> Option<Attempt> {
         let Some(entry) = self.live.get_mut(key).filter(|entry| entry.state() == TaskState::Queued) else {
             self.ignored += 1;
             return None;
@@ -281,38 +297,44 @@ impl TaskTable {
         entry.become_state(&mut self.waiting, TaskState::Sent { worker, seq, at: now });
         entry.attempts += 1;
         let (task, attempt) = (entry.task.id(), Attempt(entry.attempts));
-        self.emit(now, || EventKind::TaskSent { task, worker, attempt });
+        self.recorder.note(now, || FactKind::TaskSent { task, worker, seq, attempt, placement });
         Some(attempt)
     }
 
     /// A task that had not started comes back from exactly that worker and sequence number; the
     /// attempt is not counted (L5).
-    pub fn give_back(&mut self, key: TaskKey, worker: WorkerRef, seq: Seq, now: Tick) -> bool {
-        let Some(entry) = Self::sent(&mut self.live, &mut self.ignored, key, (worker, seq)) else { return false };
+    pub fn give_back(&mut self, key: TaskKey, by: (WorkerRef, Seq), cause: ReturnCause, now: Tick) -> bool {
+        let Some(entry) = Self::sent(&mut self.live, &mut self.ignored, key, by) else { return false };
         entry.become_state(&mut self.waiting, TaskState::Queued);
         entry.attempts -= 1;
         let task = entry.task.id();
-        self.emit(now, || EventKind::TaskReturned { task, worker });
+        self.recorder.note(now, || FactKind::TaskReturned { task, worker: by.0, cause });
         true
     }
 
-    /// An attempt failed and the task waits until `timer` is due.
+    /// An attempt failed after `nanos` of running, and the task waits until `timer` is due.
     pub fn retry(
         &mut self,
         key: TaskKey,
         by: (WorkerRef, Seq),
-        error: TaskError,
-        wait: (TimerId, Duration),
+        (error, nanos): (TaskError, Option<u64>),
+        (timer, wait): (TimerId, Duration),
         now: Tick,
     ) -> bool {
-        let epoch = self.epoch;
+        let (epoch, most, listening) = (self.epoch, self.retained.bounds().each, self.recorder.is_listening());
         let Some(entry) = Self::sent(&mut self.live, &mut self.ignored, key, by) else { return false };
-        let (task, attempt, kind) = (entry.task.id(), Attempt(entry.attempts), error.kind);
-        entry.remember(error, epoch, self.retained.bounds().each, now);
+        let task = entry.task.id();
+        let ended = entry.remember(error, epoch, most, listening, now);
         entry.history_mut().counters.retries += 1;
-        entry.become_state(&mut self.waiting, TaskState::Waiting { timer: wait.0 });
-        let wait_seconds = wait.1.as_secs_f64();
-        self.emit(now, || EventKind::TaskRetrying { task, attempt, error: kind, wait_seconds });
+        entry.become_state(&mut self.waiting, TaskState::Waiting { timer });
+        let (until, wait_seconds, run_seconds) = (now.after(wait), wait.as_secs_f64(), nanos.map(seconds));
+        self.recorder.note_with(now, ended, |ended| FactKind::TaskRetrying {
+            task,
+            ended,
+            run_seconds,
+            until,
+            wait_seconds,
+        });
         true
     }
 
@@ -325,30 +347,59 @@ impl TaskTable {
         };
         entry.become_state(&mut self.waiting, TaskState::Queued);
         let task = entry.task.id();
-        self.emit(now, || EventKind::TaskDue { task });
+        self.recorder.note(now, || FactKind::TaskDue { task });
         true
     }
 
-    /// An attempt's process ended under it and the task is to run again. A loss that is `counted`
-    /// makes it a suspect; otherwise a neighbour had to be killed and it is innocent.
-    pub fn rerun(&mut self, key: TaskKey, by: (WorkerRef, Seq), error: TaskError, counted: bool, now: Tick) -> bool {
-        let epoch = self.epoch;
+    /// An attempt's process ended under it after `nanos`, and the task is to run again. A loss that is `counted` makes it a
+    /// suspect; otherwise a neighbour had to be killed and it is innocent.
+    pub fn rerun(
+        &mut self,
+        key: TaskKey,
+        by: (WorkerRef, Seq),
+        (error, nanos): (TaskError, Option<u64>),
+        counted: bool,
+        now: Tick,
+    ) -> bool {
+        let (epoch, most, listening) = (self.epoch, self.retained.bounds().each, self.recorder.is_listening());
         let Some(entry) = Self::sent(&mut self.live, &mut self.ignored, key, by) else { return false };
-        let (task, attempt) = (entry.task.id(), Attempt(entry.attempts));
-        entry.remember(error, epoch, self.retained.bounds().each, now);
+        let task = entry.task.id();
+        let ended = entry.remember(error, epoch, most, listening, now);
         let counters = &mut entry.history_mut().counters;
         counters.losses += u32::from(counted);
         counters.alone |= counted;
         entry.become_state(&mut self.waiting, TaskState::Queued);
-        self.emit(now, || EventKind::TaskRerun { task, attempt, counted });
+        let run_seconds = nanos.map(seconds);
+        self.recorder.note_with(now, ended, |ended| FactKind::TaskRerun { task, ended, run_seconds, counted });
         true
     }
 
-    /// Notes that a task's cancellation was asked for; false if it was before.
+    /// Marks a task as one whose cancellation was asked for; false if it was before.
     pub fn cancel(&mut self, key: TaskKey) -> bool {
         self.live
             .get_mut(key)
             .is_some_and(|entry| !std::mem::replace(&mut entry.history_mut().counters.cancelled, true))
+    }
+
+    /// Records who asked for a task's cancellation. A task that is with a worker has `grace` to stop by itself.
+    pub fn note_cancel(&mut self, key: TaskKey, by: CancelSource, grace: Option<Duration>, now: Tick) {
+        if let Some(task) = self.live.get(key).map(|entry| entry.task.id()) {
+            let grace_seconds = grace.map(|grace| grace.as_secs_f64());
+            self.recorder.note(now, || FactKind::CancelRequested { task, by, grace_seconds });
+        }
+    }
+
+    /// Those who wait for a live task.
+    #[must_use]
+    pub fn waiter(&self, key: TaskKey) -> Option<WaiterId> {
+        self.live.get(key)?.waiter
+    }
+
+    /// Gives a task that nobody waits for its place for those who do.
+    pub fn set_waiter(&mut self, key: TaskKey, waiter: WaiterId) {
+        if let Some(entry) = self.live.get_mut(key) {
+            entry.waiter = Some(waiter);
+        }
     }
 
     /// Notes what lets a task expire.
@@ -367,6 +418,12 @@ impl TaskTable {
     #[must_use]
     pub fn has_run(&self, key: TaskKey) -> bool {
         self.live.get(key).is_some_and(|entry| entry.attempts > 0)
+    }
+
+    /// How often a live task has been sent, for tests.
+    #[cfg(test)]
+    pub(super) fn attempts(&self, key: TaskKey) -> Option<u32> {
+        self.live.get(key).map(|entry| entry.attempts)
     }
 
     /// When a live task was submitted.
@@ -396,13 +453,7 @@ impl TaskTable {
 
     /// A task reaches its outcome (L1). With `by`, only if it is with exactly that worker and
     /// sequence number (L3); without, wherever it is.
-    pub fn finish(
-        &mut self,
-        key: TaskKey,
-        by: Option<(WorkerRef, Seq)>,
-        end: TaskEnd,
-        now: Tick,
-    ) -> Option<Arc<TaskRecord>> {
+    pub fn finish(&mut self, key: TaskKey, by: Option<(WorkerRef, Seq)>, end: TaskEnd, now: Tick) -> Option<Finished> {
         let fenced = |entry: &Entry| by.is_none_or(|by| entry.state().is_with(by));
         if !self.live.get(key).is_some_and(fenced) {
             self.ignored += 1;
@@ -414,12 +465,12 @@ impl TaskTable {
         if let Some(unique) = &entry.task.options().unique {
             self.unique.remove(unique);
         }
-        let (hint, is_trimmed) = (entry.hint, entry.history.as_ref().is_some_and(|history| history.is_trimmed()));
+        let (waiter, hint) = (entry.waiter, entry.hint);
+        let is_trimmed = entry.history.as_ref().is_some_and(|history| history.is_trimmed());
         let record = self.retained.bound(entry.into_record(end, self.epoch, now), is_trimmed);
-        let (task, outcome) = (record.id, record.outcome.name());
-        self.emit(now, || EventKind::TaskFinished { task, outcome });
-        self.retained.push(&record, hint, &mut self.places, self.epoch, now);
-        Some(record)
+        self.recorder.note(now, || FactKind::TaskFinished { record: FullRecord(record.clone()) });
+        self.retained.push(&record, hint, &mut self.places, &mut self.recorder, self.epoch, now);
+        Some(Finished { record, waiter })
     }
 
     /// A late or illegal event, found by the caller.
@@ -429,7 +480,7 @@ impl TaskTable {
 
     /// Drops records that have grown too old.
     pub fn expire_old(&mut self, now: Tick) {
-        self.retained.expire_old(&mut self.places, self.epoch, now);
+        self.retained.expire_old(&mut self.places, &mut self.recorder, self.epoch, now);
     }
 
     /// When the oldest record will be too old.
@@ -450,13 +501,10 @@ impl TaskTable {
     pub fn wall(&self, tick: Tick) -> Timestamp {
         wall(self.epoch, tick)
     }
+}
 
-    fn emit(&mut self, now: Tick, kind: impl FnOnce() -> EventKind) {
-        let at = self.trace.is_some().then(|| self.wall(now));
-        if let (Some(trace), Some(at)) = (&mut self.trace, at) {
-            trace.push(Event { at, kind: kind() });
-        }
-    }
+fn seconds(nanos: u64) -> f64 {
+    Duration::from_nanos(nanos).as_secs_f64()
 }
 
 fn wall(epoch: Timestamp, tick: Tick) -> Timestamp {

@@ -22,6 +22,14 @@ impl<T> Default for Timers<T> {
     }
 }
 
+#[cfg(test)]
+impl TimerId {
+    /// When the timer is due, for tests.
+    pub(super) fn due(self) -> Tick {
+        self.0
+    }
+}
+
 impl<T> Timers<T> {
     /// Starts a timer. Timers of one tick are due in the order in which they were started.
     pub fn start(&mut self, at: Tick, what: T) -> TimerId {

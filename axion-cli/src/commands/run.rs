@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use axion_core::{
-    Backoff, Config, Engine, EngineKind, ErrorKind, EventKind, EventStream, Outcome, PoolId, RetryPolicy,
+    Backoff, Config, Engine, EngineKind, ErrorKind, EventStream, FactKind, NoticeKind, Outcome, PoolId, RetryPolicy,
     ScalingPolicy, SubmitError, Task, TaskHandle, TaskId, TaskRecord, Watched, WorkerRange,
 };
 
@@ -130,26 +130,31 @@ async fn finish(run: &RunArguments, handle: TaskHandle, events: &mut EventStream
 async fn show_output(id: TaskId, events: &mut EventStream) {
     while let Some(watched) = events.next().await {
         match watched {
-            Watched::Event(event) => match event.kind {
-                EventKind::Output { data, .. } => {
+            Watched::Notice(notice) => match notice.kind {
+                NoticeKind::Output { data, .. } => {
                     let _ = std::io::stderr().lock().write_all(&data);
                 }
-                EventKind::Progress { fraction, message, .. } => {
+                NoticeKind::Progress { fraction, message, .. } => {
                     message::line(format_args!("{:3.0} % {message}", fraction * 100.0));
                 }
-                EventKind::TaskRetrying { attempt, error, wait_seconds, .. } => {
+                _ => {}
+            },
+            Watched::Fact(fact) => match fact.kind {
+                FactKind::TaskRetrying { ended, wait_seconds, .. } => {
+                    let (attempt, error) = (ended.attempt, ended.error.kind);
                     message::warning(format_args!(
                         "attempt {attempt} failed ({error}); the next one in {wait_seconds:.1} s"
                     ));
                 }
-                EventKind::TaskRerun { attempt, .. } => {
+                FactKind::TaskRerun { ended, .. } => {
+                    let attempt = ended.attempt;
                     message::warning(format_args!("the worker died during attempt {attempt}; running the task again"));
                 }
-                EventKind::TaskFinished { task, .. } if task == id => return,
+                FactKind::TaskFinished { record } if record.id == id => return,
                 _ => {}
             },
-            Watched::Lagged(count) => {
-                message::warning(format_args!("output truncated: {count} events dropped"));
+            Watched::NoticesMissed(count) => {
+                message::warning(format_args!("output truncated: {count} notices dropped"));
             }
             _ => {}
         }

@@ -185,7 +185,7 @@ impl Engine {
             Err(refused) => Some(refused),
         };
         let Some(refused) = refused else { return Ok(()) };
-        self.admission.count_refusal();
+        self.admission.count_refusal(refused.into());
         Err(match refused {
             NoRoom::Full => SubmitError::QueueFull { size: self.admission.most().0 },
             NoRoom::Heavy => SubmitError::QueueBytesFull { bytes: self.admission.most().1 },

@@ -2,7 +2,7 @@
 
 use std::thread::JoinHandle;
 
-use axion_core::{Engine, Event, EventKind, TaskId, Watched, WorkerRef};
+use axion_core::{Engine, Fact, FactKind, TaskId, Watched, WorkerRef};
 use tokio::sync::mpsc;
 
 /// What the test learns about workers and tasks while it runs.
@@ -19,7 +19,7 @@ pub(crate) enum News {
 /// All events except the output of tasks.
 #[derive(Debug, Default)]
 pub(crate) struct Recorded {
-    pub(crate) events: Vec<Event>,
+    pub(crate) events: Vec<Fact>,
     pub(crate) missed: u64,
 }
 
@@ -35,24 +35,23 @@ pub(crate) fn record(engine: &Engine) -> (JoinHandle<Recorded>, mpsc::UnboundedR
         let mut recorded = Recorded::default();
         while let Some(watched) = events.wait_next() {
             let event = match watched {
-                Watched::Event(event) => event,
-                Watched::Lagged(count) => {
+                Watched::Fact(fact) => fact,
+                Watched::FactsMissed(count) => {
                     recorded.missed += count;
                     continue;
                 }
                 _ => continue,
             };
             match &event.kind {
-                EventKind::WorkerReady { worker, pid, .. } => say(News::Ready(*worker, *pid)),
-                EventKind::WorkerDown { worker, .. } => say(News::Down(*worker)),
-                EventKind::TaskSent { task, .. } | EventKind::TaskRetrying { task, .. } => {
+                FactKind::WorkerReady { worker, pid, .. } => say(News::Ready(*worker, *pid)),
+                FactKind::WorkerDown { worker, .. } => say(News::Down(*worker)),
+                FactKind::TaskSent { task, .. } | FactKind::TaskRetrying { task, .. } => {
                     say(News::Hot(*task));
                 }
-                EventKind::TaskReturned { task, .. }
-                | EventKind::TaskRerun { task, .. }
-                | EventKind::TaskDue { task }
-                | EventKind::TaskFinished { task, .. } => say(News::Cold(*task)),
-                EventKind::Output { .. } => continue,
+                FactKind::TaskReturned { task, .. } | FactKind::TaskRerun { task, .. } | FactKind::TaskDue { task } => {
+                    say(News::Cold(*task));
+                }
+                FactKind::TaskFinished { record } => say(News::Cold(record.id)),
                 _ => {}
             }
             recorded.events.push(event);

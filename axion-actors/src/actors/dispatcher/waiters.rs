@@ -1,25 +1,29 @@
-//! Who waits for the ends of tasks. Whoever does is told once (L1).
+//! The waiters for the ends of tasks. Each is answered once (L1).
+//!
+//! A task keeps the place of its waiters in the table, and its end brings the place back. So an answer belongs to one
+//! task and no other, however long it waits for the facts of the turn to be recorded (L13).
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use slotmap::SecondaryMap;
 
 use super::super::add_waiter;
 use super::super::answer::Refusal;
 use super::super::messages::{Reply, StepUpdate};
+use crate::model::TaskRecord;
 use crate::model::workflow::WorkflowId;
-use crate::model::{TaskId, TaskRecord};
-use crate::policy::task_table::TaskKey;
+use crate::policy::task_table::WaiterId;
 use crate::policy::workflows::StepRef;
 
-/// Who wants to know how a task ends.
+/// A waiter for the end of a task.
+#[derive(Debug)]
 pub(super) enum Waiter {
-    /// Whoever submitted it, or asked for it.
+    /// The caller that submitted it, or asked for it.
     Handle(Reply),
-    /// A workflow of which it is a step.
+    /// The workflow of which it is a step.
     Step(StepRef),
-    /// A workflow whose steps wait for it.
+    /// A workflow with steps that depend on it.
     Workflow(WorkflowId),
 }
 
@@ -41,7 +45,7 @@ impl Waiter {
         }
     }
 
-    /// Answers that the task was not accepted. Returns the update that a workflow gets instead.
+    /// Answers that there is no such task. Returns the update that a workflow gets instead.
     pub(super) fn refuse(self, refusal: Refusal) -> Option<StepUpdate> {
         match self {
             Self::Handle(reply) => {
@@ -54,46 +58,95 @@ impl Waiter {
     }
 }
 
-/// Those who wait for tasks that are live.
+enum Place {
+    Taken(Waiter),
+    /// The next free one.
+    Free(Option<WaiterId>),
+}
+
+/// The waiters for live tasks.
 #[derive(Default)]
 pub(super) struct Waiters {
-    /// By place in the table. What has finished is delivered before its place is used again.
-    handles: SecondaryMap<TaskKey, Reply>,
-    /// The same for steps of workflows: apart, because most tasks are none.
-    steps: SecondaryMap<TaskKey, StepRef>,
-    /// Whoever came later.
-    more: FxHashMap<TaskId, Vec<Waiter>>,
+    /// The first waiter of each task.
+    places: Vec<Place>,
+    free: Option<WaiterId>,
+    /// Later waiters.
+    more: FxHashMap<WaiterId, Vec<Waiter>>,
+}
+
+fn index(id: WaiterId) -> usize {
+    id.0.get() as usize - 1
 }
 
 impl Waiters {
-    /// Whoever submitted the task waits for it.
-    pub(super) fn submitted(&mut self, key: TaskKey, waiter: Waiter) {
-        match waiter {
-            Waiter::Handle(reply) => {
-                self.handles.insert(key, reply);
+    /// Gives the first waiter of a task a place.
+    pub(super) fn insert(&mut self, waiter: Waiter) -> WaiterId {
+        if let Some(id) = self.free {
+            if let Place::Free(next) = std::mem::replace(&mut self.places[index(id)], Place::Taken(waiter)) {
+                self.free = next;
             }
-            Waiter::Step(step) => {
-                self.steps.insert(key, step);
-            }
-            Waiter::Workflow(_) => {}
+            return id;
         }
+        self.places.push(Place::Taken(waiter));
+        // The memory is full long before there are so many tasks.
+        let number = u32::try_from(self.places.len()).ok().and_then(NonZeroU32::new);
+        WaiterId(number.unwrap_or(NonZeroU32::MAX))
     }
 
     /// One more waits for a live task.
-    pub(super) fn add(&mut self, id: TaskId, waiter: Waiter) {
+    pub(super) fn add(&mut self, id: WaiterId, waiter: Waiter) {
         add_waiter(self.more.entry(id).or_default(), waiter, Waiter::gave_up);
     }
 
     /// The step that a live task is.
-    pub(super) fn step(&self, key: TaskKey) -> Option<StepRef> {
-        self.steps.get(key).copied()
+    pub(super) fn step(&self, id: WaiterId) -> Option<StepRef> {
+        match self.places.get(index(id)) {
+            Some(Place::Taken(Waiter::Step(step))) => Some(*step),
+            _ => None,
+        }
     }
 
-    /// All who wait for a task that has ended; it may be a step only if there are workflows.
-    pub(super) fn take(&mut self, key: TaskKey, id: TaskId, may_be_step: bool) -> impl Iterator<Item = Waiter> + use<> {
-        let more = self.more.remove(&id).unwrap_or_default();
-        let handle = self.handles.remove(key).map(Waiter::Handle);
-        let step = if may_be_step { self.steps.remove(key).map(Waiter::Step) } else { None };
-        handle.into_iter().chain(step).chain(more)
+    /// Takes the first waiter of a task, and frees its place.
+    pub(super) fn take_first(&mut self, id: WaiterId) -> Option<Waiter> {
+        match std::mem::replace(self.places.get_mut(index(id))?, Place::Free(self.free)) {
+            Place::Taken(waiter) => {
+                self.free = Some(id);
+                Some(waiter)
+            }
+            // It was free before.
+            Place::Free(next) => {
+                self.places[index(id)] = Place::Free(next);
+                None
+            }
+        }
+    }
+
+    /// Takes all waiters of a task that has ended.
+    pub(super) fn take(&mut self, id: WaiterId) -> impl Iterator<Item = Waiter> + use<> {
+        let more = if self.more.is_empty() { None } else { self.more.remove(&id) };
+        self.take_first(id).into_iter().chain(more.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workflow() -> Waiter {
+        Waiter::Workflow(WorkflowId::generate())
+    }
+
+    #[test]
+    fn l1_a_place_is_used_again_only_after_its_waiters_were_taken() {
+        let mut waiters = Waiters::default();
+        let [one, two] = [(), ()].map(|()| waiters.insert(workflow()));
+        waiters.add(one, workflow());
+        assert_ne!(one, two);
+        assert_eq!(waiters.take(one).count(), 2);
+        assert_eq!(waiters.take(one).count(), 0, "each is answered once");
+        let three = waiters.insert(workflow());
+        assert_eq!(three, one);
+        assert_ne!(waiters.insert(workflow()), two);
+        assert_eq!((waiters.take(three).count(), waiters.take(two).count()), (1, 1));
     }
 }

@@ -10,9 +10,9 @@ use super::super::messages::{
 };
 use super::Dispatcher;
 use super::waiters::Waiter;
-use crate::model::TaskId;
+use crate::model::{CancelSource, TaskId};
 use crate::policy::graph::StepStatus;
-use crate::policy::task_table::TaskLookup;
+use crate::policy::task_table::{TaskKey, TaskLookup};
 
 /// The WorkflowManager, and what is on its way there.
 #[derive(Default)]
@@ -90,11 +90,9 @@ impl Handler<SubmitSteps> for Dispatcher {
         let now = self.begin();
         for (step, task) in steps {
             self.take_in(task, Waiter::Step(step), now);
-            if self.scheduler.has_actions() {
-                self.carry_out();
-            }
         }
-        self.place(ctx, now);
+        self.place_all(now);
+        self.settle(ctx);
     }
 }
 
@@ -105,8 +103,16 @@ impl Handler<CancelStep> for Dispatcher {
         let grace = self.cancel_grace;
         self.decide(ctx, |scheduler, now| {
             // What it comes to is told by the record.
-            let _ = scheduler.cancel(id, grace, now);
+            let _ = scheduler.cancel_for(CancelSource::Workflow, id, grace, now);
         });
+    }
+}
+
+impl Dispatcher {
+    /// Whether a live task is a step of a workflow, and no instance of one.
+    fn is_whole_step(&self, key: TaskKey) -> bool {
+        let step = self.scheduler.table().waiter(key).and_then(|waiter| self.waiters.step(waiter));
+        step.is_some_and(|step| step.key.instance.is_none())
     }
 }
 
@@ -118,14 +124,13 @@ impl Handler<LookUp> for Dispatcher {
         let mut known: FxHashMap<TaskId, StepStatus> =
             own.into_iter().filter(|id| table.has(*id)).map(|id| (id, StepStatus::Live)).collect();
         for id in others {
+            let table = self.scheduler.table();
             // What is unknown is not searched for among the expired: a wrong list may name many such (L11).
             let found = match if table.has(id) { table.find(id) } else { TaskLookup::Unknown } {
                 // The WorkflowManager knows it, and how the step ends. Of an instance, it does not.
-                TaskLookup::Live(key) if self.waiters.step(key).is_some_and(|step| step.key.instance.is_none()) => {
-                    StepStatus::Unknown
-                }
-                TaskLookup::Live(_) => {
-                    self.waiters.add(id, Waiter::Workflow(workflow));
+                TaskLookup::Live(key) if self.is_whole_step(key) => StepStatus::Unknown,
+                TaskLookup::Live(key) => {
+                    self.await_live(key, Waiter::Workflow(workflow));
                     StepStatus::Live
                 }
                 TaskLookup::Finished(record) => StepStatus::Ended(record.outcome.clone().into()),

@@ -57,15 +57,16 @@ impl Stage {
     fn with(config: &Config, rules: PoolRules, room: usize) -> Self {
         let (launcher, children) = FakeLauncher::new();
         let (requests, inbox) = inbox().expect("a pipe");
-        let (clock, bus, admission) = (Clock::start(), EventBus::default(), Arc::new(Admission::new(room, 1 << 20)));
+        let (clock, admission) = (Clock::start(), Arc::new(Admission::new(room, 1 << 20)));
+        let sequencer = Sequencer::new(clock);
         let keep = RetentionPolicy { count: 100, bytes: 1 << 20, each: 1 << 20, age: None };
         let scheduler = Scheduler::new(
             TaskTable::new(Timestamp::UNIX_EPOCH, keep),
             &config.pool_settings().map(|_, pool| PoolRules { kind: pool.kind, ..rules }),
             config.capacity(None),
         );
-        let dispatcher = Dispatcher::new(scheduler, clock, admission.clone(), bus.clone(), inbox, config).start();
-        let supervisor = Supervisor::new(Box::new(launcher), dispatcher.clone(), bus, clock, config).start();
+        let dispatcher = Dispatcher::new(scheduler, clock, admission.clone(), sequencer.clone(), inbox, config).start();
+        let supervisor = Supervisor::new(Box::new(launcher), dispatcher.clone(), sequencer, clock, config).start();
         Self { dispatcher, supervisor, requests, admission, children, clock }
     }
 

@@ -7,7 +7,6 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::model::{Attempt, EndedBy, ErrorKind, Function, Generation, PoolId, ProcessExit, ScriptPath, WorkerId};
-use crate::policy::task_table::TaskKey;
 use crate::process::{EXIT_TOO_OLD, ExitCause, LaunchSpec, Launcher};
 use crate::testing::{FakeChild, FakeLauncher, Heard, done};
 use crate::wire::{Failure, FailureKind};
@@ -78,7 +77,7 @@ impl Stage {
             dispatcher: recorder.clone().recipient(),
             ready: recorder.clone().recipient(),
             down: recorder.recipient(),
-            bus: EventBus::default(),
+            sequencer: Sequencer::new(Clock::start()),
         };
         let worker = Worker::new(me, launched, settings, neighbours).start();
         let child = children.recv().await.expect("launched");
@@ -118,7 +117,7 @@ impl Stage {
 
     fn run_work(&self, work: &Work, seqs: &[u64]) {
         let task = |seq: &u64| RunTask {
-            key: TaskKey::default(),
+            waiter: None,
             seq: Seq(*seq),
             attempt: Attempt(1),
             id: TaskId::generate(),

@@ -1,9 +1,9 @@
 //! One worker slot of a pool, such as `cpu-0`: the processes that have it, one after the other.
 
 use super::{LaunchCause, RetireCause, SupervisorAction};
+use crate::model::RecycleCause;
 use crate::model::{Generation, WorkerId, WorkerRef};
 use crate::policy::restart::Starts;
-use crate::policy::scheduler::RecycleReason;
 
 /// Processes of one slot that have been replaced and can still have something to finish (L9). With this many, the
 /// present one is not replaced.
@@ -24,7 +24,7 @@ pub(super) struct SupervisedSlot {
     /// Is on its way to take the present one's place.
     successor: Option<Incarnation>,
     /// Why the present one is to be replaced, if it is.
-    pub(super) recycling: Option<RecycleReason>,
+    pub(super) recycling: Option<RecycleCause>,
     /// Have been replaced and finish what they have.
     leaving: Vec<Incarnation>,
 }

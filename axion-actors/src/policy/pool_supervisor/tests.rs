@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::Config;
+use crate::model::Generation;
 use crate::model::ProcessExit;
 
 const GENERATION_1: Generation = Generation(1);
@@ -48,7 +49,7 @@ fn told(supervisor: &mut PoolSupervisor) -> Vec<String> {
         SupervisorAction::Changed { .. } => None,
         SupervisorAction::Unavailable { pool, error } => Some(format!("{pool} unavailable: {error}")),
         SupervisorAction::StartFailed { worker, failure, .. } => Some(format!("{} failed: {failure}", worker.id)),
-        SupervisorAction::BreakerOpened { pool, pause } => Some(format!("{pool}: breaker open for {pause:?}")),
+        SupervisorAction::BreakerOpened { pool, pause, .. } => Some(format!("{pool}: breaker open for {pause:?}")),
         SupervisorAction::BreakerClosed { by } => Some(format!("breaker closed by {}", by.id)),
         SupervisorAction::Stopped => Some("stopped".to_owned()),
     };
@@ -103,7 +104,7 @@ fn a_worker_that_dies_is_replaced_and_the_cause_names_the_one_before() {
     assert_eq!(told(&mut supervisor), ["left gpu-0.1".to_owned(), replaced]);
     // L3: what an earlier one says changes nothing.
     supervisor.ready(worker(gpu(), 0, 1), 7, Tick(2));
-    supervisor.recycle(worker(gpu(), 0, 1), RecycleReason::Tasks { ended: 1, limit: 1 });
+    supervisor.recycle(worker(gpu(), 0, 1), RecycleCause::Tasks { ended: 1, limit: 1 });
     assert_eq!(told(&mut supervisor), Vec::<String>::new());
 }
 
@@ -112,7 +113,7 @@ fn the_successor_of_a_recycled_worker_is_started_first_and_says_why() {
     let mut supervisor = supervisor(1, 1);
     supervisor.begin();
     all_ready(&mut supervisor, gpu(), 1);
-    let reason = RecycleReason::Memory { resident: 9, limit: 5 };
+    let reason = RecycleCause::Memory { resident: 9, limit: 5 };
     supervisor.recycle(worker(gpu(), 0, 1), reason);
     assert_eq!(told(&mut supervisor), [format!("launch gpu-0.2 {:?}", LaunchCause::Recycling(reason))]);
     supervisor.ready(worker(gpu(), 0, 2), 8, Tick(1));

@@ -1,5 +1,6 @@
 //! The gate: the lines of waiting tasks, and the capacity in use.
 
+mod blocked;
 mod pass;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 use slotmap::SlotMap;
 
+use self::blocked::Verdict;
 use super::demand::Demand;
 use super::rate::Bucket;
 use super::waiters::{CapacityWaiters, ConcurrencyWaiters, KeyReservations, Ordered, RateWaiters, WakeCondition};
@@ -126,6 +128,8 @@ pub struct Gate<T> {
     arrivals: u64,
     starts: u64,
     passes: u64,
+    /// Why something waits, if somebody listens.
+    verdicts: Option<Vec<Verdict>>,
     /// The number of probes, for tests.
     #[cfg(test)]
     pub(super) probes: u64,
@@ -156,6 +160,7 @@ impl<T> Gate<T> {
             arrivals: 0,
             starts: 0,
             passes: 0,
+            verdicts: None,
             #[cfg(test)]
             probes: 0,
         }
@@ -183,6 +188,7 @@ impl<T> Gate<T> {
         self.waiting += 1;
         if let Some(&line) = self.by_class.get(&class) {
             self.lines[line].waiting.insert(arrival, what);
+            self.note_behind(line, arrival);
             return Ok(GateWaiter { line, arrival });
         }
         let (class, rank) = (Arc::new(class), (priority, arrival));

@@ -6,8 +6,8 @@ use super::Scheduler;
 use super::protocol::Action;
 use super::worker_slots::{Due, InFlight, Revoking, limits_of};
 use crate::model::{
-    CapturedOutput, Data, EndedBy, ErrorKind, KillReason, Outcome, PostMortem, Seq, Task, TaskError, Tick,
-    WorkerDownReason, WorkerRef,
+    CapturedOutput, Data, EndedBy, ErrorKind, FactKind, KillReason, Outcome, PostMortem, ReturnCause, RevokeCause, Seq,
+    Task, TaskError, TaskId, Tick, WorkerDownReason, WorkerRef,
 };
 use crate::policy::retry;
 use crate::policy::task_table::{TaskEnd, TaskKey};
@@ -59,7 +59,7 @@ impl Scheduler {
             Some(task)
         })??;
         pool.ended += 1;
-        self.recycle_if_due(worker, 0);
+        self.recycle_if_due(worker, 0, now);
         self.retire_if_empty(worker);
         Some(task)
     }
@@ -82,7 +82,7 @@ impl Scheduler {
             .and_then(|task| retry::wait(&task.options().retry, error.kind, counters.retries, task.id()));
         if let Some(wait) = wait {
             let timer = self.timers.start(now.after(wait), Due::Start(key));
-            if self.table.retry(key, by, error, (timer, wait), now) {
+            if self.table.retry(key, by, (error, nanos), (timer, wait), now) {
                 self.release(key);
             } else {
                 self.timers.stop(timer);
@@ -140,9 +140,11 @@ impl Scheduler {
             // Where memory ran out, each of them can have been the one: each runs again alone.
             (_, Some(ended_by)) => {
                 let suspect = ended_by == EndedBy::MemoryLimit;
-                self.run_again(key, by, examined(lost(worker, reason)), suspect, now);
+                self.run_again(key, by, (examined(lost(worker, reason)), ran), suspect, now);
             }
-            _ if counters.losses < most => self.run_again(key, by, examined(lost(worker, reason)), true, now),
+            _ if counters.losses < most => {
+                self.run_again(key, by, (examined(lost(worker, reason)), ran), true, now);
+            }
             _ => {
                 let error = examined(lost(worker, reason));
                 let end = TaskEnd { outcome: Outcome::Lost(Box::new(error)), nanos: ran, output };
@@ -161,8 +163,15 @@ impl Scheduler {
         )
     }
 
-    pub(super) fn run_again(&mut self, key: TaskKey, by: (WorkerRef, Seq), error: TaskError, suspect: bool, now: Tick) {
-        if self.table.rerun(key, by, error, suspect, now) {
+    pub(super) fn run_again(
+        &mut self,
+        key: TaskKey,
+        by: (WorkerRef, Seq),
+        end: (TaskError, Option<u64>),
+        suspect: bool,
+        now: Tick,
+    ) {
+        if self.table.rerun(key, by, end, suspect, now) {
             self.release(key);
             let pool = &mut self.pools[by.0.id.pool];
             if suspect {
@@ -192,7 +201,20 @@ impl Scheduler {
         self.place(pool_id, now);
     }
 
-    pub(super) fn kill(&mut self, worker: WorkerRef, seq: Seq, reason: KillReason) {
+    /// The soft time limit of an attempt is over.
+    pub(super) fn interrupt(&mut self, worker: WorkerRef, seq: Seq, now: Tick) {
+        if let Some(task) = self.task_of(worker, seq) {
+            self.table.recorder().note(now, || FactKind::InterruptOrdered { task, worker, seq });
+        }
+        self.actions.push(Action::Interrupt { worker, seq });
+    }
+
+    fn task_of(&self, worker: WorkerRef, seq: Seq) -> Option<TaskId> {
+        let member = self.pools[worker.id.pool].member(worker)?;
+        self.table.task(member.in_flight[member.position(seq)?].key).map(Task::id)
+    }
+
+    pub(super) fn kill(&mut self, worker: WorkerRef, seq: Seq, reason: KillReason, now: Tick) {
         let first = self.pools[worker.id.pool].change(worker, |member| {
             let at = member.position(seq)?;
             member.in_flight[at].kill.get_or_insert(reason);
@@ -200,6 +222,9 @@ impl Scheduler {
         });
         // One at a time: if the first of them is spared, the next one follows.
         if first == Some(Some(true)) {
+            if let Some(task) = self.task_of(worker, seq) {
+                self.table.recorder().note(now, || FactKind::KillOrdered { task, worker, seq, reason });
+            }
             self.actions.push(Action::Kill { worker, seq, reason });
         }
     }
@@ -208,11 +233,12 @@ impl Scheduler {
     /// not started, which is known by its being still here: its worker is held up. It is then asked back,
     /// and if it starts meanwhile after all, it is to be killed as before.
     pub(super) fn spared(&mut self, worker: WorkerRef, seq: Seq, now: Tick) {
-        let (table, timers, actions) = (&self.table, &mut self.timers, &mut self.actions);
+        let (table, timers) = (&self.table, &mut self.timers);
         let pool = &mut self.pools[worker.id.pool];
         let limits = pool.rules.limits;
         let next = pool.change(worker, |member| {
             member.killing = false;
+            let mut waits = false;
             if let Some(task) = member.position(seq).and_then(|at| member.in_flight.get_mut(at)) {
                 // Its time runs from its start, which has not come.
                 let known = table.task(task.key);
@@ -227,13 +253,17 @@ impl Scheduler {
                     // It will be measured again.
                     Some(KillReason::MemoryLimit) | None => {}
                 }
-                actions.push(Action::Revoke { worker, seqs: vec![seq] });
+                waits = true;
             }
-            member.in_flight.iter().find_map(|task| Some((task.seq, task.kill?)))
+            (waits, member.in_flight.iter().find_map(|task| Some((task.seq, task.kill?))))
         });
-        let Some(next) = next else { return self.table.ignore() };
+        let Some((waits, next)) = next else { return self.table.ignore() };
+        self.table.recorder().note(now, || FactKind::KillSpared { worker, seq });
+        if waits {
+            self.revoke(worker, vec![seq], RevokeCause::NotStarted, now);
+        }
         if let Some((next, reason)) = next {
-            self.kill(worker, next, reason);
+            self.kill(worker, next, reason, now);
         }
     }
 
@@ -261,16 +291,16 @@ impl Scheduler {
             tasks
         });
         let Some(tasks) = returned else { return self.table.ignore() };
-        self.requeue(worker, tasks, now);
+        self.requeue(worker, tasks, ReturnCause::Revoked, now);
         self.retire_if_empty(worker);
     }
 
     /// Puts tasks back to the front of their queue, the first of them foremost (L5, L12). One whose
     /// cancellation was asked for is cancelled instead.
-    pub(super) fn requeue(&mut self, worker: WorkerRef, tasks: Vec<InFlight>, now: Tick) {
+    pub(super) fn requeue(&mut self, worker: WorkerRef, tasks: Vec<InFlight>, cause: ReturnCause, now: Tick) {
         for task in tasks.into_iter().rev() {
             let counters = self.table.counters(task.key);
-            if !self.table.give_back(task.key, worker, task.seq, now) {
+            if !self.table.give_back(task.key, (worker, task.seq), cause, now) {
                 continue;
             }
             self.release(task.key);

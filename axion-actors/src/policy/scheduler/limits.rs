@@ -11,9 +11,9 @@
 use rustc_hash::FxHashMap;
 
 use super::pool_workers::SlotReservation;
-use crate::model::{EngineCapacity, PoolId, PoolMap, Shortfall, Task, Tick};
+use crate::model::{BlockedBy, EngineCapacity, PoolId, PoolMap, Shortfall, Task, TaskId, Tick};
 use crate::policy::resources::{self, Gate, GateWaiter, Permit};
-use crate::policy::task_table::TaskKey;
+use crate::policy::task_table::{TaskKey, TaskTable};
 
 /// What a task with limits is about.
 #[derive(Debug)]
@@ -67,6 +67,16 @@ impl Limiter {
     /// Whether opening the gate may let something through.
     pub(super) fn is_due(&self, now: Tick) -> bool {
         self.changed || self.next().is_some_and(|at| at <= now)
+    }
+
+    /// Whether the reasons of waits are wanted.
+    pub(super) fn listen(&mut self, on: bool) {
+        self.gate.listen(on);
+    }
+
+    /// What tasks wait for at the gate since the last call.
+    pub(super) fn take_blocked(&mut self, table: &TaskTable) -> Vec<(TaskId, BlockedBy)> {
+        self.gate.take_blocked(|key| table.task(*key).map(Task::id))
     }
 
     /// Lets through what may go now, in order.

@@ -1,10 +1,11 @@
 //! What goes to which worker now: suspects first, then what its limits have let through, then the queue.
 
 use super::pool::{HeadOfLine, Pool};
+use super::pool_workers::SlotReservation;
 use super::protocol::Action;
 use super::worker_slots::{Lane, UNKNOWN, dispatch};
 use super::{Scheduler, impossible};
-use crate::model::{Limits, PoolId, PoolKind, Task, Tick};
+use crate::model::{BlockedBy, FactKind, Limits, Placement, PoolId, PoolKind, RevokeCause, Task, Tick};
 use crate::policy::durations::Durations;
 use crate::policy::task_table::{TaskEnd, TaskKey};
 
@@ -69,13 +70,21 @@ impl Scheduler {
             {
                 return;
             }
-            let Some(index) = workers.choose(lane, estimate, task.weight(), now) else { return };
+            let Some((index, placement)) = workers.choose(lane, estimate, task.weight(), now) else { return };
             if let Some(first) = &mut multi_slot.first {
                 first.note_backfill(task.options().priority);
             }
             queue.pop_front();
             workers.send(index, |member| {
-                dispatch(&mut self.table, &mut self.timers, member, key, (lane, estimate), rules.limits, now);
+                dispatch(
+                    &mut self.table,
+                    &mut self.timers,
+                    member,
+                    key,
+                    (lane, estimate, placement),
+                    rules.limits,
+                    now,
+                );
             });
         }
     }
@@ -106,6 +115,7 @@ impl Scheduler {
     }
 
     fn enter_gate(&mut self, key: TaskKey, now: Tick) {
+        self.limiter.listen(self.table.recorder().is_listening());
         let entered = self.table.task(key).map(|task| self.limiter.enter(key, task));
         if let Some(Err(shortfall)) = entered {
             self.finish(key, None, TaskEnd::without_run(impossible(shortfall)), now);
@@ -115,7 +125,17 @@ impl Scheduler {
 
     /// Lets through what its limits allow.
     fn open_gate(&mut self, now: Tick) {
-        for key in self.limiter.open(now) {
+        let listening = self.table.recorder().is_listening();
+        self.limiter.listen(listening);
+        let through = self.limiter.open(now);
+        if listening {
+            for (task, by) in self.limiter.take_blocked(&self.table) {
+                self.table.recorder().note(now, || FactKind::TaskBlocked { task, by });
+            }
+        }
+        for key in through {
+            let Some(id) = self.table.task(key).map(Task::id) else { continue };
+            self.table.recorder().note(now, || FactKind::TaskAdmitted { task: id });
             let Some(task) = self.table.task(key) else { continue };
             let pool = &mut self.pools[task.pool_id()];
             pool.wake(&mut self.woken);
@@ -144,13 +164,21 @@ impl Scheduler {
                 return false;
             }
             // To a free place, not ahead.
-            let Some(index) = workers.choose(lane, UNKNOWN, task.weight(), now) else { return false };
+            let Some((index, placement)) = workers.choose(lane, UNKNOWN, task.weight(), now) else { return false };
             if let Some(first) = &mut multi_slot.first {
                 first.note_backfill(priority);
             }
             cleared.pop_front();
             workers.send(index, |member| {
-                dispatch(&mut self.table, &mut self.timers, member, key, (lane, estimate), rules.limits, now);
+                dispatch(
+                    &mut self.table,
+                    &mut self.timers,
+                    member,
+                    key,
+                    (lane, estimate, placement),
+                    rules.limits,
+                    now,
+                );
             });
         }
         true
@@ -171,17 +199,37 @@ impl Scheduler {
             let slots = slots_of(task);
             let overtaken = multi_slot.first.filter(|first| first.key == key).map_or(0, |first| first.overtaken);
             let (priority, can_fit) = (task.options().priority, workers.slots() >= slots);
+            let is_new = multi_slot.first.is_none_or(|first| first.key != key);
             multi_slot.first = Some(HeadOfLine { key, priority, slots, overtaken, can_fit });
-            let Some((home, reservations)) = workers.reserve(slots, false) else { return };
+            let Some((home, reservations)) = workers.reserve(slots, false) else {
+                let (task, needed) = (task.id(), u32::try_from(slots).unwrap_or(u32::MAX));
+                if is_new {
+                    let by = BlockedBy::Slots { needed };
+                    self.table.recorder().note(now, || FactKind::TaskBlocked { task, by });
+                }
+                return;
+            };
             let (lane, estimate) = lane_of(rules.kind, &self.durations, task);
+            let how = (lane, estimate, Placement::MostFreeSlots);
             multi_slot.queue.pop_front();
             multi_slot.first = None;
             workers.send(home, |member| {
-                dispatch(&mut self.table, &mut self.timers, member, key, (lane, estimate), rules.limits, now);
+                dispatch(&mut self.table, &mut self.timers, member, key, how, rules.limits, now);
             });
-            workers.reserve_slots(&reservations);
-            self.limiter.reserved(key, pool_id, reservations);
+            self.reserve_slots(pool_id, key, reservations, now);
         }
+    }
+
+    /// Keeps slots idle for a task that has been placed and needs several.
+    fn reserve_slots(&mut self, pool: PoolId, key: TaskKey, reservations: Vec<SlotReservation>, now: Tick) {
+        self.pools[pool].workers.reserve_slots(&reservations);
+        if let Some(task) = self.table.task(key).map(Task::id) {
+            let slots = |it: &SlotReservation| it.named(pool);
+            self.table
+                .recorder()
+                .note(now, || FactKind::SlotsReserved { task, slots: reservations.iter().map(slots).collect() });
+        }
+        self.limiter.reserved(key, pool, reservations);
     }
 
     /// A worker that has nothing to do gets some of what was sent to others; a pool with too few workers for
@@ -190,7 +238,7 @@ impl Scheduler {
         let pool = &mut self.pools[pool_id];
         if pool.is_idle() {
             if let Some((worker, seqs)) = pool.workers.steal(now) {
-                self.actions.push(Action::Revoke { worker, seqs });
+                self.revoke(worker, seqs, RevokeCause::Rebalance, now);
             }
             return;
         }
@@ -249,11 +297,11 @@ impl Scheduler {
             };
             suspects.pop_front();
             workers.send_alone(home, |member| {
-                dispatch(&mut self.table, &mut self.timers, member, key, (Lane::Slot, UNKNOWN), rules.limits, now);
+                let how = (Lane::Slot, UNKNOWN, Placement::Isolated);
+                dispatch(&mut self.table, &mut self.timers, member, key, how, rules.limits, now);
             });
             if !reservations.is_empty() {
-                workers.reserve_slots(&reservations);
-                self.limiter.reserved(key, pool_id, reservations);
+                self.reserve_slots(pool_id, key, reservations, now);
             }
         }
     }

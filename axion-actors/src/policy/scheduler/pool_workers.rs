@@ -2,7 +2,7 @@
 
 use super::protocol::RunTask;
 use super::worker_slots::{AHEAD_NANOS, Isolation, Lane, Revoking, WorkerSlots};
-use crate::model::{PoolKind, Seq, Tick, WorkerRef};
+use crate::model::{Placement, PoolId, PoolKind, Seq, Tick, WorkerId, WorkerRef};
 use crate::policy::placement;
 
 /// Slots of one worker that are kept idle for a task that runs elsewhere, or in another slot there.
@@ -12,6 +12,14 @@ pub(super) struct SlotReservation {
     pub(super) index: usize,
     /// How many slots.
     pub(super) slots: usize,
+}
+
+impl SlotReservation {
+    /// The worker slot and how many of its slots, for a fact.
+    pub(super) fn named(&self, pool: PoolId) -> (WorkerId, u32) {
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        (WorkerId { pool, index: number(self.index) }, number(self.slots))
+    }
 }
 
 /// What of a member goes into the sums of its pool.
@@ -176,20 +184,21 @@ impl PoolWorkers {
         }
     }
 
-    /// The worker with room that is the least loaded; ties go to the lowest index.
-    pub(super) fn choose(&self, lane: Lane, estimate: u64, bytes: usize, now: Tick) -> Option<usize> {
+    /// The worker with room that is the least loaded, and its score; ties go to the lowest index.
+    pub(super) fn choose(&self, lane: Lane, estimate: u64, bytes: usize, now: Tick) -> Option<(usize, Placement)> {
         if self.free[lane as usize] == 0 && (lane == Lane::Coroutine || estimate > AHEAD_NANOS) {
             return None;
         }
         let has_room =
             |index: usize| self.list[index].as_ref().is_some_and(|member| member.has_room(lane, estimate, bytes, now));
+        let chosen = |index: usize| (index, Placement::LeastLoaded { score: self.scores[index] });
         let first = placement::least(&self.scores)?;
         if has_room(first) {
-            return Some(first);
+            return Some(chosen(first));
         }
         // The least loaded one has no room for this very task; another one may.
         let with_room = (0..self.list.len()).filter(|index| has_room(*index));
-        with_room.min_by(|one, other| self.scores[*one].total_cmp(&self.scores[*other]))
+        with_room.min_by(|one, other| self.scores[*one].total_cmp(&self.scores[*other])).map(chosen)
     }
 
     /// Whether somebody has a free place.

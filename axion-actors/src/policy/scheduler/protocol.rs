@@ -6,11 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::model::{
-    Attempt, CapturedOutput, Data, KillReason, PoolId, PoolKind, PostMortem, Seq, TaskError, TaskId, TaskRecord, Work,
-    WorkName, WorkerDownReason, WorkerRef,
+    Attempt, CapturedOutput, Data, KillReason, PoolId, PoolKind, PostMortem, RecycleCause, Seq, TaskError, TaskId,
+    TaskRecord, Work, WorkName, WorkerDownReason, WorkerRef,
 };
 use crate::policy::placement::WorkerLoad;
-use crate::policy::task_table::TaskKey;
+use crate::policy::task_table::WaiterId;
 
 /// What should happen.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ pub enum Action {
         /// Which.
         worker: WorkerRef,
         /// Why.
-        reason: RecycleReason,
+        reason: RecycleCause,
     },
     /// A task of this pool waits that cannot run with fewer workers than this.
     Call {
@@ -79,31 +79,12 @@ pub enum Action {
         /// Which.
         worker: WorkerRef,
     },
-    /// Tell whoever waits for this task.
+    /// Wake those who wait for this task.
     Finished {
-        /// Its place in the table, until now.
-        key: TaskKey,
         /// Its record.
         record: Arc<TaskRecord>,
-    },
-}
-
-/// Why a worker is replaced between two tasks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecycleReason {
-    /// It has ended as many tasks as a worker may (`max_tasks_per_worker`).
-    Tasks {
-        /// How many it has ended.
-        ended: u64,
-        /// How many it may.
-        limit: u64,
-    },
-    /// It holds more memory than a worker may (`max_worker_memory`).
-    Memory {
-        /// Its resident bytes.
-        resident: u64,
-        /// How many it may hold.
-        limit: u64,
+        /// Those who wait for it.
+        waiter: Option<WaiterId>,
     },
 }
 
@@ -119,8 +100,8 @@ pub struct WorkerCapacity {
 /// One task on its way to a worker.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunTask {
-    /// Its place in the table.
-    pub key: TaskKey,
+    /// Those who wait for it.
+    pub waiter: Option<WaiterId>,
     /// Its name in that worker.
     pub seq: Seq,
     /// Which execution it is.
@@ -198,6 +179,15 @@ pub struct PoolRules {
     pub worker_tasks: Option<u64>,
     /// No task starts while another one runs, also not in the successor of its worker (L12).
     pub one_at_a_time: bool,
+}
+
+impl PoolRules {
+    /// Why a worker is to be recycled that has ended so many tasks and holds so many bytes.
+    pub(super) fn recycle_cause(&self, ended: u64, resident: u64) -> Option<RecycleCause> {
+        let tasks = self.worker_tasks.filter(|limit| ended >= *limit).map(|limit| RecycleCause::Tasks { ended, limit });
+        let memory = self.worker_memory.filter(|limit| resident > *limit);
+        tasks.or_else(|| memory.map(|limit| RecycleCause::Memory { resident, limit }))
+    }
 }
 
 /// A worker, as the scheduler sees it.

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use super::*;
 
 use crate::model::{
-    Attempt, ErrorKind, EventKind, Generation, Json, PoolKind, Priority, ProcessExit, ScriptPath, TaskRecord, WorkKey,
+    Attempt, ErrorKind, Generation, Json, PoolKind, Priority, ProcessExit, ScriptPath, TaskRecord, WorkKey,
     WorkerDownReason, WorkerId,
 };
 use crate::policy::task_table::RetentionPolicy;
@@ -27,7 +27,7 @@ fn scheduler() -> Scheduler {
         Timestamp::UNIX_EPOCH,
         RetentionPolicy { count: 1 << 20, bytes: 1 << 30, each: 1 << 20, age: None },
     );
-    table.record_events(true);
+    table.recorder().begin(true);
     Scheduler::new(table, &in_every_pool(PoolRules::default()), EngineCapacity::default())
 }
 
@@ -59,7 +59,7 @@ fn submit_as(scheduler: &mut Scheduler, count: usize, now: Tick, shape: impl Fn(
         .map(|_| {
             let task = shape(Task::script("/a.py"));
             let id = task.id();
-            scheduler.submit(task, now).expect("new");
+            scheduler.submit(task, None, now).expect("new");
             id
         })
         .collect();

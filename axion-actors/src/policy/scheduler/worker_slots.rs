@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::protocol::{RunTask, TimeLimits, WorkerCapacity, WorkerView};
-use crate::model::{KillReason, PoolKind, Seq, Task, Tick, WorkerRef};
+use crate::model::{KillReason, Placement, PoolKind, Seq, Task, TaskId, Tick, WorkerRef};
 use crate::policy::placement::{self, Backlog, WorkerLoad};
 use crate::policy::task_table::{TaskKey, TaskTable};
 use crate::policy::timers::{TimerId, Timers};
@@ -274,6 +274,12 @@ impl WorkerSlots {
         ahead.skip(self.ahead().saturating_sub(count)).map(|task| task.seq).collect()
     }
 
+    /// The tasks of these of its attempts, for a fact.
+    pub(super) fn tasks(&self, seqs: &[Seq], table: &TaskTable) -> Vec<TaskId> {
+        let task = |seq: &Seq| table.task(self.in_flight[self.position(*seq)?].key).map(Task::id);
+        seqs.iter().filter_map(task).collect()
+    }
+
     pub(super) fn backlog(&self, now: Tick) -> Backlog {
         if self.revoking != Revoking::Nothing || self.refusing {
             return Backlog { waiting: 0, nanos: 0 };
@@ -344,15 +350,16 @@ pub(super) fn dispatch(
     timers: &mut Timers<Due>,
     member: &mut WorkerSlots,
     key: TaskKey,
-    (lane, estimate): (Lane, u64),
+    (lane, estimate, placement): (Lane, u64, Placement),
     limits: TimeLimits,
     now: Tick,
 ) {
     let seq = member.next;
-    let Some(attempt) = table.send(key, member.worker, seq, now) else { return };
+    let Some(attempt) = table.send(key, (member.worker, seq), placement, now) else { return };
     if let Some(timer) = table.take_expiry(key) {
         timers.stop(timer);
     }
+    let waiter = table.waiter(key);
     let Some(task) = table.task(key) else { return };
     member.next = seq.next();
     let (id, work, params) = (task.id(), task.work().clone(), task.params_bytes().clone());
@@ -360,7 +367,7 @@ pub(super) fn dispatch(
     let sent =
         InFlight { seq, key, bytes, estimate, lane, since: None, soft: None, hard: None, grace: None, kill: None };
     member.push(sent, now);
-    member.outbox.push(RunTask { key, seq, attempt, id, work, params, limit });
+    member.outbox.push(RunTask { waiter, seq, attempt, id, work, params, limit });
     // Whoever was sent before it on a lane with a free place has one.
     if member.has_place(lane) {
         member.start(member.in_flight.len() - 1, table, timers, limits, now);

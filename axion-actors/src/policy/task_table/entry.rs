@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use super::history::TaskHistory;
 use super::waiting::WaitingCounts;
-use super::{TaskEnd, wall};
-use crate::model::{Attempt, AttemptRecord, Seq, Task, TaskError, TaskRecord, Tick, Timings, WorkerRef};
+use super::{TaskEnd, WaiterId, wall};
+use crate::model::{Attempt, AttemptRecord, FullAttempt, Seq, Task, TaskError, TaskRecord, Tick, Timings, WorkerRef};
 use crate::policy::task_ids::Hint;
 use crate::policy::timers::TimerId;
 
@@ -46,14 +46,16 @@ pub(super) struct Entry {
     state: TaskState,
     /// Executions so far, the present one included.
     pub(super) attempts: u32,
+    /// Those who wait for it.
+    pub(super) waiter: Option<WaiterId>,
     /// Most tasks have none.
     pub(super) history: Option<Box<TaskHistory>>,
 }
 
 impl Entry {
     /// One that has just been taken in, to wait in its queue.
-    pub(super) fn new(task: Task, hint: Hint, now: Tick) -> Self {
-        Self { task, hint, submitted: now, state: TaskState::Queued, attempts: 0, history: None }
+    pub(super) fn new(task: Task, waiter: Option<WaiterId>, hint: Hint, now: Tick) -> Self {
+        Self { task, hint, submitted: now, state: TaskState::Queued, attempts: 0, waiter, history: None }
     }
 
     /// Where it is.
@@ -73,12 +75,21 @@ impl Entry {
         self.state = state;
     }
 
-    /// Keeps how the present attempt ended.
-    pub(super) fn remember(&mut self, error: TaskError, epoch: Timestamp, most: usize, now: Tick) {
-        let TaskState::Sent { worker, at, .. } = self.state else { return };
+    /// Keeps how the present attempt ended. Returns it too if it is `wanted`.
+    pub(super) fn remember(
+        &mut self,
+        error: TaskError,
+        epoch: Timestamp,
+        most: usize,
+        wanted: bool,
+        now: Tick,
+    ) -> Option<FullAttempt> {
+        let TaskState::Sent { worker, at, .. } = self.state else { return None };
         let attempt = Attempt(self.attempts);
         let record = AttemptRecord { attempt, worker, sent: wall(epoch, at), ended: wall(epoch, now), error };
+        let copy = wanted.then(|| FullAttempt(Box::new(record.clone())));
         self.history_mut().remember(record, most);
+        copy
     }
 
     /// Its record, now that it has reached its end.

@@ -10,7 +10,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{IdEntry, wall};
-use crate::model::{ExpiredBy, TaskId, TaskRecord, Tick};
+use crate::model::{ExpiredBy, FactKind, TaskId, TaskRecord, Tick};
+use crate::policy::recorder::Recorder;
 use crate::policy::task_ids::{Hint, TaskIds};
 
 /// Bounds on the retained records (L9).
@@ -92,6 +93,7 @@ impl RetainedRecords {
         record: &Arc<TaskRecord>,
         hint: Hint,
         places: &mut TaskIds<IdEntry>,
+        recorder: &mut Recorder,
         epoch: Timestamp,
         now: Tick,
     ) {
@@ -101,17 +103,23 @@ impl RetainedRecords {
         self.order.push_back((record.id, hint, now));
         self.bytes += record.weight();
         while self.order.len() > self.bounds.count {
-            self.expire(ExpiredBy::Count, places, wall(epoch, now));
+            self.expire(ExpiredBy::Count, places, recorder, epoch, now);
         }
         while self.bytes > self.bounds.bytes {
-            self.expire(ExpiredBy::Bytes, places, wall(epoch, now));
+            self.expire(ExpiredBy::Bytes, places, recorder, epoch, now);
         }
     }
 
     /// Drops those that have grown too old.
-    pub(super) fn expire_old(&mut self, places: &mut TaskIds<IdEntry>, epoch: Timestamp, now: Tick) {
+    pub(super) fn expire_old(
+        &mut self,
+        places: &mut TaskIds<IdEntry>,
+        recorder: &mut Recorder,
+        epoch: Timestamp,
+        now: Tick,
+    ) {
         while self.next_expiry().is_some_and(|at| at <= now) {
-            self.expire(ExpiredBy::Age, places, wall(epoch, now));
+            self.expire(ExpiredBy::Age, places, recorder, epoch, now);
         }
     }
 
@@ -120,7 +128,14 @@ impl RetainedRecords {
         Some(self.order.front()?.2.after(self.bounds.age?))
     }
 
-    fn expire(&mut self, why: ExpiredBy, places: &mut TaskIds<IdEntry>, at: Timestamp) {
+    fn expire(
+        &mut self,
+        why: ExpiredBy,
+        places: &mut TaskIds<IdEntry>,
+        recorder: &mut Recorder,
+        epoch: Timestamp,
+        now: Tick,
+    ) {
         let Some((oldest, hint, _)) = self.order.pop_front() else { return };
         let Some(IdEntry::RetainedRecords(gone)) = places.remove(oldest, hint) else { return };
         self.bytes -= gone.weight();
@@ -128,6 +143,7 @@ impl RetainedRecords {
         if self.expired.len() == self.bounds.count {
             self.expired.pop_front();
         }
-        self.expired.push_back((oldest, Expired { at, why, outcome: gone.outcome.name() }));
+        recorder.note(now, || FactKind::RecordDropped { task: oldest, by: why });
+        self.expired.push_back((oldest, Expired { at: wall(epoch, now), why, outcome: gone.outcome.name() }));
     }
 }

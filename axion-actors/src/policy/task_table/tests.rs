@@ -1,8 +1,7 @@
 //! Each way of a task through the table, and what is retained of it.
 
 use super::*;
-use crate::model::ExpiredBy;
-use crate::model::{ErrorKind, Generation, Json, PoolId, TaskError, WorkerId};
+use crate::model::{ErrorKind, ExpiredBy, Generation, Json, PoolId, TaskError, WorkerId};
 
 const KEEP: RetentionPolicy =
     RetentionPolicy { count: 3, bytes: 1 << 20, each: 4 << 10, age: Some(Duration::from_secs(1)) };
@@ -24,9 +23,9 @@ fn a_task_runs_and_its_record_says_when_and_where() {
     let mut table = table();
     let task = Task::script("/a.py");
     let id = task.id();
-    let key = table.accept(task, Tick(1000)).expect("new");
-    assert_eq!(table.send(key, worker(1), Seq(1), Tick(2000)), Some(Attempt(1)));
-    let record = table.finish(key, Some((worker(1), Seq(1))), success(), Tick(3000)).expect("finishes");
+    let key = table.accept(task, None, Tick(1000)).expect("new");
+    assert_eq!(table.send(key, (worker(1), Seq(1)), Placement::Isolated, Tick(2000)), Some(Attempt(1)));
+    let record = table.finish(key, Some((worker(1), Seq(1))), success(), Tick(3000)).expect("finishes").record;
     assert_eq!((record.attempt, record.worker), (Some(Attempt(1)), Some(worker(1))));
     assert_eq!(record.timings.started.map(Timestamp::as_nanosecond), Some(2500));
     assert_eq!(table.find(id), TaskLookup::Finished(record));
@@ -36,12 +35,12 @@ fn a_task_runs_and_its_record_says_when_and_where() {
 #[test]
 fn l3_a_stale_result_changes_nothing() {
     let mut table = table();
-    let key = table.accept(Task::script("/a.py"), Tick(0)).expect("new");
+    let key = table.accept(Task::script("/a.py"), None, Tick(0)).expect("new");
     assert!(table.finish(key, Some((worker(1), Seq(1))), success(), Tick(1)).is_none(), "never sent");
-    table.send(key, worker(2), Seq(7), Tick(1));
+    table.send(key, (worker(2), Seq(7)), Placement::Isolated, Tick(1));
     for (from, seq) in [(worker(1), Seq(7)), (worker(2), Seq(6)), (worker(3), Seq(7))] {
         assert!(table.finish(key, Some((from, seq)), success(), Tick(2)).is_none());
-        assert!(!table.give_back(key, from, seq, Tick(2)));
+        assert!(!table.give_back(key, (from, seq), ReturnCause::Revoked, Tick(2)));
     }
     assert_eq!(table.state(key), Some(TaskState::Sent { worker: worker(2), seq: Seq(7), at: Tick(1) }));
     assert_eq!(table.ignored(), 7);
@@ -52,21 +51,21 @@ fn l3_a_stale_result_changes_nothing() {
 #[test]
 fn l5_what_comes_back_is_not_counted() {
     let mut table = table();
-    let key = table.accept(Task::script("/a.py"), Tick(0)).expect("new");
-    table.send(key, worker(1), Seq(1), Tick(1));
-    assert!(table.give_back(key, worker(1), Seq(1), Tick(2)));
-    assert_eq!(table.send(key, worker(2), Seq(1), Tick(3)), Some(Attempt(1)));
+    let key = table.accept(Task::script("/a.py"), None, Tick(0)).expect("new");
+    table.send(key, (worker(1), Seq(1)), Placement::Isolated, Tick(1));
+    assert!(table.give_back(key, (worker(1), Seq(1)), ReturnCause::Revoked, Tick(2)));
+    assert_eq!(table.send(key, (worker(2), Seq(1)), Placement::Isolated, Tick(3)), Some(Attempt(1)));
 }
 
 #[test]
 fn a_second_task_of_the_same_id_is_refused_also_when_the_first_has_finished() {
     let mut table = table();
     let task = Task::script("/a.py");
-    let key = table.accept(task.clone(), Tick(0)).expect("new");
-    assert_eq!(table.accept(task.clone(), Tick(1)), Err(AcceptError::Id));
+    let key = table.accept(task.clone(), None, Tick(0)).expect("new");
+    assert_eq!(table.accept(task.clone(), None, Tick(1)), Err(AcceptError::Id));
     let end = TaskEnd::without_run(Outcome::Cancelled(Box::new(TaskError::new(ErrorKind::Shutdown, ""))));
     table.finish(key, None, end, Tick(2));
-    assert_eq!(table.accept(task, Tick(3)), Err(AcceptError::Id));
+    assert_eq!(table.accept(task, None, Tick(3)), Err(AcceptError::Id));
 }
 
 #[test]
@@ -76,7 +75,7 @@ fn an_expired_record_says_when_and_why() {
         .map(|n| {
             let task = Task::script("/a.py");
             let id = task.id();
-            let key = table.accept(task, Tick(n)).expect("new");
+            let key = table.accept(task, None, Tick(n)).expect("new");
             table.finish(key, None, TaskEnd::without_run(Outcome::Succeeded(Json("1".into()).into())), Tick(n));
             id
         })
@@ -88,7 +87,7 @@ fn an_expired_record_says_when_and_why() {
     let TaskLookup::Expired(expired) = table.find(ids[2]) else { panic!("retained") };
     assert_eq!((expired.why, expired.at.as_nanosecond()), (ExpiredBy::Age, 1_000_000_002));
     assert!(matches!(table.find(ids[3]), TaskLookup::Finished(_)));
-    assert_eq!(table.accept(Task::script("/a.py"), later).map(|_| ()), Ok(()));
+    assert_eq!(table.accept(Task::script("/a.py"), None, later).map(|_| ()), Ok(()));
 }
 
 #[test]
@@ -97,7 +96,7 @@ fn l9_kept_records_are_bounded_by_count_and_by_bytes() {
     let mut finish = |size: usize| {
         let task = Task::script("/a.py");
         let id = task.id();
-        let key = table.accept(task, Tick(0)).expect("new");
+        let key = table.accept(task, None, Tick(0)).expect("new");
         let end = TaskEnd::without_run(Outcome::Succeeded(Json(vec![b'1'; size].into()).into()));
         table.finish(key, None, end, Tick(0));
         (id, table.retained().0, table.evicted())
@@ -114,27 +113,33 @@ fn l9_kept_records_are_bounded_by_count_and_by_bytes() {
 #[test]
 fn l9_a_record_is_bounded_and_says_what_was_left_out() {
     let mut table = table();
-    let key = table.accept(Task::script("/a.py"), Tick(0)).expect("new");
+    let key = table.accept(Task::script("/a.py"), None, Tick(0)).expect("new");
     let failure = |size| TaskError::new(ErrorKind::WorkerLost, "x".repeat(size));
     for seq in 1..=20 {
-        table.send(key, worker(1), Seq(seq), Tick(seq));
-        assert!(table.rerun(key, (worker(1), Seq(seq)), failure(if seq < 19 { 10 } else { 1200 }), false, Tick(seq)));
+        table.send(key, (worker(1), Seq(seq)), Placement::Isolated, Tick(seq));
+        assert!(table.rerun(
+            key,
+            (worker(1), Seq(seq)),
+            (failure(if seq < 19 { 10 } else { 1200 }), None),
+            false,
+            Tick(seq)
+        ));
     }
-    table.send(key, worker(1), Seq(21), Tick(21));
+    table.send(key, (worker(1), Seq(21)), Placement::Isolated, Tick(21));
     let mut output = Box::new(CapturedOutput::default());
     output.stdout.push(&[b'o'; 2000], 2000);
     let end = TaskEnd { output: Some(output), ..success() };
-    let record = table.finish(key, Some((worker(1), Seq(21))), end, Tick(22)).expect("finished");
+    let record = table.finish(key, Some((worker(1), Seq(21))), end, Tick(22)).expect("finished").record;
     assert!(record.weight_beside_data() <= KEEP.each, "{}", record.weight_beside_data());
     assert_eq!(record.earlier.len() + record.earlier_left_out as usize, 20);
     assert_eq!(record.earlier.last().map(|it| it.attempt), Some(Attempt(20)), "the latest stays longest");
     assert_eq!(table.trimmed(), 1);
     // A small one is left as it is; one attempt above the bound is not even retained meanwhile.
     for (count, size) in [(1, 10), (2, 5000)] {
-        let key = table.accept(Task::script("/a.py"), Tick(23)).expect("new");
-        table.send(key, worker(1), Seq(22), Tick(23));
-        table.rerun(key, (worker(1), Seq(22)), failure(size), false, Tick(24));
-        let record = table.finish(key, None, success(), Tick(25)).expect("finished");
+        let key = table.accept(Task::script("/a.py"), None, Tick(23)).expect("new");
+        table.send(key, (worker(1), Seq(22)), Placement::Isolated, Tick(23));
+        table.rerun(key, (worker(1), Seq(22)), (failure(size), None), false, Tick(24));
+        let record = table.finish(key, None, success(), Tick(25)).expect("finished").record;
         assert_eq!((table.trimmed(), record.earlier_left_out), (count, count as u32 - 1));
     }
 }

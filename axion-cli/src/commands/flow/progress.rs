@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Instant;
 
 use axion_core::workflow::{StepState, WorkflowId};
-use axion_core::{Engine, Event, EventKind, Stream, TaskId, Watched};
+use axion_core::{Engine, Fact, FactKind, Notice, NoticeKind, Stream, TaskId, Watched};
 use console::truncate_str;
 use jiff::Timestamp;
 
@@ -65,8 +65,9 @@ impl<'a> ProgressReporter<'a> {
 
     pub(super) fn handle(&mut self, watched: Watched) {
         match watched {
-            Watched::Event(event) => self.event(event),
-            Watched::Lagged(count) => {
+            Watched::Fact(fact) => self.apply(fact),
+            Watched::Notice(notice) => self.show(notice),
+            Watched::FactsMissed(count) | Watched::NoticesMissed(count) => {
                 if self.missed == 0 {
                     self.flush();
                     message::warning("events come too fast: some output lines are left out");
@@ -94,40 +95,49 @@ impl<'a> ProgressReporter<'a> {
         self.next_refresh = Some(Instant::now() + begun.elapsed() * REFRESH_PAUSE_FACTOR);
     }
 
-    fn event(&mut self, Event { at, kind }: Event) {
-        match kind {
-            EventKind::StepChanged { workflow, step: name, task, state, instances } if workflow == self.id => {
+    fn apply(&mut self, fact: Fact) {
+        let at = fact.at;
+        match fact.kind {
+            FactKind::StepChanged { workflow, step: name, task, state, instances, .. } if workflow == self.id => {
                 self.changed(StepChange { name, task, state, instances }, at);
             }
-            EventKind::Output { task: Some(task), stream, data, .. } => {
+            FactKind::TaskSent { task, attempt, .. } => self.view.sent(task, attempt),
+            FactKind::TaskRetrying { task, ended, wait_seconds, .. } => {
+                self.end_lines(task);
+                let (attempt, error) = (ended.attempt, ended.error.kind);
+                let words = format_args!("attempt {attempt} failed ({error}); the next one in {wait_seconds:.1} s");
+                self.warn(task, words);
+            }
+            FactKind::TaskRerun { task, ended, .. } => {
+                self.end_lines(task);
+                let attempt = ended.attempt;
+                self.warn(task, format_args!("the worker died during attempt {attempt}; running it again"));
+            }
+            FactKind::TaskFinished { record } => {
+                self.end_lines(record.id);
+                self.view.task_ended(record.id, record.outcome.is_success());
+            }
+            _ => {}
+        }
+    }
+
+    fn show(&mut self, notice: Notice) {
+        match notice.kind {
+            NoticeKind::Output { task: Some(task), stream, data, .. } => {
                 let label = self.label(task);
                 let lines = self.lines.add((task, stream == Stream::Stderr), &data);
                 self.push_lines(&label, lines);
             }
-            EventKind::Output { task: None, worker, data, .. } => {
+            NoticeKind::Output { task: None, worker, data, .. } => {
                 let text = String::from_utf8_lossy(&data);
                 self.push_lines(&worker.to_string(), text.lines().map(ToOwned::to_owned));
             }
-            EventKind::Log { task, level, message, .. } => {
+            NoticeKind::Log { task, level, message, .. } => {
                 let level = format!("{level:?}").to_lowercase();
                 let (label, text) = (self.label(task), format!("{level}: {message}"));
                 self.push_lines(&label, text.lines().map(ToOwned::to_owned));
             }
-            EventKind::Progress { task, fraction, message } => self.progressed(task, fraction, message),
-            EventKind::TaskSent { task, attempt, .. } => self.view.sent(task, attempt),
-            EventKind::TaskRetrying { task, attempt, error, wait_seconds } => {
-                self.end_lines(task);
-                let words = format_args!("attempt {attempt} failed ({error}); the next one in {wait_seconds:.1} s");
-                self.warn(task, words);
-            }
-            EventKind::TaskRerun { task, attempt, .. } => {
-                self.end_lines(task);
-                self.warn(task, format_args!("the worker died during attempt {attempt}; running it again"));
-            }
-            EventKind::TaskFinished { task, outcome } => {
-                self.end_lines(task);
-                self.view.task_ended(task, outcome == "succeeded");
-            }
+            NoticeKind::Progress { task, fraction, message } => self.progressed(task, fraction, message),
             _ => {}
         }
     }

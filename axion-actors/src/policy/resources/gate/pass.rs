@@ -131,9 +131,11 @@ impl<T> Gate<T> {
     ) -> bool {
         pass.cursor = Some(rank);
         let mut became_starved = false;
-        match self.probe(line, pass.reserved_kinds, now) {
+        let before = self.lines[line].parked;
+        let verdict = self.probe(line, pass.reserved_kinds, now);
+        match &verdict {
             None => became_starved = self.start(line, now, started),
-            Some(WaitReason::RateLimited(at)) => self.park_by_rate(line, at),
+            Some(WaitReason::RateLimited(at)) => self.park_by_rate(line, *at),
             Some(WaitReason::AtConcurrencyLimit) => {
                 self.park(line, Parked::ByConcurrency);
             }
@@ -151,6 +153,9 @@ impl<T> Gate<T> {
                     }
                 }
             }
+        }
+        if let Some(reason) = &verdict {
+            self.note_verdict(line, reason, before);
         }
         if let Some(at) = source {
             if let LineSource::DemandGroup { after, .. } = &mut pass.sources[at] {

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 
 use super::super::worker_slots::Isolation;
 use super::*;
+use crate::model::{BlockedBy, FactKind};
+use crate::policy::fold::{Duty, EngineState, TaskPhase};
 
 /// One step of a random history; numbers pick among what is there.
 #[derive(Clone, Debug)]
@@ -63,6 +65,8 @@ pub(super) struct HistoryWorld {
     pub(super) once: BTreeSet<TaskId>,
     /// Attempts that a truthful world counts: ended, or running when their process did.
     pub(super) counted: BTreeMap<TaskId, u32>,
+    /// What the facts tell.
+    pub(super) state: EngineState,
 }
 
 impl HistoryWorld {
@@ -78,6 +82,7 @@ impl HistoryWorld {
             records: Vec::new(),
             once: BTreeSet::new(),
             counted: BTreeMap::new(),
+            state: EngineState::default(),
         }
     }
 
@@ -220,6 +225,8 @@ impl HistoryWorld {
         }
         self.take_actions();
         self.check();
+        self.fold_facts();
+        self.check_facts();
     }
 
     pub(super) fn dies(&mut self, index: u8, running: usize, departure: impl Fn(&[u64]) -> Departure) {
@@ -252,6 +259,60 @@ impl HistoryWorld {
             let departure = Departure { reason: WorkerDownReason::Retired, ..killed(&[]) };
             self.scheduler.left(worker, departure, self.now);
         }
+    }
+
+    /// Folds the facts since the last call; each of them can follow those before it (L1, L3, L5).
+    pub(super) fn fold_facts(&mut self) {
+        let turn = self.scheduler.table_mut().recorder().take();
+        assert_eq!(turn.facts.len() as u64, turn.count);
+        for (now, kind) in turn.facts {
+            if let FactKind::TaskRerun { task, .. } = &kind {
+                assert!(!self.once.contains(task), "one that must not run twice does not");
+            }
+            self.state.apply_kind(now, &kind).unwrap_or_else(|error| panic!("{error}: {kind:?}"));
+        }
+    }
+
+    /// L13: the facts fold to the state of the table and of the pools.
+    pub(super) fn check_facts(&self) {
+        let Self { scheduler, state, .. } = self;
+        let table = scheduler.table();
+        assert_eq!((state.accepted, state.outcomes), (table.accepted(), table.finished()));
+        assert_eq!(state.records.len(), table.retained().0);
+        assert_eq!(state.tasks.len(), table.live());
+        let (at_gate, held) = (scheduler.limiter.at_gate(), scheduler.limiter.held());
+        for key in table.keys() {
+            let id = table.task(key).expect("live").id();
+            let (known, counters) = (&state.tasks[&id], table.counters(key));
+            let phase = match table.state(key).expect("live") {
+                TaskState::Queued => TaskPhase::Queued,
+                TaskState::Sent { worker, seq, at } => TaskPhase::Sent { worker, seq, at },
+                TaskState::Waiting { timer } => TaskPhase::Waiting { until: timer.due() },
+            };
+            assert_eq!(known.phase, phase, "{id}");
+            assert_eq!(Some(known.submitted), table.submitted(key));
+            assert_eq!((known.retries, known.losses), (counters.retries, counters.losses));
+            assert_eq!((known.cancelled, known.isolated), (counters.cancelled, counters.alone));
+            assert_eq!(Some(known.attempts), table.attempts(key));
+            let hold = held.iter().find(|(holder, ..)| *holder == key);
+            let needs_permit = table.task(key).and_then(Task::limits).is_some_and(|limits| limits.is_shared());
+            assert_eq!(known.admitted, needs_permit && hold.is_some_and(|(_, permit, _)| *permit), "{id} {known:?}");
+            let slots = hold.map(|(.., slots)| slots.iter().map(|it| it.named(PoolId::CPU)).collect());
+            assert_eq!(known.reserved, slots.unwrap_or_else(Vec::new));
+            if at_gate.contains(&key) {
+                assert!(known.blocked.is_some(), "what waits at the gate has a reason: {known:?}");
+            } else if !matches!(known.blocked, Some(BlockedBy::Slots { .. })) {
+                assert_eq!(known.blocked, None);
+            }
+        }
+        let duty = |duty: Duty| -> BTreeSet<WorkerRef> {
+            state.workers.iter().filter(|(_, it)| it.duty == Some(duty)).map(|(worker, _)| *worker).collect()
+        };
+        let pools = || scheduler.pools.values();
+        assert_eq!(duty(Duty::Joined), pools().flat_map(|it| it.workers.iter()).map(|it| it.worker).collect());
+        assert_eq!(duty(Duty::Retiring), pools().flat_map(|it| &it.draining).map(|it| it.worker).collect());
+        let unavailable = scheduler.why_unavailable(PoolId::CPU).map(|error| error.message.clone());
+        assert_eq!(state.pools.get(&PoolId::CPU).and_then(|pool| pool.unavailable.clone()), unavailable);
     }
 
     /// What must hold after every step.
@@ -340,26 +401,8 @@ proptest! {
         prop_assert_eq!(finished.keys().copied().collect::<BTreeSet<_>>(), accepted, "L1: every task ends");
         prop_assert!(finished.values().all(|count| *count == 1), "L1: exactly once");
 
-        // The trace tells the same story.
-        let mut states: BTreeMap<TaskId, &str> = BTreeMap::new();
-        for event in world.scheduler.table_mut().take_events() {
-            if let EventKind::TaskRerun { task, .. } = &event.kind {
-                prop_assert!(!world.once.contains(task), "one that must not run twice does not");
-            }
-            let (task, legal, next): (_, &[Option<&str>], _) = match event.kind {
-                EventKind::TaskAccepted { task, .. } => (task, &[None], "queued"),
-                EventKind::TaskSent { task, .. } => (task, &[Some("queued")], "sent"),
-                EventKind::TaskReturned { task, .. } | EventKind::TaskRerun { task, .. } => (task, &[Some("sent")], "queued"),
-                EventKind::TaskRetrying { task, .. } => (task, &[Some("sent")], "waiting"),
-                EventKind::TaskHeld { task, .. } => (task, &[Some("queued")], "waiting"),
-                EventKind::TaskDue { task } => (task, &[Some("waiting")], "queued"),
-                EventKind::TaskFinished { task, .. } => (task, &[Some("queued"), Some("sent"), Some("waiting")], "finished"),
-                other => panic!("the table emitted {other:?}"),
-            };
-            let before = states.get(&task).copied();
-            prop_assert!(legal.contains(&before), "{} after {:?}", next, before);
-            states.insert(task, next);
-        }
-        prop_assert!(states.values().all(|state| *state == "finished"));
+        world.fold_facts();
+        prop_assert!(world.state.tasks.is_empty(), "the facts tell of every end");
+        prop_assert_eq!(world.state.outcomes, world.scheduler.table().finished());
     }
 }

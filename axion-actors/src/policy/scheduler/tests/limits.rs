@@ -24,7 +24,7 @@ fn limited_scheduler() -> Scheduler {
         Timestamp::UNIX_EPOCH,
         RetentionPolicy { count: 1 << 20, bytes: 1 << 30, each: 1 << 20, age: None },
     );
-    table.record_events(true);
+    table.recorder().begin(true);
     Scheduler::new(table, &in_every_pool(PoolRules::default()), machine())
 }
 
@@ -177,7 +177,7 @@ fn a_key_is_shared_by_both_pools() {
     submit_as(&mut scheduler, 2, Tick(0), keyed(2));
     let third = keyed(2)(Task::script("/a.py").on(PoolId::IO));
     let id = third.id();
-    scheduler.submit(third, Tick(0)).expect("new");
+    scheduler.submit(third, None, Tick(0)).expect("new");
     scheduler.place(PoolId::IO, Tick(0));
     let plain = submit(&mut scheduler, 1, Tick(0));
     assert_eq!(scheduler.sent_to(IO).len(), 0);
@@ -389,7 +389,7 @@ fn l1_a_pool_that_cannot_start_fails_what_waits_for_limits_too_and_the_other_poo
     submit_as(&mut scheduler, 1, Tick(0), keyed(1));
     let other = keyed(1)(Task::script("/a.py").on(PoolId::IO));
     let id = other.id();
-    scheduler.submit(other, Tick(0)).expect("new");
+    scheduler.submit(other, None, Tick(0)).expect("new");
     scheduler.place(PoolId::IO, Tick(0));
     submit_as(&mut scheduler, 1, Tick(0), needing(2));
     scheduler.take_actions();

@@ -118,11 +118,11 @@ fn a_second_task_with_a_unique_key_is_the_first_while_that_is_live() {
     let nightly = || Task::script("/a.py").unique("nightly").expect("a key");
     let first = nightly();
     let id = first.id();
-    assert!(scheduler.submit(first, Tick(0)).is_ok());
-    assert_eq!(scheduler.submit(nightly(), Tick(1)), Err(AcceptError::Unique(id)));
+    assert!(scheduler.submit(first, None, Tick(0)).is_ok());
+    assert_eq!(scheduler.submit(nightly(), None, Tick(1)), Err(AcceptError::Unique(id)));
     scheduler.place(PoolId::CPU, Tick(1));
-    assert_eq!(scheduler.submit(nightly(), Tick(2)), Err(AcceptError::Unique(id)), "also while it runs");
+    assert_eq!(scheduler.submit(nightly(), None, Tick(2)), Err(AcceptError::Unique(id)), "also while it runs");
     scheduler.reported(worker(0, 1), vec![done(Seq(1), MS)], Tick(3));
-    assert!(scheduler.submit(nightly(), Tick(4)).is_ok());
+    assert!(scheduler.submit(nightly(), None, Tick(4)).is_ok());
     assert_eq!(scheduler.table().live(), 1);
 }

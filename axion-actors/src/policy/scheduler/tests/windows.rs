@@ -9,7 +9,7 @@ fn io(index: u32) -> WorkerRef {
 
 fn submit_io(scheduler: &mut Scheduler, script: &str, count: usize, now: Tick) -> Vec<TaskId> {
     let tasks = (0..count).map(|_| Task::script(script).on(PoolId::IO));
-    let ids = tasks.map(|task| (task.id(), scheduler.submit(task, now).expect("new")).0).collect();
+    let ids = tasks.map(|task| (task.id(), scheduler.submit(task, None, now).expect("new")).0).collect();
     scheduler.place(PoolId::IO, now);
     ids
 }
@@ -185,7 +185,7 @@ fn coroutines_have_places_of_their_own_once_their_script_is_known() {
     scheduler.joined(io, WorkerCapacity { slots: 2, coroutines: 3 }, Tick(0));
     let submit = |scheduler: &mut Scheduler, count, script: &str| {
         for _ in 0..count {
-            scheduler.submit(Task::script(script).on(PoolId::IO), Tick(0)).expect("new");
+            scheduler.submit(Task::script(script).on(PoolId::IO), None, Tick(0)).expect("new");
         }
         scheduler.place(PoolId::IO, Tick(0));
         ids_sent(&scheduler.take_actions()).len()
