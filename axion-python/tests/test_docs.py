@@ -4,7 +4,7 @@
 | --- | --- |
 | `python` | runs as a program of its own; after a `print`, a comment is what it prints |
 | `sh` | runs in bash, and every command in it succeeds |
-| `console` | commands after `$ ` run and print the lines below them |
+| `console` | commands after `$ ` run and print the lines below them; `cat` shows a file that the reader makes |
 | `toml` | is a flow (`axion flow check`) if it has steps, else a configuration (`axion config check`) |
 | `json` | can be read |
 | `rust` | is a doctest, by docs/doctests.rs |
@@ -146,6 +146,10 @@ def without_numbers(text):
 @of("console")
 def test_console(block, clone):
     for command, wanted in exchanges(block.text):
+        shows = re.fullmatch(r"cat (\S+)", command)
+        if shows and not (clone / shows[1]).exists():
+            (clone / shows[1]).write_text(wanted, encoding="utf-8")
+            continue
         printed = run(["bash", "-c", command], clone).stdout
         assert matches(wanted, printed), "printed:\n" + printed
 
