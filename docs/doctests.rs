@@ -9,5 +9,6 @@ macro_rules! pages {
 pages! {
     readme: "../README.md",
     rust: "start/rust.md",
+    pools: "guides/pools.md",
     limits: "guides/limits.md",
 }
