@@ -10,5 +10,6 @@ pages! {
     readme: "../README.md",
     rust: "start/rust.md",
     pools: "guides/pools.md",
+    facts: "reference/facts.md",
     limits: "guides/limits.md",
 }

@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use axion_actors::model::KIND_TABLE;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -123,6 +125,14 @@ fn every_file_that_the_architecture_names_exists() {
     let missing: Vec<_> = paths.iter().filter(|path| named(path).is_none()).collect();
     assert!(missing.is_empty(), "ARCHITECTURE.md names files that do not exist: {missing:?}");
     assert!(named("policy/nothing.rs").is_none() && is_path("policy/nothing.rs"));
+}
+
+#[test]
+fn the_documentation_names_every_kind_of_fact() {
+    let text = std::fs::read_to_string(root().join("docs/reference/facts.md")).expect("the page is read");
+    let missing: Vec<_> =
+        KIND_TABLE.iter().map(|kind| kind.name).filter(|name| !text.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "docs/reference/facts.md does not name {missing:?}");
 }
 
 /// Rows of the dictionary say `Name` in `path`.
