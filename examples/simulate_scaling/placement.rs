@@ -5,8 +5,9 @@ use std::time::Duration;
 use axion_actors::model::{
     EngineCapacity, Generation, Json, PoolId, PoolKind, PoolMap, Seq, Task, Tick, WorkerDownReason, WorkerId, WorkerRef,
 };
+use axion_actors::policy::retention::RetentionPolicy;
 use axion_actors::policy::scheduler::{Action, Departure, PoolRules, Report, Scheduler, WorkerCapacity};
-use axion_actors::policy::task_table::{RetentionPolicy, TaskTable};
+use axion_actors::policy::task_table::TaskTable;
 use jiff::Timestamp;
 
 /// What the scheduler wants done.

@@ -24,7 +24,7 @@ use crate::model::{
     CancelAnswer, Clock, ErrorKind, ExpiredBy, FactKind, Outcome, Task, TaskError, TaskId, TaskRecord, Tick,
 };
 use crate::policy::graph::{Ended, StepStatus};
-use crate::policy::task_table::RetentionPolicy;
+use crate::policy::retention::RetentionPolicy;
 use crate::policy::workflows::{RetainedWorkflows, StepRef, WorkflowAction, Workflows};
 use crate::sequencer::Sequencer;
 
@@ -48,9 +48,9 @@ pub struct WorkflowManager {
     /// Who waits for a step, by its task.
     step_waiters: FxHashMap<TaskId, Vec<Reply>>,
     expands: FxHashMap<WorkflowId, Expand>,
-    kept: RetainedWorkflows,
+    retained: RetainedWorkflows,
     /// A timer for the age of the oldest record is set.
-    watches_age: bool,
+    expiry_timer_set: bool,
     /// Workflows that may be in flight.
     most: usize,
     /// Bytes that a task may weigh.
@@ -70,7 +70,7 @@ impl WorkflowManager {
         sequencer: Sequencer,
         clock: Clock,
     ) -> Self {
-        let keep = RetentionPolicy {
+        let policy = RetentionPolicy {
             count: config.output_queue_size,
             bytes: config.output_queue_bytes,
             each: usize::MAX,
@@ -88,8 +88,8 @@ impl WorkflowManager {
             waiters: FxHashMap::default(),
             step_waiters: FxHashMap::default(),
             expands: FxHashMap::default(),
-            kept: RetainedWorkflows::new(keep),
-            watches_age: false,
+            retained: RetainedWorkflows::new(policy),
+            expiry_timer_set: false,
             most: config.input_queue_size,
             task_limit: config.task_limit(),
             closing: false,
@@ -128,7 +128,7 @@ impl WorkflowManager {
     ) {
         let WorkflowSubmission { id, spec, expand, accepted, reply } = submission;
         let now = self.clock.now();
-        self.kept.look_up(&mut known, now);
+        self.retained.look_up(&mut known, now);
         match self.flows.submit(id, spec, known, now) {
             Ok(()) => {
                 let _ = accepted.send(Ok(()));
@@ -188,7 +188,7 @@ impl WorkflowManager {
         while self.feed(Vec::new(), ctx) {
             self.act();
         }
-        self.watch_age(ctx);
+        self.arm_expiry(ctx);
     }
 
     fn act(&mut self) {
@@ -223,13 +223,13 @@ impl WorkflowManager {
     }
 
     /// Records that have grown too old are given up though nobody asks for them: one timer, for the oldest.
-    fn watch_age(&mut self, ctx: &mut Context<Self>) {
-        let Some(next) = self.kept.next_to_go().filter(|_| !self.watches_age) else { return };
-        self.watches_age = true;
+    fn arm_expiry(&mut self, ctx: &mut Context<Self>) {
+        let Some(next) = self.retained.next_expiry().filter(|_| !self.expiry_timer_set) else { return };
+        self.expiry_timer_set = true;
         ctx.run_later(next.since(self.clock.now()), |manager, ctx| {
-            manager.watches_age = false;
-            manager.kept.drop_old(manager.clock.now());
-            manager.watch_age(ctx);
+            manager.expiry_timer_set = false;
+            manager.retained.expire_old(manager.clock.now());
+            manager.arm_expiry(ctx);
         });
     }
 
@@ -271,13 +271,13 @@ impl WorkflowManager {
             reply.send(Ok(record.clone()));
         }
         let state = record.state;
-        self.kept.push(record, span, self.clock.now());
+        self.retained.push(record, span, self.clock.now());
         self.sequencer.record_one(self.clock.now(), || FactKind::WorkflowFinished { workflow: id, state });
         self.dispatcher.do_send(WorkflowClosed);
     }
 
     /// Hands steps to the Dispatcher as far as there is room (L9), behind those of `piece`, which have theirs, and
-    /// waits for room for the next one. A task is made only here: of what waits, next to nothing is kept in memory, and
+    /// waits for room for the next one. A task is made only here: of what waits, next to nothing is retained in memory, and
     /// what goes on is still in the processor's caches when it is sent, and mostly when it ends. Says whether a step has
     /// ended instead.
     #[must_use]
@@ -354,11 +354,11 @@ impl WorkflowManager {
     fn record_of(&self, step: StepRef, outcome: StepOutcome) -> Result<Arc<TaskRecord>, Refusal> {
         let graph = self.flows.graph(step.workflow);
         let record = graph.and_then(|graph| graph.record_of(step.key.step, outcome, self.clock.epoch()));
-        record.map(Arc::new).ok_or_else(|| self.unkept())
+        record.map(Arc::new).ok_or_else(|| self.not_retained())
     }
 
     /// There was a result.
-    fn unkept(&self) -> Refusal {
+    fn not_retained(&self) -> Refusal {
         let since = std::time::Duration::from_nanos(self.clock.now().0);
         let at = self.clock.epoch().saturating_add(since).unwrap_or(jiff::Timestamp::MAX);
         Refusal::ResultExpired { at, why: ExpiredBy::NotRetained }
@@ -367,9 +367,9 @@ impl WorkflowManager {
     /// Somebody waits for a task that the Dispatcher does not know.
     fn await_task(&mut self, id: TaskId, reply: Reply) {
         let Some(step) = self.flows.step_of(id) else {
-            let kept = self.kept.step(id, self.clock.now()).map(|(step, at)| step.clone().into_task_record(at));
-            return reply.send(match kept {
-                Some(record) => record.map(Arc::new).ok_or_else(|| self.unkept()),
+            let retained = self.retained.step(id, self.clock.now()).map(|(step, at)| step.clone().into_task_record(at));
+            return reply.send(match retained {
+                Some(record) => record.map(Arc::new).ok_or_else(|| self.not_retained()),
                 None => Err(Refusal::UnknownId),
             });
         };
@@ -379,7 +379,7 @@ impl WorkflowManager {
                 add_waiter(self.step_waiters.entry(id).or_default(), reply, Reply::is_closed);
             }
             StepStatus::Ended(outcome) => reply.send(self.record_of(step, outcome)),
-            StepStatus::ResultDropped | StepStatus::Unknown => reply.send(Err(self.unkept())),
+            StepStatus::ResultDropped | StepStatus::Unknown => reply.send(Err(self.not_retained())),
         }
     }
 
@@ -392,7 +392,7 @@ impl WorkflowManager {
             }
             Some(step) => self.flows.cancel_step(step, now),
             None => self
-                .kept
+                .retained
                 .step(id, now)
                 .map_or(CancelAnswer::Unknown, |(step, _)| CancelAnswer::AlreadyFinished(step.state.outcome_name())),
         }
@@ -412,7 +412,7 @@ impl WorkflowManager {
     fn look(&mut self, id: WorkflowId) -> WorkflowAnswer {
         match self.flows.graph(id) {
             Some(graph) => Ok(Arc::new(graph.record(self.clock.epoch()))),
-            None => self.kept.get(id, self.clock.now()).ok_or(WorkflowGone),
+            None => self.retained.get(id, self.clock.now()).ok_or(WorkflowGone),
         }
     }
 }

@@ -20,26 +20,26 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 pub(super) mod optional {
     use super::{ByteBuf, Bytes, Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(in crate::model) fn serialize<T: Raw, S: Serializer>(
+    pub(in crate::model) fn serialize<T: BytesNewtype, S: Serializer>(
         value: &Option<T>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         value.as_ref().map(|it| serde_bytes::Bytes::new(it.raw())).serialize(serializer)
     }
 
-    pub(in crate::model) fn deserialize<'de, T: Raw, D: Deserializer<'de>>(
+    pub(in crate::model) fn deserialize<'de, T: BytesNewtype, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<T>, D::Error> {
         Ok(Option::<ByteBuf>::deserialize(deserializer)?.map(|it| T::of_raw(it.into_vec().into())))
     }
 
     /// A type that is nothing but bytes.
-    pub(in crate::model) trait Raw {
+    pub(in crate::model) trait BytesNewtype {
         fn raw(&self) -> &Bytes;
         fn of_raw(bytes: Bytes) -> Self;
     }
 
-    impl Raw for crate::model::Json {
+    impl BytesNewtype for crate::model::Json {
         fn raw(&self) -> &Bytes {
             &self.0
         }
@@ -49,7 +49,7 @@ pub(super) mod optional {
         }
     }
 
-    impl Raw for crate::model::Pickle {
+    impl BytesNewtype for crate::model::Pickle {
         fn raw(&self) -> &Bytes {
             &self.0
         }
@@ -59,7 +59,7 @@ pub(super) mod optional {
         }
     }
 
-    impl<T: Raw> Raw for Box<T> {
+    impl<T: BytesNewtype> BytesNewtype for Box<T> {
         fn raw(&self) -> &Bytes {
             (**self).raw()
         }

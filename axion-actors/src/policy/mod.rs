@@ -15,6 +15,7 @@ pub mod pool_supervisor;
 pub mod recorder;
 pub mod resources;
 pub mod restart;
+pub mod retention;
 pub mod retry;
 pub mod run_queue;
 pub mod scaling;

@@ -28,10 +28,11 @@ use slotmap::SlotMap;
 use self::entry::Entry;
 pub use self::entry::TaskState;
 pub use self::history::TaskCounters;
+pub use self::retained::Expired;
 use self::retained::RetainedRecords;
-pub use self::retained::{Expired, RetentionPolicy};
 use self::waiting::WaitingCounts;
 use super::recorder::Recorder;
+use super::retention::RetentionPolicy;
 use super::task_ids::TaskIds;
 use super::timers::TimerId;
 use crate::model::{

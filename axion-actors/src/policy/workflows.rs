@@ -4,13 +4,13 @@
 //! limits of its own, and is submitted like any task. What the engine allows of its slots, of the machine
 //! and by key holds for steps as for all tasks: the scheduler sees to that.
 
-mod kept;
+mod retained;
 
 use std::collections::VecDeque;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-pub use self::kept::RetainedWorkflows;
+pub use self::retained::RetainedWorkflows;
 use super::graph::{ChunkedBytes, Ended, EngineView, Graph, GraphAction, StepKey, StepStatus};
 use super::resources::{Gate, Permit};
 use crate::model::CancelAnswer;

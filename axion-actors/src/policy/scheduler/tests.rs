@@ -18,7 +18,7 @@ use crate::model::{
     Attempt, ErrorKind, Generation, Json, PoolKind, Priority, ProcessExit, ScriptPath, TaskRecord, WorkKey,
     WorkerDownReason, WorkerId,
 };
-use crate::policy::task_table::RetentionPolicy;
+use crate::policy::retention::RetentionPolicy;
 
 const MS: u64 = 1_000_000;
 

@@ -5,27 +5,14 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::{IdEntry, wall};
 use crate::model::{ExpiredBy, FactKind, TaskId, TaskRecord, Tick};
 use crate::policy::recorder::Recorder;
+use crate::policy::retention::{RetentionPolicy, RetentionQueue};
 use crate::policy::task_ids::{Hint, TaskIds};
-
-/// Bounds on the retained records (L9).
-#[derive(Clone, Copy, Debug)]
-pub struct RetentionPolicy {
-    /// How many.
-    pub count: usize,
-    /// How many bytes together.
-    pub bytes: usize,
-    /// How many bytes each, beside its result.
-    pub each: usize,
-    /// How long each.
-    pub age: Option<Duration>,
-}
 
 /// A record that was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,10 +28,7 @@ pub struct Expired {
 /// Which records are retained. They themselves stand under their ids, with the live tasks.
 #[derive(Debug)]
 pub(super) struct RetainedRecords {
-    bounds: RetentionPolicy,
-    /// By the time they finished.
-    order: VecDeque<(TaskId, Hint, Tick)>,
-    bytes: usize,
+    queue: RetentionQueue<(TaskId, Hint)>,
     /// As many as may be retained, so that whoever asks late learns what became of a record. Searched
     /// from end to end for that, which is rare, so that dropping a record costs next to nothing.
     expired: VecDeque<(TaskId, Expired)>,
@@ -54,16 +38,16 @@ pub(super) struct RetainedRecords {
 
 impl RetainedRecords {
     pub(super) fn new(bounds: RetentionPolicy) -> Self {
-        Self { bounds, order: VecDeque::new(), bytes: 0, expired: VecDeque::new(), evicted: 0, trimmed: 0 }
+        Self { queue: RetentionQueue::new(bounds), expired: VecDeque::new(), evicted: 0, trimmed: 0 }
     }
 
     pub(super) fn bounds(&self) -> RetentionPolicy {
-        self.bounds
+        self.queue.policy()
     }
 
     /// How many records are retained, and the bytes they hold.
     pub(super) fn held(&self) -> (usize, usize) {
-        (self.order.len(), self.bytes)
+        self.queue.held()
     }
 
     /// Records dropped so far.
@@ -83,7 +67,7 @@ impl RetainedRecords {
 
     /// Brings a record within its own bound, of which something may have been left out before.
     pub(super) fn bound(&mut self, mut record: TaskRecord, is_trimmed: bool) -> Arc<TaskRecord> {
-        self.trimmed += u64::from(record.trim(self.bounds.each) || is_trimmed);
+        self.trimmed += u64::from(record.trim(self.queue.policy().each) || is_trimmed);
         Arc::new(record)
     }
 
@@ -100,17 +84,13 @@ impl RetainedRecords {
         if let Some(place) = places.get_mut(record.id, hint) {
             *place = IdEntry::RetainedRecords(record.clone());
         }
-        self.order.push_back((record.id, hint, now));
-        self.bytes += record.weight();
-        while self.order.len() > self.bounds.count {
-            self.expire(ExpiredBy::Count, places, recorder, epoch, now);
-        }
-        while self.bytes > self.bounds.bytes {
-            self.expire(ExpiredBy::Bytes, places, recorder, epoch, now);
+        self.queue.push((record.id, hint), record.weight(), now);
+        while let Some(why) = self.queue.over_limit() {
+            self.expire(why, places, recorder, epoch, now);
         }
     }
 
-    /// Drops those that have grown too old.
+    /// Drops the records that reached the age limit.
     pub(super) fn expire_old(
         &mut self,
         places: &mut TaskIds<IdEntry>,
@@ -118,14 +98,14 @@ impl RetainedRecords {
         epoch: Timestamp,
         now: Tick,
     ) {
-        while self.next_expiry().is_some_and(|at| at <= now) {
+        while self.queue.is_overdue(now) {
             self.expire(ExpiredBy::Age, places, recorder, epoch, now);
         }
     }
 
-    /// When the oldest will be too old.
+    /// When the oldest record reaches the age limit.
     pub(super) fn next_expiry(&self) -> Option<Tick> {
-        Some(self.order.front()?.2.after(self.bounds.age?))
+        self.queue.next_expiry()
     }
 
     fn expire(
@@ -136,14 +116,17 @@ impl RetainedRecords {
         epoch: Timestamp,
         now: Tick,
     ) {
-        let Some((oldest, hint, _)) = self.order.pop_front() else { return };
-        let Some(IdEntry::RetainedRecords(gone)) = places.remove(oldest, hint) else { return };
-        self.bytes -= gone.weight();
-        self.evicted += 1;
-        if self.expired.len() == self.bounds.count {
-            self.expired.pop_front();
-        }
-        recorder.note(now, || FactKind::RecordDropped { task: oldest, by: why });
-        self.expired.push_back((oldest, Expired { at: wall(epoch, now), why, outcome: gone.outcome.name() }));
+        let Self { queue, expired, evicted, .. } = self;
+        let count = queue.policy().count;
+        queue.pop(|(oldest, hint)| {
+            let Some(IdEntry::RetainedRecords(gone)) = places.remove(oldest, hint) else { return 0 };
+            *evicted += 1;
+            if expired.len() == count {
+                expired.pop_front();
+            }
+            recorder.note(now, || FactKind::RecordDropped { task: oldest, by: why });
+            expired.push_back((oldest, Expired { at: wall(epoch, now), why, outcome: gone.outcome.name() }));
+            gone.weight()
+        });
     }
 }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::workflow::{Condition, Dependency, MapOver, OnFailure, Op, Reference, RunIf, WorkflowState};
 use crate::model::{Capacity, Concurrency, Fixed, Json, Needs, PoolCapacity, PoolKind, Rate};
-use crate::policy::task_table::RetentionPolicy;
+use crate::policy::retention::RetentionPolicy;
 
 mod across;
 
@@ -129,7 +129,7 @@ fn l9_records_are_kept_within_bounds() {
     }
     assert!(kept.get(ids[0], Tick(1)).is_none() && kept.get(ids[2], Tick(1)).is_some());
     assert!(kept.get(ids[2], Tick(1_000_000_000)).is_none(), "it has grown too old");
-    assert_eq!((kept.bytes, kept.order.len(), kept.records.len()), (0, 0, 0));
+    assert_eq!((kept.queue.held(), kept.records.len()), ((0, 0), 0));
 }
 
 proptest! {

@@ -67,9 +67,9 @@ fn steps() -> impl Strategy<Value = Vec<Made>> {
     })
 }
 
-type Raw = (Vec<u16>, RunIf, Option<bool>, End, u8);
+type StepDraw = (Vec<u16>, RunIf, Option<bool>, End, u8);
 
-fn make(before: &[Made], added_by: Option<usize>, (deps, rule, when, end, nonsense): Raw) -> Made {
+fn make(before: &[Made], added_by: Option<usize>, (deps, rule, when, end, nonsense): StepDraw) -> Made {
     let known: Vec<usize> = (0..before.len()).filter(|at| is_there(before, *at, added_by)).collect();
     let picked = deps.iter().filter(|_| !known.is_empty()).map(|it| known[usize::from(*it) % known.len().max(1)]);
     let mut deps: Vec<usize> = picked.filter(|dep| Some(*dep) != added_by).collect();

@@ -311,7 +311,7 @@ fn follows(rule: RunIf, ends: &[StepState]) -> Option<StepState> {
 }
 
 #[derive(Clone, Debug)]
-struct Made {
+struct Linked {
     deps: Vec<u16>,
     rule: RunIf,
     /// Without a result to wait for: its condition never holds.
@@ -329,7 +329,7 @@ fn ended_as(state: StepState) -> Ended {
     }
 }
 
-fn made() -> impl Strategy<Value = Vec<Vec<Made>>> {
+fn made() -> impl Strategy<Value = Vec<Vec<Linked>>> {
     let rule = prop_oneof![
         4 => Just(RunIf::AllSucceeded),
         1 => Just(RunIf::AnySucceeded),
@@ -337,7 +337,7 @@ fn made() -> impl Strategy<Value = Vec<Vec<Made>>> {
         1 => Just(RunIf::AnyFailed)
     ];
     let one = (proptest::collection::vec(any::<u16>(), 0..4), rule, 0..8u8, 0..8u8);
-    let one = one.prop_map(|(deps, rule, skipped, fails)| Made {
+    let one = one.prop_map(|(deps, rule, skipped, fails)| Linked {
         rule: if deps.is_empty() { RunIf::AllSucceeded } else { rule },
         deps,
         skipped: skipped == 0,
@@ -357,7 +357,7 @@ proptest! {
         flows_of in made(), choices in proptest::collection::vec((any::<u16>(), 0..12u8), 300)
     ) {
         let mut engine = Engine::new();
-        let mut all: Vec<(TaskId, WorkflowId, Made, Vec<TaskId>)> = Vec::new();
+        let mut all: Vec<(TaskId, WorkflowId, Linked, Vec<TaskId>)> = Vec::new();
         let (mut submitted, mut cancelled_flows, mut cancelled_steps) = (Vec::new(), Vec::new(), FxHashSet::default());
         let mut left = flows_of.into_iter();
         let mut choices = choices.into_iter().cycle();
