@@ -1,7 +1,6 @@
 //! The WorkflowManager: owns the workflows in flight and the records of those that have ended.
 //!
-//! Steps are tasks like any others: they pass the admission when they are due, wait in the Dispatcher's
-//! queues, and come back as records.
+//! Steps are tasks: a ready step passes the admission, waits in the Dispatcher's queues, and comes back as a record.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,34 +27,34 @@ use crate::policy::retention::RetentionPolicy;
 use crate::policy::workflows::{RetainedWorkflows, StepRef, WorkflowAction, Workflows};
 use crate::sequencer::Sequencer;
 
-/// Steps that travel to the Dispatcher together.
-const PIECE: usize = 256;
+/// The number of steps in one message to the Dispatcher.
+const BATCH: usize = 256;
 
 /// The actor that every workflow passes through.
 pub struct WorkflowManager {
-    flows: Workflows,
+    workflows: Workflows,
     dispatcher: Addr<Dispatcher>,
     admission: Arc<Admission>,
     sequencer: Sequencer,
     clock: Clock,
-    /// Steps that are due and have no room yet, in order.
+    /// Ready steps that wait for admission, in order.
     backlog: VecDeque<StepRef>,
-    /// Waits for its room.
+    /// The step that waits for room.
     next: Option<(StepRef, Task)>,
-    /// It has been cancelled meanwhile.
+    /// Whether that step was cancelled.
     dropped: bool,
     waiters: FxHashMap<WorkflowId, Vec<Reply<WorkflowAnswer>>>,
-    /// Who waits for a step, by its task.
+    /// The replies to send when a step ends, by its task.
     step_waiters: FxHashMap<TaskId, Vec<Reply>>,
     expands: FxHashMap<WorkflowId, Expand>,
     retained: RetainedWorkflows,
-    /// A timer for the age of the oldest record is set.
+    /// Whether the timer for the age of the oldest record is set.
     expiry_timer_set: bool,
-    /// Workflows that may be in flight.
-    most: usize,
-    /// Bytes that a task may weigh.
+    /// The limit of workflows in flight.
+    max_in_flight: usize,
+    /// The limit of a task's bytes.
     task_limit: usize,
-    /// The engine is ending: what is in flight is cancelled, and nothing begins.
+    /// Whether the engine is ending: workflows in flight are cancelled, and none is accepted.
     closing: bool,
     _fatal: StopOnPanic,
 }
@@ -77,7 +76,7 @@ impl WorkflowManager {
             age: config.result_ttl,
         };
         Self {
-            flows: Workflows::new(config.capacity(crate::process::machine_memory())),
+            workflows: Workflows::new(config.capacity(crate::process::machine_memory())),
             dispatcher,
             admission,
             sequencer,
@@ -90,19 +89,19 @@ impl WorkflowManager {
             expands: FxHashMap::default(),
             retained: RetainedWorkflows::new(policy),
             expiry_timer_set: false,
-            most: config.input_queue_size,
+            max_in_flight: config.input_queue_size,
             task_limit: config.task_limit(),
             closing: false,
             _fatal: StopOnPanic,
         }
     }
 
-    /// Asks what is known of the tasks that a workflow names, and begins it when the answer is there.
+    /// Asks the Dispatcher for the status of the tasks that a workflow names, then begins the workflow.
     fn submit(&mut self, submission: WorkflowSubmission, ctx: &mut Context<Self>) {
         let refusal = if self.closing || !self.admission.is_open() {
             Some(WorkflowRefusal::ShuttingDown)
-        } else if self.flows.len() >= self.most {
-            Some(WorkflowRefusal::TooMany { most: self.most })
+        } else if self.workflows.len() >= self.max_in_flight {
+            Some(WorkflowRefusal::TooMany { most: self.max_in_flight })
         } else {
             None
         };
@@ -113,7 +112,7 @@ impl WorkflowManager {
         }
         let (own, others) = tasks_of(&submission.spec);
         let known = self.dispatcher.send(LookUp { workflow: submission.id, own, others }).into_actor(self);
-        // Waited for, so that what was asked after this finds it.
+        // The mailbox waits, so that later requests find the workflow.
         ctx.wait(known.map(|known, manager, ctx| {
             let Tasks(known) = known.unwrap_or_else(|_| Tasks(FxHashMap::default()));
             manager.begin(submission, known, ctx);
@@ -129,7 +128,7 @@ impl WorkflowManager {
         let WorkflowSubmission { id, spec, expand, accepted, reply } = submission;
         let now = self.clock.now();
         self.retained.look_up(&mut known, now);
-        match self.flows.submit(id, spec, known, now) {
+        match self.workflows.submit(id, spec, known, now) {
             Ok(()) => {
                 let _ = accepted.send(Ok(()));
                 self.waiters.entry(id).or_default().push(reply);
@@ -146,14 +145,16 @@ impl WorkflowManager {
     fn apply_update(&mut self, update: StepUpdate) {
         let now = self.clock.now();
         match update {
-            StepUpdate::Started(step) => self.flows.started(step, now),
+            StepUpdate::Started(step) => self.workflows.started(step, now),
             StepUpdate::Ended(step, record) => self.ended(step, &record, now),
             StepUpdate::Refused(step) => {
                 let words = "a task with this id was submitted meanwhile: make a new one";
                 let error = TaskError::new(ErrorKind::Cancelled, words);
-                self.flows.ended(step, Ended::without_attempt(Outcome::Cancelled(Box::new(error))), now);
+                self.workflows.ended(step, Ended::without_attempt(Outcome::Cancelled(Box::new(error))), now);
             }
-            StepUpdate::External(id, record) => self.flows.external_ended(id, record.id, record.outcome.clone(), now),
+            StepUpdate::External(id, record) => {
+                self.workflows.external_ended(id, record.id, record.outcome.clone(), now)
+            }
         }
     }
 
@@ -168,7 +169,7 @@ impl WorkflowManager {
             attempts: record.attempt.map_or(0, |attempt| attempt.0),
             started: record.timings.started.map(since_start),
         };
-        let expand = self.expands.get(&step.workflow).filter(|_| self.flows.is_dynamic(step));
+        let expand = self.expands.get(&step.workflow).filter(|_| self.workflows.is_dynamic(step));
         let data = match &ended.outcome {
             Outcome::Succeeded(data) if expand.is_some() => data.json().ok(),
             _ => None,
@@ -176,10 +177,10 @@ impl WorkflowManager {
         match (expand, data) {
             (Some(expand), Some(data)) => {
                 let steps = expand(&data);
-                // What a step adds can wait for steps of its own workflow, not for other tasks.
-                self.flows.ended_with(step, ended, steps, &|_| StepStatus::Unknown, now);
+                // Added steps can depend on steps of their own workflow only.
+                self.workflows.ended_with(step, ended, steps, &|_| StepStatus::Unknown, now);
             }
-            _ => self.flows.ended(step, ended, now),
+            _ => self.workflows.ended(step, ended, now),
         }
     }
 
@@ -193,7 +194,7 @@ impl WorkflowManager {
 
     fn act(&mut self) {
         loop {
-            let actions = self.flows.take_actions();
+            let actions = self.workflows.take_actions();
             if actions.is_empty() {
                 break;
             }
@@ -205,7 +206,7 @@ impl WorkflowManager {
                         cancels.insert(step, task);
                     }
                     WorkflowAction::Changed { workflow, step, state } => {
-                        if let Some(graph) = self.flows.graph(workflow)
+                        if let Some(graph) = self.workflows.graph(workflow)
                             && let Some((task, instances)) = graph.tasks_of(step)
                         {
                             self.sequencer.record_one(self.clock.now(), || {
@@ -222,7 +223,7 @@ impl WorkflowManager {
         }
     }
 
-    /// Records that have grown too old are given up though nobody asks for them: one timer, for the oldest.
+    /// Sets a timer for the age of the oldest record, so that old records are dropped without a request.
     fn arm_expiry(&mut self, ctx: &mut Context<Self>) {
         let Some(next) = self.retained.next_expiry().filter(|_| !self.expiry_timer_set) else { return };
         self.expiry_timer_set = true;
@@ -233,7 +234,7 @@ impl WorkflowManager {
         });
     }
 
-    /// Ends steps: those that have no room yet are dropped, all of them in one pass.
+    /// Cancels steps. Those that wait for admission are dropped, all of them in one pass.
     fn cancel(&mut self, mut steps: FxHashMap<StepRef, TaskId>) {
         if steps.is_empty() {
             return;
@@ -255,7 +256,7 @@ impl WorkflowManager {
         for step in dropped {
             let words = "the step was cancelled before it was submitted";
             let outcome = Outcome::Cancelled(Box::new(TaskError::new(ErrorKind::Cancelled, words)));
-            self.flows.ended(step, Ended::without_attempt(outcome), self.clock.now());
+            self.workflows.ended(step, Ended::without_attempt(outcome), self.clock.now());
         }
         for task in steps.into_values() {
             self.dispatcher.do_send(CancelStep(task));
@@ -263,7 +264,7 @@ impl WorkflowManager {
     }
 
     fn finished(&mut self, id: WorkflowId) {
-        let Some(graph) = self.flows.take(id) else { return };
+        let Some(graph) = self.workflows.take(id) else { return };
         let span = graph.span();
         let record = Arc::new(graph.into_record(self.clock.epoch()));
         self.expands.remove(&id);
@@ -276,38 +277,38 @@ impl WorkflowManager {
         self.dispatcher.do_send(WorkflowClosed);
     }
 
-    /// Hands steps to the Dispatcher as far as there is room (L9), behind those of `piece`, which have theirs, and
+    /// Hands steps to the Dispatcher as far as there is room (L9), behind those of `batch`, which have theirs, and
     /// waits for room for the next one. A task is made only here: of what waits, next to nothing is retained in memory, and
     /// what goes on is still in the processor's caches when it is sent, and mostly when it ends. Says whether a step has
     /// ended instead.
     #[must_use]
-    fn feed(&mut self, mut piece: Vec<(StepRef, Task)>, ctx: &mut Context<Self>) -> bool {
+    fn feed(&mut self, mut batch: Vec<(StepRef, Task)>, ctx: &mut Context<Self>) -> bool {
         let mut ended = false;
         while self.next.is_none()
             && let Some(step) = self.backlog.pop_front()
         {
-            let Some((task, params)) = self.flows.hand_over(step) else { continue };
+            let Some((task, params)) = self.workflows.hand_over(step) else { continue };
             // Before anything is copied: one result may stand in many places (L9).
             let weight = task.weight() - task.params_bytes().len() + params.len();
             if weight > self.task_limit {
-                self.flows.ended(step, too_large(weight, self.task_limit), self.clock.now());
+                self.workflows.ended(step, too_large(weight, self.task_limit), self.clock.now());
                 ended = true;
                 continue;
             }
-            // Here, as late as can be, large results are copied.
+            // Large results are copied here, as late as possible.
             let task = task.with_params(params.into_bytes());
             let units = self.admission.units_of(task.weight());
             match self.admission.try_enter(1, units) {
-                // A workflow that was accepted goes on while the engine drains.
-                Ok(()) | Err(NoRoom::Closed) => piece.push((step, task)),
+                // An accepted workflow continues while the engine drains.
+                Ok(()) | Err(NoRoom::Closed) => batch.push((step, task)),
                 Err(NoRoom::Full | NoRoom::Heavy | NoRoom::Overloaded(_)) => self.wait_for_room(step, task, units, ctx),
             }
-            if piece.len() == PIECE {
-                self.dispatcher.do_send(SubmitSteps(std::mem::take(&mut piece)));
+            if batch.len() == BATCH {
+                self.dispatcher.do_send(SubmitSteps(std::mem::take(&mut batch)));
             }
         }
-        if !piece.is_empty() {
-            self.dispatcher.do_send(SubmitSteps(piece));
+        if !batch.is_empty() {
+            self.dispatcher.do_send(SubmitSteps(batch));
         }
         ended
     }
@@ -317,32 +318,32 @@ impl WorkflowManager {
         let admission = self.admission.clone();
         let room = async move { admission.enter(1, units).await };
         ctx.spawn(room.into_actor(self).map(move |entered, manager, ctx| {
-            let mut piece = Vec::new();
+            let mut batch = Vec::new();
             match manager.next.take() {
-                Some(next) if !manager.dropped => piece.push(next),
-                // It was cancelled meanwhile: its room is somebody else's.
+                Some(next) if !manager.dropped => batch.push(next),
+                // The step was cancelled: others can use its room.
                 _ if entered.is_ok() => manager.admission.leave(1, units as usize),
                 _ => {}
             }
             manager.dropped = false;
-            if manager.feed(piece, ctx) {
+            if manager.feed(batch, ctx) {
                 manager.carry_out(ctx);
             }
         }));
     }
 
-    /// A step's task has ended: whoever waits for it gets its record.
+    /// Answers the waiters of a step with the record of its task.
     fn answer_with(&mut self, step: StepRef, record: &Arc<TaskRecord>) {
         if self.step_waiters.is_empty() || step.key.instance.is_some() {
             return;
         }
-        let task = self.flows.graph(step.workflow).and_then(|graph| graph.id_of(step.key));
+        let task = self.workflows.graph(step.workflow).and_then(|graph| graph.id_of(step.key));
         for reply in task.and_then(|task| self.step_waiters.remove(&task)).unwrap_or_default() {
             reply.send(Ok(record.clone()));
         }
     }
 
-    /// A step has ended, also without having been submitted (L1).
+    /// Answers the waiters of a step that ended, with or without a task that ran (L1).
     fn step_ended(&mut self, step: StepRef, task: TaskId, outcome: StepOutcome) {
         let Some(waiting) = self.step_waiters.remove(&task) else { return };
         let answer = self.record_of(step, outcome);
@@ -352,30 +353,30 @@ impl WorkflowManager {
     }
 
     fn record_of(&self, step: StepRef, outcome: StepOutcome) -> Result<Arc<TaskRecord>, Refusal> {
-        let graph = self.flows.graph(step.workflow);
+        let graph = self.workflows.graph(step.workflow);
         let record = graph.and_then(|graph| graph.record_of(step.key.step, outcome, self.clock.epoch()));
         record.map(Arc::new).ok_or_else(|| self.not_retained())
     }
 
-    /// There was a result.
+    /// The answer for a result that was not retained.
     fn not_retained(&self) -> Refusal {
         let since = std::time::Duration::from_nanos(self.clock.now().0);
         let at = self.clock.epoch().saturating_add(since).unwrap_or(jiff::Timestamp::MAX);
         Refusal::ResultExpired { at, why: ExpiredBy::NotRetained }
     }
 
-    /// Somebody waits for a task that the Dispatcher does not know.
+    /// Waits for a task that the Dispatcher does not know: it may be a step.
     fn await_task(&mut self, id: TaskId, reply: Reply) {
-        let Some(step) = self.flows.step_of(id) else {
+        let Some(step) = self.workflows.step_of(id) else {
             let retained = self.retained.step(id, self.clock.now()).map(|(step, at)| step.clone().into_task_record(at));
             return reply.send(match retained {
                 Some(record) => record.map(Arc::new).ok_or_else(|| self.not_retained()),
                 None => Err(Refusal::UnknownId),
             });
         };
-        match self.flows.status(step) {
+        match self.workflows.status(step) {
             StepStatus::Live => {
-                self.flows.subscribe(step);
+                self.workflows.subscribe(step);
                 add_waiter(self.step_waiters.entry(id).or_default(), reply, Reply::is_closed);
             }
             StepStatus::Ended(outcome) => reply.send(self.record_of(step, outcome)),
@@ -385,12 +386,12 @@ impl WorkflowManager {
 
     fn cancel_task(&mut self, id: TaskId) -> CancelAnswer {
         let now = self.clock.now();
-        match self.flows.step_of(id) {
-            Some(step) if self.holds(step) => {
-                self.flows.cancel_step(step, now);
+        match self.workflows.step_of(id) {
+            Some(step) if self.is_queued(step) => {
+                self.workflows.cancel_step(step, now);
                 CancelAnswer::Removed
             }
-            Some(step) => self.flows.cancel_step(step, now),
+            Some(step) => self.workflows.cancel_step(step, now),
             None => self
                 .retained
                 .step(id, now)
@@ -399,25 +400,25 @@ impl WorkflowManager {
     }
 
     fn withdraw_task(&mut self, id: TaskId) -> bool {
-        let step = self.flows.step_of(id).filter(|step| self.flows.waits(*step) || self.holds(*step));
-        step.is_some_and(|step| self.flows.cancel_step(step, self.clock.now()) != CancelAnswer::Unknown)
+        let step = self.workflows.step_of(id).filter(|step| self.workflows.waits(*step) || self.is_queued(*step));
+        step.is_some_and(|step| self.workflows.cancel_step(step, self.clock.now()) != CancelAnswer::Unknown)
     }
 
-    /// Whether a step is due and still here.
-    fn holds(&self, step: StepRef) -> bool {
+    /// Whether a step waits here for admission.
+    fn is_queued(&self, step: StepRef) -> bool {
         let next = self.next.as_ref().filter(|_| !self.dropped).map(|(next, _)| *next);
         self.backlog.iter().copied().chain(next).any(|due| due == step)
     }
 
-    fn look(&mut self, id: WorkflowId) -> WorkflowAnswer {
-        match self.flows.graph(id) {
+    fn current_record(&mut self, id: WorkflowId) -> WorkflowAnswer {
+        match self.workflows.graph(id) {
             Some(graph) => Ok(Arc::new(graph.record(self.clock.epoch()))),
             None => self.retained.get(id, self.clock.now()).ok_or(WorkflowGone),
         }
     }
 }
 
-/// What other steps returned is known only when the step is due.
+/// The size of a step's parameters is known only when the step is ready.
 fn too_large(size: usize, limit: usize) -> Ended {
     let words = format!(
         "the parameters, with what other steps returned, are {size} bytes, the limit is {limit}: pass a file's path from \
@@ -426,7 +427,7 @@ fn too_large(size: usize, limit: usize) -> Ended {
     Ended::without_attempt(Outcome::Failed(Box::new(TaskError::new(ErrorKind::ParamsTooLarge, words))))
 }
 
-/// The tasks of a workflow's steps, and those outside it that they wait for.
+/// The tasks of a workflow's steps, and the external tasks that the steps depend on.
 fn tasks_of(spec: &WorkflowSpec) -> (Vec<TaskId>, Vec<TaskId>) {
     let own: Vec<TaskId> = spec.steps.iter().map(|step| step.task().id()).collect();
     let named = spec.steps.iter().flat_map(|step| step.depends_on()).filter_map(|dependency| match dependency {
@@ -434,7 +435,7 @@ fn tasks_of(spec: &WorkflowSpec) -> (Vec<TaskId>, Vec<TaskId>) {
         Dependency::Step(_) => None,
     });
     let referred_to = spec.steps.iter().flat_map(|step| step.references()).filter_map(Reference::task);
-    // Mostly the same step is named again, or the one behind it: then nothing is looked up.
+    // Most steps name the same step again, or the next one, which needs no lookup.
     let mut last = 0;
     let mut others: FxHashSet<TaskId> = FxHashSet::default();
     for id in named.chain(referred_to) {
@@ -467,18 +468,18 @@ impl Handler<WorkflowRequest> for WorkflowManager {
     type Result = ();
 
     fn handle(&mut self, request: WorkflowRequest, ctx: &mut Self::Context) {
-        self.flows.watch(self.sequencer.is_subscribed());
+        self.workflows.watch(self.sequencer.is_subscribed());
         match request {
             WorkflowRequest::Submit(submission) => self.submit(*submission, ctx),
-            WorkflowRequest::Await { id, reply } => match self.flows.graph(id) {
+            WorkflowRequest::Await { id, reply } => match self.workflows.graph(id) {
                 Some(_) => add_waiter(self.waiters.entry(id).or_default(), reply, Reply::is_closed),
-                None => reply.send(self.look(id)),
+                None => reply.send(self.current_record(id)),
             },
             WorkflowRequest::Look { id, reply } => {
-                let _ = reply.send(self.look(id));
+                let _ = reply.send(self.current_record(id));
             }
             WorkflowRequest::Cancel { id, reply } => {
-                let _ = reply.send(self.flows.cancel(id, self.clock.now()));
+                let _ = reply.send(self.workflows.cancel(id, self.clock.now()));
                 self.carry_out(ctx);
             }
             WorkflowRequest::AwaitTask { id, reply } => self.await_task(id, reply),
@@ -498,7 +499,7 @@ impl Handler<StepUpdates> for WorkflowManager {
     type Result = ();
 
     fn handle(&mut self, StepUpdates(updates): StepUpdates, ctx: &mut Self::Context) {
-        self.flows.watch(self.sequencer.is_subscribed());
+        self.workflows.watch(self.sequencer.is_subscribed());
         for update in updates {
             self.apply_update(update);
         }
@@ -511,9 +512,9 @@ impl Handler<CancelWorkflows> for WorkflowManager {
 
     fn handle(&mut self, CancelWorkflows { reply }: CancelWorkflows, ctx: &mut Self::Context) {
         self.closing = true;
-        self.flows.cancel_all(self.clock.now());
+        self.workflows.cancel_all(self.clock.now());
         self.carry_out(ctx);
-        // Those whose tasks have ended hear of it before this comes back: one round through the Dispatcher.
+        // One round through the Dispatcher: updates of tasks that ended arrive before its answer.
         let round = self.dispatcher.send(super::messages::GetLoads).into_actor(self);
         ctx.spawn(round.map(move |_, _, ctx| {
             ctx.address().do_send(Answered(reply));
@@ -521,7 +522,7 @@ impl Handler<CancelWorkflows> for WorkflowManager {
     }
 }
 
-/// Everything that was sent to us before this has been heard.
+/// Marks that all messages sent before it were handled.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Answered(oneshot::Sender<()>);

@@ -1,8 +1,7 @@
-//! Workflows as data: steps, what they wait for, what they need, and how they may end.
+//! Workflows as data: steps, their dependencies, their rules, and how they end.
 //!
-//! A workflow is a graph of tasks. A [`Step`] is a task with its place in that graph; what a step
-//! does when its dependencies end is said by its [`Rules`]; what it may use while it runs, its task says. How a graph
-//! is checked and walked is the business of `policy/graph`.
+//! A workflow is a graph of tasks. A [`Step`] is a task with its dependencies. Its [`Rules`] say what it does when they
+//! end, and its task says what it uses while it runs. `policy/graph` checks and runs the graph.
 
 mod build;
 mod condition;
@@ -31,7 +30,7 @@ use super::ids::TaskId;
 pub use super::limits::{Capacity, Concurrency, Fixed, Memory, Needs, Rate, Shortfall};
 use super::task::Task;
 
-/// A workflow's identity: a UUID of version 7, made by whoever submits it.
+/// The identity of a workflow: a UUID of version 7, made by the submitter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct WorkflowId(pub Uuid);
@@ -50,55 +49,55 @@ impl fmt::Display for WorkflowId {
     }
 }
 
-/// What becomes of the rest when a step has failed.
+/// What happens to the other steps when a step fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnFailure {
-    /// Everything that still can runs.
+    /// All steps that still can run.
     #[default]
     Continue,
-    /// What has not started is cancelled; what runs goes on to its end.
+    /// Steps that have not started are cancelled. Running steps finish.
     Stop,
-    /// What has not started and what runs is cancelled.
+    /// Steps that have not started and running steps are cancelled.
     StopRunning,
 }
 
-/// What becomes of a step whose needs can never be met.
+/// What happens to a step whose needs can never be met.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnImpossible {
     /// The whole workflow is refused.
     #[default]
     Refuse,
-    /// That step is cancelled before anything starts, and the others run.
+    /// The step is cancelled before anything starts. The others run.
     Cancel,
 }
 
-/// Under which names a step finds its dependencies' results in `params["upstream_results"]`.
+/// The keys of a step's dependencies in `params["upstream_results"]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UpstreamKeys {
-    /// By task id, and by name too where the step has one.
+    /// Task ids, and also names for steps that have one.
     #[default]
     Both,
-    /// By name where the step has one, else by id.
+    /// Names, or task ids for steps without a name.
     Names,
-    /// By task id.
+    /// Task ids.
     Ids,
 }
 
-/// What keeps one workflow within bounds (L9).
+/// The bounds of one workflow (L9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkflowBounds {
-    /// Steps, with those that are added while it runs.
+    /// The number of steps, with those that are added while it runs.
     pub steps: usize,
-    /// Dependencies, all together.
+    /// The number of all dependencies.
     pub edges: usize,
-    /// Elements of one list that a step is mapped over.
+    /// The elements of a list that a step is mapped over.
     pub elements: usize,
-    /// Steps that steps may add, all together.
+    /// The number of steps that dynamic steps may add, all together.
     pub added: usize,
-    /// Bytes of results that are kept for the record alone, beyond what steps still wait for.
+    /// The bytes of results that only the record needs.
     pub kept_bytes: usize,
 }
 
@@ -108,26 +107,26 @@ impl Default for WorkflowBounds {
     }
 }
 
-/// A workflow as it is submitted. Steps may be in any order.
+/// A workflow as it is submitted, with steps in any order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WorkflowSpec {
-    /// What people call it.
+    /// The name of the workflow, for people.
     pub name: String,
     /// The steps.
     pub steps: Vec<Step>,
-    /// What becomes of the rest when a step has failed.
+    /// What happens to the other steps when a step fails.
     pub on_failure: OnFailure,
-    /// What becomes of a step whose needs can never be met.
+    /// What happens to a step whose needs can never be met.
     pub on_impossible: OnImpossible,
     /// The keys of `params["upstream_results"]`.
     pub upstream: UpstreamKeys,
-    /// What its steps may use at one time, on top of what the engine allows.
+    /// The capacity that its steps share, within that of the engine.
     pub capacity: Capacity,
     /// Its bounds.
     pub bounds: WorkflowBounds,
 }
 
-/// What a step waits for.
+/// A dependency of a step.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Dependency {
@@ -158,8 +157,8 @@ impl From<TaskId> for Dependency {
     }
 }
 
-/// Which ends of its dependencies let a step run. It is decided when all of them have ended; only a
-/// failure under [`AllSucceeded`](Self::AllSucceeded) is decided at once.
+/// Which outcomes of its dependencies let a step run. The decision waits until all of them have ended. Only under
+/// [`AllSucceeded`](Self::AllSucceeded), a failure decides at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunIf {
@@ -188,16 +187,16 @@ pub enum Enough {
     AtLeast(usize),
 }
 
-/// One instance of a step for each element of a list.
+/// Runs one instance of a step for each element of a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MapOver {
     /// The list: a step's result, or a part of it.
     pub list: Reference,
-    /// The parameter that carries the element; its place is in `<name>_index`.
+    /// The parameter that gets the element. `<name>_index` gets its index.
     pub name: Arc<str>,
-    /// At most so many instances run at one time; `None`: as many as there is room for.
+    /// The most instances that run at the same time; `None`: no limit of its own.
     pub max_parallel: Option<u32>,
-    /// How many must succeed.
+    /// The number of instances that must succeed.
     pub enough: Enough,
 }
 
@@ -210,21 +209,21 @@ impl MapOver {
     }
 }
 
-/// What a step asks for beyond its task and its dependencies. Most ask for nothing.
+/// What a step asks for beyond its task and its dependencies. Most steps ask for nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rules {
-    /// Which ends of its dependencies let it run.
+    /// Which outcomes of its dependencies let it run.
     pub run_if: RunIf,
-    /// Must hold for it to run; else it is skipped.
+    /// The condition for it to run. Otherwise it is skipped.
     #[serde(with = "condition::as_json")]
     pub when: Option<Condition>,
     /// One instance per element.
     pub map_over: Option<MapOver>,
-    /// Parameters with references in them; they take the place of the task's own.
+    /// Parameters with references, which replace the task's own.
     pub params: Option<Arc<Template>>,
-    /// Of a function: what fills the holes in its arguments, in their order.
+    /// For a function: the values of the placeholders in its arguments, in their order.
     pub inputs: Vec<Reference>,
-    /// Whether its result may name further steps to add below it.
+    /// Whether its result may add steps that depend on it.
     pub dynamic: bool,
     /// Whether the record keeps its result.
     pub keep_result: bool,
@@ -262,19 +261,19 @@ pub struct Step {
 }
 
 impl Step {
-    /// A step with a name that is its own in the workflow.
+    /// A step with a name, which is unique in the workflow.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>, task: Task) -> Self {
         Self { name: Some(name.into()), task, depends_on: Vec::new(), rules: None }
     }
 
-    /// A step known by its task's id alone.
+    /// A step without a name. Others refer to it by the id of its task.
     #[must_use]
     pub fn unnamed(task: Task) -> Self {
         Self { name: None, task, depends_on: Vec::new(), rules: None }
     }
 
-    /// Waits for this step or task too.
+    /// Adds a dependency.
     #[must_use]
     pub fn after(mut self, dependency: impl Into<Dependency>) -> Self {
         self.depends_on.push(dependency.into());
@@ -288,36 +287,36 @@ impl Step {
         self
     }
 
-    /// Runs only if this holds; else it is skipped. The steps it names become dependencies.
+    /// Sets the condition for the step to run. The steps that it names become dependencies.
     #[must_use]
     pub fn when(mut self, condition: Condition) -> Self {
         self.rules_mut().when = Some(condition);
         self
     }
 
-    /// Runs once for each element of a list. The step whose result that is becomes a dependency.
+    /// Runs the step once for each element of a list. The step with the list becomes a dependency.
     #[must_use]
     pub fn map_over(mut self, map: MapOver) -> Self {
         self.rules_mut().map_over = Some(map);
         self
     }
 
-    /// Sets parameters with references; the steps they name become dependencies.
+    /// Sets parameters with references. The steps that they name become dependencies.
     #[must_use]
     pub fn params(mut self, template: Template) -> Self {
         self.rules_mut().params = Some(Arc::new(template));
         self
     }
 
-    /// Sets what fills the holes in the arguments of a function, in their order; the steps they name become
-    /// dependencies. `docs/internals/wire-protocol.md`, "Functions", says what a hole is.
+    /// Sets the values of the placeholders in the arguments of a function, in their order. The steps that they name become
+    /// dependencies. `docs/internals/wire-protocol.md`, "Functions", describes placeholders.
     #[must_use]
     pub fn inputs(mut self, inputs: Vec<Reference>) -> Self {
         self.rules_mut().inputs = inputs;
         self
     }
 
-    /// Lets its result name further steps to add below it.
+    /// Lets its result add steps that depend on it.
     #[must_use]
     pub fn dynamic(mut self) -> Self {
         self.rules_mut().dynamic = true;
@@ -345,7 +344,7 @@ impl Step {
         self
     }
 
-    /// Leaves its result out of the record: it is freed when the last step that needs it has it.
+    /// Leaves its result out of the record. It is freed when the last step that needs it has read it.
     #[must_use]
     pub fn forget_result(mut self) -> Self {
         self.rules_mut().keep_result = false;
@@ -381,17 +380,17 @@ impl Step {
         &self.task
     }
 
-    /// Lets go of its own copy of what its task runs, if the other one runs the same.
+    /// Shares the script or function of another task, if it is the same.
     pub(crate) fn share_work_of(&mut self, other: &Task) {
         self.task.share_work_of(other);
     }
 
-    /// Runs another task instead.
+    /// Replaces the task.
     pub fn set_task(&mut self, task: Task) {
         self.task = task;
     }
 
-    /// What it was told to wait for. References add to this.
+    /// Its named dependencies. References add to these.
     #[must_use]
     pub fn depends_on(&self) -> &[Dependency] {
         &self.depends_on
@@ -403,7 +402,7 @@ impl Step {
         self.rules.as_deref().unwrap_or(&NOTHING_SPECIAL)
     }
 
-    /// All references it makes: in its parameters or arguments, its condition, and the list it is mapped over.
+    /// All its references: in parameters or arguments, in the condition, and in `map_over`.
     pub fn references(&self) -> impl Iterator<Item = &Reference> {
         let rules = self.rules();
         let params = rules.params.iter().flat_map(|template| template.references());
@@ -411,7 +410,7 @@ impl Step {
         params.chain(&rules.inputs).chain(when).chain(rules.map_over.iter().map(|map| &map.list))
     }
 
-    /// Its parts, for the graph that takes them over.
+    /// Its parts, for the graph.
     #[must_use]
     pub fn into_parts(self) -> (Option<Arc<str>>, Task, Option<Box<Rules>>) {
         (self.name, self.task, self.rules)

@@ -1,17 +1,16 @@
 //! Which step of a workflow runs when, and with what.
 //!
-//! A [`Graph`] is the WorkflowManager without its mailbox: one method per event, and what should
-//! happen is left in a list of [`GraphAction`]s. It owns one workflow (L4) and ends every step of it in
-//! exactly one state (L1); what can come late names a step that has ended and changes nothing (L3).
+//! A [`Graph`] has one method per event and leaves [`GraphAction`]s for the caller to carry out. It owns one workflow
+//! (L4) and brings every step to exactly one final state (L1). A late event names a step that ended before, and
+//! changes nothing (L3).
 //!
-//! A step is decided when its dependencies have ended, by its [`RunIf`] and then its condition. An
-//! end is passed down the graph by a work list, never by recursion, and each dependency is looked at
-//! once: a chain of 100,000 costs as much a step as one of ten.
+//! A step is decided when its dependencies have ended: first by its [`RunIf`], then by its condition. The end of a step
+//! propagates to its dependents through a queue, without recursion, and each dependency is visited once. A step of a
+//! chain of 100,000 costs as much as a step of a chain of ten.
 //!
-//! A step that is due is only named; its task and its parameters are put together when it is handed
-//! over. Results are handed on as parts of a JSON text that share their bytes with the result itself
-//! ([`ChunkedBytes`]); they are never parsed, and freed when neither a step nor the record needs them. A function gets them
-//! as they are, also those that have no JSON form.
+//! A ready step is queued by its number. Its task and its parameters are built when it is handed over. Parameters share
+//! their bytes with the results that they contain ([`ChunkedBytes`]). Results are never parsed, and they are freed when
+//! neither a step nor the record needs them. Functions get results as they are, also without a JSON form.
 
 mod arguments;
 mod condition;
@@ -46,7 +45,7 @@ use crate::model::workflow::{
 };
 use crate::model::{Data, Outcome, TaskId, Tick};
 
-/// One workflow and everything that is known of it.
+/// One workflow and the state of its steps.
 #[derive(Debug)]
 pub struct Graph {
     id: WorkflowId,
@@ -57,47 +56,46 @@ pub struct Graph {
     capacity: Capacity,
     bounds: WorkflowBounds,
     nodes: Vec<Node>,
-    /// What the steps wait for, in the order in which it was named, each once; in the order of the steps.
+    /// The dependencies of all steps, step by step: each once, in the order in which the step names them.
     deps: Vec<u32>,
-    /// The nodes' numbers are its indices: nothing is ever removed. An edge leads from a step to one
-    /// that waits for it.
+    /// Its indices are the numbers of the nodes, because nothing is ever removed. An edge leads from a step to a
+    /// dependent.
     edges: DiGraph<(), ()>,
     directory: Directory,
-    /// The lowest and the highest id of its steps' tasks. Ids sort by time, so mostly this tells already that
-    /// a task is not among them.
+    /// The lowest and the highest id of its steps' tasks. Ids sort by time, so this range excludes most foreign tasks
+    /// without a search.
     span: (TaskId, TaskId),
-    /// Nodes in an order by dependencies; at its start those of the specification that wait for nothing.
+    /// The nodes in topological order. The steps of the specification without dependencies come first.
     order: Vec<u32>,
     counts: StepCounts,
-    /// Steps that have not ended.
+    /// The number of steps that have not ended.
     unfinished: usize,
     added: usize,
     stop: Option<StopReason>,
-    /// What is under way is still to be looked through because of `stop`; whether what runs is to
-    /// end too.
+    /// Set while `stop` still has to reach the steps. The value says whether running steps are cancelled, too.
     cancel_pending: Option<bool>,
     cancelled: bool,
-    /// Ended nodes whose dependents have not heard of it.
+    /// Nodes that ended, and whose dependents are not updated yet.
     ended_queue: VecDeque<u32>,
-    /// What the references of steps have come to that are ready and not handed over.
+    /// The resolved references of ready steps that are not handed over.
     prepared: FxHashMap<u32, Prepared>,
-    /// Some result was not plain JSON.
+    /// Whether any result has been something else than JSON.
     has_pickles: bool,
-    /// Steps whose result only the record needs, the oldest first.
+    /// Steps whose results only the record needs, oldest first.
     kept: VecDeque<u32>,
     kept_bytes: usize,
     submitted: Tick,
     finished: Tick,
     actions: Vec<GraphAction>,
-    /// Whether changes of its steps are told.
+    /// Whether changes of steps become actions.
     watched: bool,
 }
 
 impl Graph {
-    /// Checks a workflow and makes its graph; nothing starts before [`start`](Self::start).
+    /// Checks a workflow and builds its graph. Nothing starts before [`start`](Self::start).
     ///
     /// # Errors
-    /// Everything that is wrong with it, in the order of its steps where there is one.
+    /// All mistakes, in the order of the steps.
     pub fn check(
         id: WorkflowId,
         spec: WorkflowSpec,
@@ -195,8 +193,7 @@ impl Graph {
         }
     }
 
-    /// Begins: whatever waits for nothing is handed over. What waited only for tasks outside that have ended has heard
-    /// of them then.
+    /// Starts the steps without open dependencies. External tasks that ended before count as ended dependencies.
     pub fn start(&mut self, now: Tick) {
         self.propagate(now);
         for index in 0..self.order.len() {
@@ -220,7 +217,7 @@ impl Graph {
         }
     }
 
-    /// An attempt of this has started.
+    /// An attempt of a step started.
     pub fn started(&mut self, key: StepKey, now: Tick) {
         let at = key.step as usize;
         let Some(node) = self.nodes.get_mut(at) else { return };
@@ -233,7 +230,7 @@ impl Graph {
         }
     }
 
-    /// Something that was submitted ended.
+    /// A submitted step ended.
     pub fn ended(&mut self, key: StepKey, ended: Ended, now: Tick) {
         let at = key.step as usize;
         let Some(node) = self.nodes.get_mut(at) else { return };
@@ -244,8 +241,8 @@ impl Graph {
             (None, false) => {
                 node.attempts = ended.attempts;
                 if let Some(started) = ended.started {
-                    // That of its last attempt. Of an only one it is exact; the first of several was noted when it was
-                    // sent, and what lies between is part of what the step took.
+                    // The start of the last attempt. With several attempts, the step started with the first one, which
+                    // was noted when it was sent.
                     node.started = if ended.attempts > 1 { node.started.min(started) } else { started };
                 }
                 let StepOutcome { state, data, error } = self.step_outcome(at, ended.outcome);
@@ -258,7 +255,7 @@ impl Graph {
         }
     }
 
-    /// What the outcome of a task makes of its step.
+    /// The outcome of a step, from the outcome of its task.
     fn step_outcome(&self, at: usize, outcome: Outcome) -> StepOutcome {
         let mut end = StepOutcome::from(outcome);
         if end.state == StepState::Cancelled
@@ -275,7 +272,7 @@ impl Graph {
         self.nodes[at].result = data;
     }
 
-    /// A task outside the workflow ended.
+    /// An external task ended.
     pub fn external_ended(&mut self, task: TaskId, end: StepOutcome, now: Tick) {
         let found = self.directory.ids.get(task).copied();
         if let Some(node) = found.filter(|node| !self.nodes[*node as usize].is_step()) {
@@ -292,18 +289,17 @@ impl Graph {
         }
     }
 
-    /// The tasks outside the workflow that steps still wait for.
+    /// The external tasks that steps still wait for.
     pub fn externals(&self) -> impl Iterator<Item = TaskId> {
         self.nodes.iter().filter(|node| !node.is_step() && !node.state.is_final()).map(|node| node.id)
     }
 
-    /// Adds steps below one that is dynamic and about to end; call [`ended`](Self::ended) for it
-    /// next. All of them wait for it, and those that name it get its result; they may wait for each other and for any
-    /// other step.
+    /// Adds steps below a dynamic step that is about to end. Call [`ended`](Self::ended) for the dynamic step next. The
+    /// new steps depend on it, and may depend on each other and on any other step. Those that name it get its result.
     ///
     /// # Errors
-    /// Everything that is wrong with them; none is added then. The step should be reported as
-    /// failed with [`not_added`](Self::not_added).
+    /// All mistakes in the new steps, of which none is added then. Report the dynamic step as failed, by
+    /// [`not_added`](Self::not_added).
     pub fn add_below(
         &mut self,
         key: StepKey,
@@ -334,7 +330,7 @@ impl Graph {
         Ok(())
     }
 
-    /// A dynamic step succeeded, but what it returned cannot be added.
+    /// A dynamic step succeeded, but the steps that it returned are invalid.
     pub fn not_added(&mut self, key: StepKey, problems: Vec<String>, ended: &Ended, now: Tick) {
         let at = key.step as usize;
         let under_way = |node: &Node| matches!(node.state, StepState::Ready | StepState::Running);
@@ -345,7 +341,7 @@ impl Graph {
         }
     }
 
-    /// Ends the workflow: what has not been handed over is cancelled, what has is told to end.
+    /// Cancels the workflow: waiting steps end at once, and submitted steps are cancelled through their tasks.
     pub fn cancel(&mut self, now: Tick) {
         if self.unfinished > 0 && !self.cancelled {
             self.cancelled = true;
@@ -354,22 +350,22 @@ impl Graph {
         }
     }
 
-    /// Takes what should happen since the last call, in order.
+    /// Takes the actions since the last call, in order.
     pub fn take_actions(&mut self) -> Vec<GraphAction> {
         std::mem::take(&mut self.actions)
     }
 
-    /// Whether changes of its steps are told from now on.
+    /// Sets whether changes of steps become actions.
     pub(super) fn watch(&mut self, watched: bool) {
         self.watched = watched;
     }
 
-    /// The same, for a list that has been worked off, whose memory is used again.
+    /// Swaps the actions with an empty list, whose memory is used again.
     pub(super) fn swap_actions(&mut self, empty: &mut Vec<GraphAction>) {
         std::mem::swap(&mut self.actions, empty);
     }
 
-    /// What a step asks for.
+    /// The rules of a step.
     #[must_use]
     pub fn rules_of(&self, key: StepKey) -> Option<&Rules> {
         self.nodes.get(key.step as usize).map(|_| self.rules(key.step as usize))
@@ -396,10 +392,10 @@ impl Graph {
         }
     }
 
-    /// A step has ended (L1); its dependents hear of it by [`propagate`](Self::propagate).
+    /// Ends a step (L1). [`propagate`](Self::propagate) updates its dependents.
     fn end(&mut self, number: u32, state: StepState, error: Option<StepError>, now: Tick) {
         let at = number as usize;
-        // A step that was handed over has read its dependencies' results already.
+        // A step that was handed over has read the results of its dependencies.
         let reads = !self.nodes[at].handed_over;
         self.enter(at, state);
         let node = &mut self.nodes[at];
@@ -422,7 +418,7 @@ impl Graph {
         }
     }
 
-    /// Passes ends on to dependents until there is nothing new.
+    /// Updates the dependents of ended steps until no step ends any more.
     fn propagate(&mut self, now: Tick) {
         let was_finished = self.finished != NEVER;
         let mut dependents = Vec::new();
@@ -431,7 +427,7 @@ impl Graph {
                 let (at, state) = (number as usize, self.nodes[number as usize].state);
                 self.stop_because_of(at);
                 dependents.extend(self.edges.neighbors(NodeIndex::new(at)).map(NodeIndex::index));
-                // petgraph gives the youngest edge first; tasks start in the order of the list (L12).
+                // petgraph returns the newest edge first; tasks start in the order of the list (L12).
                 while let Some(next) = dependents.pop() {
                     let node = &mut self.nodes[next];
                     node.open = node.open.saturating_sub(1);
@@ -439,7 +435,7 @@ impl Graph {
                     self.decide_if_due(next, now);
                 }
             }
-            // What failed because of another has said so by now; the rest is cancelled.
+            // Steps that fail because of a dependency have ended by now. The others are cancelled.
             match self.cancel_pending.take() {
                 Some(running_too) => self.cancel_pending(running_too, now),
                 None => break,
@@ -451,7 +447,7 @@ impl Graph {
         }
     }
 
-    /// If the workflow stops at a failure and this is the first one, nothing more is begun.
+    /// Stops the workflow at its first failure, if its rule says so.
     fn stop_because_of(&mut self, at: usize) {
         let node = &self.nodes[at];
         let first = node.is_step() && node.state.is_failure() && self.stop.is_none();
@@ -464,7 +460,7 @@ impl Graph {
         }
     }
 
-    /// Cancels what has not been handed over, and tells what has to end.
+    /// Cancels the waiting steps, and requests the cancellation of submitted ones.
     fn cancel_pending(&mut self, running_too: bool, now: Tick) {
         let Some(stop) = self.stop.clone() else { return };
         for at in (0..self.nodes.len()).filter(|at| self.nodes[*at].is_step()).collect::<Vec<_>>() {

@@ -522,8 +522,8 @@ impl Scheduler {
     }
 }
 
-/// The outcome of a task that can never run and was not checked before it was submitted.
-fn impossible(why: impl std::fmt::Display) -> Outcome {
+/// The outcome of a task or a step that can never run, and was not refused when it was submitted.
+pub(super) fn impossible(why: impl std::fmt::Display) -> Outcome {
     Outcome::Cancelled(Box::new(TaskError::new(ErrorKind::Cancelled, format!("it can never run: {why}"))))
 }
 

@@ -1,8 +1,7 @@
-//! All workflows in flight: the WorkflowManager without its mailbox.
+//! All workflows in flight.
 //!
-//! Each workflow is a [`Graph`]. What a graph wants to run passes the gate of its workflow, if that has
-//! limits of its own, and is submitted like any task. What the engine allows of its slots, of the machine
-//! and by key holds for steps as for all tasks: the scheduler sees to that.
+//! Each workflow is a [`Graph`]. A ready step passes the gate of its workflow, if the workflow has limits of its own, and
+//! is then submitted like any task. The scheduler applies the engine's limits to steps and tasks alike.
 
 mod retained;
 
@@ -13,9 +12,10 @@ use rustc_hash::{FxHashMap, FxHashSet};
 pub use self::retained::RetainedWorkflows;
 use super::graph::{ChunkedBytes, Ended, EngineView, Graph, GraphAction, StepKey, StepStatus};
 use super::resources::{Gate, Permit};
+use super::scheduler::impossible;
 use crate::model::CancelAnswer;
 use crate::model::workflow::{GraphError, Step, StepOutcome, StepState, WorkflowId, WorkflowSpec};
-use crate::model::{EngineCapacity, ErrorKind, Limits, Outcome, Shortfall, Task, TaskError, TaskId, Tick};
+use crate::model::{EngineCapacity, ErrorKind, Limits, Outcome, Task, TaskError, TaskId, Tick};
 
 /// A step of a workflow, or one instance of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,19 +26,19 @@ pub struct StepRef {
     pub key: StepKey,
 }
 
-/// What should happen.
+/// What the caller has to do.
 #[derive(Debug)]
 pub enum WorkflowAction {
-    /// Run this step when there is room for it: [`hand_over`](Workflows::hand_over) gives its task then.
+    /// Run this step when there is room for it. [`hand_over`](Workflows::hand_over) then gives its task.
     Submit(StepRef),
-    /// End this task as soon as possible; it has been submitted.
+    /// Cancel this task, which was submitted.
     Cancel {
         /// Which.
         step: StepRef,
         /// Its id.
         task: TaskId,
     },
-    /// Tell who watches that a step is in another state.
+    /// The state of a step changed.
     Changed {
         /// Of this workflow.
         workflow: WorkflowId,
@@ -47,7 +47,7 @@ pub enum WorkflowAction {
         /// Its state.
         state: StepState,
     },
-    /// A step that is [wanted](Workflows::subscribe) has ended.
+    /// A step with a [subscriber](Workflows::subscribe) ended.
     Ended {
         /// Which.
         step: StepRef,
@@ -56,21 +56,21 @@ pub enum WorkflowAction {
         /// How it ended.
         outcome: Box<StepOutcome>,
     },
-    /// Every step of this workflow has ended: [take](Workflows::take) it.
+    /// Every step of this workflow ended: [take](Workflows::take) it.
     Finished(WorkflowId),
 }
 
 #[derive(Debug)]
 struct WorkflowEntry {
     graph: Graph,
-    /// If the workflow has limits of its own.
+    /// Present if the workflow has limits of its own.
     gate: Option<Gate<StepRef>>,
     /// Of the steps that have passed it and have not ended.
     tickets: FxHashMap<StepKey, Permit>,
 }
 
 impl WorkflowEntry {
-    /// Whether a step that is to run has been submitted: if not, it waits at the gate.
+    /// Whether a ready step was submitted. If not, it waits at the gate.
     fn is_sent(&self, key: StepKey) -> bool {
         self.gate.is_none() || self.tickets.contains_key(&key)
     }
@@ -79,39 +79,39 @@ impl WorkflowEntry {
 /// The workflows that have not ended.
 #[derive(Debug)]
 pub struct Workflows {
-    flows: FxHashMap<WorkflowId, WorkflowEntry>,
+    entries: FxHashMap<WorkflowId, WorkflowEntry>,
     capacity: EngineCapacity,
-    /// Which workflows wait for a step of another one, by that step's task. A step that ends leaves this.
-    wanted: FxHashMap<TaskId, Vec<WorkflowId>>,
-    /// Ends of such steps that the workflows that wait for them have not heard of.
-    heard: VecDeque<(WorkflowId, TaskId, StepOutcome)>,
+    /// The workflows that wait for a step of another workflow, by the task of the step. A step that ends is removed.
+    subscriptions: FxHashMap<TaskId, Vec<WorkflowId>>,
+    /// The outcomes of such steps that are not delivered yet.
+    external_ends: VecDeque<(WorkflowId, TaskId, StepOutcome)>,
     actions: Vec<WorkflowAction>,
-    /// An empty list, kept for its memory.
+    /// An empty list, whose memory is used again.
     empty: Vec<GraphAction>,
-    /// Somebody wants to know of every change.
+    /// Whether changes of steps become actions.
     watched: bool,
 }
 
 impl Workflows {
-    /// No workflows, in an engine that has so much for what runs at one time.
+    /// No workflows, in an engine with this capacity.
     #[must_use]
     pub fn new(capacity: EngineCapacity) -> Self {
         Self {
-            flows: FxHashMap::default(),
+            entries: FxHashMap::default(),
             capacity,
-            wanted: FxHashMap::default(),
-            heard: VecDeque::new(),
+            subscriptions: FxHashMap::default(),
+            external_ends: VecDeque::new(),
             actions: Vec::new(),
             empty: Vec::new(),
             watched: false,
         }
     }
 
-    /// Checks a workflow and begins it. `known` has every task that it names and that is not one of its own, and
-    /// those of its own that should not be known: what is known of them outside the workflows in flight.
+    /// Checks a workflow and starts it. `known` has the status of every external task that it names, and of those of its
+    /// own tasks that the engine knows already, without a look at the workflows in flight.
     ///
     /// # Errors
-    /// Everything that is wrong with it; nothing of it is kept then.
+    /// All mistakes. Nothing of the workflow is kept then.
     pub fn submit(
         &mut self,
         id: WorkflowId,
@@ -125,35 +125,35 @@ impl Workflows {
         let known = |task: TaskId| known.get(&task).cloned().unwrap_or(StepStatus::Unknown);
         let graph = Graph::check(id, spec, &EngineView { status: &known, capacity: &self.capacity }, now)?;
         for (task, StepRef { workflow, key }) in elsewhere {
-            if let Some(flow) = self.flows.get_mut(&workflow) {
-                flow.graph.subscribe(key.step);
-                self.wanted.entry(task).or_default().push(id);
+            if let Some(entry) = self.entries.get_mut(&workflow) {
+                entry.graph.subscribe(key.step);
+                self.subscriptions.entry(task).or_default().push(id);
             }
         }
         let gate = limited.then(|| Gate::new(*graph.capacity()));
-        self.flows.insert(id, WorkflowEntry { graph, gate, tickets: FxHashMap::default() });
+        self.entries.insert(id, WorkflowEntry { graph, gate, tickets: FxHashMap::default() });
         self.advance(id, now, |graph| graph.start(now));
         Ok(())
     }
 
-    /// Looks for the tasks that others do not know to be in flight among the steps here, and for its own, which should
-    /// not be there: in one pass over the workflows. Says which of the named ones have not ended.
+    /// Corrects the status of tasks that are steps of workflows in flight, and marks own tasks that are known, in one pass
+    /// over the workflows. Returns the named steps that have not ended.
     fn look_elsewhere(&self, spec: &WorkflowSpec, known: &mut FxHashMap<TaskId, StepStatus>) -> Vec<(TaskId, StepRef)> {
         let named: FxHashSet<TaskId> =
             known.iter().filter(|(_, known)| **known != StepStatus::Live).map(|(task, _)| *task).collect();
         let ids = || spec.steps.iter().map(|step| step.task().id());
-        let span = if self.flows.is_empty() { None } else { ids().min().zip(ids().max()) };
-        let overlaps = |flow: &&WorkflowEntry| {
-            let (low, high) = flow.graph.span();
+        let span = if self.entries.is_empty() { None } else { ids().min().zip(ids().max()) };
+        let overlaps = |entry: &&WorkflowEntry| {
+            let (low, high) = entry.graph.span();
             span.is_some_and(|(first, last)| first <= high && low <= last)
         };
-        // Ids sort by time: of workflows that were not made at the same time, one look suffices.
+        // Ids sort by time, so workflows that were made at different times need one comparison.
         let own: FxHashSet<TaskId> =
-            if self.flows.values().any(|flow| overlaps(&flow)) { ids().collect() } else { FxHashSet::default() };
+            if self.entries.values().any(|entry| overlaps(&entry)) { ids().collect() } else { FxHashSet::default() };
         let mut live = Vec::new();
-        for (workflow, flow) in &self.flows {
-            for (task, step) in flow.graph.steps_among(&named) {
-                let status = flow.graph.status(step);
+        for (workflow, entry) in &self.entries {
+            for (task, step) in entry.graph.steps_among(&named) {
+                let status = entry.graph.status(step);
                 if status == StepStatus::Live {
                     live.push((task, StepRef { workflow: *workflow, key: StepKey::whole(step) }));
                 }
@@ -161,7 +161,7 @@ impl Workflows {
                     known.correct(status);
                 }
             }
-            known.extend(flow.graph.steps_among(&own).into_iter().map(|(task, _)| (task, StepStatus::Live)));
+            known.extend(entry.graph.steps_among(&own).into_iter().map(|(task, _)| (task, StepStatus::Live)));
         }
         live
     }
@@ -169,39 +169,39 @@ impl Workflows {
     /// The step in flight whose task this is. InstanceCounts of mapped steps are not among them.
     #[must_use]
     pub fn step_of(&self, task: TaskId) -> Option<StepRef> {
-        let found = |(workflow, flow): (&WorkflowId, &WorkflowEntry)| {
-            let key = StepKey::whole(flow.graph.step_of(task)?);
+        let found = |(workflow, entry): (&WorkflowId, &WorkflowEntry)| {
+            let key = StepKey::whole(entry.graph.step_of(task)?);
             Some(StepRef { workflow: *workflow, key })
         };
-        self.flows.iter().find_map(found)
+        self.entries.iter().find_map(found)
     }
 
-    /// Where a step stands, for those outside its workflow.
+    /// The status of a step, for those outside its workflow.
     #[must_use]
     pub fn status(&self, step: StepRef) -> StepStatus {
         self.graph(step.workflow).map_or(StepStatus::Unknown, |graph| graph.status(step.key.step))
     }
 
-    /// Has the end of a step be an [action](WorkflowAction::Ended).
+    /// Makes the end of a step an [action](WorkflowAction::Ended).
     pub fn subscribe(&mut self, step: StepRef) {
-        if let Some(flow) = self.flows.get_mut(&step.workflow) {
-            flow.graph.subscribe(step.key.step);
+        if let Some(entry) = self.entries.get_mut(&step.workflow) {
+            entry.graph.subscribe(step.key.step);
         }
     }
 
-    /// Whether a step waits, for others or at a gate: nothing of it has been submitted.
+    /// Whether a step waits for its dependencies or at a gate, so that nothing of it was submitted.
     #[must_use]
     pub fn waits(&self, step: StepRef) -> bool {
-        let Some(flow) = self.flows.get(&step.workflow) else { return false };
-        let mapped = flow.graph.rules_of(step.key).is_some_and(|rules| rules.map_over.is_some());
-        match flow.graph.state_of(step.key.step) {
+        let Some(entry) = self.entries.get(&step.workflow) else { return false };
+        let mapped = entry.graph.rules_of(step.key).is_some_and(|rules| rules.map_over.is_some());
+        match entry.graph.state_of(step.key.step) {
             Some(StepState::Waiting) => true,
-            Some(StepState::Ready) => !mapped && !flow.is_sent(step.key),
+            Some(StepState::Ready) => !mapped && !entry.is_sent(step.key),
             _ => false,
         }
     }
 
-    /// Ends one step on request, and says what becomes of it: what has not been submitted never will be.
+    /// Cancels a step on request. A step that was not submitted never will be.
     pub fn cancel_step(&mut self, step: StepRef, now: Tick) -> CancelAnswer {
         let waits = self.waits(step);
         let mut answer = CancelAnswer::Unknown;
@@ -209,33 +209,33 @@ impl Workflows {
         if waits { CancelAnswer::Removed } else { answer }
     }
 
-    /// The tasks outside a workflow that its steps still wait for.
+    /// The external tasks that the steps of a workflow still wait for.
     #[must_use]
     pub fn externals(&self, id: WorkflowId) -> Vec<TaskId> {
-        self.flows.get(&id).map(|flow| flow.graph.externals().collect()).unwrap_or_default()
+        self.entries.get(&id).map(|entry| entry.graph.externals().collect()).unwrap_or_default()
     }
 
     /// A workflow in flight.
     #[must_use]
     pub fn graph(&self, id: WorkflowId) -> Option<&Graph> {
-        self.flows.get(&id).map(|flow| &flow.graph)
+        self.entries.get(&id).map(|entry| &entry.graph)
     }
 
-    /// Whether every change of a step is wanted as an action.
+    /// Sets whether changes of steps become actions.
     pub fn watch(&mut self, watched: bool) {
         self.watched = watched;
     }
 
-    /// How many are in flight.
+    /// The number of workflows in flight.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.flows.len()
+        self.entries.len()
     }
 
-    /// Whether none is.
+    /// Whether no workflow is in flight.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.flows.is_empty()
+        self.entries.is_empty()
     }
 
     /// An attempt of a step has started.
@@ -243,22 +243,21 @@ impl Workflows {
         self.advance(step.workflow, now, |graph| graph.started(step.key, now));
     }
 
-    /// What was submitted for a step has ended. One that has ended already, or of a workflow that has, changes
-    /// nothing (L3).
+    /// A submitted step ended. A step or a workflow that ended before is not changed (L3).
     pub fn ended(&mut self, step: StepRef, ended: Ended, now: Tick) {
-        if self.has_ended(step) {
+        if self.release_permit(step) {
             self.advance(step.workflow, now, |graph| graph.ended(step.key, ended, now));
         }
     }
 
-    /// Whether the step's result may name further steps.
+    /// Whether the step's result may add steps.
     #[must_use]
     pub fn is_dynamic(&self, step: StepRef) -> bool {
-        let rules = self.flows.get(&step.workflow).and_then(|flow| flow.graph.rules_of(step.key));
+        let rules = self.entries.get(&step.workflow).and_then(|entry| entry.graph.rules_of(step.key));
         rules.is_some_and(|rules| rules.dynamic && rules.map_over.is_none())
     }
 
-    /// A dynamic step succeeded, and its result names these steps, or is wrong.
+    /// A dynamic step succeeded, and its result adds these steps, or is invalid.
     pub fn ended_with(
         &mut self,
         step: StepRef,
@@ -267,7 +266,7 @@ impl Workflows {
         known: &dyn Fn(TaskId) -> StepStatus,
         now: Tick,
     ) {
-        if !self.has_ended(step) {
+        if !self.release_permit(step) {
             return;
         }
         let capacity = self.capacity.clone();
@@ -284,85 +283,85 @@ impl Workflows {
         });
     }
 
-    /// Gives back what a step used; false if it was not submitted.
-    fn has_ended(&mut self, step: StepRef) -> bool {
-        let Some(flow) = self.flows.get_mut(&step.workflow) else { return false };
-        let Some(gate) = &mut flow.gate else { return true };
-        let Some(permit) = flow.tickets.remove(&step.key) else { return false };
+    /// Returns the permit of a step to its gate. False if the step was not submitted.
+    fn release_permit(&mut self, step: StepRef) -> bool {
+        let Some(entry) = self.entries.get_mut(&step.workflow) else { return false };
+        let Some(gate) = &mut entry.gate else { return true };
+        let Some(permit) = entry.tickets.remove(&step.key) else { return false };
         gate.give_back(permit);
         true
     }
 
-    /// A task outside a workflow has ended, for which its steps waited.
+    /// An external task of a workflow ended.
     pub fn external_ended(&mut self, id: WorkflowId, task: TaskId, end: impl Into<StepOutcome>, now: Tick) {
         self.advance(id, now, |graph| graph.external_ended(task, end.into(), now));
     }
 
-    /// Ends a workflow: what has not been submitted never will be. Returns whether there is one.
+    /// Cancels a workflow: steps that were not submitted never will be. Returns whether it is in flight.
     pub fn cancel(&mut self, id: WorkflowId, now: Tick) -> bool {
-        let is_there = self.flows.contains_key(&id);
+        let is_there = self.entries.contains_key(&id);
         self.advance(id, now, |graph| graph.cancel(now));
         is_there
     }
 
-    /// Ends all of them.
+    /// Cancels all workflows.
     pub fn cancel_all(&mut self, now: Tick) {
-        let ids: Vec<WorkflowId> = self.flows.keys().copied().collect();
+        let ids: Vec<WorkflowId> = self.entries.keys().copied().collect();
         for id in ids {
             self.cancel(id, now);
         }
     }
 
-    /// Takes what should happen, in order.
+    /// Takes the actions, in order.
     pub fn take_actions(&mut self) -> Vec<WorkflowAction> {
         std::mem::take(&mut self.actions)
     }
 
-    /// The task of a step that was submitted, and the parameters it is to have instead of its own. Asked for once;
-    /// nothing if the step has ended meanwhile.
+    /// The task of a submitted step, and the parameters that replace its own. Call it once for each step; `None` if the
+    /// step ended meanwhile.
     pub fn hand_over(&mut self, step: StepRef) -> Option<(Task, ChunkedBytes)> {
-        self.flows.get_mut(&step.workflow)?.graph.hand_over(step.key)
+        self.entries.get_mut(&step.workflow)?.graph.hand_over(step.key)
     }
 
-    /// Takes a workflow that has ended out.
+    /// Removes a workflow that ended.
     pub fn take(&mut self, id: WorkflowId) -> Option<Graph> {
-        self.flows.remove(&id).map(|flow| flow.graph)
+        self.entries.remove(&id).map(|entry| entry.graph)
     }
 
-    /// Tells a graph of an event, and does what comes of it, also in workflows that wait for its steps.
+    /// Applies an event to a workflow, and then to the workflows that wait for its steps.
     fn advance(&mut self, id: WorkflowId, now: Tick, event: impl FnOnce(&mut Graph)) {
-        self.tell(id, now, event);
-        self.pass_on(now);
+        self.apply(id, now, event);
+        self.propagate(now);
     }
 
-    /// By a work list, not by recursion: workflows may wait for each other in a long row.
-    fn pass_on(&mut self, now: Tick) {
-        while let Some((id, task, end)) = self.heard.pop_front() {
-            self.tell(id, now, |graph| graph.external_ended(task, end, now));
+    /// A queue replaces recursion, because workflows can form a long chain.
+    fn propagate(&mut self, now: Tick) {
+        while let Some((id, task, end)) = self.external_ends.pop_front() {
+            self.apply(id, now, |graph| graph.external_ended(task, end, now));
         }
     }
 
-    fn tell(&mut self, id: WorkflowId, now: Tick, event: impl FnOnce(&mut Graph)) {
-        let Some(flow) = self.flows.get_mut(&id) else { return };
-        flow.graph.watch(self.watched);
-        event(&mut flow.graph);
+    fn apply(&mut self, id: WorkflowId, now: Tick, event: impl FnOnce(&mut Graph)) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.graph.watch(self.watched);
+        event(&mut entry.graph);
         let mut removed = Vec::new();
-        let mut told = std::mem::take(&mut self.empty);
-        flow.graph.swap_actions(&mut told);
-        for action in told.drain(..) {
+        let mut emitted = std::mem::take(&mut self.empty);
+        entry.graph.swap_actions(&mut emitted);
+        for action in emitted.drain(..) {
             match action {
                 GraphAction::Submit(key) => {
                     let step = StepRef { workflow: id, key };
-                    if let Err(problem) = admit(flow, &self.capacity, &mut self.actions, step) {
+                    if let Err(problem) = admit(entry, &self.capacity, &mut self.actions, step) {
                         removed.push((step, problem));
                     }
                 }
-                GraphAction::Cancel(key) => match flow.graph.id_of(key).filter(|_| flow.is_sent(key)) {
+                GraphAction::Cancel(key) => match entry.graph.id_of(key).filter(|_| entry.is_sent(key)) {
                     Some(task) => {
                         let step = StepRef { workflow: id, key };
                         self.actions.push(WorkflowAction::Cancel { step, task });
                     }
-                    // It waits at its workflow's gate, from which all such are taken below.
+                    // The step waits at its workflow's gate; all of those are removed below.
                     None => removed.push((StepRef { workflow: id, key }, cancelled())),
                 },
                 GraphAction::Changed { step, state } if self.watched => {
@@ -370,38 +369,39 @@ impl Workflows {
                 }
                 GraphAction::Changed { .. } => {}
                 GraphAction::Ended { step, task, outcome } => {
-                    let waiting = self.wanted.remove(&task).unwrap_or_default();
-                    self.heard.extend(waiting.into_iter().map(|other| (other, task, StepOutcome::clone(&outcome))));
+                    let waiting = self.subscriptions.remove(&task).unwrap_or_default();
+                    self.external_ends
+                        .extend(waiting.into_iter().map(|other| (other, task, StepOutcome::clone(&outcome))));
                     let step = StepRef { workflow: id, key: StepKey::whole(step) };
                     self.actions.push(WorkflowAction::Ended { step, task, outcome });
                 }
                 GraphAction::Finished => self.actions.push(WorkflowAction::Finished(id)),
             }
         }
-        // A wide graph begins many steps at one time, and then hardly any.
-        told.shrink_to(1024);
-        self.empty = told;
+        // A wide graph submits many steps at once, and later only a few.
+        emitted.shrink_to(1024);
+        self.empty = emitted;
         if !removed.is_empty() {
-            self.turn_away(id, removed, now);
+            self.withdraw(id, removed, now);
         }
-        self.open(id, now);
+        self.open_gate(id, now);
     }
 
-    /// Takes steps out of their workflow's gate and ends them.
-    fn turn_away(&mut self, id: WorkflowId, steps: Vec<(StepRef, Outcome)>, now: Tick) {
-        let Some(flow) = self.flows.get_mut(&id) else { return };
-        if let Some(gate) = &mut flow.gate {
+    /// Removes steps from their workflow's gate and ends them.
+    fn withdraw(&mut self, id: WorkflowId, steps: Vec<(StepRef, Outcome)>, now: Tick) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        if let Some(gate) = &mut entry.gate {
             let gone: std::collections::HashSet<StepRef> = steps.iter().map(|(step, _)| *step).collect();
             gate.remove(|step| gone.contains(step));
         }
         for (step, outcome) in steps {
-            self.tell(id, now, |graph| graph.ended(step.key, Ended::without_attempt(outcome), now));
+            self.apply(id, now, |graph| graph.ended(step.key, Ended::without_attempt(outcome), now));
         }
     }
 
-    /// Lets through the gate of a workflow what fits.
-    fn open(&mut self, id: WorkflowId, now: Tick) {
-        if let Some(WorkflowEntry { gate: Some(gate), tickets, .. }) = self.flows.get_mut(&id) {
+    /// Submits the steps that the gate of a workflow admits.
+    fn open_gate(&mut self, id: WorkflowId, now: Tick) {
+        if let Some(WorkflowEntry { gate: Some(gate), tickets, .. }) = self.entries.get_mut(&id) {
             for (step, permit) in gate.open(now) {
                 tickets.insert(step.key, permit);
                 self.actions.push(WorkflowAction::Submit(step));
@@ -410,18 +410,18 @@ impl Workflows {
     }
 }
 
-/// Brings a step to its workflow's gate, or submits it if there is none.
+/// Queues a step at its workflow's gate, or submits it if there is no gate.
 fn admit(
-    flow: &mut WorkflowEntry,
+    entry: &mut WorkflowEntry,
     pools: &EngineCapacity,
     actions: &mut Vec<WorkflowAction>,
     step: StepRef,
 ) -> Result<(), Outcome> {
-    let (Some(gate), Some(task)) = (&mut flow.gate, flow.graph.task_of(step.key)) else {
+    let (Some(gate), Some(task)) = (&mut entry.gate, entry.graph.task_of(step.key)) else {
         actions.push(WorkflowAction::Submit(step));
         return Ok(());
     };
-    // Keys and rates are the engine's business: they are shared with what is not of this workflow.
+    // The engine applies keys and rates, which are shared beyond this workflow.
     let needs = task.limits().map(|limits| limits.needs).unwrap_or_default();
     let limits = Limits { needs, ..Limits::default() };
     let line = gate.wait(step, pools.kind(task.pool_id()).unwrap_or_default(), task.options().priority, &limits);
@@ -430,11 +430,6 @@ fn admit(
 
 fn cancelled() -> Outcome {
     Outcome::Cancelled(Box::new(TaskError::new(ErrorKind::Cancelled, "the step was cancelled before it was submitted")))
-}
-
-fn impossible(shortfall: Shortfall) -> Outcome {
-    let words = format!("it can never run: {shortfall}");
-    Outcome::Cancelled(Box::new(TaskError::new(ErrorKind::Cancelled, words)))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The Dispatcher's side of the workflows: what it hands to the WorkflowManager and tells it, and what that asks of it.
+//! The Dispatcher's link to the WorkflowManager: requests and updates to it, and its messages.
 
 use actix::prelude::*;
 use rustc_hash::FxHashMap;
@@ -14,25 +14,25 @@ use crate::model::{CancelSource, TaskId};
 use crate::policy::graph::StepStatus;
 use crate::policy::task_table::{TaskKey, TaskLookup};
 
-/// The WorkflowManager, and what is on its way there.
+/// The WorkflowManager, and what waits to be sent to it.
 #[derive(Default)]
 pub(super) struct WorkflowManagerLink {
     manager: Option<RegisterWorkflows>,
-    /// What was asked of it before it was there: in the engine's first moment.
+    /// Requests that came before the manager registered.
     early: Vec<WorkflowRequest>,
     /// WorkflowManagerLink it was given that are not over.
     in_flight: usize,
-    /// What to tell it of its tasks.
+    /// Updates of its tasks, to send together.
     updates: Vec<StepUpdate>,
 }
 
 impl WorkflowManagerLink {
-    /// Whether any is not over: without, no live task is a step.
+    /// Whether any workflow is in flight. If none is, no live task is a step.
     pub(super) fn are_any(&self) -> bool {
         self.in_flight > 0
     }
 
-    /// Passes on what only the WorkflowManager can answer.
+    /// Forwards a request that only the WorkflowManager can answer.
     pub(super) fn forward(&mut self, request: WorkflowRequest) {
         self.in_flight += usize::from(matches!(request, WorkflowRequest::Submit(_)));
         match &self.manager {
@@ -55,7 +55,7 @@ impl WorkflowManagerLink {
         }
     }
 
-    /// Ends all of them, if there can be any: the answer comes when that is done.
+    /// Cancels all workflows, if the manager has registered. The receiver completes when that is done.
     pub(super) fn cancel_all(&self) -> Option<oneshot::Receiver<()>> {
         let manager = self.manager.as_ref()?;
         let (reply, done) = oneshot::channel();
@@ -102,7 +102,7 @@ impl Handler<CancelStep> for Dispatcher {
     fn handle(&mut self, CancelStep(id): CancelStep, ctx: &mut Self::Context) {
         let grace = self.cancel_grace;
         self.decide(ctx, |scheduler, now| {
-            // What it comes to is told by the record.
+            // The record reports the outcome.
             let _ = scheduler.cancel_for(CancelSource::Workflow, id, grace, now);
         });
     }

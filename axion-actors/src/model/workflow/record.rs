@@ -13,39 +13,38 @@ use crate::model::{
     WorkName,
 };
 
-/// Where a step stands.
+/// The state of a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum StepState {
-    /// For its dependencies.
+    /// It waits for its dependencies.
     #[default]
     Waiting,
-    /// It is handed over to run, and waits for room.
+    /// It can run and waits for room.
     Ready,
-    /// An attempt, or at least one of its instances, has started.
+    /// An attempt, or an attempt of an instance, started.
     Running,
-    /// It did what it should.
+    /// It succeeded.
     Succeeded,
     /// It ran and failed, or could not be run.
     Failed,
     /// It reached its time limit.
     TimedOut,
-    /// It was ended or left out on request, by the rule of the workflow, or because its needs can
-    /// never be met.
+    /// It was cancelled: on request, by the rule of the workflow, or because its needs can never be met.
     Cancelled,
     /// It had not started in time.
     Expired,
-    /// Its workers died while it ran, as often as it may be run again.
+    /// Its worker crashed each time it ran.
     Lost,
-    /// Its condition was not met, or it waited for one that was skipped.
+    /// Its condition was false, or a dependency was skipped.
     Skipped,
     /// A dependency did not succeed.
     DependencyFailed,
 }
 
 impl StepState {
-    /// All there are, in the order of their indices.
+    /// All states, in the order of their indices.
     pub const ALL: [Self; 11] = [
         Self::Waiting,
         Self::Ready,
@@ -60,19 +59,19 @@ impl StepState {
         Self::DependencyFailed,
     ];
 
-    /// Whether nothing more will happen to it.
+    /// Whether the state is final.
     #[must_use]
     pub fn is_final(self) -> bool {
         self >= Self::Succeeded
     }
 
-    /// Whether it ended otherwise than by success or by being skipped.
+    /// Whether the state is final, and neither succeeded nor skipped.
     #[must_use]
     pub fn is_failure(self) -> bool {
         self.is_final() && !matches!(self, Self::Succeeded | Self::Skipped)
     }
 
-    /// The word for the outcome of a task that ended so, as [`StepOutcome::into_outcome`] has it.
+    /// The name of the task outcome for this state, as [`StepOutcome::into_outcome`] maps it.
     #[must_use]
     pub fn outcome_name(self) -> &'static str {
         match self {
@@ -107,7 +106,7 @@ impl fmt::Display for StepState {
     }
 }
 
-/// A step or task that did not succeed by itself, not because of another.
+/// A step or task that failed by itself, not because of a dependency.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootCause {
     /// Its name, else its task's id.
@@ -118,17 +117,17 @@ pub struct RootCause {
     pub state: StepState,
 }
 
-/// The first causes of a failure that was passed on: the steps that failed by themselves.
+/// The root causes of a failure: the steps that failed by themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootCauses {
-    /// Up to [`RootCauses::NAMED`] of them.
+    /// The first of them, up to [`RootCauses::NAMED`].
     pub steps: Vec<RootCause>,
-    /// How many more there are at least (L9).
+    /// The number of others, at least (L9).
     pub more: usize,
 }
 
 impl RootCauses {
-    /// So many are named.
+    /// The most causes that are named.
     pub const NAMED: usize = 8;
 }
 
@@ -144,15 +143,15 @@ impl fmt::Display for RootCauses {
     }
 }
 
-/// Why a step did not succeed, or did not run.
+/// Why a step failed or did not run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[serde(remote = "Self")]
 #[non_exhaustive]
 pub enum StepError {
-    /// Its task did not.
+    /// Its task failed.
     #[error(transparent)]
     Task(Box<TaskError>),
-    /// It waited for steps that did not.
+    /// A dependency failed.
     #[error("not run because a dependency failed: {0}")]
     DependencyFailed(Arc<RootCauses>),
     /// A reference leads nowhere.
@@ -272,14 +271,14 @@ impl From<StepError> for Box<TaskError> {
     }
 }
 
-/// How a step or a task ended, for what waits for it.
+/// How a step or a task ended, for its dependents.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepOutcome {
     /// How.
     pub state: StepState,
-    /// Its result, if it succeeded and that is still there.
+    /// Its result, if it succeeded and the result is retained.
     pub data: Option<Data>,
-    /// Why it did not succeed, or did not run.
+    /// Why it failed or did not run.
     pub error: Option<StepError>,
 }
 
@@ -300,8 +299,8 @@ impl From<Outcome> for StepOutcome {
 }
 
 impl StepOutcome {
-    /// As the outcome of a task: what was skipped is cancelled, and what failed because of another has failed.
-    /// `None` if it succeeded and its result is not there any more, or has not ended.
+    /// The outcome of a task: a skipped step counts as cancelled, and one with a failed dependency as failed. `None` if the
+    /// step has not ended, or if its result is not retained.
     #[must_use]
     pub fn into_outcome(self) -> Option<Outcome> {
         let error = match self.error {
@@ -336,7 +335,7 @@ pub struct InstanceCounts {
     pub failed: usize,
 }
 
-/// A step at its end, or where it stands.
+/// The record of a step, which may not have ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 pub struct StepRecord {
@@ -350,9 +349,9 @@ pub struct StepRecord {
     pub pool: PoolId,
     /// Whether no other step waits for it.
     pub last: bool,
-    /// Where it stands.
+    /// Its state.
     pub state: StepState,
-    /// How many attempts there were, those of all instances together.
+    /// The number of attempts, with those of all instances.
     pub attempts: u32,
     /// When its dependencies let it run.
     pub ready: Option<Timestamp>,
@@ -366,9 +365,9 @@ pub struct StepRecord {
     /// The result of a function, if it is kept and more than plain data.
     #[serde(with = "crate::model::raw::optional")]
     pub pickle: Option<Box<Pickle>>,
-    /// Whether there was a result that is not kept: by its own wish, or for the bound on kept bytes.
+    /// Whether the result was dropped: by the rules of the step, or for the bound on kept bytes.
     pub data_dropped: bool,
-    /// Why it did not succeed, or did not run.
+    /// Why it failed or did not run.
     pub error: Option<Box<StepError>>,
     /// Of a mapped step.
     pub instances: Option<Box<InstanceCounts>>,
@@ -407,16 +406,16 @@ impl StepRecord {
     }
 }
 
-/// Where a workflow stands.
+/// The state of a workflow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum WorkflowState {
-    /// Some step is not at its end.
+    /// Some step has not ended.
     Running,
     /// Every step succeeded or was skipped.
     Succeeded,
-    /// At least one step did not.
+    /// At least one step failed.
     Failed,
     /// It was cancelled.
     Cancelled,
@@ -441,7 +440,7 @@ impl fmt::Display for WorkflowState {
     }
 }
 
-/// How many steps are in each state.
+/// The number of steps in each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StepCounts(pub [usize; StepState::ALL.len()]);
 
@@ -453,7 +452,7 @@ impl StepCounts {
     }
 }
 
-/// The chain of dependencies whose steps together ran longest.
+/// The chain of dependencies with the longest run time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CriticalPath {
     /// Its steps' names, else their tasks' ids, first to last.
@@ -462,20 +461,20 @@ pub struct CriticalPath {
     pub seconds: f64,
 }
 
-/// A workflow at its end, or where it stands.
+/// The record of a workflow, which may not have ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WorkflowRecord {
     /// Its id.
     pub id: WorkflowId,
     /// What people call it.
     pub name: String,
-    /// Where it stands.
+    /// Its state.
     pub state: WorkflowState,
     /// When it was submitted.
     pub submitted: Timestamp,
     /// When its last step ended.
     pub finished: Option<Timestamp>,
-    /// How many steps are in each state.
+    /// The number of steps in each state.
     pub counts: StepCounts,
     /// Its steps, in the order of the specification, then those added.
     pub steps: Vec<StepRecord>,

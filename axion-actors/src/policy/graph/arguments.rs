@@ -1,4 +1,4 @@
-//! What the function of a step is called with: its own arguments, and the values that fill the holes in them.
+//! The arguments of a step's function, and the values that fill the placeholders in them.
 
 use bytes::Bytes;
 
@@ -7,15 +7,15 @@ use super::json::{ChunkedBytes, Splicer};
 use crate::model::workflow::{Reference, StepError};
 use crate::model::{Data, Work, value};
 
-/// Arguments and values, which share their bytes with the results that they are.
+/// Arguments and values, which share their bytes with the results.
 #[derive(Clone, Debug)]
 pub(super) struct CallArguments {
-    /// The arguments, then the values of the holes.
+    /// The arguments, then the values of the placeholders.
     parts: Vec<Bytes>,
 }
 
 impl CallArguments {
-    /// As bytes; with an element of a list, which then is the last value.
+    /// The bytes of the call. The element of a mapped step is the last value.
     pub(super) fn finish(mut self, element: Option<Bytes>) -> ChunkedBytes {
         self.parts.extend(element);
         let mut whole = Splicer::default();
@@ -25,10 +25,10 @@ impl CallArguments {
     }
 }
 
-/// What a step is run with, as far as it is known before it is handed over.
+/// The input of a step before it is handed over.
 #[derive(Clone, Debug)]
 pub(super) enum Prepared {
-    /// A script's parameters, without the brace at the end.
+    /// A script's parameters, without the closing brace.
     Text(Splicer),
     /// A function's arguments.
     CallArguments(CallArguments),
@@ -41,7 +41,7 @@ impl Default for Prepared {
 }
 
 impl Graph {
-    /// What a step asks of the results of others, put together if there is anything.
+    /// Resolves the references of a step, if it has any.
     pub(super) fn prepare(&self, at: usize) -> Result<Option<Prepared>, StepError> {
         let rules = self.rules(at);
         if !self.is_function(at) {
@@ -51,14 +51,14 @@ impl Graph {
         if rules.inputs.is_empty() { Ok(None) } else { self.call(at).map(Prepared::CallArguments).map(Some) }
     }
 
-    /// What a function is called with.
+    /// The arguments of a function.
     pub(super) fn call(&self, at: usize) -> Result<CallArguments, StepError> {
         let own = self.nodes[at].task.iter().map(|task| Ok(task.params_bytes().clone()));
         let parts = own.chain(self.rules(at).inputs.iter().map(|input| self.value(input))).collect::<Result<_, _>>()?;
         Ok(CallArguments { parts })
     }
 
-    /// What a reference stands for in a call: a whole result as it is, a part of one as JSON.
+    /// The value of a reference in a call: a whole result as it is, or a part of one as JSON.
     fn value(&self, reference: &Reference) -> Result<Bytes, StepError> {
         if reference.path.segments().is_empty() {
             return self.result_of(reference).map(Data::whole);
@@ -66,8 +66,8 @@ impl Graph {
         self.look_up(reference)
     }
 
-    /// A script gets the results of all it waits for: each has to have a JSON form. What was submitted alone, and not as
-    /// a step, is only waited for.
+    /// Checks that the dependencies of a script have JSON results. The result of an external task without a description is
+    /// not passed on.
     fn readable(&self, at: usize) -> Result<(), StepError> {
         if !self.has_pickles {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Whether a condition holds.
+//! Evaluates conditions.
 
 use std::cmp::Ordering;
 
@@ -6,9 +6,9 @@ use serde_json::{Number, Value};
 
 use crate::model::workflow::{Condition, Op, StepError, Test};
 
-/// Whether a condition holds; `find` looks up the value a test speaks of.
+/// Whether a condition holds. `find` looks up the value of a test.
 ///
-/// The depth of conditions is checked before a workflow starts, so the recursion is bounded.
+/// The recursion is bounded: the depth of conditions is checked before a workflow starts.
 pub(super) fn holds(
     condition: &Condition,
     find: &mut dyn FnMut(&Test) -> Result<Value, StepError>,
@@ -37,7 +37,7 @@ pub(super) fn holds(
 
 fn decide(test: &Test, found: Result<Value, StepError>) -> Result<bool, StepError> {
     let value = match (found, test.op) {
-        // It is there, and cannot be looked into.
+        // The value exists and cannot be read.
         (Err(error @ StepError::NotPlain { .. }), _) => return Err(error),
         (Err(_), Op::Exists) => return Ok(false),
         (Err(error), _) => return Err(error),

@@ -1,4 +1,4 @@
-//! Steps as those outside the workflow know them: by their tasks.
+//! Steps as tasks: what others in the engine ask about a step by the id of its task.
 
 use rustc_hash::FxHashSet;
 
@@ -8,7 +8,7 @@ use crate::model::workflow::{StepError, StepState};
 use crate::model::{ErrorKind, TaskError, TaskId, Tick};
 
 impl Graph {
-    /// Ends one step on request, and says what becomes of it: it never runs, or is told to end.
+    /// Cancels a step on request. A waiting step ends at once; a submitted one ends with its task.
     pub fn cancel_step(&mut self, step: u32, now: Tick) -> CancelAnswer {
         let at = step as usize;
         let Some(node) = self.nodes.get(at).filter(|node| node.is_step()) else { return CancelAnswer::Unknown };
@@ -46,7 +46,7 @@ impl Graph {
         (self.span.0..=self.span.1).contains(&task)
     }
 
-    /// Which of these tasks are its steps', in a time that follows the smaller number of both.
+    /// The steps among these tasks. The time follows the smaller number of both.
     #[must_use]
     pub fn steps_among(&self, tasks: &FxHashSet<TaskId>) -> Vec<(TaskId, u32)> {
         if tasks.len() <= self.nodes.len() {
@@ -74,7 +74,7 @@ impl Graph {
         }
     }
 
-    /// Has the end of a step be an [action](super::GraphAction::Ended), with its result: it is kept until then.
+    /// Makes the end of a step an [action](super::GraphAction::Ended) with its result, which is kept until then.
     pub fn subscribe(&mut self, step: u32) {
         let node = self.nodes.get_mut(step as usize).filter(|node| node.is_step() && !node.state.is_final());
         if let Some(node) = node

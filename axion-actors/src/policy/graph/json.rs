@@ -1,7 +1,7 @@
-//! JSON text, looked into and put together without being parsed into values.
+//! Reads and assembles JSON text without parsing it into values.
 //!
-//! What is found is a slice of the text it was found in, and what is put together shares the bytes
-//! of large parts: a result of a megabyte that ten thousand steps wait for exists once.
+//! A value that is found is a slice of its text. An assembled text shares the bytes of its large parts: a result of one
+//! megabyte exists once, however many steps read it.
 
 use std::fmt;
 
@@ -12,39 +12,38 @@ use serde_json::value::RawValue;
 use crate::model::TaskId;
 use crate::model::workflow::{JsonPath, Segment};
 
-/// Parts that are shorter are copied: a part of its own costs more.
+/// Shorter parts are copied, because a part of its own costs more.
 const SHARE_FROM: usize = 512;
 
-/// How much of a value a message shows.
+/// The characters of a value that a message shows.
 const SHOWN: usize = 40;
 
-/// A JSON text in parts, most of which belong to somebody else too.
+/// Bytes in chunks, which share large parts with the results that they come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChunkedBytes {
     first: Bytes,
-    /// Mostly none.
     rest: Vec<Bytes>,
 }
 
 impl ChunkedBytes {
-    /// The parts, in order.
+    /// The chunks, in order.
     pub fn parts(&self) -> impl Iterator<Item = &Bytes> {
         std::iter::once(&self.first).chain(&self.rest)
     }
 
-    /// How many bytes it has.
+    /// The number of bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.parts().map(Bytes::len).sum()
     }
 
-    /// Whether it has none.
+    /// Whether there are no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The text in one piece: copied, if there is more than one part.
+    /// All bytes in one piece. Copies if there are several chunks.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
         if self.rest.is_empty() {
@@ -70,7 +69,7 @@ pub(super) struct Splicer {
 }
 
 impl Splicer {
-    /// Makes room for so many bytes that will be copied.
+    /// Reserves memory for bytes that will be copied.
     pub(super) fn reserve(&mut self, bytes: usize) {
         self.text.reserve(bytes);
     }
@@ -80,7 +79,7 @@ impl Splicer {
         self.text.extend_from_slice(text);
     }
 
-    /// Adds text that is kept elsewhere too.
+    /// Adds text that is shared with a result.
     pub(super) fn shared(&mut self, text: &Bytes) {
         if text.len() < SHARE_FROM {
             self.text(text);
@@ -115,7 +114,7 @@ impl Splicer {
         }
     }
 
-    /// Makes it cheap to clone: what is long so far is shared from here on.
+    /// Makes clones cheap: a long text is shared from now on.
     pub(super) fn share(&mut self) {
         if self.text.len() >= SHARE_FROM {
             self.flush();
@@ -136,13 +135,13 @@ impl Splicer {
 /// A path that leads nowhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Missing {
-    /// How many of its segments were found.
+    /// The number of segments that were found.
     pub(super) found: usize,
-    /// What stands there.
+    /// The value at the end of them.
     pub(super) what: String,
 }
 
-/// The part of `text` that `path` leads to, in time linear in the text.
+/// The part of `text` that `path` leads to. Takes time linear in the text.
 pub(super) fn resolve(text: &Bytes, path: &JsonPath) -> Result<Bytes, Missing> {
     let mut here: &[u8] = text.trim_ascii();
     for (depth, segment) in path.segments().iter().enumerate() {
@@ -160,7 +159,7 @@ pub(super) fn resolve(text: &Bytes, path: &JsonPath) -> Result<Bytes, Missing> {
     Ok(text.slice_ref(here))
 }
 
-/// Finds one member of an object; of several with its name the last, as Python does.
+/// Finds a member of an object: the last one of its name, as Python does.
 struct MemberVisitor<'k>(&'k str);
 
 impl<'de> Visitor<'de> for MemberVisitor<'_> {
@@ -232,13 +231,13 @@ impl<'de> Visitor<'de> for ElementVisitor {
 pub(super) enum Elements {
     /// All of them, in order.
     All(Vec<Bytes>),
-    /// More than may be: how many.
+    /// The number of elements, which is over the limit.
     TooMany(usize),
-    /// It is not a list but this.
+    /// What it is instead of a list.
     NotAList(String),
 }
 
-/// The elements of the list that `text` is, if they are not more than `limit`.
+/// The elements of the list `text`, up to `limit` of them.
 pub(super) fn elements(text: &Bytes, limit: usize) -> Elements {
     let here = text.trim_ascii();
     if here.first() != Some(&b'[') {
@@ -278,7 +277,7 @@ impl<'de> Visitor<'de> for ElementsVisitor {
     }
 }
 
-/// What a JSON text is, in few words.
+/// Describes a JSON text in a few words.
 pub(super) fn describe(text: &[u8]) -> String {
     let whole = String::from_utf8_lossy(text);
     match text.first() {

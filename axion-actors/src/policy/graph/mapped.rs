@@ -19,7 +19,7 @@ impl Mapping {
 }
 
 impl Graph {
-    /// Finds the list and hands over the first instances.
+    /// Finds the list and submits the first instances.
     pub(super) fn begin_mapped(&mut self, at: usize, number: u32, now: Tick) {
         match self.mapping(at) {
             Ok(mapping) => {
@@ -83,7 +83,7 @@ impl Graph {
         Ok(Prepared::Text(base))
     }
 
-    /// Hands over instances while there is room, and ends the step when there are none left.
+    /// Submits instances up to `max_parallel`, and ends the step after the last one.
     fn fill(&mut self, at: usize, now: Tick) {
         let number = u32::try_from(at).unwrap_or(u32::MAX);
         let Some(mapping) = self.nodes[at].mapping.as_mut() else { return };
@@ -142,7 +142,7 @@ impl Graph {
         }
     }
 
-    /// The workflow stops: no further instances, and those under way are told to end.
+    /// Stops a mapped step with its workflow: no more instances, and the submitted ones are cancelled.
     pub(super) fn stop_mapped(&mut self, at: usize, running_too: bool, now: Tick) {
         let Some(mapping) = self.nodes[at].mapping.as_mut() else { return };
         mapping.closed = true;
@@ -150,7 +150,7 @@ impl Graph {
         self.fill(at, now);
     }
 
-    /// The step is cancelled on request: no further instances, and those under way are told to end.
+    /// Cancels a mapped step on request: no more instances, and the submitted ones are cancelled.
     pub(super) fn cancel_mapped(&mut self, at: usize, now: Tick) {
         if let Some(mapping) = self.nodes[at].mapping.as_mut() {
             mapping.cancelled = true;
@@ -158,7 +158,7 @@ impl Graph {
         }
     }
 
-    /// The last instance has ended.
+    /// Ends the step after its last instance.
     fn conclude(&mut self, at: usize, number: u32, now: Tick) {
         let Some(mapping) = self.nodes[at].mapping.as_mut() else { return };
         let complete = mapping.succeeded + mapping.failed == mapping.total;
@@ -170,7 +170,7 @@ impl Graph {
         }
         mapping.free();
         let (state, error) = match &self.stop {
-            // Not by its own failures.
+            // Its own instances are not the cause.
             Some(stop) if !mapping.lost => (StepState::Cancelled, stop.error()),
             _ if mapping.cancelled && !mapping.lost => (StepState::Cancelled, on_request()),
             _ => {

@@ -1,4 +1,4 @@
-//! One step as the graph holds it.
+//! The state of one step.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use crate::model::workflow::{RootCause, Rules, Step, StepError, StepOutcome, Ste
 use crate::model::{Data, Json, Task, TaskId, Tick};
 use crate::model::{Pickle, value};
 
-/// No time yet. An `Option` would take twice the room, three times in every step.
+/// No time yet. An `Option` would take twice the memory, three times in every step.
 pub(super) const NEVER: Tick = Tick(u64::MAX);
 
-/// Which kinds of ends the dependencies of a step have had.
+/// How the dependencies of a step ended so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct DependencyOutcomes {
     pub(super) succeeded: bool,
@@ -32,12 +32,12 @@ impl DependencyOutcomes {
     }
 }
 
-/// A piece of the list of all dependencies.
+/// The dependencies of one step, as a range in the list of all.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct DependencyRange {
     pub(super) start: u32,
     pub(super) count: u32,
-    /// The last one hands nothing on: it is only waited for.
+    /// The last dependency passes no result on.
     pub(super) last_is_silent: bool,
 }
 
@@ -46,38 +46,38 @@ impl DependencyRange {
         self.start as usize..(self.start + self.count) as usize
     }
 
-    /// Without the one that hands nothing on.
+    /// The dependencies that pass their results on.
     pub(super) fn heard(self) -> Range<usize> {
         let all = self.range();
         all.start..all.end - usize::from(self.last_is_silent)
     }
 }
 
-/// A step, or a task outside the workflow that steps wait for.
+/// A step, or an external task that steps depend on.
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) name: Option<Arc<str>>,
     pub(super) id: TaskId,
-    /// `None`: the task is not the workflow's.
+    /// `None` for an external task.
     pub(super) task: Option<Task>,
-    /// Its task has left, with what it reads of its dependencies.
+    /// Its task was handed over, with the results that it reads.
     pub(super) handed_over: bool,
     pub(super) rules: Option<Box<Rules>>,
-    /// What it waits for, in the order in which it was named, each once.
+    /// Its dependencies, each once, in the order in which it names them.
     pub(super) deps: DependencyRange,
-    /// How many of them have not ended.
+    /// The number of dependencies that have not ended.
     pub(super) open: u32,
-    /// How many steps may still read its result.
+    /// The number of steps that may still read its result.
     pub(super) readers: u32,
     pub(super) dependencies: DependencyOutcomes,
     pub(super) state: StepState,
-    /// It was told to end.
+    /// Its cancellation was requested.
     pub(super) cancelling: bool,
-    /// Somebody outside the workflow waits for its end.
+    /// Somebody outside the workflow [subscribed](super::Graph::subscribe) to its end.
     pub(super) wanted: bool,
-    /// There was a result that is not kept.
+    /// It had a result that was dropped.
     pub(super) dropped: bool,
-    /// Its result counts against the bound on kept bytes.
+    /// Its result counts towards the bound on kept bytes.
     pub(super) listed: bool,
     pub(super) result: Option<Data>,
     pub(super) error: Option<Box<StepError>>,
@@ -89,14 +89,14 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// A step that waits for those of `deps`, none of which has ended.
+    /// A step with the dependencies `deps`, none of which has ended.
     pub(super) fn step(step: Step, deps: DependencyRange, readers: u32) -> Self {
         let (name, task, rules) = step.into_parts();
         let id = task.id();
         Self { name, task: Some(task), rules, deps, open: deps.count, ..Self::outside(id, readers) }
     }
 
-    /// A task that is not the workflow's.
+    /// An external task.
     pub(super) fn outside(id: TaskId, readers: u32) -> Self {
         Self {
             name: None,
@@ -136,18 +136,18 @@ impl Node {
         RootCause { step: self.title(), task: self.id, state: self.state }
     }
 
-    /// How it ended, with its result if that is still there.
+    /// How it ended, with its result if that is retained.
     pub(super) fn outcome(&self) -> StepOutcome {
         StepOutcome { state: self.state, data: self.result.clone(), error: self.error.as_deref().cloned() }
     }
 
-    /// Whether the record is to keep its result.
+    /// Whether the record keeps its result.
     pub(super) fn keeps(&self) -> bool {
         self.is_step() && self.rules.as_ref().is_none_or(|rules| rules.keep_result)
     }
 }
 
-/// Where an instance of a mapped step stands.
+/// The state of an instance of a mapped step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum InstanceState {
     Pending,
@@ -157,7 +157,7 @@ pub(super) enum InstanceState {
     Failed,
 }
 
-/// What an instance without a result counts as.
+/// The value of an instance without a result.
 const NULL: Bytes = Bytes::from_static(b"null");
 
 /// The instances of a mapped step.
@@ -165,29 +165,29 @@ const NULL: Bytes = Bytes::from_static(b"null");
 pub(super) struct Mapping {
     pub(super) elements: Vec<Bytes>,
     pub(super) instances: Vec<InstanceState>,
-    /// What all instances share.
+    /// The parameters that all instances share.
     pub(super) base: Prepared,
     pub(super) parameter: Arc<str>,
     pub(super) max_parallel: usize,
     pub(super) total: usize,
     pub(super) needed: usize,
-    /// The first that has not been handed over.
+    /// The first instance that was not handed over.
     pub(super) next: usize,
     pub(super) in_flight: usize,
     pub(super) succeeded: usize,
     pub(super) failed: usize,
-    /// No more are handed over.
+    /// No more instances are handed over.
     pub(super) closed: bool,
-    /// Too many failed by themselves.
+    /// Too many instances failed.
     pub(super) lost: bool,
     /// The step was cancelled on request.
     pub(super) cancelled: bool,
-    /// The first that failed and why, for the message.
+    /// The first failed instance and its error, for the message.
     pub(super) first: Option<String>,
 }
 
 impl Mapping {
-    /// Takes the next instance that is to run, if there may be one more.
+    /// Takes the next instance to run, if one more may run.
     pub(super) fn take(&mut self) -> Option<u32> {
         if self.closed || self.in_flight >= self.max_parallel || self.next >= self.elements.len() {
             return None;
@@ -199,7 +199,7 @@ impl Mapping {
         Some(u32::try_from(index).unwrap_or(u32::MAX))
     }
 
-    /// The parameters of an instance that runs now.
+    /// The parameters of an instance that is handed over.
     pub(super) fn params(&mut self, index: usize) -> Option<ChunkedBytes> {
         if self.instances.get(index) != Some(&InstanceState::Handed) {
             return None;
@@ -219,29 +219,29 @@ impl Mapping {
         Some(text.finish())
     }
 
-    /// Whether too many have failed for enough to succeed.
+    /// Whether so many instances failed that the step must fail.
     pub(super) fn is_lost(&self) -> bool {
         self.total - self.failed < self.needed
     }
 
-    /// Whether nothing runs and nothing more will.
+    /// Whether no instance runs or will run.
     pub(super) fn is_over(&self) -> bool {
         self.in_flight == 0 && (self.closed || self.next == self.total)
     }
 
-    /// The instances that are under way and may be told to end.
+    /// The submitted instances, which can be cancelled.
     pub(super) fn under_way(&self, running_too: bool) -> Vec<u32> {
         let told = |it: &InstanceState| *it == InstanceState::Handed || running_too && *it == InstanceState::Running;
         (0u32..).zip(&self.instances).filter(|(_, instance)| told(instance)).map(|(index, _)| index).collect()
     }
 
-    /// Lets go of what only running instances need.
+    /// Frees the memory that only running instances need.
     pub(super) fn free(&mut self) {
         (self.elements, self.instances, self.base) = (Vec::new(), Vec::new(), Prepared::default());
     }
 
-    /// The results in the order of the elements, `null` where there is none: JSON if each is, else a pickle of a list
-    /// with its JSON form, or the first of them that has none.
+    /// The results in the order of the elements, with `null` for a failed instance: JSON if all of them are, else a pickle
+    /// of a list.
     pub(super) fn results(&self) -> Data {
         let is_plain = |instance: &InstanceState| !matches!(instance, InstanceState::Succeeded(Data::Pickle(_)));
         let json = self.json_results();

@@ -1,7 +1,7 @@
-//! From a list of steps to nodes and edges: everything that can be wrong, all at once.
+//! Builds nodes and edges from a list of steps, and finds all mistakes at once.
 //!
-//! Nothing is recursive and nothing is quadratic: names and ids are looked up, a step's dependencies
-//! are told apart by a stamp, and circles are looked for only where an order by dependencies fails.
+//! Nothing is recursive or quadratic: names and ids are looked up, stamps find repeated dependencies, and the search
+//! for cycles runs only when a topological order fails.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -20,16 +20,16 @@ use crate::model::{Limits, Needs, TaskId, Work};
 use crate::policy::resources;
 use crate::policy::task_ids::TaskIds;
 
-/// How deep a condition may be nested: it is evaluated by recursion.
+/// The deepest nesting of a condition, which is evaluated by recursion.
 const CONDITION_DEPTH: usize = 32;
 
-/// The longest name.
+/// The longest name of a step, in characters.
 const NAME: usize = 200;
 
 /// The steps' names and ids.
 #[derive(Debug, Default)]
 pub(super) struct Directory {
-    /// By name in lower case; the exact name is in the node.
+    /// By name in lower case. The node has the exact name.
     names: FxHashMap<Arc<str>, u32>,
     pub(super) ids: TaskIds<u32>,
 }
@@ -44,7 +44,7 @@ impl Directory {
         self.by_name(step).or_else(|| self.ids.get(step.parse().ok()?).copied())
     }
 
-    /// Adds what a plan has added.
+    /// Adds the steps of a plan.
     pub(super) fn extend(&mut self, other: Self) {
         if self.ids.is_empty() {
             *self = other;
@@ -65,48 +65,47 @@ fn folded(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// Nodes that are sound, ready to be added.
+/// Valid nodes, ready to be added.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    /// The steps, and behind them the tasks outside that they wait for.
+    /// The steps, and after them the external tasks that they depend on.
     pub(super) nodes: Vec<Node>,
-    /// What the steps wait for, one after the other.
+    /// The dependencies of the steps, step by step.
     pub(super) deps: Vec<u32>,
     pub(super) directory: Directory,
-    /// The tasks outside.
+    /// The external tasks.
     pub(super) outside: Vec<TaskId>,
-    /// Where in `deps` those of each step are.
+    /// The dependencies of each step, as ranges in `deps`.
     spans: Vec<DependencyRange>,
-    /// How many of the new steps read the result of each new node.
+    /// The number of new steps that read the result of each new node.
     readers: Vec<u32>,
     /// The lowest and the highest id of the steps' tasks.
     pub(super) ids: Option<(TaskId, TaskId)>,
     /// The edges among the new nodes, numbered from 0.
     pub(super) graph: DiGraph<(), ()>,
-    /// The new nodes in an order in which each comes after all it waits for; those that wait for nothing first, as they
-    /// were named.
+    /// The new nodes in topological order. Those without dependencies come first, in the order of the list.
     pub(super) order: Vec<u32>,
-    /// Tasks outside that have ended already.
+    /// External tasks that ended before.
     pub(super) ended: Vec<(u32, StepOutcome)>,
-    /// Steps whose needs can never be met, if that only cancels them.
+    /// Steps to cancel because their needs can never be met.
     pub(super) impossible: Vec<(u32, Shortfall)>,
 }
 
-/// What a step waits for, as it says so.
+/// A dependency as a step names it.
 #[derive(Clone, Copy)]
 enum Named<'a> {
     Step(&'a Arc<str>),
     Task(TaskId),
 }
 
-/// What new steps are planned against.
+/// The graph that new steps are planned for.
 pub(super) struct Planner<'a> {
-    /// The nodes that are there.
+    /// The existing nodes.
     pub(super) nodes: &'a [Node],
     pub(super) directory: &'a Directory,
-    /// The dependencies that are there.
+    /// The number of existing dependencies.
     pub(super) edges: usize,
-    /// The step that the new ones come below.
+    /// The dynamic step that adds the new ones.
     pub(super) below: Option<u32>,
     pub(super) bounds: WorkflowBounds,
     pub(super) on_impossible: OnImpossible,
@@ -120,7 +119,7 @@ fn index(place: usize) -> u32 {
 }
 
 impl Planner<'_> {
-    /// Checks the steps and makes their nodes.
+    /// Checks the steps and builds their nodes.
     pub(super) fn plan(&self, steps: Vec<Step>) -> Result<Plan, Vec<GraphError>> {
         let mut errors = Vec::new();
         let (count, limit) = (self.nodes.len() + steps.len(), self.bounds.steps.min(u32::MAX as usize / 2));
@@ -145,7 +144,7 @@ impl Planner<'_> {
         plan.nodes.reserve_exact(steps.len() + plan.outside.len());
         let mut readers = plan.readers.iter().copied();
         for (mut step, span) in steps.into_iter().zip(&plan.spans) {
-            // Mostly many steps in a row run the same: one copy of its name then stays in the processor's caches.
+            // Steps in a row often run the same script. Sharing its path keeps one copy in the processor's caches.
             if let Some(before) = plan.nodes.last().and_then(|node| node.task.as_ref()) {
                 step.share_work_of(before);
             }
@@ -207,7 +206,7 @@ impl Planner<'_> {
         self.name_of(steps, index).map_or_else(String::new, ToString::to_string)
     }
 
-    /// Finds what each step waits for, each once, in the order in which it was named.
+    /// Finds the dependencies of each step, each once, in the order in which the step names them.
     fn connect(&self, steps: &[Step], plan: &mut Plan, errors: &mut Vec<GraphError>) {
         let base = self.nodes.len();
         let mut stamps = vec![u32::MAX; base + steps.len()];
@@ -238,8 +237,8 @@ impl Planner<'_> {
                     Err(_) => {}
                 }
             }
-            // The step that adds this one and that it does not name: with its result it would get the list of all that
-            // is added, and so would each of them.
+            // A dynamic step that the new step does not name passes no result on: each new step would get the list of
+            // all new steps.
             let unnamed = self.below.filter(|below| !plan.deps[first..].contains(below));
             plan.deps.extend(unnamed);
             let (start, count) = (index(first), index(plan.deps.len() - first));
@@ -251,8 +250,8 @@ impl Planner<'_> {
         }
     }
 
-    /// The node that a step waits for. `last` is the place of the one that was found last: mostly the same is named
-    /// again, or the one behind it, and then nothing is looked up.
+    /// The node of a dependency. `last` is the index of the dependency that was found last. Most steps name the same one
+    /// or the next one, which needs no lookup.
     fn target(
         &self,
         at: usize,
@@ -288,7 +287,7 @@ impl Planner<'_> {
         Ok(found)
     }
 
-    /// A task by its id, here or elsewhere.
+    /// The node of a task, which may be external.
     fn task(&self, at: usize, steps: &[Step], id: TaskId, plan: &mut Plan) -> Result<u32, GraphError> {
         match self.directory.ids.get(id).or_else(|| plan.directory.ids.get(id)).copied() {
             Some(known) => Ok(known),
@@ -356,8 +355,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Orders the new nodes by their dependencies; what cannot be ordered waits for itself by way of
-    /// others.
+    /// Sorts the new nodes topologically and reports the cycles among them.
     fn sort(&self, steps: &[Step], plan: &mut Plan, errors: &mut Vec<GraphError>) {
         let base = self.nodes.len();
         let count = steps.len() + plan.outside.len();
@@ -401,7 +399,7 @@ impl Planner<'_> {
     }
 }
 
-/// The shortest circle through the first step of a strongly connected part.
+/// The shortest cycle through the first step of a strongly connected component.
 fn circle(graph: &DiGraph<(), ()>, part: &[usize]) -> Vec<usize> {
     let inside: FxHashMap<usize, ()> = part.iter().map(|at| (*at, ())).collect();
     let start = part.iter().copied().min().unwrap_or_default();

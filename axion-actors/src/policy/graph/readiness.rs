@@ -1,4 +1,4 @@
-//! What becomes of a step when what it waited for has ended.
+//! Decides a step when its dependencies have ended.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::model::Tick;
 use crate::model::workflow::{RootCauses, RunIf, StepError, StepState};
 
 impl Graph {
-    /// All dependencies of a step have ended, or one has failed that decides alone.
+    /// Decides a step. All its dependencies have ended, or one failed that decides alone.
     pub(super) fn decide(&mut self, at: usize, now: Tick) {
         let (dependencies, deps) = (self.nodes[at].dependencies, self.nodes[at].deps.count > 0);
         let state = match self.rules(at).run_if {
@@ -31,13 +31,13 @@ impl Graph {
         }
     }
 
-    /// The steps that failed by themselves, as far as the ended dependencies of this one know.
+    /// The root causes of the failed dependencies.
     fn causes(&self, at: usize) -> Arc<RootCauses> {
         let failed = || {
             let deps = self.deps_of(at).iter().map(|dep| &self.nodes[*dep as usize]);
             deps.filter(|node| node.state.is_failure())
         };
-        // Along a chain all share the causes of the first.
+        // The steps of a chain share the causes of the first failure.
         if let (Some(StepError::DependencyFailed(causes)), 1) =
             (failed().next().and_then(|node| node.error.as_deref()), failed().take(2).count())
         {
@@ -60,7 +60,7 @@ impl Graph {
         Arc::new(all)
     }
 
-    /// A step may run: looks at its condition and hands it over.
+    /// Evaluates the condition of a step and makes it ready.
     fn begin(&mut self, at: usize, number: u32, now: Tick) {
         if let Some(stop) = &self.stop {
             let error = stop.error();
@@ -82,7 +82,7 @@ impl Graph {
         if self.rules(at).map_over.is_some() {
             return self.begin_mapped(at, number, now);
         }
-        // What it refers to is there now, or the step fails now; all else can wait until it is handed over.
+        // The step fails now if a reference cannot be resolved. Everything else waits until it is handed over.
         match self.prepare(at) {
             Ok(prepared) => {
                 self.prepared.extend(prepared.map(|prepared| (number, prepared)));

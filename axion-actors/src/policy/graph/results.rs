@@ -83,7 +83,7 @@ impl Graph {
         text.finish()
     }
 
-    /// What a template comes to, without the brace at the end.
+    /// The text of a template, without its closing brace.
     pub(super) fn fill_in(&self, template: &Template) -> Result<Splicer, StepError> {
         let mut text = Splicer::default();
         let last = template.pieces().len().saturating_sub(1);
@@ -97,17 +97,17 @@ impl Graph {
         Ok(text)
     }
 
-    /// The parameters of a step's task, without the brace at the end.
+    /// The parameters of a step's task, without the closing brace.
     pub(super) fn open_params(&self, at: usize, own: &Bytes) -> Splicer {
         let mut text = Splicer::default();
-        // With what is added for its dependencies, if their results are short.
+        // Includes memory for short results of dependencies.
         text.reserve(own.len().min(4096) + 32 + 64 * (self.nodes[at].deps.count as usize).min(64));
         text.shared(&without_brace(own));
         text
     }
 
-    /// Adds what a step finds of its dependencies; `leave_out` is one whose result is not wanted. The brace at the end
-    /// is still missing then.
+    /// Adds the results and errors of a step's dependencies, except those of `leave_out`. The closing brace is still
+    /// missing then.
     pub(super) fn with_upstream(&self, at: usize, mut text: Splicer, leave_out: Option<u32>) -> Splicer {
         if self.nodes[at].deps.count == 0 {
             return text;
@@ -118,7 +118,7 @@ impl Graph {
         let deps = || heard.iter().filter(|dep| Some(**dep) != leave_out).map(|dep| &self.nodes[*dep as usize]);
         let mut first = true;
         for (dep, data) in deps().filter_map(|dep| dep.result.as_ref().map(|data| (dep, data))) {
-            // A step's has failed this one before, if it has no JSON form.
+            // A step whose result has no JSON form has failed its dependents before.
             let Ok(json) = data.json() else { continue };
             for key in self.keys(dep).into_iter().flatten() {
                 text.text(if std::mem::take(&mut first) { b"" } else { b"," });
@@ -151,7 +151,7 @@ impl Graph {
         text
     }
 
-    /// Under which names a dependent finds what it got from this node.
+    /// The keys under which a dependent finds the result of this node.
     fn keys<'a>(&self, dep: &'a Node) -> [Option<UpstreamKey<'a>>; 2] {
         let id = || Some(UpstreamKey::Id(dep.id));
         match (&dep.name, self.upstream) {
@@ -161,7 +161,7 @@ impl Graph {
         }
     }
 
-    /// A step has read what it reads of its dependencies.
+    /// A step has read the results of its dependencies.
     pub(super) fn release_deps(&mut self, at: usize) {
         for index in self.nodes[at].deps.heard() {
             let dep = self.deps[index] as usize;
@@ -173,7 +173,7 @@ impl Graph {
         }
     }
 
-    /// No step waits for this result any more: only the record may keep it, within its bound (L9).
+    /// No step needs this result any more. The record may keep it, within its bound (L9).
     pub(super) fn release_result(&mut self, at: usize) {
         let (keeps, node) = (self.nodes[at].keeps(), &mut self.nodes[at]);
         let Some(length) = node.result.as_ref().map(|data| data.bytes().len()) else { return };
@@ -189,7 +189,7 @@ impl Graph {
             let node = &mut self.nodes[oldest as usize];
             node.listed = false;
             self.kept_bytes -= node.result.as_ref().map_or(0, |data| data.bytes().len());
-            // Steps that were added since may wait for it again; they list it anew.
+            // A step that was added since may need it; it is listed again later.
             if node.readers == 0 {
                 (node.result, node.dropped) = (None, true);
             }
@@ -211,7 +211,7 @@ impl UpstreamKey<'_> {
     }
 }
 
-/// An object's text without the brace at its end.
+/// The text of an object without its closing brace.
 fn without_brace(text: &Bytes) -> Bytes {
     let trimmed = text.trim_ascii_end();
     text.slice_ref(trimmed.strip_suffix(b"}").unwrap_or(trimmed).trim_ascii_end())

@@ -1,4 +1,4 @@
-//! What can be asked of a workflow.
+//! Queries of a workflow.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::model::workflow::{
 };
 use crate::model::{Data, Task, TaskId, TaskRecord, Tick};
 
-/// `collect` writes the steps of a record into the memory of the nodes then, instead of into as much again.
+/// `collect` then reuses the memory of the nodes for the steps of a record.
 const _: () = assert!(size_of::<StepRecord>() <= size_of::<Node>());
 
 impl Graph {
@@ -29,7 +29,7 @@ impl Graph {
         &self.capacity
     }
 
-    /// How many steps are in each state.
+    /// The number of steps in each state.
     #[must_use]
     pub fn counts(&self) -> StepCounts {
         self.counts
@@ -41,7 +41,7 @@ impl Graph {
         self.unfinished == 0
     }
 
-    /// Where a step stands.
+    /// The state of a step.
     #[must_use]
     pub fn state_of(&self, step: u32) -> Option<StepState> {
         self.node_of(step).map(|node| node.state)
@@ -53,7 +53,7 @@ impl Graph {
         self.node_of(step).map(Node::title)
     }
 
-    /// The id of a step's task, and how many instances a mapped one has, once its list is known.
+    /// The id of a step's task, and the number of instances of a mapped step, once its list is known.
     #[must_use]
     pub fn tasks_of(&self, step: u32) -> Option<(TaskId, Option<usize>)> {
         self.node_of(step).map(|node| (node.id, node.mapping.as_ref().map(|mapping| mapping.total)))
@@ -65,7 +65,7 @@ impl Graph {
         self.node_of(key.step).and_then(|node| node.task.as_ref())
     }
 
-    /// The id of the task that something runs as.
+    /// The id of the task that a step or an instance runs as.
     #[must_use]
     pub fn id_of(&self, key: StepKey) -> Option<TaskId> {
         let id = self.node_of(key.step)?.id;
@@ -83,7 +83,7 @@ impl Graph {
         self.nodes.get(step as usize).filter(|node| node.is_step())
     }
 
-    /// Where the workflow stands.
+    /// The state of the workflow.
     #[must_use]
     pub fn state(&self) -> WorkflowState {
         let failed = StepState::ALL.into_iter().filter(|state| state.is_failure()).any(|it| self.counts.of(it) > 0);
@@ -95,7 +95,7 @@ impl Graph {
         }
     }
 
-    /// Everything that is known of it. `epoch` is the wall time of tick 0.
+    /// The record of the workflow so far. `epoch` is the wall time of tick 0.
     #[must_use]
     pub fn record(&self, epoch: Timestamp) -> WorkflowRecord {
         let mut record = self.record_without_steps(epoch);
@@ -141,7 +141,7 @@ impl Graph {
         }
     }
 
-    /// A step's record with another view of its end: as those outside are told of it.
+    /// The record of a step as a task's, with the outcome that is reported outside the workflow.
     #[must_use]
     pub fn record_of(&self, step: u32, end: StepOutcome, epoch: Timestamp) -> Option<TaskRecord> {
         let node = self.node_of(step)?;
@@ -151,7 +151,7 @@ impl Graph {
         StepRecord { state, ..step_record(node, what, false, epoch) }.into_task_record(submitted)
     }
 
-    /// Which nodes a step waits for, or waited.
+    /// Whether each node has dependents.
     fn waited_for(&self) -> Vec<bool> {
         let mut waited_for = vec![false; self.nodes.len()];
         for dep in &self.deps {
@@ -160,7 +160,7 @@ impl Graph {
         waited_for
     }
 
-    /// The chain of dependencies whose steps together ran longest, in one pass by dependencies.
+    /// The chain of dependencies with the longest run time, in one pass in topological order.
     fn critical_path(&self) -> CriticalPath {
         let mut longest = vec![(Duration::ZERO, None); self.nodes.len()];
         let mut end = None;

@@ -29,10 +29,10 @@ fn keyed(name: &str, max: u32) -> Step {
     step(name).concurrency(Concurrency { key: "api".into(), max })
 }
 
-fn begin(flows: &mut Workflows, spec: WorkflowSpec) -> WorkflowId {
+fn begin(workflows: &mut Workflows, spec: WorkflowSpec) -> WorkflowId {
     let id = WorkflowId::generate();
     let known = named(&spec);
-    flows.submit(id, spec, known, Tick(0)).expect("sound");
+    workflows.submit(id, spec, known, Tick(0)).expect("sound");
     id
 }
 
@@ -51,9 +51,9 @@ fn success() -> Ended {
 }
 
 /// What is submitted by the actions so far, and which workflows have ended.
-fn submitted(flows: &mut Workflows) -> (Vec<StepRef>, Vec<WorkflowId>) {
+fn submitted(workflows: &mut Workflows) -> (Vec<StepRef>, Vec<WorkflowId>) {
     let (mut steps, mut over) = (Vec::new(), Vec::new());
-    for action in flows.take_actions() {
+    for action in workflows.take_actions() {
         match action {
             WorkflowAction::Submit(step) => steps.push(step),
             WorkflowAction::Finished(id) => over.push(id),
@@ -65,30 +65,31 @@ fn submitted(flows: &mut Workflows) -> (Vec<StepRef>, Vec<WorkflowId>) {
 
 #[test]
 fn a_cancelled_step_leaves_the_gate_of_its_workflow_and_gives_back_what_it_held() {
-    let mut flows = Workflows::new(room());
+    let mut workflows = Workflows::new(room());
     let capacity = Capacity { processes: Some(2), ..Capacity::default() };
     let steps = [step("runs"), step("waits").needs(slots(2)), step("behind").after("runs").needs(slots(2))];
-    let id = begin(&mut flows, WorkflowSpec { capacity, ..WorkflowSpec::of(steps) });
-    let (running, _) = submitted(&mut flows);
+    let id = begin(&mut workflows, WorkflowSpec { capacity, ..WorkflowSpec::of(steps) });
+    let (running, _) = submitted(&mut workflows);
     assert_eq!(running.len(), 1, "the other one waits for the slot that it holds");
-    assert!(flows.cancel(id, Tick(1)));
-    assert_eq!(submitted(&mut flows).1, []);
-    flows.ended(running[0], success(), Tick(2));
-    assert_eq!(submitted(&mut flows), (vec![], vec![id]));
-    assert!(flows.graph(id).is_some() && flows.flows[&id].gate.as_ref().is_some_and(Gate::is_empty));
-    let record = flows.take(id).expect("in flight").record(Timestamp::UNIX_EPOCH);
+    assert!(workflows.cancel(id, Tick(1)));
+    assert_eq!(submitted(&mut workflows).1, []);
+    workflows.ended(running[0], success(), Tick(2));
+    assert_eq!(submitted(&mut workflows), (vec![], vec![id]));
+    assert!(workflows.graph(id).is_some() && workflows.entries[&id].gate.as_ref().is_some_and(Gate::is_empty));
+    let record = workflows.take(id).expect("in flight").record(Timestamp::UNIX_EPOCH);
     assert_eq!(record.state, WorkflowState::Cancelled);
     let attempts: Vec<u32> = record.steps.iter().map(|step| step.attempts).collect();
     assert_eq!(attempts, [1, 0, 0], "what never left the gate has begun nothing");
-    assert!(!flows.cancel(id, Tick(3)));
+    assert!(!workflows.cancel(id, Tick(3)));
 }
 
 #[test]
 fn a_step_takes_its_limits_along_with_its_task() {
-    let mut flows = Workflows::new(room());
+    let mut workflows = Workflows::new(room());
     let rate = Rate::per_second("calls", 1);
-    begin(&mut flows, WorkflowSpec::of(["a", "b"].map(|name| keyed(name, 1).rate(rate.clone()).needs(slots(3)))));
-    let limits = submitted(&mut flows).0.into_iter().filter_map(|step| flows.hand_over(step)?.0.limits().cloned());
+    begin(&mut workflows, WorkflowSpec::of(["a", "b"].map(|name| keyed(name, 1).rate(rate.clone()).needs(slots(3)))));
+    let limits =
+        submitted(&mut workflows).0.into_iter().filter_map(|step| workflows.hand_over(step)?.0.limits().cloned());
     let concurrency = Some(Concurrency { key: "api".into(), max: 1 });
     let expected = Limits { needs: slots(3), concurrency, rate: Some(rate) };
     assert_eq!(limits.collect::<Vec<_>>(), [expected.clone(), expected], "who comes first is the scheduler's business");
@@ -96,34 +97,34 @@ fn a_step_takes_its_limits_along_with_its_task() {
 
 #[test]
 fn l3_an_end_that_comes_twice_or_late_changes_nothing() {
-    let mut flows = Workflows::new(room());
-    let id = begin(&mut flows, WorkflowSpec::of([step("a"), step("b").after("a")]));
-    let (first, _) = submitted(&mut flows);
-    flows.ended(first[0], success(), Tick(1));
-    flows.ended(first[0], success(), Tick(1));
-    let (second, over) = submitted(&mut flows);
+    let mut workflows = Workflows::new(room());
+    let id = begin(&mut workflows, WorkflowSpec::of([step("a"), step("b").after("a")]));
+    let (first, _) = submitted(&mut workflows);
+    workflows.ended(first[0], success(), Tick(1));
+    workflows.ended(first[0], success(), Tick(1));
+    let (second, over) = submitted(&mut workflows);
     assert_eq!((second.len(), over.len()), (1, 0));
-    flows.ended(second[0], success(), Tick(2));
-    assert_eq!(submitted(&mut flows).1, [id]);
-    flows.take(id);
-    flows.ended(second[0], success(), Tick(3));
-    flows.started(second[0], Tick(3));
-    assert!(flows.take_actions().is_empty());
+    workflows.ended(second[0], success(), Tick(2));
+    assert_eq!(submitted(&mut workflows).1, [id]);
+    workflows.take(id);
+    workflows.ended(second[0], success(), Tick(3));
+    workflows.started(second[0], Tick(3));
+    assert!(workflows.take_actions().is_empty());
 }
 
 #[test]
 fn l9_records_are_kept_within_bounds() {
-    let mut flows = Workflows::new(room());
+    let mut workflows = Workflows::new(room());
     let mut kept = RetainedWorkflows::new(RetentionPolicy {
         count: 2,
         bytes: 1 << 20,
         each: 0,
         age: Some(Duration::from_secs(1)),
     });
-    let ids: Vec<WorkflowId> = (0..3).map(|_| begin(&mut flows, WorkflowSpec::of([step("a")]))).collect();
+    let ids: Vec<WorkflowId> = (0..3).map(|_| begin(&mut workflows, WorkflowSpec::of([step("a")]))).collect();
     for id in &ids {
-        flows.cancel(*id, Tick(0));
-        let graph = flows.take(*id).expect("in flight");
+        workflows.cancel(*id, Tick(0));
+        let graph = workflows.take(*id).expect("in flight");
         let span = graph.span();
         kept.push(Arc::new(graph.into_record(Timestamp::UNIX_EPOCH)), span, Tick(0));
     }
@@ -140,7 +141,7 @@ proptest! {
         flows_of in proptest::collection::vec(proptest::collection::vec((1..=4u32, any::<bool>()), 1..6), 1..6),
         choices in proptest::collection::vec((any::<u16>(), 0..10u8), 120)
     ) {
-        let mut flows = Workflows::new(room());
+        let mut workflows = Workflows::new(room());
         let mut left = Vec::new();
         for (number, steps) in flows_of.iter().enumerate() {
             let mut spec = WorkflowSpec::default();
@@ -154,26 +155,26 @@ proptest! {
                 }
                 spec.steps.push(next);
             }
-            left.push(begin(&mut flows, spec));
+            left.push(begin(&mut workflows, spec));
         }
         let mut running: Vec<(StepRef, u32)> = Vec::new();
         let mut choices = choices.into_iter().cycle();
         for _ in 0..2000 {
-            for action in flows.take_actions() {
+            for action in workflows.take_actions() {
                 match action {
                     WorkflowAction::Submit(step) => {
-                        let (task, _) = flows.hand_over(step).expect("it has not ended");
+                        let (task, _) = workflows.hand_over(step).expect("it has not ended");
                         running.push((step, task.limits().map_or(1, |limits| limits.needs.slots)));
                     }
                     WorkflowAction::Finished(id) => {
-                        prop_assert!(flows.flows[&id].gate.as_ref().is_none_or(Gate::is_whole), "nothing is still in use");
-                        prop_assert!(flows.take(id).is_some(), "L1: it ends once");
+                        prop_assert!(workflows.entries[&id].gate.as_ref().is_none_or(Gate::is_whole), "nothing is still in use");
+                        prop_assert!(workflows.take(id).is_some(), "L1: it ends once");
                         left.retain(|other| *other != id);
                     }
                     WorkflowAction::Cancel { .. } | WorkflowAction::Changed { .. } | WorkflowAction::Ended { .. } => {}
                 }
             }
-            for (id, flow) in &flows.flows {
+            for (id, flow) in &workflows.entries {
                 let used: u32 = running.iter().filter(|(step, _)| step.workflow == *id).map(|(_, slots)| slots).sum();
                 prop_assert!(flow.gate.is_none() || used <= 4, "{used} slots of 4");
             }
@@ -182,10 +183,10 @@ proptest! {
             }
             let (pick, what) = choices.next().unwrap_or_default();
             if what == 0 {
-                flows.cancel(left[usize::from(pick) % left.len()], Tick(1));
+                workflows.cancel(left[usize::from(pick) % left.len()], Tick(1));
             } else if !running.is_empty() {
                 let (next, _) = running.remove(usize::from(pick) % running.len());
-                flows.ended(next, success(), Tick(1));
+                workflows.ended(next, success(), Tick(1));
             }
         }
         prop_assert!(left.is_empty(), "L1: {} did not end", left.len());

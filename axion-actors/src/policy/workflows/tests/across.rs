@@ -13,7 +13,7 @@ fn failure() -> Ended {
 
 /// An engine that runs whatever is submitted until it is told how that ends.
 struct Engine {
-    flows: Workflows,
+    workflows: Workflows,
     kept: RetainedWorkflows,
     running: Vec<(StepRef, TaskId, Vec<u8>)>,
     /// The steps that were wanted, as they were told to have ended.
@@ -25,7 +25,7 @@ impl Engine {
     fn new() -> Self {
         let keep = RetentionPolicy { count: 100, bytes: 1 << 30, each: 0, age: None };
         Self {
-            flows: Workflows::new(room()),
+            workflows: Workflows::new(room()),
             kept: RetainedWorkflows::new(keep),
             running: Vec::new(),
             told: Vec::new(),
@@ -36,7 +36,7 @@ impl Engine {
     fn try_submit(&mut self, spec: WorkflowSpec) -> Result<WorkflowId, Vec<GraphError>> {
         let (id, mut known) = (WorkflowId::generate(), named(&spec));
         self.kept.look_up(&mut known, Tick(0));
-        self.flows.submit(id, spec, known, Tick(0))?;
+        self.workflows.submit(id, spec, known, Tick(0))?;
         self.act();
         Ok(id)
     }
@@ -47,24 +47,24 @@ impl Engine {
 
     fn act(&mut self) {
         loop {
-            let actions = self.flows.take_actions();
+            let actions = self.workflows.take_actions();
             if actions.is_empty() {
                 break;
             }
             for action in actions {
                 match action {
                     WorkflowAction::Submit(step) => {
-                        let (task, params) = self.flows.hand_over(step).expect("it has not ended");
+                        let (task, params) = self.workflows.hand_over(step).expect("it has not ended");
                         self.running.push((step, task.id(), params.into_bytes().to_vec()));
                     }
                     WorkflowAction::Cancel { step, .. } => {
                         self.running.retain(|running| running.0 != step);
-                        self.flows.ended(step, cancelled().into(), Tick(1));
+                        self.workflows.ended(step, cancelled().into(), Tick(1));
                     }
                     WorkflowAction::Changed { .. } => {}
                     WorkflowAction::Ended { task, outcome, .. } => self.told.push((task, *outcome)),
                     WorkflowAction::Finished(id) => {
-                        let graph = self.flows.take(id).expect("L1: it ends once");
+                        let graph = self.workflows.take(id).expect("L1: it ends once");
                         let span = graph.span();
                         let record = Arc::new(graph.into_record(Timestamp::UNIX_EPOCH));
                         self.kept.push(record.clone(), span, Tick(1));
@@ -78,7 +78,7 @@ impl Engine {
     fn end(&mut self, task: TaskId, ended: Ended) {
         let at = self.running.iter().position(|running| running.1 == task).expect("it runs");
         let (step, ..) = self.running.remove(at);
-        self.flows.ended(step, ended, Tick(1));
+        self.workflows.ended(step, ended, Tick(1));
         self.act();
     }
 
@@ -113,11 +113,11 @@ fn a_step_that_still_waits_in_another_workflow_counts_and_its_result_is_handed_o
     assert!(!engine.runs(waiting));
     engine.end(b, Outcome::Succeeded(Json("7".into()).into()).into());
     // The other workflow has gone by now, and did not keep the result for its own record.
-    assert_eq!((engine.states(first), engine.flows.len()), (vec!["succeeded"; 2], 1));
+    assert_eq!((engine.states(first), engine.workflows.len()), (vec!["succeeded"; 2], 1));
     assert_eq!(engine.params(waiting)["upstream_results"][b.to_string()], 7);
     engine.end(waiting, success());
     assert_eq!(engine.states(second), ["succeeded"]);
-    assert!(engine.flows.is_empty() && engine.flows.wanted.is_empty());
+    assert!(engine.workflows.is_empty() && engine.workflows.subscriptions.is_empty());
 }
 
 #[test]
@@ -163,12 +163,12 @@ fn a_workflow_that_is_cancelled_or_stops_ends_what_waits_for_its_steps() {
         engine.submit(link);
         engine.submit(waits_for(last))
     };
-    assert!(engine.flows.cancel(first, Tick(1)));
+    assert!(engine.workflows.cancel(first, Tick(1)));
     engine.act();
     for id in [on_a, on_b, row] {
         assert_eq!(engine.states(id), ["dependency_failed"]);
     }
-    assert!(engine.flows.is_empty() && engine.flows.wanted.is_empty());
+    assert!(engine.workflows.is_empty() && engine.workflows.subscriptions.is_empty());
 
     let stops = WorkflowSpec {
         on_failure: OnFailure::Stop,
@@ -204,7 +204,7 @@ fn a_mapped_step_and_one_that_was_added_count_too() {
     let key = engine.running.iter().find(|running| running.1 == adds).expect("it runs").0;
     assert!(engine.try_submit(waits_for(task)).is_err(), "it is not there yet");
     engine.running.retain(|running| running.1 != adds);
-    engine.flows.ended_with(key, success(), Ok(vec![added]), &|_| StepStatus::Unknown, Tick(1));
+    engine.workflows.ended_with(key, success(), Ok(vec![added]), &|_| StepStatus::Unknown, Tick(1));
     engine.act();
     let third = waits_for(task);
     let waiting = id_of(&third, 0);
@@ -237,7 +237,7 @@ fn what_waits_for_a_step_is_told_how_the_step_ended_and_not_how_its_task_did() {
         let (id, spec) = (WorkflowId::generate(), waits_for(grows));
         let mut known = FxHashMap::from_iter([(grows, StepStatus::Ended(success().outcome.into()))]);
         engine.kept.look_up(&mut known, Tick(0));
-        engine.flows.submit(id, spec, known, Tick(0)).expect("sound");
+        engine.workflows.submit(id, spec, known, Tick(0)).expect("sound");
         engine.act();
         id
     };
@@ -245,7 +245,7 @@ fn what_waits_for_a_step_is_told_how_the_step_ended_and_not_how_its_task_did() {
     let key = engine.running.iter().find(|running| running.1 == grows).expect("it runs").0;
     engine.running.retain(|running| running.1 != grows);
     let cannot_be_added = Err(vec!["no".to_owned()]);
-    engine.flows.ended_with(key, success(), cannot_be_added, &|_| StepStatus::Unknown, Tick(1));
+    engine.workflows.ended_with(key, success(), cannot_be_added, &|_| StepStatus::Unknown, Tick(1));
     engine.act();
     let after = follow(&mut engine);
     for id in [during, after] {
@@ -266,9 +266,9 @@ fn one_step_can_be_cancelled_wherever_it_stands() {
     let [a, waits, _, list, each] = [0, 1, 2, 3, 4].map(|at| id_of(&first, at));
     let first = engine.submit(first);
     let cancel = |engine: &mut Engine, task: TaskId| {
-        let step = engine.flows.step_of(task).expect("in flight");
-        engine.flows.subscribe(step);
-        let answer = engine.flows.cancel_step(step, Tick(1));
+        let step = engine.workflows.step_of(task).expect("in flight");
+        engine.workflows.subscribe(step);
+        let answer = engine.workflows.cancel_step(step, Tick(1));
         engine.act();
         answer
     };
@@ -391,14 +391,14 @@ proptest! {
                 }
             } else if what == 3 && !submitted.is_empty() {
                 let id = submitted[pick % submitted.len()];
-                if engine.flows.cancel(id, Tick(1)) {
+                if engine.workflows.cancel(id, Tick(1)) {
                     cancelled_flows.push(id);
                 }
                 engine.act();
             } else if what == 4 && !all.is_empty() {
                 let task = all[pick % all.len()].0;
-                if let Some(step) = engine.flows.step_of(task) {
-                    let answer = engine.flows.cancel_step(step, Tick(1));
+                if let Some(step) = engine.workflows.step_of(task) {
+                    let answer = engine.workflows.cancel_step(step, Tick(1));
                     engine.act();
                     if matches!(answer, CancelAnswer::Removed | CancelAnswer::Requested) {
                         cancelled_steps.insert(task);
@@ -415,8 +415,8 @@ proptest! {
                 break;
             }
         }
-        prop_assert!(engine.flows.is_empty(), "L1: {} have not ended", engine.flows.len());
-        prop_assert!(engine.flows.wanted.is_empty() && engine.flows.heard.is_empty());
+        prop_assert!(engine.workflows.is_empty(), "L1: {} have not ended", engine.workflows.len());
+        prop_assert!(engine.workflows.subscriptions.is_empty() && engine.workflows.external_ends.is_empty());
         let states: FxHashMap<TaskId, StepState> =
             engine.records.values().flat_map(|record| &record.steps).map(|step| (step.task, step.state)).collect();
         for (task, id, made, deps) in all {
