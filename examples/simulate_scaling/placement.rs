@@ -43,7 +43,7 @@ impl Placement {
 
     pub(crate) fn worker(&self, index: usize, generation: u32) -> WorkerRef {
         let index = u32::try_from(index).unwrap_or(u32::MAX);
-        WorkerRef { id: WorkerId { pool: self.pool, index }, generation: Generation(generation) }
+        WorkerRef { id: WorkerId::local(self.pool, index), generation: Generation(generation) }
     }
 
     /// Takes a task in; its number is its parameters. `place` ends the batch.
@@ -60,7 +60,7 @@ impl Placement {
     }
 
     pub(crate) fn joined(&mut self, worker: WorkerRef, now: Tick) {
-        self.scheduler.joined(worker, WorkerCapacity { slots: self.slots, coroutines: 0 }, now);
+        self.scheduler.joined(worker, WorkerCapacity::local(self.slots, 0), now);
     }
 
     pub(crate) fn ended(&mut self, worker: WorkerRef, seq: Seq, ran: Duration, now: Tick) {

@@ -7,7 +7,7 @@ mod story;
 
 use std::collections::HashMap;
 
-use axion_actors::policy::scheduler::AHEAD_TASKS;
+use axion_actors::policy::scheduler::WorkerLink;
 use axion_core::workflow::WorkflowId;
 use axion_core::{
     Config, Fact, FactKind, Generation, PoolId, PoolMap, TaskId, TaskRecord, WorkerDownReason, WorkerId, WorkerRef,
@@ -284,7 +284,7 @@ impl Trace {
     }
 
     fn sent(&mut self, task: TaskId, to: WorkerRef, attempt: u32) -> Result<(), String> {
-        let most = self.slots[to.id.pool] + AHEAD_TASKS;
+        let most = self.slots[to.id.pool] + WorkerLink::LOCAL.window_tasks;
         let is_latest = self.latest.get(&to.id) == Some(&to);
         let worker = self.workers.get_mut(&to).ok_or("sent to a worker that was not ready")?;
         let late = worker.down.is_some();

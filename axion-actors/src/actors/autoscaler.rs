@@ -7,7 +7,7 @@ use actix::prelude::*;
 
 use super::StopOnPanic;
 use super::dispatcher::Dispatcher;
-use super::messages::{GetLoads, Loads, Measured, SetTarget};
+use super::messages::{GetLoads, GetProcesses, Loads, Measured, SetTarget};
 use super::supervisor::Supervisor;
 use crate::config::Config;
 use crate::model::{Clock, HostLoad, PoolMap, Tick, WorkerRef};
@@ -66,7 +66,7 @@ impl Autoscaler {
             let now = scaler.clock.now();
             if scaler.measure_at <= now {
                 scaler.measure_at = now.after(PERIOD);
-                scaler.measure(loads.processes, ctx);
+                scaler.measure(ctx);
             }
             let looks = scaler.pools.values().filter_map(|pool| pool.look_at).chain([scaler.measure_at]);
             let wait = looks.min().map_or(PERIOD, |at| at.since(now)).max(SHORTEST);
@@ -100,8 +100,16 @@ impl Autoscaler {
 
     /// Has the processes measured, away from this thread (L11). What takes longer than until the next look
     /// is waited for, and that one does without.
-    fn measure(&mut self, processes: Vec<(WorkerRef, u32)>, ctx: &mut Context<Self>) {
-        let Some(mut meter) = self.meter.take() else { return };
+    fn measure(&mut self, ctx: &mut Context<Self>) {
+        let Some(meter) = self.meter.take() else { return };
+        let processes = self.supervisor.send(GetProcesses).into_actor(self);
+        // The Supervisor may be gone already; then so is the whole system in a moment.
+        ctx.spawn(
+            processes.map(|processes, scaler, ctx| scaler.measure_all(meter, processes.unwrap_or_default(), ctx)),
+        );
+    }
+
+    fn measure_all(&self, mut meter: Box<dyn Meter>, processes: Vec<(WorkerRef, u32)>, ctx: &mut Context<Self>) {
         let pids: Vec<u32> = processes.iter().map(|(_, pid)| *pid).collect();
         let measured = offload_or_inline(move || {
             let measurement = meter.measure(&pids);

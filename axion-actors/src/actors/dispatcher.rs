@@ -28,7 +28,7 @@ use super::messages::{
 use crate::config::{Config, EngineKind};
 use crate::model::{
     CancelAnswer, Clock, FactKind, HostLoad, PoolMap, PoolStatus, RefusalReason, Task, TaskError, TaskId, Tick,
-    WorkerRef,
+    WorkerProcess, WorkerRef,
 };
 use crate::policy::overload::Gauge;
 use crate::policy::scheduler::Scheduler;
@@ -75,7 +75,7 @@ pub struct Dispatcher {
 /// Where a worker is reached, and what its process used when it was measured last.
 struct WorkerHandle {
     commands: Recipient<WorkerCommand>,
-    pid: u32,
+    process: WorkerProcess,
     load: ProcessLoad,
 }
 
@@ -275,7 +275,7 @@ impl Handler<WorkerJoined> for Dispatcher {
     type Result = ();
 
     fn handle(&mut self, joined: WorkerJoined, ctx: &mut Self::Context) {
-        let desk = WorkerHandle { commands: joined.commands, pid: joined.pid, load: ProcessLoad::default() };
+        let desk = WorkerHandle { commands: joined.commands, process: joined.process, load: ProcessLoad::default() };
         self.workers.insert(joined.worker, desk);
         self.decide(ctx, |scheduler, now| scheduler.joined(joined.worker, joined.capacity, now));
     }

@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 
 use super::answer::{Answer, WorkflowAnswer};
 use super::completions::{Completed, Completer};
-use crate::model::CancelAnswer;
 use crate::model::workflow::{GraphError, Step, WorkflowId, WorkflowSpec};
+use crate::model::{CancelAnswer, WorkerProcess};
 use crate::model::{
     HostLoad, Json, KillReason, PoolId, PoolMap, PoolStatus, RecycleCause, Seq, Status, Task, TaskError, TaskId,
     TaskRecord, WorkerRef,
@@ -297,8 +297,8 @@ pub struct WorkerJoined {
     pub worker: WorkerRef,
     /// How many at a time.
     pub capacity: WorkerCapacity,
-    /// Its process.
-    pub pid: u32,
+    /// What a status shows of its process. Nothing is decided by it.
+    pub process: WorkerProcess,
     /// Its mailbox.
     pub commands: Recipient<WorkerCommand>,
 }
@@ -353,9 +353,12 @@ pub struct GetLoads;
 pub struct Loads {
     /// By pool.
     pub pools: PoolMap<PoolLoad>,
-    /// The workers' processes.
-    pub processes: Vec<(WorkerRef, u32)>,
 }
+
+/// The workers that are ready, and their processes on this machine. From the Autoscaler to the Supervisor.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Vec<(WorkerRef, u32)>")]
+pub struct GetProcesses;
 
 /// No worker of a pool can be started at present. From the Supervisor.
 #[derive(Debug, Message)]

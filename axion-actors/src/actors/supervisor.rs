@@ -7,12 +7,12 @@ use tokio::sync::oneshot;
 use super::StopOnPanic;
 use super::dispatcher::Dispatcher;
 use super::messages::{
-    PoolChanged, PoolRequest, PoolUnavailable, RegisterSupervisor, Retire, SetTarget, Shrink, StopWorkers, WorkerDown,
-    WorkerJoined, WorkerLeft, WorkerReady,
+    GetProcesses, PoolChanged, PoolRequest, PoolUnavailable, RegisterSupervisor, Retire, SetTarget, Shrink,
+    StopWorkers, WorkerDown, WorkerJoined, WorkerLeft, WorkerReady,
 };
 use super::worker::{Neighbours, Settings, Worker};
 use crate::config::Config;
-use crate::model::{Clock, FactKind, PoolMap, TargetCause, Tick, WorkerRef};
+use crate::model::{Clock, FactKind, PoolMap, TargetCause, Tick, WorkerProcess, WorkerRef};
 use crate::policy::liveness::Patience;
 use crate::policy::pool_supervisor::{PoolSupervisor, SupervisorAction, TOO_OFTEN};
 use crate::policy::recorder::Recorder;
@@ -38,6 +38,8 @@ pub struct Supervisor {
     starts: PoolMap<WorkerStart>,
     /// Every worker that is not down.
     workers: FxHashMap<WorkerRef, Addr<Worker>>,
+    /// The processes of those that are ready.
+    processes: FxHashMap<WorkerRef, u32>,
     /// Get the answer when all workers are gone.
     waiting: Vec<oneshot::Sender<()>>,
     _fatal: StopOnPanic,
@@ -60,7 +62,7 @@ impl Supervisor {
     ) -> Self {
         let pools = config.pool_settings();
         let starts = pools.map(|_, pool| WorkerStart {
-            capacity: WorkerCapacity { slots: pool.slots as usize, coroutines: pool.coroutines as usize },
+            capacity: WorkerCapacity::local(pool.slots as usize, pool.coroutines as usize),
             settings: Settings {
                 start_timeout: config.start_timeout,
                 stop_grace: config.stop_grace,
@@ -78,6 +80,7 @@ impl Supervisor {
             clock,
             starts,
             workers: FxHashMap::default(),
+            processes: FxHashMap::default(),
             waiting: Vec::new(),
             _fatal: StopOnPanic,
         }
@@ -146,7 +149,7 @@ impl Supervisor {
             down: ctx.address().recipient(),
             sequencer: self.sequencer.clone(),
         };
-        let WorkerStart { capacity: WorkerCapacity { slots, coroutines }, settings } = self.starts[worker.id.pool];
+        let WorkerStart { capacity: WorkerCapacity { slots, coroutines, .. }, settings } = self.starts[worker.id.pool];
         let spec = LaunchSpec { worker: worker.id, slots: narrow(slots), async_slots: narrow(coroutines) };
         let address = Worker::new(worker, self.launcher.launch(spec), settings, neighbours).start();
         self.workers.insert(worker, address);
@@ -156,7 +159,8 @@ impl Supervisor {
     fn introduce(&self, worker: WorkerRef, pid: u32) {
         if let Some(address) = self.workers.get(&worker) {
             let (capacity, commands) = (self.starts[worker.id.pool].capacity, address.clone().recipient());
-            self.dispatcher.do_send(WorkerJoined { worker, capacity, pid, commands });
+            let process = WorkerProcess { pid };
+            self.dispatcher.do_send(WorkerJoined { worker, capacity, process, commands });
         }
     }
 }
@@ -180,7 +184,16 @@ impl Handler<WorkerReady> for Supervisor {
 
     fn handle(&mut self, WorkerReady { worker, pid, python }: WorkerReady, ctx: &mut Self::Context) {
         self.sequencer.record_one(self.clock.now(), || FactKind::WorkerReady { worker, pid, python });
+        self.processes.insert(worker, pid);
         self.decide(ctx, |policy, now| policy.ready(worker, pid, now));
+    }
+}
+
+impl Handler<GetProcesses> for Supervisor {
+    type Result = Vec<(WorkerRef, u32)>;
+
+    fn handle(&mut self, _: GetProcesses, _: &mut Self::Context) -> Self::Result {
+        self.processes.iter().map(|(worker, pid)| (*worker, *pid)).collect()
     }
 }
 
@@ -211,6 +224,7 @@ impl Handler<WorkerDown> for Supervisor {
         let reason = || departure.reason.clone();
         self.sequencer.record_one(self.clock.now(), || FactKind::WorkerDown { worker, reason: reason() });
         self.workers.remove(&worker);
+        self.processes.remove(&worker);
         self.decide(ctx, |policy, now| policy.down(worker, departure, healthy, now));
     }
 }

@@ -93,18 +93,38 @@ impl FromStr for TaskId {
     }
 }
 
-/// A worker slot: `cpu-0`, `io-3`, `gpu-0`.
+/// A machine that runs workers. The engine's own is [`NodeId::LOCAL`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NodeId(pub u16);
+
+impl NodeId {
+    /// The machine of the engine.
+    pub const LOCAL: Self = Self(0);
+}
+
+/// A worker slot: `cpu-0`, `io-3`, `gpu-0`; on another machine than the engine's `cpu-0@2`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkerId {
     /// The pool it belongs to.
     pub pool: PoolId,
     /// Its place in the pool, from 0.
     pub index: u32,
+    /// The machine that it runs on.
+    pub node: NodeId,
+}
+
+impl WorkerId {
+    /// One on the engine's own machine.
+    #[must_use]
+    pub const fn local(pool: PoolId, index: u32) -> Self {
+        Self { pool, index, node: NodeId::LOCAL }
+    }
 }
 
 impl fmt::Display for WorkerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.pool, self.index)
+        write!(f, "{}-{}", self.pool, self.index)?;
+        if self.node == NodeId::LOCAL { Ok(()) } else { write!(f, "@{}", self.node.0) }
     }
 }
 
@@ -126,8 +146,12 @@ impl FromStr for WorkerId {
     fn from_str(text: &str) -> Result<Self, WorkerIdError> {
         let invalid = || WorkerIdError::Invalid(text.to_owned());
         // A pool's name may have hyphens, too.
-        let (pool, index) = text.rsplit_once('-').ok_or_else(invalid)?;
-        Ok(Self { index: index.parse().map_err(|_| invalid())?, pool: pool.parse()? })
+        let (pool, place) = text.rsplit_once('-').ok_or_else(invalid)?;
+        let (index, node) = match place.split_once('@') {
+            Some((index, node)) => (index, NodeId(node.parse().map_err(|_| invalid())?)),
+            None => (place, NodeId::LOCAL),
+        };
+        Ok(Self { index: index.parse().map_err(|_| invalid())?, pool: pool.parse()?, node })
     }
 }
 
@@ -165,14 +189,19 @@ mod tests {
 
     #[test]
     fn a_worker_id_is_read_back_from_its_text() {
-        for text in ["cpu-0", "io-17", "gpu-a100-3"] {
+        for text in ["cpu-0", "io-17", "gpu-a100-3", "cpu-0@2"] {
             let id: WorkerId = text.parse().expect("a worker");
             assert_eq!(id.to_string(), text);
             let json = serde_json::to_string(&id).expect("JSON");
             assert_eq!(serde_json::from_str::<WorkerId>(&json).expect("a worker"), id);
         }
-        for text in ["", "cpu", "cpu-", "cpu-x", "-1", "CPU-1"] {
+        for text in ["", "cpu", "cpu-", "cpu-x", "-1", "CPU-1", "cpu-0@", "cpu-0@x", "cpu@1"] {
             assert!(text.parse::<WorkerId>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn where_a_worker_runs_costs_no_memory() {
+        assert_eq!((size_of::<WorkerId>(), size_of::<WorkerRef>()), (8, 12));
     }
 }

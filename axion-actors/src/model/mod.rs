@@ -29,7 +29,7 @@ pub use cause::{
 };
 pub use fact::{Fact, FactId, FactIdError, FactKind, Incarnation, KIND_TABLE, KindInfo};
 pub use form::{FullAttempt, FullRecord};
-pub use ids::{Attempt, Generation, Seq, TaskId, WorkerId, WorkerIdError, WorkerRef};
+pub use ids::{Attempt, Generation, NodeId, Seq, TaskId, WorkerId, WorkerIdError, WorkerRef};
 pub use limits::{
     Capacity, Concurrency, EngineCapacity, Fixed, Limits, Memory, Needs, PoolCapacity, Rate, RateError, Shortfall,
 };
@@ -42,7 +42,7 @@ pub use retry::{Backoff, RetryPolicy};
 pub use script::ScriptPath;
 pub use status::{
     ComponentStatus, Components, EngineStatus, Health, HealthReport, HostLoad, InputQueue, OutcomeCounts, OutputQueue,
-    PoolStatus, ProcessPool, Status, TaskCounts, WorkerStatus,
+    PoolStatus, ProcessPool, Status, TaskCounts, WorkerProcess, WorkerStatus,
 };
 pub use task::{NotBefore, ParamsError, Priority, PriorityError, Task, TaskOptions, UniqueKeyError};
 pub use time::{Clock, Tick};

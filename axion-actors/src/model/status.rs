@@ -164,6 +164,13 @@ impl ProcessPool {
     }
 }
 
+/// What is shown of a worker's process. It means something on the worker's machine only, so nothing is decided by it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WorkerProcess {
+    /// Its process id.
+    pub pid: u32,
+}
+
 /// One worker.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WorkerStatus {

@@ -114,7 +114,7 @@ mod tests {
 
     fn record(outcome: Outcome, earlier: Vec<TaskError>, output: [usize; 2]) -> TaskRecord {
         let at = Timestamp::UNIX_EPOCH;
-        let worker = WorkerRef { id: WorkerId { pool: PoolId::CPU, index: 0 }, generation: Generation(1) };
+        let worker = WorkerRef { id: WorkerId::local(PoolId::CPU, 0), generation: Generation(1) };
         let mut captured = Box::new(CapturedOutput::default());
         captured.stdout.push(&vec![b'o'; output[0]], 64 << 10);
         captured.stderr.push(&vec![b'e'; output[1]], 64 << 10);

@@ -186,7 +186,7 @@ impl SupervisedPool {
         let free = self.slots.iter().position(|slot| !slot.wanted && slot.is_vacant());
         let at = free.unwrap_or_else(|| {
             let index = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-            self.slots.push(SupervisedSlot::new(WorkerId { pool: self.id, index }));
+            self.slots.push(SupervisedSlot::new(WorkerId::local(self.id, index)));
             self.slots.len() - 1
         });
         let slot = &mut self.slots[at];

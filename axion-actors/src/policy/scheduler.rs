@@ -7,8 +7,8 @@
 //! worker has room; the least loaded one takes the next ([`placement`](super::placement)). A worker has
 //! room for as many tasks as it has slots, and beyond them for a *window* of tasks sent ahead, so that
 //! a fast worker does not wait for the engine between two tasks. The window is sized by the measured
-//! run time of the scripts: at most [`AHEAD`] of work per slot, none when a run time is unknown. If
-//! what was sent ahead still waits after [`STALL`], it is revoked and placed elsewhere; a worker that
+//! run time of the scripts: at most [`WorkerLink::window`] of work per slot, none when a run time is unknown. If
+//! what was sent ahead still waits after [`WorkerLink::stall`], it is revoked and placed elsewhere; a worker that
 //! has nothing to do has half of another one's window revoked for it. Coroutines have places of their
 //! own beside the slots, and start as soon as they are there.
 //!
@@ -36,8 +36,9 @@ use std::time::Duration;
 use self::ends::{WorkerLoss, cancelled};
 use self::limits::Limiter;
 use self::pool::Pool;
-pub use self::protocol::{Action, Departure, PoolRules, Report, RunTask, TimeLimits, WorkerCapacity, WorkerView};
-pub use self::worker_slots::{AHEAD, AHEAD_TASKS, STALL};
+pub use self::protocol::{
+    Action, Departure, PoolRules, Report, RunTask, TimeLimits, WorkerCapacity, WorkerLink, WorkerView,
+};
 use self::worker_slots::{Due, InFlight, Lane, WorkerSlots};
 use super::durations::Durations;
 use super::task_table::{AcceptError, Finished, TaskEnd, TaskKey, TaskLookup, TaskState, TaskTable, WaiterId};
@@ -174,7 +175,7 @@ impl Scheduler {
 
     /// A worker takes tasks from now on.
     pub fn joined(&mut self, worker: WorkerRef, capacity: WorkerCapacity, now: Tick) {
-        let WorkerCapacity { slots, coroutines } = capacity;
+        let WorkerCapacity { slots, coroutines, .. } = capacity;
         self.table.recorder().note(now, || FactKind::WorkerJoined { worker, slots, coroutines });
         self.heal(worker.id.pool, now);
         let pool = &mut self.pools[worker.id.pool];

@@ -92,7 +92,7 @@ impl Dispatcher {
             total_load: view.load.running + view.load.queued,
             cpu_usage: load.cpu * 100.0,
             mem_usage: load.resident as f64 / f64::from(1 << 20),
-            pid: desk.map(|desk| desk.pid).unwrap_or_default(),
+            pid: desk.map(|desk| desk.process.pid).unwrap_or_default(),
             generation: view.worker.generation,
             leaving: view.draining,
             tasks_done: view.ended,
@@ -121,6 +121,6 @@ impl Dispatcher {
                 ended: self.scheduler.attempts_ended(pool),
             }
         });
-        Loads { pools, processes: self.workers.iter().map(|(worker, desk)| (*worker, desk.pid)).collect() }
+        Loads { pools }
     }
 }

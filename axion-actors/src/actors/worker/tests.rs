@@ -68,7 +68,7 @@ impl Stage {
         let (launcher, mut children) = FakeLauncher::new();
         let (sender, said) = mpsc::unbounded_channel();
         let recorder = Recorder(sender).start();
-        let id = WorkerId { pool: PoolId::CPU, index: 0 };
+        let id = WorkerId::local(PoolId::CPU, 0);
         let me = WorkerRef { id, generation: Generation(3) };
         let launched = launcher.launch(LaunchSpec { worker: id, slots: 1, async_slots: 0 });
         let stop_grace = Duration::from_millis(20);

@@ -21,7 +21,7 @@ fn supervisor(least: u32, most: u32) -> PoolSupervisor {
 }
 
 fn worker(pool: PoolId, index: u32, generation: u32) -> WorkerRef {
-    WorkerRef { id: WorkerId { pool, index }, generation: Generation(generation) }
+    WorkerRef { id: WorkerId::local(pool, index), generation: Generation(generation) }
 }
 
 fn departure(reason: WorkerDownReason) -> Departure {
@@ -157,7 +157,7 @@ fn the_end_retires_every_worker_of_every_pool_and_is_told_once_all_are_gone() {
     for pool in [PoolId::CPU, PoolId::IO] {
         supervisor.down(worker(pool, 0, 1), departure(WorkerDownReason::Retired), true, Tick(1));
     }
-    supervisor.start(WorkerId { pool: PoolId::CPU, index: 0 });
+    supervisor.start(WorkerId::local(PoolId::CPU, 0));
     assert_eq!(told(&mut supervisor), ["left cpu-0.1", "left io-0.1"]);
     supervisor.down(worker(gpu(), 0, 1), departure(WorkerDownReason::Retired), true, Tick(1));
     assert_eq!(told(&mut supervisor), ["left gpu-0.1", "stopped"]);

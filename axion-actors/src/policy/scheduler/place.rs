@@ -315,7 +315,7 @@ fn lane_of(kind: PoolKind, durations: &Durations, task: &Task) -> (Lane, u64) {
     if kind == PoolKind::Io && durations.is_coroutine(work) && slots_of(task) == 1 {
         (Lane::Coroutine, 0)
     } else {
-        (Lane::Slot, durations.estimate(work).unwrap_or(UNKNOWN).min(UNKNOWN))
+        (Lane::Slot, durations.estimate(work).unwrap_or(UNKNOWN))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The workers of a pool that take tasks: who has room, whose slots are reserved, who gives back.
 
 use super::protocol::RunTask;
-use super::worker_slots::{AHEAD_NANOS, Isolation, Lane, Revoking, WorkerSlots};
+use super::worker_slots::{Isolation, Lane, Revoking, WorkerSlots};
 use crate::model::{Placement, PoolId, PoolKind, Seq, Tick, WorkerId, WorkerRef};
 use crate::policy::placement;
 
@@ -18,7 +18,7 @@ impl SlotReservation {
     /// The worker slot and how many of its slots, for a fact.
     pub(super) fn named(&self, pool: PoolId) -> (WorkerId, u32) {
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        (WorkerId { pool, index: number(self.index) }, number(self.slots))
+        (WorkerId::local(pool, number(self.index)), number(self.slots))
     }
 }
 
@@ -49,6 +49,8 @@ pub(super) struct PoolWorkers {
     ahead: usize,
     /// Idle workers.
     idle: usize,
+    /// The widest window that a worker here has had, in nanoseconds.
+    widest_window: u64,
     /// One may be kept free for a task that has to run alone.
     kept: bool,
     /// Whose outboxes hold something.
@@ -67,6 +69,7 @@ impl PoolWorkers {
             free: [0; 2],
             ahead: 0,
             idle: 0,
+            widest_window: 0,
             kept: false,
             dirty_outboxes: Vec::new(),
         }
@@ -95,6 +98,7 @@ impl PoolWorkers {
             self.reservations.resize(index + 1, 0);
         }
         member.reserved = self.reservations[index];
+        self.widest_window = self.widest_window.max(member.capacity.link.window_nanos());
         let predecessor = self.list[index].replace(member);
         self.count += usize::from(predecessor.is_none());
         self.refresh(index);
@@ -186,7 +190,7 @@ impl PoolWorkers {
 
     /// The worker with room that is the least loaded, and its score; ties go to the lowest index.
     pub(super) fn choose(&self, lane: Lane, estimate: u64, bytes: usize, now: Tick) -> Option<(usize, Placement)> {
-        if self.free[lane as usize] == 0 && (lane == Lane::Coroutine || estimate > AHEAD_NANOS) {
+        if self.free[lane as usize] == 0 && (lane == Lane::Coroutine || estimate > self.widest_window) {
             return None;
         }
         let has_room =

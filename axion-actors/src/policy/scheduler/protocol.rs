@@ -88,13 +88,51 @@ pub enum Action {
     },
 }
 
-/// How many tasks a worker runs at one time, by how they run.
+/// What a worker takes: how many tasks it runs at one time, by how they run, and how many are sent ahead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkerCapacity {
     /// In threads of their own, or in the main thread if this is 1.
     pub slots: usize,
     /// As coroutines, beside those.
     pub coroutines: usize,
+    /// What may be on the way to it.
+    pub link: WorkerLink,
+}
+
+impl WorkerCapacity {
+    /// Of a worker on this machine.
+    #[must_use]
+    pub const fn local(slots: usize, coroutines: usize) -> Self {
+        Self { slots, coroutines, link: WorkerLink::LOCAL }
+    }
+}
+
+/// The way to a worker: the longer a message takes, the more has to be sent ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerLink {
+    /// The work that may be in a worker, per slot, when another task is sent ahead.
+    pub window: Duration,
+    /// The most tasks sent ahead of those that run.
+    pub window_tasks: usize,
+    /// The most parameter bytes in a worker when another task is sent ahead.
+    pub window_bytes: usize,
+    /// How long a task sent ahead waits behind another one before it is taken back.
+    pub stall: Duration,
+}
+
+impl WorkerLink {
+    /// Pipes. What they hold is the bound in bytes, so that sending never waits.
+    pub const LOCAL: Self = Self {
+        window: Duration::from_millis(2),
+        window_tasks: 128,
+        window_bytes: 48 << 10,
+        stall: Duration::from_millis(20),
+    };
+
+    /// The window in nanoseconds.
+    pub(super) fn window_nanos(&self) -> u64 {
+        u64::try_from(self.window.as_nanos()).unwrap_or(u64::MAX)
+    }
 }
 
 /// One task on its way to a worker.

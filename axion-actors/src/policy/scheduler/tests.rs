@@ -43,11 +43,11 @@ fn in_every_pool(rules: PoolRules) -> PoolMap<PoolRules> {
 }
 
 fn slots(slots: usize) -> WorkerCapacity {
-    WorkerCapacity { slots, coroutines: 0 }
+    WorkerCapacity::local(slots, 0)
 }
 
 fn worker(index: u32, generation: u32) -> WorkerRef {
-    WorkerRef { id: WorkerId { pool: PoolId::CPU, index }, generation: Generation(generation) }
+    WorkerRef { id: WorkerId::local(PoolId::CPU, index), generation: Generation(generation) }
 }
 
 fn submit(scheduler: &mut Scheduler, count: usize, now: Tick) -> Vec<TaskId> {

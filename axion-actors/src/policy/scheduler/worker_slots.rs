@@ -1,23 +1,12 @@
 //! One worker as the scheduler sees it: what it has been sent, what of that runs, and what else it has room for.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use super::protocol::{RunTask, TimeLimits, WorkerCapacity, WorkerView};
 use crate::model::{KillReason, Placement, PoolKind, Seq, Task, TaskId, Tick, WorkerRef};
 use crate::policy::placement::{self, Backlog, WorkerLoad};
 use crate::policy::task_table::{TaskKey, TaskTable};
 use crate::policy::timers::{TimerId, Timers};
-
-/// The work that may be in a worker, per slot, when another task is sent ahead.
-pub const AHEAD: Duration = Duration::from_millis(2);
-/// How long a task sent ahead waits behind another one before it is taken back.
-pub const STALL: Duration = Duration::from_millis(20);
-/// The most tasks sent ahead of those that run.
-pub const AHEAD_TASKS: usize = 128;
-/// The most parameter bytes in a worker when another task is sent ahead: what a pipe holds, so that
-/// sending never waits.
-const AHEAD_BYTES: usize = 48 << 10;
 
 /// How a task runs in its worker: what it takes a place of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,8 +133,8 @@ pub(super) struct WorkerSlots {
     pub(super) outbox: Vec<RunTask>,
 }
 
-pub(super) const AHEAD_NANOS: u64 = AHEAD.as_nanos() as u64;
-pub(super) const UNKNOWN: u64 = AHEAD_NANOS + 1;
+/// The estimate of a run time that is not known.
+pub(super) const UNKNOWN: u64 = u64::MAX;
 
 impl WorkerSlots {
     pub(super) fn new(worker: WorkerRef, capacity: WorkerCapacity, now: Tick) -> Self {
@@ -219,19 +208,23 @@ impl WorkerSlots {
     }
 
     pub(super) fn has_room(&self, lane: Lane, estimate: u64, bytes: usize, now: Tick) -> bool {
-        self.has_free_place(lane)
-            || (lane == Lane::Slot
-                && self.takes()
-                && !self.stalled
-                // What comes back goes before what is sent only now (L12).
-                && !matches!(self.revoking, Revoking::All | Revoking::PartThenAll)
-                // The process knows nothing of reservations: what is sent ahead there would start in them.
-                && self.reserved == 0
-                && now < self.front_since.after(STALL)
-                && estimate <= AHEAD_NANOS
-                && self.ahead() < AHEAD_TASKS
-                && self.load + estimate <= AHEAD_NANOS * self.capacity.slots as u64
-                && self.bytes + bytes <= AHEAD_BYTES)
+        self.has_free_place(lane) || (lane == Lane::Slot && self.takes() && self.has_window(estimate, bytes, now))
+    }
+
+    /// Whether another task may be sent ahead.
+    fn has_window(&self, estimate: u64, bytes: usize, now: Tick) -> bool {
+        let link = &self.capacity.link;
+        let window = link.window_nanos();
+        !self.stalled
+            // What comes back goes before what is sent only now (L12).
+            && !matches!(self.revoking, Revoking::All | Revoking::PartThenAll)
+            // The process knows nothing of reservations: what is sent ahead there would start in them.
+            && self.reserved == 0
+            && now < self.front_since.after(link.stall)
+            && estimate <= window
+            && self.ahead() < link.window_tasks
+            && self.load + estimate <= window * self.capacity.slots as u64
+            && self.bytes + bytes <= link.window_bytes
     }
 
     pub(super) fn push(&mut self, task: InFlight, now: Tick) {
@@ -265,7 +258,7 @@ impl WorkerSlots {
 
     /// When tasks sent ahead will have waited too long.
     pub(super) fn stalls_at(&self) -> Option<Tick> {
-        (!self.stalled && self.ahead() > 0).then(|| self.front_since.after(STALL))
+        (!self.stalled && self.ahead() > 0).then(|| self.front_since.after(self.capacity.link.stall))
     }
 
     /// Up to `count` of the tasks sent ahead, the last ones, in their order.
@@ -364,6 +357,8 @@ pub(super) fn dispatch(
     member.next = seq.next();
     let (id, work, params) = (task.id(), task.work().clone(), task.params_bytes().clone());
     let (limit, bytes) = (limits_of(task, limits).hard, task.weight());
+    // One that runs long fills the window of one slot and no more.
+    let estimate = estimate.min(member.capacity.link.window_nanos() + 1);
     let sent =
         InFlight { seq, key, bytes, estimate, lane, since: None, soft: None, hard: None, grace: None, kill: None };
     member.push(sent, now);

@@ -11,7 +11,7 @@ fn table() -> TaskTable {
 }
 
 fn worker(generation: u32) -> WorkerRef {
-    WorkerRef { id: WorkerId { pool: PoolId::CPU, index: 0 }, generation: Generation(generation) }
+    WorkerRef { id: WorkerId::local(PoolId::CPU, 0), generation: Generation(generation) }
 }
 
 fn success() -> TaskEnd {

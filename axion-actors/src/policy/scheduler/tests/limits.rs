@@ -10,7 +10,7 @@ use super::*;
 use crate::model::{Concurrency, Fixed, Limits, Needs, PoolCapacity, Rate};
 use crate::policy::resources::MAX_OVERTAKES;
 
-const IO: WorkerRef = WorkerRef { id: WorkerId { pool: PoolId::IO, index: 0 }, generation: Generation(1) };
+const IO: WorkerRef = WorkerRef { id: WorkerId::local(PoolId::IO, 0), generation: Generation(1) };
 
 /// What the world of the tests has: six slots, and one machine.
 fn machine() -> EngineCapacity {

@@ -4,7 +4,7 @@ use super::*;
 use crate::model::WorkName;
 
 fn io(index: u32) -> WorkerRef {
-    WorkerRef { id: WorkerId { pool: PoolId::IO, index }, generation: Generation(1) }
+    WorkerRef { id: WorkerId::local(PoolId::IO, index), generation: Generation(1) }
 }
 
 fn submit_io(scheduler: &mut Scheduler, script: &str, count: usize, now: Tick) -> Vec<TaskId> {
@@ -46,7 +46,7 @@ fn l10_a_worker_that_gives_nothing_back_is_not_asked_again_until_it_has_ended_so
 fn what_waits_behind_long_tasks_is_taken_back_after_20_ms_whatever_coroutines_do_beside_them() {
     let mut scheduler = scheduler();
     scheduler.durations.learn(WorkKey::Script(&ScriptPath::new("/async.py".as_ref())), true);
-    scheduler.joined(io(0), WorkerCapacity { slots: 2, coroutines: 3 }, Tick(0));
+    scheduler.joined(io(0), WorkerCapacity::local(2, 3), Tick(0));
     submit_io(&mut scheduler, "/plain.py", 1, Tick(0));
     scheduler.reported(io(0), vec![done(Seq(1), MS / 10)], Tick(0));
     submit_io(&mut scheduler, "/plain.py", 4, after(1));
@@ -120,7 +120,7 @@ fn coroutines_that_turn_out_to_be_plain_are_taken_back_where_they_have_not_begun
     let mut scheduler = scheduler();
     let script = ScriptPath::new("/async.py".as_ref());
     scheduler.durations.learn(WorkKey::Script(&script), true);
-    scheduler.joined(io(0), WorkerCapacity { slots: 2, coroutines: 9 }, Tick(0));
+    scheduler.joined(io(0), WorkerCapacity::local(2, 9), Tick(0));
     submit_io(&mut scheduler, "/async.py", 5, Tick(0));
     submit_io(&mut scheduler, "/other.py", 1, Tick(0));
     scheduler.take_actions();
@@ -181,8 +181,8 @@ fn tasks_behind_one_that_turned_out_long_are_revoked_after_20_ms_and_go_elsewher
 #[test]
 fn coroutines_have_places_of_their_own_once_their_script_is_known() {
     let mut scheduler = scheduler();
-    let io = WorkerRef { id: WorkerId { pool: PoolId::IO, index: 0 }, generation: Generation(1) };
-    scheduler.joined(io, WorkerCapacity { slots: 2, coroutines: 3 }, Tick(0));
+    let io = WorkerRef { id: WorkerId::local(PoolId::IO, 0), generation: Generation(1) };
+    scheduler.joined(io, WorkerCapacity::local(2, 3), Tick(0));
     let submit = |scheduler: &mut Scheduler, count, script: &str| {
         for _ in 0..count {
             scheduler.submit(Task::script(script).on(PoolId::IO), None, Tick(0)).expect("new");
@@ -229,4 +229,22 @@ fn c0_9_an_idle_worker_takes_half_of_what_another_one_was_sent() {
     scheduler.reported(worker(0, 1), vec![Report::Revoked { seqs }], Tick(MS / 10));
     let stolen = scheduler.sent_to(worker(1, 1)).len();
     assert_eq!((stolen, scheduler.sent_to(worker(0, 1)).len()), (19, 21));
+}
+
+#[test]
+fn how_much_is_sent_ahead_and_for_how_long_follows_from_the_way_to_the_worker() {
+    let far = WorkerLink { window: Duration::from_millis(20), stall: Duration::from_millis(200), ..WorkerLink::LOCAL };
+    for (link, ahead, stall) in [(WorkerLink::LOCAL, 2, 20), (far, 20, 200)] {
+        let mut scheduler = scheduler();
+        scheduler.joined(worker(0, 1), WorkerCapacity { link, ..slots(1) }, Tick(0));
+        submit(&mut scheduler, 1, Tick(0));
+        scheduler.reported(worker(0, 1), vec![done(Seq(1), MS)], Tick(0));
+        sent(&mut scheduler, worker(0, 1));
+        submit(&mut scheduler, 100, Tick(0));
+        assert_eq!(sent(&mut scheduler, worker(0, 1)).len(), ahead);
+        scheduler.tick(after(stall - 1));
+        assert_eq!(revokes(&scheduler.take_actions()), []);
+        scheduler.tick(after(stall));
+        assert_eq!(revokes(&scheduler.take_actions()).len(), 1);
+    }
 }
