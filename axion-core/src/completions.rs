@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use axion_actors::actors::{Completer, Completion, CompletionQueue, CompletionSender, DoorbellReader, completions};
 
+use crate::spin::{ShortWait, SpinHint};
+
 /// Collects the records of tasks that were submitted with [`Engine::submit_to`](crate::Engine::submit_to), each under
 /// the number that it was given.
 ///
@@ -20,6 +22,8 @@ pub struct Completions {
     reading: Mutex<Reading>,
     reader: Arc<DoorbellReader>,
     direct: Arc<DoorbellReader>,
+    /// The task that was submitted last, for a thread that waits directly.
+    last: Mutex<Option<(u64, SpinHint)>>,
 }
 
 #[derive(Debug)]
@@ -31,6 +35,8 @@ struct Reading {
     asleep: bool,
     /// The number of the direct wait. While there is one, only that waiter takes from the queue.
     direct: Option<u64>,
+    /// The direct waiter's doorbell may have been notified.
+    direct_notified: bool,
     /// The reader was notified without a completion, and has not seen it yet.
     notified: bool,
 }
@@ -63,12 +69,31 @@ impl Completions {
     pub fn new() -> io::Result<Self> {
         let (sender, queue) = completions()?;
         let (reader, direct) = (queue.reader_doorbell(), queue.direct_doorbell());
-        let reading = Reading { queue, left_over: Vec::new(), asleep: false, direct: None, notified: false };
-        Ok(Self { sender, reading: Mutex::new(reading), reader, direct })
+        let reading = Reading {
+            queue,
+            left_over: Vec::new(),
+            asleep: false,
+            direct: None,
+            direct_notified: false,
+            notified: false,
+        };
+        Ok(Self { sender, reading: Mutex::new(reading), reader, direct, last: Mutex::default() })
     }
 
     pub(crate) fn completer(&self, number: u64) -> Completer {
         self.sender.completer(number)
+    }
+
+    /// A task is submitted under this number.
+    pub(crate) fn submitting(&self, number: u64, spin: Option<SpinHint>) {
+        if let Some(hint) = spin {
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((number, hint));
+        }
+    }
+
+    fn spin_hint(&self, number: u64) -> Option<SpinHint> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).take();
+        last.filter(|(last, _)| *last == number).map(|(_, hint)| hint)
     }
 
     fn reading(&self) -> MutexGuard<'_, Reading> {
@@ -121,10 +146,13 @@ impl Completions {
         if !reading.asleep || reading.direct.is_some() || !reading.left_over.is_empty() {
             return None;
         }
+        if std::mem::take(&mut reading.direct_notified) {
+            self.direct.drain();
+        }
         let before = reading.queue.arm_direct();
         if before.is_empty() {
             reading.direct = Some(number);
-            return Some(DirectWait { completions: self, number, active: true });
+            return Some(DirectWait { completions: self, number, active: true, completed: false, short: None });
         }
         let meanwhile = reading.queue.disarm_direct();
         self.leave_to_reader(&mut reading, before.into_iter().chain(meanwhile));
@@ -133,7 +161,9 @@ impl Completions {
 
     /// Ends the direct wait for this number early, if there is one.
     pub fn release(&self, number: u64) {
-        if self.reading().direct == Some(number) {
+        let mut reading = self.reading();
+        if reading.direct == Some(number) {
+            reading.direct_notified = true;
             self.sender.notify_direct_waiter();
         }
     }
@@ -157,6 +187,10 @@ pub struct DirectWait<'a> {
     completions: &'a Completions,
     number: u64,
     active: bool,
+    /// A completion came while this thread spun.
+    completed: bool,
+    /// The task is expected to be short.
+    short: Option<ShortWait>,
 }
 
 /// How a direct wait has ended.
@@ -171,13 +205,28 @@ pub enum DirectWaitEnd {
 }
 
 impl DirectWait<'_> {
+    /// Spins for a completion, for at most 100 µs, if the task is expected to be short and that is likely to be faster
+    /// than to sleep at once. Returns whether one came: then [`wait`](Self::wait) does not block.
+    pub fn spin(&mut self) -> bool {
+        self.short = self.completions.spin_hint(self.number).and_then(ShortWait::begin);
+        if let Some(wait) = &self.short {
+            let spin = self.completions.reading().queue.spin_direct();
+            let _ = wait.spin(|| spin.is_over().then_some(()));
+            self.completed = spin.end();
+        }
+        self.completed
+    }
+
     /// Blocks the thread until the number is completed, or `limit` has passed. Any other completion ends the wait too
     /// and goes to the reader: a waiter that went on would be woken for each task of other threads.
     #[must_use]
     pub fn wait(mut self, limit: Option<Duration>) -> DirectWaitEnd {
-        let slept = self.completions.direct.wait(limit);
+        let slept = if self.completed { Ok(true) } else { self.completions.direct.wait(limit) };
         match (self.leave(), slept) {
-            (Some(completion), _) => DirectWaitEnd::Completed(completion),
+            (Some(completion), _) => {
+                self.short.take().into_iter().for_each(ShortWait::ended);
+                DirectWaitEnd::Completed(completion)
+            }
             (None, Err(error)) if error.kind() == io::ErrorKind::Interrupted => DirectWaitEnd::Interrupted,
             (None, _) => DirectWaitEnd::Released,
         }
@@ -189,6 +238,7 @@ impl DirectWait<'_> {
         }
         let mut reading = self.completions.reading();
         reading.direct = None;
+        reading.direct_notified |= !self.completed;
         let mut taken = reading.queue.disarm_direct();
         let own = taken.iter().position(|it| it.0 == self.number).map(|at| taken.remove(at));
         self.completions.leave_to_reader(&mut reading, taken.into_iter());

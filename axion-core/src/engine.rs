@@ -89,7 +89,7 @@ impl Engine {
         let (reply, record) = oneshot::channel();
         // If the engine is gone, so is the reply, and the handle says so.
         let _ = self.requests.send(Request::Await { id, reply: Reply::One(reply) });
-        TaskHandle::new(id, record, self.config.wait_spin)
+        TaskHandle::new(id, record, None)
     }
 
     /// Has the record of a task that was submitted before go to `completions`, under `number`.

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::error::WaitError;
 use crate::park;
+use crate::spin::{ShortWait, SpinHint};
 
 /// A submitted task, and a future of its record. Dropping it does not cancel the task.
 ///
@@ -19,12 +20,12 @@ use crate::park;
 pub struct TaskHandle {
     id: TaskId,
     record: oneshot::Receiver<Answer>,
-    /// How long a waiting thread spins before it sleeps.
-    spin: Duration,
+    /// For a thread that waits.
+    spin: Option<SpinHint>,
 }
 
 impl TaskHandle {
-    pub(crate) fn new(id: TaskId, record: oneshot::Receiver<Answer>, spin: Duration) -> Self {
+    pub(crate) fn new(id: TaskId, record: oneshot::Receiver<Answer>, spin: Option<SpinHint>) -> Self {
         Self { id, record, spin }
     }
 
@@ -39,8 +40,7 @@ impl TaskHandle {
     /// # Errors
     /// If the engine does not know the task or has stopped.
     pub fn wait(mut self) -> Result<Arc<TaskRecord>, WaitError> {
-        let spin = self.spin;
-        park::spin(&mut self, spin).unwrap_or_else(|| park::wait(self))
+        self.wait_short(|handle| Some(park::wait(handle))).unwrap_or(Err(WaitError::EngineStopped))
     }
 
     /// Blocks the thread until the task has ended or `limit` has passed: then `Ok(None)`, and the
@@ -49,7 +49,23 @@ impl TaskHandle {
     /// # Errors
     /// If the engine does not know the task or has stopped.
     pub fn wait_timeout(&mut self, limit: Duration) -> Result<Option<Arc<TaskRecord>>, WaitError> {
-        park::wait_timeout(self, limit).transpose()
+        if limit.is_zero() {
+            return park::wait_timeout(self, limit).transpose();
+        }
+        self.wait_short(|handle| park::wait_timeout(handle, limit)).transpose()
+    }
+
+    /// Waits by `sleep`, after a spin if that is likely to be faster.
+    fn wait_short<T>(&mut self, sleep: impl FnOnce(&mut Self) -> Option<T>) -> Option<T>
+    where
+        Self: Future<Output = T>,
+    {
+        let Some(wait) = self.spin.take().and_then(ShortWait::begin) else { return sleep(self) };
+        let output = wait.spin(|| park::poll_once(self)).or_else(|| sleep(self));
+        if output.is_some() {
+            wait.ended();
+        }
+        output
     }
 }
 

@@ -33,6 +33,7 @@ mod handle;
 mod park;
 mod runtime;
 mod settings;
+mod spin;
 mod watch;
 mod workflows;
 

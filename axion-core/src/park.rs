@@ -4,7 +4,7 @@
 //! so only some threads have one; the others park.
 
 use std::cell::OnceCell;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -94,21 +94,11 @@ pub(crate) fn wait<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Polls the future over and over for the time `limit`; not once if that is zero (L10).
-pub(crate) fn spin<F: Future + Unpin>(future: &mut F, limit: Duration) -> Option<F::Output> {
-    if limit.is_zero() {
-        return None;
-    }
-    let begun = Instant::now();
-    let mut context = Context::from_waker(Waker::noop());
-    loop {
-        if let Poll::Ready(output) = std::pin::Pin::new(&mut *future).poll(&mut context) {
-            return Some(output);
-        }
-        if begun.elapsed() >= limit {
-            return None;
-        }
-        std::hint::spin_loop();
+/// The future's output, if it is ready.
+pub(crate) fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    match Pin::new(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
     }
 }
 
@@ -119,7 +109,7 @@ pub(crate) fn wait_timeout<F: Future>(future: F, limit: Duration) -> Option<F::O
     sleep_until(pin!(future), Some(deadline))
 }
 
-fn sleep_until<F: Future>(future: std::pin::Pin<&mut F>, deadline: Option<Instant>) -> Option<F::Output> {
+fn sleep_until<F: Future>(future: Pin<&mut F>, deadline: Option<Instant>) -> Option<F::Output> {
     // A task of a tokio runtime that has used up its budget sees every future as pending until it yields. It does not
     // yield here, so it would wait forever.
     let mut future = pin!(tokio::task::unconstrained(future));
@@ -175,13 +165,6 @@ mod tests {
         assert_eq!(wait_timeout(std::future::pending::<()>(), Duration::from_millis(5)), None);
         assert_eq!(wait_timeout(std::future::ready(1), Duration::ZERO), Some(1));
         assert_eq!(wait_timeout(std::future::ready(1), Duration::MAX), Some(1));
-    }
-
-    #[test]
-    fn a_spin_finds_an_output_and_ends_after_its_limit() {
-        assert_eq!(spin(&mut std::future::ready(1), Duration::from_micros(1)), Some(1));
-        assert_eq!(spin(&mut std::future::pending::<()>(), Duration::from_micros(50)), None);
-        assert_eq!(spin(&mut std::future::ready(1), Duration::ZERO), None, "L10: not even one poll");
     }
 
     #[test]

@@ -70,12 +70,19 @@ impl Completions {
         deliver: &Bound<'_, PyAny>,
         limit: Option<f64>,
     ) -> PyResult<bool> {
-        let Some(wait) = self.0.direct_wait(number) else { return Ok(false) };
+        let Some(mut wait) = self.0.direct_wait(number) else { return Ok(false) };
         if !awaited.call0()?.is_truthy()? {
             return Ok(false);
         }
         let limit = limit.map(|limit| Duration::try_from_secs_f64(limit).unwrap_or_default());
-        match py.detach(|| wait.wait(limit)) {
+        let end = if py.detach(|| wait.spin()) {
+            wait.wait(limit)
+        } else {
+            // A signal during the spin does not end the sleep.
+            py.check_signals()?;
+            py.detach(|| wait.wait(limit))
+        };
+        match end {
             core::DirectWaitEnd::Completed(completion) => {
                 let delivered = deliver_to(py, deliver, completion.clone());
                 if !matches!(delivered, Ok(true)) {

@@ -183,13 +183,13 @@ fn throughput(python: &Path, report: &mut Report) {
 }
 
 fn round_trip(python: &Path, report: &mut Report) {
-    trips("round trip", Duration::ZERO, python, report);
-    trips("round trip with wait_spin 100 µs", Duration::from_micros(100), python, report);
+    trips("round trip", axion_core::Config::default().wait_spin, python, report);
+    trips("round trip with wait_spin 0", Duration::ZERO, python, report);
     let everywhere = rustix::thread::sched_getaffinity(None).expect("known");
     let mut one = rustix::thread::CpuSet::new();
     one.set((0..rustix::thread::CpuSet::MAX_CPU).find(|it| everywhere.is_set(*it)).expect("a processor"));
     rustix::thread::sched_setaffinity(None, &one).expect("pinned");
-    trips("round trip on one processor", Duration::ZERO, python, report);
+    trips("round trip on one processor", axion_core::Config::default().wait_spin, python, report);
     rustix::thread::sched_setaffinity(None, &everywhere).expect("released");
 }
 

@@ -127,6 +127,26 @@ fn l10_an_idle_engine_and_its_workers_are_not_woken() {
     repeat_until("300 ms without a single wake-up", quiet);
 }
 
+#[test]
+fn l10_a_thread_that_waits_for_a_task_which_turns_out_long_sleeps() {
+    let engine = engine(1, 0);
+    let task = |seconds: f64| entry("spin", json!({"seconds": seconds}));
+    // So that a task of this script is expected to be short, and the thread has tried to spin.
+    for _ in 0..200 {
+        value(&ended(engine.submit(task(0.0)).expect("accepted")));
+    }
+    let before = processor_time();
+    value(&ended(engine.submit(task(0.5)).expect("accepted")));
+    let used = processor_time() - before;
+    assert!(used < Duration::from_millis(50), "{used:?} of 500 ms");
+}
+
+/// Processor time of this thread so far.
+fn processor_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("this thread");
+    Duration::from_nanos(text.split_whitespace().next().expect("a number").parse().expect("a number"))
+}
+
 /// How often a thread went to sleep.
 fn switches(task: &std::path::Path) -> u64 {
     let status = std::fs::read_to_string(task.join("status")).expect("the thread lives");

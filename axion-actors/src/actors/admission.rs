@@ -5,10 +5,12 @@
 //! queue. These are counts, not a table: the tasks themselves have one owner (L4).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::{AcquireError, Semaphore, TryAcquireError, watch};
 
+use super::load::Load;
 use crate::model::RefusalReason;
 use crate::policy::overload::Overload;
 
@@ -61,6 +63,7 @@ pub struct Admission {
     recorded: [AtomicU64; REASONS],
     /// Some have not been told of.
     is_unrecorded: AtomicBool,
+    load: Arc<Load>,
 }
 
 impl Admission {
@@ -77,6 +80,7 @@ impl Admission {
             refused: Default::default(),
             recorded: Default::default(),
             is_unrecorded: AtomicBool::new(false),
+            load: Arc::default(),
         }
     }
 
@@ -116,6 +120,18 @@ impl Admission {
     #[must_use]
     pub fn is_open(&self) -> bool {
         !self.closed.load(Ordering::Acquire)
+    }
+
+    /// Tasks that wait in the engine. One that is sent to a worker at once counts for a moment, too.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.most.0.saturating_sub(self.places.available_permits())
+    }
+
+    /// The load of the engine that they wait in.
+    #[must_use]
+    pub fn load(&self) -> &Arc<Load> {
+        &self.load
     }
 
     /// How many may wait, and their bytes.

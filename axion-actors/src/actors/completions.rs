@@ -40,6 +40,8 @@ pub type Completion = (u64, Option<Completed>);
 const NONE: u8 = 0;
 const READER: u8 = 1;
 const DIRECT: u8 = 2;
+/// None of them: the direct waiter spins and looks at this state.
+const SPINNING: u8 = 3;
 
 #[derive(Debug)]
 struct Doorbells {
@@ -139,6 +141,24 @@ impl Drop for Completer {
     }
 }
 
+/// A direct waiter spins.
+#[derive(Debug)]
+pub struct DirectSpin(Arc<Doorbells>);
+
+impl DirectSpin {
+    /// Whether a completion came.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.0.armed.load(Ordering::SeqCst) != SPINNING
+    }
+
+    /// Arms the direct waiter's doorbell again, unless a completion came: then returns true.
+    #[must_use]
+    pub fn end(self) -> bool {
+        self.0.armed.compare_exchange(SPINNING, DIRECT, Ordering::SeqCst, Ordering::SeqCst).is_err()
+    }
+}
+
 impl CompletionQueue {
     /// The completions since the last call. No doorbell is notified before the next call of [`arm`](Self::arm).
     #[must_use]
@@ -160,12 +180,19 @@ impl CompletionQueue {
         self.reader.drain();
     }
 
-    /// As [`arm`](Self::arm), for the [direct waiter's doorbell](Self::direct_doorbell).
+    /// As [`arm`](Self::arm), for the [direct waiter's doorbell](Self::direct_doorbell), which this does not drain.
     #[must_use]
     pub fn arm_direct(&self) -> Vec<Completion> {
-        self.direct.drain();
         self.doorbells.armed.store(DIRECT, Ordering::SeqCst);
         self.take()
+    }
+
+    /// Disarms the direct waiter's doorbell while that thread spins.
+    #[must_use]
+    pub fn spin_direct(&self) -> DirectSpin {
+        let doorbells = self.doorbells.clone();
+        let _ = doorbells.armed.compare_exchange(DIRECT, SPINNING, Ordering::SeqCst, Ordering::SeqCst);
+        DirectSpin(doorbells)
     }
 
     /// Ends a direct wait: arms the reader's doorbell again. Returns the completions that came before.

@@ -216,10 +216,10 @@ settings! {
     /// The soft time limit of IO tasks that set none, which raises an exception in the task; "none": no
     /// limit.
     io_bound_soft_timeout: Option<Duration> = None, LIMIT, or "none";
-    /// How long a thread that waits for a result looks for it before it goes to sleep. It saves the
-    /// processor's way out of its sleep, at the price of keeping it busy meanwhile; for callers that
-    /// wait for one short task after the other. With 0, a waiter is woken (L10).
-    wait_spin: Duration = Duration::ZERO, Kind::Time { least: Duration::ZERO, most: Duration::from_millis(1) };
+    /// The longest time for which a thread that waits for a result spins before it sleeps. A thread spins only for
+    /// a task that is expected to run for less than this time, while a processor would otherwise be idle, and if
+    /// that has made its waits shorter. Values above 100us count as 100us. "0s": every thread sleeps at once.
+    wait_spin: Duration = MAX_SPIN, Kind::Time { least: Duration::ZERO, most: Duration::from_millis(1) };
     /// How long a cancelled task may run on before it is killed.
     cancel_grace: Duration = Duration::from_secs(2), WAIT;
     /// How long a worker may take to start.
@@ -291,9 +291,13 @@ settings! {
     cwd: Option<PathBuf> = None, Kind::Path, or "none";
 }
 
+/// The longest spin that L10 allows a waiting thread.
+pub const MAX_SPIN: Duration = Duration::from_micros(100);
+
 /// Processors that the machine or the container has. Looked up once: asking the system costs a look into files
 /// of the control groups, as long as ten tasks.
-pub(crate) fn processors() -> usize {
+#[must_use]
+pub fn processors() -> usize {
     static KNOWN: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
     *KNOWN
 }

@@ -20,6 +20,7 @@ pub mod retry;
 pub mod run_queue;
 pub mod scaling;
 pub mod scheduler;
+pub mod spin;
 mod task_ids;
 pub mod task_table;
 pub mod timers;

@@ -86,6 +86,12 @@ impl Scheduler {
         &self.table
     }
 
+    /// The expected run time of a script or function in nanoseconds; `None` if it never ran.
+    #[must_use]
+    pub fn expected_run_time(&self, work: WorkKey<'_>) -> Option<u64> {
+        self.durations.estimate(work)
+    }
+
     /// The task table, for its waiters and the facts of the present turn.
     pub fn table_mut(&mut self) -> &mut TaskTable {
         &mut self.table

@@ -6,7 +6,8 @@ use std::iter::Peekable;
 use std::time::Duration;
 
 use axion_actors::actors::messages::{Reply, Request, Submission};
-use axion_actors::actors::{AdmissionClosed, Answer, NoRoom};
+use axion_actors::actors::{AdmissionClosed, Answer, NoRoom, WorkSlot};
+use axion_actors::config::processors;
 use axion_actors::model::{Task, TaskId};
 use tokio::sync::oneshot;
 
@@ -15,6 +16,7 @@ use crate::completions::Completions;
 use crate::error::{SubmitError, SubmitManyError};
 use crate::handle::TaskHandle;
 use crate::park;
+use crate::spin::SpinHint;
 
 /// Tasks of a batch that travel together: few enough that the engine's thread does other things meanwhile.
 const PIECE: usize = 256;
@@ -24,6 +26,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(10);
 /// A task that is on its way in, as its submitter sees it.
 struct Submitted {
     id: TaskId,
+    /// For a thread that waits for it.
+    spin: Option<SpinHint>,
     /// Gets the id of the task that runs, if that may be another one.
     other: Option<oneshot::Receiver<TaskId>>,
 }
@@ -201,23 +205,32 @@ impl Engine {
         (0..self.config.max_queue_full_retries).map(wait).sum()
     }
 
-    fn submission(task: Task, reply: Reply) -> (Submission, Submitted) {
-        let id = task.id();
+    fn submission(&self, task: Task, reply: Reply) -> (Submission, Submitted) {
+        let (id, spin) = (task.id(), self.spin_hint(&task));
         // Only the engine knows whether another task has its unique key.
         let (accepted, other) = task.options().unique.is_some().then(oneshot::channel).unzip();
-        (Submission { task, reply, accepted }, Submitted { id, other })
+        (Submission { task, reply, accepted }, Submitted { id, spin, other })
+    }
+
+    /// For a thread that waits for the task, unless it has to wait behind others.
+    fn spin_hint(&self, task: &Task) -> Option<SpinHint> {
+        let limit = self.config.wait_spin;
+        let is_next = self.admission.waiting() <= processors();
+        (is_next && !limit.is_zero())
+            .then(|| SpinHint::new(self.admission.load().clone(), WorkSlot::of(task.work().key()), limit))
     }
 
     fn hand_over_to(&self, task: Task, completions: &Completions, number: u64) -> Result<TaskId, SubmitError> {
         let reply = Reply::Many(Box::new(completions.completer(number)));
-        let (submission, Submitted { id, other }) = Self::submission(task, reply);
+        let (submission, Submitted { id, spin, other }) = self.submission(task, reply);
+        completions.submitting(number, spin);
         self.requests.send(Request::Submit(submission)).map_err(|_| self.closed())?;
         other.map_or(Ok(id), |other| park::wait(other).map_err(|_| self.closed()))
     }
 
     async fn hand_over(&self, task: Task) -> Result<TaskHandle, SubmitError> {
         let (reply, record) = oneshot::channel();
-        let (submission, submitted) = Self::submission(task, Reply::One(reply));
+        let (submission, submitted) = self.submission(task, Reply::One(reply));
         self.requests.send(Request::Submit(submission)).map_err(|_| self.closed())?;
         self.handle_of(submitted, record).await
     }
@@ -225,7 +238,7 @@ impl Engine {
     async fn hand_over_many(&self, tasks: Vec<Task>) -> Result<Vec<TaskHandle>, SubmitError> {
         let submit = |task| {
             let (reply, record) = oneshot::channel();
-            let (submission, submitted) = Self::submission(task, Reply::One(reply));
+            let (submission, submitted) = self.submission(task, Reply::One(reply));
             (submission, (submitted, record))
         };
         let (submissions, submitted): (_, Vec<_>) = tasks.into_iter().map(submit).unzip();
@@ -239,13 +252,13 @@ impl Engine {
 
     async fn handle_of(
         &self,
-        Submitted { id, other }: Submitted,
+        Submitted { id, spin, other }: Submitted,
         record: oneshot::Receiver<Answer>,
     ) -> Result<TaskHandle, SubmitError> {
         let id = match other {
             Some(other) => other.await.map_err(|_| self.closed())?,
             None => id,
         };
-        Ok(TaskHandle::new(id, record, self.config.wait_spin))
+        Ok(TaskHandle::new(id, record, spin))
     }
 }

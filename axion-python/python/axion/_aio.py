@@ -1,4 +1,4 @@
-"""The engine in an event loop: one descriptor in the loop says that something has ended."""
+"""The engine in an event loop, which watches one descriptor for completions."""
 
 import asyncio
 from collections import deque
@@ -12,20 +12,20 @@ from .errors import SubmitError, refused
 
 
 class _LoopInbox:
-    """What the coroutines of one loop wait for."""
+    """The completions that the coroutines of one loop await."""
 
     def __init__(self, loop):
         self.completions = _axion.Completions()
         self.waiting = {}
         self.numbers = count(1)
-        self.entering = asyncio.Lock()
+        self.submitting = asyncio.Lock()
         self._loop = loop
         loop.add_reader(self.completions.fileno(), self._read)
         self.completions.arm()
 
     def _read(self):
-        while found := self.completions.arm():
-            for number, data, record in found:
+        while completions := self.completions.arm():
+            for number, data, record in completions:
                 waiter = self.waiting.pop(number, None)
                 if waiter is None or waiter.done():
                     continue
@@ -58,10 +58,10 @@ async def run(engine, options, fn, args, kwargs):
     call = work, payload, options, inbox.completions, number
     task_id = None
     try:
-        if not inbox.entering.locked():
-            task_id = _enter(native, call)
+        if not inbox.submitting.locked():
+            task_id = _try_submit(native, call)
         if task_id is None:
-            task_id = await _enter_when_there_is_room(native, call, inbox.entering)
+            task_id = await _submit_when_there_is_room(native, call, inbox.submitting)
         return await waiter
     except asyncio.CancelledError:
         if task_id is not None and number in inbox.waiting:
@@ -71,8 +71,8 @@ async def run(engine, options, fn, args, kwargs):
         inbox.waiting.pop(number, None)
 
 
-def _enter(native, call):
-    """The task's id; None if the queue is full."""
+def _try_submit(native, call):
+    """Returns the task's id, or None if the queue is full."""
     try:
         return native.submit(*call, _NOW)
     except RuntimeError as error:
@@ -82,36 +82,38 @@ def _enter(native, call):
         return None
 
 
-async def _enter_when_there_is_room(native, call, entering):
-    """In a thread: the loop goes on. It has its other threads for itself: one enters after the other, and who is
-    cancelled leaves its turn to the next one only when its thread is back.
+async def _submit_when_there_is_room(native, call, submitting):
+    """Submits in a thread, so that the loop goes on.
+
+    Only one thread of the loop's executor waits at a time. A cancelled coroutine keeps the lock until its thread has
+    returned.
     """
-    entered, given_up = [], []
+    submitted, cancelled = [], []
 
-    def enter():
-        if given_up:
+    def submit():
+        if cancelled:
             return None
-        entered.append(native.submit(*call, _WAIT))
-        if given_up:
-            _cancel(native, entered[0])
-        return entered[0]
+        submitted.append(native.submit(*call, _WAIT))
+        if cancelled:
+            _cancel(native, submitted[0])
+        return submitted[0]
 
-    await entering.acquire()
+    await submitting.acquire()
     try:
-        thread = asyncio.get_running_loop().run_in_executor(None, enter)
+        thread = asyncio.get_running_loop().run_in_executor(None, submit)
     except BaseException:
-        entering.release()
+        submitting.release()
         raise
-    thread.add_done_callback(lambda _: entering.release())
+    thread.add_done_callback(lambda _: submitting.release())
     try:
         return await asyncio.shield(thread)
     except RuntimeError as error:
         raise refused(error) from None
     except asyncio.CancelledError:
-        # Whoever of the two is the later one sees what the other has left.
-        given_up.append(True)
-        if entered:
-            _cancel(native, entered[0])
+        # Both sides check the other's list after filling their own, so at least one of them cancels.
+        cancelled.append(True)
+        if submitted:
+            _cancel(native, submitted[0])
         raise
 
 
@@ -152,34 +154,34 @@ async def run_workflow(engine, tasks, options):
 
 async def amap(engine, options, fn, iterables, ordered=True, look_ahead=None):
     items = zip(*iterables)
-    most = look_ahead or 2 + 2 * max(engine.config.cpu_bound_count or 0, engine.config.io_bound_count or 0, 1)
-    flying, ended = deque(), asyncio.Queue()
+    max_in_flight = look_ahead or 2 + 2 * max(engine.config.cpu_bound_count or 0, engine.config.io_bound_count or 0, 1)
+    in_flight, finished = deque(), asyncio.Queue()
 
-    def fill():
-        while len(flying) < most:
+    def submit_ahead():
+        while len(in_flight) < max_in_flight:
             for item in items:
                 task = asyncio.ensure_future(run(engine, options, fn, item, {}))
-                flying.append(task)
+                in_flight.append(task)
                 if not ordered:
-                    task.add_done_callback(ended.put_nowait)
+                    task.add_done_callback(finished.put_nowait)
                 break
             else:
                 return
 
     try:
-        fill()
-        while flying:
+        submit_ahead()
+        while in_flight:
             if ordered:
-                value = await flying[0]
-                flying.popleft()
+                value = await in_flight[0]
+                in_flight.popleft()
             else:
-                task = await ended.get()
-                flying.remove(task)
+                task = await finished.get()
+                in_flight.remove(task)
                 value = task.result()
             yield value
-            fill()
+            submit_ahead()
     finally:
-        for task in flying:
+        for task in in_flight:
             task.cancel()
-        if flying:
-            await asyncio.gather(*flying, return_exceptions=True)
+        if in_flight:
+            await asyncio.gather(*in_flight, return_exceptions=True)

@@ -19,10 +19,10 @@ from ._status import ComponentStatus, Health, HealthReport
 from ._task import Result, Task
 from .errors import AxionError, ConfigError, EngineError, refused
 
-_NOW, _SHORTLY, _WAIT = 0, 1, 2  # what happens in a full queue
+_NOW, _SHORTLY, _WAIT = 0, 1, 2  # in a full queue: refuse, refuse after a short wait, wait for room
 _PLAIN = _axion.Options()
 _PLAIN_IO = _axion.Options(kind="io")
-_LONG = 1e6  # seconds
+_NO_LIMIT = 1e6  # seconds
 
 
 class EngineConfig:
@@ -42,7 +42,7 @@ class EngineConfig:
 
     @classmethod
     def from_environment(cls, file=None, **keys):
-        """Settings from `axion.toml` (or `file`) and the `AXION_*` variables, with `keys` on top."""
+        """Reads `axion.toml` (or `file`) and the `AXION_*` variables. `keys` take precedence."""
         config = cls.__new__(cls)
         config._keys = keys
         config._native = cls._read(keys, True, file)
@@ -73,7 +73,7 @@ class EngineConfig:
 
 
 class Options:
-    """An engine with some options for what is submitted through it: see `Engine.options`."""
+    """An engine with options for the tasks submitted through it: see `Engine.options`."""
 
     def __init__(self, engine, native, wait=_WAIT):
         self._engine = engine
@@ -114,8 +114,8 @@ class Options:
 class Engine:
     """Runs functions and scripts in supervised worker processes.
 
-    Use it as a context manager, or call `start` and `shutdown`. Threads may share it. Its methods never leave a
-    task in the dark: what was accepted ends in exactly one result or error, also if a worker dies.
+    Use it as a context manager, or call `start` and `shutdown`. Threads may share it. Every accepted task ends in
+    exactly one result or error, even if its worker dies.
 
     Args:
         config: an `EngineConfig`; or give its keys: `Engine(cpu_bound_count=4)`.
@@ -130,24 +130,24 @@ class Engine:
         self._native = self._inbox = None
         self._closing = self._forked = False
         self._lock = threading.Lock()
-        # Of workflows: two threads may bring the same step along, and what is pickled may submit.
+        # For workflows. Two threads may submit the same step. Reentrant: pickling may run code that submits.
         self._planning = threading.RLock()
         self._call, self._each, self._each_of_one = Coder(CALL), Coder(EACH), Coder(EACH_OF_ONE)
         self._step = Coder(STEP)
         self._followed = {}
         self._loops = weakref.WeakKeyDictionary()
 
-    # Its life.
+    # Start and shutdown.
 
     def start(self):
         """Starts the engine; its workers start in the background. Returns the engine.
 
         Raises:
-            EngineError: it was started before (already_started, ENG001), or cannot be (start_failed).
+            EngineError: the engine was started before (already_started, ENG001), or cannot start (start_failed).
         """
         with self._lock:
             if self._native is not None:
-                raise EngineError("the engine was started before; make another one", "already_started")
+                raise EngineError("the engine was started before: make another one", "already_started")
             _log.start(self.config._native)
             try:
                 self._native = _axion.Engine(self.config._native)
@@ -158,8 +158,8 @@ class Engine:
         return self
 
     def shutdown(self, wait=True, *, timeout=None):
-        """Takes no more tasks, waits for those it has, for `timeout` seconds at most (None: as long as they take),
-        cancels the rest, and ends the workers. With `wait=False`, cancels all at once. Can be called again.
+        """Accepts no more tasks, waits up to `timeout` seconds (None: no limit) for the others, cancels the rest, and
+        ends the workers. With `wait=False`, cancels all tasks at once. Can be called again.
 
         Returns:
             The number of tasks that were cancelled.
@@ -170,10 +170,10 @@ class Engine:
         end = None if timeout is None else time.monotonic() + timeout
         left = 0.0
         if wait:
-            # Interruptible; what coroutines wait for has no future here, and the engine itself waits for that.
+            # Interruptible. Tasks of coroutines have no future here: the engine itself waits for them.
             concurrent.futures.wait(list(self._inbox.futures.values()), timeout)
             if any(inbox.waiting for inbox in self._loops.values()):
-                left = _LONG if end is None else max(0.0, end - time.monotonic())
+                left = _NO_LIMIT if end is None else max(0.0, end - time.monotonic())
         cancelled = self._native.shutdown(left)
         self._inbox.close()
         _log.flush()
@@ -202,18 +202,18 @@ class Engine:
             raise EngineError("the engine has not been started: call start(), or use it as a context manager",
                               "not_started")
         if self._forked:
-            raise EngineError("this process was forked off the one that has the engine: make another one", "forked")
+            raise EngineError("the engine belongs to the parent process, before the fork: make another one", "forked")
         if self._closing:
-            raise EngineError("the engine is shutting down and takes no more tasks", "shutting_down")
+            raise EngineError("the engine is shutting down and accepts no more tasks", "shutting_down")
         return native
 
     # Functions.
 
     def submit(self, fn, /, *args, **kwargs):
-        """Has `fn(*args, **kwargs)` called in a worker; waits while the queue is full.
+        """Calls `fn(*args, **kwargs)` in a worker. Waits while the queue is full.
 
-        Lambdas, closures, functions of `__main__` and of notebooks can be sent, and `async def` functions, which
-        run in the IO pool unless `options(kind=…)` says otherwise.
+        `fn` may be a lambda, a closure, a function of `__main__` or of a notebook, or an `async def` function. The last
+        runs in the IO pool, unless `options(kind=…)` says otherwise.
 
         Returns:
             A `Future`. Its exception is the function's own, with the remote traceback as its cause, or a
@@ -225,40 +225,40 @@ class Engine:
         return self._submit(self._call, fn, pack(args, kwargs), None, _WAIT)
 
     def options(self, *, wait=True, kind=None, **options):
-        """The engine with options for what is submitted, as in `engine.options(timeout=5, retries=3).submit(fn)`.
+        """The engine with options for its tasks, as in `engine.options(timeout=5, retries=3).submit(fn)`.
 
         Args:
             kind: "cpu" or "io", the pool; None: "io" for `async def` functions, "cpu" for all others.
-            timeout: seconds after which an attempt is killed; soft_timeout: after which it gets an exception.
-            retries: how often a failed task is run again; retry_on: the codes that are worth it;
-                retry_delay, retry_factor, retry_max_delay, retry_jitter: the waits between.
-            priority: 0, the most urgent, to 9.
-            ttl: seconds in which it has to start; delay: seconds before which it does not.
-            max_worker_losses: how often it is run again after its worker died (2).
-            unique: a key: while a task with it is live, another one gives that one's result.
-            slots: the slots of its pool that it takes (1): it runs in one, the others are kept idle for it.
-            cpu, memory: per cent of the machine that it needs by your estimate; memory also as "500 MiB".
-            concurrency: ("api.example", 2): at most 2 tasks with this key run at one time.
-            rate: "10/s" (or /m, /h): so many starts of this function, or of `concurrency`'s key; or
-                ("api.example", "10/s"), of all with that key.
-            wait: whether a full queue is waited for, or refused with `SubmitError`.
+            timeout: the seconds after which an attempt is killed; soft_timeout: after which it gets an exception.
+            retries: how often a failed task is run again; retry_on: the error codes for which it is;
+                retry_delay, retry_factor, retry_max_delay, retry_jitter: the waits between attempts.
+            priority: 0 (the most urgent) to 9.
+            ttl: the seconds within which the task has to start; delay: the seconds before which it does not start.
+            max_worker_losses: how often the task is run again after its worker died (2).
+            unique: a key. While a task with this key is live, a second submit returns the first task's result.
+            slots: the slots of its pool that the task takes (1). It runs in one; the others stay idle.
+            cpu, memory: your estimate of the share of the machine that it needs, in percent; memory also as "500 MiB".
+            concurrency: ("api.example", 2): at most 2 tasks with this key run at a time.
+            rate: "10/s" (or /m, /h): the starts of this function, or of `concurrency`'s key; or
+                ("api.example", "10/s"): the starts of all tasks with this key.
+            wait: whether a submit waits while the queue is full, or raises `SubmitError`.
         """
         try:
-            # Without a kind, it is decided for each function; with no other option it costs nothing.
+            # Without a kind, the pool follows from each function.
             native = _OptionsByPool(options) if kind is None else _axion.Options(kind=kind, **options)
         except ValueError as error:
             raise ConfigError(str(error), "config") from None
         return Options(self, native, _WAIT if wait else _SHORTLY)
 
     def map(self, fn, *iterables, **how):
-        """Calls `fn` on the items of the iterables, which are taken as they are needed, and gives the results.
+        """Calls `fn` on the items of the iterables and yields the results. It takes items as they are needed.
 
         Keywords:
-            chunksize: items that travel together; None: as many as fill some milliseconds, by measured time.
-            ordered: results in the order of the items, or as they come.
-            look_ahead: chunks in work at a time; None: a few for each worker.
-            timeout: seconds in which the next result has to come, from the call of `map`.
-            progress: shows a bar, with tqdm if that is installed.
+            chunksize: the items that one task gets; None: enough for some milliseconds, by measured run time.
+            ordered: whether results come in the order of the items, or as they finish.
+            look_ahead: the chunks in flight; None: a few for each worker.
+            timeout: the seconds, from the call of `map`, within which the next result has to come.
+            progress: shows a progress bar, by tqdm if it is installed.
         """
         return Options(self, None).map(fn, *iterables, **how)
 
@@ -267,7 +267,7 @@ class Engine:
         return Options(self, None).starmap(fn, iterable, **how)
 
     async def run(self, fn, /, *args, **kwargs):
-        """Awaits `fn(*args, **kwargs)` in a worker. If the awaiting is cancelled, so is the task."""
+        """Awaits `fn(*args, **kwargs)` in a worker. Cancelling the await cancels the task."""
         return await Options(self, None).run(fn, *args, **kwargs)
 
     def amap(self, fn, *iterables, **how):
@@ -308,11 +308,11 @@ class Engine:
     # Scripts.
 
     def submit_task(self, task):
-        """Hands in a script `Task`, or a `step`; returns its id. One with dependencies, on tasks that the engine knows,
-        starts when those have succeeded.
+        """Submits a script `Task`, or a `step`; returns its id. One with dependencies, on tasks that the engine knows,
+        starts when they have succeeded.
 
         Raises:
-            TaskError: it was not accepted: queue_full (TASK001), overloaded (TASK002) …
+            TaskError: the task was not accepted: queue_full (TASK001), overloaded (TASK002) …
             EngineError: not_started (ENG002), shutting_down …
         """
         native = self._running_native()
@@ -329,22 +329,25 @@ class Engine:
 
     def submit_workflow(self, tasks, *, name=None, on_failure=None, stop_running=None, impossible=None, upstream=None,
                         limits=None):
-        """Hands in steps that wait for each other, in any order: all of them or none. They are scripts (`Task`) and
-        functions (`step`); the steps that a function takes the results of come along, if they have not been submitted.
+        """Submits steps that depend on each other, in any order: all of them or none.
+
+        A step is a script (`Task`) or a function (`step`). Steps whose results a function takes are submitted with it,
+        unless they were submitted before.
 
         Args:
-            name: what people call it.
-            on_failure: "continue" (the default): what still can runs; or "stop": what has not started is cancelled,
-                with stop_running=True what runs, too.
-            impossible: a task that needs more than there is: "refuse" the workflow (the default), or "cancel" the task.
+            name: the name of the workflow.
+            on_failure: "continue" (the default) runs every step that still can; "stop" cancels the steps that have not
+                started, and with stop_running=True the running ones, too.
+            impossible: for a task that needs more than there is: "refuse" the workflow (the default), or "cancel" the
+                task.
             upstream: the keys of `params["upstream_results"]` of a script: "both" (the default), "names" or "ids".
-            limits: what may run at one time, as in a flow: {"processes": 2, "cpu": 50.0}.
+            limits: the limits on running steps, as in a flow: {"processes": 2, "cpu": 50.0}.
 
         Returns:
             A `Workflow`: a future of its results, and a list of the tasks' ids.
         Raises:
-            SubmitError: not_picklable, by the name of the step.
-            WorkflowRefused: it is wrong: CircularDependency, UnknownDependency …, with all that is.
+            SubmitError: not_picklable, with the name of the step.
+            WorkflowRefused: the workflow is invalid: CircularDependency, UnknownDependency …, with every problem.
             EngineError: not_started (ENG002), shutting_down …
         """
         from ._workflow import Workflow, submit
@@ -367,8 +370,8 @@ class Engine:
         Returns:
             A `Workflow`.
         Raises:
-            FlowError: the file cannot be read, or is wrong: it has the place of each problem.
-            WorkflowRefused: it asks for what this engine does not have.
+            FlowError: the file cannot be read or is invalid. The error has the position of each problem.
+            WorkflowRefused: the flow needs something that this engine does not have.
         """
         from ._workflow import Workflow, submit_flow
 
@@ -379,7 +382,7 @@ class Engine:
 
     async def run_workflow(self, tasks, *, name=None, on_failure=None, stop_running=None, impossible=None, upstream=None,
                            limits=None):
-        """Awaits the results of a workflow: as `submit_workflow(…).result()`. If the awaiting is cancelled, so is it."""
+        """Awaits the results of a workflow, as `submit_workflow(…).result()`. Cancelling the await cancels the workflow."""
         from ._aio import run_workflow
 
         options = {"name": name, "on_failure": on_failure, "stop_running": stop_running, "impossible": impossible,
@@ -388,7 +391,7 @@ class Engine:
 
     @contextlib.contextmanager
     def _expected(self, future):
-        """A number under which a future hears of what is being submitted."""
+        """Registers a future under a number while its workflow is submitted."""
         number = next(self._inbox.numbers)
         self._inbox.futures[number] = future
         try:
@@ -398,15 +401,16 @@ class Engine:
             raise
 
     def get_result(self, task_id, timeout=None):
-        """The `Result` of a task, or of a step of a workflow, also one that never runs; or None when `timeout` seconds
-        are over: then the task goes on, and a later call finds it.
+        """Waits for the `Result` of a task, or of a step of a workflow, including one that never runs.
+
+        Returns None after `timeout` seconds. The task goes on, and a later call finds its result.
 
         Raises:
-            EngineError: result_unknown: there is no such task, or its result was dropped, and why.
+            EngineError: result_unknown: the task does not exist, or its result was dropped; the message says which.
         """
         future = self._followed.get(task_id)
         if future is None:
-            future = self._followed[task_id] = _Record(self)
+            future = self._followed[task_id] = _RecordFuture(self)
             self._follow(task_id, future)
         try:
             record = future.result(timeout)
@@ -433,13 +437,13 @@ class Engine:
             raise
 
     def cancel(self, task_id):
-        """Ends a task before its time, by force if need be. True if it had not ended."""
+        """Cancels a task, by force if necessary. Returns whether it had not ended."""
         try:
             return self._running_native().cancel(task_id)
         except RuntimeError as error:
             raise (error if isinstance(error, AxionError) else refused(error)) from None
 
-    # How it is.
+    # Status.
 
     def get_status(self):
         """How everything is: `engine` with `is_running`, and `components` with the `health` and `metrics` of each
@@ -455,7 +459,7 @@ class Engine:
         return status
 
     def get_health(self):
-        """How well the engine is: a `HealthReport`."""
+        """The health of the engine: a `HealthReport`."""
         try:
             found = json.loads(self._running_native().health())
         except RuntimeError as error:
@@ -464,7 +468,7 @@ class Engine:
         return HealthReport(Health(found["overall_health"]), found["healthy_count"], found["unhealthy_count"], parts)
 
     def get_component_status(self, name):
-        """One part of it: a `ComponentStatus`. The names are those of `get_status()["components"]`."""
+        """The `ComponentStatus` of one component. Its names are the keys of `get_status()["components"]`."""
         parts = self.get_health().components
         if name not in parts:
             raise EngineError("there is no component %r: the engine has %s" % (name, ", ".join(parts)),
@@ -480,7 +484,7 @@ class _OptionsByPool:
 
 
 def native_options(fn, options):
-    """The native options for a function."""
+    """The native options of a function's task."""
     io = is_async(fn)
     if options is None:
         return _PLAIN_IO if io else _PLAIN
@@ -489,8 +493,8 @@ def native_options(fn, options):
     return options
 
 
-class _Record(Future):
-    """Resolves to the record itself."""
+class _RecordFuture(Future):
+    """Resolves to the task's record."""
 
     def _resolve(self, data, record):
         self._finish(record, None)
@@ -511,7 +515,7 @@ _running = weakref.WeakSet()
 
 
 def _at_exit():
-    """Ends what was never shut down: executors finish their work, as the standard ones do; engines do not."""
+    """Shuts down every running engine. Executors finish their tasks, as the standard ones do; engines cancel them."""
     for engine in list(_running):
         engine.shutdown(wait=engine._finishes_at_exit)
 

@@ -14,21 +14,21 @@ from .errors import InitializerFailed
 
 
 class Executor(concurrent.futures.Executor):
-    """Calls functions in worker processes, as `concurrent.futures.ProcessPoolExecutor` does, and:
+    """Calls functions in worker processes, as `concurrent.futures.ProcessPoolExecutor` does.
 
-    a worker that dies costs the task that ran in it and no other; `future.kill()` ends one that runs; lambdas,
-    closures and functions of `__main__` need no guard; a full queue makes `submit` wait instead of growing.
+    In addition, a worker that dies affects only the task that it ran, `future.kill()` ends a running task, lambdas,
+    closures and functions of `__main__` need no guard, and `submit` waits while the queue is full.
 
     Args:
-        max_workers: worker processes; None: one for each processor.
-        initializer, initargs: called once in each worker, before its first task. If it fails, so do the tasks,
-            and the executor is broken.
-        max_tasks_per_child: a worker is replaced after so many tasks; None: never. It goes when its successor is
-            ready and takes tasks until then, so that none waits.
-        kind: "cpu", one task at a time in each worker, or "io": many, in threads.
-        show_output: whether what a task prints is shown by this process when the task has ended; `future.record` has
-            it in any case.
-        config: more settings of the engine, by name.
+        max_workers: the number of worker processes; None: one for each processor.
+        initializer, initargs: called once in each worker, before its first task. If it fails, the tasks fail and the
+            executor is broken.
+        max_tasks_per_child: the number of tasks after which a worker is replaced; None: never. It takes tasks until
+            its successor is ready.
+        kind: "cpu": one task at a time in each worker; "io": many, in threads.
+        show_output: whether this process prints the output of a task when the task has ended. `future.record` has the
+            output in any case.
+        config: further settings of the engine, by name.
     """
 
     def __init__(self, max_workers=None, mp_context=None, initializer=None, initargs=(), *,
@@ -65,7 +65,7 @@ class Executor(concurrent.futures.Executor):
         self._engine.start()
 
     def submit(self, fn, /, *args, **kwargs):
-        """Has `fn(*args, **kwargs)` called in a worker. Returns an `axion.Future`."""
+        """Calls `fn(*args, **kwargs)` in a worker. Returns an `axion.Future`."""
         return self._enter(self._call, fn, pack(args, kwargs))
 
     def _enter(self, coder, fn, payload):
@@ -73,12 +73,13 @@ class Executor(concurrent.futures.Executor):
             raise InitializerFailed("the executor is broken: %s" % self._broken, "initializer_failed")
         if self._shut or self._engine._closing:
             raise RuntimeError("cannot schedule new futures after shutdown")
-        future = _Prepared(self) if self._has_initializer else None
+        future = _InitializerFuture(self) if self._has_initializer else None
         return self._engine._submit(coder, fn, payload, self._options, _WAIT, future)
 
     def map(self, fn, *iterables, timeout=None, chunksize=1, buffersize=None):
-        """As `concurrent.futures.Executor.map` of Python 3.14: the results in the order of the items. All items are
-        taken at once unless `buffersize` says how many chunks may be in work. See also `Engine.map`."""
+        """As `concurrent.futures.Executor.map` of Python 3.14: yields the results in the order of the items.
+
+        It takes all items at once, unless `buffersize` limits the chunks in flight. See also `Engine.map`."""
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
         if buffersize is not None and not isinstance(buffersize, int):
@@ -93,29 +94,29 @@ class Executor(concurrent.futures.Executor):
                 yield self._enter(self._each, fn, pack_value(chunk))
 
         source = chunks()
-        flying = deque(source if buffersize is None else islice(source, buffersize))
+        in_flight = deque(source if buffersize is None else islice(source, buffersize))
 
         def results():
             try:
-                while flying:
+                while in_flight:
                     left = None if end is None else end - time.monotonic()
-                    values = flying[0].result(left)
-                    flying.popleft()
+                    values = in_flight[0].result(left)
+                    in_flight.popleft()
                     if buffersize is not None:
-                        flying.extend(islice(source, 1))
-                    # Each is the reader's alone as soon as it is handed out.
+                        in_flight.extend(islice(source, 1))
+                    # Keep no reference to a value that the reader has.
                     values.reverse()
                     while values:
                         yield values.pop()
             finally:
-                for future in flying:
+                for future in in_flight:
                     future.cancel()
 
         return results()
 
     def shutdown(self, wait=True, *, cancel_futures=False):
-        """Takes no more tasks. With `wait`, returns when those it has are done and the workers gone; without, they
-        finish in the background. With `cancel_futures`, those that have not started are cancelled."""
+        """Accepts no more tasks. With `wait`, returns when all tasks are done and the workers have ended; without it,
+        they finish in the background. `cancel_futures` cancels the tasks that have not started."""
         self._shut = True
         engine = self._engine
         if cancel_futures and engine._inbox is not None and not engine._forked:
@@ -129,11 +130,11 @@ class Executor(concurrent.futures.Executor):
             threading.Thread(target=engine.shutdown, name="axion-shutdown", daemon=True).start()
 
     def __reduce__(self):
-        raise TypeError("an axion.Executor lives in one process and cannot be sent to another")
+        raise TypeError("an axion.Executor lives in one process and cannot be pickled")
 
 
-class _Prepared(Future):
-    """Where workers have an initializer: the executor knows that it has failed before anybody else does."""
+class _InitializerFuture(Future):
+    """A future of an executor with an initializer: it marks the executor as broken before its own result is set."""
 
     def __init__(self, executor):
         super().__init__(executor._engine)

@@ -12,43 +12,43 @@ from . import _axion
 from ._code import unpack
 from .errors import EngineError, RemoteTraceback, of_record
 
-_making = threading.RLock()  # a signal's handler may look at futures, too
+_making = threading.RLock()  # reentrant: a signal handler may use futures, too
 _DONE = frozenset(("CANCELLED", "CANCELLED_AND_NOTIFIED", "FINISHED"))
 
 
 class Future(concurrent.futures.Future):
-    """A task's result to come: a `concurrent.futures.Future` in every respect, and awaitable.
+    """The future result of a task: a `concurrent.futures.Future` in every respect, and awaitable.
 
-    `task_id` names the task; `record` is, once it has ended, how: duration, output, attempt, worker.
+    `task_id` names the task. `record` says how it ended, once it has: duration, output, attempt, worker.
 
-    Most futures end before anybody waits for them, and many thousands may be on their way. So what the base class
-    makes for each is made when it is first needed: the condition, with its lock, and two lists.
+    Most futures finish before anything waits for them, and there may be many thousands. So this class makes the
+    condition, its lock and the two lists of the base class only when they are first needed.
     """
 
-    # What it has while nobody has looked. The base class changes these only with the condition held.
+    # The state before the condition exists. The base class changes these only while it holds the condition.
     _state = "PENDING"
     _result = _exception = _own_condition = None
     _waiters = _done_callbacks = ()  # pyright: ignore[reportAssignmentType]
     task_id = record = None
-    _number: int | None = None  # under which its engine's inbox has it, if it may be waited for without the inbox's thread
+    _number: int | None = None  # its number in the engine's inbox, if a thread may wait for it directly
 
     def __init__(self, engine=None):
         self._engine = engine
 
     def __reduce__(self):
-        raise TypeError("an axion future lives in one process: a function can be sent its result(), and an axion.step "
-                        "takes it as an argument that stands for that")
+        raise TypeError("an axion future lives in one process: pass its result() to a function, or the future itself "
+                        "to an axion.step")
 
     @property
     def _condition(self):  # pyright: ignore[reportIncompatibleVariableOverride]
         if self._own_condition is None:
             with _making:
-                condition = threading.Condition()  # first: a signal's handler that runs in it may have made one
+                condition = threading.Condition()  # before the check: a signal handler may make one meanwhile
                 if self._own_condition is None:
                     self._waiters, self._done_callbacks = [], []
                     self._own_condition = condition
                     if self._number is not None and self._state == "PENDING" and not self._engine._forked:
-                        # Who waits without it would not hear of what is set by others.
+                        # A direct waiter would not see what other threads set.
                         self._engine._inbox.completions.release(self._number)
         return self._own_condition
 
@@ -56,7 +56,7 @@ class Future(concurrent.futures.Future):
         return self._state in _DONE
 
     def result(self, timeout=None):
-        # It is set before the state; nothing changes any more.
+        # `_result` is set before `_state`, and neither changes after that.
         if self._state == "FINISHED" and self._exception is None:
             return self._result
         if self._number is not None and self._is_untouched():
@@ -76,13 +76,13 @@ class Future(concurrent.futures.Future):
         return super().exception(timeout)
 
     def _is_untouched(self):
-        """Nothing is known of it, and nobody else has looked."""
+        """Whether it is pending and no other thread has used its condition."""
         return self._own_condition is None and self._state == "PENDING"
 
     def _take(self, data, record):
-        """Its result, in the thread that waits for it; False if somebody else is to hear of it, too.
+        """Sets the result in the thread that waits for it. False if other threads have to be notified, too.
 
-        Whatever is raised may come from a signal's handler, and is not the future's."""
+        An exception that is raised here may come from a signal handler, and is not the future's."""
         if self._is_untouched():
             result = unpack(data)
             with _making:
@@ -93,9 +93,9 @@ class Future(concurrent.futures.Future):
         return False
 
     def _finish(self, result, exception):
-        """As `set_result` or `set_exception`, and cheap if nobody has looked."""
+        """As `set_result` or `set_exception`, without a lock while the condition does not exist."""
         if self._own_condition is None:
-            # Whoever makes the condition meanwhile finds the state set.
+            # A thread that makes the condition after this finds the state set.
             with _making:
                 if self._own_condition is None:
                     self._result, self._exception, self._state = result, exception, "FINISHED"
@@ -106,7 +106,7 @@ class Future(concurrent.futures.Future):
             self.set_exception(exception)
 
     def cancel(self):
-        """Cancels the task if it has not been sent to a worker; True if it is cancelled. See `kill`."""
+        """Cancels the task if it has not been sent to a worker. Returns whether it is cancelled. See `kill`."""
         if self.done():
             return self.cancelled()
         if self.task_id is None or not self._engine._withdraw(self.task_id):
@@ -117,8 +117,9 @@ class Future(concurrent.futures.Future):
         return super().cancel()
 
     def kill(self):
-        """Ends the task also if it runs: it is asked to stop and, after `cancel_grace`, killed, and nothing
-        else with it. Returns at once, True if it had not ended; the future is cancelled when it has."""
+        """Ends the task even if it runs: asks it to stop and, after `cancel_grace`, kills it and no other task.
+
+        Returns at once whether the task had not ended. The future is cancelled when it has."""
         if self.done() or self.task_id is None:
             return False
         return self._engine._native.cancel(self.task_id)
@@ -128,13 +129,13 @@ class Future(concurrent.futures.Future):
 
         return asyncio.wrap_future(self).__await__()
 
-    # From the thread below.
+    # Called in the inbox's thread.
 
     def _resolve(self, data, record):
         if type(record) is _axion.Record:
             self.record = record
         if self._state == "FINISHED":
-            return  # taken by who waited for it, or set by somebody
+            return  # set by the thread that waited for it, or by the program
         try:
             try:
                 if data is not None:
@@ -151,19 +152,19 @@ class Future(concurrent.futures.Future):
             if isinstance(error, concurrent.futures.CancelledError) and record.outcome == "cancelled":
                 with self._condition:
                     if self._state == "RUNNING":
-                        self._state = "PENDING"  # of which alone there is a way to CANCELLED
+                        self._state = "PENDING"  # only a pending future can be cancelled
                 super().cancel()
                 self.set_running_or_notify_cancel()
             else:
                 self._finish(None, error)
         except concurrent.futures.InvalidStateError:
-            pass  # somebody has resolved it, as after a fork
+            pass  # resolved elsewhere, as after a fork
 
 
 def failure_reason(record):
-    """The exception for a record without a result: the task's own, where it can be rebuilt."""
+    """The exception for a record without a result: the task's own if it can be unpickled."""
     if record is None:
-        return EngineError("the engine has stopped; nothing more will be known of this task", "engine_stopped")
+        return EngineError("the engine has stopped; the outcome of this task is unknown", "engine_stopped")
     if type(record) is str:
         return EngineError(record, "result_unknown")
     error = exception_of(record.raised, record.traceback)
@@ -171,7 +172,7 @@ def failure_reason(record):
 
 
 def exception_of(raised, traceback):
-    """An exception out of its pickle, with the remote traceback as its cause; None if it cannot be rebuilt."""
+    """Unpickles an exception, with the remote traceback as its cause. None if that fails."""
     if raised is None:
         return None
     try:
@@ -189,14 +190,14 @@ def exception_of(raised, traceback):
 
 
 def show_output(record):
-    """Prints what a task has printed."""
+    """Prints the output of a task."""
     for text, stream in ((record.stdout, sys.stdout), (record.stderr, sys.stderr)):
         if text and stream is not None:
             try:
                 _write(stream, text)
                 stream.flush()
             except Exception:
-                pass  # closed, or a replacement of the program's own that fails
+                pass  # closed, or replaced by an object that fails
 
 
 def _write(stream, text):
@@ -209,13 +210,13 @@ def _write(stream, text):
 
 
 def in_forked_child():
-    """Another thread may have held it."""
+    """Another thread may have held the lock at the fork."""
     global _making
     _making = threading.RLock()
 
 
 class Inbox:
-    """What the futures of one engine wait for."""
+    """The unfinished futures of one engine, and the thread that resolves them."""
 
     def __init__(self, shows_output=False):
         self.completions = _axion.Completions()
@@ -240,19 +241,20 @@ class Inbox:
                 return
 
     def wait_for(self, future, timeout):
-        """Waits for the only future on its way in place of the thread, as long as nobody else looks at it. That spares
-        one of two wake-ups. Returns what is left of the time."""
+        """Waits for the only unfinished future in place of the inbox's thread, until another thread uses the future.
+
+        That saves one of two wake-ups. Returns the rest of the timeout."""
         number = future._number
         if len(self.futures) != 1 or self._closed or (timeout is not None and not timeout > 0):
             return timeout
 
         def deliver(data, record):
-            # What is printed or fails is left to the thread; so are callbacks, which others have set.
+            # The inbox's thread handles failures, output and callbacks.
             if data is None or self._shows_output and (record.stdout or record.stderr) or not future._take(data, record):
                 return False
             self.futures.pop(number, None)
             if self._closed:
-                self.completions.notify()  # The thread may have seen the future as the last one that it waits for.
+                self.completions.notify()  # this may have been the last future that the thread waits for
             return True
 
         end = None if timeout is None else time.monotonic() + timeout
@@ -260,17 +262,17 @@ class Inbox:
         return None if end is None else max(0.0, end - time.monotonic())
 
     def close(self):
-        """Lets the thread end, when every future that waits has been resolved."""
+        """Ends the thread when every future has been resolved."""
         self._closed = True
         self.completions.notify()
         if threading.current_thread() is not self._thread:
             self._thread.join(10)
 
     def forget_in_child(self):
-        """In a forked process, nothing comes any more."""
+        """Fails all futures in a forked process, which gets no completions."""
         for future in list(self.futures.values()):
             if future._own_condition is not None:
                 future._own_condition = threading.Condition()
             if not future.done():
-                future.set_exception(EngineError("the task is of the process that this one was forked off", "forked"))
+                future.set_exception(EngineError("the task belongs to the parent process, before the fork", "forked"))
         self.futures.clear()

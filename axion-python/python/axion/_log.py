@@ -1,6 +1,6 @@
-"""The engine's log, as Python's: a thread passes on what it says to the logger `axion`.
+"""A thread passes the engine's log on to the logger `axion`.
 
-As with any library's, nothing is shown unless the program sets up logging.
+As with any library, nothing is shown unless the program sets up logging.
 """
 
 import logging
@@ -14,11 +14,11 @@ _logger.addHandler(logging.NullHandler())
 _lock = threading.Lock()
 _thread = None
 _marked = threading.Event()
-_PATIENCE = 1.0  # seconds for a handler that is slow
+_FLUSH_TIMEOUT = 1.0  # seconds, in case a handler is slow
 
 
 def start(config):
-    """From an engine's start on, with its `log_level`."""
+    """Passes the log on from now, with the `log_level` of an engine that starts."""
     global _thread
     with _lock:
         if _thread is None:
@@ -31,12 +31,12 @@ def start(config):
 
 
 def flush():
-    """Waits until what was said so far has been passed on."""
+    """Waits until the handlers have got all lines so far."""
     if _thread is None or threading.current_thread() is _thread:
         return
     _marked.clear()
     if _axion.mark_log():
-        _marked.wait(_PATIENCE)
+        _marked.wait(_FLUSH_TIMEOUT)
 
 
 def _read(fd):
@@ -54,7 +54,7 @@ def _read(fd):
             try:
                 _logger.log(10 * level, text.decode(errors="replace"))
             except Exception:
-                pass  # a handler of the program's own
+                pass  # raised by a handler of the program
 
 
 def in_forked_child():

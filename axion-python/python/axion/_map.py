@@ -9,13 +9,13 @@ from queue import Empty, SimpleQueue
 from ._code import pack_value
 from ._engine import _WAIT
 
-_FILL = 0.02  # seconds of work in a chunk
-_MOST = 10_000  # items in one
-_GROWTH = 16  # how much larger a chunk may be than the one before
+_CHUNK_SECONDS = 0.02  # the run time that a chunk should have
+_MAX_CHUNK = 10_000  # items
+_GROWTH = 16  # the largest ratio of a chunk's size to the one before
 
 
 class Map:
-    """The results of `Engine.map`: an iterator. Work begins at once and stays a few chunks ahead of the reader."""
+    """The iterator that `Engine.map` returns. Work begins at once and stays a few chunks ahead of the reader."""
 
     def __init__(self, engine, options, fn, items, single=None, *, chunksize=None, ordered=True, look_ahead=None,
                  timeout=None, progress=False, total=None):
@@ -25,16 +25,16 @@ class Map:
         self._coder = engine._each if single is None else engine._each_of_one
         self._items = iter(items if single is None else single)
         self._size = chunksize or 1
-        self._automatic = chunksize is None
+        self._sizes_chunks = chunksize is None
         self._ordered = ordered
         self._deadline = None if timeout is None else time.monotonic() + timeout
-        self._most = look_ahead or 2 + 2 * _workers(engine)
-        self._flying = deque()
-        self._ended = SimpleQueue()
-        # Of a million values, each is handed out in C.
+        self._max_in_flight = look_ahead or 2 + 2 * _worker_count(engine)
+        self._in_flight = deque()
+        self._finished = SimpleQueue()
+        # `chain` yields each value in C.
         self._values = chain.from_iterable(self._chunks())
         self._bar = _bar(total if single is None else length([single])) if progress else None
-        self._fill()
+        self._submit_ahead()
 
     def __iter__(self):
         return self._values
@@ -43,70 +43,70 @@ class Map:
         return next(self._values)
 
     def _chunks(self):
-        while self._flying:
+        while self._in_flight:
             try:
-                future = self._next()
+                future = self._next_future()
                 results = future.result()
             except BaseException:
                 self.close()
                 raise
             self._observe_duration(future)
-            self._fill()
+            self._submit_ahead()
             if self._bar is not None:
                 self._bar.update(len(results))
             yield results
         self.close()
 
-    def _next(self):
+    def _next_future(self):
         left = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
         if self._ordered:
-            future = self._flying[0]
+            future = self._in_flight[0]
             future.exception(left)
-            self._flying.popleft()
+            self._in_flight.popleft()
             return future
         try:
-            future = self._ended.get(timeout=left)
+            future = self._finished.get(timeout=left)
         except Empty:
             raise TimeoutError("no result in time") from None
-        self._flying.remove(future)
+        self._in_flight.remove(future)
         return future
 
-    def _fill(self):
-        while len(self._flying) < self._most:
+    def _submit_ahead(self):
+        while len(self._in_flight) < self._max_in_flight:
             chunk = list(islice(self._items, self._size))
             if not chunk:
                 return
             future = self._engine._submit(self._coder, self._fn, pack_value(chunk), self._options, _WAIT)
             future._axion_items = len(chunk)
-            self._flying.append(future)
+            self._in_flight.append(future)
             if not self._ordered:
-                future.add_done_callback(self._ended.put)
+                future.add_done_callback(self._finished.put)
 
     def _observe_duration(self, future):
-        if self._automatic and future.record is not None:
+        if self._sizes_chunks and future.record is not None:
             self._size = next_size(future._axion_items, future.record.duration)
 
     def close(self):
-        """Ends the iteration, and takes back what has not started."""
+        """Ends the iteration and cancels the chunks that have not started."""
         self._items = self._values = iter(())
-        while self._flying:
-            self._flying.popleft().cancel()
+        while self._in_flight:
+            self._in_flight.popleft().cancel()
         if self._bar is not None:
             self._bar.close()
 
 
 def next_size(items, seconds, growth=_GROWTH):
-    """How many items to put together, after so many took so long; at most `growth` times as many."""
-    wanted = int(_FILL * items / seconds) if seconds > 0 else _MOST
-    return max(1, min(wanted, items * growth, _MOST))
+    """The size of the next chunk, after `items` items took `seconds`; at most `growth` times `items`."""
+    wanted = int(_CHUNK_SECONDS * items / seconds) if seconds > 0 else _MAX_CHUNK
+    return max(1, min(wanted, items * growth, _MAX_CHUNK))
 
 
-def _workers(engine):
+def _worker_count(engine):
     return max(engine.config.cpu_bound_count or 0, engine.config.io_bound_count or 0, 1)
 
 
-class _Plain:
-    """A line on standard error, where there is no tqdm."""
+class _CounterLine:
+    """A line on standard error, for an interpreter without tqdm."""
 
     def __init__(self):
         import sys
@@ -128,7 +128,7 @@ class _Plain:
 
 
 def length(iterables):
-    """How many items there are to be, if that can be known."""
+    """The number of items, or None if it is unknown."""
     lengths = [length_hint(items, -1) for items in iterables]
     return None if -1 in lengths else min(lengths, default=None)
 
@@ -137,5 +137,5 @@ def _bar(total):
     try:
         from tqdm.auto import tqdm
     except ImportError:
-        return _Plain()
+        return _CounterLine()
     return tqdm(total=total)

@@ -12,9 +12,12 @@ use super::super::answer::Answer;
 use super::super::messages::{PoolRequest, StepUpdate, WorkerCommand};
 use super::Dispatcher;
 use super::waiters::Waiter;
-use crate::model::{CancelAnswer, FactKind, Status, TaskId, Tick, WorkerRef};
+use crate::model::{CancelAnswer, FactKind, Status, TaskId, TaskRecord, Tick, WorkerRef};
 use crate::policy::scheduler::{Action, RunTask, Scheduler};
 use crate::sequencer::Recorded;
+
+/// Expected run times are published while no more tasks than this are live. Among more, no thread spins.
+const FEW: usize = 64;
 
 /// An answer that waits for the facts of the present turn.
 pub(super) enum PendingAnswer {
@@ -49,6 +52,7 @@ impl Dispatcher {
     /// A turn ends.
     pub(super) fn settle(&mut self, ctx: &mut Context<Self>) {
         let recorded = self.record();
+        self.publish_load();
         self.carry_out(&recorded);
         self.answer(&recorded);
         self.give_room_back(&recorded);
@@ -90,11 +94,26 @@ impl Dispatcher {
                 Action::Release { pool, workers } => self.ask_supervisor(PoolRequest::Fewer(pool, workers), recorded),
                 Action::Retire { worker } => self.command(worker, WorkerCommand::Retire, recorded),
                 Action::Finished { record, waiter } => {
+                    self.publish_expected_run_time(&record);
                     for waiter in waiter.into_iter().flat_map(|waiter| self.waiters.take(waiter)) {
                         self.workflows.add_update(waiter.resolve(&record));
                     }
                 }
             }
+        }
+    }
+
+    /// Called before waiters are woken: they may submit the next task at once.
+    fn publish_load(&self) {
+        let table = self.scheduler.table();
+        self.admission.load().set_running(table.live().saturating_sub(table.waiting().0));
+    }
+
+    fn publish_expected_run_time(&self, record: &TaskRecord) {
+        if self.scheduler.table().live() <= FEW
+            && let Some(nanos) = self.scheduler.expected_run_time(record.work.key())
+        {
+            self.admission.load().set_expected(record.work.key(), nanos);
         }
     }
 

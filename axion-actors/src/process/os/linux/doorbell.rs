@@ -77,7 +77,11 @@ impl WatchedDoorbell {
     /// If the runtime is gone.
     pub(crate) fn poll_notified(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut notified = ready!(self.0.poll_read_ready(cx))?;
-        let _ = notified.try_io(|fd| Ok(rustix::io::read(fd.get_ref(), &mut [0; 64][..])?));
+        let read = notified.try_io(|fd| Ok(rustix::io::read(fd.get_ref(), &mut [0; 64][..])?));
+        if matches!(read, Ok(Ok(count)) if count < 64) {
+            // The pipe is empty: without this, the next call would read it again to find that out.
+            notified.clear_ready();
+        }
         Poll::Ready(Ok(()))
     }
 }

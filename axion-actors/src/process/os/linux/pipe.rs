@@ -52,11 +52,16 @@ impl Pipe {
     ) -> Poll<io::Result<usize>> {
         loop {
             let mut guard = std::task::ready!(self.0.poll_read_ready(cx))?;
+            let room = into.capacity() - into.len();
             let read = guard.try_io(|fd| {
                 before();
                 read_now(fd.as_fd(), into)
             });
             if let Ok(result) = read {
+                if matches!(result, Ok(count) if count < room) {
+                    // The pipe is empty: without this, the next call would read it again to find that out.
+                    guard.clear_ready();
+                }
                 return Poll::Ready(result);
             }
         }
