@@ -27,6 +27,7 @@ pub(crate) struct Children {
 
 /// The doors into a running thread.
 pub(crate) struct Runtime {
+    #[cfg(feature = "test-util")]
     pub(crate) dispatcher: Addr<Dispatcher>,
     pub(crate) supervisor: Addr<Supervisor>,
     pub(crate) system: System,
@@ -118,7 +119,12 @@ fn populate(parts: RuntimeParts, launcher: Box<dyn Launcher>) -> Runtime {
     if config.enable_metrics || config.autoscaler != ScalingPolicy::Off {
         Autoscaler::new(&config, dispatcher.clone(), supervisor.clone(), clock, meter(&config)).start();
     }
-    Runtime { dispatcher, supervisor, system: System::current() }
+    Runtime {
+        #[cfg(feature = "test-util")]
+        dispatcher,
+        supervisor,
+        system: System::current(),
+    }
 }
 
 fn meter(config: &Config) -> Option<Box<dyn Meter>> {
