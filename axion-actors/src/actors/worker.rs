@@ -33,12 +33,12 @@ pub struct Worker {
     lifecycle: WorkerLifecycle,
     child: Box<dyn Child>,
     events: Option<mpsc::Receiver<ChildEvent>>,
-    /// What was sent and not answered, by ascending number.
+    /// The attempts that were sent and have not ended, in ascending order.
     in_flight: VecDeque<Sent>,
-    /// What the child has been sent the code of.
+    /// The functions whose code the child has.
     functions: KnownFunctions,
     outputs: FxHashMap<Seq, Box<CapturedOutput>>,
-    /// The last of what all its tasks wrote, by stream.
+    /// The last output of all its tasks, by stream.
     tails: [Tail; 2],
     settings: Settings,
     dispatcher: Recipient<Reports>,
@@ -61,7 +61,7 @@ enum RevokedBy {
     Liveness,
 }
 
-/// An attempt at the child.
+/// An attempt that was sent to the child.
 struct Sent {
     seq: Seq,
     task: TaskId,
@@ -79,7 +79,7 @@ pub(super) struct Settings {
     pub(super) patience: Patience,
 }
 
-/// Whom a worker speaks to.
+/// The receivers of a worker's messages.
 #[derive(Clone)]
 pub(super) struct Neighbours {
     pub(super) dispatcher: Recipient<Reports>,
@@ -88,8 +88,7 @@ pub(super) struct Neighbours {
     pub(super) sequencer: Sequencer,
 }
 
-/// Reports the worker's end in every case: a worker that is dropped without having said how it
-/// ended did so by a panic.
+/// Reports the worker's end in every case. A worker that is dropped without a report has panicked.
 struct DownGuard {
     me: WorkerRef,
     supervisor: Recipient<WorkerDown>,
@@ -203,7 +202,7 @@ impl Worker {
         Ok(Report::Ended { seq, nanos, result, output: self.outputs.remove(&seq) })
     }
 
-    /// It may only speak of the script or function of a task that it runs (L8).
+    /// Accepts this only for an attempt that the child was sent (L8).
     fn loaded(&self, seq: Seq, coroutine: bool) -> Result<Report, String> {
         let at =
             self.position(seq).ok_or_else(|| format!("something loaded for attempt {seq}, which it was not sent"))?;
@@ -211,7 +210,7 @@ impl Worker {
     }
 
     fn position(&self, seq: Seq) -> Option<usize> {
-        // Mostly it is the first.
+        // Usually the first.
         if self.in_flight.front().is_some_and(|sent| sent.seq == seq) {
             return Some(0);
         }
@@ -222,7 +221,7 @@ impl Worker {
         self.position(seq).map(|at| self.in_flight[at].task)
     }
 
-    /// Keeps what a task writes with the task; what nobody can be blamed for is only shown.
+    /// Keeps the output of a task with the task. Output outside any task goes to the log.
     fn output(&mut self, seq: Option<Seq>, stream: Stream, data: Bytes) {
         let task = seq.and_then(|seq| self.task(seq));
         self.tails[stream as usize].push(&data);
@@ -269,7 +268,7 @@ impl Worker {
         self.child.control(&ControlDown::Revoke { seqs });
     }
 
-    /// Tells the liveness rule what has happened, and does what it says.
+    /// Passes an event to the liveness rule and carries out its decision.
     fn consult(&mut self, ctx: &mut Context<Self>, event: impl FnOnce(&mut Liveness, Look<'_>, Tick) -> NextStep) {
         if !self.lifecycle.is_ready() {
             return;
@@ -306,7 +305,7 @@ impl Worker {
         self.position(seq).and_then(|at| self.in_flight.remove(at)).is_some()
     }
 
-    /// Lets the child end by itself, for as long as the grace period.
+    /// Lets the child end by itself within the grace period.
     fn retire(&mut self, ctx: &mut Context<Self>) {
         match self.lifecycle.retire(!self.in_flight.is_empty()) {
             RetireStep::Nothing => {}
@@ -318,8 +317,7 @@ impl Worker {
         }
     }
 
-    /// Looks at the child's memory while it works and when it has just stopped to, if somebody set a
-    /// limit for it; never while it is idle (L10).
+    /// Measures the child's memory while it has tasks and once after them, if a limit is set. Never while idle (L10).
     fn measure(&mut self, ctx: &mut Context<Self>) {
         let Some(every) = self.settings.measure_every else { return };
         if self.measured.elapsed() >= every
@@ -338,12 +336,12 @@ impl Worker {
         }
     }
 
-    /// Ends one attempt with its process; its result, if it has one by then, is not lost (L2, L6).
+    /// Kills one attempt with its process. A result that is already written is not lost (L2, L6).
     fn kill_attempt(&mut self, seq: Seq, reason: KillReason) {
         if !self.lifecycle.is_ready() {
             return;
         }
-        // One that has ended is not looked for in the child, whose word may be worth nothing.
+        // Decided here if it has ended: the child may not be trustworthy.
         if self.position(seq).is_none() {
             return self.spared(seq);
         }
@@ -363,7 +361,7 @@ impl Worker {
     }
 
     fn run(&mut self, tasks: Vec<RunTask>) {
-        // A worker that no longer takes tasks leaves them to its departure, which gives them back.
+        // Tasks that come too late are given back with the worker's departure.
         if !self.lifecycle.is_ready() {
             return;
         }
@@ -381,7 +379,7 @@ impl Worker {
         self.child.send(&messages);
     }
 
-    /// Kills the child; the first reason stays.
+    /// Kills the child. The first reason stays.
     fn kill(&mut self, reason: WorkerDownReason) {
         if self.lifecycle.killed(&reason) {
             match reason {

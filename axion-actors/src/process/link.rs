@@ -13,14 +13,14 @@ use super::{Child, ControlDown, Down, Progress};
 use crate::model::Seq;
 use crate::wire::{WireError, encode, encode_before};
 
-/// Written at once as far as the pipe takes it; the rest waits for the pump.
+/// Outgoing bytes. The pipe takes what it can at once; the pump writes the rest.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     pub(super) pipe: Option<Rc<Pipe>>,
-    /// Frames, each with its large payload behind it, that come before `held`.
+    /// Frames with a large payload each. They precede `held`.
     large: VecDeque<(Vec<u8>, Bytes)>,
     held: Vec<u8>,
-    /// So much of the first of these has been written.
+    /// The bytes of the first piece that the pipe has taken.
     written: usize,
     /// The bytes that the pipe has taken so far.
     total: u64,
@@ -29,7 +29,7 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    /// Writes what can be written now. What it leaves is bounded by the windows of the policy (L9).
+    /// Writes what the pipe takes now. The windows of the scheduler bound the rest (L9).
     pub(super) fn flush(&mut self) {
         let Some(pipe) = &self.pipe else { return };
         loop {
@@ -61,7 +61,7 @@ impl Outgoing {
                 }
             }
         }
-        // What is left is only moved when that costs no more than it was to write.
+        // Moves the rest only when that is no more work than the write was.
         if self.large.is_empty() && self.written * 2 >= self.held.len() {
             self.held.drain(..self.written);
             self.written = 0;
@@ -80,11 +80,11 @@ impl Outgoing {
         if self.is_empty() { None } else { self.pipe.clone() }
     }
 
-    /// Puts a frame with its payload behind everything that waits.
+    /// Appends a frame whose payload is not copied.
     fn put_large(&mut self, head: &Down, payload: Bytes, frame_limit: usize) -> Result<(), WireError> {
         let mut frame = std::mem::take(&mut self.held);
         if self.large.is_empty() {
-            // Of `held`, which is the first piece now.
+            // `held` was the first piece until now.
             frame.drain(..std::mem::take(&mut self.written));
         }
         let put = encode_before(head, payload.len(), frame_limit, &mut frame);
@@ -108,11 +108,11 @@ pub(super) struct Link {
     /// The leader of the group, from its start until it is about to be reaped.
     leader: Cell<Option<Pid>>,
     kill_at_start: Cell<bool>,
-    /// The attempt that the pump is to kill.
-    pub(super) condemned: Cell<Option<Seq>>,
-    /// The process that shook hands: a wrapper around the interpreter has another one than was started.
-    pub(super) speaker: Cell<Option<u32>>,
-    /// The highest that was sent.
+    /// The attempt that the pump has to kill.
+    pub(super) kill_requested: Cell<Option<Seq>>,
+    /// The process that sent the handshake. Behind a wrapper it is not the process that was started.
+    pub(super) interpreter: Cell<Option<u32>>,
+    /// The highest attempt that was sent.
     last_sent: Cell<Option<Seq>>,
     frame_limit: usize,
 }
@@ -126,8 +126,8 @@ impl Link {
             page: OnceCell::new(),
             leader: Cell::new(None),
             kill_at_start: Cell::new(false),
-            condemned: Cell::new(None),
-            speaker: Cell::new(None),
+            kill_requested: Cell::new(None),
+            interpreter: Cell::new(None),
             last_sent: Cell::new(None),
             frame_limit,
         })
@@ -148,8 +148,8 @@ impl Link {
         let _ = self.page.set(page);
     }
 
-    /// The process has ended and is about to be reaped: kills what is left of its group, for the
-    /// last time that its number is safe to use (L6).
+    /// The process has ended and is about to be reaped: kills what is left of its group while its number still names that
+    /// group (L6).
     pub(super) fn detach(&self) {
         if let Some(leader) = self.leader.take() {
             os::kill_group(leader);
@@ -179,8 +179,8 @@ impl Link {
         self.data.borrow().closing
     }
 
-    /// Appends messages and writes what can be written. A message above the frame limit cannot be
-    /// sent; admission keeps such tasks out, so it is a fault of the engine and costs the worker.
+    /// Appends messages and writes what the pipe takes. A message above the frame limit kills the worker: admission
+    /// refuses such tasks, so it is a bug of the engine.
     pub(super) fn push<T: serde::Serialize>(&self, outgoing: &RefCell<Outgoing>, messages: &[T]) {
         let mut outgoing = outgoing.borrow_mut();
         for message in messages {
@@ -195,7 +195,7 @@ impl Link {
         }
     }
 
-    /// As [`push`](Self::push); large payloads are written from where they are.
+    /// As [`push`](Self::push), without a copy of large payloads.
     fn push_large(&self, messages: &[Down]) {
         for message in messages {
             let Some((head, payload)) = message.split() else {
@@ -220,7 +220,7 @@ impl Child for RealChild {
         if let Some(seq) = messages.last().and_then(Down::begins) {
             self.0.last_sent.set(Some(seq));
         }
-        // Few are, so the others are not looked at twice.
+        // Large messages are rare.
         if messages.iter().any(Down::is_large) {
             self.0.push_large(messages);
         } else {
@@ -240,7 +240,7 @@ impl Child for RealChild {
     }
 
     fn kill_attempt(&mut self, seq: Seq) {
-        self.0.condemned.set(Some(seq));
+        self.0.kill_requested.set(Some(seq));
         self.0.wake.notify_one();
     }
 
@@ -253,7 +253,7 @@ impl Child for RealChild {
     }
 
     fn resident(&self) -> Option<u64> {
-        self.0.speaker.get().and_then(os::resident)
+        self.0.interpreter.get().and_then(os::resident)
     }
 }
 

@@ -1,13 +1,11 @@
 //! The port behind which a child process sits, and the real child.
 //!
-//! The laws of the port, which [`crate::testing::FakeLauncher`] keeps as well as the real one:
+//! Every implementation of the port, [`crate::testing::FakeLauncher`] included, keeps these laws:
 //!
-//! * `launch` returns at once; whatever goes wrong later comes as an event.
-//! * Events come in order on one bounded channel: a child that floods it is not read from until
-//!   the channel has room (L9).
-//! * `Exited` comes exactly once, last, after everything the child had written (L2).
-//! * `send`, `control`, `finish` and `kill` never block and never fail: a child that is gone says so
-//!   by its exit.
+//! * `launch` returns at once. Later failures arrive as events.
+//! * Events arrive in order on one bounded channel. While the channel is full, the child is not read (L9).
+//! * `Exited` arrives exactly once, as the last event, after all that the child wrote (L2).
+//! * `send`, `control`, `finish` and `kill` never block and never fail. `Exited` reports a child that is gone.
 //! * Dropping the handle kills the child and everything in its process group.
 
 mod blocking;
@@ -34,7 +32,7 @@ pub use real::RealLauncher;
 use crate::model::{HostLoad, ProcessExit, Seq, Stream, Usage, WorkerId};
 use crate::wire::{ControlDown, ControlUp, Down, Up};
 
-/// What a new child is to be.
+/// What to launch.
 #[derive(Clone, Copy, Debug)]
 pub struct LaunchSpec {
     /// The worker it serves.
@@ -45,11 +43,11 @@ pub struct LaunchSpec {
     pub async_slots: u32,
 }
 
-/// A child on its way to life.
+/// A child that is being started.
 pub struct Launched {
-    /// To speak to it.
+    /// The handle to control it.
     pub child: Box<dyn Child>,
-    /// To hear from it.
+    /// Its events.
     pub events: mpsc::Receiver<ChildEvent>,
 }
 
@@ -59,10 +57,10 @@ pub trait Launcher {
     fn launch(&self, spec: LaunchSpec) -> Launched;
 }
 
-/// Looks at processes and the machine. Its calls take up to a millisecond and touch the disk, so they are
-/// made on a thread of their own (L11).
+/// Measures processes and the machine. A call takes up to a millisecond and reads files, so it runs on a thread of its
+/// own (L11).
 pub trait Meter: Send {
-    /// How busy the machine and these processes have been since the last call.
+    /// The load of the machine and of these processes since the last call.
     fn measure(&mut self, pids: &[u32]) -> Measurement;
 }
 
@@ -71,14 +69,14 @@ pub trait Meter: Send {
 pub struct Measurement {
     /// The machine, or the container.
     pub host: HostLoad,
-    /// By place in the question; `None` for a process that is gone.
+    /// In the order of the argument; `None` for a process that is gone.
     pub processes: Vec<Option<ProcessLoad>>,
 }
 
 /// What one process uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ProcessLoad {
-    /// Processors: 1 is one of them, all the time.
+    /// In processors: 1.0 is one processor, fully used.
     pub cpu: f32,
     /// Resident memory, in bytes.
     pub resident: u64,
@@ -90,17 +88,16 @@ pub trait Child {
     fn send(&mut self, messages: &[Down]);
     /// Sends a message to the control thread.
     fn control(&mut self, message: &ControlDown);
-    /// Closes the data pipe behind what was sent: the child finishes that and exits.
+    /// Closes the data pipe after what was sent. The child finishes that and exits.
     fn finish(&mut self);
-    /// Kills the child and everything in its process group because of one attempt, after a look at
-    /// where its threads are; unless that attempt has ended or not started, which `Spared` then says
-    /// (L6).
+    /// Kills the child and its process group because of one attempt, after a stack dump. If that attempt has ended or has
+    /// not started, the child lives on and `Spared` is sent instead (L6).
     fn kill_attempt(&mut self, seq: Seq);
     /// Kills the child and everything in its process group, now.
     fn kill(&mut self);
     /// How far the child is.
     fn progress(&self) -> Progress;
-    /// The memory that its process has resident, in bytes, if that is known.
+    /// The resident memory of its process in bytes, if known.
     fn resident(&self) -> Option<u64>;
 }
 
@@ -129,12 +126,12 @@ pub enum ChildEvent {
         /// The bytes.
         data: Bytes,
     },
-    /// An attempt that was to be killed had ended, and its result came before; or it had not started.
+    /// An attempt was not killed: it had ended, and its result came before this event, or it had not started.
     Spared {
         /// Which.
         seq: Seq,
     },
-    /// The process is gone and has been reaped, or never came to be. Nothing follows.
+    /// The process has ended and was reaped, or was never started. No event follows.
     Exited(ChildExit),
 }
 
@@ -143,26 +140,25 @@ pub enum ChildEvent {
 pub struct ChildExit {
     /// How it ended.
     pub cause: ExitCause,
-    /// The attempts that were running, as the child's status page tells it (L5); `None` if it
-    /// could not be read or cannot be true.
+    /// The attempts that were running, by the child's status page (L5); `None` if the page is unreadable or impossible.
     pub running: Option<Vec<Seq>>,
     /// What it used.
     pub usage: Option<Usage>,
-    /// The last that was written to fd 2.
+    /// The end of what was written to fd 2.
     pub stderr_tail: String,
-    /// Where its threads were before it was killed, if that was asked for and could be had.
+    /// The stacks of its threads before the kill, if a dump was taken.
     pub stacks: Option<String>,
-    /// It was killed because of an attempt, by order, or died of the look at its stacks before that. An order that came
-    /// too late changes nothing.
+    /// The engine killed it because of an attempt, or it died of the stack dump before that kill. False if the order came
+    /// after its end.
     pub killed: bool,
-    /// The kernel has killed a process of the engine's control group for want of memory meanwhile.
+    /// The kernel killed a process of the engine's control group for lack of memory meanwhile.
     pub out_of_memory: bool,
 }
 
 /// How a child ended.
 #[derive(Debug)]
 pub enum ExitCause {
-    /// There never was a process.
+    /// It was never started.
     NotStarted(StartError),
     /// It ended by itself or by a signal.
     Exit(ProcessExit),
@@ -185,7 +181,7 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// Whether another try can only fail the same way.
+    /// Whether every further try fails the same way.
     #[must_use]
     pub fn is_definite(&self) -> bool {
         matches!(self, Self::Spawn(error) if error.is_definite())

@@ -1,6 +1,6 @@
-//! The pump of a real child: reads everything it writes, kills an attempt in it, and notices its end.
+//! The pump of a real child: reads all that the child writes, kills attempts, and detects its end.
 //!
-//! Each child has one, a task on the engine's thread that waits for all of its descriptors at once (L11).
+//! Each child has one pump: a task on the engine's thread that waits for all descriptors of the child at once (L11).
 
 mod source;
 mod stacks;
@@ -27,21 +27,21 @@ use super::{ChildEvent, ChildExit, ExitCause, StartError};
 use crate::model::{ProcessExit, Seq, Stream};
 use crate::wire::{CONTROL_LIMIT, ControlUp, Down, FrameReader, Up, WireError};
 
-/// How much of what was written last to fd 2 is kept.
+/// The bytes kept from the end of standard error.
 const TAIL: usize = 8 << 10;
-/// How long a process may live on without its data pipe.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How long a group may take to stop before an attempt is killed all the same.
+/// How long a process may outlive its data pipe.
+const PIPE_GRACE: Duration = Duration::from_secs(1);
+/// How long a process group may take to stop. The kill goes on without it after that.
 const STOP: Duration = Duration::from_millis(10);
 
 /// What the pump found when it was woken.
 enum Input {
     /// Bytes were read from the data pipe into its reader, or it ended.
     Data,
-    /// The same of the control socket.
+    /// The same for the control socket.
     Control,
-    /// Bytes of fd 1 or 2 are in the scratch buffer, none at the pipe's end; and what the status
-    /// page said just before they were read.
+    /// Bytes of fd 1 or 2 are in the scratch buffer; none at the end of the pipe. With the attempts that the status page
+    /// named just before the read.
     Raw(Stream, Option<Vec<Seq>>),
     /// An attempt is to be killed.
     Kill(Seq),
@@ -59,7 +59,7 @@ pub(super) struct Pump {
     control: Source,
     raw: [(Stream, Source); 2],
     stacks: Stacks,
-    /// The kernel's count of memory kills when the process was young.
+    /// The kernel's count of out-of-memory kills when the process started.
     memory_kills: Option<u64>,
     explained: Rc<MemoryKills>,
     data_frames: FrameReader,
@@ -72,8 +72,8 @@ pub(super) struct Pump {
     violation: Option<String>,
     /// The first message has come.
     met: bool,
-    /// The data pipe has ended before the process: how long the process may take to end, too.
-    patience: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// The data pipe has ended and the process has not. When this timer is due, the process is killed.
+    pipe_grace: Option<Pin<Box<tokio::time::Sleep>>>,
     /// Raw output came last, so that the other pipes have their turn first.
     raw_last: bool,
 }
@@ -115,7 +115,7 @@ impl Pump {
             killed: false,
             violation: None,
             met: false,
-            patience: None,
+            pipe_grace: None,
             raw_last: false,
         })
     }
@@ -144,8 +144,8 @@ impl Pump {
                 self.meet(messages, interpreter);
             }
             if let Some(event) = event {
-                // Waits while the worker actor has not caught up. If the actor is gone, so is the
-                // handle, and the process has been killed: read on until its end.
+                // Waits until the worker actor catches up. If the actor is gone, its handle has killed the process; the
+                // pump then reads until the process ends.
                 let _ = events.send(event).await;
             }
         }
@@ -155,7 +155,7 @@ impl Pump {
         while wake.as_mut().poll(cx).is_ready() {
             wake.set(link.wake.notified());
         }
-        if let Some(seq) = link.condemned.take() {
+        if let Some(seq) = link.kill_requested.take() {
             return Poll::Ready(Input::Kill(seq));
         }
         for outgoing in [&link.data, &link.control] {
@@ -171,7 +171,7 @@ impl Pump {
         match poll_frames(&mut self.data, &mut self.data_frames, cx) {
             Poll::Ready(Ok(count)) => {
                 if count == 0 && !link.is_finishing() {
-                    self.patience = Some(Box::pin(tokio::time::sleep(PATIENCE)));
+                    self.pipe_grace = Some(Box::pin(tokio::time::sleep(PIPE_GRACE)));
                 }
                 return Poll::Ready(Input::Data);
             }
@@ -186,8 +186,8 @@ impl Pump {
         if self.exit.poll(cx).is_ready() {
             return Poll::Ready(Input::Exit);
         }
-        if self.patience.as_mut().is_some_and(|patience| patience.as_mut().poll(cx).is_ready()) {
-            self.patience = None;
+        if self.pipe_grace.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready()) {
+            self.pipe_grace = None;
             self.violated("it closed its result pipe and lives on".to_owned());
         }
         if std::mem::take(&mut self.raw_last) {
@@ -196,8 +196,8 @@ impl Pump {
         Poll::Pending
     }
 
-    /// What was written below Python. Read before the results, but never twice in a row before them:
-    /// a flood on fd 1 does not hold them up.
+    /// Reads what was written below Python. It comes before the results, but never twice in a row, so a flood on fd 1
+    /// does not delay them.
     fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
         let link = &self.link;
         for (stream, source) in &mut self.raw {
@@ -207,7 +207,7 @@ impl Pump {
             if source.poll_read(cx, &mut self.scratch, || before = link.page()).is_ready() {
                 self.raw_last = true;
                 let after = link.page().unwrap_or_default();
-                // Certain only if nothing else has begun meanwhile.
+                // The owner is certain only if no other attempt has begun meanwhile.
                 let running = before.filter(|before| after.is_empty() || after == *before);
                 return Poll::Ready(Input::Raw(*stream, running));
             }
@@ -215,10 +215,10 @@ impl Pump {
         Poll::Pending
     }
 
-    /// The first message of a process comes from the runtime, before any user code.
+    /// Handles the first message. The runtime sends it before any user code runs.
     fn meet(&self, messages: &[Up], interpreter: &Interpreter) {
         if let Some(Up::Ready { pid, executable, .. }) = messages.first() {
-            self.link.speaker.set(Some(*pid));
+            self.link.interpreter.set(Some(*pid));
             interpreter.learn(executable);
         }
     }
@@ -239,8 +239,8 @@ impl Pump {
         (!messages.is_empty()).then_some(ChildEvent::Control(messages))
     }
 
-    /// Bytes in a capture pipe belong to the task that ran before they were read, if it was the only
-    /// one: a worker that runs one task at a time empties the pipes itself before it ends a task.
+    /// Attributes captured bytes to the attempt that ran before the read, if only one did. A worker with one slot empties
+    /// the pipes itself before it ends a task.
     fn raw_event(&mut self, stream: Stream, running: Option<Vec<Seq>>) -> Option<ChildEvent> {
         if self.scratch.is_empty() {
             return None;
@@ -252,7 +252,7 @@ impl Pump {
         Some(ChildEvent::Raw { stream, seq, data: Bytes::copy_from_slice(&self.scratch) })
     }
 
-    /// The child broke the protocol: it is killed and nothing more of its data is believed (L8).
+    /// The child broke the protocol: kills it and ignores all further messages (L8).
     fn violated(&mut self, violation: String) {
         self.violation.get_or_insert(violation);
         self.data.close();
@@ -260,35 +260,37 @@ impl Pump {
         self.link.kill();
     }
 
-    /// Kills the process because of one attempt. In this order there is no race (L6): with the group
-    /// stopped, what is in the pipe is all there is; a result that is not there will never be, since
-    /// the worker has not moved on (L2).
+    /// Kills the process because of one attempt. This order has no race (L6): while the group is stopped, the pipe holds
+    /// everything that was written. If the result is not in it, the attempt has not ended, and the worker has not started
+    /// another one (L2).
+    ///
+    /// The time is bounded, whatever is in the pipe: each step has a limit, and the reads are counted.
     async fn kill_attempt(&mut self, seq: Seq, events: &mpsc::Sender<ChildEvent>) -> Option<ChildEvent> {
         let leader = self.pid;
-        // Only the runtime knows the signal that forces them; it would end a wrapper around the interpreter.
-        let may_force = self.link.speaker.get() == u32::try_from(leader.as_raw_pid()).ok();
+        // A wrapper around the interpreter does not handle the signal that forces a dump, and would die of it.
+        let may_force = self.link.interpreter.get() == u32::try_from(leader.as_raw_pid()).ok();
         self.stacks.take(&self.link, leader, may_force).await;
         os::stop_group(leader);
         match spawn_blocking(move || os::wait_stopped(leader)) {
             Ok(stopped) => drop(tokio::time::timeout(STOP, stopped).await),
-            // Without a thread to be told by, it has all the time there is.
+            // No thread can wait for it, so the full time passes.
             Err(_) => tokio::time::sleep(STOP).await,
         }
         let mut ended = false;
         self.drain_data(events, |messages| ended |= messages.iter().any(|it| it.ends() == Some(seq))).await;
-        // It may also have ended before the order to kill it came, or not have started.
+        // The attempt may have ended before the order came, or not have started yet.
         if ended || self.link.running().is_some_and(|running| !running.contains(&seq)) {
             os::continue_group(leader);
             self.stacks.forget();
             return Some(ChildEvent::Spared { seq });
         }
-        // Not if it has ended meanwhile by itself or by another's signal.
+        // False if the process has ended meanwhile, by itself or by another signal.
         self.killed = !os::has_ended(leader);
         self.link.kill();
         None
     }
 
-    /// Takes what is in the data pipe without waiting for more, and shows it to `look`.
+    /// Reads what is in the data pipe now, and passes each batch of messages to `look`.
     async fn drain_data(&mut self, events: &mpsc::Sender<ChildEvent>, mut look: impl FnMut(&[Up])) {
         for _ in 0..LAST_READS {
             let Ok(room) = self.data_frames.room(READ) else { break };
@@ -305,7 +307,7 @@ impl Pump {
         }
     }
 
-    /// The process has ended: takes what it left in its pipes, ends its group, reaps it (L2, L6).
+    /// The process has ended: reads what it left in its pipes, kills its group, and reaps it (L2, L6).
     pub(super) async fn end(&mut self, events: &mpsc::Sender<ChildEvent>) -> ChildExit {
         let running = self.link.running();
         for at in 0..self.raw.len() {
@@ -335,7 +337,7 @@ impl Pump {
         };
         let stderr_tail = String::from_utf8_lossy(&self.stderr_tail).trim().to_owned();
         let killed = match &cause {
-            // By another signal it died of its own, before the engine's; or of having its stacks taken.
+            // A process that dies of another signal died before the engine's kill, or of the forced stack dump.
             ExitCause::Exit(ProcessExit::Signal(9)) => self.killed,
             ExitCause::Exit(ProcessExit::Signal(signal)) if os::is_memory_fault(*signal) => self.stacks.were_forced(),
             _ => false,
@@ -354,7 +356,7 @@ fn poll_frames(source: &mut Source, frames: &mut FrameReader, cx: &mut Context<'
     }
 }
 
-/// Registers for the moment the pipe takes more, if something is left to be written.
+/// Asks to be woken when the pipe takes more, if anything is left to write.
 fn poll_writable(cx: &mut Context<'_>, outgoing: &RefCell<Outgoing>) {
     loop {
         let waiting = outgoing.borrow().waiting();

@@ -8,7 +8,7 @@ use crate::model::{ProcessExit, Seq};
 use crate::process::{Child, ChildEvent, ChildExit, ExitCause, LaunchSpec, Launched, Launcher, Progress};
 use crate::wire::{ControlDown, ControlUp, Down, PROTOCOL, Up};
 
-/// What a fake child was told.
+/// A call on the handle of a fake child.
 #[derive(Debug, PartialEq)]
 pub enum Heard {
     /// On the data pipe.
@@ -17,7 +17,7 @@ pub enum Heard {
     Control(ControlDown),
     /// The data pipe was closed.
     Finish,
-    /// It was to be killed unless this attempt has ended.
+    /// It should be killed unless this attempt has ended.
     KillAttempt(Seq),
     /// It was killed; dropping the handle counts.
     Kill,
@@ -114,7 +114,7 @@ impl Drop for Handle {
     }
 }
 
-/// The far side of a fake child, in the hands of a test.
+/// The child's side of a fake child, driven by a test.
 #[derive(Debug)]
 pub struct FakeChild {
     /// What it was started as.
@@ -123,22 +123,22 @@ pub struct FakeChild {
     events: mpsc::Sender<ChildEvent>,
     trap: mpsc::UnboundedSender<()>,
     page: Page,
-    /// It has heard that it is to be killed because of an attempt.
+    /// It has received an order to kill an attempt.
     killed: bool,
 }
 
 impl FakeChild {
-    /// The next thing it is told; `None` when its handle is gone and all was heard.
+    /// The next call on its handle; `None` when the handle is gone and all calls were returned.
     pub async fn hears(&mut self) -> Option<Heard> {
         let heard = self.heard.recv().await;
         self.killed |= matches!(heard, Some(Heard::KillAttempt(_)));
         heard
     }
 
-    /// The sequence number of the task it is told to run next.
+    /// The sequence number of the next task that it is sent.
     ///
     /// # Panics
-    /// If it is told something else.
+    /// If the next call is something else.
     pub async fn runs(&mut self) -> Seq {
         match self.hears().await {
             Some(Heard::Data(Down::Run { seq, .. } | Down::Call { seq, .. })) => seq,

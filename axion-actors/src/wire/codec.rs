@@ -68,8 +68,8 @@ pub fn encode<T: Serialize>(message: &T, limit: usize, out: &mut Vec<u8>) -> Res
     }
 }
 
-/// Appends the frame of a message whose last field is `payload` bytes long, all but those bytes: they are to
-/// follow as they are, so that a large payload is not copied. `message` has an empty one in their place.
+/// Appends the frame of a message up to its last field, a payload of `payload` bytes. The caller writes the payload after
+/// it, without a copy. In `message` that field is empty.
 ///
 /// # Errors
 /// As [`encode`], with the payload counted.
@@ -139,7 +139,7 @@ pub struct FrameReader {
 
 /// A frame of this size keeps the buffer it was read into.
 const LARGE: usize = 1 << 20;
-/// A buffer above this size is given back when it has run empty.
+/// An empty buffer above this size is freed.
 const KEEP: usize = 1 << 20;
 
 impl FrameReader {
@@ -170,7 +170,7 @@ impl FrameReader {
         Ok(&mut self.held)
     }
 
-    /// As [`drain`](Self::drain), for results: a large one keeps the memory that it was read into.
+    /// As [`drain`](Self::drain), for results. A large result keeps the buffer it was read into.
     ///
     /// # Errors
     /// The same.
@@ -188,7 +188,7 @@ impl FrameReader {
         Ok(())
     }
 
-    /// Gives away the buffer, with the next frame's body, of `size` bytes; what follows moves to a new one.
+    /// Takes the buffer with the body of the next frame, of `size` bytes. The bytes after it move to a new buffer.
     fn take_frame(&mut self, size: usize) -> Bytes {
         let start = self.taken + LENGTH;
         let rest = self.held.split_off(start + size);

@@ -74,7 +74,7 @@ pub enum Down {
     },
 }
 
-/// Payloads from this size on are written from where they are.
+/// Payloads of at least this size are written without a copy.
 const LARGE: usize = 64 << 10;
 
 impl Down {
@@ -89,8 +89,7 @@ impl Down {
         }
     }
 
-    /// The message with nothing in place of its payload, and the payload, if that is large. It is the last
-    /// field of the message.
+    /// The message without its payload, and the payload, if that is large. The payload is the last field.
     #[must_use]
     pub fn split(&self) -> Option<(Self, Bytes)> {
         if !self.is_large() {
@@ -167,7 +166,7 @@ pub enum Up {
         seq: Seq,
         /// From 0 to 1.
         fraction: f64,
-        /// A word on it.
+        /// A message for people.
         #[serde(with = "text")]
         message: String,
     },
@@ -175,7 +174,7 @@ pub enum Up {
     Log {
         /// Which attempt.
         seq: Seq,
-        /// How grave.
+        /// The severity.
         level: LogLevel,
         /// The line.
         #[serde(with = "text")]
@@ -222,7 +221,7 @@ pub enum ControlDown {
     },
     /// Write where every thread is into the pipe for stacks. Not answered.
     DumpStacks,
-    /// Asks for a sign of life.
+    /// Asks for a `Pong`.
     Ping {
         /// Comes back in the answer.
         nonce: u64,
@@ -239,17 +238,17 @@ pub enum ControlDown {
 pub enum ControlUp {
     /// Answers `Revoke`.
     Revoked {
-        /// Those that were really taken back and will never run here.
+        /// The attempts that were taken back. They never run here.
         seqs: Vec<Seq>,
     },
     /// Answers `Ping`.
     Pong {
-        /// From the question.
+        /// That of the `Ping`.
         nonce: u64,
     },
 }
 
-/// Why an attempt failed, as the child tells it.
+/// Why an attempt failed, as reported by the child.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// The class of failure.

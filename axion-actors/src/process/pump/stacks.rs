@@ -1,7 +1,7 @@
-//! Where the threads of a child are when an attempt in it is killed.
+//! Stack dumps of a child, taken before an attempt in it is killed.
 //!
-//! * A request is waited for a short time only, and is first made in the way that cannot hurt the process.
-//! * What is kept is of the kill that ended the process: what came too late for an earlier one is dropped.
+//! * A dump has a short time limit. The first request is one that cannot harm the process.
+//! * The last dump belongs to the kill that ended the process. A dump that arrives too late for its kill is dropped.
 
 use std::time::Duration;
 
@@ -15,16 +15,16 @@ use crate::wire::ControlDown;
 const LOCKED: Duration = Duration::from_millis(12);
 const FORCED: Duration = Duration::from_millis(20);
 const MORE: Duration = Duration::from_millis(3);
-/// The most that is kept of them.
+/// The largest dump that is kept, in bytes.
 const MOST: usize = 64 << 10;
 
-/// The pipe that they come from, and the last of them.
+/// The pipe of the dumps, and the last dump.
 pub(super) struct Stacks {
     pipe: Pipe,
     /// The folder of the runtime's files.
     runtime: String,
     last: Option<String>,
-    /// They were taken by force, which can end the process.
+    /// The last dump was forced by a signal, which can end the process.
     forced: bool,
 }
 
@@ -46,7 +46,7 @@ impl Stacks {
         self.last = (!text.is_empty()).then(|| without_runtime(&String::from_utf8_lossy(&text), &self.runtime));
     }
 
-    /// They are of no kill, and say nothing of a later end.
+    /// Drops the last dump: its kill did not happen.
     pub(super) fn forget(&mut self) {
         self.last = None;
         self.forced = false;
@@ -56,7 +56,7 @@ impl Stacks {
         self.forced
     }
 
-    /// Those of the last kill.
+    /// The dump of the last kill.
     pub(super) fn take_last(&mut self) -> Option<String> {
         self.last.take()
     }
@@ -68,14 +68,14 @@ impl Stacks {
             match tokio::time::timeout(patience, self.pipe.read(&mut text)).await {
                 Err(_) | Ok(Some(Ok(0) | Err(_))) => break,
                 Ok(Some(Ok(_))) => patience = MORE,
-                // It was ready with what has been dropped.
+                // `drop_late` has read what made it ready.
                 Ok(None) => {}
             }
         }
         text
     }
 
-    /// What came too late for a kill that did not happen says nothing of the next one.
+    /// Drops what came too late for an earlier kill.
     fn drop_late(&self) {
         let mut late = Vec::with_capacity(READ);
         for _ in 0..LAST_READS {

@@ -1,30 +1,28 @@
-//! What a process that the program forks off must not keep (L7).
+//! Closes the engine's private descriptors in processes that the program forks (L7).
 //!
-//! Such a copy has every descriptor of the engine's. While it lived, the guardian's pipe and the
-//! workers' would stay open, and a `kill -9` of the program would go unnoticed. So the copy closes
-//! them before anything else: `pthread_atfork` runs the functions below for each `fork`, of Python's
-//! too, but not for `posix_spawn` and `vfork`, which are for programs that are executed at once
-//! (where close-on-exec does it). Only a `clone` behind the C library's back goes unnoticed.
+//! A forked process has copies of all descriptors. They would keep the pipes of the guardian and the workers open, so a
+//! `kill -9` of the program would go unnoticed. The copy closes them first: `pthread_atfork` runs the functions below on
+//! each `fork`, also one of Python's. `posix_spawn` and `vfork` do not run them; there, close-on-exec applies. A `clone`
+//! system call that bypasses the C library keeps the descriptors.
 
 use std::cell::UnsafeCell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// All that are open now. Held for as long as descriptors are made or closed, and over a fork: so the
-/// list is exact in each copy, and no number in it has come to name something else. Never held while
-/// a process is started, which may fork.
+/// The open private descriptors. The lock is held while descriptors are made or closed, and across a fork, so the list is
+/// exact in each copy. It is never held while a process is started, which may fork.
 static OPEN: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
 
 fn open() -> MutexGuard<'static, Vec<RawFd>> {
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A descriptor that no process has which was forked off.
+/// A descriptor that forked processes close.
 #[derive(Debug)]
 pub(super) struct PrivateFd(RawFd);
 
-/// Makes descriptors, of which the first are to be private. No process is forked off meanwhile.
+/// Makes descriptors. The first `N` are private. No fork happens meanwhile.
 pub(super) fn private<const N: usize, T, E: From<io::Error>>(
     make: impl FnOnce() -> Result<([OwnedFd; N], T), E>,
 ) -> Result<([PrivateFd; N], T), E> {
@@ -54,7 +52,7 @@ impl Drop for PrivateFd {
     #[expect(unsafe_code, reason = "the number of a descriptor that it owns")]
     fn drop(&mut self) {
         let mut open = open();
-        // In a process that was forked off it has been closed, and the number may be another's.
+        // A forked process has closed it, and may use the number for something else.
         if let Some(at) = open.iter().position(|fd| *fd == self.0) {
             open.swap_remove(at);
             // SAFETY: it was open, as the list says, and nothing else owns it.
@@ -72,7 +70,7 @@ unsafe impl Sync for OverFork {}
 
 static OVER_FORK: OverFork = OverFork(UnsafeCell::new(None));
 
-/// Once for the whole process.
+/// Registers the fork handlers, once for the whole process.
 fn install() -> io::Result<()> {
     static RESULT: OnceLock<i32> = OnceLock::new();
     #[expect(unsafe_code, reason = "the standard library knows nothing of forks")]

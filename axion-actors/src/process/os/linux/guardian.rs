@@ -1,10 +1,9 @@
 //! The guardian: a small process that ends the workers when the engine dies by force (L7).
 //!
-//! A worker ends itself when its control socket closes, but not while a C call holds the
-//! interpreter lock, and its subprocesses know nothing of the socket. So one shell per engine holds
-//! the other end of a pipe. It is told the process group of every worker; when the pipe ends,
-//! which a `kill -9` of the engine cannot prevent, it kills the groups that are left and removes
-//! the private folder. It sits in a group of its own, so that Ctrl-C at a terminal passes it by.
+//! A worker ends itself when its control socket closes. It cannot do so while a C call holds the interpreter lock, and
+//! its subprocesses do not have the socket. So each engine has a guardian: a shell that reads the process group of every
+//! worker from a pipe. When the pipe ends, even by `kill -9` of the engine, it kills the remaining groups and removes the
+//! private folder. It has a process group of its own, so Ctrl-C at a terminal does not reach it.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -23,7 +22,7 @@ use super::forks::{self, PrivateFd};
 use super::pipe::write_now;
 use super::signals::{self, Exit};
 
-/// The guardian could not be started or told something.
+/// The guardian could not be started or informed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {what} the guardian process that ends orphaned workers (/bin/sh): {source}")]
 pub struct GuardianError {
@@ -71,7 +70,7 @@ struct GuardianProcess {
     process: Child,
     pipe: Option<PrivateFd>,
     groups: BTreeSet<i32>,
-    /// The engine has ended: a process that is started only now does not live.
+    /// The engine has ended: a process that starts now is killed.
     ended: bool,
 }
 
@@ -116,8 +115,8 @@ impl Guardian {
         }
     }
 
-    /// Kills and reaps whatever is still under guard: what an engine does that ends by a fault of
-    /// its own, when nobody is left to reap its workers one by one. A start that is still under way fails.
+    /// Kills and reaps all guarded processes. An engine that fails calls this, since its actors no longer reap the workers.
+    /// A start that is still under way fails.
     pub fn end_all(&self) {
         let groups = {
             let mut state = self.lock();
@@ -127,15 +126,14 @@ impl Guardian {
         for group in groups.into_iter().filter_map(Pid::from_raw) {
             signals::kill_group(group);
             self.forget(group);
-            // One that cannot end now, in the middle of a disk's or a driver's work, is left to the
-            // system: nothing may hold up the end of the engine.
+            // A process in an uninterruptible system call is left to the kernel: it must not delay the engine's end.
             if signals::wait_ended(group, LAST_WAIT) {
                 let _ = signals::reap(group);
             }
         }
     }
 
-    /// Starts it again whenever somebody kills it. Never returns while it can be watched.
+    /// Restarts the guardian each time it is killed. Returns only on an error.
     ///
     /// # Errors
     /// If the system cannot watch it or start it again.
@@ -156,10 +154,10 @@ impl Guardian {
     }
 
     fn restart(&self, state: &mut GuardianProcess) -> Result<(), GuardianError> {
-        // Killed, not only waited for: one that is stopped or stuck would never end by itself.
+        // A guardian that is stopped or stuck does not end by itself.
         let _ = state.process.kill();
         let _ = state.process.wait();
-        // The new one is born with the groups: there is no moment in which it does not know them.
+        // The new guardian gets the groups as arguments, so it knows them from its start.
         let (process, pipe) = spawn(&self.folder, &state.groups)?;
         (state.process, state.pipe) = (process, Some(pipe));
         Ok(())
@@ -189,11 +187,11 @@ impl Drop for Guardian {
         let in_time = signals::wait_ended(process, LAST_WAIT);
         if !in_time {
             tracing::warn!("the guardian does not end by itself; killing it");
-            // With what it has started: on a busy machine it takes long to look through all processes.
+            // The group includes its `grep`, which takes long on a busy machine.
             signals::kill_group(process);
         }
         let _ = state.process.wait();
-        // Its last work. The groups have been ended before.
+        // The guardian's last step. The groups have been killed before.
         if !in_time && let Err(error) = std::fs::remove_dir_all(&self.folder) {
             tracing::debug!(folder = %self.folder.display(), %error, "the folder is not removed, or was before");
         }

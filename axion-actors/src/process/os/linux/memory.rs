@@ -3,24 +3,22 @@
 use std::cell::Cell;
 use std::fs;
 
-/// How many processes of the engine's control group the kernel has killed for want of memory; `None`
-/// where that cannot be read.
+/// The number of out-of-memory kills in the engine's control group; `None` if it cannot be read.
 pub(crate) fn out_of_memory_kills() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let counters = groups.lines().filter_map(counter_of);
     counters.filter_map(|counter| fs::read_to_string(counter).ok()).find_map(|text| kills_in(&text))
 }
 
-/// Which deaths of workers the kernel's count of memory kills explains: each kill one of them at most.
-/// Without that, one kill would explain the death of every worker that had been alive then.
+/// Attributes out-of-memory kills to worker deaths: each kill explains one death at most.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryKills {
     explained: Cell<u64>,
 }
 
 impl MemoryKills {
-    /// Whether the kernel has killed a process since there were `before`, for which no other worker's
-    /// death stands; `None` where it could not be read says nothing.
+    /// Whether there is a kill after the first `before` that explains no other death. `None` is an unknown count, and
+    /// explains nothing.
     pub(crate) fn explain_one(&self, before: Option<u64>, now: Option<u64>) -> bool {
         let (Some(before), Some(now)) = (before, now) else { return false };
         let known = before.max(self.explained.get());

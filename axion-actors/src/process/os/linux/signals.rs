@@ -39,10 +39,9 @@ impl Exit {
     }
 }
 
-/// Kills every process of a group. The caller makes sure that the leader has not been reaped, so
-/// that the number still names this group and no other (L6).
+/// Kills every process of a group. The leader must not have been reaped, so that the number still names this group (L6).
 pub(crate) fn kill_group(leader: Pid) {
-    // By its own number too: it may have moved itself into another group.
+    // The leader may have moved itself into another group.
     let _ = rustix::process::kill_process(leader, Signal::KILL);
     if let Err(error) = rustix::process::kill_process_group(leader, Signal::KILL) {
         tracing::debug!(pid = leader.as_raw_pid(), %error, "the process group is gone already");
@@ -89,8 +88,7 @@ pub(crate) fn stop_group(leader: Pid) {
     let _ = rustix::process::kill_process_group(leader, Signal::STOP);
 }
 
-/// Waits until a process has stopped or ended; reaps nothing. Blocks, and sends no signal: it may
-/// still be waiting when nobody wants to know any more.
+/// Waits until a process has stopped or ended. Blocks; reaps nothing.
 pub(crate) fn wait_stopped(leader: Pid) {
     let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     let _ = rustix::process::waitid(WaitId::Pid(leader), options);
@@ -120,22 +118,21 @@ pub(crate) fn continue_group(leader: Pid) {
     let _ = rustix::process::kill_process_group(leader, Signal::CONT);
 }
 
-/// Has the runtime in a child write down where its threads are. Its handler is in C and needs no
-/// interpreter lock; the number is the one in `axion_worker/control.py`. It may read a frame that is
-/// just changing, and end the process.
+/// Makes the runtime in a child dump its stacks. The handler is in C and does not take the interpreter lock. It may read a
+/// frame that is changing, which ends the process. `axion_worker/control.py` has the same signal number.
 #[expect(unsafe_code, reason = "a real-time signal, which the safe interface does not send")]
 pub(crate) fn force_stacks(pid: Pid) -> bool {
     // SAFETY: sends a signal and touches no memory.
     unsafe { libc::kill(pid.as_raw_pid(), libc::SIGRTMAX() - 2) == 0 }
 }
 
-/// Whether a signal is one that a process raises against itself when its memory is not as it should be.
+/// Whether a signal reports an invalid memory access.
 pub(crate) fn is_memory_fault(signal: i32) -> bool {
     matches!(signal, libc::SIGSEGV | libc::SIGBUS)
 }
 
-/// Kills what a worker has started and what has left its process group since, by the mark that its
-/// environment still bears. Whatever starts with another environment is not found.
+/// Kills descendants of a worker that have left its process group. They are found by the mark in their environment; one
+/// with another environment is not found.
 pub(crate) fn kill_escaped(mark: &str) {
     let marked = format!("{MARK}={mark}");
     let Ok(processes) = std::fs::read_dir("/proc") else { return };
@@ -143,7 +140,7 @@ pub(crate) fn kill_escaped(mark: &str) {
         let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) else {
             continue;
         };
-        // Opened before the look: the descriptor names the process that was looked at and no later one.
+        // Opened before the check, so the descriptor names the checked process and no later one.
         let Ok(descriptor) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { continue };
         let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
         if environment.split(|byte| *byte == 0).any(|variable| variable == marked.as_bytes()) {

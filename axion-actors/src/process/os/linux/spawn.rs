@@ -97,7 +97,7 @@ pub(crate) fn spawn(program: Program<'_>) -> Result<Process, SpawnError> {
         set_non_blocking(ours.as_fd()).map_err(setup("a pipe"))?;
     }
     for data in [&data_in, &data_out] {
-        // Only faster; a user who is at the system's limit for pipes keeps the small ones.
+        // An optimisation. At the system's limit for pipe buffers, the pipes stay small.
         let _ = rustix::pipe::fcntl_setpipe_size(data, PIPE_SIZE);
     }
     // A worker with one slot empties its capture pipes itself. It reads them by descriptions of its own.
@@ -137,13 +137,13 @@ pub(crate) fn spawn(program: Program<'_>) -> Result<Process, SpawnError> {
     Ok(Process { pid, data_in, data_out, raw_out, raw_err, control, stacks, page })
 }
 
-/// Adds to what a process has got from the engine; the system cuts off what is out of its range.
+/// Adds to the nice value that a process inherits. The system clamps it to its range.
 fn add_nice(pid: Pid, more: i32) -> rustix::io::Result<()> {
     let own = rustix::process::getpriority_process(Some(pid))?;
     rustix::process::setpriority_process(Some(pid), own.saturating_add(more))
 }
 
-/// The engine's ends of a process's pipes, and the other ones: tasks, results, fd 1, fd 2, control, stacks.
+/// The engine's ends of the pipes, then the child's: tasks, results, fd 1, fd 2, control, stacks.
 fn pipes() -> Result<([OwnedFd; 6], [OwnedFd; 6]), SpawnError> {
     let (data_in_theirs, data_in) = pipe("the task pipe")?;
     let (data_out, data_out_theirs) = pipe("the result pipe")?;
@@ -152,7 +152,7 @@ fn pipes() -> Result<([OwnedFd; 6], [OwnedFd; 6]), SpawnError> {
     let (control, control_theirs) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
             .map_err(setup("the control socket"))?;
-    // Its writing end never waits either: who writes may hold the interpreter lock.
+    // The writer may hold the interpreter lock, so its end must not block either.
     let (stacks, stacks_theirs) =
         rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).map_err(setup("the pipe for stacks"))?;
     let ours = [data_in, data_out, raw_out, raw_err, control, stacks];

@@ -29,8 +29,7 @@ impl StatusPage {
         self.0.as_fd()
     }
 
-    /// The sequence numbers in the page; `None` if a child has cut the file short or wiped it: then an
-    /// empty page does not say that nothing runs.
+    /// The attempts that the page names; `None` if a task truncated or wiped it, so that an empty page proves nothing.
     pub(crate) fn running(&self) -> Option<Vec<Seq>> {
         let mut bytes = [0u8; PAGE];
         let read = rustix::io::pread(&self.0, &mut bytes[..], 0).ok()?;
