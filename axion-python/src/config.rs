@@ -39,25 +39,41 @@ impl Config {
         }
     }
 
-    /// The value of a setting, None if it is not set.
+    /// The value of a setting, None if it is not set; of `pools`, the settings of each named pool.
     fn get<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
-        Ok(match find(name)?.get(&self.0) {
-            Value::Absent => py.None().into_bound(py),
-            Value::Flag(flag) => PyBool::new(py, flag).to_owned().into_any(),
-            Value::Whole(number) => number.into_pyobject(py)?.into_any(),
-            Value::Number(number) => PyFloat::new(py, number).into_any(),
-            Value::Time(time) => PyFloat::new(py, time.as_secs_f64()).into_any(),
-            Value::Name(name) => PyString::new(py, &name).into_any(),
-            Value::Path(path) => path.into_pyobject(py)?.into_any(),
-            Value::Texts(texts) => texts.into_pyobject(py)?.into_any(),
-            Value::Workers(workers) => {
-                let bounds = PyDict::new(py);
-                bounds.set_item("min", workers.min)?;
-                bounds.set_item("max", workers.max)?;
-                bounds.into_any()
+        if name != "pools" {
+            return shown(py, find(name)?.get(&self.0));
+        }
+        let pools = PyDict::new(py);
+        for pool in self.0.pools.keys() {
+            let settings = PyDict::new(py);
+            for key in Key::of_pool(*pool) {
+                settings.set_item(key.short_name(), shown(py, key.get(&self.0))?)?;
             }
-        })
+            pools.set_item(pool.name(), settings)?;
+        }
+        Ok(pools.into_any())
     }
+}
+
+/// A value of a setting, None if it is not set.
+fn shown(py: Python<'_>, value: Value) -> PyResult<Bound<'_, PyAny>> {
+    Ok(match value {
+        Value::Absent => py.None().into_bound(py),
+        Value::Flag(flag) => PyBool::new(py, flag).to_owned().into_any(),
+        Value::Whole(number) => number.into_pyobject(py)?.into_any(),
+        Value::Number(number) => PyFloat::new(py, number).into_any(),
+        Value::Time(time) => PyFloat::new(py, time.as_secs_f64()).into_any(),
+        Value::Name(name) => PyString::new(py, &name).into_any(),
+        Value::Path(path) => path.into_pyobject(py)?.into_any(),
+        Value::Texts(texts) => texts.into_pyobject(py)?.into_any(),
+        Value::Workers(workers) => {
+            let bounds = PyDict::new(py);
+            bounds.set_item("min", workers.min)?;
+            bounds.set_item("max", workers.max)?;
+            bounds.into_any()
+        }
+    })
 }
 
 /// Sets a key, or every key of a table: `pools` is a table of tables.

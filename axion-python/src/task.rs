@@ -29,9 +29,9 @@ impl Function {
 
 /// What a task asks for beyond being run.
 #[pyclass(frozen, module = "axion._axion")]
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Options {
-    io: bool,
+    pool: core::PoolId,
     timeout: Option<Duration>,
     soft_timeout: Option<Duration>,
     retry: Option<core::RetryPolicy>,
@@ -119,13 +119,14 @@ impl Limits {
 #[pymethods]
 impl Options {
     #[new]
-    #[pyo3(signature = (*, kind="cpu", timeout=None, soft_timeout=None, retries=None, retry_on=None,
+    #[pyo3(signature = (*, kind="cpu", pool=None, timeout=None, soft_timeout=None, retries=None, retry_on=None,
         retry_delay=None, retry_factor=None, retry_max_delay=None, retry_jitter=None, priority=None, ttl=None,
         delay=None, max_worker_losses=None, unique=None, slots=None, cpu=None, memory=None, concurrency=None,
         rate=None))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords of Python's")]
     fn new(
         kind: &str,
+        pool: Option<&str>,
         timeout: Option<f64>,
         soft_timeout: Option<f64>,
         retries: Option<i64>,
@@ -145,10 +146,11 @@ impl Options {
         concurrency: Option<(String, u32)>,
         rate: Option<Rate>,
     ) -> PyResult<Self> {
-        let io = match kind {
-            "cpu" => false,
-            "io" => true,
-            other => return Err(PyValueError::new_err(format!("kind is \"cpu\" or \"io\", not {other:?}"))),
+        let pool = match (pool, kind) {
+            (Some(name), _) => core::PoolId::named(name).map_err(|error| PyValueError::new_err(error.to_string()))?,
+            (None, "cpu") => core::PoolId::CPU,
+            (None, "io") => core::PoolId::IO,
+            (None, other) => return Err(PyValueError::new_err(format!("kind is \"cpu\" or \"io\", not {other:?}"))),
         };
         let waits = [
             ("retry_on", retry_on.is_some()),
@@ -180,7 +182,7 @@ impl Options {
             return Err(PyValueError::new_err(words));
         }
         Ok(Self {
-            io,
+            pool,
             timeout,
             soft_timeout,
             retry: retry.transpose()?,
@@ -249,7 +251,7 @@ pub(crate) fn task(work: &Bound<'_, PyAny>, payload: &Bound<'_, PyAny>, options:
             .params_json(payload.extract::<Vec<u8>>()?)
             .map_err(|error| PyValueError::new_err(error.to_string()))?
     };
-    let mut task = task.on(if options.io { core::PoolKind::Io } else { core::PoolKind::Cpu });
+    let mut task = task.on(options.pool);
     if let Some(limit) = options.timeout {
         task = task.timeout(limit);
     }

@@ -159,3 +159,21 @@ fn the_os_room_knows_nothing_of_what_is_built_on_it() {
     let words: Vec<&str> = words.iter().map(String::as_str).chain(["crate::wire", "ChildEvent", "Launcher"]).collect();
     never_names("axion-actors/src/process/os", &words, &[]);
 }
+
+/// A pool is data: adding one costs no code. Nothing goes over the two built-in pools where it means all of them, and
+/// nothing is kept in an array by pool.
+#[test]
+fn pools_are_data_and_no_array_of_two_is_kept_by_pool() {
+    for under in ["axion-actors/src", "axion-core/src", "axion-cli/src", "axion-python/src"] {
+        let by_pool =
+            ["PoolKind::ALL", "PoolStatus; 2]", "PoolRules; 2]", "PoolLoad; 2]", "PoolSettings; 2]", "Pool; 2]"];
+        never_names(under, &by_pool, &["/tests/", "tests.rs"]);
+    }
+    never_names("axion-actors/src", &["PoolId::BUILT_IN"], &["model/pool.rs", "config/"]);
+    never_names(
+        "axion-actors/src/actors",
+        &["PoolKind", "PoolId::CPU", "PoolId::IO"],
+        &["/tests/", "tests.rs", "dispatcher/status.rs"],
+    );
+    never_names("axion-actors/src/policy/scheduler", &["PoolId::CPU", "PoolId::IO"], &["/tests/", "tests.rs"]);
+}

@@ -12,6 +12,7 @@ mod fitness;
 mod laws;
 mod limits;
 mod misbehaviour;
+mod pools;
 mod scheduling;
 mod steps;
 mod support;

@@ -126,7 +126,7 @@ mod tests {
         PoolStatus { target, ready, most: 4, ..PoolStatus::default() }
     }
 
-    fn status([cpu, io]: [PoolStatus; 2], waiting: usize) -> Status {
+    fn status(cpu: PoolStatus, io: PoolStatus, waiting: usize) -> Status {
         let cpu = PoolStatus { waiting, ..cpu };
         let queue = InputQueue {
             size: waiting,
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn c1_3_an_engine_with_all_its_workers_is_healthy() {
-        let report = report(&status([pool(1, 1), pool(0, 0)], 10));
+        let report = report(&status(pool(1, 1), pool(0, 0), 10));
         assert_eq!((report.overall_health.value(), report.healthy_count, report.unhealthy_count), ("healthy", 6, 0));
         assert_eq!(report.components["input_queue"].metrics["fullness"], 0.1);
         let names = ["cpu_pool", "gpu_pool", "input_queue", "io_pool", "output_queue", "process_pool"];
@@ -187,14 +187,14 @@ mod tests {
             (PoolStatus { unavailable: breaker(), ..pool(2, 0) }, Health::Unhealthy),
         ];
         for (cpu, expected) in cases {
-            let status = status([cpu.clone(), pool(1, 1)], 0);
+            let status = status(cpu.clone(), pool(1, 1), 0);
             let part = component(&status, "cpu_pool").expect("there is one");
             assert_eq!(part.health, expected, "{cpu:?}");
             assert_eq!(part.why.is_none(), expected == Health::Healthy);
             assert_eq!(component(&status, "process_pool").map(|it| it.health), Some(expected));
             assert_eq!(report(&status).overall_health, expected);
         }
-        let waits = status([pool(0, 0), pool(1, 1)], 3);
+        let waits = status(pool(0, 0), pool(1, 1), 3);
         assert_eq!(
             component(&waits, "cpu_pool").map(|it| it.health),
             Some(Health::Degraded),
@@ -208,20 +208,20 @@ mod tests {
     fn a_queue_that_refuses_is_not_well_and_one_that_soon_will_says_so() {
         let of = |status: &Status| component(status, "input_queue").map(|it| (it.health, it.why));
         for (size, health) in [(89, Health::Healthy), (90, Health::Degraded), (100, Health::Unhealthy)] {
-            let (found, why) = of(&status([pool(1, 1), pool(1, 1)], size)).expect("there is one");
+            let (found, why) = of(&status(pool(1, 1), pool(1, 1), size)).expect("there is one");
             assert_eq!(found, health);
             assert!(why.is_none_or(|why| why.contains("input_queue_size")));
         }
-        let mut heavy = status([pool(1, 1), pool(1, 1)], 1);
+        let mut heavy = status(pool(1, 1), pool(1, 1), 1);
         heavy.components.input_queue.bytes = 1000;
         assert!(
             of(&heavy)
                 .is_some_and(|(health, why)| health == Health::Unhealthy && why.is_some_and(|it| it.contains("bytes")))
         );
-        let mut busy = status([pool(1, 1), pool(1, 1)], 1);
+        let mut busy = status(pool(1, 1), pool(1, 1), 1);
         busy.components.input_queue.overload = Some("hot".into());
         assert!(of(&busy).is_some_and(|(health, _)| health == Health::Unhealthy));
-        let mut fat = status([pool(1, 1), pool(1, 1)], 1);
+        let mut fat = status(pool(1, 1), pool(1, 1), 1);
         fat.components.output_queue.bytes = 10;
         assert_eq!(component(&fat, "output_queue").map(|it| it.health), Some(Health::Degraded));
     }

@@ -224,7 +224,7 @@ fn wrong_flows_and_configurations_exit_with_2_and_nothing_runs() {
     assert_said(
         &ran,
         &[
-            "step a: the io pool is switched off",
+            "step a: the io pool is disabled",
             "flow.toml:4:8",
             "no workers of this pool",
             "flow.toml:8:8",
@@ -389,4 +389,28 @@ fn help_teaches_and_run_comes_first() {
     let ran = run(axion().args(["flow", "--help"]));
     let (run, check) = (ran.out.find("  run "), ran.out.find("  check "));
     assert!(run.is_some() && run < check, "{}", ran.out);
+}
+
+#[test]
+fn a_step_runs_in_the_pool_of_its_name_and_an_unknown_one_is_shown_at_its_place() {
+    let text = "[[steps]]\nname = \"train\"\nscript = \"where.py\"\npool = \"gpu\"\n";
+    let script = ("where.py", "def main(params, context):\n    return context.worker_id\n");
+    let config = ("axion.toml", "[pools.gpu]\nworkers = 1\n");
+    let folder = flow(text, &[script, config]);
+    let ran = run(command(folder.path()).current_dir(folder.path()));
+    assert_eq!(value(&ran), json!({"train": "gpu-0"}));
+    let check = |folder: &Path| run(axion().current_dir(folder).args(["flow", "check", "flow.toml"]));
+    assert_eq!(check(folder.path()).code, Some(0));
+
+    let wrong = flow(&text.replace("gpu", "gpo"), &[script, config]);
+    for ran in [check(wrong.path()), run(command(wrong.path()).current_dir(wrong.path()))] {
+        assert_eq!(ran.code, Some(2), "{}", ran.err);
+        assert_said(
+            &ran,
+            &["unknown pool `gpo`: the engine has the pools cpu, io, gpu", "flow.toml:4:8", "did you mean `gpu`?"],
+        );
+    }
+    // Without a configuration, its pools are not known to the check.
+    let alone = flow(&text.replace("gpu", "gpo"), &[script]);
+    assert_eq!(check(alone.path()).code, Some(0));
 }

@@ -292,3 +292,32 @@ fn every_example_script_does_its_work_on_real_input() {
     let waits = value("async_waits.py", &["-p", "count=50", "-p", "seconds=0.05"]);
     assert!(waits.is_object(), "{waits}");
 }
+
+#[test]
+fn a_script_runs_in_the_pool_of_its_name_on_a_worker_of_it() {
+    let script = Script::new("def main(params, context):\n    return context.worker_id\n");
+    let config = script.folder().join("axion.toml");
+    std::fs::write(&config, "[pools.gpu]\nkind = \"cpu\"\nworkers = { min = 1, max = 2 }\n").expect("written");
+    let of =
+        |arguments: &[&str]| run(axion().current_dir(script.folder()).arg("run").arg(script.path()).args(arguments));
+    for (arguments, worker) in
+        [(&["--pool", "gpu"][..], "gpu-0"), (&["--pool", "io"], "io-0"), (&["--type", "io"], "io-0"), (&[], "cpu-0")]
+    {
+        let ran = of(arguments);
+        assert_eq!((ran.code, ran.out), (Some(0), format!("\"{worker}\"\n")), "{arguments:?}: {}", ran.err);
+    }
+    let record: serde_json::Value =
+        serde_json::from_str(&of(&["--pool", "gpu", "--output", "json"]).out).expect("JSON");
+    assert_eq!((&record["pool"], &record["worker"]), (&"gpu".into(), &"gpu-0".into()));
+    for (arguments, words) in [
+        (&["--pool", "gpo"][..], "unknown pool `gpo`: the engine has the pools cpu, io, gpu"),
+        (&["--pool", "GPU"], "invalid pool name \"GPU\""),
+        (&["--pool", "gpu", "--type", "io"], "cannot be used with"),
+    ] {
+        let ran = of(arguments);
+        assert!(ran.code == Some(2) && ran.err.contains(words), "{arguments:?}: {:?} {}", ran.code, ran.err);
+    }
+    // A variable declares a pool, too.
+    let ran = run(axion().env("AXION_POOLS_BIG_KIND", "io").arg("run").arg(script.path()).args(["--pool", "big"]));
+    assert_eq!(ran.out, "\"big-0\"\n", "{}", ran.err);
+}

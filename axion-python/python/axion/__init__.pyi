@@ -85,7 +85,7 @@ class Step(Generic[_T_co]):
                  options: Mapping[str, Any] | None = None) -> None: ...
     def options(self, *, name: str | None = None, dependencies: str | _Node | Iterable[str | _Node] = (),
                 run_if: _RunIf = ..., when: _Rule = ..., map_over: _Rule = ..., dynamic: bool = ...,
-                keep_result: bool = ..., kind: _Kind | None = ..., timeout: float | None = ..., soft_timeout: float | None = ...,
+                keep_result: bool = ..., kind: _Kind | None = ..., pool: str | None = ..., timeout: float | None = ..., soft_timeout: float | None = ...,
                 retries: int | None = ..., retry_on: list[str] | None = ..., retry_delay: float | None = ...,
                 retry_factor: float | None = ..., retry_max_delay: float | None = ..., retry_jitter: float | None = ...,
                 priority: int | None = ..., ttl: float | None = ..., delay: float | None = ...,
@@ -159,7 +159,8 @@ class Engine(_Submits):
     def __enter__(self) -> Self: ...
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None: ...
     def __del__(self) -> None: ...
-    def options(self, *, wait: bool = True, kind: _Kind | None = None, timeout: float | None = None,
+    def options(self, *, wait: bool = True, kind: _Kind | None = None, pool: str | None = None,
+                timeout: float | None = None,
                 soft_timeout: float | None = None, retries: int | None = None, retry_on: list[str] | None = None,
                 retry_delay: float | None = None, retry_factor: float | None = None,
                 retry_max_delay: float | None = None, retry_jitter: float | None = None, priority: int | None = None,
@@ -186,7 +187,8 @@ class Engine(_Submits):
 class Executor(concurrent.futures.Executor):
     def __init__(self, max_workers: int | None = None, mp_context: object = None,
                  initializer: Callable[..., object] | None = None, initargs: Iterable[Any] = (), *,
-                 max_tasks_per_child: int | None = None, kind: _Kind = "cpu", show_output: bool = True, **config: Any) -> None: ...
+                 max_tasks_per_child: int | None = None, kind: _Kind | None = None, pool: str | None = None,
+                 show_output: bool = True, **config: Any) -> None: ...
     @overload
     def submit(self, fn: Callable[_P, Coroutine[Any, Any, _T]], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]: ...
     @overload
@@ -247,7 +249,8 @@ class _TaskFunction(Generic[_P, _T_co]):
 @overload
 def task(fn: Callable[_P, _T], /) -> _TaskFunction[_P, _T]: ...
 @overload
-def task(fn: None = None, /, *, wait: bool = True, kind: _Kind | None = None, timeout: float | None = None,
+def task(fn: None = None, /, *, wait: bool = True, kind: _Kind | None = None, pool: str | None = None,
+                timeout: float | None = None,
          soft_timeout: float | None = None, retries: int | None = None, retry_on: list[str] | None = None,
          retry_delay: float | None = None, retry_factor: float | None = None, retry_max_delay: float | None = None,
          retry_jitter: float | None = None, priority: int | None = None, ttl: float | None = None,

@@ -49,7 +49,7 @@ class Function:
 class Options:
     """What a task asks for beyond being run. Times are in seconds."""
 
-    def __new__(cls, *, kind: str = "cpu", timeout: float | None = None, soft_timeout: float | None = None,
+    def __new__(cls, *, kind: str = "cpu", pool: str | None = None, timeout: float | None = None, soft_timeout: float | None = None,
                 retries: int | None = None, retry_on: list[str] | None = None, retry_delay: float | None = None,
                 retry_factor: float | None = None, retry_max_delay: float | None = None,
                 retry_jitter: float | None = None, priority: int | None = None, ttl: float | None = None,

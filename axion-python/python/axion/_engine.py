@@ -14,7 +14,7 @@ from ._code import Coder, pack
 from ._cpython import at_thread_exit
 from ._future import Future, Inbox, failure_reason
 from ._packing import CALL, EACH, EACH_OF_ONE, STEP, is_async
-from ._step import Step
+from ._step import Step, pool_options
 from ._status import ComponentStatus, Health, HealthReport
 from ._task import Result, Task
 from .errors import AxionError, ConfigError, EngineError, refused
@@ -224,11 +224,12 @@ class Engine:
         """
         return self._submit(self._call, fn, pack(args, kwargs), None, _WAIT)
 
-    def options(self, *, wait=True, kind=None, **options):
+    def options(self, *, wait=True, kind=None, pool=None, **options):
         """The engine with options for its tasks, as in `engine.options(timeout=5, retries=3).submit(fn)`.
 
         Args:
-            kind: "cpu" or "io", the pool; None: "io" for `async def` functions, "cpu" for all others.
+            kind: "cpu" or "io", the pool of this name; None: "io" for `async def` functions, "cpu" for all others.
+            pool: the name of the pool: "cpu", "io", or a pool that the configuration declares (`pools`). Excludes `kind`.
             timeout: the seconds after which an attempt is killed; soft_timeout: after which it gets an exception.
             retries: how often a failed task is run again; retry_on: the error codes for which it is;
                 retry_delay, retry_factor, retry_max_delay, retry_jitter: the waits between attempts.
@@ -245,7 +246,10 @@ class Engine:
         """
         try:
             # Without a kind, the pool follows from each function.
-            native = _OptionsByPool(options) if kind is None else _axion.Options(kind=kind, **options)
+            if pool is not None:
+                native = _axion.Options(**pool_options(kind, pool), **options)
+            else:
+                native = _OptionsByPool(options) if kind is None else _axion.Options(kind=kind, **options)
         except ValueError as error:
             raise ConfigError(str(error), "config") from None
         return Options(self, native, _WAIT if wait else _SHORTLY)

@@ -10,6 +10,7 @@ from ._code import Coder, pack, pack_value
 from ._engine import _WAIT, Engine, EngineConfig
 from ._future import Future
 from ._packing import CALL, EACH
+from ._step import pool_options
 from .errors import InitializerFailed
 
 
@@ -26,13 +27,15 @@ class Executor(concurrent.futures.Executor):
         max_tasks_per_child: the number of tasks after which a worker is replaced; None: never. It takes tasks until
             its successor is ready.
         kind: "cpu": one task at a time in each worker; "io": many, in threads.
+        pool: the name of the pool. `pools` among `config` declares it, as in
+            `Executor(2, pool="gpu", pools={"gpu": {"kind": "cpu"}})`. Excludes `kind`.
         show_output: whether this process prints the output of a task when the task has ended. `future.record` has the
             output in any case.
         config: further settings of the engine, by name.
     """
 
     def __init__(self, max_workers=None, mp_context=None, initializer=None, initargs=(), *,
-                 max_tasks_per_child=None, kind="cpu", show_output=True, **config):
+                 max_tasks_per_child=None, kind=None, pool=None, show_output=True, **config):
         if max_workers is None:
             max_workers = _processors()
         if max_workers <= 0:
@@ -44,14 +47,13 @@ class Executor(concurrent.futures.Executor):
                 raise TypeError("max_tasks_per_child must be an integer")
             if max_tasks_per_child <= 0:
                 raise ValueError("max_tasks_per_child must be >= 1")
-        if kind not in ("cpu", "io"):
+        if kind not in ("cpu", "io", None):
             raise ValueError("kind is \"cpu\" or \"io\", not %r" % (kind,))
-        other = "io" if kind == "cpu" else "cpu"
-        keys = {kind + "_bound_count": max_workers, kind + "_bound_max": max_workers, other + "_bound_count": 0,
-                other + "_bound_max": 0, "autoscaler": "off", "input_queue_size": 10_000}
-        if max_tasks_per_child is not None:
-            keys[kind + "_bound_worker"] = {"max_tasks_per_worker": max_tasks_per_child}
-        keys.update(config)
+        if pool is not None:
+            pool_options(kind, pool)
+        pool = pool or kind or "cpu"
+        child = {} if max_tasks_per_child is None else {"max_tasks_per_worker": max_tasks_per_child}
+        keys = {"autoscaler": "off", "input_queue_size": 10_000, **_pool_keys(pool, max_workers, child, config)}
         self._max_workers = max_workers
         self._engine = Engine(EngineConfig(**keys))
         self._engine._finishes_at_exit = True
@@ -61,7 +63,7 @@ class Executor(concurrent.futures.Executor):
         self._has_initializer = initializer is not None
         self._broken = None
         self._shut = False
-        self._options = self._engine.options(kind=kind)._native
+        self._options = self._engine.options(pool=pool)._native
         self._engine.start()
 
     def submit(self, fn, /, *args, **kwargs):
@@ -151,3 +153,15 @@ def _processors():
         return len(os.sched_getaffinity(0)) or 1
     except (AttributeError, OSError):
         return os.cpu_count() or 1
+
+
+def _pool_keys(pool, workers, child, config):
+    """The settings of an engine whose only workers are those of one pool; `child` are settings of its processes."""
+    keys = {of + key: workers if of == pool else 0 for of in ("cpu", "io") for key in ("_bound_count", "_bound_max")}
+    if pool in ("cpu", "io"):
+        return {**keys, **({pool + "_bound_worker": child} if child else {}), **config}
+    pools = config.get("pools") or {}
+    if pool not in pools:
+        raise ValueError("unknown pool %r: declare it, as in `pools={%r: {\"kind\": \"cpu\"}}`" % (pool, pool))
+    idle = {name: {**settings, "workers": 0} for name, settings in pools.items()}
+    return {**keys, **config, "pools": {**idle, pool: {**child, **pools[pool], "workers": workers}}}

@@ -11,6 +11,13 @@ _STEP = frozenset(("run_if", "when", "map_over", "dynamic", "keep_result"))
 _PLAIN = frozenset((type(None), bool, int, float, str, bytes, list, tuple, dict))
 
 
+def pool_options(kind, pool):
+    """The options that choose a pool by its name."""
+    if kind is not None:
+        raise ValueError("`kind` and `pool` both choose the pool: give one of them")
+    return {"pool": pool}
+
+
 def split_options(options):
     """The options of a step, and those of its task."""
     rules = {key: options[key] for key in options if key in _STEP}
@@ -90,7 +97,7 @@ class Step(Node):
         Args:
             name: its name in the workflow.
             dependencies: steps and tasks, their ids or names, that it waits for beside those in its arguments.
-            options: those of `Engine.options`: kind, timeout, retries …; and those of a step (docs/guides/flows.md):
+            options: those of `Engine.options`: pool, timeout, retries …; and those of a step (docs/guides/flows.md):
                 run_if, when, map_over, dynamic, keep_result. Where these name a step, you can give the step itself or
                 a `Ref`. An element of `map_over` becomes the first argument, or the one that its key `as` names.
         """
@@ -101,8 +108,11 @@ class Step(Node):
         rules, own = split_options(options)
         own = {**self._asked, **own}
         try:
-            kind = own.get("kind") or ("io" if is_async(self.fn) else "cpu")
-            native = _axion.Options(**{**own, "kind": kind})
+            if own.get("pool") is not None:
+                native = _axion.Options(**{**own, **pool_options(own.pop("kind", None), own["pool"])})
+            else:
+                kind = own.get("kind") or ("io" if is_async(self.fn) else "cpu")
+                native = _axion.Options(**{**own, "kind": kind})
         except ValueError as error:
             raise ConfigError(str(error), "config") from None
         self.name = name or self.name

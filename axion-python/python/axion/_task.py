@@ -23,7 +23,8 @@ class Task(Node):
     Args:
         script_path: the script's file.
         params: its parameters: any value with a JSON form.
-        task_type: `TaskType.CPU_BOUND` or `TaskType.IO_BOUND`.
+        task_type: `TaskType.CPU_BOUND` or `TaskType.IO_BOUND`, the pool `cpu` or `io`.
+        pool: the pool by its name, in place of the one that `task_type` means.
         dependencies: the tasks that it waits for: tasks, their ids, or names of steps of its workflow. It finds their
             results in `params["upstream_results"]`, by id and by name.
         name: its name as a step of a workflow.
@@ -31,24 +32,27 @@ class Task(Node):
             (docs/guides/flows.md): run_if, when, map_over, dynamic, keep_result.
     """
 
-    def __init__(self, script_path, params=None, task_type=TaskType.IO_BOUND, dependencies=(), *, name=None, **options):
+    def __init__(self, script_path, params=None, task_type=TaskType.IO_BOUND, dependencies=(), *, name=None, pool=None,
+                 **options):
         self.script_path = script_path
         self.params = {} if params is None else params
         self.task_type = TaskType(task_type)
         self.dependencies = [dependencies] if isinstance(dependencies, (str, Node)) else list(dependencies)
         self.name = name
+        self.pool = self.task_type.value if pool is None else pool
         self.options = options
         self._rules, own = split_options(options)
         try:
-            self._native = _axion.Options(kind=self.task_type.value, **own)
+            self._native = _axion.Options(pool=self.pool, **own)
         except ValueError as error:
             raise ConfigError(str(error), "config") from None
         self.id = _axion.new_task_id()
 
     @classmethod
-    def create(cls, script_path, params=None, task_type=TaskType.IO_BOUND, dependencies=(), *, name=None, **options):
+    def create(cls, script_path, params=None, task_type=TaskType.IO_BOUND, dependencies=(), *, name=None, pool=None,
+               **options):
         """The same as the constructor."""
-        return cls(script_path, params, task_type, dependencies, name=name, **options)
+        return cls(script_path, params, task_type, dependencies, name=name, pool=pool, **options)
 
     def _payload(self):
         try:

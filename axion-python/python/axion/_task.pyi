@@ -16,6 +16,7 @@ class Task(Node):
     script_path: str | PathLike[str]
     params: Any
     task_type: TaskType
+    pool: str
     dependencies: list[Any]
     name: str | None
     options: dict[str, Any]
@@ -25,11 +26,11 @@ class Task(Node):
     def _payload(self) -> bytes: ...
     def __init__(self, script_path: str | PathLike[str], params: Any = None, task_type: TaskType = ...,
                  dependencies: str | Node | Iterable[str | Node] = (), *, name: str | None = None,
-                 **options: Any) -> None: ...
+                 pool: str | None = None, **options: Any) -> None: ...
     @classmethod
     def create(cls, script_path: str | PathLike[str], params: Any = None, task_type: TaskType = ...,
                dependencies: str | Node | Iterable[str | Node] = (), *, name: str | None = None,
-               **options: Any) -> Self: ...
+               pool: str | None = None, **options: Any) -> Self: ...
 
 @dataclass(frozen=True)
 class Result:

@@ -56,10 +56,14 @@ class AxionBackend(ParallelBackendBase):
     def _start(self, workers):
         # Limits the threads of numeric libraries, so that all workers together use as many as there are processors.
         # Variables that the program sets itself take precedence.
-        key = self._config.get("kind", "cpu") + "_bound_worker"
-        given = self._config.get(key, {})
-        env = {**self._prepare_worker_env(workers), **given.get("env", {})}
-        return Executor(workers, **{**self._config, key: {**given, "env": env}})
+        pool, env = self._config.get("pool"), self._prepare_worker_env(workers)
+        if pool in (None, "cpu", "io"):
+            key = (pool or self._config.get("kind") or "cpu") + "_bound_worker"
+            return Executor(workers, **{**self._config, key: _with_env(self._config.get(key, {}), env)})
+        pools = self._config.get("pools") or {}
+        if pool in pools:
+            pools = {**pools, pool: _with_env(pools[pool], env)}
+        return Executor(workers, **{**self._config, "pools": pools})
 
     def start_call(self):
         self._size = 1
@@ -93,6 +97,11 @@ class AxionBackend(ParallelBackendBase):
             executor._engine.shutdown(wait=False)
             if ensure_ready:
                 self._executor = self._start(workers)
+
+
+def _with_env(settings, env):
+    """Settings of processes with these environment variables beneath their own."""
+    return {**settings, "env": {**env, **settings.get("env", {})}}
 
 
 def register(make_default=False):

@@ -63,7 +63,7 @@ fn submit_as(scheduler: &mut Scheduler, count: usize, now: Tick, shape: impl Fn(
             id
         })
         .collect();
-    scheduler.place(PoolId::CPU, now);
+    scheduler.place_all(now);
     ids
 }
 

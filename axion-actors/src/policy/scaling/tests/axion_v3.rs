@@ -244,6 +244,13 @@ fn the_lines_are_those_of_the_older_engine() {
         line(PoolKind::Cpu, 1, &load(0, &[(1, 0), (1, 0), (1, 0), (0, 0)], 0.15)).as_deref(),
         Some("[CPU] Scale IN -1 → 3 workers | SCALE IN: avg=0.8, cpu=0.15")
     );
+    let gpu = PoolId::named("gpu").expect("a name");
+    let bounds = WorkerBounds { least: 1, most: 24 };
+    let mut named = Scaler::new(gpu, PoolKind::Cpu, ScalingPolicy::AxionV3, bounds);
+    assert_eq!(
+        named.decide(&load(10_000, &[(0, 0), (0, 0)], 0.0), ms(0)).line.as_deref(),
+        Some("[GPU] Scale OUT +2 → 4 workers | QUEUE PRESSURE: 2500 tasks/worker (queue=10000)")
+    );
 }
 
 #[test]

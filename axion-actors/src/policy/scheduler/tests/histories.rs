@@ -13,40 +13,106 @@ use crate::policy::fold::{Duty, EngineState, TaskPhase};
 /// One step of a random history; numbers pick among what is there.
 #[derive(Clone, Debug)]
 pub(super) enum HistoryStep {
-    Submit { count: u8, timeout: Option<u8>, retries: u8, losses: u8, ttl: Option<u8>, priority: u8, delay: u8 },
-    SubmitLimited { wanted: limits::Wanted, retries: u8, losses: u8, ttl: Option<u8>, priority: u8 },
-    Shrink(u8),
+    Submit {
+        pool: u8,
+        count: u8,
+        timeout: Option<u8>,
+        retries: u8,
+        losses: u8,
+        ttl: Option<u8>,
+        priority: u8,
+        delay: u8,
+    },
+    SubmitLimited {
+        pool: u8,
+        wanted: limits::Wanted,
+        retries: u8,
+        losses: u8,
+        ttl: Option<u8>,
+        priority: u8,
+    },
+    Shrink {
+        pool: u8,
+        count: u8,
+    },
     Join(u8),
-    Ended { worker: u8, pick: u8, micros: u32, fails: bool },
-    Stale { worker: u8, seq: u8, generation: u8 },
-    Die { worker: u8, started: u8, unknown: bool },
-    Execute { worker: u8, spared: bool, started: bool },
-    Revoke { worker: u8, picks: Vec<u8>, begun: bool },
+    Ended {
+        worker: u8,
+        pick: u8,
+        micros: u32,
+        fails: bool,
+    },
+    Stale {
+        worker: u8,
+        seq: u8,
+        generation: u8,
+    },
+    Die {
+        worker: u8,
+        started: u8,
+        unknown: bool,
+    },
+    Execute {
+        worker: u8,
+        spared: bool,
+        started: bool,
+    },
+    Revoke {
+        worker: u8,
+        picks: Vec<u8>,
+        begun: bool,
+    },
     Cancel(u8),
-    Unavailable,
+    Unavailable {
+        pool: u8,
+    },
     Wait(u32),
 }
 
 pub(super) fn step() -> impl Strategy<Value = HistoryStep> {
     prop_oneof![
-        4 => (1..6u8, option::of(1..40u8), 0..3u8, 0..3u8, option::of(1..40u8), 0..10u8, 0..20u8).prop_map(
-            |(count, timeout, retries, losses, ttl, priority, delay)| {
-                HistoryStep::Submit { count, timeout, retries, losses, ttl, priority, delay }
+        4 => (0..3u8, 1..6u8, option::of(1..40u8), 0..3u8, 0..3u8, option::of(1..40u8), 0..10u8, 0..20u8).prop_map(
+            |(pool, count, timeout, retries, losses, ttl, priority, delay)| {
+                HistoryStep::Submit { pool, count, timeout, retries, losses, ttl, priority, delay }
             }),
-        1 => (1..3u8).prop_map(HistoryStep::Shrink),
-        2 => (0..3u8).prop_map(HistoryStep::Join),
-        8 => (0..3u8, any::<u8>(), 1..5000u32, any::<bool>())
+        1 => (0..3u8, 1..3u8).prop_map(|(pool, count)| HistoryStep::Shrink { pool, count }),
+        4 => (0..WORKERS).prop_map(HistoryStep::Join),
+        14 => (0..WORKERS, any::<u8>(), 1..5000u32, any::<bool>())
             .prop_map(|(worker, pick, micros, fails)| HistoryStep::Ended { worker, pick, micros, fails }),
-        2 => (0..3u8, any::<u8>(), 0..4u8).prop_map(|(worker, seq, generation)| HistoryStep::Stale { worker, seq, generation }),
-        1 => (0..3u8, 0..3u8, any::<bool>()).prop_map(|(worker, started, unknown)| HistoryStep::Die { worker, started, unknown }),
-        2 => (0..3u8, any::<bool>(), any::<bool>())
+        2 => (0..WORKERS, any::<u8>(), 0..4u8).prop_map(|(worker, seq, generation)| HistoryStep::Stale { worker, seq, generation }),
+        2 => (0..WORKERS, 0..3u8, any::<bool>()).prop_map(|(worker, started, unknown)| HistoryStep::Die { worker, started, unknown }),
+        4 => (0..WORKERS, any::<bool>(), any::<bool>())
             .prop_map(|(worker, spared, started)| HistoryStep::Execute { worker, spared, started }),
-        2 => (0..3u8, proptest::collection::vec(any::<u8>(), 0..5), any::<bool>())
+        3 => (0..WORKERS, proptest::collection::vec(any::<u8>(), 0..5), any::<bool>())
             .prop_map(|(worker, picks, begun)| HistoryStep::Revoke { worker, picks, begun }),
         1 => any::<u8>().prop_map(HistoryStep::Cancel),
-        1 => Just(HistoryStep::Unavailable),
+        1 => (0..3u8).prop_map(|pool| HistoryStep::Unavailable { pool }),
         3 => (1..30_000u32).prop_map(HistoryStep::Wait),
     ]
+}
+
+/// The workers of a history are numbered: the first three are of the pool `cpu`, the next of `io`, the last of `gpu`.
+pub(super) const WORKERS: u8 = 9;
+
+/// A pool by the number that a step has.
+fn pool_of(number: u8) -> PoolId {
+    [PoolId::CPU, PoolId::IO, gpu()][usize::from(number)]
+}
+
+fn worker_of(number: u8, generation: u32) -> WorkerRef {
+    let id = WorkerId::local(pool_of(number / 3), u32::from(number % 3));
+    WorkerRef { id, generation: Generation(generation) }
+}
+
+/// The number of a worker.
+fn number_of(worker: WorkerRef) -> usize {
+    let of_pool = (0..3).find(|pool| pool_of(*pool) == worker.id.pool).expect("one of the three");
+    usize::from(of_pool) * 3 + worker.id.index as usize
+}
+
+/// The slots of a worker: one of the first of its pool, two of the second, three of the third.
+fn slots_of_worker(number: u8) -> usize {
+    1 + usize::from(number % 3)
 }
 
 /// A history: the scheduler, the workers that live, and what a truthful world would say.
@@ -55,10 +121,10 @@ pub(super) struct HistoryWorld {
     /// There are tasks with limits.
     pub(super) limited: bool,
     pub(super) now: Tick,
-    pub(super) generations: [u32; 3],
-    pub(super) alive: [bool; 3],
+    pub(super) generations: [u32; WORKERS as usize],
+    pub(super) alive: [bool; WORKERS as usize],
     /// The attempt that each worker was ordered to kill.
-    pub(super) ordered: [Option<(Seq, KillReason)>; 3],
+    pub(super) ordered: [Option<(Seq, KillReason)>; WORKERS as usize],
     pub(super) accepted: Vec<TaskId>,
     pub(super) records: Vec<Arc<TaskRecord>>,
     /// Must not run twice.
@@ -75,9 +141,9 @@ impl HistoryWorld {
             scheduler,
             limited,
             now: Tick(0),
-            generations: [0; 3],
-            alive: [false; 3],
-            ordered: [None; 3],
+            generations: [0; WORKERS as usize],
+            alive: [false; WORKERS as usize],
+            ordered: [None; WORKERS as usize],
             accepted: Vec::new(),
             records: Vec::new(),
             once: BTreeSet::new(),
@@ -87,7 +153,7 @@ impl HistoryWorld {
     }
 
     pub(super) fn worker(&self, index: u8) -> WorkerRef {
-        worker(u32::from(index), self.generations[usize::from(index)])
+        worker_of(index, self.generations[usize::from(index)])
     }
 
     pub(super) fn count(&mut self, key: TaskKey) {
@@ -98,12 +164,12 @@ impl HistoryWorld {
     pub(super) fn apply(&mut self, step: HistoryStep) {
         self.now = Tick(self.now.0 + 1000);
         match step {
-            HistoryStep::Submit { count, timeout, retries, losses, ttl, priority, delay } => {
+            HistoryStep::Submit { pool, count, timeout, retries, losses, ttl, priority, delay } => {
                 let ids = submit_as(&mut self.scheduler, count.into(), self.now, |task| {
                     let backoff = crate::model::Backoff::Fixed(Duration::from_millis(3));
                     let policy =
                         crate::model::RetryPolicy { backoff, ..crate::model::RetryPolicy::times(retries.into()) };
-                    let task = task.retry(policy).max_worker_losses(losses.into());
+                    let task = task.on(pool_of(pool)).retry(policy).max_worker_losses(losses.into());
                     let task = task.priority(Priority::try_from(priority).expect("in range"));
                     // Most start at once.
                     let delay = Duration::from_millis(delay.saturating_sub(10).into());
@@ -122,12 +188,12 @@ impl HistoryWorld {
                 }
                 self.accepted.extend(ids);
             }
-            HistoryStep::SubmitLimited { wanted, retries, losses, ttl, priority } => {
+            HistoryStep::SubmitLimited { pool, wanted, retries, losses, ttl, priority } => {
                 let ids = submit_as(&mut self.scheduler, 1, self.now, |task| {
                     let backoff = crate::model::Backoff::Fixed(Duration::from_millis(3));
                     let policy =
                         crate::model::RetryPolicy { backoff, ..crate::model::RetryPolicy::times(retries.into()) };
-                    let task = task.retry(policy).max_worker_losses(losses.into());
+                    let task = task.on(pool_of(pool)).retry(policy).max_worker_losses(losses.into());
                     let task = task.priority(Priority::try_from(priority).expect("in range"));
                     let task = ttl.map(|ms| task.clone().ttl(Duration::from_millis(ms.into()))).unwrap_or(task);
                     wanted.of(task)
@@ -141,12 +207,12 @@ impl HistoryWorld {
                 self.generations[usize::from(index)] += 1;
                 self.alive[usize::from(index)] = true;
                 self.ordered[usize::from(index)] = None;
-                self.scheduler.joined(self.worker(index), slots(1 + usize::from(index)), self.now);
+                self.scheduler.joined(self.worker(index), slots(slots_of_worker(index)), self.now);
             }
             HistoryStep::Ended { worker, pick, micros, fails } => {
                 let (from, sent) = (self.worker(worker), self.scheduler.sent_to(self.worker(worker)));
                 // Only what is in a slot can end.
-                let running = sent.len().min(1 + usize::from(worker));
+                let running = sent.len().min(slots_of_worker(worker));
                 if let Some(&(key, seq)) = sent.get(usize::from(pick) % running.max(1)) {
                     self.count(key);
                     let report =
@@ -158,7 +224,7 @@ impl HistoryWorld {
                 }
             }
             HistoryStep::Stale { worker: index, seq, generation } => {
-                let stale = worker(index.into(), generation.into());
+                let stale = worker_of(index, generation.into());
                 if stale.generation.0 < self.generations[usize::from(index)] {
                     let live = self.scheduler.table().live();
                     let seq = Seq(seq.into());
@@ -169,7 +235,7 @@ impl HistoryWorld {
                 }
             }
             HistoryStep::Die { worker, started, unknown } if self.alive[usize::from(worker)] => {
-                let slots = 1 + usize::from(worker);
+                let slots = slots_of_worker(worker);
                 let count = if unknown { slots } else { usize::from(started).min(slots) };
                 self.dies(worker, count, |running| {
                     let departure = killed(running);
@@ -180,13 +246,13 @@ impl HistoryWorld {
                 let Some((seq, reason)) = self.ordered[usize::from(worker)].take() else { return };
                 let from = self.worker(worker);
                 let sent = self.scheduler.sent_to(from);
-                let running = sent.iter().take(1 + usize::from(worker)).find(|(_, running)| *running == seq);
+                let running = sent.iter().take(slots_of_worker(worker)).find(|(_, running)| *running == seq);
                 match running {
                     // It is in the worker's pipe, or its threads are held up.
                     Some(_) if !started => self.scheduler.reported(from, vec![Report::Spared { seq }], self.now),
                     // The process dies with it, unless its result was there already.
                     Some(_) if !spared => {
-                        self.dies(worker, 1 + usize::from(worker), |running| killed_by(reason, running));
+                        self.dies(worker, slots_of_worker(worker), |running| killed_by(reason, running));
                     }
                     Some(&(key, _)) => {
                         self.count(key);
@@ -198,7 +264,7 @@ impl HistoryWorld {
             HistoryStep::Revoke { worker, picks, begun } => {
                 let (from, sent) = (self.worker(worker), self.scheduler.sent_to(self.worker(worker)));
                 // A worker that is held up has begun nothing, and can give back everything.
-                let ahead = sent.get(if begun { 1 + usize::from(worker) } else { 0 }..).unwrap_or_default();
+                let ahead = sent.get(if begun { slots_of_worker(worker) } else { 0 }..).unwrap_or_default();
                 let seqs = picks.iter().filter_map(|pick| ahead.get(usize::from(*pick) % ahead.len().max(1)));
                 let seqs = seqs.map(|(_, seq)| *seq).collect();
                 self.scheduler.reported(from, vec![Report::Revoked { seqs }], self.now);
@@ -208,13 +274,13 @@ impl HistoryWorld {
                 let answer = self.scheduler.cancel(id, Duration::from_millis(4), self.now);
                 assert_ne!(answer, CancelAnswer::Unknown);
                 if !self.limited {
-                    self.scheduler.place(PoolId::CPU, self.now);
+                    self.scheduler.place_all(self.now);
                 }
             }
-            HistoryStep::Shrink(count) => self.scheduler.shrink(PoolId::CPU, count.into(), self.now),
-            HistoryStep::Unavailable if !self.alive.contains(&true) => {
+            HistoryStep::Shrink { pool, count } => self.scheduler.shrink(pool_of(pool), count.into(), self.now),
+            HistoryStep::Unavailable { pool } if !self.alive[usize::from(pool) * 3..][..3].contains(&true) => {
                 let error = TaskError::new(ErrorKind::WorkerStartFailed, "none");
-                self.scheduler.unavailable(PoolId::CPU, error, self.now);
+                self.scheduler.unavailable(pool_of(pool), error, self.now);
             }
             HistoryStep::Wait(micros) => {
                 self.now = Tick(self.now.0 + u64::from(micros) * 1000);
@@ -246,7 +312,7 @@ impl HistoryWorld {
                 Action::Retire { worker } if !retired.contains(&worker) => retired.push(worker),
                 Action::Finished { record, .. } => self.records.push(record),
                 Action::Kill { worker, seq, reason } => {
-                    let ordered = &mut self.ordered[worker.id.index as usize];
+                    let ordered = &mut self.ordered[number_of(worker)];
                     assert!(ordered.is_none(), "one kill at a time");
                     *ordered = Some((seq, reason));
                 }
@@ -255,7 +321,7 @@ impl HistoryWorld {
         }
         for worker in retired {
             assert_eq!(self.scheduler.sent_to(worker), [], "what leaves has finished what it had");
-            self.alive[worker.id.index as usize] = false;
+            self.alive[number_of(worker)] = false;
             let departure = Departure { reason: WorkerDownReason::Retired, ..killed(&[]) };
             self.scheduler.left(worker, departure, self.now);
         }
@@ -323,7 +389,11 @@ impl HistoryWorld {
         let here = |key: &TaskKey| !matches!(table.state(*key), Some(TaskState::Sent { .. }));
         let bytes = table.keys().filter(here).map(weight).sum::<usize>();
         assert_eq!((table.keys().filter(here).count(), bytes), table.waiting());
-        assert_eq!(queued, table.queued(PoolId::CPU));
+        for (pool, _) in self.scheduler.pools.iter() {
+            let of_pool = |key: &TaskKey| table.task(*key).is_some_and(|task| task.pool_id() == pool);
+            let count = table.keys().filter(of_pool).filter(|key| table.state(*key) == Some(TaskState::Queued)).count();
+            assert_eq!(count, table.queued(pool), "{pool}");
+        }
         let pools = self.scheduler.pools.values();
         let others = |pool: &Pool| -> Vec<TaskKey> {
             pool.suspects.iter().chain(&pool.cleared).copied().chain(pool.multi_slot.queue.iter()).collect()
@@ -341,11 +411,16 @@ impl HistoryWorld {
             .filter(|key| table.task(*key).is_some_and(|it| it.options().ttl.is_some()))
             .count();
         let pools = self.scheduler.pools.values();
-        let suspects = pools.clone().any(|pool| pool.suspects.iter().any(|key| table.task(*key).is_some()));
         for pool in pools.clone() {
             pool.workers.assert_sums();
+            assert!(!pool.woken, "what may be placed has been");
         }
-        for member in pools.clone().flat_map(|pool| pool.workers.iter()) {
+        for (pool, member) in pools.clone().flat_map(|pool| pool.workers.iter().map(move |member| (pool, member))) {
+            let suspects = pool.suspects.iter().any(|key| table.task(*key).is_some());
+            let queued = table.queued(pool.id);
+            assert_eq!(member.worker.id.pool, pool.id);
+            let elsewhere = |task: &InFlight| table.task(task.key).is_some_and(|it| it.pool_id() != pool.id);
+            assert!(!member.in_flight.iter().any(elsewhere), "a task runs in its own pool");
             assert_eq!(member.in_flight.len(), self.scheduler.sent_to(member.worker).len());
             assert_eq!(member.load, member.in_flight.iter().map(|task| task.estimate).sum::<u64>());
             assert!(member.outbox.is_empty());

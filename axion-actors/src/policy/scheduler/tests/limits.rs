@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::option;
 use proptest::prelude::*;
 
-use super::histories::{HistoryStep, HistoryWorld, step};
+use super::histories::{HistoryStep, HistoryWorld, WORKERS, step};
 use super::*;
 use crate::model::{Concurrency, Fixed, Limits, Needs, PoolCapacity, Rate};
 use crate::policy::resources::MAX_OVERTAKES;
@@ -62,13 +62,12 @@ impl Wanted {
 }
 
 fn limited_step() -> impl Strategy<Value = HistoryStep> {
-    let submit = (1..=6u8, 0..=100u8, 0..3u8, any::<bool>(), 0..3u8, 0..3u8, option::of(1..40u8), 0..10u8).prop_map(
-        |(slots, cpu, key, rate, retries, losses, ttl, priority)| {
+    let submit = (0..3u8, 1..=6u8, 0..=100u8, 0..3u8, any::<bool>(), 0..3u8, 0..3u8, option::of(1..40u8), 0..10u8)
+        .prop_map(|(pool, slots, cpu, key, rate, retries, losses, ttl, priority)| {
             // Half of them need more than a slot, half some of the machine.
             let wanted = Wanted { slots: slots.saturating_sub(2).max(1), cpu: cpu.saturating_sub(50), key, rate };
-            HistoryStep::SubmitLimited { wanted, retries, losses, ttl, priority }
-        },
-    );
+            HistoryStep::SubmitLimited { pool, wanted, retries, losses, ttl, priority }
+        });
     prop_oneof![1 => submit, 4 => step()]
 }
 
@@ -86,7 +85,6 @@ impl HistoryWorld {
             assert!(running.iter().filter(with).count() <= max as usize, "key {max}");
         }
         let held = self.scheduler.limiter.held();
-        let pool = &self.scheduler.pools[PoolId::CPU];
         for (key, ticket, reservations) in &held {
             let limits = table.task(*key).and_then(Task::limits).expect("only what lives holds something");
             assert_eq!(*ticket, limits.is_shared());
@@ -94,6 +92,7 @@ impl HistoryWorld {
             if is_sent(*key) {
                 assert_eq!(reserved + 1, limits.needs.slots as usize);
             } else {
+                let pool = &self.scheduler.pools[table.task(*key).expect("live").pool_id()];
                 let waits = pool.cleared.iter().chain(&pool.suspects).copied().chain(pool.multi_slot.queue.iter());
                 assert!(reserved == 0 && waits.into_iter().any(|it| it == *key), "it is about to be placed");
             }
@@ -102,9 +101,10 @@ impl HistoryWorld {
         let holding = |limits: &&Limits| limits.is_shared() || limits.needs.slots > 1;
         assert_eq!(holders, running.into_iter().filter(holding).count(), "who runs holds what it uses");
         // Slots: those that are reserved and those in which something runs are never more than there are.
-        for member in pool.workers.iter() {
-            let index = member.worker.id.index as usize;
-            let reservations = held.iter().flat_map(|(.., reservations)| reservations.iter());
+        for member in self.scheduler.pools.values().flat_map(|pool| pool.workers.iter()) {
+            let (pool, index) = (member.worker.id.pool, member.worker.id.index as usize);
+            let in_pool = held.iter().filter(|(key, ..)| table.task(*key).is_some_and(|task| task.pool_id() == pool));
+            let reservations = in_pool.flat_map(|(.., reservations)| reservations.iter());
             let reserved: usize = reservations
                 .filter(|reserve_slots| reserve_slots.index == index)
                 .map(|reserve_slots| reserve_slots.slots)
@@ -120,7 +120,7 @@ impl HistoryWorld {
             if self.scheduler.table().live() == 0 {
                 return;
             }
-            for index in 0..3 {
+            for index in 0..WORKERS {
                 self.apply(HistoryStep::Join(index));
                 self.apply(HistoryStep::Execute { worker: index, spared: true, started: true });
                 self.apply(HistoryStep::Ended { worker: index, pick: round as u8, micros: 100, fails: false });
