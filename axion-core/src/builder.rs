@@ -1,4 +1,4 @@
-//! Settings of an engine, one call each.
+//! The builder of an engine: one method for each of the usual settings.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,9 +12,8 @@ use crate::engine::Engine;
 use crate::error::StartError;
 use crate::runtime::Children;
 
-/// Builds an [`Engine`]. Settings that are not named keep their [`Config`] defaults: no file and no
-/// variable is read, unless it begins with [`from_environment`](Self::from_environment) or
-/// [`from_file`](Self::from_file).
+/// Builds an [`Engine`]. Other settings keep their [`Config`] defaults. The builder reads no file and no environment
+/// variable, unless it was made by [`from_environment`](Self::from_environment) or [`from_file`](Self::from_file).
 #[derive(Clone, Debug, Default)]
 pub struct EngineBuilder {
     config: Config,
@@ -28,26 +27,26 @@ impl EngineBuilder {
         self
     }
 
-    /// Exactly so many workers of the CPU pool; 0 switches it off.
+    /// A fixed number of CPU workers; 0 disables the pool.
     #[must_use]
     pub fn cpu_workers(self, count: u32) -> Self {
         self.cpu_workers_between(count, count)
     }
 
-    /// As many workers of the CPU pool as the autoscaler finds right, within these bounds.
+    /// Lets the autoscaler choose the number of CPU workers within these bounds.
     #[must_use]
     pub fn cpu_workers_between(mut self, least: u32, most: u32) -> Self {
         (self.config.cpu_bound_count, self.config.cpu_bound_max) = (least, Some(most));
         self
     }
 
-    /// Exactly so many workers of the IO pool; 0 switches it off.
+    /// A fixed number of IO workers; 0 disables the pool.
     #[must_use]
     pub fn io_workers(self, count: u32) -> Self {
         self.io_workers_between(count, count)
     }
 
-    /// As many workers of the IO pool as the autoscaler finds right, within these bounds.
+    /// Lets the autoscaler choose the number of IO workers within these bounds.
     #[must_use]
     pub fn io_workers_between(mut self, least: u32, most: u32) -> Self {
         (self.config.io_bound_count, self.config.io_bound_max) = (least, Some(most));
@@ -68,42 +67,42 @@ impl EngineBuilder {
         self
     }
 
-    /// How tasks are run: many at a time, or one after the other in their order.
+    /// Whether tasks run concurrently, or one after the other in their order.
     #[must_use]
     pub fn kind(mut self, kind: EngineKind) -> Self {
         self.config.engine = kind;
         self
     }
 
-    /// What decides how many workers there are between a pool's bounds.
+    /// The policy that chooses the number of workers within a pool's bounds.
     #[must_use]
     pub fn autoscaler(mut self, policy: ScalingPolicy) -> Self {
         self.config.autoscaler = policy;
         self
     }
 
-    /// The interpreter of the workers: a path, or a name on the `PATH`.
+    /// The workers' interpreter: a path, or a name on the `PATH`.
     #[must_use]
     pub fn python(mut self, path: impl Into<PathBuf>) -> Self {
         self.config.python = Some(path.into());
         self
     }
 
-    /// Tasks that may wait.
+    /// The largest number of waiting tasks.
     #[must_use]
     pub fn input_queue_size(mut self, size: usize) -> Self {
         self.config.input_queue_size = size;
         self
     }
 
-    /// How long a worker may take to start.
+    /// The longest time that a worker may take to start.
     #[must_use]
     pub fn start_timeout(mut self, limit: Duration) -> Self {
         self.config.start_timeout = limit;
         self
     }
 
-    /// Starts the engine. Its workers start in the background: tasks can be submitted at once.
+    /// Starts the engine. Its workers start in the background; tasks can be submitted at once.
     ///
     /// # Errors
     /// If a setting is out of range, there is no interpreter, or the system refuses a thread, a
@@ -125,7 +124,7 @@ impl EngineBuilder {
         Engine::start(self.config, launcher, Children { guardian: Some(guardian), _folder: Some(folder) })
     }
 
-    /// Starts the engine on children of another kind, for tests and benches.
+    /// Starts the engine with another launcher, for tests and benches.
     ///
     /// # Errors
     /// If a setting is out of range or the system refuses a thread.
@@ -139,7 +138,7 @@ impl EngineBuilder {
     }
 }
 
-/// The system reports a missing folder as if the interpreter were missing.
+/// Checked here because the system reports a missing folder as a missing interpreter.
 fn check_folder(pool: PoolId, cwd: Option<&Path>) -> Result<(), ConfigError> {
     match cwd {
         Some(folder) if !folder.is_dir() => {

@@ -1,4 +1,4 @@
-//! The engine as its users see it.
+//! The engine, as an embedder uses it.
 
 mod check;
 mod ending;
@@ -32,8 +32,8 @@ use crate::watch::EventStream;
 
 /// Runs Python tasks in supervised child processes.
 ///
-/// `Send + Sync`; share it in an [`Arc`]. Dropping it is [`shutdown`](Self::shutdown) without
-/// patience: what has not ended by then is cancelled.
+/// It is `Send + Sync`: share it in an [`Arc`]. Dropping it shuts it down without waiting
+/// ([`shutdown`](Self::shutdown) with a limit of zero): tasks that have not ended are cancelled.
 pub struct Engine {
     requests: InboxSender,
     admission: Arc<Admission>,
@@ -42,7 +42,7 @@ pub struct Engine {
     config: Config,
     checks: Arc<TaskChecks>,
     ending: Mutex<Ending>,
-    /// A shutdown was asked for: what ends from now on ends in order.
+    /// A shutdown was requested: the end of the engine's thread is no fault.
     ending_asked: AtomicBool,
 }
 
@@ -82,24 +82,24 @@ impl Engine {
         })
     }
 
-    /// A handle of a task that was submitted before, alone or as a step of a workflow: also one that has not started
-    /// yet, or never did. Resolves to an error if the id is unknown.
+    /// A handle of a task that was submitted before, alone or as a step of a workflow, whether it has started or not.
+    /// Resolves to an error if the id is unknown.
     #[must_use]
     pub fn handle(&self, id: TaskId) -> TaskHandle {
         let (reply, record) = oneshot::channel();
-        // If the engine is gone, so is the reply, and the handle says so.
+        // If the engine has stopped, the reply is dropped, and the handle resolves to an error.
         let _ = self.requests.send(Request::Await { id, reply: Reply::One(reply) });
         TaskHandle::new(id, record, None)
     }
 
-    /// Has the record of a task that was submitted before go to `completions`, under `number`.
+    /// Sends the record of a task that was submitted before to `completions`, under `number`.
     pub fn follow(&self, id: TaskId, completions: &Completions, number: u64) {
-        // If the engine is gone, so is the completer, and says so.
+        // If the engine has stopped, the completer is dropped, which completes the number with an error.
         let _ = self.requests.send(Request::Await { id, reply: Reply::Many(Box::new(completions.completer(number))) });
     }
 
-    /// Blocks the thread until a task has ended, or for `limit`: then `Ok(None)`, and the task goes
-    /// on. A finished task's record is found again and again while it is kept, also with a limit of 0.
+    /// Blocks the thread until a task has ended, for up to `limit`; `Ok(None)` after that, and the task goes on. The
+    /// record of a finished task can be read repeatedly while it is kept, also with a limit of 0.
     ///
     /// # Errors
     /// If the id is unknown or the engine has stopped.
@@ -109,19 +109,19 @@ impl Engine {
         if found.is_some() {
             return Ok(found);
         }
-        // The limit may be over before the engine has looked: what is asked now is answered after that, wherever the
-        // task is known.
+        // The limit may pass before the engine has looked. It answers this request after it has, so the handle knows
+        // the answer by then.
         let _ = self.workflow(WorkflowId::generate());
         handle.wait_timeout(Duration::ZERO)
     }
 
-    /// Ends a task before its time and says what becomes of it. Blocks the thread for the answer,
-    /// not for the end: wait for the task's handle for that.
+    /// Cancels a task and returns what becomes of it. Blocks the thread for the answer, not for the end of the task:
+    /// wait for its handle for that.
     ///
-    /// A task that waits is removed. One that runs is asked to stop (its context's `cancelled` turns
-    /// true, a coroutine is cancelled) and, if it has not after `cancel_grace`, killed with
-    /// everything it started; other tasks are not hit. The same goes for the task of a workflow's step; what
-    /// becomes of the steps that wait for it is said by their rules.
+    /// A waiting task is removed. A running task is asked to stop: its context's `cancelled` turns true, or its
+    /// coroutine is cancelled. After `cancel_grace` it is killed with every process that it started, and no other task
+    /// is affected. The same holds for the task of a workflow's step; the rules of the steps that depend on it decide
+    /// what becomes of them.
     ///
     /// # Errors
     /// If the engine has stopped.
@@ -139,8 +139,8 @@ impl Engine {
         answer.await.map_err(|_| WaitError::EngineStopped)
     }
 
-    /// Ends a task, as cancelled, if it still waits in the engine; one that was sent to a worker is not
-    /// disturbed. Returns whether it has ended it. Blocks the thread for the answer.
+    /// Cancels a task if it still waits in the engine, and returns whether it did. A task that was sent to a worker
+    /// goes on. Blocks the thread for the answer.
     ///
     /// # Errors
     /// If the engine has stopped.
@@ -150,8 +150,7 @@ impl Engine {
         park::wait(answer).map_err(|_| WaitError::EngineStopped)
     }
 
-    /// How everything is at this moment: one consistent snapshot. However many threads ask at a time, it is
-    /// made once for all of them.
+    /// The status of the engine: one consistent snapshot. Threads that ask at the same time share one snapshot.
     ///
     /// # Errors
     /// If the engine has stopped.
@@ -169,11 +168,11 @@ impl Engine {
         answer.await.map_err(|_| WaitError::EngineStopped)
     }
 
-    /// How well one part of the engine is, and its figures: `input_queue`, `output_queue`, `cpu_pool`,
-    /// `io_pool` or `process_pool`.
+    /// The health and the figures of one component: `input_queue`, `output_queue`, `cpu_pool`, `io_pool` or
+    /// `process_pool`.
     ///
     /// # Errors
-    /// If there is no such part, or the engine has stopped.
+    /// If the component does not exist, or the engine has stopped.
     pub fn component_status(&self, name: &str) -> Result<ComponentStatus, StatusError> {
         let status = self.status()?;
         health::component(&status, name).ok_or_else(|| StatusError::UnknownComponent {
@@ -215,13 +214,13 @@ impl Engine {
         &self.requests
     }
 
-    /// Makes the Dispatcher panic, to show what becomes of the engine then.
+    /// Makes the Dispatcher panic, for tests of that case.
     #[cfg(feature = "test-util")]
     pub fn panic_for_test(&self) {
         self.runtime.dispatcher.do_send(axion_actors::actors::messages::Panic);
     }
 
-    /// Workers that are always there.
+    /// The number of workers that the engine always keeps.
     #[must_use]
     pub fn worker_count(&self) -> u32 {
         self.checks.least_workers()

@@ -13,15 +13,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! An [`Engine`] owns a thread with an actor system, and the worker processes. It is `Send + Sync`
-//! and needs no runtime of its own: handles can be waited for from plain threads
-//! ([`TaskHandle::wait`]) and from any async runtime (`handle.await`). A task's failure is data in
-//! its [`TaskRecord`]; an `Err` always speaks of the engine.
+//! An [`Engine`] owns a thread with an actor system, and the worker processes. It is `Send + Sync` and needs no async
+//! runtime: wait for a handle on a plain thread ([`TaskHandle::wait`]) or await it in any runtime (`handle.await`). A
+//! task's failure is data in its [`TaskRecord`]; an `Err` is a failure of the engine itself.
 //!
 //! Settings come from code, or from a file and the environment: [`EngineBuilder::from_environment`],
 //! [`ConfigLoader`].
 //!
-//! This crate re-exports what an embedder needs of `axion-actors`.
+//! This crate re-exports the public types of `axion-actors`.
 
 mod builder;
 mod completions;
@@ -70,7 +69,7 @@ pub use settings::{
 pub use watch::{EventStream, Watched};
 pub use workflows::{WorkflowError, WorkflowHandle, WorkflowWaitError, WrongTask};
 
-/// The settings by name: what each means, takes, and is in a [`Config`].
+/// The settings by name: their meanings, their allowed values, and their values in a [`Config`].
 pub mod keys {
     pub use axion_actors::config::{Given, Key, Kind, NotTaken, Value, Wrong};
 }

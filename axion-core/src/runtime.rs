@@ -1,4 +1,4 @@
-//! The thread that hosts the actors.
+//! The engine's thread, which hosts the actors.
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -17,15 +17,15 @@ use tokio::sync::oneshot;
 use crate::error::StartError;
 use crate::park;
 
-/// What real children need as long as the thread lives; fake ones need nothing.
+/// Kept for real children while the thread lives. Fake children need nothing.
 #[derive(Default)]
 pub(crate) struct Children {
-    /// Dropped first: the folder is removed only after the guardian has ended.
+    /// Dropped before the folder, which it uses until its end.
     pub(crate) guardian: Option<Arc<Guardian>>,
     pub(crate) _folder: Option<Arc<PrivateFolder>>,
 }
 
-/// The doors into a running thread.
+/// The actors on a running thread.
 pub(crate) struct Runtime {
     #[cfg(feature = "test-util")]
     pub(crate) dispatcher: Addr<Dispatcher>,
@@ -33,7 +33,7 @@ pub(crate) struct Runtime {
     pub(crate) system: System,
 }
 
-/// What the thread is made with.
+/// The arguments of the thread.
 pub(crate) struct RuntimeParts {
     pub(crate) config: Config,
     pub(crate) admission: Arc<Admission>,
@@ -41,7 +41,7 @@ pub(crate) struct RuntimeParts {
     pub(crate) requests: Inbox,
 }
 
-/// Starts the thread and waits until its actors are there.
+/// Starts the thread and waits until its actors run.
 pub(crate) fn start(
     parts: RuntimeParts,
     launcher: impl FnOnce() -> Box<dyn Launcher> + Send + 'static,
@@ -49,11 +49,11 @@ pub(crate) fn start(
 ) -> Result<(Runtime, JoinHandle<()>), StartError> {
     let (ready, is_ready) = oneshot::channel();
     let (admission, sequencer) = (parts.admission.clone(), parts.sequencer.clone());
-    // Made here: actix's own way panics where the system has no descriptors left.
+    // Not by actix, which panics when the system has no more descriptors.
     let tokio = tokio_runtime()?;
     let thread = std::thread::Builder::new().name("axion-engine".to_owned()).spawn(move || {
         host(tokio, parts, launcher, &children, ready);
-        // However the thread ended: nobody may wait for it any more (L1), no worker outlive it (L7).
+        // However the thread ended: no caller may wait for it any more (L1), and no worker may outlive it (L7).
         admission.close();
         sequencer.close();
         if let Some(guardian) = &children.guardian {

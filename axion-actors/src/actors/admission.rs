@@ -1,8 +1,8 @@
 //! The bounds on waiting tasks (L9).
 //!
-//! A task passes here before it enters the engine, on the thread of whoever submits it, so that a
-//! refusal needs no round trip; the Dispatcher gives the room back when the task has left its
-//! queue. These are counts, not a table: the tasks themselves have one owner (L4).
+//! A task passes the admission on its submitter's thread, so that a refusal needs no round trip. The Dispatcher gives
+//! the room back when the task has left its queue. These are counts, not a table: the tasks themselves have one
+//! owner (L4).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,20 +14,20 @@ use super::load::Load;
 use crate::model::RefusalReason;
 use crate::policy::overload::Overload;
 
-/// The engine takes no tasks any more.
+/// The engine accepts no more tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdmissionClosed;
 
-/// Why a task cannot enter now.
+/// Why a task is not admitted now.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum NoRoom {
-    /// The machine is too busy for more.
+    /// The machine is overloaded.
     Overloaded(Overload),
-    /// As many tasks wait as may.
+    /// The queue holds its largest number of tasks.
     Full,
-    /// The tasks that wait bring as many bytes along as they may.
+    /// The waiting tasks hold their largest number of bytes.
     Heavy,
-    /// The engine takes no tasks any more.
+    /// The engine accepts no more tasks.
     Closed,
 }
 
@@ -67,7 +67,7 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Lets `count` tasks wait that bring `bytes` bytes along.
+    /// Admits up to `count` waiting tasks that hold up to `bytes` bytes.
     #[must_use]
     pub fn new(count: usize, bytes: usize) -> Self {
         Self {
@@ -84,7 +84,7 @@ impl Admission {
         }
     }
 
-    /// Takes no more tasks while there is such a reason.
+    /// Refuses tasks while there is such a reason.
     pub fn set_overload(&self, overload: Option<Overload>) {
         self.overloaded.store(overload.is_some(), Ordering::Release);
         self.overload.send_if_modified(|now| std::mem::replace(now, overload) != overload);
@@ -116,7 +116,7 @@ impl Admission {
         Some(news.filter(|(_, count)| *count > 0).collect()).filter(|counts: &BTreeMap<_, _>| !counts.is_empty())
     }
 
-    /// Whether tasks are taken at all.
+    /// Whether the engine still accepts tasks.
     #[must_use]
     pub fn is_open(&self) -> bool {
         !self.closed.load(Ordering::Acquire)
@@ -134,23 +134,23 @@ impl Admission {
         &self.load
     }
 
-    /// How many may wait, and their bytes.
+    /// The largest number of waiting tasks, and of their bytes.
     #[must_use]
     pub fn most(&self) -> (usize, usize) {
         self.most
     }
 
-    /// Whether an empty engine has room for so many tasks and units. Who waits for more waits in vain, and
-    /// holds up whoever comes later.
+    /// Whether an empty engine has room for so many tasks and units. A submitter of more would wait forever, and delay
+    /// all later ones.
     #[must_use]
     pub fn can_ever_take(&self, count: u32, units: u32) -> bool {
         count as usize <= self.most.0 && units as usize <= self.most.1 / UNIT
     }
 
-    /// Takes room for `count` tasks that bring `units` units of bytes along, or says why not.
+    /// Takes room for `count` tasks that hold `units` units of bytes.
     ///
     /// # Errors
-    /// If there is none, the machine is too busy, or the engine is shutting down.
+    /// If there is no room, the machine is overloaded, or the engine is shutting down.
     pub fn try_enter(&self, count: u32, units: u32) -> Result<(), NoRoom> {
         let refused = |error, full| match error {
             TryAcquireError::NoPermits => full,
@@ -171,7 +171,7 @@ impl Admission {
     /// Waits for room; first come, first served.
     ///
     /// # Errors
-    /// If the engine is or begins shutting down.
+    /// If the engine is shutting down, or begins to.
     pub async fn enter(&self, count: u32, units: u32) -> Result<(), AdmissionClosed> {
         let closed = |_: AcquireError| AdmissionClosed;
         if self.overloaded.load(Ordering::Acquire) {
@@ -192,17 +192,16 @@ impl Admission {
         self.units.add_permits(units);
     }
 
-    /// Refuses everything from now on, and wakes whoever waits for room.
+    /// Refuses every task from now on, and wakes all that wait for room.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.places.close();
         self.units.close();
-        // Wakes whoever waits for a less busy machine.
+        // Wakes submitters that wait for the end of an overload.
         self.overload.send_modify(|_| ());
     }
 
-    /// The units of a task: at most all there are, so that a task larger than the bound still enters,
-    /// alone.
+    /// The units of a task, at most all that exist: a task above the bound is admitted alone.
     #[must_use]
     pub fn units_of(&self, bytes: usize) -> u32 {
         u32::try_from((bytes / UNIT).min(self.most.1 / UNIT)).unwrap_or(u32::MAX)

@@ -1,4 +1,4 @@
-//! The end of an engine: in order, once, and the same for everyone who asks for it.
+//! The shutdown of an engine: it happens once, and every caller gets its report.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -12,35 +12,35 @@ use tokio::sync::oneshot;
 use super::Engine;
 use crate::park;
 
-/// How long the engine's own actors may take to answer while it ends, beyond the workers' grace.
+/// How long the engine's actors may take to answer during a shutdown, beyond the workers' grace.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
-/// How far the engine's end has come.
+/// The state of the shutdown.
 pub(super) enum Ending {
     NotYet(JoinHandle<()>),
     Done(ShutdownReport),
 }
 
-/// What a shutdown had to give up.
+/// The result of a shutdown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShutdownReport {
-    /// Tasks that were ended as cancelled because the limit had passed.
+    /// Tasks that were cancelled because the limit had passed.
     pub cancelled: usize,
 }
 
 impl Engine {
-    /// Ends the engine: takes no more tasks, lets those it has end for up to `limit`, cancels the
-    /// rest, and returns when no worker process is left.
+    /// Shuts the engine down: accepts no more tasks, waits up to `limit` for the others, cancels the rest, and returns
+    /// when no worker process is left.
     ///
-    /// Can be called again, also from other threads: every call returns when the first is done, with
-    /// the same report; one without patience (`Duration::ZERO`) cuts short a first one that still waits
-    /// for tasks. Blocks the thread; in async code, use a thread for blocking work.
+    /// It can be called again, also from other threads. Every call returns when the first is done, with the same report.
+    /// A call with `Duration::ZERO` ends the waiting of the first. Blocks the thread: in async code, call it on a thread
+    /// for blocking work.
     pub fn shutdown(&self, limit: Duration) -> ShutdownReport {
         self.ending_asked.store(true, Ordering::Release);
-        // Closed before the lock is taken: nobody waits for room that will never come.
+        // Closed before the lock is taken, so that no submitter waits for room that never comes.
         self.admission.close();
         if limit.is_zero() {
-            // With no task left, whoever waits for them goes on.
+            // Ends another call that waits for tasks.
             self.cancel_all();
         }
         let mut ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
@@ -68,7 +68,7 @@ impl Engine {
         ShutdownReport { cancelled }
     }
 
-    /// Ends every live task as cancelled; returns how many have been, by this and earlier calls.
+    /// Cancels every live task. Returns the number of tasks cancelled by this and earlier calls.
     fn cancel_all(&self) -> usize {
         let error = TaskError::new(ErrorKind::Shutdown, "the engine was shut down before the task ended");
         let (reply, cancelled) = oneshot::channel();

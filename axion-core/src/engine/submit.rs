@@ -1,6 +1,6 @@
-//! How tasks are handed in: what can be said of one here, the room for it, and its way into the inbox.
+//! Submitting tasks: the checks on the caller's thread, the admission, and the way into the inbox.
 //!
-//! A task either goes into the inbox, with the room that it needs (L9), or the caller gets an error (L1).
+//! A task either goes into the inbox after it passed the admission (L9), or the caller gets an error (L1).
 
 use std::iter::Peekable;
 use std::time::Duration;
@@ -18,66 +18,66 @@ use crate::handle::TaskHandle;
 use crate::park;
 use crate::spin::SpinHint;
 
-/// Tasks of a batch that travel together: few enough that the engine's thread does other things meanwhile.
+/// The tasks of one request, few enough that the engine's thread handles other requests in between.
 const PIECE: usize = 256;
 /// The first wait for room in a full queue.
 const FIRST_WAIT: Duration = Duration::from_millis(10);
 
-/// A task that is on its way in, as its submitter sees it.
+/// A submitted task, for its submitter.
 struct Submitted {
     id: TaskId,
     /// For a thread that waits for it.
     spin: Option<SpinHint>,
-    /// Gets the id of the task that runs, if that may be another one.
+    /// Gets the id of the task that runs, if another task may have its unique key.
     other: Option<oneshot::Receiver<TaskId>>,
 }
 
 impl Engine {
-    /// Hands a task in. Returns at once; if the queue is full, after a wait for room of 70 ms in all
+    /// Submits a task. Returns at once, or, if the queue is full, after a wait for room of 70 ms in all
     /// (`max_queue_full_retries`, `queue_poll_timeout`).
     ///
     /// # Errors
-    /// If the task cannot be accepted now; it has not been and will not be run.
+    /// If the task cannot be accepted now. It will not run.
     pub fn submit(&self, task: Task) -> Result<TaskHandle, SubmitError> {
         let task = self.checks.prepare(task)?;
         self.enter(1, self.units(&task))?;
         park::wait(self.hand_over(task))
     }
 
-    /// Hands a task in, blocking the thread while the queue is full or the machine too busy.
+    /// Submits a task, and blocks the thread while the queue is full or the machine overloaded.
     ///
     /// # Errors
-    /// As [`submit`](Self::submit), except that it never refuses for want of room.
+    /// As [`submit`](Self::submit), except those for a full queue and an overloaded machine.
     pub fn submit_wait(&self, task: Task) -> Result<TaskHandle, SubmitError> {
         park::wait(self.submit_async(task))
     }
 
-    /// Hands a task in, waiting while the queue is full or the machine too busy.
+    /// Submits a task, and waits while the queue is full or the machine overloaded.
     ///
     /// # Errors
-    /// As [`submit`](Self::submit), except that it never refuses for want of room.
+    /// As [`submit`](Self::submit), except those for a full queue and an overloaded machine.
     pub async fn submit_async(&self, task: Task) -> Result<TaskHandle, SubmitError> {
         let task = self.checks.prepare(task)?;
         self.admission.enter(1, self.units(&task)).await.map_err(|AdmissionClosed| self.closed())?;
         self.hand_over(task).await
     }
 
-    /// As [`submit`](Self::submit), but the record goes to `completions`, under `number`. Returns the id of
-    /// the task that runs.
+    /// As [`submit`](Self::submit), but sends the record to `completions`, under `number`. Returns the id of the task
+    /// that runs.
     ///
     /// # Errors
-    /// The same. What comes to `completions` of a task that was not accepted says nothing.
+    /// The same. Ignore what comes to `completions` for a task that was not accepted.
     pub fn submit_to(&self, task: Task, completions: &Completions, number: u64) -> Result<TaskId, SubmitError> {
         let task = self.checks.prepare(task)?;
         self.enter(1, self.units(&task))?;
         self.hand_over_to(task, completions, number)
     }
 
-    /// As [`submit_to`](Self::submit_to), blocking the thread for up to `limit` while the queue is full or the
-    /// machine too busy: then `Ok(None)`, and the task is not accepted.
+    /// As [`submit_to`](Self::submit_to), but blocks the thread for up to `limit` while the queue is full or the
+    /// machine overloaded. `Ok(None)` after that: the task is not accepted.
     ///
     /// # Errors
-    /// As [`submit_to`](Self::submit_to), except that it never refuses for want of room.
+    /// As [`submit_to`](Self::submit_to), except those for a full queue and an overloaded machine.
     pub fn submit_to_wait(
         &self,
         task: Task,
@@ -93,10 +93,10 @@ impl Engine {
         }
     }
 
-    /// Hands tasks in, all of them or none. They are accepted in their order.
+    /// Submits tasks, all of them or none, in their order.
     ///
     /// # Errors
-    /// If one of them cannot be accepted now; none has been and none will be run.
+    /// If one of them cannot be accepted now. None will run.
     pub fn submit_many(&self, tasks: impl IntoIterator<Item = Task>) -> Result<Vec<TaskHandle>, SubmitError> {
         let tasks = tasks.into_iter().map(|task| self.checks.prepare(task)).collect::<Result<Vec<_>, _>>()?;
         let count = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
@@ -112,12 +112,12 @@ impl Engine {
         Ok(handles)
     }
 
-    /// Hands tasks in, in their order, waiting while the queue is full or the machine too busy: also more of
-    /// them than may wait at one time.
+    /// Submits tasks in their order, and waits while the queue is full or the machine overloaded. There may be more
+    /// tasks than the queue holds.
     ///
     /// # Errors
-    /// The error of the first that cannot be accepted; with it come the handles of those before it, which
-    /// have been.
+    /// The error of the first task that cannot be accepted, with the handles of the tasks before it, which are
+    /// accepted.
     pub async fn submit_many_async(
         &self,
         tasks: impl IntoIterator<Item = Task>,
@@ -164,7 +164,7 @@ impl Engine {
         (piece, units, None)
     }
 
-    /// As [`submit_many_async`](Self::submit_many_async), blocking the thread.
+    /// As [`submit_many_async`](Self::submit_many_async), but blocks the thread.
     ///
     /// # Errors
     /// The same.
@@ -176,7 +176,7 @@ impl Engine {
         self.admission.units_of(task.weight())
     }
 
-    /// Takes room, after some waiting if the queue is full.
+    /// Passes the admission, after a wait if the queue is full.
     fn enter(&self, count: u32, units: u32) -> Result<(), SubmitError> {
         let refused = match self.admission.try_enter(count, units) {
             Ok(()) => return Ok(()),
@@ -198,8 +198,7 @@ impl Engine {
         })
     }
 
-    /// How long a full queue is waited for: several waits, each twice as long as the one before, which
-    /// nobody has to wake up between.
+    /// How long a submitter waits for a full queue: the sum of several waits, each twice as long as the one before.
     fn patience(&self) -> Duration {
         let wait = |nth: u32| FIRST_WAIT.saturating_mul(2u32.saturating_pow(nth)).min(self.config.queue_poll_timeout);
         (0..self.config.max_queue_full_retries).map(wait).sum()
