@@ -113,7 +113,7 @@ fn l1_what_is_wrong_is_refused_whole_and_nothing_runs() {
     let task = entry("double", json!({"value": 1}));
     engine.submit(task.clone()).expect("accepted").wait().expect("a record");
     let again = engine.submit_workflow(WorkflowSpec::of([Step::new("again", task)])).expect_err("known");
-    assert!(again.to_string().contains("is known already"), "{again}");
+    assert!(again.to_string().contains("is already known"), "{again}");
     assert_eq!(engine.status().expect("it lives").components.input_queue.total_put, 1);
 }
 

@@ -1,17 +1,17 @@
 //! The answer to a cancellation.
 
-/// What becomes of a cancellation.
+/// The effect of a cancellation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CancelAnswer {
-    /// It had not started and never will: its outcome is Cancelled.
+    /// The task had not started and never will. Its outcome is `Cancelled`.
     Removed,
-    /// It was sent to a worker: it is taken back, asked to stop, or killed after the grace period.
-    /// If it ends by itself first, that is its outcome.
+    /// The task is with a worker. The engine takes it back, asks it to stop, or kills it after the grace period. If the
+    /// task ends by itself first, that end is its outcome.
     Requested,
-    /// The same was asked before and is under way.
+    /// An earlier request of the same kind is in progress.
     AlreadyRequested,
-    /// It had ended, with this outcome.
+    /// The task had already ended with this outcome.
     AlreadyFinished(&'static str),
-    /// No task with this id is known.
+    /// The engine knows no task with this id.
     Unknown,
 }

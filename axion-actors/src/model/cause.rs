@@ -1,5 +1,5 @@
-//! Why the engine did something: the data by which it decided (L15). A cause is passed on from the decision; nothing
-//! here is worked out afterwards.
+//! Causes: the data on which the engine based a decision (L15). The decision itself passes its cause on; nothing is
+//! reconstructed afterwards.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,117 +10,117 @@ use super::ids::{Generation, TaskId};
 use super::postmortem::{KillReason, ProcessExit};
 use super::time::Tick;
 
-/// Who asked for a task's cancellation.
+/// The source of a task's cancellation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CancelSource {
     /// A caller, by `cancel`.
     Caller,
-    /// A caller, by `withdraw`: only a task that waits is ended.
+    /// A caller, by `withdraw`, which ends only a waiting task.
     Withdrawal,
-    /// The workflow of which it is a step.
+    /// The task's workflow.
     Workflow,
     /// The engine's shutdown.
     Shutdown,
 }
 
-/// Why a task was sent to the worker that got it.
+/// The reason why a task was sent to its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Placement {
-    /// That worker had the lowest score of those with room.
+    /// The worker had the lowest score of all workers with room.
     LeastLoaded {
-        /// Its score, before the task was added.
+        /// The score before the task was added.
         score: f32,
     },
-    /// It was empty, and the task runs alone.
+    /// The worker was empty, and the task runs in isolation.
     Isolated,
-    /// It had the most free slots, and the task needs several.
+    /// The worker had the most free slots, and the task needs several.
     MostFreeSlots,
 }
 
-/// Why a task came back from a worker.
+/// The reason why a task came back from a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ReturnCause {
-    /// The worker gave it back on request.
+    /// The worker gave the task back on request.
     Revoked,
-    /// The worker left before the task had started.
+    /// The worker left before the task started.
     WorkerLeft,
 }
 
-/// Why tasks are asked back from a worker.
+/// The reason why the engine asks a worker for tasks back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RevokeCause {
-    /// They have waited too long behind a task that turned out long.
+    /// The tasks have waited too long behind a long task.
     Stalled,
-    /// Another worker has nothing to do.
+    /// Another worker is idle.
     Rebalance,
-    /// The worker takes no more tasks.
+    /// The worker drains.
     Draining,
-    /// They were sent as coroutines and are none.
+    /// The tasks were sent as coroutines, but are not coroutines.
     NotCoroutine,
-    /// One was to be killed and had not started.
+    /// A task that has not started is to be killed.
     NotStarted,
 }
 
-/// What a task waits for that could start otherwise.
+/// The reason why a task cannot start although a worker has room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum BlockedBy {
-    /// Its rate allows no start before this tick.
+    /// The rate allows no start before this tick.
     Rate {
         /// The rate's key.
         key: Arc<str>,
-        /// When it allows one.
+        /// The tick of the next allowed start.
         allowed_at: Tick,
     },
-    /// As many tasks as may run with its key.
+    /// The concurrency key is at its limit.
     Concurrency {
         /// The key.
         key: Arc<str>,
-        /// How many may run.
+        /// The limit.
         max: u32,
-        /// How many do.
+        /// The number of running tasks with the key.
         running: u32,
     },
-    /// Something that all tasks share is in use.
+    /// A shared resource is in use.
     Capacity {
-        /// What it needs more of than is free.
+        /// The resources of which less is free than the task needs.
         short_of: Vec<Shortage>,
     },
-    /// What it needs is free, but reserved for a task that has waited longer.
+    /// The resources are free, but reserved for a task that has waited longer.
     Reserved {
-        /// That task, if it reserves a key; else several may.
+        /// That task, if the reserved resource is a key. Several tasks may hold a reservation of capacity.
         by: Option<TaskId>,
     },
-    /// Another task with the same limits is before it.
+    /// Another task with the same limits is before this one.
     SameLimits,
-    /// It needs more slots than are free at one time.
+    /// The task needs more slots than are free at the same time.
     Slots {
-        /// How many it needs.
+        /// The number of slots needed.
         needed: u32,
     },
 }
 
-/// One shared resource of which a task needs more than is free.
+/// A shared resource of which less is free than a task needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shortage {
-    /// Which.
+    /// The resource.
     pub of: Resource,
-    /// How much it needs.
+    /// The amount needed.
     pub needed: u64,
-    /// How much is free.
+    /// The amount free.
     pub free: u64,
 }
 
-/// What all tasks share. Percentages are counted in thousandths.
+/// A resource that all tasks share. Percentages are in thousandths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -135,98 +135,98 @@ pub enum Resource {
     MemoryBytes,
 }
 
-/// Why a worker is started.
+/// The reason why a worker is launched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum LaunchCause {
-    /// Its pool has fewer workers than it should.
+    /// The pool has fewer workers than its target.
     BelowTarget,
-    /// The one before it ended.
+    /// The previous worker ended.
     Replacement {
-        /// Which was that.
+        /// The generation of the previous worker.
         of: Generation,
     },
-    /// The present one is to be replaced.
+    /// The present worker is to be replaced.
     Recycling(RecycleCause),
 }
 
-/// Why a worker takes no more tasks and ends.
+/// The reason why a worker drains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RetireCause {
-    /// Its pool should have fewer workers.
+    /// The pool has more workers than its target.
     AboveTarget,
-    /// Its successor has joined.
+    /// The successor has joined.
     Replaced {
-        /// The successor.
+        /// The generation of the successor.
         by: Generation,
     },
-    /// The engine ends.
+    /// The engine shuts down.
     Shutdown,
 }
 
-/// Why a worker is recycled.
+/// The reason why a worker is recycled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RecycleCause {
-    /// It has ended as many tasks as it may (`max_tasks_per_worker`).
+    /// The worker reached its maximum number of tasks (`max_tasks_per_worker`).
     Tasks {
-        /// How many it has ended.
+        /// The number of tasks that it has ended.
         ended: u64,
-        /// How many it may.
+        /// The maximum number of tasks.
         limit: u64,
     },
-    /// It holds more memory than it may (`max_worker_memory`).
+    /// The worker exceeded its maximum memory (`max_worker_memory`).
     Memory {
-        /// Bytes that are resident.
+        /// The resident memory, in bytes.
         resident: u64,
-        /// Bytes that may be.
+        /// The maximum memory, in bytes.
         limit: u64,
     },
 }
 
-/// Why a pool should have another number of workers.
+/// The reason for a pool's new target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TargetCause {
-    /// The configuration says so, at the engine's start.
+    /// The configuration, at the engine's start.
     Configured,
-    /// The autoscaler decided so, by this rule and these figures.
+    /// The autoscaler: the rule and its figures.
     Scaling(String),
-    /// A task waits that cannot run with fewer workers.
+    /// A waiting task needs more workers than the pool has.
     TaskNeeds {
-        /// How many it needs.
+        /// The number of workers that the task needs.
         workers: usize,
     },
 }
 
-/// Why a submission was refused.
+/// The reason why a submission was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RefusalReason {
-    /// As many tasks wait as may.
+    /// The queue is full.
     QueueFull,
-    /// The tasks that wait hold as many bytes as they may.
+    /// The waiting tasks hold the maximum number of bytes.
     QueueBytesFull,
     /// The machine is too busy.
     Overloaded,
-    /// The engine takes no more tasks.
+    /// The engine accepts no more tasks.
     Closed,
-    /// A task with the same id is known.
+    /// The engine knows a task with the same id.
     DuplicateId,
-    /// A workflow is wrong in itself.
+    /// The workflow is invalid.
     InvalidWorkflow,
-    /// As many workflows are in flight as may be.
+    /// The maximum number of workflows is in flight.
     TooManyWorkflows,
 }
 
 impl RefusalReason {
-    /// All of them, in their order.
+    /// All reasons, in their order.
     pub const ALL: [Self; 7] = [
         Self::QueueFull,
         Self::QueueBytesFull,
@@ -237,48 +237,48 @@ impl RefusalReason {
         Self::TooManyWorkflows,
     ];
 
-    /// Whether the engine had no room at that moment.
+    /// Whether the engine had no room at the time of the submission.
     #[must_use]
     pub fn is_for_room(self) -> bool {
         self <= Self::Closed
     }
 }
 
-/// How the engine ended.
+/// The way in which the engine ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EngineEnd {
-    /// By a shutdown.
+    /// A shutdown.
     Shutdown,
     /// One of its actors failed.
     InternalError,
 }
 
-/// Why a worker ended.
+/// The reason why a worker ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum WorkerDownReason {
-    /// The engine asked it to.
+    /// The engine ordered it to end.
     Retired,
-    /// It never took tasks: why it could not start.
+    /// The worker could not start.
     StartFailed {
-        /// What went wrong and what to do.
+        /// The cause, and what to do.
         message: String,
-        /// Whether another try can only fail the same way.
+        /// Whether another start can only fail in the same way.
         definite: bool,
     },
-    /// Its process ended by itself or by a foreign hand.
+    /// The process exited, or a signal from outside ended it.
     Exited(ProcessExit),
     /// The engine killed it to end one attempt.
     Killed(KillReason),
-    /// It broke the protocol and was killed for it (L8).
+    /// The worker broke the protocol, and the engine killed it (L8).
     Protocol {
-        /// What it did.
+        /// The violation.
         violation: String,
     },
-    /// Its actor panicked and took the process along.
+    /// The worker's actor panicked, which also ended the process.
     ActorPanicked,
 }
 

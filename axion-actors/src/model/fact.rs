@@ -1,11 +1,11 @@
 //! Facts: the numbered changes of the engine's state (L13).
 //!
-//! A fact is complete: folding all facts of an engine gives its state back (`policy/fold.rs`). Facts of one engine have
-//! consecutive numbers, and each carries the two clocks: wall time, and the engine's tick.
+//! Facts are complete: folding all facts of an engine restores its state (`policy/fold.rs`). The facts of one engine
+//! have consecutive numbers. Each fact carries two times: wall time, and the engine's tick.
 //!
-//! JSON is for people and clients: `{"id", "at", "tick", "event", …}`, with the fields of the kind beside them. On disk
-//! a fact is what [`wire::facts`](crate::wire) makes of it: each kind has a stable code, and a version that is raised
-//! with every change of its fields.
+//! Clients read facts as JSON: `{"id", "at", "tick", "event", …}`, with the fields of the kind beside them. On disk,
+//! [`wire::facts`](crate::wire) encodes each kind with a stable code and a version. The version increases with every
+//! change of the kind's fields.
 
 mod kinds;
 
@@ -22,13 +22,14 @@ pub use self::kinds::{FactKind, KIND_TABLE, KindInfo};
 use super::ids::TaskId;
 use super::time::Tick;
 
-/// One life of an engine. Without a store it is random, so that no number ever means two facts.
+/// One run of an engine, from its start to its end. Without a store the number is random, so that no fact id is used
+/// twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Incarnation(pub u64);
 
 impl Incarnation {
-    /// One that no other engine has.
+    /// A random incarnation.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "the random half of the id")]
     pub fn random() -> Self {
@@ -43,12 +44,12 @@ impl fmt::Display for Incarnation {
     }
 }
 
-/// A fact's public id. Displays as `incarnation.number`.
+/// The public id of a fact. Displays as `incarnation.number`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FactId {
-    /// The engine's life.
+    /// The engine's incarnation.
     pub incarnation: Incarnation,
-    /// The fact's number in it, from 1, without gaps.
+    /// The number of the fact in that incarnation, from 1, without gaps.
     pub number: u64,
 }
 
@@ -58,7 +59,7 @@ impl fmt::Display for FactId {
     }
 }
 
-/// A text that is no fact's id.
+/// A text that is not a fact id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid fact id {0:?}: expected two numbers with a dot between, such as `7.1042`")]
 pub struct FactIdError(String);
@@ -87,29 +88,29 @@ impl<'de> Deserialize<'de> for FactId {
     }
 }
 
-/// A change of the engine's state, and when it was decided.
+/// A change of the engine's state, with the time of the decision.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Fact {
-    /// Its number.
+    /// The id.
     pub id: FactId,
-    /// Wall time.
+    /// The wall time.
     pub at: Timestamp,
-    /// The engine's own clock, which counts while the machine sleeps and is never set.
+    /// The engine's clock, which also counts while the machine sleeps and is never set.
     pub tick: Tick,
-    /// What changed.
+    /// The change.
     #[serde(flatten)]
     pub kind: FactKind,
 }
 
 impl Fact {
-    /// A fact of its parts.
+    /// Builds a fact from its parts.
     #[must_use]
     pub fn new(id: FactId, at: Timestamp, tick: Tick, kind: FactKind) -> Self {
         Self { id, at, tick, kind }
     }
 
-    /// The bytes that it holds, for the bounds of those that keep it.
+    /// The size in bytes, for bounded buffers.
     #[must_use]
     pub fn weight(&self) -> usize {
         size_of::<Self>() + self.kind.payload()
@@ -117,7 +118,7 @@ impl Fact {
 }
 
 impl FactKind {
-    /// The bytes beside the fact itself.
+    /// The bytes that the kind holds outside the `Fact` itself.
     fn payload(&self) -> usize {
         match self {
             Self::TaskAccepted { task } => task.weight() + size_of::<super::TaskOptions>(),
@@ -130,7 +131,7 @@ impl FactKind {
         }
     }
 
-    /// The task that it is about, if it is about one.
+    /// The task that the fact concerns, if any.
     #[must_use]
     pub fn task(&self) -> Option<TaskId> {
         match self {

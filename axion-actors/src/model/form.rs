@@ -1,8 +1,8 @@
-//! The complete serde forms of what a task came to.
+//! The complete serialized forms of records.
 //!
-//! `TaskRecord` and `AttemptRecord` have a JSON form for users, which leaves out pickles and generations. A fact needs
-//! everything: [`FullRecord`] and [`FullAttempt`] mirror them field by field. In JSON, only the pickled exception of an
-//! error is left out.
+//! The JSON form of `TaskRecord` and `AttemptRecord` is for users and leaves out pickles and generations. A fact needs
+//! all fields, so [`FullRecord`] and [`FullAttempt`] mirror them field by field. Their JSON leaves out only the pickled
+//! exception of an error.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::script::ScriptPath;
 use super::value::{Data, Json, Pickle};
 use super::work::{FunctionName, WorkName};
 
-/// A wall time: RFC 3339 in a human-readable format, else seconds and nanoseconds. For `#[serde(with)]`.
+/// A wall time: RFC 3339 in human-readable formats, seconds and nanoseconds in binary ones. For `#[serde(with)]`.
 pub(crate) mod instant {
     use super::{Deserialize, Deserializer, Serialize, Serializer, Timestamp};
 
@@ -40,7 +40,7 @@ pub(crate) mod instant {
     }
 }
 
-/// The same for one that may be absent.
+/// The same for an optional time.
 pub(crate) mod instant_or_none {
     use super::{Deserialize, Deserializer, Serialize, Serializer, Timestamp, instant};
 
@@ -167,7 +167,7 @@ impl From<AttemptForm> for AttemptRecord {
     }
 }
 
-/// How an attempt ended that was not the last, with all that belongs to it. Derefs to the record.
+/// An attempt that was followed by another one, with all fields. Dereferences to the record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FullAttempt(pub Box<AttemptRecord>);
 
@@ -191,7 +191,7 @@ impl<'de> Deserialize<'de> for FullAttempt {
     }
 }
 
-/// The name of a task's work with a function's identity, which its text does not have.
+/// The name of a task's work, with the identity of a function.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum WorkNameForm {
@@ -217,8 +217,7 @@ impl From<WorkNameForm> for WorkName {
     }
 }
 
-/// The record of a finished task, with all that belongs to it: pickles and generations too, which the record's own
-/// JSON form leaves out. Derefs to the record.
+/// The record of a finished task, with all fields. Dereferences to the record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FullRecord(pub Arc<TaskRecord>);
 
@@ -236,7 +235,7 @@ struct OutputForm {
     stderr: PartForm,
 }
 
-/// What was kept of a stream: the beginning, the end, and how many bytes between them were left out.
+/// The kept output of one stream: the beginning, the end, and the number of bytes left out between them.
 #[derive(Serialize, Deserialize)]
 struct PartForm {
     #[serde(with = "super::raw")]

@@ -1,4 +1,4 @@
-//! Identities. Newtypes, so that a sequence number is never taken for an attempt.
+//! Identities. They are separate types, so that a sequence number cannot be used as an attempt.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,10 +16,10 @@ macro_rules! number {
         pub struct $name(pub $inner);
 
         impl $name {
-            /// The first one.
+            /// The first number.
             pub const FIRST: Self = Self(1);
 
-            /// The one after this.
+            /// The next number.
             #[must_use]
             pub fn next(self) -> Self {
                 Self(self.0 + 1)
@@ -35,7 +35,7 @@ macro_rules! number {
 }
 
 number!(
-    /// The incarnation of a worker slot: a replacement has the next one.
+    /// The number of the process in a worker slot. A replacement has the next one.
     Generation(u32)
 );
 number!(
@@ -43,14 +43,13 @@ number!(
     Attempt(u32)
 );
 number!(
-    /// One attempt as a worker process knows it: numbered from 1 in the order the attempts were
-    /// sent to that process, and never used twice in it. Together with the worker's generation it
-    /// fences late messages (L3).
+    /// The name of an attempt within one worker process. Attempts are numbered from 1 in the order in which they were
+    /// sent, and no number is used twice. Together with the worker's generation, the number fences late messages (L3).
     Seq(u64)
 );
 
-/// A task's identity: a UUID of version 7, made where the task is made, so that ids sort by time
-/// and a submit needs no answer to know its id.
+/// A task's identity: a UUID v7. The caller generates it, so a submission needs no answer to know the id. Ids sort by
+/// time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TaskId(pub Uuid);
@@ -62,14 +61,14 @@ impl TaskId {
         Self(Uuid::now_v7())
     }
 
-    /// If this is the task of a workflow's step that is mapped over a list: the task of the instance at this
-    /// place of the list. It is the step's own id with other random bits, always the same for the same place,
-    /// so that a replay makes the same ids.
+    /// The id of the task of an instance, if this is the id of a mapped step's task. `index` is the index of the
+    /// element in the list. The id keeps the step's time and replaces the random bits. It depends only on the step and
+    /// the index, so a replay makes the same ids.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "the low half of the id")]
     pub fn instance(self, index: u32) -> Self {
         let id = self.0.as_u128();
-        // The finalizer of splitmix64 (Steele, Lea, Flood 2014), a bijection: no two instances share one.
+        // The finalizer of splitmix64 (Steele, Lea, Flood 2014) is a bijection, so no two instances share an id.
         let mut z = (id as u64) ^ (u64::from(index) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -105,9 +104,9 @@ impl NodeId {
 /// A worker slot: `cpu-0`, `io-3`, `gpu-0`; on another machine than the engine's `cpu-0@2`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkerId {
-    /// The pool it belongs to.
+    /// The pool.
     pub pool: PoolId,
-    /// Its place in the pool, from 0.
+    /// The index in the pool, from 0.
     pub index: u32,
     /// The machine that it runs on.
     pub node: NodeId,
@@ -128,14 +127,14 @@ impl fmt::Display for WorkerId {
     }
 }
 
-/// A text that names no worker slot.
+/// A text that is not the id of a worker slot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkerIdError {
-    /// It is not a pool's name, a hyphen and a number.
+    /// The text is not a pool's name, a hyphen and a number.
     #[error("invalid worker id {0:?}: expected a pool and a number, such as `cpu-0`")]
     Invalid(String),
-    /// Its pool cannot be.
+    /// The name of the pool is invalid.
     #[error(transparent)]
     Pool(#[from] PoolNameError),
 }
@@ -145,7 +144,7 @@ impl FromStr for WorkerId {
 
     fn from_str(text: &str) -> Result<Self, WorkerIdError> {
         let invalid = || WorkerIdError::Invalid(text.to_owned());
-        // A pool's name may have hyphens, too.
+        // A pool's name may also contain hyphens.
         let (pool, place) = text.rsplit_once('-').ok_or_else(invalid)?;
         let (index, node) = match place.split_once('@') {
             Some((index, node)) => (index, NodeId(node.parse().map_err(|_| invalid())?)),
@@ -168,12 +167,12 @@ impl<'de> Deserialize<'de> for WorkerId {
     }
 }
 
-/// One incarnation of a worker slot.
+/// One process in a worker slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WorkerRef {
     /// The slot.
     pub id: WorkerId,
-    /// Which process in that slot.
+    /// The number of the process in that slot.
     pub generation: Generation,
 }
 

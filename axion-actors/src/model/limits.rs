@@ -1,4 +1,4 @@
-//! What tasks use while they run, what they share, and how much of it there is.
+//! Limits: the resources that tasks use, the keys that they share, and the capacity.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::display::DisplaySize;
 use super::pool::{PoolId, PoolKind, PoolMap};
 
-/// A number with three places behind the point, so that 60.5 + 39.5 is 100 and not a little more.
+/// A number with three decimal places, so that 60.5 + 39.5 is exactly 100.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fixed(pub u64);
 
 impl Fixed {
-    /// The nearest such number; `None` below 0, above 10¹², and for what is no number.
+    /// The nearest `Fixed`; `None` if the number is negative, above 10¹² or not a number.
     #[must_use]
     pub fn new(number: f64) -> Option<Self> {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
@@ -36,20 +37,21 @@ impl fmt::Display for Fixed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Memory {
-    /// Per cent of the machine's.
+    /// Per cent of the machine's memory.
     Percent(Fixed),
     /// Bytes.
     Bytes(u64),
 }
 
-/// What a task uses while it runs, as its author estimates it.
+/// The resources that a task uses while it runs, as its author estimates them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Needs {
-    /// Slots of its pool. It runs in one of them; the others are kept idle for what it does besides.
+    /// The slots of its pool. The task runs in one of them. The others stay idle, for the task's own threads and
+    /// processes.
     pub slots: u32,
     /// Per cent of the machine's processors.
     pub cpu: Fixed,
-    /// Memory.
+    /// The memory.
     pub memory: Option<Memory>,
 }
 
@@ -59,7 +61,7 @@ impl Default for Needs {
     }
 }
 
-/// How much there is for what runs at one time; `None`: no limit.
+/// The resources for the tasks that run at the same time. `None` means no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capacity {
     /// Slots of pools of the kind `cpu`.
@@ -68,19 +70,19 @@ pub struct Capacity {
     pub threads: Option<u32>,
     /// Per cent of the machine's processors.
     pub cpu: Option<Fixed>,
-    /// Memory.
+    /// The memory.
     pub memory: Option<Memory>,
-    /// The machine's memory in bytes. Needed to hold needs in bytes against a limit in per cent, and
-    /// the other way round; without it, those do not count.
+    /// The machine's memory in bytes. It converts between per cent and bytes. Without it, a need in one unit does not
+    /// count against a limit in the other.
     pub machine_memory: Option<u64>,
 }
 
-/// How much an engine has for the tasks that run at one time.
+/// The resources of an engine for the tasks that run at the same time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EngineCapacity {
-    /// Shares of the machine, which the tasks of all pools use. It counts no slots.
+    /// The shares of the machine that the tasks of all pools use. It has no slots.
     pub shared: Capacity,
-    /// Each pool's own slots.
+    /// The slots of each pool.
     pub pools: PoolMap<PoolCapacity>,
 }
 
@@ -89,12 +91,12 @@ pub struct EngineCapacity {
 pub struct PoolCapacity {
     /// The pool's kind.
     pub kind: PoolKind,
-    /// The slots of as many workers as the pool can have.
+    /// The slots of all workers that the pool can have.
     pub slots: u32,
 }
 
 impl EngineCapacity {
-    /// What there is for the tasks of one pool; `None` if the engine has no such pool.
+    /// The capacity for the tasks of one pool, or `None` if the engine has no such pool.
     #[must_use]
     pub fn of_pool(&self, pool: PoolId) -> Option<Capacity> {
         let PoolCapacity { kind, slots } = *self.pools.get(pool)?;
@@ -105,13 +107,13 @@ impl EngineCapacity {
         Some(Capacity { processes, threads, ..self.shared })
     }
 
-    /// The kind of a pool; `None` if the engine has no such pool.
+    /// The kind of a pool, or `None` if the engine has no such pool.
     #[must_use]
     pub fn kind(&self, pool: PoolId) -> Option<PoolKind> {
         self.pools.get(pool).map(|pool| pool.kind)
     }
 
-    /// The capacity of an engine of which nothing is known but that it has the built-in pools.
+    /// The capacity of an engine with the built-in pools and no limits.
     #[must_use]
     pub fn unlimited() -> Self {
         let pool = |kind: PoolKind| (kind.into(), PoolCapacity { kind, slots: u32::MAX });
@@ -119,18 +121,18 @@ impl EngineCapacity {
     }
 }
 
-/// By how much a need is more than there can ever be.
+/// The amount by which a task's needs exceed the total capacity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub struct Shortfall {
-    /// The kind of pool whose slots they are.
+    /// The kind of the pool whose slots are short.
     pub kind: PoolKind,
-    /// Slots that are missing.
+    /// The number of missing slots.
     pub slots: u32,
-    /// Per cent of processors.
+    /// The missing per cent of processors.
     pub cpu: Fixed,
-    /// Per cent of memory.
+    /// The missing per cent of memory.
     pub memory: Fixed,
-    /// Bytes of memory.
+    /// The missing bytes of memory.
     pub memory_bytes: u64,
 }
 
@@ -161,7 +163,7 @@ impl fmt::Display for Shortfall {
             parts.push(format!("{} % memory", self.memory));
         }
         if self.memory_bytes > 0 {
-            parts.push(format!("{} bytes of memory", self.memory_bytes));
+            parts.push(format!("{} of memory", DisplaySize(self.memory_bytes)));
         }
         let last = parts.pop().unwrap_or_else(|| "nothing".to_owned());
         match parts.as_slice() {
@@ -171,38 +173,39 @@ impl fmt::Display for Shortfall {
     }
 }
 
-/// At most so many at one time with the same key.
+/// A limit on the number of tasks that run at the same time with the same key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Concurrency {
-    /// What is shared, such as `api.example`.
+    /// The shared key, such as `api.example`.
     pub key: Arc<str>,
-    /// How many, itself included. Tasks that share a key and disagree are each held to their own.
+    /// The maximum number of tasks, including this one. Each task obeys its own maximum, even if others with the same
+    /// key have another one.
     pub max: u32,
 }
 
-/// At most so many starts in a time with the same key, with bursts of `burst`.
+/// A limit on the number of starts per time with the same key, with bursts of up to `burst`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Rate {
-    /// What is shared.
+    /// The shared key.
     pub key: Arc<str>,
-    /// How many starts.
+    /// The number of starts.
     pub count: u32,
-    /// In which time.
+    /// The time in which they may happen.
     pub per: Duration,
-    /// How many starts may come at once after a pause.
+    /// The number of starts that may happen at once after a pause.
     pub burst: u32,
 }
 
-/// A rate that cannot be read.
+/// A text that is not a rate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a rate is a number of starts in a time, such as \"10/s\", \"600/m\" or \"1000/h\", not {0:?}")]
 pub struct RateError(pub String);
 
 impl Rate {
-    /// So many starts in a time, evenly, as in `"10/s"`, `"600/m"` or `"1000/h"`.
+    /// Reads a rate with evenly spaced starts, such as `"10/s"`, `"600/m"` or `"1000/h"`.
     ///
     /// # Errors
-    /// If `text` is none, or allows none.
+    /// If `text` is not a rate, or its count is 0.
     pub fn parse(key: impl Into<Arc<str>>, text: &str) -> Result<Self, RateError> {
         let read = || {
             let (count, unit) = text.split_once('/')?;
@@ -219,27 +222,26 @@ impl Rate {
         Ok(Self { key: key.into(), count, per, burst: 1 })
     }
 
-    /// So many a second, evenly.
+    /// A rate of `count` evenly spaced starts per second.
     #[must_use]
     pub fn per_second(key: impl Into<Arc<str>>, count: u32) -> Self {
         Self { key: key.into(), count, per: Duration::from_secs(1), burst: 1 }
     }
 }
 
-/// What holds a task back until there is enough of everything that it uses, and how often it may start. Most tasks
-/// have none.
+/// The conditions under which a task may start: its needs, its concurrency key and its rate. Most tasks have none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Limits {
-    /// What it uses while it runs.
+    /// The resources that it uses while it runs.
     pub needs: Needs,
-    /// At most so many at one time with the same key.
+    /// The limit on tasks that run at the same time with the same key.
     pub concurrency: Option<Concurrency>,
-    /// At most so many starts in a time with the same key.
+    /// The limit on starts with the same key.
     pub rate: Option<Rate>,
 }
 
 impl Limits {
-    /// A number of which there are none, though it must be 1 at least: what it is called.
+    /// The name of a number that is 0 but must be at least 1, if there is one.
     #[must_use]
     pub fn zero(&self) -> Option<&'static str> {
         let (concurrency, rate) = (self.concurrency.as_ref(), self.rate.as_ref());
@@ -253,8 +255,7 @@ impl Limits {
         zeros.into_iter().find(|(_, wrong)| *wrong).map(|(what, _)| what)
     }
 
-    /// Whether tasks of other pools, or a clock, have a say in when it may start: it is limited by more than the
-    /// slots of its pool.
+    /// Whether the start depends on other pools or on a clock, and not only on the slots of the task's pool.
     #[must_use]
     pub fn is_shared(&self) -> bool {
         let Needs { cpu, memory, .. } = self.needs;

@@ -2,6 +2,7 @@
 
 mod cancel;
 mod cause;
+mod display;
 mod fact;
 mod form;
 mod ids;
@@ -27,6 +28,7 @@ pub use cause::{
     BlockedBy, CancelSource, EngineEnd, LaunchCause, Placement, RecycleCause, RefusalReason, Resource, RetireCause,
     ReturnCause, RevokeCause, Shortage, TargetCause, WorkerDownReason,
 };
+pub use display::{DisplayDuration, DisplaySize};
 pub use fact::{Fact, FactId, FactIdError, FactKind, Incarnation, KIND_TABLE, KindInfo};
 pub use form::{FullAttempt, FullRecord};
 pub use ids::{Attempt, Generation, NodeId, Seq, TaskId, WorkerId, WorkerIdError, WorkerRef};

@@ -1,4 +1,5 @@
-//! Notices: what passes by and is not kept. A notice is no change of state, and may be dropped, counted (L9).
+//! Notices: ephemeral output, progress and log lines. A notice is not a change of state. The engine may drop notices,
+//! and counts those that it drops (L9).
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -10,75 +11,75 @@ use super::ids::{TaskId, WorkerRef};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stream {
-    /// fd 1.
+    /// File descriptor 1.
     Stdout,
-    /// fd 2.
+    /// File descriptor 2.
     Stderr,
 }
 
-/// The level that a task gave its log line.
+/// The level of a task's log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
-    /// For debugging.
+    /// Details for debugging.
     Debug,
-    /// For the record.
+    /// Normal progress.
     Info,
-    /// Unexpected, but the task goes on.
+    /// Something unexpected that does not stop the task.
     Warning,
     /// The task cannot do its work.
     Error,
 }
 
-/// Something ephemeral, and when it came.
+/// A notice with its time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Notice {
-    /// Wall time.
+    /// The wall time.
     pub at: Timestamp,
-    /// What it is.
+    /// The content.
     #[serde(flatten)]
     pub kind: NoticeKind,
 }
 
-/// What a notice says.
+/// The content of a notice.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum NoticeKind {
     /// A task, or a worker outside any task, wrote to a standard stream.
     Output {
-        /// The task, if the bytes could be attributed.
+        /// The task, if the bytes can be attributed to one.
         task: Option<TaskId>,
         /// The worker.
         worker: WorkerRef,
-        /// Which stream.
+        /// The stream.
         stream: Stream,
-        /// The bytes. JSON has them as text; what is not UTF-8 is replaced.
+        /// The bytes. In JSON they are text, with invalid UTF-8 replaced.
         #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
         data: Bytes,
     },
-    /// A task reported its progress.
+    /// A task reported progress.
     Progress {
         /// The task.
         task: TaskId,
-        /// From 0 to 1.
+        /// The progress, from 0 to 1.
         fraction: f64,
-        /// What it is at.
+        /// The present activity.
         message: String,
     },
     /// A task wrote to the log.
     Log {
         /// The task.
         task: TaskId,
-        /// How severe.
+        /// The severity.
         level: LogLevel,
-        /// The line.
+        /// The line, without a line break.
         message: String,
     },
 }
 
 impl Notice {
-    /// The bytes that it holds, for the bounds of those that keep it.
+    /// The size in bytes, for bounded buffers.
     #[must_use]
     pub fn weight(&self) -> usize {
         size_of::<Self>()

@@ -1,4 +1,4 @@
-//! How a task ends.
+//! The outcome of a task.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,25 +8,25 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::postmortem::{PostMortem, ProcessExit};
 use super::value::{Data, Json, Pickle};
 
-/// The one end of a task (L1).
+/// The outcome of a task. Each task has exactly one (L1).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// The script's entry point, or the function, returned; its value.
+    /// The entry point or the function returned this value.
     Succeeded(Data),
     /// The task ran and failed, or could not be run.
     Failed(Box<TaskError>),
-    /// It reached its time limit.
+    /// The task reached its time limit.
     TimedOut(Box<TaskError>),
-    /// It was ended on request before it could finish.
+    /// The task was ended on request before it could finish.
     Cancelled(Box<TaskError>),
-    /// It had not started in time.
+    /// The task was not started within its ttl.
     Expired(Box<TaskError>),
-    /// Its workers died while it ran, as often as it may be run again.
+    /// Workers died during the task more often than the task allows.
     Lost(Box<TaskError>),
 }
 
 impl Outcome {
-    /// The outcome that an error makes.
+    /// The outcome for an error of this kind.
     #[must_use]
     pub fn of_error(error: Box<TaskError>) -> Self {
         match error.kind {
@@ -43,13 +43,13 @@ impl Outcome {
         }
     }
 
-    /// Whether the task did what it should.
+    /// Whether the task succeeded.
     #[must_use]
     pub fn is_success(&self) -> bool {
         matches!(self, Self::Succeeded(_))
     }
 
-    /// The result, of a script that succeeded, or of a step's function if it is plain data.
+    /// The JSON result of a task that succeeded: of a script, or of a step's function that returned plain data.
     #[must_use]
     pub fn data(&self) -> Option<&Json> {
         match self {
@@ -58,7 +58,7 @@ impl Outcome {
         }
     }
 
-    /// The result, of any other function that succeeded.
+    /// The pickled result of a function that succeeded.
     #[must_use]
     pub fn pickle(&self) -> Option<&Pickle> {
         match self {
@@ -67,7 +67,7 @@ impl Outcome {
         }
     }
 
-    /// The bytes of the result; 0 of anything but a success.
+    /// The size of the result in bytes; 0 without a result.
     #[must_use]
     pub fn data_size(&self) -> usize {
         match self {
@@ -76,7 +76,7 @@ impl Outcome {
         }
     }
 
-    /// The error, of anything else.
+    /// The error of a task that did not succeed.
     #[must_use]
     pub fn error(&self) -> Option<&TaskError> {
         match self {
@@ -89,7 +89,7 @@ impl Outcome {
         }
     }
 
-    /// The word for it in records, logs and events.
+    /// The outcome's name in records, logs and facts.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -103,7 +103,7 @@ impl Outcome {
     }
 }
 
-/// Why a task did not succeed. The `snake_case` names are stable codes.
+/// The reason why a task did not succeed. The `snake_case` names are stable codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
@@ -131,21 +131,21 @@ pub enum ErrorKind {
     ResultTooLarge,
     /// The parameters cannot be read by this interpreter.
     ParamsInvalid,
-    /// A step's parameters, with what other steps returned, do not fit into a frame.
+    /// A step's parameters and the results of other steps in them do not fit into a frame.
     ParamsTooLarge,
     /// The function cannot be loaded by this interpreter.
     FunctionNotLoadable,
-    /// What was to prepare the worker for functions failed.
+    /// The initializer of the workers failed.
     InitializerFailed,
     /// The soft time limit raised its exception in the task, which did not catch it.
     SoftTimeout,
     /// The task was still running at its time limit and was killed.
     Timeout,
-    /// The task's process held more memory than a task may, and was killed.
+    /// The task's process held more memory than a task may and was killed.
     MemoryLimit,
     /// The task was cancelled.
     Cancelled,
-    /// The task had not started when its time to live was over.
+    /// The task was not started within its ttl.
     Expired,
     /// The engine was shut down before the task ended.
     Shutdown,
@@ -153,17 +153,17 @@ pub enum ErrorKind {
     WorkerLost,
     /// No worker of the task's pool could be started.
     WorkerStartFailed,
-    /// A step's condition was not met, or it waited for a step that was skipped.
+    /// The condition of a step was not met, or one of its dependencies was skipped.
     Skipped,
-    /// A step waited for others that did not succeed.
+    /// A dependency of a step did not succeed.
     DependencyFailed,
-    /// A step's reference to a result leads nowhere.
+    /// A step's reference points to a value that does not exist.
     ReferenceUnresolved,
-    /// A step's condition compares what has no order.
+    /// A step's condition compares values that have no order.
     ConditionUndecidable,
-    /// A step is mapped over something that is not a list.
+    /// The value that a step is mapped over is not a list.
     MapNotAList,
-    /// A step is mapped over too long a list.
+    /// The list that a step is mapped over is too long.
     MapTooLong,
     /// Too few instances of a mapped step succeeded.
     MapNotEnough,
@@ -171,9 +171,9 @@ pub enum ErrorKind {
     ResultNotPlain,
     /// The steps that a step returned cannot be added.
     StepsNotAdded,
-    /// A step's needs can never be met.
+    /// The needs of a step exceed the capacity.
     NeedsImpossible,
-    /// The step's workflow stops at a failure.
+    /// The step's workflow stopped after a failure.
     WorkflowStopped,
     /// The step's workflow was cancelled.
     WorkflowCancelled,
@@ -185,38 +185,38 @@ impl fmt::Display for ErrorKind {
     }
 }
 
-/// An exception that stood behind another one.
+/// An exception that caused another one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cause {
-    /// The exception's type.
+    /// The type of the exception.
     pub exception: String,
-    /// Its text.
+    /// The text of the exception.
     pub message: String,
 }
 
-/// What is known about a task that did not succeed: text first, so that an exception whose class
-/// nobody else can import hides nothing.
+/// The error of a task that did not succeed. Its texts are complete by themselves, because other processes may not be
+/// able to import the class of the exception.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 pub struct TaskError {
     /// The stable code.
     pub kind: ErrorKind,
-    /// What happened, where, and what to do about it.
+    /// What happened, where, and what to do.
     pub message: String,
-    /// The exception's type, if there was one.
+    /// The type of the exception, if there was one.
     pub exception: Option<String>,
-    /// Python's traceback, without the runtime's own frames.
+    /// The Python traceback, without the runtime's own frames.
     pub traceback: Option<String>,
-    /// The exceptions behind it, nearest first.
+    /// The causes of the exception, nearest first.
     pub causes: Vec<Cause>,
-    /// The exception of a function, pickled: only Python can read it, and only where its class is known.
+    /// The pickled exception of a function. Only Python can read it, if it can import the class.
     #[serde(with = "super::raw::optional")]
     pub raised: Option<Pickle>,
-    /// What is known of the worker process, if it was ended or died.
+    /// The post-mortem of the worker process, if it was killed or crashed.
     pub post_mortem: Option<Box<PostMortem>>,
 }
 
-/// A [`TaskError`] in formats for people: without what is absent, and without the pickled exception.
+/// A [`TaskError`] in formats for people: without absent fields, and without the pickled exception.
 #[derive(Serialize, Deserialize)]
 struct TaskErrorReport<'a> {
     kind: ErrorKind,
@@ -232,7 +232,7 @@ struct TaskErrorReport<'a> {
 }
 
 impl Serialize for TaskError {
-    /// For people as [`TaskErrorReport`]; binary formats get all of it.
+    /// Formats for people get a [`TaskErrorReport`], binary formats get all fields.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if !serializer.is_human_readable() {
             return Self::serialize(self, serializer);
@@ -282,7 +282,7 @@ impl TaskError {
         }
     }
 
-    /// About how many bytes of memory it holds.
+    /// The approximate size in memory, in bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
@@ -296,7 +296,7 @@ impl TaskError {
         size_of::<Self>() + self.message.len() + text(&self.exception) + text(&self.traceback) + causes + raised + tails
     }
 
-    /// How the worker process ended, if that is why.
+    /// The exit of the worker process, if that caused the error.
     #[must_use]
     pub fn exit(&self) -> Option<ProcessExit> {
         self.post_mortem.as_ref().and_then(|it| it.exit)

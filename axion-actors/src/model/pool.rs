@@ -1,8 +1,8 @@
-//! Pools by name: the names, the small numbers that stand for them, and a map from pools to anything.
+//! Pools by name: the names, the small numbers that stand for them, and a map from pools to values.
 //!
-//! A pool's name is interned once for the whole process, in a table that only grows and is bounded (L9).
-//! [`PoolId`] is its place there. The engine's maps are dense vectors by that number, so that no task is
-//! looked up by the text of a name.
+//! The process interns each pool name once, in a bounded table that only grows (L9). A [`PoolId`] is the index of a
+//! name in that table. The engine's maps are dense vectors indexed by that number, so no lookup compares the text of a
+//! name.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -12,30 +12,30 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The longest name of a pool, in bytes.
+/// The maximum length of a pool's name, in bytes.
 const LONGEST_NAME: usize = 32;
-/// The names that a process can intern beside `cpu` and `io`.
+/// The maximum number of names that a process can intern besides `cpu` and `io`.
 const MAX_NAMES: u16 = 1000;
 
-/// The names beside `cpu` and `io`, in the order in which they were interned. A name that is there stays.
+/// The names besides `cpu` and `io`, in the order of interning. A name is never removed.
 static NAMES: [OnceLock<Box<str>>; MAX_NAMES as usize] = [const { OnceLock::new() }; MAX_NAMES as usize];
 
 /// How the workers of a pool run their tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PoolKind {
-    /// For tasks that compute: each worker runs one task at a time, by default.
+    /// For CPU-bound tasks: by default, each worker runs one task at a time.
     #[default]
     Cpu,
-    /// For tasks that wait: each worker runs many tasks at a time, as threads or coroutines.
+    /// For I/O-bound tasks: each worker runs many tasks at a time, in threads or as coroutines.
     Io,
 }
 
 impl PoolKind {
-    /// Every kind.
+    /// All kinds.
     pub const ALL: [Self; 2] = [Self::Cpu, Self::Io];
 
-    /// Its name in the configuration.
+    /// The name in the configuration.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -51,7 +51,7 @@ impl fmt::Display for PoolKind {
     }
 }
 
-/// A pool, by its name: `cpu`, `io`, or one of `[pools.NAME]` in the configuration.
+/// A pool, identified by its name: `cpu`, `io`, or the NAME of a `[pools.NAME]` table in the configuration.
 ///
 /// ```
 /// # use axion_actors::model::PoolId;
@@ -64,14 +64,14 @@ impl fmt::Display for PoolKind {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PoolId(u16);
 
-/// A text that cannot be the name of a pool.
+/// A text that is not a valid pool name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PoolNameError {
-    /// It has other characters, or too many.
+    /// The text has invalid characters or is too long.
     #[error("invalid pool name {0:?}: expected 1 to {LONGEST_NAME} of a-z, 0-9, `_` and `-`, beginning with a letter")]
     Invalid(String),
-    /// The process has interned as many names as it can.
+    /// The process cannot intern more names.
     #[error("too many pool names: this process has used {MAX_NAMES} names before {0:?}")]
     TooMany(String),
 }
@@ -84,10 +84,10 @@ impl PoolId {
     /// The pools that every engine has.
     pub const BUILT_IN: [Self; 2] = [Self::CPU, Self::IO];
 
-    /// The pool of this name. The name is interned if it is new.
+    /// Returns the pool with this name, and interns the name if it is new.
     ///
     /// # Errors
-    /// If the text cannot be a pool's name, or the process has interned too many names.
+    /// If the text is not a valid pool name, or the process cannot intern more names.
     pub fn named(name: &str) -> Result<Self, PoolNameError> {
         if let Some(built_in) = Self::BUILT_IN.into_iter().find(|pool| pool.name() == name) {
             return Ok(built_in);
@@ -95,19 +95,19 @@ impl PoolId {
         if !is_valid(name) {
             return Err(PoolNameError::Invalid(name.to_owned()));
         }
-        // Every thread fills the places in their order, so no name is there twice.
+        // Every thread fills the places in the same order, so no name is stored twice.
         let place = NAMES.iter().position(|place| &**place.get_or_init(|| name.into()) == name);
         let number = place.and_then(|at| u16::try_from(at + Self::BUILT_IN.len()).ok());
         number.map(Self).ok_or_else(|| PoolNameError::TooMany(name.to_owned()))
     }
 
-    /// Its name.
+    /// The name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::CPU => "cpu",
             Self::IO => "io",
-            // An id is made only by a name that is there.
+            // An id exists only for an interned name.
             Self(number) => NAMES[usize::from(number) - Self::BUILT_IN.len()].get().map_or("", |name| name),
         }
     }
@@ -154,7 +154,7 @@ impl fmt::Debug for PoolId {
     }
 }
 
-/// `cpu`, `io`, then the others by their names, in whatever order these were interned.
+/// Orders `cpu`, `io`, then the others by name, whatever the order of interning.
 impl Ord for PoolId {
     fn cmp(&self, other: &Self) -> Ordering {
         let is_named = |pool: &Self| pool.index() >= Self::BUILT_IN.len();
@@ -184,18 +184,18 @@ impl<'de> Deserialize<'de> for PoolId {
     }
 }
 
-/// Something for each pool of an engine, found by the pool's number.
+/// A map from the pools of an engine to values, indexed by the pool's number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolMap<T>(Vec<Option<T>>);
 
 impl<T> PoolMap<T> {
-    /// A map without pools.
+    /// An empty map.
     #[must_use]
     pub const fn new() -> Self {
         Self(Vec::new())
     }
 
-    /// Puts in what belongs to a pool, and returns what belonged to it before.
+    /// Inserts the value of a pool and returns the previous one.
     pub fn insert(&mut self, pool: PoolId, value: T) -> Option<T> {
         if self.0.len() <= pool.index() {
             self.0.resize_with(pool.index() + 1, || None);
@@ -203,24 +203,24 @@ impl<T> PoolMap<T> {
         self.0[pool.index()].replace(value)
     }
 
-    /// What belongs to a pool; `None` if the map does not have it.
+    /// The value of a pool, or `None` if the map does not contain the pool.
     #[must_use]
     pub fn get(&self, pool: PoolId) -> Option<&T> {
         self.0.get(pool.index())?.as_ref()
     }
 
-    /// What belongs to a pool, to change it.
+    /// The value of a pool, mutable.
     pub fn get_mut(&mut self, pool: PoolId) -> Option<&mut T> {
         self.0.get_mut(pool.index())?.as_mut()
     }
 
-    /// Whether the map has this pool.
+    /// Whether the map contains this pool.
     #[must_use]
     pub fn contains(&self, pool: PoolId) -> bool {
         self.get(pool).is_some()
     }
 
-    /// What belongs to a pool, to change it; the default value if there was nothing.
+    /// The value of a pool, mutable. Inserts the default value if there is none.
     pub fn or_default(&mut self, pool: PoolId) -> &mut T
     where
         T: Default,
@@ -231,33 +231,33 @@ impl<T> PoolMap<T> {
         self.0[pool.index()].get_or_insert_default()
     }
 
-    /// The pools.
+    /// The pools in the map.
     pub fn ids(&self) -> impl Iterator<Item = PoolId> {
         self.iter().map(|(pool, _)| pool)
     }
 
-    /// The pools, and what belongs to each.
+    /// The pools and their values.
     pub fn iter(&self) -> impl Iterator<Item = (PoolId, &T)> {
         self.0.iter().enumerate().filter_map(|(at, value)| Some((id(at), value.as_ref()?)))
     }
 
-    /// What belongs to the pools.
+    /// The values.
     pub fn values(&self) -> impl Iterator<Item = &T> + Clone {
         self.0.iter().flatten()
     }
 
-    /// What belongs to the pools, to change it.
+    /// The values, mutable.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.0.iter_mut().flatten()
     }
 
-    /// A map of the same pools to something else.
+    /// A map with the same pools and other values.
     pub fn map<U>(&self, mut change: impl FnMut(PoolId, &T) -> U) -> PoolMap<U> {
         let changed = self.0.iter().enumerate().map(|(at, value)| Some(change(id(at), value.as_ref()?)));
         PoolMap(changed.collect())
     }
 
-    /// The pools' names, for a message.
+    /// The pools, for a message.
     #[must_use]
     pub fn names(&self) -> Vec<PoolId> {
         let mut pools: Vec<PoolId> = self.ids().collect();
@@ -266,9 +266,9 @@ impl<T> PoolMap<T> {
     }
 }
 
-/// The pool at a place of a map.
+/// The pool at an index of the map.
 fn id(place: usize) -> PoolId {
-    // A map has no more places than there are ids.
+    // A map has no more entries than there are ids.
     PoolId(u16::try_from(place).unwrap_or(u16::MAX))
 }
 
@@ -288,7 +288,7 @@ impl<T> FromIterator<(PoolId, T)> for PoolMap<T> {
     }
 }
 
-/// For pools that are known to be there: a task's pool is checked when it is submitted.
+/// Panics if the pool is missing: a task's pool is checked when the task is submitted.
 impl<T> Index<PoolId> for PoolMap<T> {
     type Output = T;
 
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_name_is_refused() {
+    fn an_invalid_name_is_refused() {
         for name in ["", "GPU", "2gpu", "-gpu", "_gpu", "g pu", "gpü", "g.pu", &"g".repeat(33)] {
             assert_eq!(PoolId::named(name), Err(PoolNameError::Invalid(name.to_owned())));
         }
@@ -342,14 +342,14 @@ mod tests {
     }
 
     #[test]
-    fn pools_are_ordered_by_name_behind_the_built_in_ones() {
+    fn pools_are_ordered_by_name_after_the_built_in_ones() {
         let mut pools = [pool("zeta"), pool("alpha"), PoolId::IO, PoolId::CPU];
         pools.sort_unstable();
         assert_eq!(pools.map(PoolId::name), ["cpu", "io", "alpha", "zeta"]);
     }
 
     #[test]
-    fn a_map_holds_what_belongs_to_its_pools_and_is_written_by_name() {
+    fn a_map_holds_a_value_for_each_pool_and_is_written_by_name() {
         let mut map: PoolMap<u32> = [(pool("zeta"), 3), (PoolId::CPU, 1), (pool("alpha"), 2)].into_iter().collect();
         assert_eq!(map.insert(pool("zeta"), 4), Some(3));
         assert_eq!((map[pool("zeta")], map.get(PoolId::IO)), (4, None));

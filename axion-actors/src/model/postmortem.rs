@@ -1,4 +1,4 @@
-//! What is known about an attempt whose process was ended or died. No guess is stated as a fact.
+//! The known facts about an attempt whose process was killed or crashed. No guess is stated as a fact.
 
 use std::fmt;
 
@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProcessExit {
-    /// It ended itself with this code.
+    /// The process exited with this code.
     Code(i32),
-    /// This signal ended it.
+    /// This signal ended the process.
     Signal(i32),
 }
 
 impl ProcessExit {
-    /// The signal's name, if it is a signal that has one.
+    /// The name of the signal, if it has one.
     #[must_use]
     pub fn signal_name(self) -> Option<&'static str> {
         let Self::Signal(number) = self else {
@@ -57,23 +57,23 @@ impl fmt::Display for ProcessExit {
     }
 }
 
-/// Why the engine kills the process of a running attempt.
+/// The reason why the engine kills the process of a running attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KillReason {
-    /// It reached its time limit.
+    /// The attempt reached its time limit.
     Deadline,
-    /// It was cancelled and did not stop within the grace period.
+    /// The attempt was cancelled and did not stop within the grace period.
     Cancel,
-    /// Its process held more memory than a task may.
+    /// The process held more memory than a task may.
     MemoryLimit,
 }
 
-/// Who ended the process.
+/// The party that ended a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndedBy {
-    /// The engine, because of the attempt's deadline.
+    /// The engine, because of the attempt's time limit.
     Deadline,
     /// The engine, because the attempt was cancelled.
     Cancel,
@@ -87,18 +87,18 @@ pub enum EndedBy {
     OwnExit,
     /// A signal that the processor or the process raises against itself: a crash or an abort.
     Crash,
-    /// A SIGKILL that the engine did not send, while the kernel counted a kill for want of memory in
-    /// the engine's control group.
+    /// A SIGKILL that the engine did not send, while the kernel counted an out-of-memory kill in the engine's control
+    /// group.
     OutOfMemory,
-    /// A signal that somebody else sent: a person, a service manager, or the kernel. Who it was cannot
-    /// be known from here.
+    /// A signal from outside the engine: from a person, a service manager or the kernel. The engine cannot know the
+    /// sender.
     OutsideForce,
-    /// It could not be learned.
+    /// The cause is unknown.
     Unknown,
 }
 
 impl EndedBy {
-    /// Who ends a process in this way, when the engine did not.
+    /// The party that ends a process with this exit, if it was not the engine.
     #[must_use]
     pub fn from_exit(exit: ProcessExit) -> Self {
         match exit {
@@ -111,10 +111,10 @@ impl EndedBy {
     }
 }
 
-/// What the process used, from the wait call.
+/// The resources that a process used, from the wait call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
-    /// The most memory it had resident, in bytes.
+    /// The peak resident memory, in bytes.
     pub peak_memory_bytes: u64,
     /// Processor time in user code, in seconds.
     pub user_seconds: f64,
@@ -122,29 +122,29 @@ pub struct Usage {
     pub system_seconds: f64,
 }
 
-/// What is known about the end of a process.
+/// The known facts about the end of a process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PostMortem {
-    /// Who ended it.
+    /// The party that ended it.
     pub ended_by: EndedBy,
-    /// How.
+    /// The exit code or the signal.
     pub exit: Option<ProcessExit>,
-    /// What it used.
+    /// The resources used.
     pub usage: Option<Usage>,
-    /// How long it had lived, in seconds.
+    /// The age of the process, in seconds.
     pub worker_age_seconds: f64,
-    /// How many attempts it had ended before.
+    /// The number of attempts that it had ended before.
     pub worker_tasks: u64,
-    /// The last it wrote to standard output, up to 8 KiB.
+    /// The last 8 KiB of standard output.
     pub stdout_tail: String,
-    /// The last it wrote to standard error, up to 8 KiB.
+    /// The last 8 KiB of standard error.
     pub stderr_tail: String,
-    /// Where its threads were, taken just before it was killed.
+    /// The stacks of its threads, taken just before the kill.
     pub stacks: Option<String>,
 }
 
 impl fmt::Display for PostMortem {
-    /// For people, on several lines.
+    /// The text for people, on several lines.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let who = match self.ended_by {
             EndedBy::Deadline => "killed by the engine at the deadline",
@@ -152,8 +152,8 @@ impl fmt::Display for PostMortem {
             EndedBy::MemoryLimit => "killed by the engine for holding too much memory",
             EndedBy::Neighbour => "killed by the engine because of another task in the same worker",
             EndedBy::Protocol => "killed by the engine for breaking the protocol",
-            EndedBy::OwnExit => "it ended itself",
-            EndedBy::Crash => "it crashed",
+            EndedBy::OwnExit => "exited by itself",
+            EndedBy::Crash => "crashed",
             EndedBy::OutOfMemory => "killed from outside the engine, while the kernel ran out of memory for it",
             EndedBy::OutsideForce => "killed from outside the engine",
             EndedBy::Unknown => "unknown",

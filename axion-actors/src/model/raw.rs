@@ -1,5 +1,4 @@
-//! Bytes that the engine does not look into, in a serialized form: as text in formats for people where they are
-//! text, else as bytes.
+//! Serialization of opaque bytes: text in formats for people if the bytes are UTF-8, and bytes in all other cases.
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -16,7 +15,7 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     Ok(ByteBuf::deserialize(deserializer)?.into_vec().into())
 }
 
-/// The same of bytes that may be absent and have a type of their own.
+/// The same for optional values of a type that wraps bytes.
 pub(super) mod optional {
     use super::{ByteBuf, Bytes, Deserialize, Deserializer, Serialize, Serializer};
 

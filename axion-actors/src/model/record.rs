@@ -1,4 +1,4 @@
-//! What is kept of a finished task.
+//! The record of a finished task.
 
 use std::collections::VecDeque;
 
@@ -11,27 +11,27 @@ use super::outcome::{Outcome, TaskError};
 use super::pool::PoolId;
 use super::work::WorkName;
 
-/// When things happened, in wall time. `started` and `finished` of the last attempt; a task that
-/// never started has no `started`.
+/// The wall times of a task. `started` and `finished` are those of the last attempt. A task that never started has no
+/// `started`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Timings {
-    /// The engine accepted the task.
+    /// The time when the engine accepted the task.
     pub submitted: Timestamp,
-    /// Its entry point began to run, as the worker measured it back from its end; of an attempt that ended with its
-    /// process, when it came into a slot of its worker.
+    /// The time when the entry point began to run: the end minus the run time that the worker measured. If the attempt
+    /// ended with its process, the time when the attempt entered a slot of its worker.
     pub started: Option<Timestamp>,
-    /// Its outcome was known.
+    /// The time when the outcome was known.
     pub finished: Timestamp,
 }
 
 impl Timings {
-    /// Seconds the task ran; 0 if it never started.
+    /// The run time in seconds; 0 if the task never started.
     #[must_use]
     pub fn run_seconds(&self) -> f64 {
         self.started.map_or(0.0, |started| seconds(started, self.finished))
     }
 
-    /// Seconds from submit to start, or to the end if it never started.
+    /// The seconds from submission to start, or to the end if the task never started.
     #[must_use]
     pub fn wait_seconds(&self) -> f64 {
         seconds(self.submitted, self.started.unwrap_or(self.finished))
@@ -42,18 +42,18 @@ fn seconds(from: Timestamp, to: Timestamp) -> f64 {
     to.duration_since(from).as_secs_f64()
 }
 
-/// What a task wrote to one of its streams: the beginning and the end, each up to half of the limit,
-/// and how many bytes there were between them. The end is where a task says why it stopped.
+/// The output of a task to one stream: the beginning and the end, each up to half of the limit, and the number of bytes
+/// between them. The end usually contains the reason of a failure.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutputPart {
     head: Vec<u8>,
     tail: VecDeque<u8>,
-    /// How many bytes between beginning and end were not kept (L9).
+    /// The number of bytes between the beginning and the end that were not kept (L9).
     pub dropped: u64,
 }
 
 impl OutputPart {
-    /// The text, with invalid UTF-8 replaced and a line in the place of what was dropped.
+    /// The text, with invalid UTF-8 replaced. A line stands in the place of the dropped bytes.
     #[must_use]
     pub fn text(&self) -> String {
         let (head, tail) = (String::from_utf8_lossy(&self.head), Vec::from(self.tail.clone()));
@@ -64,29 +64,29 @@ impl OutputPart {
         }
     }
 
-    /// What it holds of the beginning and of the end.
+    /// The kept beginning and the kept end.
     pub(super) fn ends(&self) -> (Vec<u8>, Vec<u8>) {
         (self.head.clone(), self.tail.iter().copied().collect())
     }
 
-    /// A part as [`ends`](Self::ends) gave it.
+    /// Restores a part from the result of [`ends`](Self::ends).
     pub(super) fn from_ends(head: &[u8], tail: &[u8], dropped: u64) -> Self {
         Self { head: head.to_vec(), tail: tail.iter().copied().collect(), dropped }
     }
 
-    /// How many bytes are kept.
+    /// The number of bytes kept.
     #[must_use]
     pub fn len(&self) -> usize {
         self.head.len() + self.tail.len()
     }
 
-    /// Whether nothing was written.
+    /// Whether the task wrote nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0 && self.dropped == 0
     }
 
-    /// Keeps what belongs to the first or the last half of `limit` bytes and counts the rest.
+    /// Keeps the bytes that belong to the first or the last half of `limit` bytes, and counts the others.
     pub fn push(&mut self, data: &[u8], limit: usize) {
         let half = limit / 2;
         let (begin, rest) = data.split_at((limit - half).saturating_sub(self.head.len()).min(data.len()));
@@ -98,13 +98,12 @@ impl OutputPart {
         self.dropped += (rest.len() - kept.len() + over) as u64;
     }
 
-    /// Keeps only `limit` bytes, half of them from the beginning and half from the end, and counts the
-    /// rest.
+    /// Keeps `limit` bytes, half of them from the beginning and half from the end, and counts the others.
     pub(super) fn shrink(&mut self, limit: usize) {
         if self.len() <= limit {
             return;
         }
-        // What was left out before is between the two halves, so it is so still.
+        // The bytes dropped earlier are between the two halves, and stay there.
         let mut kept = std::mem::take(&mut self.head);
         kept.extend(self.tail.drain(..));
         let (begin, end) = (limit - limit / 2, kept.len() - limit / 2);
@@ -125,8 +124,7 @@ impl Serialize for OutputPart {
     }
 }
 
-/// Everything a task wrote: prints, and raw writes to fds 1 and 2 as far as they could be
-/// attributed to it.
+/// The output of a task: prints, and raw writes to the file descriptors 1 and 2 that could be attributed to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CapturedOutput {
     /// Standard output.
@@ -135,24 +133,24 @@ pub struct CapturedOutput {
     pub stderr: OutputPart,
 }
 
-/// An attempt that did not bring the task to its outcome.
+/// An attempt that was followed by another one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AttemptRecord {
-    /// Which.
+    /// The number of the attempt.
     pub attempt: Attempt,
-    /// Where.
+    /// The worker.
     #[serde(serialize_with = "worker_id")]
     pub worker: WorkerRef,
-    /// When it was sent to its worker.
+    /// The time when the attempt was sent to its worker.
     pub sent: Timestamp,
-    /// When it ended.
+    /// The time when the attempt ended.
     pub ended: Timestamp,
-    /// How.
+    /// The error.
     pub error: TaskError,
 }
 
 impl AttemptRecord {
-    /// About how many bytes of memory it holds.
+    /// The approximate size in memory, in bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
         size_of::<Self>() - size_of::<TaskError>() + self.error.weight()
@@ -166,34 +164,34 @@ fn worker_id<S: Serializer>(worker: &WorkerRef, serializer: S) -> Result<S::Ok, 
 /// A finished task.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TaskRecord {
-    /// The task.
+    /// The task id.
     pub id: TaskId,
-    /// Its script or function.
+    /// The script or function.
     pub work: WorkName,
-    /// The pool it was for.
+    /// The pool.
     pub pool: PoolId,
-    /// How it ended.
+    /// The outcome.
     pub outcome: Outcome,
-    /// The number of its last attempt; `None` if it was never started.
+    /// The number of the last attempt, or `None` if the task never started.
     pub attempt: Option<Attempt>,
     /// The worker of the last attempt.
     pub worker: Option<WorkerRef>,
-    /// When.
+    /// The wall times.
     pub timings: Timings,
-    /// What its last attempt wrote; `None` if nothing.
+    /// The output of the last attempt, or `None` if there was none.
     pub output: Option<Box<CapturedOutput>>,
-    /// How often it was retried after a failure.
+    /// The number of retries after failures.
     pub retries: u32,
-    /// How often its worker died under it.
+    /// The number of worker deaths during the task.
     pub worker_losses: u32,
-    /// The attempts before the last one, the latest 16 of them at most.
+    /// The attempts before the last one: the latest 16 at most.
     pub earlier: Vec<AttemptRecord>,
-    /// How many more there were, which were left out for their number or their size (L9).
+    /// The number of other attempts, which were left out because of their number or size (L9).
     pub earlier_left_out: u32,
 }
 
 impl TaskRecord {
-    /// About how many bytes of memory the record holds, for the bound on kept results (L9).
+    /// The approximate size in memory, in bytes, for the bound on retained records (L9).
     #[must_use]
     pub fn weight(&self) -> usize {
         let data = self.outcome.data_size();
@@ -205,7 +203,7 @@ impl TaskRecord {
 }
 
 impl Serialize for TaskRecord {
-    /// The record of `--output json`: the outcome is flattened into `outcome` and `data` or `error`.
+    /// The record of `--output json`: the outcome becomes the fields `outcome` and `data` or `error`.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut record = serializer.serialize_struct("TaskRecord", 16)?;
         record.serialize_field("id", &self.id)?;
@@ -232,13 +230,13 @@ impl Serialize for TaskRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExpiredBy {
-    /// Newer records took its place.
+    /// The number of records.
     Count,
-    /// The records held too many bytes together.
+    /// The size of all records together.
     Bytes,
-    /// It had grown too old.
+    /// The age of a record.
     Age,
-    /// It is a step's, whose workflow did not keep it.
+    /// The record belongs to a step, and its workflow does not retain it.
     NotRetained,
 }
 

@@ -1,4 +1,4 @@
-//! When a failed task is run again.
+//! When a failed task is retried.
 
 use std::time::Duration;
 
@@ -6,37 +6,37 @@ use serde::{Deserialize, Serialize};
 
 use super::outcome::ErrorKind;
 
-/// How long to wait before a retry.
+/// The wait before a retry.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Backoff {
-    /// Always so long.
+    /// The same wait each time.
     Fixed(Duration),
-    /// `initial × factorⁿ` before retry n + 1, and never longer than `max`.
+    /// `initial × factorⁿ` before retry n + 1, but at most `max`.
     Exponential {
-        /// Before the first retry.
+        /// The wait before the first retry.
         initial: Duration,
-        /// What each wait is multiplied by to give the next.
+        /// The factor between one wait and the next.
         factor: f64,
-        /// The longest.
+        /// The longest wait.
         max: Duration,
     },
 }
 
-/// Whether, when and how often a failed task is run again. Off by default: `max_retries` is 0.
+/// Whether, when and how often a failed task is retried. Off by default: `max_retries` is 0.
 ///
-/// Runs again after a worker's death are counted apart: see
+/// Reruns after a worker's death are counted separately: see
 /// [`Task::max_worker_losses`](super::Task::max_worker_losses).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RetryPolicy {
-    /// At most so many retries, so one execution more.
+    /// The maximum number of retries. The task runs at most once more than this number.
     pub max_retries: u32,
-    /// The waits between.
+    /// The waits between attempts.
     pub backoff: Backoff,
-    /// How much of each wait is left to chance, from 0 (none) to 1: a wait w becomes one between
-    /// `w × (1 − jitter)` and w, so that tasks that failed together do not come back together.
+    /// The random part of each wait, from 0 (none) to 1. A wait w becomes a wait between `w × (1 − jitter)` and w, so
+    /// that tasks that failed together do not retry together.
     pub jitter: f64,
-    /// The failures that are worth it. Time limits are only if they are named here.
+    /// The error kinds that are retried. Time limits are retried only if they are listed here.
     pub on: Vec<ErrorKind>,
 }
 
@@ -56,7 +56,7 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// At most `max_retries` retries, with the default waits: 0.5 s, doubled each time, 30 s at most.
+    /// A policy with at most `max_retries` retries and the default waits: 0.5 s, doubled each time, at most 30 s.
     #[must_use]
     pub fn times(max_retries: u32) -> Self {
         Self { max_retries, ..Self::default() }

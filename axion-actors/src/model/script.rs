@@ -1,4 +1,4 @@
-//! Where a script is.
+//! The path of a script.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct ScriptPath(Arc<OsStr>);
 
 impl ScriptPath {
-    /// `path`, made absolute against the current folder; links are not followed.
+    /// Makes `path` absolute against the current folder. Links are not followed.
     #[must_use]
     pub fn new(path: &Path) -> Self {
         if is_plain(path.as_os_str().as_bytes()) {
@@ -22,20 +22,20 @@ impl ScriptPath {
         Self(absolute.into_os_string().into())
     }
 
-    /// As a path.
+    /// The path.
     #[must_use]
     pub fn as_path(&self) -> &Path {
         Path::new(&self.0)
     }
 
-    /// As the bytes that go over the wire.
+    /// The bytes of the path, as the wire protocol carries them.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
 }
 
-/// Whether a path is as it would come out of being made absolute, which takes it apart and costs far more than this look.
+/// Whether a path is already in the form that making it absolute gives. This check costs far less than the conversion.
 fn is_plain(path: &[u8]) -> bool {
     path.first() == Some(&b'/') && path[1..].split(|byte| *byte == b'/').all(|part| !part.is_empty() && part != b".")
 }

@@ -1,4 +1,4 @@
-//! What the engine says about itself: one consistent snapshot, as plain data.
+//! The engine's status: one consistent snapshot, as plain data.
 
 use std::collections::BTreeMap;
 
@@ -9,29 +9,29 @@ use super::ids::{Generation, WorkerId};
 use super::outcome::Outcome;
 use super::pool::{PoolId, PoolKind, PoolMap};
 
-/// How busy the machine is, or the container the engine lives in.
+/// The load of the machine, or of the container of the engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct HostLoad {
-    /// Of all processors together, or of the container's share of them: 0 to 1; `None`: not measured.
+    /// The used part of all processors, or of the container's share of them, from 0 to 1; `None` if not measured.
     pub cpu: Option<f64>,
-    /// Memory in use that could not be given up: 0 to 1; `None`: not measured.
+    /// The part of the memory that is in use and cannot be reclaimed, from 0 to 1; `None` if not measured.
     pub memory: Option<f64>,
 }
 
-/// How well something is.
+/// The health of a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
-    /// It does its work.
+    /// The component works.
     Healthy,
-    /// It does its work with less than it should have, or is about to stop.
+    /// The component works with less than it should have, or is about to stop.
     Degraded,
-    /// It does not do its work.
+    /// The component does not work.
     Unhealthy,
 }
 
 impl Health {
-    /// Its name.
+    /// The name.
     #[must_use]
     pub fn value(self) -> &'static str {
         match self {
@@ -42,112 +42,112 @@ impl Health {
     }
 }
 
-/// Everything at one moment. Its JSON has the fields that the older Axion's `get_status` had, and more.
+/// The status at one moment. The JSON has all fields of `get_status` in Axion 3, and more.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Status {
-    /// When.
+    /// The time of the snapshot.
     pub at: Timestamp,
     /// The engine as a whole.
     pub engine: EngineStatus,
-    /// Its parts.
+    /// The components.
     pub components: Components,
 }
 
 /// The engine as a whole.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EngineStatus {
-    /// It takes tasks.
+    /// Whether it accepts tasks.
     pub is_running: bool,
     /// `parallel` or `serial`.
     pub kind: &'static str,
-    /// Seconds since it was started.
+    /// The time since its start, in seconds.
     pub uptime_seconds: f64,
-    /// The machine, as it was measured last.
+    /// The last measured load of the machine.
     pub host: HostLoad,
 }
 
-/// The parts of an engine.
+/// The components of an engine.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Components {
-    /// Tasks that wait.
+    /// The waiting tasks.
     pub input_queue: InputQueue,
-    /// Records of finished tasks.
+    /// The records of finished tasks.
     pub output_queue: OutputQueue,
     /// The workers.
     pub process_pool: ProcessPool,
-    /// What the tasks came to.
+    /// The counts of tasks and outcomes.
     pub tasks: TaskCounts,
 }
 
-/// Tasks that wait.
+/// The waiting tasks.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct InputQueue {
-    /// How many wait: for a worker, a retry, or the time before which they may not start.
+    /// The number of tasks that wait for a worker, for a retry, or for their earliest start.
     pub size: usize,
-    /// How many may.
+    /// The maximum of `size`.
     pub maxsize: usize,
-    /// `size` by `maxsize`.
+    /// `size` divided by `maxsize`.
     pub fullness: f64,
-    /// Bytes of parameters that wait.
+    /// The size of the parameters of waiting tasks, in bytes.
     pub bytes: usize,
-    /// How many may.
+    /// The maximum of `bytes`.
     pub max_bytes: usize,
-    /// Of those that wait, how many wait for a time.
+    /// The number of waiting tasks that wait for a time.
     pub held_back: usize,
-    /// Of those that wait, how many wait for a worker of the pool `cpu`.
+    /// The number of waiting tasks that wait for a worker of the pool `cpu`.
     pub cpu_bound: usize,
-    /// Of those that wait, how many wait for a worker of the pool `io`.
+    /// The number of waiting tasks that wait for a worker of the pool `io`.
     pub io_bound: usize,
-    /// Tasks accepted so far.
+    /// The number of tasks accepted so far.
     pub total_put: u64,
-    /// Submissions refused so far: queue full, overload.
+    /// The number of submissions refused so far, because of a full queue or overload.
     pub total_dropped: u64,
-    /// Why submissions are refused at present, beside a full queue.
+    /// The reason why the engine refuses submissions at present, other than a full queue.
     pub overload: Option<String>,
 }
 
-/// Records of finished tasks.
+/// The records of finished tasks.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct OutputQueue {
-    /// How many are kept.
+    /// The number of retained records.
     pub size: usize,
-    /// How many may be.
+    /// The maximum of `size`.
     pub maxsize: usize,
-    /// `size` by `maxsize`.
+    /// `size` divided by `maxsize`.
     pub fullness: f64,
-    /// Bytes they hold.
+    /// The size of the records, in bytes.
     pub bytes: usize,
-    /// How many bytes they may.
+    /// The maximum of `bytes`.
     pub max_bytes: usize,
-    /// Outcomes so far.
+    /// The number of outcomes so far.
     pub total_put: u64,
-    /// Records dropped to keep the bounds.
+    /// The number of records dropped because of the bounds.
     pub total_dropped: u64,
-    /// Records cut to keep `record_limit`.
+    /// The number of records trimmed because of `record_limit`.
     pub total_trimmed: u64,
 }
 
 /// The workers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ProcessPool {
-    /// Workers of the pool `cpu` that take tasks.
+    /// The number of workers of the pool `cpu` that take tasks.
     pub cpu_bound_workers: usize,
-    /// Workers of the pool `io` that take tasks.
+    /// The number of workers of the pool `io` that take tasks.
     pub io_bound_workers: usize,
-    /// Workers of all pools that take tasks.
+    /// The number of workers of all pools that take tasks.
     pub total_workers: usize,
-    /// Tasks that run.
+    /// The number of running tasks.
     pub active_tasks: usize,
     /// The workers of the pool `cpu`, as in `pools`.
     pub cpu_worker_tasks: BTreeMap<WorkerId, WorkerStatus>,
     /// The workers of the pool `io`, as in `pools`.
     pub io_worker_tasks: BTreeMap<WorkerId, WorkerStatus>,
-    /// Every pool, by its name.
+    /// The pools by name.
     pub pools: PoolMap<PoolStatus>,
 }
 
 impl ProcessPool {
-    /// The pools, with the sums over them.
+    /// Adds the sums over all pools.
     #[must_use]
     pub fn new(pools: PoolMap<PoolStatus>, active_tasks: usize) -> Self {
         let ready = |pool| pools.get(pool).map_or(0, |pool: &PoolStatus| pool.ready);
@@ -174,82 +174,82 @@ pub struct WorkerProcess {
 /// One worker.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WorkerStatus {
-    /// Tasks that run in it.
+    /// The number of tasks that run in it.
     pub active_tasks: usize,
-    /// Tasks that were sent ahead to it.
+    /// The number of tasks in its window.
     pub queue_size: usize,
-    /// Both.
+    /// `active_tasks` plus `queue_size`.
     pub total_load: usize,
-    /// How busy its process is, in percent of a processor, as measured last.
+    /// The last measured CPU usage of its process, in per cent of one processor.
     pub cpu_usage: f32,
-    /// Its resident memory in MiB, as measured last.
+    /// The last measured resident memory of its process, in MiB.
     pub mem_usage: f64,
-    /// Its process.
+    /// The process id.
     pub pid: u32,
-    /// Which process of this slot it is.
+    /// The generation of the process in this slot.
     pub generation: Generation,
-    /// It takes no more tasks and ends when it has none.
+    /// Whether it drains: it takes no more tasks and ends when it has none.
     pub leaving: bool,
-    /// Tasks it has ended.
+    /// The number of tasks that it has ended.
     pub tasks_done: u64,
 }
 
 /// One pool.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct PoolStatus {
-    /// How its workers run their tasks.
+    /// The kind of the pool.
     pub kind: PoolKind,
-    /// Tasks that wait for one of its workers.
+    /// The number of tasks that wait for one of its workers.
     pub waiting: usize,
-    /// Workers there should be.
+    /// The target number of workers.
     pub target: usize,
-    /// Workers that take tasks.
+    /// The number of workers that take tasks.
     pub ready: usize,
-    /// Workers that have been started and are not ready.
+    /// The number of workers that have started and are not ready.
     pub starting: usize,
-    /// The least there may be.
+    /// The minimum number of workers.
     pub least: usize,
-    /// The most; 0: the pool is switched off.
+    /// The maximum number of workers; 0 if the pool is switched off.
     pub most: usize,
-    /// Its workers die too often, so that their replacements wait: why, for how long.
+    /// The reason and the length of the delay, if the breaker delays replacements.
     pub breaker: Option<String>,
-    /// Why none of its tasks can run at present.
+    /// The reason why none of its tasks can run at present.
     pub unavailable: Option<String>,
-    /// What each of its workers does, those that are leaving included.
+    /// The status of each worker, including those that drain.
     pub workers: BTreeMap<WorkerId, WorkerStatus>,
 }
 
-/// What the tasks came to.
+/// The counts of tasks and outcomes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TaskCounts {
-    /// Have not reached their outcome.
+    /// The number of tasks without an outcome.
     pub live: usize,
-    /// Have.
+    /// The counts of outcomes.
     #[serde(flatten)]
     pub outcomes: OutcomeCounts,
-    /// Late or illegal messages that changed nothing (L3).
+    /// The number of late or illegal messages, which changed nothing (L3).
     pub ignored_messages: u64,
 }
 
-/// Outcomes so far.
+/// The counts of outcomes so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct OutcomeCounts {
-    /// Returned.
+    /// Tasks that returned.
     pub succeeded: u64,
-    /// Failed.
+    /// Tasks that failed.
     pub failed: u64,
-    /// Reached their time limits.
+    /// Tasks that reached their time limits.
     pub timed_out: u64,
-    /// Were ended on request.
+    /// Tasks that were ended on request.
     pub cancelled: u64,
-    /// Had not started in time.
+    /// Tasks that were not started within their ttl.
     pub expired: u64,
-    /// Lost their workers.
+    /// Tasks whose workers died during the task.
     pub lost: u64,
 }
 
 impl OutcomeCounts {
-    /// One more.
+    /// Counts one more outcome.
     pub fn count(&mut self, outcome: &Outcome) {
         *match outcome {
             Outcome::Succeeded(_) => &mut self.succeeded,
@@ -261,35 +261,35 @@ impl OutcomeCounts {
         } += 1;
     }
 
-    /// All of them.
+    /// The total.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.succeeded + self.failed + self.timed_out + self.cancelled + self.expired + self.lost
     }
 }
 
-/// A part of the engine, and how well it is.
+/// The health of a component.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ComponentStatus {
-    /// `input_queue`, `output_queue`, `process_pool`, or a pool's name with `_pool` behind it.
+    /// `input_queue`, `output_queue`, `process_pool`, or the name of a pool followed by `_pool`.
     pub name: String,
-    /// How well it is.
+    /// The health.
     pub health: Health,
-    /// Why it is not healthy.
+    /// The reason, if it is not healthy.
     pub why: Option<String>,
-    /// Its figures.
+    /// The figures.
     pub metrics: serde_json::Value,
 }
 
-/// How well the engine is.
+/// The health of the engine.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HealthReport {
-    /// The worst of the components.
+    /// The worst health of all components.
     pub overall_health: Health,
-    /// Components that are healthy.
+    /// The number of healthy components.
     pub healthy_count: usize,
-    /// Components that are not.
+    /// The number of other components.
     pub unhealthy_count: usize,
-    /// Each of them.
+    /// The components by name.
     pub components: BTreeMap<String, ComponentStatus>,
 }

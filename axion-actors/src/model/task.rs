@@ -1,4 +1,4 @@
-//! What a user submits.
+//! Tasks, as users submit them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,31 +16,31 @@ use super::retry::RetryPolicy;
 use super::script::ScriptPath;
 use super::work::{Function, Work, WorkName};
 
-/// Parameters that have no JSON form, or a text that is not JSON.
+/// Parameters without a JSON form, or a text that is not JSON.
 #[derive(Debug, thiserror::Error)]
 #[error("the parameters are not valid JSON: {0}")]
 pub struct ParamsError(#[from] serde_json::Error);
 
-/// How urgent a task is: 0, the most urgent, to 9. Those of one priority start in the order in which they
+/// The urgency of a task, from 0, the most urgent, to 9. Tasks of the same priority start in the order in which they
 /// were accepted (L12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u8")]
 pub struct Priority(u8);
 
-/// A priority that is none.
+/// A number that is not a priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("priority {0} is out of range: 0, the most urgent, to 9")]
 pub struct PriorityError(pub u8);
 
 impl Priority {
-    /// Before all others.
+    /// The most urgent priority.
     pub const HIGHEST: Self = Self(0);
-    /// After all others.
+    /// The least urgent priority.
     pub const LOWEST: Self = Self(9);
-    /// How many there are.
+    /// The number of priorities.
     pub const COUNT: usize = 10;
 
-    /// As a number from 0 to 9.
+    /// The number from 0 to 9.
     #[must_use]
     pub fn level(self) -> usize {
         self.0.into()
@@ -61,44 +61,44 @@ impl TryFrom<u8> for Priority {
     }
 }
 
-/// When a task may start at the earliest.
+/// The earliest start of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NotBefore {
-    /// So long after it was accepted.
+    /// This time after the task was accepted.
     After(Duration),
-    /// At this time, on the engine's clock: wall time at the engine's start, and steady from there on.
+    /// This time on the engine's clock, which is the wall time at the engine's start and steady from there on.
     At(Timestamp),
 }
 
-/// The longest unique key, in bytes: it is kept in memory with the task (L9).
+/// The maximum length of a unique key in bytes; it is kept in memory with the task (L9).
 const LONGEST_KEY: usize = 512;
 
-/// A unique key that is too long, or empty.
+/// A unique key that is empty or too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a unique key of {0} bytes is out of range: 1 to {LONGEST_KEY}")]
 pub struct UniqueKeyError(pub usize);
 
-/// What a task may ask for beyond being run. Most tasks ask for nothing and share the defaults.
+/// The options of a task. Most tasks share the defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskOptions {
-    /// An attempt that runs so long is killed; `None`: the pool's default.
+    /// The time limit of an attempt, after which it is killed; `None`: the pool's default.
     pub timeout: Option<Duration>,
-    /// An attempt that runs so long gets an exception; `None`: the pool's default.
+    /// The soft time limit of an attempt, after which an exception is raised in it; `None`: the pool's default.
     pub soft_timeout: Option<Duration>,
-    /// What happens after a failure.
+    /// The retry policy.
     pub retry: RetryPolicy,
-    /// How often it is run again after its worker died under it.
+    /// The maximum number of reruns after worker deaths.
     pub max_worker_losses: u32,
-    /// How long it may wait for its first start; `None`: for ever.
+    /// The longest wait for the first start; `None`: no limit.
     pub ttl: Option<Duration>,
-    /// Which of the waiting tasks start first.
+    /// The priority among waiting tasks.
     pub priority: Priority,
-    /// When it may start at the earliest; `None`: at once.
+    /// The earliest start; `None`: at once.
     pub not_before: Option<NotBefore>,
-    /// While a task with this key is live, another one with it is not accepted beside it.
+    /// The unique key. Only one task with this key can be live at a time.
     pub unique: Option<Arc<str>>,
-    /// What it uses while it runs, and what it shares with others; `None`: one slot of its pool, as every task.
+    /// The limits; `None`: one slot of the pool, which every task needs.
     pub limits: Option<Arc<Limits>>,
 }
 
@@ -118,10 +118,10 @@ impl Default for TaskOptions {
     }
 }
 
-/// Not behind an `Arc` that all tasks would count up and down from different threads.
+/// A static, because threads would contend for the count of a shared `Arc`.
 static NOTHING_SPECIAL: std::sync::LazyLock<TaskOptions> = std::sync::LazyLock::new(TaskOptions::default);
 
-/// One unit of work: a script or a function, what it is called with, and where it should run.
+/// One unit of work: a script or a function, its arguments, and its pool.
 ///
 /// ```
 /// # use axion_actors::model::{PoolId, Task};
@@ -139,16 +139,17 @@ pub struct Task {
 }
 
 impl Task {
-    /// A task that runs the script at `path` with the parameters `{}` in the CPU pool.
+    /// A task that runs the script at `path` in the pool `cpu`, with the parameters `{}`.
     ///
-    /// The script defines `main(params, context)`, or `module()` returning an object with
-    /// `run(params)`; either may be `async def`.
+    /// The script defines `main(params, context)`, or a function `module()` that returns an object with `run(params)`.
+    /// Both may be `async def`.
     #[must_use]
     pub fn script(path: impl AsRef<Path>) -> Self {
         Self::of(Work::Script(ScriptPath::new(path.as_ref())), Bytes::from_static(b"{}"))
     }
 
-    /// A task that calls `function` with `arguments`, pickled as `docs/internals/wire-protocol.md` says, in the CPU pool.
+    /// A task that calls `function` with `arguments` in the pool `cpu`. The arguments are pickled as
+    /// `docs/internals/wire-protocol.md` describes.
     #[must_use]
     pub fn call(function: Function, arguments: impl Into<Bytes>) -> Self {
         Self::of(Work::Function(function), arguments.into())
@@ -158,7 +159,7 @@ impl Task {
         Self { id: TaskId::generate(), pool: PoolId::CPU, work, params, options: None }
     }
 
-    /// Gives the task an id that was made before, by [`TaskId::generate`].
+    /// Sets an id that the caller made with [`TaskId::generate`].
     #[must_use]
     pub fn with_id(mut self, id: TaskId) -> Self {
         self.id = id;
@@ -174,11 +175,10 @@ impl Task {
         Ok(self)
     }
 
-    /// Sets the parameters from JSON text, which reaches the script as it stands: numbers keep all
-    /// their digits.
+    /// Sets the parameters from JSON text. The script receives the text unchanged, so numbers keep all their digits.
     ///
     /// # Errors
-    /// If `text` is not JSON; the error names line and column.
+    /// If `text` is not JSON. The error names the line and the column.
     pub fn params_json(mut self, text: impl Into<Bytes>) -> Result<Self, ParamsError> {
         let text = text.into();
         serde_json::from_slice::<IgnoredAny>(&text)?;
@@ -186,82 +186,81 @@ impl Task {
         Ok(self)
     }
 
-    /// Chooses the pool by its name. Whether an engine has this pool shows when the task is submitted.
+    /// Chooses the pool by its name. The submission fails if the engine has no such pool.
     ///
     /// # Errors
-    /// If no pool can have this name.
+    /// If `name` is not a valid pool name.
     pub fn pool(self, name: &str) -> Result<Self, PoolNameError> {
         Ok(self.on(PoolId::named(name)?))
     }
 
-    /// Chooses the pool: by its id, or one of the two built-in ones by its kind.
+    /// Chooses the pool by its id, or a built-in pool by its kind.
     #[must_use]
     pub fn on(mut self, pool: impl Into<PoolId>) -> Self {
         self.pool = pool.into();
         self
     }
 
-    /// Kills an attempt that runs longer than `limit`, with everything it started. The deadline is
-    /// the engine's: nothing the task does can move it.
+    /// Kills an attempt that runs longer than `limit`, with all processes that it started. The engine keeps the time,
+    /// so the task cannot extend it.
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.options_mut().timeout = Some(limit);
         self
     }
 
-    /// Raises an exception in an attempt that runs longer than `limit`: `TimeoutError`, or in a
-    /// coroutine a cancellation. A task that catches it may clean up or even go on.
+    /// Raises an exception in an attempt that runs longer than `limit`: `TimeoutError`, or a cancellation in a
+    /// coroutine. A task that catches the exception may clean up or continue.
     #[must_use]
     pub fn soft_timeout(mut self, limit: Duration) -> Self {
         self.options_mut().soft_timeout = Some(limit);
         self
     }
 
-    /// Runs the task again after failures.
+    /// Retries the task after failures.
     #[must_use]
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.options_mut().retry = policy;
         self
     }
 
-    /// How often the task is run again after its worker died under it; 2 unless said otherwise, 0
-    /// for a task that must not run twice: it is not run again either when its worker has to be ended
-    /// because of another task.
+    /// Sets how often the task reruns after its worker died during the task; the default is 2. With 0, the task never
+    /// runs twice: it also does not rerun if its worker was killed because of another task.
     #[must_use]
     pub fn max_worker_losses(mut self, count: u32) -> Self {
         self.options_mut().max_worker_losses = count;
         self
     }
 
-    /// Lets the task expire if it has not been sent to a worker for so long after its submission.
+    /// Lets the task expire if it was not sent to a worker within `limit` after its submission.
     #[must_use]
     pub fn ttl(mut self, limit: Duration) -> Self {
         self.options_mut().ttl = Some(limit);
         self
     }
 
-    /// Lets the task start before those of a lower priority that wait in its pool.
+    /// Lets the task start before waiting tasks of a lower priority in its pool.
     #[must_use]
     pub fn priority(mut self, priority: Priority) -> Self {
         self.options_mut().priority = priority;
         self
     }
 
-    /// Lets the task start only when so much time has passed since it was accepted.
+    /// Delays the start until `time` has passed since the task was accepted.
     #[must_use]
     pub fn delay(mut self, time: Duration) -> Self {
         self.options_mut().not_before = Some(NotBefore::After(time));
         self
     }
 
-    /// Lets the task start only at `time` or later.
+    /// Delays the start until `time`.
     #[must_use]
     pub fn not_before(mut self, time: Timestamp) -> Self {
         self.options_mut().not_before = Some(NotBefore::At(time));
         self
     }
 
-    /// Makes the task the only live one with this key: submitting another one gives a handle of the first.
+    /// Makes the task the only live one with this key. A submission of another one returns a handle of the first.
     ///
     /// # Errors
     /// If the key is empty or longer than 512 bytes.
@@ -273,46 +272,46 @@ impl Task {
         Ok(self)
     }
 
-    /// Says what the task uses while it runs. It starts when there is so much of everything, and is refused if
-    /// there never can be: slots of its pool, and shares of the machine, as estimated by whoever wrote it.
+    /// Sets the resources that the task uses while it runs, as its author estimates them: slots of its pool, and shares
+    /// of the machine. The task starts when they are free. The engine refuses it if they exceed the capacity.
     #[must_use]
     pub fn needs(mut self, needs: Needs) -> Self {
         self.limits_mut().needs = needs;
         self
     }
 
-    /// Limits how many tasks run at one time with the same key, in both pools and in workflows.
+    /// Limits the number of tasks that run at the same time with the same key, in all pools and workflows.
     #[must_use]
     pub fn concurrency(mut self, limit: Concurrency) -> Self {
         self.limits_mut().concurrency = Some(limit);
         self
     }
 
-    /// Limits how many tasks start in a time with the same key. Every attempt is a start.
+    /// Limits the number of starts per time with the same key. Every attempt is a start.
     #[must_use]
     pub fn rate(mut self, limit: Rate) -> Self {
         self.limits_mut().rate = Some(limit);
         self
     }
 
-    /// The same task under another id: one instance of a step.
+    /// The same task with another id: an instance of a mapped step.
     pub(crate) fn instance(&self, id: TaskId) -> Self {
         Self { id, ..self.clone() }
     }
 
-    /// Takes the parameters out.
+    /// Takes the parameters out of the task.
     pub(crate) fn take_params(&mut self) -> Bytes {
         std::mem::take(&mut self.params)
     }
 
-    /// Lets go of its own copy of what it runs, if the other one runs the same.
+    /// Drops this task's copy of its work and shares the other task's, if both are equal.
     pub(crate) fn share_work_of(&mut self, other: &Self) {
         if self.work.key() == other.work.key() {
             self.work = other.work.clone();
         }
     }
 
-    /// Which work it was, of a task that is not needed any more.
+    /// The name of the work of a task that is no longer needed.
     pub(crate) fn into_work_name(self) -> WorkName {
         match self.work {
             Work::Script(path) => WorkName::Script(path),
@@ -334,13 +333,13 @@ impl Task {
         Arc::make_mut(self.options_mut().limits.get_or_insert_default())
     }
 
-    /// What holds it back beyond the one slot that every task takes.
+    /// The limits beyond the one slot that every task needs.
     #[must_use]
     pub fn limits(&self) -> Option<&Limits> {
         self.options.as_ref()?.limits.as_deref()
     }
 
-    /// What it asks for.
+    /// The options.
     #[must_use]
     pub fn options(&self) -> &TaskOptions {
         self.options.as_deref().unwrap_or(&NOTHING_SPECIAL)
@@ -358,19 +357,19 @@ impl Task {
         self.pool
     }
 
-    /// What it runs.
+    /// The work.
     #[must_use]
     pub fn work(&self) -> &Work {
         &self.work
     }
 
-    /// The bytes it brings along: its parameters, and its script's path or its function's code.
+    /// The size in bytes: the parameters, and the script's path or the function's code.
     #[must_use]
     pub fn weight(&self) -> usize {
         self.params.len() + self.work.weight()
     }
 
-    /// What it is called with: JSON text for a script, pickled arguments for a function.
+    /// The arguments: JSON text for a script, pickled arguments for a function.
     #[must_use]
     pub fn params_bytes(&self) -> &Bytes {
         &self.params
@@ -385,7 +384,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_plain_path_is_absolute_as_it_stands(path in "/?[a./]{0,12}") {
+        fn a_plain_path_is_already_absolute(path in "/?[a./]{0,12}") {
             let absolute = std::path::absolute(&path).unwrap_or_else(|_| path.clone().into());
             let script = ScriptPath::new(path.as_ref());
             prop_assert_eq!(script.as_path().as_os_str(), absolute.as_os_str());

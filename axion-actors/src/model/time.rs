@@ -1,4 +1,4 @@
-//! Time as the policies see it: a number that is passed in.
+//! Time for the policies: a number that the caller passes in.
 
 use std::time::{Duration, Instant};
 
@@ -11,19 +11,19 @@ use serde::{Deserialize, Serialize};
 pub struct Tick(pub u64);
 
 impl Tick {
-    /// The time `span` later.
+    /// The tick `span` later.
     #[must_use]
     pub fn after(self, span: Duration) -> Self {
         Self(self.0.saturating_add(nanos(span)))
     }
 
-    /// The time `span` nanoseconds earlier, not before the engine's start.
+    /// The tick `span` nanoseconds earlier, but not before the engine's start.
     #[must_use]
     pub fn before(self, span: u64) -> Self {
         Self(self.0.saturating_sub(span))
     }
 
-    /// The time that passed since `earlier`; zero if it is later.
+    /// The time since `earlier`, or zero if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -34,7 +34,7 @@ fn nanos(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The engine's one clock: monotonic ticks, and the wall time at which they began.
+/// The engine's only clock: monotonic ticks, and the wall time of tick 0.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: Instant,
@@ -42,19 +42,19 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock whose tick 0 is now.
+    /// Starts a clock whose tick 0 is now.
     #[must_use]
     pub fn start() -> Self {
         Self { start: Instant::now(), epoch: Timestamp::now() }
     }
 
-    /// The present tick.
+    /// The current tick.
     #[must_use]
     pub fn now(&self) -> Tick {
         Tick(nanos(self.start.elapsed()))
     }
 
-    /// A tick in wall time.
+    /// The wall time of a tick.
     #[must_use]
     pub fn wall(&self, tick: Tick) -> Timestamp {
         self.epoch.saturating_add(Duration::from_nanos(tick.0)).unwrap_or(self.epoch)

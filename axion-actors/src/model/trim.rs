@@ -1,20 +1,20 @@
-//! What a record leaves out to keep its bound (L9).
+//! Trimming: shortens a record to its bound (L9).
 
 use super::outcome::{Outcome, TaskError};
 use super::record::{CapturedOutput, TaskRecord};
 
 impl TaskRecord {
-    /// How many bytes it holds beside its result.
+    /// The size in bytes without the result.
     #[must_use]
     pub fn weight_beside_data(&self) -> usize {
         self.weight() - self.outcome.data_size()
     }
 
-    /// Leaves out what is above `limit` bytes beside the result, and says so in the record: earlier
-    /// attempts first, the oldest of them foremost, then the middle of the output, and last, which only
-    /// a small limit needs, the longest texts of the error. Returns whether anything went.
+    /// Trims the record to `limit` bytes, not counting the result, and marks in the record what was left out. Earlier
+    /// attempts go first, the oldest before the others. Then the middle of the output goes. The longest texts of the
+    /// error go last, which only a small limit requires. Returns whether anything was left out.
     ///
-    /// What has a fixed size stays, so a limit below 4 KiB is not kept.
+    /// Fields of a fixed size stay, so a record can exceed a limit below 4 KiB.
     pub fn trim(&mut self, limit: usize) -> bool {
         let mut over = self.weight_beside_data().saturating_sub(limit);
         if over == 0 {
@@ -46,11 +46,11 @@ impl TaskRecord {
 }
 
 impl CapturedOutput {
-    /// Leaves out `over` bytes, if it has so many, of the longer stream first. Returns how many went.
+    /// Leaves out up to `over` bytes, of the longer stream first. Returns the number of bytes left out.
     fn shed(&mut self, over: usize) -> usize {
         let (one, two) = (self.stdout.len(), self.stderr.len());
         let rest = (one + two).saturating_sub(over);
-        // Half of what is left for each; what one does not need is the other's.
+        // Each stream gets half of the rest. A stream that needs less leaves its share to the other.
         let for_two = two.min((rest / 2).max(rest.saturating_sub(one)));
         self.stdout.shrink(rest - for_two);
         self.stderr.shrink(for_two);
@@ -59,10 +59,9 @@ impl CapturedOutput {
 }
 
 impl TaskError {
-    /// Leaves out `over` bytes, if it has so many, from the middle of its texts: what says most about
-    /// the failure goes last.
+    /// Leaves out up to `over` bytes from the middle of the texts. The texts that say most about the failure go last.
     fn shed(&mut self, mut over: usize) {
-        // The rest of the error says in text what it was.
+        // The text of the error still says what the exception was.
         if over > 0
             && let Some(raised) = self.raised.take()
         {
@@ -88,8 +87,8 @@ impl TaskError {
     }
 }
 
-/// Keeps the beginning and the end of a text that is longer than `most` bytes, with a line between them
-/// that tells how much is missing; nothing where there is no room even for that.
+/// Keeps the beginning and the end of a text that is longer than `most` bytes. A line between them says how many bytes
+/// are missing. If there is no room for that line, the text becomes empty.
 fn cut(text: &mut String, most: usize) {
     if text.len() <= most {
         return;
@@ -97,7 +96,7 @@ fn cut(text: &mut String, most: usize) {
     let mark = format!("\n... {} bytes left out ...\n", text.len() - most);
     let Some(room) = most.checked_sub(mark.len()) else { return text.clear() };
     let (begin, end) = (text.floor_char_boundary(room / 2), text.ceil_char_boundary(text.len() - (room - room / 2)));
-    // The count is of what had to go at least: the mark takes room, too.
+    // The mark takes room too, so the actual number is a little higher.
     *text = format!("{}{mark}{}", &text[..begin], &text[end..]);
 }
 
@@ -142,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn earlier_attempts_go_first_the_oldest_foremost_and_then_output() {
+    fn earlier_attempts_go_oldest_first_and_then_output() {
         let whole = || record(Outcome::Succeeded(Json("1".into()).into()), vec![error(4000); 3], [3000, 1000]);
         let weight = whole().weight_beside_data();
         let trimmed = |over: usize| {
@@ -164,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_data_is_not_counted_and_never_touched() {
+    fn the_result_is_not_counted_and_not_trimmed() {
         let mut record = record(Outcome::Succeeded(Json(vec![b'1'; 1 << 20].into()).into()), Vec::new(), [10, 0]);
         assert!(!record.trim(4 << 10));
         assert_eq!(record.outcome.data().expect("a success").0.len(), 1 << 20);
@@ -172,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_cut_in_its_middle_between_characters() {
+    fn a_text_is_cut_in_the_middle_at_character_boundaries() {
         let mut text = "ä".repeat(100);
         cut(&mut text, 101);
         assert!(text.len() <= 101 && text.starts_with("ää") && text.ends_with("ää"), "{text}");

@@ -1,6 +1,6 @@
-//! Values: what tasks take and return. JSON of scripts, pickles of functions.
+//! Values: parameters, arguments and results. Scripts use JSON, functions use pickles.
 //!
-//! The engine never looks into a pickle. It concatenates values and reads their descriptions; the format is in
+//! The engine never reads a pickle. It concatenates values and reads their descriptions. The format is in
 //! `docs/internals/wire-protocol.md`, section "Functions".
 
 use std::fmt;
@@ -17,23 +17,23 @@ const FILLED: u8 = 4;
 /// The bytes before a description: the tag, whether the description is JSON, and its size.
 const HEAD: usize = 1 + 1 + 8;
 
-/// A JSON text as a task returned it. The engine never parses it: numbers keep all their digits.
+/// A JSON text as a task returned it. The engine does not parse it, so numbers keep all their digits.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Json(pub Bytes);
 
-/// A result that cannot be read as asked.
+/// A result that does not have the requested shape.
 #[derive(Debug, thiserror::Error)]
 #[error("the task's result cannot be read: {0}")]
 pub struct JsonError(#[from] serde_json::Error);
 
 impl Json {
-    /// The text, unless the worker sent bytes that are not even UTF-8; then a placeholder.
+    /// The text, or a placeholder if the worker sent invalid UTF-8.
     #[must_use]
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or("\"<not UTF-8>\"")
     }
 
-    /// The value, as any type that serde can read.
+    /// Parses the value into any type that serde can read.
     ///
     /// # Errors
     /// If the value has another shape.
@@ -55,18 +55,18 @@ impl Serialize for Json {
     }
 }
 
-/// What a task returned.
+/// The result of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Data {
     /// A script's result, or plain data that a step's function returned.
     Json(Json),
-    /// A function's result.
+    /// The pickled result of a function.
     Pickle(Pickle),
 }
 
 impl Data {
-    /// What a function returned: a step's plain data is JSON, everything else is a pickle, which never begins as JSON
-    /// does.
+    /// The result of a function. A step's plain data is JSON. Everything else is a pickle, whose first byte never
+    /// begins a JSON text.
     #[must_use]
     pub fn of_function(data: Bytes) -> Self {
         match data.first() {
@@ -75,7 +75,7 @@ impl Data {
         }
     }
 
-    /// Its bytes.
+    /// The bytes.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
         match self {
@@ -83,10 +83,10 @@ impl Data {
         }
     }
 
-    /// As JSON.
+    /// The value as JSON.
     ///
     /// # Errors
-    /// In words what it is, if it has no such form.
+    /// A description of the value, if it has no JSON form.
     pub fn json(&self) -> Result<Json, String> {
         match self {
             Self::Json(json) => Ok(json.clone()),
@@ -94,7 +94,7 @@ impl Data {
         }
     }
 
-    /// As a function takes it: whole.
+    /// The value as a function receives it: the pickle without its description, or the JSON text.
     #[must_use]
     pub fn whole(&self) -> Bytes {
         match self {
@@ -116,7 +116,7 @@ impl From<Pickle> for Data {
     }
 }
 
-/// What a function returned, pickled. The engine never looks into it; of a step's it may be told what it is.
+/// The pickled result of a function. The engine never reads it. A step's result can carry a description.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pickle(pub Bytes);
 
@@ -127,7 +127,7 @@ impl fmt::Debug for Pickle {
 }
 
 impl Pickle {
-    /// A value with what is known of it: its JSON form, or words for what has none.
+    /// A pickle with a description: its JSON form, or a text that says what the value is.
     #[must_use]
     pub fn described(json: Result<&Json, &str>, packed: &Bytes) -> Self {
         let (is_json, text) = match json {
@@ -142,31 +142,31 @@ impl Pickle {
         Self(whole.into())
     }
 
-    /// Its JSON form.
+    /// The JSON form.
     ///
     /// # Errors
-    /// In words what it is, if it has none.
+    /// A text that says what the value is, if it has no JSON form.
     pub fn json(&self) -> Result<Json, String> {
         match self.parts() {
             Some((true, text, _)) => Ok(Json(text)),
             Some((false, text, _)) => Err(String::from_utf8_lossy(&text).into_owned()),
-            None => Err("a pickle, of a function that is not a step".to_owned()),
+            None => Err("a pickle that a function outside a workflow returned".to_owned()),
         }
     }
 
-    /// Whether anything is said of it: of what a step returned.
+    /// Whether it has a description. Only results of steps have one.
     #[must_use]
     pub fn is_described(&self) -> bool {
         self.parts().is_some()
     }
 
-    /// The value alone.
+    /// The pickle without its description.
     #[must_use]
     pub fn packed(&self) -> Bytes {
         self.parts().map_or_else(|| self.0.clone(), |(_, _, packed)| packed)
     }
 
-    /// What it is described by, and the value. `None` if nothing is said of it, or its head is broken (L8).
+    /// The description and the pickle. `None` if there is no description or its header is invalid (L8).
     fn parts(&self) -> Option<(bool, Bytes, Bytes)> {
         let (head, _) = self.0.split_first_chunk::<HEAD>()?;
         let [DESCRIBED, is_json, size @ ..] = *head else { return None };
@@ -175,7 +175,7 @@ impl Pickle {
     }
 }
 
-/// Values as one, which becomes a list.
+/// Combines values into one, which Python reads as a list.
 #[must_use]
 pub fn list(values: &[Bytes]) -> Bytes {
     let mut whole = head(LIST, values);
@@ -183,7 +183,7 @@ pub fn list(values: &[Bytes]) -> Bytes {
     whole.into()
 }
 
-/// What stands in front of arguments and the values of their holes.
+/// The header of arguments whose holes are filled with `parts`.
 #[must_use]
 pub fn filled(parts: &[Bytes]) -> Vec<u8> {
     head(FILLED, parts)
@@ -192,7 +192,7 @@ pub fn filled(parts: &[Bytes]) -> Vec<u8> {
 fn head(tag: u8, parts: &[Bytes]) -> Vec<u8> {
     let mut head = Vec::with_capacity(1 + 4 + 8 * parts.len());
     head.push(tag);
-    // Parts are bounded far below 2³².
+    // The parts are bounded far below 2³².
     head.extend_from_slice(&u32::try_from(parts.len()).unwrap_or(u32::MAX).to_le_bytes());
     parts.iter().for_each(|part| head.extend_from_slice(&(part.len() as u64).to_le_bytes()));
     head
@@ -205,14 +205,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_said_of_a_pickle_is_read_without_a_look_into_it() {
+    fn a_description_is_read_without_reading_the_pickle() {
         let packed = Bytes::from_static(b"\x80packed");
         let with_json = Pickle::described(Ok(&Json("[1]".into())), &packed);
         assert_eq!((with_json.json(), with_json.packed()), (Ok(Json("[1]".into())), packed.clone()));
         let without = Pickle::described(Err("a lock"), &packed);
         assert_eq!((without.json(), without.packed()), (Err("a lock".to_owned()), packed.clone()));
         let bare = Pickle(packed.clone());
-        assert!(bare.json().is_err_and(|words| words.contains("not a step")));
+        assert!(bare.json().is_err_and(|words| words.contains("outside a workflow")));
         assert_eq!(bare.packed(), packed);
         assert_eq!(
             list(&["1".into(), packed])[..],

@@ -1,4 +1,4 @@
-//! What a task runs: a script, or a function that the engine carries without looking into it.
+//! The work of a task: a script or a function. The engine never reads a function's code.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use uuid::Uuid;
 
 use super::script::ScriptPath;
 
-/// The identity of a function: a hash of its code, so that a worker that has it is not sent it again.
+/// The identity of a function: a hash of its code. A worker that has the function does not receive it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FunctionId(pub [u8; 16]);
 
-/// Of all functions' hashes: no other use of the same hash gives the same ids.
+/// The namespace of all function hashes. Other uses of the same hash give other ids.
 const FUNCTIONS: Uuid = Uuid::from_u128(0x0a71_0f5e_6b0c_4d1e_9c55_35aa_77ef_2b90);
 
 impl FunctionId {
@@ -30,7 +30,7 @@ impl fmt::Display for FunctionId {
     }
 }
 
-/// A function: opaque code that the worker's side can load, and a name for people. Cheap to clone.
+/// A function: opaque code that a worker can load, and a name for people. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Function(Arc<Parts>);
 
@@ -41,33 +41,33 @@ struct Parts {
 }
 
 impl Function {
-    /// The function that `code` is; `name` is for people and says nothing of its identity.
+    /// A function with this code. `name` is for people and does not affect the identity.
     #[must_use]
     pub fn new(name: &str, code: impl Into<Bytes>) -> Self {
         let code = code.into();
         Self(Arc::new(Parts { name: FunctionName { id: FunctionId::of(&code), words: name.into() }, code }))
     }
 
-    /// Its identity.
+    /// The identity.
     #[must_use]
     pub fn id(&self) -> FunctionId {
         self.0.name.id
     }
 
-    /// Its identity and its name.
+    /// The identity and the name.
     #[must_use]
     pub fn name(&self) -> &FunctionName {
         &self.0.name
     }
 
-    /// What a worker loads.
+    /// The code that a worker loads.
     #[must_use]
     pub fn code(&self) -> &Bytes {
         &self.0.code
     }
 }
 
-/// What is written of a function; its identity follows from the code.
+/// The serialized form of a function. Its identity follows from the code.
 #[derive(Serialize, Deserialize)]
 struct StoredFunction {
     name: String,
@@ -88,7 +88,7 @@ impl<'de> Deserialize<'de> for Function {
     }
 }
 
-/// Which function it was, without its code.
+/// The identity and the name of a function, without its code.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FunctionName {
     id: FunctionId,
@@ -96,7 +96,7 @@ pub struct FunctionName {
 }
 
 impl FunctionName {
-    /// Its identity.
+    /// The identity.
     #[must_use]
     pub fn id(&self) -> FunctionId {
         self.id
@@ -117,18 +117,18 @@ impl fmt::Display for FunctionName {
     }
 }
 
-/// What a task runs.
+/// The work of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Work {
-    /// A file with an entry point; its parameters and its result are JSON.
+    /// A file with an entry point. Its parameters and its result are JSON.
     Script(ScriptPath),
-    /// A function; its arguments and its result are opaque to the engine.
+    /// A function. Its arguments and its result are opaque to the engine.
     Function(Function),
 }
 
 impl Work {
-    /// Which work it is, to look it up by.
+    /// The key for lookups.
     #[must_use]
     pub fn key(&self) -> WorkKey<'_> {
         match self {
@@ -137,7 +137,7 @@ impl Work {
         }
     }
 
-    /// Which work it is, to be kept: without the function's code.
+    /// The name for records: without the function's code.
     #[must_use]
     pub fn name(&self) -> WorkName {
         match self {
@@ -146,7 +146,7 @@ impl Work {
         }
     }
 
-    /// The bytes of it that wait with a task.
+    /// The size in bytes that a waiting task holds.
     #[must_use]
     pub fn weight(&self) -> usize {
         match self {
@@ -156,18 +156,18 @@ impl Work {
     }
 }
 
-/// Which work a task was, as it is kept in records.
+/// The work of a finished task, as records keep it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 pub enum WorkName {
-    /// This script.
+    /// A script.
     Script(ScriptPath),
-    /// This function.
+    /// A function.
     Function(FunctionName),
 }
 
 impl WorkName {
-    /// To look it up by.
+    /// The key for lookups.
     #[must_use]
     pub fn key(&self) -> WorkKey<'_> {
         match self {
@@ -178,7 +178,7 @@ impl WorkName {
 }
 
 impl fmt::Display for WorkName {
-    /// As it is serialized.
+    /// The same text as in JSON.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Script(path) => path.as_path().display().fmt(f),
@@ -188,7 +188,7 @@ impl fmt::Display for WorkName {
 }
 
 impl Serialize for WorkName {
-    /// For people: the script's path, or the function's name. Binary formats get all of it.
+    /// The script's path or the function's name. Binary formats also contain the function's identity.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             _ if !serializer.is_human_readable() => Self::serialize(self, serializer),
@@ -199,8 +199,8 @@ impl Serialize for WorkName {
 }
 
 impl<'de> Deserialize<'de> for WorkName {
-    /// A text does not have a function's identity: an absolute path is a script, and everything else a function that
-    /// equals no other.
+    /// A text does not contain a function's identity. So an absolute path is read as a script, and any other text as a
+    /// function that equals no other.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if !deserializer.is_human_readable() {
             return Self::deserialize(deserializer);
@@ -213,12 +213,12 @@ impl<'de> Deserialize<'de> for WorkName {
     }
 }
 
-/// Some work, by reference.
+/// A borrowed key for lookups by work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkKey<'a> {
-    /// This script.
+    /// A script.
     Script(&'a ScriptPath),
-    /// This function.
+    /// A function.
     Function(FunctionId),
 }
 
@@ -227,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_function_is_known_by_its_code_alone() {
+    fn a_functions_identity_is_its_code() {
         let function = Function::new("f", &b"code"[..]);
         assert_eq!(function.id(), Function::new("g", &b"code"[..]).id());
         assert_ne!(function.id(), Function::new("f", &b"core"[..]).id());

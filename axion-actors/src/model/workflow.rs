@@ -66,7 +66,7 @@ pub enum OnFailure {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnImpossible {
-    /// The whole workflow is refused.
+    /// The workflow is refused.
     #[default]
     Refuse,
     /// The step is cancelled before anything starts. The others run.
@@ -122,7 +122,7 @@ pub struct WorkflowSpec {
     pub upstream: UpstreamKeys,
     /// The capacity that its steps share, within that of the engine.
     pub capacity: Capacity,
-    /// Its bounds.
+    /// The bounds.
     pub bounds: WorkflowBounds,
 }
 
@@ -130,9 +130,9 @@ pub struct WorkflowSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Dependency {
-    /// A step of the same workflow, by its name.
+    /// A step of the same workflow, by name.
     Step(Arc<str>),
-    /// A task by its id: a step of the same workflow, or any task the engine knows.
+    /// A task by id: a step of the same workflow, or any task that the engine knows.
     Task(TaskId),
 }
 
@@ -162,28 +162,29 @@ impl From<TaskId> for Dependency {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunIf {
-    /// All succeeded. If one failed, so does this; else if one was skipped, so is this.
+    /// All dependencies succeeded. If one failed, the step fails. If none failed and one was skipped, the step is
+    /// skipped.
     #[default]
     AllSucceeded,
-    /// At least one succeeded. If none did: failed if one failed, else skipped.
+    /// At least one dependency succeeded. If none succeeded, the step fails if one failed, and is skipped otherwise.
     AnySucceeded,
-    /// In any case.
+    /// All dependencies ended, in any state.
     AllDone,
-    /// At least one failed, timed out, was cancelled, expired, was lost, or failed because of its
-    /// own dependencies. If none did: skipped.
+    /// At least one dependency failed, timed out, was cancelled, expired, was lost, or failed because of its own
+    /// dependencies. If none did, the step is skipped.
     AnyFailed,
 }
 
-/// How many instances of a mapped step must succeed for it to succeed.
+/// The number of instances that must succeed for a mapped step to succeed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Enough {
-    /// All. The first failure ends the others.
+    /// All instances. The first failure ends the others.
     #[default]
     All,
-    /// At least one.
+    /// At least one instance.
     Any,
-    /// At least so many.
+    /// At least this number of instances.
     AtLeast(usize),
 }
 
@@ -201,8 +202,8 @@ pub struct MapOver {
 }
 
 impl MapOver {
-    /// All elements of a list, in the parameter `item`, without a limit of its own; all must
-    /// succeed.
+    /// Maps over all elements of a list, in the parameter `item`. The number of parallel instances has no limit of its
+    /// own, and all instances must succeed.
     #[must_use]
     pub fn new(list: Reference) -> Self {
         Self { list, name: "item".into(), max_parallel: None, enough: Enough::All }
@@ -217,7 +218,7 @@ pub struct Rules {
     /// The condition for it to run. Otherwise it is skipped.
     #[serde(with = "condition::as_json")]
     pub when: Option<Condition>,
-    /// One instance per element.
+    /// The list that the step is mapped over.
     pub map_over: Option<MapOver>,
     /// Parameters with references, which replace the task's own.
     pub params: Option<Arc<Template>>,
@@ -280,7 +281,7 @@ impl Step {
         self
     }
 
-    /// Sets which ends of its dependencies let it run.
+    /// Sets the ends of the dependencies that let the step run.
     #[must_use]
     pub fn run_if(mut self, rule: RunIf) -> Self {
         self.rules_mut().run_if = rule;
@@ -323,21 +324,21 @@ impl Step {
         self
     }
 
-    /// Sets what its task uses while it runs.
+    /// Sets the resources that the task uses while it runs.
     #[must_use]
     pub fn needs(mut self, needs: Needs) -> Self {
         self.task = self.task.needs(needs);
         self
     }
 
-    /// Limits how many tasks run at one time with the same key.
+    /// Limits the number of tasks that run at the same time with the same key.
     #[must_use]
     pub fn concurrency(mut self, limit: Concurrency) -> Self {
         self.task = self.task.concurrency(limit);
         self
     }
 
-    /// Limits how many tasks start in a time with the same key.
+    /// Limits the number of starts per time with the same key.
     #[must_use]
     pub fn rate(mut self, limit: Rate) -> Self {
         self.task = self.task.rate(limit);
@@ -351,7 +352,7 @@ impl Step {
         self
     }
 
-    /// Sets all it asks for beyond its task and its dependencies.
+    /// Sets all rules.
     #[must_use]
     pub fn with_rules(mut self, rules: Rules) -> Self {
         self.rules = (rules != Rules::default()).then(|| Box::new(rules));
@@ -362,19 +363,19 @@ impl Step {
         self.rules.get_or_insert_default()
     }
 
-    /// Its name, if it has one.
+    /// The name, if it has one.
     #[must_use]
     pub fn name(&self) -> Option<&Arc<str>> {
         self.name.as_ref()
     }
 
-    /// Its name, else its task's id.
+    /// The name, or the task's id if it has none.
     #[must_use]
     pub fn title(&self) -> String {
         self.name.as_ref().map_or_else(|| self.task.id().to_string(), ToString::to_string)
     }
 
-    /// Its task.
+    /// The task.
     #[must_use]
     pub fn task(&self) -> &Task {
         &self.task
@@ -396,7 +397,7 @@ impl Step {
         &self.depends_on
     }
 
-    /// What else it asks for.
+    /// The rules.
     #[must_use]
     pub fn rules(&self) -> &Rules {
         self.rules.as_deref().unwrap_or(&NOTHING_SPECIAL)

@@ -1,26 +1,25 @@
-//! Which task goes to which worker, and what becomes of it.
+//! The scheduler: places tasks on workers, and decides how their attempts end.
 //!
-//! The scheduler is the Dispatcher without its mailbox: one method per event, and what should
-//! happen is left in a list of [`Action`]s. It owns the task table and the pools' queues (L4).
+//! The scheduler is the Dispatcher without its mailbox. It has one method per event, and it collects its decisions in a
+//! list of [`Action`]s. It owns the task table and the pools' queues (L4).
 //!
-//! Tasks bind late: they wait in their pool's queue, by priority and in their order (L12), until a
-//! worker has room; the least loaded one takes the next ([`placement`](super::placement)). A worker has
-//! room for as many tasks as it has slots, and beyond them for a *window* of tasks sent ahead, so that
-//! a fast worker does not wait for the engine between two tasks. The window is sized by the measured
-//! run time of the scripts: at most [`WorkerLink::window`] of work per slot, none when a run time is unknown. If
-//! what was sent ahead still waits after [`WorkerLink::stall`], it is revoked and placed elsewhere; a worker that
-//! has nothing to do has half of another one's window revoked for it. Coroutines have places of their
-//! own beside the slots, and start as soon as they are there.
+//! Tasks bind late. They wait in their pool's queue, by priority and then in order (L12), until a worker has room. The
+//! least loaded worker takes the next task ([`placement`](super::placement)). A worker has room for one task per slot,
+//! and also for a *window* of tasks that it receives before it can start them. With a window, a fast worker does not
+//! wait for the engine between two tasks. The scheduler sizes the window by the measured run times of the tasks: it
+//! holds at most [`WorkerLink::window`] of work per slot, and nothing while a run time is unknown. If tasks in the window still wait
+//! after [`WorkerLink::stall`], the scheduler revokes them and places them elsewhere. For an idle worker, it revokes half of
+//! another worker's window. Coroutines do not need slots: they have places of their own and start at once.
 //!
-//! An attempt's time limits run from its start: a worker takes its tasks in the order they were
-//! sent, so those in its first slots are the ones that run. When an attempt must be killed, its
-//! worker goes with it; who shared the worker runs again, uncounted. When a worker dies by itself,
-//! all who ran in it are suspects: each runs again alone, so that the guilty one convicts itself.
+//! The time limits of an attempt run from its start. A worker starts its tasks in the order in which they were sent, so
+//! the first tasks of a worker are the running ones. Killing an attempt also kills its worker, and the other tasks of
+//! that worker rerun without counting a loss. When a worker dies by itself, each of its running tasks is a suspect and
+//! reruns in isolation. A task that kills its worker again in isolation is the cause.
 //!
-//! Tasks with limits come to one gate for the whole engine when they are the next of their pool and a
-//! worker has room ([`resources`](super::resources)). They are not sent ahead: what is in use, is in use
-//! by something that runs. A task that needs several slots waits until so many are free at one time; the
-//! tasks behind it may overtake it [`MAX_OVERTAKES`](super::resources::MAX_OVERTAKES) times.
+//! The whole engine has one gate for tasks with limits ([`resources`](super::resources)). A task enters the gate when
+//! it is the next of its pool and a worker has room. Such a task never waits in a window, so only running tasks hold
+//! permits. A task that needs several slots waits until they are free at the same time. Tasks behind it may overtake it
+//! [`MAX_OVERTAKES`](super::resources::MAX_OVERTAKES) times.
 
 mod ends;
 mod limits;
@@ -44,8 +43,8 @@ use super::durations::Durations;
 use super::task_table::{AcceptError, Finished, TaskEnd, TaskKey, TaskLookup, TaskState, TaskTable, WaiterId};
 use super::timers::Timers;
 use crate::model::{
-    CancelAnswer, CancelSource, EngineCapacity, ErrorKind, FactKind, KillReason, NotBefore, Outcome, PoolId, PoolMap,
-    RetireCause, ReturnCause, RevokeCause, Seq, Task, TaskError, TaskId, Tick, WorkKey, WorkerRef,
+    CancelAnswer, CancelSource, DisplayDuration, EngineCapacity, ErrorKind, FactKind, KillReason, NotBefore, Outcome,
+    PoolId, PoolMap, RetireCause, ReturnCause, RevokeCause, Seq, Task, TaskError, TaskId, Tick, WorkKey, WorkerRef,
 };
 
 /// The decisions of the Dispatcher.
@@ -57,15 +56,14 @@ pub struct Scheduler {
     timers: Timers<Due>,
     actions: Vec<Action>,
     limiter: Limiter,
-    /// Pools in which something may be placed that could not before.
+    /// Pools in which a task may be placed now that could not be placed before.
     woken: VecDeque<PoolId>,
-    /// The engine is ending, for this reason.
+    /// The error of all tasks, once the engine ends.
     closing: Option<TaskError>,
 }
 
 impl Scheduler {
-    /// A scheduler without workers, with the rules of each pool, in an engine with this capacity for the tasks
-    /// that run at one time.
+    /// A scheduler without workers. `rules` holds the rules of each pool, `capacity` the resources of the engine.
     #[must_use]
     pub fn new(table: TaskTable, rules: &PoolMap<PoolRules>, capacity: EngineCapacity) -> Self {
         Self {
@@ -80,7 +78,7 @@ impl Scheduler {
         }
     }
 
-    /// The task table, to look things up.
+    /// The task table, for lookups.
     #[must_use]
     pub fn table(&self) -> &TaskTable {
         &self.table
@@ -97,21 +95,21 @@ impl Scheduler {
         &mut self.table
     }
 
-    /// Whether something should happen.
+    /// Whether there are actions to carry out.
     #[must_use]
     pub fn has_actions(&self) -> bool {
         !self.actions.is_empty()
     }
 
-    /// Takes what should happen since the last call, in order.
+    /// Takes the actions since the last call, in order.
     pub fn take_actions(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.actions)
     }
 
-    /// A task was submitted, for which `waiter` waits. Call [`place`](Self::place) when the batch is in.
+    /// Accepts a task; `waiter` waits for its outcome. Call [`place`](Self::place) after the last task of a batch.
     ///
     /// # Errors
-    /// If its id is known already, or its unique key is taken.
+    /// If the id is known or the unique key is taken.
     pub fn submit(&mut self, task: Task, waiter: Option<WaiterId>, now: Tick) -> Result<TaskKey, AcceptError> {
         let (pool_id, shortfall) = (task.pool_id(), self.limiter.shortfall(&task));
         let key = self.table.accept(task, waiter, now)?;
@@ -140,7 +138,7 @@ impl Scheduler {
         }
     }
 
-    /// Lets a task wait for the time that it asked for; false if it may start at once.
+    /// Holds a task back until its earliest start. Returns false if the task may start at once.
     fn defer(&mut self, key: TaskKey, now: Tick) -> bool {
         let at = match self.table.task(key).and_then(|task| task.options().not_before) {
             Some(NotBefore::After(time)) => now.after(time),
@@ -154,7 +152,7 @@ impl Scheduler {
         self.table.hold(key, timer, at, now)
     }
 
-    /// Starts the clock of a task that waits for its first start, if it has one.
+    /// Starts the ttl of a task, if it has one and has not started.
     fn arm_ttl(&mut self, key: TaskKey) {
         let limit = self.table.task(key).and_then(|task| task.options().ttl);
         if let (Some(limit), Some(submitted)) = (limit, self.table.submitted(key)) {
@@ -165,7 +163,7 @@ impl Scheduler {
 
     fn expired(&mut self, key: TaskKey, now: Tick) {
         self.table.take_expiry(key);
-        // One that has been sent took its timer along.
+        // Sending a task takes its timer away.
         match self.table.state(key) {
             Some(TaskState::Waiting { timer }) => self.timers.stop(timer),
             Some(TaskState::Queued) => {}
@@ -173,7 +171,7 @@ impl Scheduler {
         }
         let pool = self.pool_of(key);
         let limit = self.table.task(key).and_then(|task| task.options().ttl).unwrap_or_default();
-        let words = format!("it had not started {limit:?} after its submission");
+        let words = format!("not started within its ttl of {}", DisplayDuration(limit));
         let error = Box::new(TaskError::new(ErrorKind::Expired, words));
         self.finish(key, None, TaskEnd::without_run(Outcome::Expired(error)), now);
         self.sweep(pool);
@@ -193,7 +191,7 @@ impl Scheduler {
         self.place(worker.id.pool, now);
     }
 
-    /// A worker takes nothing more. What it was sent ahead it gives back, and it ends when it is empty.
+    /// Drains a worker: it takes no more tasks, gives its window back, and ends when it is empty.
     fn begin_drain(&mut self, member: WorkerSlots, cause: RetireCause, now: Tick) {
         let (worker, seqs) = (member.worker, member.last_ahead(usize::MAX));
         self.table.recorder().note(now, || FactKind::WorkerRetiring { worker, cause });
@@ -204,7 +202,7 @@ impl Scheduler {
         self.retire_if_empty(worker);
     }
 
-    /// Asks a worker to give back what it has not started.
+    /// Asks a worker to give back attempts that it has not started.
     fn revoke(&mut self, worker: WorkerRef, seqs: Vec<Seq>, cause: RevokeCause, now: Tick) {
         let Self { table, pools, actions, .. } = self;
         let member = pools[worker.id.pool].member(worker);
@@ -213,14 +211,14 @@ impl Scheduler {
         actions.push(Action::Revoke { worker, seqs });
     }
 
-    /// A pool whose tasks failed takes tasks again.
+    /// Makes a pool available again whose tasks failed.
     fn heal(&mut self, pool: PoolId, now: Tick) {
         if self.pools[pool].unavailable.take().is_some() {
             self.table.recorder().note(now, || FactKind::PoolHealed { pool });
         }
     }
 
-    /// The pool is to do with `count` workers less: idle ones first. They finish what they run.
+    /// Drains `count` workers of a pool, idle ones first. They finish their running tasks.
     pub fn shrink(&mut self, pool_id: PoolId, count: usize, now: Tick) {
         let mut gone = Vec::new();
         for _ in 0..count {
@@ -230,13 +228,14 @@ impl Scheduler {
             self.begin_drain(member, RetireCause::AboveTarget, now);
         }
         self.actions.push(Action::Release { pool: pool_id, workers: gone });
-        // Who needs more than are left has to say so again (L1).
+        // A task that needs more workers than remain has to request them again (L1).
         self.pools[pool_id].called = 0;
         self.place(pool_id, now);
     }
 
-    /// The pool is to have so many workers of `most`, those on their way included. If that is less than a waiting
-    /// task has called for, it has to call again; if it is none, whether one can be started shows anew (L1).
+    /// Sets the target of a pool, including workers that start, and its maximum. If a waiting task had requested more
+    /// workers than the target, it requests them again. If the target is 0, a later start shows again whether workers
+    /// can start (L1).
     pub fn resized(&mut self, pool_id: PoolId, target: usize, most: usize, now: Tick) {
         let pool = &mut self.pools[pool_id];
         if most == 0 || target >= pool.called.min(most).max(1) {
@@ -249,31 +248,31 @@ impl Scheduler {
         self.place(pool_id, now);
     }
 
-    /// How busy a worker's process is, in cores.
+    /// Records the CPU usage of a worker's process, in cores.
     pub fn busy(&mut self, worker: WorkerRef, cpu: f32) {
         self.pools[worker.id.pool].change(worker, |member| member.cpu = cpu);
     }
 
-    /// The workers of a pool: those that take tasks, then those that are draining.
+    /// The workers of a pool: first those that take tasks, then those that drain.
     pub fn workers(&self, pool_id: PoolId) -> impl Iterator<Item = WorkerView> {
         let pool = &self.pools[pool_id];
         let present = pool.workers.iter().map(|member| member.view(false));
         present.chain(pool.draining.iter().map(|member| member.view(true)))
     }
 
-    /// Attempts that a pool's workers have ended so far.
+    /// The number of attempts that the workers of a pool have ended.
     #[must_use]
     pub fn attempts_ended(&self, pool_id: PoolId) -> u64 {
         self.pools[pool_id].ended
     }
 
-    /// Why no task of a pool can run at present.
+    /// The reason why no task of a pool can run at present.
     #[must_use]
     pub fn why_unavailable(&self, pool_id: PoolId) -> Option<&TaskError> {
         self.pools[pool_id].unavailable.as_ref()
     }
 
-    /// Whether tasks are still taken.
+    /// Whether the engine accepts tasks.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.closing.is_none()
@@ -286,14 +285,14 @@ impl Scheduler {
         }
     }
 
-    /// Has a worker replaced that has done or holds enough.
+    /// Requests the replacement of a worker that reached its limit of tasks or memory.
     fn recycle_if_due(&mut self, worker: WorkerRef, resident: u64, now: Tick) {
         let pool = &mut self.pools[worker.id.pool];
         let rules = pool.rules;
         if rules.worker_tasks.is_none() && rules.worker_memory.is_none() {
             return;
         }
-        // One that is draining is not replaced twice.
+        // A draining worker is not replaced twice.
         let cause = pool.workers.change(worker.id.index as usize, |member| {
             let cause = rules.recycle_cause(member.ended, resident)?;
             (member.worker == worker && !std::mem::replace(&mut member.recycling, true)).then_some(cause)
@@ -304,7 +303,8 @@ impl Scheduler {
         }
     }
 
-    /// The worker holds so much memory. If a task may not and several run, any of them can be the one.
+    /// Handles the measured memory of a worker. Above the limit of a task, the worker is killed, and each of its running
+    /// tasks is a suspect.
     fn measured(&mut self, worker: WorkerRef, resident: u64, now: Tick) {
         let pool = &self.pools[worker.id.pool];
         let too_much = pool.rules.task_memory.is_some_and(|most| resident > most);
@@ -315,8 +315,9 @@ impl Scheduler {
         }
     }
 
-    /// A worker knows what a script or function is. If its tasks are no coroutines after all, those that were sent there
-    /// as such wait for threads, while others may be free elsewhere: what has not begun comes back.
+    /// A worker has loaded a script or function. If the tasks were sent as coroutines but are not coroutines, they wait
+    /// for slots in this worker while slots elsewhere may be free. So the scheduler revokes those that have not
+    /// started.
     fn learned(&mut self, worker: WorkerRef, work: WorkKey<'_>, coroutine: bool, now: Tick) {
         self.durations.learn(work, coroutine);
         let Some(member) = self.pools[worker.id.pool].member(worker).filter(|_| !coroutine) else { return };
@@ -329,7 +330,7 @@ impl Scheduler {
         }
     }
 
-    /// A worker reports on its tasks.
+    /// Handles the reports of a worker.
     pub fn reported(&mut self, worker: WorkerRef, reports: Vec<Report>, now: Tick) {
         for report in reports {
             match report {
@@ -343,8 +344,8 @@ impl Scheduler {
         self.place(worker.id.pool, now);
     }
 
-    /// A worker is gone. What had not started goes back to the front (L5); what it ran is timed out,
-    /// cancelled, run again or lost.
+    /// Handles the end of a worker. Its tasks that had not started return to the front of the queue (L5). Its running
+    /// tasks time out, are cancelled, rerun, or are lost.
     pub fn left(&mut self, worker: WorkerRef, departure: Departure, now: Tick) {
         let Some(member) = self.pools[worker.id.pool].remove(worker) else { return self.table.ignore() };
         self.table.recorder().note(now, || FactKind::WorkerLeft { worker });
@@ -367,12 +368,12 @@ impl Scheduler {
         self.place(worker.id.pool, now);
     }
 
-    /// Ends a task before its time for a caller, or says why not. A task that runs has `grace` to stop by itself.
+    /// Cancels a task for a caller. A running task has `grace` to stop by itself.
     pub fn cancel(&mut self, id: TaskId, grace: Duration, now: Tick) -> CancelAnswer {
         self.cancel_for(CancelSource::Caller, id, grace, now)
     }
 
-    /// The same, for somebody else.
+    /// Cancels a task for this source.
     pub fn cancel_for(&mut self, by: CancelSource, id: TaskId, grace: Duration, now: Tick) -> CancelAnswer {
         let key = match self.table.find(id) {
             TaskLookup::Live(key) => key,
@@ -405,8 +406,7 @@ impl Scheduler {
         }
     }
 
-    /// Ends a task that has not been sent to a worker, as cancelled. False if there is none: then nothing
-    /// has changed.
+    /// Cancels a task that has not been sent to a worker. Returns false, and changes nothing, if there is no such task.
     pub fn withdraw(&mut self, id: TaskId, now: Tick) -> bool {
         match self.table.find(id) {
             TaskLookup::Live(key) if !matches!(self.table.state(key), Some(TaskState::Sent { .. })) => {
@@ -416,7 +416,7 @@ impl Scheduler {
         }
     }
 
-    /// No worker of a pool can be started: its tasks fail with the reason, until one joins.
+    /// No worker of a pool can start. Its tasks fail with `error` until a worker joins.
     pub fn unavailable(&mut self, pool_id: PoolId, error: TaskError, now: Tick) {
         let reason = || Box::new(error.clone());
         self.table.recorder().note(now, || FactKind::PoolUnavailable { pool: pool_id, error: reason() });
@@ -430,7 +430,7 @@ impl Scheduler {
         self.run_placement(now);
     }
 
-    /// Ends every live task as cancelled, and every one that still comes.
+    /// Cancels every live task, and every task submitted later.
     pub fn cancel_all(&mut self, error: &TaskError, now: Tick) {
         for pool in self.pools.values_mut() {
             pool.drain();
@@ -445,7 +445,7 @@ impl Scheduler {
         }
     }
 
-    /// Does what has become due: time limits, retries, and tasks sent ahead that waited too long.
+    /// Handles everything that is due: time limits, retries, and tasks that stalled in a window.
     pub fn tick(&mut self, now: Tick) {
         self.table.expire_old(now);
         while let Some(due) = self.timers.pop(now) {
@@ -464,8 +464,8 @@ impl Scheduler {
         self.run_placement(now);
     }
 
-    /// When [`tick`](Self::tick) has something to do next; `None` while nothing is limited, retried,
-    /// held back, sent ahead or kept (L10).
+    /// The time of the next [`tick`](Self::tick), or `None` if nothing is limited, retried, held back, in a window or
+    /// retained (L10).
     #[must_use]
     pub fn next_tick(&self) -> Option<Tick> {
         let stalls = self.pools.values().filter_map(|pool| pool.workers.next_stall());
@@ -476,8 +476,8 @@ impl Scheduler {
         self.table.task(key).map(Task::pool_id)
     }
 
-    /// Drops the keys of cancelled tasks from a queue when they are most of it (L9), and looks again at a pool
-    /// in which others may have waited for one of them.
+    /// Removes the keys of cancelled tasks from a queue when they are the majority (L9). Then places again, because
+    /// other tasks may have waited behind one of them.
     fn sweep(&mut self, pool_id: Option<PoolId>) {
         let Some(pool_id) = pool_id else { return };
         let pool = &mut self.pools[pool_id];
@@ -491,13 +491,13 @@ impl Scheduler {
         }
     }
 
-    /// How many of a pool's queued tasks no worker would let start sooner: their limits hold them back.
+    /// The number of queued tasks of a pool whose limits hold them back; more workers would not start them earlier.
     #[must_use]
     pub fn held_by_limits(&self, pool_id: PoolId) -> usize {
         self.limiter.waiting(pool_id)
     }
 
-    /// An attempt of a task is over: what it held of its limits is there for others.
+    /// Gives back the permit and the reservations of a task whose attempt is over.
     fn release(&mut self, key: TaskKey) {
         if let Some((pool_id, reservations)) = self.limiter.release(key) {
             let pool = &mut self.pools[pool_id];
@@ -516,7 +516,7 @@ impl Scheduler {
         }
     }
 
-    /// The attempts that a worker has been sent and has not answered, for tests.
+    /// The attempts in a worker that have not ended, for tests.
     #[cfg(test)]
     fn sent_to(&self, worker: WorkerRef) -> Vec<(TaskKey, Seq)> {
         let sent = |key| match self.table.state(key) {
@@ -529,7 +529,7 @@ impl Scheduler {
     }
 }
 
-/// The outcome of a task or a step that can never run, and was not refused when it was submitted.
+/// The outcome of a task or step whose needs exceed the capacity, if that was not checked before the submission.
 pub(super) fn impossible(why: impl std::fmt::Display) -> Outcome {
     Outcome::Cancelled(Box::new(TaskError::new(ErrorKind::Cancelled, format!("it can never run: {why}"))))
 }

@@ -144,7 +144,7 @@ fn a_failed_instance_is_told_with_its_traceback() {
         &[
             "return 1 / params.get('by', 0)",
             "error: the first failed instance of each: exception: ZeroDivisionError",
-            "error: step each failed: 2 of 3 instances succeeded and 3 must",
+            "error: step each failed: 2 of 3 instances succeeded, but 3 must succeed",
         ],
     );
 }

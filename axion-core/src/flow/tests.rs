@@ -173,7 +173,7 @@ when = { ref = "load", op = "<" }
         "11:15: load waits for the step `extrct`, and there is none (did you mean `extract`?)",
         "11:25: load waits for itself",
         "12:27: load waits for the step `nobody`, and there is none",
-        "12:44: \"x[\" is not a path, at character 3: a ] is missing after the index; paths look like rows[0].id or [\"odd key\"].x",
+        "12:44: \"x[\" is not a path, at character 3: missing ] after the index; paths look like rows[0].id or [\"odd key\"].x",
         "12:69: the flow has no parameter `input` (add `input` to the flow's `params`)",
         "13:11: `retries` must be a whole number from 0 to 1000000",
         "14:1: a step needs the key `name` (Its name, its own in the flow, also in lower case.)",
@@ -201,7 +201,7 @@ steps = [
         shown(&found),
         [
             "3:51: 3 steps wait for each other: a → b → c → a",
-            "6:12: the steps b and B differ in upper and lower case only: that is too easily confused",
+            "6:12: the steps b and B differ only in upper and lower case: rename one of them",
             "7:12: two steps are called `a`",
         ]
     );
@@ -225,7 +225,7 @@ steps = [
     let circle = found.all.iter().find(|it| it.message.contains("wait for each other")).expect("the circle");
     assert_eq!((&text[circle.span.clone().expect("a place")], circle.label.as_str()), ("\"y\"", "x waits for y"));
     assert_eq!((&text[circle.related[0].0.clone()], circle.related[0].1.as_str()), ("\"x\"", "y waits for x"));
-    let similar = found.all.iter().find(|it| it.message.contains("differ in upper")).expect("the name");
+    let similar = found.all.iter().find(|it| it.message.contains("differ only in upper")).expect("the name");
     assert_eq!(&text[similar.related[0].0.clone()], "\"y\"");
 }
 

@@ -1,4 +1,4 @@
-//! Every kind of fact, in one list: `facts!` makes the type, the table of kinds, and the readers and writers of it.
+//! All kinds of facts, in one list. The macro `facts!` makes the type, the table of kinds, the readers and the writers.
 
 use std::collections::BTreeMap;
 
@@ -19,16 +19,16 @@ use crate::model::task::Task;
 use crate::model::time::Tick;
 use crate::model::workflow::{StepState, WorkflowId, WorkflowState};
 
-/// What is known of a kind of fact without one at hand.
+/// The description of a kind of fact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KindInfo {
-    /// Its number on disk, which never changes.
+    /// The number on disk, which never changes.
     pub code: u16,
-    /// The version of its fields.
+    /// The version of the fields.
     pub version: u16,
-    /// Its name in JSON.
+    /// The name in JSON.
     pub name: &'static str,
-    /// The names of its fields, in their order.
+    /// The names of the fields, in their order.
     pub fields: &'static [&'static str],
 }
 
@@ -39,8 +39,8 @@ macro_rules! facts {
             $( $(#[$field_doc:meta])* $field:ident : $type:ty ),* $(,)?
         }
     )*) => {
-        /// What changed. The codes group them: tasks from 1, workers and pools from 40, workflows from 70, the engine
-        /// from 90.
+        /// The change that a fact states. Codes are grouped: tasks from 1, workers and pools from 40, workflows from
+        /// 70, the engine from 90.
         #[derive(Clone, Debug, PartialEq, Serialize)]
         #[serde(tag = "event")]
         #[non_exhaustive]
@@ -52,12 +52,12 @@ macro_rules! facts {
             )*
         }
 
-        /// Every kind of fact.
+        /// All kinds of facts.
         pub const KIND_TABLE: &[KindInfo] = &[
             $( KindInfo { code: $code, version: $version, name: $text, fields: &[$( stringify!($field) ),*] } ),*
         ];
 
-        /// The fields by name.
+        /// The fields, serialized by name.
         mod named {
             use super::*;
 
@@ -68,7 +68,7 @@ macro_rules! facts {
         }
 
         impl FactKind {
-            /// What is known of its kind.
+            /// The description of the kind.
             #[must_use]
             pub fn info(&self) -> KindInfo {
                 match self {
@@ -96,8 +96,8 @@ macro_rules! facts {
                 }
             }
 
-            /// Reads what [`write_fields`](Self::write_fields) wrote, of the present version of a kind; `None` if there
-            /// is no such kind.
+            /// Reads the fields that [`write_fields`](Self::write_fields) wrote for the present version of a kind.
+            /// Returns `None` if there is no such kind.
             pub(crate) fn read_fields<'de, D: Deserializer<'de>>(
                 code: u16,
                 deserializer: D,
@@ -114,47 +114,48 @@ macro_rules! facts {
 }
 
 facts! {
-    /// A task was accepted and waits in its pool's queue.
+    /// The engine accepted a task, which waits in the queue of its pool.
     1 "task_accepted" v 1 TaskAccepted {
         /// The whole task: work, parameters, options, pool, limits.
         task: Task,
     }
 
-    /// A task that was accepted is not to start yet.
+    /// An accepted task may not start yet.
     2 "task_held" v 1 TaskHeld {
         /// The task.
         task: TaskId,
-        /// When the wait is over.
+        /// The end of the wait.
         until: Tick,
-        /// How long that is, in seconds.
+        /// The length of the wait, in seconds.
         wait_seconds: f64,
     }
 
-    /// A wait before a start is over: the task is queued.
+    /// The wait before a start is over. The task is queued.
     3 "task_due" v 1 TaskDue {
         /// The task.
         task: TaskId,
     }
 
-    /// A task could be placed, but has to wait for its limits, or waits for something else than before.
+    /// A worker has room for a task, but the task's limits do not allow its start; or the reason why they do not has
+    /// changed.
     4 "task_blocked" v 1 TaskBlocked {
         /// The task.
         task: TaskId,
-        /// What it waits for.
+        /// The wait reason.
         by: BlockedBy,
     }
 
-    /// A task passed the gate of its limits. It holds its part of them until its attempt is over.
+    /// The gate admitted a task. The task holds its permit until its attempt ends.
     5 "task_admitted" v 1 TaskAdmitted {
         /// The task.
         task: TaskId,
     }
 
-    /// Slots are kept idle for a task that needs several and runs in another one.
+    /// Slots stay idle for a task that needs several; the task runs in another slot.
     6 "slots_reserved" v 1 SlotsReserved {
         /// The task.
         task: TaskId,
-        /// How many slots of which workers.
+        /// The number of slots in each worker.
         slots: Vec<(WorkerId, u32)>,
     }
 
@@ -164,103 +165,104 @@ facts! {
         task: TaskId,
         /// The worker.
         worker: WorkerRef,
-        /// The attempt's number in that worker.
+        /// The attempt's number in that worker process.
         seq: Seq,
-        /// Which execution this will be.
+        /// The number of the attempt.
         attempt: Attempt,
-        /// Why it was sent there.
+        /// The reason for the choice of the worker.
         placement: Placement,
     }
 
-    /// A task that had not started came back from a worker and waits again, uncounted (L5).
+    /// A worker gave back a task that it had not started. The task waits again, and the attempt does not count (L5).
     8 "task_returned" v 1 TaskReturned {
         /// The task.
         task: TaskId,
-        /// The worker that it came back from.
+        /// The worker that gave it back.
         worker: WorkerRef,
-        /// Why.
+        /// The reason.
         cause: ReturnCause,
     }
 
-    /// An attempt failed and the task waits for its retry.
+    /// An attempt failed. The task waits for its retry.
     9 "task_retrying" v 1 TaskRetrying {
         /// The task.
         task: TaskId,
         /// The attempt, its error and its times.
         ended: FullAttempt,
-        /// How long the attempt ran, as it was measured, in seconds.
+        /// The measured run time of the attempt, in seconds.
         run_seconds: Option<f64>,
-        /// When the next one may start.
+        /// The earliest start of the next attempt.
         until: Tick,
-        /// How long that is, in seconds.
+        /// The length of the wait, in seconds.
         wait_seconds: f64,
     }
 
-    /// An attempt's process ended under it and the task is queued again.
+    /// The process of an attempt ended during the attempt. The task is queued again.
     10 "task_rerun" v 1 TaskRerun {
         /// The task.
         task: TaskId,
         /// The attempt, its error and its times.
         ended: FullAttempt,
-        /// How long the attempt ran by the engine's reckoning, in seconds.
+        /// The run time of the attempt by the engine's clock, in seconds.
         run_seconds: Option<f64>,
-        /// Whether the loss counts against the task, which then runs alone. Else only its neighbour had to be killed.
+        /// Whether the loss counts against the task. If it does, the task reruns in isolation. If not, only another
+        /// attempt in the same worker had to be killed.
         counted: bool,
     }
 
     /// A task reached its outcome (L1).
     11 "task_finished" v 1 TaskFinished {
-        /// Its whole record, with the measured start.
+        /// The whole record, with the measured start.
         record: FullRecord,
     }
 
-    /// Somebody asked for a task's cancellation.
+    /// A cancellation of a task was requested.
     12 "cancel_requested" v 1 CancelRequested {
         /// The task.
         task: TaskId,
-        /// Who.
+        /// The source of the request.
         by: CancelSource,
-        /// How long it has to stop by itself, in seconds, if it is with a worker.
+        /// The time that a task in a worker has to stop by itself, in seconds.
         grace_seconds: Option<f64>,
     }
 
-    /// A worker is asked to give back tasks that it has not started.
+    /// The engine asks a worker to give back tasks that it has not started.
     13 "revoke_ordered" v 1 RevokeOrdered {
         /// The worker.
         worker: WorkerRef,
         /// The tasks.
         tasks: Vec<TaskId>,
-        /// Why.
+        /// The reason.
         cause: RevokeCause,
     }
 
-    /// The exception of the soft time limit is to be raised in an attempt.
+    /// The engine orders a worker to raise the exception of the soft time limit in an attempt.
     14 "interrupt_ordered" v 1 InterruptOrdered {
         /// The task.
         task: TaskId,
         /// The worker.
         worker: WorkerRef,
-        /// The attempt's number in that worker.
+        /// The attempt's number in that worker process.
         seq: Seq,
     }
 
-    /// An attempt is to be killed, with its worker, if it has not ended by then (L6).
+    /// The engine orders the kill of an attempt, with its worker, unless the attempt ends first (L6).
     15 "kill_ordered" v 1 KillOrdered {
         /// The task.
         task: TaskId,
         /// The worker.
         worker: WorkerRef,
-        /// The attempt's number in that worker.
+        /// The attempt's number in that worker process.
         seq: Seq,
-        /// Why.
+        /// The reason.
         reason: KillReason,
     }
 
-    /// A kill was not carried out: the attempt had ended, or not started.
+    /// A kill was not carried out: the attempt had ended or had not started.
     16 "kill_spared" v 1 KillSpared {
-        /// The worker, which goes on.
+        /// The worker, which keeps running.
         worker: WorkerRef,
-        /// The attempt's number in that worker.
+        /// The attempt's number in that worker process.
         seq: Seq,
     }
 
@@ -268,21 +270,21 @@ facts! {
     17 "record_dropped" v 1 RecordDropped {
         /// The task.
         task: TaskId,
-        /// Which bound it would have broken.
+        /// The bound that the record would have exceeded.
         by: ExpiredBy,
     }
 
-    /// Submissions were refused since the last such fact.
+    /// The engine refused submissions since the previous fact of this kind.
     18 "submissions_refused" v 1 SubmissionsRefused {
-        /// How many, by reason.
+        /// The number of refusals by reason.
         counts: BTreeMap<RefusalReason, u64>,
     }
 
-    /// A worker is launched.
+    /// The engine launches a worker.
     40 "worker_launched" v 1 WorkerLaunched {
         /// The worker.
         worker: WorkerRef,
-        /// Why.
+        /// The reason.
         cause: LaunchCause,
     }
 
@@ -290,9 +292,9 @@ facts! {
     41 "worker_ready" v 1 WorkerReady {
         /// The worker.
         worker: WorkerRef,
-        /// Its process.
+        /// The process id.
         pid: u32,
-        /// Its Python version.
+        /// The version of Python.
         python: String,
     }
 
@@ -300,25 +302,25 @@ facts! {
     42 "worker_joined" v 1 WorkerJoined {
         /// The worker.
         worker: WorkerRef,
-        /// How many tasks it runs at one time in threads.
+        /// The number of tasks that it runs at the same time in threads.
         slots: usize,
-        /// How many it runs beside those as coroutines.
+        /// The number of coroutines that it runs at the same time besides those.
         coroutines: usize,
     }
 
-    /// A worker is to be replaced when its successor is ready.
+    /// A worker will be replaced when its successor is ready.
     43 "worker_recycling" v 1 WorkerRecycling {
         /// The worker.
         worker: WorkerRef,
-        /// Why.
+        /// The reason.
         cause: RecycleCause,
     }
 
-    /// A worker takes no more tasks, finishes what it runs, and ends.
+    /// A worker drains: it takes no more tasks, finishes the running ones, and ends.
     44 "worker_retiring" v 1 WorkerRetiring {
         /// The worker.
         worker: WorkerRef,
-        /// Why.
+        /// The reason.
         cause: RetireCause,
     }
 
@@ -326,39 +328,39 @@ facts! {
     45 "worker_down" v 1 WorkerDown {
         /// The worker.
         worker: WorkerRef,
-        /// Why.
+        /// The reason.
         reason: WorkerDownReason,
     }
 
-    /// A worker that had joined is gone: what it had is ended, queued again or lost.
+    /// A worker that had joined is gone. Its tasks have ended, or are queued again.
     46 "worker_left" v 1 WorkerLeft {
         /// The worker.
         worker: WorkerRef,
     }
 
-    /// A pool is to have another number of workers.
+    /// The target number of workers of a pool changed.
     47 "pool_target" v 1 PoolTarget {
         /// The pool.
         pool: PoolId,
-        /// How many.
+        /// The number of workers.
         workers: u32,
-        /// Why.
+        /// The reason.
         cause: TargetCause,
     }
 
-    /// The workers of a pool died too often: replacements wait.
+    /// The workers of a pool crashed too often. The breaker delays replacements.
     48 "breaker_opened" v 1 BreakerOpened {
         /// The pool.
         pool: PoolId,
-        /// How many deaths are allowed within the window (`max_restarts`).
+        /// The number of crashes allowed within the window (`max_restarts`).
         allowed: usize,
-        /// The window, in seconds (`restart_window`).
+        /// The length of the window, in seconds (`restart_window`).
         window_seconds: f64,
-        /// How long replacements wait, in seconds.
+        /// The delay of replacements, in seconds.
         pause_seconds: f64,
     }
 
-    /// A pool's replacements start at once again.
+    /// The breaker of a pool closed. Replacements start without delay again.
     49 "breaker_closed" v 1 BreakerClosed {
         /// The pool.
         pool: PoolId,
@@ -366,84 +368,84 @@ facts! {
         worker: WorkerRef,
     }
 
-    /// No worker of a pool can be started: its tasks fail with the reason.
+    /// No worker of a pool can start. The pool's tasks fail with the error.
     50 "pool_unavailable" v 1 PoolUnavailable {
         /// The pool.
         pool: PoolId,
-        /// The reason.
+        /// The error.
         error: Box<TaskError>,
     }
 
-    /// A pool whose tasks failed takes tasks again.
+    /// A pool that was unavailable takes tasks again.
     51 "pool_healed" v 1 PoolHealed {
         /// The pool.
         pool: PoolId,
     }
 
-    /// The machine is too busy: submissions are refused.
+    /// The machine is too busy. The engine refuses submissions.
     52 "overload_started" v 1 OverloadStarted {
-        /// What there is too little of.
+        /// The scarce resource.
         resource: Resource,
-        /// How much of it is in use, in per cent.
+        /// The part of the resource in use, in per cent.
         used_percent: f64,
         /// The limit, in per cent.
         limit_percent: f64,
     }
 
-    /// The machine is less busy: submissions are taken again.
+    /// The machine is less busy. The engine accepts submissions again.
     53 "overload_ended" v 1 OverloadEnded {}
 
-    /// A worker is told to end: it has not joined, or the engine ends.
+    /// The engine orders a worker to end: the worker has not joined, or the engine ends.
     54 "worker_stop_ordered" v 1 WorkerStopOrdered {
         /// The worker.
         worker: WorkerRef,
-        /// Why.
+        /// The reason.
         cause: RetireCause,
     }
 
-    /// A worker that ended is not replaced at once.
+    /// The replacement of a worker that ended is delayed.
     55 "start_delayed" v 1 StartDelayed {
         /// The worker's slot.
         slot: WorkerId,
-        /// How long the next start waits, in seconds.
+        /// The delay before the next start, in seconds.
         delay_seconds: f64,
     }
 
-    /// A step of a workflow is in another state.
+    /// A step of a workflow changed its state.
     72 "step_changed" v 1 StepChanged {
         /// The workflow.
         workflow: WorkflowId,
-        /// The step's name, else its task's id.
+        /// The step's name, or the id of its task if it has none.
         step: String,
-        /// Its task. The task of a mapped step never runs itself.
+        /// The step's task. The task of a mapped step never runs itself.
         task: TaskId,
-        /// Its state.
+        /// The new state.
         state: StepState,
-        /// How many instances it has, if it is mapped and its list is known.
+        /// The number of instances, if the step is mapped and its list is known.
         instances: Option<usize>,
     }
 
-    /// Every step of a workflow has ended.
+    /// All steps of a workflow have ended.
     73 "workflow_finished" v 1 WorkflowFinished {
         /// The workflow.
         workflow: WorkflowId,
-        /// How it ended.
+        /// The final state.
         state: WorkflowState,
     }
 
     /// The engine has started.
     90 "engine_started" v 1 EngineStarted {
-        /// Its version.
+        /// The engine's version.
         version: String,
-        /// Its process.
+        /// The process id.
         pid: u32,
-        /// Its settings by name, without secrets and environment.
+        /// The settings by name, without secrets and environment.
         settings: BTreeMap<String, String>,
     }
 
-    /// The engine has ended. It is the last fact.
+    /// The engine ended. This is the last fact.
     91 "engine_ended" v 1 EngineEnded {
-        /// How.
+        /// The reason.
         by: EngineEnd,
     }
 }

@@ -1,11 +1,11 @@
-//! Short forms: chain, group and chord.
+//! The builder of workflows: chain, group and chord.
 
 use super::{Capacity, Dependency, OnFailure, OnImpossible, Step, UpstreamKeys, WorkflowBounds, WorkflowSpec};
 
-/// Puts a workflow together from blocks.
+/// Builds a workflow from blocks.
 ///
-/// A block follows nothing, unless [`then`](Self::then) stands before it: then its first steps wait
-/// for the last ones of the block before.
+/// A block does not depend on another, unless [`then`](Self::then) comes before it. Then its first steps depend on the
+/// last steps of the previous block.
 ///
 /// ```
 /// # use axion_actors::model::{Task, workflow::{Step, WorkflowSpec}};
@@ -25,13 +25,13 @@ pub struct WorkflowBuilder {
 }
 
 impl WorkflowSpec {
-    /// Puts a workflow together.
+    /// Starts a workflow.
     #[must_use]
     pub fn builder(name: impl Into<String>) -> WorkflowBuilder {
         WorkflowBuilder { spec: Self { name: name.into(), ..Self::default() }, ..WorkflowBuilder::default() }
     }
 
-    /// A workflow of these steps.
+    /// A workflow with these steps.
     #[must_use]
     pub fn of(steps: impl IntoIterator<Item = Step>) -> Self {
         Self { steps: steps.into_iter().collect(), ..Self::default() }
@@ -43,21 +43,21 @@ fn handle(step: &Step) -> Dependency {
 }
 
 impl WorkflowBuilder {
-    /// The next block waits for the one before.
+    /// Makes the next block depend on the previous one.
     #[must_use]
     pub fn then(mut self) -> Self {
         self.follow = true;
         self
     }
 
-    /// A block of one step.
+    /// Adds a block of one step.
     #[must_use]
     pub fn step(self, step: Step) -> Self {
         self.group([step])
     }
 
-    /// Steps one after the other: each waits for the one before and finds its result among
-    /// `upstream_results`. The chain stops at a failure.
+    /// Adds steps in sequence. Each depends on the previous one and finds its result in `upstream_results`. The chain
+    /// stops at a failure.
     #[must_use]
     pub fn chain(mut self, steps: impl IntoIterator<Item = Step>) -> Self {
         for (place, step) in steps.into_iter().enumerate() {
@@ -68,7 +68,7 @@ impl WorkflowBuilder {
         self
     }
 
-    /// Steps side by side.
+    /// Adds steps side by side.
     #[must_use]
     pub fn group(mut self, steps: impl IntoIterator<Item = Step>) -> Self {
         let before = std::mem::take(&mut self.ends);
@@ -84,20 +84,20 @@ impl WorkflowBuilder {
         self
     }
 
-    /// Steps side by side, and one that waits for them all.
+    /// Adds steps side by side, and one that depends on all of them.
     #[must_use]
     pub fn chord(self, steps: impl IntoIterator<Item = Step>, last: Step) -> Self {
         self.group(steps).then().step(last)
     }
 
-    /// Sets what becomes of the rest when a step has failed.
+    /// Sets the effect of a failed step on the rest.
     #[must_use]
     pub fn on_failure(mut self, rule: OnFailure) -> Self {
         self.spec.on_failure = rule;
         self
     }
 
-    /// Sets what becomes of a step whose needs can never be met.
+    /// Sets the effect of a step whose needs exceed the capacity.
     #[must_use]
     pub fn on_impossible(mut self, rule: OnImpossible) -> Self {
         self.spec.on_impossible = rule;
@@ -111,21 +111,21 @@ impl WorkflowBuilder {
         self
     }
 
-    /// Sets what its steps may use at one time.
+    /// Sets the resources that the steps may use at the same time.
     #[must_use]
     pub fn capacity(mut self, capacity: Capacity) -> Self {
         self.spec.capacity = capacity;
         self
     }
 
-    /// Sets its bounds.
+    /// Sets the bounds.
     #[must_use]
     pub fn bounds(mut self, bounds: WorkflowBounds) -> Self {
         self.spec.bounds = bounds;
         self
     }
 
-    /// The workflow.
+    /// Returns the workflow.
     #[must_use]
     pub fn build(self) -> WorkflowSpec {
         self.spec
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_follow_each_other_only_where_it_is_said() {
+    fn blocks_are_independent_unless_then_joins_them() {
         let spec = WorkflowSpec::builder("x").chain(["a", "b", "c"].map(step)).group(["d", "e"].map(step)).build();
         assert_eq!(edges(&spec), ["a>b", "b>c"]);
         let spec = WorkflowSpec::builder("x")
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unnamed_step_is_waited_for_by_its_tasks_id() {
+    fn an_unnamed_step_is_a_dependency_by_its_tasks_id() {
         let first = Step::unnamed(Task::script("work.py"));
         let id = first.task().id();
         let spec = WorkflowSpec::builder("x").chain([first, step("b")]).build();

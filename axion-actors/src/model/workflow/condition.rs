@@ -7,16 +7,16 @@ use serde_json::Value;
 
 use super::template::Reference;
 
-/// What is asked of a value.
+/// A test of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Op {
-    /// Equal. Numbers by their value, everything else by its JSON.
+    /// Equal. Numbers are compared by value, everything else by its JSON.
     #[serde(rename = "==")]
     Eq,
     /// Not equal.
     #[serde(rename = "!=")]
     Ne,
-    /// Less: two numbers, or two texts.
+    /// Less: two numbers or two texts.
     #[serde(rename = "<")]
     Lt,
     /// Less or equal.
@@ -28,23 +28,23 @@ pub enum Op {
     /// Greater or equal.
     #[serde(rename = ">=")]
     Ge,
-    /// Is one of the elements of the given list.
+    /// Equal to one of the elements of the given list.
     #[serde(rename = "in")]
     In,
-    /// Is there at all.
+    /// The value exists.
     #[serde(rename = "exists")]
     Exists,
-    /// Is neither null, false, 0, nor empty, as Python sees it.
+    /// Truthy as in Python: not null, false, 0 or empty.
     #[serde(rename = "truthy")]
     Truthy,
 }
 
 impl Op {
-    /// All there are.
+    /// All operators.
     pub const ALL: [Self; 9] =
         [Self::Eq, Self::Ne, Self::Lt, Self::Le, Self::Gt, Self::Ge, Self::In, Self::Exists, Self::Truthy];
 
-    /// As it is written.
+    /// The symbol in texts.
     #[must_use]
     pub fn symbol(self) -> &'static str {
         match self {
@@ -60,21 +60,21 @@ impl Op {
         }
     }
 
-    /// Whether it compares with a given value.
+    /// Whether the operator compares with a given value.
     #[must_use]
     pub fn takes_value(self) -> bool {
         !matches!(self, Self::Exists | Self::Truthy)
     }
 }
 
-/// One question about one value.
+/// One test of one value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Test {
-    /// Whose value.
+    /// The tested value.
     pub of: Reference,
-    /// What is asked.
+    /// The operator.
     pub op: Op,
-    /// What it is compared with; `Null` where the question takes none.
+    /// The value to compare with; `Null` if the operator takes none.
     pub value: Value,
 }
 
@@ -82,17 +82,17 @@ pub struct Test {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Condition {
-    /// One question.
+    /// One test.
     Test(Test),
-    /// All hold; true of none.
+    /// All conditions hold. True for an empty list.
     All(Vec<Condition>),
-    /// At least one holds; false of none.
+    /// At least one condition holds. False for an empty list.
     Any(Vec<Condition>),
-    /// It does not hold.
+    /// The condition does not hold.
     Not(Box<Condition>),
 }
 
-/// A condition as JSON, in every format: a recursive type needs a format that allows recursion.
+/// Conditions as JSON in every format, because other formats may not support recursive types.
 pub(super) mod as_json {
     use serde::de::Error as _;
     use serde::ser::Error as _;
@@ -124,25 +124,25 @@ pub(super) mod as_json {
 }
 
 impl Condition {
-    /// A value compared with another.
+    /// Compares a value with another.
     #[must_use]
     pub fn test(of: Reference, op: Op, value: impl Into<Value>) -> Self {
         Self::Test(Test { of, op, value: value.into() })
     }
 
-    /// The value is there and true, as Python sees it.
+    /// Tests whether the value exists and is truthy, as in Python.
     #[must_use]
     pub fn truthy(of: Reference) -> Self {
         Self::test(of, Op::Truthy, Value::Null)
     }
 
-    /// The value is there.
+    /// Tests whether the value exists.
     #[must_use]
     pub fn exists(of: Reference) -> Self {
         Self::test(of, Op::Exists, Value::Null)
     }
 
-    /// It and the conditions inside it, with how deep each sits, from 1.
+    /// This condition and all conditions inside it, with their depth from 1.
     pub fn parts(&self) -> impl Iterator<Item = (&Self, usize)> {
         let mut left = vec![(self, 1)];
         std::iter::from_fn(move || {
@@ -156,7 +156,7 @@ impl Condition {
         })
     }
 
-    /// The references in it.
+    /// The references in the condition.
     pub fn references(&self) -> impl Iterator<Item = &Reference> {
         self.parts().filter_map(|(part, _)| match part {
             Self::Test(test) => Some(&test.of),

@@ -1,160 +1,160 @@
-//! What can be wrong with a workflow before it starts.
+//! Errors in a workflow that are found before it starts.
 
 use crate::model::{Shortfall, TaskId};
 
-/// One thing that is wrong with a workflow. `at` is the place of the step in the list.
+/// One error in a workflow. `at` is the index of the step in the list.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GraphError {
-    /// There are no steps.
+    /// The workflow has no steps.
     #[error("a workflow needs at least one step")]
     Empty,
-    /// More steps than a workflow may have.
+    /// The workflow has too many steps.
     #[error("{count} steps are more than the {limit} a workflow may have")]
     TooManySteps {
-        /// How many.
+        /// The number of steps.
         count: usize,
-        /// How many may be.
+        /// The maximum.
         limit: usize,
     },
-    /// More steps were added than may be.
+    /// Steps added too many steps.
     #[error("{count} added steps are more than the {limit} a workflow may add")]
     TooManyAdded {
-        /// How many.
+        /// The number of added steps.
         count: usize,
-        /// How many may be.
+        /// The maximum.
         limit: usize,
     },
-    /// More dependencies than a workflow may have.
+    /// The workflow has too many dependencies.
     #[error("{count} dependencies are more than the {limit} a workflow may have")]
     TooManyEdges {
-        /// How many.
+        /// The number of dependencies.
         count: usize,
-        /// How many may be.
+        /// The maximum.
         limit: usize,
     },
-    /// A name that cannot be one.
-    #[error("step {at} cannot be called {name:?}: a name has 1 to 200 characters, none of them a control character")]
+    /// An invalid name.
+    #[error("step {at} has the invalid name {name:?}: expected 1 to 200 characters, without control characters")]
     BadName {
         /// The step.
         at: usize,
-        /// Its name.
+        /// The name.
         name: String,
     },
-    /// Two steps of one name.
+    /// Two steps have the same name.
     #[error("the steps {first} and {at} are both called {name}")]
     DuplicateName {
         /// The later one.
         at: usize,
         /// The earlier one.
         first: usize,
-        /// Their name.
+        /// The name.
         name: String,
     },
-    /// Two steps whose names only look the same.
-    #[error("the steps {other} and {name} differ in upper and lower case only: that is too easily confused")]
+    /// Two names differ only in upper and lower case.
+    #[error("the steps {other} and {name} differ only in upper and lower case: rename one of them")]
     SimilarName {
         /// The later one.
         at: usize,
-        /// Its name.
+        /// The later name.
         name: String,
-        /// The earlier one's.
+        /// The earlier name.
         other: String,
     },
-    /// Two steps with the same task, or a task that the engine knows already.
-    #[error("the task {task} of step {step} is known already: make a new one")]
+    /// Two steps have the same task, or the engine already knows the task.
+    #[error("the task {task} of step {step} is already known: create a new task")]
     DuplicateTask {
         /// The step.
         at: usize,
-        /// Its name.
+        /// The step's name.
         step: String,
         /// The task.
         task: TaskId,
     },
-    /// A dependency or reference to a step that does not exist.
+    /// A dependency or reference names a step that does not exist.
     #[error("{step} waits for the step {missing}, and there is none{}", hint(.nearest.as_deref()))]
     UnknownStep {
         /// The step.
         at: usize,
-        /// Its name.
+        /// The step's name.
         step: String,
-        /// The name it uses.
+        /// The missing name.
         missing: String,
-        /// A name that differs in case only.
+        /// A name that differs only in case.
         nearest: Option<String>,
     },
-    /// A dependency on a task that the engine does not know.
+    /// A dependency names a task that the engine does not know.
     #[error("{step} waits for the task {missing}, which the engine does not know")]
     UnknownTask {
         /// The step.
         at: usize,
-        /// Its name.
+        /// The step's name.
         step: String,
-        /// The task.
+        /// The missing task.
         missing: TaskId,
     },
-    /// A step that waits for itself.
+    /// A step depends on itself.
     #[error("{step} waits for itself")]
     SelfReference {
         /// The step.
         at: usize,
-        /// Its name.
+        /// The step's name.
         step: String,
     },
-    /// Steps that wait for each other.
+    /// Steps depend on each other in a cycle.
     #[error("{} steps wait for each other: {}", .path.len(), circle(.path))]
     Cycle {
-        /// The first step of the path in the list.
+        /// The first step of the cycle in the list.
         at: usize,
-        /// Their names: each waits for the one before, and the first for the last.
+        /// The steps' names: each depends on the previous one, and the first on the last.
         path: Vec<String>,
     },
-    /// Parameters that have no room for results.
+    /// The parameters are not an object, so results cannot be added.
     #[error("the parameters of {step} must be an object, so that results can be added to them")]
     ParamsNotObject {
         /// The step.
         at: usize,
-        /// Its name.
+        /// The step's name.
         step: String,
     },
-    /// A condition that is nested too deeply.
-    #[error("the condition of {step} is nested {depth} deep; {limit} is the limit")]
+    /// A condition is nested too deeply.
+    #[error("the condition of {step} is nested {depth} levels deep, and the limit is {limit}")]
     ConditionTooDeep {
         /// The step.
         at: usize,
-        /// Its name.
+        /// The step's name.
         step: String,
-        /// How deep.
+        /// The depth.
         depth: usize,
-        /// How deep it may be.
+        /// The maximum depth.
         limit: usize,
     },
-    /// A number that must be above 0.
+    /// A number is 0 but must be at least 1.
     #[error("{what} of {step} must be at least 1")]
     Zero {
         /// The step.
         at: usize,
-        /// Its name.
+        /// The step's name.
         step: String,
-        /// What.
+        /// The name of the number.
         what: &'static str,
     },
-    /// A step that can never run.
-    #[error("{step} runs if a dependency failed, and has none")]
+    /// A step that runs only after a failed dependency has no dependency.
+    #[error("{step} runs only if a dependency fails, but it has no dependency")]
     NothingCanFail {
         /// The step.
         at: usize,
-        /// Its name.
+        /// The step's name.
         step: String,
     },
-    /// A need that can never be met.
+    /// The needs of a step exceed the capacity.
     #[error("{step} can never run: {shortfall}")]
     Impossible {
         /// The step.
         at: usize,
-        /// Its name.
+        /// The step's name.
         step: String,
-        /// What is missing.
+        /// The missing resources.
         shortfall: Shortfall,
     },
 }
@@ -169,7 +169,7 @@ fn circle(path: &[String]) -> String {
 }
 
 impl GraphError {
-    /// A stable code.
+    /// The stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -189,7 +189,7 @@ impl GraphError {
         }
     }
 
-    /// The step it speaks of, by its place in the list.
+    /// The index of the affected step in the list.
     #[must_use]
     pub fn at(&self) -> Option<usize> {
         match self {

@@ -5,16 +5,16 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// One step of a path.
+/// One segment of a path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Segment {
-    /// The member of an object.
+    /// The key of an object's member.
     Key(Box<str>),
-    /// The element of a list, from 0.
+    /// The index of a list's element, from 0.
     Index(usize),
 }
 
-/// A path into a JSON value. The empty one is the whole value.
+/// A path into a JSON value. The empty path means the whole value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct JsonPath(Vec<Segment>);
 
@@ -24,20 +24,20 @@ pub struct JsonPath(Vec<Segment>);
 pub struct PathError {
     /// The text.
     pub text: String,
-    /// Where, counted in characters from 1.
+    /// The position of the error, counted in characters from 1.
     pub at: usize,
-    /// What is wrong there.
+    /// The error.
     pub what: &'static str,
 }
 
 impl JsonPath {
-    /// Its segments, from the outside in.
+    /// The segments, outermost first.
     #[must_use]
     pub fn segments(&self) -> &[Segment] {
         &self.0
     }
 
-    /// The first `count` segments of it.
+    /// The path of the first `count` segments.
     #[must_use]
     pub fn first(&self, count: usize) -> Self {
         Self(self.0[..count.min(self.0.len())].to_vec())
@@ -85,13 +85,13 @@ impl FromStr for JsonPath {
                 let mut values = serde_json::Deserializer::from_str(&rest[1..]).into_iter::<String>();
                 let Some(Ok(key)) = values.next() else { return Err(wrong(inside, "the quoted key does not end")) };
                 let Some(after) = rest[1 + values.byte_offset()..].strip_prefix(']') else {
-                    return Err(wrong(inside, "a ] is missing after the key"));
+                    return Err(wrong(inside, "missing ] after the key"));
                 };
                 segments.push(Segment::Key(key.into()));
                 rest = after;
             } else if let Some(inside) = rest.strip_prefix('[') {
                 let Some((digits, after)) = inside.split_once(']') else {
-                    return Err(wrong(inside, "a ] is missing after the index"));
+                    return Err(wrong(inside, "missing ] after the index"));
                 };
                 let Ok(index) = digits.parse() else {
                     return Err(wrong(inside, "an index is a whole number from 0"));
@@ -101,13 +101,13 @@ impl FromStr for JsonPath {
             } else {
                 let key = match (segments.is_empty(), rest.strip_prefix('.')) {
                     (true, None) => rest,
-                    (true, Some(_)) => return Err(wrong(rest, "a path does not begin with a dot")),
+                    (true, Some(_)) => return Err(wrong(rest, "a path must not begin with a dot")),
                     (false, Some(key)) => key,
-                    (false, None) => return Err(wrong(rest, "a dot is missing before the key")),
+                    (false, None) => return Err(wrong(rest, "missing dot before the key")),
                 };
                 let end = key.find(['.', '[']).unwrap_or(key.len());
                 if end == 0 || key[..end].contains([']', '"']) {
-                    return Err(wrong(key, "a key is missing, or has to be quoted"));
+                    return Err(wrong(key, "missing key, or a key that must be quoted"));
                 }
                 segments.push(Segment::Key(key[..end].into()));
                 rest = &key[end..];
@@ -117,7 +117,7 @@ impl FromStr for JsonPath {
     }
 }
 
-/// As it is written.
+/// As text.
 impl Serialize for JsonPath {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -152,7 +152,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_shown_is_read_back(
+        fn a_displayed_path_is_read_back(
             segments in proptest::collection::vec(
                 prop_oneof![
                     any::<String>().prop_map(|key| Segment::Key(key.into())),
@@ -164,7 +164,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_the_reader_panic(text in any::<String>()) {
+        fn l8_no_text_makes_the_reader_panic(text in any::<String>()) {
             let _ = text.parse::<JsonPath>();
         }
     }

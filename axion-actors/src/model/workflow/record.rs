@@ -1,4 +1,4 @@
-//! How steps and workflows end.
+//! The states and records of steps and workflows.
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,13 +27,13 @@ pub enum StepState {
     Running,
     /// It succeeded.
     Succeeded,
-    /// It ran and failed, or could not be run.
+    /// The step ran and failed, or could not be run.
     Failed,
-    /// It reached its time limit.
+    /// The step reached its time limit.
     TimedOut,
     /// It was cancelled: on request, by the rule of the workflow, or because its needs can never be met.
     Cancelled,
-    /// It had not started in time.
+    /// The step was not started within its ttl.
     Expired,
     /// Its worker crashed each time it ran.
     Lost,
@@ -81,7 +81,7 @@ impl StepState {
         }
     }
 
-    /// Its stable name.
+    /// The stable name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -109,11 +109,11 @@ impl fmt::Display for StepState {
 /// A step or task that failed by itself, not because of a dependency.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootCause {
-    /// Its name, else its task's id.
+    /// The step's name, or its task's id if it has none.
     pub step: String,
-    /// Its task.
+    /// The task.
     pub task: TaskId,
-    /// How it ended.
+    /// The final state.
     pub state: StepState,
 }
 
@@ -154,89 +154,89 @@ pub enum StepError {
     /// A dependency failed.
     #[error("not run because a dependency failed: {0}")]
     DependencyFailed(Arc<RootCauses>),
-    /// A reference leads nowhere.
+    /// A reference points to a value that does not exist.
     #[error("{reference} cannot be resolved: {place} is {found}")]
     Unresolved {
         /// The reference.
         reference: Box<Reference>,
-        /// How far the path led.
+        /// The part of the path that exists.
         place: String,
-        /// What was there instead.
+        /// The value at that place.
         found: String,
     },
-    /// A reference to a step that has no result.
+    /// A reference to a step without a result.
     #[error("{reference} cannot be resolved: the step ended as {state} and has no result")]
     NoResult {
         /// The reference.
         reference: Box<Reference>,
-        /// How that step ended.
+        /// The final state of that step.
         state: StepState,
     },
-    /// It reads a result that has no JSON form.
+    /// The step reads a result that has no JSON form.
     #[error("{reference} cannot be read: the result is {found}, which only a function can take, and only whole")]
     NotPlain {
-        /// The reference, or the step that a script waits for.
+        /// The reference, or the step whose result a script reads.
         reference: String,
-        /// What the result is.
+        /// A description of the result.
         found: String,
     },
-    /// A condition compares what has no order.
+    /// A condition compares values that have no order.
     #[error("the condition {test} cannot be decided: {found}")]
     Incomparable {
-        /// The question.
+        /// The test.
         test: String,
-        /// What was found.
+        /// The value that was found.
         found: String,
     },
-    /// The step is mapped over something that is not a list.
-    #[error("map_over needs a list, and {reference} is {found}")]
+    /// The value that the step is mapped over is not a list.
+    #[error("map_over needs a list, but {reference} is {found}")]
     NotAList {
         /// The reference.
         reference: Box<Reference>,
-        /// What it is.
+        /// A description of the value.
         found: String,
     },
-    /// The step is mapped over too long a list.
+    /// The list that the step is mapped over is too long.
     #[error(
-        "map_over takes lists of up to {limit} elements, and {reference} has {count}: map over larger pieces, or raise \
+        "map_over takes lists of up to {limit} elements, but {reference} has {count}: map over larger pieces, or raise \
          `limits.elements` of the workflow (`WorkflowBounds::elements` in Rust)"
     )]
     TooManyElements {
         /// The reference.
         reference: Box<Reference>,
-        /// How many there are.
+        /// The number of elements.
         count: usize,
-        /// How many there may be.
+        /// The maximum number of elements.
         limit: usize,
     },
     /// Too few instances of a mapped step succeeded.
-    #[error("{succeeded} of {total} instances succeeded and {needed} must; the first that did not is {first}")]
+    #[error("{succeeded} of {total} instances succeeded, but {needed} must succeed; the first failure is {first}")]
     NotEnough {
-        /// How many succeeded until that was certain.
+        /// The number of instances that had succeeded when the failure was certain.
         succeeded: usize,
-        /// How many had to.
+        /// The number of instances that must succeed.
         needed: usize,
-        /// How many there were.
+        /// The number of instances.
         total: usize,
-        /// The place of the first that did not, and its error; `none` for an empty list.
+        /// The index of the first instance that failed, and its error; `none` for an empty list.
         first: String,
     },
-    /// Its needs can never be met.
+    /// The needs of the step exceed the capacity.
     #[error("cancelled before anything started: {0}")]
     Impossible(Shortfall),
-    /// The workflow stops at a failure.
+    /// The workflow stopped after a failure.
     #[error("cancelled because the workflow stops at a failure: {0}")]
     Stopped(Arc<RootCauses>),
     /// The workflow was cancelled.
     #[error("the workflow was cancelled")]
     Cancelled,
-    /// The steps it returned cannot be added.
+    /// The steps that the step returned cannot be added.
     #[error("the steps it returned cannot be added: {}", .0.join("; "))]
     NotAdded(Vec<String>),
 }
 
 impl StepError {
-    /// Its kind; a task's error has its own.
+    /// The error kind. A task's error has its own.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -255,7 +255,7 @@ impl StepError {
         }
     }
 
-    /// Its stable code.
+    /// The stable code.
     #[must_use]
     pub fn code(&self) -> String {
         self.kind().to_string()
@@ -274,7 +274,7 @@ impl From<StepError> for Box<TaskError> {
 /// How a step or a task ended, for its dependents.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepOutcome {
-    /// How.
+    /// The final state.
     pub state: StepState,
     /// Its result, if it succeeded and the result is retained.
     pub data: Option<Data>,
@@ -307,7 +307,7 @@ impl StepOutcome {
             Some(error) => error.into(),
             None => Box::new(TaskError::new(
                 ErrorKind::Skipped,
-                "skipped: its condition was not met, or it waited for a step that was skipped",
+                "skipped: its condition was not met, or a dependency was skipped",
             )),
         };
         match self.state {
@@ -322,16 +322,16 @@ impl StepOutcome {
     }
 }
 
-/// The instances of a mapped step.
+/// The counts of the instances of a mapped step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceCounts {
-    /// How many elements the list has.
+    /// The number of elements of the list.
     pub total: usize,
-    /// How many were started or handed over.
+    /// The number of instances that were handed over or have started.
     pub begun: usize,
-    /// How many succeeded.
+    /// The number of instances that succeeded.
     pub succeeded: usize,
-    /// How many ended otherwise.
+    /// The number of instances that ended in another way.
     pub failed: usize,
 }
 
@@ -339,42 +339,42 @@ pub struct InstanceCounts {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 pub struct StepRecord {
-    /// Its name, if it has one.
+    /// The name, if it has one.
     pub name: Option<Arc<str>>,
-    /// Its task; if it is mapped over a list, the instances have [tasks of their own](TaskId::instance).
+    /// The task. The instances of a mapped step have [their own tasks](TaskId::instance).
     pub task: TaskId,
-    /// The task's script or function.
+    /// The script or function.
     pub work: WorkName,
-    /// The pool it is for.
+    /// The pool.
     pub pool: PoolId,
-    /// Whether no other step waits for it.
+    /// Whether no other step depends on it.
     pub last: bool,
     /// Its state.
     pub state: StepState,
     /// The number of attempts, with those of all instances.
     pub attempts: u32,
-    /// When its dependencies let it run.
+    /// The time when its dependencies let it run.
     pub ready: Option<Timestamp>,
-    /// When its first attempt started; of a mapped step, that of its first instance.
+    /// The time when its first attempt started; of a mapped step, the first attempt of its first instance.
     pub started: Option<Timestamp>,
-    /// When its end was known.
+    /// The time when its end was known.
     pub finished: Option<Timestamp>,
-    /// Its result, if it is kept and has a JSON form.
+    /// The JSON result, if it is kept.
     #[serde(with = "crate::model::raw::optional")]
     pub data: Option<Json>,
-    /// The result of a function, if it is kept and more than plain data.
+    /// The pickled result of a function, if it is kept and not plain data.
     #[serde(with = "crate::model::raw::optional")]
     pub pickle: Option<Box<Pickle>>,
     /// Whether the result was dropped: by the rules of the step, or for the bound on kept bytes.
     pub data_dropped: bool,
     /// Why it failed or did not run.
     pub error: Option<Box<StepError>>,
-    /// Of a mapped step.
+    /// The counts of instances, if the step is mapped.
     pub instances: Option<Box<InstanceCounts>>,
 }
 
 impl StepRecord {
-    /// How it ended, for what waits for it; `None` if it has not.
+    /// The end of the step, for the steps that depend on it; `None` if it has not ended.
     #[must_use]
     pub fn outcome(&self) -> Option<StepOutcome> {
         let data = || self.pickle.as_deref().cloned().map(Data::from).or_else(|| self.data.clone().map(Data::from));
@@ -382,8 +382,8 @@ impl StepRecord {
         self.state.is_final().then(end)
     }
 
-    /// As the record of a task that ended like this, in a workflow that was submitted then. `None` as
-    /// [`StepOutcome::into_outcome`] says.
+    /// The record of a task with the same end, in a workflow that was submitted at `submitted`. `None` in the same
+    /// cases as [`StepOutcome::into_outcome`].
     #[must_use]
     pub fn into_task_record(self, submitted: Timestamp) -> Option<TaskRecord> {
         let data = self.pickle.map(|pickle| Data::from(*pickle)).or_else(|| self.data.map(Data::from));
@@ -413,16 +413,16 @@ impl StepRecord {
 pub enum WorkflowState {
     /// Some step has not ended.
     Running,
-    /// Every step succeeded or was skipped.
+    /// All steps succeeded or were skipped.
     Succeeded,
     /// At least one step failed.
     Failed,
-    /// It was cancelled.
+    /// The workflow was cancelled.
     Cancelled,
 }
 
 impl WorkflowState {
-    /// Its stable name.
+    /// The stable name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -445,7 +445,7 @@ impl fmt::Display for WorkflowState {
 pub struct StepCounts(pub [usize; StepState::ALL.len()]);
 
 impl StepCounts {
-    /// How many are in this state.
+    /// The number of steps in this state.
     #[must_use]
     pub fn of(&self, state: StepState) -> usize {
         self.0[state as usize]
@@ -455,40 +455,40 @@ impl StepCounts {
 /// The chain of dependencies with the longest run time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CriticalPath {
-    /// Its steps' names, else their tasks' ids, first to last.
+    /// The steps' names, or their tasks' ids, first to last.
     pub steps: Vec<String>,
-    /// How long they ran, in seconds.
+    /// The total run time, in seconds.
     pub seconds: f64,
 }
 
 /// The record of a workflow, which may not have ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WorkflowRecord {
-    /// Its id.
+    /// The id.
     pub id: WorkflowId,
-    /// What people call it.
+    /// The name for people.
     pub name: String,
     /// Its state.
     pub state: WorkflowState,
-    /// When it was submitted.
+    /// The time of submission.
     pub submitted: Timestamp,
-    /// When its last step ended.
+    /// The time when the last step ended.
     pub finished: Option<Timestamp>,
     /// The number of steps in each state.
     pub counts: StepCounts,
-    /// Its steps, in the order of the specification, then those added.
+    /// The steps in the order of the specification, then the added ones.
     pub steps: Vec<StepRecord>,
-    /// What took longest.
+    /// The critical path.
     pub critical_path: CriticalPath,
 }
 
 impl WorkflowRecord {
-    /// About how many bytes of memory it holds, for the bound on kept records (L9).
+    /// The approximate size in memory, in bytes, for the bound on retained records (L9).
     #[must_use]
     pub fn weight(&self) -> usize {
         let step = |step: &StepRecord| {
             let json = || step.data.as_ref().map_or(0, |data| data.0.len());
-            // The JSON form of a pickle is a part of it.
+            // The JSON form of a pickle shares the pickle's bytes.
             let data = step.pickle.as_ref().map_or_else(json, |pickle| size_of::<Pickle>() + pickle.0.len());
             let error = step.error.as_deref().map_or(0, |error| {
                 let task = if let StepError::Task(error) = error { error.weight() } else { 0 };

@@ -1,7 +1,8 @@
-//! The two serialized forms of how steps end.
+//! The two serialized forms of the ends of steps.
 //!
-//! Formats for people, such as JSON, get a report: errors as codes and sentences, results as JSON, nothing pickled. It
-//! can be read back, without what it leaves out. Binary formats get everything and give back an equal value.
+//! Formats for people, such as JSON, get a report with errors as codes and sentences, results as JSON, and no pickles.
+//! A report can be read back, without the parts that it leaves out. Binary formats get everything and give back an
+//! equal value.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,7 +35,7 @@ impl Serialize for StepError {
     }
 }
 
-/// What a report may say of an error. `causes` are steps or exceptions.
+/// The reported parts of an error. `causes` are steps or exceptions.
 #[derive(Deserialize)]
 struct ErrorReport {
     kind: ErrorKind,
@@ -47,8 +48,8 @@ struct ErrorReport {
 }
 
 impl<'de> Deserialize<'de> for StepError {
-    /// From a report, the causes of a failure are read as such; every other error is read as a task's, with its kind
-    /// and its sentence.
+    /// A report contains the root causes of a failure that was passed on. Every other error is read as a task's error,
+    /// with its kind and its message.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if !deserializer.is_human_readable() {
             return Self::deserialize(deserializer);
@@ -79,7 +80,7 @@ impl<'de> Deserialize<'de> for StepError {
     }
 }
 
-/// A [`StepRecord`] for people.
+/// A [`StepRecord`] in formats for people.
 #[derive(Serialize, Deserialize)]
 struct StepReport {
     name: Option<Arc<str>>,
@@ -110,7 +111,7 @@ impl Serialize for StepRecord {
         if !serializer.is_human_readable() {
             return Self::serialize(self, serializer);
         }
-        // Cheap: a result shares its bytes.
+        // Cheap, because a result shares its bytes.
         let record = self.clone();
         let report = StepReport {
             name: record.name,
@@ -159,14 +160,14 @@ impl<'de> Deserialize<'de> for StepRecord {
 }
 
 impl Serialize for StepCounts {
-    /// The states' names and how many steps are in each.
+    /// The names of the states with the number of steps in each.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(StepState::ALL.map(|state| (state.name(), self.of(state))))
     }
 }
 
 impl<'de> Deserialize<'de> for StepCounts {
-    /// A state that is not named has no steps.
+    /// A state that is missing has no steps.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut counts = Self::default();
         for (name, count) in BTreeMap::<String, usize>::deserialize(deserializer)? {

@@ -1,4 +1,4 @@
-//! Parameters with holes in them, which the results of other steps fill.
+//! Templates: parameters with references, which the results of other steps replace.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,29 +13,29 @@ use crate::model::TaskId;
 /// A step's result, or a part of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Reference {
-    /// The step's name, or the id of a task: of a step, or of any task that the step waits for.
+    /// The step's name, or the id of a task: of a step, or of any other task that the step depends on.
     pub step: Arc<str>,
-    /// Which part; the empty path is the whole.
+    /// The part of the result. The empty path means the whole.
     pub path: JsonPath,
 }
 
 impl Reference {
-    /// The whole result of a step.
+    /// A reference to the whole result of a step.
     #[must_use]
     pub fn to(step: impl Into<Arc<str>>) -> Self {
         Self { step: step.into(), path: JsonPath::default() }
     }
 
-    /// A part of it: `Reference::to("extract").at("rows[0].id")`.
+    /// Narrows the reference to a part: `Reference::to("extract").at("rows[0].id")`.
     ///
     /// # Errors
-    /// If `path` is not a path.
+    /// If `path` is not a valid path.
     pub fn at(mut self, path: &str) -> Result<Self, PathError> {
         self.path = path.parse()?;
         Ok(self)
     }
 
-    /// The task that it names, if it is an id that it names the step by.
+    /// The task id, if the reference names its step by id.
     #[must_use]
     pub fn task(&self) -> Option<TaskId> {
         self.step.parse().ok()
@@ -50,16 +50,16 @@ impl fmt::Display for Reference {
     }
 }
 
-/// Texts that are shorter are copied: a piece of its own costs more.
+/// Shorter texts are copied, because a separate piece costs more.
 const SHARE_FROM: usize = 512;
 
 /// A part of a template.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Piece {
-    /// JSON text as it stands.
+    /// Literal JSON text.
     Text(#[serde(with = "crate::model::raw")] Bytes),
-    /// The place of a step's result.
+    /// A reference, which a step's result replaces.
     Ref(Reference),
 }
 
@@ -70,13 +70,13 @@ pub struct Template {
     pieces: Vec<Piece>,
 }
 
-/// Parameters that cannot be a template.
+/// Parameters that are not a valid template.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// A reference's path is not one.
+    /// The path of a reference is invalid.
     #[error(transparent)]
     Path(#[from] PathError),
-    /// An object with `$ref` that is not a reference.
+    /// An object has `$ref` but is not a reference.
     #[error("{found} is not a reference: it needs {{\"$ref\": \"STEP\"}}, and may have \"path\": \"rows[0].id\"")]
     Shape {
         /// The object.
@@ -91,11 +91,10 @@ impl Template {
         Self { pieces: vec![Piece::Text(text.into())] }
     }
 
-    /// Reads `{"$ref": "extract", "path": "rows[0].id"}`, wherever it stands in `params`, as a
-    /// reference.
+    /// Reads a template. Every `{"$ref": "extract", "path": "rows[0].id"}` in `params` becomes a reference.
     ///
     /// # Errors
-    /// If an object has `$ref` and is not a reference.
+    /// If an object has `$ref` but is not a valid reference.
     pub fn from_json(params: &Value) -> Result<Self, TemplateError> {
         let mut writer = TemplateWriter::default();
         writer.value(params)?;
@@ -108,7 +107,7 @@ impl Template {
         &self.pieces
     }
 
-    /// The references in it.
+    /// The references.
     pub fn references(&self) -> impl Iterator<Item = &Reference> {
         self.pieces.iter().filter_map(|piece| match piece {
             Piece::Ref(reference) => Some(reference),
@@ -117,7 +116,7 @@ impl Template {
     }
 }
 
-/// Writes a template from its beginning to its end.
+/// Builds a template from its beginning to its end.
 #[derive(Debug, Default)]
 pub struct TemplateWriter {
     done: Vec<Piece>,
@@ -155,7 +154,7 @@ impl TemplateWriter {
         }
     }
 
-    /// The template.
+    /// Returns the template.
     #[must_use]
     pub fn finish(mut self) -> Template {
         self.flush();
@@ -206,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn references_are_found_at_any_depth_and_the_rest_stays_text() {
+    fn references_are_found_at_any_depth() {
         let params = json!({"a": [1, {"$ref": "x", "path": "rows[0]"}], "b": {}, "c": {"$ref": "y"}});
         let template = Template::from_json(&params).expect("a template");
         let names: Vec<String> = template.references().map(ToString::to_string).collect();
@@ -216,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_like_a_reference_and_is_none_is_refused() {
+    fn an_invalid_reference_is_refused() {
         for params in [json!({"$ref": 1}), json!({"$ref": "x", "paht": "a"}), json!([{"$ref": "x", "path": ".a"}])] {
             assert!(Template::from_json(&params).is_err(), "{params}");
         }

@@ -1,4 +1,4 @@
-//! How attempts end, and what becomes of their tasks.
+//! The ends of attempts, and their consequences for the tasks.
 
 use std::time::Duration;
 
@@ -6,21 +6,21 @@ use super::Scheduler;
 use super::protocol::Action;
 use super::worker_slots::{Due, InFlight, Revoking, limits_of};
 use crate::model::{
-    CapturedOutput, Data, EndedBy, ErrorKind, FactKind, KillReason, Outcome, PostMortem, ReturnCause, RevokeCause, Seq,
-    Task, TaskError, TaskId, Tick, WorkerDownReason, WorkerRef,
+    CapturedOutput, Data, DisplayDuration, DisplaySize, EndedBy, ErrorKind, FactKind, KillReason, Outcome, PostMortem,
+    ReturnCause, RevokeCause, Seq, Task, TaskError, TaskId, Tick, WorkerDownReason, WorkerRef,
 };
 use crate::policy::retry;
 use crate::policy::task_table::{TaskEnd, TaskKey};
 
-/// When an attempt that could not be killed, because it had not started, is tried again.
+/// The delay before another attempt to kill a task that had not started.
 const KILL_AGAIN: Duration = Duration::from_secs(1);
 
-/// The end of a worker, as each of its running attempts is told.
+/// The end of a worker, as it concerns its running attempts.
 pub(super) struct WorkerLoss<'a> {
     pub(super) worker: WorkerRef,
     pub(super) reason: &'a WorkerDownReason,
     pub(super) post_mortem: Option<PostMortem>,
-    /// Nothing else ran in it.
+    /// Whether no other task ran in it.
     pub(super) alone: bool,
 }
 
@@ -47,7 +47,7 @@ impl Scheduler {
         }
     }
 
-    /// Takes a task out of its worker; the next one there starts.
+    /// Removes a task from its worker, where the next one starts.
     pub(super) fn leave_slot(&mut self, worker: WorkerRef, seq: Seq, now: Tick) -> Option<InFlight> {
         let (table, timers) = (&self.table, &mut self.timers);
         let pool = &mut self.pools[worker.id.pool];
@@ -64,7 +64,7 @@ impl Scheduler {
         Some(task)
     }
 
-    /// An attempt failed: the task is retried if its policy says so, else that is its outcome.
+    /// Handles a failed attempt: the policy retries the task, or the failure is its outcome.
     pub(super) fn failed(
         &mut self,
         key: TaskKey,
@@ -93,7 +93,7 @@ impl Scheduler {
         }
     }
 
-    /// What becomes of an attempt whose process is gone.
+    /// Handles an attempt whose process ended.
     pub(super) fn attempt_lost(
         &mut self,
         task: &InFlight,
@@ -103,7 +103,7 @@ impl Scheduler {
     ) {
         let (key, by, counters) = (task.key, (worker, task.seq), self.table.counters(task.key));
         let ran = Some(task.ran(now));
-        // Whom the engine ended it for; nobody, if it ended otherwise, whatever had been ordered by then.
+        // Why the engine killed the process. `None` if the process ended in another way, even if a kill was ordered.
         let killed = match reason {
             WorkerDownReason::Killed(why) => Some(match (task.kill, why) {
                 (Some(KillReason::Deadline), _) => EndedBy::Deadline,
@@ -127,17 +127,21 @@ impl Scheduler {
             _ if counters.cancelled => self.failed(key, by, examined(cancelled()), ran, output, now),
             (Some(KillReason::MemoryLimit), Some(EndedBy::MemoryLimit)) if counters.alone || alone => {
                 let limit = self.pools[worker.id.pool].rules.task_memory.unwrap_or_default();
-                let words = format!("the process {} held more than {limit} bytes of memory; killed", worker.id);
+                let words = format!(
+                    "worker {} used more than {} of memory (`task_memory_limit`); killed",
+                    worker.id,
+                    DisplaySize(limit)
+                );
                 let error = examined(TaskError::new(ErrorKind::MemoryLimit, words));
                 self.failed(key, by, error, ran, output, now);
             }
-            // One that must not run twice does not, whosever fault the end of its worker was.
+            // A task that must not run twice is lost, even if another task caused the end of the worker.
             (_, Some(ended_by)) if most == 0 => {
                 let error = examined(lost_with_a_neighbour(worker, ended_by));
                 let end = TaskEnd { outcome: Outcome::Lost(Box::new(error)), nanos: ran, output };
                 self.finish(key, Some(by), end, now);
             }
-            // Where memory ran out, each of them can have been the one: each runs again alone.
+            // When memory ran out, any of the tasks may be the cause, so each reruns in isolation.
             (_, Some(ended_by)) => {
                 let suspect = ended_by == EndedBy::MemoryLimit;
                 self.run_again(key, by, (examined(lost(worker, reason)), ran), suspect, now);
@@ -159,7 +163,7 @@ impl Scheduler {
         let end = if killed { "killed" } else { "its process ended before it was killed" };
         TaskError::new(
             ErrorKind::Timeout,
-            format!("still running on {} after its time limit of {limit:?}; {end}", worker.id),
+            format!("still running on {} after its time limit of {}; {end}", worker.id, DisplayDuration(limit)),
         )
     }
 
@@ -201,7 +205,7 @@ impl Scheduler {
         self.place(pool_id, now);
     }
 
-    /// The soft time limit of an attempt is over.
+    /// The soft time limit of an attempt has passed.
     pub(super) fn interrupt(&mut self, worker: WorkerRef, seq: Seq, now: Tick) {
         if let Some(task) = self.task_of(worker, seq) {
             self.table.recorder().note(now, || FactKind::InterruptOrdered { task, worker, seq });
@@ -220,7 +224,7 @@ impl Scheduler {
             member.in_flight[at].kill.get_or_insert(reason);
             Some(!std::mem::replace(&mut member.killing, true))
         });
-        // One at a time: if the first of them is spared, the next one follows.
+        // One kill at a time: if the first attempt is spared, the next one follows.
         if first == Some(Some(true)) {
             if let Some(task) = self.task_of(worker, seq) {
                 self.table.recorder().note(now, || FactKind::KillOrdered { task, worker, seq, reason });
@@ -229,9 +233,9 @@ impl Scheduler {
         }
     }
 
-    /// The process of an attempt that was to be killed goes on. Either the attempt had ended, or it had
-    /// not started, which is known by its being still here: its worker is held up. It is then asked back,
-    /// and if it starts meanwhile after all, it is to be killed as before.
+    /// The process of an attempt that was to be killed keeps running. Either the attempt had ended, or it is still in
+    /// flight, which means that it had not started because its worker is blocked. In that case the scheduler takes it
+    /// back. If it starts in the meantime, it is killed as before.
     pub(super) fn spared(&mut self, worker: WorkerRef, seq: Seq, now: Tick) {
         let (table, timers) = (&self.table, &mut self.timers);
         let pool = &mut self.pools[worker.id.pool];
@@ -240,7 +244,7 @@ impl Scheduler {
             member.killing = false;
             let mut waits = false;
             if let Some(task) = member.position(seq).and_then(|at| member.in_flight.get_mut(at)) {
-                // Its time runs from its start, which has not come.
+                // Its time runs from its start, which has not happened.
                 let known = table.task(task.key);
                 match task.kill.take() {
                     Some(KillReason::Deadline) => {
@@ -250,7 +254,7 @@ impl Scheduler {
                     Some(KillReason::Cancel) => {
                         task.grace = Some(timers.start(now.after(KILL_AGAIN), Due::Grace(worker, seq)));
                     }
-                    // It will be measured again.
+                    // The next measurement shows whether it is still too large.
                     Some(KillReason::MemoryLimit) | None => {}
                 }
                 waits = true;
@@ -295,8 +299,8 @@ impl Scheduler {
         self.retire_if_empty(worker);
     }
 
-    /// Puts tasks back to the front of their queue, the first of them foremost (L5, L12). One whose
-    /// cancellation was asked for is cancelled instead.
+    /// Returns tasks to the front of their queue, in their order (L5, L12). A task with a cancellation is cancelled
+    /// instead.
     pub(super) fn requeue(&mut self, worker: WorkerRef, tasks: Vec<InFlight>, cause: ReturnCause, now: Tick) {
         for task in tasks.into_iter().rev() {
             let counters = self.table.counters(task.key);
@@ -327,26 +331,26 @@ pub(super) fn cancelled() -> TaskError {
 
 pub(super) fn lost(worker: WorkerRef, reason: &WorkerDownReason) -> TaskError {
     let what = match reason {
-        WorkerDownReason::Exited(exit) => format!("died while it ran this task: {exit}"),
+        WorkerDownReason::Exited(exit) => format!("died while running this task: {exit}"),
         WorkerDownReason::Protocol { violation } => {
-            format!("broke the protocol while it ran this task and was killed: {violation}")
+            format!("broke the protocol while running this task and was killed: {violation}")
         }
-        WorkerDownReason::Killed(_) => "was killed because of another task while it ran this one".to_owned(),
-        WorkerDownReason::ActorPanicked => "failed inside the engine while it ran this task".to_owned(),
-        WorkerDownReason::Retired => "was stopped while it ran this task".to_owned(),
+        WorkerDownReason::Killed(_) => "was killed because of another task while running this one".to_owned(),
+        WorkerDownReason::ActorPanicked => "failed inside the engine while running this task".to_owned(),
+        WorkerDownReason::Retired => "was stopped while running this task".to_owned(),
         WorkerDownReason::StartFailed { message, .. } => format!("did not start: {message}"),
     };
     TaskError::new(ErrorKind::WorkerLost, format!("worker {} {what}", worker.id))
 }
 
-/// The error of a task that may not run again, but whose worker had to be ended because of another.
+/// The error of a task that may not rerun, but whose worker was killed because of another task.
 fn lost_with_a_neighbour(worker: WorkerRef, ended_by: EndedBy) -> TaskError {
     let why = match ended_by {
-        EndedBy::MemoryLimit => "the tasks in it together held more memory than one may",
+        EndedBy::MemoryLimit => "its tasks together used more memory than one task may",
         _ => "another task in it reached its time limit or was cancelled",
     };
     let words = format!(
-        "worker {} had to be ended while it ran this task, because {why}; `max_worker_losses` 0 forbids a second run",
+        "worker {} was killed while running this task, because {why}; not rerun: `max_worker_losses` 0 forbids it",
         worker.id
     );
     TaskError::new(ErrorKind::WorkerLost, words)

@@ -1,12 +1,12 @@
-//! Tasks with limits: what they wait for before they may be placed, and what their attempts hold.
+//! Tasks with limits: their wait at the gate, and the permits and reservations of their attempts.
 //!
-//! There is one gate for the whole engine: shares of the machine, keys and rates are common to all
-//! pools. A task comes to it when it is the next of its pool and a worker has room (late binding), and
-//! goes ahead of its pool's queue when it is through. Slots are the pools' own business: a task that
-//! needs several runs in one of them and *reserves* the others, which stay idle for it.
+//! The whole engine has one gate, because all pools share the machine, the keys and the rates. A task enters the gate
+//! when it is the next of its pool and a worker has room (late binding). Once admitted, it goes before its pool's
+//! queue. Slots belong to the pools: a task that needs several runs in one of them and *reserves* the others, which
+//! stay idle.
 //!
-//! What is held belongs to an attempt. There is one place where it is given back,
-//! [`release`](Limiter::release), and the scheduler comes by it wherever an attempt can end.
+//! A permit belongs to an attempt. Only [`release`](Limiter::release) gives it back, and the scheduler calls it
+//! wherever an attempt can end.
 
 use rustc_hash::FxHashMap;
 
@@ -15,44 +15,44 @@ use crate::model::{BlockedBy, EngineCapacity, PoolId, PoolMap, Shortfall, Task, 
 use crate::policy::resources::{self, Gate, GateWaiter, Permit};
 use crate::policy::task_table::{TaskKey, TaskTable};
 
-/// What a task with limits is about.
+/// The state of a task with limits.
 #[derive(Debug)]
 enum Hold {
-    /// It waits at the gate, there, for a slot of this pool.
+    /// The task waits at the gate for a slot of this pool.
     Waits(PoolId, GateWaiter),
-    /// It may be placed in this pool, or has been.
+    /// The task is admitted in this pool, and may have been sent.
     Has { pool: PoolId, permit: Option<Permit>, reservations: Vec<SlotReservation> },
 }
 
-/// The limits that tasks of all pools share.
+/// The limits shared by the tasks of all pools.
 #[derive(Debug)]
 pub(super) struct Limiter {
     capacity: EngineCapacity,
     gate: Gate<TaskKey>,
     holds: FxHashMap<TaskKey, Hold>,
-    /// How many live tasks of each pool wait at the gate.
+    /// The number of live tasks of each pool at the gate.
     waiting: PoolMap<usize>,
-    /// Something has come, gone or been given back since the gate was opened last.
+    /// Whether a task entered or left, or a permit was given back, since the gate was last opened.
     changed: bool,
 }
 
 impl Limiter {
-    /// Limits for an engine with this capacity.
+    /// The limits of an engine with this capacity.
     pub(super) fn new(capacity: EngineCapacity) -> Self {
         let waiting = capacity.pools.map(|_, _| 0);
         Self { gate: Gate::new(capacity.shared), capacity, holds: FxHashMap::default(), waiting, changed: false }
     }
 
-    /// By how much a task needs more than there can ever be.
+    /// The amount by which a task's needs exceed the total capacity, if they do.
     pub(super) fn shortfall(&self, task: &Task) -> Option<Shortfall> {
         let (limits, pool) = (task.limits()?, task.pool_id());
         resources::shortfall(&self.capacity.of_pool(pool)?, self.capacity.kind(pool)?, &limits.needs)
     }
 
-    /// A task comes to the gate.
+    /// Brings a task to the gate.
     ///
     /// # Errors
-    /// If its needs can never be met: it was not looked at when it was accepted.
+    /// If its needs exceed the total capacity, which was not checked when it was accepted.
     pub(super) fn enter(&mut self, key: TaskKey, task: &Task) -> Result<(), Shortfall> {
         let Some(limits) = task.limits() else { return Ok(()) };
         let pool_id = task.pool_id();
@@ -64,27 +64,27 @@ impl Limiter {
         Ok(())
     }
 
-    /// Whether opening the gate may let something through.
+    /// Whether the gate may admit a task now.
     pub(super) fn is_due(&self, now: Tick) -> bool {
         self.changed || self.next().is_some_and(|at| at <= now)
     }
 
-    /// Whether the reasons of waits are wanted.
+    /// Sets whether wait reasons are collected.
     pub(super) fn listen(&mut self, on: bool) {
         self.gate.listen(on);
     }
 
-    /// What tasks wait for at the gate since the last call.
+    /// The wait reasons collected since the last call.
     pub(super) fn take_blocked(&mut self, table: &TaskTable) -> Vec<(TaskId, BlockedBy)> {
         self.gate.take_blocked(|key| table.task(*key).map(Task::id))
     }
 
-    /// Lets through what may go now, in order.
+    /// Admits the tasks that may start now, in order.
     pub(super) fn open(&mut self, now: Tick) -> Vec<TaskKey> {
         self.changed = false;
         let through = self.gate.open(now);
         let keys = through.into_iter().map(|(key, permit)| {
-            // Only who waits can come through.
+            // Only waiting tasks can be admitted.
             if let Some(Hold::Waits(pool, _)) = self.holds.get(&key) {
                 let pool = *pool;
                 *self.waiting.or_default(pool) -= 1;
@@ -95,7 +95,7 @@ impl Limiter {
         keys.collect()
     }
 
-    /// A task that needs several slots of a pool has been placed.
+    /// Records the reservations of a task that needs several slots and has been placed.
     pub(super) fn reserved(&mut self, key: TaskKey, pool: PoolId, new: Vec<SlotReservation>) {
         let hold = self.holds.entry(key).or_insert(Hold::Has { pool, permit: None, reservations: Vec::new() });
         if let Hold::Has { reservations, .. } = hold {
@@ -108,9 +108,9 @@ impl Limiter {
         matches!(self.holds.get(&key), Some(Hold::Has { permit: Some(_), .. }))
     }
 
-    /// The attempt of a task is over, or never began: its permit is given back, and its reservations are to be.
+    /// Gives back the permit of a task whose attempt is over or never began, and returns its reservations.
     pub(super) fn release(&mut self, key: TaskKey) -> Option<(PoolId, Vec<SlotReservation>)> {
-        // Most tasks have no limits, and mostly none has.
+        // Most tasks have no limits, so this is usually empty.
         if self.holds.is_empty() {
             return None;
         }
@@ -131,7 +131,7 @@ impl Limiter {
         }
     }
 
-    /// Takes out what waits for a slot of this pool.
+    /// Removes the tasks that wait for a slot of this pool.
     pub(super) fn evict(&mut self, pool_id: PoolId) -> Vec<TaskKey> {
         if self.waiting(pool_id) == 0 {
             return Vec::new();
@@ -140,29 +140,29 @@ impl Limiter {
         self.gate.remove(|key| matches!(holds.get(key), Some(Hold::Waits(pool, _)) if *pool == pool_id))
     }
 
-    /// How many live tasks of a pool wait at the gate.
+    /// The number of live tasks of a pool at the gate.
     pub(super) fn waiting(&self, pool_id: PoolId) -> usize {
         self.waiting.get(pool_id).copied().unwrap_or_default()
     }
 
-    /// When a rate lets the next one through.
+    /// The time when a rate allows the next start.
     pub(super) fn next(&self) -> Option<Tick> {
         if self.gate.is_empty() { None } else { self.gate.next() }
     }
 
-    /// The keys of those that stand at the gate, for tests.
+    /// The keys of the tasks at the gate, for tests.
     #[cfg(test)]
     pub(super) fn at_gate(&self) -> Vec<TaskKey> {
         self.holds.iter().filter(|(_, hold)| matches!(hold, Hold::Waits(..))).map(|(key, _)| *key).collect()
     }
 
-    /// How many stand at the gate, for tests.
+    /// The number of tasks at the gate, for tests.
     #[cfg(test)]
     pub(super) fn gate_len(&self) -> usize {
         self.gate.len()
     }
 
-    /// Who holds a permit or slots, and what slots, for tests.
+    /// The tasks that hold a permit or slots, and the slots, for tests.
     #[cfg(test)]
     pub(super) fn held(&self) -> Vec<(TaskKey, bool, &[SlotReservation])> {
         let held = self.holds.iter().filter_map(|(key, hold)| match hold {
@@ -172,7 +172,7 @@ impl Limiter {
         held.collect()
     }
 
-    /// Nothing waits and nothing is held, for tests.
+    /// Whether nothing waits and no permit is out, for tests.
     #[cfg(test)]
     pub(super) fn is_whole(&self) -> bool {
         self.holds.is_empty() && self.waiting.values().all(|count| *count == 0) && self.gate.is_whole()

@@ -1,4 +1,4 @@
-//! What goes to which worker now: suspects first, then what its limits have let through, then the queue.
+//! Placement: suspects first, then admitted tasks, then the queue.
 
 use super::pool::{HeadOfLine, Pool};
 use super::pool_workers::SlotReservation;
@@ -10,13 +10,13 @@ use crate::policy::durations::Durations;
 use crate::policy::task_table::{TaskEnd, TaskKey};
 
 impl Scheduler {
-    /// Sends what waits in a pool's queue to the workers that have room.
+    /// Places the waiting tasks of a pool on the workers that have room.
     pub fn place(&mut self, pool_id: PoolId, now: Tick) {
         self.pools[pool_id].wake(&mut self.woken);
         self.run_placement(now);
     }
 
-    /// Sends what waits in every pool's queue to the workers that have room.
+    /// Places the waiting tasks of all pools on the workers that have room.
     pub fn place_all(&mut self, now: Tick) {
         for pool in self.pools.values_mut() {
             pool.wake(&mut self.woken);
@@ -24,7 +24,7 @@ impl Scheduler {
         self.run_placement(now);
     }
 
-    /// Sends what may go on since something was given back or taken away.
+    /// Places the tasks that may start since resources became free or a task left.
     pub(super) fn run_placement(&mut self, now: Tick) {
         loop {
             if self.limiter.is_due(now) {
@@ -89,15 +89,15 @@ impl Scheduler {
         }
     }
 
-    /// The next of a pool's queue has limits: it goes to where it waits for them. False if nothing starts in
-    /// the pool as yet.
+    /// Brings the next task of a queue to the gate, because it has limits. Returns false if nothing more starts in the
+    /// pool at present.
     fn admit_front(&mut self, pool_id: PoolId, key: TaskKey, now: Tick) -> bool {
         let pool = &mut self.pools[pool_id];
         let Some((task, limits)) = self.table.task(key).and_then(|task| Some((task, task.limits()?))) else {
             return true;
         };
         let (priority, slots) = (task.options().priority, limits.needs.slots);
-        // Late binding: there is nothing to ask for before there is room.
+        // Late binding: without room, the task does not enter the gate.
         let has_free = pool.workers.has_free(lane_of(pool.rules.kind, &self.durations, task).0);
         if !has_free || pool.multi_slot.first.is_some_and(|first| !first.allows_backfill(priority)) {
             return false;
@@ -123,7 +123,7 @@ impl Scheduler {
         self.open_gate(now);
     }
 
-    /// Lets through what its limits allow.
+    /// Opens the gate for the tasks that may start.
     fn open_gate(&mut self, now: Tick) {
         let listening = self.table.recorder().is_listening();
         self.limiter.listen(listening);
@@ -149,8 +149,7 @@ impl Scheduler {
         }
     }
 
-    /// Sends what its limits have let through. It holds its part of them, so nothing goes before it; false if
-    /// there is no room for it.
+    /// Sends admitted tasks. They hold permits, so they go before all others. Returns false if one of them has no room.
     fn place_cleared(&mut self, pool_id: PoolId, now: Tick) -> bool {
         let Pool { cleared, workers, rules, multi_slot, .. } = &mut self.pools[pool_id];
         while let Some(&key) = cleared.front() {
@@ -163,7 +162,7 @@ impl Scheduler {
             if multi_slot.first.is_some_and(|first| !first.allows_backfill(priority)) {
                 return false;
             }
-            // To a free place, not ahead.
+            // Into a free place, not into a window.
             let Some((index, placement)) = workers.choose(lane, UNKNOWN, task.weight(), now) else { return false };
             if let Some(first) = &mut multi_slot.first {
                 first.note_backfill(priority);
@@ -184,7 +183,7 @@ impl Scheduler {
         true
     }
 
-    /// Sends the first of the tasks that need several slots, if so many are free at this moment.
+    /// Sends the first task that needs several slots, if they are free.
     fn place_large(&mut self, pool_id: PoolId, now: Tick) {
         loop {
             let Pool { workers, rules, multi_slot, .. } = &mut self.pools[pool_id];
@@ -220,7 +219,7 @@ impl Scheduler {
         }
     }
 
-    /// Keeps slots idle for a task that has been placed and needs several.
+    /// Reserves slots for a task that has been placed and needs several.
     fn reserve_slots(&mut self, pool: PoolId, key: TaskKey, reservations: Vec<SlotReservation>, now: Tick) {
         self.pools[pool].workers.reserve_slots(&reservations);
         if let Some(task) = self.table.task(key).map(Task::id) {
@@ -232,8 +231,7 @@ impl Scheduler {
         self.limiter.reserved(key, pool, reservations);
     }
 
-    /// A worker that has nothing to do gets some of what was sent to others; a pool with too few workers for
-    /// what waits asks for more.
+    /// Moves tasks from busy workers to an idle one. If the pool has too few workers for a waiting task, requests more.
     fn rebalance(&mut self, pool_id: PoolId, now: Tick) {
         let pool = &mut self.pools[pool_id];
         if pool.is_idle() {
@@ -244,7 +242,7 @@ impl Scheduler {
         }
         let alone = pool.suspects.front().and_then(|key| self.table.task(*key)).map(slots_of);
         let slots = alone.into_iter().chain(pool.multi_slot.first.map(|first| first.slots)).max().unwrap_or(1);
-        // How many slots a worker has is known when there is one.
+        // The number of slots per worker is known once there is a worker.
         let workers = slots.div_ceil(pool.workers.slots_each().max(1));
         let workers = if pool.workers.len() == 0 { 1 } else { workers };
         if pool.workers.len() < workers && pool.called < workers {
@@ -253,14 +251,14 @@ impl Scheduler {
         }
     }
 
-    /// Hands the workers what is meant for them.
+    /// Emits the actions that send the outboxes.
     fn flush_outboxes(&mut self, pool_id: PoolId) {
         let outboxes = self.pools[pool_id].workers.take_outboxes();
         self.actions.extend(outboxes.into_iter().map(|(worker, tasks)| Action::Run { worker, tasks }));
     }
 
-    /// A suspect waits for a worker that is empty, and one worker is kept from taking more until it
-    /// is: so suspects are not starved by the tasks behind them. False if nothing else may start in the pool.
+    /// Places suspects. A suspect waits for an empty worker, and one worker takes no more tasks until it is empty, so
+    /// the tasks behind suspects do not starve them. Returns false if nothing else may start in the pool.
     fn place_suspects(&mut self, pool_id: PoolId, now: Tick) -> bool {
         loop {
             let Pool { suspects, workers, rules, .. } = &mut self.pools[pool_id];
@@ -289,8 +287,8 @@ impl Scheduler {
                     workers.release_kept();
                     match workers.reserve(slots, true) {
                         Some(reserved) => reserved,
-                        // What runs ends, and nothing else starts: so there will be room, if the workers that are
-                        // here have so many slots at all.
+                        // Running tasks end and nothing else starts, so there will be room, if the present workers have
+                        // enough slots at all.
                         None => return workers.slots() < slots,
                     }
                 }
@@ -307,11 +305,11 @@ impl Scheduler {
     }
 }
 
-/// How a task runs in a pool of this kind, and how many nanoseconds it is expected to take.
+/// The lane of a task in a pool of this kind, and its expected run time in nanoseconds.
 fn lane_of(kind: PoolKind, durations: &Durations, task: &Task) -> (Lane, u64) {
     let work = task.work().key();
-    // A coroutine takes nothing of the work that may be sent ahead of others. One that needs several slots is
-    // counted in one of them.
+    // A coroutine does not use up the work that a window may hold. A coroutine that needs several slots takes one of
+    // them.
     if kind == PoolKind::Io && durations.is_coroutine(work) && slots_of(task) == 1 {
         (Lane::Coroutine, 0)
     } else {

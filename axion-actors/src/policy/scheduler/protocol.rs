@@ -1,4 +1,4 @@
-//! What goes into the scheduler and what comes out: plain data.
+//! The inputs and outputs of the scheduler: plain data.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,116 +12,116 @@ use crate::model::{
 use crate::policy::placement::WorkerLoad;
 use crate::policy::task_table::WaiterId;
 
-/// What should happen.
+/// An action for the Dispatcher to carry out.
 #[derive(Debug)]
 pub enum Action {
-    /// Send these tasks to this worker, in this order.
+    /// Send these tasks to a worker, in this order.
     Run {
-        /// To whom.
+        /// The worker.
         worker: WorkerRef,
-        /// What.
+        /// The tasks.
         tasks: Vec<RunTask>,
     },
-    /// Ask this worker to give back what it has not started.
+    /// Ask a worker to give back attempts that it has not started.
     Revoke {
-        /// Whom.
+        /// The worker.
         worker: WorkerRef,
-        /// What.
+        /// The attempts.
         seqs: Vec<Seq>,
     },
-    /// Raise the soft time limit's exception in this attempt.
+    /// Raise the exception of the soft time limit in an attempt.
     Interrupt {
-        /// Where it runs.
+        /// The worker.
         worker: WorkerRef,
-        /// Which.
+        /// The attempt.
         seq: Seq,
     },
-    /// Take this attempt back if it has not started, else ask it to stop.
+    /// Take an attempt back if it has not started, otherwise ask it to stop.
     Cancel {
-        /// Where it is.
+        /// The worker.
         worker: WorkerRef,
-        /// Which.
+        /// The attempt.
         seq: Seq,
     },
-    /// Kill the process of this attempt, unless the attempt has ended (L6).
+    /// Kill the process of an attempt, unless the attempt has ended (L6).
     Kill {
-        /// Where it runs.
+        /// The worker.
         worker: WorkerRef,
-        /// Which.
+        /// The attempt.
         seq: Seq,
-        /// Why.
+        /// The reason.
         reason: KillReason,
     },
-    /// Have this worker replaced: its successor is to be ready before it goes.
+    /// Recycle a worker: start its successor, and drain the worker when the successor is ready.
     Recycle {
-        /// Which.
+        /// The worker.
         worker: WorkerRef,
-        /// Why.
+        /// The reason.
         reason: RecycleCause,
     },
-    /// A task of this pool waits that cannot run with fewer workers than this.
+    /// Start more workers of a pool: a waiting task cannot run with fewer.
     Call {
-        /// Which pool.
+        /// The pool.
         pool: PoolId,
-        /// How many workers there have to be; 1, unless the task needs the slots of several.
+        /// The number of workers needed; 1 unless the task needs the slots of several.
         workers: usize,
     },
-    /// These workers are no longer needed and take nothing more: they are not to be replaced. Answers
-    /// [`shrink`](super::Scheduler::shrink), also if there is none.
+    /// Do not replace these workers: they drain because they are no longer needed. This answers
+    /// [`shrink`](super::Scheduler::shrink), even if the list is empty.
     Release {
-        /// Of this pool.
+        /// The pool.
         pool: PoolId,
-        /// Which.
+        /// The workers.
         workers: Vec<WorkerRef>,
     },
-    /// Let this worker end: it takes nothing more and has nothing left to do.
+    /// Let a worker end: it drains and is empty.
     Retire {
-        /// Which.
+        /// The worker.
         worker: WorkerRef,
     },
-    /// Wake those who wait for this task.
+    /// Wake the callers that wait for a task.
     Finished {
-        /// Its record.
+        /// The task's record.
         record: Arc<TaskRecord>,
-        /// Those who wait for it.
+        /// The waiting callers.
         waiter: Option<WaiterId>,
     },
 }
 
-/// What a worker takes: how many tasks it runs at one time, by how they run, and how many are sent ahead.
+/// The room in a worker: the number of tasks that it runs at the same time, and the size of its window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkerCapacity {
-    /// In threads of their own, or in the main thread if this is 1.
+    /// In threads, or in the main thread if this is 1.
     pub slots: usize,
-    /// As coroutines, beside those.
+    /// As coroutines, in addition to the slots.
     pub coroutines: usize,
-    /// What may be on the way to it.
+    /// The bounds of the window.
     pub link: WorkerLink,
 }
 
 impl WorkerCapacity {
-    /// Of a worker on this machine.
+    /// The capacity of a worker on this machine.
     #[must_use]
     pub const fn local(slots: usize, coroutines: usize) -> Self {
         Self { slots, coroutines, link: WorkerLink::LOCAL }
     }
 }
 
-/// The way to a worker: the longer a message takes, the more has to be sent ahead.
+/// The bounds of a worker's window. The longer a message to the worker takes, the larger the window has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkerLink {
-    /// The work that may be in a worker, per slot, when another task is sent ahead.
+    /// The expected work per slot up to which a worker receives another task into its window.
     pub window: Duration,
-    /// The most tasks sent ahead of those that run.
+    /// The maximum number of tasks in the window.
     pub window_tasks: usize,
-    /// The most parameter bytes in a worker when another task is sent ahead.
+    /// The parameter bytes in a worker up to which it receives another task into its window.
     pub window_bytes: usize,
-    /// How long a task sent ahead waits behind another one before it is taken back.
+    /// The time after which a task in the window is taken back.
     pub stall: Duration,
 }
 
 impl WorkerLink {
-    /// Pipes. What they hold is the bound in bytes, so that sending never waits.
+    /// A worker behind pipes. The bytes are less than a pipe holds, so a send does not block.
     pub const LOCAL: Self = Self {
         window: Duration::from_millis(2),
         window_tasks: 128,
@@ -135,92 +135,92 @@ impl WorkerLink {
     }
 }
 
-/// One task on its way to a worker.
+/// A task to send to a worker.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunTask {
-    /// Those who wait for it.
+    /// The callers that wait for it.
     pub waiter: Option<WaiterId>,
-    /// Its name in that worker.
+    /// The attempt's number in that worker process.
     pub seq: Seq,
-    /// Which execution it is.
+    /// The number of the attempt.
     pub attempt: Attempt,
     /// The task.
     pub id: TaskId,
-    /// What it runs.
+    /// The script or function.
     pub work: Work,
-    /// What that is called with.
+    /// The parameters or arguments.
     pub params: Bytes,
-    /// After how long it will be killed.
+    /// The time after which it is killed.
     pub limit: Option<Duration>,
 }
 
-/// What a worker says of its tasks.
+/// A worker's report on its tasks.
 #[derive(Debug)]
 pub enum Report {
     /// An attempt ended.
     Ended {
-        /// Which.
+        /// The attempt.
         seq: Seq,
-        /// How long it ran.
+        /// The run time in nanoseconds.
         nanos: u64,
-        /// With what.
+        /// The result or the error.
         result: Result<Data, Box<TaskError>>,
-        /// What it wrote.
+        /// The output.
         output: Option<Box<CapturedOutput>>,
     },
-    /// These attempts were taken back and will not run there.
+    /// The worker gave these attempts back and will not run them.
     Revoked {
-        /// Which.
+        /// The attempts.
         seqs: Vec<Seq>,
     },
     /// The worker has loaded a script or a function.
     Learned {
-        /// Which.
+        /// The script or function.
         work: WorkName,
         /// Whether its entry point is a coroutine function.
         coroutine: bool,
     },
-    /// So many bytes of the worker's memory are resident.
+    /// The worker's memory was measured.
     Measured {
-        /// How many.
+        /// The resident memory in bytes.
         resident: u64,
     },
-    /// This attempt was to be killed, but had ended, which was reported before, or not started: the
-    /// worker goes on.
+    /// An attempt that was to be killed had ended, which an earlier report says, or had not started. The worker keeps
+    /// running.
     Spared {
-        /// Which.
+        /// The attempt.
         seq: Seq,
     },
 }
 
-/// Time limits of the tasks that state none.
+/// The time limits of tasks without their own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TimeLimits {
-    /// For the attempt.
+    /// The time after which an attempt is killed.
     pub hard: Option<Duration>,
-    /// For the exception in it.
+    /// The time after which an exception is raised in an attempt.
     pub soft: Option<Duration>,
 }
 
-/// What holds for the tasks and workers of one pool.
+/// The rules for the tasks and workers of a pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolRules {
-    /// How its workers run their tasks.
+    /// The kind of the pool.
     pub kind: PoolKind,
-    /// Time limits.
+    /// The default time limits.
     pub limits: TimeLimits,
-    /// Resident bytes above which the task that runs is ended.
+    /// The resident memory in bytes above which a running task is killed.
     pub task_memory: Option<u64>,
-    /// Resident bytes above which a worker is replaced.
+    /// The resident memory in bytes above which a worker is recycled.
     pub worker_memory: Option<u64>,
-    /// Tasks after which a worker is replaced.
+    /// The number of tasks after which a worker is recycled.
     pub worker_tasks: Option<u64>,
-    /// No task starts while another one runs, also not in the successor of its worker (L12).
+    /// Whether only one task runs at a time. This includes the successor of a worker (L12).
     pub one_at_a_time: bool,
 }
 
 impl PoolRules {
-    /// Why a worker is to be recycled that has ended so many tasks and holds so many bytes.
+    /// The reason to recycle a worker with this number of ended tasks and this resident memory, if there is one.
     pub(super) fn recycle_cause(&self, ended: u64, resident: u64) -> Option<RecycleCause> {
         let tasks = self.worker_tasks.filter(|limit| ended >= *limit).map(|limit| RecycleCause::Tasks { ended, limit });
         let memory = self.worker_memory.filter(|limit| resident > *limit);
@@ -228,30 +228,30 @@ impl PoolRules {
     }
 }
 
-/// A worker, as the scheduler sees it.
+/// A worker as the scheduler sees it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WorkerView {
-    /// Which.
+    /// The worker.
     pub worker: WorkerRef,
-    /// What it has to do.
+    /// The load.
     pub load: WorkerLoad,
-    /// Slots that are kept idle for tasks that need several.
+    /// The number of slots reserved for tasks that need several.
     pub reserved: usize,
-    /// It takes nothing more and ends when it has nothing left to do.
+    /// Whether it drains: it takes no more tasks and ends when it is empty.
     pub draining: bool,
-    /// Attempts it has ended.
+    /// The number of attempts that it has ended.
     pub ended: u64,
 }
 
-/// How a worker left.
+/// The end of a worker.
 #[derive(Debug)]
 pub struct Departure {
-    /// Why.
+    /// The reason.
     pub reason: WorkerDownReason,
-    /// The attempts that had started and not ended; `None` if that could not be learned.
+    /// The attempts that had started and not ended; `None` if unknown.
     pub running: Option<Vec<Seq>>,
-    /// What those attempts had written.
+    /// The output of those attempts.
     pub outputs: Vec<(Seq, Box<CapturedOutput>)>,
-    /// What is known of the end of the process.
+    /// The post-mortem of the process.
     pub post_mortem: Option<PostMortem>,
 }

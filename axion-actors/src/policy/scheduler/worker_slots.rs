@@ -1,4 +1,4 @@
-//! One worker as the scheduler sees it: what it has been sent, what of that runs, and what else it has room for.
+//! One worker as the scheduler sees it: its tasks in flight, which of them run, and its room.
 
 use std::collections::VecDeque;
 
@@ -8,12 +8,12 @@ use crate::policy::placement::{self, Backlog, WorkerLoad};
 use crate::policy::task_table::{TaskKey, TaskTable};
 use crate::policy::timers::{TimerId, Timers};
 
-/// How a task runs in its worker: what it takes a place of.
+/// The kind of place that a task takes in its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lane {
-    /// One of the slots: a thread, or the whole of a one-slot worker.
+    /// A slot: a thread, or the whole worker if it has one slot.
     Slot,
-    /// The event loop. Nothing is sent ahead on this lane: a coroutine starts as soon as it is read.
+    /// The event loop. A coroutine starts as soon as the worker reads it, so none waits in a window.
     Coroutine,
 }
 
@@ -22,15 +22,15 @@ pub(super) struct InFlight {
     pub(super) seq: Seq,
     pub(super) key: TaskKey,
     pub(super) bytes: usize,
-    /// Expected nanoseconds; more than a window's worth when unknown.
+    /// The expected run time in nanoseconds; longer than a window if unknown.
     pub(super) estimate: u64,
     pub(super) lane: Lane,
-    /// Since when it has had a place in its lane, so it runs or is about to.
+    /// The time since when the task has a place in its lane, so it runs or is about to.
     pub(super) since: Option<Tick>,
     pub(super) soft: Option<TimerId>,
     pub(super) hard: Option<TimerId>,
     pub(super) grace: Option<TimerId>,
-    /// It is to be killed.
+    /// The reason, if it is to be killed.
     pub(super) kill: Option<KillReason>,
 }
 
@@ -39,7 +39,7 @@ impl InFlight {
         self.since.is_some()
     }
 
-    /// Nanoseconds from its start, as far as that is known here: one that was sent ahead may have begun unseen.
+    /// The nanoseconds from its start, as far as the engine knows: a task in a window may have started unnoticed.
     pub(super) fn ran(&self, now: Tick) -> u64 {
         self.since.map_or(0, |since| now.0.saturating_sub(since.0))
     }
@@ -51,50 +51,50 @@ impl InFlight {
     }
 }
 
-/// What has been asked back of what was sent ahead, while the answer is not there.
+/// The revocations of a window that have not been answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Revoking {
     #[default]
     Nothing,
-    /// A part, for another worker.
+    /// Part of the window, for another worker.
     Part,
-    /// All of it.
+    /// The whole window.
     All,
-    /// A part, and then all that was left: two answers are on their way.
+    /// A part, and then the rest: two answers are outstanding.
     PartThenAll,
 }
 
 impl Revoking {
-    /// The rest is asked back, too.
+    /// Adds a revocation of the rest.
     pub(super) fn all(self) -> Self {
         if self == Self::Part { Self::PartThenAll } else { Self::All }
     }
 
-    /// An answer is there; they come in the order of the questions.
+    /// Handles an answer. Answers arrive in the order of the revocations.
     pub(super) fn answered(self) -> Self {
         if self == Self::PartThenAll { Self::All } else { Self::Nothing }
     }
 }
 
-/// Whether a worker takes nothing more until it is empty, so that a suspect runs alone in it.
+/// Whether a worker takes no other task until it is empty, so that a suspect runs alone in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Isolation {
-    /// It takes tasks.
+    /// The worker takes tasks.
     #[default]
     None,
-    /// It is reserved for the next suspect.
+    /// The worker is reserved for the next suspect.
     Reserved,
-    /// A suspect runs in it.
+    /// A suspect runs in the worker.
     Suspect,
 }
 
-/// What a timer is for.
+/// The meaning of a timer.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Due {
     Soft(WorkerRef, Seq),
     Hard(WorkerRef, Seq),
     Grace(WorkerRef, Seq),
-    /// A wait before a start is over: a retry's, or the one that the task asked for.
+    /// The end of a wait before a start: for a retry, or for the task's earliest start.
     Start(TaskKey),
     Expiry(TaskKey),
 }
@@ -105,30 +105,30 @@ pub(super) struct WorkerSlots {
     pub(super) capacity: WorkerCapacity,
     pub(super) next: Seq,
     pub(super) in_flight: VecDeque<InFlight>,
-    /// How many of `in_flight` have started, by lane; the others were sent ahead.
+    /// The number of running tasks in `in_flight`, by lane. The others are in the window.
     running: [usize; 2],
-    /// Sums over `in_flight`.
+    /// The sum of the estimates in `in_flight`, in nanoseconds.
     pub(super) load: u64,
     pub(super) bytes: usize,
-    /// When a task last left a slot, or came while none was taken: since then, what was sent ahead has waited
-    /// behind the same tasks.
+    /// The time when a task last left a slot, or arrived while all were free. The window has waited behind the same
+    /// tasks since then.
     pub(super) front_since: Tick,
-    /// The front turned out long: nothing is sent ahead until it ended.
+    /// Whether a running task turned out long. The window stays empty until the task ends.
     pub(super) stalled: bool,
     pub(super) revoking: Revoking,
-    /// It gave nothing back when it was asked: what it has, it has begun. It is not asked again until one of
-    /// its slots was free (L10).
+    /// Whether the worker gave nothing back at the last revocation, because it had started all its tasks. The scheduler
+    /// does not ask again before a slot becomes free (L10).
     pub(super) refusing: bool,
-    /// It takes nothing more: one of its attempts is being killed.
+    /// Whether one of its attempts is being killed. The worker takes no more tasks.
     pub(super) killing: bool,
     pub(super) isolation: Isolation,
-    /// Attempts it has ended.
+    /// The number of attempts that it has ended.
     pub(super) ended: u64,
-    /// Slots that are kept idle for tasks that need several.
+    /// The number of slots reserved for tasks that need several.
     pub(super) reserved: usize,
-    /// Its replacement has been asked for.
+    /// Whether its replacement has been requested.
     pub(super) recycling: bool,
-    /// How busy its process was when it was last measured, in cores.
+    /// The last measured CPU usage of its process, in cores.
     pub(super) cpu: f32,
     pub(super) outbox: Vec<RunTask>,
 }
@@ -171,7 +171,7 @@ impl WorkerSlots {
         !self.killing && self.isolation == Isolation::None
     }
 
-    /// Whether it has anything to offer at all.
+    /// Whether the worker may take any task.
     pub(super) fn may_take(&self) -> bool {
         self.takes() && (self.reserved == 0 || self.places(Lane::Slot) + self.capacity.coroutines > 0)
     }
@@ -180,7 +180,7 @@ impl WorkerSlots {
         placement::score(kind, self.load())
     }
 
-    /// Whether it could do something.
+    /// Whether no task is in flight and no slot is reserved.
     pub(super) fn is_idle(&self) -> bool {
         self.in_flight.is_empty() && self.reserved == 0
     }
@@ -189,7 +189,7 @@ impl WorkerSlots {
         self.running[0] + self.running[1]
     }
 
-    /// How many were sent ahead of those that run.
+    /// The number of tasks in its window.
     pub(super) fn ahead(&self) -> usize {
         self.in_flight.len() - self.running()
     }
@@ -198,7 +198,7 @@ impl WorkerSlots {
         self.takes() && self.has_place(lane)
     }
 
-    /// Slots that a task may reserve. Behind tasks that were sent ahead there are none.
+    /// The number of slots that a task may reserve. Behind a window there are none.
     pub(super) fn free_slots(&self) -> usize {
         if self.takes() && self.ahead() == 0 {
             self.places(Lane::Slot).saturating_sub(self.running[Lane::Slot as usize])
@@ -211,14 +211,14 @@ impl WorkerSlots {
         self.has_free_place(lane) || (lane == Lane::Slot && self.takes() && self.has_window(estimate, bytes, now))
     }
 
-    /// Whether another task may be sent ahead.
+    /// Whether the window has room for another task.
     fn has_window(&self, estimate: u64, bytes: usize, now: Tick) -> bool {
         let link = &self.capacity.link;
         let window = link.window_nanos();
         !self.stalled
-            // What comes back goes before what is sent only now (L12).
+            // Tasks that come back are placed before new ones (L12).
             && !matches!(self.revoking, Revoking::All | Revoking::PartThenAll)
-            // The process knows nothing of reservations: what is sent ahead there would start in them.
+            // The process does not know reservations, so a task in its window would start in a reserved slot.
             && self.reserved == 0
             && now < self.front_since.after(link.stall)
             && estimate <= window
@@ -237,7 +237,7 @@ impl WorkerSlots {
     }
 
     pub(super) fn position(&self, seq: Seq) -> Option<usize> {
-        // Mostly it is the first.
+        // Usually the first task ends.
         if self.in_flight.front().is_some_and(|task| task.seq == seq) {
             return Some(0);
         }
@@ -256,18 +256,18 @@ impl WorkerSlots {
         Some(task)
     }
 
-    /// When tasks sent ahead will have waited too long.
+    /// The time when the window stalls.
     pub(super) fn stalls_at(&self) -> Option<Tick> {
         (!self.stalled && self.ahead() > 0).then(|| self.front_since.after(self.capacity.link.stall))
     }
 
-    /// Up to `count` of the tasks sent ahead, the last ones, in their order.
+    /// The last tasks in the window, up to `count`, in their order.
     pub(super) fn last_ahead(&self, count: usize) -> Vec<Seq> {
         let ahead = self.in_flight.iter().filter(|task| !task.started());
         ahead.skip(self.ahead().saturating_sub(count)).map(|task| task.seq).collect()
     }
 
-    /// The tasks of these of its attempts, for a fact.
+    /// The tasks of these attempts, for a fact.
     pub(super) fn tasks(&self, seqs: &[Seq], table: &TaskTable) -> Vec<TaskId> {
         let task = |seq: &Seq| table.task(self.in_flight[self.position(*seq)?].key).map(Task::id);
         seqs.iter().filter_map(task).collect()
@@ -278,12 +278,12 @@ impl WorkerSlots {
             return Backlog { waiting: 0, nanos: 0 };
         }
         let ahead = self.in_flight.iter().filter(|task| !task.started());
-        // The task in front may take longer than was expected of it.
+        // The first task may take longer than expected.
         let waited = u64::try_from(now.since(self.front_since).as_nanos()).unwrap_or(u64::MAX);
         Backlog { waiting: self.ahead(), nanos: ahead.map(|task| task.estimate).sum::<u64>().max(waited) }
     }
 
-    /// What its process does.
+    /// The load of the worker.
     pub(super) fn load(&self) -> WorkerLoad {
         WorkerLoad { running: self.running(), queued: self.ahead(), cpu: self.cpu }
     }
@@ -292,8 +292,8 @@ impl WorkerSlots {
         WorkerView { worker: self.worker, load: self.load(), reserved: self.reserved, draining, ended: self.ended }
     }
 
-    /// Lets the tasks sent ahead come into the slots that are free, in their order. A coroutine has its place
-    /// from the first, so all that waits here waits for a slot.
+    /// Starts tasks from the window in free slots, in order. Coroutines start at once, so the window only waits for
+    /// slots.
     pub(super) fn fill_places(&mut self, table: &TaskTable, timers: &mut Timers<Due>, limits: TimeLimits, now: Tick) {
         let mut at = 0;
         while self.ahead() > 0 && self.has_place(Lane::Slot) && at < self.in_flight.len() {
@@ -308,7 +308,7 @@ impl WorkerSlots {
         self.running[lane as usize] < self.places(lane)
     }
 
-    /// A task has come into a place: its clocks start.
+    /// A task enters a place: its clocks start.
     fn start(&mut self, at: usize, table: &TaskTable, timers: &mut Timers<Due>, limits: TimeLimits, now: Tick) {
         let (worker, task) = (self.worker, &mut self.in_flight[at]);
         task.since = Some(now);
@@ -319,7 +319,7 @@ impl WorkerSlots {
         task.hard = limits.hard.map(|limit| timers.start(now.after(limit), Due::Hard(worker, task.seq)));
     }
 
-    /// A task of this lane has left: the next one starts. What was sent ahead waits for slots alone.
+    /// A task has left this lane, so the next one starts. The window only waits for slots.
     pub(super) fn advance(
         &mut self,
         lane: Lane,
@@ -337,7 +337,7 @@ impl WorkerSlots {
     }
 }
 
-/// Puts a task into a worker's outbox.
+/// Adds a task to the worker's outbox.
 pub(super) fn dispatch(
     table: &mut TaskTable,
     timers: &mut Timers<Due>,
@@ -363,7 +363,7 @@ pub(super) fn dispatch(
         InFlight { seq, key, bytes, estimate, lane, since: None, soft: None, hard: None, grace: None, kill: None };
     member.push(sent, now);
     member.outbox.push(RunTask { waiter, seq, attempt, id, work, params, limit });
-    // Whoever was sent before it on a lane with a free place has one.
+    // Earlier tasks on a lane with a free place all have one.
     if member.has_place(lane) {
         member.start(member.in_flight.len() - 1, table, timers, limits, now);
     }

@@ -13,7 +13,7 @@ use super::*;
 use crate::model::{Backoff, Concurrency, Fixed, Function, Limits, Memory, Needs, Pickle, Priority, Rate, RetryPolicy};
 use crate::model::{PoolKind, Task, Usage};
 
-/// What a binary format that does not describe itself gives back.
+/// The value after a round trip through a binary format that does not describe itself.
 fn binary<T: Serialize + DeserializeOwned>(value: &T) -> T {
     let bytes = <SerdeCompat<T> as wincode::Serialize>::serialize(value).expect("written");
     <SerdeCompat<T> as wincode::Deserialize<'_>>::deserialize(&bytes).expect("read")
@@ -136,7 +136,7 @@ fn task_error() -> TaskError {
     }
 }
 
-/// Every error that a step can end with.
+/// All errors of a step.
 fn errors() -> Vec<StepError> {
     let reference = || Box::new(Reference::to("load").at("rows[0]").expect("a path"));
     let causes = || {
@@ -243,7 +243,7 @@ fn the_json_of_a_record_has_no_pickles() {
 }
 
 #[test]
-fn what_was_not_written_by_us_is_refused() {
+fn an_invalid_report_is_refused() {
     for text in [r#"{"waiting": 1, "napping": 2}"#, r#"{"waiting": -1}"#] {
         assert!(serde_json::from_str::<StepCounts>(text).is_err(), "{text}");
     }

@@ -58,16 +58,16 @@ fn everything_that_is_wrong_is_said_at_once() {
     ]);
     let words = refused(spec);
     for expected in [
-        "the steps a and A differ in upper and lower case only: that is too easily confused",
+        "the steps a and A differ only in upper and lower case: rename one of them",
         "the steps 0 and 2 are both called a",
-        "step 3 cannot be called \"\": a name has 1 to 200 characters, none of them a control character",
+        "step 3 has the invalid name \"\": expected 1 to 200 characters, without control characters",
         "b waits for the step Nobody, and there is none",
         "b waits for the step B, and there is none; did you mean b?",
         &format!("c waits for the task {missing}, which the engine does not know"),
-        "the condition of c is nested 41 deep; 32 is the limit",
-        &format!("the task {id} of step e is known already: make a new one"),
+        "the condition of c is nested 41 levels deep, and the limit is 32",
+        &format!("the task {id} of step e is already known: create a new task"),
         "the parameters of f must be an object, so that results can be added to them",
-        "g runs if a dependency failed, and has none",
+        "g runs only if a dependency fails, but it has no dependency",
         "max_parallel of h must be at least 1",
     ] {
         assert!(words.iter().any(|it| it == expected), "{expected}\nis not among {words:#?}");

@@ -406,7 +406,7 @@ fn how_many_instances_must_succeed_is_the_steps_own_rule() {
             assert_eq!(run.params("sum")["upstream_results"]["each"], json!([0, null, 2]));
         }
         if ends == "-+-" && !succeeds {
-            let words = "1 of 3 instances succeeded and 2 must; the first that did not is 0 (exception: no)";
+            let words = "1 of 3 instances succeeded, but 2 must succeed; the first failure is 0 (exception: no)";
             assert_eq!(run.error("each"), words);
         }
     }
@@ -424,11 +424,11 @@ fn an_empty_list_is_enough_for_all_and_not_for_any() {
 #[test]
 fn a_list_that_is_none_or_too_long_fails_the_step_before_anything_of_it_runs() {
     for (rows, error) in [
-        (json!(5), "map_over needs a list, and split.rows is the number 5"),
-        (json!({"a": 1}), "map_over needs a list, and split.rows is an object with a"),
+        (json!(5), "map_over needs a list, but split.rows is the number 5"),
+        (json!({"a": 1}), "map_over needs a list, but split.rows is an object with a"),
         (
             json!(vec![0; 1_000_000]),
-            "map_over takes lists of up to 1000 elements, and split.rows has 1000000: map over larger pieces, or raise \
+            "map_over takes lists of up to 1000 elements, but split.rows has 1000000: map over larger pieces, or raise \
              `limits.elements` of the workflow (`WorkflowBounds::elements` in Rust)",
         ),
     ] {
