@@ -6,15 +6,16 @@
 //! actors → process, policy, wire → model, config
 //! ```
 //!
-//! * [`model`]: plain data: ids, tasks, outcomes, events.
+//! * [`model`]: plain data: ids, tasks, outcomes, facts.
 //! * [`config`]: typed settings with defaults and checks; reads no files.
 //! * [`policy`]: every decision, as plain structs with `now` passed in. No actor, no clock, no I/O.
 //! * [`wire`]: the messages between engine and child and their bytes.
 //! * [`process`]: the port behind which a child process sits, and the real child.
+//! * [`sequencer`]: the numbers of facts, and where they go.
 //! * [`actors`]: thin shells that feed events into policies and carry out what comes back.
 //!
 //! Embedders use the crate `axion-core`, which re-exports what they need from here.
-//! Laws named `L1` to `L12` in comments and tests are listed in `ARCHITECTURE.md`.
+//! Laws named `L1` to `L18` in comments and tests are listed in `ARCHITECTURE.md`.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("Axion runs on Linux only so far: `process/` uses pidfds and memfds");

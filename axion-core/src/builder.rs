@@ -5,18 +5,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axion_actors::config::{Config, ConfigError, EngineKind, PoolConfig, ScalingPolicy};
-use axion_actors::model::PoolId;
+use axion_actors::model::{Clock, PoolId};
 use axion_actors::process::{Guardian, Launcher, PrivateFolder, RealLauncher, find_pool_pythons, find_python};
+use axion_actors::sequencer::{QueueBounds, Sequencer};
 
 use crate::engine::Engine;
 use crate::error::StartError;
 use crate::runtime::Children;
+use crate::watch::EventStream;
 
 /// Builds an [`Engine`]. Other settings keep their [`Config`] defaults. The builder reads no file and no environment
 /// variable, unless it was made by [`from_environment`](Self::from_environment) or [`from_file`](Self::from_file).
 #[derive(Clone, Debug, Default)]
 pub struct EngineBuilder {
     config: Config,
+    /// If somebody watches from the start.
+    sequencer: Option<Sequencer>,
+}
+
+fn new_sequencer() -> Sequencer {
+    Sequencer::new(Clock::start())
 }
 
 impl EngineBuilder {
@@ -102,6 +110,12 @@ impl EngineBuilder {
         self
     }
 
+    /// Every fact and notice of the engine, from its first on. The engine's clock begins with this call.
+    pub fn watch(&mut self) -> EventStream {
+        let sequencer = self.sequencer.get_or_insert_with(new_sequencer);
+        EventStream(sequencer.subscribe(QueueBounds::default()))
+    }
+
     /// Starts the engine. Its workers start in the background; tasks can be submitted at once.
     ///
     /// # Errors
@@ -121,7 +135,8 @@ impl EngineBuilder {
             let (folder, guardian) = (folder.clone(), guardian.clone());
             move || Box::new(RealLauncher::new(program, &pool_programs, &config, folder, guardian)) as Box<dyn Launcher>
         };
-        Engine::start(self.config, launcher, Children { guardian: Some(guardian), _folder: Some(folder) })
+        let children = Children { guardian: Some(guardian), _folder: Some(folder) };
+        Engine::start(self.config, self.sequencer.unwrap_or_else(new_sequencer), launcher, children)
     }
 
     /// Starts the engine with another launcher, for tests and benches.
@@ -134,7 +149,7 @@ impl EngineBuilder {
         launcher: impl FnOnce() -> Box<dyn Launcher> + Send + 'static,
     ) -> Result<Engine, StartError> {
         self.config.validate()?;
-        Engine::start(self.config, launcher, Children::default())
+        Engine::start(self.config, self.sequencer.unwrap_or_else(new_sequencer), launcher, Children::default())
     }
 }
 

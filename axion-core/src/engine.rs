@@ -13,7 +13,7 @@ use axion_actors::actors::{Admission, InboxSender, inbox};
 use axion_actors::config::Config;
 use axion_actors::model::CancelAnswer;
 use axion_actors::model::workflow::WorkflowId;
-use axion_actors::model::{Clock, ComponentStatus, HealthReport, Status, TaskId, TaskRecord};
+use axion_actors::model::{ComponentStatus, HealthReport, Status, TaskId, TaskRecord};
 use axion_actors::policy::health;
 use axion_actors::process::Launcher;
 use axion_actors::sequencer::{QueueBounds, Sequencer};
@@ -55,12 +55,12 @@ impl Engine {
 
     pub(crate) fn start(
         config: Config,
+        sequencer: Sequencer,
         launcher: impl FnOnce() -> Box<dyn Launcher> + Send + 'static,
         children: Children,
     ) -> Result<Self, StartError> {
         let config = config.resolved();
         let admission = Arc::new(Admission::new(config.input_queue_size, config.input_queue_bytes));
-        let sequencer = Sequencer::new(Clock::start());
         let (requests, inbox) = inbox()?;
         let checks = Arc::new(TaskChecks::new(&config));
         let parts = RuntimeParts {

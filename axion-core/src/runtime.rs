@@ -1,12 +1,14 @@
 //! The engine's thread, which hosts the actors.
 
+use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use actix::{Actor, Addr, System};
 use axion_actors::actors::{Admission, Autoscaler, Dispatcher, Inbox, Supervisor, WorkflowManager};
-use axion_actors::config::{Config, EngineKind, PoolSettings, ScalingPolicy};
+use axion_actors::config::{Config, EngineKind, Key, PoolSettings, ScalingPolicy, Value};
+use axion_actors::model::{EngineEnd, FactKind};
 use axion_actors::policy::retention::RetentionPolicy;
 use axion_actors::policy::scheduler::{PoolRules, Scheduler, TimeLimits};
 use axion_actors::policy::task_table::TaskTable;
@@ -52,7 +54,8 @@ pub(crate) fn start(
     // Not by actix, which panics when the system has no more descriptors.
     let tokio = tokio_runtime()?;
     let thread = std::thread::Builder::new().name("axion-engine".to_owned()).spawn(move || {
-        host(tokio, parts, launcher, &children, ready);
+        let by = host(tokio, parts, launcher, &children, ready);
+        sequencer.record_one(sequencer.clock().now(), || FactKind::EngineEnded { by });
         // However the thread ended: no caller may wait for it any more (L1), and no worker may outlive it (L7).
         admission.close();
         sequencer.close();
@@ -82,7 +85,7 @@ fn host(
     launcher: impl FnOnce() -> Box<dyn Launcher>,
     children: &Children,
     ready: oneshot::Sender<Runtime>,
-) {
+) -> EngineEnd {
     let system = System::with_tokio_rt(|| tokio);
     system.block_on(async {
         let runtime = populate(parts, launcher());
@@ -96,15 +99,21 @@ fn host(
         let _ = ready.send(runtime);
     });
     match system.run_with_code() {
-        Ok(0) => {}
+        Ok(0) => return EngineEnd::Shutdown,
         Ok(code) => tracing::error!(code, "the engine stopped after an internal error"),
         Err(error) => tracing::error!(%error, "the engine's runtime failed"),
     }
+    EngineEnd::InternalError
 }
 
 fn populate(parts: RuntimeParts, launcher: Box<dyn Launcher>) -> Runtime {
     let RuntimeParts { config, admission, sequencer, requests } = parts;
     let (clock, manager_admission) = (sequencer.clock(), admission.clone());
+    sequencer.record_one(clock.now(), || FactKind::EngineStarted {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        settings: changed_settings(&config),
+    });
     let keep = RetentionPolicy {
         count: config.output_queue_size,
         bytes: config.output_queue_bytes,
@@ -125,6 +134,14 @@ fn populate(parts: RuntimeParts, launcher: Box<dyn Launcher>) -> Runtime {
         supervisor,
         system: System::current(),
     }
+}
+
+/// The settings that are not at their defaults, for a fact. Environment variables may be secret (L17).
+fn changed_settings(config: &Config) -> BTreeMap<String, String> {
+    let changed = Key::of(config)
+        .map(|key| (key, key.get(config)))
+        .filter(|(key, value)| !matches!(value, Value::Texts(_)) && *value != key.default_value());
+    changed.map(|(key, value)| (key.name(), key.text(&value))).collect()
 }
 
 fn meter(config: &Config) -> Option<Box<dyn Meter>> {

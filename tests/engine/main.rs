@@ -7,6 +7,7 @@ mod calls;
 mod children;
 mod documents;
 mod ends;
+mod facts;
 mod faults;
 mod fitness;
 mod laws;

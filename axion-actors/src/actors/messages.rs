@@ -11,8 +11,8 @@ use super::completions::{Completed, Completer};
 use crate::model::workflow::{GraphError, Step, WorkflowId, WorkflowSpec};
 use crate::model::{CancelAnswer, WorkerProcess};
 use crate::model::{
-    HostLoad, Json, KillReason, PoolId, PoolMap, PoolStatus, RecycleCause, Seq, Status, Task, TaskError, TaskId,
-    TaskRecord, WorkerRef,
+    HostLoad, Json, KillReason, PoolId, PoolMap, PoolStatus, RecycleCause, RefusalReason, Seq, Status, Task, TaskError,
+    TaskId, TaskRecord, WorkerRef,
 };
 use crate::policy::graph::StepStatus;
 use crate::policy::scaling::PoolLoad;
@@ -170,6 +170,17 @@ pub enum WorkflowRefusal {
     /// The engine takes nothing more.
     #[error("the engine is shutting down and takes no more workflows")]
     ShuttingDown,
+}
+
+impl WorkflowRefusal {
+    /// The reason, for the count of refusals.
+    pub(super) fn reason(&self) -> RefusalReason {
+        match self {
+            Self::Graph(_) => RefusalReason::InvalidWorkflow,
+            Self::TooMany { .. } => RefusalReason::TooManyWorkflows,
+            Self::ShuttingDown => RefusalReason::Closed,
+        }
+    }
 }
 
 /// A task on its way in.

@@ -106,6 +106,7 @@ impl WorkflowManager {
             None
         };
         if let Some(refusal) = refusal {
+            self.admission.count_refusal(refusal.reason());
             let _ = submission.accepted.send(Err(refusal));
             self.dispatcher.do_send(WorkflowClosed);
             return;
@@ -126,20 +127,40 @@ impl WorkflowManager {
         ctx: &mut Context<Self>,
     ) {
         let WorkflowSubmission { id, spec, expand, accepted, reply } = submission;
-        let now = self.clock.now();
+        let now = self.begin_turn();
         self.retained.look_up(&mut known, now);
-        match self.workflows.submit(id, spec, known, now) {
+        let submitted = self.workflows.submit(id, spec, known, now);
+        self.record();
+        match submitted {
             Ok(()) => {
                 let _ = accepted.send(Ok(()));
                 self.waiters.entry(id).or_default().push(reply);
                 self.expands.insert(id, expand);
             }
             Err(problems) => {
-                let _ = accepted.send(Err(WorkflowRefusal::Graph(problems)));
+                let refusal = WorkflowRefusal::Graph(problems);
+                self.admission.count_refusal(refusal.reason());
+                let _ = accepted.send(Err(refusal));
                 self.dispatcher.do_send(WorkflowClosed);
             }
         }
         self.carry_out(ctx);
+    }
+
+    /// A turn begins. Its facts are made only if somebody listens.
+    fn begin_turn(&mut self) -> Tick {
+        self.workflows.recorder().begin(self.sequencer.is_subscribed());
+        self.clock.now()
+    }
+
+    /// Records the facts so far: call it before anything leaves the engine's thread (L13).
+    fn record(&mut self) {
+        let now = self.clock.now();
+        let recorder = self.workflows.recorder();
+        for (workflow, by) in self.retained.take_dropped() {
+            recorder.note(now, || FactKind::WorkflowRecordDropped { workflow, by });
+        }
+        let _recorded = self.sequencer.record(recorder.take());
     }
 
     fn apply_update(&mut self, update: StepUpdate) {
@@ -194,6 +215,7 @@ impl WorkflowManager {
 
     fn act(&mut self) {
         loop {
+            self.record();
             let actions = self.workflows.take_actions();
             if actions.is_empty() {
                 break;
@@ -204,16 +226,6 @@ impl WorkflowManager {
                     WorkflowAction::Submit(step) => self.backlog.push_back(step),
                     WorkflowAction::Cancel { step, task } => {
                         cancels.insert(step, task);
-                    }
-                    WorkflowAction::Changed { workflow, step, state } => {
-                        if let Some(graph) = self.workflows.graph(workflow)
-                            && let Some((task, instances)) = graph.tasks_of(step)
-                        {
-                            self.sequencer.record_one(self.clock.now(), || {
-                                let step = graph.title_of(step).unwrap_or_default();
-                                FactKind::StepChanged { workflow, step, task, state, instances }
-                            });
-                        }
                     }
                     WorkflowAction::Ended { step, task, outcome } => self.step_ended(step, task, *outcome),
                     WorkflowAction::Finished(id) => self.finished(id),
@@ -229,7 +241,9 @@ impl WorkflowManager {
         self.expiry_timer_set = true;
         ctx.run_later(next.since(self.clock.now()), |manager, ctx| {
             manager.expiry_timer_set = false;
-            manager.retained.expire_old(manager.clock.now());
+            let now = manager.begin_turn();
+            manager.retained.expire_old(now);
+            manager.record();
             manager.arm_expiry(ctx);
         });
     }
@@ -268,12 +282,14 @@ impl WorkflowManager {
         let span = graph.span();
         let record = Arc::new(graph.into_record(self.clock.epoch()));
         self.expands.remove(&id);
+        let (now, fact) = (self.clock.now(), record.clone());
+        let finished = || FactKind::WorkflowFinished { workflow: id, state: fact.state, record: fact };
+        self.workflows.recorder().note(now, finished);
+        self.retained.push(record.clone(), span, now);
+        self.record();
         for reply in self.waiters.remove(&id).unwrap_or_default() {
             reply.send(Ok(record.clone()));
         }
-        let state = record.state;
-        self.retained.push(record, span, self.clock.now());
-        self.sequencer.record_one(self.clock.now(), || FactKind::WorkflowFinished { workflow: id, state });
         self.dispatcher.do_send(WorkflowClosed);
     }
 
@@ -318,6 +334,7 @@ impl WorkflowManager {
         let admission = self.admission.clone();
         let room = async move { admission.enter(1, units).await };
         ctx.spawn(room.into_actor(self).map(move |entered, manager, ctx| {
+            manager.begin_turn();
             let mut batch = Vec::new();
             match manager.next.take() {
                 Some(next) if !manager.dropped => batch.push(next),
@@ -468,7 +485,7 @@ impl Handler<WorkflowRequest> for WorkflowManager {
     type Result = ();
 
     fn handle(&mut self, request: WorkflowRequest, ctx: &mut Self::Context) {
-        self.workflows.watch(self.sequencer.is_subscribed());
+        self.begin_turn();
         match request {
             WorkflowRequest::Submit(submission) => self.submit(*submission, ctx),
             WorkflowRequest::Await { id, reply } => match self.workflows.graph(id) {
@@ -479,16 +496,22 @@ impl Handler<WorkflowRequest> for WorkflowManager {
                 let _ = reply.send(self.current_record(id));
             }
             WorkflowRequest::Cancel { id, reply } => {
-                let _ = reply.send(self.workflows.cancel(id, self.clock.now()));
+                let is_there = self.workflows.cancel(id, self.clock.now());
+                self.record();
+                let _ = reply.send(is_there);
                 self.carry_out(ctx);
             }
             WorkflowRequest::AwaitTask { id, reply } => self.await_task(id, reply),
             WorkflowRequest::CancelTask { id, reply } => {
-                let _ = reply.send(self.cancel_task(id));
+                let answer = self.cancel_task(id);
+                self.record();
+                let _ = reply.send(answer);
                 self.carry_out(ctx);
             }
             WorkflowRequest::WithdrawTask { id, reply } => {
-                let _ = reply.send(self.withdraw_task(id));
+                let answer = self.withdraw_task(id);
+                self.record();
+                let _ = reply.send(answer);
                 self.carry_out(ctx);
             }
         }
@@ -499,7 +522,7 @@ impl Handler<StepUpdates> for WorkflowManager {
     type Result = ();
 
     fn handle(&mut self, StepUpdates(updates): StepUpdates, ctx: &mut Self::Context) {
-        self.workflows.watch(self.sequencer.is_subscribed());
+        self.begin_turn();
         for update in updates {
             self.apply_update(update);
         }
@@ -512,6 +535,7 @@ impl Handler<CancelWorkflows> for WorkflowManager {
 
     fn handle(&mut self, CancelWorkflows { reply }: CancelWorkflows, ctx: &mut Self::Context) {
         self.closing = true;
+        self.begin_turn();
         self.workflows.cancel_all(self.clock.now());
         self.carry_out(ctx);
         // One round through the Dispatcher: updates of tasks that ended arrive before its answer.

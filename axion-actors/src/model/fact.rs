@@ -21,6 +21,7 @@ use uuid::Uuid;
 pub use self::kinds::{FactKind, KIND_TABLE, KindInfo};
 use super::ids::TaskId;
 use super::time::Tick;
+use super::workflow::Step;
 
 /// One run of an engine, from its start to its end. Without a store the number is random, so that no fact id is used
 /// twice.
@@ -117,6 +118,10 @@ impl Fact {
     }
 }
 
+fn steps_weight(steps: &[Step]) -> usize {
+    steps.iter().map(|step| size_of::<Step>() + step.task().weight()).sum()
+}
+
 impl FactKind {
     /// The bytes that the kind holds outside the `Fact` itself.
     fn payload(&self) -> usize {
@@ -127,6 +132,9 @@ impl FactKind {
             Self::PoolUnavailable { error, .. } => error.weight(),
             Self::RevokeOrdered { tasks, .. } => tasks.len() * size_of::<TaskId>(),
             Self::StepChanged { step, .. } => step.len(),
+            Self::WorkflowAccepted { spec, .. } => steps_weight(&spec.steps),
+            Self::StepsAdded { steps, .. } => steps_weight(steps),
+            Self::WorkflowFinished { record, .. } => record.weight(),
             _ => 0,
         }
     }

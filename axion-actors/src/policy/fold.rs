@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::workflow::{StepState, WorkflowId, WorkflowState};
+use crate::model::workflow::{Step, StepState, WorkflowId, WorkflowRecord};
 use crate::model::{
     BlockedBy, Fact, FactId, FactKind, OutcomeCounts, PoolId, RefusalReason, Seq, Task, TaskId, TaskRecord, Tick,
     WorkerId, WorkerRef,
@@ -34,8 +34,8 @@ pub struct EngineState {
     pub pools: BTreeMap<PoolId, PoolFacts>,
     /// The workflows in flight: the states of their steps' tasks.
     pub workflows: BTreeMap<WorkflowId, BTreeMap<TaskId, StepState>>,
-    /// How the workflows ended that have.
-    pub ended_workflows: BTreeMap<WorkflowId, WorkflowState>,
+    /// The records of ended workflows that are retained.
+    pub workflow_records: BTreeMap<WorkflowId, Arc<WorkflowRecord>>,
     /// Submissions are refused, because the machine is too busy.
     pub overloaded: bool,
     /// The engine runs.
@@ -186,6 +186,16 @@ pub enum FoldError {
         worker: WorkerRef,
         /// What the facts tell of it.
         found: WorkerFacts,
+    },
+    /// It is about a workflow or a step that is not in flight, or has not ended (L1, L3).
+    #[error("`{fact}` of workflow {workflow} does not fit: step {task:?}")]
+    WrongStep {
+        /// The kind of the fact.
+        fact: &'static str,
+        /// The workflow.
+        workflow: WorkflowId,
+        /// The step's task, if it is about one.
+        task: Option<TaskId>,
     },
     /// A record was dropped that is not retained.
     #[error("the record of task {task} was dropped, and is not retained")]
@@ -347,12 +357,33 @@ impl EngineState {
             FactKind::PoolHealed { pool } => self.pool(*pool).unavailable = None,
             FactKind::OverloadStarted { .. } => self.overloaded = true,
             FactKind::OverloadEnded {} => self.overloaded = false,
-            FactKind::StepChanged { workflow, task, state, .. } => {
-                self.workflows.entry(*workflow).or_default().insert(*task, *state);
+            FactKind::WorkflowAccepted { workflow, spec } => {
+                if self.workflows.contains_key(workflow) {
+                    return Err(FoldError::WrongStep { fact, workflow: *workflow, task: None });
+                }
+                self.workflows.insert(*workflow, waiting(&spec.steps).collect());
             }
-            FactKind::WorkflowFinished { workflow, state } => {
+            FactKind::StepsAdded { workflow, steps, .. } => {
+                let unknown = FoldError::WrongStep { fact, workflow: *workflow, task: None };
+                self.workflows.get_mut(workflow).ok_or(unknown)?.extend(waiting(steps));
+            }
+            FactKind::StepChanged { workflow, task, state, .. } => {
+                let unknown = || FoldError::WrongStep { fact, workflow: *workflow, task: Some(*task) };
+                let steps = self.workflows.get_mut(workflow).ok_or_else(unknown)?;
+                let step = steps.get_mut(task).filter(|before| !before.is_final()).ok_or_else(unknown)?;
+                *step = *state;
+            }
+            FactKind::WorkflowFinished { workflow, record, .. } => {
+                let unknown = FoldError::WrongStep { fact, workflow: *workflow, task: None };
+                let steps = self.workflows.get(workflow).ok_or(unknown)?;
+                if let Some((task, _)) = steps.iter().find(|(_, state)| !state.is_final()) {
+                    return Err(FoldError::WrongStep { fact, workflow: *workflow, task: Some(*task) });
+                }
                 self.workflows.remove(workflow);
-                self.ended_workflows.insert(*workflow, *state);
+                self.workflow_records.insert(*workflow, record.clone());
+            }
+            FactKind::WorkflowRecordDropped { workflow, .. } => {
+                self.workflow_records.remove(workflow);
             }
             FactKind::EngineStarted { .. } => self.running = true,
             FactKind::EngineEnded { .. } => self.running = false,
@@ -386,6 +417,11 @@ impl EngineState {
             self.workers.remove(&worker);
         }
     }
+}
+
+/// Steps that have just been accepted.
+fn waiting(steps: &[Step]) -> impl Iterator<Item = (TaskId, StepState)> {
+    steps.iter().map(|step| (step.task().id(), StepState::Waiting))
 }
 
 impl TaskPhase {

@@ -89,6 +89,8 @@ pub struct Graph {
     actions: Vec<GraphAction>,
     /// Whether changes of steps become actions.
     watched: bool,
+    /// Changes of steps that nobody listened to.
+    unwatched: u64,
 }
 
 impl Graph {
@@ -131,6 +133,7 @@ impl Graph {
             finished: NEVER,
             actions: Vec::new(),
             watched: true,
+            unwatched: 0,
         };
         let plan = graph.planner(None, outside).plan(spec.steps)?;
         graph.take_over(plan, now);
@@ -355,6 +358,16 @@ impl Graph {
         std::mem::take(&mut self.actions)
     }
 
+    /// How many steps have been added while it runs.
+    pub(super) fn added(&self) -> usize {
+        self.added
+    }
+
+    /// Takes the number of changes that nobody listened to.
+    pub(super) fn take_unwatched(&mut self) -> u64 {
+        std::mem::take(&mut self.unwatched)
+    }
+
     /// Sets whether changes of steps become actions.
     pub(super) fn watch(&mut self, watched: bool) {
         self.watched = watched;
@@ -388,6 +401,8 @@ impl Graph {
             self.counts.0[state as usize] += 1;
             if self.watched {
                 self.actions.push(GraphAction::Changed { step: u32::try_from(at).unwrap_or(u32::MAX), state });
+            } else {
+                self.unwatched += 1;
             }
         }
     }

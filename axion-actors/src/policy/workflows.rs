@@ -11,11 +11,12 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use self::retained::RetainedWorkflows;
 use super::graph::{ChunkedBytes, Ended, EngineView, Graph, GraphAction, StepKey, StepStatus};
+use super::recorder::Recorder;
 use super::resources::{Gate, Permit};
 use super::scheduler::impossible;
 use crate::model::CancelAnswer;
 use crate::model::workflow::{GraphError, Step, StepOutcome, StepState, WorkflowId, WorkflowSpec};
-use crate::model::{EngineCapacity, ErrorKind, Limits, Outcome, Task, TaskError, TaskId, Tick};
+use crate::model::{EngineCapacity, ErrorKind, FactKind, Limits, Outcome, Task, TaskError, TaskId, Tick};
 
 /// A step of a workflow, or one instance of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,15 +38,6 @@ pub enum WorkflowAction {
         step: StepRef,
         /// Its id.
         task: TaskId,
-    },
-    /// The state of a step changed.
-    Changed {
-        /// Of this workflow.
-        workflow: WorkflowId,
-        /// The step's number.
-        step: u32,
-        /// Its state.
-        state: StepState,
     },
     /// A step with a [subscriber](Workflows::subscribe) ended.
     Ended {
@@ -88,8 +80,7 @@ pub struct Workflows {
     actions: Vec<WorkflowAction>,
     /// An empty list, whose memory is used again.
     empty: Vec<GraphAction>,
-    /// Whether changes of steps become actions.
-    watched: bool,
+    recorder: Recorder,
 }
 
 impl Workflows {
@@ -103,7 +94,7 @@ impl Workflows {
             external_ends: VecDeque::new(),
             actions: Vec::new(),
             empty: Vec::new(),
-            watched: false,
+            recorder: Recorder::default(),
         }
     }
 
@@ -123,6 +114,7 @@ impl Workflows {
         spec.capacity.machine_memory = spec.capacity.machine_memory.or(self.capacity.shared.machine_memory);
         let elsewhere = self.look_elsewhere(&spec, &mut known);
         let known = |task: TaskId| known.get(&task).cloned().unwrap_or(StepStatus::Unknown);
+        let copy = self.recorder.is_listening().then(|| Box::new(spec.clone()));
         let graph = Graph::check(id, spec, &EngineView { status: &known, capacity: &self.capacity }, now)?;
         for (task, StepRef { workflow, key }) in elsewhere {
             if let Some(entry) = self.entries.get_mut(&workflow) {
@@ -130,6 +122,7 @@ impl Workflows {
                 self.subscriptions.entry(task).or_default().push(id);
             }
         }
+        self.recorder.note_with(now, copy, |spec| FactKind::WorkflowAccepted { workflow: id, spec });
         let gate = limited.then(|| Gate::new(*graph.capacity()));
         self.entries.insert(id, WorkflowEntry { graph, gate, tickets: FxHashMap::default() });
         self.advance(id, now, |graph| graph.start(now));
@@ -221,9 +214,9 @@ impl Workflows {
         self.entries.get(&id).map(|entry| &entry.graph)
     }
 
-    /// Sets whether changes of steps become actions.
-    pub fn watch(&mut self, watched: bool) {
-        self.watched = watched;
+    /// The facts of the present turn.
+    pub fn recorder(&mut self) -> &mut Recorder {
+        &mut self.recorder
     }
 
     /// The number of workflows in flight.
@@ -269,8 +262,11 @@ impl Workflows {
         if !self.release_permit(step) {
             return;
         }
+        let (workflow, below) = (step.workflow, step.key.step);
+        let mut copy = if self.recorder.is_listening() { steps.as_ref().ok().cloned() } else { None };
         let capacity = self.capacity.clone();
-        self.advance(step.workflow, now, |graph| {
+        self.apply_fact(workflow, now, |graph| {
+            let before = graph.added();
             let added = steps.and_then(|steps| {
                 let outside = EngineView { status: known, capacity: &capacity };
                 let added = graph.add_below(step.key, steps, &outside, now);
@@ -280,7 +276,11 @@ impl Workflows {
                 Ok(()) => graph.ended(step.key, ended, now),
                 Err(problems) => graph.not_added(step.key, problems, &ended, now),
             }
+            let below = graph.title_of(below).unwrap_or_default();
+            let fact = || copy.take().map(|steps| FactKind::StepsAdded { workflow, below, steps });
+            (graph.added() > before).then(fact)
         });
+        self.propagate(now);
     }
 
     /// Returns the permit of a step to its gate. False if the step was not submitted.
@@ -300,6 +300,9 @@ impl Workflows {
     /// Cancels a workflow: steps that were not submitted never will be. Returns whether it is in flight.
     pub fn cancel(&mut self, id: WorkflowId, now: Tick) -> bool {
         let is_there = self.entries.contains_key(&id);
+        if is_there {
+            self.recorder.note(now, || FactKind::WorkflowCancelRequested { workflow: id });
+        }
         self.advance(id, now, |graph| graph.cancel(now));
         is_there
     }
@@ -342,12 +345,24 @@ impl Workflows {
     }
 
     fn apply(&mut self, id: WorkflowId, now: Tick, event: impl FnOnce(&mut Graph)) {
+        self.apply_fact(id, now, |graph| {
+            event(graph);
+            None
+        });
+    }
+
+    /// Applies an event that may be a fact itself, which is recorded before the changes that it makes. It is `Some(None)`
+    /// if nobody listens.
+    fn apply_fact(&mut self, id: WorkflowId, now: Tick, event: impl FnOnce(&mut Graph) -> Option<Option<FactKind>>) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        entry.graph.watch(self.watched);
-        event(&mut entry.graph);
+        entry.graph.watch(self.recorder.is_listening());
+        if let Some(fact) = event(&mut entry.graph) {
+            self.recorder.note_with(now, fact, |fact| fact);
+        }
         let mut removed = Vec::new();
         let mut emitted = std::mem::take(&mut self.empty);
         entry.graph.swap_actions(&mut emitted);
+        self.recorder.skip(entry.graph.take_unwatched());
         for action in emitted.drain(..) {
             match action {
                 GraphAction::Submit(key) => {
@@ -364,10 +379,7 @@ impl Workflows {
                     // The step waits at its workflow's gate; all of those are removed below.
                     None => removed.push((StepRef { workflow: id, key }, cancelled())),
                 },
-                GraphAction::Changed { step, state } if self.watched => {
-                    self.actions.push(WorkflowAction::Changed { workflow: id, step, state });
-                }
-                GraphAction::Changed { .. } => {}
+                GraphAction::Changed { step, state } => note_change(&mut self.recorder, &entry.graph, step, state, now),
                 GraphAction::Ended { step, task, outcome } => {
                     let waiting = self.subscriptions.remove(&task).unwrap_or_default();
                     self.external_ends
@@ -408,6 +420,16 @@ impl Workflows {
             }
         }
     }
+}
+
+/// A step is in another state.
+fn note_change(recorder: &mut Recorder, graph: &Graph, step: u32, state: StepState, now: Tick) {
+    let Some((task, instances)) = graph.tasks_of(step) else { return };
+    let workflow = graph.id();
+    recorder.note(now, || {
+        let step = graph.title_of(step).unwrap_or_default();
+        FactKind::StepChanged { workflow, step, task, state, instances }
+    });
 }
 
 /// Queues a step at its workflow's gate, or submits it if there is no gate.

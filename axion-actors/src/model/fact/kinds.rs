@@ -1,6 +1,7 @@
 //! All kinds of facts, in one list. The macro `facts!` makes the type, the table of kinds, the readers and the writers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -17,7 +18,7 @@ use crate::model::postmortem::KillReason;
 use crate::model::record::ExpiredBy;
 use crate::model::task::Task;
 use crate::model::time::Tick;
-use crate::model::workflow::{StepState, WorkflowId, WorkflowState};
+use crate::model::workflow::{Step, StepState, WorkflowId, WorkflowRecord, WorkflowSpec, WorkflowState};
 
 /// The description of a kind of fact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,15 +29,17 @@ pub struct KindInfo {
     pub version: u16,
     /// The name in JSON.
     pub name: &'static str,
-    /// The names of the fields, in their order.
-    pub fields: &'static [&'static str],
+    /// What it means.
+    pub meaning: &'static str,
+    /// The names of its fields in their order, each with its meaning.
+    pub fields: &'static [(&'static str, &'static str)],
 }
 
 macro_rules! facts {
     ($(
-        $(#[$doc:meta])*
+        $(#[doc = $doc:literal])*
         $code:literal $text:literal v $version:literal $name:ident {
-            $( $(#[$field_doc:meta])* $field:ident : $type:ty ),* $(,)?
+            $( $(#[doc = $field_doc:literal])* $field:ident : $type:ty ),* $(,)?
         }
     )*) => {
         /// The change that a fact states. Codes are grouped: tasks from 1, workers and pools from 40, workflows from
@@ -46,15 +49,21 @@ macro_rules! facts {
         #[non_exhaustive]
         pub enum FactKind {
             $(
-                $(#[$doc])*
+                $(#[doc = $doc])*
                 #[serde(rename = $text)]
-                $name { $( $(#[$field_doc])* $field: $type ),* },
+                $name { $( $(#[doc = $field_doc])* $field: $type ),* },
             )*
         }
 
         /// All kinds of facts.
         pub const KIND_TABLE: &[KindInfo] = &[
-            $( KindInfo { code: $code, version: $version, name: $text, fields: &[$( stringify!($field) ),*] } ),*
+            $( KindInfo {
+                code: $code,
+                version: $version,
+                name: $text,
+                meaning: concat!($( $doc ),*),
+                fields: &[$( (stringify!($field), concat!($( $field_doc ),*)) ),*],
+            } ),*
         ];
 
         /// The fields, serialized by name.
@@ -72,9 +81,13 @@ macro_rules! facts {
             #[must_use]
             pub fn info(&self) -> KindInfo {
                 match self {
-                    $( Self::$name { .. } => {
-                        KindInfo { code: $code, version: $version, name: $text, fields: &[$( stringify!($field) ),*] }
-                    } )*
+                    $( Self::$name { .. } => KindInfo {
+                        code: $code,
+                        version: $version,
+                        name: $text,
+                        meaning: concat!($( $doc ),*),
+                        fields: &[$( (stringify!($field), concat!($( $field_doc ),*)) ),*],
+                    }, )*
                 }
             }
 
@@ -411,6 +424,24 @@ facts! {
         delay_seconds: f64,
     }
 
+    /// A workflow was accepted: each of its steps waits.
+    70 "workflow_accepted" v 1 WorkflowAccepted {
+        /// The workflow.
+        workflow: WorkflowId,
+        /// What it is.
+        spec: Box<WorkflowSpec>,
+    }
+
+    /// A dynamic step added steps to its workflow: each of them waits.
+    71 "steps_added" v 1 StepsAdded {
+        /// The workflow.
+        workflow: WorkflowId,
+        /// The step that added them, by its name or its task's id.
+        below: String,
+        /// The steps.
+        steps: Vec<Step>,
+    }
+
     /// A step of a workflow changed its state.
     72 "step_changed" v 1 StepChanged {
         /// The workflow.
@@ -431,6 +462,22 @@ facts! {
         workflow: WorkflowId,
         /// The final state.
         state: WorkflowState,
+        /// Its record, with how each step ended.
+        record: Arc<WorkflowRecord>,
+    }
+
+    /// Somebody asked for a workflow's cancellation.
+    74 "workflow_cancel_requested" v 1 WorkflowCancelRequested {
+        /// The workflow.
+        workflow: WorkflowId,
+    }
+
+    /// The record of a workflow that has ended was dropped.
+    75 "workflow_record_dropped" v 1 WorkflowRecordDropped {
+        /// The workflow.
+        workflow: WorkflowId,
+        /// Which bound it would have broken.
+        by: ExpiredBy,
     }
 
     /// The engine has started.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 
 use crate::model::workflow::{StepRecord, WorkflowId, WorkflowRecord};
-use crate::model::{TaskId, Tick};
+use crate::model::{ExpiredBy, TaskId, Tick};
 use crate::policy::graph::StepStatus;
 use crate::policy::retention::{RetentionPolicy, RetentionQueue};
 
@@ -23,13 +23,15 @@ pub(super) struct FinishedWorkflow {
 pub struct RetainedWorkflows {
     pub(super) records: FxHashMap<WorkflowId, FinishedWorkflow>,
     pub(super) queue: RetentionQueue<WorkflowId>,
+    /// Dropped records that no fact has told of.
+    dropped: Vec<(WorkflowId, ExpiredBy)>,
 }
 
 impl RetainedWorkflows {
     /// No records yet.
     #[must_use]
     pub fn new(policy: RetentionPolicy) -> Self {
-        Self { records: FxHashMap::default(), queue: RetentionQueue::new(policy) }
+        Self { records: FxHashMap::default(), queue: RetentionQueue::new(policy), dropped: Vec::new() }
     }
 
     /// Retains a record. `span` is that of the workflow's [graph](crate::policy::graph::Graph::span).
@@ -82,9 +84,18 @@ impl RetainedWorkflows {
 
     /// Drops the records that break a bound.
     pub fn expire_old(&mut self, now: Tick) {
-        while self.queue.over_limit().is_some() || self.queue.is_overdue(now) {
-            let records = &mut self.records;
-            self.queue.pop(|id| records.remove(&id).map_or(0, |finished| finished.record.weight()));
+        let overdue = |queue: &RetentionQueue<_>| queue.is_overdue(now).then_some(ExpiredBy::Age);
+        while let Some(by) = self.queue.over_limit().or_else(|| overdue(&self.queue)) {
+            let (records, dropped) = (&mut self.records, &mut self.dropped);
+            self.queue.pop(|id| {
+                dropped.push((id, by));
+                records.remove(&id).map_or(0, |finished| finished.record.weight())
+            });
         }
+    }
+
+    /// Takes the records that were dropped since the last call, each with the bound that it would have broken.
+    pub fn take_dropped(&mut self) -> Vec<(WorkflowId, ExpiredBy)> {
+        std::mem::take(&mut self.dropped)
     }
 }

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::workflow::{Condition, Dependency, MapOver, OnFailure, Op, Reference, RunIf, WorkflowState};
 use crate::model::{Capacity, Concurrency, Fixed, Json, Needs, PoolCapacity, PoolKind, Rate};
+use crate::policy::fold::EngineState;
 use crate::policy::retention::RetentionPolicy;
 
 mod across;
@@ -57,7 +58,7 @@ fn submitted(workflows: &mut Workflows) -> (Vec<StepRef>, Vec<WorkflowId>) {
         match action {
             WorkflowAction::Submit(step) => steps.push(step),
             WorkflowAction::Finished(id) => over.push(id),
-            WorkflowAction::Cancel { .. } | WorkflowAction::Changed { .. } | WorkflowAction::Ended { .. } => {}
+            WorkflowAction::Cancel { .. } | WorkflowAction::Ended { .. } => {}
         }
     }
     (steps, over)
@@ -133,6 +134,24 @@ fn l9_records_are_kept_within_bounds() {
     assert_eq!((kept.queue.held(), kept.records.len()), ((0, 0), 0));
 }
 
+fn fold_facts(workflows: &mut Workflows, state: &mut EngineState) {
+    for (now, kind) in workflows.recorder().take().facts {
+        state.apply_kind(now, &kind).unwrap_or_else(|error| panic!("{error}: {kind:?}"));
+    }
+}
+
+/// L13: the facts fold to the states of all steps in flight.
+fn check_facts(workflows: &Workflows, state: &EngineState) {
+    assert_eq!(state.workflows.len(), workflows.entries.len());
+    for (id, entry) in &workflows.entries {
+        for (task, known) in &state.workflows[id] {
+            let step = entry.graph.step_of(*task).expect("a step");
+            assert_eq!(entry.graph.state_of(step), Some(*known), "{task}");
+        }
+        assert_eq!(state.workflows[id].len(), entry.graph.counts().0.iter().sum::<usize>());
+    }
+}
+
 proptest! {
     /// Random workflows with random needs and limits of their own, ended and cancelled at random: what runs of each
     /// stays within them, every workflow ends, and nothing is in use afterwards.
@@ -142,7 +161,8 @@ proptest! {
         choices in proptest::collection::vec((any::<u16>(), 0..10u8), 120)
     ) {
         let mut workflows = Workflows::new(room());
-        let mut left = Vec::new();
+        workflows.recorder().begin(true);
+        let (mut left, mut state) = (Vec::new(), EngineState::default());
         for (number, steps) in flows_of.iter().enumerate() {
             let mut spec = WorkflowSpec::default();
             if number % 2 == 0 {
@@ -168,12 +188,23 @@ proptest! {
                     }
                     WorkflowAction::Finished(id) => {
                         prop_assert!(workflows.entries[&id].gate.as_ref().is_none_or(Gate::is_whole), "nothing is still in use");
-                        prop_assert!(workflows.take(id).is_some(), "L1: it ends once");
+                        fold_facts(&mut workflows, &mut state);
+                        let graph = workflows.take(id);
+                        prop_assert!(graph.is_some(), "L1: it ends once");
+                        let graph = graph.expect("it is there");
+                        let kind = FactKind::WorkflowFinished {
+                            workflow: id,
+                            state: graph.state(),
+                            record: Arc::new(graph.into_record(Timestamp::UNIX_EPOCH)),
+                        };
+                        prop_assert_eq!(state.apply_kind(Tick(1), &kind), Ok(()));
                         left.retain(|other| *other != id);
                     }
-                    WorkflowAction::Cancel { .. } | WorkflowAction::Changed { .. } | WorkflowAction::Ended { .. } => {}
+                    WorkflowAction::Cancel { .. } | WorkflowAction::Ended { .. } => {}
                 }
             }
+            fold_facts(&mut workflows, &mut state);
+            check_facts(&workflows, &state);
             for (id, flow) in &workflows.entries {
                 let used: u32 = running.iter().filter(|(step, _)| step.workflow == *id).map(|(_, slots)| slots).sum();
                 prop_assert!(flow.gate.is_none() || used <= 4, "{used} slots of 4");

@@ -12,7 +12,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::workflow::{StepState, WorkflowId, WorkflowState};
+use crate::model::workflow::{
+    CriticalPath, Step, StepCounts, StepError, StepRecord, StepState, WorkflowId, WorkflowRecord, WorkflowSpec,
+    WorkflowState,
+};
 use crate::model::*;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/facts.json");
@@ -85,10 +88,40 @@ fn record() -> FullRecord {
     }))
 }
 
+fn workflow_record() -> WorkflowRecord {
+    WorkflowRecord {
+        id: WorkflowId(uuid::Uuid::from_u128(3)),
+        name: "nightly".to_owned(),
+        state: WorkflowState::Failed,
+        submitted: time(0),
+        finished: Some(time(4)),
+        counts: StepCounts::default(),
+        steps: vec![StepRecord {
+            name: Some("add".into()),
+            task: id(1),
+            work: Task::script("/a.py").work().name(),
+            pool: task().pool_id(),
+            last: true,
+            state: StepState::Failed,
+            attempts: 1,
+            ready: Some(time(0)),
+            started: Some(time(1)),
+            finished: Some(time(4)),
+            data: None,
+            pickle: None,
+            data_dropped: false,
+            error: Some(Box::new(StepError::Task(Box::new(error())))),
+            instances: None,
+        }],
+        critical_path: CriticalPath { steps: vec!["add".to_owned()], seconds: 3.0 },
+    }
+}
+
 /// One of each kind, in the order of the table.
 fn samples() -> Vec<FactKind> {
     let (task_id, worker) = (id(1), worker());
-    let pool = task().pool_id();
+    let (pool, workflow) = (task().pool_id(), WorkflowId(uuid::Uuid::from_u128(3)));
+    let step = Step::new("add", task()).after("load");
     vec![
         FactKind::TaskAccepted { task: task() },
         FactKind::TaskHeld { task: task_id, until: Tick(5_000), wait_seconds: 1.5 },
@@ -136,14 +169,18 @@ fn samples() -> Vec<FactKind> {
         FactKind::OverloadEnded {},
         FactKind::WorkerStopOrdered { worker, cause: RetireCause::Shutdown },
         FactKind::StartDelayed { slot: worker.id, delay_seconds: 0.1 },
+        FactKind::WorkflowAccepted { workflow, spec: Box::new(WorkflowSpec::of([step.clone()])) },
+        FactKind::StepsAdded { workflow, below: "add".to_owned(), steps: vec![step] },
         FactKind::StepChanged {
-            workflow: WorkflowId(uuid::Uuid::from_u128(3)),
+            workflow,
             step: "add".to_owned(),
             task: task_id,
             state: StepState::Running,
             instances: Some(4),
         },
-        FactKind::WorkflowFinished { workflow: WorkflowId(uuid::Uuid::from_u128(3)), state: WorkflowState::Succeeded },
+        FactKind::WorkflowFinished { workflow, state: WorkflowState::Failed, record: Arc::new(workflow_record()) },
+        FactKind::WorkflowCancelRequested { workflow },
+        FactKind::WorkflowRecordDropped { workflow, by: ExpiredBy::Count },
         FactKind::EngineStarted {
             version: "0.1.0".to_owned(),
             pid: 4700,

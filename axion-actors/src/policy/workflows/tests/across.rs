@@ -61,7 +61,6 @@ impl Engine {
                         self.running.retain(|running| running.0 != step);
                         self.workflows.ended(step, cancelled().into(), Tick(1));
                     }
-                    WorkflowAction::Changed { .. } => {}
                     WorkflowAction::Ended { task, outcome, .. } => self.told.push((task, *outcome)),
                     WorkflowAction::Finished(id) => {
                         let graph = self.workflows.take(id).expect("L1: it ends once");
