@@ -1,5 +1,5 @@
-//! The Autoscaler: looks at the load, as often as its policy asks for, and says how many workers there
-//! should be. Once a second it has the workers' processes measured.
+//! The Autoscaler: samples the load as often as its policy asks for, and sets the target of each pool. Once a second it
+//! measures the workers' processes.
 
 use std::time::Duration;
 
@@ -14,33 +14,33 @@ use crate::model::{Clock, HostLoad, PoolMap, Tick, WorkerRef};
 use crate::policy::scaling::{Scaler, ScalingStep};
 use crate::process::{Measurement, Meter, offload_or_inline};
 
-/// How often the processes are measured, and the load of a pool at rest is looked at (L10).
+/// The interval between two measurements, and between two samples of an idle pool (L10).
 const PERIOD: Duration = Duration::from_secs(1);
-/// No policy makes it look more often than this.
+/// The minimum interval between two samples under any policy.
 const SHORTEST: Duration = Duration::from_millis(50);
 
-/// The actor that sets the number of workers, and has them measured.
+/// The actor that sets the targets of pools and measures the workers' processes.
 pub struct Autoscaler {
     dispatcher: Addr<Dispatcher>,
     supervisor: Addr<Supervisor>,
     clock: Clock,
     pools: PoolMap<PoolScaler>,
-    /// Away while it measures; `None` too if nothing is to be measured.
+    /// The meter. `None` during a measurement, or if nothing is measured.
     meter: Option<Box<dyn Meter>>,
-    /// When it measures next.
+    /// The time of the next measurement.
     measure_at: Tick,
     _fatal: StopOnPanic,
 }
 
-/// What decides about one pool.
+/// The scaling of one pool.
 struct PoolScaler {
     scaler: Scaler,
-    /// When the pool is to be looked at; `None`: not before something else happens.
+    /// The time of the pool's next sample; `None`: when something else happens.
     look_at: Option<Tick>,
 }
 
 impl Autoscaler {
-    /// An autoscaler for pools as they are configured; without a meter, nothing is measured.
+    /// An autoscaler for the configured pools. Without a meter, it measures nothing.
     #[must_use]
     pub fn new(
         config: &Config,
@@ -60,7 +60,7 @@ impl Autoscaler {
     fn look(&mut self, ctx: &mut Context<Self>) {
         let loads = self.dispatcher.send(GetLoads).into_actor(self);
         ctx.spawn(loads.map(|loads, scaler, ctx| {
-            // The Dispatcher may be gone already; then so is the whole system in a moment.
+            // If the Dispatcher is gone, the whole system ends in a moment.
             let Ok(loads) = loads else { return };
             scaler.judge(&loads);
             let now = scaler.clock.now();
@@ -98,12 +98,12 @@ impl Autoscaler {
         }
     }
 
-    /// Has the processes measured, away from this thread (L11). What takes longer than until the next look
-    /// is waited for, and that one does without.
+    /// Measures the processes on another thread (L11). If a measurement takes longer than the interval, the next one
+    /// waits for it, and the sample in between uses the previous figures.
     fn measure(&mut self, ctx: &mut Context<Self>) {
         let Some(meter) = self.meter.take() else { return };
         let processes = self.supervisor.send(GetProcesses).into_actor(self);
-        // The Supervisor may be gone already; then so is the whole system in a moment.
+        // If the Supervisor is gone, the whole system ends in a moment.
         ctx.spawn(
             processes.map(|processes, scaler, ctx| scaler.measure_all(meter, processes.unwrap_or_default(), ctx)),
         );
@@ -122,8 +122,10 @@ impl Autoscaler {
                 scaler.dispatcher.do_send(Measured { host, workers: workers.collect() });
             }
             None => {
-                tracing::error!("the measuring of processes has failed and is given up");
-                // What it said last does not hold for ever.
+                tracing::error!(
+                    "measuring the workers' processes failed; CPU and memory usage are unknown from now on"
+                );
+                // The last measurement does not stay valid.
                 let unknown = Measured { host: HostLoad::default(), workers: Vec::new() };
                 scaler.dispatcher.do_send(unknown);
             }

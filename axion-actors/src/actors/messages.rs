@@ -23,103 +23,103 @@ use crate::process::ProcessLoad;
 // To the Dispatcher, from outside the engine's thread. All of these travel in one queue, in batches,
 // so that they are handled in the order in which they were sent: see `inbox`.
 
-/// Something that is wanted of the engine.
+/// A request to the engine.
 #[derive(Debug)]
 pub enum Request {
     /// Run a task. Its sender has passed the [`Admission`](super::Admission) (L9).
     Submit(Submission),
     /// Run these tasks, in this order.
     SubmitMany(Vec<Submission>),
-    /// Someone else wants to wait for a task, too.
+    /// Add another receiver of a task's record.
     Await {
-        /// Which task.
+        /// The task.
         id: TaskId,
-        /// Gets its record.
+        /// Receives the record.
         reply: Reply,
     },
-    /// End a task before its time.
+    /// Cancel a task.
     Cancel {
-        /// Which.
+        /// The task.
         id: TaskId,
-        /// Gets what becomes of it.
+        /// Receives the effect of the cancellation.
         reply: oneshot::Sender<CancelAnswer>,
     },
-    /// End a task if it has not been sent to a worker.
+    /// Cancel a task if it has not been sent to a worker.
     Withdraw {
-        /// Which.
+        /// The task.
         id: TaskId,
-        /// Gets whether it has been ended.
+        /// Receives whether the task was cancelled.
         reply: oneshot::Sender<bool>,
     },
-    /// Say how everything is.
+    /// Return the status.
     Status {
-        /// Gets the answer.
+        /// Receives the status.
         reply: oneshot::Sender<Arc<Status>>,
     },
-    /// Something about workflows, for the WorkflowManager.
+    /// A request to the WorkflowManager.
     Workflow(WorkflowRequest),
-    /// Answer when no task and no workflow is live any more.
+    /// Answer when no task and no workflow is live.
     Drain {
-        /// Gets the answer.
+        /// Receives the answer.
         reply: oneshot::Sender<()>,
     },
-    /// End every live task as cancelled.
+    /// Cancel every live task.
     CancelAll {
-        /// The reason, for the tasks.
+        /// The error of the tasks.
         error: TaskError,
-        /// Gets the number of tasks so far.
+        /// Receives the number of tasks accepted so far.
         reply: oneshot::Sender<usize>,
     },
 }
 
-/// Something that is wanted of the WorkflowManager. It travels in the same queue, so that it finds the tasks
+/// A request to the WorkflowManager. It travels in the same queue as requests about tasks, so that it finds the tasks
 /// that were submitted before it.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub enum WorkflowRequest {
     /// Run a workflow.
     Submit(Box<WorkflowSubmission>),
-    /// Someone else wants to wait for a workflow, too.
+    /// Add another receiver of a workflow's record.
     Await {
-        /// Which.
+        /// The workflow.
         id: WorkflowId,
-        /// Gets its record.
+        /// Receives the record.
         reply: Reply<WorkflowAnswer>,
     },
-    /// Say where a workflow stands.
+    /// Return the present state of a workflow.
     Look {
-        /// Which.
+        /// The workflow.
         id: WorkflowId,
-        /// Gets the record so far.
+        /// Receives the record so far.
         reply: oneshot::Sender<WorkflowAnswer>,
     },
-    /// End a workflow before its time.
+    /// Cancel a workflow.
     Cancel {
-        /// Which.
+        /// The workflow.
         id: WorkflowId,
-        /// Gets whether it was in flight.
+        /// Receives whether the workflow was in flight.
         reply: oneshot::Sender<bool>,
     },
-    /// Someone waits for a task that the Dispatcher does not know: for a step that has not been submitted, or
-    /// never was.
+    /// Add a receiver of the record of a task that the Dispatcher does not know: of a step that has not been submitted,
+    /// or never was.
     AwaitTask {
-        /// Which.
+        /// The task.
         id: TaskId,
-        /// Gets its record.
+        /// Receives the record.
         reply: Reply,
     },
-    /// End such a task before its time.
+    /// Cancel such a task.
     CancelTask {
-        /// Which.
+        /// The task.
         id: TaskId,
-        /// Gets what becomes of it.
+        /// Receives the effect of the cancellation.
         reply: oneshot::Sender<CancelAnswer>,
     },
-    /// End such a task if it has not been sent to a worker.
+    /// Cancel such a task if it has not been sent to a worker.
     WithdrawTask {
-        /// Which.
+        /// The task.
         id: TaskId,
-        /// Gets whether it has been ended.
+        /// Receives whether the task was cancelled.
         reply: oneshot::Sender<bool>,
     },
 }
@@ -138,36 +138,36 @@ impl std::fmt::Debug for WorkflowRequest {
     }
 }
 
-/// What makes steps of a dynamic step's result, or says what is wrong with it.
+/// Makes steps from the result of a dynamic step, or returns the errors in it.
 pub type Expand = Box<dyn Fn(&Json) -> Result<Vec<Step>, Vec<String>> + Send>;
 
-/// A workflow on its way in.
+/// A submitted workflow.
 pub struct WorkflowSubmission {
-    /// Its id.
+    /// The id.
     pub id: WorkflowId,
-    /// What it is.
+    /// The specification.
     pub spec: WorkflowSpec,
-    /// For its dynamic steps.
+    /// Makes steps from the results of its dynamic steps.
     pub expand: Expand,
-    /// Gets whether it was accepted, or everything that is wrong with it.
+    /// Receives whether the workflow was accepted, or all errors in it.
     pub accepted: oneshot::Sender<Result<(), WorkflowRefusal>>,
-    /// Gets its record.
+    /// Receives the record.
     pub reply: Reply<WorkflowAnswer>,
 }
 
-/// Why a workflow is not begun; nothing of it will be run.
+/// The reason why a workflow was refused. None of its steps runs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WorkflowRefusal {
-    /// It is wrong in itself.
+    /// The workflow is invalid.
     #[error("the workflow is refused: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Graph(Vec<GraphError>),
-    /// As many workflows as may be are in flight.
+    /// The maximum number of workflows is in flight.
     #[error("{most} workflows are in flight: submit later, or raise `input_queue_size`")]
     TooMany {
-        /// How many may be.
+        /// The maximum.
         most: usize,
     },
-    /// The engine takes nothing more.
+    /// The engine shuts down.
     #[error("the engine is shutting down and takes no more workflows")]
     ShuttingDown,
 }
@@ -183,28 +183,28 @@ impl WorkflowRefusal {
     }
 }
 
-/// A task on its way in.
+/// A submitted task.
 #[derive(Debug)]
 pub struct Submission {
     /// The task.
     pub task: Task,
-    /// Gets its record.
+    /// Receives the record.
     pub reply: Reply,
-    /// Gets the id of the task that runs: another one's, if that is live and has the same unique key.
+    /// Receives the id of the accepted task, or of the live task with the same unique key.
     pub accepted: Option<oneshot::Sender<TaskId>>,
 }
 
-/// Where a record goes. Dropped without an answer only if the engine itself fails.
+/// The receiver of a record. It is dropped without an answer only if the engine fails.
 #[derive(Debug)]
 pub enum Reply<A = Answer> {
-    /// To somebody who waits for this task or workflow alone.
+    /// A caller that waits for one task or workflow.
     One(oneshot::Sender<A>),
-    /// To somebody who waits for many.
+    /// A caller that waits for many.
     Many(Box<Completer>),
 }
 
 impl<A: Into<Completed>> Reply<A> {
-    /// Hands the answer over.
+    /// Sends the answer.
     pub fn send(self, answer: A) {
         match self {
             Self::One(sender) => drop(sender.send(answer)),
@@ -212,7 +212,7 @@ impl<A: Into<Completed>> Reply<A> {
         }
     }
 
-    /// Nobody waits for it any more.
+    /// Whether the receiver is gone.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::One(sender) if sender.is_closed())
@@ -221,82 +221,82 @@ impl<A: Into<Completed>> Reply<A> {
 
 // To the Dispatcher, from other actors.
 
-/// Run these tasks of workflows; they have passed the admission. From the WorkflowManager.
+/// Run these steps of workflows, which have passed the admission. From the WorkflowManager.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct SubmitSteps(pub Vec<(StepRef, Task)>);
 
-/// End this task of a workflow before its time. From the WorkflowManager.
+/// Cancel the task of a step. From the WorkflowManager.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct CancelStep(pub TaskId);
 
-/// Say what is known of these tasks, and tell of the end of those that are live. From the WorkflowManager.
+/// Look these tasks up, and report the end of those that are live. From the WorkflowManager.
 #[derive(Debug, Message)]
 #[rtype(result = "Tasks")]
 pub struct LookUp {
-    /// For this workflow.
+    /// The workflow that asks.
     pub workflow: WorkflowId,
-    /// The tasks of its steps, which should not be known.
+    /// The tasks of its steps, which must be new.
     pub own: Vec<TaskId>,
-    /// Tasks that its steps wait for.
+    /// The other tasks that its steps depend on.
     pub others: Vec<TaskId>,
 }
 
-/// The answer: what is known of each.
+/// The answer: the status of each task.
 #[derive(Debug, MessageResponse)]
 pub struct Tasks(pub FxHashMap<TaskId, StepStatus>);
 
-/// A workflow has ended, or was not begun. From the WorkflowManager, once for each that it was given.
+/// A workflow has ended or was refused. From the WorkflowManager, once for each workflow.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct WorkflowClosed;
 
 // To the WorkflowManager, from the Dispatcher.
 
-/// What became of tasks that workflows wait for, in order.
+/// Updates of tasks that workflows wait for, in order.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct StepUpdates(pub Vec<StepUpdate>);
 
-/// What became of one.
+/// An update of a task.
 #[derive(Clone, Debug)]
 pub enum StepUpdate {
-    /// It is with a worker.
+    /// The task was sent to a worker.
     Started(StepRef),
-    /// It has ended.
+    /// The task has ended.
     Ended(StepRef, Arc<TaskRecord>),
-    /// It cannot be run: a task with its id is known.
+    /// The task was refused: a task with the same id is known.
     Refused(StepRef),
     /// A task outside the workflow has ended.
     External(WorkflowId, Arc<TaskRecord>),
 }
 
-/// End every workflow, and begin none.
+/// Cancel every workflow, and refuse new ones.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct CancelWorkflows {
-    /// Gets the answer when that is done.
+    /// Receives the answer when this is done.
     pub reply: oneshot::Sender<()>,
 }
 
-/// Whom to ask for replacements. From the Supervisor, first of all.
+/// The Supervisor's mailbox, for replacements. From the Supervisor, as its first message.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct RegisterSupervisor {
-    /// Its mailbox.
+    /// The mailbox.
     pub supervisor: Recipient<PoolRequest>,
 }
 
-/// Whom to tell of workflows' tasks. From the WorkflowManager, first of all.
+/// The WorkflowManager's mailboxes. From the WorkflowManager, as its first message.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct RegisterWorkflows {
-    /// Gets what is asked about workflows.
+    /// Receives requests about workflows.
     pub requests: Recipient<WorkflowRequest>,
-    /// Gets what became of their tasks.
+    /// Receives updates of tasks.
     pub updates: Recipient<StepUpdates>,
-    /// Gets the end of all of them.
+    /// Receives the order to cancel all workflows.
     pub cancel: Recipient<CancelWorkflows>,
 }
 
@@ -304,142 +304,142 @@ pub struct RegisterWorkflows {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct WorkerJoined {
-    /// Which.
+    /// The worker.
     pub worker: WorkerRef,
-    /// How many at a time.
+    /// The number of tasks that it takes.
     pub capacity: WorkerCapacity,
-    /// What a status shows of its process. Nothing is decided by it.
+    /// The process, for the status only.
     pub process: WorkerProcess,
     /// Its mailbox.
     pub commands: Recipient<WorkerCommand>,
 }
 
-/// A worker is gone. From the Supervisor, after every report of that worker.
+/// A worker is gone. From the Supervisor, after all reports of the worker.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct WorkerLeft {
-    /// Which.
+    /// The worker.
     pub worker: WorkerRef,
-    /// Why, and what it ran.
+    /// The reason and the attempts that ran.
     pub departure: Departure,
 }
 
-/// What became of tasks. From a worker, many at once.
+/// Reports on tasks. From a worker, many at once.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Reports {
-    /// Which worker.
+    /// The worker.
     pub worker: WorkerRef,
-    /// In the order in which they happened.
+    /// The reports, in the order of the events.
     pub reports: Vec<Report>,
 }
 
-/// The workers of a pool have changed, or are to. From the Supervisor.
+/// The workers of a pool or its target changed. From the Supervisor.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct PoolChanged {
-    /// Which pool.
+    /// The pool.
     pub pool: PoolId,
-    /// How it is; who is ready and why none can be started, the Dispatcher knows itself.
+    /// The status. The Dispatcher itself adds the ready workers and why none can start.
     pub status: PoolStatus,
 }
 
-/// How busy everything is. From the Autoscaler.
+/// The measured load. From the Autoscaler.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Measured {
-    /// The machine, or the container.
+    /// The load of the machine or the container.
     pub host: HostLoad,
-    /// The workers' processes, as far as they were still there.
+    /// The load of the workers' processes that still exist.
     pub workers: Vec<(WorkerRef, ProcessLoad)>,
 }
 
-/// Say what there is to do, and who does it. From the Autoscaler.
+/// Return the load of each pool. From the Autoscaler.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Loads")]
 pub struct GetLoads;
 
-/// The answer.
+/// The answer: the load of each pool.
 #[derive(Clone, Debug, MessageResponse)]
 pub struct Loads {
-    /// By pool.
+    /// The load by pool.
     pub pools: PoolMap<PoolLoad>,
 }
 
-/// The workers that are ready, and their processes on this machine. From the Autoscaler to the Supervisor.
+/// Return the ready workers and their processes on this machine. From the Autoscaler to the Supervisor.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Vec<(WorkerRef, u32)>")]
 pub struct GetProcesses;
 
-/// No worker of a pool can be started at present. From the Supervisor.
+/// No worker of a pool can start at present. From the Supervisor.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct PoolUnavailable {
-    /// Which pool.
+    /// The pool.
     pub pool: PoolId,
-    /// The reason, for its tasks.
+    /// The error of its tasks.
     pub error: TaskError,
 }
 
-/// A pool is to do with fewer workers: say which go. From the Supervisor.
+/// Choose workers of a pool to drain. From the Supervisor.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Shrink {
-    /// Which pool.
+    /// The pool.
     pub pool: PoolId,
-    /// How many fewer.
+    /// The number of workers to drain.
     pub count: usize,
 }
 
 // To a Worker.
 
-/// From the Dispatcher.
+/// A command from the Dispatcher.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub enum WorkerCommand {
-    /// Run these, in this order.
+    /// Run these tasks, in this order.
     Run(Vec<RunTask>),
-    /// Take these back if they have not started.
+    /// Take these attempts back if they have not started.
     Revoke(Vec<Seq>),
-    /// Raise the soft time limit's exception in this one.
+    /// Raise the exception of the soft time limit in this attempt.
     Interrupt(Seq),
-    /// Take this one back if it has not started, else ask it to stop.
+    /// Take this attempt back if it has not started, otherwise ask it to stop.
     Cancel(Seq),
-    /// Kill the process of this one, unless it has ended (L6).
+    /// Kill the process of this attempt, unless the attempt has ended (L6).
     Kill(Seq, KillReason),
-    /// End: the successor is there.
+    /// End: the worker drained, or its successor has joined.
     Retire,
 }
 
-/// Finish what was sent, then end; by force after the grace period. From the Supervisor.
+/// Finish the tasks in flight, then end; after the grace period, the process is killed. From the Supervisor.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Retire;
 
 // To the Supervisor.
 
-/// What tasks need of the pools. From the Dispatcher.
+/// A change of a pool that tasks need. From the Dispatcher.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub enum PoolRequest {
-    /// Start a successor of this worker; it goes when that is ready.
+    /// Recycle this worker: start its successor, and end it when the successor is ready.
     Recycle(WorkerRef, RecycleCause),
-    /// Have so many workers of this pool at least: a task waits that cannot run with fewer.
+    /// Have at least this number of workers in this pool: a waiting task cannot run with fewer.
     Workers(PoolId, usize),
-    /// Do not replace these workers of this pool: they go when they have finished what they run. Answers
-    /// [`Shrink`], also if there are none.
+    /// Do not replace these workers of this pool: they drain and end. This answers [`Shrink`], even if the list is
+    /// empty.
     Fewer(PoolId, Vec<WorkerRef>),
 }
 
-/// A pool should have this number of workers. From the Autoscaler.
+/// Set the target of a pool. From the Autoscaler.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct SetTarget {
-    /// Which pool.
+    /// The pool.
     pub pool: PoolId,
-    /// How many; brought within the pool's bounds.
+    /// The target, which the Supervisor brings within the pool's bounds.
     pub workers: u32,
-    /// The figures by which that was decided.
+    /// The figures behind the decision.
     pub why: String,
 }
 
@@ -447,36 +447,35 @@ pub struct SetTarget {
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct WorkerReady {
-    /// Which.
+    /// The worker.
     pub worker: WorkerRef,
-    /// Its process.
+    /// The process id.
     pub pid: u32,
-    /// Its Python version.
+    /// The version of Python.
     pub python: String,
 }
 
-/// A worker is gone: sent exactly once for every worker that was started, after all its reports,
-/// also when its actor panics. From the worker.
+/// A worker is gone. Each launched worker sends this exactly once, after all its reports, even if its actor panics.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct WorkerDown {
-    /// Which.
+    /// The worker.
     pub worker: WorkerRef,
-    /// Why, and what it ran.
+    /// The reason and the attempts that ran.
     pub departure: Departure,
-    /// Whether it had lived or worked long enough to be worth replacing at once.
+    /// Whether the worker lived or worked long enough to be replaced without delay.
     pub healthy: bool,
 }
 
-/// Retire every worker and start none; answer when all are gone. From the engine's shutdown.
+/// Retire every worker and start none. Answer when all are gone. From the engine's shutdown.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct StopWorkers {
-    /// Gets the answer.
+    /// Receives the answer.
     pub reply: oneshot::Sender<()>,
 }
 
-/// Panic, to show what becomes of the engine then. From tests, to the Dispatcher.
+/// Panic, so that a test sees how the engine ends. From tests, to the Dispatcher.
 #[cfg(any(test, feature = "test-util"))]
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]

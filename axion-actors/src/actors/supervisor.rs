@@ -12,7 +12,7 @@ use super::messages::{
 };
 use super::worker::{Neighbours, Settings, Worker};
 use crate::config::Config;
-use crate::model::{Clock, FactKind, PoolMap, TargetCause, Tick, WorkerProcess, WorkerRef};
+use crate::model::{Clock, DisplayDuration, FactKind, PoolMap, TargetCause, Tick, WorkerProcess, WorkerRef};
 use crate::policy::liveness::Patience;
 use crate::policy::pool_supervisor::{PoolSupervisor, SupervisorAction, TOO_OFTEN};
 use crate::policy::recorder::Recorder;
@@ -129,7 +129,7 @@ impl Supervisor {
                 tracing::warn!(%worker, ?delay, "a worker could not be started: {failure}");
             }
             SupervisorAction::BreakerOpened { pool, pause, .. } => {
-                tracing::warn!(%pool, ?pause, "the breaker opens: {TOO_OFTEN}");
+                tracing::warn!(%pool, pause = %DisplayDuration(pause), "the breaker opens: {TOO_OFTEN}");
             }
             SupervisorAction::BreakerClosed { by } => {
                 tracing::info!(pool = %by.id.pool, "the breaker closes: {by} is ready");

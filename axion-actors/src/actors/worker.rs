@@ -16,8 +16,8 @@ use self::convert::{exit_kind, into_error, into_message, kind, shown};
 use self::tail::Tail;
 use super::messages::{Reports, Retire, WorkerCommand, WorkerDown, WorkerReady};
 use crate::model::{
-    CapturedOutput, Clock, Data, Json, KillReason, LogLevel, NoticeKind, PostMortem, Seq, Stream, TaskError, TaskId,
-    Tick, Work, WorkName, WorkerDownReason, WorkerRef,
+    CapturedOutput, Clock, Data, DisplayDuration, Json, KillReason, LogLevel, NoticeKind, PostMortem, Seq, Stream,
+    TaskError, TaskId, Tick, Work, WorkName, WorkerDownReason, WorkerRef,
 };
 use crate::policy::functions::KnownFunctions;
 use crate::policy::liveness::{Liveness, Look, NextStep, Patience};
@@ -426,7 +426,7 @@ impl Actor for Worker {
         let limit = self.settings.start_timeout;
         ctx.run_later(limit, move |worker, _| {
             if worker.lifecycle.start_timed_out() {
-                let message = format!("no handshake within {limit:?}");
+                let message = format!("no handshake within {}", DisplayDuration(limit));
                 worker.kill(WorkerDownReason::StartFailed { message, definite: false });
             }
         });

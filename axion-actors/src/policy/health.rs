@@ -1,19 +1,19 @@
-//! How well the engine is, by what its status says. `docs/reference/status.md` states these rules.
+//! The health of the engine, derived from its status. `docs/reference/status.md` states these rules.
 
 use std::collections::BTreeMap;
 
 use crate::model::{ComponentStatus, Health, HealthReport, InputQueue, OutputQueue, PoolId, PoolStatus, Status};
 
-/// So full a queue is about to refuse.
+/// The fullness from which a queue is degraded.
 const NEARLY_FULL: f64 = 0.9;
 
-/// What stands behind a pool's name in the name of its component.
+/// The suffix of a pool's name in the name of its component.
 pub const POOL_SUFFIX: &str = "_pool";
 
 /// The components that are not pools.
 const PARTS: [&str; 3] = ["input_queue", "output_queue", "process_pool"];
 
-/// The names of the components of an engine with these pools: everything that has a health, sorted.
+/// The names of all components of an engine with these pools, sorted.
 #[must_use]
 pub fn components(pools: impl IntoIterator<Item = PoolId>) -> Vec<String> {
     let pools = pools.into_iter().map(|pool| format!("{pool}{POOL_SUFFIX}"));
@@ -22,7 +22,7 @@ pub fn components(pools: impl IntoIterator<Item = PoolId>) -> Vec<String> {
     names
 }
 
-/// How well each part is, and the engine with them.
+/// The health of each component and of the engine.
 #[must_use]
 pub fn report(status: &Status) -> HealthReport {
     let names = components(status.components.process_pool.pools.ids());
@@ -37,7 +37,7 @@ pub fn report(status: &Status) -> HealthReport {
     }
 }
 
-/// How well one part is; `None` if there is none of this name.
+/// The health of a component, or `None` if there is no component with this name.
 #[must_use]
 pub fn component(status: &Status, name: &str) -> Option<ComponentStatus> {
     let parts = &status.components;
@@ -94,8 +94,8 @@ fn input_health(queue: &InputQueue) -> Verdict {
     }
 }
 
-/// Full is what it is made to be: the oldest records go. What is not well is records that cannot stay for
-/// more than a moment because a few of them fill it.
+/// A full output queue is normal, because the oldest records are dropped. The queue is degraded if a few records fill
+/// it, because then no record stays for long.
 fn output_health(queue: &OutputQueue) -> Verdict {
     if fullness(queue.bytes, queue.max_bytes) >= NEARLY_FULL && queue.fullness < 0.1 {
         let words = format!("{} records hold all the bytes they may (`output_queue_bytes`)", queue.size);
@@ -104,7 +104,7 @@ fn output_health(queue: &OutputQueue) -> Verdict {
     (Health::Healthy, None)
 }
 
-/// One number by another, 0 if there is nothing to fill.
+/// One number divided by another; 0 if the other is 0.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "a share")]
 pub fn fullness(size: usize, most: usize) -> f64 {

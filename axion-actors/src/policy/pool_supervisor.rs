@@ -16,8 +16,8 @@ use super::restart::{Breaker, BreakerState};
 use super::scheduler::Departure;
 use crate::config::{PoolSettings, WorkerBounds};
 use crate::model::{
-    ErrorKind, FactKind, LaunchCause, PoolId, PoolKind, PoolMap, PoolStatus, RecycleCause, RetireCause, TargetCause,
-    TaskError, Tick, WorkerDownReason, WorkerId, WorkerRef,
+    DisplayDuration, ErrorKind, FactKind, LaunchCause, PoolId, PoolKind, PoolMap, PoolStatus, RecycleCause,
+    RetireCause, TargetCause, TaskError, Tick, WorkerDownReason, WorkerId, WorkerRef,
 };
 
 /// Why an open breaker opened.
@@ -422,7 +422,7 @@ impl PoolSupervisor {
         };
         match pause {
             Some(pause) => {
-                let message = format!("{TOO_OFTEN}: replacements wait for {pause:?}");
+                let message = format!("{TOO_OFTEN}: replacements are delayed by {}", DisplayDuration(pause));
                 (pause.max(delay), Some(StartFailure { breaker_open: true, message }))
             }
             None if slot.starts.is_failing() => {

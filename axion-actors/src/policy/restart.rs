@@ -1,4 +1,4 @@
-//! When a worker slot gets its next process, and when a pool is given up for the moment.
+//! The restart policy: when a worker slot gets its next process, and when a pool becomes unavailable.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use crate::model::Tick;
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
-/// Failed starts in a row after which no more hope is put on the next one.
+/// The number of failed starts in a row after which tasks no longer wait for the next start.
 const HOPELESS_AFTER: u32 = 3;
 
 /// The starts of one worker slot.
@@ -18,13 +18,13 @@ pub struct Starts {
 }
 
 impl Starts {
-    /// A worker finished its handshake. Whether the start was worth anything shows at its end.
+    /// A worker finished its handshake. Its end shows whether the start was healthy.
     pub fn ready(&mut self) {
         self.is_failing = false;
     }
 
-    /// A worker that had been ready ended. Returns how long to wait before the next start: nothing
-    /// if it lived or worked for a while, else as after a failed start.
+    /// A worker that had been ready ended. Returns the delay before the next start: zero if the worker lived or worked
+    /// for a while, otherwise the delay of a failed start.
     pub fn ended(&mut self, healthy: bool) -> Duration {
         if healthy {
             *self = Self::default();
@@ -33,8 +33,8 @@ impl Starts {
         self.failed(false)
     }
 
-    /// A start failed; `definite` if another one can only fail the same way. Returns how long to
-    /// wait before the next: 100 ms, doubled each time, 30 s at most, so that nothing spins.
+    /// A start failed; `definite` if another one can only fail in the same way. Returns the delay before the next
+    /// start: 100 ms, doubled each time, at most 30 s.
     pub fn failed(&mut self, definite: bool) -> Duration {
         let doublings = self.failures.min(16);
         self.failures += 1;
@@ -42,67 +42,67 @@ impl Starts {
         (FIRST_DELAY * 2u32.pow(doublings)).min(LONGEST_DELAY)
     }
 
-    /// Whether tasks should no longer wait for this slot's next start. They are then failed with
-    /// the reason of the last one; the starts go on, and the first that succeeds heals the pool.
+    /// Whether tasks should no longer wait for this slot's next start. The tasks then fail with the error of the last
+    /// start. The starts continue, and the first success makes the pool available again.
     #[must_use]
     pub fn is_failing(&self) -> bool {
         self.is_failing
     }
 }
 
-/// The breaker of one pool: how often its workers die by themselves.
+/// The breaker of one pool, which counts the crashes of its workers.
 ///
-/// While it is open, workers that die wait for their replacements. Those that live go on and take the
-/// pool's tasks: it is then degraded, and only a pool without any worker refuses its tasks.
+/// While the breaker is open, the replacements of crashed workers are delayed. The remaining workers run the pool's
+/// tasks. Only a pool without workers refuses its tasks.
 #[derive(Clone, Debug)]
 pub struct Breaker {
     most: usize,
     window: Duration,
     deaths: VecDeque<Tick>,
-    /// How often in a row it has opened.
+    /// The number of times that the breaker opened in a row.
     opened: u32,
     state: BreakerState,
 }
 
-/// What a breaker is at present.
+/// The state of a breaker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BreakerState {
-    /// Workers are replaced when they die.
+    /// Crashed workers are replaced without delay.
     #[default]
     Closed,
-    /// Replacements wait, or have not become ready since.
+    /// Replacements are delayed, or have not become ready since.
     Open {
-        /// Since when.
+        /// The time when the breaker opened.
         since: Tick,
-        /// When replacements are started again.
+        /// The time when replacements start again.
         until: Tick,
     },
 }
 
-/// The pause when a breaker opens for the first time.
+/// The delay when a breaker opens for the first time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Breaker {
-    /// A breaker that opens at more than `most` deaths within `window`.
+    /// A breaker that opens at more than `most` crashes within `window`.
     #[must_use]
     pub fn new(most: u32, window: Duration) -> Self {
         Self { most: most as usize, window, deaths: VecDeque::new(), opened: 0, state: BreakerState::Closed }
     }
 
-    /// A worker died by itself. If that is one too many, returns how long replacements have to wait:
-    /// 1 s, doubled each time it happens again at once, 30 s at most.
+    /// A worker crashed. If this opens the breaker, returns the delay of replacements: 1 s, doubled each time the
+    /// breaker opens again at once, at most 30 s.
     pub fn died(&mut self, now: Tick) -> Option<Duration> {
         let before = self.deaths.len();
         self.deaths.retain(|death| now.since(*death) <= self.window);
         if before > 0 && self.deaths.is_empty() {
-            // A quiet window: what comes next is another story.
+            // After a quiet window, the delays start again from the first.
             self.opened = 0;
         }
         self.deaths.push_back(now);
         if self.deaths.len() <= self.most {
             return None;
         }
-        // Half of the allowance is back after the pause.
+        // The pause gives half of the allowed crashes back.
         self.deaths.drain(..self.deaths.len().div_ceil(2));
         let pause = (FIRST_PAUSE * 2u32.pow(self.opened.min(8))).min(LONGEST_DELAY);
         self.opened += 1;
@@ -114,13 +114,13 @@ impl Breaker {
         Some(pause)
     }
 
-    /// More deaths than this within the window open it.
+    /// The maximum number of crashes, and the window.
     #[must_use]
     pub fn rule(&self) -> (usize, Duration) {
         (self.most, self.window)
     }
 
-    /// How long replacements still have to wait; nothing while it is closed.
+    /// The remaining delay of replacements; zero while the breaker is closed.
     #[must_use]
     pub fn pause_left(&self, now: Tick) -> Duration {
         match self.state {
@@ -129,7 +129,7 @@ impl Breaker {
         }
     }
 
-    /// A worker became ready: the first one after the pause closes the breaker. Returns whether it did.
+    /// A worker became ready. The first one after the pause closes the breaker. Returns whether it did.
     pub fn ready(&mut self, now: Tick) -> bool {
         let closes = self.state != BreakerState::Closed && self.pause_left(now).is_zero();
         if closes {
@@ -138,7 +138,7 @@ impl Breaker {
         closes
     }
 
-    /// What it is.
+    /// The state.
     #[must_use]
     pub fn state(&self) -> BreakerState {
         self.state

@@ -10,8 +10,8 @@
 //!                          └──────────────── finish ──────────────────┘
 //! ```
 //!
-//! A task that is not to start yet is put from Queued to Waiting when it is accepted (`hold`). Anything
-//! else is a late or illegal event: it changes nothing and is counted (L3).
+//! A task that may not start yet goes from Queued to Waiting when it is accepted (`hold`). Every other event is late or
+//! illegal: it changes nothing and is counted (L3).
 
 mod entry;
 mod history;
@@ -41,62 +41,62 @@ use crate::model::{
 };
 
 slotmap::new_key_type! {
-    /// A live task's place in the table.
+    /// The place of a live task in the table.
     pub struct TaskKey;
 }
 
-/// The place of those who wait for a task, with their owner. The table keeps it with the task, so that it travels with
-/// the fact of the task's end: a place is not used again before that.
+/// The place of the callers that wait for a task, with its owner. The table keeps it with the task and emits it with
+/// the fact of the task's end. The place is not reused before that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WaiterId(pub std::num::NonZeroU32);
 
 /// A task that reached its outcome.
 #[derive(Debug)]
 pub struct Finished {
-    /// Its record.
+    /// The record.
     pub record: Arc<TaskRecord>,
-    /// Those who wait for it.
+    /// The waiting callers.
     pub waiter: Option<WaiterId>,
 }
 
-/// How a task ends.
+/// The end of a task.
 #[derive(Debug)]
 pub struct TaskEnd {
     /// The outcome.
     pub outcome: Outcome,
-    /// How long it ran, if it did.
+    /// The run time in nanoseconds, if it ran.
     pub nanos: Option<u64>,
-    /// What it wrote.
+    /// The output.
     pub output: Option<Box<CapturedOutput>>,
 }
 
 impl TaskEnd {
-    /// The end of a task that did not run to it.
+    /// The end of a task that did not run.
     #[must_use]
     pub fn without_run(outcome: Outcome) -> Self {
         Self { outcome, nanos: None, output: None }
     }
 }
 
-/// What the table knows under an id.
+/// The state of a task id.
 #[derive(Debug, PartialEq)]
 pub enum TaskLookup {
-    /// Waiting or running.
+    /// The task waits or runs.
     Live(TaskKey),
-    /// Finished, its record retained.
+    /// The task has finished, and its record is retained.
     Finished(Arc<TaskRecord>),
-    /// Finished, but its record was dropped.
+    /// The task has finished, and its record was dropped.
     Expired(Expired),
-    /// Never accepted, or so long ago that even its expiry is forgotten.
+    /// The task was never accepted, or so long ago that its expiry is forgotten.
     Unknown,
 }
 
-/// Why a task was not taken in.
+/// The reason why a task was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AcceptError {
-    /// A task with its id is known already.
+    /// A task with the same id is known.
     Id,
-    /// This task is live and has the same unique key.
+    /// This live task has the same unique key.
     Unique(TaskId),
 }
 
@@ -106,15 +106,15 @@ enum IdEntry {
     RetainedRecords(Arc<TaskRecord>),
 }
 
-/// All tasks that are live, and the records of those that finished lately.
+/// All live tasks, and the retained records of finished ones.
 #[derive(Debug)]
 pub struct TaskTable {
     epoch: Timestamp,
     live: SlotMap<TaskKey, Entry>,
     waiting: WaitingCounts,
-    /// Which live task holds a unique key.
+    /// The live task that holds each unique key.
     unique: FxHashMap<Arc<str>, TaskKey>,
-    /// Tasks taken in, and outcomes reached, by name.
+    /// The number of tasks accepted.
     accepted: u64,
     finished: OutcomeCounts,
     places: TaskIds<IdEntry>,
@@ -141,42 +141,42 @@ impl TaskTable {
         }
     }
 
-    /// The facts of the present turn.
+    /// The recorder of this turn's facts.
     pub fn recorder(&mut self) -> &mut Recorder {
         &mut self.recorder
     }
 
-    /// Tasks that have not reached their outcome.
+    /// The number of tasks without an outcome.
     #[must_use]
     pub fn live(&self) -> usize {
         self.live.len()
     }
 
-    /// How many tasks are not with a worker, and the bytes they bring along.
+    /// The number of tasks that are not with a worker, and their size in bytes.
     #[must_use]
     pub fn waiting(&self) -> (usize, usize) {
         self.waiting.all()
     }
 
-    /// How many tasks of a pool wait for a worker.
+    /// The number of tasks of a pool that wait for a worker.
     #[must_use]
     pub fn queued(&self, pool: PoolId) -> usize {
         self.waiting.queued(pool)
     }
 
-    /// How many tasks wait for a time before they may start.
+    /// The number of tasks that wait for a time before they may start.
     #[must_use]
     pub fn held_back(&self) -> usize {
         self.waiting.held_back()
     }
 
-    /// Tasks taken in so far.
+    /// The number of tasks accepted so far.
     #[must_use]
     pub fn accepted(&self) -> u64 {
         self.accepted
     }
 
-    /// Outcomes so far.
+    /// The counts of outcomes so far.
     #[must_use]
     pub fn finished(&self) -> OutcomeCounts {
         self.finished
@@ -188,25 +188,25 @@ impl TaskTable {
         self.retained.bounds()
     }
 
-    /// How many records are retained, and the bytes they hold.
+    /// The number of retained records, and their size in bytes.
     #[must_use]
     pub fn retained(&self) -> (usize, usize) {
         self.retained.held()
     }
 
-    /// Late or illegal events so far.
+    /// The number of late or illegal events so far.
     #[must_use]
     pub fn ignored(&self) -> u64 {
         self.ignored
     }
 
-    /// Records dropped to keep the bounds.
+    /// The number of records dropped because of the bounds.
     #[must_use]
     pub fn evicted(&self) -> u64 {
         self.retained.evicted()
     }
 
-    /// Records of which something was left out to keep their bound.
+    /// The number of records trimmed because of their bound.
     #[must_use]
     pub fn trimmed(&self) -> u64 {
         self.retained.trimmed()
@@ -223,13 +223,13 @@ impl TaskTable {
         self.live.get(key).map(|entry| &entry.task)
     }
 
-    /// Where a live task is.
+    /// The state of a live task.
     #[must_use]
     pub fn state(&self, key: TaskKey) -> Option<TaskState> {
         self.live.get(key).map(|entry| entry.state())
     }
 
-    /// Whether a task with this id is live or its record retained.
+    /// Whether a task with this id is live, or its record is retained.
     #[must_use]
     pub fn has(&self, id: TaskId) -> bool {
         self.places.get(id).is_some()
@@ -245,10 +245,10 @@ impl TaskTable {
         }
     }
 
-    /// Takes a new task in, to wait in its queue.
+    /// Accepts a new task, which waits in its queue.
     ///
     /// # Errors
-    /// If a task with the same id is live or its record is retained, or one with the same unique key is live.
+    /// If a task with the same id is live or its record is retained, or a task with the same unique key is live.
     pub fn accept(&mut self, task: Task, waiter: Option<WaiterId>, now: Tick) -> Result<TaskKey, AcceptError> {
         let id = task.id();
         let unique = task.options().unique.clone();
@@ -270,7 +270,7 @@ impl TaskTable {
         Ok(key)
     }
 
-    /// A queued task may not start before `timer` is due.
+    /// Holds a queued task back until `timer` is due.
     pub fn hold(&mut self, key: TaskKey, timer: TimerId, until: Tick, now: Tick) -> bool {
         let Some(entry) = self.live.get_mut(key).filter(|entry| entry.state() == TaskState::Queued) else {
             self.ignored += 1;
@@ -283,7 +283,7 @@ impl TaskTable {
         true
     }
 
-    /// A queued task goes to a worker. Returns the number of the attempt.
+    /// Sends a queued task to a worker. Returns the number of the attempt.
     pub fn send(
         &mut self,
         key: TaskKey,
@@ -302,8 +302,8 @@ impl TaskTable {
         Some(attempt)
     }
 
-    /// A task that had not started comes back from exactly that worker and sequence number; the
-    /// attempt is not counted (L5).
+    /// Returns a task that had not started to the queue, if it is with exactly that worker and sequence number. The
+    /// attempt does not count (L5).
     pub fn give_back(&mut self, key: TaskKey, by: (WorkerRef, Seq), cause: ReturnCause, now: Tick) -> bool {
         let Some(entry) = Self::sent(&mut self.live, &mut self.ignored, key, by) else { return false };
         entry.become_state(&mut self.waiting, TaskState::Queued);
@@ -313,7 +313,7 @@ impl TaskTable {
         true
     }
 
-    /// An attempt failed after `nanos` of running, and the task waits until `timer` is due.
+    /// Handles a failed attempt that ran for `nanos`. The task waits for its retry until `timer` is due.
     pub fn retry(
         &mut self,
         key: TaskKey,
@@ -339,7 +339,7 @@ impl TaskTable {
         true
     }
 
-    /// A wait before a start is over.
+    /// Ends the wait before a start.
     pub fn due(&mut self, key: TaskKey, now: Tick) -> bool {
         let Some(entry) = self.live.get_mut(key).filter(|entry| matches!(entry.state(), TaskState::Waiting { .. }))
         else {
@@ -352,8 +352,8 @@ impl TaskTable {
         true
     }
 
-    /// An attempt's process ended under it after `nanos`, and the task is to run again. A loss that is `counted` makes it a
-    /// suspect; otherwise a neighbour had to be killed and it is innocent.
+    /// Reruns a task whose process ended during the attempt, after `nanos`. A `counted` loss makes the task a suspect.
+    /// The loss does not count if another task in the worker was killed.
     pub fn rerun(
         &mut self,
         key: TaskKey,
@@ -375,14 +375,14 @@ impl TaskTable {
         true
     }
 
-    /// Marks a task as one whose cancellation was asked for; false if it was before.
+    /// Marks a task as cancelled. Returns false if it was marked before.
     pub fn cancel(&mut self, key: TaskKey) -> bool {
         self.live
             .get_mut(key)
             .is_some_and(|entry| !std::mem::replace(&mut entry.history_mut().counters.cancelled, true))
     }
 
-    /// Records who asked for a task's cancellation. A task that is with a worker has `grace` to stop by itself.
+    /// Records the source of a task's cancellation. A task that is with a worker has `grace` to stop by itself.
     pub fn note_cancel(&mut self, key: TaskKey, by: CancelSource, grace: Option<Duration>, now: Tick) {
         if let Some(task) = self.live.get(key).map(|entry| entry.task.id()) {
             let grace_seconds = grace.map(|grace| grace.as_secs_f64());
@@ -390,27 +390,27 @@ impl TaskTable {
         }
     }
 
-    /// Those who wait for a live task.
+    /// The callers that wait for a live task.
     #[must_use]
     pub fn waiter(&self, key: TaskKey) -> Option<WaiterId> {
         self.live.get(key)?.waiter
     }
 
-    /// Gives a task that nobody waits for its place for those who do.
+    /// Sets the waiting callers of a task that has none.
     pub fn set_waiter(&mut self, key: TaskKey, waiter: WaiterId) {
         if let Some(entry) = self.live.get_mut(key) {
             entry.waiter = Some(waiter);
         }
     }
 
-    /// Notes what lets a task expire.
+    /// Sets the timer that lets a task expire.
     pub fn set_expiry(&mut self, key: TaskKey, timer: TimerId) {
         if let Some(entry) = self.live.get_mut(key) {
             entry.history_mut().expiry = Some(timer);
         }
     }
 
-    /// Takes what lets a task expire.
+    /// Takes the timer that lets a task expire.
     pub fn take_expiry(&mut self, key: TaskKey) -> Option<TimerId> {
         self.live.get_mut(key)?.history.as_mut()?.expiry.take()
     }
@@ -421,19 +421,19 @@ impl TaskTable {
         self.live.get(key).is_some_and(|entry| entry.attempts > 0)
     }
 
-    /// How often a live task has been sent, for tests.
+    /// The number of times that a live task was sent, for tests.
     #[cfg(test)]
     pub(super) fn attempts(&self, key: TaskKey) -> Option<u32> {
         self.live.get(key).map(|entry| entry.attempts)
     }
 
-    /// When a live task was submitted.
+    /// The time when a live task was submitted.
     #[must_use]
     pub fn submitted(&self, key: TaskKey) -> Option<Tick> {
         self.live.get(key).map(|entry| entry.submitted)
     }
 
-    /// What a live task has been through.
+    /// The counters of a live task.
     #[must_use]
     pub fn counters(&self, key: TaskKey) -> TaskCounters {
         self.live.get(key).and_then(|entry| entry.history.as_ref()).map(|history| history.counters).unwrap_or_default()
@@ -452,8 +452,7 @@ impl TaskTable {
         found
     }
 
-    /// A task reaches its outcome (L1). With `by`, only if it is with exactly that worker and
-    /// sequence number (L3); without, wherever it is.
+    /// Sets a task's outcome (L1). With `by`, only if the task is with exactly that worker and sequence number (L3).
     pub fn finish(&mut self, key: TaskKey, by: Option<(WorkerRef, Seq)>, end: TaskEnd, now: Tick) -> Option<Finished> {
         let fenced = |entry: &Entry| by.is_none_or(|by| entry.state().is_with(by));
         if !self.live.get(key).is_some_and(fenced) {
@@ -474,30 +473,30 @@ impl TaskTable {
         Some(Finished { record, waiter })
     }
 
-    /// A late or illegal event, found by the caller.
+    /// Counts a late or illegal event that the caller found.
     pub fn ignore(&mut self) {
         self.ignored += 1;
     }
 
-    /// Drops records that have grown too old.
+    /// Drops records above the maximum age.
     pub fn expire_old(&mut self, now: Tick) {
         self.retained.expire_old(&mut self.places, &mut self.recorder, self.epoch, now);
     }
 
-    /// When the oldest record will be too old.
+    /// The time when the oldest record reaches the maximum age.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Tick> {
         self.retained.next_expiry()
     }
 
-    /// A wall time on the engine's clock; one before its start is its start.
+    /// Converts a wall time to the engine's clock. A time before the engine's start becomes its start.
     #[must_use]
     pub fn tick(&self, time: Timestamp) -> Tick {
         let since = time.duration_since(self.epoch);
         Tick(0).after(Duration::try_from(since).unwrap_or_default())
     }
 
-    /// A tick in wall time.
+    /// Converts a tick to wall time.
     #[must_use]
     pub fn wall(&self, tick: Tick) -> Timestamp {
         wall(self.epoch, tick)

@@ -1,4 +1,4 @@
-//! A live task and the state it is in, which changes only together with the counts of those that wait.
+//! A live task and its state. The state changes only together with the counts of waiting tasks.
 
 use jiff::Timestamp;
 
@@ -9,23 +9,23 @@ use crate::model::{Attempt, AttemptRecord, FullAttempt, Seq, Task, TaskError, Ta
 use crate::policy::task_ids::Hint;
 use crate::policy::timers::TimerId;
 
-/// Where a live task is.
+/// The state of a live task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskState {
-    /// In its pool's queue.
+    /// The task is in its pool's queue.
     Queued,
-    /// With a worker, started or about to be.
+    /// The task is with a worker: it has started or will.
     Sent {
-        /// Which process.
+        /// The worker.
         worker: WorkerRef,
-        /// Its name there.
+        /// The attempt's number in that worker process.
         seq: Seq,
-        /// Since when.
+        /// The time of the send.
         at: Tick,
     },
-    /// For its retry, or for the time before which it is not to start.
+    /// The task waits for its retry or for its earliest start.
     Waiting {
-        /// What ends the wait.
+        /// The timer that ends the wait.
         timer: TimerId,
     },
 }
@@ -40,42 +40,42 @@ impl TaskState {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) task: Task,
-    /// Where its id stands.
+    /// The position of its id in the index.
     pub(super) hint: Hint,
     pub(super) submitted: Tick,
     state: TaskState,
-    /// Executions so far, the present one included.
+    /// The number of attempts, including the present one.
     pub(super) attempts: u32,
-    /// Those who wait for it.
+    /// The waiting callers.
     pub(super) waiter: Option<WaiterId>,
-    /// Most tasks have none.
+    /// The history, which most tasks do not have.
     pub(super) history: Option<Box<TaskHistory>>,
 }
 
 impl Entry {
-    /// One that has just been taken in, to wait in its queue.
+    /// A task that has just been accepted and waits in its queue.
     pub(super) fn new(task: Task, waiter: Option<WaiterId>, hint: Hint, now: Tick) -> Self {
         Self { task, hint, submitted: now, state: TaskState::Queued, attempts: 0, waiter, history: None }
     }
 
-    /// Where it is.
+    /// The state.
     pub(super) fn state(&self) -> TaskState {
         self.state
     }
 
-    /// What it has been through, to add to.
+    /// The history, to add to.
     pub(super) fn history_mut(&mut self) -> &mut TaskHistory {
         self.history.get_or_insert_default()
     }
 
-    /// Every change of a state, so that the counts are right.
+    /// Changes the state and the counts.
     pub(super) fn become_state(&mut self, waiting: &mut WaitingCounts, state: TaskState) {
         waiting.leaves(&self.task, self.state);
         waiting.enters(&self.task, state);
         self.state = state;
     }
 
-    /// Keeps how the present attempt ended. Returns it too if it is `wanted`.
+    /// Remembers the end of the present attempt. Returns the attempt too if it is `wanted`.
     pub(super) fn remember(
         &mut self,
         error: TaskError,
@@ -92,7 +92,7 @@ impl Entry {
         copy
     }
 
-    /// Its record, now that it has reached its end.
+    /// The record of a task that has ended.
     pub(super) fn into_record(self, end: TaskEnd, epoch: Timestamp, now: Tick) -> TaskRecord {
         let started = end.nanos.map(|nanos| wall(epoch, now.before(nanos)));
         let worker = match self.state {

@@ -1,27 +1,27 @@
-//! What a live task has been through: bounded as its record will be (L9).
+//! The history of a live task, within the bounds of its record (L9).
 
 use std::collections::VecDeque;
 
 use crate::model::AttemptRecord;
 use crate::policy::timers::TimerId;
 
-/// Attempts remembered of one task (L9).
+/// The maximum number of remembered attempts of a task (L9).
 const EARLIER: usize = 16;
 
-/// What a task has been through.
+/// The history of a task.
 #[derive(Debug, Default)]
 pub(super) struct TaskHistory {
     pub(super) counters: TaskCounters,
-    /// What lets it expire, while it has not started.
+    /// The timer that lets the task expire, until it starts.
     pub(super) expiry: Option<TimerId>,
     earlier: VecDeque<AttemptRecord>,
-    /// Of those, how many were left out, and whether one was for its size.
+    /// The number of attempts left out, and whether one was left out because of its size.
     left_out: u32,
     trimmed: bool,
 }
 
 impl TaskHistory {
-    /// Remembers one more attempt, and of all of them no more than `most` bytes.
+    /// Remembers another attempt, and keeps all of them within `most` bytes.
     pub(super) fn remember(&mut self, attempt: AttemptRecord, most: usize) {
         self.earlier.push_back(attempt);
         let mut bytes: usize = self.earlier.iter().map(AttemptRecord::weight).sum();
@@ -33,26 +33,26 @@ impl TaskHistory {
         }
     }
 
-    /// Whether an attempt was left out for its size.
+    /// Whether an attempt was left out because of its size.
     pub(super) fn is_trimmed(&self) -> bool {
         self.trimmed
     }
 
-    /// The attempts remembered, and how many were left out.
+    /// The remembered attempts, and the number of those left out.
     pub(super) fn into_earlier(self) -> (Vec<AttemptRecord>, u32) {
         (self.earlier.into(), self.left_out)
     }
 }
 
-/// What a task has been through, in numbers.
+/// The counters of a task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TaskCounters {
-    /// Retries after failures.
+    /// The number of retries after failures.
     pub retries: u32,
-    /// Deaths of a worker under it.
+    /// The number of worker deaths during the task.
     pub losses: u32,
-    /// Its cancellation was asked for.
+    /// Whether its cancellation was requested.
     pub cancelled: bool,
-    /// It is suspected of killing its worker: it runs alone next time.
+    /// Whether it is suspected of killing its worker, so that its next attempt runs in isolation.
     pub alone: bool,
 }

@@ -1,7 +1,7 @@
-//! Records of the tasks that finished lately, within bounds (L9): the oldest go first.
+//! The retained records of finished tasks, within bounds (L9). The oldest go first.
 //!
-//! * A record is known under its id exactly as long as it stands in the order here.
-//! * What is dropped, or of which something is left out, is counted, and for a while it is known why it was dropped.
+//! * A record is known under its id exactly as long as it is in the order here.
+//! * Dropped and trimmed records are counted. The reason of a drop is remembered for a while.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,20 +17,20 @@ use crate::policy::task_ids::{Hint, TaskIds};
 /// A record that was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expired {
-    /// When.
+    /// The time of the drop.
     pub at: Timestamp,
-    /// Which bound it would have broken.
+    /// The bound that the record would have exceeded.
     pub why: ExpiredBy,
-    /// The name of the outcome that it had.
+    /// The name of the record's outcome.
     pub outcome: &'static str,
 }
 
-/// Which records are retained. They themselves stand under their ids, with the live tasks.
+/// The order of the retained records. The records themselves are stored under their ids, with the live tasks.
 #[derive(Debug)]
 pub(super) struct RetainedRecords {
     queue: RetentionQueue<(TaskId, Hint)>,
-    /// As many as may be retained, so that whoever asks late learns what became of a record. Searched
-    /// from end to end for that, which is rare, so that dropping a record costs next to nothing.
+    /// The dropped records, at most as many as can be retained, so that a late lookup learns why a record was dropped.
+    /// Lookups are rare and search linearly, which keeps a drop cheap.
     expired: VecDeque<(TaskId, Expired)>,
     evicted: u64,
     trimmed: u64,
@@ -45,33 +45,33 @@ impl RetainedRecords {
         self.queue.policy()
     }
 
-    /// How many records are retained, and the bytes they hold.
+    /// The number of retained records, and their size in bytes.
     pub(super) fn held(&self) -> (usize, usize) {
         self.queue.held()
     }
 
-    /// Records dropped so far.
+    /// The number of records dropped so far.
     pub(super) fn evicted(&self) -> u64 {
         self.evicted
     }
 
-    /// Records so far of which something was left out.
+    /// The number of records trimmed so far.
     pub(super) fn trimmed(&self) -> u64 {
         self.trimmed
     }
 
-    /// What became of a record, if it was dropped lately.
+    /// The reason why a record was dropped, if that is remembered.
     pub(super) fn expired(&self, id: TaskId) -> Option<Expired> {
         self.expired.iter().find(|(it, _)| *it == id).map(|(_, it)| *it)
     }
 
-    /// Brings a record within its own bound, of which something may have been left out before.
+    /// Trims a record to its own bound. Parts of it may have been left out before.
     pub(super) fn bound(&mut self, mut record: TaskRecord, is_trimmed: bool) -> Arc<TaskRecord> {
         self.trimmed += u64::from(record.trim(self.queue.policy().each) || is_trimmed);
         Arc::new(record)
     }
 
-    /// Keeps one more, of a task that was live until now.
+    /// Retains the record of a task that has just ended.
     pub(super) fn push(
         &mut self,
         record: &Arc<TaskRecord>,

@@ -1,14 +1,14 @@
-//! How many live tasks are not with a worker: every change of a task's state passes here.
+//! The counts of live tasks that are not with a worker. Every change of a task's state updates them.
 
 use super::TaskState;
 use crate::model::{PoolId, PoolMap, Task};
 
-/// Counts of the tasks that wait.
+/// The counts of waiting tasks.
 #[derive(Debug, Default)]
 pub(super) struct WaitingCounts {
     count: usize,
     bytes: usize,
-    /// Those of them that could start, by pool.
+    /// The waiting tasks that could start, by pool.
     queued: PoolMap<usize>,
 }
 
@@ -31,17 +31,17 @@ impl WaitingCounts {
         }
     }
 
-    /// All of them, and their bytes.
+    /// The number of all waiting tasks, and their size in bytes.
     pub(super) fn all(&self) -> (usize, usize) {
         (self.count, self.bytes)
     }
 
-    /// Those of a pool that could start.
+    /// The number of waiting tasks of a pool that could start.
     pub(super) fn queued(&self, pool: PoolId) -> usize {
         self.queued.get(pool).copied().unwrap_or_default()
     }
 
-    /// Those that wait for a time.
+    /// The number of tasks that wait for a time.
     pub(super) fn held_back(&self) -> usize {
         self.count - self.queued.values().sum::<usize>()
     }
