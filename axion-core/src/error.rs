@@ -1,4 +1,4 @@
-//! What can go wrong with the engine itself. A task that fails is not an error here.
+//! Errors of the engine itself. A task that fails is not an error here.
 
 use axion_actors::actors::Refusal;
 use axion_actors::config::ConfigError;
@@ -11,16 +11,16 @@ use crate::handle::TaskHandle;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// A setting is out of its range.
+    /// A setting has an invalid value.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// There is no Python interpreter.
+    /// No Python interpreter was found.
     #[error(transparent)]
     Python(#[from] PythonNotFound),
-    /// The worker runtime cannot be written to disk.
+    /// The files of the worker runtime cannot be written.
     #[error(transparent)]
     Folder(#[from] FolderError),
-    /// The process that ends orphaned workers cannot be started.
+    /// The guardian, which ends orphaned workers, cannot be started.
     #[error(transparent)]
     Guardian(#[from] GuardianError),
     /// The engine's thread cannot be started.
@@ -35,27 +35,27 @@ pub enum StartError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubmitError {
-    /// As many tasks wait as may.
+    /// The queue is full.
     #[error(
         "the queue is full: {size} tasks are waiting; use `submit_wait`, submit later, or raise `input_queue_size`"
     )]
     QueueFull {
-        /// How many may wait.
+        /// The maximum number of waiting tasks.
         size: usize,
     },
-    /// The tasks that wait bring along as many bytes as they may.
+    /// The waiting tasks hold the maximum number of bytes.
     #[error(
         "the queue is full: {bytes} bytes of parameters are waiting; use `submit_wait`, submit later, or raise \
          `input_queue_bytes`"
     )]
     QueueBytesFull {
-        /// How many bytes may wait.
+        /// The maximum number of bytes.
         bytes: usize,
     },
     /// The machine is too busy.
     #[error("tasks are refused: {why}; use `submit_wait`, submit later, or raise that setting")]
     Overloaded {
-        /// Of what there is too much.
+        /// The measured load that is too high.
         why: String,
     },
     /// The parameters do not fit into a frame.
@@ -63,12 +63,12 @@ pub enum SubmitError {
         "the parameters are {size} bytes, the limit is {limit}: pass a file's path instead, or raise `frame_limit`"
     )]
     ParamsTooLarge {
-        /// How large they are.
+        /// The size of the parameters.
         size: usize,
-        /// How large they may be.
+        /// The maximum size.
         limit: usize,
     },
-    /// The task's pool has no workers by configuration.
+    /// The configuration gives the task's pool no workers.
     #[error("the {pool} pool is disabled: set {} to at least 1", max_key(*.pool))]
     PoolDisabled {
         /// The pool.
@@ -77,31 +77,31 @@ pub enum SubmitError {
     /// The engine has no pool of this name.
     #[error("unknown pool `{pool}`: the engine has the pools {}; declare others as `[pools.NAME]`", list(.known))]
     UnknownPool {
-        /// The pool.
+        /// The name that was given.
         pool: PoolId,
-        /// The pools that the engine has.
+        /// The names of the engine's pools.
         known: Vec<PoolId>,
     },
-    /// The task needs more than there can ever be.
+    /// The task's needs exceed the engine's capacity.
     #[error(
         "the task can never run: {shortfall}; it should need less, or raise the limit: `cpu_bound_max`, \
          `io_bound_max` and the pools' task limits for slots, `max_estimated_cpu_percent`, \
          `max_estimated_memory_percent`"
     )]
     NeedsImpossible {
-        /// What is missing.
+        /// The part that is missing.
         shortfall: Shortfall,
     },
     /// A number in the task's limits is 0.
     #[error("{what} of the task must be at least 1")]
     LimitsInvalid {
-        /// Which.
+        /// The limit that is 0.
         what: &'static str,
     },
-    /// The engine is shutting down, or has been shut down.
+    /// The engine is shutting down, or has shut down.
     #[error("the engine is shutting down and takes no more tasks")]
     ShuttingDown,
-    /// The engine ended by a fault of its own.
+    /// The engine ended because of an internal fault.
     #[error("the engine has stopped after an internal error; its log says which")]
     EngineStopped,
 }
@@ -125,7 +125,7 @@ impl SubmitError {
     }
 }
 
-/// The setting that bounds the workers of a pool.
+/// The setting that limits the workers of a pool.
 fn max_key(pool: PoolId) -> String {
     match pool {
         PoolId::CPU => "`cpu_bound_max`".to_owned(),
@@ -142,22 +142,22 @@ fn list(pools: &[PoolId]) -> String {
 #[derive(Debug, thiserror::Error)]
 #[error("{error} ({} of the batch have been accepted)", accepted.len())]
 pub struct SubmitManyError {
-    /// Why the next one was not.
+    /// The reason why the next task was refused.
     pub error: SubmitError,
-    /// The handles of those that were, in their order.
+    /// The handles of the accepted tasks, in order.
     pub accepted: Vec<TaskHandle>,
 }
 
-/// There is no such status.
+/// The engine cannot report a status.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StatusError {
-    /// The engine has no part of this name.
+    /// The engine has no component of this name.
     #[error("there is no component {name:?}: the engine has {}", known.join(", "))]
     UnknownComponent {
-        /// What was asked for.
+        /// The name that was given.
         name: String,
-        /// The parts that the engine has.
+        /// The names of the components.
         known: Vec<String>,
     },
     /// The engine has stopped.
@@ -165,14 +165,14 @@ pub enum StatusError {
     Stopped(#[from] WaitError),
 }
 
-/// There will be no record of a task.
+/// A task has no record and will not get one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError {
     /// The engine does not know the task, or refused it.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The engine ended by a fault of its own, or before it could answer.
+    /// The engine ended because of an internal fault, or before it could answer.
     #[error("the engine has stopped; nothing more will be known of this task")]
     EngineStopped,
 }

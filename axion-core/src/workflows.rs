@@ -1,4 +1,4 @@
-//! Workflows, as the engine's users see them.
+//! The user's interface to workflows.
 
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -17,26 +17,26 @@ use crate::error::SubmitError;
 use crate::flow::added_steps;
 use crate::park;
 
-/// A step whose task cannot be run in this engine.
+/// A step whose task cannot run in this engine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("step {step}: {error}")]
 pub struct WrongTask {
-    /// Its place in the list of steps.
+    /// The index in the list of steps.
     pub at: usize,
-    /// Its name, else its task's id.
+    /// The step's name, or its task's id if it has no name.
     pub step: String,
-    /// Why.
+    /// The reason.
     pub error: SubmitError,
 }
 
-/// A workflow was not accepted; nothing of it has been or will be run.
+/// A workflow was not accepted. None of its steps has run or will run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkflowError {
-    /// Tasks of it cannot be run in this engine.
+    /// Some of its tasks cannot run in this engine.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Tasks(Vec<WrongTask>),
-    /// It is wrong in itself, or the engine takes no workflows now.
+    /// The workflow is invalid, or the engine accepts no workflows now.
     #[error(transparent)]
     Refused(#[from] WorkflowRefusal),
     /// The engine has stopped.
@@ -45,7 +45,7 @@ pub enum WorkflowError {
 }
 
 impl WorkflowError {
-    /// A stable code: of the first problem, if there are several.
+    /// A stable code. If there are several problems, it is the code of the first one.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -58,11 +58,11 @@ impl WorkflowError {
     }
 }
 
-/// There is nothing more to be known of a workflow.
+/// The engine has no record of a workflow and will not get one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkflowWaitError {
-    /// No such workflow is known.
+    /// The engine does not know the workflow.
     #[error(transparent)]
     Gone(#[from] WorkflowGone),
     /// The engine has stopped.
@@ -70,7 +70,7 @@ pub enum WorkflowWaitError {
     EngineStopped,
 }
 
-/// A submitted workflow. A future of its record; dropping it leaves the workflow running.
+/// A submitted workflow. It is a future of its record. If you drop it, the workflow continues.
 #[derive(Debug)]
 pub struct WorkflowHandle {
     id: WorkflowId,
@@ -92,8 +92,8 @@ impl WorkflowHandle {
         park::wait(self)
     }
 
-    /// Blocks the thread until every step has ended or `limit` has passed: then `Ok(None)`, and the workflow
-    /// goes on.
+    /// Blocks the thread until every step has ended, or until `limit` has passed. In the second case it returns
+    /// `Ok(None)`, and the workflow continues.
     ///
     /// # Errors
     /// If the engine has stopped.
@@ -114,21 +114,21 @@ impl Future for WorkflowHandle {
 }
 
 impl Engine {
-    /// Hands a workflow in, all of it or nothing. Blocks the thread for the check, not for the end.
+    /// Submits a workflow, all of it or nothing. Blocks the thread for the check, not until the end.
     ///
-    /// Steps that a dynamic step adds name scripts from the current folder.
+    /// The result of a dynamic step may name scripts relative to the current folder.
     ///
     /// # Errors
-    /// Everything that is wrong with it, or why the engine takes none now.
+    /// All mistakes in the workflow, or the reason why the engine accepts none now.
     pub fn submit_workflow(&self, spec: WorkflowSpec) -> Result<WorkflowHandle, WorkflowError> {
         park::wait(self.submit_workflow_async(spec, Path::new("")))
     }
 
-    /// As [`submit_workflow`](Self::submit_workflow), without blocking. Steps that a dynamic step adds name
-    /// scripts from `folder`.
+    /// Submits as [`submit_workflow`](Self::submit_workflow), without blocking. The result of a dynamic step may name
+    /// scripts relative to `folder`.
     ///
     /// # Errors
-    /// The same.
+    /// Those of [`submit_workflow`](Self::submit_workflow).
     pub async fn submit_workflow_async(
         &self,
         spec: WorkflowSpec,
@@ -139,11 +139,11 @@ impl Engine {
         Ok(WorkflowHandle { id, record })
     }
 
-    /// As [`submit_workflow`](Self::submit_workflow), but the record goes to `completions`, under `number`. Steps
-    /// that a dynamic step adds name scripts from `folder`.
+    /// Submits as [`submit_workflow`](Self::submit_workflow). The record goes to `completions`, under `number`. The
+    /// result of a dynamic step may name scripts relative to `folder`.
     ///
     /// # Errors
-    /// The same. What comes to `completions` of a workflow that was not accepted says nothing.
+    /// Those of [`submit_workflow`](Self::submit_workflow). Ignore a completion of a workflow that was not accepted.
     pub fn submit_workflow_to(
         &self,
         spec: WorkflowSpec,
@@ -181,7 +181,7 @@ impl Engine {
         }
     }
 
-    /// A handle of a workflow that was submitted before. Resolves to an error if the id is unknown.
+    /// A handle of a workflow that was submitted before. It resolves to an error if the id is unknown.
     #[must_use]
     pub fn workflow_handle(&self, id: WorkflowId) -> WorkflowHandle {
         let (reply, record) = oneshot::channel();
@@ -189,18 +189,18 @@ impl Engine {
         WorkflowHandle { id, record }
     }
 
-    /// Where a workflow stands, step by step: its record so far.
+    /// The state of a workflow, step by step: its record so far.
     ///
     /// # Errors
-    /// If no such workflow is known or the engine has stopped.
+    /// If the workflow is unknown, or the engine has stopped.
     pub fn workflow(&self, id: WorkflowId) -> Result<Arc<WorkflowRecord>, WorkflowWaitError> {
         let (reply, answer) = oneshot::channel();
         self.ask(WorkflowRequest::Look { id, reply });
         Ok(park::wait(answer).map_err(|_| WorkflowWaitError::EngineStopped)??)
     }
 
-    /// Ends a workflow before its time: what has not started never will, what runs is cancelled like any
-    /// task. Returns whether it was in flight. Blocks the thread for the answer, not for the end.
+    /// Cancels a workflow. Steps that have not started never start, and running steps are cancelled like any task.
+    /// Returns whether the workflow was in flight. Blocks the thread for the answer, not until the end.
     ///
     /// # Errors
     /// If the engine has stopped.
@@ -211,11 +211,11 @@ impl Engine {
     }
 
     fn ask(&self, request: WorkflowRequest) {
-        // If the engine is gone, so is the reply, and whoever waits for it is told.
+        // If the engine is gone, the reply is dropped, and the caller gets an error.
         let _ = self.requests().send(Request::Workflow(request));
     }
 
-    /// What makes steps of a dynamic step's result, under the same rules as those that were submitted.
+    /// The function that makes steps from a dynamic step's result, by the rules for submitted steps.
     fn expand(&self, folder: PathBuf) -> Expand {
         let checks = self.checks().clone();
         Box::new(move |result| {

@@ -1,4 +1,4 @@
-//! Completions, for Python to take.
+//! Completions of tasks and workflows, for Python to take.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
@@ -28,12 +28,12 @@ impl Completions {
         Ok(Self(Arc::new(inner)))
     }
 
-    /// The descriptor that the next completion makes readable after `arm`.
+    /// The descriptor that becomes readable at the next completion after `arm`.
     fn fileno(&self) -> i32 {
         self.0.as_fd().as_raw_fd()
     }
 
-    /// Makes the next completion turn the descriptor readable. Returns the completions before it, as `take` does.
+    /// Makes the next completion turn the descriptor readable. Returns the earlier completions, as `take` does.
     fn arm<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         into_list(py, self.0.arm())
     }
@@ -57,10 +57,11 @@ impl Completions {
     }
 
     /// Waits for this number alone in place of the thread that sleeps in `wait`, and calls `deliver(data, record)`.
-    /// Returns whether `deliver` was called and returned true. If not, the sleeping thread has the completion, or will.
+    /// Returns whether `deliver` was called and returned true. Otherwise, the sleeping thread has the completion or
+    /// gets it.
     ///
-    /// `awaited()` is called before the wait, once this thread has that place: a number that the sleeping thread has
-    /// delivered before does not come again.
+    /// `awaited()` is called before the wait, when this thread has taken that place. A number that the sleeping thread
+    /// has delivered before does not come again.
     #[pyo3(signature = (number, awaited, deliver, limit=None))]
     fn wait_for(
         &self,
@@ -86,7 +87,7 @@ impl Completions {
             core::DirectWaitEnd::Completed(completion) => {
                 let delivered = deliver_to(py, deliver, completion.clone());
                 if !matches!(delivered, Ok(true)) {
-                    // Also when a signal's handler raises during the delivery (L1).
+                    // This also runs when a signal handler raises during the delivery (L1).
                     self.0.return_to_reader(completion);
                 }
                 delivered
@@ -133,7 +134,7 @@ fn into_tuple(py: Python<'_>, number: u64, answer: Option<core::Completed>) -> P
     }
 }
 
-/// Bytes for Python. Large ones may hold arrays that their owner wants to change.
+/// Bytes for Python. Large results become writable, because they may contain arrays.
 pub(crate) fn bytes<'py>(py: Python<'py>, data: &[u8]) -> Bound<'py, PyAny> {
     if data.len() < LARGE { PyBytes::new(py, data).into_any() } else { PyByteArray::new(py, data).into_any() }
 }

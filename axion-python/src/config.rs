@@ -12,7 +12,7 @@ use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyString};
 #[pyclass(frozen, module = "axion._axion")]
 pub(crate) struct Config(pub(crate) core::Config);
 
-/// The names of all settings, and what each means and takes.
+/// The names of all settings, with their meanings and allowed values.
 #[pyfunction]
 pub(crate) fn config_keys() -> Vec<(String, &'static str, String)> {
     Key::all().map(|key| (key.name(), key.meaning(), key.allowed())).collect()
@@ -20,7 +20,7 @@ pub(crate) fn config_keys() -> Vec<(String, &'static str, String)> {
 
 #[pymethods]
 impl Config {
-    /// Defaults and, if `environment` is true, a file and the `AXION_*` variables; `values` on top.
+    /// The defaults, overridden by a file and the `AXION_*` variables if `environment` is true, and by `values`.
     #[new]
     #[pyo3(signature = (values, environment=false, file=None))]
     fn new(values: &Bound<'_, PyDict>, environment: bool, file: Option<std::path::PathBuf>) -> PyResult<Self> {
@@ -39,7 +39,7 @@ impl Config {
         }
     }
 
-    /// The value of a setting, None if it is not set; of `pools`, the settings of each named pool.
+    /// The value of a setting, or None if it is not set. For `pools`, the settings of each named pool.
     fn get<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
         if name != "pools" {
             return shown(py, find(name)?.get(&self.0));
@@ -56,7 +56,7 @@ impl Config {
     }
 }
 
-/// A value of a setting, None if it is not set.
+/// The value of a setting, or None if it is not set.
 fn shown(py: Python<'_>, value: Value) -> PyResult<Bound<'_, PyAny>> {
     Ok(match value {
         Value::Absent => py.None().into_bound(py),
@@ -118,7 +118,7 @@ fn set(config: &mut core::Config, key: Key, value: &Bound<'_, PyAny>) -> PyResul
     };
     let text: String;
     let given = if value.is_none() {
-        // An older Axion's None: whatever is right for the machine.
+        // None in an older Axion: the default that depends on the machine.
         if key.absent().is_none() {
             return Err(refused("None".to_owned()));
         }
@@ -147,7 +147,7 @@ fn set(config: &mut core::Config, key: Key, value: &Bound<'_, PyAny>) -> PyResul
     key.set(config, value.clone()).map_err(|_| refused(key.text(&value)))
 }
 
-/// `{"min": 0, "max": 4}`; either may be left out, and `None` stands for a maximum that follows the machine.
+/// Bounds as `{"min": 0, "max": 4}`. Either may be absent. A maximum of `None` depends on the machine.
 fn bounds_of(bounds: &BTreeMap<String, Option<u32>>) -> Option<Value> {
     let known = bounds.keys().all(|name| matches!(name.as_str(), "min" | "max"));
     let min = bounds.get("min").copied().unwrap_or(Some(0))?;

@@ -22,16 +22,16 @@ pub(crate) fn new_task_id() -> String {
     core::TaskId::generate().to_string()
 }
 
-/// How long a thread that waits for room sleeps before it looks for signals, Ctrl-C among them.
+/// How long a thread that waits for room sleeps between two checks for signals such as Ctrl-C.
 const SIGNALS: Duration = Duration::from_millis(100);
 
 /// A running engine.
 ///
-/// What it refuses comes as a `ValueError` or `RuntimeError` with two arguments: a stable code and words.
+/// A refusal raises a `ValueError` or `RuntimeError` with two arguments: a stable code and a message.
 #[pyclass(frozen, module = "axion._axion")]
 pub(crate) struct Engine {
     inner: Mutex<Option<Arc<core::Engine>>>,
-    /// In another process, forked off this one, there is no engine: its threads are not there.
+    /// A process that was forked from this one has no engine, because the threads do not exist there.
     home: u32,
 }
 
@@ -80,10 +80,11 @@ impl Engine {
         Ok(Self { inner: Mutex::new(Some(Arc::new(engine))), home: std::process::id() })
     }
 
-    /// Hands a task in: `work` is a `Function` with packed arguments, or a script's path with JSON. What becomes
-    /// of it goes to `completions` under `number`.
-    /// `wait` says what happens in a full queue: 0 refuse, 1 refuse after a short wait, 2 wait for room. Returns
-    /// the id, which is `id` if that is given.
+    /// Submits a task. `work` is a `Function` with packed arguments, or a script's path with JSON. Its record goes to
+    /// `completions` under `number`.
+    ///
+    /// `wait` says what happens if the queue is full: 0 refuses, 1 refuses after a short wait, 2 waits for room.
+    /// Returns the id, which is `id` if it is given.
     #[pyo3(signature = (work, payload, options, completions, number, wait, id=None))]
     #[expect(clippy::too_many_arguments, reason = "they are Python's")]
     fn submit(
@@ -102,7 +103,7 @@ impl Engine {
         if let Some(id) = id {
             task = task.with_id(id_of(id)?);
         }
-        // While there is room, the lock need not be given up.
+        // While there is room, the interpreter lock is not released.
         let first = engine.submit_to_wait(task.clone(), &completions.0, number, Duration::ZERO);
         if let Some(id) = first.map_err(not_accepted)? {
             return Ok(id.to_string());
@@ -125,28 +126,28 @@ impl Engine {
         }
     }
 
-    /// Has the record of a task that was submitted before go to `completions`, too.
+    /// Sends the record of a task that was submitted before to `completions`, too.
     fn follow(&self, id: &str, completions: &Completions, number: u64) -> PyResult<()> {
         self.get()?.follow(id_of(id)?, &completions.0, number);
         Ok(())
     }
 
-    /// Ends a task before its time, by force if need be. Returns whether it had not ended.
+    /// Cancels a task, by force if necessary. Returns whether the task had not ended.
     fn cancel(&self, py: Python<'_>, id: &str) -> PyResult<bool> {
         let (engine, id) = (self.get()?, id_of(id)?);
         let answer = py.detach(|| engine.cancel(id)).map_err(stopped)?;
         Ok(!matches!(answer, core::CancelAnswer::AlreadyFinished(_) | core::CancelAnswer::Unknown))
     }
 
-    /// Ends a task if it waits in the engine. Returns whether it has.
+    /// Cancels a task if it waits in the engine. Returns whether it was cancelled.
     fn withdraw(&self, py: Python<'_>, id: &str) -> PyResult<bool> {
         let (engine, id) = (self.get()?, id_of(id)?);
         py.detach(|| engine.withdraw(id)).map_err(stopped)
     }
 
-    /// Hands a workflow in: `settings` is JSON text with the keys of a flow, each step a tuple of id, name, script
-    /// or `Function`, parameters or arguments, options, rules and dependencies (ids and names). Its record goes to
-    /// `completions` under `number`. Returns its id.
+    /// Submits a workflow. `settings` is JSON text with the keys of a flow. Each step is a tuple of id, name, script or
+    /// `Function`, parameters or arguments, options, rules and dependencies (ids and names). The record goes to
+    /// `completions` under `number`. Returns the workflow's id.
     fn submit_workflow(
         &self,
         py: Python<'_>,
@@ -159,8 +160,8 @@ impl Engine {
         workflow::submit(&engine, py, steps, settings, (completions, number))
     }
 
-    /// Hands a workflow from a file in, with other values for its parameters (a JSON object) and those of steps
-    /// (`STEP.KEY=VALUE`). Returns its id, and the name and the id of each step.
+    /// Submits a workflow from a file. A JSON object replaces its parameters, and `STEP.KEY=VALUE` those of steps.
+    /// Returns the workflow's id, and the name and the id of each step.
     fn submit_flow(
         &self,
         py: Python<'_>,
@@ -174,7 +175,7 @@ impl Engine {
         workflow::submit_flow(&engine, py, &path, &overrides, (completions, number))
     }
 
-    /// Where a workflow stands; None if it is not known.
+    /// The record of a workflow so far; None if it is unknown.
     fn workflow(&self, py: Python<'_>, id: &str) -> PyResult<Option<WorkflowRecord>> {
         let (engine, id) = (self.get()?, WorkflowId(id_of(id)?.0));
         match py.detach(|| engine.workflow(id)) {
@@ -184,29 +185,29 @@ impl Engine {
         }
     }
 
-    /// Ends a workflow before its time. Returns whether it was in flight.
+    /// Cancels a workflow. Returns whether it was in flight.
     fn cancel_workflow(&self, py: Python<'_>, id: &str) -> PyResult<bool> {
         let (engine, id) = (self.get()?, WorkflowId(id_of(id)?.0));
         let answer = py.detach(|| engine.cancel_workflow(id));
         answer.map_err(|error| refused(("engine_stopped", error.to_string())))
     }
 
-    /// How everything is, as JSON text.
+    /// The status of the engine, as JSON text.
     fn status(&self, py: Python<'_>) -> PyResult<String> {
         let engine = self.get()?;
         let status = py.detach(|| engine.status()).map_err(stopped)?;
         serde_json::to_string(&*status).map_err(|error| PyValueError::new_err(error.to_string()))
     }
 
-    /// How well everything is, as JSON text.
+    /// The health of the engine, as JSON text.
     fn health(&self, py: Python<'_>) -> PyResult<String> {
         let engine = self.get()?;
         let report = py.detach(|| engine.health()).map_err(stopped)?;
         serde_json::to_string(&report).map_err(|error| PyValueError::new_err(error.to_string()))
     }
 
-    /// Takes no more tasks, lets those it has end for up to `limit` seconds, cancels the rest, and ends the
-    /// workers. Returns how many were cancelled.
+    /// Shuts the engine down: accepts no more tasks, waits up to `limit` seconds for the accepted ones, cancels the
+    /// rest, and ends the workers. Returns the number of cancelled tasks.
     fn shutdown(&self, py: Python<'_>, limit: f64) -> usize {
         if !self.here() {
             return 0;
@@ -221,7 +222,7 @@ impl Drop for Engine {
     fn drop(&mut self) {
         let engine = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if !self.here() {
-            // Its threads are another process's.
+            // The threads belong to another process.
             std::mem::forget(engine);
         } else if engine.is_some() {
             Python::attach(|py| py.detach(|| drop(engine)));

@@ -1,8 +1,8 @@
-//! `axion._axion`: the native part of the Python package. It converts and forwards; what a user sees is the
-//! Python code beside it (`python/axion/`).
+//! `axion._axion`: the native part of the Python package. It converts and forwards. The user's interface is the Python
+//! code beside it (`python/axion/`).
 //!
-//! No thread of Rust's ever enters the interpreter: what has ended waits in `completions`, and a thread of
-//! Python's, or its event loop, is woken by a descriptor and takes it.
+//! No Rust thread enters the interpreter. Completions wait in `completions`. A descriptor wakes a Python thread or the
+//! event loop, which takes them.
 
 mod completions;
 mod config;

@@ -1,8 +1,9 @@
-//! The engine's log, on its way to Python's.
+//! Forwards the engine's log to Python's `logging`.
 //!
-//! No thread of Rust's calls Python: lines go into a pipe that a thread of Python's reads. A line is a length
-//! (u16, little-endian), one byte with the level of `logging` divided by 10, and text; it is written at once, so
-//! that threads need no lock between them. What the pipe does not take is counted and said with the next line.
+//! No Rust thread calls Python: lines go into a pipe that a Python thread reads. A line is a length (u16,
+//! little-endian), one byte with the level of `logging` divided by 10, and text. Each line is written in one call, so
+//! threads need no lock between them. Lines that do not fit into the pipe are counted, and the next line reports their
+//! number.
 
 use std::io::{self, PipeReader, PipeWriter, Write};
 use std::os::fd::IntoRawFd;
@@ -20,20 +21,20 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::Config;
 
-/// The most that a pipe takes as one piece, whoever else writes.
+/// The maximum length of a write that stays in one piece when several threads write.
 const PIECE: usize = 4096;
 const HEAD: usize = 3;
-/// Not a level: marks what came before it.
+/// A value that is not a level. It marks the end of the lines before it.
 const MARK: u8 = 0;
 
-/// Where lines go, and the process whose they are: one that is forked off opens its own.
+/// The pipe for lines, and the id of its process. A forked process opens its own pipe.
 static PIPE: RwLock<Option<(u32, PipeWriter)>> = RwLock::new(None);
-/// The least of `logging`'s levels, divided by 10, that is written.
+/// The lowest level of `logging` that is written, divided by 10.
 static LEAST: AtomicU8 = AtomicU8::new(u8::MAX);
 static DROPPED: AtomicUsize = AtomicUsize::new(0);
 
-/// Opens the log of this process; returns the descriptor from which its lines are read. None if there was a
-/// copy of a lock at the fork that nobody will let go: then this process goes without.
+/// Opens the log of this process and returns the descriptor from which its lines are read. Returns None if the process
+/// was forked while another thread held the lock: such a process has no log.
 #[pyfunction]
 pub(crate) fn open_log() -> PyResult<Option<i32>> {
     let (reader, writer) = pipe().map_err(|error| PyOSError::new_err(error.to_string()))?;
@@ -50,13 +51,13 @@ pub(crate) fn open_log() -> PyResult<Option<i32>> {
         let log = tracing_subscriber::registry()
             .with(lines.with_ansi(false))
             .with(wanted.with_max_level_hint(LevelFilter::DEBUG));
-        // A second one in one process is not ours to replace.
+        // Another subscriber in this process is not replaced.
         let _ = log.try_init();
     });
     Ok(Some(reader.into_raw_fd()))
 }
 
-/// Has lines written as an engine of these settings asks for; of several, the one that asks for most is heeded.
+/// Sets the log level for an engine with these settings. With several engines, the most detailed level applies.
 #[pyfunction]
 pub(crate) fn log_as(config: &Config) {
     let least = match config.0.log_level {
@@ -68,7 +69,7 @@ pub(crate) fn log_as(config: &Config) {
     LEAST.fetch_min(least, Ordering::Relaxed);
 }
 
-/// Writes a mark behind all lines so far. False if that cannot be done now.
+/// Writes a mark after all lines so far. Returns false if that is not possible now.
 #[pyfunction]
 pub(crate) fn mark_log() -> bool {
     write(MARK, &[])
@@ -89,7 +90,7 @@ fn rank(level: tracing::Level) -> u8 {
     }
 }
 
-/// Writes one line, cut to what goes through in one piece; false if the pipe is full or not there.
+/// Writes one line, cut to the maximum length. Returns false if the pipe is full or absent.
 fn write(level: u8, text: &[u8]) -> bool {
     let text = &text[..text.len().min(PIECE - HEAD)];
     let Ok(place) = PIPE.try_read() else { return false };
@@ -101,7 +102,7 @@ fn write(level: u8, text: &[u8]) -> bool {
     rustix::io::write(pipe, &piece).is_ok()
 }
 
-/// Makes writers for lines.
+/// Creates writers for lines.
 struct Lines;
 
 impl<'a> MakeWriter<'a> for Lines {
@@ -116,7 +117,7 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-/// Writes a line of this level; the formatter hands it over whole.
+/// A writer for a line of this level. The formatter writes the line in one call.
 struct Line(u8);
 
 impl Write for Line {

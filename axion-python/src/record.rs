@@ -1,4 +1,4 @@
-//! A finished task.
+//! The record of a finished task.
 
 use std::sync::Arc;
 
@@ -30,19 +30,19 @@ impl Record {
         self.0.outcome.name()
     }
 
-    /// The result of a script, or plain data of a step's function, as JSON text.
+    /// The result of a script, or of a step's function that returned plain data, as JSON text.
     #[getter]
     fn json(&self) -> Option<&str> {
         self.0.outcome.data().map(core::Json::as_str)
     }
 
-    /// Another function's result, pickled.
+    /// The result of any other function, pickled.
     #[getter]
     fn pickle<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         self.0.outcome.pickle().map(|it| crate::completions::bytes(py, &it.0))
     }
 
-    /// Seconds that the last attempt ran.
+    /// The run time of the last attempt, in seconds.
     #[getter]
     fn duration(&self) -> f64 {
         self.0.timings.run_seconds()
@@ -66,13 +66,13 @@ impl Record {
         self.error().map(|it| it.kind.to_string())
     }
 
-    /// The error's words.
+    /// The error's message.
     #[getter]
     fn message(&self) -> Option<&str> {
         self.error().map(|it| it.message.as_str())
     }
 
-    /// The exception's type.
+    /// The type of the exception.
     #[getter]
     fn exception(&self) -> Option<&str> {
         self.error()?.exception.as_deref()
@@ -84,7 +84,7 @@ impl Record {
         self.error()?.traceback.as_deref()
     }
 
-    /// The exceptions behind it: type and text, nearest first.
+    /// The causes of the exception: type and text, nearest first.
     #[getter]
     fn causes(&self) -> Vec<(String, String)> {
         self.error().map_or_else(Vec::new, |it| {
@@ -98,25 +98,25 @@ impl Record {
         self.error()?.raised.as_ref().map(|it| PyBytes::new(py, &it.0))
     }
 
-    /// What is known of the worker's end, as text.
+    /// The post-mortem of the worker, as text.
     #[getter]
     fn post_mortem(&self) -> Option<String> {
         self.error()?.post_mortem.as_ref().map(ToString::to_string)
     }
 
-    /// What the last attempt wrote to standard output.
+    /// The standard output of the last attempt.
     #[getter]
     fn stdout(&self) -> String {
         self.0.output.as_ref().map(|it| it.stdout.text()).unwrap_or_default()
     }
 
-    /// What the last attempt wrote to standard error.
+    /// The standard error of the last attempt.
     #[getter]
     fn stderr(&self) -> String {
         self.0.output.as_ref().map(|it| it.stderr.text()).unwrap_or_default()
     }
 
-    /// Everything, as JSON text.
+    /// The whole record, as JSON text.
     fn to_json(&self) -> PyResult<String> {
         serde_json::to_string(&*self.0).map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))
     }

@@ -1,4 +1,4 @@
-//! What is submitted.
+//! Tasks and their options.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-/// A function's code, which workers are sent once.
+/// A function's code, which each worker receives once.
 #[pyclass(frozen, module = "axion._axion")]
 pub(crate) struct Function(core::Function);
 
@@ -20,14 +20,14 @@ impl Function {
         Self(core::Function::new(name, code.to_vec()))
     }
 
-    /// The hash of its code.
+    /// The hash of the code.
     #[getter]
     fn id(&self) -> String {
         self.0.id().to_string()
     }
 }
 
-/// What a task asks for beyond being run.
+/// The options of a task.
 #[pyclass(frozen, module = "axion._axion")]
 #[derive(Clone)]
 pub(crate) struct Options {
@@ -43,23 +43,23 @@ pub(crate) struct Options {
     limits: Option<Box<Limits>>,
 }
 
-/// What holds a task back. Most have none.
+/// The limits of a task. Most tasks have none.
 #[derive(Clone)]
 struct Limits {
     needs: core::Needs,
     concurrency: Option<core::Concurrency>,
-    /// Without a key, it is that of what the task runs.
+    /// A rate without a key uses the key of the task's work.
     rate: Option<core::Rate>,
 }
 
-/// Memory as Python gives it: per cent of the machine's, or a size such as "500 MiB".
+/// Memory as Python passes it: percent of the machine's memory, or a size such as "500 MiB".
 #[derive(FromPyObject)]
 pub(crate) enum Memory {
     Percent(f64),
     Size(String),
 }
 
-/// A rate as Python gives it: "10/s", or with the key that it is shared by.
+/// A rate as Python passes it: "10/s", or with the key whose tasks share it.
 #[derive(FromPyObject)]
 pub(crate) enum Rate {
     Own(String),
@@ -199,14 +199,14 @@ impl Options {
     }
 }
 
-/// A whole number in the type that it is to have.
+/// Converts a whole number to the required type.
 fn count<T: TryFrom<i64>>(name: &str, value: Option<i64>) -> PyResult<Option<T>> {
     let wrong =
         |value| PyValueError::new_err(format!("{name} is a whole number, 0 or more, and not so large: {value}"));
     value.map(|value| T::try_from(value).map_err(|_| wrong(value))).transpose()
 }
 
-/// As `count`, where none would never run.
+/// Converts like `count`, and refuses 0.
 fn positive(name: &str, value: Option<i64>) -> PyResult<Option<u32>> {
     let wrong =
         |given| PyValueError::new_err(format!("`{name}` must be a whole number from 1 to {}, not {given}", u32::MAX));
@@ -214,13 +214,13 @@ fn positive(name: &str, value: Option<i64>) -> PyResult<Option<u32>> {
     value.map(|given| read(given).ok_or_else(|| wrong(given))).transpose()
 }
 
-/// A number that `is` one of those that are `allowed`.
+/// Checks a number with `is`; `allowed` describes the allowed numbers.
 fn number(name: &str, allowed: &str, is: impl Fn(f64) -> bool, value: Option<f64>) -> PyResult<Option<f64>> {
     let wrong = |given: f64| PyValueError::new_err(format!("`{name}` is a number, {allowed}, not {given}"));
     value.map(|given| if is(given) { Ok(given) } else { Err(wrong(given)) }).transpose()
 }
 
-/// A time in which something has to have happened. As in flows and on the command line, none at all is none.
+/// A time limit. It is above 0, as in flows and on the command line.
 fn limit(name: &str, seconds: Option<f64>) -> PyResult<Option<Duration>> {
     let wrong = |given: f64| {
         PyValueError::new_err(format!("`{name}` must be a time above 0: seconds as a number, not {given}"))
@@ -241,7 +241,7 @@ fn error_kind(name: &str) -> PyResult<core::ErrorKind> {
         .map_err(|_| PyValueError::new_err(format!("retry_on names the codes of failures; {name:?} is none")))
 }
 
-/// The task that a call of Python's describes.
+/// The task that a Python call describes.
 pub(crate) fn task(work: &Bound<'_, PyAny>, payload: &Bound<'_, PyAny>, options: &Options) -> PyResult<core::Task> {
     let task = if let Ok(function) = work.cast::<Function>() {
         core::Task::call(function.get().0.clone(), joined(payload)?)
@@ -282,7 +282,7 @@ pub(crate) fn task(work: &Bound<'_, PyAny>, payload: &Bound<'_, PyAny>, options:
     }
 }
 
-/// Arguments as one piece: bytes, or a list of buffers that are put behind one another.
+/// Arguments as one piece: bytes, or a list of buffers that are joined.
 fn joined(payload: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
     if let Ok(bytes) = payload.cast::<PyBytes>() {
         return Ok(bytes.as_bytes().to_vec());

@@ -15,14 +15,14 @@ use crate::completions::{Completions, bytes};
 use crate::engine::id_of;
 use crate::task::{Options, task};
 
-/// What a step asks for beside its task.
+/// The rules of a step.
 #[pyclass(frozen, module = "axion._axion")]
 pub(crate) struct Rules(core::workflow::Rules);
 
 #[pymethods]
 impl Rules {
-    /// From JSON text with the keys of a flow's steps, and what fills the holes in a function's arguments: steps, by
-    /// name or id, and paths.
+    /// Parses JSON text with the keys of a flow's steps, and the values of the placeholders in a function's arguments:
+    /// steps, by name or id, and paths.
     #[new]
     fn new(options: &str, inputs: Vec<(String, String)>) -> PyResult<Self> {
         let rules = flow::step_rules(options).map_err(|problems| PyValueError::new_err(words(&problems)))?;
@@ -33,7 +33,7 @@ impl Rules {
     }
 }
 
-/// Everything that is wrong, in a line.
+/// All mistakes, in one line.
 fn words(problems: &Diagnostics) -> String {
     let one = |problem: &core::Diagnostic| match &problem.help {
         Some(help) => format!("{}: {help}", problem.message),
@@ -42,13 +42,13 @@ fn words(problems: &Diagnostics) -> String {
     problems.all.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
-/// A workflow at its end, or where it stands.
+/// The record of a workflow, at its end or so far.
 #[pyclass(frozen, module = "axion._axion")]
 pub(crate) struct WorkflowRecord(pub(crate) Arc<core::workflow::WorkflowRecord>);
 
 #[pymethods]
 impl WorkflowRecord {
-    /// Its id.
+    /// The workflow's id.
     #[getter]
     fn id(&self) -> String {
         self.0.id.to_string()
@@ -60,7 +60,7 @@ impl WorkflowRecord {
         self.0.state.to_string()
     }
 
-    /// The results that are kept of the steps that no other step waits for: name or id, and JSON text or a pickle.
+    /// The retained results of the steps that no other step waits for: name or id, and JSON text or a pickle.
     fn results<'py>(&self, py: Python<'py>) -> Vec<(String, Option<String>, Option<Bound<'py, PyAny>>)> {
         let last = self.0.steps.iter().filter(|step| step.last && (step.data.is_some() || step.pickle.is_some()));
         let result = |step: &core::workflow::StepRecord| match (&step.data, &step.pickle) {
@@ -70,7 +70,7 @@ impl WorkflowRecord {
         last.map(result).collect()
     }
 
-    /// The exception of the first step that raised one which has a pickle, and its traceback.
+    /// The first exception of a step that has a pickle, and its traceback.
     fn raised<'py>(&self, py: Python<'py>) -> (Option<Bound<'py, PyBytes>>, Option<&str>) {
         let error = self.0.steps.iter().find_map(|step| match step.error.as_deref()? {
             StepError::Task(error) if error.raised.is_some() => Some(error),
@@ -80,8 +80,8 @@ impl WorkflowRecord {
         (raised, error.and_then(|error| error.traceback.as_deref()))
     }
 
-    /// The steps that failed by themselves: name or id, state, code and words of the error. If none did, as what failed
-    /// is of an earlier workflow, those that were not run because of it.
+    /// The steps that failed by themselves: name or id, state, error code and message. If there are none, because the
+    /// failure is in an earlier workflow, the steps that were skipped because of it.
     fn failures(&self) -> Vec<(String, &'static str, String, String)> {
         let tell = |step: &core::workflow::StepRecord| {
             let (code, words) = step.error.as_ref().map(|it| (it.code(), it.to_string())).unwrap_or_default();
@@ -92,7 +92,7 @@ impl WorkflowRecord {
         if own.peek().is_some() { own.map(tell).collect() } else { failed().map(tell).collect() }
     }
 
-    /// Everything, as JSON text.
+    /// The whole record, as JSON text.
     fn to_json(&self) -> PyResult<String> {
         serde_json::to_string(&*self.0).map_err(|error| PyValueError::new_err(error.to_string()))
     }
@@ -102,7 +102,7 @@ fn title(step: &core::workflow::StepRecord) -> String {
     step.name.as_ref().map_or_else(|| step.task.to_string(), ToString::to_string)
 }
 
-/// With a code, words, and each problem's code and words.
+/// An error with a code, a message, and the code and message of each problem.
 fn not_accepted(error: &core::WorkflowError) -> PyErr {
     let problems: Vec<(&str, String)> = match error {
         core::WorkflowError::Refused(core::WorkflowRefusal::Graph(problems)) => {
@@ -161,7 +161,7 @@ pub(crate) fn submit_flow(
     Ok((id.to_string(), titles))
 }
 
-/// A ValueError with words, and the place and words of each problem.
+/// A ValueError with a message, and the position and message of each problem.
 fn wrong_flow(error: FlowError) -> PyErr {
     let FlowError::Invalid(problems) = &error else { return PyValueError::new_err(error.to_string()) };
     let place = |problem: &core::Diagnostic| problems.place(problem).unwrap_or_default();

@@ -1,8 +1,7 @@
 //! The bounds on waiting tasks (L9).
 //!
-//! A task passes the admission on its submitter's thread, so that a refusal needs no round trip. The Dispatcher gives
-//! the room back when the task has left its queue. These are counts, not a table: the tasks themselves have one
-//! owner (L4).
+//! A task passes the admission on its submitter's thread, so a refusal needs no round trip. The Dispatcher gives the
+//! room back when the task has left its queue. The admission keeps counts, not a table: each task has one owner (L4).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,7 +43,7 @@ impl From<NoRoom> for RefusalReason {
     }
 }
 
-/// Bytes are counted in units of this many, rounded down: small tasks are bounded by their number.
+/// The number of bytes in a unit. Sizes are rounded down to units, because small tasks are bounded by their number.
 const UNIT: usize = 1 << 10;
 
 /// Counts the tasks that wait in the engine, and their bytes.
@@ -53,15 +52,15 @@ pub struct Admission {
     places: Semaphore,
     units: Semaphore,
     most: (usize, usize),
-    /// Why nothing is taken at present.
+    /// The reason why all tasks are refused at present, if any.
     overload: watch::Sender<Option<Overload>>,
-    /// Whether there is such a reason, for a look that costs nothing.
+    /// Whether there is such a reason. This flag makes the check cheap.
     overloaded: AtomicBool,
     closed: AtomicBool,
-    /// Submissions refused so far, by reason, and how many of each the facts have told of.
+    /// The number of submissions refused so far, by reason, and the number that facts have reported.
     refused: [AtomicU64; REASONS],
     recorded: [AtomicU64; REASONS],
-    /// Some have not been told of.
+    /// Whether some refusals have not been reported.
     is_unrecorded: AtomicBool,
     load: Arc<Load>,
 }
@@ -84,7 +83,7 @@ impl Admission {
         }
     }
 
-    /// Refuses tasks while there is such a reason.
+    /// Refuses tasks while `reason` is present.
     pub fn set_overload(&self, overload: Option<Overload>) {
         self.overloaded.store(overload.is_some(), Ordering::Release);
         self.overload.send_if_modified(|now| std::mem::replace(now, overload) != overload);
@@ -96,16 +95,17 @@ impl Admission {
         self.is_unrecorded.store(true, Ordering::Release);
     }
 
-    /// Submissions refused so far for want of room.
+    /// The number of submissions refused so far for lack of room.
     #[must_use]
     pub fn refused(&self) -> u64 {
         let for_room = RefusalReason::ALL.into_iter().filter(|reason| reason.is_for_room());
         for_room.map(|reason| self.refused[reason as usize].load(Ordering::Relaxed)).sum()
     }
 
-    /// The submissions refused since the last call, by reason; `None` if there were none. For the Dispatcher alone.
+    /// The submissions refused since the last call, by reason; `None` if there were none. Only the Dispatcher calls
+    /// this.
     pub fn take_refusals(&self) -> Option<BTreeMap<RefusalReason, u64>> {
-        // Refusals are rare, and this is asked once a turn.
+        // Refusals are rare, and this is called once a turn.
         if !self.is_unrecorded.load(Ordering::Relaxed) || !self.is_unrecorded.swap(false, Ordering::AcqRel) {
             return None;
         }
@@ -122,13 +122,13 @@ impl Admission {
         !self.closed.load(Ordering::Acquire)
     }
 
-    /// Tasks that wait in the engine. One that is sent to a worker at once counts for a moment, too.
+    /// The number of tasks that wait in the engine. A task that is sent to a worker at once counts briefly, too.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.most.0.saturating_sub(self.places.available_permits())
     }
 
-    /// The load of the engine that they wait in.
+    /// The load of the engine.
     #[must_use]
     pub fn load(&self) -> &Arc<Load> {
         &self.load
@@ -140,8 +140,8 @@ impl Admission {
         self.most
     }
 
-    /// Whether an empty engine has room for so many tasks and units. A submitter of more would wait forever, and delay
-    /// all later ones.
+    /// Whether an empty engine has room for this number of tasks and units. A submitter of more would wait forever, and
+    /// delay all later submitters.
     #[must_use]
     pub fn can_ever_take(&self, count: u32, units: u32) -> bool {
         count as usize <= self.most.0 && units as usize <= self.most.1 / UNIT
@@ -178,7 +178,7 @@ impl Admission {
             let mut overload = self.overload.subscribe();
             overload.wait_for(|overload| overload.is_none() || !self.is_open()).await.map_err(|_| AdmissionClosed)?;
         }
-        // Dropped on the way, a permit gives its room back.
+        // Dropped early, a permit gives its room back.
         let places = self.places.acquire_many(count).await.map_err(closed)?;
         let units = self.units.acquire_many(units).await.map_err(closed)?;
         places.forget();
@@ -192,7 +192,7 @@ impl Admission {
         self.units.add_permits(units);
     }
 
-    /// Refuses every task from now on, and wakes all that wait for room.
+    /// Refuses every task from now on, and wakes all submitters that wait for room.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.places.close();
@@ -201,7 +201,7 @@ impl Admission {
         self.overload.send_modify(|_| ());
     }
 
-    /// The units of a task, at most all that exist: a task above the bound is admitted alone.
+    /// The units of a task, at most the total: a task above the bound is admitted alone.
     #[must_use]
     pub fn units_of(&self, bytes: usize) -> u32 {
         u32::try_from((bytes / UNIT).min(self.most.1 / UNIT)).unwrap_or(u32::MAX)
@@ -244,7 +244,7 @@ mod tests {
         admission.set_overload(None);
         assert_eq!(waiting.await.expect("it ends"), Ok(()));
         assert_eq!(admission.try_enter(1, 0), Ok(()));
-        // L1: a shutdown ends the wait, too.
+        // A shutdown ends the wait, too (L1).
         admission.set_overload(Some(hot));
         let waiting = {
             let admission = admission.clone();

@@ -1,4 +1,4 @@
-//! What a waiter gets: a record, or the reason why there is none.
+//! The answer to a waiter: a record, or the reason why there is none.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use crate::model::{ExpiredBy, TaskRecord};
 /// A task's record, or why there is none.
 pub type Answer = Result<Arc<TaskRecord>, Refusal>;
 
-/// A workflow's record, or that there is none.
+/// A workflow's record, or the statement that there is none.
 pub type WorkflowAnswer = Result<Arc<WorkflowRecord>, WorkflowGone>;
 
-/// Why there is no record to wait for.
+/// The reason why a waiter gets no record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// A task with this id was submitted before.
@@ -30,9 +30,9 @@ pub enum Refusal {
         }
     )]
     ResultExpired {
-        /// When it was dropped.
+        /// The time at which the record was dropped.
         at: Timestamp,
-        /// The limit that it exceeded.
+        /// The bound that the record exceeded.
         why: ExpiredBy,
     },
     /// No task with this id is known.
@@ -40,7 +40,7 @@ pub enum Refusal {
     UnknownId,
 }
 
-/// There is no record of a workflow.
+/// The engine has no record of the workflow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no workflow with this id is known: it was never submitted, or its record is no longer kept (`result_ttl`)")]
 pub struct WorkflowGone;

@@ -1,8 +1,8 @@
 //! The records of many tasks, for one reader that waits for all of them.
 //!
-//! A waiter for each task costs two wake-ups a task. Here a doorbell wakes the reader once, and the reader takes all
-//! that has come until then. A thread that waits for one task alone can take the place of a sleeping reader (a
-//! *direct wait*): its own doorbell is notified instead, which saves the second wake-up.
+//! A waiter for each task costs two wake-ups for each task. Here a doorbell wakes the reader once, and the reader takes
+//! all completions so far. A thread that waits for a single task can take the place of a sleeping reader (a *direct
+//! wait*). Then its own doorbell is notified instead, which saves the second wake-up.
 
 use std::io;
 use std::sync::Arc;
@@ -36,16 +36,16 @@ impl From<WorkflowAnswer> for Completed {
 /// The number that the reader gave the task or workflow, and its record, or `None` if the engine failed.
 pub type Completion = (u64, Option<Completed>);
 
-/// Which doorbell the next completion notifies.
+/// The doorbell that the next completion notifies.
 const NONE: u8 = 0;
 const READER: u8 = 1;
 const DIRECT: u8 = 2;
-/// None of them: the direct waiter spins and looks at this state.
+/// No doorbell: the direct waiter spins and checks this state.
 const SPINNING: u8 = 3;
 
 #[derive(Debug)]
 struct Doorbells {
-    /// One of the constants above: set by a waiter before it looks at the queue for the last time and sleeps.
+    /// One of the constants above. A waiter sets it before it checks the queue for the last time and sleeps.
     armed: AtomicU8,
     reader: Doorbell,
     direct: Doorbell,
@@ -63,14 +63,14 @@ impl Doorbells {
     }
 }
 
-/// Makes completers, on any thread.
+/// Creates completers, on any thread.
 #[derive(Clone, Debug)]
 pub struct CompletionSender {
     queue: mpsc::Sender<Completion>,
     doorbells: Arc<Doorbells>,
 }
 
-/// The right to complete one task or workflow. Dropped unused, it sends `None`: there will be no record (L1).
+/// The right to complete one task or workflow. A drop without use sends `None`: there will be no record (L1).
 #[derive(Debug)]
 pub struct Completer {
     sender: CompletionSender,
@@ -78,7 +78,7 @@ pub struct Completer {
     open: bool,
 }
 
-/// The reader's end. It holds at most one completion for each completer that was made (L9).
+/// The reader's end. It holds at most one completion for each completer (L9).
 #[derive(Debug)]
 pub struct CompletionQueue {
     queue: mpsc::Receiver<Completion>,
@@ -87,7 +87,7 @@ pub struct CompletionQueue {
     direct: Arc<DoorbellReader>,
 }
 
-/// Makes both ends.
+/// Creates both ends.
 ///
 /// # Errors
 /// If the system has no more descriptors.
@@ -166,11 +166,11 @@ impl CompletionQueue {
         self.queue.try_iter().collect()
     }
 
-    /// Makes the next completion notify the reader's doorbell. Returns the completions that came before.
+    /// Makes the next completion notify the reader's doorbell. Returns the completions before that.
     #[must_use]
     pub fn arm(&self) -> Vec<Completion> {
         self.drain_doorbell();
-        // Armed before the last look: a completion between the two is seen or notifies.
+        // Armed before the last check, so a completion between the two is seen or notifies.
         self.doorbells.armed.store(READER, Ordering::SeqCst);
         self.take()
     }
@@ -180,7 +180,7 @@ impl CompletionQueue {
         self.reader.drain();
     }
 
-    /// As [`arm`](Self::arm), for the [direct waiter's doorbell](Self::direct_doorbell), which this does not drain.
+    /// Arms the [direct waiter's doorbell](Self::direct_doorbell) as [`arm`](Self::arm) does, without draining it.
     #[must_use]
     pub fn arm_direct(&self) -> Vec<Completion> {
         self.doorbells.armed.store(DIRECT, Ordering::SeqCst);
@@ -195,10 +195,10 @@ impl CompletionQueue {
         DirectSpin(doorbells)
     }
 
-    /// Ends a direct wait: arms the reader's doorbell again. Returns the completions that came before.
+    /// Ends a direct wait and arms the reader's doorbell again. Returns the completions before that.
     #[must_use]
     pub fn disarm_direct(&self) -> Vec<Completion> {
-        // Armed before the last look, as in `arm`: the reader is notified of what is not returned here.
+        // Armed before the last check, as in `arm`: the reader is notified of all later completions.
         self.doorbells.armed.store(READER, Ordering::SeqCst);
         self.take()
     }

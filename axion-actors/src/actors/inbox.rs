@@ -1,15 +1,14 @@
 //! The queue through which requests enter the engine's thread, and its doorbell.
 //!
-//! One queue for all requests keeps their order: a request about a task, sent after the task, finds the task.
-//! The queue stays bounded (L9): a task passes the admission first, and the sender of any other request
-//! waits for its answer.
+//! One queue for all requests keeps their order, so a request about a task follows the submit of the task. The queue is
+//! bounded (L9): a task passes the admission first, and the sender of any other request waits for its answer.
 //!
-//! Requests are sent through a [`Door`], which the reader owns. Dropping the door closes the inbox: who sends, holds a
-//! share of it for that moment only. With the last share, the whole queue is dropped, and with it every request that
-//! nobody has read (L1). Tokio's receiver alone does not do that. When it is dropped, it leaves behind what a sender
-//! has reserved a place for and not written yet, and everything behind that place, for as long as any sender exists.
+//! Requests are sent through a [`Door`], which the reader owns. Dropping the door closes the inbox. A sender holds a
+//! share of the door only while it sends. With the last share, the whole queue is dropped, with every unread request
+//! (L1). Tokio's receiver alone does not do that: its drop leaves a place that a sender has reserved and not written,
+//! and everything behind that place, for as long as any sender exists.
 //!
-//! The queue wakes the engine's thread by a [`Doorbell`], and only while that sleeps.
+//! A [`Doorbell`] wakes the engine's thread, and only while the thread sleeps.
 
 use std::io;
 use std::pin::Pin;
@@ -23,14 +22,14 @@ use tokio::sync::mpsc;
 use super::messages::Request;
 use crate::process::{Doorbell, DoorbellReader, WatchedDoorbell, doorbell};
 
-/// Requests handled in one turn, before other messages get theirs; each task of a batch counts.
+/// The number of requests in one turn, before other messages are handled. Each task of a batch counts.
 const BATCH: usize = 512;
 
-/// What wakes the reader.
+/// The state that wakes the reader.
 #[derive(Debug)]
 struct Wakeup {
     doorbell: Doorbell,
-    /// The reader sleeps, or is about to look once more before it does.
+    /// Whether the reader sleeps, or is about to check the queue once more and sleep.
     asleep: AtomicBool,
 }
 
@@ -41,13 +40,13 @@ pub struct InboxSender {
     wakeup: Arc<Wakeup>,
 }
 
-/// Lets requests in until it is dropped.
+/// Admits requests until it is dropped.
 #[derive(Debug)]
 pub(super) struct Door {
     _queue: Arc<mpsc::UnboundedSender<Request>>,
 }
 
-/// The end at which requests come out, before its runtime is known.
+/// The receiving end of the inbox, before its runtime is known.
 #[derive(Debug)]
 pub struct Inbox {
     door: Door,
@@ -56,7 +55,7 @@ pub struct Inbox {
     doorbell: DoorbellReader,
 }
 
-/// The requests, once they are read in a runtime.
+/// The requests, as a runtime reads them.
 #[derive(Debug)]
 pub(super) struct Requests {
     queue: mpsc::UnboundedReceiver<Request>,
@@ -64,7 +63,7 @@ pub(super) struct Requests {
     doorbell: DoorbellReader,
 }
 
-/// Makes an inbox.
+/// Creates an inbox.
 ///
 /// # Errors
 /// If the system has no more descriptors.
@@ -93,7 +92,7 @@ impl InboxSender {
 }
 
 impl Inbox {
-    /// The door, and what comes in through it.
+    /// Splits the inbox into its door and its requests.
     pub(super) fn open(self) -> (Door, Requests) {
         (self.door, Requests { queue: self.queue, wakeup: self.wakeup, doorbell: self.doorbell })
     }
@@ -110,7 +109,7 @@ impl Requests {
     }
 }
 
-/// A stream of the requests that have come in since the last batch.
+/// A stream of batches: the requests since the last batch.
 pub(super) struct Batches {
     queue: mpsc::UnboundedReceiver<Request>,
     wakeup: Arc<Wakeup>,
@@ -142,8 +141,7 @@ impl Stream for Batches {
             if !batch.is_empty() {
                 return Poll::Ready(Some(batch));
             }
-            // First the mark, then another look: a request that came between them is either
-            // seen by the look or notifies.
+            // The mark is set before the last check. A request between the two is either seen by the check or notifies.
             if !self.wakeup.asleep.swap(true, Ordering::SeqCst) {
                 continue;
             }

@@ -1,6 +1,6 @@
-//! What any thread may know of the engine's load without asking the engine's thread.
+//! The engine's load, which any thread can read without a request to the engine's thread.
 //!
-//! These are estimates for a thread that is about to wait, not facts: only the Dispatcher writes them (L4).
+//! The values are estimates for a thread that is about to wait. Only the Dispatcher writes them (L4).
 
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -12,11 +12,11 @@ use crate::model::WorkKey;
 
 const SLOTS: usize = 256;
 
-/// The tasks at workers, and the expected run times of scripts and functions.
+/// The number of tasks at workers, and the expected run times of scripts and functions.
 #[derive(Debug)]
 pub struct Load {
     running: AtomicUsize,
-    /// In nanoseconds, 0 if unknown. Works whose hashes collide share a slot: the latest one counts.
+    /// The expected run times in nanoseconds, 0 if unknown. Works with the same hash share a place: the latest counts.
     expected: [AtomicU32; SLOTS],
 }
 
@@ -44,25 +44,25 @@ impl Default for Load {
 }
 
 impl Load {
-    /// Tasks at workers.
+    /// The number of tasks at workers.
     #[must_use]
     pub fn running(&self) -> usize {
         self.running.load(Ordering::Relaxed)
     }
 
-    /// The expected run time; `None` for work that has not run lately.
+    /// The expected run time; `None` for work that has not run recently.
     #[must_use]
     pub fn expected(&self, slot: WorkSlot) -> Option<Duration> {
         let nanos = self.expected[usize::from(slot.0)].load(Ordering::Relaxed);
         (nanos > 0).then(|| Duration::from_nanos(nanos.into()))
     }
 
-    /// This many tasks are at workers.
+    /// Sets the number of tasks at workers.
     pub fn set_running(&self, count: usize) {
         self.running.store(count, Ordering::Relaxed);
     }
 
-    /// The work is expected to run for so many nanoseconds.
+    /// Sets the expected run time of the work, in nanoseconds.
     pub fn set_expected(&self, work: WorkKey<'_>, nanos: u64) {
         let nanos = u32::try_from(nanos).unwrap_or(u32::MAX).max(1);
         self.expected[usize::from(WorkSlot::of(work).0)].store(nanos, Ordering::Relaxed);

@@ -20,7 +20,7 @@ use crate::policy::scheduler::WorkerCapacity;
 use crate::process::{LaunchSpec, Launcher};
 use crate::sequencer::{Recorded, Sequencer};
 
-/// What the workers of one pool are started with.
+/// The settings with which the workers of one pool start.
 #[derive(Clone, Copy, Debug)]
 struct WorkerStart {
     capacity: WorkerCapacity,
@@ -36,22 +36,22 @@ pub struct Supervisor {
     recorder: Recorder,
     clock: Clock,
     starts: PoolMap<WorkerStart>,
-    /// Every worker that is not down.
+    /// The workers that are not down.
     workers: FxHashMap<WorkerRef, Addr<Worker>>,
-    /// The processes of those that are ready.
+    /// The processes of the ready workers.
     processes: FxHashMap<WorkerRef, u32>,
-    /// Get the answer when all workers are gone.
+    /// The replies to send when all workers are gone.
     waiting: Vec<oneshot::Sender<()>>,
     _fatal: StopOnPanic,
 }
 
-/// A number that the configuration bounds.
+/// Converts a number that the configuration bounds.
 fn narrow(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 impl Supervisor {
-    /// A supervisor that starts its workers with `launcher` when it is started itself.
+    /// Creates a supervisor, which starts its workers with `launcher` when it is started itself.
     #[must_use]
     pub fn new(
         launcher: Box<dyn Launcher>,

@@ -35,7 +35,7 @@ pub struct Worker {
     events: Option<mpsc::Receiver<ChildEvent>>,
     /// The attempts that were sent and have not ended, in ascending order.
     in_flight: VecDeque<Sent>,
-    /// The functions whose code the child has.
+    /// The functions whose code was sent to the child.
     functions: KnownFunctions,
     outputs: FxHashMap<Seq, Box<CapturedOutput>>,
     /// The last output of all its tasks, by stream.
@@ -49,12 +49,12 @@ pub struct Worker {
     clock: Clock,
     liveness: Liveness,
     look: Option<SpawnHandle>,
-    /// Who asked for each answer to a `Revoke` that is still to come, in the order of the questions.
+    /// The senders of the `Revoke` requests without an answer so far, in the order of the requests.
     revokes: VecDeque<RevokedBy>,
     down: DownGuard,
 }
 
-/// Who asked a child to give attempts back.
+/// The sender of a request to give attempts back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RevokedBy {
     Dispatcher,
@@ -68,13 +68,13 @@ struct Sent {
     work: WorkName,
 }
 
-/// What a worker needs to know of the configuration.
+/// The settings that a worker needs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
     pub(super) start_timeout: Duration,
     pub(super) stop_grace: Duration,
     pub(super) output_limit: usize,
-    /// How often to look at the child's memory; `None`: never.
+    /// The interval between two measurements of the child's memory; `None`: never.
     pub(super) measure_every: Option<Duration>,
     pub(super) patience: Patience,
 }
@@ -88,7 +88,7 @@ pub(super) struct Neighbours {
     pub(super) sequencer: Sequencer,
 }
 
-/// Reports the worker's end in every case. A worker that is dropped without a report has panicked.
+/// Reports the worker's end in every case. A drop without a report means that the worker has panicked.
 struct DownGuard {
     me: WorkerRef,
     supervisor: Recipient<WorkerDown>,
@@ -202,7 +202,7 @@ impl Worker {
         Ok(Report::Ended { seq, nanos, result, output: self.outputs.remove(&seq) })
     }
 
-    /// Accepts this only for an attempt that the child was sent (L8).
+    /// Accepts a message only for an attempt that was sent to the child (L8).
     fn loaded(&self, seq: Seq, coroutine: bool) -> Result<Report, String> {
         let at =
             self.position(seq).ok_or_else(|| format!("something loaded for attempt {seq}, which it was not sent"))?;
@@ -210,7 +210,7 @@ impl Worker {
     }
 
     fn position(&self, seq: Seq) -> Option<usize> {
-        // Usually the first.
+        // Usually the first attempt.
         if self.in_flight.front().is_some_and(|sent| sent.seq == seq) {
             return Some(0);
         }
@@ -253,7 +253,8 @@ impl Worker {
             match message {
                 ControlUp::Revoked { seqs } => {
                     let seqs: Vec<Seq> = seqs.into_iter().filter(|seq| self.forget(*seq)).collect();
-                    // The Dispatcher waits for the answers to its own questions, also for those that give nothing back.
+                    // The Dispatcher waits for the answers to its own requests, including answers that give nothing
+                    // back.
                     if self.revokes.pop_front() != Some(RevokedBy::Liveness) || !seqs.is_empty() {
                         self.report(vec![Report::Revoked { seqs }]);
                     }
@@ -341,7 +342,7 @@ impl Worker {
         if !self.lifecycle.is_ready() {
             return;
         }
-        // Decided here if it has ended: the child may not be trustworthy.
+        // If the attempt has ended, this is decided here, because the child may not be trustworthy.
         if self.position(seq).is_none() {
             return self.spared(seq);
         }
@@ -361,7 +362,7 @@ impl Worker {
     }
 
     fn run(&mut self, tasks: Vec<RunTask>) {
-        // Tasks that come too late are given back with the worker's departure.
+        // Tasks that arrive too late are given back when the worker departs.
         if !self.lifecycle.is_ready() {
             return;
         }
@@ -379,7 +380,7 @@ impl Worker {
         self.child.send(&messages);
     }
 
-    /// Kills the child. The first reason stays.
+    /// Kills the child. The first reason is kept.
     fn kill(&mut self, reason: WorkerDownReason) {
         if self.lifecycle.killed(&reason) {
             match reason {

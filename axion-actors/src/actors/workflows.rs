@@ -30,7 +30,7 @@ use crate::sequencer::Sequencer;
 /// The number of steps in one message to the Dispatcher.
 const BATCH: usize = 256;
 
-/// The actor that every workflow passes through.
+/// The actor that owns all workflows.
 pub struct WorkflowManager {
     workflows: Workflows,
     dispatcher: Addr<Dispatcher>,
@@ -39,7 +39,7 @@ pub struct WorkflowManager {
     clock: Clock,
     /// Ready steps that wait for admission, in order.
     backlog: VecDeque<StepRef>,
-    /// The step that waits for room.
+    /// The step that waits for room, with its task.
     next: Option<(StepRef, Task)>,
     /// Whether that step was cancelled.
     dropped: bool,
@@ -54,7 +54,7 @@ pub struct WorkflowManager {
     max_in_flight: usize,
     /// The limit of a task's bytes.
     task_limit: usize,
-    /// Whether the engine is ending: workflows in flight are cancelled, and none is accepted.
+    /// Whether the engine is ending. Then workflows in flight are cancelled, and no workflow is accepted.
     closing: bool,
     _fatal: StopOnPanic,
 }
@@ -147,13 +147,13 @@ impl WorkflowManager {
         self.carry_out(ctx);
     }
 
-    /// A turn begins. Its facts are made only if somebody listens.
+    /// Starts a turn. Its facts are made only if somebody listens.
     fn begin_turn(&mut self) -> Tick {
         self.workflows.recorder().begin(self.sequencer.is_subscribed());
         self.clock.now()
     }
 
-    /// Records the facts so far: call it before anything leaves the engine's thread (L13).
+    /// Records the facts so far. Call it before anything leaves the engine's thread (L13).
     fn record(&mut self) {
         let now = self.clock.now();
         let recorder = self.workflows.recorder();
@@ -198,7 +198,7 @@ impl WorkflowManager {
         match (expand, data) {
             (Some(expand), Some(data)) => {
                 let steps = expand(&data);
-                // Added steps can depend on steps of their own workflow only.
+                // Added steps can depend only on steps of their own workflow.
                 self.workflows.ended_with(step, ended, steps, &|_| StepStatus::Unknown, now);
             }
             _ => self.workflows.ended(step, ended, now),
@@ -293,10 +293,9 @@ impl WorkflowManager {
         self.dispatcher.do_send(WorkflowClosed);
     }
 
-    /// Hands steps to the Dispatcher as far as there is room (L9), behind those of `batch`, which have theirs, and
-    /// waits for room for the next one. A task is made only here: of what waits, next to nothing is retained in memory, and
-    /// what goes on is still in the processor's caches when it is sent, and mostly when it ends. Says whether a step has
-    /// ended instead.
+    /// Hands steps to the Dispatcher as far as there is room (L9), after those of `batch`, which have room already.
+    /// Waits for room for the next step. A task is built only here: a waiting step takes next to no memory, and a step
+    /// that continues is still in the processor's caches when it is sent. Returns whether a step has ended instead.
     #[must_use]
     fn feed(&mut self, mut batch: Vec<(StepRef, Task)>, ctx: &mut Context<Self>) -> bool {
         let mut ended = false;
@@ -304,7 +303,7 @@ impl WorkflowManager {
             && let Some(step) = self.backlog.pop_front()
         {
             let Some((task, params)) = self.workflows.hand_over(step) else { continue };
-            // Before anything is copied: one result may stand in many places (L9).
+            // Checked before the copy: one result may stand in many places (L9).
             let weight = task.weight() - task.params_bytes().len() + params.len();
             if weight > self.task_limit {
                 self.workflows.ended(step, too_large(weight, self.task_limit), self.clock.now());
@@ -338,7 +337,7 @@ impl WorkflowManager {
             let mut batch = Vec::new();
             match manager.next.take() {
                 Some(next) if !manager.dropped => batch.push(next),
-                // The step was cancelled: others can use its room.
+                // The step was cancelled, and others can use its room.
                 _ if entered.is_ok() => manager.admission.leave(1, units as usize),
                 _ => {}
             }
@@ -382,7 +381,7 @@ impl WorkflowManager {
         Refusal::ResultExpired { at, why: ExpiredBy::NotRetained }
     }
 
-    /// Waits for a task that the Dispatcher does not know: it may be a step.
+    /// Waits for a task that the Dispatcher does not know, because it may be a step.
     fn await_task(&mut self, id: TaskId, reply: Reply) {
         let Some(step) = self.workflows.step_of(id) else {
             let retained = self.retained.step(id, self.clock.now()).map(|(step, at)| step.clone().into_task_record(at));
@@ -452,7 +451,7 @@ fn tasks_of(spec: &WorkflowSpec) -> (Vec<TaskId>, Vec<TaskId>) {
         Dependency::Step(_) => None,
     });
     let referred_to = spec.steps.iter().flat_map(|step| step.references()).filter_map(Reference::task);
-    // Most steps name the same step again, or the next one, which needs no lookup.
+    // Most steps name the same step as the step before, or the next one, which needs no lookup.
     let mut last = 0;
     let mut others: FxHashSet<TaskId> = FxHashSet::default();
     for id in named.chain(referred_to) {
@@ -538,7 +537,7 @@ impl Handler<CancelWorkflows> for WorkflowManager {
         self.begin_turn();
         self.workflows.cancel_all(self.clock.now());
         self.carry_out(ctx);
-        // One round through the Dispatcher: updates of tasks that ended arrive before its answer.
+        // One message to the Dispatcher and back: updates of ended tasks arrive before its answer.
         let round = self.dispatcher.send(super::messages::GetLoads).into_actor(self);
         ctx.spawn(round.map(move |_, _, ctx| {
             ctx.address().do_send(Answered(reply));
@@ -546,7 +545,7 @@ impl Handler<CancelWorkflows> for WorkflowManager {
     }
 }
 
-/// Marks that all messages sent before it were handled.
+/// Marks that all messages before it were handled.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Answered(oneshot::Sender<()>);

@@ -1,4 +1,4 @@
-//! Whether a configuration can be: each setting in its range, and all of them together.
+//! Checks whether a configuration is valid: each setting alone, and all settings together.
 
 use std::fmt::Display;
 
@@ -11,18 +11,18 @@ use crate::model::{PoolId, PoolKind};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid value {value} for `{key}`: expected {allowed}")]
 pub struct ConfigError {
-    /// The setting's name.
+    /// The name of the setting.
     pub key: String,
-    /// What was given.
+    /// The given value.
     pub value: String,
-    /// What may be given.
+    /// The allowed values.
     pub allowed: String,
-    /// The other settings that take part, if it is several of them that do not fit together.
+    /// The other settings that the value conflicts with, if it is valid alone.
     pub with: Vec<String>,
 }
 
 impl ConfigError {
-    /// A setting whose value is invalid by itself.
+    /// A setting whose value is invalid alone.
     pub fn new(key: impl Into<String>, value: impl Display, allowed: impl Into<String>) -> Self {
         Self { key: key.into(), value: value.to_string(), allowed: allowed.into(), with: Vec::new() }
     }
@@ -37,12 +37,12 @@ impl Config {
     /// Checks every setting.
     ///
     /// # Errors
-    /// The first setting that is out of its range, with the range.
+    /// The first setting that is out of its range, with the allowed range.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.problems().into_iter().next().map_or(Ok(()), Err)
     }
 
-    /// Everything that is wrong: settings out of their range, and those that do not fit together.
+    /// All mistakes: settings out of their range, and settings that conflict.
     #[must_use]
     pub fn problems(&self) -> Vec<ConfigError> {
         let mut found: Vec<ConfigError> = Key::of(self)
@@ -51,7 +51,7 @@ impl Config {
                 Err(Wrong::Kind(text) | Wrong::Range(text)) => Some(ConfigError::new(key.name(), text, key.allowed())),
             })
             .collect();
-        // A setting that is wrong by itself says nothing about others.
+        // An invalid setting is not compared with others.
         let together = combinations(self).into_iter().filter(|it| !takes_part(it, &found));
         let together: Vec<_> = together.collect();
         found.extend(together);
@@ -63,7 +63,7 @@ fn takes_part(problem: &ConfigError, found: &[ConfigError]) -> bool {
     found.iter().any(|it| it.key == problem.key || problem.with.contains(&it.key))
 }
 
-/// What each setting allows, but not beside the others.
+/// The conflicts among settings that are valid alone.
 fn combinations(config: &Config) -> Vec<ConfigError> {
     let mut found = Vec::new();
     let bounds = [
@@ -111,7 +111,7 @@ fn combinations(config: &Config) -> Vec<ConfigError> {
     found
 }
 
-/// What is wrong with a named pool whose settings are all right by themselves.
+/// The conflicts in a named pool whose settings are valid alone.
 fn pool_problems(config: &Config, pool: PoolId, settings: &PoolConfig) -> Vec<ConfigError> {
     let key = |name: &str| format!("{POOLS}.{pool}.{name}");
     let mut found = Vec::new();
@@ -140,7 +140,7 @@ fn pool_problems(config: &Config, pool: PoolId, settings: &PoolConfig) -> Vec<Co
     found
 }
 
-/// Why no pool can be declared by this name.
+/// The reason why no pool can have this name.
 fn why_reserved(config: &Config, pool: PoolId) -> Option<String> {
     if PoolId::BUILT_IN.contains(&pool) {
         let keys = format!("`{pool}_bound_count`, `{pool}_bound_max` and [{}]", super::worker_section(pool));
@@ -149,7 +149,7 @@ fn why_reserved(config: &Config, pool: PoolId) -> Option<String> {
     if pool.name() == "process" {
         return Some("another name: `process_pool` is the status of all pools together".to_owned());
     }
-    // They would share their environment variables.
+    // The two pools would share their environment variables.
     let folded = |pool: PoolId| pool.name().replace('-', "_");
     let twin = config.pools.keys().find(|other| **other < pool && folded(**other) == folded(pool))?;
     Some(format!("another name: it differs from `{twin}` in `-` and `_` only"))

@@ -1,5 +1,4 @@
-//! The one list of settings: the macro that makes fields, defaults and descriptions of it, and the
-//! keys by which they are found.
+//! The macro that makes fields, defaults and descriptions from the list of settings, and the keys that find a setting.
 
 use std::sync::LazyLock;
 
@@ -7,7 +6,7 @@ use super::value::{Given, Kind, Value, Wrong};
 use super::{CONFIG, Config, POOL, PoolConfig, WORKER, WorkerConfig};
 use crate::model::{PoolId, PoolKind};
 
-/// Makes a struct of settings with its defaults, and the descriptions of its keys, of one list.
+/// Makes a struct of settings with its defaults, and the descriptions of its keys, from one list.
 macro_rules! settings {
     (
         $(#[$outer:meta])*
@@ -54,14 +53,14 @@ macro_rules! settings {
 }
 pub(super) use settings;
 
-/// The description of one setting of a struct, and the way to it.
+/// The description of one setting of a struct, with access to its field.
 pub(super) struct Spec<T: 'static> {
     pub(super) info: KeyInfo,
     pub(super) get: fn(&T) -> Value,
     pub(super) set: fn(&mut T, Value) -> bool,
 }
 
-/// What is the same of a setting wherever it stands.
+/// The parts of a description that do not depend on the struct.
 pub(super) struct KeyInfo {
     pub(super) name: &'static str,
     pub(super) meaning: &'static str,
@@ -69,36 +68,36 @@ pub(super) struct KeyInfo {
     pub(super) absent: Option<&'static str>,
 }
 
-/// What a key of a pool that is not there has.
+/// The values of a pool that the configuration does not have.
 static DEFAULT_POOL: LazyLock<PoolConfig> = LazyLock::new(PoolConfig::default);
 
-/// A setting by its name: what it means, what it takes, and its place in a [`Config`].
+/// A setting by its name: its meaning, its allowed values, and its place in a [`Config`].
 #[derive(Clone, Copy)]
 pub struct Key(KeyScope);
 
 #[derive(Clone, Copy)]
 enum KeyScope {
     Engine(&'static Spec<Config>),
-    /// Of the processes of a built-in pool.
+    /// A setting of a built-in pool's processes.
     BuiltIn(PoolKind, &'static Spec<WorkerConfig>),
-    /// Of a named pool.
+    /// A setting of a named pool.
     Pool(PoolId, &'static Spec<PoolConfig>),
-    /// Of the processes of a named pool.
+    /// A setting of a named pool's processes.
     PoolWorker(PoolId, &'static Spec<WorkerConfig>),
 }
 
-/// The value of a setting is not one that it takes. Nothing was changed.
+/// The value does not fit the setting. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the setting takes no such value")]
 pub struct NotTaken;
 
-/// The table of a file that holds the tables of the named pools.
+/// The table of a file that contains the tables of the named pools.
 pub const POOLS: &str = "pools";
 
-/// The tables of a file with the settings of the built-in pools' processes.
+/// The tables of a file for the settings of the built-in pools' processes.
 pub const BUILT_IN_SECTIONS: [&str; 2] = ["cpu_bound_worker", "io_bound_worker"];
 
-/// The table of a file in which the settings of a pool's processes stand.
+/// The table of a file for the settings of a pool's processes.
 #[must_use]
 pub fn worker_section(pool: PoolId) -> String {
     match pool {
@@ -117,7 +116,7 @@ fn built_in_section(kind: PoolKind) -> &'static str {
 }
 
 impl Key {
-    /// The keys of every configuration, in the order of the documentation.
+    /// The keys that every configuration has, in the order of the documentation.
     pub fn all() -> impl Iterator<Item = Self> {
         let worker = |kind| WORKER.iter().map(move |spec| KeyScope::BuiltIn(kind, spec));
         CONFIG.iter().map(KeyScope::Engine).chain(worker(PoolKind::Cpu)).chain(worker(PoolKind::Io)).map(Self)
@@ -129,12 +128,12 @@ impl Key {
         POOL.iter().map(move |spec| KeyScope::Pool(pool, spec)).chain(workers).map(Self)
     }
 
-    /// The keys of this configuration: those of every one, and those of its named pools.
+    /// The keys of this configuration: the common ones, and those of its named pools.
     pub fn of(config: &Config) -> impl Iterator<Item = Self> {
         Self::all().chain(config.pools.keys().copied().flat_map(Self::of_pool))
     }
 
-    /// The key of this name; one in a section is named `section.key`, one of a named pool `pools.NAME.key`.
+    /// The key of this name. A key in a section is named `section.key`, a key of a named pool `pools.NAME.key`.
     #[must_use]
     pub fn find(name: &str) -> Option<Self> {
         let of_pool = name.strip_prefix(POOLS).and_then(|rest| rest.strip_prefix('.')?.split_once('.'));
@@ -144,26 +143,26 @@ impl Key {
         }
     }
 
-    /// The key of this short name among those of a named pool.
+    /// The key of a named pool with this short name.
     #[must_use]
     pub fn find_in_pool(pool: PoolId, short_name: &str) -> Option<Self> {
         Self::of_pool(pool).find(|key| key.short_name() == short_name)
     }
 
-    /// Its full name.
+    /// The full name.
     #[must_use]
     pub fn name(self) -> String {
         self.section()
             .map_or_else(|| self.short_name().to_owned(), |section| format!("{section}.{}", self.short_name()))
     }
 
-    /// The environment variable that sets it.
+    /// The environment variable that sets the key.
     #[must_use]
     pub fn variable(self) -> String {
         format!("AXION_{}", self.name().replace(['.', '-'], "_").to_ascii_uppercase())
     }
 
-    /// The table of the file in which it stands, if any.
+    /// The table of the file that contains the key, if any.
     #[must_use]
     pub fn section(self) -> Option<String> {
         match self.0 {
@@ -181,37 +180,37 @@ impl Key {
         }
     }
 
-    /// Its name within its table.
+    /// The name within its table.
     #[must_use]
     pub fn short_name(self) -> &'static str {
         self.info().name
     }
 
-    /// What it is for.
+    /// The meaning.
     #[must_use]
     pub fn meaning(self) -> &'static str {
         self.info().meaning.trim()
     }
 
-    /// What it takes.
+    /// The kind of its values.
     #[must_use]
     pub fn kind(self) -> Kind {
         self.info().kind
     }
 
-    /// The word for not setting it, "none" or "auto", if that is possible.
+    /// The word for an absent value, "none" or "auto", if the value may be absent.
     #[must_use]
     pub fn absent(self) -> Option<&'static str> {
         self.info().absent
     }
 
-    /// What may be given, in words.
+    /// The allowed values, in words.
     #[must_use]
     pub fn allowed(self) -> String {
         self.or_absent(self.kind().allowed())
     }
 
-    /// The same for readers who know how times and sizes are written.
+    /// The allowed values, for readers who know how times and sizes are written.
     #[must_use]
     pub fn allowed_briefly(self) -> String {
         self.or_absent(self.kind().briefly())
@@ -221,7 +220,7 @@ impl Key {
         self.absent().map_or_else(|| kind.clone(), |absent| format!("{kind}; or \"{absent}\""))
     }
 
-    /// Its value in a configuration; the default if it is of a pool that the configuration does not have.
+    /// The value in a configuration. It is the default if the configuration does not have the key's pool.
     #[must_use]
     pub fn get(self, config: &Config) -> Value {
         let of_pool = |pool| config.pools.get(pool).unwrap_or(&DEFAULT_POOL);
@@ -234,14 +233,14 @@ impl Key {
         }
     }
 
-    /// Its default: [`Value::Absent`] if that follows the machine.
+    /// The default; [`Value::Absent`] if it depends on the machine.
     #[must_use]
     pub fn default_value(self) -> Value {
         if self.absent() == Some("auto") { Value::Absent } else { self.get(&Config::default()) }
     }
 
-    /// Sets it; a named pool that the configuration does not have is added. [`Value::Absent`] brings the default back
-    /// to a setting that follows the machine.
+    /// Sets the value, and adds a named pool that the configuration does not have. [`Value::Absent`] restores a default
+    /// that depends on the machine.
     ///
     /// # Errors
     /// If the value is not of the setting's kind.
@@ -261,10 +260,10 @@ impl Key {
         }
     }
 
-    /// Reads what somebody wrote.
+    /// Reads a value that a user wrote.
     ///
     /// # Errors
-    /// If it is of another kind or out of range.
+    /// If the value has another kind or is out of range.
     pub fn read(self, given: Given<'_>) -> Result<Value, Wrong> {
         match (self.absent(), given) {
             (Some(absent), Given::Text(text) | Given::Plain(text)) if text.trim().eq_ignore_ascii_case(absent) => {
@@ -274,10 +273,10 @@ impl Key {
         }
     }
 
-    /// Whether it takes a value.
+    /// Checks whether the key accepts a value.
     ///
     /// # Errors
-    /// If the value is of another kind or out of range.
+    /// If the value has another kind or is out of range.
     pub fn check(self, value: &Value) -> Result<(), Wrong> {
         match (value, self.absent()) {
             (Value::Absent, Some(_)) => Ok(()),

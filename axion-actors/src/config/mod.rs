@@ -1,8 +1,8 @@
 //! The engine's settings: typed, described, with defaults and checks. Reads no files.
 //!
-//! Every setting stands in one of the two lists below, and nowhere else: name, type, default, what it
-//! takes, and what it is for. Reading and writing configurations, their checks and their documentation
-//! are derived from the descriptions ([`Key`]).
+//! Each setting stands in one of the lists below, and nowhere else, with its name, type, default, allowed values and
+//! meaning. Reading and writing configurations, their checks and their documentation are derived from these
+//! descriptions ([`Key`]).
 
 mod check;
 mod keys;
@@ -26,11 +26,11 @@ use value::{LONGEST, names};
 
 use crate::model::{PoolId, PoolKind};
 
-/// The workers a pool may have at most; a larger number is a slip of the keyboard.
+/// The maximum number of workers of a pool. A larger number is a typing mistake.
 const MAX_WORKERS: u32 = 4096;
-/// What fits into a worker's status page, see `docs/internals/wire-protocol.md`.
+/// The number of attempts that fit into a worker's status page, see `docs/internals/wire-protocol.md`.
 const MAX_SLOTS: u32 = 512;
-/// Tasks that may wait, or be kept.
+/// The maximum number of waiting tasks, or of kept records.
 const MAX_TASKS: i128 = 100_000_000;
 
 const MIB: usize = 1 << 20;
@@ -42,28 +42,28 @@ const WORKERS: Kind = Kind::Whole { least: 0, most: MAX_WORKERS as i128 };
 const SLOTS: Kind = Kind::Whole { least: 1, most: MAX_SLOTS as i128 };
 /// A number of tasks that the engine holds.
 const TASKS: Kind = Kind::Whole { least: 1, most: MAX_TASKS };
-/// A time limit: one of no length could not be kept.
+/// A time limit. It is not zero, because no task could meet it.
 const LIMIT: Kind = Kind::Time { least: Duration::from_millis(1), most: LONGEST };
-/// A time to wait, or not to.
+/// A time to wait, which may be zero.
 const WAIT: Kind = Kind::Time { least: Duration::ZERO, most: LONGEST };
 
-/// What decides how many workers a pool has.
+/// The policy that decides how many workers a pool has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ScalingPolicy {
-    /// Nothing: a pool has its configured count, or up to one worker if that is 0.
+    /// No scaling: a pool has its configured number of workers, or at most one if that number is 0.
     Off,
     /// The rules of the first Axion, which `docs/guides/autoscaling.md` lists.
     AxionV3,
-    /// As many workers as the work of the next moment needs, by the formula in `docs/guides/autoscaling.md`.
+    /// As many workers as the work of the near future needs, by the formula in `docs/guides/autoscaling.md`.
     #[default]
     Demand,
 }
 
 impl ScalingPolicy {
-    /// All there are.
+    /// All policies.
     pub const ALL: [Self; 3] = [Self::Off, Self::AxionV3, Self::Demand];
 
-    /// Its name in the configuration.
+    /// The name in the configuration.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -77,18 +77,18 @@ impl ScalingPolicy {
 /// How an engine runs its tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EngineKind {
-    /// Many at a time, in the workers of both pools.
+    /// Many tasks at a time, in the workers of all pools.
     #[default]
     Parallel,
-    /// One at a time, strictly in the order in which they were accepted, in one worker.
+    /// One task at a time in one worker, strictly in the order in which the tasks were accepted.
     Serial,
 }
 
 impl EngineKind {
-    /// All there are.
+    /// All kinds of engine.
     pub const ALL: [Self; 2] = [Self::Parallel, Self::Serial];
 
-    /// Its name in the configuration.
+    /// The name in the configuration.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -101,22 +101,22 @@ impl EngineKind {
 /// How much is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFilter {
-    /// What went wrong.
+    /// Errors.
     Error,
-    /// And what is odd.
+    /// Errors and warnings.
     Warning,
-    /// And what is worth knowing.
+    /// Errors, warnings and useful information.
     #[default]
     Info,
-    /// And what helps to find a fault.
+    /// All messages, for debugging.
     Debug,
 }
 
 impl LogFilter {
-    /// All there are.
+    /// All levels.
     pub const ALL: [Self; 4] = [Self::Error, Self::Warning, Self::Info, Self::Debug];
 
-    /// Its name in the configuration.
+    /// The name in the configuration.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -291,11 +291,11 @@ settings! {
     cwd: Option<PathBuf> = None, Kind::Path, or "none";
 }
 
-/// The longest spin that L10 allows a waiting thread.
+/// The longest spin of a waiting thread that L10 allows.
 pub const MAX_SPIN: Duration = Duration::from_micros(100);
 
-/// Processors that the machine or the container has. Looked up once: asking the system costs a look into files
-/// of the control groups, as long as ten tasks.
+/// The number of processors of the machine or container. It is determined once: the system reads files of the control
+/// groups for it, which takes as long as ten tasks.
 #[must_use]
 pub fn processors() -> usize {
     static KNOWN: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
@@ -307,7 +307,7 @@ fn automatic_io_workers() -> u32 {
 }
 
 impl WorkerConfig {
-    /// Whether the workers' memory has to be looked at.
+    /// Whether the workers' memory is measured.
     #[must_use]
     pub fn measures_memory(&self) -> bool {
         self.max_worker_memory.is_some() || self.task_memory_limit.is_some()
@@ -315,7 +315,7 @@ impl WorkerConfig {
 }
 
 impl Config {
-    /// The configuration that holds: a serial engine has one worker, of the pool `cpu`, for the tasks of all pools.
+    /// The effective configuration: a serial engine has one worker, of the pool `cpu`, for the tasks of all pools.
     #[must_use]
     pub fn resolved(mut self) -> Self {
         if self.engine == EngineKind::Serial {
@@ -328,10 +328,10 @@ impl Config {
         self
     }
 
-    /// The most bytes that a task may [weigh](crate::model::Task::weight).
+    /// The maximum [weight](crate::model::Task::weight) of a task, in bytes.
     #[must_use]
     pub fn task_limit(&self) -> usize {
-        /// The bytes of a `Run` frame beside script and parameters, rounded up.
+        /// The bytes of a `Run` frame without script and parameters, rounded up.
         const BESIDE: usize = 256;
         self.frame_limit.saturating_sub(BESIDE)
     }

@@ -1,4 +1,4 @@
-//! The pools of an engine, with every default worked out.
+//! The pools of an engine, with all defaults resolved.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,23 +7,23 @@ use std::time::Duration;
 use super::{Config, MAX_SLOTS, MAX_WORKERS, PoolConfig, WorkerConfig, processors};
 use crate::model::{Capacity, EngineCapacity, Fixed, Memory, PoolCapacity, PoolId, PoolKind, PoolMap};
 
-/// How many workers a pool can have, as the configuration says it.
+/// The number of workers of a pool, as the configuration states it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WorkerRange {
-    /// These are always there.
+    /// The number of workers that the pool always has.
     pub min: u32,
-    /// Never more; `None`: as many as the built-in pool of the same kind can have by default.
+    /// The maximum; `None`: the default maximum of the built-in pool of the same kind.
     pub max: Option<u32>,
 }
 
 impl WorkerRange {
-    /// Always this number of workers.
+    /// A fixed number of workers.
     #[must_use]
     pub fn exactly(count: u32) -> Self {
         Self { min: count, max: Some(count) }
     }
 
-    /// `2`, `0-4` or `1-auto`.
+    /// Parses `2`, `0-4` or `1-auto`.
     ///
     /// Returns `None` if the text is none of these.
     pub(super) fn parse(text: &str) -> Option<Self> {
@@ -35,7 +35,7 @@ impl WorkerRange {
         }
     }
 
-    /// Whether both numbers can be.
+    /// Whether both numbers are allowed.
     pub(super) fn is_valid(self) -> bool {
         self.min <= MAX_WORKERS && self.max.is_none_or(|max| (self.min..=MAX_WORKERS).contains(&max))
     }
@@ -51,12 +51,12 @@ impl fmt::Display for WorkerRange {
     }
 }
 
-/// How many workers a pool can have.
+/// The bounds on the number of workers of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkerBounds {
-    /// These are always there.
+    /// The number of workers that the pool always has.
     pub least: u32,
-    /// Never more; 0: the pool is switched off.
+    /// The maximum; 0 disables the pool.
     pub most: u32,
 }
 
@@ -65,24 +65,24 @@ pub struct WorkerBounds {
 pub struct PoolSettings {
     /// How its workers run their tasks.
     pub kind: PoolKind,
-    /// How many workers it can have.
+    /// The bounds on its workers.
     pub workers: WorkerBounds,
-    /// Tasks that run at the same time in one worker.
+    /// The number of tasks that one worker runs at the same time.
     pub slots: u32,
-    /// Coroutine tasks that run at the same time in one worker, beside those in the slots.
+    /// The number of coroutines that one worker runs at the same time, in addition to its slots.
     pub coroutines: u32,
-    /// The time limit of a task that states none.
+    /// The time limit of tasks that set none.
     pub timeout: Option<Duration>,
-    /// The soft time limit of a task that states none.
+    /// The soft time limit of tasks that set none.
     pub soft_timeout: Option<Duration>,
-    /// The interpreter, if it is not the engine's.
+    /// The interpreter, if it differs from the engine's.
     pub python: Option<PathBuf>,
-    /// Its processes.
+    /// The settings of its processes.
     pub worker: WorkerConfig,
 }
 
 impl Config {
-    /// The engine's pools, with every default worked out.
+    /// The engine's pools, with all defaults resolved.
     #[must_use]
     pub fn pool_settings(&self) -> PoolMap<PoolSettings> {
         let built_in = [(PoolId::CPU, self.cpu_pool()), (PoolId::IO, self.io_pool())];
@@ -117,8 +117,7 @@ impl Config {
         }
     }
 
-    /// How much there is for the tasks that run at one time, on a machine (or in a container) with this many
-    /// bytes of memory.
+    /// The capacity for running tasks on a machine or in a container with this many bytes of memory.
     #[must_use]
     pub fn capacity(&self, machine_memory: Option<u64>) -> EngineCapacity {
         let shared = Capacity {
@@ -152,17 +151,17 @@ fn named_pool(config: &PoolConfig) -> PoolSettings {
     }
 }
 
-/// The slots of a worker of the kind `io`, and its places for coroutines.
+/// The slots of an `io` worker, and its room for coroutines.
 fn io_places(task_limit: Option<u32>, async_limit: Option<u32>) -> (u32, u32) {
     const SLOTS: u32 = 20;
     const COROUTINES: u32 = 200;
     let slots = task_limit.unwrap_or(SLOTS);
     let room = MAX_SLOTS.saturating_sub(slots);
-    // A worker with one slot does one thing at a time.
+    // A worker with one slot runs one task at a time.
     (slots, if slots > 1 { async_limit.unwrap_or(COROUTINES.min(room)) } else { 0 })
 }
 
-/// The bounds of a pool whose maximum is `most`, or follows the machine.
+/// The bounds of a pool with the maximum `most`; `None`: the maximum depends on the machine.
 fn bounds(kind: PoolKind, least: u32, most: Option<u32>) -> WorkerBounds {
     let processors = u32::try_from(processors()).unwrap_or(MAX_WORKERS);
     let automatic = match kind {

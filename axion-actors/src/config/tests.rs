@@ -1,4 +1,4 @@
-//! The list of settings against itself, and the checks.
+//! Consistency of the list of settings, and the checks.
 
 use super::*;
 use crate::model::PoolId;

@@ -1,10 +1,10 @@
-//! Times and sizes as people write them, and back.
+//! Reads and writes times and sizes in the form that people write.
 
 use std::time::Duration;
 
 /// Reads a time: a number of seconds, or a text with units such as `500ms`, `1.5s`, `10m`, `1h 30m`, `PT90S`.
 ///
-/// Settings, flows and options read times by this function alone. Space around the text is ignored.
+/// Settings, flows and options all read times by this function. Spaces around the text are ignored.
 #[must_use]
 pub fn parse_time(text: &str) -> Option<Duration> {
     match text.trim().parse::<f64>() {
@@ -13,7 +13,7 @@ pub fn parse_time(text: &str) -> Option<Duration> {
     }
 }
 
-/// The shortest text of a time that loses nothing.
+/// The shortest exact text of a time.
 #[must_use]
 pub fn time_text(time: Duration) -> String {
     let units: [(u128, &str); 5] =
@@ -28,10 +28,10 @@ pub fn time_text(time: Duration) -> String {
     }
 }
 
-/// Reads a size: a number of bytes, with a unit or without: `64K`, `200M`, `1.5GiB`, `2 kb`, `1e3`.
+/// Reads a size: a number of bytes, with or without a unit: `64K`, `200M`, `1.5GiB`, `2 kb`, `1e3`.
 ///
-/// The units are `B`, `K`, `M`, `G` and `T` in either case, alone or followed by `B` or `iB`; each is 1024 times the one
-/// before. Settings, flows and options read sizes by this function alone. Space around the text is ignored.
+/// The units are `B`, `K`, `M`, `G` and `T` in either case, alone or followed by `B` or `iB`. Each is 1024 times the
+/// one before. Settings, flows and options all read sizes by this function. Spaces around the text are ignored.
 #[must_use]
 pub fn parse_size(text: &str) -> Option<u64> {
     let text = text.trim();
@@ -53,7 +53,7 @@ pub fn parse_size(text: &str) -> Option<u64> {
     (0.0..1e18).contains(&bytes).then_some(bytes as u64)
 }
 
-/// The shortest text of a size that loses nothing.
+/// The shortest exact text of a size.
 #[must_use]
 pub fn size_text(bytes: u64) -> String {
     let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];

@@ -1,4 +1,4 @@
-//! Values of settings: what each kind allows, and how it is read and written.
+//! Values of settings: what each kind allows, and how values are read and written.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use super::text::{parse_size, parse_time, size_text, time_text};
 /// A setting's value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// Nothing is set: "none", or "auto".
+    /// No value: "none", or "auto".
     Absent,
     /// True or false.
     Flag(bool),
@@ -19,9 +19,9 @@ pub enum Value {
     Whole(i128),
     /// Any number.
     Number(f64),
-    /// A length of time.
+    /// A duration.
     Time(Duration),
-    /// One of a few names.
+    /// One of several names.
     Name(String),
     /// A file or folder.
     Path(PathBuf),
@@ -31,35 +31,35 @@ pub enum Value {
     Workers(WorkerRange),
 }
 
-/// What a setting takes.
+/// The kinds of settings.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     /// True or false.
     Flag,
     /// A whole number.
     Whole {
-        /// The smallest.
+        /// The smallest allowed number.
         least: i128,
-        /// The largest.
+        /// The largest allowed number.
         most: i128,
     },
-    /// Bytes.
+    /// A number of bytes.
     Size {
-        /// The fewest.
+        /// The smallest allowed number.
         least: u64,
-        /// The most.
+        /// The largest allowed number.
         most: u64,
     },
-    /// A length of time.
+    /// A duration.
     Time {
-        /// The shortest.
+        /// The shortest allowed duration.
         least: Duration,
-        /// The longest.
+        /// The longest allowed duration.
         most: Duration,
     },
     /// A number above 0, up to 100.
     Percent,
-    /// One of these names, whatever their case.
+    /// One of these names, in any case.
     OneOf(fn() -> Vec<&'static str>),
     /// A folder.
     Path,
@@ -71,7 +71,7 @@ pub enum Kind {
     Workers,
 }
 
-/// What somebody wrote, as far as its form tells.
+/// A value that a user wrote, with the type that its form shows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Given<'a> {
     /// True or false.
@@ -82,29 +82,29 @@ pub enum Given<'a> {
     Number(f64),
     /// Text.
     Text(&'a str),
-    /// Text of which the form says nothing, as in an environment variable.
+    /// Text whose form does not show its type, as in an environment variable.
     Plain(&'a str),
-    /// Something that no setting takes, by name.
+    /// A value of a type that no setting accepts, by the name of the type.
     Other(&'static str),
 }
 
 /// Why a value is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wrong {
-    /// It is of another kind; the text says what was found.
+    /// The value has another kind. The text describes what was found.
     Kind(String),
-    /// It is of the right kind, but out of its range.
+    /// The value has the right kind and is out of its range.
     Range(String),
 }
 
-/// The longest time there is to set; everything above is a slip of the keyboard.
+/// The longest time that can be set. A longer one is a typing mistake.
 pub(super) const LONGEST: Duration = Duration::from_secs(1_000_000 * 3600);
 
 impl Kind {
-    /// Reads what somebody wrote.
+    /// Reads a value that a user wrote.
     ///
     /// # Errors
-    /// If it is of another kind or out of range.
+    /// If the value has another kind or is out of range.
     pub fn read(self, given: Given<'_>) -> Result<Value, Wrong> {
         let value = match (self, given) {
             (_, Given::Plain(text)) => self.read_plain(text),
@@ -131,7 +131,7 @@ impl Kind {
     }
 
     fn read_plain(self, text: &str) -> Option<Value> {
-        // A file's name may begin or end with spaces.
+        // A file name may begin or end with spaces.
         let text = if matches!(self, Self::Path | Self::Program) { text } else { text.trim() };
         match self {
             Self::Flag => match text.to_ascii_lowercase().as_str() {
@@ -153,10 +153,10 @@ impl Kind {
         }
     }
 
-    /// Whether a value is one of this kind and in its range.
+    /// Checks whether a value has this kind and is in its range.
     ///
     /// # Errors
-    /// If it is not.
+    /// If the value has another kind or is out of range.
     pub fn check(self, value: &Value) -> Result<(), Wrong> {
         let holds = match (self, value) {
             (Self::Whole { least, most }, Value::Whole(number)) => (least..=most).contains(number),
@@ -193,7 +193,7 @@ impl Kind {
         }
     }
 
-    /// What may be given, in words.
+    /// The allowed values, in words.
     #[must_use]
     pub fn allowed(self) -> String {
         match self {
@@ -203,7 +203,7 @@ impl Kind {
         }
     }
 
-    /// The same for readers who know how times and sizes are written.
+    /// The allowed values, for readers who know how times and sizes are written.
     #[must_use]
     pub fn briefly(self) -> String {
         match self {
@@ -252,14 +252,14 @@ fn seconds(given: Given<'_>) -> Option<Duration> {
     }
 }
 
-/// What the system takes as an environment variable.
+/// Whether the system accepts this as an environment variable.
 #[must_use]
 pub fn can_be_variable(name: &str, text: &str) -> bool {
     !name.is_empty() && !name.contains(['=', '\0']) && !text.contains('\0')
 }
 
 impl Given<'_> {
-    /// What was found, in words.
+    /// A description of the value.
     fn shown(self) -> String {
         match self {
             Self::Flag(flag) => flag.to_string(),
@@ -271,7 +271,7 @@ impl Given<'_> {
     }
 }
 
-/// A field of the configuration, to and from its value.
+/// A type of field in the configuration, with its conversion to and from a value.
 pub(super) trait Field: Sized {
     fn value(&self) -> Value;
     fn take(value: Value) -> Option<Self>;
@@ -310,7 +310,7 @@ macro_rules! fields {
         })+
         $(impl Field for $whole {
             fn value(&self) -> Value {
-                // No integer of ours is wider than 64 bits.
+                // No integer type of a setting is wider than 64 bits.
                 Value::Whole(i128::try_from(*self).unwrap_or(i128::MAX))
             }
             fn take(value: Value) -> Option<Self> {

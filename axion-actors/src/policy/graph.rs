@@ -5,12 +5,12 @@
 //! changes nothing (L3).
 //!
 //! A step is decided when its dependencies have ended: first by its [`RunIf`], then by its condition. The end of a step
-//! propagates to its dependents through a queue, without recursion, and each dependency is visited once. A step of a
+//! propagates to its dependents through a queue, without recursion, and each dependency is visited once. So a step of a
 //! chain of 100,000 costs as much as a step of a chain of ten.
 //!
 //! A ready step is queued by its number. Its task and its parameters are built when it is handed over. Parameters share
-//! their bytes with the results that they contain ([`ChunkedBytes`]). Results are never parsed, and they are freed when
-//! neither a step nor the record needs them. Functions get results as they are, also without a JSON form.
+//! their bytes with the results that they contain ([`ChunkedBytes`]). Results are never parsed. They are freed when
+//! neither a step nor the record needs them. Functions receive results unchanged, also results without a JSON form.
 
 mod arguments;
 mod condition;
@@ -56,7 +56,7 @@ pub struct Graph {
     capacity: Capacity,
     bounds: WorkflowBounds,
     nodes: Vec<Node>,
-    /// The dependencies of all steps, step by step: each once, in the order in which the step names them.
+    /// The dependencies of all steps, step by step. Each stands once, in the order in which the step names them.
     deps: Vec<u32>,
     /// Its indices are the numbers of the nodes, because nothing is ever removed. An edge leads from a step to a
     /// dependent.
@@ -79,7 +79,7 @@ pub struct Graph {
     ended_queue: VecDeque<u32>,
     /// The resolved references of ready steps that are not handed over.
     prepared: FxHashMap<u32, Prepared>,
-    /// Whether any result has been something else than JSON.
+    /// Whether any result so far was not JSON.
     has_pickles: bool,
     /// Steps whose results only the record needs, oldest first.
     kept: VecDeque<u32>,
@@ -89,7 +89,7 @@ pub struct Graph {
     actions: Vec<GraphAction>,
     /// Whether changes of steps become actions.
     watched: bool,
-    /// Changes of steps that nobody listened to.
+    /// The number of changes of steps that had no subscriber.
     unwatched: u64,
 }
 
@@ -358,12 +358,12 @@ impl Graph {
         std::mem::take(&mut self.actions)
     }
 
-    /// How many steps have been added while it runs.
+    /// The number of steps that were added while the workflow ran.
     pub(super) fn added(&self) -> usize {
         self.added
     }
 
-    /// Takes the number of changes that nobody listened to.
+    /// Takes the number of changes that had no subscriber.
     pub(super) fn take_unwatched(&mut self) -> u64 {
         std::mem::take(&mut self.unwatched)
     }
@@ -373,7 +373,7 @@ impl Graph {
         self.watched = watched;
     }
 
-    /// Swaps the actions with an empty list, whose memory is used again.
+    /// Swaps the actions with an empty list, whose memory is reused.
     pub(super) fn swap_actions(&mut self, empty: &mut Vec<GraphAction>) {
         std::mem::swap(&mut self.actions, empty);
     }

@@ -1,11 +1,11 @@
-//! How many workers a pool should have.
+//! Decides how many workers a pool should have.
 //!
-//! A [`Scaler`] is the Autoscaler without its mailbox and clock: it is shown one pool's load from
-//! time to time and says whether the pool should stay, grow or shrink, in which words that is logged,
-//! and when it wants to look again. Who carries it out, and which worker goes, is not decided here.
+//! A [`Scaler`] is the Autoscaler without its mailbox and clock. It is given the load of one pool from time to time. It
+//! answers whether the pool should stay, grow or shrink, with the line to log and the time of the next check. The
+//! caller carries out the decision and chooses the workers to drain.
 //!
-//! What holds for every policy is here: the bounds (L9), and that a pool without any worker gets its
-//! first one as soon as a task waits (L1). The policies themselves are in the folder of this name.
+//! This file has the rules that all policies share: the bounds (L9), and the first worker of an empty pool, which
+//! starts as soon as a task waits (L1). The policies are in the folder of the same name.
 
 mod axion_v3;
 mod demand;
@@ -20,98 +20,98 @@ use crate::config::ScalingPolicy;
 pub use crate::config::WorkerBounds;
 use crate::model::{PoolId, PoolKind, Tick};
 
-/// One pool's load at one moment.
+/// The load of one pool at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PoolLoad {
-    /// Tasks in the pool's queue: with no worker yet.
+    /// The number of tasks in the pool's queue, which are not at a worker yet.
     pub waiting: usize,
-    /// The workers that take tasks. Those that are being drained are not among them.
+    /// The workers that take tasks. Draining workers are not among them.
     pub workers: Vec<WorkerSample>,
-    /// Workers that are wanted and not ready: started, or waiting for their restart.
+    /// The number of workers that are starting or wait for their restart.
     pub starting: usize,
-    /// How busy the machine (or the container) is, 0 to 1; `None` if it is not measured.
+    /// CPU use of the machine or container, 0 to 1; `None` if it is not measured.
     pub host_cpu: Option<f64>,
-    /// Processors that the machine (or the container) has; 0 if unknown.
+    /// The number of processors of the machine or container; 0 if unknown.
     pub processors: usize,
-    /// Slots of each worker.
+    /// The number of slots of each worker.
     pub slots: usize,
-    /// Attempts that the pool's workers have ended since the engine's start, however they ended.
+    /// The number of attempts that the pool's workers have ended since the engine's start, with any outcome.
     pub ended: u64,
 }
 
 impl Default for PoolLoad {
-    /// No worker, no task, nothing measured; one slot for each worker.
+    /// An empty pool without measurements, with one slot for each worker.
     fn default() -> Self {
         Self { waiting: 0, workers: Vec::new(), starting: 0, host_cpu: None, processors: 0, slots: 1, ended: 0 }
     }
 }
 
 impl PoolLoad {
-    /// Whether there is no worker, and none on its way.
+    /// Whether the pool has no worker, neither ready nor starting.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.total() == 0
     }
 
-    /// The workers there are or will be.
+    /// The number of workers, ready or starting.
     fn total(&self) -> usize {
         self.workers.len() + self.starting
     }
 }
 
-/// One worker's load.
+/// The load of one worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct WorkerSample {
-    /// Tasks in its slots.
+    /// The number of tasks in its slots.
     pub running: usize,
-    /// Tasks sent ahead or kept for it, not started.
+    /// The number of tasks that were sent ahead or are held for it, and have not started.
     pub queued: usize,
-    /// Processor use, 0 to 1 of a core; 0 if it is not measured.
+    /// CPU use, 0 to 1 of a core; 0 if it is not measured.
     pub cpu: f64,
 }
 
-/// What should become of a pool.
+/// The step to take with a pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ScalingStep {
-    /// Nothing.
+    /// Keep the workers.
     #[default]
     Stay,
     /// Start workers.
     Grow {
-        /// How many, at least 1.
+        /// The number of workers, at least 1.
         by: u32,
-        /// Without the patience of a normal step.
+        /// Whether the step skips the cooldown of normal steps.
         emergency: bool,
-        /// Why, as in the log line.
+        /// The reason, as the log line states it.
         why: String,
     },
     /// Drain workers: idle ones first, and none loses a task.
     Shrink {
-        /// How many, at least 1.
+        /// The number of workers, at least 1.
         by: u32,
-        /// Why, as in the log line.
+        /// The reason, as the log line states it.
         why: String,
     },
 }
 
-/// What comes of one look at a pool.
+/// The result of one check of a pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decision {
-    /// What should become of it.
+    /// The step to take.
     pub verdict: ScalingStep,
-    /// The line to log, if something should.
+    /// The line to log, if a step is taken.
     pub line: Option<String>,
-    /// When to look again. `None`: there is nothing to look at until a task waits in a pool without
-    /// workers; that is worth a look at any time.
+    /// The time of the next check. `None`: no check is needed until a task waits in a pool without workers. Such a task
+    /// is a reason to check at any time.
     pub look_again: Option<Tick>,
 }
 
-/// How many workers may come and go.
+/// How many workers may start, and how many may drain.
 #[derive(Clone, Copy, Debug)]
 struct Headroom {
-    /// Up to the maximum.
+    /// The number of workers below the maximum.
     grow: u32,
-    /// Down to the minimum, ready ones only.
+    /// The number of ready workers above the minimum.
     shrink: u32,
 }
 
@@ -124,8 +124,8 @@ enum Policy {
 
 /// Decides how many workers one pool has.
 ///
-/// Call [`decide`](Self::decide) when its last answer said so. An earlier call does no harm, and one
-/// is due when a task waits in a pool that has no worker.
+/// Call [`decide`](Self::decide) at the time that its last answer named, and when a task waits in a pool without
+/// workers. Earlier calls do no harm.
 #[derive(Debug)]
 pub struct Scaler {
     pool: PoolId,
@@ -134,7 +134,7 @@ pub struct Scaler {
 }
 
 impl Scaler {
-    /// A scaler of this pool, whose workers are of this kind; without history.
+    /// A scaler without history, for a pool of this kind.
     #[must_use]
     pub fn new(pool: PoolId, kind: PoolKind, policy: ScalingPolicy, bounds: WorkerBounds) -> Self {
         let policy = match policy {
@@ -145,7 +145,7 @@ impl Scaler {
         Self { pool, bounds, policy }
     }
 
-    /// Looks at the pool.
+    /// Decides the step for this load.
     pub fn decide(&mut self, load: &PoolLoad, now: Tick) -> Decision {
         let (total, ready) = (count(load.total()), count(load.workers.len()));
         let WorkerBounds { least, most } = self.bounds;
@@ -177,7 +177,7 @@ impl Scaler {
     }
 }
 
-/// The first worker of a pool that has none.
+/// Starts the first worker of an empty pool.
 fn on_demand(load: &PoolLoad) -> ScalingStep {
     ScalingStep::Grow { by: 1, emergency: false, why: format!("ON DEMAND: no worker (queue={})", load.waiting) }
 }

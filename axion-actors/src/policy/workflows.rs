@@ -23,7 +23,7 @@ use crate::model::{EngineCapacity, ErrorKind, FactKind, Limits, Outcome, Task, T
 pub struct StepRef {
     /// The workflow.
     pub workflow: WorkflowId,
-    /// Where in it.
+    /// The step, or the instance.
     pub key: StepKey,
 }
 
@@ -34,14 +34,14 @@ pub enum WorkflowAction {
     Submit(StepRef),
     /// Cancel this task, which was submitted.
     Cancel {
-        /// Which.
+        /// The step.
         step: StepRef,
         /// Its id.
         task: TaskId,
     },
     /// A step with a [subscriber](Workflows::subscribe) ended.
     Ended {
-        /// Which.
+        /// The step.
         step: StepRef,
         /// Its task.
         task: TaskId,
@@ -57,7 +57,7 @@ struct WorkflowEntry {
     graph: Graph,
     /// Present if the workflow has limits of its own.
     gate: Option<Gate<StepRef>>,
-    /// Of the steps that have passed it and have not ended.
+    /// The permits of the steps that have passed the gate and have not ended.
     tickets: FxHashMap<StepKey, Permit>,
 }
 
@@ -78,13 +78,13 @@ pub struct Workflows {
     /// The outcomes of such steps that are not delivered yet.
     external_ends: VecDeque<(WorkflowId, TaskId, StepOutcome)>,
     actions: Vec<WorkflowAction>,
-    /// An empty list, whose memory is used again.
+    /// An empty list, whose memory is reused.
     empty: Vec<GraphAction>,
     recorder: Recorder,
 }
 
 impl Workflows {
-    /// No workflows, in an engine with this capacity.
+    /// Creates the state of an engine with this capacity, without workflows.
     #[must_use]
     pub fn new(capacity: EngineCapacity) -> Self {
         Self {
@@ -159,7 +159,7 @@ impl Workflows {
         live
     }
 
-    /// The step in flight whose task this is. InstanceCounts of mapped steps are not among them.
+    /// The step in flight with this task. Instances of mapped steps are not included.
     #[must_use]
     pub fn step_of(&self, task: TaskId) -> Option<StepRef> {
         let found = |(workflow, entry): (&WorkflowId, &WorkflowEntry)| {
@@ -194,7 +194,7 @@ impl Workflows {
         }
     }
 
-    /// Cancels a step on request. A step that was not submitted never will be.
+    /// Cancels a step on request. A step that was not submitted is never submitted.
     pub fn cancel_step(&mut self, step: StepRef, now: Tick) -> CancelAnswer {
         let waits = self.waits(step);
         let mut answer = CancelAnswer::Unknown;
@@ -250,7 +250,7 @@ impl Workflows {
         rules.is_some_and(|rules| rules.dynamic && rules.map_over.is_none())
     }
 
-    /// A dynamic step succeeded, and its result adds these steps, or is invalid.
+    /// A dynamic step succeeded: its result adds these steps, or is invalid.
     pub fn ended_with(
         &mut self,
         step: StepRef,
@@ -297,7 +297,7 @@ impl Workflows {
         self.advance(id, now, |graph| graph.external_ended(task, end.into(), now));
     }
 
-    /// Cancels a workflow: steps that were not submitted never will be. Returns whether it is in flight.
+    /// Cancels a workflow. Steps that were not submitted are never submitted. Returns whether it is in flight.
     pub fn cancel(&mut self, id: WorkflowId, now: Tick) -> bool {
         let is_there = self.entries.contains_key(&id);
         if is_there {
@@ -320,8 +320,8 @@ impl Workflows {
         std::mem::take(&mut self.actions)
     }
 
-    /// The task of a submitted step, and the parameters that replace its own. Call it once for each step; `None` if the
-    /// step ended meanwhile.
+    /// The task of a submitted step, and the parameters that replace the step's own. Call it once for each step.
+    /// Returns `None` if the step has ended.
     pub fn hand_over(&mut self, step: StepRef) -> Option<(Task, ChunkedBytes)> {
         self.entries.get_mut(&step.workflow)?.graph.hand_over(step.key)
     }
@@ -351,8 +351,8 @@ impl Workflows {
         });
     }
 
-    /// Applies an event that may be a fact itself, which is recorded before the changes that it makes. It is `Some(None)`
-    /// if nobody listens.
+    /// Applies an event that may be a fact itself. The fact is recorded before the changes that it makes. It is
+    /// `Some(None)` if nobody listens.
     fn apply_fact(&mut self, id: WorkflowId, now: Tick, event: impl FnOnce(&mut Graph) -> Option<Option<FactKind>>) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.graph.watch(self.recorder.is_listening());
@@ -376,7 +376,7 @@ impl Workflows {
                         let step = StepRef { workflow: id, key };
                         self.actions.push(WorkflowAction::Cancel { step, task });
                     }
-                    // The step waits at its workflow's gate; all of those are removed below.
+                    // The step waits at its workflow's gate; all of those steps are removed below.
                     None => removed.push((StepRef { workflow: id, key }, cancelled())),
                 },
                 GraphAction::Changed { step, state } => note_change(&mut self.recorder, &entry.graph, step, state, now),
@@ -422,7 +422,7 @@ impl Workflows {
     }
 }
 
-/// A step is in another state.
+/// Records that a step has another state.
 fn note_change(recorder: &mut Recorder, graph: &Graph, step: u32, state: StepState, now: Tick) {
     let Some((task, instances)) = graph.tasks_of(step) else { return };
     let workflow = graph.id();
@@ -443,7 +443,7 @@ fn admit(
         actions.push(WorkflowAction::Submit(step));
         return Ok(());
     };
-    // The engine applies keys and rates, which are shared beyond this workflow.
+    // The engine applies keys and rates, because they are shared beyond this workflow.
     let needs = task.limits().map(|limits| limits.needs).unwrap_or_default();
     let limits = Limits { needs, ..Limits::default() };
     let line = gate.wait(step, pools.kind(task.pool_id()).unwrap_or_default(), task.options().priority, &limits);

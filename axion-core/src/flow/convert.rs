@@ -1,4 +1,4 @@
-//! Builds the workflow from the tree. Values that do not fit were reported before and are skipped here.
+//! Builds the workflow from the tree. Invalid values were reported before and are skipped here.
 
 use std::path::Path;
 
@@ -14,23 +14,23 @@ use super::template::{FlowParams, TemplateReader};
 use super::tree::{Node, NodeValue};
 use super::{Diagnostic, Flow, GUESSES, Span, nearest};
 
-/// A workflow, with the places of its parts in the text.
+/// A workflow, with the positions of its parts in the text.
 pub(super) struct Converted {
     pub(super) flow: Flow,
     pub(super) places: Vec<StepSpans>,
 }
 
-/// The places of the parts of one step.
+/// The positions of the parts of one step.
 #[derive(Debug)]
 pub(super) struct StepSpans {
     pub(super) name: Span,
-    /// The steps that it names, with the places of the names, sorted by name.
+    /// The steps that it names, with the positions of the names, sorted by name.
     pub(super) uses: Vec<(String, Span)>,
     pub(super) resources: Option<Span>,
     pub(super) pool: Option<Span>,
 }
 
-/// The value of an enum. The check has reported a word that is none.
+/// The variant of an enum with this name. The check has reported any other name.
 fn word<T: DeserializeOwned + Default>(node: &Node, key: &str) -> T {
     let text = node.get(key).and_then(Node::text);
     text.and_then(|text| serde_json::from_value(text.into()).ok()).unwrap_or_default()
@@ -60,7 +60,7 @@ fn text(node: &Node, key: &str) -> Option<String> {
     node.get(key)?.text().map(str::to_owned)
 }
 
-/// Makes the workflow.
+/// Builds the workflow.
 pub(super) fn flow(tree: &Node, folder: &Path, problems: &mut Vec<Diagnostic>) -> Converted {
     let stop = tree.get("on_failure").and_then(Node::text) == Some("stop");
     let mut spec = WorkflowSpec {
@@ -90,7 +90,7 @@ pub(super) fn flow(tree: &Node, folder: &Path, problems: &mut Vec<Diagnostic>) -
     Converted { flow: Flow { spec, description: text(tree, "description"), source: None }, places }
 }
 
-/// Makes the steps of a list, with their places.
+/// Builds the steps of a list, with their positions.
 pub(super) fn steps(
     list: &Node,
     own: &mut FlowParams<'_>,
@@ -175,7 +175,7 @@ fn rules(node: &Node, mut step: Step, uses: &mut Vec<(String, Span)>, problems: 
     step
 }
 
-/// A step without a task, which carries the rules that a table gives. `params` may have references.
+/// A step without a task, which carries the rules in a table. `params` may contain references.
 pub(super) fn bare_step(node: &Node, problems: &mut Vec<Diagnostic>) -> Step {
     let mut uses = Vec::new();
     let mut step = Step::unnamed(Task::script(""));
@@ -185,7 +185,7 @@ pub(super) fn bare_step(node: &Node, problems: &mut Vec<Diagnostic>) -> Step {
     rules(node, step, &mut uses, problems)
 }
 
-/// Reports keys that have no effect, because the author meant something by them.
+/// Reports keys that have no effect, because they are probably a mistake.
 fn check_ineffective_keys(node: &Node, problems: &mut Vec<Diagnostic>) {
     let mut wrong = |key: &str, why: &str| {
         if let Some((place, _)) = node.members().iter().find(|(it, _)| it.text == key) {
@@ -314,7 +314,7 @@ fn map_over(node: &Node, uses: &mut Vec<(String, Span)>) -> Option<MapOver> {
     })
 }
 
-/// The depth of trees is bounded, so the recursion is.
+/// The depth of trees is bounded, so the recursion is bounded, too.
 fn condition(node: &Node, uses: &mut Vec<(String, Span)>, problems: &mut Vec<Diagnostic>) -> Option<Condition> {
     check_ineffective_keys(node, problems);
     let mut parts = |key: &str| {

@@ -1,4 +1,4 @@
-//! Pictures of a workflow: as text, for Graphviz, for Mermaid, and as an SVG of our own layout.
+//! Diagrams of a workflow: as text, for Graphviz, for Mermaid, and as an SVG with its own layout.
 //!
 //! The same workflow always gives the same diagram, byte for byte.
 
@@ -12,20 +12,20 @@ use axion_actors::model::workflow::WorkflowSpec;
 
 use self::diagram::Diagram;
 
-/// What a diagram is drawn as.
+/// The format of a diagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DrawingFormat {
-    /// One line per step, in an order in which each comes after all it waits for.
+    /// One line for each step. A step comes after all steps that it waits for.
     Text,
-    /// The language of Graphviz.
+    /// The Graphviz language.
     Dot,
     /// A Mermaid flowchart.
     Mermaid,
-    /// A diagram for browsers.
+    /// An SVG for browsers.
     Svg,
 }
 
-/// Draws a workflow. It ends with the end of a line.
+/// Draws a workflow. The text ends with a line break.
 #[must_use]
 pub fn draw(spec: &WorkflowSpec, drawing: DrawingFormat) -> String {
     let diagram = Diagram::of(spec);
@@ -37,7 +37,7 @@ pub fn draw(spec: &WorkflowSpec, drawing: DrawingFormat) -> String {
     }
 }
 
-/// Writing into a `String` cannot fail; this says so once.
+/// Writing into a `String` cannot fail, so the result is ignored here, in one place.
 macro_rules! put {
     ($out:expr, $($rest:tt)*) => {{
         let _ = write!($out, $($rest)*);
@@ -45,7 +45,7 @@ macro_rules! put {
 }
 use put;
 
-/// How many columns a text takes, nearly: from Hangul on, most characters are as wide as two, signs and arrows apart.
+/// The approximate number of columns of a text. From Hangul on, most characters take two, except signs and arrows.
 fn columns(text: &str) -> usize {
     text.chars().map(|it| 1 + usize::from(('\u{1100}'..'\u{2000}').contains(&it) || it >= '\u{2e80}')).sum()
 }
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_order_in_a_layer_keeps_lines_from_crossing() {
-        // In the order of the list, every line would cross every other.
+        // In the order of the list, every line would cross every other line.
         let spec = WorkflowSpec::of([
             step("a"),
             step("b"),
@@ -201,7 +201,7 @@ mod tests {
     }
 
     proptest! {
-        /// Every step has a place of its own, to the right of all it waits for.
+        /// Every step has its own place, to the right of all steps that it waits for.
         #[test]
         fn no_two_steps_share_a_place(edges in proptest::collection::vec((0..20usize, 0..20usize), 0..60)) {
             let mut steps: Vec<Step> = (0..20).map(|n| step(&format!("s{n}"))).collect();

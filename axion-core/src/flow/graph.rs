@@ -1,4 +1,4 @@
-//! What steps are to each other, checked by the code that will run them.
+//! Relations between steps, checked by the code that runs them.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,10 +9,10 @@ use axion_actors::policy::graph::{EngineView, Graph, StepStatus};
 use super::convert::{Converted, StepSpans};
 use super::{Diagnostic, GUESSES, Span, did_you_mean};
 
-/// So many places of a circle are shown.
+/// The number of positions that the report of a cycle shows.
 const SHOWN: usize = 10;
 
-/// Adds what is wrong with the graph.
+/// Adds the mistakes in the graph.
 pub(super) fn check(converted: &Converted, problems: &mut Vec<Diagnostic>) {
     if converted.places.is_empty() {
         return;
@@ -25,21 +25,21 @@ pub(super) fn check(converted: &Converted, problems: &mut Vec<Diagnostic>) {
     }
 }
 
-/// The steps' names, in their order. One may have none because that is wrong.
+/// The names of the steps, in order. A step with an invalid name has none.
 pub(super) fn names_in(spec: &WorkflowSpec) -> Vec<Option<String>> {
     spec.steps.iter().map(|it| it.name().map(ToString::to_string)).collect()
 }
 
-/// Whose limits a step's needs were held against.
+/// The source of the limits that a step's needs exceed.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum LimitSource {
-    /// Those in the file.
+    /// The limits in the file.
     Flow,
-    /// What an engine has.
+    /// The capacity of an engine.
     Engine,
 }
 
-/// What is wrong, each once, at its place.
+/// Reports each mistake once, at its position.
 pub(super) fn report(
     errors: &[GraphError],
     whose: LimitSource,
@@ -57,18 +57,18 @@ pub(super) fn report(
     }
 }
 
-/// The steps' names, where a step may have none because that is wrong, and their places.
+/// The names and positions of the steps. A step with an invalid name has none.
 struct StepIndex<'a> {
     places: &'a [StepSpans],
     names: Vec<&'a str>,
-    /// The first step of each name.
+    /// The first step with each name.
     named: HashMap<&'a str, usize>,
 }
 
 impl<'a> StepIndex<'a> {
     fn of(places: &'a [StepSpans], names: &'a [Option<String>]) -> Self {
         let given = || names.iter().enumerate().filter_map(|(at, name)| Some((name.as_deref()?, at)));
-        // From the back, so that the first one stays.
+        // In reverse order, so the first step with a name remains.
         let named = given().collect::<Vec<_>>().into_iter().rev().collect();
         Self { places, names: given().map(|(name, _)| name).collect(), named }
     }
@@ -77,7 +77,7 @@ impl<'a> StepIndex<'a> {
         self.places.get(*self.named.get(name)?)
     }
 
-    /// A name like `wanted` that the step itself does not have.
+    /// A name similar to `wanted` that is not the step's own.
     fn like(&self, wanted: &str, step: &str) -> Option<String> {
         did_you_mean(wanted, self.names.iter().copied().filter(|name| *name != step))
     }
@@ -149,7 +149,7 @@ fn names_of(error: &GraphError) -> &str {
     }
 }
 
-/// Each step of the path waits for the one before: the places where they say so.
+/// Reports a cycle: each step of the path waits for the one before it, at these positions.
 fn circle(here: &StepSpans, path: &[String], steps: &StepIndex<'_>, error: &GraphError) -> Diagnostic {
     let before = path.iter().cycle().skip(path.len() - 1);
     let mut spots = path.iter().zip(before).filter_map(|(name, before)| {

@@ -1,4 +1,4 @@
-//! Workflows in files: `FLOW.toml` or `FLOW.json`, one schema, every problem with its place.
+//! Workflows in files: `FLOW.toml` or `FLOW.json`, with one schema and every problem at its position.
 //!
 //! ```no_run
 //! use axion_core::flow::{Flow, FlowError, Overrides};
@@ -15,9 +15,9 @@
 //! }
 //! ```
 //!
-//! The keys and what they may hold are tables (`shape`), from which the reader checks a file and
-//! the JSON Schema in `docs/reference/flow.schema.json` is made, so that the two cannot differ. What steps may
-//! be to each other is checked by the same code that runs them, `policy/graph`.
+//! Tables (`shape`) define the keys and their values. The reader checks a file against them, and the JSON Schema in
+//! `docs/reference/flow.schema.json` is made from them, so the two cannot differ. Relations between steps are checked
+//! by the code that runs them, `policy/graph`.
 
 mod convert;
 mod draw;
@@ -48,13 +48,13 @@ use crate::diagnostics::{Diagnostic, Diagnostics, Span};
 use crate::error::SubmitError;
 use crate::workflows::WorkflowError;
 
-/// The largest file that is read.
+/// The maximum size of a file.
 pub const SIZE_LIMIT: u64 = 16 << 20;
 
-/// After so many problems, none gets a guess at what was meant: each looks at all names.
+/// The number of problems that get a suggestion. Each suggestion compares all names.
 const GUESSES: usize = 100;
 
-/// How a flow is written down.
+/// The format of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// TOML.
@@ -79,7 +79,7 @@ impl Format {
 pub struct Flow {
     /// The workflow.
     pub spec: WorkflowSpec,
-    /// What it is for.
+    /// The description.
     pub description: Option<String>,
     source: Option<Arc<FlowSource>>,
 }
@@ -90,7 +90,7 @@ struct FlowSource {
     file: String,
     text: String,
     places: Vec<convert::StepSpans>,
-    /// The steps' names.
+    /// The names of the steps.
     names: Vec<Option<String>>,
 }
 
@@ -103,7 +103,7 @@ pub enum FlowError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
     /// The file is too large.
@@ -112,28 +112,28 @@ pub enum FlowError {
         /// The file.
         path: PathBuf,
     },
-    /// The file is no text.
+    /// The file is not text.
     #[error("the flow {} is not UTF-8 text: see its line {line}, and save it as UTF-8", .path.display())]
     NotText {
         /// The file.
         path: PathBuf,
-        /// The line with the first byte that is wrong.
+        /// The line of the first invalid byte.
         line: usize,
     },
-    /// What it says is wrong.
+    /// The content is invalid.
     #[error(transparent)]
     Invalid(Box<Diagnostics>),
 }
 
 impl Flow {
-    /// Reads a file. Scripts are looked for in its folder.
+    /// Reads a file. Paths of scripts are relative to its folder.
     ///
     /// # Errors
-    /// If the file cannot be read, or with everything that is wrong with it.
+    /// If the file cannot be read, or with all mistakes in it.
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, FlowError> {
         let failed = |source| FlowError::Read { path: path.to_owned(), source };
         let mut bytes = Vec::new();
-        // A pipe or a device says nothing of its size (L9).
+        // A pipe or a device does not report its size (L9).
         File::open(path).map_err(failed)?.take(SIZE_LIMIT + 1).read_to_end(&mut bytes).map_err(failed)?;
         if bytes.len() as u64 > SIZE_LIMIT {
             return Err(FlowError::TooLarge { path: path.to_owned() });
@@ -152,10 +152,10 @@ impl Flow {
         Ok(flow)
     }
 
-    /// Reads a text. Scripts are looked for in `folder`.
+    /// Reads a text. Paths of scripts are relative to `folder`.
     ///
     /// # Errors
-    /// Everything that is wrong with it.
+    /// All mistakes in the text.
     pub fn parse(
         file: &str,
         text: &str,
@@ -163,7 +163,7 @@ impl Flow {
         folder: &Path,
         overrides: &Overrides,
     ) -> Result<Self, Diagnostics> {
-        // Some editors put a mark before the text.
+        // Some editors write a byte order mark before the text.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let (flow, places) = read(text, format, folder, overrides).map_err(|all| Diagnostics::new(file, text, all))?;
         let names = graph::names_in(&flow.spec);
@@ -174,7 +174,7 @@ impl Flow {
     /// Checks that an engine of this configuration has the pools that the steps name.
     ///
     /// # Errors
-    /// Every step whose pool the configuration does not have, at its place.
+    /// Every step whose pool the configuration does not have, at its position.
     pub fn check_pools(&self, config: &Config) -> Result<(), Diagnostics> {
         let Some(source) = self.source.as_deref() else { return Ok(()) };
         let pools = config.pool_settings();
@@ -187,7 +187,8 @@ impl Flow {
         if unknown.is_empty() { Ok(()) } else { Err(Diagnostics::new(&source.file, &source.text, unknown)) }
     }
 
-    /// What an engine has against it, at its places in the text; `None` if that is not about its steps.
+    /// The problems that an engine reports about this flow, at their positions in the text; `None` if they are not
+    /// about its steps.
     #[must_use]
     pub fn explain(&self, refused: &WorkflowError) -> Option<Diagnostics> {
         let source = self.source.as_deref()?;
@@ -208,7 +209,7 @@ impl Flow {
     }
 }
 
-/// A step whose task cannot be run, at its place.
+/// A step whose task cannot run, at its position.
 fn wrong_task(place: &convert::StepSpans, message: &str, error: &SubmitError) -> Diagnostic {
     let pool = place.pool.as_ref().unwrap_or(&place.name);
     match error {
@@ -221,13 +222,13 @@ fn wrong_task(place: &convert::StepSpans, message: &str, error: &SubmitError) ->
     }
 }
 
-/// The steps that a dynamic step's result names: an object with `steps`, a list in the form of a
-/// flow's own. A result without one names none.
+/// The steps in the result of a dynamic step: an object with `steps`, a list in the format of a flow. A result without
+/// `steps` names none.
 ///
-/// What they may be to the steps that are there is for the graph to check.
+/// The graph checks the relations to existing steps.
 ///
 /// # Errors
-/// Everything that is wrong with them; the places are in `result`.
+/// All mistakes in the steps, with their positions in `result`.
 pub fn added_steps(result: &str, folder: &Path) -> Result<Vec<Step>, Diagnostics> {
     let mut problems = Vec::new();
     let tree = tree::from_json(result, &mut problems);
@@ -241,11 +242,11 @@ pub fn added_steps(result: &str, folder: &Path) -> Result<Vec<Step>, Diagnostics
     if problems.is_empty() { Ok(steps) } else { Err(Diagnostics::new("the result", result, problems)) }
 }
 
-/// What a step asks for beside its task, from a JSON object with the keys of a flow's steps: `run_if`, `when`,
-/// `map_over`, `dynamic`, `keep_result`, and `params` with references in them.
+/// The rules of a step, from a JSON object with the keys of a flow's steps: `run_if`, `when`, `map_over`, `dynamic`,
+/// `keep_result`, and `params` with references.
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// All mistakes in the object.
 pub fn step_rules(text: &str) -> Result<Rules, Diagnostics> {
     part(text, schema::Part::Step, |tree, problems| convert::bare_step(tree, problems).rules().clone())
 }
@@ -254,7 +255,7 @@ pub fn step_rules(text: &str) -> Result<Rules, Diagnostics> {
 /// `impossible`, `upstream`, `limits`.
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// All mistakes in the object.
 pub fn settings(text: &str) -> Result<WorkflowSpec, Diagnostics> {
     part(text, schema::Part::Flow, |tree, problems| convert::flow(tree, Path::new(""), problems).flow.spec)
 }
@@ -289,13 +290,13 @@ fn read(
     overrides.apply(&mut tree, &mut others);
     let converted = convert::flow(&tree, folder, &mut others);
     graph::check(&converted, &mut others);
-    // What is no value at all is said once.
+    // A value that cannot be read is reported once.
     problems.extend(others.into_iter().filter(|it| !broken.contains(&it.span)));
     if problems.is_empty() { Ok((converted.flow, converted.places)) } else { Err(problems) }
 }
 
-/// The candidate that is most like `word`, if one is like it at all: of a short word, something must
-/// be left.
+/// The candidate that is most similar to `word`, if any is similar enough. For a short word, at least one character
+/// must match.
 fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let rated = candidates.into_iter().map(|it| (strsim::damerau_levenshtein(&word, &it.to_lowercase()), it));

@@ -1,4 +1,4 @@
-//! What the command line changes in a flow before it is read.
+//! Changes that the command line makes to a flow before it is read.
 
 use axion_actors::model::workflow::{JsonPath, Segment};
 
@@ -8,15 +8,14 @@ use super::{Diagnostic, Span, did_you_mean};
 /// Changes to a flow's parameters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
-    /// A JSON object whose members take the place of the flow's own parameters.
+    /// A JSON object whose members replace the flow's own parameters.
     pub params: Option<String>,
-    /// `STEP.KEY=VALUE` each: a parameter of a step. The value is read as JSON if it is, else taken
-    /// as text.
+    /// Parameters of steps, each as `STEP.KEY=VALUE`. A value that is not JSON is used as text.
     pub set: Vec<String>,
 }
 
 impl Overrides {
-    /// Changes the tree. A change that cannot be made is a mistake without a place.
+    /// Changes the tree. A change that is not possible is a mistake without a position.
     pub(super) fn apply(&self, tree: &mut Node, problems: &mut Vec<Diagnostic>) {
         if let Some(text) = &self.params {
             let mut found = Vec::new();
@@ -36,7 +35,7 @@ impl Overrides {
     }
 }
 
-/// Gives a value from the command line the place of the value that it replaces.
+/// Gives a value from the command line the position of the value that it replaces.
 fn moved(mut node: Node, span: &Span) -> Node {
     node.span = span.clone();
     node.value = match node.value {
@@ -87,7 +86,7 @@ fn set_one(tree: &mut Node, set: &str) -> Result<(), Box<Diagnostic>> {
         return Err(expected());
     };
     let names: Vec<String> = steps(tree).filter_map(|it| it.get("name")?.text().map(str::to_owned)).collect();
-    // A step's name may have dots in it: the longest that fits.
+    // A step's name may contain dots: the longest name that fits is used.
     let split = target.match_indices('.').map(|(at, _)| (&target[..at], &target[at + 1..]));
     let Some((name, key)) = split.rev().find(|(name, _)| names.iter().any(|it| it == name)) else {
         let name = target.split('.').next().unwrap_or_default();

@@ -1,5 +1,4 @@
-//! The keys of a flow and what they may hold, as tables: the one source of the reader's checks and
-//! of the JSON Schema.
+//! Tables of a flow's keys and their values. The reader's checks and the JSON Schema are both made from them.
 
 mod check;
 mod json_schema;
@@ -8,17 +7,17 @@ mod keys;
 pub(super) use self::check::{check, check_part, check_steps, read_memory, read_rate, read_size, read_time};
 pub use self::json_schema::schema;
 
-/// What can be said of a workflow or a step that is not in a file.
+/// The part of a flow that a table outside a file describes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Part {
     /// The workflow.
     Flow,
-    /// A step, beside its task.
+    /// A step, without its task.
     Step,
 }
 
 impl Part {
-    /// The keys that say it.
+    /// The keys that such a table may have.
     pub(super) fn keys(self) -> &'static [&'static str] {
         match self {
             Self::Flow => &["name", "on_failure", "stop_running", "impossible", "upstream", "limits"],
@@ -27,10 +26,10 @@ impl Part {
     }
 }
 
-/// What a value may be.
+/// The type of a value.
 #[derive(Debug)]
 pub(super) enum Schema {
-    /// Any text that is not empty.
+    /// A text that is not empty.
     Text,
     /// One of these texts.
     Choice(&'static [&'static str]),
@@ -38,42 +37,42 @@ pub(super) enum Schema {
     Pool,
     /// True or false.
     Flag,
-    /// A whole number between these.
+    /// A whole number in this range.
     Count(u64, u64),
-    /// A number between these.
+    /// A number in this range.
     Number(f64, f64),
-    /// Seconds, or a text such as `1.5s` or `10m`.
+    /// A number of seconds, or a text such as `1.5s` or `10m`.
     Time,
-    /// Per cent as a number, or bytes as a text such as `200M`.
+    /// A number in percent, or a size as a text such as `200M`.
     Memory,
-    /// Bytes as a whole number, or a text such as `200M`.
+    /// A whole number of bytes, or a text such as `200M`.
     Size,
     /// A text such as `10/s`.
     Rate,
-    /// Text that is a path into a JSON value.
+    /// A text that is a path into a JSON value.
     Path,
-    /// Anything.
+    /// Any value.
     Any,
-    /// A table with any keys, in which `{"$ref": …}` and `{"$param": …}` may stand for values.
+    /// A table with any keys, in which `{"$ref": …}` and `{"$param": …}` may replace values.
     Params,
-    /// A list of these.
+    /// A list of such values.
     List(&'static Schema),
     /// A table with known keys.
     Table(&'static TableSchema),
-    /// The one or the other.
+    /// Either of the two.
     Either(&'static Schema, &'static Schema),
 }
 
 /// A table with known keys.
 #[derive(Debug)]
 pub(super) struct TableSchema {
-    /// Its name in the schema.
+    /// The name in the schema.
     pub(super) name: &'static str,
-    /// What it is.
+    /// The description.
     pub(super) about: &'static str,
-    /// Its keys.
+    /// The keys.
     pub(super) fields: &'static [FieldSchema],
-    /// Exactly one of these keys is there; none of them: no such rule.
+    /// Keys of which exactly one is required. An empty list means no such rule.
     pub(super) one_of: &'static [&'static str],
 }
 

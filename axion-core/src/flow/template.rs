@@ -1,4 +1,4 @@
-//! Parameters in a flow: JSON text with references in it.
+//! Parameters in a flow: JSON text with references.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -9,14 +9,14 @@ use serde_json::Value as Json;
 use super::tree::{Node, NodeKey, NodeValue};
 use super::{Diagnostic, GUESSES, Span, did_you_mean};
 
-/// The flow's own parameters. Many steps may take the same one, and it may be large: each is written once.
+/// The flow's own parameters. Each is rendered once, because many steps may use the same one, and it may be large.
 pub(super) struct FlowParams<'a> {
     members: &'a [(NodeKey, Node)],
     places: HashMap<&'a str, usize>,
     written: HashMap<usize, Rc<RenderedParam>>,
 }
 
-/// One of them as a template, and the steps it refers to.
+/// One parameter as a template, with the steps that it references.
 #[derive(Default)]
 struct RenderedParam {
     template: Template,
@@ -30,7 +30,7 @@ impl<'a> FlowParams<'a> {
         Self { members, places, written: HashMap::new() }
     }
 
-    /// What a parameter comes to; what is wrong with it is said once.
+    /// Renders a parameter. Its mistakes are reported once.
     fn get(&mut self, name: &str, problems: &mut Vec<Diagnostic>) -> Option<Rc<RenderedParam>> {
         let at = *self.places.get(name)?;
         if let Some(written) = self.written.get(&at) {
@@ -46,14 +46,14 @@ impl<'a> FlowParams<'a> {
     }
 }
 
-/// Reads parameters and collects the steps they refer to.
+/// Reads parameters and collects the steps that they reference.
 pub(super) struct TemplateReader<'a, 'o> {
-    /// The flow's own.
+    /// The flow's own parameters.
     own: &'a mut FlowParams<'o>,
-    /// Every reference with its place.
+    /// All references, with their positions.
     references: &'a mut Vec<(String, Span)>,
     problems: &'a mut Vec<Diagnostic>,
-    /// Inside of the flow's own.
+    /// Whether the reader is inside the flow's own parameters.
     inside: bool,
 }
 
@@ -66,14 +66,14 @@ impl<'a, 'o> TemplateReader<'a, 'o> {
         Self { own, references, problems, inside: false }
     }
 
-    /// The template that a table of parameters is.
+    /// The template for a table of parameters.
     pub(super) fn template(&mut self, node: &Node) -> Template {
         let mut writer = TemplateWriter::default();
         self.write(node, &mut writer);
         writer.finish()
     }
 
-    /// The depth of trees is bounded, so the recursion is.
+    /// The depth of trees is bounded, so the recursion is bounded, too.
     fn write(&mut self, node: &Node, writer: &mut TemplateWriter) {
         match &node.value {
             NodeValue::Null => writer.text("null"),
@@ -124,7 +124,7 @@ impl<'a, 'o> TemplateReader<'a, 'o> {
             Some(Err(error)) => self.problems.push(Diagnostic::new(&path.span, error.to_string(), error.what)),
             None => self.problems.push(Diagnostic::new(&path.span, "`path` must be a text", "must be a text")),
         }
-        // The step is still looked for.
+        // The path is invalid, but the step is still looked up.
         Some(Reference::to(name))
     }
 

@@ -1,4 +1,4 @@
-//! Flow files: what they give, and everything that is wrong with them.
+//! Flow files: valid ones, and all mistakes in invalid ones.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A folder with some scripts in it.
+/// A folder with some scripts.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     for name in ["work.py", "extract.py"] {
@@ -364,7 +364,7 @@ fn sizes_and_counts_are_read_as_the_schema_says() {
     }
 }
 
-/// The texts that are accepted as sizes and times, wherever one is.
+/// Texts that every key for a size or a time accepts.
 const SIZES: [(&str, u64); 12] = [
     ("10", 10),
     ("5B", 5),
@@ -479,7 +479,7 @@ fn l9_a_large_parameter_of_the_flow_is_there_once_however_many_steps_take_it() {
         })
         .collect();
     let text = format!("[params]\nbig = [\"{}\", {{ \"$ref\" = \"s0\", pth = 1 }}]\n{steps}", "x".repeat(10_000));
-    // What is wrong with it is said once, too.
+    // Its mistake is reported once, too.
     let found = problems(&text);
     assert_eq!(found.iter().filter(|it| it.contains("a reference has no key `pth`")).count(), 1, "{found:?}");
     let flow = toml(&text.replace(", { \"$ref\" = \"s0\", pth = 1 }", "")).expect("sound");
@@ -604,7 +604,7 @@ proptest! {
         let _ = Flow::parse("x", &text, format, Path::new(""), &Overrides::default());
     }
 
-    /// A sound flow with one part replaced by something else.
+    /// A valid flow with one part replaced.
     #[test]
     fn no_damaged_flow_makes_the_reader_panic(at in 0..FULL.len(), cut in 0..40usize, new in "[\\[\\]{}\"=a-z0-9.\n$]{0,6}") {
         let (from, to) = (FULL.floor_char_boundary(at), FULL.ceil_char_boundary((at + cut).min(FULL.len())));

@@ -1,4 +1,4 @@
-//! One tree for TOML and JSON, in which every key and value knows its place in the text.
+//! One tree for TOML and JSON, in which every key and value has its position in the text.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,10 +10,10 @@ use toml::de::{DeTable, DeValue};
 
 use crate::diagnostics::{Diagnostic, Span, json_error_span, json_error_words};
 
-/// How deep values may be nested: the tree is walked by recursion.
+/// The maximum depth of nested values. The code walks the tree by recursion.
 const MAX_DEPTH: usize = 64;
 
-/// A value and its place.
+/// A value and its position.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Node {
     pub(super) span: Span,
@@ -25,14 +25,14 @@ pub(super) struct Node {
 pub(super) enum NodeValue {
     Null,
     Bool(bool),
-    /// As JSON writes it, with all its digits.
+    /// The number as JSON writes it, with all its digits.
     Number(String),
     Text(String),
     List(Vec<Node>),
     Table(Vec<(NodeKey, Node)>),
 }
 
-/// A key and its place.
+/// A key and its position.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct NodeKey {
     pub(super) text: String,
@@ -40,7 +40,7 @@ pub(super) struct NodeKey {
 }
 
 impl Node {
-    /// The value of a key, of a table.
+    /// The value of a key, if this is a table.
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
         match &self.value {
             NodeValue::Table(members) => members.iter().find(|(it, _)| it.text == key).map(|(_, node)| node),
@@ -48,7 +48,7 @@ impl Node {
         }
     }
 
-    /// The text it is.
+    /// The text, if this is one.
     pub(super) fn text(&self) -> Option<&str> {
         match &self.value {
             NodeValue::Text(text) => Some(text),
@@ -56,7 +56,7 @@ impl Node {
         }
     }
 
-    /// The number it is.
+    /// The number, if this is one.
     pub(super) fn number(&self) -> Option<f64> {
         match &self.value {
             NodeValue::Number(text) => text.parse().ok(),
@@ -64,7 +64,7 @@ impl Node {
         }
     }
 
-    /// The whole number from 0 it is, also written as 2.0.
+    /// The whole number from 0, if this is one. It may be written as 2.0.
     pub(super) fn count(&self) -> Option<u64> {
         match &self.value {
             NodeValue::Number(text) => text.trim_end_matches('0').strip_suffix('.').unwrap_or(text).parse().ok(),
@@ -72,7 +72,7 @@ impl Node {
         }
     }
 
-    /// Its elements, of a list.
+    /// The elements, if this is a list.
     pub(super) fn list(&self) -> &[Self] {
         match &self.value {
             NodeValue::List(elements) => elements,
@@ -80,7 +80,7 @@ impl Node {
         }
     }
 
-    /// Its members, of a table.
+    /// The members, if this is a table.
     pub(super) fn members(&self) -> &[(NodeKey, Self)] {
         match &self.value {
             NodeValue::Table(members) => members,
@@ -88,7 +88,7 @@ impl Node {
         }
     }
 
-    /// What it is, in few words.
+    /// A short description of the value.
     pub(super) fn kind(&self) -> &'static str {
         match &self.value {
             NodeValue::Null => "null",
@@ -100,7 +100,7 @@ impl Node {
         }
     }
 
-    /// As a value of `serde_json`.
+    /// The value as a `serde_json` value.
     pub(super) fn to_json(&self) -> serde_json::Value {
         match &self.value {
             NodeValue::Null => serde_json::Value::Null,
@@ -119,7 +119,7 @@ fn too_deep(span: &Span) -> Diagnostic {
     Diagnostic::new(span, format!("values are nested more than {MAX_DEPTH} deep"), "too deep")
 }
 
-/// Reads TOML; all syntax errors at once. Without any there is a tree, in which single values may be wrong.
+/// Reads TOML and reports all syntax errors. Without syntax errors there is a tree, which may contain invalid values.
 pub(super) fn from_toml(text: &str, problems: &mut Vec<Diagnostic>) -> Option<Node> {
     let (table, errors) = DeTable::parse_recoverable(text);
     problems.extend(errors.iter().map(|error| {
@@ -141,7 +141,7 @@ fn toml_table(span: Span, table: DeTable<'_>, depth: usize, problems: &mut Vec<D
             (key, toml_value(at, value.into_inner(), depth + 1, problems))
         })
         .collect();
-    // A table is sorted by its keys; people wrote it in another order.
+    // A table is sorted by its keys, so the order of the file is restored here.
     members.sort_by_key(|(key, _)| key.span.start);
     Node { span, value: NodeValue::Table(members) }
 }
@@ -178,7 +178,7 @@ fn toml_value(span: Span, value: DeValue<'_>, depth: usize, problems: &mut Vec<D
     Node { span, value }
 }
 
-/// Reads JSON. If it is some, there is a tree, in which single values may be wrong.
+/// Reads JSON. If the syntax is valid, there is a tree, which may contain invalid values.
 pub(super) fn from_json(text: &str, problems: &mut Vec<Diagnostic>) -> Option<Node> {
     match serde_json::from_str::<&RawValue>(text) {
         Ok(whole) => Some(JsonReader { text, problems }.value(whole.get(), 1)),
@@ -194,7 +194,7 @@ fn json_problem(text: &str, error: &serde_json::Error) -> Diagnostic {
     Diagnostic::new(&json_error_span(text, error), format!("this is not JSON: {what}"), what)
 }
 
-/// Walks a JSON text by raw values: each is a slice of the text, and so knows its place.
+/// Walks a JSON text by raw values. Each is a slice of the text, which gives its position.
 struct JsonReader<'t, 'p> {
     text: &'t str,
     problems: &'p mut Vec<Diagnostic>,

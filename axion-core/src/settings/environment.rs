@@ -1,4 +1,4 @@
-//! The layer of the environment variables.
+//! The layer of environment variables.
 
 use std::ffi::{OsStr, OsString};
 
@@ -10,11 +10,10 @@ use super::problem::{ConfigProblem, ConfigProblemKind};
 use super::{Layer, nearest};
 
 const PREFIX: &str = "AXION_";
-/// What the variables of named pools begin with.
+/// The prefix of the variables of named pools.
 const POOLS_PREFIX: &str = "AXION_POOLS_";
 
-/// Variables that begin with `AXION_` and set no key, with what they are for. A `*` at the end stands
-/// for anything.
+/// Variables that begin with `AXION_` and set no key, with their purpose. A `*` at the end matches any text.
 pub const RESERVED_VARIABLES: &[(&str, &str)] = &[
     ("AXION_CONFIG", "the configuration file"),
     ("AXION_LOG", "how much the program `axion` logs, before `-v` and `log_level`"),
@@ -26,9 +25,9 @@ pub const RESERVED_VARIABLES: &[(&str, &str)] = &[
     ("AXION_SERVICE_*", "the same"),
 ];
 
-/// Reads what the variables say. One that is empty counts as not set.
+/// Reads the variables. An empty variable counts as not set.
 ///
-/// `declared` are the named pools of the layers below.
+/// `declared` contains the named pools of the layers below.
 pub(super) fn read(variables: &[(OsString, OsString)], declared: &[PoolId]) -> Layer {
     let mut layer = Layer::default();
     for (name, value) in variables {
@@ -52,9 +51,9 @@ pub(super) fn read(variables: &[(OsString, OsString)], declared: &[PoolId]) -> L
     layer
 }
 
-/// The key that a variable sets. `AXION_POOLS_GPU_WORKERS` is the key `workers` of the pool `gpu`: of a declared pool,
-/// or else of one that it declares. Where a name and a key could be told apart in several ways, the longest key is
-/// meant.
+/// The key that a variable sets. `AXION_POOLS_GPU_WORKERS` is the key `workers` of the pool `gpu`. The pool is a
+/// declared one; otherwise, the variable declares it. If the text can be split in several ways, the longest key
+/// applies.
 fn key_of(variable: &str, declared: &[PoolId]) -> Option<Key> {
     let known = Key::all().chain(declared.iter().copied().flat_map(Key::of_pool));
     if let Some(key) = known.into_iter().find(|key| key.variable() == variable) {
@@ -63,7 +62,7 @@ fn key_of(variable: &str, declared: &[PoolId]) -> Option<Key> {
     let rest = variable.strip_prefix(POOLS_PREFIX)?;
     let pool_of = |key: Key| {
         let name = rest.strip_suffix(&key.short_name().to_ascii_uppercase())?.strip_suffix('_')?;
-        // A name in capitals stands for its small letters; others stand for no pool.
+        // Capital letters stand for the small letters of a pool's name. A name with small letters matches no pool.
         (!name.contains(|it: char| it.is_ascii_lowercase())).then(|| name.to_ascii_lowercase())
     };
     let named = Key::of_pool(PoolId::CPU).filter_map(|key| Some((key.short_name(), pool_of(key)?)));
@@ -71,7 +70,7 @@ fn key_of(variable: &str, declared: &[PoolId]) -> Option<Key> {
     Key::find_in_pool(PoolId::named(&pool).ok()?, key)
 }
 
-/// `None` if the value is not text and has to be.
+/// `None` if the value is not UTF-8 and must be.
 fn read_value(key: Key, value: &OsStr) -> Option<Result<Value, axion_actors::config::Wrong>> {
     match (key.kind(), value.to_str()) {
         (_, Some(text)) => Some(key.read(Given::Plain(text))),

@@ -1,4 +1,4 @@
-//! The layer of the file.
+//! The layer of the configuration file.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -14,10 +14,10 @@ use super::origin::{ConfigPlace, Origin};
 use super::problem::{ConfigProblem, ConfigProblemKind, LoadError, NamedBy, SourceText};
 use super::{Layer, nearest};
 
-/// The largest file that is read (L9).
+/// The maximum size of a file (L9).
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Takes a file into memory.
+/// Reads a file into memory.
 pub(super) fn open(path: &Path, named_by: NamedBy) -> Result<SourceText, LoadError> {
     let unreadable = |source| LoadError::Unreadable { path: path.to_owned(), named_by, source };
     let mut bytes = Vec::new();
@@ -33,12 +33,12 @@ pub(super) fn open(path: &Path, named_by: NamedBy) -> Result<SourceText, LoadErr
     Ok(SourceText { path: path.to_owned(), text })
 }
 
-/// Reads what a file says.
+/// Parses a file.
 pub(super) fn read(source: &SourceText) -> Layer {
     let (table, errors) = DeTable::parse_recoverable(&source.text);
     let mut reader = TableReader { source, layer: Layer::default() };
     reader.top(table.get_ref());
-    // Where the text could not be understood, what was made of it says nothing.
+    // Values and mistakes on a line with a syntax error are not reliable, so they are dropped.
     let lines: Vec<Range<usize>> =
         errors.iter().map(|error| lines_of(&source.text, &error.span().unwrap_or_default())).collect();
     let clear = |at: usize| !lines.iter().any(|line| line.contains(&at));
@@ -52,7 +52,7 @@ pub(super) fn read(source: &SourceText) -> Layer {
     reader.layer
 }
 
-/// The whole lines around some bytes.
+/// The whole lines that contain these bytes.
 fn lines_of(text: &str, span: &Range<usize>) -> Range<usize> {
     let start = text[..text.floor_char_boundary(span.start)].rfind('\n').map_or(0, |at| at + 1);
     let end = text.ceil_char_boundary(span.end);
@@ -80,7 +80,7 @@ impl TableReader<'_> {
         }
     }
 
-    /// The tables of the named pools.
+    /// Reads the tables of the named pools.
     fn pools(&mut self, value: &Spanned<DeValue<'_>>) {
         let DeValue::Table(table) = value.get_ref() else { return self.no_table(POOLS, value) };
         for (name, value) in table {
@@ -98,7 +98,7 @@ impl TableReader<'_> {
         }
     }
 
-    /// A table of settings.
+    /// Reads a table of settings.
     fn section(&mut self, section: &str, value: &Spanned<DeValue<'_>>, find: impl Fn(&str, &str) -> Option<Key>) {
         let DeValue::Table(table) = value.get_ref() else { return self.no_table(section, value) };
         for (name, value) in table {
@@ -124,7 +124,7 @@ impl TableReader<'_> {
         let Some(key) = key else {
             let advice = nearest::advice(name.get_ref(), table);
             let name_in_full = table.map_or_else(String::new, |table| format!("{table}.")) + name.get_ref();
-            // What it is shown on may obey control characters.
+            // The display may interpret control characters.
             let name_in_full = name_in_full.escape_debug().to_string();
             self.problem(name.span(), ConfigProblemKind::UnknownKey { name: name_in_full, advice });
             return;
@@ -145,7 +145,7 @@ impl TableReader<'_> {
         }
     }
 
-    /// The texts of a table, if they all are.
+    /// The texts of a table, if all of its values are texts.
     fn texts(&mut self, key: Key, table: &DeTable<'_>) -> Option<BTreeMap<String, String>> {
         let mut texts = BTreeMap::new();
         for (name, value) in table {
@@ -171,7 +171,7 @@ impl TableReader<'_> {
         (texts.len() == table.len()).then_some(texts)
     }
 
-    /// The bounds of a number of workers, if they can be.
+    /// The bounds of a number of workers, if they are valid.
     fn workers(&mut self, key: Key, table: &DeTable<'_>, span: Range<usize>) -> Option<Value> {
         let mut workers = WorkerRange::default();
         let mut right = true;
@@ -206,7 +206,7 @@ impl TableReader<'_> {
         Some(workers)
     }
 
-    /// What a file says of paths is meant from where the file is.
+    /// Paths in a file are relative to the folder of the file.
     fn in_folder(&self, key: Key, value: Value) -> Value {
         let on_path = |path: &Path| matches!(key.kind(), Kind::Program) && path.components().count() == 1;
         match (value, self.source.path.parent()) {
@@ -220,7 +220,7 @@ impl TableReader<'_> {
     }
 }
 
-/// A value as the keys read it, and its kind by name.
+/// A value in the form that the keys read, and the name of its type.
 fn given<'a>(value: &'a DeValue<'_>) -> (Given<'a>, &'static str) {
     match value {
         DeValue::String(text) => (Given::Text(text), "a text"),

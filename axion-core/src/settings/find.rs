@@ -1,12 +1,12 @@
-//! Which file is read.
+//! Finds the configuration file.
 
 use std::path::{Path, PathBuf};
 
-/// The name of the file that is looked for.
+/// The name of the file.
 pub const CONFIG_FILE: &str = "axion.toml";
 
-/// The nearest one in a folder or above it. A folder with a `.git` in it is the last one looked at: a
-/// project does not take settings from outside.
+/// The file in this folder, or in the nearest folder above that has one. The search ends at a folder with a `.git`, so
+/// a project takes no settings from outside.
 pub(super) fn upwards(folder: &Path) -> Option<PathBuf> {
     for folder in folder.ancestors() {
         let file = folder.join(CONFIG_FILE);

@@ -1,6 +1,6 @@
-//! Where settings come from: defaults, then a file, then `AXION_*` environment variables; what the
-//! program sets itself goes on top. Reads the file and the variables, and keeps where each value is
-//! from. What the settings are stands in `axion_actors::config`.
+//! The layers of settings: defaults, then a file, then `AXION_*` environment variables. Values that the program sets
+//! come last. This module reads the file and the variables, and keeps the origin of each value. The settings themselves
+//! are defined in `axion_actors::config`.
 
 mod environment;
 mod file;
@@ -25,12 +25,11 @@ pub use text::{config_reference, config_template};
 
 use crate::builder::EngineBuilder;
 
-/// The variable that names the file.
+/// The variable with the path of the file.
 const FILE_VARIABLE: &str = "AXION_CONFIG";
 
-/// Reads the configuration. Without further calls: the file that `AXION_CONFIG` names, else
-/// `axion.toml` in the current folder or the nearest one above it, and the process's `AXION_*`
-/// variables.
+/// Reads the configuration. By default, it reads the file that `AXION_CONFIG` names, otherwise `axion.toml` in the
+/// current folder or the nearest folder above, and the `AXION_*` variables of the process.
 #[derive(Clone, Debug, Default)]
 pub struct ConfigLoader {
     file: FileChoice,
@@ -46,41 +45,41 @@ enum FileChoice {
     None,
 }
 
-/// A configuration that was read, and where each of its values is from.
+/// A configuration that was read, with the origin of each value.
 #[derive(Clone, Debug)]
 pub struct LoadedConfig {
     /// The settings.
     pub config: Config,
-    /// The file that was read, if there was one.
+    /// The file that was read, if any.
     pub file: Option<PathBuf>,
     origins: BTreeMap<String, Origin>,
 }
 
 impl LoadedConfig {
-    /// Where the value of a key is from.
+    /// The origin of a key's value.
     #[must_use]
     pub fn origin(&self, key: Key) -> Origin {
         self.origins.get(&key.name()).cloned().unwrap_or_default()
     }
 }
 
-/// What one layer says: values by key, where they stand, and what is wrong with the layer.
+/// One layer: its values by key, their positions, and its mistakes.
 #[derive(Debug, Default)]
 struct Layer {
     values: Vec<(Key, Value, Origin)>,
-    /// The named pools that it declares.
+    /// The named pools that the layer declares.
     pools: Vec<(PoolId, Origin)>,
     problems: Vec<ConfigProblem>,
 }
 
 impl ConfigLoader {
-    /// Reads everything that there is.
+    /// Creates a loader that reads the file and the variables.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Reads this file, which has to be there.
+    /// Reads this file, which must exist.
     #[must_use]
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
         self.file = FileChoice::Named(path.into());
@@ -94,14 +93,14 @@ impl ConfigLoader {
         self
     }
 
-    /// Looks for the file in this folder and those above, instead of the current one.
+    /// Searches for the file in this folder and the folders above, instead of the current folder.
     #[must_use]
     pub fn search_from(mut self, folder: impl Into<PathBuf>) -> Self {
         self.folder = Some(folder.into());
         self
     }
 
-    /// Takes these for the environment variables, instead of the process's.
+    /// Uses these environment variables instead of those of the process.
     #[must_use]
     pub fn variables<N: Into<OsString>, V: Into<OsString>>(
         mut self,
@@ -111,10 +110,10 @@ impl ConfigLoader {
         self
     }
 
-    /// Reads, and checks everything.
+    /// Reads and checks all layers.
     ///
     /// # Errors
-    /// If a file that was named cannot be read, or with everything that is wrong in file and variables.
+    /// If a named file cannot be read, or with all mistakes in the file and the variables.
     pub fn load(&self) -> Result<LoadedConfig, LoadError> {
         let variables = self.variables.clone().unwrap_or_else(|| std::env::vars_os().collect());
         let file = self.find(&variables);
@@ -144,7 +143,7 @@ impl ConfigLoader {
     }
 }
 
-/// Puts layers on top of each other, the last one on top, and checks the whole.
+/// Merges the layers, the last one on top, and checks the result.
 fn merge(layers: Vec<Layer>, source: Option<SourceText>) -> Result<LoadedConfig, LoadError> {
     let path = source.as_ref().map(|it| it.path.clone());
     let mut loaded = LoadedConfig { config: Config::default(), file: path, origins: BTreeMap::new() };
@@ -155,7 +154,7 @@ fn merge(layers: Vec<Layer>, source: Option<SourceText>) -> Result<LoadedConfig,
             loaded.origins.insert(format!("{POOLS}.{pool}"), origin);
         }
         for (key, value, origin) in layer.values {
-            // What `Key::read` gave, the key takes, unless the machine's numbers are too narrow for it.
+            // The key accepts what `Key::read` returned, unless the machine's numbers are too narrow for it.
             if key.set(&mut loaded.config, value.clone()).is_err() {
                 problems.push(ConfigProblem::out_of_range(place(&origin, source.as_ref()), key, key.text(&value)));
             }
@@ -166,7 +165,7 @@ fn merge(layers: Vec<Layer>, source: Option<SourceText>) -> Result<LoadedConfig,
     for error in loaded.config.problems() {
         let keys: Vec<&str> =
             std::iter::once(error.key.as_str()).chain(error.with.iter().map(String::as_str)).collect();
-        // A value that was refused says nothing about how it fits to the others.
+        // A refused value is not compared with other settings.
         if problems.iter().any(|it| it.kind.key().is_some_and(|key| keys.contains(&key))) {
             continue;
         }
@@ -204,19 +203,19 @@ fn place(origin: &Origin, source: Option<&SourceText>) -> ConfigPlace {
 }
 
 impl EngineBuilder {
-    /// Settings from `axion.toml` and the `AXION_*` variables, as [`ConfigLoader::new`] reads them;
-    /// calls on the builder go on top.
+    /// Reads settings from `axion.toml` and the `AXION_*` variables, as [`ConfigLoader::new`] does. Later calls on the
+    /// builder override them.
     ///
     /// # Errors
-    /// As [`ConfigLoader::load`].
+    /// Those of [`ConfigLoader::load`].
     pub fn from_environment() -> Result<Self, LoadError> {
         Ok(Self::default().config(ConfigLoader::new().load()?.config))
     }
 
-    /// Settings from this file and the `AXION_*` variables; calls on the builder go on top.
+    /// Reads settings from this file and the `AXION_*` variables. Later calls on the builder override them.
     ///
     /// # Errors
-    /// As [`ConfigLoader::load`].
+    /// Those of [`ConfigLoader::load`].
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, LoadError> {
         Ok(Self::default().config(ConfigLoader::new().file(path.as_ref()).load()?.config))
     }

@@ -1,9 +1,9 @@
-//! What somebody may have meant by a name that does not exist.
+//! Suggestions for names that do not exist.
 
 use axion_actors::config::{BUILT_IN_SECTIONS, Key, POOLS};
 use axion_actors::model::PoolId;
 
-/// The name that is the fewest slips of the keyboard away, if they are few for its length.
+/// The most similar name, if the number of differences is small for its length.
 pub(super) fn nearest(name: &str, names: impl IntoIterator<Item = String>) -> Option<String> {
     let wanted = name.to_ascii_lowercase().replace('-', "_");
     let away = |it: &String| strsim::damerau_levenshtein(&wanted, &it.to_ascii_lowercase());
@@ -11,13 +11,13 @@ pub(super) fn nearest(name: &str, names: impl IntoIterator<Item = String>) -> Op
     found.filter(|(away, it)| *away <= 1 + it.len() / 4).map(|(_, it)| it)
 }
 
-/// The key that somebody may have meant by a name that is none.
+/// The key that is most similar to an unknown name.
 #[must_use]
 pub fn nearest_key(name: &str) -> Option<String> {
     nearest(name, Key::all().map(Key::name))
 }
 
-/// Advice on a name that is no key of this table of a file.
+/// A suggestion for a name that is not a key of this table of a file.
 pub(super) fn advice(name: &str, table: Option<&str>) -> String {
     let [cpu, io] = BUILT_IN_SECTIONS;
     let elsewhere = Key::all().find(|key| key.short_name() == name && key.section().as_deref() != table);

@@ -1,32 +1,32 @@
-//! Where a value, or a mistake, stands.
+//! The origins of values and the positions of mistakes.
 
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// Where a value is from.
+/// The origin of a value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody set it.
+    /// The default.
     #[default]
     Default,
-    /// The file.
+    /// The configuration file.
     File {
-        /// Counted from 1.
+        /// The line, counted from 1.
         line: usize,
-        /// Characters of the line, counted from 1.
+        /// The column in characters, counted from 1.
         column: usize,
         /// The first byte of the value.
         start: usize,
-        /// The byte behind it.
+        /// The first byte after the value.
         end: usize,
     },
-    /// This environment variable.
+    /// The environment variable with this name.
     Variable(String),
 }
 
 impl Origin {
-    /// In words; the file is that of the loaded configuration.
+    /// The origin in words. `file` is the file of the loaded configuration.
     #[must_use]
     pub fn describe(&self, file: Option<&Path>) -> String {
         match self {
@@ -39,23 +39,23 @@ impl Origin {
     }
 }
 
-/// Where a mistake is. In the order in which they are reported.
+/// The position of a mistake. The order of positions is the order of the report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigPlace {
     /// In a file.
     File {
         /// The file.
         path: PathBuf,
-        /// Counted from 1.
+        /// The line, counted from 1.
         line: usize,
-        /// Characters of the line, counted from 1.
+        /// The column in characters, counted from 1.
         column: usize,
-        /// Its bytes in the file.
+        /// The bytes in the file.
         span: Range<usize>,
     },
-    /// In an environment variable of this name.
+    /// In the environment variable with this name.
     Variable(String),
-    /// In the defaults, on a machine for which they are not made.
+    /// In the defaults, on a machine that they do not fit.
     Defaults,
 }
 

@@ -1,4 +1,4 @@
-//! The mistakes that a configuration can have.
+//! Mistakes in a configuration.
 
 use std::fmt;
 use std::ops::Range;
@@ -18,19 +18,19 @@ pub enum LoadError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Who named it.
+        /// The source of the file's path.
         named_by: NamedBy,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
-    /// The file is larger than any configuration.
+    /// The file is too large.
     #[error("the configuration file {}{named_by} is larger than {limit} bytes", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// Who named it.
+        /// The source of the file's path.
         named_by: NamedBy,
-        /// How large it may be.
+        /// The maximum size.
         limit: u64,
     },
     /// The file is not UTF-8.
@@ -38,9 +38,9 @@ pub enum LoadError {
     NotText {
         /// The file.
         path: PathBuf,
-        /// Who named it.
+        /// The source of the file's path.
         named_by: NamedBy,
-        /// The first line that is not, counted from 1.
+        /// The first line that is not UTF-8, counted from 1.
         line: usize,
     },
     /// The file or a variable has mistakes.
@@ -48,14 +48,14 @@ pub enum LoadError {
     Invalid(InvalidConfig),
 }
 
-/// Who named the configuration file.
+/// The source of the configuration file's path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NamedBy {
-    /// The program, by its path.
+    /// The program.
     Caller,
     /// The environment variable `AXION_CONFIG`.
     Variable,
-    /// The search found it.
+    /// The search for `axion.toml`.
     Search,
 }
 
@@ -68,17 +68,17 @@ impl fmt::Display for NamedBy {
     }
 }
 
-/// All mistakes: those of the file in its order, then those of the variables by name.
+/// All mistakes: first those in the file, in order, then those in variables, by name.
 #[derive(Debug)]
 pub struct InvalidConfig {
-    /// At least one.
+    /// The problems. There is at least one.
     pub problems: Vec<ConfigProblem>,
-    /// The file's text, if there was a file.
+    /// The file's text, if a file was read.
     pub source: Option<SourceText>,
 }
 
 impl InvalidConfig {
-    /// The same problems at their places in the text of the file.
+    /// The problems at their positions in the text of the file.
     #[must_use]
     pub fn diagnostics(&self) -> Diagnostics {
         let (file, text) = self
@@ -103,23 +103,23 @@ impl fmt::Display for InvalidConfig {
     }
 }
 
-/// A file and what stands in it.
+/// A file and its content.
 #[derive(Clone, Debug)]
 pub struct SourceText {
     /// The file.
     pub path: PathBuf,
-    /// All of it.
+    /// The whole text.
     pub text: String,
 }
 
 impl SourceText {
-    /// Where these bytes are.
+    /// The position of these bytes.
     pub(super) fn place(&self, span: Range<usize>) -> ConfigPlace {
         let (line, column) = self.line_and_column(span.start);
         ConfigPlace::File { path: self.path.clone(), line, column, span }
     }
 
-    /// These bytes as the origin of a value.
+    /// The origin of a value at these bytes.
     pub(super) fn origin(&self, span: Range<usize>) -> Origin {
         let (line, column) = self.line_and_column(span.start);
         Origin::File { line, column, start: span.start, end: span.end }
@@ -132,54 +132,54 @@ impl SourceText {
     }
 }
 
-/// One mistake and its place.
+/// One mistake and its position.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {kind}")]
 pub struct ConfigProblem {
-    /// Where.
+    /// The position.
     pub place: ConfigPlace,
-    /// What.
+    /// The mistake.
     pub kind: ConfigProblemKind,
 }
 
-/// What is wrong.
+/// The kind of a mistake.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {}{}", self.title(), self.label(), self.note().map(|it| format!("; {it}")).unwrap_or_default())]
 #[non_exhaustive]
 pub enum ConfigProblemKind {
     /// The file is not TOML.
     Syntax {
-        /// What the parser says.
+        /// The message of the parser.
         message: String,
     },
-    /// There is no such setting.
+    /// The setting does not exist.
     UnknownKey {
-        /// What was given.
+        /// The name that was given.
         name: String,
-        /// What was probably meant.
+        /// The suggestion.
         advice: String,
     },
-    /// There is no such variable.
+    /// The environment variable does not exist.
     UnknownVariable {
-        /// What was probably meant.
+        /// The suggestion.
         advice: String,
     },
-    /// The value has another type than the setting.
+    /// The value has the wrong type for the setting.
     WrongKind {
         /// The setting.
         key: String,
-        /// What was given.
+        /// The given value.
         found: String,
-        /// What is allowed.
+        /// The allowed values.
         allowed: String,
     },
     /// The value is out of the setting's range.
     OutOfRange {
         /// The setting.
         key: String,
-        /// What was given.
+        /// The given value.
         value: String,
-        /// What is allowed.
+        /// The allowed values.
         allowed: String,
     },
     /// The value conflicts with other settings.
@@ -188,7 +188,7 @@ pub enum ConfigProblemKind {
         key: String,
         /// Its value.
         value: String,
-        /// What the other settings allow.
+        /// The values that the other settings allow.
         allowed: String,
         /// The other settings, with their values and origins.
         with: Vec<String>,
@@ -198,7 +198,7 @@ pub enum ConfigProblemKind {
 }
 
 impl ConfigProblemKind {
-    /// The setting, if it is a known one.
+    /// The setting, if it exists.
     #[must_use]
     pub fn key(&self) -> Option<&str> {
         match self {
@@ -207,7 +207,7 @@ impl ConfigProblemKind {
         }
     }
 
-    /// What is wrong, in one line.
+    /// The mistake in one line.
     #[must_use]
     pub fn title(&self) -> String {
         match self {
@@ -221,7 +221,7 @@ impl ConfigProblemKind {
         }
     }
 
-    /// What is allowed, to show at the place.
+    /// The allowed values, for the label at the position.
     #[must_use]
     pub fn label(&self) -> String {
         match self {
@@ -248,7 +248,7 @@ impl ConfigProblem {
     fn diagnostic(&self) -> Diagnostic {
         match &self.place {
             ConfigPlace::File { span, .. } => {
-                // At least one character, so that there is something to point at.
+                // At least one character, so that the marker is visible.
                 let span = span.start..span.end.max(span.start + 1);
                 Diagnostic { note: self.kind.note(), ..Diagnostic::new(&span, self.kind.title(), self.kind.label()) }
             }

@@ -1,4 +1,4 @@
-//! Reading, precedence, refusals with their places, and the texts made of the keys.
+//! Reading, precedence, mistakes with their positions, and the texts that are made from the keys.
 
 mod pools;
 
@@ -46,7 +46,7 @@ fn one_refusal(text: &str) -> String {
     all.remove(0)
 }
 
-/// A value that is not the default, as in a file and as in a variable.
+/// A value that is not the default, as text in a file and in a variable.
 fn other_value(key: Key) -> (String, String) {
     let texts = |text: &str| (format!("{text:?}"), text.to_owned());
     let same = |text: &str| (text.to_owned(), text.to_owned());
@@ -276,7 +276,7 @@ fn what_does_not_fit_together_is_told_where_it_was_set_and_beside_what() {
     let wanted = "1:17: invalid value 2 for `cpu_bound_max`: expected 3 (`cpu_bound_count`) to 4096; \
                   conflicts with cpu_bound_count = 3 (AXION_CPU_BOUND_COUNT)";
     assert_eq!(all, [wanted]);
-    // The key itself kept its default: the one that was set is shown.
+    // The key itself has its default, so the message shows the setting that was changed.
     let found = one_refusal("io_bound_task_limit = 400");
     assert!(found.starts_with("1:23: invalid value 200 for `io_bound_async_limit`"), "{found}");
     let found = refused("", &[("AXION_ENABLE_METRICS", "false"), ("AXION_MAX_MEMORY_PERCENT", "90")]);
@@ -284,7 +284,7 @@ fn what_does_not_fit_together_is_told_where_it_was_set_and_beside_what() {
         found[0].starts_with("environment variable AXION_ENABLE_METRICS: invalid value false for `enable_metrics`"),
         "{found:?}"
     );
-    // One that was refused by itself, or could not be read, is not blamed again.
+    // A value that was refused alone, or could not be read, is not reported again.
     for unreadable in
         ["io_bound_task_limit = 500 x\n", "io_bound_task_limit = 500 500\n", "io_bound_task_limit = 500 = 1\n"]
     {

@@ -1,5 +1,4 @@
-//! Configurations as text: the one in use, the commented defaults, and the tables of the
-//! documentation.
+//! Configurations as text: the configuration in use, the commented defaults, and the tables of the documentation.
 
 use std::fmt::Write;
 
@@ -28,7 +27,7 @@ const TEMPLATE_POOL: &str = "
 ";
 
 impl LoadedConfig {
-    /// The settings as a configuration file, if asked for with a comment on where each is from.
+    /// The settings as a configuration file, optionally with a comment on each value's origin.
     #[must_use]
     pub fn to_toml(&self, origins: bool) -> String {
         let lines: Vec<_> = Key::of(&self.config)
@@ -48,8 +47,8 @@ impl LoadedConfig {
         text
     }
 
-    /// The settings as JSON: times in seconds, sizes in bytes, `null` for "none". If asked for, each
-    /// value stands in an object beside its origin.
+    /// The settings as JSON: times in seconds, sizes in bytes, `null` for "none". Optionally, each value is an object
+    /// with its origin.
     #[must_use]
     pub fn to_json(&self, origins: bool) -> serde_json::Value {
         let mut settings = serde_json::Map::new();
@@ -79,7 +78,7 @@ impl LoadedConfig {
     }
 }
 
-/// A configuration file with every key, its meaning and its default, commented out.
+/// A configuration file with every key, its meaning and its default, all commented out.
 #[must_use]
 pub fn config_template() -> String {
     let mut text = TEMPLATE_HEAD.to_owned();
@@ -102,7 +101,7 @@ fn start_section(text: &mut String, section: &mut Option<String>, key: Key) {
     }
 }
 
-/// A named pool, as an example: switching it on would declare it.
+/// An example of a named pool. It is a comment, because it would declare a pool.
 fn pool_template(text: &mut String) {
     text.push_str(TEMPLATE_POOL);
     let worker_keys = worker_keys();
@@ -160,7 +159,7 @@ pub fn config_reference() -> String {
     text
 }
 
-/// A value as it stands in a file.
+/// A value as it is written in a file.
 fn literal(key: Key, value: &Value) -> String {
     let quoted = |text: String| toml::Value::String(text).to_string();
     match (key.kind(), value) {
@@ -197,7 +196,7 @@ fn json_value(key: Key, value: &Value) -> serde_json::Value {
     }
 }
 
-/// Keeps the template honest: what it says without its comment signs are the defaults.
+/// The template without its comment signs. Tests check that it contains the defaults.
 #[cfg(test)]
 pub(super) fn switched_on(template: &str) -> String {
     let on = |line: &str| match line.strip_prefix('#') {
@@ -207,7 +206,7 @@ pub(super) fn switched_on(template: &str) -> String {
     template.lines().map(on).collect()
 }
 
-/// The settings of a program that reads nothing.
+/// The settings of a program without file and variables.
 impl From<Config> for LoadedConfig {
     fn from(config: Config) -> Self {
         Self { config, file: None, origins: std::collections::BTreeMap::new() }

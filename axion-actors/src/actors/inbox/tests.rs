@@ -41,7 +41,7 @@ async fn a_request_wakes_a_reader_that_sleeps() {
         for _ in 0..100 {
             let (reply, answer) = oneshot::channel();
             sender.send(Request::Drain { reply }).expect("it is there");
-            // Dropped when it has been read.
+            // Dropped when the reader has read it.
             let _ = answer.blocking_recv();
         }
     });
@@ -49,7 +49,7 @@ async fn a_request_wakes_a_reader_that_sleeps() {
     sending.join().expect("all of them were dropped");
 }
 
-/// Sends until it is refused, and returns what the answers will come by.
+/// Sends until a request is refused, and returns the receivers of the answers.
 fn send_until_refused(sender: &InboxSender) -> Vec<oneshot::Receiver<()>> {
     let mut answers = Vec::new();
     loop {
@@ -63,7 +63,7 @@ fn send_until_refused(sender: &InboxSender) -> Vec<oneshot::Receiver<()>> {
 
 #[test]
 fn l1_a_request_sent_while_the_reader_goes_is_refused_or_dropped() {
-    // Without the door, requests were left behind in 15 of 100 rounds.
+    // Without the door, requests stayed in the queue in 15 of 100 rounds.
     for round in 0..200 {
         let (sender, inbox) = inbox().expect("a pipe");
         let start = Barrier::new(4);

@@ -54,7 +54,7 @@ impl Stage {
         Self::with(config, PoolRules::default(), 100)
     }
 
-    /// Under these rules, with room for so many tasks.
+    /// A stage with these rules and this much room for tasks.
     fn with(config: &Config, rules: PoolRules, room: usize) -> Self {
         let (launcher, children) = FakeLauncher::new();
         let (requests, inbox) = inbox().expect("a pipe");
@@ -76,7 +76,7 @@ impl Stage {
         child.expect("a worker is started in time").expect("the launcher lives")
     }
 
-    /// That of the CPU pool.
+    /// The state of the CPU pool's breaker.
     async fn breaker(&self) -> BreakerState {
         let (reply, answer) = oneshot::channel();
         self.supervisor.do_send(AskBreaker { reply });
@@ -89,7 +89,7 @@ impl Stage {
         answer.await.expect("the dispatcher lives")
     }
 
-    /// Waits until the CPU pool is to have so many workers, has so many, and awaits so many.
+    /// Waits until the CPU pool has these numbers of wanted, ready and starting workers.
     async fn pool_is(&self, expected: (usize, usize, usize)) {
         let begun = std::time::Instant::now();
         loop {
@@ -104,7 +104,7 @@ impl Stage {
 
     fn submit(&self) -> oneshot::Receiver<Result<Arc<TaskRecord>, crate::actors::Refusal>> {
         let (reply, record) = oneshot::channel();
-        // One that its worker's death costs at once.
+        // A task that fails at once when its worker dies.
         let task = Task::script("/a.py").max_worker_losses(0);
         self.requests
             .send(Request::Submit(Submission { task, reply: Reply::One(reply), accepted: None }))
@@ -123,7 +123,7 @@ fn config(max_restarts: u32) -> Config {
     Config { cpu_bound_count: 2, io_bound_count: 0, max_restarts, restart_window: LIMIT, ..Config::default() }
 }
 
-/// Its worker dies while it runs a task.
+/// The worker dies while it runs a task.
 async fn dies_of_a_task(stage: &Stage, child: &mut FakeChild) {
     let record = stage.submit();
     let seq = child.runs().await;
@@ -148,7 +148,7 @@ async fn a_pool_whose_breaker_is_open_works_on_with_the_workers_it_has_and_heals
     assert_eq!(stage.breaker().await, BreakerState::Closed, "once is no reason");
     dying.ready().await;
     dies_of_a_task(&stage, &mut dying).await;
-    // The other one was on its way all the time: it is waited for, and takes the pool's tasks.
+    // The other worker was starting all the time. The pool waits for it, and it takes the pool's tasks.
     let opened = stage.breaker().await;
     let BreakerState::Open { since, until } = opened else { panic!("{opened:?}") };
     assert_eq!(until.since(since), Duration::from_secs(1));
@@ -181,7 +181,7 @@ async fn while_the_breaker_is_open_every_worker_that_dies_waits_and_a_pool_witho
             one = stage.child().await;
         }
     }
-    // This death does not open it again; its replacement waits all the same.
+    // This death does not open the breaker again, but the replacement still waits.
     let opened = stage.breaker().await;
     other.ready().await;
     dies_of_a_task(&stage, &mut other).await;
@@ -193,7 +193,7 @@ async fn while_the_breaker_is_open_every_worker_that_dies_waits_and_a_pool_witho
     assert!(stage.clock.now() >= until, "both replacements have waited");
     healed.ready().await;
     let answer = loop {
-        // Refused until the word of the worker has come to the dispatcher.
+        // Tasks are refused until the worker's report has reached the dispatcher.
         let record = stage.submit();
         let served = async {
             let seq = healed.runs().await;
@@ -218,7 +218,7 @@ async fn a_worker_that_is_awaited_counts_as_starting_until_it_is_ready_or_not_wa
     other.ready().await;
     succeeds_on(&stage, &mut one).await;
     stage.pool_is((2, 2, 0)).await;
-    dies_of_a_task(&stage, &mut one).await; // its replacement is on its way
+    dies_of_a_task(&stage, &mut one).await; // its replacement is starting
     stage.pool_is((2, 1, 1)).await;
     stage.supervisor.do_send(SetTarget { pool: PoolId::CPU, workers: 9, why: String::new() });
     stage.pool_is((3, 1, 2)).await;
@@ -231,7 +231,7 @@ async fn a_worker_that_is_awaited_counts_as_starting_until_it_is_ready_or_not_wa
     }
 }
 
-/// Says once that all memory is in use, and fails from then on.
+/// Reports once that all memory is in use, and fails from then on.
 struct Failing {
     has_measured: bool,
 }

@@ -1,4 +1,4 @@
-//! Between the engine's words and those of the wire and the process.
+//! Conversions between the engine's types and those of the wire and the process.
 
 use crate::model::{Pickle, ProcessExit, TaskError, Work};
 use crate::policy::scheduler::RunTask;
@@ -19,7 +19,7 @@ pub(super) fn into_message(task: RunTask) -> Down {
     }
 }
 
-/// A failure as the child tells it, as an error of the engine's.
+/// The engine's error for a failure that the child reports.
 pub(super) fn into_error(failure: Failure) -> TaskError {
     let text = |text: String| (!text.is_empty()).then_some(text);
     TaskError {
@@ -31,12 +31,12 @@ pub(super) fn into_error(failure: Failure) -> TaskError {
     }
 }
 
-/// A message for an error text: its name and the beginning of its fields.
+/// A short form of a message for an error text: its name and the beginning of its fields.
 pub(super) fn shown(message: &Up) -> String {
     format!("{message:?}").chars().take(80).collect()
 }
 
-/// What matters of a message to the worker's lifecycle.
+/// The event of a message for the worker's lifecycle.
 pub(super) fn kind(message: &Up) -> MessageKind {
     match message {
         Up::Ready { .. } => MessageKind::Handshake,
@@ -45,7 +45,7 @@ pub(super) fn kind(message: &Up) -> MessageKind {
     }
 }
 
-/// How a process ended, without the errors of the system behind it.
+/// How a process ended, without the errors of the system calls.
 pub(super) fn exit_kind(cause: ExitCause) -> ExitKind {
     match cause {
         ExitCause::NotStarted(error) => {

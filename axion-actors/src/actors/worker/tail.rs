@@ -1,4 +1,4 @@
-//! What a worker wrote last.
+//! The last output of a worker.
 
 use std::collections::VecDeque;
 
@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 #[derive(Debug, Default)]
 pub(super) struct Tail(VecDeque<u8>);
 
-/// Of this many bytes.
+/// The maximum number of bytes.
 const TAIL: usize = 8 << 10;
 
 impl Tail {

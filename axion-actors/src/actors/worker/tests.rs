@@ -54,7 +54,7 @@ impl Handler<WorkerDown> for Recorder {
     }
 }
 
-/// A worker is asked almost at once, and has all the time there is to answer.
+/// Asks a silent worker almost at once, and leaves it ample time to answer.
 const QUICK: Patience = Patience { quiet: Duration::from_millis(5), answer: LIMIT, confirm: Duration::from_millis(5) };
 
 struct Stage {
@@ -186,7 +186,7 @@ async fn a_revoked_task_is_reported_only_if_the_child_gave_it_back() {
     stage.worker.do_send(WorkerCommand::Revoke(vec![Seq(2), Seq(3)]));
     let asked = Heard::Control(ControlDown::Revoke { seqs: vec![Seq(2), Seq(3)] });
     assert_eq!(stage.child.hears().await, Some(asked));
-    // 7 was never sent: it is not believed.
+    // 7 was never sent, so the message is ignored.
     stage.child.answers(ControlUp::Revoked { seqs: vec![Seq(3), Seq(7)] }).await;
     let Said::Reports(reports) = stage.says().await else { panic!("no report") };
     assert!(matches!(&reports[..], [Report::Revoked { seqs }] if seqs == &[Seq(3)]), "{reports:?}");
@@ -224,7 +224,7 @@ async fn l8_a_result_of_a_task_it_was_not_sent_costs_the_worker() {
     stage.child.runs().await;
     stage.child.done(Seq(9)).await;
     assert_eq!(stage.child.hears().await, Some(Heard::Kill));
-    stage.child.done(Seq(1)).await; // not believed any more
+    stage.child.done(Seq(1)).await; // ignored from now on
     stage.child.exits(ProcessExit::Signal(9), &[Seq(1)]).await;
     let down = stage.down().await;
     assert!(matches!(down.departure.reason, WorkerDownReason::Protocol { .. }), "{down:?}");
@@ -398,7 +398,7 @@ async fn l8_where_the_page_is_spoilt_everything_it_was_sent_may_have_run() {
 }
 
 impl Stage {
-    /// Hears that it is asked for attempts, and pinged; returns what the ping carries.
+    /// Receives the revoke request and the ping; returns the payload of the ping.
     async fn is_asked_for(&mut self, seqs: &[u64]) -> u64 {
         let seqs = seqs.iter().copied().map(Seq).collect();
         assert_eq!(self.child.hears().await, Some(Heard::Control(ControlDown::Revoke { seqs })));

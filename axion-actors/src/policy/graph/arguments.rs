@@ -58,7 +58,7 @@ impl Graph {
         Ok(CallArguments { parts })
     }
 
-    /// The value of a reference in a call: a whole result as it is, or a part of one as JSON.
+    /// The value of a reference in a call: a whole result unchanged, or a part of one as JSON.
     fn value(&self, reference: &Reference) -> Result<Bytes, StepError> {
         if reference.path.segments().is_empty() {
             return self.result_of(reference).map(Data::whole);

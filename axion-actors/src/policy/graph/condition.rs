@@ -37,7 +37,7 @@ pub(super) fn holds(
 
 fn decide(test: &Test, found: Result<Value, StepError>) -> Result<bool, StepError> {
     let value = match (found, test.op) {
-        // The value exists and cannot be read.
+        // The value exists and is unreadable.
         (Err(error @ StepError::NotPlain { .. }), _) => return Err(error),
         (Err(_), Op::Exists) => return Ok(false),
         (Err(error), _) => return Err(error),
@@ -97,7 +97,7 @@ fn order(one: &Value, other: &Value) -> Option<Ordering> {
     }
 }
 
-/// Whole numbers exactly, others as floating point.
+/// Compares whole numbers exactly, and others as floating point.
 fn compare(one: &Number, other: &Number) -> Option<Ordering> {
     match (whole(one), whole(other)) {
         (Some(one), Some(other)) => Some(one.cmp(&other)),

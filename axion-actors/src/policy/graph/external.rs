@@ -1,4 +1,4 @@
-//! Steps as tasks: what others in the engine ask about a step by the id of its task.
+//! Steps as tasks: queries about a step by the id of its task.
 
 use rustc_hash::FxHashSet;
 
@@ -35,7 +35,7 @@ impl Graph {
         }
     }
 
-    /// The step whose task this is. InstanceCounts of mapped steps are not among them.
+    /// The step with this task. Instances of mapped steps are not included.
     #[must_use]
     pub fn step_of(&self, task: TaskId) -> Option<u32> {
         let found = self.may_have(task).then(|| self.directory.ids.get(task).copied()).flatten();
@@ -46,7 +46,7 @@ impl Graph {
         (self.span.0..=self.span.1).contains(&task)
     }
 
-    /// The steps among these tasks. The time follows the smaller number of both.
+    /// The steps among these tasks. The time grows with the smaller number of the two.
     #[must_use]
     pub fn steps_among(&self, tasks: &FxHashSet<TaskId>) -> Vec<(TaskId, u32)> {
         if tasks.len() <= self.nodes.len() {
@@ -85,7 +85,7 @@ impl Graph {
     }
 }
 
-/// The error of a step that was cancelled by itself.
+/// The error of a step that was cancelled individually.
 pub(super) fn on_request() -> StepError {
     StepError::Task(Box::new(TaskError::new(ErrorKind::Cancelled, "the step was cancelled on request")))
 }

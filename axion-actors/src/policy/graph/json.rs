@@ -12,10 +12,10 @@ use serde_json::value::RawValue;
 use crate::model::TaskId;
 use crate::model::workflow::{JsonPath, Segment};
 
-/// Shorter parts are copied, because a part of its own costs more.
+/// Shorter parts are copied, because a separate chunk costs more.
 const SHARE_FROM: usize = 512;
 
-/// The characters of a value that a message shows.
+/// The number of characters of a value that a message shows.
 const SHOWN: usize = 40;
 
 /// Bytes in chunks, which share large parts with the results that they come from.
@@ -69,7 +69,7 @@ pub(super) struct Splicer {
 }
 
 impl Splicer {
-    /// Reserves memory for bytes that will be copied.
+    /// Reserves memory for bytes to be copied.
     pub(super) fn reserve(&mut self, bytes: usize) {
         self.text.reserve(bytes);
     }
@@ -79,7 +79,7 @@ impl Splicer {
         self.text.extend_from_slice(text);
     }
 
-    /// Adds text that is shared with a result.
+    /// Adds text that shares its bytes with a result.
     pub(super) fn shared(&mut self, text: &Bytes) {
         if text.len() < SHARE_FROM {
             self.text(text);
@@ -132,16 +132,16 @@ impl Splicer {
     }
 }
 
-/// A path that leads nowhere.
+/// A path that does not exist in the value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Missing {
     /// The number of segments that were found.
     pub(super) found: usize,
-    /// The value at the end of them.
+    /// The value at the end of those segments.
     pub(super) what: String,
 }
 
-/// The part of `text` that `path` leads to. Takes time linear in the text.
+/// The part of `text` at `path`. Takes time linear in the text.
 pub(super) fn resolve(text: &Bytes, path: &JsonPath) -> Result<Bytes, Missing> {
     let mut here: &[u8] = text.trim_ascii();
     for (depth, segment) in path.segments().iter().enumerate() {
@@ -233,7 +233,7 @@ pub(super) enum Elements {
     All(Vec<Bytes>),
     /// The number of elements, which is over the limit.
     TooMany(usize),
-    /// What it is instead of a list.
+    /// A description of the value, which is not a list.
     NotAList(String),
 }
 

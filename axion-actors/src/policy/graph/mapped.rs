@@ -33,7 +33,7 @@ impl Graph {
     }
 
     fn mapping(&self, at: usize) -> Result<Mapping, StepError> {
-        // `begin` looked before it called.
+        // `begin` checked this before it called.
         let Some(map) = &self.rules(at).map_over else { return Err(StepError::Cancelled) };
         let (text, limit) = (self.look_up(&map.list)?, self.bounds.elements);
         let reference = || Box::new(map.list.clone());

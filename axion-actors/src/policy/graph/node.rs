@@ -11,10 +11,10 @@ use crate::model::workflow::{RootCause, Rules, Step, StepError, StepOutcome, Ste
 use crate::model::{Data, Json, Task, TaskId, Tick};
 use crate::model::{Pickle, value};
 
-/// No time yet. An `Option` would take twice the memory, three times in every step.
+/// The absence of a time. An `Option` would take twice the memory, three times in every step.
 pub(super) const NEVER: Tick = Tick(u64::MAX);
 
-/// How the dependencies of a step ended so far.
+/// The ends of a step's dependencies so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct DependencyOutcomes {
     pub(super) succeeded: bool,
@@ -60,10 +60,10 @@ pub(super) struct Node {
     pub(super) id: TaskId,
     /// `None` for an external task.
     pub(super) task: Option<Task>,
-    /// Its task was handed over, with the results that it reads.
+    /// Whether its task was handed over, with the results that it reads.
     pub(super) handed_over: bool,
     pub(super) rules: Option<Box<Rules>>,
-    /// Its dependencies, each once, in the order in which it names them.
+    /// The dependencies, each once, in the order in which the step names them.
     pub(super) deps: DependencyRange,
     /// The number of dependencies that have not ended.
     pub(super) open: u32,
@@ -71,13 +71,13 @@ pub(super) struct Node {
     pub(super) readers: u32,
     pub(super) dependencies: DependencyOutcomes,
     pub(super) state: StepState,
-    /// Its cancellation was requested.
+    /// Whether its cancellation was requested.
     pub(super) cancelling: bool,
-    /// Somebody outside the workflow [subscribed](super::Graph::subscribe) to its end.
+    /// Whether somebody outside the workflow [subscribed](super::Graph::subscribe) to its end.
     pub(super) wanted: bool,
-    /// It had a result that was dropped.
+    /// Whether it had a result that was dropped.
     pub(super) dropped: bool,
-    /// Its result counts towards the bound on kept bytes.
+    /// Whether its result counts towards the bound on kept bytes.
     pub(super) listed: bool,
     pub(super) result: Option<Data>,
     pub(super) error: Option<Box<StepError>>,
@@ -176,11 +176,11 @@ pub(super) struct Mapping {
     pub(super) in_flight: usize,
     pub(super) succeeded: usize,
     pub(super) failed: usize,
-    /// No more instances are handed over.
+    /// Whether no more instances are handed over.
     pub(super) closed: bool,
-    /// Too many instances failed.
+    /// Whether too many instances failed.
     pub(super) lost: bool,
-    /// The step was cancelled on request.
+    /// Whether the step was cancelled on request.
     pub(super) cancelled: bool,
     /// The first failed instance and its error, for the message.
     pub(super) first: Option<String>,
@@ -219,7 +219,7 @@ impl Mapping {
         Some(text.finish())
     }
 
-    /// Whether so many instances failed that the step must fail.
+    /// Whether too many instances failed for the step to succeed.
     pub(super) fn is_lost(&self) -> bool {
         self.total - self.failed < self.needed
     }

@@ -26,7 +26,7 @@ const CONDITION_DEPTH: usize = 32;
 /// The longest name of a step, in characters.
 const NAME: usize = 200;
 
-/// The steps' names and ids.
+/// The names and ids of the steps.
 #[derive(Debug, Default)]
 pub(super) struct Directory {
     /// By name in lower case. The node has the exact name.
@@ -148,7 +148,7 @@ impl Planner<'_> {
             if let Some(before) = plan.nodes.last().and_then(|node| node.task.as_ref()) {
                 step.share_work_of(before);
             }
-            // Where in all there are.
+            // The index in the list of all dependencies.
             let span = DependencyRange { start: span.start + index(self.edges), ..*span };
             plan.nodes.push(Node::step(step, span, readers.next().unwrap_or_default()));
         }
@@ -339,7 +339,7 @@ impl Planner<'_> {
         }
         let (pool, needs) = (step.task().pool_id(), limits.map_or_else(Needs::default, |it| it.needs));
         let engine = self.outside.capacity;
-        // Of a pool that the engine does not have, the submit says so.
+        // The submit reports a pool that the engine does not have.
         let missing = engine.kind(pool).and_then(|kind| {
             let capacities = engine.of_pool(pool).into_iter().chain([*self.capacity]);
             capacities.filter_map(|capacity| resources::shortfall(&capacity, kind, &needs)).reduce(resources::worse)

@@ -1,4 +1,4 @@
-//! The events a graph takes and the actions it asks for.
+//! The events that a graph takes and the actions that it asks for.
 
 use std::sync::Arc;
 
@@ -111,14 +111,14 @@ impl Ended {
     }
 }
 
-/// After one attempt.
+/// The end of a step after one attempt.
 impl From<Outcome> for Ended {
     fn from(outcome: Outcome) -> Self {
         Self { outcome, attempts: 1, started: None }
     }
 }
 
-/// Why no more steps are begun.
+/// Why no more steps start.
 #[derive(Clone, Debug)]
 pub(super) enum StopReason {
     /// A step failed and the workflow stops then.

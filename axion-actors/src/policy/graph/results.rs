@@ -9,14 +9,14 @@ use super::{Graph, StepKey};
 use crate::model::workflow::{JsonPath, Piece, Reference, StepError, StepState, Template, UpstreamKeys};
 use crate::model::{Data, Task, TaskId};
 
-/// The error of a reference that leads nowhere.
+/// The error of a reference to a value that does not exist.
 pub(super) fn unresolved(reference: &Reference, found: &JsonPath, what: String) -> StepError {
     let place = Reference { step: reference.step.clone(), path: found.clone() }.to_string();
     StepError::Unresolved { reference: Box::new(reference.clone()), place, found: what }
 }
 
 impl Graph {
-    /// The JSON text a reference leads to: a slice of the step's result.
+    /// The JSON text that a reference names: a slice of the step's result.
     pub(super) fn look_up(&self, reference: &Reference) -> Result<Bytes, StepError> {
         let json = self.result_of(reference)?.json();
         let json = json.map_err(|found| StepError::NotPlain { reference: reference.to_string(), found })?;
@@ -39,8 +39,8 @@ impl Graph {
         }
     }
 
-    /// The task of something that is to run, and the parameters that it is to have instead of its own. Asked for once,
-    /// and as late as can be: what is due and has no room holds neither of them.
+    /// The task of a step that is to run, and the parameters that replace its own. Call it once, as late as possible: a
+    /// ready step without room then holds neither of them.
     pub fn hand_over(&mut self, key: StepKey) -> Option<(Task, ChunkedBytes)> {
         let at = key.step as usize;
         let node = self.nodes.get_mut(at)?;
@@ -67,7 +67,7 @@ impl Graph {
         }
     }
 
-    /// The parameters of a step that is about to be handed over, into which its own have gone.
+    /// The final parameters of a step that is about to be handed over.
     fn params(&mut self, number: u32) -> ChunkedBytes {
         let at = number as usize;
         let prepared = if self.prepared.is_empty() { None } else { self.prepared.remove(&number) };
@@ -106,8 +106,7 @@ impl Graph {
         text
     }
 
-    /// Adds the results and errors of a step's dependencies, except those of `leave_out`. The closing brace is still
-    /// missing then.
+    /// Adds the results and errors of a step's dependencies, except those of `leave_out`. Leaves out the closing brace.
     pub(super) fn with_upstream(&self, at: usize, mut text: Splicer, leave_out: Option<u32>) -> Splicer {
         if self.nodes[at].deps.count == 0 {
             return text;
@@ -118,7 +117,7 @@ impl Graph {
         let deps = || heard.iter().filter(|dep| Some(**dep) != leave_out).map(|dep| &self.nodes[*dep as usize]);
         let mut first = true;
         for (dep, data) in deps().filter_map(|dep| dep.result.as_ref().map(|data| (dep, data))) {
-            // A step whose result has no JSON form has failed its dependents before.
+            // A step whose result has no JSON form has already failed such dependents.
             let Ok(json) = data.json() else { continue };
             for key in self.keys(dep).into_iter().flatten() {
                 text.text(if std::mem::take(&mut first) { b"" } else { b"," });
@@ -189,7 +188,7 @@ impl Graph {
             let node = &mut self.nodes[oldest as usize];
             node.listed = false;
             self.kept_bytes -= node.result.as_ref().map_or(0, |data| data.bytes().len());
-            // A step that was added since may need it; it is listed again later.
+            // A step that was added since may need the result; then it is listed again later.
             if node.readers == 0 {
                 (node.result, node.dropped) = (None, true);
             }

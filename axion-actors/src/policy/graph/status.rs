@@ -17,13 +17,13 @@ use crate::model::{Data, Task, TaskId, TaskRecord, Tick};
 const _: () = assert!(size_of::<StepRecord>() <= size_of::<Node>());
 
 impl Graph {
-    /// Its id.
+    /// The workflow's id.
     #[must_use]
     pub fn id(&self) -> WorkflowId {
         self.id
     }
 
-    /// What its steps may use at the same time.
+    /// The limits of its steps that run at the same time.
     #[must_use]
     pub fn capacity(&self) -> &Capacity {
         &self.capacity
@@ -112,7 +112,7 @@ impl Graph {
         record
     }
 
-    /// The same of a workflow that has ended: what it knows goes over to the record, whose steps take the key of the
+    /// The record of a workflow that has ended. The state moves into the record, whose steps take the keys of the
     /// nodes.
     #[must_use]
     pub fn into_record(mut self, epoch: Timestamp) -> WorkflowRecord {
@@ -141,7 +141,7 @@ impl Graph {
         }
     }
 
-    /// The record of a step as a task's, with the outcome that is reported outside the workflow.
+    /// The record of a step as the record of a task, with the outcome that is reported outside the workflow.
     #[must_use]
     pub fn record_of(&self, step: u32, end: StepOutcome, epoch: Timestamp) -> Option<TaskRecord> {
         let node = self.node_of(step)?;
@@ -197,7 +197,7 @@ fn wall(epoch: Timestamp, tick: Tick) -> Option<Timestamp> {
     (tick != NEVER).then(|| epoch.saturating_add(Duration::from_nanos(tick.0)).unwrap_or(Timestamp::MAX))
 }
 
-/// The parts of a node that cannot just be copied.
+/// The parts of a node that cannot be copied directly.
 struct OwnedParts {
     name: Option<Arc<str>>,
     task: Task,

@@ -1,4 +1,4 @@
-//! The graph by itself: each rule, then all of them at random against a second reading of them.
+//! The graph alone: each rule, then random workflows against a second implementation of the rules.
 
 mod arguments;
 mod bad;
@@ -31,7 +31,7 @@ pub(super) fn outside() -> EngineView<'static> {
     EngineView { status: &nobody, capacity: &NO_LIMIT }
 }
 
-/// An engine with all the slots that there can be.
+/// An engine with the maximum number of slots.
 static NO_LIMIT: LazyLock<EngineCapacity> = LazyLock::new(EngineCapacity::unlimited);
 
 pub(super) fn ok(value: Value) -> Outcome {
@@ -46,10 +46,10 @@ pub(super) fn cancelled() -> Outcome {
     Outcome::Cancelled(Box::new(TaskError::new(ErrorKind::Cancelled, "on request")))
 }
 
-/// A workflow on an engine that runs everything at once and ends it when it is told to.
+/// A workflow in an engine that starts every submitted step at once and ends it when the test says so.
 pub(super) struct Run {
     pub(super) graph: Graph,
-    /// What runs, in the order in which it was submitted.
+    /// The running steps, in the order of their submission.
     pub(super) running: VecDeque<(String, StepKey, Value)>,
     pub(super) told_to_end: Vec<String>,
     pub(super) now: Tick,
@@ -290,7 +290,7 @@ fn what_a_step_took_begins_with_its_first_attempt() {
         run.act();
         run.record().critical_path.seconds
     };
-    // Sent at 1; the only attempt began at 7, or the last of three did.
+    // Sent at 1. The only attempt started at 7, or the last of three did.
     assert_eq!((run_of(1), run_of(3)), (1.0, 7.0));
 }
 

@@ -1,8 +1,7 @@
 //! The policy `axion-v3`: a table of rules, see `docs/guides/autoscaling.md`.
 //!
-//! It keeps the average loads of its last looks and the times of its last steps. The first row that
-//! matches decides; while that row is in its cooldown nothing happens, and later rows are not looked
-//! at.
+//! The policy remembers the average loads of its last checks and the times of its last steps. The first row that
+//! matches decides. If that row is in its cooldown, nothing happens, and later rows are not considered.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,21 +9,21 @@ use std::time::Duration;
 use super::{Headroom, PoolLoad, ScalingStep, WorkerSample, on_demand, real, seconds};
 use crate::model::{PoolKind, Tick};
 
-/// Between two looks, and what the velocity is measured in.
+/// The time between two checks, from which the velocity is computed.
 const INTERVAL: Duration = Duration::from_secs(2);
-/// To the next look after an emergency step.
+/// The time to the next check after an emergency step.
 const ALERT: Duration = Duration::from_secs(1);
-/// Between two normal steps, growth or not.
+/// The cooldown between two normal steps, growing or shrinking.
 const BETWEEN_STEPS: Duration = Duration::from_secs(8);
-/// Between two emergency steps.
+/// The cooldown between two emergency steps.
 const BETWEEN_EMERGENCIES: Duration = Duration::from_secs(3);
-/// From a growth to the next one, of whichever kind: workers warm up.
+/// The cooldown from a growth step to the next one of any kind, because workers warm up.
 const WARM_UP: Duration = Duration::from_secs(3);
-/// Average loads remembered.
+/// The number of average loads that are remembered.
 const HISTORY: usize = 8;
-/// So many of them are needed to tell a velocity.
+/// The number of average loads that a velocity needs.
 const ENOUGH: usize = 5;
-/// The mean of so many at each end makes the velocity.
+/// The number of average loads at each end whose means give the velocity.
 const END: usize = 3;
 
 /// The history of one pool under these rules.
@@ -38,14 +37,14 @@ pub(super) struct AxionV3 {
     grown: Option<Tick>,
 }
 
-/// What a row asks for.
+/// The step that a row asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StepSize {
-    /// Two workers more, at once.
+    /// Two more workers, at once.
     Emergency,
-    /// One more.
+    /// One more worker.
     Out,
-    /// One fewer.
+    /// One worker fewer.
     In,
 }
 
@@ -55,8 +54,8 @@ impl AxionV3 {
         Self { kind, history, look_at: Tick(0), stepped: None, emergency: None, grown: None }
     }
 
-    /// The first worker of an empty pool. It counts as a growth, so that even a pool that keeps losing
-    /// its only worker grows no faster than others.
+    /// The first worker of an empty pool. It counts as a growth step, so a pool that keeps losing its only worker grows
+    /// no faster than others.
     pub(super) fn first(&mut self, load: &PoolLoad, now: Tick) -> (ScalingStep, Option<Tick>) {
         if !is_over(self.grown, WARM_UP, now) {
             return (ScalingStep::Stay, self.grown.map(|at| at.after(WARM_UP)));
@@ -110,11 +109,11 @@ fn is_over(last: Option<Tick>, cooldown: Duration, now: Tick) -> bool {
     last.is_none_or(|last| now >= last.after(cooldown))
 }
 
-/// What the rows compare.
+/// The figures that the rows compare.
 #[derive(Debug)]
 struct Figures {
     waiting: usize,
-    /// Running and queued, by worker, sorted.
+    /// The running and queued tasks of each worker, sorted.
     loads: Vec<usize>,
     mean: f64,
     max: f64,
@@ -125,10 +124,10 @@ struct Figures {
 }
 
 impl Figures {
-    /// The figures of a load, which enters the history.
+    /// Computes the figures of a load and adds its average to the history.
     fn of(load: &PoolLoad, history: &mut VecDeque<f64>) -> Self {
         let PoolLoad { waiting, workers, .. } = load;
-        // With no worker, the sums are zero, and what waits is over one.
+        // Without workers, the sums are zero, and the waiting tasks are divided by one.
         let share = real(workers.len().max(1));
         let mut loads: Vec<usize> = workers.iter().map(|it| it.running + it.queued).collect();
         loads.sort_unstable();
@@ -158,7 +157,7 @@ impl Figures {
     }
 }
 
-/// How fast the average load rises, per second; 0 while too little is known.
+/// The rise of the average load per second; 0 with too few samples.
 pub(super) fn velocity(history: &VecDeque<f64>) -> f64 {
     let n = history.len();
     if n < ENOUGH {

@@ -1,11 +1,13 @@
-//! The policy `demand`: as many workers as the work of the next moment keeps busy.
+//! The policy `demand`: as many workers as the work of the near future keeps busy.
 //!
-//! It measures how long a task holds its slot and how many tasks come a second, and asks how many
-//! slots would be busy on average over the next `HORIZON` if every task could start at once: the
-//! mean of an M/M/∞ queue that starts with what is here now. For short tasks that is the arriving load
-//! (Little's law) and what drains the queue within the horizon; for long ones it is the number of
-//! tasks here. A margin that grows with the square root covers chance. It grows when tasks wait, at
-//! once and as far as the machine can use it, and shrinks when fewer workers were enough for a while.
+//! The policy measures how long a task occupies its slot and how many tasks arrive each second. It computes how many
+//! slots would be busy on average over the next `HORIZON` if every task could start at once: the mean of an M/M/∞ queue
+//! that starts with the present tasks. For short tasks, this is the arriving load (Little's law) plus the slots that
+//! drain the queue within the horizon. For long tasks, it is the number of present tasks. A margin that grows with the
+//! square root covers chance.
+//!
+//! A pool grows as soon as tasks wait, as far as the machine can use more workers. It shrinks when fewer workers were
+//! enough for some time.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,68 +15,68 @@ use std::time::Duration;
 use super::{Headroom, PoolLoad, ScalingStep, WorkerSample, count, on_demand, real, seconds};
 use crate::model::{PoolKind, Tick};
 
-/// Within this the queue should be gone: a second from a task's arrival to its start, less a look's
-/// delay and a worker's start.
+/// The time within which the queue should be empty: one second from a task's arrival to its start, less the delay of a
+/// check and the start of a worker.
 const HORIZON: f64 = 0.8;
-/// The margin over the mean, in its square roots. Halfin and Whitt: with 1, about one task in five has
-/// to wait at all in a large pool.
+/// The margin over the mean, in square roots of the mean. With 1, about one task in five has to wait in a large pool
+/// (Halfin and Whitt).
 const MARGIN: f64 = 1.0;
-/// Between two looks at a pool that works: small against the horizon, large against a look's cost.
+/// The time between two checks of a busy pool: small against the horizon, large against the cost of a check.
 const LOOK: Duration = Duration::from_millis(250);
-/// Between two looks at a pool at its minimum with no task (L10).
+/// The time between two checks of a pool at its minimum without tasks (L10).
 const REST: Duration = Duration::from_secs(1);
-/// Looks closer than this tell too little: the earlier one stands.
+/// The shortest time between two measurements. An earlier check leaves the last measurement in place.
 const TOO_SOON: Duration = Duration::from_millis(50);
-/// Looks that the arrival rate is measured over: a second. The one with the most arrivals is left out:
-/// tasks that came at once are in the queue, where they are counted already.
+/// The number of checks over which the arrival rate is measured: one second. The check with the most arrivals is left
+/// out, because tasks that arrive together are already counted in the queue.
 const RATES: usize = 4;
-/// What is kept of the measured run time at each look at which something ran: half of it after three
-/// looks. When tasks of 10 ms are followed by tasks of 2 s, that is noticed within some two seconds.
+/// The part of the measured run time that remains at each check at which a task ran: half of it after three checks. If
+/// tasks of 2 s follow tasks of 10 ms, the estimate adapts within about two seconds.
 const KEEP: f64 = 0.8;
-/// The run time expected before anything ran, in seconds. It is forgotten like any measurement.
+/// The expected run time before the first measurement, in seconds. It fades like any measurement.
 const UNKNOWN: f64 = 0.1;
-/// For so long fewer workers must have been enough before some go. A start costs some 45 ms of a
-/// processor, an idle worker nothing but memory.
+/// How long fewer workers must have been enough before the pool shrinks. A start costs about 45 ms of a processor; an
+/// idle worker costs only memory.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Tasks must have waited for so long, twice the time between two samples of processor use, before a
-/// CPU pool has more workers than the machine has processors.
+/// How long tasks must have waited before a CPU pool has more workers than the machine has processors: twice the time
+/// between two samples of CPU use.
 const EVIDENCE: Duration = Duration::from_secs(2);
-/// And the machine must be idle to this part at least, or more processes only share what there is.
+/// The part of the machine that must be idle for this growth. Otherwise, more processes only share the same processors.
 const IDLE: f64 = 0.2;
-/// What a worker is taken to use of a core at least, or one division could ask for any number.
+/// The least CPU use that is assumed of a worker, in cores. It bounds a division.
 const LEAST_CPU: f64 = 0.05;
-/// A machine that is idle to no more than this part is full.
+/// The idle part up to which the machine counts as full.
 const FULL: f64 = 0.05;
-/// A worker with many slots whose process uses this much of its core is full, whatever its slots say.
+/// The CPU use of a core above which a worker with many slots counts as full, even with free slots.
 const CORE_FULL: f64 = 0.85;
-/// What a full one should come down to.
+/// The CPU use to which a full worker should come down.
 const CORE_GOOD: f64 = 0.7;
-/// Workers starting at the same time, by processor: a start is some 45 ms of computing.
+/// The number of workers that start at the same time, by processor. A start computes for about 45 ms.
 const STARTS_PER_PROCESSOR: usize = 2;
-/// The same where the number of processors is not known, and the least.
+/// The same if the number of processors is unknown. It is also the minimum.
 const STARTS: usize = 4;
 
-/// What is known of one pool.
+/// The measurements of one pool.
 #[derive(Debug)]
 pub(super) struct DemandPolicy {
     kind: PoolKind,
     seen: Option<LoadWindow>,
-    /// Slot-seconds that tasks held, and the attempts that ended in them; both fade.
+    /// The slot-seconds that tasks used, and the attempts that ended in them; both fade.
     held: f64,
     ended: f64,
-    /// Arrivals and seconds of the last looks.
+    /// The arrivals and seconds of the last checks.
     rates: [(f64, f64); RATES],
-    /// Tasks that one worker was seen to run when it was full: coroutines go beyond its slots.
+    /// The number of tasks that a full worker was seen to run. Coroutines can exceed its slots.
     capacity: f64,
     waiting_since: Option<Tick>,
-    /// Workers that were needed within [`PATIENCE`], by time: of an earlier and smaller number nothing
-    /// is left, so the first is the largest, and there are at most as many as looks (L9).
+    /// The numbers of workers that were needed within [`PATIENCE`], by time. A later number removes the smaller ones
+    /// before it, so the first is the largest. There are at most as many as checks (L9).
     needs: VecDeque<(Tick, u32)>,
-    /// Since when they are kept.
+    /// The time since which the numbers are kept.
     watched: Option<Tick>,
 }
 
-/// The last look.
+/// The last check.
 #[derive(Clone, Copy, Debug)]
 struct LoadWindow {
     at: Tick,
@@ -99,7 +101,7 @@ impl DemandPolicy {
         }
     }
 
-    /// The first workers of an empty pool: as many as the queue needs.
+    /// Starts the first workers of an empty pool: as many as the queue needs.
     pub(super) fn first(&mut self, load: &PoolLoad, room: Headroom, now: Tick) -> (ScalingStep, Option<Tick>) {
         match self.look(load, room, now) {
             (ScalingStep::Stay, again) => (on_demand(load), again),
@@ -124,7 +126,7 @@ impl DemandPolicy {
         (verdict, Some(again))
     }
 
-    /// Takes in what happened since the last look.
+    /// Updates the measurements with this load.
     fn measure(&mut self, load: &PoolLoad, now: Tick) {
         let running = running(load);
         if let Some(last) = self.seen {
@@ -146,18 +148,18 @@ impl DemandPolicy {
             self.waiting_since = None;
         } else {
             self.waiting_since.get_or_insert(now);
-            // Tasks wait, so the workers are as full as they get.
+            // Tasks wait, so the workers are full.
             self.capacity = real(running) / real(load.workers.len().max(1));
         }
     }
 
-    /// How long a task holds its slot, in seconds: slot-seconds over ends, which is the likeliest mean
-    /// of what has run so far, counting those that have not ended.
+    /// The time that a task occupies its slot, in seconds: slot-seconds divided by ends. This is the most likely mean
+    /// of the attempts so far, including those that have not ended.
     fn run_time(&self) -> f64 {
         self.held / self.ended.max(0.01)
     }
 
-    /// Tasks that come in a second.
+    /// The number of tasks that arrive in a second.
     fn arrival_rate(&self) -> f64 {
         let most =
             self.rates.iter().fold((0.0, 0.0), |most: (f64, f64), rate| if rate.0 > most.0 { *rate } else { most });
@@ -165,16 +167,16 @@ impl DemandPolicy {
         if span > most.1 { (came - most.0) / (span - most.1) } else { 0.0 }
     }
 
-    /// Slots that would be busy over the horizon, on average, if every task could start at once.
+    /// The average number of slots that would be busy over the horizon if every task could start at once.
     fn busy_slots(&self, load: &PoolLoad) -> f64 {
         let run_time = self.run_time();
         let ratio = run_time / HORIZON;
-        // The part of the horizon for which a task that is here now holds a slot.
+        // The part of the horizon for which a present task occupies a slot.
         let held = ratio * (1.0 - (-1.0 / ratio).exp());
         held * real(tasks(load)) + (1.0 - held) * self.arrival_rate() * run_time
     }
 
-    /// Workers that should be there.
+    /// The number of workers that the pool should have.
     fn needed(&self, load: &PoolLoad) -> u32 {
         let slots = self.busy_slots(load);
         let by_slots = (slots + MARGIN * slots.sqrt()) / self.capacity.max(real(load.slots.max(1)));
@@ -182,7 +184,7 @@ impl DemandPolicy {
         whole(by_slots.max(by_cpu).ceil())
     }
 
-    /// How many workers to start now.
+    /// The number of workers to start now.
     fn growth(&mut self, load: &PoolLoad, needed: u32, room: Headroom, now: Tick) -> u32 {
         let cores_full = load.slots > 1 && cpu(load) >= CORE_FULL * real(load.workers.len().max(1));
         if load.waiting == 0 && !cores_full {
@@ -193,15 +195,15 @@ impl DemandPolicy {
         let missing = needed.saturating_sub(count(load.total())).min(room.grow).min(launch);
         let useful = missing.min(self.useful(load, now));
         if useful > 0 && load.total() >= load.processors {
-            // The next samples have to show that it was right.
+            // The next samples must confirm this step first.
             self.waiting_since = Some(now);
         }
         useful
     }
 
-    /// How many more workers the machine can keep busy. Up to its processors, a pool may always have.
-    /// Above, a CPU pool only while its tasks wait although processors are idle: then they do not
-    /// compute; and an IO pool unless its own computing is what fills the machine.
+    /// The number of further workers that the machine can keep busy. A pool may always have one worker for each
+    /// processor. Beyond that, a CPU pool grows only while its tasks wait although processors are idle: such tasks do
+    /// not compute. An IO pool grows unless its own computing fills the machine.
     fn useful(&self, load: &PoolLoad, now: Tick) -> u32 {
         let below = count(load.processors.saturating_sub(load.total()));
         let (idle, cpu) = (load.host_cpu.map(|cpu| 1.0 - cpu), cpu(load));
@@ -211,7 +213,7 @@ impl DemandPolicy {
             PoolKind::Cpu => {
                 let evident = self.waiting_since.is_some_and(|since| now >= since.after(EVIDENCE));
                 let idle = idle.filter(|idle| evident && *idle >= IDLE).unwrap_or(0.0);
-                // Each would compute as much as those that are there.
+                // Each new worker would compute as much as the present ones.
                 let each = (cpu / real(load.workers.len().max(1))).max(LEAST_CPU);
                 whole(idle * real(load.processors) / each)
             }
@@ -233,7 +235,7 @@ impl DemandPolicy {
         }
     }
 
-    /// Shrinks to the most that was needed for long enough, while nothing waits or starts.
+    /// Shrinks to the largest number that was needed for long enough, while no task waits and no worker starts.
     fn shrink(&self, load: &PoolLoad, room: Headroom, now: Tick) -> ScalingStep {
         let needed = self.needs.front().map_or(0, |(_, needed)| *needed);
         let by = count(load.total()).saturating_sub(needed).min(room.shrink);
@@ -260,7 +262,7 @@ fn whole(number: f64) -> u32 {
     number as u32
 }
 
-/// Cores that the workers use together.
+/// The number of cores that the workers use together.
 fn cpu(load: &PoolLoad) -> f64 {
     load.workers.iter().map(|it| it.cpu).sum()
 }
@@ -269,7 +271,7 @@ fn running(load: &PoolLoad) -> usize {
     load.workers.iter().map(|it| it.running).sum()
 }
 
-/// Tasks in the pool, wherever they are.
+/// The number of tasks in the pool, queued or at workers.
 fn tasks(load: &PoolLoad) -> usize {
     load.waiting + load.workers.iter().map(|WorkerSample { running, queued, .. }| running + queued).sum::<usize>()
 }

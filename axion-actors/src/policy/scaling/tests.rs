@@ -1,4 +1,4 @@
-//! The policies as cases, and what holds for each of them over random loads.
+//! The policies as cases, and the rules that hold for each of them over random loads.
 
 mod axion_v3;
 mod demand;
@@ -14,7 +14,7 @@ fn ms(millis: u64) -> Tick {
     Tick(millis * 1_000_000)
 }
 
-/// A load: tasks waiting, running and queued by worker, and the processor use of each worker.
+/// A load: the waiting tasks, the running and queued tasks of each worker, and the CPU use of each worker.
 fn load(waiting: usize, workers: &[(usize, usize)], cpu: f64) -> PoolLoad {
     let workers = workers.iter().map(|&(running, queued)| WorkerSample { running, queued, cpu }).collect();
     PoolLoad { waiting, workers, ..PoolLoad::default() }
@@ -64,7 +64,7 @@ fn a_policy_that_looks_says_when_and_the_time_is_ahead() {
     }
 }
 
-/// A look at a random pool: after how many milliseconds, and what is seen.
+/// A check of a random pool: the milliseconds since the last one, and the load.
 fn looks() -> impl Strategy<Value = Vec<(u64, PoolLoad)>> {
     let worker = (0..30usize, 0..30usize, 0.0..1.0f64);
     let worker = worker.prop_map(|(running, queued, cpu)| WorkerSample { running, queued, cpu });
@@ -78,7 +78,7 @@ fn looks() -> impl Strategy<Value = Vec<(u64, PoolLoad)>> {
         (after, PoolLoad { waiting, workers, starting, host_cpu, processors, slots, ended })
     });
     proptest::collection::vec(look, 1..60).prop_map(|mut looks| {
-        // Ends add up.
+        // The count of ended attempts only grows.
         let mut sum = 0;
         for (_, load) in &mut looks {
             sum += load.ended;

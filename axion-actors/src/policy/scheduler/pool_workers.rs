@@ -1,28 +1,28 @@
-//! The workers of a pool that take tasks: who has room, whose slots are reserved, who gives back.
+//! The workers of a pool that take tasks: their free slots, their reservations and their windows.
 
 use super::protocol::RunTask;
 use super::worker_slots::{Isolation, Lane, Revoking, WorkerSlots};
 use crate::model::{Placement, PoolId, PoolKind, Seq, Tick, WorkerId, WorkerRef};
 use crate::policy::placement;
 
-/// Slots of one worker that are kept idle for a task that runs elsewhere, or in another slot there.
+/// Slots of one worker that stay idle for a task. The task runs in another worker, or in another slot of this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SlotReservation {
-    /// The worker's place. A reservation outlives a worker that dies and holds for its successor.
+    /// The index of the worker. A reservation outlives a worker that dies and applies to its successor.
     pub(super) index: usize,
-    /// How many slots.
+    /// The number of slots.
     pub(super) slots: usize,
 }
 
 impl SlotReservation {
-    /// The worker slot and how many of its slots, for a fact.
+    /// The worker and the number of its slots, for a fact.
     pub(super) fn named(&self, pool: PoolId) -> (WorkerId, u32) {
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         (WorkerId::local(pool, number(self.index)), number(self.slots))
     }
 }
 
-/// What of a member goes into the sums of its pool.
+/// The part of a member that counts in the sums of its pool.
 #[derive(Clone, Copy, Debug, Default)]
 struct Share {
     free: [bool; 2],
@@ -30,30 +30,30 @@ struct Share {
     idle: bool,
 }
 
-/// The workers of a pool that take tasks, and sums over them, so that what is asked for every task does
-/// not look at every worker.
+/// The workers of a pool that take tasks, and sums over them. With the sums, the queries of each task do not visit
+/// every worker.
 #[derive(Debug)]
 pub(super) struct PoolWorkers {
     kind: PoolKind,
-    /// By worker index; `None` while the slot has no worker that takes tasks.
+    /// The members by worker index; `None` while this place has no worker that takes tasks.
     list: Vec<Option<WorkerSlots>>,
-    /// By worker index; infinite for one that takes nothing.
+    /// The scores by worker index; infinite for a worker that takes no task.
     scores: Vec<f32>,
     shares: Vec<Share>,
-    /// By worker index, also where there is no worker: its slots that are reserved.
+    /// The reserved slots by worker index, including places without a worker.
     reservations: Vec<usize>,
     count: usize,
-    /// Workers with a free place, by lane.
+    /// The number of workers with room, by lane.
     free: [usize; 2],
-    /// Workers that have been sent tasks ahead.
+    /// The number of workers with tasks in their window.
     ahead: usize,
-    /// Idle workers.
+    /// The number of idle workers.
     idle: usize,
-    /// The widest window that a worker here has had, in nanoseconds.
+    /// The widest window of any worker so far, in nanoseconds.
     widest_window: u64,
-    /// One may be kept free for a task that has to run alone.
+    /// Whether a worker may be kept free for a task in isolation.
     kept: bool,
-    /// Whose outboxes hold something.
+    /// The workers with messages to send.
     dirty_outboxes: Vec<usize>,
 }
 
@@ -75,7 +75,7 @@ impl PoolWorkers {
         }
     }
 
-    /// This very worker, if it is here.
+    /// The member with this id, if it is in the pool.
     pub(super) fn get(&self, worker: WorkerRef) -> Option<&WorkerSlots> {
         let member = self.list.get(worker.id.index as usize)?.as_ref();
         member.filter(|member| member.worker == worker)
@@ -132,7 +132,7 @@ impl PoolWorkers {
         shift(&mut self.idle, old.idle, share.idle);
     }
 
-    /// The sums are those of the workers.
+    /// Checks that the sums match the workers.
     #[cfg(test)]
     pub(super) fn assert_sums(&self) {
         let count = |is: fn(&WorkerSlots) -> bool| self.iter().filter(|member| is(member)).count();
@@ -155,20 +155,20 @@ impl PoolWorkers {
         }
     }
 
-    /// Changes a member, and the sums with it.
+    /// Changes a member and updates the sums.
     pub(super) fn change<T>(&mut self, index: usize, change: impl FnOnce(&mut WorkerSlots) -> T) -> Option<T> {
         let changed = change(self.list.get_mut(index)?.as_mut()?);
         self.refresh(index);
         Some(changed)
     }
 
-    /// Gives a member something to send.
+    /// Gives a member a message to send.
     pub(super) fn send(&mut self, index: usize, dispatch: impl FnOnce(&mut WorkerSlots)) {
         self.change(index, dispatch);
         self.dirty_outboxes.push(index);
     }
 
-    /// What is to be sent, by worker.
+    /// Takes the messages to send, by worker.
     pub(super) fn take_outboxes(&mut self) -> Vec<(WorkerRef, Vec<RunTask>)> {
         let mut outboxes = Vec::with_capacity(self.dirty_outboxes.len().min(self.count));
         for index in self.dirty_outboxes.drain(..) {
@@ -179,7 +179,7 @@ impl PoolWorkers {
         outboxes
     }
 
-    /// Changes every member for which `change` says so.
+    /// Calls `change` for every member, and updates the sums of those for which it returns true.
     pub(super) fn change_all(&mut self, mut change: impl FnMut(&mut WorkerSlots) -> bool) {
         for index in 0..self.list.len() {
             if self.list[index].as_mut().is_some_and(&mut change) {
@@ -188,7 +188,7 @@ impl PoolWorkers {
         }
     }
 
-    /// The worker with room that is the least loaded, and its score; ties go to the lowest index.
+    /// The least loaded worker with room, and its score. Ties go to the lowest index.
     pub(super) fn choose(&self, lane: Lane, estimate: u64, bytes: usize, now: Tick) -> Option<(usize, Placement)> {
         if self.free[lane as usize] == 0 && (lane == Lane::Coroutine || estimate > self.widest_window) {
             return None;
@@ -200,34 +200,34 @@ impl PoolWorkers {
         if has_room(first) {
             return Some(chosen(first));
         }
-        // The least loaded one has no room for this very task; another one may.
+        // The least loaded worker has no room for this task; another one may have room.
         let with_room = (0..self.list.len()).filter(|index| has_room(*index));
         with_room.min_by(|one, other| self.scores[*one].total_cmp(&self.scores[*other])).map(chosen)
     }
 
-    /// Whether somebody has a free place.
+    /// Whether any worker has room.
     pub(super) fn has_free(&self, lane: Lane) -> bool {
         self.free[lane as usize] > 0
     }
 
-    /// All slots of the workers.
+    /// The number of slots of all workers.
     pub(super) fn slots(&self) -> usize {
         self.iter().map(|member| member.capacity.slots).sum()
     }
 
-    /// The most slots that one of the workers has.
+    /// The largest number of slots of one worker.
     pub(super) fn slots_each(&self) -> usize {
         self.iter().map(|member| member.capacity.slots).max().unwrap_or(0)
     }
 
-    /// Where a task that takes `slots` runs, and the slots that it reserves beside its own, in as few
-    /// workers as possible. `alone`: nothing else runs in its own worker.
+    /// The worker for a task that takes `slots`, and the slots that the task reserves beside its own, in as few workers
+    /// as possible. With `alone`, nothing else runs in its own worker.
     pub(super) fn reserve(&self, slots: usize, alone: bool) -> Option<(usize, Vec<SlotReservation>)> {
         let offers = self.list.iter().enumerate().filter_map(|(at, member)| Some((member.as_ref()?.free_slots(), at)));
         let mut offers: Vec<(usize, usize)> = offers.filter(|(free, _)| *free > 0).collect();
         if alone {
             let empty = self.first_empty()?;
-            // It may be kept free for this very task.
+            // The worker may be kept free for this task.
             let own = self.list[empty].as_ref().map_or(0, |member| member.places(Lane::Slot));
             offers.retain(|(_, at)| *at != empty);
             offers.push((own, empty));
@@ -255,12 +255,12 @@ impl PoolWorkers {
         Some((home, reservations))
     }
 
-    /// Keeps slots idle.
+    /// Reserves slots.
     pub(super) fn reserve_slots(&mut self, reservations: &[SlotReservation]) {
         self.change_reservations(reservations, |reserved, slots| reserved + slots);
     }
 
-    /// Gives slots back to those that come.
+    /// Releases reserved slots.
     pub(super) fn release_slots(&mut self, reservations: &[SlotReservation]) {
         self.change_reservations(reservations, usize::saturating_sub);
     }
@@ -280,7 +280,7 @@ impl PoolWorkers {
         self.list.iter().position(|member| member.as_ref().is_some_and(is_empty))
     }
 
-    /// Sends a member a task that has to run alone.
+    /// Sends a member a task in isolation.
     pub(super) fn send_alone(&mut self, index: usize, dispatch: impl FnOnce(&mut WorkerSlots)) {
         self.send(index, |member| {
             member.isolation = Isolation::Suspect;
@@ -289,9 +289,9 @@ impl PoolWorkers {
         self.kept = true;
     }
 
-    /// Keeps one member from taking more, the one that will be empty first, unless one is kept already. Where
-    /// a worker runs many tasks at a time, suspects get half of the workers at most, one at least: what they
-    /// would keep idle is left to the others. A worker with one slot they take from nobody.
+    /// Keeps one member free of new tasks, unless one is kept free already: the member that will be empty first. If
+    /// workers run several tasks at a time, suspects get at most half of the workers, and at least one, so the others
+    /// keep working. If every worker has one slot, suspects may get all workers.
     pub(super) fn reserve_for_isolation(&mut self) {
         let usable = || self.iter().filter(|member| !member.killing && member.places(Lane::Slot) > 0);
         if usable().any(|member| member.isolation == Isolation::Reserved) {
@@ -307,7 +307,7 @@ impl PoolWorkers {
         }
     }
 
-    /// A member that was kept free for a task that is gone takes tasks again.
+    /// Lets a member take tasks again if the task that it was kept free for is gone.
     pub(super) fn release_kept(&mut self) {
         if std::mem::take(&mut self.kept) {
             self.change_all(|member| {
@@ -324,7 +324,7 @@ impl PoolWorkers {
         }
     }
 
-    /// Which worker gives what back, because another one has nothing to do.
+    /// The revocation for an idle worker: the worker that gives tasks back, and the tasks.
     pub(super) fn steal(&mut self, now: Tick) -> Option<(WorkerRef, Vec<Seq>)> {
         if self.idle == 0 || self.ahead == 0 {
             return None;
@@ -338,7 +338,7 @@ impl PoolWorkers {
         })
     }
 
-    /// Workers in which what was sent ahead has waited too long, each with what it is to give back.
+    /// The workers whose window has waited too long, each with the tasks to revoke.
     pub(super) fn stalled(&mut self, now: Tick) -> Vec<(WorkerRef, Vec<Seq>)> {
         let mut stalled = Vec::new();
         if self.ahead > 0 {
@@ -354,13 +354,12 @@ impl PoolWorkers {
         stalled
     }
 
-    /// When the next one stalls.
+    /// The time at which the next window has waited too long.
     pub(super) fn next_stall(&self) -> Option<Tick> {
         if self.ahead == 0 { None } else { self.iter().filter_map(WorkerSlots::stalls_at).min() }
     }
 
-    /// Which worker the pool can do without: one that is idle, else the least loaded; of several the one
-    /// with the highest index.
+    /// The worker to drain: an idle one, otherwise the least loaded; of several, the one with the highest index.
     pub(super) fn expendable(&self) -> Option<WorkerRef> {
         let order = |member: &&WorkerSlots| {
             let busy = member.in_flight.len() + member.reserved;

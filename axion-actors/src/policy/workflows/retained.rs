@@ -1,4 +1,4 @@
-//! The records of workflows that ended, with those of their steps.
+//! The records of workflows that have ended, with the records of their steps.
 
 use std::sync::Arc;
 
@@ -14,21 +14,22 @@ use crate::policy::retention::{RetentionPolicy, RetentionQueue};
 #[derive(Debug)]
 pub(super) struct FinishedWorkflow {
     record: Arc<WorkflowRecord>,
-    /// The lowest and the highest id of its steps' tasks, as [`Graph::span`](crate::policy::graph::Graph::span) has it.
+    /// The lowest and the highest id of its steps' tasks, as [`Graph::span`](crate::policy::graph::Graph::span) returns
+    /// them.
     span: (TaskId, TaskId),
 }
 
-/// Records of workflows that ended, within bounds (L9): the oldest are dropped first.
+/// Records of workflows that have ended, within bounds (L9). The oldest are dropped first.
 #[derive(Debug)]
 pub struct RetainedWorkflows {
     pub(super) records: FxHashMap<WorkflowId, FinishedWorkflow>,
     pub(super) queue: RetentionQueue<WorkflowId>,
-    /// Dropped records that no fact has told of.
+    /// The dropped records without a fact so far.
     dropped: Vec<(WorkflowId, ExpiredBy)>,
 }
 
 impl RetainedWorkflows {
-    /// No records yet.
+    /// Creates an empty collection.
     #[must_use]
     pub fn new(policy: RetentionPolicy) -> Self {
         Self { records: FxHashMap::default(), queue: RetentionQueue::new(policy), dropped: Vec::new() }
@@ -94,7 +95,7 @@ impl RetainedWorkflows {
         }
     }
 
-    /// Takes the records that were dropped since the last call, each with the bound that it would have broken.
+    /// Takes the records that were dropped since the last call, each with the bound that it would have exceeded.
     pub fn take_dropped(&mut self) -> Vec<(WorkflowId, ExpiredBy)> {
         std::mem::take(&mut self.dropped)
     }

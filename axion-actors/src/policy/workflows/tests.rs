@@ -37,7 +37,7 @@ fn begin(workflows: &mut Workflows, spec: WorkflowSpec) -> WorkflowId {
     id
 }
 
-/// What a workflow names outside itself, all of it unknown to everybody else.
+/// The tasks that a workflow names outside itself. Nobody else knows them.
 fn named(spec: &WorkflowSpec) -> FxHashMap<TaskId, StepStatus> {
     let own: Vec<TaskId> = spec.steps.iter().map(|step| step.task().id()).collect();
     let named = spec.steps.iter().flat_map(Step::depends_on).filter_map(|dependency| match dependency {
@@ -51,7 +51,7 @@ fn success() -> Ended {
     Outcome::Succeeded(Json("1".into()).into()).into()
 }
 
-/// What is submitted by the actions so far, and which workflows have ended.
+/// The steps that the actions have submitted so far, and the workflows that have ended.
 fn submitted(workflows: &mut Workflows) -> (Vec<StepRef>, Vec<WorkflowId>) {
     let (mut steps, mut over) = (Vec::new(), Vec::new());
     for action in workflows.take_actions() {
@@ -153,8 +153,8 @@ fn check_facts(workflows: &Workflows, state: &EngineState) {
 }
 
 proptest! {
-    /// Random workflows with random needs and limits of their own, ended and cancelled at random: what runs of each
-    /// stays within them, every workflow ends, and nothing is in use afterwards.
+    /// Random workflows with random needs and limits of their own, ended and cancelled at random. The running steps of
+    /// each workflow stay within its limits, every workflow ends, and nothing is in use afterwards.
     #[test]
     fn l1_every_workflow_ends_within_its_own_limits(
         flows_of in proptest::collection::vec(proptest::collection::vec((1..=4u32, any::<bool>()), 1..6), 1..6),

@@ -1,4 +1,4 @@
-//! What there is to draw.
+//! The content of a diagram.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -6,34 +6,34 @@ use axion_actors::model::PoolId;
 use axion_actors::model::Work;
 use axion_actors::model::workflow::{Dependency, RunIf, Step, WorkflowSpec};
 
-/// A step to draw.
+/// A step in a diagram.
 #[derive(Debug)]
 pub(super) struct DiagramStep {
     pub(super) title: String,
     /// The script's file name.
     pub(super) script: String,
-    /// What is special about it.
+    /// Notes about the step's rules.
     pub(super) notes: Vec<String>,
-    /// How many steps are before it at least, on the longest way.
+    /// The number of steps before it on the longest path.
     pub(super) layer: usize,
 }
 
-/// A step waits for another.
+/// An edge: a step waits for another step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct DiagramEdge {
     pub(super) from: usize,
     pub(super) to: usize,
-    /// Its condition asks for that step's result.
+    /// Whether its condition reads the other step's result.
     pub(super) conditional: bool,
 }
 
-/// A workflow to draw.
+/// A workflow in a diagram.
 #[derive(Debug)]
 pub(super) struct Diagram {
     pub(super) name: String,
     pub(super) steps: Vec<DiagramStep>,
     pub(super) edges: Vec<DiagramEdge>,
-    /// The steps, each after all it waits for.
+    /// The steps. Each comes after all steps that it waits for.
     pub(super) order: Vec<usize>,
 }
 
@@ -45,8 +45,8 @@ impl Diagram {
         diagram
     }
 
-    /// Orders the steps and gives each its layer. Steps in a circle, which a checked workflow does
-    /// not have, stay in the first.
+    /// Orders the steps and gives each its layer. Steps in a cycle stay in the first layer; a checked workflow has no
+    /// cycle.
     fn sort(&mut self) {
         let mut next = vec![Vec::new(); self.steps.len()];
         let mut open = vec![0usize; self.steps.len()];
@@ -101,7 +101,7 @@ fn shown(step: &Step) -> DiagramStep {
     DiagramStep { title: step.title(), script, notes, layer: 0 }
 }
 
-/// Every dependency once, by the steps' places in the list.
+/// All dependencies, each once, as indices of the steps in the list.
 fn edges(spec: &WorkflowSpec) -> Vec<DiagramEdge> {
     let places = spec.steps.iter().enumerate();
     let names: BTreeMap<&str, usize> = places.clone().filter_map(|(at, it)| Some((&**it.name()?, at))).collect();

@@ -1,36 +1,36 @@
-//! Places for boxes and lines, after Sugiyama: layers by the longest way, an order in each layer
-//! that keeps lines from crossing, then coordinates.
+//! Positions of boxes and lines, after Sugiyama: layers by the longest path, an order in each layer that avoids
+//! crossings, then coordinates.
 
 use super::diagram::Diagram;
 
-/// A line over several layers goes through a place in each. If there would be more of them than
-/// this, lines are drawn straight.
+/// The maximum number of points. A line across several layers takes a point in each. Above this number, lines are drawn
+/// straight.
 const PLACES: usize = 50_000;
 
-/// So often the layers are put in order, to and fro.
+/// The number of passes over the layers, forwards and backwards.
 const SWEEPS: usize = 8;
 
-/// One place in a layer: a step, or a point on a line.
+/// One item of a layer: a step, or a point on a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LayoutItem {
-    /// The step of this number.
+    /// The step with this index.
     Step(usize),
-    /// A point on the edge of this number.
+    /// A point on the edge with this index.
     Bend(usize),
 }
 
-/// Where everything goes, in units of rows and layers.
+/// The positions, in units of rows and layers.
 #[derive(Debug)]
 pub(super) struct Layout {
-    /// Each layer from top to bottom.
+    /// The items of each layer, from top to bottom.
     pub(super) layers: Vec<Vec<LayoutItem>>,
     /// The row of each step.
     pub(super) rows: Vec<usize>,
-    /// For each edge, the layers and rows it goes through between its ends.
+    /// For each edge, the layers and rows between its ends.
     pub(super) bends: Vec<Vec<(usize, usize)>>,
 }
 
-/// Lays a diagram out.
+/// Computes the layout of a diagram.
 pub(super) fn lay_out(diagram: &Diagram) -> Layout {
     let depth = diagram.steps.iter().map(|step| step.layer + 1).max().unwrap_or(0);
     let mut layers: Vec<Vec<usize>> = vec![Vec::new(); depth];
@@ -95,7 +95,7 @@ fn number(layers: &[Vec<usize>], rows: &mut [usize]) {
     }
 }
 
-/// Sorts a layer by the mean row of each item's neighbours on one side; those without stay.
+/// Sorts a layer by the mean row of each item's neighbours on one side. Items without neighbours keep their place.
 #[expect(clippy::cast_precision_loss, reason = "rows are few")]
 fn order(layer: &mut [usize], neighbours: &[[Vec<usize>; 2]], side: usize, rows: &[usize]) {
     let mean = |item: &usize| {

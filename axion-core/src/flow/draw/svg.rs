@@ -11,7 +11,7 @@ const BOX_HEIGHT: usize = 42;
 const ROW: usize = 62;
 const GAP: usize = 60;
 const CHARACTER: usize = 8;
-/// So many characters of a text fit into the widest box.
+/// The number of characters that fit into the widest box.
 const SHOWN: usize = 30;
 
 fn shortened(text: &str, most: usize) -> String {
@@ -19,7 +19,7 @@ fn shortened(text: &str, most: usize) -> String {
     text.chars().take(if long { most - 1 } else { most }).chain(long.then_some('…')).collect()
 }
 
-/// Text for XML: escaped, without what XML cannot carry, and shortened.
+/// Text for XML: escaped, without characters that XML forbids, and shortened.
 fn escaped(text: &str, most: usize) -> String {
     let each = |it: char| match it {
         '&' => "&amp;".to_owned(),
@@ -32,7 +32,7 @@ fn escaped(text: &str, most: usize) -> String {
     shortened(text, most).chars().map(each).collect()
 }
 
-/// Where the layers begin and how wide they are, and the height of the whole.
+/// The position and width of each layer, and the total height.
 struct Grid {
     layers: Vec<(usize, usize)>,
     heights: Vec<usize>,
@@ -58,7 +58,7 @@ fn grid(diagram: &Diagram, layout: &Layout) -> Grid {
     }
     let rows = layout.layers.iter().map(Vec::len).max().unwrap_or(0);
     let height = rows * ROW - if rows > 0 { ROW - BOX_HEIGHT } else { 0 } + 2 * MARGIN;
-    // Each layer stands in the middle.
+    // Each layer is centred.
     let heights = layout.layers.iter().map(|layer| MARGIN + (rows - layer.len()) * ROW / 2).collect();
     Grid { layers, heights, width: x.saturating_sub(GAP) + MARGIN, height }
 }
@@ -68,7 +68,7 @@ fn second_line(step: &super::diagram::DiagramStep) -> String {
     lines.filter(|it| !it.is_empty()).collect::<Vec<_>>().join(" · ")
 }
 
-/// Draws the whole.
+/// Draws the diagram.
 pub(super) fn svg(diagram: &Diagram) -> String {
     let layout = lay_out(diagram);
     let grid = grid(diagram, &layout);

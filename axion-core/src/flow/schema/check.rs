@@ -1,4 +1,4 @@
-//! Checks a tree against the schema and reports every value that does not fit, with its place.
+//! Checks a tree against the schema and reports every invalid value at its position.
 
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ fn check_table(node: &Node, table: &TableSchema, what: &str, problems: &mut Vec<
     }
 }
 
-/// A short place for a table: the first key of a table with many lines.
+/// A short position for a table: the first key of a table with many lines.
 fn first_line(node: &Node) -> super::super::Span {
     match &node.value {
         NodeValue::Table(members) => {
@@ -146,7 +146,7 @@ fn check_value(node: &Node, shape: &Schema, key: &str, problems: &mut Vec<Diagno
     }
 }
 
-/// How to write a single value as a list.
+/// A hint to write a single value as a list.
 fn as_list(node: &Node, inner: &Schema, key: &str) -> Option<String> {
     match (&node.value, inner) {
         (NodeValue::Text(text), Schema::Text) => Some(format!("write [\"{text}\"]")),
@@ -157,7 +157,7 @@ fn as_list(node: &Node, inner: &Schema, key: &str) -> Option<String> {
     }
 }
 
-/// Whether a value fits, without a look at its parts.
+/// Whether a value fits, without its parts.
 fn fits(node: &Node, shape: &Schema) -> bool {
     match shape {
         Schema::Text => node.text().is_some_and(|text| !text.is_empty()),
@@ -215,7 +215,7 @@ pub(in crate::flow) fn read_size(node: &Node) -> Option<u64> {
     bytes.filter(|bytes| *bytes > 0)
 }
 
-/// Memory: per cent as a number, or a size as a text.
+/// An amount of memory: a number in percent, or a size as a text.
 pub(in crate::flow) fn read_memory(node: &Node) -> Option<Memory> {
     match node.number() {
         Some(percent) => Fixed::new(percent).map(Memory::Percent),
@@ -223,7 +223,7 @@ pub(in crate::flow) fn read_memory(node: &Node) -> Option<Memory> {
     }
 }
 
-/// A rate: the number of starts, and the time.
+/// A rate: the number of starts, and the period.
 pub(in crate::flow) fn read_rate(node: &Node) -> Option<(u32, Duration)> {
     Rate::parse("", node.text()?).ok().map(|rate| (rate.count, rate.per))
 }

@@ -16,7 +16,7 @@ pub fn schema() -> Value {
     whole
 }
 
-/// A table's schema; the tables in it are added to the definitions.
+/// The schema of a table. Its nested tables are added to the definitions.
 fn table_schema(table: &'static TableSchema, tables: &mut Map<String, Value>) -> Value {
     let mut properties = Map::new();
     for field in table.fields {
@@ -28,7 +28,7 @@ fn table_schema(table: &'static TableSchema, tables: &mut Map<String, Value>) ->
         properties.insert(field.name.to_owned(), schema);
     }
     if std::ptr::eq(table, &FLOW) {
-        // Editors find the schema by it.
+        // Editors find the schema by this key.
         properties.insert("$schema".to_owned(), json!({"type": "string"}));
     }
     let required: Vec<&str> = table.fields.iter().filter(|it| it.required).map(|it| it.name).collect();
@@ -68,7 +68,7 @@ fn value_schema(value: &'static Schema, tables: &mut Map<String, Value>) -> Valu
         Schema::Either(one, other) => json!({"anyOf": [value_schema(one, tables), value_schema(other, tables)]}),
         Schema::Table(inner) => {
             if !tables.contains_key(inner.name) {
-                // Before its own: a condition has conditions in it.
+                // Added before its own definition, because a condition contains conditions.
                 tables.insert(inner.name.to_owned(), Value::Null);
                 let schema = table_schema(inner, tables);
                 tables.insert(inner.name.to_owned(), schema);

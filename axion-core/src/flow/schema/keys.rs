@@ -1,20 +1,20 @@
-//! The keys.
+//! The keys of a flow.
 
 use super::{FieldSchema, Schema, TableSchema};
 
-/// A key that may be left out.
+/// An optional key.
 const fn may(name: &'static str, shape: Schema, about: &'static str) -> FieldSchema {
     FieldSchema { name, shape, required: false, about }
 }
 
-/// A key that must be there.
+/// A required key.
 const fn must(name: &'static str, shape: Schema, about: &'static str) -> FieldSchema {
     FieldSchema { name, shape, required: true, about }
 }
 
 const MANY: u64 = u32::MAX as u64;
 
-/// The whole file.
+/// The keys of the whole file.
 pub(super) static FLOW: TableSchema = TableSchema {
     name: "flow",
     about: "A workflow of Python scripts, as `axion flow` runs it.",

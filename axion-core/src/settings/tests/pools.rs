@@ -1,4 +1,4 @@
-//! Pools by name: `[pools.NAME]`, their variables, and what is wrong with them.
+//! Pools by name: `[pools.NAME]`, their variables, and their mistakes.
 
 use axion_actors::config::{PoolConfig, WorkerRange};
 use axion_actors::model::PoolKind;
@@ -39,7 +39,7 @@ fn a_table_declares_a_pool_with_every_setting_of_pools_and_of_their_processes() 
             "async_limit" => ("7".to_owned(), "7".to_owned()),
             _ => other_value(key),
         };
-        // Coroutines are of the kind `io` only.
+        // Coroutines exist only in pools of the kind `io`.
         let kind = if key.short_name() == "async_limit" { "kind = \"io\"\n" } else { "" };
         let from_file = loaded(&format!("[pools.gpu]\n{kind}{} = {in_file}\n", key.short_name()), &[]);
         let from_variable = loaded(&format!("[pools.gpu]\n{kind}"), &[(&key.variable(), &text)]);

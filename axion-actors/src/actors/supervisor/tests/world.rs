@@ -1,6 +1,5 @@
-//! Random histories of a pool on scripted children: targets up and down, tasks, cancellations, crashes,
-//! failed starts, late answers. Whatever happened, at the end every task has its one outcome, and there are
-//! as many children as there should be.
+//! Random histories of a pool on scripted children: targets up and down, tasks, cancellations, crashes, failed starts
+//! and late answers. At the end, every task has exactly one outcome, and the number of children is the target.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -16,7 +15,7 @@ use crate::process::ChildEvent;
 use crate::wire::{Down, Failure, FailureKind, Up};
 
 const MOST: u32 = 4;
-/// Tasks that may wait.
+/// The maximum number of waiting tasks.
 const ROOM: usize = 60;
 
 /// Numbers by a seed (SplitMix64).
@@ -44,14 +43,14 @@ impl Dice {
     }
 }
 
-/// A child, as truthful as a real one.
+/// A child that behaves as a real one.
 struct Puppet {
     child: FakeChild,
     slots: usize,
     ready: bool,
     gone: bool,
     ended: bool,
-    /// What it was sent and has not answered: the first ones run.
+    /// The attempts that were sent and not answered. The first ones run.
     has: VecDeque<Seq>,
 }
 
@@ -72,7 +71,7 @@ impl Puppet {
         }
     }
 
-    /// Hears and obeys what it was told so far.
+    /// Receives and carries out all messages so far.
     async fn listens(&mut self) {
         while !self.gone
             && let Some(heard) = self.child.hears().now_or_never()
@@ -225,7 +224,7 @@ impl World {
             (36..38, Some(puppet)) if puppet.ready && (puppet.ended || !puppet.has.is_empty()) => {
                 puppet.dies(ProcessExit::Signal(11)).await;
             }
-            // Few: the next start of its slot waits in real time.
+            // Few failures, because the next start in the same place waits in real time.
             (38, Some(puppet)) if !puppet.ready && self.failed_starts < 3 => {
                 self.failed_starts += 1;
                 puppet.dies(ProcessExit::Code(1)).await;
@@ -234,7 +233,7 @@ impl World {
         }
     }
 
-    /// Everybody does what there is to do.
+    /// Every child does all of its work.
     async fn work(&mut self) {
         self.children_come_and_go();
         for puppet in &mut self.puppets {
@@ -245,7 +244,7 @@ impl World {
         actix_rt::task::yield_now().await;
     }
 
-    /// Works until it holds, of the status and the number of children.
+    /// Advances until the condition holds for the status and the number of children.
     async fn until(&mut self, what: &str, holds: impl Fn(&Status, usize) -> bool) {
         loop {
             self.work().await;
@@ -278,11 +277,11 @@ impl World {
             pool.target == (workers as usize).clamp(pool.least, pool.most)
         };
         self.until("as many as there should be", |status, children| wanted(status) && as_many(status, children)).await;
-        // All room has come back (L9).
+        // All room has been given back (L9).
         assert_eq!(self.stage.admission.try_enter(ROOM as u32, 1 << 10), Ok(()));
         assert_eq!(self.stage.admission.try_enter(1, 0), Err(NoRoom::Full), "and none twice");
         self.stage.admission.leave(ROOM, 1 << 10);
-        // The pool works on, also if it has no worker.
+        // The pool continues, even if it has no worker.
         (0..10).for_each(|_| self.submit());
         self.until("it works on", |status, _| status.components.tasks.live == 0).await;
         self.until("and keeps its size", as_many).await;
@@ -300,7 +299,7 @@ impl World {
         assert_eq!(self.puppets.len(), 0, "L7: no child is left");
     }
 
-    /// The engine is shut down in the middle of it all.
+    /// The engine is shut down in the middle of the history.
     async fn plays_until_shutdown(mut self, steps: u32) {
         for _ in 0..steps {
             self.step().await;

@@ -1,4 +1,4 @@
-//! Functions as steps: what they are called with, and what others see of what they return.
+//! Functions as steps: the arguments of their calls, and how other steps see their results.
 
 use bytes::Bytes;
 
@@ -15,7 +15,7 @@ fn to(step: &str, path: &str) -> Reference {
     Reference::to(step).at(path).expect("a path")
 }
 
-/// A result that is more than plain data.
+/// A result that is not plain data.
 fn pickled(json: Result<&str, &str>) -> Outcome {
     let json = json.map(|text| Json(Bytes::copy_from_slice(text.as_bytes())));
     Outcome::Succeeded(

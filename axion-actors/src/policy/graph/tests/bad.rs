@@ -1,4 +1,4 @@
-//! What is refused, whole, with everything that is wrong.
+//! Invalid workflows are refused as a whole, with all mistakes.
 
 use petgraph::algo::is_cyclic_directed;
 use petgraph::graph::DiGraph;
@@ -99,7 +99,7 @@ fn a_task_the_engine_knows_cannot_be_a_step_again() {
 
 #[test]
 fn a_chain_of_a_hundred_thousand_neither_recurses_nor_slows_down() {
-    // A test's thread has 2 MiB of stack: recursion would not survive, and a square would not end.
+    // A test's thread has 2 MiB of stack: recursion would overflow it, and quadratic time would not end.
     let chain = |outcome: fn() -> Outcome| {
         let steps = (0..100_000).map(|n| step(&format!("s{n}")));
         let mut run = Run::of(WorkflowSpec::builder("").chain(steps).build());
@@ -117,7 +117,7 @@ fn a_chain_of_a_hundred_thousand_neither_recurses_nor_slows_down() {
 }
 
 proptest! {
-    /// What is refused is refused for a reason that is there, and everything else is taken.
+    /// Every refusal names a mistake that exists, and every workflow without mistakes is accepted.
     #[test]
     fn a_graph_is_refused_exactly_if_something_waits_for_itself_or_for_nobody(
         edges in proptest::collection::vec((0..12usize, 0..13usize), 0..16)

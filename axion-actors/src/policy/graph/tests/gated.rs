@@ -1,4 +1,4 @@
-//! The graph with a gate behind it, as an engine puts them together.
+//! The graph with a gate behind it, as in an engine.
 
 use proptest::prelude::*;
 
@@ -7,7 +7,7 @@ use crate::model::workflow::{Fixed, Needs};
 use crate::model::{PoolId, PoolKind};
 use crate::policy::resources::{Gate, Permit};
 
-/// A workflow whose steps run when the gate lets them.
+/// A workflow whose steps run when the gate admits them.
 struct Gated {
     graph: Graph,
     gate: Gate<(String, StepKey, Value, Needs)>,
@@ -93,7 +93,7 @@ fn c3_1_two_processes_run_at_a_time_and_each_thread_after_its_process() {
 }
 
 proptest! {
-    /// Random needs on a random graph: the limits hold at every moment and every step runs.
+    /// Random needs on a random graph: the limits hold at every moment, and every step runs.
     #[test]
     fn l1_every_step_runs_within_the_limits(
         steps in proptest::collection::vec((proptest::collection::vec(any::<u16>(), 0..3), 1..=2u32, 0..=1000u64), 1..30),

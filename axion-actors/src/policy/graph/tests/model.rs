@@ -1,4 +1,4 @@
-//! The graph against a second, much shorter reading of its rules.
+//! The graph against a second, much shorter implementation of its rules.
 
 use std::collections::BTreeMap;
 
@@ -8,30 +8,30 @@ use super::*;
 use crate::model::CancelAnswer;
 use crate::model::workflow::{Condition, Enough, MapOver, OnFailure, Op, Reference, UpstreamKeys};
 
-/// A step as the test makes it up.
+/// A random step.
 #[derive(Clone, Debug)]
 struct Made {
     deps: Vec<usize>,
     rule: RunIf,
-    /// Its condition asks for the result of this dependency, and holds if that is this.
+    /// The dependency whose result its condition reads, and the value with which the condition holds.
     when: Option<(usize, bool)>,
-    /// Whether it succeeds if it runs, or how it does not.
+    /// How the step ends if it runs.
     end: End,
-    /// The step whose result adds it; none: it is there from the start.
+    /// The step whose result adds it; `None`: it exists from the start.
     added_by: Option<usize>,
-    /// If it succeeds, its result names a step that cannot be added: then none is, and it has failed.
+    /// Whether its result names an invalid step. Then no step is added, and it fails.
     adds_nonsense: bool,
 }
 
-/// How a task ends in the abstract; a worker's death is one way.
+/// How a task ends, without details. The death of a worker is one way.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum End {
     Succeeds,
     Fails,
     TimesOut,
-    /// It has not started in time.
+    /// The task expired before its start.
     Expires,
-    /// Its worker dies so often; three times is once too many.
+    /// Its worker keeps dying; the third death exceeds the limit.
     WorkerDies(u8),
 }
 
@@ -59,7 +59,7 @@ fn steps() -> impl Strategy<Value = Vec<Made>> {
             steps.push(made);
         }
         for (owner, raw) in added {
-            // Any step may add some, added ones too.
+            // Any step may add steps, including added ones.
             let made = make(&steps, Some(usize::from(owner) % steps.len()), raw);
             steps.push(made);
         }
@@ -80,8 +80,8 @@ fn make(before: &[Made], added_by: Option<usize>, (deps, rule, when, end, nonsen
     Made { deps, rule, when, end, added_by, adds_nonsense: nonsense == 0 }
 }
 
-/// Whether a step is certain to be there when those of this owner are added: it was from the start, or came with
-/// them, or with their owner.
+/// Whether a step certainly exists when the steps of this owner are added: it exists from the start, or was added with
+/// them or with their owner.
 fn is_there(steps: &[Made], at: usize, mut owner: Option<usize>) -> bool {
     loop {
         match owner {
@@ -92,7 +92,7 @@ fn is_there(steps: &[Made], at: usize, mut owner: Option<usize>) -> bool {
     }
 }
 
-/// The steps that this one adds.
+/// The steps that this step adds.
 fn added_below(steps: &[Made], owner: usize) -> Vec<usize> {
     (0..steps.len()).filter(|at| steps[*at].added_by == Some(owner)).collect()
 }
@@ -101,8 +101,8 @@ fn is_dynamic(steps: &[Made], at: usize) -> bool {
     steps[at].adds_nonsense || !added_below(steps, at).is_empty()
 }
 
-/// What becomes of each step, read off the rules in the order of the list, with no events at all; `None` for one that
-/// is never added. Some were cancelled in time.
+/// The end of each step, computed from the rules in the order of the list, without events; `None` for a step that is
+/// never added. Some steps were cancelled before their start.
 fn interpret(steps: &[Made], cancelled: &[bool]) -> Vec<Option<StepState>> {
     let mut states: Vec<Option<StepState>> = Vec::new();
     for (step, cancelled) in steps.iter().zip(cancelled) {
@@ -158,7 +158,7 @@ fn spec(made: &[Made], order: &[usize]) -> WorkflowSpec {
     WorkflowSpec::of(order.iter().map(|at| built(made, *at)))
 }
 
-/// The steps that are there from the start.
+/// The steps that exist from the start.
 fn first(made: &[Made]) -> Vec<usize> {
     (0..made.len()).filter(|at| made[*at].added_by.is_none()).collect()
 }
@@ -167,7 +167,7 @@ fn error(kind: ErrorKind) -> Box<TaskError> {
     Box::new(TaskError::new(kind, "no"))
 }
 
-/// Lets one running task go on: it starts, its worker dies under it and it starts again, or it ends.
+/// Advances one running task: it starts, or its worker dies and it starts again, or it ends.
 fn go_on(run: &mut Run, made: &[Made], deaths: &mut [u8], choice: usize) -> Result<(), TestCaseError> {
     let choice = choice % run.running.len();
     let (name, key, _) = run.running[choice].clone();
@@ -193,18 +193,18 @@ fn go_on(run: &mut Run, made: &[Made], deaths: &mut [u8], choice: usize) -> Resu
     } else {
         run.end(&name, outcome);
     }
-    // What comes late changes nothing (L3).
+    // A late event changes nothing (L3).
     run.graph.ended(key, failed("late").into(), run.now);
     prop_assert!(run.graph.add_below(key, vec![step("late")], &outside(), run.now).is_ok());
     run.act();
     Ok(())
 }
 
-/// A dynamic step succeeds, and what its result names is added below it, or cannot be.
+/// A dynamic step succeeds, and the steps in its result are added, or are invalid.
 fn grow(run: &mut Run, made: &[Made], at: usize, key: StepKey) {
     run.now = Tick(run.now.0 + 1_000_000_000);
     run.running.retain(|running| running.1 != key);
-    // In another order than that of their dependencies.
+    // The order is not the order of their dependencies.
     let mut steps: Vec<Step> = added_below(made, at).into_iter().rev().map(|below| built(made, below)).collect();
     if made[at].adds_nonsense {
         steps.push(step(&name(at)));
@@ -223,7 +223,7 @@ fn number(name: &str) -> usize {
     name[1..].parse().expect("a number")
 }
 
-/// Cancels one step, if it is there by now, and looks at the answer.
+/// Cancels one step, if it exists by now, and checks the answer.
 fn cancel_one(run: &mut Run, at: usize, cancelled: &mut [bool]) -> Result<(), TestCaseError> {
     let Some(step) = run.graph.step_named(&name(at)) else { return Ok(()) };
     let before = run.graph.state_of(step).expect("a step");
@@ -282,8 +282,8 @@ proptest! {
         prop_assert_eq!(run.graph.into_record(jiff::Timestamp::UNIX_EPOCH), record);
     }
 
-    /// With steps that are cancelled one by one, wherever they stand: what waited never runs, what ran ends so unless
-    /// it ends by itself first, and everything below follows from that.
+    /// Single steps are cancelled in any state. A waiting step never runs. A running step is cancelled unless it ends
+    /// by itself first. The ends of all dependents follow.
     #[test]
     fn l1_every_step_ends_once_when_single_steps_are_cancelled(
         made in steps(), cancels in proptest::collection::vec((0..30usize, any::<u16>()), 1..8),
@@ -301,7 +301,7 @@ proptest! {
             }
             let choice = usize::from(choices.next().unwrap_or_default());
             let chosen = run.running[choice % run.running.len()].0.clone();
-            // Some that were told to end are done before they hear of it.
+            // Some steps end before the cancellation reaches them.
             if run.told_to_end.contains(&chosen) && !choice.is_multiple_of(3) {
                 cancelled_by[number(&chosen)] = true;
                 run.end(&chosen, cancelled());
@@ -317,8 +317,8 @@ proptest! {
         prop_assert_eq!(states.len(), expected.iter().flatten().count());
     }
 
-    /// With a rule that stops, and with a cancellation in the middle: what began before is as the
-    /// rules say, the rest is cancelled or fails, and nothing begins after.
+    /// With a rule that stops the workflow, and with a cancellation in the middle: steps that had started end as the
+    /// rules say, the others are cancelled or fail, and no step starts afterwards.
     #[test]
     fn l1_every_step_ends_once_when_the_workflow_is_stopped_in_the_middle(
         made in steps(), rule in prop_oneof![Just(OnFailure::Stop), Just(OnFailure::StopRunning)],
@@ -356,7 +356,7 @@ proptest! {
         for (at, free) in free.into_iter().enumerate() {
             let state = states.get(&name(at)).copied();
             let stopped = matches!(state, Some(StepState::Cancelled | StepState::DependencyFailed));
-            // What was not added before the end never is, nor is it looked at.
+            // A step that was not added before the end is never added, nor looked up.
             let unseen = made[at].adds_nonsense && state == Some(StepState::Succeeded);
             let unknown = made[at].added_by.is_some() && state.is_none();
             let allowed = state == free || stopped || unseen || unknown;
@@ -368,8 +368,8 @@ proptest! {
 }
 
 proptest! {
-    /// A mapped step, whatever its instances do and in whatever order: never too many at one time,
-    /// an end that follows from the rule, and results in the order of the list.
+    /// A mapped step with instances that end in any way and any order: it never exceeds its limit, its end follows from
+    /// the rule, and its results have the order of the list.
     #[test]
     fn a_mapped_step_keeps_its_bound_and_its_rule(
         ends in proptest::collection::vec(any::<bool>(), 0..30), least in 0..12usize, parallel in 1..6u32,

@@ -141,7 +141,7 @@ fn l9_kept_results_are_bounded_by_bytes_and_the_oldest_go_first() {
 fn run_if_decides_by_the_ends_of_all_dependencies() {
     use StepState::{DependencyFailed, Ready, Skipped};
     let rules = [RunIf::AllSucceeded, RunIf::AnySucceeded, RunIf::AllDone, RunIf::AnyFailed];
-    // What a and b do, and what becomes of a step that waits for both, under each rule.
+    // The ends of a and b, and what each rule decides about a step that depends on both.
     for (ends, expected) in [
         (["ok", "ok"], [Ready, Ready, Ready, Skipped]),
         (["ok", "no"], [DependencyFailed, Ready, Ready, Ready]),
@@ -379,7 +379,7 @@ fn a_mapped_step_runs_once_per_element_and_gives_the_results_in_order() {
 
 #[test]
 fn how_many_instances_must_succeed_is_the_steps_own_rule() {
-    // The rule, the ends of three instances, and whether that is enough.
+    // The rule, the ends of three instances, and whether the step succeeds.
     for (enough, ends, succeeds) in [
         (Enough::All, "+++", true),
         (Enough::Any, "-+-", true),
@@ -506,7 +506,7 @@ fn an_added_step_gets_the_result_of_the_one_that_added_it_only_if_it_names_it() 
     assert!(run.of_step("plan").data_dropped, "those that named it have it, and the other one holds nothing");
 }
 
-/// The result of the step that adds them names all of them: each would carry it.
+/// The result of the dynamic step names all of the new steps, so each would carry it.
 #[test]
 fn l9_what_added_steps_carry_grows_with_their_number_and_not_with_its_square() {
     let carried = |count: usize| {

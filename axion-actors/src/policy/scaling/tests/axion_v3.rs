@@ -7,14 +7,14 @@ use super::*;
 
 const QUIET: &[usize] = &[0, 0];
 
-/// Shows a scaler four earlier loads (tasks by worker, two seconds apart) at which it can do nothing,
-/// and then this one. The velocity is then (fourth + this − first − second) / 24.
+/// Shows a scaler four earlier loads (tasks by worker, two seconds apart) at which it can do nothing, and then this
+/// one. The velocity is then (fourth + this − first − second) / 24.
 fn after(kind: PoolKind, least: u32, before: [&[usize]; 4], seen: &PoolLoad) -> Decision {
     let mut scaler = Scaler::new(kind.into(), kind, ScalingPolicy::AxionV3, WorkerBounds { least, most: 16 });
     let mut now = 0;
     for loads in before {
         let running: Vec<(usize, usize)> = loads.iter().map(|running| (*running, 0)).collect();
-        // So many are starting that none may be added, and none is above the minimum.
+        // The starting workers use up the maximum, and no worker is above the minimum.
         let full = PoolLoad { starting: 16, ..load(0, &running, 0.9) };
         assert_eq!(scaler.decide(&full, ms(now)).verdict, ScalingStep::Stay);
         now += 2000;
@@ -22,8 +22,7 @@ fn after(kind: PoolKind, least: u32, before: [&[usize]; 4], seen: &PoolLoad) -> 
     scaler.decide(seen, ms(now))
 }
 
-/// The words of the step that a load leads to at velocity 0 or below, with `!` for an emergency and
-/// `-` for a shrink.
+/// The reason of the step that a load leads to at velocity 0 or below, with `!` for an emergency and `-` for a shrink.
 fn at_once(kind: PoolKind, least: u32, seen: &PoolLoad) -> String {
     words(Scaler::new(kind.into(), kind, ScalingPolicy::AxionV3, WorkerBounds { least, most: 16 }).decide(seen, ms(0)))
 }
@@ -44,7 +43,7 @@ fn check(kind: PoolKind, cases: &[(&str, u32, PoolLoad, &str)]) {
     }
 }
 
-/// Workers of which the first has another load than the rest.
+/// Workers with equal loads, except the first.
 fn first_and_rest(first: (usize, usize), rest: (usize, usize), count: usize) -> Vec<(usize, usize)> {
     std::iter::once(first).chain(std::iter::repeat_n(rest, count - 1)).collect()
 }
@@ -79,7 +78,7 @@ fn cpu_rows_without_velocity() {
     );
 }
 
-// Tasks are whole: a maximum below 1.8 is 1 at most, and so is the mean.
+// Numbers of tasks are whole: a maximum below 1.8 is at most 1, and so is the mean.
 #[test]
 fn cpu_row_7_needs_every_one_of_its_conditions() {
     let idle = [(1, 0), (0, 0)];
@@ -160,7 +159,7 @@ fn io_row_7_needs_every_one_of_its_conditions() {
 #[test]
 fn rows_3_and_4_need_their_velocity() {
     let one_each = [(1, 0), (1, 0)];
-    // Kind, the fourth load, what is seen, and what follows.
+    // Kind, the fourth load, the present load, and the expected step.
     let cases: [(PoolKind, &[usize], PoolLoad, &str); 20] = [
         (PoolKind::Cpu, &[59, 59], load(200, &one_each, 0.5), "RISING QUEUE: 50 tasks/worker, velocity=2.50"),
         (PoolKind::Cpu, &[59, 58], load(200, &one_each, 0.5), "stay"),
@@ -170,7 +169,7 @@ fn rows_3_and_4_need_their_velocity() {
         (PoolKind::Cpu, &[116, 116], load(0, &[(4, 0), (3, 0)], 0.5), "stay"),
         (PoolKind::Cpu, &[117, 117], load(0, &[(3, 0), (3, 0)], 0.5), "stay"),
         (PoolKind::Cpu, &[118, 118], load(0, &[(4, 0), (4, 0)], 0.5), "RISING LOAD: avg=4.0, velocity=5.08"),
-        // Both match: the first decides.
+        // Both rows match: the first decides.
         (PoolKind::Cpu, &[117, 116], load(200, &[(4, 0), (3, 0)], 0.5), "RISING QUEUE: 50 tasks/worker, velocity=5.00"),
         (
             PoolKind::Cpu,
@@ -266,7 +265,7 @@ fn a_growth_is_cut_to_the_maximum_and_at_the_maximum_it_is_none() {
     assert_eq!(decision, nothing, "no line, and no emergency that hastens the next look");
 }
 
-/// Looks at the given milliseconds at loads that lead to these steps, and notes which were taken.
+/// Checks at the given milliseconds, with loads that lead to these steps, and returns the steps that were taken.
 fn steps(looks: &[(u64, char)]) -> String {
     let mut scaler = Scaler::new(PoolId::CPU, PoolKind::Cpu, ScalingPolicy::AxionV3, BOUNDS);
     let step = |&(at, wanted): &(u64, char)| {
@@ -287,11 +286,11 @@ fn steps(looks: &[(u64, char)]) -> String {
 
 #[test]
 fn cooldowns() {
-    // Emergencies: 3 s apart.
+    // Emergencies are 3 s apart.
     assert_eq!(steps(&[(0, '!'), (1000, '!'), (3000, '!'), (4000, '!'), (6000, '!')]), "!.!.!");
     assert_eq!(steps(&[(0, '!'), (2999, '!')]), "!.");
     assert_eq!(steps(&[(0, '!'), (3000, '!')]), "!!");
-    // Normal steps: 8 s apart, growth or not.
+    // Normal steps are 8 s apart, growing or shrinking.
     assert_eq!(steps(&[(0, '+'), (2000, '+'), (4000, '+'), (6000, '+'), (8000, '+')]), "+...+");
     assert_eq!(steps(&[(0, '+'), (7999, '+')]), "+.");
     assert_eq!(steps(&[(0, '-'), (7999, '-')]), "-.");
@@ -299,12 +298,12 @@ fn cooldowns() {
     assert_eq!(steps(&[(0, '-'), (7999, '+')]), "-.");
     assert_eq!(steps(&[(0, '+'), (7999, '-')]), "+.");
     assert_eq!(steps(&[(0, '+'), (8000, '-')]), "+-");
-    // No growth of any kind within 3 s of one; after that, each kind has its own cooldown.
+    // No growth step of any kind within 3 s of another one. After that, each kind has its own cooldown.
     assert_eq!(steps(&[(0, '!'), (2999, '+')]), "!.");
     assert_eq!(steps(&[(0, '!'), (3000, '+')]), "!+");
     assert_eq!(steps(&[(0, '+'), (2999, '!')]), "+.");
     assert_eq!(steps(&[(0, '+'), (3000, '!')]), "+!");
-    // A shrink is no growth: an emergency need not wait for it, nor it for an emergency.
+    // A shrink is not a growth step: neither it nor an emergency waits for the other.
     assert_eq!(steps(&[(0, '-'), (2000, '!')]), "-!");
     assert_eq!(steps(&[(0, '!'), (1000, '-')]), "!-");
 }
@@ -326,7 +325,7 @@ fn early_calls_are_no_samples() {
     for at in 0..100 {
         scaler.decide(&load(0, &[(0, 0), (0, 0)], 0.5), ms(at));
     }
-    // With five samples or more this would be a rising queue; it is the second.
+    // With five samples or more, this would be a rising queue. It is the second sample.
     let decision = scaler.decide(&load(200, &[(120, 0), (120, 0)], 0.5), ms(2000));
     assert_eq!(words(decision), "SUSTAINED: avg=120.0, 50 tasks/worker");
 }

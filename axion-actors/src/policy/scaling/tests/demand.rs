@@ -11,7 +11,7 @@ fn on_eight(waiting: usize, workers: &[(usize, usize)], ended: u64) -> PoolLoad 
     PoolLoad { ended, host_cpu: Some(0.5), processors: 8, ..load(waiting, workers, 0.5) }
 }
 
-/// Looks at a pool that works steadily until its run time is known; the scaler and the time.
+/// Checks a pool that works steadily until its run time is known; returns the scaler and the time.
 fn settled(kind: PoolKind, running: usize, ended_per_look: u64, most: u32) -> (Scaler, u64, u64) {
     let (mut scaler, mut ended) = (scaler(kind, 1, most), 0);
     for look in 0..200 {
@@ -31,8 +31,8 @@ fn with_no_task_waiting_it_never_grows() {
 
 #[test]
 fn short_tasks_get_the_workers_that_drain_the_queue_within_the_horizon() {
-    // One worker, 100 tasks/s of 10 ms; then 160 wait at once: 1.6 s of work within 0.8 s, and what
-    // arrives meanwhile is 1 more.
+    // One worker, 100 tasks/s of 10 ms; then 160 tasks wait at once. That is 1.6 s of work within 0.8 s, and the
+    // arrivals add 1 worker.
     let (mut scaler, now, ended) = settled(PoolKind::Cpu, 1, 25, 64);
     let by = grown(&scaler.decide(&on_eight(160, &[(1, 0)], ended + 25), ms(now)));
     assert!((3..=5).contains(&by), "+{by}");
@@ -40,7 +40,7 @@ fn short_tasks_get_the_workers_that_drain_the_queue_within_the_horizon() {
 
 #[test]
 fn before_anything_ended_a_run_time_of_a_tenth_of_a_second_is_expected() {
-    // 81 tasks of 0.1 s, 0.1 / 0.8 of the horizon each: 10.1 slots, and 3.2 more for chance.
+    // 81 tasks of 0.1 s, each 0.1 / 0.8 of the horizon: 10.1 slots, and a margin of 3.2.
     assert_eq!(grown(&scaler(PoolKind::Io, 1, 64).decide(&on_eight(80, &[(1, 0)], 0), ms(0))), 13);
 }
 
@@ -57,7 +57,7 @@ fn it_notices_within_seconds_that_tasks_have_become_long() {
 
 #[test]
 fn long_tasks_get_a_worker_each() {
-    // Two tasks of ten seconds run; four more come.
+    // Two tasks of ten seconds run; four more arrive.
     let (mut scaler, now, ended) = settled(PoolKind::Io, 2, 0, 64);
     let by = grown(&scaler.decide(&on_eight(4, &[(1, 0), (1, 0)], ended), ms(now)));
     assert!((4..=7).contains(&by), "+{by}");
@@ -125,7 +125,7 @@ fn io_workers_whose_interpreters_are_full_are_relieved_although_they_have_slots(
 #[test]
 fn coroutines_beyond_the_slots_are_room_too() {
     let mut scaler = scaler(PoolKind::Io, 1, 24);
-    // One worker runs 100 at a time; without that, 110 tasks would be six workers of 20.
+    // One worker runs 100 at a time; otherwise, 110 tasks would need six workers of 20 slots.
     let seen = PoolLoad { slots: 20, processors: 8, ..load(10, &[(100, 0)], 0.3) };
     scaler.decide(&seen, ms(0));
     let by = grown(&scaler.decide(&PoolLoad { ended: 25, ..seen }, ms(2000)));
@@ -148,7 +148,7 @@ fn it_shrinks_after_its_patience_and_at_once_to_what_was_needed() {
 fn a_short_need_within_its_patience_keeps_the_workers() {
     let mut scaler = scaler(PoolKind::Cpu, 1, 16);
     for look in 0..80 {
-        // Every 5 s all six are busy with long tasks.
+        // Every 5 s, all six workers are busy with long tasks.
         let running = usize::from(look % 20 == 0);
         let verdict = scaler.decide(&on_eight(0, &[(running, 0); 6], 0), ms(look * 250)).verdict;
         assert_eq!(verdict, ScalingStep::Stay, "look {look}");

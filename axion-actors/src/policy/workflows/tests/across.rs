@@ -11,12 +11,12 @@ fn failure() -> Ended {
     Outcome::Failed(Box::new(TaskError::new(ErrorKind::Exception, "no"))).into()
 }
 
-/// An engine that runs whatever is submitted until it is told how that ends.
+/// An engine that runs every submitted step until the test ends it.
 struct Engine {
     workflows: Workflows,
     kept: RetainedWorkflows,
     running: Vec<(StepRef, TaskId, Vec<u8>)>,
-    /// The steps that were wanted, as they were told to have ended.
+    /// The ends of the steps that had a subscriber.
     told: Vec<(TaskId, StepOutcome)>,
     records: FxHashMap<WorkflowId, Arc<WorkflowRecord>>,
 }
@@ -111,7 +111,7 @@ fn a_step_that_still_waits_in_another_workflow_counts_and_its_result_is_handed_o
     engine.end(a, success());
     assert!(!engine.runs(waiting));
     engine.end(b, Outcome::Succeeded(Json("7".into()).into()).into());
-    // The other workflow has gone by now, and did not keep the result for its own record.
+    // The other workflow has ended, and did not keep the result for its own record.
     assert_eq!((engine.states(first), engine.workflows.len()), (vec!["succeeded"; 2], 1));
     assert_eq!(engine.params(waiting)["upstream_results"][b.to_string()], 7);
     engine.end(waiting, success());
@@ -142,7 +142,7 @@ fn a_step_that_never_runs_ends_what_waits_for_it_in_other_workflows() {
     let error = engine.records[&third].steps[0].error.as_ref().expect("a reason").to_string();
     assert_eq!(error, "not run because a dependency failed: breaks (failed)");
     assert!(engine.params(alarm)["upstream_errors"][below.to_string()]["message"].as_str().is_some());
-    // Also when its workflow is gone.
+    // The same holds when its workflow has ended.
     let late = engine.submit(waits_for(skipped));
     assert_eq!(engine.states(late), ["skipped"]);
     let late = engine.submit(waits_for(below));
@@ -231,7 +231,7 @@ fn what_waits_for_a_step_is_told_how_the_step_ended_and_not_how_its_task_did() {
     let first = WorkflowSpec::of([step("grows").dynamic()]);
     let grows = id_of(&first, 0);
     engine.submit(first);
-    // Others know that its task has succeeded.
+    // Other workflows know that its task has succeeded.
     let follow = |engine: &mut Engine| {
         let (id, spec) = (WorkflowId::generate(), waits_for(grows));
         let mut known = FxHashMap::from_iter([(grows, StepStatus::Ended(success().outcome.into()))]);
@@ -285,7 +285,7 @@ fn one_step_can_be_cancelled_wherever_it_stands() {
     let record = record.clone().into_task_record(at).expect("an outcome");
     assert_eq!((record.id, record.outcome.name(), record.attempt), (waits, "cancelled", None));
 
-    // Where the workflow has a gate of its own.
+    // The workflow has a gate of its own.
     let capacity = Capacity { processes: Some(1), ..Capacity::default() };
     let gated = WorkflowSpec { capacity, ..WorkflowSpec::of(["runs", "at_the_gate", "next"].map(step)) };
     let [runs, gate, next] = [0, 1, 2].map(|at| id_of(&gated, at));
@@ -296,7 +296,7 @@ fn one_step_can_be_cancelled_wherever_it_stands() {
     assert_eq!(engine.states(gated), ["cancelled", "cancelled", "succeeded"]);
 }
 
-/// What a rule makes of a step whose dependencies ended so; `None` if it runs.
+/// What a rule decides about a step with these ends of its dependencies; `None` if it runs.
 fn follows(rule: RunIf, ends: &[StepState]) -> Option<StepState> {
     let failed = ends.iter().any(|end| end.is_failure());
     let fails = if failed { StepState::DependencyFailed } else { StepState::Skipped };
@@ -313,7 +313,7 @@ fn follows(rule: RunIf, ends: &[StepState]) -> Option<StepState> {
 struct Linked {
     deps: Vec<u16>,
     rule: RunIf,
-    /// Without a result to wait for: its condition never holds.
+    /// It has no dependency with a result, so its condition never holds.
     skipped: bool,
     /// Its end, if it runs.
     end: StepState,
@@ -348,9 +348,9 @@ fn made() -> impl Strategy<Value = Vec<Vec<Linked>>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
-    /// Workflows whose steps wait for any steps that came before, of whatever workflow, waiting, running, ended or
-    /// gone; submitted, ended and cancelled at random, whole or step by step. Every one ends (L1), no step starts before what it waits
-    /// for has ended, and each ends as its rule says of how those did.
+    /// Workflows whose steps wait for any earlier steps, of any workflow, waiting, running, ended or gone. They are
+    /// submitted, ended and cancelled at random, whole or step by step. Every one ends (L1). No step starts before its
+    /// dependencies have ended, and each step ends as its rule says.
     #[test]
     fn l1_steps_that_wait_for_other_workflows_end_as_their_rules_say(
         flows_of in made(), choices in proptest::collection::vec((any::<u16>(), 0..12u8), 300)
@@ -369,7 +369,7 @@ proptest! {
                 for (at, made) in steps.into_iter().enumerate() {
                     let mut next = step(&format!("s{at}"));
                     if made.skipped {
-                        // Over a step of its own that is there for this alone.
+                        // It waits through a step of its own that exists only for this.
                         next = next.when(Condition::Not(Box::new(Condition::All(Vec::new()))));
                     }
                     let mut deps: Vec<TaskId> =
