@@ -19,7 +19,7 @@ use crate::watch::EventStream;
 #[derive(Clone, Debug, Default)]
 pub struct EngineBuilder {
     config: Config,
-    /// If somebody watches from the start.
+    /// The sequencer, if a watcher subscribed before the start.
     sequencer: Option<Sequencer>,
 }
 

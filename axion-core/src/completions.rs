@@ -10,7 +10,7 @@ use axion_actors::actors::{Completer, Completion, CompletionQueue, CompletionSen
 use crate::spin::{ShortWait, SpinHint};
 
 /// Collects the records of tasks that were submitted with [`Engine::submit_to`](crate::Engine::submit_to), each under
-/// the number that it was given.
+/// its number.
 ///
 /// One thread, the reader, waits for all of them by [`wait`](Self::wait). An event loop watches the descriptor instead:
 /// it calls [`arm`](Self::arm), and again each time the descriptor is readable. While the reader sleeps, another thread
@@ -138,8 +138,8 @@ impl Completions {
     /// Takes the place of a reader that sleeps in [`wait`](Self::wait), to wait for this number alone. `None` if the
     /// reader does not sleep, another direct wait is in progress, or the reader has completions to handle first.
     ///
-    /// The number may have been delivered to the reader before this call. It is not delivered to the reader after it. So
-    /// check after this call that the number is still awaited, and only then [wait](DirectWait::wait).
+    /// The number may have been delivered to the reader before this call. It is not delivered to the reader after it.
+    /// So check after this call that the number is still awaited, and only then [wait](DirectWait::wait).
     #[must_use]
     pub fn direct_wait(&self, number: u64) -> Option<DirectWait<'_>> {
         let mut reading = self.reading();

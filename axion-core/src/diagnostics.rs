@@ -1,4 +1,4 @@
-//! What is wrong with a text, and where in it.
+//! Mistakes in a text, with their places.
 //!
 //! Flows, configurations and parameters report their mistakes as [`Diagnostics`], so that a program shows all of them
 //! in the same way.
@@ -13,13 +13,13 @@ pub type Span = Range<usize>;
 pub struct Diagnostic {
     /// The part of the text; `None` if the mistake is elsewhere, such as on the command line.
     pub span: Option<Span>,
-    /// What is wrong and what is allowed, in one line.
+    /// The mistake and the allowed values, in one line.
     pub message: String,
     /// A few words to show at the place.
     pub label: String,
-    /// Other facts that play a part.
+    /// Related information.
     pub note: Option<String>,
-    /// What was probably meant, or what is possible.
+    /// A suggestion, or the possible values.
     pub help: Option<String>,
     /// Other places that belong to the mistake, each with a label.
     pub related: Vec<(Span, String)>,
@@ -38,7 +38,7 @@ impl Diagnostic {
         Self { message: message.into(), label: label.into(), ..Self::default() }
     }
 
-    /// Says what was probably meant.
+    /// Adds a suggestion.
     #[must_use]
     pub fn help(mut self, help: Option<String>) -> Self {
         self.help = help;
@@ -46,7 +46,7 @@ impl Diagnostic {
     }
 }
 
-/// Everything that is wrong with a text, in the order of the text.
+/// All mistakes in a text, in the order of the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file} has {} problem{}", .all.len(), if .all.len() == 1 { "" } else { "s" })]
 pub struct Diagnostics {
@@ -56,7 +56,7 @@ pub struct Diagnostics {
     pub text: String,
     /// The mistakes.
     pub all: Vec<Diagnostic>,
-    /// Where its lines begin.
+    /// The offsets at which its lines begin.
     lines: Vec<usize>,
 }
 

@@ -98,8 +98,9 @@ impl Engine {
         let _ = self.requests.send(Request::Await { id, reply: Reply::Many(Box::new(completions.completer(number))) });
     }
 
-    /// Blocks the thread until a task has ended, for up to `limit`; `Ok(None)` after that, and the task goes on. The
-    /// record of a finished task can be read repeatedly while it is kept, also with a limit of 0.
+    /// Blocks the thread until a task has ended, or until `limit` has passed. In the second case it returns `Ok(None)`,
+    /// and the task continues. The record of a finished task can be read repeatedly while it is kept, also with a limit
+    /// of 0.
     ///
     /// # Errors
     /// If the id is unknown or the engine has stopped.
@@ -109,8 +110,8 @@ impl Engine {
         if found.is_some() {
             return Ok(found);
         }
-        // The limit may pass before the engine has looked. It answers this request after it has, so the handle knows
-        // the answer by then.
+        // The limit may pass before the engine has looked the task up. It answers this request afterwards, so the
+        // handle knows the answer by then.
         let _ = self.workflow(WorkflowId::generate());
         handle.wait_timeout(Duration::ZERO)
     }
@@ -140,7 +141,7 @@ impl Engine {
     }
 
     /// Cancels a task if it still waits in the engine, and returns whether it did. A task that was sent to a worker
-    /// goes on. Blocks the thread for the answer.
+    /// continues. Blocks the thread for the answer.
     ///
     /// # Errors
     /// If the engine has stopped.

@@ -43,8 +43,8 @@ impl TaskHandle {
         self.wait_short(|handle| Some(park::wait(handle))).unwrap_or(Err(WaitError::EngineStopped))
     }
 
-    /// Blocks the thread until the task has ended or `limit` has passed: then `Ok(None)`, and the
-    /// task goes on.
+    /// Blocks the thread until the task has ended, or until `limit` has passed. In the second case it returns
+    /// `Ok(None)`, and the task continues.
     ///
     /// # Errors
     /// If the engine does not know the task or has stopped.

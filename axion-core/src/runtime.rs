@@ -67,12 +67,12 @@ pub(crate) fn start(
     Ok((runtime, thread))
 }
 
-/// Its poll and what wakes it; and, where any crate of the program has tokio's signals built in, their two sockets
-/// and a copy of one.
+/// The descriptors of a tokio runtime: its poll and its waker. If any crate of the program enables tokio's signals,
+/// also their two sockets and a copy of one.
 const RUNTIME_SOCKETS: usize = 6;
 
-/// For the sockets of its signals, which all runtimes of a process share, tokio panics instead of returning an
-/// error. So there is a look first whether the system gives that many.
+/// Starts a tokio runtime. Tokio panics instead of returning an error if it gets no sockets for its signals, which all
+/// runtimes of a process share. So this function first checks that the system provides enough descriptors.
 fn tokio_runtime() -> std::io::Result<tokio::runtime::Runtime> {
     let room: Vec<_> = (0..RUNTIME_SOCKETS / 2).map(|_| UnixStream::pair()).collect::<Result<_, _>>()?;
     drop(room);

@@ -161,7 +161,7 @@ pub(crate) fn submit_flow(
     Ok((id.to_string(), titles))
 }
 
-/// A ValueError with a message, and the position and message of each problem.
+/// A ValueError with a message, and the place and message of each problem.
 fn wrong_flow(error: FlowError) -> PyErr {
     let FlowError::Invalid(problems) = &error else { return PyValueError::new_err(error.to_string()) };
     let place = |problem: &core::Diagnostic| problems.place(problem).unwrap_or_default();

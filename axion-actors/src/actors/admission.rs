@@ -52,9 +52,9 @@ pub struct Admission {
     places: Semaphore,
     units: Semaphore,
     most: (usize, usize),
-    /// The reason why all tasks are refused at present, if any.
+    /// The present overload, if any. It refuses all tasks.
     overload: watch::Sender<Option<Overload>>,
-    /// Whether there is such a reason. This flag makes the check cheap.
+    /// Whether there is an overload. This flag makes the check cheap.
     overloaded: AtomicBool,
     closed: AtomicBool,
     /// The number of submissions refused so far, by reason, and the number that facts have reported.
@@ -83,7 +83,7 @@ impl Admission {
         }
     }
 
-    /// Refuses tasks while `reason` is present.
+    /// Refuses tasks while there is an overload.
     pub fn set_overload(&self, overload: Option<Overload>) {
         self.overloaded.store(overload.is_some(), Ordering::Release);
         self.overload.send_if_modified(|now| std::mem::replace(now, overload) != overload);

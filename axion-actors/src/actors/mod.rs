@@ -1,4 +1,4 @@
-//! The actors: thin shells that feed events into policies and carry out what comes back (L11).
+//! The actors: thin shells that feed events into policies and carry out the actions that come back (L11).
 //!
 //! ```text
 //!                                    loads                  targets
@@ -34,8 +34,8 @@ pub use supervisor::Supervisor;
 pub use worker::Worker;
 pub use workflows::WorkflowManager;
 
-/// Held by the actors without which there is no engine: a panic in one of them stops the whole
-/// system, so that everybody who waits is told instead of waiting for ever (L1).
+/// A guard in the actors that the engine cannot do without. A panic in one of them stops the whole system, so every
+/// waiter gets an error instead of waiting forever (L1).
 struct StopOnPanic;
 
 impl Drop for StopOnPanic {
@@ -49,8 +49,8 @@ impl Drop for StopOnPanic {
     }
 }
 
-/// Adds one who waits. Those that gave up make room for new ones, so that asking again and again with a time
-/// limit does not pile up (L9); they are looked for when as many have come as there were.
+/// Adds a waiter. Waiters that gave up are removed, so repeated waits with a time limit do not accumulate (L9). The
+/// removal runs when the list is full.
 fn add_waiter<W>(waiters: &mut Vec<W>, waiter: W, gave_up: impl Fn(&W) -> bool) {
     if waiters.len() == waiters.capacity() {
         waiters.retain(|waiter| !gave_up(waiter));

@@ -42,7 +42,7 @@ const WORKERS: Kind = Kind::Whole { least: 0, most: MAX_WORKERS as i128 };
 const SLOTS: Kind = Kind::Whole { least: 1, most: MAX_SLOTS as i128 };
 /// A number of tasks that the engine holds.
 const TASKS: Kind = Kind::Whole { least: 1, most: MAX_TASKS };
-/// A time limit. It is not zero, because no task could meet it.
+/// A time limit. It is above 0, because no task could meet a limit of 0.
 const LIMIT: Kind = Kind::Time { least: Duration::from_millis(1), most: LONGEST };
 /// A time to wait, which may be zero.
 const WAIT: Kind = Kind::Time { least: Duration::ZERO, most: LONGEST };

@@ -1,7 +1,7 @@
 //! All workflows in flight.
 //!
-//! Each workflow is a [`Graph`]. A ready step passes the gate of its workflow, if the workflow has limits of its own, and
-//! is then submitted like any task. The scheduler applies the engine's limits to steps and tasks alike.
+//! Each workflow is a [`Graph`]. A ready step passes the gate of its workflow, if the workflow has limits of its own,
+//! and is then submitted like any task. The scheduler applies the engine's limits to steps and tasks alike.
 
 mod retained;
 
@@ -98,8 +98,8 @@ impl Workflows {
         }
     }
 
-    /// Checks a workflow and starts it. `known` has the status of every external task that it names, and of those of its
-    /// own tasks that the engine knows already, without a look at the workflows in flight.
+    /// Checks a workflow and starts it. `known` has the status of every external task that it names, and of those of
+    /// its own tasks that the engine knows already, without a look at the workflows in flight.
     ///
     /// # Errors
     /// All mistakes. Nothing of the workflow is kept then.
@@ -129,8 +129,8 @@ impl Workflows {
         Ok(())
     }
 
-    /// Corrects the status of tasks that are steps of workflows in flight, and marks own tasks that are known, in one pass
-    /// over the workflows. Returns the named steps that have not ended.
+    /// Corrects the status of tasks that are steps of workflows in flight, and marks own tasks that are known, in one
+    /// pass over the workflows. Returns the named steps that have not ended.
     fn look_elsewhere(&self, spec: &WorkflowSpec, known: &mut FxHashMap<TaskId, StepStatus>) -> Vec<(TaskId, StepRef)> {
         let named: FxHashSet<TaskId> =
             known.iter().filter(|(_, known)| **known != StepStatus::Live).map(|(task, _)| *task).collect();

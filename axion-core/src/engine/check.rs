@@ -1,4 +1,4 @@
-//! What an engine checks of a task on the caller's thread, before the task is handed in.
+//! The checks of a task on the caller's thread, before its submit.
 
 use axion_actors::config::{Config, EngineKind, PoolSettings};
 use axion_actors::model::workflow::Step;
@@ -28,7 +28,7 @@ impl TaskChecks {
         }
     }
 
-    /// The task, ready to be handed in.
+    /// The task, ready for its submit.
     ///
     /// # Errors
     /// If the task cannot run in this engine.
@@ -47,7 +47,7 @@ impl TaskChecks {
     }
 
     /// As [`prepare`](Self::prepare), for a step of a workflow, whose limits the graph checks. A workflow can have very
-    /// many steps, and most are left as they are.
+    /// many steps, so a step that needs no change is not copied.
     ///
     /// # Errors
     /// If the step's task cannot run in this engine.

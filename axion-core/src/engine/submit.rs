@@ -66,7 +66,7 @@ impl Engine {
     /// that runs.
     ///
     /// # Errors
-    /// The same. Ignore what comes to `completions` for a task that was not accepted.
+    /// Those of [`submit`](Self::submit). Ignore the completion of a task that was not accepted.
     pub fn submit_to(&self, task: Task, completions: &Completions, number: u64) -> Result<TaskId, SubmitError> {
         let task = self.checks.prepare(task)?;
         self.enter(1, self.units(&task))?;
@@ -142,9 +142,8 @@ impl Engine {
         Ok(accepted)
     }
 
-    /// Takes tasks that together need a part of the room: a quarter of the places at most, so that one batch
-    /// does not wait for an empty queue. With them comes the room for their bytes, and why the next one
-    /// cannot be accepted at all.
+    /// Takes the tasks of the next batch. They need at most a quarter of the places, so that no batch waits for an
+    /// empty queue. Also returns the units of their bytes, and the reason why the next task cannot be accepted at all.
     fn next_piece(&self, tasks: &mut Peekable<impl Iterator<Item = Task>>) -> (Vec<Task>, u32, Option<SubmitError>) {
         let (most, mut units) = (self.admission.units_of(usize::MAX), 0u32);
         let most_tasks = (self.admission.most().0 / 4).clamp(1, PIECE);

@@ -14,17 +14,17 @@ use super::template::{FlowParams, TemplateReader};
 use super::tree::{Node, NodeValue};
 use super::{Diagnostic, Flow, GUESSES, Span, nearest};
 
-/// A workflow, with the positions of its parts in the text.
+/// A workflow, with the places of its parts in the text.
 pub(super) struct Converted {
     pub(super) flow: Flow,
     pub(super) places: Vec<StepSpans>,
 }
 
-/// The positions of the parts of one step.
+/// The places of the parts of one step.
 #[derive(Debug)]
 pub(super) struct StepSpans {
     pub(super) name: Span,
-    /// The steps that it names, with the positions of the names, sorted by name.
+    /// The steps that it names, with the places of the names, sorted by name.
     pub(super) uses: Vec<(String, Span)>,
     pub(super) resources: Option<Span>,
     pub(super) pool: Option<Span>,
@@ -90,7 +90,7 @@ pub(super) fn flow(tree: &Node, folder: &Path, problems: &mut Vec<Diagnostic>) -
     Converted { flow: Flow { spec, description: text(tree, "description"), source: None }, places }
 }
 
-/// Builds the steps of a list, with their positions.
+/// Builds the steps of a list, with their places.
 pub(super) fn steps(
     list: &Node,
     own: &mut FlowParams<'_>,

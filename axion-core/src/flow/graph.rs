@@ -9,7 +9,7 @@ use axion_actors::policy::graph::{EngineView, Graph, StepStatus};
 use super::convert::{Converted, StepSpans};
 use super::{Diagnostic, GUESSES, Span, did_you_mean};
 
-/// The number of positions that the report of a cycle shows.
+/// The number of places that the report of a cycle shows.
 const SHOWN: usize = 10;
 
 /// Adds the mistakes in the graph.
@@ -39,7 +39,7 @@ pub(super) enum LimitSource {
     Engine,
 }
 
-/// Reports each mistake once, at its position.
+/// Reports each mistake once, at its place.
 pub(super) fn report(
     errors: &[GraphError],
     whose: LimitSource,
@@ -57,7 +57,7 @@ pub(super) fn report(
     }
 }
 
-/// The names and positions of the steps. A step with an invalid name has none.
+/// The names and places of the steps. A step with an invalid name has none.
 struct StepIndex<'a> {
     places: &'a [StepSpans],
     names: Vec<&'a str>,
@@ -149,7 +149,7 @@ fn names_of(error: &GraphError) -> &str {
     }
 }
 
-/// Reports a cycle: each step of the path waits for the one before it, at these positions.
+/// Reports a cycle: each step of the path waits for the one before it, at these places.
 fn circle(here: &StepSpans, path: &[String], steps: &StepIndex<'_>, error: &GraphError) -> Diagnostic {
     let before = path.iter().cycle().skip(path.len() - 1);
     let mut spots = path.iter().zip(before).filter_map(|(name, before)| {

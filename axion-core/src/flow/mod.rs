@@ -1,4 +1,4 @@
-//! Workflows in files: `FLOW.toml` or `FLOW.json`, with one schema and every problem at its position.
+//! Workflows in files: `FLOW.toml` or `FLOW.json`, with one schema and every problem at its place.
 //!
 //! ```no_run
 //! use axion_core::flow::{Flow, FlowError, Overrides};
@@ -174,7 +174,7 @@ impl Flow {
     /// Checks that an engine of this configuration has the pools that the steps name.
     ///
     /// # Errors
-    /// Every step whose pool the configuration does not have, at its position.
+    /// Every step whose pool the configuration does not have, at its place.
     pub fn check_pools(&self, config: &Config) -> Result<(), Diagnostics> {
         let Some(source) = self.source.as_deref() else { return Ok(()) };
         let pools = config.pool_settings();
@@ -187,7 +187,7 @@ impl Flow {
         if unknown.is_empty() { Ok(()) } else { Err(Diagnostics::new(&source.file, &source.text, unknown)) }
     }
 
-    /// The problems that an engine reports about this flow, at their positions in the text; `None` if they are not
+    /// The problems that an engine reports about this flow, at their places in the text; `None` if they are not
     /// about its steps.
     #[must_use]
     pub fn explain(&self, refused: &WorkflowError) -> Option<Diagnostics> {
@@ -209,7 +209,7 @@ impl Flow {
     }
 }
 
-/// A step whose task cannot run, at its position.
+/// A step whose task cannot run, at its place.
 fn wrong_task(place: &convert::StepSpans, message: &str, error: &SubmitError) -> Diagnostic {
     let pool = place.pool.as_ref().unwrap_or(&place.name);
     match error {
@@ -228,7 +228,7 @@ fn wrong_task(place: &convert::StepSpans, message: &str, error: &SubmitError) ->
 /// The graph checks the relations to existing steps.
 ///
 /// # Errors
-/// All mistakes in the steps, with their positions in `result`.
+/// All mistakes in the steps, with their places in `result`.
 pub fn added_steps(result: &str, folder: &Path) -> Result<Vec<Step>, Diagnostics> {
     let mut problems = Vec::new();
     let tree = tree::from_json(result, &mut problems);

@@ -15,7 +15,7 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    /// Changes the tree. A change that is not possible is a mistake without a position.
+    /// Changes the tree. A change that is not possible is a mistake without a place.
     pub(super) fn apply(&self, tree: &mut Node, problems: &mut Vec<Diagnostic>) {
         if let Some(text) = &self.params {
             let mut found = Vec::new();
@@ -35,7 +35,7 @@ impl Overrides {
     }
 }
 
-/// Gives a value from the command line the position of the value that it replaces.
+/// Gives a value from the command line the place of the value that it replaces.
 fn moved(mut node: Node, span: &Span) -> Node {
     node.span = span.clone();
     node.value = match node.value {

@@ -50,7 +50,7 @@ impl<'a> FlowParams<'a> {
 pub(super) struct TemplateReader<'a, 'o> {
     /// The flow's own parameters.
     own: &'a mut FlowParams<'o>,
-    /// All references, with their positions.
+    /// All references, with their places.
     references: &'a mut Vec<(String, Span)>,
     problems: &'a mut Vec<Diagnostic>,
     /// Whether the reader is inside the flow's own parameters.

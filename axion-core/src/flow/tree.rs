@@ -1,4 +1,4 @@
-//! One tree for TOML and JSON, in which every key and value has its position in the text.
+//! One tree for TOML and JSON, in which every key and value has its place in the text.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use crate::diagnostics::{Diagnostic, Span, json_error_span, json_error_words};
 /// The maximum depth of nested values. The code walks the tree by recursion.
 const MAX_DEPTH: usize = 64;
 
-/// A value and its position.
+/// A value and its place.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Node {
     pub(super) span: Span,
@@ -32,7 +32,7 @@ pub(super) enum NodeValue {
     Table(Vec<(NodeKey, Node)>),
 }
 
-/// A key and its position.
+/// A key and its place.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct NodeKey {
     pub(super) text: String,
@@ -194,7 +194,7 @@ fn json_problem(text: &str, error: &serde_json::Error) -> Diagnostic {
     Diagnostic::new(&json_error_span(text, error), format!("this is not JSON: {what}"), what)
 }
 
-/// Walks a JSON text by raw values. Each is a slice of the text, which gives its position.
+/// Walks a JSON text by raw values. Each is a slice of the text, which gives its place.
 struct JsonReader<'t, 'p> {
     text: &'t str,
     problems: &'p mut Vec<Diagnostic>,

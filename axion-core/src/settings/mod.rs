@@ -63,7 +63,7 @@ impl LoadedConfig {
     }
 }
 
-/// One layer: its values by key, their positions, and its mistakes.
+/// One layer: its values by key, their places, and its mistakes.
 #[derive(Debug, Default)]
 struct Layer {
     values: Vec<(Key, Value, Origin)>,

@@ -1,4 +1,4 @@
-//! The origins of values and the positions of mistakes.
+//! The origins of values and the places of mistakes.
 
 use std::fmt;
 use std::ops::Range;
@@ -39,7 +39,7 @@ impl Origin {
     }
 }
 
-/// The position of a mistake. The order of positions is the order of the report.
+/// The place of a mistake. The order of places is the order of the report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigPlace {
     /// In a file.

@@ -78,7 +78,7 @@ pub struct InvalidConfig {
 }
 
 impl InvalidConfig {
-    /// The problems at their positions in the text of the file.
+    /// The problems at their places in the text of the file.
     #[must_use]
     pub fn diagnostics(&self) -> Diagnostics {
         let (file, text) = self
@@ -113,7 +113,7 @@ pub struct SourceText {
 }
 
 impl SourceText {
-    /// The position of these bytes.
+    /// The place of these bytes.
     pub(super) fn place(&self, span: Range<usize>) -> ConfigPlace {
         let (line, column) = self.line_and_column(span.start);
         ConfigPlace::File { path: self.path.clone(), line, column, span }
@@ -132,11 +132,11 @@ impl SourceText {
     }
 }
 
-/// One mistake and its position.
+/// One mistake and its place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {kind}")]
 pub struct ConfigProblem {
-    /// The position.
+    /// The place.
     pub place: ConfigPlace,
     /// The mistake.
     pub kind: ConfigProblemKind,
@@ -221,7 +221,7 @@ impl ConfigProblemKind {
         }
     }
 
-    /// The allowed values, for the label at the position.
+    /// The allowed values, for the label at the place.
     #[must_use]
     pub fn label(&self) -> String {
         match self {

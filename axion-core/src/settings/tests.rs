@@ -1,4 +1,4 @@
-//! Reading, precedence, mistakes with their positions, and the texts that are made from the keys.
+//! Reading, precedence, mistakes with their places, and the texts that are made from the keys.
 
 mod pools;
 

@@ -66,8 +66,8 @@ impl Graph {
         self.look_up(reference)
     }
 
-    /// Checks that the dependencies of a script have JSON results. The result of an external task without a description is
-    /// not passed on.
+    /// Checks that the dependencies of a script have JSON results. The result of an external task without a description
+    /// is not passed on.
     fn readable(&self, at: usize) -> Result<(), StepError> {
         if !self.has_pickles {
             return Ok(());

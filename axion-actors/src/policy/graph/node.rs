@@ -240,8 +240,8 @@ impl Mapping {
         (self.elements, self.instances, self.base) = (Vec::new(), Vec::new(), Prepared::default());
     }
 
-    /// The results in the order of the elements, with `null` for a failed instance: JSON if all of them are, else a pickle
-    /// of a list.
+    /// The results in the order of the elements, with `null` for a failed instance: JSON if all of them are, else a
+    /// pickle of a list.
     pub(super) fn results(&self) -> Data {
         let is_plain = |instance: &InstanceState| !matches!(instance, InstanceState::Succeeded(Data::Pickle(_)));
         let json = self.json_results();

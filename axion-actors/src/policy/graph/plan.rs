@@ -250,8 +250,8 @@ impl Planner<'_> {
         }
     }
 
-    /// The node of a dependency. `last` is the index of the dependency that was found last. Most steps name the same one
-    /// or the next one, which needs no lookup.
+    /// The node of a dependency. `last` is the index of the dependency that was found last. Most steps name the same
+    /// one or the next one, which needs no lookup.
     fn target(
         &self,
         at: usize,

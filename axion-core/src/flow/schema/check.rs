@@ -1,4 +1,4 @@
-//! Checks a tree against the schema and reports every invalid value at its position.
+//! Checks a tree against the schema and reports every invalid value at its place.
 
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ fn check_table(node: &Node, table: &TableSchema, what: &str, problems: &mut Vec<
     }
 }
 
-/// A short position for a table: the first key of a table with many lines.
+/// A short place for a table: the first key of a table with many lines.
 fn first_line(node: &Node) -> super::super::Span {
     match &node.value {
         NodeValue::Table(members) => {
