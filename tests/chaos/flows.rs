@@ -180,13 +180,7 @@ impl StepPlan {
 
     /// The traits that the events of its tasks must show.
     pub(crate) fn traits(&self) -> Traits {
-        Traits {
-            priority: self.priority,
-            limited: self.at_most.is_some(),
-            delay: None,
-            ttl: self.ttl,
-            once: self.max_losses == 0,
-        }
+        Traits { delay: None, ttl: self.ttl, once: self.max_losses == 0 }
     }
 
     /// All steps that it waits for.

@@ -40,6 +40,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use args::{Action, Args, Options};
+use axion_actors::testing::Oracle;
 use axion_core::{Config, Engine, ErrorKind, Refusal, TaskId, WaitError};
 use leftovers::Held;
 use life::{Done, Drain, Ended, Heard, Order, Progress, is_shut_down};
@@ -139,8 +140,9 @@ fn prepare(folder: &Path) {
 
 /// Runs an engine from its start to its last event. Also returns what was wrong with its end.
 fn live(order: Order, folder: &Path, config: Config) -> (Done, Recorded, Vec<String>) {
-    let engine = Arc::new(Engine::builder().config(config).start().expect("the engine starts"));
-    let (watcher, news) = trace::record(&engine);
+    let mut builder = Engine::builder().config(config);
+    let (watcher, news) = trace::record(builder.watch());
+    let engine = Arc::new(builder.start().expect("the engine starts"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let done = runtime.block_on(round::run(&engine, folder, news, order));
     drop(runtime);
@@ -163,7 +165,39 @@ fn live(order: Order, folder: &Path, config: Config) -> (Done, Recorded, Vec<Str
     (done, watcher.join().expect("the watcher ends"), wrong)
 }
 
-/// Compares records, events and notes with each other.
+/// Checks the laws on the facts alone, and has the trace compare each fact with the plan. Returns no trace if the oracle
+/// stopped before the last fact: the trace would only tell of the consequences.
+fn judge(report: &mut Report, done: &Done, recorded: &Recorded, config: &Config) -> Option<Trace> {
+    let (mut oracle, mut trace) = (Oracle::default(), Trace::new(config, traits(done), done.drained.is_some()));
+    for fact in recorded.without_gaps() {
+        if let Err(broken) = oracle.observe(fact) {
+            report.violated(broken.task, format!("{broken}: {:?}", fact.kind));
+            return None;
+        }
+        if let Err(violation) = trace.apply(fact) {
+            report.violated(fact.kind.task(), format!("{violation}: {:?}", fact.kind));
+        }
+    }
+    if recorded.missed > 0 {
+        oracle.missed(recorded.missed);
+    }
+    match oracle.finish() {
+        Ok(unended) if done.violations.is_empty() => {
+            // Also tasks without a record.
+            for task in unended {
+                report.violated(Some(task), "L1: it was accepted and never ended".to_owned());
+            }
+        }
+        Ok(_) => {}
+        Err(stopped) => {
+            println!("chaos: {stopped}");
+            return None;
+        }
+    }
+    Some(trace)
+}
+
+/// Compares records, facts and notes with each other.
 fn compare(report: &mut Report, done: &mut Done, recorded: &Recorded, config: &Config, notes: &Notes) {
     let hasty = done.drained.is_some_and(|(drain, _)| !drain.is_patient());
     let asked = std::mem::take(&mut done.asked);
@@ -171,17 +205,7 @@ fn compare(report: &mut Report, done: &mut Done, recorded: &Recorded, config: &C
         flow.shut_down = hasty;
         flow.was_asked(&asked);
     }
-    let mut trace = Trace::new(config, traits(done), done.drained.is_some());
-    if recorded.missed == 0 {
-        for event in &recorded.events {
-            if let Err(violation) = trace.apply(event) {
-                report.violated(event.kind.task(), format!("{violation}: {:?}", event.kind));
-            }
-        }
-    } else {
-        println!("chaos: {} events were missed, so the trace is not checked", recorded.missed);
-    }
-    let mut trace = (recorded.missed == 0).then_some(trace);
+    let mut trace = judge(report, done, recorded, config);
     for ended in done.ended.values() {
         let (id, plan) = (Some(ended.record.id), &done.plans[&ended.record.id]);
         report.violated_all(id, trace.as_mut().and_then(|trace| trace.check(&ended.record).err()));
@@ -203,12 +227,6 @@ fn compare(report: &mut Report, done: &mut Done, recorded: &Recorded, config: &C
         report.violated(task, what);
     }
     report.note_results(world.worked_out());
-    if done.violations.is_empty() {
-        // Also tasks without a record.
-        for task in trace.iter().flat_map(Trace::unfinished) {
-            report.violated(Some(task), "L1: it was accepted and never ended".to_owned());
-        }
-    }
     if let Some(trace) = &trace {
         report.note_trace(recorded.events.len(), trace);
         let unknown = trace.flow_ids().filter(|id| !done.flows.iter().any(|flow| flow.id == *id)).count();

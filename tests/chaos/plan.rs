@@ -223,13 +223,7 @@ impl Plan {
 
     /// The traits that its events must show.
     pub(crate) fn traits(&self) -> Traits {
-        Traits {
-            priority: self.priority,
-            limited: self.limits != Limits::default(),
-            delay: self.delay,
-            ttl: self.ttl,
-            once: self.max_losses == 0,
-        }
+        Traits { delay: self.delay, ttl: self.ttl, once: self.max_losses == 0 }
     }
 
     /// The task, from the copies of the script in `folder`: the engine measures run times by path.

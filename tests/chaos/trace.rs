@@ -1,7 +1,8 @@
-//! The engine's events: recorded while it runs, and held against the task state machine afterwards.
+//! The facts of an engine: recorded while it runs, and compared with the plan afterwards. The oracle has judged each
+//! fact before it comes here, so the trace checks only what follows from the plan, the settings and the processes.
 
+mod deadlines;
 mod flow;
-mod line;
 mod record;
 mod story;
 
@@ -10,29 +11,28 @@ use std::collections::HashMap;
 use axion_actors::policy::scheduler::WorkerLink;
 use axion_core::workflow::WorkflowId;
 use axion_core::{
-    Config, Fact, FactKind, Generation, PoolId, PoolMap, TaskId, TaskRecord, WorkerDownReason, WorkerId, WorkerRef,
+    Config, Fact, FactKind, Generation, PoolMap, TaskId, TaskRecord, WorkerDownReason, WorkerId, WorkerRef,
 };
 use jiff::Timestamp;
 
+use self::deadlines::Deadlines;
 pub(crate) use self::flow::FlowStory;
-use self::line::{Deadlines, Line};
 pub(crate) use self::record::{News, Recorded, record};
 pub(crate) use self::story::{Ran, Traits};
-use self::story::{State, TaskStory, WorkerStory, after, died_by_itself};
+use self::story::{State, TaskStory, WorkerStory, died_by_itself};
 
 use crate::plan::agree;
 
-/// The events so far.
+/// The facts so far.
 #[derive(Debug)]
 pub(crate) struct Trace {
-    /// Slots of a worker, by pool.
+    /// The slots of a worker, by pool.
     slots: PoolMap<usize>,
     /// Whether the successor of a worker may be there before its end.
     recycles: bool,
-    /// How many may wait; none: the engine was drained, and workflows go on then without asking for room.
+    /// The number of tasks that may wait. `None` if the engine was drained: the steps of its workflows need no room.
     room: Option<usize>,
     traits: HashMap<TaskId, Traits>,
-    lines: PoolMap<Line>,
     deadlines: Deadlines,
     fresh: usize,
     accepted: usize,
@@ -46,9 +46,9 @@ pub(crate) struct Trace {
     pub(crate) returned: u64,
     pub(crate) retries: u64,
     pub(crate) late: u64,
-    /// Lost because of a neighbour.
+    /// Tasks that were lost because of a neighbour.
     pub(crate) lost_beside: u64,
-    /// Cancelled while they waited in a queue, waited for a time, were with a worker.
+    /// The cancelled tasks: in a queue, in a wait, with a worker.
     pub(crate) cancelled: [u64; 3],
     pub(crate) held: u64,
 }
@@ -61,7 +61,6 @@ impl Trace {
             recycles: pools.values().any(|pool| pool.worker.max_tasks_per_worker.is_some()),
             room: (!drained).then_some(config.input_queue_size),
             traits,
-            lines: pools.map(|_, _| Line::default()),
             deadlines: Deadlines::default(),
             fresh: 0,
             accepted: 0,
@@ -81,19 +80,20 @@ impl Trace {
         }
     }
 
-    /// Takes the next event; an error if it must not come now.
+    /// Takes the next fact.
+    ///
+    /// # Errors
+    /// If it does not follow from the plan.
     pub(crate) fn apply(&mut self, fact: &Fact) -> Result<(), String> {
         let at = fact.at;
         match &fact.kind {
-            FactKind::TaskAccepted { task } => self.accept(task.id(), task.pool_id(), at),
-            FactKind::TaskHeld { task, wait_seconds, .. } => self.hold(*task, *wait_seconds, at),
-            FactKind::TaskSent { task, worker, attempt, .. } => self.sent(*task, *worker, attempt.0),
-            FactKind::TaskReturned { task, worker, .. } => self.came_back(*task, *worker),
-            FactKind::TaskRerun { task, ended, counted, .. } => self.rerun(*task, ended.attempt.0, *counted),
-            FactKind::TaskRetrying { task, ended, wait_seconds, .. } => {
-                self.retrying(*task, ended.attempt.0, after(at, *wait_seconds))
-            }
-            FactKind::TaskDue { task } => self.due(*task, at),
+            FactKind::TaskAccepted { task } => self.accept(task.id(), at),
+            FactKind::TaskHeld { task, wait_seconds, .. } => self.hold(*task, *wait_seconds),
+            FactKind::TaskSent { task, worker, .. } => self.sent(*task, *worker),
+            FactKind::TaskReturned { task, .. } => self.came_back(*task),
+            FactKind::TaskRerun { task, counted, .. } => self.rerun(*task, *counted),
+            FactKind::TaskRetrying { task, .. } => self.retrying(*task),
+            FactKind::TaskDue { task } => self.due(*task),
             FactKind::TaskFinished { record } => self.finished(record.id, record.outcome.name(), at),
             FactKind::WorkerReady { worker, pid, .. } => self.ready(*worker, *pid),
             FactKind::WorkerDown { worker, reason } => self.down(*worker, reason),
@@ -101,23 +101,24 @@ impl Trace {
                 self.flows.entry(*workflow).or_default().changed(*task, *state)
             }
             FactKind::WorkflowFinished { workflow, state, .. } => {
-                self.flows.entry(*workflow).or_default().finished(*state)
+                self.flows.entry(*workflow).or_default().finished(*state);
+                Ok(())
             }
             _ => Ok(()),
         }
     }
 
-    /// The workers that were ready, those that went down, and those that were never ready.
+    /// The number of workers that were ready, and the number of those that ended.
     pub(crate) fn workers(&self) -> (usize, usize) {
         (self.workers.len(), self.workers.values().filter(|worker| worker.down.is_some()).count())
     }
 
-    /// The process in which an attempt ran last.
+    /// The process of an attempt.
     pub(crate) fn pid_of(&self, task: TaskId, attempt: u32) -> Option<u32> {
         self.tasks.get(&task)?.pids.get(attempt.checked_sub(1)? as usize).copied()
     }
 
-    /// How a task ended, if it was one and did.
+    /// The outcome of a task, if it has one.
     pub(crate) fn end_of(&self, task: TaskId) -> Option<&'static str> {
         match self.tasks.get(&task)?.state {
             State::Finished(end) => Some(end),
@@ -133,14 +134,8 @@ impl Trace {
         self.tasks.get(&task).map_or(0, |story| story.retries)
     }
 
-    /// Tasks whose events end in the middle.
-    pub(crate) fn unfinished(&self) -> impl Iterator<Item = TaskId> {
-        let ended = |story: &TaskStory| matches!(story.state, State::Finished(_));
-        self.tasks.iter().filter(move |(_, story)| !ended(story)).map(|(id, _)| *id)
-    }
-
-    /// How the task of a step ended, if it was ever one; an error if it may not have ended so. A cancellation may have
-    /// cut its retries short.
+    /// The outcome of a step's task, or `None` if the task was never accepted. It is an error if the step allows no such
+    /// outcome. A cancellation may have cut the retries short.
     pub(crate) fn check_step(
         &self,
         task: TaskId,
@@ -161,17 +156,17 @@ impl Trace {
         Ok(Some(end))
     }
 
-    /// A workflow as its events tell it.
+    /// A workflow according to its facts.
     pub(crate) fn flow(&self, id: WorkflowId) -> Result<&FlowStory, String> {
-        self.flows.get(&id).ok_or_else(|| "no event was seen of it".to_owned())
+        self.flows.get(&id).ok_or_else(|| "it has no fact".to_owned())
     }
 
-    /// Workflows of which there were events.
+    /// The workflows that have facts.
     pub(crate) fn flow_ids(&self) -> impl Iterator<Item = WorkflowId> {
         self.flows.keys().copied()
     }
 
-    /// Whether tasks were accepted in this order, or not at all.
+    /// Checks that tasks were accepted in this order, or not at all.
     pub(crate) fn check_order(&self, tasks: &[TaskId]) -> Result<(), String> {
         let numbers: Vec<usize> = tasks.iter().filter_map(|task| Some(self.tasks.get(task)?.accepted)).collect();
         if numbers.is_sorted() {
@@ -181,33 +176,33 @@ impl Trace {
         }
     }
 
-    /// Whether nothing was ever heard of a task.
+    /// Whether a task has no facts.
     pub(crate) fn is_unheard_of(&self, task: TaskId) -> bool {
         !self.tasks.contains_key(&task)
     }
 
-    /// How many tasks ended after this one, if it did.
+    /// The number of tasks that ended after this one, if it ended.
     pub(crate) fn ended_after(&self, task: TaskId) -> Option<usize> {
         let story = self.tasks.get(&task)?;
         matches!(story.state, State::Finished(_)).then(|| self.ended - story.ended)
     }
 
-    /// Whether the record tells the same as the events.
+    /// Checks that a record states the same as the facts.
     pub(crate) fn check(&mut self, record: &TaskRecord) -> Result<(), String> {
-        let story = self.tasks.get(&record.id).ok_or("no event was seen of it")?;
+        let story = self.tasks.get(&record.id).ok_or("it has no fact")?;
         agree("L1: the state after the last event", &story.state, &State::Finished(record.outcome.name()))?;
         let attempts = record.attempt.map_or(0, |attempt| attempt.0);
         agree("the attempts by the record", &attempts, &story.attempts)?;
         agree("the retries by the record", &record.retries, &story.retries)?;
         agree("the worker losses by the record", &record.worker_losses, &story.losses)?;
-        // Of those before the last one each has its reason; the last one, if there is one, its worker.
+        // Each attempt before the last one has its reason. The last one has its worker.
         let last = u32::from(record.worker.is_some());
         agree("the attempts", &attempts, &(story.retries + story.losses + story.innocent + last))?;
         if record.outcome.name() == "lost" {
             let down = record.worker.and_then(|worker| self.workers.get(&worker)?.down.as_ref());
             match down {
                 Some(reason) if died_by_itself(reason) => {}
-                // A task that may run twice does so when a neighbour had to be killed.
+                // After a kill of its neighbour, a task reruns if it may.
                 Some(WorkerDownReason::Killed(_)) if story.traits.once => self.lost_beside += 1,
                 _ => return Err(format!("lost, but its worker's end was {down:?}")),
             }
@@ -216,15 +211,14 @@ impl Trace {
     }
 
     fn story(&mut self, task: TaskId) -> Result<&mut TaskStory, String> {
-        self.tasks.get_mut(&task).ok_or_else(|| "an event before it was accepted".to_owned())
+        self.tasks.get_mut(&task).ok_or_else(|| "its fact came before its acceptance".to_owned())
     }
 
-    fn accept(&mut self, task: TaskId, pool: PoolId, at: Timestamp) -> Result<(), String> {
+    fn accept(&mut self, task: TaskId, at: Timestamp) -> Result<(), String> {
         let traits = self.traits.get(&task).copied();
         self.accepted += 1;
         self.fresh += 1;
         let story = TaskStory {
-            pool,
             traits: traits.unwrap_or_default(),
             accepted: self.accepted,
             ended: 0,
@@ -239,76 +233,47 @@ impl Trace {
             pids: Vec::new(),
         };
         self.deadlines.accepted(task, traits.unwrap_or_default().ttl, at);
-        if self.tasks.insert(task, story).is_some() {
-            return Err("accepted twice".to_owned());
-        }
-        self.line_up(task, false);
+        self.tasks.insert(task, story);
         if self.room.is_some_and(|room| self.fresh > room) {
             return Err(format!("L9: {} tasks wait that were let in as {:?}", self.fresh, self.room));
         }
-        // Of those that were refused, too.
+        // This includes tasks that were refused.
         traits.map(|_| ()).ok_or_else(|| "it was accepted, but none was to be".to_owned())
     }
 
-    fn hold(&mut self, task: TaskId, seconds: f64, at: Timestamp) -> Result<(), String> {
+    fn hold(&mut self, task: TaskId, seconds: f64) -> Result<(), String> {
         self.held += 1;
-        self.leave_line(task);
         let story = self.story(task)?;
-        agree("L3: the state of a task that is held back", &story.state, &State::Queued)?;
-        (story.state, story.held) = (State::Waiting(after(at, seconds)), true);
+        (story.state, story.held) = (State::Waiting, true);
         let asked = story.traits.delay.ok_or("it asked for no delay")?.as_secs_f64();
         if (asked - seconds).abs() < 1e-6 { Ok(()) } else { Err(format!("held for {seconds} s instead of {asked} s")) }
     }
 
-    /// Puts a task into its pool's queue, if it waits there: before or behind those of its priority.
-    fn line_up(&mut self, task: TaskId, first: bool) {
-        if let Some(story) = self.tasks.get(&task)
-            && !story.traits.limited
-            && story.losses == 0
-        {
-            self.lines[story.pool].push(task, story.traits.priority, first);
-        }
-    }
-
-    fn leave_line(&mut self, task: TaskId) {
-        for line in self.lines.values_mut() {
-            let _ = line.remove(task);
-        }
-    }
-
-    /// It waits no more with the place that it had been given.
+    /// The task gives back the room that its submission took.
     fn give_up_place(&mut self, task: TaskId) {
         if let Some(story) = self.tasks.get_mut(&task) {
             self.fresh -= usize::from(std::mem::take(&mut story.fresh));
         }
     }
 
-    fn sent(&mut self, task: TaskId, to: WorkerRef, attempt: u32) -> Result<(), String> {
+    fn sent(&mut self, task: TaskId, to: WorkerRef) -> Result<(), String> {
         let most = self.slots[to.id.pool] + WorkerLink::LOCAL.window_tasks;
         let is_latest = self.latest.get(&to.id) == Some(&to);
         let worker = self.workers.get_mut(&to).ok_or("sent to a worker that was not ready")?;
         let late = worker.down.is_some();
-        let (pid, busy, shared) = (worker.pid, worker.in_flight > 0, worker.alone);
+        let pid = worker.pid;
         worker.in_flight += 1;
         let full = worker.in_flight > most;
         self.give_up_place(task);
         self.deadlines.remove(task);
-        let overtaken = self.lines[to.id.pool].remove(task);
         let story = self.story(task)?;
-        let suspect = story.losses > 0;
-        agree("L3: the state of a task that is sent", &story.state, &State::Queued)?;
-        agree("the pool", &to.id.pool, &story.pool)?;
         story.state = State::Sent(to);
         story.attempts += 1;
         story.late = late;
         story.pids.truncate(story.attempts as usize - 1);
         story.pids.push(pid);
-        agree("the attempt's number", &attempt, &story.attempts)?;
         agree("whether it was held back", &story.held, &story.traits.delay.is_some())?;
         self.late += u64::from(late);
-        if let Some(worker) = self.workers.get_mut(&to) {
-            worker.alone = suspect;
-        }
         // A recycled worker takes tasks until the engine has learned that its successor is ready.
         if !is_latest && (late || !self.recycles) {
             return Err(format!("sent to {to}, which has been replaced"));
@@ -316,39 +281,33 @@ impl Trace {
         if full {
             return Err(format!("L9: more than {most} tasks are with {to}"));
         }
-        if shared || (suspect && busy) {
-            return Err(format!("a suspect does not run alone in {to}"));
-        }
-        overtaken.map_or(Ok(()), |other| Err(format!("L12: it was sent before {other}, which was before it")))
+        Ok(())
     }
 
-    /// Takes a task out of its worker; an error if it is in none.
+    /// Removes a task from its worker.
     fn leave(&mut self, task: TaskId) -> Result<(&mut TaskStory, WorkerRef), String> {
         let State::Sent(with) = self.story(task)?.state else {
-            return Err(format!("L3: it is with no worker, but {:?}", self.story(task)?.state));
+            return Err("it is with no worker".to_owned());
         };
         if let Some(worker) = self.workers.get_mut(&with) {
             worker.in_flight -= 1;
-            worker.alone &= worker.in_flight > 0;
         }
         Ok((self.story(task)?, with))
     }
 
-    fn came_back(&mut self, task: TaskId, from: WorkerRef) -> Result<(), String> {
+    fn came_back(&mut self, task: TaskId) -> Result<(), String> {
         self.returned += 1;
-        let (story, with) = self.leave(task)?;
+        let (story, _) = self.leave(task)?;
         story.state = State::Queued;
         story.attempts -= 1;
         story.late = false;
-        let unstarted = story.attempts == 0;
-        self.line_up(task, true);
-        if unstarted {
+        if story.attempts == 0 {
             self.deadlines.restore(task);
         }
-        agree("L3: the worker it came back from", &from, &with)
+        Ok(())
     }
 
-    fn rerun(&mut self, task: TaskId, attempt: u32, counted: bool) -> Result<(), String> {
+    fn rerun(&mut self, task: TaskId, counted: bool) -> Result<(), String> {
         if counted {
             self.reruns_counted += 1
         } else {
@@ -356,17 +315,12 @@ impl Trace {
         }
         let (story, with) = self.leave(task)?;
         story.state = State::Queued;
-        if story.traits.once {
-            return Err("it must not run twice".to_owned());
-        }
         if counted {
             story.losses += 1
         } else {
             story.innocent += 1
         }
-        agree("L3: the attempt that runs again", &attempt, &story.attempts)?;
         story.not_late()?;
-        self.line_up(task, true);
         let down = self.workers.get(&with).and_then(|worker| worker.down.as_ref());
         match down {
             Some(WorkerDownReason::Killed(_)) if !counted => Ok(()),
@@ -375,42 +329,32 @@ impl Trace {
         }
     }
 
-    fn retrying(&mut self, task: TaskId, attempt: u32, until: Timestamp) -> Result<(), String> {
+    fn retrying(&mut self, task: TaskId) -> Result<(), String> {
         self.retries += 1;
         let (story, _) = self.leave(task)?;
-        story.state = State::Waiting(until);
+        story.state = State::Waiting;
         story.retries += 1;
-        agree("L3: the attempt that failed", &attempt, &story.attempts)?;
         story.not_late()
     }
 
-    fn due(&mut self, task: TaskId, at: Timestamp) -> Result<(), String> {
-        let story = self.story(task)?;
-        let was = std::mem::replace(&mut story.state, State::Queued);
-        self.line_up(task, false);
-        match was {
-            State::Waiting(until) if at >= until => Ok(()),
-            State::Waiting(until) => Err(format!("its wait was over at {at}, not at {until}")),
-            was => Err(format!("L3: its wait was over, but it was {was:?}")),
-        }
+    fn due(&mut self, task: TaskId) -> Result<(), String> {
+        self.story(task)?.state = State::Queued;
+        Ok(())
     }
 
     fn finished(&mut self, task: TaskId, outcome: &'static str, at: Timestamp) -> Result<(), String> {
         self.ended += 1;
         self.give_up_place(task);
-        self.leave_line(task);
         let (number, expired) = (self.ended, outcome == "expired");
         let in_turn = if expired { self.deadlines.expired(task, at) } else { Ok(()) };
         self.deadlines.remove(task);
-        let before = self.story(task)?.state;
-        let place = match before {
-            State::Finished(before) => return Err(format!("L1: finished twice, {before} and {outcome}")),
+        let place = match self.story(task)?.state {
             State::Sent(_) => {
                 self.leave(task)?;
                 2
             }
-            State::Waiting(_) => 1,
-            State::Queued => 0,
+            State::Waiting => 1,
+            State::Queued | State::Finished(_) => 0,
         };
         let story = self.story(task)?;
         (story.state, story.ended) = (State::Finished(outcome), number);
@@ -428,7 +372,7 @@ impl Trace {
     }
 
     fn ready(&mut self, worker: WorkerRef, pid: u32) -> Result<(), String> {
-        let story = WorkerStory { pid, down: None, in_flight: 0, alone: false };
+        let story = WorkerStory { pid, down: None, in_flight: 0 };
         if self.workers.insert(worker, story).is_some() {
             return Err(format!("{worker} is ready twice"));
         }
@@ -442,7 +386,7 @@ impl Trace {
         if story.down.replace(reason.clone()).is_some() { Err(format!("{worker} is down twice")) } else { Ok(()) }
     }
 
-    /// Each worker of a slot is the next one, and the one before is down.
+    /// Checks that a worker has the next generation of its slot, and that its predecessor has ended.
     fn appears(&mut self, worker: WorkerRef) -> Result<(), String> {
         let before = self.latest.insert(worker.id, worker);
         if let Some(before) = before.and_then(|before| self.workers.get(&before))

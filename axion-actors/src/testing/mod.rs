@@ -1,9 +1,12 @@
-//! A scripted fake of the process port, for tests and benches above it.
+//! For tests and benches: a scripted fake of the process port, and the [`Oracle`], which checks the laws on facts.
+
+mod oracle;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
+pub use self::oracle::{Law, LawBroken, Oracle, OracleStopped};
 use crate::model::{ProcessExit, Seq};
 use crate::process::{Child, ChildEvent, ChildExit, ExitCause, LaunchSpec, Launched, Launcher, Progress};
 use crate::wire::{ControlDown, ControlUp, Down, PROTOCOL, Up};

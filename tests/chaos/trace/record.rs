@@ -1,8 +1,8 @@
-//! Watches the engine's events while it runs.
+//! Watches the engine's facts while it runs.
 
 use std::thread::JoinHandle;
 
-use axion_core::{Engine, Fact, FactKind, TaskId, Watched, WorkerRef};
+use axion_core::{EventStream, Fact, FactKind, TaskId, Watched, WorkerRef};
 use tokio::sync::mpsc;
 
 /// What the test learns about workers and tasks while it runs.
@@ -16,16 +16,24 @@ pub(crate) enum News {
     Cold(TaskId),
 }
 
-/// All events except the output of tasks.
+/// The facts of an engine.
 #[derive(Debug, Default)]
 pub(crate) struct Recorded {
     pub(crate) events: Vec<Fact>,
     pub(crate) missed: u64,
+    /// The number of facts before the first missed one.
+    before_missed: Option<usize>,
+}
+
+impl Recorded {
+    /// The facts that have no gap between them, from the first on.
+    pub(crate) fn without_gaps(&self) -> &[Fact] {
+        &self.events[..self.before_missed.unwrap_or(self.events.len())]
+    }
 }
 
 /// Watches in a thread of its own, which does nothing else, so that it does not fall behind.
-pub(crate) fn record(engine: &Engine) -> (JoinHandle<Recorded>, mpsc::UnboundedReceiver<News>) {
-    let mut events = engine.watch();
+pub(crate) fn record(mut events: EventStream) -> (JoinHandle<Recorded>, mpsc::UnboundedReceiver<News>) {
     let (tell, news) = mpsc::unbounded_channel();
     // At the end, the receiver is gone.
     let say = move |news| {
@@ -38,6 +46,7 @@ pub(crate) fn record(engine: &Engine) -> (JoinHandle<Recorded>, mpsc::UnboundedR
                 Watched::Fact(fact) => fact,
                 Watched::FactsMissed(count) => {
                     recorded.missed += count;
+                    recorded.before_missed.get_or_insert(recorded.events.len());
                     continue;
                 }
                 _ => continue,

@@ -1,4 +1,4 @@
-//! L1, L3 and L5 over random histories.
+//! The laws over random histories. The facts of each history go to the oracle that the chaos test uses, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,8 +7,9 @@ use proptest::prelude::*;
 
 use super::super::worker_slots::Isolation;
 use super::*;
-use crate::model::{BlockedBy, FactKind};
-use crate::policy::fold::{Duty, EngineState, TaskPhase};
+use crate::model::{BlockedBy, Fact, FactId, Incarnation};
+use crate::policy::fold::{Duty, TaskPhase};
+use crate::testing::Oracle;
 
 /// One step of a random history; numbers pick among what is there.
 #[derive(Clone, Debug)]
@@ -127,12 +128,12 @@ pub(super) struct HistoryWorld {
     pub(super) ordered: [Option<(Seq, KillReason)>; WORKERS as usize],
     pub(super) accepted: Vec<TaskId>,
     pub(super) records: Vec<Arc<TaskRecord>>,
-    /// Must not run twice.
-    pub(super) once: BTreeSet<TaskId>,
     /// Attempts that a truthful world counts: ended, or running when their process did.
     pub(super) counted: BTreeMap<TaskId, u32>,
-    /// What the facts tell.
-    pub(super) state: EngineState,
+    /// The facts so far.
+    pub(super) facts: u64,
+    /// Judges the facts, and folds them.
+    pub(super) oracle: Oracle,
 }
 
 impl HistoryWorld {
@@ -146,9 +147,9 @@ impl HistoryWorld {
             ordered: [None; WORKERS as usize],
             accepted: Vec::new(),
             records: Vec::new(),
-            once: BTreeSet::new(),
             counted: BTreeMap::new(),
-            state: EngineState::default(),
+            facts: 0,
+            oracle: Oracle::default(),
         }
     }
 
@@ -183,9 +184,6 @@ impl HistoryWorld {
                         None => task,
                     }
                 });
-                if losses == 0 {
-                    self.once.extend(&ids);
-                }
                 self.accepted.extend(ids);
             }
             HistoryStep::SubmitLimited { pool, wanted, retries, losses, ttl, priority } => {
@@ -198,9 +196,6 @@ impl HistoryWorld {
                     let task = ttl.map(|ms| task.clone().ttl(Duration::from_millis(ms.into()))).unwrap_or(task);
                     wanted.of(task)
                 });
-                if losses == 0 {
-                    self.once.extend(&ids);
-                }
                 self.accepted.extend(ids);
             }
             HistoryStep::Join(index) if !self.alive[usize::from(index)] => {
@@ -291,7 +286,7 @@ impl HistoryWorld {
         }
         self.take_actions();
         self.check();
-        self.fold_facts();
+        self.observe_facts();
         self.check_facts();
     }
 
@@ -327,22 +322,22 @@ impl HistoryWorld {
         }
     }
 
-    /// Folds the facts since the last call; each of them can follow those before it (L1, L3, L5).
-    pub(super) fn fold_facts(&mut self) {
+    /// Passes the facts since the last call to the oracle.
+    pub(super) fn observe_facts(&mut self) {
         let turn = self.scheduler.table_mut().recorder().take();
         assert_eq!(turn.facts.len() as u64, turn.count);
         for (now, kind) in turn.facts {
-            if let FactKind::TaskRerun { task, .. } = &kind {
-                assert!(!self.once.contains(task), "one that must not run twice does not");
-            }
-            self.state.apply_kind(now, &kind).unwrap_or_else(|error| panic!("{error}: {kind:?}"));
+            self.facts += 1;
+            let id = FactId { incarnation: Incarnation(1), number: self.facts };
+            let fact = Fact::new(id, Timestamp::UNIX_EPOCH, now, kind);
+            self.oracle.observe(&fact).unwrap_or_else(|broken| panic!("{broken}: {fact:?}"));
         }
     }
 
     /// L13: the facts fold to the state of the table and of the pools.
     pub(super) fn check_facts(&self) {
-        let Self { scheduler, state, .. } = self;
-        let table = scheduler.table();
+        let Self { scheduler, oracle, .. } = self;
+        let (table, state) = (scheduler.table(), oracle.state());
         assert_eq!((state.accepted, state.outcomes), (table.accepted(), table.finished()));
         assert_eq!(state.records.len(), table.retained().0);
         assert_eq!(state.tasks.len(), table.live());
@@ -363,7 +358,7 @@ impl HistoryWorld {
             let hold = held.iter().find(|(holder, ..)| *holder == key);
             let needs_permit = table.task(key).and_then(Task::limits).is_some_and(|limits| limits.is_shared());
             assert_eq!(known.admitted, needs_permit && hold.is_some_and(|(_, permit, _)| *permit), "{id} {known:?}");
-            let slots = hold.map(|(.., slots)| slots.iter().map(|it| it.named(PoolId::CPU)).collect());
+            let slots = hold.map(|(.., slots)| slots.iter().map(|it| it.named(known.task.pool_id())).collect());
             assert_eq!(known.reserved, slots.unwrap_or_else(Vec::new));
             if at_gate.contains(&key) {
                 assert!(known.blocked.is_some(), "what waits at the gate has a reason: {known:?}");
@@ -476,8 +471,8 @@ proptest! {
         prop_assert_eq!(finished.keys().copied().collect::<BTreeSet<_>>(), accepted, "L1: every task ends");
         prop_assert!(finished.values().all(|count| *count == 1), "L1: exactly once");
 
-        world.fold_facts();
-        prop_assert!(world.state.tasks.is_empty(), "the facts tell of every end");
-        prop_assert_eq!(world.state.outcomes, world.scheduler.table().finished());
+        world.observe_facts();
+        prop_assert_eq!(world.oracle.finish(), Ok(Vec::new()), "the facts tell of every end");
+        prop_assert_eq!(world.oracle.state().outcomes, world.scheduler.table().finished());
     }
 }

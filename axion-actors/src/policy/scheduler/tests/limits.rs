@@ -147,6 +147,7 @@ proptest! {
         world.calm_down();
         prop_assert!(world.scheduler.limiter.is_whole(), "everything was given back");
         prop_assert_eq!(world.scheduler.timers.len(), 0);
+        prop_assert_eq!(world.oracle.finish(), Ok(Vec::new()), "L1: every task ends");
         let ended: BTreeSet<TaskId> = world.records.iter().map(|record| record.id).collect();
         prop_assert_eq!(ended.len(), world.records.len(), "L1: exactly once");
         prop_assert_eq!(ended, world.accepted.iter().copied().collect::<BTreeSet<_>>(), "L1: every task ends");
@@ -160,6 +161,8 @@ proptest! {
             world.apply(step);
         }
         world.scheduler.cancel_all(&TaskError::new(ErrorKind::Shutdown, "over"), world.now);
+        world.observe_facts();
+        prop_assert_eq!(world.oracle.finish(), Ok(Vec::new()), "L1: every task ends");
         prop_assert_eq!(world.scheduler.table().live(), 0);
         prop_assert!(world.scheduler.limiter.is_whole());
     }

@@ -1,36 +1,10 @@
-//! A second implementation of the queues: in which order tasks may start and expire.
+//! The order in which tasks may expire.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use axion_core::{Priority, TaskId};
+use axion_core::TaskId;
 use jiff::Timestamp;
-
-/// A queue of a pool, by priority and then by place (L12). Tasks with limits and suspects wait in other queues.
-#[derive(Debug, Default)]
-pub(super) struct Line {
-    places: HashMap<TaskId, (Priority, i64)>,
-    order: BTreeSet<(usize, i64, TaskId)>,
-    next: i64,
-}
-
-impl Line {
-    /// Before all those of its priority, or behind them.
-    pub(super) fn push(&mut self, task: TaskId, priority: Priority, first: bool) {
-        self.next += 1;
-        let place = if first { -self.next } else { self.next };
-        self.places.insert(task, (priority, place));
-        self.order.insert((priority.level(), place, task));
-    }
-
-    /// Takes a task out. Returns the first of all, if that is another one.
-    pub(super) fn remove(&mut self, task: TaskId) -> Option<TaskId> {
-        let (priority, place) = self.places.remove(&task)?;
-        let first = self.order.first().map(|(.., first)| *first);
-        self.order.remove(&(priority.level(), place, task));
-        first.filter(|first| *first != task)
-    }
-}
 
 /// Until when the tasks that have not started must have.
 #[derive(Debug, Default)]
