@@ -121,6 +121,8 @@ def read_captured(channel, seq, ready):
     frames = b""
     for fd, stream in ((channel.raw_out, STDOUT), (channel.raw_err, STDERR)):
         if any(ready_fd == fd for ready_fd, _ in ready):
+            # A task may have cleared the flag. If the engine read the pipe first, the read would wait for ever.
+            os.set_blocking(fd, False)
             try:
                 data = os.read(fd, 1 << 20)
             except BlockingIOError:  # the engine read it first

@@ -1,10 +1,15 @@
 """Prints: whole, in order, and under the number of the task that made them."""
 
 import fcntl
+import os
+import select
+import threading
+import types
 import unittest
 
 from base import Case, Gate, OneWorker
 from harness import LIMIT, wait_until
+from axion_worker import output
 
 F_GETPIPE_SZ = 1032  # of Linux; `fcntl` names it from Python 3.10 on
 
@@ -340,6 +345,24 @@ class Nobodys(Case):
             found += message[1][2]
             message = worker.receive(LIMIT)
         self.assertEqual(found, b"goodbye")
+
+
+class Captured(unittest.TestCase):
+    def test_l8_a_capture_pipe_that_a_task_made_block_holds_up_nothing(self):
+        """The engine has read the pipe between the poll and the read, and a task has cleared its flag."""
+        reader, writer = os.pipe()
+        try:
+            channel = types.SimpleNamespace(raw_out=reader, raw_err=-1)
+            found = []
+            read = threading.Thread(
+                target=lambda: found.append(output.read_captured(channel, 1, [(reader, select.POLLIN)])), daemon=True)
+            read.start()
+            read.join(LIMIT)
+            self.assertEqual(found, [b""])
+        finally:
+            os.close(writer)
+            read.join(LIMIT)
+            os.close(reader)
 
 
 if __name__ == "__main__":

@@ -298,7 +298,7 @@ async fn a_child_that_does_not_shake_hands_in_time_is_killed() {
     assert_eq!(stage.child.hears().await, Some(Heard::Kill));
     stage.child.exits(ProcessExit::Signal(9), &[]).await;
     let reason = stage.down().await.departure.reason;
-    assert!(matches!(&reason, WorkerDownReason::StartFailed { message, .. } if message.contains("5ms")), "{reason:?}");
+    assert!(matches!(&reason, WorkerDownReason::StartFailed { message, .. } if message.contains("5 ms")), "{reason:?}");
 }
 
 #[actix::test]
