@@ -56,7 +56,7 @@ impl Sequencer {
     /// The engine's one clock.
     #[must_use]
     pub fn clock(&self) -> Clock {
-        self.0.clock
+        self.0.clock.clone()
     }
 
     /// The engine's life.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use axion_actors::config::{Config, ConfigError, EngineKind, PoolConfig, ScalingPolicy};
 use axion_actors::model::{Clock, PoolId};
-use axion_actors::process::{Guardian, Launcher, PrivateFolder, RealLauncher, find_pool_pythons, find_python};
+use axion_actors::process::{
+    Guardian, Launcher, PrivateFolder, RealLauncher, find_pool_pythons, find_python, nanos_since_boot,
+};
 use axion_actors::sequencer::{QueueBounds, Sequencer};
 
 use crate::engine::Engine;
@@ -24,7 +26,7 @@ pub struct EngineBuilder {
 }
 
 fn new_sequencer() -> Sequencer {
-    Sequencer::new(Clock::start())
+    Sequencer::new(Clock::start(nanos_since_boot))
 }
 
 impl EngineBuilder {

@@ -122,9 +122,9 @@ fn populate(parts: RuntimeParts, launcher: Box<dyn Launcher>) -> Runtime {
     };
     let rules = config.pool_settings().map(|_, pool| rules(&config, pool));
     let scheduler = Scheduler::new(TaskTable::new(clock.epoch(), keep), &rules, config.capacity(machine_memory()));
-    let dispatcher = Dispatcher::new(scheduler, clock, admission, sequencer.clone(), requests, &config).start();
-    WorkflowManager::new(&config, dispatcher.clone(), manager_admission, sequencer.clone(), clock).start();
-    let supervisor = Supervisor::new(launcher, dispatcher.clone(), sequencer, clock, &config).start();
+    let dispatcher = Dispatcher::new(scheduler, clock.clone(), admission, sequencer.clone(), requests, &config).start();
+    WorkflowManager::new(&config, dispatcher.clone(), manager_admission, sequencer.clone(), clock.clone()).start();
+    let supervisor = Supervisor::new(launcher, dispatcher.clone(), sequencer, clock.clone(), &config).start();
     if config.enable_metrics || config.autoscaler != ScalingPolicy::Off {
         Autoscaler::new(&config, dispatcher.clone(), supervisor.clone(), clock, meter(&config)).start();
     }

@@ -33,7 +33,7 @@ use crate::model::{
 use crate::policy::overload::Gauge;
 use crate::policy::scheduler::Scheduler;
 use crate::policy::task_table::{AcceptError, Expired, TaskKey, TaskLookup};
-use crate::process::ProcessLoad;
+use crate::process::{ProcessLoad, WallClockSet, WallClockWatch};
 use crate::sequencer::Sequencer;
 
 /// The actor that every task passes through.
@@ -215,6 +215,36 @@ impl Actor for Dispatcher {
             Some(Err(error)) => panic!("the runtime cannot watch the inbox: {error}"),
             None => {}
         }
+        match WallClockWatch::new() {
+            Ok(watch) => {
+                ctx.add_stream(watch);
+            }
+            Err(error) => tracing::warn!(
+                %error,
+                "cannot watch the wall clock: `not_before` follows no change of it, and timers may be late after sleep"
+            ),
+        }
+    }
+}
+
+impl StreamHandler<WallClockSet> for Dispatcher {
+    /// Tokio's timers do not count the time for which the machine slept, so the running one is started anew.
+    fn handle(&mut self, _: WallClockSet, ctx: &mut Context<Self>) {
+        if let Some((_, timer)) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        let epoch = self.clock.follow_wall_clock();
+        self.decide(ctx, |scheduler, now| {
+            if let Some(epoch) = epoch {
+                scheduler.wall_clock_set(epoch, now);
+            }
+            scheduler.tick(now);
+        });
+    }
+
+    /// The runtime is gone, or the timer cannot be read.
+    fn finished(&mut self, _: &mut Self::Context) {
+        tracing::warn!("the watch on the wall clock has ended: `not_before` follows no change of the clock any more");
     }
 }
 
@@ -361,6 +391,21 @@ impl Handler<PoolUnavailable> for Dispatcher {
 
     fn handle(&mut self, unavailable: PoolUnavailable, ctx: &mut Self::Context) {
         self.decide(ctx, |scheduler, now| scheduler.unavailable(unavailable.pool, unavailable.error, now));
+    }
+}
+
+/// A test cannot set the clock of the machine, so it sends what the watch would.
+#[cfg(test)]
+impl Message for WallClockSet {
+    type Result = ();
+}
+
+#[cfg(test)]
+impl Handler<WallClockSet> for Dispatcher {
+    type Result = ();
+
+    fn handle(&mut self, set: WallClockSet, ctx: &mut Context<Self>) {
+        StreamHandler::handle(self, set, ctx);
     }
 }
 

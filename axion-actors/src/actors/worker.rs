@@ -117,7 +117,7 @@ impl Drop for DownGuard {
 
 impl Worker {
     pub(super) fn new(me: WorkerRef, launched: Launched, settings: Settings, neighbours: Neighbours) -> Self {
-        let clock = Clock::start();
+        let clock = neighbours.sequencer.clock();
         Self {
             me,
             lifecycle: WorkerLifecycle::new(clock.now()),

@@ -183,7 +183,8 @@ impl WorkflowManager {
         self.answer_with(step, record);
         let since_start = |started: jiff::Timestamp| {
             let since = started.duration_since(self.clock.epoch());
-            Tick::default().after(since.try_into().unwrap_or_default())
+            // The wall clock may have been set since the record was made.
+            Tick::default().after(since.try_into().unwrap_or_default()).min(now)
         };
         let ended = Ended {
             outcome: record.outcome.clone(),

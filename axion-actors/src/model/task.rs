@@ -67,7 +67,7 @@ impl TryFrom<u8> for Priority {
 pub enum NotBefore {
     /// This time after the task was accepted.
     After(Duration),
-    /// This time on the engine's clock, which is the wall time at the engine's start and steady from there on.
+    /// This calendar time. The wait follows the wall clock when that is set.
     At(Timestamp),
 }
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use crate::model::workflow::{Step, StepState, WorkflowId, WorkflowRecord};
 use crate::model::{
-    BlockedBy, Fact, FactId, FactKind, OutcomeCounts, PoolId, RefusalReason, Seq, Task, TaskId, TaskRecord, Tick,
-    WorkerId, WorkerRef,
+    BlockedBy, Fact, FactId, FactKind, NotBefore, OutcomeCounts, PoolId, RefusalReason, Seq, Task, TaskId, TaskRecord,
+    Tick, WorkerId, WorkerRef,
 };
 
 /// Everything that the facts so far tell.
@@ -275,7 +275,9 @@ impl EngineState {
         let task = self.live(fact, id)?;
         match kind {
             FactKind::TaskHeld { until, .. } => {
-                task.leave_queue(fact)?;
+                if !task.is_held_by_calendar() {
+                    task.leave_queue(fact)?;
+                }
                 task.phase = TaskPhase::Waiting { until: *until };
             }
             FactKind::TaskDue { .. } => {
@@ -445,6 +447,12 @@ impl LiveTask {
             blocked: None,
             reserved: Vec::new(),
         }
+    }
+
+    /// Whether the task waits for a calendar time before its first attempt, so that it can be held anew.
+    fn is_held_by_calendar(&self) -> bool {
+        let until_calendar = matches!(self.task.options().not_before, Some(NotBefore::At(_)));
+        until_calendar && self.attempts == 0 && matches!(self.phase, TaskPhase::Waiting { .. })
     }
 
     fn is_in(&self, fact: &'static str, fits: impl Fn(TaskPhase) -> bool) -> Result<(), FoldError> {

@@ -22,6 +22,7 @@
 //! [`MAX_OVERTAKES`](super::resources::MAX_OVERTAKES) times.
 
 mod ends;
+mod hold;
 mod limits;
 mod place;
 mod pool;
@@ -43,8 +44,8 @@ use super::durations::Durations;
 use super::task_table::{AcceptError, Finished, TaskEnd, TaskKey, TaskLookup, TaskState, TaskTable, WaiterId};
 use super::timers::Timers;
 use crate::model::{
-    CancelAnswer, CancelSource, DisplayDuration, EngineCapacity, ErrorKind, FactKind, KillReason, NotBefore, Outcome,
-    PoolId, PoolMap, RetireCause, ReturnCause, RevokeCause, Seq, Task, TaskError, TaskId, Tick, WorkKey, WorkerRef,
+    CancelAnswer, CancelSource, DisplayDuration, EngineCapacity, ErrorKind, FactKind, KillReason, Outcome, PoolId,
+    PoolMap, RetireCause, ReturnCause, RevokeCause, Seq, Task, TaskError, TaskId, Tick, WorkKey, WorkerRef,
 };
 
 /// The decisions of the Dispatcher.
@@ -136,20 +137,6 @@ impl Scheduler {
         if let Some(task) = self.table.task(key) {
             self.pools[task.pool_id()].queue.push_back(task.options().priority, key);
         }
-    }
-
-    /// Holds a task back until its earliest start. Returns false if the task may start at once.
-    fn defer(&mut self, key: TaskKey, now: Tick) -> bool {
-        let at = match self.table.task(key).and_then(|task| task.options().not_before) {
-            Some(NotBefore::After(time)) => now.after(time),
-            Some(NotBefore::At(time)) => self.table.tick(time),
-            None => return false,
-        };
-        if at <= now {
-            return false;
-        }
-        let timer = self.timers.start(at, Due::Start(key));
-        self.table.hold(key, timer, at, now)
     }
 
     /// Starts the ttl of a task, if it has one and has not started.

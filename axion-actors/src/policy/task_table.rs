@@ -10,13 +10,14 @@
 //!                          └──────────────── finish ──────────────────┘
 //! ```
 //!
-//! A task that may not start yet goes from Queued to Waiting when it is accepted (`hold`). Every other event is late or
-//! illegal: it changes nothing and is counted (L3).
+//! A task that may not start yet goes from Queued to Waiting when it is accepted (`hold`), and waits until another time
+//! when the wall clock is set (`hold_anew`). Every other event is late or illegal: it changes nothing and is counted (L3).
 
 mod entry;
 mod history;
 mod retained;
 mod waiting;
+mod wall_clock;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,7 @@ pub use self::history::TaskCounters;
 pub use self::retained::Expired;
 use self::retained::RetainedRecords;
 use self::waiting::WaitingCounts;
+pub use self::wall_clock::CalendarHold;
 use super::recorder::Recorder;
 use super::retention::RetentionPolicy;
 use super::task_ids::TaskIds;
@@ -272,7 +274,22 @@ impl TaskTable {
 
     /// Holds a queued task back until `timer` is due.
     pub fn hold(&mut self, key: TaskKey, timer: TimerId, until: Tick, now: Tick) -> bool {
-        let Some(entry) = self.live.get_mut(key).filter(|entry| entry.state() == TaskState::Queued) else {
+        self.hold_from(key, |state| state == TaskState::Queued, (timer, until), now)
+    }
+
+    /// Holds a held task back until another time, because the wall clock was set.
+    pub fn hold_anew(&mut self, key: TaskKey, timer: TimerId, until: Tick, now: Tick) -> bool {
+        self.hold_from(key, |state| matches!(state, TaskState::Waiting { .. }), (timer, until), now)
+    }
+
+    fn hold_from(
+        &mut self,
+        key: TaskKey,
+        fits: impl Fn(TaskState) -> bool,
+        (timer, until): (TimerId, Tick),
+        now: Tick,
+    ) -> bool {
+        let Some(entry) = self.live.get_mut(key).filter(|entry| fits(entry.state())) else {
             self.ignored += 1;
             return false;
         };

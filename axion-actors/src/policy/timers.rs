@@ -22,9 +22,8 @@ impl<T> Default for Timers<T> {
     }
 }
 
-#[cfg(test)]
 impl TimerId {
-    /// When the timer is due, for tests.
+    /// When the timer is due.
     pub(super) fn due(self) -> Tick {
         self.0
     }

@@ -25,8 +25,8 @@ pub(crate) use blocking::offload_or_inline;
 pub use folder::{FolderError, PrivateFolder};
 pub use interpreter::{PythonNotFound, find_pool_pythons, find_python};
 pub use meter::{RealMeter, machine_memory};
-pub(crate) use os::WatchedDoorbell;
-pub use os::{Doorbell, DoorbellReader, Guardian, GuardianError, SpawnError, doorbell};
+pub use os::{Doorbell, DoorbellReader, Guardian, GuardianError, SpawnError, doorbell, nanos_since_boot};
+pub(crate) use os::{WallClockSet, WallClockWatch, WatchedDoorbell};
 pub use real::RealLauncher;
 
 use crate::model::{HostLoad, ProcessExit, Seq, Stream, Usage, WorkerId};

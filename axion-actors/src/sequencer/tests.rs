@@ -4,7 +4,7 @@ use super::*;
 use crate::model::{LogLevel, Tick};
 
 fn sequencer() -> Sequencer {
-    Sequencer::new(Clock::start())
+    Sequencer::new(Clock::start(crate::process::nanos_since_boot))
 }
 
 fn record(sequencer: &Sequencer, count: usize) {

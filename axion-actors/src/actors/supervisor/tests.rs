@@ -18,7 +18,7 @@ use crate::policy::restart::BreakerState;
 use crate::policy::retention::RetentionPolicy;
 use crate::policy::scheduler::{PoolRules, Scheduler};
 use crate::policy::task_table::TaskTable;
-use crate::process::{Measurement, Meter};
+use crate::process::{Measurement, Meter, WallClockSet, nanos_since_boot};
 use crate::testing::{FakeChild, FakeLauncher, Heard};
 use crate::wire::{ControlDown, ControlUp};
 
@@ -40,6 +40,21 @@ impl Handler<AskBreaker> for Supervisor {
     }
 }
 
+thread_local! {
+    /// The number of hours by which the wall clock was set.
+    static SET_BY: std::cell::Cell<i64> = const { std::cell::Cell::new(0) };
+}
+
+/// The machine started in 1970, and then the clock was set.
+fn wall_now() -> Timestamp {
+    let since_boot = Duration::from_nanos(nanos_since_boot());
+    Timestamp::UNIX_EPOCH + since_boot + jiff::SignedDuration::from_hours(SET_BY.get())
+}
+
+fn clock() -> Clock {
+    Clock::start_with(nanos_since_boot, wall_now)
+}
+
 struct Stage {
     dispatcher: Addr<Dispatcher>,
     supervisor: Addr<Supervisor>,
@@ -58,16 +73,18 @@ impl Stage {
     fn with(config: &Config, rules: PoolRules, room: usize) -> Self {
         let (launcher, children) = FakeLauncher::new();
         let (requests, inbox) = inbox().expect("a pipe");
-        let (clock, admission) = (Clock::start(), Arc::new(Admission::new(room, 1 << 20)));
-        let sequencer = Sequencer::new(clock);
+        let (clock, admission) = (clock(), Arc::new(Admission::new(room, 1 << 20)));
+        let sequencer = Sequencer::new(clock.clone());
         let keep = RetentionPolicy { count: 100, bytes: 1 << 20, each: 1 << 20, age: None };
         let scheduler = Scheduler::new(
-            TaskTable::new(Timestamp::UNIX_EPOCH, keep),
+            TaskTable::new(clock.epoch(), keep),
             &config.pool_settings().map(|_, pool| PoolRules { kind: pool.kind, ..rules }),
             config.capacity(None),
         );
-        let dispatcher = Dispatcher::new(scheduler, clock, admission.clone(), sequencer.clone(), inbox, config).start();
-        let supervisor = Supervisor::new(Box::new(launcher), dispatcher.clone(), sequencer, clock, config).start();
+        let dispatcher =
+            Dispatcher::new(scheduler, clock.clone(), admission.clone(), sequencer.clone(), inbox, config).start();
+        let supervisor =
+            Supervisor::new(Box::new(launcher), dispatcher.clone(), sequencer, clock.clone(), config).start();
         Self { dispatcher, supervisor, requests, admission, children, clock }
     }
 
@@ -103,9 +120,12 @@ impl Stage {
     }
 
     fn submit(&self) -> oneshot::Receiver<Result<Arc<TaskRecord>, crate::actors::Refusal>> {
-        let (reply, record) = oneshot::channel();
         // A task that fails at once when its worker dies.
-        let task = Task::script("/a.py").max_worker_losses(0);
+        self.submit_task(Task::script("/a.py").max_worker_losses(0))
+    }
+
+    fn submit_task(&self, task: Task) -> oneshot::Receiver<Result<Arc<TaskRecord>, crate::actors::Refusal>> {
+        let (reply, record) = oneshot::channel();
         self.requests
             .send(Request::Submit(Submission { task, reply: Reply::One(reply), accepted: None }))
             .expect("the dispatcher lives");
@@ -248,7 +268,7 @@ async fn a_machine_that_cannot_be_measured_any_more_is_not_taken_for_busy() {
     let config = Config { max_memory_percent: Some(90.0), ..config(9) };
     let stage = Stage::set(&config);
     let meter = Box::new(Failing { has_measured: false });
-    let clock = Clock::start();
+    let clock = clock();
     Autoscaler::new(&config, stage.dispatcher.clone(), stage.supervisor.clone(), clock, Some(meter)).start();
     let begun = std::time::Instant::now();
     for refuses in [true, false] {
@@ -337,4 +357,22 @@ async fn l9_a_worker_is_not_replaced_while_too_many_before_it_have_not_finished(
     first.exits(ProcessExit::Code(0), &[]).await;
     stage.child().await.ready().await;
     assert_eq!(Stage::outcome(endless.swap_remove(0)).await, "succeeded");
+}
+
+#[actix::test]
+async fn a_task_held_until_a_calendar_time_starts_when_the_wall_clock_is_set() {
+    let mut stage = Stage::set(&Config { cpu_bound_count: 1, ..config(9) });
+    let mut child = stage.child().await;
+    child.ready().await;
+    let in_an_hour = wall_now() + Duration::from_secs(3600);
+    let held = stage.submit_task(Task::script("/a.py").not_before(in_an_hour));
+    succeeds_on(&stage, &mut child).await;
+    assert_eq!(stage.status().await.components.input_queue.held_back, 1);
+    SET_BY.set(2);
+    stage.dispatcher.send(WallClockSet).await.expect("the dispatcher lives");
+    let seq = child.runs().await;
+    child.done(seq).await;
+    let record = held.await.expect("an answer").expect("a record");
+    let finished = record.timings.finished;
+    assert!(finished > in_an_hour, "the record has the times of the new setting: {finished}");
 }

@@ -77,7 +77,7 @@ impl Stage {
             dispatcher: recorder.clone().recipient(),
             ready: recorder.clone().recipient(),
             down: recorder.recipient(),
-            sequencer: Sequencer::new(Clock::start()),
+            sequencer: Sequencer::new(Clock::start(crate::process::nanos_since_boot)),
         };
         let worker = Worker::new(me, launched, settings, neighbours).start();
         let child = children.recv().await.expect("launched");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -133,7 +134,8 @@ facts! {
         task: Task,
     }
 
-    /// An accepted task may not start yet.
+    /// An accepted task may not start yet. This fact is recorded again if a change of the wall clock moves the end of
+    /// the wait.
     2 "task_held" v 1 TaskHeld {
         /// The task.
         task: TaskId,
@@ -494,5 +496,13 @@ facts! {
     91 "engine_ended" v 1 EngineEnded {
         /// The reason.
         by: EngineEnd,
+    }
+
+    /// The wall clock was set. The wall times of this fact and of later ones are by the new setting.
+    92 "wall_clock_set" v 1 WallClockSet {
+        /// The wall time of this moment by the old setting.
+        from: Timestamp,
+        /// The wall time of this moment by the new setting.
+        to: Timestamp,
     }
 }

@@ -40,3 +40,18 @@ fn l1_l3_l5_what_cannot_happen_is_refused() {
     apply(sent(id, 1)).expect("queued");
     assert!(matches!(apply(sent(id, 2)), Err(FoldError::WrongPhase { .. })));
 }
+
+#[test]
+fn l3_a_task_is_held_anew_only_before_its_first_attempt_and_until_a_calendar_time() {
+    let hour = std::time::Duration::from_secs(3600);
+    let held = |task, until| FactKind::TaskHeld { task, until: Tick(until), wait_seconds: 1.0 };
+    let delayed = Task::script("/a.py").delay(hour);
+    let timed = Task::script("/a.py").not_before(jiff::Timestamp::UNIX_EPOCH + hour);
+    for (task, is_allowed) in [(delayed, false), (timed, true)] {
+        let (mut state, id) = (EngineState::default(), task.id());
+        state.apply_kind(Tick(1), &FactKind::TaskAccepted { task }).expect("new");
+        state.apply_kind(Tick(1), &held(id, 9)).expect("queued");
+        assert_eq!(state.apply_kind(Tick(2), &held(id, 5)).is_ok(), is_allowed);
+        assert_eq!(state.tasks[&id].phase, TaskPhase::Waiting { until: Tick(if is_allowed { 5 } else { 9 }) });
+    }
+}

@@ -6,6 +6,7 @@ mod histories;
 mod limits;
 mod order;
 mod pools;
+mod wall_clock;
 mod windows;
 
 use std::sync::Arc;

@@ -5,7 +5,9 @@ use jiff::Timestamp;
 use super::history::TaskHistory;
 use super::waiting::WaitingCounts;
 use super::{TaskEnd, WaiterId, wall};
-use crate::model::{Attempt, AttemptRecord, FullAttempt, Seq, Task, TaskError, TaskRecord, Tick, Timings, WorkerRef};
+use crate::model::{
+    Attempt, AttemptRecord, FullAttempt, NotBefore, Seq, Task, TaskError, TaskRecord, Tick, Timings, WorkerRef,
+};
 use crate::policy::task_ids::Hint;
 use crate::policy::timers::TimerId;
 
@@ -66,6 +68,14 @@ impl Entry {
     /// The history, to add to.
     pub(super) fn history_mut(&mut self) -> &mut TaskHistory {
         self.history.get_or_insert_default()
+    }
+
+    /// The timer and the calendar time until which the task is held, if it is.
+    pub(super) fn calendar_hold(&self) -> Option<(TimerId, Timestamp)> {
+        match (self.state, self.task.options().not_before) {
+            (TaskState::Waiting { timer }, Some(NotBefore::At(time))) if self.attempts == 0 => Some((timer, time)),
+            _ => None,
+        }
     }
 
     /// Changes the state and the counts.

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use jiff::SignedDuration;
+
 use crate::model::AttemptRecord;
 use crate::policy::timers::TimerId;
 
@@ -30,6 +32,15 @@ impl TaskHistory {
             self.trimmed |= self.earlier.len() <= EARLIER;
             bytes -= oldest.weight();
             self.left_out += 1;
+        }
+    }
+
+    /// Moves the wall times of the remembered attempts, because the wall clock was set by `span`.
+    pub(super) fn shift(&mut self, span: SignedDuration) {
+        for attempt in &mut self.earlier {
+            for time in [&mut attempt.sent, &mut attempt.ended] {
+                *time = time.saturating_add(span).unwrap_or(*time);
+            }
         }
     }
 

@@ -187,6 +187,7 @@ fn samples() -> Vec<FactKind> {
             settings: BTreeMap::from([("cpu_bound_count".to_owned(), "2".to_owned())]),
         },
         FactKind::EngineEnded { by: EngineEnd::Shutdown },
+        FactKind::WallClockSet { from: time(0), to: time(3_600) },
     ]
 }
 

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::SignedDuration;
 use proptest::option;
 use proptest::prelude::*;
 
 use super::super::worker_slots::Isolation;
 use super::*;
-use crate::model::{BlockedBy, Fact, FactId, Incarnation};
+use crate::model::{BlockedBy, Fact, FactId, Incarnation, NotBefore};
 use crate::policy::fold::{Duty, TaskPhase};
 use crate::testing::Oracle;
 
@@ -67,6 +68,8 @@ pub(super) enum HistoryStep {
     Unavailable {
         pool: u8,
     },
+    /// The wall clock is set forward or back by this many milliseconds.
+    SetWallClock(i64),
     Wait(u32),
 }
 
@@ -88,6 +91,7 @@ pub(super) fn step() -> impl Strategy<Value = HistoryStep> {
             .prop_map(|(worker, picks, begun)| HistoryStep::Revoke { worker, picks, begun }),
         1 => any::<u8>().prop_map(HistoryStep::Cancel),
         1 => (0..3u8).prop_map(|pool| HistoryStep::Unavailable { pool }),
+        1 => prop_oneof![(-3..=3i64).prop_map(|hours| hours * 3_600_000), -20..=20i64].prop_map(HistoryStep::SetWallClock),
         3 => (1..30_000u32).prop_map(HistoryStep::Wait),
     ]
 }
@@ -166,15 +170,20 @@ impl HistoryWorld {
         self.now = Tick(self.now.0 + 1000);
         match step {
             HistoryStep::Submit { pool, count, timeout, retries, losses, ttl, priority, delay } => {
+                let wall_now = self.scheduler.table().wall(self.now);
                 let ids = submit_as(&mut self.scheduler, count.into(), self.now, |task| {
                     let backoff = crate::model::Backoff::Fixed(Duration::from_millis(3));
                     let policy =
                         crate::model::RetryPolicy { backoff, ..crate::model::RetryPolicy::times(retries.into()) };
                     let task = task.on(pool_of(pool)).retry(policy).max_worker_losses(losses.into());
                     let task = task.priority(Priority::try_from(priority).expect("in range"));
-                    // Most start at once.
-                    let delay = Duration::from_millis(delay.saturating_sub(10).into());
-                    let task = if delay.is_zero() { task } else { task.delay(delay) };
+                    // Most start at once, some after a time, and some at a calendar time.
+                    let span = |ms: u8| Duration::from_millis(ms.into());
+                    let task = match delay {
+                        0..=10 => task,
+                        11..=15 => task.delay(span(delay - 10)),
+                        _ => task.not_before(wall_now + span(delay - 15)),
+                    };
                     let task = match ttl {
                         Some(ms) => task.ttl(Duration::from_millis(ms.into())),
                         None => task,
@@ -277,6 +286,11 @@ impl HistoryWorld {
                 let error = TaskError::new(ErrorKind::WorkerStartFailed, "none");
                 self.scheduler.unavailable(pool_of(pool), error, self.now);
             }
+            HistoryStep::SetWallClock(ms) => {
+                let epoch = self.scheduler.table().wall(Tick(0)) + SignedDuration::from_millis(ms);
+                self.scheduler.wall_clock_set(epoch, self.now);
+                self.scheduler.tick(self.now);
+            }
             HistoryStep::Wait(micros) => {
                 self.now = Tick(self.now.0 + u64::from(micros) * 1000);
                 self.scheduler.tick(self.now);
@@ -351,6 +365,11 @@ impl HistoryWorld {
                 TaskState::Waiting { timer } => TaskPhase::Waiting { until: timer.due() },
             };
             assert_eq!(known.phase, phase, "{id}");
+            if let (TaskPhase::Waiting { until }, 0) = (phase, known.attempts)
+                && let Some(NotBefore::At(time)) = known.task.options().not_before
+            {
+                assert_eq!(until, table.tick(time), "a task that is held until a calendar time follows the wall clock");
+            }
             assert_eq!(Some(known.submitted), table.submitted(key));
             assert_eq!((known.retries, known.losses), (counters.retries, counters.losses));
             assert_eq!((known.cancelled, known.isolated), (counters.cancelled, counters.alone));
@@ -466,6 +485,10 @@ proptest! {
             let counted = world.counted.get(&record.id).copied().unwrap_or_default();
             prop_assert_eq!(record.attempt.map_or(0, |attempt| attempt.0), counted, "L5: only what started is counted");
             prop_assert!(record.worker_losses <= 2 && record.retries <= 2);
+            let (submitted, ended) = (record.timings.submitted, record.timings.finished);
+            let times = record.earlier.iter().flat_map(|it| [it.sent, it.ended]);
+            let times: Vec<_> = std::iter::once(submitted).chain(times).chain([ended]).collect();
+            prop_assert!(times.is_sorted(), "the times of a record never go backwards: {times:?}");
         }
         let accepted: BTreeSet<TaskId> = world.accepted.iter().copied().collect();
         prop_assert_eq!(finished.keys().copied().collect::<BTreeSet<_>>(), accepted, "L1: every task ends");

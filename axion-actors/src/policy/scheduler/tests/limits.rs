@@ -116,6 +116,8 @@ impl HistoryWorld {
 
     /// Everything ends well from now on.
     fn calm_down(&mut self) {
+        // A task may wait for a calendar time that is days away, because the wall clock was set back often.
+        self.apply(HistoryStep::SetWallClock(1000 * 3_600_000));
         for round in 0..5000 {
             if self.scheduler.table().live() == 0 {
                 return;

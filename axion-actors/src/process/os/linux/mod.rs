@@ -1,6 +1,7 @@
 //! Linux.
 
 mod cgroups;
+mod clock;
 mod doorbell;
 mod files;
 mod forks;
@@ -13,10 +14,12 @@ mod status_page;
 
 pub(crate) use rustix::process::Pid;
 
+pub use clock::nanos_since_boot;
 pub use doorbell::{Doorbell, DoorbellReader, doorbell};
 pub use guardian::{Guardian, GuardianError};
 
 pub(crate) use cgroups::ControlGroups;
+pub(crate) use clock::{WallClockSet, WallClockWatch};
 pub(crate) use doorbell::WatchedDoorbell;
 pub(crate) use files::{is_executable, is_own_folder, path_from_bytes, private_permissions};
 pub(crate) use memory::{MemoryKills, out_of_memory_kills, resident};
