@@ -33,7 +33,7 @@ struct Wakeup {
     asleep: AtomicBool,
 }
 
-/// Sends requests, from any thread, as long as the [`Door`] exists.
+/// Sends requests, from any thread, as long as the reader's `Door` exists.
 #[derive(Clone, Debug)]
 pub struct InboxSender {
     queue: Weak<mpsc::UnboundedSender<Request>>,

@@ -232,7 +232,7 @@ struct TaskErrorReport<'a> {
 }
 
 impl Serialize for TaskError {
-    /// Formats for people get a [`TaskErrorReport`], binary formats get all fields.
+    /// Formats for people get a `TaskErrorReport`, binary formats get all fields.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if !serializer.is_human_readable() {
             return Self::serialize(self, serializer);
