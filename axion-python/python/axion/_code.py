@@ -10,6 +10,7 @@ from types import BuiltinFunctionType, CodeType, FunctionType
 from weakref import WeakKeyDictionary
 
 from . import _axion, _packing
+from ._names import goes_by_name
 from ._packing import CALL, PROTOCOL, SCALARS, PackingError
 from .errors import SubmitError, TaskError
 
@@ -47,7 +48,7 @@ class Coder:
         blob = pickle.dumps((_PYTHON, self._paths, self._mode, self._initializer, code), PROTOCOL)
         made = _axion.Function(_name(function), blob)
         if is_cacheable:
-            if is_importable(function):
+            if goes_by_name(function):
                 self._cache[function] = None, made
             elif kind is FunctionType and _is_closed(function):
                 self._cache[function] = function.__code__, made
@@ -58,28 +59,6 @@ def _name(function):
     name = getattr(function, "__qualname__", None) or type(function).__qualname__
     module = getattr(function, "__module__", None)
     return "%s.%s" % (module, name) if module not in (None, "__main__") else name
-
-
-def goes_by_name(thing):
-    """Whether the worker imports it: unless cloudpickle was told to pickle its module by value."""
-    if not is_importable(thing):
-        return False
-    import cloudpickle
-
-    by_value = cloudpickle.list_registry_pickle_by_value()
-    parts = thing.__module__.split(".")
-    return not any(".".join(parts[:count]) in by_value for count in range(1, len(parts) + 1))
-
-
-def is_importable(function):
-    """Whether the worker can import it, so that only its name is sent."""
-    name, path = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
-    if path is None or name is None or name == "__main__":
-        return False
-    found = sys.modules.get(name)
-    for part in path.split("."):
-        found = getattr(found, part, None)
-    return found is function
 
 
 def _is_closed(function):

@@ -2,7 +2,7 @@
 
 import functools
 
-from ._code import goes_by_name
+from ._names import goes_by_name
 from ._packing import code_of
 from ._step import step
 

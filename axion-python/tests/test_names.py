@@ -1,0 +1,85 @@
+"""What goes by name: judged by what a fresh interpreter would import."""
+
+import os
+import subprocess
+import sys
+
+from helpers import LONG
+
+
+def python(source, folder, *flags):
+    path = folder / "program.py"
+    path.write_text(source)
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run([sys.executable, "-W", "error", *flags, path], capture_output=True, text=True, timeout=LONG,
+                          cwd=folder, env=env)
+    assert (done.stderr, done.returncode) == ("", 0), done
+    return done.stdout
+
+
+def test_a_module_of_the_path_goes_by_name_and_one_from_elsewhere_by_its_file(tmp_path):
+    (tmp_path / "near.py").write_text("def f(): pass")
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "plugin.py").write_text("def f(): pass\nclass C:\n    def m(self): pass")
+    out = python("""
+import collections, importlib.util, json, near, sys, types
+from axion._names import place_of
+spec = importlib.util.spec_from_file_location("plugin", "far/plugin.py")
+plugin = sys.modules["plugin"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(plugin)
+made = sys.modules["made"] = types.ModuleType("made")
+exec("def f(): pass", vars(made))
+def own(): pass
+for thing in (near.f, plugin.f, plugin.C.m, made.f, own, lambda: 0, len, json.dumps, collections.OrderedDict, "text"):
+    place = place_of(thing)
+    print(place and place[:3])
+print(place_of(plugin.f)[3][2])
+""", tmp_path)
+    assert out.splitlines() == [
+        "('name', 'near', 'f')", "('file', 'plugin', 'f')", "('file', 'plugin', 'C.m')", "None", "None", "None",
+        "('name', 'builtins', 'len')", "('name', 'json', 'dumps')", "('name', 'collections', 'OrderedDict')", "None",
+        str(os.path.getsize(tmp_path / "far" / "plugin.py"))]
+
+
+def test_a_module_that_another_one_shadows_by_now_goes_by_its_file(tmp_path):
+    for folder in "old", "new":
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "shadowed.py").write_text("def f(): pass")
+    assert python("""
+import sys
+from axion._names import place_of
+sys.path.insert(0, "old")
+import shadowed
+print(place_of(shadowed.f)[0])
+sys.path.insert(0, "new")
+print(place_of(shadowed.f)[0])
+sys.path.remove("new")
+print(place_of(shadowed.f)[0])
+""", tmp_path) == "name\nfile\nname\n"
+
+
+def test_a_module_that_is_registered_by_value_is_sent(tmp_path):
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").write_text("")
+    (tmp_path / "package" / "part.py").write_text("def f(): pass")
+    assert python("""
+import cloudpickle, package.part
+from axion._names import goes_by_name
+seen = [goes_by_name(package.part.f)]
+cloudpickle.register_pickle_by_value(package)
+seen.append(goes_by_name(package.part.f))
+cloudpickle.unregister_pickle_by_value(package)
+print(seen, goes_by_name(package.part.f))
+""", tmp_path) == "[True, False] True\n"
+
+
+def test_the_stamp_of_a_module_is_of_the_source_that_was_loaded(tmp_path):
+    (tmp_path / "changing.py").write_text("def f(): return 1")
+    assert python("""
+import axion, changing, os
+from axion._names import place_of
+size = os.path.getsize("changing.py")
+with open("changing.py", "a") as file:
+    file.write("  # more")
+print(place_of(changing.f)[3][2] == size)
+""", tmp_path) == "True\n"
