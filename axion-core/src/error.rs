@@ -2,7 +2,7 @@
 
 use axion_actors::actors::Refusal;
 use axion_actors::config::ConfigError;
-use axion_actors::model::{PoolId, Shortfall};
+use axion_actors::model::{PartId, PoolId, Shortfall};
 use axion_actors::process::{FolderError, GuardianError, PythonNotFound};
 
 use crate::handle::TaskHandle;
@@ -68,6 +68,21 @@ pub enum SubmitError {
         /// The maximum size.
         limit: usize,
     },
+    /// A part of the task's function does not fit into a frame.
+    #[error(
+        "the part {part} of the function {function} has {size} bytes, the limit is {limit}: pass a file's path instead, \
+         or raise `frame_limit`"
+    )]
+    PartTooLarge {
+        /// The name of the function.
+        function: String,
+        /// The part.
+        part: PartId,
+        /// The size of the part.
+        size: usize,
+        /// The maximum size.
+        limit: usize,
+    },
     /// The configuration gives the task's pool no workers.
     #[error("the {pool} pool is disabled: set {} to at least 1", max_key(*.pool))]
     PoolDisabled {
@@ -115,6 +130,7 @@ impl SubmitError {
             Self::QueueBytesFull { .. } => "queue_bytes_full",
             Self::Overloaded { .. } => "overloaded",
             Self::ParamsTooLarge { .. } => "params_too_large",
+            Self::PartTooLarge { .. } => "part_too_large",
             Self::PoolDisabled { .. } => "pool_disabled",
             Self::UnknownPool { .. } => "unknown_pool",
             Self::NeedsImpossible { .. } => "needs_impossible",

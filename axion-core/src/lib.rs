@@ -48,12 +48,12 @@ pub use axion_actors::model::workflow::GraphError;
 pub use axion_actors::model::{
     Attempt, AttemptRecord, Backoff, BlockedBy, CancelSource, Capacity, CapturedOutput, Cause, ComponentStatus,
     Components, Concurrency, Data, EndedBy, EngineStatus, ErrorKind, ExpiredBy, Fact, FactId, FactKind, Fixed,
-    FullAttempt, FullRecord, Function, FunctionId, FunctionName, Generation, Health, HealthReport, HostLoad,
-    InputQueue, Json, JsonError, KillReason, Limits, LogLevel, Memory, Needs, NotBefore, Notice, NoticeKind, Outcome,
-    OutcomeCounts, OutputPart, OutputQueue, ParamsError, Pickle, PoolId, PoolKind, PoolMap, PoolNameError, PoolStatus,
+    FullAttempt, FullRecord, Function, FunctionName, Generation, Health, HealthReport, HostLoad, InputQueue, Json,
+    JsonError, KillReason, Limits, LogLevel, Memory, Needs, NotBefore, Notice, NoticeKind, Outcome, OutcomeCounts,
+    OutputPart, OutputQueue, ParamsError, Part, PartId, Pickle, PoolId, PoolKind, PoolMap, PoolNameError, PoolStatus,
     PostMortem, Priority, PriorityError, ProcessExit, ProcessPool, Rate, RateError, RetryPolicy, ScriptPath, Shortfall,
     Status, Stream, Task, TaskCounts, TaskError, TaskId, TaskOptions, TaskRecord, Timings, UniqueKeyError, Usage, Work,
-    WorkName, WorkerDownReason, WorkerId, WorkerRef, WorkerStatus,
+    WorkName, WorkerDownReason, WorkerId, WorkerRef, WorkerStatus, fingerprint,
 };
 pub use axion_actors::process::{FolderError, GuardianError, PythonNotFound};
 pub use builder::EngineBuilder;

@@ -29,7 +29,7 @@ mod _axion {
     #[pymodule_export]
     use crate::record::Record;
     #[pymodule_export]
-    use crate::task::{Function, Options};
+    use crate::task::{Function, Options, Part, fingerprint};
     #[pymodule_export]
     use crate::workflow::{Rules, WorkflowRecord};
 

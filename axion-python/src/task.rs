@@ -4,20 +4,85 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use axion_core as core;
-use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::PyValueError;
+use pyo3::buffer::{PyBuffer, PyUntypedBuffer};
+use pyo3::exceptions::{PyBufferError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-/// A function's code, which each worker receives once.
+/// Bytes that a function needs, which each worker receives once.
+#[pyclass(frozen, module = "axion._axion")]
+pub(crate) struct Part(core::Part);
+
+#[pymethods]
+impl Part {
+    /// The part of these bytes, which are copied.
+    #[new]
+    fn new(py: Python<'_>, code: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let buffer = Contiguous::of(code)?;
+        Ok(Self(buffer.read(py, |bytes| core::Part::new(bytes.to_vec()))))
+    }
+
+    /// The hash of the bytes.
+    #[getter]
+    fn id<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.id().0)
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.bytes().len()
+    }
+}
+
+/// A hash of 128 bits of a buffer, which is not copied. Equal bytes have equal hashes.
+#[pyfunction]
+pub(crate) fn fingerprint<'py>(py: Python<'py>, buffer: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    let buffer = Contiguous::of(buffer)?;
+    Ok(PyBytes::new(py, &buffer.read(py, core::fingerprint)))
+}
+
+/// A buffer of bytes one after the other, of whatever type.
+struct Contiguous(PyUntypedBuffer);
+
+impl Contiguous {
+    /// Buffers above this size are read without the interpreter lock.
+    const LARGE: usize = 1 << 20;
+
+    fn of(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let buffer = PyUntypedBuffer::get(object)?;
+        if buffer.is_c_contiguous() || buffer.is_fortran_contiguous() {
+            return Ok(Self(buffer));
+        }
+        Err(PyBufferError::new_err("the buffer must be contiguous"))
+    }
+
+    /// Calls `read` with the bytes.
+    ///
+    /// Another thread of Python's can write to them meanwhile, as it can during `hash` of NumPy or `bytes(buffer)`. The
+    /// result is then one of either state or of a mixture.
+    #[expect(unsafe_code, reason = "the buffer is not copied")]
+    fn read<T: Send>(&self, py: Python<'_>, read: impl FnOnce(&[u8]) -> T + Send) -> T {
+        let size = self.0.len_bytes();
+        if size == 0 {
+            return read(&[]);
+        }
+        // SAFETY: the buffer has `size` contiguous bytes at this address, which are neither freed nor moved before it is
+        // released.
+        let bytes = unsafe { std::slice::from_raw_parts(self.0.buf_ptr().cast::<u8>(), size) };
+        if size > Self::LARGE { py.detach(|| read(bytes)) } else { read(bytes) }
+    }
+}
+
+/// A function's code, which each worker receives once, and the parts that it needs.
 #[pyclass(frozen, module = "axion._axion")]
 pub(crate) struct Function(core::Function);
 
 #[pymethods]
 impl Function {
     #[new]
-    fn new(name: &str, code: &[u8]) -> Self {
-        Self(core::Function::new(name, code.to_vec()))
+    #[pyo3(signature = (name, code, parts=Vec::new()))]
+    fn new(name: &str, code: &[u8], parts: Vec<PyRef<'_, Part>>) -> Self {
+        let parts = parts.iter().map(|part| part.0.clone()).collect();
+        Self(core::Function::with_parts(name, code.to_vec(), parts))
     }
 
     /// The hash of the code.

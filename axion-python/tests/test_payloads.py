@@ -1,5 +1,6 @@
 """What a worker sends may be broken or unusual: the caller gets a typed error, or the task's own exception."""
 
+import array
 import io
 import tracemalloc
 
@@ -7,7 +8,7 @@ import helpers
 import pytest
 
 import axion
-from axion import _code, _future
+from axion import _axion, _code, _future
 
 HEAD = b"\1\xff\xff\xff\xff"
 FORGED = {
@@ -82,3 +83,26 @@ def test_output_that_the_callers_encoding_does_not_have_is_shown_as_escapes(monk
     monkeypatch.setattr("sys.stderr", err)
     _future.show_output(Record)
     assert (out.buffer.getvalue(), err.buffer.getvalue()) == (b"20 \\xb0C\n", b"\\ud800 \xe9\n")
+
+
+def test_parts_and_fingerprints_are_hashes_of_the_bytes_whatever_buffer_has_them():
+    for size in (0, 100, 1 << 16, 3 << 20):
+        data = bytes(range(256)) * (size // 256) + bytes(size % 256)
+        numbers = array.array("d", data[:size // 8 * 8])
+        assert _axion.fingerprint(data) == _axion.fingerprint(bytearray(data)) == _axion.fingerprint(memoryview(data))
+        assert _axion.fingerprint(numbers) == _axion.fingerprint(numbers.tobytes())
+        assert _axion.fingerprint(data) != _axion.fingerprint(data + b"1")
+        part = _axion.Part(numbers)
+        assert (part.id, len(part)) == (_axion.Part(numbers.tobytes()).id, len(numbers) * 8)
+        assert part.id != _axion.Part(data + b"1").id
+    assert len(part.id) == 16
+    with pytest.raises(BufferError):
+        _axion.fingerprint(memoryview(b"abcdef")[::2])
+
+
+def test_a_part_that_does_not_fit_into_a_frame_is_refused(engine):
+    part = _axion.Part(bytes(65 << 20))
+    with pytest.raises(RuntimeError) as caught:
+        function = _axion.Function("f", b"code", [_axion.Part(b"small"), part])
+        engine._native.submit(function, b"", _axion.Options(), _axion.Completions(), 1, 0)
+    assert caught.value.args[0] == "part_too_large" and part.id.hex() in caught.value.args[1]

@@ -1,7 +1,7 @@
 //! Functions as steps, on real children: their code and arguments are pickles made by hand.
 
 use axion_core::workflow::{Condition, MapOver, Op, Reference, RunIf, Step, StepState, WorkflowRecord, WorkflowSpec};
-use axion_core::{Config, Engine, Function, Json, Task};
+use axion_core::{Config, Engine, Function, Json, Part, SubmitError, Task};
 use serde_json::{Value, json};
 
 use crate::support::{LIMIT, engine, entry};
@@ -93,4 +93,17 @@ fn l8_results_beyond_a_frame_fail_the_step_that_takes_them_and_cost_no_worker() 
     assert_eq!(values(&record)[6], Some(json!([300 << 10, 300 << 10])));
     let found = values(&record);
     assert_eq!(found[0], found[4], "the same worker");
+}
+
+#[test]
+fn l9_a_part_that_does_not_fit_into_a_frame_is_refused_with_its_name() {
+    let config = Config { frame_limit: 1 << 20, cpu_bound_count: 1, ..Config::default() };
+    let engine = Engine::builder().config(config).start().expect("it starts");
+    let parts = [Part::new("small"), Part::new(vec![0; 2 << 20])];
+    let task = Task::call(Function::with_parts("resize", "code", parts.clone().into()), "");
+    let refused = engine.submit(task).expect_err("too large");
+    assert_eq!(refused.code(), "part_too_large");
+    let SubmitError::PartTooLarge { part, size, .. } = &refused else { panic!("{refused:?}") };
+    assert_eq!((*part, *size), (parts[1].id(), 2 << 20));
+    assert!(refused.to_string().contains("resize"), "{refused}");
 }

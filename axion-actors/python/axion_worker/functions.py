@@ -22,10 +22,14 @@ CONTEXT_MODULE = "_axion_task"  # `axion.current()` finds the running task in th
 
 
 class Functions:
-    """The functions that this worker was sent, by their ids."""
+    """The functions that this worker was sent, and their parts.
+
+    The engine defines the parts of a function before the function, and keeps both until the last of its calls has ended.
+    """
 
     def __init__(self, current):
-        self._functions = {}
+        self.parts = {}  # everything that the engine defined and did not take back, by its id: code and parts
+        self._functions = {}  # made of their code at their first call
         self._current = current
         self._pickle = None
 
@@ -36,8 +40,9 @@ class Functions:
         if body[start] != wire.CALL_TAG:
             name, values = wire.decode(wire.DOWN, body[start:end])
             if name == "Define":
-                self._functions[values[0]] = Function(self, *values)
+                self.parts[values[0]] = values[1]
             elif name == "Forget":
+                self.parts.pop(values[0], None)
                 self._functions.pop(values[0], None)
             else:
                 raise wire.WireError("a %s among the tasks" % name)
@@ -45,7 +50,9 @@ class Functions:
         seq, attempt, limit_ns, task, name, arguments = parse_call(body, start, end)
         function = self._functions.get(name)
         if function is None:
-            raise wire.WireError("a call of a function that was not defined: %s" % name.hex())
+            if name not in self.parts:
+                raise wire.WireError("a call of a function that was not defined: %s" % name.hex())
+            function = self._functions[name] = Function(self, name, self.parts[name])
         return seq, attempt, limit_ns, task, function, arguments
 
     def pickle(self):

@@ -23,8 +23,8 @@ DOWN = (
                    ("frame_limit", "u64"))),
     ("Run", (("seq", "u64"), ("attempt", "u32"), ("limit", "u64"), ("task", "id"), ("script", "bytes"),
              ("params", "bytes"))),
-    ("Define", (("function", "id"), ("code", "bytes"))),
-    ("Forget", (("function", "id"),)),
+    ("Define", (("part", "id"), ("code", "bytes"))),
+    ("Forget", (("part", "id"),)),
     ("Call", (("seq", "u64"), ("attempt", "u32"), ("limit", "u64"), ("task", "id"), ("function", "id"),
               ("arguments", "bytes"))),
 )

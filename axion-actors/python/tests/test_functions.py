@@ -10,7 +10,7 @@ import uuid
 
 from base import Case, OneWorker
 
-from axion_worker import functions as runtime, packing, values
+from axion_worker import functions as runtime, packing, values, wire
 from axion_worker.failure import FailureKind
 
 LARGE = 1 << 20
@@ -59,6 +59,20 @@ def step_arguments(args, *values):
 def listed(tag, *parts):
     sizes = b"".join(len(part).to_bytes(8, "little") for part in parts)
     return bytes((tag,)) + len(parts).to_bytes(4, "little") + sizes + b"".join(parts)
+
+
+class Parts(unittest.TestCase):
+    def test_a_part_is_kept_by_its_id_until_it_is_forgotten(self):
+        kept, part = runtime.Functions(None), uuid.uuid4().bytes
+
+        def receive(*message):
+            frame = wire.encode(wire.DOWN, *message)
+            self.assertIsNone(kept.receive(frame, 4, len(frame)))
+
+        receive("Define", part, b"value")
+        self.assertEqual(kept.parts, {part: b"value"})
+        receive("Forget", part)
+        self.assertEqual(kept.parts, {})
 
 
 class Calls:

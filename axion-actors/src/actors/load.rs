@@ -72,12 +72,12 @@ impl Load {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{FunctionId, ScriptPath};
+    use crate::model::{PartId, ScriptPath};
 
     #[test]
     fn expected_run_times_are_found_by_their_work() {
         let (load, script) = (Load::default(), ScriptPath::new("/a.py".as_ref()));
-        let (script, function) = (WorkKey::Script(&script), WorkKey::Function(FunctionId::of(b"code")));
+        let (script, function) = (WorkKey::Script(&script), WorkKey::Function(PartId::of(b"code")));
         assert_ne!(WorkSlot::of(script), WorkSlot::of(function));
         assert_eq!(load.expected(WorkSlot::of(script)), None);
         load.set_expected(script, 1500);

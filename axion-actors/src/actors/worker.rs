@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use self::convert::{exit_kind, into_error, into_message, kind, shown};
+use self::convert::{exit_kind, into_error, into_message, into_order, kind, shown};
 use self::tail::Tail;
 use super::messages::{Reports, Retire, WorkerCommand, WorkerDown, WorkerReady};
 use crate::model::{
@@ -25,7 +25,7 @@ use crate::policy::scheduler::{Departure, Report, RunTask};
 use crate::policy::worker_lifecycle::{RetireStep, WorkerEnd, WorkerExit, WorkerLifecycle};
 use crate::process::{Child, ChildEvent, ChildExit, Launched, Progress};
 use crate::sequencer::Sequencer;
-use crate::wire::{ControlDown, ControlUp, Down, PROTOCOL, Up};
+use crate::wire::{ControlDown, ControlUp, PROTOCOL, Up};
 
 /// The actor of one child.
 pub struct Worker {
@@ -35,7 +35,7 @@ pub struct Worker {
     events: Option<mpsc::Receiver<ChildEvent>>,
     /// The attempts that were sent and have not ended, in ascending order.
     in_flight: VecDeque<Sent>,
-    /// The functions whose code was sent to the child.
+    /// The functions that were sent to the child, with their parts.
     functions: KnownFunctions,
     outputs: FxHashMap<Seq, Box<CapturedOutput>>,
     /// The last output of all its tasks, by stream.
@@ -191,8 +191,7 @@ impl Worker {
     }
 
     fn end(&mut self, seq: Seq, nanos: u64, result: Result<Bytes, Box<TaskError>>) -> Result<Report, String> {
-        let at = self.position(seq);
-        let sent = at.and_then(|at| self.in_flight.remove(at));
+        let sent = self.take(seq);
         let work = sent.ok_or_else(|| format!("a result of attempt {seq}, which it was not sent"))?.work;
         self.lifecycle.attempt_ended();
         let result = result.map(|data| match work {
@@ -252,7 +251,7 @@ impl Worker {
         for message in messages {
             match message {
                 ControlUp::Revoked { seqs } => {
-                    let seqs: Vec<Seq> = seqs.into_iter().filter(|seq| self.forget(*seq)).collect();
+                    let seqs: Vec<Seq> = seqs.into_iter().filter(|seq| self.take(*seq).is_some()).collect();
                     // The Dispatcher waits for the answers to its own requests, including answers that give nothing
                     // back.
                     if self.revokes.pop_front() != Some(RevokedBy::Liveness) || !seqs.is_empty() {
@@ -302,8 +301,13 @@ impl Worker {
         self.look = Some(ctx.run_later(at.since(now), look));
     }
 
-    fn forget(&mut self, seq: Seq) -> bool {
-        self.position(seq).and_then(|at| self.in_flight.remove(at)).is_some()
+    /// Takes an attempt that has ended or was given back.
+    fn take(&mut self, seq: Seq) -> Option<Sent> {
+        let sent = self.position(seq).and_then(|at| self.in_flight.remove(at))?;
+        if let WorkName::Function(name) = &sent.work {
+            self.functions.ended(name.id());
+        }
+        Some(sent)
     }
 
     /// Lets the child end by itself within the grace period.
@@ -370,10 +374,7 @@ impl Worker {
         let mut messages = Vec::with_capacity(tasks.len());
         for task in tasks {
             if let Work::Function(function) = &task.work {
-                let forget = |id| messages.push(Down::Forget { function: id });
-                if self.functions.needs(function, forget) {
-                    messages.push(Down::Define { function: function.id(), code: function.code().clone() });
-                }
+                self.functions.sent(function, |order| messages.push(into_order(order)));
             }
             messages.push(into_message(task));
         }

@@ -9,6 +9,7 @@ mod ids;
 mod limits;
 mod notice;
 mod outcome;
+mod part;
 mod pool;
 mod postmortem;
 mod raw;
@@ -37,6 +38,7 @@ pub use limits::{
 };
 pub use notice::{LogLevel, Notice, NoticeKind, Stream};
 pub use outcome::{Cause, ErrorKind, Outcome, TaskError};
+pub use part::{Part, PartId, fingerprint};
 pub use pool::{PoolId, PoolKind, PoolMap, PoolNameError};
 pub use postmortem::{EndedBy, KillReason, PostMortem, ProcessExit, Usage};
 pub use record::{AttemptRecord, CapturedOutput, ExpiredBy, OutputPart, TaskRecord, Timings};
@@ -49,4 +51,4 @@ pub use status::{
 pub use task::{NotBefore, ParamsError, Priority, PriorityError, Task, TaskOptions, UniqueKeyError};
 pub use time::{Clock, Tick};
 pub use value::{Data, Json, JsonError, Pickle};
-pub use work::{Function, FunctionId, FunctionName, Work, WorkKey, WorkName};
+pub use work::{Function, FunctionName, Work, WorkKey, WorkName};

@@ -5,52 +5,41 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use uuid::Uuid;
 
+use super::part::{Part, PartId};
 use super::script::ScriptPath;
 
-/// The identity of a function: a hash of its code. A worker that has the function does not receive it again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct FunctionId(pub [u8; 16]);
-
-/// The namespace of all function hashes. Other uses of the same hash give other ids.
-const FUNCTIONS: Uuid = Uuid::from_u128(0x0a71_0f5e_6b0c_4d1e_9c55_35aa_77ef_2b90);
-
-impl FunctionId {
-    /// The identity of this code.
-    #[must_use]
-    pub fn of(code: &[u8]) -> Self {
-        Self(*Uuid::new_v5(&FUNCTIONS, code).as_bytes())
-    }
-}
-
-impl fmt::Display for FunctionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Uuid::from_bytes(self.0).simple().fmt(f)
-    }
-}
-
 /// A function: opaque code that a worker can load, and a name for people. Cheap to clone.
+///
+/// A worker has the function's parts before it loads the code. The code lists the ids of the parts, so functions with
+/// the same code have the same parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Function(Arc<Parts>);
+pub struct Function(Arc<Inner>);
 
 #[derive(Debug, PartialEq, Eq)]
-struct Parts {
+struct Inner {
     name: FunctionName,
-    code: Bytes,
+    code: Part,
+    parts: Arc<[Part]>,
 }
 
 impl Function {
     /// A function with this code. `name` is for people and does not affect the identity.
     #[must_use]
     pub fn new(name: &str, code: impl Into<Bytes>) -> Self {
-        let code = code.into();
-        Self(Arc::new(Parts { name: FunctionName { id: FunctionId::of(&code), words: name.into() }, code }))
+        Self::with_parts(name, code, Arc::default())
     }
 
-    /// The identity.
+    /// A function whose code needs these parts. Functions that need the same ones share them.
     #[must_use]
-    pub fn id(&self) -> FunctionId {
+    pub fn with_parts(name: &str, code: impl Into<Bytes>, parts: Arc<[Part]>) -> Self {
+        let code = Part::new(code);
+        Self(Arc::new(Inner { name: FunctionName { id: code.id(), words: name.into() }, code, parts }))
+    }
+
+    /// The identity: that of the code.
+    #[must_use]
+    pub fn id(&self) -> PartId {
         self.0.name.id
     }
 
@@ -62,8 +51,19 @@ impl Function {
 
     /// The code that a worker loads.
     #[must_use]
-    pub fn code(&self) -> &Bytes {
+    pub fn code(&self) -> &Part {
         &self.0.code
+    }
+
+    /// The parts that the code needs.
+    #[must_use]
+    pub fn parts(&self) -> &[Part] {
+        &self.0.parts
+    }
+
+    /// Everything that a worker must have before it calls the function: its parts, then its code.
+    pub fn pieces(&self) -> impl Iterator<Item = &Part> {
+        self.parts().iter().chain([self.code()])
     }
 }
 
@@ -71,34 +71,35 @@ impl Function {
 #[derive(Serialize, Deserialize)]
 struct StoredFunction {
     name: String,
-    #[serde(with = "super::raw")]
-    code: Bytes,
+    code: Part,
+    parts: Arc<[Part]>,
 }
 
 impl Serialize for Function {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        StoredFunction { name: self.name().to_string(), code: self.code().clone() }.serialize(serializer)
+        let Inner { name, code, parts } = &*self.0;
+        StoredFunction { name: name.to_string(), code: code.clone(), parts: parts.clone() }.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Function {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let StoredFunction { name, code } = StoredFunction::deserialize(deserializer)?;
-        Ok(Self::new(&name, code))
+        let StoredFunction { name, code, parts } = StoredFunction::deserialize(deserializer)?;
+        Ok(Self(Arc::new(Inner { name: FunctionName { id: code.id(), words: name.into() }, code, parts })))
     }
 }
 
 /// The identity and the name of a function, without its code.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FunctionName {
-    id: FunctionId,
+    id: PartId,
     words: Arc<str>,
 }
 
 impl FunctionName {
     /// The identity.
     #[must_use]
-    pub fn id(&self) -> FunctionId {
+    pub fn id(&self) -> PartId {
         self.id
     }
 }
@@ -146,12 +147,12 @@ impl Work {
         }
     }
 
-    /// The size in bytes that a waiting task holds.
+    /// The size in bytes that a waiting task holds. Parts do not count, because tasks share them.
     #[must_use]
     pub fn weight(&self) -> usize {
         match self {
             Self::Script(path) => path.as_bytes().len(),
-            Self::Function(function) => function.code().len(),
+            Self::Function(function) => function.code().bytes().len(),
         }
     }
 }
@@ -208,7 +209,7 @@ impl<'de> Deserialize<'de> for WorkName {
         let text = String::deserialize(deserializer)?;
         Ok(match text.starts_with('/') {
             true => Self::Script(ScriptPath::new(text.as_ref())),
-            false => Self::Function(FunctionName { id: FunctionId::of(text.as_bytes()), words: text.into() }),
+            false => Self::Function(FunctionName { id: PartId::of(text.as_bytes()), words: text.into() }),
         })
     }
 }
@@ -219,7 +220,7 @@ pub enum WorkKey<'a> {
     /// A script.
     Script(&'a ScriptPath),
     /// A function.
-    Function(FunctionId),
+    Function(PartId),
 }
 
 #[cfg(test)]
@@ -231,7 +232,17 @@ mod tests {
         let function = Function::new("f", &b"code"[..]);
         assert_eq!(function.id(), Function::new("g", &b"code"[..]).id());
         assert_ne!(function.id(), Function::new("f", &b"core"[..]).id());
-        assert_eq!(function.id(), FunctionId::of(b"code"));
+        assert_eq!(function.id(), PartId::of(b"code"));
         assert_eq!(function.name().to_string(), "f");
+    }
+
+    #[test]
+    fn a_stored_function_keeps_its_parts() {
+        let parts = [Part::new(&b"\xffone"[..]), Part::new(&b"two"[..])];
+        let function = Function::with_parts("f", &b"code"[..], parts.clone().into());
+        let stored = serde_json::to_string(&function).expect("it can be stored");
+        let read: Function = serde_json::from_str(&stored).expect("it can be read");
+        assert_eq!((read.id(), read.name().to_string(), read.parts()), (function.id(), "f".to_owned(), &parts[..]));
+        assert!(read.pieces().eq(parts.iter().chain([function.code()])));
     }
 }

@@ -3,7 +3,7 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::model::{FunctionId, ScriptPath, WorkKey};
+use crate::model::{PartId, ScriptPath, WorkKey};
 
 /// The weight of a new measurement: after four of them, the estimate is two thirds of the way there.
 const WEIGHT: f64 = 0.25;
@@ -16,7 +16,7 @@ const MOST: usize = 4096;
 #[derive(Debug, Default)]
 pub struct Durations {
     scripts: FxHashMap<ScriptPath, WorkProfile>,
-    functions: FxHashMap<FunctionId, WorkProfile>,
+    functions: FxHashMap<PartId, WorkProfile>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn functions_are_known_each_for_itself() {
         let mut durations = Durations::default();
-        let [one, other] = [b"one", b"two"].map(|code| WorkKey::Function(FunctionId::of(code)));
+        let [one, other] = [b"one", b"two"].map(|code| WorkKey::Function(PartId::of(code)));
         durations.record(one, 1000);
         durations.learn(other, true);
         assert_eq!((durations.estimate(one), durations.is_coroutine(one)), (Some(1000), false));
@@ -138,11 +138,11 @@ mod tests {
         durations.learn(WorkKey::Script(&script(0)), true);
         for n in 1..=MOST {
             durations.record(WorkKey::Script(&script(n)), 1);
-            durations.record(WorkKey::Function(FunctionId::of(&n.to_le_bytes())), 1);
+            durations.record(WorkKey::Function(PartId::of(&n.to_le_bytes())), 1);
         }
         assert_eq!((durations.scripts.len(), durations.functions.len()), (2, MOST));
         assert!(durations.is_coroutine(WorkKey::Script(&script(0))), "no worker would say so again");
-        durations.record(WorkKey::Function(FunctionId::of(b"one more")), 1);
+        durations.record(WorkKey::Function(PartId::of(b"one more")), 1);
         for n in 0..=MOST {
             durations.learn(WorkKey::Script(&script(n)), true);
         }

@@ -6,7 +6,7 @@ use std::collections::TryReserveError;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Attempt, Cause, ErrorKind, FunctionId, LogLevel, ScriptPath, Seq, Stream};
+use crate::model::{Attempt, Cause, ErrorKind, LogLevel, PartId, ScriptPath, Seq, Stream};
 
 /// The version that both sides state first.
 pub const PROTOCOL: u32 = 5;
@@ -43,18 +43,18 @@ pub enum Down {
         #[serde(with = "payload")]
         params: Bytes,
     },
-    /// The code of a function, before the first `Call` of it.
+    /// A function's code or a part that it needs, before the first `Call` that needs it.
     Define {
         /// Its name from now on.
-        function: FunctionId,
-        /// What the worker loads at its first call.
+        part: PartId,
+        /// What the worker keeps under this name.
         #[serde(with = "payload")]
         code: Bytes,
     },
-    /// No `Call` of this function follows, unless it is defined again.
+    /// No attempt needs this code or part, unless it is defined again.
     Forget {
         /// Which.
-        function: FunctionId,
+        part: PartId,
     },
     /// A function to call, after what was sent before it.
     Call {
@@ -67,7 +67,7 @@ pub enum Down {
         /// The task's UUID.
         task: [u8; 16],
         /// Which function, of those defined.
-        function: FunctionId,
+        function: PartId,
         /// The arguments, pickled.
         #[serde(with = "payload")]
         arguments: Bytes,

@@ -2,7 +2,7 @@
 
 use axion_actors::config::{Config, EngineKind, PoolSettings};
 use axion_actors::model::workflow::Step;
-use axion_actors::model::{EngineCapacity, PoolId, PoolMap, Task};
+use axion_actors::model::{EngineCapacity, PoolId, PoolMap, Task, Work};
 use axion_actors::policy::resources;
 use axion_actors::process::machine_memory;
 
@@ -73,6 +73,12 @@ impl TaskChecks {
         let (limit, size) = (self.limit, task.weight());
         if size > limit {
             return Err(SubmitError::ParamsTooLarge { size, limit });
+        }
+        if let Work::Function(function) = task.work()
+            && let Some(part) = function.parts().iter().find(|part| part.bytes().len() > limit)
+        {
+            let (function, size) = (function.name().to_string(), part.bytes().len());
+            return Err(SubmitError::PartTooLarge { function, part: part.id(), size, limit });
         }
         Ok(pool)
     }

@@ -6,8 +6,8 @@ from typing import Any, final
 
 from typing_extensions import Buffer
 
-__all__ = ["Completions", "Config", "config_keys", "Engine", "log_as", "mark_log", "new_task_id", "open_log", "program",
-           "Record", "Function", "Options", "Rules", "WorkflowRecord", "__version__"]
+__all__ = ["Completions", "Config", "config_keys", "Engine", "fingerprint", "log_as", "mark_log", "new_task_id", "open_log", "program",
+           "Record", "Function", "Options", "Part", "Rules", "WorkflowRecord", "__version__"]
 __version__: str
 
 def config_keys() -> list[tuple[str, str, str]]:
@@ -39,11 +39,24 @@ class Config:
 
 @final
 class Function:
-    """A function's code, which workers are sent once."""
+    """A function's code, which workers are sent once, and the parts that it needs."""
 
-    def __new__(cls, name: str, code: bytes) -> Function: ...
+    def __new__(cls, name: str, code: bytes, parts: Sequence[Part] = ...) -> Function: ...
     @property
     def id(self) -> str: ...
+
+@final
+class Part:
+    """Bytes that functions need, which workers are sent once."""
+
+    def __new__(cls, code: Buffer) -> Part: ...
+    @property
+    def id(self) -> bytes:
+        """The hash of the bytes, by which the worker finds them."""
+    def __len__(self) -> int: ...
+
+def fingerprint(buffer: Buffer) -> bytes:
+    """A hash of 128 bits of a contiguous buffer, which is not copied."""
 
 @final
 class Options:

@@ -57,7 +57,7 @@ class TaskError(AxionError):
 
 class SubmitError(TaskError, RuntimeError):
     """The task was not accepted. Codes: queue_full, queue_bytes_full, overloaded, params_too_large,
-    pool_disabled, unknown_pool, needs_impossible, limits_invalid, not_picklable."""
+    part_too_large, pool_disabled, unknown_pool, needs_impossible, limits_invalid, not_picklable."""
 
 
 class WorkflowRefused(SubmitError):

@@ -1,6 +1,7 @@
 //! Conversions between the engine's types and those of the wire and the process.
 
 use crate::model::{Pickle, ProcessExit, TaskError, Work};
+use crate::policy::functions::Order;
 use crate::policy::scheduler::RunTask;
 use crate::policy::worker_lifecycle::{ExitKind, MessageKind};
 use crate::process::{EXIT_TOO_OLD, ExitCause};
@@ -16,6 +17,14 @@ pub(super) fn into_message(task: RunTask) -> Down {
         Work::Function(function) => {
             Down::Call { seq, attempt, limit, task, function: function.id(), arguments: params }
         }
+    }
+}
+
+/// The message that precedes a task.
+pub(super) fn into_order(order: Order<'_>) -> Down {
+    match order {
+        Order::Forget(part) => Down::Forget { part },
+        Order::Define(part) => Down::Define { part: part.id(), code: part.bytes().clone() },
     }
 }
 

@@ -1,15 +1,18 @@
 //! One worker actor between a scripted child and recorded neighbours.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::model::{Attempt, EndedBy, ErrorKind, Function, Generation, PoolId, ProcessExit, ScriptPath, WorkerId};
+use crate::model::{
+    Attempt, EndedBy, ErrorKind, Function, Generation, Part, PoolId, ProcessExit, ScriptPath, WorkerId,
+};
 use crate::process::{EXIT_TOO_OLD, ExitCause, LaunchSpec, Launcher};
 use crate::testing::{FakeChild, FakeLauncher, Heard, done};
-use crate::wire::{Failure, FailureKind};
+use crate::wire::{Down, Failure, FailureKind};
 
 /// Longer than any wait of a test that passes.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -249,8 +252,7 @@ async fn a_function_is_sent_once_and_its_result_is_a_pickle_or_the_plain_data_of
     let function = Function::new("f", &b"code"[..]);
     let work = Work::Function(function.clone());
     stage.run_work(&work, &[1]);
-    let defined = Down::Define { function: function.id(), code: function.code().clone() };
-    assert_eq!(stage.child.hears().await, Some(Heard::Data(defined)));
+    assert_eq!(stage.child.hears().await, Some(Heard::Data(define(function.code()))));
     assert_eq!(stage.child.runs().await, Seq(1));
     stage.run_work(&work, &[2]);
     assert_eq!(stage.child.runs().await, Seq(2), "and nothing before it");
@@ -266,6 +268,52 @@ async fn a_function_is_sent_once_and_its_result_is_a_pickle_or_the_plain_data_of
         }));
     }
     assert!(matches!(&results[..], [Data::Pickle(_), Data::Json(_)]), "{results:?}");
+}
+
+#[actix::test]
+async fn the_parts_of_a_function_are_sent_before_it_and_once_for_all_functions() {
+    let mut stage = Stage::ready().await;
+    let parts: Arc<[Part]> = [Part::new("one"), Part::new("two")].into();
+    let [f, g] = ["f", "g"].map(|code| Function::with_parts("f", code, parts.clone()));
+    stage.run_work(&Work::Function(f.clone()), &[1]);
+    stage.run_work(&Work::Function(g.clone()), &[2]);
+    for piece in [&parts[0], &parts[1], f.code()] {
+        assert_eq!(stage.child.hears().await, Some(Heard::Data(define(piece))));
+    }
+    assert_eq!(stage.child.runs().await, Seq(1));
+    assert_eq!(stage.child.hears().await, Some(Heard::Data(define(g.code()))));
+    assert_eq!(stage.child.runs().await, Seq(2));
+}
+
+#[actix::test]
+async fn l9_a_function_is_forgotten_after_its_last_attempt_ended_or_was_given_back() {
+    let mut stage = Stage::ready().await;
+    let heavy = |name: &str| Function::with_parts(name, name.to_owned(), [Part::new(vec![0; 40 << 20])].into());
+    let large = |name: &str| Function::new(name, vec![name.as_bytes()[0]; 40 << 20]);
+    let (f, g, h) = (heavy("f"), large("g"), large("h"));
+    for (seq, function) in [(1, &f), (2, &f), (3, &g)] {
+        stage.run_work(&Work::Function(function.clone()), &[seq]);
+    }
+    for piece in f.pieces() {
+        assert_eq!(stage.child.hears().await, Some(Heard::Data(define(piece))));
+    }
+    assert_eq!((stage.child.runs().await, stage.child.runs().await), (Seq(1), Seq(2)));
+    assert_eq!(stage.child.hears().await, Some(Heard::Data(define(g.code()))), "both attempts of `f` need its part");
+    assert_eq!(stage.child.runs().await, Seq(3));
+    stage.child.done(Seq(1)).await;
+    stage.child.answers(ControlUp::Revoked { seqs: vec![Seq(2)] }).await;
+    for _ in 0..2 {
+        assert!(matches!(stage.says().await, Said::Reports(_)));
+    }
+    stage.run_work(&Work::Function(h.clone()), &[4]);
+    for piece in f.pieces() {
+        assert_eq!(stage.child.hears().await, Some(Heard::Data(Down::Forget { part: piece.id() })));
+    }
+    assert_eq!(stage.child.hears().await, Some(Heard::Data(define(h.code()))));
+}
+
+fn define(piece: &Part) -> Down {
+    Down::Define { part: piece.id(), code: piece.bytes().clone() }
 }
 
 #[actix::test]

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
-use crate::model::{Attempt, Cause, FunctionId, LogLevel, ScriptPath, Seq, Stream};
+use crate::model::{Attempt, Cause, LogLevel, PartId, ScriptPath, Seq, Stream};
 use crate::wire::{ControlDown, ControlUp, Down, Failure, FailureKind, MAX_CAUSES, Up};
 
 const LIMIT: usize = 64 << 20;
@@ -148,15 +148,15 @@ fn down() -> impl Strategy<Value = Down> {
                 params,
             }
         ),
-        (any::<[u8; 16]>(), payload()).prop_map(|(id, code)| Down::Define { function: FunctionId(id), code }),
-        any::<[u8; 16]>().prop_map(|id| Down::Forget { function: FunctionId(id) }),
+        (any::<[u8; 16]>(), payload()).prop_map(|(id, code)| Down::Define { part: PartId(id), code }),
+        any::<[u8; 16]>().prop_map(|id| Down::Forget { part: PartId(id) }),
         (seq(), any::<u32>(), any::<u64>(), any::<[u8; 16]>(), any::<[u8; 16]>(), payload()).prop_map(
             |(seq, attempt, limit, task, function, arguments)| Down::Call {
                 seq,
                 attempt: Attempt(attempt),
                 limit,
                 task,
-                function: FunctionId(function),
+                function: PartId(function),
                 arguments,
             }
         ),

@@ -1,0 +1,111 @@
+//! Parts: bytes that a worker keeps by their hash, such as a function's code and the values that it uses.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use twox_hash::XxHash3_128;
+use uuid::Uuid;
+
+/// The identity of a part: a hash of its bytes. A worker that has the part does not receive it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PartId(pub [u8; 16]);
+
+/// The namespace of the hashes of small parts. Other uses of the same hash give other ids.
+const SMALL: Uuid = Uuid::from_u128(0x0a71_0f5e_6b0c_4d1e_9c55_35aa_77ef_2b90);
+/// Parts of at least this size have a fast hash.
+const LARGE: usize = 64 << 10;
+
+impl PartId {
+    /// The identity of these bytes.
+    ///
+    /// Large parts have a hash that an adversary could make collide. Only the caller makes parts, and a collision would
+    /// only mix up values of its own.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        if bytes.len() < LARGE { Self(*Uuid::new_v5(&SMALL, bytes).as_bytes()) } else { Self(fingerprint(bytes)) }
+    }
+}
+
+impl fmt::Display for PartId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Uuid::from_bytes(self.0).simple().fmt(f)
+    }
+}
+
+/// A fast hash of 128 bits. Equal bytes have equal hashes; it does not resist an adversary.
+#[must_use]
+pub fn fingerprint(bytes: &[u8]) -> [u8; 16] {
+    XxHash3_128::oneshot(bytes).to_be_bytes()
+}
+
+/// A part: opaque bytes, and their identity. Cheap to clone.
+#[derive(Clone)]
+pub struct Part {
+    id: PartId,
+    bytes: Bytes,
+}
+
+impl Part {
+    /// The part of these bytes.
+    #[must_use]
+    pub fn new(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        Self { id: PartId::of(&bytes), bytes }
+    }
+
+    /// The identity.
+    #[must_use]
+    pub fn id(&self) -> PartId {
+        self.id
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+impl PartialEq for Part {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Part {}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<the part {} of {} bytes>", self.id, self.bytes.len())
+    }
+}
+
+impl Serialize for Part {
+    /// The bytes. The identity follows from them.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        super::raw::serialize(&self.bytes, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Part {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        super::raw::deserialize(deserializer).map(Self::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_bytes_are_the_same_part_whatever_their_size() {
+        for size in [0, 10, LARGE - 1, LARGE, LARGE + 1] {
+            let part = Part::new(vec![1; size]);
+            assert_eq!(part, Part::new(vec![1; size]));
+            assert_eq!(part.id(), PartId::of(part.bytes()));
+            assert_ne!(part, Part::new(vec![1; size + 1]));
+            assert_ne!(part, Part::new(vec![2; size.max(1)]));
+        }
+    }
+}
