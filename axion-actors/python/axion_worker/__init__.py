@@ -14,6 +14,9 @@ It needs the standard library alone, and Python 3.8 or newer. One module per con
     scripts      loads script files and finds their entry points
     functions    loads the functions that the engine sends, and packs their values
     packing      the bytes of those values; the Python package has the same file
+    definitions  takes functions and classes apart, and makes them again; the Python package has the same file
+    needs        which globals a function needs; the Python package has the same file
+    specials     how a pickle makes locks, caches, views and others; the Python package has the same file
     context      the second argument of a task
     output       attributes prints to their task
     values       JSON, and the place in a value that has no JSON form

@@ -33,21 +33,24 @@ macro_rules! runtime_files {
 }
 
 /// The package `axion_worker`, embedded.
-const FILES: [(&str, &str); 19] = runtime_files![
+const FILES: [(&str, &str); 22] = runtime_files![
     "__init__.py",
     "channel.py",
     "context.py",
     "control.py",
     "coroutines.py",
     "cpython.py",
+    "definitions.py",
     "entry.py",
     "failure.py",
     "functions.py",
     "inline.py",
     "library.py",
+    "needs.py",
     "output.py",
     "packing.py",
     "scripts.py",
+    "specials.py",
     "start.py",
     "thread_pool.py",
     "threaded.py",

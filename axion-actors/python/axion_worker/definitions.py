@@ -1,0 +1,496 @@
+"""How one function or class is taken apart, and made again in another process.
+
+The Python package has this very file as `axion._definitions`. It imports nothing of either side.
+
+What a definition consists of stays what it is here: defaults, closure cells, attributes, bases and metaclasses are
+objects, and the caller's pickler encodes them, other definitions as references. A definition comes in two steps, so
+that it may refer to itself: first its *structure*, which can never refer to it, then its *attributes*.
+
+A class is copied as it is when it is finished. Nothing that ran when the caller defined it runs again: no metaclass, no
+`__init_subclass__`, no `__set_name__`. What these have written elsewhere travels with what they have written to.
+"""
+
+import sys
+from marshal import dumps, loads
+from types import BuiltinFunctionType, CellType, FunctionType, GetSetDescriptorType, MemberDescriptorType
+
+# Pseudo attributes of a class. No identifier equals them.
+MEMBER_STATES = "<member states>"  # of an Enum: the name of each member -> its instance state
+REGISTERED = "<registered>"  # of an abstract base class: the classes that `register` was called with
+
+_MARSHAL = 2  # the newest version whose bytes depend on nothing but the code: later ones depend on reference counts
+_MISSING = object()
+
+
+# Functions of this module in pickles. Its own name differs between the two sides: pickles have it under this one. A
+# process that is on both sides has two such modules, of which the first serves both.
+NAME = "_axion_definitions"
+sys.modules.setdefault(NAME, sys.modules[__name__])
+
+
+class Reduced:
+    """Stands in a pickle for what a call gives when the pickle is read: the call is made as soon as it is read."""
+
+    def __init__(self, function, *arguments):
+        self._reduced = function, arguments
+
+    def __reduce__(self):
+        return self._reduced
+
+    def __call__(self):
+        raise TypeError("it can only be pickled")
+
+
+_MODULE = Reduced(__import__, NAME)
+
+
+def own(function):
+    """Stands in a pickle for a function of this module; also as the callable of a tuple that reduces an object."""
+    return Reduced(getattr, _MODULE, function.__name__)
+
+
+# Functions
+
+
+def function_recipe(function):
+    """All that a function is but its globals: `(structure, attributes)`."""
+    return function_structure(function), function_attributes(function)
+
+
+def function_structure(function):
+    """`(code, name, cells)`. Functions that share a closure cell share it afterwards: the cells are objects."""
+    return dumps(function.__code__, _MARSHAL), function.__name__, function.__closure__
+
+
+def function_attributes(function):
+    """The attributes that can be assigned, with the function's dict under "__dict__"."""
+    attributes = {name: getattr(function, name) for name in _FUNCTION_ATTRIBUTES}
+    attributes["__dict__"] = dict(function.__dict__)
+    return attributes
+
+
+# The annotations of Python 3.14 are evaluated when they are read, which may fail; `__annotate__` evaluates them.
+_FUNCTION_ATTRIBUTES = tuple(
+    name for name in ("__name__", "__qualname__", "__module__", "__doc__", "__defaults__", "__kwdefaults__",
+                      "__annotate__" if "__annotate__" in vars(FunctionType) else "__annotations__",
+                      "__type_params__") if name in vars(FunctionType))
+
+
+def make_function(recipe, globals_dict):
+    """A function of a recipe whose globals are `globals_dict`."""
+    structure, attributes = recipe
+    function = new_function(structure, globals_dict)
+    set_function_attributes(function, attributes)
+    return function
+
+
+def new_function(structure, globals_dict):
+    """The first step of `make_function`."""
+    code, name, cells = structure
+    return FunctionType(loads(code), globals_dict, name, None, cells)
+
+
+def set_function_attributes(function, attributes):
+    """The second step of `make_function`. Keeps the function's dict, which other objects may hold."""
+    for name, value in attributes.items():
+        if name != "__dict__":
+            setattr(function, name, value)
+        elif value or function.__dict__:
+            _make_equal(function.__dict__, value)
+
+
+def update_function(function, recipe):
+    """Makes an existing function what the recipe says. Its globals stay.
+
+    Its cells stay, too, with the contents of the recipe's. A function's cells are the same for its whole life, so a
+    recipe of the same function has as many.
+    """
+    (code, _, cells), attributes = recipe
+    for own, new in zip(function.__closure__ or (), cells or ()):
+        if own is not new:
+            _set_contents(own, _contents(new))
+    function.__code__ = loads(code)
+    set_function_attributes(function, attributes)
+
+
+def _make_equal(own, new):
+    """A thread that reads the dict meanwhile finds each key, with its old or its new value."""
+    for key in list(own):
+        if key not in new:
+            own.pop(key, None)
+    own.update(new)
+
+
+def function_snapshot(function):
+    """What `function_changed` compares. It keeps what the function referred to."""
+    return (tuple([getattr(function, name) for name in _COMPARED]),
+            _items(function.__kwdefaults__), _items(function.__dict__), _items(_annotations(function)),
+            tuple(map(_contents, function.__closure__ or ())))
+
+
+_COMPARED = ("__code__", "__defaults__", "__name__", "__qualname__", "__module__", "__doc__")
+
+
+def _annotations(function):
+    return None if "__annotate__" in _FUNCTION_ATTRIBUTES else function.__annotations__
+
+
+def _items(mapping):
+    return tuple(part for item in mapping.items() for part in item) if mapping else ()
+
+
+def function_changed(function, snapshot):
+    """Whether the function refers to other objects than at the snapshot. Whether these have changed is another matter.
+    """
+    for now, then in zip(function_snapshot(function), snapshot):
+        if len(now) != len(then):
+            return True
+        for one, other in zip(now, then):
+            if one is not other:
+                return True
+    return False
+
+
+# Closure cells
+
+
+def reduce_cell(cell):
+    """How a pickle makes a cell. Its contents may refer to it: they are set when the cell exists."""
+    contents = _contents(cell)
+    return (_CELL, ()) if contents is _MISSING else (_CELL, (), (None, {"cell_contents": contents}))
+
+
+def new_cell():
+    """A cell without contents."""
+    return CellType()
+
+
+_CELL = own(new_cell)
+
+
+def _contents(cell):
+    try:
+        return cell.cell_contents
+    except ValueError:  # no value has been assigned yet, or it has been deleted
+        return _MISSING
+
+
+def _set_contents(cell, contents):
+    if contents is not _MISSING:
+        cell.cell_contents = contents
+    elif _contents(cell) is not _MISSING:
+        del cell.cell_contents
+
+
+# Classes
+
+
+def class_structure(cls):
+    """`(metaclass, name, bases, namespace, base, features)`: what `make_class` makes the bare class of."""
+    own = vars(cls)
+    namespace = {"__module__": own.get("__module__"), "__qualname__": cls.__qualname__}
+    slots = _slots(cls)
+    if slots is not None:
+        namespace["__slots__"] = slots
+    features = {}
+    if slots is not None and "__slots__" not in own:
+        features["without_slots"] = True
+    if "_abc_impl" in own or "_abc_registry" in own:
+        features["abstract"] = True
+    if _is_enum(cls):
+        features["members"] = _members(cls)
+    return type(cls), cls.__name__, cls.__bases__, namespace, cls.__base__, features
+
+
+def make_class(structure):
+    """The bare class of a structure, without running any hook. Its attributes are set afterwards."""
+    metaclass, name, bases, namespace, base, features = structure
+    if _has_hook(bases):
+        cls = _made_quietly(metaclass, name, bases, namespace, base)
+    else:
+        cls = type.__new__(metaclass, name, bases, dict(namespace))
+    if "without_slots" in features:
+        type.__delattr__(cls, "__slots__")
+    if "abstract" in features:
+        _make_abstract(cls)
+    if "members" in features:
+        _make_members(cls, features["members"])
+    return cls
+
+
+def _slots(cls):
+    """The value for `__slots__` that gives the class its layout; None if it has the layout of a class without it."""
+    members, added, base = _own_members(cls), _added(cls), cls.__base__
+    natural = ["__dict__"] * (not base.__dictoffset__)
+    natural += ["__weakref__"] * (not base.__weakrefoffset__ and not base.__itemsize__)
+    return None if not members and added == natural else members + added
+
+
+def _own_members(cls):
+    return [name for name, value in vars(cls).items() if _is_own(value, MemberDescriptorType, cls, name)]
+
+
+def _added(cls):
+    """What it adds to the layout of its base, beside slots with names."""
+    own = vars(cls)
+    return [name for name in ("__dict__", "__weakref__") if _is_own(own.get(name), GetSetDescriptorType, cls, name)]
+
+
+def _is_own(value, kind, cls, name):
+    return type(value) is kind and value.__objclass__ is cls and value.__name__ == name
+
+
+def _has_hook(bases):
+    """Whether a class with these bases would run an `__init_subclass__`."""
+    return any("__init_subclass__" in vars(cls) for base in bases for cls in base.__mro__ if cls is not object)
+
+
+def _made_quietly(metaclass, name, bases, namespace, base):
+    """Makes the class with a quiet class in front of its bases, whose `__init_subclass__` hides theirs.
+
+    Then it gets its own bases. The interpreter allows that if the layout stays: the quiet class has that of `base`, the
+    one of the bases from which the class has its layout.
+    """
+    quiet = _quiet_base(base)
+    cls = type.__new__(metaclass, name, (quiet,) + bases, dict(namespace))
+    type.__setattr__(cls, "__bases__", bases)
+    if quiet not in _QUIET.values():
+        del quiet
+        _collect_garbage()  # it is a subclass of a user's class, which lists it until then
+    return cls
+
+
+def _quiet_base(base):
+    root = base  # the class that was the last to add to the layout
+    while root is not object and not _added(root) and not _own_members(root):
+        root = root.__base__
+    parent = root.__base__
+    if root is object or _own_members(root) or not (parent.__dictoffset__ or parent.__weakrefoffset__):
+        # Where there are slots, the interpreter takes the layout from them, whatever stands in front.
+        return _QUIET[bool(base.__dictoffset__), bool(base.__weakrefoffset__)]
+    quiet = make_class((type(root), "Quiet", (parent,), {"__slots__": _added(root)}, parent, {}))
+    type.__setattr__(quiet, "__init_subclass__", vars(_QUIET[False, False])["__init_subclass__"])
+    return quiet
+
+
+def _quiet(*slots):
+    def __init_subclass__(cls, **_):
+        pass
+
+    return type("Quiet", (), {"__slots__": slots, "__init_subclass__": __init_subclass__})
+
+
+_QUIET = {(has_dict, has_weakref): _quiet(*["__dict__"] * has_dict + ["__weakref__"] * has_weakref)
+          for has_dict in (False, True) for has_weakref in (False, True)}
+
+
+def _collect_garbage():
+    from gc import collect
+
+    collect()
+
+
+def class_attributes(cls):
+    """The class's own attributes, in the order in which they are to be set: what makes its instances comes first."""
+    first, last = {}, {}
+    if _is_enum(cls):
+        first[MEMBER_STATES] = {name: dict(vars(member)) for name, member in _named_members(cls)}
+    for name, value in vars(cls).items():
+        if not _is_made_with_class(cls, name, value):
+            (last if isinstance(value, cls) else first)[name] = value
+    if MEMBER_STATES in first and "_value2member_map_" in first:
+        first["_value2member_map_"] = _without_unnamed(cls, first["_value2member_map_"])
+    first.update(last)
+    registered = _registered(cls)
+    if registered:
+        first[REGISTERED] = registered
+    return first
+
+
+_MADE_WITH_CLASS = frozenset((
+    "__module__", "__slotnames__", "_abc_impl", "_abc_registry", "_abc_cache", "_abc_negative_cache",
+    "_abc_negative_cache_version"))  # `copyreg` keeps a list of slots under "__slotnames__"
+
+
+def _is_made_with_class(cls, name, value):
+    return (name in _MADE_WITH_CLASS or name == "_member_map_" and _is_enum(cls)
+            or _is_own(value, MemberDescriptorType, cls, name) or _is_own(value, GetSetDescriptorType, cls, name))
+
+
+def set_class_attribute(cls, name, value):
+    """Sets one of `class_attributes`, past the metaclass's `__setattr__`. Runs no `__set_name__`."""
+    if name == MEMBER_STATES:
+        _set_member_states(cls, value)
+    elif name == REGISTERED:
+        _register(cls, value)
+    elif _is_property_of_metaclass(cls, name):
+        _dict_of(cls)[name] = value
+        _forget_cached_attributes(cls)
+    else:
+        type.__setattr__(cls, name, value)
+
+
+def delete_class_attribute(cls, name):
+    """Removes an attribute that the class has no longer, past the metaclass's `__delattr__`."""
+    if name in (MEMBER_STATES, REGISTERED):
+        return
+    if _is_property_of_metaclass(cls, name):
+        del _dict_of(cls)[name]
+        _forget_cached_attributes(cls)
+    else:
+        type.__delattr__(cls, name)
+
+
+def _is_property_of_metaclass(cls, name):
+    """Whether `type.__setattr__` would run a user's descriptor, instead of storing the value in the class."""
+    for metaclass in type(cls).__mro__:
+        if metaclass is type:
+            return False
+        if name in vars(metaclass):
+            kind = type(vars(metaclass)[name])
+            return hasattr(kind, "__set__") or hasattr(kind, "__delete__")
+    return False
+
+
+def _dict_of(cls):
+    from gc import get_referents
+
+    names, = [each for each in get_referents(vars(cls)) if type(each) is dict]
+    return names
+
+
+def _forget_cached_attributes(cls):
+    """The interpreter caches what it finds in classes. Each assignment that it sees empties the cache."""
+    type.__setattr__(cls, "<changed>", None)
+    type.__delattr__(cls, "<changed>")
+
+
+# Abstract base classes
+
+
+def _make_abstract(cls):
+    """What `ABCMeta` does to a class."""
+    import abc
+
+    if hasattr(abc, "_abc_init"):
+        abc._abc_init(cls)
+        return
+    from weakref import WeakSet
+
+    for name in ("_abc_registry", "_abc_cache", "_abc_negative_cache"):
+        type.__setattr__(cls, name, WeakSet())
+    type.__setattr__(cls, "_abc_negative_cache_version", abc.ABCMeta._abc_invalidation_counter)
+
+
+def _registered(cls):
+    """The classes that count as subclasses because they have been registered."""
+    own = vars(cls)
+    if "_abc_registry" in own:
+        found = list(own["_abc_registry"])
+    elif "_abc_impl" in own:
+        import abc
+
+        found = [each for each in (reference() for reference in abc._get_dump(cls)[0]) if each is not None]
+    else:
+        return []
+    return sorted(found, key=lambda each: (each.__module__, each.__qualname__))
+
+
+def _register(cls, classes):
+    from abc import ABCMeta
+
+    for each in classes:
+        ABCMeta.register(cls, each)
+
+
+# Enums. Their members are made with the class: as its attributes, they refer to each other and to the class.
+
+
+def _is_enum(cls):
+    enum = sys.modules.get("enum")
+    return enum is not None and isinstance(cls, enum.EnumMeta) and "_member_map_" in vars(cls)
+
+
+def is_enum_member(thing):
+    """Whether it is a member that has a name: not a combination of flags, as `A | B`."""
+    cls = type(thing)
+    return _is_enum(cls) and vars(cls)["_member_map_"].get(thing._name_) is thing
+
+
+def enum_member(cls, name):
+    """The member of a class that has this name."""
+    return vars(cls)["_member_map_"][name]
+
+
+def reduce_member(member):
+    """How a pickle refers to a member through its class."""
+    return own(enum_member), (type(member), member._name_)
+
+
+def _named_members(cls):
+    """The members without aliases, and without the combinations of flags that have been made on demand."""
+    return [(name, member) for name, member in vars(cls)["_member_map_"].items() if member._name_ == name]
+
+
+def _without_unnamed(cls, by_value):
+    members = vars(cls)["_member_map_"]
+    return {value: member for value, member in by_value.items() if members.get(member._name_) is member}
+
+
+def _members(cls):
+    """`(name, name of the member, arguments)` for each name; an alias has the name of another and no arguments."""
+    native = _native_class(cls)
+    return [(name, member._name_, _native_arguments(native, member) if member._name_ == name else None)
+            for name, member in vars(cls)["_member_map_"].items()]
+
+
+def _make_members(cls, members):
+    native = _native_class(cls)
+    made = {}
+    for name, member_name, arguments in members:
+        if name == member_name:
+            made[name] = native.__new__(cls, *arguments)
+            vars(made[name])["_name_"] = name  # which their hash needs, before their states are set
+    type.__setattr__(cls, "_member_map_", {name: made[member_name] for name, member_name, _ in members})
+
+
+def _set_member_states(cls, states):
+    members = vars(cls)["_member_map_"]
+    for name, state in states.items():
+        _make_equal(vars(members[name]), state)
+
+
+def _native_class(cls):
+    """The base that lays out instances in C: `int` of an IntEnum. Its `__new__` runs no Python code."""
+    for base in cls.__mro__:
+        if type(vars(base).get("__new__")) is BuiltinFunctionType:
+            return base
+    return object
+
+
+def _native_arguments(native, member):
+    """The arguments of `native.__new__` for an equal instance."""
+    if native is object:
+        return ()
+    maker, arguments = native.__reduce_ex__(member, 2)[:2]
+    return arguments[1:] if maker.__name__ == "__newobj__" else arguments
+
+
+# Whole definitions, for a pickle that holds them by value
+
+
+def reduce_class(cls):
+    """How a pickle makes a class, for `reducer_override`. Each attribute is set as soon as it has been read."""
+    setter = own(set_class_attribute)
+    settings = [Reduced(setter, cls, name, value) for name, value in class_attributes(cls).items()]
+    return own(make_class), (class_structure(cls),), settings, None, None, own(keep)
+
+
+def reduce_function(function, globals_dict):
+    """The same for a function. Its globals are the dict that `globals_dict` is read as."""
+    return (own(new_function), (function_structure(function), globals_dict), function_attributes(function), None, None,
+            own(set_function_attributes))
+
+
+def keep(thing, state):
+    """For an object that is complete when its state has been read."""

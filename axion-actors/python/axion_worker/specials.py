@@ -1,0 +1,434 @@
+"""How a pickle makes the objects that have no pickle of their own: locks, caches, properties, views and others.
+
+The Python package has this very file as `axion._specials`. It imports nothing of either side.
+
+`reduce_special` is for a pickler's `reducer_override`. Whatever it returns refers to the standard library alone. So an
+object of this kind needs nothing of Axion where it is read. An object that belongs to its process is either made anew,
+as a spawned process makes it (a lock is free, a cache is empty), or refused.
+"""
+
+import sys
+
+_MARSHAL = 2  # the newest version whose bytes depend on nothing but the code
+_MAX_KINDS = 1000  # reducers of types that are remembered
+
+
+class Refused(TypeError):
+    """An object that cannot leave its process. `what` it is, `why` not, and `advice` for the user."""
+
+    def __init__(self, what, why, advice):
+        super().__init__(what, why, advice)
+        self.what, self.why, self.advice = what, why, advice
+
+    def __str__(self):
+        return "%s cannot be sent to another process: %s. %s" % (self.what, self.why, self.advice)
+
+
+def is_importable(thing):
+    """Whether its module and name lead to it, so that a pickle can hold its name alone."""
+    module, path = getattr(thing, "__module__", None), getattr(thing, "__qualname__", getattr(thing, "__name__", None))
+    if type(module) is not str or type(path) is not str or module == "__main__":
+        return False
+    found = sys.modules.get(module)
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    return found is thing
+
+
+def reduce_special(thing, goes_by_name=is_importable):
+    """What `reducer_override` returns: a tuple, or NotImplemented if the pickler needs no help.
+
+    `goes_by_name(thing)` says whether an object that has a name is imported by the reader.
+
+    Raises:
+        Refused: the object cannot leave its process.
+    """
+    kind = type(thing)
+    reducer = _found.get(kind)
+    if reducer is None:
+        if len(_found) >= _MAX_KINDS:
+            _found.clear()
+        reducer = _found[kind] = _find_reducer(kind)
+    return reducer(thing, goes_by_name)
+
+
+_found = {}
+
+
+def _find_reducer(kind):
+    for base in kind.__mro__:
+        name = "%s.%s" % (base.__module__, base.__qualname__)
+        if name in _EXACT and base is kind:
+            return _EXACT[name]
+        if name in _WITH_SUBCLASSES:
+            return _WITH_SUBCLASSES[name]
+    if kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__:
+        return _instance
+    return _no_help
+
+
+def _no_help(thing, _):
+    return NotImplemented
+
+
+_EXACT = {}
+_WITH_SUBCLASSES = {}
+
+
+def _reduces(*names, subclasses=True):
+    """Registers the reducer of types, each named by its module and qualified name."""
+    def register(reducer):
+        for name in names:
+            (_WITH_SUBCLASSES if subclasses else _EXACT)[name] = reducer
+        return reducer
+    return register
+
+
+def _module(name):
+    return __import__(name, fromlist=[name])
+
+
+def _attribute(module, name):
+    return getattr, (_module(module), name)
+
+
+# Made anew
+
+
+@_reduces("_thread.lock")
+def _lock(lock, _):
+    return _module("_thread").allocate_lock, ()
+
+
+@_reduces("_thread.RLock", "threading._RLock")
+def _rlock(lock, _):
+    return _module("threading").RLock, ()
+
+
+@_reduces("threading.Event", "_thread._local", "weakref.WeakKeyDictionary", "weakref.WeakValueDictionary",
+          "_weakrefset.WeakSet")
+def _anew(thing, _):
+    return type(thing), ()
+
+
+@_reduces("threading.Condition", subclasses=False)
+def _condition(condition, _):
+    return type(condition), (condition._lock,)
+
+
+@_reduces("threading.Barrier", subclasses=False)
+def _barrier(barrier, _):
+    return type(barrier), (barrier.parties, barrier._action, barrier._timeout)
+
+
+@_reduces("_contextvars.ContextVar", "builtins.ContextVar")
+def _context_variable(variable, _):
+    from contextvars import Context
+    from functools import partial
+
+    try:
+        default = {"default": Context().run(variable.get)}
+    except LookupError:
+        default = {}
+    return partial(type(variable), variable.name, **default), ()
+
+
+@_reduces("functools._lru_cache_wrapper")
+def _lru_cache(cached, goes_by_name):
+    import functools
+
+    if goes_by_name(cached):
+        return NotImplemented
+    if hasattr(cached, "cache_parameters"):
+        parameters = cached.cache_parameters()
+    else:  # before Python 3.9
+        parameters = {"maxsize": cached.cache_info().maxsize, "typed": False}
+    arguments = cached.__wrapped__, parameters["maxsize"], parameters["typed"], functools._CacheInfo
+    return type(cached), arguments, dict(vars(cached))
+
+
+@_reduces("_queue.SimpleQueue")
+def _simple_queue(queue, _):
+    if not queue.empty():
+        raise Refused("a SimpleQueue with items", "they would be in two processes", "Use queue.Queue, or pass a list.")
+    return type(queue), ()
+
+
+# Descriptors and methods
+
+
+@_reduces("builtins.staticmethod", "builtins.classmethod")
+def _method_descriptor(descriptor, _):
+    function = descriptor.__func__
+    # From Python 3.10 on it has a dict, which gets the names and the text of the function when it is made.
+    usual = getattr(staticmethod(function), "__dict__", {})
+    added = {name: value for name, value in getattr(descriptor, "__dict__", {}).items() if usual.get(name) is not value}
+    return type(descriptor), (function,), added or None
+
+
+@_reduces("builtins.property")
+def _property(prop, _):
+    kind, parts = type(prop), (prop.fget, prop.fset, prop.fdel, prop.__doc__)
+    if kind is property:
+        return property, parts
+    # A subclass may have another `__init__`. It is not called: what it has set is set again.
+    return property.__new__, (kind,), (_Call(property.__init__, prop, *parts), _state(prop))
+
+
+class _Call:
+    """In a pickle: a call that is made when the pickle is read. It may have the object as its argument."""
+
+    def __init__(self, function, *arguments):
+        self._reduced = function, arguments
+
+    def __reduce__(self):
+        return self._reduced
+
+
+def _state(thing):
+    """What its dict and its slots hold."""
+    state = dict(getattr(thing, "__dict__", {}))
+    for kind in type(thing).__mro__:
+        for name, value in vars(kind).items():
+            if type(value).__name__ == "member_descriptor" and hasattr(thing, name):
+                state[name] = getattr(thing, name)
+    return state
+
+
+@_reduces("builtins.getset_descriptor", "builtins.member_descriptor")
+def _attribute_descriptor(descriptor, _):
+    return getattr, (descriptor.__objclass__, descriptor.__name__)
+
+
+@_reduces("builtins.method")
+def _method(method, _):
+    """By the name of its function, unless another attribute has that name."""
+    name = getattr(method.__func__, "__name__", "")
+    if getattr(getattr(method.__self__, name, None), "__func__", None) is method.__func__:
+        return NotImplemented
+    return type(method), (method.__func__, method.__self__)
+
+
+# Views
+
+
+@_reduces("builtins.mappingproxy")
+def _mapping_proxy(proxy, _):
+    return type(proxy), (_viewed(proxy),)
+
+
+@_reduces("builtins.dict_keys", "builtins.odict_keys")
+def _keys(view, _):
+    return dict.keys, (_viewed(view),)
+
+
+@_reduces("builtins.dict_values", "builtins.odict_values")
+def _values(view, _):
+    return dict.values, (_viewed(view),)
+
+
+@_reduces("builtins.dict_items", "builtins.odict_items")
+def _items(view, _):
+    return dict.items, (_viewed(view),)
+
+
+def _viewed(view):
+    from gc import get_referents
+
+    viewed, = get_referents(view)
+    return viewed
+
+
+@_reduces("builtins.memoryview")
+def _memory_view(view, _):
+    data = view.tobytes() if view.readonly else bytearray(view)
+    if view.format == "B" and view.ndim == 1:
+        return memoryview, (data,)
+    from operator import methodcaller
+
+    return methodcaller("cast", view.format, list(view.shape)), (memoryview(data),)
+
+
+# What has a name
+
+
+@_reduces("builtins.module")
+def _imported(module, _):
+    from importlib import import_module
+
+    return import_module, (module.__name__,)
+
+
+@_reduces("builtins.type")
+def _builtin_type(kind, _):
+    """A type of the interpreter that only `types` names, as that of functions."""
+    if kind.__module__ != "builtins" or hasattr(_module("builtins"), kind.__qualname__):
+        return NotImplemented
+    import types
+
+    for name, value in vars(types).items():
+        if value is kind:
+            return getattr, (types, name)
+    return NotImplemented
+
+
+@_reduces("builtins.code")
+def _code(code, _):
+    from marshal import dumps, loads
+
+    return loads, (dumps(code, _MARSHAL),)
+
+
+@_reduces("dataclasses._FIELD_BASE")
+def _kind_of_field(kind, _):
+    return _attribute("dataclasses", kind.name)
+
+
+@_reduces("os._Environ")
+def _environment(environment, _):
+    import os
+
+    return (getattr, (os, "environ")) if environment is os.environ else NotImplemented
+
+
+# `typing`
+
+
+@_reduces("typing.TypeVar")
+def _type_variable(variable, goes_by_name):
+    if goes_by_name(variable):
+        return NotImplemented
+    options = {name: True for name in ("covariant", "contravariant") if getattr(variable, "__%s__" % name)}
+    if getattr(variable, "__infer_variance__", False):
+        options["infer_variance"] = True
+    if variable.__bound__ is not None:
+        options["bound"] = variable.__bound__
+    return _named(variable, variable.__constraints__, options)
+
+
+@_reduces("typing.ParamSpec", "typing.TypeVarTuple")
+def _other_type_parameter(parameter, goes_by_name):
+    return NotImplemented if goes_by_name(parameter) else _named(parameter, (), {})
+
+
+@_reduces("typing.NewType")
+def _new_type(new, goes_by_name):
+    return NotImplemented if goes_by_name(new) else _named(new, (new.__supertype__,), {})
+
+
+@_reduces("typing.TypeAliasType")
+def _type_alias(alias, goes_by_name):
+    if goes_by_name(alias):
+        return NotImplemented
+    from functools import partial
+
+    return partial(type(alias), alias.__name__, alias.__value__, type_params=alias.__type_params__), ()
+
+
+def _named(thing, arguments, options):
+    """Its module is the one that has called `TypeVar`: it is set afterwards."""
+    from functools import partial
+
+    return partial(type(thing), thing.__name__, *arguments, **options), (), (None, {"__module__": thing.__module__})
+
+
+# Instances without state: what counts is which object it is
+
+
+def _instance(thing, goes_by_name):
+    if not getattr(thing, "__dict__", None):
+        kind = type(thing)
+        if kind is object:
+            name = _name_of_object(thing)
+        elif _has_no_slots(kind) and goes_by_name(kind):
+            name = _name_in(sys.modules.get(kind.__module__), thing)
+        else:
+            name = None
+        if name:
+            return getattr, name
+    return NotImplemented
+
+
+def _has_no_slots(kind):
+    return kind.__basicsize__ <= object.__basicsize__ + 16  # a dict and a weak reference
+
+
+def _name_in(module, thing):
+    for name, value in list(getattr(module, "__dict__", {}).items()):
+        if value is thing:
+            return module, name
+    return None
+
+
+_objects = {}  # the id of each `object()` that is a global of a module -> the module, the name, the object
+_modules_searched = 0
+
+
+def _name_of_object(thing):
+    global _modules_searched
+    found = _objects.get(id(thing))
+    if found is None and len(sys.modules) != _modules_searched:
+        modules = list(sys.modules.items())
+        for module_name, module in modules:
+            if module_name != "__main__" and getattr(module, "__spec__", None) is not None:
+                for name, value in list(getattr(module, "__dict__", {}).items()):
+                    if type(value) is object:
+                        _objects[id(value)] = module, name, value
+        _modules_searched = len(modules)
+        found = _objects.get(id(thing))
+    return found and found[:2]
+
+
+# Refused
+
+
+def _refuse(what, advice, *names, why="it belongs to the process that made it"):
+    def refuse(thing, _):
+        raise Refused(what, why, advice)
+
+    _reduces(*names)(refuse)
+
+
+_refuse("a socket", "Connect inside the function, or in an initializer.", "_socket.socket", "ssl.SSLSocket")
+_refuse("a database connection", "Connect inside the function, or in an initializer.",
+        "sqlite3.Connection", "sqlite3.Cursor")
+_refuse("a memory map", "Map the file inside the function.", "mmap.mmap")
+_refuse("a generator", "Pass a list of its items, or make it inside the function.", "builtins.generator",
+        "builtins.async_generator", why="it is a call that has not ended")
+_refuse("a coroutine", "Pass the `async def` function itself and its arguments.", "builtins.coroutine",
+        why="it is a call that has not ended")
+_refuse("a frame", "Pass the values that are needed.", "builtins.frame", why="it is a call of this process")
+_refuse("a traceback", "Pass its text, from traceback.format_exception.", "builtins.traceback",
+        why="it holds the calls of this process")
+_refuse("a running process", "Start it inside the function.", "subprocess.Popen")
+_refuse("an event loop", "The function gets one where it runs.", "asyncio.events.AbstractEventLoop")
+_refuse("an asyncio future", "Await it, and pass its result.", "_asyncio.Future", "asyncio.futures.Future")
+_refuse("an executor", "Make it inside the function, or in an initializer.", "concurrent.futures._base.Executor")
+_refuse("a weak reference", "Pass the object itself, or keep it in a weakref.WeakValueDictionary.",
+        "builtins.weakref", "weakref.ReferenceType", "weakref.finalize", why="what it refers to is in this process")
+
+
+@_reduces("_io._IOBase")
+def _file(file, _):
+    for name in ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__"):
+        if file is getattr(sys, name, None):
+            return _attribute("sys", name)
+    if type(file).__module__ != "_io" or type(file).__name__ in ("BytesIO", "StringIO"):
+        return NotImplemented
+    name = getattr(file, "name", None)
+    raise Refused("an open file%s" % ("" if name is None else " (%s)" % (name,)),
+                  "it belongs to the process that opened it", "Open it inside the function, or pass its path.")
+
+
+@_reduces("threading.Thread")
+def _thread(thread, _):
+    if thread.ident is None:
+        return NotImplemented
+    raise Refused("a thread that was started", "it runs in its own process", "Start it inside the function.")
+
+
+@_reduces("concurrent.futures._base.Future")
+def _future(future, _):
+    if future.done():
+        return NotImplemented
+    raise Refused("a future without a result", "it is fulfilled in its own process", "Pass its result.")
