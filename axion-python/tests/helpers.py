@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -10,6 +11,20 @@ import time
 import axion
 
 LONG = 100  # seconds, longer than any passing test takes; a test is killed after 150
+
+
+def run_program(source, folder, *flags, arguments=(), cwd=None, env=None, check=True):
+    """Runs a program as a user does, in its folder or in `cwd`. Returns what it printed; unless `check`, how it ended."""
+    path = folder / "program.py"
+    path.write_text(source)
+    env = {**os.environ, **(env or {})}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
+    done = subprocess.run([sys.executable, *(flags or ("-W", "error")), path, *arguments], capture_output=True,
+                          text=True, timeout=LONG, cwd=cwd or folder, env=env)
+    if not check:
+        return done
+    assert (done.stderr, done.returncode) == ("", 0), done
+    return done.stdout
 
 
 def add(a, b):

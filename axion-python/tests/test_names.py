@@ -1,20 +1,8 @@
 """What goes by name: judged by what a fresh interpreter would import."""
 
 import os
-import subprocess
-import sys
 
-from helpers import LONG
-
-
-def python(source, folder, *flags):
-    path = folder / "program.py"
-    path.write_text(source)
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    done = subprocess.run([sys.executable, "-W", "error", *flags, path], capture_output=True, text=True, timeout=LONG,
-                          cwd=folder, env=env)
-    assert (done.stderr, done.returncode) == ("", 0), done
-    return done.stdout
+from helpers import run_program as python
 
 
 def test_a_module_of_the_path_goes_by_name_and_one_from_elsewhere_by_its_file(tmp_path):

@@ -13,6 +13,8 @@ It needs the standard library alone, and Python 3.8 or newer. One module per con
     control      the thread that answers the engine while tasks run
     scripts      loads script files and finds their entry points
     functions    loads the functions that the engine sends, and packs their values
+    surroundings what tasks find around them: `sys.path`, arguments, limits, filters
+    stamps       what an interpreter saw of a module's source
     packing      the bytes of those values; the Python package has the same file
     definitions  takes functions and classes apart, and makes them again; the Python package has the same file
     needs        which globals a function needs; the Python package has the same file

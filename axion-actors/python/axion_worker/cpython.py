@@ -23,7 +23,8 @@ except ImportError:
 
 # From `_thread` the runtime takes what that module documents.
 __all__ = ["Struct", "StructError", "calcsize", "cache_from_source", "decode_source", "find_spec", "json_encoder",
-           "json_scanner", "path_finder", "signal", "socket", "source_loader", "thread_types", "unpack"]
+           "json_scanner", "path_finder", "signal", "socket", "source_loader", "thread_types", "unpack",
+           "warning_filters"]
 
 
 def thread_types():
@@ -41,6 +42,17 @@ def thread_types():
     except ImportError:
         from contextvars import ContextVar, copy_context
     return deque, SimpleQueue, ContextVar, copy_context
+
+
+def warning_filters():
+    """The filters of `warnings`, without importing that module."""
+    module = sys.modules.get("warnings")
+    if module is None:
+        try:
+            import _warnings as module
+        except ImportError:
+            import warnings as module
+    return module.filters
 
 
 # JSON

@@ -12,7 +12,7 @@ import sys
 from mmap import mmap
 from types import ModuleType
 
-from . import control, failure, wire
+from . import control, failure, surroundings, wire
 from .channel import Channel, take_control_socket
 
 _PAGE_SIZE = 8 + 8 * 512  # the engine's mark, then the slots
@@ -22,6 +22,7 @@ def prepare(server_class, slots):
     """The server, not connected yet, and the descriptor of the control socket."""
     socket = take_control_socket()
     _hide_runtime()
+    surroundings.begin(only_forward=slots > 1)
     return server_class(Channel(), slots), socket
 
 

@@ -32,6 +32,7 @@ class FailureKind:
     SOFT_TIMEOUT = 13
     FUNCTION_NOT_LOADABLE = 14
     INITIALIZER_FAILED = 15
+    MODULE_CHANGED = 16
 
 
 class TaskFailure(Exception):

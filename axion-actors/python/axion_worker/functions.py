@@ -1,15 +1,15 @@
 """Functions that the engine sends: loaded at their first call, called with pickled arguments.
 
 The engine names a function by a hash of its code and sends that code once. The code is a pickle of
-`(python, paths, mode, initializer, function)`. The last two are pickles of their own, so that
-`sys.path` is complete before anything of the user's is imported. docs/internals/wire-protocol.md has the format.
+`(python, around, mode, initializer, function)`. The last two are pickles of their own, so that
+the surroundings are the caller's before anything of the user's is imported. docs/internals/wire-protocol.md has the format.
 """
 
 import sys
 from _thread import RLock
 from types import ModuleType
 
-from . import library, wire
+from . import library, surroundings, wire
 from .channel import Segments
 from .context import parse_call
 from .failure import FailureKind, TaskFailure, type_name
@@ -91,7 +91,7 @@ class Targets:
 class Function:
     """One function. `load` sets `call`, which calls it with `(arguments, context)`, and `is_async`, None until then."""
 
-    __slots__ = ("id", "is_async", "call", "_functions", "_code", "_lock", "_is_step")
+    __slots__ = ("id", "is_async", "call", "_functions", "_around", "_code", "_lock", "_is_step")
 
     def __init__(self, functions, name, code):
         self.id = name
@@ -99,6 +99,7 @@ class Function:
         self.call = None
         self._is_step = False
         self._functions = functions
+        self._around = None
         self._code = code
         self._lock = RLock()
 
@@ -107,14 +108,14 @@ class Function:
             with self._lock:
                 if self.call is None:
                     self._load()
+        else:
+            surroundings.enter(self._functions.pickle(), self._around)
         return self
 
     def _load(self):
         pickle = self._functions.pickle()
-        python, paths, mode, initializer, function = pickle.loads(self._code)
-        for path in paths:
-            if path not in sys.path:
-                sys.path.append(path)
+        python, (around, stamp), mode, initializer, function = pickle.loads(self._code)
+        surroundings.enter(pickle, around)
         if initializer is not None:
             _initialize(pickle, initializer)
         try:
@@ -124,6 +125,8 @@ class Function:
             if python != sys.version_info[:2]:
                 text += " (it is from Python %d.%d, the worker is %d.%d)" % (python + sys.version_info[:2])
             raise TaskFailure(FailureKind.FUNCTION_NOT_LOADABLE, text) from error
+        surroundings.check(stamp)
+        self._around = around
         self._is_step = mode == STEP
         if mode in (EACH, EACH_OF_ONE):
             each = _EACH[mode, is_async(function)]

@@ -38,6 +38,18 @@ def traceback():
     return traceback
 
 
+_after_import = {}  # the name of a module that is not imported yet -> what is then done with it
+
+
+def after_import(name, action):
+    """Calls `action(module)` now, or as soon as the module has been executed."""
+    module = sys.modules.get(name)
+    if module is None:
+        _after_import[name] = action
+    else:
+        action(module)
+
+
 _lines = {}  # the lines of scripts, until `linecache` is imported and gets them
 
 
@@ -74,36 +86,41 @@ def _cache_of(linecache):
 class _Finder:
     """Stays in `sys.meta_path` for good: removing a finder hides the next one from a thread that is iterating."""
 
-    _is_finding_linecache = False
+    def __init__(self):
+        self._finding = set()
 
     def find_spec(self, name, path=None, target=None):
         if path is None and get_ident() in _threads:
             spec = cpython.path_finder.find_spec(name, _FOLDERS)
             if spec is not None:
                 return spec
-        # Usually `traceback` or `logging`, imported by user code, imports it.
-        if name == "linecache" and not self._is_finding_linecache and name not in sys.modules:
-            return self._find_linecache(name, path, target)
+        if name in _after_import and name not in self._finding and name not in sys.modules:
+            return self._find(name, path, target)
         return None
 
-    def _find_linecache(self, name, path, target):
-        """Finds the module, and passes it the lines of scripts as soon as it has been executed."""
-        self._is_finding_linecache = True
+    def _find(self, name, path, target):
+        """Finds the module, and has its action done as soon as it has been executed."""
+        self._finding.add(name)
         try:
             spec = cpython.find_spec(name, path, target)
         finally:
-            self._is_finding_linecache = False
-        if spec is not None and hasattr(spec.loader, "exec_module"):
+            self._finding.discard(name)
+        # A loader that is a class loads other modules, too.
+        if spec is not None and hasattr(spec.loader, "exec_module") and not isinstance(spec.loader, type):
             exec_module = spec.loader.exec_module
 
-            def exec_and_pass_lines(module):
+            def exec_and_act(module):
                 exec_module(module)
-                _pass_to_linecache(sys.modules.get(name))
+                action = _after_import.pop(name, None)
+                if action is not None:
+                    action(module)
 
-            spec.loader.exec_module = exec_and_pass_lines
+            spec.loader.exec_module = exec_and_act
         return spec
 
 
+# Usually `traceback` or `logging`, imported by user code, imports it.
+_after_import["linecache"] = _pass_to_linecache
 sys.meta_path.insert(0, _Finder())
 
 

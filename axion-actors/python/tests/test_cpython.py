@@ -13,7 +13,7 @@ import test_values
 from base import Case
 from harness import PACKAGE, PYTHON_FOLDER, ROOT
 
-PRIVATE = ("_json", "_queue", "_struct", "_signal", "_socket", "_collections", "_contextvars", "_frozen_importlib",
+PRIVATE = ("_json", "_queue", "_warnings", "_struct", "_signal", "_socket", "_collections", "_contextvars", "_frozen_importlib",
            "_frozen_importlib_external")
 _HIDE = """
 import sys

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import itertools
 import os
 import pickle
 import sys
@@ -16,10 +17,21 @@ from axion_worker.failure import FailureKind
 LARGE = 1 << 20
 
 
-def code(function, paths=(), mode=packing.CALL, initializer=None):
+_versions = itertools.count(1)
+
+
+def surroundings(path=("", *sys.path), origin=None, **values):
+    """What surrounds a function: the tests' own surroundings, but for `values`."""
+    origin = origin or (sys.prefix, sys.base_prefix, list(sys.version_info[:2]), [])
+    own = {"path": (list(path), origin), "argv": ["program"], "depth": 1000, "decimal": None,
+           "digits": getattr(sys, "get_int_max_str_digits", int)(), "filters": [], "authkey": None, "files": {}}
+    return pickle.dumps((next(_versions), {**own, **values}), 4)
+
+
+def code(function, paths=(), mode=packing.CALL, initializer=None, around=None, stamp=None):
     """What the engine sends of a function: here one of a module on `paths`, or of the standard library."""
-    python = sys.version_info[:2]
-    return pickle.dumps((python, list(paths), mode, initializer, _named(function)), 4)
+    around = around or surroundings(path=[*paths, "", *sys.path])
+    return pickle.dumps((sys.version_info[:2], (around, stamp), mode, initializer, _named(function)), 4)
 
 
 def _named(function):

@@ -137,6 +137,8 @@ pub enum ErrorKind {
     FunctionNotLoadable,
     /// The initializer of the workers failed.
     InitializerFailed,
+    /// The module of the function is not the one that the caller loaded.
+    ModuleChanged,
     /// The soft time limit raised its exception in the task, which did not catch it.
     SoftTimeout,
     /// The task was still running at its time limit and was killed.

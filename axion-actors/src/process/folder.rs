@@ -33,7 +33,7 @@ macro_rules! runtime_files {
 }
 
 /// The package `axion_worker`, embedded.
-const FILES: [(&str, &str); 22] = runtime_files![
+const FILES: [(&str, &str); 24] = runtime_files![
     "__init__.py",
     "channel.py",
     "context.py",
@@ -51,7 +51,9 @@ const FILES: [(&str, &str); 22] = runtime_files![
     "packing.py",
     "scripts.py",
     "specials.py",
+    "stamps.py",
     "start.py",
+    "surroundings.py",
     "thread_pool.py",
     "threaded.py",
     "values.py",

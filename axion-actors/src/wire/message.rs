@@ -290,6 +290,7 @@ pub enum FailureKind {
     SoftTimeout,
     FunctionNotLoadable,
     InitializerFailed,
+    ModuleChanged,
 }
 
 impl From<FailureKind> for ErrorKind {
@@ -311,6 +312,7 @@ impl From<FailureKind> for ErrorKind {
             FailureKind::SoftTimeout => Self::SoftTimeout,
             FailureKind::FunctionNotLoadable => Self::FunctionNotLoadable,
             FailureKind::InitializerFailed => Self::InitializerFailed,
+            FailureKind::ModuleChanged => Self::ModuleChanged,
         }
     }
 }

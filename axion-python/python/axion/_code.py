@@ -3,7 +3,6 @@
 import functools
 import io
 import json
-import os
 import pickle
 import sys
 from types import BuiltinFunctionType, CodeType, FunctionType
@@ -22,21 +21,21 @@ _PYTHON = sys.version_info[:2]
 class Coder:
     """Makes the code of functions that workers load. One for each mode in which functions are called."""
 
-    def __init__(self, mode=CALL, initializer=None, initargs=()):
+    def __init__(self, surroundings, mode=CALL, initializer=None, initargs=()):
         self._mode = mode
         self._initializer = None
         if initializer is not None:
             self._initializer = _dumps((initializer, tuple(initargs)), "the initializer")
-        self._paths = None  # the folders in which the worker finds modules, made of `_sys_path`
-        self._sys_path = None
+        self._surroundings = surroundings
+        self._around = None
         # function -> its code object, or None if it goes by name, and its `_axion.Function`
         self._cache = WeakKeyDictionary()
 
     def function(self, function):
         """The `_axion.Function` of a callable. One that cannot have changed since its last use is taken from the cache."""
-        if sys.path != self._sys_path:
-            self._sys_path = list(sys.path)
-            self._paths = [path or os.getcwd() for path in self._sys_path if isinstance(path, str)]
+        around = self._surroundings.current()
+        if around is not self._around:
+            self._around = around
             self._cache.clear()
         kind = type(function)
         is_cacheable = kind is FunctionType or kind is BuiltinFunctionType
@@ -45,7 +44,8 @@ class Coder:
             if cached is not None and (cached[0] is None or (cached[0] is function.__code__ and _is_closed(function))):
                 return cached[1]
         code = _dumps(function, "the function")
-        blob = pickle.dumps((_PYTHON, self._paths, self._mode, self._initializer, code), PROTOCOL)
+        around = self._surroundings.of(function)
+        blob = pickle.dumps((_PYTHON, around, self._mode, self._initializer, code), PROTOCOL)
         made = _axion.Function(_name(function), blob)
         if is_cacheable:
             if goes_by_name(function):

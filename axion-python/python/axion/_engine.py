@@ -15,6 +15,7 @@ from ._cpython import at_thread_exit
 from ._future import Future, Inbox, failure_reason
 from ._packing import CALL, EACH, EACH_OF_ONE, STEP, is_async
 from ._step import Step, pool_options
+from ._surroundings import Surroundings
 from ._status import ComponentStatus, Health, HealthReport
 from ._task import Result, Task
 from .errors import AxionError, ConfigError, EngineError, refused
@@ -132,8 +133,9 @@ class Engine:
         self._lock = threading.Lock()
         # For workflows. Two threads may submit the same step. Reentrant: pickling may run code that submits.
         self._planning = threading.RLock()
-        self._call, self._each, self._each_of_one = Coder(CALL), Coder(EACH), Coder(EACH_OF_ONE)
-        self._step = Coder(STEP)
+        self._surroundings = Surroundings()
+        coders = [Coder(self._surroundings, mode) for mode in (CALL, EACH, EACH_OF_ONE, STEP)]
+        self._call, self._each, self._each_of_one, self._step = coders
         self._followed = {}
         self._loops = weakref.WeakKeyDictionary()
 
@@ -148,6 +150,7 @@ class Engine:
         with self._lock:
             if self._native is not None:
                 raise EngineError("the engine was started before: make another one", "already_started")
+            self._surroundings.begin()
             _log.start(self.config._native)
             try:
                 self._native = _axion.Engine(self.config._native)

@@ -58,8 +58,8 @@ class Executor(concurrent.futures.Executor):
         self._engine = Engine(EngineConfig(**keys))
         self._engine._finishes_at_exit = True
         self._engine._shows_output = show_output
-        self._call = Coder(CALL, initializer, initargs)
-        self._each = Coder(EACH, initializer, initargs)
+        self._call = Coder(self._engine._surroundings, CALL, initializer, initargs)
+        self._each = Coder(self._engine._surroundings, EACH, initializer, initargs)
         self._has_initializer = initializer is not None
         self._broken = None
         self._shut = False

@@ -7,17 +7,20 @@ a file by other means are good as well: a worker executes the same file under th
 
 import os
 import sys
-import time
 from importlib.machinery import BYTECODE_SUFFIXES, EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, PathFinder
+
+from ._stamps import stamp_of
 
 NAME, FILE = "name", "file"  # what a worker imports by its name; what it executes from its file
 _MAINS = ("__main__", "__mp_main__")  # the program, and the program in a process of `multiprocessing`
 _SUFFIXES = tuple(SOURCE_SUFFIXES + BYTECODE_SUFFIXES + EXTENSION_SUFFIXES)
 _WITHOUT_FILE = ("built-in", "frozen")
-_32_BITS = 0xFFFFFFFF  # what a file of byte code has for a time or a size
-_begun = time.time() - 0.01  # file systems take the time from a clock that ticks every 10 ms at worst
 
 _path = []  # the `sys.path` for which `_modules` holds
+_surveyed_path, _surveyed = [], {}  # of `modules_from_files`
+_from_files = {}  # name -> its path, and the folders of its submodules or None
+_version = [0]
+_survey_due = object()
 _modules = {}  # name -> the module, its spec, and what `place_of_module` says
 
 
@@ -55,7 +58,58 @@ def place_of_module(name):
     known = _modules.get(name)
     if known is None or known[0] is not module or known[1] is not spec:
         known = _modules[name] = module, spec, _judge(name, spec)
+        if known[2] is not None and known[2][0] is FILE:
+            _from_files[name] = spec.origin, _listed(spec.submodule_search_locations)
+            _version[0] += 1
     return known[2]
+
+
+def version():
+    """Changes when `place_of` finds one more module that a worker executes from its file."""
+    return _version[0]
+
+
+def modules_from_files():
+    """The modules that a worker executes from their files: `{name: (path, folders of its submodules or None)}`.
+
+    Packages that such a module is in and that a worker cannot import are among them, without a path.
+    """
+    if sys.path != _surveyed_path:
+        _surveyed_path[:] = sys.path
+        _surveyed.clear()
+        _from_files.clear()
+    folders = set(sys.path)
+    for name, module in list(sys.modules.items()):
+        spec = spec_of(module)
+        if _surveyed.get(name, _survey_due) is not spec:
+            _surveyed[name] = spec
+            _from_files.pop(name, None)
+            if not _is_below(folders, name, spec):
+                place_of_module(name)
+    found = dict(_from_files)
+    for name in _from_files:
+        while name := name.rpartition(".")[0]:
+            if name not in found and (place_of_module(name) if name in sys.modules else _find(name)) is None:
+                found[name] = None, _listed(getattr(sys.modules.get(name), "__path__", ()))
+    return found
+
+
+def _is_below(folders, name, spec):
+    """Whether it is where an import along `folders` looks for it, or is in no file. A module of the same name may come
+    before it: then what is sent by this name says so (`place_of`).
+    """
+    origin = getattr(spec, "origin", None)
+    if origin is None or origin in _WITHOUT_FILE:
+        return True
+    parts = name.count(".") + 1
+    folder = os.path.dirname(origin) if spec.submodule_search_locations else origin
+    for _ in range(parts):
+        folder = os.path.dirname(folder)
+    return folder in folders
+
+
+def _listed(folders):
+    return None if folders is None else [folder for folder in folders if isinstance(folder, str)]
 
 
 def spec_of(module):
@@ -82,9 +136,9 @@ def _judge(name, spec):
         return NAME, None
     found = _find(name)
     if found is not None and _is_same(found, spec):
-        return NAME, _stamp(found)
+        return NAME, stamp_of(found)
     if spec.origin is not None and spec.origin.endswith(_SUFFIXES) and os.path.isfile(spec.origin):
-        return FILE, _stamp(spec)
+        return FILE, stamp_of(spec)
     return None
 
 
@@ -128,32 +182,3 @@ def _is_same(found, spec):
         return found.origin == spec.origin or os.path.samefile(found.origin, spec.origin)
     except OSError:
         return False
-
-
-def _stamp(spec):
-    """The file of a module, and what its loader saw of it.
-
-    The source may have changed since. Then the byte code that was written or used says what it was.
-    """
-    try:
-        status = os.stat(spec.origin)
-    except (OSError, TypeError):
-        return None
-    mtime, size = int(status.st_mtime) & _32_BITS, status.st_size & _32_BITS
-    if status.st_ctime > _begun and not sys.dont_write_bytecode:
-        mtime, size = _compiled(spec) or (mtime, size)
-    return spec.origin, mtime, size
-
-
-def _compiled(spec):
-    """The modification time and size of the source from which a module's byte code was made."""
-    if not spec.cached or spec.cached == spec.origin:
-        return None
-    try:
-        with open(spec.cached, "rb") as file:
-            header = file.read(16)  # magic number, flags, modification time, size
-    except OSError:
-        return None
-    if len(header) < 16 or any(header[4:8]):  # the source is named by a hash
-        return None
-    return int.from_bytes(header[8:12], "little"), int.from_bytes(header[12:], "little")

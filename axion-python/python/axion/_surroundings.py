@@ -1,0 +1,145 @@
+"""What a task finds around it, as a child of this process would (L18): folders of modules, arguments, limits, filters.
+
+A worker gets them with every function, and takes over what differs from what it has. Whatever can be told before a
+worker starts, such as flags of the interpreter, is told to the engine at its start instead.
+"""
+
+import itertools
+import os
+import pickle
+import site
+import sys
+import warnings
+
+from . import _names
+
+_versions = itertools.count(1)
+_get_max_digits = getattr(sys, "get_int_max_str_digits", lambda: 0)
+
+
+class Surroundings:
+    """Those of the tasks of one engine."""
+
+    def __init__(self):
+        self._packed = None
+        self._path = self._filters = self._context = self._key = None
+        self._has_relative = False
+        self._modules = self._depth = self._digits = self._names = -1
+        self.begin()
+
+    def begin(self):
+        """Takes down what stays as it is when the engine starts."""
+        self._argv = [arg for arg in sys.argv if isinstance(arg, str)]
+        self._folder = _folder()
+        self._packed = None
+
+    def current(self):
+        """The surroundings as of now, as bytes: the same object as long as nothing has changed."""
+        if not self._is_current():
+            self._take_down()
+        return self._packed
+
+    def of(self, function):
+        """What is sent with a function: the surroundings, and what this process saw of its module's source."""
+        place = _names.place_of(_function_of(function))
+        stamp = None if place is None or place[3] is None else (place[1], *place[3])
+        return self.current(), stamp
+
+    def _is_current(self):
+        """Cheap, since every submit asks. Modules that came make a new survey, which may find nothing new."""
+        return (self._packed is not None and sys.path == self._path and len(sys.modules) == self._modules
+                and _names.version() == self._names
+                and warnings.filters == self._filters and sys.getrecursionlimit() == self._depth
+                and _get_max_digits() == self._digits and _is_same_context(self._context)
+                and not (self._has_relative and _folder() != self._at))
+
+    def _take_down(self):
+        packed_before, before = self._packed, getattr(self, "_values", None)
+        self._path, self._modules = list(sys.path), len(sys.modules)
+        self._filters = list(warnings.filters)
+        self._depth, self._digits, self._context = sys.getrecursionlimit(), _get_max_digits(), _decimal_context()
+        self._at = _folder()
+        self._has_relative = any(isinstance(entry, str) and not os.path.isabs(entry) for entry in self._path)
+        self._values = {
+            "path": (self._absolute_path(), _interpreter()),
+            "argv": self._argv,
+            "depth": self._depth,
+            "digits": self._digits,
+            "decimal": _fields(self._context),
+            "filters": [_plain_filter(each) for each in self._filters],
+            "authkey": _authkey(),
+            "files": _names.modules_from_files(),
+        }
+        self._names = _names.version()
+        if packed_before is None or self._values != before:
+            self._packed = pickle.dumps((next(_versions), self._values), 4)
+
+    def _absolute_path(self):
+        """`sys.path`. If this process has left the folder in which the engine started, where the workers still are,
+        relative entries are made absolute.
+        """
+        entries = [entry for entry in self._path if isinstance(entry, str)]
+        if self._at is None or self._at == self._folder:
+            return entries
+        return [os.path.join(self._at, entry) if entry else self._at for entry in entries]
+
+
+def _function_of(function):
+    """What a method, a partial or an object with `__call__` gets its code from."""
+    while hasattr(function, "func"):
+        function = function.func
+    function = getattr(function, "__func__", function)
+    return function if hasattr(function, "__qualname__") else type(function)
+
+
+def _folder():
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
+
+
+def _interpreter():
+    """By what a worker knows whether it is the same interpreter, and folders beyond the prefix that are for this one."""
+    folders = [folder for folder in (getattr(site, "USER_SITE", None),) if folder]
+    return sys.prefix, sys.base_prefix, list(sys.version_info[:2]), folders
+
+
+def _decimal_context():
+    """A copy of this thread's context, if `decimal` is imported."""
+    decimal = sys.modules.get("decimal")
+    return decimal.getcontext().copy() if hasattr(decimal, "getcontext") else None
+
+
+def _is_same_context(known):
+    decimal = sys.modules.get("decimal")
+    if known is None or decimal is None:
+        return known is None  # an import of the module is seen by the number of modules
+    now = decimal.getcontext()
+    return (now.prec == known.prec and now.traps == known.traps and now.rounding == known.rounding
+            and now.Emin == known.Emin and now.Emax == known.Emax and now.capitals == known.capitals
+            and now.clamp == known.clamp)
+
+
+def _fields(context):
+    if context is None:
+        return None
+    traps = [signal.__name__ for signal, is_set in context.traps.items() if is_set]
+    return context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp, traps
+
+
+def _plain_filter(each):
+    """A filter of `warnings`, without objects that make the worker import something."""
+    action, message, category, module, line = each
+    return action, _plain_pattern(message), (category.__module__, category.__qualname__), _plain_pattern(module), line
+
+
+def _plain_pattern(pattern):
+    return pattern if pattern is None or isinstance(pattern, str) else (pattern.pattern, pattern.flags)
+
+
+def _authkey():
+    """The key by which the processes of `multiprocessing` know each other: objects of its managers need it."""
+    process = sys.modules.get("multiprocessing.process")
+    current = getattr(process, "current_process", None)
+    return None if current is None else bytes(current().authkey)

@@ -1,0 +1,239 @@
+"""What tasks find around them: as in a child of the caller (L18)."""
+
+import os
+import sys
+
+from helpers import run_program
+
+
+def module(folder, name, source):
+    folder.mkdir(exist_ok=True)
+    (folder / (name + ".py")).write_text(source)
+
+
+# sys.path
+
+
+def test_the_modules_are_the_callers_not_those_of_the_current_folder(tmp_path):
+    module(tmp_path / "a", "utils", "def price(n): return 'a', n")
+    module(tmp_path / "b", "utils", "def price(n): return 'b', n")
+    module(tmp_path / "b", "decimal", "raise SystemExit('the decimal.py of the current folder was executed')")
+    assert run_program("""
+import axion
+from utils import price
+def uses(n):
+    import decimal, utils
+    return utils.price(n), str(decimal.Decimal(n))
+with axion.Executor(1) as executor:
+    print(executor.submit(price, 2).result(), executor.submit(uses, 3).result())
+""", tmp_path / "a", cwd=tmp_path / "b") == "('a', 2) (('a', 3), '3')\n"
+
+
+def test_an_entry_that_the_program_puts_in_front_shadows_the_others(tmp_path):
+    module(tmp_path / "new", "tool", "def version(): return 'new'")
+    module(tmp_path, "tool", "def version(): return 'old'")
+    assert run_program("""
+import sys
+sys.path.insert(0, "new")
+import axion, tool
+def path():
+    return sys.path
+with axion.Engine(cpu_bound_count=1) as engine:
+    print(engine.submit(tool.version).result(), engine.submit(path).result() == sys.path)
+    sys.path.append("late")
+    print(engine.submit(path).result() == sys.path)
+""", tmp_path) == "new True\nTrue\n"
+
+
+def test_a_folder_that_an_initializer_adds_stays(tmp_path):
+    module(tmp_path / "plugins", "plugin", "def f(): return 'plugged'")
+    assert run_program("""
+import axion, os, sys
+def add(folder):
+    sys.path.insert(0, folder)
+def use():
+    import plugin
+    return plugin.f(), sys.path[0]
+with axion.Executor(1, initializer=add, initargs=("plugins",)) as executor:
+    first = executor.submit(use).result()
+    sys.path.append("another")
+    print(first, executor.submit(use).result(), executor.submit(lambda: sys.path[-1]).result())
+""", tmp_path) == "('plugged', 'plugins') ('plugged', 'plugins') another\n"
+
+
+def test_a_relative_entry_is_of_the_folder_where_the_program_is(tmp_path):
+    module(tmp_path / "there", "near", "def f(): return 'near'")
+    assert run_program("""
+import sys
+sys.path.insert(0, "")
+import axion, os
+with axion.Engine(cpu_bound_count=1) as engine:
+    os.chdir("there")
+    import near
+    print(engine.submit(near.f).result(), engine.submit(os.getcwd).result() == os.path.dirname(os.getcwd()))
+""", tmp_path) == "near True\n"
+
+
+def test_without_the_current_folder_in_the_path_a_worker_does_not_have_it_either(tmp_path):
+    for flag in "-P", "-I":
+        assert run_program("""
+import axion, sys
+with axion.Engine(cpu_bound_count=1) as engine:
+    print("" in engine.submit(lambda: sys.path).result(), sys.path == engine.submit(lambda: sys.path).result())
+""", tmp_path, flag) == "False True\n"
+
+
+# What goes by name.
+
+
+def test_a_plugin_that_was_loaded_from_a_file_is_executed_once_from_that_file(tmp_path):
+    module(tmp_path / "plugins", "one", """
+import os
+with open("count", "a") as file: file.write("%d " % os.getpid())
+class Point:
+    def __init__(self, x): self.x = x
+def moved(point): return Point(point.x + 1)
+""")
+    assert run_program("""
+import axion, importlib.util, os, sys
+def load(name, path):
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+with axion.Executor(1) as executor:
+    executor.submit(abs, 1).result()
+    one = load("plugins.one", "plugins/one.py")
+    points = [executor.submit(one.moved, one.Point(x)).result() for x in (1, 2)]
+    print([type(point) is one.Point and point.x for point in points])
+    with open("count") as file: pids = file.read().split()
+    print(len(pids), executor.submit(os.getpid).result() == int(pids[1]))
+""", tmp_path) == "[2, 3]\n2 True\n"
+
+
+def test_tests_in_pytests_importlib_mode(tmp_path):
+    module(tmp_path / "tests", "test_it", """
+import axion
+def helper(n): return n + 1
+class Point:
+    x = 5
+def test_it():
+    with axion.Executor(1) as executor:
+        assert executor.submit(helper, 1).result() == 2
+        assert type(executor.submit(Point).result()) is Point
+""")
+    assert "1 passed" in run_program("""
+import sys, pytest
+sys.exit(pytest.main(["--import-mode=importlib", "-q", "-p", "no:cacheprovider", "tests"]))
+""", tmp_path)
+
+
+def test_a_module_that_has_changed_since_the_caller_loaded_it_is_refused(tmp_path):
+    module(tmp_path, "changing", "def f(): return 'old'")
+    done = run_program("""
+import axion, changing
+with open("changing.py", "w") as file:
+    file.write("def f(): return 'newer'")
+with axion.Executor(1) as executor:
+    try:
+        print(executor.submit(changing.f).result())
+    except axion.RemoteError as error:
+        print(error.code, str(error))
+""", tmp_path)
+    assert done.startswith("module_changed the module changing of this worker is not the caller's: ")
+
+
+def test_a_module_that_was_reloaded_is_refused_by_a_worker_that_has_the_older_one(tmp_path):
+    module(tmp_path, "changing", "def f(): return 'old'")
+    assert run_program("""
+import axion, changing, importlib
+with axion.Executor(1) as executor:
+    print(executor.submit(changing.f).result())
+    with open("changing.py", "w") as file:
+        file.write("def f(): return 'newer'")
+    importlib.reload(changing)
+    print(executor.submit(changing.f).exception().code)
+""", tmp_path) == "old\nmodule_changed\n"
+
+
+# Of the process.
+
+
+def test_the_arguments_are_the_programs_in_a_replacement_too(tmp_path):
+    assert run_program("""
+import axion, os, signal, sys
+with axion.Engine(cpu_bound_count=1) as engine:
+    print(engine.submit(lambda: sys.argv).result()[1:], sys.argv[1:])
+    sys.argv.append("late")
+    engine.options(max_worker_losses=0).submit(os.kill, 0, signal.SIGKILL).exception()
+    print(engine.submit(lambda: sys.argv).result()[1:])
+""", tmp_path, arguments=["--size", "3"]) == "['--size', '3'] ['--size', '3']\n['--size', '3']\n"
+
+
+def test_limits_and_contexts_are_those_of_the_submit(tmp_path):
+    assert run_program("""
+import axion, decimal, sys, warnings
+def here():
+    return (sys.getrecursionlimit(), sys.get_int_max_str_digits(), str(decimal.Decimal(1) / 3),
+            [str(each[:1]) + str(each[4]) for each in warnings.filters])
+async def there():
+    return here()
+with axion.Engine(cpu_bound_count=1, io_bound_count=1) as engine:
+    for kind in "cpu", "io":
+        print(engine.options(kind=kind).submit(here).result() == here())
+    sys.setrecursionlimit(2345)
+    sys.set_int_max_str_digits(0)
+    decimal.getcontext().prec = 5
+    warnings.filterwarnings("error", "some text", DeprecationWarning, lineno=77)
+    for kind in "cpu", "io":
+        print(engine.options(kind=kind).submit(here).result() == here())
+    print(engine.submit(there).result() == here())
+    with decimal.localcontext() as context:
+        context.prec = 2
+        print(engine.submit(here).result()[2])
+    print(engine.submit(here).result()[2])
+""", tmp_path) == "True\nTrue\nTrue\nTrue\nTrue\n0.33\n0.33333\n"
+
+
+def test_a_filter_about_a_class_of_a_module_waits_for_that_module(tmp_path):
+    module(tmp_path, "noisy", "class Noise(UserWarning): pass\ndef make(): import warnings; warnings.warn('loud', Noise)")
+    assert run_program("""
+import axion, noisy, sys, warnings
+warnings.simplefilter("error", noisy.Noise)
+with axion.Executor(1) as executor:
+    print(executor.submit(lambda: "noisy" in sys.modules).result())
+    print(type(executor.submit(noisy.make).exception()) is noisy.Noise)
+""", tmp_path) == "False\nTrue\n"
+
+
+# multiprocessing
+
+
+def test_objects_of_multiprocessings_managers_are_arguments(tmp_path):
+    assert run_program("""
+import axion, multiprocessing, sys
+def put(queue, value):
+    queue.put((value, sys.modules["multiprocessing"].current_process().authkey is not None))
+if __name__ == "__main__":
+    with axion.Executor(1) as executor:
+        print(executor.submit(lambda: "multiprocessing" in sys.modules).result())
+        with multiprocessing.get_context("spawn").Manager() as manager:
+            queue = manager.Queue()
+            executor.submit(put, queue, 5).result()
+            print(queue.get())
+""", tmp_path) == "False\n(5, True)\n"
+
+
+def test_l17_the_key_of_multiprocessing_is_nowhere_to_be_seen(tmp_path):
+    out = run_program("""
+import axion, json, logging, multiprocessing, os, sys
+logging.basicConfig(level="DEBUG", stream=sys.stdout)
+multiprocessing.current_process().authkey = b"a-secret-key"
+with axion.Executor(1, log_level="DEBUG") as executor:
+    future = executor.submit(lambda: (os.getpid(), multiprocessing.current_process().authkey == b"a-secret-key"))
+    pid, is_known = future.result()
+    print(is_known, repr(future.record), json.dumps(executor._engine.get_status()))
+    for name in "cmdline", "environ":
+        with open("/proc/%d/%s" % (pid, name), "rb") as file: print(file.read())
+""", tmp_path)
+    assert "True" in out and "secret" not in out
