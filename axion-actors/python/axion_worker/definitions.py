@@ -254,9 +254,7 @@ def _made_quietly(metaclass, name, bases, namespace, base):
     quiet = _quiet_base(base)
     cls = type.__new__(metaclass, name, (quiet,) + bases, dict(namespace))
     type.__setattr__(cls, "__bases__", bases)
-    if quiet not in _QUIET.values():
-        del quiet
-        _collect_garbage()  # it is a subclass of a user's class, which lists it until then
+    _unlist(quiet)
     return cls
 
 
@@ -265,12 +263,21 @@ def _quiet_base(base):
     while root is not object and not _added(root) and not _own_members(root):
         root = root.__base__
     parent = root.__base__
-    if root is object or _own_members(root) or not (parent.__dictoffset__ or parent.__weakrefoffset__):
+    if parent is None or parent is object or _own_members(root):
         # Where there are slots, the interpreter takes the layout from them, whatever stands in front.
         return _QUIET[bool(base.__dictoffset__), bool(base.__weakrefoffset__)]
-    quiet = make_class((type(root), "Quiet", (parent,), {"__slots__": _added(root)}, parent, {}))
+    # To have the layout of `root`, a class must add the same to the same base.
+    quiet = make_class((type(parent), "Quiet", (parent,), {"__slots__": _added(root)}, parent, {}))
     type.__setattr__(quiet, "__init_subclass__", vars(_QUIET[False, False])["__init_subclass__"])
     return quiet
+
+
+def _unlist(quiet):
+    """Makes a quiet class no subclass of a user's class, which would list it until the next garbage collection."""
+    while quiet not in _QUIET.values():
+        next_quiet = _quiet_base(quiet.__base__)
+        type.__setattr__(quiet, "__bases__", (next_quiet,))
+        quiet = next_quiet
 
 
 def _quiet(*slots):
@@ -284,12 +291,6 @@ _QUIET = {(has_dict, has_weakref): _quiet(*["__dict__"] * has_dict + ["__weakref
           for has_dict in (False, True) for has_weakref in (False, True)}
 
 
-def _collect_garbage():
-    from gc import collect
-
-    collect()
-
-
 def class_attributes(cls):
     """The class's own attributes, in the order in which they are to be set: what makes its instances comes first."""
     first, last = {}, {}
@@ -297,7 +298,7 @@ def class_attributes(cls):
         first[MEMBER_STATES] = {name: dict(vars(member)) for name, member in _named_members(cls)}
     for name, value in vars(cls).items():
         if not _is_made_with_class(cls, name, value):
-            (last if isinstance(value, cls) else first)[name] = value
+            (last if cls in type(value).__mro__ else first)[name] = value
     if MEMBER_STATES in first and "_value2member_map_" in first:
         first["_value2member_map_"] = _without_unnamed(cls, first["_value2member_map_"])
     first.update(last)
@@ -408,7 +409,7 @@ def _register(cls, classes):
 
 def _is_enum(cls):
     enum = sys.modules.get("enum")
-    return enum is not None and isinstance(cls, enum.EnumMeta) and "_member_map_" in vars(cls)
+    return enum is not None and enum.EnumMeta in type(cls).__mro__ and "_member_map_" in vars(cls)
 
 
 def is_enum_member(thing):

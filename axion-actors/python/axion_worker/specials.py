@@ -185,13 +185,13 @@ class _Call:
         return self._reduced
 
 
-def _state(thing):
-    """What its dict and its slots hold."""
-    state = dict(getattr(thing, "__dict__", {}))
-    for kind in type(thing).__mro__:
+def _state(prop):
+    """What its dict and the slots of its class hold."""
+    state = dict(getattr(prop, "__dict__", {}))
+    for kind in type(prop).__mro__[:-len(property.__mro__)]:
         for name, value in vars(kind).items():
-            if type(value).__name__ == "member_descriptor" and hasattr(thing, name):
-                state[name] = getattr(thing, name)
+            if type(value).__name__ == "member_descriptor" and hasattr(prop, name):
+                state[name] = getattr(prop, name)
     return state
 
 
@@ -217,19 +217,13 @@ def _mapping_proxy(proxy, _):
     return type(proxy), (_viewed(proxy),)
 
 
-@_reduces("builtins.dict_keys", "builtins.odict_keys")
-def _keys(view, _):
-    return dict.keys, (_viewed(view),)
-
-
-@_reduces("builtins.dict_values", "builtins.odict_values")
-def _values(view, _):
-    return dict.values, (_viewed(view),)
-
-
-@_reduces("builtins.dict_items", "builtins.odict_items")
-def _items(view, _):
-    return dict.items, (_viewed(view),)
+@_reduces("builtins.dict_keys", "builtins.dict_values", "builtins.dict_items",
+          "builtins.odict_keys", "builtins.odict_values", "builtins.odict_items")
+def _view(view, _):
+    viewed = _viewed(view)
+    kind, method = type(view).__name__.split("_")
+    # Not the method of a subclass, which may be another.
+    return getattr(dict if kind == "dict" else _module("collections").OrderedDict, method), (viewed,)
 
 
 def _viewed(view):
@@ -261,15 +255,11 @@ def _imported(module, _):
 
 @_reduces("builtins.type")
 def _builtin_type(kind, _):
-    """A type of the interpreter that only `types` names, as that of functions."""
+    """A type of the interpreter that has its name in another module than it says, as that of functions."""
     if kind.__module__ != "builtins" or hasattr(_module("builtins"), kind.__qualname__):
         return NotImplemented
-    import types
-
-    for name, value in vars(types).items():
-        if value is kind:
-            return getattr, (types, name)
-    return NotImplemented
+    found = _name_in(_module("types"), kind) or _name_in(sys.modules.get("contextvars"), kind)
+    return (getattr, found) if found else NotImplemented
 
 
 @_reduces("builtins.code")
@@ -294,21 +284,17 @@ def _environment(environment, _):
 # `typing`
 
 
-@_reduces("typing.TypeVar")
-def _type_variable(variable, goes_by_name):
-    if goes_by_name(variable):
+@_reduces("typing.TypeVar", "typing.ParamSpec", "typing.TypeVarTuple")
+def _type_parameter(parameter, goes_by_name):
+    if goes_by_name(parameter):
         return NotImplemented
-    options = {name: True for name in ("covariant", "contravariant") if getattr(variable, "__%s__" % name)}
-    if getattr(variable, "__infer_variance__", False):
-        options["infer_variance"] = True
-    if variable.__bound__ is not None:
-        options["bound"] = variable.__bound__
-    return _named(variable, variable.__constraints__, options)
-
-
-@_reduces("typing.ParamSpec", "typing.TypeVarTuple")
-def _other_type_parameter(parameter, goes_by_name):
-    return NotImplemented if goes_by_name(parameter) else _named(parameter, (), {})
+    options = {name: True for name in ("covariant", "contravariant", "infer_variance")
+               if getattr(parameter, "__%s__" % name, False)}
+    if getattr(parameter, "__bound__", None) is not None:
+        options["bound"] = parameter.__bound__
+    if hasattr(parameter, "has_default") and parameter.has_default():
+        options["default"] = parameter.__default__
+    return _named(parameter, getattr(parameter, "__constraints__", ()), options)
 
 
 @_reduces("typing.NewType")
@@ -401,6 +387,7 @@ _refuse("a frame", "Pass the values that are needed.", "builtins.frame", why="it
 _refuse("a traceback", "Pass its text, from traceback.format_exception.", "builtins.traceback",
         why="it holds the calls of this process")
 _refuse("a running process", "Start it inside the function.", "subprocess.Popen")
+_refuse("a thread", "Start it inside the function.", "threading.Thread", why="it runs in its own process")
 _refuse("an event loop", "The function gets one where it runs.", "asyncio.events.AbstractEventLoop")
 _refuse("an asyncio future", "Await it, and pass its result.", "_asyncio.Future", "asyncio.futures.Future")
 _refuse("an executor", "Make it inside the function, or in an initializer.", "concurrent.futures._base.Executor")
@@ -418,13 +405,6 @@ def _file(file, _):
     name = getattr(file, "name", None)
     raise Refused("an open file%s" % ("" if name is None else " (%s)" % (name,)),
                   "it belongs to the process that opened it", "Open it inside the function, or pass its path.")
-
-
-@_reduces("threading.Thread")
-def _thread(thread, _):
-    if thread.ident is None:
-        return NotImplemented
-    raise Refused("a thread that was started", "it runs in its own process", "Start it inside the function.")
 
 
 @_reduces("concurrent.futures._base.Future")

@@ -78,7 +78,8 @@ def take_apart(source, expressions):
     home = fresh_caller()
     exec(compile(source, "caller.py", "exec"), home)
     data = dumps({name: value for name, value in home.items() if name not in OWN})
-    return {"pickle": base64.b64encode(data).decode(), "home": evaluate(home, expressions), "here": make(data, expressions)}
+    return {"pickle": base64.b64encode(data).decode(),
+            "home": evaluate(home, expressions), "here": make(data, expressions)}
 
 
 def make(data, expressions):
@@ -100,9 +101,9 @@ def said(expression, names):
 
 def run(source):
     """Runs a test that needs this module alone: `source` has what it checks as assertions."""
-    names = dict(fresh_caller(), dumps=dumps, loads=pickle.loads, definitions=definitions, specials=specials, needs=needs)
-    sys.modules[CALLER].__dict__.update(names)
-    exec(compile(source, "caller.py", "exec"), vars(sys.modules[CALLER]))
+    names = fresh_caller()
+    names.update(dumps=dumps, loads=pickle.loads, definitions=definitions, specials=specials, needs=needs)
+    exec(compile(source, "caller.py", "exec"), names)
     return {}
 
 
