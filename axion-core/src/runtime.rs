@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use actix::{Actor, Addr, System};
-use axion_actors::actors::{Admission, Autoscaler, Dispatcher, Inbox, Supervisor, WorkflowManager};
+use axion_actors::actors::{Admission, Autoscaler, Dispatcher, Inbox, Supervisor, TimerDriver, WorkflowManager};
 use axion_actors::config::{Config, EngineKind, Key, PoolSettings, ScalingPolicy, Value};
 use axion_actors::model::{EngineEnd, FactKind};
 use axion_actors::policy::retention::RetentionPolicy;
 use axion_actors::policy::scheduler::{PoolRules, Scheduler, TimeLimits};
 use axion_actors::policy::task_table::TaskTable;
-use axion_actors::process::{Guardian, Launcher, Meter, PrivateFolder, RealMeter, machine_memory};
+use axion_actors::process::{Guardian, KernelTimer, Launcher, Meter, PrivateFolder, RealMeter, machine_memory};
 use axion_actors::sequencer::Sequencer;
 use tokio::sync::oneshot;
 
@@ -53,8 +53,12 @@ pub(crate) fn start(
     let (admission, sequencer) = (parts.admission.clone(), parts.sequencer.clone());
     // Not by actix, which panics when the system has no more descriptors.
     let tokio = tokio_runtime()?;
+    let timer = {
+        let _entered = tokio.enter();
+        KernelTimer::new()?
+    };
     let thread = std::thread::Builder::new().name("axion-engine".to_owned()).spawn(move || {
-        let by = host(tokio, parts, launcher, &children, ready);
+        let by = host(tokio, timer, parts, launcher, &children, ready);
         sequencer.record_one(sequencer.clock().now(), || FactKind::EngineEnded { by });
         // However the thread ended: no caller may wait for it any more (L1), and no worker may outlive it (L7).
         admission.close();
@@ -81,6 +85,7 @@ fn tokio_runtime() -> std::io::Result<tokio::runtime::Runtime> {
 
 fn host(
     tokio: tokio::runtime::Runtime,
+    timer: KernelTimer,
     parts: RuntimeParts,
     launcher: impl FnOnce() -> Box<dyn Launcher>,
     children: &Children,
@@ -88,7 +93,7 @@ fn host(
 ) -> EngineEnd {
     let system = System::with_tokio_rt(|| tokio);
     system.block_on(async {
-        let runtime = populate(parts, launcher());
+        let runtime = populate(parts, timer, launcher());
         if let Some(guardian) = children.guardian.clone() {
             actix_rt::spawn(async move {
                 if let Err(error) = guardian.watch().await {
@@ -106,9 +111,10 @@ fn host(
     EngineEnd::InternalError
 }
 
-fn populate(parts: RuntimeParts, launcher: Box<dyn Launcher>) -> Runtime {
+fn populate(parts: RuntimeParts, timer: KernelTimer, launcher: Box<dyn Launcher>) -> Runtime {
     let RuntimeParts { config, admission, sequencer, requests } = parts;
     let (clock, manager_admission) = (sequencer.clock(), admission.clone());
+    let timers = TimerDriver::start(timer, clock.clone());
     sequencer.record_one(clock.now(), || FactKind::EngineStarted {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
@@ -122,11 +128,11 @@ fn populate(parts: RuntimeParts, launcher: Box<dyn Launcher>) -> Runtime {
     };
     let rules = config.pool_settings().map(|_, pool| rules(&config, pool));
     let scheduler = Scheduler::new(TaskTable::new(clock.epoch(), keep), &rules, config.capacity(machine_memory()));
-    let dispatcher = Dispatcher::new(scheduler, clock.clone(), admission, sequencer.clone(), requests, &config).start();
-    WorkflowManager::new(&config, dispatcher.clone(), manager_admission, sequencer.clone(), clock.clone()).start();
-    let supervisor = Supervisor::new(launcher, dispatcher.clone(), sequencer, clock.clone(), &config).start();
+    let dispatcher = Dispatcher::new(scheduler, clock, admission, sequencer.clone(), requests, &config).start();
+    WorkflowManager::new(&config, dispatcher.clone(), manager_admission, sequencer.clone(), &timers).start();
+    let supervisor = Supervisor::new(launcher, dispatcher.clone(), sequencer, timers.clone(), &config).start();
     if config.enable_metrics || config.autoscaler != ScalingPolicy::Off {
-        Autoscaler::new(&config, dispatcher.clone(), supervisor.clone(), clock, meter(&config)).start();
+        Autoscaler::new(&config, dispatcher.clone(), supervisor.clone(), &timers, meter(&config)).start();
     }
     Runtime {
         #[cfg(feature = "test-util")]

@@ -7,8 +7,9 @@ use actix::prelude::*;
 
 use super::StopOnPanic;
 use super::dispatcher::Dispatcher;
-use super::messages::{GetLoads, GetProcesses, Loads, Measured, SetTarget};
+use super::messages::{GetLoads, GetProcesses, Loads, Measured, SetTarget, TimerDue};
 use super::supervisor::Supervisor;
+use super::timer::{ActorTimer, TimerDriver};
 use crate::config::Config;
 use crate::model::{Clock, HostLoad, PoolMap, Tick, WorkerRef};
 use crate::policy::scaling::{Scaler, ScalingStep};
@@ -24,6 +25,7 @@ pub struct Autoscaler {
     dispatcher: Addr<Dispatcher>,
     supervisor: Addr<Supervisor>,
     clock: Clock,
+    timer: ActorTimer,
     pools: PoolMap<PoolScaler>,
     /// The meter. `None` during a measurement, or if nothing is measured.
     meter: Option<Box<dyn Meter>>,
@@ -46,7 +48,7 @@ impl Autoscaler {
         config: &Config,
         dispatcher: Addr<Dispatcher>,
         supervisor: Addr<Supervisor>,
-        clock: Clock,
+        timers: &TimerDriver,
         meter: Option<Box<dyn Meter>>,
     ) -> Self {
         let pools = config.pool_settings().map(|pool, settings| PoolScaler {
@@ -54,7 +56,8 @@ impl Autoscaler {
             look_at: Some(Tick::default()),
         });
         let measure_at = Tick::default();
-        Self { dispatcher, supervisor, clock, pools, meter, measure_at, _fatal: StopOnPanic }
+        let (clock, timer) = (timers.clock(), timers.timer());
+        Self { dispatcher, supervisor, clock, timer, pools, meter, measure_at, _fatal: StopOnPanic }
     }
 
     fn look(&mut self, ctx: &mut Context<Self>) {
@@ -68,9 +71,9 @@ impl Autoscaler {
                 scaler.measure_at = now.after(PERIOD);
                 scaler.measure(ctx);
             }
-            let looks = scaler.pools.values().filter_map(|pool| pool.look_at).chain([scaler.measure_at]);
-            let wait = looks.min().map_or(PERIOD, |at| at.since(now)).max(SHORTEST);
-            ctx.run_later(wait, Self::look);
+            let looks = scaler.pools.values().filter_map(|pool| pool.look_at);
+            let next = looks.fold(scaler.measure_at, Tick::min);
+            scaler.timer.set(next.max(now.after(SHORTEST)), ctx);
         }));
     }
 
@@ -137,6 +140,14 @@ impl Actor for Autoscaler {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        self.look(ctx);
+    }
+}
+
+impl Handler<TimerDue> for Autoscaler {
+    type Result = ();
+
+    fn handle(&mut self, _: TimerDue, ctx: &mut Self::Context) {
         self.look(ctx);
     }
 }

@@ -475,6 +475,13 @@ pub struct StopWorkers {
     pub reply: oneshot::Sender<()>,
 }
 
+// To an actor with a timer.
+
+/// The actor's timer was due. From the timer driver.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct TimerDue;
+
 /// Panic, so that a test sees how the engine ends. From tests, to the Dispatcher.
 #[cfg(any(test, feature = "test-util"))]
 #[derive(Clone, Copy, Debug, Message)]

@@ -20,6 +20,7 @@ mod inbox;
 mod load;
 pub mod messages;
 mod supervisor;
+mod timer;
 mod worker;
 mod workflows;
 
@@ -31,6 +32,7 @@ pub use dispatcher::Dispatcher;
 pub use inbox::{Inbox, InboxSender, inbox};
 pub use load::{Load, WorkSlot};
 pub use supervisor::Supervisor;
+pub use timer::TimerDriver;
 pub use worker::Worker;
 pub use workflows::WorkflowManager;
 

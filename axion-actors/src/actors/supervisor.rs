@@ -8,8 +8,9 @@ use super::StopOnPanic;
 use super::dispatcher::Dispatcher;
 use super::messages::{
     GetProcesses, PoolChanged, PoolRequest, PoolUnavailable, RegisterSupervisor, Retire, SetTarget, Shrink,
-    StopWorkers, WorkerDown, WorkerJoined, WorkerLeft, WorkerReady,
+    StopWorkers, TimerDue, WorkerDown, WorkerJoined, WorkerLeft, WorkerReady,
 };
+use super::timer::{ActorTimer, TimerDriver};
 use super::worker::{Neighbours, Settings, Worker};
 use crate::config::Config;
 use crate::model::{Clock, DisplayDuration, FactKind, PoolMap, TargetCause, Tick, WorkerProcess, WorkerRef};
@@ -35,6 +36,8 @@ pub struct Supervisor {
     sequencer: Sequencer,
     recorder: Recorder,
     clock: Clock,
+    timers: TimerDriver,
+    timer: ActorTimer,
     starts: PoolMap<WorkerStart>,
     /// The workers that are not down.
     workers: FxHashMap<WorkerRef, Addr<Worker>>,
@@ -57,7 +60,7 @@ impl Supervisor {
         launcher: Box<dyn Launcher>,
         dispatcher: Addr<Dispatcher>,
         sequencer: Sequencer,
-        clock: Clock,
+        timers: TimerDriver,
         config: &Config,
     ) -> Self {
         let pools = config.pool_settings();
@@ -77,7 +80,9 @@ impl Supervisor {
             dispatcher,
             sequencer,
             recorder: Recorder::default(),
-            clock,
+            clock: timers.clock(),
+            timer: timers.timer(),
+            timers,
             starts,
             workers: FxHashMap::default(),
             processes: FxHashMap::default(),
@@ -94,6 +99,9 @@ impl Supervisor {
         let recorded = self.record(&actions, now);
         for action in actions {
             self.carry_out(action, &recorded, ctx);
+        }
+        if let Some(at) = self.policy.next_tick() {
+            self.timer.set(at, ctx);
         }
     }
 
@@ -114,8 +122,8 @@ impl Supervisor {
                     address.do_send(Retire);
                 }
             }
-            SupervisorAction::StartAfter { delay, slot } => {
-                ctx.run_later(delay, move |supervisor, ctx| supervisor.decide(ctx, |policy, _| policy.start(slot)));
+            SupervisorAction::StartDelayed { slot, delay } => {
+                tracing::debug!(%slot, ?delay, "a start waits");
             }
             SupervisorAction::Joined { worker, pid } => self.introduce(worker, pid),
             SupervisorAction::Left { worker, departure } => self.dispatcher.do_send(WorkerLeft { worker, departure }),
@@ -148,6 +156,7 @@ impl Supervisor {
             ready: ctx.address().recipient(),
             down: ctx.address().recipient(),
             sequencer: self.sequencer.clone(),
+            timers: self.timers.clone(),
         };
         let WorkerStart { capacity: WorkerCapacity { slots, coroutines, .. }, settings } = self.starts[worker.id.pool];
         let spec = LaunchSpec { worker: worker.id, slots: narrow(slots), async_slots: narrow(coroutines) };
@@ -226,6 +235,14 @@ impl Handler<WorkerDown> for Supervisor {
         self.workers.remove(&worker);
         self.processes.remove(&worker);
         self.decide(ctx, |policy, now| policy.down(worker, departure, healthy, now));
+    }
+}
+
+impl Handler<TimerDue> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: TimerDue, ctx: &mut Self::Context) {
+        self.decide(ctx, PoolSupervisor::tick);
     }
 }
 

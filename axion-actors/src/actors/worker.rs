@@ -4,7 +4,7 @@ mod convert;
 mod tail;
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::prelude::*;
 use bytes::Bytes;
@@ -14,10 +14,11 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use self::convert::{exit_kind, into_error, into_message, into_order, kind, shown};
 use self::tail::Tail;
-use super::messages::{Reports, Retire, WorkerCommand, WorkerDown, WorkerReady};
+use super::messages::{Reports, Retire, TimerDue, WorkerCommand, WorkerDown, WorkerReady};
+use super::timer::{ActorTimer, TimerDriver};
 use crate::model::{
-    CapturedOutput, Clock, Data, DisplayDuration, Json, KillReason, LogLevel, NoticeKind, PostMortem, Seq, Stream,
-    TaskError, TaskId, Tick, Work, WorkName, WorkerDownReason, WorkerRef,
+    CapturedOutput, Clock, Data, Json, KillReason, LogLevel, NoticeKind, PostMortem, Seq, Stream, TaskError, TaskId,
+    Tick, Work, WorkName, WorkerDownReason, WorkerRef,
 };
 use crate::policy::functions::KnownFunctions;
 use crate::policy::liveness::{Liveness, Look, NextStep, Patience};
@@ -44,11 +45,15 @@ pub struct Worker {
     dispatcher: Recipient<Reports>,
     supervisor: Recipient<WorkerReady>,
     sequencer: Sequencer,
-    measured: Instant,
-    measuring: Option<SpawnHandle>,
     clock: Clock,
+    timer: ActorTimer,
+    /// The time of the last measurement of the child's memory.
+    measured: Tick,
+    /// The time of the next one, while the child has tasks.
+    measure_at: Option<Tick>,
     liveness: Liveness,
-    look: Option<SpawnHandle>,
+    /// The time at which the liveness rule looks again.
+    look_at: Option<Tick>,
     /// The senders of the `Revoke` requests without an answer so far, in the order of the requests.
     revokes: VecDeque<RevokedBy>,
     down: DownGuard,
@@ -86,6 +91,7 @@ pub(super) struct Neighbours {
     pub(super) ready: Recipient<WorkerReady>,
     pub(super) down: Recipient<WorkerDown>,
     pub(super) sequencer: Sequencer,
+    pub(super) timers: TimerDriver,
 }
 
 /// Reports the worker's end in every case. A drop without a report means that the worker has panicked.
@@ -117,10 +123,11 @@ impl Drop for DownGuard {
 
 impl Worker {
     pub(super) fn new(me: WorkerRef, launched: Launched, settings: Settings, neighbours: Neighbours) -> Self {
-        let clock = neighbours.sequencer.clock();
+        let clock = neighbours.timers.clock();
+        let now = clock.now();
         Self {
             me,
-            lifecycle: WorkerLifecycle::new(clock.now()),
+            lifecycle: WorkerLifecycle::new(settings.start_timeout, now),
             child: launched.child,
             events: Some(launched.events),
             in_flight: VecDeque::new(),
@@ -131,11 +138,12 @@ impl Worker {
             dispatcher: neighbours.dispatcher,
             supervisor: neighbours.ready,
             sequencer: neighbours.sequencer,
-            measured: Instant::now(),
-            measuring: None,
             clock,
+            timer: neighbours.timers.timer(),
+            measured: now,
+            measure_at: None,
             liveness: Liveness::new(settings.patience),
-            look: None,
+            look_at: None,
             revokes: VecDeque::new(),
             down: DownGuard { me, supervisor: neighbours.down, armed: true },
         }
@@ -247,7 +255,7 @@ impl Worker {
         }
     }
 
-    fn receive_control(&mut self, messages: Vec<ControlUp>, ctx: &mut Context<Self>) {
+    fn receive_control(&mut self, messages: Vec<ControlUp>) {
         for message in messages {
             match message {
                 ControlUp::Revoked { seqs } => {
@@ -258,7 +266,7 @@ impl Worker {
                         self.report(vec![Report::Revoked { seqs }]);
                     }
                 }
-                ControlUp::Pong { nonce } => self.consult(ctx, |it, look, now| it.answered(nonce, look, now)),
+                ControlUp::Pong { nonce } => self.consult(|it, look, now| it.answered(nonce, look, now)),
             }
         }
     }
@@ -269,36 +277,46 @@ impl Worker {
     }
 
     /// Passes an event to the liveness rule and carries out its decision.
-    fn consult(&mut self, ctx: &mut Context<Self>, event: impl FnOnce(&mut Liveness, Look<'_>, Tick) -> NextStep) {
+    fn consult(&mut self, event: impl FnOnce(&mut Liveness, Look<'_>, Tick) -> NextStep) {
         if !self.lifecycle.is_ready() {
             return;
         }
         let owed: Vec<Seq> = self.in_flight.iter().map(|sent| sent.seq).collect();
         let Progress { running, written } = self.child.progress();
         let look = Look { owed: &owed, running: running.as_deref(), written, ended: self.lifecycle.ended() };
-        let now = self.clock.now();
-        match event(&mut self.liveness, look, now) {
+        match event(&mut self.liveness, look, self.clock.now()) {
             NextStep::Nothing => {}
-            NextStep::LookAt(at) => self.look_at(at, now, ctx),
+            NextStep::LookAt(at) => self.look_at = Some(at),
             NextStep::Ask { seqs, nonce, until } => {
                 tracing::debug!(worker = %self.me, ?seqs, "asking a worker for attempts that do not run");
                 self.revoke(seqs, RevokedBy::Liveness);
                 self.child.control(&ControlDown::Ping { nonce });
-                self.look_at(until, now, ctx);
+                self.look_at = Some(until);
             }
             NextStep::End(fault) => self.kill(WorkerDownReason::Protocol { violation: fault.to_string() }),
         }
     }
 
-    fn look_at(&mut self, at: Tick, now: Tick, ctx: &mut Context<Self>) {
-        if let Some(earlier) = self.look.take() {
-            ctx.cancel_future(earlier);
+    /// Does what is due by now.
+    fn tick(&mut self) {
+        let now = self.clock.now();
+        if let Some(reason) = self.lifecycle.tick(now) {
+            self.kill(reason);
         }
-        let look = |worker: &mut Self, ctx: &mut Context<Self>| {
-            worker.look = None;
-            worker.consult(ctx, Liveness::due);
-        };
-        self.look = Some(ctx.run_later(at.since(now), look));
+        if self.look_at.take_if(|at| *at <= now).is_some() {
+            self.consult(Liveness::due);
+        }
+        if self.measure_at.is_some_and(|at| at <= now) {
+            self.measure();
+        }
+    }
+
+    /// Sets the timer for what is due first. Call it after every event.
+    fn arm(&mut self, ctx: &Context<Self>) {
+        let due = [self.lifecycle.next_tick(), self.look_at, self.measure_at];
+        if let Some(first) = due.into_iter().flatten().min() {
+            self.timer.set(first, ctx);
+        }
     }
 
     /// Takes an attempt that has ended or was given back.
@@ -311,34 +329,26 @@ impl Worker {
     }
 
     /// Lets the child end by itself within the grace period.
-    fn retire(&mut self, ctx: &mut Context<Self>) {
-        match self.lifecycle.retire(!self.in_flight.is_empty()) {
+    fn retire(&mut self) {
+        let owes = !self.in_flight.is_empty();
+        match self.lifecycle.retire(owes, self.settings.stop_grace, self.clock.now()) {
             RetireStep::Nothing => {}
-            RetireStep::Finish => {
-                self.child.finish();
-                ctx.run_later(self.settings.stop_grace, |worker, _| worker.kill(WorkerDownReason::Retired));
-            }
+            RetireStep::Finish => self.child.finish(),
             RetireStep::Kill => self.kill(WorkerDownReason::Retired),
         }
     }
 
     /// Measures the child's memory while it has tasks and once after them, if a limit is set. Never while idle (L10).
-    fn measure(&mut self, ctx: &mut Context<Self>) {
+    fn measure(&mut self) {
         let Some(every) = self.settings.measure_every else { return };
-        if self.measured.elapsed() >= every
-            && let Some(resident) = self.child.resident()
-        {
-            self.measured = Instant::now();
-            self.report(vec![Report::Measured { resident }]);
-        }
-        match (self.in_flight.is_empty(), self.measuring) {
-            (false, None) => self.measuring = Some(ctx.run_interval(every, |worker, ctx| worker.measure(ctx))),
-            (true, Some(timer)) => {
-                ctx.cancel_future(timer);
-                self.measuring = None;
+        let now = self.clock.now();
+        if now.since(self.measured) >= every {
+            self.measured = now;
+            if let Some(resident) = self.child.resident() {
+                self.report(vec![Report::Measured { resident }]);
             }
-            _ => {}
         }
+        self.measure_at = (!self.in_flight.is_empty()).then(|| self.measured.after(every));
     }
 
     /// Kills one attempt with its process. A result that is already written is not lost (L2, L6).
@@ -425,13 +435,7 @@ impl Actor for Worker {
         if let Some(events) = self.events.take() {
             ctx.add_stream(ReceiverStream::new(events));
         }
-        let limit = self.settings.start_timeout;
-        ctx.run_later(limit, move |worker, _| {
-            if worker.lifecycle.start_timed_out() {
-                let message = format!("no handshake within {}", DisplayDuration(limit));
-                worker.kill(WorkerDownReason::StartFailed { message, definite: false });
-            }
-        });
+        self.arm(ctx);
     }
 }
 
@@ -440,22 +444,23 @@ impl StreamHandler<ChildEvent> for Worker {
         match event {
             ChildEvent::Messages(messages) => {
                 self.receive(messages);
-                self.measure(ctx);
+                self.measure();
                 if self.liveness.is_patient() {
-                    self.consult(ctx, Liveness::ended);
+                    self.consult(Liveness::ended);
                 }
             }
-            ChildEvent::Control(messages) => self.receive_control(messages, ctx),
+            ChildEvent::Control(messages) => self.receive_control(messages),
             ChildEvent::Raw { stream, seq, data } => self.output(seq, stream, data),
             ChildEvent::Spared { seq } => {
                 self.spared(seq);
-                self.consult(ctx, |it, look, now| it.doubt(seq, look, now));
+                self.consult(|it, look, now| it.doubt(seq, look, now));
             }
             ChildEvent::Exited(exit) => {
                 self.exited(exit);
-                ctx.stop();
+                return ctx.stop();
             }
         }
+        self.arm(ctx);
     }
 }
 
@@ -466,12 +471,12 @@ impl Handler<WorkerCommand> for Worker {
         match command {
             WorkerCommand::Run(tasks) => {
                 self.run(tasks);
-                self.measure(ctx);
+                self.measure();
                 if self.liveness.is_idle() {
-                    self.consult(ctx, Liveness::owes);
+                    self.consult(Liveness::owes);
                 }
             }
-            WorkerCommand::Retire => self.retire(ctx),
+            WorkerCommand::Retire => self.retire(),
             WorkerCommand::Revoke(seqs) => self.child.control(&ControlDown::Revoke { seqs }),
             WorkerCommand::Interrupt(seq) => self.child.control(&ControlDown::Interrupt { seq }),
             WorkerCommand::Cancel(seq) => {
@@ -480,6 +485,7 @@ impl Handler<WorkerCommand> for Worker {
             }
             WorkerCommand::Kill(seq, reason) => self.kill_attempt(seq, reason),
         }
+        self.arm(ctx);
     }
 }
 
@@ -487,7 +493,17 @@ impl Handler<Retire> for Worker {
     type Result = ();
 
     fn handle(&mut self, _: Retire, ctx: &mut Self::Context) {
-        self.retire(ctx);
+        self.retire();
+        self.arm(ctx);
+    }
+}
+
+impl Handler<TimerDue> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, _: TimerDue, ctx: &mut Self::Context) {
+        self.tick();
+        self.arm(ctx);
     }
 }
 

@@ -14,8 +14,9 @@ use super::answer::{Refusal, WorkflowAnswer, WorkflowGone};
 use super::dispatcher::Dispatcher;
 use super::messages::{
     CancelStep, CancelWorkflows, Expand, LookUp, RegisterWorkflows, Reply, StepUpdate, StepUpdates, SubmitSteps, Tasks,
-    WorkflowClosed, WorkflowRefusal, WorkflowRequest, WorkflowSubmission,
+    TimerDue, WorkflowClosed, WorkflowRefusal, WorkflowRequest, WorkflowSubmission,
 };
+use super::timer::{ActorTimer, TimerDriver};
 use super::{StopOnPanic, add_waiter};
 use crate::config::Config;
 use crate::model::workflow::{Dependency, Reference, StepOutcome, WorkflowId, WorkflowSpec};
@@ -48,8 +49,8 @@ pub struct WorkflowManager {
     step_waiters: FxHashMap<TaskId, Vec<Reply>>,
     expands: FxHashMap<WorkflowId, Expand>,
     retained: RetainedWorkflows,
-    /// Whether the timer for the age of the oldest record is set.
-    expiry_timer_set: bool,
+    /// Due when the oldest record expires.
+    timer: ActorTimer,
     /// The limit of workflows in flight.
     max_in_flight: usize,
     /// The limit of a task's bytes.
@@ -67,7 +68,7 @@ impl WorkflowManager {
         dispatcher: Addr<Dispatcher>,
         admission: Arc<Admission>,
         sequencer: Sequencer,
-        clock: Clock,
+        timers: &TimerDriver,
     ) -> Self {
         let policy = RetentionPolicy {
             count: config.output_queue_size,
@@ -80,7 +81,7 @@ impl WorkflowManager {
             dispatcher,
             admission,
             sequencer,
-            clock,
+            clock: timers.clock(),
             backlog: VecDeque::new(),
             next: None,
             dropped: false,
@@ -88,7 +89,7 @@ impl WorkflowManager {
             step_waiters: FxHashMap::default(),
             expands: FxHashMap::default(),
             retained: RetainedWorkflows::new(policy),
-            expiry_timer_set: false,
+            timer: timers.timer(),
             max_in_flight: config.input_queue_size,
             task_limit: config.task_limit(),
             closing: false,
@@ -237,16 +238,10 @@ impl WorkflowManager {
     }
 
     /// Sets a timer for the age of the oldest record, so that old records are dropped without a request.
-    fn arm_expiry(&mut self, ctx: &mut Context<Self>) {
-        let Some(next) = self.retained.next_expiry().filter(|_| !self.expiry_timer_set) else { return };
-        self.expiry_timer_set = true;
-        ctx.run_later(next.since(self.clock.now()), |manager, ctx| {
-            manager.expiry_timer_set = false;
-            let now = manager.begin_turn();
-            manager.retained.expire_old(now);
-            manager.record();
-            manager.arm_expiry(ctx);
-        });
+    fn arm_expiry(&mut self, ctx: &Context<Self>) {
+        if let Some(next) = self.retained.next_expiry() {
+            self.timer.set(next, ctx);
+        }
     }
 
     /// Cancels steps. Those that wait for admission are dropped, all of them in one pass.
@@ -527,6 +522,17 @@ impl Handler<StepUpdates> for WorkflowManager {
             self.apply_update(update);
         }
         self.carry_out(ctx);
+    }
+}
+
+impl Handler<TimerDue> for WorkflowManager {
+    type Result = ();
+
+    fn handle(&mut self, _: TimerDue, ctx: &mut Self::Context) {
+        let now = self.begin_turn();
+        self.retained.expire_old(now);
+        self.record();
+        self.arm_expiry(ctx);
     }
 }
 

@@ -18,6 +18,7 @@
 
 use std::time::Duration;
 
+use super::process_deadline::ProcessDeadline;
 use crate::model::{Seq, Tick};
 
 /// How long each step of the rule waits.
@@ -71,7 +72,7 @@ impl Look<'_> {
 pub enum NextStep {
     /// Nothing. A timer that is armed stays so.
     Nothing,
-    /// Call [`Liveness::due`] at this time, and at no other.
+    /// Call [`Liveness::due`] at this time, not before.
     LookAt(Tick),
     /// Ask the worker to give back these attempts, then to answer a ping; then as `LookAt`.
     Ask {
@@ -113,9 +114,9 @@ enum Watch {
     /// A look is due after `pause`.
     Watching { pause: Duration, last: Seen },
     /// The worker was asked because of this attempt; the answer is due.
-    Asked { seq: Seq, pause: Duration, until: Tick },
+    Asked { seq: Seq, pause: Duration, answer: ProcessDeadline },
     /// The worker has answered; the attempt has a moment to show itself.
-    Answered { seq: Seq },
+    Answered { seq: Seq, confirm: ProcessDeadline },
 }
 
 /// What a look found.
@@ -178,16 +179,20 @@ impl Liveness {
 
     /// The timer is due.
     pub fn due(&mut self, look: Look<'_>, now: Tick) -> NextStep {
+        if let Watch::Asked { answer: deadline, .. } | Watch::Answered { confirm: deadline, .. } = &mut self.state
+            && !deadline.has_passed(now)
+        {
+            // If this thread was held up, or the machine, the answer may wait to be read.
+            return NextStep::LookAt(deadline.due());
+        }
         match self.state {
             Watch::Idle => NextStep::Nothing,
             Watch::Watching { pause, last } => self.look(pause, last, look, now),
-            // This thread was held up, or the machine: the answer may wait to be read.
-            Watch::Asked { until, .. } if now.since(until) > self.patience.answer / 4 => self.wait_for_answer(now),
             Watch::Asked { seq, .. } if look.lacks(seq) && look.runs_nothing() => {
                 NextStep::End(Fault::Silent { owed: look.owed.len() })
             }
             Watch::Asked { pause, .. } => self.watch(pause.saturating_mul(2), look, now),
-            Watch::Answered { seq } if look.lacks(seq) => NextStep::End(Fault::Lost { seq }),
+            Watch::Answered { seq, .. } if look.lacks(seq) => NextStep::End(Fault::Lost { seq }),
             Watch::Answered { .. } => self.watch(self.often(), look, now),
         }
     }
@@ -196,8 +201,9 @@ impl Liveness {
     pub fn answered(&mut self, nonce: u64, look: Look<'_>, now: Tick) -> NextStep {
         match self.state {
             Watch::Asked { seq, .. } if nonce == self.nonce && look.lacks(seq) => {
-                self.state = Watch::Answered { seq };
-                NextStep::LookAt(now.after(self.patience.confirm))
+                let confirm = ProcessDeadline::start(self.patience.confirm, now);
+                self.state = Watch::Answered { seq, confirm };
+                NextStep::LookAt(confirm.due())
             }
             Watch::Asked { .. } if nonce == self.nonce => self.watch(self.often(), look, now),
             _ => NextStep::Nothing,
@@ -227,20 +233,12 @@ impl Liveness {
         NextStep::LookAt(now.after(pause))
     }
 
-    fn wait_for_answer(&mut self, now: Tick) -> NextStep {
-        let until = now.after(self.patience.answer);
-        if let Watch::Asked { until: due, .. } = &mut self.state {
-            *due = until;
-        }
-        NextStep::LookAt(until)
-    }
-
     fn ask(&mut self, seq: Seq, pause: Duration, look: Look<'_>, now: Tick) -> NextStep {
         let seqs = look.owed.iter().copied().filter(|seq| look.lacks(*seq)).collect();
-        let until = now.after(self.patience.answer);
+        let answer = ProcessDeadline::start(self.patience.answer, now);
         self.nonce += 1;
-        self.state = Watch::Asked { seq, pause, until };
-        NextStep::Ask { seqs, nonce: self.nonce, until }
+        self.state = Watch::Asked { seq, pause, answer };
+        NextStep::Ask { seqs, nonce: self.nonce, until: answer.due() }
     }
 }
 

@@ -12,6 +12,7 @@ pub mod liveness;
 pub mod overload;
 pub mod placement;
 pub mod pool_supervisor;
+pub mod process_deadline;
 pub mod recorder;
 pub mod resources;
 pub mod restart;

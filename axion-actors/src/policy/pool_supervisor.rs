@@ -14,6 +14,7 @@ pub use self::slot::MAX_FINISHING;
 use self::slot::SupervisedSlot;
 use super::restart::{Breaker, BreakerState};
 use super::scheduler::Departure;
+use super::timers::Timers;
 use crate::config::{PoolSettings, WorkerBounds};
 use crate::model::{
     DisplayDuration, ErrorKind, FactKind, LaunchCause, PoolId, PoolKind, PoolMap, PoolStatus, RecycleCause,
@@ -40,12 +41,12 @@ pub enum SupervisorAction {
         /// Why.
         cause: RetireCause,
     },
-    /// Call [`start`](PoolSupervisor::start) for this slot when the time has passed.
-    StartAfter {
-        /// How long.
-        delay: Duration,
+    /// The next start of a slot waits. [`tick`](PoolSupervisor::tick) starts it.
+    StartDelayed {
         /// Which slot.
         slot: WorkerId,
+        /// How long.
+        delay: Duration,
     },
     /// This worker takes tasks from now on.
     Joined {
@@ -129,7 +130,7 @@ impl SupervisorAction {
         Some(match self {
             Self::Launch { worker, cause } => FactKind::WorkerLaunched { worker: *worker, cause: *cause },
             Self::Retire { worker, cause } => FactKind::WorkerStopOrdered { worker: *worker, cause: *cause },
-            Self::StartAfter { delay, slot } => {
+            Self::StartDelayed { slot, delay } => {
                 FactKind::StartDelayed { slot: *slot, delay_seconds: delay.as_secs_f64() }
             }
             Self::Target { pool, to, cause, .. } => {
@@ -154,6 +155,8 @@ pub struct PoolSupervisor {
     pools: PoolMap<SupervisedPool>,
     /// The engine is ending: no worker is started any more.
     stopping: bool,
+    /// Starts that are delayed.
+    delayed: Timers<WorkerId>,
     actions: Vec<SupervisorAction>,
 }
 
@@ -253,12 +256,25 @@ impl PoolSupervisor {
             target: settings.workers.least,
             shrinking: false,
         });
-        Self { pools, stopping: false, actions: Vec::new() }
+        Self { pools, stopping: false, delayed: Timers::default(), actions: Vec::new() }
     }
 
     /// Takes what should happen since the last call, in order.
     pub fn take_actions(&mut self) -> Vec<SupervisorAction> {
         std::mem::take(&mut self.actions)
+    }
+
+    /// When to call [`tick`](Self::tick), if no event comes before that.
+    #[must_use]
+    pub fn next_tick(&self) -> Option<Tick> {
+        self.delayed.next()
+    }
+
+    /// Time has passed: starts the workers whose delay is over.
+    pub fn tick(&mut self, now: Tick) {
+        while let Some(slot) = self.delayed.pop(now) {
+            self.start(slot);
+        }
     }
 
     /// The breaker of a pool.
@@ -300,7 +316,7 @@ impl PoolSupervisor {
     }
 
     /// Starts a worker in a slot, if it needs one.
-    pub fn start(&mut self, id: WorkerId) {
+    fn start(&mut self, id: WorkerId) {
         if !self.stopping
             && let Some(slot) = slot_mut(&mut self.pools, id)
         {
@@ -380,17 +396,18 @@ impl PoolSupervisor {
             self.fail_pool_if_unavailable(worker.id.pool, &failure);
         }
         if wanted {
-            self.start_after(delay, worker.id);
+            self.start_after(delay, worker.id, now);
         }
         // A worker that was to go may have gone by itself, and one that was finishing makes room.
         self.adjust(worker.id.pool);
     }
 
-    fn start_after(&mut self, delay: Duration, slot: WorkerId) {
+    fn start_after(&mut self, delay: Duration, slot: WorkerId, now: Tick) {
         if delay.is_zero() {
             self.start(slot);
         } else {
-            self.actions.push(SupervisorAction::StartAfter { delay, slot });
+            self.delayed.start(now.after(delay), slot);
+            self.actions.push(SupervisorAction::StartDelayed { slot, delay });
         }
     }
 
@@ -445,6 +462,7 @@ impl PoolSupervisor {
     /// The engine ends: every worker is retired, and none is started any more.
     pub fn stop(&mut self) {
         self.stopping = true;
+        self.delayed = Timers::default();
         for slot in self.pools.values().flat_map(|pool| &pool.slots) {
             for incarnation in slot.all() {
                 let worker = WorkerRef { id: slot.id, generation: incarnation.generation };

@@ -24,7 +24,8 @@ impl<T> Default for Timers<T> {
 
 impl TimerId {
     /// When the timer is due.
-    pub(super) fn due(self) -> Tick {
+    #[must_use]
+    pub fn due(self) -> Tick {
         self.0
     }
 }
@@ -43,9 +44,9 @@ impl<T> Timers<T> {
         self.due.remove(&id);
     }
 
-    /// Whether a timer is running, for tests.
-    #[cfg(test)]
-    pub(super) fn is_running(&self, id: TimerId) -> bool {
+    /// Whether a timer is running.
+    #[must_use]
+    pub fn is_running(&self, id: TimerId) -> bool {
         self.due.contains_key(&id)
     }
 

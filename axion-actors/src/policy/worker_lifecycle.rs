@@ -5,21 +5,24 @@
 
 use std::time::Duration;
 
-use crate::model::{EndedBy, KillReason, ProcessExit, Seq, Tick, WorkerDownReason};
+use super::process_deadline::ProcessDeadline;
+use crate::model::{DisplayDuration, EndedBy, KillReason, ProcessExit, Seq, Tick, WorkerDownReason};
 
 /// A worker that lived this long is replaced at once when it ends.
 const HEALTHY_AGE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 enum State {
-    /// Until the handshake.
-    Starting,
+    /// Until the handshake, which has a deadline.
+    Starting { handshake: ProcessDeadline },
     /// Takes tasks.
     Ready,
-    /// Takes none. The process ends by itself or after the grace period.
-    Draining,
+    /// Takes none. The process ends by itself within the grace period.
+    Draining { end: ProcessDeadline },
     /// The process was killed for this reason.
     Killed(WorkerDownReason),
+    /// The process is gone.
+    Ended,
 }
 
 /// What matters here of a message from the process.
@@ -38,7 +41,7 @@ pub enum MessageKind {
 pub enum RetireStep {
     /// Nothing: it ends already.
     Nothing,
-    /// Close its pipe, and kill it after the grace period.
+    /// Close its pipe. After the grace period, [`WorkerLifecycle::tick`] ends it.
     Finish,
     /// Kill it: no result of it is wanted any more.
     Kill,
@@ -117,8 +120,9 @@ pub struct WorkerLifecycle {
 impl WorkerLifecycle {
     /// A worker whose process is being started.
     #[must_use]
-    pub fn new(now: Tick) -> Self {
-        Self { state: State::Starting, killing: None, born: now, ended: 0 }
+    pub fn new(start_timeout: Duration, now: Tick) -> Self {
+        let state = State::Starting { handshake: ProcessDeadline::start(start_timeout, now) };
+        Self { state, killing: None, born: now, ended: 0 }
     }
 
     /// Whether it takes tasks and orders.
@@ -150,7 +154,7 @@ impl WorkerLifecycle {
     /// # Errors
     /// If this state knows no such message: a breach of the protocol.
     pub fn received(&self, kind: MessageKind) -> Result<(), &'static str> {
-        match (matches!(self.state, State::Starting), kind) {
+        match (matches!(self.state, State::Starting { .. }), kind) {
             (_, MessageKind::Output) | (true, MessageKind::Handshake) | (false, MessageKind::Other) => Ok(()),
             (true, MessageKind::Other) => Err("a message before the handshake"),
             (false, MessageKind::Handshake) => Err("a second handshake"),
@@ -159,15 +163,31 @@ impl WorkerLifecycle {
 
     /// The handshake is done.
     pub fn ready(&mut self) {
-        if matches!(self.state, State::Starting) {
+        if matches!(self.state, State::Starting { .. }) {
             self.state = State::Ready;
         }
     }
 
-    /// There was no handshake in time: whether that ends the worker.
+    /// When to call [`tick`](Self::tick), if no event comes before that.
     #[must_use]
-    pub fn start_timed_out(&self) -> bool {
-        matches!(self.state, State::Starting)
+    pub fn next_tick(&self) -> Option<Tick> {
+        match self.state {
+            State::Starting { handshake: deadline } | State::Draining { end: deadline } => Some(deadline.due()),
+            State::Ready | State::Killed(_) | State::Ended => None,
+        }
+    }
+
+    /// Time has passed. Returns why the process is to be killed, if it missed a deadline.
+    #[must_use]
+    pub fn tick(&mut self, now: Tick) -> Option<WorkerDownReason> {
+        match &mut self.state {
+            State::Starting { handshake } => handshake.has_passed(now).then(|| {
+                let message = format!("no handshake within {}", DisplayDuration(handshake.length()));
+                WorkerDownReason::StartFailed { message, definite: false }
+            }),
+            State::Draining { end } => end.has_passed(now).then_some(WorkerDownReason::Retired),
+            State::Ready | State::Killed(_) | State::Ended => None,
+        }
     }
 
     /// It ended an attempt.
@@ -185,16 +205,16 @@ impl WorkerLifecycle {
         self.killing = None;
     }
 
-    /// The worker is to end. `owes` says whether it has attempts.
-    pub fn retire(&mut self, owes: bool) -> RetireStep {
+    /// The worker is to end, within `grace` if it can. `owes` says whether it has attempts.
+    pub fn retire(&mut self, owes: bool, grace: Duration, now: Tick) -> RetireStep {
         match self.state {
-            State::Killed(_) | State::Draining => RetireStep::Nothing,
+            State::Killed(_) | State::Draining { .. } | State::Ended => RetireStep::Nothing,
             State::Ready if !owes => {
-                self.state = State::Draining;
+                self.state = State::Draining { end: ProcessDeadline::start(grace, now) };
                 RetireStep::Finish
             }
             // The engine has cancelled its tasks, or it has none yet.
-            State::Starting | State::Ready => RetireStep::Kill,
+            State::Starting { .. } | State::Ready => RetireStep::Kill,
         }
     }
 
@@ -210,10 +230,10 @@ impl WorkerLifecycle {
     /// The process has ended. `owed` are the attempts that it has neither ended nor given back.
     pub fn exited(&mut self, exit: WorkerExit, owed: &[Seq], now: Tick) -> WorkerEnd {
         let WorkerExit { cause, running, killed, out_of_memory, last_words } = exit;
-        let reason = match std::mem::replace(&mut self.state, State::Draining) {
+        let reason = match std::mem::replace(&mut self.state, State::Ended) {
             State::Killed(reason) => reason,
-            State::Draining => WorkerDownReason::Retired,
-            State::Starting => start_failure(cause, &last_words),
+            State::Draining { .. } | State::Ended => WorkerDownReason::Retired,
+            State::Starting { .. } => start_failure(cause, &last_words),
             State::Ready => match (cause, self.killing.filter(|_| killed)) {
                 (ExitKind::Exited(_) | ExitKind::Unsuitable(_), Some(reason)) => WorkerDownReason::Killed(reason),
                 (ExitKind::Exited(exit) | ExitKind::Unsuitable(exit), None) => WorkerDownReason::Exited(exit),
@@ -264,9 +284,15 @@ mod tests {
     use super::*;
 
     const NOW: Tick = Tick(0);
+    const START: Duration = Duration::from_secs(30);
+    const GRACE: Duration = Duration::from_secs(5);
+
+    fn starting() -> WorkerLifecycle {
+        WorkerLifecycle::new(START, NOW)
+    }
 
     fn ready() -> WorkerLifecycle {
-        let mut worker = WorkerLifecycle::new(NOW);
+        let mut worker = starting();
         worker.ready();
         worker
     }
@@ -285,9 +311,8 @@ mod tests {
 
     #[test]
     fn l8_each_state_knows_its_messages() {
-        let starting = WorkerLifecycle::new(NOW);
-        assert!(starting.received(MessageKind::Handshake).is_ok() && starting.received(MessageKind::Output).is_ok());
-        assert!(starting.received(MessageKind::Other).is_err());
+        assert!(starting().received(MessageKind::Handshake).is_ok());
+        assert!(starting().received(MessageKind::Output).is_ok() && starting().received(MessageKind::Other).is_err());
         assert!(ready().received(MessageKind::Other).is_ok() && ready().received(MessageKind::Output).is_ok());
         assert!(ready().received(MessageKind::Handshake).is_err());
         let mut garbled = ready();
@@ -297,17 +322,36 @@ mod tests {
     }
 
     #[test]
-    fn only_a_worker_that_still_starts_can_be_too_late() {
-        assert!(WorkerLifecycle::new(NOW).start_timed_out());
-        assert!(!ready().start_timed_out());
+    fn a_worker_has_a_deadline_only_while_it_starts_and_while_it_drains() {
+        let mut slow = starting();
+        let due = NOW.after(START);
+        assert_eq!((slow.next_tick(), slow.tick(Tick(due.0 - 1))), (Some(due), None));
+        let message = "no handshake within 30 s".to_owned();
+        assert_eq!(slow.tick(due), Some(WorkerDownReason::StartFailed { message, definite: false }));
+        let mut worker = ready();
+        assert_eq!((worker.next_tick(), worker.tick(due)), (None, None));
+        assert_eq!(worker.retire(false, GRACE, due), RetireStep::Finish);
+        assert_eq!((worker.next_tick(), worker.tick(due)), (Some(due.after(GRACE)), None));
+        let reason = worker.tick(due.after(GRACE)).expect("the grace period is over");
+        assert!(worker.killed(&reason));
+        assert_eq!((reason, worker.next_tick()), (WorkerDownReason::Retired, None));
+    }
+
+    #[test]
+    fn a_machine_that_slept_through_a_deadline_gives_the_process_its_time_again() {
+        let hour = NOW.after(Duration::from_secs(3600));
+        let mut worker = starting();
+        assert_eq!((worker.tick(hour), worker.next_tick()), (None, Some(hour.after(START))));
+        assert!(worker.tick(hour.after(START)).is_some());
     }
 
     #[test]
     fn a_ready_worker_without_tasks_drains_and_others_are_killed() {
-        assert_eq!(WorkerLifecycle::new(NOW).retire(false), RetireStep::Kill);
-        assert_eq!(ready().retire(true), RetireStep::Kill);
+        assert_eq!(starting().retire(false, GRACE, NOW), RetireStep::Kill);
+        assert_eq!(ready().retire(true, GRACE, NOW), RetireStep::Kill);
         let mut idle = ready();
-        assert_eq!((idle.retire(false), idle.retire(false)), (RetireStep::Finish, RetireStep::Nothing));
+        let steps = [(); 2].map(|()| idle.retire(false, GRACE, NOW));
+        assert_eq!(steps, [RetireStep::Finish, RetireStep::Nothing]);
         assert!(!idle.is_ready());
         let end = idle.exited(by_signal(9), &[], NOW);
         assert_eq!((end.reason, end.ended_by), (WorkerDownReason::Retired, EndedBy::Unknown));
@@ -357,7 +401,7 @@ mod tests {
     fn a_failure_to_start_says_why_and_whether_another_try_can_help() {
         let start = |cause, last_words: &str| {
             let exit = WorkerExit { last_words: last_words.to_owned(), ..exit(cause) };
-            let end = WorkerLifecycle::new(NOW).exited(exit, &[], NOW);
+            let end = starting().exited(exit, &[], NOW);
             assert!(!end.healthy);
             let WorkerDownReason::StartFailed { message, definite } = end.reason else { panic!("{:?}", end.reason) };
             (message, definite)

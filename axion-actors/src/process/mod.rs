@@ -25,7 +25,7 @@ pub(crate) use blocking::offload_or_inline;
 pub use folder::{FolderError, PrivateFolder};
 pub use interpreter::{PythonNotFound, find_pool_pythons, find_python};
 pub use meter::{RealMeter, machine_memory};
-pub use os::{Doorbell, DoorbellReader, Guardian, GuardianError, SpawnError, doorbell, nanos_since_boot};
+pub use os::{Doorbell, DoorbellReader, Guardian, GuardianError, KernelTimer, SpawnError, doorbell, nanos_since_boot};
 pub(crate) use os::{WallClockSet, WallClockWatch, WatchedDoorbell};
 pub use real::RealLauncher;
 

@@ -11,14 +11,14 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::*;
 use crate::actors::messages::{Reply, Request, Submission};
-use crate::actors::{Admission, Autoscaler, InboxSender, inbox};
+use crate::actors::{Admission, Autoscaler, InboxSender, TimerDriver, inbox};
 use crate::model::{ErrorKind, HostLoad, PoolId, ProcessExit, Status, Task, TaskError, TaskRecord};
 use crate::policy::pool_supervisor::MAX_FINISHING;
 use crate::policy::restart::BreakerState;
 use crate::policy::retention::RetentionPolicy;
 use crate::policy::scheduler::{PoolRules, Scheduler};
 use crate::policy::task_table::TaskTable;
-use crate::process::{Measurement, Meter, WallClockSet, nanos_since_boot};
+use crate::process::{KernelTimer, Measurement, Meter, WallClockSet, nanos_since_boot};
 use crate::testing::{FakeChild, FakeLauncher, Heard};
 use crate::wire::{ControlDown, ControlUp};
 
@@ -61,6 +61,7 @@ struct Stage {
     requests: InboxSender,
     admission: Arc<Admission>,
     children: UnboundedReceiver<FakeChild>,
+    timers: TimerDriver,
     clock: Clock,
 }
 
@@ -74,6 +75,7 @@ impl Stage {
         let (launcher, children) = FakeLauncher::new();
         let (requests, inbox) = inbox().expect("a pipe");
         let (clock, admission) = (clock(), Arc::new(Admission::new(room, 1 << 20)));
+        let timers = TimerDriver::start(KernelTimer::new().expect("a timer"), clock.clone());
         let sequencer = Sequencer::new(clock.clone());
         let keep = RetentionPolicy { count: 100, bytes: 1 << 20, each: 1 << 20, age: None };
         let scheduler = Scheduler::new(
@@ -84,8 +86,8 @@ impl Stage {
         let dispatcher =
             Dispatcher::new(scheduler, clock.clone(), admission.clone(), sequencer.clone(), inbox, config).start();
         let supervisor =
-            Supervisor::new(Box::new(launcher), dispatcher.clone(), sequencer, clock.clone(), config).start();
-        Self { dispatcher, supervisor, requests, admission, children, clock }
+            Supervisor::new(Box::new(launcher), dispatcher.clone(), sequencer, timers.clone(), config).start();
+        Self { dispatcher, supervisor, requests, admission, children, timers, clock }
     }
 
     async fn child(&mut self) -> FakeChild {
@@ -268,8 +270,8 @@ async fn a_machine_that_cannot_be_measured_any_more_is_not_taken_for_busy() {
     let config = Config { max_memory_percent: Some(90.0), ..config(9) };
     let stage = Stage::set(&config);
     let meter = Box::new(Failing { has_measured: false });
-    let clock = clock();
-    Autoscaler::new(&config, stage.dispatcher.clone(), stage.supervisor.clone(), clock, Some(meter)).start();
+    let Stage { dispatcher, supervisor, timers, .. } = &stage;
+    Autoscaler::new(&config, dispatcher.clone(), supervisor.clone(), timers, Some(meter)).start();
     let begun = std::time::Instant::now();
     for refuses in [true, false] {
         while stage.admission.try_enter(0, 0).is_err() != refuses {

@@ -10,7 +10,7 @@ use super::*;
 use crate::model::{
     Attempt, EndedBy, ErrorKind, Function, Generation, Part, PoolId, ProcessExit, ScriptPath, WorkerId,
 };
-use crate::process::{EXIT_TOO_OLD, ExitCause, LaunchSpec, Launcher};
+use crate::process::{EXIT_TOO_OLD, ExitCause, KernelTimer, LaunchSpec, Launcher, nanos_since_boot};
 use crate::testing::{FakeChild, FakeLauncher, Heard, done};
 use crate::wire::{Down, Failure, FailureKind};
 
@@ -76,11 +76,13 @@ impl Stage {
         let launched = launcher.launch(LaunchSpec { worker: id, slots: 1, async_slots: 0 });
         let stop_grace = Duration::from_millis(20);
         let settings = Settings { start_timeout, stop_grace, output_limit: 10, measure_every: None, patience: QUICK };
+        let clock = Clock::start(nanos_since_boot);
         let neighbours = Neighbours {
             dispatcher: recorder.clone().recipient(),
             ready: recorder.clone().recipient(),
             down: recorder.recipient(),
-            sequencer: Sequencer::new(Clock::start(crate::process::nanos_since_boot)),
+            sequencer: Sequencer::new(clock.clone()),
+            timers: TimerDriver::start(KernelTimer::new().expect("a timer"), clock),
         };
         let worker = Worker::new(me, launched, settings, neighbours).start();
         let child = children.recv().await.expect("launched");

@@ -79,6 +79,13 @@ fn a_timer_that_comes_late_is_no_proof_that_the_worker_is_silent() {
     assert!(matches!(scenario.stays_quiet(), NextStep::Ask { .. }));
     assert_eq!(scenario.due(ANSWER * 2), NextStep::LookAt(scenario.now.after(ANSWER)));
     assert_eq!(scenario.due(ANSWER), NextStep::End(Fault::Silent { owed: 1 }));
+
+    let mut scenario = Scenario::owing(&[1], &[]);
+    assert!(matches!(scenario.stays_quiet(), NextStep::Ask { .. }));
+    assert!(matches!(scenario.answers(1), NextStep::LookAt(_)));
+    let hour = Duration::from_secs(3600);
+    assert_eq!(scenario.due(hour), NextStep::LookAt(scenario.now.after(CONFIRM)), "the machine slept");
+    assert_eq!(scenario.due(CONFIRM), NextStep::End(Fault::Lost { seq: Seq(1) }));
 }
 
 #[test]

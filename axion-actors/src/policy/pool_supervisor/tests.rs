@@ -41,7 +41,7 @@ fn told(supervisor: &mut PoolSupervisor) -> Vec<String> {
         SupervisorAction::Retire { worker, cause } => {
             Some(format!("retire {}.{} {cause:?}", worker.id, worker.generation))
         }
-        SupervisorAction::StartAfter { delay, slot } => Some(format!("start {slot} after {delay:?}")),
+        SupervisorAction::StartDelayed { slot, delay } => Some(format!("start {slot} after {delay:?}")),
         SupervisorAction::Joined { worker, .. } => Some(format!("joined {}.{}", worker.id, worker.generation)),
         SupervisorAction::Left { worker, .. } => Some(format!("left {}.{}", worker.id, worker.generation)),
         SupervisorAction::Shrink { pool, count } => Some(format!("shrink {pool} by {count}")),
@@ -147,6 +147,36 @@ fn a_breaker_and_a_pool_that_cannot_start_leave_the_other_pools_alone() {
 }
 
 #[test]
+fn a_delayed_start_is_due_at_its_tick_and_never_while_the_engine_ends() {
+    let mut supervisor = supervisor(1, 1);
+    supervisor.begin();
+    let failed = || departure(WorkerDownReason::StartFailed { definite: false, message: "no fork".to_owned() });
+    let starts = |supervisor: &mut PoolSupervisor| {
+        told(supervisor)
+            .into_iter()
+            .filter(|it| it.starts_with("launch") || it.starts_with("start"))
+            .collect::<Vec<_>>()
+    };
+    told(&mut supervisor);
+    supervisor.down(worker(gpu(), 0, 1), failed(), false, Tick(5));
+    let due = Tick(100_000_005);
+    assert_eq!(
+        (starts(&mut supervisor), supervisor.next_tick()),
+        (vec!["start gpu-0 after 100ms".to_owned()], Some(due))
+    );
+    supervisor.tick(Tick(due.0 - 1));
+    assert!(starts(&mut supervisor).is_empty());
+    // The machine slept meanwhile.
+    let late = due.after(Duration::from_secs(3600));
+    supervisor.tick(late);
+    assert_eq!((starts(&mut supervisor).len(), supervisor.next_tick()), (1, None));
+    supervisor.down(worker(gpu(), 0, 2), failed(), false, late);
+    assert_eq!(supervisor.next_tick(), Some(late.after(Duration::from_millis(200))));
+    supervisor.stop();
+    assert_eq!(supervisor.next_tick(), None);
+}
+
+#[test]
 fn the_end_retires_every_worker_of_every_pool_and_is_told_once_all_are_gone() {
     let mut supervisor = supervisor(1, 1);
     supervisor.begin();
@@ -157,7 +187,6 @@ fn the_end_retires_every_worker_of_every_pool_and_is_told_once_all_are_gone() {
     for pool in [PoolId::CPU, PoolId::IO] {
         supervisor.down(worker(pool, 0, 1), departure(WorkerDownReason::Retired), true, Tick(1));
     }
-    supervisor.start(WorkerId::local(PoolId::CPU, 0));
     assert_eq!(told(&mut supervisor), ["left cpu-0.1", "left io-0.1"]);
     supervisor.down(worker(gpu(), 0, 1), departure(WorkerDownReason::Retired), true, Tick(1));
     assert_eq!(told(&mut supervisor), ["left gpu-0.1", "stopped"]);

@@ -15,7 +15,7 @@ pub(crate) use linux::{
     spawn, stop_group, wait_stopped,
 };
 #[cfg(target_os = "linux")]
-pub use linux::{Doorbell, DoorbellReader, Guardian, GuardianError, doorbell, nanos_since_boot};
+pub use linux::{Doorbell, DoorbellReader, Guardian, GuardianError, KernelTimer, doorbell, nanos_since_boot};
 
 use std::io;
 

@@ -1,9 +1,10 @@
-//! The clock that the engine counts by, and a watch on the wall clock.
+//! The clock that the engine counts by, a timer on that clock, and a watch on the wall clock.
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures_util::Stream;
 use rustix::io::Errno;
@@ -21,6 +22,45 @@ pub fn nanos_since_boot() -> u64 {
     let since_boot = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(since_boot.tv_sec).unwrap_or_default();
     seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(since_boot.tv_nsec).unwrap_or_default())
+}
+
+/// A timer that counts as [`nanos_since_boot`] does, also while the machine sleeps.
+#[derive(Debug)]
+pub struct KernelTimer(AsyncFd<OwnedFd>);
+
+impl KernelTimer {
+    /// A timer on the runtime of this thread. It is not set.
+    ///
+    /// # Errors
+    /// If the system has no descriptor for it or the runtime cannot watch it.
+    pub fn new() -> io::Result<Self> {
+        watch(timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?).map(Self)
+    }
+
+    /// Sets the timer anew: it is due after this time.
+    pub(crate) fn set(&self, after: Duration) {
+        // Zero would stop the timer.
+        let after = after.max(Duration::from_nanos(1));
+        let tv_sec = Secs::try_from(after.as_secs()).unwrap_or(Secs::MAX);
+        let due = Timespec { tv_sec, tv_nsec: after.subsec_nanos().into() };
+        let due = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: due };
+        let set = timerfd_settime(self.0.get_ref(), TimerfdTimerFlags::empty(), &due);
+        debug_assert!(set.is_ok(), "the kernel refuses only other times and other descriptors: {set:?}");
+    }
+
+    /// Waits until the timer is due.
+    ///
+    /// # Errors
+    /// If the timer cannot be read.
+    pub(crate) async fn expired(&self) -> io::Result<()> {
+        loop {
+            let mut readable = self.0.readable().await?;
+            // A timer that was set anew meanwhile is not due.
+            if let Ok(read) = readable.try_io(|timer| Ok(rustix::io::read(timer.get_ref(), &mut [0; 8][..])?)) {
+                return read.map(drop);
+            }
+        }
+    }
 }
 
 /// The wall clock was set, or the machine resumed from sleep.
@@ -68,7 +108,7 @@ impl Stream for WallClockWatch {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use futures_util::FutureExt;
     use futures_util::stream::StreamExt;

@@ -14,7 +14,7 @@ mod status_page;
 
 pub(crate) use rustix::process::Pid;
 
-pub use clock::nanos_since_boot;
+pub use clock::{KernelTimer, nanos_since_boot};
 pub use doorbell::{Doorbell, DoorbellReader, doorbell};
 pub use guardian::{Guardian, GuardianError};
 
