@@ -57,9 +57,10 @@ pub fn component(status: &Status, name: &str) -> Option<ComponentStatus> {
     Some(ComponentStatus { name: name.to_owned(), health, why, metrics: metrics.unwrap_or_default() })
 }
 
-type Verdict = (Health, Option<String>);
+/// The health of a component, and the reason if it is not healthy.
+type Assessment = (Health, Option<String>);
 
-fn pool_health(pool: &PoolStatus) -> Verdict {
+fn pool_health(pool: &PoolStatus) -> Assessment {
     let (ready, target) = (pool.ready, pool.target);
     if let Some(why) = &pool.unavailable {
         return (Health::Unhealthy, Some(why.clone()));
@@ -78,7 +79,7 @@ fn pool_health(pool: &PoolStatus) -> Verdict {
     (Health::Healthy, None)
 }
 
-fn input_health(queue: &InputQueue) -> Verdict {
+fn input_health(queue: &InputQueue) -> Assessment {
     if let Some(overload) = &queue.overload {
         return (Health::Unhealthy, Some(format!("tasks are refused: {overload}")));
     }
@@ -96,7 +97,7 @@ fn input_health(queue: &InputQueue) -> Verdict {
 
 /// A full output queue is normal, because the oldest records are dropped. The queue is degraded if a few records fill
 /// it, because then no record stays for long.
-fn output_health(queue: &OutputQueue) -> Verdict {
+fn output_health(queue: &OutputQueue) -> Assessment {
     if fullness(queue.bytes, queue.max_bytes) >= NEARLY_FULL && queue.fullness < 0.1 {
         let words = format!("{} records hold all the bytes they may (`output_queue_bytes`)", queue.size);
         return (Health::Degraded, Some(words));

@@ -464,8 +464,8 @@ impl PoolSupervisor {
         self.stopping = true;
         self.delayed = Timers::default();
         for slot in self.pools.values().flat_map(|pool| &pool.slots) {
-            for incarnation in slot.all() {
-                let worker = WorkerRef { id: slot.id, generation: incarnation.generation };
+            for process in slot.all() {
+                let worker = WorkerRef { id: slot.id, generation: process.generation };
                 self.actions.push(SupervisorAction::Retire { worker, cause: RetireCause::Shutdown });
             }
         }

@@ -6,14 +6,14 @@
 //! Facts tell of sends and ends. They do not tell when an attempt starts inside its worker, whether a kill hit the
 //! right process, or what a result contains, so the oracle does not judge those.
 
+mod expected_queue;
 mod law;
-mod line;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::expected_queue::{ExpectedQueue, QueueEnd};
 use self::law::{Breach, require};
 pub use self::law::{Law, LawBroken};
-use self::line::{End, Line};
 use crate::model::{
     Attempt, Fact, FactKind, Generation, Outcome, PoolId, Seq, TaskId, TaskRecord, Tick, WorkerId, WorkerRef,
 };
@@ -27,7 +27,7 @@ use crate::policy::fold::{EngineState, LiveTask, TaskPhase};
 #[derive(Debug, Default)]
 pub struct Oracle {
     state: EngineState,
-    lines: BTreeMap<PoolId, Line>,
+    queues: BTreeMap<PoolId, ExpectedQueue>,
     /// The tasks that are with each worker.
     in_flight: BTreeMap<WorkerRef, BTreeSet<TaskId>>,
     /// The last seq that was sent to each worker.
@@ -93,7 +93,7 @@ impl Oracle {
         self.state.apply(fact).map_err(|error| Breach::of_fold(&error, &fact.kind))?;
         match (&fact.kind, before) {
             (FactKind::TaskAccepted { task }, _) => {
-                self.line_up(task.id(), End::Back);
+                self.enqueue(task.id(), QueueEnd::Back);
                 Ok(())
             }
             (kind, Some((task, before))) => self.check_task(kind, fact.tick, task, before),
@@ -105,18 +105,18 @@ impl Oracle {
     fn check_task(&mut self, kind: &FactKind, now: Tick, task: TaskId, before: Before) -> Result<(), Breach> {
         match kind {
             FactKind::TaskHeld { until, wait_seconds, .. } => {
-                self.leave_line(task, before);
+                self.dequeue(task, before);
                 return states_wait(now, *until, *wait_seconds);
             }
             FactKind::TaskDue { .. } => {
-                self.line_up(task, End::Back);
+                self.enqueue(task, QueueEnd::Back);
                 let until = before.waits_until().unwrap_or(now);
                 return require(until <= now, Law::Wait, || format!("the wait ends at {}, not {}", now.0, until.0));
             }
             FactKind::TaskSent { worker, seq, .. } => return self.sent(task, before, *worker, *seq),
             FactKind::TaskReturned { .. } => {
                 self.leave_worker(task, before);
-                self.line_up(task, End::Front);
+                self.enqueue(task, QueueEnd::Front);
             }
             FactKind::TaskRetrying { ended, until, wait_seconds, .. } => {
                 self.leave_worker(task, before);
@@ -125,13 +125,13 @@ impl Oracle {
             }
             FactKind::TaskRerun { ended, counted, .. } => {
                 self.leave_worker(task, before);
-                self.line_up(task, End::Front);
+                self.enqueue(task, QueueEnd::Front);
                 before.is_attempt(ended.attempt)?;
                 return before.may_rerun(*counted);
             }
             FactKind::TaskFinished { record } => {
                 self.leave_worker(task, before);
-                self.leave_line(task, before);
+                self.dequeue(task, before);
                 return before.ends_as(record);
             }
             FactKind::InterruptOrdered { seq, .. } => return before.has_seq(*seq),
@@ -167,7 +167,7 @@ impl Oracle {
     }
 
     fn sent(&mut self, task: TaskId, before: Before, worker: WorkerRef, seq: Seq) -> Result<(), Breach> {
-        let overtaken = self.leave_line(task, before);
+        let overtaken = self.dequeue(task, before);
         let others = self.in_flight.entry(worker).or_default();
         let isolated = others.iter().any(|other| self.state.tasks.get(other).is_some_and(|it| it.isolated));
         let shares = isolated || (before.isolated && !others.is_empty());
@@ -184,18 +184,18 @@ impl Oracle {
         overtaken.map_or(Ok(()), |other| Err(Breach { law: Law::L12, why: in_order(other) }))
     }
 
-    /// Puts a queued task into the line of its pool, if it has a place there.
-    fn line_up(&mut self, task: TaskId, end: End) {
+    /// Puts a queued task into the queue of its pool, if it has a place there.
+    fn enqueue(&mut self, task: TaskId, end: QueueEnd) {
         if let Some(LiveTask { task: known, isolated: false, .. }) = self.state.tasks.get(&task)
             && known.limits().is_none()
         {
-            self.lines.entry(known.pool_id()).or_default().push(task, known.options().priority, end);
+            self.queues.entry(known.pool_id()).or_default().push(task, known.options().priority, end);
         }
     }
 
-    /// Removes a task from its line. Returns the first task of the line if that is another one.
-    fn leave_line(&mut self, task: TaskId, before: Before) -> Option<TaskId> {
-        self.lines.get_mut(&before.pool)?.remove(task)
+    /// Removes a task from its queue. Returns the first task of the queue if that is another one.
+    fn dequeue(&mut self, task: TaskId, before: Before) -> Option<TaskId> {
+        self.queues.get_mut(&before.pool)?.remove(task)
     }
 
     fn leave_worker(&mut self, task: TaskId, before: Before) {

@@ -82,9 +82,9 @@ struct Head {
     tick: Tick,
 }
 
-struct Fields<'a>(&'a FactKind);
+struct FactBody<'a>(&'a FactKind);
 
-impl Serialize for Fields<'_> {
+impl Serialize for FactBody<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.write_fields(serializer)
     }
@@ -104,7 +104,7 @@ pub fn encode_fact(fact: &Fact, out: &mut Vec<u8>) -> Result<(), FactCodecError>
     out.extend_from_slice(&version.to_le_bytes());
     out.extend_from_slice(&[0; 4]);
     let format = bincode::options().with_fixint_encoding().with_no_limit();
-    if let Err(source) = format.serialize_into(&mut *out, &(head, Fields(&fact.kind))) {
+    if let Err(source) = format.serialize_into(&mut *out, &(head, FactBody(&fact.kind))) {
         out.truncate(start);
         return Err(FactCodecError::Unwritable { name, source });
     }

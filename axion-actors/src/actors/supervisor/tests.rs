@@ -55,7 +55,7 @@ fn clock() -> Clock {
     Clock::start_with(nanos_since_boot, wall_now)
 }
 
-struct Stage {
+struct SupervisorHarness {
     dispatcher: Addr<Dispatcher>,
     supervisor: Addr<Supervisor>,
     requests: InboxSender,
@@ -65,12 +65,12 @@ struct Stage {
     clock: Clock,
 }
 
-impl Stage {
-    fn set(config: &Config) -> Self {
+impl SupervisorHarness {
+    fn new(config: &Config) -> Self {
         Self::with(config, PoolRules::default(), 100)
     }
 
-    /// A stage with these rules and this much room for tasks.
+    /// A harness with these rules and this much room for tasks.
     fn with(config: &Config, rules: PoolRules, room: usize) -> Self {
         let (launcher, children) = FakeLauncher::new();
         let (requests, inbox) = inbox().expect("a pipe");
@@ -146,83 +146,84 @@ fn config(max_restarts: u32) -> Config {
 }
 
 /// The worker dies while it runs a task.
-async fn dies_of_a_task(stage: &Stage, child: &mut FakeChild) {
-    let record = stage.submit();
+async fn dies_of_a_task(harness: &SupervisorHarness, child: &mut FakeChild) {
+    let record = harness.submit();
     let seq = child.runs().await;
     child.exits(ProcessExit::Signal(11), &[seq]).await;
-    assert!(Stage::outcome(record).await.contains("SIGSEGV"));
+    assert!(SupervisorHarness::outcome(record).await.contains("SIGSEGV"));
 }
 
-async fn succeeds_on(stage: &Stage, child: &mut FakeChild) {
-    let record = stage.submit();
+async fn succeeds_on(harness: &SupervisorHarness, child: &mut FakeChild) {
+    let record = harness.submit();
     let seq = child.runs().await;
     child.done(seq).await;
-    assert_eq!(Stage::outcome(record).await, "succeeded");
+    assert_eq!(SupervisorHarness::outcome(record).await, "succeeded");
 }
 
 #[actix::test]
 async fn a_pool_whose_breaker_is_open_works_on_with_the_workers_it_has_and_heals() {
-    let mut stage = Stage::set(&config(1));
-    let (mut dying, mut well) = (stage.child().await, stage.child().await);
+    let mut harness = SupervisorHarness::new(&config(1));
+    let (mut dying, mut well) = (harness.child().await, harness.child().await);
     dying.ready().await;
-    dies_of_a_task(&stage, &mut dying).await;
-    let mut dying = stage.child().await;
-    assert_eq!(stage.breaker().await, BreakerState::Closed, "once is no reason");
+    dies_of_a_task(&harness, &mut dying).await;
+    let mut dying = harness.child().await;
+    assert_eq!(harness.breaker().await, BreakerState::Closed, "once is no reason");
     dying.ready().await;
-    dies_of_a_task(&stage, &mut dying).await;
+    dies_of_a_task(&harness, &mut dying).await;
     // The other worker was starting all the time. The pool waits for it, and it takes the pool's tasks.
-    let opened = stage.breaker().await;
+    let opened = harness.breaker().await;
     let BreakerState::Open { since, until } = opened else { panic!("{opened:?}") };
     assert_eq!(until.since(since), Duration::from_secs(1));
-    let waits = stage.submit();
+    let waits = harness.submit();
     well.ready().await;
     let seq = well.runs().await;
     well.done(seq).await;
-    assert_eq!(Stage::outcome(waits).await, "succeeded");
+    assert_eq!(SupervisorHarness::outcome(waits).await, "succeeded");
     for _ in 0..20 {
-        succeeds_on(&stage, &mut well).await;
+        succeeds_on(&harness, &mut well).await;
     }
-    assert_eq!(stage.breaker().await, opened, "degraded, not refused");
-    let mut healed = stage.child().await;
-    assert!(stage.clock.now() >= until, "the replacement has waited");
-    assert_eq!(stage.breaker().await, opened, "it is only on its way");
+    assert_eq!(harness.breaker().await, opened, "degraded, not refused");
+    let mut healed = harness.child().await;
+    assert!(harness.clock.now() >= until, "the replacement has waited");
+    assert_eq!(harness.breaker().await, opened, "it is only on its way");
     healed.ready().await;
-    succeeds_on(&stage, &mut healed).await;
-    assert_eq!(stage.breaker().await, BreakerState::Closed);
+    succeeds_on(&harness, &mut healed).await;
+    assert_eq!(harness.breaker().await, BreakerState::Closed);
 }
 
 #[actix::test]
 async fn while_the_breaker_is_open_every_worker_that_dies_waits_and_a_pool_without_any_refuses() {
-    let mut stage = Stage::set(&config(3));
-    let (mut one, mut other) = (stage.child().await, stage.child().await);
+    let mut harness = SupervisorHarness::new(&config(3));
+    let (mut one, mut other) = (harness.child().await, harness.child().await);
     for death in 1..=4 {
         one.ready().await;
-        dies_of_a_task(&stage, &mut one).await;
-        assert_eq!(stage.breaker().await == BreakerState::Closed, death < 4);
+        dies_of_a_task(&harness, &mut one).await;
+        assert_eq!(harness.breaker().await == BreakerState::Closed, death < 4);
         if death < 4 {
-            one = stage.child().await;
+            one = harness.child().await;
         }
     }
     // This death does not open the breaker again, but the replacement still waits.
-    let opened = stage.breaker().await;
+    let opened = harness.breaker().await;
     other.ready().await;
-    dies_of_a_task(&stage, &mut other).await;
-    assert_eq!(stage.breaker().await, opened);
-    let refused = Stage::outcome(stage.submit()).await;
+    dies_of_a_task(&harness, &mut other).await;
+    assert_eq!(harness.breaker().await, opened);
+    let refused = SupervisorHarness::outcome(harness.submit()).await;
     assert!(refused.contains("unhealthy") && refused.contains("max_restarts"), "{refused}");
-    let mut healed = stage.child().await;
+    let mut healed = harness.child().await;
     let BreakerState::Open { until, .. } = opened else { panic!("{opened:?}") };
-    assert!(stage.clock.now() >= until, "both replacements have waited");
+    assert!(harness.clock.now() >= until, "both replacements have waited");
     healed.ready().await;
     let answer = loop {
         // Tasks are refused until the worker's report has reached the dispatcher.
-        let record = stage.submit();
+        let record = harness.submit();
         let served = async {
             let seq = healed.runs().await;
             healed.done(seq).await;
             std::future::pending::<String>().await
         };
-        let outcome = futures_util::future::select(Box::pin(Stage::outcome(record)), Box::pin(served)).await;
+        let outcome =
+            futures_util::future::select(Box::pin(SupervisorHarness::outcome(record)), Box::pin(served)).await;
         let outcome = outcome.factor_first().0;
         if !outcome.contains("unhealthy") {
             break outcome;
@@ -233,20 +234,20 @@ async fn while_the_breaker_is_open_every_worker_that_dies_waits_and_a_pool_witho
 
 #[actix::test]
 async fn a_worker_that_is_awaited_counts_as_starting_until_it_is_ready_or_not_wanted_any_more() {
-    let mut stage = Stage::set(&Config { cpu_bound_max: Some(3), ..config(9) });
-    let (mut one, other) = (stage.child().await, stage.child().await);
-    stage.pool_is((2, 0, 2)).await;
+    let mut harness = SupervisorHarness::new(&Config { cpu_bound_max: Some(3), ..config(9) });
+    let (mut one, other) = (harness.child().await, harness.child().await);
+    harness.pool_is((2, 0, 2)).await;
     one.ready().await;
     other.ready().await;
-    succeeds_on(&stage, &mut one).await;
-    stage.pool_is((2, 2, 0)).await;
-    dies_of_a_task(&stage, &mut one).await; // its replacement is starting
-    stage.pool_is((2, 1, 1)).await;
-    stage.supervisor.do_send(SetTarget { pool: PoolId::CPU, workers: 9, why: String::new() });
-    stage.pool_is((3, 1, 2)).await;
-    stage.supervisor.do_send(SetTarget { pool: PoolId::CPU, workers: 0, why: String::new() });
-    stage.pool_is((2, 1, 1)).await;
-    let (_replacement, mut given_up) = (stage.child().await, stage.child().await);
+    succeeds_on(&harness, &mut one).await;
+    harness.pool_is((2, 2, 0)).await;
+    dies_of_a_task(&harness, &mut one).await; // its replacement is starting
+    harness.pool_is((2, 1, 1)).await;
+    harness.supervisor.do_send(SetTarget { pool: PoolId::CPU, workers: 9, why: String::new() });
+    harness.pool_is((3, 1, 2)).await;
+    harness.supervisor.do_send(SetTarget { pool: PoolId::CPU, workers: 0, why: String::new() });
+    harness.pool_is((2, 1, 1)).await;
+    let (_replacement, mut given_up) = (harness.child().await, harness.child().await);
     assert_eq!(given_up.spec.worker.index, 2);
     while given_up.hears().now_or_never().is_none_or(|heard| heard != Some(Heard::Kill)) {
         actix_rt::task::yield_now().await;
@@ -268,13 +269,13 @@ impl Meter for Failing {
 #[actix::test]
 async fn a_machine_that_cannot_be_measured_any_more_is_not_taken_for_busy() {
     let config = Config { max_memory_percent: Some(90.0), ..config(9) };
-    let stage = Stage::set(&config);
+    let harness = SupervisorHarness::new(&config);
     let meter = Box::new(Failing { has_measured: false });
-    let Stage { dispatcher, supervisor, timers, .. } = &stage;
+    let SupervisorHarness { dispatcher, supervisor, timers, .. } = &harness;
     Autoscaler::new(&config, dispatcher.clone(), supervisor.clone(), timers, Some(meter)).start();
     let begun = std::time::Instant::now();
     for refuses in [true, false] {
-        while stage.admission.try_enter(0, 0).is_err() != refuses {
+        while harness.admission.try_enter(0, 0).is_err() != refuses {
             assert!(begun.elapsed() < LIMIT, "{refuses}");
             actix_rt::task::yield_now().await;
         }
@@ -284,94 +285,96 @@ async fn a_machine_that_cannot_be_measured_any_more_is_not_taken_for_busy() {
 #[actix::test]
 async fn what_a_replaced_worker_still_runs_is_counted() {
     let rules = PoolRules { worker_tasks: Some(1), ..PoolRules::default() };
-    let mut stage = Stage::with(&Config { cpu_bound_count: 1, cpu_bound_max: Some(1), ..config(9) }, rules, 100);
-    let mut old = stage.child().await;
+    let mut harness =
+        SupervisorHarness::with(&Config { cpu_bound_count: 1, cpu_bound_max: Some(1), ..config(9) }, rules, 100);
+    let mut old = harness.child().await;
     old.ready().await;
-    succeeds_on(&stage, &mut old).await;
-    let (mut new, records) = (stage.child().await, [stage.submit(), stage.submit()]);
+    succeeds_on(&harness, &mut old).await;
+    let (mut new, records) = (harness.child().await, [harness.submit(), harness.submit()]);
     let (last, ahead) = (old.runs().await, old.runs().await);
     new.ready().await;
     let asked_back = Heard::Control(ControlDown::Revoke { seqs: vec![ahead] });
     assert_eq!(old.hears().await, Some(asked_back));
     old.answers(ControlUp::Revoked { seqs: vec![ahead] }).await;
     let first = new.runs().await;
-    let parts = stage.status().await.components.process_pool.clone();
+    let parts = harness.status().await.components.process_pool.clone();
     assert_eq!((parts.active_tasks, parts.cpu_bound_workers, parts.cpu_worker_tasks.len()), (2, 1, 1));
     old.done(last).await;
     new.done(first).await;
     for record in records {
-        assert_eq!(Stage::outcome(record).await, "succeeded");
+        assert_eq!(SupervisorHarness::outcome(record).await, "succeeded");
     }
 }
 
 #[actix::test]
 async fn l9_workers_that_finish_long_tasks_are_bounded_too() {
     let config = Config { cpu_bound_count: 0, cpu_bound_max: Some(1), ..config(9) };
-    let mut stage = Stage::set(&config);
-    let set_target =
-        |stage: &Stage, workers| stage.supervisor.do_send(SetTarget { pool: PoolId::CPU, workers, why: String::new() });
+    let mut harness = SupervisorHarness::new(&config);
+    let set_target = |harness: &SupervisorHarness, workers| {
+        harness.supervisor.do_send(SetTarget { pool: PoolId::CPU, workers, why: String::new() })
+    };
     let mut busy = Vec::new();
     for _ in 0..2 {
-        let record = stage.submit();
-        let mut child = stage.child().await;
+        let record = harness.submit();
+        let mut child = harness.child().await;
         child.ready().await;
         let seq = child.runs().await;
-        set_target(&stage, 0);
-        stage.pool_is((0, 0, 0)).await;
+        set_target(&harness, 0);
+        harness.pool_is((0, 0, 0)).await;
         busy.push((child, seq, record));
     }
-    let waits = stage.submit();
-    stage.pool_is((1, 0, 0)).await;
-    assert!(stage.children.try_recv().is_err(), "as many again as there may be finish what they have");
+    let waits = harness.submit();
+    harness.pool_is((1, 0, 0)).await;
+    assert!(harness.children.try_recv().is_err(), "as many again as there may be finish what they have");
     let (mut child, seq, record) = busy.swap_remove(0);
     child.done(seq).await;
-    assert_eq!(Stage::outcome(record).await, "succeeded");
+    assert_eq!(SupervisorHarness::outcome(record).await, "succeeded");
     assert_eq!(child.hears().await, Some(Heard::Finish));
     child.exits(ProcessExit::Code(0), &[]).await;
-    let mut next = stage.child().await;
+    let mut next = harness.child().await;
     next.ready().await;
     let seq = next.runs().await;
     next.done(seq).await;
-    assert_eq!(Stage::outcome(waits).await, "succeeded");
+    assert_eq!(SupervisorHarness::outcome(waits).await, "succeeded");
 }
 
 #[actix::test]
 async fn l9_a_worker_is_not_replaced_while_too_many_before_it_have_not_finished() {
     let rules = PoolRules { worker_tasks: Some(1), ..PoolRules::default() };
     let config = Config { cpu_bound_count: 1, cpu_bound_max: Some(1), cpu_bound_task_limit: 2, ..config(9) };
-    let mut stage = Stage::with(&config, rules, 100);
+    let mut harness = SupervisorHarness::with(&config, rules, 100);
     let (mut finishing, mut endless) = (Vec::new(), Vec::new());
     for _ in 0..=MAX_FINISHING {
-        let mut child = stage.child().await;
+        let mut child = harness.child().await;
         child.ready().await;
-        endless.push(stage.submit());
+        endless.push(harness.submit());
         let seq = child.runs().await;
         // Its second task is one enough.
-        succeeds_on(&stage, &mut child).await;
+        succeeds_on(&harness, &mut child).await;
         finishing.push((child, seq));
     }
     let (mut present, _) = finishing.pop().expect("the last one");
-    succeeds_on(&stage, &mut present).await;
-    assert!(stage.children.try_recv().is_err(), "it goes on until one of them has ended");
+    succeeds_on(&harness, &mut present).await;
+    assert!(harness.children.try_recv().is_err(), "it goes on until one of them has ended");
     let (mut first, seq) = finishing.swap_remove(0);
     first.done(seq).await;
     assert_eq!(first.hears().await, Some(Heard::Finish));
     first.exits(ProcessExit::Code(0), &[]).await;
-    stage.child().await.ready().await;
-    assert_eq!(Stage::outcome(endless.swap_remove(0)).await, "succeeded");
+    harness.child().await.ready().await;
+    assert_eq!(SupervisorHarness::outcome(endless.swap_remove(0)).await, "succeeded");
 }
 
 #[actix::test]
 async fn a_task_held_until_a_calendar_time_starts_when_the_wall_clock_is_set() {
-    let mut stage = Stage::set(&Config { cpu_bound_count: 1, ..config(9) });
-    let mut child = stage.child().await;
+    let mut harness = SupervisorHarness::new(&Config { cpu_bound_count: 1, ..config(9) });
+    let mut child = harness.child().await;
     child.ready().await;
     let in_an_hour = wall_now() + Duration::from_secs(3600);
-    let held = stage.submit_task(Task::script("/a.py").not_before(in_an_hour));
-    succeeds_on(&stage, &mut child).await;
-    assert_eq!(stage.status().await.components.input_queue.held_back, 1);
+    let held = harness.submit_task(Task::script("/a.py").not_before(in_an_hour));
+    succeeds_on(&harness, &mut child).await;
+    assert_eq!(harness.status().await.components.input_queue.held_back, 1);
     SET_BY.set(2);
-    stage.dispatcher.send(WallClockSet).await.expect("the dispatcher lives");
+    harness.dispatcher.send(WallClockSet).await.expect("the dispatcher lives");
     let seq = child.runs().await;
     child.done(seq).await;
     let record = held.await.expect("an answer").expect("a record");

@@ -22,55 +22,55 @@ fn script() -> Work {
 }
 
 /// Records what a worker says to its neighbours.
-struct Recorder(mpsc::UnboundedSender<Said>);
+struct Neighbour(mpsc::UnboundedSender<Observed>);
 
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "a handful of them exist")]
-enum Said {
+enum Observed {
     Ready,
     Reports(Vec<Report>),
     Down(WorkerDown),
 }
 
-impl Actor for Recorder {
+impl Actor for Neighbour {
     type Context = Context<Self>;
 }
 
-impl Handler<Reports> for Recorder {
+impl Handler<Reports> for Neighbour {
     type Result = ();
     fn handle(&mut self, message: Reports, _: &mut Self::Context) {
-        let _ = self.0.send(Said::Reports(message.reports));
+        let _ = self.0.send(Observed::Reports(message.reports));
     }
 }
 
-impl Handler<WorkerReady> for Recorder {
+impl Handler<WorkerReady> for Neighbour {
     type Result = ();
     fn handle(&mut self, _: WorkerReady, _: &mut Self::Context) {
-        let _ = self.0.send(Said::Ready);
+        let _ = self.0.send(Observed::Ready);
     }
 }
 
-impl Handler<WorkerDown> for Recorder {
+impl Handler<WorkerDown> for Neighbour {
     type Result = ();
     fn handle(&mut self, message: WorkerDown, _: &mut Self::Context) {
-        let _ = self.0.send(Said::Down(message));
+        let _ = self.0.send(Observed::Down(message));
     }
 }
 
 /// Asks a silent worker almost at once, and leaves it ample time to answer.
 const QUICK: Patience = Patience { quiet: Duration::from_millis(5), answer: LIMIT, confirm: Duration::from_millis(5) };
 
-struct Stage {
+struct WorkerHarness {
     worker: Addr<Worker>,
     child: FakeChild,
-    said: mpsc::UnboundedReceiver<Said>,
+    observed: mpsc::UnboundedReceiver<Observed>,
 }
 
-impl Stage {
-    async fn set(start_timeout: Duration) -> Self {
+impl WorkerHarness {
+    async fn start(start_timeout: Duration) -> Self {
         let (launcher, mut children) = FakeLauncher::new();
-        let (sender, said) = mpsc::unbounded_channel();
-        let recorder = Recorder(sender).start();
+        let (sender, observed) = mpsc::unbounded_channel();
+        let neighbour = Neighbour(sender).start();
         let id = WorkerId::local(PoolId::CPU, 0);
         let me = WorkerRef { id, generation: Generation(3) };
         let launched = launcher.launch(LaunchSpec { worker: id, slots: 1, async_slots: 0 });
@@ -78,41 +78,41 @@ impl Stage {
         let settings = Settings { start_timeout, stop_grace, output_limit: 10, measure_every: None, patience: QUICK };
         let clock = Clock::start(nanos_since_boot);
         let neighbours = Neighbours {
-            dispatcher: recorder.clone().recipient(),
-            ready: recorder.clone().recipient(),
-            down: recorder.recipient(),
+            dispatcher: neighbour.clone().recipient(),
+            ready: neighbour.clone().recipient(),
+            down: neighbour.recipient(),
             sequencer: Sequencer::new(clock.clone()),
             timers: TimerDriver::start(KernelTimer::new().expect("a timer"), clock),
         };
         let worker = Worker::new(me, launched, settings, neighbours).start();
         let child = children.recv().await.expect("launched");
-        Self { worker, child, said }
+        Self { worker, child, observed }
     }
 
     async fn ready() -> Self {
-        let mut stage = Self::set(LIMIT).await;
-        stage.child.ready().await;
-        assert!(matches!(stage.says().await, Said::Ready));
-        stage
+        let mut harness = Self::start(LIMIT).await;
+        harness.child.ready().await;
+        assert!(matches!(harness.observe().await, Observed::Ready));
+        harness
     }
 
-    async fn says(&mut self) -> Said {
-        let said = actix_rt::time::timeout(LIMIT, self.said.recv()).await;
-        said.expect("the worker says something in time").expect("the recorder lives")
+    async fn observe(&mut self) -> Observed {
+        let observed = actix_rt::time::timeout(LIMIT, self.observed.recv()).await;
+        observed.expect("the worker sends something in time").expect("the neighbour lives")
     }
 
     async fn down(&mut self) -> WorkerDown {
-        match self.says().await {
-            Said::Down(down) => down,
-            other => panic!("expected the worker's end, it said {other:?}"),
+        match self.observe().await {
+            Observed::Down(down) => down,
+            other => panic!("expected the end of the worker, got {other:?}"),
         }
     }
 
-    /// Nothing follows the worker's end: its actor, which holds the recorder, is gone (L1).
+    /// Nothing follows the worker's end: its actor, which holds the neighbour, is gone (L1).
     async fn falls_silent(mut self) {
         drop(self.worker);
         drop(self.child);
-        let more = actix_rt::time::timeout(LIMIT, self.said.recv()).await.expect("in time");
+        let more = actix_rt::time::timeout(LIMIT, self.observed.recv()).await.expect("in time");
         assert!(more.is_none(), "{more:?} after the end");
     }
 
@@ -136,18 +136,18 @@ impl Stage {
 
 #[actix::test]
 async fn tasks_go_down_in_order_and_results_come_up() {
-    let mut stage = Stage::ready().await;
-    stage.run(&[1, 2]);
-    assert_eq!((stage.child.runs().await, stage.child.runs().await), (Seq(1), Seq(2)));
-    stage.child.done(Seq(1)).await;
-    let Said::Reports(reports) = stage.says().await else { panic!("no report") };
+    let mut harness = WorkerHarness::ready().await;
+    harness.run(&[1, 2]);
+    assert_eq!((harness.child.runs().await, harness.child.runs().await), (Seq(1), Seq(2)));
+    harness.child.done(Seq(1)).await;
+    let Observed::Reports(reports) = harness.observe().await else { panic!("no report") };
     assert!(matches!(&reports[..], [Report::Ended { seq: Seq(1), result: Ok(_), .. }]), "{reports:?}");
 }
 
 #[actix::test]
 async fn a_failure_comes_up_as_text() {
-    let mut stage = Stage::ready().await;
-    stage.run(&[1]);
+    let mut harness = WorkerHarness::ready().await;
+    harness.run(&[1]);
     let failure = Failure {
         kind: FailureKind::Exception,
         exception: "ValueError".into(),
@@ -156,8 +156,8 @@ async fn a_failure_comes_up_as_text() {
         causes: Vec::new(),
         raised: Bytes::new(),
     };
-    stage.child.says(Up::Failed { seq: Seq(1), nanos: 5, failure }).await;
-    let Said::Reports(reports) = stage.says().await else { panic!("no report") };
+    harness.child.says(Up::Failed { seq: Seq(1), nanos: 5, failure }).await;
+    let Observed::Reports(reports) = harness.observe().await else { panic!("no report") };
     let [Report::Ended { result: Err(error), nanos: 5, .. }] = &reports[..] else { panic!("{reports:?}") };
     assert_eq!((error.kind, error.exception.as_deref()), (ErrorKind::Exception, Some("ValueError")));
     assert_eq!(error.traceback, None);
@@ -165,16 +165,16 @@ async fn a_failure_comes_up_as_text() {
 
 #[actix::test]
 async fn l9_output_stays_with_its_task_up_to_the_limit() {
-    let mut stage = Stage::ready().await;
-    stage.run(&[1, 2]);
+    let mut harness = WorkerHarness::ready().await;
+    harness.run(&[1, 2]);
     let output = |seq, text: &'static str| Up::Output { seq: Seq(seq), stream: Stream::Stdout, data: text.into() };
-    stage.child.says(output(2, "two")).await;
-    stage.child.says(output(1, "one and more")).await;
+    harness.child.says(output(2, "two")).await;
+    harness.child.says(output(1, "one and more")).await;
     let raw = ChildEvent::Raw { stream: Stream::Stderr, seq: Some(Seq(1)), data: "raw".into() };
-    stage.child.event(raw).await;
-    stage.child.event(ChildEvent::Raw { stream: Stream::Stderr, seq: None, data: "nobody's".into() }).await;
-    stage.child.done(Seq(1)).await;
-    let Said::Reports(reports) = stage.says().await else { panic!("no report") };
+    harness.child.event(raw).await;
+    harness.child.event(ChildEvent::Raw { stream: Stream::Stderr, seq: None, data: "nobody's".into() }).await;
+    harness.child.done(Seq(1)).await;
+    let Observed::Reports(reports) = harness.observe().await else { panic!("no report") };
     let [Report::Ended { output: Some(output), .. }] = &reports[..] else { panic!("{reports:?}") };
     assert_eq!((output.stdout.len(), output.stdout.dropped), (10, 2));
     assert!(output.stdout.text().starts_with("one a\n") && output.stdout.text().ends_with("\n more"));
@@ -183,65 +183,65 @@ async fn l9_output_stays_with_its_task_up_to_the_limit() {
 
 #[actix::test]
 async fn a_revoked_task_is_reported_only_if_the_child_gave_it_back() {
-    let mut stage = Stage::ready().await;
-    stage.run(&[1, 2, 3]);
+    let mut harness = WorkerHarness::ready().await;
+    harness.run(&[1, 2, 3]);
     for _ in 0..3 {
-        stage.child.runs().await;
+        harness.child.runs().await;
     }
-    stage.worker.do_send(WorkerCommand::Revoke(vec![Seq(2), Seq(3)]));
+    harness.worker.do_send(WorkerCommand::Revoke(vec![Seq(2), Seq(3)]));
     let asked = Heard::Control(ControlDown::Revoke { seqs: vec![Seq(2), Seq(3)] });
-    assert_eq!(stage.child.hears().await, Some(asked));
+    assert_eq!(harness.child.hears().await, Some(asked));
     // 7 was never sent, so the message is ignored.
-    stage.child.answers(ControlUp::Revoked { seqs: vec![Seq(3), Seq(7)] }).await;
-    let Said::Reports(reports) = stage.says().await else { panic!("no report") };
+    harness.child.answers(ControlUp::Revoked { seqs: vec![Seq(3), Seq(7)] }).await;
+    let Observed::Reports(reports) = harness.observe().await else { panic!("no report") };
     assert!(matches!(&reports[..], [Report::Revoked { seqs }] if seqs == &[Seq(3)]), "{reports:?}");
 }
 
 #[actix::test]
 async fn a_dead_child_is_reported_once_with_what_it_ran_and_wrote() {
-    let mut stage = Stage::ready().await;
-    stage.run(&[1, 2]);
-    stage.child.says(Up::Output { seq: Seq(1), stream: Stream::Stdout, data: "last".into() }).await;
-    stage.child.exits(ProcessExit::Signal(9), &[Seq(1)]).await;
-    let down = stage.down().await;
+    let mut harness = WorkerHarness::ready().await;
+    harness.run(&[1, 2]);
+    harness.child.says(Up::Output { seq: Seq(1), stream: Stream::Stdout, data: "last".into() }).await;
+    harness.child.exits(ProcessExit::Signal(9), &[Seq(1)]).await;
+    let down = harness.down().await;
     assert_eq!(down.departure.reason, WorkerDownReason::Exited(ProcessExit::Signal(9)));
     assert_eq!(down.departure.running, Some(vec![Seq(1)]));
     assert_eq!(down.departure.outputs[0].1.stdout.text(), "last");
     assert!(down.healthy, "it died of a task");
-    stage.falls_silent().await;
+    harness.falls_silent().await;
 }
 
 #[actix::test]
 async fn l1_a_panic_in_the_actor_is_reported_and_the_child_is_killed() {
-    let mut stage = Stage::ready().await;
-    stage.child.traps_next_send();
-    stage.run(&[1]);
-    let down = stage.down().await;
+    let mut harness = WorkerHarness::ready().await;
+    harness.child.traps_next_send();
+    harness.run(&[1]);
+    let down = harness.down().await;
     assert_eq!(down.departure.reason, WorkerDownReason::ActorPanicked);
-    assert_eq!(stage.child.hears().await, Some(Heard::Kill));
-    stage.falls_silent().await;
+    assert_eq!(harness.child.hears().await, Some(Heard::Kill));
+    harness.falls_silent().await;
 }
 
 #[actix::test]
 async fn l8_a_result_of_a_task_it_was_not_sent_costs_the_worker() {
-    let mut stage = Stage::ready().await;
-    stage.run(&[1]);
-    stage.child.runs().await;
-    stage.child.done(Seq(9)).await;
-    assert_eq!(stage.child.hears().await, Some(Heard::Kill));
-    stage.child.done(Seq(1)).await; // ignored from now on
-    stage.child.exits(ProcessExit::Signal(9), &[Seq(1)]).await;
-    let down = stage.down().await;
+    let mut harness = WorkerHarness::ready().await;
+    harness.run(&[1]);
+    harness.child.runs().await;
+    harness.child.done(Seq(9)).await;
+    assert_eq!(harness.child.hears().await, Some(Heard::Kill));
+    harness.child.done(Seq(1)).await; // ignored from now on
+    harness.child.exits(ProcessExit::Signal(9), &[Seq(1)]).await;
+    let down = harness.down().await;
     assert!(matches!(down.departure.reason, WorkerDownReason::Protocol { .. }), "{down:?}");
 }
 
 #[actix::test]
 async fn what_the_child_learned_of_a_script_is_reported_before_its_result() {
-    let mut stage = Stage::ready().await;
-    stage.run(&[1, 2]);
+    let mut harness = WorkerHarness::ready().await;
+    harness.run(&[1, 2]);
     let loaded = Up::Loaded { seq: Seq(2), coroutine: true };
-    stage.child.event(ChildEvent::Messages(vec![loaded, done(Seq(2))])).await;
-    let Said::Reports(reports) = stage.says().await else { panic!("no report") };
+    harness.child.event(ChildEvent::Messages(vec![loaded, done(Seq(2))])).await;
+    let Observed::Reports(reports) = harness.observe().await else { panic!("no report") };
     let [Report::Learned { work, coroutine: true }, Report::Ended { seq: Seq(2), .. }] = &reports[..] else {
         panic!("{reports:?}")
     };
@@ -250,20 +250,20 @@ async fn what_the_child_learned_of_a_script_is_reported_before_its_result() {
 
 #[actix::test]
 async fn a_function_is_sent_once_and_its_result_is_a_pickle_or_the_plain_data_of_a_step() {
-    let mut stage = Stage::ready().await;
+    let mut harness = WorkerHarness::ready().await;
     let function = Function::new("f", &b"code"[..]);
     let work = Work::Function(function.clone());
-    stage.run_work(&work, &[1]);
-    assert_eq!(stage.child.hears().await, Some(Heard::Data(define(function.code()))));
-    assert_eq!(stage.child.runs().await, Seq(1));
-    stage.run_work(&work, &[2]);
-    assert_eq!(stage.child.runs().await, Seq(2), "and nothing before it");
+    harness.run_work(&work, &[1]);
+    assert_eq!(harness.child.hears().await, Some(Heard::Data(define(function.code()))));
+    assert_eq!(harness.child.runs().await, Seq(1));
+    harness.run_work(&work, &[2]);
+    assert_eq!(harness.child.runs().await, Seq(2), "and nothing before it");
     for (seq, data) in [(1, "\u{2}…"), (2, "[1]")] {
-        stage.child.says(Up::Done { seq: Seq(seq), nanos: 1, data: data.into() }).await;
+        harness.child.says(Up::Done { seq: Seq(seq), nanos: 1, data: data.into() }).await;
     }
     let mut results = Vec::new();
     while results.len() < 2 {
-        let Said::Reports(reports) = stage.says().await else { panic!("no report") };
+        let Observed::Reports(reports) = harness.observe().await else { panic!("no report") };
         results.extend(reports.into_iter().map(|report| match report {
             Report::Ended { result: Ok(data), .. } => data,
             other => panic!("{other:?}"),
@@ -274,44 +274,44 @@ async fn a_function_is_sent_once_and_its_result_is_a_pickle_or_the_plain_data_of
 
 #[actix::test]
 async fn the_parts_of_a_function_are_sent_before_it_and_once_for_all_functions() {
-    let mut stage = Stage::ready().await;
+    let mut harness = WorkerHarness::ready().await;
     let parts: Arc<[Part]> = [Part::new("one"), Part::new("two")].into();
     let [f, g] = ["f", "g"].map(|code| Function::with_parts("f", code, parts.clone()));
-    stage.run_work(&Work::Function(f.clone()), &[1]);
-    stage.run_work(&Work::Function(g.clone()), &[2]);
+    harness.run_work(&Work::Function(f.clone()), &[1]);
+    harness.run_work(&Work::Function(g.clone()), &[2]);
     for piece in [&parts[0], &parts[1], f.code()] {
-        assert_eq!(stage.child.hears().await, Some(Heard::Data(define(piece))));
+        assert_eq!(harness.child.hears().await, Some(Heard::Data(define(piece))));
     }
-    assert_eq!(stage.child.runs().await, Seq(1));
-    assert_eq!(stage.child.hears().await, Some(Heard::Data(define(g.code()))));
-    assert_eq!(stage.child.runs().await, Seq(2));
+    assert_eq!(harness.child.runs().await, Seq(1));
+    assert_eq!(harness.child.hears().await, Some(Heard::Data(define(g.code()))));
+    assert_eq!(harness.child.runs().await, Seq(2));
 }
 
 #[actix::test]
 async fn l9_a_function_is_forgotten_after_its_last_attempt_ended_or_was_given_back() {
-    let mut stage = Stage::ready().await;
+    let mut harness = WorkerHarness::ready().await;
     let heavy = |name: &str| Function::with_parts(name, name.to_owned(), [Part::new(vec![0; 40 << 20])].into());
     let large = |name: &str| Function::new(name, vec![name.as_bytes()[0]; 40 << 20]);
     let (f, g, h) = (heavy("f"), large("g"), large("h"));
     for (seq, function) in [(1, &f), (2, &f), (3, &g)] {
-        stage.run_work(&Work::Function(function.clone()), &[seq]);
+        harness.run_work(&Work::Function(function.clone()), &[seq]);
     }
     for piece in f.pieces() {
-        assert_eq!(stage.child.hears().await, Some(Heard::Data(define(piece))));
+        assert_eq!(harness.child.hears().await, Some(Heard::Data(define(piece))));
     }
-    assert_eq!((stage.child.runs().await, stage.child.runs().await), (Seq(1), Seq(2)));
-    assert_eq!(stage.child.hears().await, Some(Heard::Data(define(g.code()))), "both attempts of `f` need its part");
-    assert_eq!(stage.child.runs().await, Seq(3));
-    stage.child.done(Seq(1)).await;
-    stage.child.answers(ControlUp::Revoked { seqs: vec![Seq(2)] }).await;
+    assert_eq!((harness.child.runs().await, harness.child.runs().await), (Seq(1), Seq(2)));
+    assert_eq!(harness.child.hears().await, Some(Heard::Data(define(g.code()))), "both attempts of `f` need its part");
+    assert_eq!(harness.child.runs().await, Seq(3));
+    harness.child.done(Seq(1)).await;
+    harness.child.answers(ControlUp::Revoked { seqs: vec![Seq(2)] }).await;
     for _ in 0..2 {
-        assert!(matches!(stage.says().await, Said::Reports(_)));
+        assert!(matches!(harness.observe().await, Observed::Reports(_)));
     }
-    stage.run_work(&Work::Function(h.clone()), &[4]);
+    harness.run_work(&Work::Function(h.clone()), &[4]);
     for piece in f.pieces() {
-        assert_eq!(stage.child.hears().await, Some(Heard::Data(Down::Forget { part: piece.id() })));
+        assert_eq!(harness.child.hears().await, Some(Heard::Data(Down::Forget { part: piece.id() })));
     }
-    assert_eq!(stage.child.hears().await, Some(Heard::Data(define(h.code()))));
+    assert_eq!(harness.child.hears().await, Some(Heard::Data(define(h.code()))));
 }
 
 fn define(piece: &Part) -> Down {
@@ -320,13 +320,13 @@ fn define(piece: &Part) -> Down {
 
 #[actix::test]
 async fn l8_word_of_a_script_it_does_not_run_costs_the_worker() {
-    let mut stage = Stage::ready().await;
-    stage.run(&[1]);
-    stage.child.runs().await;
-    stage.child.says(Up::Loaded { seq: Seq(2), coroutine: true }).await;
-    assert_eq!(stage.child.hears().await, Some(Heard::Kill));
-    stage.child.exits(ProcessExit::Signal(9), &[Seq(1)]).await;
-    let down = stage.down().await;
+    let mut harness = WorkerHarness::ready().await;
+    harness.run(&[1]);
+    harness.child.runs().await;
+    harness.child.says(Up::Loaded { seq: Seq(2), coroutine: true }).await;
+    assert_eq!(harness.child.hears().await, Some(Heard::Kill));
+    harness.child.exits(ProcessExit::Signal(9), &[Seq(1)]).await;
+    let down = harness.down().await;
     assert!(matches!(down.departure.reason, WorkerDownReason::Protocol { .. }), "{down:?}");
 }
 
@@ -334,29 +334,29 @@ async fn l8_word_of_a_script_it_does_not_run_costs_the_worker() {
 async fn l8_anything_before_the_handshake_and_another_protocol_version_cost_the_worker() {
     let wrong = Up::Ready { protocol: PROTOCOL + 1, pid: 1, python: "3".into(), executable: Bytes::new() };
     for first in [Up::Done { seq: Seq(1), nanos: 0, data: Bytes::new() }, wrong] {
-        let mut stage = Stage::set(LIMIT).await;
-        stage.child.says(first).await;
-        assert_eq!(stage.child.hears().await, Some(Heard::Kill));
-        stage.child.exits(ProcessExit::Signal(9), &[]).await;
-        assert!(matches!(stage.down().await.departure.reason, WorkerDownReason::Protocol { .. }));
+        let mut harness = WorkerHarness::start(LIMIT).await;
+        harness.child.says(first).await;
+        assert_eq!(harness.child.hears().await, Some(Heard::Kill));
+        harness.child.exits(ProcessExit::Signal(9), &[]).await;
+        assert!(matches!(harness.down().await.departure.reason, WorkerDownReason::Protocol { .. }));
     }
 }
 
 #[actix::test]
 async fn a_child_that_does_not_shake_hands_in_time_is_killed() {
-    let mut stage = Stage::set(Duration::from_millis(5)).await;
-    assert_eq!(stage.child.hears().await, Some(Heard::Kill));
-    stage.child.exits(ProcessExit::Signal(9), &[]).await;
-    let reason = stage.down().await.departure.reason;
+    let mut harness = WorkerHarness::start(Duration::from_millis(5)).await;
+    assert_eq!(harness.child.hears().await, Some(Heard::Kill));
+    harness.child.exits(ProcessExit::Signal(9), &[]).await;
+    let reason = harness.down().await.departure.reason;
     assert!(matches!(&reason, WorkerDownReason::StartFailed { message, .. } if message.contains("5 ms")), "{reason:?}");
 }
 
 #[actix::test]
 async fn a_child_that_ends_before_the_handshake_failed_to_start_with_its_last_words() {
     for (code, is_definite) in [(1, false), (EXIT_TOO_OLD, true)] {
-        let mut stage = Stage::set(LIMIT).await;
-        stage.child.exits(ProcessExit::Code(code), &[]).await;
-        let down = stage.down().await;
+        let mut harness = WorkerHarness::start(LIMIT).await;
+        harness.child.exits(ProcessExit::Code(code), &[]).await;
+        let down = harness.down().await;
         let WorkerDownReason::StartFailed { message, definite } = &down.departure.reason else { panic!("{down:?}") };
         assert!(message.contains("last words"), "{message}");
         assert_eq!((*definite, down.healthy), (is_definite, false));
@@ -365,51 +365,51 @@ async fn a_child_that_ends_before_the_handshake_failed_to_start_with_its_last_wo
 
 #[actix::test]
 async fn what_a_child_prints_before_the_handshake_says_why_it_failed_to_start() {
-    let mut stage = Stage::set(LIMIT).await;
+    let mut harness = WorkerHarness::start(LIMIT).await;
     let data = Bytes::from_static(b"RuntimeError: can't start new thread\n");
-    stage.child.says(Up::Output { seq: Seq(0), stream: Stream::Stderr, data }).await;
-    stage.child.exits(ProcessExit::Code(1), &[]).await;
-    let reason = stage.down().await.departure.reason;
+    harness.child.says(Up::Output { seq: Seq(0), stream: Stream::Stderr, data }).await;
+    harness.child.exits(ProcessExit::Code(1), &[]).await;
+    let reason = harness.down().await.departure.reason;
     let WorkerDownReason::StartFailed { message, definite: false } = &reason else { panic!("{reason:?}") };
     assert!(message.contains("exit code 1: RuntimeError: can't start new thread"), "{message}");
 }
 
 #[actix::test]
 async fn retiring_closes_the_pipe_and_kills_after_the_grace_period() {
-    let mut stage = Stage::ready().await;
-    stage.worker.do_send(Retire);
-    assert_eq!(stage.child.hears().await, Some(Heard::Finish));
-    assert_eq!(stage.child.hears().await, Some(Heard::Kill), "it did not end by itself");
-    stage.child.exits(ProcessExit::Signal(9), &[]).await;
-    assert_eq!(stage.down().await.departure.reason, WorkerDownReason::Retired);
+    let mut harness = WorkerHarness::ready().await;
+    harness.worker.do_send(Retire);
+    assert_eq!(harness.child.hears().await, Some(Heard::Finish));
+    assert_eq!(harness.child.hears().await, Some(Heard::Kill), "it did not end by itself");
+    harness.child.exits(ProcessExit::Signal(9), &[]).await;
+    assert_eq!(harness.down().await.departure.reason, WorkerDownReason::Retired);
 }
 
 #[actix::test]
 async fn l6_a_kill_of_what_has_ended_does_not_reach_the_child() {
-    let mut stage = Stage::ready().await;
-    stage.run(&[1, 2]);
-    assert_eq!((stage.child.runs().await, stage.child.runs().await), (Seq(1), Seq(2)));
-    stage.child.done(Seq(1)).await;
-    assert!(matches!(stage.says().await, Said::Reports(_)));
-    stage.worker.do_send(WorkerCommand::Kill(Seq(1), KillReason::Deadline));
-    let Said::Reports(reports) = stage.says().await else { panic!("no report") };
+    let mut harness = WorkerHarness::ready().await;
+    harness.run(&[1, 2]);
+    assert_eq!((harness.child.runs().await, harness.child.runs().await), (Seq(1), Seq(2)));
+    harness.child.done(Seq(1)).await;
+    assert!(matches!(harness.observe().await, Observed::Reports(_)));
+    harness.worker.do_send(WorkerCommand::Kill(Seq(1), KillReason::Deadline));
+    let Observed::Reports(reports) = harness.observe().await else { panic!("no report") };
     assert!(matches!(&reports[..], [Report::Spared { seq: Seq(1) }]), "{reports:?}");
-    stage.worker.do_send(WorkerCommand::Kill(Seq(2), KillReason::Deadline));
-    assert_eq!(stage.child.hears().await, Some(Heard::KillAttempt(Seq(2))));
-    stage.child.exits(ProcessExit::Signal(9), &[Seq(2)]).await;
-    assert_eq!(stage.down().await.departure.reason, WorkerDownReason::Killed(KillReason::Deadline));
+    harness.worker.do_send(WorkerCommand::Kill(Seq(2), KillReason::Deadline));
+    assert_eq!(harness.child.hears().await, Some(Heard::KillAttempt(Seq(2))));
+    harness.child.exits(ProcessExit::Signal(9), &[Seq(2)]).await;
+    assert_eq!(harness.down().await.departure.reason, WorkerDownReason::Killed(KillReason::Deadline));
 }
 
 #[actix::test]
 async fn a_child_that_crashes_before_it_is_killed_has_crashed() {
     for exit in [ProcessExit::Signal(11), ProcessExit::Code(3)] {
-        let mut stage = Stage::ready().await;
-        stage.run(&[1]);
-        stage.child.runs().await;
-        stage.worker.do_send(WorkerCommand::Kill(Seq(1), KillReason::Deadline));
-        assert_eq!(stage.child.hears().await, Some(Heard::KillAttempt(Seq(1))));
-        stage.child.exits(exit, &[Seq(1)]).await;
-        let departure = stage.down().await.departure;
+        let mut harness = WorkerHarness::ready().await;
+        harness.run(&[1]);
+        harness.child.runs().await;
+        harness.worker.do_send(WorkerCommand::Kill(Seq(1), KillReason::Deadline));
+        assert_eq!(harness.child.hears().await, Some(Heard::KillAttempt(Seq(1))));
+        harness.child.exits(exit, &[Seq(1)]).await;
+        let departure = harness.down().await.departure;
         assert_eq!(departure.reason, WorkerDownReason::Exited(exit));
         assert_eq!(departure.post_mortem.expect("examined").ended_by, EndedBy::from_exit(exit));
     }
@@ -417,23 +417,23 @@ async fn a_child_that_crashes_before_it_is_killed_has_crashed() {
 
 #[actix::test]
 async fn a_child_that_somebody_else_kills_before_the_order_comes_through_was_killed_from_outside() {
-    let mut stage = Stage::ready().await;
-    stage.run(&[1]);
-    stage.child.runs().await;
+    let mut harness = WorkerHarness::ready().await;
+    harness.run(&[1]);
+    harness.child.runs().await;
     // The worker has given the order; the child has not received it.
-    stage.worker.send(WorkerCommand::Kill(Seq(1), KillReason::MemoryLimit)).await.expect("the worker lives");
-    stage.child.exits(ProcessExit::Signal(9), &[Seq(1)]).await;
-    let departure = stage.down().await.departure;
+    harness.worker.send(WorkerCommand::Kill(Seq(1), KillReason::MemoryLimit)).await.expect("the worker lives");
+    harness.child.exits(ProcessExit::Signal(9), &[Seq(1)]).await;
+    let departure = harness.down().await.departure;
     assert_eq!(departure.reason, WorkerDownReason::Exited(ProcessExit::Signal(9)));
     assert_eq!(departure.post_mortem.expect("examined").ended_by, EndedBy::OutsideForce);
 }
 
 #[actix::test]
 async fn l8_where_the_page_is_spoilt_everything_it_was_sent_may_have_run() {
-    let mut stage = Stage::ready().await;
-    stage.run(&[1, 2, 3]);
-    stage.child.done(Seq(1)).await;
-    assert!(matches!(stage.says().await, Said::Reports(_)));
+    let mut harness = WorkerHarness::ready().await;
+    harness.run(&[1, 2, 3]);
+    harness.child.done(Seq(1)).await;
+    assert!(matches!(harness.observe().await, Observed::Reports(_)));
     let exit = ChildExit {
         cause: ExitCause::Exit(ProcessExit::Code(1)),
         running: None,
@@ -443,11 +443,11 @@ async fn l8_where_the_page_is_spoilt_everything_it_was_sent_may_have_run() {
         killed: false,
         out_of_memory: false,
     };
-    stage.child.event(ChildEvent::Exited(exit)).await;
-    assert_eq!(stage.down().await.departure.running, Some(vec![Seq(2), Seq(3)]));
+    harness.child.event(ChildEvent::Exited(exit)).await;
+    assert_eq!(harness.down().await.departure.running, Some(vec![Seq(2), Seq(3)]));
 }
 
-impl Stage {
+impl WorkerHarness {
     /// Receives the revoke request and the ping; returns the payload of the ping.
     async fn is_asked_for(&mut self, seqs: &[u64]) -> u64 {
         let seqs = seqs.iter().copied().map(Seq).collect();
@@ -461,18 +461,18 @@ impl Stage {
 
 #[actix::test]
 async fn l1_a_worker_that_lost_an_attempt_gives_back_the_others_and_is_ended() {
-    let mut stage = Stage::ready().await;
-    stage.child.shows(&[]);
-    stage.run(&[1, 2]);
-    assert_eq!((stage.child.runs().await, stage.child.runs().await), (Seq(1), Seq(2)));
-    let nonce = stage.is_asked_for(&[1, 2]).await;
-    stage.child.answers(ControlUp::Revoked { seqs: vec![Seq(2)] }).await;
-    let Said::Reports(reports) = stage.says().await else { panic!("no report") };
+    let mut harness = WorkerHarness::ready().await;
+    harness.child.shows(&[]);
+    harness.run(&[1, 2]);
+    assert_eq!((harness.child.runs().await, harness.child.runs().await), (Seq(1), Seq(2)));
+    let nonce = harness.is_asked_for(&[1, 2]).await;
+    harness.child.answers(ControlUp::Revoked { seqs: vec![Seq(2)] }).await;
+    let Observed::Reports(reports) = harness.observe().await else { panic!("no report") };
     assert!(matches!(&reports[..], [Report::Revoked { seqs }] if seqs == &[Seq(2)]), "{reports:?}");
-    stage.child.answers(ControlUp::Pong { nonce }).await;
-    assert_eq!(stage.child.hears().await, Some(Heard::Kill));
-    stage.child.exits(ProcessExit::Signal(9), &[]).await;
-    let departure = stage.down().await.departure;
+    harness.child.answers(ControlUp::Pong { nonce }).await;
+    assert_eq!(harness.child.hears().await, Some(Heard::Kill));
+    harness.child.exits(ProcessExit::Signal(9), &[]).await;
+    let departure = harness.down().await.departure;
     let WorkerDownReason::Protocol { violation } = &departure.reason else { panic!("{departure:?}") };
     assert!(violation.contains("attempt 1 is lost"), "{violation}");
     assert_eq!(departure.running, Some(vec![Seq(1)]), "charged: it may have run");
@@ -481,34 +481,34 @@ async fn l1_a_worker_that_lost_an_attempt_gives_back_the_others_and_is_ended() {
 
 #[actix::test]
 async fn a_worker_that_shows_what_it_runs_is_not_asked_and_the_dispatcher_hears_nothing_of_questions() {
-    let mut stage = Stage::ready().await;
-    stage.child.shows(&[]);
-    stage.run(&[1]);
-    assert_eq!(stage.child.runs().await, Seq(1));
-    let nonce = stage.is_asked_for(&[1]).await;
-    stage.child.answers(ControlUp::Revoked { seqs: Vec::new() }).await;
-    stage.child.shows(&[Seq(1)]);
-    stage.child.answers(ControlUp::Pong { nonce }).await;
-    stage.child.done(Seq(1)).await;
-    let Said::Reports(reports) = stage.says().await else { panic!("no report") };
+    let mut harness = WorkerHarness::ready().await;
+    harness.child.shows(&[]);
+    harness.run(&[1]);
+    assert_eq!(harness.child.runs().await, Seq(1));
+    let nonce = harness.is_asked_for(&[1]).await;
+    harness.child.answers(ControlUp::Revoked { seqs: Vec::new() }).await;
+    harness.child.shows(&[Seq(1)]);
+    harness.child.answers(ControlUp::Pong { nonce }).await;
+    harness.child.done(Seq(1)).await;
+    let Observed::Reports(reports) = harness.observe().await else { panic!("no report") };
     assert!(matches!(&reports[..], [Report::Ended { seq: Seq(1), .. }]), "{reports:?}");
-    stage.run(&[2]);
-    assert_eq!(stage.child.runs().await, Seq(2), "and nothing before it");
+    harness.run(&[2]);
+    assert_eq!(harness.child.runs().await, Seq(2), "and nothing before it");
 }
 
 #[actix::test]
 async fn l1_an_attempt_that_is_spared_and_cannot_be_found_ends_the_worker() {
-    let mut stage = Stage::ready().await;
-    stage.run(&[1]);
-    assert_eq!(stage.child.runs().await, Seq(1));
-    stage.child.shows(&[]);
-    stage.worker.do_send(WorkerCommand::Kill(Seq(1), KillReason::Deadline));
-    assert_eq!(stage.child.hears().await, Some(Heard::KillAttempt(Seq(1))));
-    stage.child.event(ChildEvent::Spared { seq: Seq(1) }).await;
-    let Said::Reports(reports) = stage.says().await else { panic!("no report") };
+    let mut harness = WorkerHarness::ready().await;
+    harness.run(&[1]);
+    assert_eq!(harness.child.runs().await, Seq(1));
+    harness.child.shows(&[]);
+    harness.worker.do_send(WorkerCommand::Kill(Seq(1), KillReason::Deadline));
+    assert_eq!(harness.child.hears().await, Some(Heard::KillAttempt(Seq(1))));
+    harness.child.event(ChildEvent::Spared { seq: Seq(1) }).await;
+    let Observed::Reports(reports) = harness.observe().await else { panic!("no report") };
     assert!(matches!(&reports[..], [Report::Spared { seq: Seq(1) }]), "{reports:?}");
-    let nonce = stage.is_asked_for(&[1]).await;
-    stage.child.answers(ControlUp::Revoked { seqs: Vec::new() }).await;
-    stage.child.answers(ControlUp::Pong { nonce }).await;
-    assert_eq!(stage.child.hears().await, Some(Heard::Kill));
+    let nonce = harness.is_asked_for(&[1]).await;
+    harness.child.answers(ControlUp::Revoked { seqs: Vec::new() }).await;
+    harness.child.answers(ControlUp::Pong { nonce }).await;
+    assert_eq!(harness.child.hears().await, Some(Heard::Kill));
 }

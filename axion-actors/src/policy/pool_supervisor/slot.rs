@@ -20,18 +20,18 @@ pub(super) struct SupervisedSlot {
     /// Why the next worker of an empty slot is started.
     pub(super) next_launch: LaunchCause,
     /// Takes the slot's tasks, or will.
-    pub(super) present: Option<Incarnation>,
+    pub(super) present: Option<SlotWorker>,
     /// Is on its way to take the present one's place.
-    successor: Option<Incarnation>,
+    successor: Option<SlotWorker>,
     /// Why the present one is to be replaced, if it is.
     pub(super) recycling: Option<RecycleCause>,
     /// Have been replaced and finish what they have.
-    leaving: Vec<Incarnation>,
+    leaving: Vec<SlotWorker>,
 }
 
 /// One process of a slot.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Incarnation {
+pub(super) struct SlotWorker {
     pub(super) generation: Generation,
     ready: bool,
 }
@@ -68,7 +68,7 @@ impl SupervisedSlot {
         let Some(cause) = self.launch_cause() else { return };
         self.generation = self.generation.next();
         let place = if self.present.is_none() { &mut self.present } else { &mut self.successor };
-        *place = Some(Incarnation { generation: self.generation, ready: false });
+        *place = Some(SlotWorker { generation: self.generation, ready: false });
         let worker = WorkerRef { id: self.id, generation: self.generation };
         actions.push(SupervisorAction::Launch { worker, cause });
     }
@@ -88,16 +88,16 @@ impl SupervisedSlot {
     /// There is to be no worker any more: one that takes tasks finishes them, one that does not yet ends now.
     pub(super) fn give_up(&mut self, actions: &mut Vec<SupervisorAction>) {
         (self.wanted, self.recycling) = (false, None);
-        for incarnation in self.successor.take().into_iter().chain(self.present.take()) {
-            if !incarnation.ready {
-                let worker = WorkerRef { id: self.id, generation: incarnation.generation };
+        for process in self.successor.take().into_iter().chain(self.present.take()) {
+            if !process.ready {
+                let worker = WorkerRef { id: self.id, generation: process.generation };
                 actions.push(SupervisorAction::Retire { worker, cause: RetireCause::AboveTarget });
             }
-            self.leaving.push(incarnation);
+            self.leaving.push(process);
         }
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = &Incarnation> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &SlotWorker> {
         self.present.iter().chain(&self.successor).chain(&self.leaving)
     }
 

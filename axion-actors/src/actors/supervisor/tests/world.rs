@@ -121,7 +121,7 @@ impl Puppet {
 }
 
 struct World {
-    stage: Stage,
+    harness: SupervisorHarness,
     slots: usize,
     dice: Dice,
     puppets: Vec<Puppet>,
@@ -149,7 +149,7 @@ impl World {
         let one_at_a_time = slots == 1 && dice.roll(5) == 0;
         let rules = PoolRules { worker_tasks, one_at_a_time, ..PoolRules::default() };
         Self {
-            stage: Stage::with(&config, rules, ROOM),
+            harness: SupervisorHarness::with(&config, rules, ROOM),
             slots: slots as usize,
             dice,
             puppets: Vec::new(),
@@ -177,7 +177,7 @@ impl World {
             }
             _ => {}
         }
-        if self.stage.admission.try_enter(1, self.stage.admission.units_of(task.weight())).is_ok() {
+        if self.harness.admission.try_enter(1, self.harness.admission.units_of(task.weight())).is_ok() {
             self.ids.push(task.id());
             let (reply, record) = oneshot::channel();
             self.ask(Request::Submit(Submission { task, reply: Reply::One(reply), accepted: None }));
@@ -186,16 +186,16 @@ impl World {
     }
 
     fn ask(&self, request: Request) {
-        self.stage.requests.send(request).expect("the dispatcher lives");
+        self.harness.requests.send(request).expect("the dispatcher lives");
     }
 
     fn set_target(&mut self, workers: u32) {
-        self.stage.supervisor.do_send(SetTarget { pool: PoolId::CPU, workers, why: String::new() });
+        self.harness.supervisor.do_send(SetTarget { pool: PoolId::CPU, workers, why: String::new() });
     }
 
     fn children_come_and_go(&mut self) {
         self.puppets.retain(|puppet| !puppet.gone);
-        while let Ok(child) = self.stage.children.try_recv() {
+        while let Ok(child) = self.harness.children.try_recv() {
             let (slots, has) = (self.slots, VecDeque::new());
             self.puppets.push(Puppet { child, slots, ready: false, gone: false, ended: false, has });
         }
@@ -248,7 +248,7 @@ impl World {
     async fn until(&mut self, what: &str, holds: impl Fn(&Status, usize) -> bool) {
         loop {
             self.work().await;
-            let status = self.stage.status().await;
+            let status = self.harness.status().await;
             self.children_come_and_go();
             let children = self.puppets.len();
             if holds(&status, children) {
@@ -278,9 +278,9 @@ impl World {
         };
         self.until("as many as there should be", |status, children| wanted(status) && as_many(status, children)).await;
         // All room has been given back (L9).
-        assert_eq!(self.stage.admission.try_enter(ROOM as u32, 1 << 10), Ok(()));
-        assert_eq!(self.stage.admission.try_enter(1, 0), Err(NoRoom::Full), "and none twice");
-        self.stage.admission.leave(ROOM, 1 << 10);
+        assert_eq!(self.harness.admission.try_enter(ROOM as u32, 1 << 10), Ok(()));
+        assert_eq!(self.harness.admission.try_enter(1, 0), Err(NoRoom::Full), "and none twice");
+        self.harness.admission.leave(ROOM, 1 << 10);
         // The pool continues, even if it has no worker.
         (0..10).for_each(|_| self.submit());
         self.until("it works on", |status, _| status.components.tasks.live == 0).await;
@@ -290,7 +290,7 @@ impl World {
 
     async fn stops(&mut self) {
         let (reply, mut gone) = oneshot::channel();
-        self.stage.supervisor.do_send(StopWorkers { reply });
+        self.harness.supervisor.do_send(StopWorkers { reply });
         while gone.try_recv().is_err() {
             self.work().await;
             assert!(self.begun.elapsed() < LIMIT, "the shutdown ends");
@@ -312,7 +312,7 @@ impl World {
         for record in std::mem::take(&mut self.records) {
             record.await.expect("L1: an answer").expect("a record");
         }
-        let status = self.stage.status().await;
+        let status = self.harness.status().await;
         let shown = status.components.process_pool.cpu_worker_tasks.len();
         assert_eq!((status.components.tasks.live, status.components.process_pool.active_tasks, shown), (0, 0, 0));
     }

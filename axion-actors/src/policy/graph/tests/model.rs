@@ -16,7 +16,7 @@ struct Made {
     /// The dependency whose result its condition reads, and the value with which the condition holds.
     when: Option<(usize, bool)>,
     /// How the step ends if it runs.
-    end: End,
+    end: PlannedEnd,
     /// The step whose result adds it; `None`: it exists from the start.
     added_by: Option<usize>,
     /// Whether its result names an invalid step. Then no step is added, and it fails.
@@ -25,7 +25,7 @@ struct Made {
 
 /// How a task ends, without details. The death of a worker is one way.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum End {
+enum PlannedEnd {
     Succeeds,
     Fails,
     TimesOut,
@@ -43,11 +43,11 @@ fn steps() -> impl Strategy<Value = Vec<Made>> {
         1 => Just(RunIf::AnyFailed)
     ];
     let end = prop_oneof![
-        6 => Just(End::Succeeds),
-        1 => Just(End::Fails),
-        1 => Just(End::TimesOut),
-        1 => Just(End::Expires),
-        2 => (1..4u8).prop_map(End::WorkerDies)
+        6 => Just(PlannedEnd::Succeeds),
+        1 => Just(PlannedEnd::Fails),
+        1 => Just(PlannedEnd::TimesOut),
+        1 => Just(PlannedEnd::Expires),
+        2 => (1..4u8).prop_map(PlannedEnd::WorkerDies)
     ];
     let one = (proptest::collection::vec(any::<u16>(), 0..4), rule, any::<Option<bool>>(), end, 0..12u8);
     let first = proptest::collection::vec(one.clone(), 1..24);
@@ -67,7 +67,7 @@ fn steps() -> impl Strategy<Value = Vec<Made>> {
     })
 }
 
-type StepDraw = (Vec<u16>, RunIf, Option<bool>, End, u8);
+type StepDraw = (Vec<u16>, RunIf, Option<bool>, PlannedEnd, u8);
 
 fn make(before: &[Made], added_by: Option<usize>, (deps, rule, when, end, nonsense): StepDraw) -> Made {
     let known: Vec<usize> = (0..before.len()).filter(|at| is_there(before, *at, added_by)).collect();
@@ -129,12 +129,12 @@ fn interpret(steps: &[Made], cancelled: &[bool]) -> Vec<Option<StepState>> {
             (Some(state), ..) => state,
             (None, Some((false, _)), _) => StepState::Failed,
             (None, Some((true, false)), _) => StepState::Skipped,
-            (_, _, End::Succeeds | End::WorkerDies(..3)) if step.adds_nonsense => StepState::Failed,
-            (_, _, End::Succeeds | End::WorkerDies(..3)) => StepState::Succeeded,
-            (_, _, End::Fails) => StepState::Failed,
-            (_, _, End::TimesOut) => StepState::TimedOut,
-            (_, _, End::Expires) => StepState::Expired,
-            (_, _, End::WorkerDies(_)) => StepState::Lost,
+            (_, _, PlannedEnd::Succeeds | PlannedEnd::WorkerDies(..3)) if step.adds_nonsense => StepState::Failed,
+            (_, _, PlannedEnd::Succeeds | PlannedEnd::WorkerDies(..3)) => StepState::Succeeded,
+            (_, _, PlannedEnd::Fails) => StepState::Failed,
+            (_, _, PlannedEnd::TimesOut) => StepState::TimedOut,
+            (_, _, PlannedEnd::Expires) => StepState::Expired,
+            (_, _, PlannedEnd::WorkerDies(_)) => StepState::Lost,
         }));
     }
     states
@@ -172,21 +172,21 @@ fn go_on(run: &mut Run, made: &[Made], deaths: &mut [u8], choice: usize) -> Resu
     let choice = choice % run.running.len();
     let (name, key, _) = run.running[choice].clone();
     let at = number(&name);
-    if made[at].end != End::Expires {
+    if made[at].end != PlannedEnd::Expires {
         run.graph.started(key, run.now);
     }
-    if let End::WorkerDies(times) = made[at].end
+    if let PlannedEnd::WorkerDies(times) = made[at].end
         && deaths[at] < times.min(2)
     {
         deaths[at] += 1;
         return Ok(());
     }
     let outcome = match made[at].end {
-        End::Succeeds | End::WorkerDies(..3) => ok(json!(0)),
-        End::Fails => failed("no"),
-        End::TimesOut => Outcome::TimedOut(error(ErrorKind::Timeout)),
-        End::Expires => Outcome::Expired(error(ErrorKind::Expired)),
-        End::WorkerDies(_) => Outcome::Lost(error(ErrorKind::WorkerLost)),
+        PlannedEnd::Succeeds | PlannedEnd::WorkerDies(..3) => ok(json!(0)),
+        PlannedEnd::Fails => failed("no"),
+        PlannedEnd::TimesOut => Outcome::TimedOut(error(ErrorKind::Timeout)),
+        PlannedEnd::Expires => Outcome::Expired(error(ErrorKind::Expired)),
+        PlannedEnd::WorkerDies(_) => Outcome::Lost(error(ErrorKind::WorkerLost)),
     };
     if outcome.is_success() && is_dynamic(made, at) {
         grow(run, made, at, key);
