@@ -32,6 +32,7 @@ mod handle;
 mod park;
 mod runtime;
 mod settings;
+mod similar;
 mod spin;
 mod watch;
 mod workflows;

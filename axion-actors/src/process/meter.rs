@@ -70,8 +70,9 @@ impl Meter for RealMeter {
     }
 }
 
+/// One number divided by another; 0 if the other is 0.
 #[expect(clippy::cast_precision_loss, reason = "a share")]
-fn share(part: u64, whole: u64) -> f64 {
+pub(super) fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 

@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 use super::schema::{read_memory, read_rate, read_size, read_time};
 use super::template::{FlowParams, TemplateReader};
 use super::tree::{Node, NodeValue};
-use super::{Diagnostic, Flow, GUESSES, Span, nearest};
+use super::{Diagnostic, Flow, GUESSES, Span};
+use crate::similar::did_you_mean;
 
 /// A workflow, with the places of its parts in the text.
 pub(super) struct Converted {
@@ -234,8 +235,7 @@ fn neighbour(path: &Path) -> Option<String> {
     let file = |it: std::fs::DirEntry| (!it.file_type().ok()?.is_dir()).then(|| it.file_name().into_string().ok())?;
     let word = path.file_name()?.to_str()?;
     let names: Vec<String> = files.filter_map(|it| file(it.ok()?)).filter(|name| name != word).collect();
-    let found = nearest(word, names.iter().map(String::as_str))?;
-    Some(format!("did you mean `{found}`?"))
+    did_you_mean(word, names)
 }
 
 fn options(node: &Node, mut task: Task) -> Task {

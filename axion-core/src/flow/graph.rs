@@ -7,7 +7,8 @@ use axion_actors::model::{EngineCapacity, Tick};
 use axion_actors::policy::graph::{EngineView, Graph, StepStatus};
 
 use super::convert::{Converted, StepSpans};
-use super::{Diagnostic, GUESSES, Span, did_you_mean};
+use super::{Diagnostic, GUESSES, Span};
+use crate::similar::did_you_mean;
 
 /// The number of places that the report of a cycle shows.
 const SHOWN: usize = 10;

@@ -46,6 +46,7 @@ pub use self::schema::schema;
 use self::tree::Node;
 use crate::diagnostics::{Diagnostic, Diagnostics, Span};
 use crate::error::SubmitError;
+use crate::similar::did_you_mean;
 use crate::workflows::WorkflowError;
 
 /// The maximum size of a file.
@@ -293,17 +294,4 @@ fn read(
     // A value that cannot be read is reported once.
     problems.extend(others.into_iter().filter(|it| !broken.contains(&it.span)));
     if problems.is_empty() { Ok((converted.flow, converted.places)) } else { Err(problems) }
-}
-
-/// The candidate that is most similar to `word`, if any is similar enough. For a short word, at least one character
-/// must match.
-fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let word = word.to_lowercase();
-    let rated = candidates.into_iter().map(|it| (strsim::damerau_levenshtein(&word, &it.to_lowercase()), it));
-    let like = |far: usize, length: usize| far <= (length / 3).max(1) && far < length;
-    rated.filter(|(far, it)| like(*far, it.chars().count())).min_by_key(|(far, _)| *far).map(|(_, it)| it)
-}
-
-fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    nearest(word, candidates).map(|it| format!("did you mean `{it}`?"))
 }

@@ -3,7 +3,8 @@
 use axion_actors::model::workflow::{JsonPath, Segment};
 
 use super::tree::{Node, NodeKey, NodeValue, from_json};
-use super::{Diagnostic, Span, did_you_mean};
+use super::{Diagnostic, Span};
+use crate::similar::did_you_mean;
 
 /// Changes to a flow's parameters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

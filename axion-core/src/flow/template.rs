@@ -7,7 +7,8 @@ use axion_actors::model::workflow::{Reference, Template, TemplateWriter};
 use serde_json::Value as Json;
 
 use super::tree::{Node, NodeKey, NodeValue};
-use super::{Diagnostic, GUESSES, Span, did_you_mean};
+use super::{Diagnostic, GUESSES, Span};
+use crate::similar::did_you_mean;
 
 /// The flow's own parameters. Each is rendered once, because many steps may use the same one, and it may be large.
 pub(super) struct FlowParams<'a> {

@@ -5,9 +5,10 @@ use std::ffi::{OsStr, OsString};
 use axion_actors::config::{Given, Key, Kind, Value};
 use axion_actors::model::PoolId;
 
+use super::Layer;
 use super::origin::{ConfigPlace, Origin};
 use super::problem::{ConfigProblem, ConfigProblemKind};
-use super::{Layer, nearest};
+use crate::similar::nearest;
 
 const PREFIX: &str = "AXION_";
 /// The prefix of the variables of named pools.
@@ -88,7 +89,7 @@ fn is_reserved(name: &str) -> bool {
 
 fn advice(name: &str) -> String {
     let reserved = RESERVED_VARIABLES.iter().map(|(name, _)| (*name).to_owned()).filter(|it| !it.ends_with('*'));
-    match nearest::nearest(name, Key::all().map(Key::variable).chain(reserved)) {
+    match nearest(name, Key::all().map(Key::variable).chain(reserved)) {
         Some(near) => format!("did you mean {near}?"),
         None => {
             "`axion config init -` lists all keys; the variable of a key is AXION_ and its name in capitals".to_owned()

@@ -12,7 +12,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::origin::{ConfigPlace, Origin};
 use super::problem::{ConfigProblem, ConfigProblemKind, LoadError, NamedBy, SourceText};
-use super::{Layer, nearest};
+use super::{Layer, advice};
 
 /// The maximum size of a file (L9).
 const MAX_BYTES: u64 = 1 << 20;
@@ -122,7 +122,7 @@ impl TableReader<'_> {
     ) {
         let key = find(name.get_ref());
         let Some(key) = key else {
-            let advice = nearest::advice(name.get_ref(), table);
+            let advice = advice::unknown_key(name.get_ref(), table);
             let name_in_full = table.map_or_else(String::new, |table| format!("{table}.")) + name.get_ref();
             // The display may interpret control characters.
             let name_in_full = name_in_full.escape_debug().to_string();

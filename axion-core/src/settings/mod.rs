@@ -2,10 +2,10 @@
 //! come last. This module reads the file and the variables, and keeps the origin of each value. The settings themselves
 //! are defined in `axion_actors::config`.
 
+mod advice;
 mod environment;
 mod file;
 mod find;
-mod nearest;
 mod origin;
 mod problem;
 mod text;
@@ -14,11 +14,11 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+pub use advice::nearest_key;
 use axion_actors::config::{Config, Key, POOLS, Value};
 use axion_actors::model::PoolId;
 pub use environment::RESERVED_VARIABLES;
 pub use find::CONFIG_FILE;
-pub use nearest::nearest_key;
 pub use origin::{ConfigPlace, Origin};
 pub use problem::{ConfigProblem, ConfigProblemKind, InvalidConfig, LoadError, NamedBy, SourceText};
 pub use text::{config_reference, config_template};

@@ -75,18 +75,16 @@ impl Scheduler {
                 first.note_backfill(task.options().priority);
             }
             queue.pop_front();
-            workers.send(index, |member| {
-                dispatch(
-                    &mut self.table,
-                    &mut self.timers,
-                    member,
-                    key,
-                    (lane, estimate, placement),
-                    rules.limits,
-                    now,
-                );
-            });
+            self.send(pool_id, index, key, (lane, estimate, placement), now);
         }
+    }
+
+    /// Sends a task to a worker of a pool.
+    fn send(&mut self, pool_id: PoolId, index: usize, key: TaskKey, how: (Lane, u64, Placement), now: Tick) {
+        let Pool { workers, rules, .. } = &mut self.pools[pool_id];
+        workers.send(index, |member| {
+            dispatch(&mut self.table, &mut self.timers, member, key, how, rules.limits, now);
+        });
     }
 
     /// Brings the next task of a queue to the gate, because it has limits. Returns false if nothing more starts in the
@@ -151,8 +149,9 @@ impl Scheduler {
 
     /// Sends admitted tasks. They hold permits, so they go before all others. Returns false if one of them has no room.
     fn place_cleared(&mut self, pool_id: PoolId, now: Tick) -> bool {
-        let Pool { cleared, workers, rules, multi_slot, .. } = &mut self.pools[pool_id];
-        while let Some(&key) = cleared.front() {
+        loop {
+            let Pool { cleared, workers, rules, multi_slot, .. } = &mut self.pools[pool_id];
+            let Some(&key) = cleared.front() else { return true };
             let Some(task) = self.table.task(key) else {
                 cleared.pop_front();
                 continue;
@@ -168,19 +167,8 @@ impl Scheduler {
                 first.note_backfill(priority);
             }
             cleared.pop_front();
-            workers.send(index, |member| {
-                dispatch(
-                    &mut self.table,
-                    &mut self.timers,
-                    member,
-                    key,
-                    (lane, estimate, placement),
-                    rules.limits,
-                    now,
-                );
-            });
+            self.send(pool_id, index, key, (lane, estimate, placement), now);
         }
-        true
     }
 
     /// Sends the first task that needs several slots, if they are free.
@@ -212,9 +200,7 @@ impl Scheduler {
             let how = (lane, estimate, Placement::MostFreeSlots);
             multi_slot.queue.pop_front();
             multi_slot.first = None;
-            workers.send(home, |member| {
-                dispatch(&mut self.table, &mut self.timers, member, key, how, rules.limits, now);
-            });
+            self.send(pool_id, home, key, how, now);
             self.reserve_slots(pool_id, key, reservations, now);
         }
     }

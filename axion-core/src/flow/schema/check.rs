@@ -8,8 +8,9 @@ use axion_actors::model::workflow::{Fixed, JsonPath, Memory, Rate};
 
 use super::keys::{FLOW, STEP};
 use super::{Part, Schema, TableSchema};
+use crate::flow::Diagnostic;
 use crate::flow::tree::{Node, NodeValue};
-use crate::flow::{Diagnostic, did_you_mean, nearest};
+use crate::similar::did_you_mean;
 
 /// Checks a whole flow.
 pub(in crate::flow) fn check(tree: &Node, problems: &mut Vec<Diagnostic>) {
@@ -56,7 +57,7 @@ fn check_table(node: &Node, table: &TableSchema, what: &str, problems: &mut Vec<
                 let names = || table.fields.iter().map(|field| field.name);
                 let words = format!("{what} has no key `{}`", key.text);
                 let all = format!("the keys are {}", names().collect::<Vec<_>>().join(", "));
-                let help = nearest(&key.text, names()).map_or(all, |name| format!("did you mean `{name}`?"));
+                let help = did_you_mean(&key.text, names()).unwrap_or(all);
                 problems.push(Diagnostic::new(&key.span, words, "unknown key").help(Some(help)));
             }
         }

@@ -22,12 +22,18 @@ fn revokes(actions: &[Action]) -> Vec<(WorkerRef, Vec<Seq>)> {
     revokes.collect()
 }
 
-#[test]
-fn l10_a_worker_that_gives_nothing_back_is_not_asked_again_until_it_has_ended_something() {
+/// A scheduler whose one worker has ended a task of 50 µs, so that it sends more of them ahead.
+fn after_a_short_task() -> Scheduler {
     let mut scheduler = scheduler();
     scheduler.joined(worker(0, 1), slots(1), Tick(0));
     submit(&mut scheduler, 1, Tick(0));
     scheduler.reported(worker(0, 1), vec![done(Seq(1), MS / 20)], Tick(0));
+    scheduler
+}
+
+#[test]
+fn l10_a_worker_that_gives_nothing_back_is_not_asked_again_until_it_has_ended_something() {
+    let mut scheduler = after_a_short_task();
     submit(&mut scheduler, 40, Tick(0));
     scheduler.take_actions();
     scheduler.joined(worker(1, 1), slots(1), after(1));
@@ -69,10 +75,7 @@ fn what_waits_behind_long_tasks_is_taken_back_after_20_ms_whatever_coroutines_do
 
 #[test]
 fn l12_nothing_overtakes_what_was_asked_back_and_is_still_on_its_way() {
-    let mut scheduler = scheduler();
-    scheduler.joined(worker(0, 1), slots(1), Tick(0));
-    submit(&mut scheduler, 1, Tick(0));
-    scheduler.reported(worker(0, 1), vec![done(Seq(1), MS / 20)], Tick(0));
+    let mut scheduler = after_a_short_task();
     let mut expected = submit(&mut scheduler, 3, after(1)).split_off(1);
     scheduler.tick(after(21));
     assert_eq!(revokes(&scheduler.take_actions()), [(worker(0, 1), vec![Seq(3), Seq(4)])]);
@@ -95,10 +98,7 @@ fn l12_nothing_overtakes_what_was_asked_back_and_is_still_on_its_way() {
 
 #[test]
 fn l12_nothing_overtakes_what_was_asked_back_twice_at_once() {
-    let mut scheduler = scheduler();
-    scheduler.joined(worker(0, 1), slots(1), Tick(0));
-    submit(&mut scheduler, 1, Tick(0));
-    scheduler.reported(worker(0, 1), vec![done(Seq(1), MS / 20)], Tick(0));
+    let mut scheduler = after_a_short_task();
     submit(&mut scheduler, 40, Tick(0));
     scheduler.take_actions();
     scheduler.joined(worker(1, 1), slots(1), after(1));
@@ -205,10 +205,7 @@ fn coroutines_have_places_of_their_own_once_their_script_is_known() {
 
 #[test]
 fn c0_9_an_idle_worker_takes_half_of_what_another_one_was_sent() {
-    let mut scheduler = scheduler();
-    scheduler.joined(worker(0, 1), slots(1), Tick(0));
-    submit(&mut scheduler, 1, Tick(0));
-    scheduler.reported(worker(0, 1), vec![done(Seq(1), MS / 20)], Tick(0));
+    let mut scheduler = after_a_short_task();
     // 40 tasks of 50 µs fill its window: one runs, 39 wait.
     submit(&mut scheduler, 50, Tick(0));
     assert_eq!(scheduler.sent_to(worker(0, 1)).len(), 40);

@@ -1,24 +1,18 @@
-//! Suggestions for names that do not exist.
+//! Advice on keys that do not exist.
 
 use axion_actors::config::{BUILT_IN_SECTIONS, Key, POOLS};
 use axion_actors::model::PoolId;
 
-/// The most similar name, if the number of differences is small for its length.
-pub(super) fn nearest(name: &str, names: impl IntoIterator<Item = String>) -> Option<String> {
-    let wanted = name.to_ascii_lowercase().replace('-', "_");
-    let away = |it: &String| strsim::damerau_levenshtein(&wanted, &it.to_ascii_lowercase());
-    let found = names.into_iter().map(|it| (away(&it), it)).min_by_key(|(away, _)| *away);
-    found.filter(|(away, it)| *away <= 1 + it.len() / 4).map(|(_, it)| it)
-}
+use crate::similar::{did_you_mean, nearest};
 
 /// The key that is most similar to an unknown name.
 #[must_use]
 pub fn nearest_key(name: &str) -> Option<String> {
-    nearest(name, Key::all().map(Key::name))
+    nearest(&name.replace('-', "_"), Key::all().map(Key::name))
 }
 
 /// A suggestion for a name that is not a key of this table of a file.
-pub(super) fn advice(name: &str, table: Option<&str>) -> String {
+pub(super) fn unknown_key(name: &str, table: Option<&str>) -> String {
     let [cpu, io] = BUILT_IN_SECTIONS;
     let elsewhere = Key::all().find(|key| key.short_name() == name && key.section().as_deref() != table);
     match (table, elsewhere.map(Key::section)) {
@@ -35,6 +29,6 @@ pub(super) fn advice(name: &str, table: Option<&str>) -> String {
     };
     let here = here.into_iter().map(|key| key.short_name().to_owned());
     let tables = table.is_none().then_some([cpu, io, POOLS].map(str::to_owned)).into_iter().flatten();
-    let near = nearest(name, here.chain(tables));
-    near.map_or_else(|| "`axion config init -` lists all keys".to_owned(), |near| format!("did you mean `{near}`?"))
+    let similar = did_you_mean(&name.replace('-', "_"), here.chain(tables));
+    similar.unwrap_or_else(|| "`axion config init -` lists all keys".to_owned())
 }
