@@ -11,11 +11,12 @@ ifdef CARGO_TARGET_DIR
 export CARGO_TARGET_DIR := $(abspath $(CARGO_TARGET_DIR))
 endif
 
-.PHONY: help test test-python chaos lint bench bench-peers bench-python check deny
+.PHONY: help test test-python test-functions chaos lint bench bench-peers bench-python check deny
 
 help:
 	@echo "make test         everything CI runs for tests"
 	@echo "make test-python  the Python package's own tests, in a virtual environment of its own"
+	@echo "make test-functions  the tests of functions on each supported Python, with the oldest and newest cloudpickle"
 	@echo "make chaos        five minutes of tasks and workflows of all kinds while workers are killed"
 	@echo "make lint         formatting, clippy, documentation"
 	@echo "make check        lint and test"
@@ -44,6 +45,9 @@ test-python: $(VENV)/made
 	cd axion-python && $(VENV)/bin/python -m mypy.stubtest --mypy-config-file pyproject.toml axion
 	cd axion-python && $(VENV)/bin/basedpyright --pythonpath $(VENV)/bin/python
 	AXION_TEST_PROGRAM=$(VENV)/bin/axion $(CARGO) test --quiet --package axion-cli --test program
+
+test-functions: $(VENV)/made
+	$(VENV)/bin/python axion-python/tests/function_pythons.py $(VENV)/bin/maturin $(dir $(VENV))venv-functions $(ARGS)
 
 $(VENV)/made: axion-python/requirements.txt axion-python/constraints.txt
 	$(PYTHON) -m venv $(VENV)
