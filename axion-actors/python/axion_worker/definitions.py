@@ -1,6 +1,6 @@
 """How one function or class is taken apart, and made again in another process.
 
-The Python package has this very file as `axion._definitions`. It imports nothing of either side.
+The Python package has this very file as `axion._definitions`. It imports nothing of either side, so it is one file.
 
 What a definition consists of stays what it is here: defaults, closure cells, attributes, bases and metaclasses are
 objects, and the caller's pickler encodes them, other definitions as references. A definition comes in two steps, so
@@ -12,11 +12,15 @@ A class is copied as it is when it is finished. Nothing that ran when the caller
 
 import sys
 from marshal import dumps, loads
-from types import BuiltinFunctionType, CellType, FunctionType, GetSetDescriptorType, MemberDescriptorType
+from types import (BuiltinFunctionType, CellType, ClassMethodDescriptorType, FunctionType, GetSetDescriptorType,
+                   MemberDescriptorType, MethodDescriptorType, WrapperDescriptorType)
 
 # Pseudo attributes of a class. No identifier equals them.
 MEMBER_STATES = "<member states>"  # of an Enum: the name of each member -> its instance state
-REGISTERED = "<registered>"  # of an abstract base class: the classes that `register` was called with
+REGISTERED = "<registered>"  # of an abstract base class: the classes that have been registered with it
+REGISTERED_WITH = "<registered with>"  # of any class: the abstract base classes of other modules, the other way round
+DISPATCHED = "<dispatched>"  # of any class: functions of `singledispatch` in other modules, and its implementations
+REDUCER = "<reducer>"  # of any class: its function in `copyreg`
 
 _MARSHAL = 2  # the newest version whose bytes depend on nothing but the code: later ones depend on reference counts
 _MISSING = object()
@@ -65,7 +69,7 @@ def function_structure(function):
 def function_attributes(function):
     """The attributes that can be assigned, with the function's dict under "__dict__"."""
     attributes = {name: getattr(function, name) for name in _FUNCTION_ATTRIBUTES}
-    attributes["__dict__"] = dict(function.__dict__)
+    attributes["__dict__"] = function.__dict__.copy()
     return attributes
 
 
@@ -96,7 +100,7 @@ def set_function_attributes(function, attributes):
         if name != "__dict__":
             setattr(function, name, value)
         elif value or function.__dict__:
-            _make_equal(function.__dict__, value)
+            _make_equal(function.__dict__, value or {})
 
 
 def update_function(function, recipe):
@@ -188,7 +192,11 @@ def _set_contents(cell, contents):
 def class_structure(cls):
     """`(metaclass, name, bases, namespace, base, features)`: what `make_class` makes the bare class of."""
     own = vars(cls)
-    namespace = {"__module__": own.get("__module__"), "__qualname__": cls.__qualname__}
+    if any(type(value) in _NATIVE_METHODS and value.__objclass__ is cls for value in own.values()):
+        raise TypeError("%s.%s is made by C code that this process cannot copy" % (cls.__module__, cls.__qualname__))
+    namespace = {"__qualname__": cls.__qualname__}
+    if "__module__" in own:
+        namespace["__module__"] = own["__module__"]
     slots = _slots(cls)
     if slots is not None:
         namespace["__slots__"] = slots
@@ -200,6 +208,9 @@ def class_structure(cls):
     if _is_enum(cls):
         features["members"] = _members(cls)
     return type(cls), cls.__name__, cls.__bases__, namespace, cls.__base__, features
+
+
+_NATIVE_METHODS = frozenset((MethodDescriptorType, WrapperDescriptorType, ClassMethodDescriptorType))
 
 
 def make_class(structure):
@@ -248,36 +259,47 @@ def _has_hook(bases):
 def _made_quietly(metaclass, name, bases, namespace, base):
     """Makes the class with a quiet class in front of its bases, whose `__init_subclass__` hides theirs.
 
-    Then it gets its own bases. The interpreter allows that if the layout stays: the quiet class has that of `base`, the
-    one of the bases from which the class has its layout.
+    Then it gets its own bases. The interpreter allows that if the layout stays. It takes the layout from the base with
+    slots, or else from the first base: then the quiet class must have the layout of `base`.
     """
-    quiet = _quiet_base(base)
+    quiet = _QUIET[bool(base.__dictoffset__), bool(base.__weakrefoffset__)]
     cls = type.__new__(metaclass, name, (quiet,) + bases, dict(namespace))
-    type.__setattr__(cls, "__bases__", bases)
-    _unlist(quiet)
+    try:
+        _set_bases(cls, bases)
+    except TypeError:
+        _set_bases(cls, (quiet,))  # the bases list it no longer as a subclass
+        quiet = _quiet_twin(base)
+        cls = type.__new__(metaclass, name, (quiet,) + bases, dict(namespace))
+        _set_bases(cls, bases)
+        _unlist(quiet)
     return cls
 
 
-def _quiet_base(base):
-    root = base  # the class that was the last to add to the layout
-    while root is not object and not _added(root) and not _own_members(root):
-        root = root.__base__
-    parent = root.__base__
-    if parent is None or parent is object or _own_members(root):
-        # Where there are slots, the interpreter takes the layout from them, whatever stands in front.
-        return _QUIET[bool(base.__dictoffset__), bool(base.__weakrefoffset__)]
-    # To have the layout of `root`, a class must add the same to the same base.
-    quiet = make_class((type(parent), "Quiet", (parent,), {"__slots__": _added(root)}, parent, {}))
-    type.__setattr__(quiet, "__init_subclass__", vars(_QUIET[False, False])["__init_subclass__"])
-    return quiet
+def _set_bases(cls, bases):
+    type.__setattr__(cls, "__bases__", bases)
 
 
-def _unlist(quiet):
-    """Makes a quiet class no subclass of a user's class, which would list it until the next garbage collection."""
-    while quiet not in _QUIET.values():
-        next_quiet = _quiet_base(quiet.__base__)
-        type.__setattr__(quiet, "__bases__", (next_quiet,))
-        quiet = next_quiet
+def _quiet_twin(base):
+    """A quiet class that adds the same to the same class as the base, or the one of its bases that was the last to add.
+    """
+    while not _added(base) and base is not object:
+        base = base.__base__
+    parent = base.__base__ or object
+    twin = make_class((type(parent), "Quiet", (parent,), {"__slots__": _added(base)}, parent, {}))
+    type.__setattr__(twin, "__init_subclass__", vars(_QUIET[False, False])["__init_subclass__"])
+    return twin
+
+
+def _unlist(twin):
+    """Makes a twin no subclass of its base, which may be a user's class that lists its subclasses."""
+    parent = twin.__base__
+    try:
+        _set_bases(twin, (_QUIET[bool(parent.__dictoffset__), bool(parent.__weakrefoffset__)],))
+    except TypeError:
+        other = _quiet_twin(parent)
+        if other.__base__ is not object:
+            _set_bases(twin, (other,))
+            _unlist(other)
 
 
 def _quiet(*slots):
@@ -292,38 +314,62 @@ _QUIET = {(has_dict, has_weakref): _quiet(*["__dict__"] * has_dict + ["__weakref
 
 
 def class_attributes(cls):
-    """The class's own attributes, in the order in which they are to be set: what makes its instances comes first."""
-    first, last = {}, {}
-    if _is_enum(cls):
-        first[MEMBER_STATES] = {name: dict(vars(member)) for name, member in _named_members(cls)}
-    for name, value in vars(cls).items():
-        if not _is_made_with_class(cls, name, value):
-            (last if cls in type(value).__mro__ else first)[name] = value
-    if MEMBER_STATES in first and "_value2member_map_" in first:
-        first["_value2member_map_"] = _without_unnamed(cls, first["_value2member_map_"])
-    first.update(last)
-    registered = _registered(cls)
-    if registered:
-        first[REGISTERED] = registered
-    return first
+    """The class's own attributes, in the order in which they are to be set.
+
+    While the later ones are read, instances of the class may be made, which needs the earlier ones.
+    """
+    is_enum = _is_enum(cls)
+    simple = {MEMBER_STATES: _member_states(cls)} if is_enum else {}
+    others, instances = {}, {}
+    for name, value in vars(cls).copy().items():  # a copy, for other threads may assign meanwhile
+        kind = type(value)
+        if name in _MADE_WITH_CLASS or is_enum and name in _MADE_OF_MEMBERS:
+            continue
+        if is_simple(value):
+            simple[name] = value
+        elif cls in kind.__mro__:
+            instances[name] = value
+        elif kind not in _LAYOUT or not _is_own(value, kind, cls, name):
+            others[name] = value
+    if is_enum:
+        others["_value2member_map_"] = _named_values(cls)
+    simple.update(others)
+    simple.update(instances)
+    simple.update(_registrations(cls))
+    return simple
 
 
+# `copyreg` keeps a list of slots under "__slotnames__".
 _MADE_WITH_CLASS = frozenset((
     "__module__", "__slotnames__", "_abc_impl", "_abc_registry", "_abc_cache", "_abc_negative_cache",
-    "_abc_negative_cache_version"))  # `copyreg` keeps a list of slots under "__slotnames__"
+    "_abc_negative_cache_version"))
+_MADE_OF_MEMBERS = frozenset(("_member_map_", "_value2member_map_"))
+_LAYOUT = frozenset((MemberDescriptorType, GetSetDescriptorType))
 
 
-def _is_made_with_class(cls, name, value):
-    return (name in _MADE_WITH_CLASS or name == "_member_map_" and _is_enum(cls)
-            or _is_own(value, MemberDescriptorType, cls, name) or _is_own(value, GetSetDescriptorType, cls, name))
+def is_simple(value):
+    """Whether no instance of a class is made when it is read. Of several classes, these attributes are set first."""
+    kind = type(value)
+    if kind in _SIMPLE:
+        return True
+    if kind is staticmethod or kind is classmethod:
+        return type(value.__func__) is FunctionType
+    if kind in _CONTAINERS and len(value) <= _MAX_SIMPLE:
+        return all(map(is_simple, value)) and (kind is not dict or all(map(is_simple, value.values())))
+    return False
+
+
+_SIMPLE = frozenset((FunctionType, property, type(None), bool, int, float, complex, str, bytes))
+_CONTAINERS = frozenset((tuple, list, dict, set, frozenset))
+_MAX_SIMPLE = 100  # parts of a container that are looked at
 
 
 def set_class_attribute(cls, name, value):
     """Sets one of `class_attributes`, past the metaclass's `__setattr__`. Runs no `__set_name__`."""
     if name == MEMBER_STATES:
         _set_member_states(cls, value)
-    elif name == REGISTERED:
-        _register(cls, value)
+    elif name in _REGISTER:
+        _REGISTER[name](cls, value)
     elif _is_property_of_metaclass(cls, name):
         _dict_of(cls)[name] = value
         _forget_cached_attributes(cls)
@@ -333,8 +379,8 @@ def set_class_attribute(cls, name, value):
 
 def delete_class_attribute(cls, name):
     """Removes an attribute that the class has no longer, past the metaclass's `__delattr__`."""
-    if name in (MEMBER_STATES, REGISTERED):
-        return
+    if name == MEMBER_STATES or name in _REGISTER:
+        return  # there is no way to take a registration back
     if _is_property_of_metaclass(cls, name):
         del _dict_of(cls)[name]
         _forget_cached_attributes(cls)
@@ -343,14 +389,23 @@ def delete_class_attribute(cls, name):
 
 
 def _is_property_of_metaclass(cls, name):
-    """Whether `type.__setattr__` would run a user's descriptor, instead of storing the value in the class."""
+    """Whether `type.__setattr__` would run a descriptor instead of storing the value in the class."""
     for metaclass in type(cls).__mro__:
         if metaclass is type:
-            return False
+            break
         if name in vars(metaclass):
-            kind = type(vars(metaclass)[name])
-            return hasattr(kind, "__set__") or hasattr(kind, "__delete__")
-    return False
+            return _is_data_descriptor(vars(metaclass)[name])
+    return name in _PROPERTIES_OF_TYPE
+
+
+def _is_data_descriptor(value):
+    return hasattr(type(value), "__set__") or hasattr(type(value), "__delete__")
+
+
+# Those that store nothing in the class under their name. A class may have an attribute `__name__` for its instances.
+_PROPERTIES_OF_TYPE = frozenset(
+    name for kind in (type, object) for name, value in vars(kind).items() if _is_data_descriptor(value)
+) - {"__module__", "__doc__", "__abstractmethods__", "__annotations__", "__annotate__", "__type_params__"}
 
 
 def _dict_of(cls):
@@ -383,18 +438,67 @@ def _make_abstract(cls):
     type.__setattr__(cls, "_abc_negative_cache_version", abc.ABCMeta._abc_invalidation_counter)
 
 
+# Registrations
+
+
+def _registrations(cls):
+    found = {REGISTERED: _registered(cls), REGISTERED_WITH: _registered_with(cls), DISPATCHED: _dispatched(cls),
+             REDUCER: sys.modules["copyreg"].dispatch_table.get(cls) if "copyreg" in sys.modules else None}
+    return {name: value for name, value in found.items() if value}
+
+
 def _registered(cls):
-    """The classes that count as subclasses because they have been registered."""
     own = vars(cls)
-    if "_abc_registry" in own:
-        found = list(own["_abc_registry"])
-    elif "_abc_impl" in own:
+    if "_abc_impl" in own:
         import abc
 
         found = [each for each in (reference() for reference in abc._get_dump(cls)[0]) if each is not None]
     else:
-        return []
+        found = list(own.get("_abc_registry", ()))
     return sorted(found, key=lambda each: (each.__module__, each.__qualname__))
+
+
+_registries = None, {}  # the number of registrations so far, and the id of a registered class -> abstract classes
+
+
+def _registered_with(cls):
+    global _registries
+    import abc
+
+    count = abc.get_cache_token()
+    if _registries[0] != count:
+        by_id = {}
+        for abstract in _abstract_classes():
+            for each in _registered(abstract):
+                by_id.setdefault(id(each), []).append((each, abstract))
+        _registries = count, by_id
+    return [abstract for each, abstract in _registries[1].get(id(cls), ())
+            if each is cls and abstract.__module__ != cls.__module__]
+
+
+def _abstract_classes():
+    remaining, seen = [object], set()
+    while remaining:
+        for cls in type.__subclasses__(remaining.pop()):
+            if id(cls) not in seen:
+                seen.add(id(cls))
+                remaining.append(cls)
+                if "_abc_impl" in vars(cls) or "_abc_registry" in vars(cls):
+                    yield cls
+
+
+_dispatchers = 0, []  # the number of modules that have been searched, and the functions that were found
+
+
+def _dispatched(cls):
+    global _dispatchers
+    if _dispatchers[0] != len(sys.modules):
+        modules = list(sys.modules.values())
+        found = {id(value): value for module in modules for value in list(getattr(module, "__dict__", {}).values())
+                 if type(value) is FunctionType and hasattr(value, "registry") and hasattr(value, "dispatch")}
+        _dispatchers = len(modules), list(found.values())
+    return [(dispatcher, dispatcher.registry[cls]) for dispatcher in _dispatchers[1]
+            if dispatcher.__module__ != cls.__module__ and cls in dispatcher.registry]
 
 
 def _register(cls, classes):
@@ -404,12 +508,34 @@ def _register(cls, classes):
         ABCMeta.register(cls, each)
 
 
+def _register_with(cls, abstract_classes):
+    for each in abstract_classes:
+        _register(each, [cls])
+
+
+def _register_dispatched(cls, dispatched):
+    for dispatcher, implementation in dispatched:
+        dispatcher.register(cls, implementation)
+
+
+def _register_reducer(cls, reducer):
+    from copyreg import pickle
+
+    pickle(cls, reducer)
+
+
+_REGISTER = {REGISTERED: _register, REGISTERED_WITH: _register_with, DISPATCHED: _register_dispatched,
+             REDUCER: _register_reducer}
+
+
 # Enums. Their members are made with the class: as its attributes, they refer to each other and to the class.
 
 
 def _is_enum(cls):
+    if type(cls) is type or "_member_map_" not in vars(cls):
+        return False
     enum = sys.modules.get("enum")
-    return enum is not None and enum.EnumMeta in type(cls).__mro__ and "_member_map_" in vars(cls)
+    return enum is not None and enum.EnumMeta in type(cls).__mro__
 
 
 def is_enum_member(thing):
@@ -428,14 +554,15 @@ def reduce_member(member):
     return own(enum_member), (type(member), member._name_)
 
 
-def _named_members(cls):
-    """The members without aliases, and without the combinations of flags that have been made on demand."""
-    return [(name, member) for name, member in vars(cls)["_member_map_"].items() if member._name_ == name]
-
-
-def _without_unnamed(cls, by_value):
+def _named_values(cls):
+    """Without the combinations of flags that have been made on demand."""
     members = vars(cls)["_member_map_"]
-    return {value: member for value, member in by_value.items() if members.get(member._name_) is member}
+    return {value: member for value, member in vars(cls)["_value2member_map_"].copy().items()
+            if members.get(member._name_) is member}
+
+
+def _member_states(cls):
+    return {name: vars(member).copy() for name, member in vars(cls)["_member_map_"].items() if member._name_ == name}
 
 
 def _members(cls):
@@ -470,11 +597,15 @@ def _native_class(cls):
 
 
 def _native_arguments(native, member):
-    """The arguments of `native.__new__` for an equal instance."""
-    if native is object:
-        return ()
-    maker, arguments = native.__reduce_ex__(member, 2)[:2]
-    return arguments[1:] if maker.__name__ == "__newobj__" else arguments
+    """The arguments of `native.__new__` for an equal instance. Runs nothing of the member's class."""
+    if "__getnewargs__" in vars(native):
+        return native.__getnewargs__(member)
+    if "__reduce__" not in vars(native) and "__reduce_ex__" not in vars(native) or native is object:
+        if native is object:
+            return ()
+        raise TypeError("%s.%s is an Enum of %s, which cannot be copied" % (
+            type(member).__module__, type(member).__qualname__, native.__name__))
+    return native.__reduce_ex__(member, 2)[1]
 
 
 # Whole definitions, for a pickle that holds them by value

@@ -154,6 +154,22 @@ def _simple_queue(queue, _):
     return type(queue), ()
 
 
+@_reduces("_struct.Struct", "builtins.Struct")
+def _struct(struct, _):
+    return _module("struct").Struct, (struct.format,)
+
+
+@_reduces("itertools.count", subclasses=False)
+def _count(count, _):
+    """Its own pickle warns from Python 3.12 on, and is gone in 3.14. Its text has what it counts next, and the step."""
+    from ast import literal_eval
+
+    try:
+        return type(count), literal_eval(repr(count)[len("count"):-1] + ",)")
+    except (SyntaxError, ValueError):
+        return NotImplemented
+
+
 # Descriptors and methods
 
 
@@ -195,9 +211,12 @@ def _state(prop):
     return state
 
 
-@_reduces("builtins.getset_descriptor", "builtins.member_descriptor")
+@_reduces("builtins.getset_descriptor", "builtins.member_descriptor", "builtins.classmethod_descriptor")
 def _attribute_descriptor(descriptor, _):
-    return getattr, (descriptor.__objclass__, descriptor.__name__)
+    owner, name = descriptor.__objclass__, descriptor.__name__
+    if getattr(owner, name, None) is descriptor:
+        return getattr, (owner, name)
+    return _module("inspect").getattr_static, (owner, name)
 
 
 @_reduces("builtins.method")
@@ -258,8 +277,11 @@ def _builtin_type(kind, _):
     """A type of the interpreter that has its name in another module than it says, as that of functions."""
     if kind.__module__ != "builtins" or hasattr(_module("builtins"), kind.__qualname__):
         return NotImplemented
-    found = _name_in(_module("types"), kind) or _name_in(sys.modules.get("contextvars"), kind)
-    return (getattr, found) if found else NotImplemented
+    for module in ("types", "contextvars", "struct", "weakref"):
+        found = _name_in(sys.modules.get(module), kind)
+        if found:
+            return getattr, found
+    return NotImplemented
 
 
 @_reduces("builtins.code")
@@ -272,6 +294,11 @@ def _code(code, _):
 @_reduces("dataclasses._FIELD_BASE")
 def _kind_of_field(kind, _):
     return _attribute("dataclasses", kind.name)
+
+
+@_reduces("sys.version_info", "sys.flags", "sys.float_info", "sys.hash_info", "sys.int_info", "sys.thread_info")
+def _fact_of_the_interpreter(fact, _):
+    return _attribute("sys", type(fact).__name__)
 
 
 @_reduces("os._Environ")

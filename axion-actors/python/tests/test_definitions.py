@@ -15,6 +15,9 @@ SENTINELS = """
 MISSING = object()
 class Kind: pass
 NOTHING = Kind()
+import functools
+@functools.singledispatch
+def show(x): return "other"
 """
 
 
@@ -127,6 +130,7 @@ class Functions(Definitions):
 
     def test_functions_that_refer_to_themselves(self):
         self.same("""
+            import functools
             def make():
                 def factorial(n):
                     return 1 if n < 2 else n * factorial(n - 1)
@@ -140,7 +144,13 @@ class Functions(Definitions):
             again.me = again
             def default(me=None): return me
             default.__defaults__ = (default,)
+            def make_cached():
+                @functools.lru_cache(None)
+                def fibonacci(n): return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
+                return fibonacci
+            fibonacci = make_cached()
         """, """
+            fibonacci(30), fibonacci.__wrapped__.__closure__[0].cell_contents is fibonacci
             factorial(5)
             even(7), odd(7)
             factorial.__closure__[0].cell_contents is factorial
@@ -654,6 +664,139 @@ class Classes(Definitions):
             File.__parameters__
         """)
 
+    def test_attributes_that_have_the_names_of_properties_of_types(self):
+        self.same("""
+            class Fake:
+                __name__ = "for instances"
+                __qualname__ = "Fake"
+                __class__ = property(lambda self: int)
+                __mro__ = __bases__ = __base__ = 1
+                __text_signature__ = "()"
+                __dictoffset__ = 3
+            class Named:
+                __name__ = property(lambda self: "computed")
+            def make(fake): return Fake()
+        """, """
+            globals().update(fake=make(1))
+            fake.__name__, type(fake).__name__, Named().__name__, Named.__name__
+            isinstance(fake, int), type(fake) is Fake, type(Fake)
+            fake.__mro__, fake.__dictoffset__, Fake.__mro__ == (Fake, object), fake.__text_signature__
+            sorted(set(vars(Fake)) - {"__slotnames__"})
+        """)
+
+    def test_instances_that_are_made_while_their_class_is_read(self):
+        self.same("""
+            class Address:
+                _cache = {}
+                _width = 32
+                def __init__(self, text):
+                    self.text, self.size = text, self._width
+                    self._cache[text] = self.check()
+                def __reduce__(self): return type(self), (self.text,)
+            class Constants:
+                home = Address.__new__(Address)
+            Address.constants = Constants
+            Address.check = lambda self: "checked"
+            Address.last = "last"
+            Constants.home.__init__("127.0.0.1")
+            class Network(Address):
+                first = Constants.home
+            Constants.network = Network("10.0.0.0")
+        """, """
+            Address.constants.home.text, Address.constants.home.size, Constants.network.text
+            type(Constants.network) is Network, Network.first is Constants.home
+            sorted(Address._cache)
+        """)
+
+    def test_hooks_of_classes_over_classes_that_share_a_layout(self):
+        self.same("""
+            import random
+            class Weak:
+                __slots__ = ("__weakref__",)
+                made = []
+                def __init_subclass__(cls): Weak.made.append(cls.__name__)
+            class Mixed: pass
+            class Both(Weak, Mixed): pass
+            class Child(Both): pass
+            class Empty:
+                __slots__ = ()
+                made = []
+                def __init_subclass__(cls): Empty.made.append(cls.__name__)
+            class First(Empty): pass
+            class Second(First): pass
+            class Third(Second, Child): pass
+            class Dice(random.Random):
+                def __init_subclass__(cls): Dice.made = cls.__name__
+                def throw(self): return self.randint(1, 6)
+            class Loaded(Dice): pass
+            def children(cls): return [c.__name__ for c in cls.__subclasses__()]
+            classes = Weak, Both, Child, Empty, First, Second, Third, Dice, Loaded
+            for cls in classes: cls.layout = (cls.__basicsize__, cls.__dictoffset__, cls.__weakrefoffset__)
+        """, """
+            Weak.made, Empty.made, Dice.made
+            [children(cls) for cls in classes]
+            [(cls.__basicsize__, cls.__dictoffset__, cls.__weakrefoffset__) == cls.layout for cls in classes]
+            [[c.__name__ for c in cls.__mro__] for cls in classes]
+            Loaded(1).throw() == Dice(1).throw()
+        """)
+
+    def test_registrations_of_a_class(self):
+        self.check("""
+            import collections.abc, copyreg, functools, numbers, sentinels
+            class Row: pass
+            collections.abc.Sized.register(Row)
+            collections.abc.Sequence.register(Row)
+            sentinels.show.register(Row, lambda row: "a row")
+            copyreg.pickle(Row, lambda row: (Row, ()))
+            attributes = definitions.class_attributes(Row)
+            found = attributes[definitions.REGISTERED_WITH]
+            assert sorted(found, key=str) == [collections.abc.Sequence, collections.abc.Sized], found
+            made = loads(dumps(Row))
+            assert made is not Row
+            assert issubclass(made, collections.abc.Sequence) and issubclass(made, collections.abc.Sized)
+            assert not issubclass(made, numbers.Number)
+            assert sentinels.show(made()) == "a row" and sentinels.show(1) == "other"
+            assert copyreg.dispatch_table[made](made()) == (Row, ())
+            class Other: pass
+            assert not set(definitions.class_attributes(Other)) & {
+                definitions.REGISTERED, definitions.REGISTERED_WITH, definitions.DISPATCHED, definitions.REDUCER}
+        """)
+
+    def test_classes_that_cannot_be_copied_are_refused_in_words(self):
+        self.check("""
+            import enum, datetime
+            class Listed(list, enum.Enum):
+                A = [1]
+            cases = {datetime.date: "datetime.date is made by C code", Listed: "Listed is an Enum of list"}
+            for cls, words in cases.items():
+                try:
+                    definitions.class_structure(cls)
+                except TypeError as error:
+                    assert words in str(error), error
+                else:
+                    assert False, cls
+        """)
+
+    def test_attributes_are_set_and_removed_past_the_metaclass(self):
+        self.check("""
+            class Meta(type):
+                def __setattr__(cls, name, value): raise AttributeError(name)
+                __delattr__ = __setattr__
+                @property
+                def tag(cls): return "of the metaclass"
+            class Item(metaclass=Meta): pass
+            item = Item()
+            for name in ("tag", "__name__", "plain", "__len__"):
+                assert not hasattr(item, name)
+                definitions.set_class_attribute(Item, name, (lambda self: 3) if name == "__len__" else 1)
+                assert getattr(item, name) == 1 or len(item) == 3
+                definitions.set_class_attribute(Item, name, 2)
+                assert getattr(item, name) == 2
+                definitions.delete_class_attribute(Item, name)
+                assert not hasattr(item, name)
+            assert Item.tag == "of the metaclass" and Item.__name__ == "Item"
+        """)
+
     def test_newer_syntax(self):
         if self.version < (3, 12):
             self.skipTest("from Python 3.12 on")
@@ -718,7 +861,7 @@ class Enums(Definitions):
 
     def test_members_with_state(self):
         self.same("""
-            import enum, datetime, decimal, functools
+            import collections, enum, datetime, decimal, functools
             made = []
             class Planet(enum.Enum):
                 EARTH = (5.97, 6.37)
@@ -748,6 +891,10 @@ class Enums(Definitions):
                 def __str__(self): return self.value
             class Point(tuple, enum.Enum):
                 ORIGIN = (0, 0)
+            class Coordinates(collections.namedtuple("Coordinates", "x y")):
+                def __add__(self, other): return type(self)(self.x + other, self.y)
+            class Place(Coordinates, enum.Enum):
+                HOME = 1, 2
             class Auto(enum.Enum):
                 def _generate_next_value_(name, start, count, last): return name.lower()
                 X = enum.auto()
@@ -761,7 +908,7 @@ class Enums(Definitions):
             Day.FIRST.year, Day.FIRST
             Amount.HALF * 2, Amount.HALF
             str(Text.A), Text.A == 'a', Text('a') is Text.A, 'x' + Text.A
-            Point.ORIGIN[0], Point.ORIGIN
+            Point.ORIGIN[0], Point.ORIGIN, Place.HOME.x, Place((1, 2)) is Place.HOME
             Auto.X.value, Auto('unknown') is Auto.X
         """)
 
@@ -963,7 +1110,7 @@ class Special(Definitions):
 
     def test_views_and_other_values(self):
         self.same("""
-            import collections, collections.abc, re, types, sys, operator
+            import collections, collections.abc, itertools, operator, re, struct, sys, types
             names = {"a": 1}
             proxy, keys, values, items = types.MappingProxyType(names), names.keys(), names.values(), names.items()
             odict = collections.OrderedDict(b=2)
@@ -980,6 +1127,11 @@ class Special(Definitions):
             counted = collections.defaultdict(lambda: 5, a=1)
             numbers = iter([1, 2])
             space = types.SimpleNamespace(me=1)
+            header, counter, steps = struct.Struct("<IH"), itertools.count(3), itertools.count(1.5, -2)
+            next(counter)
+            def version(of=sys.version_info, flags=sys.flags): return of is sys.version_info, flags is sys.flags
+            fromkeys, mro = dict.__dict__["fromkeys"], type.__dict__["__mro__"]
+            of_class = type.__dict__["__dict__"].__get__
         """, """
             add(), dict(proxy), list(keys), list(values), list(items)
             list(okeys), type(okeys)
@@ -994,6 +1146,9 @@ class Special(Definitions):
             counted['z'], counted['a']
             next(numbers)
             space
+            header.size, header.format, next(counter), next(counter), next(steps), next(steps)
+            version()
+            fromkeys, mro, of_class(int)["real"]
         """)
 
     def test_singletons_of_modules_stay_what_they_are(self):
