@@ -47,6 +47,21 @@ def test_map_with_chunks_gives_the_same(executor):
         executor.map(helpers.double, [1], chunksize=0)
 
 
+def test_map_submits_through_a_submit_that_is_overridden():
+    seen = []
+
+    class Counting(axion.Executor):
+        def submit(self, fn, /, *args, **kwargs):
+            future = super().submit(fn, *args, **kwargs)
+            future.add_done_callback(seen.append)
+            return future
+
+    with Counting(2) as executor:
+        assert list(executor.map(helpers.double, range(5))) == [0, 2, 4, 6, 8]
+        assert list(executor.map(helpers.add, range(5), range(5), chunksize=2)) == [0, 2, 4, 6, 8]
+    assert len(seen) == 5 + 3
+
+
 def test_map_raises_the_exception_where_it_is(executor):
     results = executor.map(divmod, [1, 1, 1], [1, 0, 1])
     assert next(results) == (1, 0)

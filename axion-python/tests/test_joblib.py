@@ -1,5 +1,8 @@
 """joblib on Axion."""
 
+import os
+import select
+
 import pytest
 
 joblib = pytest.importorskip("joblib")
@@ -61,8 +64,6 @@ def test_a_worker_that_dies_is_reported():
 
 
 def test_the_threads_of_libraries_are_bounded(monkeypatch):
-    import os
-
     def threads():
         return os.environ.get("OMP_NUM_THREADS")
 
@@ -79,6 +80,51 @@ def test_the_threads_of_libraries_are_bounded(monkeypatch):
 def test_parallel_calls_within_parallel_calls():
     def outer(count):
         return sum(joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(-n) for n in range(count)))
+
+    assert joblib.Parallel()(joblib.delayed(outer)(count) for count in range(5)) == [0, 0, 1, 3, 6]
+
+
+def test_calls_after_each_other_share_their_workers():
+    def pids():
+        return set(joblib.Parallel()(joblib.delayed(os.getpid)() for _ in range(20)))
+
+    first = pids()
+    assert set().union(*(pids() for _ in range(7))) <= first and len(first) <= 2
+    with joblib.parallel_config(backend="axion", n_jobs=3):
+        assert not pids() & first, "another number of workers"
+
+
+def test_calls_at_the_same_time_have_workers_of_their_own():
+    with joblib.Parallel() as outer:
+        (first,) = outer(joblib.delayed(os.getpid)() for _ in range(1))
+        (second,) = joblib.Parallel()(joblib.delayed(os.getpid)() for _ in range(1))
+    assert first != second
+
+
+def test_idle_workers_end():
+    with joblib.parallel_config(backend="axion", n_jobs=2, idle_worker_timeout=0):
+        (pid,) = joblib.Parallel()(joblib.delayed(os.getpid)() for _ in range(1))
+    watch = os.pidfd_open(pid) if os.path.exists("/proc/%d" % pid) else None
+    if watch is not None:
+        assert select.select([watch], [], [], helpers.LONG)[0]
+        os.close(watch)
+
+
+def test_a_call_in_a_forked_process_starts_workers_of_its_own():
+    joblib.Parallel()(joblib.delayed(abs)(n) for n in range(4))
+    child = os.fork()
+    if child == 0:
+        try:
+            right = joblib.Parallel()(joblib.delayed(abs)(-n) for n in range(4)) == [0, 1, 2, 3]
+        finally:
+            os._exit(0 if right else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_the_backend_is_known_in_workers():
+    def outer(count):
+        calls = (joblib.delayed(abs)(-n) for n in range(count))
+        return sum(joblib.Parallel(n_jobs=2, backend="axion")(calls))
 
     assert joblib.Parallel()(joblib.delayed(outer)(count) for count in range(5)) == [0, 0, 1, 3, 6]
 

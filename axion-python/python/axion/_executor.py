@@ -78,6 +78,9 @@ class Executor(concurrent.futures.Executor):
         future = _InitializerFuture(self) if self._has_initializer else None
         return self._engine._submit(coder, fn, payload, self._options, _WAIT, future)
 
+    def _submit_chunk(self, fn, chunk):
+        return self._enter(self._each, fn, pack_value(chunk))
+
     def map(self, fn, *iterables, timeout=None, chunksize=1, buffersize=None):
         """As `concurrent.futures.Executor.map` of Python 3.14: yields the results in the order of the items.
 
@@ -90,10 +93,15 @@ class Executor(concurrent.futures.Executor):
             raise ValueError("buffersize must be None or > 0")
         end = None if timeout is None else timeout + time.monotonic()
         items = zip(*iterables)
+        submit_chunk = self._submit_chunk
+        if getattr(self.submit, "__func__", None) is not Executor.submit:
+            # A subclass that overrides `submit` sees every call, as with the standard executors.
+            def submit_chunk(fn, chunk):
+                return self.submit(_call_each, fn, chunk)
 
         def chunks():
             while chunk := list(islice(items, chunksize)):
-                yield self._enter(self._each, fn, pack_value(chunk))
+                yield submit_chunk(fn, chunk)
 
         source = chunks()
         in_flight = deque(source if buffersize is None else islice(source, buffersize))
@@ -133,6 +141,10 @@ class Executor(concurrent.futures.Executor):
 
     def __reduce__(self):
         raise TypeError("an axion.Executor lives in one process and cannot be pickled")
+
+
+def _call_each(fn, chunk):
+    return [fn(*arguments) for arguments in chunk]
 
 
 class _InitializerFuture(Future):

@@ -10,7 +10,9 @@
 # joblib's own classes have no types, and those that are guessed from them are too narrow.
 # pyright: reportIncompatibleMethodOverride=false
 
-import operator
+import os
+import threading
+from types import FunctionType
 
 from joblib._parallel_backends import ParallelBackendBase
 from joblib.parallel import register_parallel_backend
@@ -19,6 +21,7 @@ from ._executor import Executor, _processors
 from ._map import next_size
 
 _GROWTH = 4  # at most, from batch to batch: the next calls may be slower, and a batch of thousands would delay all
+_IDLE_SECONDS = 300  # after which kept workers end, as those of loky
 
 
 class AxionBackend(ParallelBackendBase):
@@ -33,7 +36,7 @@ class AxionBackend(ParallelBackendBase):
     def __init__(self, nesting_level=None, inner_max_num_threads=None, **config):
         super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads)
         self._config = config
-        self._executor = None
+        self._lease = None
         self._size = 1
 
     def effective_n_jobs(self, n_jobs):
@@ -43,34 +46,37 @@ class AxionBackend(ParallelBackendBase):
             return 1
         return max(_processors() + 1 + n_jobs, 1) if n_jobs < 0 else n_jobs
 
-    def configure(self, n_jobs=1, parallel=None, **_):
+    def configure(self, n_jobs=1, parallel=None, idle_worker_timeout=None, **_):
         n_jobs = self.effective_n_jobs(n_jobs)
         if n_jobs == 1 and not self._config:
             from joblib.parallel import FallbackToBackend, SequentialBackend
 
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         self.parallel = parallel
-        self._executor = self._start(n_jobs)
+        idle = self._config.get("idle_worker_timeout") if idle_worker_timeout is None else idle_worker_timeout
+        self._lease = _kept.lease(self._settings(n_jobs), _IDLE_SECONDS if idle is None else idle)
         return n_jobs
 
-    def _start(self, workers):
+    def _settings(self, workers):
+        """The arguments of the executor that a call needs."""
         # Limits the threads of numeric libraries, so that all workers together use as many as there are processors.
         # Variables that the program sets itself take precedence.
-        pool, env = self._config.get("pool"), self._prepare_worker_env(workers)
+        config, env = {**self._config, "max_workers": workers}, self._prepare_worker_env(workers)
+        config.pop("idle_worker_timeout", None)
+        pool = config.get("pool")
         if pool in (None, "cpu", "io"):
-            key = (pool or self._config.get("kind") or "cpu") + "_bound_worker"
-            return Executor(workers, **{**self._config, key: _with_env(self._config.get(key, {}), env)})
-        pools = self._config.get("pools") or {}
-        if pool in pools:
-            pools = {**pools, pool: _with_env(pools[pool], env)}
-        return Executor(workers, **{**self._config, "pools": pools})
+            key = (pool or config.get("kind") or "cpu") + "_bound_worker"
+            config[key] = _with_env(config.get(key, {}), env)
+        elif pool in (pools := config.get("pools") or {}):
+            config["pools"] = {**pools, pool: _with_env(pools[pool], env)}
+        return config
 
     def start_call(self):
         self._size = 1
 
     def submit(self, func, callback=None):
         # The batch is an argument: as a function, each batch would have to be sent as new code.
-        future = self._executor.submit(operator.call, func)
+        future = self._lease.executor.submit(_run_batch, func)
         future._axion_items = len(func)  # pyright: ignore[reportAttributeAccessIssue]
         if callback is not None:
             future.add_done_callback(callback)
@@ -85,18 +91,124 @@ class AxionBackend(ParallelBackendBase):
         return self._size
 
     def terminate(self):
-        if self._executor is not None:
-            self._executor.shutdown(cancel_futures=True)
-            self._executor = None
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.release()
 
     def abort_everything(self, ensure_ready=True):
         """Ends running calls, too: their results are not needed."""
-        executor, self._executor = self._executor, None
-        if executor is not None:
-            workers = executor._max_workers
-            executor._engine.shutdown(wait=False)
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.abort()
             if ensure_ready:
-                self._executor = self._start(workers)
+                self._lease = _kept.lease(lease.settings, lease.idle_seconds)
+
+
+class _Lease:
+    """An executor for one call of `Parallel`, or for the calls within one `with Parallel()`."""
+
+    def __init__(self, keeper, settings, idle_seconds):
+        self.settings, self.idle_seconds = settings, idle_seconds
+        self.executor = Executor(**settings)
+        self.pid = os.getpid()
+        self._keeper = keeper
+        self.timer = None
+
+    def is_usable(self):
+        engine = self.executor._engine
+        return self.pid == os.getpid() and not engine._closing and self.executor._broken is None
+
+    def release(self):
+        """Gives the executor back. What the call has left in the queue is cancelled."""
+        for future in list(self.executor._engine._inbox.futures.values()):
+            future.cancel()
+        self._keeper.give_back(self)
+
+    def abort(self):
+        self.executor._engine.shutdown(wait=False)
+
+
+class _Keeper:
+    """Keeps the workers of the last call for the next one with the same settings, as loky does.
+
+    Calls that run at the same time have executors of their own; one of them is kept.
+    """
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._idle = None
+
+    def lease(self, settings, idle_seconds):
+        kept = self._take()
+        if kept is not None:
+            if kept.settings == settings and kept.is_usable():
+                kept.idle_seconds = idle_seconds
+                return kept
+            _end(kept)
+        return _Lease(self, settings, idle_seconds)
+
+    def give_back(self, lease):
+        if not lease.is_usable():
+            return
+        lease.timer = threading.Timer(lease.idle_seconds, self._expire, (lease,))
+        lease.timer.daemon = True
+        lease.timer.name = "axion-joblib-idle"
+        with self._lock:
+            other, self._idle = self._idle, lease
+            lease.timer.start()
+        if other is not None:
+            _end(other)
+
+    def _take(self):
+        with self._lock:
+            kept, self._idle = self._idle, None
+        if kept is not None and kept.timer is not None:
+            kept.timer.cancel()
+        return kept
+
+    def _expire(self, lease):
+        with self._lock:
+            if self._idle is not lease:
+                return
+            self._idle = None
+        _end(lease)
+
+    def forget(self):
+        """In a forked process: the workers are the parent's."""
+        self._lock, self._idle = threading.Lock(), None
+
+
+def _end(lease):
+    """Ends the workers of an executor that nobody uses."""
+    if lease.timer is not None:
+        lease.timer.cancel()
+    if lease.is_usable():
+        lease.executor.shutdown(wait=True, cancel_futures=True)
+
+
+_kept = _Keeper()
+os.register_at_fork(after_in_child=_kept.forget)
+
+
+def _code_of_run_batch():
+    def run_batch(batch):
+        from joblib.parallel import BACKENDS
+
+        if "axion" not in BACKENDS:
+
+            def make(*args, **kwargs):
+                from axion.joblib import AxionBackend
+
+                return AxionBackend(*args, **kwargs)
+
+            BACKENDS["axion"] = make
+        return batch()
+
+    return run_batch.__code__
+
+
+# It travels by value, because it belongs to no module: a worker that only runs batches need not import this package.
+_run_batch = FunctionType(_code_of_run_batch(), {"__name__": "axion-joblib", "__builtins__": __builtins__}, "run_batch")
 
 
 def _with_env(settings, env):
