@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use actix::{Actor, Addr, System};
 use axion_actors::actors::{Admission, Autoscaler, Dispatcher, Inbox, Supervisor, TimerDriver, WorkflowManager};
-use axion_actors::config::{Config, EngineKind, Key, PoolSettings, ScalingPolicy, Value};
+use axion_actors::config::{Config, Key, PoolSettings, ScalingPolicy, Value};
 use axion_actors::model::{EngineEnd, FactKind};
 use axion_actors::policy::retention::RetentionPolicy;
 use axion_actors::policy::scheduler::{PoolRules, Scheduler, TimeLimits};
@@ -126,7 +126,7 @@ fn populate(parts: RuntimeParts, timer: KernelTimer, launcher: Box<dyn Launcher>
         each: config.record_limit,
         age: config.result_ttl,
     };
-    let rules = config.pool_settings().map(|_, pool| rules(&config, pool));
+    let rules = config.pool_settings().map(|_, pool| rules(pool));
     let scheduler = Scheduler::new(TaskTable::new(clock.epoch(), keep), &rules, config.capacity(machine_memory()));
     let dispatcher = Dispatcher::new(scheduler, clock, admission, sequencer.clone(), requests, &config).start();
     WorkflowManager::new(&config, dispatcher.clone(), manager_admission, sequencer.clone(), &timers).start();
@@ -163,13 +163,12 @@ fn meter(config: &Config) -> Option<Box<dyn Meter>> {
     }
 }
 
-fn rules(config: &Config, pool: &PoolSettings) -> PoolRules {
+fn rules(pool: &PoolSettings) -> PoolRules {
     PoolRules {
         kind: pool.kind,
         limits: TimeLimits { hard: pool.timeout, soft: pool.soft_timeout },
         task_memory: pool.worker.task_memory_limit,
         worker_memory: pool.worker.max_worker_memory,
         worker_tasks: pool.worker.max_tasks_per_worker,
-        one_at_a_time: config.engine == EngineKind::Serial,
     }
 }

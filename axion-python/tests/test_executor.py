@@ -1,6 +1,7 @@
 """`axion.Executor` as `concurrent.futures` documents executors (C4-1)."""
 
 import asyncio
+import collections
 import concurrent.futures
 import os
 import queue
@@ -176,11 +177,11 @@ def test_an_executor_is_broken_before_anybody_hears_of_it(gate):
         assert isinstance(future.exception(helpers.LONG), axion.InitializerFailed) and heard == [future]
 
 
-def test_workers_are_replaced_after_their_tasks_and_no_task_waits_for_that():
-    with axion.Executor(1, max_tasks_per_child=2) as executor:
-        pids = set()
-        while len(pids) < 3:
-            pids.add(executor.submit(helpers.worker_pid).result())
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_worker_runs_exactly_as_many_tasks_as_it_may(most):
+    with axion.Executor(2, max_tasks_per_child=most) as executor:
+        ran = collections.Counter(executor.map(helpers.worker_pid, range(20)))
+    assert set(ran.values()) == {most}
 
 
 def test_wrong_arguments_are_refused():

@@ -235,25 +235,24 @@ fn with(settings: axion_core::WorkerConfig, cpu: u32, io: u32) -> Engine {
 }
 
 #[test]
-fn workers_are_recycled_after_so_many_tasks_and_none_is_lost() {
-    let engine = with(axion_core::WorkerConfig { max_tasks_per_worker: Some(10), ..Default::default() }, 1, 0);
-    let mut pids = std::collections::BTreeMap::new();
-    // The speed of the machine decides when a successor is ready: tasks are submitted until there were two.
-    for _ in 0..200 {
-        let spin = || engine.submit_wait(entry("spin", json!({"seconds": 0.002}))).expect("accepted");
-        for handle in (0..50).map(|_| spin()).collect::<Vec<_>>() {
+fn a_worker_runs_exactly_as_many_tasks_as_it_may_and_none_is_lost() {
+    for limit in [1, 10] {
+        let settings = axion_core::WorkerConfig { max_tasks_per_worker: Some(limit), ..Default::default() };
+        let engine = with(settings, 1, 0);
+        let mut ran = std::collections::BTreeMap::new();
+        let mut pids = std::collections::BTreeSet::new();
+        let pid = || engine.submit_wait(entry("pid", json!({}))).expect("accepted");
+        for handle in (0..5 * limit).map(|_| pid()).collect::<Vec<_>>() {
             let record = ended(handle);
             assert_eq!((record.attempt.expect("ran").0, record.worker_losses), (1, 0));
-            let pid = i32::try_from(value(&record).as_i64().expect("a number")).expect("a pid");
-            pids.insert(record.worker.expect("ran").generation, pid);
+            pids.insert(i32::try_from(value(&record).as_i64().expect("a number")).expect("a pid"));
+            *ran.entry(record.worker.expect("ran").generation).or_insert(0) += 1;
         }
-        if pids.len() > 2 {
-            break;
-        }
+        assert_eq!(ran.values().copied().collect::<Vec<_>>(), vec![limit; 5]);
+        let pids: Vec<_> = pids.into_iter().collect();
+        assert_eq!(pids.len(), 5);
+        until_ended("a worker that ran all its tasks", &pids);
     }
-    assert!(pids.len() > 2, "it was replaced: {pids:?}");
-    pids.pop_last();
-    until_ended("a worker whose successor runs tasks", &pids.into_values().collect::<Vec<_>>());
 }
 
 #[test]

@@ -275,7 +275,7 @@ settings! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct WorkerConfig, described by WORKER;
 
-    /// The number of tasks after which a worker is replaced; "none": never.
+    /// The number of tasks that a worker runs, at most, before another one takes its place; "none": no limit.
     max_tasks_per_worker: Option<u64> = None, Kind::Whole { least: 1, most: i64::MAX as i128 }, or "none";
     /// A worker with more resident memory than this is replaced between two tasks; "none": never.
     max_worker_memory: Option<u64> = None, Kind::Size { least: 1, most: i64::MAX as u64 }, or "none";

@@ -165,6 +165,8 @@ pub enum RetireCause {
     },
     /// The engine shuts down.
     Shutdown,
+    /// The worker has ended as many tasks as it may take (`max_tasks_per_worker`).
+    UsedUp,
 }
 
 /// The reason why a worker is recycled.
@@ -174,8 +176,8 @@ pub enum RetireCause {
 pub enum RecycleCause {
     /// The worker reached its maximum number of tasks (`max_tasks_per_worker`).
     Tasks {
-        /// The number of tasks that it has ended.
-        ended: u64,
+        /// The number of tasks that it has ended or has in flight.
+        taken: u64,
         /// The maximum number of tasks.
         limit: u64,
     },

@@ -171,22 +171,49 @@ impl Scheduler {
         self.heal(worker.id.pool, now);
         let pool = &mut self.pools[worker.id.pool];
         pool.called = 0;
-        // A predecessor that is still here has been recycled: it finishes what it has.
-        if let Some(predecessor) = pool.workers.insert(WorkerSlots::new(worker, capacity, now)) {
+        let member = WorkerSlots::new(worker, capacity, pool.rules.worker_tasks, now);
+        if pool.workers.at(worker.id.index).is_some_and(|predecessor| predecessor.is_replaced_when_used_up()) {
+            pool.standby.push(member);
+            return;
+        }
+        self.enter_place(member, now);
+        self.place(worker.id.pool, now);
+    }
+
+    /// Gives a place to a worker. A predecessor that is still there has been recycled: it finishes what it has.
+    fn enter_place(&mut self, member: WorkerSlots, now: Tick) {
+        let (worker, slots) = (member.worker, member.capacity.slots);
+        if let Some(predecessor) = self.pools[worker.id.pool].workers.insert(member) {
             self.begin_drain(predecessor, RetireCause::Replaced { by: worker.generation }, now);
         }
-        self.place(worker.id.pool, now);
+        let pool = &mut self.pools[worker.id.pool];
+        if slots == 1 && pool.is_finishing(worker.id.index) {
+            pool.workers.change(worker.id.index as usize, |member| member.follows = true);
+        }
+    }
+
+    /// Gives the place of a worker that is gone, or has taken all its tasks, to the successor that stands by.
+    fn let_standby_in(&mut self, worker: WorkerRef, now: Tick) {
+        let pool = &mut self.pools[worker.id.pool];
+        if pool.standby.is_empty() || pool.workers.at(worker.id.index).is_some_and(WorkerSlots::has_budget) {
+            return;
+        }
+        if let Some(successor) = pool.take_standby(worker.id.index) {
+            self.enter_place(successor, now);
+        }
     }
 
     /// Drains a worker: it takes no more tasks, gives its window back, and ends when it is empty.
     fn begin_drain(&mut self, member: WorkerSlots, cause: RetireCause, now: Tick) {
-        let (worker, seqs) = (member.worker, member.last_ahead(usize::MAX));
+        // What a worker may take, it keeps: otherwise it would end before it has run as many tasks as it may.
+        let keeps = matches!(cause, RetireCause::Replaced { .. }) && !member.has_budget();
+        let (worker, seqs) = (member.worker, member.last_ahead(if keeps { 0 } else { usize::MAX }));
         self.table.recorder().note(now, || FactKind::WorkerRetiring { worker, cause });
         self.pools[worker.id.pool].draining.push(member);
         if !seqs.is_empty() {
             self.revoke(worker, seqs, RevokeCause::Draining, now);
         }
-        self.retire_if_empty(worker);
+        self.retire_if_empty(worker, now);
     }
 
     /// Asks a worker to give back attempts that it has not started.
@@ -211,8 +238,12 @@ impl Scheduler {
         for _ in 0..count {
             let workers = &mut self.pools[pool_id].workers;
             let Some(member) = workers.expendable().and_then(|worker| workers.remove(worker)) else { break };
-            gone.push(member.worker);
-            self.begin_drain(member, RetireCause::AboveTarget, now);
+            // The place belongs to the successor that stands by, if there is one.
+            let successor = self.pools[pool_id].take_standby(member.worker.id.index);
+            gone.push(successor.as_ref().unwrap_or(&member).worker);
+            for member in std::iter::once(member).chain(successor) {
+                self.begin_drain(member, RetireCause::AboveTarget, now);
+            }
         }
         self.actions.push(Action::Release { pool: pool_id, workers: gone });
         // A task that needs more workers than remain has to request them again (L1).
@@ -240,11 +271,12 @@ impl Scheduler {
         self.pools[worker.id.pool].change(worker, |member| member.cpu = cpu);
     }
 
-    /// The workers of a pool: first those that take tasks, then those that drain.
+    /// The workers of a pool: first those that take tasks, then those that stand by, then those that drain.
     pub fn workers(&self, pool_id: PoolId) -> impl Iterator<Item = WorkerView> {
         let pool = &self.pools[pool_id];
-        let present = pool.workers.iter().map(|member| member.view(false));
-        present.chain(pool.draining.iter().map(|member| member.view(true)))
+        let present = pool.workers.iter().map(WorkerSlots::view);
+        let standby = pool.standby.iter().map(|member| WorkerView { stands_by: true, ..member.view() });
+        present.chain(standby).chain(pool.draining.iter().map(|member| WorkerView { draining: true, ..member.view() }))
     }
 
     /// The number of attempts that the workers of a pool have ended.
@@ -265,9 +297,15 @@ impl Scheduler {
         self.closing.is_none()
     }
 
-    fn retire_if_empty(&mut self, worker: WorkerRef) {
-        let draining = &self.pools[worker.id.pool].draining;
-        if draining.iter().any(|member| member.worker == worker && member.in_flight.is_empty()) {
+    fn retire_if_empty(&mut self, worker: WorkerRef, now: Tick) {
+        let pool = &mut self.pools[worker.id.pool];
+        if pool.workers.get(worker).is_some_and(WorkerSlots::is_used_up)
+            && let Some(member) = pool.workers.remove(worker)
+        {
+            return self.begin_drain(member, RetireCause::UsedUp, now);
+        }
+        if pool.draining.iter().any(|member| member.worker == worker && member.in_flight.is_empty()) {
+            pool.let_successor_take(worker.id.index);
             self.actions.push(Action::Retire { worker });
         }
     }
@@ -281,8 +319,12 @@ impl Scheduler {
         }
         // A draining worker is not replaced twice.
         let cause = pool.workers.change(worker.id.index as usize, |member| {
-            let cause = rules.recycle_cause(member.ended, resident)?;
-            (member.worker == worker && !std::mem::replace(&mut member.recycling, true)).then_some(cause)
+            let cause = rules.recycle_cause(member.taken(), member.budget_lasts(now), resident)?;
+            if member.worker != worker || member.recycling.is_some() {
+                return None;
+            }
+            member.recycling = Some(cause);
+            Some(cause)
         });
         if let Some(cause) = cause.flatten() {
             self.table.recorder().note(now, || FactKind::WorkerRecycling { worker, cause });
@@ -334,7 +376,9 @@ impl Scheduler {
     /// Handles the end of a worker. Its tasks that had not started return to the front of the queue (L5). Its running
     /// tasks time out, are cancelled, rerun, or are lost.
     pub fn left(&mut self, worker: WorkerRef, departure: Departure, now: Tick) {
-        let Some(member) = self.pools[worker.id.pool].remove(worker) else { return self.table.ignore() };
+        let pool = &mut self.pools[worker.id.pool];
+        let Some(member) = pool.remove(worker) else { return self.table.ignore() };
+        pool.let_successor_take(worker.id.index);
         self.table.recorder().note(now, || FactKind::WorkerLeft { worker });
         let Departure { reason, running, mut outputs, post_mortem } = departure;
         let started = |task: &InFlight| running.as_ref().map_or(task.started(), |seqs| seqs.contains(&task.seq));
@@ -352,6 +396,7 @@ impl Scheduler {
             }
         }
         self.requeue(worker, unstarted, ReturnCause::WorkerLeft, now);
+        self.let_standby_in(worker, now);
         self.place(worker.id.pool, now);
     }
 

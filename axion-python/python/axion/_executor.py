@@ -24,8 +24,7 @@ class Executor(concurrent.futures.Executor):
         max_workers: the number of worker processes; None: one for each processor.
         initializer, initargs: called once in each worker, before its first task. If it fails, the tasks fail and the
             executor is broken.
-        max_tasks_per_child: the number of tasks after which a worker is replaced; None: never. It takes tasks until
-            its successor is ready.
+        max_tasks_per_child: the number of tasks that a worker runs before another one takes its place; None: no limit.
         kind: "cpu": one task at a time in each worker; "io": many, in threads.
         pool: the name of the pool. `pools` among `config` declares it, as in
             `Executor(2, pool="gpu", pools={"gpu": {"kind": "cpu"}})`. Excludes `kind`.

@@ -63,7 +63,7 @@ impl Dispatcher {
     fn process_pool(&self) -> ProcessPool {
         let pools = self.pools.map(|pool, known| PoolStatus {
             waiting: self.scheduler.table().queued(pool),
-            ready: self.scheduler.workers(pool).filter(|worker| !worker.draining).count(),
+            ready: self.scheduler.workers(pool).filter(WorkerView::is_present).count(),
             unavailable: self.scheduler.why_unavailable(pool).map(|error| error.message.clone()),
             workers: self.workers_of(pool),
             ..known.clone()
@@ -77,7 +77,7 @@ impl Dispatcher {
     fn workers_of(&self, pool: PoolId) -> BTreeMap<WorkerId, WorkerStatus> {
         // Of a slot's workers, the one that takes tasks is shown; a predecessor that finishes what it has only
         // while there is no other.
-        let mut workers: Vec<WorkerView> = self.scheduler.workers(pool).collect();
+        let mut workers: Vec<WorkerView> = self.scheduler.workers(pool).filter(|view| !view.stands_by).collect();
         workers.sort_unstable_by_key(|view| (view.worker.id, view.worker.generation));
         workers.iter().map(|view| (view.worker.id, self.worker(view))).collect()
     }
@@ -103,7 +103,7 @@ impl Dispatcher {
     pub(super) fn loads(&self) -> Loads {
         let processors = config::processors();
         let pools = self.pools.map(|pool, known| {
-            let present = self.scheduler.workers(pool).filter(|worker| !worker.draining);
+            let present = self.scheduler.workers(pool).filter(WorkerView::is_present);
             let workers = present.map(|worker| WorkerSample {
                 // Slots that are kept idle for a task are as good as taken.
                 running: worker.load.running + worker.reserved,

@@ -284,18 +284,16 @@ async fn a_machine_that_cannot_be_measured_any_more_is_not_taken_for_busy() {
 
 #[actix::test]
 async fn what_a_replaced_worker_still_runs_is_counted() {
-    let rules = PoolRules { worker_tasks: Some(1), ..PoolRules::default() };
-    let mut harness =
-        SupervisorHarness::with(&Config { cpu_bound_count: 1, cpu_bound_max: Some(1), ..config(9) }, rules, 100);
+    let rules = PoolRules { worker_tasks: Some(2), ..PoolRules::default() };
+    let config = Config { cpu_bound_count: 1, cpu_bound_max: Some(1), cpu_bound_task_limit: 2, ..config(9) };
+    let mut harness = SupervisorHarness::with(&config, rules, 100);
     let mut old = harness.child().await;
     old.ready().await;
     succeeds_on(&harness, &mut old).await;
-    let (mut new, records) = (harness.child().await, [harness.submit(), harness.submit()]);
-    let (last, ahead) = (old.runs().await, old.runs().await);
+    let records = [harness.submit(), harness.submit()];
+    let last = old.runs().await;
+    let mut new = harness.child().await;
     new.ready().await;
-    let asked_back = Heard::Control(ControlDown::Revoke { seqs: vec![ahead] });
-    assert_eq!(old.hears().await, Some(asked_back));
-    old.answers(ControlUp::Revoked { seqs: vec![ahead] }).await;
     let first = new.runs().await;
     let parts = harness.status().await.components.process_pool.clone();
     assert_eq!((parts.active_tasks, parts.cpu_bound_workers, parts.cpu_worker_tasks.len()), (2, 1, 1));
@@ -340,7 +338,7 @@ async fn l9_workers_that_finish_long_tasks_are_bounded_too() {
 
 #[actix::test]
 async fn l9_a_worker_is_not_replaced_while_too_many_before_it_have_not_finished() {
-    let rules = PoolRules { worker_tasks: Some(1), ..PoolRules::default() };
+    let rules = PoolRules { worker_tasks: Some(2), ..PoolRules::default() };
     let config = Config { cpu_bound_count: 1, cpu_bound_max: Some(1), cpu_bound_task_limit: 2, ..config(9) };
     let mut harness = SupervisorHarness::with(&config, rules, 100);
     let (mut finishing, mut endless) = (Vec::new(), Vec::new());
@@ -349,18 +347,22 @@ async fn l9_a_worker_is_not_replaced_while_too_many_before_it_have_not_finished(
         child.ready().await;
         endless.push(harness.submit());
         let seq = child.runs().await;
-        // Its second task is one enough.
+        // Its second task is its last.
         succeeds_on(&harness, &mut child).await;
         finishing.push((child, seq));
     }
-    let (mut present, _) = finishing.pop().expect("the last one");
-    succeeds_on(&harness, &mut present).await;
-    assert!(harness.children.try_recv().is_err(), "it goes on until one of them has ended");
+    let waits = harness.submit();
+    harness.status().await;
+    assert!(harness.children.try_recv().is_err(), "no other process until one of them has ended");
     let (mut first, seq) = finishing.swap_remove(0);
     first.done(seq).await;
     assert_eq!(first.hears().await, Some(Heard::Finish));
     first.exits(ProcessExit::Code(0), &[]).await;
-    harness.child().await.ready().await;
+    let mut next = harness.child().await;
+    next.ready().await;
+    let seq = next.runs().await;
+    next.done(seq).await;
+    assert_eq!(SupervisorHarness::outcome(waits).await, "succeeded");
     assert_eq!(SupervisorHarness::outcome(endless.swap_remove(0)).await, "succeeded");
 }
 

@@ -104,7 +104,7 @@ fn a_worker_that_dies_is_replaced_and_the_cause_names_the_one_before() {
     assert_eq!(told(&mut supervisor), ["left gpu-0.1".to_owned(), replaced]);
     // L3: what an earlier one says changes nothing.
     supervisor.ready(worker(gpu(), 0, 1), 7, Tick(2));
-    supervisor.recycle(worker(gpu(), 0, 1), RecycleCause::Tasks { ended: 1, limit: 1 });
+    supervisor.recycle(worker(gpu(), 0, 1), RecycleCause::Tasks { taken: 1, limit: 1 });
     assert_eq!(told(&mut supervisor), Vec::<String>::new());
 }
 

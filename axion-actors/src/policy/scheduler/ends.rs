@@ -60,7 +60,7 @@ impl Scheduler {
         })??;
         pool.ended += 1;
         self.recycle_if_due(worker, 0, now);
-        self.retire_if_empty(worker);
+        self.retire_if_empty(worker, now);
         Some(task)
     }
 
@@ -296,7 +296,7 @@ impl Scheduler {
         });
         let Some(tasks) = returned else { return self.table.ignore() };
         self.requeue(worker, tasks, ReturnCause::Revoked, now);
-        self.retire_if_empty(worker);
+        self.retire_if_empty(worker, now);
     }
 
     /// Returns tasks to the front of their queue, in their order (L5, L12). A task with a cancellation is cancelled

@@ -31,11 +31,8 @@ impl Scheduler {
                 self.open_gate(now);
             }
             let Some(pool_id) = self.woken.pop_front() else { return };
-            let pool = &mut self.pools[pool_id];
-            pool.woken = false;
-            if !pool.is_finishing() {
-                self.place_in(pool_id, now);
-            }
+            self.pools[pool_id].woken = false;
+            self.place_in(pool_id, now);
         }
     }
 
@@ -47,7 +44,7 @@ impl Scheduler {
             }
         }
         self.rebalance(pool_id, now);
-        self.flush_outboxes(pool_id);
+        self.flush_outboxes(pool_id, now);
     }
 
     fn place_queue(&mut self, pool_id: PoolId, now: Tick) {
@@ -238,9 +235,12 @@ impl Scheduler {
     }
 
     /// Emits the actions that send the outboxes.
-    fn flush_outboxes(&mut self, pool_id: PoolId) {
-        let outboxes = self.pools[pool_id].workers.take_outboxes();
-        self.actions.extend(outboxes.into_iter().map(|(worker, tasks)| Action::Run { worker, tasks }));
+    fn flush_outboxes(&mut self, pool_id: PoolId, now: Tick) {
+        for (worker, tasks) in self.pools[pool_id].workers.take_outboxes() {
+            self.actions.push(Action::Run { worker, tasks });
+            self.recycle_if_due(worker, 0, now);
+            self.let_standby_in(worker, now);
+        }
     }
 
     /// Places suspects. A suspect waits for an empty worker, and one worker takes no more tasks until it is empty, so

@@ -52,6 +52,8 @@ pub(super) struct Pool {
     /// Draining workers, which were replaced or are no longer needed. They take no more tasks and end when they are
     /// empty.
     pub(super) draining: Vec<WorkerSlots>,
+    /// Successors that are ready before their predecessors have taken all their tasks.
+    pub(super) standby: Vec<WorkerSlots>,
     /// The queued tasks. The keys of cancelled tasks may be among them.
     pub(super) queue: RunQueue,
     /// Tasks that rerun in isolation. They go first.
@@ -77,6 +79,7 @@ impl Pool {
             rules,
             workers: PoolWorkers::new(rules.kind),
             draining: Vec::new(),
+            standby: Vec::new(),
             queue: RunQueue::default(),
             suspects: VecDeque::new(),
             cleared: VecDeque::new(),
@@ -120,9 +123,16 @@ impl Pool {
         first.chain(multi_slot.drain()).chain(self.queue.drain()).collect()
     }
 
-    /// Whether only one task may run at a time and a replaced worker still runs one.
-    pub(super) fn is_finishing(&self) -> bool {
-        self.rules.one_at_a_time && self.draining.iter().any(|member| !member.in_flight.is_empty())
+    /// Whether a process that left this place still has a task in flight.
+    pub(super) fn is_finishing(&self, index: u32) -> bool {
+        self.draining.iter().any(|member| member.worker.id.index == index && !member.in_flight.is_empty())
+    }
+
+    /// Lets the worker in this place take tasks, unless a process that left the place still has one.
+    pub(super) fn let_successor_take(&mut self, index: u32) {
+        if !self.is_finishing(index) {
+            self.workers.change(index as usize, |member| member.follows = false);
+        }
     }
 
     /// Changes a worker, which may be draining. Returns `None` if there is no such worker.
@@ -130,19 +140,28 @@ impl Pool {
         if self.workers.get(worker).is_some() {
             return self.workers.change(worker.id.index as usize, change);
         }
-        self.draining.iter_mut().find(|member| member.worker == worker).map(change)
+        self.draining.iter_mut().chain(&mut self.standby).find(|member| member.worker == worker).map(change)
     }
 
     /// A worker, which may be draining.
     pub(super) fn member(&self, worker: WorkerRef) -> Option<&WorkerSlots> {
-        self.workers.get(worker).or_else(|| self.draining.iter().find(|member| member.worker == worker))
+        let others = || self.draining.iter().chain(&self.standby).find(|member| member.worker == worker);
+        self.workers.get(worker).or_else(others)
     }
 
     /// Removes a worker that ended.
     pub(super) fn remove(&mut self, worker: WorkerRef) -> Option<WorkerSlots> {
-        if let Some(at) = self.draining.iter().position(|member| member.worker == worker) {
-            return Some(self.draining.swap_remove(at));
+        for list in [&mut self.draining, &mut self.standby] {
+            if let Some(at) = list.iter().position(|member| member.worker == worker) {
+                return Some(list.swap_remove(at));
+            }
         }
         self.workers.remove(worker)
+    }
+
+    /// Takes the successor that stands by for this place.
+    pub(super) fn take_standby(&mut self, index: u32) -> Option<WorkerSlots> {
+        let at = self.standby.iter().position(|member| member.worker.id.index == index)?;
+        Some(self.standby.swap_remove(at))
     }
 }

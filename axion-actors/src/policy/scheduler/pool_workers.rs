@@ -81,6 +81,11 @@ impl PoolWorkers {
         member.filter(|member| member.worker == worker)
     }
 
+    /// The member in this place.
+    pub(super) fn at(&self, index: u32) -> Option<&WorkerSlots> {
+        self.list.get(index as usize)?.as_ref()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.count
     }
@@ -276,7 +281,7 @@ impl PoolWorkers {
     /// The first member without a task, whether or not it is kept free.
     pub(super) fn first_empty(&self) -> Option<usize> {
         let is_empty =
-            |member: &WorkerSlots| !member.killing && member.in_flight.is_empty() && member.places(Lane::Slot) > 0;
+            |member: &WorkerSlots| member.is_open() && member.in_flight.is_empty() && member.places(Lane::Slot) > 0;
         self.list.iter().position(|member| member.as_ref().is_some_and(is_empty))
     }
 
@@ -293,7 +298,7 @@ impl PoolWorkers {
     /// workers run several tasks at a time, suspects get at most half of the workers, and at least one, so the others
     /// keep working. If every worker has one slot, suspects may get all workers.
     pub(super) fn reserve_for_isolation(&mut self) {
-        let usable = || self.iter().filter(|member| !member.killing && member.places(Lane::Slot) > 0);
+        let usable = || self.iter().filter(|member| member.is_open() && member.places(Lane::Slot) > 0);
         if usable().any(|member| member.isolation == Isolation::Reserved) {
             return;
         }
@@ -363,7 +368,7 @@ impl PoolWorkers {
     pub(super) fn expendable(&self) -> Option<WorkerRef> {
         let order = |member: &&WorkerSlots| {
             let busy = member.in_flight.len() + member.reserved;
-            (member.recycling, busy, std::cmp::Reverse(member.worker.id.index))
+            (member.recycling.is_some(), busy, std::cmp::Reverse(member.worker.id.index))
         };
         self.iter().min_by_key(order).map(|member| member.worker)
     }

@@ -213,16 +213,20 @@ pub struct PoolRules {
     pub task_memory: Option<u64>,
     /// The resident memory in bytes above which a worker is recycled.
     pub worker_memory: Option<u64>,
-    /// The number of tasks after which a worker is recycled.
+    /// The number of tasks that a worker takes, at most. Then it is recycled.
     pub worker_tasks: Option<u64>,
-    /// Whether only one task runs at a time. This includes the successor of a worker (L12).
-    pub one_at_a_time: bool,
 }
 
+/// A successor is started this long before its predecessor has taken all its tasks: an interpreter needs 30 to 100 ms
+/// to start.
+const START_TIME: Duration = Duration::from_millis(100);
+
 impl PoolRules {
-    /// The reason to recycle a worker with this number of ended tasks and this resident memory, if there is one.
-    pub(super) fn recycle_cause(&self, ended: u64, resident: u64) -> Option<RecycleCause> {
-        let tasks = self.worker_tasks.filter(|limit| ended >= *limit).map(|limit| RecycleCause::Tasks { ended, limit });
+    /// The reason to start the successor of a worker that has taken this number of tasks, takes the rest of its budget
+    /// in the time `lasts`, and has this resident memory, if there is a reason.
+    pub(super) fn recycle_cause(&self, taken: u64, lasts: Option<Duration>, resident: u64) -> Option<RecycleCause> {
+        let due = self.worker_tasks.filter(|limit| taken >= *limit || lasts.is_some_and(|time| time <= START_TIME));
+        let tasks = due.map(|limit| RecycleCause::Tasks { taken, limit });
         let memory = self.worker_memory.filter(|limit| resident > *limit);
         tasks.or_else(|| memory.map(|limit| RecycleCause::Memory { resident, limit }))
     }
@@ -239,8 +243,18 @@ pub struct WorkerView {
     pub reserved: usize,
     /// Whether it drains: it takes no more tasks and ends when it is empty.
     pub draining: bool,
+    /// Whether it waits until its predecessor has taken all its tasks.
+    pub stands_by: bool,
     /// The number of attempts that it has ended.
     pub ended: u64,
+}
+
+impl WorkerView {
+    /// Whether it has a place in its pool and takes tasks.
+    #[must_use]
+    pub fn is_present(&self) -> bool {
+        !self.draining && !self.stands_by
+    }
 }
 
 /// The end of a worker.

@@ -1,9 +1,10 @@
 //! One worker as the scheduler sees it: its tasks in flight, which of them run, and its room.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::protocol::{RunTask, TimeLimits, WorkerCapacity, WorkerView};
-use crate::model::{KillReason, Placement, PoolKind, Seq, Task, TaskId, Tick, WorkerRef};
+use crate::model::{KillReason, Placement, PoolKind, RecycleCause, Seq, Task, TaskId, Tick, WorkerRef};
 use crate::policy::placement::{self, Backlog, WorkerLoad};
 use crate::policy::task_table::{TaskKey, TaskTable};
 use crate::policy::timers::{TimerId, Timers};
@@ -124,10 +125,17 @@ pub(super) struct WorkerSlots {
     pub(super) isolation: Isolation,
     /// The number of attempts that it has ended.
     pub(super) ended: u64,
+    /// The number of attempts that it may take in its life.
+    budget: u64,
+    /// The time when it joined.
+    joined: Tick,
+    /// Whether the process that had its place before still runs a task. Until that task ends, it takes none, so a place
+    /// with one slot runs one task at a time (L12).
+    pub(super) follows: bool,
     /// The number of slots reserved for tasks that need several.
     pub(super) reserved: usize,
-    /// Whether its replacement has been requested.
-    pub(super) recycling: bool,
+    /// Why its replacement has been requested, if it has.
+    pub(super) recycling: Option<RecycleCause>,
     /// The last measured CPU usage of its process, in cores.
     pub(super) cpu: f32,
     pub(super) outbox: Vec<RunTask>,
@@ -137,7 +145,7 @@ pub(super) struct WorkerSlots {
 pub(super) const UNKNOWN: u64 = u64::MAX;
 
 impl WorkerSlots {
-    pub(super) fn new(worker: WorkerRef, capacity: WorkerCapacity, now: Tick) -> Self {
+    pub(super) fn new(worker: WorkerRef, capacity: WorkerCapacity, budget: Option<u64>, now: Tick) -> Self {
         Self {
             worker,
             capacity,
@@ -153,8 +161,11 @@ impl WorkerSlots {
             killing: false,
             isolation: Isolation::None,
             ended: 0,
+            budget: budget.unwrap_or(u64::MAX),
+            joined: now,
+            follows: false,
             reserved: 0,
-            recycling: false,
+            recycling: None,
             cpu: 0.0,
             outbox: Vec::new(),
         }
@@ -167,8 +178,40 @@ impl WorkerSlots {
         }
     }
 
+    /// Whether it takes tasks, at least one in isolation.
+    pub(super) fn is_open(&self) -> bool {
+        !self.killing && !self.follows && self.has_budget()
+    }
+
+    /// Whether it may take another attempt in its life.
+    pub(super) fn has_budget(&self) -> bool {
+        self.taken() < self.budget
+    }
+
     pub(super) fn takes(&self) -> bool {
-        !self.killing && self.isolation == Isolation::None
+        self.is_open() && self.isolation == Isolation::None
+    }
+
+    /// The number of attempts that it has ended or has in flight.
+    pub(super) fn taken(&self) -> u64 {
+        self.ended + self.in_flight.len() as u64
+    }
+
+    /// The time in which it takes the rest of its budget, at its pace so far; None before it has ended a task.
+    pub(super) fn budget_lasts(&self, now: Tick) -> Option<Duration> {
+        let left = u128::from(self.budget.saturating_sub(self.taken()));
+        let nanos = (now.since(self.joined).as_nanos() * left).checked_div(u128::from(self.ended))?;
+        Some(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
+    }
+
+    /// Whether its successor takes its place when it has taken all its tasks, and not before.
+    pub(super) fn is_replaced_when_used_up(&self) -> bool {
+        self.has_budget() && matches!(self.recycling, Some(RecycleCause::Tasks { .. }))
+    }
+
+    /// Whether it has ended every attempt that it may take.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.ended >= self.budget && self.in_flight.is_empty()
     }
 
     /// Whether the worker may take any task.
@@ -288,8 +331,15 @@ impl WorkerSlots {
         WorkerLoad { running: self.running(), queued: self.ahead(), cpu: self.cpu }
     }
 
-    pub(super) fn view(&self, draining: bool) -> WorkerView {
-        WorkerView { worker: self.worker, load: self.load(), reserved: self.reserved, draining, ended: self.ended }
+    pub(super) fn view(&self) -> WorkerView {
+        WorkerView {
+            worker: self.worker,
+            load: self.load(),
+            reserved: self.reserved,
+            draining: false,
+            stands_by: false,
+            ended: self.ended,
+        }
     }
 
     /// Starts tasks from the window in free slots, in order. Coroutines start at once, so the window only waits for

@@ -156,7 +156,7 @@ fn samples() -> Vec<FactKind> {
         FactKind::WorkerLaunched { worker, cause: LaunchCause::Replacement { of: Generation(1) } },
         FactKind::WorkerReady { worker, pid: 4711, python: "3.12.4".to_owned() },
         FactKind::WorkerJoined { worker, slots: 1, coroutines: 0 },
-        FactKind::WorkerRecycling { worker, cause: RecycleCause::Tasks { ended: 100, limit: 100 } },
+        FactKind::WorkerRecycling { worker, cause: RecycleCause::Tasks { taken: 100, limit: 100 } },
         FactKind::WorkerRetiring { worker, cause: RetireCause::Replaced { by: Generation(3) } },
         FactKind::WorkerDown { worker, reason: WorkerDownReason::Exited(ProcessExit::Code(3)) },
         FactKind::WorkerLeft { worker },

@@ -128,6 +128,8 @@ struct World {
     ids: Vec<TaskId>,
     records: Vec<oneshot::Receiver<Result<Arc<TaskRecord>, Refusal>>>,
     failed_starts: u32,
+    /// Whether workers are recycled.
+    recycles: bool,
     begun: Instant,
 }
 
@@ -146,11 +148,11 @@ impl World {
             ..Config::default()
         };
         let worker_tasks = (dice.roll(2) == 0).then(|| 1 + dice.roll(6));
-        let one_at_a_time = slots == 1 && dice.roll(5) == 0;
-        let rules = PoolRules { worker_tasks, one_at_a_time, ..PoolRules::default() };
+        let rules = PoolRules { worker_tasks, ..PoolRules::default() };
         Self {
             harness: SupervisorHarness::with(&config, rules, ROOM),
             slots: slots as usize,
+            recycles: rules.worker_tasks.is_some(),
             dice,
             puppets: Vec::new(),
             ids: Vec::new(),
@@ -267,10 +269,13 @@ impl World {
             record.await.expect("L1: an answer").expect("a record");
         }
         let workers = self.dice.small(u64::from(MOST) + 1);
+        let recycles = self.recycles;
         self.set_target(workers);
         let as_many = |status: &Status, children: usize| {
             let pool = &status.components.process_pool.pools[PoolId::CPU];
-            (pool.ready, pool.starting, children) == (pool.target, 0, pool.target)
+            // Beside each worker that has nearly taken its last task, a successor stands by.
+            let bounds = pool.target..=pool.target * if recycles { 2 } else { 1 };
+            (pool.ready, pool.starting) == (pool.target, 0) && bounds.contains(&children)
         };
         let wanted = |status: &Status| {
             let pool = &status.components.process_pool.pools[PoolId::CPU];

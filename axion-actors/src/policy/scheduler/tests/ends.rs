@@ -144,10 +144,10 @@ fn a_cancelled_task_that_had_not_started_when_it_was_to_be_killed_is_asked_for_a
 
 /// A worker that has been replaced, with one task that runs and so many sent ahead.
 fn draining(ahead: usize) -> (Scheduler, Vec<TaskId>) {
-    let mut scheduler = ruled(PoolRules { worker_tasks: Some(1), ..PoolRules::default() });
+    let mut scheduler = ruled(PoolRules { worker_memory: Some(100), ..PoolRules::default() });
     scheduler.joined(worker(0, 1), slots(1), Tick(0));
     let ids = submit(&mut scheduler, 2 + ahead, Tick(0));
-    scheduler.reported(worker(0, 1), vec![done(Seq(1), 1000)], after(1));
+    scheduler.reported(worker(0, 1), vec![done(Seq(1), 1000), Report::Measured { resident: 101 }], after(1));
     assert_eq!(scheduler.sent_to(worker(0, 1)).len(), 1 + ahead);
     scheduler.joined(worker(0, 2), slots(1), after(2));
     (scheduler, ids)
@@ -178,6 +178,8 @@ fn what_waits_in_a_replaced_worker_is_taken_back_at_once() {
     };
     assert_eq!((*old, &seqs[..]), (worker(0, 1), &[Seq(3), Seq(4)][..]));
     scheduler.reported(worker(0, 1), vec![Report::Revoked { seqs: seqs.clone() }], after(22));
+    assert_eq!(scheduler.sent_to(worker(0, 2)).len(), 0, "a place with one slot runs one task at a time");
+    scheduler.reported(worker(0, 1), vec![done(Seq(2), MS)], after(23));
     let moved = scheduler.sent_to(worker(0, 2)).into_iter().filter_map(|(key, _)| scheduler.table().task(key));
     assert_eq!(moved.map(Task::id).next(), Some(ids[2]), "L12");
 }

@@ -109,7 +109,7 @@ impl HistoryWorld {
                 .filter(|reserve_slots| reserve_slots.index == index)
                 .map(|reserve_slots| reserve_slots.slots)
                 .sum();
-            assert_eq!(member.view(false).reserved, reserved);
+            assert_eq!(member.view().reserved, reserved);
             assert!(member.running() + reserved <= index + 1, "{} slots of {}", member.running() + reserved, index + 1);
         }
     }

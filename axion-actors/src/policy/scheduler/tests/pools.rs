@@ -68,27 +68,94 @@ fn suspects_leave_half_of_the_workers_with_many_slots_to_the_others() {
 }
 
 #[test]
-fn l12_where_one_task_runs_at_a_time_a_successor_waits_for_its_predecessor() {
-    let mut scheduler = ruled(PoolRules { worker_tasks: Some(1), one_at_a_time: true, ..PoolRules::default() });
+fn l12_in_a_place_with_one_slot_a_successor_waits_for_its_predecessor() {
+    let mut scheduler = ruled(PoolRules { worker_tasks: Some(1), ..PoolRules::default() });
     let (old, new) = (worker(0, 1), worker(0, 2));
     scheduler.joined(old, slots(1), Tick(0));
     let ids = submit(&mut scheduler, 3, Tick(0));
-    scheduler.reported(old, vec![done(Seq(1), 50 * MS)], after(1));
-    assert_eq!(scheduler.sent_to(old).len(), 1, "it works on until its successor is there");
     scheduler.take_actions();
     scheduler.joined(new, slots(1), after(2));
     assert_eq!(ids_sent(&scheduler.take_actions()), [], "the predecessor has not finished");
-    scheduler.reported(old, vec![done(Seq(2), 50 * MS)], after(60));
-    assert_eq!(ids_sent(&scheduler.take_actions()), ids[2..]);
+    scheduler.reported(old, vec![done(Seq(1), 50 * MS)], after(60));
+    assert_eq!(ids_sent(&scheduler.take_actions()), ids[1..2]);
 
     // Also if the predecessor dies instead: its task goes first.
     scheduler.joined(worker(0, 3), slots(1), after(61));
-    let late = submit(&mut scheduler, 1, after(61));
     assert_eq!(ids_sent(&scheduler.take_actions()), []);
     scheduler.left(new, killed(&[1]), after(62));
+    assert_eq!(ids_sent(&scheduler.take_actions()), ids[1..2]);
+    scheduler.joined(worker(0, 4), slots(1), after(63));
+    scheduler.reported(worker(0, 3), vec![done(Seq(1), MS)], after(64));
     assert_eq!(ids_sent(&scheduler.take_actions()), ids[2..]);
-    scheduler.reported(worker(0, 3), vec![done(Seq(1), MS)], after(63));
-    assert_eq!(ids_sent(&scheduler.take_actions()), late);
+}
+
+#[test]
+fn a_successor_that_is_ready_early_stands_by_until_all_tasks_are_taken() {
+    let mut scheduler = ruled(PoolRules { worker_tasks: Some(4), ..PoolRules::default() });
+    let (old, new) = (worker(0, 1), worker(0, 2));
+    scheduler.joined(old, slots(1), Tick(0));
+    let mut ran = Vec::new();
+    let mut run_one = |scheduler: &mut Scheduler, seq: u64, ms: u64| {
+        submit(scheduler, 1, after(ms));
+        scheduler.reported(old, vec![done(Seq(seq), 60 * MS)], after(ms + 60));
+        ran.push(scheduler.take_actions().iter().any(|it| matches!(it, Action::Recycle { .. })));
+    };
+    run_one(&mut scheduler, 1, 0);
+    run_one(&mut scheduler, 2, 60);
+    run_one(&mut scheduler, 3, 120);
+    assert_eq!(ran, [false, false, true], "at this pace, the rest of its tasks lasts 60 ms");
+    scheduler.joined(new, slots(1), after(181));
+    let ids = submit(&mut scheduler, 2, after(182));
+    assert_eq!(ids_sent(&scheduler.take_actions()), ids[..1], "the last one of the predecessor");
+    assert_eq!((scheduler.sent_to(old).len(), scheduler.sent_to(new).len()), (1, 0));
+    scheduler.reported(old, vec![done(Seq(4), 60 * MS)], after(242));
+    assert_eq!(scheduler.sent_to(new).len(), 1);
+}
+
+#[test]
+fn l1_a_successor_that_stands_by_gets_the_place_of_a_predecessor_that_dies_or_is_not_wanted() {
+    let mut scheduler = ruled(PoolRules { worker_tasks: Some(2), ..PoolRules::default() });
+    let (old, new) = (worker(0, 1), worker(0, 2));
+    let stand_by = |scheduler: &mut Scheduler| {
+        scheduler.joined(old, slots(1), Tick(0));
+        submit(scheduler, 1, Tick(0));
+        scheduler.reported(old, vec![done(Seq(1), MS)], after(1));
+        scheduler.joined(new, slots(1), after(2));
+        scheduler.take_actions();
+    };
+    stand_by(&mut scheduler);
+    scheduler.left(old, killed(&[]), after(3));
+    submit(&mut scheduler, 1, after(4));
+    assert_eq!(scheduler.sent_to(new).len(), 1);
+
+    let mut scheduler = ruled(PoolRules { worker_tasks: Some(2), ..PoolRules::default() });
+    stand_by(&mut scheduler);
+    scheduler.shrink(PoolId::CPU, 1, after(3));
+    let actions = scheduler.take_actions();
+    let retired =
+        |worker: WorkerRef| actions.iter().any(|it| matches!(it, Action::Retire { worker: it } if *it == worker));
+    assert!(retired(old) && retired(new), "{actions:?}");
+    assert!(actions.iter().any(|it| matches!(it, Action::Release { workers, .. } if workers[..] == [new])));
+}
+
+#[test]
+fn a_worker_takes_exactly_as_many_tasks_as_it_may_and_ends_also_without_a_successor() {
+    let mut scheduler = ruled(PoolRules { worker_tasks: Some(3), ..PoolRules::default() });
+    let old = worker(0, 1);
+    scheduler.joined(old, slots(2), Tick(0));
+    submit(&mut scheduler, 5, Tick(0));
+    let recycled = |actions: &[Action]| actions.iter().filter(|it| matches!(it, Action::Recycle { .. })).count();
+    let retired =
+        |actions: &[Action]| actions.iter().any(|it| matches!(it, Action::Retire { worker } if *worker == old));
+    scheduler.reported(old, vec![done(Seq(1), 50 * MS)], after(50));
+    assert_eq!(recycled(&scheduler.take_actions()), 1, "its last task is on its way: the successor is started");
+    scheduler.reported(old, vec![done(Seq(2), 50 * MS)], after(60));
+    let actions = scheduler.take_actions();
+    assert_eq!((ids_sent(&actions), recycled(&actions), retired(&actions)), (vec![], 0, false));
+    scheduler.reported(old, vec![done(Seq(3), 50 * MS)], after(70));
+    assert!(retired(&scheduler.take_actions()), "it has run three, and leaves before its successor has joined");
+    scheduler.joined(worker(0, 2), slots(2), after(80));
+    assert_eq!(scheduler.sent_to(worker(0, 2)).len(), 2);
 }
 
 #[test]
@@ -172,15 +239,16 @@ fn a_pool_that_cannot_start_fails_its_tasks_with_the_reason_and_heals() {
 
 #[test]
 fn a_worker_is_recycled_between_tasks_and_its_successor_is_there_before_it_goes() {
-    let mut scheduler = ruled(PoolRules { worker_tasks: Some(2), ..PoolRules::default() });
+    let mut scheduler = ruled(PoolRules { worker_memory: Some(100), ..PoolRules::default() });
     let (old, new) = (worker(0, 1), worker(0, 2));
     scheduler.joined(old, slots(2), Tick(0));
     submit(&mut scheduler, 5, Tick(0));
-    scheduler.reported(old, vec![done(Seq(1), MS), done(Seq(2), MS)], after(1));
+    scheduler.reported(old, vec![Report::Measured { resident: 101 }], after(1));
     let recycled = |actions: &[Action]| actions.iter().filter(|it| matches!(it, Action::Recycle { .. })).count();
     assert_eq!(recycled(&scheduler.take_actions()), 1);
     // Until the successor is there, it works on, and is not asked twice.
-    scheduler.reported(old, vec![done(Seq(3), MS)], after(2));
+    scheduler.reported(old, vec![done(Seq(1), MS), done(Seq(2), MS), done(Seq(3), MS)], after(2));
+    scheduler.reported(old, vec![Report::Measured { resident: 102 }], after(2));
     assert_eq!(recycled(&scheduler.take_actions()), 0);
     scheduler.joined(new, slots(2), after(3));
     submit(&mut scheduler, 2, after(3));
