@@ -192,8 +192,9 @@ def _set_contents(cell, contents):
 def class_structure(cls):
     """`(metaclass, name, bases, namespace, base, features)`: what `make_class` makes the bare class of."""
     own = vars(cls)
-    if any(type(value) in _NATIVE_METHODS and value.__objclass__ is cls for value in own.values()):
-        raise TypeError("%s.%s is made by C code that this process cannot copy" % (cls.__module__, cls.__qualname__))
+    if any(map(_is_native, (cls,) + type(cls).__mro__[:-len(type.__mro__)])):
+        raise TypeError("the class %s.%s is made by C code and cannot be copied; define it in a module of its own" % (
+            cls.__module__, cls.__qualname__))
     namespace = {"__qualname__": cls.__qualname__}
     if "__module__" in own:
         namespace["__module__"] = own["__module__"]
@@ -208,6 +209,10 @@ def class_structure(cls):
     if _is_enum(cls):
         features["members"] = _members(cls)
     return type(cls), cls.__name__, cls.__bases__, namespace, cls.__base__, features
+
+
+def _is_native(cls):
+    return any(type(value) in _NATIVE_METHODS and value.__objclass__ is cls for value in vars(cls).values())
 
 
 _NATIVE_METHODS = frozenset((MethodDescriptorType, WrapperDescriptorType, ClassMethodDescriptorType))

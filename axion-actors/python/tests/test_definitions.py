@@ -764,10 +764,13 @@ class Classes(Definitions):
 
     def test_classes_that_cannot_be_copied_are_refused_in_words(self):
         self.check("""
-            import enum, datetime
+            import ctypes, enum, datetime
             class Listed(list, enum.Enum):
                 A = [1]
-            cases = {datetime.date: "datetime.date is made by C code", Listed: "Listed is an Enum of list"}
+            class Header(ctypes.Structure):
+                _fields_ = [("size", ctypes.c_int)]
+            cases = {datetime.date: "the class datetime.date is made by C code", Listed: "Listed is an Enum of list",
+                     Header: "the class caller.Header is made by C code"}
             for cls, words in cases.items():
                 try:
                     definitions.class_structure(cls)
