@@ -131,7 +131,7 @@ impl WorkflowManager {
         let now = self.begin_turn();
         self.retained.look_up(&mut known, now);
         let submitted = self.workflows.submit(id, spec, known, now);
-        self.record();
+        self.record(now);
         match submitted {
             Ok(()) => {
                 let _ = accepted.send(Ok(()));
@@ -145,18 +145,18 @@ impl WorkflowManager {
                 self.dispatcher.do_send(WorkflowClosed);
             }
         }
-        self.carry_out(ctx);
+        self.carry_out(now, ctx);
     }
 
-    /// Starts a turn. Its facts are made only if somebody listens.
+    /// Starts a turn and returns its time, by which everything in it is decided. Its facts are made only if somebody
+    /// listens.
     fn begin_turn(&mut self) -> Tick {
         self.workflows.recorder().begin(self.sequencer.is_subscribed());
         self.clock.now()
     }
 
     /// Records the facts so far. Call it before anything leaves the engine's thread (L13).
-    fn record(&mut self) {
-        let now = self.clock.now();
+    fn record(&mut self, now: Tick) {
         let recorder = self.workflows.recorder();
         for (workflow, by) in self.retained.take_dropped() {
             recorder.note(now, || FactKind::WorkflowRecordDropped { workflow, by });
@@ -164,8 +164,7 @@ impl WorkflowManager {
         let _recorded = self.sequencer.record(recorder.take());
     }
 
-    fn apply_update(&mut self, update: StepUpdate) {
-        let now = self.clock.now();
+    fn apply_update(&mut self, update: StepUpdate, now: Tick) {
         match update {
             StepUpdate::Started(step) => self.workflows.started(step, now),
             StepUpdate::Ended(step, record) => self.ended(step, &record, now),
@@ -207,17 +206,17 @@ impl WorkflowManager {
         }
     }
 
-    fn carry_out(&mut self, ctx: &mut Context<Self>) {
-        self.act();
-        while self.feed(Vec::new(), ctx) {
-            self.act();
+    fn carry_out(&mut self, now: Tick, ctx: &mut Context<Self>) {
+        self.act(now);
+        while self.feed(Vec::new(), now, ctx) {
+            self.act(now);
         }
         self.arm_expiry(ctx);
     }
 
-    fn act(&mut self) {
+    fn act(&mut self, now: Tick) {
         loop {
-            self.record();
+            self.record(now);
             let actions = self.workflows.take_actions();
             if actions.is_empty() {
                 break;
@@ -229,11 +228,11 @@ impl WorkflowManager {
                     WorkflowAction::Cancel { step, task } => {
                         cancels.insert(step, task);
                     }
-                    WorkflowAction::Ended { step, task, outcome } => self.step_ended(step, task, *outcome),
-                    WorkflowAction::Finished(id) => self.finished(id),
+                    WorkflowAction::Ended { step, task, outcome } => self.step_ended(step, task, *outcome, now),
+                    WorkflowAction::Finished(id) => self.finished(id, now),
                 }
             }
-            self.cancel(cancels);
+            self.cancel(cancels, now);
         }
     }
 
@@ -245,7 +244,7 @@ impl WorkflowManager {
     }
 
     /// Cancels steps. Those that wait for admission are dropped, all of them in one pass.
-    fn cancel(&mut self, mut steps: FxHashMap<StepRef, TaskId>) {
+    fn cancel(&mut self, mut steps: FxHashMap<StepRef, TaskId>, now: Tick) {
         if steps.is_empty() {
             return;
         }
@@ -266,23 +265,23 @@ impl WorkflowManager {
         for step in dropped {
             let words = "the step was cancelled before it was submitted";
             let outcome = Outcome::Cancelled(Box::new(TaskError::new(ErrorKind::Cancelled, words)));
-            self.workflows.ended(step, Ended::without_attempt(outcome), self.clock.now());
+            self.workflows.ended(step, Ended::without_attempt(outcome), now);
         }
         for task in steps.into_values() {
             self.dispatcher.do_send(CancelStep(task));
         }
     }
 
-    fn finished(&mut self, id: WorkflowId) {
+    fn finished(&mut self, id: WorkflowId, now: Tick) {
         let Some(graph) = self.workflows.take(id) else { return };
         let span = graph.span();
         let record = Arc::new(graph.into_record(self.clock.epoch()));
         self.expands.remove(&id);
-        let (now, fact) = (self.clock.now(), record.clone());
+        let fact = record.clone();
         let finished = || FactKind::WorkflowFinished { workflow: id, state: fact.state, record: fact };
         self.workflows.recorder().note(now, finished);
         self.retained.push(record.clone(), span, now);
-        self.record();
+        self.record(now);
         for reply in self.waiters.remove(&id).unwrap_or_default() {
             reply.send(Ok(record.clone()));
         }
@@ -293,7 +292,7 @@ impl WorkflowManager {
     /// Waits for room for the next step. A task is built only here: a waiting step takes next to no memory, and a step
     /// that continues is still in the processor's caches when it is sent. Returns whether a step has ended instead.
     #[must_use]
-    fn feed(&mut self, mut batch: Vec<(StepRef, Task)>, ctx: &mut Context<Self>) -> bool {
+    fn feed(&mut self, mut batch: Vec<(StepRef, Task)>, now: Tick, ctx: &mut Context<Self>) -> bool {
         let mut ended = false;
         while self.next.is_none()
             && let Some(step) = self.backlog.pop_front()
@@ -302,7 +301,7 @@ impl WorkflowManager {
             // Checked before the copy: one result may stand in many places (L9).
             let weight = task.weight() - task.params_bytes().len() + params.len();
             if weight > self.task_limit {
-                self.workflows.ended(step, too_large(weight, self.task_limit), self.clock.now());
+                self.workflows.ended(step, too_large(weight, self.task_limit), now);
                 ended = true;
                 continue;
             }
@@ -329,7 +328,7 @@ impl WorkflowManager {
         let admission = self.admission.clone();
         let room = async move { admission.enter(1, units).await };
         ctx.spawn(room.into_actor(self).map(move |entered, manager, ctx| {
-            manager.begin_turn();
+            let now = manager.begin_turn();
             let mut batch = Vec::new();
             match manager.next.take() {
                 Some(next) if !manager.dropped => batch.push(next),
@@ -338,8 +337,8 @@ impl WorkflowManager {
                 _ => {}
             }
             manager.dropped = false;
-            if manager.feed(batch, ctx) {
-                manager.carry_out(ctx);
+            if manager.feed(batch, now, ctx) {
+                manager.carry_out(now, ctx);
             }
         }));
     }
@@ -356,33 +355,31 @@ impl WorkflowManager {
     }
 
     /// Answers the waiters of a step that ended, with or without a task that ran (L1).
-    fn step_ended(&mut self, step: StepRef, task: TaskId, outcome: StepOutcome) {
+    fn step_ended(&mut self, step: StepRef, task: TaskId, outcome: StepOutcome, now: Tick) {
         let Some(waiting) = self.step_waiters.remove(&task) else { return };
-        let answer = self.record_of(step, outcome);
+        let answer = self.record_of(step, outcome, now);
         for reply in waiting {
             reply.send(answer.clone());
         }
     }
 
-    fn record_of(&self, step: StepRef, outcome: StepOutcome) -> Result<Arc<TaskRecord>, Refusal> {
+    fn record_of(&self, step: StepRef, outcome: StepOutcome, now: Tick) -> Result<Arc<TaskRecord>, Refusal> {
         let graph = self.workflows.graph(step.workflow);
         let record = graph.and_then(|graph| graph.record_of(step.key.step, outcome, self.clock.epoch()));
-        record.map(Arc::new).ok_or_else(|| self.not_retained())
+        record.map(Arc::new).ok_or_else(|| self.not_retained(now))
     }
 
     /// The answer for a result that was not retained.
-    fn not_retained(&self) -> Refusal {
-        let since = std::time::Duration::from_nanos(self.clock.now().0);
-        let at = self.clock.epoch().saturating_add(since).unwrap_or(jiff::Timestamp::MAX);
-        Refusal::ResultExpired { at, why: ExpiredBy::NotRetained }
+    fn not_retained(&self, now: Tick) -> Refusal {
+        Refusal::ResultExpired { at: self.clock.wall(now), why: ExpiredBy::NotRetained }
     }
 
     /// Waits for a task that the Dispatcher does not know, because it may be a step.
-    fn await_task(&mut self, id: TaskId, reply: Reply) {
+    fn await_task(&mut self, id: TaskId, reply: Reply, now: Tick) {
         let Some(step) = self.workflows.step_of(id) else {
-            let retained = self.retained.step(id, self.clock.now()).map(|(step, at)| step.clone().into_task_record(at));
+            let retained = self.retained.step(id, now).map(|(step, at)| step.clone().into_task_record(at));
             return reply.send(match retained {
-                Some(record) => record.map(Arc::new).ok_or_else(|| self.not_retained()),
+                Some(record) => record.map(Arc::new).ok_or_else(|| self.not_retained(now)),
                 None => Err(Refusal::UnknownId),
             });
         };
@@ -391,13 +388,12 @@ impl WorkflowManager {
                 self.workflows.subscribe(step);
                 add_waiter(self.step_waiters.entry(id).or_default(), reply, Reply::is_closed);
             }
-            StepStatus::Ended(outcome) => reply.send(self.record_of(step, outcome)),
-            StepStatus::ResultDropped | StepStatus::Unknown => reply.send(Err(self.not_retained())),
+            StepStatus::Ended(outcome) => reply.send(self.record_of(step, outcome, now)),
+            StepStatus::ResultDropped | StepStatus::Unknown => reply.send(Err(self.not_retained(now))),
         }
     }
 
-    fn cancel_task(&mut self, id: TaskId) -> CancelAnswer {
-        let now = self.clock.now();
+    fn cancel_task(&mut self, id: TaskId, now: Tick) -> CancelAnswer {
         match self.workflows.step_of(id) {
             Some(step) if self.is_queued(step) => {
                 self.workflows.cancel_step(step, now);
@@ -411,9 +407,9 @@ impl WorkflowManager {
         }
     }
 
-    fn withdraw_task(&mut self, id: TaskId) -> bool {
+    fn withdraw_task(&mut self, id: TaskId, now: Tick) -> bool {
         let step = self.workflows.step_of(id).filter(|step| self.workflows.waits(*step) || self.is_queued(*step));
-        step.is_some_and(|step| self.workflows.cancel_step(step, self.clock.now()) != CancelAnswer::Unknown)
+        step.is_some_and(|step| self.workflows.cancel_step(step, now) != CancelAnswer::Unknown)
     }
 
     /// Whether a step waits here for admission.
@@ -422,10 +418,10 @@ impl WorkflowManager {
         self.backlog.iter().copied().chain(next).any(|due| due == step)
     }
 
-    fn current_record(&mut self, id: WorkflowId) -> WorkflowAnswer {
+    fn current_record(&mut self, id: WorkflowId, now: Tick) -> WorkflowAnswer {
         match self.workflows.graph(id) {
             Some(graph) => Ok(Arc::new(graph.record(self.clock.epoch()))),
-            None => self.retained.get(id, self.clock.now()).ok_or(WorkflowGone),
+            None => self.retained.get(id, now).ok_or(WorkflowGone),
         }
     }
 }
@@ -480,34 +476,34 @@ impl Handler<WorkflowRequest> for WorkflowManager {
     type Result = ();
 
     fn handle(&mut self, request: WorkflowRequest, ctx: &mut Self::Context) {
-        self.begin_turn();
+        let now = self.begin_turn();
         match request {
             WorkflowRequest::Submit(submission) => self.submit(*submission, ctx),
             WorkflowRequest::Await { id, reply } => match self.workflows.graph(id) {
                 Some(_) => add_waiter(self.waiters.entry(id).or_default(), reply, Reply::is_closed),
-                None => reply.send(self.current_record(id)),
+                None => reply.send(self.current_record(id, now)),
             },
             WorkflowRequest::Look { id, reply } => {
-                let _ = reply.send(self.current_record(id));
+                let _ = reply.send(self.current_record(id, now));
             }
             WorkflowRequest::Cancel { id, reply } => {
-                let is_there = self.workflows.cancel(id, self.clock.now());
-                self.record();
+                let is_there = self.workflows.cancel(id, now);
+                self.record(now);
                 let _ = reply.send(is_there);
-                self.carry_out(ctx);
+                self.carry_out(now, ctx);
             }
-            WorkflowRequest::AwaitTask { id, reply } => self.await_task(id, reply),
+            WorkflowRequest::AwaitTask { id, reply } => self.await_task(id, reply, now),
             WorkflowRequest::CancelTask { id, reply } => {
-                let answer = self.cancel_task(id);
-                self.record();
+                let answer = self.cancel_task(id, now);
+                self.record(now);
                 let _ = reply.send(answer);
-                self.carry_out(ctx);
+                self.carry_out(now, ctx);
             }
             WorkflowRequest::WithdrawTask { id, reply } => {
-                let answer = self.withdraw_task(id);
-                self.record();
+                let answer = self.withdraw_task(id, now);
+                self.record(now);
                 let _ = reply.send(answer);
-                self.carry_out(ctx);
+                self.carry_out(now, ctx);
             }
         }
     }
@@ -517,11 +513,11 @@ impl Handler<StepUpdates> for WorkflowManager {
     type Result = ();
 
     fn handle(&mut self, StepUpdates(updates): StepUpdates, ctx: &mut Self::Context) {
-        self.begin_turn();
+        let now = self.begin_turn();
         for update in updates {
-            self.apply_update(update);
+            self.apply_update(update, now);
         }
-        self.carry_out(ctx);
+        self.carry_out(now, ctx);
     }
 }
 
@@ -531,7 +527,7 @@ impl Handler<TimerDue> for WorkflowManager {
     fn handle(&mut self, _: TimerDue, ctx: &mut Self::Context) {
         let now = self.begin_turn();
         self.retained.expire_old(now);
-        self.record();
+        self.record(now);
         self.arm_expiry(ctx);
     }
 }
@@ -541,9 +537,9 @@ impl Handler<CancelWorkflows> for WorkflowManager {
 
     fn handle(&mut self, CancelWorkflows { reply }: CancelWorkflows, ctx: &mut Self::Context) {
         self.closing = true;
-        self.begin_turn();
-        self.workflows.cancel_all(self.clock.now());
-        self.carry_out(ctx);
+        let now = self.begin_turn();
+        self.workflows.cancel_all(now);
+        self.carry_out(now, ctx);
         // One message to the Dispatcher and back: updates of ended tasks arrive before its answer.
         let round = self.dispatcher.send(super::messages::GetLoads).into_actor(self);
         ctx.spawn(round.map(move |_, _, ctx| {
