@@ -128,7 +128,7 @@ fn populate(parts: RuntimeParts, timer: KernelTimer, launcher: Box<dyn Launcher>
     };
     let rules = config.pool_settings().map(|_, pool| rules(pool));
     let scheduler = Scheduler::new(TaskTable::new(clock.epoch(), keep), &rules, config.capacity(machine_memory()));
-    let dispatcher = Dispatcher::new(scheduler, clock, admission, sequencer.clone(), requests, &config).start();
+    let dispatcher = Dispatcher::new(scheduler, &timers, admission, sequencer.clone(), requests, &config).start();
     WorkflowManager::new(&config, dispatcher.clone(), manager_admission, sequencer.clone(), &timers).start();
     let supervisor = Supervisor::new(launcher, dispatcher.clone(), sequencer, timers.clone(), &config).start();
     if config.enable_metrics || config.autoscaler != ScalingPolicy::Off {

@@ -9,7 +9,9 @@ mod workflows;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix::WeakAddr;
 use actix::prelude::*;
+use futures_util::StreamExt;
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 
@@ -23,8 +25,9 @@ use super::answer::Refusal;
 use super::inbox::{Door, Inbox, Requests};
 use super::messages::{
     GetLoads, Loads, Measured, PoolChanged, PoolRequest, PoolUnavailable, RegisterSupervisor, Reports, Request, Shrink,
-    Submission, WorkerCommand, WorkerJoined, WorkerLeft, WorkflowRequest,
+    Submission, TimerDue, WorkerCommand, WorkerJoined, WorkerLeft, WorkflowRequest,
 };
+use super::timer::{ActorTimer, TimerDriver};
 use crate::config::{Config, EngineKind};
 use crate::model::{
     CancelAnswer, Clock, FactKind, HostLoad, PoolMap, PoolStatus, RefusalReason, Task, TaskError, TaskId, Tick,
@@ -67,8 +70,8 @@ pub struct Dispatcher {
     supervisor: Option<Recipient<PoolRequest>>,
     /// How long a cancelled task may take to stop by itself.
     cancel_grace: Duration,
-    /// The timer for the scheduler's next tick, and when it is due.
-    timer: Option<(Tick, SpawnHandle)>,
+    /// For the scheduler's next tick.
+    timer: ActorTimer,
     _fatal: StopOnPanic,
 }
 
@@ -84,7 +87,7 @@ impl Dispatcher {
     #[must_use]
     pub fn new(
         scheduler: Scheduler,
-        clock: Clock,
+        timers: &TimerDriver,
         admission: Arc<Admission>,
         sequencer: Sequencer,
         requests: Inbox,
@@ -95,7 +98,7 @@ impl Dispatcher {
         Self {
             _door: door,
             scheduler,
-            clock,
+            clock: timers.clock(),
             admission,
             sequencer,
             requests: Some(requests),
@@ -113,7 +116,7 @@ impl Dispatcher {
             cancelled: 0,
             supervisor: None,
             cancel_grace: config.cancel_grace,
-            timer: None,
+            timer: timers.timer(),
             _fatal: StopOnPanic,
         }
     }
@@ -186,21 +189,10 @@ impl Dispatcher {
 
     /// One timer at a time, for what is due first, and none while nothing is (L10). A timer that
     /// turns out too early only looks again.
-    fn arm(&mut self, ctx: &mut Context<Self>) {
-        let Some(next) = self.scheduler.next_tick() else { return };
-        match self.timer {
-            Some((due, _)) if due <= next => return,
-            Some((_, running)) => {
-                ctx.cancel_future(running);
-            }
-            None => {}
+    fn arm(&mut self, ctx: &Context<Self>) {
+        if let Some(next) = self.scheduler.next_tick() {
+            self.timer.set(next, ctx);
         }
-        let delay = next.since(self.clock.now());
-        let timer = ctx.run_later(delay, |actor, ctx| {
-            actor.timer = None;
-            actor.decide(ctx, |scheduler, now| scheduler.tick(now));
-        });
-        self.timer = Some((next, timer));
     }
 }
 
@@ -216,23 +208,28 @@ impl Actor for Dispatcher {
             None => {}
         }
         match WallClockWatch::new() {
-            Ok(watch) => {
-                ctx.add_stream(watch);
+            Ok(watch) => drop(actix_rt::spawn(report_wall_clock(watch, ctx.address().downgrade()))),
+            Err(error) => {
+                tracing::warn!(%error, "cannot watch the wall clock: `not_before` follows no change of it");
             }
-            Err(error) => tracing::warn!(
-                %error,
-                "cannot watch the wall clock: `not_before` follows no change of it, and timers may be late after sleep"
-            ),
         }
     }
 }
 
-impl StreamHandler<WallClockSet> for Dispatcher {
-    /// Tokio's timers do not count the time for which the machine slept, so the running one is started anew.
+/// Reports changes of the wall clock to the Dispatcher. It is not a stream of the Dispatcher's context, because actix
+/// polls the whole context for each message.
+async fn report_wall_clock(mut watch: WallClockWatch, dispatcher: WeakAddr<Dispatcher>) {
+    while let Some(set) = watch.next().await {
+        let Some(dispatcher) = dispatcher.upgrade() else { return };
+        dispatcher.do_send(set);
+    }
+    tracing::warn!("the watch on the wall clock has ended: `not_before` follows no change of the clock any more");
+}
+
+impl Handler<WallClockSet> for Dispatcher {
+    type Result = ();
+
     fn handle(&mut self, _: WallClockSet, ctx: &mut Context<Self>) {
-        if let Some((_, timer)) = self.timer.take() {
-            ctx.cancel_future(timer);
-        }
         let epoch = self.clock.follow_wall_clock();
         self.decide(ctx, |scheduler, now| {
             if let Some(epoch) = epoch {
@@ -241,10 +238,13 @@ impl StreamHandler<WallClockSet> for Dispatcher {
             scheduler.tick(now);
         });
     }
+}
 
-    /// The runtime is gone, or the timer cannot be read.
-    fn finished(&mut self, _: &mut Self::Context) {
-        tracing::warn!("the watch on the wall clock has ended: `not_before` follows no change of the clock any more");
+impl Handler<TimerDue> for Dispatcher {
+    type Result = ();
+
+    fn handle(&mut self, _: TimerDue, ctx: &mut Context<Self>) {
+        self.decide(ctx, |scheduler, now| scheduler.tick(now));
     }
 }
 
@@ -391,21 +391,6 @@ impl Handler<PoolUnavailable> for Dispatcher {
 
     fn handle(&mut self, unavailable: PoolUnavailable, ctx: &mut Self::Context) {
         self.decide(ctx, |scheduler, now| scheduler.unavailable(unavailable.pool, unavailable.error, now));
-    }
-}
-
-/// A test cannot set the clock of the machine, so it sends what the watch would.
-#[cfg(test)]
-impl Message for WallClockSet {
-    type Result = ();
-}
-
-#[cfg(test)]
-impl Handler<WallClockSet> for Dispatcher {
-    type Result = ();
-
-    fn handle(&mut self, set: WallClockSet, ctx: &mut Context<Self>) {
-        StreamHandler::handle(self, set, ctx);
     }
 }
 

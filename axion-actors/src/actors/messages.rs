@@ -18,7 +18,7 @@ use crate::policy::graph::StepStatus;
 use crate::policy::scaling::PoolLoad;
 use crate::policy::scheduler::{Departure, Report, RunTask, WorkerCapacity};
 use crate::policy::workflows::StepRef;
-use crate::process::ProcessLoad;
+use crate::process::{ProcessLoad, WallClockSet};
 
 // To the Dispatcher, from outside the engine's thread. All of these travel in one queue, in batches,
 // so that they are handled in the order in which they were sent: see `inbox`.
@@ -389,6 +389,11 @@ pub struct Shrink {
     pub pool: PoolId,
     /// The number of workers to drain.
     pub count: usize,
+}
+
+/// The wall clock was set. From the watch on it.
+impl Message for WallClockSet {
+    type Result = ();
 }
 
 // To a Worker.

@@ -14,6 +14,7 @@ use super::Dispatcher;
 use super::waiters::Waiter;
 use crate::model::{CancelAnswer, FactKind, Status, TaskId, TaskRecord, Tick, WorkerRef};
 use crate::policy::scheduler::{Action, RunTask, Scheduler};
+use crate::policy::task_table::WaiterId;
 use crate::sequencer::Recorded;
 
 /// Expected run times are published while no more tasks than this are live. Among more, no thread spins.
@@ -94,12 +95,20 @@ impl Dispatcher {
                 Action::Release { pool, workers } => self.ask_supervisor(PoolRequest::Fewer(pool, workers), recorded),
                 Action::Retire { worker } => self.command(worker, WorkerCommand::Retire, recorded),
                 Action::Finished { record, waiter } => {
-                    self.publish_expected_run_time(&record);
-                    for waiter in waiter.into_iter().flat_map(|waiter| self.waiters.take(waiter)) {
-                        self.workflows.add_update(waiter.resolve(&record));
+                    if let Some(waiter) = waiter {
+                        self.resolve(waiter, &record);
                     }
                 }
             }
+        }
+    }
+
+    fn resolve(&mut self, waiter: WaiterId, record: &Arc<TaskRecord>) {
+        for waiter in self.waiters.take(waiter) {
+            if matches!(waiter, Waiter::Handle(_)) {
+                self.publish_expected_run_time(record);
+            }
+            self.workflows.add_update(waiter.resolve(record));
         }
     }
 
@@ -109,6 +118,7 @@ impl Dispatcher {
         self.admission.load().set_running(table.live().saturating_sub(table.waiting().0));
     }
 
+    /// Called before the caller is woken: it may submit the same work again at once.
     fn publish_expected_run_time(&self, record: &TaskRecord) {
         if self.scheduler.table().live() <= FEW
             && let Some(nanos) = self.scheduler.expected_run_time(record.work.key())

@@ -84,7 +84,7 @@ impl SupervisorHarness {
             config.capacity(None),
         );
         let dispatcher =
-            Dispatcher::new(scheduler, clock.clone(), admission.clone(), sequencer.clone(), inbox, config).start();
+            Dispatcher::new(scheduler, &timers, admission.clone(), sequencer.clone(), inbox, config).start();
         let supervisor =
             Supervisor::new(Box::new(launcher), dispatcher.clone(), sequencer, timers.clone(), config).start();
         Self { dispatcher, supervisor, requests, admission, children, timers, clock }
