@@ -11,12 +11,13 @@ ifdef CARGO_TARGET_DIR
 export CARGO_TARGET_DIR := $(abspath $(CARGO_TARGET_DIR))
 endif
 
-.PHONY: help test test-python test-functions chaos lint bench bench-peers bench-python check deny
+.PHONY: help test test-python test-functions test-outside chaos lint bench bench-peers bench-python check deny
 
 help:
 	@echo "make test         everything CI runs for tests"
 	@echo "make test-python  the Python package's own tests, in a virtual environment of its own"
 	@echo "make test-functions  the tests of functions on each supported Python, with the oldest and newest cloudpickle"
+	@echo "make test-outside  black, pylint and tqdm on the executor"
 	@echo "make chaos        five minutes of tasks and workflows of all kinds while workers are killed"
 	@echo "make lint         formatting, clippy, documentation"
 	@echo "make check        lint and test"
@@ -41,13 +42,19 @@ test:
 
 test-python: $(VENV)/made
 	$(MATURIN)
-	$(VENV)/bin/python -m pytest --quiet -c axion-python/pyproject.toml axion-python/tests
+	@echo "black, pylint and tqdm on the executor: not here, but with make test-outside"
+	$(VENV)/bin/python -m pytest --quiet -c axion-python/pyproject.toml axion-python/tests --ignore axion-python/tests/outside
 	cd axion-python && $(VENV)/bin/python -m mypy.stubtest --mypy-config-file pyproject.toml axion
 	cd axion-python && $(VENV)/bin/basedpyright --pythonpath $(VENV)/bin/python
 	AXION_TEST_PROGRAM=$(VENV)/bin/axion $(CARGO) test --quiet --package axion-cli --test program
 
 test-functions: $(VENV)/made
 	$(VENV)/bin/python axion-python/tests/function_pythons.py $(VENV)/bin/maturin $(dir $(VENV))venv-functions $(ARGS)
+
+test-outside: $(VENV)/made
+	$(MATURIN) --release
+	$(VENV)/bin/pip install --quiet --requirement axion-python/tests/outside/requirements.txt
+	$(VENV)/bin/python -m pytest --quiet -s -c axion-python/pyproject.toml axion-python/tests/outside $(ARGS)
 
 $(VENV)/made: axion-python/requirements.txt axion-python/constraints.txt
 	$(PYTHON) -m venv $(VENV)
