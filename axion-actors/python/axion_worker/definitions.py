@@ -195,9 +195,7 @@ def class_structure(cls):
     if any(map(_is_native, (cls,) + type(cls).__mro__[:-len(type.__mro__)])):
         raise TypeError("the class %s.%s is made by C code and cannot be copied; define it in a module of its own" % (
             cls.__module__, cls.__qualname__))
-    namespace = {"__qualname__": cls.__qualname__}
-    if "__module__" in own:
-        namespace["__module__"] = own["__module__"]
+    namespace = {"__module__": own.get("__module__"), "__qualname__": cls.__qualname__}
     slots = _slots(cls)
     if slots is not None:
         namespace["__slots__"] = slots
@@ -325,21 +323,21 @@ def class_attributes(cls):
     """
     is_enum = _is_enum(cls)
     simple = {MEMBER_STATES: _member_states(cls)} if is_enum else {}
-    others, instances = {}, {}
+    others, last = {}, {}
     for name, value in vars(cls).copy().items():  # a copy, for other threads may assign meanwhile
         kind = type(value)
         if name in _MADE_WITH_CLASS or is_enum and name in _MADE_OF_MEMBERS:
             continue
         if is_simple(value):
             simple[name] = value
-        elif cls in kind.__mro__:
-            instances[name] = value
+        elif cls in kind.__mro__ or type in kind.__mro__:  # other classes may have instances of this one
+            last[name] = value
         elif kind not in _LAYOUT or not _is_own(value, kind, cls, name):
             others[name] = value
     if is_enum:
         others["_value2member_map_"] = _named_values(cls)
     simple.update(others)
-    simple.update(instances)
+    simple.update(last)
     simple.update(_registrations(cls))
     return simple
 

@@ -238,6 +238,21 @@ class Functions(Definitions):
             assert old(0) == (0, 2, 3, 9, "other"), old(0)
             assert attributes is vars(old) and attributes == {"added": 2}
             assert old.__name__ == "new"
+
+            def make_empty(is_empty):
+                cell = 1
+                def function(): return cell
+                if is_empty: del cell
+                return function
+            full, empty = make_empty(False), make_empty(True)
+            definitions.update_function(full, definitions.function_recipe(empty))
+            definitions.update_function(empty, definitions.function_recipe(make_empty(True)))
+            for function in full, empty:
+                try:
+                    function()
+                except NameError:
+                    continue
+                assert False
         """)
 
     def test_each_change_of_a_function_is_seen(self):
@@ -377,7 +392,12 @@ class Classes(Definitions):
             def assign(cls, name):
                 setattr(cls(), name, 1)
                 return cls.__name__
-            everything = [A, B, C, D, E, F, G, H, I]
+            class J:
+                __slots__ = ("j",)
+            del J.__slots__
+            class K: __slots__ = ()
+            class L(K, Exception): __slots__ = ()
+            everything = [A, B, C, D, E, F, G, H, I, J, L]
         """, """
             [layout(cls) for cls in everything]
             [hasattr(cls(), "__dict__") for cls in everything]
@@ -390,6 +410,26 @@ class Classes(Definitions):
             C.w.__doc__
             weakref.ref(A())
             weakref.ref(C()) and True
+        """)
+
+    def test_what_is_made_with_a_class_is_none_of_its_attributes(self):
+        self.check("""
+            import abc, enum
+            class Slotted(abc.ABC):
+                __slots__ = ("x", "__dict__", "__weakref__")
+                def method(self): pass
+            Slotted.alias = Slotted.x
+            Slotted().__reduce_ex__(2)
+            made_by_python = {"__firstlineno__", "__static_attributes__"}
+            found = set(definitions.class_attributes(Slotted)) - made_by_python
+            assert found == {"__slots__", "__doc__", "__abstractmethods__", "method", "alias"}, found
+            class Color(enum.Flag):
+                RED, BLUE = 1, 2
+            Color.RED | Color.BLUE
+            attributes = definitions.class_attributes(Color)
+            assert "_member_map_" not in attributes
+            assert attributes["_value2member_map_"] == {1: Color.RED, 2: Color.BLUE}
+            assert list(attributes)[0] == definitions.MEMBER_STATES
         """)
 
     def test_classes_of_builtins_and_exceptions(self):
@@ -524,6 +564,7 @@ class Classes(Definitions):
             @Shape.register
             class Registered: pass
             class Hooked: is_shape = True
+            class Another(abc.ABC): pass
             class Row(collections.abc.Sequence):
                 def __len__(self): return 2
                 def __getitem__(self, at): return [5, 6][at]
@@ -535,7 +576,7 @@ class Classes(Definitions):
             isinstance(Registered(), Shape)
             list(Row()), 6 in Row(), isinstance(Row(), collections.abc.Sequence)
             Row().index(6)
-            Shape.register(int), issubclass(int, Shape)
+            Shape.register(int), issubclass(int, Shape), issubclass(int, Another), issubclass(Registered, Another)
             type(Shape) is abc.ABCMeta
         """)
 
@@ -686,26 +727,35 @@ class Classes(Definitions):
 
     def test_instances_that_are_made_while_their_class_is_read(self):
         self.same("""
+            import collections
             class Address:
-                _cache = {}
+                home = constants = None
+                _cache, _sizes, _marks = {}, [32], {"a": (1, {2})}
                 _width = 32
+                _texts = collections.OrderedDict()
                 def __init__(self, text):
-                    self.text, self.size = text, self._width
+                    self.text, self.size = self.clean(text), self._width + self._sizes[0] + len(self._marks)
                     self._cache[text] = self.check()
+                    self._texts[text] = self.twice()
                 def __reduce__(self): return type(self), (self.text,)
+                @staticmethod
+                def clean(text): return text.strip()
+                @classmethod
+                def twice(cls): return cls._width * 2
             class Constants:
                 home = Address.__new__(Address)
             Address.constants = Constants
             Address.check = lambda self: "checked"
             Address.last = "last"
             Constants.home.__init__("127.0.0.1")
+            Address.home = Constants.home
             class Network(Address):
                 first = Constants.home
             Constants.network = Network("10.0.0.0")
         """, """
             Address.constants.home.text, Address.constants.home.size, Constants.network.text
             type(Constants.network) is Network, Network.first is Constants.home
-            sorted(Address._cache)
+            sorted(Address._cache), sorted(Address._texts), Address.home is Constants.home
         """)
 
     def test_hooks_of_classes_over_classes_that_share_a_layout(self):
@@ -725,12 +775,15 @@ class Classes(Definitions):
             class First(Empty): pass
             class Second(First): pass
             class Third(Second, Child): pass
+            class OnlyDict(Empty): __slots__ = ("__dict__",)
+            class Middle(OnlyDict): __slots__ = ("__weakref__",)
+            class Fourth(Middle): pass
             class Dice(random.Random):
                 def __init_subclass__(cls): Dice.made = cls.__name__
                 def throw(self): return self.randint(1, 6)
             class Loaded(Dice): pass
             def children(cls): return [c.__name__ for c in cls.__subclasses__()]
-            classes = Weak, Both, Child, Empty, First, Second, Third, Dice, Loaded
+            classes = Weak, Both, Child, Empty, First, Second, Third, OnlyDict, Middle, Fourth, Dice, Loaded
             for cls in classes: cls.layout = (cls.__basicsize__, cls.__dictoffset__, cls.__weakrefoffset__)
         """, """
             Weak.made, Empty.made, Dice.made
@@ -797,7 +850,14 @@ class Classes(Definitions):
                 assert getattr(item, name) == 2
                 definitions.delete_class_attribute(Item, name)
                 assert not hasattr(item, name)
+                try:
+                    len(item)
+                except TypeError:
+                    continue
+                assert False
             assert Item.tag == "of the metaclass" and Item.__name__ == "Item"
+            definitions.delete_class_attribute(Item, definitions.MEMBER_STATES)
+            definitions.delete_class_attribute(Item, definitions.REGISTERED_WITH)
         """)
 
     def test_newer_syntax(self):
