@@ -11,7 +11,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::leftovers;
 use crate::rng::Rng;
-use crate::trace::News;
+use crate::trace::TraceUpdate;
 
 #[derive(Clone, Copy, Debug)]
 enum Fault {
@@ -41,15 +41,15 @@ impl FaultInjector {
         Self { rng, folder, workers: BTreeMap::new(), kills: 0, crashes: 0, stops: 0 }
     }
 
-    pub(crate) fn hear(&mut self, news: News) {
-        match news {
-            News::Ready(worker, pid) => {
+    pub(crate) fn observe(&mut self, update: TraceUpdate) {
+        match update {
+            TraceUpdate::Ready(worker, pid) => {
                 if let Some(process) = self.open(pid) {
                     self.workers.insert(worker, Arc::new(process));
                 }
             }
-            News::Down(worker) => drop(self.workers.remove(&worker)),
-            News::Hot(_) | News::Cold(_) => {}
+            TraceUpdate::Down(worker) => drop(self.workers.remove(&worker)),
+            TraceUpdate::Active(_) | TraceUpdate::Inactive(_) => {}
         }
     }
 

@@ -185,7 +185,7 @@ impl StepPlan {
 
     /// All steps that it waits for.
     pub(crate) fn waits_for(&self) -> Vec<usize> {
-        let mut all = self.hears_of();
+        let mut all = self.input_steps();
         all.extend(self.map.map(|map| map.over).into_iter().chain(self.added_by));
         all.sort_unstable();
         all.dedup();
@@ -193,7 +193,7 @@ impl StepPlan {
     }
 
     /// The steps whose results or errors it is given.
-    pub(crate) fn hears_of(&self) -> Vec<usize> {
+    pub(crate) fn input_steps(&self) -> Vec<usize> {
         let named = self.depends_on.iter().copied();
         let mut all: Vec<usize> = named.chain(self.when.map(|(dep, _)| dep)).chain(self.refers_to).collect();
         // The instances do not get the list.

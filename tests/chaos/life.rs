@@ -49,7 +49,7 @@ pub(crate) fn is_shut_down(outcome: &Outcome) -> bool {
 
 /// The work of one engine.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Order {
+pub(crate) struct Workload {
     pub(crate) seed: u64,
     pub(crate) tasks: usize,
     /// No task is submitted after this.
@@ -100,9 +100,9 @@ pub(crate) struct Done {
     pub(crate) flows: Vec<FlowEnd>,
     pub(crate) refused_flows: Vec<Refused>,
     pub(crate) batches: Vec<Batch>,
-    pub(crate) heard: Vec<Heard>,
+    pub(crate) waiter_answers: Vec<WaiterAnswer>,
     /// Cancellations of steps that ran or waited for a retry, with the answers.
-    pub(crate) asked: Vec<(TaskId, Instant, CancelAnswer)>,
+    pub(crate) step_cancels: Vec<(TaskId, Instant, CancelAnswer)>,
     /// The engine was shut down in the middle.
     pub(crate) drained: Option<(Drain, ShutdownReport)>,
     /// Tasks whose cancellation the engine has taken upon itself.
@@ -116,7 +116,7 @@ pub(crate) struct Done {
 
 /// The answer to an additional waiter of a task.
 #[derive(Debug)]
-pub(crate) struct Heard {
+pub(crate) struct WaiterAnswer {
     pub(crate) task: TaskId,
     pub(crate) answer: Result<(TaskRecord, Option<String>), WaitError>,
 }

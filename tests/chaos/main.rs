@@ -43,7 +43,7 @@ use args::{Action, Args, Options};
 use axion_actors::testing::Oracle;
 use axion_core::{Config, Engine, ErrorKind, Refusal, TaskId, WaitError};
 use leftovers::Held;
-use life::{Done, Drain, Ended, Heard, Order, Progress, is_shut_down};
+use life::{Done, Drain, Ended, Progress, WaiterAnswer, Workload, is_shut_down};
 use notes::Notes;
 use report::Report;
 use trace::{Recorded, Trace, Traits};
@@ -74,15 +74,15 @@ fn run(options: &Options) -> ExitCode {
     let begun = tokio::time::Instant::now();
     let until = options.seconds.map(|seconds| begun + seconds);
     // The first engine creates what the process keeps, such as the pipe on which this thread waits.
-    let order = |seed, tasks, until, drain| Order { seed, tasks, until, done: Progress::default(), drain };
-    let warm_up = round(order(options.seed, WARM_UP_TASKS, None, None), None);
+    let workload = |seed, tasks, until, drain| Workload { seed, tasks, until, done: Progress::default(), drain };
+    let warm_up = round(workload(options.seed, WARM_UP_TASKS, None, None), None);
     if !warm_up.is_clean() {
         return warm_up.fail(WARM_UP_TASKS);
     }
     let base = Held::now();
     for seed in options.seed.. {
         let drain = Drain::of(seed, options.tasks);
-        let report = round(order(seed, options.tasks, until, drain), Some(base));
+        let report = round(workload(seed, options.tasks, until, drain), Some(base));
         println!("{report}");
         if !report.is_clean() {
             return report.fail(options.tasks);
@@ -95,20 +95,20 @@ fn run(options: &Options) -> ExitCode {
 }
 
 /// Runs one engine, and a second one if the first is shut down in the middle.
-fn round(mut order: Order, base: Option<Held>) -> Report {
+fn round(mut workload: Workload, base: Option<Held>) -> Report {
     let begun = Instant::now();
     let folder = tempfile::Builder::new().prefix("chaos-").tempdir().expect("a folder");
     let runtime_dir = folder.path().join("engine");
     prepare(folder.path());
-    let config = life::config(order.seed, runtime_dir.clone());
-    let mut report = Report::new(order.seed);
+    let config = life::config(workload.seed, runtime_dir.clone());
+    let mut report = Report::new(workload.seed);
     let mut lives = Vec::new();
     loop {
-        let (done, recorded, stopped) = live(order, folder.path(), config.clone());
+        let (done, recorded, stopped) = live(workload, folder.path(), config.clone());
         report.add(&done);
         report.violated_all(None, stopped);
         report.violated_all(None, leftovers::of_engine(folder.path(), &runtime_dir));
-        (order.done, order.drain) = (done.progress, None);
+        (workload.done, workload.drain) = (done.progress, None);
         let follows = done.drained.is_some() && done.violations.is_empty();
         lives.push((done, recorded));
         if !follows {
@@ -139,12 +139,12 @@ fn prepare(folder: &Path) {
 }
 
 /// Runs an engine from its start to its last event. Also returns what was wrong with its end.
-fn live(order: Order, folder: &Path, config: Config) -> (Done, Recorded, Vec<String>) {
+fn live(workload: Workload, folder: &Path, config: Config) -> (Done, Recorded, Vec<String>) {
     let mut builder = Engine::builder().config(config);
-    let (watcher, news) = trace::record(builder.watch());
+    let (watcher, updates) = trace::record(builder.watch());
     let engine = Arc::new(builder.start().expect("the engine starts"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    let done = runtime.block_on(round::run(&engine, folder, news, order));
+    let done = runtime.block_on(round::run(&engine, folder, updates, workload));
     drop(runtime);
     let mut wrong = Vec::new();
     let begun = Instant::now();
@@ -200,10 +200,10 @@ fn judge(report: &mut Report, done: &Done, recorded: &Recorded, config: &Config)
 /// Compares records, facts and notes with each other.
 fn compare(report: &mut Report, done: &mut Done, recorded: &Recorded, config: &Config, notes: &Notes) {
     let hasty = done.drained.is_some_and(|(drain, _)| !drain.is_patient());
-    let asked = std::mem::take(&mut done.asked);
+    let step_cancels = std::mem::take(&mut done.step_cancels);
     for flow in &mut done.flows {
         flow.shut_down = hasty;
-        flow.was_asked(&asked);
+        flow.add_requests(&step_cancels);
     }
     let mut trace = judge(report, done, recorded, config);
     for ended in done.ended.values() {
@@ -217,8 +217,8 @@ fn compare(report: &mut Report, done: &mut Done, recorded: &Recorded, config: &C
         report.violated_all(None, numbers.filter_map(|index| notes.check_none(index).err()));
         report.violated_all(None, trace.as_ref().and_then(|trace| trace.check_order(&batch.tasks).err()));
     }
-    for heard in &done.heard {
-        report.violated_all(Some(heard.task), check_heard(done, heard, trace.as_ref(), config).err());
+    for waiter in &done.waiter_answers {
+        report.violated_all(Some(waiter.task), check_waiter(done, waiter, trace.as_ref(), config).err());
     }
     let keeps = config.output_queue_size;
     let world = World::new(&done.flows, done.ended.values(), trace.as_ref(), keeps, done.drained.is_some());
@@ -260,16 +260,16 @@ fn check_cancelled(done: &Done, ended: &Ended) -> Result<(), String> {
 }
 
 /// Everyone who waits for a task gets the same record (L1).
-fn check_heard(done: &Done, heard: &Heard, trace: Option<&Trace>, config: &Config) -> Result<(), String> {
-    let after = |count| trace.is_none_or(|trace| trace.ended_after(heard.task).is_some_and(|after| after >= count));
+fn check_waiter(done: &Done, waiter: &WaiterAnswer, trace: Option<&Trace>, config: &Config) -> Result<(), String> {
+    let after = |count| trace.is_none_or(|trace| trace.ended_after(waiter.task).is_some_and(|after| after >= count));
     let keeps = config.output_queue_size;
-    let ended = done.plans.get(&heard.task).and_then(|plan| done.ended.get(&plan.index));
-    match (&heard.answer, ended) {
+    let ended = done.plans.get(&waiter.task).and_then(|plan| done.ended.get(&plan.index));
+    match (&waiter.answer, ended) {
         (Ok((record, digest)), Some(ended)) if *record == ended.record && *digest == ended.digest => Ok(()),
-        (Ok((record, _)), ended) => Err(format!("L1: who waited was told {record:?} instead of {ended:?}")),
+        (Ok((record, _)), ended) => Err(format!("L1: a waiter got {record:?} instead of {ended:?}")),
         (Err(WaitError::Refused(Refusal::ResultExpired { .. })), _) if after(keeps) => Ok(()),
         (Err(WaitError::Refused(Refusal::UnknownId)), _) if after(2 * keeps) => Ok(()),
         (Err(WaitError::EngineStopped), _) if done.drained.is_some() => Ok(()),
-        (Err(error), _) => Err(format!("L1: who waited for it was told that {error}")),
+        (Err(error), _) => Err(format!("L1: a waiter got the error: {error}")),
     }
 }

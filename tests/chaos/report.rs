@@ -74,7 +74,7 @@ impl Report {
             ));
         }
         self.words.push(flows(done));
-        self.words.push(asked(done));
+        self.words.push(requests(done));
         self.violations.extend(done.violations.iter().cloned());
     }
 
@@ -184,18 +184,19 @@ fn flows(done: &Done) -> String {
 }
 
 /// Requests about steps with their answers, batches and refusals.
-fn asked(done: &Done) -> String {
+fn requests(done: &Done) -> String {
     let mut answers: BTreeMap<String, usize> = BTreeMap::new();
-    for asked in done.flows.iter().flat_map(|flow| &flow.asked) {
-        *answers.entry(format!("{:?}", asked.answer)).or_default() += 1;
+    for request in done.flows.iter().flat_map(|flow| &flow.requests) {
+        *answers.entry(format!("{:?}", request.answer)).or_default() += 1;
     }
     let answers: Vec<String> = answers.iter().map(|(answer, count)| format!("{count} {answer}")).collect();
     let links: usize = done.flows.iter().map(|flow| flow.links.len()).sum();
-    let waiters: usize = done.heard.len() + done.flows.iter().map(|flow| flow.heard.len()).sum::<usize>();
+    let waiters: usize =
+        done.waiter_answers.len() + done.flows.iter().map(|flow| flow.waiter_answers.len()).sum::<usize>();
     let refused = done.batches.iter().filter(|batch| !batch.refused().is_empty()).count();
     format!(
         "{} submissions, {refused} refused; {} workflows refused; {links} steps waited for other workflows or tasks; \
-         {waiters} answers to others who waited; steps asked to end: {}",
+         {waiters} answers to other waiters; steps asked to end: {}",
         done.batches.len(),
         done.refused_flows.len(),
         answers.join(", ")

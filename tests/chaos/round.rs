@@ -13,10 +13,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::batches::{self, Entered};
 use crate::faults::{FaultInjector, go_on};
 use crate::flows::FlowPlan;
-use crate::life::{Done, Ended, Heard, Order, Progress, digest_of, without_payload};
+use crate::life::{Done, Ended, Progress, WaiterAnswer, Workload, digest_of, without_payload};
 use crate::plan::{Ending, Plan, agree};
 use crate::rng::Rng;
-use crate::trace::News;
+use crate::trace::TraceUpdate;
 use crate::workflow_run::{FlowContext, FlowOutcome, Targets, notes_length, run_workflow, wait};
 
 /// On any machine some task ends within this time. If none does, the rest hangs.
@@ -29,19 +29,19 @@ const FLOWS: usize = 16;
 const MAX_SKIPPED_FAULTS: u32 = 100;
 
 /// A record, and the length of the notes when it came.
-type Known = (Arc<TaskRecord>, u64);
+type TimedRecord = (Arc<TaskRecord>, u64);
 
 /// Everything in progress, owned by one loop.
 struct Round<'a> {
     engine: &'a Arc<Engine>,
     folder: &'a Path,
-    order: Order,
+    workload: Workload,
     ahead: usize,
     submitted: usize,
     /// Submissions that wait for a place in the engine.
     entering: JoinSet<Entered>,
     /// Accepted tasks.
-    waiting: JoinSet<(TaskId, Result<Known, String>)>,
+    waiting: JoinSet<(TaskId, Result<TimedRecord, String>)>,
     flows_submitted: usize,
     flows: JoinSet<(usize, Result<Vec<FlowOutcome>, String>)>,
     /// Their numbers.
@@ -51,107 +51,40 @@ struct Round<'a> {
     targets: Arc<Mutex<Targets>>,
     live: Vec<TaskId>,
     /// Tasks and steps that are with a worker, or wait for a retry.
-    hot: BTreeSet<TaskId>,
+    active: BTreeSet<TaskId>,
     answers: HashMap<TaskId, CancelAnswer>,
     /// Tasks that the engine was asked to give back.
-    asked_back: HashSet<TaskId>,
+    withdrawals: HashSet<TaskId>,
     withdrawn: JoinSet<(TaskId, Result<bool, WaitError>)>,
-    heard: JoinSet<Option<Heard>>,
+    waiters: JoinSet<Option<WaiterAnswer>>,
     closing: Option<JoinHandle<ShutdownReport>>,
     /// The queue was filled at the end, which shows that all room was given back.
     filled: bool,
     resumes: JoinSet<()>,
     /// How much had ended at the last fault, and how many faults may be skipped until more ends.
     skippable_faults: (usize, u32),
+    next_fault: Instant,
+    next_action: Instant,
     rng: Rng,
     fault_injector: FaultInjector,
     done: Done,
 }
 
 /// Submits all tasks, injects faults and cancels tasks meanwhile, and waits for all outcomes.
-pub(crate) async fn run(engine: &Arc<Engine>, folder: &Path, mut news: UnboundedReceiver<News>, order: Order) -> Done {
-    let life = order.done.tasks as u64;
-    let mut rng = Rng::new(order.seed ^ life, 2);
-    let mut round = Round {
-        engine,
-        folder,
-        order,
-        // With more waiting tasks, the steps of workflows take longer.
-        ahead: rng.weighted(&[(40, 2), (200, 2), (600, 1)]),
-        submitted: order.done.tasks,
-        entering: JoinSet::new(),
-        waiting: JoinSet::new(),
-        flows_submitted: order.done.flows,
-        flows: JoinSet::new(),
-        flying: BTreeSet::new(),
-        moved: Instant::now(),
-        targets: Arc::default(),
-        live: Vec::new(),
-        hot: BTreeSet::new(),
-        answers: HashMap::new(),
-        asked_back: HashSet::new(),
-        withdrawn: JoinSet::new(),
-        heard: JoinSet::new(),
-        closing: None,
-        filled: false,
-        resumes: JoinSet::new(),
-        skippable_faults: (0, MAX_SKIPPED_FAULTS),
-        rng,
-        fault_injector: FaultInjector::new(Rng::new(order.seed ^ life, 3), folder.to_owned()),
-        done: Done::default(),
-    };
-    let (mut next_fault, mut next_action) = (Instant::now() + round.fault_injector.pause(), Instant::now());
+pub(crate) async fn run(
+    engine: &Arc<Engine>,
+    folder: &Path,
+    mut updates: UnboundedReceiver<TraceUpdate>,
+    workload: Workload,
+) -> Done {
+    let mut round = Round::new(engine, folder, workload);
     loop {
         round.submit();
-        if round.is_idle() {
-            let at_its_end = round.done.drained.is_some() || std::mem::replace(&mut round.filled, true);
-            if at_its_end {
-                break;
-            }
-            round.fill().await;
-            continue;
-        }
-        tokio::select! {
-            Some(news) = news.recv() => round.hear(news),
-            Some(entered) = round.entering.join_next() => round.entered(entered.expect("no panic")),
-            Some(ended) = round.waiting.join_next() => {
-                if !round.ended(ended.expect("no panic")) {
-                    break;
-                }
-            }
-            Some(ended) = round.flows.join_next() => {
-                if !round.flow_ended(ended.expect("no panic")) {
-                    break;
-                }
-            }
-            Some(heard) = round.heard.join_next() => round.done.heard.extend(heard.expect("no panic")),
-            Some(withdrawn) = round.withdrawn.join_next() => round.has_withdrawn(withdrawn.expect("no panic")),
-            report = ending(&mut round.closing) => round.closed(report),
-            () = sleep_until(round.moved + LIMIT) => {
-                round.hangs();
-                break;
-            }
-            () = sleep_until(next_fault) => {
-                if round.fault_is_due() {
-                    let (stopped, after) = round.fault_injector.inject();
-                    for process in stopped {
-                        round.resumes.spawn(go_on(process, after));
-                    }
-                }
-                next_fault = Instant::now() + round.fault_injector.pause();
-            }
-            () = sleep_until(next_action) => {
-                round.act_as_client().await;
-                next_action = Instant::now() + round.rng.millis(3, 40);
-            }
+        let goes_on = if round.is_idle() { round.fill_once().await } else { round.handle_next(&mut updates).await };
+        if !goes_on {
+            return round.finish();
         }
     }
-    // Stopped workers stay stopped: the shutdown has to cope with them.
-    round.resumes.abort_all();
-    let fault_injector = &round.fault_injector;
-    round.done.faults = [fault_injector.kills, fault_injector.crashes, fault_injector.stops];
-    round.done.progress = Progress { tasks: round.submitted, flows: round.flows_submitted };
-    round.done
 }
 
 async fn ending(closing: &mut Option<JoinHandle<ShutdownReport>>) -> ShutdownReport {
@@ -161,22 +94,109 @@ async fn ending(closing: &mut Option<JoinHandle<ShutdownReport>>) -> ShutdownRep
     }
 }
 
-impl Round<'_> {
-    fn hear(&mut self, news: News) {
-        match news {
-            News::Hot(task) => {
-                self.hot.insert(task);
+impl<'a> Round<'a> {
+    fn new(engine: &'a Arc<Engine>, folder: &'a Path, workload: Workload) -> Self {
+        let life = workload.done.tasks as u64;
+        let mut rng = Rng::new(workload.seed ^ life, 2);
+        let mut fault_injector = FaultInjector::new(Rng::new(workload.seed ^ life, 3), folder.to_owned());
+        Self {
+            engine,
+            folder,
+            workload,
+            // With more waiting tasks, the steps of workflows take longer.
+            ahead: rng.weighted(&[(40, 2), (200, 2), (600, 1)]),
+            submitted: workload.done.tasks,
+            entering: JoinSet::new(),
+            waiting: JoinSet::new(),
+            flows_submitted: workload.done.flows,
+            flows: JoinSet::new(),
+            flying: BTreeSet::new(),
+            moved: Instant::now(),
+            targets: Arc::default(),
+            live: Vec::new(),
+            active: BTreeSet::new(),
+            answers: HashMap::new(),
+            withdrawals: HashSet::new(),
+            withdrawn: JoinSet::new(),
+            waiters: JoinSet::new(),
+            closing: None,
+            filled: false,
+            resumes: JoinSet::new(),
+            skippable_faults: (0, MAX_SKIPPED_FAULTS),
+            next_fault: Instant::now() + fault_injector.pause(),
+            next_action: Instant::now(),
+            rng,
+            fault_injector,
+            done: Done::default(),
+        }
+    }
+
+    /// Fills the queue once when everything has ended. Returns false if the round is over.
+    async fn fill_once(&mut self) -> bool {
+        let is_over = self.done.drained.is_some() || std::mem::replace(&mut self.filled, true);
+        if !is_over {
+            self.fill().await;
+        }
+        !is_over
+    }
+
+    /// Waits for the next event and handles it. Returns false if the round is over.
+    async fn handle_next(&mut self, updates: &mut UnboundedReceiver<TraceUpdate>) -> bool {
+        tokio::select! {
+            Some(update) = updates.recv() => self.observe(update),
+            Some(entered) = self.entering.join_next() => self.entered(entered.expect("no panic")),
+            Some(ended) = self.waiting.join_next() => return self.ended(ended.expect("no panic")),
+            Some(ended) = self.flows.join_next() => return self.flow_ended(ended.expect("no panic")),
+            Some(answer) = self.waiters.join_next() => self.done.waiter_answers.extend(answer.expect("no panic")),
+            Some(withdrawn) = self.withdrawn.join_next() => self.has_withdrawn(withdrawn.expect("no panic")),
+            report = ending(&mut self.closing) => self.closed(report),
+            () = sleep_until(self.moved + LIMIT) => {
+                self.hangs();
+                return false;
             }
-            News::Cold(task) => {
-                self.hot.remove(&task);
+            () = sleep_until(self.next_fault) => self.inject_fault(),
+            () = sleep_until(self.next_action) => {
+                self.act_as_client().await;
+                self.next_action = Instant::now() + self.rng.millis(3, 40);
             }
-            news => self.fault_injector.hear(news),
+        }
+        true
+    }
+
+    fn inject_fault(&mut self) {
+        if self.fault_is_due() {
+            let (stopped, after) = self.fault_injector.inject();
+            for process in stopped {
+                self.resumes.spawn(go_on(process, after));
+            }
+        }
+        self.next_fault = Instant::now() + self.fault_injector.pause();
+    }
+
+    /// Workers that are stopped stay stopped: the shutdown has to cope with them.
+    fn finish(mut self) -> Done {
+        self.resumes.abort_all();
+        let FaultInjector { kills, crashes, stops, .. } = self.fault_injector;
+        self.done.faults = [kills, crashes, stops];
+        self.done.progress = Progress { tasks: self.submitted, flows: self.flows_submitted };
+        self.done
+    }
+
+    fn observe(&mut self, update: TraceUpdate) {
+        match update {
+            TraceUpdate::Active(task) => {
+                self.active.insert(task);
+            }
+            TraceUpdate::Inactive(task) => {
+                self.active.remove(&task);
+            }
+            update => self.fault_injector.observe(update),
         }
     }
 
     fn is_idle(&self) -> bool {
         let tasks = self.entering.is_empty() && self.waiting.is_empty() && self.withdrawn.is_empty();
-        tasks && self.flows.is_empty() && self.heard.is_empty() && self.closing.is_none()
+        tasks && self.flows.is_empty() && self.waiters.is_empty() && self.closing.is_none()
     }
 
     /// Whether something has ended since the last fault. On a busy machine a worker may need longer to start than the
@@ -190,29 +210,29 @@ impl Round<'_> {
     }
 
     fn submit(&mut self) {
-        let in_time = self.order.until.is_none_or(|until| Instant::now() < until);
+        let in_time = self.workload.until.is_none_or(|until| Instant::now() < until);
         let open = in_time && self.closing.is_none() && self.done.drained.is_none();
-        while open && self.submitted < self.order.tasks && self.entering.len() + self.waiting.len() < self.ahead {
+        while open && self.submitted < self.workload.tasks && self.entering.len() + self.waiting.len() < self.ahead {
             let count = batches::count(&mut self.rng, self.engine.config().input_queue_size);
-            let count = count.min(self.order.tasks - self.submitted).max(1);
-            let plans = (self.submitted..self.submitted + count).map(|index| Plan::new(self.order.seed, index));
+            let count = count.min(self.workload.tasks - self.submitted).max(1);
+            let plans = (self.submitted..self.submitted + count).map(|index| Plan::new(self.workload.seed, index));
             let plans: Vec<Plan> = plans.collect();
             self.enter(plans);
         }
         let most = FLOWS.min(self.engine.config().input_queue_size / 2 - 1);
         while open && self.flows.len() < most && self.flows_submitted * FLOW_EVERY < self.submitted {
-            let plan = FlowPlan::new(self.order.seed, self.flows_submitted);
+            let plan = FlowPlan::new(self.workload.seed, self.flows_submitted);
             self.flows_submitted += 1;
             let context = FlowContext {
                 engine: self.engine.clone(),
                 folder: self.folder.to_owned(),
                 targets: self.targets.clone(),
-                seed: self.order.seed,
+                seed: self.workload.seed,
             };
             self.flying.insert(plan.number);
             self.flows.spawn(async move { (plan.number, run_workflow(context, plan).await) });
         }
-        let drain = self.order.drain.filter(|drain| open && self.done.ended.len() >= drain.after);
+        let drain = self.workload.drain.filter(|drain| open && self.done.ended.len() >= drain.after);
         if let Some(drain) = drain {
             let engine = self.engine.clone();
             self.closing = Some(spawn_blocking(move || engine.shutdown(drain.patience)));
@@ -245,7 +265,7 @@ impl Round<'_> {
         }
         let count = self.engine.config().input_queue_size;
         // Each engine of a round has its own.
-        let first = batches::FILLERS * (1 + usize::from(self.order.done.tasks > 0));
+        let first = batches::FILLERS * (1 + usize::from(self.workload.done.tasks > 0));
         let plans: Vec<Plan> = (0..count).map(|at| Plan::plain(first + at)).collect();
         let tasks: Vec<_> = plans.iter().map(|plan| plan.task(&self.folder.join("scripts"))).collect();
         self.done.plans.extend(tasks.iter().map(axion_core::Task::id).zip(plans));
@@ -270,7 +290,7 @@ impl Round<'_> {
     }
 
     /// False if there is no use in waiting for the others.
-    fn ended(&mut self, (id, known): (TaskId, Result<Known, String>)) -> bool {
+    fn ended(&mut self, (id, known): (TaskId, Result<TimedRecord, String>)) -> bool {
         self.moved = Instant::now();
         self.live.retain(|live| *live != id);
         let (record, notes_then) = match known {
@@ -290,7 +310,7 @@ impl Round<'_> {
             _ => Ok(()),
         };
         // Whether it was taken back is known later.
-        let cancelled = cancelled || self.asked_back.contains(&id);
+        let cancelled = cancelled || self.withdrawals.contains(&id);
         let ending = Ending { cancelled, shut_down: self.closing.is_some() || self.done.drained.is_some() };
         for violation in [plan.check(&record, ending), fits].into_iter().filter_map(Result::err) {
             self.violated(Some(id), violation);
@@ -323,7 +343,7 @@ impl Round<'_> {
 
     /// Nothing ends any more (L1).
     fn hangs(&mut self) {
-        let waits = [self.entering.len(), self.waiting.len(), self.flows.len(), self.heard.len()];
+        let waits = [self.entering.len(), self.waiting.len(), self.flows.len(), self.waiters.len()];
         let what =
             format!("L1: nothing has ended for {LIMIT:?}: {waits:?} submit or wait for tasks, workflows, others");
         self.violated(None, what);
@@ -331,14 +351,14 @@ impl Round<'_> {
             self.violated(Some(task), "L1: it has not ended".to_owned());
         }
         for number in self.flying.clone() {
-            let plan = FlowPlan::new(self.order.seed, number);
+            let plan = FlowPlan::new(self.workload.seed, number);
             self.violated(None, format!("L1: workflow {number} has not ended: {}", plan.json()));
         }
     }
 
     fn closed(&mut self, report: ShutdownReport) {
         self.closing = None;
-        self.done.drained = self.order.drain.map(|drain| (drain, report));
+        self.done.drained = self.workload.drain.map(|drain| (drain, report));
     }
 
     /// Cancels a task, takes it back, or waits for it.
@@ -346,9 +366,9 @@ impl Round<'_> {
         if self.done.drained.is_some() {
             return;
         }
-        let hot = !self.hot.is_empty() && self.rng.chance(50);
-        let id = match (hot, self.live.is_empty()) {
-            (true, _) => self.hot.iter().nth(self.rng.index(self.hot.len())).copied(),
+        let active = !self.active.is_empty() && self.rng.chance(50);
+        let id = match (active, self.live.is_empty()) {
+            (true, _) => self.active.iter().nth(self.rng.index(self.active.len())).copied(),
             (false, false) => Some(self.live[self.rng.index(self.live.len())]),
             (false, true) => None,
         };
@@ -362,7 +382,7 @@ impl Round<'_> {
             0..5 => self.cancel(id).await,
             5 => {
                 let engine = self.engine.clone();
-                self.asked_back.insert(id);
+                self.withdrawals.insert(id);
                 self.withdrawn.spawn_blocking(move || (id, engine.withdraw(id)));
             }
             _ if self.done.plans.contains_key(&id) => self.listen(id),
@@ -376,7 +396,7 @@ impl Round<'_> {
         match self.engine.cancel_async(task).await {
             Ok(answer) => {
                 *self.done.cancels.entry("steps").or_default() += 1;
-                self.done.asked.push((task, when, answer));
+                self.done.step_cancels.push((task, when, answer));
             }
             Err(error) if self.closing.is_none() => {
                 self.violated(Some(task), format!("a cancellation was answered with {error}"));
@@ -390,9 +410,9 @@ impl Round<'_> {
         for _ in 0..self.rng.within(1, 4) {
             let patience = self.rng.chance(20).then(|| self.rng.millis(0, 20));
             let handle = self.engine.handle(task);
-            self.heard.spawn(async move {
+            self.waiters.spawn(async move {
                 let answer = wait(handle, patience).await?;
-                Some(Heard { task, answer: answer.map(|record| (without_payload(&record), digest_of(&record))) })
+                Some(WaiterAnswer { task, answer: answer.map(|record| (without_payload(&record), digest_of(&record))) })
             });
         }
     }
@@ -434,7 +454,7 @@ impl Round<'_> {
     }
 }
 
-async fn outcome(handle: TaskHandle, folder: PathBuf) -> (TaskId, Result<Known, String>) {
+async fn outcome(handle: TaskHandle, folder: PathBuf) -> (TaskId, Result<TimedRecord, String>) {
     let id = handle.id();
     let known = match handle.await {
         Ok(record) => Ok((record, notes_length(&folder))),

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 
 use self::deadlines::Deadlines;
 pub(crate) use self::flow::FlowStory;
-pub(crate) use self::record::{News, Recorded, record};
+pub(crate) use self::record::{Recorded, TraceUpdate, record};
 pub(crate) use self::story::{Ran, Traits};
 use self::story::{State, TaskStory, WorkerStory, died_by_itself};
 

@@ -1,7 +1,7 @@
 //! Compares the record of a workflow with its plan: a second implementation of the rules of graphs, which starts
 //! from the ends of the steps that ran.
 
-mod asked;
+mod requests;
 mod world;
 
 use std::collections::HashMap;
@@ -11,13 +11,13 @@ use axion_core::workflow::{RunIf, StepError, StepRecord, StepState, WorkflowId, 
 use axion_core::{ErrorKind, TaskId};
 use serde_json::Value;
 
-use self::asked::BY_ITSELF;
+use self::requests::BY_ITSELF;
 pub(crate) use self::world::World;
 use crate::flows::{Enough, FlowPlan, Link, StepPlan, name};
 use crate::notes::{Claim, Notes};
 use crate::plan::{Kind, agree};
 use crate::trace::{Ran, Trace, Traits};
-use crate::workflow_run::{Asked, Heard};
+use crate::workflow_run::{StepRequest, StepWaiterAnswer};
 
 /// A workflow that has ended.
 #[derive(Debug)]
@@ -29,8 +29,8 @@ pub(crate) struct FlowEnd {
     pub(crate) cancelled: bool,
     /// The engine may have been shut down under it.
     pub(crate) shut_down: bool,
-    pub(crate) asked: Vec<Asked>,
-    pub(crate) heard: Vec<Heard>,
+    pub(crate) requests: Vec<StepRequest>,
+    pub(crate) waiter_answers: Vec<StepWaiterAnswer>,
     pub(crate) record: Arc<WorkflowRecord>,
     /// The length of the notes when its end was known.
     pub(crate) notes_then: u64,
@@ -109,8 +109,8 @@ impl FlowEnd {
             wrong.extend(checked.err().map(|what| (Some(task), format!("step {}: {what}", name(at)))));
         }
         wrong.extend(self.check_answers(world));
-        let told = world.trace.map_or(Ok(()), |trace| self.check_events(trace));
-        wrong.extend(told.err().map(|what| (None, what)));
+        let fits = world.trace.map_or(Ok(()), |trace| self.check_events(trace));
+        wrong.extend(fits.err().map(|what| (None, what)));
         wrong.into_iter().map(|(task, what)| (task, format!("workflow {}: {what}", self.plan.number))).collect()
     }
 
@@ -127,8 +127,9 @@ impl FlowEnd {
         }
         let ran = story.check_halt(|task| step_of(task).is_some_and(fails_by_itself))?;
         let may_go_on = |step: &&StepRecord| !self.plan.stops_running && step.instances.is_none();
-        let asked = |task: TaskId| self.asked.iter().any(|asked| asked.task == task);
-        let stopped = |step: &&StepRecord| kind_of(step) == Some(ErrorKind::WorkflowStopped) && !asked(step.task);
+        let is_requested = |task: TaskId| self.requests.iter().any(|request| request.task == task);
+        let stopped =
+            |step: &&StepRecord| kind_of(step) == Some(ErrorKind::WorkflowStopped) && !is_requested(step.task);
         match ran.into_iter().filter_map(step_of).filter(may_go_on).find(stopped) {
             Some(step) => Err(format!("{} ran when the workflow was stopped, and was ended", step.task)),
             None => Ok(()),
@@ -166,7 +167,7 @@ impl FlowEnd {
     /// How a step may end without running, by the rules and the ends of the steps that it waits for.
     fn ends_unrun(&self, at: usize, plan: &StepPlan, world: &World<'_>) -> Unrun {
         let links = self.links.iter().filter(|link| link.at == at);
-        let outside = links.filter_map(|link| world.told(link.task)).map(|told| told.state);
+        let outside = links.filter_map(|link| world.end_of(link.task)).map(|end| end.state);
         let own = plan.waits_for().into_iter().filter_map(|dep| self.state(dep));
         let ends: Vec<StepState> = own.chain(outside).collect();
         let any = |state| ends.contains(&state);
@@ -213,13 +214,13 @@ impl FlowEnd {
         if plan.added_by.is_some_and(|owner| self.state(owner) != Some(StepState::Succeeded)) {
             return Err("it was added by a step that did not succeed".to_owned());
         }
-        if let Some(link) = self.links.iter().find(|link| link.at == at && world.told(link.task).is_none()) {
+        if let Some(link) = self.links.iter().find(|link| link.at == at && world.end_of(link.task).is_none()) {
             return Err(format!("L1: it was to wait for {}, which nobody knows", link.task));
         }
         if let Some(StepError::DependencyFailed(causes) | StepError::Stopped(causes)) = step.error.as_deref() {
             for blame in &causes.steps {
-                let told = world.told(blame.task);
-                agree("the state of the step it blames", &told.map(|told| told.state), &Some(blame.state))?;
+                let end = world.end_of(blame.task);
+                agree("the state of the step it blames", &end.map(|end| end.state), &Some(blame.state))?;
                 if !blame.state.is_failure() || blame.state == StepState::DependencyFailed {
                     return Err(format!("it blames {}, which is {}", blame.step, blame.state));
                 }
@@ -255,7 +256,7 @@ impl FlowEnd {
     /// It was cancelled, its workflow was cancelled, or its workflow stops at a failure.
     fn check_cancelled(&self, at: usize, step: &StepRecord, kind: Option<ErrorKind>) -> Result<(), String> {
         let may_be = match kind {
-            BY_ITSELF => self.is_asked_to_end(at, None),
+            BY_ITSELF => self.has_agreed_to_end(at, None),
             Some(ErrorKind::WorkflowCancelled) => self.cancelled || self.shut_down,
             Some(ErrorKind::WorkflowStopped) => self.plan.stops && self.halted(),
             Some(ErrorKind::Shutdown) => self.shut_down,
@@ -276,7 +277,7 @@ impl FlowEnd {
             if plan.adds_nonsense && !self.halted() {
                 return Err("it succeeded with steps that cannot be added".to_owned());
             }
-            // That it is kept if it is to be, has been seen.
+            // Another check covers whether it is kept.
             let Some(data) = &step.data else { return Ok(()) };
             let value = data.parse().map_err(|error| error.to_string())?;
             return world.check_result(self, at, &value, None);
@@ -349,9 +350,9 @@ impl FlowEnd {
     ) -> Result<(), String> {
         let plan = &self.plan.steps[at];
         let Some(step) = self.find(at) else { return Ok(()) };
-        let asked = self.is_asked_to_end(at, None) || self.is_asked_to_end(at, instance);
+        let agreed = self.has_agreed_to_end(at, None) || self.has_agreed_to_end(at, instance);
         // The first failure of an instance may end the others.
-        let cut_short = self.halted() || asked || instance.is_some();
+        let cut_short = self.halted() || agreed || instance.is_some();
         let ran = Ran { max_losses: plan.max_losses, max_retries: plan.max_retries, cut_short };
         let Some(end) = trace.check_step(task, ran)? else {
             // It was never submitted.
@@ -363,7 +364,7 @@ impl FlowEnd {
         if instance.is_none() {
             let expected = if not_added { "succeeded" } else { step.state.name() };
             agree("the end of its task", &end, &expected)?;
-        } else if end == "cancelled" && !self.halted() && !asked && step.state != StepState::Failed {
+        } else if end == "cancelled" && !self.halted() && !agreed && step.state != StepState::Failed {
             return Err("nothing cancelled this instance".to_owned());
         }
         let claim = Claim {
@@ -393,8 +394,8 @@ impl FlowEnd {
             };
             let steps: String = self.record.steps.iter().map(line).collect();
             let (number, json) = (self.plan.number, self.plan.json());
-            let (links, asked) = (&self.links, &self.asked);
-            format!("\nworkflow {number}, cancelled: {}\n{json}\n{links:?}\n{asked:?}\n{steps}", self.cancelled)
+            let (links, requests) = (&self.links, &self.requests);
+            format!("\nworkflow {number}, cancelled: {}\n{json}\n{links:?}\n{requests:?}\n{steps}", self.cancelled)
         })
     }
 }

@@ -41,7 +41,7 @@ impl Targets {
 
 /// A request about a step or an instance, and the engine's answer.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
+pub(crate) struct StepRequest {
     pub(crate) task: TaskId,
     pub(crate) at: usize,
     pub(crate) instance: Option<u32>,
@@ -64,7 +64,7 @@ impl Answer {
 
 /// The answer that a waiter of a step got.
 #[derive(Clone, Debug)]
-pub(crate) struct Heard {
+pub(crate) struct StepWaiterAnswer {
     pub(crate) task: TaskId,
     pub(crate) at: usize,
     pub(crate) instance: Option<u32>,
@@ -115,7 +115,7 @@ pub(crate) async fn run_workflow(context: FlowContext, mut plan: FlowPlan) -> Re
         return Ok(outcomes);
     };
     let behind = async {
-        // The other one is asked for first, so that it is known by then: requests are heard in their order.
+        // The other one is asked for first, so that it is known by then: requests are handled in their order.
         tokio::task::yield_now().await;
         let (follower, links, spec) = follower(&context, plan.number, task);
         submit_and_follow(&context, follower, links, spec, false).await
@@ -181,7 +181,7 @@ async fn submit_and_follow(
         return Err(format!("L1: workflow {number} was accepted before the step that it waits for was known"));
     }
     context.targets.lock().unwrap_or_else(PoisonError::into_inner).steps.extend(&tasks);
-    let mut run = WorkflowRun { context, plan, links, tasks, handle, asked: Vec::new(), heard: JoinSet::new() };
+    let mut run = WorkflowRun { context, plan, links, tasks, handle, requests: Vec::new(), waiters: JoinSet::new() };
     let known = run.actions().await?;
     run.finish(known).await
 }
@@ -194,13 +194,13 @@ struct WorkflowRun<'a> {
     /// The tasks of the steps that exist from the start.
     tasks: Vec<TaskId>,
     handle: WorkflowHandle,
-    asked: Vec<Asked>,
-    heard: JoinSet<Option<Heard>>,
+    requests: Vec<StepRequest>,
+    waiters: JoinSet<Option<StepWaiterAnswer>>,
 }
 
 impl WorkflowRun<'_> {
     /// Performs the planned actions and waits for the end of the workflow.
-    async fn actions(&mut self) -> Result<Known, String> {
+    async fn actions(&mut self) -> Result<WorkflowEnd, String> {
         let begun = Instant::now();
         let end = self.plan.cancel_after;
         let (actions, mut known) = (self.plan.actions.clone(), None);
@@ -216,16 +216,16 @@ impl WorkflowRun<'_> {
             known = self.look(begun + after).await?;
             if known.is_none() {
                 let (engine, id) = (self.context.engine.clone(), self.handle.id());
-                let asked = spawn_blocking(move || engine.cancel_workflow(id)).await.expect("no panic");
+                let answer = spawn_blocking(move || engine.cancel_workflow(id)).await.expect("no panic");
                 // Another check covers an engine that was drained meanwhile.
-                cancelled = asked.unwrap_or(false);
+                cancelled = answer.unwrap_or(false);
             }
         }
         let (record, notes_then) = match known {
             Some(known) => known,
             None => self.end().await?,
         };
-        Ok(Known { record, notes_then, cancelled })
+        Ok(WorkflowEnd { record, notes_then, cancelled })
     }
 
     /// Waits for its end until this moment.
@@ -257,7 +257,7 @@ impl WorkflowRun<'_> {
         };
         // If the engine has been drained, there is no answer.
         if let Ok(answer) = answer {
-            self.asked.push(Asked { task, at, instance, when, answer });
+            self.requests.push(StepRequest { task, at, instance, when, answer });
         }
     }
 
@@ -266,13 +266,13 @@ impl WorkflowRun<'_> {
         let patience = (action.kind == ClientActionKind::GiveUp).then_some(Duration::from_millis(action.choice % 50));
         for _ in 0..=(action.choice >> 8) % 3 {
             let handle = self.context.engine.handle(task);
-            self.heard.spawn(async move {
+            self.waiters.spawn(async move {
                 let answer = wait(handle, patience).await?;
                 let with_digest = |record: Arc<TaskRecord>| {
                     let digest = digest_of(&record);
                     (record, digest)
                 };
-                Some(Heard { task, at, instance, answer: answer.map(with_digest) })
+                Some(StepWaiterAnswer { task, at, instance, answer: answer.map(with_digest) })
             });
         }
     }
@@ -287,19 +287,20 @@ impl WorkflowRun<'_> {
         record.steps.iter().find(|step| step.name.as_deref() == Some(&*name)).map(|step| step.task)
     }
 
-    async fn finish(self, Known { record, notes_then, cancelled }: Known) -> Result<FlowOutcome, String> {
-        let Self { context, plan, links, handle, asked, mut heard, .. } = self;
+    async fn finish(self, WorkflowEnd { record, notes_then, cancelled }: WorkflowEnd) -> Result<FlowOutcome, String> {
+        let Self { context, plan, links, handle, requests, mut waiters, .. } = self;
         let (id, number) = (handle.id(), plan.number);
         // A later request gets the same record.
         let second = context.engine.workflow_handle(id).await;
         if second.is_ok_and(|second| second != record) {
             return Err(format!("L1: workflow {number} has two records"));
         }
-        let mut all = Vec::new();
-        while let Some(heard) = heard.join_next().await {
-            all.extend(heard.expect("no panic"));
+        let mut waiter_answers = Vec::new();
+        while let Some(answer) = waiters.join_next().await {
+            waiter_answers.extend(answer.expect("no panic"));
         }
-        let end = FlowEnd { id, plan, links, cancelled, shut_down: false, asked, heard: all, record, notes_then };
+        let end =
+            FlowEnd { id, plan, links, cancelled, shut_down: false, requests, waiter_answers, record, notes_then };
         Ok(FlowOutcome::Ended(Box::new(end)))
     }
 }
@@ -313,7 +314,7 @@ pub(crate) async fn wait(handle: TaskHandle, patience: Option<Duration>) -> Opti
 }
 
 /// How a workflow ended, and the length of the notes then.
-struct Known {
+struct WorkflowEnd {
     record: Arc<WorkflowRecord>,
     notes_then: u64,
     /// It was cancelled while it was in flight.

@@ -7,13 +7,13 @@ use tokio::sync::mpsc;
 
 /// What the test learns about workers and tasks while it runs.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum News {
+pub(crate) enum TraceUpdate {
     Ready(WorkerRef, u32),
     Down(WorkerRef),
     /// A task is with a worker, or waits for its retry.
-    Hot(TaskId),
+    Active(TaskId),
     /// It is not any more.
-    Cold(TaskId),
+    Inactive(TaskId),
 }
 
 /// The facts of an engine.
@@ -33,11 +33,11 @@ impl Recorded {
 }
 
 /// Watches in a thread of its own, which does nothing else, so that it does not fall behind.
-pub(crate) fn record(mut events: EventStream) -> (JoinHandle<Recorded>, mpsc::UnboundedReceiver<News>) {
-    let (tell, news) = mpsc::unbounded_channel();
+pub(crate) fn record(mut events: EventStream) -> (JoinHandle<Recorded>, mpsc::UnboundedReceiver<TraceUpdate>) {
+    let (sender, updates) = mpsc::unbounded_channel();
     // At the end, the receiver is gone.
-    let say = move |news| {
-        let _ = tell.send(news);
+    let send = move |update| {
+        let _ = sender.send(update);
     };
     let thread = std::thread::spawn(move || {
         let mut recorded = Recorded::default();
@@ -52,20 +52,20 @@ pub(crate) fn record(mut events: EventStream) -> (JoinHandle<Recorded>, mpsc::Un
                 _ => continue,
             };
             match &event.kind {
-                FactKind::WorkerReady { worker, pid, .. } => say(News::Ready(*worker, *pid)),
-                FactKind::WorkerDown { worker, .. } => say(News::Down(*worker)),
+                FactKind::WorkerReady { worker, pid, .. } => send(TraceUpdate::Ready(*worker, *pid)),
+                FactKind::WorkerDown { worker, .. } => send(TraceUpdate::Down(*worker)),
                 FactKind::TaskSent { task, .. } | FactKind::TaskRetrying { task, .. } => {
-                    say(News::Hot(*task));
+                    send(TraceUpdate::Active(*task));
                 }
                 FactKind::TaskReturned { task, .. } | FactKind::TaskRerun { task, .. } | FactKind::TaskDue { task } => {
-                    say(News::Cold(*task));
+                    send(TraceUpdate::Inactive(*task));
                 }
-                FactKind::TaskFinished { record } => say(News::Cold(record.id)),
+                FactKind::TaskFinished { record } => send(TraceUpdate::Inactive(record.id)),
                 _ => {}
             }
             recorded.events.push(event);
         }
         recorded
     });
-    (thread, news)
+    (thread, updates)
 }

@@ -23,21 +23,21 @@ pub(crate) struct World<'a> {
     pub(super) keeps: usize,
     pub(super) drained: bool,
     /// Of results that were not kept, once they have been worked out.
-    digests: RefCell<HashMap<TaskId, Seen>>,
+    digests: RefCell<HashMap<TaskId, ResultDigests>>,
 }
 
-/// What a step may have seen of a result.
+/// The digests that the result of a step may have.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Seen {
+pub(super) enum ResultDigests {
     /// One of these digests.
-    One(Vec<String>),
-    /// It cannot be worked out.
-    Something,
+    AnyOf(Vec<String>),
+    /// The result cannot be worked out.
+    Unknown,
 }
 
 /// The end of a step or a task, as its dependents are given it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Told {
+pub(super) struct StepEnd {
     pub(super) state: StepState,
     pub(super) kind: Option<ErrorKind>,
 }
@@ -46,7 +46,7 @@ pub(super) struct Told {
 pub(super) struct Expected {
     fields: Vec<(&'static str, Value)>,
     /// Results by the keys under which the step finds them; an optional one may be gone.
-    saw: Vec<(String, Seen, bool)>,
+    saw: Vec<(String, ResultDigests, bool)>,
 }
 
 impl<'a> World<'a> {
@@ -65,12 +65,12 @@ impl<'a> World<'a> {
         Self { flows, steps, tasks, trace, keeps, drained, digests: RefCell::default() }
     }
 
-    pub(super) fn told(&self, task: TaskId) -> Option<Told> {
+    pub(super) fn end_of(&self, task: TaskId) -> Option<StepEnd> {
         if let Some((flow, at)) = self.steps.get(&task) {
-            return self.flows[*flow].find(*at).map(Told::of);
+            return self.flows[*flow].find(*at).map(StepEnd::of);
         }
         let end = StepOutcome::from(self.tasks.get(&task)?.record.outcome.clone());
-        Some(Told { state: end.state, kind: end.error.as_ref().map(StepError::kind) })
+        Some(StepEnd { state: end.state, kind: end.error.as_ref().map(StepError::kind) })
     }
 
     /// Whether the engine may say that it knows nothing of this task any more.
@@ -83,23 +83,24 @@ impl<'a> World<'a> {
         }
     }
 
-    pub(super) fn digests(&self, task: TaskId) -> Seen {
+    pub(super) fn digests(&self, task: TaskId) -> ResultDigests {
         if let Some(ended) = self.tasks.get(&task) {
-            return Seen::One(ended.digest.iter().cloned().collect());
+            return ResultDigests::AnyOf(ended.digest.iter().cloned().collect());
         }
         if let Some(known) = self.digests.borrow().get(&task) {
             return known.clone();
         }
         let values = self.steps.get(&task).and_then(|(flow, at)| self.values(&self.flows[*flow], *at));
-        let seen = values.map_or(Seen::Something, |values| Seen::One(values.iter().map(digest).collect()));
-        self.digests.borrow_mut().insert(task, seen.clone());
-        seen
+        let digests =
+            values.map_or(ResultDigests::Unknown, |values| ResultDigests::AnyOf(values.iter().map(digest).collect()));
+        self.digests.borrow_mut().insert(task, digests.clone());
+        digests
     }
 
     /// How many results that no record has could be worked out, and how many could not.
     pub(crate) fn worked_out(&self) -> (usize, usize) {
         let digests = self.digests.borrow();
-        let unknown = digests.values().filter(|seen| **seen == Seen::Something).count();
+        let unknown = digests.values().filter(|known| **known == ResultDigests::Unknown).count();
         (digests.len() - unknown, unknown)
     }
 
@@ -132,9 +133,9 @@ impl<'a> World<'a> {
         let mut value: Map<String, Value> =
             expected.fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
         let mut saw = Map::new();
-        for (key, seen, optional) in expected.saw {
-            match seen {
-                Seen::One(digests) if digests.len() == 1 && !optional => saw.insert(key, json!(digests[0])),
+        for (key, digests, optional) in expected.saw {
+            match digests {
+                ResultDigests::AnyOf(digests) if digests.len() == 1 && !optional => saw.insert(key, json!(digests[0])),
                 _ => return None,
             };
         }
@@ -162,21 +163,21 @@ impl<'a> World<'a> {
     fn expected(&self, flow: &FlowEnd, at: usize, element: Option<(usize, u64)>) -> Result<Expected, String> {
         let plan = &flow.plan.steps[at];
         let (mut saw, mut errors) = (Vec::new(), Map::new());
-        let mut hear = |key: String, task: TaskId, told: Told, optional: bool| {
-            if told.state == StepState::Succeeded {
+        let mut add_input = |key: String, task: TaskId, end: StepEnd, optional: bool| {
+            if end.state == StepState::Succeeded {
                 saw.push((key, self.digests(task), optional));
-            } else if told.state.is_failure() {
-                errors.insert(key, json!([told.state, told.kind.map(|kind| kind.to_string())]));
+            } else if end.state.is_failure() {
+                errors.insert(key, json!([end.state, end.kind.map(|kind| kind.to_string())]));
             }
         };
-        for dep in plan.hears_of() {
+        for dep in plan.input_steps() {
             let Some(step) = flow.find(dep) else { return Err(format!("{} is not there", name(dep))) };
-            hear(name(dep), step.task, Told::of(step), flow.may_be_gone(plan, dep));
+            add_input(name(dep), step.task, StepEnd::of(step), flow.may_be_gone(plan, dep));
         }
         for link in flow.links.iter().filter(|link| link.at == at) {
-            let told =
-                self.told(link.task).ok_or_else(|| format!("nobody knows {}, for which it waited", link.task))?;
-            hear(link.task.to_string(), link.task, told, false);
+            let end =
+                self.end_of(link.task).ok_or_else(|| format!("no record of {}, for which it waited", link.task))?;
+            add_input(link.task.to_string(), link.task, end, false);
         }
         let got = plan.refers_to.map(|dep| flow.plan.steps[dep].index);
         let (item, place) = element.map(|(index, item)| (item, index)).unzip();
@@ -212,11 +213,11 @@ impl<'a> World<'a> {
         if let Some(key) = found.keys().find(|key| !saw.iter().any(|(known, ..)| known == *key)) {
             return Err(format!("L2: it saw a result of {key}"));
         }
-        for (key, seen, optional) in saw {
-            match (found.get(&key).and_then(Value::as_str), seen) {
+        for (key, digests, optional) in saw {
+            match (found.get(&key).and_then(Value::as_str), digests) {
                 (None, _) if optional => {}
                 (None, _) => return Err(format!("L2: it saw no result of {key}")),
-                (Some(digest), Seen::One(digests)) if !digests.iter().any(|it| it == digest) => {
+                (Some(digest), ResultDigests::AnyOf(digests)) if !digests.iter().any(|it| it == digest) => {
                     return Err(format!("L2: of {key} it saw {digest} instead of {digests:?}"));
                 }
                 _ => {}
@@ -226,7 +227,7 @@ impl<'a> World<'a> {
     }
 }
 
-impl Told {
+impl StepEnd {
     fn of(step: &StepRecord) -> Self {
         Self { state: step.state, kind: step.error.as_deref().map(StepError::kind) }
     }
