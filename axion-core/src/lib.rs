@@ -72,5 +72,5 @@ pub use workflows::{WorkflowError, WorkflowHandle, WorkflowWaitError, WrongTask}
 
 /// The settings by name: their meanings, their allowed values, and their values in a [`Config`].
 pub mod keys {
-    pub use axion_actors::config::{Given, Key, Kind, NotTaken, Value, Wrong};
+    pub use axion_actors::config::{Given, InvalidValue, Key, Kind, Value, Wrong};
 }

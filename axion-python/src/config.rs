@@ -114,7 +114,7 @@ fn find(name: &str) -> PyResult<Key> {
 
 fn set(config: &mut core::Config, key: Key, value: &Bound<'_, PyAny>) -> PyResult<()> {
     let refused = |found: String| {
-        PyValueError::new_err(format!("`{}` cannot be {found}: it takes {}", key.name(), key.allowed()))
+        PyValueError::new_err(format!("invalid value {found} for `{}`: expected {}", key.name(), key.allowed()))
     };
     let text: String;
     let given = if value.is_none() {

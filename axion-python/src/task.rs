@@ -1,5 +1,6 @@
 //! Tasks and their options.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -144,13 +145,14 @@ impl Limits {
         }
         let wrong = |words: String| PyValueError::new_err(words);
         let percent = |name: &str, number: f64| {
-            core::Fixed::new(number).ok_or_else(|| wrong(format!("{name} is a percentage, 0 or more, not {number}")))
+            core::Fixed::new(number)
+                .ok_or_else(|| wrong(format!("`{name}` must be a percentage, 0 or more, not {number}")))
         };
         let memory = memory.map(|memory| match memory {
             Memory::Percent(number) => percent("memory", number).map(core::Memory::Percent),
-            Memory::Size(text) => core::parse_size(&text)
-                .map(core::Memory::Bytes)
-                .ok_or_else(|| wrong(format!("memory is a percentage or a size such as \"500 MiB\", not {text:?}"))),
+            Memory::Size(text) => core::parse_size(&text).map(core::Memory::Bytes).ok_or_else(|| {
+                wrong(format!("`memory` must be a percentage or a size such as \"500 MiB\", not {text:?}"))
+            }),
         });
         let rate = rate.map(|rate| {
             let (key, text) = match rate {
@@ -215,7 +217,9 @@ impl Options {
             (Some(name), _) => core::PoolId::named(name).map_err(|error| PyValueError::new_err(error.to_string()))?,
             (None, "cpu") => core::PoolId::CPU,
             (None, "io") => core::PoolId::IO,
-            (None, other) => return Err(PyValueError::new_err(format!("kind is \"cpu\" or \"io\", not {other:?}"))),
+            (None, other) => {
+                return Err(PyValueError::new_err(format!("`kind` must be \"cpu\" or \"io\", not {other:?}")));
+            }
         };
         let waits = [
             ("retry_on", retry_on.is_some()),
@@ -225,7 +229,7 @@ impl Options {
             ("retry_jitter", retry_jitter.is_some()),
         ];
         if let (None, Some((name, _))) = (retries, waits.iter().find(|(_, given)| *given)) {
-            return Err(PyValueError::new_err(format!("{name} says nothing without retries: give their number, too")));
+            return Err(PyValueError::new_err(format!("`{name}` has no effect without `retries`")));
         }
         let retry = count("retries", retries)?.map(|count| -> PyResult<core::RetryPolicy> {
             let mut policy = core::RetryPolicy::times(count);
@@ -251,37 +255,41 @@ impl Options {
             timeout,
             soft_timeout,
             retry: retry.transpose()?,
-            priority: count::<u8>("priority", priority)?
-                .map(core::Priority::try_from)
-                .transpose()
-                .map_err(|error| PyValueError::new_err(error.to_string()))?,
+            priority: read_priority(priority)?,
             ttl: limit("ttl", ttl)?,
             delay: time("delay", delay)?,
             max_worker_losses: count("max_worker_losses", max_worker_losses)?,
             unique,
-            limits: Limits::new(positive("slots", slots)?, cpu, memory, concurrency, rate)?,
+            limits: Limits::new(whole("slots", 1..=u32::MAX, slots)?, cpu, memory, concurrency, rate)?,
         })
     }
 }
 
-/// Converts a whole number to the required type.
-fn count<T: TryFrom<i64>>(name: &str, value: Option<i64>) -> PyResult<Option<T>> {
-    let wrong =
-        |value| PyValueError::new_err(format!("{name} is a whole number, 0 or more, and not so large: {value}"));
-    value.map(|value| T::try_from(value).map_err(|_| wrong(value))).transpose()
+/// Converts a whole number that is within `allowed`.
+fn whole(name: &str, allowed: RangeInclusive<u32>, value: Option<i64>) -> PyResult<Option<u32>> {
+    let wrong = |given| {
+        let (least, most) = (allowed.start(), allowed.end());
+        PyValueError::new_err(format!("`{name}` must be a whole number from {least} to {most}, not {given}"))
+    };
+    let read = |given: i64| u32::try_from(given).ok().filter(|it| allowed.contains(it));
+    value.map(|given| read(given).ok_or_else(|| wrong(given))).transpose()
 }
 
-/// Converts like `count`, and refuses 0.
-fn positive(name: &str, value: Option<i64>) -> PyResult<Option<u32>> {
-    let wrong =
-        |given| PyValueError::new_err(format!("`{name}` must be a whole number from 1 to {}, not {given}", u32::MAX));
-    let read = |given: i64| u32::try_from(given).ok().filter(|it| *it > 0);
+fn count(name: &str, value: Option<i64>) -> PyResult<Option<u32>> {
+    whole(name, 0..=u32::MAX, value)
+}
+
+fn read_priority(value: Option<i64>) -> PyResult<Option<core::Priority>> {
+    let wrong = |given| {
+        PyValueError::new_err(format!("`priority` must be a whole number from 0, the most urgent, to 9, not {given}"))
+    };
+    let read = |given: i64| u8::try_from(given).ok().and_then(|level| core::Priority::try_from(level).ok());
     value.map(|given| read(given).ok_or_else(|| wrong(given))).transpose()
 }
 
 /// Checks a number with `is`; `allowed` describes the allowed numbers.
 fn number(name: &str, allowed: &str, is: impl Fn(f64) -> bool, value: Option<f64>) -> PyResult<Option<f64>> {
-    let wrong = |given: f64| PyValueError::new_err(format!("`{name}` is a number, {allowed}, not {given}"));
+    let wrong = |given: f64| PyValueError::new_err(format!("`{name}` must be a number, {allowed}, not {given}"));
     value.map(|given| if is(given) { Ok(given) } else { Err(wrong(given)) }).transpose()
 }
 
@@ -295,15 +303,14 @@ fn limit(name: &str, seconds: Option<f64>) -> PyResult<Option<Duration>> {
 }
 
 fn time(name: &str, seconds: Option<f64>) -> PyResult<Option<Duration>> {
-    seconds
-        .map(Duration::try_from_secs_f64)
-        .transpose()
-        .map_err(|error| PyValueError::new_err(format!("{name} is a number of seconds, 0 or more: {error}")))
+    let wrong =
+        |given: f64| PyValueError::new_err(format!("`{name}` must be seconds as a number, 0 or more, not {given}"));
+    seconds.map(|given| Duration::try_from_secs_f64(given).map_err(|_| wrong(given))).transpose()
 }
 
 fn error_kind(name: &str) -> PyResult<core::ErrorKind> {
     serde_json::from_value(serde_json::Value::String(name.to_owned()))
-        .map_err(|_| PyValueError::new_err(format!("retry_on names the codes of failures; {name:?} is none")))
+        .map_err(|_| PyValueError::new_err(format!("`retry_on` must list codes of failures, and {name:?} is none")))
 }
 
 /// The task that a Python call describes.

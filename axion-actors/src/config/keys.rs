@@ -87,9 +87,14 @@ enum KeyScope {
 }
 
 /// The value does not fit the setting. Nothing was changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the setting takes no such value")]
-pub struct NotTaken;
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid value for `{key}`: expected {allowed}")]
+pub struct InvalidValue {
+    /// The name of the setting.
+    pub key: String,
+    /// The allowed values, in words.
+    pub allowed: String,
+}
 
 /// The table of a file that contains the tables of the named pools.
 pub const POOLS: &str = "pools";
@@ -244,10 +249,10 @@ impl Key {
     ///
     /// # Errors
     /// If the value is not of the setting's kind.
-    pub fn set(self, config: &mut Config, value: Value) -> Result<(), NotTaken> {
+    pub fn set(self, config: &mut Config, value: Value) -> Result<(), InvalidValue> {
         let automatic = value == Value::Absent && self.absent() == Some("auto");
         let taken = self.put(config, value) || (automatic && self.put(config, self.get(&Config::default())));
-        if taken { Ok(()) } else { Err(NotTaken) }
+        if taken { Ok(()) } else { Err(InvalidValue { key: self.name(), allowed: self.allowed() }) }
     }
 
     fn put(self, config: &mut Config, value: Value) -> bool {

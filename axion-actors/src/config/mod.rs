@@ -18,7 +18,7 @@ use std::time::Duration;
 
 pub use check::ConfigError;
 use keys::settings;
-pub use keys::{BUILT_IN_SECTIONS, Key, NotTaken, POOLS, worker_section};
+pub use keys::{BUILT_IN_SECTIONS, InvalidValue, Key, POOLS, worker_section};
 pub use pools::{PoolSettings, WorkerBounds, WorkerRange};
 pub use text::{parse_size, parse_time, size_text, time_text};
 pub use value::{Given, Kind, Value, Wrong, can_be_variable};
