@@ -66,7 +66,7 @@ fn init_writes_the_defaults_and_never_over_a_file_without_force() {
 }
 
 #[test]
-fn show_says_what_holds_and_where_it_is_from() {
+fn show_prints_each_value_with_its_origin() {
     let project = Project::new("\nengine = 'serial'\ncancel_grace = 1.5\n[io_bound_worker]\nnice = 3\n");
     let below = project.0.path().join("deep/below");
     std::fs::create_dir_all(&below).expect("made");
@@ -147,7 +147,7 @@ fn check_pictures_every_mistake_of_the_file_and_names_those_of_the_variables() {
 }
 
 #[test]
-fn check_takes_a_file_alone_or_what_holds_here() {
+fn check_reads_one_file_or_the_configuration_of_this_folder() {
     let project = Project::new("cpu_bound_max = 2\n");
     let variable = ("AXION_CPU_BOUND_COUNT", "3");
     let check = |arguments: &[&str]| run(project.command(arguments).env(variable.0, variable.1));

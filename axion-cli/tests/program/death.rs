@@ -105,7 +105,7 @@ fn the_first_signal_lets_the_task_tidy_up() {
 }
 
 #[test]
-fn l1_the_second_signal_ends_a_task_that_does_not_stop_and_a_program_that_nobody_reads_from() {
+fn l1_a_second_signal_ends_a_stubborn_task_and_a_program_whose_output_is_not_read() {
     for (text, patient) in [(HOLDS_THE_LOCK, "1000"), (FLOODS, "0")] {
         let private = tempfile::tempdir().expect("a folder");
         let script = Script::new(text);

@@ -62,7 +62,7 @@ fn every_problem_is_shown_with_file_line_column_and_a_picture() {
 }
 
 #[test]
-fn what_comes_from_the_command_line_has_no_place_and_is_said_too() {
+fn mistakes_in_options_are_reported_without_a_place() {
     let folder = flow(SOUND);
     let mut command = axion();
     command.args(["flow", "check"]).arg(folder.path().join("flow.toml"));
@@ -123,7 +123,7 @@ fn every_example_flow_is_sound_and_can_be_drawn() {
 }
 
 #[test]
-fn the_scripts_of_the_example_flows_give_what_they_say() {
+fn the_scripts_of_the_example_flows_return_the_documented_results() {
     let mut python = std::process::Command::new("python3");
     let ran = run(python.arg("-B").arg(root().join("examples/flows/test_scripts.py")));
     assert_eq!(ran.code, Some(0), "{}", ran.err);

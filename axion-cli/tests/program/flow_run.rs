@@ -78,7 +78,7 @@ fn the_example_flows_give_the_results_of_their_last_steps() {
 }
 
 #[test]
-fn c3_2_what_cannot_run_does_not_and_the_summary_says_why() {
+fn c3_2_steps_behind_a_failure_are_skipped_and_the_summary_says_why() {
     let ran = example("session2.toml", &[]);
     assert_eq!(ran.code, Some(1), "{}", ran.err);
     assert_eq!(value(&ran), json!({"t1": 2.5, "t5": 3.5}), "what succeeded is there");
@@ -108,7 +108,7 @@ fn the_record_is_json_of_every_step() {
 }
 
 #[test]
-fn a_failed_step_is_told_with_its_traceback_and_its_attempts() {
+fn a_failed_step_is_shown_with_its_traceback_and_its_attempts() {
     let text = "name = \"f\"\n[[steps]]\nname = \"bad\"\nscript = \"fails.py\"\nretries = 1\nretry_wait = 0.01\n\
                 [[steps]]\nname = \"below\"\nscript = \"echo.py\"\ndepends_on = [\"bad\"]\n\
                 [[steps]]\nname = \"beside\"\nscript = \"echo.py\"\nparams = { x = 1 }\n";
@@ -133,7 +133,7 @@ fn a_failed_step_is_told_with_its_traceback_and_its_attempts() {
 }
 
 #[test]
-fn a_failed_instance_is_told_with_its_traceback() {
+fn a_failed_instance_is_shown_with_its_traceback() {
     let text = "[[steps]]\nname = \"list\"\nscript = \"list.py\"\n\
                 [[steps]]\nname = \"each\"\nscript = \"fails.py\"\nmap_over = { ref = \"list\", as = \"by\" }\n";
     let folder = flow(text, &[("fails.py", FAILS), ("list.py", "def main(params, context):\n    return [1, 2, 0]\n")]);
@@ -150,7 +150,7 @@ fn a_failed_instance_is_told_with_its_traceback() {
 }
 
 #[test]
-fn what_steps_print_comes_after_their_names_line_by_line() {
+fn output_of_steps_is_shown_line_by_line_after_their_names() {
     // One stream is written through Python, the other below it: within one stream they may pass each other.
     let prints = "import os, sys\ndef main(params, context):\n    sys.stdout.write('a\\nb')\n    sys.stdout.flush()\n    \
                   print('c')\n    os.write(2, b'oops\\r\\nend')\n    context.log('noted')\n    return params['item']\n";
@@ -172,7 +172,7 @@ fn what_steps_print_comes_after_their_names_line_by_line() {
 }
 
 #[test]
-fn l9_a_step_that_prints_too_much_loses_lines_and_nothing_else() {
+fn l9_a_step_that_prints_too_much_loses_only_lines() {
     let chatty = "def main(params, context):\n    for n in range(200000):\n        print('line', n)\n    return 1\n";
     let folder = flow("[[steps]]\nname = \"c\"\nscript = \"chatty.py\"\n", &[("chatty.py", chatty)]);
     let ran = run(&mut command(folder.path()));
@@ -188,7 +188,7 @@ fn l9_a_step_that_prints_too_much_loses_lines_and_nothing_else() {
 }
 
 #[test]
-fn steps_that_a_step_adds_are_told_of_by_name() {
+fn added_steps_are_shown_by_name() {
     let plan = "def main(params, context):\n    return {'steps': [{'name': 'new', 'script': 'says.py'}]}\n";
     let says = "def main(params, context):\n    print('here')\n    return 5\n";
     let text = "[[steps]]\nname = \"plan\"\nscript = \"plan.py\"\ndynamic = true\n";
@@ -358,7 +358,7 @@ fn has_seconds(text: &str, before: &str, after: &str) -> bool {
 }
 
 #[test]
-fn a_terminal_shows_what_runs_and_a_bar_and_no_line_is_mixed_into_them() {
+fn a_terminal_shows_running_steps_and_a_bar_apart_from_output() {
     let slow = "import time\ndef main(params, context):\n    context.progress(0.5, 'half way')\n    \
                 open('gate').close()\n    for n in range(8):\n        print('line', n)\n        time.sleep(0.1)\n    return 1\n";
     let folder = flow("[[steps]]\nname = \"slow\"\nscript = \"slow.py\"\n", &[("slow.py", slow)]);

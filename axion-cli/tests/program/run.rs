@@ -135,7 +135,7 @@ fn a_memory_limit_ends_the_task() {
 }
 
 #[test]
-fn retries_are_told_and_the_last_result_counts() {
+fn retries_are_reported_and_the_last_result_counts() {
     let script =
         Script::new("def main(params, context):\n    return context.attempt if context.attempt == 3 else 1 / 0\n");
     let ran = run(axion().arg("run").arg(script.path()).args(["--retries", "5", "--retry-wait", "10ms"]));
@@ -146,7 +146,7 @@ fn retries_are_told_and_the_last_result_counts() {
 }
 
 #[test]
-fn wrong_input_exits_with_2_and_says_what_and_where() {
+fn invalid_input_exits_with_2_and_names_the_place() {
     let double = example("double.py");
     let refused = |arguments: &[&str]| {
         let ran = run(axion().arg("run").args(arguments));

@@ -230,7 +230,7 @@ steps = [
 }
 
 #[test]
-fn a_step_is_no_guess_at_what_it_waits_for_and_one_letter_is_not_like_another() {
+fn a_step_is_not_suggested_as_its_own_dependency_and_short_names_must_share_a_letter() {
     let text = r#"
 steps = [
   { name = "load", script = "work.py", depends_on = ["loda"] },
@@ -288,7 +288,7 @@ fn texts_that_are_neither_toml_nor_json_say_where() {
 }
 
 #[test]
-fn one_value_that_is_none_hides_no_other_problem_and_nothing_is_said_twice() {
+fn an_unreadable_value_hides_no_other_mistake_and_is_reported_once() {
     let text = r#"
 limits = { processes = 0 }
 [[steps]]
@@ -419,7 +419,7 @@ fn sizes_and_times_mean_the_same_in_a_flow_a_configuration_and_an_option() {
 }
 
 #[test]
-fn a_mark_before_the_text_is_none_of_it() {
+fn a_byte_order_mark_is_skipped() {
     for (text, format) in [("\u{feff}name = 1", Format::Toml), ("\u{feff}{\"name\": 1}", Format::Json)] {
         let found = parse(text, format, &Overrides::default()).expect_err("no name");
         let column = if format == Format::Toml { 8 } else { 10 };
@@ -429,7 +429,7 @@ fn a_mark_before_the_text_is_none_of_it() {
 }
 
 #[test]
-fn l9_what_is_no_text_or_never_ends_is_refused() {
+fn l9_a_flow_that_is_not_text_or_never_ends_is_refused() {
     let folder = folder();
     let path = folder.path().join("flow.toml");
     std::fs::write(&path, b"name = \"x\"\ndescription = \"\xe9\"\n").expect("written");
@@ -439,7 +439,7 @@ fn l9_what_is_no_text_or_never_ends_is_refused() {
 }
 
 #[test]
-fn no_steps_and_a_flow_that_is_none_are_refused() {
+fn a_flow_without_steps_and_a_file_without_a_flow_are_refused() {
     assert_eq!(problems("steps = []"), ["1:9: a workflow needs at least one step"]);
     assert_eq!(problems("name = \"x\""), ["1:1: the flow needs the key `steps` (The steps, in any order.)"]);
     let list = parse("[1]", Format::Json, &Overrides::default()).expect_err("a list");
@@ -495,7 +495,7 @@ fn l9_a_large_parameter_of_the_flow_is_there_once_however_many_steps_take_it() {
 }
 
 #[test]
-fn what_cannot_be_replaced_says_so() {
+fn an_override_that_replaces_nothing_is_refused() {
     for (params, set, message) in [
         (Some("[]"), &[][..], "--params must be a JSON object, not a list"),
         (Some("{"), &[], "--params: this is not JSON: EOF while parsing an object"),
@@ -563,7 +563,7 @@ fn ten_thousand_steps_and_ten_thousand_mistakes_take_no_square_of_time() {
 }
 
 #[test]
-fn what_is_no_script_is_no_guess_at_itself() {
+fn a_folder_in_place_of_a_script_is_not_suggested() {
     let folder = folder();
     for name in ["here", "her"] {
         std::fs::create_dir(folder.path().join(name)).expect("made");
@@ -577,11 +577,12 @@ fn what_is_no_script_is_no_guess_at_itself() {
 fn the_schema_in_the_documentation_is_that_of_the_reader() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/flow.schema.json");
     let made = format!("{}\n", serde_json::to_string_pretty(&schema()).expect("JSON"));
-    if std::env::var_os("AXION_WRITE_SCHEMA").is_some() {
+    // Without the prefix of settings, which other tests check.
+    if std::env::var_os("WRITE_FLOW_SCHEMA").is_some() {
         std::fs::write(&path, &made).expect("written");
     }
     let kept = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(kept == made, "run this test with AXION_WRITE_SCHEMA=1 and commit {}", path.display());
+    assert!(kept == made, "run this test with WRITE_FLOW_SCHEMA=1 and commit {}", path.display());
 }
 
 #[test]

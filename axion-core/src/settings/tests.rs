@@ -92,7 +92,7 @@ fn every_key_can_be_set_in_a_file_and_by_a_variable_and_the_variable_wins() {
 }
 
 #[test]
-fn what_the_program_sets_goes_on_top() {
+fn settings_of_the_program_override_all_others() {
     let (_folder, path) = file("cpu_bound_count = 2\ncpu_bound_max = 3\ninput_queue_size = 5\n");
     let builder = EngineBuilder::from_file(&path).expect("loads").cpu_workers(1);
     let text = format!("{builder:?}");
@@ -154,7 +154,7 @@ fn the_file_is_the_nearest_one_upwards_and_not_beyond_a_repository() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_says_which_and_who_named_it() {
+fn the_error_of_an_unreadable_file_says_where_its_name_came_from() {
     let error = ConfigLoader::new().variables([("AXION_CONFIG", "/no/such.toml")]).load().expect_err("missing");
     assert!(error.to_string().contains("/no/such.toml (named by AXION_CONFIG): No such file"), "{error}");
     let (folder, path) = file("");
@@ -207,7 +207,7 @@ fn unknown_keys_are_refused_with_line_column_and_the_nearest_known_key() {
 }
 
 #[test]
-fn wrong_kinds_and_ranges_are_refused_with_what_is_allowed() {
+fn values_of_a_wrong_kind_or_range_are_refused_with_the_allowed_ones() {
     let cases = [
         (
             "cpu_bound_count = \"4\"",
@@ -254,7 +254,7 @@ fn wrong_kinds_and_ranges_are_refused_with_what_is_allowed() {
 }
 
 #[test]
-fn everything_that_is_wrong_is_told_in_the_order_of_the_file() {
+fn all_mistakes_are_reported_in_the_order_of_the_file() {
     let text = "zzz = 1\ncpu_bound_count = -1\nengine = \nlog_level = 'x'\n[io_bound_worker]\nnice = 50\nnice = 3\n";
     let all = refused(text, &[("AXION_ZZZ", "1"), ("AXION_CANCEL_GRACE", "x"), ("HOME", "x")]);
     let starts: Vec<&str> = all.iter().map(|line| line.split_once(": ").expect("a place").0).collect();
@@ -267,7 +267,7 @@ fn everything_that_is_wrong_is_told_in_the_order_of_the_file() {
 }
 
 #[test]
-fn what_does_not_fit_together_is_told_where_it_was_set_and_beside_what() {
+fn conflicting_settings_are_reported_at_both_places() {
     let (_folder, path) = file("cpu_bound_max = 2\ncpu_bound_count = 3\n");
     let none: [(&str, &str); 0] = [];
     let error = ConfigLoader::new().file(&path).variables(none).load().expect_err("impossible").to_string();
@@ -403,7 +403,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_shown_is_read_back_the_same(config in some_config(), origins in any::<bool>()) {
+    fn a_shown_configuration_reads_back_the_same(config in some_config(), origins in any::<bool>()) {
         prop_assume!(config.problems().is_empty());
         let source = SourceText { path: CONFIG_FILE.into(), text: LoadedConfig::from(config.clone()).to_toml(origins) };
         let read = merge(vec![file::read(&source)], Some(source.clone()));

@@ -283,7 +283,7 @@ async fn a_machine_that_cannot_be_measured_any_more_is_not_taken_for_busy() {
 }
 
 #[actix::test]
-async fn what_a_replaced_worker_still_runs_is_counted() {
+async fn the_running_tasks_of_a_replaced_worker_are_counted() {
     let rules = PoolRules { worker_tasks: Some(2), ..PoolRules::default() };
     let config = Config { cpu_bound_count: 1, cpu_bound_max: Some(1), cpu_bound_task_limit: 2, ..config(9) };
     let mut harness = SupervisorHarness::with(&config, rules, 100);

@@ -198,7 +198,7 @@ async fn a_revoked_task_is_reported_only_if_the_child_gave_it_back() {
 }
 
 #[actix::test]
-async fn a_dead_child_is_reported_once_with_what_it_ran_and_wrote() {
+async fn a_dead_child_is_reported_once_with_its_attempts_and_output() {
     let mut harness = WorkerHarness::ready().await;
     harness.run(&[1, 2]);
     harness.child.says(Up::Output { seq: Seq(1), stream: Stream::Stdout, data: "last".into() }).await;
@@ -236,7 +236,7 @@ async fn l8_a_result_of_a_task_it_was_not_sent_costs_the_worker() {
 }
 
 #[actix::test]
-async fn what_the_child_learned_of_a_script_is_reported_before_its_result() {
+async fn the_kind_of_a_script_is_reported_before_its_result() {
     let mut harness = WorkerHarness::ready().await;
     harness.run(&[1, 2]);
     let loaded = Up::Loaded { seq: Seq(2), coroutine: true };
@@ -319,7 +319,7 @@ fn define(piece: &Part) -> Down {
 }
 
 #[actix::test]
-async fn l8_word_of_a_script_it_does_not_run_costs_the_worker() {
+async fn l8_a_report_on_an_attempt_that_was_not_sent_ends_the_worker() {
     let mut harness = WorkerHarness::ready().await;
     harness.run(&[1]);
     harness.child.runs().await;
@@ -364,7 +364,7 @@ async fn a_child_that_ends_before_the_handshake_failed_to_start_with_its_last_wo
 }
 
 #[actix::test]
-async fn what_a_child_prints_before_the_handshake_says_why_it_failed_to_start() {
+async fn output_before_the_handshake_is_the_reason_of_a_failed_start() {
     let mut harness = WorkerHarness::start(LIMIT).await;
     let data = Bytes::from_static(b"RuntimeError: can't start new thread\n");
     harness.child.says(Up::Output { seq: Seq(0), stream: Stream::Stderr, data }).await;
@@ -385,7 +385,7 @@ async fn retiring_closes_the_pipe_and_kills_after_the_grace_period() {
 }
 
 #[actix::test]
-async fn l6_a_kill_of_what_has_ended_does_not_reach_the_child() {
+async fn l6_a_kill_of_an_ended_attempt_does_not_reach_the_child() {
     let mut harness = WorkerHarness::ready().await;
     harness.run(&[1, 2]);
     assert_eq!((harness.child.runs().await, harness.child.runs().await), (Seq(1), Seq(2)));
@@ -480,7 +480,7 @@ async fn l1_a_worker_that_lost_an_attempt_gives_back_the_others_and_is_ended() {
 }
 
 #[actix::test]
-async fn a_worker_that_shows_what_it_runs_is_not_asked_and_the_dispatcher_hears_nothing_of_questions() {
+async fn a_worker_that_shows_its_attempt_is_kept_and_the_dispatcher_gets_no_empty_answer() {
     let mut harness = WorkerHarness::ready().await;
     harness.child.shows(&[]);
     harness.run(&[1]);

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn l9_a_line_without_an_end_is_told_in_pieces() {
+    fn l9_a_line_without_an_end_is_shown_in_pieces() {
         let mut lines = LineAssembler::new();
         let told: Vec<String> = (0..20).flat_map(|_| lines.add(1, &[b'x'; 1 << 10])).collect();
         assert_eq!(told.iter().map(String::len).collect::<Vec<_>>(), [MAX_LINE_BYTES, MAX_LINE_BYTES]);

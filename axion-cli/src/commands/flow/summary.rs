@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_critical_path_is_told_by_its_ends() {
+    fn a_long_critical_path_is_shown_by_its_ends() {
         let path = |count: usize| CriticalPath { steps: (1..=count).map(|it| it.to_string()).collect(), seconds: 2.0 };
         let mut record = WorkflowRecord {
             id: WorkflowId::generate(),

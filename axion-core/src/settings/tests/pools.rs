@@ -92,7 +92,7 @@ fn a_variable_sets_a_declared_pool_or_declares_one() {
 }
 
 #[test]
-fn what_is_wrong_with_a_pool_is_told_at_its_place() {
+fn mistakes_in_a_pool_are_reported_at_their_places() {
     let cases = [
         ("[pools.gpu]\nworker = 2", "2:1: unknown key `pools.gpu.worker`: did you mean `workers`?"),
         ("[pools.gpu]\nlog_level = \"INFO\"", "2:1: unknown key `pools.gpu.log_level`: `log_level` belongs above"),
@@ -137,7 +137,7 @@ fn an_engine_without_built_in_workers_runs_the_tasks_of_its_named_pools() {
 }
 
 #[test]
-fn what_is_shown_of_a_pool_says_where_it_is_from() {
+fn the_settings_of_a_pool_are_shown_with_their_origins() {
     let read = loaded("[pools.gpu]\nworkers = { min = 1, max = 4 }\n", &[("AXION_POOLS_GPU_NICE", "5")]);
     let shown = read.to_toml(true);
     let (_, section) = shown.split_once("[pools.gpu]\n").expect("its table");

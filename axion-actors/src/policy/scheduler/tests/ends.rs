@@ -169,7 +169,7 @@ fn a_replaced_worker_ends_also_when_the_last_it_had_was_taken_back() {
 }
 
 #[test]
-fn what_waits_in_a_replaced_worker_is_taken_back_at_once() {
+fn tasks_that_wait_in_a_replaced_worker_are_revoked_at_once() {
     let (mut scheduler, ids) = draining(2);
     let actions = scheduler.take_actions();
     let Some(Action::Revoke { worker: old, seqs }) = actions.iter().find(|it| matches!(it, Action::Revoke { .. }))
@@ -185,7 +185,7 @@ fn what_waits_in_a_replaced_worker_is_taken_back_at_once() {
 }
 
 #[test]
-fn who_ended_a_process_is_never_guessed() {
+fn a_post_mortem_never_guesses_who_ended_a_process() {
     let grace = Duration::from_secs(1);
     let limit = Duration::from_millis(5);
     let crash = || Departure { post_mortem: Some(found(EndedBy::Crash)), ..killed(&[1, 2]) };

@@ -1,5 +1,7 @@
 //! The laws over random histories. The facts of each history go to the oracle that the chaos test uses, too.
 
+mod steps;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
@@ -8,7 +10,7 @@ use proptest::prelude::*;
 
 use super::super::worker_slots::Isolation;
 use super::*;
-use crate::model::{BlockedBy, Fact, FactId, Incarnation, NotBefore};
+use crate::model::{Backoff, BlockedBy, Fact, FactId, Incarnation, NotBefore, RetryPolicy};
 use crate::policy::fold::{Duty, TaskPhase};
 use crate::testing::Oracle;
 
@@ -16,22 +18,14 @@ use crate::testing::Oracle;
 #[derive(Clone, Debug)]
 pub(super) enum HistoryStep {
     Submit {
-        pool: u8,
+        task: DrawnTask,
         count: u8,
         timeout: Option<u8>,
-        retries: u8,
-        losses: u8,
-        ttl: Option<u8>,
-        priority: u8,
         delay: u8,
     },
     SubmitLimited {
-        pool: u8,
+        task: DrawnTask,
         wanted: limits::Wanted,
-        retries: u8,
-        losses: u8,
-        ttl: Option<u8>,
-        priority: u8,
     },
     Shrink {
         pool: u8,
@@ -73,12 +67,42 @@ pub(super) enum HistoryStep {
     Wait(u32),
 }
 
+/// The options of a submitted task. Times are in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DrawnTask {
+    pool: u8,
+    retries: u8,
+    losses: u8,
+    ttl: Option<u8>,
+    priority: u8,
+}
+
+impl DrawnTask {
+    fn of(self, task: Task) -> Task {
+        let backoff = Backoff::Fixed(Duration::from_millis(3));
+        let policy = RetryPolicy { backoff, ..RetryPolicy::times(self.retries.into()) };
+        let task = task.on(pool_of(self.pool)).retry(policy).max_worker_losses(self.losses.into());
+        let task = task.priority(Priority::try_from(self.priority).expect("in range"));
+        match self.ttl {
+            Some(ms) => task.ttl(millis(ms)),
+            None => task,
+        }
+    }
+}
+
+fn millis(count: u8) -> Duration {
+    Duration::from_millis(count.into())
+}
+
+pub(super) fn drawn_task() -> impl Strategy<Value = DrawnTask> {
+    (0..3u8, 0..3u8, 0..3u8, option::of(1..40u8), 0..10u8)
+        .prop_map(|(pool, retries, losses, ttl, priority)| DrawnTask { pool, retries, losses, ttl, priority })
+}
+
 pub(super) fn step() -> impl Strategy<Value = HistoryStep> {
     prop_oneof![
-        4 => (0..3u8, 1..6u8, option::of(1..40u8), 0..3u8, 0..3u8, option::of(1..40u8), 0..10u8, 0..20u8).prop_map(
-            |(pool, count, timeout, retries, losses, ttl, priority, delay)| {
-                HistoryStep::Submit { pool, count, timeout, retries, losses, ttl, priority, delay }
-            }),
+        4 => (drawn_task(), 1..6u8, option::of(1..40u8), 0..20u8)
+            .prop_map(|(task, count, timeout, delay)| HistoryStep::Submit { task, count, timeout, delay }),
         1 => (0..3u8, 1..3u8).prop_map(|(pool, count)| HistoryStep::Shrink { pool, count }),
         4 => (0..WORKERS).prop_map(HistoryStep::Join),
         14 => (0..WORKERS, any::<u8>(), 1..5000u32, any::<bool>())
@@ -164,154 +188,6 @@ impl HistoryWorld {
     pub(super) fn count(&mut self, key: TaskKey) {
         let id = self.scheduler.table().task(key).expect("live").id();
         *self.counted.entry(id).or_default() += 1;
-    }
-
-    pub(super) fn apply(&mut self, step: HistoryStep) {
-        self.now = Tick(self.now.0 + 1000);
-        match step {
-            HistoryStep::Submit { pool, count, timeout, retries, losses, ttl, priority, delay } => {
-                let wall_now = self.scheduler.table().wall(self.now);
-                let ids = submit_as(&mut self.scheduler, count.into(), self.now, |task| {
-                    let backoff = crate::model::Backoff::Fixed(Duration::from_millis(3));
-                    let policy =
-                        crate::model::RetryPolicy { backoff, ..crate::model::RetryPolicy::times(retries.into()) };
-                    let task = task.on(pool_of(pool)).retry(policy).max_worker_losses(losses.into());
-                    let task = task.priority(Priority::try_from(priority).expect("in range"));
-                    // Most start at once, some after a time, and some at a calendar time.
-                    let span = |ms: u8| Duration::from_millis(ms.into());
-                    let task = match delay {
-                        0..=10 => task,
-                        11..=15 => task.delay(span(delay - 10)),
-                        _ => task.not_before(wall_now + span(delay - 15)),
-                    };
-                    let task = match ttl {
-                        Some(ms) => task.ttl(Duration::from_millis(ms.into())),
-                        None => task,
-                    };
-                    match timeout {
-                        Some(ms) => task.timeout(Duration::from_millis(ms.into())),
-                        None => task,
-                    }
-                });
-                self.accepted.extend(ids);
-            }
-            HistoryStep::SubmitLimited { pool, wanted, retries, losses, ttl, priority } => {
-                let ids = submit_as(&mut self.scheduler, 1, self.now, |task| {
-                    let backoff = crate::model::Backoff::Fixed(Duration::from_millis(3));
-                    let policy =
-                        crate::model::RetryPolicy { backoff, ..crate::model::RetryPolicy::times(retries.into()) };
-                    let task = task.on(pool_of(pool)).retry(policy).max_worker_losses(losses.into());
-                    let task = task.priority(Priority::try_from(priority).expect("in range"));
-                    let task = ttl.map(|ms| task.clone().ttl(Duration::from_millis(ms.into()))).unwrap_or(task);
-                    wanted.of(task)
-                });
-                self.accepted.extend(ids);
-            }
-            HistoryStep::Join(index) if !self.alive[usize::from(index)] => {
-                self.generations[usize::from(index)] += 1;
-                self.alive[usize::from(index)] = true;
-                self.ordered[usize::from(index)] = None;
-                self.scheduler.joined(self.worker(index), slots(slots_of_worker(index)), self.now);
-            }
-            HistoryStep::Ended { worker, pick, micros, fails } => {
-                let (from, sent) = (self.worker(worker), self.scheduler.sent_to(self.worker(worker)));
-                // Only what is in a slot can end.
-                let running = sent.len().min(slots_of_worker(worker));
-                if let Some(&(key, seq)) = sent.get(usize::from(pick) % running.max(1)) {
-                    self.count(key);
-                    let report =
-                        || if fails { failing(seq, ErrorKind::Exception) } else { done(seq, u64::from(micros) * 1000) };
-                    self.scheduler.reported(from, vec![report()], self.now);
-                    let before = self.scheduler.table().ignored();
-                    self.scheduler.reported(from, vec![report()], self.now);
-                    assert_eq!(self.scheduler.table().ignored(), before + 1, "L1: a result counts once");
-                }
-            }
-            HistoryStep::Stale { worker: index, seq, generation } => {
-                let stale = worker_of(index, generation.into());
-                if stale.generation.0 < self.generations[usize::from(index)] {
-                    let live = self.scheduler.table().live();
-                    let seq = Seq(seq.into());
-                    let reports = vec![done(seq, 1), Report::Revoked { seqs: vec![seq] }, Report::Spared { seq }];
-                    self.scheduler.reported(stale, reports, self.now);
-                    self.scheduler.left(stale, killed(&[seq.0]), self.now);
-                    assert_eq!(self.scheduler.table().live(), live, "L3: a stale message changes nothing");
-                }
-            }
-            HistoryStep::Die { worker, started, unknown } if self.alive[usize::from(worker)] => {
-                let slots = slots_of_worker(worker);
-                let count = if unknown { slots } else { usize::from(started).min(slots) };
-                self.dies(worker, count, |running| {
-                    let departure = killed(running);
-                    if unknown { Departure { running: None, ..departure } } else { departure }
-                });
-            }
-            HistoryStep::Execute { worker, spared, started } if self.alive[usize::from(worker)] => {
-                let Some((seq, reason)) = self.ordered[usize::from(worker)].take() else { return };
-                let from = self.worker(worker);
-                let sent = self.scheduler.sent_to(from);
-                let running = sent.iter().take(slots_of_worker(worker)).find(|(_, running)| *running == seq);
-                match running {
-                    // It is in the worker's pipe, or its threads are held up.
-                    Some(_) if !started => self.scheduler.reported(from, vec![Report::Spared { seq }], self.now),
-                    // The process dies with it, unless its result was there already.
-                    Some(_) if !spared => {
-                        self.dies(worker, slots_of_worker(worker), |running| killed_by(reason, running));
-                    }
-                    Some(&(key, _)) => {
-                        self.count(key);
-                        self.scheduler.reported(from, vec![done(seq, MS), Report::Spared { seq }], self.now);
-                    }
-                    None => self.scheduler.reported(from, vec![Report::Spared { seq }], self.now),
-                }
-            }
-            HistoryStep::Revoke { worker, picks, begun } => {
-                let (from, sent) = (self.worker(worker), self.scheduler.sent_to(self.worker(worker)));
-                // A worker that is held up has begun nothing, and can give back everything.
-                let ahead = sent.get(if begun { slots_of_worker(worker) } else { 0 }..).unwrap_or_default();
-                let seqs = picks.iter().filter_map(|pick| ahead.get(usize::from(*pick) % ahead.len().max(1)));
-                let seqs = seqs.map(|(_, seq)| *seq).collect();
-                self.scheduler.reported(from, vec![Report::Revoked { seqs }], self.now);
-            }
-            HistoryStep::Cancel(pick) if !self.accepted.is_empty() => {
-                let id = self.accepted[usize::from(pick) % self.accepted.len()];
-                let answer = self.scheduler.cancel(id, Duration::from_millis(4), self.now);
-                assert_ne!(answer, CancelAnswer::Unknown);
-                if !self.limited {
-                    self.scheduler.place_all(self.now);
-                }
-            }
-            HistoryStep::Shrink { pool, count } => self.scheduler.shrink(pool_of(pool), count.into(), self.now),
-            HistoryStep::Unavailable { pool } if !self.alive[usize::from(pool) * 3..][..3].contains(&true) => {
-                let error = TaskError::new(ErrorKind::WorkerStartFailed, "none");
-                self.scheduler.unavailable(pool_of(pool), error, self.now);
-            }
-            HistoryStep::SetWallClock(ms) => {
-                let epoch = self.scheduler.table().wall(Tick(0)) + SignedDuration::from_millis(ms);
-                self.scheduler.wall_clock_set(epoch, self.now);
-                self.scheduler.tick(self.now);
-            }
-            HistoryStep::Wait(micros) => {
-                self.now = Tick(self.now.0 + u64::from(micros) * 1000);
-                self.scheduler.tick(self.now);
-                assert!(self.scheduler.next_tick().is_none_or(|at| at > self.now));
-            }
-            _ => {}
-        }
-        self.take_actions();
-        self.check();
-        self.observe_facts();
-        self.check_facts();
-    }
-
-    pub(super) fn dies(&mut self, index: u8, running: usize, departure: impl Fn(&[u64]) -> Departure) {
-        self.alive[usize::from(index)] = false;
-        let (from, sent) = (self.worker(index), self.scheduler.sent_to(self.worker(index)));
-        for &(key, _) in sent.iter().take(running) {
-            self.count(key);
-        }
-        let running: Vec<u64> = sent.iter().take(running).map(|(_, seq)| seq.0).collect();
-        self.scheduler.left(from, departure(&running), self.now);
     }
 
     pub(super) fn take_actions(&mut self) {

@@ -1,11 +1,10 @@
-//! Needs, keys and rates: who waits for what, and that nothing is in use that nobody uses.
+//! Needs, keys and rates: which tasks wait for them, and that the gate holds only what tasks use.
 
 use std::collections::BTreeSet;
 
-use proptest::option;
 use proptest::prelude::*;
 
-use super::histories::{HistoryStep, HistoryWorld, WORKERS, step};
+use super::histories::{HistoryStep, HistoryWorld, WORKERS, drawn_task, step};
 use super::*;
 use crate::model::{Concurrency, Fixed, Limits, Needs, PoolCapacity, Rate};
 use crate::policy::resources::MAX_OVERTAKES;
@@ -62,12 +61,11 @@ impl Wanted {
 }
 
 fn limited_step() -> impl Strategy<Value = HistoryStep> {
-    let submit = (0..3u8, 1..=6u8, 0..=100u8, 0..3u8, any::<bool>(), 0..3u8, 0..3u8, option::of(1..40u8), 0..10u8)
-        .prop_map(|(pool, slots, cpu, key, rate, retries, losses, ttl, priority)| {
-            // Half of them need more than a slot, half some of the machine.
-            let wanted = Wanted { slots: slots.saturating_sub(2).max(1), cpu: cpu.saturating_sub(50), key, rate };
-            HistoryStep::SubmitLimited { pool, wanted, retries, losses, ttl, priority }
-        });
+    let submit = (drawn_task(), 1..=6u8, 0..=100u8, 0..3u8, any::<bool>()).prop_map(|(task, slots, cpu, key, rate)| {
+        // Half of them need more than a slot, half some of the machine.
+        let wanted = Wanted { slots: slots.saturating_sub(2).max(1), cpu: cpu.saturating_sub(50), key, rate };
+        HistoryStep::SubmitLimited { task, wanted }
+    });
     prop_oneof![1 => submit, 4 => step()]
 }
 
@@ -210,7 +208,7 @@ fn l10_a_rate_says_when_the_next_start_may_be() {
 }
 
 #[test]
-fn a_retry_waits_for_its_key_anew_and_holds_nothing_meanwhile() {
+fn a_retry_waits_for_its_key_again_and_holds_no_permit_meanwhile() {
     let mut scheduler = limited_scheduler();
     scheduler.joined(worker(0, 1), slots(3), Tick(0));
     let backoff = crate::model::Backoff::Fixed(Duration::from_millis(10));
@@ -227,7 +225,7 @@ fn a_retry_waits_for_its_key_anew_and_holds_nothing_meanwhile() {
 }
 
 #[test]
-fn l12_what_waits_for_a_key_goes_by_its_priority() {
+fn l12_tasks_that_wait_for_a_key_start_by_priority() {
     let mut scheduler = limited_scheduler();
     scheduler.joined(worker(0, 1), slots(3), Tick(0));
     let with = |level: u8| move |task: Task| keyed(1)(task).priority(Priority::try_from(level).expect("in range"));
@@ -375,7 +373,7 @@ fn l1_a_task_whose_workers_do_not_start_does_not_hold_up_the_others() {
 }
 
 #[test]
-fn c3_2_what_can_never_be_met_ends_at_once_also_if_nobody_looked_before() {
+fn c3_2_a_task_whose_needs_can_never_be_met_fails_at_once() {
     let mut scheduler = limited_scheduler();
     submit_as(&mut scheduler, 1, Tick(0), needing(7));
     let records = finished(scheduler.take_actions());
@@ -385,7 +383,7 @@ fn c3_2_what_can_never_be_met_ends_at_once_also_if_nobody_looked_before() {
 }
 
 #[test]
-fn l1_a_pool_that_cannot_start_fails_what_waits_for_limits_too_and_the_other_pool_goes_on() {
+fn l1_a_pool_that_cannot_start_also_fails_its_tasks_at_the_gate_and_no_others() {
     let mut scheduler = limited_scheduler();
     scheduler.joined(worker(0, 1), slots(2), Tick(0));
     scheduler.joined(IO, slots(2), Tick(0));
@@ -409,7 +407,7 @@ fn l1_a_pool_that_cannot_start_fails_what_waits_for_limits_too_and_the_other_poo
 }
 
 #[test]
-fn a_worker_whose_slots_are_claimed_takes_nothing_from_others() {
+fn a_worker_with_reserved_slots_steals_no_tasks() {
     let mut scheduler = limited_scheduler();
     scheduler.joined(worker(0, 1), slots(1), Tick(0));
     scheduler.joined(worker(1, 1), slots(1), Tick(0));

@@ -54,7 +54,7 @@ fn a_task_that_has_not_started_in_time_expires_and_one_that_has_does_not() {
 }
 
 #[test]
-fn l12_c4_7_the_higher_priority_starts_first_and_what_came_back_keeps_its_place() {
+fn l12_c4_7_higher_priorities_start_first_and_returned_tasks_keep_their_place() {
     let mut scheduler = scheduler();
     let with = |level: u8| move |task: Task| task.priority(Priority::try_from(level).expect("in range"));
     let usual = submit(&mut scheduler, 2, Tick(0));

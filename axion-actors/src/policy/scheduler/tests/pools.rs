@@ -20,7 +20,8 @@ fn l1_a_worker_kept_free_for_a_suspect_that_is_cancelled_takes_tasks_again() {
     assert_eq!(scheduler.sent_to(worker(0, 1)).len(), 1, "nobody else would run it");
 }
 
-/// Two workers die under one task each, while `others` more of so many slots are busy: the suspects.
+/// Two workers die, each with one running task. `others` more workers, with this many slots each, are busy. Returns
+/// the suspects.
 fn two_suspects(each: usize, others: u32) -> (Scheduler, Vec<TaskId>) {
     let mut scheduler = scheduler();
     let mut begun = Vec::new();
@@ -189,7 +190,7 @@ fn c1_5_equal_tasks_over_idle_workers_differ_by_at_most_one() {
 }
 
 #[test]
-fn l5_a_dead_worker_loses_what_it_ran_and_gives_back_the_rest_in_order() {
+fn l5_a_dead_worker_loses_its_running_tasks_and_returns_the_others_in_order() {
     let mut scheduler = scheduler();
     scheduler.joined(worker(0, 1), slots(1), Tick(0));
     let ids = submit_as(&mut scheduler, 4, Tick(0), |task| task.max_worker_losses(0));
@@ -274,7 +275,7 @@ fn a_full_worker_is_recycled_and_a_task_above_its_limit_is_ended() {
     scheduler.reported(worker(0, 1), vec![Report::Measured { resident: 101 }], Tick(2));
     assert!(matches!(scheduler.take_actions()[..], [Action::Recycle { .. }]));
 
-    // Three run: nobody knows which one it is. Each runs again alone, and only the guilty one is ended.
+    // Three run: any of them may use the memory. Each runs again alone, and only the guilty one is killed.
     submit(&mut scheduler, 3, Tick(3));
     scheduler.take_actions();
     scheduler.reported(worker(0, 1), vec![Report::Measured { resident: 201 }], Tick(4));

@@ -32,7 +32,7 @@ fn after_a_short_task() -> Scheduler {
 }
 
 #[test]
-fn l10_a_worker_that_gives_nothing_back_is_not_asked_again_until_it_has_ended_something() {
+fn l10_a_worker_that_returned_nothing_is_not_asked_again_before_it_ends_a_task() {
     let mut scheduler = after_a_short_task();
     submit(&mut scheduler, 40, Tick(0));
     scheduler.take_actions();
@@ -49,7 +49,7 @@ fn l10_a_worker_that_gives_nothing_back_is_not_asked_again_until_it_has_ended_so
 }
 
 #[test]
-fn what_waits_behind_long_tasks_is_taken_back_after_20_ms_whatever_coroutines_do_beside_them() {
+fn tasks_behind_long_ones_are_revoked_after_20_ms_even_while_coroutines_end() {
     let mut scheduler = scheduler();
     scheduler.durations.learn(WorkKey::Script(&ScriptPath::new("/async.py".as_ref())), true);
     scheduler.joined(io(0), WorkerCapacity::local(2, 3), Tick(0));
@@ -74,13 +74,13 @@ fn what_waits_behind_long_tasks_is_taken_back_after_20_ms_whatever_coroutines_do
 }
 
 #[test]
-fn l12_nothing_overtakes_what_was_asked_back_and_is_still_on_its_way() {
+fn l12_no_task_overtakes_one_whose_revocation_has_no_answer_yet() {
     let mut scheduler = after_a_short_task();
     let mut expected = submit(&mut scheduler, 3, after(1)).split_off(1);
     scheduler.tick(after(21));
     assert_eq!(revokes(&scheduler.take_actions()), [(worker(0, 1), vec![Seq(3), Seq(4)])]);
     expected.extend(submit(&mut scheduler, 1, after(21)));
-    // It ends, and has not been long but late; the word of it passes that of what has been given back.
+    // The task ends: it was sent late, but was short. Its report overtakes the answer to the revocation.
     scheduler.reported(worker(0, 1), vec![done(Seq(2), MS / 20)], after(22));
     assert_eq!(sent(&mut scheduler, worker(0, 1)), [0; 0]);
     scheduler.reported(worker(0, 1), vec![Report::Revoked { seqs: vec![Seq(3), Seq(4)] }], after(22));
@@ -97,7 +97,7 @@ fn l12_nothing_overtakes_what_was_asked_back_and_is_still_on_its_way() {
 }
 
 #[test]
-fn l12_nothing_overtakes_what_was_asked_back_twice_at_once() {
+fn l12_no_task_overtakes_one_that_two_revocations_name() {
     let mut scheduler = after_a_short_task();
     submit(&mut scheduler, 40, Tick(0));
     scheduler.take_actions();
@@ -134,7 +134,7 @@ fn coroutines_that_turn_out_to_be_plain_are_taken_back_where_they_have_not_begun
 }
 
 #[test]
-fn nothing_is_sent_ahead_of_a_task_whose_run_time_is_unknown_or_long() {
+fn no_task_is_sent_ahead_behind_one_whose_run_time_is_unknown_or_long() {
     let mut scheduler = scheduler();
     scheduler.joined(worker(0, 1), slots(1), Tick(0));
     submit(&mut scheduler, 5, Tick(0));
@@ -195,7 +195,7 @@ fn coroutines_have_places_of_their_own_once_their_script_is_known() {
     scheduler.durations.learn(WorkKey::Script(&script), true);
     scheduler.place(PoolId::IO, Tick(0));
     assert_eq!(ids_sent(&scheduler.take_actions()).len(), 3, "and none is sent ahead");
-    // The slots are free again: they are not for coroutines any more.
+    // The slots are free again, for plain tasks only.
     scheduler.reported(io, vec![done(Seq(1), MS), done(Seq(2), MS)], Tick(MS));
     assert_eq!(ids_sent(&scheduler.take_actions()).len(), 0);
     scheduler.reported(io, vec![done(Seq(4), MS)], Tick(MS));
@@ -204,13 +204,13 @@ fn coroutines_have_places_of_their_own_once_their_script_is_known() {
 }
 
 #[test]
-fn c0_9_an_idle_worker_takes_half_of_what_another_one_was_sent() {
+fn c0_9_an_idle_worker_steals_half_of_another_worker_s_window() {
     let mut scheduler = after_a_short_task();
     // 40 tasks of 50 µs fill its window: one runs, 39 wait.
     submit(&mut scheduler, 50, Tick(0));
     assert_eq!(scheduler.sent_to(worker(0, 1)).len(), 40);
     scheduler.take_actions();
-    // The queue's other ten go to whoever comes, and then half of what waits in the first one's pipe.
+    // The idle worker gets the other ten tasks of the queue, and then half of the first worker's window.
     scheduler.joined(worker(1, 1), slots(1), Tick(0));
     let actions = scheduler.take_actions();
     assert_eq!(ids_sent(&actions).len(), 10);
