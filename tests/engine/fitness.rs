@@ -135,12 +135,15 @@ fn only_the_os_room_names_the_operating_system() {
 
 #[test]
 fn the_circles_that_were_cut_stay_cut() {
-    let cut: [(&str, &[&str]); 7] = [
+    let cut: [(&str, &[&str]); 10] = [
         ("axion-actors/src/actors/answer.rs", &["messages", "completions"]),
         ("axion-actors/src/actors/completions.rs", &["messages"]),
+        ("axion-actors/src/actors/dispatcher/waiters.rs", &["super::workflows", "actors::workflows"]),
         ("axion-actors/src/model/value.rs", &["outcome"]),
         ("axion-actors/src/model/script.rs", &["task", "work"]),
         ("axion-actors/src/model/work.rs", &["super::task"]),
+        ("axion-actors/src/policy/resources/line.rs", &["gate", "waiters"]),
+        ("axion-actors/src/policy/resources/waiters.rs", &["gate"]),
         ("axion-actors/src/wire/message.rs", &["codec"]),
         ("axion-actors/src/process/os/linux/spawn.rs", &["guardian"]),
     ];

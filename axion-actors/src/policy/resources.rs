@@ -20,6 +20,7 @@
 
 mod demand;
 mod gate;
+mod line;
 mod rate;
 #[cfg(test)]
 mod tests;

@@ -11,17 +11,13 @@ use slotmap::SlotMap;
 
 use self::blocked::Verdict;
 use super::demand::Demand;
+use super::line::{LineKey, Ordered, Rank};
 use super::rate::Bucket;
-use super::waiters::{CapacityWaiters, ConcurrencyWaiters, KeyReservations, Ordered, RateWaiters, WakeCondition};
+use super::waiters::{CapacityWaiters, ConcurrencyWaiters, KeyReservations, RateWaiters, WakeCondition};
 use crate::model::{Capacity, Concurrency, Limits, PoolKind, Priority, Rate, Shortfall, Tick};
 
 /// How many later tasks may start before a task that cannot, until resources are reserved for it.
 pub const MAX_OVERTAKES: u64 = 32;
-
-slotmap::new_key_type! {
-    /// A line of the gate.
-    pub(super) struct LineKey;
-}
 
 /// What a started task uses. Give it [back](Gate::give_back) when the task ends.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,9 +33,6 @@ pub struct GateWaiter {
     line: LineKey,
     arrival: u64,
 }
-
-/// The order of waiting tasks: by priority, then by arrival.
-pub(super) type Rank = (Priority, u64);
 
 /// What all tasks of a line have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -10,17 +10,8 @@ use rustc_hash::FxHashMap;
 use slotmap::SlotMap;
 
 use super::demand::Demand;
-use super::gate::{LineKey, Rank};
+use super::line::{LineKey, Ordered, Rank};
 use crate::model::{Concurrency, Rate, Tick};
-
-/// Lines by the ranks of their heads.
-pub(super) type Ordered = BTreeMap<Rank, LineKey>;
-
-/// The first line behind this rank, or the first of all.
-pub(super) fn next(lines: &Ordered, after: Option<Rank>) -> Option<(Rank, LineKey)> {
-    let from = after.map_or(Unbounded, Excluded);
-    lines.range((from, Unbounded)).next().map(|(rank, line)| (*rank, *line))
-}
 
 /// The condition that must change before a line is probed again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -3,7 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::super::waiters::{GroupKey, next};
+use super::super::line::next;
+use super::super::waiters::GroupKey;
 use super::{Demand, Gate, LineKey, Ordered, Parked, Permit, Rank, WaitReason, WakeCondition};
 use crate::model::Tick;
 
