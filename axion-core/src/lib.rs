@@ -48,13 +48,15 @@ pub use axion_actors::model::workflow;
 pub use axion_actors::model::workflow::GraphError;
 pub use axion_actors::model::{
     Attempt, AttemptRecord, Backoff, BlockedBy, CancelSource, Capacity, CapturedOutput, Cause, ComponentStatus,
-    Components, Concurrency, Data, EndedBy, EngineStatus, ErrorKind, ExpiredBy, Fact, FactId, FactKind, Fixed,
-    FullAttempt, FullRecord, Function, FunctionName, Generation, Health, HealthReport, HostLoad, InputQueue, Json,
-    JsonError, KillReason, Limits, LogLevel, Memory, Needs, NotBefore, Notice, NoticeKind, Outcome, OutcomeCounts,
-    OutputPart, OutputQueue, ParamsError, Part, PartId, Pickle, PoolId, PoolKind, PoolMap, PoolNameError, PoolStatus,
-    PostMortem, Priority, PriorityError, ProcessExit, ProcessPool, Rate, RateError, RetryPolicy, ScriptPath, Shortfall,
-    Status, Stream, Task, TaskCounts, TaskError, TaskId, TaskOptions, TaskRecord, Timings, UniqueKeyError, Usage, Work,
-    WorkName, WorkerDownReason, WorkerId, WorkerRef, WorkerStatus, fingerprint,
+    Components, Concurrency, Data, EndedBy, EngineEnd, EngineStatus, ErrorKind, ExpiredBy, Fact, FactId, FactKind,
+    Fixed, FullAttempt, FullRecord, Function, FunctionName, Generation, Health, HealthReport, HostLoad, Incarnation,
+    InputQueue, Json, JsonError, KillReason, LaunchCause, Limits, LogLevel, Memory, Needs, NotBefore, Notice,
+    NoticeKind, Outcome, OutcomeCounts, OutputPart, OutputQueue, ParamsError, Part, PartId, Pickle, Placement, PoolId,
+    PoolKind, PoolMap, PoolNameError, PoolStatus, PostMortem, Priority, PriorityError, ProcessExit, ProcessPool, Rate,
+    RateError, RecycleCause, RefusalReason, Resource, RetireCause, RetryPolicy, ReturnCause, RevokeCause, ScalingRule,
+    ScriptPath, Seq, Shortage, Shortfall, Status, Stream, TargetCause, Task, TaskCounts, TaskError, TaskId,
+    TaskOptions, TaskRecord, Tick, Timings, UniqueKeyError, Usage, Work, WorkName, WorkerDownReason, WorkerId,
+    WorkerRef, WorkerStatus, fingerprint,
 };
 pub use axion_actors::process::{FolderError, GuardianError, PythonNotFound};
 pub use builder::EngineBuilder;

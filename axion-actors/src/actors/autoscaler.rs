@@ -89,15 +89,15 @@ impl Autoscaler {
             let decision = pool.scaler.decide(load, now);
             pool.look_at = decision.look_again;
             let total = u32::try_from(load.workers.len() + load.starting).unwrap_or(u32::MAX);
-            let (target, why) = match decision.verdict {
+            let (target, rule) = match decision.verdict {
                 ScalingStep::Stay => continue,
-                ScalingStep::Grow { by, why, .. } => (total.saturating_add(by), why),
-                ScalingStep::Shrink { by, why } => (total.saturating_sub(by), why),
+                ScalingStep::Grow { by, rule, .. } => (total.saturating_add(by), rule),
+                ScalingStep::Shrink { by, rule } => (total.saturating_sub(by), rule),
             };
             if let Some(line) = decision.line {
                 tracing::info!("{line}");
             }
-            self.supervisor.do_send(SetTarget { pool: id, workers: target, why });
+            self.supervisor.do_send(SetTarget { pool: id, workers: target, rule });
         }
     }
 

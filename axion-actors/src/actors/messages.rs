@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::answer::{Answer, WorkflowAnswer};
 use super::completions::{Completed, Completer};
 use crate::model::workflow::{GraphError, Step, WorkflowId, WorkflowSpec};
-use crate::model::{CancelAnswer, WorkerProcess};
+use crate::model::{CancelAnswer, ScalingRule, WorkerProcess};
 use crate::model::{
     HostLoad, Json, KillReason, PoolId, PoolMap, PoolStatus, RecycleCause, RefusalReason, Seq, Status, Task, TaskError,
     TaskId, TaskRecord, WorkerRef,
@@ -444,8 +444,8 @@ pub struct SetTarget {
     pub pool: PoolId,
     /// The target, which the Supervisor brings within the pool's bounds.
     pub workers: u32,
-    /// The figures behind the decision.
-    pub why: String,
+    /// The rule and the figures behind the decision.
+    pub rule: ScalingRule,
 }
 
 /// A worker finished its handshake. From the worker.

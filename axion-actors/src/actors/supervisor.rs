@@ -131,7 +131,7 @@ impl Supervisor {
             SupervisorAction::Changed { pool, status } => self.dispatcher.do_send(PoolChanged { pool, status }),
             SupervisorAction::Unavailable { pool, error } => self.dispatcher.do_send(PoolUnavailable { pool, error }),
             SupervisorAction::Target { pool, from, to, cause } => {
-                tracing::debug!(%pool, from, to, ?cause, "another number of workers");
+                tracing::debug!(%pool, from, to, %cause, "another number of workers");
             }
             SupervisorAction::StartFailed { worker, failure, delay } => {
                 tracing::warn!(%worker, ?delay, "a worker could not be started: {failure}");
@@ -221,8 +221,8 @@ impl Handler<PoolRequest> for Supervisor {
 impl Handler<SetTarget> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, SetTarget { pool, workers, why }: SetTarget, ctx: &mut Self::Context) {
-        self.decide(ctx, |policy, _| policy.set_target(pool, workers, why));
+    fn handle(&mut self, SetTarget { pool, workers, rule }: SetTarget, ctx: &mut Self::Context) {
+        self.decide(ctx, |policy, _| policy.set_target(pool, workers, rule));
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{Generation, TaskId};
 use super::postmortem::{KillReason, ProcessExit};
+use super::scaling::ScalingRule;
 use super::time::Tick;
 
 /// The source of a task's cancellation.
@@ -87,8 +88,10 @@ pub enum BlockedBy {
         key: Arc<str>,
         /// The limit.
         max: u32,
-        /// The number of running tasks with the key.
+        /// The number of tasks that hold the key.
         running: u32,
+        /// Those that have held it longest, at most [`MAX_HOLDERS`](Self::MAX_HOLDERS).
+        holders: Vec<TaskId>,
     },
     /// A shared resource is in use.
     Capacity {
@@ -107,6 +110,20 @@ pub enum BlockedBy {
         /// The number of slots needed.
         needed: u32,
     },
+}
+
+impl BlockedBy {
+    /// How many holders of a concurrency key are named.
+    pub const MAX_HOLDERS: usize = 8;
+
+    /// The bytes that it holds outside itself.
+    pub(super) fn payload(&self) -> usize {
+        match self {
+            Self::Concurrency { holders, .. } => holders.len() * size_of::<TaskId>(),
+            Self::Capacity { short_of } => short_of.len() * size_of::<Shortage>(),
+            _ => 0,
+        }
+    }
 }
 
 /// A shared resource of which less is free than a task needs.
@@ -191,19 +208,29 @@ pub enum RecycleCause {
 }
 
 /// The reason for a pool's new target.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TargetCause {
     /// The configuration, at the engine's start.
     Configured,
     /// The autoscaler: the rule and its figures.
-    Scaling(String),
+    Scaling(ScalingRule),
     /// A waiting task needs more workers than the pool has.
     TaskNeeds {
         /// The number of workers that the task needs.
         workers: usize,
     },
+}
+
+impl fmt::Display for TargetCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Configured => f.write_str("configured"),
+            Self::Scaling(rule) => rule.fmt(f),
+            Self::TaskNeeds { workers } => write!(f, "a task needs {workers} workers"),
+        }
+    }
 }
 
 /// The reason why a submission was refused.

@@ -130,8 +130,10 @@ impl FactKind {
             Self::TaskFinished { record } => record.weight(),
             Self::TaskRetrying { ended, .. } | Self::TaskRerun { ended, .. } => ended.weight(),
             Self::PoolUnavailable { error, .. } => error.weight(),
+            Self::TaskBlocked { by, .. } => by.payload(),
             Self::RevokeOrdered { tasks, .. } => tasks.len() * size_of::<TaskId>(),
-            Self::StepChanged { step, .. } => step.len(),
+            Self::StepChanged { step, .. } | Self::StepAdmitted { step, .. } => step.len(),
+            Self::StepBlocked { step, by, .. } => step.len() + size_of_val(&**by) + by.payload(),
             Self::WorkflowAccepted { spec, .. } => steps_weight(&spec.steps),
             Self::StepsAdded { steps, .. } => steps_weight(steps),
             Self::WorkflowFinished { record, .. } => record.weight(),
@@ -157,8 +159,11 @@ impl FactKind {
             | Self::CancelRequested { task, .. }
             | Self::InterruptOrdered { task, .. }
             | Self::KillOrdered { task, .. }
+            | Self::KillSpared { task, .. }
             | Self::RecordDropped { task, .. }
-            | Self::StepChanged { task, .. } => Some(*task),
+            | Self::StepChanged { task, .. }
+            | Self::StepBlocked { task, .. }
+            | Self::StepAdmitted { task, .. } => Some(*task),
             _ => None,
         }
     }

@@ -15,6 +15,7 @@ mod postmortem;
 mod raw;
 mod record;
 mod retry;
+mod scaling;
 mod script;
 mod status;
 mod task;
@@ -43,6 +44,7 @@ pub use pool::{PoolId, PoolKind, PoolMap, PoolNameError};
 pub use postmortem::{EndedBy, KillReason, PostMortem, ProcessExit, Usage};
 pub use record::{AttemptRecord, CapturedOutput, ExpiredBy, OutputPart, TaskRecord, Timings};
 pub use retry::{Backoff, RetryPolicy};
+pub use scaling::ScalingRule;
 pub use script::ScriptPath;
 pub use status::{
     ComponentStatus, Components, EngineStatus, Health, HealthReport, HostLoad, InputQueue, OutcomeCounts, OutputQueue,

@@ -34,6 +34,8 @@ pub struct EngineState {
     pub pools: BTreeMap<PoolId, PoolFacts>,
     /// The workflows in flight: the states of their steps' tasks.
     pub workflows: BTreeMap<WorkflowId, BTreeMap<TaskId, StepState>>,
+    /// What ready steps wait for at the gates of their workflows, by the step's task and the instance.
+    pub blocked_steps: BTreeMap<(TaskId, Option<u32>), BlockedBy>,
     /// The records of ended workflows that are retained.
     pub workflow_records: BTreeMap<WorkflowId, Arc<WorkflowRecord>>,
     /// Submissions are refused, because the machine is too busy.
@@ -245,9 +247,12 @@ impl EngineState {
                 }
                 Ok(())
             }
-            kind if kind.task().is_some() && !matches!(kind, FactKind::StepChanged { .. }) => {
-                self.change_task(fact, kind, now)
-            }
+            // They may be about a task that is not live.
+            FactKind::KillSpared { .. }
+            | FactKind::StepChanged { .. }
+            | FactKind::StepBlocked { .. }
+            | FactKind::StepAdmitted { .. } => self.change_rest(fact, kind),
+            kind if kind.task().is_some() => self.change_task(fact, kind, now),
             kind => self.change_rest(fact, kind),
         }
     }
@@ -370,10 +375,19 @@ impl EngineState {
                 self.workflows.get_mut(workflow).ok_or(unknown)?.extend(waiting(steps));
             }
             FactKind::StepChanged { workflow, task, state, .. } => {
-                let unknown = || FoldError::WrongStep { fact, workflow: *workflow, task: Some(*task) };
-                let steps = self.workflows.get_mut(workflow).ok_or_else(unknown)?;
-                let step = steps.get_mut(task).filter(|before| !before.is_final()).ok_or_else(unknown)?;
-                *step = *state;
+                *self.step(fact, *workflow, *task)? = *state;
+                if state.is_final() {
+                    let instances = (*task, None)..=(*task, Some(u32::MAX));
+                    self.blocked_steps.extract_if(instances, |_, _| true).for_each(drop);
+                }
+            }
+            FactKind::StepBlocked { workflow, task, instance, by, .. } => {
+                self.ready_step(fact, *workflow, *task)?;
+                self.blocked_steps.insert((*task, *instance), *by.clone());
+            }
+            FactKind::StepAdmitted { workflow, task, instance, .. } => {
+                self.ready_step(fact, *workflow, *task)?;
+                self.blocked_steps.remove(&(*task, *instance));
             }
             FactKind::WorkflowFinished { workflow, record, .. } => {
                 let unknown = FoldError::WrongStep { fact, workflow: *workflow, task: None };
@@ -396,6 +410,20 @@ impl EngineState {
 
     fn pool(&mut self, pool: PoolId) -> &mut PoolFacts {
         self.pools.entry(pool).or_default()
+    }
+
+    /// The state of a step that has not ended.
+    fn step(&mut self, fact: &'static str, workflow: WorkflowId, task: TaskId) -> Result<&mut StepState, FoldError> {
+        let steps = self.workflows.get_mut(&workflow);
+        let step = steps.and_then(|steps| steps.get_mut(&task)).filter(|state| !state.is_final());
+        step.ok_or(FoldError::WrongStep { fact, workflow, task: Some(task) })
+    }
+
+    /// A step may pass the gate of its workflow: it is ready, or it is mapped and an instance of it runs.
+    fn ready_step(&mut self, fact: &'static str, workflow: WorkflowId, task: TaskId) -> Result<(), FoldError> {
+        let state = *self.step(fact, workflow, task)?;
+        let is_ready = matches!(state, StepState::Ready | StepState::Running);
+        is_ready.then_some(()).ok_or(FoldError::WrongStep { fact, workflow, task: Some(task) })
     }
 
     /// What is known of a worker, to change it, if that fits.

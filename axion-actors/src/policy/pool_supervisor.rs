@@ -18,7 +18,7 @@ use super::timers::Timers;
 use crate::config::{PoolSettings, WorkerBounds};
 use crate::model::{
     DisplayDuration, ErrorKind, FactKind, LaunchCause, PoolId, PoolKind, PoolMap, PoolStatus, RecycleCause,
-    RetireCause, TargetCause, TaskError, Tick, WorkerDownReason, WorkerId, WorkerRef,
+    RetireCause, ScalingRule, TargetCause, TaskError, Tick, WorkerDownReason, WorkerId, WorkerRef,
 };
 
 /// Why an open breaker opened.
@@ -133,9 +133,7 @@ impl SupervisorAction {
             Self::StartDelayed { slot, delay } => {
                 FactKind::StartDelayed { slot: *slot, delay_seconds: delay.as_secs_f64() }
             }
-            Self::Target { pool, to, cause, .. } => {
-                FactKind::PoolTarget { pool: *pool, workers: *to, cause: cause.clone() }
-            }
+            Self::Target { pool, to, cause, .. } => FactKind::PoolTarget { pool: *pool, workers: *to, cause: *cause },
             Self::BreakerOpened { pool, pause, allowed, window } => FactKind::BreakerOpened {
                 pool: *pool,
                 allowed: *allowed,
@@ -357,10 +355,10 @@ impl PoolSupervisor {
     }
 
     /// A pool should have this number of workers, within its bounds.
-    pub fn set_target(&mut self, id: PoolId, target: u32, why: String) {
+    pub fn set_target(&mut self, id: PoolId, target: u32, rule: ScalingRule) {
         let Some(pool) = self.pools.get_mut(id) else { return };
         let target = target.clamp(pool.bounds.least, pool.bounds.most);
-        pool.set_target(target, TargetCause::Scaling(why), &mut self.actions);
+        pool.set_target(target, TargetCause::Scaling(rule), &mut self.actions);
         self.adjust(id);
     }
 

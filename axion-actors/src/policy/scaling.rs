@@ -18,7 +18,7 @@ use self::axion_v3::AxionV3;
 use self::demand::DemandPolicy;
 use crate::config::ScalingPolicy;
 pub use crate::config::WorkerBounds;
-use crate::model::{PoolId, PoolKind, Tick};
+use crate::model::{PoolId, PoolKind, ScalingRule, Tick};
 
 /// The load of one pool at one moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,7 +71,7 @@ pub struct WorkerSample {
 }
 
 /// The step to take with a pool.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum ScalingStep {
     /// Keep the workers.
     #[default]
@@ -82,20 +82,20 @@ pub enum ScalingStep {
         by: u32,
         /// Whether the step skips the cooldown of normal steps.
         emergency: bool,
-        /// The reason, as the log line states it.
-        why: String,
+        /// The reason.
+        rule: ScalingRule,
     },
     /// Drain workers: idle ones first, and none loses a task.
     Shrink {
         /// The number of workers, at least 1.
         by: u32,
-        /// The reason, as the log line states it.
-        why: String,
+        /// The reason.
+        rule: ScalingRule,
     },
 }
 
 /// The result of one check of a pool.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Decision {
     /// The step to take.
     pub verdict: ScalingStep,
@@ -167,11 +167,11 @@ impl Scaler {
         let pool = self.pool.name().to_uppercase();
         match verdict {
             ScalingStep::Stay => None,
-            ScalingStep::Grow { by, why, .. } => {
-                Some(format!("[{pool}] Scale OUT +{by} → {} workers | {why}", total.saturating_add(*by)))
+            ScalingStep::Grow { by, rule, .. } => {
+                Some(format!("[{pool}] Scale OUT +{by} → {} workers | {rule}", total.saturating_add(*by)))
             }
-            ScalingStep::Shrink { by, why } => {
-                Some(format!("[{pool}] Scale IN -{by} → {} workers | {why}", total.saturating_sub(*by)))
+            ScalingStep::Shrink { by, rule } => {
+                Some(format!("[{pool}] Scale IN -{by} → {} workers | {rule}", total.saturating_sub(*by)))
             }
         }
     }
@@ -179,7 +179,7 @@ impl Scaler {
 
 /// Starts the first worker of an empty pool.
 fn on_demand(load: &PoolLoad) -> ScalingStep {
-    ScalingStep::Grow { by: 1, emergency: false, why: format!("ON DEMAND: no worker (queue={})", load.waiting) }
+    ScalingStep::Grow { by: 1, emergency: false, rule: ScalingRule::OnDemand { waiting: load.waiting } }
 }
 
 fn count(number: usize) -> u32 {

@@ -62,6 +62,15 @@ struct WorkflowEntry {
 }
 
 impl WorkflowEntry {
+    /// Sets whether changes of steps and the reasons of their waits become facts.
+    fn listen(&mut self, workflow: WorkflowId, on: bool) {
+        self.graph.watch(on);
+        if let Some(gate) = &mut self.gate {
+            let holders = self.tickets.iter().map(|(key, permit)| (StepRef { workflow, key: *key }, permit));
+            gate.listen(on, holders);
+        }
+    }
+
     /// Whether a ready step was submitted. If not, it waits at the gate.
     fn is_sent(&self, key: StepKey) -> bool {
         self.gate.is_none() || self.tickets.contains_key(&key)
@@ -355,7 +364,7 @@ impl Workflows {
     /// `Some(None)` if nobody listens.
     fn apply_fact(&mut self, id: WorkflowId, now: Tick, event: impl FnOnce(&mut Graph) -> Option<Option<FactKind>>) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        entry.graph.watch(self.recorder.is_listening());
+        entry.listen(id, self.recorder.is_listening());
         if let Some(fact) = event(&mut entry.graph) {
             self.recorder.note_with(now, fact, |fact| fact);
         }
@@ -412,11 +421,29 @@ impl Workflows {
     }
 
     /// Submits the steps that the gate of a workflow admits.
-    fn open_gate(&mut self, id: WorkflowId, now: Tick) {
-        if let Some(WorkflowEntry { gate: Some(gate), tickets, .. }) = self.entries.get_mut(&id) {
-            for (step, permit) in gate.open(now) {
-                tickets.insert(step.key, permit);
-                self.actions.push(WorkflowAction::Submit(step));
+    fn open_gate(&mut self, workflow: WorkflowId, now: Tick) {
+        let Some(WorkflowEntry { graph, gate: Some(gate), tickets }) = self.entries.get_mut(&workflow) else { return };
+        let title = |key: StepKey| graph.title_of(key.step).unwrap_or_default();
+        for (step, permit) in gate.open(now) {
+            let StepKey { step: number, instance } = step.key;
+            if let Some((task, _)) = graph.tasks_of(number) {
+                let fact = || FactKind::StepAdmitted { workflow, step: title(step.key), task, instance };
+                self.recorder.note(now, fact);
+            }
+            tickets.insert(step.key, permit);
+            self.actions.push(WorkflowAction::Submit(step));
+        }
+        // The gate has no keys, so no reason names a step. The list is empty while nobody listens.
+        for (step, by) in gate.take_blocked(|_| None) {
+            let StepKey { step: number, instance } = step.key;
+            if let Some((task, _)) = graph.tasks_of(number) {
+                self.recorder.note(now, || FactKind::StepBlocked {
+                    workflow,
+                    step: title(step.key),
+                    task,
+                    instance,
+                    by: Box::new(by),
+                });
             }
         }
     }

@@ -15,7 +15,8 @@ use self::expected_queue::{ExpectedQueue, QueueEnd};
 use self::law::{Breach, require};
 pub use self::law::{Law, LawBroken};
 use crate::model::{
-    Attempt, Fact, FactKind, Generation, Outcome, PoolId, Seq, TaskId, TaskRecord, Tick, WorkerId, WorkerRef,
+    Attempt, BlockedBy, Fact, FactKind, Generation, Outcome, PoolId, Seq, TaskId, TaskRecord, Tick, WorkerDownReason,
+    WorkerId, WorkerRef,
 };
 use crate::policy::fold::{EngineState, LiveTask, TaskPhase};
 
@@ -32,8 +33,8 @@ pub struct Oracle {
     in_flight: BTreeMap<WorkerRef, BTreeSet<TaskId>>,
     /// The last seq that was sent to each worker.
     seqs: BTreeMap<WorkerRef, Seq>,
-    /// The order to kill that stands in each worker.
-    kills: BTreeMap<WorkerRef, Seq>,
+    /// The order to kill that stands in each worker, and its task.
+    kills: BTreeMap<WorkerRef, (Seq, TaskId)>,
     /// The latest generation of each worker that took tasks.
     generations: BTreeMap<WorkerId, Generation>,
     stopped: Option<OracleStopped>,
@@ -96,8 +97,15 @@ impl Oracle {
                 self.enqueue(task.id(), QueueEnd::Back);
                 Ok(())
             }
+            // The task may have its outcome.
+            (FactKind::KillSpared { task, worker, seq }, _) => {
+                let ordered = self.kills.remove(worker);
+                require(ordered == Some((*seq, *task)), Law::L6, || {
+                    format!("worker {worker} spared attempt {} of task {task}; ordered: {ordered:?}", seq.0)
+                })
+            }
             (kind, Some((task, before))) => self.check_task(kind, fact.tick, task, before),
-            (kind, None) => self.check_worker(kind),
+            (kind, None) => self.check_rest(kind),
         }
     }
 
@@ -134,10 +142,11 @@ impl Oracle {
                 self.dequeue(task, before);
                 return before.ends_as(record);
             }
+            FactKind::TaskBlocked { by, .. } => return self.states_cause(by),
             FactKind::InterruptOrdered { seq, .. } => return before.has_seq(*seq),
             FactKind::KillOrdered { worker, seq, .. } => {
                 before.has_seq(*seq)?;
-                let standing = self.kills.insert(*worker, *seq);
+                let standing = self.kills.insert(*worker, (*seq, task));
                 return require(standing.is_none(), Law::L6, || format!("a kill already stands in worker {worker}"));
             }
             _ => {}
@@ -146,7 +155,7 @@ impl Oracle {
     }
 
     /// A fact about no live task.
-    fn check_worker(&mut self, kind: &FactKind) -> Result<(), Breach> {
+    fn check_rest(&mut self, kind: &FactKind) -> Result<(), Breach> {
         match kind {
             FactKind::WorkerJoined { worker, .. } => {
                 let last = self.generations.insert(worker.id, worker.generation);
@@ -158,9 +167,35 @@ impl Oracle {
                 self.seqs.remove(worker);
                 Ok(())
             }
-            FactKind::KillSpared { worker, seq } => {
-                let is_ordered = self.kills.remove(worker).is_none_or(|ordered| ordered == *seq);
-                require(is_ordered, Law::L6, || format!("worker {worker} was to kill another attempt than {}", seq.0))
+            FactKind::WorkerDown { worker, reason: WorkerDownReason::Killed(_) } => {
+                let is_ordered = self.kills.contains_key(worker);
+                require(is_ordered, Law::L13, || format!("worker {worker} was killed without an order"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A reason names tasks that hold what it states (L15).
+    fn states_cause(&self, by: &BlockedBy) -> Result<(), Breach> {
+        let holds = |task: &TaskId, key: &str| {
+            let live = self.state.tasks.get(task).filter(|live| live.admitted);
+            let limits = live.and_then(|live| live.task.limits());
+            limits.and_then(|limits| limits.concurrency.as_ref()).is_some_and(|limit| &*limit.key == key)
+        };
+        match by {
+            BlockedBy::Concurrency { key, max, running, holders } => {
+                let named = (*running as usize).min(BlockedBy::MAX_HOLDERS);
+                require(running >= max && holders.len() == named, Law::L15, || {
+                    format!("{running} tasks hold `{key}` of {max}, {} are named", holders.len())
+                })?;
+                let other = holders.iter().find(|task| !holds(task, key));
+                other.map_or(Ok(()), |other| {
+                    Err(Breach { law: Law::L15, why: format!("task {other} does not hold `{key}`") })
+                })
+            }
+            BlockedBy::Reserved { by: Some(first) } => {
+                let waits = self.state.tasks.get(first).is_some_and(|live| live.phase == TaskPhase::Queued);
+                require(waits, Law::L15, || format!("task {first} does not wait for what is reserved for it"))
             }
             _ => Ok(()),
         }

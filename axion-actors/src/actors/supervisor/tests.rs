@@ -12,7 +12,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::*;
 use crate::actors::messages::{Reply, Request, Submission};
 use crate::actors::{Admission, Autoscaler, InboxSender, TimerDriver, inbox};
-use crate::model::{ErrorKind, HostLoad, PoolId, ProcessExit, Status, Task, TaskError, TaskRecord};
+use crate::model::{ErrorKind, HostLoad, PoolId, ProcessExit, ScalingRule, Status, Task, TaskError, TaskRecord};
 use crate::policy::pool_supervisor::MAX_FINISHING;
 use crate::policy::restart::BreakerState;
 use crate::policy::retention::RetentionPolicy;
@@ -24,6 +24,8 @@ use crate::wire::{ControlDown, ControlUp};
 
 /// Longer than any wait of a test that passes.
 const LIMIT: Duration = Duration::from_secs(30);
+/// The rule of the targets that the tests set.
+const ON_DEMAND: ScalingRule = ScalingRule::OnDemand { waiting: 1 };
 
 /// Asks for the breaker of the CPU pool.
 #[derive(Message)]
@@ -243,9 +245,9 @@ async fn a_worker_that_is_awaited_counts_as_starting_until_it_is_ready_or_not_wa
     harness.pool_is((2, 2, 0)).await;
     dies_of_a_task(&harness, &mut one).await; // its replacement is starting
     harness.pool_is((2, 1, 1)).await;
-    harness.supervisor.do_send(SetTarget { pool: PoolId::CPU, workers: 9, why: String::new() });
+    harness.supervisor.do_send(SetTarget { pool: PoolId::CPU, workers: 9, rule: ON_DEMAND });
     harness.pool_is((3, 1, 2)).await;
-    harness.supervisor.do_send(SetTarget { pool: PoolId::CPU, workers: 0, why: String::new() });
+    harness.supervisor.do_send(SetTarget { pool: PoolId::CPU, workers: 0, rule: ON_DEMAND });
     harness.pool_is((2, 1, 1)).await;
     let (_replacement, mut given_up) = (harness.child().await, harness.child().await);
     assert_eq!(given_up.spec.worker.index, 2);
@@ -309,7 +311,7 @@ async fn l9_workers_that_finish_long_tasks_are_bounded_too() {
     let config = Config { cpu_bound_count: 0, cpu_bound_max: Some(1), ..config(9) };
     let mut harness = SupervisorHarness::new(&config);
     let set_target = |harness: &SupervisorHarness, workers| {
-        harness.supervisor.do_send(SetTarget { pool: PoolId::CPU, workers, why: String::new() })
+        harness.supervisor.do_send(SetTarget { pool: PoolId::CPU, workers, rule: ON_DEMAND })
     };
     let mut busy = Vec::new();
     for _ in 0..2 {

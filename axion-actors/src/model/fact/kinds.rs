@@ -275,6 +275,8 @@ facts! {
 
     /// A kill was not carried out: the attempt had ended or had not started.
     16 "kill_spared" v 1 KillSpared {
+        /// The task, which may have its outcome.
+        task: TaskId,
         /// The worker, which keeps running.
         worker: WorkerRef,
         /// The attempt's number in that worker process.
@@ -480,6 +482,33 @@ facts! {
         workflow: WorkflowId,
         /// Which bound it would have broken.
         by: ExpiredBy,
+    }
+
+    /// A step of a workflow is ready, but the workflow's own limits do not allow its start; or the reason why they do not
+    /// has changed.
+    76 "step_blocked" v 1 StepBlocked {
+        /// The workflow.
+        workflow: WorkflowId,
+        /// The step's name, or the id of its task if it has none.
+        step: String,
+        /// The step's task.
+        task: TaskId,
+        /// The number of the instance, if the step is mapped.
+        instance: Option<u32>,
+        /// The wait reason.
+        by: Box<BlockedBy>,
+    }
+
+    /// The gate of a workflow with limits of its own admitted a step. The step holds its permit until it ends.
+    77 "step_admitted" v 1 StepAdmitted {
+        /// The workflow.
+        workflow: WorkflowId,
+        /// The step's name, or the id of its task if it has none.
+        step: String,
+        /// The step's task.
+        task: TaskId,
+        /// The number of the instance, if the step is mapped.
+        instance: Option<u32>,
     }
 
     /// The engine has started.

@@ -4,6 +4,8 @@ use crate::model::Generation;
 use crate::model::ProcessExit;
 
 const GENERATION_1: Generation = Generation(1);
+const ON_DEMAND: ScalingRule = ScalingRule::OnDemand { waiting: 4 };
+const QUIET: ScalingRule = ScalingRule::Quiet { needed: 1, window_seconds: 10.0 };
 
 fn gpu() -> PoolId {
     PoolId::named("gpu").expect("a name")
@@ -45,7 +47,7 @@ fn told(supervisor: &mut PoolSupervisor) -> Vec<String> {
         SupervisorAction::Joined { worker, .. } => Some(format!("joined {}.{}", worker.id, worker.generation)),
         SupervisorAction::Left { worker, .. } => Some(format!("left {}.{}", worker.id, worker.generation)),
         SupervisorAction::Shrink { pool, count } => Some(format!("shrink {pool} by {count}")),
-        SupervisorAction::Target { pool, from, to, cause } => Some(format!("{pool}: {from} to {to}, {cause:?}")),
+        SupervisorAction::Target { pool, from, to, cause } => Some(format!("{pool}: {from} to {to}, {cause}")),
         SupervisorAction::Changed { .. } => None,
         SupervisorAction::Unavailable { pool, error } => Some(format!("{pool} unavailable: {error}")),
         SupervisorAction::StartFailed { worker, failure, .. } => Some(format!("{} failed: {failure}", worker.id)),
@@ -67,27 +69,27 @@ fn every_pool_gets_its_workers_and_grows_by_itself() {
     supervisor.begin();
     let launched = ["cpu", "io", "gpu"].map(|pool| format!("launch {pool}-0.1 BelowTarget"));
     assert_eq!(told(&mut supervisor), launched);
-    supervisor.set_target(gpu(), 9, "DEMAND".to_owned());
+    supervisor.set_target(gpu(), 9, ON_DEMAND);
     assert_eq!(
         told(&mut supervisor),
-        ["gpu: 1 to 3, Scaling(\"DEMAND\")", "launch gpu-1.1 BelowTarget", "launch gpu-2.1 BelowTarget"]
+        ["gpu: 1 to 3, ON DEMAND: no worker (queue=4)", "launch gpu-1.1 BelowTarget", "launch gpu-2.1 BelowTarget"]
     );
     supervisor.require(PoolId::IO, 2);
-    assert_eq!(told(&mut supervisor), ["io: 1 to 2, TaskNeeds { workers: 2 }", "launch io-1.1 BelowTarget"]);
+    assert_eq!(told(&mut supervisor), ["io: 1 to 2, a task needs 2 workers", "launch io-1.1 BelowTarget"]);
 }
 
 #[test]
 fn workers_that_are_not_ready_go_first_and_the_dispatcher_names_the_others() {
     let mut supervisor = supervisor(0, 3);
     supervisor.begin();
-    supervisor.set_target(gpu(), 3, String::new());
+    supervisor.set_target(gpu(), 3, ON_DEMAND);
     all_ready(&mut supervisor, gpu(), 2);
-    supervisor.set_target(gpu(), 1, "QUIET".to_owned());
-    let shrunk = ["gpu: 3 to 1, Scaling(\"QUIET\")", "retire gpu-2.1 AboveTarget", "shrink gpu by 1"];
+    supervisor.set_target(gpu(), 1, QUIET);
+    let shrunk = ["gpu: 3 to 1, QUIET: 1 needed in the last 10 s", "retire gpu-2.1 AboveTarget", "shrink gpu by 1"];
     assert_eq!(told(&mut supervisor), shrunk);
     // Nothing is asked twice, and the answer ends the wait.
-    supervisor.set_target(gpu(), 0, "QUIET".to_owned());
-    assert_eq!(told(&mut supervisor), ["gpu: 1 to 0, Scaling(\"QUIET\")"]);
+    supervisor.set_target(gpu(), 0, QUIET);
+    assert_eq!(told(&mut supervisor), ["gpu: 1 to 0, QUIET: 1 needed in the last 10 s"]);
     supervisor.release(gpu(), &[worker(gpu(), 0, 1)]);
     assert_eq!(told(&mut supervisor), ["shrink gpu by 1"]);
     supervisor.release(gpu(), &[worker(gpu(), 1, 1)]);

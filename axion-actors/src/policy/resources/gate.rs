@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 use slotmap::SlotMap;
 
-use self::blocked::Verdict;
+use self::blocked::Watch;
 use super::demand::Demand;
 use super::line::{LineKey, Ordered, Rank};
 use super::rate::Bucket;
@@ -25,6 +25,8 @@ pub const MAX_OVERTAKES: u64 = 32;
 pub struct Permit {
     demand: Demand,
     key: Option<Arc<str>>,
+    /// The arrival of the task that holds it.
+    arrival: u64,
 }
 
 /// A waiting task's place in the gate, by which it can [leave](Gate::leave).
@@ -121,14 +123,14 @@ pub struct Gate<T> {
     arrivals: u64,
     starts: u64,
     passes: u64,
-    /// Why something waits, if somebody listens.
-    verdicts: Option<Vec<Verdict>>,
+    /// What the reasons of waits need, while somebody listens.
+    watch: Option<Watch<T>>,
     /// The number of probes, for tests.
     #[cfg(test)]
     pub(super) probes: u64,
 }
 
-impl<T> Gate<T> {
+impl<T: Clone> Gate<T> {
     /// A gate with this capacity and no waiting task.
     #[must_use]
     pub fn new(capacity: Capacity) -> Self {
@@ -153,7 +155,7 @@ impl<T> Gate<T> {
             arrivals: 0,
             starts: 0,
             passes: 0,
-            verdicts: None,
+            watch: None,
             #[cfg(test)]
             probes: 0,
         }
@@ -349,7 +351,7 @@ impl<T> Gate<T> {
     /// Starts the head of a line. Returns whether that makes a line starved that waits for capacity.
     fn start(&mut self, line: LineKey, now: Tick, started: &mut Vec<(T, Permit)>) -> bool {
         let class = self.lines[line].class.clone();
-        let Some((_, what)) = self.lines[line].waiting.pop_first() else { return false };
+        let Some((arrival, what)) = self.lines[line].waiting.pop_first() else { return false };
         self.waiting -= 1;
         self.replace_head(line);
         for ((free, need), unlimited) in self.free.0.iter_mut().zip(class.demand.0).zip(self.unlimited) {
@@ -366,7 +368,11 @@ impl<T> Gate<T> {
             }
             self.buckets.entry(rate.key.clone()).or_default().take(rate, now);
         }
-        started.push((what, Permit { demand: class.demand, key }));
+        let permit = Permit { demand: class.demand, key, arrival };
+        if let Some(watch) = &mut self.watch {
+            watch.add_holder(&what, &permit);
+        }
+        started.push((what, permit));
         self.starts += 1;
         let mut became_starved = false;
         while let Some(entry) = self.overtake_deadlines.first_entry() {
@@ -383,6 +389,9 @@ impl<T> Gate<T> {
     pub fn give_back(&mut self, permit: Permit) {
         for ((free, need), unlimited) in self.free.0.iter_mut().zip(permit.demand.0).zip(self.unlimited) {
             *free += if unlimited { 0 } else { need };
+        }
+        if let Some(watch) = &mut self.watch {
+            watch.remove_holder(&permit);
         }
         let Some(key) = permit.key else { return };
         let Some(count) = self.running.get_mut(&key) else { return };
@@ -448,7 +457,8 @@ impl<T> Gate<T> {
     /// Whether nothing is in use, for tests.
     #[cfg(test)]
     pub(in crate::policy) fn is_whole(&self) -> bool {
-        self.free == Demand::all(&self.capacity) && self.running.is_empty()
+        let names_nobody = self.watch.as_ref().is_none_or(Watch::is_empty);
+        self.free == Demand::all(&self.capacity) && self.running.is_empty() && names_nobody
     }
 
     /// Whether nothing is left of removed lines, for tests (L9).

@@ -28,11 +28,11 @@ fn capacity(processes: u32, cpu: f64, memory: f64) -> Capacity {
     }
 }
 
-fn enter<T: std::fmt::Debug>(gate: &mut Gate<T>, what: T, needs: Needs) {
+fn enter<T: std::fmt::Debug + Clone>(gate: &mut Gate<T>, what: T, needs: Needs) {
     enter_as(gate, what, PoolKind::Cpu, &Limits { needs, ..Limits::default() });
 }
 
-fn enter_as<T: std::fmt::Debug>(gate: &mut Gate<T>, what: T, pool: PoolKind, limits: &Limits) {
+fn enter_as<T: std::fmt::Debug + Clone>(gate: &mut Gate<T>, what: T, pool: PoolKind, limits: &Limits) {
     gate.wait(what, pool, Priority::default(), limits).expect("can be met");
 }
 

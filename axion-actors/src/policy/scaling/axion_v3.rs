@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{Headroom, PoolLoad, ScalingStep, WorkerSample, on_demand, real, seconds};
-use crate::model::{PoolKind, Tick};
+use crate::model::{PoolKind, ScalingRule, Tick};
 
 /// The time between two checks, from which the velocity is computed.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -74,14 +74,14 @@ impl AxionV3 {
             PoolKind::Cpu => cpu_row(&figures, room),
             PoolKind::Io => io_row(&figures, room),
         }
-        .map_or(ScalingStep::Stay, |(step, why)| self.take(step, why, room, now));
+        .map_or(ScalingStep::Stay, |(step, rule)| self.take(step, rule, room, now));
         let alert = matches!(verdict, ScalingStep::Grow { emergency: true, .. });
         self.look_at = now.after(if alert { ALERT } else { INTERVAL });
         (verdict, Some(self.look_at))
     }
 
     /// Takes a step, unless it is in its cooldown or out of bounds.
-    fn take(&mut self, step: StepSize, why: String, room: Headroom, now: Tick) -> ScalingStep {
+    fn take(&mut self, step: StepSize, rule: ScalingRule, room: Headroom, now: Tick) -> ScalingStep {
         let rested = match step {
             StepSize::Emergency => is_over(self.emergency, BETWEEN_EMERGENCIES, now),
             StepSize::Out | StepSize::In => is_over(self.stepped, BETWEEN_STEPS, now),
@@ -98,10 +98,10 @@ impl AxionV3 {
         let last = if step == StepSize::Emergency { &mut self.emergency } else { &mut self.stepped };
         *last = Some(now);
         if step == StepSize::In {
-            return ScalingStep::Shrink { by, why };
+            return ScalingStep::Shrink { by, rule };
         }
         self.grown = Some(now);
-        ScalingStep::Grow { by, emergency: step == StepSize::Emergency, why }
+        ScalingStep::Grow { by, emergency: step == StepSize::Emergency, rule }
     }
 }
 
@@ -169,74 +169,54 @@ pub(super) fn velocity(history: &VecDeque<f64>) -> f64 {
 }
 
 /// The rows of a CPU pool.
-fn cpu_row(it: &Figures, room: Headroom) -> Option<(StepSize, String)> {
+fn cpu_row(it: &Figures, room: Headroom) -> Option<(StepSize, ScalingRule)> {
+    let Figures { waiting, mean, max, cpu, pending, velocity, .. } = *it;
     let p75 = it.percentile(75);
-    if it.pending >= 100.0 {
-        Some((StepSize::Emergency, queue_pressure(it)))
-    } else if it.max >= 10.0 && it.cpu >= 0.90 {
-        Some((StepSize::Emergency, format!("OVERLOAD: max={:.0}, cpu={:.2}", it.max, it.cpu)))
-    } else if it.pending >= 50.0 && it.velocity >= 2.5 {
-        Some((StepSize::Out, rising_queue(it)))
-    } else if it.velocity >= 5.0 && it.mean >= 3.5 {
-        Some((StepSize::Out, rising_load(it)))
-    } else if p75 >= 6.0 && it.cpu >= 0.75 {
-        Some((StepSize::Out, format!("HIGH: p75={p75:.1}, cpu={:.2}", it.cpu)))
-    } else if it.mean >= 3.5 && it.pending >= 20.0 {
-        Some((StepSize::Out, sustained(it)))
-    } else if it.mean < 1.2
-        && it.max < 1.8
-        && it.cpu < 0.25
-        && it.velocity <= 0.0
-        && it.pending < 5.0
-        && it.waiting < 10
+    if pending >= 100.0 {
+        Some((StepSize::Emergency, ScalingRule::QueuePressure { pending, waiting }))
+    } else if max >= 10.0 && cpu >= 0.90 {
+        Some((StepSize::Emergency, ScalingRule::CpuOverload { max, cpu }))
+    } else if pending >= 50.0 && velocity >= 2.5 {
+        Some((StepSize::Out, ScalingRule::RisingQueue { pending, velocity }))
+    } else if velocity >= 5.0 && mean >= 3.5 {
+        Some((StepSize::Out, ScalingRule::RisingLoad { mean, velocity }))
+    } else if p75 >= 6.0 && cpu >= 0.75 {
+        Some((StepSize::Out, ScalingRule::CpuHigh { p75, cpu }))
+    } else if mean >= 3.5 && pending >= 20.0 {
+        Some((StepSize::Out, ScalingRule::Sustained { mean, pending }))
+    } else if mean < 1.2
+        && max < 1.8
+        && cpu < 0.25
+        && velocity <= 0.0
+        && pending < 5.0
+        && waiting < 10
         && room.shrink > 0
     {
-        Some((StepSize::In, format!("SCALE IN: avg={:.1}, cpu={:.2}", it.mean, it.cpu)))
+        Some((StepSize::In, ScalingRule::CpuIdle { mean, cpu }))
     } else {
         None
     }
 }
 
 /// The rows of an IO pool.
-fn io_row(it: &Figures, room: Headroom) -> Option<(StepSize, String)> {
+fn io_row(it: &Figures, room: Headroom) -> Option<(StepSize, ScalingRule)> {
+    let Figures { waiting, mean, max, mean_queue: queue, pending, velocity, .. } = *it;
     let p90 = it.percentile(90);
-    if it.pending >= 200.0 {
-        Some((StepSize::Emergency, queue_pressure(it)))
-    } else if it.max >= 50.0 || it.mean_queue >= 40.0 {
-        Some((StepSize::Emergency, format!("OVERLOAD: max={:.0}, queue={:.1}", it.max, it.mean_queue)))
-    } else if it.pending >= 100.0 && it.velocity >= 2.5 {
-        Some((StepSize::Out, rising_queue(it)))
-    } else if it.velocity >= 5.0 && it.mean >= 20.0 {
-        Some((StepSize::Out, rising_load(it)))
-    } else if p90 >= 35.0 || it.mean_queue >= 20.0 {
-        Some((StepSize::Out, format!("HIGH: p90={p90:.1}, queue={:.1}", it.mean_queue)))
-    } else if it.mean >= 20.0 && it.pending >= 50.0 {
-        Some((StepSize::Out, sustained(it)))
-    } else if it.mean < 8.0
-        && it.mean_queue < 3.0
-        && it.velocity <= 0.0
-        && it.pending < 10.0
-        && it.waiting < 20
-        && room.shrink > 0
-    {
-        Some((StepSize::In, format!("SCALE IN: avg={:.1}, queue={:.1}", it.mean, it.mean_queue)))
+    if pending >= 200.0 {
+        Some((StepSize::Emergency, ScalingRule::QueuePressure { pending, waiting }))
+    } else if max >= 50.0 || queue >= 40.0 {
+        Some((StepSize::Emergency, ScalingRule::IoOverload { max, queue }))
+    } else if pending >= 100.0 && velocity >= 2.5 {
+        Some((StepSize::Out, ScalingRule::RisingQueue { pending, velocity }))
+    } else if velocity >= 5.0 && mean >= 20.0 {
+        Some((StepSize::Out, ScalingRule::RisingLoad { mean, velocity }))
+    } else if p90 >= 35.0 || queue >= 20.0 {
+        Some((StepSize::Out, ScalingRule::IoHigh { p90, queue }))
+    } else if mean >= 20.0 && pending >= 50.0 {
+        Some((StepSize::Out, ScalingRule::Sustained { mean, pending }))
+    } else if mean < 8.0 && queue < 3.0 && velocity <= 0.0 && pending < 10.0 && waiting < 20 && room.shrink > 0 {
+        Some((StepSize::In, ScalingRule::IoIdle { mean, queue }))
     } else {
         None
     }
-}
-
-fn queue_pressure(it: &Figures) -> String {
-    format!("QUEUE PRESSURE: {:.0} tasks/worker (queue={})", it.pending, it.waiting)
-}
-
-fn rising_queue(it: &Figures) -> String {
-    format!("RISING QUEUE: {:.0} tasks/worker, velocity={:.2}", it.pending, it.velocity)
-}
-
-fn rising_load(it: &Figures) -> String {
-    format!("RISING LOAD: avg={:.1}, velocity={:.2}", it.mean, it.velocity)
-}
-
-fn sustained(it: &Figures) -> String {
-    format!("SUSTAINED: avg={:.1}, {:.0} tasks/worker", it.mean, it.pending)
 }

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{Headroom, PoolLoad, ScalingStep, WorkerSample, count, on_demand, real, seconds};
-use crate::model::{PoolKind, Tick};
+use crate::model::{PoolKind, ScalingRule, Tick};
 
 /// The time within which the queue should be empty: one second from a task's arrival to its start, less the delay of a
 /// check and the start of a worker.
@@ -118,7 +118,7 @@ impl DemandPolicy {
         self.remember(needed, now);
         let verdict = match self.growth(load, needed, room, now) {
             0 => self.shrink(load, room, now),
-            by => ScalingStep::Grow { by, emergency: false, why: self.words(load, needed) },
+            by => ScalingStep::Grow { by, emergency: false, rule: self.rule(load, needed) },
         };
         let at_rest = tasks(load) == 0 && room.shrink == 0;
         let again = now.after(if at_rest { REST } else { LOOK });
@@ -243,17 +243,17 @@ impl DemandPolicy {
         if by == 0 || !patient || load.waiting > 0 || load.starting > 0 {
             return ScalingStep::Stay;
         }
-        ScalingStep::Shrink { by, why: format!("QUIET: {needed} needed in the last {} s", PATIENCE.as_secs()) }
+        ScalingStep::Shrink { by, rule: ScalingRule::Quiet { needed, window_seconds: seconds(PATIENCE) } }
     }
 
-    fn words(&self, load: &PoolLoad, needed: u32) -> String {
-        format!(
-            "DEMAND: {needed} needed for {:.1} tasks/s of {:.3} s (queue={}, running={})",
-            self.arrival_rate(),
-            self.run_time(),
-            load.waiting,
-            running(load)
-        )
+    fn rule(&self, load: &PoolLoad, needed: u32) -> ScalingRule {
+        ScalingRule::Demand {
+            needed,
+            arrival_rate: self.arrival_rate(),
+            run_seconds: self.run_time(),
+            waiting: load.waiting,
+            running: running(load),
+        }
     }
 }
 

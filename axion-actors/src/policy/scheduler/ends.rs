@@ -207,28 +207,30 @@ impl Scheduler {
 
     /// The soft time limit of an attempt has passed.
     pub(super) fn interrupt(&mut self, worker: WorkerRef, seq: Seq, now: Tick) {
-        if let Some(task) = self.task_of(worker, seq) {
-            self.table.recorder().note(now, || FactKind::InterruptOrdered { task, worker, seq });
-        }
+        let Some(task) = self.task_of(worker, seq) else { return };
+        self.table.recorder().note(now, || FactKind::InterruptOrdered { task, worker, seq });
         self.actions.push(Action::Interrupt { worker, seq });
     }
 
+    /// The live task of an attempt. When the engine ends, a task can have its outcome before its attempt is over.
     fn task_of(&self, worker: WorkerRef, seq: Seq) -> Option<TaskId> {
         let member = self.pools[worker.id.pool].member(worker)?;
         self.table.task(member.in_flight[member.position(seq)?].key).map(Task::id)
     }
 
+    /// Orders the kill of an attempt. An attempt whose task has its outcome ends with its worker instead.
     pub(super) fn kill(&mut self, worker: WorkerRef, seq: Seq, reason: KillReason, now: Tick) {
+        let Some(task) = self.task_of(worker, seq) else { return };
         let first = self.pools[worker.id.pool].change(worker, |member| {
             let at = member.position(seq)?;
             member.in_flight[at].kill.get_or_insert(reason);
-            Some(!std::mem::replace(&mut member.killing, true))
+            let first = member.killing.is_none();
+            member.killing.get_or_insert((seq, task));
+            Some(first)
         });
         // One kill at a time: if the first attempt is spared, the next one follows.
         if first == Some(Some(true)) {
-            if let Some(task) = self.task_of(worker, seq) {
-                self.table.recorder().note(now, || FactKind::KillOrdered { task, worker, seq, reason });
-            }
+            self.table.recorder().note(now, || FactKind::KillOrdered { task, worker, seq, reason });
             self.actions.push(Action::Kill { worker, seq, reason });
         }
     }
@@ -241,7 +243,8 @@ impl Scheduler {
         let pool = &mut self.pools[worker.id.pool];
         let limits = pool.rules.limits;
         let next = pool.change(worker, |member| {
-            member.killing = false;
+            // A second answer to one order is stale (L3).
+            let (_, ordered) = member.killing.take_if(|(ordered, _)| *ordered == seq)?;
             let mut waits = false;
             if let Some(task) = member.position(seq).and_then(|at| member.in_flight.get_mut(at)) {
                 // Its time runs from its start, which has not happened.
@@ -259,10 +262,10 @@ impl Scheduler {
                 }
                 waits = true;
             }
-            (waits, member.in_flight.iter().find_map(|task| Some((task.seq, task.kill?))))
+            Some((ordered, waits, member.in_flight.iter().find_map(|task| Some((task.seq, task.kill?)))))
         });
-        let Some((waits, next)) = next else { return self.table.ignore() };
-        self.table.recorder().note(now, || FactKind::KillSpared { worker, seq });
+        let Some((task, waits, next)) = next.flatten() else { return self.table.ignore() };
+        self.table.recorder().note(now, || FactKind::KillSpared { task, worker, seq });
         if waits {
             self.revoke(worker, vec![seq], RevokeCause::NotStarted, now);
         }

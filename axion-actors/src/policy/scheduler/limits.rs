@@ -71,12 +71,17 @@ impl Limiter {
 
     /// Sets whether wait reasons are collected.
     pub(super) fn listen(&mut self, on: bool) {
-        self.gate.listen(on);
+        let holders = self.holds.iter().filter_map(|(key, hold)| match hold {
+            Hold::Has { permit: Some(permit), .. } => Some((*key, permit)),
+            _ => None,
+        });
+        self.gate.listen(on, holders);
     }
 
     /// The wait reasons collected since the last call.
     pub(super) fn take_blocked(&mut self, table: &TaskTable) -> Vec<(TaskId, BlockedBy)> {
-        self.gate.take_blocked(|key| table.task(*key).map(Task::id))
+        let id = |key: &TaskKey| table.task(*key).map(Task::id);
+        self.gate.take_blocked(id).into_iter().filter_map(|(key, by)| Some((id(&key)?, by))).collect()
     }
 
     /// Admits the tasks that may start now, in order.

@@ -123,11 +123,6 @@ impl Scheduler {
         let listening = self.table.recorder().is_listening();
         self.limiter.listen(listening);
         let through = self.limiter.open(now);
-        if listening {
-            for (task, by) in self.limiter.take_blocked(&self.table) {
-                self.table.recorder().note(now, || FactKind::TaskBlocked { task, by });
-            }
-        }
         for key in through {
             let Some(id) = self.table.task(key).map(Task::id) else { continue };
             self.table.recorder().note(now, || FactKind::TaskAdmitted { task: id });
@@ -140,6 +135,12 @@ impl Scheduler {
                 pool.multi_slot.queue.push_back(task.options().priority, key);
             } else {
                 pool.cleared.push_back(key);
+            }
+        }
+        // After the admissions, because the reasons name admitted tasks.
+        if listening {
+            for (task, by) in self.limiter.take_blocked(&self.table) {
+                self.table.recorder().note(now, || FactKind::TaskBlocked { task, by });
             }
         }
     }

@@ -117,6 +117,11 @@ fn ruled(rules: PoolRules) -> Scheduler {
     Scheduler::new(table, &in_every_pool(rules), EngineCapacity::default())
 }
 
+/// The facts since the last call.
+fn facts(scheduler: &mut Scheduler) -> Vec<FactKind> {
+    scheduler.table_mut().recorder().take().facts.into_iter().map(|(_, kind)| kind).collect()
+}
+
 fn ids_sent(actions: &[Action]) -> Vec<TaskId> {
     let runs = actions.iter().filter_map(|action| match action {
         Action::Run { tasks, .. } => Some(tasks),

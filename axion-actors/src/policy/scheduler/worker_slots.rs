@@ -120,8 +120,8 @@ pub(super) struct WorkerSlots {
     /// Whether the worker gave nothing back at the last revocation, because it had started all its tasks. The scheduler
     /// does not ask again before a slot becomes free (L10).
     pub(super) refusing: bool,
-    /// Whether one of its attempts is being killed. The worker takes no more tasks.
-    pub(super) killing: bool,
+    /// The attempt whose kill is ordered, and its task. The worker takes no more tasks.
+    pub(super) killing: Option<(Seq, TaskId)>,
     pub(super) isolation: Isolation,
     /// The number of attempts that it has ended.
     pub(super) ended: u64,
@@ -158,7 +158,7 @@ impl WorkerSlots {
             stalled: false,
             revoking: Revoking::Nothing,
             refusing: false,
-            killing: false,
+            killing: None,
             isolation: Isolation::None,
             ended: 0,
             budget: budget.unwrap_or(u64::MAX),
@@ -180,7 +180,7 @@ impl WorkerSlots {
 
     /// Whether it takes tasks, at least one in isolation.
     pub(super) fn is_open(&self) -> bool {
-        !self.killing && !self.follows && self.has_budget()
+        self.killing.is_none() && !self.follows && self.has_budget()
     }
 
     /// Whether it may take another attempt in its life.

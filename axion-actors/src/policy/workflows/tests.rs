@@ -6,7 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::workflow::{Condition, Dependency, MapOver, OnFailure, Op, Reference, RunIf, WorkflowState};
-use crate::model::{Capacity, Concurrency, Fixed, Json, Needs, PoolCapacity, PoolKind, Rate};
+use crate::model::{
+    BlockedBy, Capacity, Concurrency, Fixed, Json, Needs, PoolCapacity, PoolKind, Rate, Resource, Shortage,
+};
 use crate::policy::fold::EngineState;
 use crate::policy::retention::RetentionPolicy;
 
@@ -84,6 +86,36 @@ fn a_cancelled_step_leaves_the_gate_of_its_workflow_and_gives_back_what_it_held(
     assert!(!workflows.cancel(id, Tick(3)));
 }
 
+/// The facts about the gate of a workflow since the last call, with the step and the instance.
+fn at_the_gate(workflows: &mut Workflows) -> Vec<(String, Option<u32>, Option<BlockedBy>)> {
+    let facts = workflows.recorder().take().facts.into_iter().filter_map(|(_, kind)| match kind {
+        FactKind::StepBlocked { step, instance, by, .. } => Some((step, instance, Some(*by))),
+        FactKind::StepAdmitted { step, instance, .. } => Some((step, instance, None)),
+        _ => None,
+    });
+    facts.collect()
+}
+
+#[test]
+fn l15_a_step_that_waits_at_the_gate_of_its_workflow_says_what_for() {
+    let mut workflows = Workflows::new(room());
+    workflows.recorder().begin(true);
+    let capacity = Capacity { processes: Some(2), ..Capacity::default() };
+    let each = MapOver::new(Reference::to("list"));
+    let steps = [step("list"), step("large").needs(slots(2)), step("each").map_over(each)];
+    begin(&mut workflows, WorkflowSpec { capacity, ..WorkflowSpec::of(steps) });
+    let short =
+        |needed, free| Some(BlockedBy::Capacity { short_of: vec![Shortage { of: Resource::Slots, needed, free }] });
+    let facts = at_the_gate(&mut workflows);
+    assert_eq!(facts, [("list".to_owned(), None, None), ("large".to_owned(), None, short(2, 1))]);
+    let (running, _) = submitted(&mut workflows);
+    let list = Outcome::Succeeded(Json("[1, 2]".into()).into());
+    workflows.ended(running[0], list.into(), Tick(1));
+    let facts = at_the_gate(&mut workflows);
+    let behind = ("each".to_owned(), Some(1), Some(BlockedBy::SameLimits));
+    assert_eq!(facts, [("large".to_owned(), None, None), behind, ("each".to_owned(), Some(0), short(1, 0))]);
+}
+
 #[test]
 fn a_step_takes_its_limits_along_with_its_task() {
     let mut workflows = Workflows::new(room());
@@ -149,6 +181,11 @@ fn check_facts(workflows: &Workflows, state: &EngineState) {
             assert_eq!(entry.graph.state_of(step), Some(*known), "{task}");
         }
         assert_eq!(state.workflows[id].len(), entry.graph.counts().0.iter().sum::<usize>());
+        for task in state.workflows[id].keys() {
+            let key = StepKey::whole(entry.graph.step_of(*task).expect("a step"));
+            let waits = entry.graph.state_of(key.step) == Some(StepState::Ready) && !entry.is_sent(key);
+            assert_eq!(state.blocked_steps.contains_key(&(*task, None)), waits, "what waits at its gate has a reason");
+        }
     }
 }
 

@@ -21,6 +21,8 @@ pub enum Law {
     L12,
     /// L13: facts have no gaps, and fold to what they state.
     L13,
+    /// L15: a stated cause is the fact by which the engine decided.
+    L15,
     /// A rerun after a counted loss runs alone in its worker.
     Isolation,
     /// A task has at most `max_worker_losses` counted losses. With 0, it never reruns.
@@ -40,6 +42,7 @@ impl fmt::Display for Law {
             Self::L6 => "L6",
             Self::L12 => "L12",
             Self::L13 => "L13",
+            Self::L15 => "L15",
             Self::Isolation => "isolation",
             Self::Losses => "max_worker_losses",
             Self::Pool => "pool",

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::model::{
-    AttemptRecord, ErrorKind, FactId, FullAttempt, FullRecord, Incarnation, KillReason, Placement, Priority,
-    ReturnCause, Task, TaskError, Timings,
+    AttemptRecord, Concurrency, ErrorKind, FactId, FullAttempt, FullRecord, Incarnation, KillReason, Placement,
+    Priority, ReturnCause, Task, TaskError, Timings,
 };
 
 fn worker(index: u32, generation: u32) -> WorkerRef {
@@ -189,10 +189,44 @@ fn l6_a_kill_names_the_attempt_that_is_with_the_worker() {
     assert_eq!(broken_by_the_last(then(&[killed(&a, worker(0, 2), 1)])), Law::L6, "another worker");
     assert_eq!(broken_by_the_last(then(&[killed(&b, w, 1)])), Law::L6, "it is queued");
     assert_eq!(broken_by_the_last(then(&[killed(&a, w, 1), killed(&a, w, 1)])), Law::L6, "one at a time");
-    let spared = FactKind::KillSpared { worker: w, seq: Seq(2) };
-    assert_eq!(broken_by_the_last(then(&[killed(&a, w, 1), spared])), Law::L6, "another was to be killed");
+    let spared = |task: &Task, seq| FactKind::KillSpared { task: task.id(), worker: w, seq: Seq(seq) };
+    assert_eq!(broken_by_the_last(then(&[killed(&a, w, 1), spared(&a, 2)])), Law::L6, "another was to be killed");
+    assert_eq!(broken_by_the_last(then(&[killed(&a, w, 1), spared(&b, 1)])), Law::L6, "of another task");
+    assert_eq!(broken_by_the_last(then(&[spared(&a, 1)])), Law::L6, "none was to be killed");
     let interrupt = FactKind::InterruptOrdered { task: a.id(), worker: w, seq: Seq(2) };
     assert_eq!(broken_by_the_last(then(&[interrupt])), Law::L6);
+}
+
+#[test]
+fn l13_a_worker_is_killed_after_an_order() {
+    let ([a, _], w) = (tasks(), worker(0, 1));
+    let reason = WorkerDownReason::Killed(KillReason::Deadline);
+    let begin = vec![joined(w), accepted(&a), sent(&a, w, 1, 1)];
+    assert_eq!(broken_by_the_last([begin, vec![FactKind::WorkerDown { worker: w, reason }]].concat()), Law::L13);
+}
+
+#[test]
+fn l15_a_reason_names_the_tasks_that_hold_the_key() {
+    let (w, with) =
+        (worker(0, 1), |key: &str| Task::script("/a.py").concurrency(Concurrency { key: key.into(), max: 1 }));
+    let (a, b, other) = (with("db"), with("db"), with("api"));
+    let admitted = |task: &Task| FactKind::TaskAdmitted { task: task.id() };
+    let begin = [joined(w), accepted(&a), accepted(&b), accepted(&other), admitted(&a), admitted(&other)];
+    let blocked = |by| [&begin[..], &[FactKind::TaskBlocked { task: b.id(), by }]].concat();
+    let held = |running, holders: &[&Task]| {
+        let holders = holders.iter().map(|task| task.id()).collect();
+        blocked(BlockedBy::Concurrency { key: "db".into(), max: 1, running, holders })
+    };
+    let mut oracle = Oracle::default();
+    for (number, kind) in (1..).zip(held(1, &[&a])) {
+        oracle.observe(&fact(number, kind)).expect("it holds the key");
+    }
+    assert_eq!(broken_by_the_last(held(1, &[])), Law::L15, "the holder is not named");
+    assert_eq!(broken_by_the_last(held(1, &[&b])), Law::L15, "it waits itself");
+    assert_eq!(broken_by_the_last(held(1, &[&other])), Law::L15, "it holds another key");
+    assert_eq!(broken_by_the_last(held(0, &[])), Law::L15, "the key has room");
+    let reserved = blocked(BlockedBy::Reserved { by: Some(TaskId::generate()) });
+    assert_eq!(broken_by_the_last(reserved), Law::L15, "no such task waits");
 }
 
 #[test]

@@ -126,7 +126,10 @@ fn samples() -> Vec<FactKind> {
         FactKind::TaskAccepted { task: task() },
         FactKind::TaskHeld { task: task_id, until: Tick(5_000), wait_seconds: 1.5 },
         FactKind::TaskDue { task: task_id },
-        FactKind::TaskBlocked { task: task_id, by: BlockedBy::Concurrency { key: "db".into(), max: 2, running: 2 } },
+        FactKind::TaskBlocked {
+            task: task_id,
+            by: BlockedBy::Concurrency { key: "db".into(), max: 2, running: 2, holders: vec![id(5), id(6)] },
+        },
         FactKind::TaskAdmitted { task: task_id },
         FactKind::SlotsReserved { task: task_id, slots: vec![(worker.id, 1)] },
         FactKind::TaskSent {
@@ -150,7 +153,7 @@ fn samples() -> Vec<FactKind> {
         FactKind::RevokeOrdered { worker, tasks: vec![task_id, id(2)], cause: RevokeCause::Stalled },
         FactKind::InterruptOrdered { task: task_id, worker, seq: Seq(9) },
         FactKind::KillOrdered { task: task_id, worker, seq: Seq(9), reason: KillReason::Deadline },
-        FactKind::KillSpared { worker, seq: Seq(9) },
+        FactKind::KillSpared { task: task_id, worker, seq: Seq(9) },
         FactKind::RecordDropped { task: task_id, by: ExpiredBy::Age },
         FactKind::SubmissionsRefused { counts: [(RefusalReason::QueueFull, 3)].into() },
         FactKind::WorkerLaunched { worker, cause: LaunchCause::Replacement { of: Generation(1) } },
@@ -160,7 +163,11 @@ fn samples() -> Vec<FactKind> {
         FactKind::WorkerRetiring { worker, cause: RetireCause::Replaced { by: Generation(3) } },
         FactKind::WorkerDown { worker, reason: WorkerDownReason::Exited(ProcessExit::Code(3)) },
         FactKind::WorkerLeft { worker },
-        FactKind::PoolTarget { pool, workers: 4, cause: TargetCause::Scaling("queue=12".to_owned()) },
+        FactKind::PoolTarget {
+            pool,
+            workers: 4,
+            cause: TargetCause::Scaling(ScalingRule::QueuePressure { pending: 6.0, waiting: 12 }),
+        },
         FactKind::BreakerOpened { pool, allowed: 10, window_seconds: 60.0, pause_seconds: 1.0 },
         FactKind::BreakerClosed { pool, worker },
         FactKind::PoolUnavailable { pool, error: Box::new(error()) },
@@ -181,6 +188,14 @@ fn samples() -> Vec<FactKind> {
         FactKind::WorkflowFinished { workflow, state: WorkflowState::Failed, record: Arc::new(workflow_record()) },
         FactKind::WorkflowCancelRequested { workflow },
         FactKind::WorkflowRecordDropped { workflow, by: ExpiredBy::Count },
+        FactKind::StepBlocked {
+            workflow,
+            step: "add".to_owned(),
+            task: task_id,
+            instance: Some(3),
+            by: Box::new(BlockedBy::Capacity { short_of: vec![Shortage { of: Resource::Slots, needed: 2, free: 1 }] }),
+        },
+        FactKind::StepAdmitted { workflow, step: "add".to_owned(), task: task_id, instance: None },
         FactKind::EngineStarted {
             version: "0.1.0".to_owned(),
             pid: 4700,

@@ -192,7 +192,7 @@ impl World {
     }
 
     fn set_target(&mut self, workers: u32) {
-        self.harness.supervisor.do_send(SetTarget { pool: PoolId::CPU, workers, why: String::new() });
+        self.harness.supervisor.do_send(SetTarget { pool: PoolId::CPU, workers, rule: ON_DEMAND });
     }
 
     fn children_come_and_go(&mut self) {
@@ -215,7 +215,7 @@ impl World {
             (10..12, _) if !self.ids.is_empty() => {
                 let id = self.ids[self.dice.pick(self.ids.len())];
                 let (reply, _) = oneshot::channel();
-                self.ask(Request::Cancel { id, reply });
+                self.ask(Request::Cancel(CancelTask { id, by: CancelSource::Caller, reply }));
             }
             (16..22, Some(puppet)) => puppet.becomes_ready().await,
             (22..30, Some(puppet)) => puppet.listens().await,

@@ -45,7 +45,7 @@ struct Pass {
     reserved_away: usize,
 }
 
-impl<T> Gate<T> {
+impl<T: Clone> Gate<T> {
     /// Probes the lines that may be able to start, in rank order, and starts what fits. Returns whether a line became
     /// starved on the way, in which case the pass must run again.
     pub(super) fn run_pass(&mut self, now: Tick, started: &mut Vec<(T, Permit)>) -> bool {

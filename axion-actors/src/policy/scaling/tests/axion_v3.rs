@@ -30,9 +30,9 @@ fn at_once(kind: PoolKind, least: u32, seen: &PoolLoad) -> String {
 fn words(decision: Decision) -> String {
     match decision.verdict {
         ScalingStep::Stay => "stay".into(),
-        ScalingStep::Grow { by: 2, emergency: true, why } => format!("!{why}"),
-        ScalingStep::Grow { by: 1, emergency: false, why } => why,
-        ScalingStep::Shrink { by: 1, why } => format!("-{why}"),
+        ScalingStep::Grow { by: 2, emergency: true, rule } => format!("!{rule}"),
+        ScalingStep::Grow { by: 1, emergency: false, rule } => rule.to_string(),
+        ScalingStep::Shrink { by: 1, rule } => format!("-{rule}"),
         other => panic!("{other:?}"),
     }
 }

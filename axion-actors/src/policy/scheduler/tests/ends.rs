@@ -142,6 +142,33 @@ fn a_cancelled_task_that_had_not_started_when_it_was_to_be_killed_is_asked_for_a
     assert_eq!(scheduler.next_tick(), None, "L10");
 }
 
+#[test]
+fn l6_a_spared_kill_names_the_task_that_it_was_ordered_for() {
+    let mut scheduler = scheduler();
+    scheduler.joined(worker(0, 1), slots(1), Tick(0));
+    let id = submit(&mut scheduler, 1, Tick(0))[0];
+    scheduler.cancel(id, Duration::ZERO, Tick(0));
+    scheduler.tick(Tick(1));
+    facts(&mut scheduler);
+    let spared = || Report::Spared { seq: Seq(1) };
+    scheduler.reported(worker(0, 1), vec![done(Seq(1), MS), spared()], after(1));
+    let told = facts(&mut scheduler);
+    assert!(matches!(&told[..], [FactKind::TaskFinished { .. }, FactKind::KillSpared { task, .. }] if *task == id));
+    scheduler.reported(worker(0, 1), vec![spared()], after(2));
+    assert_eq!(facts(&mut scheduler), [], "L3: a second answer is stale");
+}
+
+#[test]
+fn l13_nothing_is_killed_without_a_fact_when_its_task_has_ended() {
+    let mut scheduler = ruled(PoolRules { task_memory: Some(1000), ..PoolRules::default() });
+    scheduler.joined(worker(0, 1), slots(1), Tick(0));
+    submit(&mut scheduler, 1, Tick(0));
+    scheduler.cancel_all(&TaskError::new(ErrorKind::Shutdown, "over"), after(1));
+    scheduler.take_actions();
+    scheduler.reported(worker(0, 1), vec![Report::Measured { resident: 2000 }], after(2));
+    assert!(!scheduler.has_actions(), "{:?}", scheduler.take_actions());
+}
+
 /// A worker that has been replaced, with one task that runs and so many sent ahead.
 fn draining(ahead: usize) -> (Scheduler, Vec<TaskId>) {
     let mut scheduler = ruled(PoolRules { worker_memory: Some(100), ..PoolRules::default() });

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::histories::{HistoryStep, HistoryWorld, WORKERS, drawn_task, step};
 use super::*;
-use crate::model::{Concurrency, Fixed, Limits, Needs, PoolCapacity, Rate};
+use crate::model::{BlockedBy, Concurrency, Fixed, Limits, Needs, PoolCapacity, Rate};
 use crate::policy::resources::MAX_OVERTAKES;
 
 const IO: WorkerRef = WorkerRef { id: WorkerId::local(PoolId::IO, 0), generation: Generation(1) };
@@ -131,6 +131,48 @@ impl HistoryWorld {
         let left: Vec<_> = table.keys().map(|key| (table.state(key), table.task(key).and_then(Task::limits))).collect();
         panic!("L1: these wait for ever: {left:?}");
     }
+}
+
+/// The reasons of waits since the last call.
+fn reasons(scheduler: &mut Scheduler) -> Vec<(TaskId, BlockedBy)> {
+    let reasons = facts(scheduler).into_iter().filter_map(|kind| match kind {
+        FactKind::TaskBlocked { task, by } => Some((task, by)),
+        _ => None,
+    });
+    reasons.collect()
+}
+
+fn at_limit(max: u32, running: u32, holders: &[TaskId]) -> BlockedBy {
+    BlockedBy::Concurrency { key: "api".into(), max, running, holders: holders.to_vec() }
+}
+
+#[test]
+fn l15_a_task_that_waits_for_a_key_names_those_that_hold_it() {
+    let mut scheduler = limited_scheduler();
+    scheduler.joined(worker(0, 1), slots(4), Tick(0));
+    let ids = submit_as(&mut scheduler, 4, Tick(0), keyed(2));
+    let behind = (ids[3], BlockedBy::SameLimits);
+    assert_eq!(reasons(&mut scheduler), [(ids[2], at_limit(2, 2, &ids[..2])), behind]);
+    scheduler.reported(worker(0, 1), vec![done(Seq(1), MS)], after(1));
+    assert_eq!(reasons(&mut scheduler), [(ids[3], at_limit(2, 2, &ids[1..3]))], "the head has another holder");
+    // While nobody listens, nothing is noted; who listens later hears of the present holders.
+    scheduler.table_mut().recorder().begin(false);
+    scheduler.reported(worker(0, 1), vec![done(Seq(2), MS)], after(2));
+    let unheard = submit_as(&mut scheduler, 1, after(2), keyed(2));
+    assert_eq!(facts(&mut scheduler), []);
+    scheduler.table_mut().recorder().begin(true);
+    scheduler.cancel(unheard[0], Duration::ZERO, after(3));
+    let late = submit_as(&mut scheduler, 1, after(3), keyed(2));
+    assert_eq!(reasons(&mut scheduler), [(late[0], at_limit(2, 2, &ids[2..]))]);
+}
+
+#[test]
+fn l9_a_reason_names_at_most_eight_holders_of_a_key() {
+    let mut scheduler = limited_scheduler();
+    scheduler.joined(IO, slots(20), Tick(0));
+    let ids = submit_as(&mut scheduler, 11, Tick(0), |task| keyed(10)(task).on(PoolId::IO));
+    let first = &ids[..BlockedBy::MAX_HOLDERS];
+    assert_eq!(reasons(&mut scheduler), [(ids[10], at_limit(10, 10, first))]);
 }
 
 proptest! {
