@@ -19,6 +19,11 @@ use crate::model::{
     WorkerId, WorkerRef,
 };
 use crate::policy::fold::{EngineState, LiveTask, TaskPhase};
+#[cfg(test)]
+use crate::{
+    model::{FactId, Incarnation},
+    policy::recorder::Turn,
+};
 
 /// Judges the facts of one engine, one after the other.
 ///
@@ -68,6 +73,18 @@ impl Oracle {
             self.stopped = Some(broken.clone().into());
             broken
         })
+    }
+
+    /// Judges the facts of a turn that have no ids yet. They follow the last fact.
+    #[cfg(test)]
+    pub(crate) fn observe_turn(&mut self, turn: Turn) {
+        assert_eq!(turn.facts.len() as u64, turn.count, "L13: a fact is counted and not made");
+        for (now, kind) in turn.facts {
+            let first = FactId { incarnation: Incarnation(1), number: 0 };
+            let last = self.state.last.unwrap_or(first);
+            let fact = Fact::new(FactId { number: last.number + 1, ..last }, jiff::Timestamp::UNIX_EPOCH, now, kind);
+            self.observe(&fact).unwrap_or_else(|broken| panic!("{broken}: {fact:?}"));
+        }
     }
 
     /// Stops, because facts are missing.

@@ -9,8 +9,9 @@ use crate::model::workflow::{Condition, Dependency, MapOver, OnFailure, Op, Refe
 use crate::model::{
     BlockedBy, Capacity, Concurrency, Fixed, Json, Needs, PoolCapacity, PoolKind, Rate, Resource, Shortage,
 };
-use crate::policy::fold::EngineState;
+use crate::policy::recorder::Turn;
 use crate::policy::retention::RetentionPolicy;
+use crate::testing::Oracle;
 
 mod across;
 
@@ -166,14 +167,9 @@ fn l9_records_are_kept_within_bounds() {
     assert_eq!((kept.queue.held(), kept.records.len()), ((0, 0), 0));
 }
 
-fn fold_facts(workflows: &mut Workflows, state: &mut EngineState) {
-    for (now, kind) in workflows.recorder().take().facts {
-        state.apply_kind(now, &kind).unwrap_or_else(|error| panic!("{error}: {kind:?}"));
-    }
-}
-
 /// L13: the facts fold to the states of all steps in flight.
-fn check_facts(workflows: &Workflows, state: &EngineState) {
+fn check_facts(workflows: &Workflows, oracle: &Oracle) {
+    let state = oracle.state();
     assert_eq!(state.workflows.len(), workflows.entries.len());
     for (id, entry) in &workflows.entries {
         for (task, known) in &state.workflows[id] {
@@ -199,7 +195,7 @@ proptest! {
     ) {
         let mut workflows = Workflows::new(room());
         workflows.recorder().begin(true);
-        let (mut left, mut state) = (Vec::new(), EngineState::default());
+        let (mut left, mut oracle) = (Vec::new(), Oracle::default());
         for (number, steps) in flows_of.iter().enumerate() {
             let mut spec = WorkflowSpec::default();
             if number % 2 == 0 {
@@ -225,7 +221,7 @@ proptest! {
                     }
                     WorkflowAction::Finished(id) => {
                         prop_assert!(workflows.entries[&id].gate.as_ref().is_none_or(Gate::is_whole), "nothing is still in use");
-                        fold_facts(&mut workflows, &mut state);
+                        oracle.observe_turn(workflows.recorder().take());
                         let graph = workflows.take(id);
                         prop_assert!(graph.is_some(), "L1: it ends once");
                         let graph = graph.expect("it is there");
@@ -234,14 +230,14 @@ proptest! {
                             state: graph.state(),
                             record: Arc::new(graph.into_record(Timestamp::UNIX_EPOCH)),
                         };
-                        prop_assert_eq!(state.apply_kind(Tick(1), &kind), Ok(()));
+                        oracle.observe_turn(Turn::of(Tick(1), kind));
                         left.retain(|other| *other != id);
                     }
                     WorkflowAction::Cancel { .. } | WorkflowAction::Ended { .. } => {}
                 }
             }
-            fold_facts(&mut workflows, &mut state);
-            check_facts(&workflows, &state);
+            oracle.observe_turn(workflows.recorder().take());
+            check_facts(&workflows, &oracle);
             for (id, flow) in &workflows.entries {
                 let used: u32 = running.iter().filter(|(step, _)| step.workflow == *id).map(|(_, slots)| slots).sum();
                 prop_assert!(flow.gate.is_none() || used <= 4, "{used} slots of 4");

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::super::worker_slots::Isolation;
 use super::*;
-use crate::model::{Backoff, BlockedBy, Fact, FactId, Incarnation, NotBefore, RetryPolicy};
+use crate::model::{Backoff, BlockedBy, NotBefore, RetryPolicy};
 use crate::policy::fold::{Duty, TaskPhase};
 use crate::testing::Oracle;
 
@@ -158,8 +158,6 @@ pub(super) struct HistoryWorld {
     pub(super) records: Vec<Arc<TaskRecord>>,
     /// Attempts that a truthful world counts: ended, or running when their process did.
     pub(super) counted: BTreeMap<TaskId, u32>,
-    /// The facts so far.
-    pub(super) facts: u64,
     /// Judges the facts, and folds them.
     pub(super) oracle: Oracle,
 }
@@ -176,7 +174,6 @@ impl HistoryWorld {
             accepted: Vec::new(),
             records: Vec::new(),
             counted: BTreeMap::new(),
-            facts: 0,
             oracle: Oracle::default(),
         }
     }
@@ -214,14 +211,7 @@ impl HistoryWorld {
 
     /// Passes the facts since the last call to the oracle.
     pub(super) fn observe_facts(&mut self) {
-        let turn = self.scheduler.table_mut().recorder().take();
-        assert_eq!(turn.facts.len() as u64, turn.count);
-        for (now, kind) in turn.facts {
-            self.facts += 1;
-            let id = FactId { incarnation: Incarnation(1), number: self.facts };
-            let fact = Fact::new(id, Timestamp::UNIX_EPOCH, now, kind);
-            self.oracle.observe(&fact).unwrap_or_else(|broken| panic!("{broken}: {fact:?}"));
-        }
+        self.oracle.observe_turn(self.scheduler.table_mut().recorder().take());
     }
 
     /// L13: the facts fold to the state of the table and of the pools.
