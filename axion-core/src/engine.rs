@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axion_actors::actors::messages::{Reply, Request};
+use axion_actors::actors::messages::{CancelTask, Reply, Request};
 use axion_actors::actors::{Admission, InboxSender, inbox};
 use axion_actors::config::Config;
-use axion_actors::model::CancelAnswer;
 use axion_actors::model::workflow::WorkflowId;
+use axion_actors::model::{CancelAnswer, CancelSource};
 use axion_actors::model::{ComponentStatus, HealthReport, Status, TaskId, TaskRecord};
 use axion_actors::policy::health;
 use axion_actors::process::Launcher;
@@ -135,8 +135,12 @@ impl Engine {
     /// # Errors
     /// If the engine has stopped.
     pub async fn cancel_async(&self, id: TaskId) -> Result<CancelAnswer, WaitError> {
+        self.request_cancel(id, CancelSource::Caller).await
+    }
+
+    async fn request_cancel(&self, id: TaskId, by: CancelSource) -> Result<CancelAnswer, WaitError> {
         let (reply, answer) = oneshot::channel();
-        let _ = self.requests.send(Request::Cancel { id, reply });
+        let _ = self.requests.send(Request::Cancel(CancelTask { id, by, reply }));
         answer.await.map_err(|_| WaitError::EngineStopped)
     }
 
@@ -146,9 +150,8 @@ impl Engine {
     /// # Errors
     /// If the engine has stopped.
     pub fn withdraw(&self, id: TaskId) -> Result<bool, WaitError> {
-        let (reply, answer) = oneshot::channel();
-        let _ = self.requests.send(Request::Withdraw { id, reply });
-        park::wait(answer).map_err(|_| WaitError::EngineStopped)
+        let answer = park::wait(self.request_cancel(id, CancelSource::Withdrawal))?;
+        Ok(answer == CancelAnswer::Removed)
     }
 
     /// The status of the engine: one consistent snapshot. Threads that ask at the same time share one snapshot.

@@ -430,7 +430,7 @@ impl<'a> Round<'a> {
             CancelAnswer::AlreadyRequested => ("already requested", before.is_some()),
             // Its record is on the way.
             CancelAnswer::AlreadyFinished(_) => ("already finished", true),
-            CancelAnswer::Unknown => ("unknown", false),
+            CancelAnswer::Started | CancelAnswer::Unknown => ("unknown", false),
         };
         *self.done.cancels.entry(name).or_default() += 1;
         if !fits {

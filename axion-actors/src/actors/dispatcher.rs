@@ -263,16 +263,10 @@ impl StreamHandler<Vec<Request>> for Dispatcher {
                     }
                 }
                 Request::Await { id, reply } => self.await_record(id, Waiter::Handle(reply)),
-                Request::Cancel { id, reply } => match self.scheduler.cancel(id, self.cancel_grace, now) {
-                    CancelAnswer::Unknown => self.workflows.forward(WorkflowRequest::CancelTask { id, reply }),
-                    answer => self.answers.push(PendingAnswer::Cancel(reply, answer)),
-                },
-                Request::Withdraw { id, reply } => {
-                    if self.scheduler.table().has(id) {
-                        let answer = self.scheduler.withdraw(id, now);
-                        self.answers.push(PendingAnswer::Withdraw(reply, answer));
-                    } else {
-                        self.workflows.forward(WorkflowRequest::WithdrawTask { id, reply });
+                Request::Cancel(request) => {
+                    match self.scheduler.cancel(request.by, request.id, self.cancel_grace, now) {
+                        CancelAnswer::Unknown => self.workflows.forward(WorkflowRequest::CancelTask(request)),
+                        answer => self.answers.push(PendingAnswer::Cancel(request.reply, answer)),
                     }
                 }
                 Request::Drain { reply } => self.drains.push(reply),

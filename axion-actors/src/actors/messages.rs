@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::answer::{Answer, WorkflowAnswer};
 use super::completions::{Completed, Completer};
 use crate::model::workflow::{GraphError, Step, WorkflowId, WorkflowSpec};
-use crate::model::{CancelAnswer, ScalingRule, WorkerProcess};
+use crate::model::{CancelAnswer, CancelSource, ScalingRule, WorkerProcess};
 use crate::model::{
     HostLoad, Json, KillReason, PoolId, PoolMap, PoolStatus, RecycleCause, RefusalReason, Seq, Status, Task, TaskError,
     TaskId, TaskRecord, WorkerRef,
@@ -38,19 +38,7 @@ pub enum Request {
         reply: Reply,
     },
     /// Cancel a task.
-    Cancel {
-        /// The task.
-        id: TaskId,
-        /// Receives the effect of the cancellation.
-        reply: oneshot::Sender<CancelAnswer>,
-    },
-    /// Cancel a task if it has not been sent to a worker.
-    Withdraw {
-        /// The task.
-        id: TaskId,
-        /// Receives whether the task was cancelled.
-        reply: oneshot::Sender<bool>,
-    },
+    Cancel(CancelTask),
     /// Return the status.
     Status {
         /// Receives the status.
@@ -109,19 +97,18 @@ pub enum WorkflowRequest {
         reply: Reply,
     },
     /// Cancel such a task.
-    CancelTask {
-        /// The task.
-        id: TaskId,
-        /// Receives the effect of the cancellation.
-        reply: oneshot::Sender<CancelAnswer>,
-    },
-    /// Cancel such a task if it has not been sent to a worker.
-    WithdrawTask {
-        /// The task.
-        id: TaskId,
-        /// Receives whether the task was cancelled.
-        reply: oneshot::Sender<bool>,
-    },
+    CancelTask(CancelTask),
+}
+
+/// Cancel a task. The Dispatcher passes the request on to the WorkflowManager if it does not know the task.
+#[derive(Debug)]
+pub struct CancelTask {
+    /// The task.
+    pub id: TaskId,
+    /// The source of the request. A withdrawal cancels only a task that has not been sent to a worker.
+    pub by: CancelSource,
+    /// Receives the effect of the cancellation.
+    pub reply: oneshot::Sender<CancelAnswer>,
 }
 
 impl std::fmt::Debug for WorkflowRequest {
@@ -132,8 +119,7 @@ impl std::fmt::Debug for WorkflowRequest {
             Self::Look { .. } => "Look",
             Self::Cancel { .. } => "Cancel",
             Self::AwaitTask { .. } => "AwaitTask",
-            Self::CancelTask { .. } => "CancelTask",
-            Self::WithdrawTask { .. } => "WithdrawTask",
+            Self::CancelTask(_) => "CancelTask",
         })
     }
 }
@@ -226,10 +212,10 @@ impl<A: Into<Completed>> Reply<A> {
 #[rtype(result = "()")]
 pub struct SubmitSteps(pub Vec<(StepRef, Task)>);
 
-/// Cancel the task of a step. From the WorkflowManager.
-#[derive(Clone, Copy, Debug, Message)]
+/// Cancel the tasks of steps. From the WorkflowManager.
+#[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct CancelStep(pub TaskId);
+pub struct CancelSteps(pub Vec<TaskId>);
 
 /// Look these tasks up, and report the end of those that are live. From the WorkflowManager.
 #[derive(Debug, Message)]

@@ -13,15 +13,16 @@ use super::admission::{Admission, NoRoom};
 use super::answer::{Refusal, WorkflowAnswer, WorkflowGone};
 use super::dispatcher::Dispatcher;
 use super::messages::{
-    CancelStep, CancelWorkflows, Expand, LookUp, RegisterWorkflows, Reply, StepUpdate, StepUpdates, SubmitSteps, Tasks,
-    TimerDue, WorkflowClosed, WorkflowRefusal, WorkflowRequest, WorkflowSubmission,
+    CancelSteps, CancelTask, CancelWorkflows, Expand, LookUp, RegisterWorkflows, Reply, StepUpdate, StepUpdates,
+    SubmitSteps, Tasks, TimerDue, WorkflowClosed, WorkflowRefusal, WorkflowRequest, WorkflowSubmission,
 };
 use super::timer::{ActorTimer, TimerDriver};
 use super::{StopOnPanic, add_waiter};
 use crate::config::Config;
 use crate::model::workflow::{Dependency, Reference, StepOutcome, WorkflowId, WorkflowSpec};
 use crate::model::{
-    CancelAnswer, Clock, ErrorKind, ExpiredBy, FactKind, Outcome, Task, TaskError, TaskId, TaskRecord, Tick,
+    CancelAnswer, CancelSource, Clock, ErrorKind, ExpiredBy, FactKind, Outcome, Task, TaskError, TaskId, TaskRecord,
+    Tick,
 };
 use crate::policy::graph::{Ended, StepStatus};
 use crate::policy::retention::RetentionPolicy;
@@ -263,12 +264,10 @@ impl WorkflowManager {
             dropped.push(*step);
         }
         for step in dropped {
-            let words = "the step was cancelled before it was submitted";
-            let outcome = Outcome::Cancelled(Box::new(TaskError::new(ErrorKind::Cancelled, words)));
-            self.workflows.ended(step, Ended::without_attempt(outcome), now);
+            self.workflows.not_submitted(step, now);
         }
-        for task in steps.into_values() {
-            self.dispatcher.do_send(CancelStep(task));
+        if !steps.is_empty() {
+            self.dispatcher.do_send(CancelSteps(steps.into_values().collect()));
         }
     }
 
@@ -393,23 +392,19 @@ impl WorkflowManager {
         }
     }
 
-    fn cancel_task(&mut self, id: TaskId, now: Tick) -> CancelAnswer {
-        match self.workflows.step_of(id) {
-            Some(step) if self.is_queued(step) => {
-                self.workflows.cancel_step(step, now);
-                CancelAnswer::Removed
-            }
-            Some(step) => self.workflows.cancel_step(step, now),
-            None => self
-                .retained
-                .step(id, now)
-                .map_or(CancelAnswer::Unknown, |(step, _)| CancelAnswer::AlreadyFinished(step.state.outcome_name())),
+    /// Cancels a task that the Dispatcher does not know, because it may be a step.
+    fn cancel_task(&mut self, id: TaskId, by: CancelSource, now: Tick) -> CancelAnswer {
+        let Some(step) = self.workflows.step_of(id) else {
+            let ended = self.retained.step(id, now).map(|(step, _)| step.state.outcome_name());
+            return ended.map_or(CancelAnswer::Unknown, CancelAnswer::AlreadyFinished);
+        };
+        let is_queued = self.is_queued(step);
+        let has_started = !is_queued && !self.workflows.waits(step) && self.workflows.status(step) == StepStatus::Live;
+        if by == CancelSource::Withdrawal && has_started {
+            return CancelAnswer::Started;
         }
-    }
-
-    fn withdraw_task(&mut self, id: TaskId, now: Tick) -> bool {
-        let step = self.workflows.step_of(id).filter(|step| self.workflows.waits(*step) || self.is_queued(*step));
-        step.is_some_and(|step| self.workflows.cancel_step(step, now) != CancelAnswer::Unknown)
+        let answer = self.workflows.cancel_step(step, now);
+        if is_queued { CancelAnswer::Removed } else { answer }
     }
 
     /// Whether a step waits here for admission.
@@ -493,14 +488,8 @@ impl Handler<WorkflowRequest> for WorkflowManager {
                 self.carry_out(now, ctx);
             }
             WorkflowRequest::AwaitTask { id, reply } => self.await_task(id, reply, now),
-            WorkflowRequest::CancelTask { id, reply } => {
-                let answer = self.cancel_task(id, now);
-                self.record(now);
-                let _ = reply.send(answer);
-                self.carry_out(now, ctx);
-            }
-            WorkflowRequest::WithdrawTask { id, reply } => {
-                let answer = self.withdraw_task(id, now);
+            WorkflowRequest::CancelTask(CancelTask { id, by, reply }) => {
+                let answer = self.cancel_task(id, by, now);
                 self.record(now);
                 let _ = reply.send(answer);
                 self.carry_out(now, ctx);

@@ -44,6 +44,7 @@ use crate::model::workflow::{
     StepState, UpstreamKeys, WorkflowBounds, WorkflowId, WorkflowSpec,
 };
 use crate::model::{Data, Outcome, TaskId, Tick};
+use crate::policy::retention::{RetentionPolicy, RetentionQueue};
 
 /// One workflow and the state of its steps.
 #[derive(Debug)]
@@ -81,9 +82,8 @@ pub struct Graph {
     prepared: FxHashMap<u32, Prepared>,
     /// Whether any result so far was not JSON.
     has_pickles: bool,
-    /// Steps whose results only the record needs, oldest first.
-    kept: VecDeque<u32>,
-    kept_bytes: usize,
+    /// Steps whose results only the record needs.
+    kept: RetentionQueue<u32>,
     submitted: Tick,
     finished: Tick,
     actions: Vec<GraphAction>,
@@ -127,8 +127,12 @@ impl Graph {
             ended_queue: VecDeque::new(),
             prepared: FxHashMap::default(),
             has_pickles: false,
-            kept: VecDeque::new(),
-            kept_bytes: 0,
+            kept: RetentionQueue::new(RetentionPolicy {
+                count: usize::MAX,
+                bytes: spec.bounds.kept_bytes,
+                each: usize::MAX,
+                age: None,
+            }),
             submitted: now,
             finished: NEVER,
             actions: Vec::new(),

@@ -1,4 +1,4 @@
-//! Which records are retained: those of tasks and those of workflows, within the same bounds (L9).
+//! Which records are retained: those of tasks, those of workflows, and the results in a workflow, each within bounds (L9).
 
 use std::collections::VecDeque;
 use std::time::Duration;

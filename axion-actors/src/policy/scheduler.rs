@@ -400,13 +400,8 @@ impl Scheduler {
         self.place(worker.id.pool, now);
     }
 
-    /// Cancels a task for a caller. A running task has `grace` to stop by itself.
-    pub fn cancel(&mut self, id: TaskId, grace: Duration, now: Tick) -> CancelAnswer {
-        self.cancel_for(CancelSource::Caller, id, grace, now)
-    }
-
-    /// Cancels a task for this source.
-    pub fn cancel_for(&mut self, by: CancelSource, id: TaskId, grace: Duration, now: Tick) -> CancelAnswer {
+    /// Cancels a task for this source. A running task has `grace` to stop by itself; a withdrawal leaves it alone.
+    pub fn cancel(&mut self, by: CancelSource, id: TaskId, grace: Duration, now: Tick) -> CancelAnswer {
         let key = match self.table.find(id) {
             TaskLookup::Live(key) => key,
             TaskLookup::Finished(record) => return CancelAnswer::AlreadyFinished(record.outcome.name()),
@@ -414,6 +409,7 @@ impl Scheduler {
             TaskLookup::Unknown => return CancelAnswer::Unknown,
         };
         match self.table.state(key) {
+            Some(TaskState::Sent { .. }) if by == CancelSource::Withdrawal => CancelAnswer::Started,
             Some(TaskState::Sent { worker, seq, .. }) => {
                 if !self.table.cancel(key) {
                     return CancelAnswer::AlreadyRequested;
@@ -435,16 +431,6 @@ impl Scheduler {
                 self.run_placement(now);
                 CancelAnswer::Removed
             }
-        }
-    }
-
-    /// Cancels a task that has not been sent to a worker. Returns false, and changes nothing, if there is no such task.
-    pub fn withdraw(&mut self, id: TaskId, now: Tick) -> bool {
-        match self.table.find(id) {
-            TaskLookup::Live(key) if !matches!(self.table.state(key), Some(TaskState::Sent { .. })) => {
-                self.cancel_for(CancelSource::Withdrawal, id, Duration::ZERO, now) == CancelAnswer::Removed
-            }
-            _ => false,
         }
     }
 

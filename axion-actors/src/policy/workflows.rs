@@ -252,6 +252,11 @@ impl Workflows {
         }
     }
 
+    /// A step was cancelled before its task was submitted.
+    pub fn not_submitted(&mut self, step: StepRef, now: Tick) {
+        self.ended(step, Ended::without_attempt(cancelled()), now);
+    }
+
     /// Whether the step's result may add steps.
     #[must_use]
     pub fn is_dynamic(&self, step: StepRef) -> bool {

@@ -63,6 +63,8 @@ impl FlowEnd {
             Answer::Cancel(CancelAnswer::AlreadyFinished(name)) => [end, end_of].contains(&Some(*name)),
             // An instance is known once it is submitted.
             Answer::Cancel(CancelAnswer::Unknown) => request.instance.is_some(),
+            // Only a withdrawal is answered so, and tells whether the task was removed.
+            Answer::Cancel(CancelAnswer::Started) => false,
             Answer::Withdrawn(false) => true,
         };
         if may_be { Ok(()) } else { Err(format!("it is {} ({end_of:?}), and was answered with", step.state)) }

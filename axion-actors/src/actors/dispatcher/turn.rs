@@ -26,8 +26,6 @@ pub(super) enum PendingAnswer {
     Accepted(oneshot::Sender<TaskId>, TaskId),
     /// What becomes of a cancellation.
     Cancel(oneshot::Sender<CancelAnswer>, CancelAnswer),
-    /// Whether a task was withdrawn.
-    Withdraw(oneshot::Sender<bool>, bool),
     /// A record that was there already, or the reason why there is none.
     Record(Waiter, Answer),
     /// How many tasks the shutdown cancelled; with the workflows' end, if there are any.
@@ -141,7 +139,6 @@ impl Dispatcher {
             match answer {
                 PendingAnswer::Accepted(reply, id) => drop(reply.send(id)),
                 PendingAnswer::Cancel(reply, answer) => drop(reply.send(answer)),
-                PendingAnswer::Withdraw(reply, answer) => drop(reply.send(answer)),
                 PendingAnswer::Record(waiter, Ok(record)) => self.workflows.add_update(waiter.resolve(&record)),
                 PendingAnswer::Record(waiter, Err(refusal)) => self.workflows.add_update(waiter.refuse(refusal)),
                 PendingAnswer::Status(replies, status) => {

@@ -5,7 +5,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 
 use super::super::messages::{
-    CancelStep, CancelWorkflows, LookUp, RegisterWorkflows, StepUpdate, StepUpdates, SubmitSteps, Tasks,
+    CancelSteps, CancelWorkflows, LookUp, RegisterWorkflows, StepUpdate, StepUpdates, SubmitSteps, Tasks,
     WorkflowClosed, WorkflowRequest,
 };
 use super::Dispatcher;
@@ -96,14 +96,16 @@ impl Handler<SubmitSteps> for Dispatcher {
     }
 }
 
-impl Handler<CancelStep> for Dispatcher {
+impl Handler<CancelSteps> for Dispatcher {
     type Result = ();
 
-    fn handle(&mut self, CancelStep(id): CancelStep, ctx: &mut Self::Context) {
+    fn handle(&mut self, CancelSteps(tasks): CancelSteps, ctx: &mut Self::Context) {
         let grace = self.cancel_grace;
         self.decide(ctx, |scheduler, now| {
-            // The record reports the outcome.
-            let _ = scheduler.cancel_for(CancelSource::Workflow, id, grace, now);
+            for task in tasks {
+                // The record reports the outcome.
+                let _ = scheduler.cancel(CancelSource::Workflow, task, grace, now);
+            }
         });
     }
 }

@@ -7,7 +7,7 @@ use super::json::{self, ChunkedBytes, Splicer};
 use super::node::Node;
 use super::{Graph, StepKey};
 use crate::model::workflow::{JsonPath, Piece, Reference, StepError, StepState, Template, UpstreamKeys};
-use crate::model::{Data, Task, TaskId};
+use crate::model::{Data, Task, TaskId, Tick};
 
 /// The error of a reference to a value that does not exist.
 pub(super) fn unresolved(reference: &Reference, found: &JsonPath, what: String) -> StepError {
@@ -179,19 +179,20 @@ impl Graph {
         if !keeps {
             (node.result, node.dropped) = (None, true);
         } else if !std::mem::replace(&mut node.listed, true) {
-            self.kept.push_back(u32::try_from(at).unwrap_or(u32::MAX));
-            self.kept_bytes += length;
+            // The age of results has no limit, so their times do not matter.
+            self.kept.push(u32::try_from(at).unwrap_or(u32::MAX), length, Tick::default());
         }
-        while self.kept_bytes > self.bounds.kept_bytes
-            && let Some(oldest) = self.kept.pop_front()
-        {
-            let node = &mut self.nodes[oldest as usize];
-            node.listed = false;
-            self.kept_bytes -= node.result.as_ref().map_or(0, |data| data.bytes().len());
-            // A step that was added since may need the result; then it is listed again later.
-            if node.readers == 0 {
-                (node.result, node.dropped) = (None, true);
-            }
+        while self.kept.over_limit().is_some() {
+            self.kept.pop(|oldest| {
+                let node = &mut self.nodes[oldest as usize];
+                node.listed = false;
+                let length = node.result.as_ref().map_or(0, |data| data.bytes().len());
+                // A step that was added since may need the result; then it is listed again later.
+                if node.readers == 0 {
+                    (node.result, node.dropped) = (None, true);
+                }
+                length
+            });
         }
     }
 }

@@ -89,13 +89,15 @@ fn a_failure_is_retried_after_its_wait_and_the_attempts_are_kept() {
 fn only_a_task_that_waits_can_be_withdrawn() {
     let mut scheduler = scheduler();
     let ids = submit(&mut scheduler, 2, Tick(0));
-    assert!(!scheduler.withdraw(TaskId::generate(), Tick(0)));
+    let withdraw =
+        |scheduler: &mut Scheduler, id| scheduler.cancel(CancelSource::Withdrawal, id, Duration::ZERO, Tick(0));
+    assert_eq!(withdraw(&mut scheduler, TaskId::generate()), CancelAnswer::Unknown);
     scheduler.joined(worker(0, 1), slots(1), Tick(0));
     assert_eq!(ids_sent(&scheduler.take_actions()), [ids[0]]);
-    assert!(!scheduler.withdraw(ids[0], Tick(0)), "it runs");
+    assert_eq!(withdraw(&mut scheduler, ids[0]), CancelAnswer::Started);
     assert!(scheduler.take_actions().is_empty(), "and is not disturbed");
-    assert!(scheduler.withdraw(ids[1], Tick(0)));
-    assert!(!scheduler.withdraw(ids[1], Tick(0)), "it has ended");
+    assert_eq!(withdraw(&mut scheduler, ids[1]), CancelAnswer::Removed);
+    assert_eq!(withdraw(&mut scheduler, ids[1]), CancelAnswer::AlreadyFinished("cancelled"));
     let records = finished(scheduler.take_actions());
     assert_eq!((records[0].id, records[0].outcome.name()), (ids[1], "cancelled"));
 }
@@ -104,17 +106,20 @@ fn only_a_task_that_waits_can_be_withdrawn() {
 fn cancelling_answers_for_every_state_a_task_can_be_in() {
     let mut scheduler = scheduler();
     let grace = Duration::from_millis(100);
-    assert_eq!(scheduler.cancel(TaskId::generate(), grace, Tick(0)), CancelAnswer::Unknown);
+    assert_eq!(scheduler.cancel(CancelSource::Caller, TaskId::generate(), grace, Tick(0)), CancelAnswer::Unknown);
     let queued = submit(&mut scheduler, 1, Tick(0))[0];
-    assert_eq!(scheduler.cancel(queued, grace, Tick(0)), CancelAnswer::Removed);
-    assert_eq!(scheduler.cancel(queued, grace, Tick(0)), CancelAnswer::AlreadyFinished("cancelled"));
+    assert_eq!(scheduler.cancel(CancelSource::Caller, queued, grace, Tick(0)), CancelAnswer::Removed);
+    assert_eq!(
+        scheduler.cancel(CancelSource::Caller, queued, grace, Tick(0)),
+        CancelAnswer::AlreadyFinished("cancelled")
+    );
     assert_eq!(scheduler.table().waiting().0, 0);
 
     scheduler.joined(worker(0, 1), slots(1), Tick(0));
     let running = submit_as(&mut scheduler, 1, Tick(0), |task| task.retry(crate::model::RetryPolicy::times(5)))[0];
     scheduler.take_actions();
-    assert_eq!(scheduler.cancel(running, grace, after(1)), CancelAnswer::Requested);
-    assert_eq!(scheduler.cancel(running, grace, after(2)), CancelAnswer::AlreadyRequested);
+    assert_eq!(scheduler.cancel(CancelSource::Caller, running, grace, after(1)), CancelAnswer::Requested);
+    assert_eq!(scheduler.cancel(CancelSource::Caller, running, grace, after(2)), CancelAnswer::AlreadyRequested);
     assert!(matches!(scheduler.take_actions()[..], [Action::Cancel { seq: Seq(1), .. }]));
     scheduler.tick(after(101));
     assert!(matches!(scheduler.take_actions()[..], [Action::Kill { seq: Seq(1), reason: KillReason::Cancel, .. }]));
@@ -125,14 +130,14 @@ fn cancelling_answers_for_every_state_a_task_can_be_in() {
     scheduler.joined(worker(0, 2), slots(1), after(110));
     let waiting = submit_as(&mut scheduler, 1, after(110), |task| task.retry(crate::model::RetryPolicy::times(5)))[0];
     scheduler.reported(worker(0, 2), vec![failing(Seq(1), ErrorKind::Exception)], after(111));
-    assert_eq!(scheduler.cancel(waiting, grace, after(112)), CancelAnswer::Removed);
+    assert_eq!(scheduler.cancel(CancelSource::Caller, waiting, grace, after(112)), CancelAnswer::Removed);
     assert_eq!(scheduler.next_tick(), None, "its timer is stopped");
 
     // Sent ahead: it comes back from the worker and is cancelled instead of queued.
     let ahead = submit(&mut scheduler, 3, after(120));
     scheduler.reported(worker(0, 2), vec![done(Seq(2), 1000)], after(121));
     scheduler.take_actions();
-    assert_eq!(scheduler.cancel(ahead[2], grace, after(122)), CancelAnswer::Requested);
+    assert_eq!(scheduler.cancel(CancelSource::Caller, ahead[2], grace, after(122)), CancelAnswer::Requested);
     scheduler.reported(worker(0, 2), vec![Report::Revoked { seqs: vec![Seq(4)] }], after(123));
     let records = finished(scheduler.take_actions());
     assert_eq!((records[0].id, records[0].outcome.name()), (ahead[2], "cancelled"));
@@ -152,7 +157,10 @@ fn cancelling_a_task_whose_record_was_dropped_still_tells_its_outcome() {
         scheduler.reported(worker(0, 1), vec![done(Seq(seq), 1000)], Tick(seq));
     }
     assert!(matches!(scheduler.table().find(ids[0]), TaskLookup::Expired(_)));
-    assert_eq!(scheduler.cancel(ids[0], Duration::ZERO, Tick(9)), CancelAnswer::AlreadyFinished("succeeded"));
+    assert_eq!(
+        scheduler.cancel(CancelSource::Caller, ids[0], Duration::ZERO, Tick(9)),
+        CancelAnswer::AlreadyFinished("succeeded")
+    );
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn a_task_that_must_not_run_twice_is_lost_when_its_worker_is_ended_because_of_an
                 scheduler.reported(worker(0, 1), vec![Report::Measured { resident: 201 }], after(50));
             }
             KillReason::Cancel => {
-                scheduler.cancel(late, Duration::ZERO, after(1));
+                scheduler.cancel(CancelSource::Caller, late, Duration::ZERO, after(1));
                 scheduler.tick(after(1));
             }
         }
@@ -73,7 +73,7 @@ fn a_task_that_moves_up_because_another_was_taken_back_has_its_time_limit() {
     assert_eq!(sent(&mut scheduler, worker(0, 1)), [1, 2, 3, 4]);
     // The third is taken back while the second runs, and the answer comes only when that has ended: in
     // the child the fourth runs by then.
-    assert_eq!(scheduler.cancel(ids[2], limit, after(2)), CancelAnswer::Requested);
+    assert_eq!(scheduler.cancel(CancelSource::Caller, ids[2], limit, after(2)), CancelAnswer::Requested);
     scheduler.reported(worker(0, 1), vec![done(Seq(2), MS)], after(3));
     scheduler.reported(worker(0, 1), vec![Report::Revoked { seqs: vec![Seq(3)] }], after(4));
     scheduler.take_actions();
@@ -128,7 +128,7 @@ fn a_cancelled_task_that_had_not_started_when_it_was_to_be_killed_is_asked_for_a
     let mut scheduler = scheduler();
     scheduler.joined(worker(0, 1), slots(1), Tick(0));
     let id = submit(&mut scheduler, 1, Tick(0))[0];
-    scheduler.cancel(id, Duration::ZERO, Tick(0));
+    scheduler.cancel(CancelSource::Caller, id, Duration::ZERO, Tick(0));
     scheduler.tick(Tick(1));
     scheduler.take_actions();
     scheduler.reported(worker(0, 1), vec![Report::Spared { seq: Seq(1) }], after(1));
@@ -147,7 +147,7 @@ fn l6_a_spared_kill_names_the_task_that_it_was_ordered_for() {
     let mut scheduler = scheduler();
     scheduler.joined(worker(0, 1), slots(1), Tick(0));
     let id = submit(&mut scheduler, 1, Tick(0))[0];
-    scheduler.cancel(id, Duration::ZERO, Tick(0));
+    scheduler.cancel(CancelSource::Caller, id, Duration::ZERO, Tick(0));
     scheduler.tick(Tick(1));
     facts(&mut scheduler);
     let spared = || Report::Spared { seq: Seq(1) };
@@ -184,7 +184,7 @@ fn draining(ahead: usize) -> (Scheduler, Vec<TaskId>) {
 fn a_replaced_worker_ends_also_when_the_last_it_had_was_taken_back() {
     let (mut scheduler, ids) = draining(1);
     scheduler.take_actions();
-    scheduler.cancel(ids[2], Duration::from_secs(1), after(3));
+    scheduler.cancel(CancelSource::Caller, ids[2], Duration::from_secs(1), after(3));
     scheduler.reported(worker(0, 1), vec![done(Seq(2), MS)], after(4));
     scheduler.take_actions();
     scheduler.reported(worker(0, 1), vec![Report::Revoked { seqs: vec![Seq(3)] }], after(5));
@@ -232,7 +232,7 @@ fn a_post_mortem_never_guesses_who_ended_a_process() {
     let rules = PoolRules { task_memory: Some(1), ..PoolRules::default() };
     // The neighbour's cancellation was asked for, but it was the other one's deadline that ended both.
     let cancels = |scheduler: &mut Scheduler, ids: &[TaskId]| {
-        scheduler.cancel(ids[1], grace, after(1));
+        scheduler.cancel(CancelSource::Caller, ids[1], grace, after(1));
         scheduler.tick(after(5));
     };
     assert_eq!(
@@ -247,7 +247,7 @@ fn a_post_mortem_never_guesses_who_ended_a_process() {
     };
     assert_eq!(ends(rules, &heavy, crash()), [end("lost", EndedBy::Crash); 2]);
     let stubborn = |scheduler: &mut Scheduler, ids: &[TaskId]| {
-        scheduler.cancel(ids[0], Duration::ZERO, after(1));
+        scheduler.cancel(CancelSource::Caller, ids[0], Duration::ZERO, after(1));
         scheduler.tick(after(2));
     };
     assert_eq!(ends(rules, &stubborn, crash()), [end("cancelled", EndedBy::Crash), end("lost", EndedBy::Crash)]);

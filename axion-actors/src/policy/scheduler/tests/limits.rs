@@ -161,7 +161,7 @@ fn l15_a_task_that_waits_for_a_key_names_those_that_hold_it() {
     let unheard = submit_as(&mut scheduler, 1, after(2), keyed(2));
     assert_eq!(facts(&mut scheduler), []);
     scheduler.table_mut().recorder().begin(true);
-    scheduler.cancel(unheard[0], Duration::ZERO, after(3));
+    scheduler.cancel(CancelSource::Caller, unheard[0], Duration::ZERO, after(3));
     let late = submit_as(&mut scheduler, 1, after(3), keyed(2));
     assert_eq!(reasons(&mut scheduler), [(late[0], at_limit(2, 2, &ids[2..]))]);
 }
@@ -245,7 +245,7 @@ fn l10_a_rate_says_when_the_next_start_may_be() {
     scheduler.tick(next);
     assert_eq!(ids_sent(&scheduler.take_actions()), second[1..2]);
     // One that is cancelled while it waits leaves no timer behind.
-    assert_eq!(scheduler.cancel(second[2], Duration::ZERO, next), CancelAnswer::Removed);
+    assert_eq!(scheduler.cancel(CancelSource::Caller, second[2], Duration::ZERO, next), CancelAnswer::Removed);
     assert_eq!(scheduler.next_tick(), None);
 }
 
@@ -474,7 +474,7 @@ fn l9_the_keys_of_cancelled_tasks_do_not_pile_up_at_the_gate() {
     submit_as(&mut scheduler, 1, Tick(0), keyed(1));
     for _ in 0..1000 {
         let id = submit_as(&mut scheduler, 1, Tick(1), keyed(1))[0];
-        assert_eq!(scheduler.cancel(id, Duration::ZERO, Tick(1)), CancelAnswer::Removed);
+        assert_eq!(scheduler.cancel(CancelSource::Caller, id, Duration::ZERO, Tick(1)), CancelAnswer::Removed);
         assert_eq!(scheduler.limiter.gate_len(), 0);
     }
 }

@@ -103,7 +103,7 @@ fn a_delayed_task_waits_for_its_time_and_counts_as_waiting() {
     // It can be cancelled, and expire, while it waits.
     let hour = Duration::from_secs(3600);
     let ids = submit_as(&mut scheduler, 1, Tick(40 * MS), |task| task.delay(hour));
-    assert_eq!(scheduler.cancel(ids[0], hour, Tick(41 * MS)), CancelAnswer::Removed);
+    assert_eq!(scheduler.cancel(CancelSource::Caller, ids[0], hour, Tick(41 * MS)), CancelAnswer::Removed);
     submit_as(&mut scheduler, 1, Tick(41 * MS), |task| task.delay(hour).ttl(Duration::from_millis(9)));
     scheduler.tick(Tick(50 * MS));
     let outcomes: Vec<_> = finished(scheduler.take_actions()).iter().map(|it| it.outcome.name()).collect();

@@ -10,10 +10,13 @@ fn l1_a_worker_kept_free_for_a_suspect_that_is_cancelled_takes_tasks_again() {
     let ids = submit(&mut scheduler, 2, Tick(0));
     // The second worker dies of its task, which waits for the first one to be empty.
     scheduler.left(worker(1, 1), killed(&[1]), Tick(1));
-    assert_eq!(scheduler.cancel(ids[1], Duration::ZERO, Tick(2)), CancelAnswer::Removed);
+    assert_eq!(scheduler.cancel(CancelSource::Caller, ids[1], Duration::ZERO, Tick(2)), CancelAnswer::Removed);
     scheduler.place(PoolId::CPU, Tick(2));
     // And the first one's task comes back without having started.
-    assert_eq!(scheduler.cancel(ids[0], Duration::from_secs(1), Tick(3)), CancelAnswer::Requested);
+    assert_eq!(
+        scheduler.cancel(CancelSource::Caller, ids[0], Duration::from_secs(1), Tick(3)),
+        CancelAnswer::Requested
+    );
     scheduler.reported(worker(0, 1), vec![Report::Revoked { seqs: vec![Seq(1)] }], Tick(4));
     assert_eq!(scheduler.table().live(), 0);
     submit(&mut scheduler, 1, Tick(5));

@@ -143,7 +143,7 @@ impl HistoryWorld {
 
     fn cancel(&mut self, pick: u8) {
         let id = self.accepted[usize::from(pick) % self.accepted.len()];
-        let answer = self.scheduler.cancel(id, Duration::from_millis(4), self.now);
+        let answer = self.scheduler.cancel(CancelSource::Caller, id, Duration::from_millis(4), self.now);
         assert_ne!(answer, CancelAnswer::Unknown);
         if !self.limited {
             self.scheduler.place_all(self.now);
