@@ -1,5 +1,6 @@
 //! The builder of an engine: one method for each of the usual settings.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use axion_actors::config::{Config, ConfigError, EngineKind, PoolConfig, ScalingPolicy};
 use axion_actors::model::{Clock, PoolId};
 use axion_actors::process::{
-    Guardian, Launcher, PrivateFolder, RealLauncher, find_pool_pythons, find_python, nanos_since_boot,
+    Guardian, Inherited, Launcher, PrivateFolder, RealLauncher, find_pool_pythons, find_python, nanos_since_boot,
 };
 use axion_actors::sequencer::{QueueBounds, Sequencer};
 
@@ -23,6 +24,7 @@ pub struct EngineBuilder {
     config: Config,
     /// The sequencer, if a watcher subscribed before the start.
     sequencer: Option<Sequencer>,
+    inherited: Option<Inherited>,
 }
 
 fn new_sequencer() -> Sequencer {
@@ -98,6 +100,24 @@ impl EngineBuilder {
         self
     }
 
+    /// Arguments of the workers' interpreter, such as `-O`.
+    #[must_use]
+    pub fn python_arguments<T: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = T>) -> Self {
+        let inherited = self.inherited.get_or_insert_with(Inherited::now);
+        inherited.arguments = arguments.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Has the workers inherit the environment variables and the current folder as they are now, instead of as they are
+    /// at the start of the engine. The Python package calls it while it holds the interpreter lock, which protects them.
+    #[must_use]
+    pub fn inherit(mut self) -> Self {
+        let mut now = Inherited::now();
+        now.arguments = self.inherited.take().map(|before| before.arguments).unwrap_or_default();
+        self.inherited = Some(now);
+        self
+    }
+
     /// The largest number of waiting tasks.
     #[must_use]
     pub fn input_queue_size(mut self, size: usize) -> Self {
@@ -130,12 +150,16 @@ impl EngineBuilder {
         let folder = Arc::new(PrivateFolder::create(self.config.runtime_dir.as_deref())?);
         let guardian = Arc::new(Guardian::start(folder.path())?);
         let config = self.config.clone();
+        let inherited = self.inherited.unwrap_or_else(Inherited::now);
         for (pool, settings) in config.pool_settings().iter() {
             check_folder(pool, settings.worker.cwd.as_deref())?;
         }
         let launcher = {
             let (folder, guardian) = (folder.clone(), guardian.clone());
-            move || Box::new(RealLauncher::new(program, &pool_programs, &config, folder, guardian)) as Box<dyn Launcher>
+            move || {
+                let launcher = RealLauncher::new(program, &pool_programs, &config, folder, guardian, inherited);
+                Box::new(launcher) as Box<dyn Launcher>
+            }
         };
         let children = Children { guardian: Some(guardian), _folder: Some(folder) };
         Engine::start(self.config, self.sequencer.unwrap_or_else(new_sequencer), launcher, children)

@@ -74,8 +74,8 @@ pub(crate) fn id_of(text: &str) -> PyResult<core::TaskId> {
 #[pymethods]
 impl Engine {
     #[new]
-    fn new(py: Python<'_>, config: &Config) -> PyResult<Self> {
-        let builder = core::Engine::builder().config(config.0.clone());
+    fn new(py: Python<'_>, config: &Config, arguments: Vec<String>) -> PyResult<Self> {
+        let builder = core::Engine::builder().config(config.0.clone()).inherit().python_arguments(arguments);
         let engine = py.detach(|| builder.start()).map_err(|error| PyOSError::new_err(error.to_string()))?;
         Ok(Self { inner: Mutex::new(Some(Arc::new(engine))), home: std::process::id() })
     }

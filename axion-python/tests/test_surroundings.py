@@ -1,8 +1,6 @@
 """What tasks find around them: as in a child of the caller (L18)."""
 
-import os
-import sys
-
+import pytest
 from helpers import run_program
 
 
@@ -237,3 +235,75 @@ with axion.Executor(1, log_level="DEBUG") as executor:
         with open("/proc/%d/%s" % (pid, name), "rb") as file: print(file.read())
 """, tmp_path)
     assert "True" in out and "secret" not in out
+
+
+# What is told to the interpreter.
+
+
+@pytest.mark.parametrize("flags", [
+    ["-O"], ["-OO"], ["-W", "error"], ["-X", "dev"], ["-X", "utf8"], ["-I"], ["-P"], ["-E"], ["-s"], ["-b"], ["-B"],
+    ["-O", "-W", "error", "-X", "dev", "-X", "utf8", "-I", "-P"], ["-W", "ignore:deprecated stuff:UserWarning"]])
+def test_the_flags_are_the_callers(tmp_path, flags):
+    assert run_program("""
+import axion, sys, warnings
+def seen():
+    return list(sys.flags), sys.warnoptions, sys._xoptions, __debug__
+with axion.Engine(cpu_bound_count=1, io_bound_count=1) as engine:
+    here = seen()
+    for kind in "cpu", "io":
+        print(engine.options(kind=kind).submit(seen).result() == here)
+""", tmp_path, *flags) == "True\nTrue\n"
+
+
+def test_texts_have_one_hash_in_all_workers_of_an_engine(tmp_path):
+    source = """
+import axion, os, signal, subprocess, sys
+def seen():
+    return hash("text"), "PYTHONHASHSEED" in os.environ, os.getpid()
+with axion.Engine(cpu_bound_count=1, io_bound_count=1) as engine:
+    found = [engine.submit(seen).result(), engine.options(kind="io").submit(seen).result()]
+    engine.options(max_worker_losses=0).submit(os.kill, 0, signal.SIGKILL).exception()
+    found.append(engine.submit(seen).result())
+    print(len({pid for _, _, pid in found}), len({hash for hash, _, _ in found}), {shown for _, shown, _ in found})
+    print(found[0][0])
+"""
+    outs = {run_program(source, tmp_path) for _ in range(2)}
+    assert all(out.startswith("3 1 {False}\n") for out in outs) and len(outs) == 2
+    (out,) = {run_program(source, tmp_path, env={"PYTHONHASHSEED": "5"}) for _ in range(2)}
+    assert out.startswith("3 1 {True}\n")
+    assert run_program("import axion; print(axion.Executor(1).submit(hash, 'text').result() == hash('text'))",
+                       tmp_path, env={"PYTHONHASHSEED": "5"}) == "True\n"
+
+
+def test_the_environment_and_the_folder_are_those_of_the_engines_start(tmp_path):
+    assert run_program("""
+import axion, os, signal
+def seen():
+    return os.environ.get("BEFORE"), os.environ.get("AFTER"), os.path.basename(os.getcwd())
+os.environ["BEFORE"] = "1"
+os.makedirs("start/there")
+os.chdir("start")
+with axion.Engine(cpu_bound_count=1, cpu_bound_worker={"env": {"OWN": "2"}}, io_bound_count=0,
+                  io_bound_worker={"cwd": "there"}) as engine:
+    os.environ["AFTER"] = "1"
+    del os.environ["BEFORE"]
+    os.chdir("/")
+    print(engine.submit(seen).result())
+    engine.options(max_worker_losses=0).submit(os.kill, 0, signal.SIGKILL).exception()
+    print(engine.submit(seen).result(), engine.submit(lambda: os.environ.get("OWN")).result())
+    print(engine.options(kind="io").submit(seen).result())
+""", tmp_path) == "('1', None, 'start')\n('1', None, 'start') 2\n('1', None, 'there')\n"
+
+
+def test_the_folder_of_the_runtime_is_put_back_for_a_new_worker(tmp_path):
+    assert run_program("""
+import axion, os, shutil, signal
+os.mkdir("runtime")
+with axion.Engine(cpu_bound_count=1, runtime_dir="runtime") as engine:
+    print(engine.submit(pow, 2, 3).result())
+    for name in os.listdir("runtime"):
+        shutil.rmtree("runtime/" + name)
+    engine.options(max_worker_losses=0).submit(os.kill, 0, signal.SIGKILL).exception()
+    print(engine.submit(pow, 2, 4).result(), len(os.listdir("runtime")))
+print(os.listdir("runtime"))
+""", tmp_path) == "8\n16 1\n[]\n"

@@ -12,8 +12,10 @@ import sys
 _THREADED = ("thread_pool.py", "threaded.py")
 
 
-def start(here, package, worker_id, slots):
+def start(here, package, worker_id, slots, variable=None):
     slots = int(slots)
+    if variable is not None:
+        os.environ.pop(variable, None)
     entry, server_class = _import(here, package, is_threaded=slots > 1)
     server, socket = entry.prepare(server_class, slots)
     entry.serve(server, socket, worker_id)

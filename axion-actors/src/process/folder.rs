@@ -7,10 +7,11 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use tempfile::TempDir;
 
-use super::os::{is_own_folder, private_permissions};
+use super::os::{is_own_folder, make_private_folder, private_permissions};
 
 /// The private folder could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +67,7 @@ const START: (&str, &str) = ("worker.py", include_str!("../../python/worker.py")
 pub struct PrivateFolder {
     folder: TempDir,
     package: String,
-    _lock: File,
+    lock: Mutex<File>,
 }
 
 impl PrivateFolder {
@@ -91,7 +92,31 @@ impl PrivateFolder {
         let package = format!("{PACKAGE}{}", random.trim_start_matches(PREFIX));
         let lock = locked(folder.path()).map_err(at(folder.path()))?;
         write(folder.path(), &package).map_err(at(folder.path()))?;
-        Ok(Self { folder, package, _lock: lock })
+        Ok(Self { folder, package, lock: Mutex::new(lock) })
+    }
+
+    /// Writes again what something that cleans folders for temporary files has removed. The running workers do not need
+    /// it, but a new one does.
+    ///
+    /// # Errors
+    /// If the folder cannot be written to, or its place was taken by somebody else.
+    pub(super) fn restore(&self) -> Result<(), FolderError> {
+        let path = self.path();
+        let at = |source| FolderError { path: path.to_owned(), source };
+        // Held throughout: workers start at the same time.
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if !path.join(LOCK).exists() {
+            make_private_folder(path).map_err(at)?;
+            *lock = locked(path).map_err(at)?;
+        }
+        let is_whole =
+            |(path, text): (PathBuf, &str)| std::fs::metadata(path).is_ok_and(|found| found.len() == text.len() as u64);
+        if self.files().all(is_whole) { Ok(()) } else { write(path, &self.package).map_err(at) }
+    }
+
+    fn files(&self) -> impl Iterator<Item = (PathBuf, &'static str)> {
+        let (folder, inner) = (self.path(), self.path().join(&self.package));
+        [(folder.join(START.0), START.1)].into_iter().chain(FILES.map(|(name, text)| (inner.join(name), text)))
     }
 
     /// The folder.
@@ -130,7 +155,7 @@ fn locked(folder: &Path) -> io::Result<File> {
 
 fn write(folder: &Path, package: &str) -> io::Result<()> {
     let inner = folder.join(package);
-    std::fs::create_dir(&inner)?;
+    std::fs::create_dir_all(&inner)?;
     std::fs::write(folder.join(START.0), START.1)?;
     FILES.iter().try_for_each(|(name, text)| std::fs::write(inner.join(name), text))
 }
@@ -174,6 +199,20 @@ mod tests {
         let path = folder.path().to_owned();
         drop(folder);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_was_removed_is_written_again() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let folder = PrivateFolder::create(Some(parent.path())).expect("made");
+        let whole = || folder.files().all(|(path, text)| std::fs::read_to_string(path).is_ok_and(|it| it == text));
+        std::fs::write(folder.path().join(folder.package()).join("wire.py"), "").expect("truncated");
+        folder.restore().expect("restored");
+        assert!(whole());
+        std::fs::remove_dir_all(folder.path()).expect("removed");
+        folder.restore().expect("restored");
+        let mode = std::fs::metadata(folder.path()).expect("there").permissions().mode();
+        assert!(whole() && mode & 0o777 == 0o700 && folder.path().join(LOCK).exists());
     }
 
     #[test]

@@ -10,6 +10,7 @@
 
 mod blocking;
 mod folder;
+mod inherited;
 mod interpreter;
 mod link;
 mod meter;
@@ -23,6 +24,7 @@ use bytes::Bytes;
 
 pub(crate) use blocking::offload_or_inline;
 pub use folder::{FolderError, PrivateFolder};
+pub use inherited::Inherited;
 pub use interpreter::{PythonNotFound, find_pool_pythons, find_python};
 pub use meter::{RealMeter, machine_memory};
 pub use os::{Doorbell, DoorbellReader, Guardian, GuardianError, KernelTimer, SpawnError, doorbell, nanos_since_boot};
@@ -178,6 +180,9 @@ pub enum StartError {
     /// The process that ends orphans could not be told about the new one (L7).
     #[error(transparent)]
     Guardian(#[from] GuardianError),
+    /// The worker runtime was removed and cannot be put back.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
 }
 
 impl StartError {
@@ -190,3 +195,6 @@ impl StartError {
 
 /// The exit code of `worker.py` when the interpreter is older than 3.8.
 pub const EXIT_TOO_OLD: i32 = 94;
+
+/// The exit code of a program that was started as a worker and is no Python interpreter. The Python package says so.
+pub const EXIT_NO_WORKER: i32 = 95;

@@ -1,7 +1,7 @@
 //! The real child: a Python process, started on a thread for blocking work (L11), and a pump for its pipes.
 
 use std::cell::Cell;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::blocking::offload_or_inline;
 use super::folder::PrivateFolder;
+use super::inherited::Inherited;
 use super::interpreter::Interpreter;
 use super::link::{Link, RealChild};
 use super::os::{self, Guardian, MemoryKills, Process, Program, SpawnError};
@@ -31,12 +32,15 @@ pub struct RealLauncher {
     folder: Arc<PrivateFolder>,
     guardian: Arc<Guardian>,
     frame_limit: usize,
+    inherited: Arc<Inherited>,
     memory_kills: Rc<MemoryKills>,
 }
 
 /// What the processes of one pool are started with.
 struct PoolStart {
     interpreter: Rc<Interpreter>,
+    /// The interpreter's own arguments.
+    arguments: Arc<[OsString]>,
     settings: Arc<WorkerConfig>,
 }
 
@@ -50,12 +54,20 @@ impl RealLauncher {
         config: &Config,
         folder: Arc<PrivateFolder>,
         guardian: Arc<Guardian>,
+        inherited: Inherited,
     ) -> Self {
         let common = Rc::new(Interpreter::new(program, config.python.is_some()));
         let pools = config.pool_settings().map(|id, pool| PoolStart {
             interpreter: pool_programs
                 .get(id)
                 .map_or_else(|| common.clone(), |own| Rc::new(Interpreter::new(own.clone(), true))),
+            // Only Python 3.11 and newer know `-P`, and this may be an older one.
+            arguments: inherited
+                .arguments
+                .iter()
+                .filter(|argument| pool_programs.get(id).is_none() || *argument != "-P")
+                .cloned()
+                .collect(),
             settings: Arc::new(pool.worker.clone()),
         });
         Self {
@@ -63,6 +75,7 @@ impl RealLauncher {
             folder,
             guardian,
             frame_limit: config.frame_limit,
+            inherited: Arc::new(inherited),
             started: Cell::new(0),
             memory_kills: Rc::default(),
         }
@@ -73,14 +86,16 @@ impl Launcher for RealLauncher {
     fn launch(&self, spec: LaunchSpec) -> Launched {
         let (events, receiver) = mpsc::channel(EVENTS);
         let link = Link::new(self.frame_limit);
-        let PoolStart { interpreter, settings } = &self.pools[spec.worker.pool];
+        let PoolStart { interpreter, arguments, settings } = &self.pools[spec.worker.pool];
         let start = Start {
             program: interpreter.path(),
             folder: self.folder.clone(),
             guardian: self.guardian.clone(),
             worker: spec.worker.to_string(),
             slots: spec.slots.to_string(),
+            arguments: arguments.clone(),
             settings: settings.clone(),
+            inherited: self.inherited.clone(),
             mark: format!("{}:{}:{}", self.folder.mark(), spec.worker, self.started.get()),
         };
         self.started.set(self.started.get() + 1);
@@ -131,18 +146,23 @@ struct Start {
     guardian: Arc<Guardian>,
     worker: String,
     slots: String,
+    arguments: Arc<[OsString]>,
     settings: Arc<WorkerConfig>,
+    inherited: Arc<Inherited>,
     mark: String,
 }
 
 impl Start {
     async fn run(self) -> Result<Process, StartError> {
         let spawned = offload_or_inline(move || {
+            self.folder.restore()?;
             let script = self.folder.start_script();
-            let arguments = [self.folder.package(), &self.worker, &self.slots].map(OsStr::new);
-            let arguments = [&[script.as_os_str()], &arguments[..]].concat();
-            let (path, mark, settings) = (&self.program, &self.mark, &self.settings);
-            let process = os::spawn(Program { path, arguments: &arguments, mark, settings })?;
+            let own = [self.folder.package(), &self.worker, &self.slots].into_iter();
+            let own = own.chain(self.inherited.hidden(&self.settings)).map(OsStr::new);
+            let arguments: Vec<&OsStr> =
+                self.arguments.iter().map(OsString::as_os_str).chain([script.as_os_str()]).chain(own).collect();
+            let (path, mark, settings, inherited) = (&self.program, &self.mark, &self.settings, &self.inherited);
+            let process = os::spawn(Program { path, arguments: &arguments, mark, settings, inherited })?;
             if let Err(error) = self.guardian.guard(process.pid) {
                 os::kill_group(process.pid);
                 self.guardian.forget(process.pid);

@@ -10,6 +10,10 @@ A task that crashes, hangs or eats memory costs itself and nothing else. docs/gu
 
 import concurrent.futures as _futures
 
+from ._guards import leave_if_started_as_a_worker as _leave_if_started_as_a_worker
+
+_leave_if_started_as_a_worker()  # before anything else
+
 from ._axion import __version__, config_keys
 from ._engine import Engine, EngineConfig
 from ._executor import Executor

@@ -13,9 +13,10 @@ from . import _axion, _future, _log
 from ._code import Coder, pack
 from ._cpython import at_thread_exit
 from ._future import Future, Inbox, failure_reason
+from ._guards import check_start
 from ._packing import CALL, EACH, EACH_OF_ONE, STEP, is_async
 from ._step import Step, pool_options
-from ._surroundings import Surroundings
+from ._surroundings import Surroundings, interpreter_arguments
 from ._status import ComponentStatus, Health, HealthReport
 from ._task import Result, Task
 from .errors import AxionError, ConfigError, EngineError, refused
@@ -38,7 +39,7 @@ class EngineConfig:
     """
 
     def __init__(self, **keys):
-        self._native = self._read(keys)
+        self._read(keys)
         self._keys = keys
 
     @classmethod
@@ -46,16 +47,15 @@ class EngineConfig:
         """Reads `axion.toml` (or `file`) and the `AXION_*` variables. `keys` take precedence."""
         config = cls.__new__(cls)
         config._keys = keys
-        config._native = cls._read(keys, True, file)
+        config._read(keys, True, file)
         return config
 
-    @staticmethod
-    def _read(keys, environment=False, file=None):
+    def _read(self, keys, environment=False, file=None):
         try:
-            native = _axion.Config(keys, environment, file)
-            if native.get("python") is None and sys.executable:
-                native = _axion.Config({"python": sys.executable, **keys}, environment, file)
-            return native
+            self._native = _axion.Config(keys, environment, file)
+            self._names_python = self._native.get("python") is not None
+            if not self._names_python and sys.executable:
+                self._native = _axion.Config({"python": sys.executable, **keys}, environment, file)
         except KeyError as error:
             raise ConfigError(error.args[0], "config") from None
         except (ValueError, TypeError) as error:
@@ -146,14 +146,17 @@ class Engine:
 
         Raises:
             EngineError: the engine was started before (already_started, ENG001), or cannot start (start_failed).
+            RuntimeError: `multiprocessing` is importing the main module, which lacks its guard.
         """
         with self._lock:
             if self._native is not None:
                 raise EngineError("the engine was started before: make another one", "already_started")
+            check_start(self.config._names_python)
             self._surroundings.begin()
             _log.start(self.config._native)
             try:
-                self._native = _axion.Engine(self.config._native)
+                arguments = interpreter_arguments(self.config.python)
+                self._native = _axion.Engine(self.config._native, arguments)
             except OSError as error:
                 raise EngineError(str(error), "start_failed") from None
             self._inbox = Inbox(self._shows_output)

@@ -12,6 +12,7 @@ import sys
 import warnings
 
 from . import _names
+from ._cpython import interpreter_flags
 
 _versions = itertools.count(1)
 _get_max_digits = getattr(sys, "get_int_max_str_digits", lambda: 0)
@@ -143,3 +144,11 @@ def _authkey():
     process = sys.modules.get("multiprocessing.process")
     current = getattr(process, "current_process", None)
     return None if current is None else bytes(current().authkey)
+
+
+def interpreter_arguments(python):
+    """The flags of this interpreter, for workers that `python` runs."""
+    arguments = interpreter_flags()
+    if str(python) == sys.executable:
+        return arguments
+    return [argument for argument in arguments if argument != "-P"]  # which older ones do not know

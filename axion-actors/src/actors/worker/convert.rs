@@ -4,7 +4,7 @@ use crate::model::{Pickle, ProcessExit, TaskError, Work};
 use crate::policy::functions::Order;
 use crate::policy::scheduler::RunTask;
 use crate::policy::worker_lifecycle::{ExitKind, MessageKind};
-use crate::process::{EXIT_TOO_OLD, ExitCause};
+use crate::process::{EXIT_NO_WORKER, EXIT_TOO_OLD, ExitCause};
 use crate::wire::{Down, Failure, Up};
 
 /// The message that sends a task to a child.
@@ -60,7 +60,7 @@ pub(super) fn exit_kind(cause: ExitCause) -> ExitKind {
         ExitCause::NotStarted(error) => {
             ExitKind::NotStarted { definite: error.is_definite(), message: error.to_string() }
         }
-        ExitCause::Exit(exit @ ProcessExit::Code(EXIT_TOO_OLD)) => ExitKind::Unsuitable(exit),
+        ExitCause::Exit(exit @ ProcessExit::Code(EXIT_TOO_OLD | EXIT_NO_WORKER)) => ExitKind::Unsuitable(exit),
         ExitCause::Exit(exit) => ExitKind::Exited(exit),
         ExitCause::Protocol { violation } => ExitKind::Protocol { violation },
     }

@@ -10,7 +10,7 @@ use super::*;
 use crate::model::{
     Attempt, EndedBy, ErrorKind, Function, Generation, Part, PoolId, ProcessExit, ScriptPath, WorkerId,
 };
-use crate::process::{EXIT_TOO_OLD, ExitCause, KernelTimer, LaunchSpec, Launcher, nanos_since_boot};
+use crate::process::{EXIT_NO_WORKER, EXIT_TOO_OLD, ExitCause, KernelTimer, LaunchSpec, Launcher, nanos_since_boot};
 use crate::testing::{FakeChild, FakeLauncher, Heard, done};
 use crate::wire::{Down, Failure, FailureKind};
 
@@ -353,7 +353,7 @@ async fn a_child_that_does_not_shake_hands_in_time_is_killed() {
 
 #[actix::test]
 async fn a_child_that_ends_before_the_handshake_failed_to_start_with_its_last_words() {
-    for (code, is_definite) in [(1, false), (EXIT_TOO_OLD, true)] {
+    for (code, is_definite) in [(1, false), (EXIT_TOO_OLD, true), (EXIT_NO_WORKER, true)] {
         let mut harness = WorkerHarness::start(LIMIT).await;
         harness.child.exits(ProcessExit::Code(code), &[]).await;
         let down = harness.down().await;

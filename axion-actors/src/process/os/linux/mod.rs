@@ -21,7 +21,7 @@ pub use guardian::{Guardian, GuardianError};
 pub(crate) use cgroups::ControlGroups;
 pub(crate) use clock::{WallClockSet, WallClockWatch};
 pub(crate) use doorbell::WatchedDoorbell;
-pub(crate) use files::{is_executable, is_own_folder, path_from_bytes, private_permissions};
+pub(crate) use files::{is_executable, is_own_folder, make_private_folder, path_from_bytes, private_permissions};
 pub(crate) use memory::{MemoryKills, out_of_memory_kills, resident};
 pub(crate) use pipe::Pipe;
 pub(crate) use signals::{

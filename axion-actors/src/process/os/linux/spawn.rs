@@ -18,6 +18,7 @@ use super::pipe::{Pipe, set_non_blocking};
 use super::signals::{self, Exit};
 use super::status_page::StatusPage;
 use crate::config::WorkerConfig;
+use crate::process::Inherited;
 use crate::process::os::{SpawnError, setup};
 
 /// Results wait here while the engine is busy elsewhere.
@@ -82,6 +83,7 @@ pub(crate) struct Program<'a> {
     /// Marks the process and its descendants.
     pub(crate) mark: &'a str,
     pub(crate) settings: &'a WorkerConfig,
+    pub(crate) inherited: &'a Inherited,
 }
 
 /// Starts a program as the leader of its own process group, with its pipes.
@@ -113,12 +115,9 @@ pub(crate) fn spawn(program: Program<'_>) -> Result<Process, SpawnError> {
     send_fds(control.as_fd(), &travelling).map_err(setup("the control socket"))?;
 
     let mut command = Command::new(program.path);
-    if let Some(folder) = &settings.cwd {
-        command.current_dir(folder);
-    }
+    program.inherited.prepare(&mut command, settings);
     let child = command
         .args(program.arguments)
-        .envs(&settings.env)
         .env(MARK, program.mark)
         .stdin(Stdio::from(control_theirs))
         .stdout(Stdio::from(raw_out_theirs))
