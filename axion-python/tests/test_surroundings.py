@@ -307,3 +307,80 @@ with axion.Engine(cpu_bound_count=1, runtime_dir="runtime") as engine:
     print(engine.submit(pow, 2, 4).result(), len(os.listdir("runtime")))
 print(os.listdir("runtime"))
 """, tmp_path) == "8\n16 1\n[]\n"
+
+
+# The end.
+
+
+def test_functions_of_atexit_run_when_a_worker_ends(tmp_path):
+    assert run_program("""
+import atexit, axion, os
+def register(path):
+    atexit.register(lambda: open(path, "w").close())
+with axion.Engine(cpu_bound_count=1, io_bound_count=1) as engine:
+    engine.submit(register, "cpu").result()
+    engine.options(kind="io").submit(register, "io").result()
+print([os.path.exists(path) for path in ("cpu", "io")])
+engine = axion.Engine(cpu_bound_count=1).start()  # which nobody shuts down
+engine.submit(register, "left").result()
+""", tmp_path) == "[True, True]\n"
+    assert (tmp_path / "left").exists()
+
+
+# The output.
+
+
+def test_an_executor_shows_all_of_a_tasks_output(tmp_path):
+    out = run_program("""
+import axion
+def say():
+    for n in range(40_000):
+        print("line", n)
+with axion.Executor(1) as executor:
+    executor.submit(say).result()
+""", tmp_path)
+    assert out.splitlines() == ["line %d" % n for n in range(40_000)]
+
+
+def test_output_that_the_programs_encoding_does_not_have_is_shown_with_escapes(tmp_path):
+    assert run_program("""
+import axion
+with axion.Executor(1) as executor:
+    executor.submit(print, "20 \N{DEGREE SIGN}C").result()
+""", tmp_path, env={"PYTHONIOENCODING": "ascii"}) == "20 \\xb0C\n"
+
+
+# main="run"
+
+
+MAIN = """
+import axion, multiprocessing, sys, os
+names = [__name__]
+class Point: pass
+def seen():
+    main = sys.modules["__main__"]
+    return main is sys.modules["__mp_main__"], main.names, main.Point.__module__
+if __name__ == "__main__":
+    with axion.Executor(1, main="run") as executor:
+        print(executor.submit(lambda: seen.__module__).result())
+        print(executor.submit(seen).result())
+"""
+
+
+def test_a_worker_may_execute_the_main_module_as_a_spawned_process_does(tmp_path):
+    assert run_program(MAIN, tmp_path) == "__main__\n(True, ['__mp_main__'], '__mp_main__')\n"
+
+
+@pytest.mark.parametrize("start", ["axion.Executor(1, main='run').submit(abs, -1).result()",
+                                   "multiprocessing.get_context('spawn').Process(target=print).start()"])
+def test_a_main_module_without_a_guard_that_starts_processes_is_refused(tmp_path, start):
+    done = run_program("""
+import axion, multiprocessing
+if __name__ == "__main__":
+    with axion.Executor(1, main="run") as executor:
+        print(executor.submit(abs, -1).exception())
+else:
+    %s
+""" % start, tmp_path)
+    assert done.startswith("RuntimeError: the main module failed in the worker: RuntimeError: ")
+    assert "An attempt has been made to start a new process before" in done

@@ -13,12 +13,12 @@ from . import library, surroundings, wire
 from .channel import Segments
 from .context import parse_call
 from .failure import FailureKind, TaskFailure, type_name
+from .surroundings import CONTEXT_MODULE
 from .packing import (EACH, EACH_OF_ONE, PROTOCOL, SCALARS, STEP, add_description, is_async, is_exact, pack, unpack,
                       unpack_arguments)
 from .values import json_or_description, loads as read_json
 
 _MAX_EXCEPTION = 256 << 10  # bytes: a larger exception is sent as text alone
-CONTEXT_MODULE = "_axion_task"  # `axion.current()` finds the running task in this module
 
 
 class Functions:

@@ -11,9 +11,10 @@ import sys
 from _thread import RLock, _local
 
 from . import cpython, library
-from .failure import FailureKind, TaskFailure
+from .failure import FailureKind, TaskFailure, type_name
 from .stamps import stamp_of
 
+CONTEXT_MODULE = "_axion_task"  # `axion.current()` finds the running task in this module
 _lock = RLock()
 _only_forward = False  # whether this worker runs several tasks at a time
 _packed = None  # those that were taken over last
@@ -21,6 +22,7 @@ _version = 0
 _values = {}
 _own_path = []  # `sys.path` at the start
 _filters_set = None  # the filters of `warnings` that were taken over last
+_main_failure = None  # the exception of the main module, if it was executed and failed
 _stamps = {}  # the name of a module -> its spec, and what its loader saw of its source
 _threads = _local()  # `context`: the fields of the context of `decimal` that this thread has
 
@@ -29,7 +31,7 @@ def begin(only_forward):
     """Takes down what this process has at its start."""
     global _only_forward, _values
     _only_forward, _own_path[:] = only_forward, sys.path
-    _values = {"path": None, "argv": sys.argv[:], "depth": sys.getrecursionlimit(), "authkey": None, "files": {},
+    _values = {"path": None, "argv": sys.argv[:], "main": None, "depth": sys.getrecursionlimit(), "authkey": None, "files": {},
                "digits": getattr(sys, "get_int_max_str_digits", int)(), "decimal": None, "filters": None}
 
 
@@ -46,6 +48,9 @@ def enter(pickle, packed):
                         if values[name] != before[name]:
                             take_over(values, before)
             _packed = packed
+    if _main_failure is not None:
+        text = "the main module failed in the worker: %s: %s" % (type_name(type(_main_failure)), _main_failure)
+        raise TaskFailure(FailureKind.INITIALIZER_FAILED, text) from _main_failure
     context = _values["decimal"]
     if context is not None and context != getattr(_threads, "context", None):
         library.after_import("decimal", _set_context)
@@ -193,6 +198,43 @@ def _filter(plain, re):
     return action, pattern(message), category, pattern(of_module), line
 
 
+def _run_main(values, _before):
+    """Executes the caller's main module as `__mp_main__`, as the spawned processes of `multiprocessing` do. Like those,
+    it starts no processes meanwhile: the module would start them again in each.
+    """
+    global _main_failure
+    import runpy
+    from types import ModuleType
+
+    name, path = values["main"]
+    module = ModuleType("__mp_main__")
+    tasks = sys.modules[CONTEXT_MODULE]
+    tasks.is_importing_main = True
+    library.after_import("multiprocessing.process", _forbid_processes)
+    try:
+        if name is not None:
+            content = runpy.run_module(name, run_name="__mp_main__", alter_sys=True)
+        else:
+            content = runpy.run_path(path, run_name="__mp_main__")
+        module.__dict__.update(content)
+        sys.modules["__main__"] = sys.modules["__mp_main__"] = module
+    except BaseException as error:
+        _main_failure = error
+    finally:
+        del tasks.is_importing_main
+        library.after_import("multiprocessing.process", _allow_processes)
+
+
+def _forbid_processes(process):
+    _give_authkey(process)
+    process.current_process()._inheriting = True
+
+
+def _allow_processes(process):
+    _give_authkey(process)
+    process.current_process().__dict__.pop("_inheriting", None)
+
+
 # Modules that the caller loaded from files.
 
 
@@ -222,4 +264,5 @@ def _set_files(_values_now, _before):
 
 
 _TAKE_OVER = (("path", _set_path), ("argv", _set_argv), ("depth", _set_depth),
-              ("digits", _set_digits), ("filters", _set_filters), ("authkey", _set_authkey), ("files", _set_files))
+              ("digits", _set_digits), ("filters", _set_filters), ("authkey", _set_authkey), ("files", _set_files),
+              ("main", _run_main))

@@ -23,7 +23,7 @@ _versions = itertools.count(1)
 def surroundings(path=("", *sys.path), origin=None, **values):
     """What surrounds a function: the tests' own surroundings, but for `values`."""
     origin = origin or (sys.prefix, sys.base_prefix, list(sys.version_info[:2]), [])
-    own = {"path": (list(path), origin), "argv": ["program"], "depth": 1000, "decimal": None,
+    own = {"path": (list(path), origin), "argv": ["program"], "main": None, "depth": 1000, "decimal": None,
            "digits": getattr(sys, "get_int_max_str_digits", int)(), "filters": [], "authkey": None, "files": {}}
     return pickle.dumps((next(_versions), {**own, **values}), 4)
 

@@ -120,11 +120,13 @@ class Engine:
 
     Args:
         config: an `EngineConfig`; or give its keys: `Engine(cpu_bound_count=4)`.
+        main: "run": each worker executes the program's file as `__mp_main__` before its first function, as the spawned
+            processes of `multiprocessing` do. The program then needs the guard `if __name__ == "__main__":`.
     """
 
     _finishes_at_exit = _shows_output = False
 
-    def __init__(self, config=None, **keys):
+    def __init__(self, config=None, *, main=None, **keys):
         if config is not None and keys:
             raise TypeError("give an EngineConfig or its keys, not both")
         self.config = config if config is not None else EngineConfig(**keys)
@@ -133,7 +135,7 @@ class Engine:
         self._lock = threading.Lock()
         # For workflows. Two threads may submit the same step. Reentrant: pickling may run code that submits.
         self._planning = threading.RLock()
-        self._surroundings = Surroundings()
+        self._surroundings = Surroundings(main)
         coders = [Coder(self._surroundings, mode) for mode in (CALL, EACH, EACH_OF_ONE, STEP)]
         self._call, self._each, self._each_of_one, self._step = coders
         self._followed = {}

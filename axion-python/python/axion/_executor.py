@@ -14,6 +14,10 @@ from ._step import pool_options
 from .errors import InitializerFailed
 
 
+# What a task prints is kept whole until it is shown, up to a bound that only a mistake reaches (L9).
+_SHOWN = {"captured_output_limit": 16 << 20, "record_limit": 40 << 20}
+
+
 class Executor(concurrent.futures.Executor):
     """Calls functions in worker processes, as `concurrent.futures.ProcessPoolExecutor` does.
 
@@ -28,13 +32,15 @@ class Executor(concurrent.futures.Executor):
         kind: "cpu": one task at a time in each worker; "io": many, in threads.
         pool: the name of the pool. `pools` among `config` declares it, as in
             `Executor(2, pool="gpu", pools={"gpu": {"kind": "cpu"}})`. Excludes `kind`.
+        main: as for `Engine`.
         show_output: whether this process prints the output of a task when the task has ended. `future.record` has the
             output in any case.
         config: further settings of the engine, by name.
     """
 
     def __init__(self, max_workers=None, mp_context=None, initializer=None, initargs=(), *,
-                 max_tasks_per_child=None, kind=None, pool=None, show_output=True, **config):
+                 max_tasks_per_child=None, kind=None, pool=None, main=None, show_output=True,
+                 **config):
         if max_workers is None:
             max_workers = _processors()
         if max_workers <= 0:
@@ -52,9 +58,10 @@ class Executor(concurrent.futures.Executor):
             pool_options(kind, pool)
         pool = pool or kind or "cpu"
         child = {} if max_tasks_per_child is None else {"max_tasks_per_worker": max_tasks_per_child}
-        keys = {"autoscaler": "off", "input_queue_size": 10_000, **_pool_keys(pool, max_workers, child, config)}
+        shown = _SHOWN if show_output else {}
+        keys = {"autoscaler": "off", "input_queue_size": 10_000, **shown, **_pool_keys(pool, max_workers, child, config)}
         self._max_workers = max_workers
-        self._engine = Engine(EngineConfig(**keys))
+        self._engine = Engine(EngineConfig(**keys), main=main)
         self._engine._finishes_at_exit = True
         self._engine._shows_output = show_output
         self._call = Coder(self._engine._surroundings, CALL, initializer, initargs)

@@ -69,14 +69,8 @@ def _check_interpreter():
 
 def _check_not_importing_main():
     """As `multiprocessing` does when it would start a process: the program lacks the guard of its main module."""
+    if getattr(sys.modules.get(_TASKS), "is_importing_main", False):
+        import multiprocessing.spawn  # the worker marks the process as soon as this is imported
     spawn = sys.modules.get("multiprocessing.spawn")
     if spawn is not None:
-        spawn._check_not_importing_main()
-    if getattr(sys.modules.get(_TASKS), "is_importing_main", False):
-        from multiprocessing import process, spawn
-
-        process.current_process()._inheriting = True
-        try:
-            spawn._check_not_importing_main()
-        finally:
-            del process.current_process()._inheriting
+        getattr(spawn, "_check_not_importing_main", lambda: None)()

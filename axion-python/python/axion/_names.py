@@ -7,13 +7,13 @@ a file by other means are good as well: a worker executes the same file under th
 
 import os
 import sys
-from importlib.machinery import BYTECODE_SUFFIXES, EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, PathFinder
+from importlib import machinery
 
 from ._stamps import stamp_of
 
 NAME, FILE = "name", "file"  # what a worker imports by its name; what it executes from its file
 _MAINS = ("__main__", "__mp_main__")  # the program, and the program in a process of `multiprocessing`
-_SUFFIXES = tuple(SOURCE_SUFFIXES + BYTECODE_SUFFIXES + EXTENSION_SUFFIXES)
+_SUFFIXES = tuple(machinery.all_suffixes())
 _WITHOUT_FILE = ("built-in", "frozen")
 
 _path = []  # the `sys.path` for which `_modules` holds
@@ -153,7 +153,7 @@ def _is_made_by_its_package(name):
     origin = getattr(spec_of(sys.modules[parent]), "origin", None)
     if place[0] is NAME and origin in (None, *_WITHOUT_FILE):
         return True
-    is_extension = isinstance(getattr(spec_of(sys.modules[parent]), "loader", None), ExtensionFileLoader)
+    is_extension = isinstance(getattr(spec_of(sys.modules[parent]), "loader", None), machinery.ExtensionFileLoader)
     return is_extension or origin.startswith((sys.prefix + os.sep, sys.base_prefix + os.sep))
 
 
@@ -169,7 +169,7 @@ def _find(name):
         if folders is None:
             return None
     try:
-        return PathFinder.find_spec(name, folders)
+        return machinery.PathFinder.find_spec(name, folders)
     except (ImportError, OSError, ValueError):
         return None
 

@@ -21,9 +21,12 @@ _get_max_digits = getattr(sys, "get_int_max_str_digits", lambda: 0)
 class Surroundings:
     """Those of the tasks of one engine."""
 
-    def __init__(self):
-        self._packed = None
-        self._path = self._filters = self._context = self._key = None
+    def __init__(self, main=None):
+        if main not in (None, "run"):
+            raise ValueError("main is \"run\" or None, not %r" % (main,))
+        self._runs_main = main == "run"
+        self._packed = self._values = self._at = None
+        self._path, self._filters, self._context = [], [], None
         self._has_relative = False
         self._modules = self._depth = self._digits = self._names = -1
         self.begin()
@@ -55,7 +58,7 @@ class Surroundings:
                 and not (self._has_relative and _folder() != self._at))
 
     def _take_down(self):
-        packed_before, before = self._packed, getattr(self, "_values", None)
+        packed_before, before = self._packed, self._values
         self._path, self._modules = list(sys.path), len(sys.modules)
         self._filters = list(warnings.filters)
         self._depth, self._digits, self._context = sys.getrecursionlimit(), _get_max_digits(), _decimal_context()
@@ -64,6 +67,7 @@ class Surroundings:
         self._values = {
             "path": (self._absolute_path(), _interpreter()),
             "argv": self._argv,
+            "main": _main_module() if self._runs_main else None,
             "depth": self._depth,
             "digits": self._digits,
             "decimal": _fields(self._context),
@@ -91,6 +95,14 @@ def _function_of(function):
         function = function.func
     function = getattr(function, "__func__", function)
     return function if hasattr(function, "__qualname__") else type(function)
+
+
+def _main_module():
+    """The name of the program's main module, for one that `python -m` runs, and its file; None if it has none."""
+    main = sys.modules["__main__"]
+    name = getattr(_names.spec_of(main), "name", None)
+    path = getattr(main, "__file__", None)
+    return None if name is None and path is None else (name, path and os.path.abspath(path))
 
 
 def _folder():
