@@ -18,6 +18,14 @@ pub struct HostLoad {
     pub memory: Option<f64>,
 }
 
+impl HostLoad {
+    /// One number divided by another; 0 if the other is 0.
+    #[expect(clippy::cast_precision_loss, reason = "a share")]
+    pub(crate) fn share(part: u64, whole: u64) -> f64 {
+        if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+    }
+}
+
 /// The health of a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -46,7 +46,7 @@ impl RealMeter {
         let total = self.system.total_memory();
         let machine = HostLoad {
             cpu: Some(f64::from(self.system.global_cpu_usage()) / 100.0),
-            memory: (total > 0).then(|| share(total - self.system.available_memory().min(total), total)),
+            memory: (total > 0).then(|| HostLoad::share(total - self.system.available_memory().min(total), total)),
         };
         let loads: Vec<HostLoad> = self.groups.loads().chain([machine]).collect();
         let most = |of: fn(&HostLoad) -> Option<f64>| {
@@ -68,12 +68,6 @@ impl Meter for RealMeter {
         };
         Measurement { host, processes: pids.iter().map(of_process).collect() }
     }
-}
-
-/// One number divided by another; 0 if the other is 0.
-#[expect(clippy::cast_precision_loss, reason = "a share")]
-pub(super) fn share(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::model::HostLoad;
-use crate::process::meter::share;
 
 const GROUPS: &str = "/sys/fs/cgroup";
 
@@ -68,7 +67,7 @@ fn of_group(group: &Path, used: &mut Option<(u64, Instant)>) -> HostLoad {
         let current: u64 = read("memory.current")?.trim().parse().ok()?;
         // The kernel gives up cached files before it refuses memory.
         let cached = read("memory.stat").as_deref().and_then(|text| field(text, "inactive_file")).unwrap_or(0);
-        Some(share(current.saturating_sub(cached), most))
+        Some(HostLoad::share(current.saturating_sub(cached), most))
     });
     HostLoad { cpu, memory }
 }
