@@ -12,9 +12,8 @@ from places import PLACES, Part
 IN_ONE_WORKER = ["submit", "map", "map_of_two", "partial", "lambda", "argument", "in_a_dict", "method", "callable",
                  "starmap", "run", "task", "step", "chain"]
 ELSEWHERE = ["io", "joblib"]
-ALONE = {"shadowing"}  # kinds that define names of builtins: these cannot be renamed
 CALLS = {"value", "state", "show", "initialize"}
-NEED_A_MODULE = {"pickling"}  # kinds that pickle by name themselves
+NEED_A_MODULE = {"annotations", "dataclasses", "pickling"}  # kinds that look for their own module
 
 
 @dataclasses.dataclass
@@ -78,7 +77,7 @@ def groups(seed, programs):
             if kind in NEED_A_MODULE and not place.importable:
                 waiting.insert(0, kind)
                 break
-            if place.shared and kind in ALONE:
+            if place.shared and not KINDS[kind].can_share:
                 if chosen:
                     waiting.insert(0, kind)
                     break

@@ -6,6 +6,7 @@ defines stand for nothing else in its text: the generator renames them where kin
 """
 
 import ast
+import builtins
 import functools
 import re
 import textwrap
@@ -30,6 +31,18 @@ class Kind:
             for node in ast.parse(part).body:
                 found |= set(defined_by(node))
         return found
+
+    @functools.cached_property
+    def can_share(self):
+        """Whether its names can be renamed: none is also an attribute, or a builtin."""
+        return not self.names & (set(attributes_in(ast.parse(self.definitions))) | set(dir(builtins)))
+
+
+def attributes_in(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            for part in node.body:
+                yield from defined_by(part)
 
 
 def defined_by(node):
@@ -959,7 +972,6 @@ kind("exceptions", """
     value(lambda: Problem(1).code)
 
     value(fail, ZeroDivisionError, "z")
-    value(fail, StopIteration, 1)
     value(lambda: undefined_name)
     value(lambda: [].missing)
     value(lambda: {}["k"])

@@ -38,7 +38,7 @@ def test_the_oracles_agree_where_nothing_changes():
     assert not failure
     forked, failure = runner.run(group, "fork")
     assert not failure
-    different = [(group.uses[program].kind, text, forked[program, step][1]) for (program, step), (_, text) in plain.items()
+    different = [(group.uses[program].kind, text, forked[program, step][1]) for (program, step), (_, text, _) in plain.items()
                  if forked[program, step][1] not in (None, text)]
     assert not different
 
@@ -52,7 +52,7 @@ def test_a_difference_is_noticed_and_shrunk(monkeypatch):
     group = generate.Group("file", [use])
     plain, _ = runner.run(group, "plain")
     assert not list(runner.compare(group, plain, {}, plain, ""))
-    got = {**plain, (0, 2): ("value", "other")}
+    got = {**plain, (0, 2): ("value", "other", "submit")}
     (found,) = runner.compare(group, plain, {}, got, "")
     assert (found.program, found.step, found.wanted, found.got) == (0, 2, plain[0, 2][1], "other")
     (found,) = runner.compare(group, plain, {}, {}, "it died")

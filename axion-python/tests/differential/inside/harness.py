@@ -7,7 +7,7 @@
 | `spawn` | in a pool of one process, spawned |
 | `axion` | in Axion's workers |
 
-A program prints one line for each call: program, step, category, and what came back as text.
+A program prints one line for each call: program, step, category, what came back as text, and how it was called.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ import copyreg
 import enum
 import functools
 import gc
+import inspect
 import io
 import itertools
 import json
@@ -36,7 +37,7 @@ class Session:
 
     def __init__(self):
         self.pools = contextlib.ExitStack()
-        self.program = self.styles = self.pool = None
+        self.program = self.styles = self.style = self.pool = None
         self.step = 0
 
     @functools.cached_property
@@ -55,11 +56,12 @@ class Session:
     def call(self, function, args):
         if self.pool is None:
             self.pool = self.shared
-        return self.pool.call(next(self.styles), function, args)
+        self.style = next(self.styles)
+        return self.pool.call(self.style, function, args)
 
     def print(self, category, text):
         self.step += 1
-        print(json.dumps([self.program, self.step, category, text]), flush=True)
+        print(json.dumps([self.program, self.step, category, text, self.style]), flush=True)
 
 
 class Unavailable(Exception):
@@ -234,6 +236,8 @@ class Axion:
         import axion
         if isinstance(self.runner, axion.Executor) and style in ENGINE_STYLES:
             style = "submit"
+        if inspect.iscoroutinefunction(function) and style not in ASYNC_STYLES:
+            style = "run"
         return getattr(self, "_" + style)(function, args)
 
     def _submit(self, function, args):
@@ -300,6 +304,7 @@ class Axion:
         return joblib.Parallel(n_jobs=2, backend="axion")([joblib.delayed(function)(*args)])[0]
 
 
+ASYNC_STYLES = {"submit", "map", "starmap", "partial", "run", "io", "task", "step", "chain"}
 ENGINE_STYLES = {"starmap", "run", "io", "task", "step", "chain"}
 POOLS = {"plain": Plain, "fork": Forked, "spawn": Standard, "axion": Axion}
 
