@@ -58,9 +58,9 @@ pub enum SubmitError {
         /// The measured load that is too high.
         why: String,
     },
-    /// The parameters do not fit into a frame.
+    /// The parameters are larger than a payload may be.
     #[error(
-        "the parameters are {size} bytes, the limit is {limit}: pass a file's path instead, or raise `frame_limit`"
+        "the parameters are {size} bytes, the limit is {limit}: pass a file's path instead, or raise `payload_limit`"
     )]
     ParamsTooLarge {
         /// The size of the parameters.
@@ -68,10 +68,10 @@ pub enum SubmitError {
         /// The maximum size.
         limit: usize,
     },
-    /// A part of the task's function does not fit into a frame.
+    /// A part of the task's function is larger than a payload may be.
     #[error(
         "the part {part} of the function {function} has {size} bytes, the limit is {limit}: pass a file's path instead, \
-         or raise `frame_limit`"
+         or raise `payload_limit`"
     )]
     PartTooLarge {
         /// The name of the function.

@@ -51,14 +51,16 @@ pub use axion_actors::model::{
     Components, Concurrency, Data, EndedBy, EngineEnd, EngineStatus, ErrorKind, ExpiredBy, Fact, FactId, FactKind,
     Fixed, FullAttempt, FullRecord, Function, FunctionName, Generation, Health, HealthReport, HostLoad, Incarnation,
     InputQueue, Json, JsonError, KillReason, LaunchCause, Limits, LogLevel, Memory, Needs, NotBefore, Notice,
-    NoticeKind, Outcome, OutcomeCounts, OutputPart, OutputQueue, ParamsError, Part, PartId, Pickle, Placement, PoolId,
-    PoolKind, PoolMap, PoolNameError, PoolStatus, PostMortem, Priority, PriorityError, ProcessExit, ProcessPool, Rate,
-    RateError, RecycleCause, RefusalReason, Resource, RetireCause, RetryPolicy, ReturnCause, RevokeCause, ScalingRule,
-    ScriptPath, Seq, Shortage, Shortfall, Status, Stream, TargetCause, Task, TaskCounts, TaskError, TaskId,
-    TaskOptions, TaskRecord, Tick, Timings, UniqueKeyError, Usage, Work, WorkName, WorkerDownReason, WorkerId,
-    WorkerRef, WorkerStatus, fingerprint,
+    NoticeKind, Outcome, OutcomeCounts, OutputPart, OutputQueue, ParamsError, Part, PartId, Payload, Pickle, Placement,
+    PoolId, PoolKind, PoolMap, PoolNameError, PoolStatus, PostMortem, Priority, PriorityError, ProcessExit,
+    ProcessPool, Rate, RateError, RecycleCause, RefusalReason, Resource, RetireCause, RetryPolicy, ReturnCause,
+    RevokeCause, ScalingRule, ScriptPath, Seq, Shortage, Shortfall, Status, Stream, TargetCause, Task, TaskCounts,
+    TaskError, TaskId, TaskOptions, TaskRecord, Tick, Timings, UniqueKeyError, Usage, Work, WorkName, WorkerDownReason,
+    WorkerId, WorkerRef, WorkerStatus, fingerprint,
 };
-pub use axion_actors::process::{FolderError, GuardianError, PythonNotFound};
+pub use axion_actors::process::{
+    FolderError, GuardianError, PythonNotFound, SHARE_FROM, WritablePayload, join as join_payload,
+};
 pub use builder::EngineBuilder;
 pub use completions::{Completions, DirectWait, DirectWaitEnd};
 pub use diagnostics::{Diagnostic, Diagnostics, Span};

@@ -1,5 +1,6 @@
 //! Completions of tasks and workflows, for Python to take.
 
+use std::ffi::c_int;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +8,9 @@ use std::time::Duration;
 use axion_core as core;
 use axion_core::Completed;
 use pyo3::exceptions::PyOSError;
+use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyList, PyTuple};
+use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView, PyTuple};
 
 use crate::record::Record;
 use crate::workflow::WorkflowRecord;
@@ -135,6 +137,29 @@ fn into_tuple(py: Python<'_>, number: u64, answer: Option<core::Completed>) -> P
 }
 
 /// Bytes for Python. Large results become writable, because they may contain arrays.
-pub(crate) fn bytes<'py>(py: Python<'py>, data: &[u8]) -> Bound<'py, PyAny> {
-    if data.len() < LARGE { PyBytes::new(py, data).into_any() } else { PyByteArray::new(py, data).into_any() }
+pub(crate) fn bytes<'py>(py: Python<'py>, data: &core::Payload) -> Bound<'py, PyAny> {
+    if data.len() < LARGE {
+        return PyBytes::new(py, data).into_any();
+    }
+    let copy = core::WritablePayload::of(data).and_then(|copy| Bound::new(py, Buffer(copy)).ok());
+    match copy.and_then(|copy| PyMemoryView::from(copy.as_any()).ok()) {
+        Some(view) => view.into_any(),
+        None => PyByteArray::new(py, data).into_any(),
+    }
+}
+
+/// A large result in shared memory, as a buffer that its owner may write to.
+#[pyclass(frozen, module = "axion._axion")]
+struct Buffer(core::WritablePayload);
+
+#[pymethods]
+impl Buffer {
+    #[expect(unsafe_code, reason = "Python's interface for buffers has no other")]
+    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+        let copy = &slf.get().0;
+        let size = isize::try_from(copy.size())?;
+        // SAFETY: Python passes a view to fill in. It keeps `slf` alive, and with it the memory, as long as the view.
+        let result = unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), copy.address().cast(), size, 0, flags) };
+        if result == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
+    }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use axion_core as core;
-use pyo3::buffer::{PyBuffer, PyUntypedBuffer};
+use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyBufferError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
@@ -16,11 +16,11 @@ pub(crate) struct Part(core::Part);
 
 #[pymethods]
 impl Part {
-    /// The part of these bytes, which are copied.
+    /// The part of these bytes: a buffer, or a list of buffers that are joined. They are copied.
     #[new]
     fn new(py: Python<'_>, code: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let buffer = Contiguous::of(code)?;
-        Ok(Self(buffer.read(py, |bytes| core::Part::new(bytes.to_vec()))))
+        let pieces = pieces(code)?;
+        Ok(Self(read(py, &pieces, |pieces| core::Part::new(core::join_payload(pieces)))))
     }
 
     /// The hash of the bytes.
@@ -37,17 +37,14 @@ impl Part {
 /// A hash of 128 bits of a buffer, which is not copied. Equal bytes have equal hashes.
 #[pyfunction]
 pub(crate) fn fingerprint<'py>(py: Python<'py>, buffer: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-    let buffer = Contiguous::of(buffer)?;
-    Ok(PyBytes::new(py, &buffer.read(py, core::fingerprint)))
+    let hash = read(py, &[Contiguous::of(buffer)?], |pieces| pieces.iter().copied().map(core::fingerprint).next());
+    Ok(PyBytes::new(py, &hash.unwrap_or_default()))
 }
 
 /// A buffer of bytes one after the other, of whatever type.
 struct Contiguous(PyUntypedBuffer);
 
 impl Contiguous {
-    /// Buffers above this size are read without the interpreter lock.
-    const LARGE: usize = 1 << 20;
-
     fn of(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         let buffer = PyUntypedBuffer::get(object)?;
         if buffer.is_c_contiguous() || buffer.is_fortran_contiguous() {
@@ -56,21 +53,34 @@ impl Contiguous {
         Err(PyBufferError::new_err("the buffer must be contiguous"))
     }
 
-    /// Calls `read` with the bytes.
+    /// The bytes.
     ///
-    /// Another thread of Python's can write to them meanwhile, as it can during `hash` of NumPy or `bytes(buffer)`. The
-    /// result is then one of either state or of a mixture.
+    /// Another thread of Python's can write to them meanwhile, as it can while `bytes(buffer)` copies them. What is read
+    /// is then one of both states or a mixture.
     #[expect(unsafe_code, reason = "the buffer is not copied")]
-    fn read<T: Send>(&self, py: Python<'_>, read: impl FnOnce(&[u8]) -> T + Send) -> T {
-        let size = self.0.len_bytes();
-        if size == 0 {
-            return read(&[]);
+    fn bytes(&self) -> &[u8] {
+        match self.0.len_bytes() {
+            0 => &[],
+            // SAFETY: the buffer has so many contiguous bytes at this address. They are neither freed nor moved before
+            // it is released.
+            size => unsafe { std::slice::from_raw_parts(self.0.buf_ptr().cast::<u8>(), size) },
         }
-        // SAFETY: the buffer has `size` contiguous bytes at this address, which are neither freed nor moved before it is
-        // released.
-        let bytes = unsafe { std::slice::from_raw_parts(self.0.buf_ptr().cast::<u8>(), size) };
-        if size > Self::LARGE { py.detach(|| read(bytes)) } else { read(bytes) }
     }
+}
+
+/// A buffer, or a list of buffers.
+fn pieces(object: &Bound<'_, PyAny>) -> PyResult<Vec<Contiguous>> {
+    match object.cast::<PyList>() {
+        Ok(list) => list.iter().map(|piece| Contiguous::of(&piece)).collect(),
+        Err(_) => Ok(vec![Contiguous::of(object)?]),
+    }
+}
+
+/// Calls `read` with the bytes of buffers, without the interpreter lock if they are large.
+fn read<T: Send>(py: Python<'_>, pieces: &[Contiguous], read: impl FnOnce(&[&[u8]]) -> T + Send) -> T {
+    let pieces: Vec<&[u8]> = pieces.iter().map(Contiguous::bytes).collect();
+    let is_large = pieces.iter().map(|piece| piece.len()).sum::<usize>() >= core::SHARE_FROM;
+    if is_large { py.detach(|| read(&pieces)) } else { read(&pieces) }
 }
 
 /// A function's code, which each worker receives once, and the parts that it needs.
@@ -320,7 +330,7 @@ pub(crate) fn task(work: &Bound<'_, PyAny>, payload: &Bound<'_, PyAny>, options:
     } else {
         let path: PathBuf = work.extract()?;
         core::Task::script(path)
-            .params_json(payload.extract::<Vec<u8>>()?)
+            .params_json(joined(payload)?)
             .map_err(|error| PyValueError::new_err(error.to_string()))?
     };
     let mut task = task.on(options.pool);
@@ -354,19 +364,10 @@ pub(crate) fn task(work: &Bound<'_, PyAny>, payload: &Bound<'_, PyAny>, options:
     }
 }
 
-/// Arguments as one piece: bytes, or a list of buffers that are joined.
-fn joined(payload: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
-    if let Ok(bytes) = payload.cast::<PyBytes>() {
-        return Ok(bytes.as_bytes().to_vec());
+/// Arguments as one payload: bytes, or a list of buffers that are joined.
+fn joined(payload: &Bound<'_, PyAny>) -> PyResult<core::Payload> {
+    match payload.cast::<PyBytes>() {
+        Ok(bytes) if bytes.as_bytes().len() < core::SHARE_FROM => Ok(bytes.as_bytes().to_vec().into()),
+        _ => Ok(read(payload.py(), &pieces(payload)?, core::join_payload)),
     }
-    let parts =
-        payload.cast::<PyList>()?.iter().map(|part| PyBuffer::<u8>::get(&part)).collect::<PyResult<Vec<_>>>()?;
-    let mut whole = vec![0; parts.iter().map(|part| part.item_count()).sum()];
-    let mut rest = &mut whole[..];
-    for part in &parts {
-        let (place, behind) = rest.split_at_mut(part.item_count());
-        part.copy_to_slice(payload.py(), place)?;
-        rest = behind;
-    }
-    Ok(whole)
 }

@@ -1,5 +1,6 @@
 """Functions that workers import by name."""
 
+import array
 import asyncio
 import dataclasses
 import os
@@ -107,7 +108,7 @@ def what_was_prepared():
     return list(prepared)
 
 
-def die():
+def die(_data=None):
     os.kill(os.getpid(), 9)
 
 
@@ -167,6 +168,42 @@ def forge(payload):
         return payload
 
     runtime._pack_result = pack_forged
+
+
+def add_one(numbers):
+    numbers += 1
+    return numbers
+
+
+def sleep_with(_data):
+    time.sleep(LONG)
+
+
+def forge_large(how):
+    """Has the worker send a large result that is not what it says."""
+    import fcntl
+    import gc
+    import socket
+
+    size, seals = 3 << 20, 15
+    channel, = [it for it in gc.get_objects() if type(it).__name__ == "Channel"]
+    seq = axion.context.current()._seq
+    if how == "too few pieces":
+        channel.emit("Piece", b"123")
+        return channel.emit("LargeDone", seq, 1, (size, False))
+    fd = os.memfd_create("axion-payload", os.MFD_ALLOW_SEALING)
+    if how == "sparse":
+        os.ftruncate(fd, size)
+    else:
+        os.write(fd, bytes(size - (how == "short")))
+    if how == "no memory":
+        fd = os.open("/dev/zero", os.O_RDONLY)
+    else:
+        fcntl.fcntl(fd, 1033, seals & ~8 if how == "unsealed" else seals)
+    if how != "none":
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
+        channel.payload_socket.sendmsg([seq.to_bytes(8, "little")], rights)
+    channel.emit("LargeDone", seq, 1, (size, True))
 
 
 lock = threading.Lock()  # has no pickle

@@ -129,10 +129,12 @@ def test_large_buffers_go_there_and_back_and_can_be_written_to(engine):
     back[1] = 3
 
 
-def test_a_result_that_is_too_large_fails_the_task(engine):
-    with pytest.raises(axion.RemoteError, match="frame limit") as caught:
-        engine.submit(bytes, 65 << 20).result()
-    assert caught.value.code == "result_too_large"
+def test_a_result_that_is_too_large_fails_the_task():
+    with axion.Engine(cpu_bound_count=1, io_bound_count=0, payload_limit="2 MiB") as engine:
+        assert len(engine.submit(bytes, 1 << 20).result()) == 1 << 20
+        with pytest.raises(axion.RemoteError, match="payload_limit") as caught:
+            engine.submit(bytes, 2 << 20).result()
+        assert caught.value.code == "result_too_large"
 
 
 def test_a_worker_that_dies_costs_its_task_alone(engine):

@@ -1,7 +1,10 @@
 """What a worker sends may be broken or unusual: the caller gets a typed error, or the task's own exception."""
 
 import array
+import gc
 import io
+import os
+import time
 import tracemalloc
 
 import helpers
@@ -100,9 +103,115 @@ def test_parts_and_fingerprints_are_hashes_of_the_bytes_whatever_buffer_has_them
         _axion.fingerprint(memoryview(b"abcdef")[::2])
 
 
-def test_a_part_that_does_not_fit_into_a_frame_is_refused(engine):
-    part = _axion.Part(bytes(65 << 20))
-    with pytest.raises(RuntimeError) as caught:
-        function = _axion.Function("f", b"code", [_axion.Part(b"small"), part])
-        engine._native.submit(function, b"", _axion.Options(), _axion.Completions(), 1, 0)
+def test_a_part_above_the_payload_limit_is_refused():
+    part = _axion.Part(bytes(2 << 20))
+    function = _axion.Function("f", b"code", [_axion.Part(b"small"), part])
+    with axion.Engine(cpu_bound_count=1, io_bound_count=0, payload_limit="1 MiB") as engine:
+        with pytest.raises(RuntimeError) as caught:
+            engine._native.submit(function, b"", _axion.Options(), _axion.Completions(), 1, 0)
     assert caught.value.args[0] == "part_too_large" and part.id.hex() in caught.value.args[1]
+
+
+LARGE = 3 << 20
+
+
+def shared_payloads():
+    """The number of descriptors of shared payloads that this process has."""
+    count = 0
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            count += "axion-payload" in os.readlink("/proc/self/fd/" + fd)
+        except OSError:
+            pass
+    return count
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + helpers.LONG
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("kind", ["cpu", "io"])
+def test_large_buffers_are_writable_on_both_sides_and_belong_to_one(engine, kind):
+    numpy = pytest.importorskip("numpy")
+    numbers = numpy.arange(LARGE, dtype=numpy.uint8)
+    options = engine.options(kind=kind)
+    futures = [options.submit(helpers.add_one, numbers) for _ in range(4)]
+    for future in futures:
+        result = future.result(helpers.LONG)
+        assert (result == numbers + 1).all() and numbers[0] == 0
+        result[:] = 7
+        assert (future.result()[:9] == 7).all()
+    assert engine.submit(helpers.same, bytes(LARGE)).result(helpers.LONG) == bytes(LARGE)
+
+
+def test_a_result_that_is_read_twice_is_not_what_another_reader_wrote():
+    numpy = pytest.importorskip("numpy")
+    with axion.Engine(cpu_bound_count=1, io_bound_count=0) as engine:
+        future = engine.submit(helpers.add_one, numpy.zeros(LARGE, numpy.uint8))
+        future.result(helpers.LONG)[:] = 9
+        completions = _axion.Completions()
+        for _ in range(2):
+            engine._native.follow(future.task_id, completions, 1)
+            (_, data, _), = completions.wait(helpers.LONG)
+            result = _code.unpack(data)
+            assert (result == 1).all()
+            result[:] = 9
+
+
+def test_l9_nothing_is_left_of_large_payloads_also_after_kills():
+    with axion.Engine(cpu_bound_count=2, io_bound_count=0, output_queue_size=1) as engine:
+        before = shared_payloads()
+        data = bytes(LARGE)
+        for _ in range(3):
+            futures = [engine.submit(helpers.same, data) for _ in range(4)]
+            futures += [engine.options(max_worker_losses=0).submit(helpers.die, data) for _ in range(2)]
+            futures += [engine.options(timeout=0.01).submit(helpers.sleep_with, data) for _ in range(2)]
+            for future in futures:
+                future.exception(helpers.LONG)
+        del future, futures
+        assert engine.submit(helpers.double, 1).result(helpers.LONG) == 2  # the one record that is kept
+        gc.collect()
+        wait_until(lambda: shared_payloads() <= before)
+
+
+@pytest.mark.parametrize("how", ["unsealed", "short", "sparse", "no memory", "none", "too few pieces"])
+def test_l8_a_forged_large_result_ends_its_worker_alone(how):
+    with axion.Engine(cpu_bound_count=2, cpu_bound_max=2, io_bound_count=0) as engine:
+        with pytest.raises(axion.WorkerLost) as caught:
+            engine.options(max_worker_losses=0).submit(helpers.forge_large, how).result(helpers.LONG)
+        assert "payload of 3145728 bytes" in str(caught.value)
+        for _ in range(3):
+            assert engine.submit(helpers.same, bytes(LARGE)).result(helpers.LONG) == bytes(LARGE)
+
+
+FEW_DESCRIPTORS = """
+import os, resource
+import axion, helpers
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    data = bytes(2 << 20)
+    with axion.Engine(cpu_bound_count=2, io_bound_count=0) as engine:
+        # More at a time than there are descriptors for.
+        futures = [engine.submit(helpers.same, data) for _ in range(60)]
+        assert all(future.result(60) == data for future in futures)
+        del futures
+        engine.submit(helpers.double, 1).result(60)
+        held = []
+        while True:
+            try:
+                held.append(os.dup(0))
+            except OSError:
+                break
+        # None is left: the arguments travel in frames, the results take the spare one.
+        for _ in range(3):
+            assert engine.submit(helpers.same, data).result(60) == data
+    print("done")
+"""
+
+
+def test_l9_without_descriptors_large_payloads_travel_all_the_same(tmp_path):
+    assert helpers.run_program(FEW_DESCRIPTORS, tmp_path, env={"PYTHONPATH": os.path.dirname(__file__)}).strip() == "done"

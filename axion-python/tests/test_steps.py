@@ -484,8 +484,8 @@ def test_a_step_that_adds_steps(engine, script):
     assert engine.submit_workflow([adds]).result(30)["more"] == 7
 
 
-def test_what_does_not_fit_into_a_frame_fails_the_step_and_not_the_worker(script):
-    with axion.Engine(cpu_bound_count=1, cpu_bound_max=1, io_bound_count=0, io_bound_max=0, frame_limit="1 MiB") as engine:
+def test_what_exceeds_the_payload_limit_fails_the_step_and_not_the_worker(script):
+    with axion.Engine(cpu_bound_count=1, cpu_bound_max=1, io_bound_count=0, io_bound_max=0, payload_limit="1 MiB") as engine:
         parts = [step(lambda: "x" * (700 << 10)) for _ in range(2)]
         joined, pid = step("".join, parts), step(helpers.worker_pid)
         below = step(len, joined).options(run_if="any_failed", name="below")
@@ -495,7 +495,7 @@ def test_what_does_not_fit_into_a_frame_fails_the_step_and_not_the_worker(script
         workflow = engine.submit_workflow([pid, joined, read, below])
         for node in (joined, read):
             found = error(engine, node)
-            assert found.code == "params_too_large" and "frame_limit" in str(found)
+            assert found.code == "params_too_large" and "payload_limit" in str(found)
         assert workflow.future(below).result(30) == 3
         assert engine.submit(helpers.worker_pid).result(30) == workflow.future(pid).result(30)
 

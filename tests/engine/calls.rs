@@ -70,8 +70,8 @@ fn what_has_no_json_form_fails_the_script_that_would_read_it() {
 }
 
 #[test]
-fn l8_results_beyond_a_frame_fail_the_step_that_takes_them_and_cost_no_worker() {
-    let config = Config { frame_limit: 1 << 20, ..Config::default() };
+fn l9_results_above_the_payload_limit_fail_the_step_that_takes_them_and_cost_no_worker() {
+    let config = Config { payload_limit: Some(1 << 20), ..Config::default() };
     let engine = Engine::builder().config(config).cpu_workers(1).io_workers(0).start().expect("the engine starts");
     let large = |name| Step::new(name, entry("value", json!({"value": "x".repeat(300 << 10)})));
     let both = Step::new("both", entry("params", json!({}))).after("one").after("two");
@@ -96,8 +96,8 @@ fn l8_results_beyond_a_frame_fail_the_step_that_takes_them_and_cost_no_worker() 
 }
 
 #[test]
-fn l9_a_part_that_does_not_fit_into_a_frame_is_refused_with_its_name() {
-    let config = Config { frame_limit: 1 << 20, cpu_bound_count: 1, ..Config::default() };
+fn l9_a_part_above_the_payload_limit_is_refused_with_its_name() {
+    let config = Config { payload_limit: Some(1 << 20), cpu_bound_count: 1, ..Config::default() };
     let engine = Engine::builder().config(config).start().expect("it starts");
     let parts = [Part::new("small"), Part::new(vec![0; 2 << 20])];
     let task = Task::call(Function::with_parts("resize", "code", parts.clone().into()), "");

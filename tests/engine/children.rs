@@ -1,9 +1,9 @@
 //! Tasks on real Python processes.
 
-use axion_core::{Engine, ErrorKind, Notice, NoticeKind, PoolKind, Task, Watched};
+use axion_core::{Config, Engine, ErrorKind, Notice, NoticeKind, PoolKind, Task, Watched};
 use serde_json::json;
 
-use crate::support::{Gate, ended, engine, entry, executable, on_io, repeat_until, run, script, value};
+use crate::support::{Gate, ended, engine, entry, exactly, executable, on_io, repeat_until, run, script, value};
 
 #[test]
 fn c0_1_a_script_with_main_gets_its_parameters_and_returns_its_data() {
@@ -134,11 +134,14 @@ fn output_of_every_kind_stays_with_its_task_also_when_tasks_are_sent_ahead() {
 
 #[test]
 fn large_parameters_and_results_pass_and_larger_ones_are_refused_by_name() {
-    let engine = engine(1, 0);
+    let config = Config { payload_limit: Some(256 << 20), ..exactly(1, 0) };
+    let engine = Engine::builder().config(config).start().expect("it starts");
     let text = "x".repeat(20 << 20);
     let record = run(&engine, entry("double", json!({"value": text})));
     assert_eq!(value(&record)["result"].as_str().expect("text").len(), 40 << 20);
-    let record = run(&engine, entry("big", json!({"size": 65 << 20})));
+    let record = run(&engine, entry("big", json!({"size": 200 << 20})));
+    assert_eq!(record.outcome.data().expect("a success").0.len(), (200 << 20) + 2);
+    let record = run(&engine, entry("big", json!({"size": 257 << 20})));
     assert_eq!(record.outcome.error().expect("refused").kind, ErrorKind::ResultTooLarge);
     assert!(run(&engine, entry("double", json!({"value": 1}))).outcome.is_success(), "the worker goes on");
 }

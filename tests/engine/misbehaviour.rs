@@ -96,13 +96,14 @@ fn l9_a_gigabyte_of_prints_is_counted_and_not_kept() {
 }
 
 #[test]
-fn a_result_of_100_mib_is_refused_by_name_unless_the_frame_limit_lets_it_pass() {
-    if !is_alone("misbehaviour::a_result_of_100_mib_is_refused_by_name_unless_the_frame_limit_lets_it_pass") {
+fn a_result_of_100_mib_is_refused_by_name_unless_the_payload_limit_lets_it_pass() {
+    if !is_alone("misbehaviour::a_result_of_100_mib_is_refused_by_name_unless_the_payload_limit_lets_it_pass") {
         return;
     }
     let size = 100 << 20;
     let big = || entry("big", json!({"size": size}));
-    let refusing = engine(1, 1);
+    let config = Config { payload_limit: Some(64 << 20), ..exactly(1, 1) };
+    let refusing = Engine::builder().config(config).start().expect("starts");
     for pool in [PoolKind::Cpu, PoolKind::Io] {
         let record = run(&refusing, big().on(pool));
         let error = record.outcome.error().expect("refused");
@@ -114,8 +115,7 @@ fn a_result_of_100_mib_is_refused_by_name_unless_the_frame_limit_lets_it_pass() 
     }
     drop(refusing);
 
-    let config = Config { frame_limit: 256 << 20, ..exactly(1, 1) };
-    let engine = Engine::builder().config(config).start().expect("starts");
+    let engine = engine(1, 1);
     let before = peak_memory();
     for pool in [PoolKind::Cpu, PoolKind::Io] {
         let beside = engine.submit(entry("double", json!({"value": 1})).on(pool)).expect("accepted");

@@ -199,7 +199,7 @@ fn what_waits_for_a_step_of_another_workflow_waits_for_the_step_and_not_for_its_
 
 #[test]
 fn a_step_that_is_too_large_with_what_others_returned_fails_by_name_and_costs_no_worker() {
-    let config = Config { frame_limit: 1 << 20, ..exactly(1, 0) };
+    let config = Config { payload_limit: Some(1 << 20), ..exactly(1, 0) };
     let engine = Engine::builder().config(config).start().expect("starts");
     let piece = "x".repeat(400 << 10);
     let spec = WorkflowSpec::of([
@@ -223,7 +223,7 @@ fn a_step_that_is_too_large_with_what_others_returned_fails_by_name_and_costs_no
     for at in [3, 4] {
         let (state, _, error) = &told[at];
         assert_eq!(*state, StepState::Failed, "{told:?}");
-        assert!(error.contains("params_too_large") && error.contains("`frame_limit`"), "{error}");
+        assert!(error.contains("params_too_large") && error.contains("`payload_limit`"), "{error}");
     }
     for at in [0, 1, 2, 5] {
         assert_eq!((told[at].0, told[at].1), (StepState::Succeeded, 1), "{told:?}");

@@ -18,7 +18,7 @@ _READ_SIZE = 1 << 16
 _CONTROL_LIMIT = 1 << 20  # fits a `Revoke` of 130,000 tasks
 
 # The engine sends these with the first byte on the control socket, in this order.
-_FDS = ("data_in", "data_out", "page", "raw_out", "raw_err", "stacks")
+_FDS = ("data_in", "data_out", "page", "raw_out", "raw_err", "stacks", "payloads")
 
 
 def take_control_socket():
@@ -35,6 +35,7 @@ class Channel:
 
     def __init__(self):
         self.frame_limit = 1 << 26
+        self.payload_limit = 1 << 26
         self.batch = 0  # the number of reads so far: the frames of one read share a batch
         self.is_open = False
         self.is_forked_copy = False  # true in a process that user code forked from the worker
@@ -61,10 +62,11 @@ class Channel:
             os.set_inheritable(fd, False)
             setattr(self, name, fd)
         self.control = control
+        self.payload_socket = socket.socket(fileno=self.payloads)
 
-    def open(self, frame_limit):
+    def open(self, frame_limit, payload_limit):
         """Ends the handshake: from here on the engine takes messages."""
-        self.frame_limit = frame_limit
+        self.frame_limit, self.payload_limit = frame_limit, payload_limit
         self.is_open = True
 
     def _disconnect(self):
@@ -137,7 +139,10 @@ class Channel:
             self._in_progress = get_ident()
             try:
                 for part in frame.parts if type(frame) is Segments else (frame,):
-                    _write_all(self.data_out, part)
+                    if hasattr(part, "write_to"):
+                        part.write_to(self)
+                    else:
+                        write_all(self.data_out, part)
             except BaseException as error:
                 raised = error
             finally:
@@ -154,13 +159,13 @@ class Channel:
     def write_output(self, seq, stream, data):
         """Writes what a task printed. In a forked copy, or before `open`, it goes to fd 1 or 2."""
         if not self.is_open:
-            _write_all(stream + 1, data)
+            write_all(stream + 1, data)
         elif data:
             self.send(output_frames(seq, stream, data))
 
     def answer(self, name, *values):
         """Writes one frame to the control socket. Only the control thread calls this."""
-        _write_all(self.control, wire.encode(wire.CONTROL_UP, name, *values))
+        write_all(self.control, wire.encode(wire.CONTROL_UP, name, *values))
 
     def control_frames(self, server):
         """Yields the body of each control frame until the engine closes the socket.
@@ -189,7 +194,10 @@ class Channel:
 
 
 class Segments:
-    """Bytes in several pieces, written one after the other: large pieces are never joined."""
+    """Bytes in several pieces, written one after the other: large pieces are never joined.
+
+    A piece with a method `write_to(channel)` writes itself.
+    """
 
     __slots__ = ("parts",)
 
@@ -209,7 +217,7 @@ def output_frames(seq, stream, data):
                     for at in range(0, len(data), _READ_SIZE))
 
 
-def _write_all(fd, data):
+def write_all(fd, data):
     """Writes everything, then raises what a signal handler raised meanwhile."""
     data, raised = memoryview(data), None
     # `extend` fills it in C: in Python code, a handler could raise between the end of a `write` and

@@ -27,15 +27,16 @@ class Functions:
     The engine defines the parts of a function before the function, and keeps both until the last of its calls has ended.
     """
 
-    def __init__(self, current):
+    def __init__(self, current, payloads):
+        self._payloads = payloads
         self.parts = {}  # everything that the engine defined and did not take back, by its id: code and parts
         self._functions = {}  # made of their code at their first call
         self._current = current
         self._pickle = None
 
     def receive(self, body, start, end):
-        """Handles a frame that is not a `Run`. Returns the fields of a `Call`, its id replaced by the `Function`;
-        None for any other frame.
+        """Handles a frame that is not a `Run`. Returns the fields of a task, with the `Function` in place of its id;
+        None if the frame is no task.
         """
         if body[start] != wire.CALL_TAG:
             name, values = wire.decode(wire.DOWN, body[start:end])
@@ -45,15 +46,34 @@ class Functions:
                 self.parts.pop(values[0], None)
                 self._functions.pop(values[0], None)
             else:
-                raise wire.WireError("a %s among the tasks" % name)
+                return self._receive_large(name, values)
             return None
         seq, attempt, limit_ns, task, name, arguments = parse_call(body, start, end)
+        return seq, attempt, limit_ns, task, self._function(name), arguments
+
+    def _receive_large(self, name, values):
+        """Handles a message whose payload travels apart, as `receive`."""
+        if name == "Piece":
+            self._payloads.add(values[0])
+            return None
+        if name not in ("LargeDefine", "LargeCall", "LargeRun"):
+            raise wire.WireError("a %s among the tasks" % name)
+        payload = self._payloads.take(*values.pop())
+        if name == "LargeDefine":
+            self.parts[values[0]] = payload
+            return None
+        target = values.pop()
+        if name == "LargeRun":
+            return (*values, target, bytes(payload))
+        return (*values, self._function(target), payload)
+
+    def _function(self, name):
         function = self._functions.get(name)
         if function is None:
             if name not in self.parts:
                 raise wire.WireError("a call of a function that was not defined: %s" % name.hex())
             function = self._functions[name] = Function(self, name, self.parts[name])
-        return seq, attempt, limit_ns, task, function, arguments
+        return function
 
     def pickle(self):
         """The `pickle` module. Also creates the module through which a function finds its context."""

@@ -15,8 +15,9 @@ from .context import Context, parse_run
 from .control import INTERRUPT_SIGNAL
 from .coroutines import cancel_remaining, run_task
 from .cpython import signal
-from .failure import FailureKind, SoftTimeout, TaskFailure, exit_forked_copy, failure_fields
+from .failure import FailureKind, SoftTimeout, exit_forked_copy, failure_fields
 from .functions import Functions, Targets
+from .payloads import SHARE_FROM, Payloads, large_done
 from .scripts import Script, Scripts
 
 # The interval after which the signal of a soft limit is sent again, in milliseconds. It doubles each time.
@@ -32,7 +33,7 @@ class Inline:
         self.slots = slots
         self._page = self._worker_id = self._main_thread = None  # see `configure`
         self._targets = Targets(Scripts(one_at_a_time=True))
-        self._functions = Functions(lambda: self._running)
+        self._functions = Functions(lambda: self._running, Payloads(channel))
         self._lock = allocate_lock()
         self._last_taken = 0  # the highest sequence number that has been started or dropped
         self._is_dropping = False  # some tasks may not be started: look under the lock
@@ -122,8 +123,8 @@ class Inline:
     def serve(self):
         """Runs tasks until the engine closes the data pipe."""
         channel, page, targets, worker_id = self.channel, self._page, self._targets, self._worker_id
-        send, limit = channel.send, channel.frame_limit
-        done, overhead = wire.DONE_HEAD.pack, wire.DONE_OVERHEAD
+        send, done, overhead = channel.send, wire.DONE_HEAD.pack, wire.DONE_OVERHEAD
+        limit = min(channel.frame_limit, SHARE_FROM) - overhead
         poller = poll()
         poller.register(channel.raw_out, POLLIN)
         poller.register(channel.raw_err, POLLIN)
@@ -164,10 +165,11 @@ class Inline:
                 self._is_interruptible = False
                 data = dumps(value)
                 size = len(data)
-                if size + overhead > limit:
-                    raise TaskFailure(FailureKind.RESULT_TOO_LARGE, too_large(size, limit))
                 nanos = monotonic_ns() - started_ns
-                frame = done(size + overhead, wire.DONE_TAG, seq, nanos, size) + data
+                if size <= limit:
+                    frame = done(size + overhead, wire.DONE_TAG, seq, nanos, size) + data
+                else:
+                    frame = large_done(channel, seq, nanos, data)
             except BaseException as error:
                 self._is_interruptible = False
                 codec = Script if type(target) is bytes else target
@@ -220,7 +222,3 @@ def failed_frame(channel, error, seq, nanos, codec):
         text = "its description failed with %s" % type(inner).__name__
         fields = FailureKind.EXCEPTION, type(error).__name__, text, "", [], b""
         return wire.encode(wire.UP, "Failed", seq, nanos, fields)
-
-
-def too_large(size, limit):
-    return "the result is %d bytes, the frame limit is %d: write it to a file and return its path" % (size, limit)

@@ -13,9 +13,10 @@ from . import library, output, wire
 from .context import Context, parse_run
 from .coroutines import run_task
 from .cpython import signal, thread_types
-from .failure import FailureKind, SoftTimeout, TaskFailure
+from .failure import SoftTimeout
 from .functions import Functions, Targets
-from .inline import failed_frame, too_large
+from .inline import failed_frame
+from .payloads import SHARE_FROM, Payloads, large_done
 from .scripts import Script, Scripts
 from .thread_pool import ThreadPool
 
@@ -34,7 +35,7 @@ class Threaded:
         self.slots = slots
         self._page = self._worker_id = None  # see `configure`
         self._targets = Targets(Scripts(one_at_a_time=False))
-        self._functions = Functions(_current.get)
+        self._functions = Functions(_current.get, Payloads(channel))
         self._load_locks = {}  # by target: one that loads slowly delays only its own tasks
         self._reported = {}  # target -> whether the engine was told that it is a coroutine
         self._loop_lock = threading.Lock()
@@ -60,6 +61,7 @@ class Threaded:
     def configure(self, worker_id, page):
         """Called in the main thread, before the other threads are there."""
         self._worker_id, self._page = worker_id, StatusPage(page)
+        self._done_limit = min(self.channel.frame_limit, SHARE_FROM) - wire.DONE_OVERHEAD
 
     # Called in the control thread.
 
@@ -314,16 +316,16 @@ class Threaded:
             return self._loop
 
     def _finish(self, context, error, value):
-        seq, started_ns, limit = context._seq, context._started_ns, self.channel.frame_limit
+        seq, started_ns = context._seq, context._started_ns
         try:
             if error is not None:
                 raise error
             data = context._codec.dumps(value)
-            size = len(data)
-            if size + wire.DONE_OVERHEAD > limit:
-                raise TaskFailure(FailureKind.RESULT_TOO_LARGE, too_large(size, limit))
-            frame = wire.DONE_HEAD.pack(
-                size + wire.DONE_OVERHEAD, wire.DONE_TAG, seq, monotonic_ns() - started_ns, size) + data
+            size, nanos = len(data), monotonic_ns() - started_ns
+            if size <= self._done_limit:
+                frame = wire.DONE_HEAD.pack(size + wire.DONE_OVERHEAD, wire.DONE_TAG, seq, nanos, size) + data
+            else:
+                frame = large_done(self.channel, seq, nanos, data)
         except BaseException as caught:
             frame = failed_frame(self.channel, caught, seq, monotonic_ns() - started_ns, context._codec)
         if self._partial_lines:

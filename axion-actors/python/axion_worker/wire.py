@@ -8,7 +8,7 @@ precompiled layouts at the end. The golden frames check that both agree.
 
 from .cpython import Struct, StructError
 
-PROTOCOL = 5
+PROTOCOL = 6
 
 _NUMBERS = {"u8": Struct("<B"), "u32": Struct("<I"), "u64": Struct("<Q"), "f64": Struct("<d")}
 _U32, _U64 = _NUMBERS["u32"], _NUMBERS["u64"]
@@ -16,17 +16,25 @@ _U32, _U64 = _NUMBERS["u32"], _NUMBERS["u64"]
 CAUSE = (("exception", "text"), ("message", "text"))
 FAILURE = (("kind", "u32"), ("exception", "text"), ("message", "text"), ("traceback", "text"),
            ("causes", [CAUSE]), ("raised", "bytes"))
+# A payload that travels apart from its message: its size, and whether it is in shared memory.
+APART = (("size", "u64"), ("shared", "bool"))
 
 # Data pipe, engine to child.
 DOWN = (
     ("Configure", (("protocol", "u32"), ("worker", "text"), ("slots", "u32"), ("async_slots", "u32"),
-                   ("frame_limit", "u64"))),
+                   ("frame_limit", "u64"), ("payload_limit", "u64"))),
     ("Run", (("seq", "u64"), ("attempt", "u32"), ("limit", "u64"), ("task", "id"), ("script", "bytes"),
              ("params", "bytes"))),
     ("Define", (("part", "id"), ("code", "bytes"))),
     ("Forget", (("part", "id"),)),
     ("Call", (("seq", "u64"), ("attempt", "u32"), ("limit", "u64"), ("task", "id"), ("function", "id"),
               ("arguments", "bytes"))),
+    ("Piece", (("data", "bytes"),)),
+    ("LargeRun", (("seq", "u64"), ("attempt", "u32"), ("limit", "u64"), ("task", "id"), ("script", "bytes"),
+                  ("params", APART))),
+    ("LargeDefine", (("part", "id"), ("code", APART))),
+    ("LargeCall", (("seq", "u64"), ("attempt", "u32"), ("limit", "u64"), ("task", "id"), ("function", "id"),
+                   ("arguments", APART))),
 )
 # Data pipe, child to engine.
 UP = (
@@ -37,6 +45,8 @@ UP = (
     ("Progress", (("seq", "u64"), ("fraction", "f64"), ("message", "text"))),
     ("Log", (("seq", "u64"), ("level", "u32"), ("message", "text"))),
     ("Loaded", (("seq", "u64"), ("coroutine", "bool"))),
+    ("Piece", (("data", "bytes"),)),
+    ("LargeDone", (("seq", "u64"), ("nanos", "u64"), ("data", APART))),
 )
 # Control socket, engine to child.
 CONTROL_DOWN = (
@@ -166,3 +176,7 @@ CALL_HEAD = Struct("<IQIQ16s16sQ")
 DONE_HEAD = Struct("<IIQQQ")
 DONE_TAG = 1
 DONE_OVERHEAD = DONE_HEAD.size - 4
+# `Piece` from the frame's length to its data.
+PIECE_HEAD = Struct("<IIQ")
+PIECE_TAG = 7
+PIECE_OVERHEAD = PIECE_HEAD.size - 4

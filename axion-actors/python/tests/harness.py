@@ -7,6 +7,7 @@ Nothing here sleeps to let things happen: every wait is for a message or a condi
 import array
 import atexit
 import collections
+import fcntl
 import json
 import mmap
 import os
@@ -105,7 +106,7 @@ def processes_left():
 class Worker:
     """One worker process and the engine's ends of its pipes."""
 
-    def __init__(self, worker_id="cpu-0", slots=1, async_slots=0, frame_limit=1 << 26, cwd=None, env=None,
+    def __init__(self, worker_id="cpu-0", slots=1, async_slots=0, frame_limit=1 << 26, payload_limit=1 << 27, cwd=None, env=None,
                  configure=True, folder=None, interpreter=INTERPRETER, spawn=subprocess.Popen):
         folder = folder or runtime_folder()
         self.package = os.path.join(folder, PACKAGE)
@@ -127,17 +128,21 @@ class Worker:
             stdin=theirs, stdout=out_write, stderr=err_write, cwd=cwd, env=environment(env), start_new_session=True)
         theirs.close()
         self.stacks, stacks_write = os.pipe()
-        fds = array.array("i", [down_read, up_write, page_fd, self.raw_out, self.raw_err, stacks_write])
+        self.payloads, payloads_theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+        fds = array.array("i", [down_read, up_write, page_fd, self.raw_out, self.raw_err, stacks_write,
+                                payloads_theirs.fileno()])
         ours.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
         for fd in (down_read, up_write, page_fd, out_write, err_write, stacks_write):
             os.close(fd)
+        payloads_theirs.close()
+        self._pieces, self.pieces = b"", 0  # of the next large result, and how many have come
         self._held = b""
         self._control_held = b""
         self.outputs = {}
         self.loaded = []  # what `Loaded` said so far: (seq, coroutine)
         self._seq = 0
         if configure:
-            self.send("Configure", wire.PROTOCOL, worker_id, slots, async_slots, frame_limit)
+            self.send("Configure", wire.PROTOCOL, worker_id, slots, async_slots, frame_limit, payload_limit)
             try:
                 self.ready = self.expect("Ready")
             except BaseException:
@@ -190,9 +195,15 @@ class Worker:
                 if len(self._held) >= 4 + size:
                     body, self._held = self._held[4:4 + size], self._held[4 + size:]
                     name, values = wire.decode(wire.UP, body)
-                    if name != "Loaded":
+                    if name == "Loaded":
+                        self.loaded.append(tuple(values))
+                    elif name == "Piece":
+                        self._pieces += values[0]
+                        self.pieces += 1
+                    elif name == "LargeDone":
+                        return "Done", values[:2] + [self.payload(values[0], *values[2])]
+                    else:
                         return name, values
-                    self.loaded.append(tuple(values))
                     continue
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self.up], [], [], left)[0]:
@@ -201,6 +212,30 @@ class Worker:
             if not more:
                 return None
             self._held += more
+
+    def payload(self, seq, size, is_shared):
+        """A large result."""
+        if not is_shared:
+            data, self._pieces = self._pieces, b""
+            return data
+        number, fds, _, _ = socket.recv_fds(self.payloads, 8, 1)
+        assert int.from_bytes(number, "little") == seq, (number, seq)
+        assert fcntl.fcntl(fds[0], 1034) == 15, "it is sealed"
+        with mmap.mmap(fds[0], size, access=mmap.ACCESS_READ) as memory:
+            os.close(fds[0])
+            return memory[:]
+
+    def send_apart(self, data, name, *values, is_shared=True):
+        """Sends a message whose payload travels apart."""
+        if is_shared:
+            fd = os.memfd_create("test")
+            os.write(fd, data)
+            socket.send_fds(self.payloads, [b"\0"], [fd])
+            os.close(fd)
+        else:
+            for at in range(0, len(data), 1 << 19):
+                self.send("Piece", data[at:at + (1 << 19)])
+        self.send(name, *values, (len(data), is_shared))
 
     def expect(self, name):
         """The values of the next message, which must be `name`; outputs on the way are collected."""
@@ -361,6 +396,7 @@ class Worker:
         self.process.wait(LIMIT)
         self.end()
         self.control.close()
+        self.payloads.close()
         for fd in (self.up, self.raw_out, self.raw_err, self.stacks):
             os.close(fd)
 

@@ -75,7 +75,7 @@ def listed(tag, *parts):
 
 class Parts(unittest.TestCase):
     def test_a_part_is_kept_by_its_id_until_it_is_forgotten(self):
-        kept, part = runtime.Functions(None), uuid.uuid4().bytes
+        kept, part = runtime.Functions(None, None), uuid.uuid4().bytes
 
         def receive(*message):
             frame = wire.encode(wire.DOWN, *message)
@@ -311,8 +311,8 @@ class Function(Calls, OneWorker):
         failure = self.one.failure(self.call(same, raw=step_arguments((Placeholder(1),), b"1")))
         self.assertEqual(failure.kind, FailureKind.PARAMS_INVALID)
 
-    def test_a_result_above_the_frame_limit_fails_the_task(self):
-        module, folder = self.module("def much(): return bytearray(70 << 20)")
+    def test_a_result_above_the_payload_limit_fails_the_task(self):
+        module, folder = self.module("def much(): return bytearray(140 << 20)")
         failure = self.one.failure(self.call(self.define(module + ":much", paths=[folder])))
         self.assertEqual(failure.kind, FailureKind.RESULT_TOO_LARGE)
 

@@ -132,15 +132,15 @@ class Values(OneWorker, Case):
             self.assertIn(failure.kind, (FailureKind.EXCEPTION, FailureKind.RESULT_NOT_SERIALIZABLE))
         self.assertEqual(self.one.run(self.eval, {"code": "1"}), 1)
 
-    def test_a_result_at_and_over_the_frame_limit(self):
+    def test_a_result_at_and_over_the_payload_limit(self):
         head = 4 + 8 + 8 + 8
-        worker = self.worker(frame_limit=10_000)
+        worker = self.worker(frame_limit=10_000, payload_limit=10_000 - head)
         exact = "'x' * %d" % (10_000 - head - 2)
         self.assertEqual(len(worker.run(self.eval, {"code": exact})), 10_000 - head - 2)
         failure = worker.fail(self.eval, {"code": exact + " + 'x'"})
         self.assertEqual(failure.kind, FailureKind.RESULT_TOO_LARGE)
         self.assertIn("9973 bytes", failure.message)
-        self.assertIn("10000", failure.message)
+        self.assertIn("9972", failure.message)
         self.assertEqual(worker.run(self.eval, {"code": "1"}), 1)
 
     # Parameters.

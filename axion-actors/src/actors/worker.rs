@@ -17,8 +17,8 @@ use self::tail::Tail;
 use super::messages::{Reports, Retire, TimerDue, WorkerCommand, WorkerDown, WorkerReady};
 use super::timer::{ActorTimer, TimerDriver};
 use crate::model::{
-    CapturedOutput, Clock, Data, Json, KillReason, LogLevel, NoticeKind, PostMortem, Seq, Stream, TaskError, TaskId,
-    Tick, Work, WorkName, WorkerDownReason, WorkerRef,
+    CapturedOutput, Clock, Data, Json, KillReason, LogLevel, NoticeKind, Payload, PostMortem, Seq, Stream, TaskError,
+    TaskId, Tick, Work, WorkName, WorkerDownReason, WorkerRef,
 };
 use crate::policy::functions::KnownFunctions;
 use crate::policy::liveness::{Liveness, Look, NextStep, Patience};
@@ -183,6 +183,7 @@ impl Worker {
                     self.sequencer.notify(|| NoticeKind::Log { task, level, message });
                 }
             }
+            Up::Piece { .. } | Up::LargeDone { .. } => return Err("a payload without its message".to_owned()),
             Up::Loaded { seq, coroutine } => reports.push(self.loaded(seq, coroutine)?),
         }
         Ok(())
@@ -198,12 +199,12 @@ impl Worker {
         Ok(())
     }
 
-    fn end(&mut self, seq: Seq, nanos: u64, result: Result<Bytes, Box<TaskError>>) -> Result<Report, String> {
+    fn end(&mut self, seq: Seq, nanos: u64, result: Result<Payload, Box<TaskError>>) -> Result<Report, String> {
         let sent = self.take(seq);
         let work = sent.ok_or_else(|| format!("a result of attempt {seq}, which it was not sent"))?.work;
         self.lifecycle.attempt_ended();
         let result = result.map(|data| match work {
-            WorkName::Script(_) => Data::Json(Json(data)),
+            WorkName::Script(_) => Data::Json(Json(data.into_bytes())),
             WorkName::Function(_) => Data::of_function(data),
         });
         Ok(Report::Ended { seq, nanos, result, output: self.outputs.remove(&seq) })

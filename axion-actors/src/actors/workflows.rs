@@ -27,6 +27,7 @@ use crate::model::{
 use crate::policy::graph::{Ended, StepStatus};
 use crate::policy::retention::RetentionPolicy;
 use crate::policy::workflows::{RetainedWorkflows, StepRef, WorkflowAction, Workflows};
+use crate::process::machine_memory;
 use crate::sequencer::Sequencer;
 
 /// The number of steps in one message to the Dispatcher.
@@ -92,7 +93,7 @@ impl WorkflowManager {
             retained: RetainedWorkflows::new(policy),
             timer: timers.timer(),
             max_in_flight: config.input_queue_size,
-            task_limit: config.task_limit(),
+            task_limit: config.payload_limit(machine_memory()),
             closing: false,
             _fatal: StopOnPanic,
         }
@@ -425,7 +426,7 @@ impl WorkflowManager {
 fn too_large(size: usize, limit: usize) -> Ended {
     let words = format!(
         "the parameters, with what other steps returned, are {size} bytes, the limit is {limit}: pass a file's path from \
-         step to step instead, or raise `frame_limit`"
+         step to step instead, or raise `payload_limit`"
     );
     Ended::without_attempt(Outcome::Failed(Box::new(TaskError::new(ErrorKind::ParamsTooLarge, words))))
 }

@@ -193,8 +193,12 @@ settings! {
     record_limit: usize = 4 * MIB, Kind::Size { least: 0, most: i64::MAX as u64 };
     /// How long the record of a finished task is kept; "none": until newer records replace it.
     result_ttl: Option<Duration> = Some(Duration::from_secs(3600)), WAIT, or "none";
-    /// The maximum size of a frame on a worker's pipe. It limits the size of parameters and results.
+    /// The maximum size of a frame on a worker's pipe. Larger parameters and results travel in shared memory
+    /// or in several frames.
     frame_limit: usize = 64 * MIB, Kind::Size { least: MIB as u64, most: GIB };
+    /// The maximum size of the parameters or the result of a task, and of a value that a function needs;
+    /// "auto": a quarter of the memory of the machine or container.
+    payload_limit: Option<usize> = None, Kind::Size { least: MIB as u64, most: 1 << 40 }, or "auto";
     /// The number of bytes that are kept of each output stream of a task.
     captured_output_limit: usize = 64 << 10, Kind::Size { least: 0, most: GIB };
     /// If more workers of a pool than this crash within `restart_window`, the pool's breaker opens:
@@ -328,12 +332,12 @@ impl Config {
         self
     }
 
-    /// The maximum [weight](crate::model::Task::weight) of a task, in bytes.
+    /// The maximum [weight](crate::model::Task::weight) of a task, and the maximum size of a result and of a part of a
+    /// function, in bytes. `memory` is the memory of the machine, if it is known.
     #[must_use]
-    pub fn task_limit(&self) -> usize {
-        /// The bytes of a `Run` frame without script and parameters, rounded up.
-        const BESIDE: usize = 256;
-        self.frame_limit.saturating_sub(BESIDE)
+    pub fn payload_limit(&self, memory: Option<u64>) -> usize {
+        let share = |memory: u64| usize::try_from(memory / 4).unwrap_or(usize::MAX).max(MIB);
+        self.payload_limit.unwrap_or_else(|| memory.map_or(GIB as usize, share))
     }
 }
 

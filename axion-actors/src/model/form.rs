@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::ids::{Attempt, TaskId, WorkerRef};
 use super::outcome::{Outcome, TaskError};
+use super::payload::Payload;
 use super::pool::PoolId;
 use super::record::{AttemptRecord, CapturedOutput, OutputPart, TaskRecord, Timings};
 use super::script::ScriptPath;
@@ -60,7 +61,7 @@ pub(crate) mod instant_or_none {
 #[serde(rename_all = "snake_case")]
 enum DataForm {
     Json(#[serde(with = "super::raw")] Bytes),
-    Pickle(#[serde(with = "super::raw")] Bytes),
+    Pickle(Payload),
 }
 
 impl From<&Data> for DataForm {

@@ -10,6 +10,7 @@ mod limits;
 mod notice;
 mod outcome;
 mod part;
+mod payload;
 mod pool;
 mod postmortem;
 mod raw;
@@ -40,6 +41,7 @@ pub use limits::{
 pub use notice::{LogLevel, Notice, NoticeKind, Stream};
 pub use outcome::{Cause, ErrorKind, Outcome, TaskError};
 pub use part::{Part, PartId, fingerprint};
+pub use payload::Payload;
 pub use pool::{PoolId, PoolKind, PoolMap, PoolNameError};
 pub use postmortem::{EndedBy, KillReason, PostMortem, ProcessExit, Usage};
 pub use record::{AttemptRecord, CapturedOutput, ExpiredBy, OutputPart, TaskRecord, Timings};

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use twox_hash::XxHash3_128;
 use uuid::Uuid;
+
+use super::payload::Payload;
 
 /// The identity of a part: a hash of its bytes. A worker that has the part does not receive it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -43,13 +44,13 @@ pub fn fingerprint(bytes: &[u8]) -> [u8; 16] {
 #[derive(Clone)]
 pub struct Part {
     id: PartId,
-    bytes: Bytes,
+    bytes: Payload,
 }
 
 impl Part {
     /// The part of these bytes.
     #[must_use]
-    pub fn new(bytes: impl Into<Bytes>) -> Self {
+    pub fn new(bytes: impl Into<Payload>) -> Self {
         let bytes = bytes.into();
         Self { id: PartId::of(&bytes), bytes }
     }
@@ -62,7 +63,7 @@ impl Part {
 
     /// The bytes.
     #[must_use]
-    pub fn bytes(&self) -> &Bytes {
+    pub fn bytes(&self) -> &Payload {
         &self.bytes
     }
 }
@@ -84,13 +85,13 @@ impl fmt::Debug for Part {
 impl Serialize for Part {
     /// The bytes. The identity follows from them.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        super::raw::serialize(&self.bytes, serializer)
+        self.bytes.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Part {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        super::raw::deserialize(deserializer).map(Self::new)
+        Payload::deserialize(deserializer).map(Self::new)
     }
 }
 

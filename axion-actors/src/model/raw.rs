@@ -54,7 +54,7 @@ pub(super) mod optional {
         }
 
         fn of_raw(bytes: Bytes) -> Self {
-            Self(bytes)
+            Self(bytes.into())
         }
     }
 

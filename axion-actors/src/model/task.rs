@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::TaskId;
 use super::limits::{Concurrency, Limits, Needs, Rate};
+use super::payload::Payload;
 use super::pool::{PoolId, PoolNameError};
 use super::retry::RetryPolicy;
 use super::script::ScriptPath;
@@ -133,8 +134,7 @@ pub struct Task {
     id: TaskId,
     pool: PoolId,
     work: Work,
-    #[serde(with = "super::raw")]
-    params: Bytes,
+    params: Payload,
     options: Option<Arc<TaskOptions>>,
 }
 
@@ -145,17 +145,17 @@ impl Task {
     /// Both may be `async def`.
     #[must_use]
     pub fn script(path: impl AsRef<Path>) -> Self {
-        Self::of(Work::Script(ScriptPath::new(path.as_ref())), Bytes::from_static(b"{}"))
+        Self::of(Work::Script(ScriptPath::new(path.as_ref())), Bytes::from_static(b"{}").into())
     }
 
     /// A task that calls `function` with `arguments` in the pool `cpu`. The arguments are pickled as
     /// `docs/internals/wire-protocol.md` describes.
     #[must_use]
-    pub fn call(function: Function, arguments: impl Into<Bytes>) -> Self {
+    pub fn call(function: Function, arguments: impl Into<Payload>) -> Self {
         Self::of(Work::Function(function), arguments.into())
     }
 
-    fn of(work: Work, params: Bytes) -> Self {
+    fn of(work: Work, params: Payload) -> Self {
         Self { id: TaskId::generate(), pool: PoolId::CPU, work, params, options: None }
     }
 
@@ -179,7 +179,7 @@ impl Task {
     ///
     /// # Errors
     /// If `text` is not JSON. The error names the line and the column.
-    pub fn params_json(mut self, text: impl Into<Bytes>) -> Result<Self, ParamsError> {
+    pub fn params_json(mut self, text: impl Into<Payload>) -> Result<Self, ParamsError> {
         let text = text.into();
         serde_json::from_slice::<IgnoredAny>(&text)?;
         self.params = text;
@@ -301,7 +301,7 @@ impl Task {
 
     /// Takes the parameters out of the task.
     pub(crate) fn take_params(&mut self) -> Bytes {
-        std::mem::take(&mut self.params)
+        std::mem::take(&mut self.params).into_bytes()
     }
 
     /// Drops this task's copy of its work and shares the other task's, if both are equal.
@@ -319,10 +319,17 @@ impl Task {
         }
     }
 
+    /// Moves the arguments to another place. They stay the same.
+    #[must_use]
+    pub fn move_params(mut self, to: impl FnOnce(Payload) -> Payload) -> Self {
+        self.params = to(self.params);
+        self
+    }
+
     /// The same task with other parameters, which must be JSON text.
     #[must_use]
-    pub(crate) fn with_params(self, params: Bytes) -> Self {
-        Self { params, ..self }
+    pub(crate) fn with_params(self, params: impl Into<Payload>) -> Self {
+        Self { params: params.into(), ..self }
     }
 
     fn options_mut(&mut self) -> &mut TaskOptions {
@@ -371,7 +378,7 @@ impl Task {
 
     /// The arguments: JSON text for a script, pickled arguments for a function.
     #[must_use]
-    pub fn params_bytes(&self) -> &Bytes {
+    pub fn params_bytes(&self) -> &Payload {
         &self.params
     }
 }

@@ -10,6 +10,8 @@ use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use super::payload::Payload;
+
 const DESCRIBED: u8 = 2;
 const LIST: u8 = 3;
 const FILLED: u8 = 4;
@@ -68,9 +70,9 @@ impl Data {
     /// The result of a function. A step's plain data is JSON. Everything else is a pickle, whose first byte never
     /// begins a JSON text.
     #[must_use]
-    pub fn of_function(data: Bytes) -> Self {
+    pub fn of_function(data: Payload) -> Self {
         match data.first() {
-            Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n') => Self::Json(Json(data)),
+            Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n') => Self::Json(Json(data.into_bytes())),
             _ => Self::Pickle(Pickle(data)),
         }
     }
@@ -79,7 +81,8 @@ impl Data {
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
         match self {
-            Self::Json(Json(bytes)) | Self::Pickle(Pickle(bytes)) => bytes,
+            Self::Json(Json(bytes)) => bytes,
+            Self::Pickle(Pickle(payload)) => payload,
         }
     }
 
@@ -99,7 +102,7 @@ impl Data {
     pub fn whole(&self) -> Bytes {
         match self {
             Self::Json(json) => json.0.clone(),
-            Self::Pickle(pickle) => pickle.packed(),
+            Self::Pickle(pickle) => pickle.packed().into_bytes(),
         }
     }
 }
@@ -118,7 +121,7 @@ impl From<Pickle> for Data {
 
 /// The pickled result of a function. The engine never reads it. A step's result can carry a description.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Pickle(pub Bytes);
+pub struct Pickle(pub Payload);
 
 impl fmt::Debug for Pickle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -162,16 +165,16 @@ impl Pickle {
 
     /// The pickle without its description.
     #[must_use]
-    pub fn packed(&self) -> Bytes {
+    pub fn packed(&self) -> Payload {
         self.parts().map_or_else(|| self.0.clone(), |(_, _, packed)| packed)
     }
 
     /// The description and the pickle. `None` if there is no description or its header is invalid (L8).
-    fn parts(&self) -> Option<(bool, Bytes, Bytes)> {
+    fn parts(&self) -> Option<(bool, Bytes, Payload)> {
         let (head, _) = self.0.split_first_chunk::<HEAD>()?;
         let [DESCRIBED, is_json, size @ ..] = *head else { return None };
         let end = HEAD.checked_add(usize::try_from(u64::from_le_bytes(size)).ok()?)?;
-        (end <= self.0.len()).then(|| (is_json == 1, self.0.slice(HEAD..end), self.0.slice(end..)))
+        (end <= self.0.len()).then(|| (is_json == 1, self.0.slice(HEAD..end).into_bytes(), self.0.slice(end..)))
     }
 }
 
@@ -208,12 +211,12 @@ mod tests {
     fn a_description_is_read_without_reading_the_pickle() {
         let packed = Bytes::from_static(b"\x80packed");
         let with_json = Pickle::described(Ok(&Json("[1]".into())), &packed);
-        assert_eq!((with_json.json(), with_json.packed()), (Ok(Json("[1]".into())), packed.clone()));
+        assert_eq!((with_json.json(), with_json.packed()), (Ok(Json("[1]".into())), packed.clone().into()));
         let without = Pickle::described(Err("a lock"), &packed);
-        assert_eq!((without.json(), without.packed()), (Err("a lock".to_owned()), packed.clone()));
-        let bare = Pickle(packed.clone());
+        assert_eq!((without.json(), without.packed()), (Err("a lock".to_owned()), packed.clone().into()));
+        let bare = Pickle(packed.clone().into());
         assert!(bare.json().is_err_and(|words| words.contains("outside a workflow")));
-        assert_eq!(bare.packed(), packed);
+        assert_eq!(*bare.packed(), packed);
         assert_eq!(
             list(&["1".into(), packed])[..],
             *b"\x03\x02\0\0\0\x01\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\x001\x80packed"

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::part::{Part, PartId};
+use super::payload::Payload;
 use super::script::ScriptPath;
 
 /// A function: opaque code that a worker can load, and a name for people. Cheap to clone.
@@ -26,13 +26,13 @@ struct Inner {
 impl Function {
     /// A function with this code. `name` is for people and does not affect the identity.
     #[must_use]
-    pub fn new(name: &str, code: impl Into<Bytes>) -> Self {
+    pub fn new(name: &str, code: impl Into<Payload>) -> Self {
         Self::with_parts(name, code, Arc::default())
     }
 
     /// A function whose code needs these parts. Functions that need the same ones share them.
     #[must_use]
-    pub fn with_parts(name: &str, code: impl Into<Bytes>, parts: Arc<[Part]>) -> Self {
+    pub fn with_parts(name: &str, code: impl Into<Payload>, parts: Arc<[Part]>) -> Self {
         let code = Part::new(code);
         Self(Arc::new(Inner { name: FunctionName { id: code.id(), words: name.into() }, code, parts }))
     }

@@ -34,7 +34,7 @@ macro_rules! runtime_files {
 }
 
 /// The package `axion_worker`, embedded.
-const FILES: [(&str, &str); 24] = runtime_files![
+const FILES: [(&str, &str); 25] = runtime_files![
     "__init__.py",
     "channel.py",
     "context.py",
@@ -50,6 +50,7 @@ const FILES: [(&str, &str); 24] = runtime_files![
     "needs.py",
     "output.py",
     "packing.py",
+    "payloads.py",
     "scripts.py",
     "specials.py",
     "stamps.py",

@@ -8,10 +8,20 @@ use std::rc::Rc;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::os::{self, Pid, Pipe, StatusPage};
+use super::os::{self, PayloadSocket, Pid, Pipe, StatusPage};
 use super::{Child, ControlDown, Down, Progress};
-use crate::model::Seq;
+use crate::model::{Payload, Seq};
 use crate::wire::{WireError, encode, encode_before};
+
+/// The size of the frames in which a payload travels that fits into no frame.
+const PIECE: usize = 512 << 10;
+
+/// The largest frame and the largest payload that either side may send.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WireLimits {
+    pub(super) frame: usize,
+    pub(super) payload: usize,
+}
 
 /// Outgoing bytes. The pipe takes what it can at once; the pump writes the rest.
 #[derive(Debug, Default)]
@@ -105,6 +115,7 @@ pub(super) struct Link {
     pub(super) wake: Notify,
     /// Where the child notes what it runs, once it has started.
     page: OnceCell<StatusPage>,
+    payloads: OnceCell<Rc<PayloadSocket>>,
     /// The leader of the group, from its start until it is about to be reaped.
     leader: Cell<Option<Pid>>,
     kill_at_start: Cell<bool>,
@@ -124,6 +135,7 @@ impl Link {
             control: RefCell::default(),
             wake: Notify::new(),
             page: OnceCell::new(),
+            payloads: OnceCell::new(),
             leader: Cell::new(None),
             kill_at_start: Cell::new(false),
             kill_requested: Cell::new(None),
@@ -141,8 +153,9 @@ impl Link {
         }
     }
 
-    /// Its pipes are there, and the page in which it notes what it runs.
-    pub(super) fn connect(&self, data: Pipe, control: Pipe, page: StatusPage) {
+    /// Its pipes and the socket for payloads are there, and the page in which it notes what it runs.
+    pub(super) fn connect(&self, data: Pipe, control: Pipe, payloads: Rc<PayloadSocket>, page: StatusPage) {
+        let _ = self.payloads.set(payloads);
         self.data.borrow_mut().pipe = Some(Rc::new(data));
         self.control.borrow_mut().pipe = Some(Rc::new(control));
         let _ = self.page.set(page);
@@ -198,16 +211,36 @@ impl Link {
     /// As [`push`](Self::push), without a copy of large payloads.
     fn push_large(&self, messages: &[Down]) {
         for message in messages {
-            let Some((head, payload)) = message.split() else {
+            let Some(payload) = message.large_payload() else {
                 self.push(&self.data, std::slice::from_ref(message));
                 continue;
             };
-            if let Err(error) = self.data.borrow_mut().put_large(&head, payload, self.frame_limit) {
+            if let Err(error) = self.put_payload(message, payload) {
                 tracing::error!(%error, "a message to a worker cannot be encoded; ending the worker");
                 self.kill();
             }
         }
         self.push::<Down>(&self.data, &[]);
+    }
+
+    /// Appends a message with a large payload. The payload travels by a descriptor if it lies in shared memory and the
+    /// socket takes it, else in the message's frame, else in frames of its own.
+    fn put_payload(&self, message: &Down, payload: &Payload) -> Result<(), WireError> {
+        let mut data = self.data.borrow_mut();
+        if self.payloads.get().is_some_and(|socket| socket.send(payload)) {
+            return encode(&message.apart(true), self.frame_limit, &mut data.held);
+        }
+        let bytes: &Bytes = payload;
+        match data.put_large(&message.head(), bytes.clone(), self.frame_limit) {
+            Err(WireError::TooLarge { .. }) => {}
+            put => return put,
+        }
+        let piece = Down::Piece { data: Bytes::new() };
+        for start in (0..bytes.len()).step_by(PIECE) {
+            let end = bytes.len().min(start + PIECE);
+            data.put_large(&piece, bytes.slice(start..end), self.frame_limit)?;
+        }
+        encode(&message.apart(false), self.frame_limit, &mut data.held)
     }
 }
 
@@ -221,7 +254,7 @@ impl Child for RealChild {
             self.0.last_sent.set(Some(seq));
         }
         // Large messages are rare.
-        if messages.iter().any(Down::is_large) {
+        if messages.iter().any(|message| message.large_payload().is_some()) {
             self.0.push_large(messages);
         } else {
             self.0.push(&self.0.data, messages);

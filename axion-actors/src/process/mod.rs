@@ -27,7 +27,10 @@ pub use folder::{FolderError, PrivateFolder};
 pub use inherited::Inherited;
 pub use interpreter::{PythonNotFound, find_pool_pythons, find_python};
 pub use meter::{RealMeter, machine_memory};
-pub use os::{Doorbell, DoorbellReader, Guardian, GuardianError, KernelTimer, SpawnError, doorbell, nanos_since_boot};
+pub use os::{
+    Doorbell, DoorbellReader, Guardian, GuardianError, KernelTimer, SHARE_FROM, SpawnError, WritablePayload, doorbell,
+    join, nanos_since_boot, share,
+};
 pub(crate) use os::{WallClockSet, WallClockWatch, WatchedDoorbell};
 pub use real::RealLauncher;
 

@@ -2,6 +2,7 @@
 //!
 //! Each child has one pump: a task on the engine's thread that waits for all descriptors of the child at once (L11).
 
+mod payloads;
 mod source;
 mod stacks;
 
@@ -17,11 +18,12 @@ use bytes::Bytes;
 use tokio::sync::futures::Notified;
 use tokio::sync::mpsc;
 
+use self::payloads::Payloads;
 use self::source::{LAST_READS, READ, Source};
 use self::stacks::Stacks;
 use super::blocking::spawn_blocking;
 use super::interpreter::Interpreter;
-use super::link::{Link, Outgoing};
+use super::link::{Link, Outgoing, WireLimits};
 use super::os::{self, Connection, Exit, Guardian, MemoryKills, Pid, Process};
 use super::{ChildEvent, ChildExit, ExitCause, StartError};
 use crate::model::{ProcessExit, Seq, Stream};
@@ -59,6 +61,7 @@ pub(super) struct Pump {
     control: Source,
     raw: [(Stream, Source); 2],
     stacks: Stacks,
+    payloads: Payloads,
     /// The kernel's count of out-of-memory kills when the process started.
     memory_kills: Option<u64>,
     explained: Rc<MemoryKills>,
@@ -84,19 +87,21 @@ impl Pump {
         process: Process,
         guardian: Arc<Guardian>,
         link: Rc<Link>,
-        frame_limit: usize,
+        limits: WireLimits,
         runtime: String,
         explained: Rc<MemoryKills>,
     ) -> Result<Self, StartError> {
         let pid = process.pid;
         link.attach(pid);
-        let Connection { exit, data_in, data_out, raw_out, raw_err, control_in, control_out, stacks, page } =
-            process.connect().inspect_err(|_| {
-                link.detach();
-                guardian.forget(pid);
-                let _ = os::reap(pid);
-            })?;
-        link.connect(data_in, control_in, page);
+        let connection = process.connect().inspect_err(|_| {
+            link.detach();
+            guardian.forget(pid);
+            let _ = os::reap(pid);
+        })?;
+        let Connection { exit, data_in, data_out, raw_out, raw_err, .. } = connection;
+        let Connection { control_in, control_out, stacks, payloads, page, .. } = connection;
+        let payloads = Rc::new(payloads);
+        link.connect(data_in, control_in, payloads.clone(), page);
         Ok(Self {
             link,
             guardian,
@@ -106,9 +111,10 @@ impl Pump {
             control: Source::new(control_out),
             raw: [(Stream::Stdout, Source::new(raw_out)), (Stream::Stderr, Source::new(raw_err))],
             stacks: Stacks::new(stacks, runtime),
+            payloads: Payloads::new(payloads, limits.payload),
             memory_kills: os::out_of_memory_kills(),
             explained,
-            data_frames: FrameReader::new(frame_limit),
+            data_frames: FrameReader::new(limits.frame),
             control_frames: FrameReader::new(CONTROL_LIMIT),
             scratch: Vec::new(),
             stderr_tail: Vec::new(),
@@ -225,8 +231,10 @@ impl Pump {
 
     fn data_event(&mut self) -> Option<ChildEvent> {
         let mut messages: Vec<Up> = Vec::new();
-        if let Err(error) = self.data_frames.drain_up(&mut messages) {
-            self.violated(error.to_string());
+        let drained = self.data_frames.drain_up(&mut messages).map_err(|error| error.to_string());
+        let completed = self.payloads.complete(&mut messages);
+        if let Err(violation) = completed.and(drained) {
+            self.violated(violation);
         }
         (!messages.is_empty()).then_some(ChildEvent::Messages(messages))
     }

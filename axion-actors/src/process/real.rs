@@ -13,7 +13,8 @@ use super::blocking::offload_or_inline;
 use super::folder::PrivateFolder;
 use super::inherited::Inherited;
 use super::interpreter::Interpreter;
-use super::link::{Link, RealChild};
+use super::link::{Link, RealChild, WireLimits};
+use super::meter::machine_memory;
 use super::os::{self, Guardian, MemoryKills, Process, Program, SpawnError};
 use super::pump::Pump;
 use super::{ChildEvent, ChildExit, ExitCause, LaunchSpec, Launched, Launcher, StartError};
@@ -31,8 +32,8 @@ pub struct RealLauncher {
     started: Cell<u64>,
     folder: Arc<PrivateFolder>,
     guardian: Arc<Guardian>,
-    frame_limit: usize,
     inherited: Arc<Inherited>,
+    limits: WireLimits,
     memory_kills: Rc<MemoryKills>,
 }
 
@@ -74,8 +75,8 @@ impl RealLauncher {
             pools,
             folder,
             guardian,
-            frame_limit: config.frame_limit,
             inherited: Arc::new(inherited),
+            limits: WireLimits { frame: config.frame_limit, payload: config.payload_limit(machine_memory()) },
             started: Cell::new(0),
             memory_kills: Rc::default(),
         }
@@ -85,7 +86,7 @@ impl RealLauncher {
 impl Launcher for RealLauncher {
     fn launch(&self, spec: LaunchSpec) -> Launched {
         let (events, receiver) = mpsc::channel(EVENTS);
-        let link = Link::new(self.frame_limit);
+        let link = Link::new(self.limits.frame);
         let PoolStart { interpreter, arguments, settings } = &self.pools[spec.worker.pool];
         let start = Start {
             program: interpreter.path(),
@@ -104,13 +105,14 @@ impl Launcher for RealLauncher {
             worker: start.worker.clone(),
             slots: spec.slots,
             async_slots: spec.async_slots,
-            frame_limit: self.frame_limit as u64,
+            frame_limit: self.limits.frame as u64,
+            payload_limit: self.limits.payload as u64,
         };
         let (runtime, mark) = (self.folder.path().display().to_string(), start.mark.clone());
-        let (shared, interpreter, frame_limit) = (link.clone(), interpreter.clone(), self.frame_limit);
+        let (shared, interpreter, limits) = (link.clone(), interpreter.clone(), self.limits);
         let (guardian, memory_kills) = (self.guardian.clone(), self.memory_kills.clone());
         actix_rt::spawn(async move {
-            let begin = |process| Pump::new(process, guardian, shared, frame_limit, runtime, memory_kills);
+            let begin = |process| Pump::new(process, guardian, shared, limits, runtime, memory_kills);
             let exit = match start.run().await.and_then(begin) {
                 Ok(mut pump) => {
                     pump.configure(configure);

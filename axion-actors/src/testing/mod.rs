@@ -224,7 +224,7 @@ impl FakeChild {
 /// The result `1` of an attempt that took a millisecond.
 #[must_use]
 pub fn done(seq: Seq) -> Up {
-    Up::Done { seq, nanos: 1_000_000, data: bytes::Bytes::from_static(b"1") }
+    Up::Done { seq, nanos: 1_000_000, data: bytes::Bytes::from_static(b"1").into() }
 }
 
 /// The answer to a task, after question and answer went through the codec.
@@ -236,7 +236,11 @@ fn echoed(message: &Down, bytes: &mut Vec<u8>) -> Option<Up> {
     };
     let seq = again(bytes, message)?.begins()?;
     bytes.clear();
-    crate::wire::encode(&Up::Done { seq, nanos: 1000, data: bytes::Bytes::from_static(b"1") }, usize::MAX, bytes)
-        .ok()?;
+    crate::wire::encode(
+        &Up::Done { seq, nanos: 1000, data: bytes::Bytes::from_static(b"1").into() },
+        usize::MAX,
+        bytes,
+    )
+    .ok()?;
     crate::wire::decode(&bytes[4..]).ok()
 }

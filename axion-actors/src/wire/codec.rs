@@ -124,7 +124,7 @@ fn large_up(body: Bytes) -> Result<Up, WireError> {
     small[DONE_HEAD - 8..].fill(0);
     let mut message = decode(&small)?;
     if let Up::Done { data, .. } = &mut message {
-        *data = body.slice(DONE_HEAD..);
+        *data = body.slice(DONE_HEAD..).into();
     }
     Ok(message)
 }

@@ -6,10 +6,10 @@ use std::collections::TryReserveError;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Attempt, Cause, ErrorKind, LogLevel, PartId, ScriptPath, Seq, Stream};
+use crate::model::{Attempt, Cause, ErrorKind, LogLevel, PartId, Payload, ScriptPath, Seq, Stream};
 
 /// The version that both sides state first.
-pub const PROTOCOL: u32 = 5;
+pub const PROTOCOL: u32 = 6;
 
 /// Data pipe, engine to child.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,8 @@ pub enum Down {
         async_slots: u32,
         /// The largest frame either side may send.
         frame_limit: u64,
+        /// The largest payload either side may send.
+        payload_limit: u64,
     },
     /// A task to run, after those sent before it.
     Run {
@@ -41,7 +43,7 @@ pub enum Down {
         script: ScriptPath,
         /// The parameters, JSON.
         #[serde(with = "payload")]
-        params: Bytes,
+        params: Payload,
     },
     /// A function's code or a part that it needs, before the first `Call` that needs it.
     Define {
@@ -49,7 +51,7 @@ pub enum Down {
         part: PartId,
         /// What the worker keeps under this name.
         #[serde(with = "payload")]
-        code: Bytes,
+        code: Payload,
     },
     /// No attempt needs this code or part, unless it is defined again.
     Forget {
@@ -70,39 +72,112 @@ pub enum Down {
         function: PartId,
         /// The arguments, pickled.
         #[serde(with = "payload")]
-        arguments: Bytes,
+        arguments: Payload,
     },
+    /// A piece of the payload of the next message, which is a large one.
+    Piece {
+        /// The next bytes.
+        #[serde(with = "payload")]
+        data: Bytes,
+    },
+    /// A `Run` whose payload travels apart.
+    LargeRun {
+        /// As in `Run`.
+        seq: Seq,
+        /// As in `Run`.
+        attempt: Attempt,
+        /// As in `Run`.
+        limit: u64,
+        /// As in `Run`.
+        task: [u8; 16],
+        /// As in `Run`.
+        script: ScriptPath,
+        /// The parameters.
+        params: Apart,
+    },
+    /// A `Define` whose payload travels apart.
+    LargeDefine {
+        /// As in `Define`.
+        part: PartId,
+        /// The code.
+        code: Apart,
+    },
+    /// A `Call` whose payload travels apart.
+    LargeCall {
+        /// As in `Call`.
+        seq: Seq,
+        /// As in `Call`.
+        attempt: Attempt,
+        /// As in `Call`.
+        limit: u64,
+        /// As in `Call`.
+        task: [u8; 16],
+        /// As in `Call`.
+        function: PartId,
+        /// The arguments.
+        arguments: Apart,
+    },
+}
+
+/// A payload that travels apart from its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Apart {
+    /// Its size in bytes.
+    pub size: u64,
+    /// It lies in the memory of the next descriptor on the payload socket. Otherwise, the `Piece`s before the message are
+    /// the payload.
+    pub shared: bool,
 }
 
 /// Payloads of at least this size are written without a copy.
 const LARGE: usize = 64 << 10;
 
 impl Down {
-    /// Whether its payload is large.
-    #[must_use]
-    pub fn is_large(&self) -> bool {
+    /// Its payload, if it can have one.
+    fn payload(&self) -> Option<&Payload> {
         match self {
             Self::Run { params: payload, .. }
             | Self::Define { code: payload, .. }
-            | Self::Call { arguments: payload, .. } => payload.len() >= LARGE,
-            Self::Configure { .. } | Self::Forget { .. } => false,
+            | Self::Call { arguments: payload, .. } => Some(payload),
+            _ => None,
         }
     }
 
-    /// The message without its payload, and the payload, if that is large. The payload is the last field.
+    /// Its payload, if that is large.
     #[must_use]
-    pub fn split(&self) -> Option<(Self, Bytes)> {
-        if !self.is_large() {
-            return None;
-        }
+    pub fn large_payload(&self) -> Option<&Payload> {
+        self.payload().filter(|payload| payload.len() >= LARGE)
+    }
+
+    /// The message without its payload, which is the last field.
+    #[must_use]
+    pub fn head(&self) -> Self {
         let mut head = self.clone();
-        let payload = match &mut head {
-            Self::Run { params: payload, .. }
-            | Self::Define { code: payload, .. }
-            | Self::Call { arguments: payload, .. } => std::mem::take(payload),
-            Self::Configure { .. } | Self::Forget { .. } => return None,
-        };
-        Some((head, payload))
+        if let Self::Run { params: payload, .. }
+        | Self::Define { code: payload, .. }
+        | Self::Call { arguments: payload, .. } = &mut head
+        {
+            *payload = Payload::default();
+        }
+        head
+    }
+
+    /// The message for the case that its payload travels apart.
+    #[must_use]
+    pub fn apart(&self, shared: bool) -> Self {
+        let apart = |payload: &Payload| Apart { size: payload.len() as u64, shared };
+        match self {
+            Self::Run { seq, attempt, limit, task, script, params } => {
+                let (seq, attempt, limit, task) = (*seq, *attempt, *limit, *task);
+                Self::LargeRun { seq, attempt, limit, task, script: script.clone(), params: apart(params) }
+            }
+            Self::Define { part, code } => Self::LargeDefine { part: *part, code: apart(code) },
+            Self::Call { seq, attempt, limit, task, function, arguments } => {
+                let (seq, attempt, limit, task, function) = (*seq, *attempt, *limit, *task, *function);
+                Self::LargeCall { seq, attempt, limit, task, function, arguments: apart(arguments) }
+            }
+            other => other.clone(),
+        }
     }
 
     /// The attempt that this message begins, if it does.
@@ -110,7 +185,7 @@ impl Down {
     pub fn begins(&self) -> Option<Seq> {
         match self {
             Self::Run { seq, .. } | Self::Call { seq, .. } => Some(*seq),
-            Self::Configure { .. } | Self::Define { .. } | Self::Forget { .. } => None,
+            _ => None,
         }
     }
 }
@@ -139,7 +214,7 @@ pub enum Up {
         nanos: u64,
         /// Its result: JSON of a script, pickled of a function.
         #[serde(with = "payload")]
-        data: Bytes,
+        data: Payload,
     },
     /// An attempt failed.
     Failed {
@@ -187,6 +262,21 @@ pub enum Up {
         /// Whether its entry point is a coroutine function.
         coroutine: bool,
     },
+    /// A piece of the payload of the next message, which is a large one.
+    Piece {
+        /// The next bytes.
+        #[serde(with = "payload")]
+        data: Bytes,
+    },
+    /// A `Done` whose payload travels apart.
+    LargeDone {
+        /// As in `Done`.
+        seq: Seq,
+        /// As in `Done`.
+        nanos: u64,
+        /// The result.
+        data: Apart,
+    },
 }
 
 impl Up {
@@ -194,7 +284,7 @@ impl Up {
     #[must_use]
     pub fn ends(&self) -> Option<Seq> {
         match self {
-            Self::Done { seq, .. } | Self::Failed { seq, .. } => Some(*seq),
+            Self::Done { seq, .. } | Self::LargeDone { seq, .. } | Self::Failed { seq, .. } => Some(*seq),
             _ => None,
         }
     }
@@ -327,9 +417,9 @@ mod payload {
         serializer.serialize_bytes(data)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>, T: From<Vec<u8>>>(deserializer: D) -> Result<T, D::Error> {
         let data = <&[u8]>::deserialize(deserializer)?;
-        super::copied(data).map(Bytes::from).map_err(D::Error::custom)
+        super::copied(data).map(T::from).map_err(D::Error::custom)
     }
 }
 

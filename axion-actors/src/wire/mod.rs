@@ -9,4 +9,4 @@ mod message;
 
 pub use codec::{FrameReader, WireError, decode, encode, encode_before};
 pub use facts::{FACT_HEAD, FactCodecError, decode_fact, encode_fact};
-pub use message::{CONTROL_LIMIT, ControlDown, ControlUp, Down, Failure, FailureKind, MAX_CAUSES, PROTOCOL, Up};
+pub use message::{Apart, CONTROL_LIMIT, ControlDown, ControlUp, Down, Failure, FailureKind, MAX_CAUSES, PROTOCOL, Up};

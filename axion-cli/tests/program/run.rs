@@ -178,13 +178,13 @@ fn invalid_input_exits_with_2_and_names_the_place() {
 fn parameters_above_the_limit_are_wrong_input() {
     let params = format!("{{\"x\": \"{}\"}}", "x".repeat(1 << 20));
     let mut command = axion();
-    command.env("AXION_FRAME_LIMIT", "1MiB").arg("run").arg(example("double.py")).args(["--params-file", "-"]);
+    command.env("AXION_PAYLOAD_LIMIT", "1MiB").arg("run").arg(example("double.py")).args(["--params-file", "-"]);
     let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
     child.stdin.take().expect("piped").write_all(params.as_bytes()).expect("written");
     let ended = child.wait_with_output().expect("ended");
     let err = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(2), "{err}");
-    assert!(err.contains("the limit is 1048320") && err.contains("`frame_limit`"), "{err}");
+    assert!(err.contains("the limit is 1048576") && err.contains("`payload_limit`"), "{err}");
 }
 
 #[test]

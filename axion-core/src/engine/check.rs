@@ -4,7 +4,7 @@ use axion_actors::config::{Config, EngineKind, PoolSettings};
 use axion_actors::model::workflow::Step;
 use axion_actors::model::{EngineCapacity, PoolId, PoolMap, Task, Work};
 use axion_actors::policy::resources;
-use axion_actors::process::machine_memory;
+use axion_actors::process::{SHARE_FROM, machine_memory, share};
 
 use crate::error::SubmitError;
 
@@ -24,7 +24,7 @@ impl TaskChecks {
             kind: config.engine,
             pools: config.pool_settings(),
             capacity: config.capacity(machine_memory()),
-            limit: config.task_limit(),
+            limit: config.payload_limit(machine_memory()),
         }
     }
 
@@ -35,6 +35,8 @@ impl TaskChecks {
     pub(crate) fn prepare(&self, task: Task) -> Result<Task, SubmitError> {
         let pool = self.pool_for(&task)?;
         let task = if pool == task.pool_id() { task } else { task.on(pool) };
+        let is_large = task.params_bytes().len() >= SHARE_FROM;
+        let task = if is_large { task.move_params(share) } else { task };
         let Some(limits) = task.limits() else { return Ok(task) };
         if let Some(what) = limits.zero() {
             return Err(SubmitError::LimitsInvalid { what });

@@ -35,7 +35,7 @@ pub(super) fn into_error(failure: Failure) -> TaskError {
         exception: text(failure.exception),
         traceback: text(failure.traceback),
         causes: failure.causes,
-        raised: (!failure.raised.is_empty()).then_some(Pickle(failure.raised)),
+        raised: (!failure.raised.is_empty()).then_some(Pickle(failure.raised.into())),
         ..TaskError::new(failure.kind.into(), failure.message)
     }
 }

@@ -127,7 +127,7 @@ impl WorkerHarness {
             attempt: Attempt(1),
             id: TaskId::generate(),
             work: work.clone(),
-            params: Bytes::from_static(b"{}"),
+            params: Bytes::from_static(b"{}").into(),
             limit: None,
         };
         self.worker.do_send(WorkerCommand::Run(seqs.iter().map(task).collect()));
@@ -333,7 +333,7 @@ async fn l8_a_report_on_an_attempt_that_was_not_sent_ends_the_worker() {
 #[actix::test]
 async fn l8_anything_before_the_handshake_and_another_protocol_version_cost_the_worker() {
     let wrong = Up::Ready { protocol: PROTOCOL + 1, pid: 1, python: "3".into(), executable: Bytes::new() };
-    for first in [Up::Done { seq: Seq(1), nanos: 0, data: Bytes::new() }, wrong] {
+    for first in [Up::Done { seq: Seq(1), nanos: 0, data: Payload::default() }, wrong] {
         let mut harness = WorkerHarness::start(LIMIT).await;
         harness.child.says(first).await;
         assert_eq!(harness.child.hears().await, Some(Heard::Kill));

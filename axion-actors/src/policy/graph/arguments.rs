@@ -53,7 +53,7 @@ impl Graph {
 
     /// The arguments of a function.
     pub(super) fn call(&self, at: usize) -> Result<CallArguments, StepError> {
-        let own = self.nodes[at].task.iter().map(|task| Ok(task.params_bytes().clone()));
+        let own = self.nodes[at].task.iter().map(|task| Ok(task.params_bytes().clone().into_bytes()));
         let parts = own.chain(self.rules(at).inputs.iter().map(|input| self.value(input))).collect::<Result<_, _>>()?;
         Ok(CallArguments { parts })
     }

@@ -1,14 +1,12 @@
 //! Steps with one instance per element of a list.
 
-use bytes::Bytes;
-
 use super::arguments::Prepared;
 use super::external::on_request;
 use super::json::{self, Elements};
 use super::node::{InstanceState, Mapping};
 use super::{Ended, Graph, GraphAction, StepKey};
 use crate::model::workflow::{Enough, MapOver, StepError, StepState};
-use crate::model::{Outcome, Task, Tick};
+use crate::model::{Outcome, Payload, Task, Tick};
 
 impl Mapping {
     pub(super) fn started(&mut self, index: usize) {
@@ -75,7 +73,7 @@ impl Graph {
             Some(Prepared::Text(text)) => text,
             _ => {
                 let own = self.nodes[at].task.as_ref().map(Task::params_bytes);
-                self.open_params(at, own.unwrap_or(&Bytes::new()))
+                self.open_params(at, own.unwrap_or(&Payload::default()))
             }
         };
         let mut base = self.with_upstream(at, text, list);

@@ -428,7 +428,7 @@ fn circle(graph: &DiGraph<(), ()>, part: &[usize]) -> Vec<usize> {
 
 fn is_object(step: &Step) -> bool {
     let (first, last) = match &step.rules().params {
-        None => (Some(step.task().params_bytes()), Some(step.task().params_bytes())),
+        None => (Some(&**step.task().params_bytes()), Some(&**step.task().params_bytes())),
         Some(template) => (text_of(template.pieces().first()), text_of(template.pieces().last())),
     };
     first.is_some_and(|text| text.trim_ascii_start().first() == Some(&b'{'))

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use crate::model::{
-    Attempt, CapturedOutput, Data, KillReason, PoolId, PoolKind, PostMortem, RecycleCause, Seq, TaskError, TaskId,
-    TaskRecord, Work, WorkName, WorkerDownReason, WorkerRef,
+    Attempt, CapturedOutput, Data, KillReason, Payload, PoolId, PoolKind, PostMortem, RecycleCause, Seq, TaskError,
+    TaskId, TaskRecord, Work, WorkName, WorkerDownReason, WorkerRef,
 };
 use crate::policy::placement::WorkerLoad;
 use crate::policy::task_table::WaiterId;
@@ -149,7 +147,7 @@ pub struct RunTask {
     /// The script or function.
     pub work: Work,
     /// The parameters or arguments.
-    pub params: Bytes,
+    pub params: Payload,
     /// The time after which it is killed.
     pub limit: Option<Duration>,
 }

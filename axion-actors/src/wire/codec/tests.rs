@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::model::{Attempt, Cause, LogLevel, PartId, ScriptPath, Seq, Stream};
-use crate::wire::{ControlDown, ControlUp, Down, Failure, FailureKind, MAX_CAUSES, Up};
+use crate::wire::{Apart, ControlDown, ControlUp, Down, Failure, FailureKind, MAX_CAUSES, Up};
 
 const LIMIT: usize = 64 << 20;
 
@@ -54,7 +54,7 @@ fn golden_frames_are_read_and_written_as_they_stand() {
         }
         seen.insert((table.to_owned(), name.to_owned()));
     }
-    assert_eq!(seen.len(), 5 + 7 + 5 + 2, "every message of every table has a golden frame: {seen:?}");
+    assert_eq!(seen.len(), 9 + 9 + 5 + 2, "every message of every table has a golden frame: {seen:?}");
 }
 
 proptest! {
@@ -68,13 +68,14 @@ proptest! {
             *payload = vec![b'x'; extra * (64 << 10)].into();
         }
         let whole = frame(&message);
-        let Some((head, payload)) = message.split() else {
+        let Some(payload) = message.large_payload() else {
             prop_assert!(whole.len() < 64 << 10);
             return Ok(());
         };
+        let head = message.head();
         let mut parts = vec![7];
         encode_before(&head, payload.len(), LIMIT, &mut parts).expect("fits");
-        parts.extend_from_slice(&payload);
+        parts.extend_from_slice(payload);
         prop_assert_eq!(&parts[1..], &whole[..]);
         let mut none = vec![7];
         let refused = encode_before(&head, payload.len(), payload.len(), &mut none);
@@ -129,13 +130,14 @@ fn seq() -> impl Strategy<Value = Seq> {
 
 fn down() -> impl Strategy<Value = Down> {
     prop_oneof![
-        (any::<u32>(), text(), any::<u32>(), any::<u32>(), any::<u64>()).prop_map(
-            |(protocol, worker, slots, async_slots, frame_limit)| Down::Configure {
+        (any::<u32>(), text(), any::<u32>(), any::<u32>(), any::<u64>(), any::<u64>()).prop_map(
+            |(protocol, worker, slots, async_slots, frame_limit, payload_limit)| Down::Configure {
                 protocol,
                 worker,
                 slots,
                 async_slots,
-                frame_limit
+                frame_limit,
+                payload_limit
             }
         ),
         (seq(), any::<u32>(), any::<u64>(), any::<[u8; 16]>(), "/[a-z/é ]{0,60}", payload()).prop_map(
@@ -145,10 +147,10 @@ fn down() -> impl Strategy<Value = Down> {
                 limit,
                 task,
                 script: ScriptPath::new(script.as_ref()),
-                params,
+                params: params.into(),
             }
         ),
-        (any::<[u8; 16]>(), payload()).prop_map(|(id, code)| Down::Define { part: PartId(id), code }),
+        (any::<[u8; 16]>(), payload()).prop_map(|(id, code)| Down::Define { part: PartId(id), code: code.into() }),
         any::<[u8; 16]>().prop_map(|id| Down::Forget { part: PartId(id) }),
         (seq(), any::<u32>(), any::<u64>(), any::<[u8; 16]>(), any::<[u8; 16]>(), payload()).prop_map(
             |(seq, attempt, limit, task, function, arguments)| Down::Call {
@@ -157,10 +159,18 @@ fn down() -> impl Strategy<Value = Down> {
                 limit,
                 task,
                 function: PartId(function),
-                arguments,
+                arguments: arguments.into(),
             }
         ),
+        payload().prop_map(|data| Down::Piece { data }),
     ]
+    .prop_flat_map(|message| {
+        let apart = any::<bool>().prop_map({
+            let message = message.clone();
+            move |shared| message.apart(shared)
+        });
+        prop_oneof![Just(message), apart]
+    })
 }
 
 fn failure() -> impl Strategy<Value = Failure> {
@@ -188,12 +198,18 @@ fn up() -> impl Strategy<Value = Up> {
             python,
             executable
         }),
-        (seq(), any::<u64>(), payload()).prop_map(|(seq, nanos, data)| Up::Done { seq, nanos, data }),
+        (seq(), any::<u64>(), payload()).prop_map(|(seq, nanos, data)| Up::Done { seq, nanos, data: data.into() }),
         (seq(), any::<u64>(), failure()).prop_map(|(seq, nanos, failure)| Up::Failed { seq, nanos, failure }),
         (seq(), stream, payload()).prop_map(|(seq, stream, data)| Up::Output { seq, stream, data }),
         (seq(), -1e9..1e9, text()).prop_map(|(seq, fraction, message)| Up::Progress { seq, fraction, message }),
         (seq(), level, text()).prop_map(|(seq, level, message)| Up::Log { seq, level, message }),
         (seq(), any::<bool>()).prop_map(|(seq, coroutine)| Up::Loaded { seq, coroutine }),
+        payload().prop_map(|data| Up::Piece { data }),
+        (seq(), any::<u64>(), any::<u64>(), any::<bool>()).prop_map(|(seq, nanos, size, shared)| Up::LargeDone {
+            seq,
+            nanos,
+            data: Apart { size, shared }
+        }),
     ]
 }
 
@@ -331,7 +347,7 @@ fn l9_a_frame_that_finds_no_memory_is_a_typed_error() {
 
 #[test]
 fn a_message_above_the_limit_is_refused_and_leaves_the_buffer_as_it_was() {
-    let message = Up::Done { seq: Seq(1), nanos: 0, data: Bytes::from(vec![b'1'; 1000]) };
+    let message = Up::Done { seq: Seq(1), nanos: 0, data: vec![b'1'; 1000].into() };
     let mut out = b"before".to_vec();
     assert!(matches!(encode(&message, 500, &mut out), Err(WireError::TooLarge { limit: 500, .. })));
     assert_eq!(out, b"before");

@@ -265,7 +265,7 @@ fn golden_facts_are_read_and_written_as_they_stand() {
 
 #[test]
 fn a_pickled_exception_is_kept_on_disk_and_left_out_for_people() {
-    let raised = Some(Pickle(Bytes::from_static(b"\x80\x05N.")));
+    let raised = Some(Pickle(Bytes::from_static(b"\x80\x05N.").into()));
     let error = Box::new(TaskError { raised: raised.clone(), ..error() });
     let fact = Fact { kind: FactKind::PoolUnavailable { pool: task().pool_id(), error }, ..facts().remove(0) };
     assert_eq!(decode_fact(&bytes_of(&fact)).expect("a fact").0, fact);

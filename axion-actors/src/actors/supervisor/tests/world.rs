@@ -116,7 +116,11 @@ impl Puppet {
             raised: bytes::Bytes::new(),
         };
         let data = bytes::Bytes::from_static(b"1");
-        let end = if fails { Up::Failed { seq, nanos, failure: failure() } } else { Up::Done { seq, nanos, data } };
+        let end = if fails {
+            Up::Failed { seq, nanos, failure: failure() }
+        } else {
+            Up::Done { seq, nanos, data: data.into() }
+        };
         self.child.says(end).await;
     }
 }

@@ -15,6 +15,7 @@ use rustix::process::Pid;
 
 use super::forks::{self, PrivateFd};
 use super::pipe::{Pipe, set_non_blocking};
+use super::shared::{PayloadSocket, payload_sockets};
 use super::signals::{self, Exit};
 use super::status_page::StatusPage;
 use crate::config::WorkerConfig;
@@ -37,6 +38,7 @@ pub(crate) struct Process {
     raw_err: PrivateFd,
     control: PrivateFd,
     stacks: PrivateFd,
+    payloads: PrivateFd,
     pub(crate) page: StatusPage,
 }
 
@@ -51,6 +53,7 @@ pub(crate) struct Connection {
     pub(crate) control_in: Pipe,
     pub(crate) control_out: Pipe,
     pub(crate) stacks: Pipe,
+    pub(crate) payloads: PayloadSocket,
     pub(crate) page: StatusPage,
 }
 
@@ -70,6 +73,7 @@ impl Process {
             control_out: control_in.duplicate()?,
             control_in,
             stacks: Pipe::new(self.stacks)?,
+            payloads: PayloadSocket::new(self.payloads),
             page: self.page,
         })
     }
@@ -92,8 +96,16 @@ pub(crate) struct Program<'a> {
 /// is one end of the control socket, and the other pipes travel over it.
 pub(crate) fn spawn(program: Program<'_>) -> Result<Process, SpawnError> {
     let settings = program.settings;
-    let ([data_in, data_out, raw_out, raw_err, control, stacks], theirs) = forks::private(pipes)?;
-    let [data_in_theirs, data_out_theirs, raw_out_theirs, raw_err_theirs, control_theirs, stacks_theirs] = theirs;
+    let ([data_in, data_out, raw_out, raw_err, control, stacks, payloads], theirs) = forks::private(pipes)?;
+    let [
+        data_in_theirs,
+        data_out_theirs,
+        raw_out_theirs,
+        raw_err_theirs,
+        control_theirs,
+        stacks_theirs,
+        payloads_theirs,
+    ] = theirs;
     let page = StatusPage::new().map_err(setup("the status page"))?;
     for ours in [&data_in, &data_out, &raw_out, &raw_err, &control, &stacks] {
         set_non_blocking(ours.as_fd()).map_err(setup("a pipe"))?;
@@ -111,6 +123,7 @@ pub(crate) fn spawn(program: Program<'_>) -> Result<Process, SpawnError> {
         raw_out_reader.as_fd(),
         raw_err_reader.as_fd(),
         stacks_theirs.as_fd(),
+        payloads_theirs.as_fd(),
     ];
     send_fds(control.as_fd(), &travelling).map_err(setup("the control socket"))?;
 
@@ -133,7 +146,7 @@ pub(crate) fn spawn(program: Program<'_>) -> Result<Process, SpawnError> {
         let _ = signals::reap(pid);
         return Err(setup("the nice value (setting `nice`)")(error));
     }
-    Ok(Process { pid, data_in, data_out, raw_out, raw_err, control, stacks, page })
+    Ok(Process { pid, data_in, data_out, raw_out, raw_err, control, stacks, payloads, page })
 }
 
 /// Adds to the nice value that a process inherits. The system clamps it to its range.
@@ -142,8 +155,8 @@ fn add_nice(pid: Pid, more: i32) -> rustix::io::Result<()> {
     rustix::process::setpriority_process(Some(pid), own.saturating_add(more))
 }
 
-/// The engine's ends of the pipes, then the child's: tasks, results, fd 1, fd 2, control, stacks.
-fn pipes() -> Result<([OwnedFd; 6], [OwnedFd; 6]), SpawnError> {
+/// The engine's ends of the pipes, then the child's: tasks, results, fd 1, fd 2, control, stacks, payloads.
+fn pipes() -> Result<([OwnedFd; 7], [OwnedFd; 7]), SpawnError> {
     let (data_in_theirs, data_in) = pipe("the task pipe")?;
     let (data_out, data_out_theirs) = pipe("the result pipe")?;
     let (raw_out, raw_out_theirs) = pipe("the pipe for standard output")?;
@@ -154,8 +167,17 @@ fn pipes() -> Result<([OwnedFd; 6], [OwnedFd; 6]), SpawnError> {
     // The writer may hold the interpreter lock, so its end must not block either.
     let (stacks, stacks_theirs) =
         rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).map_err(setup("the pipe for stacks"))?;
-    let ours = [data_in, data_out, raw_out, raw_err, control, stacks];
-    let theirs = [data_in_theirs, data_out_theirs, raw_out_theirs, raw_err_theirs, control_theirs, stacks_theirs];
+    let (payloads, payloads_theirs) = payload_sockets().map_err(setup("the socket for payloads"))?;
+    let ours = [data_in, data_out, raw_out, raw_err, control, stacks, payloads];
+    let theirs = [
+        data_in_theirs,
+        data_out_theirs,
+        raw_out_theirs,
+        raw_err_theirs,
+        control_theirs,
+        stacks_theirs,
+        payloads_theirs,
+    ];
     Ok((ours, theirs))
 }
 
@@ -172,7 +194,7 @@ fn reopened(pipe: &PrivateFd) -> Result<OwnedFd, SpawnError> {
 }
 
 fn send_fds(socket: BorrowedFd<'_>, fds: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(6))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(7))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(rustix::io::Errno::NOBUFS);
