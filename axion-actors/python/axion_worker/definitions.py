@@ -192,7 +192,8 @@ def _set_contents(cell, contents):
 def class_structure(cls):
     """`(metaclass, name, bases, namespace, base, features)`: what `make_class` makes the bare class of."""
     own = vars(cls)
-    if any(map(_is_native, (cls,) + type(cls).__mro__[:-len(type.__mro__)])):
+    metaclasses = type(cls).__mro__[:-2]  # but `type` and `object`
+    if any(map(_is_native, (cls,) + metaclasses)):
         raise TypeError("the class %s.%s is made by C code and cannot be copied; define it in a module of its own" % (
             cls.__module__, cls.__qualname__))
     namespace = {"__module__": own.get("__module__"), "__qualname__": cls.__qualname__}
@@ -431,14 +432,15 @@ def _make_abstract(cls):
     """What `ABCMeta` does to a class."""
     import abc
 
-    if hasattr(abc, "_abc_init"):
-        abc._abc_init(cls)
+    initialize = getattr(abc, "_abc_init", None)
+    if initialize is not None:
+        initialize(cls)
         return
     from weakref import WeakSet
 
     for name in ("_abc_registry", "_abc_cache", "_abc_negative_cache"):
         type.__setattr__(cls, name, WeakSet())
-    type.__setattr__(cls, "_abc_negative_cache_version", abc.ABCMeta._abc_invalidation_counter)
+    type.__setattr__(cls, "_abc_negative_cache_version", getattr(abc.ABCMeta, "_abc_invalidation_counter"))
 
 
 # Registrations
@@ -455,7 +457,7 @@ def _registered(cls):
     if "_abc_impl" in own:
         import abc
 
-        found = [each for each in (reference() for reference in abc._get_dump(cls)[0]) if each is not None]
+        found = [each for each in (reference() for reference in getattr(abc, "_get_dump")(cls)[0]) if each is not None]
     else:
         found = list(own.get("_abc_registry", ()))
     return sorted(found, key=lambda each: (each.__module__, each.__qualname__))
@@ -490,18 +492,19 @@ def _abstract_classes():
                     yield cls
 
 
-_dispatchers = 0, []  # the number of modules that have been searched, and the functions that were found
+_dispatchers = 0, []  # the number of modules that have been searched; the functions that were found, their registries
 
 
 def _dispatched(cls):
     global _dispatchers
     if _dispatchers[0] != len(sys.modules):
         modules = list(sys.modules.values())
-        found = {id(value): value for module in modules for value in list(getattr(module, "__dict__", {}).values())
+        found = {id(value): (value, getattr(value, "registry"))
+                 for module in modules for value in list(getattr(module, "__dict__", {}).values())
                  if type(value) is FunctionType and hasattr(value, "registry") and hasattr(value, "dispatch")}
         _dispatchers = len(modules), list(found.values())
-    return [(dispatcher, dispatcher.registry[cls]) for dispatcher in _dispatchers[1]
-            if dispatcher.__module__ != cls.__module__ and cls in dispatcher.registry]
+    return [(dispatcher, registry[cls]) for dispatcher, registry in _dispatchers[1]
+            if dispatcher.__module__ != cls.__module__ and cls in registry]
 
 
 def _register(cls, classes):

@@ -23,7 +23,8 @@ _REACH_ALL_OF_ARGUMENT = frozenset(("vars", "dir"))  # without an argument they 
 _REACH_ALL_ATTRIBUTES = frozenset(("__globals__", "f_globals"))
 _MAIN_MODULES = ("__main__", "__mp_main__")
 _FINDERS_OF_MODULES = frozenset(("modules", "import_module", "__import__"))
-_ANNOTATIONS_FLAG = 4  # of MAKE_FUNCTION and SET_FUNCTION_ATTRIBUTE
+_SET_ANNOTATIONS = frozenset(("MAKE_FUNCTION", "SET_FUNCTION_ATTRIBUTE"))
+_ANNOTATIONS_FLAG = 4
 _BEHIND_ANNOTATIONS = frozenset(("LOAD_CLOSURE", "LOAD_FAST", "BUILD_TUPLE", "MAKE_FUNCTION", "SET_FUNCTION_ATTRIBUTE"))
 
 
@@ -89,7 +90,7 @@ def _annotation_texts(operations, at):
     operation, value = operations[at]
     if operation == "LOAD_NAME" and value == "__annotations__" and at:
         return (operations[at - 1][1],)
-    if operation in ("SET_FUNCTION_ATTRIBUTE", "MAKE_FUNCTION") and value & _ANNOTATIONS_FLAG:
+    if operation in _SET_ANNOTATIONS and int(value) & _ANNOTATIONS_FLAG:
         return _annotations_before(operations, at)
     return ()
 

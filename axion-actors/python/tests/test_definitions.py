@@ -13,11 +13,23 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 # A module that goes by name.
 SENTINELS = """
 MISSING = object()
-class Kind: pass
+import functools, typing
+T = typing.TypeVar("T")
+def kept(function):
+    refused = (each for each in ())
+    def method(self): return refused and function(self)
+    return method
+class Kind:
+    @kept
+    def method(self): return "kept"
+    method.__name__ = "method"
 NOTHING = Kind()
-import functools
+WITH_STATE = Kind()
+WITH_STATE.x = 1
 @functools.singledispatch
 def show(x): return "other"
+@functools.lru_cache()
+def cached(x): return [x]
 """
 
 
@@ -27,7 +39,7 @@ class Process:
     def __init__(self, folder, package):
         code = "import sys; sys.path.insert(0, %r); import definitions_process; definitions_process.main()" % HERE
         env = environment({"PYTHONPATH": ROOT, "PYTHONHASHSEED": "0"})
-        self._process = subprocess.Popen([INTERPRETER, "-B", "-c", code, folder, package], env=env,
+        self._process = subprocess.Popen([INTERPRETER, "-B", "-W", "error", "-c", code, folder, package], env=env,
                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, universal_newlines=True)
 
     def ask(self, **request):
@@ -211,6 +223,18 @@ class Functions(Definitions):
             opened.__globals__ is vars(contextlib)
             opened.__wrapped__.__globals__ is globals()
             wrapped.__wrapped__ is opened
+        """)
+
+    def test_a_function_is_made_with_other_globals(self):
+        self.check("""
+            def make(cell):
+                def function(a, b=1): return a, b, cell, name
+                return function
+            function = make("cell")
+            function.note = 1
+            made = definitions.make_function(definitions.function_recipe(function), {"name": "other"})
+            assert made(0) == (0, 1, "cell", "other") and made.note == 1 and made.__qualname__ == function.__qualname__
+            assert made.__closure__[0] is function.__closure__[0] and made.__dict__ is not function.__dict__
         """)
 
     def test_a_function_is_updated_in_place(self):
@@ -673,6 +697,7 @@ class Classes(Definitions):
             N = TypeVar("N", int, float)
             C = TypeVar("C", covariant=True)
             K = typing.NewType("K", int)
+            D = TypeVar("D", default=int) if hasattr(T, "has_default") else T
             class Item: pass
             class Box(Generic[T]):
                 content: "List[Item]"
@@ -692,6 +717,7 @@ class Classes(Definitions):
             Box[int], Box[int](4).value, Box.__parameters__
             Box.__parameters__[0] is T, T.__bound__, N.__constraints__
             C.__covariant__, T.__module__, T
+            getattr(D, "__default__", None), hasattr(T, "has_default") and T.has_default()
             Both.__orig_bases__, Both.__mro__
             Both[float]
             Movie(name='x'), Movie.__total__, sorted(Movie.__annotations__)
@@ -930,9 +956,9 @@ class Enums(Definitions):
                 EARTH = (5.97, 6.37)
                 MARS = (0.64, 3.39)
                 def __init__(self, mass, radius):
-                    self.mass, self.radius, self.near = mass, radius, []
+                    self.mass, self.radius, self.near = mass, radius, {}
                     made.append(self.name)
-            Planet.EARTH.near.append(Planet.MARS)
+            Planet.EARTH.near[Planet.MARS] = 1
             class Coded(bytes, enum.Enum):
                 def __new__(cls, code, label):
                     self = bytes.__new__(cls, [code])
@@ -964,7 +990,7 @@ class Enums(Definitions):
                 @classmethod
                 def _missing_(cls, value): return cls.X
         """, """
-            made, Planet.EARTH.mass, Planet.EARTH.near == [Planet.MARS]
+            made, Planet.EARTH.mass, Planet.EARTH.near[Planet.MARS]
             Planet((5.97, 6.37)) is Planet.EARTH
             Coded(1) is Coded.ONE, bytes(Coded.ONE), Coded.TWO.label, Coded.TWO.name
             Operation.ADD(1, 2), Operation.ME() is Operation
@@ -1143,12 +1169,18 @@ class Special(Definitions):
                     self.note = note
                 def __get__(self, instance, owner=None):
                     return self if instance is None else super().__get__(instance, owner).upper()
+            class Slotted(property):
+                __slots__ = ("__doc__", "note", "unset")
+                def __init__(self, function, note):
+                    super().__init__(function)
+                    self.note = note
             class Item:
                 __slots__ = ("x", "y")
                 def __init__(self): self.x = "ab"
                 def _getter(self): return self.x
                 value = property(_getter, doc="Documented.")
                 loud = Upper(_getter, "note")
+                slotted = Slotted(_getter, "in a slot")
                 renamed = (lambda self: "renamed")
                 free = staticmethod(len)
                 make = classmethod(lambda cls: cls.__name__)
@@ -1161,6 +1193,7 @@ class Special(Definitions):
         """, """
             item.value, Item.value.__doc__, Item.value.fget is Item._getter
             item.loud, Item.loud.note, type(Item.loud) is Upper
+            item.slotted, Item.slotted.note, hasattr(Item.slotted, "unset")
             item.alias, Item.alias is Item.x
             item.renamed(), renamed(), bound(), made()
             item.free([1, 2])
@@ -1173,7 +1206,7 @@ class Special(Definitions):
 
     def test_views_and_other_values(self):
         self.same("""
-            import collections, collections.abc, itertools, operator, re, struct, sys, types
+            import collections, collections.abc, io, itertools, operator, re, struct, sys, types
             names = {"a": 1}
             proxy, keys, values, items = types.MappingProxyType(names), names.keys(), names.values(), names.items()
             odict = collections.OrderedDict(b=2)
@@ -1190,6 +1223,8 @@ class Special(Definitions):
             counted = collections.defaultdict(lambda: 5, a=1)
             numbers = iter([1, 2])
             space = types.SimpleNamespace(me=1)
+            buffer, text = io.BytesIO(b"ab"), io.StringIO("cd")
+            buffer.read(1)
             header, counter, steps = struct.Struct("<IH"), itertools.count(3), itertools.count(1.5, -2)
             next(counter)
             def version(of=sys.version_info, flags=sys.flags): return of is sys.version_info, flags is sys.flags
@@ -1209,6 +1244,7 @@ class Special(Definitions):
             counted['z'], counted['a']
             next(numbers)
             space
+            buffer.read(), text.read()
             header.size, header.format, next(counter), next(counter), next(steps), next(steps)
             version()
             fromkeys, mro, of_class(int)["real"]
@@ -1217,7 +1253,8 @@ class Special(Definitions):
     def test_singletons_of_modules_stay_what_they_are(self):
         self.same("""
             import dataclasses, inspect, sys, os
-            from sentinels import MISSING, Kind, NOTHING
+            from sentinels import MISSING, Kind, NOTHING, T, cached
+            method = NOTHING.method
             def default(x=MISSING, y=dataclasses.MISSING, z=inspect.Parameter.empty, kind=NOTHING): return x, y, z, kind
             environment = os.environ
             values = [MISSING, NOTHING, Kind(), NotImplemented, ...]
@@ -1227,6 +1264,7 @@ class Special(Definitions):
             default()[2] is inspect._empty
             default()[3] is NOTHING, type(values[2]) is Kind, values[2] is NOTHING
             environment is os.environ
+            cached is sys.modules["sentinels"].cached
             values[3] is NotImplemented, values[4] is ...
         """)
 
