@@ -1,15 +1,16 @@
 """Functions that the engine sends: loaded at their first call, called with pickled arguments.
 
 The engine names a function by a hash of its code and sends that code once. The code is a pickle of
-`(python, around, mode, initializer, function)`. The last two are pickles of their own, so that
-the surroundings are the caller's before anything of the user's is imported. docs/internals/wire-protocol.md has the format.
+`(python, around, mode, initializer, pins, target)`. The last three are pickles of their own, so that the surroundings
+are the caller's before anything of the user's is imported, and its program is mirrored before anything refers to it.
+docs/internals/wire-protocol.md has the format.
 """
 
 import sys
 from _thread import RLock
 from types import ModuleType
 
-from . import library, surroundings, wire
+from . import library, mirror, surroundings, wire
 from .channel import Segments
 from .context import parse_call
 from .failure import FailureKind, TaskFailure, type_name
@@ -27,12 +28,13 @@ class Functions:
     The engine defines the parts of a function before the function, and keeps both until the last of its calls has ended.
     """
 
-    def __init__(self, current, payloads):
+    def __init__(self, current, payloads, only_forward):
         self._payloads = payloads
-        self.parts = {}  # everything that the engine defined and did not take back, by its id: code and parts
+        self.parts = {}  # what the engine defined and did not take back: the code of functions, and its parts
         self._functions = {}  # made of their code at their first call
         self._current = current
-        self._pickle = None
+        self._only_forward = only_forward
+        self._pickle = self.mirror = None
 
     def receive(self, body, start, end):
         """Handles a frame that is not a `Run`. Returns the fields of a task, with the `Function` in place of its id;
@@ -76,13 +78,14 @@ class Functions:
         return function
 
     def pickle(self):
-        """The `pickle` module. Also creates the module through which a function finds its context."""
+        """The `pickle` module. Also makes the mirror, and the module through which a function finds its context."""
         if self._pickle is None:
             with library.StdlibFirst():
                 import pickle
             module = ModuleType(CONTEXT_MODULE, "Set by the Axion worker: current() is the running task's context.")
             module.current = self._current
             sys.modules[CONTEXT_MODULE] = module
+            self.mirror = mirror.start(self.parts, self._only_forward, pickle)
             self._pickle = pickle
         return self._pickle
 
@@ -111,7 +114,8 @@ class Targets:
 class Function:
     """One function. `load` sets `call`, which calls it with `(arguments, context)`, and `is_async`, None until then."""
 
-    __slots__ = ("id", "is_async", "call", "_functions", "_around", "_code", "_lock", "_is_step")
+    __slots__ = ("id", "is_async", "call", "_functions", "_around", "_code", "_lock", "_is_step", "_pins", "_kept",
+                 "_epoch")
 
     def __init__(self, functions, name, code):
         self.id = name
@@ -122,24 +126,34 @@ class Function:
         self._around = None
         self._code = code
         self._lock = RLock()
+        self._pins = self._kept = self._epoch = None
 
     def load(self):
+        """Loads it if need be, and mirrors what it reaches in the versions of its submit."""
         if self.call is None:
             with self._lock:
                 if self.call is None:
                     self._load()
         else:
             surroundings.enter(self._functions.pickle(), self._around)
+            if self._pins is not None:
+                self._apply()
         return self
 
     def _load(self):
         pickle = self._functions.pickle()
-        python, (around, stamp), mode, initializer, function = pickle.loads(self._code)
+        python, (around, stamp), mode, initializer, pins, target = pickle.loads(self._code)
         surroundings.enter(pickle, around)
-        if initializer is not None:
-            _initialize(pickle, initializer)
         try:
-            function = pickle.loads(function)
+            _check_version(python, pins)
+            if initializer is not None:
+                _initialize(self._functions.mirror, initializer)
+            if pins is not None:
+                self._pins = self._functions.mirror.read_pins(pins)
+                self._apply()
+            function = pickle.loads(target)
+        except TaskFailure:
+            raise
         except Exception as error:
             text = "the function cannot be loaded in this worker: %s: %s" % (type_name(type(error)), error)
             if python != sys.version_info[:2]:
@@ -148,13 +162,20 @@ class Function:
         surroundings.check(stamp)
         self._around = around
         self._is_step = mode == STEP
+        self.is_async = is_async(function)
         if mode in (EACH, EACH_OF_ONE):
-            each = _EACH[mode, is_async(function)]
+            each = _EACH[mode, self.is_async]
             self.call = lambda items, _context: each(function, items)
         else:
             self.call = lambda arguments, _context: function(*arguments[0], **arguments[1])
-        self.is_async = is_async(function)
         self._code = None
+
+    def _apply(self):
+        mirror = self._functions.mirror
+        if self._epoch != mirror.epoch:
+            self._kept = mirror.apply(self._pins)
+            self._epoch = mirror.epoch
+        mirror.offer(self._pins)
 
     # Its codec: how its arguments, result and exception travel.
 
@@ -169,9 +190,9 @@ class Function:
 
     def dumps(self, value):
         """The result, as bytes or, if it has large buffers, as `Segments`."""
-        pickle = self._functions.pickle()
+        mirror = self._functions.mirror
         try:
-            packed = _pack_step_result(pickle, value) if self._is_step else _pack_result(pickle, value)
+            packed = _pack_step_result(mirror, value) if self._is_step else _pack_result(mirror, value)
             return Segments(packed) if type(packed) is list else packed
         except MemoryError:
             raise
@@ -187,22 +208,33 @@ class Function:
         if not isinstance(error, Exception) or str(type(error).__module__).startswith(__package__ + "."):
             return b""
         try:
-            pickle = self._functions.pickle()
-            data = _dumps(pickle, error, None)
-            if type(error).__setattr__ is not BaseException.__setattr__ and not _loads_again(pickle, data):
+            dumps = self._functions.mirror.dumps
+            if type(error).__setattr__ is not BaseException.__setattr__ and not _is_copied(error):
                 # A frozen dataclass refuses the attributes that a pickle sets, but its `__init__` sets its fields.
-                data = _dumps(pickle, (type(error), error.args), None)
+                error = type(error), error.args
+            data = dumps(error, None)
         except Exception:
             return b""
         return data if len(data) <= _MAX_EXCEPTION else b""
 
 
-def _loads_again(pickle, data):
+def _is_copied(error):
+    """Whether what a pickle of an exception would do gives it back."""
+    import copy
+
     try:
-        pickle.loads(data)
+        copy.copy(error)
     except Exception:
         return False
     return True
+
+
+def _check_version(python, pins):
+    """Code of functions and classes is good for the version of Python that compiled it."""
+    if pins is not None and python != sys.version_info[:2]:
+        text = ("the function is from Python %d.%d and this worker is Python %d.%d: put it, and the functions and classes "
+                "that it uses, into a module that both can import" % (python + sys.version_info[:2]))
+        raise TaskFailure(FailureKind.FUNCTION_NOT_LOADABLE, text)
 
 
 def _each(function, items):
@@ -229,54 +261,42 @@ _EACH = {(EACH, False): _each, (EACH, True): _each_async,
          (EACH_OF_ONE, False): _each_of_one, (EACH_OF_ONE, True): _each_of_one_async}
 
 
-_initializers = {}  # the pickle of each initializer that has run -> None, or its exception
+# The pickle of each initializer that has run -> its exception or None, and what keeps its definitions alive.
+_initializers = {}
 _initializers_lock = RLock()
 _MAX_INITIALIZERS = 64
 
 
-def _initialize(pickle, code):
+def _initialize(mirror, code):
     with _initializers_lock:
         if code not in _initializers:
             if len(_initializers) >= _MAX_INITIALIZERS:
                 _initializers.clear()
-            failure = None
+            failure = kept = None
             try:
-                function, arguments = pickle.loads(code)
+                pins, target = mirror.pickle.loads(code)
+                if pins is not None:
+                    kept = mirror.apply(mirror.read_pins(pins))
+                function, arguments = mirror.pickle.loads(target)
                 function(*arguments)
             except BaseException as error:
                 failure = error
-            _initializers[code] = failure
-        failure = _initializers[code]
+            _initializers[code] = failure, kept
+        failure = _initializers[code][0]
     if failure is not None:
         text = "the initializer failed: %s: %s" % (type_name(type(failure)), failure)
         raise TaskFailure(FailureKind.INITIALIZER_FAILED, text) from failure
 
 
-def _pack_result(pickle, value):
+def _pack_result(mirror, value):
     if type(value) in SCALARS:
-        return pickle.dumps(value, PROTOCOL)
-    return pack(value, lambda value, keep_in_band: _dumps(pickle, value, keep_in_band))
+        return mirror.pickle.dumps(value, PROTOCOL)
+    return pack(value, mirror.dumps)
 
 
-def _pack_step_result(pickle, value):
+def _pack_step_result(mirror, value):
     """JSON where that gives back the very same value; else a pickle, with its JSON form or a description in front."""
     json, description = json_or_description(value)
     if json is not None and is_exact(value):
         return json
-    return add_description(_pack_result(pickle, value), json, description)
-
-
-def _dumps(pickle, value, buffer_callback):
-    # If cloudpickle is loaded, a class or function may have come by value and has to go by value again.
-    cloudpickle = sys.modules.get("cloudpickle")
-    if cloudpickle is None:
-        try:
-            return pickle.dumps(value, PROTOCOL, buffer_callback=buffer_callback)
-        except (pickle.PicklingError, AttributeError, TypeError):
-            try:
-                import cloudpickle
-            except ImportError:
-                cloudpickle = None
-            if cloudpickle is None:
-                raise
-    return cloudpickle.dumps(value, PROTOCOL, buffer_callback=buffer_callback)
+    return add_description(_pack_result(mirror, value), json, description)

@@ -33,7 +33,7 @@ class Inline:
         self.slots = slots
         self._page = self._worker_id = self._main_thread = None  # see `configure`
         self._targets = Targets(Scripts(one_at_a_time=True))
-        self._functions = Functions(lambda: self._running, Payloads(channel))
+        self._functions = Functions(lambda: self._running, Payloads(channel), only_forward=False)
         self._lock = allocate_lock()
         self._last_taken = 0  # the highest sequence number that has been started or dropped
         self._is_dropping = False  # some tasks may not be started: look under the lock

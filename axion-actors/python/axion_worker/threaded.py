@@ -35,7 +35,7 @@ class Threaded:
         self.slots = slots
         self._page = self._worker_id = None  # see `configure`
         self._targets = Targets(Scripts(one_at_a_time=False))
-        self._functions = Functions(_current.get, Payloads(channel))
+        self._functions = Functions(_current.get, Payloads(channel), only_forward=True)
         self._load_locks = {}  # by target: one that loads slowly delays only its own tasks
         self._reported = {}  # target -> whether the engine was told that it is a coroutine
         self._loop_lock = threading.Lock()

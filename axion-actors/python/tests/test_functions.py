@@ -31,7 +31,9 @@ def surroundings(path=("", *sys.path), origin=None, **values):
 def code(function, paths=(), mode=packing.CALL, initializer=None, around=None, stamp=None):
     """What the engine sends of a function: here one of a module on `paths`, or of the standard library."""
     around = around or surroundings(path=[*paths, "", *sys.path])
-    return pickle.dumps((sys.version_info[:2], (around, stamp), mode, initializer, _named(function)), 4)
+    if initializer is not None:
+        initializer = pickle.dumps((None, initializer), 4)
+    return pickle.dumps((sys.version_info[:2], (around, stamp), mode, initializer, None, _named(function)), 4)
 
 
 def _named(function):
@@ -75,7 +77,7 @@ def listed(tag, *parts):
 
 class Parts(unittest.TestCase):
     def test_a_part_is_kept_by_its_id_until_it_is_forgotten(self):
-        kept, part = runtime.Functions(None, None), uuid.uuid4().bytes
+        kept, part = runtime.Functions(None, None, only_forward=False), uuid.uuid4().bytes
 
         def receive(*message):
             frame = wire.encode(wire.DOWN, *message)

@@ -34,7 +34,7 @@ macro_rules! runtime_files {
 }
 
 /// The package `axion_worker`, embedded.
-const FILES: [(&str, &str); 25] = runtime_files![
+const FILES: [(&str, &str); 27] = runtime_files![
     "__init__.py",
     "channel.py",
     "context.py",
@@ -47,10 +47,12 @@ const FILES: [(&str, &str); 25] = runtime_files![
     "functions.py",
     "inline.py",
     "library.py",
+    "mirror.py",
     "needs.py",
     "output.py",
     "packing.py",
     "payloads.py",
+    "references.py",
     "scripts.py",
     "specials.py",
     "stamps.py",

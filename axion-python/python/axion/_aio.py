@@ -5,7 +5,7 @@ from collections import deque
 from itertools import count
 
 from . import _axion
-from ._code import pack, unpack
+from ._code import Packed, pack, unpack
 from ._engine import _NOW, _WAIT, native_options
 from ._future import failure_reason
 from .errors import SubmitError, refused
@@ -51,7 +51,10 @@ async def run(engine, options, fn, args, kwargs):
     native, loop = engine._running_native(), asyncio.get_running_loop()
     if type(options) is not _axion.Options:
         options = native_options(fn, options)
-    work, payload = engine._call.function(fn), pack(args, kwargs)
+    payload, roots = pack(args, kwargs), {}
+    if type(payload) is Packed:
+        payload, roots = payload.payload, payload.roots
+    work, _hold = engine._call.function(fn, roots)
     inbox = _inbox(engine, loop)
     waiter, number = loop.create_future(), next(inbox.numbers)
     inbox.waiting[number] = waiter

@@ -1,21 +1,30 @@
 """Functions, arguments and results as bytes, in the format of `_packing`."""
 
-import functools
-import io
 import json
 import pickle
 import sys
-from types import BuiltinFunctionType, CodeType, FunctionType
-from weakref import WeakKeyDictionary
+import weakref
+from types import BuiltinFunctionType, FunctionType
 
-from . import _axion, _packing
-from ._names import goes_by_name
+from . import _axion, _names, _packing
+from ._mirror import contents_of, is_atom, mirror
 from ._packing import CALL, PROTOCOL, SCALARS, PackingError
 from .errors import SubmitError, TaskError
 
 _PLAIN_PICKLE = 0x80
 _NOTHING = pickle.dumps(((), {}), PROTOCOL)
 _PYTHON = sys.version_info[:2]
+_NO_ROOTS = {}
+
+
+class Packed:
+    """Packed arguments that refer to definitions of this program."""
+
+    __slots__ = ("payload", "roots")
+
+    def __init__(self, payload, roots):
+        self.payload = payload
+        self.roots = roots
 
 
 class Coder:
@@ -23,36 +32,139 @@ class Coder:
 
     def __init__(self, surroundings, mode=CALL, initializer=None, initargs=()):
         self._mode = mode
-        self._initializer = None
+        self._initializer, self._initializer_parts = None, []
         if initializer is not None:
-            self._initializer = _dumps((initializer, tuple(initargs)), "the initializer")
+            self._set_initializer(initializer, tuple(initargs))
         self._surroundings = surroundings
         self._around = None
-        # function -> its code object, or None if it goes by name, and its `_axion.Function`
-        self._cache = WeakKeyDictionary()
+        self._cache = {}  # the id of a function -> what was made of it, see `_Made`
+        self._others = {}  # the pickle of a callable that is no function, what it reaches -> the same, of each version
 
-    def function(self, function):
-        """The `_axion.Function` of a callable. One that cannot have changed since its last use is taken from the cache."""
+    def _set_initializer(self, initializer, initargs):
+        try:
+            target, roots = mirror.dump((initializer, initargs))
+        except Exception as error:
+            raise unpicklable("the initializer", error) from error
+        reach = mirror.reach(roots) if roots else None
+        self._initializer = pickle.dumps((None if reach is None else reach.pins, target), PROTOCOL)
+        if reach is not None:
+            self._initializer_parts = list(reach.parts)
+
+    def function(self, function, roots=_NO_ROOTS):
+        """The `_axion.Function` of a callable that is called with arguments that refer to `roots`, and what keeps the
+        definitions that it reaches alive. One that has not changed since its last use is taken from the cache.
+        """
         around = self._surroundings.current()
         if around is not self._around:
             self._around = around
             self._cache.clear()
-        kind = type(function)
-        is_cacheable = kind is FunctionType or kind is BuiltinFunctionType
-        if is_cacheable:
-            cached = self._cache.get(function)
-            if cached is not None and (cached[0] is None or (cached[0] is function.__code__ and _is_closed(function))):
-                return cached[1]
-        code = _dumps(function, "the function")
-        around = self._surroundings.of(function)
-        blob = pickle.dumps((_PYTHON, around, self._mode, self._initializer, code), PROTOCOL)
-        made = _axion.Function(_name(function), blob)
-        if is_cacheable:
-            if goes_by_name(function):
-                self._cache[function] = None, made
-            elif kind is FunctionType and _is_closed(function):
-                self._cache[function] = function.__code__, made
-        return made
+            self._others.clear()
+        made = self._cache.get(id(function))
+        if made is not None and made.reference() is function:
+            if roots:
+                made = made.by_roots.get(tuple(roots))
+            if made is not None:
+                code = made.code
+                if code is not None:
+                    if code is made.by_name or function.__code__ is code and function.__defaults__ is None:
+                        return made.function, None
+                elif made.reach.is_current():
+                    return made.function, made.reach.hold()
+        return self._make(function, roots)
+
+    def _make(self, function, roots):
+        target, found, inline = target_of(function)
+        reached = {**roots, **found}
+        looks_up = not found and not inline and mirror.looks_up(function)
+        reach = mirror.reach(reached, inline, looks_up) if reached or inline or looks_up else None
+        if type(function) in _CACHED:
+            made = _Made(self.compile(function, target, reach), reach)
+            self._remember(function, roots, made)
+        else:
+            made = self._others.get((target, reach))
+            if made is None:
+                made = _Made(self.compile(function, target, reach), reach)
+                if len(self._others) >= _MAX_OTHERS:
+                    self._others.clear()
+                self._others[target, reach] = made
+        return made.function, None if reach is None else reach.hold()
+
+    def _remember(self, function, roots, made):
+        key, cache = id(function), self._cache
+        if made.reach is None:
+            made.code = made.by_name
+        elif made.reach.is_closed() and function.__defaults__ is None and function.__kwdefaults__ is None:
+            made.code = function.__code__
+        if not roots:
+            made.reference = weakref.ref(function, _forgetter(cache, key))
+            cache[key] = made
+        else:
+            known = cache.get(key)
+            if known is not None and known.reference() is function:
+                if len(known.by_roots) >= _MAX_OTHERS:
+                    known.by_roots.clear()
+                known.by_roots[tuple(roots)] = made
+
+    def compile(self, function, target, reach):
+        """The `_axion.Function` of a target, which is loaded when what it reaches is there."""
+        pins, parts = None, self._initializer_parts
+        if reach is not None:
+            pins, parts = reach.pins, [*parts, *reach.parts]
+        code = pickle.dumps((_PYTHON, self._surroundings.of(function), self._mode, self._initializer, pins, target), PROTOCOL)
+        return _axion.Function(_name(function), code, parts)
+
+
+class _Made:
+    """An `_axion.Function`, and when it is good for another submit: while what it reaches has not changed; if that is
+    nothing (`code`), while the function has its code; if it goes by name, always.
+    """
+
+    __slots__ = ("function", "reach", "code", "reference", "by_roots")
+    by_name = "by name"
+
+    def __init__(self, function, reach):
+        self.function, self.reach = function, reach
+        self.code = self.reference = None
+        self.by_roots = {}  # the same for arguments that refer to definitions
+
+
+_MAX_OTHERS = 256
+_CACHED = frozenset((FunctionType, BuiltinFunctionType))
+
+
+def target_of(function):
+    """What a worker calls: its pickle, the definitions that this refers to, and the functions in it that have no
+    number, with their spaces: a list of one or none.
+    """
+    try:
+        if type(function) is FunctionType and _has_no_number(function) and not _names.goes_by_name(function):
+            space = mirror.space_of(function)  # kept, so that the walk finds it under the same number
+            return mirror.dump_by_value(function), _NO_ROOTS, [(function, space)]
+        return (*mirror.dump(function), [])
+    except Exception as error:
+        raise unpicklable("the function", error) from error
+
+
+def _forgetter(cache, key):
+    def forget(reference):
+        made = cache.get(key)
+        if made is not None and made.reference is reference:
+            del cache[key]
+
+    return forget
+
+
+def _has_no_number(function):
+    """Whether nothing but its call can refer to a function, so that it needs no identity.
+
+    Two equal ones are one function for the engine, as the lambdas that one line makes.
+    """
+    if function.__dict__ or not is_atom(function.__defaults__) or function.__kwdefaults__:
+        return False
+    if not function.__closure__ and not mirror.needs(function.__code__)[1]:
+        return True
+    return (id(function) not in mirror.definitions and function.__globals__.get(function.__name__) is not function
+            and all(is_atom(contents_of(cell)) for cell in function.__closure__ or ()))
 
 
 def _name(function):
@@ -61,20 +173,8 @@ def _name(function):
     return "%s.%s" % (module, name) if module not in (None, "__main__") else name
 
 
-def _is_closed(function):
-    """Whether its code is all that it depends on: nothing that it refers to can have changed."""
-    code = function.__code__
-    if function.__closure__ or function.__defaults__ or function.__kwdefaults__ or function.__dict__:
-        return False
-    names = function.__globals__
-    for name in code.co_names:
-        if name in names:
-            return False
-    return not any(type(part) is CodeType for part in code.co_consts)
-
-
 def pack(args, kwargs):
-    """Arguments, as bytes or, with large buffers in them, as a list of buffers."""
+    """Arguments: bytes; with large buffers in them, a list of buffers; if they refer to definitions, `Packed`."""
     if not kwargs:
         if not args:
             return _NOTHING
@@ -86,17 +186,27 @@ def pack(args, kwargs):
     return pack_value((args, kwargs))
 
 
-def pack_value(value):
-    return _packing.pack(value, lambda value, keep_in_band: _dumps(value, "the arguments", keep_in_band))
+def pack_value(value, placeholder=None):
+    roots = _NO_ROOTS
 
-
-def _dumps(value, what, buffer_callback=None):
-    import cloudpickle
+    def dumps(value, keep_in_band):
+        nonlocal roots
+        data, roots = mirror.dump(value, keep_in_band, placeholder)
+        return data
 
     try:
-        return cloudpickle.dumps(value, PROTOCOL, buffer_callback=buffer_callback)
+        packed = _packing.pack(value, dumps)
     except Exception as error:
-        raise unpicklable(what, error) from error
+        raise unpicklable("the arguments", error) from error
+    return Packed(packed, roots) if roots else packed
+
+
+def named(error):
+    """An error in which a part that is too large has the name that the program has for it."""
+    found = mirror.name_of_part(str(error)) if getattr(error, "code", None) == "part_too_large" else None
+    if found is None:
+        return error
+    return SubmitError(str(error).replace("the part " + found[0], found[1]), error.code)
 
 
 def unpicklable(what, error):
@@ -105,33 +215,8 @@ def unpicklable(what, error):
 
 
 def pack_with_placeholders(value, placeholder):
-    """Arguments of a step. `placeholder(part)` is the number by which a part of them is replaced, or None."""
-    make = _pickler()
-
-    def dumps(value, keep_in_band):
-        with io.BytesIO() as file:
-            pickler = make(file, PROTOCOL, buffer_callback=keep_in_band)
-            pickler.placeholder = placeholder
-            pickler.dump(value)
-            return file.getvalue()
-
-    try:
-        return _packing.pack(value, dumps)
-    except Exception as error:
-        raise unpicklable("the arguments", error) from error
-
-
-@functools.cache
-def _pickler():
-    import cloudpickle
-
-    class Pickler(cloudpickle.Pickler):
-        placeholder = staticmethod(lambda part: None)
-
-        def persistent_id(self, part):
-            return self.placeholder(part)
-
-    return Pickler
+    """Arguments of a step, as `pack`. `placeholder(part)` is the number by which a part is replaced, or None."""
+    return pack_value(value, placeholder)
 
 
 def unpack(data):

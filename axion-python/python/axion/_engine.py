@@ -10,7 +10,7 @@ import time
 import weakref
 
 from . import _axion, _future, _log
-from ._code import Coder, pack
+from ._code import Coder, Packed, named, pack
 from ._cpython import at_thread_exit
 from ._future import Future, Inbox, failure_reason
 from ._guards import check_start
@@ -294,7 +294,16 @@ class Engine:
             raise TypeError("%r is not callable" % (fn,))
         if type(options) is not _axion.Options:
             options = native_options(fn, options)
-        return self._enter(native, coder.function(fn), payload, options, wait, future)
+        if type(payload) is Packed:
+            work, hold = coder.function(fn, payload.roots)
+            payload = payload.payload
+        else:
+            work, hold = coder.function(fn)
+        if hold is None:
+            return self._enter(native, work, payload, options, wait, future)
+        future = future or Future(self)
+        future._hold = hold
+        return self._enter(native, work, payload, options, wait, future)
 
     def _enter(self, native, work, payload, options, wait, future=None, task_id=None):
         inbox = self._inbox
@@ -307,7 +316,7 @@ class Engine:
         except BaseException as error:
             inbox.futures.pop(number, None)
             if type(error) is RuntimeError:
-                raise refused(error) from None
+                raise named(refused(error)) from None
             raise
         return future
 

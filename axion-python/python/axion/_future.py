@@ -30,6 +30,7 @@ class Future(concurrent.futures.Future):
     _result = _exception = _own_condition = None
     _waiters = _done_callbacks = ()  # pyright: ignore[reportAssignmentType]
     task_id = record = None
+    _hold = None  # what keeps the definitions alive that the result may refer to
     _number: int | None = None  # its number in the engine's inbox, if a thread may wait for it directly
 
     def __init__(self, engine=None):
@@ -88,12 +89,14 @@ class Future(concurrent.futures.Future):
             with _making:
                 if self._is_untouched():
                     self.record = record
+                    self._hold = None
                     self._result, self._state = result, "FINISHED"
                     return True
         return False
 
     def _finish(self, result, exception):
         """As `set_result` or `set_exception`, without a lock while the condition does not exist."""
+        self._hold = None
         if self._own_condition is None:
             # A thread that makes the condition after this finds the state set.
             with _making:

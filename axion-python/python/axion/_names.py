@@ -42,7 +42,7 @@ def place_of(thing):
     found = sys.modules.get(name)
     for part in qualname.split("."):
         found = getattr(found, part, None)
-    if found is not thing or _is_registered_by_value(name):
+    if found is not thing or is_registered_by_value(name):
         return None
     place = place_of_module(name)
     return None if place is None else (place[0], name, qualname, place[1])
@@ -58,10 +58,15 @@ def place_of_module(name):
     known = _modules.get(name)
     if known is None or known[0] is not module or known[1] is not spec:
         known = _modules[name] = module, spec, _judge(name, spec)
-        if known[2] is not None and known[2][0] is FILE:
-            _from_files[name] = spec.origin, _listed(spec.submodule_search_locations)
-            _version[0] += 1
+        _note_file(name, spec, known[2])
     return known[2]
+
+
+def _note_file(name, spec, place):
+    """Has `modules_from_files` tell of a module, if a worker executes it from its file."""
+    if place is not None and place[0] is FILE and name not in _from_files:
+        _from_files[name] = spec.origin, _listed(spec.submodule_search_locations)
+        _version[0] += 1
 
 
 def version():
@@ -83,9 +88,9 @@ def modules_from_files():
         spec = spec_of(module)
         if _surveyed.get(name, _survey_due) is not spec:
             _surveyed[name] = spec
-            _from_files.pop(name, None)
-            if not _is_below(folders, name, spec):
-                place_of_module(name)
+            was_found = _from_files.pop(name, None) is not None
+            if was_found or not _is_below(folders, name, spec):
+                _note_file(name, spec, place_of_module(name))
     found = dict(_from_files)
     for name in _from_files:
         while name := name.rpartition(".")[0]:
@@ -120,7 +125,7 @@ def spec_of(module):
         return None
 
 
-def _is_registered_by_value(name):
+def is_registered_by_value(name):
     """Whether cloudpickle was told to pickle this module, or a package that it is in, by value."""
     cloudpickle = sys.modules.get("cloudpickle")
     registered = cloudpickle.list_registry_pickle_by_value() if cloudpickle is not None else ()

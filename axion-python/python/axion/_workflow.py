@@ -1,13 +1,15 @@
 """Workflows: tasks that wait for each other and receive each other's results."""
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import weakref
 
 from . import _axion
-from ._code import pack_with_placeholders, unpack
+from ._code import Packed, pack_with_placeholders, target_of, unpack
 from ._future import Future, exception_of, failure_reason
+from ._mirror import mirror
 from ._step import Placeholders, Node, Ref, Step, id_of
 from .errors import (EngineError, FlowError, SubmitError, TaskCancelled, WorkflowFailed, refused,
                      refused_workflow)
@@ -22,6 +24,8 @@ class Plan:
     def __init__(self, engine, given):
         self._engine = engine
         self.nodes, self._calls = _flat(given), {}
+        self._roots, self._inline = {}, []  # the definitions and functions of all steps: values go between workers
+        self._reach = None
         known = {node.id for node in self.nodes}
         for node in self.nodes:  # the loop appends to it
             for other in self._parents(node):
@@ -41,12 +45,15 @@ class Plan:
         _objects(node._rules, found)
         if isinstance(node, Step):
             placeholders = Placeholders()
-            try:
-                work, payload = self._engine._step.function(node.fn), pack_with_placeholders(node._call(), placeholders)
-            except SubmitError as error:
-                message = "%s: %s" % (node.name or node._function_name(), error)
-                raise SubmitError(message, error.code) from error.__cause__
-            self._calls[node.id] = work, payload, placeholders.references
+            with _named(node):
+                target, roots, inline = target_of(node.fn)
+                payload = pack_with_placeholders(node._call(), placeholders)
+            if type(payload) is Packed:
+                roots = {**roots, **payload.roots}
+                payload = payload.payload
+            self._roots.update(roots)
+            self._inline += inline
+            self._calls[node.id] = target, payload, placeholders.references
             found += [reference._of for reference in placeholders.references]
         else:
             _objects(node.params, found)
@@ -58,13 +65,16 @@ class Plan:
 
     def steps(self):
         """The tuples that the native engine takes."""
+        if self._roots or self._inline:
+            self._reach = mirror.reach(self._roots, self._inline)
         return [self._step(node) for node in self.nodes]
 
     def _step(self, node):
         name, inputs = self._names.get(node.id), []
         rules = {key: self._rule(node._rules[key]) for key in node._rules}
         if isinstance(node, Step):
-            work, payload, references = self._calls[node.id]
+            target, payload, references = self._calls[node.id]
+            work = self._engine._step.compile(node.fn, target, self._reach)
             inputs = [(self._title(reference._of), reference.path) for reference in references]
         else:
             work, payload = os.fspath(node.script_path), b"{}"
@@ -112,11 +122,24 @@ class Plan:
                               (self._names.get(node.id) or node.id, other), "unknown_dependency")
         return found
 
+    def hold(self):
+        return None if self._reach is None else self._reach.hold()
+
     def submitted(self):
         """The steps are known to the engine from here on."""
         for node in self.nodes:
             node._submitted = weakref.ref(self._engine)
             node.name = self._names.get(node.id)
+
+
+@contextlib.contextmanager
+def _named(node):
+    """Has a refusal name the step."""
+    try:
+        yield
+    except SubmitError as error:
+        message = "%s: %s" % (node.name or node._function_name(), error)
+        raise SubmitError(message, error.code) from error.__cause__
 
 
 def _flat(given):
@@ -316,6 +339,7 @@ def submit(engine, native, workflow, given, options, completions, number):
         except RuntimeError as error:
             raise refused_workflow(error) from None
         plan.submitted()
+        workflow._hold = plan.hold()
 
 
 def submit_flow(native, workflow, path, params, changes, completions, number):

@@ -150,13 +150,16 @@ def make(thing):
     fresh = %s
     return fresh, fresh == thing, type(fresh) is type(thing), Thing
 
+def own():  # without the cache that pickle itself adds
+    return {name: value for name, value in vars(Thing).items() if name != "__slotnames__"}
+
 with axion.Executor(1) as ex:
-    mine, before = %s, dict(vars(Thing))
+    mine, before = %s, own()
     for _ in range(2):
         fresh, equal, same, the_class = ex.submit(make, mine).result()
         assert same and the_class is Thing and type(fresh) is type(mine), (same, the_class, type(fresh))
         assert equal is (mine == %s)
-        assert dict(vars(Thing)) == before
+        assert own() == before
     print("as it was")
 """ % (kind, makes, makes, makes)
     assert program.main(source) == ["as it was"]

@@ -1,0 +1,563 @@
+"""The mirror of the caller's program in this worker (L18).
+
+A function arrives with its *pins*: what it reaches in the caller's program, each in the version of its submit.
+`Mirror.apply` brings the mirror to these versions. docs/internals/wire-protocol.md has the format:
+
+    pins        = (ids, spaces, definitions, units, offers)
+    ids         = the ids of the parts that the others refer to by their position
+    spaces      = ((space, header), ...)             a namespace, and the names that it always has
+    definitions = ((number, version, content), ...)  a function or class that is made by value
+    units       = ((stage, version, keys, content), ...)  slots whose values share objects, set together
+    offers      = None, or the content of what a module makes on demand: (names, definitions, units)
+
+A *space* is a dict of globals: the name of a module that has no file, or the number of a dict that belongs to none. A
+*slot* holds one value: `("g", space, name)` a global, `("a", number, name)` an attribute of a definition, and
+`("c", number, "")` what a closure cell holds. *Content* is a pickle (bytes), or the position of a part that holds one,
+or `(number,)` for a definition, or None for a slot that has been deleted.
+
+The slots remember which version they have. What a task changes stays, until the caller's own value has changed.
+"""
+
+import sys
+from _thread import RLock
+from _weakref import ref
+from io import BytesIO
+from types import CellType, FunctionType, ModuleType
+
+from . import definitions, needs, references, specials
+from .failure import FailureKind, TaskFailure, type_name
+from .library import remember_lines
+from .packing import PROTOCOL, unpack
+from .references import ATTRIBUTE, CELL, CLASS, FUNCTION, FUNCTION_ATTRIBUTES, GLOBAL, OBJECT
+
+
+
+class MirroredModule(ModuleType):
+    """A module of the caller that has no file. Its functions and classes are made when they are asked for."""
+
+    def __getattr__(self, name):
+        mirror = _mirror
+        if mirror is not None and not name.startswith("__") and mirror.make_offered(self.__name__, name):
+            return self.__dict__[name]
+        raise AttributeError("module %r has no attribute %r" % (self.__name__, name))
+
+
+class _Space:
+    """A dict of globals."""
+
+    def __init__(self, names):
+        self.names = names
+        self.versions = {}
+
+    def has(self, name):
+        return name in self.names
+
+    def set(self, name, value):
+        self.names[name] = value
+
+    def delete(self, name):
+        self.names.pop(name, None)
+
+
+class _Object:
+    """A function or class of the caller."""
+
+    def __init__(self, number, thing, died):
+        self.number = number
+        self.reference = ref(thing, died)
+        self.identity = id(thing)
+        self.version = None
+        self.versions = {}
+        self.space = None
+        self.cells = ()
+
+    def has(self, _name):
+        return False  # the attributes that it was made with are the caller's
+
+    def set(self, name, value):
+        thing = self.reference()
+        if not isinstance(thing, FunctionType):
+            definitions.set_class_attribute(thing, name, value)
+        elif name in FUNCTION_ATTRIBUTES:
+            definitions.set_function_attributes(thing, {name: value})
+        else:
+            thing.__dict__[name] = value
+
+    def delete(self, name):
+        thing = self.reference()
+        if not isinstance(thing, FunctionType):
+            if name in vars(thing):
+                definitions.delete_class_attribute(thing, name)
+        elif name in FUNCTION_ATTRIBUTES:
+            definitions.set_function_attributes(thing, {name: None})
+        else:
+            thing.__dict__.pop(name, None)
+
+
+class _Cell:
+    """A closure cell."""
+
+    def __init__(self):
+        self.cell = definitions.new_cell()
+        self.versions = {}
+        self.users = 0
+
+    def has(self, _name):
+        return False
+
+    def set(self, _name, value):
+        self.cell.cell_contents = value
+
+    def delete(self, _name):
+        try:
+            del self.cell.cell_contents
+        except ValueError:
+            pass
+
+
+class _Lines:
+    """The source lines of code that has no file."""
+
+    def __init__(self):
+        self.versions = {}
+
+    def has(self, _name):
+        return False
+
+    def set(self, name, lines):
+        remember_lines(name, lines, sum(map(len, lines)))
+
+    def delete(self, name):
+        pass
+
+
+class Mirror:
+    """What this worker has of the caller's program, and in which versions."""
+
+    def __init__(self, parts, only_forward):
+        self.epoch = 0  # changes with every version: while it stays, what was applied holds
+        self._parts = parts
+        self._only_forward = only_forward  # of a worker that runs several tasks at a time
+        self._lock = RLock()
+        self._spaces = {}  # those that belong to no module are there as long as their functions are
+        self._objects = {}
+        self._cells = {}
+        self._lines = _Lines()
+        self._numbers = {}  # id of an object -> its number, and the object if nothing else keeps it
+        self._sentinels = {}
+        self._pending = {}  # while versions are applied: the definitions that are still to be made
+        self._known_pins = {}  # part -> the pins in it
+        self._offers = None  # of the function that runs
+        self._read_offers = None, None
+        self.pickle = None  # the module
+        self._pickler = None  # the class
+
+    # What a function needs.
+
+    def read_pins(self, pins):
+        """Pins, from their pickle or from the id of the part that holds it."""
+        if type(pins) is tuple:
+            return pins
+        known = self._known_pins.get(pins)
+        if known is None:
+            if len(self._known_pins) > 16:
+                self._known_pins.clear()
+            known = self._known_pins[pins] = self.pickle.loads(self._parts[pins])
+        return known
+
+    def apply(self, pins):
+        """Brings the mirror to the versions of some pins. Returns what keeps the definitions among them alive."""
+        ids, spaces, needed, units, _ = pins
+        with self._lock:
+            stale = [each for each in needed if self._is_stale(self._version_of(each[0]), each[1])]
+            units = [unit for unit in units if self._is_stale_unit(unit)]
+            kept = [self._objects[number].reference() for number, _, _ in needed if number in self._objects]
+            kept += [self._open_space(space, header) for space, header in spaces]
+            if stale or units:
+                kept += self._change(ids, stale, units)
+                self.epoch += 1
+        return kept
+
+    def offer(self, pins):
+        """What the modules make on demand from here on."""
+        self._offers = pins
+
+    def _version_of(self, number):
+        known = self._objects.get(number)
+        return None if known is None else known.version
+
+    def _is_stale(self, applied, pinned):
+        if applied is None:
+            return True
+        return applied < pinned if self._only_forward else applied != pinned
+
+    def _is_stale_unit(self, unit):
+        _, version, keys, _ = unit
+        for kind, owner, name in keys:
+            holder = self._find_holder(kind, owner)
+            if holder is None or self._is_stale(holder.versions.get(name), version):
+                return True
+        return False
+
+    def _change(self, ids, stale, units):
+        outer = self._pending
+        self._pending = {number: (version, content, ids) for number, version, content in stale}
+        made = []
+        try:
+            for number, version, content in stale:
+                if number in self._objects and number in self._pending:
+                    self._update(number)
+                made.append(self.object(number))
+            for unit in sorted(units, key=_stage):
+                self._set_unit(ids, *unit)
+        finally:
+            self._pending = outer
+        return made
+
+    # Spaces, definitions and slots.
+
+    def _open_space(self, space, header):
+        known = self._find_space(space)
+        if known is None:
+            names = self._mirrored_module(space).__dict__ if type(space) is str else {}
+            names.setdefault("__builtins__", __builtins__)
+            known = _Space(names)
+            self._spaces[space] = ref(known, self._space_forgetter(space)) if type(space) is int else known
+        for name, value in header.items():
+            if known.names.get(name) is None:
+                known.names[name] = _spec(*value) if name == "__spec__" else value
+        return known
+
+    def _find_space(self, space):
+        known = self._spaces.get(space)
+        return known() if type(known) is ref else known
+
+    def _space_forgetter(self, space):
+        spaces = self._spaces
+
+        def forget(reference):
+            if spaces.get(space) is reference:
+                del spaces[space]
+
+        return forget
+
+    def _mirrored_module(self, name):
+        module = sys.modules.get(name)
+        if not isinstance(module, MirroredModule):
+            if type(module) is ModuleType and name == "__main__":
+                module.__class__ = MirroredModule
+            else:
+                module = sys.modules[name] = MirroredModule(name)
+        return module
+
+    def space(self, space):
+        """The dict of a space, or of a module that this worker imports: `(name,)`."""
+        return vars(import_module(space[0])) if type(space) is tuple else self._find_space(space).names
+
+    def module(self, space):
+        self._open_space(space, {})
+        return sys.modules[space]
+
+    def object(self, number):
+        """The definition with this number, made now if it is still to be made."""
+        known = self._objects.get(number)
+        thing = None if known is None else known.reference()
+        if thing is None:
+            if number not in self._pending:
+                raise LookupError("a function or class of the caller that this worker does not have")
+            thing = self._make(number)
+        return thing
+
+    def _make(self, number):
+        version, content, ids = self._pending.pop(number)
+        kind, structure, space = self._load(content, ids)
+        if kind == OBJECT:
+            thing = structure
+        elif kind == CLASS:
+            thing = definitions.make_class(structure)
+        else:
+            thing = definitions.new_function(structure[:3], self.space(space))
+            definitions.set_function_attributes(thing, structure[3])
+        known = self._objects[number] = _Object(number, thing, self._forgetter(number))
+        self._numbers[id(thing)] = number, None
+        known.version = version
+        if kind == FUNCTION:
+            self._use(known, thing, space)
+        return thing
+
+    def _use(self, known, function, space):
+        """The cells and the dict of a function are found as long as the function is there."""
+        if type(space) is int:
+            known.space = self._find_space(space)
+        cells = {id(each.cell): number for number, each in self._cells.items()} if function.__closure__ else {}
+        known.cells = [cells[id(cell)] for cell in function.__closure__ or () if id(cell) in cells]
+        for number in known.cells:
+            self._cells[number].users += 1
+
+    def _update(self, number):
+        version, content, ids = self._pending.pop(number)
+        known = self._objects[number]
+        thing = known.reference()
+        kind, structure, _ = self._load(content, ids)
+        if kind == FUNCTION and thing is not None:
+            definitions.update_function(thing, (structure[:3], structure[3]))
+        known.version = version
+
+    def _forgetter(self, number):
+        mirror = ref(self)
+
+        def forget(reference):
+            it = mirror()
+            known = it and it._objects.get(number)
+            if known and known.reference is reference:
+                it._forget(known)
+
+        return forget
+
+    def _forget(self, known):
+        del self._objects[known.number]
+        if self._numbers.get(known.identity, (None,))[0] == known.number:
+            del self._numbers[known.identity]
+        for number in known.cells:
+            cell = self._cells.get(number)
+            if cell is not None:
+                cell.users -= 1
+                if not cell.users:
+                    del self._cells[number]
+
+    def cell(self, number):
+        known = self._cells.get(number)
+        if known is None:
+            known = self._cells[number] = _Cell()
+        return known.cell
+
+    def sentinel(self, number, kind):
+        """An object that is nothing but itself."""
+        found = self._sentinels.get(number)
+        if found is None:
+            found = self._sentinels[number] = object.__new__(kind)
+            self._numbers[id(found)] = number, found
+        return found
+
+    def _find_holder(self, kind, owner):
+        if kind == GLOBAL:
+            return self._find_space(owner)
+        if kind == ATTRIBUTE:
+            return self._objects.get(owner)
+        return self._cells.get(owner) if kind == CELL else self._lines
+
+    def _set_unit(self, ids, _stage, version, keys, content):
+        values = self._values(content, ids, keys)
+        for key, value in zip(keys, values):
+            kind, owner, name = key
+            holder = self._find_holder(kind, owner)
+            if holder is None:
+                continue  # of a definition that nothing refers to any more
+            applied = holder.versions.get(name)
+            if applied is None and holder.has(name):
+                pass  # an initializer's work stays
+            elif applied is not None and not self._is_stale(applied, version):
+                continue
+            elif value is _DELETED:
+                holder.delete(name)
+            else:
+                holder.set(name, value)
+            holder.versions[name] = version
+
+    def _values(self, content, ids, keys):
+        if content is None:
+            return [_DELETED] * len(keys)
+        if type(content) is tuple:
+            return (self.object(content[0]),)
+        try:
+            return self._load(content, ids)
+        except Exception as error:
+            text = "%s cannot be made in this worker: %s: %s" % (_name_of(keys), type_name(type(error)), error)
+            raise TaskFailure(FailureKind.FUNCTION_NOT_LOADABLE, text) from error
+
+    def _load(self, content, ids):
+        if type(content) is int:
+            content = self._parts[ids[content]]
+        if content[0] == 0x80:
+            return self.pickle.loads(content)
+        return unpack(bytearray(content), self.pickle.loads, None)  # so that arrays can be written to
+
+    # Names that are made on demand.
+
+    def make_offered(self, space, name):
+        """Makes a function or class that the caller's module has. False if it has none of this name."""
+        pins = self._offers
+        if pins is None or pins[4] is None:
+            return False
+        with self._lock:
+            names, spaces, needed, units = self._read(pins)
+            found = names.get((space, name))
+            if found is None:
+                return False
+            numbers, positions = found
+            kept = self.apply((pins[0], spaces, [needed[at] for at in numbers], [units[at] for at in positions], None))
+            del kept
+            return name in self._find_space(space).names
+
+    def _read(self, pins):
+        if self._read_offers[0] is not pins:
+            self._read_offers = pins, self._load(pins[4], pins[0])
+        return self._read_offers[1]
+
+    # References back to the caller.
+
+    def number_of(self, thing):
+        """The number of an object that came from the caller; None for any other."""
+        found = self._numbers.get(id(thing))
+        if found is None:
+            return None
+        number, kept = found
+        if kept is not None:
+            return number if kept is thing else None
+        known = self._objects.get(number)
+        return number if known is not None and known.reference() is thing else None
+
+    def dumps(self, value, buffer_callback):
+        """A pickle for the caller. What came from there goes back as a reference."""
+        if self._pickler is None:
+            self._pickler = _make_pickler(self)
+        file = BytesIO()
+        self._pickler(file, PROTOCOL, buffer_callback=buffer_callback).dump(value)
+        return file.getvalue()
+
+    def reduce_globals(self, function):
+        """How a pickle refers to the dict that has a function's globals."""
+        names = function.__globals__
+        make = references.module().caller_space
+        for space in list(self._spaces):
+            known = self._find_space(space)
+            if known is not None and known.names is names:
+                return make, (space,)
+        module = names.get("__name__")
+        if getattr(sys.modules.get(module), "__dict__", None) is names:
+            return make, ((module,),)
+        # The task itself has made it: it travels with the names that the function uses.
+        needed = needs.names_needed(function.__code__).names
+        items = [(name, names[name]) for name in sorted(needed) if name in names]
+        return make, (None,), None, None, iter([("__name__", module), *items])
+
+
+def import_module(name):
+    __import__(name)
+    return sys.modules[name]
+
+
+def _spec(name, origin):
+    spec = type(sys.__spec__)(name, None, origin=origin)
+    spec.has_location = origin is not None
+    return spec
+
+
+def _stage(unit):
+    return unit[0]
+
+
+_DELETED = object()
+
+
+def _name_of(keys):
+    kind, owner, name = keys[0]
+    if kind == GLOBAL:
+        return "the global %r of %s" % (name, owner if type(owner) is str else "the program")
+    if kind == ATTRIBUTE:
+        return "the attribute %r" % name
+    return "a variable of an enclosing function"
+
+
+class Refusal:
+    """Stands for an attribute that could not be sent. Any use of it says why."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text):
+        object.__setattr__(self, "_text", text)
+
+    def __get__(self, _instance, _owner=None):
+        raise RefusedError(object.__getattribute__(self, "_text"))
+
+    def __getattr__(self, _name):
+        raise RefusedError(object.__getattribute__(self, "_text"))
+
+    def __call__(self, *_args, **_kwargs):
+        raise RefusedError(object.__getattribute__(self, "_text"))
+
+
+class RefusedError(TypeError):
+    """An attribute was used that could not be sent to this worker. The caller raises the error of its submit."""
+
+    __module__ = "builtins"
+    __qualname__ = "TypeError"
+
+    def __reduce__(self):
+        return references.module().caller_refusal, self.args
+
+
+_mirror = None  # of this worker
+
+
+def start(parts, only_forward, pickle):
+    """Makes the mirror of this worker, and has pickles refer to it."""
+    global _mirror
+    mirror = _mirror = Mirror(parts, only_forward)
+    mirror.pickle = pickle
+    mirror._open_space("__main__", {})
+    references.resolve(worker_object=mirror.object, worker_cell=mirror.cell, worker_sentinel=mirror.sentinel,
+                       worker_module=mirror.module, worker_space=mirror.space, refusal=Refusal)
+    return mirror
+
+
+def _make_pickler(mirror):
+    """The class that pickles results. The worker imports `pickle` late, so it is made at first use."""
+    here = references.module()
+
+    class Pickler(mirror.pickle.Pickler):
+        def reducer_override(self, thing):
+            number = mirror.number_of(thing)
+            if number is not None:
+                return here.caller_object, (number,)
+            kind = type(thing)
+            if isinstance(thing, type):
+                if _is_importable(thing):
+                    return NotImplemented
+                reduced = specials.reduce_special(thing, _is_importable)
+                return definitions.reduce_class(thing) if reduced is NotImplemented else reduced
+            if kind is FunctionType:
+                if thing.__module__ == references.NAME or _is_importable(thing):
+                    return NotImplemented
+                return definitions.reduce_function(thing, _Globals(thing))
+            if kind is _Globals:
+                return mirror.reduce_globals(thing.function)
+            if kind is CellType:
+                return definitions.reduce_cell(thing)
+            if kind is MirroredModule:
+                return here.caller_module, (thing.__name__,)
+            if type(kind) is not type and definitions.is_enum_member(thing):
+                return definitions.reduce_member(thing)
+            return specials.reduce_special(thing, _is_importable)
+
+    return Pickler
+
+
+class _Globals:
+    """Stands for the dict of a function's globals in a pickle."""
+
+    __slots__ = ("function",)
+
+    def __init__(self, function):
+        self.function = function
+
+
+def _is_importable(thing):
+    """Whether the caller finds a function or class by its name."""
+    name, path = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)
+    found = sys.modules.get(name)
+    if found is None or isinstance(found, MirroredModule) or type(path) is not str:
+        return False
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    return found is thing
