@@ -16,12 +16,36 @@ import sys
 TOO_OLD = 94  # exit code; the engine knows it as `EXIT_TOO_OLD`
 
 
+def _hide(here, package):
+    """Gives the runtime's code names that are no files': coverage would report on files that are gone by then."""
+    external = sys.modules["_frozen_importlib_external"]
+
+    class Loader(external.SourceFileLoader):
+        def get_code(self, name):
+            path = self.get_filename(name)
+            return compile(self.get_data(path), path.replace(here, "<axion>"), "exec", dont_inherit=True)
+
+    class Finder:
+        @staticmethod
+        def find_spec(name, path=None, _target=None):
+            if name.partition(".")[0] != package:
+                return None
+            spec = external.PathFinder.find_spec(name, path or [here])
+            if spec is not None:
+                spec.loader = Loader(name, spec.origin)
+            return spec
+
+    sys.meta_path.insert(0, Finder)
+
+
 def _start():
     import os
 
     here = os.path.dirname(__file__)
     if sys.path and sys.path[0] == here:
         del sys.path[0]
+    if "coverage" in sys.modules:
+        _hide(here, sys.argv[1])
     settings = sys.path[:], sys.dont_write_bytecode, sys.pycache_prefix
     sys.path[:], sys.dont_write_bytecode, sys.pycache_prefix = [here], False, None
     try:

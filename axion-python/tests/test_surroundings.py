@@ -1,7 +1,10 @@
 """What tasks find around them: as in a child of the caller (L18)."""
 
+import subprocess
+import sys
+
 import pytest
-from helpers import run_program
+from helpers import LONG, run_program
 
 
 def module(folder, name, source):
@@ -384,3 +387,25 @@ else:
 """ % start, tmp_path)
     assert done.startswith("RuntimeError: the main module failed in the worker: RuntimeError: ")
     assert "An attempt has been made to start a new process before" in done
+
+
+# coverage
+
+
+def test_coverages_report_on_subprocesses_works_without_a_source(tmp_path):
+    pytest.importorskip("coverage")
+    (tmp_path / "setup.cfg").write_text("[coverage:run]\npatch = subprocess\n")
+    module(tmp_path, "lib", "def in_a_worker(n):\n    if n:\n        return n + 1\n    return 'never'\n")
+    path = tmp_path / "program.py"
+    path.write_text("import axion, lib\nwith axion.Executor(1) as executor:\n"
+                    "    print(executor.submit(lib.in_a_worker, 1).result())\n")
+
+    def coverage(*arguments):
+        done = subprocess.run([sys.executable, "-m", "coverage", *arguments], cwd=tmp_path, capture_output=True,
+                              text=True, timeout=LONG)
+        assert (done.stderr, done.returncode) == ("", 0), done
+        return done.stdout
+
+    assert coverage("run", path) == "2\n"
+    coverage("combine", "--quiet")
+    assert "lib.py 4 1 75%" in " ".join(coverage("report").split())

@@ -22,6 +22,14 @@ use crate::config::{Config, WorkerConfig};
 use crate::model::PoolMap;
 use crate::wire::{Down, PROTOCOL};
 
+/// Runs the start script under a name that is no file's. A tool that watches the interpreter from its start, such as
+/// coverage, would otherwise report on a file that is gone by then.
+const BOOT: &str = "import sys\ndel sys.argv[0]\n__file__ = sys.argv[0]\n\
+    with open(__file__, 'rb') as file:\n    code = compile(file.read(), '<axion>', 'exec')\nexec(code)\n";
+
+/// How the frame of its last line is shown in stacks.
+pub(super) const BOOT_FRAME: &str = "File \"<string>\", line 6 in <module>";
+
 /// Events on their way to the worker actor; a full channel stops the reading (L9).
 const EVENTS: usize = 8;
 
@@ -161,8 +169,9 @@ impl Start {
             let script = self.folder.start_script();
             let own = [self.folder.package(), &self.worker, &self.slots].into_iter();
             let own = own.chain(self.inherited.hidden(&self.settings)).map(OsStr::new);
+            let boot = [OsStr::new("-c"), OsStr::new(BOOT), script.as_os_str()];
             let arguments: Vec<&OsStr> =
-                self.arguments.iter().map(OsString::as_os_str).chain([script.as_os_str()]).chain(own).collect();
+                self.arguments.iter().map(OsString::as_os_str).chain(boot).chain(own).collect();
             let (path, mark, settings, inherited) = (&self.program, &self.mark, &self.settings, &self.inherited);
             let process = os::spawn(Program { path, arguments: &arguments, mark, settings, inherited })?;
             if let Err(error) = self.guardian.guard(process.pid) {

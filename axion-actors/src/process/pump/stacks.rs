@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::source::{LAST_READS, READ};
 use crate::process::link::Link;
 use crate::process::os::{self, Pid, Pipe};
+use crate::process::real::BOOT_FRAME;
 use crate::wire::ControlDown;
 
 /// How long to wait for the first of the stacks: from a thread that has to have the interpreter lock first, which
@@ -91,7 +92,9 @@ impl Stacks {
 /// that have no others.
 fn without_runtime(stacks: &str, runtime: &str) -> String {
     let threads = stacks.split("\n\n").filter_map(|thread| {
-        let lines: Vec<&str> = thread.lines().filter(|line| !line.contains(runtime)).collect();
+        let is_runtime = |line: &str| line.contains(runtime) || line.contains("\"<axion>");
+        let mut lines: Vec<&str> = thread.lines().filter(|line| !is_runtime(line)).collect();
+        lines.pop_if(|line| line.ends_with(BOOT_FRAME));
         lines.iter().any(|line| line.trim_start().starts_with("File ")).then(|| lines.join("\n"))
     });
     threads.collect::<Vec<_>>().join("\n\n")
@@ -105,7 +108,8 @@ mod tests {
     fn stacks_are_those_of_user_code() {
         let stacks = "Current thread 0x1 (most recent call first):\n  File \"/tmp/axion-x/p/control.py\", line 1 in _watch\n\n\
                       Thread 0x2 (most recent call first):\n  File \"/s/a.py\", line 5 in main\n  \
-                      File \"/tmp/axion-x/p/inline.py\", line 9 in serve\n";
+                      File \"/tmp/axion-x/p/inline.py\", line 9 in serve\n  \
+                      File \"<axion>\", line 50 in <module>\n  File \"<string>\", line 6 in <module>\n";
         let shown = without_runtime(stacks, "/tmp/axion-x");
         assert_eq!(shown, "Thread 0x2 (most recent call first):\n  File \"/s/a.py\", line 5 in main");
     }
