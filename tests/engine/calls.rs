@@ -9,7 +9,7 @@ use crate::support::{LIMIT, engine, entry};
 /// The step that calls a function of `builtins` with one argument, which another step's result is.
 fn call(name: &str, function: &str, input: Reference) -> Step {
     let named = format!("cbuiltins\n{function}\n.");
-    let mut code = b"\x80\x03((K\x03K\x08t]K\x03NC".to_vec();
+    let mut code = b"\x80\x03((K\x03K\x08tNN\x86K\x03NNC".to_vec();
     code.push(u8::try_from(named.len()).expect("short"));
     code.extend_from_slice(named.as_bytes());
     code.extend_from_slice(b"t.");
@@ -106,4 +106,22 @@ fn l9_a_part_above_the_payload_limit_is_refused_with_its_name() {
     let SubmitError::PartTooLarge { part, size, .. } = &refused else { panic!("{refused:?}") };
     assert_eq!((*part, *size), (parts[1].id(), 2 << 20));
     assert!(refused.to_string().contains("resize"), "{refused}");
+}
+
+#[test]
+fn l9_a_part_counts_once_in_the_queue_however_many_tasks_need_it() {
+    let config = Config { input_queue_bytes: 32 << 20, ..Config::default() };
+    let engine = Engine::builder().config(config).start().expect("it starts");
+    let submit = |part: &Part| {
+        let code = part.id().to_string();
+        let function = Function::with_parts("resize", code, [part.clone()].into());
+        engine.submit(Task::call(function, "").delay(LIMIT)).map(drop)
+    };
+    let parts: Vec<Part> = (0..4).map(|n| Part::new(vec![n; 10 << 20])).collect();
+    for _ in 0..400 {
+        submit(&parts[0]).expect("it is there");
+    }
+    submit(&parts[1]).and_then(|()| submit(&parts[2])).expect("there is room for three");
+    assert_eq!(submit(&parts[3]).expect_err("a fourth").code(), "queue_bytes_full");
+    submit(&parts[2]).expect("it is there");
 }

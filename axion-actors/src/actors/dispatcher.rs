@@ -126,17 +126,17 @@ impl Dispatcher {
         self.scheduler.place_all(now);
     }
 
-    fn submit(&mut self, Submission { task, reply, accepted }: Submission, now: Tick) {
+    fn submit(&mut self, Submission { task, units, reply, accepted }: Submission, now: Tick) {
         let id = task.id();
-        let runs = self.take_in(task, Waiter::Handle(reply), now).unwrap_or(id);
+        let runs = self.take_in((task, units), Waiter::Handle(reply), now).unwrap_or(id);
         if let Some(accepted) = accepted {
             self.answers.push(PendingAnswer::Accepted(accepted, runs));
         }
     }
 
     /// Takes in a task that has passed the admission. Returns the one that runs instead, if there is one.
-    fn take_in(&mut self, task: Task, waiter: Waiter, now: Tick) -> Option<TaskId> {
-        self.room.enter(self.admission.units_of(task.weight()));
+    fn take_in(&mut self, (task, units): (Task, u32), waiter: Waiter, now: Tick) -> Option<TaskId> {
+        self.room.enter(units);
         let place = self.waiters.insert(waiter);
         let error = self.scheduler.submit(task, Some(place), now).err()?;
         let waiter = self.waiters.take_first(place)?;

@@ -174,6 +174,8 @@ impl WorkflowRefusal {
 pub struct Submission {
     /// The task.
     pub task: Task,
+    /// The units of bytes that the admission gave it.
+    pub units: u32,
     /// Receives the record.
     pub reply: Reply,
     /// Receives the id of the accepted task, or of the live task with the same unique key.

@@ -1,6 +1,8 @@
 //! Parts: bytes that a worker keeps by their hash, such as a function's code and the values that it uses.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use twox_hash::XxHash3_128;
@@ -42,9 +44,13 @@ pub fn fingerprint(bytes: &[u8]) -> [u8; 16] {
 
 /// A part: opaque bytes, and their identity. Cheap to clone.
 #[derive(Clone)]
-pub struct Part {
+pub struct Part(Arc<Inner>);
+
+struct Inner {
     id: PartId,
     bytes: Payload,
+    /// The number of functions that need it and that waiting tasks have, in all engines.
+    waiting: AtomicUsize,
 }
 
 impl Part {
@@ -52,25 +58,41 @@ impl Part {
     #[must_use]
     pub fn new(bytes: impl Into<Payload>) -> Self {
         let bytes = bytes.into();
-        Self { id: PartId::of(&bytes), bytes }
+        Self(Arc::new(Inner { id: PartId::of(&bytes), bytes, waiting: AtomicUsize::new(0) }))
     }
 
     /// The identity.
     #[must_use]
     pub fn id(&self) -> PartId {
-        self.id
+        self.0.id
     }
 
     /// The bytes.
     #[must_use]
     pub fn bytes(&self) -> &Payload {
-        &self.bytes
+        &self.0.bytes
+    }
+
+    /// Whether a waiting task needs it. Its bytes then count in the queue already.
+    #[must_use]
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.0.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// A function that needs it begins to wait.
+    pub(crate) fn begin_to_wait(&self) {
+        self.0.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A function that needs it waits no more.
+    pub(crate) fn cease_to_wait(&self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl PartialEq for Part {
     fn eq(&self, other: &Self) -> bool {
-        self.id == other.id
+        self.0.id == other.0.id
     }
 }
 
@@ -78,14 +100,14 @@ impl Eq for Part {}
 
 impl fmt::Debug for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "<the part {} of {} bytes>", self.id, self.bytes.len())
+        write!(f, "<the part {} of {} bytes>", self.id(), self.bytes().len())
     }
 }
 
 impl Serialize for Part {
     /// The bytes. The identity follows from them.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.bytes.serialize(serializer)
+        self.bytes().serialize(serializer)
     }
 }
 

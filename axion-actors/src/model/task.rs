@@ -376,6 +376,14 @@ impl Task {
         self.params.len() + self.work.weight()
     }
 
+    /// The size in bytes that the task adds to what waits in the engine: its weight, and the parts of its function that
+    /// no waiting task needs yet.
+    #[must_use]
+    pub fn weight_in_queue(&self) -> usize {
+        let parts = self.work.parts().iter().filter(|part| !part.is_waiting());
+        self.weight() + parts.map(|part| part.bytes().len()).sum::<usize>()
+    }
+
     /// The arguments: JSON text for a script, pickled arguments for a function.
     #[must_use]
     pub fn params_bytes(&self) -> &Payload {

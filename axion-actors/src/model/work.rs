@@ -147,6 +147,15 @@ impl Work {
         }
     }
 
+    /// The parts of a function.
+    #[must_use]
+    pub fn parts(&self) -> &[Part] {
+        match self {
+            Self::Script(_) => &[],
+            Self::Function(function) => function.parts(),
+        }
+    }
+
     /// The size in bytes that a waiting task holds. Parts do not count, because tasks share them.
     #[must_use]
     pub fn weight(&self) -> usize {

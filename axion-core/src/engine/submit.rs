@@ -23,6 +23,13 @@ const PIECE: usize = 256;
 /// The first wait for room in a full queue.
 const FIRST_WAIT: Duration = Duration::from_millis(10);
 
+/// A task that can run in this engine.
+struct Prepared {
+    task: Task,
+    /// The units of bytes that it needs in the queue.
+    units: u32,
+}
+
 /// A submitted task, for its submitter.
 struct Submitted {
     id: TaskId,
@@ -39,8 +46,8 @@ impl Engine {
     /// # Errors
     /// If the task cannot be accepted now. It will not run.
     pub fn submit(&self, task: Task) -> Result<TaskHandle, SubmitError> {
-        let task = self.checks.prepare(task)?;
-        self.enter(1, self.units(&task))?;
+        let task = self.prepare(task, None)?;
+        self.enter(1, task.units)?;
         park::wait(self.hand_over(task))
     }
 
@@ -57,8 +64,8 @@ impl Engine {
     /// # Errors
     /// As [`submit`](Self::submit), except those for a full queue and an overloaded machine.
     pub async fn submit_async(&self, task: Task) -> Result<TaskHandle, SubmitError> {
-        let task = self.checks.prepare(task)?;
-        self.admission.enter(1, self.units(&task)).await.map_err(|AdmissionClosed| self.closed())?;
+        let task = self.prepare(task, None)?;
+        self.admission.enter(1, task.units).await.map_err(|AdmissionClosed| self.closed())?;
         self.hand_over(task).await
     }
 
@@ -68,8 +75,8 @@ impl Engine {
     /// # Errors
     /// Those of [`submit`](Self::submit). Ignore the completion of a task that was not accepted.
     pub fn submit_to(&self, task: Task, completions: &Completions, number: u64) -> Result<TaskId, SubmitError> {
-        let task = self.checks.prepare(task)?;
-        self.enter(1, self.units(&task))?;
+        let task = self.prepare(task, None)?;
+        self.enter(1, task.units)?;
         self.hand_over_to(task, completions, number)
     }
 
@@ -85,8 +92,8 @@ impl Engine {
         number: u64,
         limit: Duration,
     ) -> Result<Option<TaskId>, SubmitError> {
-        let task = self.checks.prepare(task)?;
-        match park::wait_timeout(self.admission.enter(1, self.units(&task)), limit) {
+        let task = self.prepare(task, None)?;
+        match park::wait_timeout(self.admission.enter(1, task.units), limit) {
             None => Ok(None),
             Some(Err(AdmissionClosed)) => Err(self.closed()),
             Some(Ok(())) => self.hand_over_to(task, completions, number).map(Some),
@@ -98,14 +105,17 @@ impl Engine {
     /// # Errors
     /// If one of them cannot be accepted now. None will run.
     pub fn submit_many(&self, tasks: impl IntoIterator<Item = Task>) -> Result<Vec<TaskHandle>, SubmitError> {
-        let tasks = tasks.into_iter().map(|task| self.checks.prepare(task)).collect::<Result<Vec<_>, _>>()?;
-        let count = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
-        let units = tasks.iter().fold(0u32, |sum, task| sum.saturating_add(self.units(task)));
+        let mut prepared = Vec::new();
+        for task in tasks {
+            prepared.push(self.prepare(task, prepared.last())?);
+        }
+        let count = u32::try_from(prepared.len()).unwrap_or(u32::MAX);
+        let units = prepared.iter().fold(0u32, |sum, task| sum.saturating_add(task.units));
         if count > 0 {
             self.enter(count, units)?;
         }
-        let mut handles = Vec::with_capacity(tasks.len());
-        let mut tasks = tasks.into_iter().peekable();
+        let mut handles = Vec::with_capacity(prepared.len());
+        let mut tasks = prepared.into_iter().peekable();
         while tasks.peek().is_some() {
             handles.extend(park::wait(self.hand_over_many(tasks.by_ref().take(PIECE).collect()))?);
         }
@@ -144,17 +154,21 @@ impl Engine {
 
     /// Takes the tasks of the next batch. They need at most a quarter of the places, so that no batch waits for an
     /// empty queue. Also returns the units of their bytes, and the reason why the next task cannot be accepted at all.
-    fn next_piece(&self, tasks: &mut Peekable<impl Iterator<Item = Task>>) -> (Vec<Task>, u32, Option<SubmitError>) {
+    fn next_piece(
+        &self,
+        tasks: &mut Peekable<impl Iterator<Item = Task>>,
+    ) -> (Vec<Prepared>, u32, Option<SubmitError>) {
         let (most, mut units) = (self.admission.units_of(usize::MAX), 0u32);
         let most_tasks = (self.admission.most().0 / 4).clamp(1, PIECE);
         let mut piece = Vec::new();
-        let fits = |piece: &Vec<Task>, units: u32, task: &Task| {
-            piece.is_empty() || (piece.len() < most_tasks && units.saturating_add(self.units(task)) <= most)
+        let fits = |piece: &Vec<Prepared>, units: u32, task: &Task| {
+            let more = || self.units(task, piece.last());
+            piece.is_empty() || (piece.len() < most_tasks && units.saturating_add(more()) <= most)
         };
         while let Some(task) = tasks.next_if(|task| fits(&piece, units, task)) {
-            match self.checks.prepare(task) {
+            match self.prepare(task, piece.last()) {
                 Ok(task) => {
-                    units += self.units(&task);
+                    units += task.units;
                     piece.push(task);
                 }
                 Err(error) => return (piece, units, Some(error)),
@@ -171,8 +185,16 @@ impl Engine {
         park::wait(self.submit_many_async(tasks))
     }
 
-    fn units(&self, task: &Task) -> u32 {
-        self.admission.units_of(task.weight())
+    /// Checks a task that is submitted after the task `before`, if there is one, in the same call.
+    fn prepare(&self, task: Task, before: Option<&Prepared>) -> Result<Prepared, SubmitError> {
+        let task = self.checks.prepare(task)?;
+        let units = self.units(&task, before);
+        Ok(Prepared { task, units })
+    }
+
+    fn units(&self, task: &Task, before: Option<&Prepared>) -> u32 {
+        let shares_parts = before.is_some_and(|before| before.task.work().key() == task.work().key());
+        self.admission.units_of(if shares_parts { task.weight() } else { task.weight_in_queue() })
     }
 
     /// Passes the admission, after a wait if the queue is full.
@@ -203,11 +225,11 @@ impl Engine {
         (0..self.config.max_queue_full_retries).map(wait).sum()
     }
 
-    fn submission(&self, task: Task, reply: Reply) -> (Submission, Submitted) {
+    fn submission(&self, Prepared { task, units }: Prepared, reply: Reply) -> (Submission, Submitted) {
         let (id, spin) = (task.id(), self.spin_hint(&task));
         // Only the engine knows whether another task has its unique key.
         let (accepted, other) = task.options().unique.is_some().then(oneshot::channel).unzip();
-        (Submission { task, reply, accepted }, Submitted { id, spin, other })
+        (Submission { task, units, reply, accepted }, Submitted { id, spin, other })
     }
 
     /// For a thread that waits for the task, unless it has to wait behind others.
@@ -218,7 +240,7 @@ impl Engine {
             .then(|| SpinHint::new(self.admission.load().clone(), WorkSlot::of(task.work().key()), limit))
     }
 
-    fn hand_over_to(&self, task: Task, completions: &Completions, number: u64) -> Result<TaskId, SubmitError> {
+    fn hand_over_to(&self, task: Prepared, completions: &Completions, number: u64) -> Result<TaskId, SubmitError> {
         let reply = Reply::Many(Box::new(completions.completer(number)));
         let (submission, Submitted { id, spin, other }) = self.submission(task, reply);
         completions.submitting(number, spin);
@@ -226,14 +248,14 @@ impl Engine {
         other.map_or(Ok(id), |other| park::wait(other).map_err(|_| self.closed()))
     }
 
-    async fn hand_over(&self, task: Task) -> Result<TaskHandle, SubmitError> {
+    async fn hand_over(&self, task: Prepared) -> Result<TaskHandle, SubmitError> {
         let (reply, record) = oneshot::channel();
         let (submission, submitted) = self.submission(task, Reply::One(reply));
         self.requests.send(Request::Submit(submission)).map_err(|_| self.closed())?;
         self.handle_of(submitted, record).await
     }
 
-    async fn hand_over_many(&self, tasks: Vec<Task>) -> Result<Vec<TaskHandle>, SubmitError> {
+    async fn hand_over_many(&self, tasks: Vec<Prepared>) -> Result<Vec<TaskHandle>, SubmitError> {
         let submit = |task| {
             let (reply, record) = oneshot::channel();
             let (submission, submitted) = self.submission(task, Reply::One(reply));

@@ -89,7 +89,8 @@ impl Handler<SubmitSteps> for Dispatcher {
     fn handle(&mut self, SubmitSteps(steps): SubmitSteps, ctx: &mut Self::Context) {
         let now = self.begin();
         for (step, task) in steps {
-            self.take_in(task, Waiter::Step(step), now);
+            let units = self.admission.units_of(task.weight());
+            self.take_in((task, units), Waiter::Step(step), now);
         }
         self.place_all(now);
         self.settle(ctx);

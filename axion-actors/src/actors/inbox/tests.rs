@@ -14,7 +14,7 @@ async fn a_batch_is_bounded_by_tasks_however_they_travel() {
     let (sender, inbox) = inbox().expect("a pipe");
     let submission = || {
         let (reply, _) = oneshot::channel();
-        Submission { task: Task::script("/a.py"), reply: Reply::One(reply), accepted: None }
+        Submission { task: Task::script("/a.py"), units: 0, reply: Reply::One(reply), accepted: None }
     };
     for _ in 0..10 {
         let piece = (0..256).map(|_| submission()).collect();

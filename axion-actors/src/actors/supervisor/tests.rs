@@ -131,7 +131,7 @@ impl SupervisorHarness {
     fn submit_task(&self, task: Task) -> oneshot::Receiver<Result<Arc<TaskRecord>, crate::actors::Refusal>> {
         let (reply, record) = oneshot::channel();
         self.requests
-            .send(Request::Submit(Submission { task, reply: Reply::One(reply), accepted: None }))
+            .send(Request::Submit(Submission { task, units: 0, reply: Reply::One(reply), accepted: None }))
             .expect("the dispatcher lives");
         record
     }

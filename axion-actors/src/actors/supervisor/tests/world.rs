@@ -184,10 +184,11 @@ impl World {
             }
             _ => {}
         }
-        if self.harness.admission.try_enter(1, self.harness.admission.units_of(task.weight())).is_ok() {
+        let units = self.harness.admission.units_of(task.weight_in_queue());
+        if self.harness.admission.try_enter(1, units).is_ok() {
             self.ids.push(task.id());
             let (reply, record) = oneshot::channel();
-            self.ask(Request::Submit(Submission { task, reply: Reply::One(reply), accepted: None }));
+            self.ask(Request::Submit(Submission { task, units, reply: Reply::One(reply), accepted: None }));
             self.records.push(record);
         }
     }
