@@ -289,7 +289,7 @@ kind("classes", """
     value(fresh, 3)
     value(static)
 
-    Thing.factor = Thing.factor * 5
+    Thing.factor = 5 * getattr(Thing, "factor", 1)
     value(use, Thing(1))
     value(fresh, 4)
 
@@ -1758,7 +1758,7 @@ kind("counters", """
     state(up, 2)
 
     state(read)
-    show((count, table, names))
+    show((table, names))
 
     state(remove)
     state(up, 1)
@@ -2053,4 +2053,575 @@ kind("initializer method", """
     initialize(client.prepare, 5)
     state(read)
     state(also)
+""")
+
+kind("reach", """
+    import functools
+    deep = {"n": 1}
+    def by_default(n, m=lambda: deep["n"]):
+        return n + m()
+    def decorated_with(function):
+        @functools.wraps(function)
+        def call(*args):
+            return function(*args), deep_helper()
+        return call
+    def deep_helper():
+        return "helped", [(lambda: deep["n"])() for _ in range(1)]
+    @decorated_with
+    def wrapped(n):
+        return n
+    class Outer:
+        table = {"call": lambda self: deep_helper()}
+        class Inner:
+            @property
+            def it(self):
+                return Outer.table["call"](self)
+        def method(self):
+            return self.Inner().it
+        def __format__(self, spec):
+            return "%s of %s" % (spec, deep_helper()[0])
+    class Meta(type):
+        def __call__(cls, *args):
+            made = super().__call__(*args)
+            made.extra = deep_helper()
+            return made
+    class Made(metaclass=Meta):
+        pass
+    def generator():
+        yield from (deep_helper() for _ in range(2))
+    def formatted():
+        return f"{Outer():spec} {deep_helper()[0]!r} {deep['n']:03d}"
+    def nested_global():
+        def set_it():
+            global set_by_nested
+            set_by_nested = deep["n"]
+        set_it()
+        return set_by_nested
+    def matched(thing):
+        match thing:
+            case {"n": n, **rest}:
+                return n, rest, deep_helper()
+            case Outer():
+                return "outer"
+            case [first, *_] if (size := len(thing)) > 1:
+                return first, size
+        return None
+    partial_of = functools.partial(functools.partial(by_default, 5))
+    handlers = [deep_helper, Outer().method, partial_of]
+    def all_handlers():
+        return [handler() for handler in handlers]
+""", """
+    value(by_default, 1)
+    value(wrapped, 2)
+    value(Outer().method)
+
+    value(lambda: Made().extra)
+    value(Made)
+    value(formatted)
+
+    value(lambda: list(generator()))
+    value(nested_global)
+    value(matched, {"n": 1, "m": 2})
+    value(matched, Outer())
+    value(matched, [7, 8])
+
+    value(partial_of)
+    value(all_handlers)
+
+    deep["n"] = deep["n"] + 1
+    value(by_default, 1)
+    value(wrapped, 2)
+    value(all_handlers)
+    value(formatted)
+
+    def deep_helper():
+        return "replaced", deep["n"]
+    value(wrapped, 2)
+    value(Outer().method)
+    value(lambda: Made().extra)
+""")
+
+kind("more sentinels", """
+    import enum
+    class ClassAsSentinel:
+        pass
+    def function_as_sentinel():
+        pass
+    lambda_as_sentinel = lambda: None
+    class Empty(enum.Enum):
+        token = 0
+    EMPTY = Empty.token
+    class Slotted:
+        __slots__ = ()
+        def __bool__(self):
+            return False
+    SLOTTED = Slotted()
+    class WithNew:
+        it = None
+        def __new__(cls):
+            if cls.it is None:
+                cls.it = object.__new__(cls)
+            return cls.it
+        def __repr__(self):
+            return "<WithNew>"
+    ONLY = WithNew()
+    STOP = object()
+    START, END = object(), object()
+    SENTINELS = [ClassAsSentinel, function_as_sentinel, lambda_as_sentinel, EMPTY, SLOTTED, ONLY, STOP, START, END,
+                 Ellipsis, NotImplemented, int, len, ()]
+    class Problem(Exception):
+        pass
+    class Node:
+        def __init__(self, following=END):
+            self.following = following
+        def last(self):
+            return self.following is END
+    def which(thing):
+        return [n for n, each in enumerate(SENTINELS) if each is thing]
+    def directly(thing, other=STOP):
+        return (thing is ClassAsSentinel, thing is function_as_sentinel, thing is lambda_as_sentinel, thing is EMPTY,
+                thing is SLOTTED, thing is ONLY, thing is STOP, thing is other)
+    def give(n):
+        return [SENTINELS[n], {"key": SENTINELS[n]}]
+    def fail(n):
+        raise Problem(SENTINELS[n], n)
+    def in_exception(error):
+        return which(error.args[0])
+    def chained():
+        return Node(), Node(Node())
+    def closing(thing):
+        return lambda: which(thing)
+    def alone():
+        return WithNew() is ONLY
+""", """
+    for each in SENTINELS:
+        value(which, each)
+
+    for each in SENTINELS:
+        value(directly, each)
+
+    value(lambda n: give(n)[0] is SENTINELS[n], 7)
+    for each in range(4):
+        value(give, each)
+
+    value(fail, 0)
+    value(in_exception, Problem(START))
+    value(in_exception, Problem(lambda_as_sentinel))
+
+    value(Node().last)
+    value(Node(3).last)
+    value(lambda node: (node.last(), node.following.last()), Node(Node()))
+    value(chained)
+
+    value(closing(STOP))
+    value(closing(SLOTTED))
+    value(alone)
+""")
+
+kind("library classes", """
+    import argparse, ast, collections.abc, ctypes, html.parser, json, logging, string, threading, unittest
+    class Encoder(json.JSONEncoder):
+        def default(self, thing):
+            return {"set": sorted(thing)} if isinstance(thing, set) else super().default(thing)
+    class Visitor(ast.NodeVisitor):
+        def __init__(self):
+            self.names = []
+        def visit_Name(self, node):
+            self.names.append(node.id)
+            self.generic_visit(node)
+    class Mapping(collections.abc.Mapping):
+        def __init__(self, **items):
+            self._items = items
+        def __getitem__(self, key):
+            return self._items[key]
+        def __iter__(self):
+            return iter(self._items)
+        def __len__(self):
+            return len(self._items)
+    class Worker(threading.Thread):
+        def __init__(self, n):
+            super().__init__()
+            self.n, self.result = n, None
+        def run(self):
+            self.result = self.n * 2
+    class Template(string.Template):
+        delimiter = "%"
+    class Action(argparse.Action):
+        def __call__(self, parser, space, values, option=None):
+            setattr(space, self.dest, values.upper())
+    class Struct(ctypes.Structure):
+        _fields_ = [("x", ctypes.c_int), ("y", ctypes.c_double)]
+        def total(self):
+            return self.x + self.y
+    class Case(unittest.TestCase):
+        def test_it(self):
+            self.assertEqual(1, 1)
+    class Handler(logging.Handler):
+        def __init__(self):
+            super().__init__()
+            self.seen = []
+        def emit(self, record):
+            self.seen.append(record.getMessage())
+    class Formatter(string.Formatter):
+        def get_value(self, key, args, kwargs):
+            return kwargs.get(key, "?") if isinstance(key, str) else super().get_value(key, args, kwargs)
+    log = logging.getLogger("a logger of the program")
+    log.propagate = False
+    def encoded():
+        return json.dumps({"a": {1, 2}}, cls=Encoder, sort_keys=True)
+    def visited(text):
+        visitor = Visitor()
+        visitor.visit(ast.parse(text))
+        return visitor.names
+    def threads(n):
+        worker = Worker(n)
+        worker.start()
+        worker.join()
+        return worker.result
+    def parsed(*args):
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--name", action=Action)
+        return parser.parse_args(args).name
+    def logged():
+        handler = Handler()
+        log.addHandler(handler)
+        log.warning("it is %d", 5)
+        log.removeHandler(handler)
+        return handler.seen
+    def structure():
+        struct = Struct(1, 2.5)
+        return struct.total(), ctypes.sizeof(Struct)
+    def tested():
+        return unittest.defaultTestLoader.loadTestsFromTestCase(Case).countTestCases(), Case("test_it").run().wasSuccessful()
+    def rest():
+        return Template("%it").substitute(it=1), Formatter().format("{0} {a} {b}", 1, b=2), dict(Mapping(a=1)), "a" in Mapping(a=1)
+""", """
+    value(encoded)
+    value(visited, "a + b(c)")
+    value(threads, 4)
+
+    value(parsed, "--name", "x")
+    value(logged)
+    value(structure)
+
+    value(tested)
+    value(rest)
+    value(lambda mapping: (dict(mapping), type(mapping) is Mapping), Mapping(z=1))
+    value(Mapping)
+""")
+
+kind("singletons", """
+    import weakref
+    class Meta(type):
+        _made = {}
+        def __call__(cls, *args):
+            if cls not in Meta._made:
+                Meta._made[cls] = super().__call__(*args)
+            return Meta._made[cls]
+    class Config(metaclass=Meta):
+        def __init__(self):
+            self.level = 1
+    class Borg:
+        _shared = {"n": 1}
+        def __init__(self):
+            self.__dict__ = self._shared
+    config = Config()
+    def same():
+        return Config() is config, config.level, Borg().n, Borg().__dict__ is Borg._shared
+    class Flyweight:
+        _pool = weakref.WeakValueDictionary()
+        def __new__(cls, key):
+            it = cls._pool.get(key)
+            if it is None:
+                it = cls._pool[key] = super().__new__(cls)
+                it.key = key
+            return it
+        def __reduce__(self):
+            return Flyweight, (self.key,)
+    kept = [Flyweight("a"), Flyweight("b")]
+    def flies(key):
+        return Flyweight(key) is Flyweight(key), Flyweight(key).key
+    class Registry(dict):
+        def register(self, function):
+            self[function.__name__] = function
+            return function
+    registry = Registry()
+    @registry.register
+    def handle(n):
+        return registry["other"](n)
+    @registry.register
+    def other(n):
+        return n, sorted(registry), registry["handle"] is handle
+    class Base:
+        def find(name):
+            return [kind for kind in Base.__subclasses__() if kind.__name__ == name]
+    class First(Base):
+        pass
+    class Second(Base):
+        pass
+    def subclasses():
+        return [kind.__name__ for kind in Base.__subclasses__()]
+""", """
+    value(same)
+    value(flies, "a")
+
+    value(handle, 1)
+    value(other, 2)
+    value(lambda: registry["handle"](3))
+
+    value(Base.find, "Second")
+    value(subclasses)
+
+    config.level = config.level + 1
+    value(same)
+
+    Borg().n = Borg().n + 1
+    value(same)
+
+    @registry.register
+    def added(n):
+        return "added"
+    value(other, 1)
+    value(lambda: registry["added"](3))
+""")
+
+kind("made fresh", """
+    import contextvars, queue, threading, weakref
+    lock, rlock, event, condition = threading.Lock(), threading.RLock(), threading.Event(), threading.Condition()
+    local, semaphore, tasks = threading.local(), threading.Semaphore(2), queue.Queue()
+    var = contextvars.ContextVar("var", default="default")
+    cache = weakref.WeakValueDictionary()
+    class Guarded:
+        _lock = threading.Lock()
+        def __init__(self, n):
+            self.n = n
+            self.lock = threading.Lock()
+        def __getstate__(self):
+            return {"n": self.n}
+        def __setstate__(self, state):
+            self.__init__(state["n"])
+        def get(self):
+            with self._lock, self.lock:
+                return self.n
+    def synchronized(function, lock=threading.RLock()):
+        def call(*args):
+            with lock:
+                return function(*args)
+        return call
+    @synchronized
+    def counted(n):
+        return n + 1
+    guarded = Guarded(5)
+    def use(n):
+        with lock, rlock, rlock, condition, semaphore:
+            local.n = n
+            tasks.put(n)
+            return local.n, tasks.get(), event.is_set(), var.get(), len(cache)
+    def threads(n):
+        seen = []
+        def work():
+            with lock:
+                seen.append(n)
+        workers = [threading.Thread(target=work) for _ in range(3)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        return seen
+""", """
+    value(use, 1)
+    value(use, 2)
+
+    value(counted, 1)
+    value(guarded.get)
+    value(Guarded(6).get)
+    value(lambda: guarded.get())
+
+    value(threads, 3)
+    value(lambda: Guarded._lock.locked())
+""")
+
+kind("modern typing", """
+    import dataclasses, typing
+    UserId = typing.NewType("UserId", int)
+    P = typing.ParamSpec("P")
+    T = typing.TypeVar("T", bound="Base")
+    Mode = typing.Literal["r", "w"]
+    class Base:
+        @typing.overload
+        def get(self, n: int) -> int: ...
+        @typing.overload
+        def get(self, n: str) -> str: ...
+        def get(self, n):
+            return n
+        def me(self) -> typing.Self:
+            return self
+    @typing.final
+    class Stack(Base, typing.Generic[T]):
+        def __init__(self, *items: T) -> None:
+            self.items = items
+    class Pair(typing.NamedTuple, typing.Generic[T]):
+        first: T
+        second: T
+    class Config(typing.TypedDict):
+        name: typing.Required[str]
+        size: typing.NotRequired[int]
+    class Sized(typing.Protocol[T]):
+        def size(self) -> int: ...
+    Alias = dict[str, list[Stack[Base]]]
+    Annotated = typing.Annotated[int, "meta", Base]
+    @dataclasses.dataclass
+    class Holder(typing.Generic[T]):
+        it: T
+        mode: Mode = "r"
+        alias: Alias = dataclasses.field(default_factory=dict)
+    def use(n):
+        return (UserId(n), Base().get(n), type(Base().me()) is Base, Stack[Base](n).items, Pair[int](1, 2), Config(name="a"),
+                Holder[int](n), typing.get_args(Mode), typing.get_args(Annotated)[1], Stack.__parameters__ == (T,))
+    def hints(thing):
+        return sorted(typing.get_type_hints(thing, include_extras=True))
+    def same(alias, variable):
+        return alias == Alias, variable is T, typing.get_origin(alias) is dict
+""", """
+    value(use, 3)
+    value(hints, Holder)
+    value(hints, Config)
+
+    value(same, Alias, T)
+    value(lambda: Stack[Base](1))
+    value(lambda: Holder[Base](Base()))
+    value(lambda holder: type(holder) is Holder, Holder[int](4))
+
+    value(lambda: typing.get_args(Annotated)[2] is Base)
+    value(lambda: UserId.__supertype__)
+""")
+
+kind("aliased data", """
+    class Node:
+        def __init__(self, label):
+            self.label, self.links = label, []
+    def pair(a, b):
+        return a is b, [a, b]
+    def make():
+        items = [1]
+        node = Node("n")
+        node.links.append(node)
+        return items, items, {"node": node, "again": node}
+    def cycle(node):
+        return node.links[0] is node, node.label
+    def graph(n):
+        nodes = [Node(k) for k in range(n)]
+        for node in nodes:
+            node.links = nodes
+        return nodes
+    def shared(nodes):
+        return all(node.links is nodes for node in nodes), len(nodes)
+    def ring():
+        node = Node("ring")
+        node.links.append(node)
+        return node
+""", """
+    items = [5]
+    value(pair, items, items)
+    value(pair, items, list(items))
+
+    value(lambda made: (made[0] is made[1], made[2]["node"] is made[2]["again"]), make())
+    value(make)
+
+    value(cycle, ring())
+    value(shared, graph(4))
+    value(lambda: shared(graph(3)))
+    value(graph, 2)
+""")
+
+kind("unused and unpicklable", """
+    import os, sys
+    log_file = open(os.devnull, "w")
+    numbers = (n for n in range(3))
+    frame = sys._getframe()
+    class Service:
+        connection = open(os.devnull)
+        level = 2
+        def __init__(self):
+            self.n = 1
+        def fine(self):
+            return self.n, Service.level
+    modules = sys
+    def fine(n):
+        return n + Service.level, Service().fine(), modules is sys
+    def optional(use_it=False):
+        if use_it:
+            return len(Service.__name__)
+        return "not used"
+    def lazy_log():
+        return hasattr(sys, "argv")
+""", """
+    value(fine, 1)
+    value(Service().fine)
+    value(Service)
+
+    value(optional)
+    value(optional, True)
+    value(lazy_log)
+
+    Service.level = Service.level + 1
+    value(fine, 1)
+""")
+
+kind("memo", """
+    import functools
+    seen = {}
+    class memoized:
+        def __init__(self, function):
+            functools.update_wrapper(self, function)
+            self.function, self.memory, self.misses = function, {}, 0
+        def __call__(self, *args):
+            if args not in self.memory:
+                self.misses += 1
+                self.memory[args] = self.function(*args)
+            return self.memory[args], self.misses
+    @memoized
+    def square(n):
+        return n * n
+    def plain_memo(n, memory={}):
+        if n not in memory:
+            memory[n] = len(memory)
+        return memory[n]
+    def by_global(n):
+        if n not in seen:
+            seen[n] = len(seen)
+        return seen[n], square(n)
+    class Account:
+        total = 0
+        def __init__(self, n):
+            self.n = n
+            type(self).total += n
+    class Special(Account):
+        pass
+    def accounts(n):
+        Account(n)
+        Special(n)
+        return Account.total, Special.total, "total" in vars(Special)
+    def helper(n):
+        return "helper", n
+    def rebind():
+        global helper
+        helper = lambda n: ("rebound", n)
+    def call(n):
+        return helper(n), by_global(n)
+""", """
+    state(by_global, 1)
+    state(by_global, 2)
+    state(call, 1)
+
+    state(plain_memo, 5)
+    state(plain_memo, 6)
+    state(plain_memo, 5)
+
+    state(accounts, 3)
+    state(accounts, 4)
+    show(Account.total)
+
+    state(rebind)
+    state(call, 9)
 """)

@@ -293,6 +293,8 @@ class Axion:
 
     def _chain(self, function, args):
         import axion
+        if len(set(map(id, args))) < len(args):
+            return self._step(function, args)  # each step's result is an object of its own
         step = axion.step(function, *[axion.step(same, arg) for arg in args])
         return self.runner.submit_workflow(step).future(step).result(LONG)
 
