@@ -215,3 +215,51 @@ if __name__ == "__main__":
 
 def test_l9_without_descriptors_large_payloads_travel_all_the_same(tmp_path):
     assert helpers.run_program(FEW_DESCRIPTORS, tmp_path, env={"PYTHONPATH": os.path.dirname(__file__)}).strip() == "done"
+
+
+LARGE_GLOBAL = """
+import os, time
+import numpy
+import axion
+
+def use(_):
+    time.sleep(0.1)
+    return os.getpid(), int(numbers.sum())
+
+def memory():
+    own = str(os.getpid())
+    total = 0
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/stat" % pid) as stat, open("/proc/%s/smaps_rollup" % pid) as maps:
+                if own in (pid, stat.read().rpartition(")")[2].split()[1]):
+                    total += sum(int(line.split()[1]) << 10 for line in maps if line.startswith("Pss:"))
+        except OSError:
+            pass
+    return total
+
+if __name__ == "__main__":
+    numbers = numpy.ones(200_000_000, numpy.uint8)
+    with axion.Executor(4) as executor:
+        list(executor.map(use, range(8)))
+        numbers = numpy.full(200_000_000, 2, numpy.uint8)
+        before = memory()
+        found = list(executor.map(use, range(16)))
+        print({total for _, total in found}, (memory() - before) / numbers.nbytes)
+"""
+
+
+def test_a_large_global_is_in_memory_once_for_all_workers(tmp_path):
+    pytest.importorskip("numpy")
+    totals, growth = helpers.run_program(LARGE_GLOBAL, tmp_path).split()
+    assert totals == "{400000000}" and float(growth) < 1.5
+
+
+@pytest.mark.parametrize("delay", [0.01, 0.03, 0.1, 0.3])
+def test_l1_l2_a_kill_around_a_large_result_loses_the_attempt_or_nothing(delay):
+    with axion.Engine(cpu_bound_count=2, cpu_bound_max=2, io_bound_count=0) as engine:
+        futures = [engine.options(timeout=delay).submit(bytes, 40 << 20) for _ in range(4)]
+        for future in futures:
+            error = future.exception(helpers.LONG)
+            assert isinstance(error, TimeoutError) or len(future.result()) == 40 << 20
+        assert engine.submit(helpers.same, bytes(LARGE)).result(helpers.LONG) == bytes(LARGE)

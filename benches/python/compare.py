@@ -82,11 +82,11 @@ def main():
 
     mark = resident(os.getpid())
     keys = dict(cpu_bound_count=WORKERS, cpu_bound_max=WORKERS, io_bound_count=0, io_bound_max=0,
-                input_queue_size=20_000, frame_limit="256 MiB", input_queue_bytes="512 MiB")
+                input_queue_size=20_000, input_queue_bytes="512 MiB")
     engine = axion.Engine(**keys).start()
     engine.submit(nothing).result()
     note("idle memory, MiB", "axion", resident(os.getpid()) - mark)
-    executor = axion.Executor(WORKERS, frame_limit="256 MiB", input_queue_bytes="512 MiB")
+    executor = axion.Executor(WORKERS, input_queue_bytes="512 MiB")
     standard = concurrent.futures.ProcessPoolExecutor(WORKERS)
     pool = multiprocessing.Pool(WORKERS)
     list(standard.map(nothing, range(10)))
@@ -117,10 +117,30 @@ def main():
     pool.terminate()
     pool.join()
     _joblib(note, rounds)
+    if numpy is not None:
+        _large_global(note, numpy)
     print("Python %s, %d processors, %d rounds" % (sys.version.split()[0], os.cpu_count(), rounds))
     for what, by in figures.items():
         for who, values in by.items():
             print("%-28s %-42s %12.3f   (%.3f to %.3f)" % (what, who, statistics.median(values), min(values), max(values)))
+
+
+def total(_):
+    time.sleep(0.2)  # so that no worker runs all calls
+    return int(numbers[::4096].sum())
+
+
+def _large_global(note, numpy):
+    """One large array of this program, which four workers read."""
+    global numbers
+    numbers = numpy.ones(500_000_000, numpy.uint8)
+    with axion.Executor(4) as executor:
+        list(executor.map(time.sleep, [0.2] * 8))
+        mark = resident(os.getpid())
+        took = seconds(lambda: list(executor.map(total, range(8))))
+        grown = (resident(os.getpid()) - mark) / (numbers.nbytes / 2 ** 20)
+    note("500 MB to 4 workers, s", "axion", took)
+    note("its memory, times its size", "axion", grown)
 
 
 def _numpy():

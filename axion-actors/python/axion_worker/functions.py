@@ -60,10 +60,10 @@ class Functions:
             return None
         if name not in ("LargeDefine", "LargeCall", "LargeRun"):
             raise wire.WireError("a %s among the tasks" % name)
-        payload = self._payloads.take(*values.pop())
         if name == "LargeDefine":
-            self.parts[values[0]] = payload
+            self.parts[values[0]] = self._payloads.take_part(*values[1])
             return None
+        payload = self._payloads.take(*values.pop())
         target = values.pop()
         if name == "LargeRun":
             return (*values, target, bytes(payload))

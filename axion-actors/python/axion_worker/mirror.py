@@ -28,6 +28,7 @@ from . import definitions, needs, references, specials
 from .failure import FailureKind, TaskFailure, type_name
 from .library import remember_lines
 from .packing import PROTOCOL, unpack
+from .payloads import SharedPart
 from .references import ATTRIBUTE, CELL, CLASS, FUNCTION, FUNCTION_ATTRIBUTES, GLOBAL, OBJECT
 
 
@@ -380,7 +381,9 @@ class Mirror:
             content = self._parts[ids[content]]
         if content[0] == 0x80:
             return self.pickle.loads(content)
-        return unpack(bytearray(content), self.pickle.loads, None)  # so that arrays can be written to
+        # Arrays can be written to, and the part stays as it is.
+        content = content.writable_copy() if type(content) is SharedPart else bytearray(content)
+        return unpack(content, self.pickle.loads, None)
 
     # Names that are made on demand.
 

@@ -5,7 +5,7 @@ grow it any more. Where there is no descriptor for it, the payload travels in `P
 """
 
 import os
-from mmap import ACCESS_COPY, mmap
+from mmap import ACCESS_COPY, ACCESS_READ, mmap
 
 from . import library, wire
 from .channel import Segments, write_all
@@ -29,25 +29,46 @@ class Payloads:
         self._pieces.append(piece)
 
     def take(self, size, is_shared):
-        """The payload of a large message. Its owner may write to it: that changes no other process's copy."""
+        """The payload of a large message, which its owner may write to: that changes no other process's copy."""
         if is_shared:
-            return memoryview(self._map(size))
+            fd = self._descriptor(size)
+            try:
+                return memoryview(mmap(fd, size, access=ACCESS_COPY))
+            finally:
+                os.close(fd)
         pieces, self._pieces = self._pieces, []
         payload = bytearray().join(pieces)
         if len(payload) != size:
             raise wire.WireError("a payload of %d bytes has pieces of %d" % (size, len(payload)))
         return memoryview(payload)
 
-    def _map(self, size):
+    def take_part(self, size, is_shared):
+        """The payload of a `LargeDefine`, which may be used several times."""
+        return SharedPart(self._descriptor(size), size) if is_shared else self.take(size, False)
+
+    def _descriptor(self, size):
         _, ancillary, _, _ = self._channel.payload_socket.recvmsg(1, socket.CMSG_SPACE(calcsize("i")))
         fds = [fd for level, kind, raw in ancillary if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
                for fd in unpack("%di" % (len(raw) // calcsize("i")), raw)]
         if len(fds) != 1:
             raise wire.WireError("the process can have no descriptor more for a payload of %d bytes" % size)
-        try:
-            return mmap(fds[0], size, access=ACCESS_COPY)
-        finally:
-            os.close(fds[0])
+        return fds[0]
+
+
+class SharedPart(mmap):
+    """A part of functions in shared memory, to be read."""
+
+    def __new__(cls, fd, size):
+        part = super().__new__(cls, fd, size, access=ACCESS_READ)
+        part._fd = fd
+        return part
+
+    def writable_copy(self):
+        """A copy of its bytes. The system copies a page at the first write to it."""
+        return memoryview(mmap(self._fd, len(self), access=ACCESS_COPY))
+
+    def __del__(self):
+        os.close(self._fd)
 
 
 def large_done(channel, seq, nanos, data):

@@ -40,25 +40,26 @@ class Large(Calls, OneWorker):
             self.one.send_apart(raw, "LargeRun", *task, is_shared=is_shared)
             self.assertEqual(self.one.result(self.one._seq), text)
 
-    def test_a_part_can_be_written_to_and_no_other_process_sees_that(self):
+    def test_a_copy_of_a_part_can_be_written_to_and_nobody_else_sees_that(self):
         part = uuid.uuid4().bytes
-        fd = os.memfd_create("test")
-        os.write(fd, bytes(LARGE))
-        import socket
-        socket.send_fds(self.one.payloads, [b"\0"], [fd])
-        self.one.send("LargeDefine", part, (LARGE, True))
+        self.one.send_apart(bytes(LARGE), "LargeDefine", part)
         module, folder = self.module("""
-            import gc
+            import gc, os
             def write(part):
                 kept, = [it for it in gc.get_objects() if type(it).__name__ == "Functions"]
-                view = kept.parts[part]
+                view = kept.parts[part].writable_copy()
                 view[5] = 1
-                return view.readonly, bytes(view[4:7])
+                return view.readonly, bytes(view[4:7]), kept.parts[part][4:7], kept.parts[part].writable_copy()[5]
+            def count():
+                links = ["/proc/self/fd/" + fd for fd in os.listdir("/proc/self/fd")]
+                return sum("memfd" in os.readlink(link) for link in links if os.path.lexists(link))
         """)
-        name = self.define(module + ":write", paths=[folder])
-        self.assertEqual(self.value(self.call(name, part)), (False, b"\0\1\0"))
-        self.assertEqual(os.pread(fd, 7, 0), bytes(7))
-        os.close(fd)
+        name, count = (self.define(module + what, paths=[folder]) for what in (":write", ":count"))
+        before = self.value(self.call(count))
+        for _ in range(2):
+            self.assertEqual(self.value(self.call(name, part)), (False, b"\0\1\0", bytes(3), 0))
+        self.one.send("Forget", part)
+        self.assertLess(self.value(self.call(count)), before)
 
     def test_without_a_descriptor_a_result_travels_in_frames(self):
         self.one = self.worker(slots=self.slots, frame_limit=1 << 20)

@@ -49,7 +49,7 @@ class Function:
 class Part:
     """Bytes that functions need, which workers are sent once."""
 
-    def __new__(cls, code: Buffer) -> Part: ...
+    def __new__(cls, code: Buffer | list[Buffer]) -> Part: ...
     @property
     def id(self) -> bytes:
         """The hash of the bytes, by which the worker finds them."""

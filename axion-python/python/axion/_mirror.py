@@ -317,7 +317,7 @@ class _Dump:
             return file.getvalue()
 
     def content(self):
-        return _content(b"".join(self._parts))
+        return make_part(self._parts) if sum(map(len, self._parts)) >= _MIN_PART else b"".join(self._parts)
 
     def shared(self):
         """The ids of the objects by which two values can share a part."""
