@@ -33,6 +33,17 @@ def begin(only_forward):
     _only_forward, _own_path[:] = only_forward, sys.path
     _values = {"path": None, "argv": sys.argv[:], "main": None, "depth": sys.getrecursionlimit(), "authkey": None, "files": {},
                "digits": getattr(sys, "get_int_max_str_digits", int)(), "decimal": None, "filters": None}
+    library.after_import("joblib.parallel", _register_backend)
+
+
+def _register_backend(parallel):
+    """Makes joblib find the backend "axion" by its name. Its module is imported when it is used."""
+    def make(*args, **kwargs):
+        from axion.joblib import AxionBackend
+
+        return AxionBackend(*args, **kwargs)
+
+    parallel.BACKENDS.setdefault("axion", make)
 
 
 def enter(pickle, packed):

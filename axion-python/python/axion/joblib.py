@@ -10,9 +10,9 @@
 # joblib's own classes have no types, and those that are guessed from them are too narrow.
 # pyright: reportIncompatibleMethodOverride=false
 
+import operator
 import os
 import threading
-from types import FunctionType
 
 from joblib._parallel_backends import ParallelBackendBase
 from joblib.parallel import register_parallel_backend
@@ -76,7 +76,7 @@ class AxionBackend(ParallelBackendBase):
 
     def submit(self, func, callback=None):
         # The batch is an argument: as a function, each batch would have to be sent as new code.
-        future = self._lease.executor.submit(_run_batch, func)
+        future = self._lease.executor.submit(operator.call, func)
         future._axion_items = len(func)  # pyright: ignore[reportAttributeAccessIssue]
         if callback is not None:
             future.add_done_callback(callback)
@@ -188,27 +188,6 @@ def _end(lease):
 
 _kept = _Keeper()
 os.register_at_fork(after_in_child=_kept.forget)
-
-
-def _code_of_run_batch():
-    def run_batch(batch):
-        from joblib.parallel import BACKENDS
-
-        if "axion" not in BACKENDS:
-
-            def make(*args, **kwargs):
-                from axion.joblib import AxionBackend
-
-                return AxionBackend(*args, **kwargs)
-
-            BACKENDS["axion"] = make
-        return batch()
-
-    return run_batch.__code__
-
-
-# It travels by value, because it belongs to no module: a worker that only runs batches need not import this package.
-_run_batch = FunctionType(_code_of_run_batch(), {"__name__": "axion-joblib", "__builtins__": __builtins__}, "run_batch")
 
 
 def _with_env(settings, env):
