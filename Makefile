@@ -11,7 +11,7 @@ ifdef CARGO_TARGET_DIR
 export CARGO_TARGET_DIR := $(abspath $(CARGO_TARGET_DIR))
 endif
 
-.PHONY: help test test-python test-functions test-outside chaos lint bench bench-peers bench-python check deny
+.PHONY: help test test-python test-functions test-outside chaos lint bench bench-peers bench-python bench-functions check deny
 
 help:
 	@echo "make test         everything CI runs for tests"
@@ -24,6 +24,7 @@ help:
 	@echo "make bench        the engine's figures beside their baselines"
 	@echo "make bench-peers  the same no-op through other task runners, and where Axion loses (ARGS=--help)"
 	@echo "make bench-python the Python package beside concurrent.futures, multiprocessing and joblib"
+	@echo "make bench-functions functions of the program in workers, beside the standard pools and loky"
 	@echo "make deny         licences and advisories of the dependencies"
 
 # nextest kills a test that hangs; without it, cargo's own runner does the same tests.
@@ -87,6 +88,10 @@ $(PEERS)/made: benches/peers/requirements.txt
 bench-python: $(VENV)/made
 	$(MATURIN) --release
 	$(VENV)/bin/python benches/python/compare.py
+
+bench-functions: $(VENV)/made
+	$(MATURIN) --release
+	$(VENV)/bin/python benches/python/functions.py $(ARGS)
 
 deny:
 	$(CARGO) deny check

@@ -1,6 +1,7 @@
 """Functions of all kinds, their values, and how they fail."""
 
 import functools
+import operator
 import os
 import subprocess
 import sys
@@ -272,3 +273,13 @@ def test_more_functions_than_a_worker_keeps(engine):
     wanted = list(range(600))
     assert [future.result() for future in [engine.submit(fn) for fn in functions]] == wanted
     assert [future.result() for future in [engine.submit(fn) for fn in functions]] == wanted
+
+
+def test_a_function_may_be_an_argument_first_and_a_task_later(executor):
+    """What needs no number when it is called may have one already."""
+    def square(value):
+        return value * value
+
+    assert executor.submit(operator.call, functools.partial(square, 3)).result() == 9
+    with axion.Executor(1) as other:
+        assert list(other.map(square, range(3))) == [0, 1, 4]

@@ -35,7 +35,7 @@ import weakref
 from operator import itemgetter
 from types import BuiltinFunctionType, CellType, FunctionType, ModuleType
 
-from . import _axion, _definitions, _names, _needs, _packing, _references, _specials
+from . import _axion, _definitions, _names, _needs, _packing, _references, _shared, _specials
 from ._packing import PROTOCOL
 from ._references import (ATTRIBUTE, CELL, CLASS, FROZEN, FUNCTION, FUNCTION_ATTRIBUTES, GLOBAL, LINES, OBJECT, VALUES)
 from .errors import SubmitError
@@ -174,10 +174,10 @@ class _Pickler(pickle.Pickler):
         kind = type(thing)
         mirror = self._mirror
         if kind is FunctionType or issubclass(kind, type) or kind is _CACHE and thing is not self.inline:
+            if thing is self.inline:
+                return _definitions.reduce_function(thing, _Globals(mirror.space_of(thing).key))
             known = mirror.definitions.get(id(thing))
             if known is None or known.reference() is not thing:
-                if thing is self.inline:
-                    return _definitions.reduce_function(thing, _Globals(mirror.space_of(thing).key))
                 if _goes_by_name(thing):
                     return NotImplemented
                 if kind is type and not thing.__flags__ & _MADE_BY_PYTHON:
@@ -189,6 +189,10 @@ class _Pickler(pickle.Pickler):
             return self._reduce_cell(thing)
         if kind is _Globals:
             return _here.worker_space, (thing.key,)
+        if _shared.is_loaded():
+            reduced = _shared.reduce(thing)
+            if reduced is not NotImplemented:
+                return reduced
         if str(kind.__module__).startswith("axion.") or kind in _MADE_FRESH and not self.registers:
             return NotImplemented  # it says itself what it stands for, or that it cannot be an argument
         number = mirror.sentinels.get(id(thing))
