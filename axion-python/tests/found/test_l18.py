@@ -1,0 +1,322 @@
+"""More of the kinds of A3 to A25: what random programs and attacks on the rows showed. L18 says what is right."""
+
+
+def test_l18_a_callable_carries_a_fresh_copy_into_each_call(program):
+    assert program.main("""
+        import functools
+        import axion
+
+        def add(items, n):
+            items.append(n)
+            return list(items)
+
+        class Basket:
+            def __init__(self):
+                self.items = []
+            def add(self, n):
+                self.items.append(n)
+                return list(self.items)
+            __call__ = add
+
+        basket, partial = Basket(), functools.partial(add, [])
+        with axion.Executor(1) as ex:
+            for make in (lambda: functools.partial(add, []), lambda: Basket().add, Basket,
+                         lambda: basket.add, lambda: basket, lambda: partial):
+                print(*[ex.submit(make(), 1).result() for _ in range(3)])
+        print(basket.items)
+    """) == ["[1] [1] [1]"] * 6 + ["[]"]
+
+
+def test_l18_closures_that_share_a_list_keep_what_tasks_put_into_it(program):
+    assert program.main("""
+        import axion
+
+        def counter():
+            count, trail = 0, []
+            def up(n=1):
+                nonlocal count
+                count += n
+                trail.append(count)
+                return count
+            def read():
+                return count, list(trail)
+            return up, read
+
+        up, read = counter()
+
+        def both():
+            return up(), read()
+
+        with axion.Executor(1) as ex:
+            print(ex.submit(up).result(), ex.submit(up, 5).result(), ex.submit(both).result(), ex.submit(read).result())
+    """) == ["1 6 (7, (7, [1, 6, 7])) (7, [1, 6, 7])"]
+
+
+def test_l18_an_object_without_state_in_a_container_is_the_same_in_the_first_call(program):
+    assert program.main("""
+        import axion
+
+        class Marker:
+            pass
+
+        MARKERS = {"one": Marker(), "two": Marker()}
+
+        def which(thing):
+            return [name for name, each in MARKERS.items() if each is thing]
+
+        class Only:
+            it = None
+            def __new__(cls):
+                if cls.it is None:
+                    cls.it = object.__new__(cls)
+                return cls.it
+        ONLY = Only()
+
+        with axion.Executor(1) as ex:
+            print(ex.submit(which, MARKERS["two"]).result(), ex.submit(lambda: Only() is ONLY).result())
+        with axion.Executor(1) as ex:
+            print(ex.submit(lambda: Only() is ONLY).result(), ex.submit(which, [MARKERS["one"]][0]).result())
+    """) == ["['two'] True", "True ['one']"]
+
+
+def test_l18_names_and_texts_of_functions_and_classes_that_the_caller_changes(program):
+    assert program.main("""
+        import axion
+
+        def function():
+            "first"
+
+        class Thing:
+            "first"
+
+        def read():
+            return function.__name__, function.__doc__, Thing.__name__, Thing.__doc__
+
+        with axion.Executor(1) as ex:
+            print(ex.submit(read).result())
+            function.__name__ = "another"
+            print(ex.submit(read).result())
+            function.__doc__ = Thing.__doc__ = "second"
+            Thing.__name__ = "Other"
+            print(ex.submit(read).result())
+    """) == ["('function', 'first', 'Thing', 'first')", "('another', 'first', 'Thing', 'first')",
+             "('another', 'second', 'Other', 'second')"]
+
+
+def test_l18_a_generic_class_behind_an_alias(program):
+    assert program.main("""
+        import typing
+        import axion
+        T = typing.TypeVar("T")
+
+        class Box(typing.Generic[T]):
+            def __init__(self, it):
+                self.it = it
+
+        class Stack(typing.Generic[T]):
+            inner: "Stack[Box[int]]"
+            def of(self, n):
+                return Stack[Box[int]], Box[T](n)
+
+        def closing():
+            kind = Box[int]
+            return lambda: (kind is Box[int], kind(3).it)
+
+        with axion.Executor(1) as ex:
+            print(ex.submit(closing()).result(), ex.submit(lambda kind: kind(4).it, Box[str]).result())
+        with axion.Executor(1) as ex:
+            alias, box = ex.submit(Stack().of, 5).result()
+            print(alias == Stack[Box[int]], box.it, type(box) is Box)
+    """) == ["(True, 3) 4", "True 5 True"]
+
+
+def test_l18_subclasses_are_those_of_the_caller(program):
+    assert program.main("""
+        import axion
+
+        class Base:
+            @classmethod
+            def find(cls, name):
+                return [kind for kind in cls.__subclasses__() if kind.__name__ == name]
+
+        class First(Base):
+            pass
+
+        class Second(Base):
+            pass
+
+        class Below(First):
+            pass
+
+        def names():
+            return [kind.__name__ for kind in Base.__subclasses__()], [kind.__name__ for kind in First.__subclasses__()]
+
+        with axion.Executor(1) as ex:
+            print(ex.submit(Base.find, "Second").result()[0] is Second, ex.submit(names).result())
+            class Third(Base):
+                pass
+            print(ex.submit(names).result())
+    """) == ["True (['First', 'Second'], ['Below'])", "(['First', 'Second', 'Third'], ['Below'])"]
+
+
+def test_l18_what_a_module_holds_under_a_name_goes_by_that_name(program):
+    program.write("lib.py", """
+        def counter():
+            n = 0
+            def up():
+                nonlocal n
+                n += 1
+                return n
+            return up
+        up = counter()
+
+        def through():
+            return up()
+
+        def factory(base):
+            class Made(base):
+                pass
+            return Made
+        Made = factory(int)
+
+        def same(kind):
+            return kind is Made
+    """)
+    assert program.main("""
+        import axion, lib
+        with axion.Executor(1) as ex:
+            print(ex.submit(lib.up).result(), ex.submit(lib.through).result(), ex.submit(lib.up).result())
+            print(ex.submit(lib.same, lib.Made).result(), type(ex.submit(lambda: lib.Made(3)).result()) is lib.Made)
+    """) == ["1 2 3", "True True"]
+
+
+def test_l18_a_deleted_global_is_gone_for_code_that_looks_it_up(program):
+    assert program.main("""
+        import axion
+
+        def looked_up(name):
+            return globals().get(name)
+
+        def evaluated(text):
+            return eval(text)
+
+        with axion.Executor(1) as ex:
+            print(ex.submit(looked_up, "added").result())
+            added = 7
+            print(ex.submit(looked_up, "added").result(), ex.submit(evaluated, "added").result())
+            del added
+            print(ex.submit(looked_up, "added").result(), repr(ex.submit(evaluated, "added").exception()))
+    """) == ["None", "7 7", "None NameError(\"name 'added' is not defined\")"]
+
+
+def test_l18_text_with_surrogates_between_steps(program):
+    assert program.main(r"""
+        import axion
+
+        def give(n):
+            return ["\ud83d\ude00", {"k": "\ud83d"}, {"\ud83d\ude00": 1}, "\U0001f600"][n]
+
+        def same(text, n):
+            return text == give(n)
+
+        with axion.Engine(cpu_bound_count=1, cpu_bound_max=1) as engine:
+            steps = [axion.step(same, axion.step(give, n), n) for n in range(4)]
+            workflow = engine.submit_workflow(steps)
+            print([workflow.future(step).result() for step in steps])
+    """) == ["[True, True, True, True]"]
+
+
+def test_l18_results_of_steps_that_are_of_the_programs_classes(program):
+    assert program.main("""
+        import axion
+        MISSING = object()
+
+        class Thing:
+            def __init__(self, n):
+                self.n = n
+
+        def make(n):
+            return Thing(n), MISSING, Thing, use
+
+        def use(made):
+            thing, missing, kind, function = made
+            return type(thing) is Thing, missing is MISSING, kind is Thing, function is use, thing.n
+
+        with axion.Engine(cpu_bound_count=2, cpu_bound_max=2) as engine:
+            steps = [axion.step(use, axion.step(make, n)) for n in range(8)]
+            workflow = engine.submit_workflow(steps)
+            print({workflow.future(step).result()[:4] for step in steps})
+    """) == ["{(True, True, True, True)}"]
+
+
+def test_l18_a_task_that_imports_a_module_without_a_file(program):
+    assert program.main("""
+        import importlib, sys, types
+        import axion
+        made = sys.modules["made"] = types.ModuleType("made")
+        exec("class A:\\n  n = 1\\ndef read(): return level\\nlevel = 10", vars(made))
+
+        def first():
+            from made import A, read
+            return A.n, read()
+
+        def second():
+            import made
+            return made.read(), made.level
+
+        def third():
+            return importlib.import_module("made").read()
+
+        for task in (first, second, third):
+            with axion.Executor(1) as ex:
+                print(ex.submit(task).result())
+    """) == ["(1, 10)", "(10, 10)", "10"]
+
+
+def test_l18_a_result_that_stock_pools_refuse_is_refused(program):
+    assert program.main("""
+        import threading
+        import axion
+
+        def give():
+            return threading.Lock()
+
+        with axion.Executor(1) as ex:
+            print(getattr(ex.submit(give).exception(), "code", None))
+    """) == ["result_not_serializable"]
+
+
+def test_l18_methods_of_a_modules_own_object_act_on_that_object(program):
+    assert program.main("""
+        import random
+        import axion
+
+        def draw():
+            return random.random()
+
+        with axion.Executor(1) as ex:
+            ex.submit(random.seed, 1).result()
+            there = [ex.submit(random.random).result(), ex.submit(draw).result(), ex.submit(random.random).result()]
+        random.seed(1)
+        print(there == [random.random() for _ in range(3)])
+    """) == ["True"]
+
+
+def test_l18_classes_with_a_layout_of_c_code_work_or_are_refused_by_name(program):
+    assert program.main("""
+        import ctypes
+        import axion
+
+        class Struct(ctypes.Structure):
+            _fields_ = [("x", ctypes.c_int), ("y", ctypes.c_double)]
+
+        def total():
+            struct = Struct(1, 2.5)
+            return struct.x + struct.y
+
+        with axion.Executor(1) as ex:
+            try:
+                print(ex.submit(total).result() == 3.5)
+            except axion.SubmitError as error:
+                print(error.code == "not_picklable" and "Struct" in str(error))
+    """) == ["True"]
