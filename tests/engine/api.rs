@@ -116,11 +116,12 @@ fn l9_the_bytes_that_wait_are_bounded_too() {
 
 #[test]
 fn what_can_never_run_is_refused_at_the_door() {
-    let engine = echoing(1, 0);
+    let config = axion_core::Config { payload_limit: Some(1 << 20), ..exactly(1, 0) };
+    let (engine, _children) = scripted(Engine::builder().config(config));
     let refused = engine.submit(noop().on(axion_core::PoolKind::Io)).expect_err("no IO workers");
     assert_eq!(refused.code(), "pool_disabled");
     assert!(refused.to_string().contains("io_bound_max"), "{refused}");
-    let huge = noop().params(&"x".repeat(65 << 20)).expect("JSON");
+    let huge = noop().params(&"x".repeat(1 << 20)).expect("JSON");
     assert_eq!(engine.submit(huge).expect_err("too large").code(), "params_too_large");
     assert!(Task::script("a.py").params_json("{\"a\": }").expect_err("not JSON").to_string().contains("column 7"));
 }
