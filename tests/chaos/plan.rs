@@ -19,6 +19,8 @@ pub(crate) enum Kind {
     AsyncNap,
     Print,
     Big,
+    /// Its result travels in shared memory.
+    Huge,
     Fail,
     FailUntil,
     SysExit,
@@ -41,13 +43,14 @@ pub(crate) enum Kind {
 }
 
 /// Out of 1000. Kinds that cost a worker are rare: a worker takes longer to start than most tasks run.
-const KINDS: [(Kind, u64); 21] = [
+const KINDS: [(Kind, u64); 22] = [
     (Kind::Noop, 260),
     (Kind::Compute, 130),
     (Kind::Nap, 110),
     (Kind::AsyncNap, 110),
     (Kind::Print, 90),
-    (Kind::Big, 40),
+    (Kind::Big, 30),
+    (Kind::Huge, 10),
     (Kind::Fail, 60),
     (Kind::FailUntil, 90),
     (Kind::SysExit, 25),
@@ -74,7 +77,7 @@ impl Kind {
             Self::Nap => "nap",
             Self::AsyncNap => "async_nap",
             Self::Print => "print",
-            Self::Big => "big",
+            Self::Big | Self::Huge => "big",
             Self::Fail => "fail",
             Self::FailUntil => "fail_until",
             Self::SysExit => "sys_exit",
@@ -101,7 +104,7 @@ impl Kind {
             Self::Compute => Some("rounds"),
             Self::Nap | Self::AsyncNap | Self::Polite => Some("ms"),
             Self::Print => Some("lines"),
-            Self::Big => Some("size"),
+            Self::Big | Self::Huge => Some("size"),
             Self::FailUntil => Some("until"),
             _ => None,
         }
@@ -176,6 +179,7 @@ impl Plan {
             Kind::Nap | Kind::AsyncNap => (1, 9),
             Kind::Print => (1, 20),
             Kind::Big => (80_000, 130_000),
+            Kind::Huge => (1_000_000, 3_000_000),
             Kind::FailUntil => (1, 4),
             Kind::Polite => (5, 60),
             _ => (0, 0),
@@ -308,7 +312,7 @@ impl Plan {
         let expected = match self.kind {
             Kind::Noop | Kind::Nap | Kind::AsyncNap | Kind::Print | Kind::Subprocess => json!(self.index),
             Kind::Compute => json!(self.computed()),
-            Kind::Big => json!(self.big()),
+            Kind::Big | Kind::Huge => json!(self.big()),
             Kind::Polite if value == "stopped" => return Ok(()),
             Kind::Polite => json!("in time"),
             Kind::SoftCaught => json!("cleaned up"),
