@@ -14,7 +14,7 @@ SEED = os.environ.get("AXION_SEED") or str(random.randrange(10 ** 9))
 ROUNDS, PROGRAMS = 4, 50
 
 
-@pytest.mark.xfail(strict=True, reason="A3 to A7, A14, A16, A24 and A25")
+@pytest.mark.xfail(reason="what found/not_yet.txt lists of test_l18.py; some rounds meet none of it")
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("number", range(ROUNDS))
 def test_random_programs_give_the_same(number, record_property):

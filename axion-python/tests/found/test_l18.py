@@ -320,3 +320,69 @@ def test_l18_classes_with_a_layout_of_c_code_work_or_are_refused_by_name(program
             except axion.SubmitError as error:
                 print(error.code == "not_picklable" and "Struct" in str(error))
     """) == ["True"]
+
+
+def test_l18_a_sentinel_in_the_object_of_a_bound_method(program):
+    assert program.main("""
+        import axion
+        MISSING = object()
+
+        class Options:
+            def __init__(self, level=MISSING):
+                self.level = level
+            def given(self):
+                return self.level is not MISSING
+
+        for call in (lambda ex: ex.submit(Options().given), lambda ex: ex.submit(Options.given, Options())):
+            with axion.Executor(1) as ex:
+                print(call(ex).result(), ex.submit(Options(3).given).result())
+    """) == ["False True", "False True"]
+
+
+def test_l18_a_name_that_comes_and_goes_between_functions(program):
+    assert program.main("""
+        import axion
+
+        def largest(items):
+            return max(items)
+
+        def through():
+            return largest([1])
+
+        def read():
+            try:
+                return extra
+            except NameError:
+                return "gone"
+
+        def read_through():
+            return read()
+
+        with axion.Executor(1) as ex:
+            print(ex.submit(largest, [2, 1]).result(), ex.submit(read).result())
+            max, extra = min, 5
+            print(ex.submit(through).result(), ex.submit(read_through).result())
+            del max, extra
+            print(ex.submit(largest, [2, 1]).result(), ex.submit(read).result())
+    """) == ["2 gone", "1 5", "2 gone"]
+
+
+def test_l18_what_is_only_offered_does_not_fail_a_call(program):
+    assert program.main("""
+        import axion
+
+        class Unmade:
+            def __reduce__(self):
+                return fail, ()
+
+        def fail():
+            raise RuntimeError("cannot be made here")
+
+        unmade = Unmade()
+
+        def attributes():
+            return sorted(vars(attributes)), sorted(name for name in globals() if name == "attributes")
+
+        with axion.Executor(1) as ex:
+            print(ex.submit(attributes).result())
+    """) == ["([], ['attributes'])"]
