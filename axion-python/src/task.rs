@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
 /// Bytes that a function needs, which each worker receives once.
-#[pyclass(frozen, module = "axion._axion")]
+#[pyclass(frozen, weakref, module = "axion._axion")]
 pub(crate) struct Part(core::Part);
 
 #[pymethods]
@@ -84,7 +84,7 @@ fn read<T: Send>(py: Python<'_>, pieces: &[Contiguous], read: impl FnOnce(&[&[u8
 }
 
 /// A function's code, which each worker receives once, and the parts that it needs.
-#[pyclass(frozen, module = "axion._axion")]
+#[pyclass(frozen, weakref, module = "axion._axion")]
 pub(crate) struct Function(core::Function);
 
 #[pymethods]
@@ -94,6 +94,16 @@ impl Function {
     fn new(name: &str, code: &[u8], parts: Vec<PyRef<'_, Part>>) -> Self {
         let parts = parts.iter().map(|part| part.0.clone()).collect();
         Self(core::Function::with_parts(name, code.to_vec(), parts))
+    }
+
+    /// The same function for a call whose arguments need these parts, too.
+    ///
+    /// Its code ends with their ids, so it has an identity of its own. Pickles end before that.
+    fn needing(&self, parts: Vec<PyRef<'_, Part>>) -> Self {
+        let ids = parts.iter().flat_map(|part| part.0.id().0);
+        let code: Vec<u8> = self.0.code().bytes().iter().copied().chain(ids).collect();
+        let parts = self.0.parts().iter().chain(parts.iter().map(|part| &part.0)).cloned().collect();
+        Self(core::Function::with_parts(&self.0.name().to_string(), code, parts))
     }
 
     /// The hash of the code.

@@ -46,6 +46,18 @@ def test_lambdas_and_large_arrays():
     assert joblib.Parallel()(joblib.delayed(lambda a: int(a.sum()))(a) for a in arrays) == [0, 100_000, 200_000, 300_000]
 
 
+def test_large_arrays_are_shared_and_read_only_as_with_loky():
+    numpy = pytest.importorskip("numpy")
+    array = numpy.arange(400_000.0)
+
+    def look(a):
+        return float(a[5]), a.flags.writeable
+
+    assert joblib.Parallel()(joblib.delayed(look)(array) for _ in range(3)) == [(5.0, False)] * 3
+    assert joblib.Parallel(max_nbytes=None)(joblib.delayed(look)(array) for _ in range(2)) == [(5.0, True)] * 2
+    assert joblib.Parallel()(joblib.delayed(look)(array[:100]) for _ in range(2)) == [(5.0, True)] * 2
+
+
 def test_results_as_they_come():
     results = joblib.Parallel(return_as="generator_unordered")(joblib.delayed(helpers.double)(n) for n in range(50))
     assert sorted(results) == list(range(0, 100, 2))

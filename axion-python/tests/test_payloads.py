@@ -263,3 +263,32 @@ def test_l1_l2_a_kill_around_a_large_result_loses_the_attempt_or_nothing(delay):
             error = future.exception(helpers.LONG)
             assert isinstance(error, TimeoutError) or len(future.result()) == 40 << 20
         assert engine.submit(helpers.same, bytes(LARGE)).result(helpers.LONG) == bytes(LARGE)
+
+
+def test_an_array_that_cannot_be_written_to_is_sent_once_to_each_worker():
+    numpy = pytest.importorskip("numpy")
+    shared = numpy.arange(1_000_000).reshape(1000, 1000).T
+    shared.flags.writeable = False
+    own = numpy.arange(1_000_000)
+
+    def look(a, b):
+        return int(a[3, 5]), int(b[7]), a.flags.writeable, b.flags.writeable, a.flags.f_contiguous
+
+    with axion.Executor(1, input_queue_bytes="64 MiB", payload_limit="32 MiB") as executor:
+        results = [executor.submit(look, shared, own) for _ in range(5)]
+        assert [it.result() for it in results] == [(5003, 7, False, True, True)] * 5
+        # Its bytes count once: hundreds of tasks wait in a queue that has room for a few arrays.
+        waiting = [executor.submit(look, a=shared, b=(n,) * 8) for n in range(200)]
+        with pytest.raises(AttributeError):
+            waiting[0].result()
+
+
+def test_a_changed_array_is_sent_again():
+    numpy = pytest.importorskip("numpy")
+    array = numpy.zeros(500_000)
+    view = array.view()
+    view.flags.writeable = False
+    with axion.Executor(1) as executor:
+        assert executor.submit(numpy.sum, view).result() == 0.0
+        array[0] = 5
+        assert executor.submit(numpy.sum, view).result() == 5.0

@@ -385,6 +385,12 @@ class Mirror:
         content = content.writable_copy() if type(content) is SharedPart else bytearray(content)
         return unpack(content, self.pickle.loads, None)
 
+    def array(self, part, dtype, shape, order):
+        """An argument that is an array of NumPy's, in a part that other tasks share: it cannot be written to."""
+        import numpy
+
+        return numpy.frombuffer(self._parts[part], dtype).reshape(shape, order=order)
+
     # Names that are made on demand.
 
     def make_offered(self, space, name):
@@ -510,7 +516,8 @@ def start(parts, only_forward, pickle):
     mirror.pickle = pickle
     mirror._open_space("__main__", {})
     references.resolve(worker_object=mirror.object, worker_cell=mirror.cell, worker_sentinel=mirror.sentinel,
-                       worker_module=mirror.module, worker_space=mirror.space, refusal=Refusal)
+                       worker_module=mirror.module, worker_space=mirror.space, worker_array=mirror.array,
+                       refusal=Refusal)
     return mirror
 
 

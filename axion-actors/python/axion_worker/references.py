@@ -18,7 +18,8 @@ FROZEN, VALUES = 0, 1  # the stages in which units are set: the second may run c
 # The attributes of a function that are slots. Its dict is, too.
 FUNCTION_ATTRIBUTES = ("__defaults__", "__kwdefaults__", "__annotations__", "__type_params__")
 
-_FUNCTIONS = ("worker_object", "worker_cell", "worker_sentinel", "worker_module", "worker_space", "refusal",
+_FUNCTIONS = ("worker_object", "worker_cell", "worker_sentinel", "worker_module", "worker_space", "worker_array",
+              "refusal",
               "caller_object", "caller_module", "caller_space", "caller_refusal")
 
 

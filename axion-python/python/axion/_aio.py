@@ -51,10 +51,12 @@ async def run(engine, options, fn, args, kwargs):
     native, loop = engine._running_native(), asyncio.get_running_loop()
     if type(options) is not _axion.Options:
         options = native_options(fn, options)
-    payload, roots = pack(args, kwargs), {}
+    payload = pack(args, kwargs)
     if type(payload) is Packed:
-        payload, roots = payload.payload, payload.roots
-    work, _hold = engine._call.function(fn, roots)
+        work, _hold = engine._call.function_for(fn, payload)
+        payload = payload.payload
+    else:
+        work, _hold = engine._call.function(fn)
     inbox = _inbox(engine, loop)
     waiter, number = loop.create_future(), next(inbox.numbers)
     inbox.waiting[number] = waiter

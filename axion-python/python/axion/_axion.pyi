@@ -42,6 +42,8 @@ class Function:
     """A function's code, which workers are sent once, and the parts that it needs."""
 
     def __new__(cls, name: str, code: bytes, parts: Sequence[Part] = ...) -> Function: ...
+    def needing(self, parts: Sequence[Part]) -> Function:
+        """The same function for a call whose arguments need these parts, too."""
     @property
     def id(self) -> str: ...
 

@@ -7,7 +7,7 @@ import weakref
 from types import BuiltinFunctionType, FunctionType
 
 from . import _axion, _names, _packing
-from ._mirror import contents_of, is_atom, mirror
+from ._mirror import Arrays, contents_of, is_atom, mirror
 from ._packing import CALL, PROTOCOL, SCALARS, PackingError
 from .errors import SubmitError, TaskError
 
@@ -15,16 +15,18 @@ _PLAIN_PICKLE = 0x80
 _NOTHING = pickle.dumps(((), {}), PROTOCOL)
 _PYTHON = sys.version_info[:2]
 _NO_ROOTS = {}
+_SHARED_FROM = 1 << 20  # bytes from which on an array that cannot be written to is shared by all tasks
 
 
 class Packed:
-    """Packed arguments that refer to definitions of this program."""
+    """Packed arguments that refer to definitions of this program, or to arrays in parts that tasks share."""
 
-    __slots__ = ("payload", "roots")
+    __slots__ = ("payload", "roots", "parts")
 
-    def __init__(self, payload, roots):
+    def __init__(self, payload, roots, parts=()):
         self.payload = payload
         self.roots = roots
+        self.parts = parts
 
 
 class Coder:
@@ -37,6 +39,8 @@ class Coder:
             self._set_initializer(initializer, tuple(initargs))
         self._surroundings = surroundings
         self._around = None
+        # The ids of a function and of parts of arguments -> the function for such arguments, as long as a task has it.
+        self._with_parts = weakref.WeakValueDictionary()
         self._cache = {}  # the id of a function -> what was made of it, see `_Made`
         self._others = {}  # the pickle of a callable that is no function, what it reaches -> the same, of each version
 
@@ -71,6 +75,17 @@ class Coder:
                 elif made.reach.is_current():
                     return made.function, made.reach.hold()
         return self._make(function, roots)
+
+    def function_for(self, function, packed):
+        """As `function`, for a call with these arguments."""
+        made, hold = self.function(function, packed.roots)
+        if not packed.parts:
+            return made, hold
+        key = made.id, *(part.id for part in packed.parts)
+        known = self._with_parts.get(key)
+        if known is None:
+            known = self._with_parts[key] = made.needing(packed.parts)
+        return known, (hold, known, packed.parts)
 
     def _make(self, function, roots):
         target, found, inline = target_of(function)
@@ -186,19 +201,22 @@ def pack(args, kwargs):
     return pack_value((args, kwargs))
 
 
-def pack_value(value, placeholder=None):
+def pack_value(value, placeholder=None, arrays=None):
     roots = _NO_ROOTS
+    if arrays is None and placeholder is None and "numpy" in sys.modules:
+        arrays = Arrays(_SHARED_FROM)
 
     def dumps(value, keep_in_band):
         nonlocal roots
-        data, roots = mirror.dump(value, keep_in_band, placeholder)
+        data, roots = mirror.dump(value, keep_in_band, placeholder, arrays)
         return data
 
     try:
         packed = _packing.pack(value, dumps)
     except Exception as error:
         raise unpicklable("the arguments", error) from error
-    return Packed(packed, roots) if roots else packed
+    parts = arrays.parts if arrays is not None else ()
+    return Packed(packed, roots, parts) if roots or parts else packed
 
 
 def named(error):

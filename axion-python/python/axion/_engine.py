@@ -295,7 +295,7 @@ class Engine:
         if type(options) is not _axion.Options:
             options = native_options(fn, options)
         if type(payload) is Packed:
-            work, hold = coder.function(fn, payload.roots)
+            work, hold = coder.function_for(fn, payload)
             payload = payload.payload
         else:
             work, hold = coder.function(fn)

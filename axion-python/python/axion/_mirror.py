@@ -163,6 +163,7 @@ class _Pickler(pickle.Pickler):
 
     inline = None  # a function that is pickled by value
     places = None  # the number of the placeholder for a part of the value, or None
+    arrays = None  # the `Arrays` that tasks share, for arguments
     registers = False  # whether objects without a state are what they are by identity
 
     def __init__(self, mirror, file, keep_in_band=None):
@@ -189,6 +190,10 @@ class _Pickler(pickle.Pickler):
             return self._reduce_cell(thing)
         if kind is _Globals:
             return _here.worker_space, (thing.key,)
+        if self.arrays is not None and kind is self.arrays.kind:
+            reduced = self.arrays.reduce(thing)
+            if reduced is not NotImplemented:
+                return reduced
         if _shared.is_loaded():
             reduced = _shared.reduce(thing)
             if reduced is not NotImplemented:
@@ -236,6 +241,33 @@ class _Pickler(pickle.Pickler):
 _MADE_FRESH = frozenset((type(threading.Lock()), type(threading.RLock()), threading.local, threading.Event,
                          threading.Condition, threading.Barrier, contextvars.ContextVar, weakref.WeakKeyDictionary,
                          weakref.WeakValueDictionary, weakref.WeakSet))
+
+
+class Arrays:
+    """The large arrays of NumPy's in the arguments of one call, as parts that workers map once. They are read-only there.
+
+    `least`: the bytes from which on an array is shared. Arrays that can be written to are copied, unless `all_kinds`.
+    """
+
+    def __init__(self, least, all_kinds=False):
+        numpy = sys.modules.get("numpy")
+        self.kind = numpy and numpy.ndarray
+        self.parts = []
+        self._least, self._all_kinds = least, all_kinds
+
+    def reduce(self, array):
+        flags = array.flags
+        if array.nbytes < self._least or flags.writeable and not self._all_kinds or not flags.forc or array.dtype.hasobject:
+            return NotImplemented
+        print = fingerprint(array)
+        part = _parts_of_arrays.get(print)
+        if part is None:
+            part = _parts_of_arrays[print] = make_part(array)
+        self.parts.append(part)
+        return _here.worker_array, (part.id, array.dtype, array.shape, "C" if flags.c_contiguous else "F")
+
+
+_parts_of_arrays = weakref.WeakValueDictionary()  # as long as a task has the part
 
 
 class _PickleWithPlaceholders(_Pickler):
@@ -508,7 +540,7 @@ class Mirror:
 
     # Walks.
 
-    def dump(self, value, keep_in_band=None, places=None):
+    def dump(self, value, keep_in_band=None, places=None, arrays=None):
         """A pickle of arguments, and the definitions that it refers to, by their numbers."""
         with io.BytesIO() as file:
             if places is None:
@@ -516,6 +548,7 @@ class Mirror:
             else:
                 pickler = _PickleWithPlaceholders(self, file, keep_in_band)
                 pickler.places = places
+            pickler.arrays = arrays
             pickler.dump(value)
             return file.getvalue(), pickler.found
 

@@ -15,10 +15,13 @@ import os
 import threading
 
 from joblib._parallel_backends import ParallelBackendBase
+from joblib.disk import memstr_to_bytes
 from joblib.parallel import register_parallel_backend
 
+from ._code import pack_value
 from ._executor import Executor, _processors
 from ._map import next_size
+from ._mirror import Arrays
 
 _GROWTH = 4  # at most, from batch to batch: the next calls may be slower, and a batch of thousands would delay all
 _IDLE_SECONDS = 300  # after which kept workers end, as those of loky
@@ -36,7 +39,7 @@ class AxionBackend(ParallelBackendBase):
     def __init__(self, nesting_level=None, inner_max_num_threads=None, **config):
         super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads)
         self._config = config
-        self._lease = None
+        self._lease = self._arrays = None
         self._size = 1
 
     def effective_n_jobs(self, n_jobs):
@@ -46,13 +49,18 @@ class AxionBackend(ParallelBackendBase):
             return 1
         return max(_processors() + 1 + n_jobs, 1) if n_jobs < 0 else n_jobs
 
-    def configure(self, n_jobs=1, parallel=None, idle_worker_timeout=None, **_):
+    def configure(self, n_jobs=1, parallel=None, idle_worker_timeout=None, max_nbytes="1M", mmap_mode="r", **_):
+        """Arrays of `max_nbytes` and more are shared by all calls and read-only in workers, as with loky, if `mmap_mode`
+        is "r"; otherwise each call has a copy."""
         n_jobs = self.effective_n_jobs(n_jobs)
         if n_jobs == 1 and not self._config:
             from joblib.parallel import FallbackToBackend, SequentialBackend
 
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         self.parallel = parallel
+        self._arrays = memstr_to_bytes(max_nbytes) if isinstance(max_nbytes, str) else max_nbytes
+        if mmap_mode != "r":
+            self._arrays = None
         idle = self._config.get("idle_worker_timeout") if idle_worker_timeout is None else idle_worker_timeout
         self._lease = _kept.lease(self._settings(n_jobs), _IDLE_SECONDS if idle is None else idle)
         return n_jobs
@@ -76,7 +84,9 @@ class AxionBackend(ParallelBackendBase):
 
     def submit(self, func, callback=None):
         # The batch is an argument: as a function, each batch would have to be sent as new code.
-        future = self._lease.executor.submit(operator.call, func)
+        executor, arrays = self._lease.executor, self._arrays
+        payload = pack_value(((func,), {}), arrays=None if arrays is None else Arrays(arrays, all_kinds=True))
+        future = executor._enter(executor._call, operator.call, payload)
         future._axion_items = len(func)  # pyright: ignore[reportAttributeAccessIssue]
         if callback is not None:
             future.add_done_callback(callback)
