@@ -764,6 +764,8 @@ kind("functools", """
         return "Thing %d" % thing.n
     plus = functools.partial(operator.add, 5)
     add = functools.reduce(lambda f, g: lambda n: g(f(n)), [plus, lambda n: n + offset])
+    def everything():
+        return [(shown(each), Thing(1).kind(each)) for each in (1, 1.5, "", b"", {}, [], None)]
     def use(n):
         thing = Thing(n)
         return (square(n), fib(n), shown(n), shown([n]), shown(thing), shown(""), thing.costly is thing.costly,
@@ -773,6 +775,7 @@ kind("functools", """
 
     value(square, 9)
     value(fib, 30)
+    value(everything)
     value(shown, Thing(4))
     value(shown, [1])
 
@@ -789,6 +792,11 @@ kind("functools", """
     def _(thing: dict):
         return "dict"
     value(shown, {})
+    value(lambda: shown({}))
+
+    shown.register(float, lambda thing: "float")
+    Thing.kind.register(bytes, lambda self, arg: "bytes")
+    value(everything)
 
     offset = offset + 10
     value(add, 1)

@@ -386,3 +386,40 @@ def test_l18_what_is_only_offered_does_not_fail_a_call(program):
         with axion.Executor(1) as ex:
             print(ex.submit(attributes).result())
     """) == ["([], ['attributes'])"]
+
+
+def test_l18_registrations_after_the_first_submit(program):
+    assert program.main("""
+        import abc, functools
+        import axion
+
+        class Thing:
+            @functools.singledispatchmethod
+            def kind(self, it):
+                return "any"
+
+        class Shape(abc.ABC):
+            pass
+
+        @functools.singledispatch
+        def show(it):
+            return "object"
+
+        def use():
+            return show(1), show(Thing()), Thing().kind(1), isinstance(Thing(), Shape)
+
+        with axion.Executor(1) as ex:
+            print(ex.submit(use).result())
+            show.register(int, lambda it: "int")
+
+            @show.register
+            def _(it: Thing):
+                return "Thing"
+
+            @Thing.kind.register
+            def _(self, it: int):
+                return "int"
+
+            Shape.register(Thing)
+            print(ex.submit(use).result())
+    """) == ["('object', 'object', 'any', False)", "('int', 'Thing', 'int', True)"]
