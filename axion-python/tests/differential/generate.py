@@ -31,7 +31,8 @@ class Use:
         if rename:
             pattern = re.compile(r"(?<![.\w])(%s)\b" % "|".join(sorted(map(re.escape, names), key=len, reverse=True)))
             changed = {name: "%s_%d" % (name, number) for name in names}
-            definitions, steps = (pattern.sub(lambda found: changed[found[0]], text) for text in (kind.definitions, steps))
+            definitions, steps = (pattern.sub(lambda found: changed[found[0]], text)
+                                  for text in (kind.definitions, steps))
             names = set(changed.values())
         else:
             definitions = kind.definitions

@@ -34,7 +34,7 @@ class Difference:
 
 
 def run(group, mode, tracebacks=False):
-    """What each step printed: (program, step) -> (category, text, style). And the end of standard error, if it failed."""
+    """What each step printed, (program, step) -> (category, text, style), and the end of its errors if it failed."""
     with tempfile.TemporaryDirectory(prefix="differential-") as folder:
         command, stdin = group.write(pathlib.Path(folder))
         environment = {name: value for name, value in os.environ.items()

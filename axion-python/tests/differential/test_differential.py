@@ -38,13 +38,14 @@ def test_the_oracles_agree_where_nothing_changes():
     assert not failure
     forked, failure = runner.run(group, "fork")
     assert not failure
-    different = [(group.uses[program].kind, text, forked[program, step][1]) for (program, step), (_, text, _) in plain.items()
-                 if forked[program, step][1] not in (None, text)]
+    different = [(group.uses[step[0]].kind, text, forked[step][1]) for step, (_, text, _) in plain.items()
+                 if forked[step][1] not in (None, text)]
     assert not different
 
 
 # Their objects are copied on the way to a stock pool.
-UNLIKE_FORKED = {"sentinels", "aliases", "callables", "enums", "exceptions", "values", "nested", "subclasses", "decorators"}
+UNLIKE_FORKED = {"sentinels", "more sentinels", "aliases", "callables", "enums", "exceptions", "values", "nested",
+                 "subclasses", "decorators"}
 
 
 def test_a_difference_is_noticed_and_shrunk(monkeypatch):
