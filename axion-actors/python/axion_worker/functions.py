@@ -35,6 +35,7 @@ class Functions:
         self._current = current
         self._only_forward = only_forward
         self._pickle = self.mirror = None
+        self._lock = RLock()
 
     def receive(self, body, start, end):
         """Handles a frame that is not a `Run`. Returns the fields of a task, with the `Function` in place of its id;
@@ -80,14 +81,19 @@ class Functions:
     def pickle(self):
         """The `pickle` module. Also makes the mirror, and the module through which a function finds its context."""
         if self._pickle is None:
-            with library.StdlibFirst():
-                import pickle
-            module = ModuleType(CONTEXT_MODULE, "Set by the Axion worker: current() is the running task's context.")
-            module.current = self._current
-            sys.modules[CONTEXT_MODULE] = module
-            self.mirror = mirror.start(self.parts, self._only_forward, pickle)
-            self._pickle = pickle
+            with self._lock:  # several threads may load their first functions
+                if self._pickle is None:
+                    self._start()
         return self._pickle
+
+    def _start(self):
+        with library.StdlibFirst():
+            import pickle
+        module = ModuleType(CONTEXT_MODULE, "Set by the Axion worker: current() is the running task's context.")
+        module.current = self._current
+        sys.modules[CONTEXT_MODULE] = module
+        self.mirror = mirror.start(self.parts, self._only_forward, pickle)
+        self._pickle = pickle
 
 
 class Targets:

@@ -53,6 +53,9 @@ class _Space:
     def has(self, name):
         return name in self.names
 
+    def get(self, name):
+        return self.names[name]
+
     def set(self, name, value):
         self.names[name] = value
 
@@ -71,12 +74,19 @@ class _Object:
         self.versions = {}
         self.space = None
         self.cells = ()
+        self.is_own = False  # this worker has imported it: it stays as it is
 
     def has(self, _name):
         return False  # the attributes that it was made with are the caller's
 
+    def get(self, name):
+        thing = self.reference()
+        return getattr(thing, name) if name in FUNCTION_ATTRIBUTES else thing.__dict__[name]
+
     def set(self, name, value):
         thing = self.reference()
+        if self.is_own:
+            return
         if not isinstance(thing, FunctionType):
             definitions.set_class_attribute(thing, name, value)
         elif name in FUNCTION_ATTRIBUTES:
@@ -86,6 +96,8 @@ class _Object:
 
     def delete(self, name):
         thing = self.reference()
+        if self.is_own:
+            return
         if not isinstance(thing, FunctionType):
             if name in vars(thing):
                 definitions.delete_class_attribute(thing, name)
@@ -105,6 +117,9 @@ class _Cell:
 
     def has(self, _name):
         return False
+
+    def get(self, _name):
+        return self.cell.cell_contents
 
     def set(self, _name, value):
         self.cell.cell_contents = value
@@ -151,7 +166,7 @@ class Mirror:
         self._offers = None  # of the function that runs
         self._read_offers = None, None
         self.pickle = None  # the module
-        self._pickler = None  # the class
+        self._pickler = self._unpickler = None  # the classes
 
     # What a function needs.
 
@@ -170,9 +185,10 @@ class Mirror:
         """Brings the mirror to the versions of some pins. Returns what keeps the definitions among them alive."""
         ids, spaces, needed, units, _ = pins
         with self._lock:
-            stale = [each for each in needed if self._is_stale(self._version_of(each[0]), each[1])]
+            kept = [known and known.reference() for known in [self._objects.get(number) for number, _, _ in needed]]
+            stale = [each for each, thing in zip(needed, kept)
+                     if thing is None or self._is_stale(self._version_of(each[0]), each[1])]
             units = [unit for unit in units if self._is_stale_unit(unit)]
-            kept = [self._objects[number].reference() for number, _, _ in needed if number in self._objects]
             kept += [self._open_space(space, header) for space, header in spaces]
             if stale or units:
                 kept += self._change(ids, stale, units)
@@ -255,6 +271,10 @@ class Mirror:
         """The dict of a space, or of a module that this worker imports: `(name,)`."""
         return vars(import_module(space[0])) if type(space) is tuple else self._find_space(space).names
 
+    def caller_space(self, space):
+        """As `space`, in what another worker has sent. None is a new dict, of a function that a task has made."""
+        return {"__builtins__": __builtins__} if space is None else self.space(space)
+
     def module(self, space):
         self._open_space(space, {})
         return sys.modules[space]
@@ -271,8 +291,11 @@ class Mirror:
 
     def _make(self, number):
         version, content, ids = self._pending.pop(number)
-        kind, structure, space = self._load(content, ids)
-        if kind == OBJECT:
+        kind, structure, space, alias = self._load(content, ids)
+        own = None if alias is None else _own_of(alias, kind, structure)
+        if own is not None:
+            thing = own
+        elif kind == OBJECT:
             thing = structure
         elif kind == CLASS:
             thing = definitions.make_class(structure)
@@ -282,7 +305,8 @@ class Mirror:
         known = self._objects[number] = _Object(number, thing, self._forgetter(number))
         self._numbers[id(thing)] = number, None
         known.version = version
-        if kind == FUNCTION:
+        known.is_own = own is not None
+        if kind == FUNCTION and own is None:
             self._use(known, thing, space)
         return thing
 
@@ -299,8 +323,8 @@ class Mirror:
         version, content, ids = self._pending.pop(number)
         known = self._objects[number]
         thing = known.reference()
-        kind, structure, _ = self._load(content, ids)
-        if kind == FUNCTION and thing is not None:
+        kind, structure, _, _ = self._load(content, ids)
+        if kind == FUNCTION and thing is not None and not known.is_own:
             definitions.update_function(thing, (structure[:3], structure[3]))
         known.version = version
 
@@ -339,6 +363,9 @@ class Mirror:
             found = self._sentinels[number] = object.__new__(kind)
             self._numbers[id(found)] = number, found
         return found
+
+    def sentinel_class(self, number):
+        return type(self._sentinels[number]) if number in self._sentinels else None
 
     def _find_holder(self, kind, owner):
         if kind == GLOBAL:
@@ -380,10 +407,20 @@ class Mirror:
         if type(content) is int:
             content = self._parts[ids[content]]
         if content[0] == 0x80:
-            return self.pickle.loads(content)
+            return self._loads(content)
         # Arrays can be written to, and the part stays as it is.
         content = content.writable_copy() if type(content) is SharedPart else bytearray(content)
-        return unpack(content, self.pickle.loads, None)
+        return unpack(content, self._loads, None)
+
+    def _loads(self, data, buffers=()):
+        if self._unpickler is None:
+            self._unpickler = _make_unpickler(self)
+        return self._unpickler(BytesIO(data), buffers=buffers).load()
+
+    def value(self, key):
+        """What a slot holds that another value refers to."""
+        kind, owner, name = key
+        return self._find_holder(kind, owner).get(name)
 
     def array(self, part, dtype, shape, order):
         """An argument that is an array of NumPy's, in a part that other tasks share: it cannot be written to."""
@@ -462,6 +499,20 @@ def _spec(name, origin):
     return spec
 
 
+def _own_of(alias, kind, structure):
+    """The object that this worker has under a name of a module that it imports, if it is the caller's: the same code,
+    or a class of the same name.
+    """
+    module, name = alias
+    own = getattr(import_module(module), name, None)
+    if kind == FUNCTION:
+        return own if type(own) is FunctionType and own.__code__ == definitions.loads(structure[0]) else None
+    if kind == CLASS and isinstance(own, type):
+        names = structure[3]["__module__"], structure[3]["__qualname__"]
+        return own if (own.__module__, own.__qualname__) == names else None
+    return None
+
+
 def _stage(unit):
     return unit[0]
 
@@ -517,8 +568,20 @@ def start(parts, only_forward, pickle):
     mirror._open_space("__main__", {})
     references.resolve(worker_object=mirror.object, worker_cell=mirror.cell, worker_sentinel=mirror.sentinel,
                        worker_module=mirror.module, worker_space=mirror.space, worker_array=mirror.array,
-                       refusal=Refusal)
+                       refusal=Refusal,
+                       # In what another worker of the caller has sent:
+                       caller_object=mirror.object, caller_module=mirror.module, caller_space=mirror.caller_space,
+                       caller_sentinel=mirror.sentinel, caller_refusal=RefusedError)
     return mirror
+
+
+def _make_unpickler(mirror):
+    """The class that reads content, in which slots stand for what they hold."""
+    class Unpickler(mirror.pickle.Unpickler):
+        def persistent_load(self, key):
+            return mirror.value(key)
+
+    return Unpickler
 
 
 def _make_pickler(mirror):
@@ -529,7 +592,8 @@ def _make_pickler(mirror):
         def reducer_override(self, thing):
             number = mirror.number_of(thing)
             if number is not None:
-                return here.caller_object, (number,)
+                kind = mirror.sentinel_class(number)
+                return (here.caller_object, (number,)) if kind is None else (here.caller_sentinel, (number, kind))
             kind = type(thing)
             if isinstance(thing, type):
                 if _is_importable(thing):

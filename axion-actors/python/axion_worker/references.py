@@ -19,8 +19,7 @@ FROZEN, VALUES = 0, 1  # the stages in which units are set: the second may run c
 FUNCTION_ATTRIBUTES = ("__defaults__", "__kwdefaults__", "__annotations__", "__type_params__")
 
 _FUNCTIONS = ("worker_object", "worker_cell", "worker_sentinel", "worker_module", "worker_space", "worker_array",
-              "refusal",
-              "caller_object", "caller_module", "caller_space", "caller_refusal")
+              "refusal", "caller_object", "caller_module", "caller_space", "caller_sentinel", "caller_refusal")
 
 
 def module():
@@ -40,10 +39,23 @@ def resolve(**functions):
         setattr(module(), name, _named(name, function))
 
 
+def is_worker():
+    """Whether this process resolves what a caller refers to."""
+    return getattr(module().worker_object, "resolves", False)
+
+
+def resolvers():
+    """The functions as they are now."""
+    now = ModuleType(NAME)
+    now.__dict__.update({name: getattr(module(), name) for name in _FUNCTIONS})
+    return now
+
+
 def _named(name, function):
     def reference(*arguments):
         return function(*arguments)
 
+    reference.resolves = function is not _unresolved
     reference.__module__, reference.__name__, reference.__qualname__ = NAME, name, name
     return reference
 

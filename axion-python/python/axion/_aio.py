@@ -51,7 +51,7 @@ async def run(engine, options, fn, args, kwargs):
     native, loop = engine._running_native(), asyncio.get_running_loop()
     if type(options) is not _axion.Options:
         options = native_options(fn, options)
-    payload = pack(args, kwargs)
+    payload = pack(args, kwargs, fn)
     if type(payload) is Packed:
         work, _hold = engine._call.function_for(fn, payload)
         payload = payload.payload

@@ -7,7 +7,7 @@ import weakref
 from types import BuiltinFunctionType, FunctionType
 
 from . import _axion, _names, _packing
-from ._mirror import Arrays, contents_of, is_atom, mirror
+from ._mirror import Arrays, MaySentinel, contents_of, is_atom, mirror
 from ._packing import CALL, PROTOCOL, SCALARS, PackingError
 from .errors import SubmitError, TaskError
 
@@ -155,7 +155,13 @@ def target_of(function):
         if type(function) is FunctionType and _has_no_number(function) and not _names.goes_by_name(function):
             space = mirror.space_of(function)  # kept, so that the walk finds it under the same number
             return mirror.dump_by_value(function), _NO_ROOTS, [(function, space)]
-        return (*mirror.dump(function), [])
+        try:
+            return (*mirror.dump(function, stops=True), [])
+        except MaySentinel:
+            mirror.reach(mirror.dump(function)[1])  # for what is bound to it, such as the arguments of a partial
+            return (*mirror.dump(function), [])
+    except SubmitError:
+        raise
     except Exception as error:
         raise unpicklable("the function", error) from error
 
@@ -188,7 +194,7 @@ def _name(function):
     return "%s.%s" % (module, name) if module not in (None, "__main__") else name
 
 
-def pack(args, kwargs):
+def pack(args, kwargs, function=None):
     """Arguments: bytes; with large buffers in them, a list of buffers; if they refer to definitions, `Packed`."""
     if not kwargs:
         if not args:
@@ -198,21 +204,33 @@ def pack(args, kwargs):
                 break
         else:
             return pickle.dumps((args, kwargs), PROTOCOL)
-    return pack_value((args, kwargs))
+    return pack_value((args, kwargs), function)
 
 
-def pack_value(value, placeholder=None, arrays=None):
-    roots = _NO_ROOTS
+def pack_value(value, function=None, placeholder=None, arrays=None):
+    """As `pack`. What `function`, or each of a list of functions, reaches has an identity that arguments keep."""
+    roots, stops = _NO_ROOTS, True
     if arrays is None and placeholder is None and "numpy" in sys.modules:
         arrays = Arrays(_SHARED_FROM)
 
     def dumps(value, keep_in_band):
         nonlocal roots
-        data, roots = mirror.dump(value, keep_in_band, placeholder, arrays)
+        if arrays is not None:
+            arrays.parts.clear()
+        data, roots = mirror.dump(value, keep_in_band, placeholder, arrays, stops)
         return data
 
     try:
-        packed = _packing.pack(value, dumps)
+        try:
+            packed = _packing.pack(value, dumps)
+        except MaySentinel:
+            stops = False
+            _packing.pack(value, dumps)  # which finds what the arguments refer to
+            for each in function if type(function) is list else [function]:
+                walk_from(each, roots)
+            packed = _packing.pack(value, dumps)
+    except SubmitError:
+        raise
     except Exception as error:
         raise unpicklable("the arguments", error) from error
     parts = arrays.parts if arrays is not None else ()
@@ -232,9 +250,17 @@ def unpicklable(what, error):
     return SubmitError(message, "not_picklable")
 
 
-def pack_with_placeholders(value, placeholder):
+def walk_from(function, roots=_NO_ROOTS):
+    """Has arguments keep the identity of what a function reaches."""
+    _, found, inline = target_of(function) if function is not None else (None, _NO_ROOTS, [])
+    roots = {**roots, **found}
+    if roots or inline:
+        mirror.reach(roots, inline)
+
+
+def pack_with_placeholders(value, functions, placeholder):
     """Arguments of a step, as `pack`. `placeholder(part)` is the number by which a part is replaced, or None."""
-    return pack_value(value, placeholder)
+    return pack_value(value, functions, placeholder)
 
 
 def unpack(data):

@@ -83,7 +83,7 @@ class Options:
 
     def submit(self, fn, /, *args, **kwargs):
         """As `Engine.submit`."""
-        return self._engine._submit(self._engine._call, fn, pack(args, kwargs), self._native, self._wait)
+        return self._engine._submit(self._engine._call, fn, pack(args, kwargs, fn), self._native, self._wait)
 
     def map(self, fn, *iterables, **how):
         """As `Engine.map`."""
@@ -230,7 +230,7 @@ class Engine:
             SubmitError: not_picklable, params_too_large …
             EngineError: not_started (ENG002), shutting_down …
         """
-        return self._submit(self._call, fn, pack(args, kwargs), None, _WAIT)
+        return self._submit(self._call, fn, pack(args, kwargs, fn), None, _WAIT)
 
     def options(self, *, wait=True, kind=None, pool=None, **options):
         """The engine with options for its tasks, as in `engine.options(timeout=5, retries=3).submit(fn)`.

@@ -74,7 +74,7 @@ class Executor(concurrent.futures.Executor):
 
     def submit(self, fn, /, *args, **kwargs):
         """Calls `fn(*args, **kwargs)` in a worker. Returns an `axion.Future`."""
-        return self._enter(self._call, fn, pack(args, kwargs))
+        return self._enter(self._call, fn, pack(args, kwargs, fn))
 
     def _enter(self, coder, fn, payload):
         if self._broken is not None:
@@ -85,7 +85,7 @@ class Executor(concurrent.futures.Executor):
         return self._engine._submit(coder, fn, payload, self._options, _WAIT, future)
 
     def _submit_chunk(self, fn, chunk):
-        return self._enter(self._each, fn, pack_value(chunk))
+        return self._enter(self._each, fn, pack_value(chunk, fn))
 
     def map(self, fn, *iterables, timeout=None, chunksize=1, buffersize=None):
         """As `concurrent.futures.Executor.map` of Python 3.14: yields the results in the order of the items.

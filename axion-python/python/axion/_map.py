@@ -76,7 +76,7 @@ class Map:
             chunk = list(islice(self._items, self._size))
             if not chunk:
                 return
-            future = self._engine._submit(self._coder, self._fn, pack_value(chunk), self._options, _WAIT)
+            future = self._engine._submit(self._coder, self._fn, pack_value(chunk, self._fn), self._options, _WAIT)
             future._axion_items = len(chunk)
             self._in_flight.append(future)
             if not self._ordered:

@@ -27,13 +27,14 @@ import io
 import itertools
 import linecache
 import logging
+import os
 import pickle
 import sys
 import threading
 import time
 import weakref
 from operator import itemgetter
-from types import BuiltinFunctionType, CellType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
 
 from . import _axion, _definitions, _names, _needs, _packing, _references, _shared, _specials
 from ._packing import PROTOCOL
@@ -41,7 +42,7 @@ from ._references import (ATTRIBUTE, CELL, CLASS, FROZEN, FUNCTION, FUNCTION_ATT
 from .errors import SubmitError
 
 _ATOMS = frozenset((type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented)))
-_IMMUTABLE = _ATOMS | {tuple, frozenset, FunctionType, BuiltinFunctionType, ModuleType, type}
+_IMMUTABLE = (*_ATOMS, tuple, frozenset, FunctionType, BuiltinFunctionType, ModuleType, type)
 _WRAPPERS = frozenset((property, classmethod, staticmethod))
 _ATOM, _NAMED, _DEFINED, _VALUE, _ABSENT = "atom", "named", "defined", "value", "absent"
 _MIN_PART = 1024  # bytes from which on content is a part of its own: smaller content is within the pins
@@ -63,7 +64,8 @@ _OWN_MODULES = ("__mp_main__", _references.NAME, _definitions.NAME, "_axion_task
 _here = _references.module()
 _logger = logging.getLogger("axion")
 _versions = itertools.count(1)
-_numbers = itertools.count(1)
+# A worker that has workers of its own must not confuse their numbers with those of its caller.
+_numbers = itertools.count(1 + (int.from_bytes(os.urandom(4), "little") << 20 if _references.is_worker() else 0))
 
 
 def make_part(data):
@@ -164,12 +166,14 @@ class _Pickler(pickle.Pickler):
     inline = None  # a function that is pickled by value
     places = None  # the number of the placeholder for a part of the value, or None
     arrays = None  # the `Arrays` that tasks share, for arguments
+    stops = False  # whether `MaySentinel` is raised for an object without a state
     registers = False  # whether objects without a state are what they are by identity
 
     def __init__(self, mirror, file, keep_in_band=None):
         super().__init__(file, PROTOCOL, buffer_callback=keep_in_band)
         self._mirror = mirror
         self.found = {}
+        self.references = set()  # the ids of objects that are references, beside functions and classes
 
     def reducer_override(self, thing):
         kind = type(thing)
@@ -194,6 +198,10 @@ class _Pickler(pickle.Pickler):
             reduced = self.arrays.reduce(thing)
             if reduced is not NotImplemented:
                 return reduced
+        if kind in _BOUND:
+            named = _named_method(thing)
+            if named is not None:
+                return getattr, named
         if _shared.is_loaded():
             reduced = _shared.reduce(thing)
             if reduced is not NotImplemented:
@@ -203,22 +211,30 @@ class _Pickler(pickle.Pickler):
         number = mirror.sentinels.get(id(thing))
         if number is None and self.registers and _is_sentinel(thing):
             number = mirror.sentinel(thing)
+        elif number is None and self.stops and not getattr(thing, "__dict__", kind is not object) and _is_sentinel(thing):
+            raise MaySentinel
         if number is not None:
+            self.references.add(id(thing))
             return _here.worker_sentinel, (number[0], kind)
         if issubclass(kind, ModuleType):
             return mirror.reduce_module(thing)
         if type(kind) is not type and _definitions.is_enum_member(thing):
+            self.references.add(id(thing))
             return _definitions.reduce_member(thing)
         if thing is not self.inline:
             known = mirror.definitions.get(id(thing))
             if known is not None and known.reference() is thing:
                 self.found[known.number] = known
+                self.references.add(id(thing))
                 return _here.worker_object, (known.number,)
             if (kind.__reduce__ is not _object_reduce or kind.__reduce_ex__ is not _object_reduce_ex) and _is_sent(kind):
                 return self._reduce_itself(thing)
         elif kind is not _CACHE:
             return copyreg.__newobj__, (kind,), thing.__getstate__()  # not by its name
-        return _specials.reduce_special(thing, _goes_by_name)
+        reduced = _specials.reduce_special(thing, _goes_by_name)
+        if type(reduced) is tuple and reduced[0] is getattr:  # by a name
+            self.references.add(id(thing))
+        return reduced
 
     def _reduce_itself(self, thing):
         """An instance of a class of this program that says how it is pickled. If it gives its name, it is this object."""
@@ -229,6 +245,7 @@ class _Pickler(pickle.Pickler):
             return reduced
         known = self._mirror.define(thing)
         self.found[known.number] = known
+        self.references.add(id(thing))
         return _here.worker_object, (known.number,)
 
     def _reduce_cell(self, cell):
@@ -270,6 +287,10 @@ class Arrays:
 _parts_of_arrays = weakref.WeakValueDictionary()  # as long as a task has the part
 
 
+class MaySentinel(Exception):
+    """An argument may be what it is by identity: that is known when the walk from the function has been there."""
+
+
 class _PickleWithPlaceholders(_Pickler):
     def persistent_id(self, part):
         return self.places(part)
@@ -284,6 +305,18 @@ def _is_definition(thing):
     kind = type(thing)
     return (kind is FunctionType or kind is _CACHE or issubclass(kind, type) and thing.__flags__ & _MADE_BY_PYTHON
             ) and not _goes_by_name(thing)
+
+
+_BOUND = frozenset((MethodType, BuiltinFunctionType))
+
+
+def _named_method(method):
+    """The module and the global of a bound method that a module offers as a function, as `random.seed`."""
+    module = sys.modules.get(type(method.__self__).__module__)
+    if (type(module) is ModuleType and method.__self__ is not module and getattr(module, method.__name__, None) == method
+            and _names.place_of_module(module.__name__) is not None):
+        return module, method.__name__
+    return None
 
 
 _object_reduce, _object_reduce_ex = object.__reduce__, object.__reduce_ex__
@@ -336,28 +369,46 @@ _PLAIN_METHODS = ("__eq__", "__hash__", "__reduce_ex__", "__reduce__", "__getsta
 
 
 class _Dump:
-    """A pickle of some values, and what it refers to."""
+    """A pickle of some values, and what it refers to. `slots` has the slots that stand for objects inside, by their ids."""
 
-    def __init__(self, mirror, values):
+    def __init__(self, mirror, values, slots=None):
         self._mirror = mirror
+        self._slots = slots
+        self.refers_to = {}  # the values whose slots it refers to
         packed = _packing.pack(values, self._dumps)
         self._parts = packed if type(packed) is list else [packed]
         self.print = [part if len(part) < _MIN_PART else fingerprint(part) for part in self._parts]
 
     def _dumps(self, values, keep_in_band):
         with io.BytesIO() as file:
-            pickler = _Pickler(self._mirror, file, keep_in_band)
+            if self._slots is None:
+                pickler = _Pickler(self._mirror, file, keep_in_band)
+            else:
+                pickler = _PickleWithPlaceholders(self._mirror, file, keep_in_band)
+                pickler.places = self._place
             pickler.registers = True
             pickler.dump(values)
-            self.found, self.memo = pickler.found, pickler.memo
+            self.found, self._memo, self._references = pickler.found, pickler.memo, pickler.references
             return file.getvalue()
+
+    def _place(self, part):
+        value = self._slots.get(id(part))
+        if value is None:
+            return None
+        self.refers_to[value.slot] = value
+        return value.slot.key
 
     def content(self):
         return make_part(self._parts) if sum(map(len, self._parts)) >= _MIN_PART else b"".join(self._parts)
 
+    def is_reference(self, thing):
+        """Whether a pickle has only the name or the number of an object."""
+        return isinstance(thing, _IMMUTABLE) or id(thing) in self._references
+
     def shared(self):
         """The ids of the objects by which two values can share a part."""
-        return {key for key, (_, thing) in self.memo.copy().items() if not isinstance(thing, tuple(_IMMUTABLE))}
+        return {key for key, (_, thing) in self._memo.copy().items()
+                if not isinstance(thing, _IMMUTABLE) and key not in self._references}
 
 
 def _content(data):
@@ -380,7 +431,7 @@ class Mirror:
         self._needs = {}
         self._lock = threading.RLock()
         self._offers = None
-        self._module_count, self._mirrored = 0, {}
+        self._module_count, self._mirrored = None, {}
         self._slow = set()
 
     # Numbers.
@@ -484,7 +535,7 @@ class Mirror:
 
     def mirrored_modules(self):
         """The dicts of the modules that have no file, by their names."""
-        count = len(sys.modules)
+        count = len(sys.modules), id(sys.modules.get("__main__"))
         if count != self._module_count:
             found = {}
             for name, module in list(sys.modules.items()):
@@ -518,6 +569,8 @@ class Mirror:
     def object(self, number):
         known = self.by_number.get(number)
         thing = known.reference() if known is not None else self._sentinels_by_number.get(number)
+        if thing is None and _of_worker is not None:  # this process is a worker, and the pickle is not of its own
+            return _of_worker.caller_object(number)
         if thing is None:
             raise LookupError("a function or class that this program does not have any more")
         return thing
@@ -536,11 +589,13 @@ class Mirror:
                 function = known.reference()
                 if function is not None:
                     return function.__globals__
+        if _of_worker is not None:
+            return _of_worker.caller_space(key)
         raise LookupError("a namespace that this program does not have any more")
 
     # Walks.
 
-    def dump(self, value, keep_in_band=None, places=None, arrays=None):
+    def dump(self, value, keep_in_band=None, places=None, arrays=None, stops=False):
         """A pickle of arguments, and the definitions that it refers to, by their numbers."""
         with io.BytesIO() as file:
             if places is None:
@@ -549,6 +604,7 @@ class Mirror:
                 pickler = _PickleWithPlaceholders(self, file, keep_in_band)
                 pickler.places = places
             pickler.arrays = arrays
+            pickler.stops = stops
             pickler.dump(value)
             return file.getvalue(), pickler.found
 
@@ -592,17 +648,19 @@ class _Walk:
         self._kept = []  # objects, until the walk has ended
         self._spaces = {}
         self._pins = []
+        self._needed = {}  # a pin -> the definitions, and the pins, that have to be complete before it is set
         self._values = []
         self._held = []
         self._names = {}  # id of a dict of globals -> how to check it
         self._functions, self._classes = [], []
+        self._asks_for_subclasses, self._subclasses = False, {}
         self._inline = functions
 
     def reach(self):
         for function, _ in self._inline:
             self._walk_function(function, None)
         self._walk_definitions()
-        while self._join_members():
+        while self._join_members() or self._join_subclasses():
             self._walk_definitions()
         self._pin_values()
         self._offers = self._mirror.offers() if self._looks_up else None
@@ -650,6 +708,16 @@ class _Walk:
                         joined = True
         return joined
 
+    def _join_subclasses(self):
+        """Walks to the subclasses of the classes that it has met, if a function asks for them."""
+        before = len(self._todo)
+        for cls in self._kept if self._asks_for_subclasses else ():
+            if issubclass(type(cls), type):
+                found = [each for each in type.__subclasses__(cls) if _is_definition(each)]
+                self._subclasses[id(cls)] = weakref.ref(cls), len(found)
+                self._todo += [each for each in map(self._mirror.define, found) if each.number not in self._definitions]
+        return len(self._todo) > before
+
     def visit_global(self, space, name, thing):
         """Pins the name of a definition."""
         space = self._mirror.space_of_module(space, self._mirror.mirrored_modules()[space])
@@ -657,6 +725,31 @@ class _Walk:
         slot = space.slot(name)
         if slot.state is None or slot.state.pin not in self._pins:
             self._visit(slot, thing, thing, None)
+
+    def ordered_pins(self):
+        """The pins, each behind what its value needs when it is read, such as the attributes of its class."""
+        attributes, ordered, met = {}, [], set()
+        for pin in self._pins:
+            for kind, owner, _ in pin[2]:
+                if kind == ATTRIBUTE:
+                    attributes.setdefault(owner, []).append(pin)
+        for first in self._pins:
+            left = [(first, False)]
+            while left:
+                pin, is_ready = left.pop()
+                if is_ready:
+                    ordered.append(pin)
+                elif pin not in met:
+                    met.add(pin)
+                    left.append((pin, True))
+                    numbers, pins = self._needed.get(pin, ((), ()))
+                    kind, owner, _ = pin[2][0]
+                    if kind == ATTRIBUTE and len(pin[2]) == 1:  # the attributes of one class keep their order
+                        own = attributes[owner]
+                        left += [(each, False) for each in reversed(own[:own.index(pin)])]
+                    left += [(each, False) for each in pins]
+                    left += [(each, False) for number in numbers for each in reversed(attributes.get(number, ()))]
+        return ordered
 
     def sizes(self):
         """The bytes of the values that it has pinned."""
@@ -668,6 +761,8 @@ class _Walk:
         mirror, code = self._mirror, function.__code__
         if self._looks_up is False and mirror.needs(code)[2]:
             self._looks_up = True
+        if _names_subclasses(code):
+            self._asks_for_subclasses = True
         space = mirror.space_of(function)
         if definition is not None:
             self._describe_function(function, definition, space)
@@ -704,7 +799,8 @@ class _Walk:
             for name, slot in list(definition.slots.items()):
                 if name not in FUNCTION_ATTRIBUTES and name not in function.__dict__:
                     self._visit(slot, _MISSING, function, None)
-        self._functions.append((reference, code, exact.get("__defaults__", _MISSING),
+        names = function.__name__, function.__qualname__, function.__doc__
+        self._functions.append((reference, code, names, exact.get("__defaults__", _MISSING),
                                 exact.get("__kwdefaults__", _MISSING), attributes,
                                 [(at, id(contents_of(function.__closure__[at]))) for at in indices]))
 
@@ -715,7 +811,7 @@ class _Walk:
         with io.BytesIO() as file:
             pickler = _Pickler(self._mirror, file)
             pickler.inline, pickler.registers = thing, True
-            pickler.dump((OBJECT, thing, None))
+            pickler.dump((OBJECT, thing, None, None))
             data = file.getvalue()
         if definition.seen != data:
             definition.pin = definition.number, next(_versions), data, _content(data)
@@ -729,10 +825,20 @@ class _Walk:
         code, name, cells = _definitions.function_structure(function)
         definition.cells = tuple(map(self._mirror.cell, cells or ()))
         definition.space = space
-        structure = code, name, cells, dict(zip(("__qualname__", "__module__", "__doc__"), seen[2:]))
-        self._describe(definition, (FUNCTION, structure, space.key), seen)
+        structure = code, name, cells, dict(zip(("__name__", "__qualname__", "__module__", "__doc__"), seen[1:]))
+        self._describe(definition, lambda: (FUNCTION, structure, space.key, _alias(function)), seen)
 
-    def _describe(self, definition, description, seen):
+    def _describe(self, definition, describe, seen):
+        try:
+            self._describe_as(definition, describe(), seen)
+        except SubmitError:
+            raise
+        except Exception as error:
+            thing = definition.reference()
+            raise SubmitError("%s cannot be sent to a worker: %s: %s" % (
+                getattr(thing, "__qualname__", thing), type(error).__name__, error), "not_picklable") from error
+
+    def _describe_as(self, definition, description, seen):
         with io.BytesIO() as file:
             pickler = _Pickler(self._mirror, file)
             pickler.dump(description)
@@ -745,7 +851,7 @@ class _Walk:
     def _walk_class(self, cls, definition):
         seen = cls.__bases__, cls.__name__, cls.__qualname__
         if definition.seen is None or not all(map(_is, seen[0], definition.seen[0])) or seen != definition.seen:
-            self._describe(definition, (CLASS, _definitions.class_structure(cls), None), seen)
+            self._describe(definition, lambda: (CLASS, _definitions.class_structure(cls), None, _alias(cls)), seen)
         self._todo.extend(definition.found)
         attributes = _definitions.class_attributes(cls)
         is_plain = _definitions.MEMBER_STATES not in attributes
@@ -773,7 +879,8 @@ class _Walk:
         for name in needed:
             self._walk_global(function, space, names, check, name, False)
         if everything:
-            for name in list(names):
+            check.count = len(names)
+            for name in {**names, **space.slots}:
                 if name not in _UNSENT:
                     self._walk_global(function, space, names, check, name, True)
 
@@ -898,25 +1005,36 @@ class _Walk:
         return _VALUE
 
     def _pin_values(self):
-        """Pins the slots with values, those that share objects as one unit."""
+        """Pins the slots with values. A value that is inside another one is a reference to its slot; values that share
+        further objects, or are inside each other, are one unit.
+        """
         for group in _groups(self._values):
-            group.sort(key=_order)
-            keys = tuple([value.slot.key for value in group])
-            dump = group[0].dump
-            if len(group) > 1:
-                dump = _Dump(self._mirror, tuple([value.value for value in group]))
-            states = [value.slot.state for value in group]
-            first = states[0]
-            if first is not None and first.kind is _VALUE and first.pin[2] == keys and first.print == dump.print and all(
-                    state is not None and state.pin is first.pin for state in states):
-                pin = first.pin
-            else:
-                stage = FROZEN if all(type(value.value) in _WRAPPERS for value in group) else VALUES
-                pin = stage, next(_versions), keys, dump.content()
-                members = tuple([value.member() for value in group]) if len(group) > 1 else ()
-                for value in group:
-                    value.slot.state = _State(_VALUE, None, pin, (), dump.print, members)
-            self._pins.append(pin)
+            slots = _slots_by_id(group) if len(group) > 1 else {}
+            for unit in _units(self._mirror, group, slots):
+                self._pin_unit(unit, slots)
+
+    def _pin_unit(self, unit, slots):
+        unit.sort(key=_order)
+        keys, own = tuple([value.slot.key for value in unit]), {value.slot for value in unit}
+        dump = unit[0].dump
+        if slots or len(unit) > 1:
+            others = {key: value for key, value in slots.items() if value.slot not in own}
+            dump = _Dump(self._mirror, tuple([value.value for value in unit]), others)
+        print = [*dump.print, *sorted(slot.state.pin[1] for slot in dump.refers_to)]
+        states = [value.slot.state for value in unit]
+        first = states[0]
+        if first is not None and first.kind is _VALUE and first.pin[2] == keys and first.print == print and all(
+                state is not None and state.pin is first.pin for state in states):
+            pin = first.pin
+        else:
+            stage = FROZEN if all(type(value.value) in _WRAPPERS for value in unit) else VALUES
+            pin = stage, next(_versions), keys, dump.content()
+            members = tuple([value.member() for value in (*unit, *dump.refers_to.values())
+                             if len(unit) > 1 or value is not unit[0]])
+            for value in unit:
+                value.slot.state = _State(_VALUE, None, pin, (), print, members)
+        self._pins.append(pin)
+        self._needed[pin] = list(dump.found), [slot.state.pin for slot in dump.refers_to]
 
 
 def _header(names):
@@ -925,6 +1043,25 @@ def _header(names):
     if type(getattr(spec, "name", None)) is str:
         header["__spec__"] = spec.name, spec.origin
     return header
+
+
+def _names_subclasses(code):
+    return "__subclasses__" in code.co_names or any(
+        _names_subclasses(each) for each in code.co_consts if type(each) is CodeType)
+
+
+def _alias(thing):
+    """The module and the global by which a worker has an object of its own that is the same, if it imports the module:
+    a lambda, or what a call has made when the module was imported. The worker checks whether it is.
+    """
+    name = thing.__module__
+    module = sys.modules.get(name) if type(name) is str else None
+    if module is None or _names.place_of_module(name) is None or _names.is_registered_by_value(name):
+        return None
+    for key, value in list(vars(module).items()):
+        if value is thing:
+            return name, key
+    return None
 
 
 class _Value:
@@ -950,15 +1087,61 @@ def _groups(values):
     """The values, in lists of those that share objects."""
     if len(values) < 2:
         return [[value] for value in values]
+    return _joined(values, [value.dump.shared() for value in values])
+
+
+def _joined(values, shared):
+    """The values, in lists of those whose sets have common elements."""
     groups = []
-    for value in values:
-        shared, members = value.dump.shared(), [value]
-        for group in [each for each in groups if not each[0].isdisjoint(shared)]:
+    for value, own in zip(values, shared):
+        members = [value]
+        for group in [each for each in groups if not each[0].isdisjoint(own)]:
             groups.remove(group)
-            shared |= group[0]
+            own = own | group[0]
             members = group[1] + members
-        groups.append((shared, members))
+        groups.append((own, members))
     return [members for _, members in groups]
+
+
+def _slots_by_id(values):
+    """The slot that stands for each value when it is inside another one. It is the one that had it first."""
+    found = {}
+    for value in sorted(values, key=_seniority):
+        if not value.dump.is_reference(value.value):
+            found.setdefault(id(value.value), value)
+    return found
+
+
+def _seniority(value):
+    state = value.slot.state
+    version = state.pin[1] if state is not None and state.kind is _VALUE else sys.maxsize
+    return version, _order(value)
+
+
+def _units(mirror, values, slots):
+    """The values, in lists that are pinned together. What a unit refers to comes before it."""
+    if not slots:
+        return [values]
+    dumps = []
+    for value in values:
+        others = slots if slots.get(id(value.value)) is not value else {
+            key: other for key, other in slots.items() if other is not value}
+        dumps.append(_Dump(mirror, (value.value,), others))
+    units = _joined(values, [dump.shared() for dump in dumps])
+    unit_of = {value.slot: at for at, unit in enumerate(units) for value in unit}
+    needs = [set() for _ in units]
+    for value, dump in zip(values, dumps):
+        own = unit_of[value.slot]
+        needs[own].update(unit_of[slot] for slot in dump.refers_to if unit_of[slot] != own)
+    ordered, placed = [], set()
+    while len(placed) < len(units):
+        ready = [at for at in range(len(units)) if at not in placed and needs[at] <= placed]
+        if not ready:  # some are inside each other
+            ordered.append([value for at, unit in enumerate(units) if at not in placed for value in unit])
+            break
+        placed.update(ready)
+        ordered += [units[at] for at in ready]
+    return ordered
 
 
 class _NamesCheck:
@@ -967,6 +1150,7 @@ class _NamesCheck:
     def __init__(self, space, owner, reference):
         self.space, self.owner, self.reference = space, owner, reference
         self.seen, self.names, self.ids, self.absent = set(), [], [], []
+        self.count = None  # of all names, if a function can reach them all
 
 
 class Reach:
@@ -974,7 +1158,7 @@ class Reach:
 
     def __init__(self, walk):
         self._mirror = walk._mirror
-        self._names = [(check.owner, check.reference, _getter(check.names), check.ids, frozenset(check.absent))
+        self._names = [(check.owner, check.reference, _getter(check.names), check.ids, frozenset(check.absent), check.count)
                        for check in walk._names.values()]
         self._functions, self._classes = walk._functions, walk._classes
         self._held = walk._held, [space for space, _ in walk._spaces.values()]
@@ -986,6 +1170,7 @@ class Reach:
             self._print = watched[0].dump.print if len(watched) == 1 else _Dump(
                 walk._mirror, tuple([value.value for value in watched])).print
         self._offers = walk._offers
+        self._subclasses = list(walk._subclasses.values())
         self._references = [each.reference for each in walk._definitions.values()]
         self._hold = _nothing
         self.definitions = walk._definitions
@@ -1003,7 +1188,7 @@ class Reach:
             return positions[content.id]
 
         definitions = tuple([(each.pin[0], each.pin[1], place(each.pin[3])) for _, each in sorted(walk._definitions.items())])
-        units = tuple([(stage, version, keys, place(content)) for stage, version, keys, content in walk._pins])
+        units = tuple([(stage, version, keys, place(content)) for stage, version, keys, content in walk.ordered_pins()])
         spaces = tuple([(key, header) for key, (_, header) in walk._spaces.items()])
         offers = None if walk._offers is None else walk._offers.content(place)
         if not definitions and not units and not spaces and offers is None:
@@ -1020,12 +1205,12 @@ class Reach:
     def is_closed(self):
         """Whether it is one function without a number that needs nothing but its code."""
         return (len(self._functions) == 1 and not self._references and self._offers is None
-                and self._functions[0][4] is None and not self._functions[0][5]
-                and all(getter is None and not absent for _, _, getter, _, absent in self._names))
+                and self._functions[0][5] is None and not self._functions[0][6]
+                and all(getter is None and not absent for _, _, getter, _, absent, _ in self._names))
 
     def is_current(self):
         """Whether nothing that it reaches has changed."""
-        for names, reference, getter, ids, absent in self._names:
+        for names, reference, getter, ids, absent, count in self._names:
             if names is None:
                 function = reference()
                 if function is None:
@@ -1037,11 +1222,12 @@ class Reach:
                         return False
                 except KeyError:
                     return False
-            if absent and not absent.isdisjoint(names):
+            if absent and not absent.isdisjoint(names) or count is not None and count != len(names):
                 return False
-        for reference, code, defaults, kwdefaults, attributes, cells in self._functions:
+        for reference, code, (name, qualname, doc), defaults, kwdefaults, attributes, cells in self._functions:
             function = reference()
-            if (function is None or function.__code__ is not code
+            if (function is None or function.__code__ is not code or function.__name__ is not name
+                    or function.__qualname__ is not qualname or function.__doc__ is not doc
                     or defaults is not _MISSING and function.__defaults__ is not defaults
                     or kwdefaults is not _MISSING and function.__kwdefaults__ is not kwdefaults):
                 return False
@@ -1066,6 +1252,10 @@ class Reach:
             return False
         if self._offers is not None and not self._offers.is_current():
             return False
+        for reference, count in self._subclasses:
+            cls = reference()
+            if cls is None or len([each for each in type.__subclasses__(cls) if _is_definition(each)]) != count:
+                return False
         return self._print is None or self._are_values_equal()
 
     def _are_values_equal(self):
@@ -1149,7 +1339,7 @@ class _Offers:
             numbers = [position(definitions, (each.pin[0], each.pin[1], place(each.pin[3])))
                        for each in walk._definitions.values()]
             pins = [position(units, (stage, version, keys, place(content)))
-                    for stage, version, keys, content in walk._pins]
+                    for stage, version, keys, content in walk.ordered_pins()]
             names[key] = numbers, pins
             spaces.update({space: header for space, (_, header) in walk._spaces.items()})
         if not names:
@@ -1327,6 +1517,8 @@ class _Refused:
 
 
 mirror = Mirror()
+_of_worker = _references.resolvers() if _references.is_worker() else None
 _references.resolve(caller_object=mirror.object, caller_space=mirror.caller_space,
+                    caller_sentinel=lambda number, _kind: mirror.object(number),
                     caller_module=lambda name: sys.modules[name],
                     caller_refusal=lambda text: SubmitError(text, "not_picklable"))

@@ -27,6 +27,8 @@ class Plan:
         self._roots, self._inline = {}, []  # the definitions and functions of all steps: values go between workers
         self._reach = None
         known = {node.id for node in self.nodes}
+        # Arguments of one step may become those of another: they keep the identity of what any function reaches.
+        self._functions = [node.fn for node in self.nodes if isinstance(node, Step)]
         for node in self.nodes:  # the loop appends to it
             for other in self._parents(node):
                 # A function adds all steps that it refers to, a script only the functions.
@@ -47,7 +49,7 @@ class Plan:
             placeholders = Placeholders()
             with _named(node):
                 target, roots, inline = target_of(node.fn)
-                payload = pack_with_placeholders(node._call(), placeholders)
+                payload = pack_with_placeholders(node._call(), self._functions, placeholders)
             if type(payload) is Packed:
                 roots = {**roots, **payload.roots}
                 payload = payload.payload
