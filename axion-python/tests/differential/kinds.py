@@ -3,6 +3,8 @@
 Blocks may come in any order and more than once. `value(f, *args)` is a call whose result depends on nothing that tasks
 left behind; `state(f, *args)` is one that does. A kind with `state` changes nothing as its caller. Names that a kind
 defines stand for nothing else in its text: the generator renames them where kinds share a namespace.
+
+The file is long because it is a corpus: each kind stands alone, and nothing else refers to it.
 """
 
 import ast

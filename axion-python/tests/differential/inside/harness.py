@@ -396,9 +396,8 @@ def describe(thing, known, above=()):
     if isinstance(thing, enum.Enum):
         return "%s.%s" % (known.name(kind), thing.name)
     if isinstance(thing, BaseException):
-        more = {name: each for name, each in vars(thing).items()}
-        cause = "" if thing.__cause__ is None or type(thing.__cause__).__module__.startswith("axion") else " from ..."
-        return "%s(%s)%s%s" % (known.name(kind), ", ".join(map(part, thing.args)), part(more) if more else "", cause and "")
+        more = dict(vars(thing))
+        return "%s(%s)%s" % (known.name(kind), ", ".join(map(part, thing.args)), part(more) if more else "")
     if kind in (list, tuple):
         return ("[%s]" if kind is list else "(%s)") % ", ".join(map(part, thing))
     if kind is dict:
