@@ -8,7 +8,7 @@ docs/internals/wire-protocol.md has the format.
 
 import sys
 from _thread import RLock
-from types import ModuleType
+from types import BuiltinFunctionType, FunctionType, ModuleType
 
 from . import library, mirror, surroundings, wire
 from .channel import Segments
@@ -169,7 +169,10 @@ class Function:
         self._around = around
         self._is_step = mode == STEP
         self.is_async = is_async(function)
-        if mode in (EACH, EACH_OF_ONE):
+        if type(function) not in _STATELESS:
+            # Each call has a copy of the object, as the arguments are copies.
+            self.call = _call_of_copy(lambda: pickle.loads(target), _EACH.get((mode, self.is_async)))
+        elif mode in (EACH, EACH_OF_ONE):
             each = _EACH[mode, self.is_async]
             self.call = lambda items, _context: each(function, items)
         else:
@@ -222,6 +225,15 @@ class Function:
         except Exception:
             return b""
         return data if len(data) <= _MAX_EXCEPTION else b""
+
+
+_STATELESS = (FunctionType, BuiltinFunctionType, type)
+
+
+def _call_of_copy(load, each):
+    if each is not None:
+        return lambda items, _context: each(load(), items)
+    return lambda arguments, _context: load()(*arguments[0], **arguments[1])
 
 
 def _is_copied(error):

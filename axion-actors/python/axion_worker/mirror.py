@@ -29,7 +29,7 @@ from .failure import FailureKind, TaskFailure, type_name
 from .library import remember_lines
 from .packing import PROTOCOL, unpack
 from .payloads import SharedPart
-from .references import ATTRIBUTE, CELL, CLASS, FUNCTION, FUNCTION_ATTRIBUTES, GLOBAL, OBJECT
+from .references import ATTRIBUTE, CELL, CLASS, FUNCTION, FUNCTION_ATTRIBUTES, GLOBAL, OBJECT, UNCERTAIN
 
 
 
@@ -326,6 +326,9 @@ class Mirror:
         kind, structure, _, _ = self._load(content, ids)
         if kind == FUNCTION and thing is not None and not known.is_own:
             definitions.update_function(thing, (structure[:3], structure[3]))
+        elif kind == CLASS and thing is not None and not known.is_own:
+            type.__setattr__(thing, "__name__", structure[1])
+            type.__setattr__(thing, "__qualname__", structure[3]["__qualname__"])
         known.version = version
 
     def _forgetter(self, number):
@@ -374,8 +377,13 @@ class Mirror:
             return self._objects.get(owner)
         return self._cells.get(owner) if kind == CELL else self._lines
 
-    def _set_unit(self, ids, _stage, version, keys, content):
-        values = self._values(content, ids, keys)
+    def _set_unit(self, ids, stage, version, keys, content):
+        try:
+            values = self._values(content, ids, keys)
+        except TaskFailure:
+            if stage == UNCERTAIN:
+                return  # nothing is known to need it
+            raise
         for key, value in zip(keys, values):
             kind, owner, name = key
             holder = self._find_holder(kind, owner)

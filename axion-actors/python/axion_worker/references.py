@@ -14,7 +14,8 @@ NAME = "_axion_mirror"
 # The kinds of slots. See `mirror` for the whole format.
 GLOBAL, ATTRIBUTE, CELL, LINES = "g", "a", "c", "l"
 FUNCTION, CLASS, OBJECT = 0, 1, 2  # the kinds of definitions
-FROZEN, VALUES = 0, 1  # the stages in which units are set: the second may run code that needs the first
+# The stages in which units are set: the second may run code that needs the first. The third may fail.
+FROZEN, VALUES, UNCERTAIN = 0, 1, 2
 # The attributes of a function that are slots. Its dict is, too.
 FUNCTION_ATTRIBUTES = ("__defaults__", "__kwdefaults__", "__annotations__", "__type_params__")
 

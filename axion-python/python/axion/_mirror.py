@@ -38,7 +38,8 @@ from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodT
 
 from . import _axion, _definitions, _names, _needs, _packing, _references, _shared, _specials
 from ._packing import PROTOCOL
-from ._references import (ATTRIBUTE, CELL, CLASS, FROZEN, FUNCTION, FUNCTION_ATTRIBUTES, GLOBAL, LINES, OBJECT, VALUES)
+from ._references import (ATTRIBUTE, CELL, CLASS, FROZEN, FUNCTION, FUNCTION_ATTRIBUTES, GLOBAL, LINES, OBJECT,
+                          UNCERTAIN, VALUES)
 from .errors import SubmitError
 
 _ATOMS = frozenset((type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented)))
@@ -866,7 +867,7 @@ class _Walk:
         for name, slot in list(definition.slots.items()):
             if name not in attributes:
                 self._visit(slot, _MISSING, cls, None)
-        self._classes.append((definition.reference, list(own), list(map(id, own.values()))))
+        self._classes.append((definition.reference, cls.__name__, list(own), list(map(id, own.values()))))
 
     # Slots.
 
@@ -898,7 +899,7 @@ class _Walk:
             return
         reader = _GlobalReader(check.owner, check.reference, name)
         try:
-            kind = self._visit(space.slot(name), value, function, reader)
+            kind = self._visit(space.slot(name), value, function, reader, uncertain=soft)
         except SubmitError:
             if not soft:
                 raise
@@ -948,13 +949,13 @@ class _Walk:
         if slot.state.pin not in self._pins:
             self._pins.append(slot.state.pin)
 
-    def _visit(self, slot, value, user, reader, soft=False):
+    def _visit(self, slot, value, user, reader, soft=False, uncertain=False):
         """Pins a slot, or puts it off until all values are known. Returns how its value is compared."""
         state = slot.state
         if state is None or not state.is_of(value):
             state = self._look(slot, value, state)
         if state is None:
-            return self._visit_value(_Value(slot, value, user, reader, soft))
+            return self._visit_value(_Value(slot, value, user, reader, soft, uncertain))
         slot.state = state
         self._pins.append(state.pin)
         self._held.append(state.held)
@@ -1023,11 +1024,15 @@ class _Walk:
         print = [*dump.print, *sorted(slot.state.pin[1] for slot in dump.refers_to)]
         states = [value.slot.state for value in unit]
         first = states[0]
-        if first is not None and first.kind is _VALUE and first.pin[2] == keys and first.print == print and all(
+        is_needed = not all(value.uncertain for value in unit)
+        if first is not None and first.kind is _VALUE and first.pin[2] == keys and first.print == print and not (
+                is_needed and first.pin[0] == UNCERTAIN) and all(
                 state is not None and state.pin is first.pin for state in states):
             pin = first.pin
         else:
             stage = FROZEN if all(type(value.value) in _WRAPPERS for value in unit) else VALUES
+            if all(value.uncertain for value in unit):
+                stage = UNCERTAIN
             pin = stage, next(_versions), keys, dump.content()
             members = tuple([value.member() for value in (*unit, *dump.refers_to.values())
                              if len(unit) > 1 or value is not unit[0]])
@@ -1067,10 +1072,11 @@ def _alias(thing):
 class _Value:
     """A value that is compared by content."""
 
-    __slots__ = ("slot", "value", "user", "reader", "soft", "dump")
+    __slots__ = ("slot", "value", "user", "reader", "soft", "uncertain", "dump")
 
-    def __init__(self, slot, value, user, reader, soft):
+    def __init__(self, slot, value, user, reader, soft, uncertain):
         self.slot, self.value, self.user, self.reader, self.soft = slot, value, user, reader, soft
+        self.uncertain = uncertain  # whether nothing is known to need it
 
     def member(self):
         """The slot, and what leads a walk to it: a definition, or a function and the name of its global."""
@@ -1158,7 +1164,8 @@ class Reach:
 
     def __init__(self, walk):
         self._mirror = walk._mirror
-        self._names = [(check.owner, check.reference, _getter(check.names), check.ids, frozenset(check.absent), check.count)
+        self._names = [(check.owner, check.reference, _getter(check.names), check.ids, frozenset(check.absent), check.count,
+                        check.space.slots, frozenset(check.absent).difference(check.space.slots))
                        for check in walk._names.values()]
         self._functions, self._classes = walk._functions, walk._classes
         self._held = walk._held, [space for space, _ in walk._spaces.values()]
@@ -1206,11 +1213,11 @@ class Reach:
         """Whether it is one function without a number that needs nothing but its code."""
         return (len(self._functions) == 1 and not self._references and self._offers is None
                 and self._functions[0][5] is None and not self._functions[0][6]
-                and all(getter is None and not absent for _, _, getter, _, absent, _ in self._names))
+                and all(getter is None and not absent for _, _, getter, _, absent, *_ in self._names))
 
     def is_current(self):
         """Whether nothing that it reaches has changed."""
-        for names, reference, getter, ids, absent, count in self._names:
+        for names, reference, getter, ids, absent, count, slots, never in self._names:
             if names is None:
                 function = reference()
                 if function is None:
@@ -1224,6 +1231,8 @@ class Reach:
                     return False
             if absent and not absent.isdisjoint(names) or count is not None and count != len(names):
                 return False
+            if never and not never.isdisjoint(slots):
+                return False  # a worker may have got one meanwhile, for another function
         for reference, code, (name, qualname, doc), defaults, kwdefaults, attributes, cells in self._functions:
             function = reference()
             if (function is None or function.__code__ is not code or function.__name__ is not name
@@ -1241,9 +1250,9 @@ class Reach:
                 for at, identity in cells:
                     if id(contents_of(closure[at])) != identity:
                         return False
-        for reference, names, ids in self._classes:
+        for reference, name, names, ids in self._classes:
             cls = reference()
-            if cls is None:
+            if cls is None or cls.__name__ is not name:
                 return False
             own = cls.__dict__
             if list(map(id, own.values())) != ids or [*own] != names:
