@@ -65,6 +65,7 @@ class Definitions(unittest.TestCase):
     def tearDownClass(cls):
         cls.home.close()
         cls.away.close()
+        os.unlink(os.path.join(ROOT, "sentinels.py"))
 
     def same(self, source, expressions):
         """Each line of `expressions` gives the same at home, in a fresh namespace, and in another process."""

@@ -30,13 +30,13 @@ class Handshake(Case):
         return stderr_of(worker)
 
     def test_another_protocol_version_ends_the_process_with_the_reason(self):
-        self.assertIn("protocol 7", self.refused(7, "cpu-0", 1, 0, 1 << 26))
+        self.assertIn("protocol 7", self.refused(7, "cpu-0", 1, 0, 1 << 26, 1 << 32))
 
     def test_a_configuration_for_another_worker_is_refused(self):
-        self.assertIn("cpu-9", self.refused(wire.PROTOCOL, "cpu-9", 1, 0, 1 << 26))
+        self.assertIn("cpu-9", self.refused(wire.PROTOCOL, "cpu-9", 1, 0, 1 << 26, 1 << 32))
 
     def test_another_number_of_slots_than_the_process_was_started_for_is_refused(self):
-        self.assertIn("with 2 slots", self.refused(wire.PROTOCOL, "cpu-0", 2, 0, 1 << 26))
+        self.assertIn("with 2 slots", self.refused(wire.PROTOCOL, "cpu-0", 2, 0, 1 << 26, 1 << 32))
 
     def test_a_task_before_the_configuration_is_refused(self):
         worker = self.worker(configure=False)
