@@ -348,7 +348,15 @@ def _may_find(name, value):
 
 
 def _is_sentinel(thing):
-    return _is_stateless(thing) and _specials.reduce_special(thing, _goes_by_name) is NotImplemented
+    return _is_stateless(thing) and not _has_name_in_worker(_specials.reduce_special(thing, _goes_by_name))
+
+
+def _has_name_in_worker(reduced):
+    """Whether an object is reduced to a global of a module that workers import."""
+    if reduced is NotImplemented:
+        return False
+    module = reduced[1][0] if reduced[0] is getattr else None
+    return type(module) is not ModuleType or _names.place_of_module(module.__name__) is not None
 
 
 def _is_stateless(thing):
