@@ -7,7 +7,7 @@ docs/internals/wire-protocol.md has the format.
 """
 
 import sys
-from _thread import RLock
+from _thread import RLock, get_ident
 from types import BuiltinFunctionType, FunctionType, ModuleType
 
 from . import library, mirror, surroundings, wire
@@ -91,6 +91,8 @@ class Functions:
             import pickle
         module = ModuleType(CONTEXT_MODULE, "Set by the Axion worker: current() is the running task's context.")
         module.current = self._current
+        # The threads that import modules for a function. An engine that a module starts then would import it again.
+        module.importing = set()
         sys.modules[CONTEXT_MODULE] = module
         self.mirror = mirror.start(self.parts, self._only_forward, pickle)
         self._pickle = pickle
@@ -150,10 +152,12 @@ class Function:
         pickle = self._functions.pickle()
         python, (around, stamp), mode, initializer, pins, target = pickle.loads(self._code)
         surroundings.enter(pickle, around)
+        importing, thread = sys.modules[CONTEXT_MODULE].importing, get_ident()
         try:
             _check_version(python, pins)
             if initializer is not None:
                 _initialize(self._functions.mirror, initializer)
+            importing.add(thread)
             if pins is not None:
                 self._pins = self._functions.mirror.read_pins(pins)
                 self._apply()
@@ -165,6 +169,8 @@ class Function:
             if python != sys.version_info[:2]:
                 text += " (it is from Python %d.%d, the worker is %d.%d)" % (python + sys.version_info[:2])
             raise TaskFailure(FailureKind.FUNCTION_NOT_LOADABLE, text) from error
+        finally:
+            importing.discard(thread)
         surroundings.check(stamp)
         self._around = around
         self._is_step = mode == STEP
@@ -315,6 +321,7 @@ def _pack_result(mirror, value):
 def _pack_step_result(mirror, value):
     """JSON where that gives back the very same value; else a pickle, with its JSON form or a description in front."""
     json, description = json_or_description(value)
-    if json is not None and is_exact(value):
+    # In JSON, two surrogates that follow each other are one character.
+    if json is not None and is_exact(value) and (b"\\ud" not in json or read_json(json) == value):
         return json
     return add_description(_pack_result(mirror, value), json, description)

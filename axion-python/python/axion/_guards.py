@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 
 from .errors import EngineError
 
@@ -69,6 +70,9 @@ def _check_interpreter():
 
 def _check_not_importing_main():
     """As `multiprocessing` does when it would start a process: the program lacks the guard of its main module."""
+    if threading.get_ident() in getattr(sys.modules.get(_TASKS), "importing", ()):
+        raise RuntimeError("a worker imports this module for a function, and the module starts an engine, whose workers "
+                           "would import it again: start the engine under `if __name__ == \"__main__\":`, or in a function")
     if getattr(sys.modules.get(_TASKS), "is_importing_main", False):
         import multiprocessing.spawn  # the worker marks the process as soon as this is imported
     spawn = sys.modules.get("multiprocessing.spawn")
