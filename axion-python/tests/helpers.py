@@ -232,3 +232,13 @@ class Scale:
     @axion.task
     async def async_times(self, n):
         return self.factor * n
+
+
+def skip_without(package):
+    """Skips a test whose program needs a package. The package is not imported here: it would patch this process."""
+    import importlib.util
+
+    import pytest
+
+    if importlib.util.find_spec(package) is None:
+        pytest.skip("%s is not installed" % package)

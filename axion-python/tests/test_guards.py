@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from helpers import LONG, run_program
+from helpers import LONG, run_program, skip_without
 
 START = """
 try:
@@ -21,7 +21,7 @@ except axion.EngineError as error:
     ("import eventlet; eventlet.monkey_patch()", "eventlet")])
 @pytest.mark.parametrize("order", ["{patch}; import axion", "import axion; {patch}"])
 def test_replaced_threads_are_refused(tmp_path, patch, name, order):
-    pytest.importorskip(name)
+    skip_without(name)
     out = run_program(order.format(patch=patch) + START, tmp_path, "-W", "ignore")
     assert out.startswith("start_failed %s has replaced the threads of this program" % name)
 
@@ -29,7 +29,7 @@ def test_replaced_threads_are_refused(tmp_path, patch, name, order):
 @pytest.mark.parametrize("patch", ["import gevent.monkey; gevent.monkey.patch_all(thread=False)",
                                    "import eventlet; eventlet.monkey_patch(thread=False)"])
 def test_with_real_threads_it_works_beside_them(tmp_path, patch):
-    pytest.importorskip(patch.split()[1].split(".")[0].rstrip(";"))
+    skip_without(patch.split()[1].split(".")[0].rstrip(";"))
     assert run_program(patch + "; import axion" + START, tmp_path, "-W", "ignore") == "8\n"
 
 

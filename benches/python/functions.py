@@ -57,6 +57,13 @@ def of_array(at):
     return float(array[at])
 
 
+def warm(_):
+    import numpy
+
+    time.sleep(0.2)  # so that each of four workers gets one
+    return numpy.ones(1).sum()
+
+
 def meet(values, barrier):
     total = float(values.sum())
     barrier.wait()
@@ -160,7 +167,7 @@ def shared_array(figures, numpy):
     values.flags.writeable = False
     barrier = multiprocessing.get_context("spawn").Barrier(5)
     with axion.Executor(4) as executor:
-        list(executor.map(square, range(8)))
+        list(executor.map(warm, range(4)))  # each worker has loaded NumPy
         before = proportional(os.getpid())
         begun = time.perf_counter()
         tasks = [executor.submit(meet, values, barrier) for _ in range(4)]

@@ -56,7 +56,7 @@ def _named(name, function):
     def reference(*arguments):
         return function(*arguments)
 
-    reference.resolves = function is not _unresolved
+    reference.resolves = function is not _unresolved  # pyright: ignore[reportFunctionMemberAccess]
     reference.__module__, reference.__name__, reference.__qualname__ = NAME, name, name
     return reference
 

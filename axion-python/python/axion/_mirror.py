@@ -20,6 +20,9 @@ This module keeps nothing alive: it has weak references to definitions, and a di
 is found through its functions.
 """
 
+# Attributes that are None in a class get their values in its instances.
+# pyright: reportAttributeAccessIssue=false, reportOptionalCall=false, reportArgumentType=false
+
 import contextvars
 import copyreg
 import functools

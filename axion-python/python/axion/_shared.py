@@ -25,7 +25,7 @@ def reduce(thing):
     if kind.__module__ == "multiprocessing.synchronize" and hasattr(thing, "_semlock"):
         return _reduce_semaphore(thing)
     if kind.__module__ == "multiprocessing.connection" and hasattr(thing, "_handle"):
-        from multiprocessing.connection import rebuild_connection
+        from multiprocessing.connection import rebuild_connection  # pyright: ignore[reportAttributeAccessIssue]
 
         return rebuild_connection, (_server().descriptor(thing, thing.fileno()), thing.readable, thing.writable)
     if kind.__module__ == "multiprocessing.heap" and hasattr(thing, "fd"):
@@ -47,7 +47,7 @@ def _reduce_for_spawn(thing):
         return NotImplemented  # it goes everywhere, and would show its key to a process that is started
     reducer = ForkingPickler._extra_reducers.get(type(thing))  # pyright: ignore[reportAttributeAccessIssue]
     before = get_spawning_popen()
-    set_spawning_popen(_spawning)
+    set_spawning_popen(_spawning)  # pyright: ignore[reportArgumentType]
     try:
         return reducer(thing) if reducer is not None else thing.__reduce_ex__(4)
     finally:

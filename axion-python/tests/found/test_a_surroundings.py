@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+from helpers import skip_without
 
 
 def test_a8_a_traceback_has_the_file_and_the_lines(program):
@@ -74,7 +75,7 @@ except axion.AxionError as error:
     ("eventlet", "eventlet.monkey_patch()"),
 ])
 def test_a9_patched_threads_work_or_are_refused_in_words(program, name, patches):
-    pytest.importorskip(name.split(".")[0], reason="not installed: this part of A9 is not tested")
+    skip_without(name.split(".")[0])
     lines = program.run("-W", "ignore", "-c", PATCHED % (name, patches, name.split(".")[0]), timeout=20)
     assert lines == ["3"]
 
