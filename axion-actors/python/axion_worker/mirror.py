@@ -620,7 +620,7 @@ def _make_pickler(mirror):
                 return here.caller_module, (thing.__name__,)
             if type(kind) is not type and definitions.is_enum_member(thing):
                 return definitions.reduce_member(thing)
-            return specials.reduce_special(thing, _is_importable)
+            return NotImplemented if specials.is_made_anew(kind) else specials.reduce_special(thing, _is_importable)
 
     return Pickler
 

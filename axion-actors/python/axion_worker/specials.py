@@ -43,13 +43,23 @@ def reduce_special(thing, goes_by_name=is_importable):
     Raises:
         Refused: the object cannot leave its process.
     """
-    kind = type(thing)
+    return _reducer_of(type(thing))(thing, goes_by_name)
+
+
+def is_made_anew(kind):
+    """Whether the reader gets another object than the one that was pickled, as of a lock. That does for a global of a
+    worker. As an argument or result, it would be another one than the sender's without a word: that is refused.
+    """
+    return _reducer_of(kind) in _MADE_ANEW
+
+
+def _reducer_of(kind):
     reducer = _found.get(kind)
     if reducer is None:
         if len(_found) >= _MAX_KINDS:
             _found.clear()
         reducer = _found[kind] = _find_reducer(kind)
-    return reducer(thing, goes_by_name)
+    return reducer
 
 
 _found = {}
@@ -131,6 +141,9 @@ def _context_variable(variable, _):
     except LookupError:
         default = {}
     return partial(type(variable), variable.name, **default), ()
+
+
+_MADE_ANEW = frozenset((_lock, _rlock, _anew, _condition, _barrier, _context_variable))
 
 
 @_reduces("functools._lru_cache_wrapper")

@@ -23,7 +23,6 @@ is found through its functions.
 # Attributes that are None in a class get their values in its instances.
 # pyright: reportAttributeAccessIssue=false, reportOptionalCall=false, reportArgumentType=false
 
-import contextvars
 import copyreg
 import functools
 import io
@@ -210,7 +209,7 @@ class _Pickler(pickle.Pickler):
             reduced = _shared.reduce(thing)
             if reduced is not NotImplemented:
                 return reduced
-        if str(kind.__module__).startswith("axion.") or kind in _MADE_FRESH and not self.registers:
+        if str(kind.__module__).startswith("axion.") or not self.registers and _specials.is_made_anew(kind):
             return NotImplemented  # it says itself what it stands for, or that it cannot be an argument
         number = mirror.sentinels.get(id(thing))
         if number is None and self.registers and _is_sentinel(thing):
@@ -256,12 +255,6 @@ class _Pickler(pickle.Pickler):
         if self.inline is not None:
             return _definitions.reduce_cell(cell)
         return _here.worker_cell, (self._mirror.cell(cell).number,)
-
-
-# As a global, a worker has one of its own. As an argument, it would be another one than the caller's.
-_MADE_FRESH = frozenset((type(threading.Lock()), type(threading.RLock()), threading.local, threading.Event,
-                         threading.Condition, threading.Barrier, contextvars.ContextVar, weakref.WeakKeyDictionary,
-                         weakref.WeakValueDictionary, weakref.WeakSet))
 
 
 class Arrays:
