@@ -524,6 +524,13 @@ def _register_dispatched(cls, dispatched):
         dispatcher.register(cls, implementation)
 
 
+def forget_dispatched(function):
+    """A function of `singledispatch` remembers what it has found for a class: its registry has another content now."""
+    clear = function.__dict__.get("_clear_cache")
+    if clear is not None:
+        clear()
+
+
 def _register_reducer(cls, reducer):
     from copyreg import pickle
 

@@ -93,6 +93,8 @@ class _Object:
             definitions.set_function_attributes(thing, {name: value})
         else:
             thing.__dict__[name] = value
+            if name == "registry":
+                definitions.forget_dispatched(thing)
 
     def delete(self, name):
         thing = self.reference()
