@@ -653,6 +653,7 @@ class _Walk:
         self._kept = []  # objects, until the walk has ended
         self._spaces = {}
         self._pins = []
+        self._states = []  # each slot that it has pinned, and its pin
         self._needed = {}  # a pin -> the definitions, and the pins, that have to be complete before it is set
         self._values = []
         self._held = []
@@ -782,11 +783,13 @@ class _Walk:
             if self._visit(known.slot, value, function, _CellReader(definition.reference, at)) is not _VALUE:
                 indices.append(at)
         reference = definition.reference if definition is not None else weakref.ref(function)
-        exact = {}
+        exact, annotations = {}, None
         for name in FUNCTION_ATTRIBUTES:
             value = getattr(function, name, None)
             if name == "__annotations__" or name == "__type_params__":
-                if value and definition is not None:
+                if type(value) is dict and definition is not None:
+                    annotations = _identities(value)
+                if definition is not None and (value or value is not None and name in definition.slots):
                     self._visit(definition.slot(name), value, function, None, soft=True)
                     self._walk_annotations(function, value)
             elif definition is None:
@@ -797,7 +800,7 @@ class _Walk:
                 exact[name] = value
         attributes = None
         if function.__dict__ and definition is not None:
-            attributes = list(function.__dict__), list(map(id, function.__dict__.values()))
+            attributes = _identities(function.__dict__)
             for name, value in function.__dict__.items():
                 self._visit(definition.slot(name), value, function, _DictReader(reference, name))
         if definition is not None:
@@ -806,7 +809,7 @@ class _Walk:
                     self._visit(slot, _MISSING, function, None)
         names = function.__name__, function.__qualname__, function.__doc__
         self._functions.append((reference, code, names, exact.get("__defaults__", _MISSING),
-                                exact.get("__kwdefaults__", _MISSING), attributes,
+                                exact.get("__kwdefaults__", _MISSING), annotations, attributes,
                                 [(at, id(contents_of(function.__closure__[at]))) for at in indices]))
 
     def _walk_object(self, thing, definition):
@@ -962,6 +965,7 @@ class _Walk:
             return self._visit_value(_Value(slot, value, user, reader, soft, uncertain))
         slot.state = state
         self._pins.append(state.pin)
+        self._states.append((slot, state.pin))
         self._held.append(state.held)
         self._todo.extend(state.found)
         return state.kind
@@ -1003,6 +1007,7 @@ class _Walk:
             state = _State(_NAMED, value.value, _pin(value.slot, FROZEN, _refused(problem), value.slot.state))
             value.slot.state = state
             self._pins.append(state.pin)
+            self._states.append((value.slot, state.pin))
             self._held.append(value.value)
             return _NAMED
         self._values.append(value)
@@ -1043,6 +1048,7 @@ class _Walk:
             for value in unit:
                 value.slot.state = _State(_VALUE, None, pin, (), print, members)
         self._pins.append(pin)
+        self._states += [(value.slot, pin) for value in unit]
         self._needed[pin] = list(dump.found), [slot.state.pin for slot in dump.refers_to]
 
 
@@ -1145,13 +1151,17 @@ def _units(mirror, values, slots):
         needs[own].update(unit_of[slot] for slot in dump.refers_to if unit_of[slot] != own)
     ordered, placed = [], set()
     while len(placed) < len(units):
-        ready = [at for at in range(len(units)) if at not in placed and needs[at] <= placed]
+        ready = [[at] for at in range(len(units)) if at not in placed and needs[at] <= placed]
         if not ready:  # some are inside each other
-            ordered.append([value for at, unit in enumerate(units) if at not in placed for value in unit])
-            break
-        placed.update(ready)
-        ordered += [units[at] for at in ready]
-    return ordered
+            ready = [[at for at in range(len(units)) if at not in placed]]
+        for each in ready:
+            placed.update(each)
+            ordered.append(([value for at in each for value in units[at]], set().union(*[needs[at] for at in each])))
+    for unit, needed in reversed(ordered):  # what is known to be needed needs what it refers to
+        if not all(value.uncertain for value in unit):
+            for value in [value for at in needed for value in units[at]]:
+                value.uncertain = False
+    return [unit for unit, _ in ordered]
 
 
 class _NamesCheck:
@@ -1172,6 +1182,7 @@ class Reach:
                         check.space.slots, frozenset(check.absent).difference(check.space.slots))
                        for check in walk._names.values()]
         self._functions, self._classes = walk._functions, walk._classes
+        self._states = walk._states
         self._held = walk._held, [space for space, _ in walk._spaces.values()]
         self._abc_token = _abc_token() if walk._classes else None
         watched = [value for value in walk._values if value.reader is not None]
@@ -1216,11 +1227,14 @@ class Reach:
     def is_closed(self):
         """Whether it is one function without a number that needs nothing but its code."""
         return (len(self._functions) == 1 and not self._references and self._offers is None
-                and self._functions[0][5] is None and not self._functions[0][6]
+                and self._functions[0][6] is None and not self._functions[0][7]
                 and all(getter is None and not absent for _, _, getter, _, absent, *_ in self._names))
 
     def is_current(self):
-        """Whether nothing that it reaches has changed."""
+        """Whether nothing that it reaches has changed, and no other walk has found a change that was taken back."""
+        for slot, pin in self._states:
+            if slot.state.pin is not pin:
+                return False
         for names, reference, getter, ids, absent, count, slots, never in self._names:
             if names is None:
                 function = reference()
@@ -1237,17 +1251,19 @@ class Reach:
                 return False
             if never and not never.isdisjoint(slots):
                 return False  # a worker may have got one meanwhile, for another function
-        for reference, code, (name, qualname, doc), defaults, kwdefaults, attributes, cells in self._functions:
+        for reference, code, (name, qualname, doc), defaults, kwdefaults, annotations, attributes, cells in self._functions:
             function = reference()
             if (function is None or function.__code__ is not code or function.__name__ is not name
                     or function.__qualname__ is not qualname or function.__doc__ is not doc
                     or defaults is not _MISSING and function.__defaults__ is not defaults
                     or kwdefaults is not _MISSING and function.__kwdefaults__ is not kwdefaults):
                 return False
+            if annotations is not None and _identities(function.__annotations__) != annotations:
+                return False
             if attributes is None:
                 if function.__dict__:
                     return False
-            elif [*function.__dict__] != attributes[0] or list(map(id, function.__dict__.values())) != attributes[1]:
+            elif _identities(function.__dict__) != attributes:
                 return False
             if cells:
                 closure = function.__closure__
@@ -1372,7 +1388,10 @@ def _nothing():
 
 
 def _getter(names):
-    return itemgetter(*names, names[0]) if len(names) == 1 else itemgetter(*names) if names else None
+    if len(names) == 1:
+        name, = names
+        return lambda space: (space[name],)
+    return itemgetter(*names) if names else None
 
 
 class _GlobalReader:
@@ -1416,6 +1435,10 @@ def contents_of(cell):
         return cell.cell_contents
     except ValueError:
         return _MISSING
+
+
+def _identities(names):
+    return list(names), list(map(id, names.values()))
 
 
 def _is(one, other):

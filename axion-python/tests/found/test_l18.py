@@ -423,3 +423,66 @@ def test_l18_registrations_after_the_first_submit(program):
             Shape.register(Thing)
             print(ex.submit(use).result())
     """) == ["('object', 'object', 'any', False)", "('int', 'Thing', 'int', True)"]
+
+
+def test_l18_annotations_that_the_caller_changes(program):
+    assert program.main("""
+        import axion
+
+        def function(a: int):
+            pass
+
+        def plain():
+            pass
+
+        def read():
+            return function.__annotations__, plain.__annotations__
+
+        with axion.Executor(1) as ex:
+            print(ex.submit(read).result())
+            function.__annotations__["a"] = str
+            print(ex.submit(read).result())
+            plain.__annotations__ = {"return": int}
+            print(ex.submit(read).result())
+            function.__annotations__ = plain.__annotations__ = {}
+            print(ex.submit(read).result())
+    """) == ["({'a': <class 'int'>}, {})", "({'a': <class 'str'>}, {})",
+             "({'a': <class 'str'>}, {'return': <class 'int'>})", "({}, {})"]
+
+
+def test_l18_a_global_that_is_set_back_to_an_earlier_object(program):
+    assert program.main("""
+        import axion
+        one, two = "one", "two"
+        level = one
+
+        def read():
+            return level
+
+        def other():
+            return level
+
+        with axion.Engine(cpu_bound_max=1, io_bound_count=1, io_bound_max=1) as engine:
+            for kind in ("cpu", "io"):
+                pool = engine.options(kind=kind)
+                seen = [pool.submit(read).result()]
+                level = two
+                seen.append(pool.submit(other).result())
+                level = one
+                seen.append(pool.submit(read).result())
+                print(*seen)
+    """) == ["one two one"] * 2
+
+
+def test_l18_what_a_needed_global_shares_with_one_that_is_only_reached_by_its_name(program):
+    assert program.main("""
+        import axion
+        shared = []
+        items = [shared]
+
+        def task():
+            return items[0] is globals().get("shared")
+
+        with axion.Executor(1) as ex:
+            print(ex.submit(task).result())
+    """) == ["True"]
