@@ -8,10 +8,13 @@ from types import CodeType, ModuleType
 
 
 class Needs:
-    """`names`: the globals that code uses. `everything`: whether it can reach all of them, as `eval` can."""
+    """`names`: the globals that code uses. `everything`: whether it can reach all of them, as `eval` can. `modules`: the
+    names of the modules that it imports itself.
+    """
 
     def __init__(self):
         self.names = set()
+        self.modules = set()
         self.everything = False
 
 
@@ -37,18 +40,21 @@ def names_needed(code):
 
 def _add_needs(code, needs):
     operations = _operations(code)
+    names = set(code.co_names)
+    finds_modules = not names.isdisjoint(_FINDERS_OF_MODULES)
     for at, (operation, value) in enumerate(operations):
         if operation in _GLOBALS:
             needs.names.add(value)
             if value in _REACH_ALL or value in _REACH_ALL_OF_ARGUMENT and not _is_called_bare(operations, at):
                 needs.everything = True
         elif operation == "LOAD_CONST" or operation == "IMPORT_NAME":
+            if type(value) is str and (finds_modules or operation == "IMPORT_NAME"):
+                needs.modules.add(value)
             if value in _MAIN_MODULES:
                 needs.everything = True
         for text in _annotation_texts(operations, at):
             _add_text(text, needs)
-    names = set(code.co_names)
-    if names & _REACH_ALL_ATTRIBUTES or "__name__" in names and names & _FINDERS_OF_MODULES:
+    if names & _REACH_ALL_ATTRIBUTES or "__name__" in names and finds_modules:
         needs.everything = True
     for constant in code.co_consts:
         if type(constant) is CodeType:

@@ -53,6 +53,7 @@ _SLOW_COMPARISON = 0.01  # seconds
 _MAX_OFFERED = 64 << 10  # bytes of values that a function reaches which is offered: they are compared at each submit
 _MAX_REACHES = 256  # that are kept for sets of definitions
 _HEADER = ("__name__", "__package__", "__file__", "__doc__")  # and `__spec__`, by its name and origin
+_MAIN = ("__main__", "__mp_main__")  # what these need is told by `everything`
 _MISSING = object()
 
 # Modules through which code finds nothing of this program by a name, and the builtins that may.
@@ -503,7 +504,7 @@ class Mirror:
                 if self._needs.get(key, (None,))[0] is reference:
                     del self._needs[key]
 
-            known = self._needs[key] = weakref.ref(code, forget), sorted(found.names), found.everything
+            known = self._needs[key] = weakref.ref(code, forget), sorted(found.names), found.everything, frozenset(found.modules)
         return known
 
     def reduce_module(self, module):
@@ -528,7 +529,7 @@ class Mirror:
         if type(function) is not FunctionType:
             return getattr(function, "__module__", None) in _PICKLES or function is getattr
         names = function.__globals__
-        _, needed, everything = self.needs(function.__code__)
+        _, needed, everything, _ = self.needs(function.__code__)
         return everything or any(_may_find(name, names.get(name, _MISSING)) for name in needed)
 
     def offers(self):
@@ -659,6 +660,7 @@ class _Walk:
         self._held = []
         self._names = {}  # id of a dict of globals -> how to check it
         self._functions, self._classes = [], []
+        self._imports = set()  # the names of modules without a file, or unknown ones, that functions import themselves
         self._asks_for_subclasses, self._subclasses = False, {}
         self._inline = functions
 
@@ -773,6 +775,7 @@ class _Walk:
         if definition is not None:
             self._describe_function(function, definition, space)
         self._walk_globals(function, space)
+        self._walk_imports(function)
         self._walk_lines(code.co_filename)
         indices = []
         for at, cell in enumerate(function.__closure__ or ()):
@@ -882,7 +885,7 @@ class _Walk:
         if type(space) is _Imported:
             return
         names = function.__globals__
-        _, needed, everything = self._mirror.needs(function.__code__)
+        _, needed, everything, _ = self._mirror.needs(function.__code__)
         check = self._check(space, names, function)
         for name in needed:
             self._walk_global(function, space, names, check, name, False)
@@ -891,6 +894,21 @@ class _Walk:
             for name in {**names, **space.slots}:
                 if name not in _UNSENT:
                     self._walk_global(function, space, names, check, name, True)
+
+    def _walk_imports(self, function):
+        """Walks over the modules without a file that a function imports itself: any of their names may be asked for."""
+        wanted = {name for name in _with_packages(self._mirror.needs(function.__code__)[3])
+                  if name not in _MAIN and (name not in sys.modules or _names.place_of_module(name) is None)}
+        self._imports |= wanted
+        modules = self._mirror.mirrored_modules() if wanted else {}
+        for name in sorted(wanted.intersection(modules)):
+            names = modules[name]
+            space = self._mirror.space_of_module(name, names)
+            check = self._check(space, names, None)
+            check.count = len(names)
+            for each in {**names, **space.slots}:
+                if each not in _UNSENT:
+                    self._walk_global(function, space, names, check, each, True)
 
     def _walk_global(self, function, space, names, check, name, soft):
         if name in check.seen:
@@ -1060,6 +1078,16 @@ def _header(names):
     return header
 
 
+def _with_packages(names):
+    """The names of modules, and those of the packages that they are in."""
+    found = set(names)
+    for name in names:
+        while "." in name:
+            name = name.rpartition(".")[0]
+            found.add(name)
+    return found
+
+
 def _names_subclasses(code):
     return "__subclasses__" in code.co_names or any(
         _names_subclasses(each) for each in code.co_consts if type(each) is CodeType)
@@ -1183,6 +1211,8 @@ class Reach:
                        for check in walk._names.values()]
         self._functions, self._classes = walk._functions, walk._classes
         self._states = walk._states
+        self._imports = walk._imports
+        self._modules = self._mirror.mirrored_modules() if self._imports else None
         self._held = walk._held, [space for space, _ in walk._spaces.values()]
         self._abc_token = _abc_token() if walk._classes else None
         watched = [value for value in walk._values if value.reader is not None]
@@ -1226,7 +1256,7 @@ class Reach:
 
     def is_closed(self):
         """Whether it is one function without a number that needs nothing but its code."""
-        return (len(self._functions) == 1 and not self._references and self._offers is None
+        return (len(self._functions) == 1 and not self._references and self._offers is None and not self._imports
                 and self._functions[0][6] is None and not self._functions[0][7]
                 and all(getter is None and not absent for _, _, getter, _, absent, *_ in self._names))
 
@@ -1251,6 +1281,8 @@ class Reach:
                 return False
             if never and not never.isdisjoint(slots):
                 return False  # a worker may have got one meanwhile, for another function
+        if self._imports and not self._are_imports_equal():
+            return False
         for reference, code, (name, qualname, doc), defaults, kwdefaults, annotations, attributes, cells in self._functions:
             function = reference()
             if (function is None or function.__code__ is not code or function.__name__ is not name
@@ -1286,6 +1318,15 @@ class Reach:
             if cls is None or len([each for each in type.__subclasses__(cls) if _is_definition(each)]) != count:
                 return False
         return self._print is None or self._are_values_equal()
+
+    def _are_imports_equal(self):
+        modules, before = self._mirror.mirrored_modules(), self._modules
+        if modules is before:
+            return True
+        if any(modules.get(name) is not before.get(name) for name in self._imports):
+            return False
+        self._modules = modules
+        return True
 
     def _are_values_equal(self):
         try:

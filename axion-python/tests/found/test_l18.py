@@ -267,10 +267,28 @@ def test_l18_a_task_that_imports_a_module_without_a_file(program):
         def third():
             return importlib.import_module("made").read()
 
+        def fourth():
+            import made.inner
+            return made.inner.level, made.level
+
+        def fifth():
+            from made.inner import level
+            return level
+
         for task in (first, second, third):
             with axion.Executor(1) as ex:
                 print(ex.submit(task).result())
-    """) == ["(1, 10)", "(10, 10)", "10"]
+        with axion.Executor(1) as ex:
+            print(repr(ex.submit(fourth).exception()))
+            inner = sys.modules["made.inner"] = made.inner = types.ModuleType("made.inner")
+            made.__path__ = []
+            made.level, inner.level = 11, 12
+            print(ex.submit(fourth).result(), ex.submit(fifth).result(), ex.submit(second).result())
+            inner.level, inner.extra = 13, 14
+            print(ex.submit(fourth).result(), ex.submit(fifth).result())
+    """) == ["(1, 10)", "(10, 10)", "10",
+             "ModuleNotFoundError(\"No module named 'made.inner'; 'made' is not a package\")",
+             "(12, 11) 12 (11, 11)", "(13, 11) 13"]
 
 
 def test_l18_a_result_that_stock_pools_refuse_is_refused(program):
