@@ -34,6 +34,7 @@ import pickle
 import sys
 import threading
 import time
+import typing
 import weakref
 from operator import itemgetter
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
@@ -182,7 +183,9 @@ class _Pickler(pickle.Pickler):
     def reducer_override(self, thing):
         kind = type(thing)
         mirror = self._mirror
-        if kind is FunctionType or issubclass(kind, type) or kind is _CACHE and thing is not self.inline:
+        if kind is FunctionType or issubclass(kind, type) or kind in _MADE_ONCE and thing is not self.inline:
+            if kind in _MADE_ONCE:
+                self.references.add(id(thing))
             if thing is self.inline:
                 return _definitions.reduce_function(thing, _Globals(mirror.space_of(thing).key))
             known = mirror.definitions.get(id(thing))
@@ -191,6 +194,8 @@ class _Pickler(pickle.Pickler):
                     return NotImplemented
                 if kind is type and not thing.__flags__ & _MADE_BY_PYTHON:
                     return _specials.reduce_special(thing, _goes_by_name)
+                if kind in _MADE_ONCE:
+                    _specials.reduce_special(thing, _goes_by_name)  # it may fail over a bound that cannot be evaluated
                 known = mirror.define(thing)
             self.found[known.number] = known
             return _here.worker_object, (known.number,)
@@ -233,7 +238,7 @@ class _Pickler(pickle.Pickler):
                 return _here.worker_object, (known.number,)
             if (kind.__reduce__ is not _object_reduce or kind.__reduce_ex__ is not _object_reduce_ex) and _is_sent(kind):
                 return self._reduce_itself(thing)
-        elif kind is not _CACHE:
+        elif kind not in _MADE_ONCE:
             return copyreg.__newobj__, (kind,), thing.__getstate__()  # not by its name
         reduced = _specials.reduce_special(thing, _goes_by_name)
         if type(reduced) is tuple and reduced[0] is getattr:  # by a name
@@ -294,14 +299,16 @@ class _PickleWithPlaceholders(_Pickler):
         return self.places(part)
 
 
-_CACHE = type(functools.lru_cache(len))
+# What a worker makes once, as functions and classes: the caches of `functools.lru_cache`, and type parameters.
+_MADE_ONCE = frozenset((type(functools.lru_cache(len)), *[
+    getattr(typing, name) for name in ("TypeVar", "ParamSpec", "TypeVarTuple") if hasattr(typing, name)]))
 _MADE_BY_PYTHON = 1 << 9  # and types of newer extension modules
 
 
 def _is_definition(thing):
     """Whether it is a function or class that workers make by value."""
     kind = type(thing)
-    return (kind is FunctionType or kind is _CACHE or issubclass(kind, type) and thing.__flags__ & _MADE_BY_PYTHON
+    return (kind is FunctionType or kind in _MADE_ONCE or issubclass(kind, type) and thing.__flags__ & _MADE_BY_PYTHON
             ) and not _goes_by_name(thing)
 
 
@@ -816,8 +823,8 @@ class _Walk:
                                 [(at, id(contents_of(function.__closure__[at]))) for at in indices]))
 
     def _walk_object(self, thing, definition):
-        """What `functools.lru_cache` has made, which begins with an empty cache in a worker; or an object that pickles
-        by the name of a global.
+        """What `functools.lru_cache` has made, which begins with an empty cache in a worker; a type parameter; or an
+        object that pickles by the name of a global.
         """
         with io.BytesIO() as file:
             pickler = _Pickler(self._mirror, file)
@@ -995,7 +1002,7 @@ class _Walk:
                 return before
             return _State(_ABSENT, None, (FROZEN, next(_versions), (slot.key,), None))
         kind = type(value)
-        if kind is FunctionType or kind is _CACHE or issubclass(kind, type):
+        if kind is FunctionType or kind in _MADE_ONCE or issubclass(kind, type):
             if _is_definition(value):
                 definition = self._mirror.define(value)
                 return _State(_DEFINED, definition, _pin(slot, FROZEN, (definition.number,), before), (definition,))

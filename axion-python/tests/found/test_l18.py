@@ -504,3 +504,20 @@ def test_l18_what_a_needed_global_shares_with_one_that_is_only_reached_by_its_na
         with axion.Executor(1) as ex:
             print(ex.submit(task).result())
     """) == ["True"]
+
+
+def test_l18_a_type_parameter_is_the_same_in_the_task_and_when_it_comes_back(program):
+    assert program.main("""
+        import typing
+        import axion
+        T = typing.TypeVar("T", bound="Base")
+
+        class Base(typing.Generic[T]):
+            pass
+
+        def same(parameter):
+            return parameter is T, Base.__parameters__ == (T,), Base[T] == Base[parameter]
+
+        with axion.Executor(1) as ex:
+            print(ex.submit(same, T).result(), ex.submit(lambda: (T, Base[T])).result() == (T, Base[T]))
+    """) == ["(True, True, True) True"]
