@@ -90,7 +90,8 @@ class _Object:
         if not isinstance(thing, FunctionType):
             definitions.set_class_attribute(thing, name, value)
         elif name in FUNCTION_ATTRIBUTES:
-            definitions.set_function_attributes(thing, {name: value})
+            if type(value) is not Refusal:  # annotations have to be a dict
+                definitions.set_function_attributes(thing, {name: value})
         else:
             thing.__dict__[name] = value
             if name == "registry":

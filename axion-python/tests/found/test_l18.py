@@ -521,3 +521,18 @@ def test_l18_a_type_parameter_is_the_same_in_the_task_and_when_it_comes_back(pro
         with axion.Executor(1) as ex:
             print(ex.submit(same, T).result(), ex.submit(lambda: (T, Base[T])).result() == (T, Base[T]))
     """) == ["(True, True, True) True"]
+
+
+def test_l18_annotations_that_cannot_be_sent(program):
+    assert program.main("""
+        import axion
+
+        def double(n: (item for item in ())):
+            return 2 * n
+
+        def use():
+            return double(2)
+
+        with axion.Executor(1) as ex:
+            print(ex.submit(use).result())
+    """) == ["4"]
