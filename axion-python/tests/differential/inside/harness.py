@@ -337,7 +337,7 @@ class Holder:
 # How what came back is described: the same text for the same value, also across processes.
 
 class Known:
-    """The classes of programs that there were before a call, so that a copy of one is told from it."""
+    """The classes of programs that exist before a call. A class that is not among them is a copy."""
 
     def __init__(self):
         self._numbers = {}
