@@ -149,6 +149,16 @@ def test_a_lock_that_is_released_elsewhere_is_not_released_again(executor):
     assert not lock.acquire(False), "this program holds it"
 
 
+def test_a_lock_that_the_program_has_released_itself_is_left_alone(executor, capfd):
+    lock, other = multiprocessing.Lock(), multiprocessing.Lock()
+    pid = executor.submit(acquire_here, lock, other).result()
+    lock.release()
+    os.kill(pid, signal.SIGKILL)
+    assert other.acquire(timeout=helpers.LONG), "what the worker held is released"
+    assert lock.acquire(False) and not lock.acquire(False)
+    assert "Exception in thread" not in capfd.readouterr().err
+
+
 def acquire_here(*locks):
     for lock in locks:
         lock.acquire()

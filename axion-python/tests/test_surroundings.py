@@ -240,7 +240,7 @@ with axion.Executor(1, log_level="DEBUG") as executor:
     assert "True" in out and "secret" not in out
 
 
-# What is told to the interpreter.
+# Arguments of the interpreter.
 
 
 @pytest.mark.parametrize("flags", [

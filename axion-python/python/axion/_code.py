@@ -208,7 +208,10 @@ def pack(args, kwargs, function=None):
 
 
 def pack_value(value, function=None, placeholder=None, arrays=None):
-    """As `pack`. What `function`, or each of a list of functions, reaches has an identity that arguments keep."""
+    """As `pack`. What `function`, or each of a list of functions, reaches has an identity that arguments keep.
+
+    `placeholder(part)`, for arguments of a step, is the number by which a part is replaced, or None.
+    """
     roots, stops = _NO_ROOTS, True
     if arrays is None and placeholder is None and "numpy" in sys.modules:
         arrays = Arrays(_SHARED_FROM)
@@ -256,11 +259,6 @@ def walk_from(function, roots=_NO_ROOTS):
     roots = {**roots, **found}
     if roots or inline:
         mirror.reach(roots, inline)
-
-
-def pack_with_placeholders(value, functions, placeholder):
-    """Arguments of a step, as `pack`. `placeholder(part)` is the number by which a part is replaced, or None."""
-    return pack_value(value, functions, placeholder)
 
 
 def unpack(data):

@@ -54,7 +54,7 @@ _SLOW_COMPARISON = 0.01  # seconds
 _MAX_OFFERED = 64 << 10  # bytes of values that a function reaches which is offered: they are compared at each submit
 _MAX_REACHES = 256  # that are kept for sets of definitions
 _HEADER = ("__name__", "__package__", "__file__", "__doc__")  # and `__spec__`, by its name and origin
-_MAIN = ("__main__", "__mp_main__")  # what these need is told by `everything`
+_MAIN = ("__main__", "__mp_main__")  # `everything` lists what these need
 _MISSING = object()
 
 # Modules through which code finds nothing of this program by a name, and the builtins that may.

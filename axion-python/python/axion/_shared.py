@@ -149,8 +149,11 @@ class _Server:
             thing = self._things.get(number)
             if holder is connection and thing is not None:
                 del self._holders[number]
-                for _ in range(times):
-                    thing._semlock.release()
+                try:
+                    for _ in range(times):
+                        thing._semlock.release()
+                except ValueError:
+                    pass  # the program itself has released it
 
     def _call(self, connection, number, method, arguments):
         """The result of a method and None, or None and its exception."""
@@ -158,22 +161,30 @@ class _Server:
         if thing is None or method not in _METHODS:
             return None, LookupError("the program does not have this object of multiprocessing any more")
         semaphore = thing._semlock
+        is_mutex = semaphore.maxvalue == _MUTEX
         try:
+            if is_mutex and method == "release":
+                return self._release(semaphore, number), None
             value = getattr(semaphore, method)(*arguments)
         except Exception as error:
             return None, error
-        if semaphore.maxvalue == _MUTEX:
-            self._note(connection, number, method == "acquire" and value, method == "release")
+        if is_mutex and method == "acquire" and value:
+            _, times = self._holders.get(number, (connection, 0))
+            self._holders[number] = connection, times + 1
         return value, None
 
-    def _note(self, connection, number, is_acquired, is_released):
-        holder, times = self._holders.get(number, (connection, 0))
-        if is_acquired:
-            self._holders[number] = connection, times + 1
-        elif is_released and times > 1:
-            self._holders[number] = holder, times - 1
-        elif is_released:
-            self._holders.pop(number, None)  # another thread may release what this one has acquired
+    def _release(self, semaphore, number):
+        """Releases a mutex. Any thread may release a `Lock` that another has acquired."""
+        noted = self._holders.pop(number, None)
+        # Before the release: after it, another thread may hold the mutex, and its note must stay.
+        if noted is not None and noted[1] > 1:
+            self._holders[number] = noted[0], noted[1] - 1
+        try:
+            semaphore.release()
+        except Exception:
+            if noted is not None:
+                self._holders[number] = noted
+            raise
 
     def _send_descriptor(self, connection, number, pid):
         from multiprocessing.reduction import send_handle

@@ -1,7 +1,7 @@
 """What a task finds around it, as a child of this process would (L18): folders of modules, arguments, limits, filters.
 
 A worker gets them with every function, and takes over what differs from what it has. Whatever can be told before a
-worker starts, such as flags of the interpreter, is told to the engine at its start instead.
+worker starts, such as flags of the interpreter, goes to the engine at its start instead.
 """
 
 import itertools

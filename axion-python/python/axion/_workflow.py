@@ -7,7 +7,7 @@ import os
 import weakref
 
 from . import _axion
-from ._code import Packed, pack_with_placeholders, target_of, unpack
+from ._code import Packed, pack_value, target_of, unpack
 from ._future import Future, exception_of, failure_reason
 from ._mirror import mirror
 from ._step import Placeholders, Node, Ref, Step, id_of
@@ -49,7 +49,7 @@ class Plan:
             placeholders = Placeholders()
             with _named(node):
                 target, roots, inline = target_of(node.fn)
-                payload = pack_with_placeholders(node._call(), self._functions, placeholders)
+                payload = pack_value(node._call(), self._functions, placeholders)
             if type(payload) is Packed:
                 roots = {**roots, **payload.roots}
                 payload = payload.payload

@@ -5,7 +5,7 @@ import pathlib
 import programs
 import pytest
 
-# Tests that fail and must not: one a line. Whoever mends one takes its line away, since it fails the run otherwise.
+# Tests of known defects, one on each line. A listed test that passes fails the run, so mending one removes its line.
 NOT_YET = pathlib.Path(__file__).with_name("not_yet.txt")
 
 

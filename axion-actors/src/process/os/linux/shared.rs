@@ -1,6 +1,6 @@
 //! Memory that the engine's process and its workers share by a descriptor: sealed memfds.
 //!
-//! A memory is written once and then sealed against writing, growing and shrinking, on either side. So whoever maps it
+//! Each side writes its memory once, then seals it against writing, growing and shrinking. So whoever maps it
 //! reads the same bytes for ever, and no access to them can fail (L8).
 
 use std::any::Any;
