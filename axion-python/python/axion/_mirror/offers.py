@@ -1,0 +1,83 @@
+"""What workers make on demand: the functions and classes of modules without a file."""
+
+import pickle
+
+from .._packing import PROTOCOL
+from .kinds import is_definition
+from .pins import make_part
+from .walk import Walk
+
+_MAX_OFFERED = 64 << 10  # bytes of values that a function reaches which is offered: they are compared at each submit
+
+
+class Offers:
+    """What workers make on demand: the functions and classes of modules without a file, and all that these reach.
+
+    What cannot be sent, or is large, is not offered.
+    """
+
+    def __init__(self, mirror):
+        self._mirror = mirror
+        self._modules = mirror.mirrored_modules()
+        self._ids = {name: list(map(id, names.values())) for name, names in self._modules.items()}
+        self._offered = {}  # (module, name) -> its walk
+        self._found = {name: self._definitions(name) for name in self._modules}
+        roots = {}
+        for name, found in self._found.items():
+            for key, thing in found.items():
+                definition = mirror.define(thing)
+                walk = Walk(mirror, {definition.number: definition}, looks_up=None)
+                try:
+                    walk.reach()
+                    walk.visit_global(name, key, thing)
+                except Exception:
+                    continue
+                if sum(walk.sizes()) <= _MAX_OFFERED:
+                    self._offered[name, key] = walk
+                    roots[definition.number] = definition
+        self._reach = Walk(mirror, roots, looks_up=None).reach()
+
+    def _definitions(self, name):
+        return {key: value for key, value in list(self._modules[name].items()) if is_definition(value)}
+
+    def is_current(self):
+        if self._mirror.mirrored_modules() is not self._modules:
+            return False
+        for name, names in self._modules.items():
+            before = self._ids[name]
+            if list(map(id, names.values())) != before and not self._are_same(name, names, before):
+                return False
+        return self._reach.is_current()
+
+    def _are_same(self, name, names, before):
+        """Whether the functions and classes are, though some names have other values."""
+        found, items = self._found[name], list(names.items())
+        if len(items) != len(before):
+            return False
+        for (key, value), identity in zip(items, before):
+            if id(value) != identity and (key in found or is_definition(value)):
+                return False
+        self._ids[name] = [id(value) for _, value in items]
+        return True
+
+    def content(self, place):
+        """The offers in the form in which a worker reads them. `place` gives the position of a part."""
+        names, spaces, definitions, units = {}, {}, [], []
+        positions = {}
+
+        def position(items, item):
+            if item not in positions:
+                positions[item] = len(items)
+                items.append(item)
+            return positions[item]
+
+        for key, walk in self._offered.items():
+            numbers = [position(definitions, (each.pin[0], each.pin[1], place(each.pin[3])))
+                       for each in walk.definitions.values()]
+            pins = [position(units, (stage, version, keys, place(content)))
+                    for stage, version, keys, content in walk.ordered_pins()]
+            names[key] = numbers, pins
+            spaces.update({space: header for space, (_, header) in walk.spaces.items()})
+        if not names:
+            return None
+        return place(make_part(pickle.dumps((names, tuple(spaces.items()), definitions, units), PROTOCOL)))

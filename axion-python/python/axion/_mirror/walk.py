@@ -1,0 +1,464 @@
+"""Walks from definitions over all that they reach."""
+
+import io
+import linecache
+import pickle
+import sys
+import time
+import weakref
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Optional
+
+from .. import _definitions, _names, _needs
+from .._packing import PROTOCOL
+from .._references import ATTRIBUTE, CLASS, FROZEN, FUNCTION, FUNCTION_ATTRIBUTES, LINES, OBJECT, UNCERTAIN, VALUES
+from ..errors import SubmitError
+from .kinds import (MADE_ONCE, MISSING, WRAPPERS, alias_of, contents_of, identities, is_atom, is_definition, is_same,
+                    is_sentinel)
+from .lookups import may_find, names_subclasses, with_packages
+from .pickler import Dump, Pickler
+from .pins import (ABSENT, ATOM, DEFINED, HEADER, NAMED, VALUE, Imported, Slot, State, content_of, header_of, pin_of,
+                   versions)
+from .reach import AttributeReader, CellReader, DictReader, GlobalReader, Reach
+from .refusals import refusal, refused
+from .units import Value, groups_of, order, slots_by_id, units_of
+
+SLOW_COMPARISON = 0.01  # seconds
+_MAIN = ("__main__", "__mp_main__")  # `everything` lists what these need
+_UNSENT = frozenset(("__builtins__", "__loader__", "__spec__", "__cached__", *HEADER))
+
+
+class Walk:
+    """One walk from some definitions, and functions that have no number, over all that they reach."""
+
+    def __init__(self, mirror, roots, functions=(), looks_up: Optional[bool] = False):
+        self.mirror = mirror
+        self._looks_up = looks_up  # None: not even if a function may do so
+        self._todo = list(roots.values())
+        self.definitions = {}
+        self._kept = []  # objects, until the walk has ended
+        self.spaces = {}
+        self._pins = []
+        self.states = []  # each slot that it has pinned, and its pin
+        self._needed = {}  # a pin -> the definitions, and the pins, that have to be complete before it is set
+        self.values = []
+        self.held = []
+        self.names = {}  # id of a dict of globals -> how to check it
+        self.functions, self.classes = [], []
+        self.imports = set()  # the names of modules without a file, or unknown ones, that functions import themselves
+        self._asks_for_subclasses, self.subclasses = False, {}
+        self._inline = functions
+
+    def reach(self):
+        for function, _ in self._inline:
+            self._walk_function(function, None)
+        self._walk_definitions()
+        while self._join_members() or self._join_subclasses():
+            self._walk_definitions()
+        self._pin_values()
+        self.offers = self.mirror.offers() if self._looks_up else None
+        return Reach(self)
+
+    def _walk_definitions(self):
+        while self._todo:
+            definition = self._todo.pop()
+            if definition.number in self.definitions:
+                continue
+            thing = definition.reference()
+            if thing is None:
+                continue
+            self.definitions[definition.number] = definition
+            self._kept.append(thing)
+            if type(thing) is FunctionType:
+                self._walk_function(thing, definition)
+            elif not issubclass(type(thing), type):
+                self._walk_object(thing, definition)
+            else:
+                self._walk_class(thing, definition)
+
+    def _join_members(self):
+        """Walks to the other slots of the units that it has met. False if it has met all."""
+        met = {value.slot for value in self.values}
+        joined = False
+        for value in list(self.values):
+            for slot, reference, name in value.slot.state.members if value.slot.state is not None else ():
+                if slot in met:
+                    continue
+                met.add(slot)
+                thing = reference()
+                if thing is None:
+                    continue
+                if name is None:
+                    known = self.mirror.definitions.get(id(thing))
+                    if known is not None and known.number not in self.definitions:
+                        self._todo.append(known)
+                        joined = True
+                else:
+                    space, names = self.mirror.space_of(thing), thing.__globals__
+                    check = self._check(space, names, thing)
+                    if name not in check.seen:
+                        self._walk_global(thing, space, names, check, name, True)
+                        joined = True
+        return joined
+
+    def _join_subclasses(self):
+        """Walks to the subclasses of the classes that it has met, if a function asks for them."""
+        before = len(self._todo)
+        for cls in self._kept if self._asks_for_subclasses else ():
+            if issubclass(type(cls), type):
+                found = [each for each in type.__subclasses__(cls) if is_definition(each)]
+                self.subclasses[id(cls)] = weakref.ref(cls), len(found)
+                self._todo += [each for each in map(self.mirror.define, found) if each.number not in self.definitions]
+        return len(self._todo) > before
+
+    def visit_global(self, space, name, thing):
+        """Pins the name of a definition."""
+        space = self.mirror.space_of_module(space, self.mirror.mirrored_modules()[space])
+        self.spaces.setdefault(space.key, (space, {}))
+        slot = space.slot(name)
+        if slot.state is None or slot.state.pin not in self._pins:
+            self._visit(slot, thing, thing, None)
+
+    def ordered_pins(self):
+        """The pins, each behind what its value needs when it is read, such as the attributes of its class."""
+        attributes, ordered, met = {}, [], set()
+        for pin in self._pins:
+            for kind, owner, _ in pin[2]:
+                if kind == ATTRIBUTE:
+                    attributes.setdefault(owner, []).append(pin)
+        for first in self._pins:
+            left = [(first, False)]
+            while left:
+                pin, is_ready = left.pop()
+                if is_ready:
+                    ordered.append(pin)
+                elif pin not in met:
+                    met.add(pin)
+                    left.append((pin, True))
+                    numbers, pins = self._needed.get(pin, ((), ()))
+                    kind, owner, _ = pin[2][0]
+                    if kind == ATTRIBUTE and len(pin[2]) == 1:  # the attributes of one class keep their order
+                        own = attributes[owner]
+                        left += [(each, False) for each in reversed(own[:own.index(pin)])]
+                    left += [(each, False) for each in pins]
+                    left += [(each, False) for number in numbers for each in reversed(attributes.get(number, ()))]
+        return ordered
+
+    def sizes(self):
+        """The bytes of the values that it has pinned."""
+        return [len(content) for _, _, _, content in self._pins if type(content) is not tuple and content is not None]
+
+    # Definitions.
+
+    def _walk_function(self, function, definition):
+        mirror, code = self.mirror, function.__code__
+        if self._looks_up is False and mirror.needs(code)[2]:
+            self._looks_up = True
+        if names_subclasses(code):
+            self._asks_for_subclasses = True
+        space = mirror.space_of(function)
+        if definition is not None:
+            self._describe_function(function, definition, space)
+        self._walk_globals(function, space)
+        self._walk_imports(function)
+        self._walk_lines(code.co_filename)
+        indices = []
+        for at, cell in enumerate(function.__closure__ or ()):
+            known = mirror.cell(cell)
+            if definition is None:
+                continue  # it is pickled by value
+            value = contents_of(cell)
+            if self._visit(known.slot, value, function, CellReader(definition.reference, at)) is not VALUE:
+                indices.append(at)
+        reference = definition.reference if definition is not None else weakref.ref(function)
+        exact, annotations = {}, None
+        for name in FUNCTION_ATTRIBUTES:
+            value = getattr(function, name, None)
+            if name == "__annotations__" or name == "__type_params__":
+                if type(value) is dict and definition is not None:
+                    annotations = identities(value)
+                if definition is not None and (value or value is not None and name in definition.slots):
+                    self._visit(definition.slot(name), value, function, None, soft=True)
+                    self._walk_annotations(function, value)
+            elif definition is None:
+                exact[name] = value
+            elif value is None and name not in definition.slots:
+                exact[name] = None
+            elif self._visit(definition.slot(name), value, function, AttributeReader(reference, name)) is not VALUE:
+                exact[name] = value
+        attributes = None
+        if function.__dict__ and definition is not None:
+            attributes = identities(function.__dict__)
+            for name, value in function.__dict__.items():
+                self._visit(definition.slot(name), value, function, DictReader(reference, name))
+        if definition is not None:
+            for name, slot in list(definition.slots.items()):
+                if name not in FUNCTION_ATTRIBUTES and name not in function.__dict__:
+                    self._visit(slot, MISSING, function, None)
+        names = function.__name__, function.__qualname__, function.__doc__
+        self.functions.append((reference, code, names, exact.get("__defaults__", MISSING),
+                                exact.get("__kwdefaults__", MISSING), annotations, attributes,
+                                [(at, id(contents_of(function.__closure__[at]))) for at in indices]))
+
+    def _walk_object(self, thing, definition):
+        """What `functools.lru_cache` has made, which begins with an empty cache in a worker; a type parameter; or an
+        object that pickles by the name of a global.
+        """
+        with io.BytesIO() as file:
+            pickler = Pickler(self.mirror, file)
+            pickler.inline, pickler.registers = thing, True
+            pickler.dump((OBJECT, thing, None, None))
+            data = file.getvalue()
+        if definition.seen != data:
+            definition.pin = definition.number, next(versions), data, content_of(data)
+            definition.found, definition.seen = tuple(pickler.found.values()), data
+        self._todo.extend(definition.found)
+
+    def _describe_function(self, function, definition, space):
+        seen = (function.__code__, function.__name__, function.__qualname__, function.__module__, function.__doc__)
+        if definition.seen is not None and all(map(is_same, seen, definition.seen)):
+            return
+        code, name, cells = _definitions.function_structure(function)
+        definition.cells = tuple(map(self.mirror.cell, cells or ()))
+        definition.space = space
+        structure = code, name, cells, dict(zip(("__name__", "__qualname__", "__module__", "__doc__"), seen[1:]))
+        self._describe(definition, lambda: (FUNCTION, structure, space.key, alias_of(function)), seen)
+
+    def _describe(self, definition, describe, seen):
+        try:
+            self._describe_as(definition, describe(), seen)
+        except SubmitError:
+            raise
+        except Exception as error:
+            thing = definition.reference()
+            raise SubmitError("%s cannot be sent to a worker: %s: %s" % (
+                getattr(thing, "__qualname__", thing), type(error).__name__, error), "not_picklable") from error
+
+    def _describe_as(self, definition, description, seen):
+        with io.BytesIO() as file:
+            pickler = Pickler(self.mirror, file)
+            pickler.dump(description)
+            data = file.getvalue()
+        if definition.pin is None or definition.pin[2] != data:
+            definition.pin = definition.number, next(versions), data, content_of(data)
+        definition.found = tuple(pickler.found.values())
+        definition.seen = seen
+
+    def _walk_class(self, cls, definition):
+        seen = cls.__bases__, cls.__name__, cls.__qualname__
+        if definition.seen is None or not all(map(is_same, seen[0], definition.seen[0])) or seen != definition.seen:
+            self._describe(definition, lambda: (CLASS, _definitions.class_structure(cls), None, alias_of(cls)), seen)
+        self._todo.extend(definition.found)
+        attributes = _definitions.class_attributes(cls)
+        is_plain = _definitions.MEMBER_STATES not in attributes
+        own = vars(cls)
+        if own.get("__annotations__"):
+            self._walk_annotations(cls, own["__annotations__"])
+        for name, value in attributes.items():
+            reader = None
+            if is_plain and own.get(name, MISSING) is value:
+                reader = DictReader(definition.reference, name)
+            self._visit(definition.slot(name), value, cls, reader, soft=True)
+        for name, slot in list(definition.slots.items()):
+            if name not in attributes:
+                self._visit(slot, MISSING, cls, None)
+        self.classes.append((definition.reference, cls.__name__, list(own), list(map(id, own.values()))))
+
+    # Slots.
+
+    def _walk_globals(self, function, space):
+        if type(space) is Imported:
+            return
+        names = function.__globals__
+        _, needed, everything, _ = self.mirror.needs(function.__code__)
+        check = self._check(space, names, function)
+        for name in needed:
+            self._walk_global(function, space, names, check, name, False)
+        if everything:
+            check.count = len(names)
+            for name in {**names, **space.slots}:
+                if name not in _UNSENT:
+                    self._walk_global(function, space, names, check, name, True)
+
+    def _walk_imports(self, function):
+        """Walks over the modules without a file that a function imports itself: any of their names may be asked for."""
+        wanted = {name for name in with_packages(self.mirror.needs(function.__code__)[3])
+                  if name not in _MAIN and (name not in sys.modules or _names.place_of_module(name) is None)}
+        self.imports |= wanted
+        modules = self.mirror.mirrored_modules() if wanted else {}
+        for name in sorted(wanted.intersection(modules)):
+            names = modules[name]
+            space = self.mirror.space_of_module(name, names)
+            check = self._check(space, names, None)
+            check.count = len(names)
+            for each in {**names, **space.slots}:
+                if each not in _UNSENT:
+                    self._walk_global(function, space, names, check, each, True)
+
+    def _walk_global(self, function, space, names, check, name, soft):
+        if name in check.seen:
+            return
+        check.seen.add(name)
+        value = names.get(name, MISSING)
+        if self._looks_up is False and not is_definition(value) and may_find(name, value):
+            self._looks_up = True
+        if value is MISSING:
+            check.absent.append(name)
+            if name in space.slots:
+                self._visit(space.slots[name], MISSING, function, None)
+            return
+        reader = GlobalReader(check.owner, check.reference, name)
+        try:
+            kind = self._visit(space.slot(name), value, function, reader, uncertain=soft)
+        except SubmitError:
+            if not soft:
+                raise
+            kind = None
+        if kind is not VALUE:
+            check.names.append(name)
+            check.ids.append(id(value))
+
+    def _walk_annotations(self, thing, annotations):
+        """Pins the names in annotations that are text."""
+        wanted = _needs.names_in_annotations(annotations) if type(annotations) is dict else ()
+        if not wanted:
+            return
+        names = getattr(thing, "__globals__", None) or self.mirror.mirrored_modules().get(thing.__module__)
+        if names is None:
+            return
+        name = names.get("__name__")
+        function = thing if type(thing) is FunctionType else None
+        if function is not None:
+            space = self.mirror.space_of(function)
+        else:
+            space = self.mirror.space_of_module(name, names)
+        if type(space) is not Imported:
+            check = self._check(space, names, function)
+            for each in sorted(wanted):
+                self._walk_global(thing, space, names, check, each, True)
+
+    def _check(self, space, names, function):
+        self.spaces.setdefault(space.key, (space, header_of(names)))
+        check = self.names.get(id(names))
+        if check is None:
+            owner = names if type(space.key) is str else None
+            reference = None if function is None else weakref.ref(function)
+            check = self.names[id(names)] = NamesCheck(space, owner, reference)
+        return check
+
+    def _walk_lines(self, name):
+        entry = linecache.cache.get(name)
+        if entry is None or len(entry) != 4 or entry[1] is not None:
+            return
+        slot = self.mirror.lines.get(name)
+        if slot is None:
+            slot = self.mirror.lines[name] = Slot((LINES, "", name))
+        if slot.state is None or slot.state.held is not entry[2]:
+            content = content_of(pickle.dumps((entry[2],), PROTOCOL))
+            slot.state = State(NAMED, entry[2], (FROZEN, next(versions), (slot.key,), content))
+        if slot.state.pin not in self._pins:
+            self._pins.append(slot.state.pin)
+
+    def _visit(self, slot, value, user, reader, soft=False, uncertain=False):
+        """Pins a slot, or puts it off until all values are known. Returns how its value is compared."""
+        state = slot.state
+        if state is None or not state.is_of(value):
+            state = self._look(slot, value, state)
+        if state is None:
+            return self._visit_value(Value(slot, value, user, reader, soft, uncertain))
+        slot.state = state
+        self._pins.append(state.pin)
+        self.states.append((slot, state.pin))
+        self.held.append(state.held)
+        self._todo.extend(state.found)
+        return state.kind
+
+    def _look(self, slot, value, before):
+        """The state of a slot whose value is compared by identity; None for any other."""
+        if value is MISSING:
+            if before is not None and before.kind is ABSENT:
+                return before
+            return State(ABSENT, None, (FROZEN, next(versions), (slot.key,), None))
+        kind = type(value)
+        if kind is FunctionType or kind in MADE_ONCE or issubclass(kind, type):
+            if is_definition(value):
+                definition = self.mirror.define(value)
+                return State(DEFINED, definition, pin_of(slot, FROZEN, (definition.number,), before), (definition,))
+            how = NAMED
+        elif is_atom(value):
+            return State(ATOM, value, pin_of(slot, FROZEN, content_of(pickle.dumps((value,), PROTOCOL)), before))
+        elif kind is ModuleType or kind is BuiltinFunctionType and type(value.__self__) is ModuleType:
+            how = NAMED
+        elif is_sentinel(value):
+            self.mirror.sentinel(value)
+            how = NAMED
+        else:
+            return None
+        dump = Dump(self.mirror, (value,))
+        return State(how, value, pin_of(slot, FROZEN, dump.content(), before), tuple(dump.found.values()))
+
+    def _visit_value(self, value):
+        try:
+            began = time.perf_counter()
+            value.dump = Dump(self.mirror, (value.value,))
+            if time.perf_counter() - began > SLOW_COMPARISON:
+                self.mirror.warn_of(value)
+        except Exception as error:
+            problem = refusal(self.mirror, value, error)
+            if not value.soft:
+                raise problem from error
+            state = State(NAMED, value.value, pin_of(value.slot, FROZEN, refused(problem), value.slot.state))
+            value.slot.state = state
+            self._pins.append(state.pin)
+            self.states.append((value.slot, state.pin))
+            self.held.append(value.value)
+            return NAMED
+        self.values.append(value)
+        self._todo.extend(value.dump.found.values())
+        return VALUE
+
+    def _pin_values(self):
+        """Pins the slots with values. A value that is inside another one is a reference to its slot; values that share
+        further objects, or are inside each other, are one unit.
+        """
+        for group in groups_of(self.values):
+            slots = slots_by_id(group) if len(group) > 1 else {}
+            for unit in units_of(self.mirror, group, slots):
+                self._pin_unit(unit, slots)
+
+    def _pin_unit(self, unit, slots):
+        unit.sort(key=order)
+        keys, own = tuple([value.slot.key for value in unit]), {value.slot for value in unit}
+        dump = unit[0].dump
+        if slots or len(unit) > 1:
+            others = {key: value for key, value in slots.items() if value.slot not in own}
+            dump = Dump(self.mirror, tuple([value.value for value in unit]), others)
+        print = [*dump.print, *sorted(slot.state.pin[1] for slot in dump.refers_to)]
+        states = [value.slot.state for value in unit]
+        first = states[0]
+        is_needed = not all(value.uncertain for value in unit)
+        if first is not None and first.kind is VALUE and first.pin[2] == keys and first.print == print and not (
+                is_needed and first.pin[0] == UNCERTAIN) and all(
+                state is not None and state.pin is first.pin for state in states):
+            pin = first.pin
+        else:
+            stage = FROZEN if all(type(value.value) in WRAPPERS for value in unit) else VALUES
+            if all(value.uncertain for value in unit):
+                stage = UNCERTAIN
+            pin = stage, next(versions), keys, dump.content()
+            members = tuple([value.member() for value in (*unit, *dump.refers_to.values())
+                             if len(unit) > 1 or value is not unit[0]])
+            for value in unit:
+                value.slot.state = State(VALUE, None, pin, (), print, members)
+        self._pins.append(pin)
+        self.states += [(value.slot, pin) for value in unit]
+        self._needed[pin] = list(dump.found), [slot.state.pin for slot in dump.refers_to]
+
+
+class NamesCheck:
+    """The names of one dict of globals that a walk has met."""
+
+    def __init__(self, space, owner, reference):
+        self.space, self.owner, self.reference = space, owner, reference
+        self.seen, self.names, self.ids, self.absent = set(), [], [], []
+        self.count: Optional[int] = None  # of all names, if a function can reach them all
