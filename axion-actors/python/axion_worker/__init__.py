@@ -12,6 +12,8 @@ It needs the standard library alone, and Python 3.8 or newer. One module per con
     coroutines   runs an `async def` for both
     control      the thread that answers the engine while tasks run
     scripts      loads script files and finds their entry points
+    spawned      makes scripts importable in the processes that their tasks spawn
+    process_state  puts back the working folder, the umask and the environment after a script's task
     functions    loads the functions that the engine sends, and packs their values
     surroundings what tasks find around them: `sys.path`, arguments, limits, filters
     stamps       what an interpreter saw of a module's source

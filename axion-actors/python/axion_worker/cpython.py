@@ -22,8 +22,8 @@ except ImportError:
     import socket
 
 # From `_thread` the runtime takes what that module documents.
-__all__ = ["Struct", "StructError", "calcsize", "cache_from_source", "decode_source", "find_spec", "json_encoder",
-           "json_scanner", "path_finder", "signal", "socket", "source_loader", "thread_types", "unpack",
+__all__ = ["Struct", "StructError", "calcsize", "cache_from_source", "decode_source", "environ_data", "find_spec",
+           "json_encoder", "json_scanner", "path_finder", "signal", "socket", "source_loader", "thread_types", "unpack",
            "warning_filters"]
 
 
@@ -53,6 +53,11 @@ def warning_filters():
         except ImportError:
             import warnings as module
     return module.filters
+
+
+def environ_data(environ):
+    """The variables of `os.environ` as a dict to compare and to change; `environ` itself if there is none below it."""
+    return getattr(environ, "_data", environ)
 
 
 # JSON

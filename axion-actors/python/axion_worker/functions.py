@@ -106,7 +106,14 @@ class Targets:
 
     def load(self, target, batch):
         """The `Script` or `Function`, loaded if need be."""
-        return self._scripts.get(target, batch) if type(target) is bytes else target.load()
+        if type(target) is bytes:
+            return self._scripts.get(target, batch)
+        self._scripts.leave()
+        return target.load()
+
+    def put_back(self):
+        """Undoes what the last task has changed of the process, as far as that is undone."""
+        self._scripts.put_back()
 
     def loaded_coroutine(self, target, batch):
         """The same if it is loaded and known to be a coroutine function, else None. Loads nothing."""

@@ -18,6 +18,7 @@ from .cpython import signal
 from .failure import FailureKind, SoftTimeout, exit_forked_copy, failure_fields
 from .functions import Functions, Targets
 from .payloads import SHARE_FROM, Payloads, large_done
+from .process_state import MIN_NANOS
 from .scripts import Script, Scripts
 
 # The interval after which the signal of a soft limit is sent again, in milliseconds. It doubles each time.
@@ -173,7 +174,8 @@ class Inline:
             except BaseException as error:
                 self._is_interruptible = False
                 codec = Script if type(target) is bytes else target
-                frame = failed_frame(channel, error, seq, monotonic_ns() - started_ns, codec)
+                nanos = monotonic_ns() - started_ns
+                frame = failed_frame(channel, error, seq, nanos, codec)
                 error = value = None
             if sys.stdout is not stdout or sys.stderr is not stderr:
                 output.restore(self._streams)
@@ -186,6 +188,8 @@ class Inline:
             # The next task may start only now (L2). The page is cleared after the result is written.
             self._running = value = params = frame = data = None
             page[0] = 0
+            if nanos >= MIN_NANOS:
+                targets.put_back()
 
     def _await(self, coroutine, context):
         if self._loop is None or self._loop.is_closed():  # a task may close it

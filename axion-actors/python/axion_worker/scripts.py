@@ -11,9 +11,11 @@ from io import StringIO
 from time import time_ns
 from types import FunctionType, ModuleType
 
+from . import spawned
 from .cpython import decode_source
 from .failure import FailureKind, TaskFailure
 from .library import StdlibFirst, forget_lines, remember_lines
+from .process_state import ProcessState
 from .values import dumps, loads
 
 _CO_VARARGS, _CO_COROUTINE = 0x04, 0x80
@@ -26,7 +28,7 @@ class Script:
     `is_async` says whether the entry point is a coroutine function; None until `module()` has been called once.
     """
 
-    __slots__ = ("path", "folder", "stamp", "recent_hash", "batch", "module", "call", "is_async")
+    __slots__ = ("path", "folder", "stamp", "recent_hash", "batch", "module", "call", "is_async", "state")
 
     # Its codec: how its parameters, result and exception travel.
 
@@ -54,6 +56,12 @@ class Scripts:
         self._listings = {}  # folder -> its time stamp and the names importable from it
         self._conflicts = {}  # folder -> its names that are importable from another script's folder, too
         self._inactive_modules = {}  # folder -> {name: module}, removed from `sys.modules` until it is active again
+        # Where one task runs at a time, its script's module is `__main__`, and the process is put back after it.
+        self._main = None  # the module that was entered; None while functions run
+        self._state = None  # what is put back after a task
+        self._state_at_start = self._state_of_functions = ProcessState() if one_at_a_time else None
+        self._main_of_functions = None
+        spawned.start()
 
     def get(self, raw, batch):
         """The script at the path `raw` (bytes), loaded if need be."""
@@ -61,10 +69,11 @@ class Scripts:
         if script is not None:
             if script.batch == batch or _is_same(script):
                 script.batch = batch
-                if script.folder != self._active_folder and self._one_at_a_time:
+                if script.module is not self._main and self._one_at_a_time:
+                    self._enter(script.module, script.state)
                     self._activate(script.folder)
                 return script
-            del self._scripts[raw]
+            self._drop(raw)
         script = self._load(os.fsdecode(raw))
         script.batch = batch
         self._scripts[raw] = script
@@ -91,9 +100,34 @@ class Scripts:
         script = self._scripts.get(raw)
         return script is not None and script.is_async is False
 
+    def _enter(self, module, state):
+        """Makes a script's module `__main__`, and the process as it was after the script was loaded."""
+        if self._main is None:
+            self._main_of_functions, self._state_of_functions = sys.modules.get("__main__"), ProcessState()
+        sys.modules["__main__"] = self._main = module
+        self._state = state
+        state.put_back()
+
+    def leave(self):
+        """Gives functions the main module and the process as they left them."""
+        if self._main is not None:
+            self._main = self._state = None
+            sys.modules["__main__"] = self._main_of_functions
+            self._state_of_functions.put_back()
+
+    def put_back(self):
+        """Undoes what a task of a script has changed of the process."""
+        if self._state is not None:
+            self._state.put_back()
+
+    def _drop(self, raw):
+        script = self._scripts.pop(raw)
+        spawned.remove(script.module)
+        return script
+
     def _forget(self, raw):
         """Drops a script, and its folder if it was the last script in it."""
-        script = self._scripts.pop(raw)
+        script = self._drop(raw)
         sys.modules.pop(script.module.__name__, None)
         forget_lines(script.path)
         folder = script.folder
@@ -120,16 +154,25 @@ class Scripts:
         self._list(folder)
         self._activate(folder)
         sys.modules[name] = module
+        spawned.add(module, path)
+        if self._one_at_a_time:
+            self._enter(module, self._state_at_start)
         try:
             exec(code, module.__dict__)
         except BaseException:
             sys.modules.pop(name, None)
+            spawned.remove(module)
             raise
         script = Script()
+        script.state = self._state = self._state_after_load()
         script.path, script.folder, script.stamp, script.module = path, folder, stamp, module
         script.recent_hash = hash(source) if _is_recent(stamp, now) else None
         _find_entry(script)
         return script
+
+    def _state_after_load(self):
+        at_start = self._state_at_start
+        return at_start if at_start is None or at_start.is_current() else ProcessState()
 
     def _list(self, folder):
         """Finds the names that a script's folder shares with the folders of other scripts."""

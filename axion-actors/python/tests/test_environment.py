@@ -88,9 +88,16 @@ def main(fails, context):
         self.assertEqual(self.run_source("""
             import sys, __main__
             def main(p, c):
-                return [sys.argv, __main__.__name__, sorted(n for n in vars(__main__) if not n.startswith("__")),
-                        hasattr(__main__, "__file__"), __name__ == "__main__"]
-        """), [[""], "__main__", [], False, False])
+                return [sys.argv, __main__ is sys.modules[__name__], __name__ == "__main__"]
+        """), [[""], True, False])
+
+    def test_main_where_scripts_run_at_the_same_time(self):
+        self.assertEqual(self.run_source("""
+            import __main__
+            def main(p, c):
+                return [__main__.__name__, sorted(n for n in vars(__main__) if not n.startswith("__")),
+                        hasattr(__main__, "__file__")]
+        """, slots=4), ["__main__", [], False])
 
     def test_no_module_of_the_runtime_is_in_the_way(self):
         self.script("axion_worker/__init__.py", "value = 'the user\\'s'")

@@ -34,7 +34,7 @@ macro_rules! runtime_files {
 }
 
 /// The package `axion_worker`, embedded.
-const FILES: [(&str, &str); 27] = runtime_files![
+const FILES: [(&str, &str); 29] = runtime_files![
     "__init__.py",
     "channel.py",
     "context.py",
@@ -52,8 +52,10 @@ const FILES: [(&str, &str); 27] = runtime_files![
     "output.py",
     "packing.py",
     "payloads.py",
+    "process_state.py",
     "references.py",
     "scripts.py",
+    "spawned.py",
     "specials.py",
     "stamps.py",
     "start.py",
