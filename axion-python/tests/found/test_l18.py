@@ -536,3 +536,39 @@ def test_l18_annotations_that_cannot_be_sent(program):
         with axion.Executor(1) as ex:
             print(ex.submit(use).result())
     """) == ["4"]
+
+
+def test_l18_what_is_taken_back_between_two_calls_of_one_function(program):
+    # Another function's call has brought the change to the worker.
+    assert program.main("""
+        import axion
+
+        class Thing:
+            one = 1
+
+        def marked(): pass
+
+        def attributes():
+            return hasattr(Thing, "two"), hasattr(marked, "two"), hasattr(marked, "__wrapped__"), marked()
+
+        def also():
+            return attributes()
+
+        def names():
+            return "late" in globals()
+
+        def late_name():
+            return late
+
+        def two(): return 2
+
+        with axion.Executor(1) as ex:
+            print(ex.submit(attributes).result(), ex.submit(names).result())
+            Thing.two = marked.two = marked.__wrapped__ = 2
+            before, marked.__code__ = marked.__code__, two.__code__
+            late = 1
+            print(ex.submit(also).result(), ex.submit(late_name).result())
+            del Thing.two, marked.two, marked.__wrapped__, late
+            marked.__code__ = before
+            print(ex.submit(attributes).result(), ex.submit(names).result())
+    """) == ["(False, False, False, None) False", "(True, True, True, 2) 1", "(False, False, False, None) False"]

@@ -19,7 +19,7 @@ class Reach:
                         check.space.slots, frozenset(check.absent).difference(check.space.slots))
                        for check in walk.names.values()]
         self._functions, self._classes = walk.functions, walk.classes
-        self._states = walk.states
+        self._states, self._slot_counts = walk.states, walk.slot_counts
         self._imports = walk.imports
         self._modules = self._mirror.mirrored_modules() if self._imports else None
         self._held = walk.held, [space for space, _ in walk.spaces.values()]
@@ -33,6 +33,7 @@ class Reach:
         self._offers = walk.offers
         self._subclasses = list(walk.subclasses.values())
         self._references = [each.reference for each in walk.definitions.values()]
+        self._described = [(each, each.pin) for each in walk.definitions.values()]
         self._hold = _nothing
         self.definitions = walk.definitions
         self._compile(walk)
@@ -74,6 +75,12 @@ class Reach:
         for slot, pin in self._states:
             if slot.state.pin is not pin:
                 return False
+        for definition, pin in self._described:
+            if definition.pin is not pin:
+                return False
+        for slots, count in self._slot_counts:
+            if len(slots) != count:
+                return False  # a worker may have got one meanwhile, for another function
         for names, reference, getter, ids, absent, count, slots, never in self._names:
             if names is None:
                 function = reference()
@@ -89,7 +96,7 @@ class Reach:
             if absent and not absent.isdisjoint(names) or count is not None and count != len(names):
                 return False
             if never and not never.isdisjoint(slots):
-                return False  # a worker may have got one meanwhile, for another function
+                return False  # as above
         if self._imports and not self._are_imports_equal():
             return False
         for reference, code, (name, qualname, doc), defaults, kwdefaults, annotations, attributes, cells in self._functions:

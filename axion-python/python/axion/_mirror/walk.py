@@ -46,6 +46,7 @@ class Walk:
         self.names = {}  # id of a dict of globals -> how to check it
         self.functions, self.classes = [], []
         self.imports = set()  # the names of modules without a file, or unknown ones, that functions import themselves
+        self.slot_counts = []  # the slots of a definition, or of a space that functions can reach all of, and their number
         self._asks_for_subclasses, self.subclasses = False, {}
         self._inline = functions
 
@@ -192,7 +193,7 @@ class Walk:
             for name, value in function.__dict__.items():
                 self._visit(definition.slot(name), value, function, DictReader(reference, name))
         if definition is not None:
-            for name, slot in list(definition.slots.items()):
+            for name, slot in self._slots_of(definition):
                 if name not in FUNCTION_ATTRIBUTES and name not in function.__dict__:
                     self._visit(slot, MISSING, function, None)
         names = function.__name__, function.__qualname__, function.__doc__
@@ -259,10 +260,16 @@ class Walk:
             if is_plain and own.get(name, MISSING) is value:
                 reader = DictReader(definition.reference, name)
             self._visit(definition.slot(name), value, cls, reader, soft=True)
-        for name, slot in list(definition.slots.items()):
+        for name, slot in self._slots_of(definition):
             if name not in attributes:
                 self._visit(slot, MISSING, cls, None)
         self.classes.append((definition.reference, cls.__name__, list(own), list(map(id, own.values()))))
+
+    def _slots_of(self, definition):
+        """All slots of a definition whose own attributes have theirs. Other walks may add some later."""
+        slots = list(definition.slots.items())
+        self.slot_counts.append((definition.slots, len(slots)))
+        return slots
 
     # Slots.
 
@@ -275,10 +282,7 @@ class Walk:
         for name in needed:
             self._walk_global(function, space, names, check, name, False)
         if everything:
-            check.count = len(names)
-            for name in {**names, **space.slots}:
-                if name not in _UNSENT:
-                    self._walk_global(function, space, names, check, name, True)
+            self._walk_all_globals(function, space, names, check)
 
     def _walk_imports(self, function):
         """Walks over the modules without a file that a function imports itself: any of their names may be asked for."""
@@ -290,10 +294,15 @@ class Walk:
             names = modules[name]
             space = self.mirror.space_of_module(name, names)
             check = self._check(space, names, None)
-            check.count = len(names)
-            for each in {**names, **space.slots}:
-                if each not in _UNSENT:
-                    self._walk_global(function, space, names, check, each, True)
+            self._walk_all_globals(function, space, names, check)
+
+    def _walk_all_globals(self, function, space, names, check):
+        check.count = len(names)
+        everything = {**names, **space.slots}
+        for name in everything:
+            if name not in _UNSENT:
+                self._walk_global(function, space, names, check, name, True)
+        self.slot_counts.append((space.slots, len(everything.keys() & space.slots.keys())))
 
     def _walk_global(self, function, space, names, check, name, soft):
         if name in check.seen:
