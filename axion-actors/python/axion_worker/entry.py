@@ -28,17 +28,14 @@ def prepare(server_class, slots):
 
 def serve(server, socket, worker_id):
     """Runs the engine's tasks. Returns when the engine has closed the data pipe and all tasks have ended."""
-    channel = server.channel
+    channel, end_worker = server.channel, failure.end_worker
     channel.connect(socket)
     _handshake(server, worker_id)
     try:
         server.serve()
     except BaseException as error:
         if not channel.is_forked_copy:
-            # Not by an exception: the interpreter would first wait for threads that tasks have left.
-            text = failure.format_traceback(error, error.__traceback__)
-            os.write(2, text.encode("utf-8", "backslashreplace"))
-            os._exit(1)
+            end_worker(error)
     if channel.is_forked_copy:
         # User code forked this process, and the copy came back here.
         os._exit(0)

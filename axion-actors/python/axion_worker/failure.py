@@ -182,6 +182,18 @@ def truncate(text, limit):
     return "%s\n... %d characters left out ...\n%s" % (text[:limit // 2], len(text) - limit, text[-(limit // 2):])
 
 
+def end_worker(error, _exit=os._exit, _write=os.write):
+    """Ends this process at once, after a failure of the runtime itself. The engine then accounts for every task.
+
+    Not by an exception: the interpreter would wait for threads that tasks have left. What it calls last is bound
+    above, because a task may have overwritten this module.
+    """
+    try:
+        _write(2, format_traceback(error, error.__traceback__).encode("utf-8", "backslashreplace"))
+    finally:
+        _exit(1)
+
+
 def exit_forked_copy(error):
     """Ends a copy of the worker that user code forked, as Python ends on an uncaught exception."""
     code, text = 1, ""

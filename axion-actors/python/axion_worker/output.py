@@ -142,7 +142,7 @@ def install(channel, current):
 def restore(streams):
     """Puts the streams back that a task replaced, so that they take the next task's prints."""
     for stream in (sys.stdout, sys.stderr):
-        if stream not in streams:
+        if stream is not streams[0] and stream is not streams[1]:  # `in` would compare them by a task's `__eq__`
             try:
                 stream.flush()
             except BaseException:

@@ -1,19 +1,20 @@
-"""What a task can change of its process and what is put back after it: working folder, umask and `os.environ`.
+"""What a task can change of its process and what is put back after it.
 
 Everything else that a task changes stays: docs/guides/scripts.md has the list.
 """
 
 import os
+import sys
 
-from .cpython import environ_data
+from .cpython import environ_data, signal
 
 MIN_NANOS = 100_000  # after a shorter task nothing is put back: to look would take a part of its time
 
 
 class ProcessState:
-    """The working folder, the umask and the environment of this process at one moment."""
+    """Working folder, umask, environment, recursion limit and alarm of this process at one moment."""
 
-    __slots__ = ("_folder", "_path", "_descriptor", "_umask", "_environ", "_variables")
+    __slots__ = ("_folder", "_path", "_descriptor", "_umask", "_environ", "_variables", "_depth", "_has_alarm")
 
     def __init__(self):
         self._folder = _current_folder()
@@ -27,13 +28,20 @@ class ProcessState:
         self._umask = _current_umask()
         self._environ = os.environ
         self._variables = dict(environ_data(os.environ))
+        self._depth = sys.getrecursionlimit()
+        self._has_alarm = _has_alarm()
 
     def is_current(self):
         return (_current_folder() == self._folder and _current_umask() == self._umask
-                and os.environ is self._environ and environ_data(self._environ) == self._variables)
+                and os.environ is self._environ and environ_data(self._environ) == self._variables
+                and sys.getrecursionlimit() == self._depth and _has_alarm() == self._has_alarm)
 
     def put_back(self):
         """Makes the process as it was. If that fails, the worker must run no other task."""
+        if sys.getrecursionlimit() != self._depth:
+            sys.setrecursionlimit(self._depth)
+        if not self._has_alarm and _has_alarm():
+            signal.setitimer(signal.ITIMER_REAL, 0)
         os.umask(self._umask)
         if _current_folder() != self._folder:
             self._enter_folder()
@@ -64,6 +72,10 @@ def _put_back_variables(data, variables):
         if data.get(name) != value:
             data[name] = value
             os.putenv(name, value)
+
+
+def _has_alarm():
+    return signal.getitimer(signal.ITIMER_REAL)[0] > 0
 
 
 def _current_folder():

@@ -3,6 +3,7 @@
 import threading
 
 from .cpython import thread_types
+from .failure import end_worker
 
 _, SimpleQueue, _, _ = thread_types()
 
@@ -47,13 +48,17 @@ class ThreadPool:
                 if not self._threads:
                     raise
 
-    def _run(self):
-        while True:
-            with self._lock:
-                self._idle += 1
-            item = self._queue.get()
-            with self._lock:
-                self._idle -= 1
-                self._queued -= 1
-            self._handle(item)
-            item = None
+    def _run(self, end_worker=end_worker):
+        try:
+            while True:
+                with self._lock:
+                    self._idle += 1
+                item = self._queue.get()
+                with self._lock:
+                    self._idle -= 1
+                    self._queued -= 1
+                self._handle(item)
+                item = None
+        except BaseException as error:
+            # `handle` lets no exception of a task through. A worker without this thread would hold its task for ever (L1).
+            end_worker(error)

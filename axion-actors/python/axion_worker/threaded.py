@@ -13,7 +13,7 @@ from . import library, output, wire
 from .context import Context, parse_run
 from .coroutines import run_task
 from .cpython import signal, thread_types
-from .failure import SoftTimeout
+from .failure import SoftTimeout, end_worker
 from .functions import Functions, Targets
 from .inline import failed_frame
 from .payloads import SHARE_FROM, Payloads, large_done
@@ -181,8 +181,9 @@ class Threaded:
         return True
 
     def _reset_lock(self):
-        """In a process that user code forked, the thread that held the lock does not exist."""
+        """In a forked process, the thread that held the lock does not exist."""
         self._lock = threading.Lock()
+        self._drained = threading.Condition(self._lock)
 
     # Called in the task threads.
 
@@ -227,7 +228,7 @@ class Threaded:
 
     def _run(self, context, loaded, target, params):
         """Runs a task to its end, or hands its coroutine to the loop."""
-        error = value = None
+        error = value = loop = None
         try:
             params = loaded.loads(params)
             try:
@@ -238,10 +239,12 @@ class Threaded:
             finally:
                 self._leave_user_code(context)
             self._report(context._seq, target, loaded)  # of `module()` it is known only now
+            if hasattr(value, "__await__"):
+                loop = self._event_loop()
         except BaseException as caught:
             error = caught
-        if error is None and hasattr(value, "__await__"):
-            self._event_loop().run_coroutine(self, value, context)
+        if loop is not None:
+            loop.run_coroutine(self, value, context)
         else:
             self._finish(context, error, value)
         error = value = None
@@ -384,14 +387,15 @@ class EventLoop:
         self._is_wakeup_scheduled = False
         threading.Thread(target=self._main, name="axion-loop", daemon=True).start()
 
-    def _main(self):
+    def _main(self, end_worker=end_worker):
         self._asyncio.set_event_loop(self._loop)
         while True:
             try:
                 self._loop.run_forever()
-            except BaseException:
+            except BaseException as error:
                 # asyncio passes on a SystemExit of something that a task started: it must not end other tasks.
-                pass
+                if self._loop.is_closed():
+                    end_worker(error)
 
     def run_target(self, server, context, loaded, params):
         """Runs a task whose entry point is a coroutine function: the call itself runs no user code yet."""
@@ -401,10 +405,11 @@ class EventLoop:
                 if context._is_overdue:
                     raise SoftTimeout
                 value = loaded.call(loaded.loads(params), context)
+                is_awaitable = hasattr(value, "__await__")
             except BaseException as error:
                 server._finish(context, error, None)
                 return
-            if hasattr(value, "__await__"):
+            if is_awaitable:
                 self._create_task(server, value, context)
             else:  # `module()` returned another object than before
                 server._finish(context, None, value)
@@ -426,25 +431,31 @@ class EventLoop:
             self._is_wakeup_scheduled = True
             self._loop.call_soon_threadsafe(self._call_scheduled)
 
-    def _call_scheduled(self):
-        # Cleared first: what arrives from here on is either called below or schedules another wakeup.
-        self._is_wakeup_scheduled = False
-        while self._callbacks:
-            context, function = self._callbacks.popleft()
-            context.run(function)
+    def _call_scheduled(self, end_worker=end_worker):
+        try:
+            # Cleared first: what arrives from here on is either called below or schedules another wakeup.
+            self._is_wakeup_scheduled = False
+            while self._callbacks:
+                context, function = self._callbacks.popleft()
+                context.run(function)
+        except BaseException as error:
+            # The functions let no exception of a task through. The loop would go on without their tasks (L1).
+            end_worker(error)
 
     def _create_task(self, server, coroutine, context):
-        def finish(task):
+        def finish(task, end_worker=end_worker):
             try:
                 error, value = task.result()
             except BaseException as cancelled:  # by another task, before its first step
                 error, value = cancelled, None
-            server._finish(context, error, value)
+            try:
+                server._finish(context, error, value)
+            except BaseException as error:
+                end_worker(error)
 
         try:
             task = self._loop.create_task(run_task(coroutine, context))
-        except BaseException as error:  # raised by a task factory that a task has set
+            context._interrupt = lambda: self._loop.call_soon_threadsafe(task.cancel)
+            task.add_done_callback(finish)
+        except BaseException as error:  # by what a task factory does that a task has set
             server._finish(context, error, None)
-            return
-        context._interrupt = lambda: self._loop.call_soon_threadsafe(task.cancel)
-        task.add_done_callback(finish)

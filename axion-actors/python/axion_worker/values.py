@@ -73,7 +73,12 @@ def loads(raw):
 def dumps(value):
     """A task's result as JSON in ASCII. If a part has no JSON form, the failure names its place in the result."""
     try:
-        return _dumps(value).encode("ascii")
+        text = _dumps(value)
+        if _may_have_merged_keys(text):
+            problem = _locate(value)
+            if problem is not None:
+                raise TaskFailure(FailureKind.RESULT_NOT_SERIALIZABLE, problem)
+        return text.encode("ascii")
     except MemoryError:
         raise
     except RecursionError:
@@ -88,7 +93,9 @@ def json_or_description(value):
     """A value's JSON form, or None, and a text that describes the value."""
     what = "a %s" % type_name(type(value))
     try:
-        return _dumps(value).encode("ascii"), what
+        text = _dumps(value)
+        problem = _locate(value) if _may_have_merged_keys(text) else None
+        return (text.encode("ascii"), what) if problem is None else (None, "%s without a JSON form (%s)" % (what, problem))
     except MemoryError:
         raise
     except _NoJsonForm as error:
@@ -96,6 +103,23 @@ def json_or_description(value):
         return None, "%s with a %s in it" % (what, error) if within else what
     except (RecursionError, TypeError, ValueError, OverflowError) as error:
         return None, "%s without a JSON form (%s)" % (what, error)
+
+
+# How keys other than texts end in JSON.
+_OTHER_KEYS = tuple('%d": ' % digit for digit in range(10)) + ('true": ', 'false": ', 'null": ')
+_TEXT = {str}
+
+
+def _may_have_merged_keys(text):
+    """Whether two keys of a dict may have become one in its JSON: only a key that is no text becomes another one.
+
+    Most results are spared a look at each dict in Python, which takes longer than to encode them.
+    """
+    if "{" in text:
+        for end in _OTHER_KEYS:
+            if end in text:
+                return True
+    return False
 
 
 def _locate(value):
@@ -137,8 +161,21 @@ def _problem(part, ancestors):
                 return "a key of ", " is of type %s: JSON has only text keys" % type_name(type(key))
             if key != key or key in (float("inf"), float("-inf")):
                 return "a key of ", " is %r, which JSON has no form for" % key
+        if isinstance(part, dict) and set(map(type, part)) - _TEXT:
+            return _merged_keys(part)
     elif part is not None and not isinstance(part, (str, int)):
         return "", " is of type %s, which JSON has no form for" % type_name(type(part))
+    return None
+
+
+def _merged_keys(part):
+    """Two keys of a dict that JSON writes alike, as `_problem`: 1 and "1"."""
+    found = {}
+    for key in part:
+        text = key if isinstance(key, str) else _dumps({key: 0})[2:-5]
+        if text in found:
+            return "", " has the keys %r and %r, which are one key in JSON" % (found[text], key)
+        found[text] = key
     return None
 
 

@@ -6,6 +6,7 @@ import unittest
 
 from base import Case, OneWorker
 from harness import LIMIT
+from axion_worker import values
 from axion_worker.failure import FailureKind
 
 DEEP = 100_000
@@ -60,6 +61,20 @@ class Values(OneWorker, Case):
     def test_keys_without_a_form(self):
         self.refused("{'a': {(1, 2): 3}}", "result['a']", "tuple")
         self.refused("{b'a': 1}", "bytes")
+
+    def test_keys_that_would_become_one(self):
+        self.refused("{1: 'one', '1': 'uno'}", "result has the keys 1 and '1', which are one key in JSON")
+        self.refused("[{'a': {True: 1, 'true': 2}}]", "result[0]['a'] has the keys True and 'true'")
+        self.refused("{'null': 1, None: 2}", "the keys 'null' and None")
+        self.refused("{1.5: 1, '1.5': 2}", "the keys 1.5 and '1.5'")
+        self.refused("{-7: 1, 'x': 3, '-7': 2}", "the keys -7 and '-7'")
+        fine = "{'1': {1: 2, 2: 3}, 'a1': [{'1': 4}, {1: 5}], 'true': True}"
+        self.assertEqual(self.one.run(self.eval, {"code": fine}),
+                         {"1": {"1": 2, "2": 3}, "a1": [{"1": 4}, {"1": 5}], "true": True})
+
+    def test_the_json_of_a_function_s_result_has_each_key_once(self):
+        self.assertIsNone(values.json_or_description({1: "one", "1": "uno"})[0])
+        self.assertEqual(values.json_or_description({1: "one", "2": "two"})[0], b'{"1": "one", "2": "two"}')
 
     def test_a_value_that_contains_itself(self):
         self.refused("(lambda a: a.append(a) or a)([])", "contains itself")
