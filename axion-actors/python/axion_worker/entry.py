@@ -1,7 +1,7 @@
 """How a worker starts and ends: `prepare`, then `serve`.
 
 `prepare` does everything that needs neither the engine's pipes nor the tasks: it imports the modules,
-takes the control socket off fd 0, and sets up the streams and signals. It starts no thread and reads
+takes the control socket off fd 0, sets up the streams and signals, and leaves the terminal. It starts no thread and reads
 nothing, so a prepared process may be forked, and each copy may serve an engine of its own.
 
 `serve` gets the pipes, answers the handshake, and runs tasks until the engine closes the data pipe.
@@ -12,7 +12,7 @@ import sys
 from mmap import mmap
 from types import ModuleType
 
-from . import control, failure, surroundings, wire
+from . import control, failure, session, surroundings, wire
 from .channel import Channel, take_control_socket
 
 _PAGE_SIZE = 8 + 8 * 512  # the engine's mark, then the slots
@@ -23,7 +23,9 @@ def prepare(server_class, slots):
     socket = take_control_socket()
     _hide_runtime()
     surroundings.begin(only_forward=slots > 1)
-    return server_class(Channel(), slots), socket
+    server = server_class(Channel(), slots)
+    session.begin()
+    return server, socket
 
 
 def serve(server, socket, worker_id):

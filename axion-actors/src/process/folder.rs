@@ -34,7 +34,7 @@ macro_rules! runtime_files {
 }
 
 /// The package `axion_worker`, embedded.
-const FILES: [(&str, &str); 29] = runtime_files![
+const FILES: [(&str, &str); 30] = runtime_files![
     "__init__.py",
     "channel.py",
     "context.py",
@@ -55,6 +55,7 @@ const FILES: [(&str, &str); 29] = runtime_files![
     "process_state.py",
     "references.py",
     "scripts.py",
+    "session.py",
     "spawned.py",
     "specials.py",
     "stamps.py",

@@ -4,6 +4,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -66,11 +67,15 @@ pub(crate) fn reap(pid: Pid) -> io::Result<(ProcessExit, Usage)> {
     // SAFETY: every field of an rusage is a number, for which zeroed memory is a value; the call has
     // filled it in since.
     let usage = unsafe { usage.assume_init() };
-    let exit = match std::process::ExitStatus::from_raw(status) {
-        status if status.signal().is_some() => ProcessExit::Signal(status.signal().unwrap_or_default()),
-        status => ProcessExit::Code(status.code().unwrap_or(-1)),
-    };
-    Ok((exit, used(&usage)))
+    Ok((exit_of(ExitStatus::from_raw(status)), used(&usage)))
+}
+
+/// How a process ended.
+pub(super) fn exit_of(status: ExitStatus) -> ProcessExit {
+    match status.signal() {
+        Some(signal) => ProcessExit::Signal(signal),
+        None => ProcessExit::Code(status.code().unwrap_or(-1)),
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "seconds and microseconds of processor time")]
@@ -124,6 +129,28 @@ pub(crate) fn continue_group(leader: Pid) {
 pub(crate) fn force_stacks(pid: Pid) -> bool {
     // SAFETY: sends a signal and touches no memory.
     unsafe { libc::kill(pid.as_raw_pid(), libc::SIGRTMAX() - 2) == 0 }
+}
+
+/// Starts a child that begins with the signals blocked that end a program, so that none of them ends it before it has its
+/// handlers. `axion_worker/session.py` unblocks them.
+#[expect(unsafe_code, reason = "no safe interface for the signal mask of a thread")]
+pub(super) fn with_ending_signals_blocked<T>(start: impl FnOnce() -> T) -> T {
+    let mut blocked = MaybeUninit::uninit();
+    let mut before = MaybeUninit::uninit();
+    // SAFETY: all pointers are valid for the time of the calls, and the set is initialised before it is read.
+    let changed = unsafe {
+        libc::sigemptyset(blocked.as_mut_ptr());
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+            libc::sigaddset(blocked.as_mut_ptr(), signal);
+        }
+        libc::pthread_sigmask(libc::SIG_BLOCK, blocked.as_ptr(), before.as_mut_ptr()) == 0
+    };
+    let started = start();
+    if changed {
+        // SAFETY: the call that changed the mask has written the former one.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
+    }
+    started
 }
 
 /// Whether a signal reports an invalid memory access.

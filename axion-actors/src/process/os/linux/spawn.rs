@@ -129,14 +129,14 @@ pub(crate) fn spawn(program: Program<'_>) -> Result<Process, SpawnError> {
 
     let mut command = Command::new(program.path);
     program.inherited.prepare(&mut command, settings);
-    let child = command
+    command
         .args(program.arguments)
         .env(MARK, program.mark)
         .stdin(Stdio::from(control_theirs))
         .stdout(Stdio::from(raw_out_theirs))
         .stderr(Stdio::from(raw_err_theirs))
-        .process_group(0)
-        .spawn()
+        .process_group(0);
+    let child = signals::with_ending_signals_blocked(|| command.spawn())
         .map_err(|source| SpawnError::Execute { program: program.path.display().to_string(), source })?;
     let pid = Pid::from_child(&child);
     if settings.nice != 0
