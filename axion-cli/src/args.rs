@@ -49,7 +49,7 @@ Exit codes:
     3  the engine failed: it found no usable Python, for example
   124  the task reached its time limit
   125  the task is lost: its worker crashed each time the task ran
-  130  interrupted (Ctrl-C); 143 after SIGTERM
+  130  interrupted (Ctrl-C); 143 after SIGTERM, 129 after SIGHUP
 
 Examples:
   axion run double.py --params '{\"value\": 21}'
@@ -150,8 +150,9 @@ Standard error shows the progress, the output of the steps with their names in
 front, and at the end the steps that failed and why. The progress is live on a
 terminal; elsewhere it is a line when a step starts and a line when it ends.
 
-Ctrl-C or SIGTERM cancels the workflow. Running steps have the time of the
-setting `cancel_grace` to stop. A second signal ends them at once.
+Ctrl-C, SIGTERM or SIGHUP cancels the workflow. Running steps have the time of
+the setting `cancel_grace` to stop. A second signal, at least a second later,
+ends them at once.
 
 Exit codes:
     0  every step succeeded or was skipped
@@ -159,7 +160,7 @@ Exit codes:
     2  wrong usage or input: an invalid flow, a need that can never be met
     3  the engine failed: it found no usable Python, for example
   124  the workflow reached --timeout
-  130  interrupted (Ctrl-C); 143 after SIGTERM
+  130  interrupted (Ctrl-C); 143 after SIGTERM, 129 after SIGHUP
 
 Examples:
   axion flow run etl.toml

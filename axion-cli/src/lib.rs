@@ -6,8 +6,10 @@ mod args;
 mod commands;
 mod diagnostics;
 mod exit;
+mod init;
 mod message;
 mod screen;
+mod signals;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -20,11 +22,15 @@ use message::Reported;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-/// Runs the program; returns its exit code. Takes over SIGINT and SIGTERM as soon as a task runs.
+/// Runs the program; returns its exit code. Takes over the signals that end or stop a program as soon as an
+/// engine starts. As process 1 of a container, it runs the program in a child, and reaps.
 ///
 /// `python` is the default interpreter of the workers, if no virtual environment is active; `None` means `python3` on the
 /// `PATH`.
 pub fn main(arguments: impl IntoIterator<Item = OsString>, python: Option<&Path>) -> u8 {
+    if let Some(code) = init::run() {
+        return code;
+    }
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {

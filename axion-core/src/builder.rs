@@ -8,7 +8,7 @@ use std::time::Duration;
 use axion_actors::config::{Config, ConfigError, EngineKind, PoolConfig, ScalingPolicy};
 use axion_actors::model::{Clock, PoolId};
 use axion_actors::process::{
-    Guardian, Inherited, Launcher, PrivateFolder, RealLauncher, find_pool_pythons, find_python, nanos_since_boot,
+    Guardian, Inherited, Launcher, PrivateFolder, RealLauncher, find_pool_pythons, find_python, nanos_since_boot, own,
 };
 use axion_actors::sequencer::{QueueBounds, Sequencer};
 
@@ -145,6 +145,12 @@ impl EngineBuilder {
     /// process or the private folder.
     pub fn start(self) -> Result<Engine, StartError> {
         self.config.validate()?;
+        if own::is_init() {
+            tracing::warn!(
+                "this process is process 1 of its container. The engine reaps only its own workers, so processes that \
+                 tasks leave behind stay zombies: start the container with an init (docker run --init, tini)"
+            );
+        }
         let program = find_python(self.config.python.as_deref())?;
         let pool_programs = find_pool_pythons(&self.config.clone().resolved().pool_settings())?;
         let folder = Arc::new(PrivateFolder::create(self.config.runtime_dir.as_deref())?);

@@ -2,6 +2,7 @@
 
 mod check;
 mod ending;
+mod job;
 mod submit;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +23,7 @@ use tokio::sync::oneshot;
 pub(crate) use self::check::TaskChecks;
 use self::ending::Ending;
 pub use self::ending::ShutdownReport;
+pub use self::job::JobControl;
 use crate::builder::EngineBuilder;
 use crate::completions::Completions;
 use crate::error::{StartError, StatusError, SubmitError, WaitError};
@@ -44,6 +46,7 @@ pub struct Engine {
     ending: Mutex<Ending>,
     /// A shutdown was requested: the end of the engine's thread is no fault.
     ending_asked: AtomicBool,
+    job: JobControl,
 }
 
 impl Engine {
@@ -69,6 +72,7 @@ impl Engine {
             sequencer: sequencer.clone(),
             requests: inbox,
         };
+        let job = JobControl::of(children.guardian.as_ref());
         let (runtime, thread) = runtime::start(parts, launcher, children)?;
         Ok(Self {
             requests,
@@ -79,6 +83,7 @@ impl Engine {
             checks,
             ending: Mutex::new(Ending::NotYet(thread)),
             ending_asked: AtomicBool::new(false),
+            job,
         })
     }
 

@@ -59,12 +59,12 @@ pub use axion_actors::model::{
     WorkerId, WorkerRef, WorkerStatus, fingerprint,
 };
 pub use axion_actors::process::{
-    FolderError, GuardianError, PythonNotFound, SHARE_FROM, WritablePayload, join as join_payload,
+    FolderError, GuardianError, PythonNotFound, SHARE_FROM, WritablePayload, join as join_payload, own as own_process,
 };
 pub use builder::EngineBuilder;
 pub use completions::{Completions, DirectWait, DirectWaitEnd};
 pub use diagnostics::{Diagnostic, Diagnostics, Span};
-pub use engine::{Engine, ShutdownReport};
+pub use engine::{Engine, JobControl, ShutdownReport};
 pub use error::{StartError, StatusError, SubmitError, SubmitManyError, WaitError};
 pub use handle::TaskHandle;
 pub use settings::{

@@ -278,7 +278,7 @@ impl Pump {
         // A wrapper around the interpreter does not handle the signal that forces a dump, and would die of it.
         let may_force = self.link.interpreter.get() == u32::try_from(leader.as_raw_pid()).ok();
         self.stacks.take(&self.link, leader, may_force).await;
-        os::stop_group(leader);
+        self.guardian.hold(leader);
         match spawn_blocking(move || os::wait_stopped(leader)) {
             Ok(stopped) => drop(tokio::time::timeout(STOP, stopped).await),
             // No thread can wait for it, so the full time passes.
@@ -288,7 +288,7 @@ impl Pump {
         self.drain_data(events, |messages| ended |= messages.iter().any(|it| it.ends() == Some(seq))).await;
         // The attempt may have ended before the order came, or not have started yet.
         if ended || self.link.running().is_some_and(|running| !running.contains(&seq)) {
-            os::continue_group(leader);
+            self.guardian.continue_group(leader);
             self.stacks.forget();
             return Some(ChildEvent::Spared { seq });
         }

@@ -8,10 +8,11 @@ use axion_core::{
 };
 
 use super::params;
-use super::session::{Signals, engine_failed, host, print, task_failed, use_python};
+use super::session::{engine_failed, host, print, task_failed, use_python};
 use crate::args::{OutputFormat, RunArguments};
 use crate::exit::Exit;
 use crate::message::{self, Reported};
+use crate::signals::Signals;
 
 /// Runs the command.
 pub(crate) fn execute(run: &RunArguments, config: Config) -> Exit {
@@ -106,7 +107,9 @@ async fn follow(run: &RunArguments, engine: &Engine, mut signals: Signals, task:
         number = signals.next() => number,
     };
     let grace = engine.config().cancel_grace.as_secs_f64();
-    message::error(format_args!("interrupted; the task has {grace} s to stop. A second signal ends it at once"));
+    message::error(format_args!(
+        "interrupted; the task has {grace} s to stop. A second signal, 1 s from now or later, ends it at once"
+    ));
     // If the engine has stopped, the handle reports it.
     let _ = engine.cancel_async(id).await;
     tokio::select! {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::{Running, Script, axion, lives, until};
+use crate::support::{Running, Script, axion, children_of, kill, lives, until};
 
 /// Starts a subprocess, prints both pids, and holds the interpreter lock in a C call for ever.
 const HOLDS_THE_LOCK: &str = "\
@@ -75,16 +75,6 @@ fn an_interrupt_ends_the_task_and_everything_it_started() {
     }
 }
 
-/// Stops when it is asked to, and says so.
-const COOPERATES: &str = "\
-import os, time
-def main(params, context):
-    print(os.getpid())
-    while not context.cancelled:
-        time.sleep(0.01)
-    return 'tidied up'
-";
-
 /// Writes more to standard error than anybody reads.
 const FLOODS: &str = "\
 import os
@@ -93,16 +83,6 @@ def main(params, context):
     while True:
         print('x' * 65535)
 ";
-
-#[test]
-fn the_first_signal_lets_the_task_tidy_up() {
-    let private = tempfile::tempdir().expect("a folder");
-    let (mut running, pids) = started(&Script::new(COOPERATES), private.path());
-    running.signal(Signal::TERM);
-    let (code, out) = running.ends();
-    assert_eq!((code, out.trim()), (Some(143), "\"tidied up\""));
-    until("the worker is gone", || pids.iter().all(|pid| !lives(*pid)));
-}
 
 #[test]
 fn l1_a_second_signal_ends_a_stubborn_task_and_a_program_whose_output_is_not_read() {
@@ -114,9 +94,8 @@ fn l1_a_second_signal_ends_a_stubborn_task_and_a_program_whose_output_is_not_rea
         let mut running = Running::start(&mut command);
         let pids = running.pids();
         running.signal(Signal::INT);
-        running.signal(Signal::TERM);
-        let (code, _) = running.ends();
-        assert!(matches!(code, Some(130 | 143)), "{code:?}");
+        let code = running.signal_until_it_ends(Signal::TERM);
+        assert_eq!(code, Some(143));
         until("all processes are gone", || pids.iter().all(|pid| !lives(*pid)));
         until("the private folder is gone", || entries(private.path()) == 0);
     }
@@ -126,21 +105,14 @@ fn l1_a_second_signal_ends_a_stubborn_task_and_a_program_whose_output_is_not_rea
 fn l7_a_killed_guardian_is_replaced_before_it_is_needed() {
     let private = tempfile::tempdir().expect("a folder");
     let (mut running, pids) = started(&Script::new(HOLDS_THE_LOCK), private.path());
-    let engine = i32::try_from(running.0.id()).expect("a pid");
+    let engine = running.pid();
     let guardian = || {
-        let children = std::fs::read_to_string(format!("/proc/{engine}/task/{engine}/children"));
-        let threads = std::fs::read_dir(format!("/proc/{engine}/task")).expect("the engine lives").flatten();
-        let all = threads.filter_map(|it| std::fs::read_to_string(it.path().join("children")).ok());
-        let pids: Vec<i32> = all
-            .chain(children)
-            .flat_map(|it| it.split_whitespace().map(|pid| pid.parse().expect("a pid")).collect::<Vec<i32>>())
-            .collect();
-        pids.into_iter().find(|pid| {
+        children_of(engine).into_iter().find(|pid| {
             std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|it| it.contains("axion-guardian"))
         })
     };
     let first = guardian().expect("a guardian");
-    rustix::process::kill_process(rustix::process::Pid::from_raw(first).expect("a pid"), Signal::KILL).expect("killed");
+    kill(first, Signal::KILL);
     until("there is another guardian", || guardian().is_some_and(|pid| pid != first && lives(pid)));
     running.0.kill().expect("killed");
     let took = until("all Python processes are gone", || pids.iter().all(|pid| !lives(*pid)));

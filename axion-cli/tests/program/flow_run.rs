@@ -299,9 +299,8 @@ fn l7_a_second_interrupt_ends_it_at_once() {
     let (mut running, mut err, pids, _folder) = hanging(private.path(), "1h");
     running.signal(Signal::INT);
     line_with(&mut err, "interrupted; cancelling");
-    running.signal(Signal::INT);
+    assert_eq!(running.signal_until_it_ends(Signal::INT), Some(130));
     line_with(&mut err, "interrupted again");
-    assert_eq!(running.0.wait().expect("ended").code(), Some(130));
     assert_nothing_is_left(&pids, private.path());
 }
 

@@ -8,5 +8,7 @@ mod flow;
 mod flow_run;
 mod memory;
 mod run;
+mod signals;
 mod support;
+mod terminal;
 mod texts;

@@ -83,6 +83,26 @@ impl Running {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.0), signal).expect("signalled");
     }
 
+    /// Sends a signal again and again: only one that comes a second after the first counts. Says the exit code.
+    pub(crate) fn signal_until_it_ends(&mut self, signal: rustix::process::Signal) -> Option<i32> {
+        let mut status = None;
+        until("the program ends", || {
+            self.signal(signal);
+            status = self.0.try_wait().expect("waited for");
+            status.is_some()
+        });
+        status.and_then(|status| status.code())
+    }
+
+    pub(crate) fn pid(&self) -> i32 {
+        i32::try_from(self.0.id()).expect("a pid")
+    }
+
+    /// Its children: the workers and the guardian.
+    pub(crate) fn children(&self) -> Vec<i32> {
+        children_of(self.pid())
+    }
+
     /// Waits for its end; says its exit code and what is on standard output. Reads no standard error.
     pub(crate) fn ends(&mut self) -> (Option<i32>, String) {
         let mut status = None;
@@ -122,10 +142,29 @@ impl Drop for Running {
     }
 }
 
+/// The children of all threads of a process; none if it is gone.
+pub(crate) fn children_of(pid: i32) -> Vec<i32> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    let pids: Vec<String> =
+        lists.flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect();
+    pids.iter().map(|pid| pid.parse().expect("a pid")).collect()
+}
+
+/// The state of a process, as `ps` shows it: R, S, T, Z.
+pub(crate) fn state(pid: i32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
+}
+
+/// Sends a signal to a process that may be gone.
+pub(crate) fn kill(pid: i32, signal: rustix::process::Signal) {
+    let _ = rustix::process::kill_process(rustix::process::Pid::from_raw(pid).expect("a pid"), signal);
+}
+
 /// Whether a process exists and has not ended.
 pub(crate) fn lives(pid: i32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit_once(')').expect("a stat line").1.trim_start().starts_with('Z'))
+    state(pid).is_some_and(|state| state != 'Z')
 }
 
 /// Waits until a condition holds and returns how long that took.

@@ -10,14 +10,14 @@ mod linux;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{
     Connection, ControlGroups, Exit, MemoryKills, PayloadSocket, Pid, Pipe, Process, Program, ReceiveError, StatusPage,
-    WallClockSet, WallClockWatch, WatchedDoorbell, continue_group, force_stacks, has_ended, is_executable,
-    is_memory_fault, is_own_folder, kill_escaped, kill_group, make_private_folder, out_of_memory_kills,
-    path_from_bytes, private_permissions, reap, resident, spawn, stop_group, wait_stopped,
+    WallClockSet, WallClockWatch, WatchedDoorbell, force_stacks, has_ended, is_executable, is_memory_fault,
+    is_own_folder, kill_escaped, kill_group, make_private_folder, out_of_memory_kills, path_from_bytes,
+    private_permissions, reap, resident, spawn, wait_stopped,
 };
 #[cfg(target_os = "linux")]
 pub use linux::{
     Doorbell, DoorbellReader, Guardian, GuardianError, KernelTimer, SHARE_FROM, WritablePayload, doorbell, join,
-    nanos_since_boot, share,
+    nanos_since_boot, own, share,
 };
 
 use std::io;

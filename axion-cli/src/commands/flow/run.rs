@@ -14,9 +14,10 @@ use super::show;
 use super::summary::{self, FirstFailed, LastResults};
 use super::view::WorkflowView;
 use crate::args::{FlowRunArguments, OutputFormat};
-use crate::commands::session::{Signals, engine_failed, host, print, use_python};
+use crate::commands::session::{engine_failed, host, print, use_python};
 use crate::exit::Exit;
 use crate::message;
+use crate::signals::Signals;
 
 /// How often the live lines are drawn.
 const FRAME: Duration = Duration::from_millis(100);
@@ -54,7 +55,7 @@ async fn follow(run: &FlowRunArguments, engine: &Engine, mut signals: Signals, m
                 }
                 let grace = engine.config().cancel_grace.as_secs_f64();
                 message::error(format_args!(
-                    "interrupted; cancelling the workflow. Running steps have {grace} s to stop; a second signal ends them at once"
+                    "interrupted; cancelling the workflow. Running steps have {grace} s to stop. A second signal, 1 s from now or later, ends them at once"
                 ));
                 ended_by = Some(Exit::Signal(number));
                 cancel(engine, &handle);

@@ -70,6 +70,8 @@ struct GuardianProcess {
     process: Child,
     pipe: Option<PrivateFd>,
     groups: BTreeSet<i32>,
+    /// The groups that stay stopped until the engine has decided whether to kill them (L6).
+    held: BTreeSet<i32>,
     /// The engine has ended: a process that starts now is killed.
     ended: bool,
 }
@@ -82,7 +84,7 @@ impl Guardian {
     pub fn start(folder: &Path) -> Result<Self, GuardianError> {
         let groups = BTreeSet::new();
         let (process, pipe) = spawn(folder, &groups)?;
-        let state = GuardianProcess { process, pipe: Some(pipe), groups, ended: false };
+        let state = GuardianProcess { process, pipe: Some(pipe), groups, held: BTreeSet::new(), ended: false };
         Ok(Self { folder: folder.to_owned(), state: Mutex::new(state) })
     }
 
@@ -108,11 +110,38 @@ impl Guardian {
         let mut state = self.lock();
         let group = group.as_raw_pid();
         state.groups.remove(&group);
+        state.held.remove(&group);
         if state.say('-', group).is_err()
             && let Err(error) = self.restart(&mut state)
         {
             tracing::error!(%error, "workers would outlive a killed engine");
         }
+    }
+
+    /// Stops a group. It stays stopped, also in [`continue_all`](Self::continue_all), until it is
+    /// [continued](Self::continue_group) or killed.
+    pub(crate) fn hold(&self, group: Pid) {
+        self.lock().held.insert(group.as_raw_pid());
+        signals::stop_group(group);
+    }
+
+    /// Lets a held group go on.
+    pub(crate) fn continue_group(&self, group: Pid) {
+        self.lock().held.remove(&group.as_raw_pid());
+        signals::continue_group(group);
+    }
+
+    /// Stops all groups, as a shell stops a job.
+    pub fn stop_all(&self) {
+        // Under the lock, so that no group is reaped meanwhile and its number used again (L6).
+        let state = self.lock();
+        state.groups.iter().copied().filter_map(Pid::from_raw).for_each(signals::stop_group);
+    }
+
+    /// Lets all groups go on that are not held.
+    pub fn continue_all(&self) {
+        let state = self.lock();
+        state.groups.difference(&state.held).copied().filter_map(Pid::from_raw).for_each(signals::continue_group);
     }
 
     /// Kills and reaps all guarded processes. An engine that fails calls this, since its actors no longer reap the workers.

@@ -7,6 +7,7 @@ mod files;
 mod forks;
 mod guardian;
 mod memory;
+pub mod own;
 mod pipe;
 mod shared;
 mod signals;
@@ -28,8 +29,7 @@ pub(crate) use memory::{MemoryKills, out_of_memory_kills, resident};
 pub(crate) use pipe::Pipe;
 pub(crate) use shared::{PayloadSocket, ReceiveError};
 pub(crate) use signals::{
-    Exit, continue_group, force_stacks, has_ended, is_memory_fault, kill_escaped, kill_group, reap, stop_group,
-    wait_stopped,
+    Exit, force_stacks, has_ended, is_memory_fault, kill_escaped, kill_group, reap, wait_stopped,
 };
 pub(crate) use spawn::{Connection, Process, Program, spawn};
 pub(crate) use status_page::StatusPage;
