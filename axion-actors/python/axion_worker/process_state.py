@@ -79,7 +79,10 @@ def _has_alarm():
 
 
 def _current_folder():
-    folder = os.stat(".")
+    try:
+        folder = os.stat(".")
+    except OSError:  # this user may not look into it
+        return None
     return folder.st_dev, folder.st_ino
 
 

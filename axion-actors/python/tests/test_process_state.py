@@ -6,6 +6,8 @@ import unittest
 from base import Case
 from test_functions import Calls
 
+from axion_worker import process_state
+
 _CHANGES = """
 import os, shutil, tempfile, time
 
@@ -107,6 +109,22 @@ class ProcessState(Calls, Case):
         for _ in range(2):
             self.assertEqual(self.value(self.call(look)), ["/usr", 0o007, "new", None, ["/usr", "0007", "new"]])
             self.assertEqual(self.one.run(script), self.first())
+
+    def test_a_folder_that_its_user_may_not_look_into_is_no_hindrance(self):
+        if os.getuid() != 0:
+            self.skipTest("needs another user")
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.chdir(self.folder)  # which only its owner may enter
+                os.setresuid(65534, 65534, 65534)
+                state = process_state.ProcessState()
+                assert state.is_current()
+                state.put_back()
+                os._exit(0)
+            finally:
+                os._exit(1)
+        self.assertEqual(os.waitpid(pid, 0)[1], 0)
 
     def test_the_rest_stays(self):
         script = self.script("a.py", """
