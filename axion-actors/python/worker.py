@@ -3,7 +3,7 @@
 It must parse on every Python back to 2.7, so that an interpreter that is too old says so instead of
 failing with a syntax error.
 
-    python3 worker.py PACKAGE WORKER_ID SLOTS [VARIABLE]
+    python3 worker.py PACKAGE WORKER_ID SLOTS [VARIABLE...]
 
 PACKAGE is the runtime's folder beside this file. The engine gives it a random name, so that the
 runtime's modules neither shadow user modules nor are shadowed by them. A worker of one slot runs tasks in

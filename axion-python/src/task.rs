@@ -23,6 +23,12 @@ impl Part {
         Ok(Self(read(py, &pieces, |pieces| core::Part::new(core::join_payload(pieces)))))
     }
 
+    /// A part that only workers see: records and facts leave it out. Its id is random.
+    #[staticmethod]
+    fn secret(bytes: &[u8]) -> Self {
+        Self(core::Part::secret(bytes.to_vec()))
+    }
+
     /// The hash of the bytes.
     #[getter]
     fn id<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {

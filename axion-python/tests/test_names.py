@@ -19,14 +19,11 @@ made = sys.modules["made"] = types.ModuleType("made")
 exec("def f(): pass", vars(made))
 def own(): pass
 for thing in (near.f, plugin.f, plugin.C.m, made.f, own, lambda: 0, len, json.dumps, collections.OrderedDict, "text"):
-    place = place_of(thing)
-    print(place and place[:3])
-print(place_of(plugin.f)[3][2])
+    print(place_of(thing))
 """, tmp_path)
     assert out.splitlines() == [
         "('name', 'near', 'f')", "('file', 'plugin', 'f')", "('file', 'plugin', 'C.m')", "None", "None", "None",
-        "('name', 'builtins', 'len')", "('name', 'json', 'dumps')", "('name', 'collections', 'OrderedDict')", "None",
-        str(os.path.getsize(tmp_path / "far" / "plugin.py"))]
+        "('name', 'builtins', 'len')", "('name', 'json', 'dumps')", "('name', 'collections', 'OrderedDict')", "None"]
 
 
 def test_a_module_that_another_one_shadows_by_now_goes_by_its_file(tmp_path):
@@ -62,12 +59,43 @@ print(seen, goes_by_name(package.part.f))
 
 
 def test_the_stamp_of_a_module_is_of_the_source_that_was_loaded(tmp_path):
-    (tmp_path / "changing.py").write_text("def f(): return 1")
+    (tmp_path / "early.py").write_text("def f(): return 1")
+    (tmp_path / "late.py").write_text("def f(): return 1")
     assert python("""
-import axion, changing, os
-from axion._names import place_of
-size = os.path.getsize("changing.py")
-with open("changing.py", "a") as file:
+import early, os, sys, time
+size = os.path.getsize("early.py")
+with open("early.py", "a") as file:
     file.write("  # more")
-print(place_of(changing.f)[3][2] == size)
-""", tmp_path) == "True\n"
+from axion import _stamps
+import late
+nanos = os.stat("late.py").st_mtime_ns % 10 ** 9
+with open("late.py", "a") as file:
+    file.write("  # more")
+stamps = _stamps.stamps()
+print([stamps[name][2] == size for name in ("early", "late")], stamps["early"][3], stamps["late"][3] == nanos)
+""", tmp_path) == "[True, True] None True\n"
+
+
+def test_modules_of_the_standard_library_and_programs_have_no_stamps(tmp_path):
+    assert python("""
+import axion, json, sys
+from axion import _stamps
+stamps = _stamps.stamps()
+print([name in stamps for name in ("json", "__main__", "sys", "axion", "axion._axion")])
+""", tmp_path) == "[False, False, False, True, True]\n"
+
+
+def test_the_finder_leaves_the_import_system_as_it_is(tmp_path):
+    (tmp_path / "there.py").write_text("")
+    assert python("""
+import importlib.metadata, importlib.util, pkgutil, sys
+from importlib.machinery import PathFinder
+before = sys.meta_path[:]
+import axion
+print([finder for finder in sys.meta_path if finder in before] == before, sys.meta_path[-1] is PathFinder)
+print(importlib.util.find_spec("there").name, importlib.util.find_spec("absent"))
+importlib.invalidate_caches()
+print(importlib.metadata.version("pytest") > "", "there" in [module.name for module in pkgutil.iter_modules()])
+import there
+print(importlib.reload(there) is there)
+""", tmp_path) == "True True\nthere None\nTrue True\nTrue\n"

@@ -1,5 +1,8 @@
 """What tasks find around them: as in a child of the caller (L18)."""
 
+import glob
+import os
+import shutil
 import subprocess
 import sys
 
@@ -240,11 +243,41 @@ with axion.Executor(1, log_level="DEBUG") as executor:
     assert "True" in out and "secret" not in out
 
 
+def test_l17_the_key_of_multiprocessing_is_only_in_parts_that_facts_leave_out(tmp_path):
+    assert run_program("""
+import axion, multiprocessing
+from axion import _axion, _code, _surroundings
+sent = {"open": [], "secret": []}
+class Native:
+    fingerprint = staticmethod(_axion.fingerprint)
+    class Part:
+        def __new__(cls, data):
+            sent["open"].append(bytes(data))
+            return _axion.Part(data)
+        @staticmethod
+        def secret(data):
+            sent["secret"].append(bytes(data))
+            return _axion.Part.secret(data)
+    def Function(name, code, parts):
+        sent["open"].append(code)
+        return _axion.Function(name, code, parts)
+_code._axion = _surroundings._axion = Native
+multiprocessing.current_process().authkey = b"a-secret-key"
+def is_known(key):
+    return bytes(multiprocessing.current_process().authkey) == key
+with axion.Executor(1, initializer=is_known, initargs=(b"",)) as executor:
+    print(executor.submit(is_known, b"a-secret-key").result())
+    multiprocessing.current_process().authkey = b"another-secret-key"
+    print(executor.submit(is_known, b"another-secret-key").result())
+print(sent["secret"], any(b"secret-key" in data for data in sent["open"]), len(sent["open"]) > 3)
+""", tmp_path) == "True\nTrue\n[b'a-secret-key', b'another-secret-key'] False True\n"
+
+
 # Arguments of the interpreter.
 
 
 @pytest.mark.parametrize("flags", [
-    ["-O"], ["-OO"], ["-W", "error"], ["-X", "dev"], ["-X", "utf8"], ["-I"], ["-P"], ["-E"], ["-s"], ["-b"], ["-B"],
+    ["-O"], ["-OO"], ["-W", "error"], ["-X", "dev"], ["-X", "utf8"], ["-X", "later=3"], ["-I"], ["-P"], ["-E"], ["-s"], ["-b"], ["-B"],
     ["-O", "-W", "error", "-X", "dev", "-X", "utf8", "-I", "-P"], ["-W", "ignore:deprecated stuff:UserWarning"]])
 def test_the_flags_are_the_callers(tmp_path, flags):
     assert run_program("""
@@ -256,6 +289,56 @@ with axion.Engine(cpu_bound_count=1, io_bound_count=1) as engine:
     for kind in "cpu", "io":
         print(engine.options(kind=kind).submit(seen).result() == here)
 """, tmp_path, *flags) == "True\nTrue\n"
+
+
+def _python(version):
+    """An interpreter of this version on this machine; None if there is none."""
+    name = "python%d.%d" % version
+    places = [shutil.which(name), *glob.glob(os.path.expanduser("~/.pyenv/versions/%d.%d.*/bin/python" % version))]
+    check = "import sys; sys.exit(sys.version_info[:2] != %r)" % (version,)
+    for place in filter(None, places):
+        if subprocess.run([place, "-c", check], stderr=subprocess.DEVNULL).returncode == 0:
+            return place
+    return None
+
+
+@pytest.mark.parametrize("flags", [["-O", "-W", "ignore::UserWarning", "-X", "dev", "-X", "utf8", "-P"], ["-I"],
+                                   ["-E", "-P", "-s", "-b"], ["-X", "some_later_option=3", "-X", "int_max_str_digits=900"]])
+@pytest.mark.parametrize("version", [(3, 8), (3, 10), (3, 11), (3, 13)])
+def test_another_interpreter_gets_the_flags_that_it_understands(tmp_path, version, flags):
+    python = _python(version)
+    if python is None:
+        pytest.skip("there is no Python %d.%d here" % version)
+    module(tmp_path, "flags", """
+import os, sys
+def seen():
+    it = sys.flags
+    found = {"safe_path": it.safe_path if hasattr(it, "safe_path") else False, "optimize": it.optimize,
+             "isolated": it.isolated, "ignore_environment": it.ignore_environment, "no_user_site": it.no_user_site,
+             "bytes_warning": it.bytes_warning, "dev_mode": it.dev_mode, "utf8_mode": it.utf8_mode}
+    return found, "PYTHONSAFEPATH" in os.environ, sys._xoptions, list(sys.version_info[:2])
+def warned():
+    return sys.warnoptions
+""")
+    assert run_program("""
+import sys
+sys.path.insert(0, %r)
+import axion, flags
+pools = {"other": {"kind": "cpu", "workers": 1, "python": sys.argv[1]}}
+here = flags.seen()
+# `-P` has a variable for interpreters that may not know it, which `-E` has them ignore.
+def judge(engine, **options):
+    seen = engine.options(**options).submit(flags.seen).result()
+    expected = dict(here[0])
+    if seen[3] < [3, 11] or "-E" in sys.orig_argv:
+        expected["safe_path"] = False
+    print(seen[:3] == (expected, False, here[2]) or (seen, expected, here[2]), seen[3])
+with axion.Engine(cpu_bound_count=0, cpu_bound_max=1, io_bound_count=0, pools=pools) as engine:
+    judge(engine, pool="other")
+with axion.Engine(cpu_bound_count=1, io_bound_count=0, python=sys.argv[1]) as engine:
+    judge(engine)
+    print(engine.submit(flags.warned).result() == flags.warned())
+""" % str(tmp_path), tmp_path, *flags, arguments=[python]) == "True %s\nTrue %s\nTrue\n" % (list(version), list(version))
 
 
 def test_texts_have_one_hash_in_all_workers_of_an_engine(tmp_path):

@@ -4,9 +4,11 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use axion_actors::testing::{FakeChild, FakeLauncher, Heard, Oracle};
-use axion_actors::wire::Down;
+use axion_actors::wire::{Down, encode_fact};
 use axion_core::workflow::{Step, WorkflowSpec};
-use axion_core::{CancelAnswer, Engine, EngineBuilder, EventStream, Fact, FactKind, Task, TaskId, Watched};
+use axion_core::{
+    CancelAnswer, Engine, EngineBuilder, EventStream, Fact, FactKind, Function, Part, Task, TaskId, Watched,
+};
 use serde_json::json;
 
 use crate::support::{echoing, ended, scripted};
@@ -214,4 +216,50 @@ fn the_page_of_facts_has_every_kind_with_its_fields() {
     } else {
         assert_eq!(inside, table(), "docs/reference/facts.md");
     }
+}
+
+#[test]
+fn l17_no_fact_has_a_secret_part_of_a_function() {
+    let (engine, mut children) = scripted(Engine::builder().cpu_workers(1).io_workers(0));
+    let mut events = engine.watch();
+    let parts = [Part::new(&b"public"[..]), Part::secret(&b"the-authkey"[..])];
+    let function = Function::with_parts("f", &b"\x80code"[..], parts.clone().into());
+    let first = engine.submit(Task::call(function.clone(), &b"\x80args"[..])).expect("accepted");
+    let step = Step::new("a", Task::call(function.clone(), &b"\x80args"[..]));
+    engine.submit_workflow(WorkflowSpec::of([step])).expect("accepted");
+    let mut child: FakeChild = children.blocking_recv().expect("launched");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let defined = runtime.block_on(async {
+        child.ready().await;
+        let mut defined = Vec::new();
+        while let Some(heard) = child.hears().await {
+            match heard {
+                Heard::Data(Down::Define { part, .. }) => defined.push(part),
+                Heard::Data(Down::Call { seq, .. }) => {
+                    child.done(seq).await;
+                    break;
+                }
+                _ => {}
+            }
+        }
+        defined
+    });
+    assert_eq!(defined, [parts[0].id(), parts[1].id(), function.id()], "the worker has it");
+    ended(first);
+    let facts = facts(&mut events);
+    assert!(facts.iter().any(|fact| matches!(fact.kind, FactKind::TaskAccepted { .. })));
+    assert!(facts.iter().any(|fact| matches!(fact.kind, FactKind::WorkflowAccepted { .. })));
+    let (mut stored, mut seen) = (Vec::new(), 0);
+    for fact in &facts {
+        encode_fact(fact, &mut stored).expect("it can be stored");
+        let json = serde_json::to_string(fact).expect("it has a JSON form");
+        for text in [json, format!("{fact:?}")] {
+            assert!(!text.contains("the-authkey"), "{text}");
+        }
+    }
+    for bytes in stored.windows(6) {
+        assert_ne!(bytes, b"the-au");
+        seen += usize::from(bytes == b"public");
+    }
+    assert!(seen > 0, "what is not secret is there");
 }

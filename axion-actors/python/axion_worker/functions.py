@@ -1,8 +1,9 @@
 """Functions that the engine sends: loaded at their first call, called with pickled arguments.
 
 The engine names a function by a hash of its code and sends that code once. The code is a pickle of
-`(python, around, mode, initializer, pins, target)`. The last three are pickles of their own, so that the surroundings
-are the caller's before anything of the user's is imported, and its program is mirrored before anything refers to it.
+`(python, around, mode, initializer, pins, target)`. The surroundings are a part of the function, and the last three are
+pickles of their own: so the surroundings are the caller's before anything of the user's is imported, and its program is
+mirrored before anything refers to it.
 docs/internals/wire-protocol.md has the format.
 """
 
@@ -150,18 +151,18 @@ class Function:
                 if self.call is None:
                     self._load()
         else:
-            surroundings.enter(self._functions.pickle(), self._around)
+            surroundings.enter(self._functions.pickle(), self._functions.parts, self._around)
             if self._pins is not None:
                 self._apply()
         return self
 
     def _load(self):
         pickle = self._functions.pickle()
-        python, (around, stamp), mode, initializer, pins, target = pickle.loads(self._code)
-        surroundings.enter(pickle, around)
+        python, around, mode, initializer, pins, target = pickle.loads(self._code)
+        surroundings.enter(pickle, self._functions.parts, around)
         importing, thread = sys.modules[CONTEXT_MODULE].importing, get_ident()
         try:
-            _check_version(python, pins)
+            pins = self._check_version(python, pins)
             if initializer is not None:
                 _initialize(self._functions.mirror, initializer)
             importing.add(thread)
@@ -178,7 +179,6 @@ class Function:
             raise TaskFailure(FailureKind.FUNCTION_NOT_LOADABLE, text) from error
         finally:
             importing.discard(thread)
-        surroundings.check(stamp)
         self._around = around
         self._is_step = mode == STEP
         self.is_async = is_async(function)
@@ -191,6 +191,21 @@ class Function:
         else:
             self.call = lambda arguments, _context: function(*arguments[0], **arguments[1])
         self._code = None
+
+    def _check_version(self, python, pins):
+        """The pins that this interpreter can use. Code is good for the version of Python that compiled it.
+
+        Raises:
+            TaskFailure: the call needs functions or classes of the caller's that go by value.
+        """
+        if pins is None or python == sys.version_info[:2]:
+            return pins
+        _, _, definitions, units, _ = self._functions.mirror.read_pins(pins)
+        if not definitions and not units:
+            return None  # only what a module without a file would make on demand
+        text = ("the function is from Python %d.%d and this worker is Python %d.%d: put it, and the functions and classes "
+                "that it uses, into a module that both can import" % (python + sys.version_info[:2]))
+        raise TaskFailure(FailureKind.FUNCTION_NOT_LOADABLE, text)
 
     def _apply(self):
         mirror = self._functions.mirror
@@ -206,6 +221,8 @@ class Function:
         pickle = self._functions.pickle()
         try:
             return unpack_arguments(raw, pickle, read_json) if self._is_step else unpack(raw, pickle.loads, read_json)
+        except TaskFailure:
+            raise
         except Exception as error:
             text = "the arguments cannot be loaded in this worker: %s: %s" % (type_name(type(error)), error)
             raise TaskFailure(FailureKind.PARAMS_INVALID, text) from error
@@ -258,14 +275,6 @@ def _is_copied(error):
     except Exception:
         return False
     return True
-
-
-def _check_version(python, pins):
-    """Code of functions and classes is good for the version of Python that compiled it."""
-    if pins is not None and python != sys.version_info[:2]:
-        text = ("the function is from Python %d.%d and this worker is Python %d.%d: put it, and the functions and classes "
-                "that it uses, into a module that both can import" % (python + sys.version_info[:2]))
-        raise TaskFailure(FailureKind.FUNCTION_NOT_LOADABLE, text)
 
 
 def _each(function, items):

@@ -410,6 +410,8 @@ class Mirror:
             return (self.object(content[0]),)
         try:
             return self._load(content, ids)
+        except TaskFailure:
+            raise  # it says what is wrong with the module that was to be imported
         except Exception as error:
             text = "%s cannot be made in this worker: %s: %s" % (_name_of(keys), type_name(type(error)), error)
             raise TaskFailure(FailureKind.FUNCTION_NOT_LOADABLE, text) from error

@@ -12,9 +12,9 @@ import sys
 _THREADED = ("thread_pool.py", "threaded.py")
 
 
-def start(here, package, worker_id, slots, variable=None):
+def start(here, package, worker_id, slots, *variables):
     slots = int(slots)
-    if variable is not None:
+    for variable in variables:
         os.environ.pop(variable, None)
     entry, server_class = _import(here, package, is_threaded=slots > 1)
     server, socket = entry.prepare(server_class, slots)

@@ -4,26 +4,26 @@ Every function brings the surroundings as of its submit. A worker takes over wha
 last, so what tasks and initializers have changed stays until the caller changes the same. A worker that runs one task
 at a time takes over those of each function; one that runs several at a time only goes forward.
 
-They come as a pickle of `(version, values)`. docs/internals/wire-protocol.md lists the values.
+They are a part of the function, a pickle of `(version, values)`. docs/internals/wire-protocol.md lists the values.
 """
 
 import sys
 from _thread import RLock, _local
 
-from . import cpython, library
+from . import cpython, library, stamps
 from .failure import FailureKind, TaskFailure, type_name
-from .stamps import stamp_of
 
 CONTEXT_MODULE = "_axion_task"  # `axion.current()` finds the running task in this module
 _lock = RLock()
 _only_forward = False  # whether this worker runs several tasks at a time
-_packed = None  # those that were taken over last
+_part = None  # the id of those that were taken over last
 _version = 0
 _values = {}
+_authkey = None
+_changed = None  # says which module of this process is not the caller's, if one is not
 _own_path = []  # `sys.path` at the start
 _filters_set = None  # the filters of `warnings` that were taken over last
 _main_failure = None  # the exception of the main module, if it was executed and failed
-_stamps = {}  # the name of a module -> its spec, and what its loader saw of its source
 _threads = _local()  # `context`: the fields of the context of `decimal` that this thread has
 
 
@@ -32,8 +32,10 @@ def begin(only_forward):
     global _only_forward, _values
     _only_forward, _own_path[:] = only_forward, sys.path
     _values = {"path": None, "argv": sys.argv[:], "main": None, "depth": sys.getrecursionlimit(), "authkey": None, "files": {},
-               "digits": getattr(sys, "get_int_max_str_digits", int)(), "decimal": None, "filters": None}
+               "stamps": {}, "digits": getattr(sys, "get_int_max_str_digits", int)(), "decimal": None, "filters": None}
     library.after_import("joblib.parallel", _register_backend)
+    stamps.install(cpython.path_finder, _check_found)
+    sys.meta_path.insert(1, _Finder)  # behind that of `library`
 
 
 def _register_backend(parallel):
@@ -46,19 +48,26 @@ def _register_backend(parallel):
     parallel.BACKENDS.setdefault("axion", make)
 
 
-def enter(pickle, packed):
-    """Takes over what has changed, before anything of the user's is imported for the function."""
-    global _packed, _version, _values
-    if packed is not _packed:
+def enter(pickle, parts, part):
+    """Takes over what has changed, before anything of the user's is imported for the function.
+
+    `part` is the id of the surroundings among the `parts` that this process has.
+    """
+    global _part, _version, _values, _authkey
+    if part != _part:
         with _lock:
-            if packed != _packed:
-                version, values = pickle.loads(packed)
+            if part != _part:
+                version, values = pickle.loads(parts[part])
                 if version > _version or not _only_forward:
                     before, _values, _version = _values, values, version
+                    # A task whose caller has ended has no secrets any more.
+                    _authkey = parts.get(values["authkey"])
                     for name, take_over in _TAKE_OVER:
                         if values[name] != before[name]:
                             take_over(values, before)
-            _packed = packed
+            _part = part
+    if _changed is not None:
+        raise TaskFailure(FailureKind.MODULE_CHANGED, _changed)
     if _main_failure is not None:
         text = "the main module failed in the worker: %s: %s" % (type_name(type(_main_failure)), _main_failure)
         raise TaskFailure(FailureKind.INITIALIZER_FAILED, text) from _main_failure
@@ -67,28 +76,46 @@ def enter(pickle, packed):
         library.after_import("decimal", _set_context)
 
 
-def check(stamp):
-    """Refuses a function whose module this process did not load from what the caller loaded it from."""
-    if stamp is None:
-        return
-    name, path, mtime, size = stamp
-    spec = getattr(sys.modules.get(name), "__spec__", None)
-    known = _stamps.get(name)
-    if known is None or known[0] is not spec:
-        known = _stamps[name] = spec, stamp_of(spec)
-    if known[1] is None or known[1] == (path, mtime, size) or _belongs(path + "/", _values["path"][1]):
-        return
-    here, mtime_here, size_here = known[1]
-    raise TaskFailure(FailureKind.MODULE_CHANGED, (
-        "the module %s of this worker is not the caller's: the caller loaded %s (%s, %d bytes), the worker %s (%s, %d "
-        "bytes); start the program again, or reload the module in the caller and start a new engine"
-        % (name, path, _time(mtime), size, here, _time(mtime_here), size_here)))
+# Modules that the caller loaded from another source than this process does.
 
 
-def _time(seconds):
+def _set_stamps(values, _before):
+    """Compares the modules that this process has loaded with the caller's. It cannot tell which of them a call uses."""
+    global _changed
+    _changed = None
+    for name, there in values["stamps"].items():
+        module = sys.modules.get(name)
+        here = None if module is None else stamps.stamp_of(name, module)
+        if here is not None and not _is_callers(there, here):
+            _changed = _say_changed(name, there, "has", here)
+            return
+
+
+def _check_found(name, here):
+    """Refuses to load a module from another source than the caller has loaded it from."""
+    there = _values["stamps"].get(name)
+    if there is not None and here is not None and not _is_callers(there, here):
+        raise TaskFailure(FailureKind.MODULE_CHANGED, _say_changed(name, there, "finds", here))
+
+
+def _is_callers(there, here):
+    """Whether a module is the caller's, or may be another because this is another interpreter."""
+    return stamps.is_same(there, here) or _belongs(there[0] + "/", _values["path"][1]) or (
+        _is_another(_values["path"][1]) and not there[0].endswith(".py"))
+
+
+def _say_changed(name, there, verb, here):
+    return ("the module %s of this worker is not the caller's: the caller loaded %s (%s), the worker %s %s (%s); start the "
+            "program again, or reload the module in the caller and start a new engine"
+            % (name, there[0], _said(there), verb, here[0], _said(here)))
+
+
+def _said(stamp):
     from time import localtime, strftime
 
-    return strftime("%Y-%m-%d %H:%M:%S", localtime(seconds))
+    _, seconds, size, nanos = stamp
+    fraction = "" if nanos is None else ".%03d" % (nanos // 1000000)
+    return "%s%s, %d bytes" % (strftime("%Y-%m-%d %H:%M:%S", localtime(seconds)), fraction, size)
 
 
 def _set_path(values, before):
@@ -113,10 +140,13 @@ def _path_here(values):
 
 def _belongs(path, origin):
     """Whether a file or folder is a part of the caller's interpreter, which is not this one."""
-    prefix, base_prefix, python, folders = origin
-    if (prefix, base_prefix, python) == (sys.prefix, sys.base_prefix, list(sys.version_info[:2])):
-        return False
-    return path.startswith(tuple([folder.rstrip("/") + "/" for folder in [prefix, base_prefix] + folders]))
+    prefix, base_prefix, _, folders = origin
+    return _is_another(origin) and path.startswith(tuple([folder.rstrip("/") + "/" for folder in [prefix, base_prefix] + folders]))
+
+
+def _is_another(origin):
+    """Whether the caller's interpreter is not this one."""
+    return tuple(origin[:3]) != (sys.prefix, sys.base_prefix, list(sys.version_info[:2]))
 
 
 def _set_argv(values, _before):
@@ -142,8 +172,8 @@ def _set_authkey(_values_now, _before):
 
 
 def _give_authkey(process):
-    if _values["authkey"] is not None:
-        process.current_process().authkey = _values["authkey"]
+    if _authkey is not None:
+        process.current_process().authkey = bytes(_authkey)
 
 
 def _set_context(decimal):
@@ -254,6 +284,9 @@ class _Finder:
 
     @staticmethod
     def find_spec(name, _path=None, _target=None):
+        there = _values["stamps"].get(name)
+        if there is not None:
+            _check_found(name, stamps.stamp_of_file(there[0]))  # whatever finder comes next
         place = _values["files"].get(name)
         if place is None:
             return None
@@ -263,17 +296,13 @@ class _Finder:
 
         path, folders = place
         if path is not None:
-            return spec_from_file_location(name, path, submodule_search_locations=folders)
+            spec = spec_from_file_location(name, path, submodule_search_locations=folders)
+            stamps.take(name, spec)
+            return spec
         spec = ModuleSpec(name, None, is_package=True)
         spec.submodule_search_locations = list(folders or ())
         return spec
 
 
-def _set_files(_values_now, _before):
-    if _Finder not in sys.meta_path:
-        sys.meta_path.insert(1, _Finder)  # behind that of `library`
-
-
-_TAKE_OVER = (("path", _set_path), ("argv", _set_argv), ("depth", _set_depth),
-              ("digits", _set_digits), ("filters", _set_filters), ("authkey", _set_authkey), ("files", _set_files),
-              ("main", _run_main))
+_TAKE_OVER = (("path", _set_path), ("stamps", _set_stamps), ("argv", _set_argv), ("depth", _set_depth),
+              ("digits", _set_digits), ("filters", _set_filters), ("authkey", _set_authkey), ("main", _run_main))

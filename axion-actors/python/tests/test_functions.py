@@ -23,17 +23,16 @@ _versions = itertools.count(1)
 def surroundings(path=("", *sys.path), origin=None, **values):
     """What surrounds a function: the tests' own surroundings, but for `values`."""
     origin = origin or (sys.prefix, sys.base_prefix, list(sys.version_info[:2]), [])
-    own = {"path": (list(path), origin), "argv": ["program"], "main": None, "depth": 1000, "decimal": None,
-           "digits": getattr(sys, "get_int_max_str_digits", int)(), "filters": [], "authkey": None, "files": {}}
+    own = {"path": (list(path), origin), "argv": ["program"], "main": None, "depth": 1000, "decimal": None, "filters": [],
+           "digits": getattr(sys, "get_int_max_str_digits", int)(), "authkey": None, "files": {}, "stamps": {}}
     return pickle.dumps((next(_versions), {**own, **values}), 4)
 
 
-def code(function, paths=(), mode=packing.CALL, initializer=None, around=None, stamp=None):
-    """What the engine sends of a function: here one of a module on `paths`, or of the standard library."""
-    around = around or surroundings(path=[*paths, "", *sys.path])
+def code(function, around, mode=packing.CALL, initializer=None):
+    """What the engine sends of a function: here one of a module, within the surroundings of this id."""
     if initializer is not None:
         initializer = pickle.dumps((None, initializer), 4)
-    return pickle.dumps((sys.version_info[:2], (around, stamp), mode, initializer, None, _named(function)), 4)
+    return pickle.dumps((sys.version_info[:2], around, mode, initializer, None, _named(function)), 4)
 
 
 def _named(function):
@@ -92,9 +91,10 @@ class Parts(unittest.TestCase):
 class Calls:
     """What every test here does."""
 
-    def define(self, function, **options):
-        name = uuid.uuid4().bytes
-        self.one.send("Define", name, code(function, **options))
+    def define(self, function, paths=(), around=None, **options):
+        part, name = uuid.uuid4().bytes, uuid.uuid4().bytes
+        self.one.send("Define", part, around or surroundings(path=[*paths, "", *sys.path]))
+        self.one.send("Define", name, code(function, part, **options))
         return name
 
     def call(self, name, *args, raw=None, **kwargs):

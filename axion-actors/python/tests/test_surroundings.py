@@ -1,6 +1,8 @@
 """The surroundings that functions bring: what another interpreter takes over, and who goes back to older ones."""
 
+import os
 import sys
+import uuid
 
 from base import Case, OneWorker
 from test_functions import Calls, surroundings
@@ -26,14 +28,39 @@ class Surroundings(Calls):
 
     def test_a_module_of_another_interpreter_may_be_another(self):
         module, folder = self.module("def f(): return 1")
-        stamp = module, FOREIGN[1] + "/m.py", 1, 1
 
-        def call(**origin):
-            around = surroundings(path=[folder, *sys.path], **origin)
-            return self.call(self.define(module + ":f", around=around, stamp=stamp))
+        def call(stamp, **origin):
+            around = surroundings(path=[folder, *sys.path], stamps={module: stamp}, **origin)
+            return self.call(self.define(module + ":f", around=around))
 
-        self.assertEqual(self.value(call(origin=FOREIGN)), 1)
-        self.assertEqual(self.one.failure(call()).kind, FailureKind.MODULE_CHANGED)
+        self.assertEqual(self.value(call((FOREIGN[1] + "/m.py", 1, 1, None), origin=FOREIGN)), 1)
+        self.assertEqual(self.value(call(("/elsewhere/m.cpython-399.so", 1, 1, None), origin=FOREIGN)), 1)
+        for stamp in (FOREIGN[1] + "/m.py", 1, 1, None), ("/elsewhere/m.py", 1, 1, None):
+            self.assertEqual(self.one.failure(call(stamp)).kind, FailureKind.MODULE_CHANGED)
+
+    def test_a_module_is_refused_before_it_is_executed_and_also_when_a_task_imports_it(self):
+        ran = os.path.join(self.folder, uuid.uuid4().hex)
+        changed, there = self.module("open(%r, 'w').close()" % ran)
+        stamp = os.path.join(there, changed + ".py"), 1, 1, None
+        user, folder = self.module("def f():\n    import %s" % changed)
+        around = surroundings(path=[there, folder, *sys.path], stamps={changed: stamp})
+        failure = self.one.failure(self.call(self.define(user + ":f", around=around)))
+        self.assertEqual(failure.kind, FailureKind.MODULE_CHANGED)
+        self.assertIn("the worker finds %s (" % stamp[0], failure.message)
+        self.assertFalse(os.path.exists(ran))
+
+    def test_the_part_of_a_second_counts_where_it_is_known(self):
+        module, folder = self.module("def f(): return 1")
+        path = os.path.join(folder, module + ".py")
+        status = os.stat(path)
+        seconds, nanos = divmod(status.st_mtime_ns, 10 ** 9)
+
+        def call(nanos):
+            stamps = {module: (path, seconds, status.st_size, nanos)}
+            return self.call(self.define(module + ":f", around=surroundings(path=[folder, *sys.path], stamps=stamps)))
+
+        self.assertEqual([self.value(call(None)), self.value(call(nanos))], [1, 1])
+        self.assertEqual(self.one.failure(call((nanos + 1) % 10 ** 9)).kind, FailureKind.MODULE_CHANGED)
 
     def test_only_a_worker_of_one_slot_goes_back_to_older_surroundings(self):
         module, folder = self.module("import sys\ndef depth(): return sys.getrecursionlimit()")

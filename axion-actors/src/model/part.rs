@@ -49,6 +49,7 @@ pub struct Part(Arc<Inner>);
 struct Inner {
     id: PartId,
     bytes: Payload,
+    is_secret: bool,
     /// The number of functions that need it and that waiting tasks have, in all engines.
     waiting: AtomicUsize,
 }
@@ -58,7 +59,18 @@ impl Part {
     #[must_use]
     pub fn new(bytes: impl Into<Payload>) -> Self {
         let bytes = bytes.into();
-        Self(Arc::new(Inner { id: PartId::of(&bytes), bytes, waiting: AtomicUsize::new(0) }))
+        Self::with_id(PartId::of(&bytes), bytes, false)
+    }
+
+    /// A part that only workers see: facts and records leave it out (L17). Its identity is random, because a hash of a
+    /// short secret would tell the secret.
+    #[must_use]
+    pub fn secret(bytes: impl Into<Payload>) -> Self {
+        Self::with_id(PartId(*Uuid::new_v4().as_bytes()), bytes.into(), true)
+    }
+
+    fn with_id(id: PartId, bytes: Payload, is_secret: bool) -> Self {
+        Self(Arc::new(Inner { id, bytes, is_secret, waiting: AtomicUsize::new(0) }))
     }
 
     /// The identity.
@@ -71,6 +83,12 @@ impl Part {
     #[must_use]
     pub fn bytes(&self) -> &Payload {
         &self.0.bytes
+    }
+
+    /// Whether facts and records leave it out.
+    #[must_use]
+    pub fn is_secret(&self) -> bool {
+        self.0.is_secret
     }
 
     /// Whether a waiting task needs it. Its bytes then count in the queue already.
@@ -105,9 +123,9 @@ impl fmt::Debug for Part {
 }
 
 impl Serialize for Part {
-    /// The bytes. The identity follows from them.
+    /// The bytes. The identity follows from them. A secret part has none here; functions leave it out.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.bytes().serialize(serializer)
+        if self.is_secret() { Payload::default().serialize(serializer) } else { self.bytes().serialize(serializer) }
     }
 }
 
@@ -130,5 +148,15 @@ mod tests {
             assert_ne!(part, Part::new(vec![1; size + 1]));
             assert_ne!(part, Part::new(vec![2; size.max(1)]));
         }
+    }
+
+    #[test]
+    fn l17_a_secret_part_is_not_known_by_its_bytes() {
+        let part = Part::secret("key");
+        assert_ne!(part, Part::secret("key"));
+        assert_ne!(part.id(), PartId::of(b"key"));
+        assert_eq!((part.bytes().as_ref(), part.is_secret()), (&b"key"[..], true));
+        let stored = serde_json::to_string(&part).expect("it can be stored");
+        assert_eq!(stored, serde_json::to_string(&Part::new("")).expect("it can be stored"));
     }
 }

@@ -67,7 +67,7 @@ impl Function {
     }
 }
 
-/// The serialized form of a function. Its identity follows from the code.
+/// The serialized form of a function. Its identity follows from the code. Secret parts are left out (L17).
 #[derive(Serialize, Deserialize)]
 struct StoredFunction {
     name: String,
@@ -78,7 +78,8 @@ struct StoredFunction {
 impl Serialize for Function {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Inner { name, code, parts } = &*self.0;
-        StoredFunction { name: name.to_string(), code: code.clone(), parts: parts.clone() }.serialize(serializer)
+        let parts = parts.iter().filter(|part| !part.is_secret()).cloned().collect();
+        StoredFunction { name: name.to_string(), code: code.clone(), parts }.serialize(serializer)
     }
 }
 
@@ -253,5 +254,16 @@ mod tests {
         let read: Function = serde_json::from_str(&stored).expect("it can be read");
         assert_eq!((read.id(), read.name().to_string(), read.parts()), (function.id(), "f".to_owned(), &parts[..]));
         assert!(read.pieces().eq(parts.iter().chain([function.code()])));
+    }
+
+    #[test]
+    fn l17_a_stored_function_has_no_secret_parts() {
+        let parts = [Part::new(&b"one"[..]), Part::secret(&b"hush"[..])];
+        let function = Function::with_parts("f", &b"code"[..], parts.clone().into());
+        assert!(function.pieces().eq(parts.iter().chain([function.code()])), "a worker gets them");
+        let stored = serde_json::to_string(&function).expect("it can be stored");
+        let read: Function = serde_json::from_str(&stored).expect("it can be read");
+        assert_eq!(read.parts(), &parts[..1]);
+        assert_eq!(read.id(), function.id());
     }
 }

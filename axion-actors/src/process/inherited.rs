@@ -9,6 +9,11 @@ use crate::config::WorkerConfig;
 
 /// The variable with the seed by which Python hashes texts.
 const HASH_SEED: &str = "PYTHONHASHSEED";
+/// The argument by which Python leaves the script's folder out of the path, and the variable that means the same. Only
+/// Python 3.11 and newer know them: older ones refuse the argument and ignore the variable.
+const SAFE_PATH: (&str, &str) = ("-P", "PYTHONSAFEPATH");
+/// The argument by which Python ignores such variables.
+const NO_VARIABLES: &str = "-E";
 
 /// What every worker of an engine inherits, replacements included. It does not follow later changes of the engine's
 /// process, so that all workers are alike.
@@ -36,11 +41,25 @@ impl Inherited {
         }
     }
 
-    /// Sets a worker's environment variables and its folder.
-    pub(super) fn prepare(&self, command: &mut Command, settings: &WorkerConfig) {
+    /// The arguments for an interpreter, and the variables instead of those that it may not know.
+    ///
+    /// `is_of_pool`, `is_named`: the setting of a pool, or of the engine, names the interpreter. Then it may be older than
+    /// Python 3.11. Whoever gives both [`NO_VARIABLES`] and [`SAFE_PATH`] to the engine's interpreter knows it.
+    pub(super) fn flags_for(&self, is_of_pool: bool, is_named: bool) -> (Vec<OsString>, &'static [&'static str]) {
+        let has = |name| self.arguments.iter().any(|argument| argument == name);
+        let ignores_variables = has(NO_VARIABLES);
+        if !has(SAFE_PATH.0) || !is_of_pool && (!is_named || ignores_variables) {
+            return (self.arguments.clone(), &[]);
+        }
+        let arguments = self.arguments.iter().filter(|argument| *argument != SAFE_PATH.0).cloned().collect();
+        (arguments, if ignores_variables { &[] } else { &[SAFE_PATH.1] })
+    }
+
+    /// Sets a worker's environment variables and its folder. `flags`: variables that are set for the interpreter.
+    pub(super) fn prepare(&self, command: &mut Command, settings: &WorkerConfig, flags: &[&'static str]) {
         command.env_clear().envs(self.variables.iter().map(|(name, value)| (name, value))).envs(&settings.env);
-        if let Some(name) = self.hidden(settings) {
-            command.env(name, &self.hash_seed);
+        for name in self.hidden(settings, flags) {
+            command.env(name, if name == HASH_SEED { &self.hash_seed } else { "1" });
         }
         let folder = match (&self.folder, &settings.cwd) {
             (Some(own), Some(cwd)) => Some(own.join(cwd)),
@@ -51,10 +70,10 @@ impl Inherited {
         }
     }
 
-    /// The variable that the engine sets for the interpreter alone: a worker removes it before it runs a task.
-    pub(super) fn hidden(&self, settings: &WorkerConfig) -> Option<&'static str> {
-        let is_set = settings.env.contains_key(HASH_SEED) || self.variables.iter().any(|(name, _)| name == HASH_SEED);
-        (!is_set).then_some(HASH_SEED)
+    /// The variables that the engine sets for the interpreter alone: a worker removes them before it runs a task.
+    pub(super) fn hidden(&self, settings: &WorkerConfig, flags: &[&'static str]) -> Vec<&'static str> {
+        let is_set = |name: &str| settings.env.contains_key(name) || self.variables.iter().any(|(it, _)| it == name);
+        [HASH_SEED].iter().chain(flags).copied().filter(|name| !is_set(name)).collect()
     }
 }
 
@@ -63,7 +82,11 @@ mod tests {
     use super::*;
 
     fn hash_seed(command: &Command) -> Option<String> {
-        let value = command.get_envs().find(|(name, _)| *name == HASH_SEED)?.1?;
+        variable(command, HASH_SEED)
+    }
+
+    fn variable(command: &Command, name: &str) -> Option<String> {
+        let value = command.get_envs().find(|(it, _)| *it == name)?.1?;
         Some(value.to_string_lossy().into_owned())
     }
 
@@ -73,14 +96,39 @@ mod tests {
         let mut settings = WorkerConfig::default();
         for _ in 0..2 {
             let mut command = Command::new("python3");
-            inherited.prepare(&mut command, &settings);
+            inherited.prepare(&mut command, &settings, &[]);
             assert_eq!(hash_seed(&command), Some(inherited.hash_seed.clone()));
         }
-        assert!(inherited.hidden(&settings).is_some());
+        assert_eq!(inherited.hidden(&settings, &[]), [HASH_SEED]);
         settings.env.insert(HASH_SEED.to_owned(), "7".to_owned());
         let mut command = Command::new("python3");
-        inherited.prepare(&mut command, &settings);
-        assert_eq!((hash_seed(&command), inherited.hidden(&settings)), (Some("7".to_owned()), None));
+        inherited.prepare(&mut command, &settings, &[]);
+        assert_eq!((hash_seed(&command), inherited.hidden(&settings, &[])), (Some("7".to_owned()), Vec::new()));
+    }
+
+    #[test]
+    fn an_interpreter_that_may_be_older_gets_a_variable_for_an_argument_that_it_may_not_know() {
+        let with = |arguments: &[&str]| Inherited {
+            variables: Vec::new(),
+            arguments: arguments.iter().map(Into::into).collect(),
+            ..Inherited::now()
+        };
+        let inherited = with(&["-O", "-P", "-Xdev"]);
+        let (arguments, flags) = inherited.flags_for(true, false);
+        assert_eq!((arguments, flags), (vec!["-O".into(), "-Xdev".into()], &["PYTHONSAFEPATH"][..]));
+        assert_eq!(inherited.flags_for(false, true).1, flags);
+        assert_eq!(inherited.flags_for(false, false), (inherited.arguments.clone(), &[][..]), "the one that was found");
+        let mut settings = WorkerConfig::default();
+        let mut command = Command::new("python3");
+        inherited.prepare(&mut command, &settings, flags);
+        assert_eq!(variable(&command, "PYTHONSAFEPATH"), Some("1".to_owned()));
+        assert_eq!(inherited.hidden(&settings, flags), [HASH_SEED, "PYTHONSAFEPATH"]);
+        settings.env.insert("PYTHONSAFEPATH".to_owned(), String::new());
+        assert_eq!(inherited.hidden(&settings, flags), [HASH_SEED], "the user's own is left alone");
+        let ignoring = with(&["-E", "-P"]);
+        assert_eq!(ignoring.flags_for(true, true), (vec!["-E".into()], &[][..]), "the variable would be ignored");
+        assert_eq!(ignoring.flags_for(false, true).0, ignoring.arguments);
+        assert_eq!(with(&["-O"]).flags_for(true, true), (vec!["-O".into()], &[][..]));
     }
 
     #[test]
@@ -88,9 +136,9 @@ mod tests {
         let inherited = Inherited { folder: Some("/start".into()), ..Inherited::now() };
         let settings = WorkerConfig { cwd: Some("there".into()), ..WorkerConfig::default() };
         let mut command = Command::new("python3");
-        inherited.prepare(&mut command, &settings);
+        inherited.prepare(&mut command, &settings, &[]);
         assert_eq!(command.get_current_dir(), Some(std::path::Path::new("/start/there")));
-        inherited.prepare(&mut command, &WorkerConfig::default());
+        inherited.prepare(&mut command, &WorkerConfig::default(), &[]);
         assert_eq!(command.get_current_dir(), Some(std::path::Path::new("/start")));
     }
 }

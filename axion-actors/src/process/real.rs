@@ -50,6 +50,8 @@ struct PoolStart {
     interpreter: Rc<Interpreter>,
     /// The interpreter's own arguments.
     arguments: Arc<[OsString]>,
+    /// Variables that stand for arguments.
+    flags: &'static [&'static str],
     settings: Arc<WorkerConfig>,
 }
 
@@ -66,18 +68,15 @@ impl RealLauncher {
         inherited: Inherited,
     ) -> Self {
         let common = Rc::new(Interpreter::new(program, config.python.is_some()));
-        let pools = config.pool_settings().map(|id, pool| PoolStart {
-            interpreter: pool_programs
-                .get(id)
-                .map_or_else(|| common.clone(), |own| Rc::new(Interpreter::new(own.clone(), true))),
-            // Only Python 3.11 and newer know `-P`, and this may be an older one.
-            arguments: inherited
-                .arguments
-                .iter()
-                .filter(|argument| pool_programs.get(id).is_none() || *argument != "-P")
-                .cloned()
-                .collect(),
-            settings: Arc::new(pool.worker.clone()),
+        let pools = config.pool_settings().map(|id, pool| {
+            let own = pool_programs.get(id);
+            let (arguments, flags) = inherited.flags_for(own.is_some(), config.python.is_some());
+            PoolStart {
+                interpreter: own.map_or_else(|| common.clone(), |own| Rc::new(Interpreter::new(own.clone(), true))),
+                arguments: arguments.into(),
+                flags,
+                settings: Arc::new(pool.worker.clone()),
+            }
         });
         Self {
             pools,
@@ -95,7 +94,7 @@ impl Launcher for RealLauncher {
     fn launch(&self, spec: LaunchSpec) -> Launched {
         let (events, receiver) = mpsc::channel(EVENTS);
         let link = Link::new(self.limits.frame);
-        let PoolStart { interpreter, arguments, settings } = &self.pools[spec.worker.pool];
+        let PoolStart { interpreter, arguments, flags, settings } = &self.pools[spec.worker.pool];
         let start = Start {
             program: interpreter.path(),
             folder: self.folder.clone(),
@@ -103,6 +102,7 @@ impl Launcher for RealLauncher {
             worker: spec.worker.to_string(),
             slots: spec.slots.to_string(),
             arguments: arguments.clone(),
+            flags,
             settings: settings.clone(),
             inherited: self.inherited.clone(),
             mark: format!("{}:{}:{}", self.folder.mark(), spec.worker, self.started.get()),
@@ -157,6 +157,7 @@ struct Start {
     worker: String,
     slots: String,
     arguments: Arc<[OsString]>,
+    flags: &'static [&'static str],
     settings: Arc<WorkerConfig>,
     inherited: Arc<Inherited>,
     mark: String,
@@ -168,12 +169,12 @@ impl Start {
             self.folder.restore()?;
             let script = self.folder.start_script();
             let own = [self.folder.package(), &self.worker, &self.slots].into_iter();
-            let own = own.chain(self.inherited.hidden(&self.settings)).map(OsStr::new);
+            let own = own.chain(self.inherited.hidden(&self.settings, self.flags)).map(OsStr::new);
             let boot = [OsStr::new("-c"), OsStr::new(BOOT), script.as_os_str()];
             let arguments: Vec<&OsStr> =
                 self.arguments.iter().map(OsString::as_os_str).chain(boot).chain(own).collect();
-            let (path, mark, settings, inherited) = (&self.program, &self.mark, &self.settings, &self.inherited);
-            let process = os::spawn(Program { path, arguments: &arguments, mark, settings, inherited })?;
+            let Self { program: path, mark, settings, inherited, flags, .. } = &self;
+            let process = os::spawn(Program { path, arguments: &arguments, mark, settings, inherited, flags })?;
             if let Err(error) = self.guardian.guard(process.pid) {
                 os::kill_group(process.pid);
                 self.guardian.forget(process.pid);

@@ -52,6 +52,9 @@ class Part:
     """Bytes that functions need, which workers are sent once."""
 
     def __new__(cls, code: Buffer | list[Buffer]) -> Part: ...
+    @staticmethod
+    def secret(bytes: bytes) -> Part:
+        """A part that records and facts leave out. Its id is random."""
     @property
     def id(self) -> bytes:
         """The hash of the bytes, by which the worker finds them."""

@@ -122,10 +122,11 @@ class Coder:
 
     def compile(self, function, target, reach):
         """The `_axion.Function` of a target, which is loaded when what it reaches is there."""
-        pins, parts = None, self._initializer_parts
+        around = self._surroundings.current()
+        pins, parts = None, [*around, *self._initializer_parts]
         if reach is not None:
             pins, parts = reach.pins, [*parts, *reach.parts]
-        code = pickle.dumps((_PYTHON, self._surroundings.of(function), self._mode, self._initializer, pins, target), PROTOCOL)
+        code = pickle.dumps((_PYTHON, around[0].id, self._mode, self._initializer, pins, target), PROTOCOL)
         return _axion.Function(_name(function), code, parts)
 
 

@@ -25,7 +25,12 @@ def interpreter_flags():
 
     make = getattr(subprocess, "_args_from_interpreter_flags", None)
     if make is not None:
-        return make()
-    options = [name if value is True else "%s=%s" % (name, value) for name, value in sys._xoptions.items()]
-    return (["-" + flags.optimize * "O"] if flags.optimize else []) + ["-W" + it for it in sys.warnoptions] + [
-        "-X" + it for it in options]
+        arguments = make()
+    else:
+        arguments = (["-" + flags.optimize * "O"] if flags.optimize else []) + ["-W" + it for it in sys.warnoptions]
+    # It knows only some of these options. An interpreter ignores those that it does not know.
+    given = {option.partition("=")[0] for flag, option in zip(arguments, arguments[1:]) if flag == "-X"}
+    for name, value in sys._xoptions.items():
+        if name not in given:
+            arguments += ["-X", name if value is True else "%s=%s" % (name, value)]
+    return arguments

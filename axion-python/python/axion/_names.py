@@ -9,7 +9,8 @@ import os
 import sys
 from importlib import machinery
 
-from ._stamps import stamp_of
+from . import _stamps
+from ._stamps import spec_of
 
 NAME, FILE = "name", "file"  # what a worker imports by its name; what it executes from its file
 _MAINS = ("__main__", "__mp_main__")  # the program, and the program in a process of `multiprocessing`
@@ -30,11 +31,7 @@ def goes_by_name(thing):
 
 
 def place_of(thing):
-    """How a worker finds a function or class: `(NAME or FILE, module, qualname, stamp)`; None if it has to be sent.
-
-    `stamp` is the file of the module with the modification time (whole seconds) and size that it had when this process
-    loaded it: `(path, mtime, size)`, or None for a module without a file.
-    """
+    """How a worker finds a function or class: `(NAME or FILE, module, qualname)`; None if it has to be sent."""
     name = getattr(thing, "__module__", None)
     qualname = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None)
     if type(name) is not str or type(qualname) is not str:
@@ -45,11 +42,11 @@ def place_of(thing):
     if found is not thing or is_registered_by_value(name):
         return None
     place = place_of_module(name)
-    return None if place is None else (place[0], name, qualname, place[1])
+    return None if place is None else (place, name, qualname)
 
 
 def place_of_module(name):
-    """How a worker gets a module of `sys.modules`: `(NAME or FILE, stamp)`; None if it cannot."""
+    """How a worker gets a module of `sys.modules`: NAME or FILE; None if it cannot."""
     if sys.path != _path:
         _path[:] = sys.path
         _modules.clear()
@@ -64,7 +61,7 @@ def place_of_module(name):
 
 def _note_file(name, spec, place):
     """Has `modules_from_files` tell of a module, if a worker executes it from its file."""
-    if place is not None and place[0] is FILE and name not in _from_files:
+    if place is FILE and name not in _from_files:
         _from_files[name] = spec.origin, _listed(spec.submodule_search_locations)
         _version[0] += 1
 
@@ -117,14 +114,6 @@ def _listed(folders):
     return None if folders is None else [folder for folder in folders if isinstance(folder, str)]
 
 
-def spec_of(module):
-    """A module's `__spec__`, without loading a module that is lazy."""
-    try:
-        return object.__getattribute__(module, "__dict__").get("__spec__")
-    except AttributeError:
-        return None
-
-
 def is_registered_by_value(name):
     """Whether cloudpickle was told to pickle this module, or a package that it is in, by value."""
     cloudpickle = sys.modules.get("cloudpickle")
@@ -136,14 +125,14 @@ def _judge(name, spec):
     if name in _MAINS:
         return None
     if spec is None or (spec.origin is None and spec.submodule_search_locations is None):
-        return (NAME, None) if _is_made_by_its_package(name) else None
+        return NAME if _is_made_by_its_package(name) else None
     if spec.origin in _WITHOUT_FILE:
-        return NAME, None
+        return NAME
     found = _find(name)
     if found is not None and _is_same(found, spec):
-        return NAME, stamp_of(found)
+        return NAME
     if spec.origin is not None and spec.origin.endswith(_SUFFIXES) and os.path.isfile(spec.origin):
-        return FILE, stamp_of(spec)
+        return FILE
     return None
 
 
@@ -156,7 +145,7 @@ def _is_made_by_its_package(name):
     if place is None:
         return False
     origin = getattr(spec_of(sys.modules[parent]), "origin", None)
-    if place[0] is NAME and origin in (None, *_WITHOUT_FILE):
+    if place is NAME and origin in (None, *_WITHOUT_FILE):
         return True
     is_extension = isinstance(getattr(spec_of(sys.modules[parent]), "loader", None), machinery.ExtensionFileLoader)
     return is_extension or origin.startswith((sys.prefix + os.sep, sys.base_prefix + os.sep))
@@ -187,3 +176,7 @@ def _is_same(found, spec):
         return found.origin == spec.origin or os.path.samefile(found.origin, spec.origin)
     except OSError:
         return False
+
+
+_stamps.install(machinery.PathFinder)
+_stamps.stamps()  # of what is loaded already, before its files change

@@ -1,7 +1,8 @@
 """What a task finds around it, as a child of this process would (L18): folders of modules, arguments, limits, filters.
 
-A worker gets them with every function, and takes over what differs from what it has. Whatever can be told before a
-worker starts, such as flags of the interpreter, goes to the engine at its start instead.
+They are a part of every function, which a worker takes over where it differs from what the worker has. The key of
+`multiprocessing` is a part of its own, which facts and records leave out (L17). Whatever can be told before a worker
+starts, such as flags of the interpreter, goes to the engine at its start instead.
 """
 
 import itertools
@@ -11,7 +12,7 @@ import site
 import sys
 import warnings
 
-from . import _names
+from . import _axion, _names, _stamps
 from ._cpython import interpreter_flags
 
 _versions = itertools.count(1)
@@ -25,41 +26,38 @@ class Surroundings:
         if main not in (None, "run"):
             raise ValueError("main is \"run\" or None, not %r" % (main,))
         self._runs_main = main == "run"
-        self._packed = self._values = self._at = None
+        self._parts = self._values = self._at = self._authkey = self._secret = None
         self._path, self._filters, self._context = [], [], None
         self._has_relative = False
-        self._modules = self._depth = self._digits = self._names = -1
+        self._modules = self._depth = self._digits = self._names = self._stamps = -1
         self.begin()
 
     def begin(self):
         """Takes down what stays as it is when the engine starts."""
         self._argv = [arg for arg in sys.argv if isinstance(arg, str)]
         self._folder = _folder()
-        self._packed = None
+        self._parts = None
 
     def current(self):
-        """The surroundings as of now, as bytes: the same object as long as nothing has changed."""
+        """The parts that functions need to have the surroundings as of now: the surroundings, and what is secret of them.
+        The same list as long as nothing has changed.
+        """
         if not self._is_current():
             self._take_down()
-        return self._packed
-
-    def of(self, function):
-        """What is sent with a function: the surroundings, and what this process saw of its module's source."""
-        place = _names.place_of(_function_of(function))
-        stamp = None if place is None or place[3] is None else (place[1], *place[3])
-        return self.current(), stamp
+        return self._parts
 
     def _is_current(self):
         """Cheap, since every submit asks. Modules that came make a new survey, which may find nothing new."""
-        return (self._packed is not None and sys.path == self._path and len(sys.modules) == self._modules
-                and _names.version() == self._names
+        return (self._parts is not None and sys.path == self._path and len(sys.modules) == self._modules
+                and _names.version() == self._names and _stamps.version() == self._stamps
+                and _authkey() is self._authkey
                 and warnings.filters == self._filters and sys.getrecursionlimit() == self._depth
                 and _get_max_digits() == self._digits and _is_same_context(self._context)
                 and not (self._has_relative and _folder() != self._at))
 
     def _take_down(self):
-        packed_before, before = self._packed, self._values
-        self._path, self._modules = list(sys.path), len(sys.modules)
+        parts_before, before = self._parts, self._values
+        self._path, self._modules, self._stamps = list(sys.path), len(sys.modules), _stamps.version()
         self._filters = list(warnings.filters)
         self._depth, self._digits, self._context = sys.getrecursionlimit(), _get_max_digits(), _decimal_context()
         self._at = _folder()
@@ -72,12 +70,20 @@ class Surroundings:
             "digits": self._digits,
             "decimal": _fields(self._context),
             "filters": [_plain_filter(each) for each in self._filters],
-            "authkey": _authkey(),
+            "authkey": self._id_of_authkey(),
             "files": _names.modules_from_files(),
+            "stamps": _stamps.stamps(),
         }
         self._names = _names.version()
-        if packed_before is None or self._values != before:
-            self._packed = pickle.dumps((next(_versions), self._values), 4)
+        if parts_before is None or self._values != before:
+            around = _axion.Part(pickle.dumps((next(_versions), self._values), 4))
+            self._parts = [around] if self._secret is None else [around, self._secret]
+
+    def _id_of_authkey(self):
+        key = _authkey()
+        if key is not self._authkey:
+            self._authkey, self._secret = key, _axion.Part.secret(bytes(key))
+        return None if self._secret is None else self._secret.id
 
     def _absolute_path(self):
         """`sys.path`. If this process has left the folder in which the engine started, where the workers still are,
@@ -89,18 +95,10 @@ class Surroundings:
         return [os.path.join(self._at, entry) if entry else self._at for entry in entries]
 
 
-def _function_of(function):
-    """What a method, a partial or an object with `__call__` gets its code from."""
-    while hasattr(function, "func"):
-        function = function.func
-    function = getattr(function, "__func__", function)
-    return function if hasattr(function, "__qualname__") else type(function)
-
-
 def _main_module():
     """The name of the program's main module, for one that `python -m` runs, and its file; None if it has none."""
     main = sys.modules["__main__"]
-    name = getattr(_names.spec_of(main), "name", None)
+    name = getattr(_stamps.spec_of(main), "name", None)
     path = getattr(main, "__file__", None)
     return None if name is None and path is None else (name, path and os.path.abspath(path))
 
@@ -155,12 +153,15 @@ def _authkey():
     """The key by which the processes of `multiprocessing` know each other: objects of its managers need it."""
     process = sys.modules.get("multiprocessing.process")
     current = getattr(process, "current_process", None)
-    return None if current is None else bytes(current().authkey)
+    return None if current is None else current().authkey
 
 
 def interpreter_arguments(python):
-    """The flags of this interpreter, for workers that `python` runs."""
+    """The flags of this interpreter, for workers that `python` runs.
+
+    The engine gives `-P` to an interpreter that may be too old for it by a variable, which `-E` has it ignore.
+    """
     arguments = interpreter_flags()
-    if str(python) == sys.executable:
+    if str(python) == sys.executable or "-E" not in arguments:
         return arguments
-    return [argument for argument in arguments if argument != "-P"]  # which older ones do not know
+    return [argument for argument in arguments if argument != "-P"]

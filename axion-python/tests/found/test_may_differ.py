@@ -1,7 +1,13 @@
 """The closed list of docs/guides/functions.md: what may differ from the caller, one test for each row."""
 
+import glob
+import os
 import pathlib
 import re
+import shutil
+import subprocess
+
+import pytest
 
 GUIDE = pathlib.Path(__file__).resolve().parents[3] / "docs" / "guides" / "functions.md"
 
@@ -163,3 +169,20 @@ def test_tasks_of_an_io_worker_may_see_newer_values(program):
             open("gate", "w").close()
             print(waiting.result() in (1, 2))
     """) == ["2", "True"]
+
+
+def test_interpreters_older_than_311_do_not_know_the_flag_p(program):
+    older = [path for path in map(shutil.which, ("python3.8", "python3.9", "python3.10")) if path]
+    older += glob.glob(os.path.expanduser("~/.pyenv/versions/3.[89].*/bin/python"))
+    older = [path for path in older if subprocess.run([path, "--version"], stdout=subprocess.DEVNULL).returncode == 0]
+    if not older:
+        pytest.skip("there is no such interpreter here")
+    program.write("a/near.py", "import sys\ndef seen(): return hasattr(sys.flags, 'safe_path'), 'a' in sys.path[0]\n")
+    program.write("a/main.py", """
+        import sys
+        sys.path.insert(0, "../a")
+        import axion, near
+        with axion.Engine(cpu_bound_count=1, io_bound_count=0, python=sys.argv[1]) as engine:
+            print(sys.flags.safe_path, *engine.submit(near.seen).result())
+    """)
+    assert program.run("-P", "main.py", older[-1], cwd="a") == ["True False True"]

@@ -88,6 +88,8 @@ pub(crate) struct Program<'a> {
     pub(crate) mark: &'a str,
     pub(crate) settings: &'a WorkerConfig,
     pub(crate) inherited: &'a Inherited,
+    /// Variables that stand for arguments.
+    pub(crate) flags: &'a [&'static str],
 }
 
 /// Starts a program as the leader of its own process group, with its pipes.
@@ -128,7 +130,7 @@ pub(crate) fn spawn(program: Program<'_>) -> Result<Process, SpawnError> {
     send_fds(control.as_fd(), &travelling).map_err(setup("the control socket"))?;
 
     let mut command = Command::new(program.path);
-    program.inherited.prepare(&mut command, settings);
+    program.inherited.prepare(&mut command, settings, program.flags);
     command
         .args(program.arguments)
         .env(MARK, program.mark)
