@@ -303,6 +303,8 @@ class Engine:
             return self._enter(native, work, payload, options, wait, future)
         future = future or Future(self)
         future._hold = hold
+        held = hold[0] if type(hold) is tuple else hold
+        future._reach = None if held is None else held.reach
         return self._enter(native, work, payload, options, wait, future)
 
     def _enter(self, native, work, payload, options, wait, future=None, task_id=None):

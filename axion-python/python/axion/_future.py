@@ -31,6 +31,7 @@ class Future(concurrent.futures.Future):
     _waiters = _done_callbacks = ()  # pyright: ignore[reportAssignmentType]
     task_id = record = None
     _hold = None  # what keeps the definitions alive that the result may refer to
+    _reach = None  # what the function of the task reaches: a step that has the result needs it, too
     _number: int | None = None  # its number in the engine's inbox, if a thread may wait for it directly
 
     def __init__(self, engine=None):

@@ -32,6 +32,7 @@ class Node:
     dependencies: list
     _rules: dict
     _submitted = None  # a weak reference to the engine that knows it
+    _reach = None  # what the functions of its workflow reach
 
 
 class Ref:

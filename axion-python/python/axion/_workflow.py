@@ -56,7 +56,12 @@ class Plan:
             self._roots.update(roots)
             self._inline += inline
             self._calls[node.id] = target, payload, placeholders.references
-            found += [reference._of for reference in placeholders.references]
+            for other in (reference._of for reference in placeholders.references):
+                found.append(other)
+                # A result may refer to all that its function reaches.
+                reach = getattr(other, "_reach", None)
+                if reach is not None:
+                    self._roots.update(reach.definitions)
         else:
             _objects(node.params, found)
         return found
@@ -131,6 +136,7 @@ class Plan:
         """The steps are known to the engine from here on."""
         for node in self.nodes:
             node._submitted = weakref.ref(self._engine)
+            node._reach = self._reach
             node.name = self._names.get(node.id)
 
 

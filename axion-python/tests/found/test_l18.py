@@ -572,3 +572,36 @@ def test_l18_what_is_taken_back_between_two_calls_of_one_function(program):
             marked.__code__ = before
             print(ex.submit(attributes).result(), ex.submit(names).result())
     """) == ["(False, False, False, None) False", "(True, True, True, 2) 1", "(False, False, False, None) False"]
+
+
+def test_l18_a_step_sees_what_results_of_earlier_submits_reach_as_of_its_own_submit(program):
+    assert program.main("""
+        import axion
+
+        RATE = 2
+
+        class Box:
+            def __init__(self, n):
+                self.n = n
+
+            def gross(self):
+                return self.n * RATE
+
+        def make(n):
+            return Box(n)
+
+        def gross(box):
+            return box.gross()
+
+        def run(step):
+            return engine.submit_workflow([step]).result()[step.name]
+
+        with axion.Engine(cpu_bound_count=1, io_bound_count=0) as engine:
+            read, unread, earlier = engine.submit(make, 1), engine.submit(make, 10), axion.step(make, 100)
+            read.result(), run(earlier)
+            print(*[run(axion.step(gross, made)) for made in (read, unread, earlier)])
+            RATE = 3
+            print(*[run(axion.step(gross, made)) for made in (read, unread, earlier)])
+            Box.gross = lambda self: -self.n
+            print(*[run(axion.step(gross, made)) for made in (read, unread, earlier)])
+    """) == ["2 20 200", "3 30 300", "-1 -10 -100"]

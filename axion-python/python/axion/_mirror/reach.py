@@ -155,16 +155,17 @@ class Reach:
         """An object that keeps the definitions alive, for as long as a task may return one of them."""
         hold = self._hold()
         if hold is None:
-            hold = _Hold([reference() for reference in self._references])
+            hold = _Hold([reference() for reference in self._references], self)
             self._hold = weakref.ref(hold)
         return hold
 
 
 class _Hold:
-    __slots__ = ("things", "__weakref__")
+    __slots__ = ("things", "reach", "__weakref__")
 
-    def __init__(self, things):
+    def __init__(self, things, reach):
         self.things = things
+        self.reach = reach
 
 
 def _nothing():
