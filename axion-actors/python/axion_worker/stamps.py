@@ -14,7 +14,7 @@ _32_BITS = 0xFFFFFFFF  # what a file of byte code has for a time or a size
 _LIBRARY = os.path.dirname(os.__file__) + os.sep  # of the interpreter: it is the same for all its processes
 _SITES = ("site-packages" + os.sep, "dist-packages" + os.sep)
 _PROGRAM = ("__main__", "__mp_main__", "axion_worker")  # which no worker imports from the caller's file
-_WITHOUT_FILE = (None, "built-in", "frozen")
+_WITHOUT_FILE = ("built-in", "frozen")
 
 _taken = {}  # the name of a module -> its spec and its stamp
 _begun = []  # when this process began
@@ -22,16 +22,23 @@ _changes = [0]
 
 
 class _Finder:
-    """Finds what `PathFinder` finds."""
+    """Finds what the finders behind it find, `PathFinder` among them."""
 
-    def __init__(self, path_finder, check):
-        self._find_spec, self._check = path_finder.find_spec, check
+    def __init__(self, check):
+        self._check = check
 
     def find_spec(self, name, path=None, target=None):
-        spec = self._find_spec(name, path, target)
-        if spec is not None:
-            self._check(name, take(name, spec))
-        return spec
+        finders = iter(sys.meta_path[:])
+        for finder in finders:
+            if finder is self:
+                break
+        for finder in finders:
+            find_spec = getattr(finder, "find_spec", None)
+            spec = None if find_spec is None else find_spec(name, path, target)
+            if spec is not None:
+                self._check(name, take(name, spec))
+                return spec
+        return None
 
 
 def _accept(_name, _stamp):
@@ -41,7 +48,7 @@ def _accept(_name, _stamp):
 def install(path_finder, check=_accept):
     """Has the stamps of modules taken from now on. `check(name, stamp)` may raise: then the module is not loaded."""
     if path_finder in sys.meta_path:
-        sys.meta_path.insert(sys.meta_path.index(path_finder), _Finder(path_finder, check))
+        sys.meta_path.insert(sys.meta_path.index(path_finder), _Finder(check))
 
 
 def take(name, spec):
@@ -61,7 +68,7 @@ def stamp_of(name, module):
     """The stamp of a loaded module; None if it has no file of its own, or belongs to the standard library."""
     spec = spec_of(module)
     origin = getattr(spec, "origin", None)
-    if origin in _WITHOUT_FILE or getattr(spec, "name", None) != name or _is_of_library(origin):
+    if not _is_file(origin) or getattr(spec, "name", None) != name or _is_of_library(origin):
         return None
     known = _taken.get(name)
     if known is None or known[0] is not spec:
@@ -87,13 +94,17 @@ def spec_of(module):
         return None
 
 
+def _is_file(origin):
+    return type(origin) is str and origin not in _WITHOUT_FILE
+
+
 def _is_of_library(path):
     return path.startswith(_LIBRARY) and not path[len(_LIBRARY):].startswith(_SITES)
 
 
 def _status(spec):
     """The state of a module's file, or of the archive that it is in."""
-    for path in spec.origin, getattr(spec.loader, "archive", None):
+    for path in spec.origin, getattr(getattr(spec, "loader", None), "archive", None):
         try:
             return os.stat(path)
         except (OSError, TypeError, ValueError):
@@ -102,8 +113,9 @@ def _status(spec):
 
 
 def _stamp_now(spec):
-    status = None if spec.origin in _WITHOUT_FILE else _status(spec)
-    return None if status is None else _stamp(spec.origin, status)
+    origin = getattr(spec, "origin", None)
+    status = _status(spec) if _is_file(origin) else None
+    return None if status is None else _stamp(origin, status)
 
 
 def _stamp(path, status):

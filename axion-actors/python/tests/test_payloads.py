@@ -2,11 +2,12 @@
 
 import os
 import pickle
+import sys
 import uuid
 
 from base import Case, OneWorker
 from harness import LIMIT
-from test_functions import Calls, code
+from test_functions import Calls, code, surroundings
 
 LARGE = 3 << 20
 
@@ -26,8 +27,9 @@ class Large(Calls, OneWorker):
     def test_code_travels_apart(self):
         module, folder = self.module("def size(n): return n")
         for is_shared in (True, False):
-            name = uuid.uuid4().bytes
-            large = code(module + ":size", paths=[folder, "x" * LARGE])
+            part, name = uuid.uuid4().bytes, uuid.uuid4().bytes
+            self.one.send("Define", part, surroundings(path=[folder, *sys.path]))
+            large = code(module + ":size", part) + b"x" * LARGE  # behind the end of the pickle
             self.one.send_apart(large, "LargeDefine", name, is_shared=is_shared)
             self.assertEqual(self.value(self.call(name, 7)), 7)
 

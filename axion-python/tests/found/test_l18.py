@@ -605,3 +605,68 @@ def test_l18_a_step_sees_what_results_of_earlier_submits_reach_as_of_its_own_sub
             Box.gross = lambda self: -self.n
             print(*[run(axion.step(gross, made)) for made in (read, unread, earlier)])
     """) == ["2 20 200", "3 30 300", "-1 -10 -100"]
+
+
+def test_l18_everything_around_a_task_is_the_callers(program):
+    assert program.main("""
+        import abc, copyreg, decimal, functools, multiprocessing, os, sys, warnings
+        import axion
+
+        sys.setrecursionlimit(1234)
+        sys.set_int_max_str_digits(700)
+        decimal.getcontext().prec = 5
+        decimal.getcontext().rounding = decimal.ROUND_UP
+        decimal.getcontext().traps[decimal.Inexact] = True
+        warnings.filterwarnings("error", "some .*", UserWarning, "lib")
+
+        class Point:
+            def __init__(self, x):
+                self.x = x
+
+        class Shape(abc.ABC):
+            pass
+
+        Shape.register(Point)
+        copyreg.pickle(Point, lambda point: (Point, (point.x * 10,)))
+
+        @functools.singledispatch
+        def show(thing):
+            return "any"
+
+        show.register(Point, lambda point: "point")
+
+        def plain(pattern):
+            return getattr(pattern, "pattern", pattern)
+
+        def around():
+            context = decimal.getcontext()
+            return {
+                "path": sys.path, "argv": sys.argv, "flags": list(sys.flags), "options": sys._xoptions,
+                "folder": os.getcwd(), "variables": {name: os.environ[name] for name in os.environ if name != "AXION_WORKER"},
+                "depth": sys.getrecursionlimit(), "digits": sys.get_int_max_str_digits(),
+                "decimal": (context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp,
+                            {signal.__name__: bool(on) for signal, on in context.traps.items()}),
+                "filters": [(action, plain(message), category.__name__, plain(module), line)
+                            for action, message, category, module, line in warnings.filters],
+                "key": bytes(multiprocessing.current_process().authkey),
+                "registered": (issubclass(Point, Shape), Point in copyreg.dispatch_table, show(Point(1)), show(1))}
+
+        async def around_async():
+            return around()
+
+        def given(point):
+            return point.x, point
+
+        here = around()
+        with axion.Engine(cpu_bound_count=1, io_bound_count=1) as engine:
+            for kind in "cpu", "io":
+                options = engine.options(kind=kind)
+                for function in around, around_async:
+                    there = options.submit(function).result()
+                    print(kind, [name for name in here if here[name] != there[name]])
+                x, point = options.submit(given, Point(2)).result()
+                print(x, point.x)
+            print([name for name in here if here[name] != engine.submit_workflow([axion.step(around)]).result()["around"][name]])
+            print(len({options.submit(hash, "text").result()
+                       for options in (engine.options(kind="cpu"), engine.options(kind="io"))}))
+    """, "an argument") == ["cpu []", "cpu []", "20 200", "io []", "io []", "20 200", "[]", "1"]

@@ -186,3 +186,18 @@ def test_interpreters_older_than_311_do_not_know_the_flag_p(program):
             print(sys.flags.safe_path, *engine.submit(near.seen).result())
     """)
     assert program.run("-P", "main.py", older[-1], cwd="a") == ["True False True"]
+
+
+def test_one_variable_marks_the_workers(program):
+    assert program.main("""
+        import os
+        import axion
+
+        def variables():
+            return dict(os.environ)
+
+        with axion.Engine(cpu_bound_count=1, io_bound_count=1) as engine:
+            for kind in "cpu", "io":
+                there = engine.options(kind=kind).submit(variables).result()
+                print(sorted(set(there.items()) - set(os.environ.items()))[0][0], set(os.environ.items()) <= set(there.items()))
+    """) == ["AXION_WORKER True"] * 2
