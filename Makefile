@@ -11,7 +11,7 @@ ifdef CARGO_TARGET_DIR
 export CARGO_TARGET_DIR := $(abspath $(CARGO_TARGET_DIR))
 endif
 
-.PHONY: help test test-python test-functions test-outside chaos lint bench bench-peers bench-python bench-functions check deny
+.PHONY: help test test-python test-functions test-outside chaos chaos-mutations fuzz lint bench bench-peers bench-python bench-functions check deny
 
 help:
 	@echo "make test         everything CI runs for tests"
@@ -19,6 +19,8 @@ help:
 	@echo "make test-functions  the tests of functions on each supported Python, with the oldest and newest cloudpickle"
 	@echo "make test-outside  black, pylint and tqdm on the executor"
 	@echo "make chaos        five minutes of tasks and workflows of all kinds while workers are killed"
+	@echo "make chaos-mutations  breaks the engine in many places, and sees whether the chaos test finds each"
+	@echo "make fuzz         10 million hostile frames, 2 million facts and 1 million flows"
 	@echo "make lint         formatting, clippy, documentation"
 	@echo "make check        lint and test"
 	@echo "make bench        the engine's figures beside their baselines"
@@ -64,6 +66,12 @@ $(VENV)/made: axion-python/requirements.txt axion-python/constraints.txt
 
 chaos:
 	$(CARGO) test --release --test chaos -- --seconds 300
+
+chaos-mutations:
+	$(PYTHON) tests/chaos/mutations.py $(ARGS)
+
+fuzz:
+	FUZZ_FRAMES=10000000 FUZZ_FACTS=2000000 FUZZ_FLOWS=1000000 $(CARGO) test --release --test fuzz -- --nocapture
 
 lint:
 	$(CARGO) fmt --all --check

@@ -243,7 +243,8 @@ impl EngineState {
             }
             FactKind::SubmissionsRefused { counts } => {
                 for (reason, count) in counts {
-                    *self.refused.entry(*reason).or_default() += count;
+                    let refused = self.refused.entry(*reason).or_default();
+                    *refused = refused.saturating_add(*count);
                 }
                 Ok(())
             }

@@ -307,6 +307,7 @@ pub enum ControlDown {
     /// Takes back attempts that have not started.
     Revoke {
         /// Which.
+        #[serde(deserialize_with = "seqs::deserialize")]
         seqs: Vec<Seq>,
     },
     /// Write where every thread is into the pipe for stacks. Not answered.
@@ -329,6 +330,7 @@ pub enum ControlUp {
     /// Answers `Revoke`.
     Revoked {
         /// The attempts that were taken back. They never run here.
+        #[serde(deserialize_with = "seqs::deserialize")]
         seqs: Vec<Seq>,
     },
     /// Answers `Ping`.
@@ -481,6 +483,38 @@ mod causes {
                 causes.push(Cause { exception, message });
             }
             Ok(causes)
+        }
+    }
+}
+
+/// A list of attempts. It grows by the numbers that are there: serde would reserve memory for as many as it states (L9).
+mod seqs {
+    use std::fmt;
+
+    use serde::de::{Deserializer, Error, SeqAccess, Visitor};
+
+    use super::Seq;
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Seq>, D::Error> {
+        deserializer.deserialize_seq(Seqs)
+    }
+
+    struct Seqs;
+
+    impl<'de> Visitor<'de> for Seqs {
+        type Value = Vec<Seq>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of attempts")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut found: A) -> Result<Vec<Seq>, A::Error> {
+            let mut seqs = Vec::new();
+            while let Some(seq) = found.next_element()? {
+                seqs.try_reserve(1).map_err(A::Error::custom)?;
+                seqs.push(seq);
+            }
+            Ok(seqs)
         }
     }
 }
