@@ -10,6 +10,7 @@ mod expected_queue;
 mod law;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use self::expected_queue::{ExpectedQueue, QueueEnd};
 use self::law::{Breach, require};
@@ -42,6 +43,14 @@ pub struct Oracle {
     kills: BTreeMap<WorkerRef, (Seq, TaskId)>,
     /// The latest generation of each worker that took tasks.
     generations: BTreeMap<WorkerId, Generation>,
+    /// How many attempts each worker runs at one time.
+    places: BTreeMap<WorkerRef, usize>,
+    /// The worker that left last, and how many of its attempts may still prove to have been running.
+    left: Option<(WorkerRef, usize)>,
+    /// The live task that holds each unique key.
+    unique: BTreeMap<Arc<str>, TaskId>,
+    /// The admitted tasks of each concurrency key.
+    holders: BTreeMap<Arc<str>, BTreeSet<TaskId>>,
     stopped: Option<OracleStopped>,
 }
 
@@ -112,7 +121,9 @@ impl Oracle {
         match (&fact.kind, before) {
             (FactKind::TaskAccepted { task }, _) => {
                 self.enqueue(task.id(), QueueEnd::Back);
-                Ok(())
+                let Some(key) = &task.options().unique else { return Ok(()) };
+                let holder = self.unique.insert(key.clone(), task.id());
+                require(holder.is_none(), Law::Unique, || format!("task {holder:?} holds the unique key `{key}`"))
             }
             // The task may have its outcome.
             (FactKind::KillSpared { task, worker, seq }, _) => {
@@ -138,25 +149,35 @@ impl Oracle {
                 let until = before.waits_until().unwrap_or(now);
                 return require(until <= now, Law::Wait, || format!("the wait ends at {}, not {}", now.0, until.0));
             }
-            FactKind::TaskSent { worker, seq, .. } => return self.sent(task, before, *worker, *seq),
+            FactKind::TaskAdmitted { .. } => return self.admitted(task),
+            FactKind::TaskSent { worker, seq, .. } => {
+                before.may_run_again()?;
+                return self.sent(task, before, *worker, *seq);
+            }
             FactKind::TaskReturned { .. } => {
                 self.leave_worker(task, before);
                 self.enqueue(task, QueueEnd::Front);
             }
             FactKind::TaskRetrying { ended, until, wait_seconds, .. } => {
                 self.leave_worker(task, before);
+                self.was_running(before)?;
                 before.is_attempt(ended.attempt)?;
+                before.may_run_again()?;
                 return states_wait(now, *until, *wait_seconds);
             }
             FactKind::TaskRerun { ended, counted, .. } => {
                 self.leave_worker(task, before);
                 self.enqueue(task, QueueEnd::Front);
+                self.was_running(before)?;
                 before.is_attempt(ended.attempt)?;
+                before.may_run_again()?;
                 return before.may_rerun(*counted);
             }
             FactKind::TaskFinished { record } => {
                 self.leave_worker(task, before);
                 self.dequeue(task, before);
+                self.unique.retain(|_, holder| *holder != task);
+                self.was_running(before)?;
                 return before.ends_as(record);
             }
             FactKind::TaskBlocked { by, .. } => return self.states_cause(by),
@@ -174,12 +195,14 @@ impl Oracle {
     /// A fact about no live task.
     fn check_rest(&mut self, kind: &FactKind) -> Result<(), Breach> {
         match kind {
-            FactKind::WorkerJoined { worker, .. } => {
+            FactKind::WorkerJoined { worker, slots, coroutines } => {
+                self.places.insert(*worker, slots.saturating_add(*coroutines));
                 let last = self.generations.insert(worker.id, worker.generation);
                 let is_next = last.is_none_or(|last| last < worker.generation);
                 require(is_next, Law::L3, || format!("worker {worker} joined after a later generation"))
             }
             FactKind::WorkerLeft { worker } => {
+                self.left = self.places.remove(worker).map(|places| (*worker, places));
                 self.kills.remove(worker);
                 self.seqs.remove(worker);
                 Ok(())
@@ -216,6 +239,30 @@ impl Oracle {
             }
             _ => Ok(()),
         }
+    }
+
+    /// A key of concurrency has at most as many holders as the task allows.
+    fn admitted(&mut self, task: TaskId) -> Result<(), Breach> {
+        let limits = self.state.tasks.get(&task).and_then(|live| live.task.limits());
+        let Some(limit) = limits.and_then(|limits| limits.concurrency.as_ref()) else { return Ok(()) };
+        let holders = self.holders.entry(limit.key.clone()).or_default();
+        holders.retain(|holder| self.state.tasks.get(holder).is_some_and(|live| live.admitted));
+        holders.insert(task);
+        require(holders.len() <= limit.max.max(1) as usize, Law::Concurrency, || {
+            format!("{} tasks hold `{}`, of which the task allows {}", holders.len(), limit.key, limit.max)
+        })
+    }
+
+    /// An attempt that was with a worker counts as started. When a worker has left, at most as many of its attempts do as
+    /// it runs at one time: the others had not started (L5).
+    fn was_running(&mut self, before: Before) -> Result<(), Breach> {
+        let (Some((worker, _)), Some((left, places))) = (before.with(), &mut self.left) else { return Ok(()) };
+        if worker != *left {
+            return Ok(());
+        }
+        let room = places.checked_sub(1);
+        *places = room.unwrap_or(0);
+        require(room.is_some(), Law::L5, || format!("more attempts of worker {worker} ended with it than it can run"))
     }
 
     fn sent(&mut self, task: TaskId, before: Before, worker: WorkerRef, seq: Seq) -> Result<(), Breach> {
@@ -277,6 +324,7 @@ struct Before {
     retries: u32,
     losses: u32,
     max_losses: u32,
+    cancelled: bool,
     isolated: bool,
 }
 
@@ -289,6 +337,7 @@ impl Before {
             retries: live.retries,
             losses: live.losses,
             max_losses: live.task.options().max_worker_losses,
+            cancelled: live.cancelled,
             isolated: live.isolated,
         }
     }
@@ -318,6 +367,11 @@ impl Before {
     fn is_attempt(&self, attempt: Attempt) -> Result<(), Breach> {
         let own = self.attempts;
         require(attempt.0 == own, Law::L3, || format!("attempt {} ended in attempt {own}", attempt.0))
+    }
+
+    /// A task whose cancellation was asked for gets no further attempt.
+    fn may_run_again(&self) -> Result<(), Breach> {
+        require(!self.cancelled, Law::Cancel, || "the task was to be cancelled, and gets another attempt".to_owned())
     }
 
     fn may_rerun(&self, counted: bool) -> Result<(), Breach> {

@@ -23,12 +23,18 @@ pub enum Law {
     L13,
     /// L15: a stated cause is the fact by which the engine decided.
     L15,
+    /// A task whose cancellation was asked for gets no further attempt.
+    Cancel,
+    /// At most as many tasks hold a concurrency key as each of them allows.
+    Concurrency,
     /// A rerun after a counted loss runs alone in its worker.
     Isolation,
     /// A task has at most `max_worker_losses` counted losses. With 0, it never reruns.
     Losses,
     /// A task runs in its own pool.
     Pool,
+    /// One live task holds a unique key.
+    Unique,
     /// A wait ends when its fact says, not earlier.
     Wait,
 }
@@ -43,9 +49,12 @@ impl fmt::Display for Law {
             Self::L12 => "L12",
             Self::L13 => "L13",
             Self::L15 => "L15",
+            Self::Cancel => "cancellation",
+            Self::Concurrency => "concurrency",
             Self::Isolation => "isolation",
             Self::Losses => "max_worker_losses",
             Self::Pool => "pool",
+            Self::Unique => "unique key",
             Self::Wait => "wait",
         })
     }

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::model::{
-    AttemptRecord, Concurrency, ErrorKind, FactId, FullAttempt, FullRecord, Incarnation, KillReason, Placement,
-    Priority, ReturnCause, Task, TaskError, Timings,
+    AttemptRecord, CancelSource, Concurrency, ErrorKind, FactId, FullAttempt, FullRecord, Incarnation, KillReason,
+    Placement, Priority, ReturnCause, Task, TaskError, Timings,
 };
 
 fn worker(index: u32, generation: u32) -> WorkerRef {
@@ -276,4 +276,36 @@ fn a_task_stays_in_its_pool_and_a_wait_is_not_cut_short() {
     let begin = vec![joined(w), accepted(&a), sent(&a, w, 1, 1)];
     let longer = [begin, vec![retrying(&a, w, 1_000_000_000)]].concat();
     assert_eq!(broken_by_the_last(longer), Law::Wait, "it states a wait of 0 s");
+}
+
+#[test]
+fn l5_a_worker_that_left_ran_no_more_attempts_than_it_has_places() {
+    let (w, all) = (worker(0, 1), [(); 3].map(|()| Task::script("/a.py")));
+    let mut kinds = vec![joined(w)];
+    kinds.extend(all.iter().map(accepted));
+    kinds.extend((1..).zip(&all).map(|(seq, task)| sent(task, w, seq, 1)));
+    kinds.push(FactKind::WorkerLeft { worker: w });
+    kinds.extend(all.iter().map(|task| rerun(task, w, 1, true)));
+    assert_eq!(broken_by_the_last(kinds), Law::L5, "it has two slots, and the third had not started");
+}
+
+#[test]
+fn a_cancelled_task_gets_no_further_attempt() {
+    let ([a, _], w) = (tasks(), worker(0, 1));
+    let cancelled = FactKind::CancelRequested { task: a.id(), by: CancelSource::Caller, grace_seconds: Some(1.0) };
+    let begin = vec![joined(w), accepted(&a), sent(&a, w, 1, 1), cancelled];
+    let then = |kinds: &[FactKind]| broken_by_the_last([begin.clone(), kinds.to_vec()].concat());
+    assert_eq!(then(&[retrying(&a, w, 6)]), Law::Cancel);
+    assert_eq!(then(&[rerun(&a, w, 1, true)]), Law::Cancel);
+    assert_eq!(then(&[returned(&a, w), sent(&a, w, 2, 1)]), Law::Cancel);
+}
+
+#[test]
+fn keys_have_no_more_holders_than_they_allow() {
+    let [one, other] = [(); 2].map(|()| Task::script("/a.py").unique("nightly").expect("a key"));
+    assert_eq!(broken_by_the_last(vec![accepted(&one), accepted(&other)]), Law::Unique);
+    let [one, other] = [(); 2].map(|()| Task::script("/a.py").concurrency(Concurrency { key: "db".into(), max: 1 }));
+    let admitted = |task: &Task| FactKind::TaskAdmitted { task: task.id() };
+    let both = vec![accepted(&one), accepted(&other), admitted(&one), admitted(&other)];
+    assert_eq!(broken_by_the_last(both), Law::Concurrency);
 }
