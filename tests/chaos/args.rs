@@ -1,6 +1,7 @@
 //! The command line, which `cargo test` and `cargo nextest` use, too.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser};
@@ -29,6 +30,9 @@ pub(crate) struct Args {
     /// Starts one round after another for this many seconds
     #[arg(long)]
     seconds: Option<u64>,
+    /// Starts an engine in this folder that somebody kills
+    #[arg(long, hide = true, value_name = "FOLDER")]
+    be_killed: Option<PathBuf>,
     /// Runs only if one of these is part of the name `chaos`
     filters: Vec<String>,
     /// Compares the filters with the whole name
@@ -61,6 +65,8 @@ pub(crate) struct Options {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Action {
     Run(Options),
+    /// Start an engine and work until somebody kills this process.
+    BeKilled(PathBuf),
     /// Print the names of the tests, of which there is one.
     List,
     /// Run nothing: other tests were chosen.
@@ -81,6 +87,9 @@ impl Args {
     }
 
     pub(crate) fn action(self) -> Action {
+        if let Some(folder) = self.be_killed {
+            return Action::BeKilled(folder);
+        }
         let chosen = |filter: &String| if self.exact { filter == "chaos" } else { "chaos".contains(filter.as_str()) };
         let filtered_out = !self.filters.is_empty() && !self.filters.iter().any(chosen);
         if self.ignored || filtered_out || self.skip.iter().any(chosen) {

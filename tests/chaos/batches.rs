@@ -10,6 +10,9 @@ use crate::rng::Rng;
 /// The tasks that fill the queue at the end have numbers from here on.
 pub(crate) const FILLERS: usize = 300_000_000;
 
+/// The tasks with unique keys have numbers from here on.
+pub(crate) const UNIQUE: usize = 400_000_000;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     /// One task, which waits for room.

@@ -267,7 +267,7 @@ pub(crate) struct FlowPlan {
 impl FlowPlan {
     pub(crate) fn new(seed: u64, number: usize) -> Self {
         let mut rng = Rng::new(seed, number as u64 + (1 << 40));
-        if rng.chance(6) {
+        if rng.chance(10) {
             return Self::stopper(&mut rng, number);
         }
         let first_index = FIRST_INDEX + number * INDICES;
@@ -303,20 +303,28 @@ impl FlowPlan {
         Self::of(number, vec![step])
     }
 
-    /// Steps that never end, and one whose failure has to end them.
+    /// Steps that never end, and one whose failure has to end them. Or steps that take a while, and one whose failure has
+    /// to let them.
     fn stopper(rng: &mut Rng, number: usize) -> Self {
+        let (stops_running, late) = (rng.chance(60), rng.chance(50));
         let mut steps: Vec<StepPlan> = Vec::new();
         for at in 0..rng.within(2, 4) {
             let mut step = StepPlan::new(rng, &[], FIRST_INDEX + number * INDICES, None);
             step.index += steps.len() * OF_A_STEP;
             // Coroutines leave the CPU worker to the step that fails.
-            (step.kind, step.pool) = if at == 0 { (Kind::Fail, PoolKind::Cpu) } else { (Kind::Endless, PoolKind::Io) };
+            let others = if stops_running { Kind::Endless } else { Kind::AsyncNap };
+            (step.kind, step.pool) = if at == 0 { (Kind::Fail, PoolKind::Cpu) } else { (others, PoolKind::Io) };
+            step.amount = 600;
+            if at == 0 && late {
+                // The others run by then.
+                (step.max_retries, step.retry_wait) = (1, Duration::from_millis(300));
+            }
             (step.timeout, step.soft_timeout, step.adds_nonsense) = (None, None, false);
             (step.at_most, step.outside) = (None, None);
             step.run_if = RunIf::AllSucceeded;
             steps.push(step);
         }
-        Self { stops: true, stops_running: true, actions: actions(rng), ..Self::of(number, steps) }
+        Self { stops: true, stops_running, actions: actions(rng), ..Self::of(number, steps) }
     }
 
     fn of(number: usize, steps: Vec<StepPlan>) -> Self {

@@ -1,6 +1,7 @@
 //! Checks that an engine leaves no process, file, descriptor or memory behind.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::process::{WaitId, WaitIdOptions};
 
@@ -43,6 +44,52 @@ pub(crate) fn of_engine(folder: &Path, runtime_dir: &Path) -> Vec<String> {
 /// Whether a process was started by the engine of this folder.
 pub(crate) fn is_of(pid: u32, folder: &Path) -> bool {
     command(pid).is_some_and(|command| command.contains(&*folder.to_string_lossy()))
+}
+
+/// The guardian of the engine of this folder, which this process has started.
+pub(crate) fn guardian_of(folder: &Path) -> Option<u32> {
+    let is_guardian = |(_, command): &(u32, String)| command.contains("axion-guardian");
+    processes_with(folder).into_iter().find(is_guardian).map(|(pid, _)| pid)
+}
+
+/// How long a process may outlive its worker: the engine looks for it when it has reaped the worker.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// Processes that workers have started which are gone. Their marks are those of no living worker.
+pub(crate) async fn of_dead_workers(folder: &Path, living: Vec<u32>) -> Vec<String> {
+    let marks: Vec<Vec<u8>> = living.into_iter().filter_map(mark).collect();
+    let begun = Instant::now();
+    loop {
+        let mut started = processes_with(folder);
+        // Only what the tasks start has this in its arguments. A worker without a mark has overwritten its environment,
+        // and starts nothing.
+        started.retain(|(_, command)| command.contains("sleep 1000"));
+        started.retain(|(pid, _)| mark(*pid).is_some_and(|mark| !marks.contains(&mark)));
+        if started.is_empty() || begun.elapsed() >= SWEEP {
+            let told = |(pid, command)| format!("L7: process {pid} has outlived its worker: {command}");
+            return started.into_iter().map(told).collect();
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The variable by which the engine finds what a worker has started.
+fn mark(pid: u32) -> Option<Vec<u8>> {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+    environment.split(|byte| *byte == 0).find(|variable| variable.starts_with(b"AXION_WORKER=")).map(<[u8]>::to_vec)
+}
+
+/// What still runs of an engine that was killed. Waits until nothing does, up to `limit`.
+pub(crate) fn of_killed_engine(folder: &Path, limit: Duration) -> Vec<String> {
+    let begun = Instant::now();
+    loop {
+        let left = processes_with(folder);
+        if left.is_empty() || begun.elapsed() >= limit {
+            let told = |(pid, command)| format!("L7: process {pid} is left of a killed engine: {command}");
+            return left.into_iter().map(told).collect();
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 fn processes_with(folder: &Path) -> Vec<(u32, String)> {

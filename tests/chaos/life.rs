@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::batches::Batch;
+use crate::faults::FaultCounts;
 use crate::notes::Claim;
 use crate::plan::Plan;
 use crate::rng::Rng;
@@ -107,10 +108,16 @@ pub(crate) struct Done {
     pub(crate) drained: Option<(Drain, ShutdownReport)>,
     /// Tasks whose cancellation the engine has taken upon itself.
     pub(crate) cancelled: HashSet<TaskId>,
+    /// Tasks with unique keys.
+    pub(crate) unique: Vec<TaskId>,
     /// Tasks that it gave back.
     pub(crate) withdrawn: HashSet<TaskId>,
     pub(crate) cancels: BTreeMap<&'static str, u64>,
-    pub(crate) faults: [u64; 3],
+    pub(crate) faults: FaultCounts,
+    /// Tasks that were asked to stop while they were with a worker and that stop when they are asked to; and those of them
+    /// that did.
+    pub(crate) asked_to_stop: u64,
+    pub(crate) stopped: u64,
     pub(crate) violations: Vec<(Option<TaskId>, String)>,
 }
 

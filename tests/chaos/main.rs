@@ -20,6 +20,7 @@
 
 mod args;
 mod batches;
+mod crash;
 mod faults;
 mod flows;
 mod leftovers;
@@ -53,6 +54,8 @@ use verdict::{FlowEnd, World};
 const WARM_UP_TASKS: usize = 60;
 /// The memory of this process may grow by this much: the allocator returns little to the system.
 const GROWTH: u64 = 96 << 20;
+/// If so many tasks were asked to stop, some of them had the time to.
+const ENOUGH_ASKED: u64 = 20;
 /// The engine ends within this time once it has no tasks.
 const SHUTDOWN: Duration = Duration::from_secs(10);
 
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
     let args = Args::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     match args.action() {
         Action::Run(options) => run(&options),
+        Action::BeKilled(folder) => crash::be_killed(&folder),
         Action::List => {
             println!("chaos: test");
             ExitCode::SUCCESS
@@ -102,6 +106,9 @@ fn round(mut workload: Workload, base: Option<Held>) -> Report {
     prepare(folder.path());
     let config = life::config(workload.seed, runtime_dir.clone());
     let mut report = Report::new(workload.seed);
+    if base.is_some() {
+        report.violated_all(None, crash::kill_an_engine(workload.seed, folder.path()));
+    }
     let mut lives = Vec::new();
     loop {
         let (done, recorded, stopped) = live(workload, folder.path(), config.clone());
@@ -142,11 +149,16 @@ fn prepare(folder: &Path) {
 fn live(workload: Workload, folder: &Path, config: Config) -> (Done, Recorded, Vec<String>) {
     let mut builder = Engine::builder().config(config);
     let (watcher, updates) = trace::record(builder.watch());
+    // Nobody reads these before the end.
+    let unread = builder.watch();
     let engine = Arc::new(builder.start().expect("the engine starts"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let done = runtime.block_on(round::run(&engine, folder, updates, workload));
     drop(runtime);
     let mut wrong = Vec::new();
+    if done.asked_to_stop >= ENOUGH_ASKED && done.stopped == 0 {
+        wrong.push(format!("none of {} tasks that were asked to stop did", done.asked_to_stop));
+    }
     let begun = Instant::now();
     if !done.violations.is_empty() {
         // A task may hang, and a patient shutdown would wait for it.
@@ -162,12 +174,15 @@ fn live(workload: Workload, folder: &Path, config: Config) -> (Done, Recorded, V
     }
     // The last sender of events.
     drop(engine);
-    (done, watcher.join().expect("the watcher ends"), wrong)
+    let recorded = watcher.join().expect("the watcher ends");
+    wrong.extend(trace::check_unread(unread, &recorded).err());
+    (done, recorded, wrong)
 }
 
 /// Checks the laws on the facts alone, and has the trace compare each fact with the plan. Returns no trace if the oracle
 /// stopped before the last fact: the trace would only tell of the consequences.
 fn judge(report: &mut Report, done: &Done, recorded: &Recorded, config: &Config) -> Option<Trace> {
+    let mut too_many = false;
     let (mut oracle, mut trace) = (Oracle::default(), Trace::new(config, traits(done), done.drained.is_some()));
     for fact in recorded.without_gaps() {
         if let Err(broken) = oracle.observe(fact) {
@@ -176,6 +191,10 @@ fn judge(report: &mut Report, done: &Done, recorded: &Recorded, config: &Config)
         }
         if let Err(violation) = trace.apply(fact) {
             report.violated(fact.kind.task(), format!("{violation}: {:?}", fact.kind));
+        }
+        // The fact of an end comes before that of the record which makes room.
+        if oracle.state().records.len() > config.output_queue_size + 1 && !std::mem::replace(&mut too_many, true) {
+            report.violated(None, format!("L9: {} records are kept", oracle.state().records.len()));
         }
     }
     if recorded.missed > 0 {
@@ -241,7 +260,8 @@ fn compare(report: &mut Report, done: &mut Done, recorded: &Recorded, config: &C
 fn traits(done: &Done) -> HashMap<TaskId, Traits> {
     let accepted = done.batches.iter().flat_map(|batch| &batch.tasks[..batch.accepted]);
     let alone = accepted.map(|task| (*task, done.plans[task].traits()));
-    alone.chain(done.flows.iter().flat_map(FlowEnd::traits)).collect()
+    let unique = done.unique.iter().map(|task| (*task, Traits::default()));
+    alone.chain(unique).chain(done.flows.iter().flat_map(FlowEnd::traits)).collect()
 }
 
 /// A task is cancelled only on request, and a withdrawn task always is.

@@ -1,6 +1,6 @@
 //! The notes of the tasks themselves: which attempts really ran, in which order and process.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use axion_core::TaskId;
@@ -15,6 +15,8 @@ struct Note {
     begins: bool,
     attempt: u32,
     pid: u32,
+    /// A task has spoilt what this process tells the engine. The engine cannot know which attempts it ended.
+    is_doubtful: bool,
 }
 
 /// What records and events claim about a task.
@@ -44,8 +46,12 @@ impl Notes {
         let text = std::fs::read(file).unwrap_or_default();
         let mut notes = Self::default();
         let mut at = 0;
-        for line in text.split_inclusive(|byte| *byte == b'\n') {
-            if let Some((index, note)) = parse(line, at) {
+        let lines = || text.split_inclusive(|byte| *byte == b'\n');
+        let spoilt: HashSet<u32> = lines().filter_map(|line| parse(line, b"spoils")).map(|(.., pid)| pid).collect();
+        for line in lines() {
+            let begins = parse(line, b"begin");
+            if let Some((index, attempt, pid)) = begins.or_else(|| parse(line, b"end")) {
+                let note = Note { at, begins: begins.is_some(), attempt, pid, is_doubtful: spoilt.contains(&pid) };
                 notes.executions += u64::from(note.begins);
                 notes.by_task.entry(index).or_default().push(note);
             }
@@ -56,8 +62,9 @@ impl Notes {
 
     /// Compares the executions of a task with its claim, and with its events if none was missed.
     pub(crate) fn check(&self, claim: &Claim, trace: Option<&Trace>) -> Result<(), String> {
-        let notes = self.by_task.get(&claim.index).map_or(&[][..], Vec::as_slice);
-        check_order(notes)?;
+        let all = self.by_task.get(&claim.index).map_or(&[][..], Vec::as_slice);
+        let notes: Vec<Note> = all.iter().filter(|note| !note.is_doubtful).copied().collect();
+        check_order(&notes)?;
         let attempts = claim.attempts;
         if let Some(late) = notes.iter().find(|note| note.at >= claim.notes_then) {
             return Err(format!("attempt {} went on after the task's outcome", late.attempt));
@@ -69,11 +76,11 @@ impl Notes {
         if claim.max_losses == 0 && begun > 1 + claim.retries as usize {
             return Err(format!("it must not run twice, but began {begun} times with {} retries", claim.retries));
         }
-        let last = |begins| notes.iter().any(|note| note.attempt == attempts && note.begins == begins);
+        let last = |begins| all.iter().any(|note| note.attempt == attempts && note.begins == begins);
         if claim.succeeded && !(last(true) && last(false)) {
             return Err("it succeeded, but its last attempt did not run to its end".to_owned());
         }
-        trace.map_or(Ok(()), |trace| check_place(notes, claim.task, trace))
+        trace.map_or(Ok(()), |trace| check_place(&notes, claim.task, trace))
     }
 
     /// That a task which was refused has not run.
@@ -95,16 +102,12 @@ impl Notes {
     }
 }
 
-fn parse(line: &[u8], at: u64) -> Option<(usize, Note)> {
+/// The index of the task, the attempt and the process in a line that begins with this word.
+fn parse(line: &[u8], word: &[u8]) -> Option<(usize, u32, u32)> {
+    let line = line.strip_prefix(word)?.strip_prefix(b" ")?;
     let mut words = std::str::from_utf8(line).ok()?.strip_suffix('\n')?.split(' ');
-    let begins = match words.next()? {
-        "begin" => true,
-        "end" => false,
-        _ => return None,
-    };
-    let index = words.next()?.parse().ok()?;
-    let (attempt, pid) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    words.next().is_none().then_some((index, Note { at, begins, attempt, pid }))
+    let found = (words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    words.next().is_none().then_some(found)
 }
 
 /// Each attempt begins once, and once one has begun nothing is heard of those before.

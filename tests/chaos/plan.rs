@@ -35,6 +35,8 @@ pub(crate) enum Kind {
     Segfault,
     Abort,
     Garbage,
+    /// Does something to the engine's pipes or its own process, and goes on.
+    Attack,
     Subprocess,
     /// Of mapped steps only: fails for some elements.
     Picky,
@@ -43,8 +45,8 @@ pub(crate) enum Kind {
 }
 
 /// Out of 1000. Kinds that cost a worker are rare: a worker takes longer to start than most tasks run.
-const KINDS: [(Kind, u64); 22] = [
-    (Kind::Noop, 260),
+const KINDS: [(Kind, u64); 23] = [
+    (Kind::Noop, 250),
     (Kind::Compute, 130),
     (Kind::Nap, 110),
     (Kind::AsyncNap, 110),
@@ -65,8 +67,12 @@ const KINDS: [(Kind, u64); 22] = [
     (Kind::Segfault, 3),
     (Kind::Abort, 3),
     (Kind::Garbage, 3),
+    (Kind::Attack, 10),
     (Kind::Subprocess, 3),
 ];
+
+/// The last of the attacks in the script. It floods what is captured below Python.
+const ATTACK_BELOW_PYTHON: u64 = 11;
 
 impl Kind {
     /// Its function in the script is `do_` and this.
@@ -93,6 +99,7 @@ impl Kind {
             Self::Segfault => "segfault",
             Self::Abort => "abort",
             Self::Garbage => "garbage",
+            Self::Attack => "attack",
             Self::Subprocess => "subprocess",
             Self::Picky => "picky",
         }
@@ -106,6 +113,7 @@ impl Kind {
             Self::Print => Some("lines"),
             Self::Big | Self::Huge => Some("size"),
             Self::FailUntil => Some("until"),
+            Self::Attack => Some("how"),
             _ => None,
         }
     }
@@ -181,18 +189,23 @@ impl Plan {
             Kind::Big => (80_000, 130_000),
             Kind::Huge => (1_000_000, 3_000_000),
             Kind::FailUntil => (1, 4),
-            Kind::Polite => (5, 60),
+            Kind::Polite => (20, 80),
+            Kind::Attack => (0, ATTACK_BELOW_PYTHON),
             _ => (0, 0),
         };
         let retries = if kind == Kind::FailUntil || rng.chance(10) { rng.within(0, 3) } else { 0 };
         let pool = if rng.chance(50) { PoolKind::Cpu } else { PoolKind::Io };
+        let amount = rng.within(low, high);
+        // Where several tasks run, nobody knows whose bytes those are.
+        let is_below_python = kind == Kind::Attack && amount == ATTACK_BELOW_PYTHON;
+        let pool = if is_below_python { PoolKind::Cpu } else { pool };
         Self {
             index,
             kind,
             pool,
             // Deadly ones are among the quick ones, too, so that workers die with tasks sent ahead.
             quick_script: kind.is_quick() || (kind.is_deadly() && rng.chance(50)),
-            amount: rng.within(low, high),
+            amount,
             timeout: matches!(kind, Kind::CatchAll | Kind::HoldGil).then(|| rng.millis(40, 160)),
             soft_timeout: matches!(kind, Kind::Soft | Kind::SoftCaught | Kind::AsyncSoft).then(|| rng.millis(20, 60)),
             max_retries: u32::try_from(retries).unwrap_or(0),
@@ -310,7 +323,9 @@ impl Plan {
 
     fn check_value(&self, value: &Value, record: &TaskRecord) -> Result<(), String> {
         let expected = match self.kind {
-            Kind::Noop | Kind::Nap | Kind::AsyncNap | Kind::Print | Kind::Subprocess => json!(self.index),
+            Kind::Noop | Kind::Nap | Kind::AsyncNap | Kind::Print | Kind::Subprocess | Kind::Attack => {
+                json!(self.index)
+            }
             Kind::Compute => json!(self.computed()),
             Kind::Big | Kind::Huge => json!(self.big()),
             Kind::Polite if value == "stopped" => return Ok(()),

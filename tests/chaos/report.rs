@@ -8,6 +8,7 @@ use std::time::Duration;
 use axion_core::workflow::{StepState, WorkflowState};
 use axion_core::{Fact, FactKind, TaskId};
 
+use crate::faults::FaultCounts;
 use crate::leftovers::Held;
 use crate::life::Done;
 use crate::notes::Notes;
@@ -26,7 +27,7 @@ pub(crate) struct Report {
     pub(crate) time: Duration,
     submitted: usize,
     outcomes: BTreeMap<Kind, [u64; OUTCOMES.len()]>,
-    faults: [u64; 3],
+    faults: FaultCounts,
     cancels: BTreeMap<&'static str, u64>,
     pub(crate) executions: u64,
     /// Summaries of the events and of the resources that this process holds.
@@ -43,7 +44,7 @@ impl Report {
             time: Duration::ZERO,
             submitted: 0,
             outcomes: BTreeMap::new(),
-            faults: [0; 3],
+            faults: FaultCounts::default(),
             cancels: BTreeMap::new(),
             executions: 0,
             words: Vec::new(),
@@ -61,9 +62,7 @@ impl Report {
             counts[OUTCOMES.iter().position(|known| *known == name).expect("a known outcome")] += 1;
         }
         self.submitted += done.plans.len();
-        for (sum, faults) in self.faults.iter_mut().zip(done.faults) {
-            *sum += faults;
-        }
+        self.faults.add(done.faults);
         for (name, count) in &done.cancels {
             *self.cancels.entry(name).or_default() += count;
         }
@@ -73,6 +72,7 @@ impl Report {
                 drain.after, drain.patience, report.cancelled
             ));
         }
+        self.words.push(format!("{} of {} that were asked to stop did", done.stopped, done.asked_to_stop));
         self.words.push(flows(done));
         self.words.push(requests(done));
         self.violations.extend(done.violations.iter().cloned());
@@ -106,6 +106,9 @@ impl Report {
             "cancelled: {queued} in a queue, {waiting} waiting for a time, {sent} with a worker; {} held back",
             trace.held
         ));
+        self.violated_all(None, trace.check_kills().err());
+        let [done, late, spared] = trace.kills_done;
+        self.words.push(format!("{done} kills, {late} in the moment of the attempt's end; {spared} spared"));
         if ready != down {
             self.violated(None, format!("{} workers never went down", ready - down));
         }
@@ -238,8 +241,9 @@ impl fmt::Display for Report {
                 write!(f, "{count:>11}")?;
             }
         }
-        let [kills, crashes, stops] = self.faults;
-        writeln!(f, "\nworkers hit: {kills} by SIGKILL, {crashes} by SIGSEGV, {stops} by SIGSTOP")?;
+        let FaultCounts { kills, crashes, stops, guardian_kills, engine_stops } = self.faults;
+        write!(f, "\nworkers hit: {kills} by SIGKILL, {crashes} by SIGSEGV, {stops} by SIGSTOP; ")?;
+        writeln!(f, "the guardian was killed {guardian_kills} times, the engine stopped {engine_stops} times")?;
         let cancels: Vec<String> = self.cancels.iter().map(|(name, count)| format!("{count} {name}")).collect();
         write!(f, "cancellations: {}", cancels.join(", "))?;
         self.words.iter().try_for_each(|words| write!(f, "\n{words}"))

@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axion_core::{CancelAnswer, Engine, ShutdownReport, TaskHandle, TaskId, TaskRecord, WaitError};
+use axion_core::{CancelAnswer, Engine, ShutdownReport, SubmitError, TaskHandle, TaskId, TaskRecord, WaitError};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::batches::{self, Entered};
-use crate::faults::{FaultInjector, go_on};
+use crate::faults::{Consequence, FaultInjector, go_on, stop_engine};
 use crate::flows::FlowPlan;
+use crate::leftovers;
 use crate::life::{Done, Ended, Progress, WaiterAnswer, Workload, digest_of, without_payload};
-use crate::plan::{Ending, Plan, agree};
+use crate::plan::{Ending, Kind, Plan, agree};
 use crate::rng::Rng;
 use crate::trace::TraceUpdate;
 use crate::workflow_run::{FlowContext, FlowOutcome, Targets, notes_length, run_workflow, wait};
@@ -57,6 +58,9 @@ struct Round<'a> {
     withdrawals: HashSet<TaskId>,
     withdrawn: JoinSet<(TaskId, Result<bool, WaitError>)>,
     waiters: JoinSet<Option<WaiterAnswer>>,
+    /// Tasks with unique keys, of which some stand for the others.
+    unique: JoinSet<Result<(), String>>,
+    unique_submitted: usize,
     closing: Option<JoinHandle<ShutdownReport>>,
     /// The queue was filled at the end, which shows that all room was given back.
     filled: bool,
@@ -119,6 +123,8 @@ impl<'a> Round<'a> {
             withdrawals: HashSet::new(),
             withdrawn: JoinSet::new(),
             waiters: JoinSet::new(),
+            unique: JoinSet::new(),
+            unique_submitted: 0,
             closing: None,
             filled: false,
             resumes: JoinSet::new(),
@@ -134,6 +140,11 @@ impl<'a> Round<'a> {
     /// Fills the queue once when everything has ended. Returns false if the round is over.
     async fn fill_once(&mut self) -> bool {
         let is_over = self.done.drained.is_some() || std::mem::replace(&mut self.filled, true);
+        if is_over {
+            for left in leftovers::of_dead_workers(self.folder, self.fault_injector.pids()).await {
+                self.violated(None, left);
+            }
+        }
         if !is_over {
             self.fill().await;
         }
@@ -143,7 +154,12 @@ impl<'a> Round<'a> {
     /// Waits for the next event and handles it. Returns false if the round is over.
     async fn handle_next(&mut self, updates: &mut UnboundedReceiver<TraceUpdate>) -> bool {
         tokio::select! {
-            Some(update) = updates.recv() => self.observe(update),
+            Some(update) = updates.recv() => {
+                if let Some(task) = self.observe(update) {
+                    self.cancel(task).await;
+                }
+            }
+            Some(ended) = self.unique.join_next() => self.unique_ended(ended.expect("no panic")),
             Some(entered) = self.entering.join_next() => self.entered(entered.expect("no panic")),
             Some(ended) = self.waiting.join_next() => return self.ended(ended.expect("no panic")),
             Some(ended) = self.flows.join_next() => return self.flow_ended(ended.expect("no panic")),
@@ -165,9 +181,16 @@ impl<'a> Round<'a> {
 
     fn inject_fault(&mut self) {
         if self.fault_is_due() {
-            let (stopped, after) = self.fault_injector.inject();
-            for process in stopped {
-                self.resumes.spawn(go_on(process, after));
+            match self.fault_injector.inject() {
+                Consequence::Nothing => {}
+                Consequence::GoOn(stopped, after) => {
+                    for process in stopped {
+                        self.resumes.spawn(go_on(process, after));
+                    }
+                }
+                Consequence::StopEngine(stopped_for) => {
+                    self.resumes.spawn_blocking(move || stop_engine(stopped_for));
+                }
             }
         }
         self.next_fault = Instant::now() + self.fault_injector.pause();
@@ -176,26 +199,30 @@ impl<'a> Round<'a> {
     /// Workers that are stopped stay stopped: the shutdown has to cope with them.
     fn finish(mut self) -> Done {
         self.resumes.abort_all();
-        let FaultInjector { kills, crashes, stops, .. } = self.fault_injector;
-        self.done.faults = [kills, crashes, stops];
+        self.done.faults = self.fault_injector.counts;
         self.done.progress = Progress { tasks: self.submitted, flows: self.flows_submitted };
         self.done
     }
 
-    fn observe(&mut self, update: TraceUpdate) {
+    /// Returns a task that is to be cancelled now: half of those that stop when they are asked to.
+    fn observe(&mut self, update: TraceUpdate) -> Option<TaskId> {
         match update {
             TraceUpdate::Active(task) => {
                 self.active.insert(task);
+                let is_polite = self.done.plans.get(&task).is_some_and(|plan| plan.kind == Kind::Polite);
+                return (is_polite && self.done.drained.is_none() && self.rng.chance(50)).then_some(task);
             }
             TraceUpdate::Inactive(task) => {
                 self.active.remove(&task);
             }
             update => self.fault_injector.observe(update),
         }
+        None
     }
 
     fn is_idle(&self) -> bool {
         let tasks = self.entering.is_empty() && self.waiting.is_empty() && self.withdrawn.is_empty();
+        let tasks = tasks && self.unique.is_empty();
         tasks && self.flows.is_empty() && self.waiters.is_empty() && self.closing.is_none()
     }
 
@@ -303,6 +330,7 @@ impl<'a> Round<'a> {
         let plan = &self.done.plans[&id];
         let index = plan.index;
         let answer = self.answers.get(&id);
+        let was_asked_to_stop = plan.kind == Kind::Polite && answer == Some(&CancelAnswer::Requested);
         let cancelled = answer.is_some_and(|answer| !matches!(answer, CancelAnswer::AlreadyFinished(_)));
         let fits = match answer {
             Some(CancelAnswer::Removed) => agree("a removed task's outcome", &record.outcome.name(), &"cancelled"),
@@ -314,6 +342,10 @@ impl<'a> Round<'a> {
         let ending = Ending { cancelled, shut_down: self.closing.is_some() || self.done.drained.is_some() };
         for violation in [plan.check(&record, ending), fits].into_iter().filter_map(Result::err) {
             self.violated(Some(id), violation);
+        }
+        if was_asked_to_stop {
+            self.done.asked_to_stop += 1;
+            self.done.stopped += u64::from(record.outcome.data().is_some_and(|data| data.as_str() == "\"stopped\""));
         }
         let ended = Ended { digest: digest_of(&record), record: without_payload(&record), notes_then };
         self.done.ended.insert(index, ended);
@@ -376,6 +408,9 @@ impl<'a> Round<'a> {
         // Most tasks are to run, also on a busy machine.
         let ended: u64 = self.done.cancels.values().sum::<u64>() * 6;
         let spare = ended > 60 + self.done.ended.len() as u64;
+        if self.closing.is_none() && self.rng.chance(5) {
+            self.submit_unique();
+        }
         match self.rng.within(0, 9) {
             0..6 if spare => {}
             0..6 if !self.done.plans.contains_key(&id) => self.cancel_step(id).await,
@@ -387,6 +422,37 @@ impl<'a> Round<'a> {
             }
             _ if self.done.plans.contains_key(&id) => self.listen(id),
             _ => {}
+        }
+    }
+
+    /// Submits some tasks with one unique key at the same time. At most one of them lives at a time.
+    fn submit_unique(&mut self) {
+        let key = format!("unique {}", self.rng.within(1, 3));
+        for _ in 0..self.rng.within(2, 4) {
+            let first = batches::UNIQUE * (1 + usize::from(self.workload.done.tasks > 0));
+            let plan = Plan::plain(first + self.unique_submitted);
+            self.unique_submitted += 1;
+            let task = plan.task(&self.folder.join("scripts")).unique(&key).expect("a short key");
+            let (engine, own) = (self.engine.clone(), task.id());
+            self.done.unique.push(own);
+            self.unique.spawn(async move {
+                let handle = match engine.submit_async(task).await {
+                    Ok(handle) => handle,
+                    Err(SubmitError::ShuttingDown) => return Ok(()),
+                    Err(error) => return Err(format!("unique task {own} was refused: {error}")),
+                };
+                match handle.await {
+                    Ok(_) | Err(WaitError::EngineStopped) => Ok(()),
+                    Err(error) => Err(format!("L1: unique task {own} came to {error}")),
+                }
+            });
+        }
+    }
+
+    fn unique_ended(&mut self, ended: Result<(), String>) {
+        self.moved = Instant::now();
+        if let Err(violation) = ended {
+            self.violated(None, violation);
         }
     }
 

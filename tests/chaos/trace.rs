@@ -17,7 +17,7 @@ use jiff::Timestamp;
 
 use self::deadlines::Deadlines;
 pub(crate) use self::flow::FlowStory;
-pub(crate) use self::record::{Recorded, TraceUpdate, record};
+pub(crate) use self::record::{Recorded, TraceUpdate, check_unread, record};
 pub(crate) use self::story::{Ran, Traits};
 use self::story::{State, TaskStory, WorkerStory, died_by_itself};
 
@@ -51,6 +51,10 @@ pub(crate) struct Trace {
     /// The cancelled tasks: in a queue, in a wait, with a worker.
     pub(crate) cancelled: [u64; 3],
     pub(crate) held: u64,
+    /// The order to kill that stands in each worker: its task, and whether that has ended since.
+    kills: HashMap<WorkerRef, (TaskId, bool)>,
+    /// Kills that were carried out, that hit a worker whose attempt had ended, and that were not carried out.
+    pub(crate) kills_done: [u64; 3],
 }
 
 impl Trace {
@@ -77,6 +81,8 @@ impl Trace {
             lost_beside: 0,
             cancelled: [0; 3],
             held: 0,
+            kills: HashMap::new(),
+            kills_done: [0; 3],
         }
     }
 
@@ -85,6 +91,11 @@ impl Trace {
     /// # Errors
     /// If it does not follow from the plan.
     pub(crate) fn apply(&mut self, fact: &Fact) -> Result<(), String> {
+        let passed = self.deadlines.pass(fact.at);
+        passed.and(self.apply_kind(fact))
+    }
+
+    fn apply_kind(&mut self, fact: &Fact) -> Result<(), String> {
         let at = fact.at;
         match &fact.kind {
             FactKind::TaskAccepted { task } => self.accept(task.id(), at),
@@ -94,6 +105,15 @@ impl Trace {
             FactKind::TaskRerun { task, counted, .. } => self.rerun(*task, *counted),
             FactKind::TaskRetrying { task, .. } => self.retrying(*task),
             FactKind::TaskDue { task } => self.due(*task),
+            FactKind::KillOrdered { task, worker, .. } => {
+                self.kills.insert(*worker, (*task, false));
+                Ok(())
+            }
+            FactKind::KillSpared { worker, .. } => {
+                self.kills.remove(worker);
+                self.kills_done[2] += 1;
+                Ok(())
+            }
             FactKind::TaskFinished { record } => self.finished(record.id, record.outcome.name(), at),
             FactKind::WorkerReady { worker, pid, .. } => self.ready(*worker, *pid),
             FactKind::WorkerDown { worker, reason } => self.down(*worker, reason),
@@ -206,6 +226,18 @@ impl Trace {
                 Some(WorkerDownReason::Killed(_)) if story.traits.once => self.lost_beside += 1,
                 _ => return Err(format!("lost, but its worker's end was {down:?}")),
             }
+        }
+        Ok(())
+    }
+
+    /// A kill hits no worker whose attempt has ended (L6). A process that does not stop in time may write its result in the
+    /// moment of its kill, so few do.
+    pub(crate) fn check_kills(&self) -> Result<(), String> {
+        let [done, late, spared] = self.kills_done;
+        if late > 2 && late > spared {
+            return Err(format!(
+                "L6: {late} of {done} kills hit a worker whose attempt had ended, {spared} were spared"
+            ));
         }
         Ok(())
     }
@@ -346,6 +378,8 @@ impl Trace {
         self.ended += 1;
         self.give_up_place(task);
         let (number, expired) = (self.ended, outcome == "expired");
+        let by_itself = matches!(outcome, "succeeded" | "failed");
+        self.kills.values_mut().filter(|(of, _)| by_itself && *of == task).for_each(|(_, ended)| *ended = true);
         let in_turn = if expired { self.deadlines.expired(task, at) } else { Ok(()) };
         self.deadlines.remove(task);
         let place = match self.story(task)?.state {
@@ -383,6 +417,10 @@ impl Trace {
         let Some(story) = self.workers.get_mut(&worker) else {
             return self.appears(worker); // before its handshake
         };
+        if let (Some((_, ended)), WorkerDownReason::Killed(_)) = (self.kills.remove(&worker), reason) {
+            self.kills_done[0] += 1;
+            self.kills_done[1] += u64::from(ended);
+        }
         if story.down.replace(reason.clone()).is_some() { Err(format!("{worker} is down twice")) } else { Ok(()) }
     }
 

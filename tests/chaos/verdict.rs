@@ -126,6 +126,16 @@ impl FlowEnd {
             return Ok(());
         }
         let ran = story.check_halt(|task| step_of(task).is_some_and(fails_by_itself))?;
+        let at_of =
+            |task: TaskId| (0..self.plan.steps.len()).find(|at| self.find(*at).is_some_and(|it| it.task == task));
+        if let Some((halt, ready)) = story.ready_after(|task| step_of(task).is_some_and(fails_by_itself)) {
+            let waits = |task: &&TaskId| {
+                at_of(**task).zip(at_of(halt)).is_some_and(|(at, dep)| self.plan.steps[at].waits_for().contains(&dep))
+            };
+            if let Some(task) = ready.iter().find(waits) {
+                return Err(format!("{task} became ready, but {halt}, for which it waited, had stopped the workflow"));
+            }
+        }
         let may_go_on = |step: &&StepRecord| !self.plan.stops_running && step.instances.is_none();
         let is_requested = |task: TaskId| self.requests.iter().any(|request| request.task == task);
         let stopped =

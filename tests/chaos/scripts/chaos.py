@@ -15,6 +15,8 @@ import json
 import os
 import random
 import signal
+import stat
+import struct
 import subprocess
 import sys
 import time
@@ -220,6 +222,135 @@ def do_garbage(params, context):
             pass
     time.sleep(ENDLESS)
     return "never killed"
+
+
+def descriptors():
+    """All but the standard ones and the notes."""
+    return [int(name) for name in os.listdir("/proc/self/fd") if 2 < int(name) < 300]
+
+
+def write_to_pipes(data):
+    """Into whatever pipe this process may write to, of which one is that of the results."""
+    for fd in descriptors():
+        try:
+            writes = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+            if writes and stat.S_ISFIFO(os.fstat(fd).st_mode):
+                os.write(fd, data)
+        except OSError:
+            pass
+
+
+def attack_flags(params, context):
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            os.set_blocking(int(name), True)
+        except OSError:
+            pass
+
+
+def attack_half_frame(params, context):
+    write_to_pipes(struct.pack("<I", 70) + b"\1\0\0")
+
+
+def attack_forged_count(params, context):
+    """A result whose data is said to be longer than its frame."""
+    write_to_pipes(struct.pack("<IIQQQ", 28, 1, 1, 1, 2**62))
+
+
+def attack_huge_frame(params, context):
+    write_to_pipes(struct.pack("<I", 2**32 - 1))
+
+
+def attack_other_pipe(params, context):
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in descriptors():
+        try:
+            if stat.S_ISFIFO(os.fstat(fd).st_mode):
+                os.dup2(null, fd)
+        except OSError:
+            pass
+
+
+def attack_closed(params, context):
+    os.closerange(3, 256)
+
+
+def attack_logs(params, context):
+    for line in range(3000):
+        context.log("attack %d" % line)
+
+
+def attack_prints(params, context):
+    for line in range(3000):
+        print("attack", line, "." * 100)
+
+
+def attack_writes(params, context):
+    for _ in range(100):
+        os.write(1, b"attack\n" * 2000)
+
+
+def attack_daemon(params, context):
+    """A process in a session of its own, whose parent is gone."""
+    script = 'sleep 1000 & exec sleep 1000; : "$0"'
+    subprocess.Popen(["setsid", "sh", "-c", "(%s) & :" % script, HERE], stdin=subprocess.DEVNULL).wait()
+
+
+def attack_environment(params, context):
+    os.environ.clear()
+    with open("/proc/self/stat") as file:
+        numbers = file.read().rpartition(")")[2].split()
+    begin, end = int(numbers[47]), int(numbers[48])
+    with open("/proc/self/mem", "r+b", buffering=0) as memory:
+        memory.seek(begin)
+        memory.write(b"x" * (end - begin))
+
+
+def attack_status_page(params, context):
+    noise = random.Random(params["i"])
+    with open("/proc/self/maps") as file:
+        shared = [line for line in file if "memfd:" in line and " rw-s " in line]
+    with open("/proc/self/mem", "r+b", buffering=0) as memory:
+        for line in shared:
+            begin, end = (int(number, 16) for number in line.split()[0].split("-"))
+            if end - begin == 4096:
+                memory.seek(begin)
+                memory.write(noise.getrandbits(8 * 4096).to_bytes(4096, "little"))
+
+
+ATTACKS = [
+    attack_flags,
+    attack_logs,
+    attack_prints,
+    attack_daemon,
+    attack_environment,
+    attack_status_page,
+    attack_half_frame,
+    attack_forged_count,
+    attack_huge_frame,
+    attack_other_pipe,
+    attack_closed,
+    attack_writes,
+]
+
+# After these, the engine may not learn what this process ends.
+SPOILS = [
+    attack_status_page,
+    attack_half_frame,
+    attack_forged_count,
+    attack_huge_frame,
+    attack_other_pipe,
+    attack_closed,
+]
+
+
+def do_attack(params, context):
+    """Whatever it does, the engine goes on. The task succeeds, or its worker is lost."""
+    attack = ATTACKS[params["how"]]
+    if attack in SPOILS:
+        note(b"spoils", params, context)
+    attack(params, context)
+    return params["i"]
 
 
 def do_subprocess(params, context):

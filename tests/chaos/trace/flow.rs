@@ -35,6 +35,13 @@ impl FlowStory {
         agree("L1: the states after the last events", &self.steps, steps)
     }
 
+    /// The first of these steps that ended, and the steps that became ready after it.
+    pub(crate) fn ready_after(&self, halts: impl Fn(TaskId) -> bool) -> Option<(TaskId, Vec<TaskId>)> {
+        let halt = self.changes.iter().position(|(task, state)| state.is_final() && halts(*task))?;
+        let ready = self.changes[halt..].iter().filter(|(_, state)| *state == StepState::Ready);
+        Some((self.changes[halt].0, ready.map(|(task, _)| *task).collect()))
+    }
+
     /// Once one of these steps has ended, nothing begins any more: what has become ready in the same moment never runs.
     /// Returns the steps that ran by then.
     pub(crate) fn check_halt(&self, halts: impl Fn(TaskId) -> bool) -> Result<Vec<TaskId>, String> {

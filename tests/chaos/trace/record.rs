@@ -5,6 +5,8 @@ use std::thread::JoinHandle;
 use axion_core::{EventStream, Fact, FactKind, TaskId, Watched, WorkerRef};
 use tokio::sync::mpsc;
 
+use crate::plan::agree;
+
 /// What the test learns about workers and tasks while it runs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum TraceUpdate {
@@ -30,6 +32,24 @@ impl Recorded {
     pub(crate) fn without_gaps(&self) -> &[Fact] {
         &self.events[..self.before_missed.unwrap_or(self.events.len())]
     }
+}
+
+/// Reads a stream that nobody has read so far. It has the latest facts, and says how many came before them (L9).
+pub(crate) fn check_unread(mut unread: EventStream, recorded: &Recorded) -> Result<(), String> {
+    let (mut facts, mut missed, mut last) = (0, 0, None);
+    while let Some(watched) = unread.wait_next() {
+        match watched {
+            Watched::Fact(fact) => {
+                facts += 1;
+                last = Some(fact.id);
+            }
+            Watched::FactsMissed(count) => missed += count,
+            _ => {}
+        }
+    }
+    let all = recorded.events.len() as u64 + recorded.missed;
+    agree("the facts that a late reader gets and misses", &(facts + missed), &all)?;
+    agree("the last fact of a late reader", &last, &recorded.events.last().map(|fact| fact.id))
 }
 
 /// Watches in a thread of its own, which does nothing else, so that it does not fall behind.
