@@ -33,6 +33,9 @@ pub(crate) struct Args {
     /// Starts an engine in this folder that somebody kills
     #[arg(long, hide = true, value_name = "FOLDER")]
     be_killed: Option<PathBuf>,
+    /// Starts an engine in this folder, and fills the disk
+    #[arg(long, hide = true, value_name = "FOLDER")]
+    full_disk: Option<PathBuf>,
     /// Runs only if one of these is part of the name `chaos`
     filters: Vec<String>,
     /// Compares the filters with the whole name
@@ -67,6 +70,8 @@ pub(crate) enum Action {
     Run(Options),
     /// Start an engine and work until somebody kills this process.
     BeKilled(PathBuf),
+    /// Start an engine and fill its disk.
+    FullDisk(PathBuf),
     /// Print the names of the tests, of which there is one.
     List,
     /// Run nothing: other tests were chosen.
@@ -89,6 +94,9 @@ impl Args {
     pub(crate) fn action(self) -> Action {
         if let Some(folder) = self.be_killed {
             return Action::BeKilled(folder);
+        }
+        if let Some(folder) = self.full_disk {
+            return Action::FullDisk(folder);
         }
         let chosen = |filter: &String| if self.exact { filter == "chaos" } else { "chaos".contains(filter.as_str()) };
         let filtered_out = !self.filters.is_empty() && !self.filters.iter().any(chosen);

@@ -21,6 +21,7 @@
 mod args;
 mod batches;
 mod crash;
+mod disk;
 mod faults;
 mod flows;
 mod leftovers;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
     match args.action() {
         Action::Run(options) => run(&options),
         Action::BeKilled(folder) => crash::be_killed(&folder),
+        Action::FullDisk(folder) => disk::be_full(&folder),
         Action::List => {
             println!("chaos: test");
             ExitCode::SUCCESS
@@ -107,6 +109,7 @@ fn round(mut workload: Workload, base: Option<Held>) -> Report {
     let config = life::config(workload.seed, runtime_dir.clone());
     let mut report = Report::new(workload.seed);
     if base.is_some() {
+        report.violated_all(None, disk::fill(workload.seed, folder.path()));
         report.violated_all(None, crash::kill_an_engine(workload.seed, folder.path()));
     }
     let mut lives = Vec::new();
