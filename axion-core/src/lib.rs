@@ -68,8 +68,8 @@ pub use engine::{Engine, JobControl, ShutdownReport};
 pub use error::{StartError, StatusError, SubmitError, SubmitManyError, WaitError};
 pub use handle::TaskHandle;
 pub use settings::{
-    CONFIG_FILE, ConfigLoader, ConfigPlace, ConfigProblem, ConfigProblemKind, InvalidConfig, LoadError, LoadedConfig,
-    NamedBy, Origin, RESERVED_VARIABLES, SourceText, config_reference, config_template, nearest_key,
+    CONFIG_FILE, ConfigLoader, ConfigPlace, ConfigProblem, ConfigProblemKind, Distrust, InvalidConfig, LoadError,
+    LoadedConfig, NamedBy, Origin, RESERVED_VARIABLES, SourceText, config_reference, config_template, nearest_key,
 };
 pub use watch::{EventStream, Watched};
 pub use workflows::{WorkflowError, WorkflowHandle, WorkflowWaitError, WrongTask};

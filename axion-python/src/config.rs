@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axion_core as core;
 use axion_core::keys::{Given, Key, Kind, Value, Wrong};
-use pyo3::exceptions::{PyKeyError, PyValueError};
+use pyo3::exceptions::{PyKeyError, PyUserWarning, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyString};
 
@@ -24,11 +24,16 @@ impl Config {
     #[new]
     #[pyo3(signature = (values, environment=false, file=None))]
     fn new(values: &Bound<'_, PyDict>, environment: bool, file: Option<std::path::PathBuf>) -> PyResult<Self> {
-        let mut config = match (environment, file) {
-            (_, Some(file)) => core::ConfigLoader::new().file(file).load().map_err(invalid)?.config,
-            (true, None) => core::ConfigLoader::new().load().map_err(invalid)?.config,
-            (false, None) => core::Config::default(),
+        let loaded = match (environment, file) {
+            (_, Some(file)) => Some(core::ConfigLoader::new().file(file).load().map_err(invalid)?),
+            (true, None) => Some(core::ConfigLoader::new().load().map_err(invalid)?),
+            (false, None) => None,
         };
+        for warning in loaded.iter().flat_map(|loaded| &loaded.warnings) {
+            let text = std::ffi::CString::new(warning.to_string()).unwrap_or_default();
+            PyErr::warn(values.py(), &values.py().get_type::<PyUserWarning>(), &text, 2)?;
+        }
+        let mut config = loaded.map(|loaded| loaded.config).unwrap_or_default();
         for (name, value) in values {
             let name: String = name.extract()?;
             set_all(&mut config, &name, &value)?;

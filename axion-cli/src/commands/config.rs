@@ -27,10 +27,12 @@ pub(crate) fn load_if_any(file: Option<&Path>) -> Result<Option<Config>, Reporte
 }
 
 fn read(loader: &ConfigLoader) -> Result<LoadedConfig, Reported> {
-    loader.load().map_err(|error| {
+    let loaded = loader.load().map_err(|error| {
         message::config_error(&error);
         Reported
-    })
+    })?;
+    loaded.warnings.iter().for_each(message::warning);
+    Ok(loaded)
 }
 
 /// Runs the command.

@@ -36,6 +36,32 @@ impl Project {
     }
 }
 
+#[test]
+fn an_unknown_variable_is_a_warning_and_a_wrong_value_an_error() {
+    let project = Project::new("cpu_bound_count = 2\n");
+    let check = |name: &str, value: &str| run(project.command(&["config", "check"]).env(name, value));
+    let ran = check("AXION_CPU_BOUND_CUONT", "3");
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.err.contains("warning") && ran.err.contains("did you mean AXION_CPU_BOUND_COUNT?"), "{}", ran.err);
+    let ran = check("AXION_WEB_PORT", "tcp://10.0.0.1:80");
+    assert!(ran.code == Some(0) && !ran.err.contains("warning"), "{}", ran.err);
+    assert_eq!(check("AXION_CPU_BOUND_COUNT", "tcp://10.0.0.1:80").code, Some(2));
+}
+
+#[test]
+fn a_configuration_that_a_stranger_could_have_written_runs_nothing() {
+    use std::os::unix::fs::PermissionsExt;
+    let project = Project::new("python = \"/bin/false\"\n");
+    std::fs::set_permissions(project.file(), std::fs::Permissions::from_mode(0o666)).expect("changed");
+    let script = example("double.py").display().to_string();
+    let ran = project.run(&["run", &script, "-p", "value=1"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.err);
+    assert!(ran.err.contains("every user can write to it") && ran.err.contains("--config FILE"), "{}", ran.err);
+    // Named, it is used: its interpreter is none.
+    let ran = project.run(&["run", &script, "-p", "value=1", "--config", "axion.toml"]);
+    assert_eq!(ran.code, Some(3), "{}", ran.err);
+}
+
 fn lines_with<'a>(text: &'a str, word: &str) -> Vec<&'a str> {
     text.lines().filter(|line| line.contains(word)).collect()
 }

@@ -21,12 +21,13 @@ pub const RESERVED_VARIABLES: &[(&str, &str)] = &[
     ("AXION_WORKER", "set by the engine in its workers, to find them again"),
     ("AXION_BENCH_*", "read by the benches of Axion itself"),
     ("AXION_TEST_*", "read by the tests of Axion itself"),
-    ("AXION_PORT", "set by Kubernetes for a service named axion"),
+    ("AXION_PORT", "set by Kubernetes for a service named axion, and the like for services named axion-NAME"),
     ("AXION_PORT_*", "the same"),
     ("AXION_SERVICE_*", "the same"),
 ];
 
-/// Reads the variables. An empty variable counts as not set.
+/// Reads the variables. An empty variable counts as not set. An unknown one is only warned of: other programs and Kubernetes
+/// set variables, too.
 ///
 /// `declared` contains the named pools of the layers below.
 pub(super) fn read(variables: &[(OsString, OsString)], declared: &[PoolId]) -> Layer {
@@ -38,9 +39,10 @@ pub(super) fn read(variables: &[(OsString, OsString)], declared: &[PoolId]) -> L
         }
         let place = ConfigPlace::Variable(name.to_string());
         let Some(key) = key_of(&name, declared) else {
-            layer
-                .problems
-                .push(ConfigProblem { place, kind: ConfigProblemKind::UnknownVariable { advice: advice(&name) } });
+            if !is_service_link(&name) {
+                let kind = ConfigProblemKind::UnknownVariable { advice: advice(&name) };
+                layer.warnings.push(ConfigProblem { place, kind });
+            }
             continue;
         };
         match read_value(key, value) {
@@ -85,6 +87,19 @@ fn is_reserved(name: &str) -> bool {
         Some(start) => name.starts_with(start),
         None => name == *reserved,
     })
+}
+
+/// Whether a variable has the form that Kubernetes gives those of a service, such as `AXION_WEB_PORT_80_TCP_ADDR`.
+fn is_service_link(name: &str) -> bool {
+    let is_port = |rest: &str| {
+        let mut words = rest.split('_');
+        words.next().is_some_and(|number| number.parse::<u16>().is_ok())
+            && words.next().is_some_and(|protocol| matches!(protocol, "TCP" | "UDP" | "SCTP"))
+    };
+    name.ends_with("_PORT")
+        || name.ends_with("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT_")
+        || name.match_indices("_PORT_").any(|(at, separator)| is_port(&name[at + separator.len()..]))
 }
 
 fn advice(name: &str) -> String {

@@ -9,6 +9,7 @@ mod find;
 mod origin;
 mod problem;
 mod text;
+mod trust;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -22,6 +23,7 @@ pub use find::CONFIG_FILE;
 pub use origin::{ConfigPlace, Origin};
 pub use problem::{ConfigProblem, ConfigProblemKind, InvalidConfig, LoadError, NamedBy, SourceText};
 pub use text::{config_reference, config_template};
+pub use trust::Distrust;
 
 use crate::builder::EngineBuilder;
 
@@ -52,6 +54,8 @@ pub struct LoadedConfig {
     pub config: Config,
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
+    /// What was ignored: variables that begin with `AXION_` and set no key.
+    pub warnings: Vec<ConfigProblem>,
     origins: BTreeMap<String, Origin>,
 }
 
@@ -60,6 +64,11 @@ impl LoadedConfig {
     #[must_use]
     pub fn origin(&self, key: Key) -> Origin {
         self.origins.get(&key.name()).cloned().unwrap_or_default()
+    }
+
+    fn with_warnings_logged(self) -> Self {
+        self.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        self
     }
 }
 
@@ -70,6 +79,8 @@ struct Layer {
     /// The named pools that the layer declares.
     pools: Vec<(PoolId, Origin)>,
     problems: Vec<ConfigProblem>,
+    /// Mistakes that are reported and refuse nothing.
+    warnings: Vec<ConfigProblem>,
 }
 
 impl ConfigLoader {
@@ -113,10 +124,16 @@ impl ConfigLoader {
     /// Reads and checks all layers.
     ///
     /// # Errors
-    /// If a named file cannot be read, or with all mistakes in the file and the variables.
+    /// If a file cannot be read, if one that was only found could have been written by others, or with all mistakes in
+    /// the file and the variables.
     pub fn load(&self) -> Result<LoadedConfig, LoadError> {
         let variables = self.variables.clone().unwrap_or_else(|| std::env::vars_os().collect());
         let file = self.find(&variables);
+        if let Some((path, NamedBy::Search)) = &file {
+            let number = |name: &str| variables.iter().find(|(it, _)| it == name)?.1.to_str()?.parse().ok();
+            let untrusted = |distrust| LoadError::Untrusted { path: path.clone(), distrust };
+            trust::check(path, trust::User::current(number)).map_err(untrusted)?;
+        }
         let source = file.as_ref().map(|(path, named_by)| file::open(path, *named_by)).transpose()?;
         let mut layers = Vec::new();
         if let Some(source) = &source {
@@ -146,7 +163,8 @@ impl ConfigLoader {
 /// Merges the layers, the last one on top, and checks the result.
 fn merge(layers: Vec<Layer>, source: Option<SourceText>) -> Result<LoadedConfig, LoadError> {
     let path = source.as_ref().map(|it| it.path.clone());
-    let mut loaded = LoadedConfig { config: Config::default(), file: path, origins: BTreeMap::new() };
+    let mut loaded =
+        LoadedConfig { config: Config::default(), file: path, warnings: Vec::new(), origins: BTreeMap::new() };
     let mut problems = Vec::new();
     for layer in layers {
         for (pool, origin) in layer.pools {
@@ -161,6 +179,7 @@ fn merge(layers: Vec<Layer>, source: Option<SourceText>) -> Result<LoadedConfig,
             loaded.origins.insert(key.name(), origin);
         }
         problems.extend(layer.problems);
+        loaded.warnings.extend(layer.warnings);
     }
     for error in loaded.config.problems() {
         let keys: Vec<&str> =
@@ -190,6 +209,7 @@ fn merge(layers: Vec<Layer>, source: Option<SourceText>) -> Result<LoadedConfig,
     if problems.is_empty() {
         return Ok(loaded);
     }
+    problems.append(&mut loaded.warnings);
     problems.sort_by(|one, other| one.place.cmp(&other.place));
     Err(LoadError::Invalid(InvalidConfig { problems, source }))
 }
@@ -209,7 +229,7 @@ impl EngineBuilder {
     /// # Errors
     /// Those of [`ConfigLoader::load`].
     pub fn from_environment() -> Result<Self, LoadError> {
-        Ok(Self::default().config(ConfigLoader::new().load()?.config))
+        Ok(Self::default().config(ConfigLoader::new().load()?.with_warnings_logged().config))
     }
 
     /// Reads settings from this file and the `AXION_*` variables. Later calls on the builder override them.
@@ -217,7 +237,7 @@ impl EngineBuilder {
     /// # Errors
     /// Those of [`ConfigLoader::load`].
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, LoadError> {
-        Ok(Self::default().config(ConfigLoader::new().file(path.as_ref()).load()?.config))
+        Ok(Self::default().config(ConfigLoader::new().file(path.as_ref()).load()?.with_warnings_logged().config))
     }
 }
 

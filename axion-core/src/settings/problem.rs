@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use axion_actors::config::{Key, Wrong};
 
 use super::origin::{ConfigPlace, Origin};
+use super::trust::Distrust;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 
 /// The configuration cannot be used.
@@ -42,6 +43,18 @@ pub enum LoadError {
         named_by: NamedBy,
         /// The first line that is not UTF-8, counted from 1.
         line: usize,
+    },
+    /// The file was only found, and others could have written it.
+    #[error(
+        "the configuration file {} is not used, because {distrust}. If you trust it, name it: `--config FILE`, \
+         AXION_CONFIG=FILE; or take the permission away",
+        path.display()
+    )]
+    Untrusted {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        distrust: Distrust,
     },
     /// The file or a variable has mistakes.
     #[error(transparent)]

@@ -40,6 +40,11 @@ fn refused(text: &str, variables: &[(&str, &str)]) -> Vec<String> {
     }
 }
 
+/// The warnings of a configuration that is used, as lines.
+fn warned(text: &str, variables: &[(&str, &str)]) -> Vec<String> {
+    loaded(text, variables).warnings.iter().map(ToString::to_string).collect()
+}
+
 fn one_refusal(text: &str) -> String {
     let mut all = refused(text, &[]);
     assert_eq!(all.len(), 1, "{all:?}");
@@ -165,6 +170,32 @@ fn the_error_of_an_unreadable_file_says_where_its_name_came_from() {
     assert!(error.to_string().ends_with("is not UTF-8 text, at line 2"), "{error}");
     let error = ConfigLoader::new().file("/dev/zero").load().expect_err("endless");
     assert!(matches!(error, LoadError::TooLarge { .. }), "L9: {error}");
+}
+
+#[test]
+fn a_file_that_was_only_found_is_refused_if_others_can_write_to_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let (folder, path) = file("cpu_bound_count = 2\n");
+    let none: [(&str, &str); 0] = [];
+    let found = || ConfigLoader::new().search_from(folder.path()).variables(none).load();
+    let set_mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("changed");
+    };
+    assert_eq!(found().expect("trusted").file.as_ref(), Some(&path));
+    for (place, mode, usual) in [(path.as_path(), 0o666, 0o644), (folder.path(), 0o777, 0o700)] {
+        set_mode(place, mode);
+        let error = found().expect_err("untrusted");
+        assert!(matches!(error, LoadError::Untrusted { distrust: Distrust::WritableByOthers, .. }), "{error}");
+        for words in ["every user can write to it", "--config FILE", "AXION_CONFIG"] {
+            assert!(error.to_string().contains(words), "{error}");
+        }
+        // One that is named is used.
+        ConfigLoader::new().file(&path).variables(none).load().expect("named");
+        ConfigLoader::new().variables([("AXION_CONFIG", &path)]).load().expect("named by the variable");
+        set_mode(place, usual);
+    }
+    set_mode(folder.path(), 0o1777);
+    found().expect("nobody can replace a file in a sticky folder");
 }
 
 #[test]
@@ -295,7 +326,7 @@ fn conflicting_settings_are_reported_at_both_places() {
 }
 
 #[test]
-fn unknown_variables_are_refused_with_the_nearest_one_and_reserved_ones_left_alone() {
+fn unknown_variables_are_warned_of_with_the_nearest_one_and_reserved_ones_left_alone() {
     let reserved = [
         ("AXION_LOG", "debug"),
         ("AXION_WORKER", "x"),
@@ -303,10 +334,18 @@ fn unknown_variables_are_refused_with_the_nearest_one_and_reserved_ones_left_alo
         ("AXION_BENCH_PYTHON", "x"),
         ("AXION_PORT_80_TCP", "x"),
         ("AXION_SERVICE_HOST", "x"),
+        // Kubernetes sets these for a service named axion-web.
+        ("AXION_WEB_PORT", "tcp://10.0.0.1:80"),
+        ("AXION_WEB_PORT_80_TCP", "tcp://10.0.0.1:80"),
+        ("AXION_WEB_PORT_80_TCP_ADDR", "10.0.0.1"),
+        ("AXION_WEB_SERVICE_HOST", "10.0.0.1"),
+        ("AXION_WEB_SERVICE_PORT", "80"),
+        ("AXION_WEB_SERVICE_PORT_HTTP", "80"),
         ("AXION", "x"),
         ("OTHER", "x"),
     ];
-    assert_eq!(loaded("", &reserved).config, Config::default());
+    let read = loaded("", &reserved);
+    assert_eq!((read.config, read.warnings), (Config::default(), Vec::new()));
     let cases = [
         ("AXION_CPU_BOUND_CUONT", "did you mean AXION_CPU_BOUND_COUNT?"),
         ("AXION_cpu_bound_count", "did you mean AXION_CPU_BOUND_COUNT?"),
@@ -314,7 +353,7 @@ fn unknown_variables_are_refused_with_the_nearest_one_and_reserved_ones_left_alo
         ("AXION_NOTHING_OF_THE_KIND", "lists all keys"),
     ];
     for (name, advice) in cases {
-        let found = refused("", &[(name, "1")]);
+        let found = warned("", &[(name, "1")]);
         let start = format!("environment variable {name}: unknown setting: ");
         assert!(found[0].starts_with(&start) && found[0].contains(advice), "{found:?}");
     }

@@ -209,6 +209,6 @@ pub(super) fn switched_on(template: &str) -> String {
 /// The settings of a program without file and variables.
 impl From<Config> for LoadedConfig {
     fn from(config: Config) -> Self {
-        Self { config, file: None, origins: std::collections::BTreeMap::new() }
+        Self { config, file: None, warnings: Vec::new(), origins: std::collections::BTreeMap::new() }
     }
 }

@@ -86,7 +86,7 @@ fn a_variable_sets_a_declared_pool_or_declares_one() {
     assert_eq!(of(&new, "big_box").soft_timeout, Some(Duration::from_secs(5)));
     assert_eq!(of(&new, "big_box").kind, PoolKind::Io);
     for variable in ["AXION_POOLS_GPU", "AXION_POOLS_GPU_WORKER", "AXION_POOLS__KIND", "AXION_POOLS_9_KIND"] {
-        let all = refused("", &[(variable, "1")]);
+        let all = warned("", &[(variable, "1")]);
         assert!(all[0].contains("unknown setting"), "{all:?}");
     }
 }

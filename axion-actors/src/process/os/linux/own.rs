@@ -79,6 +79,35 @@ pub fn has_children() -> bool {
     rustix::process::waitid(WaitId::All, options).is_ok()
 }
 
+/// Who owns a file, and who else may write to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ownership {
+    /// The user.
+    pub user: u32,
+    /// The group.
+    pub group: u32,
+    /// The permission bits, with the sticky bit.
+    pub mode: u32,
+}
+
+impl Ownership {
+    /// Of the file that a path leads to.
+    ///
+    /// # Errors
+    /// If there is none, or it may not be looked at.
+    pub fn of(path: &std::path::Path) -> io::Result<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let found = std::fs::metadata(path)?;
+        Ok(Self { user: found.uid(), group: found.gid(), mode: found.mode() & 0o7777 })
+    }
+}
+
+/// The user and the group that this process acts as.
+#[must_use]
+pub fn identity() -> (u32, u32) {
+    (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
