@@ -109,6 +109,10 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "TIME", value_parser = parse_limit, requires = "retries", allow_negative_numbers = true)]
     pub(crate) retry_wait: Option<Duration>,
 
+    /// Run the task again up to this many times if its worker dies while it runs. With 0, it never runs twice.
+    #[arg(long, value_name = "COUNT", default_value_t = 2, allow_negative_numbers = true)]
+    pub(crate) max_worker_losses: u32,
+
     /// Kill the task when its process uses more memory than this: 200M, 1.5G, or a number of bytes.
     #[arg(long, value_name = "SIZE", value_parser = parse_byte_limit, allow_negative_numbers = true)]
     pub(crate) memory_limit: Option<u64>,
@@ -185,6 +189,11 @@ pub(crate) struct FlowRunArguments {
     /// Cancel the workflow after this time: 90, 1.5s, 10m, 2h.
     #[arg(long, value_name = "TIME", value_parser = parse_limit, allow_negative_numbers = true)]
     pub(crate) timeout: Option<Duration>,
+
+    /// Run a step again up to this many times if its worker dies while it runs, whatever the flow says. With 0, no step
+    /// runs twice [default: the step's own `max_worker_losses`].
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true)]
+    pub(crate) max_worker_losses: Option<u32>,
 
     /// The Python interpreter [default: the setting `python`, else that of the active virtual
     /// environment, else python3].

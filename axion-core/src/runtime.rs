@@ -170,5 +170,6 @@ fn rules(pool: &PoolSettings) -> PoolRules {
         task_memory: pool.worker.task_memory_limit,
         worker_memory: pool.worker.max_worker_memory,
         worker_tasks: pool.worker.max_tasks_per_worker,
+        worker_losses: pool.worker.max_worker_losses,
     }
 }

@@ -286,6 +286,9 @@ settings! {
     /// A task is killed with `memory_limit` when its worker has more resident memory than this; "none":
     /// never.
     task_memory_limit: Option<u64> = None, Kind::Size { least: 1, most: i64::MAX as u64 }, or "none";
+    /// How often a task runs again, at most, after its worker died while it ran, whatever the task allows; with 0, no
+    /// task runs twice; "none": as the task says.
+    max_worker_losses: Option<u32> = None, Kind::Whole { least: 0, most: u32::MAX as i128 }, or "none";
     /// The number that is added to the workers' nice value. Above 0, workers yield the processor to other
     /// programs.
     nice: i32 = 0, Kind::Whole { least: -20, most: 19 };

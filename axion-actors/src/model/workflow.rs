@@ -274,6 +274,13 @@ impl Step {
         Self { name: None, task, depends_on: Vec::new(), rules: None }
     }
 
+    /// Changes its task.
+    #[must_use]
+    pub fn with_task(mut self, change: impl FnOnce(Task) -> Task) -> Self {
+        self.task = change(self.task);
+        self
+    }
+
     /// Adds a dependency.
     #[must_use]
     pub fn after(mut self, dependency: impl Into<Dependency>) -> Self {

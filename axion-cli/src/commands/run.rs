@@ -46,8 +46,12 @@ fn prepare(run: &RunArguments) -> Result<Task, Reported> {
         return Err(Reported);
     }
     let params = params::collect(run)?;
-    let mut task =
-        Task::script(&run.script).on(run.pool()).retry(retries(run)).params_json(params).map_err(|error| {
+    let mut task = Task::script(&run.script)
+        .on(run.pool())
+        .retry(retries(run))
+        .max_worker_losses(run.max_worker_losses)
+        .params_json(params)
+        .map_err(|error| {
             message::error(error);
             Reported
         })?;

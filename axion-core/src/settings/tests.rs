@@ -398,6 +398,7 @@ fn some_time() -> impl Strategy<Value = Duration> {
 prop_compose! {
     fn some_worker()(
         tasks in prop::option::of(1..i64::MAX as u64),
+        max_worker_losses in prop::option::of(any::<u32>()),
         memory in prop::option::of(1..i64::MAX as u64),
         nice in -20..20i32,
         env in prop::collection::btree_map("[^=\0]{1,8}", "[^\0]{0,12}", 0..4),
@@ -405,7 +406,15 @@ prop_compose! {
     ) -> WorkerConfig {
         let cwd = cwd.map(PathBuf::from);
         let task_memory_limit = memory.map(|it| it / 2 + 1);
-        WorkerConfig { max_tasks_per_worker: tasks, max_worker_memory: memory, task_memory_limit, nice, env, cwd }
+        WorkerConfig {
+            max_tasks_per_worker: tasks,
+            max_worker_memory: memory,
+            task_memory_limit,
+            max_worker_losses,
+            nice,
+            env,
+            cwd,
+        }
     }
 }
 

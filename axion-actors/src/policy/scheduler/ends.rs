@@ -118,7 +118,8 @@ impl Scheduler {
                 post_mortem.clone().map(|it| Box::new(PostMortem { ended_by: killed.unwrap_or(it.ended_by), ..it }));
             error
         };
-        let most = self.table.task(key).map_or(0, |task| task.options().max_worker_losses);
+        let allowed = self.table.task(key).map_or(0, |task| task.options().max_worker_losses);
+        let most = self.pools[worker.id.pool].rules.worker_losses.map_or(allowed, |most| most.min(allowed));
         match (task.kill, killed) {
             (Some(KillReason::Deadline), _) => {
                 let error = examined(self.timed_out(worker, key, killed.is_some()));

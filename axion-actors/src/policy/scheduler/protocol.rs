@@ -213,6 +213,8 @@ pub struct PoolRules {
     pub worker_memory: Option<u64>,
     /// The number of tasks that a worker takes, at most. Then it is recycled.
     pub worker_tasks: Option<u64>,
+    /// The number of reruns after a worker's death, at most, whatever the task allows.
+    pub worker_losses: Option<u32>,
 }
 
 /// A successor is started this long before its predecessor has taken all its tasks: an interpreter needs 30 to 100 ms

@@ -23,8 +23,12 @@ use crate::signals::Signals;
 const FRAME: Duration = Duration::from_millis(100);
 
 /// Runs the command.
-pub(super) fn execute(run: &FlowRunArguments, mut config: Config, flow: Flow) -> Exit {
+pub(super) fn execute(run: &FlowRunArguments, mut config: Config, mut flow: Flow) -> Exit {
     use_python(&mut config, run.python.as_deref());
+    if let Some(losses) = run.max_worker_losses {
+        let steps = flow.spec.steps.drain(..).map(|step| step.with_task(|task| task.max_worker_losses(losses)));
+        flow.spec.steps = steps.collect();
+    }
     host(config, async |engine, signals| follow(run, engine, signals, flow).await)
 }
 

@@ -4,6 +4,25 @@ use super::*;
 use crate::model::{EndedBy, PostMortem};
 
 #[test]
+fn the_pool_bounds_how_often_a_task_runs_again_after_a_loss() {
+    for (most, reruns) in [(Some(0), 0), (Some(1), 1), (Some(9), 2), (None, 2)] {
+        let mut scheduler = ruled(PoolRules { worker_losses: most, ..PoolRules::default() });
+        submit_as(&mut scheduler, 1, Tick(0), |task| task.max_worker_losses(2));
+        let mut runs = 0;
+        let record = loop {
+            runs += 1;
+            scheduler.joined(worker(0, runs), slots(1), Tick(0));
+            let seqs = sent(&mut scheduler, worker(0, runs));
+            scheduler.left(worker(0, runs), killed(&seqs), Tick(1));
+            if let Some(record) = finished(scheduler.take_actions()).pop() {
+                break record;
+            }
+        };
+        assert_eq!((runs, record.outcome.name()), (reruns + 1, "lost"), "{most:?}");
+    }
+}
+
+#[test]
 fn a_task_that_must_not_run_twice_is_lost_when_its_worker_is_ended_because_of_another() {
     let limit = Duration::from_millis(50);
     let cases = [

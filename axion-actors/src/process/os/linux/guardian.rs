@@ -285,6 +285,31 @@ mod tests {
         children[1].wait().expect("reaped");
     }
 
+    fn is_stopped(child: &Child) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).expect("a process");
+        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
+    }
+
+    #[test]
+    fn l6_a_group_that_waits_for_its_kill_does_not_go_on_with_the_others() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let guardian = Guardian::start(folder.path()).expect("started");
+        let mut children = [sleeper(), sleeper()];
+        for child in &children {
+            guardian.guard(group(child)).expect("told");
+        }
+        guardian.hold(group(&children[0]));
+        guardian.stop_all();
+        children.iter().for_each(|child| signals::wait_stopped(group(child)));
+        // A continued process is no longer stopped when the call returns.
+        guardian.continue_all();
+        assert_eq!([is_stopped(&children[0]), is_stopped(&children[1])], [true, false]);
+        guardian.continue_group(group(&children[0]));
+        assert!(!is_stopped(&children[0]));
+        drop(guardian);
+        children.iter_mut().for_each(|child| drop(child.wait().expect("reaped")));
+    }
+
     #[test]
     fn l7_a_killed_guardian_is_replaced_and_knows_the_old_groups() {
         let folder = tempfile::tempdir().expect("a folder");
