@@ -82,6 +82,32 @@ with axion.Engine(cpu_bound_count=1, cancel_grace=0.1) as engine:
     assert program.returncode == -signal.SIGINT
 
 
+def test_two_quick_ctrl_c_end_the_program_and_leave_no_worker():
+    program = subprocess.Popen([sys.executable, "-c", """
+import axion, os, time
+with axion.Engine(cpu_bound_count=1) as engine:
+    print(engine.submit(os.getpid).result(), flush=True)
+    engine.submit(time.sleep, 1000).result()
+"""], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with program:
+        worker = int(program.stdout.readline())
+        program.send_signal(signal.SIGINT)
+        program.send_signal(signal.SIGINT)
+        _, err = program.communicate(timeout=LONG)
+    assert program.returncode == -signal.SIGINT and err.endswith("\nKeyboardInterrupt\n")
+    assert not alive(worker)
+
+
+class RunsInTheCaller:
+    def __reduce__(self):
+        return os.getpid, ()
+
+
+def test_results_run_code_in_the_caller(engine):
+    """A weakness that docs/internals/security.md states: a task chooses what its result runs when it is unpickled."""
+    assert engine.submit(RunsInTheCaller).result(LONG) == os.getpid()
+
+
 def test_a_forked_process_gets_a_clear_error(tmp_path):
     out = python("""
 import warnings

@@ -158,3 +158,39 @@ fn every_name_of_the_dictionary_is_in_its_file() {
     assert!(checked > 30, "only {checked} rows were found");
     assert!(missing.is_empty(), "the dictionary of ARCHITECTURE.md is out of date: {missing:?}");
 }
+
+/// The sources of all tests: Rust and Python.
+fn sources_of_tests() -> String {
+    let mut text = String::new();
+    let folders =
+        ["tests", "axion-actors/src", "axion-actors/python/tests", "axion-core/src", "axion-cli", "axion-python/tests"];
+    let mut folders: Vec<PathBuf> = folders.iter().map(|folder| root().join(folder)).collect();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("the folder is listed") {
+            let path = entry.expect("the entry is listed").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|it| it == "rs" || it == "py") {
+                text.push_str(&std::fs::read_to_string(&path).expect("a source is read"));
+            }
+        }
+    }
+    text
+}
+
+#[test]
+fn each_claim_about_security_names_tests_that_exist() {
+    let page = std::fs::read_to_string(root().join("docs/internals/security.md")).expect("the page is read");
+    let sources = sources_of_tests();
+    let rows = page.lines().filter(|line| line.starts_with("| ") && !line.contains(" test |") && !line.contains("---"));
+    let mut named = 0;
+    for row in rows {
+        let tests = row.trim_end_matches('|').rsplit('|').next().unwrap_or_default();
+        for test in tests.split('`').skip(1).step_by(2) {
+            named += 1;
+            let defined = ["fn", "def"].iter().any(|word| sources.contains(&format!("{word} {test}(")));
+            assert!(defined, "no test has the name {test}: {row}");
+        }
+    }
+    assert!(named > 20, "the table is read: {named}");
+}

@@ -9,6 +9,7 @@ mod flow_run;
 mod memory;
 mod places;
 mod run;
+mod security;
 mod signals;
 mod support;
 mod terminal;
