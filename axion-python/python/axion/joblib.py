@@ -13,6 +13,7 @@
 import operator
 import os
 import threading
+import time
 
 from joblib._parallel_backends import ParallelBackendBase
 from joblib.disk import memstr_to_bytes
@@ -123,6 +124,7 @@ class _Lease:
         self.pid = os.getpid()
         self._keeper = keeper
         self.timer = None
+        self.idle_since = 0.0
 
     def is_usable(self):
         engine = self.executor._engine
@@ -135,6 +137,7 @@ class _Lease:
         self._keeper.give_back(self)
 
     def abort(self):
+        _stop_timer(self)
         self.executor._engine.shutdown(wait=False)
 
 
@@ -142,6 +145,9 @@ class _Keeper:
     """Keeps the workers of the last call for the next one with the same settings, as loky does.
 
     Calls that run at the same time have executors of their own; one of them is kept.
+
+    A timer is a thread, and calls may be short. So the one of a kept executor runs on while the executor is in use, and
+    goes on with what is left of the idle time when it fires.
     """
 
     def __init__(self):
@@ -149,9 +155,12 @@ class _Keeper:
         self._idle = None
 
     def lease(self, settings, idle_seconds):
-        kept = self._take()
+        with self._lock:
+            kept, self._idle = self._idle, None
         if kept is not None:
             if kept.settings == settings and kept.is_usable():
+                if idle_seconds < kept.idle_seconds:
+                    _stop_timer(kept)  # it would fire too late
                 kept.idle_seconds = idle_seconds
                 return kept
             _end(kept)
@@ -159,26 +168,33 @@ class _Keeper:
 
     def give_back(self, lease):
         if not lease.is_usable():
+            _stop_timer(lease)
             return
-        lease.timer = threading.Timer(lease.idle_seconds, self._expire, (lease,))
-        lease.timer.daemon = True
-        lease.timer.name = "axion-joblib-idle"
+        lease.idle_since = time.monotonic()
         with self._lock:
             other, self._idle = self._idle, lease
-            lease.timer.start()
+            if lease.timer is None:
+                self._start_timer(lease, lease.idle_seconds)
         if other is not None:
             _end(other)
 
-    def _take(self):
-        with self._lock:
-            kept, self._idle = self._idle, None
-        if kept is not None and kept.timer is not None:
-            kept.timer.cancel()
-        return kept
+    def _start_timer(self, lease, seconds):
+        lease.timer = threading.Timer(seconds, self._check, (lease,))
+        lease.timer.daemon = True
+        lease.timer.name = "axion-joblib-idle"
+        lease.timer.start()
 
-    def _expire(self, lease):
+    def _check(self, lease):
+        """The lease's timer has fired."""
         with self._lock:
+            if lease.timer is not threading.current_thread():
+                return
+            lease.timer = None
             if self._idle is not lease:
+                return  # it gets another timer when it is given back
+            left = lease.idle_since + lease.idle_seconds - time.monotonic()
+            if left > 0:
+                self._start_timer(lease, left)
                 return
             self._idle = None
         _end(lease)
@@ -188,10 +204,15 @@ class _Keeper:
         self._lock, self._idle = threading.Lock(), None
 
 
+def _stop_timer(lease):
+    timer, lease.timer = lease.timer, None
+    if timer is not None:
+        timer.cancel()
+
+
 def _end(lease):
     """Ends the workers of an executor that nobody uses."""
-    if lease.timer is not None:
-        lease.timer.cancel()
+    _stop_timer(lease)
     if lease.is_usable():
         lease.executor.shutdown(wait=True, cancel_futures=True)
 
