@@ -6,6 +6,7 @@ starts, such as flags of the interpreter, goes to the engine at its start instea
 """
 
 import itertools
+import operator
 import os
 import pickle
 import site
@@ -117,9 +118,12 @@ def _interpreter():
 
 
 def _decimal_context():
-    """A copy of this thread's context, if `decimal` is imported."""
+    """The numbers of this thread's context and a copy of it, if `decimal` is imported."""
     decimal = sys.modules.get("decimal")
-    return decimal.getcontext().copy() if hasattr(decimal, "getcontext") else None
+    if not hasattr(decimal, "getcontext"):
+        return None
+    context = decimal.getcontext().copy()
+    return _context_numbers(context), context
 
 
 def _is_same_context(known):
@@ -127,16 +131,17 @@ def _is_same_context(known):
     if known is None or decimal is None:
         return known is None  # an import of the module is seen by the number of modules
     now = decimal.getcontext()
-    return (now.prec == known.prec and now.traps == known.traps and now.rounding == known.rounding
-            and now.Emin == known.Emin and now.Emax == known.Emax and now.capitals == known.capitals
-            and now.clamp == known.clamp)
+    return _context_numbers(now) == known[0] and now.traps == known[1].traps
+
+
+_context_numbers = operator.attrgetter("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
 
 
 def _fields(context):
     if context is None:
         return None
-    traps = [signal.__name__ for signal, is_set in context.traps.items() if is_set]
-    return context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp, traps
+    numbers, context = context
+    return *numbers, [signal.__name__ for signal, is_set in context.traps.items() if is_set]
 
 
 def _plain_filter(each):
