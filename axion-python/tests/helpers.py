@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 
 import axion
 
@@ -155,6 +156,10 @@ class Pickled:
 
 def same(value):
     return value
+
+
+def call_code(code, *args):
+    return types.FunctionType(code, {})(*args)
 
 
 def forge(payload):

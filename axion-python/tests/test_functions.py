@@ -19,6 +19,15 @@ def test_functions_of_modules_builtins_lambdas_and_closures(engine):
     assert [engine.submit(fn, *args).result() for fn, args, _ in calls] == [wanted for _, _, wanted in calls]
 
 
+def test_code_with_slices(engine):
+    # From Python 3.14 on they may be constants.
+    def middle(text):
+        return text[1:3], text[::2]
+
+    assert engine.submit(middle, "abcd").result() == ("bc", "ac")
+    assert engine.submit(helpers.call_code, middle.__code__, "abcd").result() == ("bc", "ac")
+
+
 def test_bound_methods_callables_and_partials(engine):
     counter = helpers.Counter(3)
     assert engine.submit(counter.plus, 4).result() == 7

@@ -26,6 +26,16 @@ _MARSHAL = 2  # the newest version whose bytes depend on nothing but the code: l
 _MISSING = object()
 
 
+def code_bytes(code):
+    """Code as bytes. They differ as little as can be: workers are sent what has other bytes."""
+    try:
+        return dumps(code, _MARSHAL)
+    except ValueError:
+        # From 3.14 on, slices may be constants, which only newer versions have. In a fresh copy, no references are left
+        # that depend on what else the program has.
+        return dumps(loads(dumps(code)))
+
+
 # Functions of this module in pickles. Its own name differs between the two sides: pickles have it under this one. A
 # process that is on both sides has two such modules, of which the first serves both.
 NAME = "_axion_definitions"
@@ -63,7 +73,7 @@ def function_recipe(function):
 
 def function_structure(function):
     """`(code, name, cells)`. Functions that share a closure cell share it afterwards: the cells are objects."""
-    return dumps(function.__code__, _MARSHAL), function.__name__, function.__closure__
+    return code_bytes(function.__code__), function.__name__, function.__closure__
 
 
 def function_attributes(function):

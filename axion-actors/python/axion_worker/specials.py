@@ -301,7 +301,10 @@ def _builtin_type(kind, _):
 def _code(code, _):
     from marshal import dumps, loads
 
-    return loads, (dumps(code, _MARSHAL),)
+    try:
+        return loads, (dumps(code, _MARSHAL),)
+    except ValueError:  # from 3.14 on, slices may be constants, which only newer versions have
+        return loads, (dumps(loads(dumps(code))),)
 
 
 @_reduces("dataclasses._FIELD_BASE")
