@@ -152,7 +152,7 @@ def test_a12_managers_and_authkeys(program):
 
         key = b"chosen by the program"
         multiprocessing.current_process().authkey = key
-        manager = multiprocessing.Manager()
+        manager = multiprocessing.get_context("fork").Manager()
         shared = manager.dict()
 
         def use_global(n):

@@ -83,7 +83,7 @@ def test_e1_a_lock_of_a_worker_that_dies_is_released(program):
             os._exit(1)
 
         if __name__ == "__main__":
-            lock = multiprocessing.Lock()
+            lock = multiprocessing.get_context("fork").Lock()
             with axion.Executor(1, initializer=prepare, initargs=(lock,), cancel_grace=0.1) as ex:
                 print(type(ex.submit(die).exception()).__name__)
                 print(lock.acquire(timeout=30), lock.release())
