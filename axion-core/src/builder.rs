@@ -8,7 +8,8 @@ use std::time::Duration;
 use axion_actors::config::{Config, ConfigError, EngineKind, PoolConfig, ScalingPolicy};
 use axion_actors::model::{Clock, PoolId};
 use axion_actors::process::{
-    Guardian, Inherited, Launcher, PrivateFolder, RealLauncher, find_pool_pythons, find_python, nanos_since_boot, own,
+    Containment, Guardian, Inherited, Launcher, PrivateFolder, RealLauncher, find_pool_pythons, find_python,
+    nanos_since_boot, own,
 };
 use axion_actors::sequencer::{QueueBounds, Sequencer};
 
@@ -154,20 +155,22 @@ impl EngineBuilder {
         let program = find_python(self.config.python.as_deref())?;
         let pool_programs = find_pool_pythons(&self.config.clone().resolved().pool_settings())?;
         let folder = Arc::new(PrivateFolder::create(self.config.runtime_dir.as_deref())?);
-        let guardian = Arc::new(Guardian::start(folder.path())?);
+        let containment = Arc::new(Containment::strongest(folder.path()));
+        let guardian = Arc::new(Guardian::start(folder.path(), &containment, &program)?);
         let config = self.config.clone();
         let inherited = self.inherited.unwrap_or_else(Inherited::now);
         for (pool, settings) in config.pool_settings().iter() {
             check_folder(pool, settings.worker.cwd.as_deref())?;
         }
         let launcher = {
-            let (folder, guardian) = (folder.clone(), guardian.clone());
+            let (folder, guardian, containment) = (folder.clone(), guardian.clone(), containment.clone());
             move || {
-                let launcher = RealLauncher::new(program, &pool_programs, &config, folder, guardian, inherited);
+                let launcher =
+                    RealLauncher::new(program, &pool_programs, &config, folder, guardian, containment, inherited);
                 Box::new(launcher) as Box<dyn Launcher>
             }
         };
-        let children = Children { guardian: Some(guardian), _folder: Some(folder) };
+        let children = Children { guardian: Some(guardian), containment: Some(containment), _folder: Some(folder) };
         Engine::start(self.config, self.sequencer.unwrap_or_else(new_sequencer), launcher, children)
     }
 

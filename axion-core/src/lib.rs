@@ -48,15 +48,15 @@ pub use axion_actors::model::workflow;
 pub use axion_actors::model::workflow::GraphError;
 pub use axion_actors::model::{
     Attempt, AttemptRecord, Backoff, BlockedBy, CancelSource, Capacity, CapturedOutput, Cause, ComponentStatus,
-    Components, Concurrency, Data, EndedBy, EngineEnd, EngineStatus, ErrorKind, ExpiredBy, Fact, FactId, FactKind,
-    Fixed, FullAttempt, FullRecord, Function, FunctionName, Generation, Health, HealthReport, HostLoad, Incarnation,
-    InputQueue, Json, JsonError, KillReason, LaunchCause, Limits, LogLevel, Memory, Needs, NotBefore, Notice,
-    NoticeKind, Outcome, OutcomeCounts, OutputPart, OutputQueue, ParamsError, Part, PartId, Payload, Pickle, Placement,
-    PoolId, PoolKind, PoolMap, PoolNameError, PoolStatus, PostMortem, Priority, PriorityError, ProcessExit,
-    ProcessPool, Rate, RateError, RecycleCause, RefusalReason, Resource, RetireCause, RetryPolicy, ReturnCause,
-    RevokeCause, ScalingRule, ScriptPath, Seq, Shortage, Shortfall, Status, Stream, TargetCause, Task, TaskCounts,
-    TaskError, TaskId, TaskOptions, TaskRecord, Tick, Timings, UniqueKeyError, Usage, Work, WorkName, WorkerDownReason,
-    WorkerId, WorkerRef, WorkerStatus, fingerprint,
+    Components, Concurrency, ContainmentKind, Data, EndedBy, EngineEnd, EngineStatus, ErrorKind, ExpiredBy, Fact,
+    FactId, FactKind, Fixed, FullAttempt, FullRecord, Function, FunctionName, Generation, Health, HealthReport,
+    HostLoad, Incarnation, InputQueue, Json, JsonError, KillReason, LaunchCause, Limits, LogLevel, Memory, Needs,
+    NotBefore, Notice, NoticeKind, Outcome, OutcomeCounts, OutputPart, OutputQueue, ParamsError, Part, PartId, Payload,
+    Pickle, Placement, PoolId, PoolKind, PoolMap, PoolNameError, PoolStatus, PostMortem, Priority, PriorityError,
+    ProcessExit, ProcessPool, Rate, RateError, RecycleCause, RefusalReason, Resource, RetireCause, RetryPolicy,
+    ReturnCause, RevokeCause, ScalingRule, ScriptPath, Seq, Shortage, Shortfall, Status, Stream, TargetCause, Task,
+    TaskCounts, TaskError, TaskId, TaskOptions, TaskRecord, Tick, Timings, UniqueKeyError, Usage, Work, WorkName,
+    WorkerDownReason, WorkerId, WorkerRef, WorkerStatus, fingerprint,
 };
 pub use axion_actors::process::{
     FolderError, GuardianError, PythonNotFound, SHARE_FROM, WritablePayload, join as join_payload, own as own_process,

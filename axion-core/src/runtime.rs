@@ -8,11 +8,13 @@ use std::thread::JoinHandle;
 use actix::{Actor, Addr, System};
 use axion_actors::actors::{Admission, Autoscaler, Dispatcher, Inbox, Supervisor, TimerDriver, WorkflowManager};
 use axion_actors::config::{Config, Key, PoolSettings, ScalingPolicy, Value};
-use axion_actors::model::{EngineEnd, FactKind};
+use axion_actors::model::{ContainmentKind, EngineEnd, FactKind};
 use axion_actors::policy::retention::RetentionPolicy;
 use axion_actors::policy::scheduler::{PoolRules, Scheduler, TimeLimits};
 use axion_actors::policy::task_table::TaskTable;
-use axion_actors::process::{Guardian, KernelTimer, Launcher, Meter, PrivateFolder, RealMeter, machine_memory};
+use axion_actors::process::{
+    Containment, Guardian, KernelTimer, Launcher, Meter, PrivateFolder, RealMeter, machine_memory,
+};
 use axion_actors::sequencer::Sequencer;
 use tokio::sync::oneshot;
 
@@ -24,6 +26,8 @@ use crate::park;
 pub(crate) struct Children {
     /// Dropped before the folder, which it uses until its end.
     pub(crate) guardian: Option<Arc<Guardian>>,
+    /// Ends after the guardian, which ends most of it.
+    pub(crate) containment: Option<Arc<Containment>>,
     pub(crate) _folder: Option<Arc<PrivateFolder>>,
 }
 
@@ -93,7 +97,8 @@ fn host(
 ) -> EngineEnd {
     let system = System::with_tokio_rt(|| tokio);
     system.block_on(async {
-        let runtime = populate(parts, timer, launcher());
+        let containment = children.containment.as_deref().map(Containment::kind).unwrap_or_default();
+        let runtime = populate(parts, timer, launcher(), containment);
         if let Some(guardian) = children.guardian.clone() {
             actix_rt::spawn(async move {
                 if let Err(error) = guardian.watch().await {
@@ -111,7 +116,12 @@ fn host(
     EngineEnd::InternalError
 }
 
-fn populate(parts: RuntimeParts, timer: KernelTimer, launcher: Box<dyn Launcher>) -> Runtime {
+fn populate(
+    parts: RuntimeParts,
+    timer: KernelTimer,
+    launcher: Box<dyn Launcher>,
+    containment: ContainmentKind,
+) -> Runtime {
     let RuntimeParts { config, admission, sequencer, requests } = parts;
     let (clock, manager_admission) = (sequencer.clock(), admission.clone());
     let timers = TimerDriver::start(timer, clock.clone());
@@ -128,7 +138,9 @@ fn populate(parts: RuntimeParts, timer: KernelTimer, launcher: Box<dyn Launcher>
     };
     let rules = config.pool_settings().map(|_, pool| rules(pool));
     let scheduler = Scheduler::new(TaskTable::new(clock.epoch(), keep), &rules, config.capacity(machine_memory()));
-    let dispatcher = Dispatcher::new(scheduler, &timers, admission, sequencer.clone(), requests, &config).start();
+    let dispatcher = Dispatcher::new(scheduler, &timers, admission, sequencer.clone(), requests, &config)
+        .contained_by(containment)
+        .start();
     WorkflowManager::new(&config, dispatcher.clone(), manager_admission, sequencer.clone(), &timers).start();
     let supervisor = Supervisor::new(launcher, dispatcher.clone(), sequencer, timers.clone(), &config).start();
     if config.enable_metrics || config.autoscaler != ScalingPolicy::Off {

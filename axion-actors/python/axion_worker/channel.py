@@ -18,7 +18,7 @@ _READ_SIZE = 1 << 16
 _CONTROL_LIMIT = 1 << 20  # fits a `Revoke` of 130,000 tasks
 
 # The engine sends these with the first byte on the control socket, in this order.
-_FDS = ("data_in", "data_out", "page", "raw_out", "raw_err", "stacks", "payloads")
+_FDS = ("data_in", "data_out", "page", "raw_out", "raw_err", "stacks", "payloads", "kill_pipe")
 
 
 def take_control_socket():

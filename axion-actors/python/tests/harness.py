@@ -129,10 +129,11 @@ class Worker:
         theirs.close()
         self.stacks, stacks_write = os.pipe()
         self.payloads, payloads_theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+        kill_read, self.kill_pipe = os.pipe()
         fds = array.array("i", [down_read, up_write, page_fd, self.raw_out, self.raw_err, stacks_write,
-                                payloads_theirs.fileno()])
+                                payloads_theirs.fileno(), kill_read])
         ours.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
-        for fd in (down_read, up_write, page_fd, out_write, err_write, stacks_write):
+        for fd in (down_read, up_write, page_fd, out_write, err_write, stacks_write, kill_read):
             os.close(fd)
         payloads_theirs.close()
         self._pieces, self.pieces = b"", 0  # of the next large result, and how many have come
@@ -397,7 +398,7 @@ class Worker:
         self.end()
         self.control.close()
         self.payloads.close()
-        for fd in (self.up, self.raw_out, self.raw_err, self.stacks):
+        for fd in (self.up, self.raw_out, self.raw_err, self.stacks, self.kill_pipe):
             os.close(fd)
 
     def __enter__(self):

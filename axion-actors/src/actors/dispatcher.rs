@@ -30,8 +30,8 @@ use super::messages::{
 use super::timer::{ActorTimer, TimerDriver};
 use crate::config::{Config, EngineKind};
 use crate::model::{
-    CancelAnswer, Clock, FactKind, HostLoad, PoolMap, PoolStatus, RefusalReason, Task, TaskError, TaskId, Tick,
-    WorkerProcess, WorkerRef,
+    CancelAnswer, Clock, ContainmentKind, FactKind, HostLoad, PoolMap, PoolStatus, RefusalReason, Task, TaskError,
+    TaskId, Tick, WorkerProcess, WorkerRef,
 };
 use crate::policy::overload::Gauge;
 use crate::policy::scheduler::Scheduler;
@@ -53,6 +53,7 @@ pub struct Dispatcher {
     pools: PoolMap<PoolStatus>,
     /// The machine, as it was measured last.
     host: HostLoad,
+    containment: ContainmentKind,
     gauge: Gauge,
     kind: EngineKind,
     /// Slots of each worker, by pool.
@@ -105,6 +106,7 @@ impl Dispatcher {
             workers: FxHashMap::default(),
             pools: pools.map(|_, pool| PoolStatus { kind: pool.kind, ..PoolStatus::default() }),
             host: HostLoad::default(),
+            containment: ContainmentKind::default(),
             gauge: Gauge::new(config.max_cpu_percent, config.max_memory_percent),
             kind: config.engine,
             slots: pools.map(|_, pool| pool.slots as usize),
@@ -119,6 +121,12 @@ impl Dispatcher {
             timer: timers.timer(),
             _fatal: StopOnPanic,
         }
+    }
+
+    /// Says in the status what keeps the descendants of the workers together.
+    #[must_use]
+    pub fn contained_by(self, containment: ContainmentKind) -> Self {
+        Self { containment, ..self }
     }
 
     /// All tasks of a batch have been taken in: places them.

@@ -16,10 +16,9 @@ use jiff::Timestamp;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use uuid::Uuid;
 
 pub use self::kinds::{FactKind, KIND_TABLE, KindInfo};
-use super::ids::TaskId;
+use super::ids::{TaskId, fresh_uuid};
 use super::time::Tick;
 use super::workflow::Step;
 
@@ -35,7 +34,7 @@ impl Incarnation {
     #[expect(clippy::cast_possible_truncation, reason = "the random half of the id")]
     pub fn random() -> Self {
         // 62 random bits; the two above them are the id's variant.
-        Self(Uuid::now_v7().as_u128() as u64 & (u64::MAX >> 2))
+        Self(fresh_uuid().as_u128() as u64 & (u64::MAX >> 2))
     }
 }
 

@@ -48,6 +48,12 @@ number!(
     Seq(u64)
 );
 
+/// A UUID v7 that no other process makes. A forked process continues with a copy of its parent's random numbers, so the
+/// process id is added to them.
+pub(crate) fn fresh_uuid() -> Uuid {
+    Uuid::from_u128(Uuid::now_v7().as_u128() ^ u128::from(std::process::id()))
+}
+
 /// A task's identity: a UUID v7. The caller generates it, so a submission needs no answer to know the id. Ids sort by
 /// time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -58,7 +64,7 @@ impl TaskId {
     /// A new id.
     #[must_use]
     pub fn generate() -> Self {
-        Self(Uuid::now_v7())
+        Self(fresh_uuid())
     }
 
     /// The id of the task of an instance, if this is the id of a mapped step's task. `index` is the index of the

@@ -34,6 +34,7 @@ pub use cause::{
 pub use display::{DisplayDuration, DisplaySize};
 pub use fact::{Fact, FactId, FactIdError, FactKind, Incarnation, KIND_TABLE, KindInfo};
 pub use form::{FullAttempt, FullRecord};
+pub(crate) use ids::fresh_uuid;
 pub use ids::{Attempt, Generation, NodeId, Seq, TaskId, WorkerId, WorkerIdError, WorkerRef};
 pub use limits::{
     Capacity, Concurrency, EngineCapacity, Fixed, Limits, Memory, Needs, PoolCapacity, Rate, RateError, Shortfall,
@@ -49,8 +50,8 @@ pub use retry::{Backoff, RetryPolicy};
 pub use scaling::ScalingRule;
 pub use script::ScriptPath;
 pub use status::{
-    ComponentStatus, Components, EngineStatus, Health, HealthReport, HostLoad, InputQueue, OutcomeCounts, OutputQueue,
-    PoolStatus, ProcessPool, Status, TaskCounts, WorkerProcess, WorkerStatus,
+    ComponentStatus, Components, ContainmentKind, EngineStatus, Health, HealthReport, HostLoad, InputQueue,
+    OutcomeCounts, OutputQueue, PoolStatus, ProcessPool, Status, TaskCounts, WorkerProcess, WorkerStatus,
 };
 pub use task::{NotBefore, ParamsError, Priority, PriorityError, Task, TaskOptions, UniqueKeyError};
 pub use time::{Clock, Tick};

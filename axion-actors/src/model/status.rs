@@ -50,6 +50,32 @@ impl Health {
     }
 }
 
+/// What keeps the descendants of workers together beside their process groups, so that no kill misses one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContainmentKind {
+    /// A control group for each worker. Nothing leaves it without the right to change the engine's control group.
+    ControlGroup,
+    /// A mark in the environment, and a look at the children of a worker that is killed. A descendant with another
+    /// environment, group and parent is missed.
+    Marks,
+    /// There are no processes, as in tests with fake workers.
+    #[default]
+    None,
+}
+
+impl ContainmentKind {
+    /// The name, as in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ControlGroup => "control_group",
+            Self::Marks => "marks",
+            Self::None => "none",
+        }
+    }
+}
+
 /// The status at one moment. The JSON has all fields of `get_status` in Axion 3, and more.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Status {
@@ -72,6 +98,8 @@ pub struct EngineStatus {
     pub uptime_seconds: f64,
     /// The last measured load of the machine.
     pub host: HostLoad,
+    /// What keeps the descendants of workers together.
+    pub containment: ContainmentKind,
 }
 
 /// The components of an engine.

@@ -39,7 +39,7 @@ impl WorkflowId {
     /// A new id.
     #[must_use]
     pub fn generate() -> Self {
-        Self(Uuid::now_v7())
+        Self(super::fresh_uuid())
     }
 }
 

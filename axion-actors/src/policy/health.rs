@@ -117,7 +117,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::model::{Components, EngineStatus, HostLoad, ProcessPool, TaskCounts};
+    use crate::model::{Components, ContainmentKind, EngineStatus, HostLoad, ProcessPool, TaskCounts};
 
     fn gpu() -> PoolId {
         PoolId::named("gpu").expect("a name")
@@ -156,7 +156,13 @@ mod tests {
         let processes = ProcessPool::new(pools.into_iter().collect(), 0);
         Status {
             at: Timestamp::UNIX_EPOCH,
-            engine: EngineStatus { is_running: true, kind: "parallel", uptime_seconds: 1.0, host: HostLoad::default() },
+            engine: EngineStatus {
+                is_running: true,
+                kind: "parallel",
+                uptime_seconds: 1.0,
+                host: HostLoad::default(),
+                containment: ContainmentKind::Marks,
+            },
             components: Components {
                 input_queue: queue,
                 output_queue: records,

@@ -1,17 +1,19 @@
 //! The private folder through which the runtime's files reach the interpreter.
 //!
-//! One per engine: mode 0700 and a random name, in the system's folder for temporary files. While
-//! the engine lives it holds a lock on a file in it; a folder whose lock is free was left by an
-//! engine that crashed together with its guardian, and the next engine removes it.
+//! One per engine, in the system's folder for temporary files, with mode 0700. The engine holds a lock on the folder
+//! itself while it lives. That also keeps `systemd-tmpfiles` out of it. A folder whose lock is free was left by an
+//! engine that was killed together with its guardian, at whatever point of its life; the next engine removes it
+//! ([`leftovers`]).
 
-use std::fs::File;
+mod leftovers;
+mod mark;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use tempfile::TempDir;
-
-use super::os::{is_own_folder, make_private_folder, private_permissions};
+pub(super) use self::mark::Mark;
+use super::os::{FolderLock, make_new_folder, make_private_folder};
 
 /// The private folder could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -23,9 +25,11 @@ pub struct FolderError {
     pub source: io::Error,
 }
 
-const PREFIX: &str = "axion-";
-const LOCK: &str = "lock";
 const PACKAGE: &str = "_axion_worker_";
+/// The file that says what the folder is.
+const MARKER: &str = "axion-runtime";
+/// How many names are tried. A name is taken only if another engine takes the new folder for a left-over.
+const NAMES: usize = 16;
 
 macro_rules! runtime_files {
     ($($name:literal),* $(,)?) => {
@@ -71,76 +75,80 @@ const START: (&str, &str) = ("worker.py", include_str!("../../python/worker.py")
 /// The folder, removed when this is dropped.
 #[derive(Debug)]
 pub struct PrivateFolder {
-    folder: TempDir,
+    path: PathBuf,
+    mark: Mark,
     package: String,
-    lock: Mutex<File>,
+    lock: Mutex<FolderLock>,
+    /// The process that made it. A forked copy removes nothing.
+    owner: u32,
 }
 
 impl PrivateFolder {
-    /// Removes what crashed engines left, then makes a folder and writes the runtime into it.
+    /// Removes what killed engines left, then makes a folder and writes the runtime into it.
     ///
     /// # Errors
     /// If `parent` (or the system's folder for temporary files) cannot be written to.
     pub fn create(parent: Option<&Path>) -> Result<Self, FolderError> {
         let parent = parent.map_or_else(std::env::temp_dir, Path::to_owned);
-        sweep(&parent);
-        let at = |path: &Path| {
-            let path = path.to_owned();
-            move |source| FolderError { path, source }
-        };
-        let folder = tempfile::Builder::new()
-            .prefix(PREFIX)
-            .rand_bytes(16)
-            .permissions(private_permissions())
-            .tempdir_in(&parent)
-            .map_err(at(&parent))?;
-        let random = folder.path().file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let package = format!("{PACKAGE}{}", random.trim_start_matches(PREFIX));
-        let lock = locked(folder.path()).map_err(at(folder.path()))?;
-        write(folder.path(), &package).map_err(at(folder.path()))?;
-        Ok(Self { folder, package, lock: Mutex::new(lock) })
+        leftovers::remove(&parent);
+        let (path, mark, lock) = make_locked(&parent).map_err(|source| FolderError { path: parent.clone(), source })?;
+        let package = format!("{PACKAGE}{mark}");
+        // From here on, a failure drops the folder, which removes it.
+        let folder = Self { path, mark, package, lock: Mutex::new(lock), owner: std::process::id() };
+        folder.write().map_err(|source| folder.error(source))?;
+        Ok(folder)
     }
 
-    /// Writes again what something that cleans folders for temporary files has removed. The running workers do not need
-    /// it, but a new one does.
+    /// Writes again what something that cleans folders for temporary files has removed or a full disk has cut short. The
+    /// running workers do not need it, but a new one does.
     ///
     /// # Errors
     /// If the folder cannot be written to, or its place was taken by somebody else.
     pub(super) fn restore(&self) -> Result<(), FolderError> {
-        let path = self.path();
-        let at = |source| FolderError { path: path.to_owned(), source };
         // Held throughout: workers start at the same time.
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        if !path.join(LOCK).exists() {
-            make_private_folder(path).map_err(at)?;
-            *lock = locked(path).map_err(at)?;
+        if !lock.is_at(&self.path) {
+            make_private_folder(&self.path)
+                .and_then(|()| FolderLock::take(&self.path))
+                .map(|new| *lock = new)
+                .map_err(|source| self.error(source))?;
         }
-        let is_whole =
-            |(path, text): (PathBuf, &str)| std::fs::metadata(path).is_ok_and(|found| found.len() == text.len() as u64);
-        if self.files().all(is_whole) { Ok(()) } else { write(path, &self.package).map_err(at) }
+        let is_whole = |(path, text): (PathBuf, &str)| std::fs::read(path).is_ok_and(|found| found == text.as_bytes());
+        if self.files().all(is_whole) { Ok(()) } else { self.write().map_err(|source| self.error(source)) }
+    }
+
+    fn error(&self, source: io::Error) -> FolderError {
+        FolderError { path: self.path.clone(), source }
+    }
+
+    fn write(&self) -> io::Result<()> {
+        // First of all: with it, a start that is cut short here leaves what can be proved to be ours.
+        std::fs::write(self.path.join(MARKER), self.mark.marker())?;
+        std::fs::create_dir_all(self.path.join(&self.package))?;
+        self.files().try_for_each(|(path, text)| std::fs::write(path, text))
     }
 
     fn files(&self) -> impl Iterator<Item = (PathBuf, &'static str)> {
-        let (folder, inner) = (self.path(), self.path().join(&self.package));
-        [(folder.join(START.0), START.1)].into_iter().chain(FILES.map(|(name, text)| (inner.join(name), text)))
+        let inner = self.path.join(&self.package);
+        [(self.path.join(START.0), START.1)].into_iter().chain(FILES.map(|(name, text)| (inner.join(name), text)))
     }
 
     /// The folder.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.folder.path()
+        &self.path
     }
 
     /// What no other engine's folder has in its name.
     #[must_use]
     pub fn mark(&self) -> &str {
-        self.package.trim_start_matches(PACKAGE)
+        self.mark.as_str()
     }
 
     /// The script that starts a worker.
     #[must_use]
     pub fn start_script(&self) -> PathBuf {
-        self.folder.path().join(START.0)
+        self.path.join(START.0)
     }
 
     /// The name of the runtime's package.
@@ -150,36 +158,40 @@ impl PrivateFolder {
     }
 }
 
-/// Makes the lock file under another name first: a folder never shows a lock that is free but fresh.
-fn locked(folder: &Path) -> io::Result<File> {
-    let fresh = folder.join("lock.new");
-    let lock = File::create(&fresh)?;
-    lock.lock()?;
-    std::fs::rename(fresh, folder.join(LOCK))?;
-    Ok(lock)
-}
-
-fn write(folder: &Path, package: &str) -> io::Result<()> {
-    let inner = folder.join(package);
-    std::fs::create_dir_all(&inner)?;
-    std::fs::write(folder.join(START.0), START.1)?;
-    FILES.iter().try_for_each(|(name, text)| std::fs::write(inner.join(name), text))
-}
-
-/// Removes folders of crashed engines. Failures are left for the next one.
-fn sweep(parent: &Path) {
-    let Ok(entries) = std::fs::read_dir(parent) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
-            && entry.metadata().is_ok_and(|it| is_own_folder(&it));
-        let is_stale = || File::open(entry.path().join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok());
-        if ours && is_stale() {
-            tracing::debug!(folder = %entry.path().display(), "removing what a crashed engine left");
-            let _ = std::fs::remove_dir_all(entry.path());
+impl Drop for PrivateFolder {
+    fn drop(&mut self) {
+        if self.owner == std::process::id()
+            && let Err(error) = std::fs::remove_dir_all(&self.path)
+        {
+            tracing::debug!(folder = %self.path.display(), %error, "the folder is not removed, or was before");
         }
     }
+}
+
+/// Makes a folder of a new name and locks it. Between the two steps, another engine may take it for a left-over and
+/// remove it. Then the next name is tried.
+fn make_locked(parent: &Path) -> io::Result<(PathBuf, Mark, FolderLock)> {
+    for _ in 0..NAMES {
+        let mark = Mark::fresh();
+        let path = parent.join(mark.folder());
+        match make_new_folder(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            made => made?,
+        }
+        match FolderLock::take(&path) {
+            Ok(lock) if lock.is_at(&path) => return Ok((path, mark, lock)),
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotFound) => {
+                // Whoever looks at it holds the lock for a moment.
+                let _ = std::fs::remove_dir(&path);
+            }
+            Err(error) => {
+                let _ = std::fs::remove_dir(&path);
+                return Err(error);
+            }
+        }
+    }
+    Err(io::Error::other("each new folder in it is removed or locked by somebody else at once"))
 }
 
 #[cfg(test)]
@@ -212,28 +224,17 @@ mod tests {
         let parent = tempfile::tempdir().expect("a folder");
         let folder = PrivateFolder::create(Some(parent.path())).expect("made");
         let whole = || folder.files().all(|(path, text)| std::fs::read_to_string(path).is_ok_and(|it| it == text));
-        std::fs::write(folder.path().join(folder.package()).join("wire.py"), "").expect("truncated");
-        folder.restore().expect("restored");
-        assert!(whole());
+        let module = folder.path().join(folder.package()).join("wire.py");
+        let zeros = vec![0; std::fs::read(&module).expect("there").len()];
+        for damage in [&[][..], &zeros] {
+            std::fs::write(&module, damage).expect("damaged");
+            folder.restore().expect("restored");
+            assert!(whole());
+        }
         std::fs::remove_dir_all(folder.path()).expect("removed");
         folder.restore().expect("restored");
         let mode = std::fs::metadata(folder.path()).expect("there").permissions().mode();
-        assert!(whole() && mode & 0o777 == 0o700 && folder.path().join(LOCK).exists());
-    }
-
-    #[test]
-    fn what_a_crashed_engine_left_is_removed_and_a_living_one_is_not() {
-        let parent = tempfile::tempdir().expect("a folder");
-        let living = PrivateFolder::create(Some(parent.path())).expect("made");
-        let crashed = parent.path().join("axion-crashed");
-        std::fs::create_dir(&crashed).expect("made");
-        drop(locked(&crashed).expect("locked"));
-        let foreign = parent.path().join("axion-notes");
-        std::fs::create_dir(&foreign).expect("made");
-        // Not the first one, if a process that another thread is just making has a copy of the lock.
-        let is_gone = || PrivateFolder::create(Some(parent.path())).is_ok_and(|_| !crashed.exists());
-        assert!((0..1000).any(|_| is_gone()));
-        assert!(living.path().exists() && foreign.exists());
+        assert!(whole() && mode & 0o777 == 0o700);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What every worker of an engine inherits from the process that started the engine.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 use std::process::Command;
@@ -68,6 +68,12 @@ impl Inherited {
         if let Some(folder) = folder.filter(|folder| std::env::current_dir().ok().as_ref() != Some(folder)) {
             command.current_dir(folder);
         }
+    }
+
+    /// A variable of the engine's process.
+    pub(super) fn variable(&self, name: &str) -> Option<&OsStr> {
+        let mut variables = self.variables.iter();
+        variables.find(|(own, _)| own == name).map(|(_, value)| value.as_os_str())
     }
 
     /// The variables that the engine sets for the interpreter alone: a worker removes them before it runs a task.

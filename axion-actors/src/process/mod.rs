@@ -9,6 +9,7 @@
 //! * Dropping the handle kills the child and everything in its process group.
 
 mod blocking;
+mod containment;
 mod folder;
 mod inherited;
 mod interpreter;
@@ -23,6 +24,7 @@ use tokio::sync::mpsc;
 use bytes::Bytes;
 
 pub(crate) use blocking::offload_or_inline;
+pub use containment::Containment;
 pub use folder::{FolderError, PrivateFolder};
 pub use inherited::Inherited;
 pub use interpreter::{PythonNotFound, find_pool_pythons, find_python};

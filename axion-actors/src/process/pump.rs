@@ -21,10 +21,11 @@ use tokio::sync::mpsc;
 use self::payloads::Payloads;
 use self::source::{LAST_READS, READ, Source};
 use self::stacks::Stacks;
-use super::blocking::spawn_blocking;
+use super::blocking::{offload_or_inline, spawn_blocking};
+use super::containment::Held;
 use super::interpreter::Interpreter;
 use super::link::{Link, Outgoing, WireLimits};
-use super::os::{self, Connection, Exit, Guardian, MemoryKills, Pid, Process};
+use super::os::{self, Connection, Exit, Guardian, KillPipe, MemoryKills, Pid, Process};
 use super::{ChildEvent, ChildExit, ExitCause, StartError};
 use crate::model::{ProcessExit, Seq, Stream};
 use crate::wire::{CONTROL_LIMIT, ControlUp, Down, FrameReader, Up, WireError};
@@ -55,6 +56,9 @@ enum Input {
 pub(super) struct Pump {
     link: Rc<Link>,
     guardian: Arc<Guardian>,
+    held: Arc<Held>,
+    /// Its end kills the group, also when the engine is killed.
+    _kill_pipe: KillPipe,
     pid: Pid,
     exit: Exit,
     data: Source,
@@ -85,6 +89,7 @@ impl Pump {
     /// The pump of a process that has just been started. `runtime` is the folder of the runtime's files.
     pub(super) fn new(
         process: Process,
+        held: Held,
         guardian: Arc<Guardian>,
         link: Rc<Link>,
         limits: WireLimits,
@@ -99,12 +104,14 @@ impl Pump {
             let _ = os::reap(pid);
         })?;
         let Connection { exit, data_in, data_out, raw_out, raw_err, .. } = connection;
-        let Connection { control_in, control_out, stacks, payloads, page, .. } = connection;
+        let Connection { control_in, control_out, stacks, payloads, kill_pipe, page, .. } = connection;
         let payloads = Rc::new(payloads);
         link.connect(data_in, control_in, payloads.clone(), page);
         Ok(Self {
             link,
             guardian,
+            held: Arc::new(held),
+            _kill_pipe: kill_pipe,
             pid,
             exit,
             data: Source::new(data_out),
@@ -294,6 +301,10 @@ impl Pump {
         }
         // False if the process has ended meanwhile, by itself or by another signal.
         self.killed = !os::has_ended(leader);
+        let held = self.held.clone();
+        if let Ok(done) = spawn_blocking(move || held.kill_descendants(leader)) {
+            let _ = tokio::time::timeout(STOP, done).await;
+        }
         self.link.kill();
         None
     }
@@ -352,6 +363,8 @@ impl Pump {
         };
         let by_kill = matches!(cause, ExitCause::Exit(ProcessExit::Signal(9))) && !killed;
         let out_of_memory = by_kill && self.explained.explain_one(self.memory_kills, os::out_of_memory_kills());
+        let held = self.held.clone();
+        offload_or_inline(move || held.end()).await;
         ChildExit { cause, running, usage, stderr_tail, stacks: self.stacks.take_last(), killed, out_of_memory }
     }
 }

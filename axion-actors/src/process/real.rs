@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::blocking::offload_or_inline;
+use super::containment::{Containment, Held};
 use super::folder::PrivateFolder;
 use super::inherited::Inherited;
 use super::interpreter::Interpreter;
@@ -40,6 +41,7 @@ pub struct RealLauncher {
     started: Cell<u64>,
     folder: Arc<PrivateFolder>,
     guardian: Arc<Guardian>,
+    containment: Arc<Containment>,
     inherited: Arc<Inherited>,
     limits: WireLimits,
     memory_kills: Rc<MemoryKills>,
@@ -65,6 +67,7 @@ impl RealLauncher {
         config: &Config,
         folder: Arc<PrivateFolder>,
         guardian: Arc<Guardian>,
+        containment: Arc<Containment>,
         inherited: Inherited,
     ) -> Self {
         let common = Rc::new(Interpreter::new(program, config.python.is_some()));
@@ -82,6 +85,7 @@ impl RealLauncher {
             pools,
             folder,
             guardian,
+            containment,
             inherited: Arc::new(inherited),
             limits: WireLimits { frame: config.frame_limit, payload: config.payload_limit(machine_memory()) },
             started: Cell::new(0),
@@ -99,13 +103,14 @@ impl Launcher for RealLauncher {
             program: interpreter.path(),
             folder: self.folder.clone(),
             guardian: self.guardian.clone(),
+            containment: self.containment.clone(),
             worker: spec.worker.to_string(),
             slots: spec.slots.to_string(),
             arguments: arguments.clone(),
             flags,
             settings: settings.clone(),
             inherited: self.inherited.clone(),
-            mark: format!("{}:{}:{}", self.folder.mark(), spec.worker, self.started.get()),
+            name: format!("{}:{}", spec.worker, self.started.get()),
         };
         self.started.set(self.started.get() + 1);
         let configure = Down::Configure {
@@ -116,18 +121,16 @@ impl Launcher for RealLauncher {
             frame_limit: self.limits.frame as u64,
             payload_limit: self.limits.payload as u64,
         };
-        let (runtime, mark) = (self.folder.path().display().to_string(), start.mark.clone());
+        let runtime = self.folder.path().display().to_string();
         let (shared, interpreter, limits) = (link.clone(), interpreter.clone(), self.limits);
         let (guardian, memory_kills) = (self.guardian.clone(), self.memory_kills.clone());
         actix_rt::spawn(async move {
-            let begin = |process| Pump::new(process, guardian, shared, limits, runtime, memory_kills);
+            let begin = |(process, held)| Pump::new(process, held, guardian, shared, limits, runtime, memory_kills);
             let exit = match start.run().await.and_then(begin) {
                 Ok(mut pump) => {
                     pump.configure(configure);
                     pump.run(&events, &interpreter).await;
-                    let exit = pump.end(&events).await;
-                    offload_or_inline(move || os::kill_escaped(&mark)).await;
-                    exit
+                    pump.end(&events).await
                 }
                 Err(error) => {
                     interpreter.unlearn(&error);
@@ -154,17 +157,19 @@ struct Start {
     program: PathBuf,
     folder: Arc<PrivateFolder>,
     guardian: Arc<Guardian>,
+    containment: Arc<Containment>,
     worker: String,
     slots: String,
     arguments: Arc<[OsString]>,
     flags: &'static [&'static str],
     settings: Arc<WorkerConfig>,
     inherited: Arc<Inherited>,
-    mark: String,
+    /// What no other process of the engine has.
+    name: String,
 }
 
 impl Start {
-    async fn run(self) -> Result<Process, StartError> {
+    async fn run(self) -> Result<(Process, Held), StartError> {
         let spawned = offload_or_inline(move || {
             self.folder.restore()?;
             let script = self.folder.start_script();
@@ -173,15 +178,18 @@ impl Start {
             let boot = [OsStr::new("-c"), OsStr::new(BOOT), script.as_os_str()];
             let arguments: Vec<&OsStr> =
                 self.arguments.iter().map(OsString::as_os_str).chain(boot).chain(own).collect();
-            let Self { program: path, mark, settings, inherited, flags, .. } = &self;
-            let process = os::spawn(Program { path, arguments: &arguments, mark, settings, inherited, flags })?;
+            let mark = format!("{}:{}", self.folder.mark(), self.name);
+            let Self { program: path, settings, inherited, flags, .. } = &self;
+            let process = os::spawn(Program { path, arguments: &arguments, mark: &mark, settings, inherited, flags })?;
             if let Err(error) = self.guardian.guard(process.pid) {
                 os::kill_group(process.pid);
                 self.guardian.forget(process.pid);
                 let _ = os::reap(process.pid);
                 return Err(error.into());
             }
-            Ok(process)
+            // The interpreter starts meanwhile, and runs nothing of the user's before it is told to.
+            let held = self.containment.hold(&self.name, process.pid, mark);
+            Ok((process, held))
         });
         spawned.await.unwrap_or_else(|| {
             let source = io::Error::other("it panicked");

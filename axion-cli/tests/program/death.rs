@@ -39,6 +39,40 @@ def main(params, context):
     time.sleep(1000)
 ";
 
+/// A daemon in a session of its own, which forks every 20 ms and ends.
+const HOPS: &str = "\
+import os, time
+def main(params, context):
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        os.write(writer, b'!')
+        while True:
+            time.sleep(0.02)
+            if os.fork():
+                os._exit(0)
+    os.read(reader, 1)
+    print(os.getpid())
+    time.sleep(1000)
+";
+
+/// A daemon in a session of its own, without a parent and with an empty environment.
+const FORGETS: &str = "\
+import os, signal, time
+def main(params, context):
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            for number in (1, 2, 3, 15):
+                signal.signal(number, signal.SIG_IGN)
+            os.write(writer, str(os.getpid()).encode())
+            os.execve('/usr/bin/env', ['env', '-i', 'sleep', '1000'], {})
+        os._exit(0)
+    print(os.getpid(), int(os.read(reader, 20)))
+    time.sleep(1000)
+";
+
 fn started(script: &Script, private: &std::path::Path) -> (Running, Vec<i32>) {
     let mut running = Running::start(axion().arg("run").arg(script.path()).env("TMPDIR", private));
     let pids = running.pids();
@@ -60,6 +94,75 @@ fn l7_a_killed_engine_leaves_no_process_within_a_second_and_no_file() {
         assert!(took < Duration::from_secs(1), "L7 allows a second, it took {took:?}");
         running.0.wait().expect("reaped");
         until("the private folder is gone", || entries(private.path()) == 0);
+    }
+}
+
+/// The processes whose environment names this folder.
+fn bearers(private: &std::path::Path) -> usize {
+    let name = private.as_os_str().as_encoded_bytes();
+    let processes = std::fs::read_dir("/proc").expect("listed").flatten();
+    let environments = processes.filter_map(|it| std::fs::read(it.path().join("environ")).ok());
+    environments.filter(|it| it.windows(name.len()).any(|part| part == name)).count()
+}
+
+#[test]
+fn l7_a_daemon_that_forks_all_the_time_ends_with_its_task_and_with_its_engine() {
+    for is_killed in [true, false] {
+        let private = tempfile::tempdir().expect("a folder");
+        let (mut running, _) = started(&Script::new(HOPS), private.path());
+        if is_killed {
+            running.0.kill().expect("killed");
+        } else {
+            running.signal(Signal::INT);
+            running.signal(Signal::TERM);
+        }
+        running.0.wait().expect("reaped");
+        until("nothing is left", || bearers(private.path()) == 0);
+        until("the private folder is gone", || entries(private.path()) == 0);
+    }
+}
+
+#[test]
+fn l7_where_there_are_control_groups_a_daemon_with_another_environment_does_not_escape() {
+    for is_killed in [true, false] {
+        let private = tempfile::tempdir().expect("a folder");
+        let (mut running, pids) = started(&Script::new(FORGETS), private.path());
+        let group = std::fs::read_to_string(format!("/proc/{}/cgroup", pids[0])).expect("the worker lives");
+        let is_held = group.lines().any(|line| line.starts_with("0::") && line.contains("/axion-"));
+        if is_killed {
+            running.0.kill().expect("killed");
+        } else {
+            running.signal(Signal::INT);
+            running.signal(Signal::TERM);
+        }
+        running.0.wait().expect("reaped");
+        until("the private folder is gone", || entries(private.path()) == 0);
+        if !is_held {
+            eprintln!("NOT TESTED: no control group of version 2 can be made here");
+            kill(pids[1], Signal::KILL);
+            return;
+        }
+        until(&format!("all are gone, killed: {is_killed}"), || pids.iter().all(|pid| !lives(*pid)));
+    }
+}
+
+#[test]
+fn l7_the_kernel_ends_the_workers_of_an_engine_that_is_killed_with_its_guardian() {
+    for is_guardian_first in [true, false] {
+        let private = tempfile::tempdir().expect("a folder");
+        let (mut running, pids) = started(&Script::new(HOLDS_THE_LOCK), private.path());
+        let guardian = guardian_of(&running).expect("a guardian");
+        let engine = running.pid();
+        let order = if is_guardian_first { [guardian, engine] } else { [engine, guardian] };
+        order.into_iter().for_each(|pid| kill(pid, Signal::KILL));
+        let took = until("all are gone", || pids.iter().all(|pid| !lives(*pid)));
+        assert!(took < Duration::from_secs(1), "L7 allows a second, it took {took:?}");
+        running.0.wait().expect("reaped");
+        // The guardian could not remove the folder; the next engine does.
+        let script = Script::new("def main(params, context):\n    return 1\n");
+        let (code, _) = Running::start(axion().arg("run").arg(script.path()).env("TMPDIR", private.path())).ends();
+        assert_eq!(code, Some(0));
+        until("the folders are gone", || entries(private.path()) == 0);
     }
 }
 
@@ -101,16 +204,18 @@ fn l1_a_second_signal_ends_a_stubborn_task_and_a_program_whose_output_is_not_rea
     }
 }
 
+/// The guardian of the engine in a program.
+fn guardian_of(running: &Running) -> Option<i32> {
+    children_of(running.pid()).into_iter().find(|pid| {
+        std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|it| it.contains("axion-guardian"))
+    })
+}
+
 #[test]
 fn l7_a_killed_guardian_is_replaced_before_it_is_needed() {
     let private = tempfile::tempdir().expect("a folder");
     let (mut running, pids) = started(&Script::new(HOLDS_THE_LOCK), private.path());
-    let engine = running.pid();
-    let guardian = || {
-        children_of(engine).into_iter().find(|pid| {
-            std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|it| it.contains("axion-guardian"))
-        })
-    };
+    let guardian = || guardian_of(&running);
     let first = guardian().expect("a guardian");
     kill(first, Signal::KILL);
     until("there is another guardian", || guardian().is_some_and(|pid| pid != first && lives(pid)));

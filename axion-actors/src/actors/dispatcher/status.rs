@@ -35,6 +35,7 @@ impl Dispatcher {
             kind: self.kind.name(),
             uptime_seconds: now.since(Tick::default()).as_secs_f64(),
             host: self.host,
+            containment: self.containment,
         };
         let tasks = TaskCounts { live: table.live(), outcomes, ignored_messages: table.ignored() };
         let process_pool = self.process_pool();

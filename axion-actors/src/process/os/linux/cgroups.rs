@@ -7,8 +7,6 @@ use std::time::Instant;
 
 use crate::model::HostLoad;
 
-const GROUPS: &str = "/sys/fs/cgroup";
-
 /// The control groups that this process is in, of version 2, and what they used at the last look.
 #[derive(Debug)]
 pub(crate) struct ControlGroups {
@@ -20,9 +18,7 @@ pub(crate) struct ControlGroups {
 impl ControlGroups {
     /// Those of this process; none where it is in none or they cannot be read.
     pub(crate) fn own() -> Self {
-        let own = fs::read_to_string("/proc/self/cgroup").ok();
-        let groups =
-            own.as_deref().and_then(own_group).map(|group| groups_of(Path::new(GROUPS), group)).unwrap_or_default();
+        let groups = mount_and_group().map(|(mount, group)| groups_of(&mount, &group)).unwrap_or_default();
         let used = vec![None; groups.len()];
         Self { groups, used }
     }
@@ -41,6 +37,29 @@ impl ControlGroups {
 /// The bytes of memory that a group may hold, if that is limited.
 fn limit_of(group: &Path) -> Option<u64> {
     fs::read_to_string(group.join("memory.max")).ok()?.trim().parse().ok()
+}
+
+/// The folder of our control group of version 2; `None` where that version is not mounted.
+pub(super) fn own_folder() -> Option<PathBuf> {
+    mount_and_group().map(|(mount, group)| mount.join(group))
+}
+
+fn mount_and_group() -> Option<(PathBuf, String)> {
+    let group = own_group(&fs::read_to_string("/proc/self/cgroup").ok()?)?.to_owned();
+    let mount = mount_of_groups(&fs::read_to_string("/proc/self/mountinfo").ok()?)?;
+    Some((mount, group))
+}
+
+/// Where the control groups of version 2 are mounted as a whole, from the text of `/proc/self/mountinfo`.
+fn mount_of_groups(text: &str) -> Option<PathBuf> {
+    let mut mounts = text.lines().filter_map(|line| {
+        let (mount, kind) = line.split_once(" - ")?;
+        let mut fields = mount.split(' ').skip(3);
+        let (root, at) = (fields.next()?, fields.next()?);
+        // A backslash begins a character that is written as a number: nobody mounts them there.
+        (kind.starts_with("cgroup2 ") && root == "/" && !at.contains('\\')).then(|| PathBuf::from(at))
+    });
+    mounts.next_back()
 }
 
 /// Our control group of version 2, from the text of `/proc/self/cgroup`.
@@ -91,6 +110,10 @@ mod tests {
     #[test]
     fn the_limits_of_control_groups_are_read_from_the_own_one_up() {
         assert_eq!(own_group("1:name=systemd:/x\n0::/a/b\n"), Some("a/b"));
+        let mounts = "24 1 0:2 / /sys rw - sysfs sysfs rw\n41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 \
+                      cgroup2 rw\n42 31 0:38 /part /mnt rw - cgroup2 cgroup2 rw\n";
+        assert_eq!(mount_of_groups(mounts), Some(PathBuf::from("/sys/fs/cgroup/unified")));
+        assert_eq!(mount_of_groups("24 1 0:2 / /sys rw - sysfs sysfs rw\n"), None);
         assert_eq!(groups_of(Path::new("/r"), "a/b"), ["/r/a/b", "/r/a", "/r"].map(PathBuf::from));
         assert_eq!((quota("150000 100000\n"), quota("max 100000"), quota("")), (Some(1.5), None, None));
         assert_eq!(field("usage_usec 12\nuser_usec 5\n", "user_usec"), Some(5));

@@ -13,7 +13,6 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use tokio::io::unix::AsyncFd;
 
 use super::pipe::watch;
-use super::spawn::MARK;
 use crate::model::{ProcessExit, Usage};
 
 /// The end of a process, to wait for.
@@ -156,23 +155,4 @@ pub(super) fn with_ending_signals_blocked<T>(start: impl FnOnce() -> T) -> T {
 /// Whether a signal reports an invalid memory access.
 pub(crate) fn is_memory_fault(signal: i32) -> bool {
     matches!(signal, libc::SIGSEGV | libc::SIGBUS)
-}
-
-/// Kills descendants of a worker that have left its process group. They are found by the mark in their environment; one
-/// with another environment is not found.
-pub(crate) fn kill_escaped(mark: &str) {
-    let marked = format!("{MARK}={mark}");
-    let Ok(processes) = std::fs::read_dir("/proc") else { return };
-    for process in processes.flatten() {
-        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) else {
-            continue;
-        };
-        // Opened before the check, so the descriptor names the checked process and no later one.
-        let Ok(descriptor) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { continue };
-        let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
-        if environment.split(|byte| *byte == 0).any(|variable| variable == marked.as_bytes()) {
-            tracing::debug!(pid = pid.as_raw_pid(), "ending a process that had left its worker's group");
-            let _ = rustix::process::pidfd_send_signal(descriptor, Signal::KILL);
-        }
-    }
 }

@@ -13,7 +13,9 @@ use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, Send
 use rustix::pipe::PipeFlags;
 use rustix::process::Pid;
 
+use super::descendants::{MARK, nested};
 use super::forks::{self, PrivateFd};
+use super::kill_pipe::{self, KillPipe};
 use super::pipe::{Pipe, set_non_blocking};
 use super::shared::{PayloadSocket, payload_sockets};
 use super::signals::{self, Exit};
@@ -24,8 +26,6 @@ use crate::process::os::{SpawnError, setup};
 
 /// Results wait here while the engine is busy elsewhere.
 const PIPE_SIZE: usize = 256 << 10;
-/// The environment variable that marks a worker and its descendants.
-pub(crate) const MARK: &str = "AXION_WORKER";
 
 /// A started process and the engine's ends of its pipes. The process has none of their open file descriptions, so
 /// it cannot change how the engine's reads and writes behave (L8).
@@ -39,6 +39,7 @@ pub(crate) struct Process {
     control: PrivateFd,
     stacks: PrivateFd,
     payloads: PrivateFd,
+    kill_pipe: KillPipe,
     pub(crate) page: StatusPage,
 }
 
@@ -54,6 +55,7 @@ pub(crate) struct Connection {
     pub(crate) control_out: Pipe,
     pub(crate) stacks: Pipe,
     pub(crate) payloads: PayloadSocket,
+    pub(crate) kill_pipe: KillPipe,
     pub(crate) page: StatusPage,
 }
 
@@ -74,6 +76,7 @@ impl Process {
             control_in,
             stacks: Pipe::new(self.stacks)?,
             payloads: PayloadSocket::new(self.payloads),
+            kill_pipe: self.kill_pipe,
             page: self.page,
         })
     }
@@ -108,6 +111,7 @@ pub(crate) fn spawn(program: Program<'_>) -> Result<Process, SpawnError> {
         stacks_theirs,
         payloads_theirs,
     ] = theirs;
+    let (kill_pipe, kill_pipe_theirs) = kill_pipe::kill_pipe().map_err(setup("the pipe whose end kills it"))?;
     let page = StatusPage::new().map_err(setup("the status page"))?;
     for ours in [&data_in, &data_out, &raw_out, &raw_err, &control, &stacks] {
         set_non_blocking(ours.as_fd()).map_err(setup("a pipe"))?;
@@ -126,6 +130,7 @@ pub(crate) fn spawn(program: Program<'_>) -> Result<Process, SpawnError> {
         raw_err_reader.as_fd(),
         stacks_theirs.as_fd(),
         payloads_theirs.as_fd(),
+        kill_pipe_theirs.as_fd(),
     ];
     send_fds(control.as_fd(), &travelling).map_err(setup("the control socket"))?;
 
@@ -133,7 +138,7 @@ pub(crate) fn spawn(program: Program<'_>) -> Result<Process, SpawnError> {
     program.inherited.prepare(&mut command, settings, program.flags);
     command
         .args(program.arguments)
-        .env(MARK, program.mark)
+        .env(MARK, nested(program.mark, program.inherited.variable(MARK)))
         .stdin(Stdio::from(control_theirs))
         .stdout(Stdio::from(raw_out_theirs))
         .stderr(Stdio::from(raw_err_theirs))
@@ -141,6 +146,9 @@ pub(crate) fn spawn(program: Program<'_>) -> Result<Process, SpawnError> {
     let child = signals::with_ending_signals_blocked(|| command.spawn())
         .map_err(|source| SpawnError::Execute { program: program.path.display().to_string(), source })?;
     let pid = Pid::from_child(&child);
+    if let Err(error) = kill_pipe::arm(&kill_pipe_theirs, pid) {
+        tracing::debug!(%error, "the process ended at once, or the system does not send signals for pipes");
+    }
     if settings.nice != 0
         && let Err(error) = add_nice(pid, settings.nice)
     {
@@ -148,7 +156,7 @@ pub(crate) fn spawn(program: Program<'_>) -> Result<Process, SpawnError> {
         let _ = signals::reap(pid);
         return Err(setup("the nice value (setting `nice`)")(error));
     }
-    Ok(Process { pid, data_in, data_out, raw_out, raw_err, control, stacks, payloads, page })
+    Ok(Process { pid, data_in, data_out, raw_out, raw_err, control, stacks, payloads, kill_pipe, page })
 }
 
 /// Adds to the nice value that a process inherits. The system clamps it to its range.
@@ -196,7 +204,7 @@ fn reopened(pipe: &PrivateFd) -> Result<OwnedFd, SpawnError> {
 }
 
 fn send_fds(socket: BorrowedFd<'_>, fds: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(7))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(rustix::io::Errno::NOBUFS);
