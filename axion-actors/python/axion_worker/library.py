@@ -74,7 +74,10 @@ def lines_of(path):
 def _pass_to_linecache(linecache):
     cache = getattr(linecache, "cache", None)
     while _lines and type(cache) is dict:
-        path, entry = _lines.popitem()
+        try:
+            path, entry = _lines.popitem()
+        except KeyError:
+            break  # another thread has passed the last one
         cache[path] = entry
 
 
