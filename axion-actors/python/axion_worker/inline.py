@@ -161,7 +161,7 @@ class Inline:
                     self._overdue_seq = 0
                     raise SoftTimeout
                 value = call(params, context)
-                if type(value) not in _NOT_AWAITABLE and hasattr(value, "__await__"):
+                if type(value) not in _NOT_AWAITABLE and hasattr(type(value), "__await__"):
                     value = self._await(value, context)
                 self._is_interruptible = False
                 data = dumps(value)

@@ -22,6 +22,7 @@ import sys
 from _thread import RLock
 from _weakref import ref
 from io import BytesIO
+from operator import is_not
 from types import CellType, FunctionType, ModuleType
 
 from . import definitions, needs, references, specials
@@ -164,6 +165,7 @@ class Mirror:
         self._lines = _Lines()
         self._numbers = {}  # id of an object -> its number, and the object if nothing else keeps it
         self._sentinels = {}
+        self._atoms = {}
         self._pending = {}  # while versions are applied: the definitions that are still to be made
         self._known_pins = {}  # part -> the pins in it
         self._offers = None  # of the function that runs
@@ -332,6 +334,8 @@ class Mirror:
         elif kind == CLASS and thing is not None and not known.is_own:
             type.__setattr__(thing, "__name__", structure[1])
             type.__setattr__(thing, "__qualname__", structure[3]["__qualname__"])
+            if thing.__bases__ != structure[2]:
+                type.__setattr__(thing, "__bases__", structure[2])
         known.version = version
 
     def _forgetter(self, number):
@@ -387,7 +391,7 @@ class Mirror:
             if stage == UNCERTAIN:
                 return  # nothing is known to need it
             raise
-        for key, value in zip(keys, values):
+        for key, value in zip(keys, map(self._one, values)):
             kind, owner, name = key
             holder = self._find_holder(kind, owner)
             if holder is None:
@@ -402,6 +406,23 @@ class Mirror:
             else:
                 holder.set(name, value)
             holder.versions[name] = version
+
+    def _one(self, value):
+        """One object for equal numbers, texts and bytes, also in defaults: code may compare them by identity."""
+        kind = type(value)
+        if kind is tuple and len(value) <= _MAX_ATOMS:
+            parts = [self._one(part) for part in value]
+            return tuple(parts) if any(map(is_not, parts, value)) else value
+        if kind is dict and value and len(value) <= _MAX_ATOMS:
+            for key, part in value.items():
+                if type(part) in _ATOMS:
+                    value[key] = self._one(part)
+            return value
+        if kind not in _ATOMS or kind in (str, bytes) and len(value) > _MAX_ATOM:
+            return value
+        if len(self._atoms) >= _MAX_KNOWN_ATOMS:
+            self._atoms.clear()
+        return self._atoms.setdefault((kind, repr(value) if kind in _SIGNED else value), value)
 
     def _values(self, content, ids, keys):
         if content is None:
@@ -531,6 +552,9 @@ def _stage(unit):
 
 
 _DELETED = object()
+_ATOMS = frozenset((int, float, complex, str, bytes))
+_SIGNED = (float, complex)  # zeros and NaNs
+_MAX_ATOMS, _MAX_ATOM, _MAX_KNOWN_ATOMS = 100, 1000, 10_000
 
 
 def _name_of(keys):

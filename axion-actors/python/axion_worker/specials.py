@@ -160,6 +160,42 @@ def _lru_cache(cached, goes_by_name):
     return type(cached), arguments, dict(vars(cached))
 
 
+@_reduces("functools.KeyWrapper")
+def _key_of_comparison(key, _):
+    """What `functools.cmp_to_key` gives, or what that gives for an item."""
+    from gc import get_referents
+
+    function, *item = [each for each in get_referents(key) if each is not type(key)]
+    make = _module("functools").cmp_to_key
+    return (_Call(make, function), tuple(item)) if item else (make, (function,))
+
+
+@_reduces("contextlib._GeneratorContextManagerBase")
+def _generator_context(context, _):
+    """A context that has not been entered is made again by the call that made it."""
+    if not hasattr(context, "func"):
+        raise Refused("a context that has been entered", "it is a call that has not ended", "Enter it inside the function.")
+    return type(context), (context.func, context.args, context.kwds)
+
+
+@_reduces("argparse._AttributeHolder", "argparse._ActionsContainer")
+def _of_argparse(thing, _):
+    """`argparse.SUPPRESS` is a text that its module recognises by identity."""
+    kind, suppress = type(thing), _module("argparse").SUPPRESS
+    if (kind.__reduce_ex__ is not object.__reduce_ex__ or kind.__reduce__ is not object.__reduce__
+            or getattr(kind, "__getstate__", None) is not getattr(object, "__getstate__", None)):
+        return NotImplemented
+
+    def named(values):
+        return {name: _Call(getattr, _module("argparse"), "SUPPRESS") if value is suppress else value
+                for name, value in values.items()}
+
+    state = named(vars(thing))
+    if type(state.get("_defaults")) is dict:
+        state["_defaults"] = named(state["_defaults"])
+    return _module("copyreg").__newobj__, (kind,), state
+
+
 @_reduces("_queue.SimpleQueue")
 def _simple_queue(queue, _):
     if not queue.empty():
@@ -212,6 +248,9 @@ class _Call:
 
     def __reduce__(self):
         return self._reduced
+
+    def __call__(self, *_):
+        raise TypeError("it can only be pickled")
 
 
 def _state(prop):
@@ -280,9 +319,17 @@ def _memory_view(view, _):
 
 @_reduces("builtins.module")
 def _imported(module, _):
+    return reduce_module(module)
+
+
+def reduce_module(module, submodules=()):
+    """A module, and submodules of it, which are imported as well."""
     from importlib import import_module
 
-    return import_module, (module.__name__,)
+    if not submodules:
+        return import_module, (module.__name__,)
+    imports = [_Call(import_module, name) for name in (*submodules, module.__name__)]
+    return _module("operator").getitem, (tuple(imports), -1)
 
 
 @_reduces("builtins.type")
@@ -365,16 +412,13 @@ def _named(thing, arguments, options):
 
 
 def _instance(thing, goes_by_name):
-    if not getattr(thing, "__dict__", None):
-        kind = type(thing)
-        if kind is object:
-            name = _name_of_object(thing)
-        elif _has_no_slots(kind) and goes_by_name(kind):
-            name = _name_in(sys.modules.get(kind.__module__), thing)
-        else:
-            name = None
-        if name:
-            return getattr, name
+    if getattr(thing, "__dict__", None):
+        return NotImplemented
+    kind = type(thing)
+    if kind is object:
+        return _place_of_object(thing) or NotImplemented
+    if _has_no_slots(kind) and goes_by_name(kind):
+        return _place_in(sys.modules.get(kind.__module__), thing) or NotImplemented
     return NotImplemented
 
 
@@ -389,23 +433,83 @@ def _name_in(module, thing):
     return None
 
 
-_objects = {}  # the id of each `object()` that is a global of a module -> the module, the name, the object
+def _place_in(module, thing):
+    """How a pickle gets at an object that is a global of a module, or inside a container or class that is one."""
+    found = _name_in(module, thing)
+    if found:
+        return getattr, found
+    for owner, key, value, reduced in _insides(module):
+        if value is thing:
+            return reduced(owner, key)
+    return None
+
+
+def _insides(module):
+    """The objects in the containers and classes of a module: `(owner, key, object, how a pickle gets at it)`."""
+    item = _item_of(module)
+    for name, owner in list(getattr(module, "__dict__", {}).items()):
+        if name.startswith("__"):
+            continue
+        kind = type(owner)
+        if kind is dict and len(owner) <= _MAX_INSIDE:
+            for key, value in list(owner.items()):
+                if type(key) in _KEYS:
+                    yield name, key, value, item
+        elif kind in (list, tuple) and len(owner) <= _MAX_INSIDE:
+            for at, value in enumerate(list(owner)):
+                yield name, at, value, item
+        elif isinstance(owner, type) and owner.__module__ == module.__name__:
+            for key, value in list(vars(owner).items()):
+                yield owner, key, value, _attribute_of
+
+
+def owner_of(reduced):
+    """The module or class in which an object has the name to which it is reduced; None if it is not by a name."""
+    function, arguments = reduced[:2]
+    if function is getattr:
+        return arguments[0]
+    if function is _module("operator").getitem:
+        return owner_of(arguments[0].__reduce__())
+    return None
+
+
+_MAX_INSIDE = 1000  # objects in one container that are looked at
+_KEYS = frozenset((str, bytes, int, bool, type(None)))
+
+
+def _item_of(module):
+    return lambda name, key: (_module("operator").getitem, (_Call(getattr, module, name), key))
+
+
+def _attribute_of(owner, name):
+    return getattr, (owner, name)
+
+
+_objects = {}  # the id of each `object()` that is in a module -> how a pickle gets at it, the object
 _modules_searched = 0
 
 
-def _name_of_object(thing):
+def _place_of_object(thing):
     global _modules_searched
     found = _objects.get(id(thing))
     if found is None and len(sys.modules) != _modules_searched:
         modules = list(sys.modules.items())
         for module_name, module in modules:
             if module_name != "__main__" and getattr(module, "__spec__", None) is not None:
-                for name, value in list(getattr(module, "__dict__", {}).items()):
-                    if type(value) is object:
-                        _objects[id(value)] = module, name, value
+                _note_objects(module)
         _modules_searched = len(modules)
         found = _objects.get(id(thing))
-    return found and found[:2]
+    return found and found[0]
+
+
+def _note_objects(module):
+    for name, value in list(getattr(module, "__dict__", {}).items()):
+        if type(value) is object:
+            _objects[id(value)] = (getattr, (module, name)), value
+    if not str(getattr(module, "__file__", sys.prefix)).startswith((sys.prefix, sys.base_prefix)):
+        for owner, key, value, reduced in _insides(module):
+            if type(value) is object and id(value) not in _objects:
+                _objects[id(value)] = reduced(owner, key), value
 
 
 # Refused

@@ -239,7 +239,7 @@ class Threaded:
             finally:
                 self._leave_user_code(context)
             self._report(context._seq, target, loaded)  # of `module()` it is known only now
-            if hasattr(value, "__await__"):
+            if hasattr(type(value), "__await__"):
                 loop = self._event_loop()
         except BaseException as caught:
             error = caught
@@ -405,7 +405,7 @@ class EventLoop:
                 if context._is_overdue:
                     raise SoftTimeout
                 value = loaded.call(loaded.loads(params), context)
-                is_awaitable = hasattr(value, "__await__")
+                is_awaitable = hasattr(type(value), "__await__")
             except BaseException as error:
                 server._finish(context, error, None)
                 return

@@ -7,7 +7,7 @@ import weakref
 from types import BuiltinFunctionType, FunctionType
 
 from . import _axion, _names, _packing
-from ._mirror import Arrays, MaySentinel, contents_of, is_atom, mirror
+from ._mirror import LOOKUP, Arrays, MaySentinel, contents_of, is_atom, mirror
 from ._packing import CALL, PROTOCOL, SCALARS, PackingError
 from .errors import SubmitError, TaskError
 
@@ -90,8 +90,7 @@ class Coder:
     def _make(self, function, roots):
         target, found, inline = target_of(function)
         reached = {**roots, **found}
-        looks_up = not found and not inline and mirror.looks_up(function)
-        reach = mirror.reach(reached, inline, looks_up) if reached or inline or looks_up else None
+        reach = mirror.reach(reached, inline) if reached or inline else None
         if type(function) in _CACHED:
             made = _Made(self.compile(function, target, reach), reach)
             self._remember(function, roots, made)
@@ -157,10 +156,13 @@ def target_of(function):
             space = mirror.space_of(function)  # kept, so that the walk finds it under the same number
             return mirror.dump_by_value(function), _NO_ROOTS, [(function, space)]
         try:
-            return (*mirror.dump(function, stops=True), [])
+            data, found = mirror.dump(function, stops=True)
         except MaySentinel:
             mirror.reach(mirror.dump(function)[1])  # for what is bound to it, such as the arguments of a partial
-            return (*mirror.dump(function), [])
+            data, found = mirror.dump(function)
+        if not found and mirror.looks_up(function):
+            found[LOOKUP] = None
+        return data, found, []
     except SubmitError:
         raise
     except Exception as error:

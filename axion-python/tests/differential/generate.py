@@ -5,6 +5,7 @@ import dataclasses
 import random
 import re
 
+import kinds_everyday  # noqa: F401, it adds to `KINDS`
 from kinds import KINDS, defined_by
 from places import PLACES, Part
 
@@ -13,7 +14,7 @@ IN_ONE_WORKER = ["submit", "map", "map_of_two", "partial", "lambda", "argument",
                  "starmap", "run", "task", "step", "chain"]
 ELSEWHERE = ["io", "joblib"]
 CALLS = {"value", "state", "show", "initialize"}
-NEED_A_MODULE = {"annotations", "dataclasses", "pickling"}  # kinds that look for their own module
+NEED_A_MODULE = {"annotations", "dataclasses", "pickling", "dataclass shapes", "enum shapes", "late names", "matching"}  # kinds that look for their own module
 
 
 @dataclasses.dataclass

@@ -37,6 +37,7 @@ Each imports only modules that are above it.
 from .arrays import Arrays
 from .kinds import contents_of, is_atom
 from .pickler import MaySentinel
+from .pins import LOOKUP
 from .program import mirror
 
-__all__ = ["Arrays", "MaySentinel", "contents_of", "is_atom", "mirror"]
+__all__ = ["LOOKUP", "Arrays", "MaySentinel", "contents_of", "is_atom", "mirror"]

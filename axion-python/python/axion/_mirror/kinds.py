@@ -50,10 +50,10 @@ def is_sentinel(thing):
 
 
 def _has_name_in_worker(reduced):
-    """Whether an object is reduced to a global of a module that workers import."""
+    """Whether an object is reduced to what is in a module that workers import."""
     if reduced is NotImplemented:
         return False
-    module = reduced[1][0] if reduced[0] is getattr else None
+    module = _specials.owner_of(reduced)
     return type(module) is not ModuleType or _names.place_of_module(module.__name__) is not None
 
 

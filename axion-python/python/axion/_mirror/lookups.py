@@ -1,6 +1,6 @@
 """Whether code may find functions and classes of this program by their names."""
 
-from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 
 from .kinds import MISSING
 
@@ -8,9 +8,9 @@ from .kinds import MISSING
 _FINDS_NOTHING = frozenset(("builtins", "math", "cmath", "time", "datetime", "random", "itertools", "functools", "operator",
                             "_operator", "collections", "string", "re", "os", "posix", "posixpath", "decimal",
                             "fractions", "statistics", "heapq", "_heapq", "bisect", "_bisect", "hashlib", "_hashlib",
-                            "json", "struct", "_struct", "array", "textwrap", "numpy"))
+                            "json", "struct", "_struct", "array", "textwrap", "numpy", "joblib.parallel"))
 _FINDING_BUILTINS = frozenset(("__import__", "eval", "exec", "compile", "globals", "vars", "getattr"))
-PICKLES = ("_pickle", "pickle", "cloudpickle.cloudpickle", "dill._dill", "joblib.numpy_pickle")
+_PICKLES = ("_pickle", "pickle", "cloudpickle.cloudpickle", "dill._dill", "joblib.numpy_pickle")
 
 
 def may_find(name, value):
@@ -24,7 +24,22 @@ def may_find(name, value):
         module = value.__module__
     else:
         return False
-    return type(module) is str and module.partition(".")[0] not in _FINDS_NOTHING
+    return type(module) is str and module not in _FINDS_NOTHING and module.partition(".")[0] not in _FINDS_NOTHING
+
+
+def looks_up(function, needs):
+    """Whether a callable that goes by name may find functions and classes of this program by their names. `needs` says
+    what code needs of its globals.
+    """
+    if type(function) is MethodType:
+        function = function.__func__
+    elif type(getattr(type(function), "__call__", None)) is FunctionType:
+        function = type(function).__call__
+    if type(function) is not FunctionType:
+        return getattr(function, "__module__", None) in _PICKLES or function is getattr
+    names = function.__globals__  # pyright: ignore[reportAttributeAccessIssue]
+    _, needed, everything, _ = needs(function.__code__)
+    return everything or any(may_find(name, names.get(name, MISSING)) for name in needed)
 
 
 def names_subclasses(code):

@@ -4,7 +4,7 @@ import pickle
 
 from .._packing import PROTOCOL
 from .kinds import is_definition
-from .pins import make_part
+from .pins import header_of, make_part
 from .walk import Walk
 
 _MAX_OFFERED = 64 << 10  # bytes of values that a function reaches which is offered: they are compared at each submit
@@ -26,7 +26,7 @@ class Offers:
         for name, found in self._found.items():
             for key, thing in found.items():
                 definition = mirror.define(thing)
-                walk = Walk(mirror, {definition.number: definition}, looks_up=None)
+                walk = Walk(mirror, {definition.number: definition}, offers=None)
                 try:
                     walk.reach()
                     walk.visit_global(name, key, thing)
@@ -35,7 +35,7 @@ class Offers:
                 if sum(walk.sizes()) <= _MAX_OFFERED:
                     self._offered[name, key] = walk
                     roots[definition.number] = definition
-        self._reach = Walk(mirror, roots, looks_up=None).reach()
+        self._reach = Walk(mirror, roots, offers=None).reach()
 
     def _definitions(self, name):
         return {key: value for key, value in list(self._modules[name].items()) if is_definition(value)}
@@ -59,6 +59,10 @@ class Offers:
                 return False
         self._ids[name] = [id(value) for _, value in items]
         return True
+
+    def modules(self):
+        """The modules that have offers, with their headers: a worker has them before anything is asked of them."""
+        return {module: header_of(self._modules[module]) for module, _ in self._offered}
 
     def content(self, place):
         """The offers in the form in which a worker reads them. `place` gives the position of a part."""

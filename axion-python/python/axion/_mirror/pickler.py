@@ -9,7 +9,7 @@ from types import CellType, FunctionType, ModuleType
 from .. import _definitions, _packing, _references, _shared, _specials
 from .._packing import PROTOCOL
 from .kinds import BOUND, IMMUTABLE, MADE_BY_PYTHON, MADE_ONCE, goes_by_name, is_sentinel, named_method
-from .pins import MIN_PART, fingerprint, make_part
+from .pins import LOOKUP, MIN_PART, fingerprint, make_part
 
 _here = _references.module()
 
@@ -49,6 +49,7 @@ class Pickler(pickle.Pickler):
             known = mirror.definitions.get(id(thing))
             if known is None or known.reference() is not thing:
                 if goes_by_name(thing):
+                    self._note_lookup(thing)
                     return NotImplemented
                 if kind is type and not thing.__flags__ & MADE_BY_PYTHON:
                     return _specials.reduce_special(thing, goes_by_name)
@@ -66,6 +67,7 @@ class Pickler(pickle.Pickler):
             if reduced is not NotImplemented:
                 return reduced
         if kind in BOUND:
+            self._note_lookup(thing)
             named = named_method(thing)
             if named is not None:
                 return getattr, named
@@ -99,9 +101,13 @@ class Pickler(pickle.Pickler):
         elif kind not in MADE_ONCE:
             return getattr(copyreg, "__newobj__"), (kind,), thing.__getstate__()  # not by its name
         reduced = _specials.reduce_special(thing, goes_by_name)
-        if type(reduced) is tuple and reduced[0] is getattr:  # by a name
+        if type(reduced) is tuple and _specials.owner_of(reduced) is not None:  # by a name
             self.references.add(id(thing))
         return reduced
+
+    def _note_lookup(self, function):
+        if LOOKUP not in self.found and self._mirror.looks_up(function):
+            self.found[LOOKUP] = None
 
     def _reduce_itself(self, thing):
         """An instance of a class of this program that says how it is pickled. If it gives its name, it is this object."""

@@ -14,6 +14,7 @@ from .._references import ATTRIBUTE, CELL, GLOBAL
 
 MIN_PART = 1024  # bytes from which on content is a part of its own: smaller content is within the pins
 ATOM, NAMED, DEFINED, VALUE, ABSENT = "atom", "named", "defined", "value", "absent"
+LOOKUP = 0  # among definitions, by its number, without one: what is called may find any definition by its name
 versions = itertools.count(1)
 # A worker that has workers of its own must not confuse their numbers with those of its caller.
 numbers = itertools.count(1 + (int.from_bytes(os.urandom(4), "little") << 20 if _references.is_worker() else 0))
@@ -93,7 +94,7 @@ class State:
         self.held = held  # the value, or its definition, if they are compared by identity
         self.pin = pin  # (stage, version, keys, content)
         self.found = found  # the definitions that the value refers to
-        self.print = print  # of a value that is compared by content
+        self.print = print  # of a value that is compared by content; of a package, its submodules that workers import
         self.members = members  # of its unit: how a walk gets at each slot
 
     def is_of(self, value):

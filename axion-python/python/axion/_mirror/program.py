@@ -5,15 +5,15 @@ import logging
 import sys
 import threading
 import weakref
-from types import FunctionType, ModuleType
+from types import ModuleType
 
 from .. import _axion, _definitions, _names, _needs, _references, _specials
 from ..errors import SubmitError
-from .kinds import MISSING, is_definition
-from .lookups import PICKLES, may_find
+from .kinds import is_definition
+from .lookups import looks_up
 from .offers import Offers
 from .pickler import Pickler, PlaceholderPickler
-from .pins import Cell, Definition, Imported, Space, numbers
+from .pins import LOOKUP, Cell, Definition, Imported, Space, numbers
 from .refusals import name_of
 from .walk import SLOW_COMPARISON, Walk
 
@@ -37,6 +37,7 @@ class Mirror:
         self.lines = {}
         self._reaches = {}
         self._needs = {}
+        self._submodules = {}  # the name of a package -> those that code of this program reaches through it
         self._lock = threading.RLock()
         self._offers = None
         self._module_count, self._mirrored = None, {}
@@ -114,11 +115,21 @@ class Mirror:
             known = self._needs[key] = weakref.ref(code, forget), sorted(found.names), found.everything, frozenset(found.modules)
         return known
 
+    def note_submodules(self, package, names):
+        """Has workers that import a package import submodules as well, if they can."""
+        known = self._submodules.get(package.__name__, frozenset())
+        wanted = {name for name in names if _names.place_of_module(name) is not None}
+        if not wanted <= known:
+            self._submodules[package.__name__] = known | wanted
+
+    def submodules_of(self, module):
+        return self._submodules.get(module.__name__)
+
     def reduce_module(self, module):
         name = module.__name__
         if sys.modules.get(name) is module:
             if _names.place_of_module(name) is not None:
-                return _specials.reduce_special(module)
+                return _specials.reduce_module(module, sorted(self._submodules.get(name, ())))
             return _here.worker_module, (name,)
         return _specials.reduce_special(module)
 
@@ -132,12 +143,8 @@ class Mirror:
     # Offers.
 
     def looks_up(self, function):
-        """Whether a function that goes by name may find functions and classes of this program by their names."""
-        if type(function) is not FunctionType:
-            return getattr(function, "__module__", None) in PICKLES or function is getattr
-        names = function.__globals__
-        _, needed, everything, _ = self.needs(function.__code__)
-        return everything or any(may_find(name, names.get(name, MISSING)) for name in needed)
+        """Whether a callable that goes by name may find functions and classes of this program by their names."""
+        return looks_up(function, self.needs)
 
     def offers(self):
         """The functions and classes of the modules that have no file."""
@@ -229,13 +236,11 @@ class Mirror:
             pickler.dump(function)
             return file.getvalue()
 
-    def reach(self, roots, functions=(), looks_up=False):
-        """What definitions reach, and beside them functions that have no number, each with its space, and one that goes
-        by name and may look things up.
-        """
-        if functions or looks_up:
-            return Walk(self, roots, functions, looks_up).reach()
-        if len(roots) == 1:
+    def reach(self, roots, functions=()):
+        """What definitions reach, and beside them functions that have no number, each with its space."""
+        if functions:
+            return Walk(self, roots, functions).reach()
+        if len(roots) == 1 and LOOKUP not in roots:
             known, = roots.values()
             if known.reach is None or not known.reach.is_current():
                 known.reach = Walk(self, roots).reach()

@@ -51,7 +51,10 @@ class Reach:
 
         definitions = tuple([(each.pin[0], each.pin[1], place(each.pin[3])) for _, each in sorted(walk.definitions.items())])
         units = tuple([(stage, version, keys, place(content)) for stage, version, keys, content in walk.ordered_pins()])
-        spaces = tuple([(key, header) for key, (_, header) in walk.spaces.items()])
+        spaces = {key: header for key, (_, header) in walk.spaces.items()}
+        if walk.offers is not None:
+            spaces.update(walk.offers.modules())
+        spaces = tuple(spaces.items())
         offers = None if walk.offers is None else walk.offers.content(place)
         if not definitions and not units and not spaces and offers is None:
             self.pins = None
@@ -118,9 +121,9 @@ class Reach:
                 for at, identity in cells:
                     if id(contents_of(closure[at])) != identity:
                         return False
-        for reference, name, names, ids in self._classes:
+        for reference, name, bases, names, ids in self._classes:
             cls = reference()
-            if cls is None or cls.__name__ is not name:
+            if cls is None or cls.__name__ is not name or cls.__bases__ is not bases:
                 return False
             own = cls.__dict__
             if list(map(id, own.values())) != ids or [*own] != names:

@@ -31,15 +31,16 @@ _UNSENT = frozenset(("__builtins__", "__loader__", "__spec__", "__cached__", *HE
 class Walk:
     """One walk from some definitions, and functions that have no number, over all that they reach."""
 
-    def __init__(self, mirror, roots, functions=(), looks_up: Optional[bool] = False):
+    def __init__(self, mirror, roots, functions=(), offers: Optional[bool] = False):
         self.mirror = mirror
-        self._looks_up = looks_up  # None: not even if a function may do so
+        self._looks_up = offers  # whether functions may find definitions by their names; None: it does not matter
         self._todo = list(roots.values())
         self.definitions = {}
         self._kept = []  # objects, until the walk has ended
         self.spaces = {}
         self._pins = []
         self.states = []  # each slot that it has pinned, and its pin
+        self._used = {}  # the number of a function -> the slots that its code uses
         self._needed = {}  # a pin -> the definitions, and the pins, that have to be complete before it is set
         self.values = []
         self.held = []
@@ -63,6 +64,9 @@ class Walk:
     def _walk_definitions(self):
         while self._todo:
             definition = self._todo.pop()
+            if definition is None:
+                self._note_lookup()
+                continue
             if definition.number in self.definitions:
                 continue
             thing = definition.reference()
@@ -76,6 +80,10 @@ class Walk:
                 self._walk_object(thing, definition)
             else:
                 self._walk_class(thing, definition)
+
+    def _note_lookup(self):
+        if self._looks_up is False:
+            self._looks_up = True
 
     def _join_members(self):
         """Walks to the other slots of the units that it has met. False if it has met all."""
@@ -121,8 +129,10 @@ class Walk:
             self._visit(slot, thing, thing, None)
 
     def ordered_pins(self):
-        """The pins, each behind what its value needs when it is read, such as the attributes of its class."""
-        attributes, ordered, met = {}, [], set()
+        """The pins, each behind what its value needs when it is read: the definitions that it refers to, complete with
+        their attributes and with what their code uses.
+        """
+        attributes, ordered, met, own = {}, [], set(), set(self._pins)
         for pin in self._pins:
             for kind, owner, _ in pin[2]:
                 if kind == ATTRIBUTE:
@@ -130,20 +140,29 @@ class Walk:
         for first in self._pins:
             left = [(first, False)]
             while left:
-                pin, is_ready = left.pop()
+                node, is_ready = left.pop()  # a pin, or the number of a definition
                 if is_ready:
-                    ordered.append(pin)
-                elif pin not in met:
-                    met.add(pin)
-                    left.append((pin, True))
-                    numbers, pins = self._needed.get(pin, ((), ()))
-                    kind, owner, _ = pin[2][0]
-                    if kind == ATTRIBUTE and len(pin[2]) == 1:  # the attributes of one class keep their order
-                        own = attributes[owner]
-                        left += [(each, False) for each in reversed(own[:own.index(pin)])]
-                    left += [(each, False) for each in pins]
-                    left += [(each, False) for number in numbers for each in reversed(attributes.get(number, ()))]
+                    ordered.append(node)
+                elif node not in met and (type(node) is int or node in own):
+                    met.add(node)
+                    if type(node) is int:
+                        used = [slot.state.pin for slot in self._used.get(node, ()) if slot.state is not None]
+                        left += [(each, False) for each in reversed([*attributes.get(node, ()), *used])]
+                    else:
+                        left.append((node, True))
+                        left += [(each, False) for each in self._needed_by(node, attributes)]
         return ordered
+
+    def _needed_by(self, pin, attributes):
+        numbers, pins = self._needed.get(pin, ((), ()))
+        kind, owner, _ = pin[2][0]
+        if kind == ATTRIBUTE and len(pin[2]) == 1:  # the attributes of one class keep their order
+            own = attributes[owner]
+            yield from reversed(own[:own.index(pin)])
+        yield from pins
+        yield from numbers
+        if type(pin[3]) is tuple:
+            yield from pin[3]  # the number of a definition
 
     def sizes(self):
         """The bytes of the values that it has pinned."""
@@ -153,24 +172,28 @@ class Walk:
 
     def _walk_function(self, function, definition):
         mirror, code = self.mirror, function.__code__
-        if self._looks_up is False and mirror.needs(code)[2]:
-            self._looks_up = True
+        if mirror.needs(code)[2]:
+            self._note_lookup()
         if names_subclasses(code):
             self._asks_for_subclasses = True
         space = mirror.space_of(function)
         if definition is not None:
             self._describe_function(function, definition, space)
-        self._walk_globals(function, space)
+        self._note_submodules(function)
+        used = self._walk_globals(function, space)
         self._walk_imports(function)
         self._walk_lines(code.co_filename)
         indices = []
         for at, cell in enumerate(function.__closure__ or ()):
             known = mirror.cell(cell)
+            used.append(known.slot)
             if definition is None:
                 continue  # it is pickled by value
             value = contents_of(cell)
             if self._visit(known.slot, value, function, CellReader(definition.reference, at)) is not VALUE:
                 indices.append(at)
+        if definition is not None:
+            self._used[definition.number] = used
         reference = definition.reference if definition is not None else weakref.ref(function)
         exact, annotations = {}, None
         for name in FUNCTION_ATTRIBUTES:
@@ -263,7 +286,7 @@ class Walk:
         for name, slot in self._slots_of(definition):
             if name not in attributes:
                 self._visit(slot, MISSING, cls, None)
-        self.classes.append((definition.reference, cls.__name__, list(own), list(map(id, own.values()))))
+        self.classes.append((definition.reference, cls.__name__, cls.__bases__, list(own), list(map(id, own.values()))))
 
     def _slots_of(self, definition):
         """All slots of a definition whose own attributes have theirs. Other walks may add some later."""
@@ -274,8 +297,9 @@ class Walk:
     # Slots.
 
     def _walk_globals(self, function, space):
+        """Walks to the globals that a function uses. Returns their slots."""
         if type(space) is Imported:
-            return
+            return []
         names = function.__globals__
         _, needed, everything, _ = self.mirror.needs(function.__code__)
         check = self._check(space, names, function)
@@ -283,6 +307,16 @@ class Walk:
             self._walk_global(function, space, names, check, name, False)
         if everything:
             self._walk_all_globals(function, space, names, check)
+        return [space.slots[name] for name in needed if name in space.slots]
+
+    def _note_submodules(self, function):
+        """The import of a package imports no submodule: a worker imports those that code reaches through the package."""
+        names, code = function.__globals__, function.__code__
+        values = [names.get(name) for name in self.mirror.needs(code)[1]]
+        values += [contents_of(cell) for cell in function.__closure__ or ()]
+        for package in values:
+            if type(package) is ModuleType and hasattr(package, "__path__"):
+                self.mirror.note_submodules(package, _needs.submodules_needed(code, [package]))
 
     def _walk_imports(self, function):
         """Walks over the modules without a file that a function imports itself: any of their names may be asked for."""
@@ -310,7 +344,7 @@ class Walk:
         check.seen.add(name)
         value = names.get(name, MISSING)
         if self._looks_up is False and not is_definition(value) and may_find(name, value):
-            self._looks_up = True
+            self._note_lookup()
         if value is MISSING:
             check.absent.append(name)
             if name in space.slots:
@@ -371,7 +405,8 @@ class Walk:
     def _visit(self, slot, value, user, reader, soft=False, uncertain=False):
         """Pins a slot, or puts it off until all values are known. Returns how its value is compared."""
         state = slot.state
-        if state is None or not state.is_of(value):
+        if state is None or not state.is_of(value) or (
+                type(value) is ModuleType and state.print is not self.mirror.submodules_of(value)):
             state = self._look(slot, value, state)
         if state is None:
             return self._visit_value(Value(slot, value, user, reader, soft, uncertain))
@@ -404,7 +439,8 @@ class Walk:
         else:
             return None
         dump = Dump(self.mirror, (value,))
-        return State(how, value, pin_of(slot, FROZEN, dump.content(), before), tuple(dump.found.values()))
+        submodules = self.mirror.submodules_of(value) if kind is ModuleType else None
+        return State(how, value, pin_of(slot, FROZEN, dump.content(), before), tuple(dump.found.values()), submodules)
 
     def _visit_value(self, value):
         try:
