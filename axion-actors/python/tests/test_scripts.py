@@ -1,10 +1,14 @@
 """Loading scripts: entry points, reloading, imports, scripts and helpers of one name."""
 
+import linecache
 import os
 import unittest
+from unittest import mock
 
 from base import Case, Gate, OneWorker
 from harness import wait_until
+
+from axion_worker import library
 
 
 class Entry(OneWorker):
@@ -389,6 +393,19 @@ class Imports(Case):
                 return type(point) is Point
         """)
         self.assertTrue(self.worker().run(script))
+
+    def test_two_threads_may_pass_the_lines_of_scripts_to_linecache(self):
+        class Emptied(dict):
+            """Another thread takes what is left after this one has looked."""
+
+            def popitem(self):
+                self.clear()
+                return super().popitem()
+
+        with mock.patch.object(library, "_lines", Emptied({self.path("a.py"): (1, None, ["x"], "a.py")})):
+            library.traceback()
+            library._pass_to_linecache(linecache)
+            self.assertEqual(library._lines, {})
 
 
 if __name__ == "__main__":
