@@ -149,17 +149,16 @@ MUTATIONS = [
     # Kills and left-overs.
     Mutation("a kill hits the worker although the attempt has ended", "process/pump.rs",
              "ended || self.link.running().is_some_and(|running| !running.contains(&seq))", "false && ended", r"L6"),
-    Mutation("a kill hits the leader of a group alone", "process/os/linux/signals.rs",
-             "rustix::process::kill_process_group(leader, Signal::KILL)",
-             "rustix::process::kill_process(leader, Signal::KILL)", r"L7"),
-    Mutation("what has left its group is not killed", "process/real.rs",
-             "offload_or_inline(move || os::kill_escaped(&mark)).await;", "drop(mark);", r"L7"),
+    Mutation("what outlives a worker is not killed", "process/containment.rs",
+             "pub(super) fn end(&self) {", "pub(super) fn end(&self) {\n        if MUTATED { return; }",
+             r"L7"),
     Mutation("the guardian is not told of a worker", "process/os/linux/guardian.rs",
              "state.groups.insert(group);\n        if state.say('+', group).is_err() {\n            return self.restart(&mut state);\n        }",
              "", r"L7"),
     Mutation("the guardian leaves the folder", "process/os/linux/guardian.rs",
-             "\"-c\", SCRIPT,",
-             "\"-c\", if MUTATED { SCRIPT.replace(\"rm -rf\", \": -rf\").leak() } else { SCRIPT },", r"is left"),
+             "\"-c\", SHELL_SCRIPT,",
+             "\"-c\", if MUTATED { SHELL_SCRIPT.replace(\"rm -rf\", \": -rf\").leak() } else { SHELL_SCRIPT },",
+             r"is left"),
 ]
 
 
