@@ -379,7 +379,9 @@ mod tests {
         guardian.continue_group(group(&children[0]));
         assert!(!is_stopped(&children[0]));
         drop(guardian);
-        children.iter_mut().for_each(|child| drop(child.wait().expect("reaped")));
+        for child in &mut children {
+            child.wait().expect("reaped");
+        }
     }
 
     #[test]
