@@ -5,7 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axion_actors::actors::{Completer, Completion, CompletionQueue, CompletionSender, DoorbellReader, completions};
+use axion_actors::actors::{
+    Awaited, Completer, Completion, CompletionQueue, CompletionSender, DoorbellReader, completions,
+};
 
 use crate::spin::{ShortWait, SpinHint};
 
@@ -82,6 +84,10 @@ impl Completions {
 
     pub(crate) fn completer(&self, number: u64) -> Completer {
         self.sender.completer(number)
+    }
+
+    pub(crate) fn completer_while_awaited(&self, number: u64) -> (Completer, Awaited) {
+        self.sender.completer_while_awaited(number)
     }
 
     /// A task is submitted under this number.

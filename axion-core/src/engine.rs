@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axion_actors::actors::messages::{CancelTask, Reply, Request};
-use axion_actors::actors::{Admission, InboxSender, inbox};
+use axion_actors::actors::{Admission, Awaited, InboxSender, inbox};
 use axion_actors::config::Config;
 use axion_actors::model::workflow::WorkflowId;
 use axion_actors::model::{CancelAnswer, CancelSource};
@@ -97,10 +97,13 @@ impl Engine {
         TaskHandle::new(id, record, None)
     }
 
-    /// Sends the record of a task that was submitted before to `completions`, under `number`.
-    pub fn follow(&self, id: TaskId, completions: &Completions, number: u64) {
+    /// Sends the record of a task that was submitted before to `completions`, under `number`, unless the caller gives up
+    /// by dropping what this returns. What was given up may be completed all the same.
+    pub fn follow(&self, id: TaskId, completions: &Completions, number: u64) -> Awaited {
+        let (completer, awaited) = completions.completer_while_awaited(number);
         // If the engine has stopped, the completer is dropped, which completes the number with an error.
-        let _ = self.requests.send(Request::Await { id, reply: Reply::Many(Box::new(completions.completer(number))) });
+        let _ = self.requests.send(Request::Await { id, reply: Reply::Many(Box::new(completer)) });
+        awaited
     }
 
     /// Blocks the thread until a task has ended, or until `limit` has passed. In the second case it returns `Ok(None)`,

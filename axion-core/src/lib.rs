@@ -38,7 +38,7 @@ mod watch;
 mod workflows;
 
 pub use axion_actors::actors::messages::WorkflowRefusal;
-pub use axion_actors::actors::{Answer, Completed, Completion, Refusal, WorkflowGone};
+pub use axion_actors::actors::{Answer, Awaited, Completed, Completion, Refusal, WorkflowGone};
 pub use axion_actors::config::{
     Config, ConfigError, EngineKind, LogFilter, PoolConfig, PoolSettings, ScalingPolicy, WorkerConfig, WorkerRange,
     parse_size, parse_time,

@@ -22,6 +22,18 @@ const LARGE: usize = 64 << 10;
 #[pyclass(frozen, module = "axion._axion")]
 pub(crate) struct Completions(pub(crate) Arc<core::Completions>);
 
+/// A number that is awaited. Dropping it gives up.
+#[pyclass(frozen, module = "axion._axion")]
+pub(crate) struct Awaited {
+    _awaited: core::Awaited,
+}
+
+impl From<core::Awaited> for Awaited {
+    fn from(awaited: core::Awaited) -> Self {
+        Self { _awaited: awaited }
+    }
+}
+
 #[pymethods]
 impl Completions {
     #[new]

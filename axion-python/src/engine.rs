@@ -9,10 +9,11 @@ use axion_core::flow::Overrides;
 use axion_core::workflow::WorkflowId;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyList, PyString};
 
-use crate::completions::Completions;
+use crate::completions::{Awaited, Completions};
 use crate::config::Config;
+use crate::record::Record;
 use crate::task::{Options, task};
 use crate::workflow::{self, WorkflowRecord};
 
@@ -126,10 +127,19 @@ impl Engine {
         }
     }
 
-    /// Sends the record of a task that was submitted before to `completions`, too.
-    fn follow(&self, id: &str, completions: &Completions, number: u64) -> PyResult<()> {
-        self.get()?.follow(id_of(id)?, &completions.0, number);
-        Ok(())
+    /// Sends the record of a task that was submitted before to `completions`, too, while the returned object lives.
+    fn follow(&self, id: &str, completions: &Completions, number: u64) -> PyResult<Awaited> {
+        Ok(self.get()?.follow(id_of(id)?, &completions.0, number).into())
+    }
+
+    /// The record of a task that has ended, a text that says why there is none, or None if the task has not ended.
+    fn ended<'py>(&self, py: Python<'py>, id: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let (engine, id) = (self.get()?, id_of(id)?);
+        match py.detach(|| engine.result(id, Duration::ZERO)) {
+            Ok(record) => record.map(|record| Ok(Bound::new(py, Record(record))?.into_any())).transpose(),
+            Err(core::WaitError::Refused(refusal)) => Ok(Some(PyString::new(py, &refusal.to_string()).into_any())),
+            Err(error) => Err(stopped(error)),
+        }
     }
 
     /// Cancels a task, by force if necessary. Returns whether the task had not ended.

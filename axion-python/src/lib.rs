@@ -17,7 +17,7 @@ mod workflow;
 #[pyo3::pymodule]
 mod _axion {
     #[pymodule_export]
-    use crate::completions::Completions;
+    use crate::completions::{Awaited, Completions};
     #[pymodule_export]
     use crate::config::{Config, config_keys};
     #[pymodule_export]

@@ -154,11 +154,12 @@ def test_a_result_that_is_read_twice_is_not_what_another_reader_wrote():
         future.result(helpers.LONG)[:] = 9
         completions = _axion.Completions()
         for _ in range(2):
-            engine._native.follow(future.task_id, completions, 1)
+            awaited = engine._native.follow(future.task_id, completions, 1)
             (_, data, _), = completions.wait(helpers.LONG)
             result = _code.unpack(data)
             assert (result == 1).all()
             result[:] = 9
+            del awaited
 
 
 def test_l9_nothing_is_left_of_large_payloads_also_after_kills():

@@ -294,3 +294,24 @@ def test_c0_11_five_thousand_unread_results_are_not_lost(engine, script):
     with axion.Engine(cpu_bound_count=2, cpu_bound_max=2, input_queue_size=6000) as engine:
         ids = [engine.submit_task(axion.Task(path, {"n": n}, axion.TaskType.CPU_BOUND)) for n in range(5000)]
         assert [engine.get_result(task_id, 30).data for task_id in ids] == list(range(5000))
+
+
+def test_l9_waiters_that_gave_up_are_taken_away(engine, script, gate):
+    """Also those of tasks that are queued, unknown, or ended; a limit of 0 finds what has ended."""
+    path = script("def main(params, context):\n    open(params['gate'], 'rb', 0).read(1)\n    return 'late'")
+    queued = [engine.submit_task(axion.Task(path, {"gate": gate.path})) for _ in range(20)]
+    unfinished = len(engine._inbox.futures)
+    for task_id in queued:
+        assert engine.get_result(task_id, timeout=0) is None
+        assert engine.get_result(task_id, timeout=0.001) is None
+    for _ in range(20):
+        with pytest.raises(axion.EngineError, match="no task with this id"):
+            engine.get_result(axion._axion.new_task_id(), timeout=0)
+    assert len(engine._inbox.futures) == unfinished
+    for _ in queued:
+        gate.open()
+    assert engine.get_result(queued[-1], timeout=30).data == "late"
+    for task_id in queued[:-1]:
+        engine.get_result(task_id, timeout=30)
+        assert engine.get_result(task_id, timeout=0).data == "late"
+    assert len(engine._inbox.futures) == 0

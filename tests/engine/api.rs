@@ -243,7 +243,7 @@ fn l1_whatever_is_asked_of_a_failed_engine_gets_a_typed_error() {
     let spec = WorkflowSpec::of([Step::new("step", noop())]);
     assert!(matches!(engine.submit_workflow(spec), Err(WorkflowError::EngineStopped)));
     let completions = Completions::new().expect("a pipe");
-    engine.follow(task, &completions, 7);
+    let _awaited = engine.follow(task, &completions, 7);
     assert!(matches!(completions.wait(Some(LIMIT))[..], [(7, None)]));
     // The events end, for old and new watchers, although the engine itself is still there.
     while events.wait_next().is_some() {}

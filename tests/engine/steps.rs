@@ -39,7 +39,7 @@ fn a_step_can_be_waited_for_by_its_task_before_it_is_submitted() {
     let spec = WorkflowSpec::of([named("first", &first), named("second", &second).after("first")]);
     let workflow = engine.submit_workflow(spec).expect("accepted");
     let completions = Completions::new().expect("a pipe");
-    engine.follow(second.id(), &completions, 7);
+    let _awaited = engine.follow(second.id(), &completions, 7);
     let (one, other) = (engine.handle(second.id()), engine.handle(second.id()));
     assert_eq!(engine.result(second.id(), Duration::ZERO), Ok(None), "it has not ended");
     gate.open("");

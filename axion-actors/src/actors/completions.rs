@@ -5,9 +5,9 @@
 //! wait*). Then its own doorbell is notified instead, which saves the second wake-up.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, Weak};
 
 use super::answer::{Answer, WorkflowAnswer};
 use crate::process::{Doorbell, DoorbellReader, doorbell};
@@ -76,6 +76,16 @@ pub struct Completer {
     sender: CompletionSender,
     number: u64,
     open: bool,
+    /// Gone when the number is no longer awaited; `None` if it always is.
+    awaited: Option<Weak<()>>,
+}
+
+/// Says that a number is awaited. Dropping it gives up: the number may then never be completed (L9).
+#[derive(Clone, Debug)]
+#[must_use = "dropping it gives up"]
+pub struct Awaited {
+    /// Lives as long as somebody awaits the number.
+    _alive: Arc<()>,
 }
 
 /// The reader's end. It holds at most one completion for each completer (L9).
@@ -104,7 +114,15 @@ impl CompletionSender {
     /// A completer that sends its record under `number`.
     #[must_use]
     pub fn completer(&self, number: u64) -> Completer {
-        Completer { sender: self.clone(), number, open: true }
+        Completer { sender: self.clone(), number, open: true, awaited: None }
+    }
+
+    /// As [`completer`](Self::completer), for a number that is awaited only for a time.
+    pub fn completer_while_awaited(&self, number: u64) -> (Completer, Awaited) {
+        let alive = Arc::new(());
+        let mut completer = self.completer(number);
+        completer.awaited = Some(Arc::downgrade(&alive));
+        (completer, Awaited { _alive: alive })
     }
 
     /// Wakes the reader.
@@ -125,6 +143,12 @@ impl Completer {
         self.push(Some(answer.into()));
     }
 
+    /// Whether nobody awaits the number any more.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        self.awaited.as_ref().is_some_and(|alive| alive.strong_count() == 0)
+    }
+
     fn push(&self, answer: Option<Completed>) {
         let CompletionSender { queue, doorbells } = &self.sender;
         // The reader may be gone.
@@ -135,7 +159,7 @@ impl Completer {
 
 impl Drop for Completer {
     fn drop(&mut self) {
-        if self.open {
+        if self.open && !self.is_given_up() {
             self.push(None);
         }
     }

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::answer::{Answer, WorkflowAnswer};
 use super::completions::{Completed, Completer};
+use super::late_waiters::GivesUp;
 use crate::model::workflow::{GraphError, Step, WorkflowId, WorkflowSpec};
 use crate::model::{CancelAnswer, CancelSource, ScalingRule, WorkerProcess};
 use crate::model::{
@@ -199,11 +200,14 @@ impl<A: Into<Completed>> Reply<A> {
             Self::Many(completer) => completer.complete(answer),
         }
     }
+}
 
-    /// Whether the receiver is gone.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        matches!(self, Self::One(sender) if sender.is_closed())
+impl<A> GivesUp for Reply<A> {
+    fn gave_up(&self) -> bool {
+        match self {
+            Self::One(sender) => sender.is_closed(),
+            Self::Many(completer) => completer.is_given_up(),
+        }
     }
 }
 

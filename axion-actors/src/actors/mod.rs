@@ -17,6 +17,7 @@ mod autoscaler;
 mod completions;
 mod dispatcher;
 mod inbox;
+mod late_waiters;
 mod load;
 pub mod messages;
 mod supervisor;
@@ -27,7 +28,9 @@ mod workflows;
 pub use admission::{Admission, AdmissionClosed, NoRoom};
 pub use answer::{Answer, Refusal, WorkflowAnswer, WorkflowGone};
 pub use autoscaler::Autoscaler;
-pub use completions::{Completed, Completer, Completion, CompletionQueue, CompletionSender, DirectSpin, completions};
+pub use completions::{
+    Awaited, Completed, Completer, Completion, CompletionQueue, CompletionSender, DirectSpin, completions,
+};
 pub use dispatcher::Dispatcher;
 pub use inbox::{Inbox, InboxSender, inbox};
 pub use load::{Load, WorkSlot};
@@ -49,16 +52,6 @@ impl Drop for StopOnPanic {
             system.stop_with_code(1);
         }
     }
-}
-
-/// Adds a waiter. Waiters that gave up are removed, so repeated waits with a time limit do not accumulate (L9). The
-/// removal runs when the list is full.
-fn add_waiter<W>(waiters: &mut Vec<W>, waiter: W, gave_up: impl Fn(&W) -> bool) {
-    if waiters.len() == waiters.capacity() {
-        waiters.retain(|waiter| !gave_up(waiter));
-        waiters.reserve(waiters.len().max(4));
-    }
-    waiters.push(waiter);
 }
 
 pub use crate::process::{Doorbell, DoorbellReader, doorbell};

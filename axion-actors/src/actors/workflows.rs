@@ -9,9 +9,11 @@ use actix::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::oneshot;
 
+use super::StopOnPanic;
 use super::admission::{Admission, NoRoom};
 use super::answer::{Refusal, WorkflowAnswer, WorkflowGone};
 use super::dispatcher::Dispatcher;
+use super::late_waiters::LateWaiters;
 use super::messages::{
     CancelSteps, CancelTask, CancelWorkflows, Expand, LookUp, RegisterWorkflows, Reply, StepUpdate, StepUpdates,
     SubmitSteps, Tasks, TimerDue, WorkflowClosed, WorkflowRefusal, WorkflowRequest, WorkflowSubmission,
@@ -46,9 +48,9 @@ pub struct WorkflowManager {
     next: Option<(StepRef, Task)>,
     /// Whether that step was cancelled.
     dropped: bool,
-    waiters: FxHashMap<WorkflowId, Vec<Reply<WorkflowAnswer>>>,
+    waiters: LateWaiters<WorkflowId, Reply<WorkflowAnswer>>,
     /// The replies to send when a step ends, by its task.
-    step_waiters: FxHashMap<TaskId, Vec<Reply>>,
+    step_waiters: LateWaiters<TaskId, Reply>,
     expands: FxHashMap<WorkflowId, Expand>,
     retained: RetainedWorkflows,
     /// Due when the oldest record expires.
@@ -87,8 +89,8 @@ impl WorkflowManager {
             backlog: VecDeque::new(),
             next: None,
             dropped: false,
-            waiters: FxHashMap::default(),
-            step_waiters: FxHashMap::default(),
+            waiters: LateWaiters::default(),
+            step_waiters: LateWaiters::default(),
             expands: FxHashMap::default(),
             retained: RetainedWorkflows::new(policy),
             timer: timers.timer(),
@@ -137,7 +139,7 @@ impl WorkflowManager {
         match submitted {
             Ok(()) => {
                 let _ = accepted.send(Ok(()));
-                self.waiters.entry(id).or_default().push(reply);
+                self.waiters.add(id, reply);
                 self.expands.insert(id, expand);
             }
             Err(problems) => {
@@ -282,7 +284,7 @@ impl WorkflowManager {
         self.workflows.recorder().note(now, finished);
         self.retained.push(record.clone(), span, now);
         self.record(now);
-        for reply in self.waiters.remove(&id).unwrap_or_default() {
+        for reply in self.waiters.take(&id) {
             reply.send(Ok(record.clone()));
         }
         self.dispatcher.do_send(WorkflowClosed);
@@ -349,14 +351,17 @@ impl WorkflowManager {
             return;
         }
         let task = self.workflows.graph(step.workflow).and_then(|graph| graph.id_of(step.key));
-        for reply in task.and_then(|task| self.step_waiters.remove(&task)).unwrap_or_default() {
+        for reply in task.map(|task| self.step_waiters.take(&task)).unwrap_or_default() {
             reply.send(Ok(record.clone()));
         }
     }
 
     /// Answers the waiters of a step that ended, with or without a task that ran (L1).
     fn step_ended(&mut self, step: StepRef, task: TaskId, outcome: StepOutcome, now: Tick) {
-        let Some(waiting) = self.step_waiters.remove(&task) else { return };
+        let waiting = self.step_waiters.take(&task);
+        if waiting.is_empty() {
+            return;
+        }
         let answer = self.record_of(step, outcome, now);
         for reply in waiting {
             reply.send(answer.clone());
@@ -386,7 +391,7 @@ impl WorkflowManager {
         match self.workflows.status(step) {
             StepStatus::Live => {
                 self.workflows.subscribe(step);
-                add_waiter(self.step_waiters.entry(id).or_default(), reply, Reply::is_closed);
+                self.step_waiters.add(id, reply);
             }
             StepStatus::Ended(outcome) => reply.send(self.record_of(step, outcome, now)),
             StepStatus::ResultDropped | StepStatus::Unknown => reply.send(Err(self.not_retained(now))),
@@ -476,7 +481,7 @@ impl Handler<WorkflowRequest> for WorkflowManager {
         match request {
             WorkflowRequest::Submit(submission) => self.submit(*submission, ctx),
             WorkflowRequest::Await { id, reply } => match self.workflows.graph(id) {
-                Some(_) => add_waiter(self.waiters.entry(id).or_default(), reply, Reply::is_closed),
+                Some(_) => self.waiters.add(id, reply),
                 None => reply.send(self.current_record(id, now)),
             },
             WorkflowRequest::Look { id, reply } => {

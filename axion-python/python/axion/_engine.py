@@ -138,7 +138,6 @@ class Engine:
         self._surroundings = Surroundings(main)
         coders = [Coder(self._surroundings, mode) for mode in (CALL, EACH, EACH_OF_ONE, STEP)]
         self._call, self._each, self._each_of_one, self._step = coders
-        self._followed = {}
         self._loops = weakref.WeakKeyDictionary()
 
     # Start and shutdown.
@@ -431,33 +430,39 @@ class Engine:
         Raises:
             EngineError: result_unknown: the task does not exist, or its result was dropped; the message says which.
         """
-        future = self._followed.get(task_id)
-        if future is None:
-            future = self._followed[task_id] = _RecordFuture(self)
-            self._follow(task_id, future)
+        native = self._native if self._closing else self._running_native()
         try:
-            record = future.result(timeout)
-        except concurrent.futures.TimeoutError:
+            record = self._await_record(native, task_id, timeout)
+        except RuntimeError as error:
+            raise (error if isinstance(error, AxionError) else refused(error)) from None
+        if record is None:
             return None
-        finally:
-            if future.done():
-                self._followed.pop(task_id, None)
         if type(record) is not _axion.Record:
             raise failure_reason(record)
         return result_of(record)
 
     def _follow(self, task_id, future):
-        native, inbox = self._running_native() if not self._closing else self._native, self._inbox
-        number = next(inbox.numbers)
-        inbox.futures[number] = future
+        """Has a future resolved when a task ends."""
+        native = self._native if self._closing else self._running_native()
         try:
-            native.follow(task_id, inbox.completions, number)
-        except BaseException as error:
-            inbox.futures.pop(number, None)
-            self._followed.pop(task_id, None)
-            if type(error) is RuntimeError:
-                raise refused(error) from None
-            raise
+            with self._expected(future) as number:
+                future._awaited = native.follow(task_id, self._inbox.completions, number)
+        except RuntimeError as error:
+            raise (error if isinstance(error, AxionError) else refused(error)) from None
+
+    def _await_record(self, native, task_id, timeout):
+        """The record of a task, a text that says why there is none, or None if the task has not ended in time."""
+        if timeout is not None and timeout <= 0:
+            return native.ended(task_id)
+        future = _RecordFuture(self)
+        with self._inbox.awaiting(future) as number:
+            awaited = native.follow(task_id, self._inbox.completions, number)
+            try:
+                return future.result(timeout)
+            except concurrent.futures.TimeoutError:
+                return native.ended(task_id)  # the engine's answer takes a moment, too
+            finally:
+                del awaited  # gives up if the task has not ended (L9)
 
     def cancel(self, task_id):
         """Cancels a task, by force if necessary. Returns whether it had not ended."""
@@ -517,10 +522,10 @@ def native_options(fn, options):
 
 
 class _RecordFuture(Future):
-    """Resolves to the task's record."""
+    """Resolves to the task's record, or to a text that says why there is none."""
 
     def _resolve(self, data, record):
-        self._finish(record, None)
+        self._finish(record, failure_reason(None) if record is None else None)
 
 
 def result_of(record):

@@ -1,6 +1,7 @@
 """Futures, and the thread that resolves them."""
 
 import concurrent.futures
+import contextlib
 import json
 import pickle
 import sys
@@ -30,6 +31,7 @@ class Future(concurrent.futures.Future):
     _result = _exception = _own_condition = None
     _waiters = _done_callbacks = ()  # pyright: ignore[reportAssignmentType]
     task_id = record = None
+    _awaited = None  # tells the engine that somebody waits, for a task that was submitted before
     _hold = None  # what keeps the definitions alive that the result may refer to
     _reach = None  # what the function of the task reaches: a step that has the result needs it, too
     _number: int | None = None  # its number in the engine's inbox, if a thread may wait for it directly
@@ -243,6 +245,18 @@ class Inbox:
                 future = data = record = None
             if self._closed and not self.futures:
                 return
+
+    @contextlib.contextmanager
+    def awaiting(self, future):
+        """Registers a future under a number as long as the caller waits for it."""
+        number = next(self.numbers)
+        self.futures[number] = future
+        try:
+            yield number
+        finally:
+            self.futures.pop(number, None)
+            if self._closed:
+                self.completions.notify()  # this may have been the last future that the thread waits for
 
     def wait_for(self, future, timeout):
         """Waits for the only unfinished future in place of the inbox's thread, until another thread uses the future.

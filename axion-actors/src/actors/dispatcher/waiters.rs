@@ -6,10 +6,8 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
-
-use super::super::add_waiter;
 use super::super::answer::Refusal;
+use super::super::late_waiters::{GivesUp, LateWaiters};
 use super::super::messages::{Reply, StepUpdate};
 use crate::model::TaskRecord;
 use crate::model::workflow::WorkflowId;
@@ -27,11 +25,13 @@ pub(super) enum Waiter {
     Workflow(WorkflowId),
 }
 
-impl Waiter {
+impl GivesUp for Waiter {
     fn gave_up(&self) -> bool {
-        matches!(self, Self::Handle(reply) if reply.is_closed())
+        matches!(self, Self::Handle(reply) if reply.gave_up())
     }
+}
 
+impl Waiter {
     /// Answers with the record of the task, which has ended. Returns the update that a workflow gets instead.
     pub(super) fn resolve(self, record: &Arc<TaskRecord>) -> Option<StepUpdate> {
         match self {
@@ -70,8 +70,7 @@ pub(super) struct Waiters {
     /// The first waiter of each task.
     places: Vec<Place>,
     free: Option<WaiterId>,
-    /// Later waiters.
-    more: FxHashMap<WaiterId, Vec<Waiter>>,
+    later: LateWaiters<WaiterId, Waiter>,
 }
 
 fn index(id: WaiterId) -> usize {
@@ -95,7 +94,7 @@ impl Waiters {
 
     /// One more waits for a live task.
     pub(super) fn add(&mut self, id: WaiterId, waiter: Waiter) {
-        add_waiter(self.more.entry(id).or_default(), waiter, Waiter::gave_up);
+        self.later.add(id, waiter);
     }
 
     /// The step that a live task is.
@@ -123,8 +122,8 @@ impl Waiters {
 
     /// Takes all waiters of a task that has ended.
     pub(super) fn take(&mut self, id: WaiterId) -> impl Iterator<Item = Waiter> + use<> {
-        let more = if self.more.is_empty() { None } else { self.more.remove(&id) };
-        self.take_first(id).into_iter().chain(more.unwrap_or_default())
+        let later = self.later.take(&id);
+        self.take_first(id).into_iter().chain(later)
     }
 }
 
