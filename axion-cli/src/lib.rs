@@ -8,6 +8,7 @@ mod diagnostics;
 mod exit;
 mod init;
 mod message;
+mod output;
 mod screen;
 mod signals;
 
@@ -15,7 +16,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use args::{Arguments, Command, FlowCommand};
-use axion_core::{Config, LogFilter};
+use axion_core::{Config, LogFilter, StandardStream};
 use clap::Parser;
 use exit::Exit;
 use message::Reported;
@@ -31,6 +32,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, python: Option<&Path>
     if let Some(code) = init::run() {
         return code;
     }
+    StandardStream::open_closed();
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -39,7 +41,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, python: Option<&Path>
             return u8::try_from(error.exit_code()).unwrap_or(2);
         }
     };
-    execute(&arguments, python).code()
+    let exit = execute(&arguments, python);
+    // A signal ends the program also while nobody reads.
+    if !matches!(exit, Exit::Signal(_)) {
+        output::wait_drained();
+    }
+    exit.code()
 }
 
 fn execute(arguments: &Arguments, python: Option<&Path>) -> Exit {
@@ -87,7 +94,7 @@ fn start_logging(verbose: u8, configured: LogFilter) {
     };
     let named = std::env::var("AXION_LOG").ok().filter(|it| !it.is_empty());
     let filter = named.and_then(|it| log_filter(&it)).unwrap_or_else(|| EnvFilter::new(level));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| screen::LogWriter).with_target(false);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| output::LogWriter).with_target(false);
     // A program that has set up a log keeps its own.
     let _ = log.try_init();
 }

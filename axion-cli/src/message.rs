@@ -1,12 +1,13 @@
 //! Messages to the user, on standard error.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::sync::OnceLock;
 
 use anstyle::{AnsiColor, Style};
 use axion_core::LoadError;
 
-use crate::{diagnostics, screen};
+use crate::diagnostics;
+use crate::output::{self, Kind};
 
 /// An error that was reported to the user.
 #[derive(Debug)]
@@ -20,15 +21,30 @@ pub(crate) fn error(text: impl Display) {
 
 /// `warning: …`
 pub(crate) fn warning(text: impl Display) {
+    output::write(Kind::Message, render_warning(text));
+}
+
+/// The bytes of a warning.
+pub(crate) fn render_warning(text: impl Display) -> Vec<u8> {
     let style = Style::new().bold().fg_color(Some(AnsiColor::Yellow.into()));
-    line(format_args!("{style}warning{style:#}: {text}"));
+    adapt(format!("{style}warning{style:#}: {text}\n").as_bytes())
 }
 
 /// Writes a line.
 pub(crate) fn line(text: impl Display) {
-    // In one write, because standard error has no buffer. If standard error is closed, there is nobody to tell.
-    let text = format!("{text}\n");
-    let _ = screen::with_live_hidden(|| anstream::stderr().write_all(text.as_bytes()));
+    output::write(Kind::Message, adapt(format!("{text}\n").as_bytes()));
+}
+
+/// Writes a line of which there may be any number.
+pub(crate) fn progress(text: impl Display) {
+    output::write(Kind::Output, adapt(format!("{text}\n").as_bytes()));
+}
+
+/// Leaves out the styles that standard error does not show.
+pub(crate) fn adapt(text: &[u8]) -> Vec<u8> {
+    static PLAIN: OnceLock<bool> = OnceLock::new();
+    let plain = *PLAIN.get_or_init(|| anstream::AutoStream::choice(&std::io::stderr()) == anstream::ColorChoice::Never);
+    if plain { anstream::adapter::strip_bytes(text).into_vec() } else { text.to_vec() }
 }
 
 /// Everything that is wrong with a configuration.

@@ -1,15 +1,11 @@
-//! Standard error, and the live lines at its end.
-//!
-//! All output to standard error goes through [`with_live_hidden`], so that it never mixes with a live line.
+//! Standard error with live lines at its end. Only the writer's thread (`output.rs`) has one, so that text never mixes
+//! with a live line.
 
-use std::io::{self, Write};
-use std::sync::{PoisonError, RwLock};
-
+use axion_core::StandardStream;
 use console::Term;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// The live lines, while they are shown.
-static LIVE: RwLock<Option<MultiProgress>> = RwLock::new(None);
+use crate::output;
 
 /// The most live lines, on a terminal of any height.
 const MAX_LINES: usize = 16;
@@ -17,52 +13,27 @@ const MAX_LINES: usize = 16;
 /// A narrower terminal gets the numbers without a bar.
 const MIN_BAR_COLUMNS: u16 = 50;
 
-/// Hides the live lines while `write` writes to standard error.
-pub(crate) fn with_live_hidden<T>(write: impl FnOnce() -> T) -> T {
-    let live = LIVE.read().unwrap_or_else(PoisonError::into_inner).clone();
-    match live {
-        Some(live) => live.suspend(write),
-        None => write(),
-    }
+/// The live lines at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    /// Above the bar.
+    pub(crate) lines: Vec<String>,
+    /// How much of the bar is full, of how much.
+    pub(crate) bar: (u64, u64),
+    /// Beside the bar.
+    pub(crate) words: String,
 }
 
-/// Standard error for the engine's log.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LogWriter;
-
-impl Write for LogWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        with_live_hidden(|| anstream::stderr().write(bytes))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        anstream::stderr().flush()
-    }
-}
-
-/// Changing lines at the end of a terminal, with a bar below them. Dropping it removes them.
+/// The right to show live lines. Dropping it removes them.
 #[derive(Debug)]
 pub(crate) struct LiveProgress {
-    multi: MultiProgress,
-    bar: ProgressBar,
-    lines: Vec<ProgressBar>,
-    /// The lines and the words of the bar as they are shown.
-    shown: (Vec<String>, String),
+    shown: Option<Frame>,
 }
 
 impl LiveProgress {
     /// Starts, if standard error is a terminal whose lines can change.
     pub(crate) fn begin() -> Option<Self> {
-        let target = ProgressDrawTarget::stderr();
-        if target.is_hidden() {
-            return None;
-        }
-        let multi = MultiProgress::with_draw_target(target);
-        let bar = multi.add(ProgressBar::new(1));
-        let (_, width) = size();
-        bar.set_style(style(if width < MIN_BAR_COLUMNS { "{wide_msg}" } else { "{bar:24.green} {wide_msg}" }));
-        *LIVE.write().unwrap_or_else(PoisonError::into_inner) = Some(multi.clone());
-        Some(Self { multi, bar, lines: Vec::new(), shown: (Vec::new(), String::new()) })
+        (!ProgressDrawTarget::stderr().is_hidden()).then_some(Self { shown: None })
     }
 
     /// The number of lines that fit above the bar.
@@ -71,13 +42,67 @@ impl LiveProgress {
         usize::from(height).saturating_sub(4).clamp(1, MAX_LINES)
     }
 
-    /// Shows these lines above the bar, and how much of the bar is full.
-    pub(crate) fn show(&mut self, lines: Vec<String>, (done, all): (u64, u64), words: String) {
-        let frame = (lines, words);
-        if frame == self.shown {
-            return;
+    /// Shows these lines instead of those before.
+    pub(crate) fn show(&mut self, frame: Frame) {
+        if self.shown.as_ref() != Some(&frame) {
+            output::show_live(frame.clone());
+            self.shown = Some(frame);
         }
-        let (lines, words) = &frame;
+    }
+}
+
+impl Drop for LiveProgress {
+    fn drop(&mut self) {
+        output::remove_live();
+    }
+}
+
+/// Standard error, as its one writer sees it.
+#[derive(Default)]
+pub(crate) struct Screen(Option<LiveLines>);
+
+impl Screen {
+    /// Writes text above the live lines, if there are any.
+    pub(crate) fn write(&mut self, text: Vec<u8>) {
+        // If standard error is closed, there is nobody to tell.
+        let write = || drop(StandardStream::Error.write_all(&text));
+        match &self.0 {
+            _ if text.is_empty() => {}
+            Some(live) => live.multi.suspend(write),
+            None => write(),
+        }
+    }
+
+    pub(crate) fn show(&mut self, frame: &Frame) {
+        self.0.get_or_insert_with(LiveLines::new).show(frame);
+    }
+
+    /// Removes the live lines.
+    pub(crate) fn clear(&mut self) {
+        if let Some(live) = self.0.take() {
+            let _ = live.multi.clear();
+            live.multi.set_draw_target(ProgressDrawTarget::hidden());
+        }
+    }
+}
+
+/// Changing lines at the end of a terminal, with a bar below them.
+struct LiveLines {
+    multi: MultiProgress,
+    bar: ProgressBar,
+    lines: Vec<ProgressBar>,
+}
+
+impl LiveLines {
+    fn new() -> Self {
+        let multi = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+        let bar = multi.add(ProgressBar::new(1));
+        let (_, width) = size();
+        bar.set_style(style(if width < MIN_BAR_COLUMNS { "{wide_msg}" } else { "{bar:24.green} {wide_msg}" }));
+        Self { multi, bar, lines: Vec::new() }
+    }
+
+    fn show(&mut self, Frame { lines, bar: (done, all), words }: &Frame) {
         for gone in self.lines.drain(lines.len().min(self.lines.len())..) {
             self.multi.remove(&gone);
         }
@@ -89,18 +114,9 @@ impl LiveProgress {
         for (line, text) in self.lines.iter().zip(lines) {
             line.set_message(text.replace(char::is_control, " "));
         }
-        self.bar.set_length(all);
-        self.bar.set_position(done);
+        self.bar.set_length(*all);
+        self.bar.set_position(*done);
         self.bar.set_message(words.clone());
-        self.shown = frame;
-    }
-}
-
-impl Drop for LiveProgress {
-    fn drop(&mut self) {
-        *LIVE.write().unwrap_or_else(PoisonError::into_inner) = None;
-        let _ = self.multi.clear();
-        self.multi.set_draw_target(ProgressDrawTarget::hidden());
     }
 }
 

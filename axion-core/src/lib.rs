@@ -59,7 +59,8 @@ pub use axion_actors::model::{
     WorkerDownReason, WorkerId, WorkerRef, WorkerStatus, fingerprint,
 };
 pub use axion_actors::process::{
-    FolderError, GuardianError, PythonNotFound, SHARE_FROM, WritablePayload, join as join_payload, own as own_process,
+    FolderError, GuardianError, PythonNotFound, SHARE_FROM, StandardStream, WritablePayload, join as join_payload,
+    own as own_process,
 };
 pub use builder::EngineBuilder;
 pub use completions::{Completions, DirectWait, DirectWaitEnd};

@@ -23,7 +23,7 @@ mod _axion {
     #[pymodule_export]
     use crate::engine::{Engine, new_task_id};
     #[pymodule_export]
-    use crate::log::{log_as, mark_log, open_log};
+    use crate::log::{dropped_log_lines, log_as, mark_log, open_log};
     #[pymodule_export]
     use crate::program::program;
     #[pymodule_export]

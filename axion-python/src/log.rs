@@ -5,7 +5,7 @@
 //! threads need no lock between them. Lines that do not fit into the pipe are counted, and the next line reports their
 //! number.
 
-use std::io::{self, PipeReader, PipeWriter, Write};
+use std::io::{self, IoSlice, PipeReader, PipeWriter, Write};
 use std::os::fd::IntoRawFd;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Once, RwLock};
@@ -14,6 +14,7 @@ use axion_core::LogFilter;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use rustix::fs::OFlags;
+use rustix::io::{Errno, ReadWriteFlags};
 use tracing_subscriber::filter::{LevelFilter, dynamic_filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -31,7 +32,9 @@ const MARK: u8 = 0;
 static PIPE: RwLock<Option<(u32, PipeWriter)>> = RwLock::new(None);
 /// The lowest level of `logging` that is written, divided by 10.
 static LEAST: AtomicU8 = AtomicU8::new(u8::MAX);
+/// The lines that were dropped since the last one that was written, and since the start.
 static DROPPED: AtomicUsize = AtomicUsize::new(0);
+static DROPPED_EVER: AtomicUsize = AtomicUsize::new(0);
 
 /// Opens the log of this process and returns the descriptor from which its lines are read. Returns None if the process
 /// was forked while another thread held the lock: such a process has no log.
@@ -69,6 +72,12 @@ pub(crate) fn log_as(config: &Config) {
     LEAST.fetch_min(least, Ordering::Relaxed);
 }
 
+/// The lines of the log that were dropped, because nobody read them in time (L9).
+#[pyfunction]
+pub(crate) fn dropped_log_lines() -> usize {
+    DROPPED_EVER.load(Ordering::Relaxed)
+}
+
 /// Writes a mark after all lines so far. Returns false if that is not possible now.
 #[pyfunction]
 pub(crate) fn mark_log() -> bool {
@@ -99,7 +108,18 @@ fn write(level: u8, text: &[u8]) -> bool {
     piece.extend_from_slice(&u16::try_from(text.len()).unwrap_or_default().to_le_bytes());
     piece.push(level);
     piece.extend_from_slice(text);
-    rustix::io::write(pipe, &piece).is_ok()
+    write_now(pipe, &piece).is_ok()
+}
+
+/// Writes a piece, or nothing if the pipe is full. Never waits, not even if another process that shares the pipe has
+/// taken its `O_NONBLOCK` away (L11): this flag counts for one call. A kernel that does not know it for pipes (before
+/// 6.4) relies on `O_NONBLOCK`.
+fn write_now(pipe: &PipeWriter, piece: &[u8]) -> rustix::io::Result<usize> {
+    const NO_POSITION: u64 = u64::MAX;
+    match rustix::io::pwritev2(pipe, &[IoSlice::new(piece)], NO_POSITION, ReadWriteFlags::NOWAIT) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => rustix::io::write(pipe, piece),
+        written => written,
+    }
 }
 
 /// Creates writers for lines.
@@ -126,6 +146,7 @@ impl Write for Line {
         let told = dropped == 0 || write(3, format!("{dropped} lines of the log were dropped").as_bytes());
         if !told || !write(self.0, text.trim_ascii_end()) {
             DROPPED.fetch_add(1 + if told { 0 } else { dropped }, Ordering::Relaxed);
+            DROPPED_EVER.fetch_add(1, Ordering::Relaxed);
         }
         Ok(text.len())
     }

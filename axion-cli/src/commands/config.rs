@@ -6,10 +6,10 @@ use std::path::Path;
 
 use axion_core::{Config, ConfigLoader, LoadedConfig, config_template};
 
-use super::session;
 use crate::args::{ConfigCommand, ConfigOutput};
 use crate::exit::Exit;
 use crate::message::{self, Reported};
+use crate::output;
 
 /// Reads the configuration for a command. `file` comes from the command line.
 pub(crate) fn load(file: Option<&Path>) -> Result<LoadedConfig, Reported> {
@@ -88,7 +88,7 @@ fn init(path: &Path, force: bool) -> Result<(), Reported> {
 }
 
 fn print(text: &str) -> Result<(), Reported> {
-    session::print(text).map_err(|error| {
+    output::print(text).map_err(|error| {
         message::error(format_args!("cannot write to standard output: {error}"));
         Reported
     })

@@ -12,7 +12,7 @@ use axion_core::{Config, Diagnostics};
 use super::session;
 use crate::args::{FlowCheckArguments, FlowFileArguments, FlowGraphArguments, FlowRunArguments, GraphFormat};
 use crate::exit::Exit;
-use crate::{diagnostics, message};
+use crate::{diagnostics, message, output};
 
 /// Checks a flow. If there is a configuration, the steps can name its pools only.
 pub(crate) fn check(FlowCheckArguments { file }: &FlowCheckArguments, config: Option<&Config>) -> Exit {
@@ -67,7 +67,7 @@ fn show(problems: &Diagnostics) {
 
 /// Writes to standard output.
 fn print(text: &str) -> Exit {
-    match session::print(text) {
+    match output::print(text) {
         Ok(()) => Exit::Success,
         Err(error) => session::engine_failed(&format_args!("cannot write the result: {error}")),
     }

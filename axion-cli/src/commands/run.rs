@@ -1,17 +1,18 @@
 //! `axion run`: one script, one worker, one result.
 
-use std::io::Write;
+use std::sync::Arc;
 
 use axion_core::{
     Backoff, Config, Engine, EngineKind, ErrorKind, EventStream, FactKind, NoticeKind, Outcome, PoolId, RetryPolicy,
-    ScalingPolicy, SubmitError, Task, TaskHandle, TaskId, TaskRecord, Watched, WorkerRange,
+    ScalingPolicy, SubmitError, Task, TaskHandle, TaskId, TaskRecord, WaitError, Watched, WorkerRange,
 };
 
 use super::params;
-use super::session::{engine_failed, host, print, task_failed, use_python};
+use super::session::{engine_failed, host, task_failed, use_python};
 use crate::args::{OutputFormat, RunArguments};
 use crate::exit::Exit;
 use crate::message::{self, Reported};
+use crate::output::{self, Kind};
 use crate::signals::Signals;
 
 /// Runs the command.
@@ -94,7 +95,7 @@ fn configured(run: &RunArguments, mut config: Config) -> Config {
 }
 
 /// Submits the task and shows its output until it ends. A signal cancels it, and a second one ends it at once.
-async fn follow(run: &RunArguments, engine: &Engine, mut signals: Signals, task: Task) -> Exit {
+async fn follow(run: &RunArguments, engine: &Engine, signals: &mut Signals, task: Task) -> Exit {
     let mut events = engine.watch();
     let handle = match engine.submit(task) {
         Ok(handle) => handle,
@@ -105,9 +106,15 @@ async fn follow(run: &RunArguments, engine: &Engine, mut signals: Signals, task:
         Err(error) => return engine_failed(&error),
     };
     let id = handle.id();
-    let mut finish = std::pin::pin!(finish(run, handle, &mut events));
+    let mut ended = std::pin::pin!(ended(handle, &mut events));
     let number = tokio::select! {
-        exit = &mut finish => return exit,
+        record = &mut ended => {
+            // The reader of the result may be slow.
+            return tokio::select! {
+                exit = report(run, record) => exit,
+                number = signals.next() => Exit::Signal(number),
+            };
+        }
         number = signals.next() => number,
     };
     let grace = engine.config().cancel_grace.as_secs_f64();
@@ -117,7 +124,7 @@ async fn follow(run: &RunArguments, engine: &Engine, mut signals: Signals, task:
     // If the engine has stopped, the handle reports it.
     let _ = engine.cancel_async(id).await;
     tokio::select! {
-        _ = finish => Exit::Signal(number),
+        _ = async { report(run, ended.await).await } => Exit::Signal(number),
         number = signals.next() => {
             message::error("interrupted again; ending everything at once");
             Exit::Signal(number)
@@ -125,12 +132,10 @@ async fn follow(run: &RunArguments, engine: &Engine, mut signals: Signals, task:
     }
 }
 
-async fn finish(run: &RunArguments, handle: TaskHandle, events: &mut EventStream) -> Exit {
+/// Shows the output of the task until it ends; says how it ended.
+async fn ended(handle: TaskHandle, events: &mut EventStream) -> Result<Arc<TaskRecord>, WaitError> {
     show_output(handle.id(), events).await;
-    match handle.await {
-        Ok(record) => report(run, &record),
-        Err(error) => engine_failed(&error),
-    }
+    handle.await
 }
 
 /// Copies the output of the task to standard error until the task ends.
@@ -138,11 +143,9 @@ async fn show_output(id: TaskId, events: &mut EventStream) {
     while let Some(watched) = events.next().await {
         match watched {
             Watched::Notice(notice) => match notice.kind {
-                NoticeKind::Output { data, .. } => {
-                    let _ = std::io::stderr().lock().write_all(&data);
-                }
+                NoticeKind::Output { data, .. } => output::write(Kind::Output, data.into()),
                 NoticeKind::Progress { fraction, message, .. } => {
-                    message::line(format_args!("{:3.0} % {message}", fraction * 100.0));
+                    message::progress(format_args!("{:3.0} % {message}", fraction * 100.0));
                 }
                 _ => {}
             },
@@ -168,12 +171,19 @@ async fn show_output(id: TaskId, events: &mut EventStream) {
     }
 }
 
-fn report(run: &RunArguments, record: &TaskRecord) -> Exit {
-    let printed = match (run.output, &record.outcome) {
-        (OutputFormat::Data, outcome) => outcome.data().map_or(Ok(()), |data| print(&format!("{}\n", data.as_str()))),
-        (OutputFormat::Json, _) => {
-            serde_json::to_string(record).map_err(Into::into).and_then(|text| print(&format!("{text}\n")))
-        }
+async fn report(run: &RunArguments, record: Result<Arc<TaskRecord>, WaitError>) -> Exit {
+    let record = match record {
+        Ok(record) => record,
+        Err(error) => return engine_failed(&error),
+    };
+    let text = match run.output {
+        OutputFormat::Data => Ok(record.outcome.data().map(|data| format!("{}\n", data.as_str()))),
+        OutputFormat::Json => serde_json::to_string(&*record).map(|text| Some(text + "\n")),
+    };
+    let printed = match text {
+        Ok(Some(text)) => output::print_aside(text).await,
+        Ok(None) => Ok(()),
+        Err(error) => Err(error.into()),
     };
     if let Some(error) = record.outcome.error() {
         task_failed(format_args!("the task {}", words(&record.outcome)), error);

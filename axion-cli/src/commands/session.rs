@@ -1,14 +1,13 @@
 //! What all commands that run tasks share: the engine, signals, and output.
 
-use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::time::Duration;
 
 use axion_core::{Config, Engine, TaskError};
 
 use crate::exit::Exit;
-use crate::message;
 use crate::signals::Signals;
+use crate::{message, output};
 
 /// Sets the interpreter of all pools to that of the command line, if there is one.
 pub(crate) fn use_python(config: &mut Config, python: Option<&Path>) {
@@ -19,10 +18,10 @@ pub(crate) fn use_python(config: &mut Config, python: Option<&Path>) {
 }
 
 /// Starts an engine, runs a job in it, and ends the engine.
-pub(crate) fn host(config: Config, job: impl AsyncFnOnce(&Engine, Signals) -> Exit) -> Exit {
+pub(crate) fn host(config: Config, job: impl AsyncFnOnce(&Engine, &mut Signals) -> Exit) -> Exit {
     // Before the engine, so that a signal during its start is a request, too. Outside the runtime: a failing `listen` drops
     // a runtime of its own, which must not happen inside another.
-    let signals = match Signals::listen() {
+    let mut signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => return engine_failed(&format_args!("cannot listen for signals: {error}")),
     };
@@ -31,14 +30,34 @@ pub(crate) fn host(config: Config, job: impl AsyncFnOnce(&Engine, Signals) -> Ex
         Err(error) => return engine_failed(&error),
     };
     signals.control(engine.job_control());
-    let exit = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(job(&engine, signals)),
-        Err(error) => engine_failed(&format_args!("cannot start the program's own runtime: {error}")),
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return engine_failed(&format_args!("cannot start the program's own runtime: {error}")),
     };
+    let exit = runtime.block_on(job(&engine, &mut signals));
     // The result is printed by now. After an interrupt there is no grace at all.
     let grace = if matches!(exit, Exit::Signal(_)) { Duration::ZERO } else { Duration::from_secs(1) };
     engine.shutdown(grace);
-    exit
+    runtime.block_on(finish_output(exit, &mut signals))
+}
+
+/// The time that the last messages have to be read after a signal.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Waits until the reader of standard error has got everything, or a signal comes. The engine has ended by now, so
+/// nothing but the program waits.
+async fn finish_output(exit: Exit, signals: &mut Signals) -> Exit {
+    let last_words = async {
+        match exit {
+            Exit::Signal(_) => tokio::time::sleep(LAST_WORDS).await,
+            _ => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = output::drained() => exit,
+        () = last_words => exit,
+        number = signals.next() => Exit::Signal(number),
+    }
 }
 
 /// Reports an error of the engine.
@@ -55,14 +74,5 @@ pub(crate) fn task_failed(what: impl std::fmt::Display, error: &TaskError) {
     message::error(format_args!("{what}: {error}"));
     if let Some(post_mortem) = &error.post_mortem {
         message::line(post_mortem);
-    }
-}
-
-/// Writes to standard output. A closed pipe is not an error.
-pub(crate) fn print(text: &str) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        result => result,
     }
 }

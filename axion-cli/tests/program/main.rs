@@ -7,6 +7,7 @@ mod death;
 mod flow;
 mod flow_run;
 mod memory;
+mod output;
 mod places;
 mod run;
 mod security;

@@ -25,6 +25,9 @@ def open_log() -> int | None:
 def log_as(config: Config) -> None:
     """Has as much written as these settings ask for."""
 
+def dropped_log_lines() -> int:
+    """The lines of the log that were dropped, because nobody read them in time."""
+
 def mark_log() -> bool:
     """Writes a mark behind all lines so far."""
 
@@ -77,12 +80,12 @@ class Options:
                 rate: str | tuple[str, str] | None = None) -> Options: ...
 
 @final
-class Completions:
-    """Collects the records of many tasks."""
-@final
 class Awaited:
     """A number that is awaited. Dropping it gives up."""
 
+@final
+class Completions:
+    """Collects the records of many tasks."""
 
     def __new__(cls) -> Completions: ...
     def fileno(self) -> int: ...

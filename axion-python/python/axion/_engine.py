@@ -474,14 +474,15 @@ class Engine:
     # Status.
 
     def get_status(self):
-        """How everything is: `engine` with `is_running`, and `components` with the `health` and `metrics` of each
-        (docs/reference/status.md)."""
+        """How everything is: `engine` with `is_running` and `log_lines_dropped`, and `components` with the `health` and
+        `metrics` of each (docs/reference/status.md)."""
         if self._native is None or self._closing or self._forked:
             return {"engine": {"is_running": False}, "components": {}}
         try:
             status, health = json.loads(self._native.status()), json.loads(self._native.health())
         except RuntimeError as error:
             raise refused(error) from None
+        status["engine"]["log_lines_dropped"] = _axion.dropped_log_lines()
         status["tasks"] = status["components"].get("tasks")
         status["components"] = health["components"]
         return status

@@ -17,8 +17,8 @@ pub(crate) use linux::{
 };
 #[cfg(target_os = "linux")]
 pub use linux::{
-    Doorbell, DoorbellReader, Guardian, GuardianError, KernelTimer, SHARE_FROM, WritablePayload, doorbell, join,
-    nanos_since_boot, own, share,
+    Doorbell, DoorbellReader, Guardian, GuardianError, KernelTimer, SHARE_FROM, StandardStream, WritablePayload,
+    doorbell, join, nanos_since_boot, own, share,
 };
 
 use std::io;

@@ -12,10 +12,7 @@ use super::lines::LineAssembler;
 use super::summary::time;
 use super::view::{StepChange, StepView, WorkflowView};
 use crate::message;
-use crate::screen::LiveProgress;
-
-/// The number of bytes that are written together.
-const FLUSH_BYTES: usize = 64 << 10;
+use crate::screen::{Frame, LiveProgress};
 
 /// The columns of a step's name in a live line, which leave room for its progress.
 const MAX_NAME_COLUMNS: usize = 32;
@@ -38,25 +35,12 @@ pub(super) struct ProgressReporter<'a> {
     stale: bool,
     /// The earliest time of the next query.
     next_refresh: Option<Instant>,
-    /// LineAssembler to be written together: there may be very many, and standard error has no buffer.
-    pending: String,
 }
 
 impl<'a> ProgressReporter<'a> {
     pub(super) fn new(engine: &'a Engine, id: WorkflowId, view: WorkflowView) -> Self {
         let (lines, live) = (LineAssembler::new(), LiveProgress::begin());
-        Self {
-            engine,
-            id,
-            view,
-            lines,
-            live,
-            begun: Timestamp::now(),
-            missed: 0,
-            stale: false,
-            next_refresh: None,
-            pending: String::new(),
-        }
+        Self { engine, id, view, lines, live, begun: Timestamp::now(), missed: 0, stale: false, next_refresh: None }
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -69,7 +53,6 @@ impl<'a> ProgressReporter<'a> {
             Watched::Notice(notice) => self.show(notice),
             Watched::FactsMissed(count) | Watched::NoticesMissed(count) => {
                 if self.missed == 0 {
-                    self.flush();
                     message::warning("events come too fast: some output lines are left out");
                 }
                 self.missed += count;
@@ -126,46 +109,19 @@ impl<'a> ProgressReporter<'a> {
             NoticeKind::Output { task: Some(task), stream, data, .. } => {
                 let label = self.label(task);
                 let lines = self.lines.add((task, stream == Stream::Stderr), &data);
-                self.push_lines(&label, lines);
+                push_lines(&label, lines);
             }
             NoticeKind::Output { task: None, worker, data, .. } => {
                 let text = String::from_utf8_lossy(&data);
-                self.push_lines(&worker.to_string(), text.lines().map(ToOwned::to_owned));
+                push_lines(&worker.to_string(), text.lines().map(ToOwned::to_owned));
             }
             NoticeKind::Log { task, level, message, .. } => {
                 let level = format!("{level:?}").to_lowercase();
                 let (label, text) = (self.label(task), format!("{level}: {message}"));
-                self.push_lines(&label, text.lines().map(ToOwned::to_owned));
+                push_lines(&label, text.lines().map(ToOwned::to_owned));
             }
             NoticeKind::Progress { task, fraction, message } => self.progressed(task, fraction, message),
             _ => {}
-        }
-    }
-
-    /// Adds lines with a label in front.
-    fn push_lines(&mut self, label: &str, lines: impl IntoIterator<Item = String>) {
-        for line in lines {
-            self.push_line(format_args!("{label} | {line}"));
-        }
-    }
-
-    fn push_line(&mut self, line: std::fmt::Arguments<'_>) {
-        let _ = writeln!(self.pending, "{line}");
-        if self.pending.len() >= FLUSH_BYTES {
-            self.flush();
-        }
-    }
-
-    /// Whether lines wait to be [written](Self::flush).
-    pub(super) fn has_pending(&self) -> bool {
-        !self.pending.is_empty()
-    }
-
-    /// Writes the waiting lines.
-    pub(super) fn flush(&mut self) {
-        if self.has_pending() {
-            message::line(self.pending.trim_end_matches('\n'));
-            self.pending.clear();
         }
     }
 
@@ -179,7 +135,7 @@ impl<'a> ProgressReporter<'a> {
         };
         if shown {
             let words = change_line(step, state, at);
-            self.push_line(format_args!("{words}"));
+            message::progress(words);
         }
     }
 
@@ -194,7 +150,7 @@ impl<'a> ProgressReporter<'a> {
     fn progressed(&mut self, task: TaskId, fraction: f64, message: String) {
         if !self.is_live() {
             let (label, text) = (self.label(task), format!("{:3.0} % {message}", fraction * 100.0));
-            self.push_lines(&label, text.lines().map(ToOwned::to_owned));
+            push_lines(&label, text.lines().map(ToOwned::to_owned));
         }
         self.view.progressed(task, fraction, message);
     }
@@ -202,7 +158,6 @@ impl<'a> ProgressReporter<'a> {
     /// Warns about a step, not about its instances, of which there can be many.
     fn warn(&mut self, task: TaskId, words: std::fmt::Arguments<'_>) {
         if let Some(owner) = self.view.owner(task).filter(|owner| owner.instance.is_none()) {
-            self.flush();
             message::warning(format_args!("{}: {words}", self.view.label(owner)));
         }
     }
@@ -212,7 +167,7 @@ impl<'a> ProgressReporter<'a> {
         for stream in [false, true] {
             if let Some(line) = self.lines.finish((task, stream)) {
                 let label = self.label(task);
-                self.push_lines(&label, [line]);
+                push_lines(&label, [line]);
             }
         }
     }
@@ -237,21 +192,27 @@ impl<'a> ProgressReporter<'a> {
         if failed > 0 {
             let _ = write!(words, ", {failed} failed");
         }
-        live.show(lines, (ended as u64, all as u64), words);
+        live.show(Frame { lines, bar: (ended as u64, all as u64), words });
     }
 
-    /// Removes the live lines and writes what waits.
+    /// Removes the live lines and writes the lines that have not ended.
     pub(super) fn end(mut self) -> WorkflowView {
         self.live = None;
         for ((task, _), line) in self.lines.finish_all() {
             let label = self.label(task);
-            self.push_lines(&label, [line]);
+            push_lines(&label, [line]);
         }
-        self.flush();
         if self.missed > 0 {
             message::warning(format_args!("output truncated: {} events dropped", self.missed));
         }
         self.view
+    }
+}
+
+/// Writes lines with a label in front.
+fn push_lines(label: &str, lines: impl IntoIterator<Item = String>) {
+    for line in lines {
+        message::progress(format_args!("{label} | {line}"));
     }
 }
 

@@ -14,10 +14,10 @@ use super::show;
 use super::summary::{self, FirstFailed, LastResults};
 use super::view::WorkflowView;
 use crate::args::{FlowRunArguments, OutputFormat};
-use crate::commands::session::{engine_failed, host, print, use_python};
+use crate::commands::session::{engine_failed, host, use_python};
 use crate::exit::Exit;
-use crate::message;
 use crate::signals::Signals;
+use crate::{message, output};
 
 /// How often the live lines are drawn.
 const FRAME: Duration = Duration::from_millis(100);
@@ -32,7 +32,7 @@ pub(super) fn execute(run: &FlowRunArguments, mut config: Config, mut flow: Flow
     host(config, async |engine, signals| follow(run, engine, signals, flow).await)
 }
 
-async fn follow(run: &FlowRunArguments, engine: &Engine, mut signals: Signals, mut flow: Flow) -> Exit {
+async fn follow(run: &FlowRunArguments, engine: &Engine, signals: &mut Signals, mut flow: Flow) -> Exit {
     let view = WorkflowView::of(&flow.spec);
     let folder = run.file.flow.parent().unwrap_or(Path::new(""));
     let mut events = engine.watch();
@@ -51,7 +51,6 @@ async fn follow(run: &FlowRunArguments, engine: &Engine, mut signals: Signals, m
         tokio::select! {
             biased;
             number = signals.next() => {
-                progress.flush();
                 if matches!(ended_by, Some(Exit::Signal(_))) {
                     drop(progress.end());
                     message::error("interrupted again; ending everything at once");
@@ -72,7 +71,6 @@ async fn follow(run: &FlowRunArguments, engine: &Engine, mut signals: Signals, m
             _ = frames.tick(), if progress.is_live() => progress.draw(),
             // Events that came before the record.
             Some(watched) = events.next() => progress.handle(watched),
-            () = std::future::ready(()), if progress.has_pending() => progress.flush(),
             record = &mut handle => break record,
         }
     };
@@ -84,7 +82,11 @@ async fn follow(run: &FlowRunArguments, engine: &Engine, mut signals: Signals, m
     match record {
         Ok(record) => {
             let first_failed = first_failed(engine, &view).await;
-            report(run, &record, &first_failed, ended_by)
+            // The reader of the result may be slow.
+            tokio::select! {
+                exit = report(run, &record, &first_failed, ended_by) => exit,
+                number = signals.next() => Exit::Signal(number),
+            }
         }
         Err(error) => engine_failed(&error),
     }
@@ -116,7 +118,7 @@ async fn first_failed(engine: &Engine, view: &WorkflowView) -> FirstFailed {
     records
 }
 
-fn report(
+async fn report(
     run: &FlowRunArguments,
     record: &Arc<WorkflowRecord>,
     first_failed: &FirstFailed,
@@ -128,7 +130,10 @@ fn report(
         OutputFormat::Data => serde_json::to_string(&LastResults(record)).map(|text| text + "\n"),
         OutputFormat::Json => serde_json::to_string(record).map(|text| text + "\n"),
     };
-    let printed = text.map_err(Into::into).and_then(|text| print(&text));
+    let printed = match text {
+        Ok(text) => output::print_aside(text).await,
+        Err(error) => Err(error.into()),
+    };
     summary::report(record, first_failed);
     match (printed, ended_by, record.state) {
         (Err(error), ..) => engine_failed(&format_args!("cannot write the result: {error}")),

@@ -14,6 +14,7 @@ mod pipe;
 mod shared;
 mod signals;
 mod spawn;
+mod standard;
 mod status_page;
 mod worker_group;
 
@@ -23,6 +24,7 @@ pub use clock::{KernelTimer, nanos_since_boot};
 pub use doorbell::{Doorbell, DoorbellReader, doorbell};
 pub use guardian::{Guardian, GuardianError};
 pub use shared::{SHARE_FROM, WritablePayload, join, share};
+pub use standard::StandardStream;
 
 pub(crate) use cgroups::ControlGroups;
 pub(crate) use clock::{WallClockSet, WallClockWatch};
