@@ -19,17 +19,16 @@ use super::messages::{
     SubmitSteps, Tasks, TimerDue, WorkflowClosed, WorkflowRefusal, WorkflowRequest, WorkflowSubmission,
 };
 use super::timer::{ActorTimer, TimerDriver};
-use super::{StopOnPanic, add_waiter};
 use crate::config::Config;
 use crate::model::workflow::{Dependency, Reference, StepOutcome, WorkflowId, WorkflowSpec};
 use crate::model::{
     CancelAnswer, CancelSource, Clock, ErrorKind, ExpiredBy, FactKind, Outcome, Task, TaskError, TaskId, TaskRecord,
     Tick,
 };
-use crate::policy::graph::{Ended, StepStatus};
+use crate::policy::graph::{Ended, Lookups, StepStatus};
 use crate::policy::retention::RetentionPolicy;
 use crate::policy::workflows::{RetainedWorkflows, StepRef, WorkflowAction, Workflows};
-use crate::process::machine_memory;
+use crate::process::{machine_memory, offload_or_inline};
 use crate::sequencer::Sequencer;
 
 /// The number of steps in one message to the Dispatcher.
@@ -59,6 +58,10 @@ pub struct WorkflowManager {
     max_in_flight: usize,
     /// The limit of a task's bytes.
     task_limit: usize,
+    /// The number of results that are read on other threads, whose steps end afterwards.
+    reading: usize,
+    /// The answers that wait for those.
+    when_read: Vec<oneshot::Sender<()>>,
     /// Whether the engine is ending. Then workflows in flight are cancelled, and no workflow is accepted.
     closing: bool,
     _fatal: StopOnPanic,
@@ -96,6 +99,8 @@ impl WorkflowManager {
             timer: timers.timer(),
             max_in_flight: config.input_queue_size,
             task_limit: config.payload_limit(machine_memory()),
+            reading: 0,
+            when_read: Vec::new(),
             closing: false,
             _fatal: StopOnPanic,
         }
@@ -168,10 +173,13 @@ impl WorkflowManager {
         let _recorded = self.sequencer.record(recorder.take());
     }
 
-    fn apply_update(&mut self, update: StepUpdate, now: Tick) {
+    fn apply_update(&mut self, update: StepUpdate, now: Tick, ctx: &mut Context<Self>) {
         match update {
             StepUpdate::Started(step) => self.workflows.started(step, now),
-            StepUpdate::Ended(step, record) => self.ended(step, &record, now),
+            StepUpdate::Ended(step, record) => match self.workflows.lookups(step, &record.outcome) {
+                Some(lookups) => self.read_result(step, record, lookups, ctx),
+                None => self.ended(step, &record, now),
+            },
             StepUpdate::Refused(step) => {
                 let words = "a task with this id was submitted meanwhile: make a new one";
                 let error = TaskError::new(ErrorKind::Cancelled, words);
@@ -179,6 +187,30 @@ impl WorkflowManager {
             }
             StepUpdate::External(id, record) => {
                 self.workflows.external_ended(id, record.id, record.outcome.clone(), now)
+            }
+        }
+    }
+
+    /// Has a large result read on another thread (L11). The step ends afterwards.
+    fn read_result(&mut self, step: StepRef, record: Arc<TaskRecord>, lookups: Lookups, ctx: &mut Context<Self>) {
+        self.reading += 1;
+        let found = offload_or_inline(move || lookups.run());
+        ctx.spawn(found.into_actor(self).map(move |found, manager, ctx| {
+            let now = manager.begin_turn();
+            if let Some(found) = found {
+                manager.workflows.found(step, found);
+            }
+            manager.ended(step, &record, now);
+            manager.carry_out(now, ctx);
+            manager.reading -= 1;
+            manager.answer_when_read();
+        }));
+    }
+
+    fn answer_when_read(&mut self) {
+        if self.reading == 0 {
+            for reply in self.when_read.drain(..) {
+                let _ = reply.send(());
             }
         }
     }
@@ -510,7 +542,7 @@ impl Handler<StepUpdates> for WorkflowManager {
     fn handle(&mut self, StepUpdates(updates): StepUpdates, ctx: &mut Self::Context) {
         let now = self.begin_turn();
         for update in updates {
-            self.apply_update(update, now);
+            self.apply_update(update, now, ctx);
         }
         self.carry_out(now, ctx);
     }
@@ -552,6 +584,7 @@ impl Handler<Answered> for WorkflowManager {
     type Result = ();
 
     fn handle(&mut self, Answered(reply): Answered, _: &mut Self::Context) {
-        let _ = reply.send(());
+        self.when_read.push(reply);
+        self.answer_when_read();
     }
 }

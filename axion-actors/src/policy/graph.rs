@@ -9,13 +9,15 @@
 //! chain of 100,000 costs as much as a step of a chain of ten.
 //!
 //! A ready step is queued by its number. Its task and its parameters are built when it is handed over. Parameters share
-//! their bytes with the results that they contain ([`ChunkedBytes`]). Results are never parsed. They are freed when
+//! their bytes with the results that they contain ([`ChunkedBytes`]). Small results are never parsed, and what steps read
+//! of a large one is looked up once ([`Lookups`]). Results are freed when
 //! neither a step nor the record needs them. Functions receive results unchanged, also results without a JSON form.
 
 mod arguments;
 mod condition;
 mod external;
 mod json;
+mod lookups;
 mod mapped;
 mod node;
 mod plan;
@@ -35,6 +37,7 @@ use uuid::Uuid;
 
 use self::arguments::Prepared;
 pub use self::json::ChunkedBytes;
+pub use self::lookups::{Found, Lookups};
 use self::node::{NEVER, Node};
 use self::plan::{Directory, Plan, Planner};
 use self::protocol::StopReason;
@@ -80,6 +83,8 @@ pub struct Graph {
     ended_queue: VecDeque<u32>,
     /// The resolved references of ready steps that are not handed over.
     prepared: FxHashMap<u32, Prepared>,
+    /// What was looked up in large results, while steps need it.
+    found: FxHashMap<u32, Found>,
     /// Whether any result so far was not JSON.
     has_pickles: bool,
     /// Steps whose results only the record needs.
@@ -126,6 +131,7 @@ impl Graph {
             cancelled: false,
             ended_queue: VecDeque::new(),
             prepared: FxHashMap::default(),
+            found: FxHashMap::default(),
             has_pickles: false,
             kept: RetentionQueue::new(RetentionPolicy {
                 count: usize::MAX,
@@ -160,6 +166,8 @@ impl Graph {
     fn take_over(&mut self, plan: Plan, now: Tick) {
         let first = self.nodes.len();
         let whole = first == 0;
+        // Steps that have ended, and that new steps depend on.
+        let mut read_again = Vec::new();
         if whole {
             (self.nodes, self.deps, self.edges) = (plan.nodes, plan.deps, plan.graph);
         } else {
@@ -180,6 +188,7 @@ impl Graph {
                     if state.is_final() {
                         self.nodes[at].dependencies.note(state);
                         self.nodes[at].open -= 1;
+                        read_again.push(dep);
                     }
                 }
             }
@@ -191,6 +200,11 @@ impl Graph {
         self.unfinished += steps;
         self.counts.0[StepState::Waiting as usize] += steps;
         self.directory.extend(plan.directory);
+        read_again.sort_unstable();
+        read_again.dedup();
+        for dep in read_again {
+            self.look_up_here(dep, true);
+        }
         self.order.extend(plan.order);
         for (node, end) in plan.ended {
             self.external(node, end, now);
@@ -277,6 +291,7 @@ impl Graph {
     fn take_result(&mut self, at: usize, data: Option<Data>) {
         self.has_pickles |= matches!(data, Some(Data::Pickle(_)));
         self.nodes[at].result = data;
+        self.look_up_here(at, false);
     }
 
     /// An external task ended.

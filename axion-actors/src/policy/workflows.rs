@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use self::retained::RetainedWorkflows;
-use super::graph::{ChunkedBytes, Ended, EngineView, Graph, GraphAction, StepKey, StepStatus};
+use super::graph::{ChunkedBytes, Ended, EngineView, Found, Graph, GraphAction, Lookups, StepKey, StepStatus};
 use super::recorder::Recorder;
 use super::resources::{Gate, Permit};
 use super::scheduler::impossible;
@@ -262,6 +262,23 @@ impl Workflows {
     pub fn is_dynamic(&self, step: StepRef) -> bool {
         let rules = self.entries.get(&step.workflow).and_then(|entry| entry.graph.rules_of(step.key));
         rules.is_some_and(|rules| rules.dynamic && rules.map_over.is_none())
+    }
+
+    /// What other steps will read of a result, if it is large: look it up elsewhere, and pass it to
+    /// [`found`](Self::found) before the end of the step.
+    #[must_use]
+    pub fn lookups(&self, step: StepRef, outcome: &Outcome) -> Option<Lookups> {
+        match outcome {
+            Outcome::Succeeded(data) => self.graph(step.workflow)?.lookups(step.key, data),
+            _ => None,
+        }
+    }
+
+    /// Takes what was found in the result of a step that is about to end.
+    pub fn found(&mut self, step: StepRef, found: Found) {
+        if let Some(entry) = self.entries.get_mut(&step.workflow) {
+            entry.graph.found(step.key, found);
+        }
     }
 
     /// A dynamic step succeeded: its result adds these steps, or is invalid.

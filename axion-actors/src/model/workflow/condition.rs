@@ -156,12 +156,17 @@ impl Condition {
         })
     }
 
-    /// The references in the condition.
-    pub fn references(&self) -> impl Iterator<Item = &Reference> {
+    /// The tests in the condition.
+    pub fn tests(&self) -> impl Iterator<Item = &Test> {
         self.parts().filter_map(|(part, _)| match part {
-            Self::Test(test) => Some(&test.of),
+            Self::Test(test) => Some(test),
             _ => None,
         })
+    }
+
+    /// The references in the condition.
+    pub fn references(&self) -> impl Iterator<Item = &Reference> {
+        self.tests().map(|test| &test.of)
     }
 }
 

@@ -6,19 +6,19 @@ use serde_json::{Number, Value};
 
 use crate::model::workflow::{Condition, Op, StepError, Test};
 
-/// Whether a condition holds. `find` looks up the value of a test.
+/// Whether a condition holds. `decide` decides a test.
 ///
 /// The recursion is bounded: the depth of conditions is checked before a workflow starts.
 pub(super) fn holds(
     condition: &Condition,
-    find: &mut dyn FnMut(&Test) -> Result<Value, StepError>,
+    decide: &mut dyn FnMut(&Test) -> Result<bool, StepError>,
 ) -> Result<bool, StepError> {
     match condition {
-        Condition::Test(test) => decide(test, find(test)),
-        Condition::Not(part) => Ok(!holds(part, find)?),
+        Condition::Test(test) => decide(test),
+        Condition::Not(part) => Ok(!holds(part, decide)?),
         Condition::All(parts) => {
             for part in parts {
-                if !holds(part, find)? {
+                if !holds(part, decide)? {
                     return Ok(false);
                 }
             }
@@ -26,7 +26,7 @@ pub(super) fn holds(
         }
         Condition::Any(parts) => {
             for part in parts {
-                if holds(part, find)? {
+                if holds(part, decide)? {
                     return Ok(true);
                 }
             }
@@ -35,7 +35,8 @@ pub(super) fn holds(
     }
 }
 
-fn decide(test: &Test, found: Result<Value, StepError>) -> Result<bool, StepError> {
+/// Whether a test of this value holds.
+pub(super) fn decide(test: &Test, found: Result<&Value, StepError>) -> Result<bool, StepError> {
     let value = match (found, test.op) {
         // The value exists and is unreadable.
         (Err(error @ StepError::NotPlain { .. }), _) => return Err(error),
@@ -44,21 +45,21 @@ fn decide(test: &Test, found: Result<Value, StepError>) -> Result<bool, StepErro
         (Ok(value), _) => value,
     };
     let incomparable = |found: String| StepError::Incomparable { test: test.to_string(), found };
-    let ordered = |fits: fn(Ordering) -> bool| match order(&value, &test.value) {
+    let ordered = |fits: fn(Ordering) -> bool| match order(value, &test.value) {
         Some(order) => Ok(fits(order)),
-        None => Err(incomparable(format!("there is {}", super::json::describe(value.to_string().as_bytes())))),
+        None => Err(incomparable(format!("there is {}", super::json::describe_value(value)))),
     };
     match test.op {
         Op::Exists => Ok(true),
-        Op::Truthy => Ok(truthy(&value)),
-        Op::Eq => Ok(equal(&value, &test.value)),
-        Op::Ne => Ok(!equal(&value, &test.value)),
+        Op::Truthy => Ok(truthy(value)),
+        Op::Eq => Ok(equal(value, &test.value)),
+        Op::Ne => Ok(!equal(value, &test.value)),
         Op::Lt => ordered(Ordering::is_lt),
         Op::Le => ordered(Ordering::is_le),
         Op::Gt => ordered(Ordering::is_gt),
         Op::Ge => ordered(Ordering::is_ge),
         Op::In => match &test.value {
-            Value::Array(list) => Ok(list.iter().any(|element| equal(&value, element))),
+            Value::Array(list) => Ok(list.iter().any(|element| equal(value, element))),
             _ => Err(incomparable("`in` needs a list to look in".to_owned())),
         },
     }
@@ -118,7 +119,7 @@ mod tests {
 
     fn ask(value: Value, op: Op, with: Value) -> Result<bool, StepError> {
         let condition = Condition::test(Reference::to("x"), op, with);
-        holds(&condition, &mut |_| Ok(value.clone()))
+        holds(&condition, &mut |test| decide(test, Ok(&value)))
     }
 
     #[test]
@@ -155,7 +156,8 @@ mod tests {
     fn parts_are_combined_from_left_to_right_until_it_is_certain() {
         let part = |result: bool| Condition::test(Reference::to("x"), Op::Eq, json!(result));
         let bad = || Condition::test(Reference::to("x"), Op::Lt, json!(1));
-        let mut find = |_: &Test| Ok(json!(true));
+        let is_true = json!(true);
+        let mut find = |test: &Test| decide(test, Ok(&is_true));
         assert_eq!(holds(&Condition::Any(vec![part(true), bad()]), &mut find), Ok(true));
         assert_eq!(holds(&Condition::All(vec![part(false), bad()]), &mut find), Ok(false));
         assert_eq!(holds(&Condition::Not(Box::new(Condition::Any(vec![]))), &mut find), Ok(true));
@@ -164,7 +166,7 @@ mod tests {
 
     #[test]
     fn only_exists_may_ask_for_what_is_not_there() {
-        let missing = |_: &Test| Err(StepError::Cancelled);
+        let missing = |test: &Test| decide(test, Err(StepError::Cancelled));
         let asked = |op| holds(&Condition::test(Reference::to("x"), op, json!(1)), &mut missing.clone());
         assert_eq!(asked(Op::Exists), Ok(false));
         for op in Op::ALL.into_iter().filter(|op| *op != Op::Exists) {

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use rustc_hash::FxHashMap;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -17,6 +18,9 @@ const SHARE_FROM: usize = 512;
 
 /// The number of characters of a value that a message shows.
 const SHOWN: usize = 40;
+
+/// The number of an object's keys that a message shows.
+const SHOWN_KEYS: usize = 6;
 
 /// Bytes in chunks, which share large parts with the results that they come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -143,86 +147,147 @@ pub(super) struct Missing {
 
 /// The part of `text` at `path`. Takes time linear in the text.
 pub(super) fn resolve(text: &Bytes, path: &JsonPath) -> Result<Bytes, Missing> {
-    let mut here: &[u8] = text.trim_ascii();
-    for (depth, segment) in path.segments().iter().enumerate() {
-        let mut reader = serde_json::Deserializer::from_slice(here);
-        let next = match (segment, here.first()) {
-            (Segment::Key(key), Some(b'{')) => reader.deserialize_map(MemberVisitor(key)),
-            (Segment::Index(index), Some(b'[')) => reader.deserialize_seq(ElementVisitor(*index)),
-            _ => Ok(None),
-        };
-        match next {
-            Ok(Some(next)) => here = next.get().as_bytes(),
-            _ => return Err(Missing { found: depth, what: describe(here) }),
-        }
+    match resolve_all(text, &[path]).pop() {
+        Some(found) => found,
+        None => Err(Missing { found: 0, what: "nothing".to_owned() }),
     }
-    Ok(text.slice_ref(here))
 }
 
-/// Finds a member of an object: the last one of its name, as Python does.
-struct MemberVisitor<'k>(&'k str);
+/// The parts of `text` at all of these paths, in their order. Reads each container that they lead through once.
+pub(super) fn resolve_all(text: &Bytes, paths: &[&JsonPath]) -> Vec<Result<Bytes, Missing>> {
+    #[cfg(test)]
+    tests::READS.set(tests::READS.get() + 1);
+    let mut found: Vec<Option<Result<Bytes, Missing>>> = vec![None; paths.len()];
+    // Not by recursion: a path, and a text, may be of any depth.
+    let mut remaining: Vec<(&[u8], usize, Vec<usize>)> = vec![(text.trim_ascii(), 0, (0..paths.len()).collect())];
+    while let Some((here, depth, those)) = remaining.pop() {
+        let mut inside = Inside::default();
+        for path in those {
+            match paths[path].segments().get(depth) {
+                None => found[path] = Some(Ok(text.slice_ref(here))),
+                Some(segment) => inside.add(segment, path),
+            }
+        }
+        let mut missing = inside.read(here, |value, those| remaining.push((value.get().as_bytes(), depth + 1, those)));
+        if let Some(last) = missing.pop() {
+            let what = describe(here);
+            missing.iter().for_each(|path| found[*path] = Some(Err(Missing { found: depth, what: what.clone() })));
+            found[last] = Some(Err(Missing { found: depth, what }));
+        }
+    }
+    let none = || Err(Missing { found: 0, what: "nothing".to_owned() });
+    found.into_iter().map(|found| found.unwrap_or_else(none)).collect()
+}
 
-impl<'de> Visitor<'de> for MemberVisitor<'_> {
-    type Value = Option<&'de RawValue>;
+/// The members and elements of one container that paths lead through.
+#[derive(Default)]
+struct Inside<'p, 'de> {
+    keys: FxHashMap<&'p str, usize>,
+    indices: FxHashMap<usize, usize>,
+    /// The paths through each of them, and its value.
+    groups: Vec<(Vec<usize>, Option<&'de RawValue>)>,
+}
+
+impl<'p, 'de> Inside<'p, 'de> {
+    fn add(&mut self, segment: &'p Segment, path: usize) {
+        let next = self.groups.len();
+        let group = match segment {
+            Segment::Key(key) => *self.keys.entry(key).or_insert(next),
+            Segment::Index(index) => *self.indices.entry(*index).or_insert(next),
+        };
+        if group == next {
+            self.groups.push((Vec::new(), None));
+        }
+        self.groups[group].0.push(path);
+    }
+
+    /// Finds the values in the container `here`. Returns the paths of those that are not there.
+    fn read(mut self, here: &'de [u8], mut found: impl FnMut(&'de RawValue, Vec<usize>)) -> Vec<usize> {
+        let mut reader = serde_json::Deserializer::from_slice(here);
+        let read = match here.first() {
+            Some(b'{') if !self.keys.is_empty() => reader.deserialize_map(MembersVisitor(&mut self)),
+            Some(b'[') if !self.indices.is_empty() => reader.deserialize_seq(ElementsAtVisitor(&mut self)),
+            _ => Ok(()),
+        };
+        let mut missing = Vec::new();
+        for (those, value) in self.groups {
+            match value.filter(|_| read.is_ok()) {
+                Some(value) => found(value, those),
+                None => missing.extend(those),
+            }
+        }
+        missing
+    }
+}
+
+/// Finds members of an object: of each name the last one, as Python does.
+struct MembersVisitor<'a, 'p, 'de>(&'a mut Inside<'p, 'de>);
+
+impl<'de> Visitor<'de> for MembersVisitor<'_, '_, 'de> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = None;
-        while let Some(hit) = map.next_key_seed(KeyMatches(self.0))? {
-            if hit {
-                found = Some(map.next_value()?);
-            } else {
-                map.next_value::<IgnoredAny>()?;
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(group) = map.next_key_seed(GroupOfKey(&self.0.keys))? {
+            match group {
+                Some(group) => self.0.groups[group].1 = Some(map.next_value()?),
+                None => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-        Ok(found)
+        Ok(())
     }
 }
 
-struct KeyMatches<'k>(&'k str);
+struct GroupOfKey<'a, 'p>(&'a FxHashMap<&'p str, usize>);
 
-impl<'de> DeserializeSeed<'de> for KeyMatches<'_> {
-    type Value = bool;
+impl<'de> DeserializeSeed<'de> for GroupOfKey<'_, '_> {
+    type Value = Option<usize>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
-impl Visitor<'_> for KeyMatches<'_> {
-    type Value = bool;
+impl Visitor<'_> for GroupOfKey<'_, '_> {
+    type Value = Option<usize>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
     }
 
-    fn visit_str<E>(self, key: &str) -> Result<bool, E> {
-        Ok(key == self.0)
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(self.0.get(key).copied())
     }
 }
 
-/// Finds one element of a list.
-struct ElementVisitor(usize);
+/// Finds elements of a list.
+struct ElementsAtVisitor<'a, 'p, 'de>(&'a mut Inside<'p, 'de>);
 
-impl<'de> Visitor<'de> for ElementVisitor {
-    type Value = Option<&'de RawValue>;
+impl<'de> Visitor<'de> for ElementsAtVisitor<'_, '_, 'de> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        for _ in 0..self.0 {
-            if list.next_element::<IgnoredAny>()?.is_none() {
-                return Ok(None);
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        for index in 0.. {
+            let there = match self.0.indices.get(&index) {
+                Some(group) => {
+                    let element = list.next_element()?;
+                    self.0.groups[*group].1 = element;
+                    element.is_some()
+                }
+                None => list.next_element::<IgnoredAny>()?.is_some(),
+            };
+            if !there {
+                break;
             }
         }
-        let found = list.next_element()?;
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(found)
+        Ok(())
     }
 }
 
@@ -277,22 +342,46 @@ impl<'de> Visitor<'de> for ElementsVisitor {
     }
 }
 
+/// Describes a value in a few words, as [`describe`] describes its text, whatever its size.
+pub(super) fn describe_value(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Array(list) => describe_list(list.len()),
+        serde_json::Value::Object(members) => {
+            let keys: Vec<String> =
+                members.keys().take(SHOWN_KEYS).map(|key| key.chars().take(SHOWN).collect()).collect();
+            describe_object(&keys, members.len())
+        }
+        short => describe(short.to_string().as_bytes()),
+    }
+}
+
+fn describe_list(count: usize) -> String {
+    match count {
+        0 => "an empty list".to_owned(),
+        1 => "a list of 1 element".to_owned(),
+        count => format!("a list of {count} elements"),
+    }
+}
+
+/// `keys`: the first of them.
+fn describe_object(keys: &[String], count: usize) -> String {
+    if count == 0 {
+        return "an empty object".to_owned();
+    }
+    let more = if count > keys.len() { format!(" and {} more", count - keys.len()) } else { String::new() };
+    format!("an object with {}{more}", keys.join(", "))
+}
+
 /// Describes a JSON text in a few words.
 pub(super) fn describe(text: &[u8]) -> String {
     let whole = String::from_utf8_lossy(text);
     match text.first() {
         Some(b'{') => match serde_json::Deserializer::from_slice(text).deserialize_map(KeysVisitor) {
-            Ok((_, 0)) => "an empty object".to_owned(),
-            Ok((keys, count)) => {
-                let more = if count > keys.len() { format!(" and {} more", count - keys.len()) } else { String::new() };
-                format!("an object with {}{more}", keys.join(", "))
-            }
+            Ok((keys, count)) => describe_object(&keys, count),
             Err(error) => format!("not JSON ({error})"),
         },
         Some(b'[') => match serde_json::Deserializer::from_slice(text).deserialize_seq(ElementsVisitor(0)) {
-            Ok((_, 0)) => "an empty list".to_owned(),
-            Ok((_, 1)) => "a list of 1 element".to_owned(),
-            Ok((_, count)) => format!("a list of {count} elements"),
+            Ok((_, count)) => describe_list(count),
             Err(error) => format!("not JSON ({error})"),
         },
         Some(b'"') if whole.chars().count() > SHOWN => {
@@ -320,7 +409,7 @@ impl<'de> Visitor<'de> for KeysVisitor {
         while let Some(key) = map.next_key::<String>()? {
             map.next_value::<IgnoredAny>()?;
             count += 1;
-            if keys.len() < 6 {
+            if keys.len() < SHOWN_KEYS {
                 keys.push(key.chars().take(SHOWN).collect());
             }
         }
@@ -329,11 +418,18 @@ impl<'de> Visitor<'de> for KeysVisitor {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::cell::Cell;
+
     use proptest::prelude::*;
     use serde_json::Value;
 
     use super::*;
+
+    thread_local! {
+        /// How often this thread has read a text.
+        pub(in super::super) static READS: Cell<usize> = const { Cell::new(0) };
+    }
 
     fn at(text: &'static str, path: &str) -> Result<Bytes, Missing> {
         resolve(&Bytes::from_static(text.as_bytes()), &path.parse().expect("a path"))
@@ -426,6 +522,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn paths_together_find_what_each_finds_alone(
+            value in json(),
+            paths in proptest::collection::vec("([a-c]|\\[[0-3]\\])(\\.[a-c]|\\[[0-3]\\]){0,3}", 0..8)
+        ) {
+            let text = value.to_string().into();
+            let paths: Vec<JsonPath> = paths.iter().map(|path| path.parse().expect("a path")).collect();
+            let together = resolve_all(&text, &paths.iter().collect::<Vec<_>>());
+            let alone: Vec<_> = paths.iter().map(|path| resolve(&text, path)).collect();
+            prop_assert_eq!(together, alone);
+        }
+
         #[test]
         fn a_path_finds_what_indexing_finds(
             value in json(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::condition;
-use super::{Graph, GraphAction, StepKey, results};
+use super::{Graph, GraphAction, StepKey};
 use crate::model::Tick;
 use crate::model::workflow::{RootCauses, RunIf, StepError, StepState};
 
@@ -68,11 +68,7 @@ impl Graph {
         }
         let wanted = match &self.rules(at).when {
             None => Ok(true),
-            Some(condition) => condition::holds(condition, &mut |test| match self.look_up(&test.of) {
-                Ok(text) => serde_json::from_slice(&text)
-                    .map_err(|error| results::unresolved(&test.of, &test.of.path, format!("not JSON ({error})"))),
-                Err(error) => Err(error),
-            }),
+            Some(condition) => condition::holds(condition, &mut |test| self.test(test)),
         };
         match wanted {
             Ok(false) => return self.end(number, StepState::Skipped, None, now),

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::arguments::Prepared;
-use super::json::{self, ChunkedBytes, Splicer};
+use super::json::{ChunkedBytes, Splicer};
 use super::node::Node;
 use super::{Graph, StepKey};
 use crate::model::workflow::{JsonPath, Piece, Reference, StepError, StepState, Template, UpstreamKeys};
@@ -16,14 +16,6 @@ pub(super) fn unresolved(reference: &Reference, found: &JsonPath, what: String) 
 }
 
 impl Graph {
-    /// The JSON text that a reference names: a slice of the step's result.
-    pub(super) fn look_up(&self, reference: &Reference) -> Result<Bytes, StepError> {
-        let json = self.result_of(reference)?.json();
-        let json = json.map_err(|found| StepError::NotPlain { reference: reference.to_string(), found })?;
-        json::resolve(&json.0, &reference.path)
-            .map_err(|missing| unresolved(reference, &reference.path.first(missing.found), missing.what))
-    }
-
     /// The result of the step that a reference names.
     pub(super) fn result_of(&self, reference: &Reference) -> Result<&Data, StepError> {
         let node = self.directory.find(&reference.step).map(|node| &self.nodes[node as usize]);
@@ -174,6 +166,9 @@ impl Graph {
 
     /// No step needs this result any more. The record may keep it, within its bound (L9).
     pub(super) fn release_result(&mut self, at: usize) {
+        if !self.found.is_empty() {
+            self.found.remove(&u32::try_from(at).unwrap_or(u32::MAX));
+        }
         let (keeps, node) = (self.nodes[at].keeps(), &mut self.nodes[at]);
         let Some(length) = node.result.as_ref().map(|data| data.bytes().len()) else { return };
         if !keeps {

@@ -3,6 +3,7 @@
 mod arguments;
 mod bad;
 mod gated;
+mod lookups;
 mod model;
 mod rules;
 
