@@ -15,6 +15,7 @@
 
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "a program of its own, for developers")]
 
+mod floods;
 mod flows;
 mod raw;
 mod scheduling;
@@ -47,7 +48,7 @@ fn main() {
     let python = interpreter();
     println!("interpreter {}, {} processors\n", python.display(), std::thread::available_parallelism().expect("known"));
     type Section = fn(&Path, &mut Report);
-    let sections: [(&str, Section); 13] = [
+    let sections: [(&str, Section); 15] = [
         // First: what the others leave in memory would be measured too.
         ("idle", idle),
         ("fake", fake),
@@ -59,6 +60,8 @@ fn main() {
         ("ends", ends),
         ("recycling", recycling),
         ("mixed", scheduling::mixed),
+        ("floods, latency", floods::latencies),
+        ("floods, limits", floods::limits),
         ("workflow, wide", flows::wides),
         ("workflow, chain", flows::chains),
         ("workflow, real", flows::steps),

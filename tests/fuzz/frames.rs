@@ -122,7 +122,7 @@ fn l8_l9_no_frame_makes_the_engine_panic_or_allocate_more_than_its_limit() {
     let each = crate::count("FUZZ_FRAMES", FEW) / 4;
     // The bound on frames of data is a setting, of 64 MiB unless it is set. These streams are far below.
     let limit = 1 << 20;
-    fuzz::<Up>(&mut rng, "UP", limit, 2 * each, FrameReader::drain_up);
+    fuzz::<Up>(&mut rng, "UP", limit, 2 * each, |reader, out| reader.drain_up(out, usize::MAX));
     fuzz::<ControlUp>(&mut rng, "CONTROL_UP", CONTROL_LIMIT, each, FrameReader::drain);
     fuzz::<Down>(&mut rng, "DOWN", limit, each / 2, FrameReader::drain);
     fuzz::<ControlDown>(&mut rng, "CONTROL_DOWN", CONTROL_LIMIT, each / 2, FrameReader::drain);

@@ -30,6 +30,9 @@ use super::{ChildEvent, ChildExit, ExitCause, StartError};
 use crate::model::{ProcessExit, Seq, Stream};
 use crate::wire::{CONTROL_LIMIT, ControlUp, Down, FrameReader, Up, WireError};
 
+/// The most messages that are taken from the data pipe in one turn. The others wait in the reader, so a child that floods
+/// delays the tasks of other children by one turn, not by all that it has written (L8).
+const TURN: usize = 64;
 /// The bytes kept from the end of standard error.
 const TAIL: usize = 8 << 10;
 /// How long a process may outlive its data pipe.
@@ -70,6 +73,8 @@ pub(super) struct Pump {
     memory_kills: Option<u64>,
     explained: Rc<MemoryKills>,
     data_frames: FrameReader,
+    /// Whole frames may be left in `data_frames`.
+    more_frames: bool,
     control_frames: FrameReader,
     scratch: Vec<u8>,
     stderr_tail: Vec<u8>,
@@ -122,6 +127,7 @@ impl Pump {
             memory_kills: os::out_of_memory_kills(),
             explained,
             data_frames: FrameReader::new(limits.frame),
+            more_frames: false,
             control_frames: FrameReader::new(CONTROL_LIMIT),
             scratch: Vec::new(),
             stderr_tail: Vec::new(),
@@ -151,6 +157,7 @@ impl Pump {
                 Input::Control => self.control_event(),
                 Input::Kill(seq) => self.kill_attempt(seq, events).await,
             };
+            let used_turn = self.more_frames || self.raw_last;
             if let Some(ChildEvent::Messages(messages)) = &event
                 && !std::mem::replace(&mut self.met, true)
             {
@@ -160,6 +167,9 @@ impl Pump {
                 // Waits until the worker actor catches up. If the actor is gone, its handle has killed the process; the
                 // pump then reads until the process ends.
                 let _ = events.send(event).await;
+            }
+            if used_turn {
+                tokio::task::yield_now().await;
             }
         }
     }
@@ -180,6 +190,9 @@ impl Pump {
             if raw.is_ready() {
                 return raw;
             }
+        }
+        if self.more_frames {
+            return Poll::Ready(Input::Data);
         }
         match poll_frames(&mut self.data, &mut self.data_frames, cx) {
             Poll::Ready(Ok(count)) => {
@@ -238,7 +251,8 @@ impl Pump {
 
     fn data_event(&mut self) -> Option<ChildEvent> {
         let mut messages: Vec<Up> = Vec::new();
-        let drained = self.data_frames.drain_up(&mut messages).map_err(|error| error.to_string());
+        let drained = self.data_frames.drain_up(&mut messages, TURN).map_err(|error| error.to_string());
+        self.more_frames = messages.len() == TURN;
         let completed = self.payloads.complete(&mut messages);
         if let Err(violation) = completed.and(drained) {
             self.violated(violation);
@@ -270,6 +284,7 @@ impl Pump {
     /// The child broke the protocol: kills it and ignores all further messages (L8).
     fn violated(&mut self, violation: String) {
         self.violation.get_or_insert(violation);
+        self.more_frames = false;
         self.data.close();
         self.control.close();
         self.link.kill();
@@ -311,10 +326,14 @@ impl Pump {
 
     /// Reads what is in the data pipe now, and passes each batch of messages to `look`.
     async fn drain_data(&mut self, events: &mpsc::Sender<ChildEvent>, mut look: impl FnMut(&[Up])) {
-        for _ in 0..LAST_READS {
-            let Ok(room) = self.data_frames.room(READ) else { break };
-            if !self.data.read_now(room) {
-                break;
+        let mut reads = 0;
+        loop {
+            if !self.more_frames {
+                let Ok(room) = self.data_frames.room(READ) else { break };
+                if reads == LAST_READS || !self.data.read_now(room) {
+                    break;
+                }
+                reads += 1;
             }
             let event = self.data_event();
             if let Some(ChildEvent::Messages(messages)) = &event {

@@ -170,12 +170,15 @@ impl FrameReader {
         Ok(&mut self.held)
     }
 
-    /// As [`drain`](Self::drain), for results. A large result keeps the buffer it was read into.
+    /// As [`drain`](Self::drain), for results, of which it takes `most` at a time. A large result keeps the buffer it
+    /// was read into.
     ///
     /// # Errors
     /// The same.
-    pub fn drain_up(&mut self, out: &mut Vec<Up>) -> Result<(), WireError> {
-        while let Some(size) = self.next_size()? {
+    pub fn drain_up(&mut self, out: &mut Vec<Up>, most: usize) -> Result<(), WireError> {
+        while out.len() < most
+            && let Some(size) = self.next_size()?
+        {
             if size >= LARGE {
                 let body = self.take_frame(size);
                 out.push(large_up(body)?);

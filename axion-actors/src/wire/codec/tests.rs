@@ -94,7 +94,7 @@ fn large_results_are_read_as_small_ones_are_wherever_the_stream_is_cut() {
         let (mut reader, mut read) = (FrameReader::new(LIMIT), Vec::new());
         for piece in bytes.chunks(step) {
             reader.room(piece.len()).expect("memory").extend_from_slice(piece);
-            reader.drain_up(&mut read).expect("frames");
+            reader.drain_up(&mut read, usize::MAX).expect("frames");
         }
         assert!(read == messages, "cut into pieces of {step}");
     }
@@ -102,7 +102,7 @@ fn large_results_are_read_as_small_ones_are_wherever_the_stream_is_cut() {
     wrong[4 + 20] ^= 1; // the length of its data
     let (mut reader, mut read) = (FrameReader::new(LIMIT), Vec::new());
     reader.room(wrong.len()).expect("memory").extend_from_slice(&wrong);
-    assert!(matches!(reader.drain_up(&mut read), Err(WireError::Malformed { .. })), "{}", read.len());
+    assert!(matches!(reader.drain_up(&mut read, usize::MAX), Err(WireError::Malformed { .. })), "{}", read.len());
 }
 
 fn hex_shown(shown: &str, text: &str) -> bool {
