@@ -36,8 +36,9 @@ class Kind:
 
     @functools.cached_property
     def can_share(self):
-        """Whether its names can be renamed: none is also an attribute, or a builtin."""
-        return not self.names & (set(attributes_in(ast.parse(self.definitions))) | set(dir(builtins)))
+        """Whether its names can be renamed: none is also an attribute, or a builtin, or has the name of a class in it."""
+        return not any("__" in name.strip("_") for name in self.names) and not self.names & (
+            set(attributes_in(ast.parse(self.definitions))) | set(dir(builtins)))
 
 
 def attributes_in(tree):
