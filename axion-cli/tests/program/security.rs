@@ -85,8 +85,8 @@ fn the_engines_folder_is_its_users_alone() {
     let folders: Vec<_> = std::fs::read_dir(private.path()).expect("listed").flatten().collect();
     assert_eq!(folders.len(), 1, "{folders:?}");
     assert_eq!(folders[0].metadata().expect("looked at").permissions().mode() & 0o777, 0o700);
-    // `axion-` and 16 random characters.
-    assert_eq!(folders[0].file_name().len(), 22);
+    // `axion-`, 16 random digits and 8 check digits.
+    assert_eq!(folders[0].file_name().len(), 30);
 }
 
 #[test]
