@@ -365,7 +365,7 @@ mod tests {
     #[test]
     fn l6_a_group_that_waits_for_its_kill_does_not_go_on_with_the_others() {
         let folder = tempfile::tempdir().expect("a folder");
-        let guardian = Guardian::start(folder.path()).expect("started");
+        let guardian = start(folder.path());
         let mut children = [sleeper(), sleeper()];
         for child in &children {
             guardian.guard(group(child)).expect("told");
