@@ -142,7 +142,7 @@ MUTATIONS = [
              "if !MUTATED {\n places.forget();\n units.forget();\n }\n        Ok(())\n    }\n\n    /// Waits", r"L9"),
     # Waiters and facts.
     Mutation("a second waiter is not woken", "actors/dispatcher/waiters.rs",
-             "add_waiter(self.more.entry(id).or_default(), waiter, Waiter::gave_up);", "{ let _ = (id, waiter); }",
+             "self.later.add(id, waiter);", "let _ = (id, waiter);",
              r"L1"),
     Mutation("the end of a wait is not told", "policy/task_table.rs",
              "self.recorder.note(now, || FactKind::TaskDue { task });", "let _ = task;", r"L3|L13"),
