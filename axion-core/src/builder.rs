@@ -8,7 +8,7 @@ use std::time::Duration;
 use axion_actors::config::{Config, ConfigError, EngineKind, PoolConfig, ScalingPolicy};
 use axion_actors::model::{Clock, PoolId};
 use axion_actors::process::{
-    Containment, Guardian, Inherited, Launcher, PrivateFolder, RealLauncher, find_pool_pythons, find_python,
+    ByteCode, Containment, Guardian, Inherited, Launcher, PrivateFolder, RealLauncher, find_pool_pythons, find_python,
     nanos_since_boot, own,
 };
 use axion_actors::sequencer::{QueueBounds, Sequencer};
@@ -26,6 +26,7 @@ pub struct EngineBuilder {
     /// The sequencer, if a watcher subscribed before the start.
     sequencer: Option<Sequencer>,
     inherited: Option<Inherited>,
+    byte_code: ByteCode,
 }
 
 fn new_sequencer() -> Sequencer {
@@ -119,6 +120,14 @@ impl EngineBuilder {
         self
     }
 
+    /// Byte code of the workers' runtime, so that no worker compiles it: the names and contents of files for the folder
+    /// `__pycache__` beside the runtime's source. A worker uses what its Python version has made of that very source.
+    #[must_use]
+    pub fn byte_code(mut self, files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
+        self.byte_code = files.into_iter().collect();
+        self
+    }
+
     /// The largest number of waiting tasks.
     #[must_use]
     pub fn input_queue_size(mut self, size: usize) -> Self {
@@ -155,6 +164,7 @@ impl EngineBuilder {
         let program = find_python(self.config.python.as_deref())?;
         let pool_programs = find_pool_pythons(&self.config.clone().resolved().pool_settings())?;
         let folder = Arc::new(PrivateFolder::create(self.config.runtime_dir.as_deref())?);
+        folder.add_byte_code(&self.byte_code)?;
         let containment = Arc::new(Containment::strongest(folder.path()));
         let guardian = Arc::new(Guardian::start(folder.path(), &containment, &program)?);
         let config = self.config.clone();

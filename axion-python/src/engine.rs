@@ -9,6 +9,7 @@ use axion_core::flow::Overrides;
 use axion_core::workflow::WorkflowId;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyList, PyString};
 
 use crate::completions::{Awaited, Completions};
@@ -75,8 +76,14 @@ pub(crate) fn id_of(text: &str) -> PyResult<core::TaskId> {
 #[pymethods]
 impl Engine {
     #[new]
-    fn new(py: Python<'_>, config: &Config, arguments: Vec<String>) -> PyResult<Self> {
+    fn new(
+        py: Python<'_>,
+        config: &Config,
+        arguments: Vec<String>,
+        byte_code: Vec<(String, PyBackedBytes)>,
+    ) -> PyResult<Self> {
         let builder = core::Engine::builder().config(config.0.clone()).inherit().python_arguments(arguments);
+        let builder = builder.byte_code(byte_code.into_iter().map(|(name, bytes)| (name, bytes.to_vec())));
         let engine = py.detach(|| builder.start()).map_err(|error| PyOSError::new_err(error.to_string()))?;
         Ok(Self { inner: Mutex::new(Some(Arc::new(engine))), home: std::process::id() })
     }

@@ -1,6 +1,7 @@
 """The package in the caller's process: interpreter, signals, forks, threads."""
 
 import os
+import pathlib
 import select
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from helpers import LONG, alive
 
 import axion
+from axion import _byte_code
 
 
 def python(source, tmp_path, *, inputs=None, check=True, env=None):
@@ -32,6 +34,42 @@ heavy = "asyncio cloudpickle concurrent.futures.process joblib dask multiprocess
 print(sorted(set(heavy.split()) & set(sys.modules)))
 """, tmp_path)
     assert out == "[]\n"
+
+
+def byte_code_of_runtime():
+    """The module -> the flags of its byte code, in this worker."""
+    package = next(name for name in sys.modules if name.startswith("_axion_worker_") and "." not in name)
+    modules = [module for name, module in sys.modules.items() if name.startswith(package)]
+    flags = {}
+    for module in modules:
+        with open(module.__cached__, "rb") as file:
+            flags[module.__name__[len(package):]] = int.from_bytes(file.read(8)[4:], "little")
+    return flags
+
+
+def test_the_package_has_all_of_the_runtime():
+    repository = pathlib.Path(__file__).parents[2]
+    ours, source = repository / "axion-python/python/axion/_runtime", repository / "axion-actors/python/axion_worker"
+    assert sorted(file.name for file in ours.glob("*.py")) == sorted(file.name for file in source.glob("*.py"))
+
+
+def test_workers_need_not_compile_their_runtime():
+    with axion.Executor(1) as executor:
+        flags = executor.submit(byte_code_of_runtime).result()
+    # What the package brings is checked by the hash of its source (PEP 552). What a worker compiles has the time of its.
+    assert len(flags) > 15 and set(flags.values()) == {3}
+
+
+@pytest.mark.parametrize("damage", ["other source", "none"])
+def test_workers_compile_their_runtime_where_the_package_has_no_byte_code_for_it(damage, monkeypatch):
+    def other():
+        source = _byte_code.util.source_hash(b"of another version")
+        return [(name, data[:8] + source + data[16:]) for name, data in code]
+
+    code = _byte_code.byte_code()
+    monkeypatch.setattr("axion._engine.byte_code", other if damage == "other source" else list)
+    with axion.Executor(1) as executor:
+        assert executor.submit(abs, -1).result() == 1
 
 
 def test_an_engine_that_was_never_shut_down_ends_its_children_without_noise(tmp_path):

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 pub(super) use self::mark::Mark;
+use super::byte_code::ByteCode;
 use super::os::{FolderLock, make_new_folder, make_private_folder};
 
 /// The private folder could not be made.
@@ -131,6 +132,15 @@ impl PrivateFolder {
     fn files(&self) -> impl Iterator<Item = (PathBuf, &'static str)> {
         let inner = self.path.join(&self.package);
         [(self.path.join(START.0), START.1)].into_iter().chain(FILES.map(|(name, text)| (inner.join(name), text)))
+    }
+
+    /// Puts byte code beside the runtime's source. If it is removed later, workers make it again.
+    ///
+    /// # Errors
+    /// If the folder cannot be written to.
+    pub fn add_byte_code(&self, byte_code: &ByteCode) -> Result<(), FolderError> {
+        let path = self.path().join(&self.package).join("__pycache__");
+        byte_code.write(&path).map_err(|source| FolderError { path, source })
     }
 
     /// The folder.

@@ -9,6 +9,7 @@
 //! * Dropping the handle kills the child and everything in its process group.
 
 mod blocking;
+mod byte_code;
 mod containment;
 mod folder;
 mod inherited;
@@ -24,6 +25,7 @@ use tokio::sync::mpsc;
 use bytes::Bytes;
 
 pub(crate) use blocking::offload_or_inline;
+pub use byte_code::ByteCode;
 pub use containment::Containment;
 pub use folder::{FolderError, PrivateFolder};
 pub use inherited::Inherited;

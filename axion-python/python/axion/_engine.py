@@ -10,6 +10,7 @@ import time
 import weakref
 
 from . import _axion, _future, _log
+from ._byte_code import byte_code
 from ._code import Coder, Packed, named, pack
 from ._cpython import at_thread_exit
 from ._future import Future, Inbox, failure_reason
@@ -157,7 +158,7 @@ class Engine:
             _log.start(self.config._native)
             try:
                 arguments = interpreter_arguments(self.config.python)
-                self._native = _axion.Engine(self.config._native, arguments)
+                self._native = _axion.Engine(self.config._native, arguments, byte_code())
             except OSError as error:
                 raise EngineError(str(error), "start_failed") from None
             self._inbox = Inbox(self._shows_output)
