@@ -60,6 +60,27 @@ def environ_data(environ):
     return getattr(environ, "_data", environ)
 
 
+def end_without_collections():
+    """Has the interpreter look for no more garbage.
+
+    At its end it would do so several times. With many modules that takes longer than all else, and a pool that ends waits
+    for it. References still free what they alone keep. Files that cycles of references keep are flushed here.
+    """
+    import gc
+    from io import IOBase
+
+    if not hasattr(gc, "freeze"):
+        return
+    file_class = IOBase.__base__  # no abstract class: asking for its subclasses runs no code of theirs
+    for each in gc.get_objects():
+        if issubclass(type(each), file_class):
+            try:
+                each.flush()
+            except BaseException:
+                pass  # closed, or its other end is gone
+    gc.freeze()
+
+
 # JSON
 
 

@@ -7,6 +7,7 @@ nothing, so a prepared process may be forked, and each copy may serve an engine 
 `serve` gets the pipes, answers the handshake, and runs tasks until the engine closes the data pipe.
 """
 
+import atexit
 import os
 import sys
 from mmap import mmap
@@ -14,6 +15,7 @@ from types import ModuleType
 
 from . import control, failure, session, surroundings, wire
 from .channel import Channel, take_control_socket
+from .cpython import end_without_collections
 
 _PAGE_SIZE = 8 + 8 * 512  # the engine's mark, then the slots
 
@@ -21,6 +23,7 @@ _PAGE_SIZE = 8 + 8 * 512  # the engine's mark, then the slots
 def prepare(server_class, slots):
     """The server, not connected yet, and the descriptor of the control socket."""
     socket = take_control_socket()
+    atexit.register(end_without_collections)  # the first one is called last
     _hide_runtime()
     surroundings.begin(only_forward=slots > 1)
     server = server_class(Channel(), slots)

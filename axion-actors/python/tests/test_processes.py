@@ -26,6 +26,31 @@ class Processes:
         left = worker.raw(worker.raw_err if stream else worker.raw_out)
         return worker.output(seq, stream) + left.decode()
 
+    def test_the_end_flushes_files_and_collects_no_garbage(self):
+        path = self.path("written")
+        script = self.script("a.py", """
+            import atexit, gc, os
+            class Writer:
+                def __init__(self, path):
+                    self.file, self.me = open(path, "a"), self
+            class Last:
+                write, count = os.write, gc.get_freeze_count
+                def __del__(self):
+                    self.write(1, b"frozen" if self.count() else b"collected")
+            writer = last = None
+            def main(p, c):
+                global writer, last
+                writer, last = Writer(p), Last()
+                writer.file.write("by the task, ")
+                atexit.register(lambda: writer.file.write("at the exit"))
+        """)
+        worker = self.worker()
+        worker.run(script, path)
+        self.assertEqual(worker.finish(), 0)
+        with open(path) as file:
+            self.assertEqual(file.read(), "by the task, at the exit")
+        self.assertEqual(worker.raw(worker.raw_out), b"frozen")
+
     def test_a_forked_copy_that_returns_into_the_runtime_says_nothing(self):
         script = self.script("a.py", """
             import os
