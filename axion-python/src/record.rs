@@ -116,6 +116,12 @@ impl Record {
         self.0.output.as_ref().map(|it| it.stderr.text()).unwrap_or_default()
     }
 
+    /// Whether the last attempt printed anything. Cheaper than the texts: the reader of results asks for each one.
+    #[getter]
+    fn has_output(&self) -> bool {
+        self.0.output.as_ref().is_some_and(|it| !(it.stdout.is_empty() && it.stderr.is_empty()))
+    }
+
     /// The whole record, as JSON text.
     fn to_json(&self) -> PyResult<String> {
         serde_json::to_string(&*self.0).map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))

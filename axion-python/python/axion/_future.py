@@ -237,7 +237,7 @@ class Inbox:
         wait, take = self.completions.wait, self.futures.pop
         while True:
             for number, data, record in wait():
-                if self._shows_output and type(record) is _axion.Record:
+                if self._shows_output and type(record) is _axion.Record and record.has_output:
                     show_output(record)
                 future = take(number, None)
                 if future is not None:
@@ -268,7 +268,7 @@ class Inbox:
 
         def deliver(data, record):
             # The inbox's thread handles failures, output and callbacks.
-            if data is None or self._shows_output and (record.stdout or record.stderr) or not future._take(data, record):
+            if data is None or self._shows_output and record.has_output or not future._take(data, record):
                 return False
             self.futures.pop(number, None)
             if self._closed:
