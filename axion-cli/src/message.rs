@@ -4,7 +4,8 @@ use std::fmt::Display;
 use std::sync::OnceLock;
 
 use anstyle::{AnsiColor, Style};
-use axion_core::LoadError;
+use axion_core::{AttemptRecord, LoadError};
+use console::truncate_str;
 
 use crate::diagnostics;
 use crate::output::{self, Kind};
@@ -29,6 +30,16 @@ pub(crate) fn render_warning(text: impl Display) -> Vec<u8> {
     let style = Style::new().bold().fg_color(Some(AnsiColor::Yellow.into()));
     adapt(format!("{style}warning{style:#}: {text}\n").as_bytes())
 }
+
+/// Why an attempt failed that another one follows: the first line of its error.
+pub(crate) fn retrying(ended: &AttemptRecord, wait_seconds: f64) -> String {
+    let error = ended.error.to_string();
+    let reason = truncate_str(error.lines().next().unwrap_or_default(), MAX_REASON, "…");
+    format!("attempt {} failed: {reason}; the next one in {wait_seconds:.1} s", ended.attempt)
+}
+
+/// Columns.
+const MAX_REASON: usize = 300;
 
 /// Writes a line.
 pub(crate) fn line(text: impl Display) {

@@ -152,19 +152,21 @@ struct AttemptForm {
     #[serde(with = "instant")]
     ended: Timestamp,
     error: TaskError,
+    output: Option<OutputForm>,
 }
 
 impl From<&AttemptRecord> for AttemptForm {
     fn from(record: &AttemptRecord) -> Self {
-        let AttemptRecord { attempt, worker, sent, ended, error } = record;
-        Self { attempt: *attempt, worker: *worker, sent: *sent, ended: *ended, error: error.clone() }
+        let AttemptRecord { attempt, worker, sent, ended, error, output } = record;
+        let output = output.as_deref().map(OutputForm::from);
+        Self { attempt: *attempt, worker: *worker, sent: *sent, ended: *ended, error: error.clone(), output }
     }
 }
 
 impl From<AttemptForm> for AttemptRecord {
     fn from(form: AttemptForm) -> Self {
-        let AttemptForm { attempt, worker, sent, ended, error } = form;
-        Self { attempt, worker, sent, ended, error }
+        let AttemptForm { attempt, worker, sent, ended, error, output } = form;
+        Self { attempt, worker, sent, ended, error, output: output.map(|it| Box::new(it.into())) }
     }
 }
 

@@ -133,6 +133,20 @@ pub struct CapturedOutput {
     pub stderr: OutputPart,
 }
 
+impl CapturedOutput {
+    /// The number of bytes kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.stdout.len() + self.stderr.len()
+    }
+
+    /// Whether the task wrote nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.stdout.is_empty() && self.stderr.is_empty()
+    }
+}
+
 /// An attempt that was followed by another one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AttemptRecord {
@@ -147,13 +161,16 @@ pub struct AttemptRecord {
     pub ended: Timestamp,
     /// The error.
     pub error: TaskError,
+    /// The output of the attempt, or `None` if there was none. Less of it is kept than of the last attempt's.
+    pub output: Option<Box<CapturedOutput>>,
 }
 
 impl AttemptRecord {
     /// The approximate size in memory, in bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
-        size_of::<Self>() - size_of::<TaskError>() + self.error.weight()
+        let output = self.output.as_ref().map_or(0, |it| size_of::<CapturedOutput>() + it.len());
+        size_of::<Self>() - size_of::<TaskError>() + self.error.weight() + output
     }
 }
 
@@ -197,7 +214,7 @@ impl TaskRecord {
         let data = self.outcome.data_size();
         let error = self.outcome.error().map_or(0, TaskError::weight);
         let earlier: usize = self.earlier.iter().map(AttemptRecord::weight).sum();
-        let output = self.output.as_ref().map_or(0, |it| it.stdout.len() + it.stderr.len());
+        let output = self.output.as_ref().map_or(0, |it| it.len());
         size_of::<Self>() + data + error + earlier + output
     }
 }

@@ -46,6 +46,14 @@ impl TaskRecord {
 }
 
 impl CapturedOutput {
+    /// Keeps up to `limit` bytes, the beginning and the end of each stream, and counts the others (L9).
+    pub fn shrink(&mut self, limit: usize) {
+        let over = self.len().saturating_sub(limit);
+        if over > 0 {
+            self.shed(over);
+        }
+    }
+
     /// Leaves out up to `over` bytes, of the longer stream first. Returns the number of bytes left out.
     fn shed(&mut self, over: usize) -> usize {
         let (one, two) = (self.stdout.len(), self.stderr.len());
@@ -130,7 +138,14 @@ mod tests {
             worker_losses: 0,
             earlier: (1..)
                 .zip(earlier)
-                .map(|(n, error)| AttemptRecord { attempt: Attempt(n), worker, sent: at, ended: at, error })
+                .map(|(n, error)| AttemptRecord {
+                    attempt: Attempt(n),
+                    worker,
+                    sent: at,
+                    ended: at,
+                    error,
+                    output: None,
+                })
                 .collect(),
             earlier_left_out: 0,
         }

@@ -72,6 +72,17 @@ pub struct TaskEnd {
     pub output: Option<Box<CapturedOutput>>,
 }
 
+/// The end of an attempt that another one follows.
+#[derive(Debug)]
+pub struct AttemptEnd {
+    /// The error.
+    pub error: TaskError,
+    /// The run time in nanoseconds, if it ran.
+    pub nanos: Option<u64>,
+    /// The output.
+    pub output: Option<Box<CapturedOutput>>,
+}
+
 impl TaskEnd {
     /// The end of a task that did not run.
     #[must_use]
@@ -330,22 +341,23 @@ impl TaskTable {
         true
     }
 
-    /// Handles a failed attempt that ran for `nanos`. The task waits for its retry until `timer` is due.
+    /// Handles a failed attempt. The task waits for its retry until `timer` is due.
     pub fn retry(
         &mut self,
         key: TaskKey,
         by: (WorkerRef, Seq),
-        (error, nanos): (TaskError, Option<u64>),
+        end: AttemptEnd,
         (timer, wait): (TimerId, Duration),
         now: Tick,
     ) -> bool {
         let (epoch, most, listening) = (self.epoch, self.retained.bounds().each, self.recorder.is_listening());
         let Some(entry) = Self::sent(&mut self.live, &mut self.ignored, key, by) else { return false };
         let task = entry.task.id();
-        let ended = entry.remember(error, epoch, most, listening, now);
+        let run_seconds = end.nanos.map(seconds);
+        let ended = entry.remember(end, epoch, most, listening, now);
         entry.history_mut().counters.retries += 1;
         entry.become_state(&mut self.waiting, TaskState::Waiting { timer });
-        let (until, wait_seconds, run_seconds) = (now.after(wait), wait.as_secs_f64(), nanos.map(seconds));
+        let (until, wait_seconds) = (now.after(wait), wait.as_secs_f64());
         self.recorder.note_with(now, ended, |ended| FactKind::TaskRetrying {
             task,
             ended,
@@ -369,25 +381,18 @@ impl TaskTable {
         true
     }
 
-    /// Reruns a task whose process ended during the attempt, after `nanos`. A `counted` loss makes the task a suspect.
+    /// Reruns a task whose process ended during the attempt. A `counted` loss makes the task a suspect.
     /// The loss does not count if another task in the worker was killed.
-    pub fn rerun(
-        &mut self,
-        key: TaskKey,
-        by: (WorkerRef, Seq),
-        (error, nanos): (TaskError, Option<u64>),
-        counted: bool,
-        now: Tick,
-    ) -> bool {
+    pub fn rerun(&mut self, key: TaskKey, by: (WorkerRef, Seq), end: AttemptEnd, counted: bool, now: Tick) -> bool {
         let (epoch, most, listening) = (self.epoch, self.retained.bounds().each, self.recorder.is_listening());
         let Some(entry) = Self::sent(&mut self.live, &mut self.ignored, key, by) else { return false };
         let task = entry.task.id();
-        let ended = entry.remember(error, epoch, most, listening, now);
+        let run_seconds = end.nanos.map(seconds);
+        let ended = entry.remember(end, epoch, most, listening, now);
         let counters = &mut entry.history_mut().counters;
         counters.losses += u32::from(counted);
         counters.alone |= counted;
         entry.become_state(&mut self.waiting, TaskState::Queued);
-        let run_seconds = nanos.map(seconds);
         self.recorder.note_with(now, ended, |ended| FactKind::TaskRerun { task, ended, run_seconds, counted });
         true
     }

@@ -151,10 +151,7 @@ async fn show_output(id: TaskId, events: &mut EventStream) {
             },
             Watched::Fact(fact) => match fact.kind {
                 FactKind::TaskRetrying { ended, wait_seconds, .. } => {
-                    let (attempt, error) = (ended.attempt, ended.error.kind);
-                    message::warning(format_args!(
-                        "attempt {attempt} failed ({error}); the next one in {wait_seconds:.1} s"
-                    ));
+                    message::warning(message::retrying(&ended, wait_seconds));
                 }
                 FactKind::TaskRerun { ended, .. } => {
                     let attempt = ended.attempt;

@@ -140,9 +140,25 @@ fn retries_are_reported_and_the_last_result_counts() {
         Script::new("def main(params, context):\n    return context.attempt if context.attempt == 3 else 1 / 0\n");
     let ran = run(axion().arg("run").arg(script.path()).args(["--retries", "5", "--retry-wait", "10ms"]));
     assert_eq!((ran.code, ran.out.as_str()), (Some(0), "3\n"), "{}", ran.err);
-    assert!(ran.err.contains("attempt 2 failed (exception)"), "{}", ran.err);
+    assert!(
+        ran.err.contains("attempt 2 failed: exception: ZeroDivisionError: division by zero; the next one in"),
+        "{}",
+        ran.err
+    );
     let ran = run(axion().arg("run").arg(script.path()).args(["--retries", "1", "--retry-wait", "10ms"]));
     assert_eq!(ran.code, Some(1));
+    let script = Script::new(
+        "def main(params, context):\n    print('try', context.attempt)\n    return context.attempt if context.attempt > 1 else 1 / 0\n",
+    );
+    let arguments = ["--retries", "1", "--retry-wait", "10ms", "--output", "json"];
+    let ran = run(axion().arg("run").arg(script.path()).args(arguments));
+    let record: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
+    let first = &record["earlier_attempts"][0];
+    assert_eq!((&record["outcome"], &record["output"]["stdout"]["text"]), (&"succeeded".into(), &"try 2\n".into()));
+    assert_eq!(
+        (&first["error"]["message"], &first["output"]["stdout"]["text"]),
+        (&"division by zero".into(), &"try 1\n".into())
+    );
 }
 
 #[test]

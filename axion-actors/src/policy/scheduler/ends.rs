@@ -10,7 +10,7 @@ use crate::model::{
     ReturnCause, RevokeCause, Seq, Task, TaskError, TaskId, Tick, WorkerDownReason, WorkerRef,
 };
 use crate::policy::retry;
-use crate::policy::task_table::{TaskEnd, TaskKey};
+use crate::policy::task_table::{AttemptEnd, TaskEnd, TaskKey};
 
 /// The delay before another attempt to kill a task that had not started.
 const KILL_AGAIN: Duration = Duration::from_secs(1);
@@ -82,7 +82,7 @@ impl Scheduler {
             .and_then(|task| retry::wait(&task.options().retry, error.kind, counters.retries, task.id()));
         if let Some(wait) = wait {
             let timer = self.timers.start(now.after(wait), Due::Start(key));
-            if self.table.retry(key, by, (error, nanos), (timer, wait), now) {
+            if self.table.retry(key, by, AttemptEnd { error, nanos, output }, (timer, wait), now) {
                 self.release(key);
             } else {
                 self.timers.stop(timer);
@@ -145,10 +145,12 @@ impl Scheduler {
             // When memory ran out, any of the tasks may be the cause, so each reruns in isolation.
             (_, Some(ended_by)) => {
                 let suspect = ended_by == EndedBy::MemoryLimit;
-                self.run_again(key, by, (examined(lost(worker, reason)), ran), suspect, now);
+                let end = AttemptEnd { error: examined(lost(worker, reason)), nanos: ran, output };
+                self.run_again(key, by, end, suspect, now);
             }
             _ if counters.losses < most => {
-                self.run_again(key, by, (examined(lost(worker, reason)), ran), true, now);
+                let end = AttemptEnd { error: examined(lost(worker, reason)), nanos: ran, output };
+                self.run_again(key, by, end, true, now);
             }
             _ => {
                 let error = examined(lost(worker, reason));
@@ -168,14 +170,7 @@ impl Scheduler {
         )
     }
 
-    pub(super) fn run_again(
-        &mut self,
-        key: TaskKey,
-        by: (WorkerRef, Seq),
-        end: (TaskError, Option<u64>),
-        suspect: bool,
-        now: Tick,
-    ) {
+    pub(super) fn run_again(&mut self, key: TaskKey, by: (WorkerRef, Seq), end: AttemptEnd, suspect: bool, now: Tick) {
         if self.table.rerun(key, by, end, suspect, now) {
             self.release(key);
             let pool = &mut self.pools[by.0.id.pool];

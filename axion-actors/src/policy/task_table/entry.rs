@@ -2,12 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::history::TaskHistory;
+use super::history::{EARLIER, TaskHistory};
 use super::waiting::WaitingCounts;
-use super::{TaskEnd, WaiterId, wall};
-use crate::model::{
-    Attempt, AttemptRecord, FullAttempt, NotBefore, Seq, Task, TaskError, TaskRecord, Tick, Timings, WorkerRef,
-};
+use super::{AttemptEnd, TaskEnd, WaiterId, wall};
+use crate::model::{Attempt, AttemptRecord, FullAttempt, NotBefore, Seq, Task, TaskRecord, Tick, Timings, WorkerRef};
 use crate::policy::task_ids::Hint;
 use crate::policy::timers::TimerId;
 
@@ -88,7 +86,7 @@ impl Entry {
     /// Remembers the end of the present attempt. Returns the attempt too if it is `wanted`.
     pub(super) fn remember(
         &mut self,
-        error: TaskError,
+        AttemptEnd { error, mut output, .. }: AttemptEnd,
         epoch: Timestamp,
         most: usize,
         wanted: bool,
@@ -96,7 +94,11 @@ impl Entry {
     ) -> Option<FullAttempt> {
         let TaskState::Sent { worker, at, .. } = self.state else { return None };
         let attempt = Attempt(self.attempts);
-        let record = AttemptRecord { attempt, worker, sent: wall(epoch, at), ended: wall(epoch, now), error };
+        if let Some(output) = &mut output {
+            // All that are remembered have room: no attempt's reason is left out for what another one printed.
+            output.shrink(most / EARLIER);
+        }
+        let record = AttemptRecord { attempt, worker, sent: wall(epoch, at), ended: wall(epoch, now), error, output };
         let copy = wanted.then(|| FullAttempt(Box::new(record.clone())));
         self.history_mut().remember(record, most);
         copy

@@ -8,7 +8,7 @@ use crate::model::AttemptRecord;
 use crate::policy::timers::TimerId;
 
 /// The maximum number of remembered attempts of a task (L9).
-const EARLIER: usize = 16;
+pub(super) const EARLIER: usize = 16;
 
 /// The history of a task.
 #[derive(Debug, Default)]

@@ -111,19 +111,38 @@ fn l9_kept_records_are_bounded_by_count_and_by_bytes() {
 }
 
 #[test]
+fn the_output_of_an_earlier_attempt_is_kept_and_never_costs_the_reason() {
+    let mut table = table();
+    let key = table.accept(Task::script("/a.py"), None, Tick(0)).expect("new");
+    for seq in 1..=2 {
+        table.send(key, (worker(1), Seq(seq)), Placement::Isolated, Tick(seq));
+        let mut output = CapturedOutput::default();
+        output.stdout.push(&b"0123456789".repeat(KEEP.each), 10 * KEEP.each);
+        let error = TaskError::new(ErrorKind::Exception, "the reason");
+        let end = AttemptEnd { error, nanos: None, output: Some(Box::new(output)) };
+        assert!(table.rerun(key, (worker(1), Seq(seq)), end, false, Tick(seq)));
+    }
+    let record = table.finish(key, None, success(), Tick(3)).expect("finished").record;
+    assert_eq!((record.earlier.len(), record.earlier_left_out), (2, 0));
+    for attempt in &record.earlier {
+        let output = &attempt.output.as_ref().expect("kept").stdout;
+        assert_eq!(attempt.error.message, "the reason");
+        assert!(output.text().starts_with("0123") && output.text().ends_with("789"), "{}", output.text());
+        assert_eq!(output.len() as u64 + output.dropped, 10 * KEEP.each as u64);
+        assert!(output.len() <= KEEP.each / 16);
+    }
+}
+
+#[test]
 fn l9_a_record_is_bounded_and_says_what_was_left_out() {
     let mut table = table();
     let key = table.accept(Task::script("/a.py"), None, Tick(0)).expect("new");
-    let failure = |size| TaskError::new(ErrorKind::WorkerLost, "x".repeat(size));
+    let failure =
+        |size| AttemptEnd { error: TaskError::new(ErrorKind::WorkerLost, "x".repeat(size)), nanos: None, output: None };
     for seq in 1..=20 {
         table.send(key, (worker(1), Seq(seq)), Placement::Isolated, Tick(seq));
-        assert!(table.rerun(
-            key,
-            (worker(1), Seq(seq)),
-            (failure(if seq < 19 { 10 } else { 1200 }), None),
-            false,
-            Tick(seq)
-        ));
+        let failure = failure(if seq < 19 { 10 } else { 1200 });
+        assert!(table.rerun(key, (worker(1), Seq(seq)), failure, false, Tick(seq)));
     }
     table.send(key, (worker(1), Seq(21)), Placement::Isolated, Tick(21));
     let mut output = Box::new(CapturedOutput::default());
@@ -138,7 +157,7 @@ fn l9_a_record_is_bounded_and_says_what_was_left_out() {
     for (count, size) in [(1, 10), (2, 5000)] {
         let key = table.accept(Task::script("/a.py"), None, Tick(23)).expect("new");
         table.send(key, (worker(1), Seq(22)), Placement::Isolated, Tick(23));
-        table.rerun(key, (worker(1), Seq(22)), (failure(size), None), false, Tick(24));
+        table.rerun(key, (worker(1), Seq(22)), failure(size), false, Tick(24));
         let record = table.finish(key, None, success(), Tick(25)).expect("finished").record;
         assert_eq!((table.trimmed(), record.earlier_left_out), (count, count as u32 - 1));
     }

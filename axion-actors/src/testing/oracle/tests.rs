@@ -41,7 +41,7 @@ fn returned(task: &Task, worker: WorkerRef) -> FactKind {
 fn ended(worker: WorkerRef, attempt: u32) -> FullAttempt {
     let (sent, ended) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
     let error = error(ErrorKind::WorkerLost);
-    FullAttempt(Box::new(AttemptRecord { attempt: Attempt(attempt), worker, sent, ended, error }))
+    FullAttempt(Box::new(AttemptRecord { attempt: Attempt(attempt), worker, sent, ended, error, output: None }))
 }
 
 fn rerun(task: &Task, worker: WorkerRef, attempt: u32, counted: bool) -> FactKind {

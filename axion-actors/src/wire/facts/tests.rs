@@ -58,6 +58,7 @@ fn attempt() -> FullAttempt {
         sent: time(1),
         ended: time(2),
         error: error(),
+        output: Some(output()),
     }))
 }
 
@@ -69,9 +70,13 @@ fn task() -> Task {
     task.priority(Priority::HIGHEST).needs(Needs { slots: 2, cpu: Fixed(50_000), memory: Some(Memory::Bytes(1 << 30)) })
 }
 
-fn record() -> FullRecord {
+fn output() -> Box<CapturedOutput> {
     let mut output = CapturedOutput::default();
     output.stdout.push(b"abcdefgh", 6);
+    Box::new(output)
+}
+
+fn record() -> FullRecord {
     FullRecord(Arc::new(TaskRecord {
         id: id(1),
         work: task().work().name(),
@@ -80,7 +85,7 @@ fn record() -> FullRecord {
         attempt: Some(Attempt(2)),
         worker: Some(worker()),
         timings: Timings { submitted: time(0), started: Some(time(3)), finished: time(4) },
-        output: Some(Box::new(output)),
+        output: Some(output()),
         retries: 1,
         worker_losses: 0,
         earlier: vec![*attempt().0],

@@ -87,9 +87,7 @@ impl<'a> ProgressReporter<'a> {
             FactKind::TaskSent { task, attempt, .. } => self.view.sent(task, attempt),
             FactKind::TaskRetrying { task, ended, wait_seconds, .. } => {
                 self.end_lines(task);
-                let (attempt, error) = (ended.attempt, ended.error.kind);
-                let words = format_args!("attempt {attempt} failed ({error}); the next one in {wait_seconds:.1} s");
-                self.warn(task, words);
+                self.warn(task, format_args!("{}", message::retrying(&ended, wait_seconds)));
             }
             FactKind::TaskRerun { task, ended, .. } => {
                 self.end_lines(task);
