@@ -1,5 +1,8 @@
 """Pools by name: `pool=` wherever a pool can be chosen, and a pool that the engine does not have."""
 
+import os
+import time
+
 import pytest
 
 import axion
@@ -11,8 +14,6 @@ POOLS = {"gpu": {"kind": "cpu", "workers": 1, "env": {"DEVICE": "0"}}, "web": {"
 
 
 def where():
-    import os
-
     import axion.context
 
     return axion.context.current().worker_id, os.environ.get("DEVICE")
@@ -91,3 +92,17 @@ def test_the_settings_of_pools_are_read_checked_and_shown():
     ):
         with pytest.raises(axion.ConfigError, match=words):
             EngineConfig(pools=pools)
+
+
+def wander(folder):
+    before = os.getcwd()
+    os.chdir(folder)
+    time.sleep(0.001)  # what a shorter task changes stays
+    return before
+
+
+def test_restore_puts_the_folder_back_after_functions_too():
+    for restore in (False, True):
+        with Engine(cpu_bound_count=1, io_bound_count=0, cpu_bound_worker={"restore": restore}) as engine:
+            found = [engine.run(wander, folder, timeout=LONG) for folder in ("/usr", "/")]
+        assert found == [os.getcwd(), os.getcwd() if restore else "/usr"]

@@ -55,13 +55,13 @@ def _handshake(server, worker_id):
     name, values = wire.decode(wire.DOWN, body[start:end])
     if name != "Configure":
         raise wire.WireError("the engine began with %s" % name)
-    protocol, worker, slots, _async_slots, frame_limit, payload_limit = values  # the engine alone counts async slots
+    protocol, worker, slots, _async_slots, frame_limit, payload_limit, restore = values  # the engine alone counts async slots
     if (protocol, worker, slots) != (wire.PROTOCOL, worker_id, server.slots):
         raise wire.WireError(
             "the engine speaks protocol %s to worker %s with %s slots, this is protocol %s, worker %s with %s slots"
             % (protocol, worker, slots, wire.PROTOCOL, worker_id, server.slots))
     channel.open(frame_limit, payload_limit)
-    server.configure(worker, memoryview(mmap(channel.page, _PAGE_SIZE)).cast("Q")[1:])
+    server.configure(worker, memoryview(mmap(channel.page, _PAGE_SIZE)).cast("Q")[1:], restore)
     # Start the control thread first: the engine may ask a ready worker for its stacks.
     control.start(channel, server)
     channel.emit("Ready", wire.PROTOCOL, os.getpid(), "%d.%d.%d" % sys.version_info[:3],

@@ -104,13 +104,18 @@ class Targets:
 
     def __init__(self, scripts):
         self._scripts = scripts
+        self.restores_functions = False  # whether what functions change of the process is put back, too
 
     def load(self, target, batch):
         """The `Script` or `Function`, loaded if need be."""
         if type(target) is bytes:
             return self._scripts.get(target, batch)
         self._scripts.leave()
-        return target.load()
+        is_new = target.call is None
+        loaded = target.load()
+        if self.restores_functions:
+            self._scripts.note_functions(is_new)
+        return loaded
 
     def put_back(self):
         """Undoes what the last task has changed of the process, as far as that is undone."""

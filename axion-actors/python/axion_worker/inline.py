@@ -48,8 +48,9 @@ class Inline:
         signal.signal(INTERRUPT_SIGNAL, self._on_soft_limit)
         self._streams, self._partial_lines = output.install(channel, lambda: self._running)
 
-    def configure(self, worker_id, page):
+    def configure(self, worker_id, page, restore):
         """Called in the main thread, before the control thread is there."""
+        self._targets.restores_functions = restore
         self._worker_id, self._page, self._main_thread = worker_id, page, get_ident()
 
     # Called in the control thread.

@@ -36,6 +36,10 @@ class ProcessState:
                 and os.environ is self._environ and environ_data(self._environ) == self._variables
                 and sys.getrecursionlimit() == self._depth and _has_alarm() == self._has_alarm)
 
+    def take_depth(self):
+        """Takes the recursion limit as it is now."""
+        self._depth = sys.getrecursionlimit()
+
     def put_back(self):
         """Makes the process as it was. If that fails, the worker must run no other task."""
         if sys.getrecursionlimit() != self._depth:

@@ -115,8 +115,15 @@ class Scripts:
             sys.modules["__main__"] = self._main_of_functions
             self._state_of_functions.put_back()
 
+    def note_functions(self, is_new):
+        """Called when a function was loaded, if the process is put back after functions, too."""
+        if is_new or self._state is None:  # it has imported its modules, and may have run an initializer
+            self._state = ProcessState()
+        else:
+            self._state.take_depth()  # which goes with the surroundings of the function
+
     def put_back(self):
-        """Undoes what a task of a script has changed of the process."""
+        """Undoes what a task has changed of the process."""
         if self._state is not None:
             self._state.put_back()
 

@@ -58,7 +58,7 @@ class Threaded:
         _, self._partial_lines = output.install(channel, _current.get)
         os.register_at_fork(after_in_child=self._reset_lock)
 
-    def configure(self, worker_id, page):
+    def configure(self, worker_id, page, _restore):
         """Called in the main thread, before the other threads are there."""
         self._worker_id, self._page = worker_id, StatusPage(page)
         self._done_limit = min(self.channel.frame_limit, SHARE_FROM) - wire.DONE_OVERHEAD

@@ -8,7 +8,7 @@ precompiled layouts at the end. The golden frames check that both agree.
 
 from .cpython import Struct, StructError
 
-PROTOCOL = 6
+PROTOCOL = 7
 
 _NUMBERS = {"u8": Struct("<B"), "u32": Struct("<I"), "u64": Struct("<Q"), "f64": Struct("<d")}
 _U32, _U64 = _NUMBERS["u32"], _NUMBERS["u64"]
@@ -22,7 +22,7 @@ APART = (("size", "u64"), ("shared", "bool"))
 # Data pipe, engine to child.
 DOWN = (
     ("Configure", (("protocol", "u32"), ("worker", "text"), ("slots", "u32"), ("async_slots", "u32"),
-                   ("frame_limit", "u64"), ("payload_limit", "u64"))),
+                   ("frame_limit", "u64"), ("payload_limit", "u64"), ("restore", "bool"))),
     ("Run", (("seq", "u64"), ("attempt", "u32"), ("limit", "u64"), ("task", "id"), ("script", "bytes"),
              ("params", "bytes"))),
     ("Define", (("part", "id"), ("code", "bytes"))),

@@ -106,7 +106,7 @@ def processes_left():
 class Worker:
     """One worker process and the engine's ends of its pipes."""
 
-    def __init__(self, worker_id="cpu-0", slots=1, async_slots=0, frame_limit=1 << 26, payload_limit=1 << 27, cwd=None, env=None,
+    def __init__(self, worker_id="cpu-0", slots=1, async_slots=0, frame_limit=1 << 26, payload_limit=1 << 27, cwd=None, env=None, restore=False,
                  configure=True, folder=None, interpreter=INTERPRETER, spawn=subprocess.Popen):
         folder = folder or runtime_folder()
         self.package = os.path.join(folder, PACKAGE)
@@ -143,7 +143,7 @@ class Worker:
         self.loaded = []  # what `Loaded` said so far: (seq, coroutine)
         self._seq = 0
         if configure:
-            self.send("Configure", wire.PROTOCOL, worker_id, slots, async_slots, frame_limit, payload_limit)
+            self.send("Configure", wire.PROTOCOL, worker_id, slots, async_slots, frame_limit, payload_limit, restore)
             try:
                 self.ready = self.expect("Ready")
             except BaseException:

@@ -30,13 +30,13 @@ class Handshake(Case):
         return stderr_of(worker)
 
     def test_another_protocol_version_ends_the_process_with_the_reason(self):
-        self.assertIn("protocol 7", self.refused(7, "cpu-0", 1, 0, 1 << 26, 1 << 32))
+        self.assertIn("protocol 8", self.refused(8, "cpu-0", 1, 0, 1 << 26, 1 << 32, False))
 
     def test_a_configuration_for_another_worker_is_refused(self):
-        self.assertIn("cpu-9", self.refused(wire.PROTOCOL, "cpu-9", 1, 0, 1 << 26, 1 << 32))
+        self.assertIn("cpu-9", self.refused(wire.PROTOCOL, "cpu-9", 1, 0, 1 << 26, 1 << 32, False))
 
     def test_another_number_of_slots_than_the_process_was_started_for_is_refused(self):
-        self.assertIn("with 2 slots", self.refused(wire.PROTOCOL, "cpu-0", 2, 0, 1 << 26, 1 << 32))
+        self.assertIn("with 2 slots", self.refused(wire.PROTOCOL, "cpu-0", 2, 0, 1 << 26, 1 << 32, False))
 
     def test_a_task_before_the_configuration_is_refused(self):
         worker = self.worker(configure=False)
@@ -121,7 +121,7 @@ class End(Case):
             "an empty frame": b"\0\0\0\0",
             "an empty frame before a good one": b"\0\0\0\0" + run,
             "text": b"GET / HTTP/1.1\r\n\r\n" * 10,
-            "a second Configure": wire.encode(wire.DOWN, "Configure", 1, "cpu-0", 1, 0, 1 << 20),
+            "a second Configure": wire.encode(wire.DOWN, "Configure", 1, "cpu-0", 1, 0, 1 << 20, 1 << 20, False),
             "a Run whose script reaches beyond its frame": run[:48] + b"\xff\xff" + run[50:] + run,
             "a Run that is cut short, another behind it": b"\x14\0\0\0" + run[4:24] + run,
         }

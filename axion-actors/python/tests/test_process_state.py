@@ -1,10 +1,11 @@
 """What a task changes of its process, and what the next task in the same worker finds."""
 
 import os
+import sys
 import unittest
 
 from base import Case
-from test_functions import Calls
+from test_functions import Calls, surroundings
 
 from axion_worker import process_state
 
@@ -125,6 +126,30 @@ class ProcessState(Calls, Case):
             finally:
                 os._exit(1)
         self.assertEqual(os.waitpid(pid, 0)[1], 0)
+
+    def test_with_restore_it_is_put_back_after_functions_too(self):
+        worker = self.one = self.worker(restore=True)
+        module, folder = self.module(_CHANGES + """
+os.environ["AXION_TEST_IMPORTED"] = "1"
+def change_for_a_while():
+    change()
+    takes_a_while()
+    return os.environ["AXION_TEST_IMPORTED"]
+""")
+        look = self.define(module + ":look", paths=[folder])
+        change = self.define(module + ":change_for_a_while", paths=[folder])
+        script = self.script("a.py", _TASK)
+        for _ in range(2):
+            self.assertEqual(self.value(self.call(change)), "1", "what the module set when it was imported stays")
+            self.assertEqual(self.value(self.call(look)), self.first())
+            self.assertEqual(worker.run(script), self.first())
+
+    def test_with_restore_the_recursion_limit_is_that_of_the_surroundings(self):
+        self.one = self.worker(restore=True)
+        first = self.define(sys.getrecursionlimit, around=surroundings(depth=1200))
+        second = self.define(sys.getrecursionlimit, around=surroundings(depth=1300))
+        for _ in range(2):
+            self.assertEqual([self.value(self.call(name)) for name in (first, second)], [1200, 1300])
 
     def test_the_rest_stays(self):
         script = self.script("a.py", """

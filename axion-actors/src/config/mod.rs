@@ -296,6 +296,9 @@ settings! {
     env: BTreeMap<String, String> = BTreeMap::new(), Kind::Variables;
     /// The workers' working directory; "none": the engine's.
     cwd: Option<PathBuf> = None, Kind::Path, or "none";
+    /// Whether the working folder, the umask, `os.environ`, the recursion limit and the alarm are put back after functions,
+    /// too, as after tasks of scripts: after each one that ran for 100 µs or longer, in workers with one slot.
+    restore: bool = false, Kind::Flag;
 }
 
 /// The longest spin of a waiting thread that L10 allows.

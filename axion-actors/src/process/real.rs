@@ -120,6 +120,7 @@ impl Launcher for RealLauncher {
             async_slots: spec.async_slots,
             frame_limit: self.limits.frame as u64,
             payload_limit: self.limits.payload as u64,
+            restore: settings.restore,
         };
         let runtime = self.folder.path().display().to_string();
         let (shared, interpreter, limits) = (link.clone(), interpreter.clone(), self.limits);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Attempt, Cause, ErrorKind, LogLevel, PartId, Payload, ScriptPath, Seq, Stream};
 
 /// The version that both sides state first.
-pub const PROTOCOL: u32 = 6;
+pub const PROTOCOL: u32 = 7;
 
 /// Data pipe, engine to child.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,8 @@ pub enum Down {
         frame_limit: u64,
         /// The largest payload either side may send.
         payload_limit: u64,
+        /// Whether the worker puts back what functions change of its process.
+        restore: bool,
     },
     /// A task to run, after those sent before it.
     Run {

@@ -56,7 +56,8 @@ fn other_value(key: Key) -> (String, String) {
     let texts = |text: &str| (format!("{text:?}"), text.to_owned());
     let same = |text: &str| (text.to_owned(), text.to_owned());
     match (key.kind(), key.short_name()) {
-        (Kind::Flag, _) => same("false"),
+        (Kind::Flag, "enable_metrics") => same("false"),
+        (Kind::Flag, _) => same("true"),
         (Kind::Whole { .. }, _) => same("7"),
         (Kind::Size { .. }, _) => texts("3M"),
         (Kind::Time { .. }, "wait_spin") => texts("300us"),
@@ -403,6 +404,7 @@ prop_compose! {
         nice in -20..20i32,
         env in prop::collection::btree_map("[^=\0]{1,8}", "[^\0]{0,12}", 0..4),
         cwd in prop::option::of("/[^\0]{0,20}"),
+        restore in any::<bool>(),
     ) -> WorkerConfig {
         let cwd = cwd.map(PathBuf::from);
         let task_memory_limit = memory.map(|it| it / 2 + 1);
@@ -414,6 +416,7 @@ prop_compose! {
             nice,
             env,
             cwd,
+            restore,
         }
     }
 }

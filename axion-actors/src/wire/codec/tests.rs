@@ -130,14 +130,15 @@ fn seq() -> impl Strategy<Value = Seq> {
 
 fn down() -> impl Strategy<Value = Down> {
     prop_oneof![
-        (any::<u32>(), text(), any::<u32>(), any::<u32>(), any::<u64>(), any::<u64>()).prop_map(
-            |(protocol, worker, slots, async_slots, frame_limit, payload_limit)| Down::Configure {
+        (any::<u32>(), text(), any::<u32>(), any::<u32>(), any::<u64>(), any::<u64>(), any::<bool>()).prop_map(
+            |(protocol, worker, slots, async_slots, frame_limit, payload_limit, restore)| Down::Configure {
                 protocol,
                 worker,
                 slots,
                 async_slots,
                 frame_limit,
-                payload_limit
+                payload_limit,
+                restore,
             }
         ),
         (seq(), any::<u32>(), any::<u64>(), any::<[u8; 16]>(), "/[a-z/é ]{0,60}", payload()).prop_map(
