@@ -9,6 +9,7 @@ import helpers
 import pytest
 
 import axion
+from axion import _shared
 
 CONTEXTS = ["fork", "spawn", "forkserver"]
 _given = {}
@@ -157,6 +158,36 @@ def test_a_lock_that_the_program_has_released_itself_is_left_alone(executor, cap
     assert other.acquire(timeout=helpers.LONG), "what the worker held is released"
     assert lock.acquire(False) and not lock.acquire(False)
     assert "Exception in thread" not in capfd.readouterr().err
+
+
+def test_a_lock_that_the_program_has_taken_over_stays_held_when_the_worker_dies(executor):
+    lock, other = multiprocessing.Lock(), multiprocessing.Lock()
+    pid = executor.submit(acquire_here, lock, other).result()
+    lock.release()
+    assert lock.acquire(False)
+    os.kill(pid, signal.SIGKILL)
+    assert other.acquire(timeout=helpers.LONG), "what the worker held is released"
+    assert not lock.acquire(False), "this program holds it"
+
+
+def test_the_note_of_who_holds_a_mutex_is_that_of_the_next_holder_after_a_release():
+    server = object.__new__(_shared._Server)
+    server._holders = {1: ("first", 1)}
+
+    class Semaphore:
+        def release(self):
+            server._holders[1] = "second", 1  # another thread acquires it as soon as it is free
+
+    server._release(Semaphore(), 1)
+    assert server._holders == {1: ("second", 1)}
+
+    class Refusing:
+        def release(self):
+            raise ValueError("semaphore or lock released too many times")
+
+    with pytest.raises(ValueError, match="too many"):
+        server._release(Refusing(), 1)
+    assert server._holders == {1: ("second", 1)}
 
 
 def acquire_here(*locks):

@@ -102,6 +102,9 @@ class _Server:
             number = next(self._numbers)
             self._things[number] = thing
             self._number_of[thing] = number
+            if thing._semlock.maxvalue == _MUTEX:
+                semaphore = thing._semlock  # the program's own release takes the note away, too
+                thing.release = lambda: self._release(semaphore, number)
         return number
 
     def descriptor(self, owner, fd):
@@ -169,8 +172,8 @@ class _Server:
         except Exception as error:
             return None, error
         if is_mutex and method == "acquire" and value:
-            _, times = self._holders.get(number, (connection, 0))
-            self._holders[number] = connection, times + 1
+            holder, times = self._holders.get(number, (connection, 0))
+            self._holders[number] = connection, times + 1 if holder is connection else 1
         return value, None
 
     def _release(self, semaphore, number):
