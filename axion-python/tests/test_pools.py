@@ -104,5 +104,5 @@ def wander(folder):
 def test_restore_puts_the_folder_back_after_functions_too():
     for restore in (False, True):
         with Engine(cpu_bound_count=1, io_bound_count=0, cpu_bound_worker={"restore": restore}) as engine:
-            found = [engine.run(wander, folder, timeout=LONG) for folder in ("/usr", "/")]
+            found = [engine.submit(wander, folder).result(LONG) for folder in ("/usr", "/")]
         assert found == [os.getcwd(), os.getcwd() if restore else "/usr"]
