@@ -30,7 +30,7 @@ pub(crate) fn run() -> Option<u8> {
     if !own_process::is_init() {
         return None;
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    let runtime = axion_core::tokio_runtime().ok()?;
     runtime.block_on(supervise()).ok()
 }
 

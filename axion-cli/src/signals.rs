@@ -30,7 +30,7 @@ impl Signals {
         // The first and the second request; the third ends the process.
         let (sender, requests) = mpsc::channel(2);
         let job = Arc::new(OnceLock::new());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = axion_core::tokio_runtime()?;
         let listener = {
             let _within = runtime.enter();
             Listener {

@@ -68,6 +68,7 @@ pub use diagnostics::{Diagnostic, Diagnostics, Span};
 pub use engine::{Engine, JobControl, ShutdownReport};
 pub use error::{StartError, StatusError, SubmitError, SubmitManyError, WaitError};
 pub use handle::TaskHandle;
+pub use runtime::tokio_runtime;
 pub use settings::{
     CONFIG_FILE, ConfigLoader, ConfigPlace, ConfigProblem, ConfigProblemKind, Distrust, InvalidConfig, LoadError,
     LoadedConfig, NamedBy, Origin, RESERVED_VARIABLES, SourceText, config_reference, config_template, nearest_key,

@@ -79,9 +79,14 @@ pub(crate) fn start(
 /// also their two sockets and a copy of one.
 const RUNTIME_SOCKETS: usize = 6;
 
-/// Starts a tokio runtime. Tokio panics instead of returning an error if it gets no sockets for its signals, which all
-/// runtimes of a process share. So this function first checks that the system provides enough descriptors.
-fn tokio_runtime() -> std::io::Result<tokio::runtime::Runtime> {
+/// Starts a tokio runtime for the calling thread. Tokio panics instead of returning an error if it gets no sockets for its
+/// signals, which all runtimes of a process share. So this function first checks that the system provides enough
+/// descriptors.
+///
+/// # Errors
+///
+/// The system's error if it has not enough descriptors.
+pub fn tokio_runtime() -> std::io::Result<tokio::runtime::Runtime> {
     let room: Vec<_> = (0..RUNTIME_SOCKETS / 2).map(|_| UnixStream::pair()).collect::<Result<_, _>>()?;
     drop(room);
     tokio::runtime::Builder::new_current_thread().enable_all().build()

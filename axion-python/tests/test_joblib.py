@@ -100,10 +100,11 @@ def test_calls_after_each_other_share_their_workers():
     def pids():
         return set(joblib.Parallel()(joblib.delayed(os.getpid)() for _ in range(20)))
 
-    first = pids()
-    assert set().union(*(pids() for _ in range(7))) <= first and len(first) <= 2
+    # The first call may end before the second worker is ready.
+    used = set().union(*(pids() for _ in range(8)))
+    assert len(used) <= 2
     with joblib.parallel_config(backend="axion", n_jobs=3):
-        assert not pids() & first, "another number of workers"
+        assert not pids() & used, "another number of workers"
 
 
 def test_calls_at_the_same_time_have_workers_of_their_own():

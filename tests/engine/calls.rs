@@ -9,7 +9,7 @@ use crate::support::{LIMIT, engine, entry};
 /// The step that calls a function of `builtins` with one argument, which another step's result is.
 fn call(name: &str, function: &str, input: Reference) -> Step {
     let named = format!("cbuiltins\n{function}\n.");
-    let mut code = b"\x80\x03((K\x03K\x08tNN\x86K\x03NNC".to_vec();
+    let mut code = b"\x80\x03((K\x03K\x08tNK\x03NNC".to_vec();
     code.push(u8::try_from(named.len()).expect("short"));
     code.extend_from_slice(named.as_bytes());
     code.extend_from_slice(b"t.");

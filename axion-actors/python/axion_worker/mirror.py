@@ -664,8 +664,9 @@ class _Globals:
 
 
 def _is_importable(thing):
-    """Whether the caller finds a function or class by its name."""
-    name, path = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)
+    """Whether the caller finds a function, a class or a type parameter by its name."""
+    name = getattr(thing, "__module__", None)
+    path = getattr(thing, "__qualname__", getattr(thing, "__name__", None))  # a TypeVar has but the second
     found = sys.modules.get(name)
     if found is None or isinstance(found, MirroredModule) or type(path) is not str:
         return False

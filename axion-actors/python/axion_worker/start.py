@@ -27,7 +27,8 @@ def _import(here, package, is_threaded):
     settings = sys.path[:], sys.dont_write_bytecode, sys.pycache_prefix
     sys.path[:] = [here] + [p for p in settings[0] if p == library or p.startswith(library + "/lib-dynload")
                             or (p.endswith(".zip") and p.startswith(sys.base_prefix))]
-    sys.dont_write_bytecode, sys.pycache_prefix = False, None
+    # An import would put a short file in place if the disk is full, and every later worker would fail on it.
+    sys.dont_write_bytecode, sys.pycache_prefix = True, None
 
     def load(name):
         return __import__(package + "." + name, fromlist=[name])
@@ -72,7 +73,33 @@ def _compile(here, package, cpython, is_threaded):
         os.close(lock)
     try:
         __import__("gc").disable()  # the collector writes to, and so copies, every page of the parent
+        sys.dont_write_bytecode = False
+        loader = _loader(cpython.source_loader)
         for source in sources:
-            cpython.source_loader(package, folder + source).get_code(package)
+            loader(package, folder + source).get_code(package)
     finally:
         os._exit(0)
+
+
+def _loader(source_loader):
+    class Loader(source_loader):
+        def set_data(self, path, data, *, _mode=0o666):
+            """Writes byte code whole, or fails. Python's own function takes a short write for a whole one."""
+            part, rest = path + ".part", memoryview(data)
+            try:
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _mode)
+                try:
+                    while rest:
+                        rest = rest[os.write(file, rest):]
+                finally:
+                    os.close(file)
+                os.replace(part, path)
+            except OSError:
+                try:
+                    os.unlink(part)
+                except OSError:
+                    pass
+                raise  # the last file is to tell that there are all
+
+    return Loader

@@ -1,6 +1,7 @@
 """What user code finds: its own environment, and nothing of the runtime's."""
 
 import os
+import resource
 import subprocess
 import unittest
 
@@ -245,6 +246,22 @@ class ByteCode(Case):
         left = [os.path.join(path, file) for path, _, files in os.walk(prefix) for file in files]
         left = [path for path in left if PACKAGE in path or "worker" in os.path.basename(path)]
         self.assertEqual(left, [])
+
+    def test_L8_a_full_disk_leaves_no_file_cut_short(self):
+        # A limit on the size of files cuts writes short as a full disk does.
+        def spawn(*arguments, **options):
+            return subprocess.Popen(*arguments, **options, preexec_fn=lambda: resource.setrlimit(
+                resource.RLIMIT_FSIZE, (8192, resource.RLIM_INFINITY)))
+
+        worker = self.worker(folder=self.path("runtime"), spawn=spawn)
+        self.assertEqual(worker.run(self.asyncs), 1)
+        self.assertEqual(worker.finish(), 0)
+        files = {name: os.path.getsize(self.path("runtime/%s/__pycache__/%s" % (PACKAGE, name)))
+                 for name in os.listdir(self.path("runtime/%s/__pycache__" % PACKAGE))}
+        self.assertTrue(files)
+        self.assertEqual([name for name, size in files.items() if size >= 8192 or not name.endswith(".pyc")], [])
+        self.start(1)
+        self.assertGreater(len(self.compiled()), len(files), "the rest is made when there is room")
 
     def test_a_folder_that_cannot_be_written_is_no_hindrance(self):
         os.mkdir(self.path("runtime/%s/__pycache__" % PACKAGE), 0o500)

@@ -48,10 +48,10 @@ number!(
     Seq(u64)
 );
 
-/// A UUID v7 that no other process makes. A forked process continues with a copy of its parent's random numbers, so the
-/// process id is added to them.
+/// A UUID v7 that no other process makes. Its random bits are the system's: a generator in memory would continue with
+/// the same numbers in a forked process. So the `uuid` crate must not have its feature `fast-rng`.
 pub(crate) fn fresh_uuid() -> Uuid {
-    Uuid::from_u128(Uuid::now_v7().as_u128() ^ u128::from(std::process::id()))
+    Uuid::now_v7()
 }
 
 /// A task's identity: a UUID v7. The caller generates it, so a submission needs no answer to know the id. Ids sort by

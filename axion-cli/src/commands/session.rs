@@ -30,7 +30,7 @@ pub(crate) fn host(config: Config, job: impl AsyncFnOnce(&Engine, &mut Signals) 
         Err(error) => return engine_failed(&error),
     };
     signals.control(engine.job_control());
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match axion_core::tokio_runtime() {
         Ok(runtime) => runtime,
         Err(error) => return engine_failed(&format_args!("cannot start the program's own runtime: {error}")),
     };

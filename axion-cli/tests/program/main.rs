@@ -1,6 +1,7 @@
 //! The built program as a user runs it.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 mod config;
 mod death;
