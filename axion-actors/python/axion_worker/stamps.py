@@ -104,7 +104,7 @@ def _is_of_library(path):
 
 def _status(spec):
     """The state of a module's file, or of the archive that it is in."""
-    for path in spec.origin, getattr(getattr(spec, "loader", None), "archive", None):
+    for path in filter(None, (spec.origin, getattr(getattr(spec, "loader", None), "archive", None))):
         try:
             return os.stat(path)
         except (OSError, TypeError, ValueError):

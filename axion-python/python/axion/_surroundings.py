@@ -82,7 +82,7 @@ class Surroundings:
 
     def _id_of_authkey(self):
         key = _authkey()
-        if key is not self._authkey:
+        if key is not None and key is not self._authkey:
             self._authkey, self._secret = key, _axion.Part.secret(bytes(key))
         return None if self._secret is None else self._secret.id
 

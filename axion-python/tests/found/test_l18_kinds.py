@@ -172,3 +172,23 @@ def test_l18_an_object_without_state_in_a_container_of_a_module(program):
             print([ex.submit(marks.which, mark).result() for mark in marks.give()])
             print([one is other for one, other in zip(ex.submit(marks.give).result(), marks.give())])
     """) == ["[0, 1, 2, 3]", "[True, True, True, True]"]
+
+
+def test_l18_a_type_parameter_of_a_module_comes_back_as_itself(program):
+    program.write("shapes.py", """
+        import typing
+        T, P = typing.TypeVar("T"), typing.ParamSpec("P")
+        def same(thing):
+            return thing
+    """)
+    assert program.main("""
+        import axion, shapes
+
+        def is_it(thing):
+            return thing is shapes.T
+
+        with axion.Engine(cpu_bound_count=1) as engine:
+            print(engine.submit(shapes.same, shapes.T).result() is shapes.T, engine.submit(shapes.same, shapes.P).result() is shapes.P)
+            step = axion.step(is_it, axion.step(shapes.same, shapes.T))
+            print(engine.submit_workflow(step).future(step).result())
+    """) == ["True True", "True"]
