@@ -474,6 +474,8 @@ class Mirror:
             found = names.get((space, name))
             if found is None:
                 return False
+            if type(found) is str:
+                raise TaskFailure(FailureKind.FUNCTION_NOT_LOADABLE, "%s.%s cannot be found: %s" % (space, name, found))
             numbers, positions = found
             kept = self.apply((pins[0], spaces, [needed[at] for at in numbers], [units[at] for at in positions], None))
             del kept

@@ -670,3 +670,42 @@ def test_l18_everything_around_a_task_is_the_callers(program):
             print(len({options.submit(hash, "text").result()
                        for options in (engine.options(kind="cpu"), engine.options(kind="io"))}))
     """, "an argument") == ["cpu []", "cpu []", "20 200", "io []", "io []", "20 200", "[]", "1"]
+
+
+def test_l18_what_a_function_finds_by_a_name_is_there_or_the_call_is_refused(program):
+    program.write("lookup.py", """
+        import sys
+
+        def call(name):
+            return getattr(sys.modules["__main__"], name)()
+
+        def has(name):
+            return hasattr(sys.modules["__main__"], name)
+    """)
+    assert program.main("""
+        import threading
+        import axion, lookup
+
+        TABLE = [str(n) * 10 for n in range(5000)]
+        HUGE = [str(n) * 10 for n in range(200000)]
+        FILE = open(__file__)
+
+        def some():
+            return len(TABLE)
+
+        def much():
+            return len(HUGE)
+
+        def cannot():
+            return FILE.read()
+
+        with axion.Executor(1) as ex:
+            for function in lookup.call, lookup.has:
+                for name in "some", "much", "cannot":
+                    try:
+                        print(ex.submit(function, name).result())
+                    except axion.RemoteError as error:
+                        print(error.code, "bytes" in str(error), "FILE" in str(error))
+            print(ex.submit(lookup.has, "absent").result())
+    """) == ["5000", "function_not_loadable True False", "function_not_loadable False True",
+             "True", "function_not_loadable True False", "function_not_loadable False True", "False"]

@@ -7,7 +7,7 @@ from .kinds import is_definition
 from .pins import header_of, make_part
 from .walk import Walk
 
-_MAX_OFFERED = 64 << 10  # bytes of values that a function reaches which is offered: they are compared at each submit
+_MAX_OFFERED = 1 << 20  # bytes of values that a function reaches which is offered: they are compared at each submit
 
 
 class Offers:
@@ -21,6 +21,7 @@ class Offers:
         self._modules = mirror.mirrored_modules()
         self._ids = {name: list(map(id, names.values())) for name, names in self._modules.items()}
         self._offered = {}  # (module, name) -> its walk
+        self._refused = {}  # (module, name) -> why workers cannot have it
         self._found = {name: self._definitions(name) for name in self._modules}
         roots = {}
         for name, found in self._found.items():
@@ -30,11 +31,16 @@ class Offers:
                 try:
                     walk.reach()
                     walk.visit_global(name, key, thing)
-                except Exception:
+                except Exception as error:
+                    self._refused[name, key] = str(error)
                     continue
-                if sum(walk.sizes()) <= _MAX_OFFERED:
+                size = sum(walk.sizes())
+                if size <= _MAX_OFFERED:
                     self._offered[name, key] = walk
                     roots[definition.number] = definition
+                else:
+                    self._refused[name, key] = "it needs values of %d bytes, at most %d are sent for functions that may " \
+                        "ask for them; use the name in the program's own function, or pass it" % (size, _MAX_OFFERED)
         self._reach = Walk(mirror, roots, offers=None).reach()
 
     def _definitions(self, name):
@@ -82,6 +88,7 @@ class Offers:
                     for stage, version, keys, content in walk.ordered_pins()]
             names[key] = numbers, pins
             spaces.update({space: header for space, (_, header) in walk.spaces.items()})
+        names.update(self._refused)
         if not names:
             return None
         return place(make_part(pickle.dumps((names, tuple(spaces.items()), definitions, units), PROTOCOL)))
