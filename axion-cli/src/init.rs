@@ -73,6 +73,7 @@ fn code(exit: ProcessExit) -> u8 {
     let number = match exit {
         ProcessExit::Code(code) => code,
         ProcessExit::Signal(number) => 128 + number,
+        ProcessExit::Unknown => 1,
     };
     u8::try_from(number).unwrap_or(u8::MAX)
 }
@@ -83,7 +84,8 @@ mod tests {
 
     #[test]
     fn the_exit_code_is_the_programs_own() {
-        let of = |exits: [ProcessExit; 3]| exits.map(code);
-        assert_eq!(of([ProcessExit::Code(0), ProcessExit::Code(124), ProcessExit::Signal(9)]), [0, 124, 137]);
+        let of = |exits: [ProcessExit; 4]| exits.map(code);
+        let exits = [ProcessExit::Code(0), ProcessExit::Code(124), ProcessExit::Signal(9), ProcessExit::Unknown];
+        assert_eq!(of(exits), [0, 124, 137, 1]);
     }
 }

@@ -357,3 +357,22 @@ dropped = [line for line in lines if line.endswith("lines of the log were droppe
 print(len(lines) < 10_000, len(lines) - len(dropped) + sum(int(line.split()[0]) for line in dropped), len(lines[-1]))
 """, tmp_path)
     assert out == "True 10002 4093\n"
+
+
+def test_l6_where_exits_are_not_told_the_reason_is_right_all_the_same(tmp_path):
+    out = python("""
+import os, signal
+import axion
+
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+def spin():
+    while True:
+        pass
+
+with axion.Engine(cpu_bound_count=1) as engine:
+    for options, work in ({"timeout": 0.5}, spin), ({"max_worker_losses": 0}, lambda: os._exit(3)):
+        error = engine.options(**options).submit(work).exception()
+        print(error.code, "killed" in str(error), "unknown exit (the program ignores SIGCHLD" in str(error))
+""", tmp_path)
+    assert out == "timeout True False\nworker_lost False True\n"

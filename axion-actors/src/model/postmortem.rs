@@ -12,6 +12,8 @@ pub enum ProcessExit {
     Code(i32),
     /// This signal ended the process.
     Signal(i32),
+    /// The system did not tell: the program ignores SIGCHLD, or something else reaped the process.
+    Unknown,
 }
 
 impl ProcessExit {
@@ -53,6 +55,9 @@ impl fmt::Display for ProcessExit {
             (Self::Code(code), _) => write!(f, "exit code {code}"),
             (Self::Signal(number), Some(name)) => write!(f, "signal {number} ({name})"),
             (Self::Signal(number), None) => write!(f, "signal {number}"),
+            (Self::Unknown, _) => {
+                f.write_str("unknown exit (the program ignores SIGCHLD, or something else reaped the process)")
+            }
         }
     }
 }
@@ -102,8 +107,8 @@ impl EndedBy {
     #[must_use]
     pub fn from_exit(exit: ProcessExit) -> Self {
         match exit {
-            ProcessExit::Code(code) if code >= 0 => Self::OwnExit,
-            ProcessExit::Code(_) => Self::Unknown,
+            ProcessExit::Code(_) => Self::OwnExit,
+            ProcessExit::Unknown => Self::Unknown,
             // SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS.
             ProcessExit::Signal(4..=8 | 11 | 31) => Self::Crash,
             ProcessExit::Signal(_) => Self::OutsideForce,

@@ -8,7 +8,7 @@ use crate::model::ContainmentKind;
 /// What an engine holds the descendants of its workers with, from its start to its end.
 ///
 /// The process group of a worker always counts. A descendant can leave it. Then a control group still holds it, where the
-/// system allows the engine one. Otherwise the engine finds it by its parents or by its mark ([`os::kill_escaped`]).
+/// system allows the engine one. Otherwise the engine finds it by its parents or by its mark (`os::kill_escaped`).
 #[derive(Debug)]
 pub struct Containment {
     group: Option<EngineGroup>,

@@ -370,13 +370,14 @@ impl Pump {
             (None, Ok((exit, _))) => ExitCause::Exit(exit),
             (None, Err(error)) => {
                 tracing::warn!(pid = self.pid.as_raw_pid(), %error, "somebody else reaped a worker; its exit code is unknown");
-                ExitCause::Exit(ProcessExit::Code(-1))
+                ExitCause::Exit(ProcessExit::Unknown)
             }
         };
         let stderr_tail = String::from_utf8_lossy(&self.stderr_tail).trim().to_owned();
         let killed = match &cause {
-            // A process that dies of another signal died before the engine's kill, or of the forced stack dump.
-            ExitCause::Exit(ProcessExit::Signal(9)) => self.killed,
+            // A process that dies of another signal died before the engine's kill, or of the forced stack dump. Where the
+            // signal is unknown, the kill counts: the process was stopped when it came (L6).
+            ExitCause::Exit(ProcessExit::Signal(9) | ProcessExit::Unknown) => self.killed,
             ExitCause::Exit(ProcessExit::Signal(signal)) if os::is_memory_fault(*signal) => self.stacks.were_forced(),
             _ => false,
         };

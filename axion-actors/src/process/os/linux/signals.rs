@@ -73,7 +73,7 @@ pub(crate) fn reap(pid: Pid) -> io::Result<(ProcessExit, Usage)> {
 pub(super) fn exit_of(status: ExitStatus) -> ProcessExit {
     match status.signal() {
         Some(signal) => ProcessExit::Signal(signal),
-        None => ProcessExit::Code(status.code().unwrap_or(-1)),
+        None => status.code().map_or(ProcessExit::Unknown, ProcessExit::Code),
     }
 }
 
