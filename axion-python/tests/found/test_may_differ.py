@@ -201,3 +201,36 @@ def test_one_variable_marks_the_workers(program):
                 there = engine.options(kind=kind).submit(variables).result()
                 print(sorted(set(there.items()) - set(os.environ.items()))[0][0], set(os.environ.items()) <= set(there.items()))
     """) == ["AXION_WORKER True"] * 2
+
+
+def test_an_object_of_a_module_is_another_one_in_the_program(program):
+    program.write("settings.py", "CONF = {'level': 1}\ndef level(): return CONF['level']\n")
+    assert program.main("""
+        import axion, settings
+        from settings import CONF
+
+        CONF["level"] = 5
+
+        def look():
+            return CONF["level"], settings.level(), CONF is settings.CONF
+
+        with axion.Executor(1) as ex:
+            print(look(), ex.submit(look).result())
+    """) == ["(5, 5, True) (5, 1, False)"]
+
+
+def test_views_of_one_buffer_are_arrays_of_their_own(program):
+    pytest.importorskip("numpy")
+    assert program.main("""
+        import axion, numpy
+
+        whole = numpy.zeros(4)
+        half = whole[:2]
+
+        def change():
+            half[0] = 1
+            return whole.tolist(), half.tolist()
+
+        with axion.Executor(1) as ex:
+            print(ex.submit(change).result())
+    """) == ["([0.0, 0.0, 0.0, 0.0], [1.0, 0.0])"]
