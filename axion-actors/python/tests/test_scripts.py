@@ -185,8 +185,9 @@ class Overlap(Case):
         worker = self.worker(slots=2)
         first = worker.submit(self.gated(), {"gate": held.path})
         worker.wait_for_line(first, "begun")
-        second, third = worker.submit_together((loading, 2), (loading, 3))
+        second = worker.submit(loading, 2)
         worker.wait_for_line(second, "loading")
+        third = worker.submit(loading, 3)  # not earlier: its loader could be the first to load
         worker.fall_asleep()
         self.assertEqual(worker.running(), [first, second])
         gate.open()

@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 use std::process::Command;
 
+use super::os::is_enterable;
 use crate::config::WorkerConfig;
 
 /// The variable with the seed by which Python hashes texts.
@@ -65,7 +66,10 @@ impl Inherited {
             (Some(own), Some(cwd)) => Some(own.join(cwd)),
             (own, cwd) => cwd.clone().or_else(|| own.clone()),
         };
-        if let Some(folder) = folder.filter(|folder| std::env::current_dir().ok().as_ref() != Some(folder)) {
+        // A process keeps the folder that it is in, even if its user may no longer enter it. Every other worker is told its
+        // folder, because the program may leave it at any moment.
+        let is_kept = |folder: &PathBuf| std::env::current_dir().ok().as_ref() == Some(folder) && !is_enterable(folder);
+        if let Some(folder) = folder.filter(|folder| !is_kept(folder)) {
             command.current_dir(folder);
         }
     }

@@ -14,6 +14,11 @@ use super::forks::{self, PrivateFd};
 /// The mode of a folder that only its owner can enter.
 const PRIVATE: u32 = 0o700;
 
+/// Whether this user may make a folder the current one.
+pub(crate) fn is_enterable(folder: &Path) -> bool {
+    access(folder, Access::EXEC_OK).is_ok()
+}
+
 /// Whether this process may execute a file.
 pub(crate) fn is_executable(path: &Path) -> bool {
     path.is_file() && access(path, Access::EXEC_OK).is_ok()

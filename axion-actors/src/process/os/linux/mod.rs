@@ -31,7 +31,7 @@ pub(crate) use clock::{WallClockSet, WallClockWatch};
 pub(crate) use descendants::{kill_escaped, kill_marked, kill_tree};
 pub(crate) use doorbell::WatchedDoorbell;
 pub(crate) use files::{
-    FolderLock, is_executable, make_new_folder, make_private_folder, path_from_bytes, read_own_file,
+    FolderLock, is_enterable, is_executable, make_new_folder, make_private_folder, path_from_bytes, read_own_file,
 };
 pub(crate) use kill_pipe::KillPipe;
 pub(crate) use memory::{MemoryKills, out_of_memory_kills, resident};
