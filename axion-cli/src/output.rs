@@ -3,7 +3,7 @@
 //! What goes to standard error (the log, the output of tasks, progress, messages) leaves by one bounded queue and a
 //! thread of its own (L9, L11). So a reader that does not read, such as a terminal that was stopped, delays neither the
 //! engine nor a time limit. Text that finds the queue full is dropped, and the number of dropped lines is reported as
-//! soon as there is room, at the latest at the end. A result is never dropped: whoever prints it waits.
+//! soon as there is room, at the latest at the end. A result is never dropped: its printer waits.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
@@ -92,7 +92,7 @@ struct Queue {
     more: Condvar,
 }
 
-/// `None`: there is no thread, so whoever has a text writes it.
+/// `None`: there is no thread, so the caller writes its text itself.
 static QUEUE: OnceLock<Option<&'static Queue>> = OnceLock::new();
 
 fn queue() -> Option<&'static Queue> {

@@ -376,3 +376,29 @@ with axion.Engine(cpu_bound_count=1) as engine:
         print(error.code, "killed" in str(error), "unknown exit (the program ignores SIGCHLD" in str(error))
 """, tmp_path)
     assert out == "timeout True False\nworker_lost False True\n"
+
+
+def test_forked_programs_have_engines_and_tasks_of_other_names(tmp_path):
+    out = python("""
+import os
+import axion
+
+def work():
+    with axion.Engine(cpu_bound_count=1) as engine:
+        future = engine.submit(os.environ.get, "AXION_WORKER")
+        return future.result().partition(":")[0] + " " + future.task_id
+
+work()  # the program has drawn random numbers before it forks
+for _ in range(4):
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.write(writer, work().encode())
+        os._exit(0)
+    os.close(writer)
+    os.waitpid(pid, 0)
+    print(os.read(reader, 1000).decode())
+""", tmp_path)
+    marks, ids = zip(*map(str.split, out.splitlines()), strict=True)
+    assert len(set(marks)) == 4
+    assert len({task[-12:] for task in ids}) == 4, "the random part"

@@ -192,7 +192,7 @@ fn make_locked(parent: &Path) -> io::Result<(PathBuf, Mark, FolderLock)> {
             Ok(lock) if lock.is_at(&path) => return Ok((path, mark, lock)),
             Ok(_) => {}
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotFound) => {
-                // Whoever looks at it holds the lock for a moment.
+                // An engine that looks for left-overs holds the lock for a moment.
                 let _ = std::fs::remove_dir(&path);
             }
             Err(error) => {

@@ -45,7 +45,8 @@ impl Inherited {
     /// The arguments for an interpreter, and the variables instead of those that it may not know.
     ///
     /// `is_of_pool`, `is_named`: the setting of a pool, or of the engine, names the interpreter. Then it may be older than
-    /// Python 3.11. Whoever gives both [`NO_VARIABLES`] and [`SAFE_PATH`] to the engine's interpreter knows it.
+    /// Python 3.11. If the arguments of the engine's interpreter have both [`NO_VARIABLES`] and
+    /// [`SAFE_PATH`], the caller knows that it is not.
     pub(super) fn flags_for(&self, is_of_pool: bool, is_named: bool) -> (Vec<OsString>, &'static [&'static str]) {
         let has = |name| self.arguments.iter().any(|argument| argument == name);
         let ignores_variables = has(NO_VARIABLES);
@@ -66,8 +67,8 @@ impl Inherited {
             (Some(own), Some(cwd)) => Some(own.join(cwd)),
             (own, cwd) => cwd.clone().or_else(|| own.clone()),
         };
-        // A process keeps the folder that it is in, even if its user may no longer enter it. Every other worker is told its
-        // folder, because the program may leave it at any moment.
+        // A worker inherits the current folder if its user may not enter it. Otherwise the engine sets the folder, because
+        // the program may change its own at any moment.
         let is_kept = |folder: &PathBuf| std::env::current_dir().ok().as_ref() == Some(folder) && !is_enterable(folder);
         if let Some(folder) = folder.filter(|folder| !is_kept(folder)) {
             command.current_dir(folder);

@@ -188,7 +188,7 @@ impl Start {
                 let _ = os::reap(process.pid);
                 return Err(error.into());
             }
-            // The interpreter starts meanwhile, and runs nothing of the user's before it is told to.
+            // The interpreter is starting. It runs no code of the user's before the engine tells it to.
             let held = self.containment.hold(&self.name, process.pid, mark);
             Ok((process, held))
         });

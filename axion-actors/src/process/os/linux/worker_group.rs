@@ -83,7 +83,7 @@ impl WorkerGroup {
 }
 
 /// Kills and removes the groups of engines that have ended, if `is_engine` says that a name is one's. A group that has
-/// a living process in it stays, whoever that belongs to.
+/// a living process in it stays, also if no engine started that process.
 pub(crate) fn remove_empty_groups(is_engine: impl Fn(&str) -> bool) {
     let groups = own_folder().and_then(|own| fs::read_dir(own).ok()).into_iter().flatten().flatten();
     for group in groups.filter(|group| group.file_name().to_str().is_some_and(&is_engine)) {
