@@ -205,7 +205,7 @@ def class_structure(cls):
     metaclasses = type(cls).__mro__[:-2]  # but `type` and `object`
     if any(map(_is_native, (cls,) + metaclasses)):
         raise TypeError("the class %s.%s is made by C code and cannot be copied; define it in a module of its own" % (
-            cls.__module__, cls.__qualname__))
+            getattr(cls, "__module__", None), cls.__qualname__))
     namespace = {"__module__": own.get("__module__"), "__qualname__": cls.__qualname__}
     slots = _slots(cls)
     if slots is not None:
@@ -470,7 +470,7 @@ def _registered(cls):
         found = [each for each in (reference() for reference in getattr(abc, "_get_dump")(cls)[0]) if each is not None]
     else:
         found = list(own.get("_abc_registry", ()))
-    return sorted(found, key=lambda each: (each.__module__, each.__qualname__))
+    return sorted(found, key=lambda each: (str(getattr(each, "__module__", None)), each.__qualname__))
 
 
 _registries = None, {}  # the number of registrations so far, and the id of a registered class -> abstract classes
@@ -488,7 +488,7 @@ def _registered_with(cls):
                 by_id.setdefault(id(each), []).append((each, abstract))
         _registries = count, by_id
     return [abstract for each, abstract in _registries[1].get(id(cls), ())
-            if each is cls and abstract.__module__ != cls.__module__]
+            if each is cls and getattr(abstract, "__module__", None) != getattr(cls, "__module__", None)]
 
 
 def _abstract_classes():
@@ -514,7 +514,7 @@ def _dispatched(cls):
                  if type(value) is FunctionType and hasattr(value, "registry") and hasattr(value, "dispatch")}
         _dispatchers = len(modules), list(found.values())
     return [(dispatcher, registry[cls]) for dispatcher, registry in _dispatchers[1]
-            if dispatcher.__module__ != cls.__module__ and cls in registry]
+            if dispatcher.__module__ != getattr(cls, "__module__", None) and cls in registry]
 
 
 def _register(cls, classes):
@@ -627,7 +627,7 @@ def _native_arguments(native, member):
         if native is object:
             return ()
         raise TypeError("%s.%s is an Enum of %s, which cannot be copied" % (
-            type(member).__module__, type(member).__qualname__, native.__name__))
+            getattr(type(member), "__module__", None), type(member).__qualname__, native.__name__))
     return native.__reduce_ex__(member, 2)[1]
 
 

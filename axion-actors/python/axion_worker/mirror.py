@@ -545,7 +545,7 @@ def _own_of(alias, kind, structure):
         return own if type(own) is FunctionType and own.__code__ == definitions.loads(structure[0]) else None
     if kind == CLASS and isinstance(own, type):
         names = structure[3]["__module__"], structure[3]["__qualname__"]
-        return own if (own.__module__, own.__qualname__) == names else None
+        return own if (getattr(own, "__module__", None), own.__qualname__) == names else None
     return None
 
 

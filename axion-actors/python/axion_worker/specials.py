@@ -67,7 +67,7 @@ _found = {}
 
 def _find_reducer(kind):
     for base in kind.__mro__:
-        name = "%s.%s" % (base.__module__, base.__qualname__)
+        name = "%s.%s" % (getattr(base, "__module__", None), base.__qualname__)
         if name in _EXACT and base is kind:
             return _EXACT[name]
         if name in _WITH_SUBCLASSES:
@@ -335,7 +335,7 @@ def reduce_module(module, submodules=()):
 @_reduces("builtins.type")
 def _builtin_type(kind, _):
     """A type of the interpreter that has its name in another module than it says, as that of functions."""
-    if kind.__module__ != "builtins" or hasattr(_module("builtins"), kind.__qualname__):
+    if getattr(kind, "__module__", None) != "builtins" or hasattr(_module("builtins"), kind.__qualname__):
         return NotImplemented
     for module in ("types", "contextvars", "struct", "weakref"):
         found = _name_in(sys.modules.get(module), kind)
@@ -418,7 +418,7 @@ def _instance(thing, goes_by_name):
     if kind is object:
         return _place_of_object(thing) or NotImplemented
     if _has_no_slots(kind) and goes_by_name(kind):
-        return _place_in(sys.modules.get(kind.__module__), thing) or NotImplemented
+        return _place_in(sys.modules.get(getattr(kind, "__module__", None)), thing) or NotImplemented
     return NotImplemented
 
 
@@ -458,7 +458,7 @@ def _insides(module):
         elif kind in (list, tuple) and len(owner) <= _MAX_INSIDE:
             for at, value in enumerate(list(owner)):
                 yield name, at, value, item
-        elif isinstance(owner, type) and owner.__module__ == module.__name__:
+        elif isinstance(owner, type) and getattr(owner, "__module__", None) == module.__name__:
             for key, value in list(vars(owner).items()):
                 yield owner, key, value, _attribute_of
 

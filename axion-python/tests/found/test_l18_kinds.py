@@ -188,7 +188,27 @@ def test_l18_a_type_parameter_of_a_module_comes_back_as_itself(program):
             return thing is shapes.T
 
         with axion.Engine(cpu_bound_count=1) as engine:
-            print(engine.submit(shapes.same, shapes.T).result() is shapes.T, engine.submit(shapes.same, shapes.P).result() is shapes.P)
+            print(*(engine.submit(shapes.same, each).result() is each for each in (shapes.T, shapes.P)))
             step = axion.step(is_it, axion.step(shapes.same, shapes.T))
             print(engine.submit_workflow(step).future(step).result())
     """) == ["True True", "True"]
+
+
+def test_l18_a_class_without_a_module(program):
+    assert program.main("""
+        import axion
+
+        exec('''
+        class Built:
+            def show(self):
+                return 1
+        Typed = type("Typed", (Built,), {"name": "typed"})
+        def use():
+            return Typed().show(), Typed.name
+        ''', names := {})
+
+        with axion.Executor(1) as ex:
+            print(hasattr(names["Typed"], "__module__"), ex.submit(names["use"]).result())
+            print(type(ex.submit(names["Typed"]).result()) is names["Typed"])
+            print(ex.submit(lambda kind: kind().show(), names["Typed"]).result())
+    """) == ["False (1, 'typed')", "True", "1"]

@@ -38,7 +38,7 @@ BOUND = frozenset((MethodType, BuiltinFunctionType))
 
 def named_method(method):
     """The module and the global of a bound method that a module offers as a function, as `random.seed`."""
-    module = sys.modules.get(type(method.__self__).__module__)
+    module = sys.modules.get(getattr(type(method.__self__), "__module__", None))
     if (type(module) is ModuleType and method.__self__ is not module and getattr(module, method.__name__, None) == method
             and _names.place_of_module(module.__name__) is not None):
         return module, method.__name__
@@ -94,7 +94,7 @@ def alias_of(thing):
     """The module and the global by which a worker has an object of its own that is the same, if it imports the module:
     a lambda, or what a call has made when the module was imported. The worker checks whether it is.
     """
-    name = thing.__module__
+    name = getattr(thing, "__module__", None)  # a class that code without a `__name__` makes has none
     module = sys.modules.get(name) if type(name) is str else None
     if module is None or _names.place_of_module(name) is None or _names.is_registered_by_value(name):
         return None

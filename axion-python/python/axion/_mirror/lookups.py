@@ -21,7 +21,7 @@ def may_find(name, value):
     if kind is ModuleType:
         module = value.__name__
     elif kind is FunctionType or kind is BuiltinFunctionType or issubclass(kind, type):
-        module = value.__module__
+        module = getattr(value, "__module__", None)
     else:
         return False
     return type(module) is str and module not in _FINDS_NOTHING and module.partition(".")[0] not in _FINDS_NOTHING

@@ -75,7 +75,7 @@ class Pickler(pickle.Pickler):
             reduced = _shared.reduce(thing)
             if reduced is not NotImplemented:
                 return reduced
-        if str(kind.__module__).startswith("axion.") or not self.registers and _specials.is_made_anew(kind):
+        if str(getattr(kind, "__module__", None)).startswith("axion.") or not self.registers and _specials.is_made_anew(kind):
             return NotImplemented  # it says itself what it stands for, or that it cannot be an argument
         number = mirror.sentinels.get(id(thing))
         if number is None and self.registers and is_sentinel(thing):

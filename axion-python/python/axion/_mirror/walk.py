@@ -366,7 +366,8 @@ class Walk:
         wanted = _needs.names_in_annotations(annotations) if type(annotations) is dict else ()
         if not wanted:
             return
-        names = getattr(thing, "__globals__", None) or self.mirror.mirrored_modules().get(thing.__module__)
+        names = getattr(thing, "__globals__", None) or self.mirror.mirrored_modules().get(
+            getattr(thing, "__module__", None))
         if names is None:
             return
         name = names.get("__name__")
