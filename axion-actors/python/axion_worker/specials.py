@@ -418,7 +418,7 @@ def _instance(thing, goes_by_name):
     if kind is object:
         return _place_of_object(thing) or NotImplemented
     if _has_no_slots(kind) and goes_by_name(kind):
-        return _place_in(sys.modules.get(getattr(kind, "__module__", None)), thing) or NotImplemented
+        return _place_in(sys.modules.get(getattr(kind, "__module__", "")), thing) or NotImplemented
     return NotImplemented
 
 

@@ -21,18 +21,18 @@ _METHODS = frozenset(("acquire", "release", "_count", "_is_mine", "_get_value", 
 
 def reduce(thing):
     """What a pickler's `reducer_override` returns for an object of `multiprocessing`; else NotImplemented."""
-    kind = type(thing)
-    if kind.__module__ == "multiprocessing.synchronize" and hasattr(thing, "_semlock"):
+    module = str(getattr(type(thing), "__module__", None))
+    if module == "multiprocessing.synchronize" and hasattr(thing, "_semlock"):
         return _reduce_semaphore(thing)
-    if kind.__module__ == "multiprocessing.connection" and hasattr(thing, "_handle"):
+    if module == "multiprocessing.connection" and hasattr(thing, "_handle"):
         from multiprocessing.connection import rebuild_connection  # pyright: ignore[reportAttributeAccessIssue]
 
         return rebuild_connection, (_server().descriptor(thing, thing.fileno()), thing.readable, thing.writable)
-    if kind.__module__ == "multiprocessing.heap" and hasattr(thing, "fd"):
+    if module == "multiprocessing.heap" and hasattr(thing, "fd"):
         from multiprocessing.heap import rebuild_arena
 
         return rebuild_arena, (thing.size, _server().descriptor(thing, thing.fd))
-    if kind.__module__.startswith("multiprocessing.") or hasattr(thing, "_wrapper"):
+    if module.startswith("multiprocessing.") or hasattr(thing, "_wrapper"):
         return _reduce_for_spawn(thing)
     return NotImplemented
 

@@ -212,3 +212,29 @@ def test_l18_a_class_without_a_module(program):
             print(type(ex.submit(names["Typed"]).result()) is names["Typed"])
             print(ex.submit(lambda kind: kind().show(), names["Typed"]).result())
     """) == ["False (1, 'typed')", "True", "1"]
+
+
+def test_l18_code_that_reaches_all_globals_gets_those_that_can_be_sent(program):
+    assert program.main("""
+        import axion, ctypes, multiprocessing.synchronize
+
+        class Raw(ctypes.Structure):
+            _fields_ = [("n", ctypes.c_int)]
+
+        def size():
+            return ctypes.sizeof(Raw)
+
+        def double(n):
+            return 2 * n
+
+        def call(name, *args):
+            return globals()[name](*args), "count" in globals()
+
+        count = 1
+        with axion.Executor(1) as ex:
+            print(ex.submit(call, "double", 4).result())
+            try:
+                ex.submit(size)
+            except axion.SubmitError as error:
+                print("Raw is made by C code" in str(error))
+    """) == ["(8, True)", "True"]

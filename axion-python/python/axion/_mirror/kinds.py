@@ -38,7 +38,7 @@ BOUND = frozenset((MethodType, BuiltinFunctionType))
 
 def named_method(method):
     """The module and the global of a bound method that a module offers as a function, as `random.seed`."""
-    module = sys.modules.get(getattr(type(method.__self__), "__module__", None))
+    module = sys.modules.get(getattr(type(method.__self__), "__module__", ""))
     if (type(module) is ModuleType and method.__self__ is not module and getattr(module, method.__name__, None) == method
             and _names.place_of_module(module.__name__) is not None):
         return module, method.__name__

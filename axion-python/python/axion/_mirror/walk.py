@@ -31,8 +31,9 @@ _UNSENT = frozenset(("__builtins__", "__loader__", "__spec__", "__cached__", *HE
 class Walk:
     """One walk from some definitions, and functions that have no number, over all that they reach."""
 
-    def __init__(self, mirror, roots, functions=(), offers: Optional[bool] = False):
+    def __init__(self, mirror, roots, functions=(), offers: Optional[bool] = False, is_trial=False):
         self.mirror = mirror
+        self._is_trial = is_trial  # it only finds out whether the roots can be sent
         self._looks_up = offers  # whether functions may find definitions by their names; None: it does not matter
         self._todo = list(roots.values())
         self.definitions = {}
@@ -331,6 +332,8 @@ class Walk:
             self._walk_all_globals(function, space, names, check)
 
     def _walk_all_globals(self, function, space, names, check):
+        if self._is_trial:
+            return  # each of them has its own trial
         check.count = len(names)
         everything = {**names, **space.slots}
         for name in everything:
@@ -352,6 +355,8 @@ class Walk:
             return
         reader = GlobalReader(check.owner, check.reference, name)
         try:
+            if soft:
+                self._try(value)
             kind = self._visit(space.slot(name), value, function, reader, uncertain=soft)
         except SubmitError:
             if not soft:
@@ -360,6 +365,13 @@ class Walk:
         if kind is not VALUE:
             check.names.append(name)
             check.ids.append(id(value))
+
+    def _try(self, value):
+        """Raises the error of a definition that cannot be sent: code that can reach all globals gets the others."""
+        if self._looks_up is not None and is_definition(value):
+            definition = self.mirror.define(value)
+            if definition.number not in self.definitions:
+                Walk(self.mirror, {definition.number: definition}, offers=None, is_trial=True).reach()
 
     def _walk_annotations(self, thing, annotations):
         """Pins the names in annotations that are text."""
