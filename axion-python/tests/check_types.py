@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor, Future
+from multiprocessing import Process
+from threading import Thread
 from typing import Any, assert_type
 
 import axion
@@ -124,6 +126,6 @@ def of_the_task() -> None:
 
 
 def scheduled() -> None:
-    one = scheduled_task("process", "one", pow, (2, 5), continual=True)
-    two = scheduled_task("thread", "two", print, (one.return_value,))
+    one = scheduled_task(Process, "one", pow, (2, 5), continual=True)
+    two = scheduled_task(Thread, "two", print, (one.return_value["part"],), dependencies=[one])
     assert_type(task_scheduler((one, two), processes=2), SchedulerResult)
