@@ -54,6 +54,7 @@ Exit codes:
 Examples:
   axion run double.py --params '{\"value\": 21}'
   axion run double.py -p value=21
+  axion run release.py -s version=1.10 -p dry_run=true
   axion run train.py --timeout 10m --retries 3 --retry-wait 5s
   axion run fetch.py --type io --params-file urls.json --output json | jq .run_seconds";
 
@@ -68,17 +69,8 @@ pub(crate) struct RunArguments {
     /// The Python script.
     pub(crate) script: PathBuf,
 
-    /// The parameters as JSON.
-    #[arg(long, value_name = "JSON", conflicts_with = "params_file")]
-    pub(crate) params: Option<String>,
-
-    /// A file with the parameters as JSON. `-` reads standard input.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) params_file: Option<PathBuf>,
-
-    /// Set one parameter. A value that is not JSON is taken as text.
-    #[arg(short = 'p', long = "param", value_name = "KEY=VALUE", value_parser = key_value)]
-    pub(crate) param: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) params: ParamArguments,
 
     /// The kind of work: cpu for a script that computes, io for one that waits. It runs in the pool of this name.
     #[arg(long = "type", value_name = "TYPE", value_enum, default_value_t = WorkType::Cpu)]
@@ -122,6 +114,27 @@ pub(crate) struct RunArguments {
     pub(crate) output: OutputFormat,
 }
 
+/// Parameters: of a script, or the flow's own.
+#[derive(Debug, Args)]
+pub(crate) struct ParamArguments {
+    /// Set one parameter. The value is JSON if it reads as JSON, else text: rows=5, tags='["a"]', name=World. A later
+    /// value of a key replaces an earlier one.
+    #[arg(short = 'p', long = "param", value_name = "KEY=VALUE", value_parser = key_value, help_heading = "Parameters")]
+    pub(crate) param: Vec<(String, String)>,
+
+    /// Set one parameter to a text, whatever it looks like: version=1.10.
+    #[arg(short = 's', long = "text", value_name = "KEY=TEXT", value_parser = key_value, help_heading = "Parameters")]
+    pub(crate) text: Vec<(String, String)>,
+
+    /// Take the parameters from a JSON text. -p and -s replace single ones.
+    #[arg(long, value_name = "JSON", conflicts_with = "params_file", help_heading = "Parameters")]
+    pub(crate) params: Option<String>,
+
+    /// Take the parameters from a JSON file. `-` reads standard input.
+    #[arg(long, value_name = "FILE", help_heading = "Parameters")]
+    pub(crate) params_file: Option<PathBuf>,
+}
+
 /// Run, check and draw workflows from files (FLOW.toml, FLOW.json).
 #[derive(Debug, Subcommand)]
 pub(crate) enum FlowCommand {
@@ -136,12 +149,11 @@ pub(crate) struct FlowFileArguments {
     /// The flow file: JSON if its name ends in .json, else TOML. Scripts are relative to its folder.
     pub(crate) flow: PathBuf,
 
-    /// Set the flow's own parameters, as a JSON object.
-    #[arg(long, value_name = "JSON")]
-    pub(crate) params: Option<String>,
+    #[command(flatten)]
+    pub(crate) params: ParamArguments,
 
-    /// Set one parameter of one step. A value that is not JSON is taken as text.
-    #[arg(long, value_name = "STEP.KEY=VALUE")]
+    /// Set one parameter of one step. The value is JSON if it reads as JSON, else text.
+    #[arg(long, value_name = "STEP.KEY=VALUE", help_heading = "Parameters")]
     pub(crate) set: Vec<String>,
 }
 
@@ -168,8 +180,9 @@ Exit codes:
 
 Examples:
   axion flow run etl.toml
-  axion flow run etl.toml --params '{\"rows\": 50}'  # the flow's own parameters
-  axion flow run etl.toml --set clean.strict=true   # a parameter of one step
+  axion flow run etl.toml -p rows=50              # one of the flow's own parameters
+  axion flow run etl.toml --params-file prod.json # all of them
+  axion flow run etl.toml --set clean.strict=true # a parameter of one step
   axion flow run etl.toml | jq .report
   axion flow run etl.toml --output json | jq .critical_path";
 
@@ -204,7 +217,7 @@ pub(crate) struct FlowRunArguments {
 const FLOW_CHECK: &str = "\
 Examples:
   axion flow check etl.toml
-  axion flow check etl.toml --params '{\"rows\": 50}' --set clean.strict=true
+  axion flow check etl.toml -p rows=50 --set clean.strict=true
 
 Exit codes: 0 if the flow is valid, 2 if it is not or cannot be read.";
 

@@ -20,13 +20,16 @@ pub(crate) fn show(diagnostics: &Diagnostics) {
             (_, Some((line, column))) => {
                 message::error(format_args!("{}:{line}:{column}: {}", diagnostics.file, diagnostic.message));
             }
-            _ => {
-                message::error(&diagnostic.message);
-                if let Some(help) = &diagnostic.help {
-                    message::line(format_args!("  help: {help}"));
-                }
-            }
+            _ => show_elsewhere(diagnostic),
         }
+    }
+}
+
+/// Shows a mistake that has no place in a text.
+pub(crate) fn show_elsewhere(diagnostic: &Diagnostic) {
+    message::error(&diagnostic.message);
+    if let Some(help) = &diagnostic.help {
+        message::line(format_args!("  help: {help}"));
     }
 }
 

@@ -29,6 +29,8 @@ mod engine;
 mod error;
 pub mod flow;
 mod handle;
+mod json;
+mod params;
 mod park;
 mod runtime;
 mod settings;
@@ -68,6 +70,7 @@ pub use diagnostics::{Diagnostic, Diagnostics, Span};
 pub use engine::{Engine, JobControl, ShutdownReport};
 pub use error::{StartError, StatusError, SubmitError, SubmitManyError, WaitError};
 pub use handle::TaskHandle;
+pub use params::Params;
 pub use runtime::tokio_runtime;
 pub use settings::{
     CONFIG_FILE, ConfigLoader, ConfigPlace, ConfigProblem, ConfigProblemKind, Distrust, InvalidConfig, LoadError,

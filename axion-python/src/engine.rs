@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axion_core as core;
+use axion_core::Params;
 use axion_core::flow::Overrides;
 use axion_core::workflow::WorkflowId;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
@@ -188,6 +189,8 @@ impl Engine {
         completions: &Completions,
         number: u64,
     ) -> PyResult<(String, Vec<(String, String)>)> {
+        let params = params.map_or_else(|| Ok(Params::default()), |text| Params::from_json("params", text));
+        let params = params.map_err(|problems| PyValueError::new_err(problems.to_string()))?;
         let (engine, overrides) = (self.get()?, Overrides { params, set: changes });
         workflow::submit_flow(&engine, py, &path, &overrides, (completions, number))
     }

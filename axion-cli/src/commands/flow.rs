@@ -9,7 +9,7 @@ mod view;
 use axion_core::flow::{DrawingFormat, Flow, FlowError, Overrides, draw};
 use axion_core::{Config, Diagnostics};
 
-use super::session;
+use super::{params, session};
 use crate::args::{FlowCheckArguments, FlowFileArguments, FlowGraphArguments, FlowRunArguments, GraphFormat};
 use crate::exit::Exit;
 use crate::{diagnostics, message, output};
@@ -51,7 +51,8 @@ fn drawing(format: GraphFormat) -> DrawingFormat {
 
 /// Reads a flow, or shows its mistakes.
 fn load(file: &FlowFileArguments) -> Option<Flow> {
-    let overrides = Overrides { params: file.params.clone(), set: file.set.clone() };
+    let params = params::collect(&file.params).ok()?;
+    let overrides = Overrides { params, set: file.set.clone() };
     match Flow::load(&file.flow, &overrides) {
         Ok(flow) => return Some(flow),
         Err(FlowError::Invalid(problems)) => show(&problems),

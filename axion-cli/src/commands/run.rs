@@ -46,7 +46,7 @@ fn prepare(run: &RunArguments) -> Result<Task, Reported> {
         message::error("--soft-timeout must be shorter than --timeout");
         return Err(Reported);
     }
-    let params = params::collect(run)?;
+    let params = params::collect_json(&run.params)?;
     let mut task = Task::script(&run.script)
         .on(run.pool())
         .retry(retries(run))

@@ -61,6 +61,42 @@ const HANGING: &str = "[[steps]]\nname = \"hangs\"\nscript = \"hangs.py\"\n\
                        [[steps]]\nname = \"later\"\nscript = \"hangs.py\"\ndepends_on = [\"hangs\"]\n";
 
 #[test]
+fn the_flows_parameters_come_by_key_from_a_file_and_from_standard_input() {
+    let text = "[params]\nrows = 1\nname = \"x\"\n[[steps]]\nname = \"a\"\nscript = \"echo.py\"\n\
+                params = { rows = { \"$param\" = \"rows\" }, name = { \"$param\" = \"name\" } }\n";
+    let folder = flow(text, &[("echo.py", ECHO), ("params.json", "{\"rows\": 2}")]);
+    let of = |arguments: &[&str]| run(command(folder.path()).current_dir(folder.path()).args(arguments));
+    let both = of(&["--params-file", "params.json", "-s", "name=1.10"]);
+    assert_eq!(value(&both), json!({"a": {"rows": 2, "name": "1.10"}}));
+    assert_eq!(value(&of(&["-p", "rows=[3]"])), json!({"a": {"rows": [3], "name": "x"}}));
+    let mut child = Running::start(command(folder.path()).args(["--params-file", "-"]).stdin(Stdio::piped()));
+    std::io::Write::write_all(&mut child.0.stdin.take().expect("piped"), b"{\"rows\": 4}").expect("written");
+    assert_eq!(child.ends(), (Some(0), "{\"a\":{\"rows\": 4, \"name\": \"x\"}}\n".to_owned()));
+
+    let unknown = of(&["-p", "row=3"]);
+    assert_eq!(unknown.code, Some(2));
+    assert_said(&unknown, &["error: -p row=3: the flow has no parameter `row`\n  help: did you mean `rows`?"]);
+    let twice = of(&["--params", r#"{"rows": 1, "rows": 2}"#]);
+    assert_eq!(twice.code, Some(2));
+    assert_said(&twice, &["--params:1:13", "the key `rows` stands here twice"]);
+}
+
+#[test]
+fn a_flow_in_yaml_or_with_dollar_braces_gets_one_clear_error() {
+    let yaml = flow("name: etl\nsteps:\n  - name: a\n", &[("etl.yaml", "name: etl\n")]);
+    let words = "YAML is not read: write the flow as TOML, or as JSON in a file whose name ends in .json";
+    for name in ["etl.yaml", "flow.toml"] {
+        let ran = run(axion().args(["flow", "run"]).arg(yaml.path().join(name)));
+        assert_eq!((ran.code, ran.err.matches(words).count()), (Some(2), 1), "{}", ran.err);
+    }
+    let text = "[params]\nrows = 1\n[[steps]]\nname = \"a\"\nscript = \"echo.py\"\nparams = { x = \"${rows}\" }\n\
+                [[steps]]\nname = \"b\"\nscript = \"echo.py\"\nparams = { x = \"${a.x}\" }\n";
+    let ran = run(&mut command(flow(text, &[("echo.py", ECHO)]).path()));
+    assert_eq!((ran.code, ran.err.matches("is no reference in a flow").count()), (Some(2), 1), "{}", ran.err);
+    assert_said(&ran, &["write { \"$param\" = \"rows\" }", "1 problem\n"]);
+}
+
+#[test]
 fn the_example_flows_give_the_results_of_their_last_steps() {
     let etl = example("etl.toml", &["--params", r#"{"rows": 50}"#]);
     assert_eq!(etl.code, Some(0), "{}", etl.err);

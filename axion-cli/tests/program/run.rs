@@ -44,6 +44,35 @@ fn parameters_come_from_a_file_from_standard_input_and_on_top_of_both() {
 }
 
 #[test]
+fn a_parameter_loses_nothing_on_its_way_or_is_refused_with_what_to_write() {
+    let script = Script::new("def main(params, context):\n    return params\n");
+    let of = |arguments: &[&str]| run(axion().arg("run").arg(script.path()).args(arguments));
+    let ran = of(&["-s", "version=1.10", "--text", "sha=12e4567", "-p", "id=12345678901234567890", "-p", "x=1e-3"]);
+    assert_eq!(
+        ran.out, "{\"id\": 12345678901234567890, \"sha\": \"12e4567\", \"version\": \"1.10\", \"x\": 0.001}\n",
+        "{}",
+        ran.err
+    );
+    for (value, words, help) in [
+        (
+            "version=1.10",
+            "would lose its last zero",
+            "write -p version=1.1 for the value, or -s version=1.10 for the text",
+        ),
+        ("sha=12e4567", "would be infinite", "write -s sha=12e4567 for the text"),
+        ("sha=12e45", "such as a hash", "write -p sha=1.2e+46 for the value, or -s sha=12e45 for the text"),
+        ("dry_run=False", "False is Python", "write -p dry_run=false for the value, or -s dry_run=False for the text"),
+    ] {
+        let ran = of(&["-p", value]);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{value}");
+        let start = format!("error: -p {value}: ");
+        assert!(ran.err.starts_with(&start) && ran.err.contains(words) && ran.err.contains(help), "{}", ran.err);
+    }
+    let both = of(&["-p", "a=1", "-s", "a=1"]);
+    assert!(both.code == Some(2) && both.err.contains("-p a=1 and -s a=1 set the same parameter"), "{}", both.err);
+}
+
+#[test]
 fn the_record_has_id_outcome_worker_and_timings() {
     let ran =
         run(axion().arg("run").arg(example("double.py")).args(["-p", "value=1", "--output", "json", "--type", "io"]));
@@ -177,6 +206,9 @@ fn invalid_input_exits_with_2_and_names_the_place() {
     let bad = refused(&[double, "--params", "{\n  \"täxt\": ö\n}"]);
     assert!(bad.contains("line 2"), "{bad}");
     assert!(refused(&[double, "--params", ""]).contains("EOF"));
+    assert!(refused(&[double, "--params", "-"]).contains("use --params-file -"));
+    let twice = refused(&[double, "--params", r#"{"a": {"b": 1, "b": 2}}"#]);
+    assert!(twice.contains("the key `b` stands here twice") && twice.contains("--params:1:"), "{twice}");
     assert!(refused(&[double, "--params-file", "no/such.json"]).contains("no/such.json"));
     assert!(refused(&[double, "--params", "[1]", "-p", "a=1"]).contains("not a JSON object"));
     assert!(refused(&[double, "-p", "novalue"]).contains("KEY=VALUE"));

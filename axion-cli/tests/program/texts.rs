@@ -90,8 +90,10 @@ fn help() {
 
 #[test]
 fn wrong_usage() {
-    let commands: [&[&str]; 10] = [
+    let commands: [&[&str]; 12] = [
         &["run"],
+        &["run", "script.py", "-p", "version=1.10"],
+        &["flow", "run", "etl.toml", "-p", "rows=None"],
         &["run", "absent.py"],
         &["run", "script.py", "--params", "{\"rows\": ?}"],
         &["run", "script.py", "--params", "[1]", "-p", "rows=2"],

@@ -21,6 +21,7 @@
 
 mod convert;
 mod draw;
+mod foreign;
 mod graph;
 mod overrides;
 mod schema;
@@ -121,6 +122,12 @@ pub enum FlowError {
         /// The line of the first invalid byte.
         line: usize,
     },
+    /// The file is YAML.
+    #[error("cannot read the flow {}: {}", .path.display(), foreign::YAML)]
+    Yaml {
+        /// The file.
+        path: PathBuf,
+    },
     /// The content is invalid.
     #[error(transparent)]
     Invalid(Box<Diagnostics>),
@@ -144,6 +151,9 @@ impl Flow {
             let line = sound.iter().filter(|byte| **byte == b'\n').count() + 1;
             FlowError::NotText { path: path.to_owned(), line }
         })?;
+        if path.extension().is_some_and(|it| ["yaml", "yml"].iter().any(|yaml| it.eq_ignore_ascii_case(yaml))) {
+            return Err(FlowError::Yaml { path: path.to_owned() });
+        }
         let folder = path.parent().unwrap_or(Path::new(""));
         let mut flow = Self::parse(&path.display().to_string(), &text, Format::of(path), folder, overrides)
             .map_err(|problems| FlowError::Invalid(Box::new(problems)))?;
@@ -284,7 +294,11 @@ fn read(
         Format::Toml => tree::from_toml(text, &mut problems),
         Format::Json => tree::from_json(text, &mut problems),
     };
-    let Some(mut tree) = tree else { return Err(problems) };
+    let Some(mut tree) = tree else {
+        foreign::explain_syntax(text, format, &mut problems);
+        return Err(problems);
+    };
+    problems.extend(foreign::check(text, format, &tree));
     let broken: HashSet<Option<Span>> = problems.iter().map(|it| it.span.clone()).collect();
     let mut others = Vec::new();
     schema::check(&tree, &mut others);

@@ -4,13 +4,14 @@ use axion_actors::model::workflow::{JsonPath, Segment};
 
 use super::tree::{Node, NodeKey, NodeValue, from_json};
 use super::{Diagnostic, Span};
+use crate::params::{GivenParam, Params, ParamsText, json_text, read_value};
 use crate::similar::did_you_mean;
 
 /// Changes to a flow's parameters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
-    /// A JSON object whose members replace the flow's own parameters.
-    pub params: Option<String>,
+    /// They replace the flow's own parameters of the same names.
+    pub params: Params,
     /// Parameters of steps, each as `STEP.KEY=VALUE`. A value that is not JSON is used as text.
     pub set: Vec<String>,
 }
@@ -18,13 +19,23 @@ pub struct Overrides {
 impl Overrides {
     /// Changes the tree. A change that is not possible is a mistake without a place.
     pub(super) fn apply(&self, tree: &mut Node, problems: &mut Vec<Diagnostic>) {
-        if let Some(text) = &self.params {
-            let mut found = Vec::new();
-            match from_json(text, &mut found) {
-                Some(given) if found.is_empty() => replace(tree, &given, problems),
-                _ => problems.extend(
-                    found.into_iter().map(|it| Diagnostic::elsewhere(format!("--params: {}", it.message), it.label)),
-                ),
+        if let Some(ParamsText { source, text }) = self.params.document() {
+            match from_json(text, &mut Vec::new()) {
+                Some(Node { value: NodeValue::Table(members), .. }) => {
+                    for (key, value) in members {
+                        replace(tree, source, &key.text, value, problems);
+                    }
+                }
+                other => {
+                    let kind = other.as_ref().map_or("this", Node::kind);
+                    let words = format!("{source} must be a JSON object, not {kind}");
+                    problems.push(Diagnostic::elsewhere(words, "must be an object"));
+                }
+            }
+        }
+        for GivenParam { source, key, json, .. } in self.params.values() {
+            if let Some(value) = from_json(json, &mut Vec::new()) {
+                replace(tree, source, key, value, problems);
             }
         }
         for set in &self.set {
@@ -50,24 +61,19 @@ fn moved(mut node: Node, span: &Span) -> Node {
     node
 }
 
-fn replace(tree: &mut Node, given: &Node, problems: &mut Vec<Diagnostic>) {
-    if !matches!(given.value, NodeValue::Table(_)) {
-        let words = format!("--params must be a JSON object, not {}", given.kind());
-        problems.push(Diagnostic::elsewhere(words, "must be an object"));
-        return;
-    }
+/// Replaces a parameter of the flow.
+fn replace(tree: &mut Node, source: &str, key: &str, value: Node, problems: &mut Vec<Diagnostic>) {
     let mut none = Vec::new();
     let own = members_mut(tree).and_then(|members| members.iter_mut().find(|(key, _)| key.text == "params"));
     let own = own.and_then(|(_, node)| members_mut(node)).unwrap_or(&mut none);
-    for (key, value) in given.members() {
-        match own.iter_mut().find(|(it, _)| it.text == key.text) {
-            Some((_, node)) => *node = moved(value.clone(), &node.span.clone()),
-            None => {
-                let help = did_you_mean(&key.text, own.iter().map(|(it, _)| it.text.as_str()))
-                    .unwrap_or_else(|| "the flow's `params` name what may be given".to_owned());
-                let words = format!("--params: the flow has no parameter `{}`", key.text);
-                problems.push(Diagnostic::elsewhere(words, "unknown").help(Some(help)));
-            }
+    match own.iter_mut().find(|(it, _)| it.text == key) {
+        Some((_, node)) => *node = moved(value, &node.span.clone()),
+        None => {
+            let help = did_you_mean(key, own.iter().map(|(it, _)| it.text.as_str())).unwrap_or_else(|| {
+                "the flow's `params` name what may be given; --set changes those of a step".to_owned()
+            });
+            let words = format!("{source}: the flow has no parameter `{key}`");
+            problems.push(Diagnostic::elsewhere(words, "unknown").help(Some(help)));
         }
     }
 }
@@ -109,18 +115,19 @@ fn set_one(tree: &mut Node, set: &str) -> Result<(), Box<Diagnostic>> {
     );
     let Some(step) = step else { return Err(wrong(format!("the flow has no step `{name}`"))) };
     let span = step.get("name").map_or_else(|| step.span.clone(), |it| it.span.clone());
-    let text = || Node { span: span.clone(), value: NodeValue::Text(value.to_owned()) };
-    let mut found = Vec::new();
-    let value = from_json(value, &mut found).map_or_else(text, |node| moved(node, &span));
-    if let (NodeValue::List(_) | NodeValue::Table(_), Some(first)) = (&value.value, found.into_iter().next()) {
-        return Err(wrong(first.message));
-    }
+    let json = read_value(value).map_err(|wrong| {
+        let text = format!("--set '{target}={}'", json_text(value));
+        wrong.diagnostic("", &text, |json| format!("--set {target}={json}"))
+    })?;
+    // A value by key is valid.
+    let value = from_json(&json, &mut Vec::new()).ok_or_else(expected)?;
+    let value = moved(value, &span);
     let mut here = member_or_new(step, "params", &span).ok_or_else(|| wrong("`params` is not a table".to_owned()))?;
     for (depth, segment) in path.segments().iter().enumerate() {
         // A reference has no value yet, so no part of it can be set.
         if let Some(stands_for) = here.get("$param").or_else(|| here.get("$ref")).and_then(Node::text) {
             let place = path.first(depth);
-            return Err(wrong(format!("`{place}` stands for `{stands_for}`: set the whole of it, or use --params")));
+            return Err(wrong(format!("`{place}` stands for `{stands_for}`: set the whole of it, or use -p")));
         }
         let kind = here.kind();
         let next = match segment {

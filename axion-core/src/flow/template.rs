@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use super::tree::{Node, NodeKey, NodeValue};
 use super::{Diagnostic, GUESSES, Span};
-use crate::similar::did_you_mean;
+use crate::similar::{did_you_mean, nearest};
 
 /// The flow's own parameters. Each is rendered once, because many steps may use the same one, and it may be large.
 pub(super) struct FlowParams<'a> {
@@ -95,6 +95,7 @@ impl<'a, 'o> TemplateReader<'a, 'o> {
             },
             NodeValue::Table(_) if node.get("$param").is_some() => self.param(node, writer),
             NodeValue::Table(members) => {
+                self.check_keys(members);
                 writer.text("{");
                 for (place, (key, member)) in members.iter().enumerate() {
                     writer.text(if place == 0 { "" } else { "," });
@@ -103,6 +104,17 @@ impl<'a, 'o> TemplateReader<'a, 'o> {
                     self.write(member, writer);
                 }
                 writer.text("}");
+            }
+        }
+    }
+
+    /// A key that is nearly one of a reference would pass as data. Keys such as `$schema` and `$set` are data.
+    fn check_keys(&mut self, members: &[(NodeKey, Node)]) {
+        for (key, _) in members.iter().filter(|(key, _)| key.text.starts_with('$')) {
+            if let Some(meant) = nearest(&key.text, ["$ref", "$param"]) {
+                let words = format!("`{}` makes no reference", key.text);
+                let help = format!("did you mean `{meant}`?");
+                self.problems.push(Diagnostic::new(&key.span, words, "no such reference").help(Some(help)));
             }
         }
     }

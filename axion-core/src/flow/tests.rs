@@ -8,6 +8,7 @@ use axion_actors::model::{Backoff, PoolId};
 use proptest::prelude::*;
 
 use super::*;
+use crate::params::Params;
 
 /// A folder with some scripts.
 fn folder() -> tempfile::TempDir {
@@ -456,7 +457,8 @@ script = "work.py"
 params = { file = { "$param" = "input" }, list = [1, 2] }
 "#;
     let set = set.iter().map(|it| (*it).to_owned()).collect();
-    match parse(text, Format::Toml, &Overrides { params: params.map(str::to_owned), set }) {
+    let params = params.map_or_else(Params::default, |text| Params::from_json("--params", text).expect("JSON"));
+    match parse(text, Format::Toml, &Overrides { params, set }) {
         Ok(flow) => Ok(String::from_utf8_lossy(flow.spec.steps[0].task().params_bytes()).into_owned()),
         Err(found) => Err(shown(&found)),
     }
@@ -498,7 +500,6 @@ fn l9_a_large_parameter_of_the_flow_is_there_once_however_many_steps_take_it() {
 fn an_override_that_replaces_nothing_is_refused() {
     for (params, set, message) in [
         (Some("[]"), &[][..], "--params must be a JSON object, not a list"),
-        (Some("{"), &[], "--params: this is not JSON: EOF while parsing an object"),
         (Some("{\"inptu\": 1}"), &[], "--params: the flow has no parameter `inptu` (did you mean `input`?)"),
         (None, &["x"], "--set x: expected STEP.KEY=VALUE"),
         (None, &["x=1"], "--set x=1: expected STEP.KEY=VALUE"),
@@ -507,7 +508,7 @@ fn an_override_that_replaces_nothing_is_refused() {
         (
             None,
             &["one.two.file.x=1"],
-            "--set one.two.file.x=1: `file` stands for `input`: set the whole of it, or use --params",
+            "--set one.two.file.x=1: `file` stands for `input`: set the whole of it, or use -p",
         ),
         (None, &["one.two.x={\"y\":1,\"y\":2}"], "--set one.two.x={\"y\":1,\"y\":2}: the key `y` stands here twice"),
         (None, &["one.two.list.x=1"], "--set one.two.list.x=1: `list.x` leads nowhere: it ends at a list"),
@@ -516,6 +517,93 @@ fn an_override_that_replaces_nothing_is_refused() {
     }
     let moved = with(Some(r#"{"input": {"$ref": "nobody"}}"#), &[]).expect_err("unknown");
     assert_eq!(moved, ["3:9: one.two waits for the step `nobody`, and there is none"]);
+}
+
+#[test]
+fn a_parameter_by_key_replaces_one_of_the_flow_as_the_text_does() {
+    let text = "[params]\nrows = 1\n[[steps]]\nname = \"a\"\nscript = \"work.py\"\nparams = { x = { \"$param\" = \"rows\" } }\n";
+    let mut params = Params::from_json("file.json", r#"{"rows": 2}"#).expect("JSON");
+    params.set("rows", "3").expect("set");
+    let flow = parse(text, Format::Toml, &Overrides { params: params.clone(), set: Vec::new() }).expect("sound");
+    assert_eq!(&flow.spec.steps[0].task().params_bytes()[..], br#"{"x":3}"#);
+    params.set_text("row", "1.10").expect("set");
+    let set = vec!["a.version=1.10".to_owned(), "a.dry=True".to_owned()];
+    let found = shown(&parse(text, Format::Toml, &Overrides { params, set }).expect_err("unknown"));
+    assert_eq!(
+        found,
+        [
+            "-s row=1.10: the flow has no parameter `row` (did you mean `rows`?)",
+            "--set a.version=1.10: this number would lose its last zero (write --set a.version=1.1 for the value, \
+             or --set 'a.version=\"1.10\"' for the text)",
+            "--set a.dry=True: True is Python, and would be a text (write --set a.dry=true for the value, or --set \
+             'a.dry=\"True\"' for the text)",
+        ]
+    );
+}
+
+#[test]
+fn a_key_that_is_nearly_one_of_a_reference_is_refused_and_other_dollars_are_data() {
+    let with = |params: &str| format!("[[steps]]\nname = \"a\"\nscript = \"work.py\"\nparams = {{ x = {params} }}\n");
+    for (params, meant) in [
+        (r#"{ "$params" = "a" }"#, "$param"),
+        (r#"[{ "$Ref" = "a" }]"#, "$ref"),
+        (r#"{ y = { "$parm" = 1 } }"#, "$param"),
+    ] {
+        let found = problems(&with(params));
+        assert!(found.len() == 1 && found[0].ends_with(&format!("(did you mean `{meant}`?)")), "{found:?}");
+    }
+    assert!(toml(&with(r#"{ "$schema" = "a", "$set" = 1, "$eq" = 2, "$gt" = 3 }"#)).is_ok());
+    let rules = step_rules(r#"{"params": {"x": {"$rfe": "a"}}}"#).expect_err("misspelt");
+    assert_eq!(shown(&rules), ["1:19: `$rfe` makes no reference (did you mean `$ref`?)"]);
+}
+
+#[test]
+fn yaml_gets_one_sentence_whatever_the_file_is_called() {
+    let yaml = "# the flow\nname: etl\nsteps:\n  - name: a\n    script: work.py\n";
+    let words = "YAML is not read: write the flow as TOML, or as JSON in a file whose name ends in .json";
+    for (text, place) in [(yaml, "2:1"), ("---\nx", "1:1"), ("- name: a\n  script: b\n", "1:1"), ("steps:\n- a", "1:1")]
+    {
+        for format in [Format::Toml, Format::Json] {
+            let found = parse(text, format, &Overrides::default()).expect_err("YAML");
+            assert_eq!(shown(&found), [format!("{place}: {words}")]);
+        }
+    }
+    let folder = folder();
+    let path = folder.path().join("etl.YML");
+    std::fs::write(&path, yaml).expect("written");
+    let refused = Flow::load(&path, &Overrides::default()).expect_err("YAML").to_string();
+    assert_eq!(refused, format!("cannot read the flow {}: {words}", path.display()));
+}
+
+#[test]
+fn dollar_braces_get_one_answer_with_the_right_form() {
+    let flow = |params: &str| {
+        format!(
+            "[params]\nrows = 1\n[[steps]]\nname = \"load\"\nscript = \"work.py\"\n[[steps]]\nname = \"b\"\nscript = \
+             \"work.py\"\nparams = {{ x = {params} }}\n"
+        )
+    };
+    let both = "write { \"$param\" = \"NAME\" } for a parameter of the flow, { \"$ref\" = \"STEP\", path = \"PATH\" } for a \
+                part of a step's result";
+    for (params, help) in [
+        ("\"${rows}\"", "write { \"$param\" = \"rows\" }"),
+        ("\"${{ params.rows }}\"", "write { \"$param\" = \"rows\" }"),
+        ("\"n-${load.items[0].id}\"", "write { \"$ref\" = \"load\", path = \"items[0].id\" }"),
+        ("\"${steps.load}\"", "write { \"$ref\" = \"load\" }"),
+        ("\"${load}\", y = \"${load}\"", "write { \"$ref\" = \"load\" }"),
+        ("\"${HOME}\"", both),
+        ("${rows}", both),
+    ] {
+        let found = problems(&flow(params));
+        let words = "is no reference in a flow: a reference is a table, in the place of a whole value";
+        let is_right = found.len() == 1 && found[0].contains(words) && found[0].ends_with(&format!("({help})"));
+        assert!(is_right, "{params}: {found:?}");
+    }
+    // For a shell.
+    assert!(toml(&flow("\"echo ${HOME} ${\"")).is_ok());
+    let json = r#"{"steps": [{"name": "a", "script": "work.py", "params": {"x": "${a.b}"}}]}"#;
+    let found = shown(&parse(json, Format::Json, &Overrides::default()).expect_err("no reference"));
+    assert!(found[0].ends_with(r#"(write {"$ref": "a", "path": "b"})"#), "{found:?}");
 }
 
 #[test]

@@ -1,17 +1,12 @@
 //! One tree for TOML and JSON, in which every key and value has its place in the text.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::de::{Deserializer as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use toml::de::{DeTable, DeValue};
 
 use crate::diagnostics::{Diagnostic, Span, json_error_span, json_error_words};
-
-/// The maximum depth of nested values. The code walks the tree by recursion.
-const MAX_DEPTH: usize = 64;
+use crate::json::{JsonReader, MAX_DEPTH, Member, too_deep};
 
 /// A value and its place.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,10 +110,6 @@ impl Node {
     }
 }
 
-fn too_deep(span: &Span) -> Diagnostic {
-    Diagnostic::new(span, format!("values are nested more than {MAX_DEPTH} deep"), "too deep")
-}
-
 /// Reads TOML and reports all syntax errors. Without syntax errors there is a tree, which may contain invalid values.
 pub(super) fn from_toml(text: &str, problems: &mut Vec<Diagnostic>) -> Option<Node> {
     let (table, errors) = DeTable::parse_recoverable(text);
@@ -181,7 +172,7 @@ fn toml_value(span: Span, value: DeValue<'_>, depth: usize, problems: &mut Vec<D
 /// Reads JSON. If the syntax is valid, there is a tree, which may contain invalid values.
 pub(super) fn from_json(text: &str, problems: &mut Vec<Diagnostic>) -> Option<Node> {
     match serde_json::from_str::<&RawValue>(text) {
-        Ok(whole) => Some(JsonReader { text, problems }.value(whole.get(), 1)),
+        Ok(whole) => Some(json_value(&mut JsonReader { text, problems }, whole.get(), 1)),
         Err(error) => {
             problems.push(json_problem(text, &error));
             None
@@ -194,90 +185,32 @@ fn json_problem(text: &str, error: &serde_json::Error) -> Diagnostic {
     Diagnostic::new(&json_error_span(text, error), format!("this is not JSON: {what}"), what)
 }
 
-/// Walks a JSON text by raw values. Each is a slice of the text, which gives its place.
-struct JsonReader<'t, 'p> {
-    text: &'t str,
-    problems: &'p mut Vec<Diagnostic>,
-}
-
-impl<'t> JsonReader<'t, '_> {
-    fn span(&self, part: &str) -> Span {
-        let start = (part.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
-        start..start + part.len()
+fn json_value<'t>(reader: &mut JsonReader<'t, '_>, raw: &'t str, depth: usize) -> Node {
+    let span = reader.span(raw);
+    if !reader.enters(raw, depth) {
+        return Node { span, value: NodeValue::Null };
     }
-
-    fn value(&mut self, raw: &'t str, depth: usize) -> Node {
-        let span = self.span(raw);
-        if depth > MAX_DEPTH {
-            self.problems.push(too_deep(&span));
-            return Node { span, value: NodeValue::Null };
+    let value = match raw.as_bytes().first() {
+        Some(b'{') => {
+            let members = reader.members(raw);
+            let member = |it: Member<'t>| {
+                let value = json_value(reader, it.value, depth + 1);
+                (NodeKey { text: it.key, span: it.span }, value)
+            };
+            NodeValue::Table(members.into_iter().map(member).collect())
         }
-        let mut parts = serde_json::Deserializer::from_str(raw);
-        let value = match raw.as_bytes().first() {
-            Some(b'{') => {
-                let members = parts.deserialize_map(Members).unwrap_or_default();
-                let mut table: Vec<(NodeKey, Node)> = Vec::with_capacity(members.len());
-                let mut seen: BTreeMap<String, Span> = BTreeMap::new();
-                for (key, value) in members {
-                    let text = serde_json::from_str(key.get()).unwrap_or_default();
-                    let key = NodeKey { text, span: self.span(key.get()) };
-                    if let Some(first) = seen.insert(key.text.clone(), key.span.clone()) {
-                        let words = format!("the key `{}` stands here twice", key.text);
-                        let mut problem = Diagnostic::new(&key.span, words, "again");
-                        problem.related.push((first, "first".to_owned()));
-                        self.problems.push(problem);
-                    }
-                    let value = self.value(value.get(), depth + 1);
-                    table.push((key, value));
-                }
-                NodeValue::Table(table)
-            }
-            Some(b'[') => {
-                let elements = parts.deserialize_seq(Elements).unwrap_or_default();
-                NodeValue::List(elements.into_iter().map(|it| self.value(it.get(), depth + 1)).collect())
-            }
-            Some(b'"') => NodeValue::Text(serde_json::from_str(raw).unwrap_or_default()),
-            Some(b't') => NodeValue::Bool(true),
-            Some(b'f') => NodeValue::Bool(false),
-            Some(b'n') => NodeValue::Null,
-            _ => NodeValue::Number(raw.to_owned()),
-        };
-        Node { span, value }
-    }
-}
-
-struct Members;
-
-impl<'de> Visitor<'de> for Members {
-    type Value = Vec<(&'de RawValue, &'de RawValue)>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = Vec::new();
-        while let Some(member) = map.next_entry()? {
-            members.push(member);
+        Some(b'[') => {
+            let elements = reader.elements(raw);
+            NodeValue::List(elements.into_iter().map(|it| json_value(reader, it.get(), depth + 1)).collect())
         }
-        Ok(members)
-    }
-}
-
-struct Elements;
-
-impl<'de> Visitor<'de> for Elements {
-    type Value = Vec<&'de RawValue>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut elements = Vec::new();
-        while let Some(element) = list.next_element()? {
-            elements.push(element);
+        Some(b'"') => NodeValue::Text(serde_json::from_str(raw).unwrap_or_default()),
+        Some(b't') => NodeValue::Bool(true),
+        Some(b'f') => NodeValue::Bool(false),
+        Some(b'n') => NodeValue::Null,
+        _ => {
+            reader.number(raw);
+            NodeValue::Number(raw.to_owned())
         }
-        Ok(elements)
-    }
+    };
+    Node { span, value }
 }
