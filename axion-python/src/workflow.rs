@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axion_core as core;
 use axion_core::Diagnostics;
 use axion_core::flow::{self, Flow, FlowError, Overrides};
-use axion_core::workflow::{Dependency, Reference, Step, StepError, StepState, WorkflowSpec};
+use axion_core::workflow::{Dependency, PathError, Reference, Step, StepError, StepState, WorkflowSpec};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
@@ -22,11 +22,15 @@ pub(crate) struct Rules(core::workflow::Rules);
 #[pymethods]
 impl Rules {
     /// Parses JSON text with the keys of a flow's steps, and the values of the placeholders in a function's arguments:
-    /// steps, by name or id, and paths.
+    /// steps, by name or id, paths, and defaults as
+    /// JSON text.
     #[new]
-    fn new(options: &str, inputs: Vec<(String, String)>) -> PyResult<Self> {
+    fn new(options: &str, inputs: Vec<(String, String, Option<String>)>) -> PyResult<Self> {
         let rules = flow::step_rules(options).map_err(|problems| PyValueError::new_err(words(&problems)))?;
-        let reference = |(step, path): &(String, String)| Reference::to(step.as_str()).at(path);
+        let reference = |(step, path, default): &(String, String, Option<String>)| {
+            let reference = Reference::to(step.as_str()).at(path)?;
+            Ok::<_, PathError>(Reference { default: default.as_deref().map(Into::into), ..reference })
+        };
         let inputs = inputs.iter().map(reference).collect::<Result<_, _>>();
         let inputs = inputs.map_err(|error| PyValueError::new_err(error.to_string()))?;
         Ok(Self(core::workflow::Rules { inputs, ..rules }))

@@ -372,3 +372,16 @@ def test_the_record_is_all_there_is(engine, add):
     assert record == workflow.status() and record["id"] == workflow.id == workflow.record.id
     assert record["steps"][0]["script"].endswith("add.py") and record["critical_path"]["steps"] == ["a"]
     assert "1 steps" in repr(workflow)
+
+
+def test_a_reference_with_a_default_stands_for_it_if_its_step_was_skipped(engine, script):
+    echo = script("def main(params, context):\n    return params.get('n')\n", "default.py")
+    skipped = Task.create(echo, params={"n": 1}, name="one", when={"any": []})
+    script_join = Task.create(echo, params={"n": Ref("one", "x", default=[None])}, name="two", run_if="all_done")
+    both = axion.step(lambda a, b: (a, b), Ref(skipped, default=0), Ref(skipped, "y", default={"k": 1}))
+    join = both.options(name="three", run_if="all_done")
+    workflow = engine.submit_workflow([skipped, script_join, join])
+    assert workflow.result(30) == {"two": [None], "three": (0, {"k": 1})}
+    assert repr(Ref("a", "b", default=1)) == "Ref('a', 'b', default=1)"
+    with pytest.raises(TypeError):
+        Ref("a", default=object())

@@ -82,6 +82,21 @@ fn the_flows_parameters_come_by_key_from_a_file_and_from_standard_input() {
 }
 
 #[test]
+fn a_join_after_a_branch_takes_the_default_for_the_step_that_was_skipped() {
+    let text = "[params]\nlarge = false\n\
+        [[steps]]\nname = \"which\"\nscript = \"echo.py\"\nparams = { large = { \"$param\" = \"large\" } }\n\
+        [[steps]]\nname = \"large\"\nscript = \"echo.py\"\nparams = { n = 1 }\nwhen = { ref = \"which\", path = \"large\" }\n\
+        [[steps]]\nname = \"small\"\nscript = \"echo.py\"\nparams = { n = 2 }\n\
+        when = { not = { ref = \"which\", path = \"large\" } }\n\
+        [[steps]]\nname = \"join\"\nscript = \"echo.py\"\nrun_if = \"any_succeeded\"\nparams = { \
+        large = { \"$ref\" = \"large\", path = \"n\", default = 0 }, small = { \"$ref\" = \"small\", path = \"n\", default = 0 } }\n";
+    let folder = flow(text, &[("echo.py", ECHO)]);
+    let of = |large: &str| value(&run(command(folder.path()).args(["-p", large])))["join"].clone();
+    assert_eq!(of("large=true"), json!({"large": 1, "small": 0}));
+    assert_eq!(of("large=false"), json!({"large": 0, "small": 2}));
+}
+
+#[test]
 fn a_flow_in_yaml_or_with_dollar_braces_gets_one_clear_error() {
     let yaml = flow("name: etl\nsteps:\n  - name: a\n", &[("etl.yaml", "name: etl\n")]);
     let words = "YAML is not read: write the flow as TOML, or as JSON in a file whose name ends in .json";

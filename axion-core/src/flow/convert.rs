@@ -204,7 +204,7 @@ fn check_ineffective_keys(node: &Node, problems: &mut Vec<Diagnostic>) {
         wrong("soft_timeout", "together with a `timeout` that is not longer");
     }
     if let Some(of) = ["all", "any", "not"].into_iter().find(|key| node.get(key).is_some()) {
-        for key in ["path", "op", "value"] {
+        for key in ["path", "default", "op", "value"] {
             wrong(key, &format!("together with `{of}`: it belongs to a `ref`"));
         }
     }
@@ -297,7 +297,11 @@ fn reference(node: &Node, uses: &mut Vec<(String, Span)>) -> Option<Reference> {
     let step = node.get("ref")?;
     let name = step.text().filter(|name| !name.is_empty())?;
     uses.push((name.to_owned(), step.span.clone()));
-    Reference::to(name).at(node.get("path").and_then(Node::text).unwrap_or_default()).ok()
+    let reference = Reference::to(name).at(node.get("path").and_then(Node::text).unwrap_or_default()).ok()?;
+    Some(match node.get("default") {
+        Some(default) => reference.or(&default.to_json()),
+        None => reference,
+    })
 }
 
 fn map_over(node: &Node, uses: &mut Vec<(String, Span)>) -> Option<MapOver> {

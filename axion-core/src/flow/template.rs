@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use axion_actors::model::workflow::{Reference, Template, TemplateWriter};
+use axion_actors::model::workflow::{Piece, Reference, Template, TemplateWriter};
 use serde_json::Value as Json;
 
 use super::tree::{Node, NodeKey, NodeValue};
@@ -120,9 +121,10 @@ impl<'a, 'o> TemplateReader<'a, 'o> {
     }
 
     fn reference(&mut self, node: &Node) -> Option<Reference> {
-        for (key, _) in node.members().iter().filter(|(key, _)| key.text != "$ref" && key.text != "path") {
+        const KEYS: [&str; 3] = ["$ref", "path", "default"];
+        for (key, _) in node.members().iter().filter(|(key, _)| !KEYS.contains(&key.text.as_str())) {
             let words = format!("a reference has no key `{}`", key.text);
-            let help = did_you_mean(&key.text, ["$ref", "path"]);
+            let help = did_you_mean(&key.text, KEYS);
             self.problems.push(Diagnostic::new(&key.span, words, "unknown key").help(help));
         }
         let step = node.get("$ref")?;
@@ -131,14 +133,34 @@ impl<'a, 'o> TemplateReader<'a, 'o> {
             return None;
         };
         self.references.push((name.to_owned(), step.span.clone()));
-        let Some(path) = node.get("path") else { return Some(Reference::to(name)) };
-        match path.text().map(|text| Reference::to(name).at(text)) {
-            Some(Ok(reference)) => return Some(reference),
-            Some(Err(error)) => self.problems.push(Diagnostic::new(&path.span, error.to_string(), error.what)),
-            None => self.problems.push(Diagnostic::new(&path.span, "`path` must be a text", "must be a text")),
+        let mut reference = Reference::to(name);
+        if let Some(path) = node.get("path") {
+            match path.text().map(|text| reference.clone().at(text)) {
+                Some(Ok(narrowed)) => reference = narrowed,
+                // The path is invalid, but the step is still looked up.
+                Some(Err(error)) => self.problems.push(Diagnostic::new(&path.span, error.to_string(), error.what)),
+                None => self.problems.push(Diagnostic::new(&path.span, "`path` must be a text", "must be a text")),
+            }
         }
-        // The path is invalid, but the step is still looked up.
-        Some(Reference::to(name))
+        reference.default = node.get("default").and_then(|it| self.default(it));
+        Some(reference)
+    }
+
+    /// The default of a reference as JSON text. It may contain the flow's own parameters, but no reference.
+    pub(super) fn default(&mut self, node: &Node) -> Option<Arc<str>> {
+        let known = self.references.len();
+        let template = self.template(node);
+        if self.references.len() > known {
+            self.references.truncate(known);
+            let words = "the default of a reference cannot contain a reference";
+            self.problems.push(Diagnostic::new(&node.span, words, "must be a value"));
+            return None;
+        }
+        let texts = template.pieces().iter().map(|piece| match piece {
+            Piece::Text(text) => String::from_utf8_lossy(text),
+            Piece::Ref(_) => "null".into(),
+        });
+        Some(texts.collect::<String>().into())
     }
 
     fn param(&mut self, node: &Node, writer: &mut TemplateWriter) {

@@ -558,6 +558,28 @@ fn a_key_that_is_nearly_one_of_a_reference_is_refused_and_other_dollars_are_data
 }
 
 #[test]
+fn a_reference_may_have_a_default_with_parameters_of_the_flow_and_without_references() {
+    let flow = |params: &str, rest: &str| {
+        format!(
+            "[params]\nn = 12345678901234567890\n[[steps]]\nname = \"a\"\nscript = \"work.py\"\n[[steps]]\nname = \"b\"\nscript \
+             = \"work.py\"\nrun_if = \"all_done\"\nparams = {{ x = {params} }}\n{rest}"
+        )
+    };
+    let params = r#"{ "$ref" = "a", path = "p", default = { n = { "$param" = "n" }, "$schema" = [1.5] } }"#;
+    let rest = "when = { ref = \"a\", default = false }\nmap_over = { ref = \"a\", path = \"rows\", default = [] }\n";
+    let sound = toml(&flow(params, rest)).unwrap_or_else(|found| panic!("{:#?}", shown(&found)));
+    let defaults: Vec<_> = sound.spec.steps[1].references().map(|it| it.default.as_deref()).collect();
+    let first = r#"{"n":12345678901234567890,"$schema":[1.5]}"#;
+    assert_eq!(defaults, [Some(first), Some("false"), Some("[]")]);
+
+    let words = "the default of a reference cannot contain a reference";
+    let found = problems(&flow(r#"{ "$ref" = "a", default = [{ "$ref" = "nobody" }] }"#, ""));
+    assert_eq!(found, [format!("10:42: {words}")]);
+    let found = problems(&flow(r#"{ "$ref" = "a", defualt = 1 }"#, ""));
+    assert_eq!(found, ["10:32: a reference has no key `defualt` (did you mean `default`?)"]);
+}
+
+#[test]
 fn yaml_gets_one_sentence_whatever_the_file_is_called() {
     let yaml = "# the flow\nname: etl\nsteps:\n  - name: a\n    script: work.py\n";
     let words = "YAML is not read: write the flow as TOML, or as JSON in a file whose name ends in .json";

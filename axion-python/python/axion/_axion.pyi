@@ -143,7 +143,7 @@ class Rules:
     """What a step asks for beside its task, from JSON text with the keys of a flow's steps, and what fills the holes in
     a function's arguments: steps and paths."""
 
-    def __new__(cls, options: str, inputs: Sequence[tuple[str, str]]) -> Rules: ...
+    def __new__(cls, options: str, inputs: Sequence[tuple[str, str, str | None]]) -> Rules: ...
 
 @final
 class WorkflowRecord:

@@ -1,5 +1,6 @@
 """The parts of a workflow: steps that are functions, references to results, and blocks of steps."""
 
+import json
 import operator
 
 from . import _axion
@@ -35,20 +36,27 @@ class Node:
     _reach = None  # what the functions of its workflow reach
 
 
+_NO_DEFAULT = object()
+
+
 class Ref:
     """Stands for the result of another step in the parameters or arguments of a step, or for the part of that result at
     `path`, such as `rows[0].id`. The step waits for the other one, which you give by its name, its task's id, or the
     step itself. In the parameters of a script, `{"$ref": "STEP"}` means the same; in the arguments of a function, so
-    does the step itself.
+    does the step itself. With a `default`, which has a JSON form, it stands for that if the other step has ended without
+    a result: it was skipped, for example.
 
         Task.create("load.py", params={"first": Ref("extract", "rows[0]")}, name="load")
+        Task.create("join.py", params={"n": Ref("count", default=0)}, name="join", run_if="any_succeeded")
     """
 
-    __slots__ = ("_of", "path")
+    __slots__ = ("_of", "path", "_default")
 
-    def __init__(self, step, path=""):
+    def __init__(self, step, path="", *, default=_NO_DEFAULT):
         self._of = step
         self.path = path
+        # As JSON: later changes of the object change nothing.
+        self._default = None if default is _NO_DEFAULT else json.dumps(default, allow_nan=False)
         if not isinstance(self.step, str):
             raise TypeError("a Ref names a step, not %r" % (step,))
 
@@ -58,7 +66,13 @@ class Ref:
         return self._of if isinstance(self._of, str) else getattr(self._of, "name", None) or id_of(self._of)
 
     def __repr__(self):
-        return "Ref(%r, %r)" % (self.step, self.path)
+        default = "" if self._default is None else ", default=%r" % json.loads(self._default)
+        return "Ref(%r, %r%s)" % (self.step, self.path, default)
+
+    def _keys(self):
+        """The keys beside that of the step, in the JSON form."""
+        path = {"path": self.path} if self.path else {}
+        return path if self._default is None else {**path, "default": json.loads(self._default)}
 
 
 def id_of(node):
@@ -163,7 +177,7 @@ class Placeholders:
         if not issubclass(kind, _REFERENCES) or kind is not Ref and id_of(part) is None:
             return None
         reference = part if kind is Ref else Ref(part)
-        key = id_of(reference._of) or reference.step, reference.path
+        key = id_of(reference._of) or reference.step, reference.path, reference._default
         if key not in self._numbers:
             self._numbers[key] = len(self.references)
             self.references.append(reference)

@@ -82,7 +82,7 @@ class Plan:
         if isinstance(node, Step):
             target, payload, references = self._calls[node.id]
             work = self._engine._step.compile(node.fn, target, self._reach)
-            inputs = [(self._title(reference._of), reference.path) for reference in references]
+            inputs = [(self._title(reference._of), reference.path, reference._default) for reference in references]
         else:
             work, payload = os.fspath(node.script_path), b"{}"
             found = []
@@ -108,7 +108,7 @@ class Plan:
         """The JSON form of a reference in the parameters of a script."""
         if isinstance(value, (Ref, Node)):
             value = value if isinstance(value, Ref) else Ref(value)
-            return {"$ref": self._title(value._of), **({"path": value.path} if value.path else {})}
+            return {"$ref": self._title(value._of), **value._keys()}
         raise TypeError("Object of type %s is not JSON serializable" % type(value).__name__)
 
     def _rule(self, value):
@@ -116,7 +116,7 @@ class Plan:
         if isinstance(value, Node):
             return {"ref": self._title(value)}
         if isinstance(value, Ref):
-            return {"ref": self._title(value._of), **({"path": value.path} if value.path else {})}
+            return {"ref": self._title(value._of), **value._keys()}
         if isinstance(value, dict):
             return {key: self._title(part) if key == "ref" and isinstance(part, Node) else self._rule(part)
                     for key, part in value.items()}

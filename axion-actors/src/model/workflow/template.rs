@@ -17,13 +17,16 @@ pub struct Reference {
     pub step: Arc<str>,
     /// The part of the result. The empty path means the whole.
     pub path: JsonPath,
+    /// The value, as JSON text, if the step has ended without a result: it was skipped, for example. A path that leads
+    /// nowhere in a result is a mistake all the same.
+    pub default: Option<Arc<str>>,
 }
 
 impl Reference {
     /// A reference to the whole result of a step.
     #[must_use]
     pub fn to(step: impl Into<Arc<str>>) -> Self {
-        Self { step: step.into(), path: JsonPath::default() }
+        Self { step: step.into(), path: JsonPath::default(), default: None }
     }
 
     /// Narrows the reference to a part: `Reference::to("extract").at("rows[0].id")`.
@@ -33,6 +36,13 @@ impl Reference {
     pub fn at(mut self, path: &str) -> Result<Self, PathError> {
         self.path = path.parse()?;
         Ok(self)
+    }
+
+    /// Sets the value for a step that has ended without a result: `Reference::to("estimate").or(&json!(null))`.
+    #[must_use]
+    pub fn or(mut self, value: &Value) -> Self {
+        self.default = Some(value.to_string().into());
+        self
     }
 
     /// The task id, if the reference names its step by id.
@@ -77,7 +87,10 @@ pub enum TemplateError {
     #[error(transparent)]
     Path(#[from] PathError),
     /// An object has `$ref` but is not a reference.
-    #[error("{found} is not a reference: it needs {{\"$ref\": \"STEP\"}}, and may have \"path\": \"rows[0].id\"")]
+    #[error(
+        "{found} is not a reference: it needs {{\"$ref\": \"STEP\"}}, and may have \"path\": \"rows[0].id\" and \
+         \"default\": VALUE"
+    )]
     Shape {
         /// The object.
         found: String,
@@ -188,14 +201,18 @@ impl TemplateWriter {
 
 fn read(value: &Value, members: &serde_json::Map<String, Value>) -> Result<Reference, TemplateError> {
     let shape = || TemplateError::Shape { found: value.to_string() };
-    if members.keys().any(|key| key != "$ref" && key != "path") {
+    if members.keys().any(|key| !["$ref", "path", "default"].contains(&key.as_str())) {
         return Err(shape());
     }
-    match (members.get("$ref"), members.get("path")) {
-        (Some(Value::String(step)), None) => Ok(Reference::to(step.as_str())),
-        (Some(Value::String(step)), Some(Value::String(path))) => Ok(Reference::to(step.as_str()).at(path)?),
-        _ => Err(shape()),
-    }
+    let reference = match (members.get("$ref"), members.get("path")) {
+        (Some(Value::String(step)), None) => Reference::to(step.as_str()),
+        (Some(Value::String(step)), Some(Value::String(path))) => Reference::to(step.as_str()).at(path)?,
+        _ => return Err(shape()),
+    };
+    Ok(match members.get("default") {
+        Some(default) => reference.or(default),
+        None => reference,
+    })
 }
 
 #[cfg(test)]
@@ -212,6 +229,14 @@ mod tests {
         assert_eq!(names, ["x.rows[0]", "y"]);
         assert_eq!(template.pieces()[0], Piece::Text(r#"{"a":[1,"#.into()));
         assert_eq!(template.pieces()[2], Piece::Text(r#"],"b":{},"c":"#.into()));
+    }
+
+    #[test]
+    fn a_reference_may_have_a_default_and_null_is_one() {
+        let params = json!([{"$ref": "x", "default": null}, {"$ref": "y", "path": "a", "default": {"n": [1]}}]);
+        let template = Template::from_json(&params).expect("a template");
+        let defaults: Vec<_> = template.references().map(|it| it.default.as_deref()).collect();
+        assert_eq!(defaults, [Some("null"), Some(r#"{"n":[1]}"#)]);
     }
 
     #[test]

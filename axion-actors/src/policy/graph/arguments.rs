@@ -60,6 +60,9 @@ impl Graph {
 
     /// The value of a reference in a call: a whole result unchanged, or a part of one as JSON.
     fn value(&self, reference: &Reference) -> Result<Bytes, StepError> {
+        if let Some(default) = self.default_of(reference) {
+            return Ok(default);
+        }
         if reference.path.segments().is_empty() {
             return self.result_of(reference).map(Data::whole);
         }

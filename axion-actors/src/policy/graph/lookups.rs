@@ -121,8 +121,11 @@ impl Graph {
         }
     }
 
-    /// The JSON text that a reference names: a slice of the step's result.
+    /// The JSON text that a reference names: a slice of the step's result, or its default.
     pub(super) fn look_up(&self, reference: &Reference) -> Result<Bytes, StepError> {
+        if let Some(default) = self.default_of(reference) {
+            return Ok(default);
+        }
         let json = self.result_of(reference)?.json();
         let json = json.map_err(|found| StepError::NotPlain { reference: reference.to_string(), found })?;
         let part = match self.found_in(reference).and_then(|found| found.parts.get(&reference.path)) {

@@ -11,7 +11,7 @@ use crate::model::{Data, Task, TaskId, Tick};
 
 /// The error of a reference to a value that does not exist.
 pub(super) fn unresolved(reference: &Reference, found: &JsonPath, what: String) -> StepError {
-    let place = Reference { step: reference.step.clone(), path: found.clone() }.to_string();
+    let place = Reference { path: found.clone(), ..reference.clone() }.to_string();
     StepError::Unresolved { reference: Box::new(reference.clone()), place, found: what }
 }
 
@@ -29,6 +29,13 @@ impl Graph {
                 Err(StepError::NoResult { reference: Box::new(reference.clone()), state })
             }
         }
+    }
+
+    /// The value of a reference whose step has ended without a result, if it has one for that.
+    pub(super) fn default_of(&self, reference: &Reference) -> Option<Bytes> {
+        let default = reference.default.as_ref()?;
+        let has_none = matches!(self.result_of(reference), Err(StepError::NoResult { .. }));
+        has_none.then(|| Bytes::copy_from_slice(default.as_bytes()))
     }
 
     /// The task of a step that is to run, and the parameters that replace its own. Call it once, as late as possible: a

@@ -78,7 +78,7 @@ pub(super) static STEP: TableSchema = TableSchema {
         may(
             "params",
             Schema::Params,
-            "Its parameters. {\"$ref\": \"STEP\", \"path\": \"rows[0].id\"} stands for a part of a step's result and makes the step wait for it; {\"$param\": \"NAME\"} for one of the flow's own.",
+            "Its parameters. {\"$ref\": \"STEP\", \"path\": \"rows[0].id\"} stands for a part of a step's result and makes the step wait for it; \"default\" beside it is the value if that step has ended without a result; {\"$param\": \"NAME\"} for one of the flow's own.",
         ),
         may(
             "pool",
@@ -131,6 +131,7 @@ static CONDITION: TableSchema = TableSchema {
     fields: &[
         may("ref", Schema::Text, "The step whose result is asked about."),
         may("path", Schema::Path, "Which part of it; the whole if it is left out."),
+        may("default", Schema::Any, "What is asked about instead if that step has ended without a result."),
         may(
             "op",
             Schema::Choice(&["==", "!=", "<", "<=", ">", ">=", "in", "exists", "truthy"]),
@@ -150,6 +151,7 @@ static MAP: TableSchema = TableSchema {
     fields: &[
         must("ref", Schema::Text, "The step whose result is the list, or has it as a part."),
         may("path", Schema::Path, "Where in the result the list is."),
+        may("default", Schema::Any, "The list if that step has ended without a result."),
         may(
             "as",
             Schema::Text,

@@ -67,6 +67,17 @@ fn the_holes_of_a_function_are_filled_with_results_as_they_are_and_with_parts_as
 }
 
 #[test]
+fn a_hole_for_a_step_without_a_result_is_filled_with_the_default() {
+    let inputs = vec![to("s", "a").or(&json!([1])), to("s", "").or(&json!(null))];
+    let steps = [
+        step("s").when(Condition::Any(Vec::new())),
+        call("g").inputs(inputs).run_if(crate::model::workflow::RunIf::AllDone),
+    ];
+    let mut graph = graph(steps);
+    assert_eq!(arguments(&mut graph, key(1)), filled(&[b"\x80own", b"[1]", b"null"]));
+}
+
+#[test]
 fn a_function_that_only_waits_is_called_with_its_own_arguments() {
     let mut graph = graph([step("s"), call("f"), call("g").after("s").after("f")]);
     graph.ended(key(0), ok(json!(1)).into(), Tick(1));

@@ -42,6 +42,40 @@ fn a_reference_that_leads_nowhere_fails_its_step_with_the_path_and_what_was_ther
 }
 
 #[test]
+fn a_reference_to_a_step_that_ended_without_a_result_has_its_default() {
+    let params = json!({
+        "n": {"$ref": "a", "path": "rows[0]", "default": [1]},
+        "m": {"$ref": "b", "default": null},
+    });
+    let never = Condition::Any(Vec::new());
+    let join = || step("join").params(Template::from_json(&params).expect("a template")).run_if(RunIf::AnySucceeded);
+    let mut run = Run::of(WorkflowSpec::of([step("a").when(never.clone()), step("b"), join()]));
+    run.end("b", ok(json!(7)));
+    assert_eq!(
+        (run.state("a"), &run.params("join")["n"], &run.params("join")["m"]),
+        (StepState::Skipped, &json!([1]), &json!(7))
+    );
+
+    let late = join().run_if(RunIf::AllDone);
+    let mut run = Run::of(WorkflowSpec::of([step("a"), step("b"), late]));
+    run.end("a", ok(json!({"rows": [2]})));
+    run.end("b", failed("no"));
+    assert_eq!((&run.params("join")["n"], &run.params("join")["m"]), (&json!(2), &json!(null)));
+
+    // A path that leads nowhere in a result is a mistake all the same.
+    let mut run = Run::of(WorkflowSpec::of([step("a"), step("b"), join()]));
+    run.end("a", ok(json!({"rows": []})));
+    run.end("b", ok(json!(7)));
+    assert_eq!(run.error("join"), "a.rows[0] cannot be resolved: a.rows is an empty list");
+
+    let missing = || Reference::to("a").or(&json!([3, 4]));
+    let asks = step("asks").when(Condition::test(missing(), Op::Eq, json!([3, 4]))).run_if(RunIf::AllDone);
+    let maps = step("maps").map_over(MapOver::new(missing())).run_if(RunIf::AllDone);
+    let run = Run::of(WorkflowSpec::of([step("a").when(never), asks, maps]));
+    assert_eq!((run.state("asks"), run.state("maps")), (StepState::Ready, StepState::Ready));
+}
+
+#[test]
 fn a_template_without_references_is_all_that_a_step_gets_that_waits_for_none() {
     let run = Run::of(WorkflowSpec::of([step("a").params(Template::of_text("{\"x\": 1 } "))]));
     assert_eq!(run.params("a"), &json!({"x": 1}));
