@@ -105,7 +105,8 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "COUNT", default_value_t = 2, allow_negative_numbers = true)]
     pub(crate) max_worker_losses: u32,
 
-    /// Kill the task when its process uses more memory than this: 200M, 1.5G, or a number of bytes.
+    /// Kill the task when its process and those that it has started use more memory than this: 200M, 1.5G, or a number
+    /// of bytes.
     #[arg(long, value_name = "SIZE", value_parser = parse_byte_limit, allow_negative_numbers = true)]
     pub(crate) memory_limit: Option<u64>,
 

@@ -70,7 +70,7 @@ impl Supervisor {
                 start_timeout: config.start_timeout,
                 stop_grace: config.stop_grace,
                 output_limit: config.captured_output_limit,
-                measure_every: pool.worker.measures_memory().then_some(config.health_check_interval),
+                measure_every: pool.worker.lowest_memory_limit().map(|_| config.health_check_interval),
                 patience: Patience::default(),
             },
         });

@@ -22,6 +22,7 @@ use crate::model::{
 };
 use crate::policy::functions::KnownFunctions;
 use crate::policy::liveness::{Liveness, Look, NextStep, Patience};
+use crate::policy::measuring::Measuring;
 use crate::policy::scheduler::{Departure, Report, RunTask};
 use crate::policy::worker_lifecycle::{RetireStep, WorkerEnd, WorkerExit, WorkerLifecycle};
 use crate::process::{Child, ChildEvent, ChildExit, Launched, Progress};
@@ -47,10 +48,7 @@ pub struct Worker {
     sequencer: Sequencer,
     clock: Clock,
     timer: ActorTimer,
-    /// The time of the last measurement of the child's memory.
-    measured: Tick,
-    /// The time of the next one, while the child has tasks.
-    measure_at: Option<Tick>,
+    measuring: Measuring,
     liveness: Liveness,
     /// The time at which the liveness rule looks again.
     look_at: Option<Tick>,
@@ -140,8 +138,7 @@ impl Worker {
             sequencer: neighbours.sequencer,
             clock,
             timer: neighbours.timers.timer(),
-            measured: now,
-            measure_at: None,
+            measuring: Measuring::new(settings.measure_every, now),
             liveness: Liveness::new(settings.patience),
             look_at: None,
             revokes: VecDeque::new(),
@@ -282,7 +279,7 @@ impl Worker {
         if !self.lifecycle.is_ready() {
             return;
         }
-        let owed: Vec<Seq> = self.in_flight.iter().map(|sent| sent.seq).collect();
+        let owed = self.owed();
         let Progress { running, written } = self.child.progress();
         let look = Look { owed: &owed, running: running.as_deref(), written, ended: self.lifecycle.ended() };
         match event(&mut self.liveness, look, self.clock.now()) {
@@ -307,14 +304,13 @@ impl Worker {
         if self.look_at.take_if(|at| *at <= now).is_some() {
             self.consult(Liveness::due);
         }
-        if self.measure_at.is_some_and(|at| at <= now) {
-            self.measure();
-        }
+        self.measure_if_due();
     }
 
     /// Sets the timer for what is due first. Call it after every event.
     fn arm(&mut self, ctx: &Context<Self>) {
-        let due = [self.lifecycle.next_tick(), self.look_at, self.measure_at];
+        let measure_at = self.measuring.next(!self.in_flight.is_empty());
+        let due = [self.lifecycle.next_tick(), self.look_at, measure_at];
         if let Some(first) = due.into_iter().flatten().min() {
             self.timer.set(first, ctx);
         }
@@ -339,17 +335,24 @@ impl Worker {
         }
     }
 
-    /// Measures the child's memory while it has tasks and once after them, if a limit is set. Never while idle (L10).
-    fn measure(&mut self) {
-        let Some(every) = self.settings.measure_every else { return };
-        let now = self.clock.now();
-        if now.since(self.measured) >= every {
-            self.measured = now;
-            if let Some(resident) = self.child.resident() {
-                self.report(vec![Report::Measured { resident }]);
-            }
+    /// Has the child's memory measured, if a limit is set and the time has come.
+    fn measure_if_due(&mut self) {
+        if self.lifecycle.is_ready() && self.measuring.is_due(self.clock.now()) {
+            self.measuring.began(self.child.progress().running.unwrap_or_else(|| self.owed()));
+            self.child.measure();
         }
-        self.measure_at = (!self.in_flight.is_empty()).then(|| self.measured.after(every));
+    }
+
+    fn measured(&mut self, resident: Option<u64>) {
+        let running = self.measuring.ended(self.clock.now());
+        if let Some(resident) = resident {
+            self.report(vec![Report::Measured { resident, running }]);
+        }
+    }
+
+    /// The attempts that the child has neither ended nor given back.
+    fn owed(&self) -> Vec<Seq> {
+        self.in_flight.iter().map(|sent| sent.seq).collect()
     }
 
     /// Kills one attempt with its process. A result that is already written is not lost (L2, L6).
@@ -409,7 +412,7 @@ impl Worker {
         let [stdout_tail, printed] = std::mem::take(&mut self.tails).map(Tail::into_text);
         let last_words = if printed.trim().is_empty() { stderr_tail } else { printed.trim().to_owned() };
         let (code, now) = (cause.code(), self.clock.now());
-        let owed: Vec<Seq> = self.in_flight.iter().map(|sent| sent.seq).collect();
+        let owed = self.owed();
         let exit = WorkerExit { cause, running, killed, out_of_memory, last_words };
         let WorkerEnd { reason, ended_by, running, healthy } = self.lifecycle.exited(exit, &owed, now);
         tracing::debug!(worker = %self.me, ?reason, "worker down");
@@ -445,7 +448,7 @@ impl StreamHandler<ChildEvent> for Worker {
         match event {
             ChildEvent::Messages(messages) => {
                 self.receive(messages);
-                self.measure();
+                self.measure_if_due();
                 if self.liveness.is_patient() {
                     self.consult(Liveness::ended);
                 }
@@ -456,6 +459,7 @@ impl StreamHandler<ChildEvent> for Worker {
                 self.spared(seq);
                 self.consult(|it, look, now| it.doubt(seq, look, now));
             }
+            ChildEvent::Measured { resident } => self.measured(resident),
             ChildEvent::Exited(exit) => {
                 self.exited(exit);
                 return ctx.stop();
@@ -472,7 +476,7 @@ impl Handler<WorkerCommand> for Worker {
         match command {
             WorkerCommand::Run(tasks) => {
                 self.run(tasks);
-                self.measure();
+                self.measure_if_due();
                 if self.liveness.is_idle() {
                     self.consult(Liveness::owes);
                 }

@@ -281,10 +281,11 @@ settings! {
 
     /// The number of tasks that a worker runs, at most, before another one takes its place; "none": no limit.
     max_tasks_per_worker: Option<u64> = None, Kind::Whole { least: 1, most: i64::MAX as i128 }, or "none";
-    /// A worker with more resident memory than this is replaced between two tasks; "none": never.
+    /// A worker that has more resident memory than this, together with the processes that its tasks have started, is
+    /// replaced between two tasks; "none": never.
     max_worker_memory: Option<u64> = None, Kind::Size { least: 1, most: i64::MAX as u64 }, or "none";
-    /// A task is killed with `memory_limit` when its worker has more resident memory than this; "none":
-    /// never.
+    /// A task is killed with `memory_limit` when its worker has more resident memory than this, together with the processes
+    /// that its tasks have started; "none": never.
     task_memory_limit: Option<u64> = None, Kind::Size { least: 1, most: i64::MAX as u64 }, or "none";
     /// How often a task runs again, at most, after its worker died while it ran, whatever the task allows; with 0, no
     /// task runs twice; "none": as the task says.
@@ -317,10 +318,10 @@ fn automatic_io_workers() -> u32 {
 }
 
 impl WorkerConfig {
-    /// Whether the workers' memory is measured.
+    /// The lower one of the limits of the workers' memory, in bytes. Without any, the memory is not measured.
     #[must_use]
-    pub fn measures_memory(&self) -> bool {
-        self.max_worker_memory.is_some() || self.task_memory_limit.is_some()
+    pub fn lowest_memory_limit(&self) -> Option<u64> {
+        self.max_worker_memory.into_iter().chain(self.task_memory_limit).min()
     }
 }
 

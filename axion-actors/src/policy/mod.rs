@@ -9,6 +9,7 @@ pub mod functions;
 pub mod graph;
 pub mod health;
 pub mod liveness;
+pub mod measuring;
 pub mod overload;
 pub mod placement;
 pub mod pool_supervisor;

@@ -333,11 +333,12 @@ impl Scheduler {
     }
 
     /// Handles the measured memory of a worker. Above the limit of a task, the worker is killed, and each of its running
-    /// tasks is a suspect.
-    fn measured(&mut self, worker: WorkerRef, resident: u64, now: Tick) {
+    /// tasks is a suspect. If none of those that ran when the measurement began is left, nobody is to blame (L6).
+    fn measured(&mut self, worker: WorkerRef, resident: u64, running: &[Seq], now: Tick) {
         let pool = &self.pools[worker.id.pool];
         let too_much = pool.rules.task_memory.is_some_and(|most| resident > most);
-        let first = pool.member(worker).and_then(|member| member.in_flight.front()).map(|task| task.seq);
+        let of = |member: &WorkerSlots| member.in_flight.iter().map(|task| task.seq).find(|seq| running.contains(seq));
+        let first = pool.member(worker).and_then(of);
         match first {
             Some(seq) if too_much => self.kill(worker, seq, KillReason::MemoryLimit, now),
             _ => self.recycle_if_due(worker, resident, now),
@@ -367,7 +368,7 @@ impl Scheduler {
                 Report::Revoked { seqs } => self.returned(worker, seqs, now),
                 Report::Spared { seq } => self.spared(worker, seq, now),
                 Report::Learned { work, coroutine } => self.learned(worker, work.key(), coroutine, now),
-                Report::Measured { resident } => self.measured(worker, resident, now),
+                Report::Measured { resident, running } => self.measured(worker, resident, &running, now),
             }
         }
         self.place(worker.id.pool, now);

@@ -39,13 +39,13 @@ impl Containment {
         self.group.as_ref().map(EngineGroup::path)
     }
 
-    /// Holds a process that has just started. `name` is not used twice.
-    pub(super) fn hold(&self, name: &str, pid: Pid, mark: String) -> Held {
+    /// Holds a process that has just started. `name` is not used twice. `limit` is the lowest one of its memory.
+    pub(super) fn hold(&self, name: &str, pid: Pid, mark: String, limit: Option<u64>) -> Held {
         let group = self.group.as_ref().and_then(|group| {
             let held = group.hold(name, pid);
             held.inspect_err(|error| tracing::warn!(%error, "a worker has no control group: what leaves its process group may escape")).ok()
         });
-        Held { group, mark }
+        Held { group, mark, limit }
     }
 }
 
@@ -62,9 +62,19 @@ impl Drop for Containment {
 pub(super) struct Held {
     group: Option<WorkerGroup>,
     mark: String,
+    limit: Option<u64>,
 }
 
 impl Held {
+    /// The resident memory of a worker that has not been reaped, and of its descendants, in bytes (`os::resident`). Blocks.
+    pub(super) fn resident(&self, leader: Pid) -> u64 {
+        let processes = match &self.group {
+            Some(group) => group.processes(),
+            None => os::family(leader, &self.mark),
+        };
+        os::resident(&processes, self.limit.unwrap_or(u64::MAX))
+    }
+
     /// Kills the descendants of a worker that is stopped and will be killed. Blocks.
     pub(super) fn kill_descendants(&self, leader: Pid) {
         match &self.group {

@@ -121,6 +121,8 @@ pub(super) struct Link {
     kill_at_start: Cell<bool>,
     /// The attempt that the pump has to kill.
     pub(super) kill_requested: Cell<Option<Seq>>,
+    /// The pump has to measure the memory.
+    pub(super) measure_requested: Cell<bool>,
     /// The process that sent the handshake. Behind a wrapper it is not the process that was started.
     pub(super) interpreter: Cell<Option<u32>>,
     /// The highest attempt that was sent.
@@ -139,6 +141,7 @@ impl Link {
             leader: Cell::new(None),
             kill_at_start: Cell::new(false),
             kill_requested: Cell::new(None),
+            measure_requested: Cell::new(false),
             interpreter: Cell::new(None),
             last_sent: Cell::new(None),
             frame_limit,
@@ -285,8 +288,9 @@ impl Child for RealChild {
         Progress { running: self.0.running(), written: self.0.data.borrow().total }
     }
 
-    fn resident(&self) -> Option<u64> {
-        self.0.interpreter.get().and_then(os::resident)
+    fn measure(&mut self) {
+        self.0.measure_requested.set(true);
+        self.0.wake.notify_one();
     }
 }
 

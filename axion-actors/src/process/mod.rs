@@ -106,8 +106,9 @@ pub trait Child {
     fn kill(&mut self);
     /// How far the child is.
     fn progress(&self) -> Progress;
-    /// The resident memory of its process in bytes, if known.
-    fn resident(&self) -> Option<u64>;
+    /// Measures the memory of its processes, off the engine's thread (L11). `Measured` is the answer. An order that comes
+    /// before the answer to the last one is ignored.
+    fn measure(&mut self);
 }
 
 /// How far a child is.
@@ -139,6 +140,12 @@ pub enum ChildEvent {
     Spared {
         /// Which.
         seq: Seq,
+    },
+    /// The resident memory of the process and its descendants, in bytes. Pages that they share count by share if they
+    /// would reach a limit otherwise.
+    Measured {
+        /// `None` if it could not be measured now.
+        resident: Option<u64>,
     },
     /// The process has ended and was reaped, or was never started. No event follows.
     Exited(ChildExit),

@@ -2,6 +2,7 @@
 //!
 //! Each child has one pump: a task on the engine's thread that waits for all descriptors of the child at once (L11).
 
+mod memory;
 mod payloads;
 mod source;
 mod stacks;
@@ -18,6 +19,7 @@ use bytes::Bytes;
 use tokio::sync::futures::Notified;
 use tokio::sync::mpsc;
 
+use self::memory::Memory;
 use self::payloads::Payloads;
 use self::source::{LAST_READS, READ, Source};
 use self::stacks::Stacks;
@@ -51,6 +53,8 @@ enum Input {
     Raw(Stream, Option<Vec<Seq>>),
     /// An attempt is to be killed.
     Kill(Seq),
+    /// The memory was measured, or could not be.
+    Memory(Option<u64>),
     /// The process has ended.
     Exit,
 }
@@ -68,6 +72,7 @@ pub(super) struct Pump {
     control: Source,
     raw: [(Stream, Source); 2],
     stacks: Stacks,
+    memory: Memory,
     payloads: Payloads,
     /// The kernel's count of out-of-memory kills when the process started.
     memory_kills: Option<u64>,
@@ -123,6 +128,7 @@ impl Pump {
             control: Source::new(control_out),
             raw: [(Stream::Stdout, Source::new(raw_out)), (Stream::Stderr, Source::new(raw_err))],
             stacks: Stacks::new(stacks, runtime),
+            memory: Memory::default(),
             payloads: Payloads::new(payloads, limits.payload),
             memory_kills: os::out_of_memory_kills(),
             explained,
@@ -156,6 +162,7 @@ impl Pump {
                 Input::Data => self.data_event(),
                 Input::Control => self.control_event(),
                 Input::Kill(seq) => self.kill_attempt(seq, events).await,
+                Input::Memory(resident) => Some(ChildEvent::Measured { resident }),
             };
             let used_turn = self.more_frames || self.raw_last;
             if let Some(ChildEvent::Messages(messages)) = &event
@@ -180,6 +187,12 @@ impl Pump {
         }
         if let Some(seq) = link.kill_requested.take() {
             return Poll::Ready(Input::Kill(seq));
+        }
+        if link.measure_requested.take() {
+            self.memory.measure(&self.held, self.pid);
+        }
+        if let Poll::Ready(resident) = self.memory.poll(cx) {
+            return Poll::Ready(Input::Memory(resident));
         }
         for outgoing in [&link.data, &link.control] {
             outgoing.borrow_mut().flush();

@@ -189,7 +189,7 @@ impl Start {
                 return Err(error.into());
             }
             // The interpreter is starting. It runs no code of the user's before the engine tells it to.
-            let held = self.containment.hold(&self.name, process.pid, mark);
+            let held = self.containment.hold(&self.name, process.pid, mark, self.settings.lowest_memory_limit());
             Ok((process, held))
         });
         spawned.await.unwrap_or_else(|| {

@@ -22,6 +22,8 @@ pub enum Heard {
     Finish,
     /// It should be killed unless this attempt has ended.
     KillAttempt(Seq),
+    /// Its memory should be measured.
+    Measure,
     /// It was killed; dropping the handle counts.
     Kill,
 }
@@ -106,8 +108,8 @@ impl Child for Handle {
         Progress { running, written: self.written }
     }
 
-    fn resident(&self) -> Option<u64> {
-        None
+    fn measure(&mut self) {
+        let _ = self.heard.send(Heard::Measure);
     }
 }
 
@@ -210,7 +212,7 @@ impl FakeChild {
             for message in heard.drain(..) {
                 match message {
                     Heard::Data(message) => answers.extend(echoed(&message, &mut bytes)),
-                    Heard::Control(_) | Heard::KillAttempt(_) => {}
+                    Heard::Control(_) | Heard::KillAttempt(_) | Heard::Measure => {}
                     Heard::Finish | Heard::Kill => {
                         return self.exits(ProcessExit::Code(0), &[]).await;
                     }

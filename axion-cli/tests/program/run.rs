@@ -164,6 +164,53 @@ fn a_memory_limit_ends_the_task() {
 }
 
 #[test]
+fn l9_a_memory_limit_counts_the_processes_that_a_task_has_started() {
+    for session in ["False", "True"] {
+        let script = Script::new(&format!(
+            "import subprocess, sys\nHOLD = 'kept = b\"x\" * (200 << 20); input()'\ndef main(params, context):\n    child = \
+             [sys.executable, '-c', HOLD]\n    child = subprocess.Popen(child, stdin=subprocess.PIPE, \
+             start_new_session={session})\n    child.wait()\n"
+        ));
+        let ran = run(axion().arg("run").arg(script.path()).args(["--memory-limit", "100M", "--output", "json"]));
+        let record: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
+        assert_eq!((ran.code, &record["error"]["kind"]), (Some(1), &"memory_limit".into()), "{}", ran.err);
+        assert_eq!(record["error"]["post_mortem"]["ended_by"], "memory_limit");
+    }
+}
+
+/// The task has 300 MB, which four forked processes share. The first of them writes to its pages, and so gets its own.
+const SHARED_PAGES: &str = "import os, time
+def main(params, context):
+    kept = bytearray(b'x') * (300 << 20)
+    reader, writer = os.pipe()
+    for number in range(4):
+        if os.fork() == 0:
+            os.close(writer)
+            if number == 0:
+                with open(os.path.join(os.path.dirname(__file__), 'written'), 'w') as written:
+                    for at in range(0, len(kept), 10 << 20):
+                        time.sleep(0.05)
+                        kept[at:at + (10 << 20):4096] = bytes(2560)
+                        print(at >> 20, file=written, flush=True)
+            os.read(reader, 1)
+            os._exit(0)
+    os.waitpid(-1, 0)
+";
+
+#[test]
+fn l9_memory_that_forked_processes_share_counts_once() {
+    let script = Script::new(SHARED_PAGES);
+    let mut command = axion();
+    command.env("AXION_HEALTH_CHECK_INTERVAL", "10ms");
+    let ran = run(command.arg("run").arg(script.path()).args(["--memory-limit", "500M"]));
+    assert!(ran.code == Some(1) && ran.err.contains("memory_limit"), "{}", ran.err);
+    // It was ended when they had more than the limit, and not while they had five times 300 MB on paper.
+    let written = std::fs::read_to_string(script.folder().join("written")).expect("it began to write");
+    let own: u64 = written.lines().last().expect("a line").parse().expect("a number");
+    assert!(own > 100, "ended when only {own} MB were not shared");
+}
+
+#[test]
 fn retries_are_reported_and_the_last_result_counts() {
     let script =
         Script::new("def main(params, context):\n    return context.attempt if context.attempt == 3 else 1 / 0\n");

@@ -68,6 +68,10 @@ struct WorkerHarness {
 
 impl WorkerHarness {
     async fn start(start_timeout: Duration) -> Self {
+        Self::start_measured(start_timeout, None).await
+    }
+
+    async fn start_measured(start_timeout: Duration, measure_every: Option<Duration>) -> Self {
         let (launcher, mut children) = FakeLauncher::new();
         let (sender, observed) = mpsc::unbounded_channel();
         let neighbour = Neighbour(sender).start();
@@ -75,7 +79,7 @@ impl WorkerHarness {
         let me = WorkerRef { id, generation: Generation(3) };
         let launched = launcher.launch(LaunchSpec { worker: id, slots: 1, async_slots: 0 });
         let stop_grace = Duration::from_millis(20);
-        let settings = Settings { start_timeout, stop_grace, output_limit: 10, measure_every: None, patience: QUICK };
+        let settings = Settings { start_timeout, stop_grace, output_limit: 10, measure_every, patience: QUICK };
         let clock = Clock::start(nanos_since_boot);
         let neighbours = Neighbours {
             dispatcher: neighbour.clone().recipient(),
@@ -511,4 +515,25 @@ async fn l1_an_attempt_that_is_spared_and_cannot_be_found_ends_the_worker() {
     harness.child.answers(ControlUp::Revoked { seqs: Vec::new() }).await;
     harness.child.answers(ControlUp::Pong { nonce }).await;
     assert_eq!(harness.child.hears().await, Some(Heard::Kill));
+}
+
+#[actix::test]
+async fn l15_a_measurement_names_the_attempts_that_ran_when_it_began() {
+    let mut harness = WorkerHarness::start_measured(LIMIT, Some(Duration::ZERO)).await;
+    harness.child.ready().await;
+    assert!(matches!(harness.observe().await, Observed::Ready));
+    assert_eq!(harness.child.hears().await, Some(Heard::Measure), "it has been a while since its start");
+    harness.child.shows(&[Seq(1)]);
+    harness.run(&[1, 2]);
+    assert_eq!((harness.child.runs().await, harness.child.runs().await), (Seq(1), Seq(2)));
+    for (resident, ran) in [(5, &[][..]), (7, &[Seq(1)])] {
+        harness.child.event(ChildEvent::Measured { resident: Some(resident) }).await;
+        let Observed::Reports(reports) = harness.observe().await else { panic!("no report") };
+        let [Report::Measured { resident: found, running }] = &reports[..] else { panic!("{reports:?}") };
+        assert_eq!((*found, &running[..]), (resident, ran));
+        assert_eq!(harness.child.hears().await, Some(Heard::Measure), "the next one, after the answer to the last");
+        harness.child.shows(&[Seq(2)]);
+    }
+    harness.child.event(ChildEvent::Measured { resident: None }).await;
+    assert_eq!(harness.child.hears().await, Some(Heard::Measure), "one that failed is no measurement");
 }

@@ -180,8 +180,10 @@ pub enum Report {
     },
     /// The worker's memory was measured.
     Measured {
-        /// The resident memory in bytes.
+        /// The resident memory of the worker and its descendants, in bytes.
         resident: u64,
+        /// The attempts that ran when the measurement began.
+        running: Vec<Seq>,
     },
     /// An attempt that was to be killed had ended, which an earlier report says, or had not started. The worker keeps
     /// running.

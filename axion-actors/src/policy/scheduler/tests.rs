@@ -72,6 +72,11 @@ fn done(seq: Seq, nanos: u64) -> Report {
     Report::Ended { seq, nanos, result: Ok(Json("1".into()).into()), output: None }
 }
 
+/// A measurement of the memory, which began while these attempts ran.
+fn measured(resident: u64, running: &[u64]) -> Report {
+    Report::Measured { resident, running: running.iter().copied().map(Seq).collect() }
+}
+
 fn killed(running: &[u64]) -> Departure {
     Departure {
         reason: WorkerDownReason::Exited(ProcessExit::Signal(9)),

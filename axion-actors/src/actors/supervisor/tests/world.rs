@@ -93,7 +93,7 @@ impl Puppet {
                     self.dies(ProcessExit::Code(0)).await;
                 }
                 Some(Heard::KillAttempt(_) | Heard::Kill) => self.dies(ProcessExit::Signal(9)).await,
-                Some(Heard::Data(_) | Heard::Control(_)) => {}
+                Some(Heard::Data(_) | Heard::Control(_) | Heard::Measure) => {}
                 None => self.gone = true,
             }
         }

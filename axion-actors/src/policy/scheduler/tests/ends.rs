@@ -38,7 +38,7 @@ fn a_task_that_must_not_run_twice_is_lost_when_its_worker_is_ended_because_of_an
         match reason {
             KillReason::Deadline => scheduler.tick(after(50)),
             KillReason::MemoryLimit => {
-                scheduler.reported(worker(0, 1), vec![Report::Measured { resident: 201 }], after(50));
+                scheduler.reported(worker(0, 1), vec![measured(201, &[1])], after(50));
             }
             KillReason::Cancel => {
                 scheduler.cancel(CancelSource::Caller, late, Duration::ZERO, after(1));
@@ -184,7 +184,7 @@ fn l13_nothing_is_killed_without_a_fact_when_its_task_has_ended() {
     submit(&mut scheduler, 1, Tick(0));
     scheduler.cancel_all(&TaskError::new(ErrorKind::Shutdown, "over"), after(1));
     scheduler.take_actions();
-    scheduler.reported(worker(0, 1), vec![Report::Measured { resident: 2000 }], after(2));
+    scheduler.reported(worker(0, 1), vec![measured(2000, &[1])], after(2));
     assert!(!scheduler.has_actions(), "{:?}", scheduler.take_actions());
 }
 
@@ -193,7 +193,7 @@ fn draining(ahead: usize) -> (Scheduler, Vec<TaskId>) {
     let mut scheduler = ruled(PoolRules { worker_memory: Some(100), ..PoolRules::default() });
     scheduler.joined(worker(0, 1), slots(1), Tick(0));
     let ids = submit(&mut scheduler, 2 + ahead, Tick(0));
-    scheduler.reported(worker(0, 1), vec![done(Seq(1), 1000), Report::Measured { resident: 101 }], after(1));
+    scheduler.reported(worker(0, 1), vec![done(Seq(1), 1000), measured(101, &[1])], after(1));
     assert_eq!(scheduler.sent_to(worker(0, 1)).len(), 1 + ahead);
     scheduler.joined(worker(0, 2), slots(1), after(2));
     (scheduler, ids)
@@ -262,7 +262,7 @@ fn a_post_mortem_never_guesses_who_ended_a_process() {
     let late = |scheduler: &mut Scheduler, _: &[TaskId]| scheduler.tick(after(5));
     assert_eq!(ends(rules, &late, crash()), [end("timed_out", EndedBy::Crash), end("lost", EndedBy::Crash)]);
     let heavy = |scheduler: &mut Scheduler, _: &[TaskId]| {
-        scheduler.reported(worker(0, 1), vec![Report::Measured { resident: 2 }], after(1));
+        scheduler.reported(worker(0, 1), vec![measured(2, &[1])], after(1));
     };
     assert_eq!(ends(rules, &heavy, crash()), [end("lost", EndedBy::Crash); 2]);
     let stubborn = |scheduler: &mut Scheduler, ids: &[TaskId]| {
@@ -277,11 +277,25 @@ fn a_post_mortem_never_guesses_who_ended_a_process() {
 }
 
 #[test]
+fn l6_a_measurement_ends_no_task_that_began_during_it() {
+    let mut scheduler = ruled(PoolRules { task_memory: Some(1), ..PoolRules::default() });
+    scheduler.joined(worker(0, 1), slots(2), Tick(0));
+    submit(&mut scheduler, 3, Tick(0));
+    // The first had the memory, ended, and another one took its slot before the measurement came in.
+    scheduler.reported(worker(0, 1), vec![done(Seq(1), MS)], Tick(1));
+    scheduler.take_actions();
+    scheduler.reported(worker(0, 1), vec![measured(2, &[1])], Tick(2));
+    assert!(!scheduler.has_actions(), "{:?}", scheduler.take_actions());
+    scheduler.reported(worker(0, 1), vec![measured(2, &[1, 2])], Tick(3));
+    assert!(matches!(scheduler.take_actions()[..], [Action::Kill { seq: Seq(2), .. }]));
+}
+
+#[test]
 fn a_task_above_the_memory_limit_is_alone_also_beside_one_that_has_just_ended() {
     let mut scheduler = ruled(PoolRules { task_memory: Some(1), ..PoolRules::default() });
     scheduler.joined(worker(0, 1), slots(2), Tick(0));
     submit(&mut scheduler, 2, Tick(0));
-    scheduler.reported(worker(0, 1), vec![Report::Measured { resident: 2 }], Tick(1));
+    scheduler.reported(worker(0, 1), vec![measured(2, &[1])], Tick(1));
     // The second had written its result when the process was killed, but not yet left the page.
     scheduler.reported(worker(0, 1), vec![done(Seq(2), MS)], Tick(2));
     scheduler.take_actions();

@@ -247,12 +247,12 @@ fn a_worker_is_recycled_between_tasks_and_its_successor_is_there_before_it_goes(
     let (old, new) = (worker(0, 1), worker(0, 2));
     scheduler.joined(old, slots(2), Tick(0));
     submit(&mut scheduler, 5, Tick(0));
-    scheduler.reported(old, vec![Report::Measured { resident: 101 }], after(1));
+    scheduler.reported(old, vec![measured(101, &[1])], after(1));
     let recycled = |actions: &[Action]| actions.iter().filter(|it| matches!(it, Action::Recycle { .. })).count();
     assert_eq!(recycled(&scheduler.take_actions()), 1);
     // Until the successor is there, it works on, and is not asked twice.
     scheduler.reported(old, vec![done(Seq(1), MS), done(Seq(2), MS), done(Seq(3), MS)], after(2));
-    scheduler.reported(old, vec![Report::Measured { resident: 102 }], after(2));
+    scheduler.reported(old, vec![measured(102, &[1])], after(2));
     assert_eq!(recycled(&scheduler.take_actions()), 0);
     scheduler.joined(new, slots(2), after(3));
     submit(&mut scheduler, 2, after(3));
@@ -273,20 +273,20 @@ fn a_full_worker_is_recycled_and_a_task_above_its_limit_is_ended() {
     let rules = PoolRules { worker_memory: Some(100), task_memory: Some(200), ..PoolRules::default() };
     let mut scheduler = ruled(rules);
     scheduler.joined(worker(0, 1), slots(3), Tick(0));
-    scheduler.reported(worker(0, 1), vec![Report::Measured { resident: 100 }], Tick(1));
+    scheduler.reported(worker(0, 1), vec![measured(100, &[1])], Tick(1));
     assert!(scheduler.take_actions().is_empty());
-    scheduler.reported(worker(0, 1), vec![Report::Measured { resident: 101 }], Tick(2));
+    scheduler.reported(worker(0, 1), vec![measured(101, &[1])], Tick(2));
     assert!(matches!(scheduler.take_actions()[..], [Action::Recycle { .. }]));
 
     // Three run: any of them may use the memory. Each runs again alone, and only the guilty one is killed.
     submit(&mut scheduler, 3, Tick(3));
     scheduler.take_actions();
-    scheduler.reported(worker(0, 1), vec![Report::Measured { resident: 201 }], Tick(4));
+    scheduler.reported(worker(0, 1), vec![measured(201, &[1])], Tick(4));
     assert!(matches!(scheduler.take_actions()[..], [Action::Kill { reason: KillReason::MemoryLimit, .. }]));
     scheduler.left(worker(0, 1), killed_by(KillReason::MemoryLimit, &[1, 2, 3]), Tick(5));
     scheduler.joined(worker(0, 2), slots(3), Tick(6));
     assert_eq!(scheduler.sent_to(worker(0, 2)).len(), 1, "alone");
-    scheduler.reported(worker(0, 2), vec![Report::Measured { resident: 201 }], Tick(7));
+    scheduler.reported(worker(0, 2), vec![measured(201, &[1])], Tick(7));
     scheduler.left(worker(0, 2), killed_by(KillReason::MemoryLimit, &[1]), Tick(8));
     let records = finished(scheduler.take_actions());
     let [record] = &records[..] else { panic!("{records:?}") };

@@ -30,6 +30,37 @@ pub(super) fn nested(mark: &str, outer: Option<&OsStr>) -> OsString {
     value
 }
 
+/// A worker that lives, and its descendants that can be found: by their process group, their session, their parents, or
+/// the worker's mark.
+pub(crate) fn family(leader: Pid, mark: &str) -> Vec<Pid> {
+    let Some(first) = stat(leader) else { return Vec::new() };
+    let mut family = vec![leader];
+    // A descendant has started after the worker.
+    let mut others: Vec<(Pid, Stat)> = processes()
+        .filter(|pid| *pid != leader)
+        .filter_map(|pid| Some((pid, stat(pid)?)))
+        .filter(|(_, stat)| stat.started >= first.started && stat.has_memory)
+        .collect();
+    let leader = leader.as_raw_pid();
+    adopt(&mut family, &mut others, |_, stat| stat.group == leader || stat.session == leader);
+    adopt(&mut family, &mut others, |pid, _| marked(pid, |it| it == mark.as_bytes()) == Some(true));
+    family
+}
+
+/// Moves those that belong, and their descendants, from `others` into the family.
+fn adopt(family: &mut Vec<Pid>, others: &mut Vec<(Pid, Stat)>, belongs: impl Fn(Pid, &Stat) -> bool) {
+    family.extend(others.extract_if(.., |(pid, stat)| belongs(*pid, stat)).map(|(pid, _)| pid));
+    loop {
+        let before = family.len();
+        let is_child = |stat: &Stat| family.iter().any(|parent| parent.as_raw_pid() == stat.parent);
+        let children: Vec<Pid> = others.extract_if(.., |(_, stat)| is_child(stat)).map(|(pid, _)| pid).collect();
+        family.extend(children);
+        if family.len() == before {
+            return;
+        }
+    }
+}
+
 /// Kills the descendants of a worker that bear its mark.
 pub(crate) fn kill_escaped(worker: &str) {
     sweep(|mark| mark == worker.as_bytes());
@@ -151,6 +182,8 @@ fn processes() -> impl Iterator<Item = Pid> {
 
 struct Stat {
     parent: i32,
+    group: i32,
+    session: i32,
     /// In clock ticks since the boot.
     started: u64,
     /// False of zombies and of the kernel's threads.
@@ -163,10 +196,13 @@ fn stat(pid: Pid) -> Option<Stat> {
     let end = text.iter().rposition(|byte| *byte == b')')?;
     let text = std::str::from_utf8(text.get(end + 1..)?).ok()?;
     let mut fields = text.split_whitespace();
-    // The fields 3, 4, 22 and 23 of proc_pid_stat(5): the state, the parent, the start, the size of the memory.
-    let (state, parent) = (fields.next()?, fields.next()?.parse().ok()?);
-    let (started, size) = (fields.nth(17)?.parse().ok()?, fields.next()?);
-    Some(Stat { parent, started, has_memory: !matches!(state, "Z" | "X") && size != "0" })
+    // The fields 3 to 6, 22 and 23 of proc_pid_stat(5): the state, the parent, the group, the session, the start, the
+    // size of the memory.
+    let state = fields.next()?;
+    let mut number = || fields.next()?.parse().ok();
+    let (parent, group, session) = (number()?, number()?, number()?);
+    let (started, size) = (fields.nth(15)?.parse().ok()?, fields.next()?);
+    Some(Stat { parent, group, session, started, has_memory: !matches!(state, "Z" | "X") && size != "0" })
 }
 
 #[cfg(test)]
@@ -220,6 +256,31 @@ mod tests {
         assert!(is_running(&mut other));
         kill_marked("a:cpu-0");
         assert!(!other.0.wait().expect("reaped").success(), "an engine's mark ends before a colon");
+    }
+
+    #[test]
+    fn l6_the_family_of_a_worker_is_found_by_group_parents_and_mark_and_has_no_others() {
+        use std::os::unix::process::CommandExt as _;
+        let mark = format!("family:{}:0", std::process::id());
+        // One in the group, one in a session of its own without the mark, and one that has the mark alone.
+        let shell =
+            "sleep 1000 & echo $!; env -i setsid sleep 1000 & echo $!; (setsid sleep 1000 & echo $!); echo end; wait";
+        let mut command = Command::new("sh");
+        command.args(["-c", shell]).env(MARK, &mark).stdout(Stdio::piped()).process_group(0);
+        let mut leader = Started(command.spawn().expect("a shell"));
+        let mut stranger = start("another:0", "exec sleep 1000");
+        let lines = std::io::BufRead::lines(std::io::BufReader::new(leader.0.stdout.take().expect("piped")));
+        let mut expected: HashSet<i32> = lines.map_while(Result::ok).map_while(|line| line.parse().ok()).collect();
+        assert_eq!(expected.len(), 3);
+        expected.insert(Pid::from_child(&leader.0).as_raw_pid());
+        let found = || -> HashSet<i32> {
+            family(Pid::from_child(&leader.0), &mark).iter().map(|pid| pid.as_raw_pid()).collect()
+        };
+        // A program that is being executed has no environment for a moment.
+        until(&format!("{expected:?}"), || found() == expected);
+        assert!(is_running(&mut stranger));
+        kill_tree(Pid::from_child(&leader.0));
+        kill_escaped(&mark);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub use standard::StandardStream;
 
 pub(crate) use cgroups::ControlGroups;
 pub(crate) use clock::{WallClockSet, WallClockWatch};
-pub(crate) use descendants::{kill_escaped, kill_marked, kill_tree};
+pub(crate) use descendants::{family, kill_escaped, kill_marked, kill_tree};
 pub(crate) use doorbell::WatchedDoorbell;
 pub(crate) use files::{
     FolderLock, is_enterable, is_executable, make_new_folder, make_private_folder, path_from_bytes, read_own_file,

@@ -76,10 +76,31 @@ impl WorkerGroup {
         }
     }
 
+    /// The processes in it.
+    pub(crate) fn processes(&self) -> Vec<Pid> {
+        let mut found = Vec::new();
+        list(&self.0, DEPTH, &mut found);
+        found
+    }
+
     /// Kills all that is in it, and removes it. Blocks until that has ended, a second at most.
     pub(crate) fn remove(&self) {
         end(&self.0);
     }
+}
+
+/// The processes of a group and of those below it.
+fn list(group: &Path, depth: usize, found: &mut Vec<Pid>) {
+    let text = fs::read_to_string(group.join(PROCESSES)).unwrap_or_default();
+    found.extend(text.lines().filter_map(|line| line.parse().ok()).filter_map(Pid::from_raw));
+    if depth > 0 {
+        inner_groups(group).for_each(|inner| list(&inner, depth - 1, found));
+    }
+}
+
+fn inner_groups(group: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(group).into_iter().flatten().flatten();
+    entries.filter(|it| it.file_type().is_ok_and(|it| it.is_dir())).map(|it| it.path())
 }
 
 /// Kills and removes the groups of engines that have ended, if `is_engine` says that a name is one's. A group that has
@@ -131,9 +152,8 @@ fn is_populated(group: &Path) -> Option<bool> {
 
 /// Removes a group and those below it, which are folders; their files go with them.
 fn remove(group: &Path, depth: usize) {
-    let inner = fs::read_dir(group).into_iter().flatten().flatten();
     if depth > 0 {
-        inner.filter(|it| it.file_type().is_ok_and(|it| it.is_dir())).for_each(|it| remove(&it.path(), depth - 1));
+        inner_groups(group).for_each(|inner| remove(&inner, depth - 1));
     }
     if let Err(error) = fs::remove_dir(group) {
         tracing::debug!(group = %group.display(), %error, "the control group is not removed, or was before");
