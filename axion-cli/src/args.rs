@@ -204,8 +204,8 @@ pub(crate) struct FlowRunArguments {
     #[arg(long, value_name = "TIME", value_parser = parse_limit, allow_negative_numbers = true)]
     pub(crate) timeout: Option<Duration>,
 
-    /// Run a step again up to this many times if its worker dies while it runs, whatever the flow says. With 0, no step
-    /// runs twice [default: the step's own `max_worker_losses`].
+    /// Run a step again up to this many times if its worker dies while it runs, whatever the flow says, also a step that
+    /// another step adds. With 0, no step runs twice [default: the step's own `max_worker_losses`].
     #[arg(long, value_name = "COUNT", allow_negative_numbers = true)]
     pub(crate) max_worker_losses: Option<u32>,
 

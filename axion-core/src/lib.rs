@@ -77,7 +77,7 @@ pub use settings::{
     LoadedConfig, NamedBy, Origin, RESERVED_VARIABLES, SourceText, config_reference, config_template, nearest_key,
 };
 pub use watch::{EventStream, Watched};
-pub use workflows::{WorkflowError, WorkflowHandle, WorkflowWaitError, WrongTask};
+pub use workflows::{WorkflowError, WorkflowHandle, WorkflowOptions, WorkflowWaitError, WrongTask};
 
 /// The settings by name: their meanings, their allowed values, and their values in a [`Config`].
 pub mod keys {

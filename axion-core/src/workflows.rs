@@ -1,6 +1,6 @@
 //! The user's interface to workflows.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -27,6 +27,16 @@ pub struct WrongTask {
     pub step: String,
     /// The reason.
     pub error: SubmitError,
+}
+
+/// What holds for all steps of a workflow, also for those that a dynamic step adds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkflowOptions {
+    /// The folder of scripts that the result of a dynamic step names without one.
+    pub folder: PathBuf,
+    /// How often a step runs again, at most, after its worker died while it ran, whatever the step says; `None`: as the
+    /// step says. With 0, no step runs twice.
+    pub max_worker_losses: Option<u32>,
 }
 
 /// A workflow was not accepted. None of its steps has run or will run.
@@ -121,49 +131,48 @@ impl Engine {
     /// # Errors
     /// All mistakes in the workflow, or the reason why the engine accepts none now.
     pub fn submit_workflow(&self, spec: WorkflowSpec) -> Result<WorkflowHandle, WorkflowError> {
-        park::wait(self.submit_workflow_async(spec, Path::new("")))
+        park::wait(self.submit_workflow_async(spec, WorkflowOptions::default()))
     }
 
-    /// Submits as [`submit_workflow`](Self::submit_workflow), without blocking. The result of a dynamic step may name
-    /// scripts relative to `folder`.
+    /// Submits as [`submit_workflow`](Self::submit_workflow), without blocking.
     ///
     /// # Errors
     /// Those of [`submit_workflow`](Self::submit_workflow).
     pub async fn submit_workflow_async(
         &self,
         spec: WorkflowSpec,
-        folder: &Path,
+        options: WorkflowOptions,
     ) -> Result<WorkflowHandle, WorkflowError> {
         let (reply, record) = oneshot::channel();
-        let id = self.hand_workflow_over(spec, folder, Reply::One(reply)).await?;
+        let id = self.hand_workflow_over(spec, options, Reply::One(reply)).await?;
         Ok(WorkflowHandle { id, record })
     }
 
-    /// Submits as [`submit_workflow`](Self::submit_workflow). The record goes to `completions`, under `number`. The
-    /// result of a dynamic step may name scripts relative to `folder`.
+    /// Submits as [`submit_workflow`](Self::submit_workflow). The record goes to `completions`, under `number`.
     ///
     /// # Errors
     /// Those of [`submit_workflow`](Self::submit_workflow). Ignore a completion of a workflow that was not accepted.
     pub fn submit_workflow_to(
         &self,
         spec: WorkflowSpec,
-        folder: &Path,
+        options: WorkflowOptions,
         completions: &Completions,
         number: u64,
     ) -> Result<WorkflowId, WorkflowError> {
         let reply = Reply::Many(Box::new(completions.completer(number)));
-        park::wait(self.hand_workflow_over(spec, folder, reply))
+        park::wait(self.hand_workflow_over(spec, options, reply))
     }
 
     async fn hand_workflow_over(
         &self,
         mut spec: WorkflowSpec,
-        folder: &Path,
+        options: WorkflowOptions,
         reply: Reply<WorkflowAnswer>,
     ) -> Result<WorkflowId, WorkflowError> {
+        let losses = options.max_worker_losses;
         let mut wrong = Vec::new();
         for (at, step) in spec.steps.iter_mut().enumerate() {
-            if let Err(error) = self.checks().prepare_step(step) {
+            if let Err(error) = self.checks().prepare_step(step, losses) {
                 wrong.push(WrongTask { at, step: step.title(), error });
             }
         }
@@ -172,7 +181,7 @@ impl Engine {
         }
         let id = WorkflowId::generate();
         let (accepted, is_accepted) = oneshot::channel();
-        let submission = WorkflowSubmission { id, spec, expand: self.expand(folder.to_owned()), accepted, reply };
+        let submission = WorkflowSubmission { id, spec, expand: self.expand(options), accepted, reply };
         self.ask(WorkflowRequest::Submit(Box::new(submission)));
         match is_accepted.await {
             Ok(Ok(())) => Ok(id),
@@ -216,13 +225,15 @@ impl Engine {
     }
 
     /// The function that makes steps from a dynamic step's result, by the rules for submitted steps.
-    fn expand(&self, folder: PathBuf) -> Expand {
+    fn expand(&self, options: WorkflowOptions) -> Expand {
         let checks = self.checks().clone();
         Box::new(move |result| {
-            let steps = added_steps(result.as_str(), &folder)
+            let steps = added_steps(result.as_str(), &options.folder)
                 .map_err(|problems| problems.all.into_iter().map(|problem| problem.message).collect::<Vec<_>>())?;
             let prepared = |mut step: Step| {
-                checks.prepare_step(&mut step).map_err(|error| format!("{}: {error}", step.title()))?;
+                checks
+                    .prepare_step(&mut step, options.max_worker_losses)
+                    .map_err(|error| format!("{}: {error}", step.title()))?;
                 Ok(step)
             };
             let (ready, wrong): (Vec<_>, Vec<_>) = steps.into_iter().map(prepared).partition(Result::is_ok);

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use axion_core as core;
-use axion_core::Diagnostics;
 use axion_core::flow::{self, Flow, FlowError, Overrides};
 use axion_core::workflow::{Dependency, PathError, Reference, Step, StepError, StepState, WorkflowSpec};
+use axion_core::{Diagnostics, WorkflowOptions};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
@@ -145,7 +145,7 @@ pub(crate) fn submit(
     let settings = flow::settings(settings).map_err(|problems| PyValueError::new_err(words(&problems)))?;
     let steps = steps.iter().map(|given| step(given.cast::<PyTuple>()?)).collect::<PyResult<_>>()?;
     let spec = WorkflowSpec { steps, ..settings };
-    let submit = || engine.submit_workflow_to(spec, Path::new(""), &completions.0, number);
+    let submit = || engine.submit_workflow_to(spec, WorkflowOptions::default(), &completions.0, number);
     py.detach(submit).map(|id| id.to_string()).map_err(|error| not_accepted(&error))
 }
 
@@ -159,8 +159,9 @@ pub(crate) fn submit_flow(
 ) -> PyResult<(String, Vec<(String, String)>)> {
     let flow = py.detach(|| Flow::load(path, overrides)).map_err(wrong_flow)?;
     let titles = flow.spec.steps.iter().map(|step| (step.title(), step.task().id().to_string())).collect();
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let submit = || engine.submit_workflow_to(flow.spec, folder, &completions.0, number);
+    let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+    let options = WorkflowOptions { folder, ..WorkflowOptions::default() };
+    let submit = || engine.submit_workflow_to(flow.spec, options, &completions.0, number);
     let id = py.detach(submit).map_err(|error| not_accepted(&error))?;
     Ok((id.to_string(), titles))
 }

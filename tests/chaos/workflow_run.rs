@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axion_core::workflow::{WorkflowRecord, WorkflowSpec};
-use axion_core::{CancelAnswer, Engine, TaskHandle, TaskId, TaskRecord, WaitError, WorkflowError, WorkflowHandle};
+use axion_core::{
+    CancelAnswer, Engine, TaskHandle, TaskId, TaskRecord, WaitError, WorkflowError, WorkflowHandle, WorkflowOptions,
+};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -169,7 +171,8 @@ async fn submit_and_follow(
 ) -> Result<FlowOutcome, String> {
     let number = plan.number;
     let tasks: Vec<TaskId> = spec.steps.iter().map(|step| step.task().id()).collect();
-    let handle = match context.engine.submit_workflow_async(spec, &context.scripts()).await {
+    let options = WorkflowOptions { folder: context.scripts(), ..WorkflowOptions::default() };
+    let handle = match context.engine.submit_workflow_async(spec, options).await {
         Ok(handle) => handle,
         Err(error @ (WorkflowError::Refused(_) | WorkflowError::EngineStopped)) => {
             let code = error.code();

@@ -250,6 +250,18 @@ fn added_steps_are_shown_by_name() {
 }
 
 #[test]
+fn l6_the_allowed_losses_of_a_run_hold_for_steps_that_a_step_adds() {
+    let plan = "def main(params, context):\n    return {'steps': [{'name': 'new', 'script': 'dies.py', 'max_worker_losses': 5}]}\n";
+    let dies = "import os\ndef main(params, context):\n    print('attempt', context.attempt, flush=True)\n    \
+                os.kill(os.getpid(), 9)\n";
+    let text = "[[steps]]\nname = \"plan\"\nscript = \"plan.py\"\ndynamic = true\n";
+    let folder = flow(text, &[("plan.py", plan), ("dies.py", dies)]);
+    let ran = run(command(folder.path()).args(["--max-worker-losses", "0"]));
+    assert_ne!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.err.contains("new | attempt 1") && !ran.err.contains("new | attempt 2"), "{}", ran.err);
+}
+
+#[test]
 fn a_killed_worker_in_the_middle_of_the_reducer_does_not_matter() {
     let dies = "import os\ndef main(params, context):\n    if context.attempt == 1:\n        os.kill(os.getpid(), 9)\n    \
                 return sum(params['parts'])\n";

@@ -48,13 +48,16 @@ impl TaskChecks {
         }
     }
 
-    /// As [`prepare`](Self::prepare), for a step of a workflow, whose limits the graph checks. A workflow can have very
-    /// many steps, so a step that needs no change is not copied.
+    /// As [`prepare`](Self::prepare), for a step of a workflow, whose limits the graph checks. `losses` is what the workflow
+    /// says for all its steps. A workflow can have very many steps, so a step that needs no change is not copied.
     ///
     /// # Errors
     /// If the step's task cannot run in this engine.
-    pub(crate) fn prepare_step(&self, step: &mut Step) -> Result<(), SubmitError> {
+    pub(crate) fn prepare_step(&self, step: &mut Step, losses: Option<u32>) -> Result<(), SubmitError> {
         let pool = self.pool_for(step.task())?;
+        if let Some(losses) = losses.filter(|losses| *losses != step.task().options().max_worker_losses) {
+            step.set_task(step.task().clone().max_worker_losses(losses));
+        }
         if pool != step.task().pool_id() {
             step.set_task(step.task().clone().on(pool));
         }

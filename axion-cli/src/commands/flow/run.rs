@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axion_core::flow::Flow;
 use axion_core::workflow::{StepError, WorkflowRecord, WorkflowState};
-use axion_core::{Config, Engine, ErrorKind, WorkflowError, WorkflowHandle, WorkflowRefusal};
+use axion_core::{Config, Engine, ErrorKind, WorkflowError, WorkflowHandle, WorkflowOptions, WorkflowRefusal};
 use tokio::time::MissedTickBehavior;
 
 use super::progress::ProgressReporter;
@@ -23,20 +23,17 @@ use crate::{message, output};
 const FRAME: Duration = Duration::from_millis(100);
 
 /// Runs the command.
-pub(super) fn execute(run: &FlowRunArguments, mut config: Config, mut flow: Flow) -> Exit {
+pub(super) fn execute(run: &FlowRunArguments, mut config: Config, flow: Flow) -> Exit {
     use_python(&mut config, run.python.as_deref());
-    if let Some(losses) = run.max_worker_losses {
-        let steps = flow.spec.steps.drain(..).map(|step| step.with_task(|task| task.max_worker_losses(losses)));
-        flow.spec.steps = steps.collect();
-    }
     host(config, async |engine, signals| follow(run, engine, signals, flow).await)
 }
 
 async fn follow(run: &FlowRunArguments, engine: &Engine, signals: &mut Signals, mut flow: Flow) -> Exit {
     let view = WorkflowView::of(&flow.spec);
-    let folder = run.file.flow.parent().unwrap_or(Path::new(""));
+    let folder = run.file.flow.parent().unwrap_or(Path::new("")).to_owned();
+    let options = WorkflowOptions { folder, max_worker_losses: run.max_worker_losses };
     let mut events = engine.watch();
-    let mut handle = match engine.submit_workflow_async(std::mem::take(&mut flow.spec), folder).await {
+    let mut handle = match engine.submit_workflow_async(std::mem::take(&mut flow.spec), options).await {
         Ok(handle) => handle,
         Err(error) => return refused(&flow, &error),
     };
