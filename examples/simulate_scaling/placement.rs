@@ -82,7 +82,7 @@ impl Placement {
     /// A worker without tasks is gone.
     pub(crate) fn left(&mut self, worker: WorkerRef, now: Tick) {
         let reason = WorkerDownReason::Retired;
-        let departure = Departure { reason, running: Some(Vec::new()), outputs: Vec::new(), post_mortem: None };
+        let departure = Departure { reason, started: Some(Vec::new()), outputs: Vec::new(), post_mortem: None };
         self.scheduler.left(worker, departure, now);
     }
 

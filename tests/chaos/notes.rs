@@ -1,6 +1,6 @@
 //! The notes of the tasks themselves: which attempts really ran, in which order and process.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 
 use axion_core::TaskId;
@@ -15,8 +15,6 @@ struct Note {
     begins: bool,
     attempt: u32,
     pid: u32,
-    /// A task has spoilt what this process tells the engine. The engine cannot know which attempts it ended.
-    is_doubtful: bool,
 }
 
 /// What records and events claim about a task.
@@ -46,12 +44,10 @@ impl Notes {
         let text = std::fs::read(file).unwrap_or_default();
         let mut notes = Self::default();
         let mut at = 0;
-        let lines = || text.split_inclusive(|byte| *byte == b'\n');
-        let spoilt: HashSet<u32> = lines().filter_map(|line| parse(line, b"spoils")).map(|(.., pid)| pid).collect();
-        for line in lines() {
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
             let begins = parse(line, b"begin");
             if let Some((index, attempt, pid)) = begins.or_else(|| parse(line, b"end")) {
-                let note = Note { at, begins: begins.is_some(), attempt, pid, is_doubtful: spoilt.contains(&pid) };
+                let note = Note { at, begins: begins.is_some(), attempt, pid };
                 notes.executions += u64::from(note.begins);
                 notes.by_task.entry(index).or_default().push(note);
             }
@@ -62,9 +58,8 @@ impl Notes {
 
     /// Compares the executions of a task with its claim, and with its events if none was missed.
     pub(crate) fn check(&self, claim: &Claim, trace: Option<&Trace>) -> Result<(), String> {
-        let all = self.by_task.get(&claim.index).map_or(&[][..], Vec::as_slice);
-        let notes: Vec<Note> = all.iter().filter(|note| !note.is_doubtful).copied().collect();
-        check_order(&notes)?;
+        let notes = self.by_task.get(&claim.index).map_or(&[][..], Vec::as_slice);
+        check_order(notes)?;
         let attempts = claim.attempts;
         if let Some(late) = notes.iter().find(|note| note.at >= claim.notes_then) {
             return Err(format!("attempt {} went on after the task's outcome", late.attempt));
@@ -76,11 +71,11 @@ impl Notes {
         if claim.max_losses == 0 && begun > 1 + claim.retries as usize {
             return Err(format!("it must not run twice, but began {begun} times with {} retries", claim.retries));
         }
-        let last = |begins| all.iter().any(|note| note.attempt == attempts && note.begins == begins);
+        let last = |begins| notes.iter().any(|note| note.attempt == attempts && note.begins == begins);
         if claim.succeeded && !(last(true) && last(false)) {
             return Err("it succeeded, but its last attempt did not run to its end".to_owned());
         }
-        trace.map_or(Ok(()), |trace| check_place(&notes, claim.task, trace))
+        trace.map_or(Ok(()), |trace| check_place(notes, claim.task, trace))
     }
 
     /// That a task which was refused has not run.

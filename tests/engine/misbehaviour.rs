@@ -225,6 +225,29 @@ fn l1_a_task_whose_result_is_lost_in_the_pipe_ends_without_any_limit_and_its_wor
 }
 
 #[test]
+fn l6_a_task_that_ran_to_its_end_behind_a_spoilt_pipe_is_lost_and_does_not_run_again() {
+    let config = Config { cancel_grace: Duration::ZERO, ..exactly(0, 1) };
+    let engine = Engine::builder().config(config).start().expect("starts");
+    let (gate, folder) = (crate::support::Gate::new(), tempfile::tempdir().expect("a folder"));
+    let (redirected, alone) = (folder.path().join("redirected"), folder.path().join("alone"));
+    let mut events = engine.watch();
+    let neighbour = engine.submit(gate.task().on(PoolKind::Io).max_worker_losses(0)).expect("accepted");
+    crate::support::next_output(&mut events);
+    let spoiler = json!({"redirected": redirected, "alone": alone});
+    let spoiler = bad_with("redirect_the_pipes_and_wait_until_alone", spoiler).on(PoolKind::Io);
+    let spoiler = engine.submit(spoiler).expect("accepted");
+    crate::support::until("the pipe is spoilt", || redirected.exists());
+    gate.open("go");
+    crate::support::until("the neighbour has ended", || alone.exists());
+    // Only this task is killed. The status page says that the other one does not run.
+    engine.cancel(spoiler.id()).expect("the engine lives");
+    let record = crate::support::ended(neighbour);
+    assert_eq!((record.outcome.name(), record.attempt.expect("ran").0), ("lost", 1), "{:?}", record.outcome);
+    assert_eq!(post_mortem(&record).ended_by, EndedBy::Neighbour);
+    assert_eq!(crate::support::ended(spoiler).outcome.name(), "cancelled");
+}
+
+#[test]
 fn l1_a_task_that_was_eaten_by_another_one_runs_all_the_same_uncharged() {
     let engine = engine(1, 1);
     for pool in PoolKind::ALL {

@@ -2,6 +2,7 @@
 
 import ctypes
 import fcntl
+import gc
 import os
 import resource
 import signal
@@ -263,6 +264,20 @@ def do_redirect_the_pipes(params, context):
         os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
     if params["stays"]:
         time.sleep(1000)
+
+
+def do_redirect_the_pipes_and_wait_until_alone(params, context):
+    """Waits until no other task runs in its worker, which has several slots. Makes an empty file after each of the two."""
+    do_redirect_the_pipes({"stays": False}, context)
+    open(params["redirected"], "w").close()
+    server = next(it for it in gc.get_objects() if type(it).__name__ == "Threaded")
+    is_alone = False
+    while not is_alone:
+        time.sleep(0.001)
+        with server._lock:
+            is_alone = len(server._running) == 1
+    open(params["alone"], "w").close()
+    time.sleep(1000)
 
 
 def do_fail_with_many_causes(params, context):

@@ -17,7 +17,7 @@ from . import control, failure, session, surroundings, wire
 from .channel import Channel, take_control_socket
 from .cpython import end_without_collections
 
-_PAGE_SIZE = 8 + 8 * 512  # the engine's mark, then the slots
+_PAGE_SIZE = 8 + 8 * (wire.PAGE_SLOTS + wire.PAGE_ENDED)  # the engine's mark comes first
 
 
 def prepare(server_class, slots):

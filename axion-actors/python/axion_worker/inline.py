@@ -1,8 +1,9 @@
 """Runs one task at a time in the main thread, in the order of their sequence numbers.
 
 This is the hot path of the runtime: between two no-op tasks it does one `write` and one `poll` of the
-capture pipes. While a task runs, slot 0 of the status page holds its sequence number. The engine can
-read it after the process has died: it charges no task that had not started (L5).
+capture pipes. While a task runs, slot 0 of the status page holds its sequence number, and another place does after it
+has ended. The engine can read them after the process has died: it charges no task that had not started (L5), and
+reruns none that had as if it had not.
 """
 
 import sys
@@ -124,7 +125,8 @@ class Inline:
 
     def serve(self):
         """Runs tasks until the engine closes the data pipe."""
-        channel, page, targets, worker_id = self.channel, self._page, self._targets, self._worker_id
+        channel, targets, worker_id = self.channel, self._targets, self._worker_id
+        page, ended, places = self._page, self._page[wire.PAGE_SLOTS:], wire.PAGE_ENDED
         send, done, overhead = channel.send, wire.DONE_HEAD.pack, wire.DONE_OVERHEAD
         limit = min(channel.frame_limit, SHARE_FROM) - overhead
         poller = poll()
@@ -188,6 +190,7 @@ class Inline:
             send(frame)
             # The next task may start only now (L2). The page is cleared after the result is written.
             self._running = value = params = frame = data = None
+            ended[seq % places] = seq
             page[0] = 0
             if nanos >= MIN_NANOS:
                 targets.put_back()

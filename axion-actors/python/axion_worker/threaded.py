@@ -336,7 +336,7 @@ class Threaded:
         self.channel.send(frame)
         with self._lock:
             del self._running[seq]
-            self._page.leave(seq)
+            self._page.end(seq)
             self._drained.notify_all()
 
 
@@ -358,17 +358,22 @@ _set_exception = None
 
 
 class StatusPage:
-    """Each slot of the page holds the sequence number of a running task, or 0 (L5)."""
+    """Each slot of the page holds the sequence number of a running task, or 0 (L5). Behind the slots are those that ended."""
 
-    def __init__(self, slots):
-        self._slots = slots
-        self._free_slots = list(range(len(slots) - 1, -1, -1))
+    def __init__(self, page):
+        self._slots, self._ended = page[:wire.PAGE_SLOTS], page[wire.PAGE_SLOTS:]
+        self._free_slots = list(range(wire.PAGE_SLOTS - 1, -1, -1))
         self._slot_by_seq = {}
 
     def enter(self, seq):
         if self._free_slots and seq not in self._slot_by_seq:
             slot = self._slot_by_seq[seq] = self._free_slots.pop()
             self._slots[slot] = seq
+
+    def end(self, seq):
+        """Its result is written. Where that does not reach the engine, the engine must know that the task had started."""
+        self._ended[seq % wire.PAGE_ENDED] = seq
+        self.leave(seq)
 
     def leave(self, seq):
         slot = self._slot_by_seq.pop(seq, None)

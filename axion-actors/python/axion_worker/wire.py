@@ -10,6 +10,9 @@ from .cpython import Struct, StructError
 
 PROTOCOL = 7
 
+# The status page holds this many slots, then so many tasks that have ended.
+PAGE_SLOTS, PAGE_ENDED = 512, 1024
+
 _NUMBERS = {"u8": Struct("<B"), "u32": Struct("<I"), "u64": Struct("<Q"), "f64": Struct("<d")}
 _U32, _U64 = _NUMBERS["u32"], _NUMBERS["u64"]
 

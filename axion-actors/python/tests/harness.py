@@ -121,8 +121,8 @@ class Worker:
         os.set_blocking(self.raw_err, False)
         page_fd, page_path = tempfile.mkstemp(dir=ROOT)
         os.unlink(page_path)
-        os.truncate(page_fd, 8 + 4096)
-        self.page = memoryview(mmap.mmap(page_fd, 8 + 4096)).cast("Q")[1:]  # behind the mark
+        os.truncate(page_fd, 8 + 8 * (512 + 1024))
+        self.page = memoryview(mmap.mmap(page_fd, 0)).cast("Q")[1:]  # behind the mark
         self.process = spawn(
             [interpreter, os.path.join(folder, "worker.py"), PACKAGE, worker_id, str(slots)],
             stdin=theirs, stdout=out_write, stderr=err_write, cwd=cwd, env=environment(env), start_new_session=True)
@@ -288,8 +288,12 @@ class Worker:
             self.outputs.setdefault((found, number), bytearray()).extend(data)
 
     def running(self):
-        """The sequence numbers on the status page."""
-        return sorted(seq for seq in self.page if seq)
+        """The sequence numbers of running tasks on the status page."""
+        return sorted(seq for seq in self.page[:512] if seq)
+
+    def ended(self):
+        """Those of tasks that have ended."""
+        return sorted(seq for seq in self.page[512:] if seq)
 
     def ask(self, name, *values):
         """Sends a control message and returns the answer as (name, values)."""

@@ -309,6 +309,22 @@ class StatusPage(Case):
                 self.assertEqual(worker.process.wait(LIMIT), -9)
                 self.assertEqual(worker.running(), seqs)
 
+    def test_L5_the_page_names_what_has_ended_and_not_what_was_revoked(self):
+        gate = self.gate()
+        for slots in (1, 2):
+            with self.subTest(slots=slots):
+                worker = self.worker(slots=slots)
+                seqs = worker.submit_together(*[(self.gated(), {"gate": gate.path})] * (slots + 1))
+                for seq in seqs[:slots]:
+                    worker.wait_for_line(seq, "begun")
+                self.assertEqual(worker.ask("Revoke", [seqs[-1]]), ("Revoked", [[seqs[-1]]]))
+                for seq in seqs[:slots]:
+                    gate.open()
+                for _ in seqs[:slots]:
+                    worker.expect("Done")
+                wait_until(lambda: worker.ended() == seqs[:slots], "what has ended")
+                self.assertEqual(worker.running(), [])
+
     def test_L5_async_tasks_have_slots_of_the_page_too(self):
         script = self.script("a.py", WAITS + "main = in_loop")
         worker = self.worker(slots=2)

@@ -111,7 +111,7 @@ impl Drop for DownGuard {
     fn drop(&mut self) {
         let departure = Departure {
             reason: WorkerDownReason::ActorPanicked,
-            running: None,
+            started: None,
             outputs: Vec::new(),
             post_mortem: None,
         };
@@ -407,14 +407,14 @@ impl Worker {
     }
 
     fn exited(&mut self, exit: ChildExit) {
-        let ChildExit { cause, running, usage, stderr_tail, stacks, killed, out_of_memory } = exit;
+        let ChildExit { cause, started, usage, stderr_tail, stacks, killed, out_of_memory } = exit;
         let cause = exit_kind(cause);
         let [stdout_tail, printed] = std::mem::take(&mut self.tails).map(Tail::into_text);
         let last_words = if printed.trim().is_empty() { stderr_tail } else { printed.trim().to_owned() };
         let (code, now) = (cause.code(), self.clock.now());
         let owed = self.owed();
-        let exit = WorkerExit { cause, running, killed, out_of_memory, last_words };
-        let WorkerEnd { reason, ended_by, running, healthy } = self.lifecycle.exited(exit, &owed, now);
+        let exit = WorkerExit { cause, started, killed, out_of_memory, last_words };
+        let WorkerEnd { reason, ended_by, started, healthy } = self.lifecycle.exited(exit, &owed, now);
         tracing::debug!(worker = %self.me, ?reason, "worker down");
         let post_mortem = PostMortem {
             ended_by,
@@ -427,7 +427,7 @@ impl Worker {
             stacks,
         };
         let outputs = self.outputs.drain().collect();
-        let departure = Departure { reason, running: Some(running), outputs, post_mortem: Some(post_mortem) };
+        let departure = Departure { reason, started: Some(started), outputs, post_mortem: Some(post_mortem) };
         self.down.report(departure, healthy);
     }
 }

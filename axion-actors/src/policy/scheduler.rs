@@ -381,8 +381,8 @@ impl Scheduler {
         let Some(member) = pool.remove(worker) else { return self.table.ignore() };
         pool.let_successor_take(worker.id.index);
         self.table.recorder().note(now, || FactKind::WorkerLeft { worker });
-        let Departure { reason, running, mut outputs, post_mortem } = departure;
-        let started = |task: &InFlight| running.as_ref().map_or(task.started(), |seqs| seqs.contains(&task.seq));
+        let Departure { reason, started, mut outputs, post_mortem } = departure;
+        let started = |task: &InFlight| started.as_ref().map_or(task.started(), |seqs| seqs.contains(&task.seq));
         let count = member.in_flight.iter().filter(|task| started(task)).count();
         let mut unstarted = Vec::new();
         for task in member.in_flight {

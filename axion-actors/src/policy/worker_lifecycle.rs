@@ -52,8 +52,8 @@ pub enum RetireStep {
 pub struct WorkerExit {
     /// How.
     pub cause: ExitKind,
-    /// The attempts that ran, by the status page; `None` if the page is spoilt.
-    pub running: Option<Vec<Seq>>,
+    /// The attempts that had started, by the status page, also those that had ended; `None` if the page is spoilt.
+    pub started: Option<Vec<Seq>>,
     /// It was killed because of an attempt, by order.
     pub killed: bool,
     /// The kernel killed a process for want of memory meanwhile.
@@ -101,8 +101,8 @@ pub struct WorkerEnd {
     pub reason: WorkerDownReason,
     /// Who ended the process, as the worker sees it. For neighbours of a killed attempt the scheduler knows better.
     pub ended_by: EndedBy,
-    /// The attempts that count as started (L5).
-    pub running: Vec<Seq>,
+    /// Of the attempts whose end is unknown, those that count as started (L5).
+    pub started: Vec<Seq>,
     /// The worker was able to work: a replacement is started at once.
     pub healthy: bool,
 }
@@ -229,7 +229,7 @@ impl WorkerLifecycle {
 
     /// The process has ended. `owed` are the attempts that it has neither ended nor given back.
     pub fn exited(&mut self, exit: WorkerExit, owed: &[Seq], now: Tick) -> WorkerEnd {
-        let WorkerExit { cause, running, killed, out_of_memory, last_words } = exit;
+        let WorkerExit { cause, started, killed, out_of_memory, last_words } = exit;
         let reason = match std::mem::replace(&mut self.state, State::Ended) {
             State::Killed(reason) => reason,
             State::Draining { .. } | State::Ended => WorkerDownReason::Retired,
@@ -243,13 +243,13 @@ impl WorkerLifecycle {
         };
         // After a breach of the protocol, neither the page counts nor that an attempt without an answer had not
         // started: its result may lie behind the garbage (L8). Where the page is spoilt, so may the pipe be.
-        let running = match (&reason, running) {
+        let started = match (&reason, started) {
             (WorkerDownReason::Protocol { .. }, _) | (_, None) => owed.to_vec(),
-            (_, Some(running)) => running,
+            (_, Some(started)) => owed.iter().copied().filter(|seq| started.contains(seq)).collect(),
         };
         // A task that it was sent and never started is no sign of health: such a worker would be replaced without end.
-        let healthy = self.ended > 0 || !running.is_empty() || self.age(now) >= HEALTHY_AGE;
-        WorkerEnd { ended_by: ended_by(&reason, out_of_memory), reason, running, healthy }
+        let healthy = self.ended > 0 || !started.is_empty() || self.age(now) >= HEALTHY_AGE;
+        WorkerEnd { ended_by: ended_by(&reason, out_of_memory), reason, started, healthy }
     }
 }
 
@@ -298,7 +298,7 @@ mod tests {
     }
 
     fn exit(cause: ExitKind) -> WorkerExit {
-        WorkerExit { cause, running: Some(Vec::new()), killed: false, out_of_memory: false, last_words: String::new() }
+        WorkerExit { cause, started: Some(Vec::new()), killed: false, out_of_memory: false, last_words: String::new() }
     }
 
     fn by_signal(number: i32) -> WorkerExit {
@@ -368,12 +368,13 @@ mod tests {
     #[test]
     fn l5_after_a_breach_or_with_a_spoilt_page_all_that_is_owed_counts_as_started() {
         let owed = [Seq(2), Seq(3)];
-        let page = |running: Option<Vec<Seq>>| WorkerExit { running, ..by_signal(11) };
-        assert_eq!(ready().exited(page(Some(vec![Seq(2)])), &owed, NOW).running, [Seq(2)]);
-        assert_eq!(ready().exited(page(None), &owed, NOW).running, owed);
+        let page = |started: Option<Vec<Seq>>| WorkerExit { started, ..by_signal(11) };
+        // The first of them has ended, and its result came.
+        assert_eq!(ready().exited(page(Some(vec![Seq(1), Seq(2)])), &owed, NOW).started, [Seq(2)]);
+        assert_eq!(ready().exited(page(None), &owed, NOW).started, owed);
         let mut garbled = ready();
         garbled.killed(&violation());
-        assert_eq!(garbled.exited(page(Some(Vec::new())), &owed, NOW).running, owed);
+        assert_eq!(garbled.exited(page(Some(Vec::new())), &owed, NOW).started, owed);
     }
 
     #[test]
@@ -419,9 +420,9 @@ mod tests {
 
     #[test]
     fn a_worker_is_healthy_if_it_ran_something_or_lived_for_a_second() {
-        let healthy = |mut worker: WorkerLifecycle, running: &[u64], now| {
-            let running = Some(running.iter().copied().map(Seq).collect());
-            worker.exited(WorkerExit { running, ..by_signal(9) }, &[Seq(1)], now).healthy
+        let healthy = |mut worker: WorkerLifecycle, started: &[u64], now| {
+            let started = Some(started.iter().copied().map(Seq).collect());
+            worker.exited(WorkerExit { started, ..by_signal(9) }, &[Seq(1)], now).healthy
         };
         assert!(!healthy(ready(), &[], NOW), "it was sent a task and never started it");
         assert!(healthy(ready(), &[1], NOW));

@@ -186,8 +186,16 @@ impl Link {
 
     /// The same, but `None` also if it cannot be true: a task can write there, too (L8).
     pub(super) fn running(&self) -> Option<Vec<Seq>> {
-        let last = self.last_sent.get();
-        self.page().filter(|running| running.iter().all(|seq| Some(*seq) <= last))
+        self.page().filter(|running| self.can_be_true(running))
+    }
+
+    /// The attempts that have started, as far as the page goes back, which is beyond all that are in flight.
+    pub(super) fn started(&self) -> Option<Vec<Seq>> {
+        self.page.get()?.started().filter(|started| self.can_be_true(started))
+    }
+
+    fn can_be_true(&self, seqs: &[Seq]) -> bool {
+        seqs.iter().all(|seq| Some(*seq) <= self.last_sent.get())
     }
 
     /// Whether the engine has closed the data pipe, so that the child will close its own.

@@ -156,8 +156,9 @@ pub enum ChildEvent {
 pub struct ChildExit {
     /// How it ended.
     pub cause: ExitCause,
-    /// The attempts that were running, by the child's status page (L5); `None` if the page is unreadable or impossible.
-    pub running: Option<Vec<Seq>>,
+    /// The attempts that had started, by the child's status page (L5); `None` if the page is unreadable or impossible.
+    /// Those that had ended are among them: if a result has not come, that of a task which spoilt the pipe is in its way.
+    pub started: Option<Vec<Seq>>,
     /// What it used.
     pub usage: Option<Usage>,
     /// The end of what was written to fd 2.

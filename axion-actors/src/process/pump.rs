@@ -360,7 +360,7 @@ impl Pump {
 
     /// The process has ended: reads what it left in its pipes, kills its group, and reaps it (L2, L6).
     pub(super) async fn end(&mut self, events: &mpsc::Sender<ChildEvent>) -> ChildExit {
-        let running = self.link.running();
+        let (running, started) = (self.link.running(), self.link.started());
         for at in 0..self.raw.len() {
             for _ in 0..LAST_READS {
                 self.scratch.clear();
@@ -398,7 +398,7 @@ impl Pump {
         let out_of_memory = by_kill && self.explained.explain_one(self.memory_kills, os::out_of_memory_kills());
         let held = self.held.clone();
         offload_or_inline(move || held.end()).await;
-        ChildExit { cause, running, usage, stderr_tail, stacks: self.stacks.take_last(), killed, out_of_memory }
+        ChildExit { cause, started, usage, stderr_tail, stacks: self.stacks.take_last(), killed, out_of_memory }
     }
 }
 

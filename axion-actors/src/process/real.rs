@@ -138,7 +138,7 @@ impl Launcher for RealLauncher {
                     let cause = ExitCause::NotStarted(error);
                     ChildExit {
                         cause,
-                        running: None,
+                        started: None,
                         usage: None,
                         stderr_tail: String::new(),
                         stacks: None,

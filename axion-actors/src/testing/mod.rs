@@ -187,7 +187,7 @@ impl FakeChild {
         let killed = self.killed && exit == ProcessExit::Signal(9);
         let exit = ChildExit {
             cause: ExitCause::Exit(exit),
-            running: Some(running.to_vec()),
+            started: Some(running.to_vec()),
             usage: None,
             stderr_tail: "last words".to_owned(),
             stacks: None,

@@ -309,13 +309,12 @@ def attack_environment(params, context):
 def attack_status_page(params, context):
     noise = random.Random(params["i"])
     with open("/proc/self/maps") as file:
-        shared = [line for line in file if "memfd:" in line and " rw-s " in line]
+        shared = [line for line in file if "memfd:axion-status" in line]
     with open("/proc/self/mem", "r+b", buffering=0) as memory:
         for line in shared:
             begin, end = (int(number, 16) for number in line.split()[0].split("-"))
-            if end - begin == 4096:
-                memory.seek(begin)
-                memory.write(noise.getrandbits(8 * 4096).to_bytes(4096, "little"))
+            memory.seek(begin)
+            memory.write(noise.getrandbits(8 * 4096).to_bytes(4096, "little"))
 
 
 ATTACKS = [
@@ -333,23 +332,10 @@ ATTACKS = [
     attack_writes,
 ]
 
-# After these, the engine may not learn what this process ends.
-SPOILS = [
-    attack_status_page,
-    attack_half_frame,
-    attack_forged_count,
-    attack_huge_frame,
-    attack_other_pipe,
-    attack_closed,
-]
-
 
 def do_attack(params, context):
     """Whatever it does, the engine goes on. The task succeeds, or its worker is lost."""
-    attack = ATTACKS[params["how"]]
-    if attack in SPOILS:
-        note(b"spoils", params, context)
-    attack(params, context)
+    ATTACKS[params["how"]](params, context)
     return params["i"]
 
 

@@ -209,7 +209,7 @@ async fn a_dead_child_is_reported_once_with_its_attempts_and_output() {
     harness.child.exits(ProcessExit::Signal(9), &[Seq(1)]).await;
     let down = harness.down().await;
     assert_eq!(down.departure.reason, WorkerDownReason::Exited(ProcessExit::Signal(9)));
-    assert_eq!(down.departure.running, Some(vec![Seq(1)]));
+    assert_eq!(down.departure.started, Some(vec![Seq(1)]));
     assert_eq!(down.departure.outputs[0].1.stdout.text(), "last");
     assert!(down.healthy, "it died of a task");
     harness.falls_silent().await;
@@ -440,7 +440,7 @@ async fn l8_where_the_page_is_spoilt_everything_it_was_sent_may_have_run() {
     assert!(matches!(harness.observe().await, Observed::Reports(_)));
     let exit = ChildExit {
         cause: ExitCause::Exit(ProcessExit::Code(1)),
-        running: None,
+        started: None,
         usage: None,
         stderr_tail: String::new(),
         stacks: None,
@@ -448,7 +448,7 @@ async fn l8_where_the_page_is_spoilt_everything_it_was_sent_may_have_run() {
         out_of_memory: false,
     };
     harness.child.event(ChildEvent::Exited(exit)).await;
-    assert_eq!(harness.down().await.departure.running, Some(vec![Seq(2), Seq(3)]));
+    assert_eq!(harness.down().await.departure.started, Some(vec![Seq(2), Seq(3)]));
 }
 
 impl WorkerHarness {
@@ -479,7 +479,7 @@ async fn l1_a_worker_that_lost_an_attempt_gives_back_the_others_and_is_ended() {
     let departure = harness.down().await.departure;
     let WorkerDownReason::Protocol { violation } = &departure.reason else { panic!("{departure:?}") };
     assert!(violation.contains("attempt 1 is lost"), "{violation}");
-    assert_eq!(departure.running, Some(vec![Seq(1)]), "charged: it may have run");
+    assert_eq!(departure.started, Some(vec![Seq(1)]), "charged: it may have run");
     assert_eq!(departure.post_mortem.expect("examined").ended_by, EndedBy::Protocol);
 }
 

@@ -27,7 +27,7 @@ fn worker(pool: PoolId, index: u32, generation: u32) -> WorkerRef {
 }
 
 fn departure(reason: WorkerDownReason) -> Departure {
-    Departure { reason, running: None, outputs: Vec::new(), post_mortem: None }
+    Departure { reason, started: None, outputs: Vec::new(), post_mortem: None }
 }
 
 fn crash() -> Departure {

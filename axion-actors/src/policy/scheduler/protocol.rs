@@ -264,8 +264,8 @@ impl WorkerView {
 pub struct Departure {
     /// The reason.
     pub reason: WorkerDownReason,
-    /// The attempts that had started and not ended; `None` if unknown.
-    pub running: Option<Vec<Seq>>,
+    /// The attempts that had started and whose end is not known; `None` if unknown.
+    pub started: Option<Vec<Seq>>,
     /// The output of those attempts.
     pub outputs: Vec<(Seq, Box<CapturedOutput>)>,
     /// The post-mortem of the process.

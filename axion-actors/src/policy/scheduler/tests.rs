@@ -80,7 +80,7 @@ fn measured(resident: u64, running: &[u64]) -> Report {
 fn killed(running: &[u64]) -> Departure {
     Departure {
         reason: WorkerDownReason::Exited(ProcessExit::Signal(9)),
-        running: Some(running.iter().copied().map(Seq).collect()),
+        started: Some(running.iter().copied().map(Seq).collect()),
         outputs: Vec::new(),
         post_mortem: None,
     }

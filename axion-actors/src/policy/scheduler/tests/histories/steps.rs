@@ -98,7 +98,7 @@ impl HistoryWorld {
         let count = if unknown { slots } else { usize::from(started).min(slots) };
         self.dies(worker, count, |running| {
             let departure = killed(running);
-            if unknown { Departure { running: None, ..departure } } else { departure }
+            if unknown { Departure { started: None, ..departure } } else { departure }
         });
     }
 
