@@ -225,6 +225,29 @@ fn l1_a_task_whose_result_is_lost_in_the_pipe_ends_without_any_limit_and_its_wor
 }
 
 #[test]
+fn l8_a_flood_or_garbage_on_the_control_socket_costs_that_worker_and_delays_nobody() {
+    for pool in PoolKind::ALL {
+        let engine = engine(2, 2);
+        for writes in ["answers", "garbage"] {
+            let flood = bad_with("flood_the_control_socket", json!({"writes": writes})).on(pool).max_worker_losses(0);
+            let flood = engine.submit(flood).expect("accepted");
+            for value in 0..20 {
+                let record = run(&engine, entry("double", json!({"value": value})).on(pool));
+                assert!(record.outcome.is_success(), "{:?}", record.outcome);
+            }
+            let record = crate::support::ended(flood);
+            assert_eq!(record.outcome.name(), "lost", "{writes}: {:?}", record.outcome);
+            assert_eq!(post_mortem(&record).ended_by, EndedBy::Protocol, "{writes}");
+        }
+        // Nothing follows: there is nothing to be wrong about, and its limit ends it.
+        let half = bad_with("flood_the_control_socket", json!({"writes": "half"})).on(pool);
+        let half = engine.submit(half.timeout(Duration::from_millis(500))).expect("accepted");
+        assert!(run(&engine, entry("double", json!({"value": 1})).on(pool)).outcome.is_success());
+        assert_eq!(crate::support::ended(half).outcome.name(), "timed_out");
+    }
+}
+
+#[test]
 fn l6_a_task_that_ran_to_its_end_behind_a_spoilt_pipe_is_lost_and_does_not_run_again() {
     let config = Config { cancel_grace: Duration::ZERO, ..exactly(0, 1) };
     let engine = Engine::builder().config(config).start().expect("starts");

@@ -6,6 +6,7 @@ import gc
 import os
 import resource
 import signal
+import socket
 import stat
 import struct
 import subprocess
@@ -278,6 +279,23 @@ def do_redirect_the_pipes_and_wait_until_alone(params, context):
             is_alone = len(server._running) == 1
     open(params["alone"], "w").close()
     time.sleep(1000)
+
+
+def do_flood_the_control_socket(params, context):
+    """Writes to the sockets of this process what an answer to a ping looks like, or garbage, or half a frame, and goes on."""
+    announce()
+    pong = struct.pack("<IIQ", 12, 1, 7)
+    bytes_to_write = {"answers": pong * 1000, "garbage": b"\xff" * 1000, "half": pong[:6]}[params["writes"]]
+    while True:
+        for fd in map(int, os.listdir("/proc/self/fd")):
+            try:
+                with socket.socket(fileno=os.dup(fd)) as one:
+                    if one.type == socket.SOCK_STREAM:
+                        one.send(bytes_to_write)
+            except OSError:
+                pass
+        if params["writes"] == "half":
+            time.sleep(1000)
 
 
 def do_fail_with_many_causes(params, context):

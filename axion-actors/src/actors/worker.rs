@@ -54,6 +54,8 @@ pub struct Worker {
     look_at: Option<Tick>,
     /// The senders of the `Revoke` requests without an answer so far, in the order of the requests.
     revokes: VecDeque<RevokedBy>,
+    /// The number of pings without an answer so far.
+    pings: usize,
     down: DownGuard,
 }
 
@@ -142,6 +144,7 @@ impl Worker {
             liveness: Liveness::new(settings.patience),
             look_at: None,
             revokes: VecDeque::new(),
+            pings: 0,
             down: DownGuard { me, supervisor: neighbours.down, armed: true },
         }
     }
@@ -255,18 +258,32 @@ impl Worker {
 
     fn receive_control(&mut self, messages: Vec<ControlUp>) {
         for message in messages {
-            match message {
-                ControlUp::Revoked { seqs } => {
-                    let seqs: Vec<Seq> = seqs.into_iter().filter(|seq| self.take(*seq).is_some()).collect();
-                    // The Dispatcher waits for the answers to its own requests, including answers that give nothing
-                    // back.
-                    if self.revokes.pop_front() != Some(RevokedBy::Liveness) || !seqs.is_empty() {
-                        self.report(vec![Report::Revoked { seqs }]);
-                    }
-                }
-                ControlUp::Pong { nonce } => self.consult(|it, look, now| it.answered(nonce, look, now)),
+            if !self.lifecycle.is_believed() {
+                return;
+            }
+            if let Err(violation) = self.receive_answer(message) {
+                self.kill(WorkerDownReason::Protocol { violation });
             }
         }
+    }
+
+    /// Accepts an answer only if it was asked for, so a flood on the control socket costs its worker and nobody else (L8).
+    fn receive_answer(&mut self, answer: ControlUp) -> Result<(), String> {
+        match answer {
+            ControlUp::Revoked { seqs } => {
+                let by = self.revokes.pop_front().ok_or("it gave attempts back that nobody asked for")?;
+                let seqs: Vec<Seq> = seqs.into_iter().filter(|seq| self.take(*seq).is_some()).collect();
+                // The Dispatcher waits for the answers to its own requests, including answers that give nothing back.
+                if by == RevokedBy::Dispatcher || !seqs.is_empty() {
+                    self.report(vec![Report::Revoked { seqs }]);
+                }
+            }
+            ControlUp::Pong { nonce } => {
+                self.pings = self.pings.checked_sub(1).ok_or("it answered a ping that nobody sent")?;
+                self.consult(|it, look, now| it.answered(nonce, look, now));
+            }
+        }
+        Ok(())
     }
 
     fn revoke(&mut self, seqs: Vec<Seq>, by: RevokedBy) {
@@ -288,6 +305,7 @@ impl Worker {
             NextStep::Ask { seqs, nonce, until } => {
                 tracing::debug!(worker = %self.me, ?seqs, "asking a worker for attempts that do not run");
                 self.revoke(seqs, RevokedBy::Liveness);
+                self.pings += 1;
                 self.child.control(&ControlDown::Ping { nonce });
                 self.look_at = Some(until);
             }
@@ -482,7 +500,7 @@ impl Handler<WorkerCommand> for Worker {
                 }
             }
             WorkerCommand::Retire => self.retire(),
-            WorkerCommand::Revoke(seqs) => self.child.control(&ControlDown::Revoke { seqs }),
+            WorkerCommand::Revoke(seqs) => self.revoke(seqs, RevokedBy::Dispatcher),
             WorkerCommand::Interrupt(seq) => self.child.control(&ControlDown::Interrupt { seq }),
             WorkerCommand::Cancel(seq) => {
                 self.revoke(vec![seq], RevokedBy::Dispatcher);

@@ -306,6 +306,8 @@ async fn l9_a_function_is_forgotten_after_its_last_attempt_ended_or_was_given_ba
     assert_eq!((harness.child.runs().await, harness.child.runs().await), (Seq(1), Seq(2)));
     assert_eq!(harness.child.hears().await, Some(Heard::Data(define(g.code()))), "both attempts of `f` need its part");
     assert_eq!(harness.child.runs().await, Seq(3));
+    harness.worker.do_send(WorkerCommand::Revoke(vec![Seq(2)]));
+    assert_eq!(harness.child.hears().await, Some(Heard::Control(ControlDown::Revoke { seqs: vec![Seq(2)] })));
     harness.child.done(Seq(1)).await;
     harness.child.answers(ControlUp::Revoked { seqs: vec![Seq(2)] }).await;
     for _ in 0..2 {
@@ -536,4 +538,19 @@ async fn l15_a_measurement_names_the_attempts_that_ran_when_it_began() {
     }
     harness.child.event(ChildEvent::Measured { resident: None }).await;
     assert_eq!(harness.child.hears().await, Some(Heard::Measure), "one that failed is no measurement");
+}
+
+#[actix::test]
+async fn l8_an_answer_that_nobody_asked_for_ends_the_worker() {
+    for answer in [ControlUp::Revoked { seqs: Vec::new() }, ControlUp::Pong { nonce: 1 }] {
+        let mut harness = WorkerHarness::ready().await;
+        harness.run(&[1]);
+        assert_eq!(harness.child.runs().await, Seq(1));
+        harness.child.answers(answer.clone()).await;
+        harness.child.answers(answer).await;
+        assert_eq!(harness.child.hears().await, Some(Heard::Kill));
+        harness.child.exits(ProcessExit::Signal(9), &[]).await;
+        let departure = harness.down().await.departure;
+        assert!(matches!(departure.reason, WorkerDownReason::Protocol { .. }), "{departure:?}");
+    }
 }
