@@ -210,6 +210,32 @@ fn l9_memory_that_forked_processes_share_counts_once() {
     assert!(own > 100, "ended when only {own} MB were not shared");
 }
 
+/// The first attempt does what a cleaner of folders for temporary files does, and ends its worker.
+const CLEANS: &str = "import os, shutil, signal, tempfile
+def main(params, context):
+    if context.attempt == 1:
+        for folder, _, files in os.walk(tempfile.gettempdir()):
+            for name in files:
+                os.unlink(os.path.join(folder, name))
+        if not params['files_only']:
+            for name in os.listdir(tempfile.gettempdir()):
+                shutil.rmtree(os.path.join(tempfile.gettempdir(), name))
+        os.kill(os.getpid(), signal.SIGKILL)
+    return context.attempt
+";
+
+#[test]
+fn l1_a_worker_is_replaced_when_the_folder_for_temporary_files_was_cleaned() {
+    for files_only in ["true", "false"] {
+        let (script, private) = (Script::new(CLEANS), tempfile::tempdir().expect("a folder"));
+        let mut command = axion();
+        command.env("TMPDIR", private.path()).arg("run").arg(script.path());
+        let ran = run(command.args(["-p", &format!("files_only={files_only}")]));
+        assert_eq!((ran.code, ran.out.as_str()), (Some(0), "2\n"), "{}", ran.err);
+        assert_eq!(std::fs::read_dir(private.path()).expect("listed").count(), 0, "nothing is left");
+    }
+}
+
 #[test]
 fn retries_are_reported_and_the_last_result_counts() {
     let script =

@@ -22,22 +22,20 @@ if [ -n "$control" ]; then
     echo 1 > "$control/cgroup.kill"
 fi
 # A daemon may fork and end between the listing and the look at it: those that have come since are looked at, until there
-# is none.
-highest=0
+# is none. Their numbers may be lower: they begin again when the highest was given.
+seen=" "
 passes=0
 while [ "$passes" -lt 1000 ]; do
     passes=$((passes + 1))
-    seen=$highest
     new=
     for file in /proc/[0-9]*/environ; do
-        pid=${file#/proc/}
-        pid=${pid%/environ}
-        if [ "$pid" -gt "$seen" ]; then
-            new="$new $file"
-            if [ "$pid" -gt "$highest" ]; then highest=$pid; fi
-        fi
+        case $seen in
+            *" $file "*) ;;
+            *) new="$new $file" ;;
+        esac
     done
     if [ -z "$new" ]; then break; fi
+    seen="$seen$new "
     for file in $(grep -lsE "AXION_WORKER=([^ ]* )*$mark:" $new); do
         pid=${file#/proc/}
         kill -s KILL "${pid%/environ}"
