@@ -155,10 +155,10 @@ impl EngineBuilder {
     /// process or the private folder.
     pub fn start(self) -> Result<Engine, StartError> {
         self.config.validate()?;
-        if own::is_init() {
+        if let Some(role) = own::adopts_orphans() {
             tracing::warn!(
-                "this process is process 1 of its container. The engine reaps only its own workers, so processes that \
-                 tasks leave behind stay zombies: start the container with an init (docker run --init, tini)"
+                "this process is {role}. The engine reaps only its own workers, so processes that tasks leave behind \
+                 stay zombies unless the program reaps them: start a container with an init (docker run --init, tini)"
             );
         }
         let program = find_python(self.config.python.as_deref())?;

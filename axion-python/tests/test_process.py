@@ -402,3 +402,51 @@ for _ in range(4):
     marks, ids = zip(*map(str.split, out.splitlines()), strict=True)
     assert len(set(marks)) == 4
     assert len({task[-12:] for task in ids}) == 4, "the random part"
+
+
+FEW_DESCRIPTORS = """
+import gc, os, resource, sys, threading
+import axion
+
+folder = sys.argv[1]
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+def limit(count):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, most))
+
+def attempt(count):
+    engine = axion.Engine(cpu_bound_count=1, runtime_dir=folder)
+    limit(count)
+    try:
+        with engine:
+            return "result %s" % engine.submit(abs, -3).result(60)
+    except axion.AxionError as error:
+        assert "Too many open files" in str(error), error
+        return error.code
+    finally:
+        limit(most)
+
+def left():
+    gc.collect()  # an engine that was shut down has its descriptors until it is collected
+    threads = [it.name for it in threading.enumerate() if it.name == "axion-results"]
+    return os.listdir(folder), threads, sorted(os.listdir("/proc/self/fd"))
+
+if __name__ == "__main__":
+    attempt(most)  # loads modules, and starts the thread of the log
+    before = left()
+    own, outcomes = len(before[2]), set()
+    for count in range(own, own + 64, 2):
+        outcome = attempt(count)
+        assert left() == before, (count, outcome, left(), before)
+        outcomes.add(outcome)
+    print(sorted(outcomes))
+"""
+
+
+def test_l1_with_few_descriptors_an_engine_starts_or_says_why_and_leaves_nothing(tmp_path):
+    program, folder = tmp_path / "few.py", tmp_path / "private"
+    program.write_text(FEW_DESCRIPTORS)
+    folder.mkdir()
+    ran = subprocess.run([sys.executable, "-X", "dev", program, folder], capture_output=True, text=True, check=False,
+                         timeout=LONG)
+    assert (ran.stdout, ran.stderr) == ("['result 3', 'start_failed', 'worker_start_failed']\n", "")

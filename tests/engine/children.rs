@@ -1,9 +1,16 @@
 //! Tasks on real Python processes.
 
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
 use axion_core::{Config, Engine, ErrorKind, Notice, NoticeKind, PoolKind, Task, Watched};
 use serde_json::json;
 
-use crate::support::{Gate, ended, engine, entry, exactly, executable, on_io, repeat_until, run, script, value};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::support::{
+    Gate, ended, engine, entry, exactly, executable, is_alone, on_io, repeat_until, run, script, until, value,
+};
 
 #[test]
 fn c0_1_a_script_with_main_gets_its_parameters_and_returns_its_data() {
@@ -185,4 +192,85 @@ fn a_named_interpreter_is_started_as_it_is_every_time() {
         assert_eq!(value(&run(&engine, entry("environment", json!({"name": "FROM_WRAPPER"})))), json!("yes"));
         run(&engine, entry("exit", json!({"code": 1})).max_worker_losses(0));
     }
+}
+
+#[test]
+fn l1_with_few_descriptors_an_engine_starts_or_says_why_and_leaves_nothing() {
+    if !is_alone("children::l1_with_few_descriptors_an_engine_starts_or_says_why_and_leaves_nothing") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let descriptors = || std::fs::read_dir("/proc/self/fd").expect("listed").count();
+    let most = getrlimit(Resource::Nofile);
+    let limit = |current| setrlimit(Resource::Nofile, Rlimit { current, ..most }).expect("set");
+    let attempt = || {
+        let config = Config { runtime_dir: Some(folder.path().to_owned()), ..exactly(1, 0) };
+        match Engine::builder().config(config).start() {
+            Err(error) => error.to_string(),
+            Ok(engine) => match &run(&engine, entry("double", json!({"value": 1}))).outcome {
+                outcome if outcome.is_success() => String::new(),
+                outcome => outcome.error().expect("failed").message.clone(),
+            },
+        }
+    };
+    assert_eq!(attempt(), "");
+    let before = descriptors();
+    let (mut refused, mut ran) = (0, 0);
+    for count in (before as u64..before as u64 + 64).step_by(6) {
+        limit(Some(count));
+        let said = attempt();
+        limit(most.current);
+        assert!(said.is_empty() || said.contains("Too many open files"), "{count}: {said}");
+        *(if said.is_empty() { &mut ran } else { &mut refused }) += 1;
+        assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 0, "{count}: {said}");
+        until("its descriptors are closed", || descriptors() == before);
+    }
+    assert!(refused > 0 && ran > 0, "{refused} {ran}");
+}
+
+/// What is logged on this thread while an engine starts.
+fn log_of_a_start() -> String {
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("whole").write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let writer = lines.clone();
+    let log = tracing_subscriber::fmt().with_writer(move || Lines(writer.clone())).with_ansi(false).finish();
+    drop(tracing::subscriber::with_default(log, || engine(1, 0)));
+    let text = lines.lock().expect("whole").clone();
+    String::from_utf8(text).expect("text")
+}
+
+#[test]
+fn an_engine_that_adopts_orphans_warns_that_it_reaps_none() {
+    const NAME: &str = "children::an_engine_that_adopts_orphans_warns_that_it_reaps_none";
+    if std::process::id() == 1 {
+        let log = log_of_a_start();
+        return assert!(log.contains("process 1 of its container") && log.contains("--init"), "{log}");
+    }
+    if is_alone(NAME) {
+        assert!(!log_of_a_start().contains("reaps"), "an ordinary process does not adopt any");
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).expect("set");
+        let log = log_of_a_start();
+        return assert!(log.contains("a subreaper (PR_SET_CHILD_SUBREAPER)"), "{log}");
+    }
+    let in_namespace = |program: &std::ffi::OsStr| {
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]).arg(program);
+        command
+    };
+    if !in_namespace("true".as_ref()).output().is_ok_and(|made| made.status.success()) {
+        eprintln!("SKIPPED: this system makes no PID namespace");
+        return;
+    }
+    let program = std::env::current_exe().expect("known");
+    let ran = in_namespace(program.as_os_str()).args(["--exact", NAME, "--nocapture"]).output().expect("it runs");
+    let shown = String::from_utf8_lossy(&ran.stdout) + String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success() && shown.contains("1 passed"), "{shown}");
 }

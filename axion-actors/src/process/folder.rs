@@ -79,7 +79,8 @@ pub struct PrivateFolder {
     path: PathBuf,
     mark: Mark,
     package: String,
-    lock: Mutex<FolderLock>,
+    /// `None` at its end.
+    lock: Mutex<Option<FolderLock>>,
     /// The process that made it. A forked copy removes nothing.
     owner: u32,
 }
@@ -95,7 +96,7 @@ impl PrivateFolder {
         let (path, mark, lock) = make_locked(&parent).map_err(|source| FolderError { path: parent.clone(), source })?;
         let package = format!("{PACKAGE}{mark}");
         // From here on, a failure drops the folder, which removes it.
-        let folder = Self { path, mark, package, lock: Mutex::new(lock), owner: std::process::id() };
+        let folder = Self { path, mark, package, lock: Mutex::new(Some(lock)), owner: std::process::id() };
         folder.write().map_err(|source| folder.error(source))?;
         Ok(folder)
     }
@@ -108,10 +109,10 @@ impl PrivateFolder {
     pub(super) fn restore(&self) -> Result<(), FolderError> {
         // Held throughout: workers start at the same time.
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        if !lock.is_at(&self.path) {
+        if !lock.as_ref().is_some_and(|lock| lock.is_at(&self.path)) {
             make_private_folder(&self.path)
                 .and_then(|()| FolderLock::take(&self.path))
-                .map(|new| *lock = new)
+                .map(|new| *lock = Some(new))
                 .map_err(|source| self.error(source))?;
         }
         let is_whole = |(path, text): (PathBuf, &str)| std::fs::read(path).is_ok_and(|found| found == text.as_bytes());
@@ -170,12 +171,30 @@ impl PrivateFolder {
 
 impl Drop for PrivateFolder {
     fn drop(&mut self) {
-        if self.owner == std::process::id()
-            && let Err(error) = std::fs::remove_dir_all(&self.path)
-        {
+        if self.owner != std::process::id() {
+            return;
+        }
+        // Where the process has no other descriptor left, the removal takes this one.
+        *self.lock.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
+        if let Err(error) = remove_with_one_descriptor(&self.path) {
             tracing::debug!(folder = %self.path.display(), %error, "the folder is not removed, or was before");
         }
     }
+}
+
+/// Removes a folder of our own with all that is in it. The library's function has each folder open on the way down.
+fn remove_with_one_descriptor(folder: &Path) -> io::Result<()> {
+    // The list is complete, and its descriptor closed, before anything in it is opened.
+    let entries = std::fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+    for entry in entries {
+        // A link is no folder.
+        if entry.file_type()?.is_dir() {
+            remove_with_one_descriptor(&entry.path())?;
+        } else {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    std::fs::remove_dir(folder)
 }
 
 /// Makes a folder of a new name and locks it. Between the two steps, another engine may take it for a left-over and

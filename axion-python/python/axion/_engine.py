@@ -155,13 +155,19 @@ class Engine:
                 raise EngineError("the engine was started before: make another one", "already_started")
             check_start(self.config._names_python)
             self._surroundings.begin()
-            _log.start(self.config._native)
+            inbox = None
             try:
+                _log.start(self.config._native)
+                # Before the engine: where it needs a descriptor or a thread that the system does not give, no engine is left.
+                inbox = Inbox(self._shows_output)
                 arguments = interpreter_arguments(self.config.python)
                 self._native = _axion.Engine(self.config._native, arguments, byte_code())
             except OSError as error:
                 raise EngineError(str(error), "start_failed") from None
-            self._inbox = Inbox(self._shows_output)
+            finally:
+                if self._native is None and inbox is not None:
+                    inbox.close()
+            self._inbox = inbox
         _running.add(self)
         return self
 

@@ -89,7 +89,7 @@ mod tests {
         let path = killed.path().to_owned();
         // Its lock is let go of, and the folder is not removed.
         let PrivateFolder { lock, .. } = &*std::mem::ManuallyDrop::new(killed);
-        *lock.lock().expect("whole") = make_locked(elsewhere.path()).expect("made").2;
+        *lock.lock().expect("whole") = Some(make_locked(elsewhere.path()).expect("made").2);
         fs::write(path.join("dump"), "of a task").expect("written");
         assert!(is_removed(&path));
         assert!(living.path().exists());

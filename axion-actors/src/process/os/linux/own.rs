@@ -42,6 +42,16 @@ pub fn is_init() -> bool {
     std::process::id() == 1
 }
 
+/// What makes this process the parent of orphans that its descendants leave behind, if anything does.
+#[must_use]
+pub fn adopts_orphans() -> Option<&'static str> {
+    if is_init() {
+        return Some("process 1 of its container");
+    }
+    let is_subreaper = rustix::process::child_subreaper().is_ok_and(|it| it.is_some());
+    is_subreaper.then_some("a subreaper (PR_SET_CHILD_SUBREAPER)")
+}
+
 /// Starts this program again, with the same arguments, as a child. Returns its process id.
 ///
 /// # Errors
