@@ -1,10 +1,14 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use axion_core::PoolId;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::version;
 
 const FIRST_STEPS: &str = "\
 Examples:
@@ -16,7 +20,7 @@ For details and exit codes, see `axion run --help`, `axion flow run --help` and 
 
 /// Run Python tasks in supervised worker processes.
 #[derive(Debug, Parser)]
-#[command(name = "axion", version, max_term_width = 100, after_help = FIRST_STEPS, after_long_help = FIRST_STEPS)]
+#[command(name = "axion", version, long_version = version::LONG, max_term_width = 100, after_help = FIRST_STEPS, after_long_help = FIRST_STEPS)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -39,6 +43,38 @@ pub(crate) enum Command {
     Config(ConfigArguments),
     #[command(subcommand)]
     Flow(FlowCommand),
+    /// Print the completions of a shell.
+    #[command(after_help = COMPLETIONS, after_long_help = COMPLETIONS)]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    Man(ManArguments),
+}
+
+const COMPLETIONS: &str = "\
+Examples:
+  source <(axion completions bash)                                  # for this bash
+  axion completions bash > ~/.local/share/bash-completion/completions/axion
+  axion completions zsh > ~/.zfunc/_axion                           # a folder of $fpath
+  axion completions fish > ~/.config/fish/completions/axion.fish";
+
+const MAN: &str = "\
+Examples:
+  axion man | man -l -
+  axion man flow run | man -l -
+  axion man --folder ~/.local/share/man/man1   # from then on: man axion-flow-run";
+
+/// Print the manual, in the format of `man`.
+#[derive(Debug, Args)]
+#[command(after_help = MAN, after_long_help = MAN)]
+pub(crate) struct ManArguments {
+    /// The command whose page is printed, such as `flow run`. Without one, it is the page of `axion`.
+    pub(crate) command: Vec<String>,
+
+    /// Write the pages of all commands to this folder.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "command")]
+    pub(crate) folder: Option<PathBuf>,
 }
 
 const EXIT_CODES: &str = "\
@@ -68,6 +104,15 @@ Examples:
 pub(crate) struct RunArguments {
     /// The Python script.
     pub(crate) script: PathBuf,
+
+    /// Run the script as `python SCRIPT ARGUMENTS` does: as `__main__`, with these arguments and standard input. Its
+    /// output is the result, and its exit code is passed on.
+    #[arg(last = true, value_name = "ARGUMENTS")]
+    pub(crate) arguments: Vec<OsString>,
+
+    /// Whether there was a `--`, with or without arguments behind it.
+    #[arg(skip)]
+    pub(crate) is_program: bool,
 
     #[command(flatten)]
     pub(crate) params: ParamArguments,
@@ -373,6 +418,13 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("expected KEY=VALUE".to_owned()),
+    }
+}
+
+impl ParamArguments {
+    /// Whether no parameter was given.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.param.is_empty() && self.text.is_empty() && self.params.is_none() && self.params_file.is_none()
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) enum Exit {
     Lost,
     /// Ended by this signal.
     Signal(u8),
+    /// The script ran as a program, with this exit code.
+    Program(u8),
 }
 
 impl Exit {
@@ -30,6 +32,7 @@ impl Exit {
             Self::TimedOut => 124,
             Self::Lost => 125,
             Self::Signal(number) => 128 + number,
+            Self::Program(code) => code,
         }
     }
 }

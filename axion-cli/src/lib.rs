@@ -11,6 +11,7 @@ mod message;
 mod output;
 mod screen;
 mod signals;
+mod version;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -33,8 +34,15 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, python: Option<&Path>
         return code;
     }
     StandardStream::open_closed();
-    let arguments = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
+    let words: Vec<OsString> = arguments.into_iter().collect();
+    let arguments = match Arguments::try_parse_from(&words) {
+        Ok(mut arguments) => {
+            if let Command::Run(run) = &mut arguments.command {
+                // clap does not tell of a `--` with nothing behind it.
+                run.is_program = words.iter().any(|word| word == "--");
+            }
+            arguments
+        }
         Err(error) => {
             // If standard error is closed, there is nobody to tell.
             let _ = error.print();
@@ -68,6 +76,8 @@ fn execute(arguments: &Arguments, python: Option<&Path>) -> Exit {
             Err(Reported) => Exit::Usage,
         },
         Command::Flow(FlowCommand::Graph(graph)) => commands::flow::graph(graph),
+        Command::Completions { shell } => commands::completions::execute(*shell),
+        Command::Man(man) => commands::man::execute(man),
     }
 }
 

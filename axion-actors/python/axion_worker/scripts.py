@@ -281,8 +281,7 @@ def _remember_lines(path, source):
 def _find_entry(script):
     main = getattr(script.module, "main", None)
     if callable(main):
-        _check_parameters(main, script.path)
-        script.call, script.is_async = main, _is_async(main)
+        script.call, script.is_async = _with_two_arguments(main, script.path), _is_async(main)
         return
     factory = getattr(script.module, "module", None)
     if not callable(factory):
@@ -297,18 +296,45 @@ def _find_entry(script):
     script.call, script.is_async = call, None if run is None else _is_async(run)
 
 
-def _check_parameters(main, path):
-    """Refuses a `main` that cannot take two arguments, and says what to write instead."""
+def _with_two_arguments(main, path):
+    """What calls `main` with those of the parameters and the context that it takes.
+
+    Required parameters are these two in their order, whatever their names are. An optional one gets its value only by the
+    name `params` or `context`: another one, such as `argv=None`, is not meant for a task.
+    """
     if type(main) is not FunctionType:
-        return
+        return main
     code = main.__code__
-    required = code.co_argcount - len(main.__defaults__ or ())
-    if required > 2 or (code.co_argcount < 2 and not code.co_flags & _CO_VARARGS):
-        raise TaskFailure(FailureKind.ENTRY_MISSING, "main in %s cannot take two arguments (it takes %d): %s"
-                          % (path, code.co_argcount, _ENTRY))
+    names = code.co_varnames[:code.co_argcount]
+    required = names[:len(names) - len(main.__defaults__ or ())]
+    only_by_name = code.co_varnames[len(names):len(names) + code.co_kwonlyargcount]
+    lacking = [name for name in only_by_name if name not in (main.__kwdefaults__ or ()) and name not in _GIVEN]
+    if len(required) > 2 or lacking:
+        raise TaskFailure(FailureKind.ENTRY_MISSING, "main in %s needs more than the parameters and the context (%s): %s"
+                          % (path, ", ".join((*required, *lacking)), _ENTRY))
+    if code.co_flags & _CO_VARARGS:
+        return main
+    first = ("context",) if required == ("context",) else _GIVEN[:len(required)]
+    rest = [name for name in _GIVEN if name not in first and name in names[len(required):] + only_by_name]
+    if first == _GIVEN and not rest:
+        return main
+    return _adapted(main, [_GIVEN.index(name) for name in first], [(name, _GIVEN.index(name)) for name in rest])
 
 
-_ENTRY = "define main(params, context), or module() that returns an object with run(params)"
+def _adapted(main, positions, names):
+    if positions == [0] and not names:
+        return lambda params, _context: main(params)
+    if not positions and not names:
+        return lambda _params, _context: main()
+
+    def call(*given):
+        return main(*[given[at] for at in positions], **{name: given[at] for name, at in names})
+
+    return call
+
+
+_GIVEN = ("params", "context")
+_ENTRY = "define main(), main(params) or main(params, context), or module() that returns an object with run(params)"
 
 
 def _run_method(made, path):

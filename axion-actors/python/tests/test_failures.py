@@ -79,11 +79,11 @@ class Failures(OneWorker):
                 for word in ("main(params, context)", "module()", self.path("failing.py")):
                     self.assertIn(word, failure.message)
 
-    def test_a_main_that_cannot_be_called_with_two_arguments(self):
-        for source in ("def main(): pass", "def main(params): pass", "async def main(): pass", "def main(a, b, c): pass"):
+    def test_a_main_that_needs_more_than_a_task_gives(self):
+        for source in ("def main(a, b, c): pass", "async def main(a, b, c): pass", "def main(params, *, c): pass"):
             with self.subTest(source):
                 failure = self.source(source, FailureKind.ENTRY_MISSING)
-                for word in ("two arguments", "main(params, context)", self.path("failing.py")):
+                for word in ("more than the parameters", "c)", "main(params, context)", self.path("failing.py")):
                     self.assertIn(word, failure.message)
 
     def test_a_class_of_the_script_is_named_as_there(self):
@@ -364,7 +364,7 @@ class Failures(OneWorker):
 
     def test_a_wrong_signature(self):
         # What shows only at the call; see above for the others.
-        self.assertIn("keyword-only argument", self.source("def main(p, c, *, more): pass").message)
+        self.assertIn("(p, c, more)", self.source("def main(p, c, *, more): pass", FailureKind.ENTRY_MISSING).message)
 
     def test_the_event_loop_closed_by_a_task(self):
         script = self.script("closing.py", '''

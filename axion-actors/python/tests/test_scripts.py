@@ -18,6 +18,29 @@ class Entry(OneWorker):
         script = self.script("a.py", "def main(params, context): return [params, context.attempt]")
         self.assertEqual(self.one.run(script, {"a": [1, "é"]}), [{"a": [1, "é"]}, 1])
 
+    def test_main_gets_what_it_takes_and_an_optional_parameter_of_another_name_nothing(self):
+        p, c = {"a": 1}, 1
+        for number, (takes, gives, expected) in enumerate((
+            ("", "[]", []),
+            ("params", "[params]", [p]),
+            ("values", "[values]", [p]),
+            ("params=None", "[params]", [p]),
+            ("context", "[context.attempt]", [c]),
+            ("p, c", "[p, c.attempt]", [p, c]),
+            ("p, c, more=5", "[p, c.attempt, more]", [p, c, 5]),
+            ("argv=None", "[argv]", [None]),
+            ("params, verbose=False", "[params, verbose]", [p, False]),
+            ("params, verbose=False, context=None", "[params, verbose, context.attempt]", [p, False, c]),
+            ("*, context", "[context.attempt]", [c]),
+            ("params, *, context=None, n=2", "[params, context.attempt, n]", [p, c, 2]),
+            ("argv=None, **more", "[argv, more]", [None, {}]),
+            ("*given", "[len(given)]", [2]),
+        )):
+            for kind in ("def", "async def"):
+                with self.subTest(kind + " " + takes):
+                    script = self.script("takes%d%s.py" % (number, kind[:1]), "%s main(%s): return %s" % (kind, takes, gives))
+                    self.assertEqual(self.one.run(script, p), expected)
+
     def test_async_main(self):
         script = self.script("a.py", """
             import asyncio

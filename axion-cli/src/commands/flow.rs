@@ -9,10 +9,11 @@ mod view;
 use axion_core::flow::{DrawingFormat, Flow, FlowError, Overrides, draw};
 use axion_core::{Config, Diagnostics};
 
-use super::{params, session};
+use super::params;
+use super::session::print;
 use crate::args::{FlowCheckArguments, FlowFileArguments, FlowGraphArguments, FlowRunArguments, GraphFormat};
 use crate::exit::Exit;
-use crate::{diagnostics, message, output};
+use crate::{diagnostics, message};
 
 /// Checks a flow. If there is a configuration, the steps can name its pools only.
 pub(crate) fn check(FlowCheckArguments { file }: &FlowCheckArguments, config: Option<&Config>) -> Exit {
@@ -64,12 +65,4 @@ fn load(file: &FlowFileArguments) -> Option<Flow> {
 fn show(problems: &Diagnostics) {
     diagnostics::show(problems);
     message::error(problems);
-}
-
-/// Writes to standard output.
-fn print(text: &str) -> Exit {
-    match output::print(text) {
-        Ok(()) => Exit::Success,
-        Err(error) => session::engine_failed(&format_args!("cannot write the result: {error}")),
-    }
 }

@@ -1,5 +1,8 @@
 //! `axion run`: one script, one worker, one result.
 
+mod program;
+
+use std::path::Path;
 use std::sync::Arc;
 
 use axion_core::{
@@ -7,6 +10,7 @@ use axion_core::{
     ScalingPolicy, SubmitError, Task, TaskHandle, TaskId, TaskRecord, WaitError, Watched, WorkerRange,
 };
 
+use self::program::{Launch, Program, ProgramEnd};
 use super::params;
 use super::session::{engine_failed, host, task_failed, use_python};
 use crate::args::{OutputFormat, RunArguments};
@@ -22,22 +26,60 @@ pub(crate) fn execute(run: &RunArguments, config: Config) -> Exit {
         message::error(SubmitError::UnknownPool { pool: run.pool(), known: pools.names() });
         return Exit::Usage;
     }
-    match prepare(run) {
-        Ok(task) => host(configured(run, config), async |engine, signals| follow(run, engine, signals, task).await),
-        Err(Reported) => Exit::Usage,
-    }
+    let prepared = match prepare(run) {
+        Ok(prepared) => prepared,
+        Err(Reported) => return Exit::Usage,
+    };
+    let program = match prepared.launch {
+        Launch::Entry => None,
+        Launch::Program | Launch::Ask => match Program::prepare() {
+            Ok(program) => Some(program),
+            Err(error) => return engine_failed(&format_args!("cannot prepare to run a program: {error}")),
+        },
+    };
+    let Prepared { launch, entry } = prepared;
+    host(configured(run, config), async |engine, signals| {
+        if let Some(program) = &program {
+            let task = match program.task(run, launch == Launch::Ask) {
+                Ok(task) => with_options(run, task),
+                Err(wrong) => {
+                    message::error(wrong);
+                    return Exit::Usage;
+                }
+            };
+            if let Some(exit) = follow(run, engine, signals, task, Some(program)).await {
+                return exit;
+            }
+        }
+        follow(run, engine, signals, entry, None).await.unwrap_or(Exit::Success)
+    })
+}
+
+/// A script that can be run.
+struct Prepared {
+    launch: Launch,
+    /// The task that runs it by its entry point.
+    entry: Task,
+}
+
+/// The text of a script.
+fn read(script: &Path) -> Result<Vec<u8>, Reported> {
+    let text = match std::fs::metadata(script) {
+        Ok(file) if !file.is_file() => Err("it is not a file".to_owned()),
+        Ok(_) => std::fs::read(script).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    text.map_err(|wrong| {
+        message::error(format_args!("cannot run the script {}: {wrong}", script.display()));
+        Reported
+    })
 }
 
 /// Checks the input before anything starts.
-fn prepare(run: &RunArguments) -> Result<Task, Reported> {
-    let found = std::fs::metadata(&run.script);
-    let wrong = match &found {
-        Ok(file) if file.is_file() => None,
-        Ok(_) => Some("it is not a file".to_owned()),
-        Err(error) => Some(error.to_string()),
-    };
-    if let Some(wrong) = wrong {
-        message::error(format_args!("cannot run the script {}: {wrong}", run.script.display()));
+fn prepare(run: &RunArguments) -> Result<Prepared, Reported> {
+    let launch = Launch::of(run, &read(&run.script)?);
+    if run.is_program && !run.params.is_empty() {
+        message::error("a script that runs as a program has no parameters: give it arguments, behind --");
         return Err(Reported);
     }
     if let (Some(soft), Some(hard)) = (run.soft_timeout, run.timeout)
@@ -46,23 +88,25 @@ fn prepare(run: &RunArguments) -> Result<Task, Reported> {
         message::error("--soft-timeout must be shorter than --timeout");
         return Err(Reported);
     }
-    let params = params::collect_json(&run.params)?;
-    let mut task = Task::script(&run.script)
-        .on(run.pool())
-        .retry(retries(run))
-        .max_worker_losses(run.max_worker_losses)
-        .params_json(params)
-        .map_err(|error| {
-            message::error(error);
-            Reported
-        })?;
+    // Standard input is the program's.
+    let params = if run.is_program { "{}".to_owned() } else { params::collect_json(&run.params)? };
+    let entry = Task::script(&run.script).params_json(params).map_err(|error| {
+        message::error(error);
+        Reported
+    })?;
+    Ok(Prepared { launch, entry: with_options(run, entry) })
+}
+
+/// A task with the options of the command line.
+fn with_options(run: &RunArguments, task: Task) -> Task {
+    let mut task = task.on(run.pool()).retry(retries(run)).max_worker_losses(run.max_worker_losses);
     if let Some(limit) = run.timeout {
         task = task.timeout(limit);
     }
     if let Some(limit) = run.soft_timeout {
         task = task.soft_timeout(limit);
     }
-    Ok(task)
+    task
 }
 
 /// Retries from the command line include time limits.
@@ -94,25 +138,32 @@ fn configured(run: &RunArguments, mut config: Config) -> Config {
     config
 }
 
-/// Submits the task and shows its output until it ends. A signal cancels it, and a second one ends it at once.
-async fn follow(run: &RunArguments, engine: &Engine, signals: &mut Signals, task: Task) -> Exit {
+/// Submits the task and shows its output until it ends. A signal cancels it, and a second one ends it at once. `None`: the
+/// script was to be run as a program, and has an entry point.
+async fn follow(
+    run: &RunArguments,
+    engine: &Engine,
+    signals: &mut Signals,
+    task: Task,
+    program: Option<&Program>,
+) -> Option<Exit> {
     let mut events = engine.watch();
     let handle = match engine.submit(task) {
         Ok(handle) => handle,
         Err(error @ SubmitError::ParamsTooLarge { .. }) => {
             message::error(error);
-            return Exit::Usage;
+            return Some(Exit::Usage);
         }
-        Err(error) => return engine_failed(&error),
+        Err(error) => return Some(engine_failed(&error)),
     };
     let id = handle.id();
-    let mut ended = std::pin::pin!(ended(handle, &mut events));
+    let mut ended = std::pin::pin!(ended(handle, &mut events, program));
     let number = tokio::select! {
         record = &mut ended => {
             // The reader of the result may be slow.
             return tokio::select! {
-                exit = report(run, record) => exit,
-                number = signals.next() => Exit::Signal(number),
+                exit = report(run, record, program) => exit,
+                number = signals.next() => Some(Exit::Signal(number)),
             };
         }
         number = signals.next() => number,
@@ -124,22 +175,26 @@ async fn follow(run: &RunArguments, engine: &Engine, signals: &mut Signals, task
     // If the engine has stopped, the handle reports it.
     let _ = engine.cancel_async(id).await;
     tokio::select! {
-        _ = async { report(run, ended.await).await } => Exit::Signal(number),
+        _ = async { report(run, ended.await, program).await } => Some(Exit::Signal(number)),
         number = signals.next() => {
             message::error("interrupted again; ending everything at once");
-            Exit::Signal(number)
+            Some(Exit::Signal(number))
         }
     }
 }
 
 /// Shows the output of the task until it ends; says how it ended.
-async fn ended(handle: TaskHandle, events: &mut EventStream) -> Result<Arc<TaskRecord>, WaitError> {
-    show_output(handle.id(), events).await;
+async fn ended(
+    handle: TaskHandle,
+    events: &mut EventStream,
+    program: Option<&Program>,
+) -> Result<Arc<TaskRecord>, WaitError> {
+    show_output(handle.id(), events, program).await;
     handle.await
 }
 
 /// Copies the output of the task to standard error until the task ends.
-async fn show_output(id: TaskId, events: &mut EventStream) {
+async fn show_output(id: TaskId, events: &mut EventStream, program: Option<&Program>) {
     while let Some(watched) = events.next().await {
         match watched {
             Watched::Notice(notice) => match notice.kind {
@@ -151,9 +206,11 @@ async fn show_output(id: TaskId, events: &mut EventStream) {
             },
             Watched::Fact(fact) => match fact.kind {
                 FactKind::TaskRetrying { ended, wait_seconds, .. } => {
+                    program.inspect(|program| program.forget());
                     message::warning(message::retrying(&ended, wait_seconds));
                 }
                 FactKind::TaskRerun { ended, .. } => {
+                    program.inspect(|program| program.forget());
                     let attempt = ended.attempt;
                     message::warning(format_args!("the worker died during attempt {attempt}; running the task again"));
                 }
@@ -168,12 +225,33 @@ async fn show_output(id: TaskId, events: &mut EventStream) {
     }
 }
 
-async fn report(run: &RunArguments, record: Result<Arc<TaskRecord>, WaitError>) -> Exit {
+/// Prints the result, and says how the program ends; `None` as [`follow`].
+async fn report(
+    run: &RunArguments,
+    record: Result<Arc<TaskRecord>, WaitError>,
+    program: Option<&Program>,
+) -> Option<Exit> {
     let record = match record {
         Ok(record) => record,
-        Err(error) => return engine_failed(&error),
+        Err(error) => return Some(engine_failed(&error)),
     };
+    let end = program.and_then(Program::end);
+    let answer = program.and_then(|_| record.outcome.data()).map(|data| data.as_str().to_owned());
+    match (end, answer.as_deref()) {
+        (None, Some(program::HAS_ENTRY)) => return None,
+        (None, Some(program::HAS_NO_ENTRY)) => {
+            message::error(format_args!(
+                "{} defines neither main(params, context) nor module(), so it takes no parameters; as a program it takes \
+                 arguments: axion run {0} -- ARGUMENTS",
+                run.script.display()
+            ));
+            return Some(Exit::Usage);
+        }
+        _ => {}
+    }
     let text = match run.output {
+        // It has gone to standard output by itself.
+        OutputFormat::Data if program.is_some() => Ok(None),
         OutputFormat::Data => Ok(record.outcome.data().map(|data| format!("{}\n", data.as_str()))),
         OutputFormat::Json => serde_json::to_string(&*record).map(|text| Some(text + "\n")),
     };
@@ -182,17 +260,28 @@ async fn report(run: &RunArguments, record: Result<Arc<TaskRecord>, WaitError>) 
         Ok(None) => Ok(()),
         Err(error) => Err(error.into()),
     };
+    if let (Some(end), Ok(()), Outcome::Succeeded(_) | Outcome::Failed(_)) = (end, &printed, &record.outcome) {
+        // A program has said itself why it failed, unless it was killed.
+        if let ProgramEnd::Signal(number) = end {
+            message::error(format_args!("the script was ended by signal {number}"));
+        }
+        return Some(end.exit());
+    }
     if let Some(error) = record.outcome.error() {
         task_failed(format_args!("the task {}", words(&record.outcome)), error);
+        if error.kind == ErrorKind::EntryMissing {
+            let script = run.script.display();
+            message::line(format_args!("  help: to run it as a program: axion run {script} -- ARGUMENTS"));
+        }
     }
-    match (printed, &record.outcome) {
+    Some(match (printed, &record.outcome) {
         (Err(error), _) => engine_failed(&format_args!("cannot write the result: {error}")),
         (Ok(()), Outcome::Succeeded(_)) => Exit::Success,
         (Ok(()), Outcome::Failed(error)) if error.kind == ErrorKind::WorkerStartFailed => Exit::Engine,
         (Ok(()), Outcome::TimedOut(_)) => Exit::TimedOut,
         (Ok(()), Outcome::Lost(_)) => Exit::Lost,
         (Ok(()), _) => Exit::TaskFailed,
-    }
+    })
 }
 
 fn words(outcome: &Outcome) -> &'static str {

@@ -60,6 +60,14 @@ async fn finish_output(exit: Exit, signals: &mut Signals) -> Exit {
     }
 }
 
+/// Writes to standard output.
+pub(crate) fn print(text: &str) -> Exit {
+    match output::print(text) {
+        Ok(()) => Exit::Success,
+        Err(error) => engine_failed(&format_args!("cannot write the result: {error}")),
+    }
+}
+
 /// Reports an error of the engine.
 pub(crate) fn engine_failed(error: &dyn std::fmt::Display) -> Exit {
     message::error(error);

@@ -1,5 +1,7 @@
 //! What a program that owns its process asks of the system about itself: signals, job control, and the duties of process 1.
 
+mod streams;
+
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -9,6 +11,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
 
 use crate::model::ProcessExit;
 
+pub use self::streams::StreamDoor;
 pub use libc::{SIGTSTP, SIGTTIN, SIGTTOU};
 
 /// Whether this process ignores a signal, as under `nohup`.
