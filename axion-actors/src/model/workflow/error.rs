@@ -42,7 +42,7 @@ pub enum GraphError {
         name: String,
     },
     /// Two steps have the same name.
-    #[error("the steps {first} and {at} are both called {name}")]
+    #[error("two steps are called {name}: rename one of them")]
     DuplicateName {
         /// The later one.
         at: usize,

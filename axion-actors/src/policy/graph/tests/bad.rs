@@ -59,7 +59,7 @@ fn everything_that_is_wrong_is_said_at_once() {
     let words = refused(spec);
     for expected in [
         "the steps a and A differ only in upper and lower case: rename one of them",
-        "the steps 0 and 2 are both called a",
+        "two steps are called a: rename one of them",
         "step 3 has the invalid name \"\": expected 1 to 200 characters, without control characters",
         "b waits for the step Nobody, and there is none",
         "b waits for the step B, and there is none; did you mean b?",
