@@ -21,6 +21,7 @@ use axion_core::{Config, LogFilter, StandardStream};
 use clap::Parser;
 use exit::Exit;
 use message::Reported;
+use output::Destinations;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -49,6 +50,15 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, python: Option<&Path>
             return u8::try_from(error.exit_code()).unwrap_or(2);
         }
     };
+    match Destinations::open(arguments.quiet, arguments.timestamps, arguments.log_file.as_deref()) {
+        Ok(destinations) => output::choose(destinations),
+        Err(error) => {
+            let file = arguments.log_file.unwrap_or_default();
+            message::error(format_args!("cannot open the log file {}: {error}", file.display()));
+            output::wait_drained();
+            return Exit::Usage.code();
+        }
+    }
     let exit = execute(&arguments, python);
     // A signal ends the program also while nobody reads.
     if !matches!(exit, Exit::Signal(_)) {

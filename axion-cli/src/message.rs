@@ -46,6 +46,11 @@ pub(crate) fn line(text: impl Display) {
     output::write(Kind::Message, adapt(format!("{text}\n").as_bytes()));
 }
 
+/// Writes a line about success.
+pub(crate) fn note(text: impl Display) {
+    output::write(Kind::Note, adapt(format!("{text}\n").as_bytes()));
+}
+
 /// Writes a line of which there may be any number.
 pub(crate) fn progress(text: impl Display) {
     output::write(Kind::Output, adapt(format!("{text}\n").as_bytes()));

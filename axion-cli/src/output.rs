@@ -5,13 +5,18 @@
 //! engine nor a time limit. Text that finds the queue full is dropped, and the number of dropped lines is reported as
 //! soon as there is room, at the latest at the end. A result is never dropped: its printer waits.
 
+mod sinks;
+
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use axion_core::StandardStream;
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 
+use self::sinks::Sinks;
+pub(crate) use self::sinks::{Destinations, choose, is_quiet};
 use crate::screen::{Frame, Screen};
 
 /// The bytes of output and log lines that wait for standard error.
@@ -22,10 +27,29 @@ const MAX_BYTES: usize = 16 << 20;
 /// How much a text matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// The log, the output of tasks, and progress, of which there may be any amount.
+    /// The output of tasks, and progress, of which there may be any amount.
     Output,
-    /// What the program itself says.
+    /// The log, of which there may be any amount. Its lines have their times.
+    Log,
+    /// What the program says of success.
+    Note,
+    /// What the program itself says otherwise.
     Message,
+}
+
+impl Kind {
+    /// Whether standard error gets it also under --quiet.
+    fn is_heard_when_quiet(self) -> bool {
+        matches!(self, Self::Log | Self::Message)
+    }
+}
+
+/// A text on its way.
+#[derive(Debug)]
+struct Text {
+    kind: Kind,
+    bytes: Vec<u8>,
+    at: Timestamp,
 }
 
 /// A change of the live lines.
@@ -38,7 +62,7 @@ enum LiveChange {
 /// Text and live lines that wait for the writer.
 #[derive(Debug, Default)]
 struct Waiting {
-    texts: VecDeque<Vec<u8>>,
+    texts: VecDeque<Text>,
     /// The bytes of `texts`, and of those that the writer is about to write.
     bytes: usize,
     /// Only the newest one: a frame replaces the one before.
@@ -53,27 +77,28 @@ impl Waiting {
     /// Takes a text, or counts its lines as dropped. A text alone is taken whatever its size.
     fn push(&mut self, kind: Kind, text: Vec<u8>) {
         let most = match kind {
-            Kind::Output => MAX_OUTPUT_BYTES,
-            Kind::Message => MAX_BYTES,
+            Kind::Output | Kind::Log => MAX_OUTPUT_BYTES,
+            Kind::Note | Kind::Message => MAX_BYTES,
         };
         if self.bytes > 0 && self.bytes + text.len() > most {
             self.dropped += lines_of(&text);
             return;
         }
         self.report_dropped();
-        self.add(text);
+        self.add(kind, text);
     }
 
     fn report_dropped(&mut self) {
         let dropped = std::mem::take(&mut self.dropped);
         if dropped > 0 {
-            self.add(crate::message::render_warning(format_args!("output truncated: {dropped} lines dropped")));
+            let words = crate::message::render_warning(format_args!("output truncated: {dropped} lines dropped"));
+            self.add(Kind::Message, words);
         }
     }
 
-    fn add(&mut self, text: Vec<u8>) {
-        self.bytes += text.len();
-        self.texts.push_back(text);
+    fn add(&mut self, kind: Kind, bytes: Vec<u8>) {
+        self.bytes += bytes.len();
+        self.texts.push_back(Text { kind, bytes, at: Timestamp::now() });
     }
 
     fn is_empty(&self) -> bool {
@@ -117,6 +142,7 @@ impl Queue {
     /// Writes whatever comes, for the life of the process.
     fn write(&self) {
         let mut screen = Screen::default();
+        let mut sinks = Sinks::default();
         let mut waiting = self.lock();
         loop {
             if waiting.is_empty() {
@@ -134,7 +160,7 @@ impl Queue {
             if let Some(LiveChange::Remove) = live {
                 screen.clear();
             }
-            screen.write(texts.into_iter().flatten().collect());
+            screen.write(sinks.take(&texts));
             if let Some(LiveChange::Show(frame)) = live {
                 screen.show(&frame);
             }
@@ -192,7 +218,7 @@ pub(crate) struct LogWriter;
 
 impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        write(Kind::Output, crate::message::adapt(line));
+        write(Kind::Log, crate::message::adapt(line));
         Ok(line.len())
     }
 
@@ -227,7 +253,7 @@ mod tests {
     use super::*;
 
     fn texts(waiting: &Waiting) -> Vec<String> {
-        waiting.texts.iter().map(|text| String::from_utf8_lossy(text).into_owned()).collect()
+        waiting.texts.iter().map(|text| String::from_utf8_lossy(&text.bytes).into_owned()).collect()
     }
 
     #[test]
@@ -243,7 +269,7 @@ mod tests {
         waiting.push(Kind::Message, b"error: last".to_vec());
         assert_eq!(texts(&waiting)[4..], ["warning: output truncated: 5 lines dropped\n", "error: last"]);
         assert_eq!(waiting.dropped, 0);
-        assert_eq!(waiting.bytes, waiting.texts.iter().map(Vec::len).sum::<usize>());
+        assert_eq!(waiting.bytes, waiting.texts.iter().map(|text| text.bytes.len()).sum::<usize>());
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(crate) struct LiveProgress {
 impl LiveProgress {
     /// Starts, if standard error is a terminal whose lines can change.
     pub(crate) fn begin() -> Option<Self> {
-        (!ProgressDrawTarget::stderr().is_hidden()).then_some(Self { shown: None })
+        (!output::is_quiet() && !ProgressDrawTarget::stderr().is_hidden()).then_some(Self { shown: None })
     }
 
     /// The number of lines that fit above the bar.

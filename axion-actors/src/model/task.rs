@@ -87,6 +87,9 @@ pub struct TaskOptions {
     pub timeout: Option<Duration>,
     /// The soft time limit of an attempt, after which an exception is raised in it; `None`: the pool's default.
     pub soft_timeout: Option<Duration>,
+    /// The time limit of all attempts together, with the waits between them, from the first send to a worker; `None`: no
+    /// limit.
+    pub total_timeout: Option<Duration>,
     /// The retry policy.
     pub retry: RetryPolicy,
     /// The maximum number of reruns after worker deaths.
@@ -108,6 +111,7 @@ impl Default for TaskOptions {
         Self {
             timeout: None,
             soft_timeout: None,
+            total_timeout: None,
             retry: RetryPolicy::default(),
             max_worker_losses: 2,
             ttl: None,
@@ -214,6 +218,14 @@ impl Task {
     #[must_use]
     pub fn soft_timeout(mut self, limit: Duration) -> Self {
         self.options_mut().soft_timeout = Some(limit);
+        self
+    }
+
+    /// Limits all attempts together, with the waits between them, from the first send to a worker. The attempt that runs
+    /// then is killed as at its own limit, and no retry follows that would begin later.
+    #[must_use]
+    pub fn total_timeout(mut self, limit: Duration) -> Self {
+        self.options_mut().total_timeout = Some(limit);
         self
     }
 

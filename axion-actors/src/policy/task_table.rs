@@ -236,6 +236,13 @@ impl TaskTable {
         self.live.get(key).map(|entry| &entry.task)
     }
 
+    /// When the time of all attempts of a task is over, if it has such a limit and has been sent to a worker.
+    #[must_use]
+    pub fn total_deadline(&self, key: TaskKey) -> Option<Tick> {
+        let entry = self.live.get(key)?;
+        Some(entry.history.as_ref()?.first_sent?.after(entry.task.options().total_timeout?))
+    }
+
     /// The state of a live task.
     #[must_use]
     pub fn state(&self, key: TaskKey) -> Option<TaskState> {
@@ -325,6 +332,10 @@ impl TaskTable {
         };
         entry.become_state(&mut self.waiting, TaskState::Sent { worker, seq, at: now });
         entry.attempts += 1;
+        // An attempt that came back without having started does not count.
+        if entry.attempts == 1 && entry.task.options().total_timeout.is_some() {
+            entry.history_mut().first_sent = Some(now);
+        }
         let (task, attempt) = (entry.task.id(), Attempt(entry.attempts));
         self.recorder.note(now, || FactKind::TaskSent { task, worker, seq, attempt, placement });
         Some(attempt)

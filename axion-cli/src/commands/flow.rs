@@ -6,11 +6,11 @@ mod run;
 mod summary;
 mod view;
 
-use axion_core::flow::{DrawingFormat, Flow, FlowError, Overrides, draw};
-use axion_core::{Config, Diagnostics};
+use axion_core::flow::{DrawingFormat, Flow, FlowError, Overrides, draw, plan};
+use axion_core::{Config, Diagnostic, Diagnostics};
 
 use super::params;
-use super::session::print;
+use super::session::{self, print};
 use crate::args::{FlowCheckArguments, FlowFileArguments, FlowGraphArguments, FlowRunArguments, GraphFormat};
 use crate::exit::Exit;
 use crate::{diagnostics, message};
@@ -35,9 +35,25 @@ pub(crate) fn graph(FlowGraphArguments { file, format }: &FlowGraphArguments) ->
 
 /// Runs a flow.
 pub(crate) fn run(run: &FlowRunArguments, config: Config) -> Exit {
-    match load(&run.file) {
-        Some(flow) => run::execute(run, config, flow),
-        None => Exit::Usage,
+    if session::check(&run.workers).is_err() {
+        return Exit::Usage;
+    }
+    let Some(mut flow) = load(&run.file) else { return Exit::Usage };
+    if !run.only.is_empty()
+        && let Err(wrong) = flow.only(&run.only)
+    {
+        diagnostics::show_elsewhere(&Diagnostic { message: format!("--only: {}", wrong.message), ..*wrong });
+        return Exit::Usage;
+    }
+    if !run.dry_run {
+        return run::execute(run, config, flow);
+    }
+    match flow.check_pools(&config) {
+        Ok(()) => print(&plan(&flow.spec)),
+        Err(problems) => {
+            show(&problems);
+            Exit::Usage
+        }
     }
 }
 

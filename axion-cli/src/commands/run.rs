@@ -12,7 +12,7 @@ use axion_core::{
 
 use self::program::{Launch, Program, ProgramEnd};
 use super::params;
-use super::session::{engine_failed, host, task_failed, use_python};
+use super::session::{self, apply, engine_failed, host, task_failed};
 use crate::args::{OutputFormat, RunArguments};
 use crate::exit::Exit;
 use crate::message::{self, Reported};
@@ -30,6 +30,9 @@ pub(crate) fn execute(run: &RunArguments, config: Config) -> Exit {
         Ok(prepared) => prepared,
         Err(Reported) => return Exit::Usage,
     };
+    if run.dry_run {
+        return session::print(&plan(run, &prepared));
+    }
     let program = match prepared.launch {
         Launch::Entry => None,
         Launch::Program | Launch::Ask => match Program::prepare() {
@@ -62,6 +65,17 @@ struct Prepared {
     entry: Task,
 }
 
+/// What would run.
+fn plan(run: &RunArguments, Prepared { launch, entry }: &Prepared) -> String {
+    let how = match launch {
+        Launch::Entry => "by its entry point".to_owned(),
+        Launch::Program => format!("as a program with the arguments {:?}", run.arguments),
+        Launch::Ask => "as a program, if it has no entry point".to_owned(),
+    };
+    let lines = axion_core::flow::task_lines(entry).join("\n  ");
+    format!("{}, {how}, in the pool {}; nothing runs\n  {lines}\n", run.script.display(), run.pool())
+}
+
 /// The text of a script.
 fn read(script: &Path) -> Result<Vec<u8>, Reported> {
     let text = match std::fs::metadata(script) {
@@ -82,7 +96,8 @@ fn prepare(run: &RunArguments) -> Result<Prepared, Reported> {
         message::error("a script that runs as a program has no parameters: give it arguments, behind --");
         return Err(Reported);
     }
-    if let (Some(soft), Some(hard)) = (run.soft_timeout, run.timeout)
+    session::check(&run.workers)?;
+    if let (Some(soft), Some(hard)) = (run.limits.soft_timeout, run.limits.timeout)
         && soft >= hard
     {
         message::error("--soft-timeout must be shorter than --timeout");
@@ -99,21 +114,24 @@ fn prepare(run: &RunArguments) -> Result<Prepared, Reported> {
 
 /// A task with the options of the command line.
 fn with_options(run: &RunArguments, task: Task) -> Task {
-    let mut task = task.on(run.pool()).retry(retries(run)).max_worker_losses(run.max_worker_losses);
-    if let Some(limit) = run.timeout {
+    let mut task = task.on(run.pool()).retry(retries(run)).max_worker_losses(run.limits.max_worker_losses);
+    if let Some(limit) = run.limits.timeout {
         task = task.timeout(limit);
     }
-    if let Some(limit) = run.soft_timeout {
+    if let Some(limit) = run.limits.soft_timeout {
         task = task.soft_timeout(limit);
+    }
+    if let Some(limit) = run.limits.total_timeout {
+        task = task.total_timeout(limit);
     }
     task
 }
 
 /// Retries from the command line include time limits.
 fn retries(run: &RunArguments) -> RetryPolicy {
-    let mut policy = RetryPolicy::times(run.retries);
+    let mut policy = RetryPolicy::times(run.limits.retries);
     policy.on.extend([ErrorKind::Timeout, ErrorKind::SoftTimeout]);
-    if let Some(wait) = run.retry_wait {
+    if let Some(wait) = run.limits.retry_wait {
         policy.backoff = Backoff::Fixed(wait);
     }
     policy
@@ -132,9 +150,9 @@ fn configured(run: &RunArguments, mut config: Config) -> Config {
     }
     let named = config.pools.values_mut().map(|pool| &mut pool.worker);
     for worker in named.chain([&mut config.cpu_bound_worker, &mut config.io_bound_worker]) {
-        worker.task_memory_limit = run.memory_limit.or(worker.task_memory_limit);
+        worker.task_memory_limit = run.limits.memory_limit.or(worker.task_memory_limit);
     }
-    use_python(&mut config, run.python.as_deref());
+    apply(&mut config, &run.workers);
     config
 }
 
@@ -253,6 +271,7 @@ async fn report(
         // It has gone to standard output by itself.
         OutputFormat::Data if program.is_some() => Ok(None),
         OutputFormat::Data => Ok(record.outcome.data().map(|data| format!("{}\n", data.as_str()))),
+        OutputFormat::Json if program.is_some() => program_record(run, &record).map(|text| Some(text + "\n")),
         OutputFormat::Json => serde_json::to_string(&*record).map(|text| Some(text + "\n")),
     };
     let printed = match text {
@@ -282,6 +301,14 @@ async fn report(
         (Ok(()), Outcome::Lost(_)) => Exit::Lost,
         (Ok(()), _) => Exit::TaskFailed,
     })
+}
+
+/// The record of a program: it names the script, not what runs the script in the worker.
+fn program_record(run: &RunArguments, record: &TaskRecord) -> serde_json::Result<String> {
+    let mut value = serde_json::to_value(record)?;
+    let script = std::path::absolute(&run.script).unwrap_or_else(|_| run.script.clone());
+    value["script"] = script.to_string_lossy().into();
+    serde_json::to_string(&value)
 }
 
 fn words(outcome: &Outcome) -> &'static str {

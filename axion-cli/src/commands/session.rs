@@ -1,19 +1,36 @@
 //! What all commands that run tasks share: the engine, signals, and output.
 
-use std::path::Path;
 use std::time::Duration;
 
 use axion_core::{Config, Engine, TaskError};
 
+use crate::args::WorkerArguments;
 use crate::exit::Exit;
+use crate::message::Reported;
 use crate::signals::Signals;
 use crate::{message, output};
 
-/// Sets the interpreter of all pools to that of the command line, if there is one.
-pub(crate) fn use_python(config: &mut Config, python: Option<&Path>) {
-    if let Some(python) = python {
-        config.python = Some(python.to_owned());
+/// Checks what the command line says of the workers.
+pub(crate) fn check(workers: &WorkerArguments) -> Result<(), Reported> {
+    match &workers.cwd {
+        Some(folder) if !folder.is_dir() => {
+            message::error(format_args!("--cwd {}: there is no such folder", folder.display()));
+            Err(Reported)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Sets the interpreter, the environment and the folder of the workers of all pools to those of the command line.
+pub(crate) fn apply(config: &mut Config, workers: &WorkerArguments) {
+    if let Some(python) = &workers.python {
+        config.python = Some(python.clone());
         config.pools.values_mut().for_each(|pool| pool.python = None);
+    }
+    let named = config.pools.values_mut().map(|pool| &mut pool.worker);
+    for worker in named.chain([&mut config.cpu_bound_worker, &mut config.io_bound_worker]) {
+        worker.env.extend(workers.env.iter().cloned());
+        worker.cwd = workers.cwd.clone().or_else(|| worker.cwd.take());
     }
 }
 

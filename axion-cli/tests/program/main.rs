@@ -8,6 +8,7 @@ mod death;
 mod flow;
 mod flow_run;
 mod memory;
+mod options;
 mod output;
 mod places;
 mod plain;

@@ -116,6 +116,7 @@ fn a_program_has_limits_retries_and_a_record_as_any_task() {
     let ran = run(&mut command(&script, &["--output", "json"]));
     let record: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
     assert_eq!((&record["outcome"], &record["data"]), (&"succeeded".into(), &"all of it\n".into()));
+    assert!(record["script"].as_str().is_some_and(|script| script.ends_with("/script.py")), "{}", record["script"]);
 
     let sleeps = Script::new("import time\ntime.sleep(1000)\n");
     let ran = run(&mut command(&sleeps, &["--timeout", "300ms", "--"]));

@@ -74,8 +74,11 @@ fn check(name: &str, commands: &[&[&str]]) {
 
 #[test]
 fn help() {
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 12] = [
         &["--help"],
+        &["-h"],
+        &["completions", "--help"],
+        &["man", "--help"],
         &["run", "--help"],
         &["flow", "--help"],
         &["flow", "run", "--help"],

@@ -249,6 +249,9 @@ fn options(node: &Node, mut task: Task) -> Task {
     if let Some(limit) = time("soft_timeout") {
         task = task.soft_timeout(limit);
     }
+    if let Some(limit) = time("total_timeout") {
+        task = task.total_timeout(limit);
+    }
     if let Some(limit) = time("ttl") {
         task = task.ttl(limit);
     }

@@ -7,10 +7,13 @@ mod layout;
 mod svg;
 
 use std::fmt::Write;
+use std::time::Duration;
 
-use axion_actors::model::workflow::WorkflowSpec;
+use axion_actors::model::workflow::{Template, WorkflowSpec};
+use axion_actors::model::{DisplayDuration, Task, TaskOptions};
 
 use self::diagram::Diagram;
+pub(super) use self::diagram::{DiagramEdge, edges};
 
 /// The format of a diagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +38,59 @@ pub fn draw(spec: &WorkflowSpec, drawing: DrawingFormat) -> String {
         DrawingFormat::Mermaid => mermaid(&diagram),
         DrawingFormat::Svg => svg::svg(&diagram),
     }
+}
+
+/// The steps in an order in which they can run, each with its parameters and its limits. References stand in them as they
+/// are. The text ends with a line break.
+#[must_use]
+pub fn plan(spec: &WorkflowSpec) -> String {
+    let diagram = Diagram::of(spec);
+    let mut out = String::new();
+    let lines = text(&diagram);
+    let lines: Vec<&str> = lines.lines().collect();
+    let (head, steps) = lines.split_at(lines.len() - diagram.order.len());
+    for line in head {
+        put!(out, "{line}\n");
+    }
+    for (line, at) in steps.iter().zip(&diagram.order) {
+        put!(out, "{line}\n");
+        let step = &spec.steps[*at];
+        for line in lines_of(step.task(), step.rules().params.as_deref()) {
+            put!(out, "       {line}\n");
+        }
+    }
+    out
+}
+
+/// The parameters and the limits of a task, for people: one line, or two.
+#[must_use]
+pub fn task_lines(task: &Task) -> Vec<String> {
+    lines_of(task, None)
+}
+
+fn lines_of(task: &Task, template: Option<&Template>) -> Vec<String> {
+    let own = || String::from_utf8_lossy(task.params_bytes()).into_owned();
+    let params = template.map_or_else(own, Template::to_json);
+    let limits = limits(task.options());
+    let params = format!("params {}", params.replace(char::is_control, " "));
+    let limits = (!limits.is_empty()).then(|| limits.join(", "));
+    std::iter::once(params).chain(limits).collect()
+}
+
+/// The time limits and retries of a task, for people.
+fn limits(options: &TaskOptions) -> Vec<String> {
+    let time = |what: &str, limit: Option<Duration>| Some(format!("{what} {}", DisplayDuration(limit?)));
+    let retries = options.retry.max_retries;
+    [
+        time("timeout", options.timeout),
+        time("soft timeout", options.soft_timeout),
+        time("total timeout", options.total_timeout),
+        time("ttl", options.ttl),
+        (retries > 0).then(|| format!("retries {retries}")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Writing into a `String` cannot fail, so the result is ignored here, in one place.

@@ -25,6 +25,7 @@ mod foreign;
 mod graph;
 mod overrides;
 mod schema;
+mod select;
 mod template;
 mod tree;
 
@@ -41,7 +42,7 @@ use axion_actors::actors::messages::WorkflowRefusal;
 use axion_actors::config::Config;
 use axion_actors::model::workflow::{Rules, Step, WorkflowSpec};
 
-pub use self::draw::{DrawingFormat, draw};
+pub use self::draw::{DrawingFormat, draw, plan, task_lines};
 pub use self::overrides::Overrides;
 pub use self::schema::schema;
 use self::tree::Node;

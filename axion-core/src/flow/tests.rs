@@ -580,6 +580,38 @@ fn a_reference_may_have_a_default_with_parameters_of_the_flow_and_without_refere
 }
 
 #[test]
+fn a_part_of_a_flow_is_the_named_steps_and_all_that_they_wait_for() {
+    let step = |name: &str, more: &str| format!("[[steps]]\nname = \"{name}\"\nscript = \"work.py\"\n{more}\n");
+    let text = [
+        step("report", "params = { x = { \"$ref\" = \"clean\", path = \"n\" }, y = 1 }"),
+        step("load", ""),
+        step("other", "depends_on = [\"load\"]"),
+        step("clean", "depends_on = [\"load\"]\npool = \"gpu\"\ntimeout = 5\nretries = 2\ntotal_timeout = \"1m\""),
+        step("last", "when = { ref = \"other\" }"),
+    ]
+    .concat();
+    let names = |flow: &Flow| flow.spec.steps.iter().map(Step::title).collect::<Vec<_>>();
+    let mut flow = toml(&text).expect("sound");
+    flow.only(&["report".to_owned()]).expect("known");
+    assert_eq!(names(&flow), ["report", "load", "clean"]);
+    let plan = "  1  load    work.py\n       params {}\n  2  clean   work.py  after load; gpu\n       params {}\n       timeout 5 s, \
+                total timeout 1 min, retries 2\n  3  report  work.py  after clean\n       params \
+                {\"x\":{\"$ref\":\"clean\",\"path\":\"n\"},\"y\":1}\n";
+    assert_eq!(super::plan(&flow.spec), plan);
+    // A mistake that is found later is still at its place.
+    let found = flow.check_pools(&Config::default()).expect_err("no such pool");
+    assert_eq!(
+        found.place(&found.all[0]).map(|it| it.0),
+        Some(text[..text.find("gpu").expect("there")].lines().count())
+    );
+    let wrong = flow.only(&["reprot".to_owned()]).expect_err("unknown");
+    assert_eq!(
+        (wrong.message.as_str(), wrong.help.as_deref()),
+        ("the flow has no step `reprot`", Some("did you mean `report`?"))
+    );
+}
+
+#[test]
 fn yaml_gets_one_sentence_whatever_the_file_is_called() {
     let yaml = "# the flow\nname: etl\nsteps:\n  - name: a\n    script: work.py\n";
     let words = "YAML is not read: write the flow as TOML, or as JSON in a file whose name ends in .json";

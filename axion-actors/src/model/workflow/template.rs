@@ -45,6 +45,18 @@ impl Reference {
         self
     }
 
+    /// The object that stands for the reference in JSON.
+    fn to_json(&self) -> String {
+        let mut text = format!("{{\"$ref\":{}", Value::from(&*self.step));
+        if !self.path.segments().is_empty() {
+            text.push_str(&format!(",\"path\":{}", Value::from(self.path.to_string())));
+        }
+        if let Some(default) = &self.default {
+            text.push_str(&format!(",\"default\":{default}"));
+        }
+        text + "}"
+    }
+
     /// The task id, if the reference names its step by id.
     #[must_use]
     pub fn task(&self) -> Option<TaskId> {
@@ -118,6 +130,19 @@ impl Template {
     #[must_use]
     pub fn pieces(&self) -> &[Piece] {
         &self.pieces
+    }
+
+    /// The JSON text, in which each reference is its object.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut text = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(piece) => text.push_str(&String::from_utf8_lossy(piece)),
+                Piece::Ref(reference) => text.push_str(&reference.to_json()),
+            }
+        }
+        text
     }
 
     /// The references.
@@ -237,6 +262,8 @@ mod tests {
         let template = Template::from_json(&params).expect("a template");
         let defaults: Vec<_> = template.references().map(|it| it.default.as_deref()).collect();
         assert_eq!(defaults, [Some("null"), Some(r#"{"n":[1]}"#)]);
+        let again: Value = serde_json::from_str(&template.to_json()).expect("JSON");
+        assert_eq!(again, params);
     }
 
     #[test]

@@ -79,7 +79,9 @@ impl Scheduler {
             .table
             .task(key)
             .filter(|_| !counters.cancelled)
-            .and_then(|task| retry::wait(&task.options().retry, error.kind, counters.retries, task.id()));
+            .and_then(|task| retry::wait(&task.options().retry, error.kind, counters.retries, task.id()))
+            // Also the attempts together have a limit.
+            .filter(|wait| self.table.total_deadline(key).is_none_or(|end| now.after(*wait) < end));
         if let Some(wait) = wait {
             let timer = self.timers.start(now.after(wait), Due::Start(key));
             if self.table.retry(key, by, AttemptEnd { error, nanos, output }, (timer, wait), now) {
@@ -122,7 +124,7 @@ impl Scheduler {
         let most = self.pools[worker.id.pool].rules.worker_losses.map_or(allowed, |most| most.min(allowed));
         match (task.kill, killed) {
             (Some(KillReason::Deadline), _) => {
-                let error = examined(self.timed_out(worker, key, killed.is_some()));
+                let error = examined(self.timed_out(worker, key, killed.is_some(), now));
                 self.failed(key, by, error, ran, output, now);
             }
             _ if counters.cancelled => self.failed(key, by, examined(cancelled()), ran, output, now),
@@ -160,14 +162,17 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn timed_out(&self, worker: WorkerRef, key: TaskKey, killed: bool) -> TaskError {
-        let limits = self.table.task(key).map(|task| limits_of(task, self.pools[worker.id.pool].rules.limits));
-        let limit = limits.and_then(|limits| limits.hard).unwrap_or_default();
+    pub(super) fn timed_out(&self, worker: WorkerRef, key: TaskKey, killed: bool, now: Tick) -> TaskError {
+        let task = self.table.task(key);
         let end = if killed { "killed" } else { "its process ended before it was killed" };
-        TaskError::new(
-            ErrorKind::Timeout,
-            format!("still running on {} after its time limit of {}; {end}", worker.id, DisplayDuration(limit)),
-        )
+        let (what, limit) = if self.table.total_deadline(key).is_some_and(|end| end <= now) {
+            ("the time limit of all its attempts together,", task.and_then(|task| task.options().total_timeout))
+        } else {
+            let limits = task.map(|task| limits_of(task, self.pools[worker.id.pool].rules.limits));
+            ("its time limit of", limits.and_then(|limits| limits.hard))
+        };
+        let limit = DisplayDuration(limit.unwrap_or_default());
+        TaskError::new(ErrorKind::Timeout, format!("still running on {} after {what} {limit}; {end}", worker.id))
     }
 
     pub(super) fn run_again(&mut self, key: TaskKey, by: (WorkerRef, Seq), end: AttemptEnd, suspect: bool, now: Tick) {

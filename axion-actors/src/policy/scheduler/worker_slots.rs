@@ -366,7 +366,8 @@ impl WorkerSlots {
         let Some(known) = table.task(task.key) else { return };
         let limits = limits_of(known, limits);
         task.soft = limits.soft.map(|limit| timers.start(now.after(limit), Due::Soft(worker, task.seq)));
-        task.hard = limits.hard.map(|limit| timers.start(now.after(limit), Due::Hard(worker, task.seq)));
+        let hard = limits.hard.map(|limit| now.after(limit)).into_iter().chain(table.total_deadline(task.key)).min();
+        task.hard = hard.map(|at| timers.start(at, Due::Hard(worker, task.seq)));
     }
 
     /// A task has left this lane, so the next one starts. The window only waits for slots.
@@ -402,11 +403,12 @@ pub(super) fn dispatch(
     if let Some(timer) = table.take_expiry(key) {
         timers.stop(timer);
     }
-    let waiter = table.waiter(key);
+    let (waiter, time_left) = (table.waiter(key), table.total_deadline(key).map(|end| end.since(now)));
     let Some(task) = table.task(key) else { return };
     member.next = seq.next();
     let (id, work, params) = (task.id(), task.work().clone(), task.params_bytes().clone());
-    let (limit, bytes) = (limits_of(task, limits).hard, task.weight());
+    let limit = limits_of(task, limits).hard.into_iter().chain(time_left).min();
+    let bytes = task.weight();
     // One that runs long fills the window of one slot and no more.
     let estimate = estimate.min(member.capacity.link.window_nanos() + 1);
     let sent =

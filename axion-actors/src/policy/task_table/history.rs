@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use jiff::SignedDuration;
 
-use crate::model::AttemptRecord;
+use crate::model::{AttemptRecord, Tick};
 use crate::policy::timers::TimerId;
 
 /// The maximum number of remembered attempts of a task (L9).
@@ -16,6 +16,8 @@ pub(super) struct TaskHistory {
     pub(super) counters: TaskCounters,
     /// The timer that lets the task expire, until it starts.
     pub(super) expiry: Option<TimerId>,
+    /// The time of the first send, for a task whose attempts have a limit together.
+    pub(super) first_sent: Option<Tick>,
     earlier: VecDeque<AttemptRecord>,
     /// The number of attempts left out, and whether one was left out because of its size.
     left_out: u32,

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axion_core::flow::Flow;
-use axion_core::workflow::{StepError, WorkflowRecord, WorkflowState};
-use axion_core::{Config, Engine, ErrorKind, WorkflowError, WorkflowHandle, WorkflowOptions, WorkflowRefusal};
+use axion_core::workflow::{StepError, WorkflowRecord, WorkflowSpec, WorkflowState};
+use axion_core::{
+    Config, Engine, ErrorKind, ScalingPolicy, WorkflowError, WorkflowHandle, WorkflowOptions, WorkflowRefusal,
+};
 use tokio::time::MissedTickBehavior;
 
 use super::progress::ProgressReporter;
@@ -14,7 +16,7 @@ use super::show;
 use super::summary::{self, FirstFailed, LastResults};
 use super::view::WorkflowView;
 use crate::args::{FlowRunArguments, OutputFormat};
-use crate::commands::session::{engine_failed, host, use_python};
+use crate::commands::session::{apply, engine_failed, host};
 use crate::exit::Exit;
 use crate::signals::Signals;
 use crate::{message, output};
@@ -23,9 +25,25 @@ use crate::{message, output};
 const FRAME: Duration = Duration::from_millis(100);
 
 /// Runs the command.
-pub(super) fn execute(run: &FlowRunArguments, mut config: Config, flow: Flow) -> Exit {
-    use_python(&mut config, run.python.as_deref());
+pub(super) fn execute(run: &FlowRunArguments, mut config: Config, mut flow: Flow) -> Exit {
+    apply(&mut config, &run.workers);
+    if let Some(jobs) = run.jobs {
+        limit_jobs(&mut config, &mut flow.spec, jobs);
+    }
     host(config, async |engine, signals| follow(run, engine, signals, flow).await)
+}
+
+/// At most so many steps run at the same time, and there are as many workers for steps that compute.
+fn limit_jobs(config: &mut Config, spec: &mut WorkflowSpec, jobs: u32) {
+    for limit in [&mut spec.capacity.processes, &mut spec.capacity.threads] {
+        *limit = Some(limit.map_or(jobs, |limit| limit.min(jobs)));
+    }
+    // A disabled pool stays disabled.
+    if config.cpu_bound_count > 0 || config.cpu_bound_max.is_some_and(|most| most > 0) {
+        let fixed = config.autoscaler == ScalingPolicy::Off;
+        config.cpu_bound_count = if fixed { jobs } else { config.cpu_bound_count.min(jobs) };
+        config.cpu_bound_max = Some(jobs);
+    }
 }
 
 async fn follow(run: &FlowRunArguments, engine: &Engine, signals: &mut Signals, mut flow: Flow) -> Exit {

@@ -54,12 +54,12 @@ pub(super) fn report(record: &WorkflowRecord, first_failed: &FirstFailed) {
     let without = |step: &&StepRecord| step.last && step.data_dropped;
     list("succeeded, with results that are not kept", record.steps.iter().filter(without));
     if record.state == WorkflowState::Succeeded {
-        message::line(outcome(record));
+        message::note(outcome(record));
     } else {
         message::error(outcome(record));
     }
     if !record.critical_path.steps.is_empty() {
-        message::line(critical_path(record));
+        message::note(critical_path(record));
     }
 }
 

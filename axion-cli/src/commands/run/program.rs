@@ -60,7 +60,8 @@ fn defines_entry(line: &[u8]) -> bool {
     rest.is_some_and(|rest| matches!(rest.trim_ascii_start().first(), Some(b'(' | b':' | b'[')))
 }
 
-/// The streams and the exit code of a program that a worker runs.
+/// The streams and the exit code of a program that a worker runs. Its folder, and with it the socket at which the streams are
+/// given away, is the user's alone (L17).
 #[derive(Debug)]
 pub(super) struct Program {
     folder: TempDir,
@@ -88,7 +89,12 @@ impl Program {
         let text = |word: &std::ffi::OsString| {
             word.to_str().map(str::to_owned).ok_or_else(|| format!("the argument {} is not UTF-8 text", word.display()))
         };
-        let script = text(&run.script.clone().into_os_string())?;
+        // The workers may run in another folder.
+        let script = match run.workers.cwd {
+            Some(_) => std::path::absolute(&run.script).map_err(|error| error.to_string())?,
+            None => run.script.clone(),
+        };
+        let script = text(&script.into_os_string())?;
         let arguments = run.arguments.iter().map(text).collect::<Result<Vec<String>, String>>()?;
         let path = |name: &str| -> PathBuf { self.folder.path().join(name) };
         let params = json!({

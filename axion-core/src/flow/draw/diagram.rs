@@ -20,9 +20,9 @@ pub(super) struct DiagramStep {
 
 /// An edge: a step waits for another step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct DiagramEdge {
-    pub(super) from: usize,
-    pub(super) to: usize,
+pub(in crate::flow) struct DiagramEdge {
+    pub(in crate::flow) from: usize,
+    pub(in crate::flow) to: usize,
     /// Whether its condition reads the other step's result.
     pub(super) conditional: bool,
 }
@@ -102,7 +102,7 @@ fn shown(step: &Step) -> DiagramStep {
 }
 
 /// All dependencies, each once, as indices of the steps in the list.
-fn edges(spec: &WorkflowSpec) -> Vec<DiagramEdge> {
+pub(in crate::flow) fn edges(spec: &WorkflowSpec) -> Vec<DiagramEdge> {
     let places = spec.steps.iter().enumerate();
     let names: BTreeMap<&str, usize> = places.clone().filter_map(|(at, it)| Some((&**it.name()?, at))).collect();
     let ids: BTreeMap<_, usize> = places.clone().map(|(at, it)| (it.task().id(), at)).collect();

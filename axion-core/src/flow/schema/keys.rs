@@ -103,6 +103,11 @@ pub(super) static STEP: TableSchema = TableSchema {
         ),
         may("timeout", Schema::Time, "An attempt that runs so long is killed, with everything it started."),
         may("soft_timeout", Schema::Time, "An attempt that runs so long gets a TimeoutError."),
+        may(
+            "total_timeout",
+            Schema::Time,
+            "All attempts together, with the waits between them, may take so long from the first send to a worker.",
+        ),
         may("ttl", Schema::Time, "It expires if it has not started so long after it became ready."),
         may(
             "retries",

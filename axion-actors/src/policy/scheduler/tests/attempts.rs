@@ -67,6 +67,41 @@ fn a_time_limit_runs_from_the_start_not_from_the_sending_ahead() {
 }
 
 #[test]
+fn all_attempts_together_have_a_limit_from_the_first_send() {
+    let backoff = crate::model::Backoff::Fixed(Duration::from_millis(30));
+    let policy = crate::model::RetryPolicy { backoff, ..crate::model::RetryPolicy::times(9) };
+    let limit = Duration::from_millis(100);
+    let shape = |task: Task| task.retry(policy.clone()).total_timeout(limit);
+    // The attempt that runs when the time is over is killed, and there is no retry, although time limits are retried.
+    let mut scheduler = scheduler();
+    submit_as(&mut scheduler, 1, Tick(0), |task| {
+        let mut policy = policy.clone();
+        policy.on.push(ErrorKind::Timeout);
+        task.retry(policy).total_timeout(limit).timeout(limit * 3)
+    });
+    scheduler.joined(worker(0, 1), slots(1), after(50));
+    scheduler.reported(worker(0, 1), vec![failing(Seq(1), ErrorKind::Exception)], after(60));
+    scheduler.tick(after(90));
+    assert_eq!(scheduler.next_tick(), Some(after(150)), "100 ms after the first send, whatever came before it");
+    scheduler.take_actions();
+    scheduler.tick(after(150));
+    assert!(matches!(scheduler.take_actions()[..], [Action::Kill { seq: Seq(2), reason: KillReason::Deadline, .. }]));
+    scheduler.left(worker(0, 1), killed_by(KillReason::Deadline, &[2]), after(151));
+    let records = finished(scheduler.take_actions());
+    let error = records[0].outcome.error().expect("an error");
+    assert_eq!(records[0].outcome.name(), "timed_out");
+    assert!(error.message.contains("the time limit of all its attempts together, 100 ms"), "{}", error.message);
+
+    // A retry that would begin later does not come: the failure is the outcome.
+    scheduler.joined(worker(0, 2), slots(1), after(200));
+    submit_as(&mut scheduler, 1, after(200), shape);
+    scheduler.reported(worker(0, 2), vec![failing(Seq(1), ErrorKind::Exception)], after(271));
+    let records = finished(scheduler.take_actions());
+    assert_eq!((records[0].outcome.name(), records[0].retries), ("failed", 0));
+    assert_eq!(scheduler.next_tick(), None, "L10: no timer is left");
+}
+
+#[test]
 fn a_failure_is_retried_after_its_wait_and_the_attempts_are_kept() {
     let mut scheduler = scheduler();
     scheduler.joined(worker(0, 1), slots(1), Tick(0));
