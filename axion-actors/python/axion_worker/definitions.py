@@ -206,7 +206,9 @@ def class_structure(cls):
     if any(map(_is_native, (cls,) + metaclasses)):
         raise TypeError("the class %s.%s is made by C code and cannot be copied; define it in a module of its own" % (
             getattr(cls, "__module__", None), cls.__qualname__))
-    namespace = {"__module__": own.get("__module__"), "__qualname__": cls.__qualname__}
+    namespace = {"__qualname__": cls.__qualname__}
+    if "__module__" in own:
+        namespace["__module__"] = own["__module__"]
     slots = _slots(cls)
     if slots is not None:
         namespace["__slots__"] = slots
@@ -236,6 +238,9 @@ def make_class(structure):
         cls = type.__new__(metaclass, name, bases, dict(namespace))
     if "without_slots" in features:
         type.__delattr__(cls, "__slots__")
+    if "__module__" not in namespace:  # `type` has put in the name of this one
+        del _dict_of(cls)["__module__"]
+        _forget_cached_attributes(cls)
     if "abstract" in features:
         _make_abstract(cls)
     if "members" in features:
@@ -458,7 +463,7 @@ def _make_abstract(cls):
 
 def _registrations(cls):
     found = {REGISTERED: _registered(cls), REGISTERED_WITH: _registered_with(cls), DISPATCHED: _dispatched(cls),
-             REDUCER: sys.modules["copyreg"].dispatch_table.get(cls) if "copyreg" in sys.modules else None}
+             REDUCER: _reducer(cls)}
     return {name: value for name, value in found.items() if value}
 
 
@@ -502,19 +507,49 @@ def _abstract_classes():
                     yield cls
 
 
-_dispatchers = 0, []  # the number of modules that have been searched; the functions that were found, their registries
+def registrations_elsewhere(cls):
+    """What other modules know of a class, to be compared by identity. `ABCMeta` has a token of its own."""
+    return [_reducer(cls), *[registry.get(cls) for _, _, registry in _all_dispatchers()]]
+
+
+def _reducer(cls):
+    return sys.modules["copyreg"].dispatch_table.get(cls) if "copyreg" in sys.modules else None
 
 
 def _dispatched(cls):
+    own = getattr(cls, "__module__", None)
+    return [(dispatcher, registry[cls]) for module, dispatcher, registry in _all_dispatchers()
+            if module != own and cls in registry]
+
+
+_searched = {}  # the name of a module -> the module, the number of its globals, and the dispatchers in it
+_dispatchers = 0, []  # the number of modules that have been searched; what was found in them
+
+
+def _all_dispatchers():
+    """`(module, dispatcher, registry)` for each function of `singledispatch`, and for each method: `(class, name)`."""
     global _dispatchers
     if _dispatchers[0] != len(sys.modules):
-        modules = list(sys.modules.values())
-        found = {id(value): (value, getattr(value, "registry"))
-                 for module in modules for value in list(getattr(module, "__dict__", {}).values())
-                 if type(value) is FunctionType and hasattr(value, "registry") and hasattr(value, "dispatch")}
+        modules, found = list(sys.modules.items()), {}
+        for name, module in modules:
+            names = getattr(module, "__dict__", {})
+            known = _searched.get(name)
+            if known is None or known[0] is not module or known[1] != len(names):
+                known = _searched[name] = module, len(names), list(_dispatchers_in(name, names))
+            found.update(known[2])
         _dispatchers = len(modules), list(found.values())
-    return [(dispatcher, registry[cls]) for dispatcher, registry in _dispatchers[1]
-            if dispatcher.__module__ != getattr(cls, "__module__", None) and cls in registry]
+    return _dispatchers[1]
+
+
+def _dispatchers_in(module, names):
+    has_methods = "functools" in names or "singledispatchmethod" in names
+    for value in list(names.values()):
+        if type(value) is FunctionType and hasattr(value, "registry") and hasattr(value, "dispatch"):
+            yield id(value), (value.__module__, value, getattr(value, "registry"))
+        elif has_methods and type in type(value).__mro__ and vars(value).get("__module__") == module:
+            for name, method in list(vars(value).items()):
+                if type(method).__name__ == "singledispatchmethod":
+                    yield id(method), (module, (value, name), getattr(method.dispatcher, "registry"))
 
 
 def _register(cls, classes):
@@ -531,6 +566,9 @@ def _register_with(cls, abstract_classes):
 
 def _register_dispatched(cls, dispatched):
     for dispatcher, implementation in dispatched:
+        if type(dispatcher) is tuple:
+            owner, name = dispatcher
+            dispatcher = vars(owner)[name].dispatcher
         dispatcher.register(cls, implementation)
 
 

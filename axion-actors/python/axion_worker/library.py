@@ -108,18 +108,28 @@ class _Finder:
             spec = cpython.find_spec(name, path, target)
         finally:
             self._finding.discard(name)
-        # A loader that is a class loads other modules, too.
-        if spec is not None and hasattr(spec.loader, "exec_module") and not isinstance(spec.loader, type):
-            exec_module = spec.loader.exec_module
-
-            def exec_and_act(module):
-                exec_module(module)
-                action = _after_import.pop(name, None)
-                if action is not None:
-                    action(module)
-
-            spec.loader.exec_module = exec_and_act
+        if spec is not None:
+            after_execution(spec, lambda module: _after_import.pop(name, _nothing)(module))
         return spec
+
+
+def after_execution(spec, action):
+    """Calls `action(module)` when the module that is about to be loaded has been executed."""
+    loader = spec.loader
+    # A loader that is a class loads other modules, too.
+    if not hasattr(loader, "exec_module") or isinstance(loader, type):
+        return
+    exec_module = loader.exec_module
+
+    def exec_and_act(module):
+        exec_module(module)
+        action(module)
+
+    loader.exec_module = exec_and_act
+
+
+def _nothing(_module):
+    pass
 
 
 # Usually `traceback` or `logging`, imported by user code, imports it.

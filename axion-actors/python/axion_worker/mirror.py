@@ -25,7 +25,7 @@ from io import BytesIO
 from operator import is_not
 from types import CellType, FunctionType, ModuleType
 
-from . import definitions, needs, references, specials
+from . import definitions, needs, places, references, specials
 from .failure import FailureKind, TaskFailure, type_name
 from .library import remember_lines
 from .packing import PROTOCOL, unpack
@@ -91,8 +91,9 @@ class _Object:
         if not isinstance(thing, FunctionType):
             definitions.set_class_attribute(thing, name, value)
         elif name in FUNCTION_ATTRIBUTES:
-            if type(value) is not Refusal:  # annotations have to be a dict
-                definitions.set_function_attributes(thing, {name: value})
+            if type(value) is Refusal:  # the interpreter takes nothing but a dict, or a tuple
+                value = value.stand_in(dict if name == "__annotations__" else tuple)
+            definitions.set_function_attributes(thing, {name: value})
         else:
             thing.__dict__[name] = value
             if name == "registry":
@@ -296,8 +297,8 @@ class Mirror:
 
     def _make(self, number):
         version, content, ids = self._pending.pop(number)
-        kind, structure, space, alias = self._load(content, ids)
-        own = None if alias is None else _own_of(alias, kind, structure)
+        kind, structure, space, place = self._load(content, ids)
+        own = None if place is None else _own_of(place, kind, structure)
         if own is not None:
             thing = own
         elif kind == OBJECT:
@@ -333,7 +334,9 @@ class Mirror:
             definitions.update_function(thing, (structure[:3], structure[3]))
         elif kind == CLASS and thing is not None and not known.is_own:
             type.__setattr__(thing, "__name__", structure[1])
-            type.__setattr__(thing, "__qualname__", structure[3]["__qualname__"])
+            for name, value in structure[3].items():
+                if name != "__slots__":
+                    type.__setattr__(thing, name, value)
             if thing.__bases__ != structure[2]:
                 type.__setattr__(thing, "__bases__", structure[2])
         known.version = version
@@ -535,16 +538,18 @@ def _spec(name, origin):
     return spec
 
 
-def _own_of(alias, kind, structure):
-    """The object that this worker has under a name of a module that it imports, if it is the caller's: the same code,
-    or a class of the same name.
+def _own_of(place, kind, structure):
+    """The object that this worker has in a place of a module that it imports, if it is the caller's: the same code, or
+    a class of the same name.
     """
-    module, name = alias
-    own = getattr(import_module(module), name, None)
+    module, steps = place
+    own = places.follow(import_module(module), steps)
+    if len(steps) > 1 and places.settled_place(own) is None:
+        return None  # a task has put it there
     if kind == FUNCTION:
         return own if type(own) is FunctionType and own.__code__ == definitions.loads(structure[0]) else None
     if kind == CLASS and isinstance(own, type):
-        names = structure[3]["__module__"], structure[3]["__qualname__"]
+        names = structure[3].get("__module__"), structure[3]["__qualname__"]
         return own if (getattr(own, "__module__", None), own.__qualname__) == names else None
     return None
 
@@ -576,14 +581,26 @@ class Refusal:
     def __init__(self, text):
         object.__setattr__(self, "_text", text)
 
-    def __get__(self, _instance, _owner=None):
-        raise RefusedError(object.__getattribute__(self, "_text"))
+    def stand_in(self, kind):
+        """A dict or tuple that says the same."""
+        text = object.__getattribute__(self, "_text")
 
-    def __getattr__(self, _name):
-        raise RefusedError(object.__getattribute__(self, "_text"))
+        def refuse(*_args, **_kwargs):
+            raise RefusedError(text)
 
-    def __call__(self, *_args, **_kwargs):
-        raise RefusedError(object.__getattribute__(self, "_text"))
+        methods = {name: refuse for name in dir(kind) if callable(getattr(kind, name)) and name not in _NOT_USES}
+        # With one part: code in C does not ask an empty one for anything.
+        return type("Refused", (kind,), {**methods, "__bool__": refuse})({"": None})
+
+
+def _refuse(self, *_args, **_kwargs):
+    raise RefusedError(object.__getattribute__(self, "_text"))
+
+
+for _name in ("get", "getattr", "call", "bool", "len", "iter", "getitem", "contains", "eq", "ne", "hash"):
+    setattr(Refusal, "__%s__" % _name, _refuse)
+_NOT_USES = frozenset(("__class__", "__new__", "__init__", "__init_subclass__", "__subclasshook__", "__class_getitem__",
+                       "__getattribute__", "__setattr__", "__delattr__", "__dir__", "__getstate__", "__sizeof__"))
 
 
 class RefusedError(TypeError):
@@ -607,7 +624,7 @@ def start(parts, only_forward, pickle):
     mirror._open_space("__main__", {})
     references.resolve(worker_object=mirror.object, worker_cell=mirror.cell, worker_sentinel=mirror.sentinel,
                        worker_module=mirror.module, worker_space=mirror.space, worker_array=mirror.array,
-                       refusal=Refusal,
+                       refusal=Refusal, placed=places.at,
                        # In what another worker of the caller has sent:
                        caller_object=mirror.object, caller_module=mirror.module, caller_space=mirror.caller_space,
                        caller_sentinel=mirror.sentinel, caller_refusal=RefusedError)
@@ -637,11 +654,17 @@ def _make_pickler(mirror):
             if isinstance(thing, type):
                 if _is_importable(thing):
                     return NotImplemented
+                place = places.settled_place(thing)
+                if place is not None:
+                    return here.placed, (*place, places.mark_of(thing))
                 reduced = specials.reduce_special(thing, _is_importable)
                 return definitions.reduce_class(thing) if reduced is NotImplemented else reduced
             if kind is FunctionType:
                 if thing.__module__ == references.NAME or _is_importable(thing):
                     return NotImplemented
+                place = places.settled_place(thing)
+                if place is not None:
+                    return here.placed, (*place, places.mark_of(thing))
                 return definitions.reduce_function(thing, _Globals(thing))
             if kind is _Globals:
                 return mirror.reduce_globals(thing.function)

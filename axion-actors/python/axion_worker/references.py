@@ -20,7 +20,7 @@ FROZEN, VALUES, UNCERTAIN = 0, 1, 2
 FUNCTION_ATTRIBUTES = ("__defaults__", "__kwdefaults__", "__annotations__", "__type_params__")
 
 _FUNCTIONS = ("worker_object", "worker_cell", "worker_sentinel", "worker_module", "worker_space", "worker_array",
-              "refusal", "caller_object", "caller_module", "caller_space", "caller_sentinel", "caller_refusal")
+              "refusal", "placed", "caller_object", "caller_module", "caller_space", "caller_sentinel", "caller_refusal")
 
 
 def module():

@@ -36,17 +36,17 @@ class _Finder:
             find_spec = getattr(finder, "find_spec", None)
             spec = None if find_spec is None else find_spec(name, path, target)
             if spec is not None:
-                self._check(name, take(name, spec))
+                self._check(spec, take(name, spec))
                 return spec
         return None
 
 
-def _accept(_name, _stamp):
+def _accept(_spec, _stamp):
     pass
 
 
 def install(path_finder, check=_accept):
-    """Has the stamps of modules taken from now on. `check(name, stamp)` may raise: then the module is not loaded."""
+    """Has the stamps of modules taken from now on. `check(spec, stamp)` may raise: then the module is not loaded."""
     if path_finder in sys.meta_path:
         sys.meta_path.insert(sys.meta_path.index(path_finder), _Finder(check))
 
@@ -68,7 +68,7 @@ def stamp_of(name, module):
     """The stamp of a loaded module; None if it has no file of its own, or belongs to the standard library."""
     spec = spec_of(module)
     origin = getattr(spec, "origin", None)
-    if not _is_file(origin) or getattr(spec, "name", None) != name or _is_of_library(origin):
+    if not _is_file(origin) or getattr(spec, "name", None) != name or is_of_library(origin):
         return None
     known = _taken.get(name)
     if known is None or known[0] is not spec:
@@ -98,7 +98,8 @@ def _is_file(origin):
     return type(origin) is str and origin not in _WITHOUT_FILE
 
 
-def _is_of_library(path):
+def is_of_library(path):
+    """Whether a file belongs to the standard library."""
     return path.startswith(_LIBRARY) and not path[len(_LIBRARY):].startswith(_SITES)
 
 

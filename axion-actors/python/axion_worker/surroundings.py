@@ -10,7 +10,7 @@ They are a part of the function, a pickle of `(version, values)`. docs/internals
 import sys
 from _thread import RLock, _local
 
-from . import cpython, library, stamps
+from . import cpython, library, places, stamps
 from .failure import FailureKind, TaskFailure, type_name
 
 CONTEXT_MODULE = "_axion_task"  # `axion.current()` finds the running task in this module
@@ -34,7 +34,7 @@ def begin(only_forward):
     _values = {"path": None, "argv": sys.argv[:], "main": None, "depth": sys.getrecursionlimit(), "authkey": None, "files": {},
                "stamps": {}, "digits": getattr(sys, "get_int_max_str_digits", int)(), "decimal": None, "filters": None}
     library.after_import("joblib.parallel", _register_backend)
-    stamps.install(cpython.path_finder, _check_found)
+    stamps.install(cpython.path_finder, _note_found)
     sys.meta_path.insert(1, _Finder)  # behind that of `library`
 
 
@@ -96,6 +96,14 @@ def _check_found(name, here):
     there = _values["stamps"].get(name)
     if there is not None and here is not None and not _is_callers(there, here):
         raise TaskFailure(FailureKind.MODULE_CHANGED, _say_changed(name, there, "finds", here))
+
+
+def _note_found(spec, here):
+    """Has the places in a module noted when it has been executed, if it may be loaded."""
+    _check_found(spec.name, here)
+    # A loader of its own: that of an archive loads other modules, too.
+    if here is not None and not stamps.is_of_library(here[0]) and getattr(spec.loader, "name", None) == spec.name:
+        library.after_execution(spec, places.settle)
 
 
 def _is_callers(there, here):
@@ -298,6 +306,7 @@ class _Finder:
         if path is not None:
             spec = spec_from_file_location(name, path, submodule_search_locations=folders)
             stamps.take(name, spec)
+            library.after_execution(spec, places.settle)
             return spec
         spec = ModuleSpec(name, None, is_package=True)
         spec.submodule_search_locations = list(folders or ())

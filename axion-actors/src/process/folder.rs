@@ -39,7 +39,7 @@ macro_rules! runtime_files {
 }
 
 /// The package `axion_worker`, embedded.
-const FILES: [(&str, &str); 30] = runtime_files![
+const FILES: [(&str, &str); 31] = runtime_files![
     "__init__.py",
     "channel.py",
     "context.py",
@@ -57,6 +57,7 @@ const FILES: [(&str, &str); 30] = runtime_files![
     "output.py",
     "packing.py",
     "payloads.py",
+    "places.py",
     "process_state.py",
     "references.py",
     "scripts.py",

@@ -1761,3 +1761,61 @@ kind("late names", """
     value(defined, "LATE")
     value(executed, "made = lambda n: helper_of_late(n)")
 """)
+
+kind("kept things", """
+    import enum
+    def make_kept(n):
+        class Kept:
+            size = n
+            def __init__(self, n=0):
+                self.n = n
+            def __eq__(self, other):
+                return type(self) is type(other) and self.n == other.n
+        return Kept
+    Alone = make_kept(1)
+    kept = [make_kept(2), make_kept(3)]
+    actions = {"one": lambda n: n + 1, "two": {"deep": [make_kept(4), lambda n: -n]}}
+    class Keeper:
+        kind = make_kept(5)
+        class Inner:
+            others = (make_kept(6), lambda n: 2 * n)
+    class Tones(enum.Enum):
+        class Tone:
+            def __init__(self, n=0):
+                self.n = n
+        DARK = 1
+    def all_kept():
+        deep = actions["two"]["deep"]
+        return [Alone, *kept, deep[0], Keeper.kind, Keeper.Inner.others[0], getattr(Tones.Tone, "value", Tones.Tone)]
+    def are_kept(things):
+        return [type(thing) is each for thing, each in zip(things, all_kept())]
+    def new_kept(n):
+        return [each(n) for each in all_kept()]
+    def which(action):
+        return [action is each for each in (actions["one"], actions["two"]["deep"][1], Keeper.Inner.others[1])]
+    def action(n):
+        return (actions["one"], actions["two"]["deep"][1], Keeper.Inner.others[1])[n]
+    def sizes_of(kinds):
+        return [each.size for each in kinds if hasattr(each, "size")]
+""", """
+    value(all_kept)
+
+    value(new_kept, 3)
+
+    value(are_kept, new_kept(1))
+
+    value(which, action(0))
+    value(which, action(1))
+    value(which, action(2))
+
+    value(action, 0)
+    value(action, 2)
+
+    value(sizes_of, all_kept())
+
+    value(lambda: new_kept(1) == new_kept(1))
+    value(lambda things: things == new_kept(2), new_kept(2))
+
+    kept.append(make_kept(7))
+    value(sizes_of, kept)
+""")

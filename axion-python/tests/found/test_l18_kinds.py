@@ -238,3 +238,178 @@ def test_l18_code_that_reaches_all_globals_gets_those_that_can_be_sent(program):
             except axion.SubmitError as error:
                 print("Raw is made by C code" in str(error))
     """) == ["(8, True)", "True"]
+
+
+def test_l18_what_a_module_has_but_its_names_do_not_lead_to(program):
+    program.write("shapes.py", """
+        import enum
+
+        def make(text):
+            class Made:
+                name = text
+            return Made
+
+        class Color(enum.Enum):
+            class Tone:
+                pass
+            RED = 1
+
+        class Holder:
+            kind = make("kind")
+            class Inner:
+                by = {"deep": [make("deep")]}
+
+        Alone = make("alone")
+        LIST = [make("first"), make("second")]
+        TABLE = {"add": lambda n: n + 1}
+        last = lambda n: n
+        CACHE = {}
+
+        def tone():
+            return getattr(Color.Tone, "value", Color.Tone)
+
+        def everything():
+            return [Alone, *LIST, Holder.kind, Holder.Inner.by["deep"][0], tone(), TABLE["add"], last]
+
+        def instances():
+            return [kind() for kind in everything()[:-2]]
+
+        def are(given):
+            return [one is other for one, other in zip(given, everything())]
+
+        def put(name):
+            CACHE[name] = make(name)
+            return CACHE[name]
+    """)
+    assert program.main("""
+        import axion, shapes
+
+        with axion.Engine(cpu_bound_count=1) as engine:
+            back = engine.submit(shapes.everything).result()
+            print(all(map(lambda one, other: one is other, back, shapes.everything())))
+            made = engine.submit(shapes.instances).result()
+            print(all(map(lambda one, kind: type(one) is kind, made, shapes.everything())))
+            print(all(engine.submit(shapes.are, shapes.everything()).result()))
+            step = axion.step(shapes.are, axion.step(shapes.everything))
+            print(all(engine.submit_workflow(step).future(step).result()))
+
+            # What a task has put there is its own; what the caller has put there is the caller's.
+            print(engine.submit(shapes.put, "task").result().name, shapes.CACHE)
+            shapes.put("task").name = "caller"
+            print(engine.submit(lambda kind: kind.name, shapes.CACHE["task"]).result())
+
+        shapes.LIST[1] = int
+        with axion.Engine(cpu_bound_count=1) as engine:
+            try:
+                print(engine.submit(shapes.everything).result())
+            except Exception as error:
+                print("has been replaced in shapes" in str(error))
+    """) == ["True", "True", "True", "True", "task {}", "caller", "True"]
+
+
+def test_l18_a_class_whose_module_or_name_changes(program):
+    assert program.main("""
+        import axion
+
+        space = {}
+        exec("Made = type('Made', (), {})", space)
+        Made = space["Made"]
+
+        class Named:
+            pass
+
+        def module_of_made():
+            return hasattr(Made, "__module__")
+
+        def of_named():
+            return Named.__module__, Named.__name__, Named.__qualname__
+
+        with axion.Executor(1) as ex:
+            print(ex.submit(module_of_made).result())
+            print(ex.submit(of_named).result())
+            Named.__module__, Named.__qualname__ = "api", "api.Named"
+            print(ex.submit(of_named).result())
+    """) == ["False", "('__main__', 'Named', 'Named')", "('api', 'Named', 'api.Named')"]
+
+
+def test_l18_registrations_after_the_first_call(program):
+    program.write("lib.py", """
+        import functools
+
+        @functools.singledispatch
+        def show(thing):
+            return "any"
+
+        class Shower:
+            @functools.singledispatchmethod
+            def show(self, thing):
+                return "any"
+    """)
+    assert program.main("""
+        import copyreg, pickle
+        import axion, lib
+
+        class Thing:
+            pass
+
+        def show():
+            thing = pickle.loads(pickle.dumps(Thing()))
+            return lib.show(thing), lib.Shower().show(thing), vars(thing)
+
+        with axion.Executor(1) as ex:
+            print(ex.submit(show).result())
+            lib.show.register(Thing, lambda thing: "first")
+            print(ex.submit(show).result())
+            lib.show.register(Thing, lambda thing: "second")
+            vars(lib.Shower)["show"].register(Thing, lambda self, thing: "method")
+            print(ex.submit(show).result())
+            copyreg.pickle(Thing, lambda thing: (Thing, (), {"by": "copyreg"}))
+            print(ex.submit(show).result())
+    """) == ["('any', 'any', {})", "('first', 'any', {})", "('second', 'method', {})",
+             "('second', 'method', {'by': 'copyreg'})"]
+
+
+def test_l18_annotations_that_cannot_be_sent_are_refused_when_they_are_read(program):
+    assert program.main("""
+        import functools, inspect, typing
+        import axion
+
+        def double(n: (item for item in ()), m: int = 0):
+            return 2 * n
+
+        @functools.wraps(double)
+        def wrapped(n):
+            return double(n)
+
+        class Holder:
+            n: (item for item in ()) = 0
+
+        def call():
+            return double(1), wrapped(2), Holder().n
+
+        def read(how):
+            try:
+                return how()
+            except TypeError as error:
+                return "cannot be pickled: it is or holds a generator" in str(error)
+
+        ways = [lambda: inspect.signature(double), lambda: typing.get_type_hints(wrapped), lambda: dict(double.__annotations__),
+                lambda: {**double.__annotations__}, lambda: bool(double.__annotations__), lambda: list(wrapped.__annotations__),
+                lambda: double.__annotations__ == {}, lambda: len(double.__annotations__), lambda: Holder.__annotations__,
+                lambda: repr(double.__annotations__), lambda: "n" in double.__annotations__]
+
+        def give():
+            return double.__annotations__
+
+        with axion.Executor(1) as ex:
+            print(ex.submit(call).result())
+            print([ex.submit(read, each).result() for each in ways] == [True] * len(ways))
+            try:
+                ex.submit(give).result()
+            except axion.AxionError as error:
+                print("holds a generator" in str(error))
+            try:
+                ex.submit(lambda: dict(double.__annotations__)).result()
+            except axion.SubmitError as error:
+                print(error.code, "holds a generator" in str(error))
+    """) == ["(2, 4, 0)", "True", "True", "not_picklable True"]

@@ -5,7 +5,7 @@ import sys
 import typing
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 
-from .. import _names, _references, _specials
+from .. import _names, _places, _references, _specials
 
 MISSING = object()
 _ATOMS = frozenset((type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented)))
@@ -90,15 +90,11 @@ def is_same(one, other):
     return one is other
 
 
-def alias_of(thing):
-    """The module and the global by which a worker has an object of its own that is the same, if it imports the module:
+def place_of(thing):
+    """The module and the steps by which a worker has an object of its own that is the same, if it imports the module:
     a lambda, or what a call has made when the module was imported. The worker checks whether it is.
     """
     name = getattr(thing, "__module__", None)  # a class that code without a `__name__` makes has none
-    module = sys.modules.get(name) if type(name) is str else None
-    if module is None or _names.place_of_module(name) is None or _names.is_registered_by_value(name):
+    if type(name) is not str or _names.place_of_module(name) is None or _names.is_registered_by_value(name):
         return None
-    for key, value in list(vars(module).items()):
-        if value is thing:
-            return name, key
-    return None
+    return _places.place_of(thing)

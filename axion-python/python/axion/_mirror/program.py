@@ -7,7 +7,7 @@ import threading
 import weakref
 from types import ModuleType
 
-from .. import _axion, _definitions, _names, _needs, _references, _specials
+from .. import _axion, _definitions, _names, _needs, _places, _references, _specials
 from ..errors import SubmitError
 from .kinds import is_definition
 from .lookups import looks_up
@@ -260,4 +260,5 @@ _of_worker = _references.resolvers() if _references.is_worker() else None
 _references.resolve(caller_object=mirror.object, caller_space=mirror.caller_space,
                     caller_sentinel=lambda number, _kind: mirror.object(number),
                     caller_module=lambda name: sys.modules[name],
+                    placed=_places.at,
                     caller_refusal=lambda text: SubmitError(text, "not_picklable"))

@@ -4,8 +4,9 @@ import pickle
 import weakref
 from operator import itemgetter
 
+from .. import _definitions
 from .._packing import PROTOCOL
-from .kinds import MISSING, contents_of, identities, is_definition
+from .kinds import MISSING, contents_of, identities, is_definition, is_same
 from .pickler import Dump
 from .pins import MIN_PART, make_part
 
@@ -121,12 +122,15 @@ class Reach:
                 for at, identity in cells:
                     if id(contents_of(closure[at])) != identity:
                         return False
-        for reference, name, bases, names, ids in self._classes:
+        for reference, name, bases, names, ids, registrations in self._classes:
             cls = reference()
             if cls is None or cls.__name__ is not name or cls.__bases__ is not bases:
                 return False
             own = cls.__dict__
             if list(map(id, own.values())) != ids or [*own] != names:
+                return False
+            now = _definitions.registrations_elsewhere(cls)
+            if len(now) != len(registrations) or not all(map(is_same, now, registrations)):
                 return False
         if self._abc_token is not None and self._abc_token != _abc_token():
             return False

@@ -13,8 +13,8 @@ from .. import _definitions, _names, _needs
 from .._packing import PROTOCOL
 from .._references import ATTRIBUTE, CLASS, FROZEN, FUNCTION, FUNCTION_ATTRIBUTES, LINES, OBJECT, UNCERTAIN, VALUES
 from ..errors import SubmitError
-from .kinds import (MADE_ONCE, MISSING, WRAPPERS, alias_of, contents_of, identities, is_atom, is_definition, is_same,
-                    is_sentinel)
+from .kinds import (MADE_ONCE, MISSING, WRAPPERS, contents_of, identities, is_atom, is_definition, is_same,
+                    is_sentinel, place_of)
 from .lookups import may_find, names_subclasses, with_packages
 from .pickler import Dump, Pickler
 from .pins import (ABSENT, ATOM, DEFINED, HEADER, NAMED, VALUE, Imported, Slot, State, content_of, header_of, pin_of,
@@ -247,7 +247,7 @@ class Walk:
         definition.cells = tuple(map(self.mirror.cell, cells or ()))
         definition.space = space
         structure = code, name, cells, dict(zip(("__name__", "__qualname__", "__module__", "__doc__"), seen[1:]))
-        self._describe(definition, lambda: (FUNCTION, structure, space.key, alias_of(function)), seen)
+        self._describe(definition, lambda: (FUNCTION, structure, space.key, place_of(function)), seen)
 
     def _describe(self, definition, describe, seen):
         try:
@@ -270,13 +270,13 @@ class Walk:
         definition.seen = seen
 
     def _walk_class(self, cls, definition):
-        seen = cls.__bases__, cls.__name__, cls.__qualname__
-        if definition.seen is None or not all(map(is_same, seen[0], definition.seen[0])) or seen != definition.seen:
-            self._describe(definition, lambda: (CLASS, _definitions.class_structure(cls), None, alias_of(cls)), seen)
+        own = vars(cls)
+        seen = cls.__name__, cls.__qualname__, own.get("__module__", MISSING), *cls.__bases__
+        if definition.seen is None or len(seen) != len(definition.seen) or not all(map(is_same, seen, definition.seen)):
+            self._describe(definition, lambda: (CLASS, _definitions.class_structure(cls), None, place_of(cls)), seen)
         self._todo.extend(definition.found)
         attributes = _definitions.class_attributes(cls)
         is_plain = _definitions.MEMBER_STATES not in attributes
-        own = vars(cls)
         if own.get("__annotations__"):
             self._walk_annotations(cls, own["__annotations__"])
         for name, value in attributes.items():
@@ -287,7 +287,8 @@ class Walk:
         for name, slot in self._slots_of(definition):
             if name not in attributes:
                 self._visit(slot, MISSING, cls, None)
-        self.classes.append((definition.reference, cls.__name__, cls.__bases__, list(own), list(map(id, own.values()))))
+        self.classes.append((definition.reference, cls.__name__, cls.__bases__, list(own), list(map(id, own.values())),
+                             _definitions.registrations_elsewhere(cls)))
 
     def _slots_of(self, definition):
         """All slots of a definition whose own attributes have theirs. Other walks may add some later."""

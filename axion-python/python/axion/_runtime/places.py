@@ -1,0 +1,1 @@
+../../../../axion-actors/python/axion_worker/places.py
