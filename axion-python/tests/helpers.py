@@ -247,3 +247,15 @@ def skip_without(package):
 
     if importlib.util.find_spec(package) is None:
         pytest.skip("%s is not installed" % package)
+
+
+_kept = None
+
+
+def keep(value):
+    global _kept
+    _kept = value
+
+
+def kept():
+    return _kept

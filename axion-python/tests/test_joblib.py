@@ -114,6 +114,15 @@ def test_calls_at_the_same_time_have_workers_of_their_own():
     assert first != second
 
 
+def test_what_parallel_is_given_are_settings_as_those_of_the_backend():
+    numpy = pytest.importorskip("numpy")
+    for _ in range(2):  # whether these are the same is not known: arrays have no one truth
+        how = {"initializer": helpers.keep, "initargs": (numpy.arange(3),)}
+        assert joblib.Parallel(n_jobs=2, **how)([joblib.delayed(helpers.kept)()])[0].tolist() == [0, 1, 2]
+    with pytest.raises(axion.ConfigError, match="initialiser"):
+        joblib.Parallel(n_jobs=2, initialiser=helpers.keep)([joblib.delayed(helpers.kept)()])
+
+
 def test_idle_workers_end():
     with joblib.parallel_config(backend="axion", n_jobs=2, idle_worker_timeout=0):
         (pid,) = joblib.Parallel()(joblib.delayed(os.getpid)() for _ in range(1))

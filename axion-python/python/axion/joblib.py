@@ -25,6 +25,7 @@ from ._map import next_size
 from ._mirror import Arrays
 
 _GROWTH = 4  # at most, from batch to batch: the next calls may be slower, and a batch of thousands would delay all
+_JOBLIBS_OWN = frozenset(("temp_folder", "prefer", "require", "verbose", "context"))  # what `Parallel` passes to every backend
 _IDLE_SECONDS = 300  # after which kept workers end, as those of loky
 
 
@@ -50,11 +51,12 @@ class AxionBackend(ParallelBackendBase):
             return 1
         return max(_processors() + 1 + n_jobs, 1) if n_jobs < 0 else n_jobs
 
-    def configure(self, n_jobs=1, parallel=None, idle_worker_timeout=None, max_nbytes="1M", mmap_mode="r", **_):
+    def configure(self, n_jobs=1, parallel=None, idle_worker_timeout=None, max_nbytes="1M", mmap_mode="r", **config):
         """Arrays of `max_nbytes` and more are shared by all calls and read-only in workers, as with loky, if `mmap_mode`
-        is "r"; otherwise each call has a copy."""
+        is "r"; otherwise each call has a copy. The rest of what `Parallel` was given are settings of the executor."""
         n_jobs = self.effective_n_jobs(n_jobs)
-        if n_jobs == 1 and not self._config:
+        config = {**self._config, **{name: value for name, value in config.items() if name not in _JOBLIBS_OWN}}
+        if n_jobs == 1 and not config:
             from joblib.parallel import FallbackToBackend, SequentialBackend
 
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
@@ -62,15 +64,15 @@ class AxionBackend(ParallelBackendBase):
         self._arrays = memstr_to_bytes(max_nbytes) if isinstance(max_nbytes, str) else max_nbytes
         if mmap_mode != "r":
             self._arrays = None
-        idle = self._config.get("idle_worker_timeout") if idle_worker_timeout is None else idle_worker_timeout
-        self._lease = _kept.lease(self._settings(n_jobs), _IDLE_SECONDS if idle is None else idle)
+        idle = config.pop("idle_worker_timeout", None) if idle_worker_timeout is None else idle_worker_timeout
+        self._lease = _kept.lease(self._settings(config, n_jobs), _IDLE_SECONDS if idle is None else idle)
         return n_jobs
 
-    def _settings(self, workers):
+    def _settings(self, config, workers):
         """The arguments of the executor that a call needs."""
         # Limits the threads of numeric libraries, so that all workers together use as many as there are processors.
         # Variables that the program sets itself take precedence.
-        config, env = {**self._config, "max_workers": workers}, self._prepare_worker_env(workers)
+        config, env = {**config, "max_workers": workers}, self._prepare_worker_env(workers)
         config.pop("idle_worker_timeout", None)
         pool = config.get("pool")
         if pool in (None, "cpu", "io"):
@@ -158,7 +160,7 @@ class _Keeper:
         with self._lock:
             kept, self._idle = self._idle, None
         if kept is not None:
-            if kept.settings == settings and kept.is_usable():
+            if _are_same(kept.settings, settings) and kept.is_usable():
                 if idle_seconds < kept.idle_seconds:
                     _stop_timer(kept)  # it would fire too late
                 kept.idle_seconds = idle_seconds
@@ -202,6 +204,13 @@ class _Keeper:
     def forget(self):
         """In a forked process: the workers are the parent's."""
         self._lock, self._idle = threading.Lock(), None
+
+
+def _are_same(one, other):
+    try:
+        return bool(one == other)
+    except Exception:  # arguments of an initializer, as arrays
+        return False
 
 
 def _stop_timer(lease):
