@@ -413,3 +413,30 @@ def test_l18_annotations_that_cannot_be_sent_are_refused_when_they_are_read(prog
             except axion.SubmitError as error:
                 print(error.code, "holds a generator" in str(error))
     """) == ["(2, 4, 0)", "True", "True", "not_picklable True"]
+
+
+def test_l18_an_attribute_that_can_be_sent_later(program):
+    assert program.main("""
+        import axion
+
+        class Holder:
+            table = ["first"]
+
+        def read():
+            return Holder.table
+
+        def other():
+            return Holder.__name__
+
+        with axion.Executor(1) as ex:
+            print(ex.submit(read).result())
+            Holder.table.append(item for item in ())
+            print(ex.submit(other).result())
+            for _ in range(2):
+                try:
+                    ex.submit(read).result()
+                except axion.SubmitError as error:
+                    print("holds a generator" in str(error))
+            Holder.table.pop()
+            print(ex.submit(read).result(), ex.submit(other).result())
+    """) == ["['first']", "Holder", "True", "True", "['first'] Holder"]

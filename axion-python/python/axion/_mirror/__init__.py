@@ -27,6 +27,7 @@ is found through its functions.
 | `arrays`, `pickler` | values as bytes |
 | `units` | slots whose values share objects |
 | `refusals` | the errors for what cannot be sent |
+| `pinned` | what one walk has pinned, in the order in which workers set it |
 | `walk`, `reach` | one walk over what definitions reach, and what it has found |
 | `offers` | what workers make on demand |
 | `program` | `Mirror`: what this process has told its workers of its program |

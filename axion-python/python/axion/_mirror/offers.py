@@ -34,7 +34,7 @@ class Offers:
                 except Exception as error:
                     self._refused[name, key] = str(error)
                     continue
-                size = sum(walk.sizes())
+                size = sum(walk.pinned.sizes())
                 if size <= _MAX_OFFERED:
                     self._offered[name, key] = walk
                     roots[definition.number] = definition
@@ -85,7 +85,7 @@ class Offers:
             numbers = [position(definitions, (each.pin[0], each.pin[1], place(each.pin[3])))
                        for each in walk.definitions.values()]
             pins = [position(units, (stage, version, keys, place(content)))
-                    for stage, version, keys, content in walk.ordered_pins()]
+                    for stage, version, keys, content in walk.pinned.ordered()]
             names[key] = numbers, pins
             spaces.update({space: header for space, (_, header) in walk.spaces.items()})
         names.update(self._refused)

@@ -13,7 +13,7 @@ from .. import _axion, _references
 from .._references import ATTRIBUTE, CELL, GLOBAL
 
 MIN_PART = 1024  # bytes from which on content is a part of its own: smaller content is within the pins
-ATOM, NAMED, DEFINED, VALUE, ABSENT = "atom", "named", "defined", "value", "absent"
+ATOM, NAMED, DEFINED, VALUE, ABSENT, REFUSED = "atom", "named", "defined", "value", "absent", "refused"
 LOOKUP = 0  # among definitions, by its number, without one: what is called may find any definition by its name
 versions = itertools.count(1)
 # A worker that has workers of its own must not confuse their numbers with those of its caller.
@@ -100,7 +100,10 @@ class State:
     def is_of(self, value):
         if self.kind is DEFINED:
             return self.held.reference() is value
-        return self.kind is not VALUE and self.kind is not ABSENT and self.held is value
+        return self.kind not in _LOOKED_AT_AGAIN and self.held is value
+
+
+_LOOKED_AT_AGAIN = frozenset((VALUE, ABSENT, REFUSED))
 
 
 def content_of(data):

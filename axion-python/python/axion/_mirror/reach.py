@@ -20,13 +20,14 @@ class Reach:
                         check.space.slots, frozenset(check.absent).difference(check.space.slots))
                        for check in walk.names.values()]
         self._functions, self._classes = walk.functions, walk.classes
-        self._states, self._slot_counts = walk.states, walk.slot_counts
+        self._states, self._slot_counts = walk.pinned.states, walk.slot_counts
         self._imports = walk.imports
         self._modules = self._mirror.mirrored_modules() if self._imports else None
-        self._held = walk.held, [space for space, _ in walk.spaces.values()]
+        self._held = walk.pinned.held, [space for space, _ in walk.spaces.values()]
         self._abc_token = _abc_token() if walk.classes else None
-        watched = [value for value in walk.values if value.reader is not None]
+        watched = [value for value in walk.pinned.values if value.reader is not None]
         self._readers = [value.reader for value in watched]
+        self._refused = walk.refused
         self._print = None
         if watched:
             self._print = watched[0].dump.print if len(watched) == 1 else Dump(
@@ -51,7 +52,7 @@ class Reach:
             return positions[content.id]
 
         definitions = tuple([(each.pin[0], each.pin[1], place(each.pin[3])) for _, each in sorted(walk.definitions.items())])
-        units = tuple([(stage, version, keys, place(content)) for stage, version, keys, content in walk.ordered_pins()])
+        units = tuple([(stage, version, keys, place(content)) for stage, version, keys, content in walk.pinned.ordered()])
         spaces = {key: header for key, (_, header) in walk.spaces.items()}
         if walk.offers is not None:
             spaces.update(walk.offers.modules())
@@ -140,6 +141,8 @@ class Reach:
             cls = reference()
             if cls is None or len([each for each in type.__subclasses__(cls) if is_definition(each)]) != count:
                 return False
+        if any(map(self._can_be_sent, self._refused)):
+            return False  # it could not be sent, and has changed since
         return self._print is None or self._are_values_equal()
 
     def _are_imports_equal(self):
@@ -149,6 +152,13 @@ class Reach:
         if any(modules.get(name) is not before.get(name) for name in self._imports):
             return False
         self._modules = modules
+        return True
+
+    def _can_be_sent(self, reader):
+        try:
+            Dump(self._mirror, (reader.read(),))
+        except Exception:
+            return False
         return True
 
     def _are_values_equal(self):

@@ -11,17 +11,18 @@ from typing import Optional
 
 from .. import _definitions, _names, _needs
 from .._packing import PROTOCOL
-from .._references import ATTRIBUTE, CLASS, FROZEN, FUNCTION, FUNCTION_ATTRIBUTES, LINES, OBJECT, UNCERTAIN, VALUES
+from .._references import CLASS, FROZEN, FUNCTION, FUNCTION_ATTRIBUTES, LINES, OBJECT
 from ..errors import SubmitError
-from .kinds import (MADE_ONCE, MISSING, WRAPPERS, contents_of, identities, is_atom, is_definition, is_same,
-                    is_sentinel, place_of)
+from .kinds import (MADE_ONCE, MISSING, contents_of, identities, is_atom, is_definition, is_same, is_sentinel,
+                    place_of)
 from .lookups import may_find, names_subclasses, with_packages
 from .pickler import Dump, Pickler
-from .pins import (ABSENT, ATOM, DEFINED, HEADER, NAMED, VALUE, Imported, Slot, State, content_of, header_of, pin_of,
-                   versions)
+from .pinned import Pinned
+from .pins import (ABSENT, ATOM, DEFINED, HEADER, NAMED, REFUSED, VALUE, Imported, Slot, State, content_of, header_of,
+                   pin_of, versions)
 from .reach import AttributeReader, CellReader, DictReader, GlobalReader, Reach
 from .refusals import refusal, refused
-from .units import Value, groups_of, order, slots_by_id, units_of
+from .units import Value
 
 SLOW_COMPARISON = 0.01  # seconds
 _MAIN = ("__main__", "__mp_main__")  # `everything` lists what these need
@@ -39,13 +40,9 @@ class Walk:
         self.definitions = {}
         self._kept = []  # objects, until the walk has ended
         self.spaces = {}
-        self._pins = []
-        self.states = []  # each slot that it has pinned, and its pin
-        self._used = {}  # the number of a function -> the slots that its code uses
-        self._needed = {}  # a pin -> the definitions, and the pins, that have to be complete before it is set
-        self.values = []
-        self.held = []
+        self.pinned = Pinned(mirror)
         self.names = {}  # id of a dict of globals -> how to check it
+        self.refused = []  # the readers of values that are refused when they are used
         self.functions, self.classes = [], []
         self.imports = set()  # the names of modules without a file, or unknown ones, that functions import themselves
         self.slot_counts = []  # the slots of a definition, or of a space that functions can reach all of, and their number
@@ -58,7 +55,7 @@ class Walk:
         self._walk_definitions()
         while self._join_members() or self._join_subclasses():
             self._walk_definitions()
-        self._pin_values()
+        self.pinned.pin_values()
         self.offers = self.mirror.offers() if self._looks_up else None
         return Reach(self)
 
@@ -88,9 +85,9 @@ class Walk:
 
     def _join_members(self):
         """Walks to the other slots of the units that it has met. False if it has met all."""
-        met = {value.slot for value in self.values}
+        met = {value.slot for value in self.pinned.values}
         joined = False
-        for value in list(self.values):
+        for value in list(self.pinned.values):
             for slot, reference, name in value.slot.state.members if value.slot.state is not None else ():
                 if slot in met:
                     continue
@@ -126,48 +123,8 @@ class Walk:
         space = self.mirror.space_of_module(space, self.mirror.mirrored_modules()[space])
         self.spaces.setdefault(space.key, (space, {}))
         slot = space.slot(name)
-        if slot.state is None or slot.state.pin not in self._pins:
+        if not self.pinned.has(slot):
             self._visit(slot, thing, thing, None)
-
-    def ordered_pins(self):
-        """The pins, each behind what its value needs when it is read: the definitions that it refers to, complete with
-        their attributes and with what their code uses.
-        """
-        attributes, ordered, met, own = {}, [], set(), set(self._pins)
-        for pin in self._pins:
-            for kind, owner, _ in pin[2]:
-                if kind == ATTRIBUTE:
-                    attributes.setdefault(owner, []).append(pin)
-        for first in self._pins:
-            left = [(first, False)]
-            while left:
-                node, is_ready = left.pop()  # a pin, or the number of a definition
-                if is_ready:
-                    ordered.append(node)
-                elif node not in met and (type(node) is int or node in own):
-                    met.add(node)
-                    if type(node) is int:
-                        used = [slot.state.pin for slot in self._used.get(node, ()) if slot.state is not None]
-                        left += [(each, False) for each in reversed([*attributes.get(node, ()), *used])]
-                    else:
-                        left.append((node, True))
-                        left += [(each, False) for each in self._needed_by(node, attributes)]
-        return ordered
-
-    def _needed_by(self, pin, attributes):
-        numbers, pins = self._needed.get(pin, ((), ()))
-        kind, owner, _ = pin[2][0]
-        if kind == ATTRIBUTE and len(pin[2]) == 1:  # the attributes of one class keep their order
-            own = attributes[owner]
-            yield from reversed(own[:own.index(pin)])
-        yield from pins
-        yield from numbers
-        if type(pin[3]) is tuple:
-            yield from pin[3]  # the number of a definition
-
-    def sizes(self):
-        """The bytes of the values that it has pinned."""
-        return [len(content) for _, _, _, content in self._pins if type(content) is not tuple and content is not None]
 
     # Definitions.
 
@@ -194,7 +151,7 @@ class Walk:
             if self._visit(known.slot, value, function, CellReader(definition.reference, at)) is not VALUE:
                 indices.append(at)
         if definition is not None:
-            self._used[definition.number] = used
+            self.pinned.used[definition.number] = used
         reference = definition.reference if definition is not None else weakref.ref(function)
         exact, annotations = {}, None
         for name in FUNCTION_ATTRIBUTES:
@@ -413,8 +370,8 @@ class Walk:
         if slot.state is None or slot.state.held is not entry[2]:
             content = content_of(pickle.dumps((entry[2],), PROTOCOL))
             slot.state = State(NAMED, entry[2], (FROZEN, next(versions), (slot.key,), content))
-        if slot.state.pin not in self._pins:
-            self._pins.append(slot.state.pin)
+        if not self.pinned.has(slot):
+            self.pinned.add(slot)
 
     def _visit(self, slot, value, user, reader, soft=False, uncertain=False):
         """Pins a slot, or puts it off until all values are known. Returns how its value is compared."""
@@ -425,9 +382,7 @@ class Walk:
         if state is None:
             return self._visit_value(Value(slot, value, user, reader, soft, uncertain))
         slot.state = state
-        self._pins.append(state.pin)
-        self.states.append((slot, state.pin))
-        self.held.append(state.held)
+        self.pinned.add(slot)
         self._todo.extend(state.found)
         return state.kind
 
@@ -466,52 +421,14 @@ class Walk:
             problem = refusal(self.mirror, value, error)
             if not value.soft:
                 raise problem from error
-            state = State(NAMED, value.value, pin_of(value.slot, FROZEN, refused(problem), value.slot.state))
-            value.slot.state = state
-            self._pins.append(state.pin)
-            self.states.append((value.slot, state.pin))
-            self.held.append(value.value)
+            value.slot.state = State(REFUSED, value.value, pin_of(value.slot, FROZEN, refused(problem), value.slot.state))
+            self.pinned.add(value.slot)
+            if value.reader is not None:
+                self.refused.append(value.reader)
             return NAMED
-        self.values.append(value)
+        self.pinned.values.append(value)
         self._todo.extend(value.dump.found.values())
         return VALUE
-
-    def _pin_values(self):
-        """Pins the slots with values. A value that is inside another one is a reference to its slot; values that share
-        further objects, or are inside each other, are one unit.
-        """
-        for group in groups_of(self.values):
-            slots = slots_by_id(group) if len(group) > 1 else {}
-            for unit in units_of(self.mirror, group, slots):
-                self._pin_unit(unit, slots)
-
-    def _pin_unit(self, unit, slots):
-        unit.sort(key=order)
-        keys, own = tuple([value.slot.key for value in unit]), {value.slot for value in unit}
-        dump = unit[0].dump
-        if slots or len(unit) > 1:
-            others = {key: value for key, value in slots.items() if value.slot not in own}
-            dump = Dump(self.mirror, tuple([value.value for value in unit]), others)
-        print = [*dump.print, *sorted(slot.state.pin[1] for slot in dump.refers_to)]
-        states = [value.slot.state for value in unit]
-        first = states[0]
-        is_needed = not all(value.uncertain for value in unit)
-        if first is not None and first.kind is VALUE and first.pin[2] == keys and first.print == print and not (
-                is_needed and first.pin[0] == UNCERTAIN) and all(
-                state is not None and state.pin is first.pin for state in states):
-            pin = first.pin
-        else:
-            stage = FROZEN if all(type(value.value) in WRAPPERS for value in unit) else VALUES
-            if all(value.uncertain for value in unit):
-                stage = UNCERTAIN
-            pin = stage, next(versions), keys, dump.content()
-            members = tuple([value.member() for value in (*unit, *dump.refers_to.values())
-                             if len(unit) > 1 or value is not unit[0]])
-            for value in unit:
-                value.slot.state = State(VALUE, None, pin, (), print, members)
-        self._pins.append(pin)
-        self.states += [(value.slot, pin) for value in unit]
-        self._needed[pin] = list(dump.found), [slot.state.pin for slot in dump.refers_to]
 
 
 class NamesCheck:
