@@ -15,7 +15,7 @@ from kinds import KINDS
 from places import PLACES
 
 INSIDE = pathlib.Path(__file__).with_name("inside")
-LONG = 120  # seconds
+LONG = 300  # seconds
 
 
 @dataclasses.dataclass

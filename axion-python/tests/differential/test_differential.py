@@ -14,7 +14,7 @@ SEED = os.environ.get("AXION_SEED") or str(random.randrange(10 ** 9))
 ROUNDS, PROGRAMS = 4, 50
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("number", range(ROUNDS))
 def test_random_programs_give_the_same(number, record_property):
     seed = "%s.%d" % (SEED, number)

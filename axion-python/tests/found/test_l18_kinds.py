@@ -221,6 +221,8 @@ def test_l18_code_that_reaches_all_globals_gets_those_that_can_be_sent(program):
         class Raw(ctypes.Structure):
             _fields_ = [("n", ctypes.c_int)]
 
+        raw, kinds, table = Raw(), [Raw], {"of": {"raw": Raw()}}
+
         def size():
             return ctypes.sizeof(Raw)
 
@@ -228,7 +230,7 @@ def test_l18_code_that_reaches_all_globals_gets_those_that_can_be_sent(program):
             return 2 * n
 
         def call(name, *args):
-            return globals()[name](*args), "count" in globals()
+            return globals()[name](*args), "count" in globals(), "kinds" in globals()
 
         count = 1
         with axion.Executor(1) as ex:
@@ -237,7 +239,7 @@ def test_l18_code_that_reaches_all_globals_gets_those_that_can_be_sent(program):
                 ex.submit(size)
             except axion.SubmitError as error:
                 print("Raw is made by C code" in str(error))
-    """) == ["(8, True)", "True"]
+    """) == ["(8, True, False)", "True"]
 
 
 def test_l18_what_a_module_has_but_its_names_do_not_lead_to(program):

@@ -35,6 +35,7 @@ class Walk:
     def __init__(self, mirror, roots, functions=(), offers: Optional[bool] = False, is_trial=False):
         self.mirror = mirror
         self._is_trial = is_trial  # it only finds out whether the roots can be sent
+        self._tried = set()  # the numbers of definitions that can be
         self._looks_up = offers  # whether functions may find definitions by their names; None: it does not matter
         self._todo = list(roots.values())
         self.definitions = {}
@@ -313,8 +314,6 @@ class Walk:
             return
         reader = GlobalReader(check.owner, check.reference, name)
         try:
-            if soft:
-                self._try(value)
             kind = self._visit(space.slot(name), value, function, reader, uncertain=soft)
         except SubmitError:
             if not soft:
@@ -324,12 +323,12 @@ class Walk:
             check.names.append(name)
             check.ids.append(id(value))
 
-    def _try(self, value):
+    def _try(self, definitions):
         """Raises the error of a definition that cannot be sent: code that can reach all globals gets the others."""
-        if self._looks_up is not None and is_definition(value):
-            definition = self.mirror.define(value)
-            if definition.number not in self.definitions:
-                Walk(self.mirror, {definition.number: definition}, offers=None, is_trial=True).reach()
+        for each in definitions if self._looks_up is not None else ():
+            if each is not None and each.number not in self.definitions and each.number not in self._tried:
+                Walk(self.mirror, {each.number: each}, offers=None, is_trial=True).reach()
+                self._tried.add(each.number)
 
     def _walk_annotations(self, thing, annotations):
         """Pins the names in annotations that are text."""
@@ -381,6 +380,8 @@ class Walk:
             state = self._look(slot, value, state)
         if state is None:
             return self._visit_value(Value(slot, value, user, reader, soft, uncertain))
+        if uncertain:
+            self._try(state.found)
         slot.state = state
         self.pinned.add(slot)
         self._todo.extend(state.found)
@@ -426,6 +427,8 @@ class Walk:
             if value.reader is not None:
                 self.refused.append(value.reader)
             return NAMED
+        if value.uncertain:
+            self._try(value.dump.found.values())
         self.pinned.values.append(value)
         self._todo.extend(value.dump.found.values())
         return VALUE

@@ -29,7 +29,7 @@ import types
 
 MODE = os.environ.get("HARNESS_MODE", "plain")
 STYLES = json.loads(os.environ.get("HARNESS_STYLES", "{}"))  # program -> styles, by turns
-LONG = 60  # seconds
+LONG = 240  # seconds
 
 
 class Session:
