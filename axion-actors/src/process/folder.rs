@@ -3,7 +3,7 @@
 //! One per engine, in the system's folder for temporary files, with mode 0700. The engine holds a lock on the folder
 //! itself while it lives. That also keeps `systemd-tmpfiles` out of it. A folder whose lock is free was left by an
 //! engine that was killed together with its guardian, at whatever point of its life; the next engine removes it
-//! ([`leftovers`]).
+//! ([`leftovers`]). So does the engine in whose task that one ran.
 
 mod leftovers;
 mod mark;
@@ -12,6 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+pub(super) use self::leftovers::remove as remove_leftovers;
 pub(super) use self::mark::Mark;
 use super::byte_code::ByteCode;
 use super::os::{FolderLock, make_new_folder, make_private_folder};
@@ -93,7 +94,7 @@ impl PrivateFolder {
     /// If `parent` (or the system's folder for temporary files) cannot be written to.
     pub fn create(parent: Option<&Path>) -> Result<Self, FolderError> {
         let parent = parent.map_or_else(std::env::temp_dir, Path::to_owned);
-        leftovers::remove(&parent);
+        remove_leftovers(&parent);
         let (path, mark, lock) = make_locked(&parent).map_err(|source| FolderError { path: parent.clone(), source })?;
         let package = format!("{PACKAGE}{mark}");
         // From here on, a failure drops the folder, which removes it.

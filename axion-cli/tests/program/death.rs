@@ -1,5 +1,6 @@
 //! What is left when the program is interrupted or killed: nothing (L7).
 
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -82,6 +83,51 @@ fn started(script: &Script, private: &std::path::Path) -> (Running, Vec<i32>) {
 
 fn entries(folder: &std::path::Path) -> usize {
     std::fs::read_dir(folder).expect("listed").count()
+}
+
+/// Runs an engine of its own, and prints the pids of its own worker, of the inner program, and of the inner worker.
+const NESTS: &str = "\
+import os, subprocess
+INNER = 'import os, time\\ndef main(params, context):\\n    print(os.getpid())\\n    time.sleep(1000)\\n'
+def main(params, context):
+    with open(params['inner'], 'w') as file:
+        file.write(INNER)
+    inner = subprocess.Popen([params['program'], 'run', params['inner']], stderr=subprocess.PIPE, text=True)
+    for line in inner.stderr:
+        if line.strip().isdigit():
+            print(os.getpid(), inner.pid, line)
+            break
+    inner.wait()
+";
+
+#[test]
+fn l7_an_engine_inside_a_task_leaves_nothing_in_whatever_order_they_end() {
+    type Ends = fn(&Running, i32);
+    let orders: [(&str, Ends); 4] = [
+        ("the task is killed", |outer, _| outer.signal(Signal::INT)),
+        ("the outer program is killed", |outer, _| outer.signal(Signal::KILL)),
+        ("both are killed", |outer, inner| {
+            kill(inner, Signal::KILL);
+            outer.signal(Signal::KILL);
+        }),
+        ("the inner program is killed, then the outer one", |outer, inner| {
+            kill(inner, Signal::KILL);
+            outer.signal(Signal::INT);
+        }),
+    ];
+    for (order, ends) in orders {
+        let (private, script) = (tempfile::tempdir().expect("a folder"), Script::new(NESTS));
+        let mut command = axion();
+        let inner = format!("inner={}", script.folder().join("inner.py").display());
+        let program = format!("program={}", Path::new(command.get_program()).display());
+        command.env("TMPDIR", private.path()).env("AXION_CANCEL_GRACE", "0s");
+        let mut outer = Running::start(command.arg("run").arg(script.path()).args(["-p", &inner, "-p", &program]));
+        let pids = outer.pids();
+        assert_eq!(entries(private.path()), 2, "the folders of both");
+        ends(&outer, pids[1]);
+        outer.0.wait().expect("reaped");
+        until(order, || pids.iter().all(|pid| !lives(*pid)) && entries(private.path()) == 0);
+    }
 }
 
 #[test]

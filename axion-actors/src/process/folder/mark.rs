@@ -23,7 +23,7 @@ impl Mark {
     }
 
     /// That of a folder; `None` if the name is not one that an engine gives.
-    pub(super) fn of_folder(name: &str) -> Option<Self> {
+    pub(in crate::process) fn of_folder(name: &str) -> Option<Self> {
         let mark = name.strip_prefix(PREFIX)?;
         let (random, check) = mark.split_at_checked(RANDOM)?;
         (check == check_digits(random)).then(|| Self(mark.to_owned()))

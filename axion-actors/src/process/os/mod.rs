@@ -9,11 +9,11 @@ mod linux;
 
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{
-    Connection, ControlGroups, EngineGroup, Exit, FolderLock, KillPipe, MemoryKills, PayloadSocket, Pid, Pipe, Process,
-    Program, ReceiveError, StatusPage, WallClockSet, WallClockWatch, WatchedDoorbell, WorkerGroup, family,
-    force_stacks, has_ended, is_enterable, is_executable, is_memory_fault, kill_escaped, kill_group, kill_marked,
-    kill_tree, make_new_folder, make_private_folder, out_of_memory_kills, path_from_bytes, read_own_file, reap,
-    remove_empty_groups, remove_group, resident, spawn, wait_stopped,
+    Connection, ControlGroups, EngineGroup, Exit, FolderLock, KillPipe, Killed, MemoryKills, PayloadSocket, Pid, Pipe,
+    Process, Program, ReceiveError, StatusPage, WallClockSet, WallClockWatch, WatchedDoorbell, WorkerGroup, family,
+    force_stacks, group_around, has_ended, is_enterable, is_executable, is_memory_fault, kill_escaped, kill_group,
+    kill_marked, kill_tree, make_new_folder, make_private_folder, out_of_memory_kills, path_from_bytes, read_own_file,
+    reap, remove_empty_groups, remove_group, resident, spawn, wait_stopped,
 };
 #[cfg(target_os = "linux")]
 pub use linux::{

@@ -8,8 +8,11 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use super::signals::wait_ended;
 
 /// The environment variable that marks a worker and its descendants. The mark of an engine that runs inside another one's
 /// task is followed by the outer one's, so that a kill of the task finds the inner engine's processes, too.
@@ -19,6 +22,8 @@ pub(crate) const MARK: &str = "AXION_WORKER";
 const PASSES: usize = 1000;
 /// How often a process without an environment is looked at: it has none for a moment when it executes a program.
 const UNCLEAR_LOOKS: u32 = 3;
+/// How long processes that were killed may take to end.
+const END: Duration = Duration::from_secs(5);
 
 /// The value of the variable for a worker of an engine whose own environment has the value `outer`.
 pub(super) fn nested(mark: &str, outer: Option<&OsStr>) -> OsString {
@@ -109,9 +114,9 @@ fn sweep(is_ours: impl Fn(&[u8]) -> bool) {
 }
 
 /// Kills the children of a stopped process and their descendants, whatever group, session or environment they have. Each
-/// is stopped before its own children are listed. The process itself stays as it is.
-pub(crate) fn kill_tree(root: Pid) {
-    let Some(mut tree) = Known::now(root).map(|root| vec![root]) else { return };
+/// is stopped before its own children are listed. The process itself stays as it is. Returns those that were killed.
+pub(crate) fn kill_tree(root: Pid) -> Killed {
+    let Some(mut tree) = Known::now(root).map(|root| vec![root]) else { return Killed::default() };
     for _ in 0..PASSES {
         let before = tree.len();
         let mut at = 0;
@@ -127,8 +132,39 @@ pub(crate) fn kill_tree(root: Pid) {
             break;
         }
     }
-    for process in tree.drain(1..) {
+    let killed: Vec<Known> = tree.drain(1..).collect();
+    for process in &killed {
         process.signal(Signal::KILL);
+    }
+    Killed(killed)
+}
+
+/// Processes that were killed. They may not have ended yet.
+#[derive(Debug, Default)]
+pub(crate) struct Killed(Vec<Known>);
+
+impl Killed {
+    pub(super) fn of(processes: Vec<Pid>) -> Self {
+        Self(processes.into_iter().filter_map(Known::now).collect())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn append(&mut self, mut more: Self) {
+        self.0.append(&mut more.0);
+    }
+
+    /// Waits until all of them have ended, 5 s at most: a process may hang in the kernel. Blocks.
+    pub(crate) fn wait_ended(&self) {
+        let begin = Instant::now();
+        for process in &self.0 {
+            let Some(rest) = END.checked_sub(begin.elapsed()) else { return };
+            if Known::now(process.pid) == Some(*process) {
+                wait_ended(process.pid, rest);
+            }
+        }
     }
 }
 

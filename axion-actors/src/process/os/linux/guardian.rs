@@ -25,6 +25,7 @@ use super::files::is_executable;
 use super::forks::{self, PrivateFd};
 use super::pipe::write_now;
 use super::signals::{self, Exit};
+use super::worker_group::move_to;
 use crate::process::Containment;
 
 /// The guardian could not be started or informed.
@@ -62,6 +63,8 @@ pub(crate) struct Duty {
     python: PathBuf,
     folder: PathBuf,
     control_group: Option<PathBuf>,
+    /// Where it runs, if not in the control group of this process.
+    outside: Option<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -87,6 +90,7 @@ impl Guardian {
             python: python.to_owned(),
             folder: folder.to_owned(),
             control_group: containment.control_group().map(Path::to_owned),
+            outside: containment.outside().map(Path::to_owned),
         })
     }
 
@@ -258,6 +262,9 @@ impl Duty {
             .env_remove(MARK)
             .process_group(0);
         let process = command.spawn().map_err(self.failed("start"))?;
+        if let Some(outside) = &self.outside {
+            move_to(outside, Pid::from_child(&process));
+        }
         Ok((process, pipe))
     }
 
@@ -325,7 +332,8 @@ mod tests {
         std::fs::create_dir(&private).expect("made");
         let python = PathBuf::from("python3");
         let guardian =
-            Guardian::with(Duty { shell, python, folder: private.clone(), control_group: None }).expect("started");
+            Guardian::with(Duty { shell, python, folder: private.clone(), control_group: None, outside: None })
+                .expect("started");
         let escaped = |mark: &str| {
             let mut command = Command::new("sleep");
             command.arg("1000").env(MARK, mark).spawn().expect("sleep starts")

@@ -28,7 +28,7 @@ pub use standard::StandardStream;
 
 pub(crate) use cgroups::ControlGroups;
 pub(crate) use clock::{WallClockSet, WallClockWatch};
-pub(crate) use descendants::{family, kill_escaped, kill_marked, kill_tree};
+pub(crate) use descendants::{Killed, family, kill_escaped, kill_marked, kill_tree};
 pub(crate) use doorbell::WatchedDoorbell;
 pub(crate) use files::{
     FolderLock, is_enterable, is_executable, make_new_folder, make_private_folder, path_from_bytes, read_own_file,
@@ -40,4 +40,4 @@ pub(crate) use shared::{PayloadSocket, ReceiveError};
 pub(crate) use signals::{Exit, force_stacks, has_ended, is_memory_fault, kill_group, reap, wait_stopped};
 pub(crate) use spawn::{Connection, Process, Program, spawn};
 pub(crate) use status_page::StatusPage;
-pub(crate) use worker_group::{EngineGroup, WorkerGroup, remove_empty_groups, remove_group};
+pub(crate) use worker_group::{EngineGroup, WorkerGroup, group_around, remove_empty_groups, remove_group};

@@ -12,6 +12,7 @@ use rustix::fs::{Access, access};
 use rustix::process::Pid;
 
 use super::cgroups::own_folder;
+use super::descendants::Killed;
 
 /// The file by which the kernel kills a group.
 const KILL: &str = "cgroup.kill";
@@ -83,9 +84,11 @@ impl WorkerGroup {
         found
     }
 
-    /// Kills all that is in it, and removes it. Blocks until that has ended, a second at most.
-    pub(crate) fn remove(&self) {
+    /// Kills all that is in it, and removes it. Blocks until that has ended, a second at most. Returns what it has killed.
+    pub(crate) fn remove(&self) -> Killed {
+        let killed = Killed::of(self.processes());
         end(&self.0);
+        killed
     }
 }
 
@@ -101,6 +104,20 @@ fn list(group: &Path, depth: usize, found: &mut Vec<Pid>) {
 fn inner_groups(group: &Path) -> impl Iterator<Item = PathBuf> {
     let entries = fs::read_dir(group).into_iter().flatten().flatten();
     entries.filter(|it| it.file_type().is_ok_and(|it| it.is_dir())).map(|it| it.path())
+}
+
+/// The group around the outermost one that is an engine's, of those that this process is in.
+pub(crate) fn group_around(is_engine: impl Fn(&str) -> bool) -> Option<PathBuf> {
+    let own = own_folder()?;
+    let engines = own.ancestors().filter(|group| group.file_name().and_then(|it| it.to_str()).is_some_and(&is_engine));
+    engines.last()?.parent().map(Path::to_owned)
+}
+
+/// Moves a process into a group. It stays where it is if the system refuses that.
+pub(super) fn move_to(group: &Path, process: Pid) {
+    if let Err(error) = fs::write(group.join(PROCESSES), process.as_raw_pid().to_string()) {
+        tracing::debug!(group = %group.display(), %error, "a process is not moved to another control group");
+    }
 }
 
 /// Kills and removes the groups of engines that have ended, if `is_engine` says that a name is one's. A group that has
