@@ -5,13 +5,15 @@ PYTHON ?= python3
 PEERS := benches/peers/.venv
 # Where the Python package is built and tested: nothing of it touches the machine's own Python.
 VENV := $(abspath $(or $(CARGO_TARGET_DIR),target))/venv-python
+WHEEL := $(abspath $(or $(CARGO_TARGET_DIR),target))/venv-wheel
+WHEELS := $(dir $(WHEEL))wheels
 MATURIN := cd axion-python && env -u CONDA_PREFIX VIRTUAL_ENV=$(VENV) $(VENV)/bin/maturin develop --quiet
 ifdef CARGO_TARGET_DIR
 # maturin does not work in this folder.
 export CARGO_TARGET_DIR := $(abspath $(CARGO_TARGET_DIR))
 endif
 
-.PHONY: help test test-python test-functions test-outside chaos chaos-mutations fuzz lint bench bench-peers bench-python bench-functions check deny
+.PHONY: help test test-python test-functions test-outside chaos chaos-mutations fuzz lint bench bench-peers bench-python bench-functions wheel check deny
 
 help:
 	@echo "make test         everything CI runs for tests"
@@ -27,6 +29,7 @@ help:
 	@echo "make bench-peers  the same no-op through other task runners, and where Axion loses (ARGS=--help)"
 	@echo "make bench-python the Python package beside concurrent.futures, multiprocessing and joblib"
 	@echo "make bench-functions functions of the program in workers, beside the standard pools and loky"
+	@echo "make wheel        a wheel for Linux with the program in it, tried on each Python of this machine"
 	@echo "make deny         licences and advisories of the dependencies"
 
 # nextest kills a test that hangs; without it, cargo's own runner does the same tests.
@@ -100,6 +103,19 @@ bench-python: $(VENV)/made
 bench-functions: $(VENV)/made
 	$(MATURIN) --release
 	$(VENV)/bin/python benches/python/functions.py $(ARGS)
+
+# zig is on the PATH as a module of the virtual environment's Python.
+wheel: $(WHEEL)/made
+	$(PYTHON) axion-python/wheel/licences.py axion-python/LICENSES-THIRD-PARTY.txt
+	rm -rf $(WHEELS)
+	cd axion-python && env -u CONDA_PREFIX VIRTUAL_ENV=$(WHEEL) PATH="$(WHEEL)/bin:$$PATH" $(WHEEL)/bin/maturin build --quiet \
+		--release --locked --zig --compatibility manylinux2014 --interpreter $(WHEEL)/bin/python --out $(WHEELS)
+	$(PYTHON) axion-python/wheel/check.py $(WHEELS)/axion-*.whl
+
+$(WHEEL)/made: axion-python/wheel/requirements.txt
+	$(PYTHON) -m venv $(WHEEL)
+	$(WHEEL)/bin/pip install --quiet --requirement axion-python/wheel/requirements.txt
+	touch $@
 
 deny:
 	$(CARGO) deny check
