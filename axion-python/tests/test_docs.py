@@ -10,6 +10,9 @@
 | `rust` | is a doctest, by docs/doctests.rs |
 | `text output` | is what the Python program before it prints |
 | `text` | is not checked |
+| `python file=PATH` | is this file, which a test of its own or a `server` runs |
+| `sh server` | starts a server on port 8000 |
+| `console client` | runs while the server before it does |
 
 In an output, numbers may differ, and `…` stands for any text, or alone in a line for any lines. All blocks run in a
 folder that has the project's examples and README. A word of `NOT_RUN` after the language exempts a block.
@@ -19,7 +22,10 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 
@@ -42,7 +48,9 @@ THIS_TEST = "make test"
 class Block:
     def __init__(self, page, line, info, text):
         self.page, self.line, self.text = page, line, text
-        self.language, *self.words = info.replace(",", " ").split() or [""]
+        self.language, *words = info.replace(",", " ").split() or [""]
+        self.words = [word for word in words if "=" not in word]
+        self.file = dict(word.split("=") for word in words if "=" in word).get("file")
 
     def __repr__(self):
         return "%s:%d" % (self.page.relative_to(ROOT), self.line)
@@ -68,7 +76,9 @@ BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 
 def of(*languages):
     """Runs a test for each block of these languages that is not exempt."""
-    chosen = [block for block in BLOCKS if block.language in languages and not NOT_RUN.keys() & set(block.words)]
+    elsewhere = {*NOT_RUN, "server", "client"}
+    chosen = [block for block in BLOCKS if block.language in languages and not elsewhere & set(block.words)]
+    chosen = [block for block in chosen if block.file is None]
     return pytest.mark.parametrize("block", chosen, ids=repr)
 
 
@@ -81,11 +91,15 @@ def clone(tmp_path):
     return tmp_path
 
 
-def run(command, folder, **more):
+def environment():
+    """That of a reader whose virtual environment has the package."""
     binaries = os.path.dirname(sys.executable)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AXION_")}
-    environment.update(PATH=binaries + os.pathsep + os.environ["PATH"], NO_COLOR="1")
-    return subprocess.run(command, cwd=folder, env=environment, text=True, timeout=LONG, stdin=subprocess.DEVNULL,
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AXION_")}
+    return {**kept, "PATH": binaries + os.pathsep + os.environ["PATH"], "NO_COLOR": "1"}
+
+
+def run(command, folder, **more):
+    return subprocess.run(command, cwd=folder, env=environment(), text=True, timeout=LONG, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **more)
 
 
@@ -154,6 +168,42 @@ def test_console(block, clone):
         assert matches(wanted, printed), "printed:\n" + printed
 
 
+SERVERS = [(block, client) for block, client in zip(BLOCKS, BLOCKS[1:]) if "server" in block.words]
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
+
+
+@pytest.mark.parametrize("server, client", SERVERS, ids=repr)
+def test_server(server, client, clone):
+    assert "client" in client.words and client.page == server.page
+    port = free_port()
+    with subprocess.Popen(shlex.split(server.text.replace("8000", port)), cwd=clone, env=environment(),
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as program:
+        try:
+            # Both say the address when they accept connections. What they print later fits into the pipe.
+            said = ""
+            while "127.0.0.1:" + port not in said:
+                line = program.stdout.readline()
+                said += line
+                assert line, said
+            for command, wanted in exchanges(client.text):
+                command = command.replace("8000", port).replace("curl ", "curl --retry 9 --retry-connrefused --max-time 60 ")
+                printed = run(["bash", "-c", command], clone).stdout
+                assert matches(wanted, printed if printed.endswith("\n") else printed + "\n"), "printed:\n" + printed
+        finally:
+            program.terminate()
+            assert program.wait(LONG) in (0, -signal.SIGTERM), program.stdout.read()
+
+
+def test_a_block_of_a_file_is_that_file():
+    found = [block for block in BLOCKS if block.file]
+    assert found and not [block for block in found if (ROOT / block.file).read_text(encoding="utf-8") != block.text]
+
+
 @of("toml")
 def test_toml(block, clone):
     steps = "[[steps]]" in block.text
@@ -170,7 +220,7 @@ def test_json(block):
 def test_every_block_has_a_language_that_says_how_it_is_checked():
     known = {"python", "sh", "console", "toml", "json", "rust", "text"}
     assert not [block for block in BLOCKS if block.language not in known]
-    words = {"no_run", "output", *NOT_RUN}
+    words = {"no_run", "output", "server", "client", *NOT_RUN}
     assert not [block for block in BLOCKS if set(block.words) - words]
 
 
