@@ -170,6 +170,14 @@ def _key_of_comparison(key, _):
     return (_Call(make, function), tuple(item)) if item else (make, (function,))
 
 
+@_reduces("functools.partialmethod")
+def _partial_method(method, _):
+    """From Python 3.14 on, none can be made without its function, which is what its own pickle tries."""
+    if type(method).__new__ is object.__new__:
+        return NotImplemented
+    return type(method), (method.func,), vars(method)
+
+
 @_reduces("contextlib._GeneratorContextManagerBase")
 def _generator_context(context, _):
     """A context that has not been entered is made again by the call that made it."""

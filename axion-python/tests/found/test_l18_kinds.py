@@ -442,3 +442,51 @@ def test_l18_an_attribute_that_can_be_sent_later(program):
             Holder.table.pop()
             print(ex.submit(read).result(), ex.submit(other).result())
     """) == ["['first']", "Holder", "True", "True", "['first'] Holder"]
+
+
+def test_l18_values_of_classes_that_lead_to_each_other(program):
+    """Each value is set after those that are inside it, whichever of the classes comes first."""
+    assert program.main("""
+        import axion
+
+        common = []
+
+        class One:
+            common = common
+
+        class Two:
+            common = common
+
+        common.append(Two)
+        ones = [One]
+        Two.things = [ones]
+
+        def use():
+            return ones[0] is One, Two.things[0] is ones, One.common is Two.common, One.common[0] is Two
+
+        with axion.Executor(1) as ex:
+            print(ex.submit(use).result())
+    """) == ["(True, True, True, True)"]
+
+
+def test_l18_methods_with_given_arguments(program):
+    assert program.main("""
+        import axion, functools
+
+        class Some(functools.partialmethod):
+            pass
+
+        class Price:
+            def scaled(self, factor, plus=0):
+                return factor * 7 + plus
+
+            double = functools.partialmethod(scaled, 2)
+            more = Some(scaled, plus=1)
+            more.note = "more"
+
+        def use():
+            return Price().double(), Price().double(plus=3), Price().more(1), vars(Price)["more"].note
+
+        with axion.Executor(1) as ex:
+            print(ex.submit(use).result())
+    """) == ["(14, 17, 8, 'more')"]

@@ -93,6 +93,23 @@ class Pinned:
                     else:
                         left.append((node, True))
                         left += [(each, False) for each in self._needed_by(node, attributes)]
+        return self._behind_their_references(ordered)
+
+    def _behind_their_references(self, pins):
+        """The pins, each behind those that its value refers to. That is not so yet where definitions need each other in
+        a circle. References of values to each other are in no circle.
+        """
+        ordered, met = [], set()
+        for first in pins:
+            left = [(first, False)]
+            while left:
+                pin, is_ready = left.pop()
+                if is_ready:
+                    ordered.append(pin)
+                elif pin not in met:
+                    met.add(pin)
+                    left.append((pin, True))
+                    left += [(each, False) for each in self._needed.get(pin, ((), ()))[1]]
         return ordered
 
     def _needed_by(self, pin, attributes):

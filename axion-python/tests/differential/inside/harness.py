@@ -26,6 +26,7 @@ import pickle
 import re
 import sys
 import types
+import typing  # noqa: F401  (so that its classes are known in each mode)
 
 MODE = os.environ.get("HARNESS_MODE", "plain")
 STYLES = json.loads(os.environ.get("HARNESS_STYLES", "{}"))  # program -> styles, by turns
