@@ -40,6 +40,21 @@ def test_calls_are_put_together_by_the_time_that_they_take(monkeypatch):
         assert parallel.n_dispatched_batches == 40, "what was quick says nothing of the next call"
 
 
+def test_a_short_call_does_not_wait_for_joblib_to_look_again(monkeypatch):
+    import time
+    import types
+
+    naps = []
+    clock = types.SimpleNamespace(time=time.time, sleep=lambda seconds: (naps.append(seconds), time.sleep(seconds)))
+    monkeypatch.setattr(axion.joblib, "_LOOK_SECONDS", 60)  # whatever this machine takes
+    with joblib.Parallel() as parallel:
+        monkeypatch.setattr(joblib.parallel, "time", clock)
+        assert parallel(joblib.delayed(abs)(-n) for n in range(100)) == list(range(100))
+        with pytest.raises(ZeroDivisionError):
+            parallel(joblib.delayed(divmod)(1, n) for n in (1, 0, 1))
+        assert naps == []
+
+
 def test_lambdas_and_large_arrays():
     numpy = pytest.importorskip("numpy")
     arrays = [numpy.full(100_000, n) for n in range(4)]

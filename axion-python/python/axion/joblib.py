@@ -10,6 +10,7 @@
 # joblib's own classes have no types, and those that are guessed from them are too narrow.
 # pyright: reportIncompatibleMethodOverride=false
 
+import contextlib
 import operator
 import os
 import threading
@@ -27,6 +28,7 @@ from ._mirror import Arrays
 _GROWTH = 4  # at most, from batch to batch: the next calls may be slower, and a batch of thousands would delay all
 _JOBLIBS_OWN = frozenset(("temp_folder", "prefer", "require", "verbose", "context"))  # what `Parallel` passes to every backend
 _IDLE_SECONDS = 300  # after which kept workers end, as those of loky
+_LOOK_SECONDS = 0.01  # joblib looks for results, and sleeps as long as this before it looks again
 
 
 class AxionBackend(ParallelBackendBase):
@@ -43,6 +45,8 @@ class AxionBackend(ParallelBackendBase):
         self._config = config
         self._lease = self._arrays = None
         self._size = 1
+        self._pending = set()  # the batches whose ends joblib has not been told
+        self._all_done = threading.Event()
 
     def effective_n_jobs(self, n_jobs):
         if n_jobs == 0:
@@ -91,9 +95,30 @@ class AxionBackend(ParallelBackendBase):
         payload = pack_value(((func,), {}), arrays=None if arrays is None else Arrays(arrays, all_kinds=True))
         future = executor._enter(executor._call, operator.call, payload)
         future._axion_items = len(func)  # pyright: ignore[reportAttributeAccessIssue]
-        if callback is not None:
-            future.add_done_callback(callback)
+        self._pending.add(future)
+
+        def tell(future):
+            try:
+                if callback is not None:
+                    callback(future)  # which may submit the next batch
+            finally:
+                self._pending.discard(future)
+                if not self._pending:
+                    self._all_done.set()
+
+        future.add_done_callback(tell)
         return future
+
+    @contextlib.contextmanager
+    def retrieval_context(self):
+        """joblib calls this when it has submitted the first batches, and retrieves the results within.
+
+        It would find few results now and sleep. The batches of a short call are done before that, so this waits for them."""
+        if not self.parallel.return_generator:
+            self._all_done.clear()
+            if self._pending:  # after `clear`: what ends from now on sets the event
+                self._all_done.wait(_LOOK_SECONDS)
+        yield
 
     def retrieve_result_callback(self, future):
         if future.record is not None:
