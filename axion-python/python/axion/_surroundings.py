@@ -28,7 +28,8 @@ class Surroundings:
             raise ValueError("main is \"run\" or None, not %r" % (main,))
         self._runs_main = main == "run"
         self._parts = self._values = self._at = self._authkey = self._secret = None
-        self._path, self._filters, self._context = [], [], None
+        self._path, self._filters = [], []
+        self._context = self._process = None  # of modules that are imported; one that comes is seen by `_modules`
         self._has_relative = False
         self._modules = self._depth = self._digits = self._names = self._stamps = -1
         self.begin()
@@ -43,24 +44,23 @@ class Surroundings:
         """The parts that functions need to have the surroundings as of now: the surroundings, and what is secret of them.
         The same list as long as nothing has changed.
         """
-        if not self._is_current():
+        # Cheap, since every submit asks. Modules that came make a new survey, which may find nothing new.
+        if not (self._parts is not None and sys.path == self._path and len(sys.modules) == self._modules
+                and _names.version() == self._names and _stamps.version() == self._stamps
+                and ((process := self._process) is None or process().authkey is self._authkey)
+                and warnings.filters == self._filters and sys.getrecursionlimit() == self._depth
+                and _get_max_digits() == self._digits and ((context := self._context) is None or _is_same_context(*context))
+                and not (self._has_relative and _folder() != self._at)):
             self._take_down()
         return self._parts
-
-    def _is_current(self):
-        """Cheap, since every submit asks. Modules that came make a new survey, which may find nothing new."""
-        return (self._parts is not None and sys.path == self._path and len(sys.modules) == self._modules
-                and _names.version() == self._names and _stamps.version() == self._stamps
-                and _authkey() is self._authkey
-                and warnings.filters == self._filters and sys.getrecursionlimit() == self._depth
-                and _get_max_digits() == self._digits and _is_same_context(self._context)
-                and not (self._has_relative and _folder() != self._at))
 
     def _take_down(self):
         parts_before, before = self._parts, self._values
         self._path, self._modules, self._stamps = list(sys.path), len(sys.modules), _stamps.version()
         self._filters = list(warnings.filters)
-        self._depth, self._digits, self._context = sys.getrecursionlimit(), _get_max_digits(), _decimal_context()
+        self._depth, self._digits = sys.getrecursionlimit(), _get_max_digits()
+        self._context = _decimal_context()
+        self._process = getattr(sys.modules.get("multiprocessing.process"), "current_process", None)
         self._at = _folder()
         self._has_relative = any(isinstance(entry, str) and not os.path.isabs(entry) for entry in self._path)
         self._values = {
@@ -81,7 +81,8 @@ class Surroundings:
             self._parts = [around] if self._secret is None else [around, self._secret]
 
     def _id_of_authkey(self):
-        key = _authkey()
+        """Of the key by which the processes of `multiprocessing` know each other: objects of its managers need it."""
+        key = None if self._process is None else self._process().authkey
         if key is not None and key is not self._authkey:
             self._authkey, self._secret = key, _axion.Part.secret(bytes(key))
         return None if self._secret is None else self._secret.id
@@ -118,20 +119,17 @@ def _interpreter():
 
 
 def _decimal_context():
-    """The numbers of this thread's context and a copy of it, if `decimal` is imported."""
-    decimal = sys.modules.get("decimal")
-    if not hasattr(decimal, "getcontext"):
+    """What gives the context of a thread, the numbers of this thread's, and a copy of it, if `decimal` is imported."""
+    get_context = getattr(sys.modules.get("decimal"), "getcontext", None)
+    if get_context is None:
         return None
-    context = decimal.getcontext().copy()
-    return _context_numbers(context), context
+    context = get_context().copy()
+    return get_context, _context_numbers(context), context
 
 
-def _is_same_context(known):
-    decimal = sys.modules.get("decimal")
-    if known is None or decimal is None:
-        return known is None  # an import of the module is seen by the number of modules
-    now = decimal.getcontext()
-    return _context_numbers(now) == known[0] and now.traps == known[1].traps
+def _is_same_context(get_context, numbers, context):
+    now = get_context()
+    return _context_numbers(now) == numbers and now.traps == context.traps
 
 
 _context_numbers = operator.attrgetter("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
@@ -140,7 +138,7 @@ _context_numbers = operator.attrgetter("prec", "rounding", "Emin", "Emax", "capi
 def _fields(context):
     if context is None:
         return None
-    numbers, context = context
+    _, numbers, context = context
     return *numbers, [signal.__name__ for signal, is_set in context.traps.items() if is_set]
 
 
@@ -152,13 +150,6 @@ def _plain_filter(each):
 
 def _plain_pattern(pattern):
     return pattern if pattern is None or isinstance(pattern, str) else (pattern.pattern, pattern.flags)
-
-
-def _authkey():
-    """The key by which the processes of `multiprocessing` know each other: objects of its managers need it."""
-    process = sys.modules.get("multiprocessing.process")
-    current = getattr(process, "current_process", None)
-    return None if current is None else current().authkey
 
 
 def interpreter_arguments(python):
