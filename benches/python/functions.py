@@ -129,7 +129,7 @@ class Figures:
             print(what)
             for who, values in by.items():
                 ratio = "" if who == "axion" or own is None else "   axion is %.2f x" % (own / medians[who])
-                print("    %-22s %12.4g  (%.4g to %.4g)%s" % (who, medians[who], min(values), max(values), ratio))
+                print("    %-38s %12.4g  (%.4g to %.4g)%s" % (who, medians[who], min(values), max(values), ratio))
 
 
 def submits(figures):
@@ -184,6 +184,34 @@ def short_jobs(figures):
     for who, start in (("axion", lambda: axion.Executor(2)), ("spawn", standard("spawn")), ("fork", standard("fork")),
                        ("forkserver", standard("forkserver"))):
         figures.note("one short job from start to end, s", who, seconds(short_job(start)))
+
+
+def now():
+    return time.monotonic()
+
+
+def split_of_a_short_job(figures):
+    """Where the time of a short job goes, by the caller's clock, which its workers share."""
+    what = "of one short job, s"
+    begun = now()
+    bare = subprocess.run([sys.executable, "-c", "import time; print(time.monotonic())"], capture_output=True, text=True)
+    figures.note(what, "a bare interpreter: to its first line", float(bare.stdout) - begun)
+    begun = now()
+    executor = axion.Executor(2)
+    made = now()
+    first = executor.submit(now)
+    submitted = now()
+    called = first.result()
+    received = now()
+    assert sum(executor.map(square, range(100))) == 328350
+    mapped = now()
+    executor.shutdown()
+    ended = now()
+    for who, since, until in (("1 engine and processes begun", begun, made), ("2 first submit", made, submitted),
+                              ("3 until a worker makes its call", submitted, called), ("4 its result", called, received),
+                              ("5 100 more calls", received, mapped), ("6 end of the workers", mapped, ended),
+                              ("in all", begun, ended)):
+        figures.note(what, who, until - since)
 
 
 def joblib_calls(figures):
@@ -254,7 +282,7 @@ def main():
     except ImportError:
         numpy = None
     figures = Figures()
-    groups = [submits, short_jobs, joblib_calls, black]
+    groups = [submits, short_jobs, split_of_a_short_job, joblib_calls, black]
     if numpy is not None:
         groups += [large_global, there_and_back, shared_array, scores]
     for n in range(options.rounds):
