@@ -39,7 +39,7 @@ def names_needed(code):
 
 
 def _add_needs(code, needs):
-    operations = _operations(code)
+    operations = operations_of(code)
     names = set(code.co_names)
     finds_modules = not names.isdisjoint(_FINDERS_OF_MODULES)
     for at, (operation, value) in enumerate(operations):
@@ -61,7 +61,7 @@ def _add_needs(code, needs):
             _add_needs(constant, needs)
 
 
-def _operations(code):
+def operations_of(code):
     """`(name, value)` for each operation. The value is a name or constant where the operation has one, else a number.
 
     `dis` takes twenty times as long.

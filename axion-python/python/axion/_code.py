@@ -183,12 +183,21 @@ def _has_no_number(function):
 
     Two equal ones are one function for the engine, as the lambdas that one line makes.
     """
-    if function.__dict__ or not is_atom(function.__defaults__) or function.__kwdefaults__:
+    if (function.__dict__ or not is_atom(function.__defaults__) or function.__kwdefaults__
+            or getattr(function, "__type_params__", ()) or not _has_plain_annotations(function)):
         return False
     if not function.__closure__ and not mirror.needs(function.__code__)[1]:
         return True
     return (id(function) not in mirror.definitions and function.__globals__.get(function.__name__) is not function
             and all(is_atom(contents_of(cell)) for cell in function.__closure__ or ()))
+
+
+def _has_plain_annotations(function):
+    """Whether annotations refer to nothing of this program. From Python 3.14 on, most are code, which is not called."""
+    if getattr(function, "__annotate__", None) is not None:
+        return False
+    return all(is_atom(each) or isinstance(each, type) and _names.goes_by_name(each)
+               for each in function.__annotations__.values())
 
 
 def _name(function):

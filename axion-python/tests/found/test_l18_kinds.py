@@ -1,5 +1,9 @@
 """Kinds of programs that random ones (tests/differential) showed to fail. L18 says what is right."""
 
+import sys
+
+import pytest
+
 
 def test_l18_an_object_that_is_made_while_it_is_read_finds_what_its_class_needs(program):
     assert program.main("""
@@ -490,3 +494,62 @@ def test_l18_methods_with_given_arguments(program):
         with axion.Executor(1) as ex:
             print(ex.submit(use).result())
     """) == ["(14, 17, 8, 'more')"]
+
+
+def test_l18_annotations_that_refer_to_the_program(program):
+    """Of functions that use nothing else of it. Those that are text are found by what reads them."""
+    assert program.main("""
+        import axion, typing
+
+        class Price:
+            def twice(self, n: "Price | None" = None) -> "Rate":
+                return 2
+
+        class Rate:
+            of: "Price"
+            others: "typing.List[Rate]" = ()
+
+        def given(price: Price) -> int:
+            return price
+
+        def in_text(price: "Price", *, n: list[int] = ()) -> "Rate":
+            return price
+
+        def hints():
+            found = typing.get_type_hints(in_text), typing.get_type_hints(Price.twice)
+            return found[0]["price"] is Price, found[1]["return"] is Rate, sorted(typing.get_type_hints(Rate))
+
+        with axion.Executor(1) as ex:
+            local = lambda: None
+            local.__annotations__ = {"return": Rate}
+            print(ex.submit(given, 1).result(), ex.submit(in_text, 2).result(), ex.submit(local).result())
+            print(ex.submit(hints).result())
+            given.__annotations__ = {"price": Rate}
+            print(ex.submit(lambda: given.__annotations__["price"] is Rate).result())
+    """) == ["1 2 None", "(True, True, ['of', 'others'])", "True"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="annotations are evaluated with their function")
+def test_l18_annotations_that_cannot_be_evaluated(program):
+    assert program.main("""
+        import axion
+
+        class Node:
+            nope: Nope
+
+        def given(n: Nope, later: Later = None) -> "Nope":
+            return n, Node.__name__
+
+        class Later:
+            pass
+
+        def why():
+            try:
+                given.__annotations__
+            except NameError as error:
+                return str(error), given.__annotate__.__qualname__
+
+        with axion.Executor(1) as ex:
+            print(ex.submit(given, 1).result())
+            print(ex.submit(why).result() == why(), why())
+    """)[0] == "(1, 'Node')"

@@ -24,6 +24,18 @@ def is_definition(thing):
             ) and not goes_by_name(thing)
 
 
+def annotate_of(function):
+    """What makes the annotations of a function, from Python 3.14 on, if they cannot be made now; else None."""
+    annotate = getattr(function, "__annotate__", None)
+    if type(annotate) is not FunctionType:
+        return None
+    try:
+        function.__annotations__  # kept by the function, once it is made
+    except Exception:
+        return annotate
+    return None
+
+
 def goes_by_name(thing):
     return getattr(thing, "__module__", None) == _references.NAME or _names.goes_by_name(thing)
 

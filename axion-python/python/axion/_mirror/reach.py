@@ -111,7 +111,10 @@ class Reach:
                     or defaults is not MISSING and function.__defaults__ is not defaults
                     or kwdefaults is not MISSING and function.__kwdefaults__ is not kwdefaults):
                 return False
-            if annotations is not None and identities(function.__annotations__) != annotations:
+            if type(annotations) is weakref.ref:
+                if function.__annotate__ is not annotations():
+                    return False
+            elif annotations is not None and identities(function.__annotations__) != annotations:
                 return False
             if attributes is None:
                 if function.__dict__:

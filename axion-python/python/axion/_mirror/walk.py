@@ -13,8 +13,8 @@ from .. import _definitions, _names, _needs
 from .._packing import PROTOCOL
 from .._references import CLASS, FROZEN, FUNCTION, FUNCTION_ATTRIBUTES, LINES, OBJECT
 from ..errors import SubmitError
-from .kinds import (MADE_ONCE, MISSING, contents_of, identities, is_atom, is_definition, is_same, is_sentinel,
-                    place_of)
+from .kinds import (MADE_ONCE, MISSING, annotate_of, contents_of, identities, is_atom, is_definition, is_same,
+                    is_sentinel, place_of)
 from .lookups import may_find, names_subclasses, with_packages
 from .pickler import Dump, Pickler
 from .pinned import Pinned
@@ -138,6 +138,7 @@ class Walk:
         space = mirror.space_of(function)
         if definition is not None:
             self._describe_function(function, definition, space)
+            self._todo.extend(definition.found)
         self._note_submodules(function)
         used = self._walk_globals(function, space)
         self._walk_imports(function)
@@ -148,17 +149,23 @@ class Walk:
             used.append(known.slot)
             if definition is None:
                 continue  # it is pickled by value
-            value = contents_of(cell)
-            if self._visit(known.slot, value, function, CellReader(definition.reference, at)) is not VALUE:
+            value, reader = contents_of(cell), CellReader(definition.reference, at)
+            if code.co_name == "__annotate__" and code.co_freevars[at] == "__classdict__":
+                value, reader = _names_of_class(value), None
+            if self._visit(known.slot, value, function, reader) is not VALUE:
                 indices.append(at)
         if definition is not None:
             self.pinned.used[definition.number] = used
         reference = definition.reference if definition is not None else weakref.ref(function)
-        exact, annotations = {}, None
+        exact, annotations, annotate = {}, None, annotate_of(function)
         for name in FUNCTION_ATTRIBUTES:
-            value = getattr(function, name, None)
+            # Where annotations cannot be made, what makes them travels with the function.
+            value = getattr(function, name, None) if annotate is None or name != "__annotations__" else None
             if name == "__annotations__" or name == "__type_params__":
-                if type(value) is dict and definition is not None:
+                if annotate is not None and name == "__annotations__":
+                    annotations = weakref.ref(annotate)
+                    self._walk_annotations(function, _texts_of(annotate, code.co_varnames))
+                elif type(value) is dict and definition is not None:
                     annotations = identities(value)
                 if definition is not None and (value or value is not None and name in definition.slots):
                     self._visit(definition.slot(name), value, function, None, soft=True)
@@ -198,13 +205,17 @@ class Walk:
         self._todo.extend(definition.found)
 
     def _describe_function(self, function, definition, space):
-        seen = (function.__code__, function.__name__, function.__qualname__, function.__module__, function.__doc__)
+        annotate = annotate_of(function)
+        # The code of annotations may refer to the class whose method this is: it is not kept alive here.
+        seen = (function.__code__, function.__name__, function.__qualname__, function.__module__, function.__doc__,
+                None if annotate is None else weakref.ref(annotate))
         if definition.seen is not None and all(map(is_same, seen, definition.seen)):
             return
         code, name, cells = _definitions.function_structure(function)
         definition.cells = tuple(map(self.mirror.cell, cells or ()))
         definition.space = space
-        structure = code, name, cells, dict(zip(("__name__", "__qualname__", "__module__", "__doc__"), seen[1:]))
+        names = ("__name__", "__qualname__", "__module__", "__doc__") + (() if annotate is None else ("__annotate__",))
+        structure = code, name, cells, dict(zip(names, (*seen[1:5], annotate)))
         self._describe(definition, lambda: (FUNCTION, structure, space.key, place_of(function)), seen)
 
     def _describe(self, definition, describe, seen):
@@ -235,8 +246,11 @@ class Walk:
         self._todo.extend(definition.found)
         attributes = _definitions.class_attributes(cls)
         is_plain = _definitions.MEMBER_STATES not in attributes
+        annotate = own.get("__annotate_func__")
         if own.get("__annotations__"):
             self._walk_annotations(cls, own["__annotations__"])
+        elif type(annotate) is FunctionType:  # from Python 3.14 on
+            self._walk_annotations(cls, _texts_of(annotate))
         for name, value in attributes.items():
             reader = None
             if is_plain and own.get(name, MISSING) is value:
@@ -264,7 +278,7 @@ class Walk:
         _, needed, everything, _ = self.mirror.needs(function.__code__)
         check = self._check(space, names, function)
         for name in needed:
-            self._walk_global(function, space, names, check, name, False)
+            self._walk_global(function, space, names, check, name, function.__code__.co_name == "__annotate__")
         if everything:
             self._walk_all_globals(function, space, names, check)
         return [space.slots[name] for name in needed if name in space.slots]
@@ -432,6 +446,22 @@ class Walk:
         self.pinned.values.append(value)
         self._todo.extend(value.dump.found.values())
         return VALUE
+
+
+def _names_of_class(names):
+    """What annotations are likely to find in the dict of their class, of which a worker makes one of its own."""
+    return {name: value for name, value in names.items() if type(value) in (FunctionType, type) or is_atom(value)}
+
+
+def _texts_of(annotate, parameters=()):
+    """The annotations that are text, of a function that makes annotations, which may fail.
+
+    For those of a function, the names of its parameters are among the constants, too.
+    """
+    operations = _needs.operations_of(annotate.__code__)
+    following = [operation for operation, _ in operations[1:]] + [""]
+    return {at: value for at, ((operation, value), after) in enumerate(zip(operations, following))
+            if operation == "LOAD_CONST" and type(value) is str and after != "STORE_SUBSCR" and value not in parameters}
 
 
 class NamesCheck:
