@@ -106,6 +106,7 @@ fn log_filter(text: &str) -> Option<EnvFilter> {
 /// Sends the log to standard error. `AXION_LOG` overrides `-v`, which overrides the configuration.
 fn start_logging(verbose: u8, configured: LogFilter) {
     let level = match (verbose, configured) {
+        (0, LogFilter::Critical) => "off",
         (0, LogFilter::Error) => "error",
         (0, LogFilter::Warning) => "warn",
         (0, LogFilter::Info) => "info",

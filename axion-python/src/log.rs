@@ -64,6 +64,7 @@ pub(crate) fn open_log() -> PyResult<Option<i32>> {
 #[pyfunction]
 pub(crate) fn log_as(config: &Config) {
     let least = match config.0.log_level {
+        LogFilter::Critical => 5,
         LogFilter::Error => 4,
         LogFilter::Warning => 3,
         LogFilter::Info => 2,

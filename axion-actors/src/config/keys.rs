@@ -11,7 +11,8 @@ macro_rules! settings {
     (
         $(#[$outer:meta])*
         pub struct $type:ident, described by $keys:ident;
-        $($(#[doc = $doc:literal])+ $name:ident: $field:ty = $default:expr, $kind:expr $(, or $absent:literal)?;)+
+        $($(#[doc = $doc:literal])+ $name:ident: $field:ty = $default:expr, $kind:expr
+            $(, or $absent:literal $(as $automatic:expr)?)?;)+
         $(sections { $($(#[doc = $about:literal])+ $section:ident: $table:ty;)+ })?
     ) => {
         $(#[$outer])*
@@ -37,6 +38,7 @@ macro_rules! settings {
                 meaning: concat!($($doc),+),
                 kind: $kind,
                 absent: settings!(@absent $($absent)?),
+                automatic: settings!(@automatic $($($automatic)?)?),
             },
             get: |it| $crate::config::value::Field::value(&it.$name),
             set: |it, value| match $crate::config::value::Field::take(value) {
@@ -50,6 +52,8 @@ macro_rules! settings {
     };
     (@absent) => { None };
     (@absent $absent:literal) => { Some($absent) };
+    (@automatic) => { None };
+    (@automatic $automatic:expr) => { Some(|| $crate::config::value::Field::value(&$automatic)) };
 }
 pub(super) use settings;
 
@@ -66,6 +70,8 @@ pub(super) struct KeyInfo {
     pub(super) meaning: &'static str,
     pub(super) kind: Kind,
     pub(super) absent: Option<&'static str>,
+    /// The value of "auto", if it is not the default.
+    pub(super) automatic: Option<fn() -> Value>,
 }
 
 /// The values of a pool that the configuration does not have.
@@ -241,17 +247,19 @@ impl Key {
     /// The default; [`Value::Absent`] if it depends on the machine.
     #[must_use]
     pub fn default_value(self) -> Value {
-        if self.absent() == Some("auto") { Value::Absent } else { self.get(&Config::default()) }
+        let on_machine = self.absent() == Some("auto") && self.info().automatic.is_none();
+        if on_machine { Value::Absent } else { self.get(&Config::default()) }
     }
 
-    /// Sets the value, and adds a named pool that the configuration does not have. [`Value::Absent`] restores a default
-    /// that depends on the machine.
+    /// Sets the value, and adds a named pool that the configuration does not have. [`Value::Absent`] chooses what is
+    /// right for the machine, if the setting can be "auto".
     ///
     /// # Errors
     /// If the value is not of the setting's kind.
     pub fn set(self, config: &mut Config, value: Value) -> Result<(), InvalidValue> {
-        let automatic = value == Value::Absent && self.absent() == Some("auto");
-        let taken = self.put(config, value) || (automatic && self.put(config, self.get(&Config::default())));
+        let is_automatic = value == Value::Absent && self.absent() == Some("auto");
+        let automatic = || self.info().automatic.map_or_else(|| self.get(&Config::default()), |automatic| automatic());
+        let taken = self.put(config, value) || (is_automatic && self.put(config, automatic()));
         if taken { Ok(()) } else { Err(InvalidValue { key: self.name(), allowed: self.allowed() }) }
     }
 

@@ -101,6 +101,8 @@ impl EngineKind {
 /// How much is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFilter {
+    /// Nothing: the engine's gravest messages are errors.
+    Critical,
     /// Errors.
     Error,
     /// Errors and warnings.
@@ -114,12 +116,13 @@ pub enum LogFilter {
 
 impl LogFilter {
     /// All levels.
-    pub const ALL: [Self; 4] = [Self::Error, Self::Warning, Self::Info, Self::Debug];
+    pub const ALL: [Self; 5] = [Self::Critical, Self::Error, Self::Warning, Self::Info, Self::Debug];
 
     /// The name in the configuration.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::Critical => "CRITICAL",
             Self::Error => "ERROR",
             Self::Warning => "WARNING",
             Self::Info => "INFO",
@@ -138,8 +141,9 @@ settings! {
     engine: EngineKind = EngineKind::Parallel, Kind::OneOf(names::<EngineKind>);
     /// The lowest level of messages that the engine logs.
     log_level: LogFilter = LogFilter::Info, Kind::OneOf(names::<LogFilter>);
-    /// The minimum number of CPU workers. With 0, the first worker starts when a task needs it.
-    cpu_bound_count: u32 = 1, WORKERS;
+    /// The minimum number of CPU workers. With 0, the first worker starts when a task needs it; "auto": the
+    /// number of processors.
+    cpu_bound_count: u32 = 1, WORKERS, or "auto" as automatic_cpu_workers();
     /// The minimum number of IO workers. With 0, the first worker starts when a task needs it; "auto": the
     /// number of processors minus one, but at least 1.
     io_bound_count: u32 = automatic_io_workers(), WORKERS, or "auto";
@@ -311,6 +315,10 @@ pub const MAX_SPIN: Duration = Duration::from_micros(100);
 pub fn processors() -> usize {
     static KNOWN: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
     *KNOWN
+}
+
+fn automatic_cpu_workers() -> u32 {
+    u32::try_from(processors()).unwrap_or(MAX_WORKERS).clamp(1, MAX_WORKERS)
 }
 
 fn automatic_io_workers() -> u32 {

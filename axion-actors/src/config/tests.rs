@@ -70,6 +70,17 @@ fn every_choice_is_taken_by_every_one_of_its_names_in_any_case() {
 }
 
 #[test]
+fn c1_4_the_number_of_cpu_workers_is_one_unless_it_is_automatic() {
+    let count = Key::find("cpu_bound_count").expect("a key");
+    assert_eq!((count.default_value(), count.absent()), (Value::Whole(1), Some("auto")));
+    let mut config = Config { cpu_bound_count: 7, ..Config::default() };
+    count.set(&mut config, count.read(Given::Text("auto")).expect("read")).expect("set");
+    assert_eq!(config.cpu_bound_count as usize, processors());
+    let on_machine = Key::find("io_bound_count").expect("a key");
+    assert_eq!(on_machine.default_value(), Value::Absent);
+}
+
+#[test]
 fn text_in_a_file_is_no_number_and_text_in_a_variable_is_what_it_looks_like() {
     let count = Key::find("cpu_bound_count").expect("a key");
     assert_eq!(count.read(Given::Text("4")), Err(Wrong::Kind("\"4\"".to_owned())));

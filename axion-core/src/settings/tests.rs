@@ -243,9 +243,12 @@ fn values_of_a_wrong_kind_or_range_are_refused_with_the_allowed_ones() {
     let cases = [
         (
             "cpu_bound_count = \"4\"",
-            "1:19: invalid value \"4\" for `cpu_bound_count`: expected a whole number, 0 to 4096",
+            "1:19: invalid value \"4\" for `cpu_bound_count`: expected a whole number, 0 to 4096; or \"auto\"",
         ),
-        ("cpu_bound_count = 4.5", "1:19: invalid value 4.5 for `cpu_bound_count`: expected a whole number, 0 to 4096"),
+        (
+            "cpu_bound_count = 4.5",
+            "1:19: invalid value 4.5 for `cpu_bound_count`: expected a whole number, 0 to 4096; or \"auto\"",
+        ),
         (
             "input_queue_size = 0",
             "1:20: invalid value 0 for `input_queue_size`: expected a whole number, 1 to 100000000",
@@ -256,7 +259,7 @@ fn values_of_a_wrong_kind_or_range_are_refused_with_the_allowed_ones() {
             "engine = \"parralel\"",
             "1:10: invalid value \"parralel\" for `engine`: expected one of \"parallel\", \"serial\"",
         ),
-        ("log_level = \"LOUD\"", "expected one of \"ERROR\", \"WARNING\", \"INFO\", \"DEBUG\""),
+        ("log_level = \"LOUD\"", "expected one of \"CRITICAL\", \"ERROR\", \"WARNING\", \"INFO\", \"DEBUG\""),
         ("autoscaler = 'x'", "expected one of \"off\", "),
         (
             "wait_spin = 1",
