@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::subscription::Queue;
-pub use self::subscription::{QueueBounds, Subscription, Watched};
+pub use self::subscription::{Closer, QueueBounds, Subscription, Watched};
 use crate::model::{Clock, Fact, FactId, FactKind, Incarnation, Notice, NoticeKind, Tick};
 use crate::policy::recorder::{Recorder, Turn};
 

@@ -35,7 +35,10 @@ pub(crate) fn render_warning(text: impl Display) -> Vec<u8> {
 pub(crate) fn retrying(ended: &AttemptRecord, wait_seconds: f64) -> String {
     let error = ended.error.to_string();
     let reason = truncate_str(error.lines().next().unwrap_or_default(), MAX_REASON, "…");
-    format!("attempt {} failed: {reason}; the next one in {wait_seconds:.1} s", ended.attempt)
+    // Ten milliseconds are not "0.0 s".
+    let wait =
+        if wait_seconds < 0.1 { format!("{:.0} ms", wait_seconds * 1e3) } else { format!("{wait_seconds:.1} s") };
+    format!("attempt {} failed: {reason}; the next one in {wait}", ended.attempt)
 }
 
 /// Columns.

@@ -3,6 +3,7 @@
 mod check;
 mod ending;
 mod job;
+mod ready;
 mod submit;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +15,7 @@ use axion_actors::actors::{Admission, Awaited, InboxSender, inbox};
 use axion_actors::config::Config;
 use axion_actors::model::workflow::WorkflowId;
 use axion_actors::model::{CancelAnswer, CancelSource};
-use axion_actors::model::{ComponentStatus, HealthReport, Status, TaskId, TaskRecord};
+use axion_actors::model::{ComponentStatus, HealthReport, Status, TaskId, TaskProgress, TaskRecord};
 use axion_actors::policy::health;
 use axion_actors::process::Launcher;
 use axion_actors::sequencer::{QueueBounds, Sequencer};
@@ -199,6 +200,14 @@ impl Engine {
     /// If the engine has stopped.
     pub fn health(&self) -> Result<HealthReport, WaitError> {
         Ok(health::report(&*self.status()?))
+    }
+
+    /// What a running task has reported last about its progress; `None` if it does not run, or has reported none.
+    #[must_use]
+    pub fn progress(&self, id: TaskId) -> Option<TaskProgress> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.requests.send(Request::Progress { id, reply });
+        park::wait(answer).ok().flatten()
     }
 
     /// Every fact and notice from now on.

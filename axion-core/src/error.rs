@@ -36,16 +36,14 @@ pub enum StartError {
 #[non_exhaustive]
 pub enum SubmitError {
     /// The queue is full.
-    #[error(
-        "the queue is full: {size} tasks are waiting; use `submit_wait`, submit later, or raise `input_queue_size`"
-    )]
+    #[error("the queue is full: {size} tasks are waiting; wait for room, submit later, or raise `input_queue_size`")]
     QueueFull {
         /// The maximum number of waiting tasks.
         size: usize,
     },
     /// The waiting tasks hold the maximum number of bytes.
     #[error(
-        "the queue is full: {bytes} bytes of parameters are waiting; use `submit_wait`, submit later, or raise \
+        "the queue is full: {bytes} bytes of parameters are waiting; wait for room, submit later, or raise \
          `input_queue_bytes`"
     )]
     QueueBytesFull {
@@ -53,7 +51,7 @@ pub enum SubmitError {
         bytes: usize,
     },
     /// The machine is too busy.
-    #[error("tasks are refused: {why}; use `submit_wait`, submit later, or raise that setting")]
+    #[error("tasks are refused: {why}; wait, submit later, or raise that setting")]
     Overloaded {
         /// The measured load that is too high.
         why: String,
@@ -175,6 +173,23 @@ pub enum StatusError {
         name: String,
         /// The names of the components.
         known: Vec<String>,
+    },
+    /// The engine has stopped.
+    #[error(transparent)]
+    Stopped(#[from] WaitError),
+}
+
+/// An engine does not get the workers that it should have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadyError {
+    /// No worker of a pool can start.
+    #[error("no worker of the {pool} pool can start: {why}")]
+    Unavailable {
+        /// The pool.
+        pool: PoolId,
+        /// Why.
+        why: String,
     },
     /// The engine has stopped.
     #[error(transparent)]

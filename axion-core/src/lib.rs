@@ -57,8 +57,8 @@ pub use axion_actors::model::{
     Pickle, Placement, PoolId, PoolKind, PoolMap, PoolNameError, PoolStatus, PostMortem, Priority, PriorityError,
     ProcessExit, ProcessPool, Rate, RateError, RecycleCause, RefusalReason, Resource, RetireCause, RetryPolicy,
     ReturnCause, RevokeCause, ScalingRule, ScriptPath, Seq, Shortage, Shortfall, Status, Stream, TargetCause, Task,
-    TaskCounts, TaskError, TaskId, TaskOptions, TaskRecord, Tick, Timings, UniqueKeyError, Usage, Work, WorkName,
-    WorkerDownReason, WorkerId, WorkerRef, WorkerStatus, fingerprint,
+    TaskCounts, TaskError, TaskId, TaskOptions, TaskProgress, TaskRecord, Tick, Timings, UniqueKeyError, Usage, Work,
+    WorkName, WorkerDownReason, WorkerId, WorkerRef, WorkerStatus, fingerprint,
 };
 pub use axion_actors::process::{
     FolderError, GuardianError, PythonNotFound, SHARE_FROM, StandardStream, WritablePayload, join as join_payload,
@@ -68,7 +68,7 @@ pub use builder::EngineBuilder;
 pub use completions::{Completions, DirectWait, DirectWaitEnd};
 pub use diagnostics::{Diagnostic, Diagnostics, Span};
 pub use engine::{Engine, JobControl, ShutdownReport};
-pub use error::{StartError, StatusError, SubmitError, SubmitManyError, WaitError};
+pub use error::{ReadyError, StartError, StatusError, SubmitError, SubmitManyError, WaitError};
 pub use handle::TaskHandle;
 pub use params::Params;
 pub use runtime::tokio_runtime;
@@ -76,7 +76,7 @@ pub use settings::{
     CONFIG_FILE, ConfigLoader, ConfigPlace, ConfigProblem, ConfigProblemKind, Distrust, InvalidConfig, LoadError,
     LoadedConfig, NamedBy, Origin, RESERVED_VARIABLES, SourceText, config_reference, config_template, nearest_key,
 };
-pub use watch::{EventStream, Watched};
+pub use watch::{EventStream, WatchCloser, Watched};
 pub use workflows::{WorkflowError, WorkflowHandle, WorkflowOptions, WorkflowWaitError, WrongTask};
 
 /// The settings by name: their meanings, their allowed values, and their values in a [`Config`].

@@ -1,5 +1,6 @@
 //! Watching the engine's facts and notices.
 
+pub use axion_actors::sequencer::Closer as WatchCloser;
 use axion_actors::sequencer::Subscription;
 pub use axion_actors::sequencer::Watched;
 
@@ -13,7 +14,13 @@ use crate::park;
 pub struct EventStream(pub(crate) Subscription);
 
 impl EventStream {
-    /// Waits for the next fact or notice; `None` when the engine has ended.
+    /// What ends this stream from another thread: a reader that waits gets what is there, and then `None`.
+    #[must_use]
+    pub fn closer(&self) -> WatchCloser {
+        self.0.closer()
+    }
+
+    /// Waits for the next fact or notice; `None` when the engine has ended, or the stream was closed.
     pub async fn next(&mut self) -> Option<Watched> {
         self.0.next().await
     }

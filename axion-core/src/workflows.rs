@@ -43,6 +43,9 @@ pub struct WorkflowOptions {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkflowError {
+    /// The engine accepts nothing now: the queue is full, or the machine overloaded.
+    #[error(transparent)]
+    NoRoom(SubmitError),
     /// Some of its tasks cannot run in this engine.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Tasks(Vec<WrongTask>),
@@ -59,12 +62,22 @@ impl WorkflowError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
+            Self::NoRoom(refused) => refused.code(),
             Self::Tasks(wrong) => wrong.first().map_or("refused", |wrong| wrong.error.code()),
             Self::Refused(WorkflowRefusal::Graph(problems)) => problems.first().map_or("refused", GraphError::code),
             Self::Refused(WorkflowRefusal::TooMany { .. }) => "too_many_workflows",
             Self::Refused(WorkflowRefusal::ShuttingDown) => "shutting_down",
             Self::EngineStopped => "engine_stopped",
         }
+    }
+}
+
+/// A workflow that did not pass the admission.
+fn no_room(refused: SubmitError) -> WorkflowError {
+    match refused {
+        SubmitError::ShuttingDown => WorkflowRefusal::ShuttingDown.into(),
+        SubmitError::EngineStopped => WorkflowError::EngineStopped,
+        refused => WorkflowError::NoRoom(refused),
     }
 }
 
@@ -124,25 +137,32 @@ impl Future for WorkflowHandle {
 }
 
 impl Engine {
-    /// Submits a workflow, all of it or nothing. Blocks the thread for the check, not until the end.
+    /// Submits a workflow, all of it or nothing. Blocks the thread for the check, not until the end. If the queue is
+    /// full, it waits for room as [`submit`](Self::submit) does, and it is refused as a task is. The steps enter the
+    /// queue later, when they are ready, and wait for room.
     ///
     /// The result of a dynamic step may name scripts relative to the current folder.
     ///
     /// # Errors
     /// All mistakes in the workflow, or the reason why the engine accepts none now.
     pub fn submit_workflow(&self, spec: WorkflowSpec) -> Result<WorkflowHandle, WorkflowError> {
-        park::wait(self.submit_workflow_async(spec, WorkflowOptions::default()))
+        self.admit_workflow()?;
+        let (reply, record) = oneshot::channel();
+        let id = park::wait(self.hand_workflow_over(spec, WorkflowOptions::default(), Reply::One(reply)))?;
+        Ok(WorkflowHandle { id, record })
     }
 
-    /// Submits as [`submit_workflow`](Self::submit_workflow), without blocking.
+    /// Submits as [`submit_workflow`](Self::submit_workflow), without blocking, and waits while the queue is full or the
+    /// machine overloaded.
     ///
     /// # Errors
-    /// Those of [`submit_workflow`](Self::submit_workflow).
+    /// Those of [`submit_workflow`](Self::submit_workflow), except those for a full queue and an overloaded machine.
     pub async fn submit_workflow_async(
         &self,
         spec: WorkflowSpec,
         options: WorkflowOptions,
     ) -> Result<WorkflowHandle, WorkflowError> {
+        self.wait_for_room().await.map_err(no_room)?;
         let (reply, record) = oneshot::channel();
         let id = self.hand_workflow_over(spec, options, Reply::One(reply)).await?;
         Ok(WorkflowHandle { id, record })
@@ -159,8 +179,14 @@ impl Engine {
         completions: &Completions,
         number: u64,
     ) -> Result<WorkflowId, WorkflowError> {
+        self.admit_workflow()?;
         let reply = Reply::Many(Box::new(completions.completer(number)));
         park::wait(self.hand_workflow_over(spec, options, reply))
+    }
+
+    /// Has a workflow pass the admission as a task does, before anything of it is registered.
+    fn admit_workflow(&self) -> Result<(), WorkflowError> {
+        self.check_room().map_err(no_room)
     }
 
     async fn hand_workflow_over(

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axion_actors::testing::FakeLauncher;
+use axion_core::workflow::{Step, WorkflowSpec};
 use axion_core::{
     Config, Engine, EngineKind, Health, PoolKind, Priority, ScalingPolicy, StatusError, SubmitError, Task, TaskRecord,
+    WorkflowError, WorkflowOptions,
 };
 use serde_json::{Value, json};
 
@@ -143,8 +145,11 @@ fn c4_2_c0_5_a_full_queue_refuses_after_its_waits_and_counts_it() {
     assert!(begun.elapsed() >= Duration::from_millis(30), "10 ms and 20 ms");
     let many = engine.submit_many([noop(), noop(), noop()]).expect_err("never");
     assert_eq!(many.code(), "queue_full");
+    let flow = WorkflowSpec::of([Step::unnamed(noop())]);
+    let refused = engine.submit_workflow(flow).expect_err("full for workflows, too");
+    assert_eq!((refused.code(), refused), ("queue_full", WorkflowError::NoRoom(SubmitError::QueueFull { size: 2 })));
     let queue = engine.status().expect("it lives").components.input_queue.clone();
-    assert_eq!((queue.size, queue.maxsize, queue.total_put, queue.total_dropped), (2, 2, 2, 2));
+    assert_eq!((queue.size, queue.maxsize, queue.total_put, queue.total_dropped), (2, 2, 2, 3));
     let health = engine.health().expect("it lives");
     assert_eq!(health.components["input_queue"].health, Health::Unhealthy);
 }
@@ -197,13 +202,36 @@ fn c0_5_a_machine_that_is_too_busy_takes_no_tasks_and_those_who_wait_are_woken()
     assert!(refused.to_string().contains("max_memory_percent"), "{refused}");
     let status = engine.status().expect("it lives");
     assert!(status.engine.host.memory.is_some() && status.components.input_queue.total_dropped == 1);
+    let flow = || WorkflowSpec::of([Step::unnamed(noop())]);
+    assert_eq!(engine.submit_workflow(flow()).expect_err("refused, too").code(), "overloaded");
     assert_eq!(engine.health().expect("it lives").overall_health, Health::Unhealthy);
     drop(children);
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| engine.submit_wait(noop()).map(|_| ()));
+        let waiting_flow = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+            runtime.block_on(engine.submit_workflow_async(flow(), WorkflowOptions::default())).map(|_| ())
+        });
         engine.shutdown(Duration::ZERO);
         assert_eq!(waiting.join().expect("joined"), Err(SubmitError::ShuttingDown));
+        assert_eq!(waiting_flow.join().expect("joined").map_err(|error| error.code()), Err("shutting_down"));
     });
+}
+
+#[test]
+fn c9_an_engine_is_starting_until_it_has_its_workers() {
+    let (engine, mut children) = scripted(Engine::builder().cpu_workers(1).io_workers(0));
+    assert_eq!(engine.wait_ready(Duration::ZERO), Ok(false));
+    assert_eq!(engine.health().expect("it lives").overall_health, Health::Starting);
+    let child = children.blocking_recv().expect("launched");
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| engine.wait_ready(LIMIT));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(child.ready());
+        assert_eq!(waiting.join().expect("joined"), Ok(true));
+    });
+    assert_eq!(engine.wait_ready(Duration::ZERO), Ok(true));
+    assert_eq!(engine.health().expect("it lives").overall_health, Health::Healthy);
 }
 
 #[test]

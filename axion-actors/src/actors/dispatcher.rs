@@ -31,11 +31,11 @@ use super::timer::{ActorTimer, TimerDriver};
 use crate::config::{Config, EngineKind};
 use crate::model::{
     CancelAnswer, Clock, ContainmentKind, FactKind, HostLoad, PoolMap, PoolStatus, RefusalReason, Task, TaskError,
-    TaskId, Tick, WorkerProcess, WorkerRef,
+    TaskId, TaskProgress, Tick, WorkerProcess, WorkerRef,
 };
 use crate::policy::overload::Gauge;
 use crate::policy::scheduler::Scheduler;
-use crate::policy::task_table::{AcceptError, Expired, TaskKey, TaskLookup};
+use crate::policy::task_table::{AcceptError, Expired, TaskKey, TaskLookup, TaskState};
 use crate::process::{ProcessLoad, WallClockSet, WallClockWatch};
 use crate::sequencer::Sequencer;
 
@@ -104,7 +104,11 @@ impl Dispatcher {
             sequencer,
             requests: Some(requests),
             workers: FxHashMap::default(),
-            pools: pools.map(|_, pool| PoolStatus { kind: pool.kind, ..PoolStatus::default() }),
+            // Until the Supervisor tells more: a pool without its workers has not started yet.
+            pools: pools.map(|_, pool| {
+                let (least, most) = (pool.workers.least as usize, pool.workers.most as usize);
+                PoolStatus { kind: pool.kind, target: least, least, most, ..PoolStatus::default() }
+            }),
             host: HostLoad::default(),
             containment: ContainmentKind::default(),
             gauge: Gauge::new(config.max_cpu_percent, config.max_memory_percent),
@@ -176,6 +180,17 @@ impl Dispatcher {
             }
             (Waiter::Step(_) | Waiter::Workflow(_), Err(_)) => {}
             (waiter, answer) => self.answers.push(PendingAnswer::Record(waiter, answer)),
+        }
+    }
+
+    /// Has the worker of a running task say how far it is. Where there is none, the sender is dropped, which says so.
+    fn look_at(&self, id: TaskId, reply: oneshot::Sender<Option<TaskProgress>>) {
+        let table = self.scheduler.table();
+        let TaskLookup::Live(key) = table.find(id) else { return };
+        if let Some(TaskState::Sent { worker, seq, .. }) = table.state(key)
+            && let Some(handle) = self.workers.get(&worker)
+        {
+            handle.commands.do_send(WorkerCommand::LookAt(seq, reply));
         }
     }
 
@@ -279,6 +294,7 @@ impl StreamHandler<Vec<Request>> for Dispatcher {
                 }
                 Request::Drain { reply } => self.drains.push(reply),
                 Request::Status { reply } => status_requests.push(reply),
+                Request::Progress { id, reply } => self.look_at(id, reply),
                 Request::Workflow(request) => self.workflows.forward(request),
                 Request::CancelAll { error, reply } => self.cancel_all(&error, reply, now),
             }

@@ -13,7 +13,7 @@ use crate::model::workflow::{GraphError, Step, WorkflowId, WorkflowSpec};
 use crate::model::{CancelAnswer, CancelSource, ScalingRule, WorkerProcess};
 use crate::model::{
     HostLoad, Json, KillReason, PoolId, PoolMap, PoolStatus, RecycleCause, RefusalReason, Seq, Status, Task, TaskError,
-    TaskId, TaskRecord, WorkerRef,
+    TaskId, TaskProgress, TaskRecord, WorkerRef,
 };
 use crate::policy::graph::StepStatus;
 use crate::policy::scaling::PoolLoad;
@@ -44,6 +44,13 @@ pub enum Request {
     Status {
         /// Receives the status.
         reply: oneshot::Sender<Arc<Status>>,
+    },
+    /// Return what a running task has reported last about its progress; `None` if it does not run or has reported none.
+    Progress {
+        /// The task.
+        id: TaskId,
+        /// Receives the progress.
+        reply: oneshot::Sender<Option<TaskProgress>>,
     },
     /// A request to the WorkflowManager.
     Workflow(WorkflowRequest),
@@ -404,6 +411,8 @@ pub enum WorkerCommand {
     Cancel(Seq),
     /// Kill the process of this attempt, unless the attempt has ended (L6).
     Kill(Seq, KillReason),
+    /// Say what this attempt's task has reported last about its progress.
+    LookAt(Seq, oneshot::Sender<Option<TaskProgress>>),
     /// End: the worker drained, or its successor has joined.
     Retire,
 }

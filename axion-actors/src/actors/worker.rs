@@ -18,7 +18,7 @@ use super::messages::{Reports, Retire, TimerDue, WorkerCommand, WorkerDown, Work
 use super::timer::{ActorTimer, TimerDriver};
 use crate::model::{
     CapturedOutput, Clock, Data, Json, KillReason, LogLevel, NoticeKind, Payload, PostMortem, Seq, Stream, TaskError,
-    TaskId, Tick, Work, WorkName, WorkerDownReason, WorkerRef,
+    TaskId, TaskProgress, Tick, Work, WorkName, WorkerDownReason, WorkerRef,
 };
 use crate::policy::functions::KnownFunctions;
 use crate::policy::liveness::{Liveness, Look, NextStep, Patience};
@@ -71,6 +71,8 @@ struct Sent {
     seq: Seq,
     task: TaskId,
     work: WorkName,
+    /// What its task has reported last.
+    progress: Option<Box<TaskProgress>>,
 }
 
 /// The settings that a worker needs.
@@ -173,7 +175,9 @@ impl Worker {
             }
             Up::Output { seq, stream, data } => self.output((seq.0 != 0).then_some(seq), stream, data),
             Up::Progress { seq, fraction, message } => {
-                if let Some(task) = self.task(seq) {
+                if let Some(at) = self.position(seq) {
+                    let task = self.in_flight[at].task;
+                    self.in_flight[at].progress = Some(Box::new(TaskProgress::new(fraction, &message)));
                     self.sequencer.notify(|| NoticeKind::Progress { task, fraction, message });
                 }
             }
@@ -402,7 +406,8 @@ impl Worker {
         if !self.lifecycle.is_ready() {
             return;
         }
-        self.in_flight.extend(tasks.iter().map(|task| Sent { seq: task.seq, task: task.id, work: task.work.name() }));
+        let sent = |task: &RunTask| Sent { seq: task.seq, task: task.id, work: task.work.name(), progress: None };
+        self.in_flight.extend(tasks.iter().map(sent));
         let mut messages = Vec::with_capacity(tasks.len());
         for task in tasks {
             if let Work::Function(function) = &task.work {
@@ -507,6 +512,10 @@ impl Handler<WorkerCommand> for Worker {
                 self.child.control(&ControlDown::Cancel { seq });
             }
             WorkerCommand::Kill(seq, reason) => self.kill_attempt(seq, reason),
+            WorkerCommand::LookAt(seq, reply) => {
+                let progress = self.position(seq).and_then(|at| self.in_flight[at].progress.as_deref().cloned());
+                let _ = reply.send(progress);
+            }
         }
         self.arm(ctx);
     }

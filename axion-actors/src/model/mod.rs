@@ -39,7 +39,7 @@ pub use ids::{Attempt, Generation, NodeId, Seq, TaskId, WorkerId, WorkerIdError,
 pub use limits::{
     Capacity, Concurrency, EngineCapacity, Fixed, Limits, Memory, Needs, PoolCapacity, Rate, RateError, Shortfall,
 };
-pub use notice::{LogLevel, Notice, NoticeKind, Stream};
+pub use notice::{LogLevel, Notice, NoticeKind, Stream, TaskProgress};
 pub use outcome::{Cause, ErrorKind, Outcome, TaskError};
 pub use part::{Part, PartId, fingerprint};
 pub use payload::Payload;

@@ -78,6 +78,30 @@ pub enum NoticeKind {
     },
 }
 
+/// How far an attempt is, as its task has reported last.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskProgress {
+    /// The progress, from 0 to 1.
+    pub fraction: f64,
+    /// The present activity, cut to [`TaskProgress::LONGEST`].
+    pub message: String,
+}
+
+impl TaskProgress {
+    /// The longest message that is kept, in bytes (L9).
+    pub const LONGEST: usize = 4096;
+
+    /// A report, with its message cut.
+    #[must_use]
+    pub fn new(fraction: f64, message: &str) -> Self {
+        let mut end = message.len().min(Self::LONGEST);
+        while !message.is_char_boundary(end) {
+            end -= 1;
+        }
+        Self { fraction, message: message[..end].to_owned() }
+    }
+}
+
 impl Notice {
     /// The size in bytes, for bounded buffers.
     #[must_use]

@@ -32,6 +32,8 @@ impl HostLoad {
 pub enum Health {
     /// The component works.
     Healthy,
+    /// The component does not have its minimum of workers yet, and they are starting.
+    Starting,
     /// The component works with less than it should have, or is about to stop.
     Degraded,
     /// The component does not work.
@@ -44,6 +46,7 @@ impl Health {
     pub fn value(self) -> &'static str {
         match self {
             Self::Healthy => "healthy",
+            Self::Starting => "starting",
             Self::Degraded => "degraded",
             Self::Unhealthy => "unhealthy",
         }

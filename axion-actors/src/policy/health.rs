@@ -45,22 +45,24 @@ pub fn component(status: &Status, name: &str) -> Option<ComponentStatus> {
         "input_queue" => (input_health(&parts.input_queue), serde_json::to_value(&parts.input_queue)),
         "output_queue" => (output_health(&parts.output_queue), serde_json::to_value(&parts.output_queue)),
         "process_pool" => {
-            let worst = parts.process_pool.pools.values().map(pool_health).max_by_key(|(health, _)| *health);
+            let worst = parts.process_pool.pools.values().map(pool).max_by_key(|(health, _)| *health);
             (worst.unwrap_or((Health::Healthy, None)), serde_json::to_value(&parts.process_pool))
         }
         name => {
             let pool = name.strip_suffix(POOL_SUFFIX)?;
             let (_, pool) = parts.process_pool.pools.iter().find(|(id, _)| id.name() == pool)?;
-            (pool_health(pool), serde_json::to_value(pool))
+            (self::pool(pool), serde_json::to_value(pool))
         }
     };
     Some(ComponentStatus { name: name.to_owned(), health, why, metrics: metrics.unwrap_or_default() })
 }
 
 /// The health of a component, and the reason if it is not healthy.
-type Assessment = (Health, Option<String>);
+pub type Assessment = (Health, Option<String>);
 
-fn pool_health(pool: &PoolStatus) -> Assessment {
+/// The health of a pool, and the reason if it is not healthy.
+#[must_use]
+pub fn pool(pool: &PoolStatus) -> Assessment {
     let (ready, target) = (pool.ready, pool.target);
     if let Some(why) = &pool.unavailable {
         return (Health::Unhealthy, Some(why.clone()));
@@ -70,13 +72,13 @@ fn pool_health(pool: &PoolStatus) -> Assessment {
         Some(why) => return (Health::Degraded, Some(why.clone())),
         None => {}
     }
-    if ready == 0 && (target > 0 || pool.waiting > 0) {
-        return (Health::Degraded, Some(format!("none of its {target} workers is ready yet")));
+    // A pool that grows beyond its minimum works meanwhile with what it has.
+    let needed = if pool.waiting > 0 { pool.least.max(1) } else { pool.least };
+    match ready {
+        _ if ready >= needed => (Health::Healthy, None),
+        0 => (Health::Starting, Some(format!("none of its {target} workers is ready yet"))),
+        _ => (Health::Starting, Some(format!("{ready} of its {target} workers are ready"))),
     }
-    if ready < target {
-        return (Health::Degraded, Some(format!("{ready} of its {target} workers are ready")));
-    }
-    (Health::Healthy, None)
 }
 
 fn input_health(queue: &InputQueue) -> Assessment {
@@ -124,7 +126,7 @@ mod tests {
     }
 
     fn pool(target: usize, ready: usize) -> PoolStatus {
-        PoolStatus { target, ready, most: 4, ..PoolStatus::default() }
+        PoolStatus { target, ready, least: target, most: 4, ..PoolStatus::default() }
     }
 
     fn status(cpu: PoolStatus, io: PoolStatus, waiting: usize) -> Status {
@@ -186,8 +188,9 @@ mod tests {
         let breaker = || Some("they die too often".to_owned());
         let cases = [
             (pool(2, 2), Health::Healthy),
-            (pool(2, 1), Health::Degraded),
-            (pool(2, 0), Health::Degraded),
+            (pool(2, 1), Health::Starting),
+            (pool(2, 0), Health::Starting),
+            (PoolStatus { target: 3, ..pool(2, 2) }, Health::Healthy), // it grows
             (pool(0, 0), Health::Healthy),
             (PoolStatus { breaker: breaker(), ..pool(2, 1) }, Health::Degraded),
             (PoolStatus { breaker: breaker(), ..pool(2, 0) }, Health::Unhealthy),
@@ -204,7 +207,7 @@ mod tests {
         let waits = status(pool(0, 0), pool(1, 1), 3);
         assert_eq!(
             component(&waits, "cpu_pool").map(|it| it.health),
-            Some(Health::Degraded),
+            Some(Health::Starting),
             "its first is on its way"
         );
         assert_eq!(component(&waits, "gpu_pool").map(|it| it.health), Some(Health::Healthy));

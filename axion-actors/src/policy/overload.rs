@@ -46,10 +46,10 @@ impl fmt::Display for Overload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cpu { used, limit } => {
-                write!(f, "the processors are {used:.0} % busy, `max_cpu_percent` is {limit:.0}")
+                write!(f, "the processors are {used:.0} % busy, `max_cpu_percent` is {limit}")
             }
             Self::Memory { used, limit } => {
-                write!(f, "{used:.0} % of the memory are in use, `max_memory_percent` is {limit:.0}")
+                write!(f, "{used:.0} % of the memory are in use, `max_memory_percent` is {limit}")
             }
         }
     }

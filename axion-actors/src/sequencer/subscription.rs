@@ -122,6 +122,9 @@ impl Queue {
 
     pub(super) fn push_facts(&self, facts: Vec<Fact>) {
         let mut waiting = self.lock();
+        if waiting.closed {
+            return;
+        }
         for fact in facts {
             // What was dropped shows by the numbers, also if it was before the first that is read.
             waiting.expected.get_or_insert(fact.id.number);
@@ -135,6 +138,9 @@ impl Queue {
 
     pub(super) fn push_notice(&self, notice: Notice) {
         let mut waiting = self.lock();
+        if waiting.closed {
+            return;
+        }
         waiting.arrivals += 1;
         let (arrival, weight) = (waiting.arrivals, notice.weight());
         let dropped = waiting.notices.push(arrival, weight, notice, self.bounds.notices);
@@ -179,9 +185,26 @@ impl Subscription {
         }
     }
 
+    /// Ends the subscription from another thread.
+    #[must_use]
+    pub fn closer(&self) -> Closer {
+        Closer(self.queue.clone())
+    }
+
     /// The next item, if there is one already.
     pub fn try_next(&mut self) -> Option<Watched> {
         self.queue.take().ok().flatten()
+    }
+}
+
+/// Ends a subscription.
+#[derive(Clone, Debug)]
+pub struct Closer(Arc<Queue>);
+
+impl Closer {
+    /// Has the subscriber read what is there, and then the end.
+    pub fn close(&self) {
+        self.0.close();
     }
 }
 

@@ -197,6 +197,20 @@ impl Engine {
         self.admission.units_of(if shares_parts { task.weight() } else { task.weight_in_queue() })
     }
 
+    /// Passes the admission as a task does, and gives the place back: for a workflow, whose steps enter the queue later.
+    pub(crate) fn check_room(&self) -> Result<(), SubmitError> {
+        self.enter(1, 0)?;
+        self.admission.leave(1, 0);
+        Ok(())
+    }
+
+    /// As [`check_room`](Self::check_room), but waits while there is no room.
+    pub(crate) async fn wait_for_room(&self) -> Result<(), SubmitError> {
+        self.admission.enter(1, 0).await.map_err(|AdmissionClosed| self.closed())?;
+        self.admission.leave(1, 0);
+        Ok(())
+    }
+
     /// Passes the admission, after a wait if the queue is full.
     fn enter(&self, count: u32, units: u32) -> Result<(), SubmitError> {
         let refused = match self.admission.try_enter(count, units) {
