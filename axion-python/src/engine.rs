@@ -1,8 +1,9 @@
 //! The engine.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axion_core as core;
 use axion_core::Params;
@@ -17,6 +18,7 @@ use crate::completions::{Awaited, Completions};
 use crate::config::Config;
 use crate::record::Record;
 use crate::task::{Options, task};
+use crate::watch::{Filter, Watch};
 use crate::workflow::{self, WorkflowRecord};
 
 /// A new task id.
@@ -71,7 +73,7 @@ fn stopped(error: core::WaitError) -> PyErr {
 }
 
 pub(crate) fn id_of(text: &str) -> PyResult<core::TaskId> {
-    text.parse().map_err(|_| PyValueError::new_err(format!("{text:?} is no id")))
+    text.parse().map_err(|_| refused(("id_invalid", format!("{text:?} is no id: ids are UUIDs"))))
 }
 
 #[pymethods]
@@ -87,6 +89,43 @@ impl Engine {
         let builder = builder.byte_code(byte_code.into_iter().map(|(name, bytes)| (name, bytes.to_vec())));
         let engine = py.detach(|| builder.start()).map_err(|error| PyOSError::new_err(error.to_string()))?;
         Ok(Self { inner: Mutex::new(Some(Arc::new(engine))), home: std::process::id() })
+    }
+
+    /// Waits until each pool has its minimum of workers, or `limit` seconds (None: no limit). Returns whether they are
+    /// there.
+    #[pyo3(signature = (limit=None))]
+    fn wait_ready(&self, py: Python<'_>, limit: Option<f64>) -> PyResult<bool> {
+        let engine = self.get()?;
+        let limit = limit.map(|limit| Duration::try_from_secs_f64(limit).unwrap_or_default());
+        let end = limit.and_then(|limit| Instant::now().checked_add(limit));
+        loop {
+            let left = end.map_or(SIGNALS, |end| end.saturating_duration_since(Instant::now()).min(SIGNALS));
+            let ready = py.detach(|| engine.wait_ready(left));
+            if ready.map_err(|error| refused(("not_ready", error.to_string())))? {
+                return Ok(true);
+            }
+            if end.is_some_and(|end| Instant::now() >= end) {
+                return Ok(false);
+            }
+            py.check_signals()?;
+        }
+    }
+
+    /// The events from now on of these kinds, tasks and this workflow; None: all.
+    #[pyo3(signature = (kinds=None, tasks=None, workflow=None))]
+    fn watch(
+        &self,
+        kinds: Option<HashSet<String>>,
+        tasks: Option<HashSet<String>>,
+        workflow: Option<String>,
+    ) -> PyResult<Watch> {
+        Ok(Watch::new(self.get()?.watch(), Filter::new(kinds, tasks, workflow)))
+    }
+
+    /// What a running task has reported last about its progress, 0 to 1, and its message.
+    fn progress(&self, py: Python<'_>, id: &str) -> PyResult<Option<(f64, String)>> {
+        let (engine, id) = (self.get()?, id_of(id)?);
+        Ok(py.detach(|| engine.progress(id)).map(|progress| (progress.fraction, progress.message)))
     }
 
     /// Submits a task. `work` is a `Function` with packed arguments, or a script's path with JSON. Its record goes to

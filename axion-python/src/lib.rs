@@ -11,6 +11,7 @@ mod log;
 mod program;
 mod record;
 mod task;
+mod watch;
 mod workflow;
 
 /// The module.
@@ -30,6 +31,8 @@ mod _axion {
     use crate::record::Record;
     #[pymodule_export]
     use crate::task::{Function, Options, Part, fingerprint};
+    #[pymodule_export]
+    use crate::watch::Watch;
     #[pymodule_export]
     use crate::workflow::{Rules, WorkflowRecord};
 

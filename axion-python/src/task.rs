@@ -129,7 +129,7 @@ pub(crate) struct Options {
     retry: Option<core::RetryPolicy>,
     priority: Option<core::Priority>,
     ttl: Option<Duration>,
-    delay: Option<Duration>,
+    not_before: Option<core::NotBefore>,
     max_worker_losses: Option<u32>,
     unique: Option<String>,
     limits: Option<Box<Limits>>,
@@ -215,7 +215,7 @@ impl Options {
     #[pyo3(signature = (*, kind="cpu", pool=None, timeout=None, soft_timeout=None, retries=None, retry_on=None,
         retry_delay=None, retry_factor=None, retry_max_delay=None, retry_jitter=None, priority=None, ttl=None,
         delay=None, max_worker_losses=None, unique=None, slots=None, cpu=None, memory=None, concurrency=None,
-        rate=None))]
+        rate=None, eta=None))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords of Python's")]
     fn new(
         kind: &str,
@@ -238,6 +238,7 @@ impl Options {
         memory: Option<Memory>,
         concurrency: Option<(String, u32)>,
         rate: Option<Rate>,
+        eta: Option<&str>,
     ) -> PyResult<Self> {
         let pool = match (pool, kind) {
             (Some(name), _) => core::PoolId::named(name).map_err(|error| PyValueError::new_err(error.to_string()))?,
@@ -283,7 +284,7 @@ impl Options {
             retry: retry.transpose()?,
             priority: read_priority(priority)?,
             ttl: limit("ttl", ttl)?,
-            delay: time("delay", delay)?,
+            not_before: not_before(delay, eta)?,
             max_worker_losses: count("max_worker_losses", max_worker_losses)?,
             unique,
             limits: Limits::new(whole("slots", 1..=u32::MAX, slots)?, cpu, memory, concurrency, rate)?,
@@ -334,6 +335,16 @@ fn time(name: &str, seconds: Option<f64>) -> PyResult<Option<Duration>> {
     seconds.map(|given| Duration::try_from_secs_f64(given).map_err(|_| wrong(given))).transpose()
 }
 
+/// The earliest start: some seconds after the submit, or at a time in the format of RFC 3339.
+fn not_before(delay: Option<f64>, eta: Option<&str>) -> PyResult<Option<core::NotBefore>> {
+    let Some(eta) = eta else { return Ok(time("delay", delay)?.map(core::NotBefore::After)) };
+    if delay.is_some() {
+        return Err(PyValueError::new_err("`delay` and `eta` both say when the task starts: give one of them"));
+    }
+    let wrong = |_| PyValueError::new_err(format!("`eta` must be a time, not {eta:?}"));
+    eta.parse().map(|time| Some(core::NotBefore::At(time))).map_err(wrong)
+}
+
 fn error_kind(name: &str) -> PyResult<core::ErrorKind> {
     serde_json::from_value(serde_json::Value::String(name.to_owned()))
         .map_err(|_| PyValueError::new_err(format!("`retry_on` must list codes of failures, and {name:?} is none")))
@@ -365,9 +376,11 @@ pub(crate) fn task(work: &Bound<'_, PyAny>, payload: &Bound<'_, PyAny>, options:
     if let Some(limit) = options.ttl {
         task = task.ttl(limit);
     }
-    if let Some(time) = options.delay {
-        task = task.delay(time);
-    }
+    task = match options.not_before {
+        Some(core::NotBefore::After(time)) => task.delay(time),
+        Some(core::NotBefore::At(time)) => task.not_before(time),
+        None => task,
+    };
     if let Some(count) = options.max_worker_losses {
         task = task.max_worker_losses(count);
     }

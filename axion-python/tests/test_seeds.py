@@ -63,7 +63,7 @@ def test_c0_4_what_is_no_setting_or_no_value_is_refused():
     with pytest.raises(axion.ConfigError, match="did you mean `input_queue_size`"):
         axion.EngineConfig(input_queue_sizes=3)
     for key, value in (("input_queue_size", 0), ("input_queue_size", -1), ("log_level", "LOUD"),
-                       ("cpu_bound_count", "many"), ("enable_metrics", 3), ("cpu_bound_count", None),
+                       ("cpu_bound_count", "many"), ("enable_metrics", 3), ("cpu_bound_task_limit", None),
                        ("frame_limit", "1 XB"), ("input_queue_size", object())):
         with pytest.raises(axion.ConfigError, match=key):
             axion.EngineConfig(**{key: value})

@@ -17,10 +17,11 @@ _leave_if_started_as_a_worker()  # before anything else
 from ._axion import __version__, config_keys
 from ._engine import Engine, EngineConfig
 from ._executor import Executor
-from ._future import Future
+from ._future import Future, Progress
 from ._status import ComponentStatus, Health, HealthReport
 from ._task import Result, Task, TaskType
 from ._step import Ref, Step, chain, chord, group, step
+from ._watch import Event, Watch
 from ._workflow import Workflow
 from ._decorator import task
 from .context import current
@@ -30,9 +31,9 @@ from .errors import (AxionError, CircularDependency, ConfigError, DependencyFail
 
 __all__ = [
     "AxionError", "CircularDependency", "ComponentStatus", "ConfigError", "DependencyFailed", "Engine", "EngineConfig",
-    "EngineError", "Executor", "FlowError", "Future", "Health", "HealthReport", "InitializerFailed", "Ref", "RemoteError",
+    "EngineError", "Event", "Executor", "FlowError", "Future", "Health", "HealthReport", "InitializerFailed", "Progress", "Ref", "RemoteError",
     "Result", "Step", "SubmitError", "Task", "TaskCancelled", "TaskError", "TaskExpired", "TaskTimeout", "TaskType",
-    "UnknownDependency", "WorkerLost", "Workflow", "WorkflowFailed", "WorkflowRefused", "__version__", "chain",
+    "UnknownDependency", "Watch", "WorkerLost", "Workflow", "WorkflowFailed", "WorkflowRefused", "__version__", "chain",
     "chord", "config_keys", "current", "group", "step", "task", "wait_for_all", "wait_for_any",
 ]
 

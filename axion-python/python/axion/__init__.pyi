@@ -1,14 +1,15 @@
 """The types of `axion`; what everything means is said beside the code."""
 
 import concurrent.futures
+import datetime
 from collections.abc import (AsyncIterator, Awaitable, Callable, Collection, Coroutine, Generator, Iterable, Iterator,
                              Mapping, Sequence)
 from dataclasses import dataclass
 from enum import Enum
 from os import PathLike
-from typing import Any, Concatenate, Generic, Literal, ParamSpec, Self, TypeAlias, TypeVar, overload
+from typing import Any, Concatenate, Generic, Literal, NamedTuple, ParamSpec, Self, TypeAlias, TypeVar, overload
 
-from ._axion import Record as _Record, WorkflowRecord as _WorkflowRecord, __version__ as __version__, config_keys as config_keys
+from ._axion import Record as _Record, Watch as _NativeWatch, WorkflowRecord as _WorkflowRecord, __version__ as __version__, config_keys as config_keys
 from ._task import Result as Result, Task as Task, TaskType as TaskType
 from .context import current as current
 from .errors import (AxionError as AxionError, CircularDependency as CircularDependency, ConfigError as ConfigError,
@@ -20,9 +21,9 @@ from .errors import (AxionError as AxionError, CircularDependency as CircularDep
 
 __all__ = [
     "AxionError", "CircularDependency", "ComponentStatus", "ConfigError", "DependencyFailed", "Engine", "EngineConfig",
-    "EngineError", "Executor", "FlowError", "Future", "Health", "HealthReport", "InitializerFailed", "Ref", "RemoteError",
+    "EngineError", "Event", "Executor", "FlowError", "Future", "Health", "HealthReport", "InitializerFailed", "Progress", "Ref", "RemoteError",
     "Result", "Step", "SubmitError", "Task", "TaskCancelled", "TaskError", "TaskExpired", "TaskTimeout", "TaskType",
-    "UnknownDependency", "WorkerLost", "Workflow", "WorkflowFailed", "WorkflowRefused", "__version__", "chain",
+    "UnknownDependency", "Watch", "WorkerLost", "Workflow", "WorkflowFailed", "WorkflowRefused", "__version__", "chain",
     "chord", "config_keys", "current", "group", "step", "task", "wait_for_all", "wait_for_any",
 ]
 
@@ -35,11 +36,35 @@ _OnFailure: TypeAlias = Literal["continue", "stop"]
 _Impossible: TypeAlias = Literal["refuse", "cancel"]
 _RunIf: TypeAlias = Literal["all_succeeded", "any_succeeded", "all_done", "any_failed"]
 _Upstream: TypeAlias = Literal["both", "names", "ids"]
+_Watched: TypeAlias = "str | Future[Any] | Task | Step[Any]"
 _Futures: TypeAlias = concurrent.futures._base.DoneAndNotDoneFutures[_T]
+
+class Progress(NamedTuple):
+    fraction: float
+    message: str
+
+@dataclass(frozen=True)
+class Event:
+    kind: str
+    task_id: Any
+    data: dict[str, Any]
+
+class Watch:
+    def __init__(self, engine: Engine, native: _NativeWatch) -> None: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Event: ...
+    def __aiter__(self) -> Self: ...
+    async def __anext__(self) -> Event: ...
+    def close(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_: object) -> None: ...
+    def __del__(self) -> None: ...
 
 class Future(concurrent.futures.Future[_T]):
     task_id: str | None
     record: _Record | None
+    @property
+    def progress(self) -> Progress | None: ...
     def __init__(self, engine: Engine | None = None) -> None: ...
     def kill(self) -> bool: ...
     def __await__(self) -> Generator[Any, None, _T]: ...
@@ -153,8 +178,10 @@ class _Options(_Submits): ...
 
 class Engine(_Submits):
     config: EngineConfig
-    def __init__(self, config: EngineConfig | None = None, *, main: Literal["run"] | None = None, **keys: Any) -> None: ...
+    def __init__(self, config: EngineConfig | None = None, *, wait: bool = False, main: Literal["run"] | None = None,
+                 **keys: Any) -> None: ...
     def start(self) -> Self: ...
+    def wait_ready(self, timeout: float | None = None) -> bool: ...
     def shutdown(self, wait: bool = True, *, timeout: float | None = None) -> int: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None: ...
@@ -164,7 +191,7 @@ class Engine(_Submits):
                 soft_timeout: float | None = None, retries: int | None = None, retry_on: list[str] | None = None,
                 retry_delay: float | None = None, retry_factor: float | None = None,
                 retry_max_delay: float | None = None, retry_jitter: float | None = None, priority: int | None = None,
-                ttl: float | None = None, delay: float | None = None, max_worker_losses: int | None = None,
+                ttl: float | None = None, delay: float | None = None, eta: datetime.datetime | None = None, max_worker_losses: int | None = None,
                 unique: str | None = None, slots: int | None = None, cpu: float | None = None,
                 memory: float | str | None = None, concurrency: tuple[str, int] | None = None,
                 rate: str | tuple[str, str] | None = None) -> _Options: ...
@@ -180,6 +207,10 @@ class Engine(_Submits):
                            limits: Mapping[str, Any] | None = None) -> dict[str, Any]: ...
     def get_result(self, task_id: str, timeout: float | None = None) -> Result | None: ...
     def cancel(self, task_id: str) -> bool: ...
+    def watch(self, kinds: str | Iterable[str] | None = None, *, tasks: _Watched | Iterable[_Watched] | None = None,
+              workflow: Workflow | str | None = None) -> Watch: ...
+    def on_event(self, callback: Callable[[Event], object], kinds: str | Iterable[str] | None = None, *,
+                 tasks: _Watched | Iterable[_Watched] | None = None, workflow: Workflow | str | None = None) -> Watch: ...
     def get_status(self) -> dict[str, Any]: ...
     def get_health(self) -> HealthReport: ...
     def get_component_status(self, name: str) -> ComponentStatus: ...
@@ -188,7 +219,8 @@ class Executor(concurrent.futures.Executor):
     def __init__(self, max_workers: int | None = None, mp_context: object = None,
                  initializer: Callable[..., object] | None = None, initargs: Iterable[Any] = (), *,
                  max_tasks_per_child: int | None = None, kind: _Kind | None = None, pool: str | None = None,
-                 main: Literal["run"] | None = None, show_output: bool = True, **config: Any) -> None: ...
+                 main: Literal["run"] | None = None, show_output: bool = True, block: bool = True,
+                 **config: Any) -> None: ...
     @overload
     def submit(self, fn: Callable[_P, Coroutine[Any, Any, _T]], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]: ...
     @overload
@@ -198,6 +230,7 @@ class Executor(concurrent.futures.Executor):
 
 class Health(Enum):
     HEALTHY = "healthy"
+    STARTING = "starting"
     DEGRADED = "degraded"
     UNHEALTHY = "unhealthy"
 
@@ -254,7 +287,7 @@ def task(fn: None = None, /, *, wait: bool = True, kind: _Kind | None = None, po
          soft_timeout: float | None = None, retries: int | None = None, retry_on: list[str] | None = None,
          retry_delay: float | None = None, retry_factor: float | None = None, retry_max_delay: float | None = None,
          retry_jitter: float | None = None, priority: int | None = None, ttl: float | None = None,
-         delay: float | None = None, max_worker_losses: int | None = None, unique: str | None = None,
+         delay: float | None = None, eta: datetime.datetime | None = None, max_worker_losses: int | None = None, unique: str | None = None,
          slots: int | None = None, cpu: float | None = None, memory: float | str | None = None,
          concurrency: tuple[str, int] | None = None,
          rate: str | tuple[str, str] | None = None) -> Callable[[Callable[_P, _T]], _TaskFunction[_P, _T]]: ...

@@ -7,7 +7,7 @@ from typing import Any, final
 from typing_extensions import Buffer
 
 __all__ = ["Awaited", "Completions", "Config", "config_keys", "dropped_log_lines", "Engine", "fingerprint", "log_as", "mark_log", "new_task_id", "open_log", "program",
-           "Record", "Function", "Options", "Part", "Rules", "WorkflowRecord", "__version__"]
+           "Record", "Function", "Options", "Part", "Rules", "Watch", "WorkflowRecord", "__version__"]
 __version__: str
 
 def config_keys() -> list[tuple[str, str, str]]:
@@ -77,7 +77,7 @@ class Options:
                 delay: float | None = None, max_worker_losses: int | None = None,
                 unique: str | None = None, slots: int | None = None, cpu: float | None = None,
                 memory: float | str | None = None, concurrency: tuple[str, int] | None = None,
-                rate: str | tuple[str, str] | None = None) -> Options: ...
+                rate: str | tuple[str, str] | None = None, eta: str | None = None) -> Options: ...
 
 @final
 class Awaited:
@@ -146,6 +146,13 @@ class Rules:
     def __new__(cls, options: str, inputs: Sequence[tuple[str, str, str | None]]) -> Rules: ...
 
 @final
+class Watch:
+    """The events of an engine that pass a filter, from its creation on."""
+
+    def wait(self) -> list[tuple[str, str | None, str]] | None: ...
+    def close(self) -> None: ...
+
+@final
 class WorkflowRecord:
     """A workflow at its end, or where it stands."""
 
@@ -165,6 +172,10 @@ class Engine:
     """A running engine. What it refuses is a `RuntimeError` of a stable code and words."""
 
     def __new__(cls, config: Config, arguments: list[str], byte_code: list[tuple[str, bytes]]) -> Engine: ...
+    def wait_ready(self, limit: float | None = None) -> bool: ...
+    def watch(self, kinds: set[str] | None = None, tasks: set[str] | None = None,
+              workflow: str | None = None) -> Watch: ...
+    def progress(self, id: str) -> tuple[float, str] | None: ...
     def submit(self, work: Function | str, payload: bytes | list[Buffer], options: Options, completions: Completions,
                number: int, wait: int, id: str | None = None) -> str: ...
     def follow(self, id: str, completions: Completions, number: int) -> Awaited: ...

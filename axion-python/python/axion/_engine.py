@@ -15,8 +15,9 @@ from ._code import Coder, Packed, named, pack
 from ._cpython import at_thread_exit
 from ._future import Future, Inbox, failure_reason
 from ._guards import check_start
+from ._options import make_options, pool_options
 from ._packing import CALL, EACH, EACH_OF_ONE, STEP, is_async
-from ._step import Step, pool_options
+from ._step import Step
 from ._surroundings import Surroundings, interpreter_arguments
 from ._status import ComponentStatus, Health, HealthReport
 from ._task import Result, Task
@@ -121,17 +122,19 @@ class Engine:
 
     Args:
         config: an `EngineConfig`; or give its keys: `Engine(cpu_bound_count=4)`.
+        wait: whether `start` waits until the workers that the engine always keeps are ready.
         main: "run": each worker executes the program's file as `__mp_main__` before its first function, as the spawned
             processes of `multiprocessing` do. The program then needs the guard `if __name__ == "__main__":`.
     """
 
     _finishes_at_exit = _shows_output = False
 
-    def __init__(self, config=None, *, main=None, **keys):
+    def __init__(self, config=None, *, wait=False, main=None, **keys):
         if config is not None and keys:
             raise TypeError("give an EngineConfig or its keys, not both")
         self.config = config if config is not None else EngineConfig(**keys)
         self._native = self._inbox = None
+        self._waits = wait
         self._closing = self._forked = False
         self._lock = threading.Lock()
         # For workflows. Two threads may submit the same step. Reentrant: pickling may run code that submits.
@@ -144,10 +147,12 @@ class Engine:
     # Start and shutdown.
 
     def start(self):
-        """Starts the engine; its workers start in the background. Returns the engine.
+        """Starts the engine; its workers start in the background, unless the engine was made with `wait=True`. Returns
+        the engine.
 
         Raises:
-            EngineError: the engine was started before (already_started, ENG001), or cannot start (start_failed).
+            EngineError: the engine was started before (already_started, ENG001), or cannot start (start_failed); with
+                `wait=True`, no worker of a pool can start (not_ready), and the engine is shut down again.
             RuntimeError: `multiprocessing` is importing the main module, which lacks its guard.
         """
         with self._lock:
@@ -169,7 +174,26 @@ class Engine:
                     inbox.close()
             self._inbox = inbox
         _running.add(self)
+        if self._waits:
+            try:
+                self.wait_ready()
+            except BaseException:
+                self.shutdown(wait=False)
+                raise
         return self
+
+    def wait_ready(self, timeout=None):
+        """Waits until each pool has its minimum of workers. Tasks are accepted before that, too.
+
+        Returns:
+            False if `timeout` seconds have passed first.
+        Raises:
+            EngineError: no worker of a pool can start (not_ready); the message says why.
+        """
+        try:
+            return self._running_native().wait_ready(timeout)
+        except RuntimeError as error:
+            raise (error if isinstance(error, AxionError) else refused(error)) from None
 
     def shutdown(self, wait=True, *, timeout=None):
         """Accepts no more tasks, waits up to `timeout` seconds (None: no limit) for the others, cancels the rest, and
@@ -248,7 +272,8 @@ class Engine:
             retries: how often a failed task is run again; retry_on: the error codes for which it is;
                 retry_delay, retry_factor, retry_max_delay, retry_jitter: the waits between attempts.
             priority: 0 (the most urgent) to 9.
-            ttl: the seconds within which the task has to start; delay: the seconds before which it does not start.
+            ttl: the seconds within which the task has to start; delay: the seconds before which it does not start;
+                eta: the `datetime` before which it does not start.
             max_worker_losses: how often the task is run again after its worker died (2).
             unique: a key. While a task with this key is live, a second submit returns the first task's result.
             slots: the slots of its pool that the task takes (1). It runs in one; the others stay idle.
@@ -258,15 +283,12 @@ class Engine:
                 ("api.example", "10/s"): the starts of all tasks with this key.
             wait: whether a submit waits while the queue is full, or raises `SubmitError`.
         """
-        try:
-            # Without a kind, the pool follows from each function.
-            if pool is not None:
-                native = _axion.Options(**pool_options(kind, pool), **options)
-            else:
-                native = _OptionsByPool(options) if kind is None else _axion.Options(kind=kind, **options)
-        except ValueError as error:
-            raise ConfigError(str(error), "config") from None
-        return Options(self, native, _WAIT if wait else _SHORTLY)
+        # Without a kind, the pool follows from each function.
+        if pool is not None:
+            made = make_options(**pool_options(kind, pool), **options)
+        else:
+            made = _OptionsByPool(options) if kind is None else make_options(kind=kind, **options)
+        return Options(self, made, _WAIT if wait else _SHORTLY)
 
     def map(self, fn, *iterables, **how):
         """Calls `fn` on the items of the iterables and yields the results. It takes items as they are needed.
@@ -421,8 +443,7 @@ class Engine:
     @contextlib.contextmanager
     def _expected(self, future):
         """Registers a future under a number while its workflow is submitted."""
-        number = next(self._inbox.numbers)
-        self._inbox.futures[number] = future
+        number = self._inbox.register(future)
         try:
             yield number
         except BaseException:
@@ -436,10 +457,11 @@ class Engine:
 
         Raises:
             EngineError: result_unknown: the task does not exist, or its result was dropped; the message says which.
+                engine_stopped: the engine has been shut down. id_invalid: this is no id.
         """
         native = self._native if self._closing else self._running_native()
         try:
-            record = self._await_record(native, task_id, timeout)
+            record = self._await_record(native, str(task_id), timeout)
         except RuntimeError as error:
             raise (error if isinstance(error, AxionError) else refused(error)) from None
         if record is None:
@@ -474,9 +496,44 @@ class Engine:
     def cancel(self, task_id):
         """Cancels a task, by force if necessary. Returns whether it had not ended."""
         try:
-            return self._running_native().cancel(task_id)
+            return self._running_native().cancel(str(task_id))
         except RuntimeError as error:
             raise (error if isinstance(error, AxionError) else refused(error)) from None
+
+    # Events.
+
+    def watch(self, kinds=None, *, tasks=None, workflow=None):
+        """The events of the engine from now on: a `Watch`, which is an iterator and an async iterator of `Event`s.
+
+        Args:
+            kinds: the names of the facts and notices (docs/reference/facts.md), such as "task_finished" or "progress".
+            tasks: only those about these tasks: ids, futures or tasks.
+            workflow: only those of this `Workflow`, by itself or its id, such as "step_changed".
+        """
+        from ._watch import Watch
+
+        kinds = {kinds} if isinstance(kinds, str) else kinds and set(kinds)
+        if tasks is not None:
+            tasks = [tasks] if isinstance(tasks, str) or not hasattr(tasks, "__iter__") else tasks
+            tasks = {str(_id_of(task)) for task in tasks}
+        workflow = getattr(workflow, "id", workflow)
+        try:
+            return Watch(self, self._running_native().watch(kinds, tasks, workflow))
+        except RuntimeError as error:
+            raise (error if isinstance(error, AxionError) else refused(error)) from None
+
+    def on_event(self, callback, kinds=None, *, tasks=None, workflow=None):
+        """Calls `callback(event)` for each event that `watch` would give, one after the other in a thread of its own. What
+        it raises is logged, and the next event follows.
+
+        Returns:
+            The `Watch`. Its `close()` ends the calls.
+        """
+        from ._watch import call_for_each
+
+        watch = self.watch(kinds, tasks=tasks, workflow=workflow)
+        call_for_each(watch, callback)
+        return watch
 
     # Status.
 
@@ -512,11 +569,16 @@ class Engine:
         return parts[name]
 
 
+def _id_of(task):
+    """The id of a future, of a task or step, or itself."""
+    return task.task_id if isinstance(task, Future) else getattr(task, "id", task)
+
+
 class _OptionsByPool:
     """Options whose pool depends on the function."""
 
     def __init__(self, options):
-        self.cpu, self.io = _axion.Options(**options), _axion.Options(kind="io", **options)
+        self.cpu, self.io = make_options(**options), make_options(kind="io", **options)
 
 
 def native_options(fn, options):

@@ -7,10 +7,10 @@ from collections import deque
 from itertools import islice
 
 from ._code import Coder, pack, pack_value
-from ._engine import _WAIT, Engine, EngineConfig
+from ._engine import _SHORTLY, _WAIT, Engine, EngineConfig
 from ._future import Future
+from ._options import pool_options
 from ._packing import CALL, EACH
-from ._step import pool_options
 from .errors import InitializerFailed
 
 
@@ -33,13 +33,14 @@ class Executor(concurrent.futures.Executor):
         pool: the name of the pool. `pools` among `config` declares it, as in
             `Executor(2, pool="gpu", pools={"gpu": {"kind": "cpu"}})`. Excludes `kind`.
         main: as for `Engine`.
+        block: whether `submit` waits while the queue (`input_queue_size`) is full. Otherwise it raises `SubmitError`.
         show_output: whether this process prints the output of a task when the task has ended. `future.record` has the
             output in any case.
         config: further settings of the engine, by name.
     """
 
     def __init__(self, max_workers=None, mp_context=None, initializer=None, initargs=(), *,
-                 max_tasks_per_child=None, kind=None, pool=None, main=None, show_output=True,
+                 max_tasks_per_child=None, kind=None, pool=None, main=None, show_output=True, block=True,
                  **config):
         if max_workers is None:
             max_workers = _processors()
@@ -59,13 +60,15 @@ class Executor(concurrent.futures.Executor):
         pool = pool or kind or "cpu"
         child = {} if max_tasks_per_child is None else {"max_tasks_per_worker": max_tasks_per_child}
         shown = _SHOWN if show_output else {}
-        keys = {"autoscaler": "off", "input_queue_size": 10_000, **shown, **_pool_keys(pool, max_workers, child, config)}
+        patience = {} if block else {"max_queue_full_retries": 0}
+        keys = {"autoscaler": "off", "input_queue_size": 10_000, **patience, **shown, **_pool_keys(pool, max_workers, child, config)}
         self._max_workers = max_workers
         self._engine = Engine(EngineConfig(**keys), main=main)
         self._engine._finishes_at_exit = True
         self._engine._shows_output = show_output
         self._call = Coder(self._engine._surroundings, CALL, initializer, initargs)
         self._each = Coder(self._engine._surroundings, EACH, initializer, initargs)
+        self._wait = _WAIT if block else _SHORTLY
         self._has_initializer = initializer is not None
         self._broken = None
         self._shut = False
@@ -82,7 +85,7 @@ class Executor(concurrent.futures.Executor):
         if self._shut or self._engine._closing:
             raise RuntimeError("cannot schedule new futures after shutdown")
         future = _InitializerFuture(self) if self._has_initializer else None
-        return self._engine._submit(coder, fn, payload, self._options, _WAIT, future)
+        return self._engine._submit(coder, fn, payload, self._options, self._wait, future)
 
     def _submit_chunk(self, fn, chunk):
         return self._enter(self._each, fn, pack_value(chunk, fn))

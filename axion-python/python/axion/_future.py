@@ -7,6 +7,7 @@ import pickle
 import sys
 import threading
 import time
+from collections import namedtuple
 from itertools import count
 
 from . import _axion
@@ -15,6 +16,10 @@ from .errors import EngineError, RemoteTraceback, of_record
 
 _making = threading.RLock()  # reentrant: a signal handler may use futures, too
 _DONE = frozenset(("CANCELLED", "CANCELLED_AND_NOTIFIED", "FINISHED"))
+
+
+Progress = namedtuple("Progress", "fraction message")
+Progress.__doc__ = """What a task has reported by `current().progress`: 0 to 1, and a text."""
 
 
 class Future(concurrent.futures.Future):
@@ -130,6 +135,18 @@ class Future(concurrent.futures.Future):
             return False
         return self._engine._native.cancel(self.task_id)
 
+    @property
+    def progress(self):
+        """What the running task has reported last by `current().progress(fraction, message)`: a `Progress`; None if it
+        has reported nothing, has not started, or has ended."""
+        if self.done() or self.task_id is None or self._engine._forked:
+            return None
+        try:
+            found = self._engine._native.progress(self.task_id)
+        except RuntimeError:
+            return None  # the engine has ended meanwhile
+        return None if found is None else Progress(*found)
+
     def __await__(self):
         import asyncio
 
@@ -230,6 +247,9 @@ class Inbox:
         self.futures = {}
         self.numbers = count(1)
         self._closed = False
+        # Nobody registers a future with a thread that has decided to end (L1).
+        self._ending = threading.Lock()
+        self._ended = False
         self._thread = threading.Thread(target=self._read, name="axion-results", daemon=True)
         self._thread.start()
 
@@ -243,14 +263,26 @@ class Inbox:
                 if future is not None:
                     future._resolve(data, record)
                 future = data = record = None
-            if self._closed and not self.futures:
-                return
+            if self._closed:
+                with self._ending:
+                    self._ended = not self.futures
+                if self._ended:
+                    return
+
+    def register(self, future):
+        """The number under which a future is resolved. After the end of the thread, there is none (L1)."""
+        number = next(self.numbers)
+        with self._ending:
+            if self._ended:
+                raise EngineError("the engine has been shut down: nothing more will be known of its tasks",
+                                  "engine_stopped")
+            self.futures[number] = future
+        return number
 
     @contextlib.contextmanager
     def awaiting(self, future):
         """Registers a future under a number as long as the caller waits for it."""
-        number = next(self.numbers)
-        self.futures[number] = future
+        number = self.register(future)
         try:
             yield number
         finally:
@@ -288,6 +320,7 @@ class Inbox:
 
     def forget_in_child(self):
         """Fails all futures in a forked process, which gets no completions."""
+        self._ending = threading.Lock()  # the thread may have held it
         for future in list(self.futures.values()):
             if future._own_condition is not None:
                 future._own_condition = threading.Condition()

@@ -8,6 +8,7 @@ class Health(enum.Enum):
     """The state of the engine or of one component."""
 
     HEALTHY = "healthy"
+    STARTING = "starting"
     DEGRADED = "degraded"
     UNHEALTHY = "unhealthy"
 

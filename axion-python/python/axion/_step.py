@@ -5,18 +5,11 @@ import operator
 
 from . import _axion
 from ._future import Future
+from ._options import make_options, pool_options
 from ._packing import ELEMENT, is_async
-from .errors import ConfigError
 
 _STEP = frozenset(("run_if", "when", "map_over", "dynamic", "keep_result"))
 _PLAIN = frozenset((type(None), bool, int, float, str, bytes, list, tuple, dict))
-
-
-def pool_options(kind, pool):
-    """The options that choose a pool by its name."""
-    if kind is not None:
-        raise ValueError("`kind` and `pool` both choose the pool: give one of them")
-    return {"pool": pool}
 
 
 def split_options(options):
@@ -122,18 +115,14 @@ class Step(Node):
             raise TypeError("the name of a step is a str, not %r" % (name,))
         rules, own = split_options(options)
         own = {**self._asked, **own}
-        try:
-            if own.get("pool") is not None:
-                native = _axion.Options(**{**own, **pool_options(own.pop("kind", None), own["pool"])})
-            else:
-                kind = own.get("kind") or ("io" if is_async(self.fn) else "cpu")
-                native = _axion.Options(**{**own, "kind": kind})
-        except ValueError as error:
-            raise ConfigError(str(error), "config") from None
+        if own.get("pool") is not None:
+            made = make_options(**{**own, **pool_options(own.pop("kind", None), own["pool"])})
+        else:
+            made = make_options(**{**own, "kind": own.get("kind") or ("io" if is_async(self.fn) else "cpu")})
         self.name = name or self.name
         self.dependencies.extend(dependencies)
         self._rules.update(rules)
-        self._asked, self._native = own, native
+        self._asked, self._native = own, made
         return self
 
     def _call(self):

@@ -5,8 +5,9 @@ import json
 from dataclasses import dataclass, field
 
 from . import _axion
+from ._options import make_options
 from ._step import Node, split_options
-from .errors import ConfigError, TaskError
+from .errors import TaskError
 
 
 class TaskType(enum.Enum):
@@ -42,10 +43,7 @@ class Task(Node):
         self.pool = self.task_type.value if pool is None else pool
         self.options = options
         self._rules, own = split_options(options)
-        try:
-            self._native = _axion.Options(pool=self.pool, **own)
-        except ValueError as error:
-            raise ConfigError(str(error), "config") from None
+        self._native = make_options(pool=self.pool, **own)
         self.id = _axion.new_task_id()
 
     @classmethod

@@ -44,7 +44,7 @@ def _rebuilt(kind, args, state):
 
 class EngineError(AxionError, RuntimeError):
     """The engine cannot do this now. Codes: not_started, already_started, shutting_down, engine_stopped,
-    forked, start_failed, result_unknown."""
+    forked, start_failed, not_ready, result_unknown, id_invalid."""
 
 
 class ConfigError(AxionError, ValueError):
@@ -136,7 +136,8 @@ class InitializerFailed(RemoteError, BrokenExecutor):
     """The initializer of an executor failed. Code: initializer_failed."""
 
 
-_ENGINE = frozenset(("not_started", "already_started", "shutting_down", "engine_stopped", "forked"))
+_ENGINE = frozenset(("not_started", "already_started", "shutting_down", "engine_stopped", "forked", "not_ready",
+                     "id_invalid"))
 _REMOTE = {"timeout": TaskTimeout, "soft_timeout": TaskTimeout, "cancelled": TaskCancelled, "shutdown": TaskCancelled,
            "skipped": TaskCancelled, "needs_impossible": TaskCancelled, "workflow_stopped": TaskCancelled,
            "workflow_cancelled": TaskCancelled, "dependency_failed": DependencyFailed, "expired": TaskExpired,

@@ -23,7 +23,7 @@ import traceback
 from collections import deque, namedtuple
 from multiprocessing.process import BaseProcess
 
-from ._engine import Engine
+from ._engine import Engine, EngineConfig
 from ._executor import _SHOWN, _processors
 from ._future import show_output
 
@@ -192,8 +192,9 @@ def task_scheduler(tasks, processes=None, threads=None, system_processor=100.0, 
     # No more workers than there are tasks for.
     of_threads = sum(task.thread for task in tasks)
     cpu, io = min(limits.processes, len(tasks) - of_threads), min(limits.threads, of_threads)
-    with Engine(cpu_bound_count=cpu, cpu_bound_max=max(cpu, 1), io_bound_count=min(io, 1), io_bound_max=1,
-                io_bound_task_limit=max(io, 1), autoscaler="off", **_SHOWN) as engine:
+    config = EngineConfig(cpu_bound_count=cpu, cpu_bound_max=max(cpu, 1), io_bound_count=min(io, 1), io_bound_max=1,
+                          io_bound_task_limit=max(io, 1), autoscaler="off", **_SHOWN)
+    with Engine(config) as engine:
         return _Run(engine, tasks, limits).run()
 
 
