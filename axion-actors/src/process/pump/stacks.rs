@@ -1,9 +1,12 @@
 //! Stack dumps of a child, taken before an attempt in it is killed.
 //!
-//! * A dump has a short time limit. The first request is one that cannot harm the process.
+//! * All dumps before a kill have one short time limit: until it has passed, what is to be killed runs on. The first request
+//!   is one that cannot harm the process.
 //! * The last dump belongs to the kill that ended the process. A dump that arrives too late for its kill is dropped.
 
 use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
 
 use super::source::{LAST_READS, READ};
 use crate::process::link::Link;
@@ -11,10 +14,12 @@ use crate::process::os::{self, Pid, Pipe};
 use crate::process::real::BOOT_FRAME;
 use crate::wire::ControlDown;
 
-/// How long to wait for the first of the stacks: from a thread that has to have the interpreter lock first, which
-/// Python hands on every 5 ms, and from the signal handler that does without. And then for more.
-const LOCKED: Duration = Duration::from_millis(12);
-const FORCED: Duration = Duration::from_millis(20);
+/// How long a kill may wait for stacks. A process may use all of it: one whose threads never let go of the interpreter lock.
+const PATIENCE: Duration = Duration::from_millis(12);
+/// How much of it a thread gets that has to have the interpreter lock first, which Python hands on every 5 ms. The rest is
+/// for the signal handler that does without.
+const LOCKED: Duration = Duration::from_millis(7);
+/// How long to wait for more of a dump that has begun.
 const MORE: Duration = Duration::from_millis(3);
 /// The largest dump that is kept, in bytes.
 const MOST: usize = 64 << 10;
@@ -38,11 +43,12 @@ impl Stacks {
     /// in a system call that cannot be interrupted.
     pub(super) async fn take(&mut self, link: &Link, pid: Pid, may_force: bool) {
         self.drop_late();
+        let begun = Instant::now();
         link.push(&link.control, &[ControlDown::DumpStacks]);
-        let mut text = self.read(LOCKED).await;
+        let mut text = self.read(begun + LOCKED, begun + PATIENCE).await;
         if text.is_empty() && may_force && os::force_stacks(pid) {
             self.forced = true;
-            text = self.read(FORCED).await;
+            text = self.read(begun + PATIENCE, begun + PATIENCE).await;
         }
         self.last = (!text.is_empty()).then(|| without_runtime(&String::from_utf8_lossy(&text), &self.runtime));
     }
@@ -62,13 +68,14 @@ impl Stacks {
         self.last.take()
     }
 
-    async fn read(&mut self, mut patience: Duration) -> Vec<u8> {
-        let mut text = Vec::new();
-        while text.len() < MOST {
+    /// Reads a dump that begins until `first` and ends until `last`.
+    async fn read(&mut self, first: Instant, last: Instant) -> Vec<u8> {
+        let (mut text, mut until) = (Vec::new(), first);
+        while text.len() < MOST && !is_whole(&text) {
             text.reserve(READ);
-            match tokio::time::timeout(patience, self.pipe.read(&mut text)).await {
+            match timeout_at(until, self.pipe.read(&mut text)).await {
                 Err(_) | Ok(Some(Ok(0) | Err(_))) => break,
-                Ok(Some(Ok(_))) => patience = MORE,
+                Ok(Some(Ok(_))) => until = last.min(Instant::now() + MORE),
                 // `drop_late` has read what made it ready.
                 Ok(None) => {}
             }
@@ -88,6 +95,12 @@ impl Stacks {
     }
 }
 
+/// Whether a dump has come to its end: the main thread is the last one, and its first frame is the last line. Of a stack
+/// that is too deep, Python leaves out that frame.
+fn is_whole(dump: &[u8]) -> bool {
+    dump.strip_suffix(b"\n").is_some_and(|lines| lines.ends_with(BOOT_FRAME.as_bytes()))
+}
+
 /// Stacks without the frames of the runtime, whose files are under `runtime`, and without threads
 /// that have no others.
 fn without_runtime(stacks: &str, runtime: &str) -> String {
@@ -103,6 +116,16 @@ fn without_runtime(stacks: &str, runtime: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dump_is_whole_with_the_first_frame_of_the_main_thread() {
+        let dump = "Thread 0x1 (most recent call first):\n  File \"a.py\", line 5 in f\n\n\
+                    Current thread 0x2 (most recent call first):\n  File \"<string>\", line 6 in <module>\n";
+        for cut in 0..dump.len() {
+            assert!(!is_whole(&dump.as_bytes()[..cut]), "{cut}");
+        }
+        assert!(is_whole(dump.as_bytes()));
+    }
 
     #[test]
     fn stacks_are_those_of_user_code() {
