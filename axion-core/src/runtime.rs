@@ -13,7 +13,7 @@ use axion_actors::policy::retention::RetentionPolicy;
 use axion_actors::policy::scheduler::{PoolRules, Scheduler, TimeLimits};
 use axion_actors::policy::task_table::TaskTable;
 use axion_actors::process::{
-    Containment, Guardian, KernelTimer, Launcher, Meter, PrivateFolder, RealMeter, machine_memory,
+    Containment, Guardian, KernelTimer, Launcher, Meter, PrivateFolder, RealMeter, machine_memory, watch_forks,
 };
 use axion_actors::sequencer::Sequencer;
 use tokio::sync::oneshot;
@@ -55,6 +55,8 @@ pub(crate) fn start(
 ) -> Result<(Runtime, JoinHandle<()>), StartError> {
     let (ready, is_ready) = oneshot::channel();
     let (admission, sequencer) = (parts.admission.clone(), parts.sequencer.clone());
+    // From here on, ids take little time (`model/fresh.rs`).
+    watch_forks()?;
     // Not by actix, which panics when the system has no more descriptors.
     let tokio = tokio_runtime()?;
     let timer = {

@@ -18,7 +18,8 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use self::kinds::{FactKind, KIND_TABLE, KindInfo};
-use super::ids::{TaskId, fresh_uuid};
+use super::fresh::fresh_uuid;
+use super::ids::TaskId;
 use super::time::Tick;
 use super::workflow::Step;
 

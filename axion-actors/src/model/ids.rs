@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::fresh::fresh_uuid;
 use super::pool::{PoolId, PoolNameError};
 
 macro_rules! number {
@@ -47,12 +48,6 @@ number!(
     /// sent, and no number is used twice. Together with the worker's generation, the number fences late messages (L3).
     Seq(u64)
 );
-
-/// A UUID v7 that no other process makes. Its random bits are the system's: a generator in memory would continue with
-/// the same numbers in a forked process. So the `uuid` crate must not have its feature `fast-rng`.
-pub(crate) fn fresh_uuid() -> Uuid {
-    Uuid::now_v7()
-}
 
 /// A task's identity: a UUID v7. The caller generates it, so a submission needs no answer to know the id. Ids sort by
 /// time.

@@ -5,6 +5,7 @@ mod cause;
 mod display;
 mod fact;
 mod form;
+mod fresh;
 mod ids;
 mod limits;
 mod notice;
@@ -34,7 +35,7 @@ pub use cause::{
 pub use display::{DisplayDuration, DisplaySize};
 pub use fact::{Fact, FactId, FactIdError, FactKind, Incarnation, KIND_TABLE, KindInfo};
 pub use form::{FullAttempt, FullRecord};
-pub(crate) use ids::fresh_uuid;
+pub(crate) use fresh::{forked, forks_are_told, fresh_uuid};
 pub use ids::{Attempt, Generation, NodeId, Seq, TaskId, WorkerId, WorkerIdError, WorkerRef};
 pub use limits::{
     Capacity, Concurrency, EngineCapacity, Fixed, Limits, Memory, Needs, PoolCapacity, Rate, RateError, Shortfall,

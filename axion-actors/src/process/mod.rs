@@ -33,7 +33,7 @@ pub use interpreter::{PythonNotFound, find_pool_pythons, find_python};
 pub use meter::{RealMeter, machine_memory};
 pub use os::{
     Doorbell, DoorbellReader, Guardian, GuardianError, KernelTimer, SHARE_FROM, SpawnError, StandardStream,
-    WritablePayload, doorbell, join, nanos_since_boot, own, share,
+    WritablePayload, doorbell, join, nanos_since_boot, own, share, watch_forks,
 };
 pub(crate) use os::{WallClockSet, WallClockWatch, WatchedDoorbell};
 pub use real::RealLauncher;

@@ -18,7 +18,7 @@ pub(crate) use linux::{
 #[cfg(target_os = "linux")]
 pub use linux::{
     Doorbell, DoorbellReader, Guardian, GuardianError, KernelTimer, SHARE_FROM, StandardStream, WritablePayload,
-    doorbell, join, nanos_since_boot, own, share,
+    doorbell, join, nanos_since_boot, own, share, watch_forks,
 };
 
 use std::io;

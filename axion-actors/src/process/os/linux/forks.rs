@@ -10,6 +10,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use crate::model;
+
 /// The open private descriptors. The lock is held while descriptors are made or closed, and across a fork, so the list is
 /// exact in each copy. It is never held while a process is started, which may fork.
 static OPEN: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
@@ -26,7 +28,7 @@ pub(super) struct PrivateFd(RawFd);
 pub(super) fn private<const N: usize, T, E: From<io::Error>>(
     make: impl FnOnce() -> Result<([OwnedFd; N], T), E>,
 ) -> Result<([PrivateFd; N], T), E> {
-    install()?;
+    watch_forks()?;
     let mut open = open();
     let (made, rest) = make()?;
     let made = made.map(|fd| PrivateFd(fd.into_raw_fd()));
@@ -70,15 +72,22 @@ unsafe impl Sync for OverFork {}
 
 static OVER_FORK: OverFork = OverFork(UnsafeCell::new(None));
 
-/// Registers the fork handlers, once for the whole process.
-fn install() -> io::Result<()> {
+/// Registers the fork handlers, once for the whole process. Making a private descriptor does it, too.
+///
+/// # Errors
+/// If the system has no memory for it.
+pub fn watch_forks() -> io::Result<()> {
     static RESULT: OnceLock<i32> = OnceLock::new();
     #[expect(unsafe_code, reason = "the standard library knows nothing of forks")]
     let result = *RESULT.get_or_init(|| {
         // SAFETY: the functions live as long as the program and do not unwind.
         unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) }
     });
-    if result == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(result)) }
+    if result != 0 {
+        return Err(io::Error::from_raw_os_error(result));
+    }
+    model::forks_are_told();
+    Ok(())
 }
 
 #[expect(unsafe_code, reason = "the lock has to outlast the function")]
@@ -98,6 +107,7 @@ extern "C" fn in_parent() {
 /// Allocates nothing and calls nothing but `close`: the copy has one thread, and the others' locks.
 #[expect(unsafe_code, reason = "the lock has outlasted its function")]
 extern "C" fn in_child() {
+    model::forked();
     // SAFETY: the only thread here is the one that took the lock in `before`.
     if let Some(mut open) = unsafe { (*OVER_FORK.0.get()).take() } {
         for fd in open.drain(..) {
@@ -153,6 +163,18 @@ mod tests {
         }));
         // This process has lost its variable to the closure, and the descriptor with it.
         assert!(rustix::io::read(&theirs, &mut [0; 1][..]).is_ok_and(|count| count == 0));
+    }
+
+    #[test]
+    fn a_copy_makes_other_ids_than_the_process_that_it_was_copied_from() {
+        watch_forks().expect("handlers");
+        let low = || model::fresh_uuid().as_u64_pair().1;
+        low();
+        let (theirs, ours) = rustix::pipe::pipe().expect("a pipe");
+        assert!(in_a_copy(|| rustix::io::write(&ours, &low().to_ne_bytes()).is_ok()));
+        let mut copied = [0; 8];
+        rustix::io::read(&theirs, &mut copied[..]).expect("eight bytes");
+        assert_ne!(u64::from_ne_bytes(copied), low());
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub(crate) use rustix::process::Pid;
 
 pub use clock::{KernelTimer, nanos_since_boot};
 pub use doorbell::{Doorbell, DoorbellReader, doorbell};
+pub use forks::watch_forks;
 pub use guardian::{Guardian, GuardianError};
 pub use shared::{SHARE_FROM, WritablePayload, join, share};
 pub use standard::StandardStream;
