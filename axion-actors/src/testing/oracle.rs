@@ -207,6 +207,14 @@ impl Oracle {
                 self.seqs.remove(worker);
                 Ok(())
             }
+            // What it says counts no more: all that it was sent may have run (L8).
+            FactKind::WorkerDown { worker, reason: WorkerDownReason::Protocol { .. } } => {
+                let left = self.left.as_mut().filter(|(left, _)| left == worker).map(|(_, places)| places);
+                if let Some(places) = left.or_else(|| self.places.get_mut(worker)) {
+                    *places = usize::MAX;
+                }
+                Ok(())
+            }
             FactKind::WorkerDown { worker, reason: WorkerDownReason::Killed(_) } => {
                 let is_ordered = self.kills.contains_key(worker);
                 require(is_ordered, Law::L13, || format!("worker {worker} was killed without an order"))

@@ -280,13 +280,37 @@ fn a_task_stays_in_its_pool_and_a_wait_is_not_cut_short() {
 
 #[test]
 fn l5_a_worker_that_left_ran_no_more_attempts_than_it_has_places() {
+    let kinds = three_reruns(|worker| vec![FactKind::WorkerLeft { worker }]);
+    assert_eq!(broken_by_the_last(kinds), Law::L5, "it has two slots, and the third had not started");
+}
+
+#[test]
+fn l8_of_a_worker_that_broke_the_protocol_everything_it_was_sent_may_have_run() {
+    for is_down_first in [true, false] {
+        let kinds = three_reruns(|worker| {
+            let reason = WorkerDownReason::Protocol { violation: "it".into() };
+            let mut leaves = vec![FactKind::WorkerDown { worker, reason }, FactKind::WorkerLeft { worker }];
+            if !is_down_first {
+                leaves.reverse();
+            }
+            leaves
+        });
+        let mut oracle = Oracle::default();
+        for (number, kind) in (1..).zip(kinds) {
+            oracle.observe(&fact(number, kind)).expect("no law is broken");
+        }
+    }
+}
+
+/// Three tasks of a worker with two slots, which leaves, run again.
+fn three_reruns(leaves: impl Fn(WorkerRef) -> Vec<FactKind>) -> Vec<FactKind> {
     let (w, all) = (worker(0, 1), [(); 3].map(|()| Task::script("/a.py")));
     let mut kinds = vec![joined(w)];
     kinds.extend(all.iter().map(accepted));
     kinds.extend((1..).zip(&all).map(|(seq, task)| sent(task, w, seq, 1)));
-    kinds.push(FactKind::WorkerLeft { worker: w });
+    kinds.extend(leaves(w));
     kinds.extend(all.iter().map(|task| rerun(task, w, 1, true)));
-    assert_eq!(broken_by_the_last(kinds), Law::L5, "it has two slots, and the third had not started");
+    kinds
 }
 
 #[test]
