@@ -13,7 +13,7 @@ ifdef CARGO_TARGET_DIR
 export CARGO_TARGET_DIR := $(abspath $(CARGO_TARGET_DIR))
 endif
 
-.PHONY: help test test-python test-functions test-outside chaos chaos-mutations fuzz lint bench bench-peers bench-python bench-functions wheel check deny
+.PHONY: help test test-python test-functions test-outside chaos kills chaos-mutations fuzz lint bench bench-peers bench-python bench-functions wheel check deny
 
 help:
 	@echo "make test         everything CI runs for tests"
@@ -21,6 +21,7 @@ help:
 	@echo "make test-functions  the tests of functions on each supported Python, with the oldest and newest cloudpickle"
 	@echo "make test-outside  black, pylint and tqdm on the executor"
 	@echo "make chaos        five minutes of tasks and workflows of all kinds while workers are killed"
+	@echo "make kills        kills 1,000 engines at random moments, and looks for what they leave"
 	@echo "make chaos-mutations  breaks the engine in many places, and sees whether the chaos test finds each"
 	@echo "make fuzz         10 million hostile frames, 2 million facts and 1 million flows"
 	@echo "make lint         formatting, clippy, documentation"
@@ -69,6 +70,9 @@ $(VENV)/made: axion-python/requirements.txt axion-python/constraints.txt
 
 chaos:
 	$(CARGO) test --release --test chaos -- --seconds 300
+
+kills:
+	$(CARGO) test --release --test chaos -- --kills 1000 $(ARGS)
 
 chaos-mutations:
 	$(PYTHON) tests/chaos/mutations.py $(ARGS)

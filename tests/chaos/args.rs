@@ -11,6 +11,11 @@ const FEW_TASKS: usize = 2_000;
 const SHORT: Duration = Duration::from_secs(20);
 /// Tasks of each round of a long run.
 const MANY_TASKS: usize = 20_000;
+/// Engines that a short run kills.
+const FEW_KILLS: u64 = 10;
+
+/// The tests of this program.
+pub(crate) const TESTS: [&str; 2] = ["chaos", "kills"];
 
 /// Flags and options of the standard test harness that change nothing here.
 const HARNESS_FLAGS: [&str; 7] =
@@ -30,18 +35,21 @@ pub(crate) struct Args {
     /// Starts one round after another for this many seconds
     #[arg(long)]
     seconds: Option<u64>,
+    /// Only kills so many engines, each at a random moment
+    #[arg(long, conflicts_with_all = ["tasks", "seconds"])]
+    kills: Option<u64>,
     /// Starts an engine in this folder that somebody kills
     #[arg(long, hide = true, value_name = "FOLDER")]
     be_killed: Option<PathBuf>,
     /// Starts an engine in this folder, and fills the disk
     #[arg(long, hide = true, value_name = "FOLDER")]
     full_disk: Option<PathBuf>,
-    /// Runs only if one of these is part of the name `chaos`
+    /// Runs only tests with one of these in their names: `chaos`, `kills`
     filters: Vec<String>,
     /// Compares the filters with the whole name
     #[arg(long)]
     exact: bool,
-    /// Runs nothing if this is part of the name
+    /// Runs no test with this in its name
     #[arg(long, value_name = "FILTER")]
     skip: Vec<String>,
     /// Runs nothing: no test is ignored
@@ -52,7 +60,17 @@ pub(crate) struct Args {
     list: bool,
 }
 
-/// What to run.
+/// What to run of the tests.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Chosen {
+    /// Of both tests.
+    pub(crate) seed: u64,
+    pub(crate) chaos: Option<Options>,
+    /// How many engines to kill.
+    pub(crate) kills: Option<u64>,
+}
+
+/// How long to run tasks, and how many.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Options {
     pub(crate) seed: u64,
@@ -67,15 +85,13 @@ pub(crate) struct Options {
 /// What the arguments ask for.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Action {
-    Run(Options),
+    Run(Chosen),
     /// Start an engine and work until somebody kills this process.
     BeKilled(PathBuf),
     /// Start an engine and fill its disk.
     FullDisk(PathBuf),
-    /// Print the names of the tests, of which there is one.
-    List,
-    /// Run nothing: other tests were chosen.
-    Skip,
+    /// Print the names of these tests.
+    List(Vec<&'static str>),
 }
 
 impl Args {
@@ -98,21 +114,30 @@ impl Args {
         if let Some(folder) = self.full_disk {
             return Action::FullDisk(folder);
         }
-        let chosen = |filter: &String| if self.exact { filter == "chaos" } else { "chaos".contains(filter.as_str()) };
-        let filtered_out = !self.filters.is_empty() && !self.filters.iter().any(chosen);
-        if self.ignored || filtered_out || self.skip.iter().any(chosen) {
-            return Action::Skip;
-        }
+        let matches =
+            |name: &str, filter: &String| if self.exact { filter == name } else { name.contains(filter.as_str()) };
+        let is_chosen = |name: &&str| {
+            let named = self.filters.is_empty() || self.filters.iter().any(|filter| matches(name, filter));
+            named && !self.ignored && !self.skip.iter().any(|filter| matches(name, filter))
+        };
+        let chosen: Vec<&str> = TESTS.into_iter().filter(is_chosen).collect();
         if self.list {
-            return Action::List;
+            return Action::List(chosen);
         }
+        let [chaos, kills] = TESTS.map(|test| chosen.contains(&test));
         let (rounds, seconds) = (self.seconds.is_some(), self.seconds.map(Duration::from_secs));
         let short = !rounds && self.tasks.is_none();
-        Action::Run(Options {
-            seed: self.seed.unwrap_or_else(|| fastrand::u64(..1_000_000_000)),
+        let seed = self.seed.unwrap_or_else(|| fastrand::u64(..1_000_000_000));
+        let options = Options {
+            seed,
             tasks: self.tasks.unwrap_or(if rounds { MANY_TASKS } else { FEW_TASKS }),
             seconds: seconds.or(short.then_some(SHORT)),
             rounds,
+        };
+        Action::Run(Chosen {
+            seed,
+            chaos: (chaos && self.kills.is_none()).then_some(options),
+            kills: self.kills.or(short.then_some(FEW_KILLS)).filter(|_| kills),
         })
     }
 }

@@ -79,17 +79,53 @@ fn mark(pid: u32) -> Option<Vec<u8>> {
     environment.split(|byte| *byte == 0).find(|variable| variable.starts_with(b"AXION_WORKER=")).map(<[u8]>::to_vec)
 }
 
-/// What still runs of an engine that was killed. Waits until nothing does, up to `limit`.
-pub(crate) fn of_killed_engine(folder: &Path, limit: Duration) -> Vec<String> {
+/// What still runs of an engine that was killed, as far as `counts` says of a command that it must not. Waits until nothing
+/// does, up to `limit`.
+pub(crate) fn of_killed_engine(folder: &Path, limit: Duration, counts: impl Fn(&str) -> bool) -> Vec<String> {
     let begun = Instant::now();
     loop {
-        let left = processes_with(folder);
+        let mut left = bearers_of(folder);
+        left.retain(|(_, command)| counts(command));
         if left.is_empty() || begun.elapsed() >= limit {
-            let told = |(pid, command)| format!("L7: process {pid} is left of a killed engine: {command}");
+            let told = |(pid, command): (u32, String)| {
+                format!("L7: process {pid} is left of a killed engine: {}: {}", state(pid), one_line(&command))
+            };
             return left.into_iter().map(told).collect();
         }
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// What a process does: its state, its parent, its group, and where in the kernel it waits.
+fn state(pid: u32) -> String {
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    let stat = read("stat");
+    let known: Vec<&str> = stat.rsplit_once(')').map_or(vec![], |(_, rest)| rest.split_whitespace().take(3).collect());
+    format!("{}, waits in {:?}, system call {}", known.join(" "), read("wchan"), read("syscall").trim())
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Kills a process that may be gone.
+pub(crate) fn kill(pid: u32) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}
+
+/// Other processes that have the folder in their arguments or in their environment.
+fn bearers_of(folder: &Path) -> Vec<(u32, String)> {
+    let name = folder.as_os_str().as_encoded_bytes();
+    let bears = |pid: u32, file: &str| {
+        std::fs::read(format!("/proc/{pid}/{file}")).is_ok_and(|text| text.windows(name.len()).any(|part| part == name))
+    };
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let others = pids.filter(|pid| *pid != std::process::id());
+    let found = others.filter(|pid| bears(*pid, "cmdline") || bears(*pid, "environ"));
+    found.filter_map(|pid| Some((pid, command(pid)?))).collect()
 }
 
 fn processes_with(folder: &Path) -> Vec<(u32, String)> {

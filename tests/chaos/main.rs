@@ -6,6 +6,7 @@
 //! cargo test --test chaos                              # a short run with a new seed
 //! cargo test --release --test chaos -- --seconds 300   # rounds of 20,000 tasks, each with a new engine
 //! cargo test --test chaos -- --seed 7 --tasks 2000     # one round of a known seed
+//! cargo test --release --test chaos -- --kills 1000    # only kills engines, each at a random moment
 //! ```
 //!
 //! The seed decides what each task does and when a fault is injected. It does not decide the timing between threads and
@@ -41,7 +42,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use args::{Action, Args, Options};
+use args::{Action, Args, Chosen, Options};
 use axion_actors::testing::Oracle;
 use axion_core::{Config, Engine, ErrorKind, Refusal, TaskId, WaitError};
 use leftovers::Held;
@@ -63,15 +64,20 @@ const SHUTDOWN: Duration = Duration::from_secs(10);
 fn main() -> ExitCode {
     let args = Args::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     match args.action() {
-        Action::Run(options) => run(&options),
+        Action::Run(chosen) => run_tests(&chosen),
         Action::BeKilled(folder) => crash::be_killed(&folder),
         Action::FullDisk(folder) => disk::be_full(&folder),
-        Action::List => {
-            println!("chaos: test");
+        Action::List(tests) => {
+            tests.iter().for_each(|test| println!("{test}: test"));
             ExitCode::SUCCESS
         }
-        Action::Skip => ExitCode::SUCCESS,
     }
+}
+
+fn run_tests(chosen: &Chosen) -> ExitCode {
+    let chaos = chosen.chaos.as_ref().map_or(ExitCode::SUCCESS, run);
+    let kills = chosen.kills.map_or(ExitCode::SUCCESS, |count| crash::kill_engines(chosen.seed, count));
+    if chaos == ExitCode::SUCCESS { kills } else { chaos }
 }
 
 /// Runs rounds until the time is over or one fails.

@@ -4,12 +4,15 @@
     tests/chaos/mutations.py                       all mutations: `make chaos-mutations`
     tests/chaos/mutations.py --only ttl retry      those with one of these words in their names
     tests/chaos/mutations.py --check               only that each still applies to the sources
+    tests/chaos/mutations.py --resume              without those that an earlier run of the same program has found
 
 A copy of the workspace in `target/mutations` is built once with all mutations in it. Each is asleep until its number is
 in CHAOS_MUTATION. A mutation counts as found if the run fails and a line of its report names the defect.
 """
 
 import argparse
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -231,6 +234,26 @@ def run(tree, program, number, options, seed):
     return code, text
 
 
+class Results:
+    """What runs of one program came to, one line of JSON for each mutation: a run that was cut short can be resumed."""
+
+    def __init__(self, file, program):
+        self.file = file
+        self.program = hashlib.sha256(Path(program).read_bytes()).hexdigest()
+
+    def found(self):
+        """The lines that named each defect, by the mutation's name."""
+        lines = self.file.read_text().splitlines() if self.file.exists() else []
+        results = [json.loads(line) for line in lines]
+        ours = [it for it in results if it["program"] == self.program and it["verdict"] == "found"]
+        return {it["name"]: it["lines"] for it in ours}
+
+    def add(self, name, verdict, lines):
+        line = json.dumps({"program": self.program, "name": name, "verdict": verdict, "lines": lines})
+        with self.file.open("a") as file:
+            file.write(line + "\n")
+
+
 def violations(report):
     """The lines below the one that counts them."""
     found = re.search(r"^chaos: \d+ violations.*\n((?:  .*\n)+)", report, re.MULTILINE)
@@ -244,6 +267,7 @@ def main():
     parser.add_argument("--tasks", type=int, help="how many tasks each round submits")
     parser.add_argument("--seeds", type=int, default=3, help="runs of a mutation that is not found")
     parser.add_argument("--seed", type=int, default=1, help="of the first run")
+    parser.add_argument("--resume", action="store_true", help="without those that an earlier run of the program has found")
     parser.add_argument("--check", action="store_true", help="only whether each mutation still applies")
     options = parser.parse_args()
     texts, wrong = mutated()
@@ -253,6 +277,8 @@ def main():
         sys.exit(bool(wrong))
     folder = ROOT / "target" / "mutations"
     tree, program = build(folder, texts)
+    results = Results(folder / "results", tree / program)
+    known = results.found() if options.resume else {}
     code, report = run(tree, program, 0, options, options.seed)
     print(f"without a mutation: {'clean' if code == 0 else report}", flush=True)
     chosen = [(number, it) for number, it in enumerate(MUTATIONS, 1)
@@ -260,8 +286,10 @@ def main():
     found = 0
     for number, mutation in chosen:
         begun = time.monotonic()
-        verdict, lines = "NOT FOUND", []
+        verdict, lines = ("found", known[mutation.name]) if mutation.name in known else ("NOT FOUND", [])
         for seed in range(options.seed, options.seed + options.seeds):
+            if verdict == "found":
+                break
             code, report = run(tree, program, number, options, seed)
             lines = violations(report)
             naming = [line for line in lines if re.search(mutation.named, line)]
@@ -272,6 +300,8 @@ def main():
                 verdict = "FAILED, NOT NAMED" if code is not None else "DID NOT END"
                 break
         found += verdict == "found"
+        if mutation.name not in known:
+            results.add(mutation.name, verdict, lines[:2])
         print(f"{number:>3} {verdict:<17} {time.monotonic() - begun:5.0f} s  {mutation.name}", flush=True)
         for line in lines[:2]:
             print(f"      {line.strip()[:200]}", flush=True)
