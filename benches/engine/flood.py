@@ -1,11 +1,14 @@
 """Tasks that write as fast as they can, for ever, in different ways; one that only computes is the baseline."""
 
+import time
+
+BEGUN = time.monotonic_ns()
+
 import mmap
 import os
 import subprocess
 import sys
 import threading
-import time
 
 # Writes the time to the file again and again: the last one says when this process was stopped.
 BEAT = """import mmap, sys, time
@@ -48,15 +51,17 @@ WRITERS = {"compute": compute, "log": log, "progress": progress, "print": prints
 
 
 def threads(params, context):
-    """A process of the group that notes until when it ran, and threads that flood."""
-    subprocess.Popen([sys.executable, "-S", "-c", BEAT, params["beats"]])
+    """A process of the group that notes until when it ran, and threads that flood. In the file: when the process ran last,
+    when the threads did, and when the task began."""
     with open(params["beats"], "r+b") as file:
-        beats = mmap.mmap(file.fileno(), 16)
+        beats = mmap.mmap(file.fileno(), 24)
+    beats[16:] = BEGUN.to_bytes(8, "little")
+    subprocess.Popen([sys.executable, "-S", "-c", BEAT, params["beats"]])
 
     def flood(writers):
         while True:
             for write in writers:
-                beats[8:] = time.monotonic_ns().to_bytes(8, "little")
+                beats[8:16] = time.monotonic_ns().to_bytes(8, "little")
                 write(context)
 
     for number in range(params["threads"]):
