@@ -74,7 +74,7 @@ MUTATIONS = [
     Mutation("a task that must not run twice reruns", "policy/scheduler/ends.rs",
              "most == 0", "false", r"max_worker_losses|losses|twice"),
     Mutation("a task that did not start is charged for its worker's end", "policy/scheduler.rs",
-             "running.as_ref().map_or(task.started(), |seqs| seqs.contains(&task.seq))", "true", r"L5"),
+             "started.as_ref().map_or(task.started(), |seqs| seqs.contains(&task.seq))", "true", r"L5"),
     Mutation("a suspect does not have its worker for itself", "policy/scheduler/pool_workers.rs",
              "member.isolation = Isolation::Suspect;", "", r"isolation"),
     # Fences and the order of queues.
@@ -106,7 +106,7 @@ MUTATIONS = [
              "self.running.get(&limit.key).copied().unwrap_or(0) <= limit.max.max(1)", r"concurrency|L15"),
     # Time.
     Mutation("a deadline kills nothing", "policy/scheduler/worker_slots.rs",
-             "limits.hard.map(|limit| timers.start(now.after(limit), Due::Hard(worker, task.seq)))",
+             "hard.map(|at| timers.start(at, Due::Hard(worker, task.seq)))",
              "None", r"never killed|cannot succeed|hard|limit"),
     Mutation("a soft limit interrupts nothing", "policy/scheduler/ends.rs",
              "self.actions.push(Action::Interrupt { worker, seq });", "", r"never interrupted|cannot succeed"),
