@@ -4,6 +4,8 @@ mod tasks;
 
 use std::path::PathBuf;
 
+use crate::commands::bench::BenchArguments;
+use crate::commands::demo::DemoArguments;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -20,6 +22,7 @@ Examples:
   axion flow run etl.toml              # runs scripts that depend on each other
   axion flow run etl.toml --dry-run    # shows what would run
   axion config init                    # writes axion.toml, which explains every setting
+  axion demo                           # shows what Axion does, in two minutes
 
 Exit codes: 0 for success, 1 if the task failed, 2 for wrong usage, 3 if the engine failed, 124 for a time limit.
 For details and all exit codes, see `axion run --help`, `axion flow run --help` and so on.";
@@ -63,6 +66,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Flow(FlowCommand),
     Config(ConfigArguments),
+    Bench(BenchArguments),
+    Demo(DemoArguments),
     /// Print the completions of a shell.
     #[command(after_help = COMPLETIONS, after_long_help = COMPLETIONS)]
     Completions {

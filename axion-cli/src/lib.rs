@@ -79,6 +79,8 @@ fn execute(arguments: &Arguments, python: Option<&Path>) -> Exit {
     let with = |run: &dyn Fn(Config) -> Exit| ready().map_or_else(|Reported| Exit::Usage, run);
     match &arguments.command {
         Command::Run(run) => with(&|config| commands::run::execute(run, config)),
+        Command::Bench(bench) => with(&|config| commands::bench::execute(bench, config)),
+        Command::Demo(demo) => with(&|config| commands::demo::execute(demo, config)),
         Command::Config(config) => commands::config::execute(&config.command, file),
         Command::Flow(FlowCommand::Run(run)) => with(&|config| commands::flow::run(run, config)),
         Command::Flow(FlowCommand::Check(check)) => match commands::config::load_if_any(file) {

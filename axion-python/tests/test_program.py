@@ -57,3 +57,14 @@ def test_a_signal_ends_it_with_the_signals_code(way, script):
             program.send_signal(number)
             assert program.wait(LONG) == code
             assert "Traceback" not in program.stderr.read()
+
+
+@pytest.mark.parametrize("way", [[PROGRAM, "bench"], [sys.executable, "-m", "axion.bench"]], ids=["program", "module"])
+def test_a_bench_measures_the_package_in_its_own_environment(way):
+    done = run([*way, "round-trip", "--seconds", "0.1", "--json"])
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    # The same interpreter: a virtual environment has several names for it.
+    assert os.path.dirname(report["machine"]["python"]) == os.path.dirname(sys.executable)
+    systems = {row["system"] for row in report["benches"][0]["rows"]}
+    assert {"axion", "axion, from Python", "ProcessPoolExecutor", "raw pipe, one process"} == systems

@@ -60,7 +60,7 @@ def look_into(wheel):
     assert "axion=axion._program:main" in entries.replace(" ", ""), entries
     licences = {"LICENSE-MIT", "LICENSE-APACHE", "LICENSES-THIRD-PARTY.txt"}
     assert licences == set(said.get_all("License-File")), said.get_all("License-File")
-    for needed in ["axion/py.typed", "axion/__init__.pyi", "axion/_runtime/__init__.py"]:
+    for needed in ["axion/py.typed", "axion/__init__.pyi", "axion/bench.py", "axion/_runtime/__init__.py"]:
         assert needed in files, needed
     assert {each for each in files if "/licenses/" in each} == {info + "/licenses/" + each for each in licences}
     strange = [each for each in files if not each.startswith(("axion/", info + "/", "axion.libs/"))]
@@ -108,6 +108,7 @@ def use(python, version, wheel, workers):
         assert json.loads(run(ran, folder)) == [list(version), 21]
         for other, worker in sorted(workers.items()):
             assert json.loads(run([*ran, "--python", worker], folder)) == [list(other), 21]
+        run(["axion", "bench", "round-trip", "--seconds", "0.5"], folder)
         run(["python", "-m", "pip", "check", "--disable-pip-version-check"], folder)
         shown = ", ".join("%d.%d" % each for each in sorted(workers))
         print("python %d.%d: %s; workers of %s" % (*version, said, shown), flush=True)

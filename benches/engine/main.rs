@@ -17,6 +17,7 @@
 
 mod floods;
 mod flows;
+#[path = "../../axion-cli/src/commands/bench/raw.rs"]
 mod raw;
 mod scheduling;
 
@@ -169,13 +170,13 @@ fn fake(_: &Path, report: &mut Report) {
 }
 
 fn throughput(python: &Path, report: &mut Report) {
-    let mut child = RawChild::start(python);
-    child.throughput(TASKS);
+    let mut child = RawChild::start(python).expect("the interpreter starts");
+    child.throughput(TASKS).expect("answers");
     let one = engine(python, 1);
     let two = engine(python, 2);
     let (mut raw, mut single, mut double) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..report.rounds {
-        raw.push(child.throughput(TASKS));
+        raw.push(child.throughput(TASKS).expect("answers"));
         single.push(rate(&one, TASKS));
         double.push(rate(&two, TASKS));
     }
@@ -197,11 +198,11 @@ fn round_trip(python: &Path, report: &mut Report) {
 }
 
 fn trips(name: &str, wait_spin: Duration, python: &Path, report: &mut Report) {
-    let mut child = RawChild::start(python);
+    let mut child = RawChild::start(python).expect("the interpreter starts");
     let engine = warm(axion_core::Config { wait_spin, ..exactly(1) }, python);
     let (mut raw, mut p50, mut p99) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..report.rounds {
-        raw.push(quantiles(|| child.round_trip()).0);
+        raw.push(quantiles(|| child.round_trip().expect("answers")).0);
         let (half, most) = quantiles(|| {
             let begun = Instant::now();
             engine.submit(noop()).expect("accepted").wait().expect("a record");

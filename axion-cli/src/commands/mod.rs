@@ -1,7 +1,9 @@
 //! One file per command.
 
+pub(crate) mod bench;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod demo;
 pub(crate) mod flow;
 pub(crate) mod man;
 pub(crate) mod params;

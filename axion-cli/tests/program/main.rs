@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
 #![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
+mod bench;
 mod config;
 mod death;
 mod flow;

@@ -74,7 +74,7 @@ fn check(name: &str, commands: &[&[&str]]) {
 
 #[test]
 fn help() {
-    let commands: [&[&str]; 12] = [
+    let commands: [&[&str]; 14] = [
         &["--help"],
         &["-h"],
         &["completions", "--help"],
@@ -87,6 +87,8 @@ fn help() {
         &["config", "--help"],
         &["config", "show", "--help"],
         &["config", "init", "--help"],
+        &["bench", "--help"],
+        &["demo", "--help"],
     ];
     check("help", &commands);
 }

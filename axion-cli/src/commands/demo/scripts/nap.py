@@ -1,0 +1,5 @@
+import time
+
+
+def main(params, context):
+    time.sleep(params["seconds"])
