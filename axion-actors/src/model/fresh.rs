@@ -7,9 +7,11 @@
 use std::cell::RefCell;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use uuid::Uuid;
+
+use super::time::wall_since_epoch;
 
 /// How many numbers a thread takes at a time.
 const BATCH: usize = 64;
@@ -37,7 +39,7 @@ pub(crate) fn forked() {
 /// A new UUID v7. Its time is that of its making, to the 4096th of a millisecond, or a little later: each one is larger than
 /// all that this process has made before. Its lower 62 bits are random.
 pub(crate) fn fresh_uuid() -> Uuid {
-    let now = ticks(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+    let now = ticks(wall_since_epoch());
     let later = |latest: u64| now.max(latest + 1);
     // Never refused.
     let before = LATEST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |latest| Some(later(latest)));
@@ -82,9 +84,9 @@ impl Batch {
     }
 }
 
-/// One number of the system's. If it gives none, one of what tells this process from others.
+/// One number of the system's. If it gives none, one of what tells this moment of this thread from others.
 fn of_system() -> u64 {
-    getrandom::u64().unwrap_or_else(|_| RandomState::new().hash_one((std::process::id(), SystemTime::now())))
+    getrandom::u64().unwrap_or_else(|_| RandomState::new().hash_one(wall_since_epoch()))
 }
 
 #[cfg(test)]
@@ -96,7 +98,7 @@ mod tests {
         let ids: Vec<Uuid> = (0..10_000).map(|_| fresh_uuid()).collect();
         assert!(ids.is_sorted_by(|a, b| a < b));
         assert!(ids.iter().all(|id| id.get_version_num() == 7 && id.get_variant() == uuid::Variant::RFC4122));
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+        let now = wall_since_epoch().as_secs();
         let (made, _) = ids[0].get_timestamp().expect("a time").to_unix();
         assert!(now.abs_diff(made) < 3600, "{made} at {now}");
     }

@@ -104,6 +104,11 @@ impl Clock {
     }
 }
 
+/// The wall time since the Unix epoch, for ids that sort by their making. No decision reads it.
+pub(super) fn wall_since_epoch() -> Duration {
+    Timestamp::now().duration_since(Timestamp::UNIX_EPOCH).try_into().unwrap_or_default()
+}
+
 /// A wall clock beyond the years 1677 to 2262 counts as their end.
 fn epoch_nanos(epoch: Timestamp) -> i64 {
     let nanos = epoch.as_nanosecond().clamp(i64::MIN.into(), i64::MAX.into());

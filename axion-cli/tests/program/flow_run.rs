@@ -170,7 +170,7 @@ fn a_failed_step_is_shown_with_its_traceback_and_its_attempts() {
         &ran,
         &[
             "bad: started\n",
-            "warning: bad: attempt 1 failed: exception: ZeroDivisionError: division by zero; the next one in 0.0 s\n",
+            "warning: bad: attempt 1 failed: exception: ZeroDivisionError: division by zero; the next one in 10 ms\n",
             ", 2 attempts\n",
             "below: dependency_failed\n",
             "line 2, in main\n",
