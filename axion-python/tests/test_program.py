@@ -22,7 +22,7 @@ def run(command, **environment):
 
 @WAYS
 def test_it_says_which_it_is_and_what_is_wrong(way):
-    assert run(way + ["--version"]).stdout == "axion %s\n" % axion.__version__
+    assert run(way + ["--version"]).stdout.splitlines()[0] == "axion %s" % axion.__version__
     wrong = run(way + ["run", "there-is-none.py"])
     assert (wrong.returncode, wrong.stdout) == (2, "") and "there-is-none.py" in wrong.stderr
     unknown = run(way + ["walk"])
