@@ -35,7 +35,7 @@ pub(crate) struct Args {
     /// Starts one round after another for this many seconds
     #[arg(long)]
     seconds: Option<u64>,
-    /// Only kills so many engines, each at a random moment
+    /// Only kills this number of engines, each at a random moment
     #[arg(long, conflicts_with_all = ["tasks", "seconds"])]
     kills: Option<u64>,
     /// Starts an engine in this folder that somebody kills

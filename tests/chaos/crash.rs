@@ -19,7 +19,7 @@ const KINDS: [Kind; 5] = [Kind::HoldGil, Kind::Subprocess, Kind::CatchAll, Kind:
 const TASKS: usize = 40;
 /// The tasks of this engine have numbers from here on.
 const FIRST: usize = 500_000_000;
-/// A long series says how far it is after so many.
+/// After this number of kills, a long series says how far it is.
 const SHOWN: usize = 100;
 /// What L7 says.
 const PROMISED: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ pub(crate) fn kill_an_engine(seed: u64, folder: &Path) -> Vec<String> {
     left
 }
 
-/// Kills engines at so many random moments, from the start of their processes on: after each kill, no process is left,
+/// Kills engines at random moments, from the start of their processes on: after each kill, no process is left,
 /// and no folder after the next start. Every fourth one is killed together with its guardian.
 pub(crate) fn kill_engines(seed: u64, count: u64) -> ExitCode {
     println!("kills: seed {seed}");

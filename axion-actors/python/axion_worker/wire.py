@@ -10,7 +10,7 @@ from .cpython import Struct, StructError
 
 PROTOCOL = 7
 
-# The status page holds this many slots, then so many tasks that have ended.
+# The status page has PAGE_SLOTS slots for running tasks, then PAGE_ENDED places for tasks that have ended.
 PAGE_SLOTS, PAGE_ENDED = 512, 1024
 
 _NUMBERS = {"u8": Struct("<B"), "u32": Struct("<I"), "u64": Struct("<Q"), "f64": Struct("<d")}

@@ -184,13 +184,13 @@ impl Dispatcher {
     }
 
     /// Has the worker of a running task say how far it is. Where there is none, the sender is dropped, which says so.
-    fn look_at(&self, id: TaskId, reply: oneshot::Sender<Option<TaskProgress>>) {
+    fn ask_for_progress(&self, id: TaskId, reply: oneshot::Sender<Option<TaskProgress>>) {
         let table = self.scheduler.table();
         let TaskLookup::Live(key) = table.find(id) else { return };
         if let Some(TaskState::Sent { worker, seq, .. }) = table.state(key)
             && let Some(handle) = self.workers.get(&worker)
         {
-            handle.commands.do_send(WorkerCommand::LookAt(seq, reply));
+            handle.commands.do_send(WorkerCommand::TellProgress(seq, reply));
         }
     }
 
@@ -294,7 +294,7 @@ impl StreamHandler<Vec<Request>> for Dispatcher {
                 }
                 Request::Drain { reply } => self.drains.push(reply),
                 Request::Status { reply } => status_requests.push(reply),
-                Request::Progress { id, reply } => self.look_at(id, reply),
+                Request::Progress { id, reply } => self.ask_for_progress(id, reply),
                 Request::Workflow(request) => self.workflows.forward(request),
                 Request::CancelAll { error, reply } => self.cancel_all(&error, reply, now),
             }

@@ -412,7 +412,7 @@ pub enum WorkerCommand {
     /// Kill the process of this attempt, unless the attempt has ended (L6).
     Kill(Seq, KillReason),
     /// Say what this attempt's task has reported last about its progress.
-    LookAt(Seq, oneshot::Sender<Option<TaskProgress>>),
+    TellProgress(Seq, oneshot::Sender<Option<TaskProgress>>),
     /// End: the worker drained, or its successor has joined.
     Retire,
 }

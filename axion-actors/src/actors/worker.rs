@@ -512,7 +512,7 @@ impl Handler<WorkerCommand> for Worker {
                 self.child.control(&ControlDown::Cancel { seq });
             }
             WorkerCommand::Kill(seq, reason) => self.kill_attempt(seq, reason),
-            WorkerCommand::LookAt(seq, reply) => {
+            WorkerCommand::TellProgress(seq, reply) => {
                 let progress = self.position(seq).and_then(|at| self.in_flight[at].progress.as_deref().cloned());
                 let _ = reply.send(progress);
             }

@@ -60,7 +60,7 @@ fn random() -> u64 {
     }
 }
 
-/// Random numbers of a thread, for a process of so many forks.
+/// Random numbers of a thread, taken when `forks` forks had been counted.
 struct Batch {
     forks: u32,
     left: usize,

@@ -199,7 +199,7 @@ fn succeeded(handle: TaskHandle) -> Result<(), BenchError> {
     }
 }
 
-/// The rate of so many tasks, submitted one by one, all results awaited.
+/// Tasks per second, submitted one by one, all results awaited.
 fn one_by_one(engine: &Engine, task: &Task, count: usize) -> Result<f64, BenchError> {
     let begun = Instant::now();
     let handles = (0..count).map(|_| engine.submit_wait(again(task))).collect::<Result<Vec<_>, _>>()?;

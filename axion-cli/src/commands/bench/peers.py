@@ -85,7 +85,7 @@ def rate(pool, function, argument, seconds, count):
 
 
 def batch(pool, function, argument, count):
-    """The seconds until so many tasks have ended, submitted one by one."""
+    """The seconds until all tasks have ended, submitted one by one."""
     begun = time.perf_counter()
     for future in [pool.submit(function, argument) for _ in range(count)]:
         future.result()

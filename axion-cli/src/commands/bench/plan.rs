@@ -115,7 +115,7 @@ pub(super) enum Measure {
     Rate(Work),
     /// The median and the 99th percentile of single tasks.
     Trips,
-    /// The time of so many tasks that are submitted at once.
+    /// The time of a batch of tasks that are submitted at once.
     Batch(u32),
 }
 
@@ -189,7 +189,7 @@ impl Pace {
         Self { rounds: Self::ROUNDS, unit: seconds / all, limit: seconds + Self::MARGIN }
     }
 
-    /// Whether there is another round after so many.
+    /// Whether there is another round after this one.
     pub(super) fn goes_on(self, done: usize, elapsed: Duration) -> bool {
         let each = elapsed / u32::try_from(done.max(1)).unwrap_or(u32::MAX);
         done < self.rounds && elapsed + each <= self.limit
@@ -203,7 +203,7 @@ pub(super) enum Pool {
     Io(u32),
 }
 
-/// A configuration with this pool alone, with exactly so many workers. It keeps how Python is run.
+/// A configuration with this pool alone, which has its number of workers exactly. It keeps how Python is run.
 pub(super) fn only(config: Config, pool: Pool) -> Config {
     let (cpu, io) = match pool {
         Pool::Cpu(count) => (count, 0),

@@ -165,7 +165,7 @@ impl Report {
     }
 }
 
-/// The share of so many processors that `rate` uses, if `alone` is the rate of one.
+/// The share of the processors that `rate` uses, if `alone` is the rate of one.
 pub(super) fn efficiency(rate: f64, alone: f64, processors: u32) -> f64 {
     rate / (alone * f64::from(processors.max(1)))
 }

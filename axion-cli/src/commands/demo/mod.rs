@@ -130,7 +130,7 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Gives the reader so many seconds.
+    /// Waits while the reader reads.
     async fn pause(&self, seconds: u64) {
         if !self.fast {
             tokio::time::sleep(Duration::from_secs(seconds)).await;

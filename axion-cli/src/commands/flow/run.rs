@@ -33,7 +33,7 @@ pub(super) fn execute(run: &FlowRunArguments, mut config: Config, mut flow: Flow
     host(config, async |engine, signals| follow(run, engine, signals, flow).await)
 }
 
-/// At most so many steps run at the same time, and there are as many workers for steps that compute.
+/// At most this number of steps run at the same time, and there are as many workers for steps that compute.
 fn limit_jobs(config: &mut Config, spec: &mut WorkflowSpec, jobs: u32) {
     for limit in [&mut spec.capacity.processes, &mut spec.capacity.threads] {
         *limit = Some(limit.map_or(jobs, |limit| limit.min(jobs)));
